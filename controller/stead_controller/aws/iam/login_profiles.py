@@ -9,7 +9,7 @@ from stead_controller.resources.iam.login_profiles import Password
 
 
 def _hash(params: Params) -> Password | None:
-    """Make what is kept of the password that is asked for."""
+    """Hash the password that is asked for."""
     text = params.get("Password", params.get("NewPassword"))
     return None if text is None else Password(text, passwords.hashed(text))
 

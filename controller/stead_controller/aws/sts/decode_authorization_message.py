@@ -1,4 +1,4 @@
-"""DecodeAuthorizationMessage: why a request was refused, told to the account that made it."""
+"""DecodeAuthorizationMessage: the account that made a request learns why it was refused."""
 
 from stead_controller.aws.authorization.refusal import decode
 from stead_controller.aws.call import Call, Params, Result, operation

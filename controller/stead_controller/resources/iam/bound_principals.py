@@ -1,4 +1,4 @@
-"""Whom a policy of a role or a bucket names: users and roles are kept by their ids, and shown by their ARNs.
+"""Whom a policy of a role or a bucket names: users and roles are stored by their ids, and shown by their ARNs.
 
 So one that is made anew under an old name does not inherit what the old one had; a policy shows the id of one that is
 gone. As in AWS, whoever writes a policy learns whether the ARNs in it are somebody's, those of other accounts too. See
@@ -51,7 +51,7 @@ def bound(tx: Transaction, text: str) -> str:
 
 
 def _bind(tx: Transaction, principal: str) -> str | None:
-    """Give what is kept of a principal; None of one that is not there."""
+    """Give what is stored of a principal; None of one that is not there."""
     named = _ARN.fullmatch(principal)
     if named:
         model = _MODELS[named["kind"]]

@@ -1,7 +1,7 @@
 """Sessions of instances' roles: EC2 takes the role for the instance, and its host tells the guest the credentials.
 
 They are made anew long before they end, so that guests have good ones for hours while no controller runs. Which are due
-is found by an index. What is kept is for who asks with a token; who asks without one (IMDSv1) gets a twin, made as
+is found by an index. What is stored is for who asks with a token; who asks without one (IMDSv1) gets a twin, made as
 hosts are sent it, and policies can tell them apart by ec2:RoleDelivery. See
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html.
 """
@@ -41,7 +41,7 @@ _IMDS_V1, _IMDS_V2 = "1.0", "2.0"  # what ec2:RoleDelivery calls them
 def renew(
     tx: Transaction, cloud: Cloud, association: InstanceProfileAssociation, instance: Instance, now: datetime
 ) -> None:
-    """Make an association's credentials anew, for an instance that runs; its host is told by whoever draws it next."""
+    """Make an association's credentials anew; its host gets them when it is next sent the instance, which runs."""
     association.access_key_id = association.session_token = association.role_name = ""
     association.expires = None
     association.updated = now
@@ -101,15 +101,15 @@ def renew_due(tx: Transaction, cloud: Cloud, now: datetime, most: int) -> None:
     )
     found = tx.session.scalars(due).all()
     instances = _instances(tx, (one.instance_id for one in found))
-    told: dict[str, list[Instance]] = defaultdict(list)
+    renewed: dict[str, list[Instance]] = defaultdict(list)
     for association in found:
         instance = instances.get(association.instance_id)
         if instance is None or instance.state not in _RUNNING or instance.host_id is None:
             forget(association)
         else:
             renew(tx, cloud, association, instance, now)
-            told[instance.host_id].append(instance)
-    for host_id, its in told.items():
+            renewed[instance.host_id].append(instance)
+    for host_id, its in renewed.items():
         desired_state.refresh_instances(tx, host_id, its)
 
 

@@ -1,6 +1,6 @@
 """Sessions of instances' identity role, by which software in a guest can say whose it is, and do nothing else.
 
-Every instance that runs has one, whatever its instance profile. Only when it began is kept: the credentials are made as
+Every instance that runs has one, whatever its instance profile. Only its start is stored: the credentials are made as
 hosts are sent them, and made anew long before they end. See
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/iam-roles-for-amazon-ec2.html (instance identity roles).
 """
@@ -45,11 +45,11 @@ def renew_due(tx: Transaction, now: datetime, most: int) -> None:
         .with_for_update(skip_locked=True)
     )
     found = tx.session.scalars(due).all()
-    told: dict[str, list[Instance]] = defaultdict(list)
+    renewed: dict[str, list[Instance]] = defaultdict(list)
     for instance in found:
         runs = instance.state in _RUNNING and instance.host_id is not None
         instance.identity_issued = now if runs else None
         if runs and instance.host_id is not None:
-            told[instance.host_id].append(instance)
-    for host_id, its in told.items():
+            renewed[instance.host_id].append(instance)
+    for host_id, its in renewed.items():
         desired_state.refresh_instances(tx, host_id, its)

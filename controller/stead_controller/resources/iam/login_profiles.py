@@ -19,10 +19,10 @@ from stead_controller.resources.iam.password_policies import PasswordPolicy
 
 @dataclass(frozen=True, slots=True)
 class Password:
-    """A password, and what is kept of it, made before the transaction."""
+    """A password and its hash, which was made before the transaction."""
 
     text: str = field(repr=False)
-    kept: str = field(repr=False)
+    hash: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def create(
     if user.password_hash is not None:
         raise AlreadyExists("iam-login-profile", f"Login Profile for user {user.name} already exists.")
     passwords.check(password.text, password_policies.find(tx, caller.account_id))
-    user.password_hash, user.password_created, user.password_reset_required = password.kept, now, reset
+    user.password_hash, user.password_created, user.password_reset_required = password.hash, now, reset
     user.password_changed = None
     return _described(user)
 
@@ -79,7 +79,7 @@ def ask_to_change(tx: Transaction, caller: Caller, old: str, new: Password) -> P
     rules = password_policies.find(tx, caller.account_id)
     passwords.check(new.text, rules)
     assert user.password_hash is not None
-    return PasswordCheck(((old, user.password_hash), *((new.text, kept) for kept in _latest(tx, user, rules))))
+    return PasswordCheck(((old, user.password_hash), *((new.text, stored) for stored in _latest(tx, user, rules))))
 
 
 def change(
@@ -104,7 +104,7 @@ def ask_to_update(tx: Transaction, caller: Caller, user_name: str, new: Password
     if new is None or not (latest := _latest(tx, user, rules)):
         return None
     passwords.check(new.text, rules)
-    return PasswordCheck(tuple((new.text, kept) for kept in latest))
+    return PasswordCheck(tuple((new.text, stored) for stored in latest))
 
 
 def check_fresh(tx: Transaction, caller: Caller, user_name: str, asked: PasswordCheck, equal: bytes) -> None:
@@ -123,7 +123,7 @@ def _refuse_used(equal: bytes) -> None:
 
 
 def _latest(tx: Transaction, user: IamUser, rules: PasswordPolicy | None) -> list[str]:
-    """Give what is kept of the passwords that a user must not have again, the one that it has first."""
+    """Give the hashes of the passwords that a user must not have again, its present one first."""
     number = _reuse_prevention(rules)
     if not number or user.password_hash is None:
         return []
@@ -137,7 +137,7 @@ def _reuse_prevention(rules: PasswordPolicy | None) -> int:
 
 
 def _replace(tx: Transaction, user: IamUser, new: Password, rules: PasswordPolicy | None, now: datetime) -> None:
-    """Give a user another password; of those before are kept as many as must not be had again."""
+    """Give a user another password; as many of those before stay stored as must not be had again."""
     number = _reuse_prevention(rules)
     if number > 1 and user.password_hash is not None:
         query = select(func.max(IamOldPassword.number)).where(IamOldPassword.user_id == user.id)
@@ -145,14 +145,14 @@ def _replace(tx: Transaction, user: IamUser, new: Password, rules: PasswordPolic
         tx.session.add(IamOldPassword(user_id=user.id, number=last + 1, password_hash=user.password_hash))
         tx.session.flush()
     _forget(tx, user, max(0, number - 1))
-    user.password_hash, user.password_changed = new.kept, now
+    user.password_hash, user.password_changed = new.hash, now
 
 
 def _forget(tx: Transaction, user: IamUser, keep: int) -> None:
-    """Forget a user's passwords but the one that it has and `keep` before that."""
+    """Delete a user's passwords but its present one and the `keep` before that."""
     query = select(IamOldPassword.number).where(IamOldPassword.user_id == user.id)
-    kept = query.order_by(IamOldPassword.number.desc()).limit(keep).subquery()
-    doomed = (IamOldPassword.user_id == user.id, IamOldPassword.number.not_in(select(kept.c.number)))
+    newest = query.order_by(IamOldPassword.number.desc()).limit(keep).subquery()
+    doomed = (IamOldPassword.user_id == user.id, IamOldPassword.number.not_in(select(newest.c.number)))
     tx.session.execute(delete(IamOldPassword).where(*doomed).execution_options(synchronize_session=False))
 
 

@@ -1,6 +1,6 @@
 """OpenID Connect issuers that an account trusts to say who somebody is.
 
-See https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateOpenIDConnectProvider.html. Thumbprints are kept and
+See https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateOpenIDConnectProvider.html. Thumbprints are stored and
 shown; what an issuer's keys are is the operator's to say, since Stead asks no one outside.
 """
 

@@ -1,4 +1,4 @@
-"""Passwords: kept as what scrypt makes of them, which takes some hundredths of a second, and checked by their rules.
+"""Passwords: stored as hashes made by scrypt, which takes some hundredths of a second, and checked by their rules.
 
 See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_passwords_account-policy.html.
 """
@@ -29,14 +29,14 @@ _DEFAULT_KINDS: Final = 3
 
 
 def hashed(password: str) -> str:
-    """Give what is kept of a password: `scrypt$salt$hash`."""
+    """Hash a password with a new salt, in the form `scrypt$salt$hash` that is stored."""
     salt = secrets.token_bytes(_SALT_BYTES)
     return f"scrypt${base64.b64encode(salt).decode()}${base64.b64encode(_scrypt(password, salt)).decode()}"
 
 
-def is_password(password: str, kept: str) -> bool:
-    """Tell whether `kept` was made of this password."""
-    _, salt, digest = kept.split("$")
+def is_password(password: str, stored: str) -> bool:
+    """Tell whether the stored hash was made of this password."""
+    _, salt, digest = stored.split("$")
     return hmac.compare_digest(_scrypt(password, base64.b64decode(salt)), base64.b64decode(digest))
 
 
