@@ -11,11 +11,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-
 from stead_controller.errors import BadRequest
 from stead_controller.secrets.oidc_issuers import Keys
 
@@ -23,16 +18,12 @@ _TAGS: Final = "https://aws.amazon.com/tags"
 _SOURCE_IDENTITY: Final = "https://aws.amazon.com/source_identity"
 _MOST_CHARACTERS: Final = 20_000
 _LEAST_RSA_BITS: Final = 2048
-_RSA: Final[dict[str, hashes.HashAlgorithm]] = {
-    "RS256": hashes.SHA256(),
-    "RS384": hashes.SHA384(),
-    "RS512": hashes.SHA512(),
+# The kind of key of each algorithm that is taken: those of secrets that both sides know, and none at all, are not.
+_KINDS: Final[dict[object, str]] = {
+    **dict.fromkeys(("RS256", "RS384", "RS512"), "RSA"),
+    **dict.fromkeys(("ES256", "ES384", "ES512"), "EC"),
 }
-_EC: Final[dict[str, tuple[str, ec.EllipticCurve, hashes.HashAlgorithm]]] = {
-    "ES256": ("P-256", ec.SECP256R1(), hashes.SHA256()),
-    "ES384": ("P-384", ec.SECP384R1(), hashes.SHA384()),
-    "ES512": ("P-521", ec.SECP521R1(), hashes.SHA512()),
-}
+_PUBLIC: Final = ("kty", "n", "e", "crv", "x", "y")
 
 
 def invalid(message: str) -> BadRequest:
@@ -42,7 +33,7 @@ def invalid(message: str) -> BadRequest:
 
 def issuer_of(token: str) -> str:
     """Read whose token it says it is; nothing is proven by that. Raises BadRequest."""
-    _, claims, _, _ = _parts(token)
+    _, claims = _parts(token)
     issuer = claims.get("iss")
     if not isinstance(issuer, str):
         raise invalid("Missing a required claim: iss")
@@ -51,10 +42,10 @@ def issuer_of(token: str) -> str:
 
 def claims_of(token: str, keys: Keys, now: datetime) -> dict[str, Any]:
     """Give the claims of a token that one of the keys has signed and whose time it is; raises BadRequest."""
-    header, claims, signed, signature = _parts(token)
+    header, claims = _parts(token)
     algorithm = header.get("alg")
     candidates = [key for key in keys if _may_have_signed(key, header, algorithm)]
-    if not any(_has_signed(key, str(algorithm), signed, signature) for key in candidates):
+    if not any(_has_signed(key, str(algorithm), token) for key in candidates):
         raise invalid("The ID Token provided could not be verified: no key of the provider has signed it.")
     for name in ("exp", "iat"):
         if not isinstance(claims.get(name), int | float) or isinstance(claims.get(name), bool):
@@ -100,19 +91,18 @@ def source_identity_of(claims: Mapping[str, Any]) -> str:
     return identity
 
 
-def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
-    """Take a token apart: header, claims, what is signed, signature."""
+def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the header and the claims of a token, of which nothing is proven yet."""
     pieces = token.split(".")
     if len(token) > _MOST_CHARACTERS or len(pieces) != 3:
         raise invalid("The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)")
     try:
         header, claims = (json.loads(_decoded(piece)) for piece in pieces[:2])
-        signature = _decoded(pieces[2])
     except (ValueError, binascii.Error) as error:
         raise invalid("The ID Token provided is not a valid JWT.") from error
     if not isinstance(header, dict) or not isinstance(claims, dict) or "crit" in header:
         raise invalid("The ID Token provided is not a valid JWT.")
-    return header, claims, f"{pieces[0]}.{pieces[1]}".encode(), signature
+    return header, claims
 
 
 def _decoded(piece: str) -> bytes:
@@ -120,43 +110,26 @@ def _decoded(piece: str) -> bytes:
 
 
 def _may_have_signed(key: Mapping[str, Any], header: Mapping[str, Any], algorithm: object) -> bool:
-    kind = "RSA" if algorithm in _RSA else "EC" if algorithm in _EC else None
     return (
-        kind is not None
-        and key.get("kty") == kind
+        algorithm in _KINDS
+        and key.get("kty") == _KINDS[algorithm]
         and key.get("use", "sig") == "sig"
         and key.get("alg", algorithm) == algorithm
         and ("kid" not in header or key.get("kid", header["kid"]) == header["kid"])
     )
 
 
-def _has_signed(key: Mapping[str, Any], algorithm: str, signed: bytes, signature: bytes) -> bool:
+def _has_signed(key: Mapping[str, Any], algorithm: str, token: str) -> bool:
+    from joserfc import jws  # noqa: PLC0415 - few clouds have such tokens, and each start would pay for it
+    from joserfc.errors import JoseError  # noqa: PLC0415 - as above
+    from joserfc.jwk import ECKey, RSAKey  # noqa: PLC0415 - as above
+
+    given = {name: key[name] for name in _PUBLIC if name in key}  # without what is private, if a key set has it
     try:
-        if algorithm in _RSA:
-            return _rsa_has_signed(key, _RSA[algorithm], signed, signature)
-        return _ec_has_signed(key, algorithm, signed, signature)
-    except (InvalidSignature, ValueError, KeyError, TypeError, AttributeError):
+        public = RSAKey.import_key(given) if key["kty"] == "RSA" else ECKey.import_key(given)
+        if isinstance(public, RSAKey) and public.raw_value.key_size < _LEAST_RSA_BITS:
+            return False
+        jws.deserialize_compact(token, public, algorithms=[algorithm])
+    except (JoseError, ValueError, KeyError, TypeError, AttributeError):
         return False  # another signature, or a key that is none
-
-
-def _rsa_has_signed(key: Mapping[str, Any], algorithm: hashes.HashAlgorithm, signed: bytes, signature: bytes) -> bool:
-    public = rsa.RSAPublicNumbers(_number(key["e"]), _number(key["n"])).public_key()
-    if public.key_size < _LEAST_RSA_BITS:
-        return False
-    public.verify(signature, signed, padding.PKCS1v15(), algorithm)
     return True
-
-
-def _ec_has_signed(key: Mapping[str, Any], algorithm: str, signed: bytes, signature: bytes) -> bool:
-    name, curve, digest = _EC[algorithm]
-    size = (curve.key_size + 7) // 8
-    if key.get("crv") != name or len(signature) != 2 * size:
-        return False
-    public = ec.EllipticCurvePublicNumbers(_number(key["x"]), _number(key["y"]), curve).public_key()
-    pair = encode_dss_signature(int.from_bytes(signature[:size]), int.from_bytes(signature[size:]))
-    public.verify(pair, signed, ec.ECDSA(digest))
-    return True
-
-
-def _number(text: str) -> int:
-    return int.from_bytes(_decoded(text))

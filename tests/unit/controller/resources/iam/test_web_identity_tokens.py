@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stead_controller.errors import BadRequest
 from stead_controller.resources.iam import web_identity_tokens
-from tests.support.web_identity import Issuer, encoded
+from tests.support.web_identity import Issuer, encoded, number
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 ISSUER = Issuer()
@@ -58,6 +59,23 @@ def test_what_the_issuer_signed_is_believed(algorithm: str) -> None:
 )
 def test_the_table(token: str, keys: list[dict[str, Any]] | None, now: datetime, expected: str) -> None:
     assert code(token, keys, now) == expected
+
+
+def test_a_short_key_proves_nothing() -> None:
+    short = Issuer(rsa_key=rsa.generate_private_key(65537, 1024))
+    assert code(short.token(NOW), short.keys) == "InvalidIdentityToken"
+
+
+def test_an_algorithm_needs_its_own_curve() -> None:
+    other = Issuer(ec_key=ec.generate_private_key(ec.SECP384R1()))
+    keys = [{**other.keys[1], "crv": "P-384"}]
+    assert code(ISSUER.token(NOW, "ES256"), keys) == "InvalidIdentityToken"
+    assert code(ISSUER.token(NOW, "ES384"), [ISSUER.keys[1]]) == "InvalidIdentityToken"
+
+
+def test_a_key_set_with_a_private_key_is_read_as_its_public_half() -> None:
+    numbers = ISSUER.rsa_key.private_numbers()
+    assert code(TOKEN, [{**ISSUER.keys[0], "d": number(numbers.d)}]) == ""
 
 
 @given(st.integers(0, len(TOKEN) - 1), st.sampled_from("ABCabc019-_."))
