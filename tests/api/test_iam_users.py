@@ -205,3 +205,12 @@ def test_another_account_has_its_own_names(cloud, iam):
     refused("ValidationError", other.create_login_profile, UserName="shared-name")
     other.create_user(UserName="shared-name")
     assert other.list_users()["Users"][0]["UserName"] == "shared-name"
+
+
+def test_an_access_key_is_active_or_inactive(cloud):
+    iam = cloud.new_account().client("iam")
+    iam.create_user(UserName="ada")
+    key_id = iam.create_access_key(UserName="ada")["AccessKey"]["AccessKeyId"]
+    message = refused("ValidationError", iam.update_access_key, UserName="ada", AccessKeyId=key_id, Status="Paused")
+    assert message.endswith("Member must satisfy enum value set: [Active, Inactive]")
+    assert iam.list_access_keys(UserName="ada")["AccessKeyMetadata"][0]["Status"] == "Active"
