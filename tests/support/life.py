@@ -1,5 +1,7 @@
 """Instances from launch to end: requests on one side, a host's reports on the other."""
 
+from typing import Any
+
 from sqlalchemy import func, select
 
 from stead_controller.db.tables import Host, Image, Instance
@@ -11,7 +13,7 @@ from stead_proto.v1 import host_pb2 as pb
 from tests.support.rows import NOW
 
 
-def named(item):
+def named(item: Any) -> Any:
     """The id of a resource; mappings have those of their interfaces."""
     return f"mapping of {item.id}" if item.HasField("mapping") else item.id
 
@@ -19,15 +21,15 @@ def named(item):
 class Life:
     """Drives instances of a world's first tenant, and its host."""
 
-    def __init__(self, database, world):
+    def __init__(self, database: Any, world: Any) -> None:
         self.database = database
         self.world = world
         self.caller = world.one.caller
 
-    def run(self, function, *args, **kwargs):
+    def run(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         return self.database.run_blocking(lambda tx: function(tx, *args, **kwargs))
 
-    def launch(self, count=1, **changes):
+    def launch(self, count: Any = 1, **changes: Any) -> Any:
         wish = {
             "image_id": self.world.image_id,
             "instance_type": "stead.tiny",
@@ -43,34 +45,44 @@ class Life:
             )
         )
 
-    def instance(self, instance_id):
+    def instance(self, instance_id: Any) -> Any:
         return self.run(lambda tx: tx.session.get(Instance, instance_id))
 
-    def image(self):
+    def image(self) -> Any:
         return self.run(lambda tx: tx.session.get_one(Image, self.world.image_id))
 
-    def host(self):
+    def host(self) -> Any:
         return self.run(lambda tx: tx.session.get(Host, self.world.host_id))
 
-    def wanted(self):
+    def wanted(self) -> Any:
         """What the host is told now, as {id: Resource}, and what it must remove, as a set of ids."""
         state = self.run(lambda tx: changes.everything(tx, self.world.host_id)).message.state
         return {named(item): item for item in state.resources}, {item.id for item in state.removals}
 
-    def report(self, kind, resource_id, condition=pb.CONDITION_READY, *, now=NOW, **more):
+    def report(
+        self, kind: Any, resource_id: Any, condition: Any = pb.CONDITION_READY, *, now: Any = NOW, **more: Any
+    ) -> None:
         status = pb.ResourceStatus(kind=kind, id=resource_id, condition=condition, **more)
         self.run(apply_progress, [(self.world.host_id, [status])], now)
 
-    def is_running(self, instance_id):
+    def is_running(self, instance_id: Any) -> None:
         self.power(instance_id, pb.MACHINE_POWER_RUNNING)
 
-    def power(self, instance_id, power, reason=pb.OFF_REASON_UNSPECIFIED, start_count=None, *, now=NOW):
+    def power(
+        self,
+        instance_id: Any,
+        power: Any,
+        reason: Any = pb.OFF_REASON_UNSPECIFIED,
+        start_count: Any = None,
+        *,
+        now: Any = NOW,
+    ) -> None:
         count = self.instance(instance_id).start_count if start_count is None else start_count
         machine = pb.MachineStatus(power=power, start_count=count, off_reason=reason)
         self.report(desired.KIND_MACHINE, instance_id, now=now, machine=machine)
 
-    def is_absent(self, kind, resource_id):
+    def is_absent(self, kind: Any, resource_id: Any) -> None:
         self.report(kind, resource_id, pb.CONDITION_ABSENT)
 
-    def rows(self, model):
+    def rows(self, model: Any) -> Any:
         return self.run(lambda tx: tx.session.scalar(select(func.count()).select_from(model)))

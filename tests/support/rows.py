@@ -90,8 +90,8 @@ def build_world(tx: Transaction) -> World:
     if tx.session.get(CloudFact, "region") is None:
         tx.session.add(CloudFact(name="region", value=CLOUD.region))
     keep(tx, CLOUD, NOW)
-    tenants = [tenant(tx, "111111111111", 1), tenant(tx, "222222222222", 2)]
-    return World(*tenants, host_id=host_row.id, image_id=image_row.id)
+    one, other = tenant(tx, "111111111111", 1), tenant(tx, "222222222222", 2)
+    return World(one, other, host_id=host_row.id, image_id=image_row.id)
 
 
 def tenant(tx: Transaction, account_id: str, vni: int) -> Tenant:

@@ -15,7 +15,7 @@ from tests.support.life import Life
 
 
 @pytest.fixture(scope="session")
-def world_file(tmp_path_factory, empty_database_file) -> tuple[bytes, rows.World]:
+def world_file(tmp_path_factory: Any, empty_database_file: Any) -> tuple[bytes, rows.World]:
     """The bytes of a database with the rows of a world, and the world: to build it, too, takes longer than most tests."""
     path = tmp_path_factory.mktemp("db") / "world.sqlite"
     path.write_bytes(empty_database_file)
@@ -35,7 +35,7 @@ def closed(database: Database) -> bytes:
 
 
 @pytest.fixture
-def database(request, tmp_path) -> Iterator[Database]:
+def database(request: Any, tmp_path: Any) -> Iterator[Database]:
     """An empty database, or one with the rows of `world` where a test asks for that."""
     path = tmp_path / "stead.sqlite"
     whole = "world" in request.fixturenames
@@ -48,32 +48,33 @@ def database(request, tmp_path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def world(database, world_file) -> rows.World:
+def world(database: Any, world_file: Any) -> rows.World:
     """Two accounts, each with a default VPC, a subnet per zone and the default group; one host; one public image."""
-    return world_file[1].copy()
+    made: rows.World = world_file[1].copy()
+    return made
 
 
 @pytest.fixture
-def run(database) -> Callable[..., Any]:
+def run(database: Any) -> Callable[..., Any]:
     """Call a function of `resources` in a transaction: `run(function, *args, **kwargs)`."""
 
-    def call(function, *args, **kwargs):
+    def call(function: Any, *args: Any, **kwargs: Any) -> Any:
         return database.run_blocking(lambda tx: function(tx, *args, **kwargs))
 
     return call
 
 
 @pytest.fixture
-def life(database, world) -> Life:
+def life(database: Any, world: Any) -> Life:
     """Instances of a world's first tenant, to be launched, and their host, to report of them."""
     database.run_blocking(lambda tx: keep_facts(tx, Settings(state_dir=Path("/nowhere"))))
     return Life(database, world)
 
 
 @pytest.fixture
-def unchanged(database) -> Callable[[], None]:
+def unchanged(database: Any) -> Callable[[], None]:
     """Give a check that no row has changed since the fixture was first asked for."""
-    before: list[list[tuple[Any, ...]]] = []
+    before: list[list[list[tuple[Any, ...]]]] = []
 
     def dump() -> list[list[tuple[Any, ...]]]:
         with database.engine.connect() as connection:
@@ -86,7 +87,7 @@ def unchanged(database) -> Callable[[], None]:
 
     def check() -> None:
         if not before:
-            before.append(dump())  # type: ignore[arg-type]  # rows of any table
+            before.append(dump())
             return
         assert dump() == before[0]
 
@@ -94,11 +95,11 @@ def unchanged(database) -> Callable[[], None]:
 
 
 @pytest.fixture
-def statements(database) -> Iterator[list[str]]:
+def statements(database: Any) -> Iterator[list[str]]:
     """The SQL statements that are executed from now on."""
     seen: list[str] = []
 
-    def note(_connection, _cursor, statement, *_rest):
+    def note(_connection: Any, _cursor: Any, statement: Any, *_rest: Any) -> None:
         seen.append(statement)
 
     event.listen(database.engine, "before_cursor_execute", note)
