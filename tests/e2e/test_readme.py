@@ -27,6 +27,7 @@ SECTIONS: Final = (
     ("docs/use/debugging-packets.md", "What is in force on the host?"),
     ("docs/use/debugging-packets.md", "What goes over the wire?"),
     ("docs/use/own-image.md", "Your own image"),
+    ("docs/operate/backup-and-upgrade.md", "Check"),
     ("docs/use/first-vm.md", "The end"),
 )
 POOL: Final = "198.18.0.0/16"  # the README's

@@ -19,7 +19,7 @@ _GUIDE_LINES: Final = 60
 
 # Not of the checkout but of a cloud's state directory, where these pages say so.
 _OF_THE_STATE: Final = re.compile(
-    r"^(?:agent/(?:disks|flow-logs)|controller/(?:audit|blocks|exchange/ACCOUNT|master\.key|object-store|oidc))$"
+    r"^(?:agent/(?:disks|flow-logs)|controller/(?:audit|blocks|exchange/ACCOUNT|master\.key|object-store|oidc)|log/)$"
 )
 
 
@@ -111,7 +111,12 @@ def _paths(text: str) -> Iterator[str]:
     for code in re.findall(r"`([^`\s]+)`", text):
         first, slash, _ = code.partition("/")
         ours = any((ROOT / place / first).is_dir() for place in _PLACES)
-        if _PATH.match(code) and (ours or not slash) and first != "." and not _OF_THE_STATE.match(code):
+        if (
+            _PATH.match(code)
+            and (ours or not slash or code.endswith("/"))
+            and first != "."
+            and not _OF_THE_STATE.match(code)
+        ):
             yield code
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         if "://" not in target:
@@ -128,6 +133,13 @@ def test_paths_are_as_pages_name_them() -> None:
                 offences.append(f"{name_of(page)}: {name}")
     assert count > 600
     complain("A reader follows what a page says; these are not there:", offences)
+
+
+def test_what_is_no_path_is_noticed() -> None:
+    page = ROOT / "docs/README.md"
+    text = "`docs/nothing.md`, `aws/app.py`, `use/`, `GROUP/THINPOOL`, `controller/blocks`, [here](nowhere.md)"
+    assert list(_paths(text)) == ["docs/nothing.md", "aws/app.py", "use/", "nowhere.md"]
+    assert [_is_there(page, name) for name in _paths(text)] == [False, True, True, False]
 
 
 def test_the_tour_is_explained_in_its_order() -> None:

@@ -1,7 +1,10 @@
 """Names that say where to look, and READMEs where a newcomer enters."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.house.checkout import ROOT, TOP_FOLDERS, complain, name_of, our_files, text_of
 
@@ -88,21 +91,38 @@ def test_each_folder_that_one_enters_has_a_readme() -> None:
 def test_readmes_are_short() -> None:
     offences = []
     for path in our_files():
-        if path.name != "README.md":
-            continue
-        text = text_of(path) or ""
-        lines, allowed, _ = LONGER_READMES.get(name_of(path), (README_LINES, README_WORDS, ""))
-        words = len(re.findall(r"\S*\w\S*", text))
-        if words > allowed:
-            offences.append(f"{name_of(path)}: {words} words, {allowed} allowed")
-        if len(text.splitlines()) > lines:
-            offences.append(f"{name_of(path)} is longer than {lines} lines")
-        offences += [
-            f"{name_of(path)}:{number}: a line of {len(line)} letters, {README_LETTERS} allowed"
-            for number, line in enumerate(text.splitlines(), 1)
-            if len(line) > README_LETTERS
-        ]
+        if path.name == "README.md":
+            lines, words, _ = LONGER_READMES.get(name_of(path), (README_LINES, README_WORDS, ""))
+            offences += [f"{name_of(path)}: {fault}" for fault in _lengths(text_of(path) or "", lines, words)]
     complain("A README is read to its end only if that is near; what is long has another page in docs/:", offences)
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("three words here\n", 0),
+        ("three words here | -- |\n", 0),
+        ("and four words now\n", 1),
+        ("one\n" * 3, 1),
+        ("x" * (README_LETTERS + 1), 1),
+        ("one two\n" * 3, 2),
+    ],
+)
+def test_what_is_too_long_is_noticed(text: str, faults: int) -> None:
+    assert len(list(_lengths(text, lines=2, words=3))) == faults
+
+
+def _lengths(text: str, lines: int, words: int) -> Iterator[str]:
+    """Say what of a page is longer than it may be; lines and signs of tables are no words."""
+    found = len(re.findall(r"\S*\w\S*", text))
+    if found > words:
+        yield f"{found} words, {words} allowed"
+    rows = text.splitlines()
+    if len(rows) > lines:
+        yield f"{len(rows)} lines, {lines} allowed"
+    for number, row in enumerate(rows, 1):
+        if len(row) > README_LETTERS:
+            yield f"line {number} has {len(row)} letters, {README_LETTERS} allowed"
 
 
 def test_longer_readmes_are_there() -> None:
