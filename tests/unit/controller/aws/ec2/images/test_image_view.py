@@ -22,6 +22,7 @@ def test_what_tools_read():
     assert shown["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"] == 2
     assert shown["RootDeviceName"] == shown["BlockDeviceMappings"][0]["DeviceName"]
     assert (shown["StateReason"], shown["DeprecationTime"], shown["SourceImageRegion"]) == (None, None, None)
+    assert shown["Tags"] is None
 
 
 def test_one_of_an_account():
