@@ -1,12 +1,13 @@
 """Names that say where to look, and READMEs where a newcomer enters."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.house.checkout import ROOT, TOP_FOLDERS, complain, name_of, our_files, text_of
+from tests.house.checkout import ROOT, TOP_FOLDERS, complain, name_of, our_files, python_files, text_of
 
 # A name that fits everything attracts everything, until nobody finds anything in it.
 _EMPTY_WORDS = re.compile(r"(?:^|_)(?:utils?|common|managers?|helpers?|misc|stuff)(?:_|$)")
@@ -31,9 +32,12 @@ LONGER_READMES: dict[str, tuple[int, int, str]] = {
     "agent/stead_agent/disks/volumes/README.md": (60, 750, "the manual of pools, which has no other page"),
 }
 
-# Each folder directly in a program, and each folder of resources that has more files than one sees at once.
+# Folders with more Python files than one sees at once have a README, and each one directly in a program has.
 PROGRAMS = ("controller/stead_controller", "agent/stead_agent")
-FILES_AT_ONCE = 6
+FILES_AT_ONCE = 5
+
+# Folders that are lists, one file for each noun or change: the README of the folder above says all.
+LISTS = ("aws/ec2/*", "aws/iam", "aws/sts", "aws/authorization/rules", "db/tables", "db/tables/*", "db/migrations/*")
 
 
 def test_names_say_something() -> None:
@@ -67,23 +71,19 @@ def test_nobody_is_told_to_use_sudo() -> None:
 
 
 def _folders_with_readme() -> list[Path]:
-    folders = [ROOT, *(ROOT / name for name in TOP_FOLDERS)]
-    for program in PROGRAMS:
-        folders += sorted((ROOT / program).iterdir())
-    folders += sorted((ROOT / PROGRAMS[0] / "resources").iterdir())
-    return [folder for folder in folders if folder.is_dir() and _needs_readme(folder)]
-
-
-def _needs_readme(folder: Path) -> bool:
-    ours = [path for path in our_files() if folder in path.parents]
-    if folder.parent.name == "resources":
-        return len(ours) > FILES_AT_ONCE
-    return bool(ours)
+    folders = [folder for folder in (ROOT, *(ROOT / name for name in TOP_FOLDERS)) if folder.is_dir()]
+    for program in (ROOT / name for name in PROGRAMS):
+        lists = {folder for pattern in LISTS for folder in program.glob(pattern)}
+        modules = Counter(path.parent for path in python_files() if path.name != "__init__.py")
+        for folder, count in sorted(modules.items()):
+            if program in folder.parents and folder not in lists:
+                folders += [folder] if folder.parent == program or count > FILES_AT_ONCE else []
+    return folders
 
 
 def test_each_folder_that_one_enters_has_a_readme() -> None:
     folders = _folders_with_readme()
-    assert len(folders) > 35
+    assert len(folders) > 45
     missing = [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "README.md").is_file()]
     complain("Whoever opens a folder must learn on one page what is in it and who may call whom:", missing)
 
