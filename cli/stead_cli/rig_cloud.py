@@ -14,7 +14,7 @@ from stead_cli import cloud, enrolment, image_build, processes, rig_links, rig_p
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.processes import Began, Program
-from stead_cli.rig_places import Place
+from stead_cli.rig_places import RigPlace
 from stead_cli.rig_plan import INTERNET, UNDERLAY, RigPlan
 from stead_cli.settings import Settings
 from stead_cli.steps import Steps
@@ -40,7 +40,7 @@ class RigHost:
         return f"host-{self.number}"
 
     @property
-    def place(self) -> Place:
+    def place(self) -> RigPlace:
         """Where the host is."""
         return rig_places.place(self.name, self.plan.folder, self.plan.host_dir(self.number) / "libvirt")
 
@@ -96,12 +96,12 @@ class Rig:
         return self.plan.cloud
 
     @property
-    def underlay(self) -> Place:
+    def underlay(self) -> RigPlace:
         """Where the bridge between the hosts and the controller are."""
         return rig_places.place(UNDERLAY, self.plan.folder)
 
     @property
-    def internet(self) -> Place:
+    def internet(self) -> RigPlace:
         """What plays the world outside."""
         return rig_places.place(INTERNET, self.plan.folder)
 
@@ -111,7 +111,7 @@ class Rig:
         return [RigHost(self.plan, number) for number in self.plan.numbers]
 
     @property
-    def places(self) -> dict[str, Place]:
+    def places(self) -> dict[str, RigPlace]:
         """All places by name."""
         return {place.name: place for place in (self.underlay, self.internet, *(host.place for host in self.hosts))}
 

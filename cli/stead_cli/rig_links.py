@@ -14,7 +14,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from stead_cli.errors import CliError
-from stead_cli.rig_places import Namespace, Place, inside
+from stead_cli.rig_places import Namespace, RigPlace, inside
 from stead_cli.rig_plan import (
     CALLER_IPV6_ADDRESS,
     FAR_ADDRESSES,
@@ -73,7 +73,7 @@ class End:
     has_ipv6: bool = False
 
 
-def wire_underlay(plan: RigPlan, place: Place) -> None:
+def wire_underlay(plan: RigPlan, place: RigPlace) -> None:
     """Make the bridge between hosts and controller, and the caller's link to the controller."""
     with place.held() as holder, Namespace(holder.pid) as inner, Namespace() as caller:
         inside(inner.file, lambda: _settle(forwarding=False))
@@ -87,7 +87,7 @@ def wire_underlay(plan: RigPlan, place: Place) -> None:
         )
 
 
-def wire_internet(plan: RigPlan, place: Place) -> None:
+def wire_internet(plan: RigPlan, place: RigPlace) -> None:
     """Make the bridge that plays the internet, addresses far out, and the caller's link to it."""
     with place.held() as holder, Namespace(holder.pid) as inner, Namespace() as caller:
         inside(inner.file, lambda: _settle(forwarding=True))
@@ -123,7 +123,7 @@ def wire_internet(plan: RigPlan, place: Place) -> None:
         )
 
 
-def wire_controller(plan: RigPlan, underlay: Place, internet: Place) -> None:
+def wire_controller(plan: RigPlan, underlay: RigPlace, internet: RigPlace) -> None:
     """Plug the controller into the internet, for guests; nothing but the AWS APIs is reached there."""
     with (
         underlay.held() as below,
@@ -140,7 +140,7 @@ def wire_controller(plan: RigPlan, underlay: Place, internet: Place) -> None:
         )
 
 
-def _apply_rules(place: Place, rules: str) -> None:
+def _apply_rules(place: RigPlace, rules: str) -> None:
     done = place.run("nft", "-f", "-", stdin=rules)
     if done.returncode != 0:
         raise CliError(f"rules were refused in {place.name}: {done.stderr.strip()}", "is nftables installed?")
@@ -152,7 +152,7 @@ def _by_way_of(destination: str, plan: RigPlan) -> dict[str, Any]:
     return {"gateway": str(plan.gateway)}
 
 
-def wire_host(plan: RigPlan, number: int, host: Place, underlay: Place, internet: Place) -> None:
+def wire_host(plan: RigPlan, number: int, host: RigPlace, underlay: RigPlace, internet: RigPlace) -> None:
     """Plug a host into both bridges; its default route is the internet's gateway."""
     with (
         host.held() as holder,

@@ -18,7 +18,7 @@ _PYTHON: Final = (sys.executable, "-I", "-S")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RigPlace:
     """A place by the program that holds it; a host has a folder of its own."""
 
     name: str
@@ -155,11 +155,11 @@ def inside[T](namespace: int, work: Callable[[], T]) -> T:
     return results[0]
 
 
-def place(name: str, state_dir: Path, folder: Path | None = None) -> Place:
+def place(name: str, state_dir: Path, folder: Path | None = None) -> RigPlace:
     """The place of this name of the rig in `state_dir`; one with a folder is a host."""
     command: list[str | Path] = [*_PYTHON, rig_place.__file__, name, *([folder] if folder is not None else [])]
     holder = Program(name, command, state_dir / "run" / f"{name}.pid", state_dir / "log" / f"{name}.log")
-    return Place(name, holder, folder)
+    return RigPlace(name, holder, folder)
 
 
 def _enter(mode: str, running: Running, command: Sequence[str | Path]) -> list[str]:

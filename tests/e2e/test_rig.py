@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from stead_cli.rig_places import Place
+from stead_cli.rig_places import RigPlace
 from stead_cli.rig_plan import CALLER_IPV6_ADDRESS, FAR_IPV6_ADDRESS, VXLAN_BYTES
 from tests.support import leaks
 from tests.support.rig import TestRig
@@ -60,7 +60,7 @@ def test_nothing_leads_out_of_a_rig(rig: TestRig) -> None:
     assert "refused" in _connect(rig.internet, address, 9)
 
 
-def _connect(place: Place, address: str, port: int) -> str:
+def _connect(place: RigPlace, address: str, port: int) -> str:
     """Try a TCP connection in a place, and return the error's words."""
     code = f"import socket; socket.create_connection(({address!r}, {port}), timeout=2)"
     return place.run("python3", "-c", code).stderr

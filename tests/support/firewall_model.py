@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 
-from stead_agent.firewall.interface import Group, Interface, Rule, VpcFirewall
+from stead_agent.firewall.interface import Group, GroupRule, Interface, VpcFirewall
 
 NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1}
 GROUPS = [f"sg-0000000000000000{digit}" for digit in "abcd"]
@@ -44,7 +44,7 @@ def _side(picture: VpcFirewall, interface: Interface, packet: Packet, peer: str,
     )
 
 
-def _about(rule: Rule, packet: Packet) -> bool:
+def _about(rule: GroupRule, packet: Packet) -> bool:
     if rule.protocol == "-1":
         return True
     number = NUMBERS[rule.protocol] if rule.protocol in NUMBERS else int(rule.protocol)
@@ -57,7 +57,7 @@ def _about(rule: Rule, packet: Packet) -> bool:
     return True
 
 
-def _from(picture: VpcFirewall, rule: Rule, peer: str) -> bool:
+def _from(picture: VpcFirewall, rule: GroupRule, peer: str) -> bool:
     if rule.peer.startswith("sg-"):
         return any(group.id == rule.peer and peer in group.members for group in picture.groups)
     return ip_address(peer) in ip_network(rule.peer)
@@ -66,7 +66,7 @@ def _from(picture: VpcFirewall, rule: Rule, peer: str) -> bool:
 # --- random pictures
 
 
-def random_rule(chance: random.Random, number: int) -> Rule:
+def random_rule(chance: random.Random, number: int) -> GroupRule:
     """A rule that often matters: few ports, few peers."""
     protocol = chance.choice(["-1", "tcp", "udp", "udp", "icmp", "47", "6"])
     first, last = -1, -1
@@ -75,7 +75,7 @@ def random_rule(chance: random.Random, number: int) -> Rule:
         last = chance.choice([first, first + 10, 60000])
     if protocol == "icmp":
         first, last = chance.choice([(-1, -1), (8, -1), (8, 0), (13, 0)])
-    return Rule(f"sgr-{number:017x}", chance.random() < 0.5, protocol, first, last, chance.choice(PEERS))
+    return GroupRule(f"sgr-{number:017x}", chance.random() < 0.5, protocol, first, last, chance.choice(PEERS))
 
 
 def changed(picture: VpcFirewall, chance: random.Random, number: int) -> VpcFirewall:

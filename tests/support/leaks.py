@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from stead_cli.rig_places import Place
+from stead_cli.rig_places import RigPlace
 from tests.support import box
 from tests.support.waiting import wait_for
 
@@ -54,7 +54,7 @@ class HostPicture:
         ]
 
 
-def take_picture(place: Place | None = None) -> HostPicture:
+def take_picture(place: RigPlace | None = None) -> HostPicture:
     """Look at this host, or at one of a rig, whose processes are seen from here; needs root to see nft tables."""
     ask = _run_here if place is None else place.run
     done = ask("sh", "-c", _SCRIPT)
@@ -76,7 +76,7 @@ def take_picture(place: Place | None = None) -> HostPicture:
     )
 
 
-def assert_nothing_beyond(before: HostPicture, what: str, seconds: float = 10.0, place: Place | None = None) -> None:
+def assert_nothing_beyond(before: HostPicture, what: str, seconds: float = 10.0, place: RigPlace | None = None) -> None:
     """Fail, naming them, when things are left that were not there before; what is on its way out may take its time."""
     try:
         wait_for(lambda: not take_picture(place).beyond(before), "nothing is left", seconds, poll=0.1)

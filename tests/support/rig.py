@@ -14,7 +14,7 @@ from typing import Any
 from stead_cli import processes, ssh
 from stead_cli.operator import Operator
 from stead_cli.rig_cloud import Rig, RigHost
-from stead_cli.rig_places import Place
+from stead_cli.rig_places import RigPlace
 from stead_cli.rig_plan import RigPlan
 from tests.support import leaks
 from tests.support.clients import Account
@@ -48,7 +48,7 @@ class TestRig:
         return self.rig.hosts
 
     @property
-    def internet(self) -> Place:
+    def internet(self) -> RigPlace:
         """Where the world outside is: `.run("ping", …)`."""
         return self.rig.internet
 

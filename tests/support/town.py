@@ -10,7 +10,7 @@ from typing import Any
 
 from stead_cli import ssh
 from stead_cli.rig_cloud import RigHost
-from stead_cli.rig_places import Place
+from stead_cli.rig_places import RigPlace
 from tests.support.connections import shared
 from tests.support.real_cloud import BOOT_SECONDS, SSH_USER
 from tests.support.rig import RigUser, TestRig
@@ -211,7 +211,7 @@ def _succeeds(login: ssh.Login, command: str) -> bool:
 
 
 @contextmanager
-def listening(place: Place, address: str, port: int) -> Iterator[socket.socket]:
+def listening(place: RigPlace, address: str, port: int) -> Iterator[socket.socket]:
     """A TCP server's socket in a place of the rig, for this process to accept at."""
     server = place.inside(lambda: socket.create_server((address, port)))
     try:

@@ -14,11 +14,11 @@ from stead_agent.firewall.interface import (
     Acl,
     FlowLog,
     Group,
+    GroupRule,
     IdleTimeouts,
     Interface,
     PeerLink,
     Refusal,
-    Rule,
     Subnet,
     VpcFirewall,
 )
@@ -112,7 +112,7 @@ def cleaned(vpc: VpcFirewall, previous: Clean | None = None) -> Clean:
 
 
 def _clean_group(group: Group, refusals: list[Refusal]) -> tuple[Group, Addresses]:
-    rules: list[Rule] = []
+    rules: list[GroupRule] = []
     for rule in group.rules:
         try:
             traffic_of(rule)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from stead_agent.firewall.cleaning import Clean
-from stead_agent.firewall.interface import Interface, Rule
+from stead_agent.firewall.interface import GroupRule, Interface
 from stead_agent.firewall.rules import Traffic, is_group_id, peer_of, traffic_of
 
 
@@ -38,7 +38,7 @@ class _Parsed:
 
 
 @lru_cache(maxsize=8192)
-def _parse(rule: Rule) -> _Parsed:
+def _parse(rule: GroupRule) -> _Parsed:
     traffic, peer = traffic_of(rule), peer_of(rule)
     if isinstance(peer, str) and is_group_id(peer):
         return _Parsed(rule.egress, traffic, peer, ())
@@ -141,7 +141,7 @@ def _lost(group_id: str, old: Clean, new: Clean) -> bool:
     return earlier.rules is not later.rules and not set(earlier.rules) <= set(later.rules)
 
 
-def _lost_peers(rules: tuple[Rule, ...], old: Clean, new: Clean) -> bool:
+def _lost_peers(rules: tuple[GroupRule, ...], old: Clean, new: Clean) -> bool:
     """Tell whether a group that the rules name lost members; a prefix list's blocks are the rules' own."""
     for peer in {rule.peer for rule in rules}:
         earlier, later = old.groups.get(peer), new.groups.get(peer)

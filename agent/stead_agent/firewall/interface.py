@@ -47,7 +47,7 @@ class HostFirewall:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class GroupRule:
     """One security group rule, in EC2's words."""
 
     id: str
@@ -64,7 +64,7 @@ class Group:
     """A security group: its rules and, for rules that name it, the private addresses of its interfaces anywhere."""
 
     id: str
-    rules: tuple[Rule, ...]
+    rules: tuple[GroupRule, ...]
     members: frozenset[str] = frozenset()
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_network
 from typing import Final
 
-from stead_agent.firewall.interface import Rule
+from stead_agent.firewall.interface import GroupRule
 from stead_agent.firewall.table import Statement
 
 _NAMED_PROTOCOLS: Final = {"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58}
@@ -73,7 +73,7 @@ class Traffic:
 Block = IPv4Network | IPv6Network
 
 
-def traffic_of(rule: Rule) -> Traffic:
+def traffic_of(rule: GroupRule) -> Traffic:
     """Read a rule's protocol and ports as EC2 means them (API reference: IpPermission)."""
     return read_traffic(rule.protocol, rule.from_port, rule.to_port)
 
@@ -101,7 +101,7 @@ def read_traffic(protocol_text: str, first: int, last: int) -> Traffic:
     return Traffic(protocol, -1, -1)
 
 
-def peer_of(rule: Rule) -> Block | str:
+def peer_of(rule: GroupRule) -> Block | str:
     """Read a rule's other side: a block of addresses, or the id of a group or a prefix list."""
     if not _RULE_ID.match(rule.id):
         raise RuleError(f"no id: {rule.id!r}")
@@ -137,7 +137,7 @@ def is_list_id(text: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def statements(rules: tuple[Rule, ...], *, egress: bool) -> tuple[Statement, ...]:
+def statements(rules: tuple[GroupRule, ...], *, egress: bool) -> tuple[Statement, ...]:
     """Convert the rules of one direction, all of which must make sense, into nft rules.
 
     Remembered, since each change of a VPC asks for all its groups, of which most are as they were.

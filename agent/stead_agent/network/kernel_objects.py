@@ -128,7 +128,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RoutingRule:
     """Packets of a kind are looked up in a table; rules are asked in the order of their priorities."""
 
     place: Place
@@ -167,7 +167,9 @@ class Proxy:
     address: str
 
 
-Thing = Setting | Bridge | Veth | Tap | PeerLink | Vxlan | Address | Up | Route | Rule | Neighbour | Tunnel | Proxy
+Thing = (
+    Setting | Bridge | Veth | Tap | PeerLink | Vxlan | Address | Up | Route | RoutingRule | Neighbour | Tunnel | Proxy
+)
 
 
 def is_ipv6(address: str) -> bool:

@@ -12,7 +12,7 @@ from stead_agent.network.kernel_objects import (
     Place,
     Proxy,
     Route,
-    Rule,
+    RoutingRule,
     Setting,
     Tap,
     Thing,
@@ -61,7 +61,7 @@ _RANKS: Final[dict[type[Thing], int]] = {
     Neighbour: 6,
     Tunnel: 6,
     Route: 7,
-    Rule: 8,
+    RoutingRule: 8,
     Proxy: 9,
 }
 
@@ -81,8 +81,8 @@ def key_of(thing: Thing) -> Key:
             return (Up, thing.place, thing.link)
         case Route():
             return (Route, thing.place, thing.table, thing.destination, thing.metric)
-        case Rule():
-            return (Rule, thing.place, thing.is_ipv6, thing.priority, thing.incoming, thing.mark, thing.protocol)
+        case RoutingRule():
+            return (RoutingRule, thing.place, thing.is_ipv6, thing.priority, thing.incoming, thing.mark, thing.protocol)
         case Neighbour():
             return (Neighbour, thing.place, thing.link, thing.address)
         case Tunnel():
@@ -128,7 +128,7 @@ def depends_on(thing: Thing) -> tuple[Place, str] | None:
             return (Place.HOST, thing.link)
         case Tunnel():
             return (Place.VPC, thing.link)
-        case Bridge() | Veth() | Tap() | PeerLink() | Vxlan() | Rule():
+        case Bridge() | Veth() | Tap() | PeerLink() | Vxlan() | RoutingRule():
             return None
 
 

@@ -15,7 +15,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from stead_agent.network import route_messages
-from stead_agent.network.kernel_objects import Place, Route, Rule, Setting
+from stead_agent.network.kernel_objects import Place, Route, RoutingRule, Setting
 from stead_agent.network.namespaces import enter
 from stead_agent.network.route_messages import FAMILIES, PROTOCOL
 
@@ -98,12 +98,12 @@ class Readings:
         with route_messages.open_socket() as opened:
             yield from route_messages.read(opened, place)
 
-    def rules(self, place: Place) -> Iterator[Rule]:
+    def rules(self, place: Place) -> Iterator[RoutingRule]:
         """List our rules."""
         for family in FAMILIES:
             for message in self._netlink(place).get_rules(family=family):
                 if message.get_attr("FRA_PROTOCOL") == PROTOCOL:
-                    yield Rule(
+                    yield RoutingRule(
                         place,
                         family == socket.AF_INET6,
                         message.get_attr("FRA_PRIORITY") or 0,

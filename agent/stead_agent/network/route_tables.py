@@ -28,7 +28,7 @@ from stead_agent.network.interface import (
     subnet_link_name,
 )
 from stead_agent.network.ipv6 import link_local_of
-from stead_agent.network.kernel_objects import Kind, Place, Route, Rule, Thing, is_ipv6
+from stead_agent.network.kernel_objects import Kind, Place, Route, RoutingRule, Thing, is_ipv6
 from stead_agent.network.numbers import spread
 from stead_agent.network.overlay import ipv6_next_hop
 
@@ -71,7 +71,7 @@ def routing_things(vpc: VpcNetwork, hops: NextHops, inner_address: str, *, has_o
     """Write all tables and rules of a VPC; the main table's routes are others'."""
     families = (False, True) if vpc.ipv6_cidrs else (False,)
     for is_six in families:
-        yield Rule(Place.VPC, is_six, OWN_QUESTIONS, _OWN_TABLE, "lo")
+        yield RoutingRule(Place.VPC, is_six, OWN_QUESTIONS, _OWN_TABLE, "lo")
         way_out = _way_out(EVERYWHERE[is_six], _OWN_TABLE)
         yield way_out if is_six else replace(way_out, source=inner_address)
         yield from _errors(vpc, hops, is_six=is_six)
@@ -89,7 +89,7 @@ def _errors(vpc: VpcNetwork, hops: NextHops, *, is_six: bool) -> Iterator[Thing]
         if peer.vpc_id in hops.peers and is_ipv6(block) == is_six
     ]
     if routes:
-        yield Rule(Place.VPC, is_six, OWN_ERRORS, _ERRORS_TABLE, "lo", protocol=_ICMP[is_six])
+        yield RoutingRule(Place.VPC, is_six, OWN_ERRORS, _ERRORS_TABLE, "lo", protocol=_ICMP[is_six])
         yield from routes
 
 
@@ -97,7 +97,7 @@ def _routers(hops: NextHops, *, is_six: bool) -> Iterator[Thing]:
     """Lead what other hosts marked for a router to it, whatever its destination is."""
     for name, number in spread(hops.local, _ROOM).items():
         router, table = hops.local[name], _ROUTER_TABLES + number
-        yield Rule(Place.VPC, is_six, TO_ROUTERS, table, OVERLAY_LINK, router_mark(name))
+        yield RoutingRule(Place.VPC, is_six, TO_ROUTERS, table, OVERLAY_LINK, router_mark(name))
         yield _to_local(EVERYWHERE[is_six], table, router)
 
 
@@ -112,7 +112,7 @@ def _subnets(vpc: VpcNetwork, hops: NextHops) -> Iterator[Thing]:
         link = subnet_link_name(subnet_id)
         for is_six, table in sorted({(is_ipv6(route.destination), route.table) for route in routes[name]}):
             priority = TAKEN_OUT if table >= _TAKEN_OUT_TABLES else BEYOND
-            yield Rule(Place.VPC, is_six, priority, table, link)
+            yield RoutingRule(Place.VPC, is_six, priority, table, link)
 
 
 def _table(vpc: VpcNetwork, table: RouteTable, number: int, hops: NextHops) -> Iterator[Route]:

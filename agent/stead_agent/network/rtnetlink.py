@@ -23,7 +23,7 @@ from stead_agent.network.kernel_objects import (
     Place,
     Proxy,
     Route,
-    Rule,
+    RoutingRule,
     Setting,
     Tap,
     Thing,
@@ -136,7 +136,7 @@ class Kernel(Readings):
                 self._netlink(thing.place).link("set", index=index, state="up")
             case Route():
                 self._netlink(thing.place).route("replace", **self._route(thing))
-            case Rule():
+            case RoutingRule():
                 self._make_rule(thing)
             case Neighbour():
                 index = self._index(thing.place, thing.link)
@@ -210,7 +210,7 @@ class Kernel(Readings):
             (index,) = side.link_lookup(ifname=link.name)
             side.link("set", index=index, ifalias=alias)
 
-    def _make_rule(self, rule: Rule) -> None:
+    def _make_rule(self, rule: RoutingRule) -> None:
         try:
             self._netlink(rule.place).rule("add", **_rule(rule))
         except NetlinkError as error:
@@ -227,7 +227,7 @@ class Kernel(Readings):
                 self._change_tap(old, new)
             case (_, PeerLink() | Vxlan() as link):
                 self._netlink(Place.VPC).link("set", index=self._index(Place.VPC, link.name), mtu=link.mtu)
-            case Rule(), Rule():
+            case RoutingRule(), RoutingRule():
                 self._make(new)  # before the old one goes: a packet finds one of them
                 self._netlink(old.place).rule("del", **_rule(old))
             case _:
@@ -271,7 +271,7 @@ class Kernel(Readings):
                 )
             case Route():
                 self._netlink(thing.place).route("del", **self._route(thing))
-            case Rule():
+            case RoutingRule():
                 self._netlink(thing.place).rule("del", **_rule(thing))
             case Tunnel():
                 self._netlink(Place.VPC).fdb("del", **self._tunnel(thing))
@@ -350,7 +350,7 @@ def _plain_route(step: Step) -> Route | None:
     return thing if isinstance(thing, Route) and route_messages.is_plain(thing) else None
 
 
-def _rule(rule: Rule) -> dict[str, Any]:
+def _rule(rule: RoutingRule) -> dict[str, Any]:
     """Put a rule into pyroute2's words."""
     words = {
         "family": FAMILIES[rule.is_ipv6],

@@ -268,9 +268,9 @@ def _ipv6_resolvers(vpc: Resource, subnets: tuple[Resource, ...]) -> frozenset[s
     return frozenset({network.RESOLVER_IPV6_ADDRESS} if vpc.vpc.dns_support and has_ipv6 else ())
 
 
-def _firewall_rules(resource: Resource) -> tuple[firewall.Rule, ...]:
+def _firewall_rules(resource: Resource) -> tuple[firewall.GroupRule, ...]:
     return tuple(
-        firewall.Rule(
+        firewall.GroupRule(
             id=rule.id,
             egress=rule.egress,
             protocol=rule.protocol,

@@ -26,7 +26,7 @@ _SILENCE_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServerAddress:
     """Where a server answers: its URL, by a socket's file if it has one, and the key that it knows.
 
     `encrypts` is whether it encrypts objects when it is asked to; None when that is to be found out.
@@ -43,7 +43,7 @@ class Place:
 class Server(Protocol):
     """A server that can be reached, once it has been asked for."""
 
-    async def place(self) -> Place:
+    async def place(self) -> ServerAddress:
         """Give where it answers, having started it if need be; raises BackendError."""
 
     def close(self) -> None:
@@ -139,7 +139,7 @@ class Backend:
             await self._session.close()
             self._session = None
 
-    async def _session_for(self, place: Place) -> aiohttp.ClientSession:
+    async def _session_for(self, place: ServerAddress) -> aiohttp.ClientSession:
         if self._session is not None and self._socket != place.socket:
             await self._close_session()
         if self._session is None:
@@ -168,7 +168,7 @@ async def _text_of(answer: aiohttp.ClientResponse) -> str:
         raise BackendError(f"an answer of the server behind was cut off: {error}") from error
 
 
-def _signed(place: Place, ask: Ask, query: str, now: datetime) -> dict[str, str]:
+def _signed(place: ServerAddress, ask: Ask, query: str, now: datetime) -> dict[str, str]:
     """Add to a request's headers those that prove that it is ours."""
     time_text = now.strftime("%Y%m%dT%H%M%SZ")
     headers = {

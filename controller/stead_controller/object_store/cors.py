@@ -21,7 +21,7 @@ _VARY: Final = "Origin, Access-Control-Request-Headers, Access-Control-Request-M
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class CorsRule:
     """One CORSRule; `seconds` is how long a browser may remember it, None where nothing is said."""
 
     origins: tuple[str, ...]
@@ -32,7 +32,7 @@ class Rule:
     seconds: int | None = None
 
 
-def read(document: bytes) -> tuple[Rule, ...]:
+def read(document: bytes) -> tuple[CorsRule, ...]:
     """Read a CORSConfiguration; raises BadRequest."""
     root = answers.parse(document)
     if root.tag != "CORSConfiguration" or any(each.tag != "CORSRule" for each in root) or not len(root):
@@ -42,7 +42,7 @@ def read(document: bytes) -> tuple[Rule, ...]:
     return tuple(_read_rule(each) for each in root)
 
 
-def _read_rule(element: ET.Element) -> Rule:
+def _read_rule(element: ET.Element) -> CorsRule:
     found = {tag: tuple((each.text or "").strip() for each in element.findall(tag)) for tag in _LISTS}
     if {each.tag for each in element} - {*_LISTS, "ID", "MaxAgeSeconds"}:
         raise answers.malformed()
@@ -62,7 +62,7 @@ def _read_rule(element: ET.Element) -> Rule:
             raise BadRequest(text, code="InvalidRequest")
     if not all(value.isascii() and value.isprintable() for values in found.values() for value in values):
         raise answers.malformed()
-    return Rule(
+    return CorsRule(
         found["AllowedOrigin"],
         found["AllowedMethod"],
         found["AllowedHeader"],
@@ -81,12 +81,12 @@ def _seconds(text: str | None) -> int | None:
     return int(text)
 
 
-def write(rules: Sequence[Rule]) -> bytes:
+def write(rules: Sequence[CorsRule]) -> bytes:
     """Write a CORSConfiguration."""
     return answers.cors([_fields(rule) for rule in rules])
 
 
-def _fields(rule: Rule) -> list[tuple[str, str]]:
+def _fields(rule: CorsRule) -> list[tuple[str, str]]:
     """Give the elements of a rule, in the order in which S3 answers them."""
     named = [("ID", rule.name)] if rule.name else []
     lists = zip(_LISTS, (rule.origins, rule.methods, rule.headers, rule.exposed), strict=True)
@@ -94,7 +94,7 @@ def _fields(rule: Rule) -> list[tuple[str, str]]:
     return [*named, *((tag, value) for tag, values in lists for value in values), *seconds]
 
 
-def headers_for(rules: Sequence[Rule], origin: str, method: str, asked: Sequence[str]) -> dict[str, str]:
+def headers_for(rules: Sequence[CorsRule], origin: str, method: str, asked: Sequence[str]) -> dict[str, str]:
     """Give the headers by which a browser lets a page of `origin` do this; none where no rule allows it.
 
     `asked` are the names of the headers that the page wants to send, of a request that asks before.

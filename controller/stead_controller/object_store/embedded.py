@@ -25,7 +25,7 @@ from typing import Final
 
 import aiohttp
 
-from stead_controller.object_store.backend import ENCRYPTED, Ask, Backend, BackendError, Place
+from stead_controller.object_store.backend import ENCRYPTED, Ask, Backend, BackendError, ServerAddress
 from stead_controller.object_store.network_sandbox import identity_of
 
 log = logging.getLogger(__name__)
@@ -92,10 +92,10 @@ class EmbeddedServer:
         self._child: subprocess.Popen[bytes] | None = None
         self._held: int | None = None
         self._handle: int | None = None
-        self._place: Place | None = None
+        self._place: ServerAddress | None = None
         self._log_checked = 0.0
 
-    async def place(self) -> Place:
+    async def place(self) -> ServerAddress:
         """Give where it answers, once it does; raises BackendError."""
         if self._place is not None and self._is_alive():
             self._bound_log()
@@ -117,7 +117,7 @@ class EmbeddedServer:
             self._child.returncode = 0  # it would warn when it is collected while its process runs, which is the point
             self._child = None
 
-    async def _bring_up(self) -> Place:
+    async def _bring_up(self) -> ServerAddress:
         try:
             place = await asyncio.to_thread(self._find_or_start, (await self._find_key()).hex())
         except OSError as error:
@@ -125,7 +125,7 @@ class EmbeddedServer:
         await self._wait_until_ready(place)
         return place
 
-    def _find_or_start(self, key: str) -> Place:
+    def _find_or_start(self, key: str) -> ServerAddress:
         self._release()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
@@ -142,7 +142,9 @@ class EmbeddedServer:
         self._held = os.pidfd_open(process)
         # The folder's path may be too long for a socket's address.
         self._handle = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
-        return Place("http://127.0.0.1", "us-east-1", key_id, secret, f"/proc/self/fd/{self._handle}/{_SOCKET}", True)
+        return ServerAddress(
+            "http://127.0.0.1", "us-east-1", key_id, secret, f"/proc/self/fd/{self._handle}/{_SOCKET}", True
+        )
 
     def _release(self) -> None:
         if self._child is not None and self._child.poll() is not None:
@@ -209,7 +211,7 @@ class EmbeddedServer:
         poller.register(self._held, select.POLLIN)
         return not poller.poll(0)
 
-    async def _wait_until_ready(self, place: Place) -> None:
+    async def _wait_until_ready(self, place: ServerAddress) -> None:
         """Wait until an object is kept, encrypted; raises BackendError when the server ends or is not ready in time."""
         probe = Backend(_Fixed(place))
         deadline = time.monotonic() + _START_SECONDS
@@ -258,10 +260,10 @@ def _end(process: int) -> None:
 
 
 class _Fixed:
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ServerAddress) -> None:
         self._place = place
 
-    async def place(self) -> Place:
+    async def place(self) -> ServerAddress:
         return self._place
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from stead_controller.object_store import answers, lifecycle, tagging
 from stead_controller.object_store.addressing import path_of
 from stead_controller.object_store.backend import Ask, Backend
 from stead_controller.object_store.forwarding import BackendRefusal, send_short
-from stead_controller.object_store.lifecycle import Rule, is_due
+from stead_controller.object_store.lifecycle import LifecycleRule, is_due
 from stead_controller.resources.storage import buckets
 from stead_controller.resources.storage.buckets import BucketFacts
 
@@ -154,7 +154,7 @@ class ObjectExpiry:
             return False
         return True
 
-    async def _abort(self, bucket: BucketFacts, rule: Rule, now: datetime) -> int:
+    async def _abort(self, bucket: BucketFacts, rule: LifecycleRule, now: datetime) -> int:
         """Give up uploads that were begun long ago; give how many."""
         found: list[tuple[str, str]] = []
         async for page in self._pages(bucket, "uploads", rule.prefix, ("key-marker", "upload-id-marker")):
@@ -173,7 +173,7 @@ class ObjectExpiry:
         return len(found)
 
 
-def _is_of_objects(rule: Rule) -> bool:
+def _is_of_objects(rule: LifecycleRule) -> bool:
     return rule.days is not None or rule.date is not None or rule.marker or rule.noncurrent_days is not None
 
 
@@ -206,7 +206,7 @@ def _version(element: ET.Element) -> Version:
     )
 
 
-def due(versions: Sequence[Version], rules: Sequence[Rule], now: datetime) -> list[Removal]:
+def due(versions: Sequence[Version], rules: Sequence[LifecycleRule], now: datetime) -> list[Removal]:
     """Say what of one object is to go; `versions` are all of its, newest first."""
     found: list[Removal] = []
     for number, version in enumerate(versions):
@@ -216,7 +216,7 @@ def due(versions: Sequence[Version], rules: Sequence[Rule], now: datetime) -> li
     return found
 
 
-def _is_due(versions: Sequence[Version], number: int, rule: Rule, now: datetime) -> bool:
+def _is_due(versions: Sequence[Version], number: int, rule: LifecycleRule, now: datetime) -> bool:
     """Tell whether a rule removes the version of that number, if it has the rule's tags."""
     version = versions[number]
     if not rule.is_of(version.key, version.size):

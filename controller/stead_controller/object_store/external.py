@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from stead_controller.blocks.bucket import Key
-from stead_controller.object_store.backend import Place
+from stead_controller.object_store.backend import ServerAddress
 
 
 class ExternalServer:
@@ -12,9 +12,9 @@ class ExternalServer:
     def __init__(self, endpoint: str, region: str, key_file: Path) -> None:
         """Read the key; raises OSError, ValueError for a bad key file."""
         key = Key.from_file(key_file)
-        self._place = Place(endpoint.rstrip("/"), region, key.id, key.secret)
+        self._place = ServerAddress(endpoint.rstrip("/"), region, key.id, key.secret)
 
-    async def place(self) -> Place:
+    async def place(self) -> ServerAddress:
         """Give where it answers."""
         return self._place
 

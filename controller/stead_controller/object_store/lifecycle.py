@@ -74,7 +74,7 @@ def _check(rule: ET.Element) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class LifecycleRule:
     """An enabled rule: which objects it is of, and after which days, or from which date on, what is removed.
 
     `larger` and `smaller` are bytes, neither of them included.
@@ -114,13 +114,13 @@ def is_due(since: datetime, days: int, now: datetime) -> bool:
     return now >= (midnight if midnight == ended else midnight + timedelta(days=1))
 
 
-def read(document: bytes) -> tuple[Rule, ...]:
+def read(document: bytes) -> tuple[LifecycleRule, ...]:
     """Read the enabled rules of a LifecycleConfiguration; raises BadRequest."""
     rules = answers.parse(document).findall("Rule")
     return tuple(_read(rule) for rule in rules if rule.findtext("Status", "").strip() == "Enabled")
 
 
-def _read(rule: ET.Element) -> Rule:
+def _read(rule: ET.Element) -> LifecycleRule:
     place = rule.find("Filter/And")
     if place is None:
         place = rule.find("Filter")
@@ -128,7 +128,7 @@ def _read(rule: ET.Element) -> Rule:
         place = rule
     tags = tuple((tag.findtext("Key", ""), tag.findtext("Value", "")) for tag in place.findall("Tag"))
     date = rule.findtext("Expiration/Date")
-    return Rule(
+    return LifecycleRule(
         prefix=place.findtext("Prefix", ""),
         tags=tags,
         larger=_number(place, "ObjectSizeGreaterThan"),

@@ -7,7 +7,7 @@ VPC_Internet_Gateway.html, egress-only-internet-gateway.html; and https://docs.a
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
-from stead_agent.firewall.interface import Acl, AclEntry, Group, Rule
+from stead_agent.firewall.interface import Acl, AclEntry, Group, GroupRule
 from stead_agent.network.interface import RouteTable, RouteTo, TableRoute
 
 OUTSIDE = "outside"
@@ -212,7 +212,7 @@ class Cloud:
             for rule in self.groups[group_id].rules
         )
 
-    def _from(self, rule: Rule, peer: str) -> bool:
+    def _from(self, rule: GroupRule, peer: str) -> bool:
         if rule.peer.startswith("sg-"):
             return peer in self.members(rule.peer)
         blocks = rule.blocks if rule.peer.startswith("pl-") else (rule.peer,)
@@ -231,7 +231,7 @@ def _entry_matches(entry: AclEntry, packet: Packet, other: str) -> bool:
     return _ports_match(packet, entry.from_port, entry.to_port)
 
 
-def _about(rule: Rule, packet: Packet) -> bool:
+def _about(rule: GroupRule, packet: Packet) -> bool:
     if rule.protocol == "-1":
         return True
     number = NUMBERS[rule.protocol] if rule.protocol in NUMBERS else int(rule.protocol)

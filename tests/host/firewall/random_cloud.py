@@ -3,7 +3,7 @@
 import random
 from dataclasses import replace
 
-from stead_agent.firewall.interface import Acl, AclEntry, Group, Rule
+from stead_agent.firewall.interface import Acl, AclEntry, Group, GroupRule
 from stead_agent.network.interface import RouteTable, RouteTo, TableRoute
 from tests.host.firewall.ec2 import Cloud, Eni, Subnet, Vpc
 
@@ -81,7 +81,7 @@ def random_cloud(cloud: Cloud, chance: random.Random) -> Cloud:
             rules = [_rule(chance, next(numbers), [*own, *own, *others], lists) for _ in range(chance.randint(3, 9))]
             if chance.random() < 0.7:  # as a new group has it
                 rules += [
-                    Rule(f"sgr-{next(numbers):017x}", True, "-1", -1, -1, block) for block in ("0.0.0.0/0", "::/0")
+                    GroupRule(f"sgr-{next(numbers):017x}", True, "-1", -1, -1, block) for block in ("0.0.0.0/0", "::/0")
                 ]
             groups[group_id] = Group(group_id, tuple(rules))
     for subnet in cloud.subnets.values():
@@ -104,11 +104,11 @@ def _ports(chance: random.Random, protocol: str) -> tuple[int, int]:
     return -1, -1
 
 
-def _rule(chance: random.Random, number: int, groups: list[str], lists: dict[str, tuple[str, ...]]) -> Rule:
+def _rule(chance: random.Random, number: int, groups: list[str], lists: dict[str, tuple[str, ...]]) -> GroupRule:
     protocol = chance.choice(["-1", "-1", "tcp", "udp", "icmp", "icmpv6", "50"])
     first, last = _ports(chance, protocol)
     peer = chance.choice([chance.choice(_BLOCKS), chance.choice(_BLOCKS), chance.choice(groups), chance.choice(LISTS)])
-    return Rule(f"sgr-{number:017x}", chance.random() < 0.3, protocol, first, last, peer, lists.get(peer, ()))
+    return GroupRule(f"sgr-{number:017x}", chance.random() < 0.3, protocol, first, last, peer, lists.get(peer, ()))
 
 
 def _acl(chance: random.Random, acl_id: str) -> Acl:

@@ -7,7 +7,7 @@ import contextlib
 import socket
 from dataclasses import replace
 
-from stead_agent.firewall.interface import Group, Rule
+from stead_agent.firewall.interface import Group, GroupRule
 from stead_agent.network import interface as net
 from tests.host.firewall import frames as f
 from tests.host.firewall.ec2 import Cloud, Eni, Subnet, Vpc
@@ -19,8 +19,8 @@ OPEN, SHUT = "sg-000000000000000a", "sg-000000000000000b"
 
 
 def _cloud() -> Cloud:
-    sends = Rule("sgr-1", True, "-1", -1, -1, "0.0.0.0/0")
-    gets = Rule("sgr-2", False, "-1", -1, -1, "0.0.0.0/0")
+    sends = GroupRule("sgr-1", True, "-1", -1, -1, "0.0.0.0/0")
+    gets = GroupRule("sgr-2", False, "-1", -1, -1, "0.0.0.0/0")
     cloud = Cloud(
         {VPC: Vpc(VPC, "10.0.0.0/16", "2001:db8:1::/56")},
         {SUBNET: Subnet(SUBNET, VPC, "10.0.1.0/24", "2001:db8:1:1::/64")},
@@ -80,7 +80,7 @@ def _arrives(hosts: Hosts, sender: Eni, source: str, to: Eni) -> bool:
 def test_nobody_speaks_in_the_name_of_the_namespace() -> None:
     """The kernel does not look for its own addresses among sources (accept_local): the firewall does."""
     cloud = _cloud()
-    open_6 = [Rule(f"sgr-{4 + egress}", egress, "-1", -1, -1, "::/0") for egress in (False, True)]
+    open_6 = [GroupRule(f"sgr-{4 + egress}", egress, "-1", -1, -1, "::/0") for egress in (False, True)]
     cloud.groups[OPEN] = Group(OPEN, (*cloud.groups[OPEN].rules, *open_6))
     near, _, router = cloud.enis.values()
     far = replace(

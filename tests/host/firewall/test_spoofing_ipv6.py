@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from stead_agent.firewall.guest_ipv6 import link_local
-from stead_agent.firewall.interface import Group, Rule
+from stead_agent.firewall.interface import Group, GroupRule
 from stead_agent.network import interface as net
 from tests.host.firewall import frames as f
 from tests.host.firewall.ec2 import Cloud, Eni, Subnet, Vpc
@@ -60,7 +60,7 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     everybody = [
-        Rule(f"sgr-{number:017x}", egress, "-1", -1, -1, block)
+        GroupRule(f"sgr-{number:017x}", egress, "-1", -1, -1, block)
         for number, (egress, block) in enumerate((e, b) for e in (False, True) for b in ("0.0.0.0/0", "::/0"))
     ]
     cloud = Cloud(

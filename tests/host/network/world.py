@@ -46,14 +46,14 @@ _ROUNDS = 64  # a packet passes fewer links than this
 _ISOLATED = 33  # IFLA_BRPORT_ISOLATED
 
 
-def sent(number: int = 1, protocol: str = "-1", peer: str = ANYWHERE, first: int = -1, last: int = -1) -> fw.Rule:
+def sent(number: int = 1, protocol: str = "-1", peer: str = ANYWHERE, first: int = -1, last: int = -1) -> fw.GroupRule:
     """An egress rule, by default the one that EC2 gives each new group."""
-    return fw.Rule(f"sgr-0e{number:015x}", True, protocol, first, last, peer)
+    return fw.GroupRule(f"sgr-0e{number:015x}", True, protocol, first, last, peer)
 
 
-def got(number: int, protocol: str, peer: str, first: int = -1, last: int = -1) -> fw.Rule:
+def got(number: int, protocol: str, peer: str, first: int = -1, last: int = -1) -> fw.GroupRule:
     """An ingress rule."""
-    return fw.Rule(f"sgr-0a{number:015x}", False, protocol, first, last, peer)
+    return fw.GroupRule(f"sgr-0a{number:015x}", False, protocol, first, last, peer)
 
 
 @dataclass(frozen=True)

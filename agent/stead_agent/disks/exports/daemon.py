@@ -30,7 +30,7 @@ _PASSABLE: Final = 0o711
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DaemonFiles:
     """Where the daemon of one volume has its files."""
 
     folder: Path
@@ -72,7 +72,7 @@ class Place:
         return f"socket,path={self.monitor},server=on,wait=off,id=qmp".encode()
 
 
-def start(place: Place) -> int:
+def start(place: DaemonFiles) -> int:
     """Start a daemon that does nothing yet, in a new folder, and return its process id."""
     if len(os.fsencode(place.monitor)) > _PATH_BYTES or "," in str(place.folder):
         raise ExportError(f"{place.folder}: too long for a socket's path, or with a comma")
@@ -94,7 +94,7 @@ def start(place: Place) -> int:
     return pid
 
 
-def find(place: Place) -> int | None:
+def find(place: DaemonFiles) -> int | None:
     """Find the daemon's process id, or say None when it does not run."""
     hint = _hint(place.pid)
     if hint and _is_of(hint, place):
@@ -102,7 +102,7 @@ def find(place: Place) -> int | None:
     return next(_all_of(place), None)
 
 
-def end(place: Place) -> None:
+def end(place: DaemonFiles) -> None:
     """End the daemon, whatever it is doing, and remove its folder; when this returns, it uses nothing any more."""
     for pid in iter(lambda: next(_all_of(place), None), None):
         _end_one(pid, place)
@@ -110,7 +110,7 @@ def end(place: Place) -> None:
 
 
 @contextlib.contextmanager
-def credentials(place: Place, identity: Identity, endpoint: str) -> Iterator[None]:
+def credentials(place: DaemonFiles, identity: Identity, endpoint: str) -> Iterator[None]:
     """Let the daemon read the host's key and certificate by QEMU's names for them, within this `with` and no longer."""
     files = {
         "ca-cert.pem": identity.ca_pem,
@@ -130,7 +130,7 @@ def credentials(place: Place, identity: Identity, endpoint: str) -> Iterator[Non
         shutil.rmtree(place.credentials)
 
 
-def socket_owner(place: Place) -> int | None:
+def socket_owner(place: DaemonFiles) -> int | None:
     """Tell to which user the proxy's socket was given, as far as there is one."""
     try:
         found = place.socket.lstat()
@@ -139,7 +139,7 @@ def socket_owner(place: Place) -> int | None:
     return found.st_uid if stat.S_ISSOCK(found.st_mode) else None
 
 
-def _end_one(pid: int, place: Place) -> None:
+def _end_one(pid: int, place: DaemonFiles) -> None:
     with processes.held(pid, lambda: _is_of(pid, place)) as process:
         if process is None:
             return
@@ -153,7 +153,7 @@ def _end_one(pid: int, place: Place) -> None:
         time.sleep(_POLL_SECONDS)  # it has ended, and /proc shows it for a moment more
 
 
-def _all_of(place: Place) -> Iterator[int]:
+def _all_of(place: DaemonFiles) -> Iterator[int]:
     """List the processes that are this daemon, or are about to become it."""
     return (
         int(folder.name)
@@ -162,7 +162,7 @@ def _all_of(place: Place) -> Iterator[int]:
     )
 
 
-def _is_of(pid: int, place: Place) -> bool:
+def _is_of(pid: int, place: DaemonFiles) -> bool:
     try:
         return place.mark in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from stead_agent.disks import disk_users
 from stead_agent.disks.disk_sources import Layer, NbdSource, RbdSource
 from stead_agent.disks.exports import daemon, graph, growth
-from stead_agent.disks.exports.daemon import Place
+from stead_agent.disks.exports.daemon import DaemonFiles
 from stead_agent.disks.exports.graph import Command
 from stead_agent.disks.exports.interface import Export, ExportError, HomeAwayError, Remote
 from stead_agent.disks.exports.qmp import Qmp, RefusedError
@@ -70,7 +70,7 @@ class StorageDaemons:
         self._start(export.volume_id, place, about, [("server", commands)], None)
         _log.info("volume_served", volume=export.volume_id, to=export.client_host_id, generation=export.generation)
 
-    def _lets_in_anew(self, place: Place, export: Export, about: str) -> bool:
+    def _lets_in_anew(self, place: DaemonFiles, export: Export, about: str) -> bool:
         """Have a daemon of an agent before let in the client's guest as well; tell whether it is right then."""
         told = json.loads(about)
         del told["serve"]["clients"]
@@ -123,7 +123,7 @@ class StorageDaemons:
         self._follow_growth(place, remote, about)
         return source
 
-    def _follow_growth(self, place: Place, remote: Remote, about: str) -> None:
+    def _follow_growth(self, place: DaemonFiles, remote: Remote, about: str) -> None:
         """Let a guest see a volume as large as its home has made it."""
         with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
             if growth.size_of(monitor) >= remote.size:
@@ -195,10 +195,10 @@ class StorageDaemons:
         """End our threads."""
         self._watch.close()
 
-    def _place(self, volume_id: str) -> Place:
+    def _place(self, volume_id: str) -> DaemonFiles:
         if not _VOLUME_ID.match(volume_id):
             raise ExportError(f"no volume's id: {volume_id!r}")
-        return Place(self._folder / volume_id, disk_users.uid_of(volume_id))
+        return DaemonFiles(self._folder / volume_id, disk_users.uid_of(volume_id))
 
     def _adopt(self, volume_id: str) -> None:
         place = self._place(volume_id)
@@ -214,7 +214,7 @@ class StorageDaemons:
         """Name the file that is there while a proxy is replaced by a daemon that answers with errors."""
         return self._folder / f"{volume_id}{_REFUSAL}"
 
-    def _with_certificate(self, place: Place, about: dict[str, Any]) -> str:
+    def _with_certificate(self, place: DaemonFiles, about: dict[str, Any]) -> str:
         """Describe what a daemon is told together with the certificate that it shows."""
         present = json.loads(_read(place.about) or "{}")
         return json.dumps({**about, "certificate": self._certificate(present)}, sort_keys=True)
@@ -228,14 +228,14 @@ class StorageDaemons:
         except NoIdentityError:
             return str(present.get("certificate", ""))
 
-    def _is_right(self, volume_id: str, place: Place, about: str) -> bool:
+    def _is_right(self, volume_id: str, place: DaemonFiles, about: str) -> bool:
         """Tell whether the daemon runs and was told just this."""
         return self._watch.sees(volume_id) and _read(place.about) == about
 
     def _start(
         self,
         volume_id: str,
-        place: Place,
+        place: DaemonFiles,
         about: str,
         steps: Iterable[tuple[str, Iterable[Command]]],
         socket_owner: int | None,
@@ -262,7 +262,7 @@ class StorageDaemons:
         if not self._watch.add(volume_id, pid):
             self._ended(volume_id)
 
-    def _tell(self, monitor: Qmp, place: Place, endpoint: str, commands: Iterable[Command]) -> None:
+    def _tell(self, monitor: Qmp, place: DaemonFiles, endpoint: str, commands: Iterable[Command]) -> None:
         """Tell a daemon what to do; for what it does as a TLS endpoint it may read the host's key meanwhile."""
         if not endpoint:
             for command in commands:
@@ -281,7 +281,7 @@ class StorageDaemons:
                         raise HomeAwayError(f"{place.folder.name}: its home: {error}") from error
                     raise
 
-    def _end(self, volume_id: str, place: Place, *, keeps_source: bool = False) -> None:
+    def _end(self, volume_id: str, place: DaemonFiles, *, keeps_source: bool = False) -> None:
         """End the daemon of a volume, if there is anything of one."""
         self._watch.drop(volume_id)
         if not keeps_source:

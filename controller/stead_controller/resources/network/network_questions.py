@@ -30,7 +30,7 @@ SOMEWHERE: Final = "203.0.113.1"
 """Stands for the internet where no address is named (TEST-NET-3, RFC 5737)."""
 PRIVATE: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 
-type Place = Interface | Gateway
+type PathEnd = Interface | Gateway
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def answer(tx: Transaction, asked: Asked) -> Verdict:
 
 def find_place(
     tx: Transaction, facts: RowFacts, account_id: str | None, resource_id: str, address: str | None = None
-) -> Place:
+) -> PathEnd:
     """Give the interface or gateway that an id means: of an instance, the one with the address, or else its first.
 
     Raises MalformedId, NotFound, Unsupported.
@@ -115,7 +115,7 @@ def find_place(
     return next(having, found[0])
 
 
-def _sources(facts: RowFacts, asked: Asked, source: Place, destination: Place | None) -> list[str]:
+def _sources(facts: RowFacts, asked: Asked, source: PathEnd, destination: PathEnd | None) -> list[str]:
     """Give the addresses that the packet may come from: from the internet, also the first of each block of a rule."""
     if asked.source_address is not None:
         return [str(ipaddress.ip_address(asked.source_address))]
@@ -134,7 +134,7 @@ def _sources(facts: RowFacts, asked: Asked, source: Place, destination: Place | 
     return list(dict.fromkeys(candidates))
 
 
-def _destination(facts: RowFacts, asked: Asked, source: Place, destination: Place | None, *, ipv6: bool) -> str:
+def _destination(facts: RowFacts, asked: Asked, source: PathEnd, destination: PathEnd | None, *, ipv6: bool) -> str:
     """Give the address that the packet goes to: where no way leads to the private one, the public one is used.
 
     `ipv6` is the family of where it comes from: of the destination's addresses, one of that is taken if there is any.

@@ -9,19 +9,19 @@ from stead_agent.firewall.interface import (
     Acl,
     AclEntry,
     Group,
+    GroupRule,
     IdleTimeouts,
     Interface,
     PeerLink,
     PublicAddress,
     Refusal,
-    Rule,
     Subnet,
     VpcFirewall,
 )
 
 WEB, APP, LIST, ACL = "sg-0000000a", "sg-0000000b", "pl-0000000a", "acl-0000000a"
-SSH = Rule("sgr-1", False, "tcp", 22, 22, "10.0.0.0/8")
-LISTED = Rule("sgr-2", False, "tcp", 80, 80, LIST, ("10.9.0.0/16", "fd00:9::/32"))
+SSH = GroupRule("sgr-1", False, "tcp", 22, 22, "10.0.0.0/8")
+LISTED = GroupRule("sgr-2", False, "tcp", 80, 80, LIST, ("10.9.0.0/16", "fd00:9::/32"))
 
 
 def interface(number: int = 1, **values: object) -> Interface:
@@ -78,7 +78,7 @@ def test_a_group_without_a_good_id_is_no_group() -> None:
 
 
 @pytest.mark.parametrize("bad", [replace(SSH, id="sgr-9", protocol="no"), replace(SSH, id="sgr-9", peer="no")])
-def test_a_rule_without_sense_is_left_out_alone(bad: Rule) -> None:
+def test_a_rule_without_sense_is_left_out_alone(bad: GroupRule) -> None:
     clean = cleaned(VpcFirewall("vpc-1", (Group(WEB, (SSH, bad, LISTED)),)))
     assert clean.groups[WEB].rules == (SSH, LISTED)
     assert [refusal.id for refusal in clean.refusals] == ["sgr-9"]

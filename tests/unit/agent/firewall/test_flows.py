@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stead_agent.firewall.cleaning import cleaned
 from stead_agent.firewall.flows import Flow, Judge, narrowed
-from stead_agent.firewall.interface import Group, Interface, PublicAddress, Rule, VpcFirewall
+from stead_agent.firewall.interface import Group, GroupRule, Interface, PublicAddress, VpcFirewall
 from tests.support.firewall_model import GROUPS, Packet, allowed, changed, random_picture
 
 ADDRESSES = ["10.0.1.10", "10.0.1.11", "10.0.2.10", "10.0.2.200"]
@@ -68,8 +68,8 @@ def test_narrowed_names_everyone_who_lost_a_flow(seed: int) -> None:
 
 
 def _picture(*public: PublicAddress) -> VpcFirewall:
-    rule = Rule("sgr-1", False, "tcp", 22, 22, "0.0.0.0/0")
-    out = Rule("sgr-2", True, "-1", -1, -1, "0.0.0.0/0")
+    rule = GroupRule("sgr-1", False, "tcp", 22, 22, "0.0.0.0/0")
+    out = GroupRule("sgr-2", True, "-1", -1, -1, "0.0.0.0/0")
     interface = Interface("eni-00000001", "stt1", "sub1", "06:00:00:00:00:01", ("10.0.1.10",), (GROUPS[0],), public)
     return VpcFirewall("vpc-1", (Group(GROUPS[0], (rule, out)),), (), (interface,))
 
@@ -92,7 +92,7 @@ def test_addresses_that_are_gone_keep_nothing() -> None:
     assert not Judge(cleaned(_picture()), frozenset({"10.0.1.99"})).admits(flow)
 
 
-SSH = Rule("sgr-1", False, "tcp", 22, 22, "0.0.0.0/0")
+SSH = GroupRule("sgr-1", False, "tcp", 22, 22, "0.0.0.0/0")
 A, B = GROUPS[:2]
 
 
@@ -113,7 +113,7 @@ def inwards(source: str, destination: str, protocol: int = 6, port: int = 22, co
     return Flow(protocol, source, destination, port, code, destination, source)
 
 
-def judge(*rules: Rule, interface: Interface | None = None, members: frozenset[str] = frozenset()) -> Judge:
+def judge(*rules: GroupRule, interface: Interface | None = None, members: frozenset[str] = frozenset()) -> Judge:
     groups = (Group(A, rules), Group(B, (), members))
     return Judge(cleaned(VpcFirewall("vpc-1", groups, (), (interface or guest(),))))
 
@@ -164,7 +164,7 @@ def test_a_prefix_list_admits_its_blocks(source: str, admitted: bool) -> None:
 
 def test_each_ip_version_has_its_own_icmp() -> None:
     both = guest(ipv6_addresses=("fd00::1",))
-    rules = (Rule("sgr-1", False, "icmp", 8, -1, B), Rule("sgr-2", False, "icmpv6", 128, -1, B))
+    rules = (GroupRule("sgr-1", False, "icmp", 8, -1, B), GroupRule("sgr-2", False, "icmpv6", 128, -1, B))
     found = judge(*rules, interface=both, members=frozenset({"10.0.9.9", "fd00:9::9"}))
     assert found.admits(inwards("10.0.9.9", "10.0.1.1", 1, 8, 0))
     assert found.admits(inwards("fd00:9::9", "fd00::1", 58, 128, 0))

@@ -12,11 +12,11 @@ from stead_agent.firewall.host_ruleset import Bindings, bindings_of
 from stead_agent.firewall.interface import (
     FirewallError,
     Group,
+    GroupRule,
     HostFirewall,
     Interface,
     LinkPrefixes,
     Refusal,
-    Rule,
     Subnet,
     VpcFirewall,
 )
@@ -25,7 +25,7 @@ from tests.unit.agent.firewall.spaces import FakeNft, Spaces
 
 LINKS = LinkPrefixes("stb", "stg", "stt", "sti", "sub", "internet", "169.254.0.0/17")
 WEB = "sg-0000000a"
-OPEN = Rule("sgr-1", False, "-1", -1, -1, "0.0.0.0/0")
+OPEN = GroupRule("sgr-1", False, "-1", -1, -1, "0.0.0.0/0")
 TABLES = {("inet", "stead"), ("bridge", "stead"), ("netdev", "stead")}
 
 
@@ -78,7 +78,7 @@ def guest(number: int = 1) -> Interface:
     )
 
 
-def vpc(*interfaces: Interface, rules: tuple[Rule, ...] = (OPEN,), vpc_id: str = "vpc-1") -> VpcFirewall:
+def vpc(*interfaces: Interface, rules: tuple[GroupRule, ...] = (OPEN,), vpc_id: str = "vpc-1") -> VpcFirewall:
     return VpcFirewall(vpc_id, (Group(WEB, rules),), (Subnet("sub1", internet=True),), interfaces)
 
 

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stead_agent.firewall.interface import Rule
+from stead_agent.firewall.interface import GroupRule
 from stead_agent.firewall.rules import RuleError, blocks_of, members_of, peer_of, statements, traffic_of
 
 
-def rule(protocol: str, first: int = -1, last: int = -1, peer: str = "10.0.0.0/8", *, egress: bool = False) -> Rule:
-    return Rule("sgr-1", egress, protocol, first, last, peer)
+def rule(
+    protocol: str, first: int = -1, last: int = -1, peer: str = "10.0.0.0/8", *, egress: bool = False
+) -> GroupRule:
+    return GroupRule("sgr-1", egress, protocol, first, last, peer)
 
 
 @pytest.mark.parametrize(
@@ -34,19 +36,19 @@ def rule(protocol: str, first: int = -1, last: int = -1, peer: str = "10.0.0.0/8
         (rule("tcp", 22, 22, peer="10.1.2.3/8"), "ip saddr 10.0.0.0/8 tcp dport 22 accept"),
     ],
 )
-def test_one_rule(given_rule: Rule, text: str) -> None:
+def test_one_rule(given_rule: GroupRule, text: str) -> None:
     assert [found.text for found in statements((given_rule,), egress=given_rule.egress)] == [text]
     assert statements((given_rule,), egress=not given_rule.egress) == ()
 
 
 def test_groups_and_prefix_lists_are_sets_of_each_ip_version() -> None:
     for peer in ("sg-0000000a", "pl-0000000a"):
-        given_rule = Rule("sgr-1", False, "tcp", 22, 22, peer, ("10.0.0.0/8",) if peer.startswith("pl") else ())
+        given_rule = GroupRule("sgr-1", False, "tcp", 22, 22, peer, ("10.0.0.0/8",) if peer.startswith("pl") else ())
         assert [found.text for found in statements((given_rule,), egress=False)] == [
             f"ip saddr @{peer}-4 tcp dport 22 accept",
             f"ip6 saddr @{peer}-6 tcp dport 22 accept",
         ]
-        ping = Rule("sgr-1", True, "icmpv6", 128, -1, peer)
+        ping = GroupRule("sgr-1", True, "icmpv6", 128, -1, peer)
         (found,) = statements((ping,), egress=True)
         assert found.text == f"ip6 daddr @{peer}-6 icmpv6 type 128 accept"
 
@@ -61,12 +63,12 @@ def test_icmp_of_the_other_ip_version_matches_nothing(protocol: str, peer: str) 
     [
         rule("tcp", 30, 20), rule("tcp", -1, 20), rule("tcp", 1, 65536), rule("icmp", 256), rule("icmp", 8, 256),
         rule("256"), rule("-2"), rule("pigeon"), rule(""), rule("tcp; drop"),
-        Rule("sgr-1", False, "-1", -1, -1, "pl-0000000a", ("10.0.0.0/33",)),
+        GroupRule("sgr-1", False, "-1", -1, -1, "pl-0000000a", ("10.0.0.0/33",)),
         rule("-1", peer="10.0.0.0/33"), rule("-1", peer=""), rule("-1", peer="sg-xyz"), rule("-1", peer="sg-0000000a }"), rule("-1", peer="pl-0000000a }"),
-        Rule("a\nb", False, "-1", -1, -1, "0.0.0.0/0"), Rule("", False, "-1", -1, -1, "0.0.0.0/0"),
+        GroupRule("a\nb", False, "-1", -1, -1, "0.0.0.0/0"), GroupRule("", False, "-1", -1, -1, "0.0.0.0/0"),
     ],
 )  # fmt: skip
-def test_nonsense(bad: Rule) -> None:
+def test_nonsense(bad: GroupRule) -> None:
     def read() -> None:
         traffic_of(bad)
         peer_of(bad)
@@ -111,7 +113,9 @@ def test_icmp_types_do_not_become_one() -> None:
 
 def test_the_sentence_above_a_rule_names_the_first_few() -> None:
     def why(number: int) -> str:
-        rules = (Rule(f"sgr-{each}", False, "tcp", 22, 22, f"10.0.{each}.0/24") for each in reversed(range(number)))
+        rules = (
+            GroupRule(f"sgr-{each}", False, "tcp", 22, 22, f"10.0.{each}.0/24") for each in reversed(range(number))
+        )
         (found,) = statements(tuple(rules), egress=False)
         return found.why
 
@@ -140,7 +144,7 @@ def test_blocks_of_a_prefix_list_are_joined_for_each_ip_version() -> None:
         (rule("-1"), (47, -1, -1), True),
     ],
 )
-def test_which_packets_a_rule_admits(given_rule: Rule, packet: tuple[int, int, int], does: bool) -> None:
+def test_which_packets_a_rule_admits(given_rule: GroupRule, packet: tuple[int, int, int], does: bool) -> None:
     assert traffic_of(given_rule).admits(*packet) is does
 
 
@@ -184,8 +188,13 @@ def test_joined_blocks_cover_the_same(addresses: list[IPv4Address], lengths: lis
 @given(st.text(max_size=30))
 def test_nothing_strange_reaches_nft(text: str) -> None:
     """Whatever stands in a rule, its nft text consists of the few characters that rules need."""
-    candidate = Rule(text, False, text, 1, 2, text)
-    for field in (candidate, rule(text), rule("tcp", 1, 2, peer=text), Rule(text, False, "-1", -1, -1, "10.0.0.0/8")):
+    candidate = GroupRule(text, False, text, 1, 2, text)
+    for field in (
+        candidate,
+        rule(text),
+        rule("tcp", 1, 2, peer=text),
+        GroupRule(text, False, "-1", -1, -1, "10.0.0.0/8"),
+    ):
         try:
             traffic_of(field)
             peer_of(field)

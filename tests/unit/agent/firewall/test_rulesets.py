@@ -11,12 +11,12 @@ from stead_agent.firewall.interface import (
     AclEntry,
     FlowLog,
     Group,
+    GroupRule,
     HostFirewall,
     IdleTimeouts,
     Interface,
     LinkPrefixes,
     PeerLink,
-    Rule,
     Subnet,
     VpcFirewall,
 )
@@ -42,9 +42,11 @@ def interface(number: int = 1, **values: object) -> Interface:
 
 def picture(*interfaces: Interface) -> VpcFirewall:
     groups = (
-        Group(WEB, (Rule("sgr-1", True, "-1", -1, -1, "0.0.0.0/0"), Rule("sgr-2", False, "tcp", 22, 22, APP))),
+        Group(
+            WEB, (GroupRule("sgr-1", True, "-1", -1, -1, "0.0.0.0/0"), GroupRule("sgr-2", False, "tcp", 22, 22, APP))
+        ),
         Group(APP, (), frozenset({"10.0.1.77", "fd00::77"})),
-        Group(UNUSED, (Rule("sgr-3", False, "-1", -1, -1, WEB),), frozenset({"10.0.1.78"})),
+        Group(UNUSED, (GroupRule("sgr-3", False, "-1", -1, -1, WEB),), frozenset({"10.0.1.78"})),
     )
     return VpcFirewall("vpc-1", groups, (Subnet("sub1", internet=True), Subnet("sub2", internet=False)), interfaces)
 
@@ -62,9 +64,9 @@ def test_only_what_is_used_is_there() -> None:
 
 def test_groups_lists_and_marks_that_are_named_nowhere_are_not_there() -> None:
     mine = (
-        Rule("sgr-1", False, "tcp", 22, 22, LIST, ("10.9.0.0/16", "fd00:9::/32")),
-        Rule("sgr-2", False, "tcp", 22, 22, STRANGER),
-        Rule("sgr-3", False, "tcp", 22, 22, "10.0.0.0/8"),
+        GroupRule("sgr-1", False, "tcp", 22, 22, LIST, ("10.9.0.0/16", "fd00:9::/32")),
+        GroupRule("sgr-2", False, "tcp", 22, 22, STRANGER),
+        GroupRule("sgr-3", False, "tcp", 22, 22, "10.0.0.0/8"),
     )
     marked = interface(2, router_mark=0x4000_0001)
     groups = (Group(WEB, mine),)
@@ -191,7 +193,7 @@ def test_idle_timeouts_are_shared_and_go_with_the_last_that_has_them() -> None:
 
 def test_a_rule_more_touches_one_chain() -> None:
     old, given = picture(interface()), list(picture().groups)
-    given[0] = Group(WEB, (*given[0].rules, Rule("sgr-9", False, "udp", 53, 53, "10.0.0.0/8")))
+    given[0] = Group(WEB, (*given[0].rules, GroupRule("sgr-9", False, "udp", 53, 53, "10.0.0.0/8")))
     new = VpcFirewall("vpc-1", tuple(given), old.subnets, old.interfaces)
     lines = changes(table_of(cleaned(old), LINKS), table_of(cleaned(new), LINKS)).splitlines()
     assert lines[0] == f"flush chain inet stead {WEB}-in"

@@ -18,7 +18,7 @@ from stead_agent.network.interface import (
     VpcNetwork,
     router_mark,
 )
-from stead_agent.network.kernel_objects import Kind, Neighbour, Place, Route, Rule, Tunnel, Vxlan
+from stead_agent.network.kernel_objects import Kind, Neighbour, Place, Route, RoutingRule, Tunnel, Vxlan
 from stead_agent.network.numbers import spread
 from stead_agent.network.overlay import ipv6_next_hop, overlay_mac, router_next_hops, whereabouts
 from stead_agent.network.picture import vpc_things
@@ -43,7 +43,7 @@ SUBNET_LINK = "sub56789abcdef0"
 def _routes(*routes: TableRoute, vpc: VpcNetwork = VPC) -> dict[str, Route]:
     """Write these routes; give those that are in no main table, by destination."""
     things = vpc_things(replace(vpc, route_tables=(RouteTable("rtb-1", routes),)), PATHS, "169.254.1.1")
-    rules = {thing.table for thing in things if isinstance(thing, Rule) and thing.incoming == SUBNET_LINK}
+    rules = {thing.table for thing in things if isinstance(thing, RoutingRule) and thing.incoming == SUBNET_LINK}
     return {thing.destination: thing for thing in things if isinstance(thing, Route) and thing.table in rules}
 
 
@@ -81,7 +81,7 @@ def test_what_is_inside_goes_before_the_vpc_itself() -> None:
         PATHS,
         "169.254.1.1",
     )
-    rules = {thing.priority: thing for thing in things if isinstance(thing, Rule)}
+    rules = {thing.priority: thing for thing in things if isinstance(thing, RoutingRule)}
     tables = {thing.destination: thing.table for thing in things if isinstance(thing, Route) and thing.table != 254}
     assert rules[1000].table == tables["10.0.2.0/24"]
     assert rules[33000].table == tables["10.0.0.0/8"]
@@ -102,7 +102,7 @@ def test_a_nat_gateway_is_a_router() -> None:
 def test_a_subnet_without_a_table_reaches_its_vpc_only() -> None:
     bare = replace(VPC, subnets=(replace(VPC.subnets[0], route_table_id=""),))
     things = vpc_things(bare, PATHS, "169.254.1.1")
-    assert not [thing for thing in things if isinstance(thing, Rule) and thing.incoming == SUBNET_LINK]
+    assert not [thing for thing in things if isinstance(thing, RoutingRule) and thing.incoming == SUBNET_LINK]
     assert not [it for it in things if isinstance(it, Route) and it.destination == "0.0.0.0/0" and it.table == 254]
 
 
@@ -201,7 +201,7 @@ def test_numbers_run_out() -> None:
 
 def test_rules_are_of_the_vpcs_namespace() -> None:
     things = vpc_things(VPC, PATHS, "169.254.1.1")
-    assert {thing.place for thing in things if isinstance(thing, Rule)} == {Place.VPC}
+    assert {thing.place for thing in things if isinstance(thing, RoutingRule)} == {Place.VPC}
 
 
 def test_a_router_without_ipv4_routes_ipv6_alone() -> None:

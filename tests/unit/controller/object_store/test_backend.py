@@ -3,7 +3,7 @@
 import pytest
 from aiohttp import web
 
-from stead_controller.object_store.backend import Backend, BackendError, Place
+from stead_controller.object_store.backend import Backend, BackendError, ServerAddress
 
 BEGUN = "<InitiateMultipartUploadResult><UploadId>one</UploadId></InitiateMultipartUploadResult>"
 ENCRYPTED = {"x-amz-server-side-encryption": "AES256"}
@@ -50,7 +50,7 @@ async def serve(answers, seen):
 async def test_a_server_is_tried_once(answers, expected):
     seen = []
     server, port = await serve(answers, seen)
-    backend = Backend(There(Place(f"http://127.0.0.1:{port}", "us-east-1", "key", "secret")))
+    backend = Backend(There(ServerAddress(f"http://127.0.0.1:{port}", "us-east-1", "key", "secret")))
     try:
         assert await backend.encrypts("/bucket") is expected
         asked = list(seen)
@@ -67,7 +67,7 @@ async def test_a_server_is_tried_once(answers, expected):
 async def test_trouble_is_no_answer(status):
     seen = []
     server, port = await serve((status, "", {}), seen)
-    backend = Backend(There(Place(f"http://127.0.0.1:{port}", "us-east-1", "key", "secret")))
+    backend = Backend(There(ServerAddress(f"http://127.0.0.1:{port}", "us-east-1", "key", "secret")))
     try:
         for _ in range(2):
             with pytest.raises(BackendError):
@@ -80,5 +80,5 @@ async def test_trouble_is_no_answer(status):
 
 async def test_one_that_says_is_not_asked():
     for known in (True, False):
-        place = Place("http://127.0.0.1:1", "us-east-1", "key", "secret", encrypts=known)
+        place = ServerAddress("http://127.0.0.1:1", "us-east-1", "key", "secret", encrypts=known)
         assert await Backend(There(place)).encrypts("/bucket") is known

@@ -4,10 +4,12 @@ import pytest
 
 from stead_controller.errors import BadRequest
 from stead_controller.object_store import cors
-from stead_controller.object_store.cors import Rule, headers_for
+from stead_controller.object_store.cors import CorsRule, headers_for
 
-ANY = Rule(("*",), ("GET", "HEAD"))
-OWN = Rule(("https://*.example.com",), ("PUT",), ("x-amz-*", "Content-Type"), ("ETag", "x-amz-version-id"), "own", 600)
+ANY = CorsRule(("*",), ("GET", "HEAD"))
+OWN = CorsRule(
+    ("https://*.example.com",), ("PUT",), ("x-amz-*", "Content-Type"), ("ETag", "x-amz-version-id"), "own", 600
+)
 NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 
 
@@ -19,7 +21,7 @@ def test_what_was_written_is_read():
     rules = (ANY, OWN)
     assert cors.read(cors.write(rules)) == rules
     assert cors.read(document("<AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod>")) == (
-        Rule(("*",), ("GET",)),
+        CorsRule(("*",), ("GET",)),
     )
 
 
@@ -89,6 +91,6 @@ def test_what_no_rule_allows(origin, method, asked):
 
 
 def test_a_wildcard_stands_for_no_part_twice():
-    rule = Rule(("https://ab*ba",), ("GET",))
+    rule = CorsRule(("https://ab*ba",), ("GET",))
     assert headers_for((rule,), "https://abba", "GET", [])
     assert not headers_for((rule,), "https://aba", "GET", [])

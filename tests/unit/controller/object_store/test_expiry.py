@@ -6,7 +6,7 @@ import pytest
 
 from stead_controller.object_store import lifecycle
 from stead_controller.object_store.expiry import Version, _outermost, due
-from stead_controller.object_store.lifecycle import Rule, is_due
+from stead_controller.object_store.lifecycle import LifecycleRule, is_due
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -34,21 +34,21 @@ def test_days_end_with_the_day_in_which_they_are_over():
 
 def test_a_current_version_goes_after_days_or_at_a_date():
     now = [version("new", 1, current=True)], [version("old", 40, current=True)]
-    assert [going(each, Rule(days=30)) for each in now] == [[], [("old", True)]]
-    assert going(now[0], Rule(date=NOON - days(1))) == [("new", True)]
-    assert going(now[0], Rule(date=NOON + days(1))) == []
-    assert going(now[1], Rule(noncurrent_days=1, upload_days=1, marker=True)) == []
+    assert [going(each, LifecycleRule(days=30)) for each in now] == [[], [("old", True)]]
+    assert going(now[0], LifecycleRule(date=NOON - days(1))) == [("new", True)]
+    assert going(now[0], LifecycleRule(date=NOON + days(1))) == []
+    assert going(now[1], LifecycleRule(noncurrent_days=1, upload_days=1, marker=True)) == []
 
 
 @pytest.mark.parametrize(
     ("rule", "is_of"),
     [
-        (Rule(days=1, prefix="logs/"), True),
-        (Rule(days=1, prefix="data/"), False),
-        (Rule(days=1, larger=9), True),
-        (Rule(days=1, larger=10), False),
-        (Rule(days=1, smaller=11), True),
-        (Rule(days=1, smaller=10), False),
+        (LifecycleRule(days=1, prefix="logs/"), True),
+        (LifecycleRule(days=1, prefix="data/"), False),
+        (LifecycleRule(days=1, larger=9), True),
+        (LifecycleRule(days=1, larger=10), False),
+        (LifecycleRule(days=1, smaller=11), True),
+        (LifecycleRule(days=1, smaller=10), False),
     ],
 )
 def test_a_rule_is_of_some_objects(rule, is_of):
@@ -57,27 +57,29 @@ def test_a_rule_is_of_some_objects(rule, is_of):
 
 def test_noncurrent_versions_count_since_they_were_replaced():
     versions = [version("4", 1, current=True), version("3", 5), version("2", 9), version("1", 20)]
-    assert going(versions, Rule(noncurrent_days=3)) == [("2", False), ("1", False)]
-    assert going(versions, Rule(noncurrent_days=3, newer_noncurrent=2)) == [("1", False)]
-    assert going(versions, Rule(noncurrent_days=30)) == []
-    assert going(versions, Rule(days=3)) == []
+    assert going(versions, LifecycleRule(noncurrent_days=3)) == [("2", False), ("1", False)]
+    assert going(versions, LifecycleRule(noncurrent_days=3, newer_noncurrent=2)) == [("1", False)]
+    assert going(versions, LifecycleRule(noncurrent_days=30)) == []
+    assert going(versions, LifecycleRule(days=3)) == []
 
 
 def test_a_delete_marker_goes_when_nothing_is_below_it():
     alone, below = [version("m", 5, current=True, marker=True)], version("1", 9)
-    for rule in (Rule(marker=True), Rule(days=3)):
+    for rule in (LifecycleRule(marker=True), LifecycleRule(days=3)):
         assert going(alone, rule) == [("m", False)]
         assert going([*alone, below], rule) == []
-    assert going(alone, Rule(days=30)) == []
-    assert going(alone, Rule(marker=True, tags=(("a", "b"),))) == []
+    assert going(alone, LifecycleRule(days=30)) == []
+    assert going(alone, LifecycleRule(marker=True, tags=(("a", "b"),))) == []
 
 
 def test_two_rules_remove_a_version_once():
-    assert going([version("k", 9, current=True)], Rule(days=1), Rule(days=2)) == [("k", True)]
+    assert going([version("k", 9, current=True)], LifecycleRule(days=1), LifecycleRule(days=2)) == [("k", True)]
 
 
 def test_each_rule_has_its_tags():
-    [removal] = due([version("k", 9, current=True)], [Rule(days=1, tags=(("a", "b"),)), Rule(days=2)], NOON)
+    [removal] = due(
+        [version("k", 9, current=True)], [LifecycleRule(days=1, tags=(("a", "b"),)), LifecycleRule(days=2)], NOON
+    )
     assert removal.tags == ((("a", "b"),), ())
 
 
@@ -103,7 +105,7 @@ def test_a_document_becomes_rules():
     </LifecycleConfiguration>"""
     tags = (("k", "v"),)
     assert lifecycle.read(text.encode()) == (
-        Rule("a/", tags, larger=5, smaller=9, days=3, upload_days=7),
-        Rule("c/", date=datetime(2026, 1, 1, tzinfo=UTC)),
-        Rule(tags=tags, marker=True, noncurrent_days=2, newer_noncurrent=4),
+        LifecycleRule("a/", tags, larger=5, smaller=9, days=3, upload_days=7),
+        LifecycleRule("c/", date=datetime(2026, 1, 1, tzinfo=UTC)),
+        LifecycleRule(tags=tags, marker=True, noncurrent_days=2, newer_noncurrent=4),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from stead_controller.resources.network.reachability.facts import Facts, Interface
 from stead_controller.resources.network.reachability.packet import Packet
 from stead_controller.resources.network.reachability.verdict import Reason, Verdict
-from stead_controller.resources.network.reachability.walk import Place, Walk
+from stead_controller.resources.network.reachability.walk import Walk, WalkEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _back_from_outside(question: Question, there: Walk, back: Walk, ended: str) 
     back.ended = question.source if isinstance(question.source, Interface) else question.source.id
 
 
-def _is(wanted: Interface, ended: Place) -> bool:
+def _is(wanted: Interface, ended: WalkEnd) -> bool:
     return isinstance(ended, Interface) and ended.id == wanted.id
 
 

@@ -24,7 +24,7 @@ from stead_controller.resources.network.reachability.verdict import Hop, Reason
 _MOST_INTERFACES: Final = 12
 _PRIVATE: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")  # RFC 1918
 
-type Place = Interface | str | None
+type WalkEnd = Interface | str | None
 """Where a walk ended: at an interface, at a gateway towards the internet (its id), or nowhere."""
 
 
@@ -43,7 +43,7 @@ class Walk:
     hops: list[Hop] = field(default_factory=list)
     reasons: list[Reason] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    ended: Place = None
+    ended: WalkEnd = None
     _sender: Interface | None = None
     _interfaces: int = 0
 
