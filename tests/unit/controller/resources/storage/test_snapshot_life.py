@@ -340,6 +340,16 @@ def test_other_failures_are_no_failures_of_a_snapshot(store, fails_at, other_hos
     assert [store.state(each)[0] for each in (taken, complete, of_nobody)] == ["pending", "completed", "pending"]
 
 
+def test_those_that_have_ended_take_no_place_of_those_that_have_not(store, fails_at, monkeypatch):
+    monkeypatch.setattr(snapshot_life, "_BATCH", 1)
+    ended, taken = sorted(store.add(at_host=True) for _ in range(2))
+    store.change(Snapshot, ended, state="completed")
+    fails_at(ended, NOW - PATIENCE)
+    fails_at(taken, NOW - PATIENCE)
+    fail_late(store, NOW)
+    assert store.state(taken) == ("error", FAILED)
+
+
 def test_of_a_set_one_is_said_to_have_failed_and_the_others_to_be_of_its_set(store, fails_at):
     of_set = [store.add(at_host=True, set_id=SET) for _ in range(2)]
     for each in of_set:
