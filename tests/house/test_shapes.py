@@ -15,13 +15,9 @@ _SHAPE = re.compile(r"[A-Z][a-z0-9]+(?:[A-Z][A-Za-z0-9]*)?\Z")
 NOT_YET: frozenset[str] = frozenset(
     {
         "resources/instances/describe_instance_types.py",
-        "resources/instances/describe_instances.py",
-        "resources/instances/instance_attributes.py",
         "resources/instances/instance_status.py",
         "resources/instances/key_pairs.py",
-        "resources/instances/metadata_options.py",
         "resources/instances/profile_associations.py",
-        "resources/network/private_names.py",
         "resources/tags.py",
     }
 )

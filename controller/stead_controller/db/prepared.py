@@ -9,6 +9,7 @@ import re
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection, Dialect
@@ -65,8 +66,16 @@ class Prepared:
         """Execute and give all rows, whose values are attributes by the names of their columns."""
         compiled = self._for(connection.dialect, params)
         rows = _execute(connection, compiled, *_arguments(compiled, connection.dialect, params))
-        make = compiled.named
-        return [make(_read(row, compiled.from_driver)) for row in rows]
+        make, converters = compiled.named, compiled.from_driver
+        if not converters:
+            return [make(row) for row in rows]
+        found = []
+        for row in rows:
+            values = list(row)
+            for place, convert in converters:
+                values[place] = convert(values[place])
+            found.append(make(values))
+        return found
 
     def first(self, connection: Connection, params: Mapping[str, Any]) -> Row | None:
         """Execute and give the first row, if there is one."""
@@ -128,7 +137,7 @@ def _compile(statement: Any, dialect: Dialect, columns: Sequence[str] | None) ->
         lists=frozenset(_LIST.findall(compiled.string)),
         to_driver=to_driver,
         from_driver=tuple((place, convert) for place, convert in enumerate(converters) if convert is not None),
-        named=row._make,
+        named=partial(tuple.__new__, row),  # `_make` without its count of the values, which is a call more for each row
         returns_rows=bool(returned),
     )
 

@@ -1,4 +1,4 @@
-"""Instances in EC2's own shape: which ones are asked for, and all that is shown of them.
+"""Instances: which ones are asked for, and all that is known of them.
 
 A page of a thousand must cost milliseconds: the ids are chosen first, by one query; then a handful of queries for each
 thousand reads columns, no objects, and every value is put into its place once.
@@ -6,9 +6,11 @@ thousand reads columns, no objects, and every value is put into its place once.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BindParameter, Row, and_, bindparam, case, select
+from sqlalchemy import BindParameter, and_, bindparam, case, select
+from sqlalchemy import Row as _Row
 
 from stead_controller.catalog import instance_types
 from stead_controller.db.prepared import Prepared
@@ -32,40 +34,68 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.request.zones import zone_ids
 from stead_controller.resources import tags
 from stead_controller.resources.instances import instance_filters
-from stead_controller.resources.instances.instance_states import STATE_CODES
-from stead_controller.resources.network import connection_tracking, private_names
 from stead_controller.resources.network.network_interface_filters import VPC_GIVES_NAMES
 
-Shown = dict[str, Any]
-type _Row = Row[*tuple[Any, ...]]
+type Row = _Row[*tuple[Any, ...]]
+"""Columns of a table, by the names that they have there."""
 
-_STATES: Final = {name: {"Code": code, "Name": name} for name, code in STATE_CODES.items()}
-# By whether detailed metrics are wanted, and whether the instance is only being launched.
-_MONITORING: Final = {
-    (True, True): {"State": "pending"},
-    (True, False): {"State": "enabled"},
-    (False, True): {"State": "disabled"},
-    (False, False): {"State": "disabled"},
-}
 
-# What is the same for every instance. Answers share these values, so nobody may change them. `Operator` and
-# `NetworkPerformanceOptions`, which say nothing here, are left out: clients pay for each member when they parse.
-_ALIKE: Final[Mapping[str, Any]] = {
-    "ProductCodes": [],
-    "EnaSupport": True,
-    "Hypervisor": "xen",
-    "RootDeviceType": "ebs",
-    "VirtualizationType": "hvm",
-    "CapacityReservationSpecification": {"CapacityReservationPreference": "open"},
-    "HibernationOptions": {"Configured": False},
-    "EnclaveOptions": {"Enabled": False},
-    "PlatformDetails": "Linux/UNIX",
-    "UsageOperation": "RunInstances",
-}
-_MAINTENANCE: Final = {
-    True: {"AutoRecovery": "default", "RebootMigration": "default"},
-    False: {"AutoRecovery": "disabled", "RebootMigration": "default"},
-}
+class DescribedAddress(NamedTuple):
+    """A private IPv4 address with the public one that is its own, and their names, empty where the VPC gives none.
+
+    `public_owner` is an account's id, or `amazon` for an address that was given at launch.
+    """
+
+    address: str
+    private_name: str
+    public_address: str | None
+    public_name: str
+    public_owner: str | None
+
+
+class DescribedInterface(NamedTuple):
+    """An interface with its addresses, the primary one first, and the ids and names of its security groups."""
+
+    row: Row
+    addresses: Sequence[DescribedAddress]
+    ipv6_addresses: Sequence[str]
+    groups: Sequence[tuple[str, str]]
+
+
+class DescribedInstance(NamedTuple):
+    """An instance with what belongs to it: interfaces by device index, volumes by device, the root device first.
+
+    `profile` is the ARN and the id of its instance profile. Names are empty where the VPC gives none, and of a
+    terminated instance.
+    """
+
+    row: Row
+    zone_id: str | None
+    cores: int
+    threads_per_core: int
+    private_name: str
+    public_name: str
+    interfaces: Sequence[DescribedInterface]
+    volumes: Sequence[Row]
+    tags: Sequence[tuple[str, str]]
+    profile: tuple[str, str] | None
+
+
+class DescribedReservation(NamedTuple):
+    """Instances of one launch, by their launch index.
+
+    Each is put together when it is asked for: a page of a thousand is not held in memory beside its answer.
+    """
+
+    id: str
+    account_id: str
+    members: "Sequence[tuple[Row, _Batch]]"
+
+    @property
+    def instances(self) -> Iterable[DescribedInstance]:
+        """The instances with what belongs to them."""
+        return (batch.instance(row) for row, batch in self.members)
+
 
 _INSTANCE: Final = (
     Instance.id,
@@ -196,37 +226,38 @@ def select_ids(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) 
     return lookup.select_ids(tx, caller, Instance.id, asked, mine, conditions=conditions)
 
 
-def reservations(tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Sequence[str]) -> list[Shown]:
-    """Show instances grouped by reservation, as DescribeInstances answers; ids must be the caller's."""
-    grouped: dict[str, list[Shown]] = {}
-    for batch in lookup.batches(instance_ids):
-        for reservation_id, instance in _Batch(tx, caller, cloud, batch).shown():
-            grouped.setdefault(reservation_id, []).append(instance)
-    for instances in grouped.values():
-        instances.sort(key=_launch_index)
+def reservations(
+    tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Sequence[str]
+) -> list[DescribedReservation]:
+    """Find what is known of instances, grouped by reservation; ids must be the caller's."""
+    grouped: dict[str, list[tuple[Row, _Batch]]] = {}
+    for ids in lookup.batches(instance_ids):
+        batch = _Batch(tx, caller, cloud, ids)
+        for row in batch.rows:
+            grouped.setdefault(row.reservation_id, []).append((row, batch))
+    for members in grouped.values():
+        if len(members) > 1:
+            members.sort(key=_launch_index)
     return [
-        {"ReservationId": reservation_id, "OwnerId": caller.account_id, "Groups": [], "Instances": instances}
-        for reservation_id, instances in grouped.items()
+        DescribedReservation(reservation_id, caller.account_id, members) for reservation_id, members in grouped.items()
     ]
 
 
-def reservation(tx: Transaction, caller: Caller, cloud: Cloud, reservation_id: str) -> Shown:
-    """Show the instances of one launch, as RunInstances answers."""
+def reservation(tx: Transaction, caller: Caller, cloud: Cloud, reservation_id: str) -> DescribedReservation:
+    """Find what is known of the instances of one launch; none where the caller has no such reservation."""
     asked = {"account_id": caller.account_id, "reservation_id": reservation_id}
     found = reservations(tx, caller, cloud, _OF_RESERVATION.scalars(tx.connection, asked))
-    if found:
-        return found[0]
-    return {"ReservationId": reservation_id, "OwnerId": caller.account_id, "Groups": [], "Instances": []}
+    return found[0] if found else DescribedReservation(reservation_id, caller.account_id, ())
 
 
-def block_device_mappings(tx: Transaction, instance_id: str) -> list[Shown]:
-    """Show the volumes of one instance, by device."""
+def volumes_of(tx: Transaction, instance_id: str) -> Sequence[Row]:
+    """Find the volumes of one instance, by device."""
     query = select(*_VOLUME).where(Volume.instance_id == instance_id).order_by(Volume.device_name)
-    return [_mapping(row) for row in tx.session.execute(query)]
+    return tx.session.execute(query).all()
 
 
-def _launch_index(instance: Shown) -> int:
-    index: int = instance["AmiLaunchIndex"]
+def _launch_index(member: "tuple[Row, _Batch]") -> int:
+    index: int = member[0].launch_index
     return index
 
 
@@ -235,196 +266,109 @@ class _Batch:
 
     def __init__(self, tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Sequence[str]) -> None:
         """Read the rows."""
-        self._rows = tx.connection  # plain rows: the session would wrap each once more
+        self._connection = tx.connection  # plain rows: the session would wrap each once more
         self._region = cloud.region
         self._zone_ids = zone_ids(cloud)
-        self._instances = _INSTANCES.named(self._rows, {"ids": instance_ids})
-        self._interfaces = self._read_interfaces(instance_ids)
+        self.rows = _INSTANCES.named(self._connection, {"ids": instance_ids})
+        self._interfaces = self._read(_INTERFACES, instance_ids, "instance_id")
         interface_ids = [row.id for rows in self._interfaces.values() for row in rows]
-        self._held = self._read_held(interface_ids)
+        self._held = self._read(_HELD_BESIDE, interface_ids, "interface_id")
         self._groups = self._read_groups(interface_ids)
-        self._volumes = self._read_volumes(instance_ids)
-        self._tags = tags.of(tx, caller.account_id, instance_ids)
+        self._volumes = self._read(_VOLUMES, instance_ids, "instance_id")
+        self._tags = tags.pairs_of(tx, caller.account_id, instance_ids)
         self._profiles = self._read_profiles()
 
-    def shown(self) -> Iterable[tuple[str, Shown]]:
-        """Each instance with the id of its reservation."""
-        return ((row.reservation_id, self._instance(row)) for row in self._instances)
-
-    def _read_interfaces(self, instance_ids: Sequence[str]) -> Mapping[str, list[_Row]]:
-        found: dict[str, list[_Row]] = defaultdict(list)
-        for row in _INTERFACES.named(self._rows, {"ids": instance_ids}):
-            found[row.instance_id].append(row)
+    def _read(self, statement: Prepared, ids: Sequence[str], column: str) -> Mapping[str, list[Row]]:
+        """Find rows of what belongs to others, by the ids of those, which a column names."""
+        found: dict[str, list[Row]] = defaultdict(list)
+        owner = attrgetter(column)
+        for row in statement.named(self._connection, {"ids": ids}):
+            found[owner(row)].append(row)
         return found
 
-    def _read_held(self, interface_ids: Sequence[str]) -> Mapping[str, list[_Row]]:
-        found: dict[str, list[_Row]] = defaultdict(list)
-        for row in _HELD_BESIDE.named(self._rows, {"ids": interface_ids}):
-            found[row.interface_id].append(row)
+    def _read_groups(self, interface_ids: Sequence[str]) -> Mapping[str, list[tuple[str, str]]]:
+        known: dict[str, tuple[str, str]] = {}
+        found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for interface_id, group_id, name in _GROUPS.all(self._connection, {"ids": interface_ids}):
+            found[interface_id].append(known.setdefault(group_id, (group_id, name)))
         return found
 
-    def _read_groups(self, interface_ids: Sequence[str]) -> Mapping[str, list[Shown]]:
-        known: dict[str, Shown] = {}
-        found: dict[str, list[Shown]] = defaultdict(list)
-        for interface_id, group_id, name in _GROUPS.all(self._rows, {"ids": interface_ids}):
-            group = known.setdefault(group_id, {"GroupId": group_id, "GroupName": name})
-            found[interface_id].append(group)
-        return found
-
-    def _read_volumes(self, instance_ids: Sequence[str]) -> Mapping[str, list[_Row]]:
-        found: dict[str, list[_Row]] = defaultdict(list)
-        for row in _VOLUMES.named(self._rows, {"ids": instance_ids}):
-            found[row.instance_id].append(row)
-        return found
-
-    def _read_profiles(self) -> Mapping[str, Shown]:
+    def _read_profiles(self) -> Mapping[str, tuple[str, str]]:
         association = InstanceProfileAssociation
-        wanted = [row.profile_association_id for row in self._instances if row.profile_association_id]
+        wanted = [row.profile_association_id for row in self.rows if row.profile_association_id]
         if not wanted:
             return {}
         columns = (association.instance_id, association.profile_arn, association.profile_id)
-        rows = self._rows.execute(select(*columns).where(association.id.in_(wanted)))
-        return {instance_id: {"Arn": arn, "Id": profile_id} for instance_id, arn, profile_id in rows}
+        rows = self._connection.execute(select(*columns).where(association.id.in_(wanted)))
+        return {instance_id: (arn, profile_id) for instance_id, arn, profile_id in rows}
 
-    def _instance(self, row: _Row) -> Shown:
+    def instance(self, row: Row) -> DescribedInstance:
+        """Give one of the rows with what belongs to it."""
         instance_id = row.id
         interfaces = self._interfaces.get(instance_id, ())
-        primary = interfaces[0] if interfaces else None
-        shown = {
-            **_ALIKE,
-            "InstanceId": instance_id,
-            "ImageId": row.image_id,
-            "State": _STATES[row.state],
-            "StateTransitionReason": row.state_transition_reason,
-            "KeyName": row.key_name,
-            "AmiLaunchIndex": row.launch_index,
-            "InstanceType": row.instance_type,
-            "LaunchTime": row.launch_time,
-            "Placement": {
-                "AvailabilityZone": row.zone,
-                "AvailabilityZoneId": self._zone_ids.get(row.zone),
-                "GroupName": "",
-                "Tenancy": "default",
-            },
-            "Monitoring": _MONITORING[row.monitoring, row.state == "pending"],
-            "MaintenanceOptions": _MAINTENANCE[row.auto_recovery],
-            "Architecture": row.architecture,
-            "BlockDeviceMappings": [
-                _mapping(volume) for volume in _root_first(self._volumes.get(instance_id, ()), row.root_device_name)
-            ],
-            "ClientToken": row.client_token,
-            "EbsOptimized": row.ebs_optimized,
-            "NetworkInterfaces": [self._interface(interface) for interface in interfaces],
-            "RootDeviceName": row.root_device_name,
-            "SecurityGroups": self._groups.get(primary.id, []) if primary else [],
-            "SourceDestCheck": primary.source_dest_check if primary else None,
-            "Tags": self._tags.get(instance_id),
-            "IamInstanceProfile": self._profiles.get(instance_id),
-            "CpuOptions": _cpu_options(row.instance_type, row.vcpus),
-            "MetadataOptions": metadata_options(row),
-            "PrivateDnsNameOptions": private_names.shown(row),
-            "BootMode": row.boot_mode,
-            "CurrentInstanceBootMode": row.boot_mode,
-            "UsageOperationUpdateTime": primary.attach_time if primary else row.launch_time,
-        }
-        if row.state_reason_code:
-            shown["StateReason"] = {"Code": row.state_reason_code, "Message": row.state_reason_message}
+        shown = [self._interface(interface) for interface in interfaces]
+        private, public = self._names(row, shown[0]) if shown else ("", "")
+        cores, threads_per_core = _cpu_options(row.instance_type, row.vcpus)
+        return DescribedInstance(
+            row,
+            self._zone_ids.get(row.zone),
+            cores,
+            threads_per_core,
+            private,
+            public,
+            shown,
+            _root_first(self._volumes.get(instance_id, ()), row.root_device_name),
+            self._tags.get(instance_id, ()),
+            self._profiles.get(instance_id),
+        )
+
+    def _names(self, row: Row, primary: DescribedInterface) -> tuple[str, str]:
+        """Give an instance's private and its public name, which the VPC of its primary interface gives."""
         if row.state == "terminated":
-            shown["PrivateDnsName"] = shown["PublicDnsName"] = ""
-        else:
-            named = primary is not None and bool(primary.named)
-            shown["PublicDnsName"] = self._public_name(row.public_address, named=named)
-            host_names = primary is not None and bool(primary.host_names)
-            name = instance_name(instance_id, row.private_address, row.hostname_type, self._region)
-            shown["PrivateDnsName"] = name if host_names else ""
-            shown["PrivateIpAddress"] = row.private_address
-            shown["PublicIpAddress"] = row.public_address
-            held = self._held.get(primary.id, ()) if primary is not None else ()
-            shown["Ipv6Address"] = next((one.address for one in held if one.ipv6), None)
-            shown["SubnetId"] = row.subnet_id
-            shown["VpcId"] = row.vpc_id
-        return shown
+            return "", ""
+        for one in primary.addresses[:1]:
+            if row.hostname_type == "ip-name" and (one.address, one.public_address) == (
+                row.private_address,
+                row.public_address,
+            ):
+                return one.private_name, one.public_name
+        private = ""
+        if primary.row.host_names:
+            private = instance_name(row.id, row.private_address, row.hostname_type, self._region)
+        return private, self._public_name(row.public_address, named=primary.row.named)
 
-    def _interface(self, row: _Row) -> Shown:
-        first = None if row.private_address is None else self._private(row.private_address, row, row, primary=True)
-        held = self._held.get(row.id, ())
-        ipv4 = [self._private(one.address, one, row, primary=False) for one in held if not one.ipv6] if held else []
-        return {
-            "NetworkInterfaceId": row.id,
-            "OwnerId": row.account_id,
-            "SubnetId": row.subnet_id,
-            "VpcId": row.vpc_id,
-            "Description": row.description,
-            "MacAddress": row.mac_address,
-            "PrivateDnsName": first and first["PrivateDnsName"],
-            "PrivateIpAddress": row.private_address,
-            "PrivateIpAddresses": [first, *ipv4] if first else [],
-            "Association": first and first["Association"],
-            "Attachment": {
-                "AttachmentId": row.attachment_id,
-                "AttachTime": row.attach_time,
-                "DeleteOnTermination": row.delete_on_termination,
-                "DeviceIndex": row.device_index,
-                "Status": row.attachment_state,
-                "NetworkCardIndex": 0,
-            },
-            "Groups": self._groups.get(row.id, []),
-            "Ipv6Addresses": [{"Ipv6Address": one.address, "IsPrimaryIpv6": False} for one in held if one.ipv6],
-            "SourceDestCheck": row.source_dest_check,
-            "Status": row.status,
-            "InterfaceType": row.interface_type,
-            "ConnectionTrackingConfiguration": connection_tracking.shown(row),
-        }
+    def _interface(self, row: Row) -> DescribedInterface:
+        held: Sequence[Row] = self._held.get(row.id, ())
+        addresses = []
+        if row.private_address is not None:
+            addresses.append(self._address(row.private_address, row, row))
+            if held:
+                addresses += [self._address(one.address, one, row) for one in held if not one.ipv6]
+        ipv6 = [one.address for one in held if one.ipv6] if held else ()
+        return DescribedInterface(row, addresses, ipv6, self._groups.get(row.id, ()))
 
-    def _private(self, address: str, row: _Row, interface: _Row, *, primary: bool) -> Shown:
+    def _address(self, address: str, row: Row, interface: Row) -> DescribedAddress:
         """A private address with its public one, which the row has, and the names that the interface's VPC gives."""
-        association = None
-        if row.public_address is not None:
-            name = self._public_name(row.public_address, named=interface.named)
-            association = {"PublicIp": row.public_address, "PublicDnsName": name, "IpOwnerId": row.public_owner}
-        return {
-            "PrivateIpAddress": address,
-            "PrivateDnsName": shown_private_name(address, self._region, named=interface.host_names) or None,
-            "Primary": primary,
-            "Association": association,
-        }
+        public = row.public_address
+        return DescribedAddress(
+            address,
+            shown_private_name(address, self._region, named=interface.host_names),
+            public,
+            self._public_name(public, named=interface.named),
+            row.public_owner,
+        )
 
     def _public_name(self, address: str | None, *, named: bool) -> str:
         return public_name(address, self._region) if address is not None and named else ""
 
 
-def metadata_options(row: Any) -> Shown:
-    """The metadata options of a row or an Instance; they are applied when its host has said so."""
-    return {
-        "State": "pending" if row.metadata_pending else "applied",
-        "HttpTokens": "required" if row.metadata_tokens_required else "optional",
-        "HttpPutResponseHopLimit": row.metadata_hop_limit,
-        "HttpEndpoint": "enabled" if row.metadata_enabled else "disabled",
-        "HttpProtocolIpv6": "enabled" if row.metadata_ipv6 else "disabled",
-        "InstanceMetadataTags": "enabled" if row.metadata_tags else "disabled",
-    }
-
-
-def _cpu_options(instance_type: str, vcpus: int) -> Shown:
+def _cpu_options(instance_type: str, vcpus: int) -> tuple[int, int]:
+    """Give the number of cores and of threads of each."""
     found = instance_types.find(instance_type)
-    if found is None:
-        return {"CoreCount": vcpus, "ThreadsPerCore": 1}
-    return {"CoreCount": found.cores, "ThreadsPerCore": found.threads_per_core}
+    return (vcpus, 1) if found is None else (found.cores, found.threads_per_core)
 
 
-def _root_first(volumes: Sequence[_Row], root_device_name: str) -> Sequence[_Row]:
+def _root_first(volumes: Sequence[Row], root_device_name: str) -> Sequence[Row]:
     if len(volumes) < 2:
         return volumes
     return sorted(volumes, key=lambda volume: volume.device_name != root_device_name)
-
-
-def _mapping(row: _Row) -> Shown:
-    return {
-        "DeviceName": row.device_name,
-        "Ebs": {
-            "VolumeId": row.id,
-            "Status": row.attachment_state,
-            "AttachTime": row.attach_time,
-            "DeleteOnTermination": row.delete_on_termination,
-        },
-    }

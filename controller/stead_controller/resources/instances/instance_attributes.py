@@ -1,9 +1,8 @@
-"""Attributes of one instance: shown one at a time, changed one at a time.
+"""Attributes of one instance: read one at a time, changed one at a time.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyInstanceAttribute.html.
 """
 
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -44,25 +43,28 @@ class MetadataChange:
     ipv6: bool | None = None
 
 
-def describe(tx: Transaction, caller: Caller, instance_id: str, attribute: str) -> dict[str, Any]:
-    """Show one attribute in EC2's shape; raises MalformedId, NotFound, InvalidParameter for an unknown attribute."""
+@dataclass(frozen=True, slots=True)
+class DescribedAttribute:
+    """One attribute by EC2's name, and its value: text, bool, bytes, rows of volumes, or ids and names of groups.
+
+    None is the value of an attribute that the instance has not.
+    """
+
+    instance_id: str
+    attribute: str
+    value: Any
+
+
+def describe(tx: Transaction, caller: Caller, instance_id: str, attribute: str) -> DescribedAttribute:
+    """Find one attribute; raises MalformedId, NotFound, InvalidParameter for an unknown attribute."""
     instance = lookup.find(tx, caller, "instance", Instance, instance_id)
-    show = _SHOWN.get(attribute)
-    if show is None:
+    read = _READERS.get(attribute)
+    if read is None:
         raise InvalidParameter(f"Value ({attribute}) for parameter attribute is invalid. Unknown attribute.")
-    return {"InstanceId": instance.id, **show(tx, instance)}
+    return DescribedAttribute(instance.id, attribute, read(tx, instance))
 
 
-def _user_data(_: Transaction, instance: Instance) -> dict[str, Any]:
-    value = b64encode(instance.user_data).decode("ascii") if instance.user_data is not None else None
-    return {"UserData": {"Value": value}}
-
-
-def _block_devices(tx: Transaction, instance: Instance) -> dict[str, Any]:
-    return {"BlockDeviceMappings": describe_instances.block_device_mappings(tx, instance.id)}
-
-
-def _group_set(tx: Transaction, instance: Instance) -> dict[str, Any]:
+def _groups(tx: Transaction, instance: Instance) -> list[tuple[str, str]]:
     network_interface_attachments.refuse_several(tx, instance)
     query = (
         select(SecurityGroup.id, SecurityGroup.name)
@@ -71,34 +73,32 @@ def _group_set(tx: Transaction, instance: Instance) -> dict[str, Any]:
         .where(NetworkInterface.instance_id == instance.id)
         .order_by(SecurityGroup.id)
     )
-    return {"Groups": [{"GroupId": group_id, "GroupName": name} for group_id, name in tx.session.execute(query)]}
+    return [(group_id, name) for group_id, name in tx.session.execute(query)]
 
 
-def _source_dest_check(tx: Transaction, instance: Instance) -> dict[str, Any]:
+def _source_dest_check(tx: Transaction, instance: Instance) -> bool | None:
     network_interface_attachments.refuse_several(tx, instance)
     query = select(NetworkInterface.source_dest_check).where(NetworkInterface.instance_id == instance.id)
-    return {"SourceDestCheck": {"Value": tx.session.scalar(query)}}
+    return tx.session.scalar(query)
 
 
-_SHOWN: Final[dict[str, Callable[[Transaction, Instance], dict[str, Any]]]] = {
-    "blockDeviceMapping": _block_devices,
-    "disableApiStop": lambda _, instance: {"DisableApiStop": {"Value": instance.disable_api_stop}},
-    "disableApiTermination": lambda _, instance: {"DisableApiTermination": {"Value": instance.disable_api_termination}},
-    "ebsOptimized": lambda _, instance: {"EbsOptimized": {"Value": instance.ebs_optimized}},
-    "enaSupport": lambda _, __: {"EnaSupport": {"Value": True}},
-    "enclaveOptions": lambda _, __: {"EnclaveOptions": {"Enabled": False}},
-    "groupSet": _group_set,
-    "instanceInitiatedShutdownBehavior": lambda _, instance: {
-        "InstanceInitiatedShutdownBehavior": {"Value": instance.shutdown_behavior}
-    },
-    "instanceType": lambda _, instance: {"InstanceType": {"Value": instance.instance_type}},
-    "kernel": lambda _, __: {"KernelId": {}},
-    "productCodes": lambda _, __: {"ProductCodes": []},
-    "ramdisk": lambda _, __: {"RamdiskId": {}},
-    "rootDeviceName": lambda _, instance: {"RootDeviceName": {"Value": instance.root_device_name}},
+_READERS: Final[dict[str, Callable[[Transaction, Instance], Any]]] = {
+    "blockDeviceMapping": lambda tx, instance: describe_instances.volumes_of(tx, instance.id),
+    "disableApiStop": lambda _, instance: instance.disable_api_stop,
+    "disableApiTermination": lambda _, instance: instance.disable_api_termination,
+    "ebsOptimized": lambda _, instance: instance.ebs_optimized,
+    "enaSupport": lambda _, __: True,
+    "enclaveOptions": lambda _, __: False,
+    "groupSet": _groups,
+    "instanceInitiatedShutdownBehavior": lambda _, instance: instance.shutdown_behavior,
+    "instanceType": lambda _, instance: instance.instance_type,
+    "kernel": lambda _, __: None,
+    "productCodes": lambda _, __: (),
+    "ramdisk": lambda _, __: None,
+    "rootDeviceName": lambda _, instance: instance.root_device_name,
     "sourceDestCheck": _source_dest_check,
-    "sriovNetSupport": lambda _, __: {"SriovNetSupport": {}},
-    "userData": _user_data,
+    "sriovNetSupport": lambda _, __: None,
+    "userData": lambda _, instance: instance.user_data,
 }
 
 
@@ -213,8 +213,8 @@ def set_delete_on_termination(
         volumes[change.device_name].delete_on_termination = change.delete_on_termination
 
 
-def set_metadata_options(tx: Transaction, caller: Caller, instance_id: str, change: MetadataChange) -> dict[str, Any]:
-    """Set options of an instance's metadata service and show them all; they are pending until its host has said yes.
+def set_metadata_options(tx: Transaction, caller: Caller, instance_id: str, change: MetadataChange) -> Instance:
+    """Set options of an instance's metadata service and give it; they are pending until its host has said yes.
 
     Raises MalformedId, NotFound, InvalidParameter, WrongState, and Unsupported where the account enforces tokens.
     """
@@ -222,16 +222,15 @@ def set_metadata_options(tx: Transaction, caller: Caller, instance_id: str, chan
     instance = _find_alive(tx, caller, instance_id)
     metadata_options.check_change(tx, caller.account_id, tokens_required=change.tokens_required)
     if change.tags:
-        tags.check_metadata_keys(
-            tag["Key"] for tag in tags.of(tx, caller.account_id, [instance.id]).get(instance.id, ())
-        )
+        tagged = tags.pairs_of(tx, caller.account_id, [instance.id])
+        tags.check_metadata_keys(key for key, _ in tagged.get(instance.id, ()))
     for name in ("enabled", "tokens_required", "hop_limit", "tags", "ipv6"):
         value = getattr(change, name)
         if value not in (None, getattr(instance, f"metadata_{name}")):
             setattr(instance, f"metadata_{name}", value)
             instance.metadata_pending = instance.host_id is not None
     desired_state.refresh_instance(tx, instance.id)
-    return describe_instances.metadata_options(instance) | {"State": "pending"}
+    return instance
 
 
 def _find_alive(tx: Transaction, caller: Caller, instance_id: str) -> Instance:

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadat
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from stead_controller.db.tables import MetadataDefaults
 from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported
@@ -83,17 +83,9 @@ def check_change(tx: Transaction, account_id: str, *, tokens_required: bool | No
         _check_enforced(mine, tokens_required=tokens_required is not False)
 
 
-def defaults(tx: Transaction, account_id: str) -> dict[str, Any]:
-    """Show what an account prefers, in EC2's shape."""
-    mine = tx.session.get(MetadataDefaults, account_id) or MetadataDefaults(account_id=account_id)
-    return {
-        "HttpTokens": _word(mine.tokens_required, "required", "optional"),
-        "HttpPutResponseHopLimit": mine.hop_limit,
-        "HttpEndpoint": _word(mine.enabled, "enabled", "disabled"),
-        "InstanceMetadataTags": _word(mine.tags, "enabled", "disabled"),
-        "ManagedBy": "account",
-        "HttpTokensEnforced": _word(mine.tokens_enforced, "enabled", "disabled"),
-    }
+def defaults(tx: Transaction, account_id: str) -> MetadataDefaults:
+    """Give what an account prefers: None of what it has no preference for."""
+    return tx.session.get(MetadataDefaults, account_id) or MetadataDefaults(account_id=account_id)
 
 
 def set_defaults(tx: Transaction, caller: Caller, change: DefaultsChange) -> None:
@@ -124,7 +116,3 @@ def _first[T](asked: T | None, preferred: T | None, otherwise: T) -> T:
     if asked is not None:
         return asked
     return otherwise if preferred is None else preferred
-
-
-def _word(value: bool | None, yes: str, no: str) -> str | None:
-    return None if value is None else yes if value else no

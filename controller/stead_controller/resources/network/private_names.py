@@ -77,12 +77,3 @@ def modify(tx: Transaction, caller: Caller, instance_id: str, wish: NameOptions)
     if wish.aaaa_record is not None:
         instance.resource_name_aaaa_record = wish.aaaa_record
     desired_state.refresh_instance(tx, instance.id)
-
-
-def shown(row: Any) -> dict[str, Any]:
-    """How an instance is named, of a row or an Instance, in EC2's shape."""
-    return {
-        "HostnameType": row.hostname_type,
-        "EnableResourceNameDnsARecord": row.resource_name_a_record,
-        "EnableResourceNameDnsAAAARecord": row.resource_name_aaaa_record,
-    }

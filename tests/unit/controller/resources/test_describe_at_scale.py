@@ -154,7 +154,7 @@ def test_pages_with_a_filter_cover_all_once(place):
 def test_a_thousand_instances_are_shown_by_six_queries(place):
     ids = place.run(describe_instances.select_ids, CLOUD, asking(limit=1000))
     result, plans = place.plans(describe_instances.reservations, CLOUD, ids)
-    assert sum(len(reservation["Instances"]) for reservation in result) == 1000
+    assert sum(len(list(reservation.instances)) for reservation in result) == 1000
     assert len(plans) == 6
     check(
         plans,

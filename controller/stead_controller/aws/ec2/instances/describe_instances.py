@@ -2,6 +2,7 @@
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.instances.instance_view import reservation_view
 from stead_controller.resources.instances import describe_instances, instance_filters
 
 
@@ -13,4 +14,4 @@ def describe(call: Call, params: Params) -> Result:
     ids = describe_instances.select_ids(call.tx, call.caller, call.cloud, asked)
     shown, token = page.cut(ids, lambda instance_id: (instance_id,))
     reservations = describe_instances.reservations(call.tx, call.caller, call.cloud, shown)
-    return {"Reservations": reservations, "NextToken": token}
+    return {"Reservations": [reservation_view(one) for one in reservations], "NextToken": token}

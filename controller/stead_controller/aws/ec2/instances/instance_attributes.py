@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.ec2.instances.instance_attribute_view import instance_attribute_view
+from stead_controller.aws.ec2.instances.metadata_options_view import metadata_options_view
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
 from stead_controller.resources.instances import instance_attributes as attributes
 from stead_controller.resources.instances.instance_attributes import DeviceChange, MetadataChange
@@ -14,7 +16,7 @@ from stead_controller.resources.instances.instance_attributes import DeviceChang
 @operation("DescribeInstanceAttribute", writes=False)
 def describe_instance_attribute(call: Call, params: Params) -> Result:
     """Show one attribute of an instance."""
-    return attributes.describe(call.tx, call.caller, params["InstanceId"], params["Attribute"])
+    return instance_attribute_view(attributes.describe(call.tx, call.caller, params["InstanceId"], params["Attribute"]))
 
 
 @operation("ModifyInstanceAttribute")
@@ -53,7 +55,8 @@ def modify_instance_metadata_options(call: Call, params: Params) -> Result:
         tags=choice(params, "InstanceMetadataTags", "enabled", "disabled"),
         ipv6=choice(params, "HttpProtocolIpv6", "enabled", "disabled"),
     )
-    shown = attributes.set_metadata_options(call.tx, call.caller, params["InstanceId"], change)
+    instance = attributes.set_metadata_options(call.tx, call.caller, params["InstanceId"], change)
+    shown = metadata_options_view(instance) | {"State": "pending"}
     return {"InstanceId": params["InstanceId"], "InstanceMetadataOptions": shown}
 
 

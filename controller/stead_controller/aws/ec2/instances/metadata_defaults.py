@@ -3,6 +3,7 @@
 from typing import Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.ec2.instances.metadata_options_view import metadata_defaults_view
 from stead_controller.errors import InvalidParameter
 from stead_controller.resources.instances import metadata_options
 from stead_controller.resources.instances.metadata_options import DefaultsChange
@@ -20,7 +21,7 @@ _PREFERENCES: Final = {
 @operation("GetInstanceMetadataDefaults", writes=False)
 def get_instance_metadata_defaults(call: Call, _params: Params) -> Result:
     """Show what the account prefers."""
-    return {"AccountLevel": metadata_options.defaults(call.tx, call.caller.account_id)}
+    return {"AccountLevel": metadata_defaults_view(metadata_options.defaults(call.tx, call.caller.account_id))}
 
 
 @operation("ModifyInstanceMetadataDefaults")

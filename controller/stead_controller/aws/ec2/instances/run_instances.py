@@ -9,6 +9,7 @@ from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import request_digest, tags_on_create
 from stead_controller.aws.ec2.instances.instance_attributes import choice
 from stead_controller.aws.ec2.instances.instance_profiles import profile_name
+from stead_controller.aws.ec2.instances.instance_view import reservation_view
 from stead_controller.aws.ec2.network.network_interfaces import address_wish, idle_timeouts
 from stead_controller.aws.ec2.network.private_names import name_options
 from stead_controller.aws.ec2.storage import block_devices
@@ -37,7 +38,7 @@ _OF_ONE_INTERFACE: Final = frozenset(
 def run(call: Call, params: Params) -> Result:
     """Launch instances."""
     reservation_id = run_instances(call.tx, call.caller, call.cloud, launch_request(params), call.now)
-    return describe_instances.reservation(call.tx, call.caller, call.cloud, reservation_id)
+    return reservation_view(describe_instances.reservation(call.tx, call.caller, call.cloud, reservation_id))
 
 
 def launch_request(params: Params) -> LaunchRequest:

@@ -1,4 +1,4 @@
-"""Which instances DescribeInstances finds, and what it shows of them."""
+"""Which instances DescribeInstances finds, and what is known of them."""
 
 from datetime import timedelta
 
@@ -22,9 +22,9 @@ def found(run, tenant, *filters, ids=(), **paging):
     return run(describe_instances.select_ids, tenant.caller, CLOUD, asked)
 
 
-def shown(run, tenant, *instance_ids):
+def described(run, tenant, *instance_ids):
     reservations = run(describe_instances.reservations, tenant.caller, CLOUD, instance_ids)
-    return [instance for reservation in reservations for instance in reservation["Instances"]]
+    return [instance for reservation in reservations for instance in reservation.instances]
 
 
 @pytest.fixture
@@ -90,49 +90,53 @@ def gone(world, run):
     return run(launch)
 
 
-def test_everything_is_shown(world, run, web):
-    (instance,) = shown(run, world.one, web)
-    assert instance["InstanceId"] == web
-    assert instance["State"] == {"Code": 16, "Name": "running"}
-    assert instance["PrivateDnsName"] == "ip-172-31-0-4.ec2.internal"
-    assert instance["PublicIpAddress"] == "198.18.0.5"
-    assert instance["Placement"] == {
-        "AvailabilityZone": "us-east-1a",
-        "AvailabilityZoneId": "use1-az1",
-        "GroupName": "",
-        "Tenancy": "default",
-    }
-    assert instance["SecurityGroups"] == [{"GroupId": world.one.group_id, "GroupName": "default"}]
-    assert instance["Tags"] == [{"Key": "Name", "Value": "web"}, {"Key": "tier", "Value": "front"}]
-    assert instance["CpuOptions"] == {"CoreCount": 1, "ThreadsPerCore": 2}
-    assert instance["SourceDestCheck"] is True
-    assert instance["LaunchTime"] == NOW
-    (mapping,) = instance["BlockDeviceMappings"]
-    assert mapping["DeviceName"] == instance["RootDeviceName"]
-    assert mapping["Ebs"]["Status"] == "attached"
-    (interface,) = instance["NetworkInterfaces"]
-    assert interface["Association"]["PublicIp"] == "198.18.0.5"
-    assert interface["PrivateIpAddresses"][0]["Association"] == interface["Association"]
-    assert interface["Groups"] == instance["SecurityGroups"]
-    assert interface["Attachment"]["DeviceIndex"] == 0
-    assert "StateReason" not in instance
+def test_everything_is_known(world, run, web):
+    (instance,) = described(run, world.one, web)
+    assert (instance.row.id, instance.row.state, instance.row.launch_time) == (web, "running", NOW)
+    assert (instance.row.zone, instance.zone_id) == ("us-east-1a", "use1-az1")
+    assert instance.private_name == "ip-172-31-0-4.ec2.internal"
+    assert instance.public_name == "ec2-198-18-0-5.compute-1.amazonaws.com"
+    assert (instance.cores, instance.threads_per_core) == (1, 2)
+    assert instance.tags == [("Name", "web"), ("tier", "front")]
+    (volume,) = instance.volumes
+    assert (volume.device_name, volume.attachment_state) == (instance.row.root_device_name, "attached")
+    (interface,) = instance.interfaces
+    assert interface.groups == [(world.one.group_id, "default")]
+    assert (interface.row.device_index, interface.row.source_dest_check) == (0, True)
+    assert interface.addresses == [
+        ("172.31.0.4", instance.private_name, "198.18.0.5", instance.public_name, "amazon"),
+    ]
+    assert interface.ipv6_addresses == ()
+    assert instance.profile is None
 
 
 def test_a_stopped_instance_tells_why(world, run, db):
-    (instance,) = shown(run, world.one, db)
-    assert instance["StateReason"]["Code"] == "Client.UserInitiatedShutdown"
-    assert instance["StateTransitionReason"].startswith("User initiated (")
-    assert instance["PublicIpAddress"] is None
-    assert instance["NetworkInterfaces"][0]["Association"] is None
-    assert instance["MetadataOptions"]["HttpTokens"] == "required"
+    (instance,) = described(run, world.one, db)
+    assert instance.row.state_reason_code == "Client.UserInitiatedShutdown"
+    assert instance.row.state_transition_reason.startswith("User initiated (")
+    assert instance.row.public_address is None
+    assert (instance.public_name, instance.interfaces[0].addresses[0].public_address) == ("", None)
+    assert instance.row.metadata_tokens_required
 
 
 def test_a_terminated_instance_has_no_place_in_the_network(world, run, gone):
-    (instance,) = shown(run, world.one, gone)
-    assert instance["PrivateDnsName"] == ""
-    assert "VpcId" not in instance
-    assert instance["NetworkInterfaces"] == instance["BlockDeviceMappings"] == instance["SecurityGroups"] == []
+    (instance,) = described(run, world.one, gone)
+    assert (instance.private_name, instance.public_name) == ("", "")
+    assert not instance.interfaces
+    assert not instance.volumes
     assert found(run, world.one, ("vpc-id", [world.one.vpc_id])) == []
+
+
+def test_the_root_device_comes_first(world, run, web):
+    (instance,) = described(run, world.one, web)
+    root = instance.row.root_device_name
+
+    def attach(tx):
+        tx.session.add(rows.volume(tx.session.get_one(Instance, web), world, device_name="/dev/a"))
+
+    run(attach)
+    (instance,) = described(run, world.one, web)
+    assert [volume.device_name for volume in instance.volumes] == [root, "/dev/a"]
 
 
 def test_the_instances_of_a_launch_share_a_reservation(world, run):
@@ -144,10 +148,9 @@ def test_the_instances_of_a_launch_share_a_reservation(world, run):
 
     reservation_id = run(launch)
     reservation = run(describe_instances.reservation, world.one.caller, CLOUD, reservation_id)
-    assert reservation["ReservationId"] == reservation_id
-    assert reservation["OwnerId"] == world.one.caller.account_id
-    assert [instance["AmiLaunchIndex"] for instance in reservation["Instances"]] == [0, 1, 2, 3]
-    assert run(describe_instances.reservation, world.other.caller, CLOUD, reservation_id)["Instances"] == []
+    assert (reservation.id, reservation.account_id) == (reservation_id, world.one.caller.account_id)
+    assert [instance.row.launch_index for instance in reservation.instances] == [0, 1, 2, 3]
+    assert not run(describe_instances.reservation, world.other.caller, CLOUD, reservation_id).members
 
 
 def test_other_accounts_see_nothing(world, run, web):
@@ -259,17 +262,17 @@ def test_filters(world, run, groups, name, value, who):  # noqa: PLR0917 — fix
 
 
 def test_filters_by_id(world, run, web, db):
-    (instance,) = shown(run, world.one, web)
-    interface = instance["NetworkInterfaces"][0]
+    (instance,) = described(run, world.one, web)
+    interface = instance.interfaces[0].row
     (reservation,) = run(describe_instances.reservations, world.one.caller, CLOUD, [web])
     for name, value in [
         ("instance-id", web),
-        ("reservation-id", reservation["ReservationId"]),
-        ("block-device-mapping.volume-id", instance["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]),
-        ("network-interface.network-interface-id", interface["NetworkInterfaceId"]),
-        ("network-interface.attachment.attachment-id", interface["Attachment"]["AttachmentId"]),
+        ("reservation-id", reservation.id),
+        ("block-device-mapping.volume-id", instance.volumes[0].id),
+        ("network-interface.network-interface-id", interface.id),
+        ("network-interface.attachment.attachment-id", interface.attachment_id),
         ("network-interface.attachment.instance-id", web),
-        ("network-interface.mac-address", interface["MacAddress"]),
+        ("network-interface.mac-address", interface.mac_address),
     ]:
         assert found(run, world.one, (name, [value])) == [web], name
     for name, value in [
@@ -323,17 +326,11 @@ def test_pages_cover_all_once(world, run):
 def test_the_number_of_queries_does_not_grow(world, run, statements):
     ids = run(lambda tx: [rows.launch(tx, world, world.one, number=number).id for number in range(20)])
     statements.clear()
-    shown(run, world.one, ids[0])
+    described(run, world.one, ids[0])
     for_one = len(statements)
     statements.clear()
-    assert len(shown(run, world.one, *ids)) == 20
+    assert len(described(run, world.one, *ids)) == 20
     assert len(statements) == for_one <= 7
-
-
-def test_shared_values_are_not_of_one_answer(world, run, web, db):
-    first, second = shown(run, world.one, web, db)
-    assert first["Placement"] is not second["Placement"]
-    assert first["SecurityGroups"] is not second["SecurityGroups"]
 
 
 def test_a_public_address_that_was_released_is_not_shown(world, run, web):
@@ -342,6 +339,6 @@ def test_a_public_address_that_was_released_is_not_shown(world, run, web):
         tx.session.execute(update(Instance).values(public_address=None))
 
     run(release)
-    (instance,) = shown(run, world.one, web)
-    assert instance["PublicIpAddress"] is None
-    assert instance["NetworkInterfaces"][0]["Association"] is None
+    (instance,) = described(run, world.one, web)
+    assert (instance.row.public_address, instance.public_name) == (None, "")
+    assert instance.interfaces[0].addresses[0].public_address is None

@@ -1,0 +1,186 @@
+"""Instances as EC2 shows them, by reservation.
+
+A page of a thousand must cost milliseconds: every value is put into its place once, and what says the same of many
+instances is one dict, which all their answers share.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from stead_controller.aws.call import Result
+from stead_controller.aws.ec2.instances.metadata_options_view import metadata_options_view
+from stead_controller.aws.ec2.network.connection_tracking_view import connection_tracking_view
+from stead_controller.aws.ec2.tags_view import tags_view
+from stead_controller.resources.instances.describe_instances import (
+    DescribedAddress,
+    DescribedInstance,
+    DescribedInterface,
+    DescribedReservation,
+    Row,
+)
+from stead_controller.resources.instances.instance_states import STATE_CODES
+
+_STATES: Final = {name: {"Code": code, "Name": name} for name, code in STATE_CODES.items()}
+# By whether detailed metrics are wanted, and whether the instance is only being launched.
+_MONITORING: Final = {
+    (True, True): {"State": "pending"},
+    (True, False): {"State": "enabled"},
+    (False, True): {"State": "disabled"},
+    (False, False): {"State": "disabled"},
+}
+
+# What is the same for every instance. Answers share these values, so nobody may change them. `Operator` and
+# `NetworkPerformanceOptions`, which say nothing here, are left out: clients pay for each member when they parse.
+_ALIKE: Final[Mapping[str, Any]] = {
+    "ProductCodes": [],
+    "EnaSupport": True,
+    "Hypervisor": "xen",
+    "RootDeviceType": "ebs",
+    "VirtualizationType": "hvm",
+    "CapacityReservationSpecification": {"CapacityReservationPreference": "open"},
+    "HibernationOptions": {"Configured": False},
+    "EnclaveOptions": {"Enabled": False},
+    "PlatformDetails": "Linux/UNIX",
+    "UsageOperation": "RunInstances",
+}
+_MAINTENANCE: Final = {
+    True: {"AutoRecovery": "default", "RebootMigration": "default"},
+    False: {"AutoRecovery": "disabled", "RebootMigration": "default"},
+}
+
+
+def reservation_view(found: DescribedReservation) -> Result:
+    """Show the instances of one launch."""
+    return {
+        "ReservationId": found.id,
+        "OwnerId": found.account_id,
+        "Groups": [],
+        "Instances": [instance_view(instance) for instance in found.instances],
+    }
+
+
+def instance_view(found: DescribedInstance) -> Result:
+    """Show an instance; a terminated one has no place in a network any more."""
+    row = found.row
+    primary = found.interfaces[0] if found.interfaces else None
+    interfaces = [_interface_view(interface) for interface in found.interfaces]
+    shown = {
+        **_ALIKE,
+        "InstanceId": row.id,
+        "ImageId": row.image_id,
+        "State": _STATES[row.state],
+        "StateTransitionReason": row.state_transition_reason,
+        "KeyName": row.key_name,
+        "AmiLaunchIndex": row.launch_index,
+        "InstanceType": row.instance_type,
+        "LaunchTime": row.launch_time,
+        "Placement": {
+            "AvailabilityZone": row.zone,
+            "AvailabilityZoneId": found.zone_id,
+            "GroupName": "",
+            "Tenancy": "default",
+        },
+        "Monitoring": _MONITORING[row.monitoring, row.state == "pending"],
+        "MaintenanceOptions": _MAINTENANCE[row.auto_recovery],
+        "Architecture": row.architecture,
+        "BlockDeviceMappings": block_devices_view(found.volumes),
+        "ClientToken": row.client_token,
+        "EbsOptimized": row.ebs_optimized,
+        "NetworkInterfaces": interfaces,
+        "RootDeviceName": row.root_device_name,
+        "SecurityGroups": interfaces[0]["Groups"] if interfaces else [],
+        "SourceDestCheck": primary.row.source_dest_check if primary else None,
+        "Tags": tags_view(found.tags) if found.tags else None,
+        "IamInstanceProfile": found.profile and {"Arn": found.profile[0], "Id": found.profile[1]},
+        "CpuOptions": {"CoreCount": found.cores, "ThreadsPerCore": found.threads_per_core},
+        "MetadataOptions": metadata_options_view(row),
+        "PrivateDnsNameOptions": _name_options_view(row),
+        "BootMode": row.boot_mode,
+        "CurrentInstanceBootMode": row.boot_mode,
+        "UsageOperationUpdateTime": primary.row.attach_time if primary else row.launch_time,
+        "PrivateDnsName": found.private_name,
+        "PublicDnsName": found.public_name,
+    }
+    if row.state_reason_code:
+        shown["StateReason"] = {"Code": row.state_reason_code, "Message": row.state_reason_message}
+    if row.state != "terminated":
+        shown["PrivateIpAddress"] = row.private_address
+        shown["PublicIpAddress"] = row.public_address
+        shown["Ipv6Address"] = primary.ipv6_addresses[0] if primary and primary.ipv6_addresses else None
+        shown["SubnetId"] = row.subnet_id
+        shown["VpcId"] = row.vpc_id
+    return shown
+
+
+def block_devices_view(volumes: Sequence[Row]) -> list[Result]:
+    """Show the volumes of an instance by the devices that they are there."""
+    return [
+        {
+            "DeviceName": row.device_name,
+            "Ebs": {
+                "VolumeId": row.id,
+                "Status": row.attachment_state,
+                "AttachTime": row.attach_time,
+                "DeleteOnTermination": row.delete_on_termination,
+            },
+        }
+        for row in volumes
+    ]
+
+
+def groups_view(groups: Sequence[tuple[str, str]]) -> list[Result]:
+    """Show security groups by their ids and names."""
+    return [{"GroupId": group_id, "GroupName": name} for group_id, name in groups]
+
+
+def _interface_view(found: DescribedInterface) -> Result:
+    row = found.row
+    addresses = [_address_view(address, primary=number == 0) for number, address in enumerate(found.addresses)]
+    first = addresses[0] if addresses else None
+    return {
+        "NetworkInterfaceId": row.id,
+        "OwnerId": row.account_id,
+        "SubnetId": row.subnet_id,
+        "VpcId": row.vpc_id,
+        "Description": row.description,
+        "MacAddress": row.mac_address,
+        "PrivateDnsName": first and first["PrivateDnsName"],
+        "PrivateIpAddress": row.private_address,
+        "PrivateIpAddresses": addresses,
+        "Association": first and first["Association"],
+        "Attachment": {
+            "AttachmentId": row.attachment_id,
+            "AttachTime": row.attach_time,
+            "DeleteOnTermination": row.delete_on_termination,
+            "DeviceIndex": row.device_index,
+            "Status": row.attachment_state,
+            "NetworkCardIndex": 0,
+        },
+        "Groups": groups_view(found.groups),
+        "Ipv6Addresses": [{"Ipv6Address": address, "IsPrimaryIpv6": False} for address in found.ipv6_addresses],
+        "SourceDestCheck": row.source_dest_check,
+        "Status": row.status,
+        "InterfaceType": row.interface_type,
+        "ConnectionTrackingConfiguration": connection_tracking_view(row),
+    }
+
+
+def _address_view(found: DescribedAddress, *, primary: bool) -> Result:
+    address, private_name, public_address, public_name, public_owner = found
+    association = None
+    if public_address is not None:
+        association = {"PublicIp": public_address, "PublicDnsName": public_name, "IpOwnerId": public_owner}
+    return {
+        "PrivateIpAddress": address,
+        "PrivateDnsName": private_name or None,
+        "Primary": primary,
+        "Association": association,
+    }
+
+
+def _name_options_view(row: Row) -> Result:
+    return {
+        "HostnameType": row.hostname_type,
+        "EnableResourceNameDnsARecord": row.resource_name_a_record,
+        "EnableResourceNameDnsAAAARecord": row.resource_name_aaaa_record,
+    }
