@@ -14,10 +14,7 @@ _SHAPE = re.compile(r"[A-Z][a-z0-9]+(?:[A-Z][A-Za-z0-9]*)?\Z")
 # Files that still write answers, and go one by one: `aws/<service>/<domain>/<noun>_view.py` is where it belongs.
 NOT_YET: frozenset[str] = frozenset(
     {
-        "resources/instances/describe_instance_types.py",
         "resources/instances/instance_status.py",
-        "resources/instances/key_pairs.py",
-        "resources/instances/profile_associations.py",
         "resources/tags.py",
     }
 )

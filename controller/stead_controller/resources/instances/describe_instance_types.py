@@ -1,7 +1,7 @@
-"""Instance types in EC2's shape, with EC2's filters, and where each is offered: everywhere."""
+"""Instance types by EC2's filters, and where each is offered: everywhere."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from stead_controller.catalog import instance_types
 from stead_controller.catalog.instance_types import InstanceType
@@ -26,6 +26,14 @@ _ABSENT: Final = (
 )
 OFFERING_FILTERS: Final = frozenset({"instance-type", "location"})
 _LOCATION_TYPES: Final = ("region", "availability-zone", "availability-zone-id", "outpost")
+
+
+class Offering(NamedTuple):
+    """A place where a type is offered; `location_type` is EC2's word for the kind of place."""
+
+    instance_type: str
+    location_type: str
+    location: str
 
 
 def _word(value: bool) -> str:
@@ -91,8 +99,8 @@ FILTERS: Final = frozenset(facts(instance_types.ALL["t3.micro"]))
 
 def describe(
     names: Sequence[str], filters: Iterable[Filter], *, after: str | None = None, limit: int | None = None
-) -> list[dict[str, Any]]:
-    """List types in EC2's shape, sorted by name; raises InvalidParameter (InvalidInstanceType) for unknown names."""
+) -> list[InstanceType]:
+    """List types, sorted by name; raises InvalidParameter (InvalidInstanceType) for unknown names."""
     unknown = [name for name in names if instance_types.find(name) is None]
     if unknown:
         raise InvalidParameter(
@@ -104,7 +112,7 @@ def describe(
         for name, kind in sorted(instance_types.ALL.items())
         if (not names or name in names) and (after is None or name > after) and holds(asked, facts(kind))
     ]
-    return [_shown(kind) for kind in found[:limit]]
+    return found[:limit]
 
 
 def offerings(
@@ -114,7 +122,7 @@ def offerings(
     *,
     after: tuple[str, ...] | None = None,
     limit: int | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Offering]:
     """List every type at every place of a kind, sorted by type and place; raises InvalidParameter for no such kind."""
     if location_type not in _LOCATION_TYPES:
         raise InvalidParameter(f"Value ({location_type}) for parameter locationType is invalid.")
@@ -122,97 +130,9 @@ def offerings(
     places = {"region": [cloud.region], "availability-zone": list(ids), "availability-zone-id": list(ids.values())}
     asked = tuple(filters)
     found = [
-        {"InstanceType": name, "LocationType": location_type, "Location": place}
+        Offering(name, location_type, place)
         for name in sorted(instance_types.ALL)
         for place in sorted(places.get(location_type, ()))
         if (after is None or (name, place) > after) and holds(asked, {"instance-type": (name,), "location": (place,)})
     ]
     return found[:limit]
-
-
-def _shown(kind: InstanceType) -> dict[str, Any]:
-    return {
-        "InstanceType": kind.name,
-        "CurrentGeneration": kind.current_generation,
-        "FreeTierEligible": kind.free_tier,
-        "SupportedUsageClasses": ["on-demand"],
-        "SupportedRootDeviceTypes": list(kind.root_device_types),
-        "SupportedVirtualizationTypes": ["hvm"],
-        "BareMetal": False,
-        "Hypervisor": kind.hypervisor,
-        "ProcessorInfo": {
-            "SupportedArchitectures": list(kind.architectures),
-            "SustainedClockSpeedInGhz": kind.clock_speed,
-            "Manufacturer": kind.manufacturer,
-        },
-        "VCpuInfo": {
-            "DefaultVCpus": kind.vcpus,
-            "DefaultCores": kind.cores,
-            "DefaultThreadsPerCore": kind.threads_per_core,
-            "ValidCores": [kind.cores],
-            "ValidThreadsPerCore": [kind.threads_per_core],
-        },
-        "MemoryInfo": {"SizeInMiB": kind.memory_mib},
-        **_storage(kind),
-        "NetworkInfo": _network(kind),
-        "PlacementGroupInfo": {"SupportedStrategies": []},
-        "HibernationSupported": False,
-        "BurstablePerformanceSupported": kind.burstable,
-        "DedicatedHostsSupported": False,
-        "AutoRecoverySupported": kind.auto_recovery,
-        "SupportedBootModes": list(kind.boot_modes),
-        "NitroEnclavesSupport": "unsupported",
-        "NitroTpmSupport": "unsupported",
-        "PhcSupport": "unsupported",
-        "RebootMigrationSupport": "unsupported",
-        "SupportedInRegion": True,
-    }
-
-
-def _storage(kind: InstanceType) -> dict[str, Any]:
-    store = kind.instance_store
-    ebs = {
-        "EbsOptimizedSupport": kind.ebs_optimized,
-        "EncryptionSupport": "unsupported",
-        "NvmeSupport": "unsupported",
-        "MaximumEbsAttachments": kind.max_volumes,
-        "AttachmentLimitType": "shared",
-    }
-    if store is None:
-        return {"InstanceStorageSupported": False, "EbsInfo": ebs}
-    disks = [{"SizeInGB": store.size, "Count": store.count, "Type": store.medium}]
-    return {
-        "InstanceStorageSupported": True,
-        "InstanceStorageInfo": {
-            "TotalSizeInGB": store.total_size,
-            "Disks": disks,
-            "NvmeSupport": "unsupported",
-            "EncryptionSupport": "unsupported",
-        },
-        "EbsInfo": ebs,
-    }
-
-
-def _network(kind: InstanceType) -> dict[str, Any]:
-    return {
-        "NetworkPerformance": kind.network_performance,
-        "MaximumNetworkInterfaces": kind.max_interfaces,
-        "MaximumNetworkCards": 1,
-        "DefaultNetworkCardIndex": 0,
-        "NetworkCards": [
-            {
-                "NetworkCardIndex": 0,
-                "NetworkPerformance": kind.network_performance,
-                "MaximumNetworkInterfaces": kind.max_interfaces,
-                "InterfaceTypes": ["interface"],
-            }
-        ],
-        "Ipv4AddressesPerInterface": kind.max_addresses,
-        "Ipv6AddressesPerInterface": 0,
-        "Ipv6Supported": False,
-        "EnaSupport": "supported",
-        "EfaSupported": False,
-        "EncryptionInTransitSupported": False,
-        "EnaSrdSupported": False,
-        "FlexibleEnaQueuesSupport": "unsupported",
-    }

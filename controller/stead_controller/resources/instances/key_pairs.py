@@ -6,7 +6,7 @@ See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-keys.html.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import delete, select
 
@@ -39,6 +39,14 @@ class NewKeyPair:
     name: str
     fingerprint: str
     private_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedKeyPair:
+    """A key pair with the keys and values of its tags."""
+
+    pair: KeyPair
+    tags: Sequence[tuple[str, str]]
 
 
 def create(
@@ -87,10 +95,8 @@ def find(tx: Transaction, caller: Caller, name: str) -> KeyPair:
     return found
 
 
-def describe(
-    tx: Transaction, caller: Caller, asked: Selection, names: Sequence[str], *, with_public_key: bool
-) -> list[dict[str, Any]]:
-    """List the caller's key pairs in EC2's shape, sorted by name; raises MalformedId, NotFound."""
+def describe(tx: Transaction, caller: Caller, asked: Selection, names: Sequence[str]) -> list[DescribedKeyPair]:
+    """Find the caller's key pairs, sorted by name; raises MalformedId, NotFound."""
     mine = KeyPair.account_id == caller.account_id
     lookup.require(tx, "key-pair", KeyPair.id, asked.ids, mine)
     query = select(KeyPair).where(mine, *clauses(tx, caller, asked.filters, FILTERS, KeyPair.id)).order_by(KeyPair.name)
@@ -103,19 +109,8 @@ def describe(
     if asked.ids:
         query = query.where(KeyPair.id.in_(asked.ids))
     found = tx.session.scalars(query).all()
-    tagged = tags.of(tx, caller.account_id, [pair.id for pair in found])
-    return [
-        {
-            "KeyPairId": pair.id,
-            "KeyName": pair.name,
-            "KeyType": pair.key_type,
-            "KeyFingerprint": pair.fingerprint,
-            "CreateTime": pair.created,
-            "Tags": tagged.get(pair.id, []),
-            "PublicKey": pair.public_key if with_public_key else None,
-        }
-        for pair in found
-    ]
+    tagged = tags.pairs_of(tx, caller.account_id, [pair.id for pair in found])
+    return [DescribedKeyPair(pair, tagged.get(pair.id, ())) for pair in found]
 
 
 def remove(tx: Transaction, caller: Caller, *, name: str | None, key_pair_id: str | None) -> str | None:

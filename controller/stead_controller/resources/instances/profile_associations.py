@@ -6,7 +6,7 @@ See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/attach-iam-role.html.
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import bindparam, select, update
 
@@ -46,6 +46,18 @@ class ProfileName:
 
     name: str | None = None
     arn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedAssociation:
+    """An association of an instance profile with an instance; `state` is EC2's word."""
+
+    id: str
+    instance_id: str
+    profile_arn: str
+    profile_id: str
+    state: str
+    created: datetime
 
 
 def find(tx: Transaction, account_id: str, named: ProfileName) -> IamInstanceProfile:
@@ -91,7 +103,7 @@ def give(tx: Transaction, cloud: Cloud, instance: Instance, profile: IamInstance
 
 def associate(
     tx: Transaction, caller: Caller, cloud: Cloud, instance_id: str, named: ProfileName, *, now: datetime
-) -> dict[str, Any]:
+) -> DescribedAssociation:
     """Give an instance an instance profile and tell its host; raises BadRequest, NotFound, WrongState."""
     instance = lookup.find(tx, caller, "instance", Instance, instance_id)
     profile = find(tx, caller.account_id, named)
@@ -103,12 +115,12 @@ def associate(
         )
     give(tx, cloud, instance, profile, now)
     desired_state.refresh_instance(tx, instance.id)
-    return _shown(_of(tx, instance), _ASSOCIATING)
+    return _described(_of(tx, instance), _ASSOCIATING)
 
 
 def replace(
     tx: Transaction, caller: Caller, cloud: Cloud, association_id: str, named: ProfileName, *, now: datetime
-) -> dict[str, Any]:
+) -> DescribedAssociation:
     """Give an instance that runs another instance profile, in a new association.
 
     Raises BadRequest, NotFound, and WrongState for one that is off, of which EC2 calls no association active.
@@ -120,15 +132,15 @@ def replace(
     instance = _end(tx, before)
     give(tx, cloud, instance, profile, now)
     desired_state.refresh_instance(tx, instance.id)
-    return _shown(_of(tx, instance), _ASSOCIATING)
+    return _described(_of(tx, instance), _ASSOCIATING)
 
 
-def disassociate(tx: Transaction, caller: Caller, association_id: str) -> dict[str, Any]:
+def disassociate(tx: Transaction, caller: Caller, association_id: str) -> DescribedAssociation:
     """Take an instance's instance profile away; its credentials live until they end. Raises MalformedId, NotFound."""
     association = lookup.find(tx, caller, RESOURCE, InstanceProfileAssociation, association_id)
-    shown = _shown(association, "disassociating")
+    ended = _described(association, "disassociating")
     desired_state.refresh_instance(tx, _end(tx, association).id)
-    return shown
+    return ended
 
 
 def end_with_instance(tx: Transaction, instance: Instance) -> None:
@@ -151,10 +163,10 @@ def settle(tx: Transaction, instance_id: str) -> None:
     )
 
 
-def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:
-    """List associations in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[DescribedAssociation]:
+    """List associations, sorted by id; raises MalformedId, NotFound."""
     found = lookup.select_page(tx, caller, RESOURCE, InstanceProfileAssociation, asked, conditions=FILTERS)
-    return [_shown(association, association.state) for association in found]
+    return [_described(association, association.state) for association in found]
 
 
 def _of(tx: Transaction, instance: Instance) -> InstanceProfileAssociation:
@@ -169,11 +181,12 @@ def _end(tx: Transaction, association: InstanceProfileAssociation) -> Instance:
     return instance
 
 
-def _shown(association: InstanceProfileAssociation, state: str) -> dict[str, Any]:
-    return {
-        "AssociationId": association.id,
-        "InstanceId": association.instance_id,
-        "IamInstanceProfile": {"Arn": association.profile_arn, "Id": association.profile_id},
-        "State": state,
-        "Timestamp": association.created,
-    }
+def _described(association: InstanceProfileAssociation, state: str) -> DescribedAssociation:
+    return DescribedAssociation(
+        association.id,
+        association.instance_id,
+        association.profile_arn,
+        association.profile_id,
+        state,
+        association.created,
+    )

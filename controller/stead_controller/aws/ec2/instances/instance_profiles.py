@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.instances.profile_association_view import profile_association_view
 from stead_controller.errors import MissingParameter
 from stead_controller.resources.instances import profile_associations
 from stead_controller.resources.instances.profile_associations import ProfileName
@@ -20,7 +21,7 @@ def associate(call: Call, params: Params) -> Result:
     named = profile_name(params.get("IamInstanceProfile", {}))
     instance_id = _required(params, "InstanceId")
     made = profile_associations.associate(call.tx, call.caller, call.cloud, instance_id, named, now=call.now)
-    return {"IamInstanceProfileAssociation": made}
+    return {"IamInstanceProfileAssociation": profile_association_view(made)}
 
 
 @operation("ReplaceIamInstanceProfileAssociation")
@@ -29,14 +30,14 @@ def replace(call: Call, params: Params) -> Result:
     named = profile_name(params.get("IamInstanceProfile", {}))
     association_id = _required(params, "AssociationId")
     made = profile_associations.replace(call.tx, call.caller, call.cloud, association_id, named, now=call.now)
-    return {"IamInstanceProfileAssociation": made}
+    return {"IamInstanceProfileAssociation": profile_association_view(made)}
 
 
 @operation("DisassociateIamInstanceProfile")
 def disassociate(call: Call, params: Params) -> Result:
     """Take an instance's instance profile away."""
     ended = profile_associations.disassociate(call.tx, call.caller, _required(params, "AssociationId"))
-    return {"IamInstanceProfileAssociation": ended}
+    return {"IamInstanceProfileAssociation": profile_association_view(ended)}
 
 
 @operation("DescribeIamInstanceProfileAssociations", writes=False)
@@ -45,8 +46,10 @@ def describe(call: Call, params: Params) -> Result:
     asked, page = selection.paged(
         call, params, "DescribeIamInstanceProfileAssociations", profile_associations.FILTERS, ids="AssociationIds"
     )
-    rows = profile_associations.describe(call.tx, call.caller, asked)
-    return selection.answer("IamInstanceProfileAssociations", rows, page, "AssociationId")
+    found = profile_associations.describe(call.tx, call.caller, asked)
+    return selection.answered(
+        "IamInstanceProfileAssociations", found, page, lambda one: (one.id,), profile_association_view
+    )
 
 
 def _required(params: Params, name: str) -> str:

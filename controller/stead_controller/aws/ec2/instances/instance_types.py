@@ -3,6 +3,7 @@
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.instances.instance_type_view import instance_type_view, offering_view
 from stead_controller.resources.instances import describe_instance_types
 
 
@@ -14,7 +15,7 @@ def describe_types(call: Call, params: Params) -> Result:
     after = page.after[0] if page.after else None
     names = params.get("InstanceTypes", ())
     found = describe_instance_types.describe(names, filters, after=after, limit=page.fetch)
-    return selection.answer("InstanceTypes", found, page, "InstanceType")
+    return selection.answered("InstanceTypes", found, page, lambda kind: (kind.name,), instance_type_view)
 
 
 @operation("DescribeInstanceTypeOfferings", writes=False)
@@ -24,4 +25,6 @@ def describe_offerings(call: Call, params: Params) -> Result:
     filters = describe.filters(params, describe_instance_types.OFFERING_FILTERS, tags=False)
     location_type = params.get("LocationType", "region")
     found = describe_instance_types.offerings(call.cloud, location_type, filters, after=page.after, limit=page.fetch)
-    return selection.answer("InstanceTypeOfferings", found, page, "InstanceType", "Location")
+    return selection.answered(
+        "InstanceTypeOfferings", found, page, lambda one: (one.instance_type, one.location), offering_view
+    )

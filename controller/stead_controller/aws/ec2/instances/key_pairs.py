@@ -3,6 +3,7 @@
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import dict_to_tags, tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.instances.key_pair_view import key_pair_view
 from stead_controller.resources.instances import key_pairs, public_keys
 
 
@@ -55,8 +56,8 @@ def describe_key_pairs(call: Call, params: Params) -> Result:
     """List the caller's key pairs."""
     asked = selection.everything(params, key_pairs.FILTERS, ids="KeyPairIds")
     with_public_key = params.get("IncludePublicKey", False)
-    names = params.get("KeyNames", ())
-    return {"KeyPairs": key_pairs.describe(call.tx, call.caller, asked, names, with_public_key=with_public_key)}
+    found = key_pairs.describe(call.tx, call.caller, asked, params.get("KeyNames", ()))
+    return {"KeyPairs": [key_pair_view(pair, with_public_key=with_public_key) for pair in found]}
 
 
 @operation("DeleteKeyPair")

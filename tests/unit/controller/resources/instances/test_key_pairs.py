@@ -23,20 +23,18 @@ def create(run, caller, name, **changes):
     return run(key_pairs.create, caller, name, generator(asked["key_format"], name) if generator else None, **asked)
 
 
-def describe(run, caller, *, ids=(), names=(), filters=(), with_public_key=False):
+def describe(run, caller, *, ids=(), names=(), filters=()):
     asked = Selection(tuple(ids), tuple(Filter(name, values) for name, values in filters))
-    return run(key_pairs.describe, caller, asked, names, with_public_key=with_public_key)
+    return run(key_pairs.describe, caller, asked, names)
 
 
 def test_a_made_pair_is_kept_without_its_private_half(world, run, database):
     made = create(run, world.one.caller, "mine", tags={"team": "a"})
-    (shown,) = describe(run, world.one.caller, with_public_key=True)
-    assert shown["KeyPairId"] == made.id
-    assert shown["KeyType"] == "ed25519"
-    assert shown["KeyFingerprint"] == made.fingerprint
-    assert shown["Tags"] == [{"Key": "team", "Value": "a"}]
-    assert shown["PublicKey"].endswith(" mine")
-    assert describe(run, world.one.caller)[0]["PublicKey"] is None
+    (found,) = describe(run, world.one.caller)
+    assert (found.pair.id, found.pair.key_type) == (made.id, "ed25519")
+    assert found.pair.fingerprint == made.fingerprint
+    assert found.tags == [("team", "a")]
+    assert found.pair.public_key.endswith(" mine")
     secret = made.private_key.splitlines()[2].encode()
     assert secret.decode() not in repr(made)
     with database.engine.connect() as connection:
@@ -106,12 +104,12 @@ def test_describe_by_name_id_and_filter(world, run):
     caller = world.one.caller
     first, second = create(run, caller, "b-first"), create(run, caller, "a-second", tags={"x": "1"})
     theirs = create(run, world.other.caller, "theirs")
-    assert [pair["KeyName"] for pair in describe(run, caller)] == ["a-second", "b-first"]
-    assert [pair["KeyName"] for pair in describe(run, caller, names=["b-first"])] == ["b-first"]
-    assert [pair["KeyName"] for pair in describe(run, caller, ids=[second.id])] == ["a-second"]
-    assert [pair["KeyName"] for pair in describe(run, caller, filters=[("tag:x", ("1",))])] == ["a-second"]
-    assert [pair["KeyName"] for pair in describe(run, caller, filters=[("key-name", ("b*",))])] == ["b-first"]
-    assert describe(run, caller, filters=[("fingerprint", (first.fingerprint,))])[0]["KeyPairId"] == first.id
+    assert [found.pair.name for found in describe(run, caller)] == ["a-second", "b-first"]
+    assert [found.pair.name for found in describe(run, caller, names=["b-first"])] == ["b-first"]
+    assert [found.pair.name for found in describe(run, caller, ids=[second.id])] == ["a-second"]
+    assert [found.pair.name for found in describe(run, caller, filters=[("tag:x", ("1",))])] == ["a-second"]
+    assert [found.pair.name for found in describe(run, caller, filters=[("key-name", ("b*",))])] == ["b-first"]
+    assert describe(run, caller, filters=[("fingerprint", (first.fingerprint,))])[0].pair.id == first.id
     with pytest.raises(NotFound):
         describe(run, caller, names=["b-first", "theirs"])
     with pytest.raises(NotFound):

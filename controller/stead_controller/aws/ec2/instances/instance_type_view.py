@@ -1,0 +1,99 @@
+"""Instance types, and where they are offered, as EC2 shows them."""
+
+from stead_controller.aws.call import Result
+from stead_controller.catalog.instance_types import InstanceType
+from stead_controller.resources.instances.describe_instance_types import Offering
+
+
+def offering_view(found: Offering) -> Result:
+    """Show a place where a type is offered."""
+    return {"InstanceType": found.instance_type, "LocationType": found.location_type, "Location": found.location}
+
+
+def instance_type_view(kind: InstanceType) -> Result:
+    """Show an instance type."""
+    return {
+        "InstanceType": kind.name,
+        "CurrentGeneration": kind.current_generation,
+        "FreeTierEligible": kind.free_tier,
+        "SupportedUsageClasses": ["on-demand"],
+        "SupportedRootDeviceTypes": list(kind.root_device_types),
+        "SupportedVirtualizationTypes": ["hvm"],
+        "BareMetal": False,
+        "Hypervisor": kind.hypervisor,
+        "ProcessorInfo": {
+            "SupportedArchitectures": list(kind.architectures),
+            "SustainedClockSpeedInGhz": kind.clock_speed,
+            "Manufacturer": kind.manufacturer,
+        },
+        "VCpuInfo": {
+            "DefaultVCpus": kind.vcpus,
+            "DefaultCores": kind.cores,
+            "DefaultThreadsPerCore": kind.threads_per_core,
+            "ValidCores": [kind.cores],
+            "ValidThreadsPerCore": [kind.threads_per_core],
+        },
+        "MemoryInfo": {"SizeInMiB": kind.memory_mib},
+        **_storage(kind),
+        "NetworkInfo": _network(kind),
+        "PlacementGroupInfo": {"SupportedStrategies": []},
+        "HibernationSupported": False,
+        "BurstablePerformanceSupported": kind.burstable,
+        "DedicatedHostsSupported": False,
+        "AutoRecoverySupported": kind.auto_recovery,
+        "SupportedBootModes": list(kind.boot_modes),
+        "NitroEnclavesSupport": "unsupported",
+        "NitroTpmSupport": "unsupported",
+        "PhcSupport": "unsupported",
+        "RebootMigrationSupport": "unsupported",
+        "SupportedInRegion": True,
+    }
+
+
+def _storage(kind: InstanceType) -> Result:
+    store = kind.instance_store
+    ebs = {
+        "EbsOptimizedSupport": kind.ebs_optimized,
+        "EncryptionSupport": "unsupported",
+        "NvmeSupport": "unsupported",
+        "MaximumEbsAttachments": kind.max_volumes,
+        "AttachmentLimitType": "shared",
+    }
+    if store is None:
+        return {"InstanceStorageSupported": False, "EbsInfo": ebs}
+    disks = [{"SizeInGB": store.size, "Count": store.count, "Type": store.medium}]
+    return {
+        "InstanceStorageSupported": True,
+        "InstanceStorageInfo": {
+            "TotalSizeInGB": store.total_size,
+            "Disks": disks,
+            "NvmeSupport": "unsupported",
+            "EncryptionSupport": "unsupported",
+        },
+        "EbsInfo": ebs,
+    }
+
+
+def _network(kind: InstanceType) -> Result:
+    return {
+        "NetworkPerformance": kind.network_performance,
+        "MaximumNetworkInterfaces": kind.max_interfaces,
+        "MaximumNetworkCards": 1,
+        "DefaultNetworkCardIndex": 0,
+        "NetworkCards": [
+            {
+                "NetworkCardIndex": 0,
+                "NetworkPerformance": kind.network_performance,
+                "MaximumNetworkInterfaces": kind.max_interfaces,
+                "InterfaceTypes": ["interface"],
+            }
+        ],
+        "Ipv4AddressesPerInterface": kind.max_addresses,
+        "Ipv6AddressesPerInterface": 0,
+        "Ipv6Supported": False,
+        "EnaSupport": "supported",
+        "EfaSupported": False,
+        "EncryptionInTransitSupported": False,
+        "EnaSrdSupported": False,
+        "FlexibleEnaQueuesSupport": "unsupported",
+    }
