@@ -42,6 +42,17 @@ class SettledOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class PreferredOptions:
+    """What an account prefers for its launches; None where it has no preference."""
+
+    enabled: bool | None = None
+    tokens_required: bool | None = None
+    hop_limit: int | None = None
+    tags: bool | None = None
+    tokens_enforced: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DefaultsChange:
     """ModifyInstanceMetadataDefaults: new preferences by column, None where the account has none any more."""
 
@@ -83,9 +94,12 @@ def check_change(tx: Transaction, account_id: str, *, tokens_required: bool | No
         _check_enforced(mine, tokens_required=tokens_required is not False)
 
 
-def defaults(tx: Transaction, account_id: str) -> MetadataDefaults:
-    """Give what an account prefers: None of what it has no preference for."""
-    return tx.session.get(MetadataDefaults, account_id) or MetadataDefaults(account_id=account_id)
+def defaults(tx: Transaction, account_id: str) -> PreferredOptions:
+    """Give what an account prefers."""
+    mine = tx.session.get(MetadataDefaults, account_id)
+    if mine is None:
+        return PreferredOptions()
+    return PreferredOptions(mine.enabled, mine.tokens_required, mine.hop_limit, mine.tags, mine.tokens_enforced)
 
 
 def set_defaults(tx: Transaction, caller: Caller, change: DefaultsChange) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from stead_controller.aws.call import Result
-from stead_controller.db.tables import MetadataDefaults
+from stead_controller.resources.instances.metadata_options import PreferredOptions
 
 
 def metadata_options_view(row: Any) -> Result:
@@ -18,7 +18,7 @@ def metadata_options_view(row: Any) -> Result:
     }
 
 
-def metadata_defaults_view(preferred: MetadataDefaults) -> Result:
+def metadata_defaults_view(preferred: PreferredOptions) -> Result:
     """Show what an account prefers; what it does not prefer is left out."""
     return {
         "HttpTokens": _word(preferred.tokens_required, "required", "optional"),
