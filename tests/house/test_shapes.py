@@ -15,7 +15,6 @@ _SHAPE = re.compile(r"[A-Z][a-z0-9]+(?:[A-Z][A-Za-z0-9]*)?\Z")
 NOT_YET: frozenset[str] = frozenset(
     {
         "resources/instances/instance_status.py",
-        "resources/tags.py",
     }
 )
 

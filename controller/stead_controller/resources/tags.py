@@ -6,7 +6,6 @@ See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html.
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -104,17 +103,6 @@ def pairs_of(tx: Transaction, account_id: str, resource_ids: Iterable[str]) -> d
         for resource_id, key, value, owner in _OF.all(tx.connection, {"ids": batch}):
             if owner == account_id:
                 found.setdefault(resource_id, []).append((key, value))
-    return found
-
-
-def of(tx: Transaction, account_id: str, resource_ids: Iterable[str]) -> dict[str, list[dict[str, str]]]:
-    """List the tags of resources as answers show them, sorted by key; a resource without tags has no entry."""
-    found: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for batch in batches(resource_ids):
-        # The account is compared here: in the query it would make SQLite search all tags of the account instead.
-        for resource_id, key, value, owner in _OF.all(tx.connection, {"ids": batch}):
-            if owner == account_id:
-                found[resource_id].append({"Key": key, "Value": value})
     return found
 
 

@@ -4,7 +4,7 @@ See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ConnectionTrackin
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from stead_controller.errors import InvalidParameter
 
@@ -37,9 +37,3 @@ class IdleTimeouts:
                 )
             found[column] = seconds
         return found
-
-
-def shown(row: Any) -> dict[str, int] | None:
-    """What was chosen for an interface, of a row or a NetworkInterface, in EC2's shape; None where nothing was."""
-    chosen = {name: getattr(row, column) for column, (name, _, _) in _TIMEOUTS.items()}
-    return {name: seconds for name, seconds in chosen.items() if seconds is not None} or None

@@ -47,9 +47,7 @@ def test_tags_of_every_type_we_have(world, run, instance_id):
     assert listed(run, world.other.caller) == []
     run(tags.create_tags, caller, [instance_id], {"a": "2"})
     assert (instance_id, "a", "2") in listed(run, caller)
-    assert run(tags.of, caller.account_id, [instance_id]) == {
-        instance_id: [{"Key": "a", "Value": "2"}, {"Key": "b", "Value": ""}]
-    }
+    assert run(tags.pairs_of, caller.account_id, [instance_id]) == {instance_id: [("a", "2"), ("b", "")]}
 
 
 def test_one_bad_resource_spoils_all(world, run, instance_id, unchanged):
