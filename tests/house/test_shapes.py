@@ -11,13 +11,6 @@ _CONTROLLER = ROOT / "controller" / "stead_controller"
 _TYPED = ("resources", "hosts", "desired", "request", "catalog")
 _SHAPE = re.compile(r"[A-Z][a-z0-9]+(?:[A-Z][A-Za-z0-9]*)?\Z")
 
-# Files that still write answers, and go one by one: `aws/<service>/<domain>/<noun>_view.py` is where it belongs.
-NOT_YET: frozenset[str] = frozenset(
-    {
-        "resources/instances/instance_status.py",
-    }
-)
-
 # Files that read or write such keys for another reason: what is stored or given under these names is data.
 DATA: dict[str, str] = {
     "hosts/link.py": "gRPC's methods are named so in stead_proto",
@@ -32,12 +25,12 @@ def test_answers_are_made_at_the_wire() -> None:
     for path in _files():
         lines = sorted(set(_keys(path)))
         name = path.relative_to(_CONTROLLER).as_posix()
-        if lines and (name in NOT_YET or name in DATA):
+        if lines and name in DATA:
             seen.add(name)
         elif lines:
             offences.append(f"{name_of(path)}: lines {', '.join(map(str, lines))}")
     complain("Keys of an answer are written in aws/…_view.py; give it typed values:", offences)
-    complain("These write none any more, take them out of NOT_YET and DATA:", sorted((NOT_YET | DATA.keys()) - seen))
+    complain("These write none any more, take them out of DATA:", sorted(DATA.keys() - seen))
 
 
 def _files() -> Iterator[Path]:

@@ -22,12 +22,6 @@ def paged(
     return asked, page
 
 
-def answer(member: str, rows: Sequence[Result], page: Page, *key: str) -> Result:
-    """Show one page of rows, which are sorted by their members `key`."""
-    shown, token = page.cut(rows, lambda row: tuple(row[name] for name in key))
-    return {member: shown, "NextToken": token}
-
-
 def answered[Found](
     member: str, found: Sequence[Found], page: Page, key: Callable[[Found], Key], view: Callable[[Found], Result]
 ) -> Result:

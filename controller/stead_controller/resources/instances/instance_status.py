@@ -7,10 +7,11 @@ See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instan
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.orm import aliased
@@ -25,7 +26,6 @@ from stead_controller.request.conditions import NEVER, Condition, Selection, con
 from stead_controller.request.transaction import Transaction
 from stead_controller.request.zones import zone_ids
 from stead_controller.resources.instances import instance_filters, volume_attachments
-from stead_controller.resources.instances.instance_states import STATE_CODES
 
 _host_state = select(Host.state).where(Host.id == Instance.host_id).correlate(Instance).scalar_subquery()
 # Of a guest on a lost host nothing is known; what does not run has no status.
@@ -77,6 +77,31 @@ _REACHABILITY: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class StatusCheck:
+    """What a check found, in EC2's words; `reachability` is None of an instance that does not run.
+
+    `impaired_since` is known of some impairments only.
+    """
+
+    status: str
+    reachability: str | None
+    impaired_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedStatus:
+    """The status of an instance: of itself, of its host and of the volumes attached to it."""
+
+    instance_id: str
+    zone: str
+    zone_id: str | None
+    state: str
+    instance: StatusCheck
+    system: StatusCheck
+    volumes: StatusCheck
+
+
 @cache
 def conditions(cloud: Cloud) -> Mapping[str, Condition]:
     """All filters of DescribeInstanceStatus by name."""
@@ -101,32 +126,30 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
 
 def describe(
     tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection, *, only_running: bool
-) -> list[dict[str, Any]]:
-    """List the status of the caller's instances in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+) -> list[DescribedStatus]:
+    """Find the status of the caller's instances, sorted by id; raises MalformedId, NotFound."""
     mine = Instance.account_id == caller.account_id
     lookup.require(tx, "instance", Instance.id, asked.ids, mine)
     running = [Instance.state == "running"] if only_running else []
     ids = lookup.select_ids(tx, caller, Instance.id, asked, mine, *running, conditions=conditions(cloud))
     zones = zone_ids(cloud)
     return [
-        {
-            "InstanceId": row.id,
-            "AvailabilityZone": row.zone,
-            "AvailabilityZoneId": zones.get(row.zone),
-            "InstanceState": {"Code": STATE_CODES[row.state], "Name": row.state},
-            "InstanceStatus": _summary(row.status, row.full_since, row.silent_since),
-            "SystemStatus": _summary(row.system),
-            "AttachedEbsStatus": _summary(row.ebs, row.full_since, row.away_since),
-            "Events": [],
-            "Operator": {"Managed": False},
-        }
+        DescribedStatus(
+            row.id,
+            row.zone,
+            zones.get(row.zone),
+            row.state,
+            instance=_check(row.status, row.full_since, row.silent_since),
+            system=_check(row.system),
+            volumes=_check(row.ebs, row.full_since, row.away_since),
+        )
         for batch in lookup.batches(ids)
         for row in tx.session.execute(_ROWS.where(Instance.id.in_(batch)).order_by(Instance.id))
     ]
 
 
-def credit_specifications(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, str]]:
-    """List how burstable instances spend CPU credits: all in the mode `standard`.
+def credit_specifications(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[str]:
+    """List the ids of burstable instances, which all spend CPU credits in the mode `standard`.
 
     Without ids EC2 lists those in the mode `unlimited`, which are none. Raises MalformedId, NotFound, Unsupported for
     an instance that is not burstable.
@@ -145,16 +168,10 @@ def credit_specifications(tx: Transaction, caller: Caller, cloud: Cloud, asked: 
                 f"The instance '{instance_id}' of type {name} has no CPU credits",
                 code="InstanceCreditSpecification.NotSupported",
             )
-    return [{"InstanceId": instance_id, "CpuCredits": "standard"} for instance_id in types]
+    return list(types)
 
 
-def _summary(status: str, *since: datetime | None) -> dict[str, Any]:
+def _check(status: str, *since: datetime | None) -> StatusCheck:
     """Say what a check found; an impairment with its begin, the first of those that are known."""
-    shown: dict[str, Any] = {"Status": status}
-    if status in _REACHABILITY:
-        detail: dict[str, Any] = {"Name": "reachability", "Status": _REACHABILITY[status]}
-        begins = [each for each in since if each is not None]
-        if status == "impaired" and begins:
-            detail["ImpairedSince"] = min(begins)
-        shown["Details"] = [detail]
-    return shown
+    begins = [each for each in since if each is not None] if status == "impaired" else ()
+    return StatusCheck(status, _REACHABILITY.get(status), min(begins, default=None))

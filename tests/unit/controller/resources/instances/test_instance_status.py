@@ -11,6 +11,7 @@ from stead_controller.errors import MalformedId, NotFound
 from stead_controller.request.conditions import Selection
 from stead_controller.request.filters import Filter
 from stead_controller.resources.instances import instance_status
+from stead_controller.resources.instances.instance_status import DescribedStatus, StatusCheck
 from tests.support import rows
 from tests.support.rows import CLOUD, NOW
 
@@ -61,14 +62,11 @@ def away(world, run):
 
 
 def checks(shown):
-    return shown["InstanceStatus"]["Status"], shown["SystemStatus"]["Status"], shown["AttachedEbsStatus"]["Status"]
+    return shown.instance.status, shown.system.status, shown.volumes.status
 
 
 def impaired_since(begin):
-    return {
-        "Status": "impaired",
-        "Details": [{"Name": "reachability", "Status": "failed", "ImpairedSince": begin}],
-    }
+    return StatusCheck("impaired", "failed", begin)
 
 
 def describe(run, tenant, *filters, ids=(), all_states=False, **paging):
@@ -77,42 +75,28 @@ def describe(run, tenant, *filters, ids=(), all_states=False, **paging):
 
 
 def listed(*args, **kwargs):
-    return [shown["InstanceId"] for shown in describe(*args, **kwargs)]
+    return [shown.instance_id for shown in describe(*args, **kwargs)]
 
 
 def test_a_running_instance_of_a_host_that_is_up_is_ok(world, run, launch):
     instance_id = launch()
     (shown,) = describe(run, world.one)
-    ok = {"Status": "ok", "Details": [{"Name": "reachability", "Status": "passed"}]}
-    assert shown == {
-        "InstanceId": instance_id,
-        "AvailabilityZone": "us-east-1a",
-        "AvailabilityZoneId": "use1-az1",
-        "InstanceState": {"Code": 16, "Name": "running"},
-        "InstanceStatus": ok,
-        "SystemStatus": ok,
-        "AttachedEbsStatus": ok,
-        "Events": [],
-        "Operator": {"Managed": False},
-    }
+    ok = StatusCheck("ok", "passed", None)
+    assert shown == DescribedStatus(instance_id, "us-east-1a", "use1-az1", "running", ok, ok, ok)
 
 
 def test_a_silent_host_is_impaired_and_nothing_is_known_of_its_guests(world, run, launch, host_state):
     launch()
     host_state("down")
     (shown,) = describe(run, world.one)
-    assert shown["SystemStatus"] == {
-        "Status": "impaired",
-        "Details": [{"Name": "reachability", "Status": "failed"}],
-    }
-    unknown = {"Status": "insufficient-data", "Details": [{"Name": "reachability", "Status": "insufficient-data"}]}
-    assert shown["InstanceStatus"] == shown["AttachedEbsStatus"] == unknown
+    assert shown.system == StatusCheck("impaired", "failed", None)
+    assert shown.instance == shown.volumes == StatusCheck("insufficient-data", "insufficient-data", None)
 
 
 def test_a_running_instance_whose_host_is_unknown_has_no_data(world, run, launch):
     launch(host_id=None)
     (shown,) = describe(run, world.one)
-    assert shown["InstanceStatus"]["Status"] == "insufficient-data"
+    assert shown.instance.status == "insufficient-data"
 
 
 @pytest.mark.parametrize("state", ["pending", "stopping", "stopped", "shutting-down", "terminated"])
@@ -123,18 +107,17 @@ def test_only_running_instances_are_listed_unless_all_are_asked_for(world, run, 
     assert listed(run, world.one, ids=[other]) == []
     assert set(listed(run, world.one, all_states=True)) == {running, other}
     (shown,) = describe(run, world.one, ids=[other], all_states=True)
-    assert shown["InstanceState"]["Name"] == state
+    assert shown.state == state
     expected = "initializing" if state == "pending" else "not-applicable"
-    for check in ("SystemStatus", "InstanceStatus", "AttachedEbsStatus"):
-        assert shown[check]["Status"] == expected
+    assert checks(shown) == (expected,) * 3
 
 
 def test_a_guest_that_waits_for_room_is_impaired_and_so_are_its_volumes(world, run, launch, change_volume):
     paused, well = launch(), launch()
     change_volume(paused, full_since=NOW)
-    first, second = sorted(describe(run, world.one), key=lambda shown: shown["InstanceId"] == well)
-    assert first["InstanceStatus"] == first["AttachedEbsStatus"] == impaired_since(NOW)
-    assert first["SystemStatus"]["Status"] == "ok"
+    first, second = sorted(describe(run, world.one), key=lambda shown: shown.instance_id == well)
+    assert first.instance == first.volumes == impaired_since(NOW)
+    assert first.system.status == "ok"
     assert checks(second) == ("ok", "ok", "ok")
     for name in ("instance-status.status", "attached-ebs-status.status"):
         assert listed(run, world.one, (name, "impaired")) == [paused]
@@ -145,8 +128,8 @@ def test_a_guest_that_waits_for_room_is_impaired_and_so_are_its_volumes(world, r
 def test_a_volume_whose_home_is_away_impairs_only_that_check(world, run, launch, change_volume, away):
     cut_off, well = launch(), launch()
     change_volume(cut_off, host_id=away)
-    first, second = sorted(describe(run, world.one), key=lambda shown: shown["InstanceId"] == well)
-    assert first["AttachedEbsStatus"] == impaired_since(NOW)
+    first, second = sorted(describe(run, world.one), key=lambda shown: shown.instance_id == well)
+    assert first.volumes == impaired_since(NOW)
     assert checks(first) == ("ok", "ok", "impaired")
     assert checks(second) == ("ok", "ok", "ok")
     assert listed(run, world.one, ("attached-ebs-status.status", "impaired")) == [cut_off]
@@ -158,7 +141,7 @@ def test_a_volume_whose_home_is_away_impairs_only_that_check(world, run, launch,
 def test_an_impairment_has_lasted_since_the_first_of_its_reasons(world, run, launch, change_volume, away):
     change_volume(launch(), host_id=away, full_since=NOW - timedelta(minutes=5))
     (shown,) = describe(run, world.one)
-    assert shown["AttachedEbsStatus"] == impaired_since(NOW - timedelta(minutes=5))
+    assert shown.volumes == impaired_since(NOW - timedelta(minutes=5))
 
 
 @pytest.mark.parametrize("attachment", ["attaching", "attached", "detaching", "busy"])
@@ -192,17 +175,16 @@ def test_filters_find_what_is_shown(world, run, launch, host_state, both):
     (shown,) = describe(run, world.one, all_states=True)
     every = {"ok", "impaired", "insufficient-data", "not-applicable", "initializing"}
     for prefix, check in (
-        ("instance-status", "InstanceStatus"),
-        ("system-status", "SystemStatus"),
-        ("attached-ebs-status", "AttachedEbsStatus"),
+        ("instance-status", shown.instance),
+        ("system-status", shown.system),
+        ("attached-ebs-status", shown.volumes),
     ):
         for value in every:
-            expected = [instance_id] if shown[check]["Status"] == value else []
+            expected = [instance_id] if check.status == value else []
             assert listed(run, world.one, (f"{prefix}.status", value), all_states=True) == expected
-    for prefix, check in (("instance-status", "InstanceStatus"), ("system-status", "SystemStatus")):
-        reached = [detail["Status"] for detail in shown[check].get("Details", ())]
+    for prefix, check in (("instance-status", shown.instance), ("system-status", shown.system)):
         for value in ("passed", "failed", "insufficient-data", "initializing"):
-            expected = [instance_id] if value in reached else []
+            expected = [instance_id] if value == check.reachability else []
             assert listed(run, world.one, (f"{prefix}.reachability", value), all_states=True) == expected
 
 
