@@ -19,6 +19,7 @@ from stead_cli import release, services
 from stead_cli.errors import CliError
 from stead_cli.settings import replace_text
 from stead_proto import alone
+from stead_proto.process_identity import identity_of
 
 _STOP_SECONDS: Final = 20.0
 _KILL_SECONDS: Final = 5.0
@@ -131,7 +132,7 @@ def note(program: Program, pid: int) -> None:
 
     A process that cannot be noted, as on a full disk, is ended again: nobody would find it. Raises CliError then.
     """
-    identity = _identity(pid)
+    identity = identity_of(pid)
     if identity is None:
         return
     try:
@@ -150,7 +151,7 @@ def _note_again(program: Program, pid: int) -> None:
     if running is not None:
         running.close()
         return
-    identity = _identity(pid)
+    identity = identity_of(pid)
     if identity is not None:
         program.pid_file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         replace_text(program.pid_file, identity)
@@ -163,7 +164,7 @@ def _undo(pid: int, identity: str) -> None:
     except ProcessLookupError:
         return
     try:
-        if _identity(pid) == identity:
+        if identity_of(pid) == identity:
             signal.pidfd_send_signal(running.pidfd, signal.SIGKILL)
             _ends_within(running, _KILL_SECONDS)
     except ProcessLookupError:
@@ -232,23 +233,10 @@ def _hold_noted(program: Program) -> Running | None:
     except (OSError, ValueError, IndexError):
         return None
     # Compared only now: from here on the number cannot pass to another process.
-    if _identity(pid) != recorded:
+    if identity_of(pid) != recorded:
         os.close(pidfd)
         return None
     return Running(pid, pidfd)
-
-
-def _identity(pid: int) -> str | None:
-    """What tells this process from every other one: its id, its start time, the boot; None when it has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    state, start_time = fields[0], fields[19]
-    if state in {"Z", "X"}:
-        return None
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return f"{pid} {start_time} {boot}\n"
 
 
 def _ends_within(running: Running, seconds: float) -> bool:

@@ -19,7 +19,6 @@ UNCLAIMED: Final = (
     "this host has it and the database, which is older, does not know it; it stays as it is until a newer database is "
     "put back, or `stead host discard` removes it"
 )
-# Asked at each report: a statement that is written once need not be put together again.
 _OF_HOSTS: Final = Prepared(
     select(HostError.host_id, HostError.kind, HostError.resource_id).where(
         HostError.host_id.in_(bindparam("host_ids", expanding=True))

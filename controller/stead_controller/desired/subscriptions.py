@@ -15,7 +15,6 @@ from stead_controller.db.tables import NetworkInterface, VpcHost, VpcResource
 from stead_controller.desired.revisions import next_revision
 from stead_proto.v1 import desired_pb2 as pb
 
-# Asked at each launch: a statement that is written once need not be put together again.
 _PEERINGS: Final = Prepared(
     select(VpcResource.body).where(
         VpcResource.vpc_id == bindparam("vpc_id"), VpcResource.kind == pb.KIND_PEERING, VpcResource.body.is_not(None)

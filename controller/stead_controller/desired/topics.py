@@ -20,7 +20,7 @@ from stead_controller.desired.pictures.body import encode
 from stead_controller.desired.revisions import next_revision
 from stead_proto.v1 import desired_pb2 as pb
 
-# Asked for each interface of each launch: a statement that is written once need not be put together again.
+# Asked for each interface of each launch.
 _BODY: Final = Prepared(
     select(VpcResource.body).where(
         VpcResource.vpc_id == bindparam("vpc_id"),

@@ -52,7 +52,6 @@ from stead_proto.v1 import host_pb2 as pb
 
 _CLOCKS_DIFFER_SECONDS: Final = 5.0
 _ERROR_LENGTH: Final = 2000
-# Asked at each report: statements that are written once need not be put together again.
 _VOLUMES: Final = select(Volume).where(Volume.id.in_(bindparam("ids", expanding=True)))
 _INSTANCES: Final = select(Instance).where(Instance.id.in_(bindparam("ids", expanding=True)))
 _TOLD: Final = Prepared(

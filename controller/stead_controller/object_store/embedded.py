@@ -26,7 +26,7 @@ from typing import Final
 import aiohttp
 
 from stead_controller.object_store.backend import ENCRYPTED, Ask, Backend, BackendError, ServerAddress
-from stead_controller.object_store.network_sandbox import identity_of
+from stead_proto.process_identity import identity_of
 
 log = logging.getLogger(__name__)
 

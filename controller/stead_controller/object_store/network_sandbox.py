@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from stead_proto.process_identity import identity_of
+
 # ioctl(2) requests and a flag of netdevice(7).
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
@@ -73,18 +75,6 @@ def take(path: Path) -> None:
     os.ftruncate(handle, 0)
     os.write(handle, (identity_of(os.getpid()) or "").encode("ascii"))
     os.set_inheritable(handle, True)  # so that the program has it
-
-
-def identity_of(process: int) -> str | None:
-    """What tells a process from every other: its id, its start time, the boot, as `stead` reads it; None if ended."""
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    if fields[0] in {"Z", "X"}:
-        return None
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return f"{process} {fields[19]} {boot}\n"
 
 
 def main() -> None:

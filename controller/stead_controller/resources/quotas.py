@@ -27,7 +27,6 @@ EVERYONE: Final = ""
 _MOST: Final = 10**12
 _VCPUS: Final = "vcpus"
 
-# Asked at each launch: statements that are written once need not be put together again.
 _VALUES: Final = Prepared(
     select(ServiceQuota.account_id, ServiceQuota.value).where(
         ServiceQuota.account_id.in_((bindparam("account_id"), EVERYONE)),

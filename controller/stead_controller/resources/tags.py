@@ -45,7 +45,6 @@ _SHARED_WITH: Final[dict[str, Any]] = {"vpc-peering-connection": VpcPeeringConne
 # (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html).
 _METADATA_KEY: Final = re.compile(r"(?!\.\.?\Z|_index\Z)[A-Za-z0-9+\-=.,_:@]+\Z")
 
-# Asked at each launch: statements that are written once need not be put together again.
 _INSERT: Final = Prepared(insert(Tag))
 _OF: Final = Prepared(
     select(Tag.resource_id, Tag.key, Tag.value, Tag.account_id)

@@ -31,7 +31,6 @@ from stead_proto.v1 import desired_pb2 as pb
 _RUNNING_STATES: Final = frozenset({"pending", "running"})
 
 
-# Asked at each launch: statements that are written once need not be put together again.
 _VOLUMES: Final = (
     select(Volume)
     .where(Volume.instance_id == bindparam("instance_id"), Volume.attachment_state.not_in(("detaching", "busy")))

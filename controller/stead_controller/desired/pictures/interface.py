@@ -11,7 +11,7 @@ from stead_controller.db.tables import InterfaceAddress, NetworkInterface, Publi
 from stead_controller.names import private_name, public_name
 from stead_proto.v1 import desired_pb2 as pb
 
-# Asked for each interface of each launch: statements that are written once need not be put together again.
+# Asked for each interface of each launch.
 _NAMES: Final = Prepared(select(Vpc.dns_support, Vpc.dns_hostnames).where(Vpc.id == bindparam("vpc_id")))
 _PUBLIC: Final = Prepared(
     select(PublicAddress.address, PublicAddress.private_address)

@@ -13,7 +13,7 @@ from stead_controller.desired.pictures.region import region_of
 from stead_controller.names import private_name, resource_name
 from stead_proto.v1 import desired_pb2 as pb
 
-# Asked for each interface of each launch: statements that are written once need not be put together again.
+# Asked for each interface of each launch.
 _OTHER_ADDRESSES: Final = Prepared(
     select(InterfaceAddress.address)
     .where(InterfaceAddress.interface_id == bindparam("interface_id"), InterfaceAddress.address != bindparam("primary"))

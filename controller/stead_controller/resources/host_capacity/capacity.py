@@ -22,7 +22,7 @@ from stead_controller.resources.host_capacity.volume_homes import DiskNeed
 _CANDIDATES = 32
 
 
-# Asked for each instance of a launch: a statement that is written once need not be put together again.
+# Asked for each instance of a launch.
 _TAKE: Final = Prepared(
     update(Host)
     .where(

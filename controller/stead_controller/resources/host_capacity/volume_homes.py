@@ -19,7 +19,6 @@ from stead_controller.request.transaction import Transaction
 _GIB: Final = 1 << 30
 _CANDIDATES: Final = 32
 
-# Asked at each launch: statements that are written once need not be put together again.
 _FITS: Final = StoragePool.provisioned + bindparam("bytes") <= StoragePool.total * bindparam("overcommit", type_=Float)
 HAS_ROOM: Final[ColumnElement[bool]] = or_(
     ~exists().where(StoragePool.host_id == Host.id),

@@ -34,7 +34,7 @@ PLATFORM: Final = "Linux/UNIX"
 
 _IS_SHARED: Final = or_(Image.state == "available", Image.state == "error")
 """States in which others see a shared image: of one that lacks data, too, they learn why it cannot be launched."""
-# The first two of `ways`, asked at each launch: statements that are written once need not be put together again.
+# The first two of `ways`, asked at each launch.
 _FREQUENT_WAYS: Final = (
     Prepared(select(Image.id).where(Image.id == bindparam("image_id"), Image.account_id == bindparam("account_id"))),
     Prepared(select(Image.id).where(Image.id == bindparam("image_id"), Image.public.is_(True), _IS_SHARED)),

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from stead_controller.resources.instances.run_instances import LaunchRequest
 
 
-# Asked at each launch: a statement that is written once need not be put together again.
 _DEFAULT_SUBNETS: Final = (
     select(Subnet)
     .join(Vpc, Vpc.id == Subnet.vpc_id)

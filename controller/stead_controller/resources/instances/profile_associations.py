@@ -31,7 +31,6 @@ FILTERS: Final[dict[str, Condition]] = {
 _STATES: Final = ("pending", "running", "stopping", "stopped")
 _RUNNING: Final = ("pending", "running")
 _ASSOCIATING: Final = "associating"
-# Asked at each report: a statement that is written once need not be put together again.
 _WAITING: Final = Prepared(
     select(InstanceProfileAssociation.instance_id).where(
         InstanceProfileAssociation.instance_id.in_(bindparam("ids", expanding=True)),

@@ -31,7 +31,6 @@ LETTING_GO: Final = ("detaching", "busy")
 """States of attachments that end; what is in one is no longer part of its machine."""
 _FAILED_AT_ONCE: Final = 100
 _WAITING: Final = ("attaching", *LETTING_GO)
-# Asked at each report: statements that are written once need not be put together again.
 _WAITING_OF: Final = Prepared(
     select(Volume.instance_id).where(
         Volume.instance_id.in_(bindparam("ids", expanding=True)), Volume.attachment_state.in_(_WAITING)

@@ -18,7 +18,6 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources.network import unclaimed_addresses
 
 _PICKS: Final = 16
-# Asked at each launch: a statement that is written once need not be put together again.
 _WITH_MAC: Final = Prepared(select(NetworkInterface.id).where(NetworkInterface.mac_address == bindparam("mac")))
 
 

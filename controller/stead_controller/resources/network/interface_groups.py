@@ -13,7 +13,6 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas
 
-# Asked at each launch: statements that are written once need not be put together again.
 _DEFAULT: Final = Prepared(
     select(SecurityGroup.id).where(
         SecurityGroup.account_id == bindparam("account_id"),

@@ -26,7 +26,6 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources.network import address_pools, interface_changes
 
-# Asked at each report: a statement that is written once need not be put together again.
 _ATTACHING: Final = Prepared(
     select(NetworkInterface.instance_id).where(
         NetworkInterface.instance_id.in_(bindparam("ids", expanding=True)),

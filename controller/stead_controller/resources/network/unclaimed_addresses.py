@@ -11,7 +11,6 @@ from stead_controller.request.transaction import Transaction
 EVERYWHERE: Final = ""
 """Where public addresses and MACs are, which are of no subnet."""
 
-# Asked for each address that is given: a statement that is written once need not be put together again.
 _HELD: Final = Prepared(
     select(UnclaimedAddress.resource_id).where(
         UnclaimedAddress.place == bindparam("place"), UnclaimedAddress.address == bindparam("address")

@@ -48,7 +48,6 @@ class BlockDevice:
 type ImageDevice = ImageBlockDevice
 """The row of a mapping that an image has."""
 
-# Asked at each launch: a statement that is written once need not be put together again.
 _OF_IMAGES: Final = (
     select(ImageBlockDevice)
     .where(ImageBlockDevice.image_id.in_(bindparam("ids", expanding=True)))

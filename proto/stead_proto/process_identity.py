@@ -1,0 +1,19 @@
+"""What tells a process from every other one, for files that name a process: a number alone is given again."""
+
+from pathlib import Path
+
+
+def identity_of(process: int) -> str | None:
+    """Give a process's id, its start time and the boot as a line, such as `4711 83642 6f2c…`; None when it has ended.
+
+    See proc_pid_stat(5): the name, which stands in brackets, may hold anything.
+    """
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, start_time = fields[0], fields[19]
+    if state in {"Z", "X"}:
+        return None
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{process} {start_time} {boot}\n"
