@@ -16,4 +16,5 @@ def _new_placement_group(asked: Asked) -> Iterator[Check]:
 RULES: Final[dict[str, Rule]] = {
     "CreatePlacementGroup": rule(_new_placement_group),
     "DeletePlacementGroup": rule(named("placement-group", "GroupName")),
+    "DescribePlacementGroups": rule(),
 }

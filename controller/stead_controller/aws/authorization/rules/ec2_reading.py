@@ -30,7 +30,6 @@ _LISTS: Final = (
     "DescribeNetworkInsightsAnalyses",
     "DescribeNetworkInsightsPaths",
     "DescribeNetworkInterfaces",
-    "DescribePlacementGroups",
     "DescribePrefixLists",
     "DescribeRegions",
     "DescribeRouteTables",

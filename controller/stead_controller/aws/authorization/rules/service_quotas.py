@@ -1,4 +1,4 @@
-"""Services about an account as a whole: CloudTrail and Service Quotas."""
+"""Service Quotas' operations: about an account as a whole, or about one of its quotas."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -14,20 +14,7 @@ def _quota(asked: Asked) -> Iterator[Check]:
             yield Check(Target(f"{prefix}:{service}/{quota}"))
 
 
-CLOUDTRAIL: Final[dict[str, Rule]] = {
-    name: rule()
-    for name in (
-        "DescribeTrails",
-        "GetEventSelectors",
-        "GetInsightSelectors",
-        "GetTrail",
-        "GetTrailStatus",
-        "ListEventDataStores",
-        "ListTrails",
-        "LookupEvents",
-    )
-}
-SERVICE_QUOTAS: Final[dict[str, Rule]] = {
+RULES: Final[dict[str, Rule]] = {
     "GetAWSDefaultServiceQuota": rule(),
     "GetRequestedServiceQuotaChange": rule(),
     "GetServiceQuota": rule(),

@@ -1,0 +1,19 @@
+"""CloudTrail's operations: about an account as a whole."""
+
+from typing import Final
+
+from stead_controller.aws.authorization.rule import Rule, rule
+
+RULES: Final[dict[str, Rule]] = {
+    name: rule()
+    for name in (
+        "DescribeTrails",
+        "GetEventSelectors",
+        "GetInsightSelectors",
+        "GetTrail",
+        "GetTrailStatus",
+        "ListEventDataStores",
+        "ListTrails",
+        "LookupEvents",
+    )
+}
