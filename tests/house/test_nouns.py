@@ -5,9 +5,6 @@ from tests.house.checkout import ROOT, complain
 
 _CONTROLLER = ROOT / "controller" / "stead_controller"
 
-# Kinds whose answers are not yet made by a view at the wire (tests/house/test_shapes.py names the files that make them).
-NO_VIEW_YET: frozenset[str] = frozenset({"key-pair"})
-
 
 def _several(name: str) -> str:
     return name if name.endswith("options") else f"{name}es" if name.endswith("s") else f"{name}s"
@@ -16,19 +13,19 @@ def _several(name: str) -> str:
 def _files(noun: Noun) -> list[str]:
     name = noun.file or noun.type.replace("-", "_")
     several = _several(name)
-    wanted = [
+    return [
         f"db/tables/{noun.domain}/{name}.py",
         f"resources/{noun.domain}/{several}.py",
         f"aws/ec2/{noun.domain}/{several}.py",
+        f"aws/ec2/{noun.domain}/{name}_view.py",
     ]
-    return wanted if noun.type in NO_VIEW_YET else [*wanted, f"aws/ec2/{noun.domain}/{name}_view.py"]
 
 
 def test_each_noun_has_its_files() -> None:
     missing = [
         f"{noun.type}: {file}"
         for noun in NOUNS
-        if noun.domain and noun.type != "instance"  # its files are called after operations yet
+        if noun.domain
         for file in _files(noun)
         if not (_CONTROLLER / file).is_file()
     ]

@@ -17,7 +17,7 @@ from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
-from stead_controller.resources.instances import describe_instances, launch_volumes, metadata_options
+from stead_controller.resources.instances import instances, launch_volumes, metadata_options
 from stead_controller.resources.network import interface_groups, network_interface_attachments
 from stead_proto import limits
 
@@ -83,7 +83,7 @@ def _source_dest_check(tx: Transaction, instance: Instance) -> bool | None:
 
 
 _READERS: Final[dict[str, Callable[[Transaction, Instance], Any]]] = {
-    "blockDeviceMapping": lambda tx, instance: describe_instances.volumes_of(tx, instance.id),
+    "blockDeviceMapping": lambda tx, instance: instances.volumes_of(tx, instance.id),
     "disableApiStop": lambda _, instance: instance.disable_api_stop,
     "disableApiTermination": lambda _, instance: instance.disable_api_termination,
     "ebsOptimized": lambda _, instance: instance.ebs_optimized,

@@ -10,7 +10,7 @@ from stead_controller.db.session import Database
 from stead_controller.request.conditions import Selection
 from stead_controller.request.filters import Filter
 from stead_controller.resources import tags
-from stead_controller.resources.instances import describe_instances, instance_status
+from stead_controller.resources.instances import instance_status, instances
 from stead_controller.resources.network import network_interfaces
 from stead_controller.resources.storage import snapshots, volumes
 from stead_controller.resources.storage.snapshots import SnapshotSelection
@@ -103,10 +103,10 @@ def check(plans, *expected):
 def test_a_rare_filter_goes_by_an_index(place, case, limit):
     name, values, found, index = case
     asked = asking((name, values or (place.crowd.vpc_id,)), limit=limit)
-    result, plans = place.plans(describe_instances.select_ids, CLOUD, asked)
+    result, plans = place.plans(instances.select_ids, CLOUD, asked)
     assert len(result) == found
     check(plans, index)
-    assert place.seconds(describe_instances.select_ids, CLOUD, asked) < BUDGET
+    assert place.seconds(instances.select_ids, CLOUD, asked) < BUDGET
 
 
 @pytest.mark.parametrize(
@@ -116,44 +116,44 @@ def test_a_rare_filter_goes_by_an_index(place, case, limit):
 def test_a_page_of_a_common_filter_is_soon_full(place, name, value):
     for after in (None, ("i-08",)):
         asked = asking((name, (value or place.world.one.vpc_id,)), limit=1001, after=after)
-        result, plans = place.plans(describe_instances.select_ids, CLOUD, asked)
+        result, plans = place.plans(instances.select_ids, CLOUD, asked)
         assert len(result) == 1001
         assert result == sorted(result)
         check(plans)
-        assert place.seconds(describe_instances.select_ids, CLOUD, asked) < BUDGET
+        assert place.seconds(instances.select_ids, CLOUD, asked) < BUDGET
 
 
 def test_a_common_and_a_rare_filter_together_are_rare(place):
     asked = asking(("tag:env", ("prod",)), ("instance-state-name", ("stopped",)), limit=1001)
-    result, plans = place.plans(describe_instances.select_ids, CLOUD, asked)
+    result, plans = place.plans(instances.select_ids, CLOUD, asked)
     assert len(result) == crowd.RARE
     check(plans, "ix_instances_account_state")
-    assert place.seconds(describe_instances.select_ids, CLOUD, asked) < BUDGET
+    assert place.seconds(instances.select_ids, CLOUD, asked) < BUDGET
 
 
 @pytest.mark.parametrize("after", [None, ("i-08",)])
 def test_a_page_of_all_is_a_piece_of_an_index(place, after):
     asked = asking(limit=1001, after=after)
-    result, plans = place.plans(describe_instances.select_ids, CLOUD, asked)
+    result, plans = place.plans(instances.select_ids, CLOUD, asked)
     assert len(result) == 1001
     check(plans, "COVERING INDEX ix_instances_account_id_id (account_id=? AND id>?)")
     assert not any("TEMP B-TREE" in plan for plan in plans)
-    assert place.seconds(describe_instances.select_ids, CLOUD, asked) < BUDGET
+    assert place.seconds(instances.select_ids, CLOUD, asked) < BUDGET
 
 
 def test_pages_with_a_filter_cover_all_once(place):
-    everything = place.run(describe_instances.select_ids, CLOUD, asking(("tag:team", ("blue",))))
+    everything = place.run(instances.select_ids, CLOUD, asking(("tag:team", ("blue",))))
     assert len(everything) == NUMBER - crowd.RARE
     seen, after = 0, None
     for _ in range(3):
-        result = place.run(describe_instances.select_ids, CLOUD, asking(("tag:team", ("blue",)), limit=50, after=after))
+        result = place.run(instances.select_ids, CLOUD, asking(("tag:team", ("blue",)), limit=50, after=after))
         assert result == everything[seen : seen + 50]
         seen, after = seen + 50, (result[-1],)
 
 
 def test_a_thousand_instances_are_shown_by_six_queries(place):
-    ids = place.run(describe_instances.select_ids, CLOUD, asking(limit=1000))
-    result, plans = place.plans(describe_instances.reservations, CLOUD, ids)
+    ids = place.run(instances.select_ids, CLOUD, asking(limit=1000))
+    result, plans = place.plans(instances.reservations, CLOUD, ids)
     assert sum(len(list(reservation.instances)) for reservation in result) == 1000
     assert len(plans) == 6
     check(
@@ -167,7 +167,7 @@ def test_a_thousand_instances_are_shown_by_six_queries(place):
 
 
 def test_what_hangs_on_an_instance_is_found_by_it(place):
-    (instance_id,) = place.run(describe_instances.select_ids, CLOUD, asking(("tag:Name", ("web-5",))))
+    (instance_id,) = place.run(instances.select_ids, CLOUD, asking(("tag:Name", ("web-5",))))
     for limit in (None, 1001):
         asked = asking(("attachment.instance-id", (instance_id, "i-0123")), limit=limit)
         for describe in (volumes.describe, network_interfaces.describe):
@@ -223,7 +223,7 @@ def test_another_account_sees_none_of_them_at_once(place):
     try:
         for filters in ((), (("tag:env", ("prod",)),), (("instance-state-name", ("running",)),)):
             asked = asking(*filters)
-            assert place.run(describe_instances.select_ids, CLOUD, asked) == []
-            assert place.seconds(describe_instances.select_ids, CLOUD, asked) < BUDGET
+            assert place.run(instances.select_ids, CLOUD, asked) == []
+            assert place.seconds(instances.select_ids, CLOUD, asked) < BUDGET
     finally:
         place.caller = mine

@@ -2,7 +2,7 @@
 
 from stead_controller.aws.call import Result
 from stead_controller.catalog.instance_types import InstanceType
-from stead_controller.resources.instances.describe_instance_types import Offering
+from stead_controller.resources.instances.offered_types import Offering
 
 
 def offering_view(found: Offering) -> Result:

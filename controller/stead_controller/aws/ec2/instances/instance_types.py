@@ -4,17 +4,17 @@ from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.ec2 import selection
 from stead_controller.aws.ec2.instances.instance_type_view import instance_type_view, offering_view
-from stead_controller.resources.instances import describe_instance_types
+from stead_controller.resources.instances import offered_types
 
 
 @operation("DescribeInstanceTypes", writes=False)
 def describe_types(call: Call, params: Params) -> Result:
     """List instance types, a hundred at a time."""
     page = describe.page(call, params, "DescribeInstanceTypes", at_most=100, default=100)
-    filters = describe.filters(params, describe_instance_types.FILTERS, tags=False)
+    filters = describe.filters(params, offered_types.FILTERS, tags=False)
     after = page.after[0] if page.after else None
     names = params.get("InstanceTypes", ())
-    found = describe_instance_types.describe(names, filters, after=after, limit=page.fetch)
+    found = offered_types.describe(names, filters, after=after, limit=page.fetch)
     return selection.answered("InstanceTypes", found, page, lambda kind: (kind.name,), instance_type_view)
 
 
@@ -22,9 +22,9 @@ def describe_types(call: Call, params: Params) -> Result:
 def describe_offerings(call: Call, params: Params) -> Result:
     """List where instance types are offered."""
     page = describe.page(call, params, "DescribeInstanceTypeOfferings")
-    filters = describe.filters(params, describe_instance_types.OFFERING_FILTERS, tags=False)
+    filters = describe.filters(params, offered_types.OFFERING_FILTERS, tags=False)
     location_type = params.get("LocationType", "region")
-    found = describe_instance_types.offerings(call.cloud, location_type, filters, after=page.after, limit=page.fetch)
+    found = offered_types.offerings(call.cloud, location_type, filters, after=page.after, limit=page.fetch)
     return selection.answered(
         "InstanceTypeOfferings", found, page, lambda one: (one.instance_type, one.location), offering_view
     )

@@ -11,14 +11,14 @@ from stead_controller.aws.call import Result
 from stead_controller.aws.ec2.instances.metadata_options_view import metadata_options_view
 from stead_controller.aws.ec2.network.connection_tracking_view import connection_tracking_view
 from stead_controller.aws.ec2.tags_view import tags_view
-from stead_controller.resources.instances.describe_instances import (
+from stead_controller.resources.instances.instance_states import STATE_CODES
+from stead_controller.resources.instances.instances import (
     DescribedAddress,
     DescribedInstance,
     DescribedInterface,
     DescribedReservation,
     Row,
 )
-from stead_controller.resources.instances.instance_states import STATE_CODES
 
 _STATES: Final = {name: {"Code": code, "Name": name} for name, code in STATE_CODES.items()}
 # By whether detailed metrics are wanted, and whether the instance is only being launched.

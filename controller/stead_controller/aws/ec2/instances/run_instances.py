@@ -14,7 +14,7 @@ from stead_controller.aws.ec2.network.network_interfaces import address_wish, id
 from stead_controller.aws.ec2.network.private_names import name_options
 from stead_controller.aws.ec2.storage import block_devices
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
-from stead_controller.resources.instances import describe_instances
+from stead_controller.resources.instances import instances
 from stead_controller.resources.instances.launch_interfaces import InterfaceWish
 from stead_controller.resources.instances.metadata_options import MetadataOptions
 from stead_controller.resources.instances.run_instances import LaunchRequest, run_instances
@@ -38,7 +38,7 @@ _OF_ONE_INTERFACE: Final = frozenset(
 def run(call: Call, params: Params) -> Result:
     """Launch instances."""
     reservation_id = run_instances(call.tx, call.caller, call.cloud, launch_request(params), call.now)
-    return reservation_view(describe_instances.reservation(call.tx, call.caller, call.cloud, reservation_id))
+    return reservation_view(instances.reservation(call.tx, call.caller, call.cloud, reservation_id))
 
 
 def launch_request(params: Params) -> LaunchRequest:

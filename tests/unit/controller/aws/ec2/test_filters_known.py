@@ -9,7 +9,7 @@ from stead_controller.aws.protocol.models import load_service
 from stead_controller.request.filters import is_tag_filter
 from stead_controller.resources import regions, tags
 from stead_controller.resources.images import images
-from stead_controller.resources.instances import describe_instance_types, instance_filters, instance_status, key_pairs
+from stead_controller.resources.instances import instance_filters, instance_status, key_pairs, offered_types
 from stead_controller.resources.network import (
     describe_vpc_endpoints,
     dhcp_options,
@@ -39,8 +39,8 @@ KNOWN = {
     "DescribeDhcpOptions": dhcp_options.FILTERS,
     "DescribeImages": images.FILTERS,
     "DescribeInstanceStatus": instance_status.conditions(CLOUD),
-    "DescribeInstanceTypeOfferings": describe_instance_types.OFFERING_FILTERS,
-    "DescribeInstanceTypes": describe_instance_types.FILTERS,
+    "DescribeInstanceTypeOfferings": offered_types.OFFERING_FILTERS,
+    "DescribeInstanceTypes": offered_types.FILTERS,
     "DescribeInstances": instance_filters.conditions(CLOUD),
     "DescribeInternetGateways": internet_gateways.FILTERS,
     "DescribeKeyPairs": key_pairs.FILTERS,

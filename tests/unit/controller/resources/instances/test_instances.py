@@ -10,7 +10,7 @@ from stead_controller.errors import MalformedId, NotFound
 from stead_controller.request.conditions import Selection
 from stead_controller.request.filters import Filter
 from stead_controller.resources import tags
-from stead_controller.resources.instances import describe_instances, instance_filters
+from stead_controller.resources.instances import instance_filters, instances
 from tests.support import rows
 from tests.support.rows import CLOUD, NOW
 
@@ -19,11 +19,11 @@ ABSENT = "i-00000000000000000"
 
 def found(run, tenant, *filters, ids=(), **paging):
     asked = Selection(tuple(ids), tuple(Filter(name, tuple(values)) for name, values in filters), **paging)
-    return run(describe_instances.select_ids, tenant.caller, CLOUD, asked)
+    return run(instances.select_ids, tenant.caller, CLOUD, asked)
 
 
 def described(run, tenant, *instance_ids):
-    reservations = run(describe_instances.reservations, tenant.caller, CLOUD, instance_ids)
+    reservations = run(instances.reservations, tenant.caller, CLOUD, instance_ids)
     return [instance for reservation in reservations for instance in reservation.instances]
 
 
@@ -147,10 +147,10 @@ def test_the_instances_of_a_launch_share_a_reservation(world, run):
         return reservation_id
 
     reservation_id = run(launch)
-    reservation = run(describe_instances.reservation, world.one.caller, CLOUD, reservation_id)
+    reservation = run(instances.reservation, world.one.caller, CLOUD, reservation_id)
     assert (reservation.id, reservation.account_id) == (reservation_id, world.one.caller.account_id)
     assert [instance.row.launch_index for instance in reservation.instances] == [0, 1, 2, 3]
-    assert not run(describe_instances.reservation, world.other.caller, CLOUD, reservation_id).members
+    assert not run(instances.reservation, world.other.caller, CLOUD, reservation_id).members
 
 
 def test_other_accounts_see_nothing(world, run, web):
@@ -264,7 +264,7 @@ def test_filters(world, run, groups, name, value, who):  # noqa: PLR0917 — fix
 def test_filters_by_id(world, run, web, db):
     (instance,) = described(run, world.one, web)
     interface = instance.interfaces[0].row
-    (reservation,) = run(describe_instances.reservations, world.one.caller, CLOUD, [web])
+    (reservation,) = run(instances.reservations, world.one.caller, CLOUD, [web])
     for name, value in [
         ("instance-id", web),
         ("reservation-id", reservation.id),
