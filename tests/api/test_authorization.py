@@ -2,6 +2,7 @@
 
 import json
 import re
+from unittest.mock import patch
 
 import pytest
 from botocore.exceptions import ClientError
@@ -18,6 +19,7 @@ from stead_controller.clock import now
 from stead_controller.errors import NotAuthorized, SteadError
 from stead_controller.request.caller import Caller
 from stead_controller.resources.iam.policies_of_caller import policies_of
+from stead_controller.resources.instances import launch_interfaces
 from tests.api.identity import document, trust
 from tests.api.strangers import read_of_anybody, statements
 from tests.support import rows
@@ -214,6 +216,15 @@ def test_a_launch_needs_rights_on_all_that_it_uses_and_makes(api, user, ec2):
     assert f"on resource: {arn(api, 'volume', '*')} with an explicit deny" in refused(lambda: run(ec2, api))
     api.ec2.enable_ebs_encryption_by_default()
     assert run(ec2, api)["Instances"]
+
+
+def test_what_a_launch_uses_is_chosen_once(api, user, ec2):
+    """To decide whether a user may, and for the launch itself; root is not asked, and its launch chooses."""
+    user.may(statement("ec2:*"))
+    with patch.object(launch_interfaces, "plan", wraps=launch_interfaces.plan) as plan:
+        for client, times in ((ec2, 1), (api.ec2, 2)):
+            assert run(client, api)["Instances"]
+            assert plan.call_count == times
 
 
 def test_what_an_attribute_becomes_decides(api, user, ec2):

@@ -7,7 +7,8 @@ from sqlalchemy import func, select
 from stead_controller.db.tables import Host, Image, Instance
 from stead_controller.desired import changes
 from stead_controller.hosts.reports import apply_progress
-from stead_controller.resources.instances.run_instances import LaunchRequest, run_instances
+from stead_controller.resources.instances.launch_request import LaunchRequest
+from stead_controller.resources.instances.run_instances import run_instances
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from tests.support.rows import NOW

@@ -28,7 +28,8 @@ class Call:
 
     `secure` tells whether it came through TLS. `page_key` seals NextTokens (`aws/describe.py` alone uses it).
     `prepared` is what the operation's `prepare` made. `host` is the address, and the port if any, that the caller used;
-    `via` the VPC endpoint that it came by, if it did: `source_ip` is a private address then.
+    `via` the VPC endpoint that it came by, if it did: `source_ip` is a private address then. `chosen` is what was found
+    in this transaction to decide whether the caller may, by the operation's name, and counts for the operation too.
     """
 
     caller: Caller
@@ -43,6 +44,7 @@ class Call:
     secure: bool = False
     host: str = ""
     via: Via | None = None
+    chosen: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from stead_controller.resources.iam.accounts import OpenedKey
 from stead_controller.resources.instances import instance_summaries
 from stead_controller.resources.instances.instance_states import StateChange
 from stead_controller.resources.instances.instance_summaries import InstanceSummary
+from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.reboot_instances import reboot_instances
-from stead_controller.resources.instances.run_instances import LaunchRequest, run_instances
+from stead_controller.resources.instances.run_instances import run_instances
 from stead_controller.resources.instances.start_instances import start_instances
 from stead_controller.resources.instances.stop_instances import stop_instances
 from stead_controller.resources.instances.terminate_instances import terminate_instances

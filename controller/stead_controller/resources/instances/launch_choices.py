@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sqlalchemy import bindparam, select
 
@@ -18,11 +18,8 @@ from stead_controller.request.zones import zone_ids
 from stead_controller.resources.images import images
 from stead_controller.resources.instances import launch_interfaces, launch_volumes, profile_associations
 from stead_controller.resources.instances.launch_interfaces import InterfacePlan
+from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.launch_volumes import DiskPlan
-
-if TYPE_CHECKING:
-    from stead_controller.resources.instances.run_instances import LaunchRequest
-
 
 _DEFAULT_SUBNETS: Final = (
     select(Subnet)
@@ -48,7 +45,7 @@ class Choices:
         return self.interfaces[0].subnet
 
 
-def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: "LaunchRequest") -> Choices:
+def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest) -> Choices:
     """Look up and check all that a launch names; raises BadRequest and NotFound as EC2 does."""
     kind = instance_types.find(request.instance_type)
     if kind is None:
@@ -79,7 +76,7 @@ def _check_image(image: Image, kind: InstanceType) -> None:
         )
 
 
-def _zone(cloud: Cloud, request: "LaunchRequest") -> str | None:
+def _zone(cloud: Cloud, request: LaunchRequest) -> str | None:
     """Give the name of the zone that a launch names, or whose id it gives."""
     if request.zone_id is None:
         return request.zone

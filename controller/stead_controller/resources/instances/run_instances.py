@@ -4,8 +4,7 @@ See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -30,66 +29,14 @@ from stead_controller.resources.instances import (
     profile_associations,
 )
 from stead_controller.resources.instances.launch_choices import Choices, choose
-from stead_controller.resources.instances.launch_interfaces import InterfaceWish
-from stead_controller.resources.instances.metadata_options import MetadataOptions, SettledOptions
-from stead_controller.resources.instances.profile_associations import ProfileName
+from stead_controller.resources.instances.launch_request import LaunchRequest
+from stead_controller.resources.instances.metadata_options import SettledOptions
 from stead_controller.resources.network import address_pools as addresses
 from stead_controller.resources.network import interface_groups, private_names
-from stead_controller.resources.network.network_interface_life import AddressWish
-from stead_controller.resources.network.private_names import NameOptions
-from stead_controller.resources.storage.block_devices import BlockDevice
 from stead_proto import limits
 
 _OPERATION: Final = "RunInstances"
 _MOST_AT_ONCE: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchRequest:
-    """RunInstances, parsed; `tags` are by resource type, `digest` that of all parameters (for ClientToken).
-
-    Subnet, addresses and groups are those of the only interface, where `interfaces` are not said one by one.
-    """
-
-    image_id: str
-    instance_type: str
-    min_count: int
-    max_count: int
-    key_name: str | None = None
-    user_data: bytes | None = None
-    client_token: str = ""
-    digest: str = ""
-    zone: str | None = None
-    zone_id: str | None = None
-    subnet_id: str | None = None
-    addresses: AddressWish = field(default_factory=AddressWish)
-    group_ids: tuple[str, ...] = ()
-    group_names: tuple[str, ...] = ()
-    interfaces: tuple[InterfaceWish, ...] = ()
-    block_devices: tuple[BlockDevice, ...] = ()
-    shutdown_behavior: str = "stop"
-    disable_api_termination: bool = False
-    disable_api_stop: bool = False
-    ebs_optimized: bool = False
-    monitoring: bool = False
-    auto_recovery: bool = True
-    metadata: MetadataOptions = field(default_factory=MetadataOptions)
-    names: NameOptions = field(default_factory=NameOptions)
-    profile: ProfileName | None = None
-    tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-    @property
-    def wishes(self) -> tuple[InterfaceWish, ...]:
-        """The interfaces that are asked for."""
-        if self.interfaces:
-            return self.interfaces
-        only = InterfaceWish(
-            subnet_id=self.subnet_id,
-            group_ids=self.group_ids,
-            group_names=self.group_names,
-            addresses=self.addresses,
-        )
-        return (only,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +52,18 @@ class _Launch:
     now: datetime
 
 
-def run_instances(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest, now: datetime) -> str:
+def run_instances(
+    tx: Transaction,
+    caller: Caller,
+    cloud: Cloud,
+    request: LaunchRequest,
+    now: datetime,
+    *,
+    choices: Choices | None = None,
+) -> str:
     """Launch instances and give the id of their reservation; a repeated ClientToken gives the first one's.
 
+    `choices` are those of this request, if they were made in this transaction already.
     Raises a BadRequest or NotFound for bad input, NoCapacity when fewer than `min_count` fit, IdempotencyMismatch.
     """
     _check_request(request)
@@ -115,7 +71,8 @@ def run_instances(tx: Transaction, caller: Caller, cloud: Cloud, request: Launch
         known = client_tokens.replay(tx, caller, _OPERATION, request.client_token, digest=request.digest, now=now)
         if known is not None:
             return known
-    choices = choose(tx, caller, cloud, request)
+    if choices is None:
+        choices = choose(tx, caller, cloud, request)
     metadata = metadata_options.settle(tx, caller.account_id, request.metadata, choices.image.imds_support)
     if metadata.tags:
         tags.check_metadata_keys(request.tags.get("instance", ()))

@@ -11,7 +11,8 @@ from stead_controller.desired import host_networks
 from stead_controller.errors import LimitExceeded
 from stead_controller.hosts.enrolment import create_token, enrol_host
 from stead_controller.hosts.facts import Taken, take_facts
-from stead_controller.resources.instances.run_instances import LaunchRequest, run_instances
+from stead_controller.resources.instances.launch_request import LaunchRequest
+from stead_controller.resources.instances.run_instances import run_instances
 from stead_controller.resources.network import address_pools, host_addresses
 from stead_controller.resources.operators import host_records
 from stead_proto.v1 import desired_pb2 as desired

@@ -5,9 +5,8 @@ from typing import Any, Final
 
 from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, making, named, referred, rule
 from stead_controller.aws.authorization.rules.attributes import setting
-from stead_controller.aws.ec2.instances.run_instances import DEFAULT_TYPE, launch_request
+from stead_controller.aws.ec2.instances.run_instances import DEFAULT_TYPE, choose
 from stead_controller.errors import SteadError
-from stead_controller.resources.instances import launch_choices
 from stead_controller.resources.instances.launch_choices import Choices
 from stead_controller.resources.instances.launch_interfaces import InterfacePlan
 from stead_controller.resources.instances.launch_volumes import VolumePlan
@@ -45,9 +44,8 @@ def _launch(asked: Asked) -> Iterator[Check]:
 
 
 def _choices(asked: Asked) -> Choices | None:
-    call = asked.call
     try:
-        return launch_choices.choose(call.tx, call.caller, call.cloud, launch_request(asked.params))
+        return choose(asked.call, asked.params)
     except SteadError:
         return None  # which the operation finds out again, once it is known that the caller may ask
 

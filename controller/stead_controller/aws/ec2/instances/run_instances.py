@@ -14,12 +14,15 @@ from stead_controller.aws.ec2.network.network_interfaces import address_wish, id
 from stead_controller.aws.ec2.network.private_names import name_options
 from stead_controller.aws.ec2.storage import block_devices
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
-from stead_controller.resources.instances import instances
+from stead_controller.resources.instances import instances, launch_choices
+from stead_controller.resources.instances.launch_choices import Choices
 from stead_controller.resources.instances.launch_interfaces import InterfaceWish
+from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.metadata_options import MetadataOptions
-from stead_controller.resources.instances.run_instances import LaunchRequest, run_instances
+from stead_controller.resources.instances.run_instances import run_instances
 
 DEFAULT_TYPE: Final = "t3.micro"
+_NAME: Final = "RunInstances"
 _UNBUILT: Final = (
     "InstanceMarketOptions",
     "LaunchTemplate",
@@ -36,9 +39,17 @@ _OF_ONE_INTERFACE: Final = frozenset(
 
 @operation("RunInstances")
 def run(call: Call, params: Params) -> Result:
-    """Launch instances."""
-    reservation_id = run_instances(call.tx, call.caller, call.cloud, launch_request(params), call.now)
+    """Launch instances, with what was chosen to decide whether the caller may."""
+    request, choices = launch_request(params), call.chosen.get(_NAME)
+    reservation_id = run_instances(call.tx, call.caller, call.cloud, request, call.now, choices=choices)
     return reservation_view(instances.reservation(call.tx, call.caller, call.cloud, reservation_id))
+
+
+def choose(call: Call, params: Params) -> Choices:
+    """Choose what a launch uses, for who decides whether the caller may, and then for the launch; raises SteadError."""
+    choices = launch_choices.choose(call.tx, call.caller, call.cloud, launch_request(params))
+    call.chosen[_NAME] = choices
+    return choices
 
 
 def launch_request(params: Params) -> LaunchRequest:

@@ -1,0 +1,59 @@
+"""What a launch asks for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from stead_controller.resources.instances.launch_interfaces import InterfaceWish
+from stead_controller.resources.instances.metadata_options import MetadataOptions
+from stead_controller.resources.instances.profile_associations import ProfileName
+from stead_controller.resources.network.network_interface_life import AddressWish
+from stead_controller.resources.network.private_names import NameOptions
+from stead_controller.resources.storage.block_devices import BlockDevice
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchRequest:
+    """RunInstances, parsed; `tags` are by resource type, `digest` that of all parameters (for ClientToken).
+
+    Subnet, addresses and groups are those of the only interface, where `interfaces` are not said one by one.
+    """
+
+    image_id: str
+    instance_type: str
+    min_count: int
+    max_count: int
+    key_name: str | None = None
+    user_data: bytes | None = None
+    client_token: str = ""
+    digest: str = ""
+    zone: str | None = None
+    zone_id: str | None = None
+    subnet_id: str | None = None
+    addresses: AddressWish = field(default_factory=AddressWish)
+    group_ids: tuple[str, ...] = ()
+    group_names: tuple[str, ...] = ()
+    interfaces: tuple[InterfaceWish, ...] = ()
+    block_devices: tuple[BlockDevice, ...] = ()
+    shutdown_behavior: str = "stop"
+    disable_api_termination: bool = False
+    disable_api_stop: bool = False
+    ebs_optimized: bool = False
+    monitoring: bool = False
+    auto_recovery: bool = True
+    metadata: MetadataOptions = field(default_factory=MetadataOptions)
+    names: NameOptions = field(default_factory=NameOptions)
+    profile: ProfileName | None = None
+    tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def wishes(self) -> tuple[InterfaceWish, ...]:
+        """The interfaces that are asked for."""
+        if self.interfaces:
+            return self.interfaces
+        only = InterfaceWish(
+            subnet_id=self.subnet_id,
+            group_ids=self.group_ids,
+            group_names=self.group_names,
+            addresses=self.addresses,
+        )
+        return (only,)
