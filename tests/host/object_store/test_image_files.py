@@ -64,7 +64,7 @@ def work(store, tmp_path):
                 for row in await store.database.run(
                     lambda tx, until=until: workflow_rows.lease_due(tx, engine.holder, clock(), until, 10)
                 ):
-                    await engine.step(row)
+                    await engine.step(row, clock())
             await backend.close()
 
     yield lambda rounds=10: asyncio.run(live(rounds))
