@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import ipaddress
 import json
 from typing import Any, Final
 
@@ -71,6 +72,12 @@ def _guests(api: Api) -> Named:
 def _network(api: Api, instance_id: str) -> Named:
     named = _addresses(api)
     return named | _ways(api, named) | _rules(api, named) | _spare(api, named, instance_id)
+
+
+def _further(prefix: str, number: int) -> str:
+    """Give the /64 that comes so many after one: its text has no zeroes to replace where a group is all zero."""
+    first = ipaddress.IPv6Network(prefix)
+    return str(ipaddress.IPv6Network((int(first.network_address) + (number << 64), 64)))
 
 
 def _addresses(api: Api) -> Named:
@@ -174,7 +181,7 @@ def _spare(api: Api, named: Named, instance_id: str) -> Named:
         "free_group": ec2.create_security_group(GroupName="free", Description="d", VpcId=vpc)["GroupId"],
         "free_subnet": ec2.create_subnet(VpcId=vpc, CidrBlock="100.64.1.0/24")["Subnet"]["SubnetId"],
         "free_ipv6": prefix.replace("::/64", "::99"),
-        "free_prefix": prefix.replace("00::/64", "01::/64"),
+        "free_prefix": _further(prefix, 1),
         "lone_vpc": ec2.create_vpc(CidrBlock="10.12.0.0/16")["Vpc"]["VpcId"],
         "gated_vpc": ec2.create_vpc(CidrBlock="10.13.0.0/16")["Vpc"]["VpcId"],
         "spare_gateway": ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"],
@@ -186,7 +193,7 @@ def _spare(api: Api, named: Named, instance_id: str) -> Named:
         ]["AssociationId"],
     }
     ec2.attach_internet_gateway(InternetGatewayId=free["spare_gateway"], VpcId=free["gated_vpc"])
-    far_prefix = prefix.replace("00::/64", "02::/64")
+    far_prefix = _further(prefix, 2)
     far = ec2.associate_subnet_cidr_block(SubnetId=free["free_subnet"], Ipv6CidrBlock=far_prefix)
     peering = ec2.create_vpc_peering_connection(VpcId=vpc, PeerVpcId=free["gated_vpc"])["VpcPeeringConnection"]
     active = peering["VpcPeeringConnectionId"]

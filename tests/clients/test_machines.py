@@ -43,10 +43,12 @@ def test_a_machine_without_ipv4_by_the_aws_cli(account, image_id, example):
 
 
 @pytest.mark.client("aws-cli-2")
-def test_aws_cli_2(account, image_id, example, client):
+def test_aws_cli_2(account, image_id, example, client, tmp_path):
     packages = client / "debian/usr/lib/python3/dist-packages"
-    program = f"/usr/bin/python3 {client}/debian/usr/bin/aws"
-    check(account, example(account, "aws-cli", "./machine.sh", AWS_CLI=program, PYTHONPATH=str(packages)))
+    program = tmp_path / "aws"
+    program.write_text(f"#!/bin/sh\nexec /usr/bin/python3 '{client}/debian/usr/bin/aws' \"$@\"\n")
+    program.chmod(0o755)
+    check(account, example(account, "aws-cli", "./machine.sh", AWS_CLI=str(program), PYTHONPATH=str(packages)))
 
 
 @pytest.mark.client("javascript")

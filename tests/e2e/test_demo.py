@@ -43,7 +43,7 @@ def test_env_is_all_that_boto3_needs(real_cloud: RealCloud, monkeypatch: pytest.
     """What `eval "$(./stead env)"` exports wins over what the shell had for another cloud."""
     monkeypatch.setenv("AWS_PROFILE", "of-somebody")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "of-another-cloud")
-    script = f'eval "$({BIN}/stead env)"; env -0'
+    script = f"eval \"$('{BIN}/stead' env)\"; env -0"
     done = subprocess.run(
         ["bash", "-ec", script],
         env={**real_cloud.environment, "AWS_PROFILE": "of-somebody", "AWS_SESSION_TOKEN": "of-another-cloud"},
@@ -67,7 +67,7 @@ def test_env_of_another_account_has_keys_of_it(real_cloud: RealCloud) -> None:
     account = real_cloud.new_account()
     first, again = (real_cloud.stead_well("env", "--account", account.account_id) for _ in range(2))
     assert first == again
-    command = f'eval "$1"; {BIN}/aws sts get-caller-identity --query Account --output text'
+    command = f"eval \"$1\"; '{BIN}/aws' sts get-caller-identity --query Account --output text"
     done = subprocess.run(
         ["bash", "-ec", command, "-", first], env=real_cloud.environment, capture_output=True, text=True, check=True
     )
