@@ -1,1 +1,1 @@
-"""The object store: S3 by Stead's identities, in front of an S3 server that keeps the objects."""
+"""The object store: S3 with Stead's identities, in front of an S3 server that stores the objects."""

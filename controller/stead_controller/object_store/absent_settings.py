@@ -1,6 +1,6 @@
-"""What S3 has and Stead has not: it is read as none, taken where none is asked for, and refused by name otherwise.
+"""Features of S3 that Stead lacks: reads answer "none", writes of "none" are accepted, the rest is refused by name.
 
-The codes are those that tools take for "none": `NoSuchConfiguration` and its like.
+The error codes are those that tools understand as "none": `NoSuchConfiguration` and similar ones.
 """
 
 from functools import partial
@@ -13,7 +13,7 @@ from stead_controller.object_store.objects_there import require_object
 from stead_controller.object_store.refused_operations import REFUSED
 
 _LISTED: Final = ("Analytics", "IntelligentTiering", "Inventory", "Metrics")
-# Documents that may be put if they ask for nothing: their roots, and the elements that ask for nothing.
+# Documents that may be put if they request nothing: their roots, and the elements that request nothing.
 _EMPTY: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "PutBucketAbac": ("AbacStatus", {"Status": "Disabled"}),
     "PutBucketLogging": ("BucketLoggingStatus", {}),
@@ -23,18 +23,18 @@ _EMPTY: Final[dict[str, tuple[str, dict[str, str]]]] = {
 
 
 def not_built(name: str) -> BadRequest:
-    """S3's code for what it has not, with what it is."""
+    """Return S3's error for a feature that is not implemented, with the feature's name."""
     return BadRequest(f"{name} is not implemented.", code="NotImplemented")
 
 
 async def refuse(name: str, exchange: Exchange, means: Means) -> Answer:
-    """Refuse an operation by its name."""
+    """Refuse an operation, with its name."""
     del exchange, means
     raise not_built(name)
 
 
 async def put_empty(name: str, exchange: Exchange, means: Means) -> Answer:
-    """Take a document that asks for nothing; raises BadRequest, with the element's name, for one that asks for more."""
+    """Accept a document that requests nothing; raises BadRequest, with the element's name, for any other."""
     del means
     wanted, nothing = _EMPTY[name]
     root = answers.parse(await exchange.document())
@@ -49,7 +49,7 @@ async def put_empty(name: str, exchange: Exchange, means: Means) -> Answer:
 
 
 async def list_none(name: str, exchange: Exchange, means: Means) -> Answer:
-    """Answer an empty list, which has no second page."""
+    """Answer an empty list, which has only one page."""
     del means
     if exchange.query.get("continuation-token"):
         raise BadRequest("The continuation token provided is incorrect", code="InvalidArgument")
@@ -57,25 +57,25 @@ async def list_none(name: str, exchange: Exchange, means: Means) -> Answer:
 
 
 async def get_absent(name: str, exchange: Exchange, means: Means) -> Answer:
-    """Answer that one of the configurations, of which no bucket has any, is not there."""
+    """Answer that a configuration, of a type that no bucket has, does not exist."""
     del exchange, means
     raise NotFound(name, "", message="The specified configuration does not exist.", code="NoSuchConfiguration")
 
 
 async def delete_absent(exchange: Exchange, means: Means) -> Answer:
-    """Remove what no bucket has, which S3 answers as if it had been there."""
+    """Delete a configuration that no bucket has; like S3, answer as if it had existed."""
     del exchange, means
     return Answer(204)
 
 
 async def lock(exchange: Exchange, means: Means) -> Answer:
-    """Refuse to speak of an object's lock, as S3 does in a bucket without Object Lock."""
+    """Refuse operations on an object's lock, as S3 does in a bucket without Object Lock."""
     await require_object(exchange, means)
     raise BadRequest("Bucket is missing Object Lock Configuration", code="InvalidRequest")
 
 
 async def restore(exchange: Exchange, means: Means) -> Answer:
-    """Refuse to restore an object, as S3 does of one that is in no archive."""
+    """Refuse to restore an object, as S3 does if the object is not in an archive."""
     await require_object(exchange, means)
     raise BadRequest("Restore is not allowed for the object's current storage class", code="InvalidObjectState")
 

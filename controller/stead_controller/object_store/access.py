@@ -1,6 +1,6 @@
-"""May a caller do this to a bucket or an object? Its own policies and the bucket's say so.
+"""Decide whether a caller may do something to a bucket or an object, by the policies of both.
 
-Runs inside a transaction; what happens to objects afterwards is between the client and the server behind.
+Runs inside a transaction; what happens to the objects afterwards is outside of this decision.
 """
 
 from collections.abc import Mapping
@@ -20,16 +20,16 @@ from stead_controller.resources.storage.buckets import BucketFacts
 
 
 class Rights(Protocol):
-    """What binds a caller; `aws.authorization.authorizer.PolicyAuthorizer` is one."""
+    """The policies and tags of callers; `aws.authorization.authorizer.PolicyAuthorizer` implements it."""
 
     def policies(self, tx: Transaction, caller: Caller) -> Policies:
-        """Give all policies of its own."""
+        """Return all policies that apply to a caller, without the bucket's."""
 
     def tags(self, tx: Transaction, caller: Caller) -> Mapping[str, str]:
-        """Give its tags, and those of its session."""
+        """Return the tags of a caller and of its session."""
 
 
-# Whatever a bucket's policy says, the root of its account can change it.
+# The root user of a bucket's account can always change the bucket's policy, whatever the policy says.
 _ROOTS: Final = frozenset({"GetBucketPolicy", "PutBucketPolicy", "DeleteBucketPolicy"})
 _ARN: Final = "arn:aws:s3:::"
 
@@ -57,9 +57,9 @@ _ENDPOINT: Final = "a VPC endpoint policy"
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks, with all policies of its own, and what conditions may ask for.
+    """A caller with its policies, and the values for condition keys.
 
-    `endpoint` is the policy of the VPC endpoint that the request came by, None when it allows everything.
+    `endpoint` is the policy of the VPC endpoint through which the request came, None if it allows everything.
     """
 
     caller: Caller
@@ -69,13 +69,13 @@ class Asker:
     _read: Context = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Read the context once: a deletion asks a thousand times."""
+        """Compute the condition context once: a DeleteObjects request checks up to a thousand keys."""
         object.__setattr__(self, "_read", context_of(self.context))
 
     def require(self, action: str, bucket: BucketFacts, key: str = "", more: Mapping[str, Any] | None = None) -> None:
-        """Raise NotAuthorized unless an action, such as `GetObject`, is allowed on a bucket that is there.
+        """Raise NotAuthorized unless an action, such as `GetObject`, is allowed on an existing bucket.
 
-        `more` are condition keys of this one object, in place of the request's.
+        `more` are condition keys of this one object; they override the request's.
         """
         is_root = self.caller.kind == "root" and self.caller.account_id == bucket.account_id and action in _ROOTS
         whose = {"aws:ResourceAccount": bucket.account_id, "s3:ResourceAccount": bucket.account_id}
@@ -83,25 +83,25 @@ class Asker:
         self._decide(action, arn_of(bucket.name, key), policies, {**whose, **(more or {})})
 
     def keys_about(self, action: str, bucket: BucketFacts | None) -> frozenset[str]:
-        """Give the condition keys, in lower case, that decide about an action, on a bucket or on nobody else's."""
+        """Return the condition keys, in lower case, on which a decision depends; `bucket` is None without a bucket."""
         about = f"s3:{action}"
         keys = (self._with(bucket) if bucket else self.policies).keys_about(about)
         return keys | self.endpoint.keys_about(about.lower()) if self.endpoint is not None else keys
 
     def _with(self, bucket: BucketFacts) -> Policies:
-        """Give the caller's policies together with a bucket's."""
+        """Return the caller's policies together with a bucket's."""
         policy = parse(bucket.policy, "resource") if bucket.policy else None
         if policy and self.caller.account_id != bucket.account_id and _is_restricted(bucket) and is_public(policy):
-            policy = None  # it lets in nobody of another account, not even whom it names
+            policy = None  # it allows nobody from another account, not even principals that it names
         return replace(self.policies, resource=policy, resource_account=bucket.account_id)
 
     def require_own(self, action: str, arn: str, more: Mapping[str, Any] | None = None) -> None:
-        """Raise NotAuthorized unless the caller's own policies allow an action on what is nobody else's."""
+        """Raise NotAuthorized unless the caller's own policies allow an action that no bucket's policy is about."""
         whose = {"aws:ResourceAccount": self.caller.account_id, "s3:ResourceAccount": self.caller.account_id}
         self._decide(action, arn, self.policies, {**whose, **(more or {})})
 
     def _decide(self, action: str, arn: str, policies: Policies | None, more: Mapping[str, Any]) -> None:
-        """Raise NotAuthorized unless the endpoint lets it pass and `policies`, None where none are asked, allow it."""
+        """Raise NotAuthorized unless the endpoint's policy and `policies` (None: none are checked) allow it."""
         replaced = {name.lower() for name in more}
         context = {name: value for name, value in self._read.items() if name not in replaced} | context_of(more)
         asked = Request(f"s3:{action}", arn, principal_of(self.caller), context)
@@ -112,7 +112,7 @@ class Asker:
             self._require(action, arn, decision, _POLICIES[decision.lacking])
 
     def _require(self, action: str, arn: str, decision: Decision, policy: str) -> None:
-        """Raise NotAuthorized, in AWS's words, unless it is allowed by a kind of policy."""
+        """Raise NotAuthorized, with AWS's message, unless a policy of this type allows it."""
         if decision.allowed:
             return
         if self.caller.kind == "anonymous":

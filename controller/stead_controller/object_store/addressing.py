@@ -1,7 +1,7 @@
-"""Host and path of a request become a bucket and a key, and those a path that cannot mean anything else.
+"""Parse host and path of a request into a bucket and a key; ambiguous paths are refused.
 
-Pure. What is not one object's plain name is refused here, before anybody decides about it: a server of files behind us
-may take `a/../b`, `a//b` and `a%2Fb` for other objects than a policy that was asked.
+Pure. A key that is not a plain name is refused before authorization: a file-based server behind us may treat `a/../b`,
+`a//b` and `a%2Fb` as objects other than the one that the policy check was about.
 """
 
 import re
@@ -17,21 +17,21 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 _ADDRESS: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+\Z")
 _KEPT_PREFIXES: Final = ("xn--", "sthree-", "amzn-s3-demo-")
 _KEPT_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
-_UPLOADS: Final = ".uploads"  # where SeaweedFS keeps parts, in the bucket itself
-_VERSIONS: Final = ".versions"  # and an object's earlier versions, beside it
+_UPLOADS: Final = ".uploads"  # where SeaweedFS stores uploaded parts, in the bucket itself
+_VERSIONS: Final = ".versions"  # where it stores an object's earlier versions, next to the object
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{0,4096}\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What a request speaks of: nothing, a bucket, or an object of it."""
+    """What a request addresses: no bucket, a bucket, or an object in it."""
 
     bucket: str = ""
     key: str = ""
 
 
 def read_address(host: str, path: str, domain: str | tuple[str, ...]) -> Address:
-    """Read the address of a request's Host header and raw path; a bucket may stand before `domain`, or one of several.
+    """Parse the address from the Host header and the raw path; a bucket may precede `domain`, or one of several.
 
     Raises BadRequest.
     """
@@ -49,9 +49,9 @@ def read_address(host: str, path: str, domain: str | tuple[str, ...]) -> Address
 
 
 def read_copy_source(path: str) -> Address:
-    """Read what a header x-amz-copy-source names, without the version: a URL-encoded path, of which slashes may be too.
+    """Parse a header x-amz-copy-source without the version: a URL-encoded path, whose slashes may be encoded too.
 
-    A plus is a space here, unlike in the path of a request. Raises BadRequest.
+    Unlike in the path of a request, a plus means a space. Raises BadRequest.
     """
     path = path.replace("+", "%20").replace("%2F", "/").replace("%2f", "/")
     found = read_address("", path if path.startswith("/") else f"/{path}", "")
@@ -63,14 +63,14 @@ def read_copy_source(path: str) -> Address:
 
 
 def bucket_of_host(host: str, domain: str | tuple[str, ...]) -> str:
-    """Give the bucket that stands before the domain in a Host header; empty when none does."""
+    """Return the bucket that precedes the domain in a Host header; empty if there is none."""
     name = host.lower().partition(":")[0]
     domains = (domain,) if isinstance(domain, str) else domain
     suffix = next((f".{one}" for one in domains if one and name.endswith(f".{one}")), None)
     if suffix is None:
         return ""
     name = name.removesuffix(suffix)
-    # As Amazon has it, BUCKET.s3.REGION.DOMAIN; the bucket's name may have dots itself.
+    # Like Amazon's BUCKET.s3.REGION.DOMAIN; the bucket's name may contain dots itself.
     return re.sub(r"(?:^|\.)s3(?:[.-][a-z0-9-]+)?\Z", "", name)
 
 
@@ -82,7 +82,7 @@ def _decode(text: str) -> str:
 
 
 def check_key(key: str) -> None:
-    """Raise BadRequest unless the key is an object's plain name: no empty step, `.` or `..` in it."""
+    """Raise BadRequest unless the key is an object's plain name, without empty segments, `.` or `..`."""
     if len(key.encode("utf-8", "surrogatepass")) > MOST_KEY_BYTES:
         raise BadRequest("Your key is too long", code="KeyTooLongError")
     if not _is_plain(key):
@@ -96,7 +96,7 @@ def _is_plain(key: str) -> bool:
     if not key.isprintable() and any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in key):
         return False
     steps = key.split("/")
-    inner = steps[:-1] if key.endswith("/") else steps  # `a/` is an object of its own, which stands for a folder
+    inner = steps[:-1] if key.endswith("/") else steps  # `a/` is an object of its own, which represents a folder
     if steps[0] == _UPLOADS:
         return False
     return all(step not in ("", ".", "..") and not step.endswith(_VERSIONS) for step in inner)
@@ -117,13 +117,13 @@ def check_prefix(name: str, prefix: str) -> None:
 
 
 def check_token(name: str, token: str) -> None:
-    """Raise BadRequest unless an id or token, which only the server behind understands, is no path either."""
+    """Raise BadRequest if an id or token, which is opaque here and meant for the server behind, could act as a path."""
     if not _TOKEN.match(token) or any(step in (".", "..") for step in token.split("/")) or token.startswith("/"):
         raise BadRequest(f"The {name} is not valid.", code="InvalidArgument")
 
 
 def check_bucket_name(name: str) -> None:
-    """Raise BadRequest for what S3 does not take as a new bucket's name.
+    """Raise BadRequest for a name that S3 does not accept for a new bucket.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
     """
@@ -138,5 +138,5 @@ def check_bucket_name(name: str) -> None:
 
 
 def path_of(bucket: str, key: str = "") -> str:
-    """Write the one path of a bucket or an object, percent-encoded."""
+    """Return the canonical path of a bucket or an object, percent-encoded."""
     return quote(f"/{bucket}/{key}" if key else f"/{bucket}", safe="/-_.~")

@@ -1,4 +1,4 @@
-"""XML of S3: errors, what we answer ourselves, and the server's own answers with our names in them.
+"""S3's XML: errors, our own answers, and answers of the server behind with our names put in.
 
 Pure. Shapes: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html; errors:
 https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html.
@@ -25,7 +25,7 @@ _PART: Final = re.compile(rb"<Part>.*?</Part>", re.DOTALL)
 _CUSTOMERS: Final = "SSE-C"
 
 ETAG_OF_NOTHING: Final = '"d41d8cd98f00b204e9800998ecf8427e"'
-"""That of an object without content, which SeaweedFS leaves out of its listings of versions."""
+"""The ETag of an empty object, which SeaweedFS omits from its listings of versions."""
 
 # HTTP statuses of S3's codes; 400 for all others.
 STATUSES: Final[dict[str, int]] = {
@@ -103,9 +103,9 @@ SAME_FOR_ALL: Final = frozenset({*_ABSENT, *_FIXED})
 
 @dataclass(frozen=True, slots=True)
 class EncryptionRule:
-    """How new objects of a bucket are encrypted: `key` is the name of one of KMS as it was given, or empty.
+    """How new objects of a bucket are encrypted: `key` is the KMS key's name as the client gave it, or empty.
 
-    `blocks_customers` says that keys of customers are refused, which they are anyway.
+    `blocks_customers` says that SSE-C (customer-provided keys) is blocked, which it always is.
     """
 
     algorithm: str
@@ -123,13 +123,13 @@ def write_error(code: str, message: str, resource: str, request_id: str) -> byte
 
 
 def wrapped_error(document: bytes) -> bytes:
-    """Give S3's error document as S3 Control has it."""
+    """Wrap S3's error document as S3 Control does."""
     inner = document.decode().removeprefix(_HEAD)
     return f"{_HEAD}<ErrorResponse>{inner}</ErrorResponse>".encode()
 
 
 def canonical_id(account_id: str) -> str:
-    """Give the 64 digits by which S3 names an account."""
+    """Return the canonical user id of an account, 64 hexadecimal digits."""
     return hashlib.sha256(f"canonical user {account_id}".encode()).hexdigest()
 
 
@@ -145,12 +145,12 @@ def buckets(found: Sequence[BucketFacts], account_id: str, *, prefix: str, token
 
 
 def location(region: str) -> bytes:
-    """Write LocationConstraint, which is empty for the first region of all."""
+    """Write LocationConstraint, which is empty for us-east-1."""
     return _document("LocationConstraint", "" if region == "us-east-1" else region)
 
 
 def access_control(account_id: str) -> bytes:
-    """Write the one AccessControlPolicy that buckets and objects have: all is their owner's."""
+    """Write the only AccessControlPolicy that buckets and objects have: full control for the owner."""
     grantee = (
         '<Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser">'
         f"<ID>{canonical_id(account_id)}</ID></Grantee>"
@@ -162,7 +162,7 @@ def access_control(account_id: str) -> bytes:
 
 
 def fixed(operation: str) -> bytes:
-    """Answer what is the same for all buckets; raises BadRequest for what no bucket has."""
+    """Return the answer that is the same for all buckets; raises BadRequest for settings that no bucket has."""
     if operation in _ABSENT:
         code, message = _ABSENT[operation]
         raise BadRequest(message, code=code)
@@ -171,7 +171,7 @@ def fixed(operation: str) -> bytes:
 
 
 def ownership() -> bytes:
-    """Write the one OwnershipControls that buckets have: all is their owner's."""
+    """Write the only OwnershipControls that buckets have: the owner owns all objects."""
     return _document("OwnershipControls", "<Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule>")
 
 
@@ -189,7 +189,7 @@ def encryption(rule: EncryptionRule) -> bytes:
 
 
 def public_access_block(blocked: Collection[str]) -> bytes:
-    """Write which of PUBLIC_ACCESS are on."""
+    """Write which settings of PUBLIC_ACCESS are on."""
     rows = (f"<{name}>{str(name in blocked).lower()}</{name}>" for name in PUBLIC_ACCESS)
     return _document("PublicAccessBlockConfiguration", "".join(rows))
 
@@ -200,12 +200,12 @@ def policy_status(*, is_public: bool) -> bytes:
 
 
 def checksum(values: Sequence[tuple[str, str]]) -> bytes:
-    """Write the Checksum of an object's attributes."""
+    """Write the Checksum element of an object's attributes."""
     return f"<Checksum>{''.join(f'<{name}>{_text(value)}</{name}>' for name, value in values)}</Checksum>".encode()
 
 
 def cors(rules: Sequence[Sequence[tuple[str, str]]]) -> bytes:
-    """Write a CORSConfiguration of rules, each by its elements."""
+    """Write a CORSConfiguration; each rule is given as its elements."""
     rows = ("".join(f"<{tag}>{_text(value)}</{tag}>" for tag, value in rule) for rule in rules)
     return _document("CORSConfiguration", "".join(f"<CORSRule>{row}</CORSRule>" for row in rows))
 
@@ -223,7 +223,7 @@ def resource_tags(tags: Sequence[tuple[str, str]]) -> bytes:
 
 
 def read_resource_tags(document: bytes) -> list[tuple[str, str]]:
-    """Give the tags of S3 Control's TagResourceRequest; raises BadRequest."""
+    """Return the tags of S3 Control's TagResourceRequest; raises BadRequest."""
     root = parse(document)
     found = [(tag.findtext("Key", ""), tag.findtext("Value", "")) for tag in root.findall("Tags/Tag")]
     if root.tag != "TagResourceRequest" or not found or not all(key for key, _ in found):
@@ -237,9 +237,7 @@ def translate(document: bytes, bucket: BucketFacts, url: str) -> bytes:
     """Put the bucket's own name, owner and URL into an answer of the server behind."""
     text = document.decode("utf-8", "replace")
     text = re.sub(rf"<(Name|Bucket|BucketName)>{re.escape(bucket.backend_name)}</\1>", rf"<\1>{bucket.name}</\1>", text)
-    text = re.sub(
-        r"<ETag>([0-9a-f-]+)</ETag>", r"<ETag>&quot;\1&quot;</ETag>", text
-    )  # which SeaweedFS forgets at times
+    text = re.sub(r"<ETag>([0-9a-f-]+)</ETag>", r"<ETag>&quot;\1&quot;</ETag>", text)  # which SeaweedFS sometimes omits
     text = text.replace("<ETag>&#34;&#34;</ETag>", f"<ETag>{_text(ETAG_OF_NOTHING)}</ETag>")  # of empty versions
     text = re.sub(r"<Location>[^<]*</Location>", lambda _: f"<Location>{_text(url)}</Location>", text)
     for name in ("Owner", "Initiator"):
@@ -248,7 +246,7 @@ def translate(document: bytes, bucket: BucketFacts, url: str) -> bytes:
 
 
 def latest_parts(document: bytes) -> bytes:
-    """Leave out of a ListPartsResult the parts that were replaced, which SeaweedFS lists with those that did so."""
+    """Remove replaced parts from a ListPartsResult; SeaweedFS lists them together with their replacements."""
     latest: dict[bytes, tuple[bytes, int]] = {}
     for place, part in enumerate(_PART.findall(document)):
         number, time = (_text_of(part, name) for name in (b"PartNumber", b"LastModified"))
@@ -264,7 +262,7 @@ def _text_of(part: bytes, name: bytes) -> bytes:
 
 
 def read_error(document: bytes) -> tuple[str, str]:
-    """Give code and message of the server's error document; empty ones when it is none."""
+    """Return code and message of the server's error document; both are empty if it is not one."""
     try:
         root = parse(document)
     except BadRequest:
@@ -273,11 +271,11 @@ def read_error(document: bytes) -> tuple[str, str]:
 
 
 def parse(document: bytes) -> ET.Element:
-    """Read a document, and take its elements' names out of their namespace; raises BadRequest."""
+    """Parse a document and remove the namespace from its elements' names; raises BadRequest."""
     if b"<!" in document:
         raise malformed()
     try:
-        root = ET.fromstring(document)  # noqa: S314 — a DTD, the only thing that is dangerous, was refused above
+        root = ET.fromstring(document)  # noqa: S314 — only a DTD is dangerous, and it was refused above
     except (ET.ParseError, ValueError):
         raise malformed() from None
     for element in root.iter():
@@ -286,7 +284,7 @@ def parse(document: bytes) -> ET.Element:
 
 
 def read_creation(document: bytes) -> tuple[str, list[tuple[str, str]]]:
-    """Give the LocationConstraint and the tags of a CreateBucketConfiguration; raises BadRequest."""
+    """Return the LocationConstraint and the tags of a CreateBucketConfiguration; raises BadRequest."""
     if not document:
         return "", []
     root = parse(document)
@@ -315,7 +313,7 @@ def read_encryption(document: bytes) -> EncryptionRule:
     if default is None or given or switch not in ("true", "false"):
         raise malformed()
     types = [] if blocked is None else [(element.text or "").strip() for element in blocked]
-    if types not in ([], [_CUSTOMERS]):  # others would be let in that are not implemented
+    if types not in ([], [_CUSTOMERS]):  # blocking other types is not implemented, so they would stay allowed
         raise BadRequest(f"BlockedEncryptionTypes other than {_CUSTOMERS} are not implemented.", code="NotImplemented")
     algorithm, key = (default.findtext(name, "").strip() for name in ("SSEAlgorithm", "KMSMasterKeyID"))
     if key and algorithm == "AES256":
@@ -326,7 +324,7 @@ def read_encryption(document: bytes) -> EncryptionRule:
 
 
 def read_public_access_block(document: bytes) -> frozenset[str]:
-    """Give which of PUBLIC_ACCESS a PublicAccessBlockConfiguration switches on; raises BadRequest."""
+    """Return which settings of PUBLIC_ACCESS a PublicAccessBlockConfiguration turns on; raises BadRequest."""
     root = parse(document)
     given = {element.tag: (element.text or "").strip().lower() for element in root}
     if (
@@ -340,12 +338,12 @@ def read_public_access_block(document: bytes) -> frozenset[str]:
 
 
 def asks_for_mfa_delete(document: bytes) -> bool:
-    """Tell whether a VersioningConfiguration switches it on; raises BadRequest."""
+    """Tell whether a VersioningConfiguration turns MFA delete on; raises BadRequest."""
     return parse(document).findtext("MfaDelete", "").strip().lower() == "enabled"
 
 
 def read_ownership(document: bytes) -> str:
-    """Give the ObjectOwnership of an OwnershipControls document; raises BadRequest."""
+    """Return the ObjectOwnership of an OwnershipControls document; raises BadRequest."""
     root = parse(document)
     rules = root.findall("Rule/ObjectOwnership")
     if root.tag != "OwnershipControls" or len(rules) != 1:
@@ -354,7 +352,7 @@ def read_ownership(document: bytes) -> str:
 
 
 def read_delete(document: bytes) -> tuple[list[tuple[str, str, str]], bool]:
-    """Give the keys of a Delete document, each with its version id and what else must be so, and if it is to be quiet.
+    """Return the keys of a Delete document, each with its version id and its condition, and whether it is quiet.
 
     Raises BadRequest.
     """
@@ -373,7 +371,7 @@ def read_delete(document: bytes) -> tuple[list[tuple[str, str, str]], bool]:
 
 
 def has_versions(document: bytes) -> bool:
-    """Tell whether a ListVersionsResult lists anything; raises BadRequest when it is none."""
+    """Tell whether a ListVersionsResult lists anything; raises BadRequest if the document is not one."""
     root = parse(document)
     return root.find("Version") is not None or root.find("DeleteMarker") is not None
 
@@ -388,7 +386,7 @@ def write_delete(keys: Sequence[tuple[str, str]], *, quiet: bool) -> bytes:
 
 
 def join_deleted(document: bytes, refused: Sequence[tuple[str, str, str, str]]) -> bytes:
-    """Add keys that were refused (key, version id, code, message) to a DeleteResult, or to none."""
+    """Add refused keys (key, version id, code, message) to a DeleteResult, which may be empty."""
     rows = "".join(
         f"<Error><Key>{_text(key)}</Key>{f'<VersionId>{_text(version)}</VersionId>' if version else ''}"
         f"<Code>{code}</Code><Message>{_text(message)}</Message></Error>"
@@ -415,14 +413,14 @@ def _time(moment: datetime) -> str:
 
 
 def _text(text: str) -> str:
-    """Escape text, without what XML cannot have."""
+    """Escape text, and remove characters that XML does not allow."""
     return escape(
         "".join(letter if letter >= " " or letter in "\t\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
     )
 
 
 def malformed() -> BadRequest:
-    """S3's words for a document that is not what it should be."""
+    """Return S3's error for a malformed document."""
     return BadRequest(
         "The XML you provided was not well-formed or did not validate against our published schema", code="MalformedXML"
     )

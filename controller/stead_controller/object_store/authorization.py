@@ -1,7 +1,7 @@
-"""May a caller do what a request asks: each of its parts is decided about, in one transaction.
+"""Decide whether a caller may do what a request asks: every part is checked, in one transaction.
 
-Where a policy asks for what is not known yet, the tags of an object that is there or what a document says, that is
-found out first and all is decided anew.
+If a policy depends on data that is not loaded yet (the tags of an existing object, the content of a document), the data
+is loaded and the whole decision is repeated.
 """
 
 from typing import Any, Final
@@ -32,9 +32,9 @@ _VERSIONED: Final = {
     "PutObjectAcl": "PutObjectVersionAcl",
     "PutObjectTagging": "PutObjectVersionTagging",
 }
-# Operations that need a right to something else besides: what is answered is of the object itself.
+# Operations that also need a permission of another operation, since they return data of the object itself.
 _BESIDES: Final = {"GetObjectAttributes": "GetObject"}
-# Operations that policies may allow or forbid by the tags that the object has.
+# Operations that policies may allow or deny by the object's tags.
 _OF_TAGGED: Final = frozenset(
     {
         "DeleteObjectTagging",
@@ -47,9 +47,9 @@ _OF_TAGGED: Final = frozenset(
         "PutObjectTagging",
     }
 )
-# Operations whose absence of an object is told only to who may list it.
+# Operations that reveal a missing object only to callers that may list the bucket.
 _READING: Final = frozenset({*_OF_TAGGED, *COPYING})
-# Operations that a bucket's policy may let everybody do.
+# Operations that a bucket's policy may allow without a signature.
 _OF_ANYBODY: Final = frozenset(
     {
         "GetObject",
@@ -62,7 +62,7 @@ _OF_ANYBODY: Final = frozenset(
         "ListObjectVersions",
     }
 )
-# Operations by whose documents policies may decide.
+# Operations for which policies may depend on the request's document.
 _OF_DOCUMENT: Final = frozenset({"CreateBucket", "PutObjectTagging"})
 _IN_DOCUMENT: Final = tuple(
     name.lower() for name in (condition_keys.REQUESTED_TAG, "s3:LocationConstraint", "aws:RequestTag/", "aws:TagKeys")
@@ -71,7 +71,7 @@ _GONE: Final = 404
 
 
 class _TagsWantedError(Exception):
-    """A policy asks for the tags of an object, by its path behind and its version, which are to be read first."""
+    """A policy depends on the tags of an object (its path on the server behind, its version), which must be read."""
 
     def __init__(self, path: str, version: str) -> None:
         super().__init__(path)
@@ -79,11 +79,11 @@ class _TagsWantedError(Exception):
 
 
 class _DocumentWantedError(Exception):
-    """A policy asks for what the request's document says."""
+    """A policy depends on the content of the request's document."""
 
 
 class Authorization:
-    """Decides about requests by the rights of callers and the policies of buckets."""
+    """Authorizes requests by the policies of callers and buckets."""
 
     def __init__(self, means: Means, rights: Rights) -> None:
         """Take the parts."""
@@ -91,7 +91,7 @@ class Authorization:
         self._rights = rights
 
     async def decide(self, exchange: Exchange) -> None:
-        """Raise NotAuthorized unless the caller may; NotFound, BadRequest for what cannot be asked at all."""
+        """Raise NotAuthorized unless the caller may; NotFound, BadRequest for what cannot be authorized at all."""
         while True:
             try:
                 await self._means.transactions.run(lambda tx: self._decide(tx, exchange), writes=False)
@@ -102,7 +102,7 @@ class Authorization:
                 await exchange.document()
 
     async def _tags(self, path: str, version: str) -> dict[str, str]:
-        """Read the tags of an object; none where there is no object."""
+        """Read the tags of an object; empty if the object does not exist."""
         query = [("tagging", ""), *([("versionId", version)] if version else [])]
         try:
             _, _, document = await send_short(self._means.backend, Ask("GET", path, query))
@@ -136,7 +136,7 @@ class Authorization:
         bucket = exchange.bucket = self._find(tx, exchange, address.bucket)
         _check_owner(exchange.request, "x-amz-expected-bucket-owner", bucket)
         if operation.name == "DeleteObjects":
-            # Each key is decided about by itself; a stranger learns nothing before.
+            # Each key is authorized separately; a caller of another account must learn nothing before.
             if bucket.account_id != caller.account_id and bucket.policy is None:
                 raise NotAuthorized("Access Denied", code="AccessDenied")
         else:
@@ -149,7 +149,7 @@ class Authorization:
             self._decide_source(tx, exchange, exchange.source_address, version)
 
     def _find(self, tx: Transaction, exchange: Exchange, name: str) -> BucketFacts:
-        """Give a bucket; raises NotFound, but who has not signed learns no names."""
+        """Return a bucket; raises NotFound, but an unsigned request does not learn which names exist."""
         try:
             return buckets.find(tx, name)
         except NotFound:
@@ -158,7 +158,7 @@ class Authorization:
             raise
 
     def _require(self, exchange: Exchange, operation: Operation, bucket: BucketFacts) -> None:
-        """Raise NotAuthorized unless all that a request does to its own bucket or object is allowed."""
+        """Raise NotAuthorized unless everything that a request does to its own bucket or object is allowed."""
         key, version = exchange.address.key, exchange.query.get("versionId", "")
         actions = [operation.action, *([_BESIDES[operation.name]] if operation.name in _BESIDES else [])]
         for action in [_VERSIONED.get(action, action) if version else action for action in actions]:
@@ -169,11 +169,11 @@ class Authorization:
         if exchange.tagging:
             exchange.rights.require("PutObjectTagging", bucket, key)
         if exchange.request.header("if-match") is not None and operation.action == "PutObject":
-            # It tells what is there: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+            # It reveals what exists: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
             exchange.rights.require("GetObject", bucket, key, _existing(exchange, "GetObject", bucket, key, ""))
 
     def _read_source(self, exchange: Exchange, source: str) -> str:
-        """Read what is to be copied, and give its version; raises BadRequest."""
+        """Check the copy source of a request, and return its version; raises BadRequest."""
         path, _, version = source.partition("?versionId=")
         found = addressing.read_copy_source(path)
         addressing.check_token("versionId", version)
@@ -181,7 +181,7 @@ class Authorization:
         return version
 
     def _decide_source(self, tx: Transaction, exchange: Exchange, source: addressing.Address, version: str) -> None:
-        """May the caller read what it wants to copy."""
+        """Check that the caller may read the copy source."""
         bucket = exchange.source_bucket = buckets.find(tx, source.bucket)
         _check_owner(exchange.request, "x-amz-source-expected-bucket-owner", bucket)
         action = "GetObjectVersion" if version else "GetObject"
@@ -192,7 +192,7 @@ class Authorization:
         exchange.source = path_of(bucket.backend_name, source.key) + (f"?versionId={version}" if version else "")
 
     def _decide_copied_tags(self, exchange: Exchange, bucket: BucketFacts, key: str, version: str) -> None:
-        """May the caller read the tags that are copied along, and set them; asked only of a source that has some."""
+        """Check that the caller may read the copied tags and set them; only if the source has tags."""
         action = "GetObjectVersionTagging" if version else "GetObjectTagging"
         try:
             exchange.rights.require(action, bucket, key, _existing(exchange, action, bucket, key, version))
@@ -202,7 +202,7 @@ class Authorization:
                 raise
 
     def hide_absence(self, exchange: Exchange) -> None:
-        """Raise NotAuthorized where somebody who may not list a bucket would learn that an object is not there.
+        """Raise NotAuthorized if the caller may not list the bucket and would learn that an object does not exist.
 
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, Permissions
         """
@@ -212,7 +212,7 @@ class Authorization:
 
 
 def _check_anybody(exchange: Exchange, operation: Operation) -> None:
-    """Raise NotAuthorized, BadRequest for what nobody may without a signature, whatever policies say.
+    """Raise NotAuthorized, BadRequest for what is never allowed without a signature, whatever policies say.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, Overriding response header values
     """
@@ -224,14 +224,14 @@ def _check_anybody(exchange: Exchange, operation: Operation) -> None:
 
 
 def is_absence(error: Exception) -> bool:
-    """Tell whether an error says that an object is not there."""
+    """Tell whether an error says that an object does not exist."""
     if isinstance(error, BackendRefusal):
         return error.status == _GONE and error.code in ("", "NoSuchKey", "NoSuchVersion")
     return isinstance(error, NotFound) and error.code == "NoSuchKey"
 
 
 def _existing(exchange: Exchange, action: str, bucket: BucketFacts, key: str, version: str) -> dict[str, Any]:
-    """Give the condition keys of an object's tags, if any policy asks for them."""
+    """Return the condition keys of an object's tags, if a policy depends on them."""
     asked = exchange.rights.keys_about(action, bucket)
     if not any(name.startswith(condition_keys.EXISTING_TAG.lower()) for name in asked):
         return {}
@@ -245,7 +245,7 @@ def _known_tags(exchange: Exchange, path: str, version: str) -> dict[str, str]:
 
 
 def _of_document(exchange: Exchange, action: str, bucket: BucketFacts | None) -> dict[str, Any]:
-    """Give the condition keys of what a document says, if any policy asks for them."""
+    """Return the condition keys of a document's content, if a policy depends on them."""
     if exchange.operation_name not in _OF_DOCUMENT:
         return {}
     if not any(name.startswith(_IN_DOCUMENT) for name in exchange.rights.keys_about(action, bucket)):

@@ -1,4 +1,4 @@
-"""The S3 server behind: what of a request gets there, signed with the key that only we have."""
+"""The S3 server behind: which parts of a request it receives, signed with a key that only we have."""
 
 import asyncio
 import re
@@ -15,11 +15,11 @@ from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.signature import ALGORITHM, S3, UNSIGNED_PAYLOAD, Claim, sign
 
 ENCRYPTED: Final = {"x-amz-server-side-encryption": "AES256"}
-"""What an object that is to be encrypted is sent with, and answered with: SSE-S3."""
+"""Header of requests for objects that must be encrypted (SSE-S3), and of their answers."""
 
 _BUFFER: Final = 1 << 18
 _AT_ONCE: Final = 128
-_REFUSED: Final = frozenset({400, 501})  # of a request that asks for what a server has not
+_REFUSED: Final = frozenset({400, 501})  # for features that a server does not have
 _PAUSE_SECONDS: Final = 0.2
 _CONNECT_SECONDS: Final = 10.0
 _SILENCE_SECONDS: Final = 300.0
@@ -27,9 +27,9 @@ _SILENCE_SECONDS: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Where a server answers: its URL, by a socket's file if it has one, and the key that it knows.
+    """Where a server listens: its URL, its Unix socket if it has one, and the access key that it accepts.
 
-    `encrypts` is whether it encrypts objects when it is asked to; None when that is to be found out.
+    `encrypts` is whether it encrypts objects on request; None if that must be probed.
     """
 
     url: str
@@ -41,13 +41,13 @@ class ServerAddress:
 
 
 class Server(Protocol):
-    """A server that can be reached, once it has been asked for."""
+    """A server that is started or located on demand."""
 
     async def place(self) -> ServerAddress:
-        """Give where it answers, having started it if need be; raises BackendError."""
+        """Return where it listens, after starting it if necessary; raises BackendError."""
 
     def close(self) -> None:
-        """Let go of it; it runs on."""
+        """Release it; the process keeps running."""
 
 
 class BackendError(Exception):
@@ -67,19 +67,19 @@ class Ask:
 
 
 class Backend:
-    """Sends requests to a server, over connections that are kept."""
+    """Sends requests to a server over pooled connections."""
 
     def __init__(self, server: Server) -> None:
-        """Take the server; nothing is sent yet."""
+        """Take the server; no request is sent yet."""
         self._server = server
         self._session: aiohttp.ClientSession | None = None
         self._socket = ""
         self._encrypts: bool | None = None
 
     async def encrypts(self, path: str) -> bool:
-        """Tell whether the server encrypts objects that are sent with ENCRYPTED; raises BackendError.
+        """Tell whether the server encrypts objects sent with ENCRYPTED; raises BackendError.
 
-        One that does not say is tried once, by an upload below a bucket's path that is begun and given up.
+        If its settings do not say, it is probed once by a multipart upload below a bucket's path, which is aborted.
         """
         known = (await self._server.place()).encrypts
         if known is None and self._encrypts is None:
@@ -101,16 +101,16 @@ class Backend:
         return begun.headers.get(name) == value
 
     async def send(self, ask: Ask) -> aiohttp.ClientResponse:
-        """Send a request, and give the answer, whose body is still to be read; raises BackendError.
+        """Send a request, and return the answer, whose body is still unread; raises BackendError.
 
-        What may be sent twice is tried once more: the connection may have been one to a server that has just ended.
+        Repeatable requests are retried once: the connection may have belonged to a server that has just exited.
         """
         try:
             return await self._send(ask)
         except BackendError:
             if ask.method == "POST" or not isinstance(ask.body, bytes | None):
                 raise
-        await asyncio.sleep(_PAUSE_SECONDS)  # until a server that is ending has ended, and can be found to have
+        await asyncio.sleep(_PAUSE_SECONDS)  # so that a server that is exiting has exited and is found to be gone
         return await self._send(ask)
 
     async def _send(self, ask: Ask) -> aiohttp.ClientResponse:
@@ -130,7 +130,7 @@ class Backend:
             raise BackendError(f"{ask.method} at {place.url}: {type(error).__name__}: {error}") from error
 
     async def close(self) -> None:
-        """Close the connections, and let go of the server."""
+        """Close the connections, and release the server."""
         await self._close_session()
         self._server.close()
 
@@ -169,7 +169,7 @@ async def _text_of(answer: aiohttp.ClientResponse) -> str:
 
 
 def _signed(place: ServerAddress, ask: Ask, query: str, now: datetime) -> dict[str, str]:
-    """Add to a request's headers those that prove that it is ours."""
+    """Add the headers that sign a request to its headers."""
     time_text = now.strftime("%Y%m%dT%H%M%SZ")
     headers = {
         **ask.headers,

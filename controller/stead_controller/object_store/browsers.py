@@ -1,4 +1,4 @@
-"""Requests that pages of other sites make in browsers: what of an answer the page may see, and what it may ask at all.
+"""Cross-origin requests from browsers: which parts of an answer a page may see, and what it may request.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/cors.html; the requests: https://fetch.spec.whatwg.org/#http-cors-protocol
 """
@@ -21,12 +21,12 @@ _REFUSED: Final = "AccessForbidden"
 
 
 async def look_up(exchange: Exchange, means: Means, domain: str | tuple[str, ...]) -> None:
-    """Find out which headers of CORS the answer to a browser has; a bucket that is not there has none."""
+    """Determine the CORS headers of the answer to a browser; a bucket that does not exist has none."""
     request = exchange.request
     origin = request.header(_ORIGIN)
     if origin is None:
         return
-    with contextlib.suppress(BadRequest, NotFound):  # which the request is answered by later
+    with contextlib.suppress(BadRequest, NotFound):  # the request is answered with the error later
         address = addressing.read_address(request.header("host") or "", request.path, domain)
         if address.bucket:
             found = await means.transactions.run(lambda tx: buckets.find(tx, address.bucket), writes=False)
@@ -37,7 +37,7 @@ async def look_up(exchange: Exchange, means: Means, domain: str | tuple[str, ...
 
 
 def _asked(request: Request) -> list[str]:
-    """Give the names of the headers that a page wants to send."""
+    """Return the names of the headers that a page wants to send."""
     if request.method != ASKING:
         return []
     text = request.header(_HEADERS) or ""
@@ -45,7 +45,7 @@ def _asked(request: Request) -> list[str]:
 
 
 def answer(exchange: Exchange) -> Answer:
-    """Answer a browser that asks before; raises BadRequest for what no rule of the bucket allows."""
+    """Answer a preflight request; raises BadRequest if no rule of the bucket allows it."""
     request = exchange.request
     if request.header(_ORIGIN) is None:
         raise BadRequest("Insufficient information. Origin request header needed.", code="BadRequest")

@@ -1,4 +1,4 @@
-"""Operations on buckets that are answered here, by what we know of buckets."""
+"""Operations on buckets that are answered here, from the buckets' rows."""
 
 import asyncio
 import base64
@@ -53,7 +53,7 @@ def _number(text: str | None, name: str, most: int) -> int:
 
 
 async def create_bucket(exchange: Exchange, means: Means) -> Answer:
-    """Make a bucket: its row, then the bucket behind, then it is available."""
+    """Make a bucket: first its row, then the bucket on the server behind, then it becomes available."""
     name = exchange.address.bucket
     check_bucket_name(name)
     if (exchange.request.header("x-amz-bucket-object-lock-enabled") or "false").lower() != "false":
@@ -69,7 +69,7 @@ async def create_bucket(exchange: Exchange, means: Means) -> Answer:
     try:
         await send_short(means.backend, Ask("PUT", path_of(bucket.backend_name)))
     except BackendRefusal as refusal:
-        if refusal.code != "BucketAlreadyOwnedByYou":  # it is: an earlier try of ours got as far
+        if refusal.code != "BucketAlreadyOwnedByYou":  # it is ours: an earlier attempt got this far
             raise
     if tags:
         await _tag_new(means, bucket, tags)
@@ -78,7 +78,7 @@ async def create_bucket(exchange: Exchange, means: Means) -> Answer:
 
 
 async def _tag_new(means: Means, bucket: buckets.BucketFacts, tags: list[tuple[str, str]]) -> None:
-    """Tag a bucket that was just made behind; where that is refused, there is none."""
+    """Tag a bucket just made on the server behind; if the tags are refused, remove the bucket."""
     path = path_of(bucket.backend_name)
     try:
         await send_short(means.backend, Ask("PUT", path, [("tagging", "")], body=answers.tagging(tags)))
@@ -89,10 +89,10 @@ async def _tag_new(means: Means, bucket: buckets.BucketFacts, tags: list[tuple[s
 
 
 async def delete_bucket(exchange: Exchange, means: Means) -> Answer:
-    """Remove a bucket that is empty: behind, then its row."""
+    """Remove an empty bucket: first on the server behind, then its row."""
     path = path_of(exchange.kept.backend_name)
     try:
-        # SeaweedFS would take a bucket for empty that has earlier versions only.
+        # SeaweedFS would consider a bucket empty that has only noncurrent versions.
         _, _, listed = await send_short(means.backend, Ask("GET", path, [("versions", ""), ("max-keys", "1")]))
         if answers.has_versions(listed):
             text = "The bucket you tried to delete is not empty. You must delete all versions in the bucket."
@@ -106,25 +106,25 @@ async def delete_bucket(exchange: Exchange, means: Means) -> Answer:
 
 
 async def head_bucket(exchange: Exchange, means: Means) -> Answer:
-    """Say that the bucket is there."""
+    """Answer that the bucket exists."""
     del exchange
     return Answer(headers={"x-amz-bucket-region": means.region, "Content-Type": "application/xml"})
 
 
 async def get_location(exchange: Exchange, means: Means) -> Answer:
-    """Answer the region of all buckets."""
+    """Answer the region, which is the same for all buckets."""
     del exchange
     return Answer(body=answers.location(means.region))
 
 
 async def get_acl(exchange: Exchange, means: Means) -> Answer:
-    """Answer the one ACL there is; of an object, if that is there."""
+    """Answer the only ACL there is; for an object, only if it exists."""
     await require_object(exchange, means)
     return Answer(body=answers.access_control(exchange.kept.account_id))
 
 
 async def put_acl(exchange: Exchange, means: Means) -> Answer:
-    """Take the ACL that there is anyway; no bucket allows others, since all of them enforce that their owner has all.
+    """Accept the ACL that always applies; others are refused, since every bucket enforces that its owner owns all.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html
     """
@@ -135,7 +135,7 @@ async def put_acl(exchange: Exchange, means: Means) -> Answer:
 
 
 async def delete_objects(exchange: Exchange, means: Means) -> Answer:
-    """Remove many objects; those that may not be removed are answered as errors, the others go."""
+    """Remove many objects; keys that the caller may not remove are answered as errors, the others are removed."""
     keys, quiet = answers.read_delete(await exchange.document())
     exchange.noted.update(recording.deletion([(key, version) for key, version, _ in keys]))
     named = next((version for _, version, _ in keys if version not in ("", "null")), "")
@@ -144,7 +144,7 @@ async def delete_objects(exchange: Exchange, means: Means) -> Answer:
     allowed: list[tuple[str, str]] = []
     for number, (key, version, condition) in enumerate(keys, 1):
         if number % _AT_ONCE == 0:
-            await asyncio.sleep(0)  # so that others are answered meanwhile
+            await asyncio.sleep(0)  # so that other requests are served meanwhile
         action = "DeleteObjectVersion" if version else "DeleteObject"
         try:
             check_key(key)
@@ -169,7 +169,7 @@ async def delete_objects(exchange: Exchange, means: Means) -> Answer:
 
 
 def _check_condition(condition: str) -> None:
-    if condition:  # else an object would go that is not as somebody thinks
+    if condition:  # otherwise an object could be removed that is not in the state that the client assumes
         raise BadRequest(f"The condition {condition} is not implemented.", code="NotImplemented")
 
 

@@ -1,7 +1,7 @@
-"""What is set of a bucket: its policy and what that may not do, CORS, its ownership and its encryption.
+"""Settings of a bucket: its policy, public access block, CORS, ownership and encryption.
 
-Buckets differ in their policies, public access blocks, CORS, and the keys that their objects are said to be under. All
-are their owner's with all that is in them, and what is written to them is encrypted: other wishes are refused.
+Buckets differ in their policies, public access blocks, CORS, and the KMS keys that are shown for their objects. The
+owner owns all objects in a bucket, and everything written is encrypted: other settings are refused.
 """
 
 from collections.abc import Mapping
@@ -21,14 +21,14 @@ _OWNERSHIP: Final = "BucketOwnerEnforced"
 
 
 async def get_policy(exchange: Exchange, means: Means) -> Answer:
-    """Answer the bucket's policy, with users and roles by their ARNs."""
+    """Answer the bucket's policy, with users and roles shown by their ARNs."""
     kept = _policy_of(exchange)
     [text] = await means.transactions.run(lambda tx: bound_principals.shown(tx, [kept]), writes=False)
     return Answer(body=text.encode(), headers={"Content-Type": "application/json"})
 
 
 async def get_policy_status(exchange: Exchange, means: Means) -> Answer:
-    """Say whether the bucket's policy is public."""
+    """Answer whether the bucket's policy is public."""
     del means
     policy = parse(_policy_of(exchange), "resource")
     return Answer(body=answers.policy_status(is_public=is_public(policy)))
@@ -42,7 +42,7 @@ def _policy_of(exchange: Exchange) -> str:
 
 
 async def put_policy(exchange: Exchange, means: Means) -> Answer:
-    """Replace the bucket's policy; it may speak of this bucket only, and let in everybody only where that may be."""
+    """Replace the bucket's policy; it must be about this bucket only, and be public only if that is not blocked."""
     document = await exchange.document()
     if len(document) > buckets.MOST_POLICY_BYTES:
         raise BadRequest("Policies must be at most 20 KiB.", code="PolicyTooLarge")
@@ -93,20 +93,20 @@ async def get_public_access_block(exchange: Exchange, means: Means) -> Answer:
 
 
 async def put_public_access_block(exchange: Exchange, means: Means) -> Answer:
-    """Set all settings; those of ACLs have no effect, since no bucket has any that lets others in."""
+    """Set all settings; those about ACLs have no effect, since no bucket has an ACL that grants access to others."""
     blocked = answers.read_public_access_block(await exchange.document())
     await means.transactions.run(lambda tx: buckets.block_public_access(tx, exchange.kept, blocked))
     return Answer()
 
 
 async def delete_public_access_block(exchange: Exchange, means: Means) -> Answer:
-    """Remove all settings; nothing is blocked then."""
+    """Remove all settings, so that nothing is blocked."""
     await means.transactions.run(lambda tx: buckets.block_public_access(tx, exchange.kept, None))
     return Answer(204)
 
 
 async def get_ownership_controls(exchange: Exchange, means: Means) -> Answer:
-    """Answer the ownership that all buckets have, unless it was removed."""
+    """Answer the object ownership that all buckets have, unless the setting was removed."""
     del means
     if not exchange.kept.owner_enforced:
         text = "The bucket ownership controls were not found"
@@ -116,20 +116,20 @@ async def get_ownership_controls(exchange: Exchange, means: Means) -> Answer:
 
 
 async def put_ownership_controls(exchange: Exchange, means: Means) -> Answer:
-    """Take the ownership that all buckets have; raises BadRequest for another."""
+    """Accept the object ownership that all buckets have; raises BadRequest for another."""
     check_ownership(answers.read_ownership(await exchange.document()))
     await means.transactions.run(lambda tx: buckets.set_owner_enforced(tx, exchange.kept, enforced=True))
     return Answer()
 
 
 async def delete_ownership_controls(exchange: Exchange, means: Means) -> Answer:
-    """Let none be shown; no ACL lets others in afterwards either."""
+    """Remove the setting from answers; ACLs still grant access to nobody else."""
     await means.transactions.run(lambda tx: buckets.set_owner_enforced(tx, exchange.kept, enforced=False))
     return Answer(204)
 
 
 def check_ownership(wanted: str | None) -> None:
-    """Raise BadRequest for an ownership that needs ACLs.
+    """Raise BadRequest for an object ownership that needs ACLs.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html
     """
@@ -138,7 +138,7 @@ def check_ownership(wanted: str | None) -> None:
 
 
 async def get_encryption(exchange: Exchange, means: Means) -> Answer:
-    """Answer the encryption that new objects have, where the server behind encrypts."""
+    """Answer the encryption of new objects, if the server behind encrypts."""
     if not await means.backend.encrypts(path_of(exchange.kept.backend_name)):
         text = "The server side encryption configuration was not found"
         code = "ServerSideEncryptionConfigurationNotFoundError"
@@ -149,7 +149,7 @@ async def get_encryption(exchange: Exchange, means: Means) -> Answer:
 
 
 async def put_encryption(exchange: Exchange, means: Means) -> Answer:
-    """Say under which key new objects are; raises BadRequest for what is no encryption, and where there is none."""
+    """Set the key of new objects; raises BadRequest if it is no valid encryption, or the server behind has none."""
     rule = answers.read_encryption(await exchange.document())
     if rule.algorithm not in (encryption.ALGORITHM, encryption.KMS):
         raise encryption.wrong_algorithm(rule.algorithm)
@@ -163,7 +163,7 @@ async def put_encryption(exchange: Exchange, means: Means) -> Answer:
 
 
 async def get_cors(exchange: Exchange, means: Means) -> Answer:
-    """Answer what pages of other sites may ask."""
+    """Answer what cross-origin pages may request."""
     del means
     if exchange.kept.cors is None:
         text = "The CORS configuration does not exist"
@@ -172,20 +172,20 @@ async def get_cors(exchange: Exchange, means: Means) -> Answer:
 
 
 async def put_cors(exchange: Exchange, means: Means) -> Answer:
-    """Say what pages of other sites may ask."""
+    """Set what cross-origin pages may request."""
     text = cors.write(cors.read(await exchange.document())).decode()
     await means.transactions.run(lambda tx: buckets.set_cors(tx, exchange.kept, text))
     return Answer()
 
 
 async def delete_cors(exchange: Exchange, means: Means) -> Answer:
-    """Let no page of another site ask anything."""
+    """Allow cross-origin pages nothing."""
     await means.transactions.run(lambda tx: buckets.set_cors(tx, exchange.kept, None))
     return Answer(204)
 
 
 async def delete_encryption(exchange: Exchange, means: Means) -> Answer:
-    """Take the encryption that all buckets have at first."""
+    """Return to the encryption that new buckets have."""
     await means.transactions.run(lambda tx: buckets.set_encryption(tx, exchange.kept, None))
     return Answer(204)
 

@@ -1,4 +1,4 @@
-"""The front door, and behind it the S3 server that the settings ask for."""
+"""The front door, and the S3 server behind it that the settings select."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ def open_door(
     strangers: Strangers,
     clock: Clock,
 ) -> FrontDoor:
-    """Make the front door by the settings, to a server that `open_server` gave."""
+    """Make the front door from the settings, with a server from `open_server`."""
     return FrontDoor(
         transactions=transactions,
         find_key=find_key,
@@ -46,9 +46,9 @@ def open_door(
 
 
 def open_server(settings: Settings, find_key: FindKey) -> Server:
-    """Give the server that is set, else the embedded one; raises OSError, ValueError for a bad key file.
+    """Return the configured server, else the embedded one; raises OSError, ValueError for a bad key file.
 
-    `find_key` gives the key by which the embedded one seals those of objects.
+    `find_key` returns the key with which the embedded server encrypts the keys of objects.
     """
     if not settings.object_endpoint:
         return EmbeddedServer(settings.object_folder, settings.object_folder / "weed.log", find_key)

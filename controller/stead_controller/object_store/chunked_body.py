@@ -1,7 +1,7 @@
-"""`aws-chunked` bodies become plain bytes; each chunk's signature, and the trailer's, is checked.
+"""Decodes `aws-chunked` bodies, and checks the signatures of the chunks and of the trailer.
 
 Pure. The rules are those of https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html and
-sigv4-streaming-trailers.html there. Nothing is kept but one line and the hash of the chunk that is being read.
+sigv4-streaming-trailers.html there. Only one line and the hash of the current chunk are held in memory.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _TRAILER_SIGNATURE: Final = "x-amz-trailer-signature"
 
 @dataclass(slots=True)
 class ChunkSigner:
-    """What signs a request's chunks: each signature covers the one before, the first the request's own."""
+    """Signs a request's chunks: each signature covers the previous one; the first covers the request's own."""
 
     key: bytes = field(repr=False)
     time_text: str
@@ -31,11 +31,11 @@ class ChunkSigner:
     previous: str
 
     def chunk(self, digest: str) -> str:
-        """Give the signature of the next chunk, whose data has this SHA-256."""
+        """Return the signature of the next chunk, whose data has this SHA-256."""
         return self._sign("PAYLOAD", f"{_EMPTY}\n{digest}")
 
     def trailer(self, digest: str) -> str:
-        """Give the signature of the trailer, whose lines have this SHA-256."""
+        """Return the signature of the trailer, whose lines have this SHA-256."""
         return self._sign("TRAILER", digest)
 
     def _sign(self, what: str, rest: str) -> str:
@@ -45,10 +45,10 @@ class ChunkSigner:
 
 
 class ChunkedBody:
-    """Reads one body piece by piece.
+    """Decodes one body piece by piece.
 
-    With a signer every chunk must be signed; `trailers` are the lower-case names that the request has announced, of
-    which `trailer` has the values at the end.
+    With a signer every chunk must be signed; `trailers` are the lower-case names that the request has announced, and
+    `trailer` has their values at the end.
     """
 
     def __init__(self, length: int, signer: ChunkSigner | None, trailers: tuple[str, ...]) -> None:
@@ -66,13 +66,13 @@ class ChunkedBody:
 
     @property
     def has_ended(self) -> bool:
-        """Whether all of the body has come, and was checked."""
+        """Whether the whole body was received and checked."""
         return self._state == "ended"
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take what has come, and give the data in it; raises BadRequest, NotAuthenticated.
+        """Take received bytes, and return the data in them; raises BadRequest, NotAuthenticated.
 
-        Data is given before its chunk's signature has come: whoever takes it must hold the last of it back until
+        Data is returned before its chunk's signature is received, so the caller must hold back the last of it until
         `has_ended`.
         """
         found: list[bytes] = []

@@ -1,7 +1,7 @@
-"""What conditions of policies may ask of a request to S3.
+"""Values of the condition keys of a request to S3.
 
-A key that a request has not is left out: a policy that forbids what has it does not forbid then, so every key of
-https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html is here that a request can have.
+A key that a request does not have is left out: a Deny statement about it does not apply then, so every key of
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html that a request can have is here.
 """
 
 import re
@@ -15,9 +15,9 @@ from stead_controller.resources.policy_keys import source_keys
 
 KMS_KEY: Final = f"s3:{encryption.KEY}"
 EXISTING_TAG: Final = "s3:ExistingObjectTag/"
-REQUESTED_TAG: Final = "s3:RequestObjectTag"  # of one key, or all keys, `…TagKeys`
+REQUESTED_TAG: Final = "s3:RequestObjectTag"  # with a tag's key; `…TagKeys` is the list of all of them
 
-# Keys whose value is a header's.
+# Keys whose value is a header's value.
 _HEADERS: Final = {
     "aws:Referer": "referer",
     "aws:UserAgent": "user-agent",
@@ -44,14 +44,14 @@ _HEADERS: Final = {
         )
     },
 }
-# Keys whose value is a query field's.
+# Keys whose value is a query field's value.
 _FIELDS: Final = {
     "s3:delimiter": "delimiter",
     "s3:max-keys": "max-keys",
     "s3:prefix": "prefix",
     "s3:VersionId": "versionId",
 }
-# Whether what writes makes an object: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+# Whether a write creates an object: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
 _MAKES_OBJECT: Final = {
     "CompleteMultipartUpload": True,
     "CopyObject": True,
@@ -64,7 +64,7 @@ _TLS: Final = re.compile(r"TLSv(\d(?:\.\d)?)\Z")
 
 
 def of_request(exchange: Exchange, region: str) -> dict[str, Any]:
-    """Give the values of all keys but those of the caller's and the objects' tags; None is a key that it has not."""
+    """Return the values of all keys except tags of the caller and objects; None is a key that the request lacks."""
     request, query = exchange.request, exchange.query
     found: dict[str, Any] = {
         **principal_keys.of_caller(exchange.asked, exchange.now),
@@ -87,7 +87,7 @@ def of_request(exchange: Exchange, region: str) -> dict[str, Any]:
 
 
 def of_creation(location: str, tags: dict[str, str]) -> dict[str, Any]:
-    """Give what the document of a new bucket adds."""
+    """Return the keys that the document of a new bucket adds."""
     return {
         "s3:LocationConstraint": location or None,
         "aws:TagKeys": list(tags),
@@ -96,12 +96,12 @@ def of_creation(location: str, tags: dict[str, str]) -> dict[str, Any]:
 
 
 def of_requested_tags(tags: dict[str, str]) -> dict[str, Any]:
-    """Give what a document adds that tags an object."""
+    """Return the keys that a document with an object's tags adds."""
     return _of_tags(tags)
 
 
 def of_existing_tags(tags: dict[str, str]) -> dict[str, Any]:
-    """Give what the tags of an object that is there add."""
+    """Return the keys that the tags of an existing object add."""
     return {f"{EXISTING_TAG}{key}": value for key, value in tags.items()}
 
 
@@ -112,7 +112,7 @@ def _of_tags(tags: dict[str, str] | None) -> dict[str, Any]:
 
 
 def _of_signature(exchange: Exchange) -> dict[str, Any]:
-    """How it is signed; since when is known of Version 2 only at most, which is what `s3:signatureAge` says then."""
+    """Return the keys about the signature; for Version 2, `s3:signatureAge` is the maximum, as the start is unknown."""
     claim = exchange.claim
     if claim is None:
         return {}
@@ -133,5 +133,5 @@ def _tls_version(exchange: Exchange) -> str | None:
 
 
 def _source(source: Address) -> str:
-    """A copy source in the one way of all in which a header may have it."""
+    """Return a copy source in one canonical form; a header may write it in several."""
     return f"{source.bucket}/{source.key}"

@@ -1,7 +1,7 @@
-"""S3 Control: what tools ask of an account's buckets by another API, signed for S3, with paths and a header of its own.
+"""S3 Control: a second API for an account's buckets, signed for S3, with paths and a header of its own.
 
-It has the tags of buckets, and what policies of all buckets of the account may not do; the rest is refused by name. Its
-clients put the account's number before the endpoint's host name; here any host name will do.
+Implemented are the tags of buckets and the public access block of the account; the rest is refused by name. Clients
+put the account id before the endpoint's host name; here any host name is accepted.
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_AWS_S3_Control.html
 """
 
@@ -30,7 +30,7 @@ _BUCKET: Final = re.compile(r"arn:aws:s3:::([a-z0-9.-]{3,63})\Z")
 _TAGS: Final = f"{_PATH}tags/"
 _NONE: Final = "NoSuchTagSet"
 
-# Operations that S3 has too, of one bucket, by the names that records of calls have.
+# Operations that S3 has too, for one bucket, with the names under which calls are recorded.
 _RECORDED: Final[Mapping[str, str]] = {
     f"{verb}PublicAccessBlock": f"{verb}AccountPublicAccessBlock" for verb in ("Delete", "Get", "Put")
 }
@@ -39,18 +39,18 @@ _TAGGING: Final = frozenset({"ListTagsForResource", "TagResource", "UntagResourc
 
 
 def is_one(request: Request) -> bool:
-    """Tell whether a request is one of S3 Control's: a bucket may have the name that its paths begin with."""
+    """Tell whether a request belongs to S3 Control; a bucket's name may equal the first segment of its paths."""
     return request.path.startswith(_PATH) and request.header(_ACCOUNT) is not None
 
 
 @cache
 def _names() -> RestJsonCodec:
-    """What finds an operation's name by method and path; its model is loaded when it is first needed."""
+    """Return the codec that finds an operation by method and path; its model is loaded at the first use."""
     return RestJsonCodec(load_service("s3control"))
 
 
 def locate(exchange: Exchange) -> None:
-    """Find out which operation is asked, of which bucket if of any; raises BadRequest, NotAuthorized."""
+    """Determine the operation of a request, and its bucket if it has one; raises BadRequest, NotAuthorized."""
     request = exchange.request
     name = _names().operation_name(request)
     name = _RECORDED.get(name, name)
@@ -67,7 +67,7 @@ def locate(exchange: Exchange) -> None:
 
 
 async def answer(exchange: Exchange, means: Means) -> Answer:
-    """Answer an operation that was allowed; raises BadRequest for what is not built."""
+    """Answer an operation that was allowed; raises BadRequest for one that is not implemented."""
     handler = _HANDLERS.get(exchange.operation_name)
     if handler is None:
         raise not_built(f"{exchange.operation_name} of S3 Control")

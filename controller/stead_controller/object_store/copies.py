@@ -1,7 +1,7 @@
-"""A copy has its source's headers, and the encryption that the request or its bucket says, as in S3.
+"""A copy gets its source's headers, and the encryption that the request or the target bucket asks for, as in S3.
 
-The server behind keeps the name of a key of KMS among an object's metadata, so one of the source would be the copy's
-too, and the copy's own would be left out. Where either has one, the source's headers are read and sent as new ones.
+The server behind stores the name of a KMS key in an object's metadata, so a copy would get its source's key name
+instead of its own. If either has one, the source's headers are read and sent as new ones.
 See https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html.
 """
 
@@ -22,7 +22,7 @@ _CONDITION: Final = "x-amz-copy-source-if-"
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """The headers of a copy for the server behind; `is_pinned` is whether they hold only for the source as it was."""
+    """The headers of a copy for the server behind; `is_pinned`: they are valid only while the source is unchanged."""
 
     headers: dict[str, str] = field(default_factory=dict)
     is_pinned: bool = False
@@ -31,9 +31,9 @@ class Copy:
 async def headers_of(
     exchange: Exchange, backend: Backend, given: dict[str, str], at_rest: encryption.AtRest | None
 ) -> Copy:
-    """Give the headers by which a copy is as S3 has it, of those that the request says; raises BackendError."""
+    """Return the headers that make a copy as S3 does, from those that the request gives; raises BackendError."""
     sent = at_rest.sent() if at_rest is not None else {}
-    given = {headers.STORAGE_CLASS: headers.STANDARD, **given}  # which is not the source's, as in S3
+    given = {headers.STORAGE_CLASS: headers.STANDARD, **given}  # as in S3, not the source's
     if given.get(DIRECTIVE) == "REPLACE":
         return Copy({**given, **sent})
     path, _, version = exchange.source.partition("?versionId=")
@@ -41,7 +41,7 @@ async def headers_of(
         status, found = answer.status, headers.answered(answer.headers)
     has_name = headers.RESERVED in found or headers.RESERVED in sent
     if status >= 400 or not (has_name or _changes_itself(exchange, path, version)):
-        return Copy({**given, **sent})  # the server behind says what is wrong
+        return Copy({**given, **sent})  # the server behind answers with the error
     own = {
         name: value
         for name, value in found.items()
@@ -56,12 +56,12 @@ async def headers_of(
 
 
 def _changes_itself(exchange: Exchange, source: str, version: str) -> bool:
-    """Tell whether an object is copied to itself so that it is encrypted or stored otherwise, which S3 allows."""
+    """Tell whether an object is copied to itself to change its encryption or storage class, which S3 allows."""
     asked = exchange.request.header(encryption.HEADER) or exchange.request.header(headers.STORAGE_CLASS)
     return bool(asked) and not version and source == path_of(exchange.kept.backend_name, exchange.address.key)
 
 
 def was_changed() -> BadRequest:
-    """S3's words for an object that is written while it is copied."""
+    """Return S3's error for an object that is overwritten while it is copied."""
     text = "A conflicting conditional operation is currently in progress against this resource. Please try again."
     return BadRequest(text, code="OperationAborted")

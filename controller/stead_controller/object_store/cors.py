@@ -1,4 +1,4 @@
-"""What pages of other sites may ask of a bucket: its CORS configuration becomes the headers of answers to browsers.
+"""CORS configurations of buckets: which cross-origin requests are allowed, and the headers of their answers.
 
 Pure. https://docs.aws.amazon.com/AmazonS3/latest/userguide/ManageCorsUsing.html
 """
@@ -22,7 +22,7 @@ _VARY: Final = "Origin, Access-Control-Request-Headers, Access-Control-Request-M
 
 @dataclass(frozen=True, slots=True)
 class CorsRule:
-    """One CORSRule; `seconds` is how long a browser may remember it, None where nothing is said."""
+    """One CORSRule; `seconds` is how long a browser may cache it, None if the rule does not say."""
 
     origins: tuple[str, ...]
     methods: tuple[str, ...]
@@ -33,7 +33,7 @@ class CorsRule:
 
 
 def read(document: bytes) -> tuple[CorsRule, ...]:
-    """Read a CORSConfiguration; raises BadRequest."""
+    """Parse a CORSConfiguration; raises BadRequest."""
     root = answers.parse(document)
     if root.tag != "CORSConfiguration" or any(each.tag != "CORSRule" for each in root) or not len(root):
         raise answers.malformed()
@@ -87,7 +87,7 @@ def write(rules: Sequence[CorsRule]) -> bytes:
 
 
 def _fields(rule: CorsRule) -> list[tuple[str, str]]:
-    """Give the elements of a rule, in the order in which S3 answers them."""
+    """Return the elements of a rule, in the order in which S3 answers them."""
     named = [("ID", rule.name)] if rule.name else []
     lists = zip(_LISTS, (rule.origins, rule.methods, rule.headers, rule.exposed), strict=True)
     seconds = [] if rule.seconds is None else [("MaxAgeSeconds", str(rule.seconds))]
@@ -95,9 +95,9 @@ def _fields(rule: CorsRule) -> list[tuple[str, str]]:
 
 
 def headers_for(rules: Sequence[CorsRule], origin: str, method: str, asked: Sequence[str]) -> dict[str, str]:
-    """Give the headers by which a browser lets a page of `origin` do this; none where no rule allows it.
+    """Return the headers with which a browser lets a page of `origin` do this; none if no rule allows it.
 
-    `asked` are the names of the headers that the page wants to send, of a request that asks before.
+    `asked` are the names of the headers that the page wants to send, in a preflight request.
     """
     for rule in rules:
         allowing = next((each for each in rule.origins if _matches(each, origin)), None)
@@ -123,7 +123,7 @@ def headers_for(rules: Sequence[CorsRule], origin: str, method: str, asked: Sequ
 
 
 def _matches(pattern: str, text: str) -> bool:
-    """Tell whether a text is as a pattern with at most one `*` says."""
+    """Tell whether a text matches a pattern with at most one `*`."""
     head, star, tail = pattern.partition("*")
     if not star:
         return pattern == text

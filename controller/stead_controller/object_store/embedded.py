@@ -1,11 +1,11 @@
-"""SeaweedFS as the server behind, run by us on this machine from the first request on.
+"""SeaweedFS as the server behind, which the controller runs on its own machine from the first request on.
 
-It costs 110 MB while nobody asks, so a cloud without objects has none. It runs in a network of its own
-(`network_sandbox.py`): its parts trust whoever reaches their ports. It outlives the controller, is found again by its
-process file and started again when it has died; it may be killed at any instruction.
+It takes 110 MB when idle, so a cloud without objects does not start it. It runs in its own network namespace
+(`network_sandbox.py`), because its parts trust everyone who can reach their ports. It outlives the controller, is found
+again by its process file, and is restarted after it has died; it may be killed at any instruction.
 
-What it keeps is encrypted: each object by a key of its own, AES-256, which is sealed by one that it gets from us as it
-starts and writes nowhere. On the disk that one is only in the database, sealed by Stead's master key.
+Its data is encrypted: each object with its own AES-256 key, which is encrypted with a key that the controller passes at
+start and that is never written to a file. On disk that key is only in the database, encrypted with Stead's master key.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 PROCESS_FILE: Final = "weed.pid"
 
 type FindKey = Callable[[], Awaitable[bytes]]
-"""Gives the key of 32 bytes by which keys of objects are sealed, always the same one."""
+"""Returns the 32-byte key with which the keys of objects are encrypted, always the same one."""
 
 _PROGRAM: Final = Path(sys.executable).parent / "weed"
 _ENCLOSED: Final = "stead_controller.object_store.network_sandbox"
@@ -48,12 +48,12 @@ _MOST_LOG: Final = 32 << 20
 _PROBE: Final = "/stead-probe"
 ENVIRONMENT: Final = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME": "/nonexistent",  # where it would look for settings
-    # Without these it grows to 430 MB by uploads. Its heap is 222 MiB from the start, half of it never touched; with a
-    # limit of less it looks for garbage all the time: 5 % of a processor while idle.
+    "HOME": "/nonexistent",  # where it would look for its configuration
+    # Without these its memory grows to 430 MB during uploads. Its heap is 222 MiB from the start, half of it untouched;
+    # with a lower limit the garbage collector runs all the time: 5 % of a CPU while idle.
     "GOMEMLIMIT": "320MiB",
     "GOGC": "50",
-    # A bucket takes one volume to begin with instead of seven.
+    # A bucket starts with one volume instead of seven.
     "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",
 }
 OPTIONS: Final = (
@@ -61,16 +61,16 @@ OPTIONS: Final = (
     "-ip=127.0.0.1",
     "-ip.bind=127.0.0.1",
     "-master.telemetry=false",
-    "-master.electionTimeout=1s",  # of one, which has to wait for it at each start but the first
+    "-master.electionTimeout=1s",  # with one master; each start but the first waits for the election
     "-master.volumeSizeLimitMB=1024",
-    "-volume.max=100000",  # of buckets, in effect: each has volumes of its own, which grow as they are written
+    "-volume.max=100000",  # effectively of buckets: each has its own volumes, which grow as they are written
     "-volume.minFreeSpace=1GiB",
     "-filer",
     "-s3",
     f"-s3.localSocket={_SOCKET}",
     f"-s3.config={_IDENTITIES}",
     "-s3.iam=false",
-    # What it keeps of objects that are read, which would else be whole ones: 1.3 GiB after one of 1 GiB.
+    # Its cache for reads, which would otherwise hold whole objects: 1.3 GiB after an object of 1 GiB.
     "-s3.readerCacheSizeMB=64",
     "-s3.cacheCapacityMB=16",
     "-s3.autoCreateBucket=false",
@@ -81,10 +81,10 @@ OPTIONS: Final = (
 
 
 class EmbeddedServer:
-    """A SeaweedFS with its state in `folder`, started when it is first asked for."""
+    """A SeaweedFS with its state in `folder`, started at the first use."""
 
     def __init__(self, folder: Path, log_file: Path, find_key: FindKey) -> None:
-        """Take the places; nothing runs or is made yet."""
+        """Set the paths; nothing is started or created yet."""
         self._find_key = find_key
         self._folder = folder
         self._log_file = log_file
@@ -96,7 +96,7 @@ class EmbeddedServer:
         self._log_checked = 0.0
 
     async def place(self) -> ServerAddress:
-        """Give where it answers, once it does; raises BackendError."""
+        """Return its address, as soon as it answers; raises BackendError."""
         if self._place is not None and self._is_alive():
             self._bound_log()
             return self._place
@@ -107,14 +107,14 @@ class EmbeddedServer:
             return self._place
 
     def close(self) -> None:
-        """Let go of the process, which runs on."""
+        """Release the process, which keeps running."""
         for number in (self._held, self._handle):
             if number is not None:
                 os.close(number)
         self._held = self._handle = None
         self._place = None
         if self._child is not None:
-            self._child.returncode = 0  # it would warn when it is collected while its process runs, which is the point
+            self._child.returncode = 0  # else it warns when it is collected while its process runs, which is intended
             self._child = None
 
     async def _bring_up(self) -> ServerAddress:
@@ -132,7 +132,7 @@ class EmbeddedServer:
         key_id, secret = self._key()
         process = self._find()
         if process is not None and not _has_key(process, key):
-            _end(process)  # it was started by a Stead of before there was a key
+            _end(process)  # it was started by an older Stead, which had no such key
             process = None
         if process is None:
             process = self._start(key_id, key)
@@ -140,7 +140,7 @@ class EmbeddedServer:
         else:
             log.info("object_store_adopted", extra={"pid": process})
         self._held = os.pidfd_open(process)
-        # The folder's path may be too long for a socket's address.
+        # The folder's path may be too long for the address of a Unix socket.
         self._handle = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
         return ServerAddress(
             "http://127.0.0.1", "us-east-1", key_id, secret, f"/proc/self/fd/{self._handle}/{_SOCKET}", True
@@ -156,7 +156,7 @@ class EmbeddedServer:
         self._held = self._handle = None
 
     def _key(self) -> tuple[str, str]:
-        """Read the key that only we and the server know, which is made at first."""
+        """Read the access key that only the controller and the server know; it is made at the first start."""
         path = self._folder / _IDENTITIES
         if not path.exists():
             key = {"accessKey": f"STEAD{secrets.token_hex(8).upper()}", "secretKey": secrets.token_urlsafe(30)}
@@ -167,7 +167,7 @@ class EmbeddedServer:
         return key["accessKey"], key["secretKey"]
 
     def _find(self) -> int | None:
-        """Give the process that an earlier controller has started, if it still runs."""
+        """Return the process that an earlier controller started, if it still runs."""
         try:
             recorded = (self._folder / PROCESS_FILE).read_text(encoding="ascii")
             process = int(recorded.split()[0])
@@ -187,14 +187,14 @@ class EmbeddedServer:
                 stdout=output,
                 stderr=output,
                 cwd=self._folder,
-                env={**ENVIRONMENT, _KEY: key},  # which only we and root can read
+                env={**ENVIRONMENT, _KEY: key},  # which only our user and root can read
                 start_new_session=True,
                 umask=0o077,
             )
         return self._child.pid
 
     def _bound_log(self) -> None:
-        """Empty the log, to which the server appends, when it has become long; looked at once a minute."""
+        """Truncate the log, to which the server appends, when it is too long; checked once a minute."""
         if time.monotonic() < self._log_checked + _LOG_SECONDS:
             return
         self._log_checked = time.monotonic()
@@ -212,7 +212,7 @@ class EmbeddedServer:
         return not poller.poll(0)
 
     async def _wait_until_ready(self, place: ServerAddress) -> None:
-        """Wait until an object is kept, encrypted; raises BackendError when the server ends or is not ready in time."""
+        """Wait until an object can be stored encrypted; raises BackendError if the server exits or is not ready."""
         probe = Backend(_Fixed(place))
         deadline = time.monotonic() + _START_SECONDS
         try:
@@ -232,7 +232,7 @@ class EmbeddedServer:
 
 
 def _ports(name: str) -> list[str]:
-    """Give ports that are always the same, by which SeaweedFS names sockets in /tmp, and a folder of its state."""
+    """Return options for fixed ports; SeaweedFS names sockets in /tmp and a folder of its state after them."""
     first = 10_000 + 16 * (int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 3_000)
     parts = ("master", "volume", "filer", "s3")
     return [
@@ -247,7 +247,7 @@ def _has_key(process: int, key: str) -> bool:
 
 
 def _end(process: int) -> None:
-    """Kill a server, and wait; raises OSError when it does not end."""
+    """Kill a server and wait; raises OSError if it does not exit."""
     handle = os.pidfd_open(process)
     try:
         poller = select.poll()
@@ -267,7 +267,7 @@ class _Fixed:
         return self._place
 
     def close(self) -> None:
-        """Leave the server to who made this."""
+        """Do nothing: whoever made this owns the server."""
 
 
 async def _status(backend: Backend, method: str, path: str) -> int:
@@ -281,7 +281,7 @@ async def _status(backend: Backend, method: str, path: str) -> int:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file that only we can read, whole or not at all."""
+    """Write a file atomically that only our user can read."""
     temporary = path.with_suffix(".new")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="ascii") as file:

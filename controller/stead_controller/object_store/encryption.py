@@ -1,13 +1,13 @@
-"""Encryption at rest: what a client may ask, and what is so.
+"""Encryption at rest: what a client may ask for, and what is done.
 
-As in S3, all new objects are encrypted with AES-256, asked for or not, wherever the server behind does it. The embedded
-one does, with a key for each object; where another does not, who asks for it is refused, and nobody is told that it is
-so. See https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingServerSideEncryption.html.
+As in S3, all new objects are encrypted with AES-256, asked for or not, if the server behind can encrypt. The embedded
+one does, with a key for each object. If another server does not, requests for encryption are refused, and no answer
+claims encryption. See https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingServerSideEncryption.html.
 
-There is no KMS. Objects of SSE-KMS are encrypted as all are; the name of a key, which the request or the bucket's
-default says, is kept with the object by the server behind, in RESERVED, and shown wherever S3 shows it. What needs a
-KMS is refused: an encryption context, and two layers of encryption. A part of an upload does not say how it is
-encrypted: the name is with the whole.
+There is no KMS. SSE-KMS objects are encrypted like all others; the name of the key, from the request or the bucket's
+default, is stored with the object by the server behind, in RESERVED, and shown wherever S3 shows it. Features that need
+a KMS are refused: an encryption context, and DSSE-KMS. A part does not say how it is encrypted: the key's name
+belongs to the whole object.
 """
 
 from collections.abc import Mapping
@@ -30,31 +30,31 @@ WRITING: Final = frozenset({"CopyObject", "CreateMultipartUpload", "PutObject"})
 
 _TWO_LAYERS: Final = "aws:kms:dsse"
 _DEFAULT_KEY: Final = "alias/aws/s3"
-_BUCKET_KEY: Final = "bucket-key"  # what RESERVED says besides the key
+_BUCKET_KEY: Final = "bucket-key"  # what RESERVED may contain besides the key
 
 
 @dataclass(frozen=True, slots=True)
 class AtRest:
-    """How an object is encrypted: `key` is the ARN of KMS's key that it is said to be under, empty for SSE-S3."""
+    """How an object is encrypted: `key` is the ARN of the KMS key that is shown for it, empty for SSE-S3."""
 
     key: str = ""
     has_bucket_key: bool = False
 
     def sent(self) -> dict[str, str]:
-        """Give the headers by which the server behind keeps it so."""
+        """Return the headers with which the server behind stores this."""
         if not self.key:
             return dict(ENCRYPTED)
         return {**ENCRYPTED, RESERVED: f"{self.key} {_BUCKET_KEY}" if self.has_bucket_key else self.key}
 
     def answered(self) -> dict[str, str]:
-        """Give the headers that say so to a client."""
+        """Return the headers that show this to a client."""
         if not self.key:
             return dict(ENCRYPTED)
         return {HEADER: KMS, KEY: self.key, **({BUCKET_KEY: "true"} if self.has_bucket_key else {})}
 
 
 def shown(headers: Mapping[str, str]) -> dict[str, str]:
-    """Give an answer's headers, by lower-case names, with the key's name where S3 has it."""
+    """Return an answer's headers, by lower-case names, with the key's name where S3 has it."""
     found = dict(headers)
     key, _, more = found.pop(RESERVED, "").partition(" ")
     if HEADER in found and key:
@@ -63,7 +63,7 @@ def shown(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def check(request: Request, operation: str) -> None:
-    """Raise BadRequest unless a request asks for an encryption that there is, where it may ask, or for none."""
+    """Raise BadRequest if a request asks for an encryption that does not exist, or where it may not ask for one."""
     asked = request.header_values(HEADER)
     if asked and operation not in WRITING:
         raise BadRequest(f"{HEADER} header is not supported for this operation.", code="InvalidArgument")
@@ -79,7 +79,7 @@ def check(request: Request, operation: str) -> None:
 
 
 def wrong_algorithm(asked: str) -> BadRequest:
-    """S3's words for any encryption but those that there are, and for the one of them that Stead has not."""
+    """Return S3's error for an unknown encryption algorithm, or for DSSE-KMS, which Stead does not have."""
     if asked == _TWO_LAYERS:
         return BadRequest(f"The encryption {_TWO_LAYERS} is not implemented.", code="NotImplemented")
     return BadRequest(
@@ -89,7 +89,7 @@ def wrong_algorithm(asked: str) -> BadRequest:
 
 
 def not_built() -> BadRequest:
-    """S3's words for what the server behind cannot do."""
+    """Return S3's error for encryption that the server behind cannot do."""
     return BadRequest(
         "A header you provided implies functionality that is not implemented.",
         code="NotImplemented",
@@ -97,7 +97,7 @@ def not_built() -> BadRequest:
 
 
 def named_key(request: Request, region: str, account_id: str) -> str | None:
-    """Give the key of KMS that a request itself names, as conditions of policies compare it: its ARN if it is one."""
+    """Return the KMS key that a request itself names, in the form that conditions compare: its ARN if it is one."""
     if request.header(HEADER) != KMS:
         return request.header(KEY)
     name = request.header(KEY) or _DEFAULT_KEY
@@ -105,7 +105,7 @@ def named_key(request: Request, region: str, account_id: str) -> str | None:
 
 
 def key_arn(name: str, region: str, account_id: str) -> str:
-    """Give the ARN of the key that an account means by a name, or by none; raises BadRequest in the words of KMS."""
+    """Return the ARN of the key that an account means by a name, maybe empty; raises BadRequest with KMS's message."""
     named = kms_keys.region_of(name)
     arn = kms_keys.arn_of(name or _DEFAULT_KEY, "aws", region, account_id)
     if named not in (None, region):
@@ -116,7 +116,7 @@ def key_arn(name: str, region: str, account_id: str) -> str:
 
 
 async def of_bucket(backend: Backend, bucket: BucketFacts, region: str, account_id: str) -> AtRest | None:
-    """Say how an account's new object is encrypted if nothing is asked; None: it is not. Raises BackendError."""
+    """Return how an account's new object is encrypted by default; None: it is not encrypted. Raises BackendError."""
     if not await backend.encrypts(f"/{bucket.backend_name}"):
         return None
     rule = answers.read_encryption(bucket.encryption.encode()) if bucket.encryption is not None else None
@@ -128,7 +128,7 @@ async def of_bucket(backend: Backend, bucket: BucketFacts, region: str, account_
 async def of_request(
     backend: Backend, request: Request, bucket: BucketFacts, region: str, account_id: str
 ) -> AtRest | None:
-    """Say how the new object of a request is encrypted; None: it is not. Raises BadRequest, BackendError."""
+    """Return how the new object of a request is encrypted; None: it is not. Raises BadRequest, BackendError."""
     found = await of_bucket(backend, bucket, region, account_id)
     asked = request.header(HEADER)
     if found is None and asked is not None:

@@ -1,4 +1,4 @@
-"""One request to the object store on its way through the front door."""
+"""One request to the object store as it passes through the front door."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,7 +25,7 @@ _SILENCE_SECONDS: Final = 60.0
 
 @dataclass(slots=True)
 class Exchange:
-    """A request, and what each step found out about it."""
+    """A request, and the results of each step."""
 
     http: web.BaseRequest
     request: Request
@@ -41,35 +41,35 @@ class Exchange:
     asker: Asker | None = None
     is_version_2: bool = False
     is_anonymous: bool = False
-    is_control: bool = False  # one of S3 Control's
-    tagging: dict[str, str] | None = None  # what its header says of tags
+    is_control: bool = False  # a request to S3 Control
+    tagging: dict[str, str] | None = None  # the tags in its header
     tags: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)  # of objects, by path and version
-    source: str = ""  # the copy source as the server behind knows it
+    source: str = ""  # the copy source as the server behind names it
     source_address: Address | None = None
     source_bucket: BucketFacts | None = None
     content: bytes | None = None  # a short body that was read
-    noted: dict[str, Any] = field(default_factory=dict)  # what the call's record says of it besides
+    noted: dict[str, Any] = field(default_factory=dict)  # additional fields of the call's record
     received: int = 0
     sent: int = 0
-    has_cors: bool = False  # whether pages of other sites may ask the bucket anything
-    cross_origin: dict[str, str] = field(default_factory=dict)  # what the answer says to the browser of such a page
-    entered: str = ""  # the account whose requests it is counted among
+    has_cors: bool = False  # whether the bucket allows any cross-origin requests
+    cross_origin: dict[str, str] = field(default_factory=dict)  # CORS headers of the answer
+    entered: str = ""  # the account in whose count of running requests it is included
 
     @property
     def operation_name(self) -> str:
-        """The operation's name, empty as long as it is not known."""
+        """The operation's name, empty until it is known."""
         return self.operation.name if self.operation is not None else ""
 
     @property
     def kept(self) -> BucketFacts:
-        """The bucket that the request names, which was found."""
+        """The existing bucket that the request names."""
         if self.bucket is None:
             raise AssertionError("no bucket")
         return self.bucket
 
     @property
     def asked(self) -> Caller:
-        """Who asks, which was established, or that it may be anybody."""
+        """The authenticated caller, or the anonymous one."""
         if self.is_anonymous:
             return ANYBODY
         if self.caller is None:
@@ -78,7 +78,7 @@ class Exchange:
 
     @property
     def rights(self) -> Asker:
-        """What decides about the caller's requests."""
+        """The object that authorizes the caller's requests."""
         if self.asker is None:
             raise AssertionError("no asker")
         return self.asker
@@ -91,7 +91,7 @@ class Exchange:
         return self.payload
 
     async def incoming(self) -> AsyncIterator[bytes]:
-        """Read the body as it comes, having told a client that waits to go on."""
+        """Yield the body as it is received, after sending 100 Continue to a client that waits for it."""
         if self.http.headers.get("Expect", "").lower() == "100-continue":
             await self.http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         content = self.http.content
@@ -108,10 +108,10 @@ class Exchange:
             yield piece
 
     async def document(self) -> bytes:
-        """Read all of a short body, once; raises what is wrong with it, also by the checksums that came with it."""
+        """Read a short body completely, once; raises an error if it is invalid, also by the checksums sent with it."""
         if self.content is None:
             content = await self.body.document(self.incoming())
-            # The checksums of an upload that is completed are those of the object.
+            # The checksums in CompleteMultipartUpload are those of the object.
             check_digests(self.request, content, checksums=self.operation_name != "CompleteMultipartUpload")
             self.content = content
         return self.content
@@ -128,7 +128,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What operations that are answered here need."""
+    """The dependencies of operations that are answered here."""
 
     transactions: Transactions
     backend: Backend
@@ -136,4 +136,4 @@ class Means:
 
 
 type Handler = Callable[[Exchange, Means], Awaitable[Answer]]
-"""Answers an operation of a request that was allowed."""
+"""Answers an operation of an authorized request."""

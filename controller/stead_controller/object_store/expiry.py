@@ -1,7 +1,7 @@
-"""What buckets' lifecycle rules say is done: objects, versions and uploads that are due are removed.
+"""Carries out the lifecycle rules of buckets: removes objects, versions and uploads that are due.
 
-A loop that takes no input: it reads each bucket's rules and what they are of, and removes what is due, whoever else
-does the same at the same time. An object is removed only if it still is what was listed.
+A loop without input: it reads each bucket's rules and the objects they apply to, and removes what is due; several may
+run at the same time. An object is removed only if it is still as it was listed.
 """
 
 import logging
@@ -27,16 +27,16 @@ from stead_controller.resources.storage.buckets import BucketFacts
 
 log = logging.getLogger(__name__)
 
-TURN_SECONDS: Final = 3600.0  # things are due by the day
+TURN_SECONDS: Final = 3600.0  # rules count in days
 
 _PAGE: Final = 100
 _LISTED: Final = "1000"
-_CHANGED: Final = frozenset({404, 412})  # what was listed is not there, or another, by now
+_CHANGED: Final = frozenset({404, 412})  # what was listed no longer exists, or was replaced
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version of an object, or a delete marker; `id` is `null` in a bucket that has no versions."""
+    """A version of an object, or a delete marker; `id` is `null` in a bucket without versioning."""
 
     key: str
     id: str
@@ -48,9 +48,9 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What is to go: a version, or, with `of_current`, an object by a delete marker if its bucket has versions.
+    """What to remove: a version, or, with `of_current`, an object, by a delete marker if its bucket is versioned.
 
-    It goes if it has all of any of `tags`, each of them the tags of one rule, which may be none.
+    It is removed if it has all tags of at least one element of `tags`: the tags of one rule each, maybe none.
     """
 
     version: Version
@@ -59,16 +59,16 @@ class Removal:
 
 
 class ObjectExpiry:
-    """Does what lifecycle rules say, a turn every TURN_SECONDS."""
+    """Carries out lifecycle rules, every TURN_SECONDS."""
 
     def __init__(self, transactions: Transactions, backend: Backend, clock: Clock) -> None:
-        """Take the parts; nothing is asked of the server behind while there are no buckets."""
+        """Take the dependencies; the server behind is not used while there are no buckets."""
         self._transactions = transactions
         self._backend = backend
         self._clock = clock
 
     async def turn(self) -> None:
-        """Do it for all buckets; what is wrong with one is logged, and the others have their turn."""
+        """Process all buckets; errors of one bucket are logged and do not affect the others."""
         after = ""
         while found := await self._page(after):
             for bucket in found:
@@ -101,7 +101,7 @@ class ObjectExpiry:
             log.info("lifecycle_removed", extra={"bucket": bucket.name, "count": removed})
 
     async def _objects(self, bucket: BucketFacts, prefix: str) -> AsyncIterator[list[Version]]:
-        """Give the versions of each object, newest first; one that pages of the listing divide is given whole."""
+        """Yield the versions of each object, newest first; an object split across pages is yielded whole."""
         held: list[Version] = []
         async for page in self._pages(bucket, "versions", prefix, ("key-marker", "version-id-marker")):
             found = [_version(each) for each in page if each.tag in ("Version", "DeleteMarker")]
@@ -131,7 +131,7 @@ class ObjectExpiry:
             after = following
 
     async def _remove(self, bucket: BucketFacts, removal: Removal) -> bool:
-        """Remove it, unless its tags are other than the rule's, or it is another by now; tell whether it went."""
+        """Remove it, unless its tags do not match the rule's or it has changed; tell whether it was removed."""
         version = removal.version
         path = path_of(bucket.backend_name, version.key)
         which = [] if removal.of_current else [("versionId", version.id)]
@@ -155,7 +155,7 @@ class ObjectExpiry:
         return True
 
     async def _abort(self, bucket: BucketFacts, rule: LifecycleRule, now: datetime) -> int:
-        """Give up uploads that were begun long ago; give how many."""
+        """Abort uploads that were begun too long ago; return how many."""
         found: list[tuple[str, str]] = []
         async for page in self._pages(bucket, "uploads", rule.prefix, ("key-marker", "upload-id-marker")):
             found += [
@@ -178,7 +178,7 @@ def _is_of_objects(rule: LifecycleRule) -> bool:
 
 
 def _outermost(prefixes: Sequence[str]) -> list[str]:
-    """Give those prefixes that no other one is a beginning of, each once."""
+    """Return the prefixes that do not start with another of them, each once."""
     found: list[str] = []
     for prefix in sorted(set(prefixes)):
         if not found or not prefix.startswith(found[-1]):
@@ -187,7 +187,7 @@ def _outermost(prefixes: Sequence[str]) -> list[str]:
 
 
 def _decode(root: ET.Element) -> None:
-    """Decode a listing's keys where the server has encoded them, as it was asked to."""
+    """Decode a listing's keys if the server has URL-encoded them as requested."""
     if root.findtext("EncodingType") == "url":
         for element in root.iter():
             if element.tag in ("Key", "NextKeyMarker"):
@@ -195,7 +195,7 @@ def _decode(root: ET.Element) -> None:
 
 
 def _version(element: ET.Element) -> Version:
-    """Read a Version or DeleteMarker of a listing; `null` is the id of what was made without versions."""
+    """Parse a Version or DeleteMarker of a listing; the id is `null` if it was made without versioning."""
     return Version(
         key=element.findtext("Key", ""),
         id=element.findtext("VersionId", ""),
@@ -207,7 +207,7 @@ def _version(element: ET.Element) -> Version:
 
 
 def due(versions: Sequence[Version], rules: Sequence[LifecycleRule], now: datetime) -> list[Removal]:
-    """Say what of one object is to go; `versions` are all of its, newest first."""
+    """Return what to remove of one object; `versions` are all its versions, newest first."""
     found: list[Removal] = []
     for number, version in enumerate(versions):
         tags = tuple(rule.tags for rule in rules if _is_due(versions, number, rule, now))
@@ -217,7 +217,7 @@ def due(versions: Sequence[Version], rules: Sequence[LifecycleRule], now: dateti
 
 
 def _is_due(versions: Sequence[Version], number: int, rule: LifecycleRule, now: datetime) -> bool:
-    """Tell whether a rule removes the version of that number, if it has the rule's tags."""
+    """Tell whether a rule removes the version at this index, provided that it has the rule's tags."""
     version = versions[number]
     if not rule.is_of(version.key, version.size):
         return False

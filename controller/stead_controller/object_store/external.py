@@ -1,4 +1,4 @@
-"""Any other S3 server as the one behind, by the operator's settings."""
+"""Any other S3 server as the one behind, configured by the operator."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from stead_controller.object_store.backend import ServerAddress
 
 
 class ExternalServer:
-    """A server at an endpoint, by a key of its own."""
+    """A server at an endpoint, with its own access key."""
 
     def __init__(self, endpoint: str, region: str, key_file: Path) -> None:
         """Read the key; raises OSError, ValueError for a bad key file."""
@@ -15,8 +15,8 @@ class ExternalServer:
         self._place = ServerAddress(endpoint.rstrip("/"), region, key.id, key.secret)
 
     async def place(self) -> ServerAddress:
-        """Give where it answers."""
+        """Return its address."""
         return self._place
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: there is nothing to release."""

@@ -1,4 +1,4 @@
-"""A request that was allowed goes on to the server behind, and its answer back, piece by piece."""
+"""Forwards authorized requests to the server behind, and its answers to the client, piece by piece."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ from stead_controller.object_store.operations import Operation
 
 log = logging.getLogger(__name__)
 
-_MOST_XML: Final = 16 << 20  # 1,000 keys of 1,024 bytes, each of them escaped
+_MOST_XML: Final = 16 << 20  # 1,000 keys of 1,024 bytes, every byte escaped
 _TRAILED: Final = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 _SILENCE_SECONDS: Final = 300.0
 _NOT_BUILT: Final = 501
@@ -34,10 +34,10 @@ _LIFECYCLE: Final = frozenset({"GetBucketLifecycleConfiguration", "PutBucketLife
 
 
 class BackendRefusal(Exception):
-    """What the server behind answered instead: S3's code, message and HTTP status."""
+    """An error answer of the server behind: S3's code, message and HTTP status."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
-        """Keep the parts."""
+        """Store the parts."""
         super().__init__(message)
         self.status = status
         self.code = code
@@ -45,7 +45,7 @@ class BackendRefusal(Exception):
 
 
 def headers_for(exchange: Exchange) -> dict[str, str]:
-    """Give the headers that go on; the others have been read or refused. Raises BadRequest."""
+    """Return the headers to forward; the others were read or refused. Raises BadRequest."""
     found: dict[str, str] = {}
     request = exchange.request
     encryption.check(request, exchange.operation.name if exchange.operation else "")
@@ -63,7 +63,7 @@ def headers_for(exchange: Exchange) -> dict[str, str]:
 
 
 def ask_for(exchange: Exchange, operation: Operation) -> Ask:
-    """Write the request for the server behind, without a body."""
+    """Build the request to the server behind, without a body."""
     query = [(name, exchange.query[name]) for name in operation.query if name in exchange.query]
     headers = headers_for(exchange)
     if exchange.source:
@@ -73,7 +73,7 @@ def ask_for(exchange: Exchange, operation: Operation) -> Ask:
 
 
 async def forward(exchange: Exchange, operation: Operation, means: Means) -> web.StreamResponse | Answer:
-    """Send a request on, and its answer back; raises BackendRefusal, BackendError, and what is wrong with a body."""
+    """Forward a request, and return its answer; raises BackendRefusal, BackendError, and errors of the body."""
     if operation.name in encryption.WRITING:
         return await _make(exchange, operation, means)
     answer = await _forward(exchange, operation, means.backend, ask_for(exchange, operation))
@@ -85,7 +85,7 @@ async def forward(exchange: Exchange, operation: Operation, means: Means) -> web
 
 
 async def _make(exchange: Exchange, operation: Operation, means: Means) -> web.StreamResponse | Answer:
-    """Send on what makes an object, or will, encrypted as it is to be."""
+    """Forward a request that creates an object, or an upload of one, with the encryption that applies."""
     ask = ask_for(exchange, operation)
     who = exchange.asked.account_id
     at_rest = await encryption.of_request(means.backend, exchange.request, exchange.kept, means.region, who)
@@ -107,12 +107,12 @@ async def _make(exchange: Exchange, operation: Operation, means: Means) -> web.S
 
 
 async def _with_encryption(exchange: Exchange, backend: Backend, answer: Answer) -> Answer:
-    """Add to the answer of an upload that was completed how its object is encrypted, which only that one knows."""
+    """Add the object's encryption to the answer of CompleteMultipartUpload; only the object itself shows it."""
     version = answer.headers.get("x-amz-version-id")
     query = [("versionId", version)] if version else []
     ask = Ask("HEAD", path_of(exchange.kept.backend_name, exchange.address.key), query)
     async with await backend.send(ask) as head:
-        if head.status >= 400:  # it is removed already
+        if head.status >= 400:  # it was removed meanwhile
             return answer
         found = encryption.shown(answered(head.headers))
     more = {name: value for name, value in found.items() if name.startswith(encryption.HEADER)}
@@ -147,7 +147,7 @@ async def _streamed(exchange: Exchange, ask: Ask) -> Ask:
     body = exchange.body
     length = body.require_length()
     if not length and not body.trailers:
-        # Nothing of it could be held back: it is whole for the server behind as soon as its headers are.
+        # Nothing can be held back here: for the server behind an empty body is complete with its headers.
         async for _ in body.pieces(exchange.incoming()):
             pass
         return replace(ask, headers={**ask.headers, "content-length": "0"}, body=b"")
@@ -175,7 +175,7 @@ async def send_short(backend: Backend, ask: Ask) -> tuple[int, Mapping[str, str]
 
 async def _refusal(answer: aiohttp.ClientResponse) -> BackendRefusal:
     code, message = answers.read_error(await _read(answer))
-    code = code or _OF_STATUS.get(answer.status, "")  # which HEAD's answers have alone
+    code = code or _OF_STATUS.get(answer.status, "")  # an answer to HEAD has only a status
     if code in _OUR_FAULT or (answer.status >= 500 and answer.status != _NOT_BUILT):
         log.error("object_store_refused_us", extra={"status": answer.status, "code": code, "detail": message})
         if answer.status == 503 or code == "SlowDown":
@@ -197,7 +197,7 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
 
 
 def _answered(exchange: Exchange, answer: aiohttp.ClientResponse) -> dict[str, str]:
-    """Give the headers that the client gets."""
+    """Return the headers that the client gets."""
     found = encryption.shown(answered(answer.headers))
     if exchange.operation_name in _OF_PARTS:
         found.pop(encryption.HEADER, None)
@@ -205,7 +205,7 @@ def _answered(exchange: Exchange, answer: aiohttp.ClientResponse) -> dict[str, s
 
 
 async def _document(exchange: Exchange, answer: aiohttp.ClientResponse) -> Answer:
-    """Take over a short answer, with our names in it."""
+    """Return a short answer, with our names put in."""
     headers = _answered(exchange, answer)
     content = await _read(answer)
     if content:
@@ -219,7 +219,7 @@ async def _document(exchange: Exchange, answer: aiohttp.ClientResponse) -> Answe
 
 
 async def _pass_on(exchange: Exchange, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-    """Give an object's content as it comes; a client that reads slowly slows the server behind, not us."""
+    """Stream an object's content; a client that reads slowly slows down the server behind and uses no memory here."""
     response = web.StreamResponse(status=answer.status, headers=_answered(exchange, answer))
     response.headers.update(common_headers(exchange))
     await response.prepare(exchange.http)
@@ -232,7 +232,7 @@ async def _pass_on(exchange: Exchange, answer: aiohttp.ClientResponse) -> web.St
             exchange.sent += len(piece)
         await response.write_eof()
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        # The status is sent: all that can still tell the client is an end before the length.
+        # The status was sent; only ending before the announced length can still signal an error to the client.
         log.warning("object_cut_off", extra={"request_id": exchange.request_id, "detail": str(error)})
         response.force_close()
         if exchange.http.transport is not None:
@@ -241,5 +241,5 @@ async def _pass_on(exchange: Exchange, answer: aiohttp.ClientResponse) -> web.St
 
 
 def common_headers(exchange: Exchange) -> dict[str, str]:
-    """What all answers have."""
+    """Return the headers that all answers have."""
     return {"x-amz-request-id": exchange.request_id, "Server": "stead", **exchange.cross_origin}

@@ -76,11 +76,11 @@ def _ignore(record: CallRecord) -> None:
 
 
 def _always() -> None:
-    """Let everything be changed."""
+    """Allow every change."""
 
 
 class FrontDoor:
-    """Answers S3's requests; `domain` is what may stand after a bucket's name in the Host header."""
+    """Answers S3's requests; `domain` is what may follow a bucket's name in the Host header."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class FrontDoor:
         strangers: Strangers | None = None,
         clock: Clock = now,
     ) -> None:
-        """Take the parts."""
+        """Take the dependencies."""
         self._transactions = transactions
         self._find_key = find_key
         self._means = Means(transactions, backend, region)
@@ -122,7 +122,7 @@ class FrontDoor:
         await self._means.backend.close()
 
     def takes(self, request: Request) -> bool:
-        """Tell whether a request is signed for S3, or by nobody and of a bucket: no other API has a path then."""
+        """Tell whether a request is signed for S3, or is unsigned and names a bucket: other APIs have no such paths."""
         if presigned_v2.is_one(request):
             return True
         signed = request.header("authorization")
@@ -135,14 +135,14 @@ class FrontDoor:
         return any(scope in text for scope in _SCOPES)
 
     async def serve(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:
-        """Answer a request; never raises for what a client may do."""
+        """Answer a request; never raises an error that a client can cause."""
         started = time.perf_counter()
         exchange = Exchange(http, request, uuid.uuid4().hex[:16].upper(), self._clock())
         code = message = None
         is_noise = False
         try:
             answer = await self._run(exchange)
-        except Exception as error:  # the end of the chain: whatever went wrong, the client gets an S3 error
+        except Exception as error:  # the end of the chain: whatever failed, the client gets an S3 error
             failure: Exception = error
             if exchange.caller is None:
                 is_noise = request.method == browsers.ASKING or isinstance(error, TooManyRequests)
@@ -155,16 +155,16 @@ class FrontDoor:
                 self._at_once.leave(exchange.entered)
         response = _respond(exchange, answer) if isinstance(answer, Answer) else answer
         if not is_noise and request.method != browsers.ASKING:
-            # Of strangers who come too often there are none: they would make room among the records of others.
+            # Throttled unauthenticated requests are not recorded: they would displace other records.
             try:
                 await self._record(exchange, response, code, message, time.perf_counter() - started)
             except OutOfRoom as unrecorded:
-                if not response.prepared:  # of what is sent already nothing can be taken back
+                if not response.prepared:  # an answer that was already sent cannot be replaced
                     response = _respond(exchange, self._refusal(exchange, unrecorded)[0])
         return response
 
     def _refusal(self, exchange: Exchange, failure: Exception) -> tuple[Answer, str, str]:
-        """Make the answer of a failure, and give its code and message too."""
+        """Return the answer for a failure, with its code and message."""
         request = exchange.request
         status, code, message = _translate(failure, exchange)
         path = unquote_to_bytes(request.path).decode("utf-8", "replace")
@@ -172,7 +172,7 @@ class FrontDoor:
         return Answer(status, answers.wrapped_error(body) if control.is_one(request) else body), code, message
 
     async def _run(self, exchange: Exchange) -> web.StreamResponse | Answer:
-        """Take a request through the chain; what a browser asks before is not one of S3's operations."""
+        """Pass a request through the chain; a CORS preflight request is not an S3 operation."""
         if exchange.request.method == browsers.ASKING:
             self._throttle.check(counted_as(exchange.request.source), "s3", "GetObject", {})
             await self._look_at_origin(exchange)
@@ -184,11 +184,11 @@ class FrontDoor:
         return await self._answer_or_hide(exchange)
 
     async def _look_at_origin(self, exchange: Exchange) -> None:
-        """What of the answer, be it an error, a browser lets another site's page see."""
+        """Determine which parts of the answer, even of an error, a browser shows to a cross-origin page."""
         await browsers.look_up(exchange, self._means, self._domain)
 
     async def _authenticate(self, exchange: Exchange) -> None:
-        """Who asks; what the body's bytes will have to be is part of what was signed."""
+        """Determine the caller, and how the body must be checked: the signature covers that."""
         if presigned_v2.is_one(exchange.request):
             await self._authenticate_v2(exchange)
             return
@@ -198,10 +198,10 @@ class FrontDoor:
             if refusal.reason is not Reason.MISSING or exchange.request.method not in _OF_ANYBODY:
                 raise
             self._strangers.check(exchange.request.source, "")
-            exchange.is_anonymous = True  # who may read what a bucket's policy lets everybody read
+            exchange.is_anonymous = True  # it may read what a bucket's policy allows everyone to read
             return
         self._strangers.check(exchange.request.source, claim.access_key_id)
-        if claim.service != S3:  # whose signature would say another path
+        if claim.service != S3:  # whose signature would cover a differently encoded path
             raise Refused(Reason.INCOMPLETE, "Credential should be scoped to correct service: 's3'.")
         if claim.presigned and claim.expires is None:
             raise Refused(Reason.INCOMPLETE, "AWS query-string parameters must include 'X-Amz-Expires'.")
@@ -214,7 +214,7 @@ class FrontDoor:
             exchange.request = signed_url.with_headers(exchange.request)
 
     async def _authenticate_v2(self, exchange: Exchange) -> None:
-        """Who made a URL of Signature Version 2."""
+        """Determine who made a URL of Signature Version 2."""
         exchange.is_version_2 = True
         claim = exchange.claim = presigned_v2.read_claim(exchange.request)
         presigned_v2.check_coverage(exchange.request, SUBRESOURCES)
@@ -229,7 +229,7 @@ class FrontDoor:
         exchange.payload = Payload(exchange.request, claim, secret, UNSIGNED_PAYLOAD)
 
     async def _locate(self, exchange: Exchange) -> None:
-        """What is asked, of which bucket or object."""
+        """Determine the operation, and its bucket or object."""
         request = exchange.request
         if control.is_one(request):
             control.locate(exchange)
@@ -249,7 +249,7 @@ class FrontDoor:
         exchange.tagging = None if tags is None else tagging.of_header(tags)
 
     async def _throttle_account(self, exchange: Exchange) -> None:
-        """Whether the account may ask again already; before anything is looked up or sent on."""
+        """Throttle the account, before anything is looked up or forwarded."""
         who = exchange.asked.account_id or counted_as(exchange.request.source)
         if exchange.operation is not None:
             self._throttle.check(who, "s3", exchange.operation.name, {})
@@ -257,7 +257,7 @@ class FrontDoor:
         exchange.entered = who
 
     async def _authorize(self, exchange: Exchange) -> None:
-        """May the caller do it: the caller's own policies and the bucket's, read in one transaction."""
+        """Check that the caller is allowed, by its own policies and the bucket's, read in one transaction."""
         await self._authorization.decide(exchange)
 
     async def _answer(self, exchange: Exchange) -> web.StreamResponse | Answer:
@@ -276,7 +276,7 @@ class FrontDoor:
         return answer
 
     async def _check_versions(self, exchange: Exchange) -> None:
-        """Raise BadRequest where a version is named, of an object or of what is copied, of a bucket without any."""
+        """Raise BadRequest if a version of an object or copy source is named in a bucket that never had versions."""
         backend = self._means.backend
         if exchange.bucket is not None:
             await versions.check(backend, exchange.bucket, exchange.query.get("versionId", ""))
@@ -285,7 +285,7 @@ class FrontDoor:
             await versions.check(backend, exchange.source_bucket, version)
 
     async def _answer_or_hide(self, exchange: Exchange) -> web.StreamResponse | Answer:
-        """Answer; that an object is not there is told only to who may list them."""
+        """Answer; only callers that may list objects learn that an object does not exist."""
         try:
             return await self._answer(exchange)
         except (BackendRefusal, NotFound) as error:
@@ -296,8 +296,8 @@ class FrontDoor:
     async def _record(
         self, exchange: Exchange, response: web.StreamResponse, code: str | None, message: str | None, seconds: float
     ) -> None:
-        """Tell the observer of a call, whoever made it, and wait for it; raises OutOfRoom."""
-        if exchange.operation is None:  # refused before anybody asked what it is
+        """Send the call's record to the observer, whoever called, and wait for it; raises OutOfRoom."""
+        if exchange.operation is None:  # refused before the operation was determined
             with contextlib.suppress(SteadError):
                 await self._locate(exchange)
         if isinstance(response, web.Response) and isinstance(response.body, bytes):
@@ -330,12 +330,12 @@ class FrontDoor:
                 await noting
         except OutOfRoom:
             raise
-        except Exception:  # an observer's fault must not take the answer from the client
+        except Exception:  # an error of the observer must not affect the answer
             log.exception("call_record_failed", extra={"request_id": exchange.request_id})
 
 
 def _check_query(query: Mapping[str, str]) -> None:
-    """Raise BadRequest for values that would be a path out of the bucket, or no number."""
+    """Raise BadRequest for values that could act as a path out of the bucket, or that are not numbers."""
     for name in _PREFIXES:
         addressing.check_prefix(name, query.get(name, ""))
     for name in _TOKENS:
@@ -350,7 +350,7 @@ def _check_query(query: Mapping[str, str]) -> None:
 
 
 def _translate(error: Exception, exchange: Exchange) -> tuple[int, str, str]:
-    """Give status, code and message of whatever a step has raised."""
+    """Return status, code and message for an error that a step has raised."""
     if isinstance(error, BackendRefusal):
         return error.status, error.code, error.message
     if isinstance(error, Refused):
@@ -375,7 +375,7 @@ def _translate(error: Exception, exchange: Exchange) -> tuple[int, str, str]:
 
 
 def _respond(exchange: Exchange, answer: Answer) -> web.Response:
-    """Make the response of a short answer; an unread body is not a next request."""
+    """Make the HTTP response of a short answer; the connection is closed if the body is unread."""
     headers = {**{name.lower(): value for name, value in answer.headers.items()}, **common_headers(exchange)}
     if answer.body or answer.status >= 400:
         headers.setdefault("content-type", "application/xml")

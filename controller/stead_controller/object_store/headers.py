@@ -1,7 +1,7 @@
-"""Headers: which of a request's have an effect here, which the server behind gets, and which of its answers' go back.
+"""Headers: which of a request's headers have an effect or are forwarded, and which headers of answers are returned.
 
-Pure. S3's model names the headers that each operation has (`tests/unit/.../test_headers.py` walks it): each of them is
-sent on, or read by one of us, or refused by name; one that asks for nothing is taken where it says so.
+Pure. S3's model names the headers of each operation (`tests/unit/.../test_headers.py` checks all of them): each is
+forwarded, read by a module here, or refused by name; a header that requests nothing is accepted with that value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from stead_controller.errors import BadRequest
 from stead_controller.object_store.operations import COPYING, Operation
 from stead_controller.object_store.refused_operations import REFUSED_NAMES
 
-# What of a request's headers the server behind gets, by lower-case name; x-amz-meta-… besides.
+# Request headers that are forwarded to the server behind, by lower-case name; x-amz-meta-… are too.
 HEADERS: Final = frozenset(
     [
         "cache-control",
@@ -52,9 +52,9 @@ HEADERS: Final = frozenset(
 )
 METADATA: Final = "x-amz-meta-"
 RESERVED: Final = "x-amz-meta-stead-kms-key"
-"""The metadata in which the server behind keeps the name of a key of KMS: clients neither send nor see it."""
+"""The metadata in which the server behind stores the name of a KMS key: clients can neither send nor see it."""
 
-# What of an answer's headers the client gets, by lower-case name; x-amz-meta-… besides.
+# Answer headers that are returned to the client, by lower-case name; x-amz-meta-… are too.
 ANSWERED: Final = frozenset(
     [
         "accept-ranges",
@@ -86,7 +86,7 @@ ANSWERED: Final = frozenset(
     ]
 )
 
-# What one of us reads, or asks for what is so anyway; by lower-case name, with where, or why nothing is to be done.
+# Headers that are read here or request only the default; by lower-case name, with where, or why there is no effect.
 READ: Final[Mapping[str, str]] = {
     "x-amz-acl": "_check: the one ACL that there is",
     "x-amz-bucket-namespace": "_ONLY: the one namespace that there is",
@@ -113,61 +113,61 @@ READ: Final[Mapping[str, str]] = {
 }
 
 SMALLEST_MOVED: Final = {"x-amz-transition-default-minimum-object-size": "all_storage_classes_128K"}
-"""What S3 takes for said where nothing is: nothing is moved to another storage class here, however large."""
+"""S3's default where a client says nothing: no object of any size is moved to another storage class here."""
 
-# Values that ask for nothing but what is so.
+# Values that request only the default.
 _ONLY: Final[Mapping[str, tuple[str, ...]]] = {
     "x-amz-bucket-namespace": ("global",),
     **{name: (value,) for name, value in SMALLEST_MOVED.items()},
 }
 _ACLS: Final = (["private"], ["bucket-owner-full-control"])
-# Headers of a bucket with Object Lock, which none has: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html
+# Headers for Object Lock, which no bucket has: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html
 _OF_LOCKED: Final = frozenset(
     {"x-amz-object-lock-legal-hold", "x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date"}
 )
 _BYPASS: Final = "x-amz-bypass-governance-retention"
 _MOST_METADATA: Final = (
-    2048  # letters of all names and values: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+    2048  # characters of all names and values: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 )
 STORAGE_CLASS: Final = "x-amz-storage-class"
 STANDARD: Final = "STANDARD"
-# Classes that differ in S3 by price and by how many sites keep an object; the other ones are archives, or elsewhere.
+# Classes that differ only in price and in the number of sites in S3; the others are archives, or stored elsewhere.
 _CLASSES: Final = frozenset(
     {STANDARD, "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
 )
-# What takes no preconditions of what it writes over, as S3 has it:
+# Operations that do not accept preconditions about the object that they overwrite, as in S3:
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 _PRECONDITIONS: Final = ("if-match", "if-none-match")
 _UNCONDITIONAL: Final = frozenset({"CopyObject", "CreateMultipartUpload", "UploadPart", "UploadPartCopy"})
-_MAKING: Final = frozenset({"CompleteMultipartUpload", "PutObject"})  # only if there is none, whatever its ETag
+_MAKING: Final = frozenset({"CompleteMultipartUpload", "PutObject"})  # accept only `If-None-Match: *`
 
 
 def answered(headers: Mapping[str, str]) -> dict[str, str]:
-    """Give what of an answer of the server behind is a client's, by lower-case names; RESERVED is among it."""
+    """Return the headers of the server's answer that concern the client, by lower-case names; RESERVED is included."""
     found = {
         name.lower(): value
         for name, value in headers.items()
         if name.lower() in ANSWERED or name.lower().startswith(METADATA)
     }
     if "content-encoding" in found:
-        encoding = own_encoding(found.pop("content-encoding"))  # SeaweedFS keeps also what ended with the transfer
+        encoding = own_encoding(found.pop("content-encoding"))  # SeaweedFS also stores the encoding of the transfer
         if encoding:
             found["content-encoding"] = encoding
     if found.get(STORAGE_CLASS) == STANDARD:
-        del found[STORAGE_CLASS]  # which S3 answers of all other classes alone
+        del found[STORAGE_CLASS]  # S3 answers the storage class only if it is not STANDARD
     return found
 
 
 def own_encoding(text: str) -> str:
-    """Give how an object itself is encoded, without how it is sent."""
+    """Return the encoding of an object itself, without that of its transfer."""
     parts = [part.strip() for part in text.split(",")]
     return ", ".join(part for part in parts if part and part.lower() != "aws-chunked")
 
 
 def check_headers(operation: Operation, headers: Mapping[str, Sequence[str]]) -> None:
-    """Raise BadRequest for a header that says more than is done, of whatever operation.
+    """Raise BadRequest for a header that asks for more than is implemented, for any operation.
 
-    `headers` are the values by lower-case names. What is refused as a whole is refused by its own name later.
+    `headers` are the values by lower-case names. Operations that are refused completely are refused later, by name.
     """
     if operation.name in REFUSED_NAMES:
         return
@@ -185,14 +185,14 @@ def check_headers(operation: Operation, headers: Mapping[str, Sequence[str]]) ->
     if operation.name in _MAKING and headers.get("if-none-match", ["*"]) != ["*"]:
         raise _not_built("if-none-match")
     if operation.name == "CopyObject" and "x-amz-checksum-algorithm" in headers:
-        raise _not_built("x-amz-checksum-algorithm")  # a copy has its source's
+        raise _not_built("x-amz-checksum-algorithm")  # a copy has the algorithm of its source
     for name, values in headers.items():
         if name.startswith("x-amz-") and not name.startswith(METADATA):
             _check(name, list(values))
 
 
 def _check(name: str, values: list[str]) -> None:
-    """Raise BadRequest unless one of Amazon's headers has its effect."""
+    """Raise BadRequest if one of Amazon's headers would not have its effect."""
     if name == "x-amz-acl" or name.startswith("x-amz-grant-"):
         if values not in _ACLS:
             raise BadRequest("The bucket does not allow ACLs", code="AccessControlListNotSupported")

@@ -1,6 +1,6 @@
-"""Objects of an account's buckets as files: what imports read and exports write, past the front door.
+"""Objects of an account's buckets as files: imports read and exports write them, without the front door.
 
-Whether the account may is decided when the task is begun; what is checked here is that the bucket is still its own.
+The account's permission is checked when the task begins; here it is checked that it still owns the bucket.
 """
 
 import asyncio
@@ -25,16 +25,16 @@ _MOST_ERROR: Final = 1 << 16
 
 
 class ImageFiles:
-    """The promise of `workflows/image_tasks.py`, kept by the server behind."""
+    """Implements the protocol of `workflows/image_tasks.py` with the server behind."""
 
     def __init__(self, transactions: Transactions, backend: Backend, region: str) -> None:
-        """Take the parts."""
+        """Take the dependencies."""
         self._region = region
         self._transactions = transactions
         self._backend = backend
 
     async def fetch(self, account_id: str, bucket: str, key: str, path: Path, most_bytes: int) -> None:
-        """Write an object to a new file, durably; raises ObjectError, BackendError, OSError."""
+        """Write an object to a new file, and sync it to disk; raises ObjectError, BackendError, OSError."""
         ask = Ask("GET", path_of((await self._find(account_id, bucket, key)).backend_name, key))
         answer = await self._backend.send(ask)
         async with answer:
@@ -53,7 +53,7 @@ class ImageFiles:
                 await asyncio.to_thread(os.fsync, file.fileno())
 
     async def store(self, account_id: str, bucket: str, key: str, path: Path) -> None:
-        """Make a file an object; raises ObjectError, BackendError."""
+        """Store a file as an object; raises ObjectError, BackendError."""
         size = (await asyncio.to_thread(path.stat)).st_size
         if size > _MOST_PUT:
             raise ObjectError(f"the file has {size} bytes, of the {_MOST_PUT} that S3 takes at once")
@@ -77,7 +77,7 @@ class ImageFiles:
 
 
 async def _require_success(answer: aiohttp.ClientResponse, bucket: str, key: str) -> None:
-    """Raise ObjectError for what stays so, BackendError for trouble of the server."""
+    """Raise ObjectError for permanent errors, BackendError for errors of the server."""
     if answer.status < 400:
         return
     code, message = answers.read_error(await answer.content.read(_MOST_ERROR))

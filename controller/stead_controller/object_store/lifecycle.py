@@ -1,6 +1,6 @@
-"""Lifecycle configurations: each rule has an id and does something; when what it speaks of is due.
+"""Lifecycle configurations: validation, ids of rules, and when a rule is due.
 
-Pure. The server behind keeps them, and `expiry.py` does what they say. https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleRule.html
+Pure. The server behind stores them, and `expiry.py` carries them out. https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleRule.html
 """
 
 import base64
@@ -15,7 +15,7 @@ from stead_controller.object_store import answers
 
 _MOST_RULES: Final = 1000
 _MOST_ID: Final = 255
-_MOST_WAIT: Final = 365_000  # days, so that the calendar does not end
+_MOST_WAIT: Final = 365_000  # days, so that dates stay within the range of datetime
 _MOST_DAYS: Final = 2**31 - 1
 _SELECTING: Final = ("ID", "Status", "Filter", "Prefix")
 _ACTIONS: Final = ("Expiration", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload")
@@ -30,7 +30,7 @@ _NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
 def with_ids(document: bytes) -> bytes:
-    """Give a LifecycleConfiguration in which each rule that had no id has a new one; raises BadRequest."""
+    """Return a LifecycleConfiguration in which each rule without an id has got a new one; raises BadRequest."""
     root = answers.parse(document)
     rules = root.findall("Rule")
     if root.tag != "LifecycleConfiguration" or len(rules) != len(root) or not 1 <= len(rules) <= _MOST_RULES:
@@ -53,7 +53,7 @@ def with_ids(document: bytes) -> bytes:
 
 
 def _check(rule: ET.Element) -> None:
-    """Raise BadRequest for a rule that does nothing, says when wrongly, or asks for what is not done."""
+    """Raise BadRequest for a rule that does nothing, has an invalid time, or asks for what is not implemented."""
     if rule.findtext("Status", "").strip() not in ("Enabled", "Disabled"):
         raise answers.malformed()
     for kind in _MOVING:
@@ -75,9 +75,9 @@ def _check(rule: ET.Element) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LifecycleRule:
-    """An enabled rule: which objects it is of, and after which days, or from which date on, what is removed.
+    """An enabled rule: the objects it applies to, and after which days or from which date they are removed.
 
-    `larger` and `smaller` are bytes, neither of them included.
+    `larger` and `smaller` are exclusive bounds in bytes.
     """
 
     prefix: str = ""
@@ -92,20 +92,20 @@ class LifecycleRule:
     upload_days: int | None = None
 
     def is_of(self, key: str, size: int) -> bool:
-        """Tell whether it is of an object, but for its tags."""
+        """Tell whether the rule applies to an object, apart from the object's tags."""
         larger = self.larger is None or size > self.larger
         smaller = self.smaller is None or size < self.smaller
         return key.startswith(self.prefix) and larger and smaller
 
     def has_expired(self, made: datetime, now: datetime) -> bool:
-        """Tell whether a current version, that was made then, is to go."""
+        """Tell whether a current version, created at `made`, must be removed."""
         if self.date is not None:
             return now >= self.date
         return self.days is not None and is_due(made, self.days, now)
 
 
 def is_due(since: datetime, days: int, now: datetime) -> bool:
-    """Tell whether so many days are over, and the day in which they ended, by UTC.
+    """Tell whether that many days have passed, plus the rest of the day in which they ended, in UTC.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html
     """
@@ -115,7 +115,7 @@ def is_due(since: datetime, days: int, now: datetime) -> bool:
 
 
 def read(document: bytes) -> tuple[LifecycleRule, ...]:
-    """Read the enabled rules of a LifecycleConfiguration; raises BadRequest."""
+    """Parse the enabled rules of a LifecycleConfiguration; raises BadRequest."""
     rules = answers.parse(document).findall("Rule")
     return tuple(_read(rule) for rule in rules if rule.findtext("Status", "").strip() == "Enabled")
 
@@ -148,7 +148,7 @@ def _number(element: ET.Element, path: str) -> int | None:
 
 
 def _moment(text: str) -> datetime:
-    """Read a date, which is one of UTC where it does not say."""
+    """Parse a date, which is in UTC if it has no offset."""
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError:

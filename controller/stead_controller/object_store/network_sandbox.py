@@ -1,8 +1,8 @@
-"""`python -m stead_controller.object_store.network_sandbox FILE PROGRAM …`: a program in a network of its own, once.
+"""`python -m stead_controller.object_store.network_sandbox FILE PROGRAM …`: run a program in its own network.
 
-There is only a loopback in it, so whatever ports the program opens, nobody else on the machine can reach them; the one
-way in is a socket's file. It has a /tmp of its own too, where SeaweedFS's parts find each other by sockets that are
-named by their ports alone. The program takes over this process, and holds the lock on FILE, which says who it is.
+Its network namespace has only a loopback interface, so nobody else on the machine can reach its ports; the only way in
+is a Unix socket. The program also has its own /tmp, where SeaweedFS's parts find each other by sockets that are named
+after their ports only. The program replaces this process and holds the lock on FILE, which identifies the process.
 """
 
 import ctypes
@@ -30,7 +30,7 @@ _MS_PRIVATE: Final = 1 << 18
 
 
 def enclose() -> None:
-    """Leave all networks for a new one with a loopback that is up; raises OSError."""
+    """Move to a new network namespace and bring up its loopback interface; raises OSError."""
     uid, gid = os.getuid(), os.getgid()
     os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNET)
     for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
@@ -42,9 +42,9 @@ def enclose() -> None:
 
 
 def hide_tmp() -> None:
-    """Lay an empty file system over /tmp, in which this folder alone is seen, for this process only; raises OSError.
+    """Mount an empty tmpfs over /tmp for this process only, with only the current folder visible; raises OSError.
 
-    Where we may not, as a unit of systemd, /tmp is our own already.
+    In a systemd unit without that permission, /tmp is private already.
     """
     try:
         os.unshare(os.CLONE_NEWNS)
@@ -54,7 +54,7 @@ def hide_tmp() -> None:
     handle = os.open(here, os.O_PATH | os.O_DIRECTORY)
     _mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE)
     _mount(b"tmpfs", b"/tmp", b"tmpfs", _MS_NOSUID | _MS_NODEV)
-    if here.is_relative_to("/tmp"):  # noqa: S108 — the folder that was hidden, nothing is made in the real one
+    if here.is_relative_to("/tmp"):  # noqa: S108 — the hidden folder; nothing is created in the real /tmp
         here.mkdir(parents=True)
         _mount(f"/proc/self/fd/{handle}".encode(), os.fsencode(here), None, _MS_BIND)
         os.chdir(here)
@@ -69,22 +69,22 @@ def _mount(source: bytes, target: bytes, kind: bytes | None, flags: int) -> None
 
 
 def take(path: Path) -> None:
-    """Lock the file while this process lives, and write its identity; raises BlockingIOError when another has it."""
+    """Lock the file for the life of this process, and write its identity; raises BlockingIOError if it is locked."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.ftruncate(handle, 0)
     os.write(handle, (identity_of(os.getpid()) or "").encode("ascii"))
-    os.set_inheritable(handle, True)  # so that the program has it
+    os.set_inheritable(handle, True)  # so that the program inherits it
 
 
 def main() -> None:
-    """Enclose this process and become the program."""
+    """Isolate this process and execute the program."""
     take(Path(sys.argv[1]))
-    # It may lie below /tmp, or in the home of a person, which only root outside of the enclosure gets into.
+    # The program may be below /tmp, or in a home directory that only root outside of the namespaces can enter.
     program = os.open(sys.argv[2], os.O_PATH | os.O_CLOEXEC)
     enclose()
     hide_tmp()
-    os.execve(program, sys.argv[2:], os.environ)  # noqa: S606 — the command is our own, and there is no shell
+    os.execve(program, sys.argv[2:], os.environ)  # noqa: S606 — the command is our own, without a shell
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The checksum of an object among its attributes, which the server behind says in headers alone.
+"""Adds an object's checksum to GetObjectAttributes; the server behind returns it in headers only.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAttributes.html
 """
@@ -19,7 +19,7 @@ _END: Final = re.compile(rb"</GetObjectAttributes[A-Za-z]*>\s*\Z")
 
 
 async def with_checksum(exchange: Exchange, backend: Backend, answer: Answer) -> Answer:
-    """Add the checksum to an answer, if it was asked for and the object has one; raises BackendRefusal."""
+    """Add the checksum to an answer, if it was requested and the object has one; raises BackendRefusal."""
     asked = {each.strip() for value in exchange.request.header_values(_ASKED) for each in value.split(",")}
     end = _END.search(answer.body)
     if "Checksum" not in asked or b"<Checksum>" in answer.body or end is None:

@@ -1,4 +1,4 @@
-"""Whether an object is there, for operations on objects that are answered here."""
+"""Checks that an object exists, for operations on objects that are answered here."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ _GONE: Final = 404
 
 
 async def require_object(exchange: Exchange, means: Means) -> None:
-    """Raise NotFound where an object, or a version of it, is named that is not there."""
+    """Raise NotFound if the request names an object, or a version of it, that does not exist."""
     if not exchange.address.key:
         return
     version = exchange.query.get("versionId")

@@ -1,8 +1,8 @@
-"""One table: method, path and query of a request name an operation of S3, the right it needs, and what it may say.
+"""Table of S3's operations: by method, path and query of a request, with the permission and the fields that each needs.
 
 Pure. https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html; actions:
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html. A query field or header that is
-not in these tables never gets to the server behind.
+not in these tables is never forwarded to the server behind.
 """
 
 from collections.abc import Collection, Mapping
@@ -60,7 +60,7 @@ SUBRESOURCES: Final = frozenset(
         "website",
     ]
 )
-# Query fields of SDKs and of presigned URLs.
+# Query fields that SDKs and presigned URLs add.
 _ELSEWHERE: Final = frozenset({"x-id", "AWSAccessKeyId", "Expires", "Signature"})
 _LISTING: Final = ("prefix", "delimiter", "max-keys", "encoding-type")
 OF_CONTENT: Final = (
@@ -71,13 +71,13 @@ OF_CONTENT: Final = (
     "content-type",
     "expires",
 )
-"""Headers that an object has from its writer, and keeps."""
+"""Headers that the writer of an object sets and that are stored with it."""
 _ANSWER: Final = tuple(f"response-{name}" for name in OF_CONTENT)
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation: `is_answered_here` without the server behind, or with more than one request to it."""
+    """An operation; `is_answered_here`: without the server behind, or with several requests to it."""
 
     name: str
     action: str
@@ -218,7 +218,7 @@ _TABLE: Final[dict[tuple[str, Level, str], Operation]] = {
     **{named: _here(name, action) for named, (name, action) in REFUSED.items()},
 }
 
-# With an `id`, what lists configurations shows one of them.
+# With an `id`, an operation that lists configurations returns one of them.
 _OF_ONE: Final[dict[str, Operation]] = {
     f"ListBucket{name}Configurations": _here(f"GetBucket{name}Configuration", f"Get{name}Configuration", query=("id",))
     for name in ("Analytics", "IntelligentTiering", "Inventory", "Metrics")
@@ -232,7 +232,7 @@ COPY_PART: Final = Operation("UploadPartCopy", "PutObject", ("uploadId", "partNu
 FIELDS: Final = SUBRESOURCES.union(
     {"list-type", "id"}, *(each.query for each in (*_TABLE.values(), LIST_V2, COPY_PART))
 )
-"""All query fields that mean something to an operation."""
+"""All query fields that have a meaning for an operation."""
 
 COPYING: Final = frozenset({COPY.name, COPY_PART.name})
 _PARTS: Final = frozenset({"UploadPart", COPY_PART.name})
@@ -240,9 +240,9 @@ _MOST_PARTS: Final = 10_000
 
 
 def find_operation(method: str, address: Address, query: Collection[str], *, copies: bool) -> Operation:
-    """Give the operation that a request names; raises BadRequest for what S3 has and we have not, or nobody has.
+    """Return the operation that a request names; raises BadRequest if Stead lacks it or it does not exist.
 
-    `query` are the names of its query fields; `copies` says that it has a copy source.
+    `query` are the names of its query fields; `copies` says whether it has a copy source.
     """
     level: Level = "object" if address.key else "bucket" if address.bucket else "service"
     named = sorted(SUBRESOURCES.intersection(query))
@@ -251,7 +251,7 @@ def find_operation(method: str, address: Address, query: Collection[str], *, cop
     which = (method, level, named[0] if named else "")
     found = _TABLE.get(which)
     if which in REFUSED and found is not None:
-        return found  # whatever else it says
+        return found  # whatever else it contains
     if found is None:
         if named or method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
             raise BadRequest(
@@ -260,7 +260,7 @@ def find_operation(method: str, address: Address, query: Collection[str], *, cop
         raise BadRequest("The specified method is not allowed against this resource.", code="MethodNotAllowed")
     unknown = {name for name in query if not name.lower().startswith("x-amz-")} - _ELSEWHERE - {*found.query, *named}
     if unknown and method in ("PUT", "POST", "DELETE"):
-        # Else a subresource of later years would mean the bucket or the object itself, which is then gone.
+        # Otherwise an unknown newer subresource would be taken for the bucket or object itself, and might delete it.
         raise BadRequest(f"The query field {min(unknown)} is not implemented.", code="NotImplemented")
     if found.name in _OF_ONE and "id" in query:
         return _OF_ONE[found.name]
@@ -272,9 +272,9 @@ def find_operation(method: str, address: Address, query: Collection[str], *, cop
 
 
 def check_fields(operation: Operation, query: Mapping[str, str]) -> None:
-    """Raise BadRequest for an empty name of an upload or a version, or a part without number.
+    """Raise BadRequest for an empty upload id or version id, or a part without number.
 
-    To the server behind an empty one would be none at all, and the request one of another kind.
+    The server behind would ignore an empty one, and take the request for another operation.
     """
     if "uploadId" in operation.query and not query.get("uploadId"):
         text = (

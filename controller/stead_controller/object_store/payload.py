@@ -1,7 +1,7 @@
-"""A body as it comes, checked against its signature while it goes on to the server behind.
+"""Request bodies, checked against the signature while they are forwarded to the server behind.
 
-Its last bytes are held back until all of it is proven: a body that is not what was signed, or is cut off, is never a
-whole one for the server behind, which then keeps nothing of it.
+The last bytes are held back until the whole body is verified: a body that does not match its signature, or is cut off,
+stays incomplete for the server behind, which then stores nothing of it.
 """
 
 import base64
@@ -17,7 +17,7 @@ from stead_controller.aws.signature import S3, UNSIGNED_PAYLOAD, Claim, signing_
 from stead_controller.errors import BadRequest, LimitExceeded, NotAuthenticated
 from stead_controller.object_store.chunked_body import ChunkedBody, ChunkSigner
 
-MOST_OBJECT: Final = 5 << 30  # of one request; larger objects come in parts
+MOST_OBJECT: Final = 5 << 30  # of one request; larger objects are uploaded in parts
 MOST_DOCUMENT: Final = 4 << 20
 
 _SIGNED: Final = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
@@ -29,7 +29,7 @@ _CHECKSUM: Final = re.compile(r"x-amz-checksum-(?:crc32|crc32c|crc64nvme|sha1|sh
 
 
 def declared_hash(request: Request, claim: Claim) -> str:
-    """What stands for the body in a request's signature; raises BadRequest for what nothing can stand for."""
+    """Return the hash that represents the body in the request's signature; raises BadRequest for an invalid one."""
     values = request.header_values("x-amz-content-sha256")
     if claim.presigned:
         values = values or [value for name, value in request.query_fields if name == "X-Amz-Content-Sha256"]
@@ -51,7 +51,7 @@ class Payload:
     """The body of a request whose own signature has been checked."""
 
     def __init__(self, request: Request, claim: Claim, secret: str, declared: str) -> None:
-        """Read what the headers say of it; raises BadRequest. `declared` is what stands for it in the signature."""
+        """Parse the headers about the body; raises BadRequest. `declared` is what represents it in the signature."""
         self.declared = declared
         self._chunked: ChunkedBody | None = None
         self.trailers: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class Payload:
         self._chunked = ChunkedBody(self.length, signer, self.trailers)
 
     def require_length(self) -> int:
-        """Give the length of an object that is to be kept; raises BadRequest, LimitExceeded."""
+        """Return the length of an object to be stored; raises BadRequest, LimitExceeded."""
         if self.length is None:
             raise BadRequest("You must provide the Content-Length HTTP header.", code="MissingContentLength")
         if self.length > MOST_OBJECT:
@@ -81,7 +81,7 @@ class Payload:
         return self.length
 
     async def pieces(self, incoming: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Give the data, the last of it only when all was checked; keeps why it failed in `failure`, and raises it."""
+        """Yield the data, the last of it only after all checks; stores an error in `failure`, and raises it."""
         try:
             held = b""
             async for piece in self._checked(incoming):
@@ -90,18 +90,18 @@ class Payload:
                 held = piece
             if held:
                 yield held
-        except Exception as error:  # the sender of our pieces hides why they ended
+        except Exception as error:  # the HTTP client that sends our pieces hides why they ended
             self.failure = error
             raise
 
     async def with_trailer(self, incoming: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Give the data as an unsigned aws-chunked body with its trailer, for the server behind to check."""
+        """Yield the data as an unsigned aws-chunked body with its trailer, which the server behind checks."""
         async for piece in self.pieces(incoming):
             yield b"%x\r\n%b\r\n" % (len(piece), piece)
         yield b"0\r\n" + "".join(f"{name}:{value}\r\n" for name, value in self._trailer()).encode() + b"\r\n"
 
     async def document(self, incoming: AsyncIterator[bytes]) -> bytes:
-        """Read all of a body that is a short document; raises LimitExceeded, BadRequest, NotAuthenticated."""
+        """Read a short document completely; raises LimitExceeded, BadRequest, NotAuthenticated."""
         found = bytearray()
         if self.length is not None and self.length > MOST_DOCUMENT:
             raise LimitExceeded("Your request was too big.", code="MaxMessageLengthExceeded")
@@ -140,9 +140,9 @@ class Payload:
 
 
 def check_digests(request: Request, content: bytes, *, checksums: bool) -> None:
-    """Raise BadRequest where a short body is not what the digests say that came in headers.
+    """Raise BadRequest if a short body does not match the digests in its headers.
 
-    Of the checksums those are computed that Python has; the others' bodies are covered by the signature, if by any.
+    Only checksums that Python has are computed; for the others the signature, if any, protects the body.
     """
     asked: dict[str, Callable[[], bytes]] = {
         "content-md5": lambda: hashlib.md5(content, usedforsecurity=False).digest()

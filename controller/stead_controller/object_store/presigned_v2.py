@@ -1,7 +1,7 @@
-"""Presigned URLs of Signature Version 2, which boto3 still makes where nobody asks it for another.
+"""Presigned URLs of Signature Version 2, which boto3 still makes by default.
 
 Pure. The rules are those of https://docs.aws.amazon.com/AmazonS3/latest/userguide/RESTAuthentication.html, for query
-strings. Nothing else of Version 2 is taken.
+strings. Other forms of Version 2 are not supported.
 """
 
 import hmac
@@ -19,7 +19,7 @@ _KEY_ID: Final = re.compile(r"[A-Za-z0-9]{4,128}\Z")
 _SIGNATURE: Final = re.compile(r"[A-Za-z0-9+/]{27}=\Z")
 _NUMBER: Final = re.compile(r"[0-9]{1,11}\Z")
 _TOKEN: Final = "x-amz-security-token"  # noqa: S105 — a parameter's name
-# Query fields that are signed; those that the documentation does not name are signed by botocore all the same.
+# Query fields that are signed; botocore also signs some that the documentation does not name.
 _SUBRESOURCES: Final = frozenset(
     {
         "accelerate",
@@ -60,13 +60,13 @@ _SUBRESOURCES: Final = frozenset(
 
 
 def is_one(request: Request) -> bool:
-    """Tell whether a request comes by such a URL; EC2's requests of Version 2 say which version they are."""
+    """Tell whether a request uses such a URL; EC2's Version 2 requests state their version."""
     query = request.query
     return "AWSAccessKeyId=" in query and "Expires=" in query and "SignatureVersion=" not in query
 
 
 def read_claim(request: Request) -> Claim:
-    """Read who says to have made the URL, and until when it is good; raises Refused."""
+    """Read the URL's claimed signer, and until when it is valid; raises Refused."""
     fields = dict(request.query_fields)
     if request.header("authorization") is not None or len(fields) != len(request.query_fields):
         raise Refused(Reason.INCOMPLETE, "The request is signed twice, or has a query parameter twice.")
@@ -76,14 +76,14 @@ def read_claim(request: Request) -> Claim:
             Reason.INCOMPLETE, "Query-string authentication requires Signature, Expires and AWSAccessKeyId parameters."
         )
     end = datetime.fromtimestamp(int(expires), UTC)
-    # Only the end is known: it counts from as early as it may have been made.
+    # Only the end is known: the start is assumed to be the earliest possible time.
     made = end - timedelta(seconds=MAX_EXPIRES)
     token = fields.get(_TOKEN)
     return Claim(key_id, made, expires, "", "", S3, (), signature, True, MAX_EXPIRES, token)
 
 
 def check_coverage(request: Request, subresources: Collection[str]) -> None:
-    """Raise Refused for a subresource that no signature of this version covers: anybody could have added it."""
+    """Raise Refused for a subresource that this version's signatures do not cover: anyone could have added it."""
     named = {name for name, _ in request.query_fields}
     unsigned = sorted(named.intersection(subresources) - _SUBRESOURCES)
     if unsigned:
@@ -91,9 +91,9 @@ def check_coverage(request: Request, subresources: Collection[str]) -> None:
 
 
 def is_signed_with(request: Request, claim: Claim, secret: str, bucket: str) -> bool:
-    """Whether this secret made the signature; `bucket` is the one that stands in the Host header, if one does."""
+    """Tell whether this secret made the signature; `bucket` is the one in the Host header, if there is one."""
     path = (f"/{bucket}" if bucket else "") + request.path
-    # A bucket alone is signed with a slash after it by botocore, and without by others.
+    # For a bucket alone, botocore signs the path with a trailing slash, others without.
     paths = (path, f"{path}/") if path.count("/") == 1 else (path,)
     is_one = [hmac.compare_digest(_signature(request, claim, secret, each), claim.signature) for each in paths]
     return any(is_one)

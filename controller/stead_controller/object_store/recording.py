@@ -1,6 +1,6 @@
-"""What CloudTrail's record of a call to S3 says: what was asked and what came of it, and nothing that proves who asks.
+"""CloudTrail's record of a call to S3: the request and its outcome, without signatures and other credentials.
 
-Names are those of https://docs.aws.amazon.com/AmazonS3/latest/userguide/cloudtrail-logging-understanding-s3-entries.html.
+Field names: https://docs.aws.amazon.com/AmazonS3/latest/userguide/cloudtrail-logging-understanding-s3-entries.html
 """
 
 import json
@@ -15,7 +15,7 @@ from stead_controller.object_store.operations import FIELDS
 
 _MOST_TEXT: Final = 1024
 MOST_DOCUMENT: Final = 1 << 16
-_MOST_KEYS: Final = 1 << 15  # bytes of keys of one deletion that are shown
+_MOST_KEYS: Final = 1 << 15  # maximum bytes of keys that are shown of one deletion
 _DEPTH: Final = 16
 _HEADERS: Final = (
     "range",
@@ -32,7 +32,7 @@ _HEADERS: Final = (
     "x-amz-tagging",
     "x-amz-tagging-directive",
 )
-# Of a URL that somebody signed: how long it is good, not its signature, key or token.
+# Of a presigned URL: how long it is valid, not its signature, key or token.
 _OF_URLS: Final = ("Expires", "X-Amz-Algorithm", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders")
 _ANSWERED: Final = (
     "x-amz-copy-source-version-id",
@@ -42,12 +42,12 @@ _ANSWERED: Final = (
     "x-amz-server-side-encryption-bucket-key-enabled",
     "x-amz-version-id",
 )
-# Documents that list what would be too long, and those of contents.
+# Documents that would be too long, and those with contents.
 _NOT_SHOWN: Final = frozenset({"CompleteMultipartUpload", "DeleteObjects"})
 
 
 def asked(exchange: Exchange) -> dict[str, Any]:
-    """Give the parameters of a request, as far as they were read: `Bucket`, `Key`, the rest by CloudTrail's names."""
+    """Return the parameters of a request, as far as they were read: `Bucket`, `Key`, the rest by CloudTrail's names."""
     address, request = exchange.address, exchange.request
     found: dict[str, Any] = {"Bucket": address.bucket} if address.bucket else {}
     if address.key:
@@ -66,12 +66,12 @@ def asked(exchange: Exchange) -> dict[str, Any]:
 
 
 def answered(headers: Mapping[str, str]) -> dict[str, Any] | None:
-    """Give what an answer says of what was written."""
+    """Return the headers of an answer that describe what was written."""
     return {name: headers[name] for name in _ANSWERED if name in headers} or None
 
 
 def additional(exchange: Exchange) -> dict[str, Any]:
-    """Give how a request was signed, and how many bytes of content went which way."""
+    """Return how a request was signed, and the bytes of content sent and received."""
     found: dict[str, Any] = {"bytesTransferredIn": exchange.received, "bytesTransferredOut": exchange.sent}
     if exchange.claim is not None:
         found["SignatureVersion"] = "SigV2" if exchange.is_version_2 else "SigV4"
@@ -80,7 +80,7 @@ def additional(exchange: Exchange) -> dict[str, Any]:
 
 
 def deletion(keys: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Tell which keys, with their versions, were to be deleted."""
+    """Return which keys, with their versions, were to be deleted."""
     shown: list[dict[str, str]] = []
     room = _MOST_KEYS
     for key, version in keys:
@@ -93,7 +93,7 @@ def deletion(keys: Sequence[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _document(exchange: Exchange) -> dict[str, Any]:
-    """Give what a short document says, if one was read."""
+    """Return the content of a short document, if one was read."""
     content = exchange.content
     if not content or exchange.operation_name in _NOT_SHOWN:
         return {}
@@ -109,7 +109,7 @@ def _document(exchange: Exchange) -> dict[str, Any]:
 
 
 def _plain(element: ET.Element, depth: int) -> Any:
-    """Give an element's text, or its children by their names, those of one name as a list."""
+    """Return an element's text, or its children by their names; several children of one name become a list."""
     if not len(element) or not depth:
         return element.text or ""
     found: dict[str, Any] = {}

@@ -1,6 +1,6 @@
-"""Operations of S3 that Stead has not: by which requests they are known, and the right that each would need.
+"""Operations of S3 that Stead lacks: which requests name them, and the permission that each would need.
 
-Pure. They are known so that they are refused by name, after the caller's rights were looked at, and recorded by name.
+Pure. Thereby they are refused and recorded by name, after the caller's permissions were checked.
 """
 
 from typing import Final, Literal

@@ -1,4 +1,4 @@
-"""What a URL signed by Version 4 says in its query as headers would: SDKs move headers there, which all are signed.
+"""Header values in the query of a presigned Version 4 URL: SDKs move headers there, and all of them are signed.
 
 Pure. https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 """
@@ -23,12 +23,12 @@ _SIGNING: Final = frozenset(
         "user-agent",
     )
 )
-# S3 ignores those of a URL: an SDK writes there that of no content, since it does not know what will be sent.
+# S3 ignores these in a URL: an SDK writes the checksum of an empty body there, since it does not know the body yet.
 _CHECKSUMS: Final = ("x-amz-checksum-", "x-amz-sdk-checksum-")
 
 
 def with_headers(request: Request) -> Request:
-    """Give a request whose headers are also those that its query says; one that it has itself is left as it is."""
+    """Return a request whose headers include those in its query; headers that the request already has are unchanged."""
     known = set(request.header_names())
     found = [(name.lower(), value) for name, value in request.query_fields if name.lower().startswith(_PREFIX)]
     moved = [

@@ -1,4 +1,4 @@
-"""Tags of objects, as a header and as documents have them.
+"""Tags of objects, in the form of a header and of documents.
 
 Pure. https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html, API_PutObjectTagging.html there.
 """
@@ -12,14 +12,14 @@ from stead_controller.object_store import answers
 
 HEADER: Final = "x-amz-tagging"
 
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html, characters for lengths
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html; lengths are in characters
 _MOST: Final = 10
 _MOST_KEY: Final = 128
 _MOST_VALUE: Final = 256
 
 
 def of_header(text: str) -> dict[str, str]:
-    """Read a header's `a=b&c=d`; raises BadRequest, also for a key that is there twice: whose value would count?"""
+    """Parse a header's `a=b&c=d`; raises BadRequest, also for a repeated key, whose value would be ambiguous."""
     try:
         fields = decode_form(text) if text.isascii() and text.isprintable() else None
     except BadRequest:
@@ -35,12 +35,12 @@ def of_header(text: str) -> dict[str, str]:
 
 
 def header(tags: dict[str, str]) -> str:
-    """Write tags in the one way that a header has them."""
+    """Write tags in the canonical form of the header."""
     return urlencode(tags, quote_via=quote, safe="")
 
 
 def of_document(document: bytes) -> dict[str, str]:
-    """Read a Tagging document; raises BadRequest."""
+    """Parse a Tagging document; raises BadRequest."""
     root = answers.parse(document)
     found = [(tag.findtext("Key", ""), tag.findtext("Value", "")) for tag in root.findall("TagSet/Tag")]
     if root.tag != "Tagging" or len(dict(found)) != len(found):

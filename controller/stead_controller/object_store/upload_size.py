@@ -1,4 +1,4 @@
-"""How large an upload in parts says that its object is: checked here, since not every server behind does.
+"""Checks the object size that CompleteMultipartUpload may state, since not every server behind does.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html, x-amz-mp-object-size
 """
@@ -19,7 +19,7 @@ _DIGITS: Final = 15
 
 
 async def check(exchange: Exchange, backend: Backend) -> None:
-    """Raise BadRequest unless the parts that an upload is made of are as large together as it says, if it does."""
+    """Raise BadRequest if an upload states an object size and its parts have another size in total."""
     wanted = exchange.request.header(HEADER)
     if wanted is None:
         return
@@ -38,7 +38,7 @@ def _etag(part: Element) -> str:
 
 
 async def _parts(backend: Backend, path: str, upload_id: str) -> dict[tuple[str, str], int]:
-    """Give the sizes of all parts that were uploaded, by number and ETag: with SeaweedFS also of replaced ones."""
+    """Return the sizes of all uploaded parts, by number and ETag; SeaweedFS includes replaced ones."""
     found: dict[tuple[str, str], int] = {}
     after = ""
     while True:

@@ -1,6 +1,6 @@
-"""Versions that a request names, of a bucket that never had any: there is none but `null`, whose the one object is.
+"""Versions named for a bucket that never had versioning: only `null` exists, which is the one object.
 
-The server behind would take any other for that object too, and remove it.
+The server behind would apply any other version id to that object too, and delete it.
 """
 
 from typing import Final
@@ -16,12 +16,12 @@ _NULL: Final = "null"
 
 
 def wrong() -> BadRequest:
-    """S3's words for an id that no version has."""
+    """Return S3's error for a version id that does not exist."""
     return BadRequest("Invalid version id specified", code="InvalidArgument")
 
 
 async def has_none(backend: Backend, bucket: BucketFacts, version: str) -> bool:
-    """Tell whether a version, which may be empty for none, cannot be since its bucket never had versions."""
+    """Tell whether a version id (empty: none) cannot exist because its bucket never had versioning."""
     if version in ("", _NULL):
         return False
     _, _, document = await send_short(backend, Ask("GET", path_of(bucket.backend_name), [("versioning", "")]))
@@ -29,6 +29,6 @@ async def has_none(backend: Backend, bucket: BucketFacts, version: str) -> bool:
 
 
 async def check(backend: Backend, bucket: BucketFacts, version: str) -> None:
-    """Raise BadRequest where a version cannot be."""
+    """Raise BadRequest for a version id that cannot exist."""
     if await has_none(backend, bucket, version):
         raise wrong()
