@@ -2,10 +2,10 @@
 
     _choose_service → _authenticate → _parse → _throttle_account → _run
 
-and _run does, inside one transaction, authorize → handler → refuse what the handler did not read → write.
+and _run does, inside one transaction, authorize → handler → refuse parameters that the handler did not read → write.
 
-Whatever a step raises is translated once, in `handle`. The answer is written inside the transaction: a result that
-cannot be written is a fault of ours and changes nothing.
+An error that a step raises is translated in one place, in `handle`. The answer is written inside the transaction: a
+result that cannot be written is an internal error and changes nothing.
 """
 
 import asyncio
@@ -48,40 +48,40 @@ log = logging.getLogger(__name__)
 
 _RECORD_WEIGHT: Final = 2048
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
-# Services of the whole cloud, and STS, whose old endpoint is: clients sign for them with whatever region they know.
+# Global services, and STS with its old global endpoint: clients sign for them with any region.
 _GLOBAL: Final = frozenset({"iam", "sts"})
 _UNKNOWN: Final = "unknown"  # the service of a request that names none
-_PAYLOADS: Final = frozenset({"BlockData", "Body"})  # contents, which are large and no record's business
-_UNSIGNED_PAYLOAD_SERVICES: Final = frozenset({"ebs"})  # the body is a block that has its own checksum
+_PAYLOADS: Final = frozenset({"BlockData", "Body"})  # contents, which are large and are not recorded
+_UNSIGNED_PAYLOAD_SERVICES: Final = frozenset({"ebs"})  # the body is a block with its own checksum
 
 
 class Transactions(Protocol):
-    """Where operations get their transaction; `db.session.Database` is one."""
+    """Runs operations in transactions; `db.session.Database` implements it."""
 
     async def run[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
         """Run `function` in a worker thread inside one transaction; commit unless it raises or `dry_run` is set."""
 
 
 class Authorizer(Protocol):
-    """Whether a caller may do what it asks."""
+    """Decides whether a caller may do what it requests."""
 
     def authorize(self, call: Call, operation: Operation, params: Params) -> None:
         """Raise NotAuthorized to refuse; runs inside the call's transaction, before the operation."""
 
 
 class DryRunOperation(SteadError):
-    """The request would have succeeded; nothing was kept."""
+    """The request would have succeeded; nothing was changed."""
 
     def __init__(self) -> None:
-        """Say it in EC2's words."""
+        """Set EC2's message."""
         super().__init__("Request would have succeeded, but DryRun flag is set.", code="DryRunOperation")
 
 
 @dataclass(slots=True)
 class Exchange:
-    """A request on its way through the chain; each step fills in what it found out.
+    """A request on its way through the chain; each step adds its results.
 
-    `service` is botocore's name of a service of ours, and the signing name of one that Stead has not.
+    `service` is botocore's name for a service that Stead has, and the signing name for any other service.
     """
 
     request: Request
@@ -114,7 +114,7 @@ class Exchange:
         return self.codec.wire if self.has_codec and asked not in (Wire.JSON, Wire.CBOR) else asked
 
     def named_operation(self) -> str | None:
-        """Give the operation that a refused request names, if it names one."""
+        """Return the operation that a refused request names, if it names one."""
         if not self.has_codec or self.codec.wire is not self.wire:
             return wires.named_operation(self.request, self.wire)
         try:
@@ -123,7 +123,7 @@ class Exchange:
             return None
 
     def refuse(self, failure: Exception) -> WireError:
-        """Make a failure the answer, in the client's protocol."""
+        """Make an error the answer, in the client's protocol."""
         wire = self.wire
         error = translate(failure, self.service, self.request_id, wire)
         if self.has_codec and self.codec.wire is wire:
@@ -138,7 +138,7 @@ def _ignore(record: CallRecord) -> None:
 
 
 def _always() -> None:
-    """Let everything be changed."""
+    """Allow every change."""
 
 
 async def _nobody_to_ask(question: Question) -> HostAnswer:
@@ -166,11 +166,11 @@ class AwsApp:
         clock: Clock = now,
         operations: Mapping[tuple[str, str], Operation] = OPERATIONS,
     ) -> None:
-        """Take the parts; `page_key` seals NextTokens and is the same on all controllers of a cloud.
+        """Take the dependencies; `page_key` seals NextTokens and is the same on all controllers of a cloud.
 
-        With `any_region` requests may be signed for whatever region. `require_room` is called before anything is
-        changed, `require_room_for_deletion` before what makes room; they raise OutOfRoom.
-        Loads the models of the services that have operations, so that no request waits for it.
+        With `any_region`, requests may be signed for any region. `require_room` is called before each change, and
+        `require_room_for_deletion` before changes that free disk space; both raise OutOfRoom.
+        Loads the models of the implemented services, so that no request has to wait for it.
         """
         self._transactions = transactions
         self._find_key = find_key
@@ -204,7 +204,7 @@ class AwsApp:
         try:
             for step in self._chain:
                 await step(exchange)
-        except Exception as raised:  # the end of the chain: whatever went wrong, the client gets an AWS error
+        except Exception as raised:  # the end of the chain: whatever failed, the client gets an AWS error
             failure: Exception = raised
             if isinstance(raised, Refused):
                 failure = self._strangers.failed(request.source, raised)
@@ -215,14 +215,14 @@ class AwsApp:
             raise AssertionError("the chain ended without an answer")
         try:
             await self._record(exchange, response, error, time.perf_counter() - started)
-        except OutOfRoom as unrecorded:  # who is answered is in the trail
+        except OutOfRoom as unrecorded:  # every answered caller must be in the audit log
             exchange.refuse(unrecorded)
             response = exchange.response or response
         response.headers["x-amzn-RequestId"] = exchange.request_id
         return response
 
     async def _choose_service(self, exchange: Exchange) -> None:
-        """Which service's wire this is: the credential scope says it, or else the shape of the request."""
+        """Determine the service: from the credential scope, else from the form of the request."""
         try:
             claim = read_claim(exchange.request)
         except SteadError as error:
@@ -239,14 +239,14 @@ class AwsApp:
         return operation is not None and not operation.signed
 
     async def _authenticate(self, exchange: Exchange) -> None:
-        """Who asks, unless the operation finds that out itself."""
+        """Determine the caller, unless the operation does so itself."""
         if exchange.caller is NOBODY:
             return
         claim, source = exchange.claim, exchange.request.source
         if claim is None:
             raise AssertionError("no claim")
         self._strangers.check(source, claim.access_key_id)
-        # Of a service that is not here nobody reads the body: what was signed for it is as good as the body itself.
+        # For a service that Stead lacks, the body is not read: the signed hash of the body is used instead.
         declared = None if exchange.has_codec else exchange.request.header("x-amz-content-sha256")
         exchange.caller = await authenticate(
             exchange.request,
@@ -259,7 +259,7 @@ class AwsApp:
         self._strangers.welcome(source, claim.access_key_id)
 
     async def _parse(self, exchange: Exchange) -> None:
-        """Which operation, with which parameters."""
+        """Determine the operation and its parameters."""
         claim, via = exchange.claim, exchange.request.via
         if via is not None and SIGNING_NAMES.get(via.service) != exchange.service:
             message = f"Credential should be scoped to correct service: '{via.service}'."
@@ -282,7 +282,7 @@ class AwsApp:
         exchange.params = codec.parse(name, exchange.request)
 
     async def _throttle_account(self, exchange: Exchange) -> None:
-        """Whether the account may call again already; before the transaction, which is what costs."""
+        """Throttle the account, before the transaction, which is the expensive part."""
         if exchange.caller is None or exchange.operation_name is None:
             raise AssertionError("no caller or operation")
         who = exchange.caller.account_id or counted_as(exchange.request.source)
@@ -291,7 +291,7 @@ class AwsApp:
             self._throttle.check_code(exchange.caller.principal_id or who)
 
     async def _run(self, exchange: Exchange) -> None:
-        """Authorize, do and write the answer in one transaction; a dry run does all that and keeps nothing."""
+        """Authorize, execute and write the answer in one transaction; a dry run does the same and is rolled back."""
         operation, caller = exchange.operation, exchange.caller
         if operation is None or caller is None:
             raise AssertionError("no operation or caller")
@@ -347,7 +347,7 @@ class AwsApp:
         )
 
     def refuse(self, request: Request, error: SteadError) -> Response:
-        """Answer a request that could not even be read, such as one with too large a body."""
+        """Answer a request that could not be read, for example one with a body that is too large."""
         exchange = Exchange(request, str(uuid.uuid4()), self._clock(), _guess_service(request))
         exchange.refuse(error)
         response = exchange.response
@@ -357,9 +357,9 @@ class AwsApp:
         return response
 
     async def _record(self, exchange: Exchange, response: Response, error: WireError | None, seconds: float) -> None:
-        """Tell the observer of a call, also of one that named nobody, and wait for it; raises OutOfRoom.
+        """Send the call's record to the observer, even without a known caller, and wait for it; raises OutOfRoom.
 
-        Of strangers only as many as may fail: else the records of others would make room for theirs.
+        Throttled unauthenticated requests are not recorded: they would displace the records of others.
         """
         is_known = exchange.claim is not None or isinstance(exchange.failure, Refused)
         if exchange.caller is None and (not is_known or isinstance(exchange.failure, TooManyRequests)):
@@ -397,12 +397,12 @@ class AwsApp:
                 await noting
         except OutOfRoom:
             raise
-        except Exception:  # an observer's fault must not take the answer from the client
+        except Exception:  # an error of the observer must not affect the answer
             log.exception("call_record_failed", extra={"request_id": exchange.request_id})
 
 
 def _owner(exchange: Exchange) -> str:
-    """Give the account of the role that is assumed; empty for other calls, which are of what the caller's has."""
+    """Return the account of the role that AssumeRole names; empty for other calls, which use the caller's account."""
     if (exchange.service, exchange.operation_name) != ("sts", "AssumeRole"):
         return ""
     parts = str(exchange.params.get("RoleArn", "")).split(":")
@@ -410,13 +410,13 @@ def _owner(exchange: Exchange) -> str:
 
 
 def _host(request: Request) -> str:
-    """Give the address that the caller used, which it has signed; empty for what is none."""
+    """Return the signed Host header of the request; empty if it is not a valid address."""
     text = request.header("host") or ""
     return text if _HOST.match(text) else ""
 
 
 def _guess_service(request: Request) -> str:
-    """The service of a request without a right claim: by what it names, or else EC2 at the root and none elsewhere."""
+    """Guess the service of a request without a valid claim: by what it names, else EC2 at `/` and none elsewhere."""
     scope = wires.named_service(request)
     if scope:
         return service_of_scope(scope) or scope

@@ -1,7 +1,7 @@
-"""From a request's signature to its caller.
+"""Determines the caller of a request from its signature.
 
-An unknown key is checked against a secret that nobody has, and differs from a known key with a wrong signature neither
-in time, to a few instructions of the interpreter, nor, for EC2, in the answer.
+An unknown key is checked against a random secret, so that it differs from a known key with a wrong signature neither
+in time, apart from a few instructions of the interpreter, nor, for EC2, in the answer.
 """
 
 import hmac
@@ -22,7 +22,7 @@ _NOBODYS_KEY: Final = OpenedKey(NOBODYS_SECRET, Caller("", "", "", ""), active=F
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An access key with its secret and its owner; temporary ones have a session token and an end."""
+    """An access key with its secret and its owner; temporary ones have a session token and an expiration time."""
 
     access_key_id: str
     secret: str = field(repr=False)
@@ -35,15 +35,15 @@ class Credential:
 _NOBODYS: Final = Credential("", NOBODYS_SECRET, _NOBODYS_KEY.caller, active=False)
 
 KeyLookup = Callable[[str, str | None], Awaitable[Credential | None]]
-"""From an access key's id, and the session token beside it, to its credential; None when there is none."""
+"""From an access key's id, and its session token, to its credential; None if it does not exist."""
 
 
 def by_opened_keys(find: Callable[[str, str | None], Awaitable[OpenedKey | None]]) -> KeyLookup:
-    """Look keys up by what opens them."""
+    """Make a KeyLookup of a function that returns decrypted keys."""
 
     async def find_credential(access_key_id: str, session_token: str | None) -> Credential | None:
         found = await find(access_key_id, session_token)
-        key = found or _NOBODYS_KEY  # so that both take as long
+        key = found or _NOBODYS_KEY  # so that both cases take the same time
         session = key.caller.session
         credential = Credential(
             access_key_id,
@@ -59,7 +59,7 @@ def by_opened_keys(find: Callable[[str, str | None], Awaitable[OpenedKey | None]
 
 
 def begun_by(params: Mapping[str, Any], result: Mapping[str, Any] | None, now: datetime) -> Caller | None:
-    """Give whom an operation that is not signed has begun a session of a role for, by its answer, if it has."""
+    """Return the caller whose role session an unsigned operation has begun, by its answer; None if there is none."""
     if result is None or not result.get("AssumedRoleUser") or not result.get("Credentials"):
         return None
     user, credentials, role_arn = result["AssumedRoleUser"], result["Credentials"], params.get("RoleArn", "")
@@ -85,7 +85,7 @@ async def authenticate(
     allow_unsigned_payload: bool = False,
     body_hash: str | None = None,
 ) -> Caller:
-    """Establish who signed the request; raises Refused."""
+    """Determine who signed the request; raises Refused."""
     found = await find_signer(
         request, claim, find_key, now, allow_unsigned_payload=allow_unsigned_payload, body_hash=body_hash
     )
@@ -101,9 +101,9 @@ async def find_signer(
     allow_unsigned_payload: bool = False,
     body_hash: str | None = None,
 ) -> Credential:
-    """Give the key that signed the request; raises Refused.
+    """Return the key that signed the request; raises Refused.
 
-    `body_hash` is what the signature has for a body that is checked while it comes, after this.
+    `body_hash` is the hash that the signature covers, for a body that is checked later while it is received.
     """
     check_time(claim, now)
     check_coverage(request, claim)
@@ -117,9 +117,9 @@ async def find_signer(
 def require_signer(
     credential: Credential | None, session_token: str | None, *, is_genuine: bool, now: datetime
 ) -> Credential:
-    """Give the key that was found for a signature, if that is its; raises Refused."""
+    """Return the key found for a signature, if it made this signature; raises Refused."""
     known = credential or _NOBODYS
-    is_same = _same_token(known.session_token, session_token)  # asked of both, so that both take as long
+    is_same = _same_token(known.session_token, session_token)  # computed for both, so that both take the same time
     if not known.active or not is_same:
         raise Refused(Reason.UNKNOWN_KEY, "The security token included in the request is invalid.")
     if not is_genuine:

@@ -1,9 +1,9 @@
-"""What an operation is given, and the table of all operations.
+"""What an operation receives, and the table of all operations.
 
 An operation is a plain function `(call, params) -> result`: `params` and `result` are dicts in the shape of botocore's
 service model for that operation (absent members are absent, or None in a result; blobs are bytes, timestamps are aware
-datetimes). It runs in a worker thread inside one transaction, `call.tx`, which it hands on to
-`stead_controller.resources` and never looks into.
+datetimes). It runs in a worker thread inside one transaction, `call.tx`, which it passes on to
+`stead_controller.resources` and never uses directly.
 """
 
 import secrets
@@ -26,10 +26,10 @@ Result = dict[str, Any]
 class Call:
     """One authenticated and authorized API call.
 
-    `secure` tells whether it came through TLS. `page_key` seals NextTokens (`aws/describe.py` alone uses it).
-    `prepared` is what the operation's `prepare` made. `host` is the address, and the port if any, that the caller used;
-    `via` the VPC endpoint that it came by, if it did: `source_ip` is a private address then. `chosen` is what was found
-    in this transaction to decide whether the caller may, by the operation's name, and counts for the operation too.
+    `secure` tells whether it came through TLS. `page_key` seals NextTokens (only `aws/describe.py` uses it).
+    `prepared` is the result of the operation's `prepare`. `host` is the address, and the port if any, that the caller
+    used; `via` the VPC endpoint through which it came, if any: `source_ip` is then a private address. `chosen` is what
+    authorization has chosen in this transaction, by the operation's name; the operation uses the same.
     """
 
     caller: Caller
@@ -49,7 +49,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """An answer that needs a host's word: asked when the transaction is over, then `finish` makes the result of it."""
+    """A result that depends on a host: the host is asked after the transaction, then `finish` makes the result."""
 
     question: Question
     finish: Callable[[HostAnswer], Result]
@@ -57,7 +57,7 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Then:
-    """What is asked when the transaction is over, and the change that follows from it, in a transaction of its own."""
+    """A question to ask after the transaction, and the change that follows from the answer, in its own transaction."""
 
     question: Question
     change: Callable[[Call, HostAnswer], Result]
@@ -68,9 +68,9 @@ Handler = Callable[[Call, Params], Result | Later | Then]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An AWS operation that Stead has built; `writes` may depend on the request's parameters.
+    """An AWS operation that Stead implements; `writes` may depend on the request's parameters.
 
-    One that `makes_room`, since it deletes what takes much, is let through on a disk that is too full for others.
+    One that `makes_room`, because it deletes large data, is allowed on a disk that is too full for others.
     """
 
     service: str
@@ -98,12 +98,12 @@ def operation(
     prepare: Callable[[Params], Any] | None = None,
     makes_room: bool = False,
 ) -> Callable[[Handler], Handler]:
-    """Enter a function into the table of operations under its AWS name.
+    """Add a function to the table of operations under its AWS name.
 
-    `writes=False` gives it a read-only transaction, a function one that depends on the parameters. `prepare` does,
-    before the transaction, what takes long and needs nothing but the parameters: a transaction that writes keeps all
-    other writers waiting. An operation that is not `signed` finds out itself who asks: its caller is NOBODY. One that
-    `makes_room` may use some of what is reserved on a full disk. Raises RuntimeError when the name is taken.
+    `writes=False` means a read-only transaction; a function decides by the parameters. `prepare` does slow work that
+    needs only the parameters, before the transaction: a transaction that writes blocks all other writers. An operation
+    that is not `signed` determines its caller itself: `call.caller` is NOBODY. One that `makes_room` may use some of
+    the space that is reserved on a full disk. Raises RuntimeError if the name is taken.
     """
 
     def enter(handler: Handler) -> Handler:

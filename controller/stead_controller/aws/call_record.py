@@ -1,4 +1,4 @@
-"""What became of one call, for whoever keeps records of calls."""
+"""The outcome of one call, for those who record calls."""
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,12 +13,12 @@ from stead_controller.request.caller import Caller
 class CallRecord:
     """One call and its outcome.
 
-    `access_key_id` is what the request names, whether or not the key exists; `caller` is None when nobody was
-    established. `params` and `result` are as the operation had them, secrets in clear: what is kept of them is masked
-    first (`aws/audit`). `weight` is about how many bytes the record holds in memory. `additional` is what CloudTrail
-    calls additionalEventData. `owner_id` is the account of what was used, where it may be another than the caller's;
-    `is_owners` says that the record is that one's. `endpoint_id` is the VPC endpoint that it came by. `has_changed`
-    says that the call may have changed something.
+    `access_key_id` is what the request names, whether or not the key exists; `caller` is None if none was
+    authenticated. `params` and `result` are as the operation had them, with secrets in clear text: they are masked
+    before they are stored (`aws/audit`). `weight` is the record's approximate size in memory, in bytes. `additional` is
+    CloudTrail's additionalEventData. `owner_id` is the account that owns the used resource, if it may not be the
+    caller's; `is_owners` says that the record is for that account. `endpoint_id` is the VPC endpoint that it came
+    through. `has_changed` says that the call may have changed something.
     """
 
     request_id: str
@@ -44,7 +44,7 @@ class CallRecord:
     has_changed: bool = False
 
     def of_owner(self) -> "CallRecord | None":
-        """Give the record that another account has of it, whose role or bucket was used; None where there is none.
+        """Return the record for the other account whose role or bucket was used; None if there is none.
 
         https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html,
         sharedEventID
@@ -55,4 +55,4 @@ class CallRecord:
 
 
 type OnCall = Callable[[CallRecord], Awaitable[None] | None]
-"""Takes what became of a call; the answer waits for it where it can be waited for, and is another one on OutOfRoom."""
+"""Handles the outcome of a call; the answer waits for it where that is possible, and becomes an error on OutOfRoom."""

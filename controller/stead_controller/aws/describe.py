@@ -35,7 +35,7 @@ Key = tuple[str, ...]
 
 
 def filters(params: Params, known: Collection[str], *, tags: bool = True) -> tuple[Filter, ...]:
-    """The request's filters, each with a name in `known` or, where `tags` is true, one that asks about tags.
+    """Return the request's filters, each with a name in `known` or, if `tags` is true, one about tags.
 
     Raises InvalidParameter for an unknown name, BadRequest for too many values.
     """
@@ -69,11 +69,11 @@ class Page:
 
     @property
     def fetch(self) -> int | None:
-        """How many rows to read: one more than shown, to know whether more follow."""
+        """The number of rows to read: one more than is shown, to find out whether more follow."""
         return None if self.limit is None else self.limit + 1
 
     def cut[Row](self, rows: Sequence[Row], key: Callable[[Row], Key]) -> tuple[Sequence[Row], str | None]:
-        """The rows to show, and the NextToken if more follow; `key` gives the columns that the rows are sorted by."""
+        """Return the rows to show, and the NextToken if more follow; `key` returns the columns of the sort order."""
         if self.limit is None or len(rows) <= self.limit:
             return rows, None
         shown = rows[: self.limit]
@@ -92,8 +92,8 @@ def page(
 ) -> Page:
     """Read MaxResults and NextToken.
 
-    `ids` names the parameter of ids that excludes MaxResults. Raises InvalidParameter, InvalidCombination, or
-    BadRequest for a token that this operation did not give to this account.
+    `ids` names the parameter of ids, which excludes MaxResults. Raises InvalidParameter, InvalidCombination, or
+    BadRequest for a token that was not issued by this operation to this account.
     """
     limit = params.get("MaxResults")
     token = params.get("NextToken")
@@ -108,7 +108,7 @@ def page(
 
 
 def marker_page(call: Call, params: Params, operation: str) -> Page:
-    """Read MaxItems and Marker, as IAM pages; raises BadRequest for a marker of another operation or account."""
+    """Read MaxItems and Marker, for IAM's pages; raises BadRequest for a marker of another operation or account."""
     marker = params.get("Marker")
     after = _open(call.page_key, operation, call.caller.account_id, marker, "ValidationError") if marker else None
     return Page(operation, params.get("MaxItems", MARKER_ITEMS), after, call.caller.account_id, call.page_key)
@@ -133,7 +133,7 @@ def _open(page_key: bytes, operation: str, account_id: str, token: str, code: st
 
 
 def tags_to_dict(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """A request's list of tags as a dict; raises InvalidParameter or LimitExceeded as EC2 limits tags."""
+    """Return a request's list of tags as a dict; raises InvalidParameter or LimitExceeded by EC2's limits of tags."""
     found: dict[str, str] = {}
     for tag in tags:
         key, value = tag.get("Key", ""), tag.get("Value", "")
@@ -152,12 +152,12 @@ def tags_to_dict(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
 
 
 def dict_to_tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    """A dict of tags as answers list them, sorted by key."""
+    """Return a dict of tags as answers list them, sorted by key."""
     return [{"Key": key, "Value": tags[key]} for key in sorted(tags)]
 
 
 def tags_on_create(params: Params, *resource_types: str) -> dict[str, dict[str, str]]:
-    """The tags of TagSpecifications for each of the resource types that an operation creates.
+    """Return the tags of TagSpecifications for each of the resource types that an operation creates.
 
     Raises InvalidParameter for a type that it does not create, and for a specification without tags.
     """
@@ -177,14 +177,14 @@ def tags_on_create(params: Params, *resource_types: str) -> dict[str, dict[str, 
 
 
 def request_digest(params: Params) -> str:
-    """64 hex digits that are equal for requests that ask for the same, whatever their ClientToken and DryRun."""
+    """Return 64 hex digits that are equal for equal requests, apart from ClientToken and DryRun."""
     asked = {name: value for name, value in params.items() if name not in ("ClientToken", "DryRun")}
     text = json.dumps(asked, sort_keys=True, separators=(",", ":"), default=_digestible)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def repeatable(operation: str, params: Params) -> Repeatable:
-    """What makes a request with a ClientToken one that may be repeated."""
+    """Return the data that make a request with a ClientToken idempotent."""
     token = params.get("ClientToken", "")
     return Repeatable(operation, token, request_digest(params) if token else "")
 

@@ -1,9 +1,9 @@
 """How often EC2 lets an account call each of its actions: pure.
 
 Sizes and refills a second are those of https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html, as of
-2025: its categories, its uncategorized actions, and its resource tokens, each for what there is here. Its category of
-console actions is of who calls, not of what: no call here is one. Its resource-intensive actions have the numbers of
-all that change something.
+2025: its categories, its uncategorized actions and its resource tokens, for the actions that Stead has. Its category of
+console actions depends on the caller, not on the action: no call here is one. Its resource-intensive actions have the
+same numbers as its mutating actions.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ _LARGE: Final = frozenset(
         "DescribeVolumes",
     }
 )
-# EC2 calls these uncategorized: each has a rate of its own.
+# EC2's uncategorized actions: each has its own rate.
 OWN: Final[Mapping[str, Rate]] = {
     "AssignIpv6Addresses": Rate(100, 5),
     "AssignPrivateIpAddresses": Rate(100, 5),
@@ -67,7 +67,7 @@ OWN: Final[Mapping[str, Rate]] = {
     "TerminateInstances": Rate(100, 5),
     "UnassignPrivateIpAddresses": Rate(100, 5),
 }
-# Resource tokens: of these an instance takes one, from a second bucket.
+# Resource tokens: these actions also take one per instance, from a second bucket.
 PER_INSTANCE: Final[Mapping[str, Rate]] = {
     "RunInstances": Rate(1000, 2),
     "StartInstances": Rate(1000, 2),
@@ -77,7 +77,7 @@ PER_INSTANCE: Final[Mapping[str, Rate]] = {
 
 
 def rate(action: str, params: Mapping[str, Any]) -> tuple[Rate, str]:
-    """Give a call's rate, and the name of its bucket."""
+    """Return a call's rate, and the name of its bucket."""
     if action in OWN:
         return OWN[action], action
     if not action.startswith(READING):
@@ -88,6 +88,6 @@ def rate(action: str, params: Mapping[str, Any]) -> tuple[Rate, str]:
 
 
 def instances(params: Mapping[str, Any]) -> float:
-    """How many instances a call is about; one that asks for more than may be asked is refused by its own rules."""
+    """Return how many instances a call is about; a call for more than are allowed is refused by its own rules."""
     count = params.get("MaxCount") or len(params.get("InstanceIds", ()))
     return float(min(max(1, count), _MOST_INSTANCES))

@@ -1,7 +1,7 @@
-"""What comes by VPC endpoints: hosts bring the connections of their guests, each with a line that says whose it is.
+"""Connections through VPC endpoints: hosts forward those of their guests, each with a line that identifies the guest.
 
-The host shows its certificate, so what the line says is the host's word and not a guest's: by which endpoint, from
-which private address, to which port. After the answer `ok` the connection is the guest's, which may begin TLS in it.
+The host shows its certificate, so the line comes from the host and not from a guest: it says which endpoint, which
+private address and which port. After the answer `ok` the connection is the guest's, which may start TLS in it.
 `agent/stead_agent/endpoints/relay.py` is the other end.
 """
 
@@ -23,7 +23,7 @@ _LINE_SECONDS: Final = 20.0
 _MOST_LINE: Final = 1024
 
 type Admit = Callable[[str, str], Awaitable[Via | None]]
-"""Tells what endpoint it is that a host names, None when it is none of the host's."""
+"""Returns the endpoint that a host names, None if it is not one of the host's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class Arrived:
 
     @property
     def counted_as(self) -> str:
-        """Tell guests apart whose private addresses are the same."""
+        """A text by which connections are counted; it distinguishes guests with the same private address."""
         return f"{self.via.vpc_id} {self.source}"
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointListener:
-    """Where hosts bring what came by endpoints; `ports` of the guest's choice mean TLS, by `tls`, all others do not."""
+    """Where hosts forward connections through endpoints; those to `ports` use TLS, with `tls`, all others do not."""
 
     host: str
     port: int
@@ -53,10 +53,10 @@ class EndpointListener:
 
 
 class Arrival(asyncio.Protocol):
-    """One connection, until it is known whose it is; `accept` gives the protocol of what is then a guest's."""
+    """A connection whose guest is not known yet; `accept` returns the protocol for the guest's connection."""
 
     def __init__(self, listener: EndpointListener, accept: Callable[[Arrived], asyncio.Protocol]) -> None:
-        """Wait for the host's line."""
+        """Prepare to wait for the host's line."""
         self._listener = listener
         self._accept = accept
         self._received = bytearray()
@@ -65,13 +65,13 @@ class Arrival(asyncio.Protocol):
         self._admitting: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait."""
+        """Start the time limit for the line."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._deadline = asyncio.get_running_loop().call_later(_LINE_SECONDS, transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Take the line; nothing may follow it before the answer."""
+        """Receive the line; no data may follow it before the answer."""
         if self._transport is None:
             return
         self._received += data
@@ -81,13 +81,13 @@ class Arrival(asyncio.Protocol):
             self._admitting = asyncio.get_running_loop().create_task(self._admit(self._transport))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Cancel the time limit."""
         del exc
         if self._deadline is not None:
             self._deadline.cancel()
 
     async def _admit(self, transport: asyncio.Transport) -> None:
-        """Ask whose it is, and let it become a guest's connection."""
+        """Look up the guest, and make this the guest's connection."""
         try:
             arrived = await self._read(transport)
         except (ValueError, KeyError, TypeError, UnknownPeerError) as failure:
@@ -110,7 +110,7 @@ class Arrival(asyncio.Protocol):
         try:
             loop = asyncio.get_running_loop()
             inner = await loop.start_tls(transport, protocol, self._listener.tls, server_side=True)
-        except (OSError, TimeoutError) as failure:  # the guest does not speak TLS, or has gone
+        except (OSError, TimeoutError) as failure:  # the guest does not speak TLS, or has disconnected
             log.info("endpoint_tls_failed", extra={"reason": str(failure)})
             transport.abort()
             protocol.connection_lost(None)
@@ -126,7 +126,7 @@ class Arrival(asyncio.Protocol):
 
 
 def host_of(certificate: dict[str, Any] | None) -> str:
-    """Give the id of the host that a certificate names; raises UnknownPeerError."""
+    """Return the id of the host that a certificate names; raises UnknownPeerError."""
     names = [value for kind, value in (certificate or {}).get("subjectAltName", ()) if kind == "URI"]
     if len(names) != 1:
         raise UnknownPeerError(f"a certificate with {len(names)} names of ours")

@@ -1,9 +1,9 @@
-"""One table: our error becomes an AWS code and an HTTP status.
+"""One table that maps Stead's errors to AWS codes and HTTP statuses.
 
 The codes are EC2's published ones
 (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html), those of one kind of resource are in
-`catalog/nouns.py`; where other services name the same thing differently, `_SERVICE_CODES` says so. An error's own
-`code` wins over all tables.
+`catalog/nouns.py`; where other services use another code for the same error, it is in `_SERVICE_CODES`. An error's own
+`code` takes precedence over all tables.
 """
 
 import logging
@@ -17,7 +17,7 @@ from stead_controller.catalog.nouns import OF_TYPE
 
 log = logging.getLogger(__name__)
 
-# From the most special class to the most general, with EC2's code and the HTTP status.
+# From the most specific class to the most general, with EC2's code and the HTTP status.
 _CLASSES: Final[tuple[tuple[type[errors.SteadError], str, int], ...]] = (
     (errors.MissingParameter, "MissingParameter", 400),
     (errors.UnknownParameter, "UnknownParameter", 400),
@@ -38,7 +38,7 @@ _CLASSES: Final[tuple[tuple[type[errors.SteadError], str, int], ...]] = (
     (errors.BadRequest, "InvalidParameterValue", 400),
 )
 
-# Statuses of codes, where they are not the usual 400.
+# Statuses of codes, if they are not 400.
 _STATUSES: Final[dict[str, int]] = {
     "AccessDenied": 403,
     "AccessDeniedException": 403,
@@ -85,7 +85,7 @@ _INVALID: Final = (
     errors.InvalidCombination,
     errors.MalformedId,
 )
-# What services other than EC2 call the same thing; `*` is every one of them.
+# The codes of services other than EC2 for the same error; `*` stands for all of them.
 _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
     **{("*", kind): "ValidationError" for kind in _INVALID},
     ("*", errors.NotFound): "ValidationError",
@@ -121,7 +121,7 @@ _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
 _FAULTS: Final = {"ec2": "InternalError", "ebs": "InternalServerException", "dlm": "InternalServerException"}
 
 _EC2_FAILURE: Final = "AWS was not able to validate the provided access credentials"
-# A reason's code, its message where ours says too much, and its status.
+# A reason's code, its message if ours reveals too much, and its status.
 _EC2_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
     Reason.MISSING: ("MissingAuthenticationToken", None, 403),
     Reason.INCOMPLETE: ("IncompleteSignature", None, 400),
@@ -152,7 +152,7 @@ _JSON_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
     Reason.EXPIRED: ("InvalidSignatureException", None, 403),
     Reason.TOKEN_EXPIRED: ("ExpiredTokenException", None, 403),
 }
-# Of an S3 that is not there; where it is, it answers itself.
+# For requests to S3 without an object store; if there is one, it answers itself.
 _S3_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
     Reason.MISSING: ("AccessDenied", "Access Denied", 403),
     Reason.INCOMPLETE: ("AuthorizationHeaderMalformed", None, 400),
@@ -175,10 +175,10 @@ _REFUSALS: Final = {
 
 
 def translate(error: Exception, service: str, request_id: str, wire: Wire) -> WireError:
-    """Say what went wrong in a service's words, and in those of the protocol where the service was not reached.
+    """Translate an error to the service's code and message, or to those of the protocol if the service was not reached.
 
-    What is none of our refusals is a fault of ours: it is logged with its traceback, and the caller learns only the
-    request id under which the log has it.
+    An unexpected error is an internal error: it is logged with its traceback, and the caller only gets the request id
+    under which it is logged.
     """
     if isinstance(error, Refused):
         code, message, status = _REFUSALS[wire][error.reason]

@@ -1,8 +1,8 @@
-"""How often an address may fail to show who it is: then it is not even looked at for a while.
+"""Limits how often an address may fail to authenticate; after that its requests are refused unchecked for a while.
 
-A signature that is not right costs as much work as one that is, so addresses that only guess are kept from it. Who is
-known at the same address, behind the same NAT, is let through: a key that has lately been right there is asked for its
-signature all the same. What an address is told does not depend on whether the key that it names exists.
+An invalid signature costs as much work as a valid one, so addresses that only guess are stopped before. A known client
+at the same address, behind the same NAT, is let through: if a key has lately been valid there, its signature is still
+checked. The answer to an address does not depend on whether the key that it names exists.
 """
 
 import ipaddress
@@ -16,24 +16,24 @@ from stead_controller.errors import SteadError, TooManyRequests
 
 log = logging.getLogger(__name__)
 
-_FAILURES: Final = Rate(10, 1)  # times the operator's factor, as the rates of accounts
+_FAILURES: Final = Rate(10, 1)  # multiplied by the operator's factor, like the rates of accounts
 _MOST_KNOWN: Final = 10_000
 _TELL_SECONDS: Final = 60.0
-_OF_ONE: Final = 64  # bits of an IPv6 address that one subscriber has, at least
+_OF_ONE: Final = 64  # bits of the IPv6 prefix that one subscriber has, at least
 
 
 class Strangers:
-    """The failures of addresses, and which keys are known at which; of one controller."""
+    """The failures of addresses, and the keys that were valid at each; of one controller."""
 
     def __init__(self, factor: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Multiply the rate by `factor`; 0 lets everything through. `clock` gives seconds and never goes back."""
+        """Multiply the rate by `factor`; 0 disables the limit. `clock` returns seconds and never goes back."""
         self._failures = TokenBuckets(factor, clock) if factor else None
         self._clock = clock
         self._known: dict[tuple[str, str], None] = {}
         self._told: float | None = None
 
     def check(self, address: str, access_key_id: str) -> None:
-        """Raise TooManyRequests for an address that has failed too often, unless this key was right there."""
+        """Raise TooManyRequests for an address that has failed too often, unless this key was valid there."""
         if self._failures is None or (address, access_key_id) in self._known:
             return
         if not self._failures.has(counted_as(address), _FAILURES):
@@ -41,7 +41,7 @@ class Strangers:
             raise TooManyRequests
 
     def welcome(self, address: str, access_key_id: str) -> None:
-        """Remember that a key was right at an address."""
+        """Remember that a key was valid at an address."""
         if self._failures is None or (address, access_key_id) in self._known:
             return
         if len(self._known) >= _MOST_KNOWN:
@@ -50,14 +50,14 @@ class Strangers:
         self._known[address, access_key_id] = None
 
     def failed(self, address: str, refusal: SteadError) -> SteadError:
-        """Count a failure, and give what is to be answered: the refusal, or that there were too many."""
+        """Count a failure, and return the error to answer: the refusal, or that there were too many."""
         if self._failures is None or self._failures.take([(counted_as(address), _FAILURES, 1.0)]):
             return refusal
         self._tell(address)
         return TooManyRequests()
 
     def _tell(self, address: str) -> None:
-        """Tell the log, but not as often as strangers come."""
+        """Log that an address is throttled, at most once in a while."""
         now = self._clock()
         if self._told is None or now - self._told >= _TELL_SECONDS:
             self._told = now
@@ -65,7 +65,7 @@ class Strangers:
 
 
 def counted_as(address: str) -> str:
-    """Give what is counted together: an IPv4 address, or all of IPv6 that one subscriber has."""
+    """Return the unit of counting: an IPv4 address, or the IPv6 prefix of one subscriber."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

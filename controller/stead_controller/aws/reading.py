@@ -1,9 +1,9 @@
-"""What an operation has read of its request: whatever it has not read would be accepted without effect.
+"""Records which parameters an operation has read: accepting an unread parameter would silently ignore it.
 
-An operation is given its parameters as a `Reading`. A member counts as read when it is looked up by its name; a
-structure and a list of structures do so when each of their members is. Everything that walks over a request as a
-whole, such as the digest behind a ClientToken, reads nothing; what only decides who may ask, how often, and what is
-recorded is given the plain parameters.
+An operation gets its parameters as a `Reading`. A member counts as read when it is looked up by its name; a structure
+or a list of structures counts as read when each of its members does. Code that processes a request as a whole, such as
+the digest behind a ClientToken, reads nothing; authorization, throttling and the call's record get the plain
+parameters.
 """
 
 from collections.abc import Iterator
@@ -13,30 +13,30 @@ Path = tuple[str | int, ...]
 
 
 class Map(dict[str, Any]):
-    """A map of the model, whose keys are the caller's: one value to whoever reads it."""
+    """A map of the model, whose keys are chosen by the caller: it is read as one value."""
 
     __slots__ = ()
 
 
 class Reading(dict[str, Any]):
-    """A structure of a request that notes which of its members were looked up.
+    """A structure of a request that records which of its members were looked up.
 
-    Its members are wrapped when they are looked up, so that what nobody looks at costs nothing.
+    Its members are wrapped when they are looked up, so that unused ones cost nothing.
     """
 
     __slots__ = ("unread",)
 
     def __init__(self, given: dict[str, Any]) -> None:
-        """Start with nothing read; `given` is not changed."""
+        """Start with nothing read; `given` is not modified."""
         super().__init__(given)
         self.unread = set(given)
 
     def __getitem__(self, name: str) -> Any:
-        """Look a member up; raises KeyError when the request has it not."""
+        """Look a member up; raises KeyError if the request does not have it."""
         return self._read(name) if name in self.unread else super().__getitem__(name)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Look a member up; `default` when the request has it not."""
+        """Look a member up; return `default` if the request does not have it."""
         return self._read(name) if name in self.unread else super().get(name, default)
 
     def _read(self, name: str) -> Any:
@@ -58,16 +58,16 @@ def _wrap(value: Any) -> Any:
 
 
 def whole(value: Any) -> Any:
-    """Read everything in a structure, for what is stored and answered as it came."""
+    """Mark everything in a structure as read, for a value that is stored and returned unchanged."""
     if isinstance(value, Reading):
         return {name: whole(value[name]) for name in value}
     return [whole(one) for one in value] if isinstance(value, list) else value
 
 
 def unread(params: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Give what has not been read: the path to each value, with indices from 0 in lists of structures, and the value.
+    """Yield what was not read: the path to each value, with indices from 0 in lists of structures, and the value.
 
-    A structure that nobody looked up counts by its values, so an empty one does not.
+    A structure that was never looked up is represented by its values, so an empty one is not yielded.
     """
     if isinstance(params, dict):
         left = params.unread if isinstance(params, Reading) else params

@@ -1,4 +1,4 @@
-"""The HTTP(S) listeners of the AWS endpoint: sockets to `Request`, `Response` to sockets."""
+"""The HTTP(S) listeners of the AWS endpoint: they convert HTTP requests to `Request`, and `Response` to HTTP."""
 
 import asyncio
 import resource
@@ -18,21 +18,21 @@ from stead_controller.aws.failed_logins import counted_as
 from stead_controller.aws.protocol.message import Request
 from stead_controller.errors import BadRequest
 
-OBJECTS: Final = "s3"  # the service of endpoints that lead to objects
+OBJECTS: Final = "s3"  # the service of endpoints for the object store
 HEALTH_PATH: Final = "/_stead/health"
 MAX_BODY: Final = 1 << 20
-MOST_OF_ONE: Final = 2048  # connections of one address, or of what one subscriber of IPv6 has
+MOST_OF_ONE: Final = 2048  # connections of one IPv4 address, or of one IPv6 subscriber's prefix
 _IP_FREEBIND: Final = 15  # linux/in.h; the socket module does not name it
-_MAX_REQUEST_LINE: Final = 1 << 16  # GET requests carry all parameters, presigned ones a session token too
+_MAX_REQUEST_LINE: Final = 1 << 16  # GET requests carry all parameters, presigned ones also a session token
 _MAX_HEADER: Final = 1 << 14
 _BODY_SECONDS: Final = 60
 
 
 class ObjectDoor(Protocol):
-    """What answers requests whose bodies are streams; `object_store.front_door.FrontDoor` is one."""
+    """Handles requests with streamed bodies; `object_store.front_door.FrontDoor` implements it."""
 
     def takes(self, request: Request) -> bool:
-        """Tell whether a request, whose body has not been read, is for it."""
+        """Tell whether it handles this request, whose body has not been read."""
 
     async def serve(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:
         """Read the body and answer."""
@@ -43,20 +43,20 @@ PageHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """An address to listen on; TLS when it has a context, port 0 for any free one."""
+    """An address to listen on; uses TLS if it has a context; port 0 means any free one."""
 
     host: str
     port: int
     tls: ssl.SSLContext | None = None
-    may_be_absent: bool = False  # the address comes when the host has it
+    may_be_absent: bool = False  # the host may get the address later
 
 
 class BodyTooLargeError(Exception):
-    """The body is longer than this endpoint takes."""
+    """The body is longer than the endpoint allows."""
 
 
 class _BoundedServer(web.Server):
-    """Has so many connections of one address at a time, and cuts off more: none keeps the rest from connecting."""
+    """Limits the connections of one address, and closes further ones, so that no address can use all of them."""
 
     def __init__(self, handler: PageHandler, most: int, **options: Any) -> None:
         super().__init__(handler, **options)
@@ -66,13 +66,13 @@ class _BoundedServer(web.Server):
         self.arrived: dict[RequestHandler, Arrived] = {}
 
     def by_endpoint(self, arrived: Arrived) -> RequestHandler:
-        """Give the protocol of a connection that came by a VPC endpoint, and remember so."""
+        """Return the protocol for a connection that came through a VPC endpoint, and remember the endpoint."""
         handler = self()
         self.arrived[handler] = arrived
         return handler
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """Take a connection, or end it."""
+        """Accept a connection, or close it."""
         super().connection_made(handler, transport)
         peer = transport.get_extra_info("peername")
         arrived = self.arrived.get(handler)
@@ -80,10 +80,10 @@ class _BoundedServer(web.Server):
         self._sources[handler] = source
         self._open[source] += 1
         if self._open[source] > self._most:
-            asyncio.get_running_loop().call_soon(handler.force_close)  # when it has all that it is to close
+            asyncio.get_running_loop().call_soon(handler.force_close)  # later, once it is fully set up
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """Forget a connection."""
+        """Count one connection less."""
         super().connection_lost(handler, exc)
         self.arrived.pop(handler, None)
         source = self._sources.pop(handler, None)
@@ -94,10 +94,10 @@ class _BoundedServer(web.Server):
 
 
 class AwsServer:
-    """Serves an `AwsApp` on some addresses.
+    """Serves an `AwsApp` on several addresses.
 
-    `pages` are handlers of other things on the same ports (the console), by path prefix. `health` says in words how the
-    controller is, "ok" when all is well.
+    `pages` are handlers by path prefix for other content on the same ports (the console). `health` returns the
+    controller's health as a text, "ok" if all is well.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class AwsServer:
         most_of_one: int = MOST_OF_ONE,
         shutdown_seconds: float = 10.0,
     ) -> None:
-        """Keep the parts; `start` opens the sockets."""
+        """Store the parts; `start` opens the sockets."""
         self._app = app
         self._listeners = listeners
         self._pages = dict(pages or {})
@@ -128,14 +128,14 @@ class AwsServer:
         self._runner: web.ServerRunner | None = None
 
     async def start(self) -> list[tuple[str, int]]:
-        """Listen; gives the bound addresses in the order of the listeners."""
+        """Listen; returns the bound addresses in the order of the listeners."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         server = self._server = _BoundedServer(
             self._serve,
             min(self._most_of_one, files // 4),
             max_line_size=_MAX_REQUEST_LINE,
             max_field_size=_MAX_HEADER,
-            auto_decompress=False,  # of an object it is how that is stored, and its bytes are signed as they are sent
+            auto_decompress=False,  # objects are stored in their encoding, and signatures cover the bytes as sent
             access_log=None,
             keepalive_timeout=75.0,
             lingering_time=2.0,
@@ -156,7 +156,7 @@ class AwsServer:
         return [(address[0], address[1]) for address in runner.addresses]
 
     async def stop(self) -> None:
-        """Take no new requests, let the running ones end, then close."""
+        """Stop accepting requests, wait for the running ones, then close."""
         if self._arrivals is not None:
             self._arrivals.close()
             self._arrivals = None
@@ -180,7 +180,7 @@ class AwsServer:
         return await self._serve_app(http, request)
 
     async def _serve_endpoint(self, http: web.BaseRequest, arrived: Arrived) -> web.StreamResponse:
-        """Answer what came by an endpoint: as its service does, and nothing else."""
+        """Answer a request through an endpoint, with the endpoint's service only."""
         path, _, query = http.raw_path.partition("?")
         request = Request(
             http.method,
@@ -216,7 +216,7 @@ class AwsServer:
             headers={"Content-Type": answer.content_type, "Server": "stead", **answer.headers},
         )
         if refusal:
-            response.force_close()  # what is left of the body is not a next request
+            response.force_close()  # the unread rest of the body must not be parsed as a request
         return response
 
     async def _read_body(self, http: web.BaseRequest) -> bytes:
@@ -242,7 +242,7 @@ def _headers(http: web.BaseRequest) -> tuple[tuple[str, str], ...]:
 
 
 def _free_bound(listener: Listener) -> socket.socket:
-    """Make a socket that listens at an address as soon as that exists (ip(7), IP_FREEBIND)."""
+    """Make a socket that listens at an address that may not exist yet (ip(7), IP_FREEBIND)."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

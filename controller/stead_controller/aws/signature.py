@@ -1,8 +1,8 @@
-"""Signature Version 4: what a request claims about its signer, and whether a secret key made that signature.
+"""Signature Version 4: parses what a request claims about its signer, and checks the signature with a secret key.
 
 Pure: no clock, no look-ups. The rules are those of
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html: paths are normalised and
-encoded twice, the body is always signed; for S3 paths are taken as they are, and what stands for the body is given.
+encoded twice, and the body is always signed; for S3, paths are not changed, and the body's hash is passed in.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _TIME_FORM: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z\Z")
 _SIGNATURE: Final = re.compile(r"[0-9a-f]{64}\Z")
 _HEADER_NAME: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+\Z")
 _REGION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-_SERVICE: Final = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9_ -]{0,62}[A-Za-z0-9_-])?\Z")  # `Service Quotas` is one
+_SERVICE: Final = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9_ -]{0,62}[A-Za-z0-9_-])?\Z")  # `Service Quotas` is valid
 _KEY_ID: Final = re.compile(r"[A-Za-z0-9]{4,128}\Z")
 
 
@@ -43,22 +43,22 @@ class Reason(Enum):
     MISMATCH = "mismatch"
     EXPIRED = "expired"
     REGION = "region"
-    SERVICE = "service"  # of the VPC endpoint that it came by
+    SERVICE = "service"  # it is not that of the VPC endpoint that the request came through
     TOKEN_EXPIRED = "token expired"  # noqa: S105 — the name of a reason
 
 
 class Refused(NotAuthenticated):
-    """A signature that proves nothing, and why; how much of it the caller may know is for `aws/errors.py`."""
+    """An invalid signature, and why; `aws/errors.py` decides how much of that the caller may learn."""
 
     def __init__(self, reason: Reason, message: str) -> None:
-        """Keep the reason beside the text."""
+        """Store the reason in addition to the text."""
         super().__init__(message)
         self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who a request says has signed it, when, for what, and over which headers."""
+    """The signer that a request claims to have, the time, the scope, and the signed headers."""
 
     access_key_id: str
     time: datetime
@@ -74,7 +74,7 @@ class Claim:
 
     @property
     def scope(self) -> str:
-        """The credential scope, as it is signed."""
+        """The credential scope, in its signed form."""
         return f"{self.date}/{self.region}/{self.service}/aws4_request"
 
 
@@ -178,7 +178,7 @@ def _read_time(text: str) -> datetime:
         if _TIME_FORM.match(text):
             return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
     except ValueError:
-        pass  # a month 13: told below like every other wrong form
+        pass  # a month 13: refused below like every other malformed date
     raise Refused(Reason.INCOMPLETE, "X-Amz-Date must be in ISO8601 basic format, such as 20260131T120000Z.")
 
 
@@ -195,7 +195,7 @@ def _read_date_header(text: str | None) -> datetime:
 
 
 def check_time(claim: Claim, now: datetime) -> None:
-    """Raise Refused unless `now` is within the time that the claim is good for."""
+    """Raise Refused unless `now` is within the claim's period of validity."""
     if claim.time - CLOCK_SKEW > now:
         raise Refused(Reason.EXPIRED, f"Signature not yet current: {claim.time_text} is too far in the future.")
     lifetime = CLOCK_SKEW if claim.expires is None else timedelta(seconds=claim.expires)
@@ -212,7 +212,7 @@ def check_coverage(request: Request, claim: Claim) -> None:
 
 
 def payload_hash(request: Request, *, allow_unsigned: bool = False) -> str:
-    """The hash that stands for the body in the signature; raises Refused when the client declared another one."""
+    """Return the hash that represents the body in the signature; raises Refused if the client declared another one."""
     computed = hashlib.sha256(request.body).hexdigest()
     for declared in request.header_values("x-amz-content-sha256"):
         if declared == UNSIGNED_PAYLOAD and allow_unsigned:
@@ -223,7 +223,7 @@ def payload_hash(request: Request, *, allow_unsigned: bool = False) -> str:
 
 
 def canonical_request(request: Request, claim: Claim, body_hash: str) -> bytes:
-    """The text that both sides must agree on, byte for byte."""
+    """Return the canonical request, which both sides must compute identically, byte for byte."""
     path = _path_of_objects(request.path) if claim.service == S3 else _canonical_path(request.path)
     lines = [request.method, path, _canonical_query(request.query, claim)]
     for name in claim.signed_headers:
@@ -247,7 +247,7 @@ def _canonical_path(path: str) -> str:
 
 
 def _path_of_objects(path: str) -> str:
-    """Encode each step of an S3 path in the one canonical way; keys may have any, even empty ones."""
+    """Encode each segment of an S3 path in the canonical way; segments of keys may be anything, even empty."""
     return "/".join(_encode(unquote_to_bytes(step.encode("utf-8", "surrogateescape"))) for step in path.split("/"))
 
 
@@ -265,7 +265,7 @@ def _canonical_query(query: str, claim: Claim) -> str:
 
 
 def _recode(text: str) -> str:
-    """Percent-encode in the one canonical way what came encoded in any way."""
+    """Percent-encode in the canonical way a text that was encoded in any way."""
     return _encode(unquote_to_bytes(text.replace("+", " ")))
 
 
@@ -275,7 +275,7 @@ def _encode(content: bytes) -> str:
 
 @lru_cache(maxsize=4096)
 def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
-    """The key that a secret gives for a scope."""
+    """Return the signing key that is derived from a secret for a scope."""
     key = f"AWS4{secret}".encode()
     for part in (date, region, service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
@@ -283,7 +283,7 @@ def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
 
 
 def sign(request: Request, claim: Claim, secret: str, body_hash: str) -> str:
-    """The signature that the secret gives for this request."""
+    """Return the signature of this request with this secret."""
     hashed = hashlib.sha256(canonical_request(request, claim, body_hash)).hexdigest()
     text = f"{ALGORITHM}\n{claim.time_text}\n{claim.scope}\n{hashed}"
     key = signing_key(secret, claim.date, claim.region, claim.service)
@@ -293,9 +293,9 @@ def sign(request: Request, claim: Claim, secret: str, body_hash: str) -> str:
 def is_signed_with(
     request: Request, claim: Claim, secret: str, *, allow_unsigned_payload: bool = False, body_hash: str | None = None
 ) -> bool:
-    """Whether this secret made the claim's signature, in time that does not depend on the answer.
+    """Tell whether this secret made the claim's signature; the time does not depend on the result.
 
-    `body_hash` is what stands for a body that is checked while it comes, after this.
+    `body_hash` is the hash that the signature covers, for a body that is checked later while it is received.
     """
     if body_hash is None:
         body_hash = payload_hash(request, allow_unsigned=allow_unsigned_payload)

@@ -1,12 +1,13 @@
-"""How often an account may call: a bucket of tokens per account and action, refilled all the time.
+"""How often an account may call: one token bucket per account and action, refilled continuously.
 
-EC2's sizes and refills are AWS's own (`ec2_rates.py`), S3's are those of one prefix, shared by all reads and by all
-writes; so are STS's, of all that is asked with credentials, and those of CloudTrail and Service Quotas. All are
-multiplied by the operator's factor, with S3's and STS's a hundredth to begin with: in a cloud of one's own one account
-drives launches that in EC2 thousands of accounts make. Of IAM's buckets AWS only says that each second refills them
-(https://aws.amazon.com/blogs/security/how-to-monitor-and-query-iam-resources-at-scale-part-2/): it and the rest have
-the rates that EC2 has for reads and writes. Each controller has buckets of its own. Who has not shown who it is has
-other ones (`failed_logins.py`).
+EC2's sizes and refill rates are AWS's own (`ec2_rates.py`). S3's are those of one prefix, with one bucket for all reads
+and one for all writes. STS's signed operations share one bucket; CloudTrail and Service Quotas have AWS's rates too.
+All are multiplied by the operator's factor; S3's and STS's are a hundredth of AWS's before that. The reason is that in
+a private cloud one account makes as many launches as thousands of accounts in EC2. About IAM AWS only says that its
+buckets are refilled every second
+(https://aws.amazon.com/blogs/security/how-to-monitor-and-query-iam-resources-at-scale-part-2/): IAM and all others have
+EC2's rates for reads and writes. Each controller has its own buckets. Unauthenticated requests have others
+(`failed_logins.py`).
 """
 
 import time
@@ -17,16 +18,16 @@ from stead_controller.aws import ec2_rates
 from stead_controller.aws.token_buckets import Cost, Rate, TokenBuckets
 from stead_controller.errors import TooManyRequests
 
-# EC2's own for what is not in its table.
+# EC2's rates for actions that are not in its table.
 _READ: Final = Rate(100, 20)
 _WRITE: Final = Rate(50, 5)
 _READING: Final = (*ec2_rates.READING, "Lookup", "Simulate")
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html, a hundredth of it
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html, divided by 100
 _OBJECT_READ: Final = Rate(55, 55)
 _OBJECT_WRITE: Final = Rate(35, 35)
 _OBJECT_READING: Final = ("Get", "Head", "List")
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: 600 per second, account and Region, shared
-# by these operations; a hundredth of it.
+# by these operations; divided by 100.
 _SESSIONS: Final = Rate(6, 6)
 OF_SESSIONS: Final = frozenset(
     {
@@ -39,8 +40,8 @@ OF_SESSIONS: Final = frozenset(
     }
 )
 # https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html: two per second and account.
-# https://docs.aws.amazon.com/servicequotas/latest/userguide/reference_limits.html: so many per second, and as many more
-# in one burst.
+# https://docs.aws.amazon.com/servicequotas/latest/userguide/reference_limits.html: so many per second, and a burst of
+# twice as many.
 OWN: Final = {
     ("cloudtrail", "LookupEvents"): Rate(2, 2),
     ("service-quotas", "GetAWSDefaultServiceQuota"): Rate(10, 5),
@@ -48,7 +49,7 @@ OWN: Final = {
     ("service-quotas", "ListAWSDefaultServiceQuotas"): Rate(20, 10),
     ("service-quotas", "ListServiceQuotas"): Rate(20, 10),
 }
-# Codes of second factors that one user may try, whatever the factor: there are a million (RFC 4226, 7.3).
+# MFA codes that one user may try, whatever the factor is: there are a million (RFC 4226, 7.3).
 _CODES: Final = Rate(10, 0.1)
 
 
@@ -56,12 +57,12 @@ class Throttle:
     """The buckets of one controller."""
 
     def __init__(self, factor: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Multiply EC2's rates by `factor`; 0 lets everything through. `clock` gives seconds and never goes back."""
+        """Multiply EC2's rates by `factor`; 0 disables throttling. `clock` returns seconds and never goes back."""
         self._buckets = TokenBuckets(factor, clock) if factor else None
         self._codes = TokenBuckets(1.0, clock)
 
     def check(self, account_id: str, service: str, action: str, params: Mapping[str, Any]) -> None:
-        """Take this call's tokens; raises TooManyRequests when there are not enough, and then takes none."""
+        """Take this call's tokens; raises TooManyRequests if there are not enough, and then takes none."""
         if self._buckets is None:
             return
         rate, name = _rate(service, action, params)
@@ -73,13 +74,13 @@ class Throttle:
             raise TooManyRequests
 
     def check_code(self, principal_id: str) -> None:
-        """Take a token for a second factor's code that a user tries; raises TooManyRequests when there is none."""
+        """Take a token for an MFA code that a user tries; raises TooManyRequests if there is none."""
         if not self._codes.take([(principal_id, _CODES, 1.0)]):
             raise TooManyRequests
 
 
 def _rate(service: str, action: str, params: Mapping[str, Any]) -> tuple[Rate, str]:
-    """A call's rate, and the name of its bucket."""
+    """Return a call's rate, and the name of its bucket."""
     if service == "s3":
         return (_OBJECT_READ, "reads") if action.startswith(_OBJECT_READING) else (_OBJECT_WRITE, "writes")
     if service == "ec2":

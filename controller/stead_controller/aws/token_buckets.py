@@ -1,4 +1,4 @@
-"""Buckets of tokens, refilled all the time: how often something may be done, in bounded memory."""
+"""Token buckets, refilled continuously: they limit rates in bounded memory."""
 
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -10,27 +10,27 @@ _MOST_BUCKETS: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A bucket's size, and how many tokens come back in a second."""
+    """A bucket's size, and its refill rate in tokens per second."""
 
     size: float
     refill: float
 
 
 type Cost = tuple[Hashable, Rate, float]
-"""Which bucket, how it is filled, and how many tokens are taken."""
+"""The bucket's name, its rate, and the number of tokens to take."""
 
 
 class TokenBuckets:
-    """Buckets by their names; a bucket that nothing was taken from is full, and takes no memory."""
+    """Buckets by their names; a full bucket takes no memory."""
 
     def __init__(self, factor: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
-        """Multiply all rates by `factor`, which is not 0; `clock` gives seconds and never goes back."""
+        """Multiply all rates by `factor`, which is not 0; `clock` returns seconds and never goes back."""
         self._factor = factor
         self._clock = clock
         self._buckets: dict[Hashable, tuple[float, float, Rate]] = {}
 
     def take(self, costs: Sequence[Cost]) -> bool:
-        """Take tokens of all these buckets, or of none where one has not enough; tells which."""
+        """Take tokens from all these buckets, or from none if one has not enough; return whether they were taken."""
         now = self._clock()
         left = [(name, rate, self._tokens(name, rate, now) - cost) for name, rate, cost in costs]
         if any(tokens < 0 for _, _, tokens in left):
@@ -57,7 +57,7 @@ class TokenBuckets:
         return max(1.0, rate.size * self._factor)
 
     def _forget_full(self, now: float) -> None:
-        """Forget buckets that are full by now, which are as good as new, and of the others the oldest half."""
+        """Remove the buckets that are full by now, and the oldest half of the others."""
         kept = {
             name: bucket
             for name, bucket in self._buckets.items()

@@ -1,9 +1,9 @@
-"""EC2's reading operations that Stead has not built: which are answered with an empty list, and which are refused.
+"""EC2's reading operations that Stead has not implemented: those with an empty list as answer, and those refused.
 
-`ABSENT` are those of kinds that nobody can have here, because what would make one is refused: there is none, and that
-is the whole truth. `REFUSED` are those whose empty answer would say something false: they describe what there is
-(instances, images, settings of the account), or things outside that Stead does not know. Whoever builds a kind takes
-its operations out of `ABSENT`; a test wants each reading operation of EC2's model in exactly one place.
+`ABSENT` are those of resource types that cannot exist here, because creating them is refused: an empty list is the
+complete answer. `REFUSED` are those whose empty answer would be wrong: they describe existing resources (instances,
+images, settings of the account), or things outside of Stead. When a resource type is implemented, its operations are
+removed from `ABSENT`; a test requires each reading operation of EC2's model in exactly one place.
 """
 
 from typing import Final
@@ -239,4 +239,4 @@ REFUSED: Final[dict[str, str]] = {
     "GetVpcResourcesBlockingEncryptionEnforcement": "of VPCs that there are",
     "GetVpnConnectionDeviceTypes": "a catalogue, not what somebody made",
 }
-"""Each with what it is about that an empty answer would deny."""
+"""Each with the information whose existence an empty answer would deny."""

@@ -1,6 +1,6 @@
-"""What a request may say although no operation reads it, each with its reason; all else that nobody read is refused.
+"""Parameters that are accepted although no operation reads them, each with its reason; others are refused if unread.
 
-A reason says why the answer is right all the same: mostly that the value asks for what is so anyway.
+A reason says why the answer is correct nevertheless: usually because the value is the behaviour anyway.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from stead_controller.errors import Unsupported
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Values of a member, all of them where `values` is None, that are accepted unread."""
+    """Values of a member that are accepted unread; all values if `values` is None."""
 
     reason: str
     values: tuple[Any, ...] | None = None
@@ -25,7 +25,7 @@ _NO_ROLE: Final = "files of the caller's own are read and written, with its own 
 _NONE: Final = "there are none, whichever are asked for"
 _NO_SRD: Final = "no interface has ENA Express"
 
-# By service and operation, `*` for all, and by the member's path without indices.
+# By service and operation, `*` meaning all, and by the member's path without indices.
 ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("*", "*", "DryRun"): Accepted("the endpoint itself reads it, for every operation"),
     ("cloudtrail", "DescribeTrails", "includeShadowTrails"): Accepted(_NONE),
@@ -79,7 +79,7 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
 
 
 def accepted(service: str, operation: str, path: Path) -> Accepted | None:
-    """Say what is accepted unread at a path."""
+    """Return what is accepted unread at a path."""
     name = ".".join(step for step in path if isinstance(step, str))
     for where in ((service, operation), (service, "*"), ("*", "*")):
         found = ACCEPTED.get((*where, name))

@@ -1,1 +1,1 @@
-"""What CloudTrail says of a call: the record that a request and its answer become."""
+"""CloudTrail records: what a request and its answer become in the audit log."""

@@ -1,8 +1,8 @@
-"""Parameters and results of an operation become CloudTrail's requestParameters and responseElements, secrets masked.
+"""Parameters and results of an operation as CloudTrail's requestParameters and responseElements, with secrets masked.
 
-Names begin in lower case. EC2's are those of its XML: results as the model has them, lists of parameters as sets with
-`items`, such as `{"volumeSet": {"items": [{"volumeId": "vol-…"}]}}`. What the model calls sensitive, what is named in
-`_SECRETS`, and every blob is masked; `_PUBLIC_BLOBS` are not secret. A function is made of each shape once.
+Names begin in lower case. EC2's are those of its XML: results as in the model, lists of parameters as sets with
+`items`, such as `{"volumeSet": {"items": [{"volumeId": "vol-…"}]}}`. Members that the model marks as sensitive or that
+are in `_SECRETS`, and all blobs, are masked; `_PUBLIC_BLOBS` are not secret. Each shape is compiled to a function once.
 """
 
 from base64 import b64encode
@@ -19,7 +19,7 @@ Draw = Callable[[Any], Any]
 
 _MASKS: Final = {"ec2": "<sensitiveDataRemoved>"}
 _MASK: Final = "HIDDEN_DUE_TO_SECURITY_REASONS"
-# Members whose value is a secret although not every model says so.
+# Members whose value is a secret, although not every model marks it as sensitive.
 _SECRETS: Final = frozenset(
     {
         "UserData",
@@ -41,7 +41,7 @@ _SECRETS: Final = frozenset(
     }
 )
 _PUBLIC_BLOBS: Final = frozenset({"PublicKeyMaterial"})
-# What EC2 calls the sets of parameters, and their items, that are not named after the parameter.
+# EC2's names for sets of parameters and their items, where they are not derived from the parameter's name.
 _EC2_SETS: Final[dict[str, tuple[str, str]]] = {
     "InstanceIds": ("instancesSet", "instanceId"),
     "Resources": ("resourcesSet", "resourceId"),
@@ -51,13 +51,13 @@ _EC2_SETS: Final[dict[str, tuple[str, str]]] = {
 
 
 def request_parameters(service: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What an operation was asked; None for nothing."""
+    """Return an operation's parameters; None if there are none."""
     draw = _of_operation(service, operation)[0]
     return (draw(params) or None) if draw is not None else None
 
 
 def response_elements(service: str, operation: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What an operation answered; None for nothing."""
+    """Return an operation's result; None if it is empty."""
     draw = _of_operation(service, operation)[1]
     return (draw(result) or None) if draw is not None else None
 
@@ -71,7 +71,7 @@ def _of_operation(service: str, operation: str) -> tuple[Draw | None, Draw | Non
 
 
 class _Shapes:
-    """Makes functions of shapes; one that contains itself is found by its name."""
+    """Compiles shapes to functions; a recursive shape is referred to by its name."""
 
     def __init__(self, service: str, *, asked: bool) -> None:
         self._mask = _MASKS.get(service, _MASK)
@@ -135,7 +135,7 @@ class _Shapes:
         return key, self.draw(shape)
 
     def _set(self, name: str, shape: ListShape) -> tuple[str, Draw]:
-        """A list of EC2's parameters: `VolumeIds` is volumeSet, each item in it a volumeId."""
+        """Return name and function of a list of EC2 parameters: `VolumeIds` is volumeSet, with items volumeId."""
         stem = (name[:-3] if name.endswith("Ids") else name.removesuffix("s")) or name
         stem = stem[:1].lower() + stem[1:]
         key, item_key = _EC2_SETS.get(name, (f"{stem}Set", f"{stem}Id" if name.endswith("Ids") else stem))

@@ -1,6 +1,6 @@
-"""A line of the audit files becomes the AuditEvent that it was made of, for rows that a kill has kept from being saved.
+"""Rebuilds an AuditEvent from a line of the audit files, for rows that were not saved because the process was killed.
 
-Times of records are whole seconds, and only those resources are known that the record itself names.
+Times of records are in whole seconds, and only the resources that the record itself names are known.
 """
 
 import json
@@ -14,7 +14,7 @@ _SESSIONS: Final = frozenset({"AssumedRole", "FederatedUser"})
 
 
 def recall(line: str) -> AuditEvent | None:
-    """Read a record; None for what is no record of an account's call, or no record at all."""
+    """Parse a record; None if the line is not a record of an account's call."""
     try:
         record: dict[str, Any] = json.loads(line)
         account_id = record["recipientAccountId"] if record["managementEvent"] else ""

@@ -1,4 +1,4 @@
-"""A call becomes an AuditEvent: CloudTrail's record as JSON, and what LookupEvents finds it by.
+"""Makes an AuditEvent of a call: CloudTrail's record as JSON, and the values by which LookupEvents finds it.
 
 See https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html.
 """
@@ -16,14 +16,14 @@ from stead_controller.aws.protocol.models import SERVICES, load_service
 from stead_controller.request.caller import Caller, Session
 
 _READING: Final = ("Describe", "Get", "List", "Search", "Lookup", "Head", "Simulate", "Assume", "Decode", "Batch")
-# Reads whose answer CloudTrail shows all the same: they give credentials.
+# Reads whose answer CloudTrail shows nevertheless: they return credentials.
 _SHOWN_READS: Final = frozenset({"AssumeRole", "AssumeRoleWithWebIdentity", "GetSessionToken", "GetFederationToken"})
-# Calls that read and write contents are data events: many, and not for LookupEvents.
+# Calls that read and write contents are data events: there are many, and LookupEvents does not show them.
 _DATA_SERVICE: Final = "ebs"
-_S3: Final = "s3"  # has no model here: its calls are told by the names of bucket and key
+_S3: Final = "s3"  # has no model here: its calls are recognized by the names of bucket and key
 _S3_DATA: Final = ("Object", "Upload", "ListParts")
 _S3_NAMES: Final = {"Bucket": "bucketName", "Key": "key"}
-# Operations whose events have another name: that of the action, mostly.
+# Operations whose events have another name, which is usually that of the action.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/cloudtrail-logging-s3-info.html
 _S3_EVENTS: Final = {
     "DeletePublicAccessBlock": "DeleteBucketPublicAccessBlock",
@@ -35,14 +35,14 @@ _S3_EVENTS: Final = {
     "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
 }
 _SHARED: Final = uuid.UUID("5e2f9d0c-6d0e-4f6e-9a59-1d3f0a1b7c44")
-_MOST_TEXT: Final = 1024  # of what a client says of itself
+_MOST_TEXT: Final = 1024  # maximum length of text that a client says about itself
 _KINDS: Final = {"root": "Root", "user": "IAMUser", "role": "AssumedRole", "federated": "FederatedUser"}
 _MOST_BYTES: Final = 256 << 10
 _VERSION: Final = "1.11"
 
 
 def draw(call: CallRecord, region: str) -> AuditEvent:
-    """Make the record of a call; never raises for what a client may send."""
+    """Return the record of a call; never raises for anything that a client may send."""
     service, name = call.service, call.operation or "Unknown"
     if service == _S3:
         name = _S3_EVENTS.get(name, name)
@@ -102,7 +102,7 @@ def draw(call: CallRecord, region: str) -> AuditEvent:
 def _identity(call: CallRecord) -> dict[str, Any]:
     caller = call.caller
     if caller is None:
-        if not call.access_key_id:  # who signs nothing
+        if not call.access_key_id:  # an unsigned request
             return {"type": "AWSAccount", "principalId": "", "accountId": "ANONYMOUS_PRINCIPAL"}
         return {"type": "Unknown", "accessKeyId": call.access_key_id}
     if call.is_owners:
@@ -122,7 +122,7 @@ def _identity(call: CallRecord) -> dict[str, Any]:
 
 
 def _shared(call: CallRecord) -> dict[str, str]:
-    """What two accounts' records of one call have in common."""
+    """Return the fields that two accounts' records of one call share."""
     if not call.is_owners and call.of_owner() is None:
         return {}
     return {"sharedEventID": str(uuid.uuid5(_SHARED, call.request_id))}
@@ -151,7 +151,7 @@ def _session(caller: Caller, session: Session) -> dict[str, Any]:
 
 
 def _user_name(caller: Caller | None) -> str:
-    """Give what LookupEvents calls the user: a session's name where there is one."""
+    """Return LookupEvents' user name: a session's name if there is one."""
     if caller is None:
         return ""
     if caller.kind in ("role", "federated") and caller.session is not None:

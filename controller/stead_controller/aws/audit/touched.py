@@ -1,4 +1,4 @@
-"""Which resources a call speaks of, as LookupEvents lists them: by their ids and names in parameters and result."""
+"""The resources that a call is about, as LookupEvents lists them: by ids and names in parameters and result."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -34,7 +34,7 @@ _TYPES: Final[dict[str, str]] = {
     "vpc-endpoint": "VPCEndpoint",
     "vpc-flow-log": "FlowLog",
 }
-# Members whose value names a resource, with its type.
+# Members whose value names a resource, with the resource's type.
 _NAMES: Final[dict[str, dict[str, str]]] = {
     "ec2": {"KeyName": "AWS::EC2::KeyPair"},
     "iam": {
@@ -50,24 +50,24 @@ _NAMES: Final[dict[str, dict[str, str]]] = {
 }
 
 
-# The same as records of calls have them.
+# The same, with the names that records of calls use.
 _IN_RECORDS: Final[dict[str, dict[str, str]]] = {
     service: {name[:1].lower() + name[1:]: kind for name, kind in names.items()} for service, names in _NAMES.items()
 } | {"s3": {"bucketName": "AWS::S3::Bucket", "key": "AWS::S3::Object"}}
 
 
 def touched(service: str, *documents: _Document) -> list[Touched]:
-    """The resources that documents speak of, each once, in order; at most 1,000, as many as a launch makes."""
+    """Return the resources that documents name, each once, in order; at most 1,000, the size of the largest launch."""
     return _touched(_NAMES.get(service, {}), _flat(service, documents))
 
 
 def touched_in_record(service: str, *documents: _Document) -> list[Touched]:
-    """The same of the parameters and elements of a record that was made."""
+    """Return the same from the parameters and elements of an existing record."""
     return _touched(_IN_RECORDS.get(service, {}), _flat(service, documents))
 
 
 def _flat(service: str, documents: Sequence[_Document]) -> Sequence[_Document]:
-    """Leave of S3's what names its bucket and object: the rest may say anything."""
+    """Keep only bucket and object of S3's parameters: the others may contain anything."""
     if service != _S3:
         return documents
     named = {*_NAMES[_S3], *_IN_RECORDS[_S3]}

@@ -1,7 +1,7 @@
-"""Whether a caller may do what it asks: its policies, the operation's rule and the request become a decision.
+"""Decides whether a caller may do what it requests, from its policies, the operation's rule and the request.
 
-The root of an account may do everything in it, at no cost. For everybody else the policies are looked up, at most once
-a second, and facts about resources only where a statement of them asks.
+The root user of an account may do everything in it, without any look-up. For all others, policies are looked up at most
+once a second, and facts about resources only if a statement of the policies depends on them.
 """
 
 import time
@@ -28,10 +28,10 @@ from stead_controller.resources.network import vpc_endpoint_access
 from stead_controller.resources.network.vpc_endpoint_access import Via
 from stead_controller.resources.policy_keys import resource_facts
 
-_SECONDS: Final = 1.0  # within which a change of policies is felt on every controller
+_SECONDS: Final = 1.0  # after which a change of policies is effective on every controller
 _MOST: Final = 10_000
-_SWEPT_AFTER: Final = 10.0  # seconds: what nobody looks at any more is forgotten
-# What STS answers to sessions of users, of root and of federated users, by the kind of caller.
+_SWEPT_AFTER: Final = 10.0  # seconds: unused entries are removed then
+# The STS operations that sessions of users, of root and of federated users may call, by the kind of caller.
 _STS_OF_SESSIONS: Final = {
     "root": ("AssumeRole", "GetCallerIdentity"),
     "user": ("AssumeRole", "GetCallerIdentity"),
@@ -42,15 +42,15 @@ _ABOUT_CALLS: Final = {"ec2:region", "ec2:roledelivery", "ec2:sourceinstancearn"
 
 
 class OwnPolicies(Protocol):
-    """The documents of a principal as JSON: of its identity, of its groups, and its boundary."""
+    """The documents of a principal as JSON: its identity policies, those of its groups, and its boundary."""
 
     @property
     def identity(self) -> Sequence[str]:
-        """Every policy that gives it rights."""
+        """Every policy that grants it permissions."""
 
     @property
     def boundary(self) -> str | None:
-        """The policy that limits it, if any."""
+        """The policy that limits its permissions, if any."""
 
 
 PoliciesOf = Callable[[Transaction, Caller], OwnPolicies]
@@ -58,7 +58,7 @@ PoliciesOf = Callable[[Transaction, Caller], OwnPolicies]
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of a principal until it is looked at again."""
+    """Cached policies and tags of a principal."""
 
     expires: float
     identity: tuple[PolicyDocument, ...]
@@ -70,7 +70,7 @@ class PolicyAuthorizer:
     """Decides by policies."""
 
     def __init__(self, policies_of: PoliciesOf) -> None:
-        """Take where a principal's policies come from."""
+        """Take the function that loads a principal's policies."""
         self._policies_of = policies_of
         self._known: dict[str, _Known] = {}
         self._next_sweep = 0.0
@@ -89,9 +89,9 @@ class PolicyAuthorizer:
         self.check(asked, rule)
 
     def _check_endpoint(self, asked: Asked, via: Via, rule: Rule | None) -> None:
-        """Raise NotAuthorized unless the policy of the VPC endpoint that a call came by lets it pass, also of root's.
+        """Raise NotAuthorized unless the policy of the VPC endpoint that a call came through allows it, even for root.
 
-        It speaks about the endpoint's service, so what a call needs of other services, such as iam:PassRole, passes.
+        The policy is about the endpoint's service, so checks of other services, such as iam:PassRole, are not affected.
         """
         call = asked.call
         policy = vpc_endpoint_access.policy_of(call.tx, via)
@@ -108,7 +108,7 @@ class PolicyAuthorizer:
                 raise refusal(call.caller, request, decision, service=asked.service, sealer=sealer, by_endpoint=True)
 
     def check(self, asked: Asked, rule: Rule) -> None:
-        """Raise NotAuthorized unless everything is allowed that a rule asks for."""
+        """Raise NotAuthorized unless everything that a rule requires is allowed."""
         checks = list(rule.checks(asked))
         if not checks:
             return
@@ -121,7 +121,7 @@ class PolicyAuthorizer:
                 raise refusal(call.caller, request, decision, service=asked.service, sealer=call.cloud.sealer)
 
     def policies(self, tx: Transaction, caller: Caller) -> Policies:
-        """Give the policies that bind a caller."""
+        """Return the policies that apply to a caller."""
         known = self._look_up(tx, caller)
         session = None
         if caller.session is not None and (caller.session.policies or caller.kind == "federated"):
@@ -129,19 +129,19 @@ class PolicyAuthorizer:
         return Policies(known.identity, known.boundary, session)
 
     def tags(self, tx: Transaction, caller: Caller) -> dict[str, str]:
-        """Give the tags of the user or role, under those of the session."""
+        """Return the tags of the user or role, overridden by those of the session."""
         known = self._look_up(tx, caller)
         if known.tags is None:
             known.tags = call_targets.tags_of(tx, caller.principal_id)
         return principal_keys.joined_tags(known.tags, caller)
 
     def note(self, record: CallRecord) -> None:
-        """Look all policies up again after a call that may have changed one."""
+        """Clear the cache of policies after a call that may have changed one."""
         if record.service == "iam" and record.error_code is None:
             self._known.clear()
 
     def _look_up(self, tx: Transaction, caller: Caller) -> _Known:
-        if not caller.principal_id:  # root itself, or whom it has given a session
+        if not caller.principal_id:  # root itself, or a session that root created
             return _Known(0.0, (ALLOW_ALL,), None, {})
         known, now = self._known.get(caller.principal_id), time.monotonic()
         if known is not None and known.expires > now:
@@ -163,7 +163,7 @@ class PolicyAuthorizer:
     def _requests(
         self, call: Call, principal: Principal, policies: Policies, checks: Sequence[Check]
     ) -> Iterator[Request]:
-        """Give what is to be decided, with the facts that the policies ask for."""
+        """Yield the requests to decide on, with the facts that the policies depend on."""
         keys = {action: policies.keys_about(action) for action in {check.action for check in checks}}
         asked = frozenset().union(*keys.values())
         general = self._general(call, asked)
@@ -186,7 +186,7 @@ class PolicyAuthorizer:
 
 
 def _check_session(caller: Caller, operation: Operation) -> None:
-    """Refuse IAM to sessions of users, but those that a second factor began, and to them most of STS.
+    """Refuse IAM to sessions of users, unless they were begun with MFA, and most of STS to all of them.
 
     See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_sts-comparison.html and
     https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html.
@@ -200,7 +200,7 @@ def _check_session(caller: Caller, operation: Operation) -> None:
 
 
 def _facts(call: Call, checks: Sequence[Check], keys: Collection[str]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Load what conditions could ask of the resources, a kind at a time; nothing when none does."""
+    """Load the facts about resources that conditions depend on, one resource type at a time; nothing if none does."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     about_resources = {key for key in keys if key.startswith(_ABOUT_RESOURCES)} - _ABOUT_CALLS
     if not about_resources:

@@ -1,7 +1,7 @@
-"""The condition keys that every request has: who asks, when, from where.
+"""The condition keys that every request has: caller, time and source.
 
 See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html. Only those that the
-policies in question ask for are looked up.
+policies in question depend on are looked up.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -16,7 +16,7 @@ def _of_source(name: str) -> Callable[[Call], Any]:
     return lambda call: source_keys.of_request(call.source_ip, call.via)[name]
 
 
-# Values by condition key, beside those of the caller; None is a key that the request does not have.
+# Values by condition key, in addition to those of the caller; None is a key that the request does not have.
 _KEYS: Final[Mapping[str, Callable[[Call], Any]]] = {
     "aws:CurrentTime": lambda call: call.now,
     "aws:EpochTime": lambda call: int(call.now.timestamp()),
@@ -31,7 +31,7 @@ _OF_CALLERS: Final = {name.lower(): (name, value) for name, value in principal_k
 
 
 def of_call(call: Call, keys: Collection[str]) -> dict[str, Any]:
-    """Give the values of those of the keys, in lower case, that a request itself has."""
+    """Return the values of those of the keys, in lower case, that a request itself has."""
     found: dict[str, Any] = {}
     for key in keys:
         known = _BY_LOWER_NAME.get(key)
@@ -47,5 +47,5 @@ def of_call(call: Call, keys: Collection[str]) -> dict[str, Any]:
 
 
 def of_tags(tags: Mapping[str, str]) -> dict[str, Any]:
-    """Give the condition keys of the tags that a request sets."""
+    """Return the condition keys of the tags that a request sets."""
     return {"aws:TagKeys": list(tags), **{f"aws:RequestTag/{key}": value for key, value in tags.items()}}

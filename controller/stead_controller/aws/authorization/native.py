@@ -1,4 +1,4 @@
-"""The native compute API is no way around policies: its calls are asked about as EC2's operations of the same names."""
+"""Policies apply to the native compute API too: its calls are authorized as EC2's operations of the same names."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from stead_controller.request.transaction import Transaction
 
 
 class Gate(Protocol):
-    """Whether a caller may do what EC2's operation of a name does with these parameters."""
+    """Decides whether a caller may do what EC2's operation of this name does with these parameters."""
 
     def __call__(
         self, tx: Transaction, caller: Caller, operation: str, params: Mapping[str, Any], *, source_ip: str
@@ -21,7 +21,7 @@ class Gate(Protocol):
 
 
 def native_gate(authorizer: PolicyAuthorizer, cloud: Cloud, clock: Clock) -> Gate:
-    """Make the question that the native API asks; its wire is always TLS."""
+    """Return the check that the native API calls; its connections always use TLS."""
 
     def ask(tx: Transaction, caller: Caller, operation: str, params: Mapping[str, Any], *, source_ip: str) -> None:
         call = Call(

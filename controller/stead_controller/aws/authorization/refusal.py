@@ -1,4 +1,4 @@
-"""A refusal in AWS's words, with a sealed message that says why to whoever may decode it.
+"""Authorization errors with AWS's messages, and an encoded message with the reason for callers that may decode it.
 
 See https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html and
 https://docs.aws.amazon.com/STS/latest/APIReference/API_DecodeAuthorizationMessage.html.
@@ -25,13 +25,13 @@ _POLICIES: Final = {
     "session": ("a session policy", "no session policy"),
 }
 _ENDPOINT: Final = ("a VPC endpoint policy", "no VPC endpoint policy")
-_MOST: Final = 1 << 20  # bytes that a message may become
+_MOST: Final = 1 << 20  # maximum bytes of a decoded message
 
 
 def refusal(
     caller: Caller, request: Request, decision: Decision, *, service: str, sealer: Sealer, by_endpoint: bool = False
 ) -> NotAuthorized:
-    """Make the error that answers a request which is not allowed, or which a VPC endpoint's policy does not let by."""
+    """Return the error for a request that is not allowed, or that a VPC endpoint's policy does not allow."""
     message = explain(caller, request, decision, by_endpoint=by_endpoint)
     if service == "ec2":
         encoded = encode(caller, request, decision, sealer)
@@ -43,7 +43,7 @@ def refusal(
 
 
 def explain(caller: Caller, request: Request, decision: Decision, *, by_endpoint: bool = False) -> str:
-    """Say who may not do what to what, and which kind of policy is the reason."""
+    """Return who may not do what on which resource, and the kind of policy that is the reason."""
     on = "" if request.resource_arn == "*" else f" on resource: {request.resource_arn}"
     some, none = _ENDPOINT if by_endpoint else _POLICIES[decision.lacking or "identity"]
     why = f"with an explicit deny in {some}"
@@ -53,7 +53,7 @@ def explain(caller: Caller, request: Request, decision: Decision, *, by_endpoint
 
 
 def encode(caller: Caller, request: Request, decision: Decision, sealer: Sealer) -> str:
-    """Seal what decided, for the account of who asked."""
+    """Seal the details of a decision for the account of the caller."""
     document = {
         "allowed": decision.allowed,
         "explicitDeny": decision.explicit_deny,
@@ -71,7 +71,7 @@ def encode(caller: Caller, request: Request, decision: Decision, sealer: Sealer)
 
 
 def decode(caller: Caller, encoded: str, sealer: Sealer) -> str:
-    """Give the JSON of a message that was sealed for the caller's account; raises BadRequest for all other text."""
+    """Return the JSON of a message that was sealed for the caller's account; raises BadRequest for any other text."""
     try:
         sealed = urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
         unpacker = zlib.decompressobj()

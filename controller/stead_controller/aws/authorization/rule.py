@@ -1,4 +1,4 @@
-"""What an authorization rule is made of: parts that say which resources an operation needs which action on.
+"""The parts of authorization rules: they say on which resources an operation needs which action.
 
 A rule is declared in `rules/<noun>.py` and reads like a line of the Service Authorization Reference
 (https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html).
@@ -13,12 +13,12 @@ from stead_controller.catalog import ids
 from stead_controller.catalog.nouns import OF_TYPE
 from stead_controller.resources.policy_keys import referred_resources
 
-_PREFIXES: Final = {"service-quotas": "servicequotas"}  # of actions, where they are not the service's name
+_PREFIXES: Final = {"service-quotas": "servicequotas"}  # of actions, where they differ from the service's name
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An operation's request, as parts of a rule look at it."""
+    """A request of an operation, as the parts of a rule see it."""
 
     service: str
     operation: str
@@ -26,7 +26,7 @@ class Asked:
     params: Params
 
     def values(self, path: str) -> list[str]:
-        """Give the texts at a path such as `NetworkInterfaces.SubnetId`, through lists, each once."""
+        """Return the texts at a path such as `NetworkInterfaces.SubnetId`, through lists, each once."""
         found: list[Any] = [self.params]
         for name in path.split("."):
             members: list[Any] = []
@@ -37,7 +37,7 @@ class Asked:
         return list(dict.fromkeys(value for value in found if isinstance(value, str) and value))
 
     def arn(self, kind: str, resource_id: str, *, service: str = "ec2", region: str | None = None) -> str:
-        """Give the ARN of a resource of the caller's account."""
+        """Return the ARN of a resource of the caller's account."""
         cloud = self.call.cloud
         place = cloud.region if region is None else region
         if service == "ec2" and kind in OF_TYPE:
@@ -47,10 +47,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A resource that an operation touches.
+    """A resource that an operation affects.
 
-    `kind` and `resource_id` say whose facts conditions may ask for; both are empty where there are none, as for what is
-    yet to be made. `context` has the condition keys that the request itself gives, `tags` those that it sets.
+    `kind` and `resource_id` say whose facts conditions may depend on; both are empty without any, as for a resource
+    to be created. `context` has the condition keys that the request itself gives, `tags` those that it sets.
     """
 
     arn: str
@@ -73,9 +73,9 @@ Part = Callable[[Asked], Iterator[Check]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """All parts of an operation's rule; when none of them finds a resource, the action must be allowed on `*`.
+    """All parts of an operation's rule; if none of them finds a resource, the action must be allowed on `*`.
 
-    `action` is the action's name where that is not the operation's. What is `free` everybody may do who has signed.
+    `action` is the action's name if it is not the operation's. `free` operations are allowed for every signed request.
     """
 
     parts: tuple[Part, ...] = ()
@@ -83,7 +83,7 @@ class Rule:
     free: bool = False
 
     def checks(self, asked: Asked) -> Iterator[Check]:
-        """Give what must be allowed, every one of them, for the request to go on."""
+        """Yield all the checks that must be allowed for the request."""
         if self.free:
             return
         own = f"{_PREFIXES.get(asked.service, asked.service)}:{self.action or asked.operation}"
@@ -105,7 +105,7 @@ def rule(*parts: Part, action: str = "") -> Rule:
 
 
 def named(kind: str, *paths: str) -> Part:
-    """Take the resources of EC2 whose ids, or of a key pair names, stand in parameters."""
+    """Check the EC2 resources whose ids (of key pairs: names) are in parameters."""
 
     def part(asked: Asked) -> Iterator[Check]:
         tags = _tags_given(asked)
@@ -117,7 +117,7 @@ def named(kind: str, *paths: str) -> Part:
 
 
 def by_id(path: str) -> Part:
-    """Take resources of EC2 of any type, which their ids tell."""
+    """Check EC2 resources of any type, which follows from their ids."""
 
     def part(asked: Asked) -> Iterator[Check]:
         tags = _tags_given(asked)
@@ -132,7 +132,7 @@ def by_id(path: str) -> Part:
 
 
 def referred(kind: str, by: str, *paths: str) -> Part:
-    """Take the resources of EC2 that parameters name by something else, such as an association's id."""
+    """Check EC2 resources that parameters identify by something else, such as an association's id."""
 
     def part(asked: Asked) -> Iterator[Check]:
         texts = [text for path in paths for text in asked.values(path)]
@@ -145,9 +145,9 @@ def referred(kind: str, by: str, *paths: str) -> Part:
 
 
 def made(kind: str, **context: str) -> Part:
-    """Take a resource of EC2 that is yet to be made, with its tags; they need `ec2:CreateTags`, too.
+    """Check an EC2 resource to be created, with its tags, which also need `ec2:CreateTags`.
 
-    `context` names condition keys of EC2 that parameters give: `VolumeSize="Size"`.
+    `context` names condition keys of EC2 whose values are parameters: `VolumeSize="Size"`.
     """
 
     def part(asked: Asked) -> Iterator[Check]:
@@ -157,7 +157,7 @@ def made(kind: str, **context: str) -> Part:
 
 
 def tagged(kind: str) -> Part:
-    """Take only the tags of a resource that is yet to be made, whose making needs nothing else."""
+    """Check only the tags of a resource to be created; creating it needs no other permission."""
 
     def part(asked: Asked) -> Iterator[Check]:
         yield from (check for check in making(asked, kind, {}) if check.action)
@@ -166,7 +166,7 @@ def tagged(kind: str) -> Part:
 
 
 def making(asked: Asked, kind: str, context: Mapping[str, Any], *, name: str = "*") -> Iterator[Check]:
-    """Give the checks of one resource of EC2 that is yet to be made; few have a `name` before they are there."""
+    """Yield the checks of one EC2 resource to be created; only a few have a `name` before they exist."""
     tags = tags_on_create(asked.params, kind)
     arn = asked.arn(kind, name)
     yield Check(Target(arn, context=context, tags=tags))
@@ -175,7 +175,7 @@ def making(asked: Asked, kind: str, context: Mapping[str, Any], *, name: str = "
 
 
 def tags_on_create(params: Params, kind: str) -> dict[str, str]:
-    """Give the tags that a request sets on a new resource of this kind."""
+    """Return the tags that a request sets on a new resource of this kind."""
     tags = [
         tag
         for one in params.get("TagSpecifications", ())
@@ -186,7 +186,7 @@ def tags_on_create(params: Params, kind: str) -> dict[str, str]:
 
 
 def _tags_given(asked: Asked) -> dict[str, str] | None:
-    """Give the tags that CreateTags and DeleteTags are about."""
+    """Return the tags that CreateTags and DeleteTags are about."""
     given = asked.params.get("Tags")
     if asked.operation not in ("CreateTags", "DeleteTags") or not given:
         return None

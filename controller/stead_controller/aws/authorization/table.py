@@ -1,7 +1,7 @@
-"""The rules of all operations in one table; an operation without one is allowed to nobody but its account's root.
+"""The rules of all operations in one table; an operation without a rule is allowed to the root user only.
 
-To add one: a line in the `RULES` of `rules/<noun>.py`. A file `ec2_*` is of EC2, any other of the service that its name
-says.
+To add one: a line in the `RULES` of `rules/<noun>.py`. Files `ec2_*` are for EC2, any other for the service that its
+name says.
 """
 
 import importlib

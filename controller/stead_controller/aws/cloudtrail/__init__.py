@@ -1,1 +1,1 @@
-"""CloudTrail: what was asked of this account's resources, by whom."""
+"""CloudTrail: the calls about this account's resources, and who made them."""

@@ -14,7 +14,7 @@ _MOST: Final = 50
 
 @operation("LookupEvents", service="cloudtrail", writes=False)
 def lookup_events(call: Call, params: Params) -> Result:
-    """Give this account's calls of the last days, the newest first."""
+    """Return this account's calls of the last days, newest first."""
     category = params.get("EventCategory")
     if category not in (None, "insight"):
         raise BadRequest("The event category is not valid.", code="InvalidEventCategoryException")
@@ -42,7 +42,7 @@ def _key(found: FoundEvent) -> tuple[str, str]:
 
 
 def _asked(params: Params) -> Params:
-    """What a NextToken belongs to: it is given with the same parameters again."""
+    """Return the parameters that a NextToken is bound to: it must be used with the same ones."""
     return {name: value for name, value in params.items() if name not in ("NextToken", "MaxResults")}
 
 

@@ -1,4 +1,4 @@
-"""Trails, of which no account can have any: what is recorded is found by LookupEvents, and in the operator's files."""
+"""Trails, which no account can have: calls are found with LookupEvents, and in the operator's files."""
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.errors import NotFound
@@ -6,7 +6,7 @@ from stead_controller.errors import NotFound
 
 @operation("DescribeTrails", service="cloudtrail", writes=False)
 def describe_trails(call: Call, params: Params) -> Result:
-    """List none; names that are asked for are not found, and passed over as CloudTrail does."""
+    """List none; requested names are not found, and are ignored as CloudTrail does."""
     del call, params
     return {"trailList": []}
 
@@ -20,25 +20,25 @@ def list_trails(call: Call, params: Params) -> Result:
 
 @operation("GetTrail", service="cloudtrail", writes=False)
 def get_trail(call: Call, params: Params) -> Result:
-    """Find none."""
+    """Answer that it does not exist."""
     raise _unknown(call, params)
 
 
 @operation("GetTrailStatus", service="cloudtrail", writes=False)
 def get_trail_status(call: Call, params: Params) -> Result:
-    """Find none."""
+    """Answer that it does not exist."""
     raise _unknown(call, params)
 
 
 @operation("GetEventSelectors", service="cloudtrail", writes=False)
 def get_event_selectors(call: Call, params: Params) -> Result:
-    """Find none."""
+    """Answer that it does not exist."""
     raise _unknown(call, params)
 
 
 @operation("GetInsightSelectors", service="cloudtrail", writes=False)
 def get_insight_selectors(call: Call, params: Params) -> Result:
-    """Find none, of a trail or of an event data store."""
+    """Answer that there is none, for a trail or for an event data store."""
     raise _unknown(call, params)
 
 

@@ -8,7 +8,7 @@ from stead_controller.errors import Unsupported
 from stead_controller.resources.storage import lifecycle_policies
 from stead_controller.resources.storage.lifecycle_policies import Search, Wish
 
-# Of default policies, which choose by themselves what to snapshot.
+# Members of default policies, which select by themselves what to snapshot.
 _UNBUILT: Final = (
     "DefaultPolicy",
     "CreateInterval",

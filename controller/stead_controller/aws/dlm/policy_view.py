@@ -23,7 +23,7 @@ def policy_view(found: DescribedPolicy) -> Result:
 
 
 def policy_summary_view(found: DescribedPolicy) -> Result:
-    """Show what a list of policies says of one."""
+    """Show a policy as lists do."""
     policy = found.policy
     return {
         "PolicyId": policy.id,

@@ -1,1 +1,1 @@
-"""The EBS direct APIs: snapshots read, compared and written block by block."""
+"""The EBS direct APIs: reading, comparing and writing snapshots block by block."""

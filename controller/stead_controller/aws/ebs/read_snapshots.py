@@ -19,7 +19,7 @@ _LEAST: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """Where a page begins and how many blocks it may have; `purpose` is that of its token."""
+    """Where a page begins and how many blocks it may have; `purpose` is the purpose of its token."""
 
     start: int
     limit: int
@@ -64,7 +64,7 @@ def list_changed_blocks(call: Call, params: Params) -> Result:
 
 @operation("GetSnapshotBlock", service="ebs", writes=False)
 def get_snapshot_block(call: Call, params: Params) -> Later:
-    """Give the content of a block, by the token that a list gave for it."""
+    """Return the content of a block, by the token that a list returned for it."""
     snapshot = snapshot_blocks.find_readable(call.tx, call.caller, params["SnapshotId"])
     purpose = _purpose(snapshot.id, params["BlockIndex"])
     digest = tokens.open_token(call.page_key, purpose, params["BlockToken"], call.now)

@@ -1,4 +1,4 @@
-"""Tokens of blocks and pages: what they stand for, sealed, with the moment at which they expire."""
+"""Tokens of blocks and pages: their sealed content, with an expiration time."""
 
 import binascii
 import hmac
@@ -14,13 +14,13 @@ _TIME_BYTES: Final = 8
 
 
 def seal(key: bytes, purpose: str, content: bytes, expires: datetime) -> str:
-    """Make a token of some bytes, good for one purpose, such as a block of one snapshot."""
+    """Make a token of some bytes, valid for one purpose, such as a block of one snapshot."""
     text = int(expires.timestamp()).to_bytes(_TIME_BYTES, "big") + content
     return b64encode(_mac(key, purpose, text) + text).decode()
 
 
 def open_token(key: bytes, purpose: str, token: str, now: datetime) -> bytes:
-    """Give what a token stands for; raises InvalidParameter for one of another purpose or that has expired."""
+    """Return a token's content; raises InvalidParameter if it is for another purpose or has expired."""
     try:
         sealed = b64decode(token.encode("ascii"), validate=True)
     except (UnicodeEncodeError, binascii.Error):

@@ -22,7 +22,7 @@ _ALGORITHM: Final = "SHA256"
 
 @operation("StartSnapshot", service="ebs")
 def start_snapshot(call: Call, params: Params) -> Result:
-    """Begin a snapshot that is written block by block."""
+    """Begin a snapshot that the client writes block by block."""
     if params["VolumeSize"] not in _VOLUME_SIZES:
         raise InvalidParameter(f"VolumeSize must be from 1 to {_VOLUME_SIZES[-1]} GiB.")
     timeout = params.get("Timeout", _TIMEOUT)
@@ -57,7 +57,7 @@ def start_snapshot(call: Call, params: Params) -> Result:
 
 @operation("PutSnapshotBlock", service="ebs")
 def put_snapshot_block(call: Call, params: Params) -> Then:
-    """Write a block to a started snapshot, its content checked by its checksum."""
+    """Write a block to a pending snapshot; its content is checked by its checksum."""
     content: bytes = params["BlockData"]
     _check_content(params, content)
     index: int = params["BlockIndex"]

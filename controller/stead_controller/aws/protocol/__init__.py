@@ -1,6 +1,6 @@
-"""Service models drive the wire: a codec reads a service's requests and writes its answers.
+"""Codecs for the wire protocols, driven by service models: they parse a service's requests and write its answers.
 
-A service may speak several protocols, and the request says which one it is in.
+A service may have several protocols; the request determines which one is used.
 """
 
 from functools import cache
@@ -16,10 +16,10 @@ _PREFERENCE = ("ec2", "query", "rest-json", "json")
 
 
 def codec_for(service_name: str, request: Request | None = None) -> Codec:
-    """The codec of a service by its botocore name, in the protocol of a request or else in its first one.
+    """Return the codec of a service by its botocore name, in the protocol of a request or else in its first one.
 
-    Loads the model at the first request for it. Raises NotImplementedError for a service that has no protocol which
-    Stead speaks.
+    Loads the model at the first request for it. Raises NotImplementedError if Stead has none of the service's
+    protocols.
     """
     protocols = _protocols(service_name)
     if request is not None and "json" in protocols and JsonCodec.speaks(request):

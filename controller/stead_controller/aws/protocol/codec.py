@@ -1,4 +1,4 @@
-"""What every wire protocol offers: which operation is asked, its parameters, and how answers and errors are written."""
+"""What every wire protocol does: determine the operation, parse its parameters, write results and errors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from stead_controller.aws.protocol.models import Service
 
 @dataclass(frozen=True, slots=True)
 class WireError:
-    """An error as AWS shows it: `code`, a message for the user, the HTTP status; 4xx blames the sender."""
+    """An error as AWS shows it: `code`, a message for the user, the HTTP status; 4xx means the sender's fault."""
 
     code: str
     message: str
@@ -19,12 +19,12 @@ class WireError:
 
     @property
     def fault(self) -> str:
-        """Who is to blame, in the words of the query protocol."""
+        """Whose fault it is, in the words of the query protocol."""
         return "Sender" if self.status < 500 else "Receiver"
 
 
 class Wire(Enum):
-    """The protocols of AWS, by botocore's names of them; S3's errors have a form of their own."""
+    """The protocols of AWS, by botocore's names for them; S3's errors have their own format."""
 
     EC2 = "ec2"
     QUERY = "query"
@@ -36,22 +36,22 @@ class Wire(Enum):
 
 
 class Codec(Protocol):
-    """One service's wire."""
+    """The wire protocol of one service."""
 
     service: Service
     wire: Wire
 
     def operation_name(self, request: Request) -> str:
-        """The operation that the request asks for, one that the service's model has; raises BadRequest."""
+        """Return the operation of a request, if the service's model has it; raises BadRequest."""
 
     def parse(self, operation: str, request: Request) -> dict[str, Any]:
-        """The operation's parameters in the shape of the model; raises BadRequest."""
+        """Return the operation's parameters in the shape of the model; raises BadRequest."""
 
     def written(self, operation: str, path: Sequence[str | int]) -> str:
-        """The name that requests give to the parameter at a path of members and of indices, which count from 0."""
+        """Return the name in requests of the parameter at a path of members and of indices, which count from 0."""
 
     def write(self, operation: str, result: Mapping[str, Any], request_id: str) -> Response:
-        """The answer; raises TypeError or ValueError when the result has not the shape of the model."""
+        """Return the response; raises TypeError or ValueError if the result does not have the shape of the model."""
 
     def write_error(self, error: WireError, request_id: str) -> Response:
-        """The error document."""
+        """Return the response with the error document."""

@@ -1,4 +1,4 @@
-"""The dates of EC2's API before those whose models botocore carries."""
+"""The dates of EC2's older API versions, for which botocore has no models."""
 
 from typing import Final
 

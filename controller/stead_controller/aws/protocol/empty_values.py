@@ -1,17 +1,17 @@
-"""Where an empty string in a request to EC2 says something; everywhere else EC2 takes it as if it were not there.
+"""Where an empty string in a request to EC2 is meaningful; everywhere else EC2 ignores it.
 
-Clients that keep unset strings as empty ones, such as Terraform's provider, send `KeyName=&SubnetId=` with a launch and
-`AvailabilityZoneId=` with a subnet, and get what they would get without them. Elements of lists (`Filter.1.Value.1=`,
-which finds empty values, or `SecurityGroupId.1=`, which is no id) are never dropped and so not in this table.
+Clients that store unset strings as empty, such as Terraform's provider, send `KeyName=&SubnetId=` with a launch and
+`AvailabilityZoneId=` with a subnet, and get the same result as without them. Elements of lists (`Filter.1.Value.1=`,
+which finds empty values, or `SecurityGroupId.1=`, which is no id) are never ignored and so not in this table.
 
-IAM, STS and the other services of the query protocol are not like this: their references give most strings a least
-length of one and answer an empty one with ValidationError, and where they allow it (the description of a role) it
-clears what was there.
+IAM, STS and the other services of the query protocol differ: their references give most strings a minimum length of
+one and they answer an empty one with ValidationError; where they allow it (the description of a role) it clears the
+value.
 """
 
 from typing import Final
 
-# (shape, member) of EC2's model, `*` being any shape, and what an empty value says there.
+# (shape, member) of EC2's model, `*` meaning any shape, and the meaning of an empty value.
 MEANINGFUL: Final[dict[tuple[str, str], str]] = {
     ("Tag", "Value"): "a tag may have an empty value, and DeleteTags with one deletes only tags that have it",
     ("BlockDeviceMapping", "NoDevice"): "the device is left out, whatever the value; the reference says to send none",
@@ -23,5 +23,5 @@ MEANINGFUL: Final[dict[tuple[str, str], str]] = {
 
 
 def means_something(shape_name: str, member: str) -> bool:
-    """Whether an empty string in this member of this shape differs from none."""
+    """Tell whether an empty string in this member of this shape differs from an absent one."""
     return (shape_name, member) in MEANINGFUL or ("*", member) in MEANINGFUL

@@ -1,4 +1,4 @@
-"""`A=1&B.1=x%20y` becomes name/value pairs; refuses what is not well-formed."""
+"""Decodes `A=1&B.1=x%20y` to name/value pairs; refuses malformed input."""
 
 import re
 from typing import Final
@@ -29,7 +29,7 @@ def decode_form(text: str) -> list[tuple[str, str]]:
 
 
 def decode(text: str) -> str:
-    """Decode percent escapes of UTF-8; raises BadRequest when they are not."""
+    """Decode percent escapes of UTF-8; raises BadRequest if they are invalid."""
     if "%" not in text:
         return text
     if _BAD_ESCAPE.search(text):

@@ -15,12 +15,12 @@ from stead_controller.errors import BadRequest
 
 
 class JsonCodec:
-    """The wire of a JSON service."""
+    """The codec of a JSON service."""
 
     wire = Wire.JSON
 
     def __init__(self, service: Service) -> None:
-        """Prepare for a service; its shapes are compiled as they are needed."""
+        """Prepare for a service; its shapes are compiled on demand."""
         self.service = service
         self._parsers = JsonParsers()
         self._writers = JsonWriters()
@@ -29,11 +29,11 @@ class JsonCodec:
 
     @staticmethod
     def speaks(request: Request) -> bool:
-        """Whether a request is of this protocol."""
+        """Tell whether a request uses this protocol."""
         return request.header("x-amz-target") is not None
 
     def operation_name(self, request: Request) -> str:
-        """The operation that the header X-Amz-Target names."""
+        """Return the operation that the header X-Amz-Target names."""
         target = request.header("x-amz-target") or ""
         name = target.removeprefix(self._target_prefix)
         if not target:
@@ -43,24 +43,24 @@ class JsonCodec:
         return name
 
     def parse(self, operation: str, request: Request) -> dict[str, Any]:
-        """The operation's parameters in the shape of the model."""
+        """Return the operation's parameters in the shape of the model."""
         shape = self.service.operation(operation).input_shape or NO_MEMBERS
         parsed: dict[str, Any] = self._parsers.structure(shape)(decode_document(request.body), "")
         return parsed
 
     def written(self, operation: str, path: Sequence[str | int]) -> str:
-        """A parameter's name as documents have it, without indices."""
+        """Return a parameter's name as in documents, without indices."""
         return written(self.service.operation(operation).input_shape or NO_MEMBERS, path)
 
     def write(self, operation: str, result: Mapping[str, Any], request_id: str) -> Response:
-        """The answer as JSON; the request id goes into a header."""
+        """Return the response as JSON; the request id is in a header."""
         del request_id
         shape = self.service.operation(operation).output_shape
         document = self._writers.structure(shape if isinstance(shape, StructureShape) else NO_MEMBERS)(result)
         return Response(200, self._content_type, _encode(document))
 
     def write_error(self, error: WireError, request_id: str) -> Response:
-        """The error document; clients that came from the query protocol read its code from a header."""
+        """Return the error document; clients that used the query protocol before read its code from a header."""
         del request_id
         headers = {"x-amzn-query-error": f"{error.code};{error.fault}"}
         body = _encode({"__type": error.code, "message": error.message})

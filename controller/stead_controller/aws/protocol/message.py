@@ -13,11 +13,11 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True)
 class Request:
-    """A fully read HTTP request.
+    """A completely received HTTP request.
 
-    `path` and `query` are raw, still percent-encoded; `headers` keeps order, case and duplicates, since a signature
-    covers them. `secure` tells whether it came through TLS, `via` by which VPC endpoint; `source_ip` is a private one
-    then.
+    `path` and `query` are raw, still percent-encoded; `headers` preserves order, case and duplicates, since a signature
+    covers them. `secure` tells whether it came through TLS, `via` through which VPC endpoint; `source_ip` is then a
+    private address.
     """
 
     method: str
@@ -31,7 +31,7 @@ class Request:
 
     @property
     def source(self) -> str:
-        """What tells whom it came from: the address, which VPCs may have in common, with the VPC that it is of."""
+        """A text that identifies the source: the address, with the VPC if it is private, since VPCs may overlap."""
         return self.source_ip if self.via is None else f"{self.via.vpc_id} {self.source_ip}"
 
     @cached_property
@@ -42,28 +42,28 @@ class Request:
         return found
 
     def header(self, name: str) -> str | None:
-        """The value of a header that must not be repeated, by its lower-case name; the first one if it is."""
+        """Return the value of a header that must not be repeated, by its lower-case name; the first one of several."""
         values = self._headers_by_name.get(name)
         return values[0] if values else None
 
     def header_values(self, name: str) -> list[str]:
-        """All values of a header, by its lower-case name."""
+        """Return all values of a header, by its lower-case name."""
         return self._headers_by_name.get(name, [])
 
     def header_names(self) -> Iterable[str]:
-        """The lower-case names of all headers."""
+        """Return the lower-case names of all headers."""
         return self._headers_by_name.keys()
 
     @cached_property
     def query_fields(self) -> list[tuple[str, str]]:
-        """The decoded name/value pairs of the query string, in order; raises BadRequest when it is malformed."""
+        """Return the decoded name/value pairs of the query string, in order; raises BadRequest if it is malformed."""
         return decode_form(self.query)
 
     @cached_property
     def fields(self) -> dict[str, str]:
-        """The parameters of query string and form body together.
+        """Return the parameters of query string and form body together.
 
-        Raises BadRequest when a name comes twice with different values, or when the body is no form.
+        Raises BadRequest if a name occurs twice with different values, or if the body is not a form.
         """
         merged: dict[str, str] = {}
         for name, value in [*self.query_fields, *self._body_fields()]:

@@ -1,4 +1,4 @@
-"""The AWS services that Stead speaks, and their botocore models, each loaded once."""
+"""The AWS services that Stead implements, and their botocore models, each loaded once."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +9,7 @@ from botocore.model import OperationModel, ServiceModel, StructureShape
 
 _LOADER: Final = botocore.loaders.Loader()
 
-# Signing name, as it stands in the credential scope, to botocore's name of the service.
+# Signing name, as in the credential scope, to botocore's name of the service.
 SIGNING_NAMES: Final[dict[str, str]] = {
     "ec2": "ec2",
     "sts": "sts",
@@ -22,7 +22,7 @@ SIGNING_NAMES: Final[dict[str, str]] = {
     "servicequotas": "service-quotas",
 }
 
-# What some SDKs sign with instead when they are given an endpoint of their own: the model's serviceId.
+# Signing names that some SDKs use instead if they have a custom endpoint: the model's serviceId.
 _SERVICE_IDS: Final[dict[str, str]] = {
     "EC2": "ec2",
     "STS": "sts",
@@ -35,7 +35,7 @@ _SERVICE_IDS: Final[dict[str, str]] = {
     "Service Quotas": "service-quotas",
 }
 
-# What names a service in X-Amz-Target and in the paths of the CBOR protocol.
+# Names of services in X-Amz-Target and in the paths of the CBOR protocol.
 _TARGETS: Final[dict[str, str]] = {
     "GraniteServiceVersion20100801": "cloudwatch",
     "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101": "cloudtrail",
@@ -43,7 +43,7 @@ _TARGETS: Final[dict[str, str]] = {
 }
 
 SERVICES: Final = frozenset(SIGNING_NAMES.values())
-"""The services that Stead has a model of, by botocore's names."""
+"""The services whose model Stead uses, by botocore's names."""
 
 # The input or output of an operation that has none.
 NO_MEMBERS: Final = StructureShape("NoMembers", {"type": "structure", "members": {}})
@@ -51,7 +51,7 @@ NO_MEMBERS: Final = StructureShape("NoMembers", {"type": "structure", "members":
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service's model beside the names under which it is known."""
+    """A service's model together with the names of the service."""
 
     name: str
     signing_name: str
@@ -59,7 +59,7 @@ class Service:
     operation_names: frozenset[str]
 
     def operation(self, name: str) -> OperationModel:
-        """The model of one of this service's operations."""
+        """Return the model of one of this service's operations."""
         return self.model.operation_model(name)
 
 
@@ -74,26 +74,26 @@ def load_service(name: str) -> Service:
 
 @cache
 def api_versions(name: str) -> frozenset[str]:
-    """The API versions of a service that botocore knows."""
+    """Return the API versions of a service that botocore knows."""
     return frozenset(_LOADER.list_api_versions(name, "service-2"))
 
 
 def service_of_scope(name: str) -> str | None:
-    """The service that a credential scope names."""
+    """Return the service that a credential scope names."""
     return SIGNING_NAMES.get(name) or _SERVICE_IDS.get(name)
 
 
 def service_of_target(name: str) -> str | None:
-    """The service that a target names."""
+    """Return the service that a target names."""
     return _TARGETS.get(name)
 
 
 def service_of_version(version: str) -> str | None:
-    """The query service whose current API has this date."""
+    """Return the query service whose current API has this date."""
     return _CURRENT_VERSIONS.get(version)
 
 
-# Each service's API has its own date, so a date names the service where nothing else does.
+# Each service's API has its own date, so a date identifies the service if nothing else does.
 _CURRENT_VERSIONS: Final[dict[str, str]] = {
     "2016-11-15": "ec2",
     "2011-06-15": "sts",

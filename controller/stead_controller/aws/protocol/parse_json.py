@@ -1,4 +1,4 @@
-"""A decoded JSON document becomes the dict of an operation's input shape, compiled once per shape."""
+"""Converts a decoded JSON document to the dict of an operation's input shape; parsers are compiled once per shape."""
 
 import json
 import math
@@ -17,7 +17,7 @@ Parser = Callable[[Any, str], Any]
 
 
 def decode_document(body: bytes) -> dict[str, Any]:
-    """Decode a JSON object, an empty body being an empty one; raises BadRequest."""
+    """Decode a JSON object; an empty body is an empty object; raises BadRequest."""
     if not body:
         return {}
     try:
@@ -34,7 +34,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def written(shape: Shape, path: Sequence[str | int]) -> str:
-    """A path of members and indices as it stands in documents, without the indices: `PolicyDetails.Schedules.Name`."""
+    """Return a path of members and indices as in documents, without the indices: `PolicyDetails.Schedules.Name`."""
     steps = []
     for step in path:
         if isinstance(shape, StructureShape):
@@ -46,14 +46,14 @@ def written(shape: Shape, path: Sequence[str | int]) -> str:
 
 
 class JsonParsers:
-    """Compiles and keeps the parsers of one service's shapes."""
+    """Compiles and caches the parsers of one service's shapes."""
 
     def __init__(self) -> None:
-        """Start with nothing compiled."""
+        """Start with an empty cache."""
         self._structures: dict[str, Parser] = {}
 
     def structure(self, shape: StructureShape) -> Parser:
-        """The parser of a structure, compiled at the first request for it; members that go elsewhere are left out."""
+        """Return the parser of a structure, compiled at the first request; members outside of the body are left out."""
         found = self._structures.get(shape.name)
         if found is None:
             members: dict[str, tuple[str, Parser]] = {}
@@ -64,7 +64,7 @@ class JsonParsers:
             }
             required = tuple(key for key in shape.required_members if key in body_members)
             found = partial(_parse_structure, members, required)
-            self._structures[shape.name] = found  # before the members: shapes may be recursive
+            self._structures[shape.name] = found  # before its members, since shapes may be recursive
             for key, member in body_members.items():
                 name = cast("Mapping[str, str]", member.serialization).get("name", key)
                 members[name] = (key, self._compile(member))

@@ -1,10 +1,10 @@
-"""Form parameters such as `Filter.1.Value.2=x` become the dict of an operation's input shape.
+"""Converts form parameters such as `Filter.1.Value.2=x` to the dict of an operation's input shape.
 
-A shape is compiled once to a closure over its members' closures. A list is read from whatever indexes came, in their
-order: some clients count from zero and some leave gaps, so an index is a sort key and never a size.
+A shape is compiled once to a closure over its members' closures. A list accepts any indices, in their numeric order:
+some clients count from zero and some leave gaps, so an index is a sort key and never a size.
 
-An empty string that says nothing (`protocol/empty_values.py`) is left out of EC2's parameters, and so is a member that
-is a structure of nothing else.
+An empty string without a meaning (`protocol/empty_values.py`) is left out of EC2's parameters, and so is a structure
+that contains nothing else.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -59,7 +59,7 @@ def _conflict(name: str) -> BadRequest:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of a structure: its name in the model, its parser, and whether an empty value of it says nothing."""
+    """A member of a structure: its name in the model, its parser, and whether an empty value of it is ignored."""
 
     key: str
     parse: Parser
@@ -67,21 +67,21 @@ class Member:
 
 
 class StructureParser:
-    """Reads a structure; `members` are known by the names that clients send, and may be added until the first use."""
+    """Parses a structure; `members` are by the names that clients send, and may be added until the first use."""
 
     def __init__(self, required: tuple[tuple[str, str], ...]) -> None:
-        """Take the required members: the name of each in the model and as clients send it."""
+        """Take the required members: the name of each in the model and in requests."""
         self.members: dict[str, Member] = {}
         self._required = required
 
     def __call__(self, node: Node, path: str) -> dict[str, Any]:
-        """Read a structure that has all that it must have."""
+        """Parse a structure, and check that all required members are present."""
         parsed = self.read(node, path)
         self.check(parsed, path)
         return parsed
 
     def read(self, node: Node, path: str) -> dict[str, Any]:
-        """Read the members that are there; empty when all that came says nothing."""
+        """Parse the members that are present; the result is empty if all of them are ignored."""
         if isinstance(node, str):
             raise InvalidParameter(f"The parameter {path} must be a structure")
         prefix = f"{path}." if path else ""
@@ -104,33 +104,33 @@ class StructureParser:
         return parsed
 
     def check(self, parsed: Mapping[str, Any], path: str) -> None:
-        """Raise MissingParameter for a required member that is not there."""
+        """Raise MissingParameter for a required member that is missing."""
         for key, name in self._required:
             if key not in parsed:
                 raise MissingParameter(f"{path}.{name}" if path else name)
 
 
 class QueryParsers:
-    """Compiles and keeps the parsers of one service's shapes; `ec2` selects the EC2 flavour of names and lists."""
+    """Compiles and caches the parsers of one service's shapes; `ec2` selects the EC2 variant of names and lists."""
 
     def __init__(self, *, ec2: bool) -> None:
-        """Start with nothing compiled."""
+        """Start with an empty cache."""
         self._ec2 = ec2
         self._structures: dict[str, StructureParser] = {}
 
     def structure(self, shape: StructureShape) -> StructureParser:
-        """The parser of a structure shape, compiled at the first request for it."""
+        """Return the parser of a structure shape, compiled at the first request for it."""
         found = self._structures.get(shape.name)
         if found is None:
             found = StructureParser(self._required(shape))
-            self._structures[shape.name] = found  # before the members: shapes may be recursive
+            self._structures[shape.name] = found  # before its members, since shapes may be recursive
             for key, member in shape.members.items():
                 may_be_empty = self._ec2 and _may_be_empty(shape, key)
                 found.members[self._input_name(key, member)] = Member(key, self._compile(member), may_be_empty)
         return found
 
     def written(self, shape: Shape, path: Sequence[str | int]) -> str:
-        """A path of members and indices, counted from 0, as requests write it: `Filter.1.Name`."""
+        """Return a path of members and indices, counted from 0, as requests write it: `Filter.1.Name`."""
         steps = []
         for step in path:
             if isinstance(shape, StructureShape):
@@ -189,7 +189,7 @@ class QueryParsers:
 
 
 def _may_be_empty(shape: StructureShape, key: str) -> bool:
-    """Whether an empty value of a member says nothing."""
+    """Tell whether an empty value of a member is ignored."""
     member = shape.members[key]
     if isinstance(member, StructureShape):
         return True
@@ -231,7 +231,7 @@ def _parse_map(parse_entry: Parser, node: Node, path: str) -> dict[str, Any]:
 
 
 def scalar_parser(shape: Shape) -> Parser:
-    """The parser of a scalar shape, with the limits that the model gives."""
+    """Return the parser of a scalar shape, with the limits of the model."""
     low, high = shape.metadata.get("min"), shape.metadata.get("max")
     match shape.type_name:
         case "string" | "character":

@@ -1,4 +1,4 @@
-"""The query protocol and its EC2 flavour: form parameters in, XML out (STS, IAM, Auto Scaling; EC2)."""
+"""The query protocol and its EC2 variant: form parameters in, XML out (STS, IAM, Auto Scaling; EC2)."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -16,7 +16,7 @@ from stead_controller.errors import BadRequest, InvalidCombination, MissingParam
 
 _XML: Final = "text/xml;charset=UTF-8"
 _DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
-# Parameters of the protocol and of presigned URLs, which are none of the operation's.
+# Parameters of the protocol and of presigned URLs, which do not belong to the operation.
 _NOT_PARAMETERS: Final = frozenset(
     {
         "Action",
@@ -44,12 +44,12 @@ _OF_INSTANCES: Final = frozenset(
 
 
 class QueryCodec:
-    """The wire of a query service."""
+    """The codec of a query service."""
 
     wire = Wire.QUERY
 
     def __init__(self, service: Service, *, ec2: bool = False) -> None:
-        """Prepare for a service; its shapes are compiled as they are needed."""
+        """Prepare for a service; its shapes are compiled on demand."""
         self.service = service
         self._parsers = QueryParsers(ec2=ec2)
         self._writers = XmlWriters(ec2=ec2)
@@ -57,7 +57,7 @@ class QueryCodec:
         self._frames: dict[str, tuple[str, str, Writer | None]] = {}
 
     def operation_name(self, request: Request) -> str:
-        """The operation that the parameter Action names."""
+        """Return the operation that the parameter Action names."""
         if request.method not in ("GET", "POST"):
             raise BadRequest(f"The method {request.method[:20]} is not allowed", code="InvalidRequest")
         name = request.fields.get("Action")
@@ -76,22 +76,22 @@ class QueryCodec:
     unknown_version = "InvalidAction"
 
     def knows_version(self, version: str) -> bool:
-        """Whether the service has, or had, an API of this date."""
+        """Tell whether the service has, or had, an API of this date."""
         return version in api_versions(self.service.name)
 
     def parse(self, operation: str, request: Request) -> dict[str, Any]:
-        """The operation's parameters in the shape of the model."""
+        """Return the operation's parameters in the shape of the model."""
         tree = grow_tree((name, value) for name, value in request.fields.items() if name not in _NOT_PARAMETERS)
         shape = self.service.operation(operation).input_shape or NO_MEMBERS
         parsed: dict[str, Any] = self._parsers.structure(shape)(tree, "")
         return parsed
 
     def written(self, operation: str, path: Sequence[str | int]) -> str:
-        """A parameter's name as requests have it, such as `NetworkInterface.1.Description`."""
+        """Return a parameter's name as in requests, such as `NetworkInterface.1.Description`."""
         return self._parsers.written(self.service.operation(operation).input_shape or NO_MEMBERS, path)
 
     def write(self, operation: str, result: Mapping[str, Any], request_id: str) -> Response:
-        """The answer in the XML of the model."""
+        """Return the response in the XML of the model."""
         frame = self._frames.get(operation)
         if frame is None:
             frame = self._frames[operation] = self._compile(self.service.operation(operation))
@@ -105,7 +105,7 @@ class QueryCodec:
         return Response(200, _XML, "".join(pieces).encode("utf-8"))
 
     def _compile(self, operation: OperationModel) -> tuple[str, str, Writer | None]:
-        """Text before and after the result's members, with a place for the request id, and the members' writer."""
+        """Return the text around the result's members, with a place for the request id, and the members' writer."""
         shape = operation.output_shape
         writer = self._writers.structure(shape) if isinstance(shape, StructureShape) else None
         wrapper = operation.output_shape.serialization.get("resultWrapper") if operation.output_shape else None
@@ -113,7 +113,7 @@ class QueryCodec:
         return _DECLARATION + head, tail, writer
 
     def frame(self, operation: str, wrapper: str | None) -> tuple[str, str]:
-        """What stands before and after the members of a result."""
+        """Return the text before and after the members of a result."""
         before, after = (f"<{wrapper}>", f"</{wrapper}>") if wrapper else ("", "")
         return (
             f'<{operation}Response xmlns="{self._namespace}">{before}',
@@ -121,7 +121,7 @@ class QueryCodec:
         )
 
     def write_error(self, error: WireError, request_id: str) -> Response:
-        """The error document of the query protocol."""
+        """Return the error document of the query protocol."""
         text = (
             f'{_DECLARATION}<ErrorResponse xmlns="{self._namespace}"><Error><Type>{error.fault}</Type>'
             f"<Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message></Error>"
@@ -131,10 +131,10 @@ class QueryCodec:
 
 
 class Ec2Codec(QueryCodec):
-    """The wire of EC2.
+    """The codec of EC2.
 
-    Where an operation has nothing else to say, EC2 says `<return>true</return>`, which old clients insist on: it is
-    written unless the result says otherwise.
+    If an operation has no other result, EC2 answers `<return>true</return>`, which old clients require: it is written
+    unless the result has another value.
     """
 
     wire = Wire.EC2
@@ -145,11 +145,11 @@ class Ec2Codec(QueryCodec):
         super().__init__(service, ec2=True)
 
     def knows_version(self, version: str) -> bool:
-        """Whether EC2 had an API of this date; all are answered in the form of the newest."""
+        """Tell whether EC2 had an API of this date; all versions are answered in the format of the newest."""
         return version in EC2_VERSIONS or super().knows_version(version)
 
     def parse(self, operation: str, request: Request) -> dict[str, Any]:
-        """The operation's parameters; EC2 does not call it a missing parameter when no instance is named."""
+        """Return the operation's parameters; EC2 does not answer MissingParameter if no instance is named."""
         try:
             return super().parse(operation, request)
         except MissingParameter as missing:
@@ -158,14 +158,14 @@ class Ec2Codec(QueryCodec):
             raise
 
     def write(self, operation: str, result: Mapping[str, Any], request_id: str) -> Response:
-        """The answer in the XML of the model, with `Return` true where the model has it and the result has not."""
+        """Return the response in the XML of the model, with `Return` true if only the model has it."""
         if operation in self._returning and "Return" not in result:
             result = {"Return": True, **result}
         return super().write(operation, result, request_id)
 
     @cached_property
     def _returning(self) -> frozenset[str]:
-        """The operations whose output has a boolean member named Return."""
+        """Return the operations whose output has a boolean member named Return."""
         shapes = {name: self.service.operation(name).output_shape for name in self.service.operation_names}
         return frozenset(
             name
@@ -176,7 +176,7 @@ class Ec2Codec(QueryCodec):
         )
 
     def frame(self, operation: str, wrapper: str | None) -> tuple[str, str]:
-        """EC2 has no wrapper, and its request id comes first."""
+        """Return EC2's frame, which has no wrapper element and begins with the request id."""
         del wrapper
         returned = "" if self.service.operation(operation).output_shape else "<return>true</return>"
         return (
@@ -185,7 +185,7 @@ class Ec2Codec(QueryCodec):
         )
 
     def write_error(self, error: WireError, request_id: str) -> Response:
-        """The error document of EC2."""
+        """Return the error document of EC2."""
         text = (
             f"{_DECLARATION}<Response><Errors><Error><Code>{escape(error.code)}</Code>"
             f"<Message>{escape(error.message)}</Message></Error></Errors>"

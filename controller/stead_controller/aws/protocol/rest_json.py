@@ -33,19 +33,19 @@ _TEXTS: Final[dict[str, Callable[[Any], str]]] = {
 
 
 class RestJsonCodec:
-    """The wire of a REST-JSON service."""
+    """The codec of a REST-JSON service."""
 
     wire = Wire.REST_JSON
 
     def __init__(self, service: Service) -> None:
-        """Prepare for a service; its shapes are compiled as they are needed."""
+        """Prepare for a service; its shapes are compiled on demand."""
         self.service = service
         self._parsers = JsonParsers()
         self._writers = JsonWriters()
 
     @cached_property
     def _routes(self) -> list[tuple[str, re.Pattern[str], str]]:
-        """Method, path and name of every operation; more special paths come first."""
+        """Return method, path and name of every operation; more specific paths come first."""
         routes = []
         for name in self.service.operation_names:
             http = self.service.operation(name).http
@@ -61,7 +61,7 @@ class RestJsonCodec:
         return None
 
     def operation_name(self, request: Request) -> str:
-        """The operation that method and path name."""
+        """Return the operation that method and path name."""
         route = self._route(request)
         if route is None:
             raise BadRequest(
@@ -70,7 +70,7 @@ class RestJsonCodec:
         return route[0]
 
     def parse(self, operation: str, request: Request) -> dict[str, Any]:
-        """The operation's parameters in the shape of the model."""
+        """Return the operation's parameters in the shape of the model."""
         shape = self.service.operation(operation).input_shape or NO_MEMBERS
         _, labels = self._route(request) or ("", {})
         parsed = self._body(shape, request)
@@ -112,11 +112,11 @@ class RestJsonCodec:
         return {payload: request.body}
 
     def written(self, operation: str, path: Sequence[str | int]) -> str:
-        """A parameter's name as documents have it, without indices."""
+        """Return a parameter's name as in documents, without indices."""
         return written(self.service.operation(operation).input_shape or NO_MEMBERS, path)
 
     def write(self, operation: str, result: Mapping[str, Any], request_id: str) -> Response:
-        """The answer: some members in headers, one as the whole body or the others as JSON."""
+        """Return the response: some members in headers, one as the whole body or the others as JSON."""
         del request_id
         model = self.service.operation(operation)
         shape = model.output_shape if isinstance(model.output_shape, StructureShape) else NO_MEMBERS
@@ -138,14 +138,14 @@ class RestJsonCodec:
         return Response(status, _JSON, body, headers)
 
     def write_error(self, error: WireError, request_id: str) -> Response:
-        """The error document."""
+        """Return the response with the error document."""
         del request_id
         body = json.dumps({"__type": error.code, "message": error.message}).encode("ascii")
         return Response(error.status, _JSON, body, {"x-amzn-ErrorType": error.code})
 
 
 def _path_pattern(template: str) -> re.Pattern[str]:
-    """A path such as `/snapshots/{snapshotId}/blocks` as a pattern of raw paths."""
+    """Return a path such as `/snapshots/{snapshotId}/blocks` as a pattern of raw paths."""
     pattern = ""
     end = 0
     for label in _LABEL.finditer(template):

@@ -1,4 +1,4 @@
-"""Text to and from the scalar values of service models: integers, booleans, floats, timestamps, blobs."""
+"""Converts scalar values of service models from and to text: integers, booleans, floats, timestamps, blobs."""
 
 import binascii
 import math
@@ -19,13 +19,13 @@ INTEGER_RANGES: Final = {"integer": (-(2**31), 2**31 - 1), "long": (-(2**63), 2*
 
 
 def refusal(text: str, name: str, expected: str) -> InvalidParameter:
-    """The error for a parameter whose text is not of its type."""
+    """Return the error for a parameter whose text is not of its type."""
     shown = text if len(text) <= 100 else text[:100] + "…"
     return InvalidParameter(f"Value ({shown}) for parameter {name} is invalid. {expected}")
 
 
 def check_length(text: str, low: int | None, high: int | None, name: str) -> str:
-    """Give the text back; raises InvalidParameter when it has fewer than `low` or more than `high` characters."""
+    """Return the text unchanged; raises InvalidParameter if it has fewer than `low` or more than `high` characters."""
     if high is not None and len(text) > high:
         raise refusal(text, name, f"Expecting at most {high} characters.")
     if low is not None and len(text) < low:

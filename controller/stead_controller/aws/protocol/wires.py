@@ -1,7 +1,7 @@
-"""In which protocol a request is, and how an error is written there: also for services that Stead has not.
+"""Determines a request's protocol, and writes errors in it, also for services that Stead does not have.
 
-A client reads an error only in its own protocol: an XML document makes the JSON reader of an SDK fail, and then it
-tries again and again. The headers tell the protocol; where they do not, the service does.
+A client can read an error only in its own protocol: an XML document makes the JSON reader of an SDK fail, and the SDK
+retries again and again. The headers determine the protocol; if they do not, the service does.
 """
 
 import json
@@ -14,7 +14,7 @@ from stead_controller.aws.protocol.write_xml import escape
 from stead_controller.errors import BadRequest
 
 _DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
-_REST_XML: Final = frozenset({"cloudfront", "route53"})  # the services whose botocore model says rest-xml, without S3's
+_REST_XML: Final = frozenset({"cloudfront", "route53"})  # services with rest-xml in their botocore model, without S3's
 _S3: Final = frozenset({"s3", "s3express", "s3-outposts", "s3-object-lambda"})
 _CREDENTIAL: Final = re.compile(r"Credential=[^/,&]*/[^/,&]*/[^/,&]*/([A-Za-z0-9_ -]{1,64})/aws4_request")
 _CBOR_PATH: Final = re.compile(r"/service/([A-Za-z0-9_]{1,128})/operation/([A-Za-z0-9_]{1,128})\Z")
@@ -22,7 +22,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_]{1,128}\Z")
 
 
 def wire_of(request: Request, service: str) -> Wire:
-    """Tell the protocol of a request to a service of which the signing name, or nothing, is known."""
+    """Return the protocol of a request to a service with this signing name, which may be empty if it is unknown."""
     if (request.header("smithy-protocol") or "").lower() == "rpc-v2-cbor":
         return Wire.CBOR
     if request.header("x-amz-target") is not None:
@@ -38,7 +38,7 @@ def wire_of(request: Request, service: str) -> Wire:
 
 
 def named_service(request: Request) -> str:
-    """Give the signing name in a credential scope that may be wrong otherwise; empty when there is none."""
+    """Return the signing name in a credential scope that may otherwise be invalid; empty if there is none."""
     text = request.header("authorization")
     if text is None:
         found = dict(_query_fields(request)).get("X-Amz-Credential", "")
@@ -48,7 +48,7 @@ def named_service(request: Request) -> str:
 
 
 def named_target(request: Request) -> str:
-    """Give what names the service in the JSON and CBOR protocols, such as `CloudTrail_20131101`; empty without one."""
+    """Return the service's name in the JSON and CBOR protocols, such as `CloudTrail_20131101`; empty without one."""
     path = _CBOR_PATH.match(request.path)
     if path and request.header("smithy-protocol"):
         return path[1]
@@ -57,7 +57,7 @@ def named_target(request: Request) -> str:
 
 
 def named_operation(request: Request, wire: Wire) -> str | None:
-    """Give the operation that a request to a service without model names; None where only its model would tell."""
+    """Return the operation of a request to a service without model; None if only its model could tell."""
     match wire:
         case Wire.CBOR:
             path = _CBOR_PATH.match(request.path)
@@ -72,7 +72,7 @@ def named_operation(request: Request, wire: Wire) -> str | None:
 
 
 def write_error(wire: Wire, error: WireError, request: Request, request_id: str) -> Response:
-    """Write the error document of a protocol, for a service that has no codec."""
+    """Write the error document of a protocol, for a service without codec."""
     code, message = escape(error.code), escape(error.message)
     match wire:
         case Wire.CBOR:

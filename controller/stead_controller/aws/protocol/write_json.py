@@ -1,4 +1,4 @@
-"""The dict of an output shape becomes what `json.dumps` writes, compiled once per shape."""
+"""Converts the dict of an output shape to what `json.dumps` accepts; writers are compiled once per shape."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -14,31 +14,31 @@ Writer = Callable[[Any], Any]
 
 
 class JsonWriters:
-    """Compiles and keeps the writers of one service's shapes."""
+    """Compiles and caches the writers of one service's shapes."""
 
     def __init__(self) -> None:
-        """Start with nothing compiled."""
+        """Start with an empty cache."""
         self._lock = RLock()  # a structure's members may be structures
         self._structures: dict[str, Writer] = {}
 
     def structure(self, shape: StructureShape) -> Writer:
-        """The writer of a structure, compiled at the first request for it.
+        """Return the writer of a structure, compiled at the first request for it.
 
-        Two threads may ask for it at once: the second waits until it is whole.
+        If two threads ask for it at once, the second waits until it is complete.
         """
         with self._lock:
             found = self._structures.get(shape.name)
             if found is None:
                 members: dict[str, tuple[str, Writer]] = {}
                 found = partial(_write_structure, shape.name, members)
-                self._structures[shape.name] = found  # before the members: shapes may be recursive
+                self._structures[shape.name] = found  # before its members, since shapes may be recursive
                 for key, member in shape.members.items():
                     name = cast("Mapping[str, str]", member.serialization).get("name", key)
                     members[key] = (name, self.value(member))
             return found
 
     def value(self, shape: Shape) -> Writer:
-        """The writer of any shape."""
+        """Return the writer of any shape."""
         if isinstance(shape, StructureShape):
             return self.structure(shape)
         if isinstance(shape, ListShape):

@@ -1,8 +1,8 @@
-"""The dict of an output shape becomes XML text, by functions generated from the service's model.
+"""Converts the dict of an output shape to XML text, by functions generated from the service's model.
 
-A Describe answer is thousands of small values, and its cost is this file. So each structure shape becomes the source
-of one straight Python function, which is compiled when the shape is first written: no dispatch on types and no walk
-through the model remain. For a structure with a string, a list of structures and a timestamp it reads like
+The answer of a Describe operation has thousands of small values, and most of its cost is here. So each structure shape
+becomes the source of one straight Python function, which is compiled at its first use: no dispatch on types and no walk
+through the model remain. For a structure with a string, a list of structures and a timestamp it looks like
 
     def write_3(v, add):  # Volume
         if not keys_3.issuperset(v): raise unknown_member(v, keys_3, 'Volume')
@@ -32,7 +32,7 @@ from stead_controller.aws.protocol import scalars
 Add = Callable[[str], None]
 Writer = Callable[[Mapping[str, Any], Add], None]
 
-# What XML 1.0 forbids cannot be written at all, not even as a reference; a carriage return would be read as a newline.
+# What XML 1.0 forbids cannot be written at all, not even as a reference; a carriage return would become a newline.
 _FORBIDDEN: Final = "\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff"
 _UNSAFE: Final = re.compile(f"[&<>\r{_FORBIDDEN}]")
 _REFERENCES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
@@ -51,7 +51,7 @@ _TAG: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 
 
 def escape(text: str) -> str:
-    """Make text safe between two tags; characters that XML cannot carry become U+FFFD."""
+    """Escape text for use between two tags; characters that XML cannot represent become U+FFFD."""
     return _UNSAFE.sub(lambda found: _REFERENCES.get(found[0], "\N{REPLACEMENT CHARACTER}"), text)
 
 
@@ -60,10 +60,10 @@ def _unknown_member(value: Mapping[str, Any], known: frozenset[str], shape_name:
 
 
 class XmlWriters:
-    """Compiles and keeps the writers of one service's shapes; `ec2` selects the EC2 flavour of lists."""
+    """Compiles and caches the writers of one service's shapes; `ec2` selects the EC2 variant of lists."""
 
     def __init__(self, *, ec2: bool) -> None:
-        """Start with nothing compiled."""
+        """Start with an empty cache."""
         self._ec2 = ec2
         self._lock = Lock()
         self._numbers = count()
@@ -80,9 +80,9 @@ class XmlWriters:
         }
 
     def structure(self, shape: StructureShape) -> Writer:
-        """The writer of a structure shape's members, compiled with all that it needs at the first request for it.
+        """Return the writer of a structure shape's members, compiled with its dependencies at the first request for it.
 
-        Two threads may ask for it at once: the second waits until it is whole.
+        If two threads ask for it at once, the second waits until it is complete.
         """
         with self._lock:
             return cast("Writer", self._functions[self._function_name(shape)])
@@ -92,7 +92,7 @@ class XmlWriters:
         if known is not None:
             return known
         number = next(self._numbers)
-        name = self._names[shape.name] = f"write_{number}"  # before the members: shapes may be recursive
+        name = self._names[shape.name] = f"write_{number}"  # before its members, since shapes may be recursive
         keys = f"keys_{number}"
         lines = [
             f"def {name}(v, add):",
@@ -121,7 +121,7 @@ class XmlWriters:
         return self._element(tag, member)
 
     def _element(self, tag: str, shape: Shape) -> list[str]:
-        """Statements that write variable `x` as an element."""
+        """Return statements that write variable `x` as an element."""
         if not _TAG.match(tag):
             raise ValueError(f"{tag!r} is no name of an XML element")
         if isinstance(shape, StructureShape):
@@ -137,7 +137,7 @@ class XmlWriters:
         return [f"add('<{tag}>')", *inner, f"add('</{tag}>')"]
 
     def _entries(self, shape: MapShape, tag: str) -> list[str]:
-        """Statements that write the entries of the map in variable `x`."""
+        """Return statements that write the entries of the map in variable `x`."""
         key_name = cast("Mapping[str, str]", shape.key.serialization).get("name", "key")
         value_name = cast("Mapping[str, str]", shape.value.serialization).get("name", "value")
         return [

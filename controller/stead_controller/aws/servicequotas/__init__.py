@@ -1,1 +1,1 @@
-"""Service Quotas: how much of everything an account may have."""
+"""Service Quotas: the limits of an account's resources."""

@@ -17,7 +17,7 @@ _operation: Final = partial(operation, service="service-quotas", writes=False)
 
 @_operation("GetServiceQuota")
 def get_service_quota(call: Call, params: Params) -> Result:
-    """Show what this account may have of something."""
+    """Show one quota of this account."""
     if params.get("ContextId"):
         raise Unsupported("Quotas of single resources are not supported.")
     return {"Quota": _applied(call, quotas.find(params["ServiceCode"], params["QuotaCode"]))}
@@ -25,7 +25,7 @@ def get_service_quota(call: Call, params: Params) -> Result:
 
 @_operation("ListServiceQuotas")
 def list_service_quotas(call: Call, params: Params) -> Result:
-    """Show what this account may have of all that belongs to a service."""
+    """Show this account's quotas for a service."""
     found = [quota for quota in _of_service(params) if params.get("QuotaCode") in (None, quota.code)]
     if params.get("QuotaAppliedAtLevel", "ACCOUNT") == "RESOURCE":
         found = []
@@ -35,14 +35,14 @@ def list_service_quotas(call: Call, params: Params) -> Result:
 
 @_operation("GetAWSDefaultServiceQuota")
 def get_aws_default_service_quota(call: Call, params: Params) -> Result:
-    """Show what an account may have of something in AWS, if nothing was agreed."""
+    """Show AWS's default value of a quota."""
     quota = quotas.find(params["ServiceCode"], params["QuotaCode"])
     return {"Quota": _shown(call, quota, quota.default, of_account=False)}
 
 
 @_operation("ListAWSDefaultServiceQuotas")
 def list_aws_default_service_quotas(call: Call, params: Params) -> Result:
-    """Show AWS's defaults of all that belongs to a service."""
+    """Show AWS's default values of a service's quotas."""
     shown, token = _page(call, params, "ListAWSDefaultServiceQuotas", _of_service(params))
     return {"Quotas": [_shown(call, quota, quota.default, of_account=False) for quota in shown], "NextToken": token}
 
@@ -80,12 +80,12 @@ def read_page(call: Call, params: Mapping[str, Any], name: str) -> describe.Page
 
 
 def is_global(quota: Quota) -> bool:
-    """Tell whether a quota is one of no region."""
+    """Tell whether a quota is global, that is, not regional."""
     return quota.service == "iam"
 
 
 def arn_of(call: Call, quota: Quota, owner: str) -> str:
-    """Give the ARN of a quota of an account, or of none."""
+    """Return the ARN of an account's quota, or of a default one."""
     region = "" if is_global(quota) else call.cloud.region
     return f"arn:{call.cloud.partition}:servicequotas:{region}:{owner}:{quota.service}/{quota.code}"
 

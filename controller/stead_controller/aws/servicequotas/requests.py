@@ -11,7 +11,7 @@ from stead_controller.resources.quota_requests import RequestRow
 
 @operation("RequestServiceQuotaIncrease", service="service-quotas")
 def request_service_quota_increase(call: Call, params: Params) -> Result:
-    """Ask the operator to let the account have more of something."""
+    """Ask the operator to increase a quota of the account."""
     if params.get("ContextId"):
         raise Unsupported("Quotas of single resources are not supported.")
     made = quota_requests.ask(
@@ -28,13 +28,13 @@ def request_service_quota_increase(call: Call, params: Params) -> Result:
 
 @operation("GetRequestedServiceQuotaChange", service="service-quotas", writes=False)
 def get_requested_service_quota_change(call: Call, params: Params) -> Result:
-    """Show what became of a request."""
+    """Show the status of a request."""
     return {"RequestedQuota": _shown(call, quota_requests.find(call.tx, call.caller, params["RequestId"]))}
 
 
 @operation("ListRequestedServiceQuotaChangeHistory", service="service-quotas", writes=False)
 def list_requested_service_quota_change_history(call: Call, params: Params) -> Result:
-    """List requests of an account, for quotas of one service where it is named."""
+    """List an account's requests, optionally only for one service."""
     service = params.get("ServiceCode")
     if service is not None and service not in quotas.SERVICES:
         raise NotFound("quota", [service])
@@ -43,7 +43,7 @@ def list_requested_service_quota_change_history(call: Call, params: Params) -> R
 
 @operation("ListRequestedServiceQuotaChangeHistoryByQuota", service="service-quotas", writes=False)
 def list_requested_service_quota_change_history_by_quota(call: Call, params: Params) -> Result:
-    """List requests of an account for one quota."""
+    """List an account's requests for one quota."""
     quota = quotas.find(params["ServiceCode"], params["QuotaCode"])
     name = "ListRequestedServiceQuotaChangeHistoryByQuota"
     return _listed(call, params, name, service=quota.service, code=quota.code)

@@ -26,7 +26,7 @@ def assume_role(call: Call, params: Params) -> Result:
 
 
 def condition_keys(call: Call) -> dict[str, object]:
-    """Give the condition keys of the call itself, for the role's trust policy."""
+    """Return the condition keys of the call itself, for the role's trust policy."""
     return {
         "aws:SourceIp": call.source_ip,
         "aws:UserAgent": call.user_agent or None,

@@ -1,4 +1,4 @@
-"""AssumeRoleWithWebIdentity, which nobody signs: the token in it says who asks."""
+"""AssumeRoleWithWebIdentity, which is unsigned: the token in it identifies the caller."""
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.sts.assume_role import condition_keys
@@ -10,7 +10,7 @@ from stead_controller.resources.iam.assume_role_with_web_identity import WebIden
 
 @operation("AssumeRoleWithWebIdentity", service="sts", writes=False, signed=False)
 def assume_role_with_web_identity(call: Call, params: Params) -> Result:
-    """Begin a session of a role for whom an issuer knows."""
+    """Begin a session of a role for a caller that an OIDC provider has authenticated."""
     if params.get("ProviderId"):
         raise Unsupported("OAuth 2.0 access tokens are not supported; send an OpenID Connect ID token.")
     asked = WebIdentityRequest(

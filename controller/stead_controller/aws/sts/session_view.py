@@ -1,4 +1,4 @@
-"""Sessions as STS shows them: their credentials, and whose they are."""
+"""Sessions as STS shows them: their credentials and their owners."""
 
 from stead_controller.aws.call import Result
 from stead_controller.request.session_tokens import MOST, TemporaryCredentials
@@ -7,7 +7,7 @@ from stead_controller.resources.iam.role_sessions import RoleSession
 
 
 def credentials_view(credentials: TemporaryCredentials) -> Result:
-    """Show credentials, and how long their token is."""
+    """Show credentials, and the size of their token."""
     size = len(credentials.session_token)
     return {
         "Credentials": {

@@ -1,4 +1,4 @@
-"""What requests for temporary credentials have in common: what the session is to have."""
+"""What requests for temporary credentials have in common: the properties of the session."""
 
 from stead_controller.aws.call import Params
 from stead_controller.errors import MissingParameter
@@ -6,7 +6,7 @@ from stead_controller.resources.iam.session_requests import SessionWish, tags_of
 
 
 def session_wish(params: Params) -> SessionWish:
-    """Read what a session is to have; raises MissingParameter, InvalidParameter."""
+    """Read the requested properties of a session; raises MissingParameter, InvalidParameter."""
     return SessionWish(
         seconds=params.get("DurationSeconds"),
         policy=params.get("Policy", ""),
@@ -20,7 +20,7 @@ def session_wish(params: Params) -> SessionWish:
 
 
 def has_code(params: Params) -> bool:
-    """Tell whether a code of a second factor is given, which is then used up."""
+    """Tell whether an MFA code is given, which can be used only once."""
     return "TokenCode" in params
 
 

@@ -1,4 +1,4 @@
-"""GetSessionToken and GetFederationToken: temporary credentials of users; GetAccessKeyInfo: whose a key is."""
+"""GetSessionToken and GetFederationToken: temporary credentials of users; GetAccessKeyInfo: the owner of a key."""
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.sts.session_view import credentials_view, federated_session_view
@@ -10,7 +10,7 @@ from stead_controller.resources.iam.session_requests import check_mfa
 
 @operation("GetSessionToken", service="sts", writes=has_code)
 def get_session_token(call: Call, params: Params) -> Result:
-    """Answer credentials of the caller itself that expire."""
+    """Answer temporary credentials of the caller itself."""
     serial_number, code = params.get("SerialNumber"), params.get("TokenCode")
     check_mfa(serial_number, code)
     federation.refuse_session(call.caller, "GetSessionToken")
@@ -21,7 +21,7 @@ def get_session_token(call: Call, params: Params) -> Result:
 
 @operation("GetFederationToken", service="sts", writes=False)
 def get_federation_token(call: Call, params: Params) -> Result:
-    """Answer credentials of a user that IAM does not know, limited by session policies."""
+    """Answer temporary credentials of a federated user, limited by session policies."""
     wish = session_wish(params)
     made = federation.federation_token(call.cloud, call.caller, params.get("Name"), wish, call.now)
     return federated_session_view(made)
@@ -29,7 +29,7 @@ def get_federation_token(call: Call, params: Params) -> Result:
 
 @operation("GetAccessKeyInfo", service="sts", writes=False)
 def get_access_key_info(call: Call, params: Params) -> Result:
-    """Answer the account that a key is of; of a temporary one the key itself says it."""
+    """Answer the account that owns a key; a temporary key contains it."""
     if "AccessKeyId" not in params:
         raise MissingParameter("AccessKeyId")
     return {"Account": accounts.account_of_key(call.tx, params["AccessKeyId"])}

@@ -19,7 +19,7 @@ _FLAT: Final = {"GroupNames": "group", "UserGroups": "group", "UserIds": "userId
 
 
 def setting(part: Part) -> Part:
-    """Take what a part takes, with the attributes that the request sets."""
+    """Check what a part checks, with the attributes that the request sets."""
 
     def with_attributes(asked: Asked) -> Iterator[Check]:
         context = _context(asked.params)
@@ -46,7 +46,7 @@ def _context(params: Params) -> dict[str, Any]:
 
 
 def _permissions(params: Params) -> dict[str, list[str]]:
-    """Say whom the request lets in and whom it locks out, in either of the forms that EC2 takes."""
+    """Return to whom the request grants and from whom it revokes access, in either of the forms that EC2 accepts."""
     found: dict[str, list[str]] = {}
     for way in ("Add", "Remove"):
         for one in (one for name in _PERMISSIONS for one in params.get(name, {}).get(way, ())):

@@ -1,4 +1,4 @@
-"""CloudTrail's operations: about an account as a whole."""
+"""CloudTrail's operations, on an account as a whole."""
 
 from typing import Final
 

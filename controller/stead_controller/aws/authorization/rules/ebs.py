@@ -1,4 +1,4 @@
-"""The EBS direct APIs: everything is done to a snapshot, whose ARN is EC2's."""
+"""The EBS direct APIs: every operation is on a snapshot, with EC2's ARN."""
 
 from typing import Final
 

@@ -7,7 +7,7 @@ from stead_controller.aws.authorization.rule import Asked, Check, Rule, making, 
 
 
 def _new_placement_group(asked: Asked) -> Iterator[Check]:
-    """Take a group that is yet to be made, whose ARN is known before."""
+    """Check a group to be created, whose ARN is known before."""
     for name in asked.values("GroupName"):
         context = {"ec2:PlacementGroupName": name, "ec2:PlacementGroupStrategy": asked.params.get("Strategy")}
         yield from making(asked, "placement-group", context, name=name)

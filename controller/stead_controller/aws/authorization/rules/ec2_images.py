@@ -22,14 +22,14 @@ _IMAGE = named("image", "ImageId")
 
 
 def _import_task(asked: Asked) -> Iterator[Check]:
-    """Take the task that is to be cancelled, whose id says of which kind it is."""
+    """Check the task to cancel, whose id says of which type it is."""
     for task_id in asked.values("ImportTaskId"):
         kind = "import-snapshot-task" if task_id.startswith("import-snap-") else "import-image-task"
         yield from named(kind, "ImportTaskId")(asked)
 
 
 def _new_key_pair(asked: Asked) -> Iterator[Check]:
-    """Take a key pair that is yet to be made, whose ARN is known before."""
+    """Check a key pair to be created, whose ARN is known before."""
     for name in asked.values("KeyName"):
         kind = asked.params.get("KeyType", "rsa") if asked.operation == "CreateKeyPair" else None
         context = {"ec2:KeyPairName": name, "ec2:KeyPairType": kind}
@@ -37,7 +37,7 @@ def _new_key_pair(asked: Asked) -> Iterator[Check]:
 
 
 def object_of(action: str, path: str, *, key: str, rest: str = "") -> Part:
-    """Take the object of a bucket that a file is read from or written to; the exchange folder is none."""
+    """Check the object in a bucket that a file is read from or written to; the exchange folder needs no check."""
 
     def part(asked: Asked) -> Iterator[Check]:
         for bucket in asked.values(f"{path}.S3Bucket"):

@@ -1,4 +1,4 @@
-"""EC2's operations on instances: a launch touches an image, a subnet, groups, a key pair and all that it makes."""
+"""EC2's operations on instances; a launch needs checks on image, subnet, groups, key pair and all new resources."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -18,9 +18,9 @@ _ASSOCIATED = referred("instance", "profile-association", "AssociationId")
 
 
 def _launch(asked: Asked) -> Iterator[Check]:
-    """Take all that a launch uses and makes, whether the request names it or it is the default.
+    """Check everything that a launch uses and creates, whether the request names it or it is the default.
 
-    A launch that is impossible goes no further than what it names: the operation itself will say why it is.
+    For a launch that is impossible only what it names is checked: the operation itself will report the reason.
     """
     choices = _choices(asked)
     yield from making(asked, "instance", _instance_context(asked, choices))
@@ -47,11 +47,11 @@ def _choices(asked: Asked) -> Choices | None:
     try:
         return choose(asked.call, asked.params)
     except SteadError:
-        return None  # which the operation finds out again, once it is known that the caller may ask
+        return None  # the operation finds the error again, after the caller was authorized
 
 
 def _instance_context(asked: Asked, choices: Choices | None) -> dict[str, Any]:
-    """Say what the instance will be: another market or tenancy than these may be asked for, and is refused."""
+    """Return the instance's condition keys; requests for other markets or tenancies are refused."""
     params = asked.params
     options = params.get("MetadataOptions", {})
     zone = params.get("Placement", {}).get("AvailabilityZone") if choices is None else choices.subnet.zone
@@ -108,7 +108,7 @@ def _profile_arn(asked: Asked, profile: Mapping[str, Any]) -> str | None:
 
 
 def _pass_role(asked: Asked, instances: Sequence[str]) -> Iterator[Check]:
-    """Giving a role to instances is handing out its rights: the caller must be allowed to pass it to their ARNs."""
+    """Check that the caller may pass the role to the instances' ARNs, since it gives them the role's permissions."""
     for profile in asked.values("IamInstanceProfile.Arn") + asked.values("IamInstanceProfile.Name"):
         role = resource_facts.role_of_profile(asked.call.tx, asked.call.caller, asked.call.cloud, profile)
         if role is None:

@@ -8,7 +8,7 @@ from stead_controller.aws.authorization.rules.attributes import setting
 
 
 def _pass_role(asked: Asked) -> Iterator[Check]:
-    """Take the role that a flow log writes with."""
+    """Check the role with which a flow log writes."""
     for arn in asked.values("DeliverLogsPermissionArn"):
         yield Check(Target(arn, context={"iam:PassedToService": "vpc-flow-logs.amazonaws.com"}), "iam:PassRole")
 

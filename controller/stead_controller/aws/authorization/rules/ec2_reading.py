@@ -1,4 +1,4 @@
-"""EC2's operations that only read: most have no resources, so they are allowed on `*` or not at all."""
+"""EC2's read-only operations: most have no resources, so they are allowed on `*` or not at all."""
 
 from typing import Final
 

@@ -10,7 +10,7 @@ from stead_controller.resources.policy_keys import resource_facts
 
 
 def _new_volume(asked: Asked) -> Iterator[Check]:
-    """Take the volume of CreateVolume, which is encrypted also where its snapshot or the account says so."""
+    """Check the volume of CreateVolume, which is also encrypted if its snapshot or the account's default says so."""
     params = asked.params
     snapshot_id = params.get("SnapshotId")
     yield from making(
@@ -31,7 +31,7 @@ def _new_volume(asked: Asked) -> Iterator[Check]:
 
 
 def _new_snapshots(asked: Asked) -> Iterator[Check]:
-    """Take the snapshots that CreateSnapshots makes of the volumes of an instance."""
+    """Check the snapshots that CreateSnapshots makes of the volumes of an instance."""
     yield from making(asked, "snapshot", {})
     specification = asked.params.get("InstanceSpecification", {})
     instance_id = specification.get("InstanceId")

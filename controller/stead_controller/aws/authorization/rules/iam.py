@@ -1,4 +1,4 @@
-"""Identity and Access Management: every operation is about one user, group, role, profile, policy or issuer."""
+"""Identity and Access Management: each operation is on one user, group, role, profile, policy or provider."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -135,7 +135,7 @@ _OF_THE_ACCOUNT: Final = (
 
 
 def _entity(kind: str, member: str) -> Part:
-    """Take the entity that a member names; of a call that names no user, the caller itself."""
+    """Check the entity that a member names; if the call names no user, the caller itself."""
 
     def part(asked: Asked) -> Iterator[Check]:
         names = asked.values(member)
@@ -158,7 +158,7 @@ def _target(asked: Asked, kind: str, name: str) -> Target:
 
 
 def _renamed(kind: str, member: str, new_member: str) -> Part:
-    """Take the entity under the name and path that it is to have, to which the caller needs the same right."""
+    """Check the entity under its new name and path, for which the caller needs the same permission."""
 
     def part(asked: Asked) -> Iterator[Check]:
         name, path = asked.params.get(new_member), asked.params.get("NewPath")
@@ -174,7 +174,7 @@ def _renamed(kind: str, member: str, new_member: str) -> Part:
 
 
 def _new(kind: str, member: str) -> Part:
-    """Take an entity that is yet to be made."""
+    """Check an entity to be created."""
 
     def part(asked: Asked) -> Iterator[Check]:
         for name in asked.values(member):
@@ -187,14 +187,14 @@ def _new(kind: str, member: str) -> Part:
 
 
 def _tagged(kind: str, target: Target) -> Iterator[Check]:
-    """Take what is yet to be made; who tags it at once must be allowed to tag it."""
+    """Check an entity to be created, and the permission to tag it if it is created with tags."""
     yield Check(target)
     if target.tags:
         yield Check(target, f"iam:{_TAGGING[kind]}")
 
 
 def _list(kind: str) -> Part:
-    """Take all of a kind, below a path."""
+    """Check all of a kind, below a path."""
 
     def part(asked: Asked) -> Iterator[Check]:
         yield Check(Target(_arn(asked, kind, asked.params.get("PathPrefix", "/").lstrip("/"))))
@@ -203,7 +203,7 @@ def _list(kind: str) -> Part:
 
 
 def _by_arn(member: str) -> Part:
-    """Take a managed policy, issuer or MFA device by its ARN."""
+    """Check a managed policy, OIDC provider or MFA device by its ARN."""
 
     def part(asked: Asked) -> Iterator[Check]:
         for arn in asked.values(member):
@@ -227,13 +227,13 @@ def _owner_of_key(asked: Asked) -> Iterator[Check]:
 
 
 def _source(asked: Asked) -> Iterator[Check]:
-    """Take the user, group or role whose policies are asked about."""
+    """Check the user, group or role whose policies are queried."""
     for arn in asked.values("PolicySourceArn"):
         yield Check(Target(arn))
 
 
 def _passed_role(asked: Asked) -> Iterator[Check]:
-    """Putting a role into a profile hands it to instances, so it must be allowed to be passed."""
+    """Check that the role may be passed, since adding it to a profile gives it to instances."""
     for name in asked.values("RoleName"):
         role = _target(asked, "role", name)
         instances = asked.arn("instance", "*", region="*")

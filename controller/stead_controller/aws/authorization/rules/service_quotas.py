@@ -1,4 +1,4 @@
-"""Service Quotas' operations: about an account as a whole, or about one of its quotas."""
+"""Service Quotas' operations, on an account as a whole or on one of its quotas."""
 
 from collections.abc import Iterator
 from typing import Final

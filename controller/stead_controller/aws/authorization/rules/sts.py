@@ -1,7 +1,7 @@
 """The Security Token Service.
 
-Who may assume a role its trust policy decides together with the caller's own, which the operation itself asks; a
-session of one's own rights needs no permission.
+The operation itself decides who may assume a role, by the role's trust policy and the caller's policies; a session
+with the caller's own permissions needs no permission.
 """
 
 from collections.abc import Iterator
