@@ -1,7 +1,7 @@
-"""Kinds of things that no account can have here: none is listed, so that sweeps and plans of clients work.
+"""Resource types that no account can have here: their lists are empty, so that clients' clean-ups and plans work.
 
-What would make one is refused with UnsupportedOperation, as every operation that Stead has not. The answers come from
-EC2's model: the list that an operation gives is empty, and who names one by its id is told that it does not exist.
+Creating one is refused with UnsupportedOperation, like every operation that Stead lacks. The answers follow from EC2's
+model: the list that an operation returns is empty, and a request that names one by its id gets a not-found error.
 """
 
 import html
@@ -19,10 +19,10 @@ from stead_controller.aws.protocol.models import NO_MEMBERS, load_service
 from stead_controller.aws.unbuilt import ABSENT
 from stead_controller.errors import NotFound
 
-_LEAST, _MOST = 5, 1000  # of a page, where the model does not say
+_LEAST, _MOST = 5, 1000  # bounds of a page, if the model has none
 _FILTER: Final = re.compile(r"<li>\s*<p>\s*<code>([^<]+)</code>")
 _ID: Final = re.compile(r"(\w+?)(?:Ids|IdSet|Id|s)\Z")
-# Parameters that name a thing of another kind, which there may be, or that no thing has at all.
+# Parameters that name a resource of another type, which may exist, or that name no resource at all.
 _OF_OTHERS: Final = frozenset(
     {
         "AllocationIds",
@@ -38,10 +38,10 @@ _OF_OTHERS: Final = frozenset(
         "VpnConnectionDeviceTypeId",
     }
 )
-# What is in a recycle bin has an id that is none of what is in use.
+# Ids of resources in the recycle bin never match resources in use.
 _IN_BIN: Final = frozenset({"ListImagesInRecycleBin", "ListSnapshotsInRecycleBin", "ListVolumesInRecycleBin"})
 _NAMES: Final = frozenset({"LaunchTemplateName", "LaunchTemplateNames", "PublicIps"})
-# EC2's code for a parameter, where it is not Invalid<what>Id.NotFound; those with ID were so before there was a rule.
+# EC2's error codes other than Invalid<type>Id.NotFound; those with ID are older than that convention.
 _WITH_CAPITALS: Final = frozenset(
     {
         "Bundle",
@@ -75,7 +75,7 @@ _CODES: Final[dict[str, str]] = {
     "TransitGatewayRouteTableIds": "InvalidRouteTableID.NotFound",
     "VolumeIds": "InvalidVolume.NotFound",
 }
-# Pools of addresses share the names of their parameters.
+# Address pools share the names of their parameters.
 _POOLS: Final[dict[str, str]] = {
     "DescribeIpv6Pools": "InvalidIpv6PoolId.NotFound",
     "DescribePublicIpv4Pools": "InvalidPublicIpv4PoolID.NotFound",
@@ -84,11 +84,11 @@ _POOLS: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class AbsentKind:
-    """An operation of a kind that nobody has: the list in its answer, and what may be asked of it.
+    """An operation on a resource type that does not exist here: the list in its answer, and its parameters.
 
-    `member` is None where the request must name a thing, and is thus never answered. `ids` are the parameters that
-    name things of the kind, with the error code for those that do not exist. `filters` are what EC2 documents, None
-    where it does not say. `least` and `most` are the bounds of a page.
+    `member` is None if the request must name a resource, so that it never succeeds. `ids` are the parameters that name
+    resources of the type, with the error code for those that do not exist. `filters` are those that EC2 documents, None
+    if it documents none. `least` and `most` are the bounds of a page.
     """
 
     member: str | None
@@ -100,7 +100,7 @@ class AbsentKind:
 
 @cache
 def kind_of(name: str) -> AbsentKind:
-    """Read from EC2's model what an operation asks and answers, at the first call of it."""
+    """Derive the parameters and the answer of an operation from EC2's model, at its first call."""
     model = load_service("ec2").operation(name)
     asked = model.input_shape or NO_MEMBERS
     answered = model.output_shape if isinstance(model.output_shape, StructureShape) else NO_MEMBERS
@@ -133,7 +133,7 @@ def _code(name: str, key: str) -> str:
 
 
 def _what(key: str) -> str:
-    """Give the kind that a parameter names: `VpnGatewayIds` is of a VpnGateway."""
+    """Return the resource type that a parameter names: `VpnGatewayIds` names a VpnGateway."""
     found = _ID.match(key)
     return found[1] if found else key
 
@@ -145,7 +145,7 @@ def _documented_filters(asked: StructureShape) -> frozenset[str] | None:
 
 
 def _enter(name: str) -> None:
-    """Enter the operation that lists a kind."""
+    """Add the operation that lists a resource type."""
 
     @operation(name, writes=False)
     def answer(call: Call, params: Params) -> Result:
@@ -167,7 +167,7 @@ def _enter(name: str) -> None:
 
 
 def _choose_among_none(value: Any) -> None:
-    """Look at every parameter: whatever else chooses, chooses among none, and has all its effect."""
+    """Mark every parameter as read: selecting from an empty list has its full effect."""
     if isinstance(value, Mapping):
         for name in value:
             _choose_among_none(value[name])
@@ -187,7 +187,7 @@ for _name in ABSENT:
 
 @operation("DescribeVpcBlockPublicAccessOptions", writes=False)
 def describe_vpc_block_public_access_options(call: Call, params: Params) -> Result:
-    """Say that nothing is blocked: gateways, route tables and groups decide."""
+    """Answer that nothing is blocked: gateways, route tables and groups decide."""
     del params
     options = {
         "AwsAccountId": call.caller.account_id,

@@ -8,7 +8,7 @@ from stead_controller.resources import regions
 
 @operation("DescribeRegions", writes=False)
 def describe_regions(call: Call, params: Params) -> Result:
-    """List the cloud's one region, whose endpoint is the one that was asked."""
+    """List the cloud's only region, with the endpoint that the client used."""
     asked = filters(params, regions.REGION_FILTERS, tags=False)
     found = regions.describe_regions(call.cloud, call.host, params.get("RegionNames", ()), asked)
     return {"Regions": [region_view(one) for one in found]}
@@ -24,7 +24,7 @@ def describe_availability_zones(call: Call, params: Params) -> Result:
 
 @operation("DescribeAccountAttributes", writes=False)
 def describe_account_attributes(call: Call, params: Params) -> Result:
-    """Tell what the account supports and may have."""
+    """Show the account's supported platforms and limits."""
     names = params.get("AttributeNames", ())
     found = regions.account_attributes(call.tx, call.caller, names)
     return {"AccountAttributes": [account_attribute_view(one) for one in found]}

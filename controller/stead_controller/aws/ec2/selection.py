@@ -1,4 +1,4 @@
-"""What EC2's Describe operations have in common: ids, filters and a page in, a list and perhaps a NextToken out."""
+"""What EC2's Describe operations have in common: ids, filters and a page as input, a list and a NextToken as output."""
 
 from collections.abc import Callable, Collection, Sequence
 
@@ -9,7 +9,7 @@ from stead_controller.request.conditions import Selection
 
 
 def everything(params: Params, known: Collection[str], *, ids: str, tags: bool = True) -> Selection:
-    """Read the ids and filters of an operation without pages; `ids` names the parameter of ids."""
+    """Read the ids and filters of an operation without pagination; `ids` names the parameter of ids."""
     return Selection(tuple(params.get(ids, ())), describe.filters(params, known, tags=tags))
 
 
@@ -25,6 +25,6 @@ def paged(
 def answered[Found](
     member: str, found: Sequence[Found], page: Page, key: Callable[[Found], Key], view: Callable[[Found], Result]
 ) -> Result:
-    """Show one page of what was found, sorted by `key`; `view` gives EC2's shape of one."""
+    """Show one page of the results, sorted by `key`; `view` converts one to EC2's shape."""
     cut, token = page.cut(found, key)
     return {member: [view(one) for one in cut], "NextToken": token}

@@ -12,7 +12,7 @@ def tags_view(pairs: Iterable[tuple[str, str]]) -> list[Result]:
 
 
 def described_tag_view(found: DescribedTag) -> Result:
-    """Show a tag with the resource that has it."""
+    """Show a tag with its resource."""
     return {
         "ResourceId": found.resource_id,
         "ResourceType": found.resource_type,

@@ -10,7 +10,7 @@ from stead_controller.resources.fleet.placement_groups import PlacementGroupRequ
 
 @operation("CreatePlacementGroup")
 def create_placement_group(call: Call, params: Params) -> Result:
-    """Make a placement group."""
+    """Create a placement group."""
     request = PlacementGroupRequest(
         params.get("GroupName"),
         params.get("Strategy"),

@@ -49,26 +49,26 @@ def modify_image_attribute(call: Call, params: Params) -> Result:
 
 @operation("ResetImageAttribute")
 def reset_image_attribute(call: Call, params: Params) -> Result:
-    """Take the right to launch an image from all others."""
+    """Revoke all launch permissions of an image."""
     image_attributes.reset(call.tx, call.caller, params["ImageId"], params["Attribute"])
     return {}
 
 
 @operation("CancelImageLaunchPermission")
 def cancel_image_launch_permission(call: Call, params: Params) -> Result:
-    """Give up the caller's own right to launch another's image."""
+    """Give up the caller's own permission to launch an image of another account."""
     image_attributes.give_up_permission(call.tx, call.caller, params["ImageId"])
     return {"Return": True}
 
 
 def _attribute(params: Params) -> str:
-    """Read the name of an attribute as images have it, in whatever case it is given; empty when there is none."""
+    """Read an attribute's name as images have it, ignoring case; empty if there is none."""
     given: str = params.get("Attribute") or ""
     return next((known for known in image_attributes.ATTRIBUTES if known.lower() == given.lower()), given)
 
 
 def _changes(params: Params, attribute: str) -> dict[str, Any]:
-    """Read what is to be changed, said by the structures or by the older flat parameters."""
+    """Read the changes, given either as structures or as the older flat parameters."""
     found: dict[str, Any] = {}
     for member, name in (("Description", "description"), ("ImdsSupport", "imdsSupport")):
         if member in params:

@@ -14,7 +14,7 @@ def task_view(found: Tagged[Task]) -> Result:
 
 
 def begun_view(found: Tagged[Task]) -> Result:
-    """Show a task as the operation that begins it answers."""
+    """Show a task as the operation that starts it does."""
     shown = task_view(found)
     if found.row.kind == IMPORT_IMAGE:
         del shown["BootMode"]  # a member of the list only

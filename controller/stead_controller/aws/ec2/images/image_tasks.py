@@ -1,4 +1,4 @@
-"""ImportImage, ImportSnapshot, ExportImage, what describes them, and CancelImportTask."""
+"""ImportImage, ImportSnapshot, ExportImage, their Describe operations, and CancelImportTask."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ _UNBUILT = ("LicenseSpecifications", "UsageOperation")
 
 @operation("ImportImage")
 def import_image(call: Call, params: Params) -> Result:
-    """Make an image of a file."""
+    """Import an image from a file."""
     _refuse_unbuilt(params)
     if params.get("Platform", "Linux").lower() != "linux":
         raise Unsupported("Only images of Linux are imported.")
@@ -48,7 +48,7 @@ def import_image(call: Call, params: Params) -> Result:
 
 @operation("ImportSnapshot")
 def import_snapshot(call: Call, params: Params) -> Result:
-    """Make a snapshot of a file."""
+    """Import a snapshot from a file."""
     _refuse_unbuilt(params)
     container = params.get("DiskContainer")
     if not container:
@@ -67,7 +67,7 @@ def import_snapshot(call: Call, params: Params) -> Result:
 
 @operation("ExportImage")
 def export_image(call: Call, params: Params) -> Result:
-    """Make a file of an image."""
+    """Export an image to a file."""
     location = params["S3ExportLocation"]
     asked = NewTask(
         EXPORT_IMAGE,
@@ -108,7 +108,7 @@ def cancel_import_task(call: Call, params: Params) -> Result:
     return cancelled_view(image_tasks.cancel(call.tx, call.caller, params["ImportTaskId"]))
 
 
-def _describe(  # noqa: PLR0917 - three operations in one, by their names
+def _describe(  # noqa: PLR0917 - three operations in one, distinguished by their names
     call: Call, params: Params, kind: str, name: str, member: str, key: str
 ) -> Result:
     asked, page = selection.paged(call, params, name, image_tasks.FILTERS, ids=f"{key}s", most=500)
@@ -130,7 +130,7 @@ def _refuse_unbuilt(params: Params) -> None:
 
 
 def _format(container: Mapping[str, Any]) -> str:
-    """The format is given, never guessed."""
+    """Return the format, which the request must name; it is never guessed."""
     if not container.get("Format"):
         raise MissingParameter("Format")
     return str(container["Format"])

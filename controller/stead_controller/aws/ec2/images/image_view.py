@@ -1,4 +1,4 @@
-"""Images, their attributes and what became of their snapshots, as EC2 shows them."""
+"""Images, their attributes and the results of deleting their snapshots, as EC2 shows them."""
 
 from typing import Final
 
@@ -55,7 +55,7 @@ def image_view(found: DescribedImage) -> Result:
 def attribute_view(image: ImageAttributes, attribute: str) -> Result:
     """Show one attribute of an image by EC2's name of it, which is not `launchPermission`.
 
-    Of what the image does not have EC2 answers with the id alone.
+    For an attribute that the image does not have, EC2 answers only the id.
     """
     shown: Result = {"ImageId": image.id}
     match attribute:
@@ -84,7 +84,7 @@ def permissions_view(image_id: str, permissions: Permissions) -> Result:
 
 
 def deletion_view(deletion: SnapshotDeletion) -> Result:
-    """Show what became of a snapshot of a deregistered image."""
+    """Show the result of deleting a snapshot of a deregistered image."""
     return {"SnapshotId": deletion.snapshot_id, "ReturnCode": deletion.return_code}
 
 

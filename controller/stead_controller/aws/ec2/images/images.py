@@ -1,4 +1,4 @@
-"""RegisterImage, CreateImage, CopyImage, DescribeImages, DeregisterImage and what changes the life of an image."""
+"""RegisterImage, CreateImage, CopyImage, DescribeImages, DeregisterImage, and changes of an image's state."""
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import repeatable, tags_on_create
@@ -18,7 +18,7 @@ _UNBUILT = ("ImageLocation", "KernelId", "RamdiskId", "BillingProducts", "TpmSup
 
 @operation("RegisterImage")
 def register(call: Call, params: Params) -> Result:
-    """Make an image of snapshots."""
+    """Register an image from snapshots."""
     for name in _UNBUILT:
         if params.get(name):
             raise Unsupported(f"The parameter {name} is not supported.")
@@ -43,7 +43,7 @@ def register(call: Call, params: Params) -> Result:
 
 @operation("CreateImage")
 def create(call: Call, params: Params) -> Result:
-    """Make an image of an instance's volumes."""
+    """Create an image from an instance's volumes."""
     if params.get("SnapshotLocation", "regional") != "regional" or params.get("BootModeOverride"):
         raise Unsupported("Neither local snapshots nor another boot mode are supported.")
     asked = OfRunning(
@@ -59,7 +59,7 @@ def create(call: Call, params: Params) -> Result:
 
 @operation("CopyImage")
 def copy(call: Call, params: Params) -> Result:
-    """Make an image of another one."""
+    """Copy an image."""
     region = params["SourceRegion"]
     if region != call.cloud.region:
         raise InvalidParameter(f"Value ({region}) for parameter SourceRegion is invalid: this is {call.cloud.region}.")
@@ -96,7 +96,7 @@ def describe_images(call: Call, params: Params) -> Result:
 
 @operation("DeregisterImage", makes_room=True)
 def deregister(call: Call, params: Params) -> Result:
-    """Forget an image."""
+    """Deregister an image."""
     with_snapshots = params.get("DeleteAssociatedSnapshots", False)
     deleted = image_life.deregister(call.tx, call.caller, params["ImageId"], call.now, with_snapshots=with_snapshots)
     return {"Return": True, "DeleteSnapshotResults": [deletion_view(one) for one in deleted]}
@@ -104,40 +104,40 @@ def deregister(call: Call, params: Params) -> Result:
 
 @operation("EnableImage")
 def enable(call: Call, params: Params) -> Result:
-    """Let a disabled image be launched again."""
+    """Allow a disabled image to be launched again."""
     image_life.enable(call.tx, call.caller, params["ImageId"])
     return {"Return": True}
 
 
 @operation("DisableImage")
 def disable(call: Call, params: Params) -> Result:
-    """Let an image be launched no longer."""
+    """Prevent an image from being launched."""
     image_life.disable(call.tx, call.caller, params["ImageId"])
     return {"Return": True}
 
 
 @operation("EnableImageDeprecation")
 def enable_deprecation(call: Call, params: Params) -> Result:
-    """Deprecate an image from a time on."""
+    """Deprecate an image from a given time on."""
     image_life.deprecate(call.tx, call.caller, params["ImageId"], params["DeprecateAt"], call.now)
     return {"Return": True}
 
 
 @operation("DisableImageDeprecation")
 def disable_deprecation(call: Call, params: Params) -> Result:
-    """Take an image's deprecation back."""
+    """Cancel an image's deprecation."""
     image_life.undeprecate(call.tx, call.caller, params["ImageId"])
     return {"Return": True}
 
 
 @operation("EnableImageDeregistrationProtection")
 def enable_protection(call: Call, params: Params) -> Result:
-    """Keep an image from being deregistered."""
+    """Protect an image from being deregistered."""
     cooldown = params.get("WithCooldown", False)
     return {"Return": image_life.protect(call.tx, call.caller, params["ImageId"], cooldown=cooldown)}
 
 
 @operation("DisableImageDeregistrationProtection")
 def disable_protection(call: Call, params: Params) -> Result:
-    """Let an image be deregistered again."""
+    """Allow an image to be deregistered again."""
     return {"Return": image_life.unprotect(call.tx, call.caller, params["ImageId"], call.now)}

@@ -1,4 +1,4 @@
-"""GetConsoleOutput, GetConsoleScreenshot and GetPasswordData: what an instance's host sees of it."""
+"""GetConsoleOutput, GetConsoleScreenshot and GetPasswordData: what an instance's host can read of it."""
 
 import base64
 
@@ -11,7 +11,7 @@ from stead_proto import limits
 
 @operation("GetConsoleOutput", writes=False)
 def get_console_output(call: Call, params: Params) -> Result | Later:
-    """Give the last 64 KiB of the serial console."""
+    """Answer the last 64 KiB of the serial console."""
     instance_id = params["InstanceId"]
     question = guest_questions.console_output(call.tx, call.caller, [instance_id], limits.CONSOLE_OUTPUT_BYTES)
     if question is None:
@@ -26,7 +26,7 @@ def get_console_output(call: Call, params: Params) -> Result | Later:
 
 @operation("GetConsoleScreenshot", writes=False)
 def get_console_screenshot(call: Call, params: Params) -> Result | Later:
-    """Give a picture of the screen."""
+    """Answer a screenshot."""
     instance_id = params["InstanceId"]
     question = guest_questions.screenshot(call.tx, call.caller, [instance_id])
     if question is None:
@@ -40,7 +40,7 @@ def get_console_screenshot(call: Call, params: Params) -> Result | Later:
 
 @operation("GetPasswordData", writes=False)
 def get_password_data(call: Call, params: Params) -> Result | Then:
-    """Give the password that a Windows guest made and encrypted with its key pair; empty while there is none."""
+    """Answer the password that a Windows guest made and encrypted with its key pair; empty while there is none."""
     instance_id = params["InstanceId"]
     question, known = guest_questions.password_data(call.tx, call.caller, instance_id)
     if question is None:

@@ -10,7 +10,7 @@ from stead_controller.resources.instances.instance_attributes import DescribedAt
 
 
 def instance_attribute_view(found: DescribedAttribute) -> Result:
-    """Show one attribute; none but this is in the answer."""
+    """Show one attribute; the answer contains no others."""
     member, view = _VIEWS[found.attribute]
     return {"InstanceId": found.instance_id, member: view(found.value)}
 
@@ -23,7 +23,7 @@ def _user_data(value: bytes | None) -> Result:
     return {"Value": None if value is None else b64encode(value).decode("ascii")}
 
 
-# By the name of an attribute: its member of the answer, and how its value is shown there.
+# By attribute name: the member of the answer, and the function that shows the value.
 _VIEWS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "blockDeviceMapping": ("BlockDeviceMappings", block_devices_view),
     "disableApiStop": ("DisableApiStop", _value),

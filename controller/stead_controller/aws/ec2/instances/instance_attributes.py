@@ -62,7 +62,7 @@ def modify_instance_metadata_options(call: Call, params: Params) -> Result:
 
 @operation("ModifyInstanceMaintenanceOptions")
 def modify_instance_maintenance_options(call: Call, params: Params) -> Result:
-    """Change whether an instance is recovered when its machine fails; its reboots move it to no other host."""
+    """Change whether an instance is recovered when its host fails; a reboot never migrates it to another host."""
     recovers = choice(params, "AutoRecovery", "default", "disabled")
     migrates = choice(params, "RebootMigration", "default", "disabled")
     recovers = attributes.set_auto_recovery(call.tx, call.caller, params["InstanceId"], recovers)
@@ -75,7 +75,7 @@ def modify_instance_maintenance_options(call: Call, params: Params) -> Result:
 
 
 def choice(params: Mapping[str, Any], name: str, yes: str, no: str) -> bool | None:
-    """Read a word that means yes or no, None when it is not given; raises InvalidParameter for another word."""
+    """Read a word that means yes or no, None if it is absent; raises InvalidParameter for another word."""
     value = params.get(name)
     if value not in (None, yes, no):
         raise InvalidParameter(f"Value ({value}) for parameter {name} is invalid. It must be {yes} or {no}")

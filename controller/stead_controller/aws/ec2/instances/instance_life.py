@@ -1,6 +1,6 @@
 """StartInstances, StopInstances, RebootInstances, TerminateInstances, MonitorInstances and UnmonitorInstances.
 
-Ids in, changes of state out.
+The requests have ids, the answers changes of state.
 """
 
 from stead_controller.aws.call import Call, Params, Result, operation
@@ -42,20 +42,20 @@ def terminate(call: Call, params: Params) -> Result:
 
 
 def _at_once(params: Params) -> bool:
-    """Whether the guest is not asked to shut down, which both of EC2's parameters have for their effect here."""
+    """Tell whether the guest is not asked to shut down, which is the effect of both of EC2's parameters here."""
     return bool(params.get("Force", False) | params.get("SkipOsShutdown", False))
 
 
 @operation("MonitorInstances")
 def monitor(call: Call, params: Params) -> Result:
-    """Ask for detailed metrics of instances."""
+    """Enable detailed monitoring of instances."""
     _refuse_categories(params)
     return _monitored(set_monitoring(call.tx, call.caller, params["InstanceIds"], enabled=True), "pending")
 
 
 @operation("UnmonitorInstances")
 def unmonitor(call: Call, params: Params) -> Result:
-    """Ask for no detailed metrics of instances any longer."""
+    """Disable detailed monitoring of instances."""
     _refuse_categories(params)
     return _monitored(set_monitoring(call.tx, call.caller, params["InstanceIds"], enabled=False), "disabling")
 

@@ -1,4 +1,4 @@
-"""Associations of instance profiles with instances: made, replaced, ended, described."""
+"""Associations of instance profiles with instances: associate, replace, disassociate, describe."""
 
 from collections.abc import Mapping
 
@@ -11,13 +11,13 @@ from stead_controller.resources.instances.profile_associations import ProfileNam
 
 
 def profile_name(given: Mapping[str, str]) -> ProfileName:
-    """Read how a request names an instance profile."""
+    """Read the name or ARN by which a request names an instance profile."""
     return ProfileName(given.get("Name"), given.get("Arn"))
 
 
 @operation("AssociateIamInstanceProfile")
 def associate(call: Call, params: Params) -> Result:
-    """Give an instance an instance profile."""
+    """Associate an instance profile with an instance."""
     named = profile_name(params.get("IamInstanceProfile", {}))
     instance_id = _required(params, "InstanceId")
     made = profile_associations.associate(call.tx, call.caller, call.cloud, instance_id, named, now=call.now)
@@ -26,7 +26,7 @@ def associate(call: Call, params: Params) -> Result:
 
 @operation("ReplaceIamInstanceProfileAssociation")
 def replace(call: Call, params: Params) -> Result:
-    """Give an instance another instance profile."""
+    """Replace the instance profile of an instance."""
     named = profile_name(params.get("IamInstanceProfile", {}))
     association_id = _required(params, "AssociationId")
     made = profile_associations.replace(call.tx, call.caller, call.cloud, association_id, named, now=call.now)
@@ -35,7 +35,7 @@ def replace(call: Call, params: Params) -> Result:
 
 @operation("DisassociateIamInstanceProfile")
 def disassociate(call: Call, params: Params) -> Result:
-    """Take an instance's instance profile away."""
+    """Disassociate the instance profile from an instance."""
     ended = profile_associations.disassociate(call.tx, call.caller, _required(params, "AssociationId"))
     return {"IamInstanceProfileAssociation": profile_association_view(ended)}
 

@@ -8,7 +8,7 @@ from stead_controller.resources.instances import instance_status
 
 @operation("DescribeInstanceStatus", writes=False)
 def describe_instance_status(call: Call, params: Params) -> Result:
-    """List the health of running instances, or of all."""
+    """List the status of running instances, or of all."""
     known = instance_status.conditions(call.cloud)
     asked, page = selection.paged(call, params, "DescribeInstanceStatus", known, ids="InstanceIds")
     only_running = not params.get("IncludeAllInstances", False)

@@ -6,7 +6,7 @@ from stead_controller.resources.instances.instance_status import DescribedStatus
 
 
 def instance_status_view(found: DescribedStatus) -> Result:
-    """Show what the three checks of an instance found."""
+    """Show the results of an instance's three checks."""
     return {
         "InstanceId": found.instance_id,
         "AvailabilityZone": found.zone,

@@ -1,7 +1,7 @@
 """Instances as EC2 shows them, by reservation.
 
-A page of a thousand must cost milliseconds: every value is put into its place once, and what says the same of many
-instances is one dict, which all their answers share.
+A page of a thousand must cost milliseconds: every value is written once, and values that are the same for many
+instances are one dict, which all their answers share.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from stead_controller.resources.instances.instances import (
 )
 
 _STATES: Final = {name: {"Code": code, "Name": name} for name, code in STATE_CODES.items()}
-# By whether detailed metrics are wanted, and whether the instance is only being launched.
+# By whether detailed monitoring is enabled, and whether the instance is still being launched.
 _MONITORING: Final = {
     (True, True): {"State": "pending"},
     (True, False): {"State": "enabled"},
@@ -29,8 +29,8 @@ _MONITORING: Final = {
     (False, False): {"State": "disabled"},
 }
 
-# What is the same for every instance. Answers share these values, so nobody may change them. `Operator` and
-# `NetworkPerformanceOptions`, which say nothing here, are left out: clients pay for each member when they parse.
+# Members with the same value for every instance. Answers share these values, so they must not be changed. `Operator`
+# and `NetworkPerformanceOptions`, which would be empty, are left out: each member costs clients time when they parse.
 _ALIKE: Final[Mapping[str, Any]] = {
     "ProductCodes": [],
     "EnaSupport": True,
@@ -60,7 +60,7 @@ def reservation_view(found: DescribedReservation) -> Result:
 
 
 def instance_view(found: DescribedInstance) -> Result:
-    """Show an instance; a terminated one has no place in a network any more."""
+    """Show an instance; a terminated one is no longer in any network."""
     row = found.row
     primary = found.interfaces[0] if found.interfaces else None
     interfaces = [_interface_view(interface) for interface in found.interfaces]
@@ -113,7 +113,7 @@ def instance_view(found: DescribedInstance) -> Result:
 
 
 def block_devices_view(volumes: Sequence[Row]) -> list[Result]:
-    """Show the volumes of an instance by the devices that they are there."""
+    """Show the volumes of an instance with their device names."""
     return [
         {
             "DeviceName": row.device_name,

@@ -8,14 +8,14 @@ from stead_controller.resources.instances import key_pairs, public_keys
 
 
 def _make_key(params: Params) -> public_keys.MadeKey | None:
-    """Make the key: a tenth of a second for RSA. None of a type that is refused later, in its turn."""
+    """Generate the key, which takes 0.1 s for RSA; None for an invalid type, which is refused later."""
     generator = public_keys.GENERATORS.get(params.get("KeyType", "rsa"))
     return generator(params.get("KeyFormat", "pem"), params["KeyName"]) if generator else None
 
 
 @operation("CreateKeyPair", prepare=_make_key)
 def create_key_pair(call: Call, params: Params) -> Result:
-    """Make a key pair and show its private half, once."""
+    """Create a key pair and show its private key, once."""
     tags = tags_on_create(params, "key-pair")["key-pair"]
     made = key_pairs.create(
         call.tx,
@@ -38,7 +38,7 @@ def create_key_pair(call: Call, params: Params) -> Result:
 
 @operation("ImportKeyPair")
 def import_key_pair(call: Call, params: Params) -> Result:
-    """Keep a public key that the caller made."""
+    """Store a public key that the caller made."""
     tags = tags_on_create(params, "key-pair")["key-pair"]
     row = key_pairs.import_public_key(
         call.tx, call.caller, params["KeyName"], params["PublicKeyMaterial"], key_tags=tags, now=call.now
@@ -62,6 +62,6 @@ def describe_key_pairs(call: Call, params: Params) -> Result:
 
 @operation("DeleteKeyPair")
 def delete_key_pair(call: Call, params: Params) -> Result:
-    """Delete a key pair; one that is not there is no error."""
+    """Delete a key pair; it is no error if it does not exist."""
     removed = key_pairs.remove(call.tx, call.caller, name=params.get("KeyName"), key_pair_id=params.get("KeyPairId"))
     return {"Return": True, "KeyPairId": removed}

@@ -1,4 +1,4 @@
-"""GetInstanceMetadataDefaults and ModifyInstanceMetadataDefaults: what an account's launches begin with."""
+"""GetInstanceMetadataDefaults and ModifyInstanceMetadataDefaults: an account's defaults for launches."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from stead_controller.resources.instances import metadata_options
 from stead_controller.resources.instances.metadata_options import DefaultsChange
 
 _NO_PREFERENCE: Final = "no-preference"
-# The column that a parameter sets, its word for yes and that for no.
+# The column that a parameter sets, its word for yes and its word for no.
 _PREFERENCES: Final = {
     "HttpTokens": ("tokens_required", "required", "optional"),
     "HttpEndpoint": ("enabled", "enabled", "disabled"),
@@ -20,13 +20,13 @@ _PREFERENCES: Final = {
 
 @operation("GetInstanceMetadataDefaults", writes=False)
 def get_instance_metadata_defaults(call: Call, _params: Params) -> Result:
-    """Show what the account prefers."""
+    """Show the account's defaults."""
     return {"AccountLevel": metadata_defaults_view(metadata_options.defaults(call.tx, call.caller.account_id))}
 
 
 @operation("ModifyInstanceMetadataDefaults")
 def modify_instance_metadata_defaults(call: Call, params: Params) -> Result:
-    """Change what the account prefers; instances that are there stay as they are."""
+    """Change the account's defaults; existing instances are not changed."""
     preferences: dict[str, bool | None] = {}
     for name, (column, yes, no) in _PREFERENCES.items():
         value = params.get(name)

@@ -7,7 +7,7 @@ from stead_controller.resources.instances.metadata_options import PreferredOptio
 
 
 def metadata_options_view(row: Any) -> Result:
-    """Show the options of an Instance, or of a row with its columns; they are applied when its host has said so."""
+    """Show the options of an Instance, or of a row with its columns; they are `applied` once its host confirms them."""
     return {
         "State": "pending" if row.metadata_pending else "applied",
         "HttpTokens": "required" if row.metadata_tokens_required else "optional",
@@ -19,7 +19,7 @@ def metadata_options_view(row: Any) -> Result:
 
 
 def metadata_defaults_view(preferred: PreferredOptions) -> Result:
-    """Show what an account prefers; what it does not prefer is left out."""
+    """Show an account's defaults; options without a default are left out."""
     return {
         "HttpTokens": _word(preferred.tokens_required, "required", "optional"),
         "HttpPutResponseHopLimit": preferred.hop_limit,

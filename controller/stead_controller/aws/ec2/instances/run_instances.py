@@ -1,4 +1,4 @@
-"""RunInstances: the request's dict becomes a LaunchRequest; the answer is the new reservation."""
+"""RunInstances: converts the request to a LaunchRequest, and answers the new reservation."""
 
 import base64
 import binascii
@@ -39,21 +39,21 @@ _OF_ONE_INTERFACE: Final = frozenset(
 
 @operation("RunInstances")
 def run(call: Call, params: Params) -> Result:
-    """Launch instances, with what was chosen to decide whether the caller may."""
+    """Launch instances, with the choices that were made for authorization."""
     request, choices = launch_request(params), call.chosen.get(_NAME)
     reservation_id = run_instances(call.tx, call.caller, call.cloud, request, call.now, choices=choices)
     return reservation_view(instances.reservation(call.tx, call.caller, call.cloud, reservation_id))
 
 
 def choose(call: Call, params: Params) -> Choices:
-    """Choose what a launch uses, for who decides whether the caller may, and then for the launch; raises SteadError."""
+    """Choose the resources of a launch, for its authorization and then for the launch itself; raises SteadError."""
     choices = launch_choices.choose(call.tx, call.caller, call.cloud, launch_request(params))
     call.chosen[_NAME] = choices
     return choices
 
 
 def launch_request(params: Params) -> LaunchRequest:
-    """Read what a launch asks for; raises BadRequest."""
+    """Parse the parameters of a launch; raises BadRequest."""
     for name in _UNBUILT:
         if params.get(name):
             raise Unsupported(f"The parameter {name} is not supported yet.")
@@ -87,7 +87,7 @@ def launch_request(params: Params) -> LaunchRequest:
 
 
 def user_data(text: str | None) -> bytes | None:
-    """Decode user data as it comes, in base64; raises InvalidParameter when it is not."""
+    """Decode user data from base64; raises InvalidParameter if it is not valid base64."""
     if text is None:
         return None
     try:
@@ -97,7 +97,7 @@ def user_data(text: str | None) -> bytes | None:
 
 
 def _network(params: Params) -> dict[str, Any]:
-    """Where the instance is plugged in: said by the top-level parameters, or interface by interface."""
+    """Read the network of the instance: from the top-level parameters, or from each network interface."""
     interfaces = params.get("NetworkInterfaces", ())
     if not interfaces:
         return {

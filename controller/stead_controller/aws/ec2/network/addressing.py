@@ -1,4 +1,4 @@
-"""Sources of addresses that EC2 has and this cloud has not."""
+"""Sources of IP addresses that EC2 has and this cloud does not have."""
 
 from typing import Final
 
@@ -17,13 +17,13 @@ _SOURCES: Final = {
 
 
 def refuse_other_sources(params: Params) -> None:
-    """Raise Unsupported where a request wants its addresses from elsewhere."""
+    """Raise Unsupported if a request asks for addresses from such a source."""
     for name, what in _SOURCES.items():
         if params.get(name) is not None:
             raise Unsupported(f"{what} are not supported by this cloud ({name}).")
 
 
 def check_border_group(call: Call, params: Params, name: str) -> None:
-    """Raise InvalidParameter for addresses of another network border group than the region, which is the only one."""
+    """Raise InvalidParameter for another network border group than the region, which is the only one."""
     if params.get(name, call.cloud.region) != call.cloud.region:
         raise InvalidParameter(f"The network border group '{params[name]}' does not exist")

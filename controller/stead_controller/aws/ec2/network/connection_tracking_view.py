@@ -1,4 +1,4 @@
-"""How long tracked connections of a network interface may be idle, as EC2 shows it."""
+"""Idle timeouts of a network interface's tracked connections, as EC2 shows them."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from stead_controller.aws.call import Result
 
 
 def connection_tracking_view(row: Any) -> Result | None:
-    """Show the seconds that were chosen for an interface, whose columns a row has; None where nothing was."""
+    """Show the timeouts that were set for an interface, from a row with its columns; None if none was set."""
     tcp, stream, udp = row.tcp_established_timeout, row.udp_stream_timeout, row.udp_timeout
     if tcp is None and stream is None and udp is None:
         return None

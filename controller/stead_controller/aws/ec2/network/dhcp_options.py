@@ -9,7 +9,7 @@ from stead_controller.resources.network import dhcp_options
 
 @operation("CreateDhcpOptions")
 def create(call: Call, params: Params) -> Result:
-    """Make a set of DHCP options."""
+    """Create a set of DHCP options."""
     tags = tags_on_create(params, "dhcp-options")["dhcp-options"]
     given = [(one.get("Key", ""), one.get("Values", ())) for one in params["DhcpConfigurations"]]
     made = dhcp_options.create(call.tx, call.caller, given, tags, call.now)
@@ -18,7 +18,7 @@ def create(call: Call, params: Params) -> Result:
 
 @operation("DeleteDhcpOptions")
 def delete(call: Call, params: Params) -> Result:
-    """Delete a set of DHCP options that no VPC has."""
+    """Delete a set of DHCP options that no VPC uses."""
     dhcp_options.remove(call.tx, call.caller, params["DhcpOptionsId"])
     return {}
 
@@ -33,6 +33,6 @@ def describe(call: Call, params: Params) -> Result:
 
 @operation("AssociateDhcpOptions")
 def associate(call: Call, params: Params) -> Result:
-    """Let a VPC hand out a set of DHCP options, or none."""
+    """Associate a set of DHCP options with a VPC, or none."""
     dhcp_options.associate(call.tx, call.caller, params["DhcpOptionsId"], params["VpcId"])
     return {}

@@ -15,7 +15,7 @@ def elastic_address_view(cloud: Cloud, found: DescribedElasticAddress) -> Result
 
 
 def allocation_view(cloud: Cloud, allocation: Allocation) -> Result:
-    """Show that an address is allocated."""
+    """Show an allocated address."""
     return attribute_view(allocation) | {
         "Domain": "vpc",
         "PublicIpv4Pool": "amazon",
@@ -24,7 +24,7 @@ def allocation_view(cloud: Cloud, allocation: Allocation) -> Result:
 
 
 def attribute_view(allocation: Allocation) -> Result:
-    """Show an address without a reverse name."""
+    """Show an address's attributes; it has no reverse DNS name."""
     return {"AllocationId": allocation.id, "PublicIp": allocation.address}
 
 

@@ -1,4 +1,4 @@
-"""Elastic IP addresses: allocated, associated, dissociated, released, listed."""
+"""Elastic IP addresses: allocate, associate, disassociate, release, describe."""
 
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
@@ -35,7 +35,7 @@ def allocate_address(call: Call, params: Params) -> Result:
 
 @operation("ReleaseAddress")
 def release_address(call: Call, params: Params) -> Result:
-    """End the allocation of an address."""
+    """Release an address."""
     check_border_group(call, params, "NetworkBorderGroup")
     associations.release(call.tx, call.caller, params.get("AllocationId"), params.get("PublicIp"), call.now)
     return {}
@@ -57,7 +57,7 @@ def associate_address(call: Call, params: Params) -> Result:
 
 @operation("DisassociateAddress")
 def disassociate_address(call: Call, params: Params) -> Result:
-    """End the association of an address."""
+    """Disassociate an address."""
     associations.disassociate(call.tx, call.caller, params.get("AssociationId"), params.get("PublicIp"))
     return {}
 
@@ -74,7 +74,7 @@ def describe_addresses(call: Call, params: Params) -> Result:
 
 @operation("DescribeAddressesAttribute", writes=False)
 def describe_addresses_attribute(call: Call, params: Params) -> Result:
-    """List the reverse names of Elastic IP addresses."""
+    """List the reverse DNS names of Elastic IP addresses."""
     page = describe.page(call, params, "DescribeAddressesAttribute", ids="AllocationIds", at_least=1)
     asked = Selection(tuple(params.get("AllocationIds", ())), (), page.after, page.fetch)
     found = elastic_addresses.describe_attribute(call.tx, call.caller, asked)

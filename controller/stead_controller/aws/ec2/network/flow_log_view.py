@@ -26,7 +26,7 @@ def flow_log_view(found: DescribedFlowLog) -> Result:
 
 
 def made_view(made: Made) -> Result:
-    """Show which flow logs were made, and why there is none for some resources."""
+    """Show which flow logs were created, and the errors of the other resources."""
     return {
         "FlowLogIds": made.flow_log_ids,
         "Unsuccessful": [

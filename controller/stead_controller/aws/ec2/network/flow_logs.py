@@ -13,7 +13,7 @@ _UNBUILT = ("DeliverCrossAccountRole", "DestinationOptions", "TagFieldSpecificat
 
 @operation("CreateFlowLogs")
 def create_flow_logs(call: Call, params: Params) -> Result:
-    """Begin to write down the flows of resources."""
+    """Create flow logs of resources."""
     for name in _UNBUILT:
         if params.get(name):
             raise Unsupported(f"The parameter {name} is not supported: flow logs are files on the hosts.")
@@ -35,7 +35,7 @@ def create_flow_logs(call: Call, params: Params) -> Result:
 
 @operation("DeleteFlowLogs")
 def delete_flow_logs(call: Call, params: Params) -> Result:
-    """End to write down flows."""
+    """Delete flow logs."""
     flow_logs.remove(call.tx, call.caller, params["FlowLogIds"])
     return {"Unsuccessful": []}
 

@@ -12,7 +12,7 @@ def _refuse_prefixes(params: Params) -> None:
 
 @operation("AssignPrivateIpAddresses")
 def assign_private_ip_addresses(call: Call, params: Params) -> Result:
-    """Give a network interface secondary private addresses."""
+    """Assign secondary private addresses to a network interface."""
     _refuse_prefixes(params)
     assigned = interface_addresses.assign_private(
         call.tx,
@@ -30,7 +30,7 @@ def assign_private_ip_addresses(call: Call, params: Params) -> Result:
 
 @operation("UnassignPrivateIpAddresses")
 def unassign_private_ip_addresses(call: Call, params: Params) -> Result:
-    """Take secondary private addresses from a network interface."""
+    """Unassign secondary private addresses of a network interface."""
     _refuse_prefixes(params)
     interface_addresses.unassign_private(
         call.tx, call.caller, params["NetworkInterfaceId"], params.get("PrivateIpAddresses", ())
@@ -40,7 +40,7 @@ def unassign_private_ip_addresses(call: Call, params: Params) -> Result:
 
 @operation("AssignIpv6Addresses")
 def assign_ipv6_addresses(call: Call, params: Params) -> Result:
-    """Give a network interface IPv6 addresses."""
+    """Assign IPv6 addresses to a network interface."""
     _refuse_prefixes(params)
     assigned = interface_addresses.assign_ipv6(
         call.tx,
@@ -54,7 +54,7 @@ def assign_ipv6_addresses(call: Call, params: Params) -> Result:
 
 @operation("UnassignIpv6Addresses")
 def unassign_ipv6_addresses(call: Call, params: Params) -> Result:
-    """Take IPv6 addresses from a network interface."""
+    """Unassign IPv6 addresses of a network interface."""
     _refuse_prefixes(params)
     addresses = params.get("Ipv6Addresses", ())
     interface_addresses.unassign_ipv6(call.tx, call.caller, params["NetworkInterfaceId"], addresses)

@@ -11,7 +11,7 @@ from stead_controller.resources.network import egress_only_gateways, internet_ga
 
 @operation("CreateInternetGateway")
 def create(call: Call, params: Params) -> Result:
-    """Make an internet gateway."""
+    """Create an internet gateway."""
     tags = tags_on_create(params, "internet-gateway")["internet-gateway"]
     made = internet_gateways.create(call.tx, call.caller, tags, call.now)
     return {"InternetGateway": internet_gateway_view(made)}
@@ -19,7 +19,7 @@ def create(call: Call, params: Params) -> Result:
 
 @operation("DeleteInternetGateway")
 def delete(call: Call, params: Params) -> Result:
-    """Delete an internet gateway that is attached to nothing."""
+    """Delete an internet gateway that is not attached."""
     internet_gateways.remove(call.tx, call.caller, params["InternetGatewayId"])
     return {}
 
@@ -49,7 +49,7 @@ def describe(call: Call, params: Params) -> Result:
 
 @operation("CreateEgressOnlyInternetGateway")
 def create_egress_only(call: Call, params: Params) -> Result:
-    """Make an egress-only internet gateway of a VPC."""
+    """Create an egress-only internet gateway of a VPC."""
     vpc_id = params["VpcId"]
     tags = tags_on_create(params, "egress-only-internet-gateway")["egress-only-internet-gateway"]
     made = client_tokens.once(

@@ -13,7 +13,7 @@ _ADDRESS_STATUS: Final = {
     "deleting": "disassociating",
     "deleted": "succeeded",
 }
-"""The status of the address of a gateway, by the gateway's state."""
+"""The status of a gateway's address, by the gateway's state."""
 
 
 def nat_gateway_view(found: DescribedNatGateway) -> Result:

@@ -20,7 +20,7 @@ _ABSENT = (
 
 @operation("CreateNatGateway")
 def create_nat_gateway(call: Call, params: Params) -> Result:
-    """Make a NAT gateway."""
+    """Create a NAT gateway."""
     for name in _ABSENT:
         if name in params:
             raise Unsupported(f"{name} is not supported: a NAT gateway has one address, in one zone.")

@@ -14,7 +14,7 @@ from stead_controller.resources.network.acl_entries import AskedEntry
 
 @operation("CreateNetworkAcl")
 def create_network_acl(call: Call, params: Params) -> Result:
-    """Make an ACL that denies everything."""
+    """Create an ACL that denies everything."""
     acl_id = network_acls.create(
         call.tx,
         call.caller,
@@ -51,7 +51,7 @@ def create_network_acl_entry(call: Call, params: Params) -> Result:
 
 @operation("ReplaceNetworkAclEntry")
 def replace_network_acl_entry(call: Call, params: Params) -> Result:
-    """Put another rule in the place of one."""
+    """Replace a rule."""
     network_acls.replace_entry(call.tx, call.caller, params["NetworkAclId"], _entry(params))
     return {}
 

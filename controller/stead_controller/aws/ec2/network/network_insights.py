@@ -26,7 +26,7 @@ _UNBUILT = ("AdditionalAccounts", "FilterInArns", "FilterOutArns")
 
 @operation("CreateNetworkInsightsPath")
 def create_network_insights_path(call: Call, params: Params) -> Result:
-    """Store a question."""
+    """Create a path."""
     asked = NewPath(
         source=params["Source"],
         destination=params.get("Destination"),
@@ -47,14 +47,14 @@ def create_network_insights_path(call: Call, params: Params) -> Result:
 
 @operation("DeleteNetworkInsightsPath")
 def delete_network_insights_path(call: Call, params: Params) -> Result:
-    """Delete a question."""
+    """Delete a path."""
     network_insights.remove_path(call.tx, call.caller, params["NetworkInsightsPathId"])
     return {"NetworkInsightsPathId": params["NetworkInsightsPathId"]}
 
 
 @operation("DescribeNetworkInsightsPaths", writes=False)
 def describe_network_insights_paths(call: Call, params: Params) -> Result:
-    """List questions."""
+    """List paths."""
     name, known = "DescribeNetworkInsightsPaths", network_insights.PATH_FILTERS
     page = describe.page(call, params, name, ids="NetworkInsightsPathIds", at_least=1, at_most=100)
     path_ids = tuple(params.get("NetworkInsightsPathIds", ()))
@@ -65,7 +65,7 @@ def describe_network_insights_paths(call: Call, params: Params) -> Result:
 
 @operation("StartNetworkInsightsAnalysis")
 def start_network_insights_analysis(call: Call, params: Params) -> Result:
-    """Answer a question."""
+    """Analyse a path."""
     for name in _UNBUILT:
         if params.get(name):
             raise Unsupported(f"The parameter {name} is not supported.")
@@ -83,14 +83,14 @@ def start_network_insights_analysis(call: Call, params: Params) -> Result:
 
 @operation("DeleteNetworkInsightsAnalysis")
 def delete_network_insights_analysis(call: Call, params: Params) -> Result:
-    """Delete an answer."""
+    """Delete an analysis."""
     network_insights.remove_analysis(call.tx, call.caller, params["NetworkInsightsAnalysisId"])
     return {"NetworkInsightsAnalysisId": params["NetworkInsightsAnalysisId"]}
 
 
 @operation("DescribeNetworkInsightsAnalyses", writes=False)
 def describe_network_insights_analyses(call: Call, params: Params) -> Result:
-    """List answers with all that they found."""
+    """List analyses with all their findings."""
     name, known = "DescribeNetworkInsightsAnalyses", network_insights.ANALYSIS_FILTERS
     page = describe.page(call, params, name, ids="NetworkInsightsAnalysisIds", at_least=1, at_most=100)
     analysis_ids = tuple(params.get("NetworkInsightsAnalysisIds", ()))

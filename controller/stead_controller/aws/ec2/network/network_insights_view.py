@@ -37,7 +37,7 @@ _TARGETS: Final[Mapping[str, str]] = {
     VPC_ENDPOINT: "GatewayId",
     LOCAL: "GatewayId",
 }
-"""The member that names the target of a route, by the target's type."""
+"""The member that has the target of a route, by the target's type."""
 
 
 def path_view(found: DescribedPath) -> Result:
@@ -79,7 +79,7 @@ def _filter_range(ports: Range) -> Result:
 
 
 def analysis_view(found: DescribedAnalysis) -> Result:
-    """Show an analysis with all that it found."""
+    """Show an analysis with all its findings."""
     row = found.analysis
     return {
         "NetworkInsightsAnalysisId": row.id,
@@ -95,7 +95,7 @@ def analysis_view(found: DescribedAnalysis) -> Result:
 
 
 def started_analysis_view(found: DescribedAnalysis) -> Result:
-    """Show an analysis as one that has only begun: EC2 answers first, and is asked later for what was found."""
+    """Show an analysis as one that is still running: EC2 answers at once, and shows the findings in later calls."""
     row = found.analysis
     return {
         "NetworkInsightsAnalysisId": row.id,
@@ -108,7 +108,7 @@ def started_analysis_view(found: DescribedAnalysis) -> Result:
 
 
 def result_text(cloud: Cloud, account_id: str, verdict: Verdict) -> str:
-    """Write a verdict as the JSON of an analysis's members that `analysis_view` shows, as of this moment."""
+    """Return a verdict as JSON with the members of an analysis that `analysis_view` shows, as of now."""
     reached = verdict.reachable
     result = {
         "ForwardPathComponents": components(cloud, account_id, verdict.forward) if reached else [],
@@ -120,7 +120,7 @@ def result_text(cloud: Cloud, account_id: str, verdict: Verdict) -> str:
 
 
 def components(cloud: Cloud, account_id: str, hops: Iterable[Hop]) -> list[Result]:
-    """Show the hops of a way, numbered from 1."""
+    """Show the hops of a path, numbered from 1."""
 
     def named(resource_id: str | None) -> dict[str, str] | None:
         return component(cloud, account_id, resource_id)
@@ -142,7 +142,7 @@ def components(cloud: Cloud, account_id: str, hops: Iterable[Hop]) -> list[Resul
 
 
 def explanations(cloud: Cloud, account_id: str, reasons: Iterable[Reason]) -> list[Result]:
-    """Show the reasons against a way."""
+    """Show the reasons why a path is not reachable."""
 
     def named(resource_id: str | None) -> dict[str, str] | None:
         return component(cloud, account_id, resource_id)
@@ -185,7 +185,7 @@ def component(cloud: Cloud, account_id: str, resource_id: str | None) -> dict[st
 
 
 def header(packet: Packet) -> Result:
-    """Show a packet's header at one place of its way."""
+    """Show a packet's header at one point of its path."""
     return {
         "Protocol": packet.protocol,
         "SourceAddresses": [_block(packet.source)],

@@ -31,7 +31,7 @@ def modify_network_interface_attribute(call: Call, params: Params) -> Result:
 
 @operation("ResetNetworkInterfaceAttribute")
 def reset_network_interface_attribute(call: Call, params: Params) -> Result:
-    """Set the source and destination check back to its default."""
+    """Reset the source/destination check to its default."""
     if params.get("SourceDestCheck") is None:
         raise MissingParameter("SourceDestCheck")
     attributes.set_source_dest_check(call.tx, call.caller, params["NetworkInterfaceId"], value=True)

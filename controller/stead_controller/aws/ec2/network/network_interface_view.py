@@ -69,12 +69,12 @@ def attribute_view(found: DescribedAttribute) -> Result:
 
 
 def groups_view(groups: Iterable[GroupIdentifier]) -> list[Result]:
-    """Show which security groups an interface is in."""
+    """Show the security groups of an interface."""
     return [{"GroupId": group_id, "GroupName": name} for group_id, name in groups]
 
 
 def attachment_view(found: DescribedNetworkInterface | DescribedAttribute) -> Result | None:
-    """Show what an interface is attached to, None when to nothing."""
+    """Show what an interface is attached to, None if it is not attached."""
     interface = found.interface
     if interface.attachment_id is None:
         return None

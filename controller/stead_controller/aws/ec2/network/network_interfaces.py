@@ -1,4 +1,4 @@
-"""Network interfaces: made, deleted, attached, detached, listed."""
+"""Network interfaces: create, delete, attach, detach, describe."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ _PREFIXES = ("Ipv4Prefixes", "Ipv4PrefixCount", "Ipv6Prefixes", "Ipv6PrefixCount
 
 @operation("CreateNetworkInterface")
 def create_network_interface(call: Call, params: Params) -> Result:
-    """Make a network interface."""
+    """Create a network interface."""
     if params.get("InterfaceType", "interface") != "interface":
         raise Unsupported(f"Network interfaces of the type '{params['InterfaceType']}' are not supported.")
     request = CreateRequest(
@@ -38,7 +38,7 @@ def create_network_interface(call: Call, params: Params) -> Result:
 
 @operation("DeleteNetworkInterface")
 def delete_network_interface(call: Call, params: Params) -> Result:
-    """Delete a network interface that is attached to nothing."""
+    """Delete a network interface that is not attached."""
     network_interface_life.delete(call.tx, call.caller, params["NetworkInterfaceId"], call.now)
     return {}
 
@@ -73,7 +73,7 @@ def describe_network_interfaces(call: Call, params: Params) -> Result:
 
 
 def address_wish(params: Mapping[str, Any]) -> AddressWish:
-    """Read which addresses an interface shall have.
+    """Read the addresses that a request asks for.
 
     Raises Unsupported for prefixes, MissingParameter, InvalidCombination for two primary addresses.
     """

@@ -7,7 +7,7 @@ from stead_controller.resources.network.prefix_lists import Association, Describ
 
 
 def prefix_list_view(cloud: Cloud, found: DescribedPrefixList) -> Result:
-    """Show a prefix list; a service's has neither size nor version, for these are the cloud's own business."""
+    """Show a prefix list; that of a service has neither size nor version, which are internal to the cloud."""
     row = found.prefix_list
     owner = row.account_id.lower()
     return {
@@ -24,13 +24,13 @@ def prefix_list_view(cloud: Cloud, found: DescribedPrefixList) -> Result:
 
 
 def deleted_view(found: DescribedPrefixList) -> Result:
-    """Show that a prefix list is deleted."""
+    """Show a deleted prefix list."""
     row = found.prefix_list
     return {"PrefixListId": row.id, "PrefixListName": row.name, "State": "delete-complete", "OwnerId": row.account_id}
 
 
 def service_prefix_list_view(found: ServicePrefixList) -> Result:
-    """Show the prefix list of a service with its blocks."""
+    """Show the prefix list of a service with its CIDR blocks."""
     row = found.prefix_list
     return {"PrefixListId": row.id, "PrefixListName": row.name, "Cidrs": found.blocks}
 
@@ -41,5 +41,5 @@ def entry_view(entry: Entry) -> Result:
 
 
 def association_view(association: Association) -> Result:
-    """Show a resource that names a list."""
+    """Show a resource that uses a list."""
     return {"ResourceId": association.resource_id, "ResourceOwner": association.account_id}

@@ -1,4 +1,4 @@
-"""Managed prefix lists: Create, Modify, Restore, Delete, Describe, their entries and who uses them."""
+"""Managed prefix lists: Create, Modify, Restore, Delete, Describe, their entries and associations."""
 
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -23,7 +23,7 @@ from stead_controller.resources.network.prefix_lists import Change, Entry, NewLi
 
 @operation("CreateManagedPrefixList")
 def create_managed_prefix_list(call: Call, params: Params) -> Result:
-    """Make a list."""
+    """Create a list."""
     asked = NewList(
         params["PrefixListName"],
         params["AddressFamily"],
@@ -54,7 +54,7 @@ def modify_managed_prefix_list(call: Call, params: Params) -> Result:
 
 @operation("RestoreManagedPrefixListVersion")
 def restore_managed_prefix_list_version(call: Call, params: Params) -> Result:
-    """Give a list the entries of an older version."""
+    """Restore the entries of an older version of a list."""
     restored = prefix_lists.restore(
         call.tx,
         call.caller,
@@ -67,7 +67,7 @@ def restore_managed_prefix_list_version(call: Call, params: Params) -> Result:
 
 @operation("DeleteManagedPrefixList")
 def delete_managed_prefix_list(call: Call, params: Params) -> Result:
-    """Delete a list that nothing uses."""
+    """Delete an unused list."""
     return {"PrefixList": deleted_view(prefix_lists.remove(call.tx, call.caller, params["PrefixListId"]))}
 
 
@@ -104,7 +104,7 @@ def get_managed_prefix_list_entries(call: Call, params: Params) -> Result:
 
 @operation("GetManagedPrefixListAssociations", writes=False)
 def get_managed_prefix_list_associations(call: Call, params: Params) -> Result:
-    """List what names a list."""
+    """List the resources that use a list."""
     page = describe.page(call, params, "GetManagedPrefixListAssociations", at_most=255)
     asked = Selection(after=page.after, limit=page.fetch)
     found = prefix_lists.associations(call.tx, call.caller, params["PrefixListId"], asked)

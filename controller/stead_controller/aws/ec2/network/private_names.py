@@ -1,4 +1,4 @@
-"""How instances are named inside of their VPCs."""
+"""Private host names of instances."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from stead_controller.resources.network.private_names import NameOptions
 
 @operation("ModifyPrivateDnsNameOptions")
 def modify_private_dns_name_options(call: Call, params: Params) -> Result:
-    """Change how an instance is named."""
+    """Change the host name settings of an instance."""
     wish = name_options(params, "PrivateDnsHostnameType")
     if wish == NameOptions():
         raise InvalidCombination("No attributes specified.")
@@ -20,7 +20,7 @@ def modify_private_dns_name_options(call: Call, params: Params) -> Result:
 
 
 def name_options(given: Mapping[str, Any], hostname_type: str) -> NameOptions:
-    """Read how an instance is to be named; `hostname_type` is the member with the type of its host name."""
+    """Read the host name settings; `hostname_type` is the member with the type of host name."""
     return NameOptions(
         hostname_type=given.get(hostname_type),
         a_record=given.get("EnableResourceNameDnsARecord"),

@@ -1,4 +1,4 @@
-"""Create, Delete and Describe of route tables, and what they are associated with."""
+"""Create, Delete and Describe of route tables, and their associations."""
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import repeatable, tags_on_create
@@ -12,7 +12,7 @@ from stead_controller.resources.network import route_table_associations, route_t
 
 @operation("CreateRouteTable")
 def create(call: Call, params: Params) -> Result:
-    """Make a route table of a VPC."""
+    """Create a route table of a VPC."""
     vpc_id, tags = params["VpcId"], tags_on_create(params, "route-table")["route-table"]
     made = client_tokens.once(
         call.tx,
@@ -27,7 +27,7 @@ def create(call: Call, params: Params) -> Result:
 
 @operation("DeleteRouteTable")
 def delete(call: Call, params: Params) -> Result:
-    """Delete a route table that applies to nothing."""
+    """Delete a route table without associations."""
     route_tables.remove(call.tx, call.caller, params["RouteTableId"])
     return {}
 
@@ -43,7 +43,7 @@ def describe(call: Call, params: Params) -> Result:
 
 @operation("AssociateRouteTable")
 def associate(call: Call, params: Params) -> Result:
-    """Let a route table apply to a subnet."""
+    """Associate a route table with a subnet."""
     for name in ("GatewayId", "PublicIpv4Pool"):
         if name in params:
             raise Unsupported(f"Route tables can be associated with subnets only in this cloud ({name}).")
@@ -56,13 +56,13 @@ def associate(call: Call, params: Params) -> Result:
 
 @operation("DisassociateRouteTable")
 def disassociate(call: Call, params: Params) -> Result:
-    """Let the main route table apply to a subnet again."""
+    """Disassociate a subnet, which then uses the main route table."""
     route_table_associations.disassociate(call.tx, call.caller, params["AssociationId"])
     return {}
 
 
 @operation("ReplaceRouteTableAssociation")
 def replace_association(call: Call, params: Params) -> Result:
-    """Let another route table apply to a subnet, or be the main one of its VPC."""
+    """Replace the route table of a subnet, or the main route table of a VPC."""
     made = route_table_associations.replace(call.tx, call.caller, params["AssociationId"], params["RouteTableId"])
     return {"NewAssociationId": made, "AssociationState": {"State": "associated"}}

@@ -28,7 +28,7 @@ def create(call: Call, params: Params) -> Result:
 
 @operation("ReplaceRoute")
 def replace(call: Call, params: Params) -> Result:
-    """Give a route another target."""
+    """Replace the target of a route."""
     routes.replace(call.tx, call.caller, params["RouteTableId"], _destination(params), _target(params), now=call.now)
     return {}
 

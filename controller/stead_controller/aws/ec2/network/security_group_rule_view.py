@@ -1,4 +1,4 @@
-"""The rules of security groups as EC2 shows them: one by one, and as permissions with all their peers."""
+"""Rules of security groups as EC2 shows them: as single rules, and as permissions with all their peers."""
 
 from collections.abc import Iterable, Mapping
 
@@ -22,12 +22,12 @@ def rule_view(found: DescribedSecurityGroupRule) -> Result:
 
 
 def revoked_rule_view(rule: RuleRow) -> Result:
-    """Show a rule that is gone."""
+    """Show a rule that was revoked."""
     return {**_without_peer(rule), "ReferencedGroupId": rule.peer_group_id}
 
 
 def permissions_view(rules: Iterable[RuleRow], peering_statuses: Mapping[str, str]) -> list[Result]:
-    """Show rules as IpPermissions: one for each protocol and ports; statuses of peering connections are by id."""
+    """Show rules as IpPermissions, one per protocol and port range; statuses of peering connections are by id."""
     grouped: dict[tuple[str, int, int], Result] = {}
     for rule in rules:
         key = (rule.protocol, rule.from_port, rule.to_port)

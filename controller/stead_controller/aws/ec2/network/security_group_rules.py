@@ -12,7 +12,7 @@ from stead_controller.resources.network.permissions import Block, GroupReference
 from stead_controller.resources.network.security_group_rules import GroupName
 
 _FLAT: Final = ("CidrIp", "FromPort", "IpProtocol", "SourceSecurityGroupName", "SourceSecurityGroupOwnerId", "ToPort")
-# All that a group may be given by name alone: EC2 makes one rule of each
+# The permissions of a request that names only another group: EC2 creates one rule for each
 _EVERYTHING: Final = (("tcp", 0, 65535), ("udp", 0, 65535), ("icmp", -1, -1))
 
 
@@ -30,31 +30,31 @@ def authorize_egress(call: Call, params: Params) -> Result:
 
 @operation("RevokeSecurityGroupIngress")
 def revoke_ingress(call: Call, params: Params) -> Result:
-    """Take back what was allowed into a group's members."""
+    """Revoke inbound permissions of a group."""
     return _revoke(call, params, _ingress_permissions(params), egress=False)
 
 
 @operation("RevokeSecurityGroupEgress")
 def revoke_egress(call: Call, params: Params) -> Result:
-    """Take back what was allowed out of a group's members."""
+    """Revoke outbound permissions of a group."""
     return _revoke(call, params, _egress_permissions(params), egress=True)
 
 
 @operation("UpdateSecurityGroupRuleDescriptionsIngress")
 def update_ingress_descriptions(call: Call, params: Params) -> Result:
-    """Describe inbound rules anew."""
+    """Replace descriptions of inbound rules."""
     return _update_descriptions(call, params, egress=False)
 
 
 @operation("UpdateSecurityGroupRuleDescriptionsEgress")
 def update_egress_descriptions(call: Call, params: Params) -> Result:
-    """Describe outbound rules anew."""
+    """Replace descriptions of outbound rules."""
     return _update_descriptions(call, params, egress=True)
 
 
 @operation("ModifySecurityGroupRules")
 def modify_security_group_rules(call: Call, params: Params) -> Result:
-    """Let rules allow something else, all or none."""
+    """Replace the content of rules, all of them or none."""
     asked = _by_rule_id(params["SecurityGroupRules"])
     changes = {rule_id: _changed_rule(one.get("SecurityGroupRule", {})) for rule_id, one in asked.items()}
     security_group_rules.modify(call.tx, call.caller, params["GroupId"], changes)
@@ -115,7 +115,7 @@ def _update_descriptions(call: Call, params: Params, *, egress: bool) -> Result:
 
 
 def _by_rule_id(asked: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Give what is asked of rules by their ids; raises InvalidParameter when two say something of one rule."""
+    """Return the changes by rule id; raises InvalidParameter if two are about one rule."""
     found: dict[str, Mapping[str, Any]] = {}
     for one in asked:
         rule_id = one.get("SecurityGroupRuleId", "")
@@ -180,7 +180,7 @@ def _block(peer: Mapping[str, Any], member: str) -> Block:
 
 
 def _reference(peer: Mapping[str, Any]) -> GroupReference:
-    peer.get("PeeringStatus")  # only what a Describe has shown, sent back
+    peer.get("PeeringStatus")  # accepted unused: clients send back what a Describe has shown
     return GroupReference(
         peer.get("GroupId"),
         peer.get("GroupName"),

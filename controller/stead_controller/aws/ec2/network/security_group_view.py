@@ -28,7 +28,7 @@ def security_group_view(found: DescribedSecurityGroup) -> Result:
 
 
 def reference_view(found: SecurityGroupReference) -> Result:
-    """Show that a peered VPC refers to a group."""
+    """Show a reference from a peered VPC to a group."""
     return {
         "GroupId": found.group_id,
         "ReferencingVpcId": found.referencing_vpc_id,

@@ -17,7 +17,7 @@ from stead_controller.resources.network import security_group_references, securi
 
 @operation("CreateSecurityGroup")
 def create_security_group(call: Call, params: Params) -> Result:
-    """Make a group whose members may reach everything and be reached by nobody."""
+    """Create a group that allows all outbound and no inbound traffic."""
     group_tags = tags_on_create(params, "security-group")["security-group"]
     group = security_groups.create(
         call.tx,
@@ -37,7 +37,7 @@ def create_security_group(call: Call, params: Params) -> Result:
 
 @operation("DeleteSecurityGroup")
 def delete_security_group(call: Call, params: Params) -> Result:
-    """Delete a group that nothing uses."""
+    """Delete an unused group."""
     removed = security_groups.remove(
         call.tx, call.caller, group_id=params.get("GroupId"), group_name=params.get("GroupName")
     )
@@ -72,7 +72,7 @@ def describe_security_group_references(call: Call, params: Params) -> Result:
 
 @operation("DescribeStaleSecurityGroups", writes=False)
 def describe_stale_security_groups(call: Call, params: Params) -> Result:
-    """List the groups of a VPC with rules that refer to what is gone."""
+    """List the groups of a VPC with rules that refer to deleted groups or peering connections."""
     page = describe.page(call, params, "DescribeStaleSecurityGroups", at_most=255)
     asked = Selection(after=page.after, limit=page.fetch)
     found = security_group_references.stale(call.tx, call.caller, params["VpcId"], asked)

@@ -6,7 +6,7 @@ from stead_controller.resources.network.subnet_cidr_reservations import Describe
 
 
 def reservation_view(found: DescribedSubnetCidrReservation) -> Result:
-    """Show a block of a subnet that is set aside."""
+    """Show a reserved block of a subnet."""
     row = found.row
     return {
         "SubnetCidrReservationId": row.id,

@@ -9,7 +9,7 @@ from stead_controller.resources.network import subnet_cidr_reservations as reser
 
 @operation("CreateSubnetCidrReservation")
 def create(call: Call, params: Params) -> Result:
-    """Set a block of a subnet's addresses aside."""
+    """Reserve a block of a subnet's addresses."""
     asked = reservations.ReservationRequest(
         params["SubnetId"],
         params["Cidr"],
@@ -23,14 +23,14 @@ def create(call: Call, params: Params) -> Result:
 
 @operation("DeleteSubnetCidrReservation")
 def delete(call: Call, params: Params) -> Result:
-    """Set a block free again."""
+    """Delete a reservation."""
     was = reservations.remove(call.tx, call.caller, params["SubnetCidrReservationId"])
     return {"DeletedSubnetCidrReservation": reservation_view(was)}
 
 
 @operation("GetSubnetCidrReservations", writes=False)
 def get_subnet_cidr_reservations(call: Call, params: Params) -> Result:
-    """List the blocks of a subnet that are set aside, those of IPv4 and of IPv6 apart."""
+    """List the reserved blocks of a subnet, with IPv4 and IPv6 separately."""
     asked, page = selection.paged(call, params, "GetSubnetCidrReservations", reservations.FILTERS, ids="")
     found = reservations.describe(call.tx, call.caller, params["SubnetId"], asked)
     cut, token = page.cut(found, lambda one: (one.row.id,))

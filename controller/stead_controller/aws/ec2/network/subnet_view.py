@@ -38,7 +38,7 @@ def subnet_view(found: DescribedSubnet) -> Result:
 
 
 def association_view(block: SubnetCidrBlock) -> Result:
-    """Show that a subnet's IPv6 block is being associated with it or taken from it."""
+    """Show an IPv6 block that is being associated with a subnet or disassociated from it."""
     return {"SubnetId": block.subnet_id, "Ipv6CidrBlockAssociation": ipv6_view(block)}
 
 

@@ -17,7 +17,7 @@ from stead_controller.resources.network import (
 )
 from stead_controller.resources.network.create_subnet import SubnetRequest
 
-# The attributes that are on or off, and their columns.
+# The boolean attributes and their columns.
 _FLAGS: Final = {
     "AssignIpv6AddressOnCreation": "assign_ipv6_address",
     "EnableDns64": "dns64",
@@ -36,7 +36,7 @@ _OUTPOST_ATTRIBUTES: Final = (
 
 @operation("CreateSubnet")
 def create(call: Call, params: Params) -> Result:
-    """Make a subnet."""
+    """Create a subnet."""
     refuse_other_sources(params)
     request = SubnetRequest(
         vpc_id=params["VpcId"],
@@ -53,7 +53,7 @@ def create(call: Call, params: Params) -> Result:
 
 @operation("CreateDefaultSubnet")
 def create_default(call: Call, params: Params) -> Result:
-    """Make the default subnet of a zone anew."""
+    """Create the default subnet of a zone again."""
     refuse_other_sources(params)
     if params.get("Ipv6Native"):
         raise Unsupported("Default subnets without IPv4 addresses are not supported by this cloud (Ipv6Native).")
@@ -104,7 +104,7 @@ def modify_subnet_attribute(call: Call, params: Params) -> Result:
 
 @operation("AssociateSubnetCidrBlock")
 def associate_cidr_block(call: Call, params: Params) -> Result:
-    """Give a subnet an IPv6 block."""
+    """Associate an IPv6 block with a subnet."""
     refuse_other_sources(params)
     if "Ipv6CidrBlock" not in params:
         raise MissingParameter("ipv6CidrBlock")
@@ -115,5 +115,5 @@ def associate_cidr_block(call: Call, params: Params) -> Result:
 
 @operation("DisassociateSubnetCidrBlock")
 def disassociate_cidr_block(call: Call, params: Params) -> Result:
-    """Take the IPv6 block from a subnet."""
+    """Disassociate the IPv6 block from a subnet."""
     return association_view(subnet_cidr_blocks.disassociate(call.tx, call.caller, params["AssociationId"], call.now))

@@ -9,7 +9,7 @@ from stead_controller.resources.network import vpc_cidr_blocks
 
 @operation("AssociateVpcCidrBlock")
 def associate(call: Call, params: Params) -> Result:
-    """Give a VPC a further IPv4 block, or an IPv6 block of the cloud's own pool."""
+    """Associate another IPv4 block with a VPC, or an IPv6 block from the cloud's own pool."""
     refuse_other_sources(params)
     check_border_group(call, params, "Ipv6CidrBlockNetworkBorderGroup")
     if "Ipv6CidrBlock" in params:
@@ -25,6 +25,6 @@ def associate(call: Call, params: Params) -> Result:
 
 @operation("DisassociateVpcCidrBlock")
 def disassociate(call: Call, params: Params) -> Result:
-    """Take a block from a VPC."""
+    """Disassociate a block from a VPC."""
     taken = vpc_cidr_blocks.disassociate(call.tx, call.caller, params["AssociationId"], call.now)
     return association_view(taken, call.cloud.region)

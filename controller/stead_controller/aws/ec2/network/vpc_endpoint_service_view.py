@@ -1,4 +1,4 @@
-"""Services that VPC endpoints lead to, as EC2 shows them."""
+"""Services of VPC endpoints as EC2 shows them."""
 
 from stead_controller.aws.call import Result
 from stead_controller.request.cloud import Cloud

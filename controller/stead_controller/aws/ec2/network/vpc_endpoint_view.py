@@ -14,7 +14,7 @@ _DEFAULT_POLICY: Final = json.dumps(
         "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}],
     }
 )
-"""What an endpoint has that was given no policy."""
+"""The policy of an endpoint that was created without one."""
 
 
 def vpc_endpoint_view(cloud: Cloud, found: DescribedVpcEndpoint) -> Result:

@@ -1,4 +1,4 @@
-"""VPC endpoints: Create, Modify, Delete, Describe, and the services that they may lead to."""
+"""VPC endpoints: Create, Modify, Delete, Describe, and the available services."""
 
 from functools import partial
 from typing import Any, Final
@@ -15,10 +15,10 @@ from stead_controller.resources.network import describe_vpc_endpoints, vpc_endpo
 from stead_controller.resources.network.vpc_endpoint_services import GATEWAY, INTERFACE, Service
 from stead_controller.resources.network.vpc_endpoints import Change, CreateRequest
 
-# What only endpoints have that Stead has not: VPC Lattice's and other regions'.
+# Parameters of endpoint types that Stead lacks: VPC Lattice's.
 _UNBUILT: Final = ("ResourceConfigurationArn", "ServiceNetworkArn")
 _TYPES: Final = (GATEWAY, INTERFACE, "GatewayLoadBalancer", "Resource", "ServiceNetwork")
-# What gateway endpoints have not, in EC2's words.
+# Parameters that gateway endpoints do not have, in EC2's words.
 _OF_INTERFACES: Final = {
     "SubnetIds": "Subnet IDs are only supported for Interface and GatewayLoadBalancer type VPC Endpoints.",
     "AddSubnetIds": "Subnet IDs are only supported for Interface and GatewayLoadBalancer type VPC Endpoints.",
@@ -29,7 +29,7 @@ _OF_INTERFACES: Final = {
     "RemoveSecurityGroupIds": "Security Groups are only supported for Interface type VPC Endpoints.",
     "PrivateDnsEnabled": "Private DNS can only be enabled for Interface type VPC Endpoints.",
 }
-# What interface endpoints have not.
+# Parameters that interface endpoints do not have.
 _OF_GATEWAYS: Final = dict.fromkeys(
     ("RouteTableIds", "AddRouteTableIds", "RemoveRouteTableIds"),
     "Route table IDs are only supported for Gateway type VPC Endpoints.",
@@ -39,7 +39,7 @@ _OF_S3: Final = ("PrivateDnsOnlyForInboundResolverEndpoint", "PrivateDnsPreferen
 
 @operation("CreateVpcEndpoint")
 def create_vpc_endpoint(call: Call, params: Params) -> Result:
-    """Make an endpoint."""
+    """Create an endpoint."""
     for name in _UNBUILT:
         if params.get(name):
             raise Unsupported(f"Endpoints of VPC Lattice are not supported by this cloud ({name}).")
@@ -90,7 +90,7 @@ def modify_vpc_endpoint(call: Call, params: Params) -> Result:
 
 
 def _check(kind: str, params: Params) -> None:
-    """Refuse what endpoints of a type have not; raises InvalidParameter, Unsupported."""
+    """Refuse parameters that an endpoint type does not have; raises InvalidParameter, Unsupported."""
     for name, message in (_OF_INTERFACES if kind == GATEWAY else _OF_GATEWAYS).items():
         if params.get(name):
             raise InvalidParameter(message, code="InvalidParameter")
@@ -109,7 +109,7 @@ def _check(kind: str, params: Params) -> None:
 
 
 def _subnets(params: Params, member: str) -> dict[str, str | None]:
-    """Give the subnets that are asked for, and the address that is asked for in each, if any; raises Unsupported."""
+    """Return the requested subnets, and the requested address in each, if any; raises Unsupported."""
     found: dict[str, str | None] = dict.fromkeys(params.get(member, ()))
     for one in params.get("SubnetConfigurations", ()):
         if one.get("Ipv6"):
@@ -122,7 +122,7 @@ def _subnets(params: Params, member: str) -> dict[str, str | None]:
 
 @operation("DeleteVpcEndpoints")
 def delete_vpc_endpoints(call: Call, params: Params) -> Result:
-    """Delete each endpoint that can be, and say of each other why not, as EC2 does."""
+    """Delete each endpoint that can be deleted, and answer the errors of the others, as EC2 does."""
     unsuccessful = []
     for endpoint_id in dict.fromkeys(params["VpcEndpointIds"]):
         try:
@@ -145,7 +145,7 @@ def describe_vpc_endpoints_(call: Call, params: Params) -> Result:
 
 @operation("DescribeVpcEndpointServices", writes=False)
 def describe_vpc_endpoint_services(call: Call, params: Params) -> Result:
-    """List the services that endpoints may lead to."""
+    """List the available services."""
     page = describe.page(call, params, "DescribeVpcEndpointServices", ids="ServiceNames")
     asked = filters(params, vpc_endpoint_services.FILTERS)
     regions = params.get("ServiceRegions", ())

@@ -20,7 +20,7 @@ def peering_view(cloud: Cloud, found: DescribedPeering) -> Result:
 
 
 def requested_peering_view(cloud: Cloud, found: DescribedPeering) -> Result:
-    """Show a connection that was just asked for: EC2 answers before it looks at what becomes of the request."""
+    """Show a new connection: EC2 answers before it checks whether the request can succeed."""
     message = f"Initiating Request to {found.accepter.account_id}"
     return peering_view(cloud, found) | {"Status": {"Code": "initiating-request", "Message": message}}
 

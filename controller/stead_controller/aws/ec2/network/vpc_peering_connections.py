@@ -28,7 +28,7 @@ _UNBUILT: Final = (
 
 @operation("CreateVpcPeeringConnection")
 def create_vpc_peering_connection(call: Call, params: Params) -> Result:
-    """Ask for a connection with another VPC."""
+    """Request a connection with another VPC."""
     _refuse_unbuilt(params.get("RequesterPeeringConnectionOptions", {}))
     asked = Asked(params["VpcId"], params.get("PeerVpcId"), params.get("PeerOwnerId"), params.get("PeerRegion"))
     row = vpc_peering_connections.create(
@@ -62,7 +62,7 @@ def delete_vpc_peering_connection(call: Call, params: Params) -> Result:
 
 @operation("DescribeVpcPeeringConnections", writes=False)
 def describe_vpc_peering_connections(call: Call, params: Params) -> Result:
-    """List the connections that the caller's account is a side of."""
+    """List the connections in which the caller's account is the requester or the accepter."""
     name = "DescribeVpcPeeringConnections"
     asked, page = selection.paged(call, params, name, FILTERS, ids="VpcPeeringConnectionIds")
     found = vpc_peering_connections.describe(call.tx, call.caller, asked)
@@ -72,7 +72,7 @@ def describe_vpc_peering_connections(call: Call, params: Params) -> Result:
 
 @operation("ModifyVpcPeeringConnectionOptions")
 def modify_vpc_peering_connection_options(call: Call, params: Params) -> Result:
-    """Say whether names of one side are resolved for the other."""
+    """Set whether DNS names of one side are resolved for the other."""
     requester = params.get("RequesterPeeringConnectionOptions")
     accepter = params.get("AccepterPeeringConnectionOptions")
     if requester is None and accepter is None:

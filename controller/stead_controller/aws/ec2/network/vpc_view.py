@@ -1,4 +1,4 @@
-"""VPCs, their blocks of addresses and their attributes, as EC2 shows them."""
+"""VPCs, their CIDR blocks and their attributes, as EC2 shows them."""
 
 from ipaddress import IPv6Network
 from typing import Final
@@ -36,7 +36,7 @@ def vpc_view(found: DescribedVpc, region: str) -> Result:
 
 
 def association_view(block: VpcBlockAssociation, region: str) -> Result:
-    """Show that a block is being associated with a VPC or taken from it."""
+    """Show a block that is being associated with a VPC or disassociated from it."""
     member = "Ipv6CidrBlockAssociation" if block.ipv6 else "CidrBlockAssociation"
     return {"VpcId": block.vpc_id, member: _block_view(block, region)}
 

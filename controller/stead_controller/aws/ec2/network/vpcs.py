@@ -14,7 +14,7 @@ from stead_controller.resources.network.create_vpc import VpcRequest
 
 @operation("CreateVpc")
 def create(call: Call, params: Params) -> Result:
-    """Make a VPC."""
+    """Create a VPC."""
     refuse_other_sources(params)
     check_border_group(call, params, "Ipv6CidrBlockNetworkBorderGroup")
     if "CidrBlock" not in params:
@@ -31,7 +31,7 @@ def create(call: Call, params: Params) -> Result:
 
 @operation("CreateDefaultVpc")
 def create_default(call: Call, params: Params) -> Result:
-    """Make the default VPC anew."""
+    """Create the default VPC again."""
     del params
     made = default_vpc.create(call.tx, call.caller, call.cloud, call.now)
     return {"Vpc": vpc_view(vpcs.described(call.tx, call.caller, [made])[0], call.cloud.region)}

@@ -1,4 +1,4 @@
-"""Encryption of an account's new volumes by default, and under which key."""
+"""Encryption by default for an account's new volumes, and its key."""
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.resources.storage import ebs_encryption
@@ -12,7 +12,7 @@ def enable_ebs_encryption_by_default(call: Call, _params: Params) -> Result:
 
 @operation("DisableEbsEncryptionByDefault")
 def disable_ebs_encryption_by_default(call: Call, _params: Params) -> Result:
-    """Encrypt new volumes where that is asked for."""
+    """Encrypt new volumes only on request."""
     return {"EbsEncryptionByDefault": ebs_encryption.set_by_default(call.tx, call.caller, on=False)}
 
 
@@ -25,17 +25,17 @@ def get_ebs_encryption_by_default(call: Call, _params: Params) -> Result:
 
 @operation("GetEbsDefaultKmsKeyId", writes=False)
 def get_ebs_default_kms_key_id(call: Call, _params: Params) -> Result:
-    """Tell the key of volumes for which none is named."""
+    """Show the key of encrypted volumes for which none is named."""
     return {"KmsKeyId": ebs_encryption.default_key(call.tx, call.caller.account_id)}
 
 
 @operation("ModifyEbsDefaultKmsKeyId")
 def modify_ebs_default_kms_key_id(call: Call, params: Params) -> Result:
-    """Set the key of volumes for which none is named."""
+    """Set the key of encrypted volumes for which none is named."""
     return {"KmsKeyId": ebs_encryption.set_default_key(call.tx, call.caller, call.cloud, params["KmsKeyId"])}
 
 
 @operation("ResetEbsDefaultKmsKeyId")
 def reset_ebs_default_kms_key_id(call: Call, _params: Params) -> Result:
-    """Take the key that accounts have at first."""
+    """Reset the key to that of new accounts."""
     return {"KmsKeyId": ebs_encryption.reset_default_key(call.tx, call.caller)}

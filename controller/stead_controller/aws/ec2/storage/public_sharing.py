@@ -1,4 +1,4 @@
-"""Whether an account's images and snapshots may be shared with everybody."""
+"""Block public access for an account's images and snapshots."""
 
 from typing import Final
 
@@ -11,14 +11,14 @@ _BY_ACCOUNT: Final = "account"
 
 @operation("EnableImageBlockPublicAccess")
 def enable_image_block_public_access(call: Call, params: Params) -> Result:
-    """Let no more images be made public."""
+    """Block making further images public."""
     state = _one_of(params["ImageBlockPublicAccessState"], "ImageBlockPublicAccessState", public_sharing.BLOCK_NEW)
     return {"ImageBlockPublicAccessState": public_sharing.set_of_images(call.tx, call.caller, state)}
 
 
 @operation("DisableImageBlockPublicAccess")
 def disable_image_block_public_access(call: Call, _params: Params) -> Result:
-    """Let images be made public."""
+    """Allow images to be made public."""
     state = public_sharing.set_of_images(call.tx, call.caller, public_sharing.UNBLOCKED)
     return {"ImageBlockPublicAccessState": state}
 
@@ -32,20 +32,20 @@ def get_image_block_public_access_state(call: Call, _params: Params) -> Result:
 
 @operation("EnableSnapshotBlockPublicAccess")
 def enable_snapshot_block_public_access(call: Call, params: Params) -> Result:
-    """Let no more snapshots be made public, or none be public."""
+    """Block making further snapshots public, or block all public snapshots."""
     state = _one_of(params["State"], "State", public_sharing.BLOCK_ALL, public_sharing.BLOCK_NEW)
     return {"State": public_sharing.set_of_snapshots(call.tx, call.caller, state)}
 
 
 @operation("DisableSnapshotBlockPublicAccess")
 def disable_snapshot_block_public_access(call: Call, _params: Params) -> Result:
-    """Let snapshots be made public."""
+    """Allow snapshots to be made public."""
     return {"State": public_sharing.set_of_snapshots(call.tx, call.caller, public_sharing.UNBLOCKED)}
 
 
 @operation("GetSnapshotBlockPublicAccessState", writes=False)
 def get_snapshot_block_public_access_state(call: Call, _params: Params) -> Result:
-    """Tell what is blocked of making snapshots public."""
+    """Show whether sharing, new sharing or nothing of snapshots is blocked."""
     return {"State": public_sharing.of_snapshots(call.tx, call.caller.account_id), "ManagedBy": _BY_ACCOUNT}
 
 

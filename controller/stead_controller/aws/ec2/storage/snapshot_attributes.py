@@ -11,7 +11,7 @@ from stead_controller.resources.storage.snapshot_attributes import Change
 
 @operation("ModifySnapshotAttribute")
 def modify_snapshot_attribute(call: Call, params: Params) -> Result:
-    """Give others the permission to make volumes of a snapshot, or take it away."""
+    """Grant or revoke others' permission to create volumes from a snapshot."""
     if params.get("Attribute") is not None:
         snapshot_attributes.check_attribute(params["Attribute"])
     snapshot_attributes.modify(call.tx, call.caller, call.cloud, params["SnapshotId"], _change(params))
@@ -20,7 +20,7 @@ def modify_snapshot_attribute(call: Call, params: Params) -> Result:
 
 @operation("DescribeSnapshotAttribute", writes=False)
 def describe_snapshot_attribute(call: Call, params: Params) -> Result:
-    """Show who may make volumes of a snapshot."""
+    """Show who may create volumes from a snapshot."""
     snapshot = snapshots.find_own(call.tx, call.caller, params["SnapshotId"])
     if params["Attribute"] == "productCodes":
         return product_codes_view(snapshot.id)
@@ -30,13 +30,13 @@ def describe_snapshot_attribute(call: Call, params: Params) -> Result:
 
 @operation("ResetSnapshotAttribute")
 def reset_snapshot_attribute(call: Call, params: Params) -> Result:
-    """Take all permissions away."""
+    """Revoke all permissions."""
     snapshot_attributes.reset(call.tx, call.caller, params["SnapshotId"], params["Attribute"])
     return {}
 
 
 def _change(params: Params) -> Change:
-    """Read one of the two ways in which the change is told."""
+    """Read the change, in either of its two forms."""
     told: dict[str, Any] = params.get("CreateVolumePermission") or {}
     users, groups = tuple(params.get("UserIds", ())), tuple(params.get("GroupNames", ()))
     if told and (users or groups or params.get("OperationType")):
@@ -60,6 +60,6 @@ def _change(params: Params) -> Change:
 
 
 def _permissions(told: list[dict[str, str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Give the users and the groups of a list of permissions."""
+    """Return the users and the groups of a list of permissions."""
     users = tuple(one["UserId"] for one in told if one.get("UserId"))
     return users, tuple(one["Group"] for one in told if one.get("Group"))

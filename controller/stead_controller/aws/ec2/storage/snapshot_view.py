@@ -1,4 +1,4 @@
-"""Snapshots, and who may make volumes of them, as EC2 shows them."""
+"""Snapshots, and their volume permissions, as EC2 shows them."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from stead_controller.request.owners import CLOUD_ACCOUNT, CLOUD_ALIAS
 from stead_controller.resources.storage.snapshot_attributes import VolumePermissions
 from stead_controller.resources.storage.snapshots import DescribedSnapshot
 
-# What CreateSnapshots shows of each.
+# The members that CreateSnapshots shows of each snapshot.
 _OF_SET: Final = (
     "SnapshotId",
     "VolumeId",
@@ -48,13 +48,13 @@ def snapshot_view(found: DescribedSnapshot) -> Result:
 
 
 def snapshot_of_set_view(found: DescribedSnapshot) -> Result:
-    """Show one of the snapshots that CreateSnapshots begins."""
+    """Show one of the snapshots that CreateSnapshots starts."""
     shown = snapshot_view(found)
     return {member: shown[member] for member in _OF_SET}
 
 
 def permissions_view(snapshot_id: str, permissions: VolumePermissions) -> Result:
-    """Show who may make volumes of a snapshot."""
+    """Show who may create volumes from a snapshot."""
     everybody = [{"Group": "all"}] if permissions.everybody else []
     return {
         "SnapshotId": snapshot_id,
@@ -63,5 +63,5 @@ def permissions_view(snapshot_id: str, permissions: VolumePermissions) -> Result
 
 
 def product_codes_view(snapshot_id: str) -> Result:
-    """Show the product codes of a snapshot, which has none."""
+    """Show that a snapshot has no product codes."""
     return {"SnapshotId": snapshot_id, "ProductCodes": []}

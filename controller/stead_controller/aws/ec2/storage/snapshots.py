@@ -1,4 +1,4 @@
-"""Making, copying, listing and deleting snapshots, and what EC2 does with them that is not built."""
+"""Creating, copying, listing and deleting snapshots, and EC2's operations on them that are not implemented."""
 
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ _KIND: Final = "snapshot"
 
 @operation("CreateSnapshot")
 def create_snapshot(call: Call, params: Params) -> Result:
-    """Begin a snapshot of a volume."""
+    """Start a snapshot of a volume."""
     _in_the_region(params)
     asked = OfVolume(params["VolumeId"], params.get("Description", ""), tags_on_create(params, _KIND)[_KIND])
     return snapshot_view(create_snapshots.of_volume(call.tx, call.caller, asked, call.now))
@@ -25,7 +25,7 @@ def create_snapshot(call: Call, params: Params) -> Result:
 
 @operation("CreateSnapshots")
 def create_snapshots_of_instance(call: Call, params: Params) -> Result:
-    """Begin snapshots of an instance's volumes, of one instant."""
+    """Start snapshots of an instance's volumes, all of the same point in time."""
     _in_the_region(params)
     copied = params.get("CopyTagsFromSource")
     if copied not in (None, "volume"):

@@ -11,7 +11,7 @@ from stead_controller.resources.storage.volume_modifications import ModifyReques
 
 @operation("ModifyVolume")
 def modify_volume(call: Call, params: Params) -> Result:
-    """Grow a volume, or change its type or speed."""
+    """Modify a volume's size, type or performance; it can only grow."""
     request = ModifyRequest(
         volume_id=params["VolumeId"],
         size=params.get("Size"),

@@ -1,4 +1,4 @@
-"""Volumes: made, deleted, listed; their status and attributes."""
+"""Volumes: create, delete, describe; their status and attributes."""
 
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
@@ -20,7 +20,7 @@ _ABSENT = {
 
 @operation("CreateVolume")
 def create_volume(call: Call, params: Params) -> Result:
-    """Make a volume."""
+    """Create a volume."""
     for name, what in _ABSENT.items():
         if params.get(name) is not None:
             raise Unsupported(f"{what} are not supported by this cloud ({name}).")
@@ -44,7 +44,7 @@ def create_volume(call: Call, params: Params) -> Result:
 
 @operation("DeleteVolume", makes_room=True)
 def delete_volume(call: Call, params: Params) -> Result:
-    """Delete a volume that is attached to nothing."""
+    """Delete a volume that is not attached."""
     volume_life.delete(call.tx, call.caller, params["VolumeId"])
     return {}
 
@@ -59,7 +59,7 @@ def describe_volumes(call: Call, params: Params) -> Result:
 
 @operation("DescribeVolumeStatus", writes=False)
 def describe_volume_status(call: Call, params: Params) -> Result:
-    """List what is known of volumes' health."""
+    """List the status of volumes."""
     asked, page = selection.paged(call, params, "DescribeVolumeStatus", volume_status.FILTERS, ids="VolumeIds")
     found = volume_status.describe(call.tx, call.caller, call.cloud, asked)
     return selection.answered("VolumeStatuses", found, page, lambda one: (one.volume.id,), volume_status_view)
@@ -73,7 +73,7 @@ def describe_volume_attribute(call: Call, params: Params) -> Result:
 
 @operation("ModifyVolumeAttribute")
 def modify_volume_attribute(call: Call, params: Params) -> Result:
-    """Change the one attribute of a volume that can be."""
+    """Change the only attribute of a volume that can be changed."""
     given = params.get("AutoEnableIO")
     if given is None:
         raise InvalidCombination("No attributes specified.")
