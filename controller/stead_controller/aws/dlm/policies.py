@@ -22,7 +22,7 @@ _UNBUILT: Final = (
 
 @operation("CreateLifecyclePolicy", service="dlm")
 def create_lifecycle_policy(call: Call, params: Params) -> Result:
-    """Make a policy."""
+    """Create a policy."""
     return {
         "PolicyId": lifecycle_policies.create(call.tx, call.caller, _wish(params), params.get("Tags", {}), call.now)
     }

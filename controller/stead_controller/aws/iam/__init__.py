@@ -1,1 +1,1 @@
-"""IAM: users, groups, roles, instance profiles and the policies that they have."""
+"""IAM: users, groups, roles, instance profiles and their policies."""

@@ -13,7 +13,7 @@ _STATUSES: Final = {"Active": True, "Inactive": False}
 
 @operation("CreateAccessKey", service="iam")
 def create_access_key(call: Call, params: Params) -> Result:
-    """Make an access key and show its secret, once."""
+    """Create an access key and show its secret, once."""
     made = access_keys.create(call.tx, call.caller, call.cloud.sealer, params.get("UserName"), call.now)
     return {"AccessKey": new_access_key_view(made)}
 

@@ -29,14 +29,14 @@ _DETAILS: Final = {
 
 @operation("GetAccountSummary", service="iam", writes=False)
 def get_account_summary(call: Call, params: Params) -> Result:
-    """Tell how much the account has, and how much it may have."""
+    """Show the numbers of an account's entities, and their quotas."""
     del params
     return {"SummaryMap": account_summary_view(account_settings.summary(call.tx, call.caller))}
 
 
 @operation("GetAccountAuthorizationDetails", service="iam", writes=False)
 def get_account_authorization_details(call: Call, params: Params) -> Result:
-    """List users, groups, roles and policies with all that they have."""
+    """List users, groups, roles and policies with all their details."""
     kinds = params.get("Filter") or list(Kind)
     if not set(kinds) <= set(Kind):
         known = ", ".join(Kind)
@@ -52,14 +52,14 @@ def get_account_authorization_details(call: Call, params: Params) -> Result:
 
 @operation("CreateAccountAlias", service="iam")
 def create_account_alias(call: Call, params: Params) -> Result:
-    """Give the account an alias."""
+    """Create the account's alias."""
     account_settings.set_alias(call.tx, call.caller, params["AccountAlias"])
     return {}
 
 
 @operation("ListAccountAliases", service="iam", writes=False)
 def list_account_aliases(call: Call, params: Params) -> Result:
-    """List the one alias, if there is one."""
+    """List the account's only alias, if it has one."""
     describe.marker_page(call, params, "ListAccountAliases")
     alias = account_settings.alias(call.tx, call.caller)
     return {"AccountAliases": [alias] if alias else [], "IsTruncated": False}
@@ -67,14 +67,14 @@ def list_account_aliases(call: Call, params: Params) -> Result:
 
 @operation("DeleteAccountAlias", service="iam")
 def delete_account_alias(call: Call, params: Params) -> Result:
-    """Take the alias away."""
+    """Delete the alias."""
     account_settings.remove_alias(call.tx, call.caller, params["AccountAlias"])
     return {}
 
 
 @operation("UpdateAccountPasswordPolicy", service="iam")
 def update_account_password_policy(call: Call, params: Params) -> Result:
-    """Set all rules for passwords."""
+    """Set the account's password policy."""
     rules = PasswordPolicy(
         minimum_length=params.get("MinimumPasswordLength", LEAST_LENGTH),
         require_symbols=params.get("RequireSymbols", False),
@@ -92,14 +92,14 @@ def update_account_password_policy(call: Call, params: Params) -> Result:
 
 @operation("GetAccountPasswordPolicy", service="iam", writes=False)
 def get_account_password_policy(call: Call, params: Params) -> Result:
-    """Show the rules for passwords."""
+    """Show the password policy."""
     del params
     return {"PasswordPolicy": password_policy_view(password_policies.get(call.tx, call.caller))}
 
 
 @operation("DeleteAccountPasswordPolicy", service="iam")
 def delete_account_password_policy(call: Call, params: Params) -> Result:
-    """Return to the rules of an account that set none."""
+    """Delete the password policy, so that the default applies."""
     del params
     password_policies.remove(call.tx, call.caller)
     return {}
@@ -107,7 +107,7 @@ def delete_account_password_policy(call: Call, params: Params) -> Result:
 
 @operation("GenerateCredentialReport", service="iam")
 def generate_credential_report(call: Call, params: Params) -> Result:
-    """Have a report of the state of all users' credentials, which is there at once."""
+    """Generate a report on all users' credentials, which is complete at once."""
     del params
     credential_report.generate(call.tx, call.caller, call.now)
     return {"State": "COMPLETE"}
@@ -115,7 +115,7 @@ def generate_credential_report(call: Call, params: Params) -> Result:
 
 @operation("GetCredentialReport", service="iam", writes=False)
 def get_credential_report(call: Call, params: Params) -> Result:
-    """Give the report that was made last."""
+    """Answer the latest report."""
     del params
     report = credential_report.get(call.tx, call.caller, call.now)
     return {"Content": report.content.encode(), "ReportFormat": "text/csv", "GeneratedTime": report.generated}

@@ -1,4 +1,4 @@
-"""Users, groups, roles and policies with all that they have, as GetAccountAuthorizationDetails shows them."""
+"""Users, groups, roles and policies with all their details, as GetAccountAuthorizationDetails shows them."""
 
 from stead_controller.aws.call import Result
 from stead_controller.aws.iam import role_view, user_view
@@ -18,7 +18,7 @@ from stead_controller.resources.iam.account_details import (
 
 
 def details_view(found: Details) -> Result:
-    """Show an entity with all that it has."""
+    """Show an entity with all its details."""
     match found:
         case UserDetails():
             return _user(found)

@@ -1,4 +1,4 @@
-"""How much an account has and how much it may have, as GetAccountSummary shows it."""
+"""The numbers and quotas of an account's entities, as GetAccountSummary shows them."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ _FIXED: Final = {
     "AccessKeysPerUserQuota": iam_quotas.ACCESS_KEYS_PER_USER,
     "AccountPasswordPresent": 0,
     "AccountSigningCertificatesPresent": 0,
-    "GlobalEndpointTokenVersion": 2,  # tokens are good wherever the cloud is asked
+    "GlobalEndpointTokenVersion": 2,  # session tokens are valid at every endpoint of the cloud
     "AssumeRolePolicySizeQuota": iam_quotas.TRUST_POLICY_SIZE,
     "GroupPolicySizeQuota": iam_quotas.INLINE_SIZES["group"],
     "GroupsPerUserQuota": iam_quotas.GROUPS_PER_USER,
@@ -17,7 +17,7 @@ _FIXED: Final = {
     "PolicyVersionsInUseQuota": 10_000,
     "RolePolicySizeQuota": iam_quotas.INLINE_SIZES["role"],
     "ServerCertificates": 0,
-    "ServerCertificatesQuota": 0,  # none can be uploaded
+    "ServerCertificatesQuota": 0,  # they cannot be uploaded
     "SigningCertificatesPerUserQuota": 0,
     "UserPolicySizeQuota": iam_quotas.INLINE_SIZES["user"],
     "VersionsPerPolicyQuota": iam_quotas.VERSIONS_PER_POLICY,
@@ -32,7 +32,7 @@ _COUNTED: Final = (
 
 
 def account_summary_view(found: AccountSummary) -> dict[str, int]:
-    """Show the numbers of an account; root has a device or a key, or has none, which is 1 or 0."""
+    """Show the numbers of an account; those about root's MFA device and access keys are 1 or 0."""
     shown = dict(_FIXED)
     for kind, title in _COUNTED:
         shown[title] = found.counts[kind]

@@ -10,7 +10,7 @@ from stead_controller.resources.iam import attached_policies, iam_names
 
 
 class _Principals(NamedTuple):
-    """The operations on what is attached to a kind of principal, and the parameter that names one of these."""
+    """The operations on policies attached to a kind of principal, and the parameter that names the principal."""
 
     kind: str
     member: str
@@ -39,7 +39,7 @@ def _define(of: _Principals) -> None:
 
     @operation(of.list_attached, service="iam", writes=False)
     def list_attached(call: Call, params: Params) -> Result:
-        """List what is attached to a principal, which is little; ARNs would be too long for markers."""
+        """List a principal's attached policies, which are few; ARNs would be too long for markers."""
         page = describe.marker_page(call, params, of.list_attached)
         prefix = iam_names.check_path_prefix(params.get("PathPrefix"))
         found = attached_policies.of_principal(call.tx, call.caller, of.kind, params[of.member], prefix)

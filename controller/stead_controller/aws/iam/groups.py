@@ -11,7 +11,7 @@ from stead_controller.resources.iam.groups import DescribedGroup
 
 @operation("CreateGroup", service="iam")
 def create_group(call: Call, params: Params) -> Result:
-    """Make a group."""
+    """Create a group."""
     made = groups.create(call.tx, call.caller, params["GroupName"], params.get("Path"), call.now)
     return {"Group": group_view(made)}
 

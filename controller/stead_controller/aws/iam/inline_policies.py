@@ -9,7 +9,7 @@ from stead_controller.resources.iam import inline_policies
 
 
 class _Principals(NamedTuple):
-    """The operations on the inline policies of a kind of principal, and the parameter that names one of these."""
+    """The operations on the inline policies of a kind of principal, and the parameter that names the principal."""
 
     kind: str
     member: str

@@ -10,7 +10,7 @@ from stead_controller.resources.iam.instance_profiles import DescribedInstancePr
 
 @operation("CreateInstanceProfile", service="iam")
 def create_instance_profile(call: Call, params: Params) -> Result:
-    """Make an instance profile."""
+    """Create an instance profile."""
     made = instance_profiles.create(
         call.tx,
         call.caller,

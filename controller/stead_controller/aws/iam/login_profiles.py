@@ -9,14 +9,14 @@ from stead_controller.resources.iam.login_profiles import Password
 
 
 def _hash(params: Params) -> Password | None:
-    """Hash the password that is asked for."""
+    """Hash the requested password."""
     text = params.get("Password", params.get("NewPassword"))
     return None if text is None else Password(text, passwords.hashed(text))
 
 
 @operation("CreateLoginProfile", service="iam", prepare=_hash)
 def create_login_profile(call: Call, params: Params) -> Result:
-    """Give a user a password."""
+    """Create a user's password."""
     _refuse_session_limits(params)
     if call.prepared is None:
         raise MissingParameter("Password")
@@ -40,7 +40,7 @@ def get_login_profile(call: Call, params: Params) -> Result:
 
 @operation("UpdateLoginProfile", service="iam", prepare=_hash)
 def update_login_profile(call: Call, params: Params) -> Result | Then:
-    """Change a user's password, or whether it must be changed."""
+    """Change a user's password, or whether the user must change it."""
     _refuse_session_limits(params)
     name, reset = params["UserName"], params.get("PasswordResetRequired")
     asked = login_profiles.ask_to_update(call.tx, call.caller, name, call.prepared)
@@ -58,7 +58,7 @@ def update_login_profile(call: Call, params: Params) -> Result | Then:
 
 @operation("DeleteLoginProfile", service="iam")
 def delete_login_profile(call: Call, params: Params) -> Result:
-    """Take a user's password away."""
+    """Delete a user's password."""
     login_profiles.remove(call.tx, call.caller, params.get("UserName"))
     return {}
 

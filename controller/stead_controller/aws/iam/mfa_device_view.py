@@ -12,7 +12,7 @@ def mfa_device_view(found: DescribedMfaDevice) -> Result:
 
 
 def mfa_device_by_itself_view(found: DescribedMfaDevice) -> Result:
-    """Show a device by itself."""
+    """Show a device without its user."""
     return {**mfa_device_view(found), "Certifications": {}}
 
 

@@ -1,6 +1,6 @@
-"""Virtual MFA devices; who makes one gets its seed once, as text and as a QR code for an authenticator app.
+"""Virtual MFA devices; creating one returns its seed once, as text and as a QR code for an authenticator app.
 
-QR codes are ISO/IEC 18004's, as PNG.
+QR codes follow ISO/IEC 18004, as PNG.
 """
 
 import base64
@@ -20,14 +20,14 @@ from stead_controller.aws.iam.tags_view import given_tags, tags_view
 from stead_controller.resources.iam import account_settings, mfa_devices
 from stead_controller.resources.iam.mfa_devices import Codes, NewDevice
 
-_PIXELS: Final = 4  # of a module of the QR code, as sharp as telephones need it
-_MASK: Final = 0  # one for all: to try which of eight looks best takes most of the time
+_PIXELS: Final = 4  # per module of the QR code, sharp enough for phones
+_MASK: Final = 0  # the same for all: trying which of the eight masks is best takes most of the time
 
 
 def _draftsman(params: Params) -> Callable[[str], bytes]:
-    """Give what draws QR codes, which few ever need: it is loaded at its first use, and before the transaction."""
+    """Return the function that draws QR codes; as it is rarely used, it is loaded then, before the transaction."""
     del params
-    import segno  # noqa: PLC0415 - takes as long as a tenth of all that the controller loads
+    import segno  # noqa: PLC0415 - takes a tenth of the time of all that the controller loads
 
     def draw(text: str) -> bytes:
         image = io.BytesIO()
@@ -39,7 +39,7 @@ def _draftsman(params: Params) -> Callable[[str], bytes]:
 
 @operation("CreateVirtualMFADevice", service="iam", prepare=_draftsman)
 def create_virtual_mfa_device(call: Call, params: Params) -> Result:
-    """Make a device."""
+    """Create a device."""
     wish = NewDevice(params["VirtualMFADeviceName"], params.get("Path"), given_tags(params))
     made = mfa_devices.create(call.tx, call.caller, call.cloud.sealer, wish, call.now)
     seed = base64.b32encode(made.seed).decode()
@@ -55,28 +55,28 @@ def create_virtual_mfa_device(call: Call, params: Params) -> Result:
 
 @operation("DeleteVirtualMFADevice", service="iam")
 def delete_virtual_mfa_device(call: Call, params: Params) -> Result:
-    """Delete a device that is nobody's."""
+    """Delete a device that is not assigned to a user."""
     mfa_devices.remove(call.tx, call.caller, params["SerialNumber"])
     return {}
 
 
 @operation("EnableMFADevice", service="iam")
 def enable_mfa_device(call: Call, params: Params) -> Result:
-    """Give a device to a user."""
+    """Assign a device to a user."""
     mfa_devices.enable(call.tx, call.caller, call.cloud.sealer, params["UserName"], **_shown(params), now=call.now)
     return {}
 
 
 @operation("ResyncMFADevice", service="iam")
 def resync_mfa_device(call: Call, params: Params) -> Result:
-    """Learn how wrong a device's clock is."""
+    """Determine how wrong a device's clock is."""
     mfa_devices.resync(call.tx, call.caller, call.cloud.sealer, params["UserName"], **_shown(params), now=call.now)
     return {}
 
 
 @operation("DeactivateMFADevice", service="iam")
 def deactivate_mfa_device(call: Call, params: Params) -> Result:
-    """Take a device from its user."""
+    """Remove a device from its user."""
     mfa_devices.deactivate(call.tx, call.caller, params.get("UserName"), params["SerialNumber"])
     return {}
 
@@ -118,6 +118,6 @@ def list_virtual_mfa_devices(call: Call, params: Params) -> Result:
 
 
 def _shown(params: Params) -> dict[str, Any]:
-    """A device, and what it shows."""
+    """Return a device's serial number and the two codes that it has shown."""
     codes = Codes(params["AuthenticationCode1"], params["AuthenticationCode2"])
     return {"serial_number": params["SerialNumber"], "codes": codes}

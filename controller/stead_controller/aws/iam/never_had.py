@@ -1,6 +1,6 @@
-"""Lists of what nobody has here: certificates and SSH keys cannot be made, so that there are none.
+"""Lists that are always empty: certificates and SSH keys cannot be created.
 
-Tools that delete a user ask for them first.
+Tools that delete a user call these first.
 """
 
 from stead_controller.aws.call import Call, Params, Result, operation
@@ -21,7 +21,7 @@ def list_signing_certificates(call: Call, params: Params) -> Result:
 
 @operation("ListServiceSpecificCredentials", service="iam", writes=False)
 def list_service_specific_credentials(call: Call, params: Params) -> Result:
-    """List no credentials of single services."""
+    """List no service-specific credentials."""
     return {"ServiceSpecificCredentials": _none(call, params), "IsTruncated": False}
 
 
@@ -40,7 +40,7 @@ def list_saml_providers(call: Call, params: Params) -> Result:
 
 
 def _none(call: Call, params: Params) -> list[Result]:
-    """Nothing, of a user that there is; raises NotFound."""
+    """Return an empty list for an existing user; raises NotFound."""
     if "UserName" in params:
         entities.find_user(call.tx, call.caller, params["UserName"])
     return []

@@ -1,4 +1,4 @@
-"""OpenID Connect issuers as IAM shows them."""
+"""OpenID Connect providers as IAM shows them."""
 
 from stead_controller.aws.call import Result
 from stead_controller.aws.iam.tags_view import tags_view
@@ -6,7 +6,7 @@ from stead_controller.resources.iam.oidc_providers import DescribedOidcProvider
 
 
 def oidc_provider_view(found: DescribedOidcProvider) -> Result:
-    """Show an issuer."""
+    """Show a provider."""
     return {
         "Url": found.url,
         "ClientIDList": list(found.client_ids),
@@ -17,5 +17,5 @@ def oidc_provider_view(found: DescribedOidcProvider) -> Result:
 
 
 def new_oidc_provider_view(made: DescribedOidcProvider) -> Result:
-    """Show an issuer that an account has just begun to trust."""
+    """Show a new provider."""
     return {"OpenIDConnectProviderArn": made.arn, "Tags": tags_view(made.tags) or None}

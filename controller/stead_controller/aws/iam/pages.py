@@ -13,7 +13,7 @@ _USAGES: Final = ("PermissionsPolicy", "PermissionsBoundary")
 
 
 def part(page: describe.Page, params: Params) -> Slice:
-    """What a page needs to be read; raises InvalidParameter for a bad PathPrefix."""
+    """Return the part of a list that a page shows; raises InvalidParameter for a bad PathPrefix."""
     return Slice(page.fetch, page.after, iam_names.check_path_prefix(params.get("PathPrefix")))
 
 
@@ -27,7 +27,7 @@ def listed[Row](
     key: Callable[[Row], Key],
     view: Callable[[Row], Any],
 ) -> Result:
-    """Answer a List operation: `read` gives the rows of a part, `key` what they are sorted by, `view` shows one."""
+    """Answer a List operation: `read` returns the rows of a part, `key` their sort key, `view` shows one."""
     page = describe.marker_page(call, params, operation)
     return cut(member, read(part(page, params)), page, key, view)
 
@@ -35,13 +35,13 @@ def listed[Row](
 def cut[Row](
     member: str, rows: Sequence[Row], page: describe.Page, key: Callable[[Row], Key], view: Callable[[Row], Any]
 ) -> Result:
-    """A page's answer out of its rows and perhaps one more."""
+    """Return a page's answer from its rows and possibly one more."""
     shown, marker = page.cut(rows, key)
     return {member: [view(row) for row in shown], "IsTruncated": marker is not None, "Marker": marker}
 
 
 def cut_whole[Row](member: str, rows: Sequence[Row], page: describe.Page, view: Callable[[Row], Any]) -> Result:
-    """A page of a list that is short by its limit: its rows are counted, in the order given."""
+    """Return a page of a complete list, which is short because of a quota; rows are numbered in the given order."""
     first = int(page.after[0]) if page.after else 0
     return cut_numbered(member, rows[first:], page, first, view)
 
@@ -49,13 +49,13 @@ def cut_whole[Row](member: str, rows: Sequence[Row], page: describe.Page, view: 
 def cut_numbered[Row](
     member: str, rows: Sequence[Row], page: describe.Page, first: int, view: Callable[[Row], Any]
 ) -> Result:
-    """A page of rows that are known by their numbers, of which the first of these has `first`."""
+    """Return a page of rows with numbers, where `first` is the number before that of the first row."""
     numbered = list(enumerate(rows, first + 1))
     return cut(member, numbered, page, lambda row: (str(row[0]),), lambda row: view(row[1]))
 
 
 def usages(params: Params) -> tuple[str, ...]:
-    """In which ways policies are asked to be used; raises InvalidParameter."""
+    """Return the usages (permissions policy or boundary) that are asked for; raises InvalidParameter."""
     usage = params.get("PolicyUsageFilter")
     if usage is None:
         return _USAGES

@@ -1,11 +1,11 @@
-"""An account's rules for passwords, as IAM shows them."""
+"""An account's password policy, as IAM shows it."""
 
 from stead_controller.aws.call import Result
 from stead_controller.resources.iam.password_policies import PasswordPolicy
 
 
 def password_policy_view(found: PasswordPolicy) -> Result:
-    """Show the rules; those without a default are absent where they were not set."""
+    """Show the policy; settings without a default are absent if they were not set."""
     return {
         "MinimumPasswordLength": found.minimum_length,
         "RequireSymbols": found.require_symbols,

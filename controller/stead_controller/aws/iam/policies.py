@@ -22,7 +22,7 @@ _ENTITIES: Final[dict[str, tuple[str, ...]]] = {
 
 @operation("CreatePolicy", service="iam")
 def create_policy(call: Call, params: Params) -> Result:
-    """Make a policy."""
+    """Create a policy."""
     wish = policies.NewPolicy(
         name=params["PolicyName"],
         document=params["PolicyDocument"],
@@ -58,7 +58,7 @@ def list_policies(call: Call, params: Params) -> Result:
 
 @operation("ListEntitiesForPolicy", service="iam", writes=False)
 def list_entities_for_policy(call: Call, params: Params) -> Result:
-    """List who has a policy."""
+    """List the entities that a policy is attached to."""
     kinds = _ENTITIES.get(params.get("EntityFilter", ""))
     if kinds is None:
         raise iam_names.invalid(
@@ -80,6 +80,6 @@ def list_entities_for_policy(call: Call, params: Params) -> Result:
 
 @operation("DeletePolicy", service="iam")
 def delete_policy(call: Call, params: Params) -> Result:
-    """Delete a policy that nobody has."""
+    """Delete a policy that is not attached."""
     policies.remove(call.tx, call.caller, params["PolicyArn"])
     return {}

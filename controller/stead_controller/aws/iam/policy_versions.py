@@ -38,13 +38,13 @@ def list_policy_versions(call: Call, params: Params) -> Result:
 
 @operation("SetDefaultPolicyVersion", service="iam")
 def set_default_policy_version(call: Call, params: Params) -> Result:
-    """Let another version count."""
+    """Set the default version."""
     policy_versions.make_default(call.tx, call.caller, params["PolicyArn"], params["VersionId"], call.now)
     return {}
 
 
 @operation("DeletePolicyVersion", service="iam")
 def delete_policy_version(call: Call, params: Params) -> Result:
-    """Delete a version that does not count."""
+    """Delete a version that is not the default."""
     policy_versions.remove(call.tx, call.caller, params["PolicyArn"], params["VersionId"])
     return {}

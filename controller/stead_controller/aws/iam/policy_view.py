@@ -40,7 +40,7 @@ def listed_policy_view(found: DescribedPolicy) -> Result:
 
 
 def attached_policy_view(arn: str) -> Result:
-    """Show a policy that a principal has."""
+    """Show a policy that is attached to a principal."""
     return {"PolicyName": arn.rpartition("/")[2], "PolicyArn": arn}
 
 

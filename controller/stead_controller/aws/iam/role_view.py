@@ -32,7 +32,7 @@ def listed_role_view(found: DescribedRole) -> Result:
 
 
 def identity_view(found: DescribedRole) -> Result:
-    """Show what a role is and whom it trusts."""
+    """Show a role's own data and its trust policy."""
     role = found.role
     return {
         "Path": role.path,
@@ -45,5 +45,5 @@ def identity_view(found: DescribedRole) -> Result:
 
 
 def last_used_view(found: DescribedRole) -> Result:
-    """Show when and in which region a role was last used; both are None for one that never was."""
+    """Show when and in which region a role was last used; both are None if it was never used."""
     return {"LastUsedDate": found.role.last_used, "Region": found.role.last_used_region}

@@ -9,7 +9,7 @@ from stead_controller.resources.iam import roles
 
 @operation("CreateRole", service="iam")
 def create_role(call: Call, params: Params) -> Result:
-    """Make a role."""
+    """Create a role."""
     wish = roles.NewRole(
         name=params["RoleName"],
         trust_policy=params["AssumeRolePolicyDocument"],
@@ -44,7 +44,7 @@ def list_roles(call: Call, params: Params) -> Result:
 
 @operation("UpdateRole", service="iam")
 def update_role(call: Call, params: Params) -> Result:
-    """Change a role's description and the longest duration of its sessions."""
+    """Change a role's description and maximum session duration."""
     seconds = params.get("MaxSessionDuration")
     roles.update(call.tx, call.caller, params["RoleName"], params.get("Description"), seconds)
     return {}
@@ -59,13 +59,13 @@ def update_role_description(call: Call, params: Params) -> Result:
 
 @operation("UpdateAssumeRolePolicy", service="iam")
 def update_assume_role_policy(call: Call, params: Params) -> Result:
-    """Change who may assume a role."""
+    """Change a role's trust policy."""
     roles.trust(call.tx, call.caller, params["RoleName"], params["PolicyDocument"])
     return {}
 
 
 @operation("DeleteRole", service="iam")
 def delete_role(call: Call, params: Params) -> Result:
-    """Delete a role that has nothing any more."""
+    """Delete a role, which must have no policies and the like any more."""
     roles.remove(call.tx, call.caller, params["RoleName"])
     return {}

@@ -1,4 +1,4 @@
-"""SimulateCustomPolicy, SimulatePrincipalPolicy and the condition keys that they need."""
+"""SimulateCustomPolicy, SimulatePrincipalPolicy and their operations for condition keys."""
 
 from dataclasses import replace
 from typing import Final
@@ -24,14 +24,14 @@ _SCENARIOS: Final = (
 
 @operation("SimulateCustomPolicy", service="iam", writes=False)
 def simulate_custom_policy(call: Call, params: Params) -> Result:
-    """Tell what given policies decide."""
+    """Answer what the given policies decide."""
     asked = _question(params)
     return _answer(call, params, "SimulateCustomPolicy", asked, policy_simulator.of_custom(call.caller, asked))
 
 
 @operation("SimulatePrincipalPolicy", service="iam", writes=False)
 def simulate_principal_policy(call: Call, params: Params) -> Result:
-    """Tell what the policies of a user, group or role decide."""
+    """Answer what the policies of a user, group or role decide."""
     asked = _question(params)
     simulation = policy_simulator.of_principal(call.tx, call.caller, params["PolicySourceArn"], asked)
     return _answer(call, params, "SimulatePrincipalPolicy", asked, simulation)

@@ -1,4 +1,4 @@
-"""What policies would decide, as the policy simulator shows it."""
+"""Results of the policy simulator, as IAM shows them."""
 
 from stead_controller.authorization.evaluate import Decision
 from stead_controller.authorization.statement_positions import Position
@@ -8,7 +8,7 @@ from stead_controller.resources.iam.policy_simulator import Matched
 
 
 def result_view(found: policy_simulator.Result) -> Result:
-    """Show what was decided about an action on a resource, and once more by itself about a resource that has a name."""
+    """Show the decision about an action on a resource; for a named resource also as its resource-specific result."""
     shown: Result = {
         "EvalResourceName": found.resource,
         "MatchedStatements": [_matched(one) for one in found.matched],

@@ -1,4 +1,4 @@
-"""Tags of users, roles, instance profiles, policies, issuers and MFA devices."""
+"""Tags of users, roles, instance profiles, policies, OIDC providers and MFA devices."""
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -11,9 +11,9 @@ from stead_controller.resources.iam import entities, iam_tags, managed_policies,
 
 
 class _Tagged(NamedTuple):
-    """The operations on the tags of a kind of resource; `find` gives the id of the one that a request names.
+    """The operations on the tags of a resource type; `find` returns the id of the resource that a request names.
 
-    `show` does so for the list, where more may be named than what may be changed.
+    `show` does the same for the list operation, which accepts resources whose tags cannot be changed.
     """
 
     tag: str
@@ -36,7 +36,7 @@ def _profile_id(call: Call, params: Params) -> str:
 
 
 def _policy_id(call: Call, params: Params) -> str:
-    """The id of any policy, AWS's too, which have no tags."""
+    """Return the id of any policy, including AWS's, which have no tags."""
     return managed_policies.find(call.tx, call.caller, params["PolicyArn"]).id
 
 

@@ -1,4 +1,4 @@
-"""Tags as IAM shows them, and as its requests have them."""
+"""Tags as IAM shows them, and as requests contain them."""
 
 from collections.abc import Iterable
 
@@ -11,5 +11,5 @@ def tags_view(pairs: Iterable[tuple[str, str]]) -> list[Result]:
 
 
 def given_tags(params: Params) -> list[tuple[str, str]]:
-    """Read the keys and values of the tags of a request, none where it has none."""
+    """Read the keys and values of a request's tags; empty if it has none."""
     return [(tag["Key"], tag["Value"]) for tag in params.get("Tags", ())]

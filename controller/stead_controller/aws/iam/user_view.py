@@ -21,7 +21,7 @@ def listed_user_view(found: DescribedUser) -> Result:
 
 
 def identity_view(found: DescribedUser) -> Result:
-    """Show what a user is, without anything that it has or did."""
+    """Show a user's own data, without policies, groups or last use."""
     user = found.user
     return {
         "Path": user.path,

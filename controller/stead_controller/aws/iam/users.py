@@ -9,7 +9,7 @@ from stead_controller.resources.iam import users
 
 @operation("CreateUser", service="iam")
 def create_user(call: Call, params: Params) -> Result:
-    """Make a user."""
+    """Create a user."""
     wish = users.NewUser(
         name=params["UserName"],
         path=params.get("Path"),
@@ -49,6 +49,6 @@ def update_user(call: Call, params: Params) -> Result:
 
 @operation("DeleteUser", service="iam")
 def delete_user(call: Call, params: Params) -> Result:
-    """Delete a user that has nothing any more."""
+    """Delete a user, who must have no keys, policies, groups and the like any more."""
     users.remove(call.tx, call.caller, params["UserName"])
     return {}
