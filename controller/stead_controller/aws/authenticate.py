@@ -1,7 +1,7 @@
 """Determines the caller of a request from its signature.
 
-An unknown key is checked against a random secret, so that it differs from a known key with a wrong signature neither
-in time, apart from a few instructions of the interpreter, nor, for EC2, in the answer.
+An unknown key is checked against a secret that no key has, so that it differs from a known key with a wrong signature
+neither in time, apart from a few instructions of the interpreter, nor, for EC2, in the answer.
 """
 
 import hmac

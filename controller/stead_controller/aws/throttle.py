@@ -2,9 +2,9 @@
 
 EC2's sizes and refill rates are AWS's own (`ec2_rates.py`). S3's are those of one prefix, with one bucket for all reads
 and one for all writes. STS's signed operations share one bucket; CloudTrail and Service Quotas have AWS's rates too.
-All are multiplied by the operator's factor; S3's and STS's are a hundredth of AWS's before that. The reason is that in
-a private cloud one account makes as many launches as thousands of accounts in EC2. About IAM AWS only says that its
-buckets are refilled every second
+S3's and STS's are a hundredth of AWS's. All are multiplied by the operator's factor, since in a private cloud one
+account makes as many launches as thousands of accounts in EC2. About IAM, AWS only says that its buckets are refilled
+every second
 (https://aws.amazon.com/blogs/security/how-to-monitor-and-query-iam-resources-at-scale-part-2/): IAM and all others have
 EC2's rates for reads and writes. Each controller has its own buckets. Unauthenticated requests have others
 (`failed_logins.py`).

@@ -29,7 +29,7 @@ _CHECKSUM: Final = re.compile(r"x-amz-checksum-(?:crc32|crc32c|crc64nvme|sha1|sh
 
 
 def declared_hash(request: Request, claim: Claim) -> str:
-    """Return the hash that represents the body in the request's signature; raises BadRequest for an invalid one."""
+    """Return the value that represents the body in the request's signature; raises BadRequest for an invalid one."""
     values = request.header_values("x-amz-content-sha256")
     if claim.presigned:
         values = values or [value for name, value in request.query_fields if name == "X-Amz-Content-Sha256"]
