@@ -158,7 +158,7 @@ def _settings(options: dict[str, Any]) -> Settings:
 
 @contextlib.contextmanager
 def _loading() -> Iterator[None]:
-    """Load modules without looking for garbage among them: it is a sixth of the time, and they stay for good."""
+    """Load modules with garbage collection off: it takes a sixth of the time, and modules are never freed."""
     gc.disable()
     try:
         yield
@@ -186,7 +186,7 @@ def init(**options: Any) -> None:
 def run(**options: Any) -> None:
     """Serve until SIGTERM."""
     core_dumps.forbid()
-    # Its library writes a line past our logs for each failed handshake, unless it is loaded with this.
+    # Its library prints a line outside our logs for each failed handshake, unless it is loaded with this.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     settings = _settings(options)
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

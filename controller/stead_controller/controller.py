@@ -1,4 +1,4 @@
-"""One controller: all parts built and joined here, the only place that knows them all."""
+"""One controller: all parts are built and connected here; no other module knows them all."""
 
 import asyncio
 import json
@@ -115,7 +115,7 @@ _COMPOSING_SECONDS: Final = 1.0
 _COLLECTIONS_AT_ONCE: Final = 100
 _CREDENTIALS_SECONDS: Final = 1.0
 _RENEWALS_AT_ONCE: Final = 100
-_IDENTITIES_AT_ONCE: Final = 20  # and a second: thousands that were launched together hold up nobody
+_IDENTITIES_AT_ONCE: Final = 20  # per second, so that thousands of instances launched together delay nothing else
 _GRACE_SECONDS: Final = 2.0
 # A machine is sent again at each change of its tags, groups and disks, and its document is then the same as before.
 _SIGNED_KEPT: Final = 4096
@@ -125,7 +125,7 @@ class Controller:
     """The parts of a running controller."""
 
     def __init__(self, settings: Settings, clock: Clock = now) -> None:
-        """Open the state, which `initialise` has made; nothing listens yet."""
+        """Open the state that `initialise` has made; no port is open yet."""
         self.settings = settings
         self._master_key = MasterKey.of(settings)
         self._sealer = self._master_key.sealer
@@ -256,7 +256,7 @@ class Controller:
         _log.info("controller_started", extra={"http": settings.http_port, "https": settings.https_port})
 
     def _app(self, page_key: bytes) -> AwsApp:
-        """Make what answers the AWS APIs."""
+        """Build the application that answers the AWS APIs."""
         return AwsApp(
             transactions=self.database,
             find_key=by_opened_keys(self._keys.find),
@@ -274,7 +274,7 @@ class Controller:
         )
 
     def _begin_work(self) -> None:
-        """Begin what is done again and again."""
+        """Start the periodic tasks."""
         self._every(_ROOM_SECONDS, self._take_room)
         self._every(_NETWORKS_SECONDS, self._link.tell_where_hosts_are)
         self._every(_LIVENESS_SECONDS, self._write_liveness)
@@ -297,7 +297,7 @@ class Controller:
         await self._aws.stop()
         await self._objects.close()
         await asyncio.gather(self._grpc.stop(_GRACE_SECONDS), self._enrolment.stop(_GRACE_SECONDS))
-        self._recording.cancel()  # only now: who is answered waits for it
+        self._recording.cancel()  # last, because answers to clients wait for it
         await asyncio.gather(self._recording, return_exceptions=True)
         await self._trail.close()
         self._blocks.close()
@@ -305,7 +305,7 @@ class Controller:
         _log.info("controller_stopped")
 
     def _grpc_server(self, identity: tls.Identity) -> grpc.aio.Server:
-        """Build the server of hosts and operators, all of whom show a certificate."""
+        """Build the gRPC server for hosts and operators, all of which present a certificate."""
         operators = frozenset(one.full_name for one in operator_pb2.DESCRIPTOR.services_by_name.values())
         recording = Recording(operators, self._trail.note, self._clock)
         server = grpc.aio.server(interceptors=[recording, OperatorsOnly(operators)], options=limits.server_options())
@@ -345,7 +345,7 @@ class Controller:
         return listeners
 
     def _endpoints(self, identity: tls.Identity, listeners: list[Listener]) -> EndpointListener:
-        """Say where hosts bring what came by VPC endpoints, each with its certificate."""
+        """Build the server to which hosts forward requests made through VPC endpoints; hosts show certificates."""
         settings = self.settings
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(settings.state_dir / "server.pem")
@@ -360,7 +360,7 @@ class Controller:
         return EndpointListener(settings.listen, settings.endpoint_port, context, secure, ports, admit)
 
     def _compute(self, events: InstanceEvents) -> Compute:
-        """Build the native API, which asks the same policies as AWS's."""
+        """Build the native API, which checks the same policies as the AWS APIs."""
         gate = native_gate(self._authorizer, self.cloud, self._clock)
         return Compute(
             self.database,
@@ -387,7 +387,7 @@ class Controller:
         return self._trail.keep(call, lasting=call.has_changed)
 
     async def _take_room(self) -> None:
-        """Reserve room again where it was given up and there is enough, and say in the log when that changes."""
+        """Reserve disk space again where it was released and there is enough, and log when that changes."""
         was_full = self._was_full
         await asyncio.to_thread(self._room.take)
         self._was_full = self._room.is_full
@@ -432,13 +432,13 @@ class Controller:
         return HostAnswer(answer.content, datetime.fromtimestamp(answer.taken_at / 1000, UTC), answer.error)
 
     def _tell_of_networks(self, tx: Transaction) -> None:
-        """Tell hosts what the settings say now."""
+        """Write the desired networks of hosts from the present settings."""
         host_addresses.take_missing(tx, self.cloud, self._clock())
         host_networks.refresh_all(tx, self.cloud)
         vpc_endpoint_services.keep(tx, self.cloud, self._clock())
 
     async def _take_over_files(self) -> None:
-        """Remove what uploads that were cut off have left."""
+        """Remove files left by interrupted uploads."""
         folder = self.settings.incoming_folder
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         known = await self.database.run(imported_images.coming, writes=False)
@@ -457,18 +457,18 @@ class Controller:
         await self.database.run(lambda tx: keep_house(tx, self.settings, look.now, ahead))
 
     async def _collect_blocks(self) -> None:
-        """Remove what nothing refers to; of very much, the rest at the next turn."""
+        """Remove blocks that nothing refers to; if there are very many, the rest in the next run."""
         for _ in range(_COLLECTIONS_AT_ONCE):
             if not await self._blocks.collect():
                 return
 
     async def _compose_snapshots(self) -> None:
-        """Make segments of what clients wrote."""
+        """Make segments of the blocks that clients wrote."""
         while await self._blocks.compose():
             pass
 
     async def _renew_credentials(self) -> None:
-        """Make credentials of instances' roles anew that are due, and of some of their identities."""
+        """Renew the credentials of instances' roles that are due, and of some of their identity sessions."""
 
         def renew(tx: Transaction) -> None:
             instance_credentials.renew_due(tx, self.cloud, self._clock(), _RENEWALS_AT_ONCE)
@@ -479,26 +479,26 @@ class Controller:
             await self.database.run(lambda tx: instance_identity.renew_due(tx, self._clock(), _IDENTITIES_AT_ONCE))
 
     async def _run_lifecycle(self) -> None:
-        """Do what schedules of lifecycle policies are due for, one in a transaction."""
+        """Run the schedules of lifecycle policies that are due, one per transaction."""
         while await self.database.run(lambda tx: lifecycle.run_one(tx, self._clock())):
             pass
 
     def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-        """Do a piece of work again and again; one that fails is logged and tried at its next turn."""
+        """Repeat a task at an interval; a failure is logged and the task is tried again in the next run."""
 
         async def loop() -> None:
             while True:
                 await asyncio.sleep(seconds)
                 try:
                     await work()
-                except Exception:  # the loop must outlive a database that is away for a while
+                except Exception:  # the loop must survive a database that is unavailable for a while
                     _log.exception("background_work_failed", extra={"work": getattr(work, "__name__", "")})
 
         self._tasks.add(asyncio.create_task(loop()))
 
 
 def cloud_of(settings: Settings) -> Cloud:
-    """What requests need to know of the settings."""
+    """Return the settings that requests need."""
     return Cloud(
         region=settings.region,
         zones=settings.zones,
@@ -518,7 +518,7 @@ def cloud_of(settings: Settings) -> Cloud:
 
 
 def keep_facts(tx: Transaction, settings: Settings) -> bytes:
-    """Write what the database must know of itself, and give the key that seals NextTokens."""
+    """Write the facts that the database must store about the cloud, and return the key that seals NextTokens."""
     facts = {row.name: row for row in tx.session.scalars(select(CloudFact))}
     for name, value in (("epoch", secrets.token_hex(8)), ("page_key", secrets.token_hex(32))):
         if name not in facts:

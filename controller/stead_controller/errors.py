@@ -1,23 +1,23 @@
-"""What a request may be refused with; `aws/errors.py` alone knows how each looks on the AWS wire.
+"""Errors with which a request may be refused; only `aws/errors.py` knows how each looks in AWS's protocols.
 
     SteadError
     ├── BadRequest          the request can never succeed as it is
     │   ├── MissingParameter, UnknownParameter, InvalidParameter, InvalidCombination
-    │   ├── MalformedId     an id that has not the form of its resource type
-    │   └── Unsupported     valid for EC2, not built here
+        │   ├── MalformedId     an id that does not have the form of its resource type
+        │   └── Unsupported     valid for EC2, not implemented here
     ├── NotFound            a named resource does not exist for this caller
     ├── AlreadyExists       a name or a rule that must be unique is taken
     ├── WrongState          the resource exists, but not in a state that allows this
     ├── InUse               another resource depends on it
     ├── LimitExceeded       a quota of the account
-    ├── TooManyRequests     the account calls too often
-    ├── NoCapacity          no host has room
+        ├── TooManyRequests     the account calls too often
+        ├── NoCapacity          no host has enough free capacity
     ├── OutOfRoom           the controller's own disk is full
     ├── IdempotencyMismatch a ClientToken came again with other parameters
     ├── NotAuthorized       known caller, not allowed
     └── NotAuthenticated    unknown caller, bad signature, expired
 
-Every class carries a message for the user; what only the operator may know goes to the log instead. `code`, when
+Every class carries a message for the user; what only the operator may know goes to the log instead. `code`, if
 given, is EC2's own error code where the general rule of the table in `aws/errors.py` would choose another.
 """
 
@@ -28,7 +28,7 @@ class SteadError(Exception):
     """A refusal with a message for the user, and EC2's code where the general table would be wrong."""
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
-        """Keep the user's message and, if any, the exact AWS error code."""
+        """Store the user's message and, if any, the exact AWS error code."""
         super().__init__(message)
         self.message = message
         self.code = code
@@ -65,14 +65,14 @@ class InvalidCombination(BadRequest):
 
 
 class Unsupported(BadRequest):
-    """EC2 has it, Stead has not (yet)."""
+    """EC2 has it, Stead does not (yet)."""
 
 
 class MalformedId(BadRequest):
-    """An id that has not the form of its resource type."""
+    """An id that does not have the form of its resource type."""
 
     def __init__(self, resource_type: str, bad_id: str) -> None:
-        """Keep the resource type (as in `catalog/nouns.py`) and the text that is no such id."""
+        """Store the resource type (as in `catalog/nouns.py`) and the text that is not a valid id of it."""
         super().__init__(f'Invalid id: "{bad_id}"')
         self.resource_type = resource_type
         self.bad_id = bad_id
@@ -84,9 +84,9 @@ class NotFound(SteadError):
     def __init__(
         self, resource_type: str, missing: str | Sequence[str], *, code: str | None = None, message: str | None = None
     ) -> None:
-        """Keep the resource type (as in `catalog/nouns.py`) and the absent ids or names.
+        """Store the resource type (as in `catalog/nouns.py`) and the missing ids or names.
 
-        `message` is for services that say it in words of their own.
+        `message` is for services that word this error in their own way.
         """
         names = [missing] if isinstance(missing, str) else list(missing)
         verb = "does" if len(names) == 1 else "do"
@@ -104,7 +104,7 @@ class AlreadyExists(SteadError):
     """A name or a rule that must be unique is taken."""
 
     def __init__(self, resource_type: str, message: str, *, code: str | None = None) -> None:
-        """Keep the resource type whose uniqueness is at stake."""
+        """Store the resource type whose uniqueness is violated."""
         super().__init__(message, code=code)
         self.resource_type = resource_type
 
@@ -113,7 +113,7 @@ class WrongState(SteadError):
     """The resource is not in a state that allows the request."""
 
     def __init__(self, resource_type: str, message: str, *, code: str | None = None) -> None:
-        """Keep the resource type whose state is wrong."""
+        """Store the resource type whose state is wrong."""
         super().__init__(message, code=code)
         self.resource_type = resource_type
 
@@ -130,19 +130,19 @@ class TooManyRequests(SteadError):
     """The account calls an action more often than it may."""
 
     def __init__(self) -> None:
-        """Say no more than AWS does."""
+        """Use a message as short as AWS's."""
         super().__init__("Request limit exceeded.")
 
 
 class NoCapacity(SteadError):
-    """No host has room for what was asked."""
+    """No host has enough free capacity for the request."""
 
 
 class OutOfRoom(SteadError):
-    """The controller's own disk is full: what is asked could not be kept, or not be recorded."""
+    """The controller's own disk is full: the requested change could not be stored, or not be recorded."""
 
     def __init__(self) -> None:
-        """Say what the caller may do; every service of AWS has this code."""
+        """State what the caller may do; every service of AWS has this code."""
         message = (
             "The disk of this cloud's controller is full: nothing can be changed until there is room. "
             "Instances, volumes, snapshots and images can be deleted as long as what is reserved for that lasts."
@@ -155,7 +155,7 @@ class IdempotencyMismatch(SteadError):
 
 
 class NotAuthorized(SteadError):
-    """The caller is known and may not do this."""
+    """The caller is known but may not do this."""
 
 
 class NotAuthenticated(SteadError):

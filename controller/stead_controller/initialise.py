@@ -1,4 +1,4 @@
-"""A state directory becomes a cloud: CA, database, master key, and the first account with its access key."""
+"""Turns a state directory into a cloud: CA, database, master key, and the first account with its access key."""
 
 import json
 from datetime import datetime
@@ -25,9 +25,9 @@ FIRST_ACCOUNT: Final = "default"
 
 
 def initialise(settings: Settings, now: datetime) -> None:
-    """Make what is missing of a cloud; doing it again changes nothing.
+    """Create what is missing of a cloud; a second run changes nothing.
 
-    Leaves ca.pem for clients, instance-identity.pem for those who verify identity documents, operator.pem and
+    Writes ca.pem for clients, instance-identity.pem to verify identity documents with, operator.pem and
     operator-key.pem for operators, and credentials.json with the first account's key: the last two readable by their
     owner only.
     """

@@ -20,7 +20,7 @@ class FieldFormatter(logging.Formatter):
         self._as_json = as_json
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record with whatever fields its `extra` gave."""
+        """Format a record with the fields given in its `extra`."""
         fields = {name: value for name, value in record.__dict__.items() if name not in _PLAIN}
         time = self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}"
         if record.exc_info:
@@ -33,7 +33,7 @@ class FieldFormatter(logging.Formatter):
 
 
 def set_up(level: str, log_file: Path | None = None) -> None:
-    """Send all logs to standard error; where that is `log_file`, it is put aside when it is large."""
+    """Send all logs to standard error; where that is `log_file`, the file is rotated when it is large."""
     handler = BoundedHandler(log_file)
     handler.addFilter(OncePerSecond("stead_controller", _is_strangers))
     handler.setFormatter(FieldFormatter(as_json=not sys.stderr.isatty()))
@@ -42,6 +42,6 @@ def set_up(level: str, log_file: Path | None = None) -> None:
 
 
 def _is_strangers(fault: BaseException) -> bool:
-    """Tell whether bytes that are no HTTP or no TLS are to blame, by names: these libraries are loaded later."""
+    """Tell whether invalid HTTP or TLS from a client is the cause, by class name: these libraries are loaded later."""
     names = {kind.__name__ for kind in type(fault).__mro__}
     return bool(names & {"HttpProcessingError", "RequestPayloadError", "SSLError", "ConnectionError"})

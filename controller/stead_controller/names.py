@@ -27,7 +27,7 @@ def instance_name(instance_id: str, address: str | None, hostname_type: str, reg
 
 
 def shown_private_name(address: str, region: str, *, named: bool) -> str:
-    """The private DNS name of an address as it is shown: none where its VPC gives no DNS host names."""
+    """The private DNS name of an address as the API shows it: none where its VPC has DNS host names disabled."""
     return private_name(address, region) if named else ""
 
 

@@ -1,8 +1,8 @@
-"""Room on the disk of the state directory: some is reserved for last writes, and changes are refused before it ends.
+"""Free space on the disk of the state directory: some is reserved for last writes, changes are refused before it ends.
 
-The reserve is a file. Whoever finds the disk full gives it up and tries again: so the audit trail, what goes on in the
-background, and deletions have room when other requests are refused already. It is taken again when there is twice as
-much.
+The reserve is a file. Code that finds the disk full releases the reserve and tries again: so the audit trail,
+background work and deletions still have space when other requests are refused already. The reserve is allocated again
+when there is twice as much free space.
 """
 
 import os
@@ -17,10 +17,10 @@ _NAME: Final = "reserve"
 
 
 class Room:
-    """The room on one file system; safe to use from several threads."""
+    """The free space of one file system; safe to use from several threads."""
 
     def __init__(self, folder: Path, reserved_bytes: int = RESERVED_BYTES) -> None:
-        """Take the folder, where the reserve will be."""
+        """Set the folder in which the reserve file will be."""
         self._folder = folder
         self._file = folder / _NAME
         self._bytes = reserved_bytes
@@ -28,12 +28,12 @@ class Room:
         self._is_reserved = False
 
     def begin(self) -> None:
-        """Call before anything is written: a start on a full disk gets what the last run has reserved."""
+        """To be called before anything is written: a start on a full disk gets the space that the last run reserved."""
         if not self.take():
             self.give_up()
 
     def take(self) -> bool:
-        """Reserve room where there is enough; tell whether some is reserved."""
+        """Reserve space where there is enough; tell whether some is reserved."""
         with self._lock:
             if self._is_reserved:
                 return True
@@ -43,14 +43,14 @@ class Room:
             try:
                 os.posix_fallocate(descriptor, 0, self._bytes)
             except OSError:
-                return False  # another was faster; what is allocated by now is given up, or used at the next try
+                return False  # another process was faster; what is allocated by now is released, or used next time
             finally:
                 os.close(descriptor)
             self._is_reserved = True
             return True
 
     def give_up(self) -> bool:
-        """Free what is reserved; tell whether that was anything, so that it is worth to try again."""
+        """Release the reserve; tell whether there was any, so that another attempt is worthwhile."""
         with self._lock:
             self._is_reserved = False
             had = self._allocated() > 0
@@ -63,20 +63,20 @@ class Room:
         return not self._is_reserved or self._free() < self._bytes
 
     def require(self) -> None:
-        """Raise OutOfRoom where a change might not be kept, or not be recorded."""
+        """Raise OutOfRoom where a change might not be stored, or not be recorded."""
         if self.is_full:
             raise OutOfRoom
 
     def require_for_deletion(self) -> None:
-        """Raise OutOfRoom where a deletion might leave too little for the records of what goes on without requests.
+        """Raise OutOfRoom where a deletion might leave too little space for the records of background work.
 
-        A deletion may use up to half of what is reserved: it is how somebody without the operator's help makes room.
+        A deletion may use up to half of the reserve: deletions are how users free space without the operator's help.
         """
         if not self._is_reserved and self._free() < self._bytes // 2:
             raise OutOfRoom
 
     def _free(self) -> int:
-        """Give the bytes that are free, but for what the file system leaves to root."""
+        """Return the number of free bytes, without those that the file system reserves for root."""
         found = os.statvfs(self._folder)
         return found.f_bavail * found.f_frsize
 

@@ -1,4 +1,4 @@
-"""What the operator decides: flags, else `STEAD_…` environment variables, else these defaults."""
+"""The operator's settings: flags, else `STEAD_…` environment variables, else these defaults."""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -9,23 +9,23 @@ from pathlib import Path
 class Settings:
     """Settings of one controller.
 
-    `public_pools` are the CIDR blocks of public addresses, the first address of the first being the hosts' own.
-    With `any_region` the APIs take requests that are signed for another region than `region`, which EC2 refuses.
-    What comes by VPC endpoints comes to `endpoint_port`, from hosts, who show their certificates.
-    With `guest_listen` the AWS APIs are there as well, for guests of this machine: an address that need not exist yet.
+    `public_pools` are the CIDR blocks of public addresses, of which the first address of the first is the hosts' own.
+    With `any_region` the APIs accept requests signed for another region than `region`, which EC2 refuses.
+    Requests through VPC endpoints arrive at `endpoint_port`, from hosts, which show their certificates.
+    With `guest_listen` the AWS APIs listen there as well, for guests of this machine: the address need not exist yet.
     `ipv6_pool` is the IPv6 block, a /56 or larger, of which each VPC that asks for one gets a /56; the default is a
-    unique local one (RFC 4193), which nothing outside knows, until the operator sets one that is routed here.
-    `cpu_overcommit` is how many vCPUs are promised per real one; `memory_kept` bytes (or a tenth, if that is
-    less) of each host are left to itself. `volume_overcommit` is how many bytes of volumes, which are thin, are
-    promised per byte of a storage pool. Blocks of snapshots that nothing refers to are kept `block_grace_seconds`;
-    all blocks are read anew and checked every `scrub_days`, 0 is never.
+    unique local one (RFC 4193), which is not routed outside, until the operator sets one that is routed here.
+    `cpu_overcommit` is how many vCPUs are offered per physical one; `memory_kept` bytes (or a tenth, if that is
+    less) of each host are reserved for itself. `volume_overcommit` is how many bytes of volumes, which are thin, are
+    offered per byte of a storage pool. Blocks of snapshots that nothing refers to are retained `block_grace_seconds`;
+    all blocks are read again and checked every `scrub_days`, 0 is never.
     The master key is in `master.key` of the state directory, or what `master_key_command` prints (`master_key.py`).
-    An account may call `request_rate_factor` times as often as EC2 would let it (`aws/throttle.py`); 0 is no limit.
-    Records of calls are kept `audit_days` in files below the state directory, of at most `audit_bytes` together, and in
-    the database, of which LookupEvents shows at most `audit_events`.
-    With `block_bucket` blocks are kept in that S3 bucket of `block_endpoint` instead of the state directory.
-    With `object_endpoint` the objects of accounts' buckets are kept by that S3 server, instead of one that is started
-    here when it is first asked for. `object_domain` is what may stand after a bucket's name in a Host header.
+    An account may call `request_rate_factor` times as often as EC2 would allow (`aws/throttle.py`); 0 is no limit.
+    Records of calls are retained `audit_days` in files below the state directory, of at most `audit_bytes` in total,
+    and in the database, of which LookupEvents shows at most `audit_events`.
+    With `block_bucket` blocks are stored in that S3 bucket of `block_endpoint` instead of the state directory.
+    With `object_endpoint` the objects of accounts' buckets are stored by that S3 server, instead of one that is started
+    here when first used. `object_domain` is the domain that may follow a bucket's name in a Host header.
     """
 
     state_dir: Path
@@ -70,17 +70,17 @@ class Settings:
 
     @property
     def api_addresses(self) -> tuple[str, ...]:
-        """Where guests reach the AWS APIs, in IPv4: what S3's prefix list has."""
+        """The IPv4 addresses at which guests reach the AWS APIs: the content of S3's prefix list."""
         given = self.guest_listen or str(IPv4Network(self.public_pools[0])[1])
         try:
             own = IPv4Address(self.listen)
-        except ValueError:  # a name, or IPv6
+        except ValueError:  # a host name, or IPv6
             return (given,)
         return (given,) if own.is_loopback or own.is_unspecified or str(own) == given else (given, str(own))
 
     @property
     def api_ports(self) -> tuple[int, ...]:
-        """The TCP ports of the AWS APIs through VPC endpoints: AWS's own, and those that they have elsewhere."""
+        """The TCP ports of the AWS APIs through VPC endpoints: AWS's own, and those on which they listen elsewhere."""
         return tuple(sorted({80, 443, self.http_port, self.https_port}))
 
     @property
@@ -90,30 +90,30 @@ class Settings:
 
     @property
     def object_folder(self) -> Path:
-        """Where the embedded object store has its state."""
+        """The folder of the embedded object store's state."""
         return self.state_dir / "object-store"
 
     @property
     def oidc_folder(self) -> Path:
-        """Where the operator names issuers of web identities, a file for each."""
+        """The folder in which the operator names issuers of web identities, one file each."""
         return self.state_dir / "oidc"
 
     @property
     def audit_folder(self) -> Path:
-        """Where records of calls are kept as JSON lines."""
+        """The folder of records of calls, as JSON lines."""
         return self.state_dir / "audit"
 
     @property
     def incoming_folder(self) -> Path:
-        """Where image files are while they come in and are read, each in a folder of its own."""
+        """The folder of image files while they are uploaded and read, each in a folder of its own."""
         return self.state_dir / "incoming"
 
     @property
     def exchange_folder(self) -> Path:
-        """Where accounts' files are that ImportImage reads and ExportImage writes, in a folder for each account."""
+        """The folder, with one subfolder per account, of files that ImportImage reads and ExportImage writes."""
         return self.state_dir / "exchange"
 
     @property
     def block_folder(self) -> Path:
-        """Where blocks of snapshots and images are kept."""
+        """The folder of the blocks of snapshots and images."""
         return self.state_dir / "blocks"
