@@ -1,4 +1,4 @@
-"""What many hosts say at the same time is written in one transaction: a commit costs more than most of that."""
+"""Writes what many hosts report at the same time in one transaction: a commit costs more than most of the writes."""
 
 import asyncio
 from collections import deque
@@ -12,20 +12,20 @@ _MOST: Final = 64
 
 
 class Together[Item, Result]:
-    """Writes items in shared transactions, in order; one that cannot be written is undone without the others.
+    """Writes items in shared transactions, in order; an item that cannot be written is undone without the others.
 
-    `write` takes some items at once, so that it can look up for all of them together, and gives a result for each.
+    `write` gets several items at once, so that it can look up rows for all of them together, and returns a result each.
     """
 
     def __init__(self, database: Database, write: Callable[[Transaction, Sequence[Item]], Sequence[Result]]) -> None:
-        """Take the database; to be used on one event loop."""
+        """Set the database; to be used on one event loop."""
         self._database = database
         self._write = write
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._worker: asyncio.Task[None] | None = None
 
     async def run(self, item: Item) -> Result:
-        """Write an item and give its result once it is committed; raises what `write` raises for it alone."""
+        """Write an item and return its result once it is committed; raises what `write` raises for it alone."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._worker is None or self._worker.done():
@@ -37,7 +37,7 @@ class Together[Item, Result]:
             batch = [self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))]
             try:
                 results = await self._database.run(partial(self._write_all, [item for item, _ in batch]))
-            except Exception:  # one of them failed, and all were undone: each alone tells whoever asked for it
+            except Exception:  # one failed, and all were undone: each is written alone, so its caller gets the error
                 for item, future in batch:
                     await self._alone(item, future)
                 continue
@@ -48,7 +48,7 @@ class Together[Item, Result]:
     async def _alone(self, item: Item, future: asyncio.Future[Result]) -> None:
         try:
             (result,) = await self._database.run(partial(self._write_all, [item]))
-        except Exception as error:  # it belongs to who waits for the future
+        except Exception as error:  # it is raised to the caller that awaits the future
             if not future.done():
                 future.set_exception(error)
         else:

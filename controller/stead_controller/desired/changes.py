@@ -1,7 +1,7 @@
-"""What a host has missed since a revision, or all that it must make true, becomes the state that it is sent.
+"""Reads what a host has missed since a revision, or its whole desired state, as the update that it is sent.
 
-A part of a VPC is told at the revision of its last change or, where that is older, at that of the host's subscription:
-so what a host was told to remove, when it had nothing to do with the VPC, comes back as news.
+A part of a VPC is sent at the revision of its last change or, where that is older, at that of the host's subscription:
+so a part that the host was told to remove, when it was not subscribed to the VPC, counts as new again.
 """
 
 from collections import defaultdict
@@ -52,7 +52,7 @@ _KNOWN: Final = select(Host.id, Host.revision_reached, Host.revision_forgotten).
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A state to send, encoded; `revision` is what the host knows by it, `vpc_ids` the VPCs that it is told of then."""
+    """An encoded state to send; after it the host is at `revision` and subscribed to the VPCs in `vpc_ids`."""
 
     content: bytes
     revision: int
@@ -60,12 +60,12 @@ class Update:
 
     @property
     def message(self) -> pb.HostUpdate:
-        """The same, decoded."""
+        """The same update, decoded."""
         return pb.HostUpdate.FromString(self.content)
 
 
 class _Topic(NamedTuple):
-    """That a host is told of a VPC, since when, and when that ended."""
+    """A host's subscription to a VPC: since when, and when it ended."""
 
     host_id: str
     vpc_id: str
@@ -75,7 +75,7 @@ class _Topic(NamedTuple):
 
 @dataclass(slots=True)
 class TopicNews:
-    """What was told of a VPC: encoded pieces by kind and id, and the revisions at which they were told."""
+    """Changes of a VPC: encoded pieces by kind and id, and the revisions of these changes."""
 
     pieces: dict[tuple[int, str], bytes] = field(default_factory=dict)
     revisions: set[int] = field(default_factory=set)
@@ -83,9 +83,9 @@ class TopicNews:
 
 @dataclass(slots=True)
 class News:
-    """What was told since a revision, as encoded pieces of states.
+    """Changes since a revision, as encoded pieces of states.
 
-    `own` is by host; `topics` by VPC, for hosts that were told of it before; `begun` and `ended` by host and VPC.
+    `own` is by host; `topics` by VPC, for hosts that were subscribed before; `begun` and `ended` by host and VPC.
     """
 
     revision: int
@@ -98,26 +98,26 @@ class News:
 
 @dataclass(slots=True)
 class Reader:
-    """Reads what hosts have missed, all in one transaction; what many have missed alike is read and encoded once."""
+    """Reads what hosts have missed, all in one transaction; what many hosts have missed is read and encoded once."""
 
     tx: Transaction
     _open_key: OpenKey = without_keys
-    _additions: Sequence[Addition] = ()  # to machines, without which they are sent as they are kept
+    _additions: Sequence[Addition] = ()  # to machines; without any, machines are sent as they are stored
     epoch: str = ""  # of the database, read where it is not given: it does not change
     revision: int = field(init=False)
     _missed: dict[tuple[str, int], bytes] = field(init=False, default_factory=dict)
     _whole: dict[tuple[str, int, int], bytes] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        """See the database as it is now."""
+        """Start to read the database as it is now."""
         self.revision = revisions.current(self.tx)
         self.epoch = self.epoch or epoch_of(self.tx)
 
     def firsts(self, hellos: Sequence[tuple[str, int, str]]) -> list[Update]:
-        """What hosts are sent that say Hello, by id, revision and epoch: what they missed, all if that cannot be told.
+        """Return the updates for hosts that say Hello, by id, revision and epoch: what they missed, or all if unknown.
 
-        A host knows at least what it once reached, unless it lost its memory: removals up to that may be forgotten.
-        What only an older copy of the database does not name is not to be removed.
+        A host knows at least the revision it once reached, unless it lost its state: older removals may be forgotten.
+        Resources are not to be removed just because an older copy of the database does not contain them.
         """
         if not hellos:
             return []
@@ -126,7 +126,7 @@ class Reader:
             row.id: max(row.revision_reached, row.revision_forgotten)
             for row in self.tx.session.execute(_KNOWN, {"host_ids": host_ids})
         }
-        # These know what this database does not: it is older than they are, or another one.
+        # These hosts know revisions that this database does not: it is older than they are, or another one.
         ahead = {
             host_id
             for host_id, revision, epoch in hellos
@@ -147,11 +147,11 @@ class Reader:
         ]
 
     def everything(self, host_id: str) -> Update:
-        """The whole desired state of a host: whatever is not in it must go."""
+        """Return the whole desired state of a host: resources that are not in it must be removed."""
         return self._everything(self._own({host_id: 0})[host_id], self._topics([host_id])[host_id])
 
     def since(self, host_id: str, revision: int) -> Update:
-        """What a host has missed since a revision, possibly nothing."""
+        """Return what a host has missed since a revision, possibly nothing."""
         return self._since(revision, self._own({host_id: revision})[host_id], self._topics([host_id])[host_id])
 
     def _everything(self, own: list[bytes], told: Sequence[_Topic], *, older: bool = False) -> Update:
@@ -175,7 +175,7 @@ class Reader:
         return Update(wire.update(self.revision, self.epoch, pieces), self.revision, frozenset(vpc_ids))
 
     def news(self, since: int, host_ids: AbstractSet[str]) -> News:
-        """What was told since a revision; of what concerns single hosts, only that of these hosts."""
+        """Return the changes since a revision; of those that concern single hosts, only the changes of these hosts."""
         news = News(self.revision, self.epoch)
         if since == self.revision:
             return news
@@ -196,7 +196,7 @@ class Reader:
         return news
 
     def _own(self, since: Mapping[str, int]) -> dict[str, list[bytes]]:
-        """What hosts were told alone since a revision, which may be another one for each."""
+        """Return the changes of hosts' own resources since a revision, which may differ from host to host."""
         found: dict[str, list[bytes]] = {host_id: [] for host_id in since}
         for revision, host_ids in _by_value(since).items():
             rows = self.tx.session.execute(_OWN_OF_HOSTS, {"host_ids": host_ids, "since": revision})
@@ -212,14 +212,14 @@ class Reader:
         return _piece(kind, resource_id, revision, body, force=force)
 
     def _topics(self, host_ids: Sequence[str]) -> dict[str, list[_Topic]]:
-        """The VPCs that hosts are told of, or were."""
+        """Return the VPCs to which hosts are or were subscribed."""
         found: dict[str, list[_Topic]] = {host_id: [] for host_id in host_ids}
         for row in self.tx.session.execute(_TOPICS_OF_HOSTS, {"host_ids": host_ids}):
             found[row.host_id].append(_Topic(*row))
         return found
 
     def _missed_parts(self, vpc_id: str, since: int) -> bytes:
-        """What changed in a VPC since a revision, for hosts that were told of it then."""
+        """Return what changed in a VPC since a revision, for hosts that were subscribed to it then."""
         pieces = self._missed.get((vpc_id, since))
         if pieces is None:
             rows = _PARTS.all(self.tx.connection, {"vpc_id": vpc_id, "since": since})
@@ -228,9 +228,9 @@ class Reader:
         return pieces
 
     def _live_parts(self, vpc_id: str, begun: int, since: int) -> bytes:
-        """All of a VPC, for hosts that are told of it since `begun`.
+        """Return all parts of a VPC, for hosts subscribed to it since `begun`.
 
-        They may have been told of it at an earlier time, so what went after `since`, which they know, is told, too.
+        They may have been subscribed at an earlier time, so parts removed after `since`, which they know, are included.
         """
         pieces = self._whole.get((vpc_id, begun, since))
         if pieces is None:
@@ -244,7 +244,7 @@ class Reader:
         return pieces
 
     def _gone_parts(self, vpc_id: str, gone: int) -> bytes:
-        """The removals of all that a host may have of a VPC that it has nothing to do with since a revision."""
+        """Return the removals of all that a host may have of a VPC whose subscription ended at a revision."""
         rows = _PARTS.all(self.tx.connection, {"vpc_id": vpc_id, "since": -1})
         return b"".join(wire.removal(kind, name, gone) for kind, name, _, _ in rows)
 
@@ -263,15 +263,15 @@ def _piece(kind: int, resource_id: str, revision: int, body: bytes | None, *, fo
 
 
 def epoch_of(tx: Transaction) -> str:
-    """The name of this database's life: revisions of another one mean nothing."""
+    """Return the name of this database's epoch: revisions of another epoch mean nothing here."""
     return tx.session.get_one(CloudFact, "epoch").value
 
 
 def everything(tx: Transaction, host_id: str) -> Update:
-    """Collect the whole desired state of a host."""
+    """Read the whole desired state of a host."""
     return Reader(tx).everything(host_id)
 
 
 def changes_since(tx: Transaction, host_id: str, revision: int) -> Update:
-    """Collect what a host has missed since a revision."""
+    """Read what a host has missed since a revision."""
     return Reader(tx).since(host_id, revision)

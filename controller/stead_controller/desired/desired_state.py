@@ -1,7 +1,7 @@
-"""Rows become what hosts must make true, written in the transaction that changes the rows.
+"""Writes the desired state of hosts from rows, in the transaction that changes the rows.
 
-Callers change rows first, then call one of the functions here, which draw the touched things from the rows and write
-only what differs from what was told: to the host's own outbox (`outbox.py`) or to the topic of a VPC (`topics.py`).
+Callers change rows first, then call one of the functions here, which build the messages of the affected resources from
+the rows and write only what differs: to the host's own outbox (`outbox.py`) or to the topic of a VPC (`topics.py`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,7 +37,7 @@ ENDED: Final = ("shutting-down", "terminated")
 
 
 def refresh_instance(tx: Transaction, instance_id: str) -> None:
-    """Tell the instance's host how the instance, its volumes and its interfaces must be now."""
+    """Write the desired state of an instance, its volumes and its interfaces for its host."""
     tx.session.flush()
     instance = tx.session.get_one(Instance, instance_id)
     if instance.host_id is not None:
@@ -47,16 +47,16 @@ def refresh_instance(tx: Transaction, instance_id: str) -> None:
 def refresh_instances(
     tx: Transaction, host_id: str, instances: Iterable[Instance], made: Mapping[str, Parts] = MappingProxyType({})
 ) -> None:
-    """Tell a host how several of its instances must be now, and all hosts of their VPCs where their interfaces are.
+    """Write the desired state of several instances for their host, and their interfaces' mappings for the VPCs' hosts.
 
-    Those that have ended are left out: the host was told that they must go.
-    Of instances in `made` the parts are these, and not read.
+    Instances that have ended are left out: the host was already told to remove them.
+    For instances in `made` these parts are used instead of being read.
     """
     tx.session.flush()
     wanted: dict[Key, Message] = {}
     vpcs: set[str] = set()
     region = region_of(tx)
-    kept: list[object] = []  # the session forgets rows that nobody refers to; these are what mappings are drawn from
+    kept: list[object] = []  # the session drops rows that nothing refers to; mappings are built from these
     for instance in instances:
         if instance.state in ENDED:
             continue
@@ -79,7 +79,7 @@ def refresh_instances(
 
 
 def refresh_volume(tx: Transaction, volume: Volume) -> None:
-    """Tell a volume's home how it must be now, and the other host that uses it, if one does."""
+    """Write the desired state of a volume for its home, and for the other host that uses it, if any."""
     tx.session.flush()
     if volume.host_id is None or volume.state == "deleting":
         return
@@ -102,7 +102,7 @@ def _taken_at(volume_id: InstrumentedAttribute[str] | str, host_id: str | None) 
 
 
 def _base_is_read(tx: Transaction, host_id: str, snapshot: Snapshot) -> bool:
-    """Tell whether a volume over a base is read on a host: then that needs the key of an encrypted one."""
+    """Tell whether a volume over a base is read on a host: then the host needs the key of an encrypted base."""
     if not snapshot.encrypted:
         return True
     over = select(Volume.id).where(
@@ -114,7 +114,7 @@ def _base_is_read(tx: Transaction, host_id: str, snapshot: Snapshot) -> bool:
 
 
 def _below(tx: Transaction, host_id: str, volume: pb.Volume) -> dict[Key, Message]:
-    """Draw what a volume is laid over."""
+    """Return the desired state of the base on which a volume is laid."""
     if volume.base_id and (snapshot := tx.session.get(Snapshot, volume.base_id)) is not None:
         is_read = _base_is_read(tx, host_id, snapshot)
         return {(pb.KIND_BASE, snapshot.id): of_base(snapshot, is_read=is_read)}
@@ -122,9 +122,9 @@ def _below(tx: Transaction, host_id: str, volume: pb.Volume) -> dict[Key, Messag
 
 
 def remove_volume(tx: Transaction, host_id: str, volume_id: str, *, force: bool = False) -> None:
-    """Tell a host that it must have nothing of a volume any more: no disk, or no access to one of another host.
+    """Tell a host to remove all it has of a volume: its disk, or its access to a disk of another host.
 
-    With `force` a guest that keeps one of another host gets errors, so that it lets go.
+    With `force` a guest that still uses a volume of another host gets I/O errors, so that it releases the volume.
     """
     outbox.write(tx, host_id, {}, gone={(pb.KIND_VOLUME, volume_id)}, force=force)
     volume = tx.session.get(Volume, volume_id)
@@ -133,26 +133,26 @@ def remove_volume(tx: Transaction, host_id: str, volume_id: str, *, force: bool 
 
 
 def _withdraw_key(tx: Transaction, host_id: str, base: Snapshot | None) -> None:
-    """Let a host have no key of a base of which it reads no volume any more."""
+    """Withdraw the key of a base from a host that reads no volume over it any more."""
     if base is not None and base.encrypted and outbox.is_told(tx, host_id, pb.KIND_BASE, base.id):
         picture = of_base(base, is_read=_base_is_read(tx, host_id, base))
         outbox.write(tx, host_id, {(pb.KIND_BASE, base.id): picture})
 
 
 def must_let_go(tx: Transaction, host_id: str, volume_id: str) -> bool:
-    """Tell whether a host was told to have nothing of a volume, and has not said that this is so."""
+    """Tell whether a host was told to remove a volume and has not confirmed it."""
     return outbox.must_go(tx, host_id, (pb.KIND_VOLUME, volume_id))
 
 
 def remove_machine(tx: Transaction, host_id: str, instance_id: str, *, force: bool = False) -> None:
-    """Tell a host that a machine must go; its volumes and interfaces follow when it is gone."""
+    """Tell a host to remove a machine; its volumes and interfaces follow when it is gone."""
     outbox.write(tx, host_id, {}, gone={(pb.KIND_MACHINE, instance_id)}, force=force)
 
 
 def remove_ended(tx: Transaction) -> int:
-    """Tell hosts of machines that are shutting down that these must go, where they are not told so; give how many.
+    """Tell hosts to remove machines that are shutting down, where they were not told so; return how many.
 
-    An earlier release could tell them to have such a machine again, whose end nobody then waited for.
+    An earlier release could write such a machine to the desired state again, and nothing then waited for its end.
     """
     stuck = 0
     ended = select(Instance).where(Instance.state == "shutting-down", Instance.host_id.is_not(None))
@@ -165,12 +165,12 @@ def remove_ended(tx: Transaction) -> int:
 
 
 def remove_interface(tx: Transaction, host_id: str, interface_id: str) -> None:
-    """Tell a host that an interface must go; its machine's picture, which no longer has it, is written before."""
+    """Tell a host to remove an interface; its machine, now without the interface, must be written before."""
     outbox.write(tx, host_id, {}, gone={(pb.KIND_INTERFACE, interface_id)})
 
 
 def refresh_nat_gateway(tx: Transaction, gateway_id: str) -> None:
-    """Tell a NAT gateway's home host the gateway and its interface, and all hosts of its VPC where that is."""
+    """Write a NAT gateway and its interface for its home host, and the interface's mapping for all hosts of its VPC."""
     tx.session.flush()
     gateway = tx.session.get_one(NatGateway, gateway_id)
     if gateway.host_id is None or gateway.interface_id is None:
@@ -186,12 +186,12 @@ def refresh_nat_gateway(tx: Transaction, gateway_id: str) -> None:
 
 
 def remove_nat_gateway(tx: Transaction, host_id: str, gateway_id: str, interface_id: str) -> None:
-    """Tell a host that a NAT gateway and its interface must go."""
+    """Tell a host to remove a NAT gateway and its interface."""
     outbox.write(tx, host_id, {}, gone={(pb.KIND_NAT_GATEWAY, gateway_id), (pb.KIND_INTERFACE, interface_id)})
 
 
 def refresh_endpoint_interface(tx: Transaction, interface_id: str) -> None:
-    """Tell the home host of an interface endpoint's interface of it, and all hosts of its VPC where that is."""
+    """Write an interface endpoint's interface for its home host, and its mapping for all hosts of its VPC."""
     tx.session.flush()
     row = tx.session.get_one(VpcEndpointInterface, interface_id)
     interface = tx.session.get_one(NetworkInterface, interface_id)
@@ -211,12 +211,12 @@ def refresh_endpoint_interface(tx: Transaction, interface_id: str) -> None:
 
 
 def remove_endpoint_interface(tx: Transaction, host_id: str, interface_id: str) -> None:
-    """Tell a host that the interface of an interface endpoint must go."""
+    """Tell a host to remove the interface of an interface endpoint."""
     outbox.write(tx, host_id, {}, gone={(pb.KIND_ENDPOINT_INTERFACE, interface_id), (pb.KIND_INTERFACE, interface_id)})
 
 
 def take_snapshots(tx: Transaction, host_id: str, snapshots: Iterable[Snapshot], *, after_reboot: int = 0) -> None:
-    """Tell a host to take snapshots, after a reboot of their machine or at once; those of a set are all given."""
+    """Tell a host to take snapshots, after a reboot of their machine or at once; all snapshots of a set are given."""
     tx.session.flush()
     taken = list(snapshots)
     volume_ids = [snapshot.volume_id for snapshot in taken if snapshot.set_id is not None]
@@ -228,13 +228,13 @@ def take_snapshots(tx: Transaction, host_id: str, snapshots: Iterable[Snapshot],
 
 
 def remove_snapshot(tx: Transaction, host_id: str, snapshot: Snapshot) -> None:
-    """Tell a host that it need not take a snapshot any more: it is complete, has failed, or was deleted."""
+    """Tell a host not to take a snapshot any more: it is complete, has failed, or was deleted."""
     outbox.write(tx, host_id, {}, gone={(pb.KIND_SNAPSHOT, snapshot.id)})
     _refresh_encrypted(tx, [snapshot])
 
 
 def _refresh_encrypted(tx: Transaction, snapshots: Iterable[Snapshot]) -> None:
-    """Tell the homes of encrypted volumes the keys that they need for snapshots, or no longer."""
+    """Write or withdraw the keys that the homes of encrypted volumes need for snapshots."""
     for snapshot in snapshots:
         volume = tx.session.get(Volume, snapshot.volume_id) if snapshot.encrypted else None
         if volume is not None and volume.instance_id is None:
@@ -242,14 +242,14 @@ def _refresh_encrypted(tx: Transaction, snapshots: Iterable[Snapshot]) -> None:
 
 
 def remove_unused_base(tx: Transaction, snapshot_id: str) -> None:
-    """Tell hosts that a snapshot that is no more must go as a base where no volume is laid over it."""
+    """Tell hosts to remove the base of a deleted snapshot where no volume is laid over it."""
     snapshot = tx.session.get(Snapshot, snapshot_id)
     if snapshot is None or snapshot.state == "deleting":
         _remove_unused(tx, (pb.KIND_BASE, snapshot_id), Volume.snapshot_id)
 
 
 def _remove_unused(tx: Transaction, key: Key, laid_over: InstrumentedAttribute[str | None]) -> None:
-    """Tell all hosts that have something that it must go, but for those with a volume over it."""
+    """Tell all hosts that have a resource to remove it, except those with a volume over it."""
     kind, resource_id = key
     holders = select(HostResource.host_id).where(
         HostResource.resource_id == resource_id,

@@ -1,7 +1,7 @@
-"""Removals are forgotten once no host needs to be told of them: all hosts concerned have done them.
+"""Removals are deleted from the database once no host needs them: all hosts concerned have done them.
 
-A host that was silent for long holds nothing up: it will be told everything anew when it comes back. One that is up is
-not silent, whatever became of the clock.
+A host that was silent for long does not delay this: it is sent everything again when it comes back. A host that is up
+does not count as silent, even when the clock was set.
 """
 
 from datetime import datetime, timedelta
@@ -32,7 +32,7 @@ def forget_removals(tx: Transaction, now: datetime) -> None:
     knows = (Host.revision_reached >= VpcHost.gone_revision) | (Host.revision_forgotten >= VpcHost.gone_revision)
     done = exists().where(Host.id == VpcHost.host_id, knows)
     tx.session.execute(delete(VpcHost).where(VpcHost.gone_revision.is_not(None), done).execution_options(**options))
-    # What is left of a VPC's subscriptions, ended ones too, may have the part.
+    # All hosts still subscribed to a VPC, and those whose subscription has ended but is not done, may have the part.
     knows_not = (Host.revision_reached < VpcResource.revision) & (Host.revision_forgotten < VpcResource.revision)
     may_have = (
         select(VpcHost.host_id)

@@ -1,4 +1,4 @@
-"""What hosts fail at is kept as long as they do, for operators; that all is well is not written at all."""
+"""Errors of hosts are stored as long as they last, for operators; success is not stored at all."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ _OF_HOSTS: Final = Prepared(
 
 
 def of_hosts(tx: Transaction, host_ids: Sequence[str]) -> dict[str, set[tuple[int, str]]]:
-    """What hosts fail at, by host: kinds and ids; hosts that fail at nothing are not named."""
+    """Return the kinds and ids of resources in error, by host; hosts without errors are left out."""
     found: dict[str, set[tuple[int, str]]] = defaultdict(set)
     if host_ids:
         for host_id, kind, resource_id in _OF_HOSTS.all(tx.connection, {"host_ids": list(host_ids)}):
@@ -36,7 +36,7 @@ def of_hosts(tx: Transaction, host_ids: Sequence[str]) -> dict[str, set[tuple[in
 
 
 def note(tx: Transaction, host_id: str, statuses: Iterable[pb.ResourceStatus], now: datetime) -> None:
-    """Write what a host fails at now, and strike out what it no longer does."""
+    """Store the present errors of a host, and delete those that no longer exist."""
     failed, well = [], []
     for status in statuses:
         if status.condition == pb.CONDITION_FAILED:
@@ -56,14 +56,14 @@ def note(tx: Transaction, host_id: str, statuses: Iterable[pb.ResourceStatus], n
 
 
 def note_base(tx: Transaction, host_id: str, base_id: str, error: str, now: datetime) -> None:
-    """Note that a host cannot fetch a base of its volumes: while that comes, its guests wait and it says nothing."""
+    """Store that a host cannot fetch a base of its volumes: meanwhile its guests wait and the host reports nothing."""
     row = {"host_id": host_id, "kind": int(desired.KIND_BASE), "resource_id": base_id, "error": error[:_LENGTH]}
     if tx.session.get(Host, host_id) is not None:
         upsert(tx.session, HostError, [{**row, "since": now}], keep=("since",))
 
 
 def strike_out(tx: Transaction, kind: int, resource_id: str) -> None:
-    """Forget what hosts fail at of a resource that is gone: not each of them says so of a part of a VPC."""
+    """Delete hosts' errors of a resource that is gone: for a part of a VPC not every host reports that."""
     tx.session.execute(
         delete(HostError)
         .where(HostError.kind == kind, HostError.resource_id == resource_id)

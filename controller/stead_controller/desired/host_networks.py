@@ -1,7 +1,7 @@
-"""What each host must know of the cloud's network: its pools of addresses, and where the other hosts are.
+"""The desired network of each host: the cloud's address pools, and the addresses of the other hosts.
 
-Every host is told of every other, so a new address of one is news for all. Therefore `refresh_all` is not part of the
-transaction that learns the address: it is called a moment later, once for all addresses that are new by then.
+Every host has the addresses of all others, so a new address changes the state of all. Therefore `refresh_all` is not
+part of the transaction that stores the address: it is called a moment later, once for all addresses new by then.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,14 +20,14 @@ HOST_NETWORK: Final = (int(pb.KIND_HOST_NETWORK), "host-network")
 
 
 def refresh_all(tx: Transaction, cloud: Cloud) -> None:
-    """Tell all hosts the cloud's pools and the addresses of all hosts, as they are now."""
+    """Write the cloud's pools and the addresses of all hosts, as they are now, for all hosts."""
     tx.session.flush()
     hosts = tx.session.execute(select(Host.id, Host.pool_address).order_by(Host.id)).all()
     _tell(tx, cloud, {host.id: host.pool_address for host in hosts})
 
 
 def refresh(tx: Transaction, host: Host, cloud: Cloud) -> None:
-    """Tell one host the same."""
+    """Write the same for one host."""
     tx.session.flush()
     _tell(tx, cloud, {host.id: host.pool_address})
 
@@ -38,7 +38,7 @@ def _tell(tx: Transaction, cloud: Cloud, pool_addresses: Mapping[str, str]) -> N
 
 
 def told_of(tx: Transaction, host_ids: Iterable[str]) -> set[str]:
-    """Tell which of these hosts were told of the network at all."""
+    """Return those of these hosts that have a network in their desired state."""
     rows = select(HostResource.host_id).where(
         HostResource.host_id.in_(list(host_ids)),
         HostResource.kind == HOST_NETWORK[0],

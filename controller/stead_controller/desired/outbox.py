@@ -1,7 +1,7 @@
-"""What only one host is told: its own network, images, volumes, machines, interfaces, NAT gateways.
+"""The desired state that only one host is sent: its own network, images, volumes, machines, interfaces, NAT gateways.
 
-Callers change rows first, then write the pictures that they compute from them, in the same transaction; only what
-differs from the outbox is written. A removal stays until the host has reached its revision.
+Callers change rows first, then write the messages that they compute from them, in the same transaction; only what
+differs from the outbox is written. A removal is retained until the host has reached its revision.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -52,7 +52,7 @@ def write(
 
 
 def write_each(tx: Transaction, key: Key, bodies: Mapping[str, bytes]) -> None:
-    """Write what differs of one resource that each of many hosts has; encoded bodies by host id."""
+    """Write one resource that each of many hosts has, where it differs; encoded bodies by host id."""
     kind, resource_id = key
     rows = select(HostResource.host_id, HostResource.body).where(
         HostResource.kind == kind, HostResource.resource_id == resource_id
@@ -71,13 +71,13 @@ def write_each(tx: Transaction, key: Key, bodies: Mapping[str, bytes]) -> None:
 
 
 def must_go(tx: Transaction, host_id: str, key: Key) -> bool:
-    """Tell whether a host was told that a resource must go, and has not said that it has."""
+    """Tell whether a host was told to remove a resource and has not confirmed it."""
     row = tx.session.get(HostResource, (host_id, *key))
     return row is not None and row.body is None
 
 
 def forget_removal(tx: Transaction, host_id: str, key: Key) -> None:
-    """Forget a removal that the host has said is done, before it has reached that revision with all else."""
+    """Delete a removal that the host has confirmed, before the host has reached that revision with everything else."""
     kind, resource_id = key
     tx.session.execute(
         delete(HostResource)
@@ -92,19 +92,19 @@ def forget_removal(tx: Transaction, host_id: str, key: Key) -> None:
 
 
 def remove_each(tx: Transaction, key: Key, host_ids: Collection[str]) -> None:
-    """Write that many hosts must not have a resource any more, which each of them is told to have."""
+    """Tell many hosts, which all have a resource in their desired state, to remove it."""
     if host_ids:
         gone = {"kind": key[0], "resource_id": key[1], "body": None, "force": False, "revision": next_revision(tx)}
         upsert(tx.session, HostResource, [{"host_id": host_id, **gone} for host_id in host_ids])
 
 
 def is_told_to_remove(tx: Transaction, host_id: str, kind: int, resource_id: str) -> bool:
-    """Tell whether a host is told that something must go, and has not yet said that it did."""
+    """Tell whether a host is told to remove a resource and has not yet confirmed it."""
     row = tx.session.get(HostResource, (host_id, kind, resource_id))
     return row is not None and row.body is None
 
 
 def is_told(tx: Transaction, host_id: str, kind: int, resource_id: str) -> bool:
-    """Tell whether a host is told to make something true."""
+    """Tell whether a resource is part of a host's desired state."""
     row = tx.session.get(HostResource, (host_id, kind, resource_id))
     return row is not None and row.body is not None

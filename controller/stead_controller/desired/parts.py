@@ -1,4 +1,4 @@
-"""The parts of a VPC that all its hosts are told alike: how each is drawn from rows, and which there are."""
+"""The parts of a VPC that all its hosts are sent: how each is built from rows, and which there are."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from stead_proto.v1 import desired_pb2 as pb
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A kind of part: `draw` gives the picture of one by its id, None when it is gone; `ids` lists those of a VPC."""
+    """A kind of part: `draw` returns the message of one by its id, None when it is gone; `ids` lists those of a VPC."""
 
     draw: Callable[[Transaction, str], Message | None]
     ids: Callable[[Transaction, str], Iterable[str]]

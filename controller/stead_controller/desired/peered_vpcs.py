@@ -1,4 +1,4 @@
-"""Which VPCs an active peering connection joins, and their blocks."""
+"""The VPCs joined by active peering connections, and their CIDR blocks."""
 
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ HAS_BLOCK: Final[Condition] = text(VpcCidrBlock.cidr_block)
 
 
 def blocks_of(tx: Transaction, vpc_id: str) -> list[str]:
-    """Give the blocks of a VPC, the primary one first, IPv6 last; none when it is gone."""
+    """Return the blocks of a VPC, the primary one first, IPv6 last; none when it is gone."""
     query = (
         select(VpcCidrBlock.cidr_block)
         .join(Vpc, Vpc.id == VpcCidrBlock.vpc_id)
@@ -26,7 +26,7 @@ def blocks_of(tx: Transaction, vpc_id: str) -> list[str]:
 
 
 def joins(vpc_id: str, other_vpc_id: str) -> ColumnElement[bool]:
-    """Require that a connection is one between these two VPCs, whoever asked for it."""
+    """Require that a connection joins these two VPCs, in either direction."""
     row = VpcPeeringConnection
     return or_(
         and_(row.requester_vpc_id == vpc_id, row.accepter_vpc_id == other_vpc_id),
@@ -35,7 +35,7 @@ def joins(vpc_id: str, other_vpc_id: str) -> ColumnElement[bool]:
 
 
 def sides(caller: Caller) -> tuple[ColumnElement[bool], ...]:
-    """How the caller may come to see a connection, for `lookup.seen`: its account is either side."""
+    """The conditions by which the caller may see a connection, for `lookup.seen`: its account is on either side."""
     mine = VpcPeeringConnection.account_id == caller.account_id
     return mine, VpcPeeringConnection.accepter_account_id == caller.account_id
 
@@ -46,17 +46,17 @@ def of_vpc(vpc_id: str) -> ColumnElement[bool]:
 
 
 def active_between(tx: Transaction, vpc_id: str, other_vpc_id: str) -> VpcPeeringConnection | None:
-    """Give the active connection between two VPCs, if there is one."""
+    """Return the active connection between two VPCs, if there is one."""
     query = select(VpcPeeringConnection).where(VpcPeeringConnection.status == ACTIVE, joins(vpc_id, other_vpc_id))
     return tx.session.scalar(query)
 
 
 def active_of(tx: Transaction, vpc_id: str) -> dict[str, str]:
-    """Give the active connections of a VPC: the id of the VPC at the other end by the connection's id."""
+    """Return the active connections of a VPC: the id of the VPC at the other end by the connection's id."""
     query = select(VpcPeeringConnection).where(VpcPeeringConnection.status == ACTIVE, of_vpc(vpc_id))
     return {one.id: other_end(one, vpc_id) for one in tx.session.scalars(query)}
 
 
 def other_end(connection: VpcPeeringConnection, vpc_id: str) -> str:
-    """Give the VPC that a connection joins with this one."""
+    """Return the VPC that a connection joins with this one."""
     return connection.accepter_vpc_id if connection.requester_vpc_id == vpc_id else connection.requester_vpc_id

@@ -1,4 +1,4 @@
-"""What a prefix list stands for now."""
+"""The CIDR blocks that a prefix list has now."""
 
 from sqlalchemy import select
 
@@ -7,7 +7,7 @@ from stead_controller.request.transaction import Transaction
 
 
 def blocks(tx: Transaction, list_id: str) -> list[str]:
-    """Give the blocks of a list's newest version, sorted by their text."""
+    """Return the blocks of a list's newest version, sorted as text."""
     query = (
         select(PrefixListEntry.cidr)
         .where(PrefixListEntry.prefix_list_id == list_id, PrefixListEntry.last_version.is_(None))

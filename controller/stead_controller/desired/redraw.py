@@ -1,6 +1,6 @@
-"""After the controller was changed, all that hosts are told is drawn anew from the rows: only what differs is written.
+"""After an upgrade of the controller, all desired state is built again from the rows: only what differs is written.
 
-What the pictures are drawn by is known by its source, so no one can forget to say that a new version draws otherwise.
+The code that builds it is identified by a hash of its source, so a new version cannot be forgotten.
 """
 
 import hashlib
@@ -30,9 +30,9 @@ _FACT: Final = "drawn_by"
 
 
 async def redraw(database: Database) -> bool:
-    """Draw all anew if that was not done since the pictures changed; tell whether it was.
+    """Build all desired state again if that was not done since this code changed; tell whether it was done.
 
-    Done in one transaction for each VPC and each host; a crash in between begins all over.
+    This takes one transaction for each VPC and each host; after a crash in between it starts from the beginning.
     """
     drawn_by = _digest()
     if await database.run(_fact, writes=False) == drawn_by:
@@ -74,7 +74,7 @@ def _fact(tx: Transaction) -> str:
 
 
 def _digest() -> str:
-    """Know the code that draws, and the messages that it draws."""
+    """Hash the code that builds the messages, and the messages' definitions."""
     digest = hashlib.sha256(pb.DESCRIPTOR.serialized_pb)
     for path in sorted((Path(__file__).parent / "pictures").glob("*.py")):
         digest.update(path.read_bytes())

@@ -1,12 +1,12 @@
-"""The one counter of all that hosts are told: each transaction that tells anything gets the next revision.
+"""The single counter of changes to desired state: each transaction that changes any gets the next revision.
 
-A host that has reached revision R has missed exactly what is later. That asks that transactions commit in the order of
-their revisions, or a reader would see R and never look for the smaller one that came after: with SQLite writers follow
-each other anyway; with PostgreSQL the counter's row stays locked from its increment to the end of the transaction.
+A host that has reached revision R has missed exactly the later ones. That requires that transactions commit in the
+order of their revisions, or a reader would see R and never look for a smaller one committed later: SQLite's writers run
+one after the other anyway; with PostgreSQL the counter's row stays locked from its increment to the transaction's end.
 
-A database that is put back from a backup would give the same revisions again, for other changes. So each start of a
-controller leaves out revisions up to the time of day in milliseconds, and notes which: a host that has reached one of
-those was told so by a later life of this database that it does not remember.
+A database restored from a backup would use the same revisions again, for other changes. So each start of a controller
+skips the revisions up to the present time in milliseconds, and stores which: a host that has reached one of those got
+it before the restore, for a change that this database does not contain.
 """
 
 from datetime import datetime
@@ -31,19 +31,19 @@ _CURRENT: Final = Prepared(select(Revision.value).where(Revision.id == 1))
 
 
 def next_revision(tx: Transaction) -> int:
-    """Give the revision of this transaction, the same each time; streams are woken when it is committed."""
+    """Return the revision of this transaction, the same each time; streams are woken when it is committed."""
     if tx.revision is None:
         tx.revision = int(_INCREMENT.scalar(tx.connection, {}))
     return tx.revision
 
 
 def current(tx: Transaction) -> int:
-    """Give the revision of the last transaction that told hosts anything."""
+    """Return the revision of the last transaction that changed any desired state."""
     return int(_CURRENT.scalar(tx.connection, {}))
 
 
 def leap(tx: Transaction, now: datetime) -> None:
-    """Go on from a revision that no earlier life of this database can have given; for the start of a controller."""
+    """Skip to a revision that no earlier state of this database can have used; for the start of a controller."""
     before = next_revision(tx)
     after = max(before + 1, int(now.timestamp() * 1000))
     tx.session.add(RevisionLeap(before=before, after=after))
@@ -52,7 +52,7 @@ def leap(tx: Transaction, now: datetime) -> None:
 
 
 def is_unknown(tx: Transaction, revision: int) -> bool:
-    """Tell whether a host can have reached a revision only by a life of this database that it does not remember."""
+    """Tell whether a revision can only come from a state of this database that was lost by a restore."""
     if revision > current(tx):
         return True
     after = _LEAP_BEFORE.scalar(tx.connection, {"revision": revision})

@@ -1,4 +1,4 @@
-"""What a route leads through: found when the route is made, and asked later whether it is still there."""
+"""The targets of routes: found when the route is made, and checked later for whether they still exist."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def find(tx: Transaction, caller: Caller, table: RouteTable, asked: TargetReques
 
 
 def is_live() -> ColumnElement[bool]:
-    """Whether the target of a `Route` row is still there and attached: else the route is a blackhole."""
+    """Whether the target of a `Route` row still exists and is attached: else the route is a blackhole."""
     return or_(*(and_(Route.target_type == kind, _exists(*clauses)) for kind, clauses in _LIVE.items()))
 
 
@@ -91,7 +91,7 @@ _LIVE: Final[dict[str, tuple[ColumnElement[bool], ...]]] = {
 
 
 def _exists(first: ColumnElement[bool], *more: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether a row holds all clauses, the first of which compares the id of its table with the route's target."""
+    """Whether a row meets all clauses, the first of which compares the id of its table with the route's target."""
     column: Any = first
     return select(column.left).where(first, *more).correlate(Route).exists()
 

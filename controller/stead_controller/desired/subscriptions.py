@@ -1,6 +1,6 @@
-"""Which hosts are told of which VPCs: a host has to do with a VPC while it has an interface in it or in a peered one.
+"""Which hosts are subscribed to which VPCs: those with an interface in the VPC or in a peered one.
 
-A NAT gateway counts by its interface. Peerings are known by the topics themselves, which hold the active ones.
+A NAT gateway counts by its interface. Peerings are read from the topics themselves, which hold the active ones.
 """
 
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ _GONE: Final = Prepared(
 
 
 def refresh(tx: Transaction, vpc_id: str, host_id: str) -> set[str]:
-    """Begin or end to tell a host of a VPC and those peered with it; give the VPCs that it is told of from now on."""
+    """Begin or end a host's subscription to a VPC and its peered VPCs; return the VPCs to which it is new."""
     begun: set[str] = set()
     peers = peers_of(tx, vpc_id)
     for each in sorted({vpc_id, *peers}):
@@ -45,9 +45,9 @@ def refresh(tx: Transaction, vpc_id: str, host_id: str) -> set[str]:
 
 
 def refresh_peers(tx: Transaction, vpc_id: str, peer_id: str) -> set[str]:
-    """Begin or end to tell the hosts of two VPCs of both, when a peering of them began or ended.
+    """Begin or end the subscriptions of the hosts of two VPCs to both, when a peering between them began or ended.
 
-    Costs as much as there are hosts. Gives the VPCs that any host is told of from now on.
+    The cost grows with the number of hosts. Returns the VPCs to which any host is newly subscribed.
     """
     hosts = select(NetworkInterface.host_id).where(NetworkInterface.vpc_id.in_([vpc_id, peer_id])).distinct()
     begun: set[str] = set()
@@ -61,7 +61,7 @@ def refresh_peers(tx: Transaction, vpc_id: str, peer_id: str) -> set[str]:
 
 
 def peers_of(tx: Transaction, vpc_id: str) -> set[str]:
-    """The VPCs that have an active peering with a VPC, as its topic says."""
+    """The VPCs that have an active peering with a VPC, according to its topic."""
     bodies = _PEERINGS.scalars(tx.connection, {"vpc_id": vpc_id})
     return {peer_of(body) for body in bodies if body is not None}
 
@@ -76,7 +76,7 @@ def _has_interface(tx: Transaction, host_id: str, vpc_ids: Iterable[str]) -> boo
 
 
 def _set(tx: Transaction, vpc_id: str, host_id: str, *, wanted: bool) -> bool:
-    """Write whether a host is told of a VPC, if that is news; tell whether it begins now."""
+    """Write whether a host is subscribed to a VPC, if that changed; tell whether the subscription begins now."""
     known = _GONE.first(tx.connection, {"host_id": host_id, "vpc_id": vpc_id})
     if wanted == (known is not None and known[0] is None):
         return False

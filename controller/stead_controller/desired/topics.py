@@ -1,7 +1,7 @@
-"""The topic of each VPC: what all hosts that have to do with it are told alike, written once however many they are.
+"""The topic of each VPC: the state that all its subscribed hosts are sent, written once however many hosts there are.
 
-Callers change rows first, then call `refresh_part` for what they touched, in the same transaction: the part's picture
-is drawn from the rows and written only if it differs. Nothing here costs more with more hosts, or with more of the VPC.
+Callers change rows first, then call `refresh_part` for what they changed, in the same transaction: the part's message
+is built from the rows and written only if it differs. The cost does not grow with the hosts or the size of the VPC.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ from stead_controller.desired.pictures.body import encode
 from stead_controller.desired.revisions import next_revision
 from stead_proto.v1 import desired_pb2 as pb
 
-# Asked for each interface of each launch.
+# Queried for each interface of each launch.
 _BODY: Final = Prepared(
     select(VpcResource.body).where(
         VpcResource.vpc_id == bindparam("vpc_id"),
@@ -31,13 +31,13 @@ _BODY: Final = Prepared(
 
 
 def refresh_part(tx: Transaction, kind: int, resource_id: str, vpc_id: str) -> None:
-    """Tell the hosts of a VPC how a part of it is now, or that it is gone."""
+    """Write the present state of a part, or its removal, to the topic of a VPC."""
     tx.session.flush()
     write_part(tx, kind, resource_id, vpc_id, PARTS[kind].draw(tx, resource_id))
 
 
 def write_part(tx: Transaction, kind: int, resource_id: str, vpc_id: str, picture: Message | None) -> None:
-    """Write a part's picture, None for its end, to the topic of its VPC unless the topic says so already."""
+    """Write a part's message, None for its removal, to the topic of its VPC unless it is there already."""
     known = _BODY.first(tx.connection, {"vpc_id": vpc_id, "kind": kind, "resource_id": resource_id})
     before = known[0] if known is not None else None
     body = None if picture is None else encode(resource_id, picture)
@@ -54,13 +54,13 @@ def write_part(tx: Transaction, kind: int, resource_id: str, vpc_id: str, pictur
 
 
 def refresh_host(tx: Transaction, vpc_id: str, host_id: str) -> None:
-    """Begin or end to tell a host of a VPC (and those peered with it) after interfaces came to the host or left it."""
+    """Begin or end a host's subscription to a VPC (and its peered ones) after interfaces came to or left the host."""
     tx.session.flush()
     _draw_missing(tx, subscriptions.refresh(tx, vpc_id, host_id))
 
 
 def _draw_missing(tx: Transaction, vpc_ids: Iterable[str]) -> None:
-    """Draw those VPCs whole that have no topic yet: they are older than topics."""
+    """Write the whole topic of those VPCs that have none yet: they are older than topics."""
     for vpc_id in sorted(vpc_ids):
         asked = {"vpc_id": vpc_id, "kind": int(pb.KIND_VPC), "resource_id": vpc_id}
         if _BODY.first(tx.connection, asked) is None:
@@ -68,7 +68,7 @@ def _draw_missing(tx: Transaction, vpc_ids: Iterable[str]) -> None:
 
 
 def draw_vpc(tx: Transaction, vpc_id: str) -> None:
-    """Draw all of a VPC anew: what is as it was told is not written."""
+    """Build all parts of a VPC again: those that did not change are not written."""
     tx.session.flush()
     known = select(VpcResource.kind, VpcResource.resource_id).where(
         VpcResource.vpc_id == vpc_id, VpcResource.body.is_not(None)

@@ -1,4 +1,4 @@
-"""Stored bodies become the bytes of a `HostUpdate` unparsed: pieces are encoded once and sent to many hosts.
+"""Assembles the bytes of a `HostUpdate` from stored bodies without parsing them: each is encoded once for many hosts.
 
 Protobuf's encoding allows that: fields may come in any order, and a message is the concatenation of its fields
 (https://protobuf.dev/programming-guides/encoding/).
@@ -32,21 +32,21 @@ _REVISION = _tag(desired.Resource, "revision", 0)
 
 
 def resource(body: bytes, revision: int) -> bytes:
-    """A resource of a state, from its stored body, which has no revision."""
+    """Encode a resource of a state from its stored body, which has no revision."""
     return b"".join(
         (_RESOURCES, _varint(len(body) + len(_REVISION) + len(number := _varint(revision))), body, _REVISION, number)
     )
 
 
 def removal(kind: int, resource_id: str, revision: int, *, force: bool = False) -> bytes:
-    """A removal of a state."""
+    """Encode a removal of a state."""
     message = desired.Removal(kind=desired.Kind.ValueType(kind), id=resource_id, revision=revision, force=force)
     content = message.SerializeToString()
     return b"".join((_REMOVALS, _varint(len(content)), content))
 
 
 def update(revision: int, epoch: str, pieces: Iterable[bytes], *, full: bool = False, older: bool = False) -> bytes:
-    """A whole HostUpdate, from the resources and removals of its state."""
+    """Encode a whole HostUpdate from the resources and removals of its state."""
     head = pb.DesiredState(revision=revision, epoch=epoch, full=full, older=older).SerializeToString()
     content = b"".join((head, *pieces))
     return b"".join((_STATE, _varint(len(content)), content))

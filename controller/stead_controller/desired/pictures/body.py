@@ -1,4 +1,4 @@
-"""A message of `desired.proto` becomes the bytes of the `Resource` that carries it."""
+"""Encodes a message of `desired.proto` as the bytes of the `Resource` that carries it."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ _FIELDS: Final = {
 
 
 def encode(resource_id: str, body: Message) -> bytes:
-    """Give the bytes of a Resource without revision, which is set when it is sent; equal bodies give equal bytes."""
+    """Return the bytes of a Resource without its revision, set when it is sent; equal bodies give equal bytes."""
     wrapped = pb.Resource(id=resource_id)
     getattr(wrapped, _FIELDS[body.DESCRIPTOR.full_name]).CopyFrom(body)
     return wrapped.SerializeToString(deterministic=True)

@@ -1,4 +1,4 @@
-"""A flow log's row becomes a `FlowLog`."""
+"""Builds a `FlowLog` from its row."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""The cloud's pools and hosts become the `HostNetwork` of each host, as the bytes of the `Resource` that carries it."""
+"""Builds the `HostNetwork` of each host from the cloud's pools and hosts, as the bytes of a `Resource`."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,10 +10,10 @@ from stead_proto.v1 import desired_pb2 as pb
 def of_host_networks(
     resource_id: str, cloud: Cloud, pool_addresses: Mapping[str, str], underlay_addresses: Iterable[str]
 ) -> dict[str, bytes]:
-    """By host, the pools of public addresses, its own of them, and where all hosts are; `pool_addresses` by host, too.
+    """By host, the public pools, its own address in them, and all hosts' addresses; `pool_addresses` by host, too.
 
-    What all hosts are told alike is encoded once, for each would else take the time of all: whoever reads encoded
-    messages one behind the other gets their union (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
+    What all hosts have in common is encoded once, or the work would grow with the square of their number: concatenated
+    encoded messages are read as their union (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
     """
     shared = pb.HostNetwork(
         public_pools=cloud.public_pools, ipv6_pools=[cloud.ipv6_pool], underlay_addresses=underlay_addresses

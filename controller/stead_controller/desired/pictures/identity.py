@@ -1,4 +1,4 @@
-"""A machine becomes its instance identity document and credentials, which are made as it is sent and kept nowhere.
+"""Builds a machine's instance identity document and credentials, which are made when it is sent and never stored.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-identity-documents.html.
 """
@@ -19,7 +19,7 @@ type MintSession = Callable[[str, str, int], TemporaryCredentials]
 
 
 def document(machine: pb.Machine) -> bytes:
-    """Write the document, its fields in EC2's order."""
+    """Write the document, with its fields in EC2's order."""
     words = machine.metadata
     fields = {
         "accountId": words.account_id,
@@ -42,7 +42,7 @@ def document(machine: pb.Machine) -> bytes:
 
 
 def signed(body: bytes, sign: SignDocument) -> bytes:
-    """Add its signed document to an encoded machine: of a message that comes in pieces, the pieces are merged."""
+    """Add the signed document to an encoded machine: appended fields are merged with those of the message."""
     written = document(pb.Resource.FromString(body).machine)
     signature, message = sign(written)
     identity = pb.IdentityDocument(document=written, signature=signature, pkcs7=message)
@@ -51,7 +51,7 @@ def signed(body: bytes, sign: SignDocument) -> bytes:
 
 
 def of_session(instance: Instance) -> pb.IdentityCredentials | None:
-    """Draw that an instance that runs has a session of its identity role; None when it has none."""
+    """Return the session of a running instance's identity role; None when it has none."""
     if instance.identity_issued is None or instance.state not in ("pending", "running"):
         return None
     return pb.IdentityCredentials(updated=int(instance.identity_issued.timestamp()))

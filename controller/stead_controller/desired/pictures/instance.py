@@ -1,4 +1,4 @@
-"""An instance's rows become a `Machine` with its volumes and interfaces."""
+"""Builds an instance's `Machine` with its volumes and interfaces from its rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ def parts_of(tx: Transaction, instance: Instance) -> Parts:
 
 
 def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) -> dict[Key, Message]:
-    """A machine with its volumes and its interfaces, by kind and id."""
+    """Return a machine with its volumes and its interfaces, by kind and id."""
     interfaces = parts.interfaces
     volumes = sorted(parts.volumes, key=lambda volume: volume.device_name != instance.root_device_name)
     pictures: dict[Key, Message] = {}

@@ -1,4 +1,4 @@
-"""An interface's rows become an `Interface`, as the host needs it that the interface is on."""
+"""Builds an `Interface` from its rows, for the host on which the interface is."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,7 +11,7 @@ from stead_controller.db.tables import InterfaceAddress, NetworkInterface, Publi
 from stead_controller.names import private_name, public_name
 from stead_proto.v1 import desired_pb2 as pb
 
-# Asked for each interface of each launch.
+# Queried for each interface of each launch.
 _NAMES: Final = Prepared(select(Vpc.dns_support, Vpc.dns_hostnames).where(Vpc.id == bindparam("vpc_id")))
 _PUBLIC: Final = Prepared(
     select(PublicAddress.address, PublicAddress.private_address)
@@ -32,7 +32,7 @@ _HELD: Final = Prepared(
 
 
 def public_dns_name(tx: Transaction, interface: NetworkInterface, region: str) -> str:
-    """The public name of an interface; empty without public address, or where the VPC has no names."""
+    """The public DNS name of an interface; empty without public address, or where the VPC disables DNS host names."""
     if not _gives_names(tx, interface.vpc_id):
         return ""
     asked = {"interface_id": interface.id, "private_address": interface.private_address}

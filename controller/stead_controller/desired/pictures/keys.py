@@ -1,6 +1,6 @@
-"""A stored resource with a sealed key becomes the one that is sent, with the key itself.
+"""Replaces the sealed key of a stored resource by the key itself when the resource is sent.
 
-What hosts are told is kept in the database, so there keys are as they are in all its rows: sealed by the master key.
+The desired state is stored in the database, so keys in it are as in all rows: sealed by the master key.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,12 @@ WITH_KEYS: Final[dict[int, str]] = {pb.KIND_VOLUME: "volume", pb.KIND_BASE: "bas
 
 
 def without_keys(_sealed: bytes) -> bytes:
-    """Send no key: where nobody can open one, such as in tools that look at the database."""
+    """Send no key: for programs that cannot open sealed keys, such as tools that look at the database."""
     return b""
 
 
 def opened(kind: int, body: bytes, open_key: OpenKey) -> bytes:
-    """Give a resource as it is sent; one without a key is sent as it is kept."""
+    """Return a resource as it is sent; one without a key is sent as it is stored."""
     name = WITH_KEYS.get(kind)
     if name is None:
         return body

@@ -1,4 +1,4 @@
-"""An interface's rows become a `Mapping`: where it is, for all hosts that have to do with its VPC."""
+"""Builds an interface's `Mapping` from its rows: its location, for all hosts subscribed to its VPC."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -13,7 +13,7 @@ from stead_controller.desired.pictures.region import region_of
 from stead_controller.names import private_name, resource_name
 from stead_proto.v1 import desired_pb2 as pb
 
-# Asked for each interface of each launch.
+# Queried for each interface of each launch.
 _OTHER_ADDRESSES: Final = Prepared(
     select(InterfaceAddress.address)
     .where(InterfaceAddress.interface_id == bindparam("interface_id"), InterfaceAddress.address != bindparam("primary"))
@@ -38,7 +38,7 @@ _HOST_ADDRESS: Final = Prepared(select(Host.underlay_address).where(Host.id == b
 
 
 def draw(tx: Transaction, interface_id: str) -> pb.Mapping | None:
-    """Where an interface is and what it is known by; None when it is gone."""
+    """Return an interface's host, addresses, names and groups; None when it is gone."""
     interface = tx.session.get(NetworkInterface, interface_id)
     if interface is None:
         return None
@@ -66,7 +66,7 @@ def draw(tx: Transaction, interface_id: str) -> pb.Mapping | None:
 
 
 def _resolved(tx: Transaction, interface: NetworkInterface) -> list[str]:
-    """The addresses, one of each kind, that an instance's resource name resolves to: those of its primary interface."""
+    """The addresses, one per family, that an instance's resource name resolves to: those of its primary interface."""
     if interface.instance_id is None or interface.device_index != 0:
         return []
     records = _RECORDS.first(tx.connection, {"instance_id": interface.instance_id})

@@ -1,4 +1,4 @@
-"""A network ACL's rows become a `NetworkAcl`; without the final denials: what no entry matches is denied."""
+"""Builds a `NetworkAcl` from its rows; without the final denials: what no entry matches is denied."""
 
 from collections.abc import Iterable
 from typing import Final

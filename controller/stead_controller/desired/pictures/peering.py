@@ -1,4 +1,4 @@
-"""An active peering connection becomes two `Peering`, one for each of its VPCs; the id of one is `pcx-…:vpc-…`."""
+"""Builds two `Peering` of an active peering connection, one for each of its VPCs; the id of one is `pcx-…:vpc-…`."""
 
 from collections.abc import Iterable
 

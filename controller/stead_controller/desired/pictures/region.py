@@ -1,4 +1,4 @@
-"""The cloud's region and the ids of its zones, as instances are told them."""
+"""The cloud's region and the ids of its zones, as they are shown to instances."""
 
 import json
 from typing import Any, Final
@@ -13,18 +13,18 @@ _KEPT: Final = Prepared(select(CloudFact.name, CloudFact.value).where(CloudFact.
 
 
 def region_of(tx: Transaction) -> str:
-    """The name of the cloud's region, as kept in its database."""
+    """The name of the cloud's region, as stored in its database."""
     region: str = _facts(tx)["region"]
     return region
 
 
 def zone_id_of(tx: Transaction, zone: str) -> str:
-    """The id of a zone, as kept in the cloud's database; empty where none is kept."""
+    """The id of a zone, as stored in the cloud's database; empty where none is stored."""
     return str(_facts(tx).get("zone_ids", {}).get(zone, ""))
 
 
 def _facts(tx: Transaction) -> dict[str, Any]:
-    """Read both once in a transaction: every interface and instance is drawn with them."""
+    """Read both once per transaction: every interface and instance is built with them."""
     found: dict[str, Any] = tx.facts.get("region", {})
     if not found:
         tx.session.flush()

@@ -1,7 +1,7 @@
-"""An instance's association with its instance profile becomes what its guest is told of its role.
+"""Builds a guest's role credentials from its instance's association with an instance profile.
 
-The secret key is kept nowhere: it is in the session token, sealed, and added as the machine is sent. So is all of what
-guests are told that ask without a token.
+The secret key is not stored: it is sealed inside the session token, and added when the machine is sent. Credentials
+for requests to the metadata service without a token are made then, too.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ type MintTwin = Callable[[Opened], TemporaryCredentials | None]
 
 
 def of_role(tx: Transaction, instance: Instance) -> pb.RoleCredentials | None:
-    """Draw the credentials of an instance that runs; None when it has no instance profile."""
+    """Build the credentials of a running instance; None when it has no instance profile."""
     if instance.profile_association_id is None or instance.state not in ("pending", "running"):
         return None
     association = tx.session.get_one(InstanceProfileAssociation, instance.profile_association_id)
@@ -38,7 +38,7 @@ def of_role(tx: Transaction, instance: Instance) -> pb.RoleCredentials | None:
 
 
 def with_secret(body: bytes, open_session: OpenSession, mint_twin: MintTwin) -> bytes:
-    """Add the secret keys to an encoded machine: of a message that comes in pieces, the pieces are merged."""
+    """Add the secret keys to an encoded machine: appended fields are merged with those of the message."""
     words = pb.Resource.FromString(body).machine.metadata
     opened = open_session(words.role.access_key_id, words.role.session_token) if words.role.session_token else None
     if opened is None:

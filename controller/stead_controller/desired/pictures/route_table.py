@@ -1,4 +1,4 @@
-"""A route table's rows become a `RouteTable`: each route with what its target means to a host."""
+"""Builds a `RouteTable` from its rows: each route with its target as a host needs it."""
 
 from collections.abc import Iterable, Mapping
 
@@ -12,7 +12,7 @@ from stead_proto.v1 import desired_pb2 as pb
 
 
 def draw(tx: Transaction, table_id: str) -> pb.RouteTable | None:
-    """A route table as hosts see it, prefix lists written out; None when it is gone."""
+    """A route table as hosts see it, prefix lists expanded; None when it is gone."""
     table = tx.session.get(RouteTable, table_id)
     if table is None:
         return None
@@ -27,7 +27,7 @@ def draw(tx: Transaction, table_id: str) -> pb.RouteTable | None:
     for route, live, interface_id in tx.session.execute(query):
         for destination in _destinations(tx, route):
             picture = _route(route, destination, live=live, nat_interface_id=interface_id, peers=peers)
-            # A route of its own takes precedence over one by a prefix list, and the first list over further ones.
+            # A route for the block itself takes precedence over a prefix list's, and the first list over further ones.
             if route.family != PREFIX_LIST:
                 routes[destination] = picture
             else:

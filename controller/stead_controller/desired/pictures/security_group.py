@@ -1,4 +1,4 @@
-"""A security group's rows become a `SecurityGroup`: its rules; who is in it say the mappings."""
+"""Builds a `SecurityGroup` from its rows: its rules; its members are in the mappings."""
 
 from collections.abc import Iterable
 
@@ -30,7 +30,7 @@ def ids(tx: Transaction, vpc_id: str) -> Iterable[str]:
 
 
 def _ended_peerings(tx: Transaction, rules: Iterable[SecurityGroupRule]) -> set[str]:
-    """The connections that rules refer through and that are not active: such a rule allows nothing."""
+    """The inactive peering connections that rules refer to: such a rule allows nothing."""
     through = {rule.peering_id for rule in rules if rule.peering_id is not None}
     active = select(VpcPeeringConnection.id).where(
         VpcPeeringConnection.id.in_(sorted(through)), VpcPeeringConnection.status == ACTIVE

@@ -1,4 +1,4 @@
-"""A snapshot row becomes the `Snapshot` that a host takes, or the `Base` that its volumes are laid over."""
+"""Builds from a snapshot row the `Snapshot` that a host takes, or the `Base` that its volumes are laid over."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from stead_proto.v1 import desired_pb2 as pb
 def of_snapshot(snapshot: Snapshot, set_volume_ids: Sequence[str] = (), after_reboot: int = 0) -> pb.Snapshot:
     """A snapshot as a host must take it; `set_volume_ids` are the volumes of its set.
 
-    With `after_reboot` it is taken as soon as that reboot of the volume's machine is done, if that runs.
+    With `after_reboot` it is taken as soon as that reboot of the volume's machine is done, if the machine runs.
     """
     return pb.Snapshot(
         volume_id=snapshot.volume_id,
@@ -22,7 +22,7 @@ def of_snapshot(snapshot: Snapshot, set_volume_ids: Sequence[str] = (), after_re
 
 
 def of_base(snapshot: Snapshot, *, is_read: bool) -> pb.Base:
-    """A completed snapshot as a host keeps it, for volumes that are laid over it; with its key while one is read."""
+    """A completed snapshot as a base for a host's volumes that are laid over it; with its key while one is read."""
     return pb.Base(
         size=snapshot.size,
         stored_size=snapshot.stored_size,

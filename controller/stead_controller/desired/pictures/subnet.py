@@ -1,4 +1,4 @@
-"""A subnet's row becomes a `Subnet`, with the route table that applies to it."""
+"""Builds a `Subnet` from its row, with the route table that applies to it."""
 
 from collections.abc import Iterable
 

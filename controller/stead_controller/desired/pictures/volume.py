@@ -1,4 +1,4 @@
-"""A volume row becomes a `Volume`, as its home has it or as another host uses it."""
+"""Builds a `Volume` from its row, for its home host or for another host that uses it."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ _GIB: Final = 1 << 30
 
 
 def of_volume(volume: Volume, *, is_read: bool) -> pb.Volume:
-    """A volume as its home host has it, with its key while it is read; served where another host may use it."""
+    """A volume for its home host, with its key while it is read; exported where another host may use it."""
     iops, throughput = _limits(volume)
     picture = pb.Volume(
         size=volume.size * _GIB,
@@ -36,7 +36,7 @@ def of_volume(volume: Volume, *, is_read: bool) -> pb.Volume:
 
 
 def of_used_volume(tx: Transaction, volume: Volume) -> pb.Volume:
-    """A volume as the host of its instance has it: its own, or its home's, which serves it."""
+    """A volume for the host of its instance: its own, or one that its home host exports."""
     if volume.attached_host_id == volume.host_id:
         return of_volume(volume, is_read=True)
     iops, throughput = _limits(volume)

@@ -1,4 +1,4 @@
-"""A VPC's rows become a `Vpc`: its blocks, and what its guests are told by DHCP."""
+"""Builds a `Vpc` from its rows: its blocks, and its DHCP options."""
 
 from collections.abc import Iterable
 
@@ -43,7 +43,7 @@ def ids(tx: Transaction, vpc_id: str) -> Iterable[str]:
 
 
 def _options(tx: Transaction, options_id: str) -> dict[str, list[str]]:
-    """The values of each option of a set by its key; none of the set `default`, which has no rows."""
+    """The values of each option of a set by its key; none for the set `default`, which has no rows."""
     options: dict[str, list[str]] = {}
     rows = select(DhcpOptionValue).where(DhcpOptionValue.options_id == options_id).order_by(DhcpOptionValue.position)
     for row in tx.session.scalars(rows):

@@ -1,4 +1,4 @@
-"""An endpoint's row becomes a `VpcEndpoint`: where its service is, by which ports, and by which names."""
+"""Builds a `VpcEndpoint` from an endpoint's row: its service's addresses, ports and names."""
 
 import hashlib
 import json
@@ -25,17 +25,17 @@ _GATEWAY: Final = "Gateway"
 
 
 def private_name(code: str, region: str) -> str:
-    """The name of a service that its clients know, such as ec2.us-east-1.amazonaws.com."""
+    """The DNS name of a service that its clients use, such as ec2.us-east-1.amazonaws.com."""
     return f"{code}.{region}.amazonaws.com"
 
 
 def endpoint_domain(code: str, region: str) -> str:
-    """The domain of the names that interface endpoints of a service have themselves."""
+    """The DNS domain of the names that interface endpoints of a service have themselves."""
     return f"{code}.{region}.vpce.amazonaws.com"
 
 
 def endpoint_name(endpoint_id: str, service: str, zone: str = "") -> str:
-    """The name of an interface endpoint, or of its interface in a zone; `service` is such as com.amazonaws.R.ec2."""
+    """The DNS name of an interface endpoint, or of its interface in a zone; `service` is like com.amazonaws.R.ec2."""
     _, _, region, code = service.split(".")
     known_only_to_its_users = hashlib.sha256(endpoint_id.encode()).hexdigest()[:8]
     return "-".join(filter(None, (endpoint_id, known_only_to_its_users, zone))) + f".{endpoint_domain(code, region)}"
@@ -73,7 +73,7 @@ def _addresses(tx: Transaction, service: str) -> Iterable[str]:
 
 
 def _names(tx: Transaction, endpoint: VpcEndpoint, own: str) -> Iterable[pb.EndpointName]:
-    """The names of an interface endpoint, which lead to interfaces that are answered at, and no others."""
+    """The names of an interface endpoint, resolving only to its available interfaces."""
     query = (
         select(VpcEndpointInterface.zone, NetworkInterface.private_address)
         .join(NetworkInterface, NetworkInterface.id == VpcEndpointInterface.interface_id)
