@@ -1,4 +1,4 @@
-"""Which host may have its guest's QEMU reach a volume's home by itself."""
+"""Whether a host's guest may connect its QEMU directly to a volume's home host."""
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Volume
@@ -7,10 +7,10 @@ from stead_controller.resources.instances import volume_attachments
 
 
 def may_reach_home(tx: Transaction, host_id: str, volume_id: str, generation: int) -> bool:
-    """Tell whether a host has just this attachment of a volume, whose home is another host and stays so.
+    """Tell whether a host has exactly this attachment of a volume, whose home is another host and will not change.
 
-    A volume in a pool that hosts share may get another home while a guest uses it. What the guest had asked the first
-    one then waits in the proxy, which asks the next one; a QEMU that had asked by itself could only fail it.
+    A volume in a pool that hosts share may get another home while a guest uses it. Requests that the guest sent to the
+    first home then wait in the proxy, which sends them to the next one; a directly connected QEMU could only fail them.
     """
     volume = tx.session.get(Volume, volume_id)
     return (

@@ -1,6 +1,6 @@
-"""The `BlockStore` service: hosts bring the snapshots that they are told to take, and fetch what they are told to have.
+"""The `BlockStore` service: hosts upload the snapshots in their desired state, and download the bases in it.
 
-A host has its blocks read and written at the pace of the stream: gRPC holds it back while the store is busy.
+A host's blocks are read and written as fast as its stream allows: gRPC applies backpressure while the store is busy.
 """
 
 import asyncio
@@ -37,14 +37,14 @@ _SEGMENTS_AT_ONCE: Final = 16
 _SEGMENTS_IN_FLIGHT: Final = 64
 _READ_AHEAD: Final = 8
 _PREFIX_BYTES: Final = 8
-_REMEMBERED_BLOCKS: Final = 1 << 22  # of all snapshots together: 32 MiB
+_REMEMBERED_BLOCKS: Final = 1 << 22  # of all snapshots in the cache: 32 MiB
 
 
 class BlockService(blocks_pb2_grpc.BlockStoreServicer):
-    """The service, for hosts that have a certificate."""
+    """The service, for hosts that present a certificate."""
 
     def __init__(self, database: Database, store: BlockStore, clock: Clock) -> None:
-        """Take the parts."""
+        """Store the dependencies."""
         self._database = database
         self._store = store
         self._clock = clock
@@ -53,7 +53,7 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
     async def StoreSnapshot(  # noqa: N802 - the name of the RPC
         self, request_iterator: AsyncIterator[pb.StoreSnapshotRequest], context: Context
     ) -> AsyncIterator[pb.StoreSnapshotResponse]:
-        """Take in a snapshot, or the rest of one."""
+        """Receive a snapshot, or the rest of one."""
         host_id = await require_host(context)
         first = await anext(aiter(request_iterator), None)
         if first is None or not first.HasField("header"):
@@ -87,7 +87,7 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
     async def ListSegments(  # noqa: N802 - the name of the RPC
         self, request: pb.ListSegmentsRequest, context: Context
     ) -> AsyncIterator[pb.Segment]:
-        """Send the segments of a snapshot, ascending."""
+        """Send the segments of a snapshot, in ascending order."""
         await self._require_told(request.snapshot_id, context)
         async for segment in self._segments(request.snapshot_id):
             yield segment
@@ -95,7 +95,7 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
     async def FetchBlocks(  # noqa: N802 - the name of the RPC
         self, request_iterator: AsyncIterator[pb.FetchBlocksRequest], context: Context
     ) -> AsyncIterator[pb.Block]:
-        """Send blocks of a snapshot as they are asked for, some read ahead."""
+        """Send blocks of a snapshot as they are requested, with some read-ahead."""
         incoming = aiter(request_iterator)
         first = await anext(incoming, None)
         if first is None:
@@ -118,7 +118,7 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
             await asking
         except (NotFound, BlockStoreError) as error:
             await _refuse(context, error)
-        except (MissingBlockError, BadBlockError) as error:  # what is kept, not what the host has sent
+        except (MissingBlockError, BadBlockError) as error:  # the stored block is bad, not what the host sent
             await self._note_base(host_id, first.snapshot_id, str(error))
             await _refuse(context, MissingBlockError(str(error)))
         finally:
@@ -140,7 +140,7 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
         return snapshot.stored_size
 
     async def _note_base(self, host_id: str, snapshot_id: str, error: str) -> None:
-        """Note that a host cannot fetch a base, so that its volumes are shown impaired before this is answered."""
+        """Store that a host cannot fetch a base, so that its volumes are shown impaired before this call ends."""
 
         def write(tx: Transaction) -> None:
             if outbox.is_told(tx, host_id, desired.KIND_BASE, snapshot_id):
@@ -149,14 +149,14 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
         await self._database.run(write)
 
     async def _require_told(self, snapshot_id: str, context: Context) -> str:
-        """Give the id of the host that asks, which may read the snapshot."""
+        """Return the id of the calling host, which may read the snapshot."""
         host_id = await require_host(context)
         if not await self._database.run(lambda tx: _is_told(tx, host_id, snapshot_id), writes=False):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"{snapshot_id} is not for this host")
         return host_id
 
     async def _blocks_of(self, snapshot_id: str) -> "BlockSet":
-        """Give the blocks of a snapshot, remembered for the next call: one that is complete never changes."""
+        """Return the blocks of a snapshot, cached for the next call: a complete snapshot never changes."""
         known = self._known.pop(snapshot_id, None)
         if known is None:
             pending = await self._database.run(lambda tx: _is_pending(tx, snapshot_id), writes=False)
@@ -166,7 +166,7 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
             known.seal()
             if pending:
                 return known
-        self._known[snapshot_id] = known  # as the last one: the first is the one that was not asked for the longest
+        self._known[snapshot_id] = known  # moved to the end: the first entry is the least recently used
         while len(self._known) > 1 and sum(map(len, self._known.values())) > _REMEMBERED_BLOCKS:
             self._known.popitem(last=False)
         return known
@@ -187,7 +187,7 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
 
 @dataclass(slots=True)
 class _Awaited:
-    """A segment, and the digests of its blocks that have not come yet."""
+    """A segment, and the digests of its blocks that have not arrived yet."""
 
     segment: pb.Segment
     digests: set[bytes]
@@ -195,9 +195,9 @@ class _Awaited:
 
 @dataclass(slots=True)
 class Incoming:
-    """The segments of one snapshot that are on their way; raises BadBlockError, NotFound, BlockStoreError.
+    """The segments of one snapshot that are being uploaded; raises BadBlockError, NotFound, BlockStoreError.
 
-    While some blocks are written the next ones may come: at most twice `BATCH` are in memory.
+    While some blocks are written the next ones may arrive: at most twice `BATCH` are in memory.
     """
 
     store: BlockStore
@@ -207,7 +207,7 @@ class Incoming:
     _writing: "asyncio.Task[None] | None" = None
 
     async def segment(self, segment: pb.Segment) -> pb.StoreSnapshotResponse:
-        """Store a segment, or ask for the blocks that it lacks."""
+        """Store a segment, or request the blocks that it lacks."""
         slots = await self.store.place(self.snapshot_id, segment)
         if slots:
             if len(self._awaited) >= _SEGMENTS_IN_FLIGHT:
@@ -217,7 +217,7 @@ class Incoming:
         return pb.StoreSnapshotResponse(missing=pb.MissingBlocks(position=segment.position, slots=slots))
 
     async def block(self, block: pb.Block) -> list[pb.StoreSnapshotResponse]:
-        """Take a block that was asked for; says which segments are stored by it."""
+        """Take a requested block; return responses for the segments that are now complete."""
         waiting = [awaited for awaited in self._awaited.values() if block.digest in awaited.digests]
         if not waiting:
             raise BadBlockError(f"block {block.digest.hex()} was not asked for")
@@ -235,12 +235,12 @@ class Incoming:
         return [await self._stored(awaited.segment) for awaited in whole]
 
     def require_whole(self) -> None:
-        """Raise BadBlockError where blocks that were asked for have not come."""
+        """Raise BadBlockError where requested blocks have not arrived."""
         if self._awaited:
             raise BadBlockError(f"blocks of {len(self._awaited)} segments did not come")
 
     async def close(self) -> None:
-        """Wait for what is being written, whatever becomes of it: nothing refers to it."""
+        """Wait for blocks that are being written, even if that fails: nothing refers to them."""
         if self._writing is not None:
             await asyncio.gather(self._writing, return_exceptions=True)
 
@@ -252,7 +252,7 @@ class Incoming:
     async def _stored(self, segment: pb.Segment) -> pb.StoreSnapshotResponse:
         del self._awaited[segment.position]
         response = await self.segment(segment)
-        if response.missing.slots:  # collected meanwhile: they must come once more
+        if response.missing.slots:  # collected in the meantime: they must be sent again
             return response
         return pb.StoreSnapshotResponse(segment=pb.SegmentStored(position=segment.position))
 
@@ -261,7 +261,7 @@ class BlockSet:
     """The digests of a snapshot's blocks, by their first 8 bytes: 16 MiB for a full disk of 1 TiB."""
 
     def __init__(self) -> None:
-        """Begin empty."""
+        """Create an empty set."""
         self._prefixes = array("Q")
 
     def add(self, digests: bytes) -> None:
@@ -270,7 +270,7 @@ class BlockSet:
             self._prefixes.append(int.from_bytes(digests[at : at + _PREFIX_BYTES], "big"))
 
     def seal(self) -> None:
-        """Make it ready to be asked; nothing is added any more."""
+        """Make it ready for lookups; nothing is added any more."""
         self._prefixes = array("Q", sorted(set(self._prefixes)))
 
     def __len__(self) -> int:
@@ -291,7 +291,7 @@ async def _digests(first: pb.FetchBlocksRequest, rest: AsyncIterator[pb.FetchBlo
 
 
 def _begin(tx: Transaction, host_id: str, header: pb.SnapshotHeader) -> list[int] | None:
-    """Give the positions that are stored already; None where the host is not told to take such a snapshot."""
+    """Return the positions that are stored already; None where the host is not to take such a snapshot."""
     snapshot = tx.session.get(Snapshot, header.snapshot_id)
     if snapshot is None or snapshot.host_id != host_id or snapshot.state != "pending":
         return None
@@ -301,7 +301,7 @@ def _begin(tx: Transaction, host_id: str, header: pb.SnapshotHeader) -> list[int
 
 
 def _is_told(tx: Transaction, host_id: str, snapshot_id: str) -> bool:
-    """Tell whether a host may read a snapshot: it is a base of its volumes, one it takes, or the parent of such."""
+    """Tell whether a host may read a snapshot: a base of its volumes, one it takes, or the parent of one of these."""
     if outbox.is_told(tx, host_id, desired.KIND_BASE, snapshot_id):
         return True
     taken = select(Snapshot.id).where(

@@ -1,4 +1,4 @@
-"""How a machine becomes a host: a one-time token and a certificate request become a host id and a certificate."""
+"""Enrolment of hosts: a one-time token and a certificate request are exchanged for a host id and a certificate."""
 
 import hashlib
 import logging
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 def create_token(tx: Transaction, zone: str, valid: timedelta, now: datetime) -> tuple[str, datetime]:
-    """Make a one-time token for a zone and tell when it ends; only its hash is kept."""
+    """Create a one-time token for a zone and return when it expires; only its hash is stored."""
     token = secrets.token_urlsafe(32)
     expires = now + valid
     tx.session.add(EnrolmentToken(digest=_digest(token), zone=zone, expires=expires))
@@ -33,7 +33,7 @@ def create_token(tx: Transaction, zone: str, valid: timedelta, now: datetime) ->
 
 
 def enrol_host(tx: Transaction, cloud: Cloud, token: str, hostname: str, now: datetime) -> str | None:
-    """Use up a token and make the host's row; None when there is no such token (any more). Raises LimitExceeded."""
+    """Use up a token and create the host's row; None when there is no such token (any more). Raises LimitExceeded."""
     used = tx.session.execute(
         delete(EnrolmentToken)
         .where(EnrolmentToken.digest == _digest(token))
@@ -54,22 +54,22 @@ def _digest(token: str) -> str:
 
 
 class AddressLimits(Protocol):
-    """How often an address may come with a token that is none."""
+    """Limits how often an address may present an invalid token."""
 
     def check(self, address: str, access_key_id: str) -> None:
         """Raise TooManyRequests to refuse."""
 
     def failed(self, address: str, refusal: SteadError) -> SteadError:
-        """Count a failure."""
+        """Count a failed attempt."""
 
 
 class Enrolment(host_pb2_grpc.EnrolmentServicer):
-    """The `Enrolment` service, on the port that asks for no client certificate."""
+    """The `Enrolment` service, on the port that requires no client certificate."""
 
     def __init__(
         self, database: Database, cloud: Cloud, authority: Authority, clock: Clock, strangers: AddressLimits
     ) -> None:
-        """Take the parts."""
+        """Store the dependencies."""
         self._database = database
         self._cloud = cloud
         self._authority = authority
@@ -79,10 +79,10 @@ class Enrolment(host_pb2_grpc.EnrolmentServicer):
     async def Enrol(  # noqa: N802 - the name of the RPC
         self, request: pb.EnrolRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.EnrolResponse:
-        """Turn a token and a certificate request into a host id and a certificate."""
+        """Exchange a token and a certificate request for a host id and a certificate."""
         address = tls.address_of(context)
         try:
-            self._strangers.check(address, "")  # a token that is none costs a transaction that writes
+            self._strangers.check(address, "")  # an invalid token costs a writing transaction
             host_id = await self._database.run(
                 lambda tx: enrol_host(tx, self._cloud, request.token, request.hostname, self._clock())
             )

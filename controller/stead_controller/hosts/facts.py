@@ -1,4 +1,4 @@
-"""What a host says of itself becomes its row, and the room it offers."""
+"""Writes the facts that a host reports about itself to its row, with the capacity that it offers."""
 
 import enum
 from collections.abc import Sequence
@@ -19,24 +19,24 @@ _ADDRESS_LENGTH: Final = 45
 
 
 class Taken(enum.Enum):
-    """What a host is to this controller after its Hello."""
+    """How this controller regards a host after its Hello."""
 
-    UNKNOWN = "unknown"  # of whom this database has never heard: it may be older than the host
+    UNKNOWN = "unknown"  # this database has no record of it: the database may be older than the host
     REMOVED = "removed"
     KNOWN = "known"
-    MOVED = "moved"  # other hosts reach it elsewhere than before
+    MOVED = "moved"  # its address for other hosts has changed
 
 
 def is_known(tx: Transaction, host_id: str) -> bool:
-    """Tell whether a host is, still, of this cloud."""
+    """Tell whether a host belongs, still, to this cloud."""
     return tx.session.scalar(select(Host.id).where(Host.id == host_id)) is not None
 
 
 def take_facts(tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]], cloud: Cloud, now: datetime) -> list[Taken]:
-    """Note the facts of hosts, by their ids, and that they are up; give what each is to this controller.
+    """Store the facts of hosts, by their ids, and that they are up; return how each is regarded.
 
-    That one MOVED all others must be told (`host_networks`). Room is what the facts offer after overcommit, less what
-    is reserved; a host that shrank offers no new room.
+    All others must get the new address of one that MOVED (`host_networks`). Free capacity is what the facts offer after
+    overcommit, less what is reserved; a host that shrank offers no new capacity.
     """
     host_ids = {host_id for host_id, _ in hellos}
     hosts = {host.id: host for host in tx.session.scalars(select(Host).where(Host.id.in_(host_ids)))}
@@ -83,14 +83,14 @@ def _take(tx: Transaction, host: Host, hello: pb.Hello, cloud: Cloud, now: datet
 
 
 def _tell_where_interfaces_are(tx: Transaction, host_id: str) -> None:
-    """Tell all hosts of their VPCs where the interfaces on a host are, whose address has changed."""
+    """Write the mappings of the interfaces on a host whose address has changed, for all hosts of their VPCs."""
     query = select(NetworkInterface.id, NetworkInterface.vpc_id).where(NetworkInterface.host_id == host_id)
     for interface_id, vpc_id in tx.session.execute(query).all():
         topics.refresh_part(tx, desired.KIND_MAPPING, interface_id, vpc_id)
 
 
 def _tell_where_volumes_are(tx: Transaction, host_id: str) -> None:
-    """Tell the hosts that a host serves its volumes, whose address has changed."""
+    """Write the volumes that a host whose address has changed exports, for the hosts that use them."""
     tx.session.flush()
     served = select(Volume).where(Volume.host_id == host_id, Volume.export_port.is_not(None))
     for volume in tx.session.scalars(served).all():

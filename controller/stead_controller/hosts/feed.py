@@ -1,9 +1,9 @@
-"""One follower of the database serves all streams: each round reads once what was told, whoever it concerns.
+"""Sends changes to all streams from one reader of the database: each round reads all new changes once for all hosts.
 
-A commit wakes it; what was committed while it read is read in the next round, so bursts are sent together. A host that
-says Hello is brought up to date within a round, and from then on all follow at the same revision, but for what is
-gathered (`desired/coalescing.py`): a host to which anything else is sent gets that before or with it, so none ever
-misses what is older than what it knows.
+A commit wakes it; what is committed while it reads is read in the next round, so bursts are sent together. A host that
+says Hello is brought up to date within a round, and from then on all are at the same revision, except for changes that
+are being collected (`desired/coalescing.py`): a host to which anything else is sent gets those before or with it, so
+no host misses a change older than its revision.
 """
 
 import asyncio
@@ -22,18 +22,18 @@ from stead_controller.desired.pictures.keys import Addition, OpenKey, without_ke
 
 _log = logging.getLogger(__name__)
 
-# Another controller's commits do not wake us: they are found by looking this often.
+# Commits of other controllers do not wake this loop: they are found by polling this often.
 _LOOK_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0
-# Hosts that say Hello at the same time are served in turns, so that those who follow need not wait for all of them.
+# Hosts that say Hello at the same time are served in batches, so that connected hosts need not wait for all of them.
 _HELLOS_AT_ONCE: Final = 64
-# An agent that leaves so many updates unread must say Hello again: then it gets them together.
+# An agent with so many unread updates must say Hello again: then it gets them as one update.
 _UNREAD: Final = 256
 
 
 @dataclass(slots=True)
 class Stream:
-    """What one connected agent is sent, in order; `failing` are the kinds and ids that it fails at, as was stored."""
+    """The updates sent to one connected agent, in order; `failing` are the kinds and ids of its stored errors."""
 
     host_id: str
     revision: int
@@ -45,7 +45,7 @@ class Stream:
     _unread: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
 
     def put(self, content: bytes) -> None:
-        """Send an encoded HostUpdate."""
+        """Queue an encoded HostUpdate."""
         if self.ended:
             return
         if self._unread.qsize() >= _UNREAD:
@@ -55,18 +55,18 @@ class Stream:
         self._unread.put_nowait(content)
 
     def end(self) -> None:
-        """Send nothing after what was sent."""
+        """Send nothing after the updates queued so far."""
         self.ended = True
         self._unread.put_nowait(None)
 
     async def updates(self) -> AsyncIterator[bytes]:
-        """Give what is to be sent until the end."""
+        """Yield the queued updates until the end."""
         while (content := await self._unread.get()) is not None:
             yield content
 
 
 class Feed:
-    """The follower and the streams that it serves; all but `committed` on the event loop."""
+    """The reader and the streams that it serves; all methods but `committed` run on the event loop."""
 
     def __init__(
         self,
@@ -74,30 +74,30 @@ class Feed:
         open_key: OpenKey = without_keys,
         additions: Sequence[Addition] = (),
     ) -> None:
-        """Take the parts; nothing is followed before `run`."""
+        """Store the dependencies; nothing is read before `run`."""
         self._database = database
         self._open_key = open_key
         self._additions = additions
         self._revision = 0
         self._epoch = ""
         self._gathering = Gathering()
-        self._patient: set[int] = set()  # revisions at which only was told what may be gathered
+        self._patient: set[int] = set()  # revisions whose changes all may be delayed and collected
         self._streams: dict[str, Stream] = {}
         self._joining: dict[str, Stream] = {}
-        self._told: dict[str, set[str]] = {}  # by VPC: the hosts among the streams that are told of it
+        self._told: dict[str, set[str]] = {}  # by VPC: the connected hosts that are subscribed to it
         self._woken = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     def hosts(self) -> set[str]:
-        """The ids of the hosts that have a stream here."""
+        """The ids of the hosts that have a stream to this controller."""
         return self._streams.keys() | self._joining.keys()
 
     def find(self, host_id: str) -> Stream | None:
-        """Give a host's stream, if it has one here."""
+        """Return a host's stream, if it has one to this controller."""
         return self._joining.get(host_id) or self._streams.get(host_id)
 
     def join(self, stream: Stream) -> None:
-        """Serve a stream from now on, first what its host missed; an earlier one of the same host ends."""
+        """Serve a stream from now on, first with what its host missed; an earlier stream of the same host ends."""
         for before in (self._joining.get(stream.host_id), self._streams.get(stream.host_id)):
             if before is not None:
                 self.leave(before)
@@ -106,7 +106,7 @@ class Feed:
         self._woken.set()
 
     def leave(self, stream: Stream) -> None:
-        """Serve a stream no more."""
+        """Stop serving a stream."""
         if self._joining.get(stream.host_id) is stream:
             del self._joining[stream.host_id]
         if self._streams.get(stream.host_id) is stream:
@@ -115,19 +115,19 @@ class Feed:
             self._follow(stream, set())
 
     def committed(self, revision: int, *, gathers: bool) -> None:
-        """Look soon for what was told at a revision, of VPCs no sooner than suits; may be called from any thread."""
+        """Wake the reader for the changes of a revision, which may wait with `gathers`; callable from any thread."""
         if gathers:
             self._patient.add(revision)
-        if not self._woken.is_set():  # else the next round, which has not begun, finds it
+        if not self._woken.is_set():  # else the next round, which has not begun, reads it
             self._loop.call_soon_threadsafe(self._woken.set)
 
     async def run(self) -> None:
-        """Follow until cancelled."""
+        """Send changes until cancelled."""
         looks_at = 0.0
         while True:
             waits = self._gathering.due_in()
             looks_in = looks_at - time.monotonic()
-            with contextlib.suppress(TimeoutError):  # then it is time to look by ourselves, or to send what waits
+            with contextlib.suppress(TimeoutError):  # on a timeout it is time to poll, or to send what waits
                 await asyncio.wait_for(self._woken.wait(), looks_in if waits is None else min(looks_in, waits))
             is_woken = self._woken.is_set()
             self._woken.clear()
@@ -137,13 +137,13 @@ class Feed:
                     looks_at = time.monotonic() + _LOOK_SECONDS
                 if self._gathering.due_in() == 0:
                     self._send_gathered()
-            except Exception:  # the feed must outlive a database that is away for a while
+            except Exception:  # the feed must survive a database that is unavailable for a while
                 _log.exception("feed_failed")
                 await asyncio.sleep(_RETRY_SECONDS)
                 self._woken.set()
 
     async def _round(self) -> None:
-        """Read what is new to all, and what those missed who joined; hand both out."""
+        """Read the new changes, and what hosts that just joined have missed; send both."""
         joining = list(self._joining.values())[:_HELLOS_AT_ONCE]
         if len(joining) < len(self._joining):
             self._woken.set()
@@ -156,7 +156,7 @@ class Feed:
         self._hand_out(news, since)
         for stream, (first, failing) in zip(joining, firsts, strict=True):
             if self._joining.get(stream.host_id) is not stream:
-                continue  # it left, or its host joined anew, while we read
+                continue  # it left, or its host connected again, while we read
             del self._joining[stream.host_id]
             self._follow(stream, set(first.vpc_ids))
             stream.failing = failing
@@ -165,7 +165,7 @@ class Feed:
             self._streams[stream.host_id] = stream
 
     def _hand_out(self, news: News, since: int) -> None:
-        """Send what was told to the hosts that it concerns, and look at no others; what may be gathered is kept."""
+        """Send changes to the hosts that they concern, without visiting others; collect those that may be delayed."""
         known = {revision for revision in self._patient if revision <= news.revision}
         self._patient -= known
         urgent = {vpc_id for vpc_id, topic in news.topics.items() if not topic.revisions <= known}
@@ -180,14 +180,14 @@ class Feed:
                 self._send(stream, news, since, contents)
 
     def _send(self, stream: Stream, news: News, since: int, contents: dict[tuple[int, ...], bytes]) -> None:
-        """Send a host its news, and what was gathered for it until `since`; what many are sent is made once."""
+        """Send a host its changes, and those collected for it until `since`; what many hosts get is encoded once."""
         host_id = stream.host_id
         own = news.own.get(host_id)
         begun, ended = news.begun.get(host_id, {}), news.ended.get(host_id, {})
         vpc_ids = sorted(stream.vpc_ids & news.topics.keys() - begun.keys() - ended.keys())
         gathered = self._gathering.take(host_id)
         if gathered and (begun or ended):
-            # A VPC that begins or ends anew is told as whoever knows all until `since` must be told it.
+            # Updates for a VPC whose subscription begins or ends assume a host that knows all until `since`.
             self._put(stream, since, joined(gathered))
             gathered = ()
         topics = [*gathered, *(news.topics[vpc_id] for vpc_id in vpc_ids)]
@@ -198,7 +198,7 @@ class Feed:
             self._put_alike(stream, news.revision, topics, contents)
 
     def _send_gathered(self) -> None:
-        """Send what was gathered."""
+        """Send the collected changes."""
         contents: dict[tuple[int, ...], bytes] = {}
         for host_id, topics in self._gathering.take_all().items():
             self._put_alike(self._streams[host_id], self._revision, topics, contents)
@@ -206,7 +206,7 @@ class Feed:
     def _put_alike(
         self, stream: Stream, revision: int, topics: Sequence[TopicNews], contents: dict[tuple[int, ...], bytes]
     ) -> None:
-        """Send news of VPCs, which are encoded once for all that are sent the same."""
+        """Send changes of VPCs, which are encoded once for all hosts that get the same ones."""
         key = tuple(map(id, topics))
         if key not in contents:
             contents[key] = wire.update(revision, self._epoch, joined(topics))
@@ -218,7 +218,7 @@ class Feed:
         stream.put(wire.update(revision, self._epoch, pieces))
 
     def _follow(self, stream: Stream, vpc_ids: set[str]) -> None:
-        """Note of which VPCs a stream's host is told from now on."""
+        """Store to which VPCs a stream's host is subscribed from now on."""
         for vpc_id in stream.vpc_ids - vpc_ids:
             hosts = self._told[vpc_id]
             hosts.discard(stream.host_id)
@@ -232,7 +232,7 @@ class Feed:
 def _read(
     reader: Reader, since: int, host_ids: frozenset[str], joining: Sequence[Stream]
 ) -> tuple[News, list[tuple[Update, set[tuple[int, str]]]]]:
-    # Without streams nobody asks for what was before.
+    # Without streams no earlier changes are needed.
     news = reader.news(since, host_ids) if host_ids else News(reader.revision, reader.epoch)
     failing = host_errors.of_hosts(reader.tx, [stream.host_id for stream in joining])
     firsts = reader.firsts([(stream.host_id, stream.revision, stream.epoch) for stream in joining])

@@ -1,7 +1,7 @@
-"""Our end of the stream to each agent: changes go out as they are committed, reports come in and become rows.
+"""The controller's end of the stream to each agent: changes are sent as they are committed, reports are stored as rows.
 
 Hello -> facts -> what the host missed (or everything) -> [next change]*     (sender: `feed.py`)
-Progress -> rows, Heartbeat -> liveness, Answer -> whoever asked             (receiver)
+Progress -> rows, Heartbeat -> liveness, Answer -> the caller of `ask`       (receiver)
 """
 
 import asyncio
@@ -42,7 +42,7 @@ _ANSWER_SECONDS: Final = 20.0
 
 
 class HostUnavailable(SteadError):
-    """The host cannot be asked now."""
+    """The host cannot be reached now."""
 
 
 class HostLink:
@@ -59,20 +59,20 @@ class HostLink:
         sign: SignDocument | None = None,
         heartbeat_seconds: int,
     ) -> None:
-        """Take the parts; the running event loop is the one that serves."""
+        """Store the dependencies; the running event loop is the one that serves."""
         self._database = database
         self._cloud = cloud
         self._liveness = liveness
         self._clock = clock
         self._authority = authority
         self._heartbeat_seconds = heartbeat_seconds
-        self._moves = self._moves_told = 0  # of hosts to another underlay address
+        self._moves = self._moves_told = 0  # how often hosts got another underlay address
         self._feed = Feed(
             database, lambda sealed: cloud.sealer.open(sealed, volume_keys.CONTEXT), _additions(cloud.sealer, sign)
         )
         self._hellos = Together(database, self._take_facts)
         self._reports = ReportIntake(database, clock)
-        self._questions: dict[tuple[str, int], asyncio.Future[pb.Answer]] = {}  # by who is asked, and their ids
+        self._questions: dict[tuple[str, int], asyncio.Future[pb.Answer]] = {}  # by host and question id
         self._question_ids = itertools.count(1)
         self._loop = asyncio.get_running_loop()
         database.on_commit(self._committed)
@@ -82,7 +82,7 @@ class HostLink:
         return self._feed.hosts()
 
     async def run(self) -> None:
-        """Send what is told until cancelled."""
+        """Send changes until cancelled."""
         await self._feed.run()
 
     async def ask(self, host_id: str, question: pb.Question) -> pb.Answer:
@@ -106,14 +106,14 @@ class HostLink:
             self._questions.pop((host_id, question.id), None)
 
     async def tell_where_hosts_are(self) -> None:
-        """Tell all hosts where the others are, if that has changed; to be called again and again."""
+        """Write the addresses of all hosts for all hosts, if any has changed; to be called periodically."""
         moves = self._moves
         if moves > self._moves_told:
             await self._database.run(lambda tx: host_networks.refresh_all(tx, self._cloud))
             self._moves_told = moves
 
     def end_session(self, host_id: str) -> None:
-        """End the session of a host that was removed, if it has one here: it asks again, and is told."""
+        """End the session of a removed host, if it has one here: its agent connects again and learns of the removal."""
         stream = self._feed.find(host_id)
         if stream is not None:
             stream.end()
@@ -121,10 +121,10 @@ class HostLink:
     async def Session(  # noqa: N802 - the name of the RPC
         self, request_iterator: AsyncIterator[pb.HostReport], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[bytes]:
-        """Serve one agent until either side ends; gives encoded HostUpdates.
+        """Serve one agent until either side ends; yields encoded HostUpdates.
 
-        NOT_FOUND tells a host that it was removed: then it ends its guests. One that is not known keeps them: the
-        database may be an earlier one that was put back, or a new one.
+        NOT_FOUND tells a host that it was removed: then it ends its guests. An unknown host keeps its guests: the
+        database may have been restored from a backup, or be a new one.
         """
         host_id = await require_host(context)
         hello = await anext(aiter(request_iterator), None)
@@ -154,7 +154,7 @@ class HostLink:
     async def RenewCertificate(  # noqa: N802 - the name of the RPC
         self, request: pb.RenewCertificateRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RenewCertificateResponse:
-        """Sign a further certificate for the host that asks."""
+        """Sign another certificate for the calling host."""
         host_id = await require_host(context)
         if not await self._database.run(lambda tx: facts.is_known(tx, host_id), writes=False):
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, _REMOVED)
@@ -164,7 +164,7 @@ class HostLink:
     async def AttachmentCredentials(  # noqa: N802 - the name of the RPC
         self, request: pb.AttachmentCredentialsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.AttachmentCredentialsResponse:
-        """Give the host that has an attachment what its guest's QEMU needs to reach the volume's home itself."""
+        """Return what a guest's QEMU needs to reach the volume's home directly, to the host that has the attachment."""
         host_id = await require_host(context)
         volume_id, generation = request.volume_id, request.generation
         may = await self._database.run(
@@ -194,13 +194,13 @@ class HostLink:
                             future.set_result(report.answer)
         except grpc.RpcError:
             _log.info("host_stream_broke", extra={"host": stream.host_id})
-        except Exception:  # the session ends, the agent says Hello again and reports all statuses anew
+        except Exception:  # the session ends, the agent says Hello again and reports all statuses again
             _log.exception("host_report_failed", extra={"host": stream.host_id})
         finally:
             stream.end()
 
     async def _progress(self, stream: Stream, progress: pb.Progress) -> None:
-        """Store what is news of a report; most that is reported is that all is well."""
+        """Store the news in a report; most statuses only report that nothing is wrong."""
         news = [status for status in progress.statuses if reports.is_news(status, stream.failing)]
         if not news:
             return
@@ -215,13 +215,13 @@ class HostLink:
         return facts.take_facts(tx, hellos, self._cloud, self._clock())
 
     def _committed(self, tx: Transaction) -> None:
-        """Wake the feed when a transaction has told hosts anything; called in the thread that committed."""
+        """Wake the feed when a transaction has changed desired state; called in the thread that committed."""
         if tx.revision is not None:
             self._feed.committed(tx.revision, gathers=tx.gathers)
 
 
 def _additions(sealer: Sealer, sign: SignDocument | None) -> list[Addition]:
-    """List what machines are given as they are sent: their documents, their roles' keys, their own credentials."""
+    """List what is added to machines as they are sent: identity documents, roles' secret keys, identity credentials."""
     open_session = partial(session_tokens.open_token, sealer)
     twin = partial(instance_credentials.without_token, sealer)
     mint = partial(instance_identity.credentials, sealer)
@@ -233,7 +233,7 @@ def _additions(sealer: Sealer, sign: SignDocument | None) -> list[Addition]:
 
 
 def serve(link: HostLink, server: grpc.aio.Server) -> None:
-    """Let a server answer with the `HostLink` service, whose session sends updates that are encoded already."""
+    """Add the `HostLink` service to a server; its session sends updates that are encoded already."""
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "Session": grpc.stream_stream_rpc_method_handler(
             link.Session, request_deserializer=pb.HostReport.FromString, response_serializer=bytes

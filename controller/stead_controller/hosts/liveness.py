@@ -1,8 +1,8 @@
-"""Which hosts are alive and how far they are: kept in memory and written together; the silent are marked down.
+"""Which hosts are alive and how far they are: held in memory and written in batches; silent hosts are marked down.
 
-How long a host that was heard of here is silent is counted on a clock that nobody sets: when the wall clock jumps, no
-host is down for it, and none stays up. The wall clock's `last_seen` decides only about hosts not heard of here: since
-the controller's start, or that speak with another controller.
+How long a host that this process has heard from is silent is measured on a monotonic clock: when the wall clock is set,
+no host is marked down because of that, and none stays up. The wall clock's `last_seen` is used only for other hosts:
+those silent since the controller's start, or connected to another controller.
 """
 
 import logging
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Heard:
-    """What was heard of a host: when, the revision that it was sent, the one up to which it has done all, its pools."""
+    """The last report of a host: when, the revision it was sent, the one up to which it has done all, its pools."""
 
     at: datetime
     sent: int = 0
@@ -34,19 +34,19 @@ class _Heard:
 
 
 class Liveness:
-    """When each host was last heard of, and how far it was."""
+    """When each host last reported, and how far it was."""
 
     def __init__(self, clock: Clock, timeout_seconds: int, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Take the silence, in seconds, after which a host counts as down."""
+        """Set the silence, in seconds, after which a host counts as down."""
         self._clock = clock
         self._monotonic = monotonic
         self._timeout = timedelta(seconds=timeout_seconds)
         self._heard: dict[str, _Heard] = {}
-        self._last: dict[str, tuple[float, datetime]] = {}  # of each host heard of here: when, by both clocks
-        self._room: dict[tuple[str, str], tuple[int, int]] = {}  # what was heard last of each pool: most is no news
+        self._last: dict[str, tuple[float, datetime]] = {}  # when each host last reported here, by both clocks
+        self._room: dict[tuple[str, str], tuple[int, int]] = {}  # the last report of each pool: most reports repeat it
 
     def seen(self, host_id: str, *, sent: int = 0, reached: int = 0, pools: Iterable[pb.StoragePool] = ()) -> None:
-        """Note that a host was heard of just now, how far it is, and how much room its pools have."""
+        """Store that a host reported just now, how far it is, and how much space its pools have."""
         at = self._clock()
         self._last[host_id] = (self._monotonic(), at)
         heard = self._heard.get(host_id)
@@ -62,9 +62,9 @@ class Liveness:
         heard.reached = max(heard.reached, reached)
 
     async def write(self, database: Database) -> None:
-        """Write what was heard since the last time, and mark the silent hosts down; one transaction.
+        """Write what was reported since the last time, and mark silent hosts down; one transaction.
 
-        What is lost with the process is heard again: each agent says after its Hello how far it is.
+        What is lost with the process is reported again: each agent says after its Hello how far it is.
         """
         heard, self._heard = self._heard, {}
         limit = self._clock() - self._timeout
@@ -73,7 +73,7 @@ class Liveness:
         alive = self._last.keys() - silent.keys()
         went_down = await database.run(lambda tx: _write(tx, heard, limit, silent, alive))
         for host_id, at in silent.items():
-            if self._last.get(host_id, (0, None))[1] == at:  # else it was heard of meanwhile
+            if self._last.get(host_id, (0, None))[1] == at:  # else it has reported in the meantime
                 del self._last[host_id]
         for host_id in went_down:
             _log.warning("host_down", extra={"host": host_id})
@@ -100,10 +100,10 @@ _HEARD: Final = (
 def _write(
     tx: Transaction, heard: dict[str, _Heard], limit: datetime, silent: Mapping[str, datetime], alive: Collection[str]
 ) -> list[str]:
-    """Write what was heard, and mark down who is silent; gives those.
+    """Write what was reported, and mark silent hosts down; return those.
 
-    `silent` hosts were heard of here, last at that time, and are down unless another controller has heard of them;
-    `alive` ones are not, whatever their rows say; others are when their rows have not changed since `limit`.
+    `silent` hosts last reported to this process at that time, and are down unless another controller heard of them
+    since; `alive` ones are not, whatever their rows say; others are when their rows have not changed since `limit`.
     """
     if heard:
         rows = [

@@ -1,4 +1,4 @@
-"""Which host calls a service that is for hosts alone."""
+"""Identifies the host that calls a service reserved for hosts."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from stead_proto import tls
 
 
 async def require_host(context: grpc.aio.ServicerContext[Any, Any]) -> str:
-    """Give the id of the host whose certificate the peer has shown; ends the call for anyone else."""
+    """Return the id of the host whose certificate the peer presented; ends the call for any other peer."""
     try:
         peer = tls.peer_of(context)
     except tls.UnknownPeerError:

@@ -1,4 +1,4 @@
-"""What a host says of its storage pools becomes rows; what was promised of them is counted by the controller."""
+"""Stores the storage pools that a host reports; the controller counts how much of each is provisioned."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -16,7 +16,7 @@ _SHARED_LENGTH: Final = 128
 
 
 def of_hosts(tx: Transaction, host_ids: Collection[str]) -> defaultdict[str, list[StoragePool]]:
-    """Give the pools that are known of hosts, by host."""
+    """Return the known pools of hosts, by host."""
     found: defaultdict[str, list[StoragePool]] = defaultdict(list)
     for pool in tx.session.scalars(select(StoragePool).where(StoragePool.host_id.in_(host_ids))):
         found[pool.host_id].append(pool)
@@ -24,9 +24,9 @@ def of_hosts(tx: Transaction, host_ids: Collection[str]) -> defaultdict[str, lis
 
 
 def take(tx: Transaction, host_id: str, told: Iterable[pb.StoragePool], rows: list[StoragePool]) -> None:
-    """Note the pools that a host has; one that it no longer names has no room any more.
+    """Store the pools that a host has; one that it no longer reports has no space any more.
 
-    `rows` are those that are known, to which new ones are added.
+    `rows` are the known ones, to which new ones are added.
     """
     known = {pool.name: pool for pool in rows}
     for pool in told:
@@ -37,9 +37,9 @@ def take(tx: Transaction, host_id: str, told: Iterable[pb.StoragePool], rows: li
             row = StoragePool(host_id=host_id, name=pool.name, backend=pool.backend, shared_id="")
             tx.session.add(row)
             rows.append(row)
-        if row.is_default != pool.is_default:  # what is in no named pool is now counted elsewhere
+        if row.is_default != pool.is_default:  # volumes that name no pool are now counted elsewhere
             row.provisioned = volume_homes.provisioned(tx, host_id, pool.name, is_default=pool.is_default)
-        # Of one that cannot be reached now a host cannot tell what others call it.
+        # While a pool cannot be reached its host does not know the pool's shared id.
         row.shared_id = pool.shared_id[:_SHARED_LENGTH] or (row.shared_id if row.backend == pool.backend else "")
         row.backend = pool.backend
         row.volume_types = " ".join(sorted(pool.volume_types))
@@ -63,7 +63,7 @@ _ROOM: Final = (
 
 
 def note_room(tx: Transaction, told: Collection[tuple[str, pb.StoragePool]]) -> None:
-    """Note how much room pools have now, by host."""
+    """Store how much space pools have now, by host."""
     rows = [
         {
             "pool_host": host_id,

@@ -1,7 +1,7 @@
-"""Reports of hosts are taken over together, and what cannot be taken over holds up nothing else.
+"""Stores reports of hosts in batches; a report that cannot be stored does not hold up the others.
 
-Ending the session would not help: the agent says Hello and reports the same again. So a status that breaks us is left
-out, logged, and shown as an error of its resource, while all others count.
+Ending the session would not help: the agent says Hello and reports the same again. So a status that causes an exception
+is left out, logged, and shown as an error of its resource, while all others are stored.
 """
 
 import logging
@@ -20,7 +20,7 @@ from stead_proto.v1 import host_pb2 as pb
 
 _log = logging.getLogger(__name__)
 
-# The database is away, full or overloaded: no fault of what is reported, and all of it must come again.
+# The database is unavailable, full or overloaded: not caused by the report, which must be sent again as a whole.
 _AWAY: Final = (InterfaceError, NoConnectionError, OperationalError, OSError)
 
 
@@ -28,21 +28,21 @@ class ReportIntake:
     """Writes reports; to be used on one event loop."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
-        """Take the parts."""
+        """Store the dependencies."""
         self._database = database
         self._clock = clock
         self._together = Together(database, self._apply)
 
     async def take(self, host_id: str, statuses: Sequence[pb.ResourceStatus]) -> set[tuple[int, str]]:
-        """Write what a host reports, and give the kinds and ids of what was left out once all is committed.
+        """Write what a host reports, and return the kinds and ids of what was left out once all is committed.
 
-        Raises only what says that the database is away.
+        Raises only errors that mean that the database is unavailable.
         """
         try:
             await self._together.run((host_id, statuses))
         except _AWAY:
             raise
-        except Exception as error:  # a mistake of ours about one of them: it is found by halves
+        except Exception as error:  # a bug that one of them triggers: it is found by bisection
             if len(statuses) == 1:
                 await self._leave_out(host_id, statuses[0], error)
                 return {(statuses[0].kind, statuses[0].id)}
@@ -55,7 +55,7 @@ class ReportIntake:
         return [None] * len(told)
 
     async def _leave_out(self, host_id: str, status: pb.ResourceStatus, error: Exception) -> None:
-        """Log a status that cannot be taken over, and let operators see it as an error of its resource."""
+        """Log a status that cannot be stored, and show it to operators as an error of its resource."""
         about = {"host": host_id, "kind": status.kind, "id": status.id, "error": repr(error)}
         _log.error("host_status_left_out", extra=about, exc_info=error)
         told = pb.ResourceStatus(kind=status.kind, id=status.id, condition=pb.CONDITION_FAILED)
@@ -64,5 +64,5 @@ class ReportIntake:
             await self._database.run(lambda tx: host_errors.note(tx, host_id, [told], self._clock()))
         except _AWAY:
             raise
-        except Exception as second:  # its very id may be what breaks us; then it is only logged
+        except Exception as second:  # the id itself may cause the failure; then it is only logged
             _log.warning("host_status_not_noted", extra=about | {"error": repr(second)})

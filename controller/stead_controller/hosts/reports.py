@@ -1,4 +1,4 @@
-"""What a host reports becomes rows: states of instances, and the end of what the host has removed."""
+"""Applies hosts' reports to rows: states of instances, and the end of resources that hosts have removed."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -66,9 +66,9 @@ _CRASHED: Final = Reason("Server.InternalError", "Server.InternalError: The virt
 
 
 def is_news(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> bool:
-    """Tell whether a status must be stored, for a host that was known to fail at these kinds and ids.
+    """Tell whether a status must be stored, for a host that has stored errors of these kinds and ids.
 
-    That a part of a VPC is as it must be, which each of its hosts says of each, is not.
+    Each host reports of each part of a VPC that it is as desired; that is not stored.
     """
     if status.condition in _FAILURES or (status.kind, status.id) in failing or status.volume.full:
         return True
@@ -81,10 +81,10 @@ def is_news(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Writing:
-    """A transaction that takes over reports, with what was looked up for all of them.
+    """A transaction that applies reports, with the rows looked up for all of them.
 
-    Of the instances `want_interfaces` wait for one to come, `want_volumes` for one to come or go, `want_profiles` for
-    their guests to be told of an instance profile; `rows` keeps what is read loaded.
+    Of the instances `want_interfaces` wait for an interface to be attached, `want_volumes` for a volume to be attached
+    or detached, `want_profiles` for their guests to get an instance profile; `rows` keeps read rows in the session.
     """
 
     tx: Transaction
@@ -96,7 +96,7 @@ class _Writing:
 
 
 def apply_progress(tx: Transaction, told: Sequence[tuple[str, Sequence[pb.ResourceStatus]]], now: datetime) -> None:
-    """Take over what hosts, by their ids, report; a status of what is not (or no longer) known here changes nothing."""
+    """Apply reports of hosts, given by their ids; the status of a resource not (or no longer) known changes nothing."""
     failing = host_errors.of_hosts(tx, list({host_id for host_id, _ in told}))
     writing = _look_up(tx, [each for _, statuses in told for each in statuses], now)
     for host_id, statuses in told:
@@ -107,10 +107,10 @@ def apply_progress(tx: Transaction, told: Sequence[tuple[str, Sequence[pb.Resour
         mine.update((each.kind, each.id) for each in statuses if each.condition in _FAILURES)
         for status in statuses:
             if status.condition == pb.CONDITION_UNCLAIMED:
-                continue  # there is no row that it could change
+                continue  # there is no row to change
             if (handler := _HANDLERS.get(status.kind)) is not None:
                 handler(writing, host_id, status)
-        tx.session.flush()  # the next one must find it
+        tx.session.flush()  # the next report must see the changes
 
 
 def _is_about_errors(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> bool:
@@ -118,7 +118,7 @@ def _is_about_errors(status: pb.ResourceStatus, failing: Collection[tuple[int, s
 
 
 def _look_up(tx: Transaction, statuses: Iterable[pb.ResourceStatus], now: datetime) -> _Writing:
-    """Read at once what each status would have to be looked up for."""
+    """Read at once the rows that each status would otherwise look up."""
     ids: dict[int, set[str]] = defaultdict(set)
     for status in statuses:
         ids[status.kind].add(status.id)
@@ -163,16 +163,16 @@ def _machine(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None
 
 
 def _never_started(tx: Transaction, host_id: str, status: pb.ResourceStatus, instance: Instance) -> bool:
-    """Tell whether a machine was to be stopped before its last start was begun: it is off, and stays so."""
+    """Tell whether a stop replaced a machine's last start before the host began it: it is off, and stays off."""
     machine, is_done = status.machine, status.condition == pb.CONDITION_READY
     is_off = machine.power == pb.MACHINE_POWER_OFF and machine.start_count < instance.start_count
     return is_done and is_off and _is_news(tx, host_id, status)
 
 
 def _has_all(writing: _Writing, host_id: str, instance: Instance, status: pb.ResourceStatus) -> None:
-    """Take over that a machine is as it was last told to be.
+    """Apply a report that a machine is as last desired.
 
-    What was to be plugged in is, what was not is out, and its metadata says what it was to say.
+    Interfaces and volumes are attached or detached as desired, and its metadata is up to date.
     """
     wants = [instance.id in each for each in (writing.want_interfaces, writing.want_volumes, writing.want_profiles)]
     if not (any(wants) or instance.metadata_pending) or not _is_news(writing.tx, host_id, status):
@@ -188,13 +188,13 @@ def _has_all(writing: _Writing, host_id: str, instance: Instance, status: pb.Res
 
 
 def _is_news(tx: Transaction, host_id: str, status: pb.ResourceStatus) -> bool:
-    """Tell whether a status speaks of what the host was last told, not of an earlier word."""
+    """Tell whether a status is about the latest desired state of the resource, not about an earlier one."""
     told: int | None = _TOLD.scalar(tx.connection, {"host_id": host_id, "kind": status.kind, "resource_id": status.id})
     return status.revision >= (told or 0)
 
 
 def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
-    """Move an instance to the state that its machine is really in."""
+    """Move an instance to the actual power state of its machine."""
     if machine.power in _ALIVE:
         _note_answers(instance, machine, now)
         instance_recovery.end(tx, instance)
@@ -208,7 +208,7 @@ def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: 
 
 
 def _note_answers(instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
-    """Take over whether a guest answers; what an agent that was just started cannot tell stays as it was reported."""
+    """Store whether a guest answers; while an agent that was just started cannot know, the last report is retained."""
     if machine.answers == pb.GUEST_ANSWERS_UNKNOWN:
         if instance.state == "pending" or instance.recovery_began is not None:
             instance.answers, instance.silent_since = "starting", None
@@ -227,8 +227,8 @@ _ANSWERS: Final = {
     pb.GUEST_ANSWERS_NO: "no",
 }
 _ALIVE: Final = frozenset({pb.MACHINE_POWER_RUNNING, pb.MACHINE_POWER_STOPPING, pb.MACHINE_POWER_PAUSED})
-# An instance that should run is off: its guest ended, its process failed, or somebody on the host pulled its plug.
-# OFF_REASON_UNSPECIFIED is none of them: the host itself was down, and its agent starts the machine again.
+# An instance that should run is off: its guest powered off, its process failed, or it was powered off on the host.
+# OFF_REASON_UNSPECIFIED is none of these: the host itself was down, and its agent starts the machine again.
 _OFF_BY_ITSELF: Final = {
     ("pending", pb.OFF_REASON_GUEST),
     ("pending", pb.OFF_REASON_CRASHED),
@@ -239,9 +239,9 @@ _OFF_BY_ITSELF: Final = {
 
 
 def _went_off(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
-    """A guest powered itself off: stop or terminate, as the instance was launched to do. Or its process failed.
+    """Handle a guest that powered itself off, by stop or terminate as the launch requested, or a failed process.
 
-    Then it is recovered, if it may be. That is another start, so no report of the one before can do it again.
+    After a failure the instance is recovered, if allowed. That is another start, so no earlier report can repeat it.
     """
     if machine.off_reason == pb.OFF_REASON_CRASHED and instance_recovery.begin(tx, instance, now):
         return
@@ -255,7 +255,7 @@ def _went_off(tx: Transaction, instance: Instance, machine: pb.MachineStatus, no
 
 
 def _is_off(tx: Transaction, instance: Instance, now: datetime, reason: Reason) -> None:
-    """A machine is off: its room and its automatic public address are free again, its disks and addresses stay."""
+    """Handle a machine that is off: its capacity and automatic public address are freed, disks and addresses stay."""
     transition = user_initiated(now) if reason.code == USER_SHUTDOWN.code else ""
     change_state(tx, instance, "stopped", now, reason, transition=instance.state_transition_reason or transition)
     instance.force_stop = False
@@ -269,7 +269,7 @@ def _is_off(tx: Transaction, instance: Instance, now: datetime, reason: Reason) 
 
 
 def _is_gone(tx: Transaction, host_id: str, instance: Instance, now: datetime) -> None:
-    """A machine was removed: so must be its interfaces and those volumes that were to end with it."""
+    """Handle a removed machine: its interfaces, and the volumes to be deleted on termination, are removed as well."""
     reason = Reason(instance.state_reason_code, instance.state_reason_message)
     change_state(tx, instance, "terminated", now, reason, transition=instance.state_transition_reason)
     _give_back(tx, instance)
@@ -303,7 +303,7 @@ def _give_back(tx: Transaction, instance: Instance) -> None:
 
 
 def _volume(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
-    """A volume is as its home was told, or gone from there; or it is gone from another host that used it."""
+    """Handle a volume that is as desired at its home, or gone from there; or gone from another host that used it."""
     tx, now = writing.tx, writing.now
     volume = tx.session.get(Volume, status.id)
     if volume is None:
@@ -329,7 +329,7 @@ def _volume(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
 
 
 def _note_full(volume: Volume, status: pb.ResourceStatus, now: datetime) -> None:
-    """Note since when a guest waits for room on a volume, which only the host of the guest can tell."""
+    """Store since when a guest waits for space on a volume, which only the host of the guest knows."""
     if not status.volume.full:
         volume.full_since = None if status.HasField("volume") else volume.full_since
     elif volume.full_since is None:
@@ -337,7 +337,7 @@ def _note_full(volume: Volume, status: pb.ResourceStatus, now: datetime) -> None
 
 
 def _interface(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
-    """An interface that was to be detached is gone from its host."""
+    """Handle an interface to be detached that is gone from its host."""
     tx = writing.tx
     if status.condition != pb.CONDITION_ABSENT or not _is_news(tx, host_id, status):
         return
@@ -373,9 +373,9 @@ def _endpoint_interface(writing: _Writing, host_id: str, status: pb.ResourceStat
 
 
 def _snapshot(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
-    """How far a snapshot is; it is complete by what the block store has, or of a simulated host by its word.
+    """Store how far a snapshot is; completion is decided by the block store, or for a simulated host by its report.
 
-    An instant that was lost, because its guest ended, is a later one then: the snapshot is shown as begun at that.
+    If the instant was lost because the guest ended, a later one is used: the snapshot's start time is then that one.
     """
     tx, now = writing.tx, writing.now
     snapshot = tx.session.get(Snapshot, status.id)
@@ -387,7 +387,7 @@ def _snapshot(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> Non
         return
     if told.blocks:
         snapshot.progress = max(snapshot.progress, min(99, 100 * told.blocks_done // told.blocks))
-    instant = min(told.taken_at / 1000, now.timestamp())  # whatever the host's clock says
+    instant = min(told.taken_at / 1000, now.timestamp())  # in case the host's clock is ahead
     if instant > snapshot.started.timestamp() + _CLOCKS_DIFFER_SECONDS:
         snapshot.started = datetime.fromtimestamp(instant, UTC)
     if told.complete and tx.session.get_one(Host, host_id).simulated:
@@ -404,7 +404,7 @@ _HANDLERS: Final[dict[int, Callable[[_Writing, str, pb.ResourceStatus], None]]] 
 }
 
 
-# Kinds of which it is news that they are as they must be.
+# Kinds for which a status that all is as desired must be stored.
 _READY_MATTERS: Final = frozenset(
     {desired.KIND_ENDPOINT_INTERFACE, desired.KIND_MACHINE, desired.KIND_NAT_GATEWAY, desired.KIND_VOLUME}
 )

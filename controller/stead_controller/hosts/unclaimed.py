@@ -1,6 +1,6 @@
-"""What hosts say of resources that this database, an older copy, does not know becomes rows: what they have is taken.
+"""Stores hosts' reports of resources that this database, restored from an older copy, does not know, as in use.
 
-That of addresses keeps these from being given again (`resources/network/unclaimed_addresses.py`); room is counted as
+Their addresses are not assigned again (`resources/network/unclaimed_addresses.py`); their capacity is counted as
 reserved.
 """
 
@@ -19,7 +19,7 @@ _POOL_LENGTH: Final = 64
 
 
 def note(tx: Transaction, host_id: str, statuses: Iterable[pb.ResourceStatus]) -> None:
-    """Take over what a host's unclaimed resources have, and free what those had that are no longer so."""
+    """Store what a host's unclaimed resources use, and free what belonged to those that are no longer unclaimed."""
     latest = {(each.kind, each.id): each for each in statuses if each.condition != pb.CONDITION_PENDING}
     if not latest or tx.session.get(Host, host_id) is None:
         return
@@ -60,7 +60,7 @@ def _add(tx: Transaction, host_id: str, kind: int, resource_id: str, told: pb.Un
 
 
 def _count(tx: Transaction, row: UnclaimedResource, sign: int) -> None:
-    """Count the room of a resource, or no longer."""
+    """Add the capacity of a resource to the reserved one, or subtract it."""
     if row.vcpus or row.memory:
         capacity.count(tx, row.host_id, sign * row.vcpus, sign * row.memory)
     if row.disk:
