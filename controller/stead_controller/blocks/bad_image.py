@@ -1,4 +1,4 @@
-"""What is said to whoever brings an image file that is not taken, and what every format's check reads by."""
+"""The error for image files that are refused, and how the checks of all formats read a file."""
 
 from collections.abc import Callable
 from typing import Final
@@ -13,11 +13,11 @@ Read = Callable[[int, int], bytes]
 
 
 class BadImageError(ValueError):
-    """A file that is not an image we take; the message tells the operator why."""
+    """A file that is not an acceptable image; the message tells the operator why."""
 
 
 def check_disk_size(size: int) -> int:
-    """Give the size of a disk in bytes if a volume can have it; raises BadImageError."""
+    """Return the size of a disk in bytes if a volume can have it; raises BadImageError."""
     if not 0 < size <= MOST_BYTES or size % SECTOR:
         raise BadImageError(f"the image claims a disk of {size} bytes")
     return size

@@ -1,4 +1,4 @@
-"""Where a bucket is and by which key: apart from the client, which takes a quarter of a second to load."""
+"""A bucket's address and access key: apart from the client, which takes a quarter of a second to load."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Where blocks are kept; an empty endpoint is Amazon's own."""
+    """The bucket in which blocks are stored; an empty endpoint is Amazon's own."""
 
     name: str
     endpoint: str = ""
@@ -26,7 +26,7 @@ class Key:
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read a file of two lines, the id and the secret; raises PermissionError when others can read it."""
+        """Read a file of two lines, the id and the secret; raises PermissionError when other users can read it."""
         with path.open("rb") as file:
             if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
                 raise PermissionError(f"{path} can be read by others: chmod 600 {path}")

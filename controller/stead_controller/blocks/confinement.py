@@ -1,8 +1,8 @@
-"""The controller's only door to other programs: qemu-nbd and qemu-img, which read what may be forged, with no rights.
+"""Runs the controller's only external programs, qemu-nbd and qemu-img, which read possibly hostile files, unprivileged.
 
-They run as a user that nobody is, in a network namespace without links, with limits of time, memory and what they may
-write (qemu-nbd: nothing); their folder holds the one file that they read. The format is given, and whatever lies below
-the file is not opened even if the checks before (`image_formats.py`) had let it pass.
+They run as an otherwise unused user, in a network namespace without links, with limits of time, memory and file size
+(qemu-nbd: 0); their folder holds only the file that they read. The format is given, and backing files are not opened
+even if the checks before (`image_formats.py`) had missed them.
 """
 
 import contextlib
@@ -18,21 +18,21 @@ from typing import Any, Final
 
 from stead_controller.blocks.bad_image import BadImageError
 
-# Ids that no user has: above those that systemd gives to containers (1,879,048,191), below what setuid refuses.
+# User ids without a user: above those that systemd gives to containers (1,879,048,191), below what setuid refuses.
 _FIRST_ID: Final = 2_000_000_000
 _IDS: Final = 1_000
 _ADDRESS_SPACE: Final = 1 << 30
-_STACK: Final = 4 << 20  # of each thread, whatever our own limit is
+_STACK: Final = 4 << 20  # of each thread, whatever the controller's own limit is
 _START_SECONDS: Final = 10.0
 _PAUSE_SECONDS: Final = 0.003
 _STDERR_TAIL: Final = 500
-# QEMU has up to 64 threads, as many as requests wait for a slow disk: with 64 MiB each for an arena of malloc they
-# would not fit in the address space.
+# QEMU has up to 64 threads, as many as requests wait for a slow disk: with a malloc arena of 64 MiB each they would
+# not fit in the address space.
 _ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}
 _SOCKET: Final = "socket"
 _DRIVERS: Final = {"qcow2": "qcow2", "vmdk": "vmdk", "vhd": "vpc", "vhdx": "vhdx"}
 
-# What EC2 exports: a VMDK that is read from its beginning to its end, a VHD of the very size.
+# The formats that EC2 exports: a VMDK for sequential reading, a VHD of the exact size.
 _OPTIONS: Final = {"vmdk": ("-o", "subformat=streamOptimized"), "vhd": ("-o", "force_size=on")}
 _FILE_MARGIN: Final = 64 << 20
 
@@ -47,17 +47,17 @@ class ConfinedReader:
     """A running qemu-nbd that serves one image file at `socket_path`, as the process `process_id`."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", socket_path: str) -> None:
-        """Take the parts."""
+        """Store the dependencies."""
         self._process = process
         self.process_id = process.pid
         self.socket_path = socket_path
 
     def is_alive(self) -> bool:
-        """Tell whether it still runs."""
+        """Tell whether the program still runs."""
         return self._process.poll() is None
 
     def why_ended(self) -> str:
-        """Say why it has ended before its work was done."""
+        """Return why the program has ended before its work was done."""
         try:
             status = self._process.wait(_START_SECONDS)
         except subprocess.TimeoutExpired:
@@ -71,9 +71,9 @@ class ConfinedReader:
 
 @contextlib.contextmanager
 def serve(image: Path, image_format: str, cpu_seconds: int) -> Iterator[ConfinedReader]:
-    """Serve an image file, alone in its folder, read-only by NBD while the block lasts; raises BadImageError.
+    """Serve an image file, alone in its folder, read-only by NBD inside the `with` block; raises BadImageError.
 
-    By its group the reader may read the file, and make its socket in the folder; nothing is the reader's own.
+    The reader may read the file and create its socket in the folder by its group; it owns nothing.
     """
     folder = image.parent
     identity = _identity()
@@ -81,7 +81,7 @@ def serve(image: Path, image_format: str, cpu_seconds: int) -> Iterator[Confined
     handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     process = _start(folder, _command(image.name, image_format, cpu_seconds, identity))
     try:
-        # A path of its own would be too long for a socket's address.
+        # The folder's own path could be too long for a socket's address.
         reader = ConfinedReader(process, f"/proc/self/fd/{handle}/{_SOCKET}")
         _wait(reader, process)
         yield reader
@@ -91,7 +91,7 @@ def serve(image: Path, image_format: str, cpu_seconds: int) -> Iterator[Confined
 
 
 def _let_in(file: Path, identity: int | None) -> None:
-    """Let a reader read a file and write beside it, by its group."""
+    """Let a reader read a file and write beside it, through its group."""
     if identity is not None:
         for path, mode in ((file, 0o640), (file.parent, 0o770)):
             os.chown(path, 0, identity, follow_symlinks=False)
@@ -99,7 +99,7 @@ def _let_in(file: Path, identity: int | None) -> None:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Kill the program if it still runs, with all that it has started, and close our ends."""
+    """Kill the program if it still runs, with all processes that it has started, and close the pipes."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -109,7 +109,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _identity() -> int | None:
-    """Choose whom the reader runs as; None where we are nobody special ourselves."""
+    """Choose the user id for the reader; None when the controller does not run as root."""
     return _FIRST_ID + next(_turns) % _IDS if os.geteuid() == 0 else None
 
 
@@ -122,7 +122,7 @@ def _command(name: str, image_format: str, cpu_seconds: int, identity: int | Non
     if image_format in ("qcow2", "vmdk"):
         node["backing"] = None
     if image_format == "vhd":
-        node["force_size_calc"] = "current_size"  # what the footer says, not what old disks' geometry would
+        node["force_size_calc"] = "current_size"  # the size in the footer, not the one computed from the geometry
     return [
         *_confined(cpu_seconds, 0, identity),
         *("qemu-nbd", "--read-only", f"--socket=/proc/self/cwd/{_SOCKET}", f"json:{json.dumps(node)}"),
@@ -130,9 +130,9 @@ def _command(name: str, image_format: str, cpu_seconds: int, identity: int | Non
 
 
 def _confined(cpu_seconds: int, file_size: int, identity: int | None) -> list[str]:
-    """Write the words that take all rights from the program that follows; it may write files of `file_size` bytes.
+    """Build the command prefix that confines the program after it, which may write files of `file_size` bytes.
 
-    Whoever gives up rights by programs of their own needs no fork of all our memory.
+    Dropping privileges by means of other programs avoids a fork of the controller's whole memory.
     """
     return [
         "prlimit",
@@ -150,12 +150,12 @@ def _confined(cpu_seconds: int, file_size: int, identity: int | None) -> list[st
 
 
 def convert(disk: Path, image_format: str, cpu_seconds: int) -> Path:
-    """Make a file `image` of another format of a raw disk, beside it, and give its path; raises ConversionError."""
+    """Write a file `image` of another format of a raw disk, beside it, and return its path; raises ConversionError."""
     identity = _identity()
     _let_in(disk, identity)
     size = disk.stat().st_size
     made = disk.with_name("image")
-    # No format needs as much more than its content.
+    # No format adds more than this to the content.
     command = _confined(cpu_seconds, size + size // 8 + _FILE_MARGIN, identity)
     command += ["qemu-img", "convert", "-f", "raw", "-O", _DRIVERS[image_format], *_OPTIONS.get(image_format, ())]
     process = _start(disk.parent, [*command, disk.name, made.name])
@@ -181,14 +181,14 @@ def _start(folder: Path, command: list[str]) -> "subprocess.Popen[bytes]":
             env=_ENVIRONMENT,
             cwd=folder,
             start_new_session=True,
-            umask=0,  # so that we, who may have no right to others' files, can connect to its socket
+            umask=0,  # so that the controller, which may lack rights to others' files, can connect to its socket
         )
     except OSError as error:
         raise BadImageError(f"qemu-nbd cannot be started to read the image: {error}") from error
 
 
 def _wait(reader: ConfinedReader, process: "subprocess.Popen[bytes]") -> None:
-    """Wait until the socket is there; raises BadImageError when it does not come."""
+    """Wait until the socket exists; raises BadImageError when it does not appear."""
     deadline = time.monotonic() + _START_SECONDS
     while not Path(reader.socket_path).exists():
         if process.poll() is not None or time.monotonic() > deadline:

@@ -1,7 +1,7 @@
-"""Blocks as files of a directory.
+"""Stores blocks as files of a directory.
 
-A file is written under a temporary name, synced, given its name, and its folder is synced: only then may a row count
-on it. What a kill leaves under a temporary name is removed at the next start.
+A file is written under a temporary name, synced and renamed, and its folder is synced: only then may a row refer to it.
+Temporary files left by a kill are removed at the next start.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from stead_proto.blocks import BadBlockError
 from stead_proto.v1.blocks_pb2 import Block
 
 _INCOMING: Final = "incoming"
-# What a disk says of one place that it cannot read, and a file system of one file.
+# Errors for a single place that a disk cannot read, or for a single file of a file system.
 _UNREADABLE: Final = frozenset(
     {errno.EIO, errno.ENODATA, errno.EREMOTEIO, errno.EILSEQ, errno.EUCLEAN, errno.EBADMSG, errno.EISDIR}
 )
@@ -27,27 +27,27 @@ _WRITERS: Final = 4  # files that are synced at once: a disk orders them better 
 
 
 class BlockDirectory:
-    """Keeps blocks below a folder, which is the controller's alone."""
+    """Stores blocks below a folder, which only the controller uses."""
 
     def __init__(self, folder: Path) -> None:
-        """Make the folder where it is missing and remove what a kill has left half written."""
+        """Create the folder where it is missing and remove half-written files left by a kill."""
         self._folder = folder
         self._incoming = folder / _INCOMING
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._incoming.mkdir(mode=0o700, exist_ok=True)
-        self._durable: set[Path] = set()  # folders whose own entries are synced: 65,536 at most
+        self._durable: set[Path] = set()  # folders that are known to be synced in their parents: 65,536 at most
         self._writers = ThreadPoolExecutor(_WRITERS, "blocks")
         for left in self._incoming.iterdir():
             left.unlink()
 
     def put(self, blocks: Sequence[tuple[BlockName, Block]]) -> None:
-        """Keep blocks durably; raises BlockStoreError."""
+        """Store blocks durably; raises BlockStoreError."""
         try:
             written = [self._writers.submit(self._write, one) for one in blocks]
-            wait(written)  # all of them: where one fails, none is still being written when that is told
+            wait(written)  # all of them: when a failure is raised, none is still being written
             folders = {each.result() for each in written}
             list(self._writers.map(_sync_folder, sorted(folders)))
-            # Whoever made a folder may not have synced it yet, so what this store has not synced itself does not count.
+            # Another process may have created a folder without syncing it yet, so only folders synced here count.
             fresh = folders - self._durable
             list(self._writers.map(_sync_folder, sorted({folder.parent for folder in fresh})))
             if fresh:
@@ -57,7 +57,7 @@ class BlockDirectory:
             raise BlockStoreError(f"a block cannot be written: {error.strerror}") from error
 
     def get(self, name: BlockName) -> Block:
-        """Give a checked block; raises MissingBlockError, BadBlockError, BlockStoreError."""
+        """Return a checked block; raises MissingBlockError, BadBlockError, BlockStoreError."""
         try:
             with (self._folder / name.path).open("rb") as file:
                 kept = file.read(MOST_BYTES + 1)
@@ -92,12 +92,12 @@ class BlockDirectory:
             name = BlockName.of_path(f"{folder}/{entry}")
             if name is None:
                 continue
-            with contextlib.suppress(FileNotFoundError):  # removed meanwhile: it is no longer there to be listed
+            with contextlib.suppress(FileNotFoundError):  # removed in the meantime, so not listed
                 status = (self._folder / name.path).stat()
                 yield Kept(name, datetime.fromtimestamp(status.st_mtime, UTC), status.st_size)
 
     def _write(self, one: tuple[BlockName, Block]) -> Path:
-        """Write one file and give it its name; gives the folder that must be synced for it to stay."""
+        """Write one file and rename it; return the folder that must be synced to make it durable."""
         name, block = one
         path = self._folder / name.path
         part = self._incoming / path.name
@@ -117,7 +117,7 @@ class BlockDirectory:
 
 
 def _entries(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder))  # noqa: PTH208 - names are enough, and there may be many
+    return sorted(os.listdir(folder))  # noqa: PTH208 - only names are needed, and there may be many
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""An image file becomes the blocks of its disk: those that are not all zero, in order, a few at a time in memory."""
+"""Reads the blocks of an image file's disk: those that are not all zero, in order, a few at a time in memory."""
 
 import contextlib
 import os
@@ -14,18 +14,18 @@ from stead_controller.blocks.nbd_reader import NbdError, NbdReader
 from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK
 
 _MIB: Final = 1 << 20
-# What reading an image may cost: a fixed part and one by the size of its file.
+# Limits for reading an image: a fixed part and one by the size of its file.
 _CPU_SECONDS: Final = 30
 _BYTES_PER_CPU_SECOND: Final = 8 * _MIB
 _ANSWER_SECONDS: Final = 30.0
-# No honest image holds more than this many times its own bytes of data that are not zero.
+# A genuine image holds at most this many times its file's size of data that are not zero.
 _MOST_GROWTH: Final = 200
 _GROWTH_FREE: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block of a disk, whole; the last one is filled up with zeroes."""
+    """A whole block of a disk; the last one is padded with zeroes."""
 
     index: int
     content: bytes
@@ -35,14 +35,14 @@ class ImageBlocks:
     """A checked image file, open to be read once."""
 
     def __init__(self, path: Path, image_format: str) -> None:
-        """Check a file that is alone in its folder; raises BadImageError before any tool has seen it."""
+        """Check a file that is alone in its folder; raises BadImageError before any tool reads it."""
         self._path = path
         self._format = image_format
         self._file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         try:
             self.file_size = os.fstat(self._file).st_size
             self.size = image_formats.check(image_format, self._read_at, self.file_size)
-        except BaseException:  # only to close the file: whatever it is goes on
+        except BaseException:  # only to close the file: any exception is raised again
             os.close(self._file)
             raise
 
@@ -51,7 +51,7 @@ class ImageBlocks:
         os.close(self._file)
 
     def blocks(self) -> Iterator[Block]:
-        """Give the blocks that are not all zero, ascending; raises BadImageError when the file proves to be bad."""
+        """Yield the blocks that are not all zero, ascending; raises BadImageError when the file turns out to be bad."""
         if self._format == "raw":
             return self._raw_blocks()
         return self._served_blocks()
@@ -71,7 +71,7 @@ class ImageBlocks:
         while at < self.size:
             try:
                 start = os.lseek(self._file, at, os.SEEK_DATA)
-            except OSError:  # ENXIO: only a hole follows
+            except OSError:  # ENXIO: the rest is a hole
                 return
             at = os.lseek(self._file, start, os.SEEK_HOLE)
             yield start, at
@@ -99,7 +99,7 @@ class ImageBlocks:
 
 @contextlib.contextmanager
 def _told(reader: confinement.ConfinedReader) -> Iterator[None]:
-    """Say why the reader failed."""
+    """Raise BadImageError with the reason why the reader failed."""
     try:
         yield
     except NbdError as error:
@@ -107,7 +107,7 @@ def _told(reader: confinement.ConfinedReader) -> Iterator[None]:
 
 
 def _parts(extents: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:
-    """Cut extents, given as start and end, into whole blocks, given as offset and length, each once."""
+    """Split extents, given as start and end, into whole blocks, given as offset and length, each once."""
     begun = 0
     for start, end in extents:
         first = max(begun, start // BLOCK_BYTES)

@@ -1,4 +1,4 @@
-"""A snapshot becomes a disk file again, and that a file of another format; blocks are checked as they are read."""
+"""Writes a snapshot as a disk file, and converts that to another format; blocks are checked as they are read."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from stead_proto.v1.blocks_pb2 import Segment
 
 FORMATS: Final = ("raw", "qcow2", "vmdk", "vhd")
 
-_AT_ONCE: Final = 8  # blocks that are read at once, and in memory
+_AT_ONCE: Final = 8  # blocks that are read in parallel, and in memory
 _MIB: Final = 1 << 20
 _SECONDS: Final = 60
 _BYTES_PER_SECOND: Final = 8 * _MIB
@@ -24,9 +24,9 @@ type NextSegments = Callable[[int], Awaitable[list[Segment]]]
 
 
 async def write_disk(store: BlockStore, segments: NextSegments, path: Path, size: int, progress: Progress) -> None:
-    """Write a disk of `size` bytes as a sparse file; `segments` gives some from a position on, ascending.
+    """Write a disk of `size` bytes as a sparse file; `segments` returns some from a position on, in ascending order.
 
-    `progress` is told percents. Raises MissingBlockError, BadBlockError, BlockStoreError, OSError.
+    `progress` is called with percents. Raises MissingBlockError, BadBlockError, BlockStoreError, OSError.
     """
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
@@ -53,9 +53,9 @@ async def _write_segment(store: BlockStore, segment: Segment, file: int, size: i
 
 
 def convert(disk: Path, image_format: str) -> Path:
-    """Make a file of another format beside a raw disk, which goes, and give its path; raises ConversionError.
+    """Convert a raw disk to another format beside it, remove the raw one, and return the path; raises ConversionError.
 
-    Both are alone in their folder. `raw` is the disk itself.
+    Both are alone in their folder. With `raw` the disk itself is returned.
     """
     if image_format == "raw":
         return disk

@@ -1,4 +1,4 @@
-"""Image files as they come in: written to a folder of their own, hashed and checked while they do."""
+"""Receives image files: each is written to a folder of its own, and hashed and checked meanwhile."""
 
 import hashlib
 import os
@@ -13,13 +13,13 @@ from stead_controller.blocks.image_blocks import ImageBlocks
 
 
 class IncomingImage:
-    """One upload: `write` its chunks, then `finish`; left before, its folder is removed.
+    """One upload: `write` its chunks, then `finish`; if the context is left before that, its folder is removed.
 
-    The folder holds this one file, `image`, and is all that the program that reads it may see by its own rights.
+    The folder holds this one file, `image`, and is all that the program that reads it may access.
     """
 
     def __init__(self, folder: Path, image_format: str, file_size: int) -> None:
-        """Begin an upload of `file_size` bytes in a format that is told, never guessed, to a new folder."""
+        """Begin an upload of `file_size` bytes in a format that is given, never guessed, to a new folder."""
         if image_format not in image_formats.FORMATS:
             raise BadImageError(f"'{image_format}' is no image format: {', '.join(image_formats.FORMATS)}")
         if not 0 < file_size <= MOST_BYTES:
@@ -41,13 +41,13 @@ class IncomingImage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._file.close()  # which writes what is left, and fails on a full disk
+            self._file.close()  # which flushes the rest, and fails on a full disk
         finally:
             if not self._finished:
                 shutil.rmtree(self.path.parent)
 
     def write(self, chunk: bytes) -> None:
-        """Take the next bytes; raises BadImageError as soon as they cannot be of an image that we take."""
+        """Write the next bytes; raises BadImageError as soon as they cannot be part of an acceptable image."""
         if self._format == "qcow2" and len(self._head) < qcow2_header.HEADER_BYTES:
             self._head += chunk[: qcow2_header.HEADER_BYTES]
             if len(self._head) >= qcow2_header.HEADER_BYTES:
@@ -59,7 +59,7 @@ class IncomingImage:
         self._file.write(chunk)
 
     def finish(self) -> tuple[str, int]:
-        """Check the whole file, keep it durably, and give its SHA-256 in hex and the disk's size in bytes.
+        """Check the whole file, make it durable, and return its SHA-256 in hex and the disk's size in bytes.
 
         Raises BadImageError.
         """

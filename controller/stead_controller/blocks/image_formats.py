@@ -1,6 +1,6 @@
-"""A file that is said to be of a format becomes the size of its disk, or a refusal: before any tool of QEMU sees it.
+"""Finds the size of the disk in a file of a given format, or refuses the file, before any tool of QEMU reads it.
 
-The format is given, never guessed; a file that begins like one of another format is refused as a mistake or worse.
+The format is given, never guessed; a file that begins like one of another format is refused as a mistake or an attack.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from typing import Final
 from stead_controller.blocks import qcow2_header, qcow2_tables, vhd_header, vhdx_header, vmdk_header
 from stead_controller.blocks.bad_image import SECTOR, BadImageError, Read, check_disk_size
 
-# What files of other formats begin with; a raw disk begins with a boot sector.
+# The first bytes of files of other formats; a raw disk begins with a boot sector.
 _MAGICS: Final[Mapping[bytes, str]] = {
     b"QFI\xfb": "qcow2",
     b"QED\0": "QED",
@@ -26,7 +26,7 @@ _MAGICS: Final[Mapping[bytes, str]] = {
 
 
 def check(image_format: str, read: Read, file_size: int) -> int:
-    """Give the size in bytes of the disk that a file of this format holds; raises BadImageError."""
+    """Return the size in bytes of the disk that a file of this format holds; raises BadImageError."""
     known = _CHECKS.get(image_format)
     if known is None:
         raise BadImageError(f"'{image_format}' is no image format: {', '.join(_CHECKS)}")

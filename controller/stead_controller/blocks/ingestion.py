@@ -1,6 +1,6 @@
-"""An image file becomes the content of a pending snapshot: its blocks are stored, segment by segment.
+"""Stores an image file as the content of a pending snapshot: its blocks are stored, segment by segment.
 
-A segment stands once all its blocks are durable, so what was killed is run again and finds most of them there. At most
+A segment is stored once all its blocks are durable, so a run after a kill finds most of them there. At most
 a few blocks are in memory.
 """
 
@@ -27,9 +27,9 @@ async def ingest(
     progress: Progress,
     cipher: BlockCipher | None = None,
 ) -> None:
-    """Store the blocks of an image as a pending snapshot's; `progress` is told percents of the disk.
+    """Store the blocks of an image as a pending snapshot's; `progress` is called with percents of the disk.
 
-    With a cipher they are encrypted before.
+    With a cipher they are encrypted first.
 
     Raises BadImageError, BlockStoreError, NotFound for a snapshot that is not pending any more.
     """
@@ -44,7 +44,7 @@ async def ingest(
 
 
 class _Pass:
-    """One reading of the whole file."""
+    """One pass over the whole file."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class _Pass:
         self._slots: dict[int, bytes] = {}
 
     async def run(self) -> bool:
-        """Tell whether all was stored; not so where a block that was there was collected before its segment stood."""
+        """Return whether all was stored; not so where an existing block was collected before its segment was stored."""
         blocks = self._image.blocks()
         try:
             while batch := await asyncio.to_thread(_take, blocks):
@@ -98,7 +98,7 @@ def _take(blocks: Iterator[Block]) -> list[Block]:
 
 
 def _close(blocks: Iterator[Block]) -> None:
-    """End a generator where it is, with the reader that it has started."""
+    """End a generator where it is, with the reader process that it has started."""
     close = getattr(blocks, "close", None)
     if close is not None:
         close()

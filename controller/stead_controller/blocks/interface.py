@@ -1,7 +1,7 @@
-"""Where blocks are kept: what a directory and an S3 bucket both promise.
+"""The interface of the places where blocks are stored: a directory or an S3 bucket.
 
-A block is kept under a name of its own: its digest and the number of this copy. A name is given once and never again,
-so removing what was given up can never take a copy that came later (`resources/storage/stored_blocks.py`).
+A block is stored under its own name: its digest and the number of this copy. A name is used once and never again, so
+the removal of an old copy can never remove a later one (`resources/storage/stored_blocks.py`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,16 +21,16 @@ MOST_BYTES: Final = BLOCK_BYTES + 1
 
 
 class BlockStoreError(Exception):
-    """The store cannot be used now: its disk is full or broken, its endpoint does not answer."""
+    """The store cannot be used now: its disk is full or broken, or its endpoint does not answer."""
 
 
 class MissingBlockError(Exception):
-    """A block that must be in the store is not."""
+    """A block that must be in the store is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A copy that a listing found, when it was written, and its size in bytes."""
+    """A copy found by a listing, when it was written, and its size in bytes."""
 
     name: BlockName
     written: datetime
@@ -38,32 +38,32 @@ class Kept:
 
 
 class BlockFiles(Protocol):
-    """Keeps blocks under their names; all calls block, so they are made off the event loop, several at a time."""
+    """Stores blocks under their names; all calls block, so they are made off the event loop, several at a time."""
 
     def put(self, blocks: Sequence[tuple[BlockName, Block]]) -> None:
-        """Keep blocks durably: when this returns they survive a power cut. Raises BlockStoreError."""
+        """Store blocks durably: when this returns they survive a power failure. Raises BlockStoreError."""
 
     def get(self, name: BlockName) -> Block:
-        """Give a block whose content was checked by its digest.
+        """Return a block whose content was checked by its digest.
 
         Raises MissingBlockError, BadBlockError for one that is corrupt or whose place on the disk cannot be read,
         BlockStoreError.
         """
 
     def remove(self, names: Sequence[BlockName]) -> None:
-        """Remove copies; those that are not there are no error. Raises BlockStoreError."""
+        """Remove copies; missing ones are not an error. Raises BlockStoreError."""
 
     def list_all(self) -> Iterator[Kept]:
-        """List all copies, sorted by digest, without keeping the list in memory; raises BlockStoreError."""
+        """List all copies, sorted by digest, without holding the list in memory; raises BlockStoreError."""
 
 
 def encode(block: Block) -> bytes:
-    """Give the bytes that are kept of a block: one that says how it is packed, then its content."""
+    """Return the stored bytes of a block: one that states the compression, then its content."""
     return _PACKINGS[block.compression] + block.content
 
 
 def decode(name: BlockName, kept: bytes) -> Block:
-    """Give the block of what is kept of it, its content checked by its digest; raises BadBlockError."""
+    """Return the block of stored bytes, its content checked by its digest; raises BadBlockError."""
     if kept[:1] not in _PACKED or len(kept) > MOST_BYTES:
         raise BadBlockError(f"block {name.digest.hex()} is kept in no known way")
     block = Block(digest=name.digest, content=kept[1:], compression=_PACKED[kept[:1]])

@@ -1,7 +1,7 @@
-"""A client of NBD that reads: an export's size, where it has data, and those data, several requests in flight.
+"""A read-only NBD client: an export's size, its data extents, and their data, with several requests in flight.
 
 Protocol: https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md (fixed newstyle, structured replies,
-`base:allocation`). The server has read a forged file and may be the attacker's by now: no length it says is believed.
+`base:allocation`). The server has read a hostile file and may be controlled by the attacker: no length is trusted.
 """
 
 import socket
@@ -27,7 +27,7 @@ _NONE, _DATA, _HOLE, _BLOCK_STATUS = 0, 1, 2, 5
 _DONE: Final = 1
 _READS_AS_ZERO: Final = 2
 _CONTEXT: Final = b"base:allocation"
-_MOST_STATUS: Final = 1 << 30  # bytes of the disk that one question is about
+_MOST_STATUS: Final = 1 << 30  # bytes of the disk per block status request
 _MOST_OPTION: Final = 4096
 _MOST_EXTENTS: Final = 1 << 20
 _IN_FLIGHT: Final = 4
@@ -35,7 +35,7 @@ _PAUSE_SECONDS: Final = 0.003
 
 
 class NbdError(Exception):
-    """The server ended, refused, or does not keep to the protocol."""
+    """The server ended, refused, or violated the protocol."""
 
 
 class NbdReader:
@@ -57,7 +57,7 @@ class NbdReader:
             raise
 
     def _connect(self, path: str, deadline: float, is_alive: Callable[[], bool]) -> None:
-        """Connect as soon as the server listens, which is a moment after its socket is there."""
+        """Connect as soon as the server listens, which is a moment after its socket file exists."""
         while True:
             try:
                 self._socket.connect(path)
@@ -76,7 +76,7 @@ class NbdReader:
         self._socket.close()
 
     def data_extents(self) -> Iterator[tuple[int, int]]:
-        """Give the parts of the disk that are not known to be all zero, as start and end, ascending."""
+        """Yield the parts of the disk that are not known to be all zero, as start and end, in ascending order."""
         at = 0
         while at < self.size:
             for length, flags in self._status(at, min(_MOST_STATUS, self.size - at)):
@@ -86,7 +86,7 @@ class NbdReader:
                 at = end
 
     def read_all(self, wanted: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
-        """Read parts, given as offset and length, and give each offset with its bytes, in the order asked for."""
+        """Read parts, given as offset and length, and yield each offset with its bytes, in the order requested."""
         waiting: dict[int, tuple[int, bytearray]] = {}
         order: list[int] = []
         done: set[int] = set()
@@ -110,7 +110,7 @@ class NbdReader:
                 yield offset, bytes(content)
 
     def _take_read(self, waiting: dict[int, tuple[int, bytearray]], done: set[int]) -> None:
-        """Take one chunk of the answers that are awaited."""
+        """Read one chunk of the awaited replies."""
         flags, kind, handle, length = self._chunk()
         if handle not in waiting or handle in done:
             raise NbdError("the server answers what it was not asked")
@@ -161,10 +161,10 @@ class NbdReader:
         return self._handle
 
     def _chunk(self) -> tuple[int, int, int, int]:
-        """Read a reply's head: flags, type, handle, bytes that follow."""
+        """Read a reply's header: flags, type, handle, number of bytes that follow."""
         head = self._receive(4)
         (magic,) = struct.unpack(">I", head)
-        if magic == _SIMPLE_MAGIC:  # only allowed for what has no data: an error
+        if magic == _SIMPLE_MAGIC:  # only allowed for replies without data: errors
             code, _handle = struct.unpack(">IQ", self._receive(12))
             raise NbdError(f"the image cannot be read (error {code})")
         if magic != _CHUNK_MAGIC:
@@ -173,7 +173,7 @@ class NbdReader:
         return flags, kind, handle, length
 
     def _negotiate(self) -> int:
-        """Agree on structured replies and the context; give the export's size in bytes."""
+        """Negotiate structured replies and the context; return the export's size in bytes."""
         if self._receive(16) != _INIT:
             raise NbdError("the server does not speak NBD")
         self._receive(2)

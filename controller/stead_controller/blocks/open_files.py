@@ -1,4 +1,4 @@
-"""Which kind of store the settings ask for."""
+"""Selects the kind of block store from the settings."""
 
 from stead_controller.blocks.bucket import Bucket, Key
 from stead_controller.blocks.directory import BlockDirectory
@@ -7,12 +7,12 @@ from stead_controller.settings import Settings
 
 
 def open_files(settings: Settings) -> BlockFiles:
-    """Open the bucket that is set, else the directory; raises OSError, ValueError for a bad key file."""
+    """Open the configured bucket, else the directory; raises OSError, ValueError for a bad key file."""
     if not settings.block_bucket:
         return BlockDirectory(settings.block_folder)
     if settings.block_key_file is None:
         raise ValueError("a bucket for blocks needs a file with the access key: --block-key-file")
-    from stead_controller.blocks.s3 import BlockBucket  # noqa: PLC0415 - a quarter of a second, needed for buckets alone
+    from stead_controller.blocks.s3 import BlockBucket  # noqa: PLC0415 - takes a quarter of a second, for buckets only
 
     bucket = Bucket(settings.block_bucket, settings.block_endpoint, settings.block_region)
     return BlockBucket(bucket, Key.from_file(settings.block_key_file))

@@ -1,4 +1,4 @@
-"""The first bytes of a qcow2 file become what it claims to be, or a refusal: image files are hostile input.
+"""Parses the first bytes of a qcow2 file, or refuses it: image files are hostile input.
 
 Format: https://gitlab.com/qemu-project/qemu/-/blob/master/docs/interop/qcow2.txt. A file that refers to any other
 file (backing file, external data file) is refused, since QEMU would open that on the host.
@@ -18,7 +18,7 @@ _VERSION_3: Final = struct.Struct(">QQQII")
 _EXTENSION: Final = struct.Struct(">II")
 _VERSION_2_BYTES: Final = 72
 
-# Header extensions that speak of other files or of keys; a backing format's name (0xe2792aca) alone does no harm.
+# Header extensions that refer to other files or to keys; a backing format's name (0xe2792aca) alone is harmless.
 _BAD_EXTENSIONS: Final = {
     0x44415441: "the image keeps its data in another file",
     0x0537BE77: "the image is encrypted",
@@ -29,7 +29,7 @@ _MOST_EXTENSIONS: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Qcow2Header:
-    """What counts of a header: sizes in bytes, places of tables in the file, and the L1 table's number of entries."""
+    """The relevant header fields: sizes in bytes, offsets of tables in the file, and the L1 table's entry count."""
 
     virtual_size: int
     cluster_bits: int
@@ -90,7 +90,7 @@ def parse(head: bytes) -> Qcow2Header:
 
 
 def _check_features(head: bytes, cluster_bits: int) -> tuple[int, bool]:
-    """Check what version 3 adds; give the header's length in bytes and whether L2 entries are extended."""
+    """Check the fields of version 3; return the header's length in bytes and whether L2 entries are extended."""
     if len(head) < _HEAD.size + _VERSION_3.size:
         raise BadImageError("the header is cut short")
     incompatible, _compatible, _autoclear, refcount_order, length = _VERSION_3.unpack_from(head, _HEAD.size)
@@ -109,7 +109,7 @@ def _check_features(head: bytes, cluster_bits: int) -> tuple[int, bool]:
 
 
 def check_extensions(header: Qcow2Header, start: bytes) -> None:
-    """Refuse header extensions that lead to other files or keys; `start` is the file's first cluster."""
+    """Refuse header extensions that refer to other files or keys; `start` is the file's first cluster."""
     offset = header.length
     for _number in range(_MOST_EXTENSIONS):
         if offset + _EXTENSION.size > len(start):

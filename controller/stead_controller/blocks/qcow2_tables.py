@@ -1,7 +1,7 @@
-"""The tables of a qcow2 file, walked before QEMU sees them: nothing outside the file, no table twice, no cycles.
+"""Checks the tables of a qcow2 file before QEMU reads them: nothing outside the file, no table twice, no cycles.
 
-Each table may be named once: so a small file cannot claim much work by naming the same table or cluster again and
-again, and no table is its own child. The walk reads each L2 table once, thus never more than the file's own bytes.
+Each table may be referred to once: so a small file cannot cause much work by naming the same table or cluster again
+and again, and no table is its own child. Each L2 table is read once, thus never more than the file's own bytes.
 """
 
 import array
@@ -16,12 +16,12 @@ _COMPRESSED: Final = 1 << 62
 _MOST_L1: Final = 32 << 20  # bytes; QEMU's own limit
 _MOST_REFCOUNTS: Final = 8 << 20  # bytes of the refcount table; QEMU's own limit
 _PIECE: Final = 1 << 20
-_MOST_CLUSTERS: Final = 64 << 20  # what is kept in memory of each is a byte
-_MOST_COMPRESSED: Final = 2 << 20  # what is kept in memory of each are some 100 bytes
+_MOST_CLUSTERS: Final = 64 << 20  # each takes one byte of memory
+_MOST_COMPRESSED: Final = 2 << 20  # each takes some 100 bytes of memory
 
 
 def check_tables(header: Qcow2Header, read: Read, file_size: int) -> None:
-    """Walk a file's tables; raises BadImageError for what no sane program writes."""
+    """Walk a file's tables; raises BadImageError for content that no normal program writes."""
     needed = -(-header.virtual_size // header.l2_reach)
     if not needed <= header.l1_entries <= _MOST_L1 // 8:
         raise BadImageError(f"the image claims an L1 table of {header.l1_entries} entries for {needed}")
@@ -55,7 +55,7 @@ def check_tables(header: Qcow2Header, read: Read, file_size: int) -> None:
 
 
 class _Used:
-    """Which clusters of the file are the content of a place of the disk."""
+    """The clusters of the file that hold content of the disk."""
 
     def __init__(self, header: Qcow2Header, file_size: int, tables: set[int]) -> None:
         self._bits = header.cluster_bits
@@ -69,7 +69,7 @@ class _Used:
         self._compressed: set[int] = set()
 
     def take(self, entry: int) -> None:
-        """Note an entry of an L2 table; raises BadImageError if its cluster cannot be its own."""
+        """Record an entry of an L2 table; raises BadImageError if its cluster cannot be exclusively its own."""
         is_compressed = bool(entry & _COMPRESSED)
         start = entry & (self._compressed_mask if is_compressed else _OFFSET)
         if not start and not is_compressed:

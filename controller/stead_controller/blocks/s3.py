@@ -1,6 +1,6 @@
-"""Blocks as objects of a bucket, at any endpoint that speaks S3.
+"""Stores blocks as objects of a bucket, at any endpoint that speaks S3.
 
-An object is durable when its upload is answered. The bucket may hold other things: ours are below a prefix.
+An object is durable when its upload is acknowledged. The bucket may hold other objects: ours are below a prefix.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,10 +24,10 @@ _ABSENT: Final = frozenset({"NoSuchKey", "404", "NotFound"})
 
 
 class BlockBucket:
-    """Keeps blocks in a bucket, which must exist."""
+    """Stores blocks in a bucket, which must exist."""
 
     def __init__(self, bucket: Bucket, key: Key) -> None:
-        """Make the client; nothing is sent yet."""
+        """Create the client; nothing is sent yet."""
         self._bucket = bucket
         self._threads = ThreadPoolExecutor(_AT_ONCE, "blocks-s3")
         self._client: Any = botocore.session.Session().create_client(
@@ -41,7 +41,7 @@ class BlockBucket:
                 read_timeout=_READ_SECONDS,
                 retries={"mode": "standard", "total_max_attempts": _TRIES},
                 max_pool_connections=2 * _AT_ONCE,
-                # Endpoints of others do not know the checksums of later years; a block has its own.
+                # Endpoints of other vendors do not know the newer checksums; a block has its own.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
                 s3={"addressing_style": "path"},
@@ -49,7 +49,7 @@ class BlockBucket:
         )
 
     def put(self, blocks: Sequence[tuple[BlockName, Block]]) -> None:
-        """Keep blocks durably; raises BlockStoreError."""
+        """Store blocks durably; raises BlockStoreError."""
 
         def upload(one: tuple[BlockName, Block]) -> None:
             name, block = one
@@ -58,7 +58,7 @@ class BlockBucket:
         self._all("written", upload, blocks)
 
     def get(self, name: BlockName) -> Block:
-        """Give a checked block; raises MissingBlockError, BadBlockError, BlockStoreError."""
+        """Return a checked block; raises MissingBlockError, BadBlockError, BlockStoreError."""
         try:
             found = self._client.get_object(Bucket=self._bucket.name, Key=self._path(name))
             kept: bytes = found["Body"].read(MOST_BYTES + 1)
@@ -92,7 +92,7 @@ class BlockBucket:
         return self._bucket.prefix + name.path
 
     def _all[Item](self, verb: str, work: Callable[[Item], None], items: Sequence[Item]) -> None:
-        """Do something with each of several items at once; the first failure is told when all have ended."""
+        """Process several items in parallel; the first failure is raised when all have ended."""
         running = [self._threads.submit(work, item) for item in items]
         failures = [error for error in (future.exception() for future in running) if error is not None]
         for failure in failures:

@@ -1,8 +1,8 @@
-"""All blocks are checked once in so many days, a few at each turn; where it has come to outlives the process.
+"""Checks all blocks once in so many days, a few in each run; the progress survives the process.
 
-A turn checks its share of all blocks, so that disks and networks are never busy with it; a scrub by hand
-(`scrub.py`, whose parts these are) checks all at once. What is damaged is noted in the database, and logged with the
-snapshots that need it; some of it is looked at again at each turn, so that what was put back is soon in use again.
+A run checks its share of all blocks, so that disks and networks are never busy with it; a manual scrub (`scrub.py`,
+whose functions are used here) checks all at once. Damage is stored in the database, and logged with the snapshots that
+need the block; some damaged blocks are checked again in each run, so that restored ones are soon in use again.
 """
 
 import json
@@ -24,27 +24,27 @@ _log = logging.getLogger(__name__)
 TURN_SECONDS: Final = 60.0
 
 _FACT: Final = "scrub"
-_FEWEST: Final = 16  # blocks of a turn
+_FEWEST: Final = 16  # blocks of a run
 _MOST: Final = 4096
-_RECHECKED: Final = 64  # damaged blocks of a turn
+_RECHECKED: Final = 64  # damaged blocks of a run
 
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    """Where a scrub has come to: times are Unix seconds."""
+    """The progress of a scrub: times are Unix seconds."""
 
     began: float = 0.0
     cursor: str = ""  # digest, hex; empty: at the beginning
-    share: int = 0  # blocks of each turn
+    share: int = 0  # blocks of each run
     bad_blocks: int = 0
-    ended: bool = True  # then the next one begins when the days have passed
+    ended: bool = True  # then the next scrub begins when the days have passed
 
 
 class ScheduledScrub:
-    """Checks all blocks every `days` days, 0 is never; those that are damaged are looked at again all the time."""
+    """Checks all blocks every `days` days, 0 is never; damaged blocks are checked again continually."""
 
     def __init__(self, database: Transactions, store: BlockStore, files: BlockFiles, clock: Clock, days: int) -> None:
-        """Take the parts."""
+        """Store the dependencies."""
         self._database = database
         self._store = store
         self._files = files
@@ -53,7 +53,7 @@ class ScheduledScrub:
         self._rechecked = b""  # digest
 
     async def turn(self) -> None:
-        """Check what one turn must; raises BlockStoreError, after which the next turn checks the same again."""
+        """Check the share of one run; raises BlockStoreError, after which the next run checks the same again."""
         self._rechecked = await scrub.recheck_page(self._database, self._store, self._rechecked, _RECHECKED)
         if not self._period:
             return
@@ -79,7 +79,7 @@ class ScheduledScrub:
         await self._write(_Progress(progress.began, cursor, progress.share, bad, ended))
 
     async def _begin(self) -> _Progress:
-        """Begin a scrub that takes half of the days: the other half is for what comes meanwhile, and for pauses."""
+        """Begin a scrub that takes half of the days: the other half is for blocks added meanwhile, and for pauses."""
         blocks = await self._database.run(scrub.count, writes=False)
         turns = self._period.total_seconds() / TURN_SECONDS / 2
         share = min(_MOST, max(_FEWEST, math.ceil(blocks / turns)))

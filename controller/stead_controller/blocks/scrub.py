@@ -1,9 +1,10 @@
-"""Every block is read anew and checked, and files that no row knows are removed.
+"""Reads and checks every block again, and removes files without a row.
 
-What is damaged cannot be mended here. It is named with the snapshots that need it, which are in error then, and noted,
-so that the store asks for it anew when a host or an image has the same block: then all who need it have it again. What
-can be read again is sound again. A block that cannot be read is passed, unless the whole store is away. It runs beside
-everything else, a few blocks at a time; a block that is collected or brought anew meanwhile is no damage.
+Damage cannot be repaired here. It is reported with the snapshots that need the block, which are then in error, and
+stored, so that the store requests the block again when a host or an image has it: then all these snapshots have it
+again. A block that can be read again counts as sound again. An unreadable block is skipped, unless the whole store is
+unavailable. A scrub runs beside other work, a few blocks at a time; a block collected or stored again meanwhile is no
+damage.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ MOST_NAMED: Final = 1000
 _AT_ONCE: Final = 8
 _PAGE: Final = 128
 _LISTED_AT_ONCE: Final = 500
-# A file is there before its row: what is younger may still get one.
+# A file exists before its row: a younger file may still get one.
 _ORPHAN_AGE: Final = timedelta(hours=1)
 
 
@@ -44,7 +45,7 @@ class Damage:
 
 @dataclass(slots=True)
 class Page:
-    """What was found of some blocks: how many they are, their bytes in the store, and the last one's digest."""
+    """The result for some blocks: their number, their bytes in the store, and the last one's digest."""
 
     blocks: int
     size: int
@@ -54,7 +55,7 @@ class Page:
 
 @dataclass(slots=True)
 class Scrub:
-    """How far a scrub is, and what it has found."""
+    """The progress of a scrub, and what it has found."""
 
     blocks: int = 0
     blocks_done: int = 0
@@ -65,7 +66,7 @@ class Scrub:
 
 
 async def scrub(database: Transactions, store: BlockStore, files: BlockFiles, clock: Clock) -> AsyncIterator[Scrub]:
-    """Check all blocks, then remove orphans; gives the same record after each part. Raises BlockStoreError."""
+    """Check all blocks, then remove orphans; yields the same record after each part. Raises BlockStoreError."""
     found = Scrub(blocks=await database.run(count, writes=False))
     last = b""
     unnamed: list[bytes] = []
@@ -86,9 +87,9 @@ async def scrub(database: Transactions, store: BlockStore, files: BlockFiles, cl
 
 
 async def check_page(database: Transactions, store: BlockStore, after: bytes, *, limit: int = _PAGE) -> Page:
-    """Check the blocks whose digests follow another, and note those that are damaged.
+    """Check the blocks whose digests follow another, and store which are damaged.
 
-    Raises BlockStoreError where none of some blocks can be read, as when the store is away.
+    Raises BlockStoreError where none of several blocks can be read, as when the store is unavailable.
     """
     rows = await database.run(lambda tx: _page(tx, after, limit), writes=False)
     page = Page(len(rows), sum(size for _, size in rows), rows[-1][0] if rows else after)
@@ -105,7 +106,7 @@ async def check_page(database: Transactions, store: BlockStore, after: bytes, *,
 
 
 async def recheck_page(database: Transactions, store: BlockStore, after: bytes, limit: int) -> bytes:
-    """Look whether damaged blocks whose digests follow another are sound again; gives the last one's, or nothing."""
+    """Check whether damaged blocks after a digest are sound again; return the last one's digest, or an empty one."""
     digests = await database.run(lambda tx: stored_blocks.damaged_after(tx, after, limit), writes=False)
     for digest in digests:
         await _check(store, digest)
@@ -113,7 +114,7 @@ async def recheck_page(database: Transactions, store: BlockStore, after: bytes, 
 
 
 async def remove_orphans(database: Transactions, files: BlockFiles, clock: Clock) -> AsyncIterator[int]:
-    """Remove the files that no row knows, some at a time, and tell of each time how many; raises BlockStoreError."""
+    """Remove the files without a row, in batches, and yield the number of each batch; raises BlockStoreError."""
     listing = files.list_all()
     before = clock() - _ORPHAN_AGE
     while some := await asyncio.to_thread(_next, listing):
@@ -121,7 +122,7 @@ async def remove_orphans(database: Transactions, files: BlockFiles, clock: Clock
 
 
 async def name_needing(store: BlockStore, damaged: Sequence[Damage], unnamed: Sequence[bytes] = ()) -> None:
-    """Name the snapshots that need what is damaged, and note them as damaged; others of that are only noted."""
+    """Name the snapshots that need damaged blocks, and mark them as damaged; those of `unnamed` are only marked."""
     if damaged:
         needing = await store.note_needing([*(damage.digest for damage in damaged), *unnamed])
         for damage in damaged:
@@ -129,7 +130,7 @@ async def name_needing(store: BlockStore, damaged: Sequence[Damage], unnamed: Se
 
 
 async def _check(store: BlockStore, digest: bytes) -> Exception | None:
-    """Give what is wrong with a block; None when it is as it must be, or was collected meanwhile."""
+    """Return the error of a block; None when it is sound, or was collected meanwhile."""
     try:
         await store.check(digest)
     except (BadBlockError, BlockStoreError) as error:

@@ -1,7 +1,7 @@
-"""The block store: files and rows together, in the order that survives a kill at any instruction.
+"""The block store: files and rows together, in an order that survives a kill at any instruction.
 
-In: file durable, then its row, then a segment that refers to it. Out: nothing refers to it, condemned in a transaction,
-file removed, forgotten. A block that is read is checked by its digest.
+Adding: file durable, then its row, then a segment that refers to it. Removing: unreferenced, condemned in a
+transaction, file removed, row deleted. A block that is read is checked by its digest.
 """
 
 import asyncio
@@ -41,36 +41,36 @@ _READ_TRIES: Final = 3
 
 
 class Transactions(Protocol):
-    """Where the store gets its transactions; `db.session.Database` is one."""
+    """Provides the store's transactions; `db.session.Database` is one implementation."""
 
     async def run[T](self, function: Callable[[Transaction], T], *, writes: bool = True) -> T:
         """Run a function in a worker thread inside one transaction; commit unless it raises."""
 
 
 class BlockStore:
-    """Keeps blocks and segments of snapshots; everything that blocks is done in threads of its own."""
+    """Stores blocks and segments of snapshots; everything that blocks is done in threads of its own."""
 
     def __init__(self, database: Transactions, files: BlockFiles, clock: Clock, *, grace: timedelta) -> None:
-        """Take the parts; what nothing refers to is kept for `grace`, since a segment may be about to."""
+        """Store the dependencies; unreferenced blocks are retained for `grace`, as a segment may soon refer to them."""
         self._database = database
         self._files = files
         self._clock = clock
         self._grace = grace
         self._threads = ThreadPoolExecutor(_THREADS, "block-store")
-        self._noted: set[BlockName] = set()  # copies that are damaged, all of whose snapshots are noted
+        self._noted: set[BlockName] = set()  # damaged copies whose snapshots are all marked
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         self._threads.shutdown()
 
     async def missing(self, segment: Segment) -> list[int]:
-        """Give the slots of a segment whose blocks must be brought; raises BadBlockError."""
+        """Return the slots of a segment whose blocks must be sent; raises BadBlockError."""
         return await self._database.run(lambda tx: segments.missing(tx, segment), writes=False)
 
     async def bring(self, blocks: Sequence[Block]) -> None:
-        """Keep blocks, so that a segment may refer to them; at most `BATCH` at once.
+        """Store blocks, so that a segment may refer to them; at most `BATCH` at once.
 
-        Raises BadBlockError for one that is not what it says, BlockStoreError.
+        Raises BadBlockError for one whose content does not match its digest, BlockStoreError.
         """
         named = {block.digest: (BlockName.new(block.digest), block) for block in blocks}
         await self._in_thread(lambda: self._put(list(named.values())))
@@ -80,7 +80,7 @@ class BlockStore:
             await self._remove(late)
 
     async def bring_contents(self, contents: Sequence[bytes], *, compress: bool = True) -> list[bytes]:
-        """Keep whole blocks that are not in the store yet; gives the digest of each. Raises BlockStoreError."""
+        """Store whole blocks that are not in the store yet; return the digest of each. Raises BlockStoreError."""
         packed = await self._in_thread(lambda: [pack(content, compress=compress) for content in contents])
         digests = [block.digest for block in packed]
         absent = await self._database.run(lambda tx: stored_blocks.absent(tx, digests), writes=False)
@@ -90,7 +90,7 @@ class BlockStore:
         return digests
 
     async def place(self, snapshot_id: str, segment: Segment) -> list[int]:
-        """Let a segment stand in a snapshot; gives the slots that must be brought first, and then changes nothing.
+        """Add a segment to a snapshot; returns the slots that must be sent first, and then changes nothing.
 
         Raises BadBlockError, NotFound for a snapshot that is not pending.
         """
@@ -101,9 +101,9 @@ class BlockStore:
         return []
 
     async def read(self, digest: bytes) -> Block:
-        """Give a block, checked; raises MissingBlockError, BadBlockError, BlockStoreError.
+        """Return a block, checked; raises MissingBlockError, BadBlockError, BlockStoreError.
 
-        One that is damaged is noted as such, with the snapshots that need it, and one that no longer is as sound.
+        A damaged block is marked as such, with the snapshots that need it, and one that is sound again as sound.
         """
         try:
             return await self.check(digest)
@@ -114,19 +114,19 @@ class BlockStore:
             raise
 
     async def check(self, digest: bytes) -> Block:
-        """Do as `read`, but leave it to the caller to note the snapshots (`note_needing`): of many blocks at once."""
+        """Do as `read`, but let the caller mark the snapshots (`note_needing`), for many blocks at once."""
         name: BlockName | None = None
         for _ in range(_READ_TRIES):
             there = await self._database.run(lambda tx: stored_blocks.state_of(tx, digest), writes=False)
             if there is None:
                 raise MissingBlockError(f"block {digest.hex()} is not in the store")
             name, was_damaged = there
-            if not was_damaged:  # it was mended since it was noted, perhaps by another controller
+            if not was_damaged:  # it was repaired since it was marked, perhaps by another controller
                 self._noted.discard(name)
             try:
                 block = await self._in_thread(partial(self._files.get, name))
             except MissingBlockError:
-                continue  # collected and brought again since its name was read: it has another one now
+                continue  # collected and stored again since its name was read: it has another name now
             except BadBlockError:
                 await self._mark(stored_blocks.mark_damaged, name)
                 raise
@@ -138,7 +138,7 @@ class BlockStore:
         raise MissingBlockError(f"block {digest.hex()} is not in the store")
 
     async def note_needing(self, digests: Sequence[bytes]) -> dict[bytes, set[str]]:
-        """Note which snapshots need damaged blocks, and name them; this reads all segments, outside of any lock."""
+        """Mark the snapshots that need damaged blocks, and return them; reads all segments, outside of any lock."""
         needing = await self._database.run(lambda tx: segments.needing(tx, digests), writes=False)
         await self._database.run(lambda tx: snapshot_damage.note(tx, needing, self._clock()))
         names = await self._database.run(lambda tx: stored_blocks.copies(tx, digests), writes=False)
@@ -149,7 +149,7 @@ class BlockStore:
         await self._database.run(lambda tx: mark(tx, name))
 
     async def name_of(self, digest: bytes) -> BlockName | None:
-        """Give the name of a block that is in the store by its rows, whatever became of its file."""
+        """Return the name of a block that is in the store according to its row, whether or not its file is sound."""
         there = await self._database.run(lambda tx: stored_blocks.copies(tx, [digest]), writes=False)
         return there.get(digest)
 
@@ -165,7 +165,7 @@ class BlockStore:
         return HostAnswer(digest, self._clock())
 
     async def collect(self) -> bool:
-        """Remove some of what nothing refers to; tells whether there may be more. Raises BlockStoreError."""
+        """Remove some unreferenced blocks; tells whether there may be more. Raises BlockStoreError."""
         now = self._clock()
         found = await self._database.run(lambda tx: self._give_up(tx, now))
         names = await self._database.run(lambda tx: stored_blocks.condemned(tx, _COLLECTED_AT_ONCE), writes=False)
@@ -183,7 +183,7 @@ class BlockStore:
         return removed + stored_blocks.condemn_unused(tx, now - self._grace, _COLLECTED_AT_ONCE)
 
     async def _remove(self, names: Sequence[BlockName]) -> None:
-        """Remove the files of condemned copies, then forget them; killed between, it is done again."""
+        """Remove the files of condemned copies, then their rows; after a kill in between, this is done again."""
         await self._in_thread(lambda: self._files.remove(names))
         await self._database.run(lambda tx: stored_blocks.forget_condemned(tx, names))
 
@@ -196,6 +196,6 @@ class BlockStore:
 
 
 def check(blocks: Iterable[Block]) -> None:
-    """Raise BadBlockError for a block whose content has not its digest."""
+    """Raise BadBlockError for a block whose content does not match its digest."""
     for block in blocks:
         unpack(block)

@@ -1,6 +1,6 @@
-"""The footer of a VHD file becomes the size of its disk, or a refusal.
+"""Reads the size of a VHD file's disk from its footer, or refuses the file.
 
-Format: Microsoft's "Virtual Hard Disk Image Format Specification". Fixed and dynamic disks are taken; a differencing
+Format: Microsoft's "Virtual Hard Disk Image Format Specification". Fixed and dynamic disks are accepted; a differencing
 one needs its parent.
 """
 
@@ -18,7 +18,7 @@ _MOST_BYTES: Final = 2040 << 30  # of the format
 
 
 def disk_size(read: Read, file_size: int) -> int:
-    """Give the size in bytes of the disk that a file holds; raises BadImageError."""
+    """Return the size in bytes of the disk that a file holds; raises BadImageError."""
     if file_size < SECTOR:
         raise BadImageError("the file is not VHD")
     footer = read(0, SECTOR)
@@ -59,5 +59,5 @@ def _check_dynamic(read: Read, offset: int, file_size: int, size: int) -> None:
 
 
 def _checksum(header: bytes, at: int) -> int:
-    """One's complement of the sum of all bytes, those of the checksum itself left out."""
+    """One's complement of the sum of all bytes except the checksum itself."""
     return ~(sum(header) - sum(header[at : at + 4])) & 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""The regions and metadata of a VHDX file become the size of its disk, or a refusal.
+"""Reads the size of a VHDX file's disk from its regions and metadata, or refuses the file.
 
 Format: [MS-VHDX]. A disk with a parent is refused, and one whose log must be replayed first.
 """
@@ -38,7 +38,7 @@ _MOST_ITEMS: Final = 2047
 
 
 def disk_size(read: Read, file_size: int) -> int:
-    """Give the size in bytes of the disk that a file holds; raises BadImageError."""
+    """Return the size in bytes of the disk that a file holds; raises BadImageError."""
     if not read(0, 8).startswith(b"vhdxfile"):
         raise BadImageError("the file is not VHDX")
     _check_log(read)
@@ -61,7 +61,7 @@ def disk_size(read: Read, file_size: int) -> int:
 
 
 def _check_log(read: Read) -> None:
-    """Refuse a file that was not closed: the newer of its two headers names a log."""
+    """Refuse a file that was not closed cleanly: the newer of its two headers names a log."""
     found = []
     for offset in _HEADERS:
         head = read(offset, _HEADER.size)
@@ -75,7 +75,7 @@ def _check_log(read: Read) -> None:
 
 
 def _check_regions(read: Read, file_size: int) -> int:
-    """Check the region table; give where the metadata are."""
+    """Check the region table; return where the metadata are."""
     head = read(_REGIONS, 64 * _KIB)
     if len(head) < 64 * _KIB or not head.startswith(b"regi"):
         raise BadImageError("the VHDX has no regions, or is cut short")
@@ -98,7 +98,7 @@ def _check_regions(read: Read, file_size: int) -> int:
 
 
 def _items(read: Read, metadata: int) -> dict[bytes, bytes]:
-    """Read the small items of the metadata; raises BadImageError for a needed one that is not known."""
+    """Read the small items of the metadata; raises BadImageError for a required one that is not known."""
     table = read(metadata, 64 * _KIB)
     if len(table) < 64 * _KIB or not table.startswith(b"metadata"):
         raise BadImageError("the VHDX has no metadata")

@@ -1,6 +1,6 @@
-"""The header and descriptor of a VMDK file become the size of its disk, or a refusal.
+"""Reads the size of a VMDK file's disk from its header and descriptor, or refuses the file.
 
-Format: VMware's "Virtual Disk Format 5.0". Only disks whose data are in the one file are taken (monolithicSparse and
+Format: VMware's "Virtual Disk Format 5.0". Only disks whose data are in the one file are accepted (monolithicSparse and
 streamOptimized); a descriptor that names other files (flat, twoGbMaxExtent…, a parent) would make QEMU open them.
 """
 
@@ -20,7 +20,7 @@ _EXTENT: Final = re.compile(r"(?im)^\s*(?:RW|RDONLY|NOACCESS)\s+(\d+)\s+(\w+)")
 
 
 def disk_size(read: Read, file_size: int) -> int:
-    """Give the size in bytes of the disk that a file holds; raises BadImageError."""
+    """Return the size in bytes of the disk that a file holds; raises BadImageError."""
     head = read(0, SECTOR)
     if head.startswith((b"# Disk Desc", b"#")) or not head.startswith(_MAGIC):
         raise BadImageError("the file is no VMDK with its data inside: a descriptor of other files is not taken")
@@ -36,7 +36,7 @@ def disk_size(read: Read, file_size: int) -> int:
 
 
 def _check(head: bytes, file_size: int) -> tuple[int, bool]:
-    """Check a header or footer; give the disk's sectors and whether the tables are named in the footer."""
+    """Check a header or footer; return the disk's sectors and whether the tables are named in the footer."""
     if len(head) < _HEAD.size:
         raise BadImageError("the header is cut short")
     fields = _HEAD.unpack_from(head)
@@ -59,7 +59,7 @@ def _check(head: bytes, file_size: int) -> tuple[int, bool]:
 
 
 def _check_descriptor(head: bytes, read: Read, file_size: int, capacity: int) -> None:
-    """Refuse what the descriptor inside names besides this file."""
+    """Refuse an embedded descriptor that refers to other files."""
     fields = _HEAD.unpack_from(head)
     offset, length = fields[5] * SECTOR, fields[6] * SECTOR
     if not offset or not 0 < length <= _MOST_DESCRIPTOR or offset + length > file_size:
