@@ -1,4 +1,4 @@
-"""Bring a database back to the schema of an earlier release, by the newer one's migrations, which know the way."""
+"""Bring a database back to the schema of an earlier release, by the newer release's downgrade migrations."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from stead_controller.errors import SteadError
 
 
 class NoWayBackError(SteadError):
-    """The database cannot be brought back to a revision; it is as it was."""
+    """The database cannot be brought back to a revision; it is unchanged."""
 
 
 def go_back(engine: Engine, revision: str = "") -> str:
-    """Go back to a revision, or to the one before the last upgrade, and tell which that is.
+    """Go back to a revision, or to the one before the last upgrade, and return the revision.
 
-    A copy of before stays beside an SQLite database, instead of that of the last upgrade. Raises NoWayBackError.
+    A copy from before remains beside an SQLite database, replacing that of the last upgrade. Raises NoWayBackError.
     """
     present = schema.revision_of(engine)
     if present is None:
@@ -53,7 +53,7 @@ def _before_the_last_upgrade(file: Path | None, present: str) -> str:
 
 
 def _require_alone(engine: Engine) -> None:
-    """Raise NoWayBackError while another process has the database open: it would not understand it afterwards."""
+    """Raise NoWayBackError while another process has the database open: it could not use the older schema."""
     with engine.connect() as connection:
         try:
             connection.exec_driver_sql("PRAGMA journal_mode=DELETE")

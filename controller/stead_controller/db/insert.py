@@ -1,4 +1,4 @@
-"""Inserts that another transaction may have been first at, in the form that each database has for them."""
+"""Inserts that tolerate a row inserted by another transaction, in each database's SQL dialect."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
@@ -20,13 +20,13 @@ def _table(model: type[DeclarativeBase]) -> Table:
 
 def _insert(table: Table, dialect: str) -> Any:
     if dialect == "postgresql":
-        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - what only another database needs
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - needed for PostgreSQL only
 
         return postgresql.insert(table)
     return sqlite.insert(table)
 
 
-# To put a statement together takes longer than to have it executed, so each is made once.
+# Building a statement takes longer than executing it, so each is built once.
 @cache
 def _insert_if_absent(model: type[DeclarativeBase], dialect: str) -> Prepared:
     table = _table(model)
@@ -44,7 +44,7 @@ def _upsert(model: type[DeclarativeBase], dialect: str, names: tuple[str, ...], 
 
 @cache
 def _insert_new(model: type[DeclarativeBase]) -> tuple[Prepared, dict[str, Callable[[], Any]]]:
-    """Give the statement that inserts a whole row, and what makes the value of each column that is not set."""
+    """Return the statement that inserts a whole row, and the functions that make the values of unset columns."""
     table = _table(model)
     return Prepared(insert(table)), {column.key: _default(column.default) for column in table.columns}
 
@@ -57,9 +57,9 @@ def _default(default: Any) -> Callable[[], Any]:
 
 
 def insert_new(session: Session, row: DeclarativeBase) -> None:
-    """Insert the row of a new object at once; the session knows the object then, as after a flush of it alone.
+    """Insert the row of a new object at once; the object is then in the session, as after a flush of it alone.
 
-    A flush costs several times as much. All columns have values then: those of their defaults where none is set.
+    A flush costs several times as much. All columns have values then: their defaults where none is set.
     """
     statement, makers = _insert_new(type(row))
     given = row.__dict__
@@ -80,7 +80,7 @@ def insert_if_absent(session: Session, model: type[DeclarativeBase], values: Map
 def upsert(
     session: Session, model: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]], *, keep: Collection[str] = ()
 ) -> None:
-    """Insert rows, or change those whose primary key exists but for columns to `keep`; all name the same columns."""
+    """Insert rows, or update existing ones by primary key except for columns in `keep`; all have the same columns."""
     if not rows:
         return
     connection = session.connection()

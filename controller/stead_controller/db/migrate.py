@@ -22,10 +22,10 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 
 
 def downgrade(engine: Engine, revision: str) -> None:
-    """Take back the migrations after a revision, in one transaction: see `_in_one`.
+    """Undo the migrations after a revision, in one transaction: see `_in_one`.
 
-    What an earlier release has no place for is lost. Raises ValueError, and changes nothing, where a migration has no
-    way back from what is there, and alembic's CommandError for a revision that is not an earlier one.
+    Data that an earlier release cannot store is lost. Raises ValueError, and changes nothing, where a migration cannot
+    convert the present data back, and alembic's CommandError for a revision that is not an earlier one.
     """
     _in_one(engine, lambda config: command.downgrade(config, revision))
 
@@ -33,9 +33,9 @@ def downgrade(engine: Engine, revision: str) -> None:
 def _in_one(engine: Engine, migrate: Callable[[Config], None]) -> None:
     """Run migrations in one transaction.
 
-    SQLite makes a table anew for most changes of it, and drops the old one: meanwhile foreign keys must be off, or what
-    hangs on its rows would be deleted with them (https://www.sqlite.org/lang_altertable.html, section 7). They are
-    checked at the end; raises ValueError, and changes nothing, where a row would hang on nothing.
+    SQLite needs a new table for most changes of one, and the old one is dropped: meanwhile foreign keys must be off, or
+    rows that refer to it would be deleted as well (https://www.sqlite.org/lang_altertable.html, section 7). They are
+    checked at the end; raises ValueError, and changes nothing, where a row would refer to a missing one.
     """
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
@@ -43,7 +43,7 @@ def _in_one(engine: Engine, migrate: Callable[[Config], None]) -> None:
     with engine.connect() as connection:
         if is_sqlite:
             connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
-            connection.exec_driver_sql("BEGIN IMMEDIATE")  # which its driver leaves to us, see `session.py`
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # which its driver leaves to the caller, see `session.py`
         config.attributes["connection"] = connection
         try:
             before = MigrationContext.configure(connection).get_current_heads()

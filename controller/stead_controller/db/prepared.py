@@ -1,8 +1,8 @@
-"""Statements of hot paths are compiled once and handed to the driver as they are.
+"""Compiles the statements of hot paths once and passes them to the driver directly.
 
-What SQLAlchemy does around each execution (find the compiled form by a key as long as the statement, make a context, a
-result and its metadata) costs several times as much as SQLite does for a row that it finds by its key. What the
-statement says, and how values are converted, is SQLAlchemy's also here.
+SQLAlchemy's work around each execution (find the compiled form by a key as long as the statement, make a context, a
+result and its metadata) costs several times as much as SQLite's lookup of a row by its key. The SQL and the conversion
+of values are SQLAlchemy's here as well.
 """
 
 import re
@@ -20,16 +20,16 @@ from sqlalchemy.sql.expression import Delete, Insert, Select, Update
 type Row = tuple[Any, ...]
 type _Convert = Callable[[Any], Any]
 
-_LIST: Final = re.compile(r"\(__\[POSTCOMPILE_(\w+)\]\)")  # how an IN is compiled whose values come later
+_LIST: Final = re.compile(r"\(__\[POSTCOMPILE_(\w+)\]\)")  # the compiled form of an IN with values given later
 _NO_VALUES: Final = "(SELECT NULL WHERE 1 != 1)"
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A statement in the words of a dialect.
+    """A statement compiled for a dialect.
 
-    `names` are those of the parameters in the order of their places; of some the values are `constants`, of others
-    they are made anew each time (`defaults`), or are `lists`.
+    `names` are the parameters' names in positional order; some values are `constants`, others are
+    made for each execution (`defaults`), or are `lists`.
     """
 
     sql: str
@@ -44,18 +44,18 @@ class _Compiled:
 
 
 class Prepared:
-    """One statement; its parameters are its `bindparam`s or, of an insert, its columns.
+    """One statement; its parameters are its `bindparam`s or, for an insert, its columns.
 
-    Rows come as plain tuples. Raises SQLAlchemy's DBAPIError, as `Connection.execute` does.
+    Rows are returned as plain tuples. Raises SQLAlchemy's DBAPIError, as `Connection.execute` does.
     """
 
     def __init__(self, statement: Select[*tuple[Any, ...]] | Insert | Update | Delete) -> None:
-        """Take the statement; it is compiled at its first use."""
+        """Store the statement; it is compiled when it is first used."""
         self.statement = statement
         self._compiled: dict[tuple[str, tuple[str, ...] | None], _Compiled] = {}
 
     def all(self, connection: Connection, params: Mapping[str, Any]) -> list[Row]:
-        """Execute and give all rows; none of a statement that returns nothing."""
+        """Execute and return all rows; none for a statement that returns nothing."""
         compiled = self._for(connection.dialect, params)
         rows = _execute(connection, compiled, *_arguments(compiled, connection.dialect, params))
         if not compiled.from_driver:
@@ -63,7 +63,7 @@ class Prepared:
         return [tuple(_read(row, compiled.from_driver)) for row in rows]
 
     def named(self, connection: Connection, params: Mapping[str, Any]) -> list[Any]:
-        """Execute and give all rows, whose values are attributes by the names of their columns."""
+        """Execute and return all rows, whose values are attributes by the names of their columns."""
         compiled = self._for(connection.dialect, params)
         rows = _execute(connection, compiled, *_arguments(compiled, connection.dialect, params))
         make, converters = compiled.named, compiled.from_driver
@@ -78,20 +78,20 @@ class Prepared:
         return found
 
     def first(self, connection: Connection, params: Mapping[str, Any]) -> Row | None:
-        """Execute and give the first row, if there is one."""
+        """Execute and return the first row, if there is one."""
         return next(iter(self.all(connection, params)), None)
 
     def scalar(self, connection: Connection, params: Mapping[str, Any]) -> Any:
-        """Execute and give the first value of the first row; None when there is no row."""
+        """Execute and return the first value of the first row; None when there is no row."""
         row = self.first(connection, params)
         return None if row is None else row[0]
 
     def scalars(self, connection: Connection, params: Mapping[str, Any]) -> list[Any]:
-        """Execute and give the first value of each row."""
+        """Execute and return the first value of each row."""
         return [row[0] for row in self.all(connection, params)]
 
     def many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Execute with the parameters of each row; all name the same, and none is a list."""
+        """Execute with the parameters of each row; all have the same names, and none is a list."""
         if not rows:
             return
         compiled = self._for(connection.dialect, rows[0])
@@ -137,7 +137,7 @@ def _compile(statement: Any, dialect: Dialect, columns: Sequence[str] | None) ->
         lists=frozenset(_LIST.findall(compiled.string)),
         to_driver=to_driver,
         from_driver=tuple((place, convert) for place, convert in enumerate(converters) if convert is not None),
-        named=partial(tuple.__new__, row),  # `_make` without its count of the values, which is a call more for each row
+        named=partial(tuple.__new__, row),  # `_make` without its check of the length, which costs one more call per row
         returns_rows=bool(returned),
     )
 
@@ -149,7 +149,7 @@ def _converted(convert: _Convert | None, value: Any, *, is_list: bool) -> Any:
 
 
 def _read(row: Row, converters: Sequence[tuple[int, _Convert]]) -> list[Any]:
-    """Give the values of a row in Python's types."""
+    """Return the values of a row as Python types."""
     values = list(row)
     for place, convert in converters:
         values[place] = convert(values[place])
@@ -157,7 +157,7 @@ def _read(row: Row, converters: Sequence[tuple[int, _Convert]]) -> list[Any]:
 
 
 def _arguments(compiled: _Compiled, dialect: Dialect, params: Mapping[str, Any]) -> tuple[str, Any]:
-    """Give the SQL and its arguments, as the driver wants them: in order or by name."""
+    """Return the SQL and its arguments in the driver's form: by position or by name."""
     values: dict[str, Any] = dict(compiled.constants)
     for name, make in compiled.defaults.items():
         values[name] = _converted(compiled.to_driver.get(name), make(None), is_list=False)
@@ -192,7 +192,7 @@ def _places(places: Sequence[str]) -> str:
 
 
 def execute_text(connection: Connection, sql: str) -> None:
-    """Execute a text that is SQL already; listeners to the engine do not see it. Raises DBAPIError."""
+    """Execute text that is already SQL; listeners on the engine do not see it. Raises DBAPIError."""
     try:
         connection.connection.cursor().execute(sql)
     except connection.dialect.loaded_dbapi.Error as error:

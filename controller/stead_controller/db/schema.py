@@ -1,4 +1,4 @@
-"""Whether a database has the newest schema: asked at each start, without Alembic, which takes half a second to load."""
+"""Checks at each start if a database has the newest schema, without Alembic, which takes half a second to load."""
 
 import os
 import re
@@ -18,7 +18,7 @@ class NewerDatabaseError(SteadError):
 
 
 def bring_up_to_date(engine: Engine) -> None:
-    """Run the migrations that this database has not seen, in one transaction; SQLite's is copied before.
+    """Run the migrations that this database has not had, in one transaction; an SQLite database is copied before.
 
     Raises NewerDatabaseError, and changes nothing, where the database knows a revision that this release does not.
     """
@@ -39,7 +39,7 @@ def bring_up_to_date(engine: Engine) -> None:
 
 
 def revision_of(engine: Engine) -> str | None:
-    """The revision of a database's schema, as Alembic notes it there; None when there is none yet."""
+    """The revision of a database's schema, as Alembic stores it there; None when there is none yet."""
     with engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
@@ -55,7 +55,7 @@ def newest() -> str:
 
 
 def copy_of(database: Path, revision: str) -> Path:
-    """Name the copy of a database as it was with a revision, which the upgrade from it leaves."""
+    """The path of the copy of a database as it was with a revision, made by the upgrade from that revision."""
     return database.with_name(f"{database.name}.of-{revision}")
 
 
@@ -70,7 +70,7 @@ def _revisions() -> tuple[set[str], set[str]]:
 
 
 def copies_of(database: Path) -> list[Path]:
-    """List the copies that upgrades and ways back have left beside a database."""
+    """List the copies that upgrades and downgrades have left beside a database."""
     return sorted(database.parent.glob(f"{database.name}.of-*"))
 
 
@@ -78,7 +78,7 @@ def write_copy(engine: Engine, target: Path) -> None:
     """Copy an SQLite database, whole or not at all."""
     new = target.with_name(f"{target.name}.copy-{os.getpid()}")
     new.unlink(missing_ok=True)
-    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # what is empty may be written by VACUUM
+    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # VACUUM may write to an empty existing file
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql("VACUUM INTO ?", (str(new),))
@@ -90,9 +90,9 @@ def write_copy(engine: Engine, target: Path) -> None:
 
 
 def _keep_copy(engine: Engine, database: Path, revision: str) -> None:
-    """Copy the database for who goes back to the release before: only the last such copy stays."""
+    """Copy the database for a return to the previous release: only the last such copy is retained."""
     target = copy_of(database, revision)
-    if target.exists():  # an upgrade that did not come to its end
+    if target.exists():  # from an upgrade that was not completed
         return
     write_copy(engine, target)
     for other in copies_of(database):

@@ -1,8 +1,8 @@
-"""Transactions: each mutation is one, retried where the database asks for it.
+"""Transactions: each mutation is one, retried where the database requires it.
 
 SQLite has one writer at a time, so all writing transactions run in one thread, in order, without lock errors; reads
-run beside it in a few threads (WAL). PostgreSQL runs both in the same pool, SERIALIZABLE, and repeats what the database
-refused for concurrency (SQLSTATE 40001 and 40P01).
+run in parallel in a few threads (WAL). PostgreSQL runs both in the same pool, SERIALIZABLE, and transactions that it
+rejects because of concurrency (SQLSTATE 40001 and 40P01) are repeated.
 """
 
 import asyncio
@@ -34,12 +34,12 @@ _RETRY_SQLITE: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPS
 
 @dataclass(slots=True)
 class Transaction:
-    """One open transaction, and whom to wake once it is committed.
+    """One open transaction, and the components to wake once it is committed.
 
-    `events` are ids of instances whose watchers must be told; `revision` is that of this transaction, once it tells
-    hosts anything (`desired/revisions.py`); `workflows` tells whether it began or moved a workflow. `facts` is what is
-    the same for the whole transaction and asked for again and again, by who keeps it. With `gathers` what it tells all
-    hosts of a VPC may reach them up to a second later, so that many such changes go together.
+    `events` are ids of instances whose watchers must be notified; `revision` is that of this transaction, once it
+    changes the desired state of hosts (`desired/revisions.py`); `workflows` is whether it began or moved a workflow.
+    `facts` caches values that are constant during the transaction, by the module that caches them. With `gathers` its
+    changes for all hosts of a VPC may reach them up to a second later, so that many such changes are sent together.
     """
 
     session: Session
@@ -52,7 +52,7 @@ class Transaction:
 
     @property
     def connection(self) -> Connection:
-        """The session's connection, for what is made of plain columns: the session would wrap each row once more."""
+        """The session's connection, for queries of plain columns: the session would wrap each row once more."""
         if self._connection is None:
             self._connection = self.session.connection()
         return self._connection
@@ -62,7 +62,7 @@ type CommitListener = Callable[[Transaction], None]
 
 
 class Database:
-    """The engine and its threads; the only door to SQL.
+    """The engine and its threads; all SQL goes through it.
 
     `run` commits when the function returns, rolls back when it raises; with `dry_run` it always rolls back. It raises
     OutOfRoom when the database's disk is full.
@@ -71,7 +71,7 @@ class Database:
     def __init__(self, url: str, room: Room | None = None) -> None:
         """Open the database; no connection is made before the first use.
 
-        On a full disk what is reserved in `room` is given up, and what failed is tried again.
+        On a full disk the space reserved in `room` is released, and the failed transaction is tried again.
         """
         self._room = room
         self.engine = _engine(url)
@@ -86,17 +86,17 @@ class Database:
         self._listeners.append(listener)
 
     async def run[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
-        """Run a function in a worker thread inside one transaction and give what it returns."""
+        """Run a function in a worker thread inside one transaction and return its result."""
         pool = self._writers if writes else self._readers
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(pool, self._attempt, function, writes, dry_run)
 
     def run_blocking[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
-        """Do what `run` does in the calling thread (for programs without an event loop)."""
+        """Do the same as `run` in the calling thread (for programs without an event loop)."""
         return self._attempt(function, writes, dry_run)
 
     def close(self) -> None:
-        """End the threads and the connections."""
+        """Stop the threads and close the connections."""
         self._readers.shutdown()
         self._writers.shutdown()
         self.engine.dispose()
@@ -122,7 +122,7 @@ class Database:
         try:
             with self.engine.connect() as connection:
                 if self._sqlite:
-                    connection.begin()  # which for SQLAlchemy it is now; nothing was sent
+                    connection.begin()  # SQLAlchemy now regards it as begun; nothing was sent
                     execute_text(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
                 with Session(connection, autoflush=False, expire_on_commit=False) as session:
                     tx = Transaction(session)
@@ -131,7 +131,7 @@ class Database:
                     if not writes or dry_run:
                         connection.rollback()
                         return result
-                    # The session only joined the connection's transaction, which is ours to end.
+                    # The session only joined the connection's transaction, which must be ended here.
                     connection.commit()
         finally:
             if turn:
@@ -148,12 +148,12 @@ def _engine(url: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: Any) -> None:
-        # Transactions are begun by hand (IMMEDIATE for writers), not by the driver at the first write.
+        # Transactions are begun explicitly (IMMEDIATE for writers), not by the driver at the first write.
         connection.isolation_level = None
-        # Each connection has a cache of its own; what is not in it is in the kernel's, which all share.
+        # Each connection has its own cache; pages outside it come from the kernel's page cache, which all share.
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"cache_size=-{_CACHE_KIB}"):
             connection.execute(f"PRAGMA {pragma}")
-        # Its unit may write to the state directory only: a statement that needs a temporary file would fail there.
+        # The service may write to its state directory only: a statement that needs a temporary file would fail.
         connection.execute("PRAGMA temp_store=MEMORY")
 
     return engine

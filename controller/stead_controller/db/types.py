@@ -11,7 +11,7 @@ AccountId = String(12)
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """An aware UTC datetime kept as whole milliseconds since 1970, alike in every database and cheap to compare."""
+    """An aware UTC datetime stored as whole milliseconds since 1970, alike in every database and cheap to compare."""
 
     impl = BigInteger
     cache_ok = True

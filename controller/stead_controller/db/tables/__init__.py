@@ -1,4 +1,4 @@
-"""The tables, one file per noun, singular; importing this package knows them all."""
+"""The tables, one file per noun, singular; importing this package registers them all."""
 
 from stead_controller.db.tables.account import AccessKey, Account
 from stead_controller.db.tables.audit_event import AuditEventResource, AuditEventRow

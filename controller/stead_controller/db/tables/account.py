@@ -10,7 +10,7 @@ from stead_controller.db.types import AccountId
 
 
 class Account(Base):
-    """An isolated owner of resources, known by 12 digits."""
+    """An isolated owner of resources, identified by 12 digits."""
 
     __tablename__ = "accounts"
 
@@ -23,8 +23,8 @@ class Account(Base):
 class AccessKey(Base):
     """An access key; its secret is sealed with the master key, since SigV4 needs it in clear.
 
-    `user_id` is that of its user (`AIDA…`), or the account's for a root key; what it was last used for is written now
-    and then, not at each use.
+    `user_id` is that of its user (`AIDA…`), or the account's for a root key; the time and service of its last use are
+    written now and then, not at each use.
     """
 
     __tablename__ = "access_keys"

@@ -1,4 +1,4 @@
-"""The audit trail as LookupEvents reads it: calls, and which resources they spoke of."""
+"""The audit trail for LookupEvents: calls, and the resources they refer to."""
 
 from datetime import datetime
 
@@ -8,11 +8,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 from stead_controller.db.tables.base import Base
 from stead_controller.db.types import AccountId
 
-EventNumber = BigInteger().with_variant(Integer, "sqlite")  # which keeps rows in the order of a plain INTEGER
+EventNumber = BigInteger().with_variant(Integer, "sqlite")  # SQLite stores rows in the order of a plain INTEGER key
 
 
 class AuditEventRow(Base):
-    """One call, numbered as they were written; `event` is CloudTrail's record as JSON, compressed with zlib."""
+    """One call, numbered in the order of writing; `event` is CloudTrail's record as JSON, compressed with zlib."""
 
     __tablename__ = "audit_events"
     __table_args__ = (
@@ -39,7 +39,7 @@ class AuditEventRow(Base):
 
 
 class AuditEventResource(Base):
-    """That a call spoke of a resource; `event` is the call's number."""
+    """A resource that a call refers to; `event` is the call's number."""
 
     __tablename__ = "audit_event_resources"
     __table_args__ = (

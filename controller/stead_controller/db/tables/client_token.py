@@ -1,4 +1,4 @@
-"""ClientTokens: what a retried request must get again instead of doing it twice."""
+"""ClientTokens: the result that a retried request must get instead of being done twice."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class ClientToken(Base):
-    """A token used by an account for an operation, the digest of its parameters, and what it made."""
+    """A token used by an account for an operation, the digest of its parameters, and the result."""
 
     __tablename__ = "client_tokens"
 

@@ -1,4 +1,4 @@
-"""Facts that the cloud decided once and keeps, such as the epoch of its database."""
+"""Facts that are set once for the cloud and stored, such as the epoch of its database."""
 
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -7,7 +7,7 @@ from stead_controller.db.tables.base import Base
 
 
 class CloudFact(Base):
-    """A name and its value."""
+    """A fact: its name and its value."""
 
     __tablename__ = "cloud_facts"
 

@@ -1,4 +1,4 @@
-"""Hosts, what each must make true, and the tokens with which they enrol."""
+"""Hosts, the desired state of each, and the tokens with which they enrol."""
 
 from datetime import datetime
 
@@ -13,10 +13,10 @@ class Host(Base):
     """A machine that runs guests.
 
     `revision` is that of the last change it was sent, `revision_reached` that up to which it has done all; both are
-    written some seconds late. A host that knows less than `revision_forgotten` must be told everything anew.
-    `*_free` is what may still be reserved: what the host has, after overcommit and what it keeps for itself, less what
+    written some seconds late. A host that knows less than `revision_forgotten` must be sent everything again.
+    `*_free` is what may still be reserved: the host's capacity, after overcommit and its own reserve, less what
     is reserved, so that it is below zero after the host shrank. `accelerated` is whether its guests run by KVM.
-    `pool_address` is its own out of the first public pool, `underlay_address` where other hosts reach it.
+    `pool_address` is its own from the first public pool, `underlay_address` where other hosts reach it.
     """
 
     __tablename__ = "hosts"
@@ -49,7 +49,7 @@ class Host(Base):
 
 
 class RemovedHost(Base):
-    """A host that was removed: should it come back, it is told so, and ends its guests. One nobody knows is not."""
+    """A removed host: if it connects again it learns of that, and ends its guests. An unknown host does not."""
 
     __tablename__ = "removed_hosts"
 
@@ -58,10 +58,10 @@ class RemovedHost(Base):
 
 
 class HostResource(Base):
-    """The outbox: one row per resource that only this host is told of, at the revision of its last change.
+    """The outbox: one row per resource that only this host is sent, at the revision of its last change.
 
-    `body` is a serialized `stead.v1.Resource`; NULL means that the resource must go, and the row stays until the
-    host has reached that revision. So what a host missed since revision R is exactly its rows with `revision > R`.
+    `body` is a serialized `stead.v1.Resource`; NULL means that the resource must be removed, and the row is retained
+    until the host has reached that revision. So a host at revision R has missed exactly its rows with `revision > R`.
     """
 
     __tablename__ = "host_resources"
@@ -79,7 +79,7 @@ class HostResource(Base):
 
 
 class HostError(Base):
-    """What a host fails at now, as its agent last said."""
+    """A present error of a host, as its agent last reported."""
 
     __tablename__ = "host_errors"
 
@@ -91,7 +91,7 @@ class HostError(Base):
 
 
 class EnrolmentToken(Base):
-    """A one-time token, known by its SHA-256."""
+    """A one-time token, identified by its SHA-256."""
 
     __tablename__ = "enrolment_tokens"
 

@@ -1,4 +1,4 @@
-"""What the operator lets accounts have, and what they have where counting it would take long."""
+"""Quotas that the operator has set, and usage that would take long to count."""
 
 from datetime import datetime
 
@@ -21,7 +21,7 @@ class ServiceQuota(Base):
 
 
 class AccountUsage(Base):
-    """How much of something an account has: `vcpus` are those that its instances take from their hosts."""
+    """An account's usage of a quota: `vcpus` are the vCPUs that its instances take from their hosts."""
 
     __tablename__ = "account_usage"
 
@@ -31,7 +31,7 @@ class AccountUsage(Base):
 
 
 class QuotaRequest(Base):
-    """An account's wish for more of something; `requester` is the ARN of who asked."""
+    """An account's request for a higher quota; `requester` is the ARN of the caller."""
 
     __tablename__ = "quota_requests"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""The counter of all that hosts are told."""
+"""The counter of changes to hosts' desired state."""
 
 from sqlalchemy import BigInteger
 from sqlalchemy.orm import Mapped, mapped_column
@@ -7,7 +7,7 @@ from stead_controller.db.tables.base import Base
 
 
 class Revision(Base):
-    """One row: the revision of the last transaction that told hosts anything."""
+    """One row: the revision of the last transaction that changed any desired state."""
 
     __tablename__ = "revisions"
 
@@ -16,9 +16,9 @@ class Revision(Base):
 
 
 class RevisionLeap(Base):
-    """Revisions that were left out when a controller started: this database has told nothing under these numbers."""
+    """Revisions that were skipped when a controller started: this database has no changes under these numbers."""
 
     __tablename__ = "revision_leaps"
 
-    before: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)  # the last given
-    after: Mapped[int] = mapped_column(BigInteger)  # the one from which it went on
+    before: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)  # the last one used
+    after: Mapped[int] = mapped_column(BigInteger)  # the one from which it continued

@@ -8,7 +8,7 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class Tag(Base):
-    """One tag as one account sees it (two share a peering connection); the index serves `tag:Key=Value` filters."""
+    """One tag as seen by one account (two share a peering connection); the index serves `tag:Key=Value` filters."""
 
     __tablename__ = "tags"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""What hosts have and this database, an older copy, does not know: nobody else may be given what it has."""
+"""Resources of hosts unknown to this database, restored from an older copy: what they use is not assigned again."""
 
 from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -8,7 +8,7 @@ from stead_controller.db.types import ResourceId
 
 
 class UnclaimedResource(Base):
-    """A resource that a host keeps, and the room that it takes there; `disk`, in bytes, is of the host's `pool`."""
+    """A resource that a host keeps, and the capacity that it uses there; `disk`, in bytes, is of the host's `pool`."""
 
     __tablename__ = "unclaimed_resources"
 
@@ -22,7 +22,7 @@ class UnclaimedResource(Base):
 
 
 class UnclaimedAddress(Base):
-    """An address that such an interface has: a private one in its subnet, a public one or a MAC in the place ""."""
+    """An address of such an interface: a private one in its subnet, a public one or a MAC with the place ""."""
 
     __tablename__ = "unclaimed_addresses"
     __table_args__ = (

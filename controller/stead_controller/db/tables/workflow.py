@@ -1,4 +1,4 @@
-"""Lives that go on after a request was answered."""
+"""Workflows that continue after a request was answered."""
 
 from datetime import datetime
 
@@ -10,16 +10,16 @@ from stead_controller.db.types import ResourceId
 
 
 class Workflow(Base):
-    """Where a life is: the step that comes next, when, and who is at it.
+    """The state of a workflow: its next step, when it is due, and which controller runs it.
 
-    `facts` is JSON of what the life was begun with. A step is run by the controller that holds the lease, and again by
-    any other once that has run out. `tries` counts failures of this step in a row, `reason` says why it waits.
+    `facts` is JSON of the workflow's input. A step is run by the controller that holds the lease, and again by any
+    other once the lease has expired. `tries` counts failures of this step in a row, `reason` says why it waits.
     """
 
     __tablename__ = "workflows"
     __table_args__ = (Index("ix_workflows_due", "due"),)
 
-    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)  # of the resource whose life it is
+    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)  # of the resource to which the workflow belongs
     kind: Mapped[str] = mapped_column(String(32))
     step: Mapped[str] = mapped_column(String(48))
     facts: Mapped[str] = mapped_column(Text)

@@ -10,7 +10,7 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class PlacementGroup(Base):
-    """A placement group by name; `partition_count` is of strategy partition, `spread_level` of strategy spread."""
+    """A placement group by name; `partition_count` is for strategy partition, `spread_level` for strategy spread."""
 
     __tablename__ = "placement_groups"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""What IAM knows of accounts, their outside issuers of identities, and tags of all that is IAM's."""
+"""IAM's settings of accounts, their external identity providers, and the tags of all IAM resources."""
 
 from datetime import datetime
 
@@ -20,7 +20,7 @@ class IamAccount(Base):
 
 
 class IamCredentialReport(Base):
-    """The report of an account's credentials that was made last, as CSV."""
+    """The latest credential report of an account, as CSV."""
 
     __tablename__ = "iam_credential_reports"
 
@@ -49,6 +49,6 @@ class IamTag(Base):
     __tablename__ = "iam_tags"
 
     resource_id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
-    key_lower: Mapped[str] = mapped_column(String(128), primary_key=True)  # keys differ by more than case
+    key_lower: Mapped[str] = mapped_column(String(128), primary_key=True)  # two keys differ by more than case
     key: Mapped[str] = mapped_column(String(128))
     value: Mapped[str] = mapped_column(String(256))

@@ -1,4 +1,4 @@
-"""Instance profiles of instances, and the credentials that their roles' sessions have now."""
+"""Instance profiles of instances, and the present credentials of their roles' sessions."""
 
 from datetime import datetime
 
@@ -10,11 +10,10 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class InstanceProfileAssociation(Base):
-    """That an instance has an instance profile, and what its host is to tell the guest of it.
+    """The association of an instance with an instance profile, and the data of the credentials for its guest.
 
-    `code` is empty while the guest is told nothing. The session token has the secret key in it, sealed. At `due` the
-    credentials are to be made anew: they, the role and the profile's end are looked at then; None while the instance is
-    off.
+    `code` is empty while the guest gets none. The session token contains the secret key, sealed. At `due` the
+    credentials are to be renewed, after a check of the role and the profile's end; None while the instance is off.
     """
 
     __tablename__ = "instance_profile_associations"

@@ -12,8 +12,8 @@ from stead_controller.db.types import AccountId, ResourceId
 class IamMfaDevice(Base):
     """A virtual device, named by its ARN as a serial number; with `user_id` it is that user's second factor.
 
-    `seed_sealed` is what it makes its codes of, `drift` how many steps its clock is ahead, `last_step` the latest step
-    whose code was taken, so that no code is taken twice (`resources/iam/totp.py`).
+    `seed_sealed` is the secret of its codes, `drift` how many steps its clock is ahead, `last_step` the latest step
+    whose code was accepted, so that no code is accepted twice (`resources/iam/totp.py`).
     """
 
     __tablename__ = "iam_mfa_devices"

@@ -1,6 +1,6 @@
 """Policies of IAM: managed ones with their versions, inline ones, and what they are attached to.
 
-Policies that come with Stead under AWS's names are no rows (`authorization/aws_managed/`).
+AWS's managed policies that come with Stead have no rows (`authorization/aws_managed/`).
 """
 
 from datetime import datetime
@@ -13,7 +13,7 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class IamPolicy(Base):
-    """A customer managed policy (`ANPA…`); `last_version` is the greatest number that was ever given to a version."""
+    """A customer managed policy (`ANPA…`); `last_version` is the greatest number that was ever used for a version."""
 
     __tablename__ = "iam_policies"
     __table_args__ = (
@@ -34,7 +34,7 @@ class IamPolicy(Base):
 
 
 class IamPolicyVersion(Base):
-    """What a managed policy says in one of its versions (`v3` has the number 3)."""
+    """The content of a managed policy in one of its versions (`v3` has the number 3)."""
 
     __tablename__ = "iam_policy_versions"
 
@@ -45,9 +45,9 @@ class IamPolicyVersion(Base):
 
 
 class IamAttachedPolicy(Base):
-    """That a managed policy is attached to a principal: a user, group or role (`principal_type`), by its id.
+    """The attachment of a managed policy to a principal: a user, group or role (`principal_type`), by its id.
 
-    `policy_id` is empty for AWS's policies, which are no rows.
+    `policy_id` is empty for AWS's policies, which have no rows.
     """
 
     __tablename__ = "iam_attached_policies"

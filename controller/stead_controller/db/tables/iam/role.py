@@ -10,7 +10,7 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class IamRole(Base):
-    """A role (`AROA…`); sessions that were issued before `sessions_revoked_before` are dead."""
+    """A role (`AROA…`); sessions that were issued before `sessions_revoked_before` are no longer valid."""
 
     __tablename__ = "iam_roles"
     __table_args__ = (
@@ -35,7 +35,7 @@ class IamRole(Base):
 
 
 class IamInstanceProfile(Base):
-    """What an instance is launched with to have a role (`AIPA…`)."""
+    """An instance profile (`AIPA…`), by which instances get a role."""
 
     __tablename__ = "iam_instance_profiles"
     __table_args__ = (

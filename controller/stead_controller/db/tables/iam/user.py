@@ -29,12 +29,12 @@ class IamUser(Base):
     password_hash: Mapped[str | None] = mapped_column(String(256))
     password_reset_required: Mapped[bool] = mapped_column(default=False)
     password_created: Mapped[datetime | None]
-    password_changed: Mapped[datetime | None]  # None: not since it was made
+    password_changed: Mapped[datetime | None]  # None: not since it was created
     password_last_used: Mapped[datetime | None]
 
 
 class IamOldPassword(Base):
-    """What is kept of a password that a user had, numbered as they came, while it must not be had again."""
+    """The hash of a user's former password, numbered in order, while it must not be used again."""
 
     __tablename__ = "iam_old_passwords"
 
@@ -61,7 +61,7 @@ class IamGroup(Base):
 
 
 class IamGroupMember(Base):
-    """That a user is in a group."""
+    """The membership of a user in a group."""
 
     __tablename__ = "iam_group_members"
 

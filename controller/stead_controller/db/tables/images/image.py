@@ -12,8 +12,8 @@ from stead_controller.db.types import AccountId, ResourceId
 class Image(Base):
     """What instances boot from; its disks are its block device mappings (`image_block_device.py`).
 
-    Of an image that came as a file `snapshot_id` is the root disk's snapshot. `deregistration_protection` is
-    EC2's word; `protected_until` ends a cool-down.
+    For an image made of a file `snapshot_id` is the root disk's snapshot. `deregistration_protection` is
+    EC2's value; `protected_until` ends a cool-down.
     """
 
     __tablename__ = "images"
@@ -23,7 +23,7 @@ class Image(Base):
     )
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
-    account_id: Mapped[str] = mapped_column(AccountId)  # owner; CLOUD_ACCOUNT for the operator's
+    account_id: Mapped[str] = mapped_column(AccountId)  # owner; CLOUD_ACCOUNT for the operator's images
     name: Mapped[str] = mapped_column(String(128))
     description: Mapped[str] = mapped_column(String(255), default="")
     state: Mapped[str] = mapped_column(String(16))

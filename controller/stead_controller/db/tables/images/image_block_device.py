@@ -8,9 +8,9 @@ from stead_controller.db.types import ResourceId
 
 
 class ImageBlockDevice(Base):
-    """A disk that instances of an image get: of a snapshot, blank (`volume_size` alone), or of the instance store.
+    """A disk for instances of an image: from a snapshot, blank (`volume_size` alone), or of the instance store.
 
-    With `virtual_name` (such as `ephemeral0`) it is of the instance store, with `no_device` it is left out.
+    With `virtual_name` (such as `ephemeral0`) it is of the instance store, with `no_device` it is omitted.
     """
 
     __tablename__ = "image_block_devices"
@@ -29,7 +29,7 @@ class ImageBlockDevice(Base):
 
 
 class ImagePermission(Base):
-    """That another account may launch an image."""
+    """Permission for another account to launch an image."""
 
     __tablename__ = "image_permissions"
     __table_args__ = (Index("ix_image_permissions_account_id_image_id", "account_id", "image_id", unique=True),)

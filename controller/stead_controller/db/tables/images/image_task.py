@@ -1,4 +1,4 @@
-"""Imports and exports that were asked for through the API."""
+"""Imports and exports requested through the API."""
 
 from datetime import datetime
 
@@ -10,11 +10,11 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class ImageTask(Base):
-    """A file of the account's that becomes an image or a snapshot, or an image that becomes one.
+    """A file of the account's that is imported as an image or a snapshot, or an image that is exported to a file.
 
     `kind` is the resource type of its id. `location` is an object's key in the bucket, or a file's name in the exchange
-    folder, which is the bucket `exchange`; of an export its beginning. `sealed_key` is the key of the snapshot that an
-    encrypted import makes, sealed by the master key.
+    folder, which is the bucket `exchange`; for an export its prefix. `sealed_key` is the key of the snapshot of an
+    encrypted import, sealed by the master key.
     """
 
     __tablename__ = "image_tasks"
@@ -35,5 +35,5 @@ class ImageTask(Base):
     snapshot_id: Mapped[str | None] = mapped_column(ResourceId)
     created: Mapped[datetime]
     encrypted: Mapped[bool] = mapped_column(default=False, server_default=false())
-    kms_key_id: Mapped[str | None] = mapped_column(String(512))  # an ARN, of no meaning to us
+    kms_key_id: Mapped[str | None] = mapped_column(String(512))  # an ARN, not used by Stead
     sealed_key: Mapped[bytes | None]

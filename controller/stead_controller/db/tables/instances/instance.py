@@ -10,10 +10,10 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class Instance(Base):
-    """A virtual machine, from RunInstances until an hour after its end.
+    """A virtual machine, from RunInstances until an hour after its termination.
 
-    `start_count` and `reboot_count` are the numbers the host acts on (see desired.proto). `capacity_held` tells whether
-    its vCPUs and memory are taken from the host's free ones.
+    `start_count` and `reboot_count` are the numbers that the host acts on (see desired.proto). `capacity_held` is
+    whether its vCPUs and memory are taken from the host's free capacity.
     """
 
     __tablename__ = "instances"
@@ -30,7 +30,7 @@ class Instance(Base):
         Index("ix_instances_host_id", "host_id"),
         Index("ix_instances_identity_issued", "identity_issued"),
         Index("ix_instances_state_changed", "state", "state_changed"),
-        # Of the few that are being recovered: others have no entry to be written.
+        # Only rows of the few instances that are being recovered are in the index.
         Index(
             "ix_instances_recovery_began",
             "recovery_began",
@@ -61,7 +61,7 @@ class Instance(Base):
     private_address: Mapped[str | None] = mapped_column(String(45))
     public_address: Mapped[str | None] = mapped_column(String(45))
     key_name: Mapped[str | None] = mapped_column(String(255))
-    public_key: Mapped[str | None] = mapped_column(String(8192))  # as at launch: deleting the pair changes no guest
+    public_key: Mapped[str | None] = mapped_column(String(8192))  # as at launch: deleting the key pair changes no guest
     launch_time: Mapped[datetime]
     launch_index: Mapped[int] = mapped_column(Integer)
     user_data: Mapped[bytes | None]
@@ -77,25 +77,25 @@ class Instance(Base):
     metadata_hop_limit: Mapped[int] = mapped_column(Integer, default=1)
     metadata_tags: Mapped[bool] = mapped_column(default=False)
     metadata_ipv6: Mapped[bool] = mapped_column(default=False, server_default=false())
-    metadata_pending: Mapped[bool] = mapped_column(default=False, server_default=false())  # until its host says so
+    metadata_pending: Mapped[bool] = mapped_column(default=False, server_default=false())  # until its host confirms it
     identity_issued: Mapped[datetime | None]  # when its session of the identity role began, while it runs
-    password_data: Mapped[str | None] = mapped_column(String(2048))  # as its guest encrypted and wrote it
+    password_data: Mapped[str | None] = mapped_column(String(2048))  # as the guest encrypted and wrote it
     start_count: Mapped[int] = mapped_column(Integer, default=1)
     reboot_count: Mapped[int] = mapped_column(Integer, default=0)
-    reboots_done: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # as the host says
+    reboots_done: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # as reported by the host
     force_stop: Mapped[bool] = mapped_column(default=False)
-    # Names of its volumes' devices when it was started, but the root's; None while it has these volumes still.
+    # Device names of its volumes when it was started, without the root; None while it still has these volumes.
     ebs_at_start: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     auto_recovery: Mapped[bool] = mapped_column(default=True, server_default=true())
-    recoveries: Mapped[list[float]] = mapped_column(JSON, default=list, server_default="[]")  # when: Unix seconds
-    recovery_began: Mapped[datetime | None]  # until its host says that it runs again
-    answers: Mapped[str | None] = mapped_column(String(16))  # starting, yes or no; None: its host asks no guest
-    silent_since: Mapped[datetime | None]  # of `no`
+    recoveries: Mapped[list[float]] = mapped_column(JSON, default=list, server_default="[]")  # times, in Unix seconds
+    recovery_began: Mapped[datetime | None]  # until its host reports that it runs again
+    answers: Mapped[str | None] = mapped_column(String(16))  # starting, yes or no; None: its host checks no guests
+    silent_since: Mapped[datetime | None]  # since when `answers` is `no`
     hostname_type: Mapped[str] = mapped_column(String(16), default="ip-name", server_default="ip-name")
     resource_name_a_record: Mapped[bool] = mapped_column(default=False, server_default=false())
     resource_name_aaaa_record: Mapped[bool] = mapped_column(default=False, server_default=false())
-    profile_association_id: Mapped[str | None] = mapped_column(ResourceId)  # of its instance profile
-    host_error: Mapped[str] = mapped_column(String(2048), default="")  # what the agent last failed at, for operators
+    profile_association_id: Mapped[str | None] = mapped_column(ResourceId)  # of its instance profile association
+    host_error: Mapped[str] = mapped_column(String(2048), default="")  # the agent's last error, for operators
 
 
 class Reservation(Base):

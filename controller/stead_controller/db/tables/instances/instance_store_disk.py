@@ -1,4 +1,4 @@
-"""The scratch disks of instances."""
+"""The instance store disks of instances."""
 
 from sqlalchemy import BigInteger, ForeignKey, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -7,7 +7,7 @@ from stead_controller.db.tables.base import Base
 
 
 class InstanceStoreDisk(Base):
-    """A disk of an instance's type, numbered from 0: its content lives from a start to the next stop."""
+    """A disk of an instance's type, numbered from 0: its content is retained from a start to the next stop."""
 
     __tablename__ = "instance_store_disks"
 

@@ -1,4 +1,4 @@
-"""Key pairs: the public halves."""
+"""Key pairs: the public keys."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class KeyPair(Base):
-    """A public key by name; private keys are never kept."""
+    """A public key by name; private keys are never stored."""
 
     __tablename__ = "key_pairs"
     __table_args__ = (

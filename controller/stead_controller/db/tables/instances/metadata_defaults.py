@@ -1,4 +1,4 @@
-"""What accounts want of the metadata service of their new instances."""
+"""Accounts' defaults for the metadata service of their new instances."""
 
 from sqlalchemy import Integer
 from sqlalchemy.orm import Mapped, mapped_column
@@ -8,7 +8,7 @@ from stead_controller.db.types import AccountId
 
 
 class MetadataDefaults(Base):
-    """One row per account that has ever set anything; nothing in a column is no preference."""
+    """One row per account that has ever set anything; an empty column is no preference."""
 
     __tablename__ = "metadata_defaults"
 

@@ -22,7 +22,7 @@ class DhcpOptions(Base):
 
 
 class DhcpOptionValue(Base):
-    """One value of one option of a set; `position` keeps the order in which they were given."""
+    """One value of one option of a set; `position` preserves the order in which they were given."""
 
     __tablename__ = "dhcp_option_values"
 

@@ -10,7 +10,7 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class ElasticAddress(Base):
-    """A public address that an account keeps; what it is associated with says its row of `public_addresses`."""
+    """A public address allocated to an account; its association is in the row of `public_addresses`."""
 
     __tablename__ = "elastic_addresses"
     __table_args__ = (

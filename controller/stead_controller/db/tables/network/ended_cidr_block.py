@@ -1,4 +1,4 @@
-"""Blocks that were taken from VPCs and subnets and are shown for a while."""
+"""CIDR blocks that were disassociated from VPCs and subnets and are still shown for a while."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class EndedCidrBlock(Base):
-    """An association that has ended, by its id, of a block with a VPC or a subnet (`resource_id`)."""
+    """An association, by its id, of a block with a VPC or a subnet (`resource_id`) that has ended."""
 
     __tablename__ = "ended_cidr_blocks"
     __table_args__ = (

@@ -10,9 +10,9 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class FlowLog(Base):
-    """That the flows of a VPC, a subnet or an interface are written to a folder of files on the hosts.
+    """A log of the flows of a VPC, a subnet or an interface, written to a folder of files on the hosts.
 
-    `resource_id` is no foreign key: the log of a deleted subnet or interface stays until it, or the VPC, is deleted.
+    `resource_id` is no foreign key: the log of a deleted subnet or interface remains until it, or the VPC, is deleted.
     """
 
     __tablename__ = "flow_logs"
@@ -25,7 +25,7 @@ class FlowLog(Base):
     resource_type: Mapped[str] = mapped_column(String(24))  # VPC, Subnet, NetworkInterface
     traffic_type: Mapped[str] = mapped_column(String(8))  # ACCEPT, REJECT, ALL
     log_group_name: Mapped[str] = mapped_column(String(512))
-    destination: Mapped[str | None] = mapped_column(String(2048))  # the log group's ARN where that was asked for
+    destination: Mapped[str | None] = mapped_column(String(2048))  # the log group's ARN if one was requested
     log_format: Mapped[str] = mapped_column(String(2048))
     aggregation_seconds: Mapped[int] = mapped_column(Integer)
     permission_arn: Mapped[str | None] = mapped_column(String(2048))

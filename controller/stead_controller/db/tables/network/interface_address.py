@@ -7,9 +7,9 @@ from stead_controller.db.tables.base import Base
 
 
 class InterfaceAddress(Base):
-    """That an interface holds a private address: the key says that no two in a subnet hold the same.
+    """A private address of an interface: the key ensures that no two in a subnet have the same.
 
-    Each interface has one row with `primary`, which says the same as its own `private_address`, unless it has none. The
+    Each interface has one row with `primary`, which repeats its own `private_address`, unless it has none. The
     interface may be added after its addresses in the same transaction.
     """
 
@@ -23,4 +23,4 @@ class InterfaceAddress(Base):
     )
     ipv6: Mapped[bool] = mapped_column(default=False)
     primary: Mapped[bool] = mapped_column(default=False)
-    position: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # among its interface's
+    position: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # among the interface's addresses

@@ -10,7 +10,7 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class InternetGateway(Base):
-    """A VPC's way to the internet; a VPC has at most one, and a gateway is attached to at most one VPC."""
+    """A VPC's connection to the internet; a VPC has at most one, and a gateway is attached to at most one VPC."""
 
     __tablename__ = "internet_gateways"
     __table_args__ = (
@@ -25,7 +25,7 @@ class InternetGateway(Base):
 
 
 class EgressOnlyInternetGateway(Base):
-    """A way to the IPv6 internet for flows that begin in the VPC."""
+    """A connection to the IPv6 internet for flows that begin in the VPC."""
 
     __tablename__ = "egress_only_internet_gateways"
     __table_args__ = (Index("ix_egress_only_internet_gateways_account_id_id", "account_id", "id", unique=True),)

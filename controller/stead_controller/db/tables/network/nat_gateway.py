@@ -10,7 +10,7 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class NatGateway(Base):
-    """A NAT gateway on its home host; its addresses stay shown when its interface is gone."""
+    """A NAT gateway on its home host; its addresses are still shown when its interface is gone."""
 
     __tablename__ = "nat_gateways"
     __table_args__ = (
@@ -32,7 +32,7 @@ class NatGateway(Base):
     failure_code: Mapped[str] = mapped_column(String(64), default="")
     failure_message: Mapped[str] = mapped_column(String(512), default="")
     host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"), index=True)
-    host_error: Mapped[str] = mapped_column(String(2048), default="")  # what the agent last failed at, for operators
+    host_error: Mapped[str] = mapped_column(String(2048), default="")  # the agent's last error, for operators
     interface_id: Mapped[str | None] = mapped_column(ResourceId, index=True)
     private_address: Mapped[str | None] = mapped_column(String(45))
     public_address: Mapped[str | None] = mapped_column(String(45))

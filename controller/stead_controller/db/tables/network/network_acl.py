@@ -45,7 +45,7 @@ class NetworkAclEntry(Base):
 
 
 class NetworkAclAssociation(Base):
-    """That a subnet's traffic passes an ACL; each subnet has exactly one."""
+    """The association of a subnet with an ACL; each subnet has exactly one."""
 
     __tablename__ = "network_acl_associations"
     __table_args__ = (Index("ix_network_acl_associations_account_id_id", "account_id", "id", unique=True),)

@@ -1,4 +1,4 @@
-"""Network Insights paths (questions whether traffic gets through) and analyses (their answers)."""
+"""Network Insights paths (questions whether traffic gets through) and analyses (their results)."""
 
 from datetime import datetime
 
@@ -38,7 +38,7 @@ class NetworkInsightsPath(Base):
 
 
 class NetworkInsightsAnalysis(Base):
-    """An answer: whether a path was found, what it goes through and why not; `result` is EC2's members as JSON."""
+    """A result: whether a path was found, its components and the reasons why not; `result` is EC2's members as JSON."""
 
     __tablename__ = "network_insights_analyses"
     __table_args__ = (Index("ix_network_insights_analyses_account_id_id", "account_id", "id", unique=True),)

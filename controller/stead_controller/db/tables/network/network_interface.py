@@ -10,7 +10,7 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class NetworkInterface(Base):
-    """An interface; no two share an address, no two anywhere a MAC."""
+    """An interface; no two share an address, and no two in the whole cloud a MAC."""
 
     __tablename__ = "network_interfaces"
     __table_args__ = (
@@ -30,11 +30,11 @@ class NetworkInterface(Base):
     zone: Mapped[str] = mapped_column(String(64))
     description: Mapped[str] = mapped_column(String(255), default="")
     mac_address: Mapped[str] = mapped_column(String(17))
-    private_address: Mapped[str | None] = mapped_column(String(45))  # None: it has IPv6 addresses only
+    private_address: Mapped[str | None] = mapped_column(String(45))  # None: it has only IPv6 addresses
     source_dest_check: Mapped[bool] = mapped_column(default=True)
     status: Mapped[str] = mapped_column(String(16))  # available, in-use
     requester_managed: Mapped[bool] = mapped_column(default=False)
-    requester_id: Mapped[str | None] = mapped_column(String(128))  # who asked, as STS names callers; None of old ones
+    requester_id: Mapped[str | None] = mapped_column(String(128))  # the caller, as STS names it; None for old rows
     created: Mapped[datetime]
     host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"))
     instance_id: Mapped[str | None] = mapped_column(ResourceId)
@@ -45,15 +45,15 @@ class NetworkInterface(Base):
     delete_on_termination: Mapped[bool] = mapped_column(default=False)
     interface_type: Mapped[str] = mapped_column(String(32), default="interface")  # nat_gateway, vpc_endpoint
     nat_gateway_id: Mapped[str | None] = mapped_column(ResourceId)
-    associate_public_address: Mapped[bool] = mapped_column(default=False)  # one of the pool's while its instance runs
-    # After how many idle seconds a tracked connection is forgotten; None = EC2's default.
+    associate_public_address: Mapped[bool] = mapped_column(default=False)  # from the pool while its instance runs
+    # Idle seconds after which a tracked connection is forgotten; None = EC2's default.
     tcp_established_timeout: Mapped[int | None] = mapped_column(Integer)
     udp_timeout: Mapped[int | None] = mapped_column(Integer)
     udp_stream_timeout: Mapped[int | None] = mapped_column(Integer)
 
 
 class InterfaceGroup(Base):
-    """That an interface is in a security group."""
+    """The membership of an interface in a security group."""
 
     __tablename__ = "interface_groups"
 
@@ -64,7 +64,7 @@ class InterfaceGroup(Base):
 class PublicAddress(Base):
     """A public address in use or cooling down; an address without a row is free.
 
-    With an allocation it is an Elastic IP address, else it was assigned automatically.
+    With an allocation it is an Elastic IP address, otherwise it was assigned automatically.
     """
 
     __tablename__ = "public_addresses"
@@ -78,6 +78,6 @@ class PublicAddress(Base):
     account_id: Mapped[str] = mapped_column(AccountId)
     interface_id: Mapped[str | None] = mapped_column(ForeignKey("network_interfaces.id", ondelete="SET NULL"))
     private_address: Mapped[str | None] = mapped_column(String(45))
-    released: Mapped[datetime | None] = mapped_column(index=True)  # not given again for a while
+    released: Mapped[datetime | None] = mapped_column(index=True)  # not assigned again for a while
     allocation_id: Mapped[str | None] = mapped_column(ResourceId)
     association_id: Mapped[str | None] = mapped_column(ResourceId)

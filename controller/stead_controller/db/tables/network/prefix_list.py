@@ -26,7 +26,7 @@ class PrefixList(Base):
 
 
 class PrefixListEntry(Base):
-    """A block that the list has from `first_version` to `last_version`; None means that the newest has it."""
+    """A block in the list from `first_version` to `last_version`; None means that it is in the newest version."""
 
     __tablename__ = "prefix_list_entries"
 

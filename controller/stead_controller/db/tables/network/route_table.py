@@ -10,7 +10,7 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class RouteTable(Base):
-    """A set of routes of a VPC; its local routes are not kept: they follow from the VPC's blocks."""
+    """A set of routes of a VPC; its local routes are not stored: they follow from the VPC's blocks."""
 
     __tablename__ = "route_tables"
     __table_args__ = (Index("ix_route_tables_account_id_id", "account_id", "id", unique=True),)
@@ -22,7 +22,7 @@ class RouteTable(Base):
 
 
 class RouteTableAssociation(Base):
-    """That a subnet uses a route table; without a subnet: that the table is the VPC's main one.
+    """The association of a subnet with a route table; without a subnet: the table is the VPC's main one.
 
     Each subnet has at most one, each VPC exactly one main table.
     """
@@ -48,7 +48,7 @@ class RouteTableAssociation(Base):
 
 
 class Route(Base):
-    """One route of a table: a destination in its one spelling, and the id of its target.
+    """One route of a table: a destination in its canonical form, and the id of its target.
 
     `family` is `ipv4`, `ipv6` or `prefix-list`; `target_type` is the resource type of the target as in
     `catalog/nouns.py`. The target may be gone: then the route is a blackhole.

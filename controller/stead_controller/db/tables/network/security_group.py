@@ -29,8 +29,8 @@ class SecurityGroup(Base):
 class SecurityGroupRule(Base):
     """One rule with one peer: exactly one of the four peer columns is set; -1 means any protocol, port or type.
 
-    A peer group of another VPC is kept with its account, its VPC and the peering connection that leads there; the rule
-    stays, stale, when that group or that connection is gone, so `peer_group_id` is no foreign key.
+    A peer group of another VPC is stored with its account, its VPC and the peering connection to it; the rule remains,
+    stale, when that group or that connection is gone, so `peer_group_id` is no foreign key.
     """
 
     __tablename__ = "security_group_rules"
@@ -46,8 +46,8 @@ class SecurityGroupRule(Base):
     cidr_ipv4: Mapped[str | None] = mapped_column(String(18))
     cidr_ipv6: Mapped[str | None] = mapped_column(String(43))
     peer_group_id: Mapped[str | None] = mapped_column(ResourceId, index=True)
-    peer_account_id: Mapped[str | None] = mapped_column(AccountId)  # None: the rule's own
-    peer_vpc_id: Mapped[str | None] = mapped_column(ResourceId)  # None: the group's own
+    peer_account_id: Mapped[str | None] = mapped_column(AccountId)  # None: the rule's own account
+    peer_vpc_id: Mapped[str | None] = mapped_column(ResourceId)  # None: the group's own VPC
     peering_id: Mapped[str | None] = mapped_column(ResourceId, index=True)
     prefix_list_id: Mapped[str | None] = mapped_column(ForeignKey("prefix_lists.id"), index=True)
     description: Mapped[str | None] = mapped_column(String(255))

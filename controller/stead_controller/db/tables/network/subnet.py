@@ -34,5 +34,5 @@ class Subnet(Base):
     resource_name_a_record: Mapped[bool] = mapped_column(default=False, server_default=false())
     resource_name_aaaa_record: Mapped[bool] = mapped_column(default=False, server_default=false())
     has_reservations: Mapped[bool] = mapped_column(default=False, server_default=false())
-    next_turn: Mapped[int] = mapped_column(Integer, default=0)  # where the search for a free address goes on
+    next_turn: Mapped[int] = mapped_column(Integer, default=0)  # where the search for a free address continues
     created: Mapped[datetime]

@@ -1,4 +1,4 @@
-"""Blocks of subnets' addresses that are set aside."""
+"""Reserved blocks of subnets' addresses."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class SubnetCidrReservation(Base):
-    """A block of a subnet's addresses of which interfaces get only those that they ask for by name."""
+    """A block of a subnet's addresses that interfaces get only when a request names them."""
 
     __tablename__ = "subnet_cidr_reservations"
     __table_args__ = (

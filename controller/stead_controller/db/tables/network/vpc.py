@@ -12,7 +12,7 @@ from stead_controller.db.types import AccountId, ResourceId
 class Vpc(Base):
     """A private network; `vni` numbers it on the wire between hosts.
 
-    `cidr_block` is the primary IPv4 block, which has its row in `VpcCidrBlock` like all others. `dhcp_options_id` is
+    `cidr_block` is the primary IPv4 block, which has a row in `VpcCidrBlock` like all others. `dhcp_options_id` is
     `default` where no set of options is associated.
     """
 

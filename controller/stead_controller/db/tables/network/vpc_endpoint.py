@@ -1,4 +1,4 @@
-"""VPC endpoints, and what interface endpoints have besides: interfaces in subnets, and security groups."""
+"""VPC endpoints, and the interfaces in subnets and security groups of interface endpoints."""
 
 from datetime import datetime
 
@@ -10,9 +10,9 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class VpcEndpoint(Base):
-    """A way from a VPC to a service of this cloud; the route tables of a gateway endpoint are those with a route to it.
+    """A connection of a VPC to a service of this cloud; gateway endpoints' route tables are those with a route to it.
 
-    `policy` is None for the default one, by which everything is allowed.
+    `policy` is None for the default one, which allows everything.
     """
 
     __tablename__ = "vpc_endpoints"
@@ -30,9 +30,9 @@ class VpcEndpoint(Base):
 
 
 class VpcEndpointInterface(Base):
-    """The interface of an interface endpoint in one of its subnets, on its home host; without one it waits for a host.
+    """The interface of an interface endpoint in one of its subnets, on its home host; without a host it waits for one.
 
-    While it is deleting, its address is not free: the host has yet to say that nothing is left of it.
+    While it is deleting, its address is not free: the host has not yet reported that it is removed.
     """
 
     __tablename__ = "vpc_endpoint_interfaces"
@@ -43,11 +43,11 @@ class VpcEndpointInterface(Base):
     zone: Mapped[str] = mapped_column(String(64))
     host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"), index=True)
     state: Mapped[str] = mapped_column(String(16), index=True)  # pending, available, deleting
-    host_error: Mapped[str] = mapped_column(String(2048), default="")  # what the agent last failed at
+    host_error: Mapped[str] = mapped_column(String(2048), default="")  # the agent's last error
 
 
 class VpcEndpointGroup(Base):
-    """That the interfaces of an interface endpoint, now and later, are in a security group."""
+    """The membership of an interface endpoint's interfaces, now and later, in a security group."""
 
     __tablename__ = "vpc_endpoint_groups"
 

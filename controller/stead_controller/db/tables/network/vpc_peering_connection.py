@@ -12,7 +12,7 @@ from stead_controller.db.types import AccountId, ResourceId
 class VpcPeeringConnection(Base):
     """A connection between two VPCs, perhaps of two accounts; `account_id` is the requester's.
 
-    Rows outlive their VPCs for a while, so that both sides see how the connection ended: no foreign keys.
+    Rows are retained after their VPCs for a while, so that both sides see how the connection ended: no foreign keys.
     """
 
     __tablename__ = "vpc_peering_connections"
@@ -29,7 +29,7 @@ class VpcPeeringConnection(Base):
     accepter_vpc_id: Mapped[str] = mapped_column(ResourceId, index=True)
     status: Mapped[str] = mapped_column(String(24))  # pending-acceptance, active, rejected, expired, failed, deleted
     message: Mapped[str] = mapped_column(String(255))
-    requester_dns: Mapped[bool] = mapped_column(default=False)  # the requester's VPC resolves for the accepter's
+    requester_dns: Mapped[bool] = mapped_column(default=False)  # requester's VPC resolves its names for accepter's
     accepter_dns: Mapped[bool] = mapped_column(default=False)
     created: Mapped[datetime]
     expires: Mapped[datetime | None]  # while it is pending

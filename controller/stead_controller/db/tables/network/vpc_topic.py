@@ -1,4 +1,4 @@
-"""What all hosts that have to do with a VPC are told alike, and which hosts those are."""
+"""The state of each VPC that all its subscribed hosts are sent, and which hosts those are."""
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -10,8 +10,8 @@ from stead_controller.db.types import ResourceId
 class VpcResource(Base):
     """The topic of a VPC: one row per part of it, at the revision of its last change.
 
-    `body` is a serialized `stead.v1.Resource`; NULL means that the part is gone, and the row stays until no host can
-    have it any more. The topic outlives its VPC for as long, so it refers to nothing.
+    `body` is a serialized `stead.v1.Resource`; NULL means that the part is gone, and the row is retained until no host
+    can have the part any more. The topic is retained that long after its VPC, so it refers to nothing.
     """
 
     __tablename__ = "vpc_resources"
@@ -28,7 +28,7 @@ class VpcResource(Base):
 
 
 class VpcHost(Base):
-    """That a host is told the topic of a VPC, since a revision; with `gone_revision`: that all of it must go."""
+    """A host's subscription to a VPC's topic, since a revision; with `gone_revision` the host must remove all of it."""
 
     __tablename__ = "vpc_hosts"
     __table_args__ = (

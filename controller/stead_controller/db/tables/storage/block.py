@@ -1,8 +1,8 @@
-"""What the block store holds, and who needs it: a snapshot needs segments, a segment needs blocks.
+"""The content of the block store, and its users: a snapshot needs segments, a segment needs blocks.
 
-References are counted in the transaction that makes or ends them, so the counts survive any kill. What nobody
-refers to is condemned first: one transaction moves it from `blocks` to `condemned_blocks`, its file is removed after
-that, and its row last. A condemned block is not there; who needs it brings another copy, which has another name.
+References are counted in the transaction that makes or ends them, so the counts survive any kill. An unreferenced
+block is condemned first: one transaction moves it from `blocks` to `condemned_blocks`, its file is removed after
+that, and its row last. A condemned block counts as missing; who needs it stores another copy, under another name.
 """
 
 from datetime import datetime
@@ -14,7 +14,7 @@ from stead_controller.db.tables.base import Base
 
 
 class SnapshotSegment(Base):
-    """That a segment stands at a position of a snapshot; positions without one are all zero."""
+    """A segment at a position of a snapshot; positions without one are all zero."""
 
     __tablename__ = "snapshot_segments"
 
@@ -36,9 +36,9 @@ class BlockSegment(Base):
 
 
 class StoredBlock(Base):
-    """A block that is durably in the store; `unused_since` is when its last reference ended, or when it came.
+    """A block that is durably in the store; `unused_since` is when its last reference ended, or when it was stored.
 
-    Of one that is `damaged` the file was found missing, corrupt or unreadable: who has its content brings it anew.
+    The file of a `damaged` one was found missing, corrupt or unreadable: it is stored again when its content is sent.
     """
 
     __tablename__ = "blocks"
@@ -48,15 +48,15 @@ class StoredBlock(Base):
     )
 
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
-    copy: Mapped[str] = mapped_column(String(12))  # the rest of its name in the store
-    stored_bytes: Mapped[int] = mapped_column(Integer)  # as kept, after compression
+    copy: Mapped[str] = mapped_column(String(12))  # the second part of its name in the store
+    stored_bytes: Mapped[int] = mapped_column(Integer)  # as stored, after compression
     reference_count: Mapped[int] = mapped_column(Integer, default=0)
     unused_since: Mapped[datetime | None]
     damaged: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class SnapshotDamage(Base):
-    """That a snapshot needs a block that is damaged, since when that is known; it goes when the block is sound."""
+    """A snapshot's need for a damaged block, and since when it is known; deleted when the block is sound again."""
 
     __tablename__ = "snapshot_damage"
     __table_args__ = (Index("ix_snapshot_damage_digest", "digest"),)
@@ -67,7 +67,7 @@ class SnapshotDamage(Base):
 
 
 class CondemnedBlock(Base):
-    """A copy of a block that was given up: its file must be removed, if it is still there, then this row."""
+    """A condemned copy of a block: its file must be removed, if it still exists, then this row."""
 
     __tablename__ = "condemned_blocks"
 

@@ -1,4 +1,4 @@
-"""Buckets of the object store; their objects are in the S3 server behind, encrypted."""
+"""Buckets of the object store; their objects are in the S3 server behind it, encrypted."""
 
 from datetime import datetime
 
@@ -10,12 +10,12 @@ from stead_controller.db.types import AccountId
 
 
 class Bucket(Base):
-    """A bucket of an account, by its name, which no other account's can have.
+    """A bucket of an account, by its name, which is unique among all accounts.
 
-    `backend_name` is what the server behind knows it by: a name that was never given before. `public_access_block` has
-    the settings of that name that are on, with commas; NULL when there are none. `owner_enforced` is whether there are
-    ownership controls, which are always the same. `cors` is the CORSConfiguration, as S3 writes it, and so is
-    `encryption` of the ServerSideEncryptionConfiguration; NULL is that of all buckets at first.
+    `backend_name` is its name on the server behind: a name that was never used before. `public_access_block` has
+    the enabled settings of that name, separated by commas; NULL when there are none. `owner_enforced` is whether there
+    are ownership controls, which are always the same. `cors` is the CORSConfiguration in S3's XML, and likewise
+    `encryption` is the ServerSideEncryptionConfiguration; NULL is the default of new buckets.
     """
 
     __tablename__ = "buckets"
@@ -34,7 +34,7 @@ class Bucket(Base):
 
 
 class ObjectKey(Base):
-    """A key of 32 bytes by which the server behind seals the keys of objects; sealed by the master key."""
+    """A key of 32 bytes with which the server behind seals the keys of objects; sealed by the master key."""
 
     __tablename__ = "object_keys"
 
@@ -43,7 +43,7 @@ class ObjectKey(Base):
 
 
 class ObjectAccount(Base):
-    """What policies of all buckets of an account may not do: settings of that name that are on, with commas."""
+    """An account's PublicAccessBlock settings for all its buckets: the enabled ones, separated by commas."""
 
     __tablename__ = "object_accounts"
 

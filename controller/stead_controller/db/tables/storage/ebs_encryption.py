@@ -1,4 +1,4 @@
-"""What accounts want of the encryption of their volumes."""
+"""Accounts' settings for the encryption of their volumes."""
 
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -8,7 +8,7 @@ from stead_controller.db.types import AccountId
 
 
 class EbsEncryption(Base):
-    """One row per account that has ever set anything; `default_key_id` is an ARN, or empty for the key of all."""
+    """One row per account that has ever set anything; `default_key_id` is an ARN, or empty for the shared key."""
 
     __tablename__ = "ebs_encryption"
 

@@ -1,4 +1,4 @@
-"""Policies of the Data Lifecycle Manager: what is snapshot when, and what they made."""
+"""Policies of the Data Lifecycle Manager: their schedules, and the snapshots they made."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class LifecyclePolicy(Base):
-    """A policy; `details` and `tags` are JSON as the API takes and shows them."""
+    """A policy; `details` and `tags` are JSON in the API's form."""
 
     __tablename__ = "lifecycle_policies"
     __table_args__ = (Index("ix_lifecycle_policies_account_id_id", "account_id", "id", unique=True),)
@@ -27,9 +27,9 @@ class LifecyclePolicy(Base):
 
 
 class LifecycleSchedule(Base):
-    """When a schedule of a policy is due: to snapshot, and to look whether older snapshots must go.
+    """When a schedule of a policy is due: to make snapshots, and to check for older snapshots to delete.
 
-    `cursor` is the target that a run that is going on has come to.
+    `cursor` is the target that the present run has reached.
     """
 
     __tablename__ = "lifecycle_schedules"
@@ -42,7 +42,7 @@ class LifecycleSchedule(Base):
 
 
 class LifecycleSnapshot(Base):
-    """That a schedule of a policy made a snapshot, which it will delete."""
+    """A snapshot made by a schedule of a policy, which will delete it."""
 
     __tablename__ = "lifecycle_snapshots"
     __table_args__ = (Index("ix_lifecycle_snapshots_schedule", "policy_id", "schedule_name"),)

@@ -1,4 +1,4 @@
-"""What accounts want of sharing images and snapshots with everybody."""
+"""Accounts' settings for the public sharing of images and snapshots."""
 
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -8,7 +8,7 @@ from stead_controller.db.types import AccountId
 
 
 class PublicSharing(Base):
-    """One row per account that has ever set anything; what is blocked of each, as EC2 names it."""
+    """One row per account that has ever set anything; the block state of each, in EC2's terms."""
 
     __tablename__ = "public_sharing"
 

@@ -1,4 +1,4 @@
-"""Snapshots of volumes, and who else may use them."""
+"""Snapshots of volumes, and the accounts that may use them."""
 
 from datetime import datetime
 
@@ -14,8 +14,8 @@ class Snapshot(Base):
 
     `host_id` is the host that takes it, while it is pending. `size` is in bytes and can be less than `volume_size`,
     which is in GiB as EC2 shows it. `sealed_key` is the key of its blocks, sealed by the master key. The last three
-    columns are of one that clients write, from StartSnapshot to CompleteSnapshot. A pending one of neither has its
-    `parent_id`'s content and another key: the controller encrypts it anew.
+    columns are used for one that clients write, from StartSnapshot to CompleteSnapshot. A pending one of neither kind
+    has the content of `parent_id` and another key: the controller encrypts it again.
     """
 
     __tablename__ = "snapshots"
@@ -29,8 +29,8 @@ class Snapshot(Base):
     )
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
-    account_id: Mapped[str] = mapped_column(AccountId)  # owner; CLOUD_ACCOUNT for those of the operator's images
-    volume_id: Mapped[str] = mapped_column(ResourceId)  # vol-ffffffff where it is of none, as in EC2
+    account_id: Mapped[str] = mapped_column(AccountId)  # owner; CLOUD_ACCOUNT for the operator's images
+    volume_id: Mapped[str] = mapped_column(ResourceId)  # vol-ffffffff where it has no volume, as in EC2
     volume_size: Mapped[int] = mapped_column(BigInteger)
     size: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[str] = mapped_column(String(16))  # pending, completed, error, deleting
@@ -41,20 +41,20 @@ class Snapshot(Base):
     completed: Mapped[datetime | None]
     encrypted: Mapped[bool] = mapped_column(default=False)
     sealed_key: Mapped[bytes | None]
-    kms_key_id: Mapped[str | None] = mapped_column(String(512))  # an ARN, of no meaning to us
+    kms_key_id: Mapped[str | None] = mapped_column(String(512))  # an ARN, not used by Stead
     host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"))
-    parent_id: Mapped[str | None] = mapped_column(ResourceId)  # only what changed since it was read
+    parent_id: Mapped[str | None] = mapped_column(ResourceId)  # only changes since this one were read
     set_id: Mapped[str | None] = mapped_column(ResourceId)  # of CreateSnapshots: all of a set are of one instant
     stored_size: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes of its blocks, before compression
     public: Mapped[bool] = mapped_column(default=False)
-    public_blocked: Mapped[bool] = mapped_column(default=False)  # public, but its account blocks all that are
-    write_timeout: Mapped[int | None] = mapped_column(Integer)  # minutes without a block, after which it has failed
+    public_blocked: Mapped[bool] = mapped_column(default=False)  # public, but its account blocks public sharing
+    write_timeout: Mapped[int | None] = mapped_column(Integer)  # minutes without a new block after which it fails
     last_written: Mapped[datetime | None]
-    ended: Mapped[datetime | None]  # by CompleteSnapshot
+    ended: Mapped[datetime | None]  # when CompleteSnapshot was called
 
 
 class SnapshotPermission(Base):
-    """That another account may make volumes of a snapshot."""
+    """Permission for another account to create volumes from a snapshot."""
 
     __tablename__ = "snapshot_permissions"
     __table_args__ = (
@@ -66,9 +66,9 @@ class SnapshotPermission(Base):
 
 
 class WrittenBlock(Base):
-    """A block that PutSnapshotBlock wrote to a snapshot, until segments are made of them; it refers to its block.
+    """A block that PutSnapshotBlock wrote to a snapshot, until segments are made; it holds a reference to the block.
 
-    `checksum` is that of what the client sent, where the block is encrypted.
+    `checksum` is that of the data that the client sent, where the block is encrypted.
     """
 
     __tablename__ = "written_blocks"

@@ -1,4 +1,4 @@
-"""Places for volumes on hosts."""
+"""Storage pools for volumes on hosts."""
 
 from sqlalchemy import BigInteger, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -7,10 +7,10 @@ from stead_controller.db.tables.base import Base
 
 
 class StoragePool(Base):
-    """A pool of a host as its agent last told it, in bytes, and how much was promised of it.
+    """A pool of a host as its agent last reported it, in bytes, and how much of it is provisioned.
 
     `provisioned` is the sum of the sizes of its volumes: disks are thin, so it may exceed `total` by the overcommit.
-    `shared_id` is the same for all hosts that have just this pool, as far as several can.
+    `shared_id` is the same for all hosts that have this same pool, if several can share it.
     """
 
     __tablename__ = "storage_pools"

@@ -12,11 +12,11 @@ from stead_controller.db.types import AccountId, ResourceId
 class Volume(Base):
     """A disk on its home host; at most one attachment, whose columns are NULL while there is none.
 
-    A volume has no home until it is first attached. `attached_host_id` is the one host that may use it now; where that
-    is not its home, it is served by the home at `export_port`, and `generation` counts attachments. While it is
-    detached by force it is NULL. `sealed_key` is its key, sealed by the master key. `full_since` is set while its pool
-    is full and the guest that writes to it is paused. `former_homes` are ids, apart by spaces, of hosts that were given
-    up, in whose names its disk may still be in the pool that its home shared with them.
+    A volume has no home until it is first attached. `attached_host_id` is the only host that may use it now; where that
+    is not its home, the home exports it at `export_port`, and `generation` counts attachments. During a forced
+    detachment it is NULL. `sealed_key` is its key, sealed by the master key. `full_since` is set while its pool
+    is full and the guest that writes to it is paused. `former_homes` are ids, separated by spaces, of lost hosts under
+    whose names its disk may still be in the pool that its home shared with them.
     """
 
     __tablename__ = "volumes"
@@ -48,7 +48,7 @@ class Volume(Base):
     delete_on_termination: Mapped[bool] = mapped_column(default=False)
     pool: Mapped[str] = mapped_column(String(64), default="", server_default="")
     sealed_key: Mapped[bytes | None]
-    kms_key_id: Mapped[str | None] = mapped_column(String(512))  # an ARN, of no meaning to us
+    kms_key_id: Mapped[str | None] = mapped_column(String(512))  # an ARN, not used by Stead
     attached_host_id: Mapped[str | None] = mapped_column(ResourceId, index=True)
     export_port: Mapped[int | None] = mapped_column(Integer)
     generation: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
@@ -58,7 +58,7 @@ class Volume(Base):
 
 
 class VolumeModification(Base):
-    """The latest modification of a volume; sizes are in GiB. `earlier` has the times at which those before it began."""
+    """The latest modification of a volume; sizes are in GiB. `earlier` has the start times of the previous ones."""
 
     __tablename__ = "volume_modifications"
     __table_args__ = (Index("ix_volume_modifications_account", "account_id", "volume_id", unique=True),)
@@ -76,4 +76,4 @@ class VolumeModification(Base):
     target_throughput: Mapped[int | None] = mapped_column(Integer)
     started: Mapped[datetime]
     ended: Mapped[datetime | None]
-    earlier: Mapped[str] = mapped_column(String(128), default="", server_default="")  # a few, apart by a space
+    earlier: Mapped[str] = mapped_column(String(128), default="", server_default="")  # a few, separated by spaces
