@@ -1,4 +1,4 @@
-"""A copied image whose snapshots are encrypted anew is available when all of them are complete."""
+"""Makes a copied image whose snapshots are encrypted again available when all of them are complete."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ _LOOK_SECONDS: Final = 0.5
 
 
 class CopyImage(Life):
-    """The life of a pending copy: one step, which awaits its snapshots."""
+    """The workflow of a pending copy: one step, which awaits its snapshots."""
 
     kind = copy_image.COPY
 
@@ -24,5 +24,5 @@ class CopyImage(Life):
         return Wait(_LOOK_SECONDS, "Snapshots are being encrypted.")
 
     async def fail(self, message: str) -> None:
-        """Let the image fail."""
+        """Mark the image as failed."""
         await self.database.run(lambda tx: create_image.fail(tx, self.id, message))

@@ -1,4 +1,4 @@
-"""An instance's volumes become an image: the snapshots of one instant that were begun with it are completed."""
+"""Makes an image of an instance's volumes available when its snapshots, all of one instant, are complete."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ _LOOK_SECONDS: Final = 0.5
 
 
 class CreateImage(Life):
-    """The life of a pending image."""
+    """The workflow of a pending image."""
 
     kind = create_image.CREATE
 
@@ -23,5 +23,5 @@ class CreateImage(Life):
         return Wait(_LOOK_SECONDS, "Snapshots are being taken.")
 
     async def fail(self, message: str) -> None:
-        """Let the image fail."""
+        """Mark the image as failed."""
         await self.database.run(lambda tx: create_image.fail(tx, self.id, message))

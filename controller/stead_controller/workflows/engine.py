@@ -1,12 +1,13 @@
-"""Runs lives step by step: what must happen after the answer, when one report of a host is not enough.
+"""Runs workflows step by step: work that continues after the answer, when one report of a host is not enough.
 
-A life is a class; each of its methods that gives an outcome is a step: it reads rows, changes rows, and may take long.
-It says what is next (`Go`), that it must be tried again later (`Wait`), or that all is done (`Done`). Its controller
-may be killed at any instruction, then the step is run again, here or by another controller: so each may be repeated. A
-step that raises is repeated after a while; one that is late, or cannot succeed (`GiveUp`), ends with the life's `fail`.
+A workflow is a class; each of its methods that returns an outcome is a step: it reads and changes rows, and may take
+long. It returns what is next (`Go`), that it must be tried again later (`Wait`), or that all is done (`Done`). Its
+controller may be killed at any instruction, then the step is run again, here or by another controller: so each must be
+repeatable. A step that raises is repeated after a while; one past its deadline, or that cannot succeed (`GiveUp`), ends
+with the workflow's `fail`.
 
-Rows say in the wall clock's time when a step is due, a lease ends and a life is late. When that clock is set they are
-moved with it, so that nothing waits for longer and nothing is late for it.
+Rows state in wall-clock time when a step is due, a lease ends and a workflow is late. When that clock is set they are
+shifted by the same amount, so that nothing waits longer and nothing is late because of it.
 """
 
 import abc
@@ -37,14 +38,14 @@ _LONGEST_PAUSE: Final = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """The next step, at once."""
+    """Continue with another step, at once."""
 
     step: "Step"
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The same step again, in so many seconds."""
+    """Run the same step again, in so many seconds."""
 
     seconds: float
     reason: str
@@ -53,7 +54,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The life is over."""
+    """The workflow is over."""
 
 
 type Outcome = Go | Wait | Done
@@ -65,12 +66,12 @@ class GiveUp(Exception):
 
 
 class Life(abc.ABC):
-    """What all lives have: whose life it is, what it was begun with, and the state."""
+    """The base of all workflows: the subject's id, the workflow's input, and the state."""
 
     kind: ClassVar[str]
 
     def __init__(self, database: Database, clock: Clock, subject_id: str, facts: Mapping[str, Any]) -> None:
-        """Take the parts; nothing of an instance outlives its step."""
+        """Store the dependencies; no object of the class is used for more than one step."""
         self.database = database
         self.clock = clock
         self.id = subject_id
@@ -78,11 +79,11 @@ class Life(abc.ABC):
 
     @abc.abstractmethod
     async def begin(self) -> Outcome:
-        """Take the first step."""
+        """Run the first step."""
 
     @abc.abstractmethod
     async def fail(self, message: str) -> None:
-        """Take back what was begun and tell why; may be repeated."""
+        """Undo what was begun and record the reason; must be repeatable."""
 
 
 type MakeLife = Callable[[str, Mapping[str, Any]], Life]
@@ -90,10 +91,10 @@ type MakeLife = Callable[[str, Mapping[str, Any]], Life]
 
 @dataclass
 class Engine:
-    """Takes what is due, a few at a time; `make` has the lives by their kinds.
+    """Runs due steps, a few at a time; `make` maps kinds to workflow classes.
 
-    `alone` says that no other controller has the database: then rows follow this one's clock when it is set, and what
-    an earlier process was at is taken up at once.
+    `alone` means that no other controller uses the database: then rows are shifted when this one's clock is set, and
+    steps of an earlier process are resumed at once.
     """
 
     database: Database
@@ -109,22 +110,22 @@ class Engine:
     _is_begun: bool = False
 
     def __post_init__(self) -> None:
-        """Begin to watch the clock."""
+        """Start to watch the clock."""
         self._steps = ClockSteps(self.clock, self.monotonic)
 
     def committed(self, tx: Transaction) -> None:
-        """Look at once for what is due when a transaction began or moved a life; called in any thread."""
+        """Look at once for due steps when a transaction began or moved a workflow; called in any thread."""
         if tx.workflows and self._loop is not None:
             self._loop.call_soon_threadsafe(self._awake.set)
 
     async def run(self) -> None:
-        """Work until cancelled; then the steps under way are cancelled too."""
+        """Run until cancelled; then the running steps are cancelled too."""
         self._loop = asyncio.get_running_loop()
         try:
             while True:
                 try:
                     await self.start_due()
-                except Exception:  # the loop must outlive a database that is away for a while
+                except Exception:  # the loop must survive a database that is unavailable for a while
                     _log.exception("workflows_not_read")
                 await self._rest()
         finally:
@@ -137,10 +138,10 @@ class Engine:
         try:
             await asyncio.wait_for(self._awake.wait(), _POLL_SECONDS)
         except TimeoutError:
-            return  # time itself makes workflows due
+            return  # workflows also become due by time alone
 
     async def start_due(self) -> None:
-        """Begin the steps that are due, as many as there is room for."""
+        """Start the due steps, within the limit of concurrent ones."""
         free = _AT_ONCE - len(self._running)
         if free <= 0:
             return
@@ -157,7 +158,7 @@ class Engine:
             task.add_done_callback(self._ended)
 
     async def present(self) -> datetime:
-        """Give the wall clock's time, once all rows follow it."""
+        """Return the wall-clock time, after all rows were shifted to it."""
         async with self._following:
             look = self._steps.look()
             if look.step and self.alone:
@@ -169,7 +170,7 @@ class Engine:
             return look.now
 
     async def settled(self) -> None:
-        """Wait until the steps under way here have ended, however they do."""
+        """Wait until the steps running here have ended, whatever their result."""
         await asyncio.gather(*self._running, return_exceptions=True)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -177,7 +178,7 @@ class Engine:
         self._awake.set()
 
     async def _work(self, row: Workflow, now: datetime) -> None:
-        """Run one step under its lease; the lease of one that is cancelled or killed runs out."""
+        """Run one step under its lease; the lease of a cancelled or killed step expires."""
         working = asyncio.create_task(self.step(row, now))
         try:
             while not (await asyncio.wait({working}, timeout=_RENEW_SECONDS))[0]:
@@ -187,13 +188,13 @@ class Engine:
                 ):
                     return
             working.result()
-        except Exception:  # the database is away; the lease runs out and the step is run again
+        except Exception:  # the database is unavailable; the lease expires and the step is run again
             _log.exception("workflow_not_moved", extra={"workflow": row.id})
         finally:
             working.cancel()
 
     async def step(self, row: Workflow, now: datetime) -> None:
-        """Run the step that comes next in a life whose lease we hold since `now`, and write what comes after."""
+        """Run the next step of a workflow whose lease is held since `now`, and write what follows."""
         life = self.make[row.kind](row.id, json.loads(row.facts))
         try:
             outcome = await (_late(row) if now > row.deadline else getattr(life, row.step)())
@@ -201,7 +202,7 @@ class Engine:
             _log.warning("workflow_given_up", extra={"workflow": row.id, "step": row.step, "error": str(error)})
             await life.fail(str(error))
             outcome = Done()
-        except Exception as error:  # whatever it is, the step may be repeated, and the deadline ends it
+        except Exception as error:  # any exception: the step is repeatable, and the deadline ends it
             _log.exception("workflow_step_failed", extra={"workflow": row.id, "step": row.step})
             pause = min(_LONGEST_PAUSE, timedelta(seconds=2**row.tries))
             outcome = Wait(pause.total_seconds(), f"{type(error).__name__}: {error}", failed=True)

@@ -1,6 +1,6 @@
-"""What time itself must change: launches that took too long, records that are kept no longer.
+"""Handles what becomes due by time alone: launches past their deadline, records to delete.
 
-A loop that takes no input: it reads everything that is due, makes it go away, and keeps no hint. All deadlines are
+A loop without input: it reads everything that is due, handles it, and stores no progress. All deadlines are
 found by index.
 """
 
@@ -35,13 +35,13 @@ from stead_controller.settings import Settings
 
 _BATCH: Final = 500
 _NOT: Final = timedelta()
-_SILENCE: Final = timedelta(hours=1)  # of a host whose snapshots nobody waits for any longer
+_SILENCE: Final = timedelta(hours=1)  # of a host, after which its snapshots are not awaited any longer
 
 
 def keep_house(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahead: timedelta = _NOT) -> None:
-    """Do all that is due now, in one transaction.
+    """Handle all that is due now, in one transaction.
 
-    `clock_ran_ahead` is by how much the clock was set forward in the time that launches have: they are not late for it.
+    `clock_ran_ahead` is by how much the clock was set forward during the launch deadline, which is extended by it.
     """
     late = now - timedelta(seconds=settings.launch_deadline_seconds) - clock_ran_ahead
     _end_late_launches(tx, late, now)
@@ -64,7 +64,7 @@ def keep_house(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahe
 
 
 def _end_late_launches(tx: Transaction, since: datetime, now: datetime) -> None:
-    """Give up instances that are pending for too long although their host says what it fails at."""
+    """Give up instances that are pending for too long and whose host reports an error."""
     late = select(Instance).where(
         Instance.state == "pending", Instance.state_changed <= since, Instance.host_error != ""
     )
@@ -73,7 +73,7 @@ def _end_late_launches(tx: Transaction, since: datetime, now: datetime) -> None:
 
 
 def _end_late_recoveries(tx: Transaction, since: datetime, now: datetime) -> None:
-    """Stop instances whose machine failed and is not started again, although their host says what it fails at."""
+    """Stop instances whose machine failed and is not started again in time, and whose host reports an error."""
     late = select(Instance).where(
         Instance.recovery_began <= since, Instance.state == "running", Instance.host_error != ""
     )
@@ -82,7 +82,7 @@ def _end_late_recoveries(tx: Transaction, since: datetime, now: datetime) -> Non
 
 
 def _end_late_gateways(tx: Transaction, since: datetime, now: datetime) -> None:
-    """Give up NAT gateways that are pending for too long although their host says what it fails at."""
+    """Give up NAT gateways that are pending for too long and whose host reports an error."""
     late = select(NatGateway).where(
         NatGateway.state == "pending", NatGateway.state_changed <= since, NatGateway.host_error != ""
     )
@@ -91,7 +91,7 @@ def _end_late_gateways(tx: Transaction, since: datetime, now: datetime) -> None:
 
 
 def _forget_gateways(tx: Transaction, since: datetime) -> None:
-    """Forget NAT gateways that were deleted or failed a while ago."""
+    """Delete the rows of NAT gateways that were deleted or failed a while ago."""
     old = list(
         tx.session.scalars(
             select(NatGateway.id)

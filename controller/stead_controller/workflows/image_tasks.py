@@ -1,6 +1,6 @@
-"""Files of an account's exchange folder or buckets become images and snapshots, and images become files there.
+"""Imports files of an account's exchange folder or buckets as images and snapshots, and exports images to files there.
 
-A file is copied before it is looked at: nobody else may change what is read.
+A file is copied before it is examined, so that it cannot be changed while it is read.
 """
 
 import asyncio
@@ -33,22 +33,22 @@ _PIECE: Final = 8 << 20
 
 
 class ObjectError(Exception):
-    """An object cannot be read or written, which waiting does not change; the message is for the user."""
+    """An object cannot be read or written, and a later attempt would not help; the message is for the user."""
 
 
 class Objects(Protocol):
-    """Objects of buckets as files; what may be otherwise later, as of a server that is away, raises something else."""
+    """Access to buckets' objects as files; temporary errors, as of an unavailable server, raise other exceptions."""
 
     async def fetch(self, account_id: str, bucket: str, key: str, path: Path, most_bytes: int) -> None:
         """Write an object of one of the account's buckets to a new file, durably; raises ObjectError."""
 
     async def store(self, account_id: str, bucket: str, key: str, path: Path) -> None:
-        """Make a file an object of one of the account's buckets, whole or not at all; raises ObjectError."""
+        """Store a file as an object of one of the account's buckets, whole or not at all; raises ObjectError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where tasks find what they read and put what they write; the settings say where the folders are."""
+    """The places where tasks read and write files; the settings contain the folders."""
 
     settings: Settings
     objects: Objects
@@ -56,7 +56,7 @@ class Places:
 
 
 class _Task(Life):
-    """What imports and exports have in common: the folders of the account's files and of the task's own."""
+    """The base of imports and exports: the folders of the account's files and of the task's own."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class _Task(Life):
         *,
         places: Places,
     ) -> None:
-        """Take the parts."""
+        """Store the dependencies."""
         super().__init__(database, clock, subject_id, facts)
         self._objects = places.objects
         self._blocks = places.blocks
@@ -75,7 +75,7 @@ class _Task(Life):
         self._folder = places.settings.incoming_folder / subject_id
 
     async def fail(self, message: str) -> None:
-        """Let the task fail, and remove what it has copied."""
+        """Mark the task as failed, and remove its copies."""
         await self.database.run(lambda tx: image_tasks.end(tx, self.id, message))
         await asyncio.to_thread(self._clear)
 
@@ -85,7 +85,7 @@ class _Task(Life):
 
 
 class ImportTask(_Task):
-    """The life of an import: `begin` copies and checks the file, `watch` awaits the snapshot that is made of it."""
+    """The workflow of an import: `begin` copies and checks the file, `watch` awaits the snapshot that is made of it."""
 
     kind = image_tasks.IMPORT
 
@@ -115,7 +115,7 @@ class ImportTask(_Task):
         return self._folder / "image"
 
     async def _bring(self, task: ImageTask) -> None:
-        """Have a copy of the task's file, alone in a folder of its own."""
+        """Make a copy of the task's file, alone in a folder of its own."""
         await asyncio.to_thread(self._clear)
         self._folder.mkdir(mode=0o700, parents=True)
         if task.bucket == image_tasks.BUCKET:
@@ -135,19 +135,19 @@ class ImportTask(_Task):
             os.fsync(copy.fileno())
 
     def _check(self, image_format: str) -> ImageFile:
-        """Check the copy, whose format is told."""
+        """Check the copy, whose format is given."""
         image = ImageBlocks(self._path, image_format)
         image.close()
         return ImageFile(self._path, image_format, image.size, self._path.stat().st_size, "")
 
 
 class ExportTask(_Task):
-    """The life of an export, of one step: put the disk together, give it its format, and put it into the folder."""
+    """The workflow of an export, in one step: write the disk, convert it, and put it into the folder or bucket."""
 
     kind = image_tasks.EXPORT
 
     async def begin(self) -> Outcome:
-        """Do all of it; nothing is in the account's folder or bucket before it is whole."""
+        """Do the whole export; only a complete file appears in the account's folder or bucket."""
         task = await self.database.run(lambda tx: image_tasks.find_active(tx, self.id), writes=False)
         if task is None or task.image_id is None:
             return Done()
@@ -162,7 +162,7 @@ class ExportTask(_Task):
                 await self._objects.store(task.account_id, task.bucket, name, made)
         except (ConversionError, ObjectError) as error:
             raise GiveUp(f"ServerError: {error}") from error
-        except OSError:  # such as a full disk: the step is tried again, and leaves no room taken until then
+        except OSError:  # such as a full disk: the step is tried again, and no disk space is used until then
             await asyncio.to_thread(self._clear)
             raise
         await self.database.run(lambda tx: image_tasks.complete(tx, self.id, name))
@@ -170,7 +170,7 @@ class ExportTask(_Task):
         return Done()
 
     async def _make(self, image_id: str, image_format: str) -> Path:
-        """Put the disk of an image together and give it its format."""
+        """Write the disk of an image and convert it to the format."""
         disk = await self.database.run(lambda tx: imported_images.find_disk(tx, image_id, ""), writes=False)
 
         async def more(first: int) -> list[Segment]:

@@ -1,4 +1,4 @@
-"""An image file that has come becomes the content of a snapshot, and the image that is made of it available."""
+"""Stores an uploaded image file as the content of a snapshot, and makes its image available."""
 
 import asyncio
 import contextlib
@@ -24,14 +24,14 @@ _TELL_SECONDS: Final = 0.5
 
 
 class IngestImage(Life):
-    """The life of a snapshot that is made of a file: `begin` reads it, then `clean` removes it.
+    """The workflow of a snapshot made from a file: `begin` reads it, then `clean` removes it.
 
-    The file is the only one in its folder, and ours: nothing but this life may change it.
+    The file is the only one in its folder; only this workflow may change it.
     """
 
     kind = imported_images.INGEST
 
-    def __init__(  # noqa: PLR0917 - what all lives have, and two parts more
+    def __init__(  # noqa: PLR0917 - the parameters of all workflows, and two more
         self,
         database: Database,
         clock: Clock,
@@ -40,7 +40,7 @@ class IngestImage(Life):
         store: BlockStore,
         sealer: Sealer,
     ) -> None:
-        """Take the parts; the facts are the `path` of the file and its `format`."""
+        """Store the dependencies; the facts are the `path` of the file and its `format`."""
         super().__init__(database, clock, subject_id, facts)
         self._store = store
         self._sealer = sealer
@@ -48,23 +48,23 @@ class IngestImage(Life):
         self._percent = 0
 
     async def begin(self) -> Outcome:
-        """Store all blocks, then let the snapshot be complete."""
+        """Store all blocks, then complete the snapshot."""
         telling = asyncio.create_task(self._tell())
         try:
             await ingest(self._store, self.id, self._open, self._note, await self._cipher())
         except NotFound:
-            return Go(self.clean)  # it was deleted meanwhile, or is complete since an earlier try
+            return Go(self.clean)  # it was deleted meanwhile, or completed by an earlier attempt
         except BadImageError as error:
             raise GiveUp(str(error)) from error
         finally:
             telling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):  # ended by us, one line above
+            with contextlib.suppress(asyncio.CancelledError):  # cancelled one line above
                 await telling
         await self.database.run(lambda tx: imported_images.complete(tx, self.id, self.clock()))
         return Go(self.clean)
 
     async def _cipher(self) -> BlockCipher | None:
-        """Make the cipher of an encrypted snapshot."""
+        """Return the cipher of an encrypted snapshot."""
         sealed = await self.database.run(lambda tx: imported_images.key_of(tx, self.id), writes=False)
         return None if sealed is None else BlockCipher(self._sealer.open(sealed, volume_keys.CONTEXT))
 
@@ -74,7 +74,7 @@ class IngestImage(Life):
         return Done()
 
     async def fail(self, message: str) -> None:
-        """Let the snapshot and the image fail, and remove the file."""
+        """Mark the snapshot and the image as failed, and remove the file."""
         await self.database.run(lambda tx: imported_images.fail(tx, self.id, message))
         await asyncio.to_thread(self._remove)
 
@@ -91,7 +91,7 @@ class IngestImage(Life):
         self._percent = percent
 
     async def _tell(self) -> None:
-        """Write how far it is, now and then."""
+        """Write the progress periodically."""
         told = 0
         while True:
             await asyncio.sleep(_TELL_SECONDS)

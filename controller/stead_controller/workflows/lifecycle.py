@@ -1,7 +1,7 @@
-"""Lifecycle policies at work: schedules that are due make snapshots, and delete those that are too many or too old.
+"""Runs lifecycle policies: due schedules make snapshots, and delete those that are too many or too old.
 
-A run that was missed, because no controller ran, is made up once. Only complete snapshots count for how many are kept,
-so a new one that fails never costs an old one.
+A run missed because no controller was running is done later, once. Only complete snapshots are counted, so a new one
+that fails never causes the deletion of an old one.
 """
 
 import json
@@ -40,7 +40,7 @@ _CHECK_AGES: Final = timedelta(hours=1)
 
 
 def run_one(tx: Transaction, now: datetime) -> bool:
-    """Do what one schedule is due for; tells whether there was one."""
+    """Run one due schedule; tells whether there was one."""
     due = tx.session.scalar(
         select(LifecycleSchedule).where(LifecycleSchedule.next_run <= now).order_by(LifecycleSchedule.next_run).limit(1)
     )
@@ -61,7 +61,7 @@ def run_one(tx: Transaction, now: datetime) -> bool:
 
 
 def _run(tx: Transaction, due: LifecycleSchedule, now: datetime) -> None:
-    """Snapshot some targets of a schedule, and say when it is due again, which it is at once while some are left."""
+    """Snapshot some targets of a schedule, and set when it is due again, which is at once while some are left."""
     policy = tx.session.get_one(LifecyclePolicy, due.policy_id)
     rules, schedule = _read(tx, due)
     caller = _caller(policy)
@@ -73,7 +73,7 @@ def _run(tx: Transaction, due: LifecycleSchedule, now: datetime) -> None:
                 tx.session.add_all(
                     LifecycleSnapshot(snapshot_id=one, policy_id=policy.id, schedule_name=schedule.name) for one in made
                 )
-        except SteadError as error:  # a target that cannot be snapshot now is no reason to leave out the others
+        except SteadError as error:  # a target that cannot be snapshotted now does not prevent the others
             _log.warning(
                 "lifecycle_target_failed", extra={"policy": policy.id, "target": target_id, "error": error.message}
             )
@@ -91,12 +91,12 @@ def _read(tx: Transaction, due: LifecycleSchedule) -> tuple[Rules, Schedule]:
 
 
 def _caller(policy: LifecyclePolicy) -> Caller:
-    """Give the policy's own account, in whose name it acts."""
+    """Return the policy's own account as the caller."""
     return Caller(policy.account_id, policy.execution_role_arn, policy.account_id, "")
 
 
 def _targets(tx: Transaction, account_id: str, rules: Rules, after: str) -> list[str]:
-    """Give the ids, the first ones after another, of what has one of the target tags, sorted."""
+    """Return the first ids after another, sorted, of resources that have one of the target tags."""
     resource_type = "instance" if rules.of_instances else "volume"
     found: set[str] = set()
     for key, value in rules.targets:
@@ -113,10 +113,10 @@ def _targets(tx: Transaction, account_id: str, rules: Rules, after: str) -> list
     return sorted(found)[:TARGETS_AT_ONCE]
 
 
-def _snapshot(  # noqa: PLR0917 - all of it is what one snapshot depends on
+def _snapshot(  # noqa: PLR0917 - one snapshot depends on all of these
     tx: Transaction, caller: Caller, rules: Rules, schedule: Schedule, policy_id: str, target_id: str, now: datetime
 ) -> list[str]:
-    """Begin the snapshots of one target and give their ids."""
+    """Begin the snapshots of one target and return their ids."""
     description = f"Created for policy: {policy_id} schedule: {schedule.name}"
     added = {
         **dict(schedule.tags),
@@ -140,7 +140,7 @@ def _snapshot(  # noqa: PLR0917 - all of it is what one snapshot depends on
 
 
 def _retain(tx: Transaction, due: LifecycleSchedule, schedule: Schedule, now: datetime) -> datetime | None:
-    """Delete what is too much; gives when to look again."""
+    """Delete snapshots that are too many or too old; return when to check again."""
     rows = list(
         tx.session.scalars(
             select(Snapshot)
@@ -157,7 +157,7 @@ def _retain(tx: Transaction, due: LifecycleSchedule, schedule: Schedule, now: da
     for snapshot in _too_many(rows, schedule, now):
         try:
             delete_snapshot.delete(tx, _caller(policy), snapshot.id)
-        except SteadError as error:  # an image is made of it: it stays as long as that
+        except SteadError as error:  # an image uses it: it is retained until that ends
             _log.warning("lifecycle_snapshot_stays", extra={"snapshot": snapshot.id, "error": error.message})
     if any(snapshot.state == "pending" for snapshot in rows):
         return now + _CHECK_AGAIN
@@ -165,7 +165,7 @@ def _retain(tx: Transaction, due: LifecycleSchedule, schedule: Schedule, now: da
 
 
 def _too_many(rows: Iterable[Snapshot], schedule: Schedule, now: datetime) -> Sequence[Snapshot]:
-    """Give the complete snapshots, the newest first, that are beyond the count or the age."""
+    """Return the complete snapshots, the newest first, that exceed the count or the age."""
     complete = [snapshot for snapshot in rows if snapshot.state == "completed"]
     if schedule.keep_days is not None:
         oldest = now - timedelta(days=schedule.keep_days)

@@ -1,6 +1,6 @@
-"""A snapshot's blocks are those of another one, decrypted where it is encrypted, and encrypted with the snapshot's key.
+"""Fills a snapshot with another one's blocks, decrypted if encrypted, and encrypted with the snapshot's own key.
 
-Segment by segment: one that stands is done, so what was killed goes on behind it. At most a few blocks are in memory.
+Segment by segment: a stored one is done, so a run after a kill continues behind it. At most a few blocks are in memory.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ _AGAIN_SECONDS: Final = 1.0
 
 
 class RecodeSnapshot(Life):
-    """The life of a pending snapshot that is encrypted anew: one step."""
+    """The workflow of a pending snapshot that is encrypted again: one step."""
 
     kind = recoded_snapshots.RECODE
 
-    def __init__(  # noqa: PLR0917 - what all lives have, and two parts more
+    def __init__(  # noqa: PLR0917 - the parameters of all workflows, and two more
         self,
         database: Database,
         clock: Clock,
@@ -38,18 +38,18 @@ class RecodeSnapshot(Life):
         store: BlockStore,
         sealer: Sealer,
     ) -> None:
-        """Take the parts; there are no facts."""
+        """Store the dependencies; there are no facts."""
         super().__init__(database, clock, subject_id, facts)
         self._store = store
         self._sealer = sealer
 
     async def begin(self) -> Outcome:
-        """Encrypt all segments, then let the snapshot be complete."""
+        """Encrypt all segments, then complete the snapshot."""
         what = await self.database.run(lambda tx: recoded_snapshots.find(tx, self.id), writes=False)
         if what is None:
             return Done()
         before, after = (None if key is None else self._open(key) for key in (what.source_key, what.key))
-        if before == after:  # which their rows did not show: the master key has been changed in between
+        if before == after:  # not visible in the rows: the master key has been changed in between
             await self.database.run(lambda tx: recoded_snapshots.inherit(tx, self.id, self.clock()))
             return Done()
         try:
@@ -63,11 +63,11 @@ class RecodeSnapshot(Life):
         return Done()
 
     async def fail(self, message: str) -> None:
-        """Let the snapshot fail."""
+        """Mark the snapshot as failed."""
         await self.database.run(lambda tx: recoded_snapshots.fail(tx, self.id, message))
 
     async def _all(self, what: Recoding, before: BlockCipher | None, after: BlockCipher | None) -> bool:
-        """Encrypt one segment after the other; tells whether all stand."""
+        """Encrypt one segment after the other; tells whether all are stored."""
         first = 0
         while (segment := await self._next(what.source_id, first)) is not None:
             if not await self._one(segment, before, after):
@@ -87,7 +87,7 @@ class RecodeSnapshot(Life):
         await self.database.run(lambda tx: recoded_snapshots.progress(tx, self.id, percent))
 
     async def _one(self, segment: Segment, before: BlockCipher | None, after: BlockCipher | None) -> bool:
-        """Encrypt a segment; tells whether it stands: not so where one of its new blocks was collected meanwhile."""
+        """Encrypt a segment; tells whether it is stored: not so where one of its new blocks was collected meanwhile."""
         slots: dict[int, bytes] = {}
         for batch in batched(digests_of(segment).items(), BATCH):
             blocks = [await self._store.read(digest) for _slot, digest in batch]
@@ -104,7 +104,7 @@ class RecodeSnapshot(Life):
 def _recoded(
     indexes: list[int], blocks: list[Block], before: BlockCipher | None, after: BlockCipher | None
 ) -> list[bytes]:
-    """Decrypt and encrypt blocks by their places on the disk."""
+    """Decrypt and encrypt blocks by their offsets on the disk."""
     contents = []
     for index, block in zip(indexes, blocks, strict=True):
         content = unpack(block)

@@ -1,8 +1,8 @@
-"""After the master key has a new version, everything in the database is sealed anew under it, a page at a time.
+"""After the master key has a new version, everything in the database is sealed again under it, a page at a time.
 
-Nothing of how far it is is kept: a pass begins at the first row and leaves alone what is sealed under the newest
-version. So it may be killed anywhere, and goes on when a controller starts. A version is forgotten when a whole pass
-found nothing of it and no session token that it sealed can be valid any more.
+No progress is stored: a pass begins at the first row and skips values sealed under the newest version. So it may be
+killed anywhere, and continues when a controller starts. A version is deleted when a whole pass found nothing sealed
+under it and no session token that it sealed can be valid any more.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ _log = logging.getLogger(__name__)
 
 
 class Resealing:
-    """Seals anew what older versions of the master key have sealed."""
+    """Seals again values sealed by older versions of the master key."""
 
     def __init__(self, database: Database, master_key: MasterKey, clock: Clock) -> None:
-        """Take the parts; nothing is done yet."""
+        """Store the dependencies; nothing is done yet."""
         self._database = database
         self._master_key = master_key
         self._clock = clock
@@ -31,9 +31,9 @@ class Resealing:
         self._done_for = 0
 
     async def rotate(self, progress: Callable[[int, int], object]) -> int:
-        """Make a new version, seal everything under it, and give its number.
+        """Make a new version, seal everything under it, and return its number.
 
-        `progress` is told of the rows looked at and sealed anew. Raises WrongState where there can be no new version.
+        `progress` gets the numbers of rows examined and resealed. Raises WrongState where no new version is possible.
         """
         version = await asyncio.to_thread(self._master_key.add, self._clock())
         _log.info("master_key_changed", extra={"version": version})
@@ -41,7 +41,7 @@ class Resealing:
         return version
 
     async def run_pass(self, progress: Callable[[int, int], object] = lambda _rows, _changed: None) -> int:
-        """Look at all sealed rows once, and tell how many were sealed anew."""
+        """Examine all sealed rows once, and return how many were sealed again."""
         async with self._one_at_a_time:
             version = self._master_key.sealer.version
             rows = changed = 0
@@ -61,7 +61,7 @@ class Resealing:
         return changed
 
     async def keep_house(self) -> None:
-        """Finish what a kill has cut off, and forget versions that nothing needs."""
+        """Finish a pass that was interrupted, and delete versions that are not needed."""
         if len(self._master_key.versions) == 1:
             return
         if self._done_for != self._master_key.sealer.version:
