@@ -20,10 +20,10 @@ from stead_proto.v1 import operator_pb2_grpc
 
 
 class Accounts(operator_pb2_grpc.AccountsServicer):
-    """Makes and lists accounts."""
+    """Creates and lists accounts."""
 
     def __init__(self, database: Transactions, cloud: Cloud, sealer: Sealer, clock: Clock) -> None:
-        """Take the parts."""
+        """Store the dependencies."""
         self._database = database
         self._cloud = cloud
         self._sealer = sealer
@@ -32,7 +32,7 @@ class Accounts(operator_pb2_grpc.AccountsServicer):
     async def CreateAccount(  # noqa: N802 - the name of the RPC
         self, request: pb.CreateAccountRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CreateAccountResponse:
-        """Make an account with its own root access key and default VPC."""
+        """Create an account with its own root access key and default VPC."""
         made = await self._change(
             context,
             lambda tx: create_account(tx, self._sealer, self._cloud, request.name, self._clock()),
@@ -55,7 +55,7 @@ class Accounts(operator_pb2_grpc.AccountsServicer):
     async def DisableAccount(  # noqa: N802 - the name of the RPC
         self, request: pb.DisableAccountRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.DisableAccountResponse:
-        """Let no credentials of an account count any more, or count again."""
+        """Disable all credentials of an account, or enable them again."""
         account = await self._change(
             context, lambda tx: accounts.disable(tx, request.account, disabled=request.disabled)
         )
@@ -71,7 +71,7 @@ class Accounts(operator_pb2_grpc.AccountsServicer):
     async def CreateRootKey(  # noqa: N802 - the name of the RPC
         self, request: pb.CreateRootKeyRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CreateRootKeyResponse:
-        """Make another root key."""
+        """Create another root key."""
         made = await self._change(
             context, lambda tx: accounts.create_root_key(tx, self._sealer, request.account, self._clock())
         )
@@ -106,7 +106,7 @@ class Accounts(operator_pb2_grpc.AccountsServicer):
     async def _change[Result](
         self, context: grpc.aio.ServicerContext[Any, Any], function: Callable[[Transaction], Result]
     ) -> Result:
-        """Do what an operator asks, in a transaction of its own."""
+        """Run an operator's change in a transaction of its own."""
         try:
             return await self._database.run(function)
         except SteadError as error:

@@ -18,10 +18,10 @@ _log = logging.getLogger(__name__)
 
 
 class Blocks(operator_pb2_grpc.BlocksServicer):
-    """Looks after the block store."""
+    """Maintains the block store."""
 
     def __init__(self, database: Transactions, store: BlockStore, files: BlockFiles, clock: Clock) -> None:
-        """Take the parts."""
+        """Store the dependencies."""
         self._database = database
         self._store = store
         self._files = files

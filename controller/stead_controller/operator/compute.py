@@ -33,7 +33,7 @@ type Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Authorize(Protocol):
-    """Whether a caller may do what EC2's operation of the same name does with the same parameters."""
+    """Checks whether a caller may call EC2's operation of the same name with the same parameters."""
 
     def __call__(
         self, tx: Transaction, caller: Caller, operation: str, params: Mapping[str, Any], *, source_ip: str
@@ -42,23 +42,23 @@ class Authorize(Protocol):
 
 
 class AccountLimits(Protocol):
-    """How often an account may call."""
+    """Limits how often an account may call."""
 
     def check(self, account_id: str, service: str, action: str, params: Mapping[str, Any]) -> None:
         """Raise TooManyRequests to refuse."""
 
 
 class AddressLimits(Protocol):
-    """How often an address may fail to show who it is."""
+    """Limits how often an address may fail to authenticate."""
 
     def check(self, address: str, access_key_id: str) -> None:
         """Raise TooManyRequests to refuse."""
 
     def welcome(self, address: str, access_key_id: str) -> None:
-        """Remember that a key was right there."""
+        """Record that a key was valid there."""
 
     def failed(self, address: str, refusal: SteadError) -> SteadError:
-        """Count a failure, and give what is to be answered."""
+        """Count a failed attempt, and return the error for the answer."""
 
 
 class Compute(compute_pb2_grpc.ComputeServicer):
@@ -76,7 +76,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         throttle: AccountLimits,
         strangers: AddressLimits,
     ) -> None:
-        """Take the parts."""
+        """Store the dependencies."""
         self._database = database
         self._cloud = cloud
         self._events = events
@@ -192,7 +192,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
     async def _caller(
         self, context: Context, operation: str, instance_ids: Collection[str] = (), *, most: int = 0
     ) -> Caller:
-        """Give who calls, who may do so again already; an operation is EC2's, `most` of it how many are launched."""
+        """Authenticate a caller and apply its rate limit; `operation` is EC2's, `most` the number of launches."""
         metadata = {str(name): str(value) for name, value in context.invocation_metadata() or ()}
         address, key_id = tls.address_of(context), metadata.get("stead-access-key", "")
         try:
@@ -213,7 +213,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
     def _may(
         self, context: Context, caller: Caller, operation: str, params: Mapping[str, Any]
     ) -> Callable[[Transaction], None]:
-        """Make what raises NotAuthorized inside a transaction, unless the caller may do this."""
+        """Return a function that raises NotAuthorized inside a transaction, unless the caller may do this."""
         source_ip = tls.address_of(context)
         return lambda tx: self._authorize(tx, caller, operation, params, source_ip=source_ip)
 
@@ -247,7 +247,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
 
 
 def _as_ec2(request: pb.RunInstancesRequest, launch: LaunchRequest) -> dict[str, Any]:
-    """Say a launch in the words of EC2's operation, as far as policies ask about it."""
+    """Return the parameters of EC2's operation for a launch, as far as policies examine them."""
     params: dict[str, Any] = {
         "ImageId": request.image_id,
         "InstanceType": request.instance_type,

@@ -1,4 +1,4 @@
-"""Commits become wake-ups for whoever watches instances: pushed, never polled."""
+"""Wakes watchers of instances at commits: pushed, never polled."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from stead_controller.request.transaction import Transaction
 
 
 class InstanceEvents:
-    """Tells watchers which instances changed; `committed` may be called from any thread."""
+    """Notifies watchers which instances changed; `committed` may be called from any thread."""
 
     def __init__(self) -> None:
         """Serve watchers on the running event loop."""
@@ -16,8 +16,8 @@ class InstanceEvents:
         self._watchers: set[_Watcher] = set()
 
     def committed(self, tx: Transaction) -> None:
-        """Take the instances that a transaction changed."""
-        if tx.events and self._watchers:  # who begins to watch now reads what has been committed
+        """Pass on the instances that a transaction changed."""
+        if tx.events and self._watchers:  # a watcher that starts now reads the committed state
             self._loop.call_soon_threadsafe(self._tell, frozenset(tx.events))
 
     @contextmanager
@@ -36,19 +36,19 @@ class InstanceEvents:
 
 
 class _Watcher:
-    """The ids that changed since they were last taken: a slow watcher gets each once, not once per change."""
+    """The ids that changed since the last `take`: a slow watcher gets each once, not once per change."""
 
     def __init__(self) -> None:
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
 
     def add(self, instance_ids: frozenset[str]) -> None:
-        """Note changes."""
+        """Add changed ids."""
         self._changed |= instance_ids
         self._wake.set()
 
     async def take(self) -> set[str]:
-        """Wait for changes and give their ids."""
+        """Wait for changes and return their ids."""
         await self._wake.wait()
         self._wake.clear()
         changed, self._changed = self._changed, set()

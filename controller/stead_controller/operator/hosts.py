@@ -21,12 +21,12 @@ _TOKEN_SECONDS = 3600
 
 
 class Hosts(operator_pb2_grpc.HostsServicer):
-    """Lists, enrols, drains and forgets hosts."""
+    """Lists, enrols, drains and removes hosts."""
 
     def __init__(
         self, database: Transactions, cloud: Cloud, clock: Clock, ca_pem: bytes, end_session: Callable[[str], None]
     ) -> None:
-        """Take the parts; `end_session` ends the session of a host that is removed."""
+        """Store the dependencies; `end_session` ends the session of a host that is removed."""
         self._database = database
         self._cloud = cloud
         self._clock = clock
@@ -36,7 +36,7 @@ class Hosts(operator_pb2_grpc.HostsServicer):
     async def ListHosts(  # noqa: N802 - the name of the RPC
         self, request: pb.ListHostsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListHostsResponse:
-        """List all hosts with their room and how far they are."""
+        """List all hosts with their capacity and how far they are."""
         del request, context
         found = await self._database.run(host_records.list_hosts, writes=False)
         return pb.ListHostsResponse(hosts=[_message(record) for record in found])
@@ -44,7 +44,7 @@ class Hosts(operator_pb2_grpc.HostsServicer):
     async def CreateEnrolmentToken(  # noqa: N802 - the name of the RPC
         self, request: pb.CreateEnrolmentTokenRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CreateEnrolmentTokenResponse:
-        """Make a one-time token for a zone."""
+        """Create a one-time token for a zone."""
         zone = request.zone or self._cloud.zones[0]
         if zone not in self._cloud.zones:
             await refuse(
@@ -69,7 +69,7 @@ class Hosts(operator_pb2_grpc.HostsServicer):
     async def RemoveHost(  # noqa: N802 - the name of the RPC
         self, request: pb.RemoveHostRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RemoveHostResponse:
-        """Forget a host."""
+        """Remove a host from the cloud."""
         try:
             await self._database.run(
                 lambda tx: host_records.remove_host(
@@ -84,7 +84,7 @@ class Hosts(operator_pb2_grpc.HostsServicer):
     async def DiscardUnclaimed(  # noqa: N802 - the name of the RPC
         self, request: pb.DiscardUnclaimedRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.DiscardUnclaimedResponse:
-        """Have a host remove what only it knows."""
+        """Tell a host to remove its resources that this database does not know."""
         try:
             await self._database.run(lambda tx: host_records.discard_unclaimed(tx, request.host_id, list(request.ids)))
         except SteadError as error:

@@ -39,10 +39,10 @@ _PIECE: Final = 1 << 20
 
 
 class Images(operator_pb2_grpc.ImagesServicer):
-    """Takes in, lists and forgets images."""
+    """Imports, exports, lists and removes images."""
 
     def __init__(self, database: Transactions, store: BlockStore, cloud: Cloud, clock: Clock, *, folder: Path) -> None:
-        """Take the parts; files come in below the folder."""
+        """Store the dependencies; uploaded files are stored below the folder."""
         self._database = database
         self._store = store
         self._cloud = cloud
@@ -52,7 +52,7 @@ class Images(operator_pb2_grpc.ImagesServicer):
     async def ImportImage(  # noqa: N802 - the name of the RPC
         self, request_iterator: AsyncIterator[pb.ImportImageRequest], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.ImportImageResponse]:
-        """Take in an image file: it is checked while it comes and when it is whole, then its blocks are stored."""
+        """Import an image file: it is checked during and after the upload, then its blocks are stored."""
         operator = tls.peer_of(context).name
         first = await anext(aiter(request_iterator), None)
         if first is None or not first.HasField("header"):
@@ -90,7 +90,7 @@ class Images(operator_pb2_grpc.ImagesServicer):
     async def _receive(
         self, header: pb.ImportImageHeader, incoming: AsyncIterator[pb.ImportImageRequest]
     ) -> tuple[str, str]:
-        """Take in the file and enter the image, pending; give its id and the file's SHA-256."""
+        """Receive the file and create the pending image; return its id and the file's SHA-256."""
         wish = _wish(header)
         image_id = ids.new_id("image")
         with IncomingImage(self._folder / image_id, header.format, header.file_size) as upload:
@@ -110,7 +110,7 @@ class Images(operator_pb2_grpc.ImagesServicer):
     async def ExportImage(  # noqa: N802 - the name of the RPC
         self, request: pb.ExportImageRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.ExportImageResponse]:
-        """Put a disk of an image together, in the format asked for, and send it."""
+        """Write a disk of an image in the requested format, and send it."""
         operator = tls.peer_of(context).name
         wanted = (request.image_id, request.device_name)
         try:
@@ -137,7 +137,7 @@ class Images(operator_pb2_grpc.ImagesServicer):
     async def _put_together(
         self, disk: imported_images.StoredDisk, path: Path
     ) -> AsyncIterator[pb.ExportImageResponse]:
-        """Write a disk, and tell how far it is."""
+        """Write a disk, and yield the progress."""
         percents = [0]
 
         async def more(first: int) -> list[Segment]:
@@ -183,7 +183,7 @@ class Images(operator_pb2_grpc.ImagesServicer):
     async def RemoveImage(  # noqa: N802 - the name of the RPC
         self, request: pb.RemoveImageRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RemoveImageResponse:
-        """Forget an image and its snapshots."""
+        """Remove an image and its snapshots."""
         try:
             await self._database.run(lambda tx: imported_images.remove_image(tx, request.image_id))
         except SteadError as error:
@@ -192,7 +192,7 @@ class Images(operator_pb2_grpc.ImagesServicer):
 
 
 async def _content(file: Path) -> AsyncIterator[pb.ExportImageResponse]:
-    """Send a file piece by piece, its size with the first."""
+    """Send a file in chunks, its size with the first."""
     size = (await asyncio.to_thread(file.stat)).st_size
     with file.open("rb") as opened:
         while piece := await asyncio.to_thread(opened.read, _PIECE):

@@ -20,14 +20,14 @@ class Keys(operator_pb2_grpc.KeysServicer):
     """Shows and changes the master key."""
 
     def __init__(self, master_key: MasterKey, resealing: Reseals) -> None:
-        """Take the parts."""
+        """Store the dependencies."""
         self._master_key = master_key
         self._resealing = resealing
 
     async def RotateKey(  # noqa: N802 - the name of the RPC
         self, request: pb.RotateKeyRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.RotateKeyResponse]:
-        """Make a new version and seal everything under it; goes on even if nobody listens any longer."""
+        """Make a new version and seal everything under it; continues even if the client disconnects."""
         del request
         seen = pb.RotateKeyResponse()
 
@@ -49,7 +49,7 @@ class Keys(operator_pb2_grpc.KeysServicer):
     async def ListKeyVersions(  # noqa: N802 - the name of the RPC
         self, request: pb.ListKeyVersionsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListKeyVersionsResponse:
-        """Name the versions that open what is sealed; the newest seals."""
+        """List the versions that open sealed values; the newest seals."""
         del request, context
         versions = self._master_key.versions
         return pb.ListKeyVersionsResponse(

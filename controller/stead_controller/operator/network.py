@@ -1,4 +1,4 @@
-"""The `Network` service: what an operator looks at when packets do not arrive."""
+"""The `Network` service: diagnosis for operators when packets do not arrive."""
 
 import json
 from typing import Any, Final
@@ -24,10 +24,10 @@ _SECONDS: Final = 2
 
 
 class Network(operator_pb2_grpc.NetworkServicer):
-    """Shows the packets of an interface, and says what lets traffic through or stops it."""
+    """Shows the packets of an interface, and reports what allows or blocks its traffic."""
 
     def __init__(self, database: Transactions, ask: Ask) -> None:
-        """Take the parts."""
+        """Store the dependencies."""
         self._database = database
         self._ask = ask
 
@@ -56,7 +56,7 @@ class Network(operator_pb2_grpc.NetworkServicer):
     async def Look(  # noqa: N802 - the name of the RPC
         self, request: pb.LookRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.LookResponse:
-        """Ask the interface's host what is in force for it."""
+        """Ask the interface's host for the state in force for it."""
         try:
             question = await self._database.run(
                 lambda tx: look(tx, request.resource_id, request.to_address), writes=False
@@ -72,7 +72,7 @@ class Network(operator_pb2_grpc.NetworkServicer):
     async def Explain(  # noqa: N802 - the name of the RPC
         self, request: pb.ExplainRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ExplainResponse:
-        """Reason about the way from a source to a destination and back."""
+        """Analyse the path from a source to a destination and back."""
         try:
             asked = _asked(request)
             verdict, warnings = await self._database.run(
@@ -119,7 +119,7 @@ def _asked(request: pb.ExplainRequest) -> Asked:
 
 
 def _ends(verdict: Verdict) -> list[pb.ExplainEnd]:
-    """Between which interfaces the packet goes, and where each of them sends its own."""
+    """The interfaces between which the packet goes, and the address to which each of them sends."""
     first, last = verdict.forward[0], verdict.forward[-1]
     ends = [(first.component_id, first.packet.destination)]
     if last.component_id != first.component_id:

@@ -1,4 +1,4 @@
-"""Calls of the operators' services by anybody else end before their handlers begin."""
+"""Rejects calls of the operators' services by any other caller before their handlers begin."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -11,10 +11,10 @@ type _Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class OperatorsOnly(grpc.aio.ServerInterceptor):
-    """Lets only operators, known by their certificates, call the services that it is given by their full names."""
+    """Allows only operators, identified by their certificates, to call the given services, named in full."""
 
     def __init__(self, services: frozenset[str]) -> None:
-        """Guard these services, and none but these."""
+        """Guard these services, and no others."""
         self._services = services
 
     async def intercept_service(
@@ -22,7 +22,7 @@ class OperatorsOnly(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Put the question before the handler of a call."""
+        """Wrap the handler of a call with the check."""
         handler = await continuation(handler_call_details)
         _, service, _name = handler_call_details.method.split("/")
         if handler is None or service not in self._services:

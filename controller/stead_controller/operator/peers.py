@@ -36,7 +36,7 @@ _STATUS = (
 
 
 async def require_operator(context: grpc.aio.ServicerContext[Any, Any]) -> None:
-    """End the call of anyone else."""
+    """End the call of any other caller."""
     try:
         peer = tls.peer_of(context)
     except tls.UnknownPeerError:

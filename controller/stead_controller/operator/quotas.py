@@ -19,10 +19,10 @@ from stead_proto.v1 import operator_pb2_grpc
 
 
 class Quotas(operator_pb2_grpc.QuotasServicer):
-    """Shows and sets what accounts may have."""
+    """Shows and sets accounts' quotas."""
 
     def __init__(self, database: Transactions, cloud: Cloud, clock: Clock) -> None:
-        """Take the parts."""
+        """Store the dependencies."""
         self._database = database
         self._cloud = cloud
         self._clock = clock
@@ -30,7 +30,7 @@ class Quotas(operator_pb2_grpc.QuotasServicer):
     async def ListQuotas(  # noqa: N802 - the name of the RPC
         self, request: pb.ListQuotasRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListQuotasResponse:
-        """Show the quotas of an account, or those of all."""
+        """Show the quotas of an account, or those that apply to all."""
 
         def look(tx: Transaction) -> list[pb.QuotaValue]:
             account_id = _account(tx, request.account_id)
@@ -54,7 +54,7 @@ class Quotas(operator_pb2_grpc.QuotasServicer):
     async def SetQuota(  # noqa: N802 - the name of the RPC
         self, request: pb.SetQuotaRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.SetQuotaResponse:
-        """Let an account, or all, have so many."""
+        """Set a quota of an account, or of all."""
 
         def change(tx: Transaction) -> None:
             quotas.set_value(tx, _account(tx, request.account_id), _find(request.quota_code), request.value)
@@ -68,7 +68,7 @@ class Quotas(operator_pb2_grpc.QuotasServicer):
     async def ResetQuota(  # noqa: N802 - the name of the RPC
         self, request: pb.ResetQuotaRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ResetQuotaResponse:
-        """Forget what was set."""
+        """Delete a quota that was set."""
 
         def change(tx: Transaction) -> None:
             quotas.reset(tx, _account(tx, request.account_id), _find(request.quota_code))
@@ -82,7 +82,7 @@ class Quotas(operator_pb2_grpc.QuotasServicer):
     async def ListQuotaRequests(  # noqa: N802 - the name of the RPC
         self, request: pb.ListQuotaRequestsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListQuotaRequestsResponse:
-        """Show what accounts wish for."""
+        """Show accounts' requests for higher quotas."""
         del request, context
 
         def look(tx: Transaction) -> list[pb.QuotaWish]:
@@ -93,7 +93,7 @@ class Quotas(operator_pb2_grpc.QuotasServicer):
     async def AnswerQuotaRequest(  # noqa: N802 - the name of the RPC
         self, request: pb.AnswerQuotaRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.AnswerQuotaRequestResponse:
-        """Grant a wish, or turn it down."""
+        """Grant or refuse a request."""
 
         def change(tx: Transaction) -> pb.AnswerQuotaRequestResponse:
             row = quota_requests.answer(tx, self._cloud, request.request_id, self._clock(), grant=request.grant)
@@ -120,12 +120,12 @@ class Quotas(operator_pb2_grpc.QuotasServicer):
 
 
 def _account(tx: Transaction, name: str) -> str:
-    """Give the id of an account of this id or name; nothing stands for all accounts."""
+    """Return the id of the account with this id or name; an empty name means all accounts."""
     return accounts.find_account(tx, name).id if name else quotas.EVERYONE
 
 
 def _find(code: str) -> Quota:
-    """Give the quota with a code, which is no other service's."""
+    """Return the quota with a code; codes are unique among all services."""
     for quota in quotas.ALL:
         if quota.code == code:
             return quota

@@ -1,4 +1,4 @@
-"""Calls of operators leave records, too: who asked what, from where, and how it ended. Answers are not recorded."""
+"""Records the calls of operators: the caller, the request, the address, and the result. Answers are not recorded."""
 
 import json
 import uuid
@@ -24,7 +24,7 @@ type _Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class OperatorCall:
-    """One call of an operator, or of who took itself for one; `error` is the name of its status, unless it is OK."""
+    """One call by an operator, or by a rejected caller; `error` is the name of its status, unless it is OK."""
 
     time: datetime
     name: str
@@ -60,10 +60,10 @@ class OperatorCall:
 
 
 class Recording(grpc.aio.ServerInterceptor):
-    """Notes each call of the services of a package's file, such as that of the operators."""
+    """Records each call of the services of one .proto file, such as that of the operators."""
 
     def __init__(self, services: frozenset[str], note: Callable[[OperatorCall], None], clock: Clock) -> None:
-        """Take the full names of the services, and who takes the records."""
+        """Store the full names of the services, and the function that receives the records."""
         self._services = services
         self._note = note
         self._clock = clock
@@ -73,7 +73,7 @@ class Recording(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Put a record around the handler of a call."""
+        """Wrap the handler of a call with the recording."""
         handler = await continuation(handler_call_details)
         _, service, name = handler_call_details.method.split("/")
         if handler is None or service not in self._services:
@@ -118,5 +118,5 @@ class Recording(grpc.aio.ServerInterceptor):
 
 
 def _address(peer: str) -> str:
-    """Read the address out of gRPC's `ipv4:192.0.2.1:40000`."""
+    """Extract the address from gRPC's `ipv4:192.0.2.1:40000`."""
     return peer.partition(":")[2].rpartition(":")[0].strip("[]").replace("%5B", "").replace("%5D", "")

@@ -1,4 +1,4 @@
-"""What the operators' service of keys needs: somebody who changes the master key."""
+"""The interface of the master key's rotation, for the operators' service of keys."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -8,5 +8,5 @@ class Reseals(Protocol):
     """Changes the master key; see `stead_controller.workflows.reseal.Resealing`."""
 
     async def rotate(self, progress: Callable[[int, int], object]) -> int:
-        """Make a new version, seal everything under it, and give its number."""
+        """Make a new version, seal everything under it, and return its number."""
         ...
