@@ -1,4 +1,4 @@
-"""Tell the uplink's neighbours that a public address is here now, so that they forget where it was."""
+"""Announce to the uplink's neighbours that a public address is on this host now, so that they drop old entries."""
 
 import errno
 import socket
@@ -28,18 +28,18 @@ def announce(link: str, address: str) -> None:
         try:
             announcer.send(frame)
         except OSError as error:
-            if error.errno != errno.ENETDOWN:  # without a carrier there is nobody to tell
+            if error.errno != errno.ENETDOWN:  # no carrier: there is no neighbour to announce it to
                 raise
 
 
 def request(mac: bytes, address: IPv4Address) -> bytes:
-    """Write an ARP request by which a host asks for its own address."""
+    """Return an ARP request in which a host asks for its own address."""
     header = b"\xff" * 6 + mac + struct.pack("!HHHBBH", _ETHERTYPE_ARP, 1, 0x0800, 6, 4, 1)
     return header + mac + address.packed + bytes(6) + address.packed
 
 
 def advertisement(mac: bytes, address: IPv6Address) -> bytes:
-    """Write a neighbour advertisement that nobody asked for, from the address itself to all nodes."""
+    """Return an unsolicited neighbour advertisement, sent from the address itself to all nodes."""
     option = struct.pack("!BB", 2, 1) + mac
     message = struct.pack("!BBHI", _ADVERTISEMENT, 0, 0, _OVERRIDE) + address.packed + option
     pseudo = address.packed + _ALL_NODES.packed + struct.pack("!II", len(message), _ICMPV6)
@@ -50,7 +50,7 @@ def advertisement(mac: bytes, address: IPv6Address) -> bytes:
 
 
 def _checksum(content: bytes) -> int:
-    """Sum up as RFC 1071 says."""
+    """Return the Internet checksum (RFC 1071)."""
     total: int = sum(struct.unpack(f"!{len(content) // 2}H", content))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)

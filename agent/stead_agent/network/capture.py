@@ -1,4 +1,4 @@
-"""The packets of one link for a while, as a pcap file (draft-ietf-opsawg-pcap): what a person looks at when lost."""
+"""Capture the packets of one link for a while into a pcap file (draft-ietf-opsawg-pcap), for debugging by a person."""
 
 import errno
 import socket
@@ -8,19 +8,19 @@ from typing import Final
 
 from stead_agent.network.interface import NetworkError
 
-_MAGIC: Final = 0xA1B2C3D4  # stamps in microseconds
+_MAGIC: Final = 0xA1B2C3D4  # timestamps in microseconds
 _ETHERNET: Final = 1  # LINKTYPE_ETHERNET
 _ALL_PROTOCOLS: Final = 0x0003  # ETH_P_ALL
-_WHOLE: Final = 262_144  # a snap length that cuts nothing
-_MOST_BYTES: Final = 8 << 20  # of one file: it travels in one message
+_WHOLE: Final = 262_144  # a snap length that truncates nothing
+_MOST_BYTES: Final = 8 << 20  # maximum size of a file: it is sent in one message
 _SO_TIMESTAMP: Final = 29  # asm-generic/socket.h; its message has the same number
 _BUFFER: Final = 4 << 20
 
 
 def capture(link: str, seconds: float, packets: int, snap_length: int) -> bytes:
-    """Listen on a link of the calling thread's namespace until the time is over or so many packets have come.
+    """Capture on a link of the calling thread's namespace until the time is over or `packets` packets were captured.
 
-    Gives a pcap file; raises NetworkError when the link is not there or goes away before anything came.
+    Returns a pcap file; raises NetworkError when the link does not exist, or disappears before the first packet.
     """
     snap = snap_length or _WHOLE
     file = bytearray(struct.pack("=IHHiIII", _MAGIC, 2, 4, 0, 0, snap, _ETHERNET))
@@ -44,7 +44,7 @@ def capture(link: str, seconds: float, packets: int, snap_length: int) -> bytes:
             except OSError as error:
                 if error.errno != errno.ENETDOWN:
                     raise
-                break  # the guest has ended: what came before is the answer
+                break  # the guest has stopped: return what was captured before
             file += _record(frame, ancillary, snap)
             count += 1
     return bytes(file)

@@ -1,7 +1,7 @@
 """Convert the interfaces of interface endpoints into the kernel objects of their namespaces: pure.
 
-Each is a guest without a machine: a namespace with one link, plugged into its subnet by the name of the interface's
-tap, so that security groups decide who reaches it. Who listens there is none of the network's business.
+Each is like a guest without a machine: a namespace with one link, plugged into its subnet under the interface's
+tap name, so that security groups apply to it. Which process listens there does not concern the network.
 """
 
 from stead_agent.network.interface import VpcNetwork, tap_name
@@ -10,7 +10,7 @@ from stead_agent.network.plugged import Plug
 
 
 def draw(vpc: VpcNetwork) -> dict[str, Plug]:
-    """Draw each such interface of a VPC on this host, by its id; one without its subnet, or IPv4 in it, is not made."""
+    """Return the plugs of a VPC's endpoint interfaces on this host by id; one without subnet or IPv4 is skipped."""
     subnets = {subnet.id: subnet for subnet in vpc.subnets if subnet.cidr}
     return {
         interface.id: Plug(

@@ -1,7 +1,7 @@
-"""The gateway endpoints of this host: a namespace each, made, looked after and removed with the VPC's lock held.
+"""The gateway endpoints of this host: one namespace each, created, audited and removed with the VPC's lock held.
 
-A route of the VPC leads to such a namespace, which has the addresses of a service and no way to anywhere but back. Who
-listens there is none of the network's business.
+A route of the VPC leads to such a namespace, which has the addresses of a service and a route back to the VPC only.
+Which process listens there does not concern the network.
 """
 
 from collections.abc import Iterable
@@ -23,14 +23,14 @@ _NOTHING: Final = HostView({}, [], [], [], [])
 
 @dataclass(frozen=True, slots=True)
 class _Applied:
-    """What an endpoint was made to be, in which namespace."""
+    """What was applied for an endpoint, and in which namespace."""
 
     things: tuple[Thing, ...]
     namespace: int | None
 
 
 def endpoint_things(vpc: VpcNetwork, endpoint: GatewayEndpoint, namespace: int) -> list[Thing]:
-    """List what an endpoint's own namespace has; `Place.VPC` is that one, `namespace` tells which one the VPC's is."""
+    """List the objects of an endpoint's namespace (`Place.VPC` here); `namespace` is the identity of the VPC's."""
     return [
         Setting(Place.VPC, "net/ipv4/ip_forward", "0"),
         *(Setting(Place.VPC, f"net/ipv4/conf/{scope}/rp_filter", "0") for scope in ("all", "default")),
@@ -48,14 +48,14 @@ def _remove_links(kernel: Kernel) -> None:
 
 
 class Endpoints:
-    """All of a host. One VPC's endpoints are worked at by one thread at a time; VPCs do not meet."""
+    """All of a host. The endpoints of one VPC are handled by one thread at a time; different VPCs are independent."""
 
     def __init__(self, namespaces: Namespaces) -> None:
         self._namespaces = namespaces
         self._applied: dict[str, dict[str, _Applied]] = {}  # by VPC and endpoint
 
     def prepare(self, vpc: VpcNetwork) -> dict[str, int]:
-        """Make the namespaces of a VPC's endpoints, and remove those of former ones; tell them from earlier ones."""
+        """Create the namespaces of a VPC's endpoints and remove old ones; return each namespace's identity."""
         wanted = {endpoint.id for endpoint in vpc.endpoints}
         known = self._applied.get(vpc.vpc_id)
         if known is None:
@@ -73,7 +73,7 @@ class Endpoints:
         return found
 
     def apply(self, vpc: VpcNetwork) -> None:
-        """Give a VPC's endpoints their addresses and their way back; the VPC's own links are there."""
+        """Configure the addresses and the return routes of a VPC's endpoints; the VPC's own links must exist."""
         known = self._applied.setdefault(vpc.vpc_id, {})
         for endpoint in vpc.endpoints:
             wanted = self._wanted(vpc, endpoint)
@@ -83,11 +83,11 @@ class Endpoints:
                 known[endpoint.id] = wanted
 
     def restore(self, vpc_id: str) -> list[str]:
-        """Make namespaces anew that somebody removed, so that the VPC can be joined to them; tell which."""
+        """Recreate namespaces that were removed by others, so that the VPC can be joined to them; return which."""
         return [f"{each}: namespace" for each in self._applied.get(vpc_id, {}) if self._namespaces.create(each)]
 
     def audit(self, vpc_id: str) -> list[str]:
-        """Read a VPC's endpoints again and repair them; tell what that was."""
+        """Read a VPC's endpoints again and repair them; return what was repaired."""
         return [
             f"{endpoint_id}: {step}"
             for endpoint_id, before in self._applied.get(vpc_id, {}).items()
@@ -99,7 +99,7 @@ class Endpoints:
         self._remove_all(self._applied.pop(vpc_id, {}).keys() | self._of(vpc_id))
 
     def remove_orphans(self) -> None:
-        """Remove namespaces that a crash left without a link, which alone says whose they are."""
+        """Remove namespaces that a crash left without a link: only the link's alias names the VPC they belong to."""
         self._remove_all(each for each in self._namespaces.endpoints() if self._owner(each) is None)
 
     def _wanted(self, vpc: VpcNetwork, endpoint: GatewayEndpoint) -> _Applied:
@@ -118,23 +118,23 @@ class Endpoints:
         return with_kernel(self._namespaces, endpoint_id, work)
 
     def _of(self, vpc_id: str) -> set[str]:
-        """List the endpoints whose links say that they are the VPC's."""
+        """List the endpoints whose link aliases name this VPC."""
         return {each for each in self._namespaces.endpoints() if self._owner(each) == vpc_id}
 
     def _owner(self, endpoint_id: str) -> str | None:
-        """Tell the VPC of an endpoint by the alias of its link; None without one."""
+        """Return the VPC of an endpoint from the alias of its link; None without one."""
         if not self._namespaces.exists(endpoint_id):
             return None
 
         def read(kernel: Kernel) -> str | None:
             aliases = [link.alias for link in kernel.links(Place.VPC) if link.name.startswith(ENDPOINT_PREFIX)]
             words = aliases[0].split() if aliases and owner_of(aliases[0]) else []
-            return words[2] if len(words) > 2 else None  # `stead`, the endpoint, its VPC
+            return words[2] if len(words) > 2 else None  # words of the alias: `stead`, the endpoint, its VPC
 
         return with_kernel(self._namespaces, endpoint_id, read)
 
     def _remove_all(self, endpoint_ids: Iterable[str]) -> None:
-        """Remove endpoints; their links go first, since a namespace lives as long as somebody listens in it."""
+        """Remove endpoints; their links first, since a namespace lives as long as a process listens in it."""
         for endpoint_id in sorted(endpoint_ids):
             if self._namespaces.exists(endpoint_id):
                 with_kernel(self._namespaces, endpoint_id, _remove_links)

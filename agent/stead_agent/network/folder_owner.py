@@ -1,8 +1,8 @@
-"""Whose VPC namespaces are in a folder: one agent's at a time, and the same one's for as long as it has a VPC there.
+"""Ownership of a folder of VPC namespaces: one agent at a time, and the same agent as long as it has a VPC there.
 
-A namespace's file is named by its VPC and says nothing of who made it, so two agents with one folder would remove each
-other's as strays, also one after the other. What is locked is a file beside the folder: ip(8) lists all that is in it,
-and locks the folder itself for each `ip netns add`.
+A namespace's file is named after its VPC and does not say which agent made it, so two agents with one folder would
+remove each other's namespaces as orphans, even when they run one after the other. The lock is on a file beside the
+folder: ip(8) lists every file in the folder, and locks the folder itself for each `ip netns add`.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ _REMEDY: Final = "; give this agent a folder of its own: --netns-dir"
 
 
 class FolderTakenError(Exception):
-    """The folder has another agent's VPCs; the message says whose, and the remedy."""
+    """The folder has another agent's VPCs; the message says which agent, and the remedy."""
 
 
 @contextlib.contextmanager
 def owned(folder: Path, owner: str) -> Iterator[None]:
     """Own the folder; `owner` is the same text for the same agent at each of its starts.
 
-    Raises FolderTakenError while another agent runs that has it, and when another that does not run left VPCs there.
+    Raises FolderTakenError while another agent that owns it runs, or when another agent that stopped left VPCs there.
     """
     mark = mark_of(folder)
     mark.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -50,23 +50,23 @@ def owned(folder: Path, owner: str) -> Iterator[None]:
 
 
 def mark_of(folder: Path) -> Path:
-    """Name the file that says whose the folder is, and that its agent keeps locked."""
+    """Return the file that names the folder's owner, and that the owning agent holds locked."""
     real = folder.resolve()
     return real.with_name(f"{real.name}.stead-agent")
 
 
 def give_up(folder: Path) -> None:
-    """Remove a folder that is empty, with the mount over itself that `ip netns` and we make; not the machine's own."""
+    """Remove an empty folder and the mount over itself that `ip netns` and we make; never the system's own folder."""
     if folder.resolve() == DEFAULT_NETNS_DIR or not folder.is_dir() or any(folder.iterdir()):
         return
     libc = ctypes.CDLL(None, use_errno=True)
     while libc.umount2(os.fsencode(folder), _MNT_DETACH) == 0:
-        pass  # the last call fails, since nothing is mounted there any more; whatever else is wrong, rmdir tells
+        pass  # the last call fails, since nothing is mounted there any more; any other problem makes rmdir fail
     folder.rmdir()
 
 
 def _lock(mark: Path, folder: Path) -> int:
-    """Open and lock the mark; one that its last owner deleted while we waited for it does not count."""
+    """Open and lock the mark; try again when its last owner deleted it while we waited for the lock."""
     while True:
         handle = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -94,7 +94,7 @@ def _is_still(mark: Path, handle: int) -> bool:
 
 
 def _read(handle: int) -> tuple[str, str]:
-    """Read whose it is, and the process that said so; empty when nobody did."""
+    """Read the owner and the process that wrote it; both are empty when there is none."""
     lines = os.pread(handle, _MARK_BYTES, 0).decode(errors="replace").split("\n")
     return (lines[0], lines[1]) if len(lines) > 1 else ("", "")
 

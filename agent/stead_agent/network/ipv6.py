@@ -1,7 +1,7 @@
 """Convert a VPC's IPv6 blocks and addresses into kernel objects: pure.
 
-Guests ask nobody but the gateway: they get a single address each (a /128 by DHCPv6), and router advertisements name no
-prefix that is on the link. The gateway knows their MACs without asking.
+Guests send to the gateway only: they get a single address each (a /128 by DHCPv6), and router advertisements contain no
+on-link prefix. The gateway knows their MACs without neighbour discovery.
 """
 
 from collections.abc import Iterator
@@ -23,14 +23,14 @@ _LINK_LOCAL: Final = int(IPv6Address("fe80::"))
 
 
 def link_local_of(mac: str) -> str:
-    """Give the link-local address that an interface makes itself of its MAC (RFC 4291, appendix A)."""
+    """Return the link-local address that an interface derives from its MAC (RFC 4291, appendix A)."""
     packed = bytearray.fromhex(mac.replace(":", ""))
     packed[0] ^= 2
     return str(IPv6Address(_LINK_LOCAL | int.from_bytes(packed[:3] + b"\xff\xfe" + packed[3:])))
 
 
 def namespace_settings(vpc: VpcNetwork) -> Iterator[Setting]:
-    """Switch IPv6 on or off; no address is made or asked for by the kernel itself."""
+    """Switch IPv6 on or off; the kernel itself creates and requests no addresses."""
     on = bool(vpc.ipv6_cidrs)
     for scope in ("all", "default"):
         yield Setting(Place.VPC, f"net/ipv6/conf/{scope}/accept_ra", "0")
@@ -42,7 +42,7 @@ def namespace_settings(vpc: VpcNetwork) -> Iterator[Setting]:
 
 
 def own_things(vpc: VpcNetwork) -> Iterator[Thing]:
-    """Give the namespace its services' addresses; what of the VPC's blocks is nowhere is unreachable."""
+    """Return the namespace's service addresses, and unreachable routes for unused parts of the VPC's blocks."""
     if vpc.ipv6_cidrs:
         for address in (METADATA_IPV6_ADDRESS, RESOLVER_IPV6_ADDRESS):
             yield Address(Place.VPC, "lo", f"{address}/128")
@@ -51,7 +51,7 @@ def own_things(vpc: VpcNetwork) -> Iterator[Thing]:
 
 
 def subnet_things(vpc: VpcNetwork, subnet: Subnet) -> Iterator[Thing]:
-    """Give a subnet its gateway."""
+    """Return a subnet's gateway address."""
     link = subnet_link_name(subnet.id)
     if vpc.ipv6_cidrs:
         yield Setting(Place.VPC, f"net/ipv6/conf/{link}/addr_gen_mode", "1", link)
@@ -62,7 +62,7 @@ def subnet_things(vpc: VpcNetwork, subnet: Subnet) -> Iterator[Thing]:
 
 
 def neighbours(vpc: VpcNetwork, interface: LocalInterface) -> Iterator[Thing]:
-    """Know an interface's addresses, the one that it makes itself too."""
+    """Return permanent neighbour entries of an interface's addresses, its link-local address included."""
     if vpc.ipv6_cidrs:
         link = subnet_link_name(interface.subnet_id)
         for address in (*interface.ipv6_addresses, link_local_of(interface.mac)):

@@ -1,4 +1,4 @@
-"""The network on this machine's kernel: remembers what it applied, so that a small change is a small work."""
+"""The network on this machine's kernel: remembers what it applied, so that a small change costs little."""
 
 import socket
 import threading
@@ -43,7 +43,7 @@ from stead_agent.network.watch import Watch
 
 @dataclass(frozen=True, slots=True)
 class _Applied:
-    """What the kernel was made to be."""
+    """What was applied to the kernel for a VPC."""
 
     picture: VpcNetwork
     wanted: Wanted
@@ -51,7 +51,7 @@ class _Applied:
 
 @dataclass(frozen=True, slots=True)
 class _Host:
-    """What the host was made to be, and what was found out about it."""
+    """What was applied to the host, and what was found out about it."""
 
     picture: HostNetwork
     paths: HostPaths
@@ -61,15 +61,15 @@ _log = Log(__name__)
 
 
 class KernelNetwork:
-    """The `Network` of real machines."""
+    """The `Network` of real hosts."""
 
     def __init__(self, namespaces: Namespaces) -> None:
         self.namespaces = namespaces
         self._lock = threading.Lock()  # guards the dictionaries below, never held during work
         self._host_lock = threading.Lock()
         self._vpc_turns = Turns()
-        self._told: dict[str, VpcNetwork] = {}  # the last pictures, whether or not the kernel followed
-        self._settled: set[str] = set()  # VPCs whose last apply got to its end, their peers' included
+        self._told: dict[str, VpcNetwork] = {}  # the last desired states, whether or not they were applied successfully
+        self._settled: set[str] = set()  # VPCs whose last apply completed, including that of their peers
         self._applied: dict[str, _Applied] = {}
         self._inner_addresses: dict[str, str] = {}
         self._plugged = (
@@ -78,14 +78,14 @@ class KernelNetwork:
         )
         self._endpoints = Endpoints(namespaces)
         self._host: _Host | None = None
-        self._first_view: HostView | None = None  # what was there when this agent began
-        self._touched: set[str] = set()  # VPCs of which that is no longer the truth
+        self._first_view: HostView | None = None  # the host's state when this agent started
+        self._touched: set[str] = set()  # VPCs for which that is outdated
         self._watch = Watch(namespaces, self._vpc_of_tap)
 
     # --- the host
 
     def apply_host(self, host: HostNetwork) -> HostPaths:
-        """Make the host's own part so; VPCs that were applied before follow when their way out changed."""
+        """Bring the host's own part into the desired state; update VPCs applied before if their way out changed."""
         paths, _ = self._apply_host(host)
         return paths
 
@@ -122,7 +122,7 @@ class KernelNetwork:
     # --- one VPC
 
     def apply(self, vpc: VpcNetwork) -> None:
-        """Make the VPC exactly so; only what differs from the last time is asked of the kernel."""
+        """Bring the VPC into exactly this state; only differences from the last time are sent to the kernel."""
         if self._host is None:
             raise NetworkError("apply_host must come first")
         with self._vpc_turns.at(vpc.vpc_id):
@@ -139,7 +139,7 @@ class KernelNetwork:
             self._settled.add(vpc.vpc_id)
 
     def _apply(self, vpc: VpcNetwork, paths: HostPaths) -> set[str]:
-        """Make the VPC so, with its lock held; name the peers whose ends of pairs came or went with it."""
+        """Apply the VPC with its lock held; return the peers whose ends of pairs were added or removed by it."""
         is_new = self.namespaces.create(vpc.vpc_id)
         if is_new or vpc.vpc_id not in self._applied:
             self._watch.follow(vpc.vpc_id, {vpc.vpc_id})
@@ -148,7 +148,7 @@ class KernelNetwork:
         wanted = wanted_of(vpc, paths, inner, peers, before.wanted if before else None)
         steps = steps_between(before.wanted, wanted) if before else None
         if steps != []:
-            # Until it is done nobody knows what is there: after an error the next time reads it from the kernel.
+            # Until it is done the kernel's state is unknown: after an error the next apply reads it from the kernel.
             self._forget(vpc.vpc_id)
             with self._watch.own(vpc.vpc_id):
                 steps = self._with_kernel(vpc.vpc_id, lambda kernel: self._carry_out(kernel, vpc, steps, wanted))
@@ -161,7 +161,7 @@ class KernelNetwork:
         return _peers_of(steps) | ({peer.vpc_id for peer in vpc.peers} if is_new else set())
 
     def _carry_out(self, kernel: Kernel, vpc: VpcNetwork, steps: list[Step] | None, wanted: Wanted) -> list[Step]:
-        """Do the steps; when it is not known what is there, look first, at the whole host only if need be."""
+        """Do the steps; when the current state is unknown, read it first, and the whole host only if necessary."""
         with self._lock:
             view = None if vpc.vpc_id in self._touched else self._first_view
             self._touched.add(vpc.vpc_id)
@@ -172,14 +172,14 @@ class KernelNetwork:
         view = view or view_host(kernel)
         steps = plan(observe_vpc(kernel, view, vpc.vpc_id, things), things)
         kernel.carry_out_all(steps)
-        # A bridge that was made anew has lost the taps.
+        # A bridge that was recreated has lost the taps.
         kernel.carry_out_all(damaged(vpc, (view_host(kernel) if steps else view).links.values()))
         return steps
 
     # --- peers
 
     def _joinable(self, vpc: VpcNetwork) -> dict[str, int]:
-        """List the peers that have a namespace and want to be joined too, as far as is known, with its identity."""
+        """List the known peers that have a namespace and also want to be joined, with their namespaces' identities."""
         with self._lock:
             told = {peer.vpc_id: self._told.get(peer.vpc_id) for peer in vpc.peers}
         found: dict[str, int] = {}
@@ -192,7 +192,7 @@ class KernelNetwork:
         return found
 
     def _let_follow(self, vpc_id: str, others: Iterable[str]) -> None:
-        """Let the peers of a VPC see what became of their ends of pairs."""
+        """Apply the peers of a VPC again after their ends of pairs changed."""
         for other in others:
             with self._lock:
                 told = self._told.get(other)
@@ -200,7 +200,7 @@ class KernelNetwork:
                 self._again(other, is_known=False)
 
     def _again(self, vpc_id: str, *, is_known: bool) -> None:
-        """Apply the last picture once more; unless `is_known`, what is there is read from the kernel."""
+        """Apply the last desired state once more; unless `is_known`, the current state is read from the kernel."""
         with self._vpc_turns.at(vpc_id):
             with self._lock:
                 told = self._told.get(vpc_id)
@@ -210,10 +210,10 @@ class KernelNetwork:
                 self._forget(vpc_id)
             self._apply(told, self._host.paths)
 
-    # --- the end of a VPC, and what there is
+    # --- the end of a VPC, and what exists
 
     def remove(self, vpc_id: str) -> None:
-        """Remove the VPC's links, with which its addresses, routes and neighbours go, and its namespace's name."""
+        """Remove the VPC's links (its addresses, routes and neighbours go with them) and the name of its namespace."""
         with self._vpc_turns.at(vpc_id):
             self._forget(vpc_id)
             with self._lock:
@@ -226,14 +226,14 @@ class KernelNetwork:
                 plugged.remove(vpc_id)
             self._endpoints.remove(vpc_id)
             if self.namespaces.exists(vpc_id):
-                # Whoever holds the namespace must hold no tunnel and no way to a peer.
+                # If a process keeps the namespace alive, it must have no tunnel and no link to a peer.
                 self._with_kernel(vpc_id, _remove_inner_links)
             self._with_kernel(None, lambda kernel: _remove_remains(kernel, vpc_id))
             self.namespaces.delete(vpc_id)
         with self._lock:
             self._inner_addresses.pop(vpc_id, None)
             if self._first_view and vpc_id not in self._first_view.owners():
-                self._touched.discard(vpc_id)  # as unknown as it was
+                self._touched.discard(vpc_id)  # unknown again
         self._let_follow(vpc_id, others)
 
     def present(self) -> frozenset[str]:
@@ -241,14 +241,14 @@ class KernelNetwork:
         return self.namespaces.names() | self._with_kernel(None, view_host).owners()
 
     def audit(self, touched: AbstractSet[str] | None = None) -> tuple[str, ...]:
-        """Read again and repair; a lost neighbour entry comes back without a word, since DHCP replaces them."""
+        """Read again and repair; a restored neighbour entry is not reported, since DHCP replaces them."""
         if self._host is None:
             return ()
         drift: list[Step] = []
         if touched is None or HOST in touched:
             _, drift = self._apply_host(self._host.picture)
             if drift:
-                touched = None  # with an address of the host go routes of VPCs, of which nobody is notified
+                touched = None  # removing a host address removes VPCs' routes, and the kernel sends no events for that
         view = self._with_kernel(None, view_host)
         with self._lock:
             vpcs = [vpc_id for vpc_id in self._told if touched is None or vpc_id in touched]
@@ -258,19 +258,19 @@ class KernelNetwork:
                 with self._vpc_turns.at(vpc_id):
                     if made := self._endpoints.restore(vpc_id):
                         told += made
-                        self._forget(vpc_id)  # it is joined to others now
+                        self._forget(vpc_id)  # it is joined to different peers now
                     drift += self._audit_vpc(vpc_id, view)
                     for plugged in self._plugged:
                         told += plugged.audit(vpc_id)
                     told += self._endpoints.audit(vpc_id)
-            except (NetworkError, OSError) as error:  # the others are not to wait for it; it is tried again
+            except (NetworkError, OSError) as error:  # the other VPCs must not wait for it; it is tried again
                 _log.warning("vpc_not_repaired", vpc=vpc_id, reason=str(error))
         return (*(str(step) for step in drift if not isinstance(getattr(step, "thing", None), Neighbour)), *told)
 
     def _audit_vpc(self, vpc_id: str, view: HostView) -> list[Step]:
         applied, told = self._applied.get(vpc_id), self._told.get(vpc_id)
         if applied is None:
-            if told is not None and self._host is not None:  # the last work at it failed
+            if told is not None and self._host is not None:  # the last apply failed
                 self._apply(told, self._host.paths)
             return []
         self.namespaces.create(vpc_id)
@@ -281,7 +281,7 @@ class KernelNetwork:
             taps = list(damaged(applied.picture, view.links.values()))
             if not taps and not plan(observe_vpc(kernel, view, vpc_id, things), things):
                 return []
-            # Seen for all VPCs at once, some while ago: look again before touching anything.
+            # The view was read for all VPCs at once, some time ago: read again before a repair.
             now = view_host(kernel)
             steps = plan(observe_vpc(kernel, now, vpc_id, things), things)
             kernel.carry_out_all(steps)
@@ -297,12 +297,12 @@ class KernelNetwork:
         return steps
 
     def subscribe(self, report: Callable[[Touched], None]) -> Callable[[], None]:
-        """Have `report` called, by another thread, where somebody else may have changed something."""
+        """Have `report` called, from another thread, when another program may have changed something."""
         self._watch.start(report)
         return self._watch.stop
 
     def unsettled(self) -> frozenset[str]:
-        """List the VPCs, "" for the host's own part, of which a sysctl is not as applied."""
+        """List the VPCs, "" for the host's own part, of which a sysctl differs from what was applied."""
         host = self._host
         if host is None:
             return frozenset()
@@ -315,38 +315,38 @@ class KernelNetwork:
             try:
                 if self._with_kernel(vpc_id, partial(_differ, things=applied.wanted.things)):
                     found.add(vpc_id)
-            except OSError:  # its namespace is gone: that differs, too, unless it is being removed
+            except OSError:  # its namespace is gone: that is a difference too, unless it is being removed
                 found.add(vpc_id)
         return frozenset(found)
 
     def _vpc_of_tap(self, tap: str) -> str | None:
-        """Find the VPC of a guest's tap; asked only when somebody damaged one."""
+        """Return the VPC of a guest's tap; called only when a tap was damaged."""
         with self._lock:
             told = list(self._told.values())
         return next((vpc.vpc_id for vpc in told if any(tap_name(it.id) == tap for it in vpc.interfaces)), None)
 
-    # --- what others need
+    # --- for other subsystems
 
     def look(self, path: findings.Path) -> list[findings.Finding]:
-        """List the links and the route that an interface's packets really have."""
+        """List the links and the route that an interface's packets use in the kernel."""
         return look(self.namespaces, path)
 
     def capture(self, interface_id: str, seconds: float, packets: int, snap_length: int) -> bytes:
-        """Give the packets of an interface of this host as a pcap file."""
+        """Return the packets of an interface of this host as a pcap file."""
         link = tap_name(interface_id)
         return self.namespaces.inside(None, lambda: capture(link, seconds, packets, snap_length))
 
     def namespace_path(self, vpc_id: str) -> Path:
-        """Give the file by which a process enters the VPC's namespace."""
+        """Return the file by which a process enters the VPC's namespace."""
         return self.namespaces.path(vpc_id)
 
     def socket(
         self, vpc_id: str, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int = 0
     ) -> socket.socket:
-        """Make a socket inside the VPC's namespace."""
+        """Create a socket inside the VPC's namespace."""
         return self.namespaces.inside(vpc_id, lambda: socket.socket(family, kind, protocol))
 
-    # --- within
+    # --- internal
 
     def _forget(self, vpc_id: str) -> None:
         with self._lock:
@@ -364,30 +364,30 @@ class KernelNetwork:
 
 
 def _differ(kernel: Kernel, things: Iterable[Thing]) -> bool:
-    """Tell whether one of the settings among these objects is not as it must be."""
+    """Tell whether one of the settings among these objects differs from its desired value."""
     settings = [thing for thing in things if isinstance(thing, Setting)]
     return set(settings_of(kernel, settings)) != set(settings)
 
 
 def _namespaces_of(vpc: VpcNetwork) -> set[str]:
-    """Name the namespaces that a VPC consists of."""
+    """Return the names of the namespaces of a VPC."""
     gateways, endpoints = (it.id for it in vpc.nat_gateways), (it.id for it in vpc.endpoints)
     return {vpc.vpc_id, *gateways, *endpoints, *vpc.endpoint_interfaces}
 
 
 def _back(peers: Iterable[Peer], peer: Peer, vpc_id: str) -> bool:
-    """Tell whether a VPC's peers name this VPC by the same peering."""
+    """Tell whether a VPC's peers include this VPC with the same peering."""
     return any(it.vpc_id == vpc_id and it.peering_id == peer.peering_id for it in peers)
 
 
 def _peers_of(steps: Iterable[Step] | None) -> set[str]:
-    """Name the peers whose pairs these steps made or removed."""
+    """Return the peers whose pairs these steps created or removed."""
     things = [step.thing for step in steps or () if not isinstance(step, Change)]
     return {thing.peer for thing in things if isinstance(thing, PeerLink)}
 
 
 def _remove_inner_links(kernel: Kernel) -> None:
-    """Remove the links of a VPC's namespace that do not go with those of the host's."""
+    """Remove the links of a VPC's namespace that are not removed together with the host's links."""
     for link in kernel.links(Place.VPC):
         if link.name == OVERLAY_LINK:
             kernel.carry_out(Remove(Vxlan(link.name, 0, "", "", 0)))
@@ -396,13 +396,13 @@ def _remove_inner_links(kernel: Kernel) -> None:
 
 
 def _remove_remains(kernel: Kernel, vpc_id: str) -> None:
-    """Remove all that the host's namespace has of a VPC; the other ends of its pairs go along."""
+    """Remove all that the host's namespace has of a VPC; the other ends of its pairs are removed with it."""
     for step in plan(observe_remains(view_host(kernel), vpc_id), []):
         kernel.carry_out(step)
 
 
 def _find_paths(kernel: Kernel, view: HostView, host: HostNetwork) -> HostPaths:
-    """Find out how the host reaches the world, if it may."""
+    """Find out how the host reaches the Internet, if that is allowed."""
     named = None if host.uplink == "none" else host.uplink
     uplink = kernel.default_link() if host.uplink == "auto" else named
     index = next((link.index for link in view.links.values() if link.name == uplink), None)
@@ -421,6 +421,6 @@ def _find_paths(kernel: Kernel, view: HostView, host: HostNetwork) -> HostPaths:
 
 
 def _overlay_mtu(view: HostView, underlay_address: str) -> int:
-    """Find out how long a packet in the overlay may be; 0 while no link has the underlay's address."""
+    """Return the largest packet size in the overlay; 0 while no link has the underlay's address."""
     owners = [index for index, address in view.addresses if address.partition("/")[0] == underlay_address]
     return min((view.links[index].mtu - OVERHEAD for index in owners if index in view.links), default=0)

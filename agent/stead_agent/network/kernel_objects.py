@@ -1,14 +1,14 @@
-"""The kernel objects that the network is made of, as plain values.
+"""The kernel objects of the network, as plain values.
 
-`picture.py` says which ones should be, `observe.py` reads which ones are, `plan.py` compares the two, and
-`rtnetlink.py` makes them so.
+`picture.py` computes the desired ones, `observe.py` reads the existing ones, `plan.py` compares the two, and
+`rtnetlink.py` applies the difference.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-# Behind every other route to the same addresses: it is all that a free public address gets.
+# Lower priority than every other route to the same addresses: the only route of an unused public address.
 LAST_METRIC: Final = 0xFFFF_FFFE
 MAIN_TABLE: Final = 254  # RT_TABLE_MAIN, include/uapi/linux/rtnetlink.h
 
@@ -17,15 +17,15 @@ class Place(Enum):
     """The namespace that an object is in."""
 
     HOST = "host"
-    VPC = "vpc"  # or a NAT gateway's, when that is what the work is about
+    VPC = "vpc"  # or a NAT gateway's, when one is being processed
 
 
 class Kind(Enum):
     """What a route or a rule does with a packet."""
 
     ONWARD = "onward"  # a route: to its next hop; a rule: to its table
-    UNREACHABLE = "unreachable"  # tells the sender
-    BLACKHOLE = "blackhole"  # tells nobody
+    UNREACHABLE = "unreachable"  # notifies the sender
+    BLACKHOLE = "blackhole"  # drops silently
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Setting:
     path: str  # below /proc/sys
     value: str
     link: str = ""
-    tolerated: str = ""  # another value that is as good
+    tolerated: str = ""  # another value that is accepted as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +59,16 @@ class Veth:
     master: str  # a bridge, or ""
     inner: str
     inner_mac: str
-    is_isolated: bool = False  # a bridge's port that hears nothing of other such ports
+    is_isolated: bool = False  # a bridge's port that receives no frames from other such ports
 
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """A guest's link in the host's namespace, made by libvirt: what must stay true of it while it is there."""
+    """A guest's link in the host's namespace, made by libvirt: its required state while it exists."""
 
     name: str
     master: str  # the subnet's bridge
-    mtu: int  # 0 = not ours to say
+    mtu: int  # 0 = not managed by us
     is_isolated: bool
     is_up: bool
 
@@ -82,12 +82,12 @@ class PeerLink:
     mac: str  # of both ends
     mtu: int
     peer: str  # the other VPC
-    peer_namespace: int  # which one of all that ever had that name (its inode)
+    peer_namespace: int  # its identity (inode), since a later namespace may have the same name
 
 
 @dataclass(frozen=True, slots=True)
 class Vxlan:
-    """A VXLAN device in the VPC's namespace whose packets go in and out by the host's."""
+    """A VXLAN device in the VPC's namespace whose packets are sent and received in the host's namespace."""
 
     name: str
     vni: int
@@ -120,7 +120,7 @@ class Route:
     place: Place
     destination: str
     link: str = ""
-    gateway: str = ""  # reached on the link, whatever the link's addresses are
+    gateway: str = ""  # reached on the link, regardless of the link's addresses
     source: str = ""
     metric: int = 0
     table: int = MAIN_TABLE
@@ -129,20 +129,20 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class RoutingRule:
-    """Packets of a kind are looked up in a table; rules are asked in the order of their priorities."""
+    """Packets that match are looked up in a table; rules are evaluated in the order of their priorities."""
 
     place: Place
     is_ipv6: bool
     priority: int
     table: int
-    incoming: str  # the link that a packet came in by; "lo" = the namespace's own
+    incoming: str  # the link that a packet arrived on; "lo" = sent by the namespace itself
     mark: int = 0
-    protocol: int = 0  # of IP; 0 = any
+    protocol: int = 0  # IP protocol number; 0 = any
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """An address whose MAC is known for ever, so that nobody asks by ARP or ND and nobody can lie."""
+    """A permanent neighbour entry: no ARP or ND requests are sent, and no answer can spoof it."""
 
     place: Place
     link: str
@@ -152,7 +152,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """Frames to a MAC go through the VXLAN device to a host: an entry of its forwarding database."""
+    """A forwarding database entry: the VXLAN device sends frames for a MAC to this host."""
 
     link: str
     mac: str
@@ -173,5 +173,5 @@ Thing = (
 
 
 def is_ipv6(address: str) -> bool:
-    """Tell the family of an address or block by its writing."""
+    """Tell whether an address or block is IPv6, by its notation."""
     return ":" in address

@@ -1,4 +1,4 @@
-"""The links and the route that one interface's packets really have, read from the kernel for a person who is lost."""
+"""Read the links and the route that one interface's packets use from the kernel, for a person who debugs."""
 
 import errno
 import socket
@@ -22,7 +22,7 @@ _RTN_LOCAL: Final = 2  # rtnetlink(7)
 
 
 def look(namespaces: Namespaces, path: Path) -> list[Finding]:
-    """List the links on the way, then where the kernel routes a packet to; the first that is not ok decides."""
+    """List the links on the way, then the kernel's route for a packet; the first that is not ok decides."""
     found = list(namespaces.inside(None, lambda: list(_host_links(path))))
     if not namespaces.exists(path.vpc_id):
         return [*found, Finding("vpc", path.vpc_id, ok=False, detail="it has no namespace on this host")]
@@ -56,7 +56,7 @@ def _routes(path: Path) -> Iterator[Finding]:
 
 
 def _route(netlink: Any, path: Path, gateway: int) -> Finding:
-    """Ask the kernel as for a packet that comes from the interface (RTM_GETROUTE with an input link)."""
+    """Look up the kernel's route for a packet that comes from the interface (RTM_GETROUTE with an input link)."""
     family = socket.AF_INET6 if ":" in path.to_address else socket.AF_INET
     try:
         (answer, *_) = netlink.route("get", family=family, dst=path.to_address, src=path.from_address, iif=gateway)

@@ -1,7 +1,7 @@
-"""Network namespaces with names: made, removed, and entered by threads that live as long as one piece of work.
+"""Named network namespaces: created, removed, and entered by short-lived threads, one for each piece of work.
 
-A namespace's file is a bind mount as `ip netns` makes it (ip-netns(8)), so every tool finds it. Only a thread
-changes its namespace, never the process: a socket stays in the namespace where it was made, whoever uses it later.
+A namespace's file is a bind mount as `ip netns` makes it (ip-netns(8)), so every tool finds it. Only threads change
+their namespace, never the process: a socket stays in the namespace where it was made, whichever thread uses it later.
 """
 
 import ctypes
@@ -14,9 +14,9 @@ from typing import Final
 from stead_agent.settings import DEFAULT_NETNS_DIR
 
 PREFIX: Final = "vpc-"
-GATEWAY_PREFIX: Final = "nat-"  # of NAT gateways, which belong to a VPC each
-ENDPOINT_PREFIX: Final = "vpce-"  # of gateway endpoints, which do as well
-INTERFACE_PREFIX: Final = "eni-"  # of interfaces of interface endpoints, which do as well
+GATEWAY_PREFIX: Final = "nat-"  # of NAT gateways; each belongs to a VPC
+ENDPOINT_PREFIX: Final = "vpce-"  # of gateway endpoints; each belongs to a VPC
+INTERFACE_PREFIX: Final = "eni-"  # of interfaces of interface endpoints; each belongs to a VPC
 _OWN_NAMESPACE: Final = "/proc/thread-self/ns/net"
 _MS_BIND, _MS_REC, _MS_SHARED = 0x1000, 0x4000, 0x100000  # mount(2)
 _MNT_DETACH: Final = 2  # umount2(2)
@@ -25,25 +25,25 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Namespaces:
-    """The VPCs' namespaces on this machine, and the one that plays the host."""
+    """The VPCs' namespaces on this machine, and the one used as the host's."""
 
     def __init__(
         self, folder: Path = DEFAULT_NETNS_DIR, host: Path | None = None, shut: Callable[[], None] = lambda: None
     ) -> None:
-        """Keep namespaces in `folder`; `host` is the host's own, by default the one of the calling thread.
+        """Store namespaces in `folder`; `host` is the host's own, by default the one of the calling thread.
 
-        `shut` is called inside of each new VPC's namespace before it has a name: by it nothing passes before its rules.
+        `shut` is called inside each new VPC's namespace before it is named: it blocks all packets until rules exist.
         """
         self.folder = folder
         self._shut = shut
         self.host: Final = os.open(host or _OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Let go of the host's namespace."""
+        """Close the descriptor of the host's namespace."""
         os.close(self.host)
 
     def path(self, vpc_id: str) -> Path:
-        """Give the file of the namespace of a VPC or of what belongs to one, whether it is there or not."""
+        """Return the file of the namespace of a VPC or of a part of one, whether it exists or not."""
         prefixes = (PREFIX, GATEWAY_PREFIX, ENDPOINT_PREFIX, INTERFACE_PREFIX)
         if not vpc_id.startswith(prefixes) or "/" in vpc_id:
             raise ValueError(f"not a VPC: {vpc_id!r}")
@@ -64,11 +64,11 @@ class Namespaces:
         return frozenset(entry.name for entry in os.scandir(self.folder) if entry.name.startswith(prefix))
 
     def exists(self, vpc_id: str) -> bool:
-        """Tell whether the VPC's file leads to a namespace; a plain file is what a crash between two steps leaves."""
+        """Tell whether the VPC's file is a mounted namespace; a crash during creation leaves a plain file."""
         return self.identity(vpc_id) is not None
 
     def identity(self, vpc_id: str) -> int | None:
-        """Tell one namespace of a VPC from a later one of the same name; None when there is none."""
+        """Return a number that differs between namespaces of the same name over time; None when there is none."""
         try:
             found = self.path(vpc_id).stat()
         except FileNotFoundError:
@@ -76,31 +76,31 @@ class Namespaces:
         return found.st_ino if found.st_dev == os.fstat(self.host).st_dev else None
 
     def create(self, vpc_id: str) -> bool:
-        """Make the VPC's namespace; False when it is there already."""
+        """Create the VPC's namespace; return False when it exists already."""
         if self.exists(vpc_id):
             return False
         self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         _share(self.folder)
         path = self.path(vpc_id)
         path.touch(mode=0o444)
-        # A NAT gateway has its rules before its link.
+        # A NAT gateway gets its rules before its link.
         prepare = self._shut if vpc_id.startswith(PREFIX) else lambda: None
         on_a_thread(lambda: _pin_new_namespace(path, prepare))
         return True
 
     def delete(self, vpc_id: str) -> None:
-        """Remove the VPC's name; the namespace goes with the last process, socket or mount that is in it."""
+        """Remove the VPC's name; the namespace is freed with the last process, socket or mount that uses it."""
         path = self.path(vpc_id)
         while self.exists(vpc_id):
             _check(_libc.umount2(os.fsencode(path), _MNT_DETACH), path)
         path.unlink(missing_ok=True)
 
     def open(self, vpc_id: str) -> int:
-        """Give a file descriptor of the VPC's namespace, for the caller to close."""
+        """Return a file descriptor of the VPC's namespace, for the caller to close."""
         return os.open(self.path(vpc_id), os.O_RDONLY | os.O_CLOEXEC)
 
     def inside[T](self, vpc_id: str | None, work: Callable[[], T]) -> T:
-        """Do `work` in a thread that is in the VPC's namespace, or in the host's for None; give what it returns."""
+        """Do `work` in a thread that is in the VPC's namespace, or in the host's for None; return its result."""
         if vpc_id is None:
             return on_a_thread(lambda: _enter_and(self.host, work))
         namespace = self.open(vpc_id)
@@ -111,7 +111,7 @@ class Namespaces:
 
 
 def enter(namespace: int) -> None:
-    """Move the calling thread into a namespace: only for threads that end with this work."""
+    """Move the calling thread into a namespace: only for threads that end after this work."""
     os.setns(namespace, os.CLONE_NEWNET)
 
 
@@ -121,14 +121,14 @@ def _enter_and[T](namespace: int, work: Callable[[], T]) -> T:
 
 
 def on_a_thread[T](work: Callable[[], T]) -> T:
-    """Do `work` on a thread of its own, since what it does to the thread's namespaces must not stay."""
+    """Do `work` on a thread of its own, so that its changes of the thread's namespaces do not persist."""
     results: list[T] = []
     errors: list[BaseException] = []
 
     def body() -> None:
         try:
             results.append(work())
-        except BaseException as error:  # handed to the caller, which waits for it
+        except BaseException as error:  # passed to the caller, which waits for it
             errors.append(error)
 
     thread = threading.Thread(target=body, name="namespace", daemon=True)
@@ -146,7 +146,7 @@ def _pin_new_namespace(path: Path, prepare: Callable[[], None]) -> None:
 
 
 def _share(folder: Path) -> None:
-    """Let other mount namespaces see the names made here, as ip-netns does."""
+    """Make names created here visible in other mount namespaces, as ip-netns does."""
     if _libc.mount(b"", os.fsencode(folder), b"none", _MS_SHARED | _MS_REC, None) == 0:
         return
     _check(_libc.mount(os.fsencode(folder), os.fsencode(folder), b"none", _MS_BIND | _MS_REC, None), folder)

@@ -1,8 +1,8 @@
 """Convert a NAT gateway into the kernel objects and the nft table of its namespace: pure.
 
-It is a guest without a machine: a namespace with one link, plugged into its subnet by the interface's tap name, that
-routes for others and hides them behind its own private address. The public address of a public gateway is its
-interface's, as any other's. https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html
+It is like a guest without a machine: a namespace with one link, plugged into its subnet under the interface's tap name,
+that routes for others and masquerades them as its own private address. A public gateway's public address belongs to
+its interface, like any other. https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html
 """
 
 from ipaddress import IPv4Address, IPv4Network
@@ -18,7 +18,7 @@ _TIMEOUTS: Final = ("tcp_timeout_established", "udp_timeout", "udp_timeout_strea
 
 
 def draw(vpc: VpcNetwork) -> dict[str, Plug]:
-    """Draw each NAT gateway of a VPC on this host, by its id; without interface, subnet or IPv4 none is made."""
+    """Return the plug of each NAT gateway of a VPC on this host by id; skip those without interface, subnet or IPv4."""
     interfaces = {interface.id: interface for interface in vpc.interfaces}
     subnets = {subnet.id: subnet for subnet in vpc.subnets if subnet.cidr}
     found = {}
@@ -36,7 +36,7 @@ def draw(vpc: VpcNetwork) -> dict[str, Plug]:
 
 
 def ruleset(vpc: VpcNetwork, interface: LocalInterface) -> str:
-    """Write its table, to replace the one before in one transaction: flows that are tracked go on."""
+    """Return its nft table, which replaces the previous one in one transaction: tracked flows continue."""
     own = IPv4Address(interface.addresses[0])
     inside = ", ".join(str(IPv4Network(block)) for block in vpc.cidrs)
     return f"""

@@ -1,7 +1,7 @@
-"""The kernel's messages about changes (rtnetlink(7)) become the places where what is ours may have changed: pure.
+"""Convert the kernel's change messages (rtnetlink(7)) into the places where our objects may have changed: pure.
 
-In a VPC's namespace all is ours, so any message counts. The host's namespace has links of others: there a message
-counts if it is about one of ours, or about what decides the way out.
+In a VPC's namespace everything is ours, so any message counts. The host's namespace also has links of others: there a
+message counts only if it is about one of our links, or about the route out of the host.
 """
 
 import socket
@@ -25,7 +25,7 @@ from stead_agent.network.route_messages import PROTOCOL
 HOST: Final = ""
 """The host's own part, among the ids of VPCs."""
 EVERYTHING: Final = "*"
-"""All VPCs: the message does not say which one it is about."""
+"""All VPCs: the message does not say which one it concerns."""
 
 # RTNLGRP_…: links, neighbours, addresses, routes, rules, and settings such as proxy_arp (linux/rtnetlink.h).
 GROUPS: Final = (1, 3, 5, 7, 8, 9, 11, 19, 24, 25)
@@ -55,21 +55,21 @@ _OURS: Final = (BRIDGE_PREFIX, GATEWAY_PREFIX, INTERNET_PREFIX, TAP_PREFIX)
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Somebody may have changed what is ours: in a VPC, at the host, or at a tap, which the caller knows the VPC of."""
+    """A possible change of our objects: in a VPC, at the host, or at a tap, whose VPC the caller knows."""
 
     vpc_id: str = ""
     tap: str = ""
-    is_over: bool = False  # what was marked before is as it must be again
+    is_over: bool = False  # what was marked before has its required state again
 
 
 @dataclass(slots=True)
 class HostNotices:
-    """Reads the messages of the host's namespace; remembers which link has which name and owner."""
+    """Parses the messages of the host's namespace; remembers each link's name and owner."""
 
     links: dict[int, tuple[str, str]] = field(default_factory=dict)  # index -> name and alias
 
     def read(self, buffer: bytes) -> Iterator[Mark]:
-        """Give the marks of a buffer of messages."""
+        """Return the marks of a buffer of messages."""
         for kind, start, end in messages(buffer):
             if kind in (_NEW_LINK, _DEL_LINK):
                 yield from self._of_link(kind, buffer, start, end)
@@ -89,14 +89,14 @@ class HostNotices:
         name = found.get(_NAME, b"").rstrip(b"\0").decode("utf-8", "replace")
         alias = found.get(_ALIAS, b"").rstrip(b"\0").decode("utf-8", "replace")
         before = self.links.get(index, ("", ""))
-        if family == socket.AF_BRIDGE:  # of a port; it says nothing of the link's alias
+        if family == socket.AF_BRIDGE:  # about a bridge port; it does not contain the link's alias
             alias = before[1]
         if kind == _DEL_LINK and family != socket.AF_BRIDGE:
             self.links.pop(index, None)
         elif family != socket.AF_BRIDGE:
             self.links[index] = (name, alias)
         if before[0] and before[0] != name and before[0].startswith((*_OURS, HOST_LINK)):
-            yield from _marks_of(*before)  # it has another name now
+            yield from _marks_of(*before)  # it was renamed
         if name.startswith(TAP_PREFIX) and owner_of(alias) is None:
             is_well = kind == _NEW_LINK and _is_well(family, flags, found)
             yield Mark(tap=name, is_over=is_well)
@@ -108,13 +108,13 @@ class HostNotices:
         if name.startswith(_OURS):
             yield from _marks_of(name, alias)
         else:
-            yield Mark(HOST)  # of stead0, the uplink or the underlay
+            yield Mark(HOST)  # stead0, the uplink or the underlay
 
     def _of_route(self, buffer: bytes, start: int, end: int) -> Iterator[Mark]:
         _, length, _, _, table, protocol, _, _, _ = _ROUTE.unpack_from(buffer, start)
         if protocol != PROTOCOL:
             if length == 0 and table == MAIN_TABLE:
-                yield Mark(HOST)  # the way out may be another one
+                yield Mark(HOST)  # the default route may have changed
             return
         index = _number(attributes(buffer, start + _ROUTE.size, end).get(_OUT, b""))
         name, alias = self.links.get(index, ("", ""))
@@ -123,7 +123,7 @@ class HostNotices:
     def _of_neighbour(self, buffer: bytes, start: int) -> Iterator[Mark]:
         family, index, _, flags, _ = _NEIGHBOUR.unpack_from(buffer, start)
         if family == socket.AF_BRIDGE:
-            return  # what a bridge learned
+            return  # learned by a bridge
         if flags & _PROXY:
             yield Mark(EVERYTHING)
             return
@@ -137,7 +137,7 @@ class HostNotices:
 
 
 def _is_well(family: int, flags: int, found: dict[int, bytes]) -> bool:
-    """Tell whether a tap is switched on, a port of a bridge, and, as far as this message says it, isolated."""
+    """Tell whether a tap is up, a bridge port, and, if the message says so, isolated."""
     if not flags & _IS_UP or not _number(found.get(_MASTER, b"")):
         return False
     if family != socket.AF_BRIDGE:
@@ -155,7 +155,7 @@ def _marks_of(name: str, alias: str) -> Iterator[Mark]:
 
 
 def messages(buffer: bytes) -> Iterator[tuple[int, int, int]]:
-    """Give each message's kind, and where its body begins and ends."""
+    """Return each message's type, and where its body begins and ends."""
     start = 0
     while start + _HEADER.size <= len(buffer):
         length, kind, _, _, _ = _HEADER.unpack_from(buffer, start)
@@ -166,7 +166,7 @@ def messages(buffer: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def attributes(buffer: bytes, start: int, end: int) -> dict[int, bytes]:
-    """Read the attributes between two places of a buffer."""
+    """Read the attributes between two offsets of a buffer."""
     found = {}
     while start + _ATTRIBUTE.size <= end:
         size, kind = _ATTRIBUTE.unpack_from(buffer, start)

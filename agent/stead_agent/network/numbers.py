@@ -1,14 +1,14 @@
-"""Give names numbers that stay: the same at each start, and different from each other."""
+"""Assign stable numbers to names: the same at each start, and different from each other."""
 
 import zlib
 from collections.abc import Container, Iterable
 
 
 def spread(names: Iterable[str], room: int, taken: Container[int] = ()) -> dict[str, int]:
-    """Give each name a number below `room`: its checksum, or the next free one after it.
+    """Assign each name a number below `room`: its checksum, or the next free number after it.
 
-    Which names there are decides, not their order; a name moves only when one with the same checksum comes or goes.
-    Raises ValueError when there are too few.
+    The result depends on the set of names, not their order; a name moves only if one with its checksum comes or goes.
+    Raises ValueError when there are not enough numbers.
     """
     found: dict[str, int] = {}
     used: set[int] = set()

@@ -1,4 +1,4 @@
-"""Read from the kernel which of our objects are there, in the same values as `picture.py` says what should be."""
+"""Read our existing objects from the kernel, as the same values that `picture.py` uses for the desired ones."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -42,7 +42,7 @@ _PEER_WORDS = 4  # of the alias that rtnetlink.py gives the ends of a pair
 
 @dataclass(frozen=True, slots=True)
 class HostView:
-    """All that the host's namespace has, read once for all VPCs."""
+    """Everything in the host's namespace, read once for all VPCs."""
 
     links: dict[int, Link]
     addresses: list[tuple[int, str]]
@@ -57,7 +57,7 @@ class HostView:
         )
 
     def inner_addresses(self) -> dict[str, str]:
-        """Tell which VPC has which address on its internet link."""
+        """Return each address on an internet link, with its VPC."""
         found = {}
         for index, route in self.routes:
             owner = owner_of(self.links[index].alias) if index in self.links else None
@@ -68,7 +68,7 @@ class HostView:
         return found
 
     def half_made(self) -> list[Link]:
-        """List the links that a crash left without an owner's name; taps are libvirt's and never have one."""
+        """List the links that a crash left without an owner in their alias; taps are libvirt's and never have one."""
         return [link for link in self.links.values() if link.name.startswith(_MADE_BY_US) and not link.alias]
 
 
@@ -84,33 +84,33 @@ def view_host(kernel: Readings) -> HostView:
 
 
 def settings_of(kernel: Readings, wanted: Iterable[Thing]) -> list[Thing]:
-    """Read the settings that are wanted; all others are none of our business."""
+    """Read the settings that are desired; all others are ignored."""
     found = [kernel.setting(thing) for thing in wanted if isinstance(thing, Setting)]
     return [setting for setting in found if setting is not None]
 
 
 def observe_host(kernel: Readings, view: HostView, wanted: list[Thing]) -> list[Thing]:
-    """List what is there of the host's own objects."""
+    """List the existing objects of the host's own part."""
     things = settings_of(kernel, wanted)
     for index, link in view.links.items():
         if link.name == HOST_LINK:
             things.append(Bridge(link.name, link.alias, link.mtu))
             things += [Address(Place.HOST, HOST_LINK, address) for owner, address in view.addresses if owner == index]
             things += [Up(Place.HOST, HOST_LINK)] if link.is_up else []
-    # What is not here may be on other hosts: such a route leads onwards, by a link that is not ours.
+    # An address that is not here may be on another host: such a route leads onwards, by a link that is not ours.
     onward = [it for it in _routes(view.routes, view.links) if it.kind is Kind.ONWARD and it.metric == LAST_METRIC]
     return things + _last_routes(view.routes) + onward
 
 
 def observe_remains(view: HostView, vpc_id: str) -> list[Thing]:
-    """List what the host's namespace has of a VPC: its links, of whatever kind, and what does not go with them."""
+    """List what the host's namespace has of a VPC: its links of any kind, and what is not removed with them."""
     mine = {index: link for index, link in view.links.items() if owner_of(link.alias) == vpc_id}
     things: list[Thing] = [Bridge(link.name, link.alias, link.mtu) for link in mine.values()]
     return things + _proxies(view, _public_addresses(_routes(view.routes, mine)))
 
 
 def observe_vpc(kernel: Readings, view: HostView, vpc_id: str, wanted: list[Thing]) -> list[Thing]:
-    """List what is there of a VPC's objects; its namespace must exist. Its NAT gateways' links are not among them."""
+    """List a VPC's existing objects; its namespace must exist. Its NAT gateways' links are not included."""
     wanted_keys = {key_of(thing) for thing in wanted}
     mine = {
         index: link
@@ -122,7 +122,7 @@ def observe_vpc(kernel: Readings, view: HostView, vpc_id: str, wanted: list[Thin
 
 
 def observe_namespace(kernel: Readings, view: HostView, mine: dict[int, Link], wanted: list[Thing]) -> list[Thing]:
-    """List what is there inside a namespace, and of the host's links that are `mine`."""
+    """List the existing objects inside a namespace, and those of the host's links that are `mine`."""
     wanted_keys = {key_of(thing) for thing in wanted}
     inside = {link.index: link for link in kernel.links(Place.VPC)}
     things = settings_of(kernel, wanted)
@@ -151,7 +151,7 @@ def observe_namespace(kernel: Readings, view: HostView, mine: dict[int, Link], w
 
 
 def _inner_links(kernel: Readings, inside: dict[int, Link]) -> list[Thing]:
-    """List the links inside that have no end in the host's namespace, and what the VXLAN device knows."""
+    """List the inner links that have no end in the host's namespace, and the VXLAN device's forwarding entries."""
     things: list[Thing] = []
     overlay: set[int] = set()
     for index, link in inside.items():
@@ -195,7 +195,7 @@ def _routes(routes: Iterable[tuple[int, Route]], links: dict[int, Link]) -> list
 
 
 def _last_routes(routes: Iterable[tuple[int, Route]]) -> list[Thing]:
-    """Take the routes that lead nowhere."""
+    """Return the unreachable and black-hole routes."""
     return [route for _, route in routes if route.kind is not Kind.ONWARD]
 
 
@@ -205,7 +205,7 @@ def _neighbours(
     place: Place,
     wanted: set[tuple[object, ...]],
 ) -> list[Neighbour]:
-    """Take those that stay, and wanted ones: what a DHCP server turned into an ordinary entry is as good."""
+    """Return permanent entries and desired ones: an entry that a DHCP server made non-permanent counts as well."""
     found = [
         (Neighbour(place, links[index].name, address, mac), stays)
         for index, address, mac, stays in neighbours

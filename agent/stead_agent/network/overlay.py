@@ -1,9 +1,9 @@
 """Convert a VPC's interfaces on other hosts into its VXLAN device, next hops and routes: pure.
 
-Nothing is learned and nothing is flooded. A packet to another host goes to a next hop on the device whose MAC is
-known, and the forwarding database knows the host of the MAC. The next hop of a host is its underlay address; that of a
+There is no learning and no flooding. A packet to another host goes to a next hop on the device whose MAC is
+known, and the forwarding database maps the MAC to its host. The next hop of a host is its underlay address; that of a
 router (an interface without source/destination check) is an address of its own with the interface's own MAC, by which
-the receiving host sees that the packet is for the router to forward and not for the address it bears.
+the receiving host recognises that the packet must be forwarded by the router and not delivered to its IP destination.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,27 +15,27 @@ from stead_agent.network.interface import OVERLAY_LINK, HostPaths, RemoteInterfa
 from stead_agent.network.kernel_objects import Neighbour, Place, Route, Thing, Tunnel, Up, Vxlan, is_ipv6
 from stead_agent.network.numbers import spread
 
-# What a VXLAN packet has around the inner IP packet: Ethernet, VXLAN, UDP and IPv4 headers (RFC 7348).
+# The size of the headers around the inner IP packet in VXLAN: Ethernet, VXLAN, UDP and IPv4 (RFC 7348).
 OVERHEAD: Final = 50
 
-# Next hops of routers: addresses that nobody has (RFC 1112, section 4), so that they cannot be a host's.
+# Next hops of routers: reserved addresses (RFC 1112, section 4), so that they cannot be a host's.
 _ROUTERS: Final = int(IPv4Address("240.0.0.0"))
 _ROOM: Final = (1 << 28) - 1  # without 255.255.255.255
 _LINK_LOCAL: Final = int(IPv6Address("fe80::5354:0:0"))
 
 
 def overlay_mac(underlay_address: str) -> str:
-    """Give the MAC of all VXLAN devices of a host."""
+    """Return the MAC of all VXLAN devices of a host."""
     return "02:58:" + ":".join(f"{byte:02x}" for byte in IPv4Address(underlay_address).packed)
 
 
 def ipv6_next_hop(next_hop: str) -> str:
-    """Give the link-local address that a next hop has for IPv6."""
+    """Return the link-local address that represents a next hop in IPv6."""
     return str(IPv6Address(_LINK_LOCAL | int(IPv4Address(next_hop))))
 
 
 def has_overlay(paths: HostPaths) -> bool:
-    """Tell whether VPCs of this host have VXLAN devices: always when the host has an underlay, for it is cheap."""
+    """Tell whether VPCs of this host have VXLAN devices: always when the host has an underlay, since it is cheap."""
     return bool(paths.underlay_address)
 
 
@@ -48,7 +48,7 @@ def router_next_hops(remotes: Iterable[RemoteInterface]) -> dict[str, str]:
 
 
 def overlay_things(vpc: VpcNetwork, paths: HostPaths) -> list[Thing]:
-    """Make the device, and the next hops of other hosts and of their routers; routes are `remote_routes`."""
+    """Return the device, and the next hops of other hosts and of their routers; for routes see `remote_routes`."""
     if not has_overlay(paths):
         return []
     own = paths.underlay_address
@@ -76,18 +76,18 @@ def _next_hop(address: str, mac: str, host: str, *, with_ipv6: bool) -> Iterator
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """On which other host each address of a VPC is, and what of the picture says so."""
+    """The host of each address of a VPC that is on another host, and the state that it was computed from."""
 
-    hosts: Mapping[str, str]  # address -> underlay address; without those that are here
+    hosts: Mapping[str, str]  # address -> underlay address; without those on this host
     remotes: tuple[RemoteInterface, ...]
     local: frozenset[str]
     with_ipv6: bool
-    # Which addresses alone may differ from the hosts before.
+    # The only addresses that may differ from the earlier hosts.
     before: Mapping[str, str] | None = field(default=None, compare=False)
     touched: frozenset[str] = field(default=frozenset(), compare=False)
 
     def since(self, old: "Whereabouts") -> tuple[dict[str, str], dict[str, str]]:
-        """Give those that went, and those that came or moved."""
+        """Return the addresses that were removed, and those that were added or moved."""
         if self.hosts is old.hosts:
             return {}, {}
         asked = self.touched if self.before is old.hosts else old.hosts.keys() | self.hosts.keys()
@@ -97,10 +97,10 @@ class Whereabouts:
 
 
 def whereabouts(vpc: VpcNetwork, paths: HostPaths, before: Whereabouts | None = None) -> Whereabouts:
-    """Find out where each address is; only what changed since `before` is looked at, for there may be 10,000.
+    """Compute where each address is; only what changed since `before` is processed, since there may be 10,000.
 
-    An address that an interface here has is not elsewhere, whatever the others say: it may have just moved. Of several
-    who claim an address the last one has it.
+    An address of an interface here is never elsewhere, whatever the remote interfaces say: it may have just moved. If
+    several remote interfaces have an address, the last one wins.
     """
     remotes = vpc.remotes if has_overlay(paths) else ()
     local = frozenset(
@@ -131,12 +131,12 @@ def whereabouts(vpc: VpcNetwork, paths: HostPaths, before: Whereabouts | None = 
 
 
 def remote_routes(where: Mapping[str, str]) -> list[Route]:
-    """Write the routes to addresses on other hosts."""
+    """Return the routes to addresses on other hosts."""
     return [remote_route(address, host) for address, host in where.items()]
 
 
 def remote_route(address: str, host: str) -> Route:
-    """Write the route to an address on another host."""
+    """Return the route to an address on another host."""
     if is_ipv6(address):
         return Route(Place.VPC, f"{address}/128", OVERLAY_LINK, ipv6_next_hop(host))
     return Route(Place.VPC, f"{address}/32", OVERLAY_LINK, host)

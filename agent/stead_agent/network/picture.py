@@ -1,6 +1,6 @@
-"""Convert a VPC's or the host's picture into the kernel objects that it needs, as plain values.
+"""Convert the desired state of a VPC or the host into the kernel objects that it needs, as plain values.
 
-`plan.py` compares two sets of such objects, `observe.py` reads them from the kernel, `rtnetlink.py` makes them so.
+`plan.py` compares two sets of such objects, `observe.py` reads them from the kernel, `rtnetlink.py` applies them.
 """
 
 import zlib
@@ -56,32 +56,32 @@ from stead_agent.network.route_tables import (
 )
 from stead_proto.ids import link_name
 
-# The internet link of a VPC: both MACs and the host's side are the same for all VPCs, and never asked for by ARP.
+# The internet link of a VPC: both MACs and the host's side are the same for all VPCs, so that ARP is never needed.
 HOST_END_MAC: Final = "02:53:54:45:41:01"
 INNER_END_MAC: Final = "02:53:54:45:41:02"
 INNER_IPV6_ADDRESS: Final = "fe80::a9fe:3"
 PEER_MAC: Final = "02:53:54:45:41:04"  # of both ends of a pair that joins two VPCs
-# Where the namespaces' own ends of internet links have their addresses, one each; clear of EC2's 169.254.169.0/24.
+# One address each for the namespaces' own ends of internet links; does not overlap EC2's 169.254.169.0/24.
 INNER_ADDRESSES: Final = IPv4Network("169.254.0.0/17")
-_FIRST_INNER: Final = 256  # 169.254.0.x is for fixed addresses
-# After how many idle seconds a tracked flow is forgotten, of interfaces for which nothing else was chosen: EC2's
+_FIRST_INNER: Final = 256  # 169.254.0.x is reserved for fixed addresses
+# The idle timeouts in seconds of tracked flows, for interfaces that have none of their own: EC2's
 # defaults. https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html
 _IDLE_SECONDS: Final = {"tcp_timeout_established": 432_000, "udp_timeout": 30, "udp_timeout_stream": 180}
 
 
 def vpc_alias(vpc_id: str, subnet_id: str = "") -> str:
-    """Say in a link's alias to whom it belongs; `owner_of` reads it."""
+    """Return the alias that records a link's owner; `owner_of` reads it."""
     return f"stead {vpc_id} {subnet_id}".rstrip()
 
 
 def owner_of(alias: str) -> str | None:
-    """Tell the VPC of a link by its alias, or None when it is not one of ours."""
+    """Return the VPC of a link from its alias, or None when it is not one of ours."""
     words = alias.split()
     return words[1] if len(words) > 1 and words[0] == "stead" else None
 
 
 def internet_link_name(vpc_id: str) -> str:
-    """Name the host's end of a VPC's internet link."""
+    """Return the name of the host's end of a VPC's internet link."""
     return link_name(INTERNET_PREFIX, vpc_id)
 
 
@@ -97,7 +97,7 @@ def choose_inner_address(vpc_id: str, taken: Container[str]) -> str:
 
 
 def default_host_address(pools: tuple[str, ...]) -> str | None:
-    """Choose the host's own address towards guests: the first one that a pool can spare."""
+    """Choose the host's own address towards guests: the first usable one of the pools."""
     if not pools:
         return None
     pool = IPv4Network(pools[0], strict=False)
@@ -105,7 +105,7 @@ def default_host_address(pools: tuple[str, ...]) -> str | None:
 
 
 def masqueraded(pools: tuple[str, ...], uplink_networks: Iterable[str]) -> tuple[str, ...]:
-    """List the pools whose addresses mean nothing beyond the uplink: those outside its own subnets."""
+    """List the pools whose addresses are not routable beyond the uplink: those outside its own subnets."""
     networks = [IPv4Network(network, strict=False) for network in uplink_networks]
     return tuple(
         pool
@@ -115,7 +115,7 @@ def masqueraded(pools: tuple[str, ...], uplink_networks: Iterable[str]) -> tuple
 
 
 def host_things(host: HostNetwork, paths: HostPaths) -> list[Thing]:
-    """Convert the host's picture into kernel objects."""
+    """Convert the host's desired state into kernel objects."""
     things: list[Thing] = [
         # Bridged frames must not pass the inet hooks as if they were routed: br_netfilter does that by default.
         Setting(Place.HOST, f"net/bridge/bridge-nf-call-{family}tables", "0")
@@ -131,7 +131,7 @@ def host_things(host: HostNetwork, paths: HostPaths) -> list[Thing]:
     for pool in host.public_pools:
         block = str(IPv4Network(pool, strict=False))
         if paths.uplink and pool not in paths.masqueraded_pools:
-            # What is not here may be on another host, which answers for it there as this one does.
+            # An address that is not here may be on another host, which answers for it there as this host does.
             things.append(Route(Place.HOST, block, paths.uplink, metric=LAST_METRIC))
         else:
             things.append(Route(Place.HOST, block, metric=LAST_METRIC, kind=Kind.UNREACHABLE))
@@ -139,20 +139,20 @@ def host_things(host: HostNetwork, paths: HostPaths) -> list[Thing]:
         block = str(IPv6Network(pool, strict=False))
         things.append(Route(Place.HOST, block, metric=LAST_METRIC, kind=Kind.UNREACHABLE))
     if paths.uplink:
-        # Only this link: the host's other links forward as little or as much as they did.
+        # Only on this link: forwarding on the host's other links is unchanged.
         things.append(Setting(Place.HOST, f"net/ipv4/conf/{paths.uplink}/forwarding", "1", paths.uplink))
         if set(paths.masqueraded_pools) != set(host.public_pools):
-            # Answers for public addresses at once; the default makes each first packet wait 0.8 s.
+            # Answer for public addresses at once; the default delays each first packet by 0.8 s.
             things.append(Setting(Place.HOST, f"net/ipv4/neigh/{paths.uplink}/proxy_delay", "0", paths.uplink))
     return things + (list(_host_ipv6(paths)) if host.ipv6_pools else [])
 
 
 def _host_ipv6(paths: HostPaths) -> Iterator[Thing]:
-    """Let IPv6 packets of VPCs pass, and answer for their addresses on the uplink."""
+    """Forward IPv6 packets of VPCs, and answer for their addresses on the uplink."""
     uplink = paths.uplink
     if uplink:
-        # Only routers answer for others (ndisc_recv_ns). A router hears router advertisements only when told so twice,
-        # or else forgets what it heard (rt6_purge_dflt_routers): so that comes first. Who wanted none gets none.
+        # Only routers answer for others (ndisc_recv_ns). A router accepts router advertisements only with the value 2,
+        # and else drops what it learned (rt6_purge_dflt_routers): so that is set first. A host that had 0 keeps it.
         yield Setting(Place.HOST, f"net/ipv6/conf/{uplink}/accept_ra", "2", uplink, tolerated="0")
         yield Setting(Place.HOST, f"net/ipv6/conf/{uplink}/forwarding", "1", uplink)
         yield Setting(Place.HOST, f"net/ipv6/conf/{uplink}/proxy_ndp", "1", uplink)
@@ -166,9 +166,9 @@ def _host_ipv6(paths: HostPaths) -> Iterator[Thing]:
 def vpc_things(
     vpc: VpcNetwork, paths: HostPaths, inner_address: str, peers: Mapping[str, int] | None = None
 ) -> list[Thing]:
-    """Convert a VPC's picture into kernel objects, but for the routes to addresses on other hosts (`overlay.py`).
+    """Convert a VPC's desired state into kernel objects, without the routes to addresses on other hosts (`overlay.py`).
 
-    `peers` are the peer VPCs and endpoints that can be joined now, with what tells their namespaces from others.
+    `peers` are the peer VPCs and endpoints that can be joined now, with the identities of their namespaces.
     """
     things: list[Thing] = [*_namespace_settings(), *ipv6.namespace_settings(vpc)]
     resolvers = resolver_addresses(vpc.cidrs, tuple(subnet.cidr for subnet in vpc.subnets))
@@ -219,20 +219,20 @@ def _local_routers(vpc: VpcNetwork) -> dict[str, LocalInterface]:
 def _namespace_settings() -> Iterator[Setting]:
     yield Setting(Place.VPC, "net/ipv4/ip_forward", "1")
     for scope in ("all", "default"):
-        # Sources are checked where a guest is plugged in; a guest without source check may send any.
+        # Sources are checked where a guest is plugged in; a guest without source check may send from any.
         yield Setting(Place.VPC, f"net/ipv4/conf/{scope}/rp_filter", "0")
         yield Setting(Place.VPC, f"net/ipv4/conf/{scope}/send_redirects", "0")
         yield Setting(Place.VPC, f"net/ipv4/conf/{scope}/accept_redirects", "0")
         yield Setting(Place.VPC, f"net/ipv4/conf/{scope}/accept_source_route", "0")
-    # Where there are rules the kernel looks up the way back to each packet's source, only to see that the source is not
-    # its own (fib_validate_source): some 7 % of a packet. The firewall asks it of those that begin something.
+    # With routing rules the kernel looks up the return route of each packet's source, only to check that the source
+    # is not local (fib_validate_source): about 7 % of a packet's cost. The firewall checks only new flows instead.
     yield Setting(Place.VPC, "net/ipv4/conf/all/accept_local", "1")
     for name, seconds in _IDLE_SECONDS.items():
         yield Setting(Place.VPC, f"net/netfilter/nf_conntrack_{name}", str(seconds))
 
 
 def _internet_link(vpc: VpcNetwork, paths: HostPaths, inner_address: str) -> Iterator[Thing]:
-    """Make the way out, with next hops in both directions that need no ARP; who may use it is its route table's."""
+    """Return the internet link, with next hops in both directions that need no ARP; route tables decide who uses it."""
     host_end = internet_link_name(vpc.vpc_id)
     yield Veth(host_end, vpc_alias(vpc.vpc_id), vpc.mtu, HOST_END_MAC, "", INTERNET_LINK, INNER_END_MAC)
     yield Setting(Place.HOST, f"net/ipv4/conf/{host_end}/forwarding", "1", host_end)
@@ -258,7 +258,7 @@ def _internet_link(vpc: VpcNetwork, paths: HostPaths, inner_address: str) -> Ite
 
 
 def _subnet(vpc: VpcNetwork, subnet: Subnet) -> list[Thing]:
-    """Make a bridge for the guests' taps, and the gateway that answers ARP for everybody (kernel doc ip-sysctl)."""
+    """Return the bridge for guests' taps, and the gateway that answers ARP for all addresses (kernel doc ip-sysctl)."""
     bridge, port, link = bridge_name(subnet.id), link_name(GATEWAY_PREFIX, subnet.id), subnet_link_name(subnet.id)
     alias = vpc_alias(vpc.vpc_id, subnet.id)
     return [
@@ -277,27 +277,27 @@ def _subnet(vpc: VpcNetwork, subnet: Subnet) -> list[Thing]:
 
 
 def _gateway(link: str, cidr: str) -> Iterator[Address]:
-    """Give a subnet its IPv4 gateway, if it has IPv4."""
+    """Return a subnet's IPv4 gateway address, if it has IPv4."""
     if cidr:
         yield Address(Place.VPC, link, f"{gateway_address(cidr)}/{IPv4Network(cidr).prefixlen}")
 
 
 def _peer_link(vpc: VpcNetwork, peer: Peer, namespace: int) -> Iterator[Thing]:
-    """Make the way to a peer, with next hops that need no ARP; who may use it is its route table's."""
+    """Return the link to a peer, with next hops that need no ARP; route tables decide who uses it."""
     link = peer_link_name(peer.peering_id)
     yield PeerLink(link, vpc.vpc_id, PEER_MAC, vpc.mtu, peer.vpc_id, namespace)
     yield Up(Place.VPC, link)
     yield Neighbour(Place.VPC, link, PEER_ADDRESS, PEER_MAC)
     if vpc.ipv6_cidrs:
-        # The peer may have made the pair before this namespace had any settings of its own.
+        # The peer may have made the pair before this namespace had its settings.
         yield Setting(Place.VPC, f"net/ipv6/conf/{link}/addr_gen_mode", "1", link)
         yield Neighbour(Place.VPC, link, PEER_IPV6_ADDRESS, PEER_MAC)
 
 
 def endpoint_link(own: str, other: str, namespace: int, mtu: int) -> list[Thing]:
-    """Make the way between a VPC and a gateway endpoint, as either of the two has it, with a next hop without ARP.
+    """Return the link between a VPC and a gateway endpoint, as seen from either side, with a next hop without ARP.
 
-    `namespace` tells the other's from earlier ones of its name.
+    `namespace` is the identity of the other namespace.
     """
     endpoint = own if own.startswith(ENDPOINTS) else other
     link = endpoint_link_name(endpoint)
@@ -312,7 +312,7 @@ def endpoint_link(own: str, other: str, namespace: int, mtu: int) -> list[Thing]
 def _public_addresses(
     vpc: VpcNetwork, interface: LocalInterface, paths: HostPaths, inner_address: str
 ) -> Iterator[Thing]:
-    """Route public addresses to the VPC, and answer for them on the uplink where its neighbours may ask."""
+    """Route public addresses to the VPC, and answer for them on the uplink unless they are masqueraded."""
     host_end = internet_link_name(vpc.vpc_id)
     masked = [IPv4Network(pool, strict=False) for pool in paths.masqueraded_pools]
     for pair in interface.public_addresses:

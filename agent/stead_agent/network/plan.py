@@ -1,4 +1,4 @@
-"""Compare what is with what should be, and say what to do in which order: pure."""
+"""Compare the existing with the desired objects, and return the ordered steps between them: pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -25,14 +25,14 @@ from stead_agent.network.kernel_objects import (
 
 @dataclass(frozen=True, slots=True)
 class Make:
-    """Make an object that is not there."""
+    """Create an object that does not exist."""
 
     thing: Thing
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Turn an object into another one of the same identity."""
+    """Change an object into another one of the same identity."""
 
     old: Thing
     new: Thing
@@ -48,7 +48,7 @@ class Remove:
 Step = Make | Change | Remove
 Key = tuple[object, ...]
 
-# Objects of a rank need those of lower ranks; a namespace's own settings come first of all.
+# Objects of a rank need those of lower ranks; a namespace's own settings come first.
 _RANKS: Final[dict[type[Thing], int]] = {
     Bridge: 1,
     Veth: 2,
@@ -67,12 +67,12 @@ _RANKS: Final[dict[type[Thing], int]] = {
 
 
 def key_of(thing: Thing) -> Key:
-    """Give what makes an object the same one, whatever else about it changes."""
+    """Return the identity of an object: what stays the same when its other values change."""
     match thing:
         case Setting():
             return (Setting, thing.place, thing.path)
         case Bridge() | Veth() | Tap():
-            return (Bridge, thing.name)  # there is one link of a name
+            return (Bridge, thing.name)  # link names are unique
         case PeerLink() | Vxlan():
             return (PeerLink, thing.name)
         case Address():
@@ -92,14 +92,14 @@ def key_of(thing: Thing) -> Key:
 
 
 def rank_of(thing: Thing) -> int:
-    """Give an object's place in the order of making."""
+    """Return an object's place in the order of creation."""
     if isinstance(thing, Setting) and not thing.link:
         return 0
     return _RANKS[type(thing)]
 
 
 def is_replaced(old: Thing, new: Thing) -> bool:
-    """Tell whether a link must be made anew, which takes along all that depends on it."""
+    """Tell whether a link must be recreated, which removes everything that depends on it."""
     match old, new:
         case Veth(), Veth():
             return old.inner != new.inner
@@ -109,7 +109,7 @@ def is_replaced(old: Thing, new: Thing) -> bool:
 
 
 def links_of(thing: Thing) -> frozenset[tuple[Place, str]]:
-    """Name the links that vanish with a bridge or a pair."""
+    """Return the links that are removed together with a bridge or a pair."""
     if isinstance(thing, Veth):
         return frozenset({(Place.HOST, thing.name), (Place.VPC, thing.inner)})
     if isinstance(thing, Bridge):
@@ -120,7 +120,7 @@ def links_of(thing: Thing) -> frozenset[tuple[Place, str]]:
 
 
 def depends_on(thing: Thing) -> tuple[Place, str] | None:
-    """Name the link that an object vanishes with."""
+    """Return the link with which an object is removed."""
     match thing:
         case Setting() | Address() | Up() | Route() | Neighbour():
             return (thing.place, thing.link) if thing.link else None
@@ -144,7 +144,7 @@ def _ends_with_new_mac(before: Mapping[Key, Thing], after: Mapping[Key, Thing]) 
 
 
 def plan(old: Iterable[Thing], new: Iterable[Thing]) -> list[Step]:
-    """List the steps that turn the objects `old` into `new`: removals first, each in its order."""
+    """List the steps that turn the objects `old` into `new`: removals first, each group in its order."""
     before = {key_of(thing): thing for thing in old}
     after = {key_of(thing): thing for thing in new}
     if before == after:
@@ -157,10 +157,10 @@ def plan(old: Iterable[Thing], new: Iterable[Thing]) -> list[Step]:
             removals.append(thing)
             gone_links |= links_of(thing)
     lost = {key for key, thing in before.items() if depends_on(thing) in gone_links}
-    # A link that gets another MAC forgets its neighbours, permanent ones too (neigh_changeaddr, net/core/neighbour.c).
+    # A link whose MAC changes loses its neighbours, permanent ones too (neigh_changeaddr, net/core/neighbour.c).
     renamed = _ends_with_new_mac(before, after)
     lost |= {key for key, thing in before.items() if isinstance(thing, Neighbour) and depends_on(thing) in renamed}
-    # A port's bridge that was made anew has lost the port, though the port is still there.
+    # When a port's bridge is recreated, the port still exists but is not part of the bridge any more.
     orphans = {
         key for key, thing in before.items() if isinstance(thing, Veth) and (Place.HOST, thing.master) in gone_links
     }

@@ -1,4 +1,4 @@
-"""Convert an interface without a machine into the kernel objects of a namespace that is plugged in by it: pure."""
+"""Convert an interface without a machine into the kernel objects of a namespace plugged into a subnet: pure."""
 
 from ipaddress import IPv4Network
 from typing import Final
@@ -19,7 +19,7 @@ LINK: Final = "eth0"
 
 
 def link_things(vpc: VpcNetwork, name: str, interface: LocalInterface, subnet: Subnet) -> list[Thing]:
-    """Make the link, address and way out of the namespace of a name, which is `Place.VPC` here."""
+    """Return the link, address and default route of the named namespace, which is `Place.VPC` here."""
     tap, router = tap_name(interface.id), gateway_address(subnet.cidr)
     return [
         Veth(
@@ -39,7 +39,7 @@ def link_things(vpc: VpcNetwork, name: str, interface: LocalInterface, subnet: S
 
 
 def base_settings(*, forwards: bool) -> list[Thing]:
-    """Say whether the namespace routes for others; IPv6 it has none."""
+    """Return the settings that decide whether the namespace routes for others; it has no IPv6."""
     found: list[Thing] = [Setting(Place.VPC, "net/ipv4/ip_forward", str(int(forwards)))]
     for scope in ("all", "default"):
         found += [

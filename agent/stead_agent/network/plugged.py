@@ -1,6 +1,6 @@
-"""Namespaces plugged into subnets as guests are: NAT gateways, and interfaces of interface endpoints.
+"""Namespaces plugged into subnets like guests: NAT gateways, and interfaces of interface endpoints.
 
-Made, looked after and removed with the VPC's lock held. Each is known by the alias of its link alone.
+Created, audited and removed with the VPC's lock held. Each is identified by the alias of its link only.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,12 +17,12 @@ from stead_agent.network.rtnetlink import Kernel, with_kernel
 from stead_agent.programs.run import RunError, run
 
 _SECONDS: Final = 20.0
-_NOTHING: Final = "flush ruleset\n"  # in one transaction with the rules that follow, and flows that are tracked go on
+_NOTHING: Final = "flush ruleset\n"  # in one transaction with the rules that follow, so that tracked flows continue
 
 
 @dataclass(frozen=True, slots=True)
 class Plug:
-    """What a namespace is to be; its nft rules are `rules` and no others."""
+    """The desired state of a namespace; its nft rules are exactly `rules`."""
 
     tap: str
     things: list[Thing]
@@ -31,24 +31,24 @@ class Plug:
 
 @dataclass(frozen=True, slots=True)
 class _Applied:
-    """What a namespace was made to be, and its rules as the kernel tells them."""
+    """What was applied to a namespace, and its rules as the kernel lists them."""
 
     wanted: Plug
     listed: bytes
 
 
 class Plugged:
-    """All of one kind on a host. Those of one VPC are worked at by one thread at a time; VPCs do not meet."""
+    """All of one kind on a host. Those of one VPC are handled by one thread at a time; VPCs are independent."""
 
     def __init__(self, namespaces: Namespaces, prefix: str, draw: Callable[[VpcNetwork], dict[str, Plug]]) -> None:
-        """Their names begin with `prefix`; `draw` gives those that a VPC has, by name."""
+        """Their names begin with `prefix`; `draw` returns those of a VPC, by name."""
         self._namespaces = namespaces
         self._prefix = prefix
         self._draw = draw
         self._applied: dict[str, dict[str, _Applied]] = {}  # by VPC and name
 
     def apply(self, vpc: VpcNetwork) -> None:
-        """Make those of a VPC exactly so; its subnets' bridges are there already."""
+        """Bring those of a VPC into exactly this state; its subnets' bridges must exist."""
         known = self._applied.get(vpc.vpc_id)
         found = self._draw(vpc)
         if known is None and not found and not self._namespaces.listed(self._prefix):
@@ -66,7 +66,7 @@ class Plugged:
                 known[name] = self._make(name, wanted)[0]
 
     def audit(self, vpc_id: str) -> list[str]:
-        """Read those of a VPC again and repair them; tell what that was."""
+        """Read those of a VPC again and repair them; return what was repaired."""
         told: list[str] = []
         for name, before in list(self._applied.get(vpc_id, {}).items()):
             is_same = self._namespaces.exists(name) and self._list(name) == before.listed
@@ -80,17 +80,17 @@ class Plugged:
         self._remove_all(self._applied.pop(vpc_id, {}).keys() | self._of(vpc_id))
 
     def remove_orphans(self, view: HostView) -> None:
-        """Remove those that a crash left without a link, which alone says whose they are."""
+        """Remove those that a crash left without a link: only the link's alias names the VPC they belong to."""
         owned = {self._named(link.alias) for link in view.links.values()}
         self._remove_all(self._namespaces.listed(self._prefix) - owned)
 
     def _named(self, alias: str) -> str | None:
-        """Tell whose a link is by its alias, or None when it is of another kind."""
+        """Return the name in a link's alias, or None when it is of another kind."""
         last = alias.rpartition(" ")[2]
         return last if last.startswith(self._prefix) else None
 
     def _make(self, name: str, wanted: Plug, listed: bytes | None = None) -> tuple[_Applied, list[Step]]:
-        """Make one so, its rules (unless `listed` says they are right) before its link."""
+        """Apply one, its rules (unless `listed` shows that they are right) before its link."""
         self._namespaces.create(name)
         if listed is None:
             self._run(name, "-f", "-", stdin=_NOTHING + wanted.rules)
@@ -105,7 +105,7 @@ class Plugged:
         return {name for name in found if name}
 
     def _remove_all(self, names: Iterable[str]) -> None:
-        """Remove some; what of the links is still there goes first, since a namespace dies when it likes."""
+        """Remove some; their remaining links first, since it is not known when the kernel frees a namespace."""
         gone = set(names)
         if not gone:
             return

@@ -1,4 +1,4 @@
-"""What one or two namespaces have: links, addresses, routes, rules and neighbours, read by pyroute2.
+"""Read the links, addresses, routes, rules and neighbours of one or two namespaces, by pyroute2.
 
 An IPRoute belongs to the thread that made it, and its socket to the namespace the thread was in: see `Readings`.
 """
@@ -72,7 +72,7 @@ class Readings:
         return self._sockets[place]
 
     def _index(self, place: Place, name: str) -> int:
-        """Find a link's index; the links of one piece of work are looked up once."""
+        """Return a link's index; each is looked up only once in one piece of work."""
         found = self._indexes.get((place, name))
         if found is None:
             indexes = self._netlink(place).link_lookup(ifname=name)
@@ -93,7 +93,7 @@ class Readings:
                 yield message["index"], f"{local}/{message['prefixlen']}"
 
     def routes(self, place: Place) -> Iterator[tuple[int, Route]]:
-        """List our routes as pairs of link index (0 for none) and route, still without its link's name."""
+        """List our routes as pairs of link index (0 for none) and route, which has no link name yet."""
         self._go(place)
         with route_messages.open_socket() as opened:
             yield from route_messages.read(opened, place)
@@ -114,7 +114,7 @@ class Readings:
                     )
 
     def default_link(self) -> str | None:
-        """Name the link of the host's default route: the one of the least metric."""
+        """Return the link of the host's default route: the one with the lowest metric."""
         netlink = self._netlink(Place.HOST)
         defaults = [
             (message.get_attr("RTA_PRIORITY") or 0, message.get_attr("RTA_OIF"))
@@ -127,7 +127,7 @@ class Readings:
         return str(message.get_attr("IFLA_IFNAME"))
 
     def neighbours(self, place: Place) -> Iterator[tuple[int, str, str, bool]]:
-        """List the neighbours as link index, address, MAC, and whether the entry is there to stay."""
+        """List the neighbours as link index, address, MAC, and whether the entry is permanent."""
         for family in FAMILIES:
             for message in self._netlink(place).get_neighbours(family=family):
                 mac = message.get_attr("NDA_LLADDR")
@@ -135,22 +135,22 @@ class Readings:
                     yield message["ifindex"], message.get_attr("NDA_DST"), mac, bool(message["state"] & _NUD_PERMANENT)
 
     def tunnels(self) -> Iterator[tuple[int, str, str]]:
-        """List the VPC's forwarding database as link index, MAC, and the host that frames to it are sent to."""
+        """List the VPC's forwarding database as link index, MAC, and the host that its frames are sent to."""
         for message in self._netlink(Place.VPC).fdb("dump"):
             host = message.get_attr("NDA_DST")
             if host:
                 yield message["ifindex"], message.get_attr("NDA_LLADDR"), host
 
     def proxies(self) -> Iterator[tuple[int, str]]:
-        """List the addresses that the host answers ARP or ND for as pairs of link index and address."""
+        """List the addresses for which the host answers ARP or ND, as pairs of link index and address."""
         for family in FAMILIES:
-            # Without its own filter pyroute2 hands the flag to the kernel, which lists these entries only then.
+            # Without a filter of its own pyroute2 passes the flag to the kernel, which lists these entries only then.
             dump = self._netlink(Place.HOST).neigh("dump", family=family, flags=NTF_PROXY, dump_filter=None)
             for message in dump:
                 yield message["ifindex"], message.get_attr("NDA_DST")
 
     def setting(self, wanted: Setting) -> Setting | None:
-        """Read a setting; None when its link is not there. One that this kernel lacks counts as being as wanted."""
+        """Read a setting; None when its link does not exist. One that this kernel lacks counts as set as desired."""
         self._go(wanted.place)
         try:
             value = (SETTINGS / wanted.path).read_text(encoding="ascii").strip()
@@ -161,7 +161,7 @@ class Readings:
         return Setting(wanted.place, wanted.path, value, wanted.link, wanted.tolerated)
 
     def value(self, path: str) -> str | None:
-        """Read one of the host's settings; None when this kernel has no such."""
+        """Read one of the host's settings; None when this kernel does not have it."""
         self._go(Place.HOST)
         try:
             return (SETTINGS / path).read_text(encoding="ascii").strip()
@@ -169,7 +169,7 @@ class Readings:
             return None
 
     def _lacks(self, setting: Setting) -> bool:
-        """Tell whether the kernel has no such setting at all, such as IPv6's when it was booted without."""
+        """Tell whether the kernel lacks this setting altogether, such as IPv6's when it was booted without IPv6."""
         family = "/".join(setting.path.split("/")[:3])
         return not (SETTINGS / family).exists()
 

@@ -1,6 +1,6 @@
-"""Routes as the kernel's messages (rtnetlink(7)): for thousands of them, which pyroute2 reads and writes one at a time.
+"""Encode and decode routes as rtnetlink(7) messages, thousands at once; pyroute2 handles one at a time.
 
-A VPC may have 10,000 addresses on other hosts: 4 s of a processor by pyroute2, 0.1 s here.
+A VPC may have 10,000 addresses on other hosts: 4 s of CPU time by pyroute2, 0.1 s here.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Final
 
 from stead_agent.network.kernel_objects import MAIN_TABLE, Kind, Place, Route, is_ipv6
 
-# rtm_protocol: who made a route. Ours, so that we know ours and leave all others alone; unused by any daemon
+# rtm_protocol: who made a route. It marks our routes, so that we leave all others alone; unused by any daemon
 # (include/uapi/linux/rtnetlink.h and iproute2's rt_protos).
 PROTOCOL: Final = 83
 FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
@@ -29,24 +29,24 @@ _RTN_UNICAST: Final = 1
 _ONLINK: Final = 4  # RTNH_F_ONLINK
 _DST, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _TABLE = 1, 4, 5, 6, 7, 15  # RTA_…
 _KINDS: Final = {_RTN_UNICAST: Kind.ONWARD, 6: Kind.BLACKHOLE, 7: Kind.UNREACHABLE}  # RTN_…
-_IPV6_METRIC: Final = 1024  # what the kernel makes of none (IP6_RT_PRIO_USER)
-_SOL_NETLINK, _STRICT_CHECK = 270, 12  # the kernel lists only what the request's own fields say
+_IPV6_METRIC: Final = 1024  # the kernel's value for 0 (IP6_RT_PRIO_USER)
+_SOL_NETLINK, _STRICT_CHECK = 270, 12  # the kernel lists only what matches the request's own fields
 _BUFFER: Final = 1 << 18
 _AT_ONCE: Final = 100  # their acknowledgements fit into a socket's buffer
 
 
 def open_socket() -> socket.socket:
-    """Open a socket of the calling thread's namespace, for the caller to close."""
+    """Open a socket in the calling thread's namespace, for the caller to close."""
     opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
     opened.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)
     return opened
 
 
 def read(opened: socket.socket, place: Place) -> Iterator[tuple[int, Route]]:
-    """List our routes as pairs of link index (0 for none) and route, still without its link's name.
+    """List our routes as pairs of link index (0 for none) and route, which has no link name yet.
 
-    Raises OSError with what the kernel answers. A route that changes meanwhile may be missed (NLM_F_DUMP_INTR): only
-    the VPC's own work changes it, and that waits.
+    Raises OSError with the kernel's error. A route that changes during the dump may be missed (NLM_F_DUMP_INTR): only
+    work on the same VPC changes routes, and that is serialised.
     """
     for family in FAMILIES:
         body = _ROUTE.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0)
@@ -61,7 +61,7 @@ def read(opened: socket.socket, place: Place) -> Iterator[tuple[int, Route]]:
 
 
 def write(opened: socket.socket, routes: Iterable[tuple[int, Route]]) -> None:
-    """Make routes, or replace those to the same destination; raises OSError with what the kernel answers."""
+    """Create routes, or replace those to the same destination; raises OSError with the kernel's error."""
     for some in batched(routes, _AT_ONCE):
         opened.send(b"".join(encode(index, route, number) for number, (index, route) in enumerate(some, 1)))
         answers = 0
@@ -74,12 +74,12 @@ def write(opened: socket.socket, routes: Iterable[tuple[int, Route]]) -> None:
 
 
 def is_plain(route: Route) -> bool:
-    """Tell whether `encode` knows all about a route: one of the main table, to a next hop."""
+    """Tell whether `encode` supports a route: in the main table, to a next hop."""
     return bool(route.gateway) and not route.source and not route.metric and route.table == MAIN_TABLE
 
 
 def encode(index: int, route: Route, sequence: int) -> bytes:
-    """Write the message that makes a plain route by the link of this index."""
+    """Return the message that creates a plain route by the link of this index."""
     family = socket.AF_INET6 if is_ipv6(route.destination) else socket.AF_INET
     address, _, length = route.destination.partition("/")
     body = _ROUTE.pack(family, int(length), 0, 0, MAIN_TABLE, PROTOCOL, 0, _RTN_UNICAST, _ONLINK)
@@ -93,7 +93,7 @@ def encode(index: int, route: Route, sequence: int) -> bytes:
 
 
 def decode(buffer: bytes, start: int, end: int, place: Place) -> tuple[int, Route] | None:
-    """Read the route in a message's body; None when it is of a kind that we never make, or another's."""
+    """Decode the route in a message's body; None when it is of a kind that we never make, or not ours."""
     family, length, _, _, table, protocol, _, kind_number, _ = _ROUTE.unpack_from(buffer, start)
     kind = _KINDS.get(kind_number)
     if kind is None or protocol != PROTOCOL:
@@ -121,7 +121,7 @@ def decode(buffer: bytes, start: int, end: int, place: Place) -> tuple[int, Rout
 
 
 def _messages(opened: socket.socket) -> Iterator[tuple[int, bytes, int, int]]:
-    """Give the messages that come: kind, buffer, and where in it the body begins and ends."""
+    """Return the received messages: type, buffer, and where in it the body begins and ends."""
     while True:
         buffer = opened.recv(_BUFFER)
         at = 0

@@ -1,10 +1,10 @@
-"""Convert the route tables of a VPC's subnets into Linux tables, and rules that lead packets to them: pure.
+"""Convert the route tables of a VPC's subnets into Linux tables and routing rules: pure.
 
-In the order in which the kernel asks: what another host hands to a router here; what a route table takes out of the
-VPC's own blocks (middlebox routing); the VPC itself, in the main table; what a route table says of the rest; and, for
-the namespace's own questions alone, the way out. Where nobody knows, a packet ends as unreachable. What comes by a
-peer's link, from outside or from another host finds only the main table: the VPC itself. ICMP errors to peers go
-back by their links.
+In the kernel's order of evaluation: packets that another host sends to a router here; routes that override parts of the
+VPC's own blocks (middlebox routing); the VPC itself, in the main table; the other routes of a route table; and, only
+for packets sent by the namespace itself, the way out. A packet without a route is answered as unreachable. Packets
+from a peer's link, from outside or from another host use only the main table: the VPC itself. ICMP errors to peers
+are sent back by their links.
 https://docs.aws.amazon.com/vpc/latest/userguide/RouteTables.html
 """
 
@@ -39,7 +39,7 @@ BEYOND: Final = 33000
 OWN_ERRORS: Final = 33400
 OWN_QUESTIONS: Final = 33500
 
-# Numbers of our tables: route tables and routers have one each behind these.
+# Numbers of our tables: each route table and router has one, above these.
 _OWN_TABLE: Final = 0x5300_0000
 _ERRORS_TABLE: Final = 0x5300_0001
 _BEYOND_TABLES: Final = 0x5400_0000
@@ -47,7 +47,7 @@ _TAKEN_OUT_TABLES: Final = 0x5500_0000
 _ROUTER_TABLES: Final = 0x5600_0000
 _ROOM: Final = 1 << 24
 
-# The ends of links between namespaces, in all of them the same; never asked for, since their MACs are known.
+# The ends of links between namespaces, the same in all of them; ARP is never used, since their MACs are known.
 HOST_END_ADDRESS: Final = "169.254.0.1"
 HOST_END_IPV6_ADDRESS: Final = "fe80::a9fe:1"
 PEER_ADDRESS: Final = "169.254.0.2"
@@ -59,16 +59,16 @@ _ICMP: Final = (1, 58)
 
 @dataclass(frozen=True, slots=True)
 class NextHops:
-    """Where the targets of routes are now."""
+    """The current next hops of routes' targets."""
 
     local: Mapping[str, LocalInterface]  # routers here, by id, on subnets that are here
     remote: Mapping[str, str]  # routers on other hosts: their next hops on the VXLAN device
-    peers: Mapping[str, str]  # peer VPCs whose links are there: the peering's id
-    endpoints: AbstractSet[str] = frozenset()  # gateway endpoints whose links are there
+    peers: Mapping[str, str]  # peer VPCs whose links exist: the peering's id
+    endpoints: AbstractSet[str] = frozenset()  # gateway endpoints whose links exist
 
 
 def routing_things(vpc: VpcNetwork, hops: NextHops, inner_address: str, *, has_overlay: bool) -> Iterator[Thing]:
-    """Write all tables and rules of a VPC; the main table's routes are others'."""
+    """Return all tables and rules of a VPC, without the main table's routes."""
     families = (False, True) if vpc.ipv6_cidrs else (False,)
     for is_six in families:
         yield RoutingRule(Place.VPC, is_six, OWN_QUESTIONS, _OWN_TABLE, "lo")
@@ -81,7 +81,7 @@ def routing_things(vpc: VpcNetwork, hops: NextHops, inner_address: str, *, has_o
 
 
 def _errors(vpc: VpcNetwork, hops: NextHops, *, is_six: bool) -> Iterator[Thing]:
-    """Let the namespace answer peers' packets by ICMP ("fragmentation needed" and the like), not by the way out."""
+    """Route the namespace's ICMP errors ("fragmentation needed" etc.) to peers by their links, not by the way out."""
     routes = [
         _route(TableRoute(block, RouteTo.PEER, peer.vpc_id), _ERRORS_TABLE, hops)
         for peer in vpc.peers
@@ -94,7 +94,7 @@ def _errors(vpc: VpcNetwork, hops: NextHops, *, is_six: bool) -> Iterator[Thing]
 
 
 def _routers(hops: NextHops, *, is_six: bool) -> Iterator[Thing]:
-    """Lead what other hosts marked for a router to it, whatever its destination is."""
+    """Route packets that other hosts marked for a router to it, whatever their destination is."""
     for name, number in spread(hops.local, _ROOM).items():
         router, table = hops.local[name], _ROUTER_TABLES + number
         yield RoutingRule(Place.VPC, is_six, TO_ROUTERS, table, OVERLAY_LINK, router_mark(name))
@@ -104,7 +104,7 @@ def _routers(hops: NextHops, *, is_six: bool) -> Iterator[Thing]:
 def _subnets(vpc: VpcNetwork, hops: NextHops) -> Iterator[Thing]:
     tables = {table.id: table for table in vpc.route_tables}
     used = {subnet.id: subnet.route_table_id for subnet in vpc.subnets if subnet.route_table_id in tables}
-    numbers = spread(tables, _ROOM)  # of all of them, so that a subnet more changes no numbers
+    numbers = spread(tables, _ROOM)  # of all tables, so that an additional subnet changes no numbers
     routes = {name: list(_table(vpc, tables[name], numbers[name], hops)) for name in sorted(set(used.values()))}
     for written in routes.values():
         yield from written
@@ -132,7 +132,7 @@ def _is_within(block: IPv4Network | IPv6Network, other: IPv4Network | IPv6Networ
 
 
 def _route(route: TableRoute, table: int, hops: NextHops) -> Route:
-    """Write one route; where its target is not to be found, packets end as EC2's do in the state `blackhole`."""
+    """Return one route; if its target does not exist, packets are dropped as with EC2's route state `blackhole`."""
     six = is_ipv6(route.destination)
     match route.to:
         case RouteTo.INTERNET:
@@ -159,7 +159,7 @@ def _way_out(destination: str, table: int) -> Route:
 
 
 def _to_local(destination: str, table: int, router: LocalInterface) -> Route:
-    """Lead to an interface here: its neighbour entries are there, for its link-local address too.
+    """Return a route to an interface here: its neighbour entries exist, for its link-local address too.
 
     One without IPv4 addresses cannot route IPv4.
     """

@@ -1,4 +1,4 @@
-"""Make the kernel's links, addresses, routes, rules and neighbours so, by pyroute2."""
+"""Change the kernel's links, addresses, routes, rules and neighbours, by pyroute2."""
 
 import contextlib
 import errno
@@ -41,14 +41,14 @@ from stead_agent.network.route_messages import FAMILIES, PROTOCOL
 BRIDGE_MAC: Final = "02:53:54:45:41:03"
 VXLAN_PORT: Final = 4789  # RFC 7348
 _SCOPE_LINK: Final = 253
-_ALL_GROUPS: Final = 0xFFF8  # 01-80-C2-00-00-03 to -0F; the kernel allows no more
+_ALL_GROUPS: Final = 0xFFF8  # 01-80-C2-00-00-03 to -0F; the kernel allows no others
 _NTF_SELF: Final = 2
 _STAYS_WITHOUT_ARP: Final = 0xC0  # NUD_PERMANENT, NUD_NOARP
-_DF_SET: Final = 1  # VXLAN_DF_SET: what is too long for the underlay is never cut
+_DF_SET: Final = 1  # VXLAN_DF_SET: packets too long for the underlay are never fragmented
 _MANY: Final = 16
 _GONE: Final = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
 
-# Both VPCs of a peering may come to make their pair at the same time.
+# Both VPCs of a peering may try to create their pair at the same time.
 _one_pair_at_a_time = threading.Lock()
 
 
@@ -56,12 +56,12 @@ class Kernel(Readings):
     """Both namespaces of a VPC, or the host's alone, for one thread made for it (`on_a_thread`)."""
 
     def __init__(self, host: int, vpc: int | None = None, open_peer: Callable[[str], int] | None = None) -> None:
-        """`open_peer` gives a descriptor of another VPC's namespace, for the caller to close."""
+        """`open_peer` returns a descriptor of another VPC's namespace, for the caller to close."""
         super().__init__(host, vpc)
         self._open_peer = open_peer
 
     def carry_out_all(self, steps: Iterable[Step]) -> None:
-        """Do the steps of a plan; routes of the main table in one go when they are many, for nothing waits for them."""
+        """Do the steps of a plan; many main-table routes are written in one batch, since no step depends on them."""
         singly: list[Step] = []
         many: dict[Place, list[Route]] = {}
         for step in steps:
@@ -89,7 +89,7 @@ class Kernel(Readings):
                 raise NetworkError(f"{len(routes)} routes: {error}") from error
 
     def carry_out(self, step: Step) -> None:
-        """Do one step of a plan; to remove what is gone is no error."""
+        """Do one step of a plan; removing what is already gone is no error."""
         with _named(step):
             match step:
                 case Make(thing):
@@ -109,7 +109,7 @@ class Kernel(Readings):
                 self._write(thing)
             case Bridge():
                 # No STP: each port forwards from its first frame. No multicast snooping: it would send queries.
-                # Frames to the bridge group addresses go the way of all others, to the firewall: else the bridge learns
+                # Frames to the bridge group addresses are forwarded to the firewall too: else the bridge would learn
                 # the source MAC of an LLDP frame before any rule sees it (br_handle_frame in net/bridge/br_input.c).
                 self._netlink(Place.HOST).link(
                     "add", ifname=thing.name, kind="bridge", address=BRIDGE_MAC, mtu=thing.mtu,
@@ -162,7 +162,7 @@ class Kernel(Readings):
             "net_ns_fd": self._namespaces[Place.VPC],
         }
         self._netlink(Place.HOST).link("add", ifname=pair.name, kind="veth", mtu=pair.mtu, peer=peer, **extra)
-        # Not taken into account by the kernel at creation: a link without it is one that a crash left half made.
+        # Set separately, since the kernel ignores it at creation: a link without it was left half made by a crash.
         self._set_link(pair.name, ifalias=pair.alias)
         if pair.is_isolated:
             self._plug(pair)
@@ -174,7 +174,7 @@ class Kernel(Readings):
         self._netlink(Place.HOST).brport("set", index=index, isolated=1)
 
     def _make_vxlan(self, device: Vxlan) -> None:
-        """Make the device inside, with its socket in the host's namespace: the one that this is asked of."""
+        """Create the device inside, with its socket in the host's namespace: the one that gets this request."""
         self._netlink(Place.HOST).link(
             "add", ifname=device.name, kind="vxlan", vxlan_id=device.vni, vxlan_local=device.local,
             vxlan_port=VXLAN_PORT, vxlan_learning=0, vxlan_df=_DF_SET, address=device.mac, mtu=device.mtu,
@@ -182,7 +182,7 @@ class Kernel(Readings):
         )  # fmt: skip
 
     def _make_peer_link(self, link: PeerLink) -> None:
-        """Make the pair between two VPCs' namespaces, unless the peer's own work has just made it."""
+        """Create the pair between two VPCs' namespaces, unless the peer's own apply has just created it."""
         if self._open_peer is None:
             raise NetworkError("no peers are known here")
         other = self._open_peer(link.peer)
@@ -228,10 +228,10 @@ class Kernel(Readings):
             case (_, PeerLink() | Vxlan() as link):
                 self._netlink(Place.VPC).link("set", index=self._index(Place.VPC, link.name), mtu=link.mtu)
             case RoutingRule(), RoutingRule():
-                self._make(new)  # before the old one goes: a packet finds one of them
+                self._make(new)  # before the old one is removed: there is always one that matches
                 self._netlink(old.place).rule("del", **_rule(old))
             case _:
-                self._make(new)  # the others are replaced by being made
+                self._make(new)  # making one replaces the old one
 
     def _change_pair(self, old: Veth, new: Veth) -> None:
         """Change a pair's ends; a MAC only where it differs, since setting one makes the kernel forget neighbours."""
@@ -257,7 +257,7 @@ class Kernel(Readings):
     def _remove(self, thing: Thing) -> None:
         match thing:
             case Setting() | Up() | Tap():
-                pass  # goes with its link or namespace; taps are libvirt's
+                pass  # removed with its link or namespace; taps are libvirt's
             case Bridge() | Veth():
                 self._netlink(Place.HOST).link("del", index=self._index(Place.HOST, thing.name))
                 self._indexes.clear()
@@ -286,7 +286,7 @@ class Kernel(Readings):
         self._netlink(Place.HOST).link("set", index=self._index(Place.HOST, name), **values)
 
     def _route(self, route: Route) -> dict[str, Any]:
-        """Put a route into pyroute2's words."""
+        """Convert a route into pyroute2's arguments."""
         words: dict[str, Any] = {"dst": route.destination, "proto": PROTOCOL}
         if is_ipv6(route.destination):
             words["family"] = FAMILIES[1]
@@ -306,7 +306,7 @@ class Kernel(Readings):
         return words
 
     def _tunnel(self, tunnel: Tunnel) -> dict[str, Any]:
-        """Put an entry of the forwarding database into pyroute2's words."""
+        """Convert an entry of the forwarding database into pyroute2's arguments."""
         return {
             "ifindex": self._index(Place.VPC, tunnel.link),
             "lladdr": tunnel.mac,
@@ -325,7 +325,7 @@ class Kernel(Readings):
 
 
 def with_kernel[T](namespaces: Namespaces, name: str | None, work: Callable[[Kernel], T]) -> T:
-    """Do work on the host's namespace, and the one of a VPC or NAT gateway if given, on a thread made for it."""
+    """Do work on the host's namespace, and on a VPC's or NAT gateway's if given, on a thread of its own."""
     with contextlib.ExitStack() as stack:
         inner = None
         if name is not None:
@@ -340,18 +340,18 @@ def with_kernel[T](namespaces: Namespaces, name: str | None, work: Callable[[Ker
 
 
 def peer_alias(vpc_id: str, peer: str, peer_namespace: int) -> str:
-    """Say in the alias of an end of a pair whose it is and where the other end is; `observe.py` reads it."""
+    """Return the alias of an end of a pair: its owner and where the other end is; `observe.py` reads it."""
     return f"stead {vpc_id} {peer} {peer_namespace}"
 
 
 def _plain_route(step: Step) -> Route | None:
-    """Give the route that a step makes, if it is one of those that may be thousands."""
+    """Return the route that a step creates, if it is of the kind that there may be thousands of."""
     thing = step.thing if isinstance(step, Make) else None
     return thing if isinstance(thing, Route) and route_messages.is_plain(thing) else None
 
 
 def _rule(rule: RoutingRule) -> dict[str, Any]:
-    """Put a rule into pyroute2's words."""
+    """Convert a rule into pyroute2's arguments."""
     words = {
         "family": FAMILIES[rule.is_ipv6],
         "priority": rule.priority,
@@ -365,7 +365,7 @@ def _rule(rule: RoutingRule) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _named(step: Step) -> Iterator[None]:
-    """Say which step it was that the kernel refused."""
+    """Add to an error which step the kernel refused."""
     try:
         yield
     except (NetlinkError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Find the taps of guests, made by libvirt, that somebody switched off, unplugged or took the isolation from: pure."""
+"""Find guests' taps, made by libvirt, that were switched off, unplugged or lost their isolation: pure."""
 
 from collections.abc import Iterable, Iterator
 
@@ -9,10 +9,10 @@ from stead_agent.network.readings import Link
 
 
 def damaged(vpc: VpcNetwork, links: Iterable[Link]) -> Iterator[Change]:
-    """Give the changes that mend a VPC's taps; one that is not there is made by `machines`."""
+    """Return the changes that repair a VPC's taps; one that does not exist is created by `machines`."""
     names = {link.index: link.name for link in links}
     by_name = {link.name: link for link in links}
-    # Whose pairs are made and compared with all else.
+    # Their pairs are created and compared with all other objects.
     ours = {gateway.interface_id for gateway in vpc.nat_gateways} | vpc.endpoint_interfaces
     for interface in vpc.interfaces:
         link = by_name.get(tap_name(interface.id))

@@ -1,4 +1,4 @@
-"""What the kernel should have of a VPC, kept so that a small change among thousands of addresses costs little: pure."""
+"""The desired kernel objects of a VPC, stored so that a small change among thousands of addresses is cheap: pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from stead_agent.network.plan import Step, plan
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """All of a VPC's objects: a few hundred, and apart from them where the addresses on other hosts are."""
+    """All of a VPC's objects: a few hundred, and separately the hosts of addresses on other hosts."""
 
     things: list[Thing]
     where: Whereabouts
@@ -29,13 +29,13 @@ def wanted_of(
     peers: Mapping[str, int] | None = None,
     before: Wanted | None = None,
 ) -> Wanted:
-    """Convert a VPC's picture; `peers` are those that can be joined now, `before` makes it cheap."""
+    """Convert a VPC's desired state; `peers` are those that can be joined now, `before` makes it cheap."""
     where = whereabouts(vpc, paths, before.where if before else None)
     return Wanted(vpc_things(vpc, paths, inner_address, peers), where)
 
 
 def steps_between(old: Wanted, new: Wanted) -> list[Step]:
-    """List the steps from the one to the other; of the addresses elsewhere, only those that changed are looked at."""
+    """List the steps from `old` to `new`; of the remote addresses, only those that changed are processed."""
     devices = [[thing for thing in it.things if isinstance(thing, Vxlan)] for it in (old, new)]
     if devices[0] != devices[1]:
         return plan(old.everything(), new.everything())

@@ -1,8 +1,8 @@
-"""Hears from the kernel when somebody changes links, addresses, routes, rules, neighbours or nftables in a namespace.
+"""Watches kernel events for changes of links, addresses, routes, rules, neighbours or nftables in a namespace.
 
-Two netlink sockets in each namespace, one thread for all. What the agent itself changes in a VPC's namespace is taken
-out (`own`); what it changes in the host's causes one comparison too many. What somebody else changes at the very moment
-of a change of ours is found by the comparison of everything, each minute.
+Two netlink sockets in each namespace, one thread for all. Changes by the agent itself in a VPC's namespace are ignored
+(`own`); its changes in the host's cause one unnecessary comparison. A change by another program during one of ours is
+found by the full comparison, each minute.
 """
 
 import contextlib
@@ -29,9 +29,9 @@ from stead_agent.network.rtnetlink import with_kernel
 _log = Log(__name__)
 
 SETTLE_SECONDS: Final = 0.5
-"""How long after a change it is looked at: most come in groups, and a tap is born switched off."""
+"""Delay between a change and its check: most changes come in groups, and a tap is created switched off."""
 PAUSE_SECONDS: Final = 3.0
-"""How long after a report the next one of the same VPC comes at the earliest."""
+"""Minimum time between two reports of the same VPC."""
 
 _NETFILTER: Final = 12  # NETLINK_NETFILTER
 _SOL_NETLINK, _ADD_MEMBERSHIP, _BUFFER_BY_FORCE = 270, 1, 33  # linux/netlink.h; SO_RCVBUFFORCE
@@ -51,7 +51,7 @@ class _Place:
     identity: int | None
     links: socket.socket
     rules: socket.socket
-    is_plugged: bool = False  # of a NAT gateway or an endpoint's interface: its rules are the network's
+    is_plugged: bool = False  # of a NAT gateway or an endpoint's interface: its rules are managed by the network
     own_works: int = 0
 
     def close(self) -> None:
@@ -61,7 +61,7 @@ class _Place:
 
 @dataclass(slots=True)
 class Marks:
-    """What was changed by somebody else since the last report: of what kind, what, and since when."""
+    """Changes by other programs since the last report: their kind, what changed, and since when."""
 
     links: dict[str, float] = field(default_factory=dict)
     rules: dict[str, float] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Marks:
     reported: dict[str, float] = field(default_factory=dict)
 
     def next_time(self) -> float | None:
-        """Tell when the next report is due."""
+        """Return when the next report is due."""
         marked = (self.links, self.rules, self.taps)
         return min((self._due(name, since) for marks in marked for name, since in marks.items()), default=None)
 
@@ -77,10 +77,10 @@ class Marks:
         return max(since + SETTLE_SECONDS, self.reported.get(name, 0.0) + PAUSE_SECONDS)
 
     def take(self, now: float, vpc_of_tap: Callable[[str], str | None]) -> Touched:
-        """Take out what is due."""
+        """Remove and return what is due."""
         links = self._taken(self.links, now)
         if links and self.links.pop(HOST, None) is not None:
-            links.add(HOST)  # what VPCs have at the host depends on it
+            links.add(HOST)  # VPCs' objects on the host depend on it
         vpcs = {tap: vpc for tap in self._taken(self.taps, now) if (vpc := vpc_of_tap(tap)) is not None}
         rules = frozenset(self._taken(self.rules, now))
         return Touched(frozenset(links.union(vpcs.values())), rules, frozenset(vpcs))
@@ -94,10 +94,10 @@ class Marks:
 
 
 class Watch:
-    """All of a host's namespaces; starts its thread when somebody wants to know."""
+    """All of a host's namespaces; starts its thread with the first subscriber."""
 
     def __init__(self, namespaces: Namespaces, vpc_of_tap: Callable[[str], str | None]) -> None:
-        """`vpc_of_tap` gives the VPC of a guest's tap, None when there is no such guest here."""
+        """`vpc_of_tap` returns the VPC of a guest's tap, None when there is no such guest here."""
         self._namespaces = namespaces
         self._vpc_of_tap = vpc_of_tap
         self._report: Callable[[Touched], None] | None = None
@@ -112,18 +112,18 @@ class Watch:
         self._thread: threading.Thread | None = None
 
     def start(self, report: Callable[[Touched], None]) -> None:
-        """Call `report`, from another thread, with what somebody changed, from now on."""
+        """Call `report`, from another thread, with changes by other programs, from now on."""
         self._report = report
         with self._lock:
             self._open(HOST, HOST)
-        # A name that came before the socket is known from here, one that comes later from its message.
+        # Names from before the socket was opened are read here, later ones come in messages.
         for link in with_kernel(self._namespaces, None, lambda kernel: kernel.links(Place.HOST)):
             self._host.links.setdefault(link.index, (link.name, link.alias))
         self._thread = threading.Thread(target=self._run, name="network watch", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch nothing any more; returns when no report is under way. Not from a report."""
+        """Stop watching; returns when no report is running. Must not be called from a report."""
         os.eventfd_write(self._end, 1)
         if self._thread is not None:
             self._thread.join()
@@ -148,7 +148,7 @@ class Watch:
 
     @contextlib.contextmanager
     def own(self, name: str) -> Iterator[None]:
-        """Take what happens in a namespace meanwhile for our own work."""
+        """Treat what happens in a namespace inside this context as our own work."""
         with self._lock:
             self._set_own(name, 1)
         try:
@@ -160,9 +160,9 @@ class Watch:
     def _set_own(self, name: str, change: int) -> None:
         place = self._places.get(name)
         if place is None or (place.own_works == 0 and change < 0):
-            return  # it was opened in between
+            return  # it was opened in the meantime
         if change > 0 and place.own_works == 0:
-            self._read(place)  # what came before is somebody else's
+            self._read(place)  # events from before are other programs' changes
             self._poll.modify(place.links, 0)
         place.own_works += change
         if place.own_works == 0:
@@ -172,7 +172,7 @@ class Watch:
     def _open(self, name: str, vpc_id: str) -> None:
         identity = self._namespaces.identity(name) if name else None
         if name and identity is None:
-            return  # it comes, or goes, and then somebody follows it again
+            return  # it is being created or removed; `follow` is called again after that
         links, rules = self._namespaces.inside(name or None, _sockets)
         self._places[name] = _Place(vpc_id, identity, links, rules, name.startswith(_PLUGGED))
         for opened in (links, rules):
@@ -209,7 +209,7 @@ class Watch:
         self._report(touched)
 
     def _read(self, place: _Place) -> None:
-        """Note what has come on the sockets of a namespace, unless it is our own."""
+        """Record the events on a namespace's sockets, unless they are our own."""
         now = time.monotonic()
         for kind, opened in (("rules", place.rules), ("links", place.links)):
             if kind == "links" and place.own_works:
@@ -251,9 +251,9 @@ def _sockets() -> tuple[socket.socket, socket.socket]:
 
 
 def _let_only(opened: socket.socket, kind: int) -> None:
-    """Have the kernel hand over messages of this kind alone: a transaction of 10,000 elements is then one message.
+    """Have the kernel deliver only messages of this type: a transaction of 10,000 elements is then one message.
 
-    A classic BPF program (bpf(2), linux/filter.h); it reads numbers as they are on a network, nlmsg_type is the host's.
+    A classic BPF program (bpf(2), linux/filter.h); it loads numbers in network byte order, nlmsg_type is in the host's.
     """
     load_half, jump_if_equal, give = 0x28, 0x15, 0x06
     program = b"".join(
@@ -270,7 +270,7 @@ def _let_only(opened: socket.socket, kind: int) -> None:
 
 
 def _received(opened: socket.socket) -> Iterator[bytes]:
-    """Give what has come; an empty buffer where some was lost."""
+    """Return what was received; an empty buffer where messages were lost."""
     while True:
         try:
             yield opened.recv(_RECEIVE)
