@@ -1,7 +1,8 @@
 """Convert network ACLs into nft chains: pure.
 
-An ACL is stateless and asked at the border of a subnet only. A subnet's own chain lets pass what stays inside and goes
-to its ACL's; there the first entry that matches decides: `return` lets the packet go on to groups, all else is dropped.
+An ACL is stateless and applies at the border of a subnet only. A subnet's own chain accepts traffic inside the subnet
+and jumps to its ACL's; there the first entry that matches decides: `return` passes the packet on to the groups, all
+else is dropped.
 https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html
 """
 
@@ -22,7 +23,7 @@ _ICMP: Final = {1: 4, 58: 6}
 
 
 def clean_acl(acl: Acl, refusals: list[Refusal]) -> Acl | None:
-    """Sort the entries and leave out what makes no sense; where that would deny, all that comes later is denied."""
+    """Sort the entries and leave out invalid ones; where an invalid one would deny, all after it is denied."""
     if not _ACL_ID.match(acl.id):
         refusals.append(Refusal(acl.id, "no ACL id"))
         return None
@@ -44,7 +45,7 @@ def clean_acl(acl: Acl, refusals: list[Refusal]) -> Acl | None:
 
 @lru_cache(maxsize=1024)
 def acl_statements(acl: Acl, *, egress: bool, rejected: str) -> tuple[Statement, ...]:
-    """Convert one direction of an ACL whose entries all make sense; what is denied goes to the chain `rejected`."""
+    """Convert one direction of an ACL whose entries are all valid; denied packets go to the chain `rejected`."""
     side = "daddr" if egress else "saddr"
     found = []
     for entry in acl.entries:
@@ -62,9 +63,9 @@ def _match(entry: AclEntry, side: str) -> str:
 
 
 def acl_traffic(entry: AclEntry) -> Traffic:
-    """Read an entry's protocol and ports; ValueError when they, or its block, make no sense.
+    """Read an entry's protocol and ports; ValueError when they, or its block, are invalid.
 
-    ICMP of the other IP version is all of that protocol, as EC2 has it for 58 with an IPv4 block.
+    ICMP of the other IP version means all of that protocol, as in EC2 for 58 with an IPv4 block.
     """
     traffic = read_traffic(entry.protocol, entry.from_port, entry.to_port)
     version = _ICMP.get(traffic.protocol)
@@ -74,7 +75,7 @@ def acl_traffic(entry: AclEntry) -> Traffic:
 
 
 def border(subnet: Subnet, acl_id: str, *, egress: bool) -> Chain:
-    """Write the chain of a subnet and direction: what stays in the subnet is not asked about."""
+    """Return the chain of a subnet and direction: traffic that stays in the subnet skips the ACL."""
     side, way = ("daddr", "out") if egress else ("saddr", "in")
     inside = [
         Statement("within the subnet", f"{_FAMILY[ip_network(cidr).version]} {side} {ip_network(cidr)} return")

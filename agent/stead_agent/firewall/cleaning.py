@@ -1,6 +1,6 @@
-"""Convert a VPC's picture into one of which every part makes sense: pure.
+"""Convert a VPC's desired state into one in which every part is valid: pure.
 
-What makes no sense is left out and told of, so that it harms nothing else.
+Invalid parts are left out and reported, so that they affect nothing else.
 """
 
 import re
@@ -49,17 +49,17 @@ class Addresses:
     ipv6: frozenset[str] = frozenset()
 
     def of(self, version: int) -> frozenset[str]:
-        """Give those of one version."""
+        """Return those of one version."""
         return self.ipv4 if version == 4 else self.ipv6
 
     def __or__(self, other: "Addresses") -> "Addresses":
-        """Join two."""
+        """Return the union of two."""
         return Addresses(self.ipv4 | other.ipv4, self.ipv6 | other.ipv6)
 
 
 @dataclass(frozen=True, slots=True)
 class Clean:
-    """A picture of which every part makes sense: what did not is in `refusals`."""
+    """A desired state in which every part is valid: the invalid parts are in `refusals`."""
 
     groups: dict[str, Group]
     interfaces: tuple[Interface, ...]
@@ -77,7 +77,7 @@ _NOTHING: Final = Clean({}, (), (), Addresses(), ())
 
 
 def cleaned(vpc: VpcFirewall, previous: Clean | None = None) -> Clean:
-    """Leave out what makes no sense, so that it harms nothing else; groups that did not change are not read again."""
+    """Leave out invalid parts, so that they affect nothing else; groups that did not change are not parsed again."""
     refusals: list[Refusal] = []
     groups: dict[str, Group] = {}
     members: dict[str, Addresses] = {}
@@ -129,7 +129,7 @@ def _clean_group(group: Group, refusals: list[Refusal]) -> tuple[Group, Addresse
 
 
 def _lists(groups: dict[str, Group], refusals: list[Refusal]) -> dict[str, Addresses]:
-    """Collect the prefix lists that rules name; a rule that says otherwise than an earlier one is left out."""
+    """Collect the prefix lists that rules name; a rule that contradicts an earlier one is left out."""
     texts: dict[str, tuple[str, ...]] = {}
     for group_id, group in groups.items():
         odd = [
@@ -144,9 +144,9 @@ def _lists(groups: dict[str, Group], refusals: list[Refusal]) -> dict[str, Addre
 
 
 def _clean_interfaces(given: tuple[Interface, ...], refusals: list[Refusal]) -> tuple[Interface, ...]:
-    """Leave out what makes no sense, and what another interface has already: nft's maps have one value for a key.
+    """Leave out invalid parts, and what another interface has already: nft's maps have one value for a key.
 
-    A public address that moves may be told of at its new interface before it is gone from the old one.
+    A public address that moves may arrive with its new interface before it is removed from the old one.
     """
     taken: set[object] = set()
     kept = []
@@ -179,7 +179,7 @@ def _clean_interfaces(given: tuple[Interface, ...], refusals: list[Refusal]) -> 
 
 
 def _clean_timeouts(interface: Interface, refusals: list[Refusal]) -> IdleTimeouts:
-    """Leave out all timeouts of an interface when one of them makes no sense: it has the VPC's instead."""
+    """Leave out all timeouts of an interface when one of them is invalid: the VPC's apply instead."""
     given = interface.idle_timeouts
     if all(0 <= seconds <= _LONGEST_IDLE for seconds in (given.tcp_established, given.udp, given.udp_stream)):
         return given
@@ -188,7 +188,7 @@ def _clean_timeouts(interface: Interface, refusals: list[Refusal]) -> IdleTimeou
 
 
 def _take(taken: set[object], *keys: object) -> bool:
-    """Take keys that are all free."""
+    """Reserve keys that are all free."""
     if not taken.isdisjoint(keys):
         return False
     taken.update(keys)
@@ -196,7 +196,7 @@ def _take(taken: set[object], *keys: object) -> bool:
 
 
 def _fault_of(interface: Interface) -> str | None:
-    """Say what about an interface makes no sense."""
+    """Return what is invalid about an interface."""
     if not _INTERFACE_ID.match(interface.id):
         return "no interface id"
     if not _LINK.match(interface.tap) or not _LINK.match(interface.subnet_link):
@@ -216,7 +216,7 @@ def _fault_of(interface: Interface) -> str | None:
 
 
 def _clean_subnets(given: Iterable[Subnet], acls: dict[str, Acl], refusals: list[Refusal]) -> tuple[Subnet, ...]:
-    """Leave out what is no link or block; a subnet whose ACL is not there gets one that denies everything."""
+    """Leave out invalid links and blocks; a subnet whose ACL is missing gets one that denies everything."""
     kept = []
     for subnet in given:
         if not _LINK.match(subnet.link):
@@ -236,7 +236,7 @@ def _clean_subnets(given: Iterable[Subnet], acls: dict[str, Acl], refusals: list
     return tuple(kept)
 
 
-# What stands in for an ACL that a subnet has and the picture lacks.
+# Replaces the ACL of a subnet when the desired state does not contain it.
 NO_ACL: Final = Acl("acl-00000000")
 
 

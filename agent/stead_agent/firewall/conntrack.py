@@ -1,4 +1,4 @@
-"""The flows that a namespace's kernel tracks: read, and ended (linux/netfilter/nfnetlink_conntrack.h)."""
+"""Read and end the flows that a namespace's kernel tracks (linux/netfilter/nfnetlink_conntrack.h)."""
 
 import socket
 import struct
@@ -23,14 +23,14 @@ _BY_SOURCE: Final = 1  # CTA_FILTER_F_CTA_IP_SRC in the kernel's nf_internals.h
 
 _Candidate = tuple[socket.AddressFamily, bytes, Span]
 
-# The kernel walks a table that it has for all namespaces, some milliseconds each time. Above this many addresses, or
-# with fewer flows than that, reading all flows once is cheaper than letting the kernel search for those of each.
+# The kernel searches one table that it has for all namespaces, some milliseconds each time. Above this many addresses,
+# or with fewer flows than that, reading all flows once is cheaper than a search by the kernel for each address.
 _SEARCHES: Final = 8
 _FEW_FLOWS: Final = 4000
 
 
 def end_flows(netfilter: NetfilterSocket, addresses: frozenset[str], admits: Callable[[Flow], bool]) -> int:
-    """End the flows from or to these private addresses that are not admitted any more; tell how many."""
+    """End the flows from or to these private addresses that are no longer admitted; return how many."""
     count = _count(netfilter) if addresses else 0
     if not count:
         return 0
@@ -59,11 +59,11 @@ def _count(netfilter: NetfilterSocket) -> int:
 
 
 def _kind(buffer: bytes, span: Span, family: socket.AddressFamily) -> bytes:
-    """Give what judgement depends on: all of both tuples but the asker's port, or the ICMP id.
+    """Return what the judgement depends on: all of both tuples except the client's port, or the ICMP id.
 
     The kernel writes the tuples first, with their addresses, protocol and ports always at the same places
     (ctnetlink_fill_info in net/netfilter/nf_conntrack_netlink.c): an IPv4 tuple's addresses end after 20 bytes, an IPv6
-    one's after 44; its protocol takes 12 more, then come 8 of the asker's port.
+    one's after 44; its protocol takes 12 more, then come 8 of the client's port.
     """
     first = span[0]
     second = first + int.from_bytes(buffer[first : first + 2], sys.byteorder)
@@ -83,7 +83,7 @@ def _is_kept(
     wanted: set[bytes],
     admits: Callable[[Flow], bool],
 ) -> bool:
-    """Tell whether a flow may go on: it is none of these addresses', or is admitted."""
+    """Tell whether a flow may go on: it does not use these addresses, or it is admitted."""
     original = _addresses(buffer, parts[_TUPLE_ORIGINAL], family)
     reply = _addresses(buffer, parts[_TUPLE_REPLY], family)
     return (original[0] not in wanted and reply[0] not in wanted) or admits(
@@ -92,13 +92,13 @@ def _is_kept(
 
 
 def _all(netfilter: NetfilterSocket) -> Iterator[_Candidate]:
-    """List all flows; the family of each stands before its attributes (struct nfgenmsg)."""
+    """List all flows; the family of each precedes its attributes (struct nfgenmsg)."""
     for buffer, span in netfilter.dump(_GET, socket.AF_UNSPEC):
         yield socket.AddressFamily(buffer[span[0] - 4]), buffer, span
 
 
 def _searched(netfilter: NetfilterSocket, wanted: set[bytes]) -> Iterator[_Candidate]:
-    """List flows that begin or really end at these addresses, perhaps one twice."""
+    """List flows whose original or reply source is one of these addresses; a flow may be listed twice."""
     for address in wanted:
         family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
         for tuple_kind, filter_kind in ((_TUPLE_ORIGINAL, _FILTER_ORIGINAL), (_TUPLE_REPLY, _FILTER_REPLY)):
@@ -141,7 +141,7 @@ def _flow(
 
 
 def _end(netfilter: NetfilterSocket, family: socket.AddressFamily, buffer: bytes, parts: dict[int, Span]) -> int:
-    """End one flow, by its id so that a later one of the same addresses is safe; 0 when it ended by itself."""
+    """End one flow, by its id so that a later one of the same addresses is safe; return 0 when it had already ended."""
     body = attribute(_TUPLE_ORIGINAL, buffer[slice(*parts[_TUPLE_ORIGINAL])], nested=True)
     for kind in (_ID, _ZONE):
         if kind in parts:

@@ -1,8 +1,8 @@
-"""Low file descriptor numbers, kept free for libnftables.
+"""Low file descriptor numbers, reserved for libnftables.
 
-It waits for the kernel's answer with select(2), which a socket of number 1024 or more makes abort the whole process. A
-busy agent has more open files than that: guests open connections to the metadata service as they please. So some low
-numbers are held by a file that nobody reads, and one is let go just before a context takes it.
+libnftables waits for the kernel's answer with select(2), and a socket of number 1024 or more makes select abort the
+process. A busy agent has more open files than that: guests can open many connections to the metadata service. So some
+low numbers are held by an unused file, and one is released just before a context takes it.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ _NETLINK_NETFILTER: Final = 12
 
 
 class LowDescriptors:
-    """Holds low numbers; not for several threads at once."""
+    """Holds low numbers; not thread-safe."""
 
     def __init__(self) -> None:
         self._held: list[int] = []
 
     def hold(self) -> None:
-        """Take low numbers while there are some."""
+        """Reserve low numbers while there are some."""
         while len(self._held) < _HELD:
             number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             if number >= _FIRST_TOO_HIGH:
@@ -36,13 +36,13 @@ class LowDescriptors:
             self._held.append(number)
 
     def with_low_socket(self, make: Callable[[], int], undo: Callable[[int], None]) -> int:
-        """Call `make`, which opens one netfilter socket, so that its number is low; try again when it was not."""
+        """Call `make`, which opens one netfilter socket, so that its number is low; try again if it was not."""
         for _ in range(_TRIES):
             expected = self._held.pop() if self._held else _FIRST_TOO_HIGH
             if expected < _FIRST_TOO_HIGH:
                 os.close(expected)  # the next file takes the lowest free number: open(2)
             made = make()
-            # Another thread may have been quicker to take it.
+            # Another thread may have taken it first.
             numbers = [expected] if _is_fresh(expected) else _fresh_netfilter_sockets()
             for number in numbers:
                 os.set_inheritable(number, False)
@@ -55,8 +55,8 @@ class LowDescriptors:
 def _fresh_netfilter_sockets() -> list[int]:
     """Find the netfilter sockets that programs we start would inherit: those that libnftables has just opened.
 
-    It opens them without SOCK_CLOEXEC and does not tell their numbers. One that outlived us in another program would go
-    on owning our tables.
+    It opens them without SOCK_CLOEXEC and does not return their numbers. If another program inherited one and outlived
+    us, it would still own our tables.
     """
     return [int(name) for name in os.listdir("/proc/self/fd") if _is_fresh(int(name))]  # noqa: PTH208 - numbers
 

@@ -1,7 +1,7 @@
-"""Which tracked flows does a picture still admit? Pure: the question that the nft rules answer, asked once more.
+"""Decide which tracked flows a desired state still admits: pure, the same decision as the nft rules make.
 
-nft decides on a flow's first packet and lets the rest pass. When rules, members or interfaces are taken away, flows
-that they alone had let in must end: each is judged here as if its first packet came now.
+nft decides on a flow's first packet and lets the rest pass. When rules, members or interfaces are removed, flows
+that only they admitted must end: each is judged here as if its first packet came now.
 """
 
 from collections.abc import Iterator
@@ -16,20 +16,20 @@ from stead_agent.firewall.rules import Traffic, is_group_id, peer_of, traffic_of
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A tracked flow: its first packet, and the addresses that the answers have (different where NAT changed them)."""
+    """A tracked flow: its first packet, and the addresses of the replies (different if NAT changed them)."""
 
     protocol: int
     source: str
     destination: str
-    port: int  # destination's, or ICMP type; -1 = has none
+    port: int  # destination's, or ICMP type; -1 = none
     code: int  # ICMP's
-    answers_from: str  # who really gets the packets
-    answers_to: str  # whom the packets seem to be from
+    answers_from: str  # the real receiver of the packets
+    answers_to: str  # the sender as the receiver sees it
 
 
 @dataclass(frozen=True, slots=True)
 class _Parsed:
-    """A rule taken apart; `ranges` are its blocks of addresses, by IP version, when it names no group."""
+    """A parsed rule; `ranges` are its blocks of addresses, by IP version, when it names no group."""
 
     egress: bool
     traffic: Traffic
@@ -48,7 +48,7 @@ def _parse(rule: GroupRule) -> _Parsed:
 
 
 class Judge:
-    """Judges flows by one picture; `gone` are addresses that interfaces of this host had until now."""
+    """Judges flows by one desired state; `gone` are addresses that interfaces of this host had until now."""
 
     def __init__(self, clean: Clean, gone: frozenset[str] = frozenset()) -> None:
         self._groups = clean.groups
@@ -59,7 +59,7 @@ class Judge:
         self._gone = gone - self._interfaces.keys()
 
     def admits(self, flow: Flow) -> bool:
-        """Tell whether the flow's first packet would be let in now."""
+        """Tell whether the flow's first packet would be accepted now."""
         if flow.source in self._gone or flow.answers_from in self._gone:
             return False
         if flow.destination != flow.answers_from and self._private.get(flow.destination) != flow.answers_from:
@@ -102,9 +102,9 @@ def addresses_of(interface: Interface) -> tuple[str, ...]:
 
 
 def narrowed(old: Clean | None, new: Clean) -> frozenset[str]:
-    """List the addresses whose flows the new picture may no longer admit; what only grew is not among them.
+    """List the addresses whose flows may no longer be admitted; those for which rules were only added are not listed.
 
-    A new interface is: its address may have been another's, whose flows are still tracked.
+    New interfaces are included: such an address may have been another's, whose flows are still tracked.
     """
     if old is None:
         return frozenset(address for it in new.interfaces for address in addresses_of(it))
@@ -124,7 +124,7 @@ def narrowed(old: Clean | None, new: Clean) -> frozenset[str]:
 
 
 def _changed(earlier: Interface, later: Interface) -> bool:
-    """Tell whether an interface lost something; a group or public address more takes nothing away."""
+    """Tell whether an interface lost something; an additional group or public address removes nothing."""
     return (
         not set(earlier.group_ids) <= set(later.group_ids)
         or not set(earlier.public_addresses) <= set(later.public_addresses)
@@ -142,7 +142,7 @@ def _lost(group_id: str, old: Clean, new: Clean) -> bool:
 
 
 def _lost_peers(rules: tuple[GroupRule, ...], old: Clean, new: Clean) -> bool:
-    """Tell whether a group that the rules name lost members; a prefix list's blocks are the rules' own."""
+    """Tell whether a group that the rules name lost members; a prefix list's blocks count as part of the rules."""
     for peer in {rule.peer for rule in rules}:
         earlier, later = old.groups.get(peer), new.groups.get(peer)
         if earlier is None or (later is not None and earlier.members is later.members):

@@ -1,9 +1,9 @@
-"""Convert what guests may say in IPv6 into chains of the bridge table: pure.
+"""Return the chains of the bridge table for the IPv6 packets that guests may send: pure.
 
-A guest sends from its own addresses and from the link-local one that its MAC gives (RFC 4291, appendix A). Of neighbour
-discovery it may say only the truth about itself, and in the plainest form: no extension headers, no fragments
-(RFC 6980), no options but its own MAC. Rules look at the upper layer behind all extension headers; a packet whose
-headers cannot be read to their end is dropped, since no rule would match it.
+A guest sends from its own addresses and from the link-local one that its MAC gives (RFC 4291, appendix A). Its
+neighbour discovery messages must be truthful and in the simplest form: no extension headers, no fragments
+(RFC 6980), no options but its own MAC. Rules match the upper layer behind all extension headers; a packet whose
+headers cannot be parsed completely is dropped, since no rule would match it.
 """
 
 from ipaddress import IPv6Address
@@ -13,23 +13,23 @@ from stead_agent.firewall.table import Chain, NamedSet, Statement
 
 ND_PACKETS: Final = "limit rate over 200/second burst 400 packets"
 
-# Where the first option is, in bits behind the ICMPv6 header's beginning, and the packet's length without and with it.
+# The offset of the first option, in bits from the ICMPv6 header, and the packet's length without and with it.
 _SOLICIT_OPTION, _ROUTER_OPTION = 192, 64
 _SOURCE_MAC, _TARGET_MAC, _NONCE = 0x0101, 0x0201, 0x0E01  # types and lengths: RFC 4861 4.6.1, RFC 3971 5.3.2
 
 
-_READ: Final = "meta l4proto 0-255"  # matches whatever it is, if the headers in front of it can be read
+_READ: Final = "meta l4proto 0-255"  # matches any protocol, if the headers in front of it can be parsed
 
 
 def link_local(mac: str) -> str:
-    """Give the link-local address of an interface identifier made from a MAC."""
+    """Return the link-local address of an interface identifier made from a MAC."""
     octets = bytes.fromhex(mac.replace(":", ""))
     identifier = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
     return str(IPv6Address(b"\xfe\x80" + bytes(6) + identifier))
 
 
 def plain_macs(ports: frozenset[str]) -> NamedSet:
-    """Convert the elements of the set of ports into those that raw bytes of a packet can be looked up in."""
+    """Convert the set of ports into a set in which raw bytes of a packet can be looked up."""
     elements = set()
     for port in ports:
         tap, _, rest = port.partition(" . ")
@@ -39,7 +39,7 @@ def plain_macs(ports: frozenset[str]) -> NamedSet:
 
 
 def ipv6_chains(dhcp_limit: str) -> dict[str, Chain]:
-    """Write the chains behind `guest_ipv6`; `dhcp_limit` is how often a guest may ask DHCP."""
+    """Return the chains behind `guest_ipv6`; `dhcp_limit` is the rate limit of a guest's DHCP requests."""
     own = "iifname . ip6 saddr @sources6"
     return {
         "guest_ipv6": Chain(

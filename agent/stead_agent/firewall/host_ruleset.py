@@ -1,4 +1,4 @@
-"""Convert the host's picture and its guests' bindings into the two nft tables of the host's namespace: pure."""
+"""Convert the host's desired state and its guests' bindings into the two nft tables of the host's namespace: pure."""
 
 import re
 from collections.abc import Iterable
@@ -12,12 +12,13 @@ from stead_agent.firewall.table import Chain, NamedSet, Statement, Table
 from stead_agent.firewall.underlay import EXPORTS, VXLAN_PORT, underlay_chain, underlay_forwards, underlay_sets
 
 NAME: Final = "stead"
-# While the agent runs nobody else may change them, not even by `nft flush ruleset`; they outlive it (nft(8), TABLES).
+# While the agent runs no other process may change them, even by `nft flush ruleset`; they outlive it (nft(8), TABLES).
 FLAGS: Final = "owner,persist"
 
 _LINK: Final = re.compile(r"[0-9A-Za-z_.@:-]{1,15}\Z")
 
-# Of a link's other end, which nobody can forward: a router makes the hop limit less than that (RFC 4861, 3.1).
+# From the other end of the link: such packets cannot have been forwarded, since a router decrements the hop limit
+# (RFC 4861, 3.1).
 NEIGHBOURS: Final = "ip6 hoplimit 255 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }"
 
 ARP_PACKETS: Final = "limit rate over 200/second burst 400 packets"
@@ -27,7 +28,7 @@ DHCP_PACKETS: Final = "limit rate over 20/second burst 60 packets"
 
 @dataclass(frozen=True, slots=True)
 class Bindings:
-    """What ties taps to MACs and addresses: elements of the bridge table's sets, each with its owner as comment."""
+    """Elements of the bridge table's sets that bind taps to MACs and addresses, each with its owner as comment."""
 
     ports: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
@@ -36,7 +37,7 @@ class Bindings:
 
 
 def bindings_of(vpc_id: str, interfaces: Iterable[Interface]) -> Bindings:
-    """Write the bindings of a VPC's guests on this host."""
+    """Return the bindings of a VPC's guests on this host."""
     ports, sources, routers, sources6 = set(), set(), set(), set()
     for interface in interfaces:
         owner = f'comment "{vpc_id} {interface.id}"'
@@ -51,12 +52,12 @@ def bindings_of(vpc_id: str, interfaces: Iterable[Interface]) -> Bindings:
 
 
 def owner_of(element: str) -> str:
-    """Tell the VPC that a binding belongs to."""
+    """Return the VPC that a binding belongs to."""
     return element.rpartition('comment "')[2].split(" ")[0].rstrip('"')
 
 
 def bridge_table(links: LinkPrefixes, bindings: Iterable[Bindings]) -> Table:
-    """Write the table that guests' frames meet first: what is not known to be right is dropped."""
+    """Return the table that filters guests' frames first: what is not known to be valid is dropped."""
     known = list(bindings)
     ports = frozenset().union(*(it.ports for it in known))
     sets = {
@@ -185,7 +186,7 @@ def _bridge_chains(links: LinkPrefixes) -> dict[str, Chain]:
 
 
 def inet_table(links: LinkPrefixes, host: HostFirewall) -> Table:
-    """Write the table that keeps guests' packets away from the host and from where they may not go."""
+    """Return the table that protects the host and other forbidden destinations from guests' packets."""
     if host.uplink is not None and not _LINK.match(host.uplink):
         raise ValueError(f"no link name: {host.uplink!r}")
     meter = NamedSet(
@@ -248,7 +249,7 @@ def _inet_chains(links: LinkPrefixes, host: HostFirewall) -> dict[str, Chain]:
 
 
 def _hidden(links: LinkPrefixes, host: HostFirewall) -> str:
-    """List the blocks whose packets leave with the host's own address."""
+    """List the blocks whose packets are masqueraded with the host's own address."""
     blocks = collapse_addresses(IPv4Network(it) for it in (*host.masqueraded_pools, links.inner_addresses))
     return ", ".join(str(block) for block in blocks) if host.uplink else ""
 

@@ -1,8 +1,8 @@
-"""What the agent may ask of the firewall: whole pictures in, nftables and conntrack made so.
+"""The firewall's interface to the rest of the agent: desired state in, nftables and conntrack changed to match.
 
-Three tables hold it all. In the host's namespace `bridge stead` ties each tap to its MAC and addresses and `inet stead`
-keeps guests off the host; in each VPC's namespace `inet stead` has the security groups and the 1:1 NAT of public
-addresses. A tap that was never told of can send nothing.
+There are three tables. In the host's namespace `bridge stead` binds each tap to its MAC and addresses and `inet stead`
+protects the host from guests; in each VPC's namespace `inet stead` has the security groups and the 1:1 NAT of public
+addresses. A tap without a binding can send nothing.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from stead_agent.findings import Finding, Path
 
 @dataclass(frozen=True, slots=True)
 class LinkPrefixes:
-    """How the network names its links, so that rules can match them by prefix."""
+    """The network's prefixes of link names, so that rules can match links."""
 
     bridge: str
     gateway: str
@@ -31,24 +31,24 @@ class LinkPrefixes:
 
 @dataclass(frozen=True, slots=True)
 class HostFirewall:
-    """What the whole host needs; most of it is what the network's `apply_host` found."""
+    """The desired state of the host's own rules; most of it is what the network's `apply_host` found."""
 
     public_pools: tuple[str, ...]
     uplink: str | None
     host_address: str | None
     masqueraded_pools: tuple[str, ...] = ()
     host_ports: frozenset[int] = frozenset()  # TCP ports of the host's pool address that guests may reach
-    guest_address: str = ""  # another address of the host at which they may
+    guest_address: str = ""  # another address of the host at which they may reach them
     is_router: bool = False
     ipv6_pools: tuple[str, ...] = ()
-    # Who may send VXLAN packets to this host, and by which address of its own; "" = nobody, there are no other hosts.
+    # The hosts that may send VXLAN packets to this one, and its own address for them; "" = there are no other hosts.
     underlay_address: str = ""
     underlay_peers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class GroupRule:
-    """One security group rule, in EC2's words."""
+    """One security group rule, in EC2's terms."""
 
     id: str
     egress: bool
@@ -61,7 +61,7 @@ class GroupRule:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A security group: its rules and, for rules that name it, the private addresses of its interfaces anywhere."""
+    """A security group: its rules and, for rules that name it, the private addresses of its interfaces on any host."""
 
     id: str
     rules: tuple[GroupRule, ...]
@@ -70,7 +70,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class PublicAddress:
-    """A public address and the private one that it stands for."""
+    """A public address and the private address that it maps to."""
 
     public: str
     private: str
@@ -91,7 +91,7 @@ class AclEntry:
 
 @dataclass(frozen=True, slots=True)
 class Acl:
-    """A network ACL: stateless, the lowest matching rule number decides, what none matches is denied."""
+    """A network ACL: stateless, the lowest matching rule number decides, what matches no rule is denied."""
 
     id: str
     entries: tuple[AclEntry, ...] = ()
@@ -106,16 +106,16 @@ class Subnet:
     cidr: str = ""
     ipv6_cidr: str = ""
     ipv6_internet: bool = False  # for IPv6: flows from outside may begin (an internet gateway, not egress-only)
-    acl_id: str = ""  # "" = no network ACL is asked
+    acl_id: str = ""  # "" = no network ACL is applied
     id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class IdleTimeouts:
-    """After how many idle seconds tracked flows of an interface are forgotten; 0 = as all others of its VPC."""
+    """Idle timeouts in seconds of an interface's tracked flows; 0 = the VPC's default."""
 
     tcp_established: int = 0
-    udp: int = 0  # seen in one direction only, or one question and its answer
+    udp: int = 0  # seen in one direction only, or one request and its reply
     udp_stream: int = 0
 
 
@@ -132,14 +132,14 @@ class Interface:
     public_addresses: tuple[PublicAddress, ...] = ()
     source_dest_check: bool = True
     ipv6_addresses: tuple[str, ...] = ()
-    unfiltered: bool = False  # a NAT gateway's: no groups are asked
+    unfiltered: bool = False  # a NAT gateway's: no groups are applied
     router_mark: int = 0  # network's `router_mark`, when routes may lead to it
     idle_timeouts: IdleTimeouts = field(default_factory=IdleTimeouts)  # of flows that begin while it has them
 
 
 @dataclass(frozen=True, slots=True)
 class FlowLog:
-    """What is written down of flows: nothing is decided by it."""
+    """Which flows are logged: it does not affect filtering."""
 
     id: str
     interface_ids: frozenset[str]  # of this host
@@ -157,7 +157,7 @@ class PeerLink:
 
 @dataclass(frozen=True, slots=True)
 class VpcFirewall:
-    """The whole picture of one VPC on this host. Groups that no rule or interface names may be left out."""
+    """The complete desired rules of one VPC on this host. Groups that no rule or interface names may be left out."""
 
     vpc_id: str
     groups: tuple[Group, ...] = ()  # with those of peers that rules name
@@ -171,7 +171,7 @@ class VpcFirewall:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A rule, group or interface that makes no sense: it was left out, and all others are in force."""
+    """An invalid rule, group or interface: it was left out, and all others are in force."""
 
     id: str
     reason: str
@@ -185,13 +185,13 @@ class Namespaces(Protocol):
     """What the firewall needs of the network's namespaces."""
 
     def inside[T](self, vpc_id: str | None, work: Callable[[], T]) -> T:
-        """Do `work` in a thread that is in the VPC's namespace, or in the host's for None; give what it returns."""
+        """Do `work` in a thread that is in the VPC's namespace, or in the host's for None; return its result."""
 
     def names(self) -> AbstractSet[str]:
         """List the VPCs that have a namespace."""
 
     def identity(self, vpc_id: str) -> int | None:
-        """Tell one namespace of a VPC from a later one of the same name; None when there is none."""
+        """Return a number that differs between namespaces of the same name over time; None when there is none."""
 
 
 class Firewall(Protocol):
@@ -203,22 +203,22 @@ class Firewall(Protocol):
     """
 
     def apply_host(self, host: HostFirewall) -> None:
-        """Make the host's own tables so; bindings of guests that are in force stay."""
+        """Bring the host's own tables into the desired state; bindings of guests that are in force stay."""
 
     def apply(self, vpc: VpcFirewall) -> tuple[Refusal, ...]:
-        """Make the VPC's rules exactly so in one transaction, and end the tracked flows that they no longer admit."""
+        """Bring the VPC's rules into exactly this state in one transaction, and end flows that they no longer admit."""
 
     def remove(self, vpc_id: str) -> None:
-        """Remove every trace of a VPC, its guests' bindings first; comes before the network's `remove`."""
+        """Remove everything of a VPC, its guests' bindings first; comes before the network's `remove`."""
 
     def present(self) -> AbstractSet[str]:
-        """List the VPCs of which the kernel has any trace."""
+        """List the VPCs that have any object in the kernel."""
 
     def look(self, path: Path) -> list[Finding]:
-        """List the rules that are really in force for an interface of this host; the first that is not ok decides."""
+        """List the rules that the kernel applies to an interface of this host; the first that is not ok decides."""
 
     def audit(self, touched: AbstractSet[str] | None = None) -> tuple[str, ...]:
-        """Compare the kernel with what was applied, repair what differs, and tell what that was.
+        """Compare the kernel with what was applied, repair differences, and return what they were.
 
-        All of it, or only the VPCs that are named, "" for the host's own tables.
+        Checks everything, or only the given VPCs, "" for the host's own tables.
         """

@@ -23,15 +23,15 @@ from stead_agent.named_locks import Turns
 from stead_agent.nfnetlink import NetfilterSocket, attributes
 
 _GET_GENERATION: Final = (10 << 8) | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
-_HOST: Final = ""  # among the ids of VPCs whose rules may have been touched
+_HOST: Final = ""  # the host, among the ids of VPCs whose rules may have been changed by others
 _GENERATION_ID: Final = 1  # NFTA_GEN_ID
 _CONTEXTS: Final = 12
 
 
 class _Recent:
-    """The contexts of the namespaces that were used last: each costs half a megabyte, closing one up to 20 ms.
+    """The contexts of the most recently used namespaces: each costs half a megabyte, closing one up to 20 ms.
 
-    The kernel lets a closing socket wait until what earlier transactions removed is freed (nft_rcv_nl_event).
+    The kernel makes close(2) of a socket wait until what earlier transactions removed is freed (nft_rcv_nl_event).
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class _Recent:
         self._rules: OrderedDict[_Rules, None] = OrderedDict()
 
     def used(self, rules: "_Rules") -> None:
-        """Note a use, and close the context that nobody has used for the longest time."""
+        """Note a use, and close the least recently used context if there are too many."""
         with self._lock:
             self._rules[rules] = None
             self._rules.move_to_end(rules)
@@ -56,21 +56,21 @@ class _Recent:
 
 
 class _Rules:
-    """The tables that we keep in one namespace, and whether anybody else touched its rules."""
+    """Our tables in one namespace, and whether another program changed its rules."""
 
     def __init__(self, namespaces: Namespaces, vpc_id: str | None, recent: _Recent | None = None) -> None:
         self.identity = None if vpc_id is None else namespaces.identity(vpc_id)
         self.netfilter = namespaces.inside(vpc_id, NetfilterSocket)
         self._namespaces, self._vpc_id = namespaces, vpc_id
-        self._recent = recent  # without it the context is kept: the host's tables belong to its context
+        self._recent = recent  # without it the context stays open: the host's tables belong to its context
         self._nft: Nft | None = None
         self._nft_lock = threading.Lock()
-        self._tables: dict[str, Table] = {}  # as the kernel has them
-        self._doubted: dict[str, Table] = {}  # as it should: the next transaction makes them anew
-        self._generation: int | None = None  # None = somebody else may have changed something
+        self._tables: dict[str, Table] = {}  # as they are in the kernel
+        self._doubted: dict[str, Table] = {}  # as they should be: the next transaction recreates them
+        self._generation: int | None = None  # None = another program may have changed something
 
     def close(self) -> None:
-        """Let go of the namespace."""
+        """Close the context and the netlink socket of the namespace."""
         if self._recent:
             self._recent.forget(self)
         self.drop_context()
@@ -94,16 +94,16 @@ class _Rules:
         return result
 
     def link_index(self, name: str) -> int:
-        """Tell the number of a link of this namespace; 0 when there is none of this name."""
+        """Return the index of a link of this namespace; 0 when there is none of this name."""
         return self.netfilter.link_index(name)
 
     def forget(self, address: str) -> None:
-        """Believe nothing about a table any more: a chain of it went away with its link."""
+        """Forget a table's state: a chain of it was removed with its link."""
         self._tables.pop(address, None)
         self._doubted.pop(address, None)
 
     def make(self, *tables: Table) -> None:
-        """Make the tables so, and those that are doubted, all in one transaction."""
+        """Apply these tables, and recreate those whose state is unknown, all in one transaction."""
         wanted = self._doubted | {table.address: table for table in tables}
         commands = ""
         for address, table in wanted.items():
@@ -115,7 +115,7 @@ class _Rules:
         self._doubted.clear()
 
     def _doubt(self) -> None:
-        """Believe nothing of what the kernel has any more."""
+        """Treat the state of all tables in the kernel as unknown."""
         self._doubted |= self._tables
         self._tables.clear()
         self._generation = None
@@ -125,13 +125,13 @@ class _Rules:
         try:
             self.with_nft(lambda nft: nft.run(commands))
         except FirewallError:
-            # Refused as a whole, so nothing has changed; but what we believed may be why. Next time: all anew.
+            # Refused as a whole, so nothing has changed; but a wrong record may be the cause. Next time: recreate all.
             self._doubt()
             raise
         self._generation = before + 1 if self._generation in (None, before) else None
 
     def audit(self) -> list[str]:
-        """Put the tables back if somebody else changed something in this namespace; tell which ones it hit."""
+        """Restore the tables if another program changed something in this namespace; return which were affected."""
         if self._ask_generation() == self._generation:
             return []
         self._doubt()
@@ -148,14 +148,14 @@ class _Rules:
 
 
 def _listed(nft: Nft, table: Table) -> list[str]:
-    """List a table as the kernel has it, in a form that can be compared."""
+    """List a table from the kernel, in a form that can be compared."""
     if (table.family, table.name) not in nft.tables():
         return []
     return sorted(_comparable(item) for item in nft.list(f"list table {table.address}"))
 
 
 def _comparable(item: Mapping[str, Any]) -> str:
-    """Write an object without its handle and with its elements in order; meters' elements come and go."""
+    """Return an object as text without its handle and with its elements sorted; meters' elements come and go."""
     (kind, content) = next(iter(item.items()))
     plain = {key: value for key, value in content.items() if key != "handle"}
     if "elem" in plain:
@@ -168,17 +168,17 @@ def _comparable(item: Mapping[str, Any]) -> str:
 
 @dataclass(slots=True)
 class _Vpc:
-    """What is in force in a VPC's namespace."""
+    """The rules in force in a VPC's namespace."""
 
     rules: _Rules
-    picture: VpcFirewall | None = None  # None: not known, since nothing was applied yet or the last time failed
-    clean: Clean | None = None  # what of the picture makes sense
+    picture: VpcFirewall | None = None  # None: unknown, since nothing was applied yet or the last apply failed
+    clean: Clean | None = None  # the valid parts of `picture`
     addresses: frozenset[str] = frozenset()  # of all interfaces that may have tracked flows
     overlay_index: int = 0  # of the link to other hosts that has our chain
 
 
 class KernelFirewall:
-    """The `Firewall` of real machines."""
+    """The `Firewall` of real hosts."""
 
     def __init__(self, namespaces: Namespaces, links: LinkPrefixes) -> None:
         self._namespaces = namespaces
@@ -192,7 +192,7 @@ class KernelFirewall:
         self._bindings: dict[str, Bindings] = {}
 
     def close(self) -> None:
-        """Let go of all namespaces; the rules stay in force."""
+        """Close the sockets of all namespaces; the rules stay in force."""
         with self._host_lock, self._lock:
             for vpc in self._vpcs.values():
                 vpc.rules.close()
@@ -204,7 +204,7 @@ class KernelFirewall:
     # --- the host
 
     def apply_host(self, host: HostFirewall) -> None:
-        """Make the host's tables so; the first time, bindings that an earlier agent made are found and kept."""
+        """Apply the host's tables; the first time, bindings that an earlier agent made are read and preserved."""
         with self._host_lock:
             if self._host_rules is None:
                 rules = _Rules(self._namespaces, None)
@@ -213,7 +213,7 @@ class KernelFirewall:
             self._host_rules.make(inet_table(self._links, host), self._bridge_table())
 
     def remove_host(self) -> None:
-        """Remove the host's own tables: for a host that is given up, after its VPCs are removed."""
+        """Remove the host's own tables: for a host that is decommissioned, after its VPCs are removed."""
         with self._host_lock:
             rules = self._host_rules or _Rules(self._namespaces, None)
             ours = rules.with_nft(lambda nft: nft.tables()) & {("inet", NAME), ("bridge", NAME)}
@@ -227,7 +227,7 @@ class KernelFirewall:
         return bridge_table(self._links, self._bindings.values())
 
     def _bind(self, vpc_id: str, bindings: Bindings) -> None:
-        """Let exactly these guests of a VPC send and get frames."""
+        """Allow exactly these guests of a VPC to send and receive frames."""
         with self._host_lock:
             if self._host_rules is None:
                 raise FirewallError("apply_host must come first")
@@ -246,7 +246,7 @@ class KernelFirewall:
     # --- one VPC
 
     def apply(self, vpc: VpcFirewall) -> tuple[Refusal, ...]:
-        """Make the VPC's rules so: guests that leave are cut off first, guests that come are let in last."""
+        """Apply the VPC's rules: guests that leave are cut off first, new guests are admitted last."""
         with self._vpc_turns.at(vpc.vpc_id):
             state = self._open(vpc.vpc_id)
             if state.picture == vpc and state.clean:
@@ -265,7 +265,7 @@ class KernelFirewall:
             return clean.refusals
 
     def remove(self, vpc_id: str) -> None:
-        """Cut the VPC's guests off, then remove its table and let go of its namespace."""
+        """Cut the VPC's guests off, then remove its table and close the sockets of its namespace."""
         with self._vpc_turns.at(vpc_id):
             if vpc_id in self._bindings:
                 self._bind(vpc_id, Bindings())
@@ -288,7 +288,7 @@ class KernelFirewall:
             return ("inet", NAME) in nft.tables()
 
     def look(self, path: Path) -> list[Finding]:
-        """List the rules that are really in force for an interface of this host."""
+        """List the rules that the kernel applies to an interface of this host."""
         with contextlib.closing(self._namespaces.inside(None, Nft)) as nft:
             found = look_at_bindings(nft, path)
         if self._namespaces.identity(path.vpc_id) is None:
@@ -297,7 +297,7 @@ class KernelFirewall:
             return found + look_at_groups(nft, path)
 
     def audit(self, touched: AbstractSet[str] | None = None) -> tuple[str, ...]:
-        """Ask each namespace whether its rules were touched; only where they were is anything compared."""
+        """Check each namespace for changes by others; rules are compared only where there were any."""
         drift: list[str] = []
         if touched is None or _HOST in touched:
             with self._host_lock:
@@ -314,7 +314,7 @@ class KernelFirewall:
         state = self._vpcs.get(vpc_id)
         identity = self._namespaces.identity(vpc_id)
         if state is None or identity is None or state.clean is None:
-            return []  # the next apply makes it all anew
+            return []  # the next apply recreates everything
         if identity == state.rules.identity:
             if state.rules.link_index(self._links.overlay_link) != state.overlay_index:
                 self._make(state, state.clean)
@@ -325,10 +325,10 @@ class KernelFirewall:
         fresh.picture, fresh.clean, fresh.addresses = state.picture, state.clean, state.addresses
         return ["a new namespace without rules"]
 
-    # --- within
+    # --- internal
 
     def _make(self, state: _Vpc, clean: Clean) -> None:
-        """Make the tables of a VPC's namespace so; the one at the way to other hosts belongs to that link."""
+        """Apply the tables of a VPC's namespace; the one on the link to other hosts is removed with that link."""
         index = state.rules.link_index(self._links.overlay_link)
         overlay = overlay_table(clean, self._links)
         if index != state.overlay_index:
@@ -337,7 +337,7 @@ class KernelFirewall:
         state.overlay_index = index
 
     def _open(self, vpc_id: str) -> _Vpc:
-        """Find the state of a VPC's namespace; another namespace of the same name is a new one."""
+        """Return the state of a VPC's namespace; a recreated namespace of the same name gets a new state."""
         identity = self._namespaces.identity(vpc_id)
         if identity is None:
             raise FirewallError(f"{vpc_id} has no namespace: the network comes first")
@@ -359,7 +359,7 @@ class KernelFirewall:
 
 
 def shut() -> None:
-    """Let nothing pass in the calling thread's namespace, a new one, until `KernelFirewall.apply` gives it its rules.
+    """Drop all packets in the calling thread's namespace, a new one, until `KernelFirewall.apply` sets its rules.
 
     Raises FirewallError.
     """
@@ -391,7 +391,7 @@ def _learn(nft: Nft) -> dict[str, Bindings]:
 
 
 def _element_text(element: Any) -> str:
-    """Write an element with its comment just as `bindings_of` does."""
+    """Return an element with its comment in the same form as `bindings_of`."""
     value, comment = element, ""
     if isinstance(element, dict) and "elem" in element:
         value, comment = element["elem"]["val"], f' comment "{element["elem"].get("comment", "")}"'

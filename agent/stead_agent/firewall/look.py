@@ -1,4 +1,4 @@
-"""The rules that are in force for one interface, read from the kernel for a person who is lost."""
+"""Read the rules that are in force for one interface from the kernel, for a person who debugs."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ _NAME: Final = "stead"
 
 
 def look_at_bindings(nft: Nft, path: Path) -> list[Finding]:
-    """Tell whether the interface's guest may send and get frames at all: in the host's namespace."""
+    """Tell whether the interface's guest may send and receive frames at all: in the host's namespace."""
     owner = f"{path.vpc_id} {path.interface_id}"
     try:
         sources = [text for name in ("sources", "sources6") for text in _set_texts(nft, "bridge", name)]
@@ -26,7 +26,7 @@ def look_at_bindings(nft: Nft, path: Path) -> list[Finding]:
 
 
 def look_at_groups(nft: Nft, path: Path) -> list[Finding]:
-    """Tell which groups are asked for the interface, out and in: in the VPC's namespace."""
+    """Return which groups apply to the interface, out and in: in the VPC's namespace."""
     found = []
     for way, word in (("out", "may send"), ("in", "may get")):
         try:

@@ -1,6 +1,6 @@
 """nftables by libnftables, the library of nft(8), in this process (libnftables(3), libnftables-json(5)).
 
-A context keeps the netlink socket that it was made with, and with it the namespace of the thread that made it. A
+A context has one netlink socket, which stays in the namespace of the thread that created the context. A
 transaction of a few elements takes 0.1 ms; running `nft` takes 4.
 """
 
@@ -17,14 +17,14 @@ _OUTPUT_JSON: Final = 1 << 4  # NFT_CTX_OUTPUT_JSON
 _OUTPUT_STATELESS: Final = 1 << 1  # NFT_CTX_OUTPUT_STATELESS: without counters and timers
 _ERROR_TAIL: Final = 2000
 
-# Contexts are independent, but the library has a few counters for all of them (seen by comparing its data before and
-# after calls), and promises nothing about threads. A call takes 0.1 ms.
+# Contexts are independent, but the library has a few global counters (seen by comparing its data before and
+# after calls), and gives no guarantees about threads. A call takes 0.1 ms.
 _one_call_at_a_time = threading.Lock()
 _low_descriptors = LowDescriptors()
 
 
 class Nft:
-    """One context: the rules of one namespace, that of the thread that makes it. Any thread may use it then."""
+    """One context: the rules of the namespace of the thread that creates it. Any thread may use it afterwards."""
 
     def __init__(self) -> None:
         self._library = _load()
@@ -35,7 +35,7 @@ class Nft:
             self._library.nft_ctx_buffer_error(self._context)
 
     def close(self) -> None:
-        """Give the context back; tables that only their owner may change are anybody's then."""
+        """Free the context; tables that it owned may then be changed by anyone."""
         with _one_call_at_a_time:
             if self._context:
                 self._library.nft_ctx_free(self._context)
@@ -49,12 +49,12 @@ class Nft:
         return context
 
     def run(self, commands: str) -> None:
-        """Make the commands true in one transaction, or none of them."""
+        """Apply all the commands in one transaction, or none of them."""
         if commands:
             self._run(commands, 0)
 
     def list(self, command: str) -> list[Mapping[str, Any]]:
-        """Give the objects that a command such as "list ruleset" lists, without handles and counters."""
+        """Return the objects that a command such as "list ruleset" lists, without handles and counters."""
         text = self._run(command, _OUTPUT_JSON | _OUTPUT_STATELESS)
         objects = json.loads(text)["nftables"] if text else []
         return [item for item in objects if "metainfo" not in item]
@@ -77,7 +77,7 @@ class Nft:
 
 
 def _load() -> ctypes.CDLL:
-    """Load the library and declare what we call."""
+    """Load the library and declare the functions that we call."""
     try:
         library = ctypes.CDLL("libnftables.so.1")
     except OSError as error:

@@ -28,7 +28,7 @@ _RULE_ID: Final = re.compile(r"[0-9A-Za-z._-]{1,64}\Z")
 
 
 class RuleError(ValueError):
-    """The rule makes no sense."""
+    """The rule is invalid."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,7 +41,7 @@ class Traffic:
 
     @property
     def text(self) -> str:
-        """Write it as an nft match; "" for all traffic."""
+        """Return it as an nft match; "" for all traffic."""
         if self.protocol == _ANY_PROTOCOL:
             return ""
         if self.first == -1:
@@ -54,11 +54,11 @@ class Traffic:
         return f"{name} type {self.first}{code}"
 
     def exists_in(self, version: int) -> bool:
-        """Tell whether an IP version has such traffic: each has an ICMP of its own, and nft refuses the other's."""
+        """Tell whether an IP version has such traffic: each has its own ICMP, and nft refuses the other's."""
         return self.protocol not in _WITH_TYPES or self.protocol == _ICMP_OF_VERSION[version]
 
     def admits(self, protocol: int, port: int, code: int) -> bool:
-        """Tell whether a packet to a port, or of an ICMP type and code, is such traffic."""
+        """Tell whether a packet to a port, or of an ICMP type and code, matches."""
         if self.protocol == _ANY_PROTOCOL:
             return True
         if self.protocol != protocol:
@@ -79,7 +79,7 @@ def traffic_of(rule: GroupRule) -> Traffic:
 
 
 def read_traffic(protocol_text: str, first: int, last: int) -> Traffic:
-    """Read a protocol with its ports, or ICMP type and code; RuleError when they make no sense."""
+    """Read a protocol with its ports, or ICMP type and code; RuleError when they are invalid."""
     try:
         protocol = _NAMED_PROTOCOLS.get(protocol_text) or int(protocol_text)
     except ValueError:
@@ -118,7 +118,7 @@ def peer_of(rule: GroupRule) -> Block | str:
 
 @lru_cache(maxsize=256)
 def blocks_of(texts: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
-    """Read a prefix list's blocks, IPv4 and IPv6, with those that overlap joined; ValueError when one is none."""
+    """Read a prefix list's blocks, IPv4 and IPv6, with overlapping ones merged; ValueError when one is invalid."""
     blocks = [ip_network(text, strict=False) for text in texts]
     return (
         frozenset(str(block) for block in collapse_addresses(b for b in blocks if isinstance(b, IPv4Network))),
@@ -127,20 +127,20 @@ def blocks_of(texts: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def is_group_id(text: str) -> bool:
-    """Tell whether a text may name a group, and so stand in nft's input."""
+    """Tell whether a text is a valid group id, and so safe in nft's input."""
     return _GROUP_ID.match(text) is not None
 
 
 def is_list_id(text: str) -> bool:
-    """Tell whether a text may name a prefix list, and so stand in nft's input."""
+    """Tell whether a text is a valid prefix list id, and so safe in nft's input."""
     return _LIST_ID.match(text) is not None
 
 
 @lru_cache(maxsize=1024)
 def statements(rules: tuple[GroupRule, ...], *, egress: bool) -> tuple[Statement, ...]:
-    """Convert the rules of one direction, all of which must make sense, into nft rules.
+    """Convert the rules of one direction, all of which must be valid, into nft rules.
 
-    Remembered, since each change of a VPC asks for all its groups, of which most are as they were.
+    Cached, since each change of a VPC asks for all its groups, most of which are unchanged.
     """
     blocks: dict[tuple[Traffic, int], list[tuple[Block, str]]] = {}
     named: dict[tuple[Traffic, str, int], list[str]] = {}
@@ -166,7 +166,7 @@ def statements(rules: tuple[GroupRule, ...], *, egress: bool) -> tuple[Statement
 
 
 def _joined_by_ports(found: list[tuple[str, Traffic, list[str]]]) -> tuple[Statement, ...]:
-    """Write what admits the same peers to ports of one protocol as one nft rule, where the first of them stands."""
+    """Merge rules that admit the same peers to ports of one protocol into one nft rule, at the first one's position."""
     together: dict[tuple[str, int | Traffic], list[tuple[Traffic, list[str]]]] = {}
     for peers, traffic, ids in found:
         has_ports = traffic.protocol in _WITH_PORTS and traffic.first != -1
@@ -181,7 +181,7 @@ def _joined_by_ports(found: list[tuple[str, Traffic, list[str]]]) -> tuple[State
 
 
 def _text_of(several: list[Traffic]) -> str:
-    """Write ranges of ports of one protocol, joined where they meet, as an nft match; or any one traffic."""
+    """Return port ranges of one protocol, merged where they meet, as an nft match; or a single traffic of any kind."""
     merged = several[:1]
     for traffic in several[1:]:  # they are sorted
         last = merged[-1]
@@ -199,7 +199,7 @@ _FAMILY: Final = {4: "ip", 6: "ip6"}
 
 
 def set_name(peer: str, version: int) -> str:
-    """Name the set that has the addresses of a group, or the blocks of a prefix list, of an IP version."""
+    """Return the name of the set of a group's addresses, or of a prefix list's blocks, of an IP version."""
     return f"{peer}-{version}"
 
 
@@ -208,7 +208,7 @@ def _joined(peers: str, traffic: str) -> str:
 
 
 def _match_blocks(side: str, version: int, given: list[tuple[Block, str]]) -> str:
-    """Match the blocks; overlapping ones are joined, which nft's sets would refuse."""
+    """Match the blocks; overlapping ones are merged, since nft's sets would refuse them."""
     if version == 4:
         merged = [str(block) for block in collapse_addresses(b for b, _ in given if isinstance(b, IPv4Network))]
         everybody, family = "meta nfproto ipv4", "ip"
@@ -228,9 +228,9 @@ def _shown(ids: list[str]) -> str:
 
 
 def members_of(addresses: frozenset[str]) -> tuple[frozenset[str], frozenset[str], tuple[str, ...]]:
-    """Split a group's members into the IPv4 and IPv6 addresses that nft may be given, and what is no address at all.
+    """Split a group's members into the IPv4 and IPv6 addresses that are valid for nft, and invalid ones.
 
-    One expression over all of them: ten thousand IPv4 addresses in a millisecond, since this is done at each change.
+    One regular expression over all of them: ten thousand IPv4 addresses in a millisecond, since each change does this.
     """
     lines = "\n".join(addresses)
     if lines.count("\n") == len(addresses) - 1 and _IPV4_LINES.match(lines):
@@ -254,7 +254,7 @@ def is_ipv4(text: str) -> bool:
 
 @lru_cache(maxsize=1 << 16)
 def plain_ipv6(text: str) -> str:
-    """Write an IPv6 address the way that RFC 5952 asks for; "" when it is none, or has a zone."""
+    """Write an IPv6 address in the form of RFC 5952; "" when it is invalid, or has a zone."""
     try:
         address = IPv6Address(text)
     except ValueError:

@@ -1,6 +1,6 @@
-"""An nft table as plain values: written out whole as readable nft, or as the commands that turn one into another.
+"""An nft table as plain values: written in full as readable nft, or as the commands that turn one into another.
 
-Both are one transaction each: nft(8) sends the commands of a buffer as a single netlink batch, so a packet meets the
+Each is one transaction: nft(8) sends the commands of a buffer as a single netlink batch, so a packet meets the
 old rules or the new ones, never a mixture.
 """
 
@@ -13,7 +13,7 @@ _ELEMENTS_PER_LINE: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A rule and the sentence that stands above it."""
+    """A rule and the comment above it."""
 
     why: str
     text: str
@@ -30,7 +30,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class NamedSet:
-    """A named set or map with its elements as nft writes them; a dynamic one's elements are the kernel's affair."""
+    """A named set or map with its elements as nft writes them; a dynamic one's elements are managed by the kernel."""
 
     why: str
     declaration: str  # such as "type ipv4_addr"
@@ -39,13 +39,13 @@ class NamedSet:
 
     @property
     def word(self) -> str:
-        """Name the kind of object in commands."""
+        """Return the kind of object as used in commands."""
         return "map" if self.is_map else "set"
 
 
 @dataclass(frozen=True, slots=True)
 class CtTimeout:
-    """How long the kernel keeps an idle flow of one protocol by its state, in seconds; other states as they are."""
+    """The kernel's idle timeouts for flows of one protocol by state, in seconds; other states have the default."""
 
     why: str
     protocol: str  # "tcp" or "udp"
@@ -53,14 +53,14 @@ class CtTimeout:
 
     @property
     def properties(self) -> tuple[str, str]:
-        """Write it as nft reads it: one property each, both on lines of their own."""
+        """Return it as nft reads it: one property each, both on lines of their own."""
         policy = ", ".join(f"{state} : {seconds}" for state, seconds in self.seconds)
         return f"protocol {self.protocol}", f"policy = {{ {policy} }}"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table; no two of its sets and maps have one name."""
+    """A table; the names of its sets and maps are unique."""
 
     family: str
     name: str
@@ -72,18 +72,18 @@ class Table:
 
     @property
     def address(self) -> str:
-        """Name the table in commands."""
+        """Return the table's family and name as used in commands."""
         return f"{self.family} {self.name}"
 
 
 def whole(table: Table) -> str:
-    """Write the commands that put the table in place of whatever has its name now."""
+    """Return the commands that replace any table of this name by this table."""
     flags = f" {{ flags {table.flags}; }}" if table.flags else ""
     return f"add table {table.address}{flags}\ndelete table {table.address}\n{written(table)}"
 
 
 def written(table: Table) -> str:
-    """Write the table as a person reads it."""
+    """Return the table in readable form."""
     lines = [f"# {table.why}", f"table {table.address} {{"]
     if table.flags:
         lines.append(f"  flags {table.flags}")
@@ -112,10 +112,10 @@ def _element_lines(elements: Iterable[str]) -> Iterable[str]:
 
 
 def changes(old: Table, new: Table) -> str:
-    """Write the commands that turn `old` into `new`; "" when there is nothing to do.
+    """Return the commands that turn `old` into `new`; "" when there is nothing to do.
 
-    Order matters within the transaction: what others name is made before them and removed after them. A base chain, a
-    set's declaration or a timeout that changed makes the whole table anew, as does another table name.
+    Order matters within the transaction: objects are created before those that refer to them and removed after them. A
+    changed base chain, set declaration or timeout, or another table name, recreates the whole table.
     """
     if _needs_whole(old, new):
         return whole(new)

@@ -1,7 +1,7 @@
 """Convert an interface's idle timeouts into nft's objects: pure.
 
-An object is named by its values, so that interfaces with the same share one, and none ever changes: the kernel cannot
-change one in place. A flow takes one up with its first packet and keeps it until the object is gone.
+An object is named by its values, so that interfaces with the same values share it, and none ever changes: the kernel
+cannot change one in place. A flow takes its timeouts with its first packet and has them until the object is removed.
 """
 
 from stead_agent.firewall.interface import IdleTimeouts
@@ -9,7 +9,7 @@ from stead_agent.firewall.table import CtTimeout
 
 
 def timeouts_of(idle: IdleTimeouts) -> dict[str, CtTimeout]:
-    """Write the objects by name; none for a protocol that has no timeouts of its own."""
+    """Return the objects by name; none for a protocol that has no timeouts of its own."""
     named = {}
     if idle.tcp_established:
         why = f"TCP connections that are idle for {idle.tcp_established} seconds are forgotten."

@@ -1,8 +1,8 @@
-"""Convert what the host's picture says of other hosts into nft rules: pure.
+"""Convert the host's desired state about other hosts into nft rules: pure.
 
-VXLAN has no authentication: who can send to this host's port can send to any guest of any VPC. So only other hosts may,
-by the link that leads to them, and no guest may seem to be one (RFC 7348, section 7). Volumes that are served to other
-hosts ask for a certificate; still nobody else shall speak to a program that has a guest's disk.
+VXLAN has no authentication: whoever can send to this host's port can send to any guest of any VPC. So only other hosts
+may, on the link that leads to them, and guests must not be able to spoof one (RFC 7348, section 7). Volume exports to
+other hosts require a certificate; still only hosts may connect to a program that has access to a guest's disk.
 """
 
 from ipaddress import ip_address
@@ -16,7 +16,7 @@ VXLAN_PORT: Final = 4789
 _VERSIONS: Final = ((4, "ip", "ipv4_addr"), (6, "ip6", "ipv6_addr"))
 _VXLAN: Final = f"udp dport {VXLAN_PORT}"
 
-# Connections that begin: what the host itself began elsewhere may have any port.
+# New connections only: connections that the host itself opened to elsewhere may have any port.
 EXPORTS: Final = f"tcp dport {EXPORT_PORTS.start}-{EXPORT_PORTS.stop - 1} tcp flags & (syn | ack) == syn"
 
 
@@ -34,7 +34,7 @@ def underlay_sets(host: HostFirewall) -> dict[str, NamedSet]:
 
 
 def underlay_chain(host: HostFirewall, guest_links: tuple[str, ...]) -> Chain:
-    """Write who may send VXLAN packets to this host, and begin to speak to what serves its volumes."""
+    """Return the chain that limits who may send VXLAN packets to this host, and connect to its volume exports."""
     rules = [Statement("guests", f"iifname {link} drop") for link in guest_links]
     if host.underlay_address:
         here = ip_address(host.underlay_address)
@@ -47,7 +47,7 @@ def underlay_chain(host: HostFirewall, guest_links: tuple[str, ...]) -> Chain:
 
 
 def underlay_forwards(guests: str, hidden: str) -> tuple[Statement, ...]:
-    """Keep guests from sending to hosts what hosts send each other, or VXLAN that would seem to come from this one."""
+    """Drop guests' packets to ports that hosts use between them, and VXLAN that would appear to come from this host."""
     rules = [
         Statement("a guest plays host", f"iifname {guests} {what} {family} daddr @underlay_peers{version} drop")
         for version, family, _ in _VERSIONS

@@ -1,8 +1,8 @@
-"""Convert a VPC's picture into the nft table of its namespace: pure.
+"""Convert a VPC's desired state into the nft table of its namespace: pure.
 
 A packet between two interfaces passes `egress` (may its sender send it?) and then `ingress` (may its receiver get it?),
-both on the forward hook: an `accept` of the first does not spare it the second. Each looks the interface up in one map
-and goes to its chain, which jumps to its groups' chains; what none of them accepts meets the policy, drop.
+both on the forward hook: an `accept` in the first does not skip the second. Each looks the interface up in one map
+and goes to its chain, which jumps to its groups' chains; what none of them accepts is dropped by the policy.
 """
 
 from collections.abc import Iterable
@@ -21,12 +21,12 @@ METADATA_ADDRESS: Final = "169.254.169.254"
 METADATA_IPV6: Final = "fd00:ec2::254"
 LINK_LOCAL: Final = "169.254.0.0/16"
 
-# Of one guest, so that its neighbours in the VPC keep theirs. New flows: of a table of 262,144 that the VPC shares.
+# Limits per guest, so that it cannot use up its neighbours' share. New flows: all share a VPC's table of 262,144.
 NEW_FLOWS: Final = "limit rate over 4000/second burst 16000 packets"
 DNS_PACKETS: Final = "limit rate over 1024/second burst 1024 packets"  # EC2's own limit
 METADATA_PACKETS: Final = "limit rate over 16000/second burst 16000 packets"  # 1,024 requests/s are some 8,000 packets
 
-# What flow logs are shown of rejected packets; the group and the prefixes are known to flow_logs/interface.py too.
+# Flow logs receive rejected packets through these; flow_logs/interface.py has the same group and prefixes.
 LOG_GROUP: Final = 83
 LOGGED_PACKETS: Final = "limit rate 200/second burst 1000 packets"
 
@@ -34,7 +34,7 @@ _VERSIONS: Final = ((4, "ip"), (6, "ip6"))
 
 
 def shut_table() -> Table:
-    """Write the table of a namespace of which nothing is known yet; `table_of` takes its place."""
+    """Return the table of a namespace without a known desired state; `table_of` replaces it."""
     return Table(
         "inet",
         NAME,
@@ -48,9 +48,9 @@ def shut_table() -> Table:
 
 
 def overlay_table(clean: Clean, links: LinkPrefixes) -> Table:
-    """Write the table that stands where packets come in from other hosts, before the kernel looks at their MAC.
+    """Return the table on the ingress of packets from other hosts, before the kernel checks their MAC.
 
-    The device has a MAC of its own; a packet to a local router interface's is not for the host, and would be dropped.
+    The device has a MAC of its own; a packet to a local router interface's MAC would be dropped as not for the host.
     """
     marks = (f"{it.mac} : {it.router_mark:#010x}" for it in clean.interfaces if it.router_mark)
     routed = Statement("to be routed by it", "meta mark set ether daddr map @router_marks meta pkttype set host")
@@ -70,7 +70,7 @@ def overlay_table(clean: Clean, links: LinkPrefixes) -> Table:
 
 
 def table_of(clean: Clean, links: LinkPrefixes) -> Table:
-    """Write the table of a VPC's namespace."""
+    """Return the table of a VPC's namespace."""
     used = {group_id for interface in clean.interfaces for group_id in interface.group_ids if group_id in clean.groups}
     chains = _base_chains(links)
     referenced: set[str] = set()
@@ -116,7 +116,7 @@ def _acl_chains(clean: Clean) -> dict[str, Chain]:
 
 
 def _peer_sets(clean: Clean, referenced: set[str]) -> dict[str, NamedSet]:
-    """Write the sets of groups and prefix lists that rules name."""
+    """Return the sets of groups and prefix lists that rules name."""
     sets = {}
     for peer in sorted(referenced):
         for version, family in _VERSIONS:
@@ -179,7 +179,7 @@ def _base_sets(clean: Clean) -> dict[str, NamedSet]:
 
 
 def _receivers(clean: Clean) -> dict[str, NamedSet]:
-    """Write the maps from where a packet is routed to, to the chain of the interface that gets it."""
+    """Return the maps from a packet's routed destination to the chain of the interface that receives it."""
     routers = [it for it in clean.interfaces if not it.source_dest_check]
     sets = {
         "unchecked": NamedSet(
@@ -194,7 +194,7 @@ def _receivers(clean: Clean) -> dict[str, NamedSet]:
             for it in clean.interfaces
             for address in (it.addresses if version == 4 else it.ipv6_addresses)
         ]
-        # IPv6 packets are routed by the address that a router makes of its MAC, which may be used on several links.
+        # IPv6 packets are routed by the link-local address made of a router's MAC, which may be used on several links.
         ways = dict(owned) if version == 4 else {link_local(it.mac): it for it in reversed(routers)} | dict(owned)
         sets[f"receivers{version}"] = _map(
             "Who gets, by the address that the packet is routed to, which must be its own: its chain.",
@@ -225,7 +225,7 @@ def _receivers(clean: Clean) -> dict[str, NamedSet]:
 
 
 def _logged(clean: Clean) -> dict[str, NamedSet]:
-    """Write the sets of those whose rejected packets are shown to flow logs."""
+    """Return the sets of interfaces whose rejected packets are sent to flow logs."""
     ids = {interface_id for log in clean.flow_logs if log.rejected for interface_id in log.interface_ids}
     logged = [it for it in clean.interfaces if it.id in ids]
     return {
@@ -327,11 +327,12 @@ def _nat_chains(links: LinkPrefixes) -> dict[str, Chain]:
     }
 
 
-# Of a link's other end, which nobody can forward: a router makes the hop limit less than that (RFC 4861, 3.1).
+# From the other end of the link: such packets cannot have been forwarded, since a router decrements the hop limit
+# (RFC 4861, 3.1).
 _NEIGHBOURS: Final = "ip6 hoplimit 255 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }"
 
 
-# Who may send from any address could else speak as the gateway, the resolver or the metadata service.
+# Else an interface that may send from any address could pose as the gateway, the resolver or the metadata service.
 _OWN_NAME: Final = "the kernel lets it pass (accept_local)"
 
 
@@ -420,10 +421,10 @@ def _forward_chains(links: LinkPrefixes) -> dict[str, Chain]:
 
 
 def _established(remark: str) -> tuple[Statement, ...]:
-    """Let flows go on that were let in.
+    """Accept packets of established flows.
 
-    Who sends from any address could answer in another's name, and so make a flow that the other never let in: a packet
-    belongs to one only if the end that it is for has spoken for itself.
+    An interface that may send from any address could reply in another's name, and so create a flow that the other
+    never admitted: a packet belongs to a flow only if its receiving end has sent a packet of its own.
     """
     known = "ct state established,related ct direction"
     return (
@@ -433,7 +434,7 @@ def _established(remark: str) -> tuple[Statement, ...]:
 
 
 def _ends_that_spoke() -> Chain:
-    """Write what marks a flow: 1 = by who began it, 2 = by who answers."""
+    """Return the chain that marks a flow: 1 = its originator has sent, 2 = its responder has sent."""
     return Chain(
         "A packet from an end's own interface, or from beyond this namespace, marks the flow: 1 asked, 2 answered.",
         (
@@ -451,7 +452,7 @@ def _ends_that_spoke() -> Chain:
 
 
 def _sampled(prefix: str) -> str:
-    """Hand a packet to the flow logs, unless its sender has already had many logged."""
+    """Log a packet for the flow logs, unless its sender has already had many logged."""
     return (
         f"update @logged_packets {{ iifname . ether saddr {LOGGED_PACKETS} }}"
         f' log prefix "{prefix}" group {LOG_GROUP} snaplen 128 queue-threshold 64'
