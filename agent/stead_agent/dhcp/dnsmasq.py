@@ -1,4 +1,4 @@
-"""DHCP and DNS by one dnsmasq per VPC: files made as wanted, the server started, told, or replaced."""
+"""DHCP and DNS by one dnsmasq per VPC: files are written, and the server is started, signalled or replaced."""
 
 import grp
 import os
@@ -31,14 +31,14 @@ from stead_agent.dhcp.leases import Binding, nameless, read_leases, release_mess
 from stead_agent.named_locks import Turns
 
 _RELEASE_SECONDS: Final = 1.0
-_LOOK_SECONDS: Final = 0.002  # between two looks at the lease file
+_LOOK_SECONDS: Final = 0.002  # between two checks of the lease file
 _DHCP_SERVER_PORT: Final = 67
 _HOST_FOLDERS: Final = (DHCP_HOSTS, DHCP_OPTIONS, DNS_HOSTS)
 
 
 @dataclass(frozen=True, slots=True)
 class _Applied:
-    """What a VPC's server was last told."""
+    """What was last applied to a VPC's server."""
 
     wanted: VpcDhcp
     configuration: str
@@ -46,9 +46,9 @@ class _Applied:
 
 
 class Dnsmasq:
-    """The Dhcp of a host; each VPC's server has a folder of its own below `folder`.
+    """The `Dhcp` of a host; each VPC's server has a folder of its own below `folder`.
 
-    dnsmasq runs as `user`, who must be able to pass through all folders above: it reads its host files by itself.
+    dnsmasq runs as `user`, which needs access to all folders above: it reads its host files by itself.
     """
 
     def __init__(self, folder: Path, user: str = "dnsmasq") -> None:
@@ -58,10 +58,10 @@ class Dnsmasq:
         self._vpc_turns = Turns()
 
     def apply(self, wanted: VpcDhcp) -> None:
-        """Have the VPC's server run with exactly this."""
+        """Make the VPC's server run with exactly this configuration."""
         files = self._files(wanted.vpc_id)
         now = self._applied.get(wanted.vpc_id)
-        if now is None or now.wanted != wanted:  # else it was written already: of thousands of names that takes a while
+        if now is None or now.wanted != wanted:  # else computed already: slow with thousands of names
             now = _Applied(wanted, configuration(wanted, files), host_files(wanted))
         with self._vpc_turns.at(wanted.vpc_id):
             if not listens(wanted):
@@ -73,7 +73,7 @@ class Dnsmasq:
                 raise DhcpError(f"{wanted.vpc_id}: {failure}") from failure
 
     def remove(self, vpc_id: str) -> None:
-        """End the VPC's server and leave nothing of it."""
+        """Stop the VPC's server and remove everything of it."""
         with self._vpc_turns.at(vpc_id):
             self._remove(self._files(vpc_id))
 
@@ -84,7 +84,7 @@ class Dnsmasq:
         return frozenset(folders | running)
 
     def audit(self) -> tuple[str, ...]:
-        """Start again the servers that have ended without us, and tell which."""
+        """Restart the servers that have stopped by themselves, and return which."""
         repaired = []
         for vpc_id in list(self._applied):
             files = self._files(vpc_id)
@@ -96,14 +96,14 @@ class Dnsmasq:
         return tuple(repaired)
 
     def _apply(self, now: _Applied, files: ServerFiles) -> None:
-        """Bring the files and the server from what was applied before, by us or an earlier agent, to what is wanted."""
+        """Change files and server from what was applied before, by us or an earlier agent, to the desired state."""
         wanted = now.wanted
-        # Forgotten until all is done: after a failure, what there is has to be read from the files.
+        # Forgotten until all is done: after a failure, the current state has to be read from the files.
         known = self._applied.pop(wanted.vpc_id, None)
         before = known or _Applied(wanted, _read(files.configuration), _read_hosts(files))
         pid = server_process.find(files)
         if pid and before.configuration == now.configuration and server_process.is_inside(pid, wanted.namespace):
-            # What an earlier agent did last may have been to write a file: told again, the server knows it surely.
+            # An earlier agent may have stopped between writing a file and the signal: another signal makes sure of it.
             if _change_hosts(files, before.hosts, now.hosts) or not known:
                 server_process.reload(files, pid)
             if not known and leases_ipv4(wanted):
@@ -115,7 +115,7 @@ class Dnsmasq:
         self._applied[wanted.vpc_id] = now
 
     def _restart(self, files: ServerFiles, before: _Applied, now: _Applied) -> None:
-        """Start the server, in place of a running one if there is one, with files that are already right."""
+        """Start the server, replacing a running one if there is one, with files that are already right."""
         server_process.stop(files)
         self._make_folders(files)
         _change_hosts(files, before.hosts, now.hosts)
@@ -127,7 +127,7 @@ class Dnsmasq:
             guard(pid)
 
     def _make_folders(self, files: ServerFiles) -> None:
-        """Make the server's folders and see that its user can reach them."""
+        """Create the server's folders and make them accessible to its user."""
         for folder in (self._folder, files.folder, *(files.folder / name for name in _HOST_FOLDERS)):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o755)
@@ -138,21 +138,21 @@ class Dnsmasq:
                 )
 
     def _remove(self, files: ServerFiles) -> None:
-        """End the server and delete its folder; the lock is held."""
+        """Stop the server and delete its folder; the lock is held."""
         self._applied.pop(files.folder.name, None)
         server_process.stop(files)
         if files.folder.exists():
             shutil.rmtree(files.folder)
 
     def _files(self, vpc_id: str) -> ServerFiles:
-        """Name a server's files."""
+        """Return a server's file paths."""
         if not vpc_id.replace("-", "").isalnum():
             raise DhcpError(f"{vpc_id!r} is no VPC id")
         return ServerFiles(self._folder / vpc_id, self._user, self._group)
 
 
 def _existing_user(user: str) -> tuple[str, str]:
-    """Return the user and its group, or nobody's where no package has made the user."""
+    """Return the user and its group, or those of `nobody` where no package has created the user."""
     try:
         found = pwd.getpwnam(user)
     except KeyError:
@@ -161,12 +161,12 @@ def _existing_user(user: str) -> tuple[str, str]:
 
 
 def _bindings(wanted: VpcDhcp) -> list[Binding]:
-    """List who is to have which IPv4 address."""
+    """List the desired IPv4 address of each MAC address."""
     return [Binding(host.mac_address.lower(), host.address) for host in wanted.hosts if host.address]
 
 
 def _change_hosts(files: ServerFiles, before: dict[str, str], now: dict[str, str]) -> bool:
-    """Write and delete host files; True = a running server must be told, since it sees by itself only what is new."""
+    """Write and delete host files; return True if a running server needs a signal: it only notices new files itself."""
     for path, text in now.items():
         if before.get(path) != text:
             _write(files.folder / path, text)
@@ -179,7 +179,7 @@ def _change_hosts(files: ServerFiles, before: dict[str, str], now: dict[str, str
 
 
 def _release_stale(files: ServerFiles, wanted: VpcDhcp) -> bool:
-    """End the leases that nobody is to have; False = the server keeps some."""
+    """Release the leases that are not desired; return False when the server still has some of them."""
     right = _bindings(wanted)
     wrong = stale(read_leases(_read(files.leases)), right)
     if not wrong:
@@ -224,7 +224,7 @@ def _inside(namespace: Path, what: Callable[[], None]) -> None:
 
 
 def _read(path: Path) -> str:
-    """Read a file; one that does not exist is empty."""
+    """Read a file; return "" for one that does not exist."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -241,7 +241,7 @@ def _read_hosts(files: ServerFiles) -> dict[str, str]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace a file whole; dnsmasq ignores names that begin with a dot, and sees the renaming."""
+    """Replace a file atomically; dnsmasq ignores names that begin with a dot, and notices the renaming."""
     new = path.with_name(f".{path.name}.new")
     new.write_text(text, encoding="utf-8")
     new.chmod(0o644)

@@ -1,7 +1,7 @@
-"""What a VPC's server must know becomes dnsmasq's files: one configuration, its zones, two small files per interface.
+"""Convert a VPC's desired DHCP and DNS into dnsmasq's files: configuration, zones, two small files per interface.
 
-Every text that reaches a file has first been matched against a form that holds no character with a meaning to dnsmasq;
-what does not match is refused, never escaped, since dnsmasq's files have no escaping. Options: dnsmasq(8).
+Every text that is written to a file must first match a pattern without characters that are special to dnsmasq;
+any other text is refused, never escaped, since dnsmasq's files have no escaping. Options: dnsmasq(8).
 """
 
 import re
@@ -28,9 +28,9 @@ _USER: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 DHCP_HOSTS: Final = "dhcp-hosts"
 DHCP_OPTIONS: Final = "dhcp-options"
 DNS_HOSTS: Final = "dns-hosts"
-# The domains of our own names: a file that dnsmasq reads again when told, since they come and go with single addresses.
+# The domains of our own names: a file that dnsmasq reads again on a signal, since they change with single addresses.
 ZONES: Final = "zones"
-# Names of other hosts' interfaces, in so many files that one that changes is small; no id has an underscore.
+# Names of other hosts' interfaces, split into so many files that a changed one is small; no id has an underscore.
 _NAMES_FILES: Final = 256
 _KNOWN_LINES: Final = 65536
 
@@ -40,7 +40,7 @@ _MAX_LEASES: Final = 65536  # dnsmasq's own default is 1,000
 
 @dataclass(frozen=True, slots=True)
 class ServerFiles:
-    """Where a VPC's server has its files, and the user it runs as."""
+    """The paths of a VPC's server's files, and the user it runs as."""
 
     folder: Path
     user: str
@@ -48,22 +48,22 @@ class ServerFiles:
 
     @property
     def configuration(self) -> Path:
-        """What the server is started with; it is known by this path in its command line."""
+        """The server's configuration file; its path in the command line identifies the process."""
         return self.folder / "dnsmasq.conf"
 
     @property
     def leases(self) -> Path:
-        """What the server has leased."""
+        """The server's lease file."""
         return self.folder / "leases"
 
     @property
     def pid(self) -> Path:
-        """Its process id, written by itself."""
+        """Its process id file, written by itself."""
         return self.folder / "pid"
 
 
 def configuration(wanted: VpcDhcp, files: ServerFiles) -> str:
-    """Write the configuration; a change of it needs a restart, so nothing about single hosts is in it."""
+    """Return the configuration; a change of it needs a restart, so it contains nothing about single hosts."""
     lines = [f"# DHCP and DNS of {_checked(_ID, wanted.vpc_id, 'VPC id')}, written by stead-agent"]
     lines += _own_lines(files)
     lines += _dhcp_lines(wanted, files)
@@ -72,12 +72,12 @@ def configuration(wanted: VpcDhcp, files: ServerFiles) -> str:
 
 
 def host_files(wanted: VpcDhcp) -> dict[str, str]:
-    """Write ZONES and the files below DHCP_HOSTS, DHCP_OPTIONS and DNS_HOSTS, by their path in the server's folder.
+    """Return ZONES and the files below DHCP_HOSTS, DHCP_OPTIONS and DNS_HOSTS, by their path in the server's folder.
 
-    All names of an address are in one file, its main name first: dnsmasq resolves the address back to what it reads
+    All names of an address are in one file, its main name first: dnsmasq resolves the address back to the name it reads
     first.
 
-    Raises DhcpRefusedError when two hosts share an address, a MAC address or an id: then no file is right.
+    Raises DhcpRefusedError when two hosts share an address, a MAC address or an id: no valid file exists then.
     """
     networks = {subnet.subnet_id: _network(subnet) for subnet in wanted.subnets if subnet.cidr_block}
     for what in ("interface_id", "address", "mac_address"):
@@ -95,7 +95,7 @@ def host_files(wanted: VpcDhcp) -> dict[str, str]:
 
 
 def _dns_files(wanted: VpcDhcp) -> dict[str, str]:
-    """Write the files below DNS_HOSTS: one for each local host, and the rest of the names in so many of any size."""
+    """Return the files below DNS_HOSTS: one for each local host, and a fixed number of files for all other names."""
     lines: dict[str, list[tuple[bool, str]]] = {}
     local = {address: host.interface_id for host in wanted.hosts if (address := _main_address(host))}
     for host in wanted.hosts:
@@ -108,7 +108,7 @@ def _dns_files(wanted: VpcDhcp) -> dict[str, str]:
 
 
 def _main_address(host: DhcpHost) -> str:
-    """Give the address that a host's name resolves to; "" when it has none."""
+    """Return the address that a host's name resolves to; "" when it has none."""
     return next(iter((*filter(None, [host.address]), *host.ipv6_addresses)), "")
 
 
@@ -123,7 +123,7 @@ def listens(wanted: VpcDhcp) -> bool:
 
 
 def gateway(subnet: DhcpSubnet) -> str:
-    """Give a subnet's IPv4 gateway, which is where its server is reached."""
+    """Return a subnet's IPv4 gateway, which is the server's address for it."""
     network = _network(subnet)
     if not subnet.gateway:
         return str(network[1])
@@ -134,13 +134,13 @@ def gateway(subnet: DhcpSubnet) -> str:
 
 
 def server_of(wanted: VpcDhcp, address: str) -> str | None:
-    """Tell which gateway serves an address; None when it is in none of the subnets."""
+    """Return the gateway that serves an address; None when it is in none of the subnets."""
     with_ipv4 = (each for each in wanted.subnets if each.cidr_block)
     return next((gateway(each) for each in with_ipv4 if IPv4Address(address) in _network(each)), None)
 
 
 def _own_lines(files: ServerFiles) -> Iterator[str]:
-    """Give what concerns the server as a process: nothing of the host's files, no rights beyond its sockets."""
+    """Return the lines about the process: it reads none of the host's files, and has no rights but its sockets."""
     folder = str(files.folder)
     if not folder.isprintable() or re.search(r"[\s\"'#,\\]", folder):
         raise DhcpRefusedError(f"dnsmasq cannot be told of the folder {folder!r}")
@@ -150,12 +150,12 @@ def _own_lines(files: ServerFiles) -> Iterator[str]:
     yield "no-hosts"
     yield "no-resolv"
     yield "no-poll"
-    # A server that logs to syslog must not wait for it.
+    # A server that logs to syslog must not block on it.
     yield "log-async=25"
 
 
 def _dhcp_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
-    """Give the DHCP service: addresses only for the hosts of DHCP_HOSTS."""
+    """Return the lines of the DHCP service: addresses only for the hosts of DHCP_HOSTS."""
     if not wanted.subnets:
         return
     yield f"dhcp-hostsdir={files.folder}/{DHCP_HOSTS}"
@@ -163,11 +163,11 @@ def _dhcp_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
     yield f"dhcp-leasefile={files.leases}"
     yield f"dhcp-lease-max={_MAX_LEASES}"
     yield "dhcp-authoritative"
-    # One MAC address is one lease, though firmware, initrd and system identify themselves differently.
+    # One lease per MAC address, since firmware, initrd and the system send different client ids.
     yield "dhcp-ignore-clid"
     yield "dhcp-ignore-names"
     yield "dhcp-ignore=tag:!known"
-    # Who has an address is decided by the controller: no need to ask the network whether it is free.
+    # The controller assigns addresses: no need to probe the network whether one is free.
     yield "no-ping"
     yield "quiet-dhcp"
     for subnet in wanted.subnets:
@@ -175,7 +175,7 @@ def _dhcp_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
         if not subnet.cidr_block:
             continue
         network = _network(subnet)
-        lease = _number(wanted.lease_seconds, 120, 2**31, "lease time")  # 120: the least that dnsmasq takes
+        lease = _number(wanted.lease_seconds, 120, 2**31, "lease time")  # 120: the minimum that dnsmasq accepts
         yield f"dhcp-range=set:{tag},{network.network_address},static,{network.netmask},{lease}"
         yield f"dhcp-option=tag:{tag},option:router,{gateway(subnet)}"
     servers = [_address(each, "DNS server") for each in wanted.dns_servers]
@@ -185,12 +185,12 @@ def _dhcp_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
     if wanted.domain:
         yield f"domain={_checked(_NAME, wanted.domain, 'domain')}"
     if wanted.mtu:
-        # Also to clients that do not ask for it: with a larger one, packets to other hosts would be lost.
+        # Also to clients that do not request it: with a larger MTU, packets to other hosts would be lost.
         yield f"dhcp-option-force=option:mtu,{_number(wanted.mtu, 68, 65535, 'MTU')}"
 
 
 def _further_options(wanted: VpcDhcp) -> Iterator[str]:
-    """Give the rest of a DHCP options set (RFC 2132)."""
+    """Return the other options of a DHCP options set (RFC 2132)."""
     ntp = [ip_address(_any_address(each, "NTP server")) for each in wanted.ntp_servers]
     if ipv4 := [str(each) for each in ntp if each.version == 4]:
         yield ",".join(["dhcp-option=option:ntp-server", *ipv4])
@@ -203,9 +203,9 @@ def _further_options(wanted: VpcDhcp) -> Iterator[str]:
 
 
 def _ipv6_lines(wanted: VpcDhcp) -> Iterator[str]:
-    """Give router advertisements and DHCPv6: a guest has one address per lease, and its gateway for all else.
+    """Return the lines of router advertisements and DHCPv6: a guest gets one address per lease and uses its gateway.
 
-    Nothing is on the link but the gateway: guests of a subnet do not see each other's frames.
+    Only the gateway is on-link: guests of a subnet do not receive each other's frames.
     """
     subnets = [subnet for subnet in wanted.subnets if subnet.ipv6_cidr_block]
     if not subnets:
@@ -219,14 +219,14 @@ def _ipv6_lines(wanted: VpcDhcp) -> Iterator[str]:
     if wanted.mtu:
         yield f"ra-param=*,mtu:{_number(wanted.mtu, 1280, 65535, 'MTU')},60"
     servers = [f"[{_ipv6_address(each, 'DNS server')}]" for each in wanted.ipv6_dns_servers]
-    # Without this line dnsmasq would name itself.
+    # Without this line dnsmasq would send its own address.
     yield ",".join(["dhcp-option=option6:dns-server", *servers])
 
 
 def _dns_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
-    """Give the resolver: our own names from DNS_HOSTS, others from the upstreams, or refused when there are none."""
-    # Not by link where it can be helped, since that adds all addresses of the loopback link: what guests may ask there
-    # is the firewall's to say. Routers are advertised only on links that are named. DHCP comes in at the gateways.
+    """Return the resolver's lines: our names from DNS_HOSTS, others from upstreams, or refused without upstreams."""
+    # `interface` only where necessary, since it adds all addresses of the loopback link: access to those is limited by
+    # the firewall. Routers are advertised only on links that are named. DHCP arrives at the gateways.
     yield from (f"interface={_checked(_LINK, each.link, 'link')}" for each in wanted.subnets if each.ipv6_cidr_block)
     addresses = [gateway(subnet) for subnet in wanted.subnets if subnet.cidr_block]
     addresses += [str(_ipv6_network(subnet)[1]) for subnet in wanted.subnets if subnet.ipv6_cidr_block]
@@ -237,7 +237,7 @@ def _dns_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
     if not wanted.resolver_addresses:
         yield "port=0"
         return
-    # dnsmasq resolves the names that leases have from earlier on, but not after a restart, which a change of this is.
+    # dnsmasq resolves the names that older leases have, but not after a restart, which a change of this line causes.
     yield f"# names {'resolve' if wanted.gives_names else 'do not resolve'}"
     yield f"hostsdir={files.folder}/{DNS_HOSTS}"
     yield f"local-ttl={_NAME_TTL}"
@@ -249,22 +249,22 @@ def _dns_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
     yield from (f"rev-server={ip_network(block)}" for block in _own_blocks(wanted))
     for domain in sorted(set(wanted.domains), key=lambda each: (each.name, each.address)):
         yield f"address=/{_checked(_NAME, domain.name, 'domain')}/{_address(domain.address, 'address')}"
-    # Of what else is asked of them, such as an IPv6 address, nobody else knows more.
+    # Other queries for them, such as for an IPv6 address, are not forwarded: upstreams know nothing about them.
     yield from (f"local=/{name}/" for name in sorted({domain.name for domain in wanted.domains}))
-    # A loopback address is the host's resolver as seen by the host; from a VPC's namespace it is nothing.
+    # A loopback address is the host's resolver as seen by the host; in a VPC's namespace there is none.
     upstreams = (_any_address(each, "upstream") for each in wanted.upstreams)
     yield from (f"server={each}" for each in upstreams if not ip_address(each).is_loopback)
 
 
 def _own_zones(wanted: VpcDhcp) -> list[str]:
-    """List the domains that our names are in: nobody else is asked for them."""
+    """List the domains of our own names: queries for them are never forwarded."""
     names = [host.name for host in wanted.hosts if host.name] + [each.name for each in wanted.names]
     zones = {_checked(_NAME, name, "name").partition(".")[2].lower() for name in names}
     return sorted(zones - {""})
 
 
 def _own_blocks(wanted: VpcDhcp) -> Iterator[IPv4Network | IPv6Network]:
-    """List the VPC's own blocks: who has an address in there is known here or to nobody."""
+    """List the VPC's own blocks: reverse queries for them are answered here and never forwarded."""
     for block in wanted.private_blocks:
         try:
             yield ip_network(block)
@@ -273,9 +273,9 @@ def _own_blocks(wanted: VpcDhcp) -> Iterator[IPv4Network | IPv6Network]:
 
 
 def _dhcp_host(host: DhcpHost, networks: dict[str, IPv4Network]) -> str:
-    """Write a line of dhcp-hostsdir: the MAC address, what it gets, and the tag of its further options.
+    """Return a line of dhcp-hostsdir: the MAC address, its addresses, and the tag of its further options.
 
-    It has no name: dnsmasq would resolve that while it is leased.
+    It contains no name: dnsmasq would resolve a name while it is leased.
     """
     addresses = [_address(host.address, "address")] if host.address else []
     network = networks.get(host.subnet_id)
@@ -292,7 +292,7 @@ def _dhcp_host(host: DhcpHost, networks: dict[str, IPv4Network]) -> str:
 
 @lru_cache(_KNOWN_LINES)
 def _dns_line(name: str, address: str) -> str:
-    """Write a line as of /etc/hosts, from which dnsmasq answers forward and back."""
+    """Return a line in the form of /etc/hosts, from which dnsmasq answers forward and reverse queries."""
     return f"{_any_address(address, 'address')} {_checked(_NAME, name, 'name')}\n"
 
 
@@ -308,7 +308,7 @@ def _network(subnet: DhcpSubnet) -> IPv4Network:
 
 
 def _address(text: str, what: str) -> str:
-    """Read an IPv4 address and write it in its one form."""
+    """Read an IPv4 address and return it in canonical form."""
     try:
         return str(IPv4Address(text))
     except AddressValueError:
@@ -327,7 +327,7 @@ def _ipv6_network(subnet: DhcpSubnet) -> IPv6Network:
 
 
 def _ipv6_address(text: str, what: str) -> str:
-    """Read an IPv6 address without a zone and write it in its one form."""
+    """Read an IPv6 address without a zone and return it in canonical form."""
     try:
         address = IPv6Address(text)
     except AddressValueError:
@@ -338,26 +338,26 @@ def _ipv6_address(text: str, what: str) -> str:
 
 
 def _any_address(text: str, what: str) -> str:
-    """Read an address of either kind and write it in its one form."""
+    """Read an address of either IP version and return it in canonical form."""
     return _ipv6_address(text, what) if ":" in text else _address(text, what)
 
 
 def _checked(form: re.Pattern[str], text: str, what: str) -> str:
-    """Return a text that has the form it must have, or refuse it."""
+    """Return a text if it matches the pattern, or refuse it."""
     if not form.fullmatch(text):
         raise DhcpRefusedError(f"{text!r} is no {what}")
     return text
 
 
 def _number(number: int, least: int, most: int, what: str) -> int:
-    """Return a number that is in its bounds, or refuse it."""
+    """Return a number if it is within its bounds, or refuse it."""
     if not least <= number <= most:
         raise DhcpRefusedError(f"{number} is no {what}")
     return number
 
 
 def _refuse_doubles(what: str, values: Iterable[str]) -> None:
-    """Refuse values that must differ and do not."""
+    """Refuse duplicates among values that must be unique."""
     seen: set[str] = set()
     for value in values:
         if value.lower() in seen:

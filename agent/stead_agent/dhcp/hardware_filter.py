@@ -1,8 +1,8 @@
-"""A socket filter for dnsmasq: a guest may speak DHCP for its own MAC address only.
+"""A socket filter for dnsmasq: a guest may use DHCP for its own MAC address only.
 
-dnsmasq looks at the address written in the message and not at that of the sender. One guest could decline its
-neighbour's address, and dnsmasq would then give it to nobody for ten minutes (DHCPDECLINE; tried, it works). The
-firewall ties the sender's MAC address to its tap; this ties the message to the sender.
+dnsmasq uses the MAC address inside the message and not that of the sender. One guest could decline its neighbour's
+address, and dnsmasq would then assign it to no client for ten minutes (DHCPDECLINE; confirmed by a test). The
+firewall binds the sender's MAC address to its tap; this filter compares the message's with the sender's.
 """
 
 import ctypes
@@ -34,7 +34,7 @@ PROGRAM: Final = (
     (_LOAD_WORD, 0, 0, _SENDER),
     (_KEEP, 0, 0, 0),
     (_LOAD_WORD, 0, 0, _CLIENT),
-    (_JUMP_IF_KEPT, 0, 4, 0),  # the first four bytes differ: see whether the sender is nobody
+    (_JUMP_IF_KEPT, 0, 4, 0),  # the first four bytes differ: check whether the sender is all zeros
     (_LOAD_HALF, 0, 0, _SENDER + 4),
     (_KEEP, 0, 0, 0),
     (_LOAD_HALF, 0, 0, _CLIENT + 4),
@@ -49,7 +49,7 @@ PROGRAM: Final = (
 
 
 def guard(pid: int) -> None:
-    """Put the filter on the DHCP socket of a running server; may be repeated."""
+    """Attach the filter to the DHCP socket of a running server; may be repeated."""
     code = b"".join(struct.pack("@HBBI", *step) for step in PROGRAM)
     buffer = ctypes.create_string_buffer(code, len(code))
     described = struct.pack("@HP", len(PROGRAM), ctypes.addressof(buffer))  # struct sock_fprog
@@ -59,7 +59,7 @@ def guard(pid: int) -> None:
 
 @contextmanager
 def _dhcp_socket(pid: int) -> Iterator[socket.socket]:
-    """Take a duplicate of the file by which a process hears DHCP clients."""
+    """Duplicate the socket on which a process receives DHCP requests."""
     process = os.pidfd_open(pid)
     try:
         for link in Path(f"/proc/{pid}/fd").iterdir():

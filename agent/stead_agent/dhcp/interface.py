@@ -1,7 +1,7 @@
-"""The promise: what the rest of the agent may ask of DHCP and DNS for guests.
+"""The interface of DHCP and DNS for guests to the rest of the agent.
 
 Every method blocks for milliseconds, may be called from any thread (for one VPC, by one thread at a time) and may be
-repeated: asking for what is already so changes nothing. The servers outlive the agent. Errors are `DhcpError`s.
+repeated: applying the current state again changes nothing. The servers outlive the agent. Errors are `DhcpError`s.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ RESOLVER_IPV6_ADDRESS: Final = "fd00:ec2::253"
 
 
 class DhcpError(Exception):
-    """A server cannot be run as asked; the message is for the operator."""
+    """A server cannot be run as requested; the message is for the operator."""
 
 
 class DhcpRefusedError(DhcpError):
-    """A name, address or link is not of the form it must have: it could have changed the server's configuration."""
+    """A name, address or link has an invalid form: it could have changed the server's configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +41,18 @@ class DhcpHost:
     subnet_id: str
     mac_address: str
     address: str  # primary private address; "" = it has IPv6 addresses only
-    name: str = ""  # private DNS name such as ip-172-31-0-5.ec2.internal, which resolves forward and back
+    name: str = ""  # private DNS name such as ip-172-31-0-5.ec2.internal, which resolves forward and reverse
     host_name: str = ""  # by DHCP: one label such as ip-172-31-0-5; it resolves only where `name` or `names` say so
     ipv6_addresses: tuple[str, ...] = ()  # given by DHCPv6
 
 
 @dataclass(frozen=True, slots=True)
 class DnsName:
-    """A further name of an address, such as an interface's on another host; the address resolves back to one only."""
+    """A further name of an address, such as an interface's on another host; reverse queries return only one name."""
 
     name: str
     address: str  # IPv4 or IPv6
-    main: bool = True  # False: the address resolves back to another name of it, if it has one
+    main: bool = True  # False: reverse queries for the address return another name, if it has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,44 +65,44 @@ class DnsDomain:
 
 @dataclass(frozen=True, slots=True)
 class VpcDhcp:
-    """All that one VPC's server on this host knows."""
+    """The complete desired state of one VPC's server on this host."""
 
     vpc_id: str
     namespace: Path
     subnets: tuple[DhcpSubnet, ...]
     hosts: tuple[DhcpHost, ...]
-    domain: str = ""  # handed to guests
-    dns_servers: tuple[str, ...] = (RESOLVER_ADDRESS,)  # handed to guests; empty: none is
-    resolver_addresses: tuple[str, ...] = (RESOLVER_ADDRESS,)  # where it answers DNS itself; empty: it does not
+    domain: str = ""  # sent to guests
+    dns_servers: tuple[str, ...] = (RESOLVER_ADDRESS,)  # sent to guests; empty: none is
+    resolver_addresses: tuple[str, ...] = (RESOLVER_ADDRESS,)  # where it answers DNS itself; empty: nowhere
     names: tuple[DnsName, ...] = ()
-    # Resolvers for all other names as seen from the namespace, so loopback ones are left out; empty: those are refused.
+    # Resolvers for all other names, reachable from the namespace: loopback ones are skipped; empty: those are refused.
     upstreams: tuple[str, ...] = ()
-    mtu: int = 0  # handed to guests; 0: not told
+    mtu: int = 0  # sent to guests; 0: not sent
     lease_seconds: int = 3600
-    ipv6_dns_servers: tuple[str, ...] = ()  # handed to guests by DHCPv6 and router advertisements
-    ipv6_resolver_addresses: tuple[str, ...] = ()  # where it answers DNS itself, beside `resolver_addresses`
-    ntp_servers: tuple[str, ...] = ()  # handed to guests (RFC 2132 option 42; RFC 5908 for IPv6 ones)
+    ipv6_dns_servers: tuple[str, ...] = ()  # sent to guests by DHCPv6 and router advertisements
+    ipv6_resolver_addresses: tuple[str, ...] = ()  # where it answers DNS itself, in addition to `resolver_addresses`
+    ntp_servers: tuple[str, ...] = ()  # sent to guests (RFC 2132 option 42; RFC 5908 for IPv6 ones)
     netbios_name_servers: tuple[str, ...] = ()
-    netbios_node_type: int = 0  # 1, 2, 4 or 8; 0: not told
-    private_blocks: tuple[str, ...] = ()  # the VPC's own: their reverse names are asked of nobody else
-    domains: tuple[DnsDomain, ...] = ()  # of services that an endpoint leads to
-    gives_names: bool = True  # False: no name of `hosts` and `names` resolves, though their domains are ours
+    netbios_node_type: int = 0  # 1, 2, 4 or 8; 0: not sent
+    private_blocks: tuple[str, ...] = ()  # the VPC's own: reverse queries for them are never forwarded
+    domains: tuple[DnsDomain, ...] = ()  # of services that an endpoint serves
+    gives_names: bool = True  # False: no name of `hosts` and `names` resolves; their domains are still ours
 
 
 class Dhcp(Protocol):
     """The DHCP and DNS servers of this host's VPCs."""
 
     def apply(self, wanted: VpcDhcp) -> None:
-        """Have the VPC's server run with exactly this; a changed host or name is one written file, no restart.
+        """Make the VPC's server run with exactly this state; a changed host or name needs one file, no restart.
 
         When it returns, no lease binds an address of `hosts` to another MAC address.
         """
 
     def remove(self, vpc_id: str) -> None:
-        """End the VPC's server and leave nothing of it; do it before the namespace is deleted."""
+        """Stop the VPC's server and remove everything of it; call it before the namespace is deleted."""
 
     def present(self) -> frozenset[str]:
         """List the VPCs that have a server, or remains of one."""
 
     def audit(self) -> tuple[str, ...]:
-        """Start again the servers that have ended without us, and tell which."""
+        """Restart the servers that have stopped by themselves, and return which."""

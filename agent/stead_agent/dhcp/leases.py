@@ -1,9 +1,9 @@
-"""The server's leases: its file read, those that bind an address to the wrong machine found, and how to end one.
+"""Read the server's lease file, find leases with the wrong MAC address, and write the message that releases one.
 
-dnsmasq gives a configured address to nobody while it is leased to another MAC address, up to an hour after that machine
-is gone: the next one with the address would get none. It has no command to drop a lease, but like any DHCP server it
-believes a client that releases its own (RFC 2131 section 4.4.6), and it takes that from the loopback link too, as from
-dhcp_release(1).
+dnsmasq assigns a configured address to no client while it is leased to another MAC address, up to an hour after that
+guest is gone: the next guest with the address would get none. It has no command to drop a lease, but like any DHCP
+server it accepts a client's release of its own lease (RFC 2131 section 4.4.6), and it accepts that from the loopback
+link too, as from dhcp_release(1).
 """
 
 import re
@@ -22,26 +22,26 @@ _END: Final = 255
 
 
 class Binding(NamedTuple):
-    """An address and the MAC address that has it."""
+    """A lease's address and MAC address."""
 
     mac_address: str
     address: str
 
 
 def read_leases(text: str) -> list[Binding]:
-    """List what is leased."""
+    """List the leases in the file."""
     found = (_LINE.fullmatch(line) for line in text.splitlines())
     return [Binding(line["mac"], line["address"]) for line in found if line]
 
 
 def stale(leased: Iterable[Binding], wanted: Iterable[Binding]) -> list[Binding]:
-    """List the leases that nobody is to have."""
+    """List the leases that are not desired."""
     right = frozenset(wanted)
     return [binding for binding in leased if binding not in right]
 
 
 def without(text: str, bindings: Iterable[Binding]) -> str:
-    """Strike leases out of the server's file."""
+    """Remove leases from the text of the server's file."""
     struck = frozenset(bindings)
     kept = []
     for line in text.splitlines(keepends=True):
@@ -52,12 +52,12 @@ def without(text: str, bindings: Iterable[Binding]) -> str:
 
 
 def nameless(text: str) -> str:
-    """Take the names out of the server's file: it resolves them, whatever else it is told."""
+    """Remove the names from the text of the server's file: it would resolve them regardless of its configuration."""
     return _NAMED.sub(r"\1 * ", text)
 
 
 def release_message(binding: Binding, server: str) -> bytes:
-    """Write the DHCPRELEASE of a client (RFC 2131 section 2 and table 5)."""
+    """Return the DHCPRELEASE message of a client (RFC 2131 section 2 and table 5)."""
     hardware = bytes.fromhex(binding.mac_address.replace(":", ""))
     # Operation 1, Ethernet, address length 6, no hops; id, seconds, flags; client, your, next and relay address.
     fixed = struct.pack("!BBBBIHH", 1, 1, 6, 0, int.from_bytes(hardware[2:]), 0, 0)

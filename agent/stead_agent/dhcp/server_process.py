@@ -1,7 +1,7 @@
-"""A VPC's dnsmasq as a process that outlives the agent: found again, started in the namespace, told, ended.
+"""A VPC's dnsmasq as a process that outlives the agent: found again, started in the namespace, signalled, stopped.
 
-It is known by its command line, which holds the path of its configuration. The process id in its own file is only a
-hint: dnsmasq's user may write that file, so what it says is believed only of a process with the right command line.
+It is identified by its command line, which holds the path of its configuration. The process id in its own file is only
+a hint: dnsmasq's user may write that file, so it is trusted only if that process has the right command line.
 """
 
 import os
@@ -20,13 +20,13 @@ _PROGRAM: Final = "dnsmasq"
 _OPTION: Final = "--conf-file="
 _START_SECONDS: Final = 10.0
 _END_SECONDS: Final = 3.0
-_NETWORK_STATUS: Final = 2  # an address is in use, or not ours: dnsmasq(8), exit codes
-_FREE_SECONDS: Final = 2.0  # for the sockets of an earlier server to vanish
+_NETWORK_STATUS: Final = 2  # an address is in use, or not local: dnsmasq(8), exit codes
+_FREE_SECONDS: Final = 2.0  # for the sockets of an earlier server to close
 _RETRY_SECONDS: Final = 0.02
 
 
 def find(files: ServerFiles) -> int | None:
-    """Find the server's process id, or say None when it does not run."""
+    """Return the server's process id, or None when it does not run."""
     pid = _hint(files.pid)
     if pid and configuration_of(pid) == files.configuration:
         return pid
@@ -36,7 +36,7 @@ def find(files: ServerFiles) -> int | None:
 
 
 def all_servers() -> dict[Path, list[int]]:
-    """List all processes that look like ours, by the configuration they were started with."""
+    """List all processes that look like our servers, by the configuration they were started with."""
     found: dict[Path, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and (configuration := configuration_of(int(folder.name))):
@@ -45,7 +45,7 @@ def all_servers() -> dict[Path, list[int]]:
 
 
 def configuration_of(pid: int) -> Path | None:
-    """Tell which configuration a process was started with, or None when it is no server of ours."""
+    """Return the configuration that a process was started with, or None when it is no server of ours."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
@@ -56,7 +56,7 @@ def configuration_of(pid: int) -> Path | None:
 
 
 def is_inside(pid: int, namespace: Path) -> bool:
-    """Tell whether a process is in this network namespace, rather than in one that had the name before."""
+    """Tell whether a process is in this network namespace, rather than in an earlier one of the same name."""
     try:
         return Path(f"/proc/{pid}/ns/net").stat().st_ino == namespace.stat().st_ino
     except OSError:
@@ -64,9 +64,9 @@ def is_inside(pid: int, namespace: Path) -> bool:
 
 
 def start(files: ServerFiles, namespace: Path) -> int:
-    """Start the server inside a namespace; when this returns, it hears its clients.
+    """Start the server inside a namespace; when this returns, it accepts requests.
 
-    dnsmasq detaches itself and its first process ends only then, so this is a short process as run() wants them.
+    dnsmasq daemonizes, and its first process exits only when it is ready, so this is a short process as run() expects.
     """
     deadline = time.monotonic() + _FREE_SECONDS
     while True:
@@ -77,7 +77,7 @@ def start(files: ServerFiles, namespace: Path) -> int:
             )
             break
         except RunError as failure:
-            # A killed server is gone from the list of processes a moment before its sockets are.
+            # A killed server disappears from the list of processes a moment before its sockets are closed.
             in_use = isinstance(failure, ProgramFailedError) and failure.status == _NETWORK_STATUS
             if not in_use or time.monotonic() > deadline:
                 raise DhcpError(f"{files.folder.name}: dnsmasq did not start: {failure}") from failure
@@ -89,14 +89,14 @@ def start(files: ServerFiles, namespace: Path) -> int:
 
 
 def reload(files: ServerFiles, pid: int) -> None:
-    """Have the server read its host files anew, which makes it forget those that are gone."""
+    """Make the server read its host files again, which also drops deleted ones."""
     with processes.held(pid, partial(_serves, pid, files)) as process:
         if process is not None:
             signal.pidfd_send_signal(process, signal.SIGHUP)
 
 
 def stop(files: ServerFiles) -> None:
-    """End the server and its children; when this returns, they are gone."""
+    """Stop the server and its children; when this returns, they are gone."""
     for pid in all_servers().get(files.configuration, []):
         with processes.held(pid, partial(_serves, pid, files)) as process:
             if process is None:
@@ -122,7 +122,7 @@ def _hint(path: Path) -> int | None:
 
 
 def _parent(pid: int) -> int | None:
-    """Tell a process's parent."""
+    """Return a process's parent."""
     try:
         after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
     except OSError:
