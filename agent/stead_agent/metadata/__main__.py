@@ -1,7 +1,7 @@
 """The metadata process: `python -m stead_agent.metadata FOLDER STATE`, one per host; the agent starts it.
 
-It outlives the agent: guests get metadata and tokens while no agent runs, and what it is told is kept in FOLDER for its
-successor. STATE has the key of session tokens. Imports are few, since each costs memory on every host.
+It outlives the agent: guests get metadata and tokens while no agent runs, and what the agent sends is stored in FOLDER
+for the next process. STATE has the key of session tokens. Imports are few, since each costs memory on every host.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ class Program:
     """Serves guests in the service's thread, and the agent in this one."""
 
     def __init__(self, folder: Path, state: Path) -> None:
-        """Serve again what is kept in the folder."""
+        """Serve again what is stored in the folder."""
         self._version = control.code_version()
         self._files = Files(folder / "vpcs")
         self._service = Metadata(state)
@@ -40,11 +40,11 @@ class Program:
             if kept.namespace is not None:
                 try:
                     self._service.serve(kept.vpc_id, kept.namespace)
-                except MetadataError as failure:  # the namespace has gone; the agent will say where it is now
+                except MetadataError as failure:  # the namespace is gone; the agent will send the new one
                     log.warning("%s: %s", kept.vpc_id, failure)
 
     def run(self, listener: socket.socket) -> None:
-        """Do what the agent asks, one request after the other, until it asks for the end."""
+        """Handle the agent's requests one after the other, until a request to end."""
         while not self._ending:
             asking, _ = listener.accept()
             with asking:
@@ -52,8 +52,8 @@ class Program:
                 try:
                     control.send(asking, self._answer(control.receive(asking)))
                 except ConnectionAbortedError:
-                    continue  # who asked only wanted to know who listens
-                except (OSError, ValueError) as failure:  # whoever asks has gone, or is slow, or is no agent
+                    continue  # a connection without a request, only to find out which process listens
+                except (OSError, ValueError) as failure:  # the client is gone, or slow, or not an agent
                     log.warning("a request was lost: %s", failure)
         self._service.close()
 
@@ -90,9 +90,9 @@ class Program:
 
 
 def main(folder: Path, state: Path) -> None:
-    """Serve until told to end; at once when another process does so already for the folder."""
+    """Serve until a request or signal to end; return at once when another process already serves the folder."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    # What a terminal or a process group of the agent's is told does not concern us.
+    # Signals to the agent's terminal or process group are ignored.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.umask(0o077)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,4 +1,4 @@
-"""A request of a known guest becomes an answer: the rules of IMDSv1 and IMDSv2, without sockets.
+"""Answer a request of a known guest: the rules of IMDSv1 and IMDSv2, without sockets.
 
 Rules and status codes:
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html (how IMDSv2 works) and
@@ -25,17 +25,17 @@ _LIFETIME_SENT: Final = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
 
 @dataclass(slots=True)
 class Known:
-    """A guest and, from its first question on, all that it can read."""
+    """A guest and, from its first request on, all that it can read."""
 
     guest: Guest
     _entries: dict[str, bytes] = field(default_factory=dict)
     _without_token: dict[str, bytes] = field(default_factory=dict)
-    _first: dict[str, str] | None = None  # versions since which paths are there, once an old one was asked for
-    _good_since: float = math.inf  # Unix seconds: a clock that is set back makes credentials good again
-    _good_until: float = 0.0  # credentials end
+    _first: dict[str, str] | None = None  # since which version each path exists; None until needed
+    _good_since: float = math.inf  # Unix seconds: when the clock is set back, credentials are valid again
+    _good_until: float = 0.0  # the credentials' expiry
 
     def find(self, path: str, now: float, *, by_token: bool = True) -> bytes | None:
-        """Look up what stands at a path now, for who showed a token or for who did not."""
+        """Return the current value of a path, for a request with a token or without one."""
         if not self._good_since <= now < self._good_until:
             self._good_since, self._first = now, None
             role, identity_role = self.guest.role, self.guest.identity_role
@@ -83,7 +83,7 @@ def answer(known: Known | None, request: Request, key: bytes, now: float, *, by_
 
 
 def _answer_token_request(guest: Guest, request: Request, key: bytes, now: float) -> Response:
-    """Give a session token, unless the request came through a proxy (which adds X-Forwarded-For)."""
+    """Issue a session token, unless the request came through a proxy (which adds X-Forwarded-For)."""
     if request.method != "PUT":
         return error(405, ("Allow", "PUT"))
     if "x-forwarded-for" in request.headers:
@@ -97,7 +97,7 @@ def _answer_token_request(guest: Guest, request: Request, key: bytes, now: float
 
 
 def error(status: int, *headers: tuple[str, str]) -> Response:
-    """Say no in the small XHTML page that EC2's server sends."""
+    """Return an error with the small XHTML page that EC2's server sends."""
     title = f"{status} - {phrase(status)}"
     page = (
         '<?xml version="1.0" encoding="iso-8859-1"?>\n'

@@ -1,7 +1,7 @@
-"""One guest's connection: bytes in, answers out, never more than one request at a time and bounded in memory and time.
+"""One guest's connection: requests are answered one at a time, with bounded memory and time.
 
-The server calls `opened` once, then `readable`, `writable` and `turn_came`; each returns what the connection now waits
-for. Nothing here blocks.
+The server calls `opened` once, then `readable`, `writable` and `turn_came`; each returns what the connection waits
+for next. Nothing here blocks. A turn is a token of the guest's rate limit.
 """
 
 import socket
@@ -15,19 +15,19 @@ from stead_agent.metadata.request_pacing import Pace
 
 HEAD_SECONDS: Final = 5.0  # from the first byte of a request to its last
 IDLE_SECONDS: Final = 15.0  # between requests
-WRITE_SECONDS: Final = 10.0  # for an answer to be taken
+WRITE_SECONDS: Final = 10.0  # for the client to receive an answer
 LINGER_SECONDS: Final = 2.0  # for a client to close after a refusal
 LINGER_BYTES: Final = 65536  # and no more than this
 _READ_BYTES: Final = 8192
 
 
 class Waits(Enum):
-    """What a connection waits for."""
+    """The event that a connection waits for."""
 
     BYTES = "bytes"  # more from the client
-    ROOM = "room"  # room for more of the answer
-    TURN = "turn"  # its guest's pace, or that others had their chance: call `turn_came` after `delay` seconds
-    CLOSED = "closed"  # forget it
+    ROOM = "room"  # socket buffer space for more of the answer
+    TURN = "turn"  # the guest's rate limit, or other guests' connections: call `turn_came` after `delay` seconds
+    CLOSED = "closed"  # remove it
 
 
 class Connection:
@@ -47,17 +47,17 @@ class Connection:
         self._pending: Request | Response | None = None
         self._out = b""
         self._close_after = False
-        self._linger = 0  # bytes that may still come in vain
+        self._linger = 0  # bytes that may still be received and discarded
         self.delay = 0.0
         self.deadline = 0.0  # monotonic seconds; past it, close
 
     @property
     def idle(self) -> bool:
-        """Tell whether closing now loses nothing: no request has begun, no answer is on its way."""
+        """Tell whether closing now loses nothing: no request has begun, no answer is being sent."""
         return not (self._paid or self._reader.started or self._pending or self._out)
 
     def fileno(self) -> int:
-        """Give the socket's number."""
+        """Return the socket's file descriptor."""
         return self._sock.fileno()
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ class Connection:
         self._sock.close()
 
     def opened(self, now: float) -> float:
-        """Begin: a new connection takes its guest's turn before it is read, so that opening many is paced too.
+        """Begin: a new connection takes a turn of its guest before it is read, so that opening many is limited too.
 
         Returns the seconds until `turn_came` may be called.
         """
@@ -73,13 +73,13 @@ class Connection:
         return self.delay
 
     def readable(self, now: float) -> Waits:
-        """Read once and go on."""
+        """Read once and continue."""
         try:
             data = self._sock.recv(_READ_BYTES)
         except BlockingIOError:
             return Waits.BYTES
         except OSError:
-            return Waits.CLOSED  # reset by the client, who needs no answer
+            return Waits.CLOSED  # reset by the client, which needs no answer
         if not data:
             return Waits.CLOSED
         if self._close_after:
@@ -91,18 +91,18 @@ class Connection:
         return self._next(now)
 
     def writable(self, now: float) -> Waits:
-        """Write what is left of the answer and go on."""
+        """Write the rest of the answer and continue."""
         return self._write(now)
 
     def turn_came(self, now: float) -> Waits:
-        """Go on after the wait for a turn."""
+        """Continue after the wait for a turn."""
         if self._pending:
             return self._reply(self._pending, now)
         self.deadline = now + HEAD_SECONDS
         return self._next(now) if self._reader.started else self.readable(now)
 
     def _take_turn(self, now: float) -> Waits | None:
-        """Take the guest's next turn, and say so when it must be waited for."""
+        """Take the guest's next turn, and return TURN when the connection must wait for it."""
         self._paid = True
         self.delay = self._pace.wait(now)
         self.deadline = now + self.delay + HEAD_SECONDS
@@ -120,10 +120,10 @@ class Connection:
         return wait or self._reply(self._pending, now)
 
     def _reply(self, pending: Request | Response, now: float) -> Waits:
-        """Answer a request, or refuse what is none.
+        """Answer a request, or refuse an invalid one.
 
-        Then, if more came or may come than was read, read on until the client has closed: closing with unread bytes
-        would send a reset, and that would overtake the answer.
+        After that, if there is or may be unread data, read on until the client has closed: closing with unread bytes
+        would send a reset, which could arrive before the answer.
         """
         self._pending = None
         self._paid = False
@@ -134,7 +134,7 @@ class Connection:
         else:
             response = self._answer(pending)
             if response.hop_limit:
-                # For the rest of the connection: sent again, the token must not get further than the first time.
+                # For the rest of the connection: a retransmitted token must not get further than the first one.
                 if self._sock.family == socket.AF_INET6:
                     self._sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, response.hop_limit)
                 else:
@@ -146,7 +146,7 @@ class Connection:
         return self._write(now)
 
     def _write(self, now: float) -> Waits:
-        """Write as much as the socket takes; when all is written, see what comes next."""
+        """Write as much as the socket accepts; when all is written, continue with the next request."""
         try:
             sent = self._sock.send(self._out)
             self._out = self._out[sent:]
@@ -155,7 +155,7 @@ class Connection:
         except BlockingIOError:
             return Waits.ROOM
         except OSError:
-            return Waits.CLOSED  # reset by the client, who needs no answer
+            return Waits.CLOSED  # reset by the client, which needs no answer
         if self._out:
             return Waits.ROOM
         if self._close_after and not self._linger:
@@ -163,5 +163,5 @@ class Connection:
         self.deadline = now + (LINGER_SECONDS if self._linger else IDLE_SECONDS)
         if self._close_after or not self._reader.started:
             return Waits.BYTES
-        self._take_turn(now)  # for what came with it, without a step in which only that is found out
+        self._take_turn(now)  # for a request that may already be buffered: saves one step
         return Waits.TURN

@@ -1,8 +1,8 @@
-"""Addresses become a socket filter: the kernel drops connection attempts of guests that have too many open.
+"""Convert addresses into a socket filter: the kernel drops connection attempts of guests with too many connections.
 
 Accepting a connection only to close it costs a third of an answer, so a guest that opens them as fast as it can would
-slow its neighbours down however well its requests are paced. Dropped in the kernel, an attempt costs next to nothing,
-and the client's TCP tries again after a second. See Linux, Documentation/networking/filter.rst.
+slow its neighbours down even though its requests are rate-limited. Dropped in the kernel, an attempt costs almost
+nothing, and the client's TCP tries again after a second. See Linux, Documentation/networking/filter.rst.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ from typing import Final
 
 MAX_ADDRESSES: Final = 1000  # a program has at most 4,096 instructions
 
-_SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h; the socket module names neither
+_SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h; the socket module has neither constant
 _SO_DETACH_FILTER: Final = 27
 # Instructions of linux/bpf_common.h.
 _LOAD_BYTE: Final = 0x30  # BPF_LD | BPF_B | BPF_ABS
@@ -24,7 +24,7 @@ _RETURN: Final = 0x06  # BPF_RET | BPF_K
 _TCP_FLAGS: Final = 13  # a TCP socket's filter sees the packet from its TCP header on
 _TCP_SYN: Final = 0x02
 _NETWORK_HEADER: Final = 0x100000000 - 0x100000  # SKF_NET_OFF
-_IPV4_SOURCE: Final = _NETWORK_HEADER + 12  # the source's place in the header
+_IPV4_SOURCE: Final = _NETWORK_HEADER + 12  # the source's offset in the header
 _IPV6_SOURCE: Final = _NETWORK_HEADER + 8
 _IPV6_WORDS: Final = 4
 _ALL: Final = 0xFFFFFFFF
@@ -37,11 +37,11 @@ _OPENINGS_ONLY: Final = (
 
 
 def shut_out(listener: socket.socket, addresses: Collection[str]) -> None:
-    """Have the kernel drop what these addresses send to open a connection; those that are open go on.
+    """Have the kernel drop connection attempts from these addresses; open connections are not affected.
 
-    They are of the socket's own family.
+    The addresses are of the socket's own IP version.
 
-    Replaces what was said before. Sockets accepted from now on inherit the filter, which means nothing to them: only
+    Replaces the previous filter. Sockets accepted from now on inherit the filter, without effect: only
     packets that open a connection are dropped.
     """
     if not addresses:
@@ -49,13 +49,13 @@ def shut_out(listener: socket.socket, addresses: Collection[str]) -> None:
         return
     code = ipv6_program(addresses) if listener.family == socket.AF_INET6 else program(addresses)
     buffer = ctypes.create_string_buffer(code, len(code))
-    # struct sock_fprog: the number of instructions, and where they are.
+    # struct sock_fprog: the number of instructions, and their address.
     described = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
     listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
 
 
 def program(addresses: Collection[str]) -> bytes:
-    """Write the filter's instructions (struct sock_filter: code, jump if true, jump if false, operand) for IPv4."""
+    """Return the filter's instructions (struct sock_filter: code, jump if true, jump if false, operand) for IPv4."""
     steps = [*_OPENINGS_ONLY, (_LOAD_WORD, 0, 0, _IPV4_SOURCE)]
     for address in sorted(addresses)[:MAX_ADDRESSES]:
         number = int.from_bytes(socket.inet_aton(address))
@@ -64,7 +64,7 @@ def program(addresses: Collection[str]) -> bytes:
 
 
 def ipv6_program(addresses: Collection[str]) -> bytes:
-    """Write them for IPv6: an address is four words, compared one after the other."""
+    """Return them for IPv6: an address is four words, compared one after the other."""
     steps = list(_OPENINGS_ONLY)
     for address in sorted(addresses)[: MAX_ADDRESSES // _IPV6_WORDS]:
         words = struct.unpack("!4I", socket.inet_pton(socket.AF_INET6, address))

@@ -1,7 +1,7 @@
-"""How the agent speaks to the metadata process: one JSON object each way per connection, over a unix socket.
+"""The protocol between agent and metadata process: one JSON object each way per connection, over a unix socket.
 
 Requests: {"do": "about" | "serve" | "withdraw" | "put" | "remove" | "present" | "end", …}; answers: {"result": …} or
-{"error": text}, which is raised as MetadataError where the request was made.
+{"error": text}, which is raised as MetadataError in the agent.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from stead_agent.metadata.interface import MetadataError
 ANSWER_SECONDS: Final = 10.0
 
 _SOCKET: Final = "control"
-_MOST_BYTES: Final = 8 << 20  # user data has at most 16 KiB, but tags and addresses have no limit of ours
+_MOST_BYTES: Final = 8 << 20  # user data has at most 16 KiB, but we do not limit tags and addresses
 _READ_BYTES: Final = 65536
 
 
@@ -28,7 +28,7 @@ class NobodyAnswersError(MetadataError):
 
 
 def code_version() -> str:
-    """Tell one version of this subsystem's code from another."""
+    """Return a text that identifies the version of this subsystem's code."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -36,7 +36,7 @@ def code_version() -> str:
 
 
 def listen(folder: Path) -> socket.socket:
-    """Listen for the agent; whoever calls this owns the folder, so what is there is left from a dead process."""
+    """Listen for the agent; the caller owns the folder, so an existing socket there was left by a dead process."""
     (folder / _SOCKET).unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     with _address(folder) as address:
@@ -47,7 +47,7 @@ def listen(folder: Path) -> socket.socket:
 
 
 def request(folder: Path, what: dict[str, Any], seconds: float = ANSWER_SECONDS) -> Any:
-    """Ask and return the result. Raises NobodyAnswersError, TimeoutError and what the process refused with."""
+    """Send a request and return the result. Raises NobodyAnswersError, TimeoutError, and errors of the process."""
     with socket.socket(socket.AF_UNIX) as asking:
         asking.settimeout(seconds)
         try:
@@ -63,7 +63,7 @@ def request(folder: Path, what: dict[str, Any], seconds: float = ANSWER_SECONDS)
 
 
 def listening_process(folder: Path) -> int:
-    """Tell the process that listens; 0 when it is of another process namespace (unix(7), SO_PEERCRED)."""
+    """Return the id of the listening process; 0 when it is in another pid namespace (unix(7), SO_PEERCRED)."""
     with socket.socket(socket.AF_UNIX) as asking:
         asking.settimeout(ANSWER_SECONDS)
         with _address(folder) as address:
@@ -72,13 +72,13 @@ def listening_process(folder: Path) -> int:
 
 
 def send(to: socket.socket, what: dict[str, Any]) -> None:
-    """Send one object, and that nothing follows."""
+    """Send one object, then shut down the sending side."""
     to.sendall(json.dumps(what).encode())
     to.shutdown(socket.SHUT_WR)
 
 
 def receive(sender: socket.socket) -> dict[str, Any]:
-    """Receive one object; raises ValueError when it is none or too long."""
+    """Receive one object; raises ValueError when it is invalid or too long."""
     received = bytearray()
     while chunk := sender.recv(_READ_BYTES):
         received += chunk
@@ -88,13 +88,13 @@ def receive(sender: socket.socket) -> dict[str, Any]:
         raise ConnectionAbortedError("nothing was sent")
     what = json.loads(received)
     if not isinstance(what, dict):
-        raise ValueError("no object")  # noqa: TRY004 - one error for all that is no message
+        raise ValueError("no object")  # noqa: TRY004 - one error for all invalid messages
     return what
 
 
 @contextlib.contextmanager
 def _address(folder: Path) -> Iterator[str]:
-    """Give an address that fits the 108 bytes of sockaddr_un, however long the folder's path is."""
+    """Return a path that fits the 108 bytes of sockaddr_un, however long the folder's path is."""
     handle = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{handle}/{_SOCKET}"

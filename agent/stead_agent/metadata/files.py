@@ -1,8 +1,8 @@
-"""What the metadata process serves, as files, so that its successor serves the same: a folder for each VPC.
+"""The data that the metadata process serves, as files, so that the next process serves the same: a folder per VPC.
 
-In it are `namespace`, with the path of the VPC's network namespace, and a JSON file for each guest. A file is whole or
-not there; one that cannot be read is passed over, since the agent tells all again when it starts. User data is secret:
-only root may read here.
+In it are `namespace`, with the path of the VPC's network namespace, and a JSON file for each guest. Files are written
+atomically; one that cannot be read is skipped, since the agent sends all data again when it starts. User data is
+secret: only root may read here.
 """
 
 import base64
@@ -36,7 +36,7 @@ _ID: Final = re.compile(r"[a-z]+-[0-9a-z]+")
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is known of one VPC."""
+    """The stored data of one VPC."""
 
     vpc_id: str
     namespace: Path | None  # None: not served
@@ -44,17 +44,17 @@ class Kept:
 
 
 class Files:
-    """The folder of all VPCs; methods of one VPC are for one thread at a time."""
+    """The folder of all VPCs; methods must not be called for one VPC by several threads at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def are_empty(self) -> bool:
-        """Tell whether no VPC is known."""
+        """Tell whether no VPC is stored."""
         return not self._folder.is_dir() or not any(self._folder.iterdir())
 
     def read(self) -> Iterator[Kept]:
-        """Read what there is of each VPC."""
+        """Read the stored data of each VPC."""
         folders = sorted(path for path in self._folder.iterdir() if path.is_dir()) if self._folder.is_dir() else []
         for folder in folders:
             namespace = folder / _NAMESPACE
@@ -62,22 +62,22 @@ class Files:
             yield Kept(folder.name, path, tuple(_read_guests(folder)))
 
     def write_namespace(self, vpc_id: str, namespace: Path) -> None:
-        """Note that a VPC is served in this namespace."""
+        """Store that a VPC is served in this namespace."""
         _write(self._of(vpc_id) / _NAMESPACE, str(namespace))
 
     def write_guest(self, vpc_id: str, guest: Guest) -> None:
-        """Note a guest of a VPC."""
+        """Store a guest of a VPC."""
         _write(self._of(vpc_id) / f"{_checked(guest.instance_id)}.json", json.dumps(to_json(guest)))
 
     def remove_guest(self, vpc_id: str, instance_id: str) -> None:
-        """Forget a guest."""
+        """Delete a guest."""
         folder = self._of(vpc_id)
         (folder / f"{_checked(instance_id)}.json").unlink(missing_ok=True)
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
     def remove_vpc(self, vpc_id: str) -> None:
-        """Forget a VPC and all its guests."""
+        """Delete a VPC and all its guests."""
         if (folder := self._of(vpc_id)).exists():
             shutil.rmtree(folder)
 
@@ -86,7 +86,7 @@ class Files:
 
 
 def to_json(guest: Guest) -> dict[str, Any]:
-    """Turn a guest into what JSON can say: bytes become base64."""
+    """Convert a guest into JSON types: bytes become base64."""
     fields = dataclasses.asdict(guest)
     if guest.user_data is not None:
         fields["user_data"] = base64.b64encode(guest.user_data).decode("ascii")
@@ -94,7 +94,7 @@ def to_json(guest: Guest) -> dict[str, Any]:
 
 
 def from_json(fields: dict[str, Any]) -> Guest:
-    """Turn it back; raises TypeError, KeyError or ValueError for what no guest became."""
+    """Convert it back; raises TypeError, KeyError or ValueError for anything that `to_json` does not produce."""
     user_data, identity = fields["user_data"], fields.get("identity")
     role, identity_role = fields.get("role"), fields.get("identity_role")
     return Guest(
@@ -115,13 +115,13 @@ def from_json(fields: dict[str, Any]) -> Guest:
 
 
 def _role(fields: dict[str, Any]) -> Role:
-    """Turn a role back."""
+    """Convert a role back."""
     keys = fields.get("without_token")
     return Role(**{**fields, "without_token": None if keys is None else SessionKeys(**keys)})
 
 
 def _interface(fields: dict[str, Any]) -> GuestInterface:
-    """Turn one of its interfaces back."""
+    """Convert an interface back."""
     lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
     lists["public_addresses"] = tuple(PublicAddress(**each) for each in fields["public_addresses"])
     return GuestInterface(**{**fields, **lists})
@@ -136,14 +136,14 @@ def _read_guests(folder: Path) -> Iterator[Guest]:
 
 
 def _checked(name: str) -> str:
-    """Refuse what would be another path than a name in the folder."""
+    """Refuse a name that would lead out of the folder."""
     if not _ID.fullmatch(name):
         raise MetadataError(f"{name!r} is no id")
     return name
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace a file whole; a crash leaves the old one, and a temporary one that nobody reads."""
+    """Replace a file atomically; a crash leaves the old one, and a temporary one that is never read."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     new.touch(mode=0o600)

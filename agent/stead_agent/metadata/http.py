@@ -1,7 +1,7 @@
-"""Turn the bytes of a connection into requests, and an answer into bytes: the HTTP/1.0 and 1.1 that IMDS clients speak.
+"""Parse a connection's bytes into requests, and render answers: the HTTP/1.0 and 1.1 that IMDS clients use.
 
-Strict where leniency lets two readers of one request disagree (RFC 9112 sections 2.2, 5 and 6.3), and small: no chunked
-bodies, no upgrades. Bodies are skipped: no request of this service needs one.
+Strict where two readers could otherwise interpret a request differently (RFC 9112 sections 2.2, 5 and 6.3), and small:
+no chunked bodies, no upgrades. Bodies are skipped: no request of this service needs one.
 """
 
 import re
@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Final
 
 MAX_HEAD: Final = 8192  # bytes of request line and headers
-MAX_BODY: Final = 4096  # bytes that are skipped; above it the request is refused
+MAX_BODY: Final = 4096  # bytes that are skipped; a request with more is refused
 
 _MAX_EMPTY_LINES: Final = 4  # before a request line; RFC 9112 section 2.2 asks to ignore at least one
 _END: Final = re.compile(rb"\r?\n\r?\n")
@@ -24,7 +24,7 @@ _LENGTH: Final = re.compile(r"[0-9]{1,9}")
 
 
 class BadRequestError(Exception):
-    """What came is no request that may be answered; `status` is what to say before the connection is closed."""
+    """The request is invalid; `status` is the answer before the connection is closed."""
 
     def __init__(self, status: int, why: str) -> None:
         self.status = status
@@ -43,7 +43,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer before it is written down."""
+    """An answer before it is rendered."""
 
     status: int
     body: bytes
@@ -53,7 +53,7 @@ class Response:
 
 
 class RequestReader:
-    """Cut requests out of what a connection brings; holds at most one head and what came in one read with it."""
+    """Extracts requests from a connection's data; its buffer holds at most one head and the rest of the same read."""
 
     __slots__ = ("_buffer", "_empty_lines", "_searched", "_skip")
 
@@ -65,11 +65,11 @@ class RequestReader:
 
     @property
     def started(self) -> bool:
-        """Tell whether a part of a request, or all of one, is waiting in the buffer."""
+        """Tell whether the buffer contains a part of a request, or all of one."""
         return bool(self._buffer) or self._skip > 0
 
     def feed(self, data: bytes) -> None:
-        """Take what was read from the connection."""
+        """Append what was read from the connection."""
         if self._skip:
             skipped = min(self._skip, len(data))
             self._skip -= skipped
@@ -77,7 +77,7 @@ class RequestReader:
         self._buffer += data
 
     def next(self) -> Request | None:
-        """Take the next whole request out, or say None when more must be read first.
+        """Return the next complete request, or None when more must be read first.
 
         Raises BadRequestError, after which the reader must not be used again.
         """
@@ -100,7 +100,7 @@ class RequestReader:
         return request
 
     def _drop_empty_lines(self) -> None:
-        """Forget empty lines before a request line, but only a few of them."""
+        """Drop empty lines before a request line, but only a few of them."""
         while self._buffer[:1] == b"\n" or self._buffer[:2] == b"\r\n":
             del self._buffer[: 1 if self._buffer[:1] == b"\n" else 2]
             self._searched = 0
@@ -143,7 +143,7 @@ def _keeps_alive(new: bool, headers: dict[str, str]) -> bool:
 
 
 def _body_length(headers: dict[str, str]) -> int:
-    """Tell how many bytes of body follow the head."""
+    """Return how many bytes of body follow the head."""
     if "transfer-encoding" in headers:
         raise BadRequestError(501, "transfer codings are not understood")
     length = headers.get("content-length", "0")
@@ -155,7 +155,7 @@ def _body_length(headers: dict[str, str]) -> int:
 
 
 def phrase(status: int) -> str:
-    """Name a status in words."""
+    """Return the reason phrase of a status."""
     return HTTPStatus(status).phrase
 
 

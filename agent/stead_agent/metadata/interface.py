@@ -1,8 +1,8 @@
-"""The promise: what the rest of the agent may ask of the metadata service.
+"""The metadata service's interface to the rest of the agent.
 
 Every method may be called from any thread and may be repeated; `serve` and `withdraw` block for milliseconds, the
-others only change a dictionary. A guest is known by the VPC namespace its connection arrived in and by its source
-address, which the firewall makes spoof-proof; never by anything it writes. Errors are `MetadataError`s.
+others only change a dictionary. A guest is identified by the VPC namespace its connection arrived in and its source
+address, which the firewall protects from spoofing; never by the content of its request. Errors are `MetadataError`s.
 """
 
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-# Where guests ask. The network subsystem makes it a local address of each VPC's namespace.
+# The service's address for guests. The network subsystem makes it a local address of each VPC's namespace.
 ADDRESS: Final = "169.254.169.254"
 IPV6_ADDRESS: Final = "fd00:ec2::254"
 PORT: Final = 80
 
 
 class MetadataError(Exception):
-    """The service cannot listen as asked; the message is for the operator."""
+    """The service cannot listen as requested; the message is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The instance identity document, and the controller's word for it: a signature and a PKCS #7 message, base64."""
+    """The instance identity document, and the controller's proofs of it: a signature and a PKCS #7 message, base64."""
 
     document: str
     signature: str
@@ -45,7 +45,7 @@ class Options:
     http_tokens_required: bool = False  # True: every GET needs a token
     http_put_response_hop_limit: int = 2  # IP TTL of the answer that carries a token, 1 to 64
     instance_metadata_tags: bool = False
-    http_protocol_ipv6: bool = False  # False: what is asked by IPv6 is answered by 403
+    http_protocol_ipv6: bool = False  # False: requests by IPv6 are answered by 403
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,13 @@ class GuestInterface:
     ipv6_addresses: tuple[str, ...] = ()  # in their shortest form (RFC 5952)
     subnet_ipv6_cidr_block: str = ""
     vpc_ipv6_cidr_blocks: tuple[str, ...] = ()
-    # What it may ask from before it has an IPv6 address (RFC 4291, appendix A); "" = IPv6 is none of its business.
+    # Its source address before it has an IPv6 address (RFC 4291, appendix A); "" = it has no IPv6.
     link_local_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionKeys:
-    """What signs in a session's name."""
+    """The credentials of a role session."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -91,15 +91,15 @@ class SessionKeys:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """The guest's instance profile, its role if it has one, and credentials of the role, which end.
+    """The guest's instance profile, its role if it has one, and the role's credentials, which expire.
 
-    `without_token` is for who asks without a token (IMDSv1); None: the same as for the others.
+    `without_token` is for requests without a token (IMDSv1); None: the same as with one.
     """
 
     profile_arn: str
     profile_id: str
     name: str = ""
-    code: str = "Success"  # or EC2's word for why there are no credentials
+    code: str = "Success"  # or EC2's code for why there are no credentials
     updated: int = 0  # Unix seconds
     expires: int = 0
     access_key_id: str = ""
@@ -110,7 +110,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """All that metadata tells one guest."""
+    """All metadata of one guest."""
 
     instance_id: str
     account_id: str
@@ -133,9 +133,9 @@ class Guest:
     tags: Mapping[str, str] = field(default_factory=dict)  # shown only with options.instance_metadata_tags
     options: Options = Options()
     role: Role | None = None  # None: it has no instance profile
-    identity_role: Role | None = None  # by which the guest can say whose it is
-    identity: Identity | None = None  # None: the controller has told none yet
-    monitoring: bool = False  # in detail
+    identity_role: Role | None = None  # by which the guest can prove its identity
+    identity: Identity | None = None  # None: the controller has not sent one yet
+    monitoring: bool = False  # detailed monitoring
     availability_zone_id: str = ""
     host_id: str = ""  # dedicated host, or empty
     partition: str = "aws"
@@ -146,7 +146,7 @@ class MetadataService(Protocol):
     """The metadata of this host's guests."""
 
     def serve(self, vpc_id: str, namespace: Path) -> None:
-        """Listen inside a VPC's network namespace; when that file now means another namespace, move there.
+        """Listen inside a VPC's network namespace; when that path now leads to another namespace, move there.
 
         An open socket keeps a namespace alive: withdraw before the namespace is deleted.
         """
@@ -155,13 +155,13 @@ class MetadataService(Protocol):
         """Stop listening in a VPC, close its connections and forget its guests."""
 
     def put(self, vpc_id: str, guest: Guest) -> None:
-        """Answer for a guest from its next request on, at the addresses of its interfaces that are in this VPC.
+        """Answer a guest's requests from now on, from the addresses of its interfaces that are in this VPC.
 
-        May come before `serve`. An address that another guest had answers for this one from now on.
+        May come before `serve`. An address that another guest had is this guest's from now on.
         """
 
     def remove(self, vpc_id: str, instance_id: str) -> None:
-        """Forget a guest; what still asks from its addresses gets 404."""
+        """Forget a guest; further requests from its addresses get 404."""
 
     def present(self) -> Mapping[str, frozenset[str]]:
         """List the VPCs that are served or have guests, and their guests' instance ids."""

@@ -1,4 +1,4 @@
-"""Listen inside a network namespace while the process stays where it is."""
+"""Listen inside a network namespace without moving the process there."""
 
 import os
 import socket
@@ -10,12 +10,12 @@ from stead_agent.metadata.interface import MetadataError
 
 _BACKLOG: Final = 1024
 _DEFER_SECONDS: Final = 5
-_IP_FREEBIND: Final = 15  # linux/in.h; the socket module names neither
+_IP_FREEBIND: Final = 15  # linux/in.h; the socket module has neither constant
 _IPV6_FREEBIND: Final = 78  # linux/in6.h
 
 
 def listen_in(namespace: Path, address: str, port: int) -> socket.socket:
-    """Open a listening socket inside a namespace; it stays there, and keeps the namespace alive until it is closed.
+    """Open a listening socket inside a namespace; it stays there and keeps the namespace alive until it is closed.
 
     A thread of its own enters the namespace and ends: setns(2) moves only the calling thread.
     """
@@ -42,7 +42,7 @@ def listen_in(namespace: Path, address: str, port: int) -> socket.socket:
 
 
 def _listen(address: str, port: int) -> socket.socket:
-    """Open a listening socket here; the address may become local later."""
+    """Open a listening socket in the current namespace; the address may become local later."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
@@ -51,9 +51,9 @@ def _listen(address: str, port: int) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
         else:
             sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
-        # Inherited by what is accepted: the second of two quick answers must not wait for the client's delayed ACK.
+        # Inherited by accepted sockets: the second of two quick answers must not wait for the client's delayed ACK.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Connections that say nothing wait in the kernel, and those that come can be answered without epoll.
+        # Connections without data wait in the kernel, and accepted ones can usually be answered without epoll.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER_SECONDS)
         sock.bind((address, port))
         sock.listen(_BACKLOG)

@@ -1,10 +1,10 @@
-"""When each request of a guest may be answered, so that one flooding guest cannot starve another.
+"""Rate limit of a guest's requests, so that one flooding guest cannot starve another.
 
-A token bucket kept as one number: the moment at which the bucket would be full of turns again (GCRA). Requests above
-the pace are not refused but wait for their turn; TCP then slows the sender, at no cost to us.
+A token bucket stored as one number: the moment at which the bucket would be full again (GCRA). A token is called a
+turn. Requests above the rate are not refused but wait for their turn; TCP then slows the sender, at no cost to us.
 
-Turns that are waited for come in bunches, at moments that all guests have in common, as timers do that have a slack:
-to wake up for each of a flood's questions costs its neighbours more than to answer it.
+Waits end in groups, at moments that are the same for all guests, like timers with slack: a wake-up for each request
+of a flood would cost its neighbours more than the answer.
 """
 
 import math
@@ -13,7 +13,7 @@ import math
 class Pace:
     """The turns of one guest: `burst` at once, then `rate` per second, those of `bunch` seconds together.
 
-    Who asks one question after the other keeps its rate if `burst` is more than the turns of a bunch.
+    A client that sends one request after the other reaches the rate if `burst` is more than the turns of a bunch.
     """
 
     __slots__ = ("_bunch", "_next", "_slack", "_step")
@@ -25,7 +25,7 @@ class Pace:
         self._next = float("-inf")
 
     def next_in(self, now: float) -> float:
-        """Tell in how many seconds the next turn comes; 0 = now (monotonic seconds)."""
+        """Return the seconds until the next turn; 0 = now (monotonic seconds)."""
         return max(0.0, self._next - now)
 
     def wait(self, now: float) -> float:
@@ -35,9 +35,9 @@ class Pace:
         return max(0.0, math.ceil(turn / self._bunch) * self._bunch - now) if turn > now else 0.0
 
     def hold(self, until: float) -> None:
-        """Give no turn before this moment, and then one after the other: what goes by until then fills no bucket."""
+        """Grant no turn before this moment, and then one after the other: the time until then refills no tokens."""
         self._next = max(self._next, until)
 
     def rested(self, now: float) -> bool:
-        """Tell whether the guest has asked so little lately that its pace may be forgotten."""
+        """Tell whether the guest has sent so few requests lately that this object may be discarded."""
         return self._next <= now - self._slack

@@ -1,7 +1,7 @@
-"""A guest's role becomes what it reads below `meta-data/iam/`, in EC2's own JSON.
+"""Convert a guest's role into the values below `meta-data/iam/`, in EC2's own JSON.
 
 Sources: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html and, for what
-stands there when there are no credentials, https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html.
+EC2 shows without credentials, https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html.
 """
 
 import json
@@ -18,19 +18,19 @@ _PAGE: Final = "https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_ia
 
 
 def leaves(role: Role) -> Iterator[tuple[str, str]]:
-    """Give the paths below `meta-data/` with what stands there; without credentials a role is not listed."""
+    """Return the paths below `meta-data/` with their values; without credentials a role is not listed."""
     yield "iam/info", _info(role)
     if role.name and (role.code != _SUCCESS or role.secret_access_key):
         yield f"iam/security-credentials/{role.name}", credentials(role)
 
 
 def without_credentials(role: Role) -> Role:
-    """Give a role whose credentials have expired."""
+    """Return the role with expired credentials."""
     return replace(role, access_key_id="", secret_access_key="", session_token="", without_token=None)
 
 
 def for_who_has_no_token(role: Role) -> Role:
-    """Give a role as it is shown to who asks without a token."""
+    """Return the role as shown to requests without a token."""
     keys = role.without_token
     if keys is None:
         return role
@@ -57,7 +57,7 @@ def _info(role: Role) -> str:
 
 
 def credentials(role: Role) -> str:
-    """Write a role's credentials, or why there are none."""
+    """Return a role's credentials, or why there are none."""
     if role.code != _SUCCESS:
         message = f"EC2 cannot assume the role {role.name}. Please see documentation at {_PAGE}."
         return _written({"Code": role.code, "Message": message, "LastUpdated": _time(role.updated)})

@@ -1,9 +1,9 @@
-"""The thread that serves all guests: listening sockets in, connections watched, nobody able to hold up the others.
+"""The thread that serves all guests: it accepts and watches connections, and no guest can block the others.
 
-Made for this purpose instead of aiohttp or an asyncio.Protocol: clients of IMDS open a connection for each question,
-and that costs 52-75 us of processor here, 97-130 as asyncio.Protocol, 145-150 with aiohttp. Besides, it needs what
-those hide: the TTL of an answer, a turn for each guest, bounds on everything. Its own thread, because the agent's event
-loop has moments in which it is busy with other things.
+Written instead of using aiohttp or an asyncio.Protocol: IMDS clients open a connection for each request, and that
+costs 52-75 us of CPU time here, 97-130 as asyncio.Protocol, 145-150 with aiohttp. It also needs what those hide: the
+TTL of an answer, fair turns between guests, bounds on everything. Its own thread, because the agent's event loop is
+sometimes busy with other work.
 """
 
 import heapq
@@ -29,48 +29,48 @@ from stead_agent.metadata.request_pacing import Pace
 
 log = logging.getLogger(__name__)
 
-# Of one guest. P17 asks for 1,024 requests per second; what is granted beyond that its neighbours pay for.
+# Per guest. P17 requires 1,024 requests per second; anything above that costs the guest's neighbours.
 RATE: Final = 1152.0
 BURST: Final = 1024
 BUNCH_SECONDS: Final = 0.003  # less than P17's p99; a full guest costs a neighbour 3 % of its p50, without bunches 7 %
 MAX_CONNECTIONS: Final = 64
 
-# How long the kernel drops connection attempts of a guest that has as many as it may have. The time does not count for
-# the pace of one that was faster: a flood would else get its full rate, all at once when it is let in again.
+# How long the kernel drops connection attempts of a guest with too many connections. For a guest above its rate, this
+# time refills no tokens: else a flood would still get its full rate, all at once when it is admitted again.
 SHUT_OUT_SECONDS: Final = 0.25
 
-_ACCEPTS_PER_TURN: Final = 16  # of one listening socket, before it is seen who else came
-_STEPS_PER_TURN: Final = 8  # of connections, before it is seen who else came
+_ACCEPTS_PER_TURN: Final = 16  # of one listening socket, before other sockets are checked
+_STEPS_PER_TURN: Final = 8  # of connections, before other sockets are checked
 _SWEEP_SECONDS: Final = 0.25
 _INTEREST: Final = {Waits.BYTES: select.EPOLLIN, Waits.ROOM: select.EPOLLOUT, Waits.TURN: 0}
 
-# Who asks: the VPC in whose namespace the connection arrived, and the source address.
+# The client: the VPC in whose namespace the connection arrived, and the source address.
 Peer = tuple[str, str]
 
 
 @dataclass(slots=True)
 class _Share:
-    """What one guest has of the service at the moment."""
+    """The resources that one guest uses at the moment."""
 
     pace: Pace = field(default_factory=lambda: Pace(RATE, BURST, BUNCH_SECONDS))
-    open: dict[int, "_Open"] = field(default_factory=dict)  # by file number, the oldest first
-    ready: deque["_Open"] = field(default_factory=deque)  # that can do their next step
-    new: int = 0  # of the open ones, those that have not done their first step; they have taken their turns
+    open: dict[int, "_Open"] = field(default_factory=dict)  # by file descriptor, the oldest first
+    ready: deque["_Open"] = field(default_factory=deque)  # those that can do their next step
+    new: int = 0  # number of open ones that have not done their first step; they have taken their turns
 
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """An accepted connection and where it belongs."""
+    """An accepted connection, its guest and its listener."""
 
     number: int
     connection: Connection
     share: _Share
     listener: "_Listener"
     address: str
-    interest: int = -1  # what epoll watches for; -1: it does not know the connection yet
+    interest: int = -1  # the events that epoll watches for; -1: not registered yet
     is_new: bool = True
     is_ready: bool = False
-    event: int | None = None  # of epoll's, which made it ready; None: it has its turn
+    event: int | None = None  # the epoll event that made it ready; None: its turn has come
 
 
 @dataclass(slots=True)
@@ -86,8 +86,8 @@ class _Listener:
 class Server:
     """Serves connections of many listening sockets in one thread.
 
-    `identify` names the guest behind a peer (any stable text), so that its addresses share one pace; `answer` answers a
-    request of a peer. Both are called in the server's thread and must not block.
+    `identify` names the guest behind a peer (any stable text), so that its addresses share one rate limit; `answer`
+    answers a request of a peer. Both are called in the server's thread and must not block.
     """
 
     def __init__(self, identify: Callable[[Peer], str], answer: Callable[[Peer, Request], Response]) -> None:
@@ -129,7 +129,7 @@ class Server:
         os.close(self._wake)
 
     def _order(self, what: Callable[[], None]) -> None:
-        """Have the thread do something and wait until it is done."""
+        """Run a function in the server's thread and wait until it is done."""
         done: Future[None] = Future()
         self._orders.put((what, done))
         os.eventfd_write(self._wake, 1)
@@ -138,9 +138,9 @@ class Server:
     # In the server's thread.
 
     def _run(self) -> None:
-        """Serve until told to end.
+        """Serve until `close` is called.
 
-        Guests do their steps one after the other, one of each, however many connections one of them has ready.
+        Ready guests are served round-robin, one step each, however many of a guest's connections are ready.
         """
         while not self._ending:
             events = self._epoll.poll(self._patience(time.monotonic()))
@@ -150,7 +150,7 @@ class Server:
                     self._obey()
                 elif number in self._listeners:
                     self._accept_some(self._listeners[number], now)
-                elif (opened := self._open.get(number)) and opened.interest >= 0:  # else the number is a new one's
+                elif (opened := self._open.get(number)) and opened.interest >= 0:  # else a new one's number
                     self._make_ready(opened, event)
             self._give_turns(now)
             for _ in range(min(_STEPS_PER_TURN, len(self._busy))):
@@ -159,7 +159,7 @@ class Server:
                 self._sweep(now)
 
     def _patience(self, now: float) -> float:
-        """Tell how long nothing but an event can call for us, in seconds; -1 = forever."""
+        """Return how long to wait for events, in seconds; -1 = forever."""
         if self._busy:
             return 0
         times = [self._turns[0][0]] if self._turns else []
@@ -168,13 +168,13 @@ class Server:
         return max(0.0, min(times) - now) if times else -1
 
     def _obey(self) -> None:
-        """Do what other threads have ordered."""
+        """Run the functions that other threads have queued."""
         os.eventfd_read(self._wake)
         while not self._orders.empty():
             what, done = self._orders.get()
             try:
                 what()
-            except Exception as failure:  # belongs to the thread that ordered it
+            except Exception as failure:  # belongs to the thread that queued it
                 done.set_exception(failure)
             else:
                 done.set_result(None)
@@ -201,15 +201,15 @@ class Server:
             self._drop_vpc(vpc_id)
 
     def _accept_some(self, listener: _Listener, now: float) -> None:
-        """Accept some of the waiting connections; the first request has usually come already."""
+        """Accept some of the waiting connections; the first request has usually arrived already."""
         for _ in range(_ACCEPTS_PER_TURN):
             try:
                 sock, source = listener.sock.accept()
             except BlockingIOError:
                 return
             except ConnectionAbortedError:
-                continue  # the client has given up
-            except OSError as failure:  # no file numbers or memory: the rest waits in the kernel's queue
+                continue  # the client has closed
+            except OSError as failure:  # no file descriptors or memory: the rest waits in the kernel's queue
                 log.warning("metadata_accept_failed", extra={"vpc_id": listener.vpc_id, "error": str(failure)})
                 listener.paused = True
                 self._epoll.modify(listener.sock, 0)
@@ -217,7 +217,7 @@ class Server:
             self._begin(listener, sock, source[0], now)
 
     def _begin(self, listener: _Listener, sock: socket.socket, address: str, now: float) -> None:
-        """Take up a new connection; or close it, when its guest, or the server, has as many as it may have."""
+        """Register a new connection; or close it when its guest, or the server, has reached its maximum."""
         peer = (listener.vpc_id, address)
         key = (listener.vpc_id, self._identify(peer))
         share = self._shares.get(key)
@@ -239,7 +239,7 @@ class Server:
 
     @staticmethod
     def _shut_out(listener: _Listener, address: str, share: _Share, now: float) -> None:
-        """Have the kernel drop what a guest sends to open more connections, for a moment."""
+        """Have the kernel drop a guest's further connection attempts for a moment."""
         if address not in listener.shut_out:
             listener.shut_out[address] = now + SHUT_OUT_SECONDS
             if share.pace.next_in(now) > 0:
@@ -247,23 +247,23 @@ class Server:
             shut_out(listener.sock, listener.shut_out)
 
     def _has_room(self, share: _Share, now: float) -> bool:
-        """Tell whether a guest may have one more connection; if need be, close one that it, or another, only keeps."""
+        """Tell whether a guest may have one more connection; if necessary, close an idle one, or another guest's."""
         if share.pace.next_in(now) > MAX_CONNECTIONS / RATE:
-            return False  # opens and drops them faster than they get their turn
+            return False  # opens and drops them faster than its rate limit allows
         if self._has_many(share) and not self._close_idle(share.open):
             return False
         return len(self._open) < self._max_open or self._close_idle(self._open) or self._take_from_largest(share)
 
     @staticmethod
     def _has_many(share: _Share) -> bool:
-        """Tell whether a guest has as many connections as it may have.
+        """Tell whether a guest has its maximum number of connections.
 
         New ones do not count: most are answered and closed in one step.
         """
         return len(share.open) - share.new >= MAX_CONNECTIONS
 
     def _take_from_largest(self, share: _Share) -> bool:
-        """All are in use: close the oldest of the guest that has most, unless this one would then have as many."""
+        """Close the oldest connection of the guest that has most, unless this guest would then have as many."""
         largest = max(self._shares.values(), key=lambda each: len(each.open))
         if len(largest.open) <= len(share.open) + 1:
             return False
@@ -271,7 +271,7 @@ class Server:
         return True
 
     def _close_idle(self, among: dict[int, _Open]) -> bool:
-        """Close one of the oldest connections that is not in use; False = none is found."""
+        """Close one of the oldest connections that is idle; False = none was found."""
         for opened in itertools.islice(among.values(), MAX_CONNECTIONS):
             if opened.connection.idle and not opened.is_ready:
                 self._forget(opened)
@@ -279,7 +279,7 @@ class Server:
         return False
 
     def _make_ready(self, opened: _Open, event: int | None) -> None:
-        """Let a connection do its next step when its guest is next: for an event of epoll, or as it has its turn."""
+        """Queue a connection's next step: for an epoll event, or because its turn has come (None)."""
         opened.event = event
         if not opened.is_ready:
             opened.is_ready = True
@@ -288,7 +288,7 @@ class Server:
             opened.share.ready.append(opened)
 
     def _serve_next(self, now: float) -> None:
-        """Let the next guest that has something ready do one step."""
+        """Run one step of the next guest with a ready connection."""
         share = self._busy.popleft()
         opened = share.ready.popleft()
         if share.ready:
@@ -298,7 +298,7 @@ class Server:
             self._go_on(opened, now)
 
     def _go_on(self, opened: _Open, now: float) -> None:
-        """Let a connection do its next step."""
+        """Run a connection's next step."""
         connection, event, share = opened.connection, opened.event, opened.share
         is_one_too_many = opened.is_new and self._has_many(share) and not self._close_idle(share.open)
         self._count_open(opened)
@@ -309,12 +309,12 @@ class Server:
                     self._shut_out(opened.listener, opened.address, share, now)
                     waits = Waits.CLOSED
             elif opened.interest == 0:
-                waits = Waits.CLOSED  # waits for its turn, and the client has gone
+                waits = Waits.CLOSED  # it was waiting for its turn, and the client is gone
             else:
                 waits = connection.readable(now) if opened.interest == select.EPOLLIN else connection.writable(now)
             if waits is not Waits.CLOSED:
                 self._watch(opened, _INTEREST[waits])
-        except Exception:  # a fault of ours: it may cost this connection, but not all guests their metadata
+        except Exception:  # a bug of ours: it may cost this connection, but not all guests their metadata
             log.exception("metadata_connection_failed", extra={"vpc_id": opened.listener.vpc_id})
             waits = Waits.CLOSED
         if waits is Waits.CLOSED:
@@ -323,20 +323,20 @@ class Server:
             self._await_turn(opened, now)
 
     def _await_turn(self, opened: _Open, now: float) -> None:
-        """Have a connection go on when its turn has come."""
+        """Continue a connection when its turn has come."""
         self._count_open(opened)
         self._watch(opened, 0)
         heapq.heappush(self._turns, (now + opened.connection.delay, next(self._turn_numbers), opened))
 
     @staticmethod
     def _count_open(opened: _Open) -> None:
-        """Count a connection among those of which a guest may have some, from its first step on."""
+        """Count a connection towards its guest's maximum, from its first step on."""
         if opened.is_new:
             opened.is_new = False
             opened.share.new -= 1
 
     def _watch(self, opened: _Open, interest: int) -> None:
-        """Have epoll watch for what a connection waits for."""
+        """Have epoll watch for the events that a connection waits for."""
         if opened.interest < 0:
             self._epoll.register(opened.number, interest)
         elif opened.interest != interest:
@@ -344,21 +344,21 @@ class Server:
         opened.interest = interest
 
     def _forget(self, opened: _Open) -> None:
-        """Close a connection; epoll forgets a closed file by itself."""
+        """Close a connection; closing a file also removes it from epoll."""
         del self._open[opened.number]
         del opened.share.open[opened.number]
         self._count_open(opened)
         opened.connection.close()
 
     def _give_turns(self, now: float) -> None:
-        """Let those go on whose turn has come."""
+        """Queue the connections whose turn has come."""
         while self._turns and self._turns[0][0] <= now:
             opened = heapq.heappop(self._turns)[2]
             if self._open.get(opened.number) is opened:
                 self._make_ready(opened, None)
 
     def _sweep(self, now: float) -> None:
-        """Close what took too long, forget guests that have long been quiet, let in again who was shut out."""
+        """Close connections past their deadline, forget guests without recent requests, end expired blocks."""
         self._next_sweep = now + _SWEEP_SECONDS
         for opened in [opened for opened in self._open.values() if opened.connection.deadline < now]:
             self._forget(opened)

@@ -1,4 +1,4 @@
-"""The metadata service of a host: a process that outlives the agent is started, adopted, revived and replaced."""
+"""The metadata service's process, which outlives the agent: started, adopted, restarted and replaced."""
 
 import contextlib
 import os
@@ -23,19 +23,19 @@ _log = Log(__name__)
 _MODULE: Final = "stead_agent.metadata"
 _START_SECONDS: Final = 15.0
 _END_SECONDS: Final = 5.0
-_ABOUT_SECONDS: Final = 3.0  # a process that does not say its version in time hangs
+_ABOUT_SECONDS: Final = 3.0  # a process that does not send its version in time hangs
 _POLL: Final = 0.01
 _REVIVE_SECONDS: Final = 1.0  # between two attempts
 
 
 class MetadataProcess:
-    """The MetadataService that guests of this host ask; `folder` is its own, `state` has the token key.
+    """The MetadataService for guests of this host; `folder` is its own, `state` has the token key.
 
-    A process that an earlier agent started is adopted with all it serves, or replaced when its code was another.
+    A process that an earlier agent started is adopted with all its data, or replaced when its code has another version.
     """
 
     def __init__(self, folder: Path, state: Path) -> None:
-        """Touch nothing: the process is looked for, or started, by `start` or when there is something to serve."""
+        """Start nothing: the process is adopted or started by `start`, or when there is something to serve."""
         self._folder = folder
         self._state = state
         self._version = control.code_version()
@@ -44,7 +44,7 @@ class MetadataProcess:
         self._closed = threading.Event()
 
     def start(self) -> None:
-        """Have the process, so that the first guest need not wait for it."""
+        """Adopt or start the process, so that the first guest need not wait for it."""
         self._ensure()
 
     def serve(self, vpc_id: str, namespace: Path) -> None:
@@ -73,11 +73,11 @@ class MetadataProcess:
         return {vpc_id: frozenset(guests) for vpc_id, guests in found.items()}
 
     def close(self) -> None:
-        """Let go of the process, which serves on."""
+        """Disconnect from the process, which continues to serve."""
         self._closed.set()
 
     def end(self) -> None:
-        """End the process and leave nothing of it."""
+        """Stop the process and remove everything of it."""
         self._closed.set()
         with self._starting:
             self._end_process()
@@ -90,7 +90,7 @@ class MetadataProcess:
         return not Files(self._folder / "vpcs").are_empty()
 
     def _ask(self, what: dict[str, Any]) -> Any:
-        """Ask the process, started or adopted if need be."""
+        """Send a request to the process, which is adopted or started first if necessary."""
         if self._watched is None:
             self._ensure()
         try:
@@ -106,7 +106,7 @@ class MetadataProcess:
             raise MetadataError(f"the metadata process did not answer: {failure}") from failure
 
     def _ensure(self) -> None:
-        """Return when a process of this code answers."""
+        """Make sure that a process of this code version answers."""
         with self._starting:
             if self._closed.is_set():
                 raise MetadataError("the metadata service is closed")
@@ -121,7 +121,7 @@ class MetadataProcess:
             self._watch()
 
     def _running_version(self) -> str | None:
-        """Ask a running process for its version; one that hangs is another version than any."""
+        """Return a running process's version; one that hangs counts as a different version."""
         try:
             return str(control.request(self._folder, {"do": "about"}, _ABOUT_SECONDS)["version"])
         except control.NobodyAnswersError:
@@ -143,7 +143,7 @@ class MetadataProcess:
             time.sleep(_POLL)
 
     def _end_process(self) -> None:
-        """End a running process by asking for it, or by force when it does not listen."""
+        """Stop a running process by a request, or by force when it does not answer."""
         pid = _pid_of(self._folder)
         if pid is None:
             return
@@ -157,7 +157,7 @@ class MetadataProcess:
                 processes.ends(process, _END_SECONDS)
 
     def _watch(self) -> None:
-        """Have a thread start the process again as soon as it ends by itself."""
+        """Start a thread that restarts the process as soon as it ends by itself."""
         pid = _pid_of(self._folder)
         if pid is None or pid == self._watched:
             return
@@ -182,7 +182,7 @@ class MetadataProcess:
 
 
 def _pid_of(folder: Path) -> int | None:
-    """Tell which process listens for the agent, if it is one of ours."""
+    """Return the id of the process that listens for the agent, if it is one of ours."""
     try:
         pid = control.listening_process(folder)
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")

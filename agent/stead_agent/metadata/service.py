@@ -1,4 +1,4 @@
-"""The metadata service of this host: which guest is at which address of which VPC, and where we listen for them."""
+"""The metadata service of this host: the guest at each address of each VPC, and the sockets where it listens."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from stead_agent.metadata.token_key import load_key
 
 
 class Metadata:
-    """The MetadataService that really listens; its token key is kept in the directory `state`."""
+    """The MetadataService that does the serving; its token key is stored in the directory `state`."""
 
     def __init__(self, state: Path, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -34,7 +34,7 @@ class Metadata:
                 about = namespace.stat()
             except OSError as failure:
                 raise MetadataError(f"{vpc_id} has no namespace {namespace}: {failure}") from failure
-            # Cannot be a later namespace's number: our socket keeps the old one alive.
+            # Cannot be the number of a later namespace: our socket keeps the old one alive.
             identity = (about.st_dev, about.st_ino)
             if self._served.get(vpc_id) == identity:
                 return
@@ -92,7 +92,7 @@ class Metadata:
             self._guests.pop(vpc_id, None)
 
     def _release(self, vpc_id: str, known: Known, keep: set[Peer]) -> None:
-        """Give up a guest's addresses, except those that it keeps or that are another guest's by now."""
+        """Remove a guest's addresses, except those in `keep` or that belong to another guest by now."""
         for address in _addresses(known.guest, vpc_id):
             peer = (vpc_id, address)
             now = self._by_peer.get(peer)
@@ -100,12 +100,12 @@ class Metadata:
                 del self._by_peer[peer]
 
     def _identify(self, peer: Peer) -> str:
-        """Name the guest at a peer; strangers are told apart by their address."""
+        """Return the guest's id at a peer; unknown clients are identified by their address."""
         known = self._by_peer.get(peer)
         return known.guest.instance_id if known else peer[1]
 
     def _answer(self, peer: Peer, request: Request) -> Response:
-        """Answer a request by who is at the other end now."""
+        """Answer a request for the guest that has the peer's address now."""
         return answer(self._by_peer.get(peer), request, self._key, self._clock(), by_ipv6=":" in peer[1])
 
 

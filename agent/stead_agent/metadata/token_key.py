@@ -9,9 +9,9 @@ from stead_agent.metadata.tokens import KEY_BYTES
 
 
 def load_key(path: Path) -> bytes:
-    """Read the key, or make a new one when there is none, it is not whole, or others could have read it.
+    """Read the key, or create a new one when it is missing or incomplete, or when other users could have read it.
 
-    A new key ends all tokens given before; clients then ask for another, as they do when one expires.
+    A new key invalidates all tokens issued before; clients then request another, as they do when one expires.
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -25,7 +25,7 @@ def load_key(path: Path) -> bytes:
 
 
 def _make_key(path: Path) -> bytes:
-    """Write a new key so that it is whole or not there, whenever we are killed."""
+    """Write a new key atomically."""
     key = secrets.token_bytes(KEY_BYTES)
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Session tokens of IMDSv2: an instance id and a lifetime become 56 characters, and back to the seconds left.
 
-A token is its expiry, sealed for one instance with the host's key. Nothing is stored per token, so tokens outlive the
-agent's restart and a guest that asks for millions costs no memory. Another instance's token has another seal.
+A token is its expiry, authenticated for one instance with the host's key. Nothing is stored per token, so tokens
+survive the agent's restart and a guest that requests millions costs no memory. Another instance's token does not match.
 """
 
 import base64
@@ -11,19 +11,19 @@ import secrets
 from typing import Final
 
 MIN_SECONDS: Final = 1
-MAX_SECONDS: Final = 21600  # six hours: the most that EC2 gives
+MAX_SECONDS: Final = 21600  # six hours: EC2's maximum
 KEY_BYTES: Final = 32
 
 _FORMAT: Final = 1
 _EXPIRY_BYTES: Final = 5
-_NONCE_BYTES: Final = 8  # two tokens of one second differ
+_NONCE_BYTES: Final = 8  # so that two tokens of one second differ
 _SEAL_BYTES: Final = 28  # of HMAC-SHA256
 _BODY_BYTES: Final = 1 + _EXPIRY_BYTES + _NONCE_BYTES
-_TEXT_LENGTH: Final = (_BODY_BYTES + _SEAL_BYTES) * 4 // 3  # without rest, so no token has two spellings
+_TEXT_LENGTH: Final = (_BODY_BYTES + _SEAL_BYTES) * 4 // 3  # without padding, so each token has only one spelling
 
 
 def lifetime(text: str | None) -> int | None:
-    """Read the lifetime a client asks for; None unless it is a plain number of seconds that EC2 would accept."""
+    """Parse the lifetime a client requests; None unless it is a plain number of seconds that EC2 would accept."""
     if text is None or not text.isascii() or not text.isdecimal() or len(text) > 5:
         return None
     seconds = int(text)
@@ -31,16 +31,16 @@ def lifetime(text: str | None) -> int | None:
 
 
 def mint(key: bytes, instance_id: str, seconds: int, now: float) -> str:
-    """Make a token for an instance that is valid for `seconds` from `now` (Unix seconds)."""
+    """Create a token for an instance that is valid for `seconds` from `now` (Unix seconds)."""
     expiry = int(now) + seconds
     body = bytes([_FORMAT]) + expiry.to_bytes(_EXPIRY_BYTES) + secrets.token_bytes(_NONCE_BYTES)
     return base64.urlsafe_b64encode(body + _seal(key, instance_id, body)).decode()
 
 
 def seconds_left(key: bytes, instance_id: str, token: str, now: float) -> int:
-    """Tell how long a token of this instance is still valid; 0 = it is not, or never was, or is another's.
+    """Return how long a token of this instance is still valid; 0 = expired, invalid, or of another instance.
 
-    A token that claims to live longer than any may is refused: the clock was set back after it was made.
+    A token with more than the maximum lifetime left is refused: the clock was set back after it was made.
     """
     if len(token) != _TEXT_LENGTH:
         return 0
@@ -56,5 +56,5 @@ def seconds_left(key: bytes, instance_id: str, token: str, now: float) -> int:
 
 
 def _seal(key: bytes, instance_id: str, body: bytes) -> bytes:
-    """Bind a token's body to an instance; the body's length is fixed, so the id cannot run into it."""
+    """Return the MAC of a token's body for an instance; the body has a fixed length, so the id cannot run into it."""
     return hmac.digest(key, body + instance_id.encode(), "sha256")[:_SEAL_BYTES]

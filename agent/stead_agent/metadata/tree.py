@@ -1,9 +1,9 @@
-"""A guest's description becomes the paths it may read: `meta-data/ami-id` -> `ami-0123…`, directories included.
+"""Convert a guest's data into the paths it may read: `meta-data/ami-id` -> `ami-0123…`, directories included.
 
 Names and values are those of the category tables at
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-metadata.html (instancedata-data-categories). Directory
-listings are derived from the leaves, so all that is listed can be read: cloud-init retries for minutes on a listed path
-that answers 404. Which of it an old version shows is in `versions.py`.
+listings are derived from the leaves, so everything listed can be read: cloud-init retries for minutes on a listed path
+that answers 404. `versions.py` decides which paths an old version shows.
 """
 
 import json
@@ -22,7 +22,7 @@ _SLASHES: Final = re.compile(r"/{2,}")
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
 # "Can only include letters, numbers and + - = . , _ : @", and not be one of three reserved words
 # (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html). EC2 refuses other keys when tags
-# are shown; should one get here nevertheless, it is not shown.
+# are shown; if one arrives here nevertheless, it is not shown.
 _TAG_KEY: Final = re.compile(r"[A-Za-z0-9+\-=.,_:@]{1,128}")
 _RESERVED_TAG_KEYS: Final = frozenset({".", "..", "_index"})
 
@@ -31,7 +31,7 @@ def entries(guest: Guest) -> dict[str, bytes]:
     """List all that a guest can read below a version: leaves and directories, both without a trailing slash."""
     keys = [key for key in guest.public_keys if key.openssh]
     leaves = {path: value for path, value in _leaves(guest) if value}
-    # The one value that ends its line, as on EC2: guests append it to authorized_keys.
+    # The only value that ends with a newline, as on EC2: guests append it to authorized_keys.
     lines = (f"{key.openssh.rstrip()}\n".encode() for key in keys)
     leaves |= {f"meta-data/public-keys/{number}/openssh-key": line for number, line in enumerate(lines)}
     leaves |= {f"meta-data/tags/instance/{key}": value for key, value in _tags(guest)}
@@ -47,14 +47,14 @@ def entries(guest: Guest) -> dict[str, bytes]:
 
 
 def role_entries(shown: Role) -> dict[str, bytes]:
-    """List the leaves that say what a guest's role is."""
+    """Return the leaves that describe a guest's role."""
     return {f"meta-data/{path}": text.encode() for path, text in role.leaves(shown)}
 
 
 def find(known: dict[str, bytes], path: str, first: Mapping[str, str] | None = None) -> bytes | None:
     """Look up a normal path among a guest's entries; None = there is no such path.
 
-    `first` tells since which version paths are there (`first_versions`); without it every version shows all.
+    `first` gives the version since which each path exists (`first_versions`); without it every version shows all.
     """
     version, _, rest = path.partition("/")
     if not version:
@@ -68,15 +68,15 @@ def find(known: dict[str, bytes], path: str, first: Mapping[str, str] | None = N
 
 
 def _is_directory(known: dict[str, bytes], path: str, body: bytes) -> bool:
-    """Tell a listing from a value: the first name in it is a path as well."""
+    """Tell whether a value is a directory listing: the first name in it is a path as well."""
     name = body.partition(b"\n")[0].decode("utf-8", "replace").rstrip("/")
     return (f"{path}/{name}" if path else name) in known
 
 
 def normal_path(target: str) -> str | None:
-    """Reduce a request target to its path without outer and doubled slashes; None when its escapes are no UTF-8.
+    """Return the path of a request target without outer and doubled slashes; None when its escapes are no UTF-8.
 
-    Extra slashes are forgiven as EC2 does: scripts join the listing of `macs/` (`0e:…/`) to `/subnet-id`.
+    Extra slashes are accepted as in EC2: scripts join the listing of `macs/` (`0e:…/`) to `/subnet-id`.
     """
     path = target.partition("?")[0]
     if "%" in path:
@@ -88,10 +88,10 @@ def normal_path(target: str) -> str | None:
 
 
 def _leaves(guest: Guest) -> Iterator[tuple[str, bytes]]:
-    """Give every leaf with its value; an empty value means that the guest has no such leaf."""
+    """Return every leaf with its value; an empty value means that the guest has no such leaf."""
     yield "dynamic/fws/instance-monitoring", b"enabled" if guest.monitoring else b"disabled"
     if guest.identity:
-        # One key signs for both: `rsa2048` is a message by an RSA key with SHA-256, which `pkcs7` may be as well.
+        # One key signs both: `rsa2048` is a message by an RSA key with SHA-256, which `pkcs7` may be as well.
         yield "dynamic/instance-identity/document", guest.identity.document.encode()
         yield "dynamic/instance-identity/pkcs7", guest.identity.pkcs7.encode()
         yield "dynamic/instance-identity/rsa2048", guest.identity.pkcs7.encode()
@@ -109,7 +109,7 @@ def _leaves(guest: Guest) -> Iterator[tuple[str, bytes]]:
 
 
 def _instance_leaves(guest: Guest) -> Iterator[tuple[str, str]]:
-    """Give what concerns the instance as a whole."""
+    """Return the leaves about the instance as a whole."""
     yield "ami-id", guest.image_id
     yield "ami-launch-index", str(guest.launch_index)
     yield "ami-manifest-path", "(unknown)"
@@ -147,7 +147,7 @@ def _instance_leaves(guest: Guest) -> Iterator[tuple[str, str]]:
 
 
 def _account_info(guest: Guest) -> str:
-    """Write whose the instance is, in the form of a role's information."""
+    """Return the instance's account, in the JSON form of a role's information."""
     info = {"Code": "Success", "LastUpdated": _time(guest.pending_time), "AccountId": guest.account_id}
     return json.dumps(info, indent=2, separators=(",", " : "))
 
@@ -157,7 +157,7 @@ def _time(seconds: int) -> str:
 
 
 def _device_leaves(guest: Guest) -> Iterator[tuple[str, str]]:
-    """Give the block device mapping; ebs and ephemeral devices are numbered from 1 and from 0 as EC2 does."""
+    """Return the block device mapping; ebs and ephemeral devices are numbered from 1 and from 0 as in EC2."""
     yield "ami", guest.root_device_name
     yield "root", guest.root_device_name
     for number, name in enumerate(guest.ebs_device_names, 1):
@@ -167,7 +167,7 @@ def _device_leaves(guest: Guest) -> Iterator[tuple[str, str]]:
 
 
 def _interface_leaves(guest: Guest, interface: GuestInterface) -> Iterator[tuple[str, str]]:
-    """Give what stands below network/interfaces/macs/<mac>."""
+    """Return the leaves below network/interfaces/macs/<mac>."""
     names = interface.security_groups or (guest.security_groups if interface.device_index == 0 else ())
     yield "device-number", str(interface.device_index)
     yield "interface-id", interface.interface_id
@@ -195,7 +195,7 @@ def _interface_leaves(guest: Guest, interface: GuestInterface) -> Iterator[tuple
 
 
 def _tags(guest: Guest) -> Iterator[tuple[str, bytes]]:
-    """Give the tags to be shown; unlike other leaves a tag may be empty."""
+    """Return the tags to be shown; unlike other leaves a tag may be empty."""
     if guest.options.instance_metadata_tags:
         for key, value in guest.tags.items():
             if _TAG_KEY.fullmatch(key) and key not in _RESERVED_TAG_KEYS:
@@ -217,13 +217,13 @@ def _listings(leaves: dict[str, bytes]) -> dict[str, list[str]]:
 
 
 def _primary(guest: Guest) -> GuestInterface | None:
-    """Find the interface whose addresses are the guest's own: the one with the lowest device index."""
+    """Return the interface whose addresses are the guest's own: the one with the lowest device index."""
     with_address = (each for each in guest.interfaces if each.private_addresses or each.ipv6_addresses)
     return min(with_address, key=lambda interface: interface.device_index, default=None)
 
 
 def _public_address(interface: GuestInterface) -> str:
-    """Find the public address of the interface's primary private address, or say that there is none."""
+    """Return the public address of the interface's primary private address, or "" when there is none."""
     for pair in interface.public_addresses:
         if pair.private_address in interface.private_addresses[:1]:
             return pair.public_address
@@ -231,5 +231,5 @@ def _public_address(interface: GuestInterface) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Keep a name from looking like two lines of a listing."""
+    """Make sure that a name cannot look like two lines of a listing."""
     return _CONTROLS.sub(" ", " ".join(text.splitlines()))

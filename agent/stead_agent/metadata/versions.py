@@ -1,8 +1,8 @@
-"""Versions of instance metadata: what EC2 began to show with which, so that an old one shows what it always did.
+"""Versions of instance metadata: since which version each path exists, so that old versions show what EC2's show.
 
 From the category tables at https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-metadata.html
-(instancedata-data-categories); what they do not name is shown by every version. `mac` and `placement/region` EC2 shows
-with versions older than the tables say; cloud-utils' `ec2metadata` asks for them with 2009-04-04. Pure.
+(instancedata-data-categories); paths that they do not name are shown by every version. EC2 shows `mac` and
+`placement/region` in versions older than the tables say; cloud-utils' `ec2metadata` uses them with 2009-04-04. Pure.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from typing import Final
 
 LATEST: Final = "latest"
 
-# The versions EC2 lists; cloud-init asks for 2021-03-23, 2018-09-24, 2016-09-02 and 2009-04-04. As texts they are in
+# The versions EC2 lists; cloud-init requests 2021-03-23, 2018-09-24, 2016-09-02 and 2009-04-04. As texts they are in
 # order, from 1.0 to latest.
 VERSIONS: Final = (
     "1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15", "2008-02-01", "2008-09-01",
@@ -21,7 +21,7 @@ VERSIONS: Final = (
 
 _FIRST: Final = VERSIONS[0]
 _MACS: Final = "meta-data/network/interfaces/macs/"
-# By path, with all that is below it; the longest path counts, and of an interface the part after its address.
+# By path, including everything below it; the longest match counts. Paths of an interface omit its MAC address.
 _SINCE: Final = {
     "dynamic": "2009-04-04",
     "meta-data/block-device-mapping": "2007-12-15",
@@ -55,7 +55,7 @@ _SINCE: Final = {
 
 
 def first_versions(paths: Iterable[str]) -> dict[str, str]:
-    """Tell of each path since which version it is there: of a directory, since anything in it is."""
+    """Return since which version each path exists: a directory, since the first path in it."""
     known = list(paths)
     directories = {path.rpartition("/")[0] for path in known if path}
     first: dict[str, str] = {}
@@ -68,7 +68,7 @@ def first_versions(paths: Iterable[str]) -> dict[str, str]:
 
 
 def listed(path: str, listing: bytes, version: str, first: Mapping[str, str]) -> bytes:
-    """Leave out of a directory's listing what is not there in a version; what is no path by its name stays."""
+    """Remove from a directory's listing what a version does not have; entries that are not paths stay."""
     base = f"{path}/" if path else ""
     names = listing.split(b"\n")
     kept = [name for name in names if first.get(base + name.decode().rstrip("/"), _FIRST) <= version]
