@@ -1,1 +1,1 @@
-"""VPC endpoints: what guests say to a service is carried to a controller."""
+"""VPC endpoints: guests' connections to a service are relayed to a controller."""

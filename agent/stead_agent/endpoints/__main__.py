@@ -1,8 +1,9 @@
-"""The relay of a host: `python -m stead_agent.endpoints FD STATE CONTROLLER…`, started by the agent, ended with it.
+"""The relay of a host: `python -m stead_agent.endpoints FD STATE CONTROLLER…`, started by the agent, ends with it.
 
-At FD, a socket, the agent says what there is to listen for, one JSON object a line, and each is answered with one:
-{"endpoints": [{"id", "namespace", "ports", "controller_port"}, …]} is all there is; {"error": text} or {} comes back.
-STATE has the host's certificate. A process of its own, so that what guests carry takes no time from the agent.
+On FD, a socket, the agent sends one JSON object per line, each with one answer:
+{"endpoints": [{"id", "namespace", "ports", "controller_port"}, …]} is the complete list; the answer is {} or
+{"error": text}. STATE has the host's certificate. It is a separate process so that guests' traffic takes no time from
+the agent.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ _LINE: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """What one endpoint listens for, and which of all namespaces of its name it is in."""
+    """The listening sockets of one endpoint, and the identity of its namespace (a later one may have the same name)."""
 
     id: str
     namespace: str
@@ -47,7 +48,7 @@ class Program:
         self._relays: dict[_Place, Relay] = {}
 
     async def apply(self, wanted: list[dict[str, Any]]) -> None:
-        """Listen for exactly these; raises OSError, after all others were made so."""
+        """Listen for exactly these endpoints; raises OSError, after all others were applied."""
         places = {_place(each) for each in wanted}
         for place in self._relays.keys() - places:
             await self._relays.pop(place).close()
@@ -65,7 +66,7 @@ class Program:
             raise OSError("; ".join(failures))
 
     async def run(self, agent: socket.socket) -> None:
-        """Do what the agent says until it has gone."""
+        """Handle the agent's requests until it closes the connection."""
         reader, writer = await asyncio.open_connection(sock=agent, limit=_LINE)
         while line := await reader.readline():
             answer: dict[str, str] = {}
@@ -87,7 +88,7 @@ class _Certificate:
         self._known: tuple[int, ssl.SSLContext] | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Give the context to dial with; raises OSError."""
+        """Return the TLS context for connections to controllers; raises OSError."""
         changed = self._identity.stat().st_mtime_ns
         if self._known is None or self._known[0] != changed:
             context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(self._ca))
@@ -143,7 +144,7 @@ def _listen(port: int) -> socket.socket:
 
 
 def main(number: int, state: Path, controllers: tuple[str, ...]) -> None:
-    """Relay until the agent has gone."""
+    """Relay until the agent closes the connection."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.umask(0o077)

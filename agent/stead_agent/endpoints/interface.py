@@ -1,6 +1,6 @@
-"""What the agent may ask of endpoints: that what comes to their namespaces is carried to a controller.
+"""The interface of endpoints to the rest of the agent: connections in their namespaces are relayed to a controller.
 
-The network makes the namespaces and leads to them; here is only who answers there.
+The network creates the namespaces and routes to them; here are only the sockets that listen in them.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class EndpointError(Exception):
-    """Nobody can listen as asked; the message is for the operator."""
+    """Listening as requested is impossible; the message is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +17,9 @@ class Endpoint:
     """An endpoint of this host."""
 
     id: str
-    namespace: Path  # which exists
+    namespace: Path  # must exist
     ports: tuple[int, ...]  # TCP, at whatever addresses the namespace has
-    controller_port: int  # at which controllers take what comes by endpoints
+    controller_port: int  # the controllers' port for connections relayed from endpoints
 
 
 class Endpoints(Protocol):
@@ -29,10 +29,10 @@ class Endpoints(Protocol):
         """Listen for exactly these endpoints of a VPC; connections of those that are gone end. Raises EndpointError."""
 
     def remove(self, vpc_id: str) -> None:
-        """Listen for none of a VPC's endpoints; comes before the network's `remove`."""
+        """Stop listening for a VPC's endpoints; comes before the network's `remove`."""
 
     def audit(self) -> tuple[str, ...]:
-        """See to it that all is as it was asked for, and tell what was not."""
+        """Check that everything is as applied, repair it, and return what was not."""
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""

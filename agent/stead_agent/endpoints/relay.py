@@ -1,8 +1,8 @@
-"""Connections of guests are carried to a controller: TLS with the host's certificate, one line first, then their bytes.
+"""Relay guests' connections to a controller: TLS with the host's certificate, one line first, then their bytes.
 
-The line says by which endpoint, from which address and to which port a guest came; the guest has no part in it. The
-controller answers with a line, `ok` or why not, and only then are the guest's bytes sent. What the guest speaks may be
-TLS itself: it is carried as it is. `aws/endpoint_arrivals.py` of the controller is the other end.
+The line contains the endpoint, the guest's address and the port; the guest cannot influence it. The controller
+answers with a line, `ok` or an error, and only then are the guest's bytes sent. The guest's traffic may be TLS
+itself: it is relayed unchanged. `aws/endpoint_arrivals.py` of the controller is the other end.
 """
 
 import asyncio
@@ -21,26 +21,26 @@ log = logging.getLogger("stead_agent.endpoints")
 
 MOST_OF_ONE: Final = 256  # connections of one guest at a time
 _MOST: Final = 4096  # of all
-_DIAL_SECONDS: Final = 15.0  # a controller may have much to do; one that is gone refuses at once
+_DIAL_SECONDS: Final = 15.0  # a controller may be busy; one that is not running refuses at once
 _ANSWER_SECONDS: Final = 20.0
-_SILENCE_SECONDS: Final = 10.0  # of the controller, after the guest has said all
+_SILENCE_SECONDS: Final = 10.0  # of the controller, after the guest has closed its sending side
 _PIECE: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How controllers are reached: their names or addresses, tried in turn, and as whom."""
+    """How controllers are reached: their names or addresses, tried in order, and the TLS context to use."""
 
     controllers: tuple[str, ...]
     context: Callable[[], ssl.SSLContext]  # of the host's certificate, which may have been renewed
 
 
 class NoControllerError(Exception):
-    """No controller took a connection."""
+    """No controller accepted a connection."""
 
 
 class Relay:
-    """Carries the connections of one endpoint; belongs to the event loop that it is made on."""
+    """Relays the connections of one endpoint; belongs to the event loop that it is created on."""
 
     def __init__(self, endpoint_id: str, controller_port: int, way: Way) -> None:
         self._endpoint_id = endpoint_id
@@ -51,12 +51,12 @@ class Relay:
         self._carrying: set[asyncio.Task[None]] = set()
 
     async def listen(self, listeners: Sequence[socket.socket]) -> None:
-        """Take connections at these sockets, of any namespace."""
+        """Accept connections on these sockets, of any namespace."""
         for listener in listeners:
             self._servers.append(await asyncio.start_server(self._take, sock=listener, limit=_PIECE))
 
     async def close(self) -> None:
-        """Take no more connections, and end those that there are."""
+        """Accept no more connections, and close the existing ones."""
         for server in self._servers:
             server.close()
         for task in list(self._carrying):
@@ -64,7 +64,7 @@ class Relay:
         await asyncio.gather(*self._carrying, return_exceptions=True)
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection until either end has had enough."""
+        """Relay one connection until either end closes it."""
         task = asyncio.current_task()
         if task is None:
             raise AssertionError("no task")
@@ -87,7 +87,7 @@ class Relay:
                 del self._open[source]
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: str, port: int) -> None:
-        """Carry both ways; raises OSError, TimeoutError, NoControllerError."""
+        """Relay in both directions; raises OSError, TimeoutError, NoControllerError."""
         there_reader, there_writer = await self._dial(source, port)
         asking, answering = _Pump(reader, there_writer), _Pump(there_reader, writer)
         try:
@@ -95,7 +95,7 @@ class Relay:
                 answers = group.create_task(answering.run())
                 questions = group.create_task(asking.run())
                 await asyncio.wait({questions, answers}, return_when=asyncio.FIRST_COMPLETED)
-                # A guest that has said all may still wait for the answer.
+                # A guest that has closed its sending side may still wait for the answer.
                 before = -1
                 while not answers.done() and answering.carried != before:
                     before = answering.carried
@@ -108,7 +108,7 @@ class Relay:
             there_writer.transport.abort()
 
     async def _dial(self, source: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Give a connection to the first controller that takes it; raises NoControllerError."""
+        """Connect to the first controller that accepts; raises NoControllerError."""
         said = {"endpoint": self._endpoint_id, "source": source, "port": port}
         reasons = []
         for controller in self._way.controllers:
@@ -121,7 +121,7 @@ class Relay:
                         server_hostname=CONTROLLER_NAME,
                         limit=_PIECE,
                     )
-            except (OSError, TimeoutError) as failure:  # of TLS as well: ssl.SSLError is an OSError
+            except (OSError, TimeoutError) as failure:  # TLS errors too: ssl.SSLError is an OSError
                 reasons.append(f"{controller}: {failure!r}")
                 continue
             try:
@@ -138,7 +138,7 @@ class Relay:
 
 
 class _Pump:
-    """Carries bytes one way, and counts them."""
+    """Relays bytes in one direction, and counts them."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -146,7 +146,7 @@ class _Pump:
         self.carried = 0
 
     async def run(self) -> None:
-        """Carry until there are no more."""
+        """Relay until the end of the stream."""
         while piece := await self._reader.read(_PIECE):
             self._writer.write(piece)
             self.carried += len(piece)

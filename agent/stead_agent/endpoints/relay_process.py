@@ -1,4 +1,4 @@
-"""The relay of a host as the agent has it: a process that is started when it is needed, and again when it has ended."""
+"""The agent's side of the relay: a process that is started when it is needed, and restarted when it has ended."""
 
 import json
 import socket
@@ -19,11 +19,11 @@ _LINE: Final = 1 << 16
 
 
 class _EndedError(EndpointError):
-    """The process ended before it answered, or answered no sense."""
+    """The process ended before it answered, or sent an invalid answer."""
 
 
 class RelayProcess:
-    """The `Endpoints` of real machines; `folder` is its own, `state` has the certificate; `controllers`: host:port."""
+    """The `Endpoints` of real hosts; `folder` is its own, `state` has the certificate; `controllers`: host:port."""
 
     def __init__(self, folder: Path, state: Path, controllers: tuple[str, ...]) -> None:
         """Start nothing: most hosts have no endpoints."""
@@ -45,11 +45,11 @@ class RelayProcess:
             self._tell()
 
     def remove(self, vpc_id: str) -> None:
-        """Listen for none of a VPC's endpoints."""
+        """Stop listening for a VPC's endpoints."""
         self.apply(vpc_id, ())
 
     def audit(self) -> tuple[str, ...]:
-        """Start the process again if it has ended, and listen anew in namespaces that were made anew."""
+        """Restart the process if it has ended, and listen again in namespaces that were recreated."""
         with self._lock:
             if not self._wanted:
                 return ()
@@ -60,13 +60,13 @@ class RelayProcess:
             return () if self._told == before else ("namespaces of endpoints were others",)
 
     def close(self) -> None:
-        """End the process."""
+        """Stop the process."""
         with self._lock:
             self._wanted.clear()
             self._end_at_once()
 
     def _tell(self, *, anew: bool = False) -> None:
-        """Tell the process all there is, if that is news; it is needed only where there is something."""
+        """Send the process the complete list if it changed; the process is started only when the list is not empty."""
         wanted = [
             {
                 "id": each.id,
@@ -92,11 +92,11 @@ class RelayProcess:
         except _EndedError:
             if not had_one:
                 raise
-            self._ask(wanted)  # of another one: it had just ended
+            self._ask(wanted)  # to a new process: the old one had just ended
         self._told = wanted
 
     def _ask(self, wanted: list[dict[str, Any]]) -> None:
-        """Have the process listen for these; raises EndpointError when it cannot, _EndedError when it ended."""
+        """Make the process listen for these; raises EndpointError when it cannot, _EndedError when it ended."""
         process = self._process = self._process or self._start()
         self._told = []
         try:
@@ -137,7 +137,7 @@ class RelayProcess:
         return ours
 
     def _end_at_once(self) -> None:
-        """End the process when it listens nowhere any more: the namespaces may go then."""
+        """Stop the process when it no longer listens anywhere: the namespaces may be removed then."""
         if self._process is not None:
             try:
                 self._ask([])
@@ -146,7 +146,7 @@ class RelayProcess:
         self._end()
 
     def _end(self) -> None:
-        """Let the process end, which it does when nobody speaks to it any more."""
+        """Close the connection to the process, which then exits by itself."""
         self._told = []
         if self._process is not None:
             self._process.close()
@@ -154,7 +154,7 @@ class RelayProcess:
 
 
 def _is_over(process: socket.socket) -> bool:
-    """Tell whether the other end has gone; it says nothing unasked."""
+    """Tell whether the other end has closed; it never sends anything without a request."""
     try:
         process.setblocking(False)
         return process.recv(1) == b""
@@ -165,7 +165,7 @@ def _is_over(process: socket.socket) -> bool:
 
 
 def _identity(namespace: Path) -> int:
-    """Tell one namespace from a later one of the same name; 0 when there is none."""
+    """Return a number that differs between namespaces of the same name over time; 0 when there is none."""
     try:
         return namespace.stat().st_ino
     except OSError:
