@@ -1,1 +1,1 @@
-"""Flow logs: what interfaces sent and got, in EC2's records, in files."""
+"""Flow logs: what interfaces sent and received, as EC2's records, in files."""

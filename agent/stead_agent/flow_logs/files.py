@@ -1,17 +1,17 @@
-"""Records become lines of files: one folder for each log group, one file for each interface, none of them endless."""
+"""Write records as lines of files: one folder per log group, one file per interface, rotated at a maximum size."""
 
 import os
 import re
 from pathlib import Path
 from typing import Final
 
-LARGEST: Final = 8 << 20  # bytes of a file; then it is renamed to .1, that to .2, and the oldest goes
+LARGEST: Final = 8 << 20  # bytes of a file; then it is renamed to .1, .1 to .2, and the oldest is deleted
 KEPT: Final = 4
 _PLAIN: Final = re.compile(r"[^0-9A-Za-z_-]")
 
 
 def folder_name(log_group: str) -> str:
-    """Give a log group's folder: what might lead elsewhere is written as %XX."""
+    """Return a log group's folder name: characters that could lead out of the folder are written as %XX."""
     return _PLAIN.sub(lambda found: "".join(f"%{byte:02x}" for byte in found[0].encode()), log_group) or "default"
 
 

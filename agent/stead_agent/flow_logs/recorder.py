@@ -1,4 +1,4 @@
-"""The thread that reads what the kernel tells of flows and writes it down; nothing waits for it."""
+"""The thread that reads the kernel's flow counts and writes records; nothing waits for it."""
 
 import os
 import select
@@ -17,7 +17,7 @@ from stead_agent.logs import Log
 
 _log = Log(__name__)
 
-_LOOK_SECONDS: Final = 30.0  # how often tracked flows are looked at; intervals end at a look
+_LOOK_SECONDS: Final = 30.0  # how often tracked flows are read; intervals end at a read
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class _Vpc:
 
 
 class KernelFlowLogs:
-    """The `FlowLogs` of real machines."""
+    """The `FlowLogs` of real hosts."""
 
     def __init__(self, namespaces: Namespaces, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self._namespaces, self._clock = namespaces, clock
@@ -53,7 +53,7 @@ class KernelFlowLogs:
         self._is_closed = False
 
     def apply(self, vpc: VpcFlowLogs) -> None:
-        """Log exactly so."""
+        """Log exactly these flows."""
         identity = self._namespaces.identity(vpc.vpc_id)
         with self._lock:
             state = self._vpcs.get(vpc.vpc_id)
@@ -83,7 +83,7 @@ class KernelFlowLogs:
             self._thread.start()
 
     def remove(self, vpc_id: str) -> None:
-        """Write out what there is of a VPC, and log no more of it."""
+        """Write out the records of a VPC, and stop logging it."""
         with self._lock:
             self._end(vpc_id)
 
@@ -96,7 +96,7 @@ class KernelFlowLogs:
             state.close()
 
     def collect(self) -> None:
-        """Look now, and end all intervals."""
+        """Read now, and end all intervals."""
         with self._lock:
             for state in self._vpcs.values():
                 self._look(state)
@@ -131,7 +131,7 @@ class KernelFlowLogs:
                 next_look = time.monotonic() + _LOOK_SECONDS
 
     def _wait(self, seconds: float) -> None:
-        """Wait for an event, a change of pictures, or so many seconds."""
+        """Wait for an event, a change of the desired state, or so many seconds."""
         poll = select.poll()
         poll.register(self._wake_reader, select.POLLIN)
         with self._lock:
@@ -143,7 +143,7 @@ class KernelFlowLogs:
             os.read(self._wake_reader, 4096)
 
     def _read(self, state: _Vpc) -> None:
-        """Take what the kernel has told by itself."""
+        """Read the events that the kernel has sent."""
         now = int(self._clock())
         try:
             if state.accepted:
@@ -156,7 +156,7 @@ class KernelFlowLogs:
             state.tally.lost()
 
     def _look(self, state: _Vpc) -> None:
-        """Take all that is to be had, before an interval ends."""
+        """Read everything available, before an interval ends."""
         self._read(state)
         if state.accepted is None:
             return
@@ -166,7 +166,7 @@ class KernelFlowLogs:
                 state.tally.counted(counted, now)
         except LostEventsError:
             state.tally.lost()
-        except OSError as error:  # the namespace is as good as gone: others' logs go on
+        except OSError as error:  # the namespace is probably gone: other VPCs' logs continue
             _log.warning("flow_log_not_read", vpc=state.tally.picture.vpc_id, reason=str(error))
 
     def _write(self, state: _Vpc, logs: list[FlowLog]) -> None:

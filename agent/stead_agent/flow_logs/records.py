@@ -16,7 +16,7 @@ DEFAULT_FORMAT: Final = (
 )
 _FIELD: Final = re.compile(r"\$\{([a-z-]+)\}")
 _UNKNOWN: Final = "-"
-# The version that brought a field: a record says the highest of its own.
+# The version that introduced a field: a record has the highest version of its fields.
 _LATER_FIELDS: Final = {
     "vpc-id": 3, "subnet-id": 3, "instance-id": 3, "tcp-flags": 3, "type": 3, "pkt-srcaddr": 3, "pkt-dstaddr": 3,
     "region": 4, "az-id": 4, "sublocation-type": 4, "sublocation-id": 4,
@@ -40,7 +40,7 @@ class Flow:
 
 @dataclass(slots=True)
 class Count:
-    """What went that way, and when it was first and last seen: whole seconds since 1970."""
+    """The packets and bytes of a flow, and when it was first and last seen: whole seconds since 1970."""
 
     packets: int
     bytes: int
@@ -55,7 +55,7 @@ def fields_of(text: str) -> tuple[str, ...]:
 
 
 def record(vpc_id: str, log: FlowLog, interface: Interface, flow: Flow, count: Count) -> str:
-    """Write the record of a flow."""
+    """Return the record of a flow."""
     return _line(
         log,
         _about(vpc_id, log, interface)
@@ -80,7 +80,7 @@ def record(vpc_id: str, log: FlowLog, interface: Interface, flow: Flow, count: C
 
 
 def without_flows(vpc_id: str, log: FlowLog, interface: Interface, interval: tuple[int, int], status: str) -> str:
-    """Write the record of an interval without any: NODATA when there were none, SKIPDATA when they were too many."""
+    """Return the record of an interval without any: NODATA when there were none, SKIPDATA when there were too many."""
     times = {"start": str(interval[0]), "end": str(interval[1]), "log-status": status}
     return _line(log, _about(vpc_id, log, interface) | times)
 

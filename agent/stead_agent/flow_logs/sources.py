@@ -1,4 +1,4 @@
-"""What the kernel counted and what it rejected, read by netlink in a VPC's namespace.
+"""The kernel's flow counts and rejected packets, read by netlink in a VPC's namespace.
 
 linux/netfilter/nfnetlink_conntrack.h and nfnetlink_log.h.
 """
@@ -24,7 +24,7 @@ _TUPLE_IP, _TUPLE_PROTOCOL, _NUMBER, _SOURCE_PORT = 1, 2, 1, 2
 _PACKETS, _BYTES = 1, 2
 _EVENT_ROOM: Final = 4 << 20
 _BUFFERS: Final = 256
-_MOST_READ: Final = 50_000  # tracked flows at one look; what is beyond is skipped
+_MOST_READ: Final = 50_000  # tracked flows per read; more are skipped
 _ACCOUNTING: Final = Path("/proc/sys/net/netfilter/nf_conntrack_acct")
 
 _CONFIGURE: Final = (4 << 8) | 1  # NFNL_SUBSYS_ULOG, NFULNL_MSG_CONFIG
@@ -38,11 +38,11 @@ _FRAGMENT: Final = 44
 
 
 class LostEventsError(Exception):
-    """The kernel had more to tell than could be kept."""
+    """The kernel had more events than the socket's buffer could hold."""
 
 
 class Accepted:
-    """Tracked flows with what they carried: those that are there, at each look, and those that end, as they do."""
+    """The counts of tracked flows: of existing ones at each read, of ended ones when they end."""
 
     def __init__(self, namespaces: Namespaces, vpc_id: str) -> None:
         namespaces.inside(vpc_id, _count_from_now_on)
@@ -51,12 +51,12 @@ class Accepted:
         self.ended.join(_GROUP_DESTROY, _EVENT_ROOM)
 
     def close(self) -> None:
-        """Let go of the namespace."""
+        """Close the sockets, and with them the hold on the namespace."""
         self._asking.close()
         self.ended.close()
 
     def look(self) -> Iterator[Counted]:
-        """Give what all tracked flows carried since the last look."""
+        """Return what all tracked flows carried since the last read."""
         found = self._asking.dump(_GET_AND_ZERO, socket.AF_UNSPEC)
         for buffer, span in itertools.islice(found, _MOST_READ):
             yield from _counted(buffer, span)
@@ -64,13 +64,13 @@ class Accepted:
             raise LostEventsError
 
     def read_ended(self) -> Iterator[Counted]:
-        """Give what flows carried that have ended, since the last look."""
+        """Return what ended flows carried since the last read."""
         for buffer, span in _events(self.ended):
             yield from _counted(buffer, span)
 
 
 class Turned:
-    """Packets that the firewall rejected, as many as it samples."""
+    """Packets that the firewall rejected, as far as it samples them."""
 
     def __init__(self, namespaces: Namespaces, vpc_id: str) -> None:
         self.log = namespaces.inside(vpc_id, NetfilterSocket)
@@ -83,11 +83,11 @@ class Turned:
             self.log.do(_CONFIGURE, socket.AF_UNSPEC, attribute(kind, value), REJECTED_GROUP)
 
     def close(self) -> None:
-        """Let go of the namespace."""
+        """Close the socket, and with it the hold on the namespace."""
         self.log.close()
 
     def read(self) -> Iterator[Rejected]:
-        """Give the packets that have come."""
+        """Return the packets received so far."""
         for buffer, span in _events(self.log):
             packet = _rejected(buffer, attributes(buffer, span))
             if packet is not None:
@@ -100,7 +100,7 @@ def _count_from_now_on() -> None:
 
 
 def _events(netfilter: NetfilterSocket) -> Iterator[tuple[bytes, Span]]:
-    """Give the events that have come, but not for ever: others have some too."""
+    """Return the events received so far, up to a limit, so that other VPCs are read too."""
     try:
         for _ in range(_BUFFERS):
             found = list(netfilter.events())
@@ -116,7 +116,7 @@ def _events(netfilter: NetfilterSocket) -> Iterator[tuple[bytes, Span]]:
 def _counted(buffer: bytes, span: Span) -> Iterator[Counted]:
     parts = attributes(buffer, span)
     if not all(kind in parts for kind in (*_TUPLES, *_COUNTERS)):
-        return  # it began before anything was counted
+        return  # it began before counting was enabled
     forth, back = (_counter(buffer, parts[kind]) for kind in _COUNTERS)
     if not forth[0] and not back[0]:
         return
@@ -130,7 +130,7 @@ def _counter(buffer: bytes, span: Span) -> tuple[int, int]:
 
 
 def _end(buffer: bytes, span: Span) -> tuple[str, int, int]:
-    """Read who sends by a tuple, from which port, and what."""
+    """Return a tuple's source address, source port and protocol."""
     parts = attributes(buffer, span)
     source = buffer[slice(*next(iter(attributes(buffer, parts[_TUPLE_IP]).values())))]
     protocol = attributes(buffer, parts[_TUPLE_PROTOCOL])
@@ -152,7 +152,7 @@ def _rejected(buffer: bytes, parts: dict[int, Span]) -> Rejected | None:
         start = parts[_HARDWARE_ADDRESS][0] + 4
         mac = buffer[start : start + 6].hex(":")
     is_egress = prefix == REJECTED_OUT
-    with contextlib.suppress(IndexError, struct.error):  # cut too short to say more
+    with contextlib.suppress(IndexError, struct.error):  # truncated too early to contain more
         if packet[0] >> 4 == 4:
             (length,) = struct.unpack_from("!H", packet, 2)
             protocol, place = packet[9], (packet[0] & 15) * 4
@@ -169,7 +169,7 @@ def _rejected(buffer: bytes, parts: dict[int, Span]) -> Rejected | None:
 
 
 def _upper_layer(packet: bytes) -> tuple[int, int]:
-    """Find what an IPv6 packet carries behind its extension headers, and where."""
+    """Return an IPv6 packet's protocol behind its extension headers, and its offset."""
     kind, place = packet[6], 40
     while kind in _IPV6_EXTENSIONS or kind == _FRAGMENT:
         length = 8 if kind == _FRAGMENT else (packet[place + 1] + 1) * 8

@@ -1,4 +1,4 @@
-"""Add up what the kernel counted, until an interval ends: pure, and bounded."""
+"""Add up the kernel's counts until an interval ends: pure, and bounded."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -6,13 +6,13 @@ from typing import Final
 from stead_agent.flow_logs.interface import FlowLog, Interface, VpcFlowLogs
 from stead_agent.flow_logs.records import Count, Flow, record, without_flows
 
-# Of one interface in one interval: more are not written, and the record says SKIPDATA.
+# Per interface and interval: more are not written, and the record is SKIPDATA.
 MOST_FLOWS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A tracked flow: who began it, who really answered, and what went each way since the last look."""
+    """A tracked flow: who began it, who really replied, and the traffic in each direction since the last read."""
 
     protocol: int
     asker: str
@@ -25,7 +25,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A packet that was let neither out nor in."""
+    """A packet that was rejected at its sender's or its receiver's side."""
 
     protocol: int
     source: str
@@ -34,7 +34,7 @@ class Rejected:
     destination_port: int
     length: int
     mac: str  # of the sender, where it is a guest
-    is_egress: bool  # whether its sender's side rejected it
+    is_egress: bool  # whether the sender's side rejected it
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ class Tally:
                     )
 
     def rejected(self, seen: Rejected, now: int) -> None:
-        """Add a rejected packet to its sender's flows or, where it was let out, to its receiver's; it let it out."""
+        """Add a packet that the sender's side rejected, or that it accepted and the receiver's side rejected."""
         sender = self._by_mac.get(seen.mac) or self._by_address.get(seen.source)
         receiver = None if seen.is_egress else self._by_address.get(seen.destination)
         ends = (seen.source, seen.destination, seen.source_port, seen.destination_port, seen.protocol)
@@ -95,7 +95,7 @@ class Tally:
             self._add(Flow(receiver.id, *ends, accepted=False, is_egress=False), 1, seen.length, now)
 
     def lost(self) -> None:
-        """Note that the kernel could not tell all."""
+        """Note that the kernel's events were incomplete."""
         for log in self.picture.logs:
             self._windows[log.id].too_many |= log.interface_ids
 
@@ -120,7 +120,7 @@ class Tally:
         return [log for log in self.picture.logs if now - self._windows[log.id].start >= log.aggregation_seconds]
 
     def ended(self, log: FlowLog, now: int) -> list[tuple[Interface, list[str]]]:
-        """End the interval of a log: give each interface's records, and begin the next one."""
+        """End the interval of a log: return each interface's records, and begin the next interval."""
         window, self._windows[log.id] = self._windows[log.id], _Window(now)
         vpc_id, found = self.picture.vpc_id, []
         for interface_id in sorted(log.interface_ids & self._by_id.keys()):
