@@ -1,4 +1,4 @@
-"""ARP as bytes: a gateway's question, and what a guest says of itself (RFC 826): pure."""
+"""ARP as bytes: a gateway's request, and a guest's own messages (RFC 826): pure."""
 
 import socket
 import struct
@@ -11,7 +11,7 @@ _LENGTH: Final = 42  # Ethernet's header and an ARP packet
 
 
 def question(to_mac: str, to_address: str, from_mac: str, from_address: str) -> bytes:
-    """Write the frame that asks one guest for its MAC: it goes to that MAC alone, so that nobody else hears it."""
+    """Return the frame that asks one guest for its MAC: it is sent to that MAC only, so that no other guest gets it."""
     target, sender = _mac(to_mac), _mac(from_mac)
     ethernet = target + sender + struct.pack("!H", ETHERTYPE)
     asks = sender + socket.inet_aton(from_address)
@@ -19,7 +19,7 @@ def question(to_mac: str, to_address: str, from_mac: str, from_address: str) -> 
 
 
 def speaker(frame: bytes) -> tuple[str, str] | None:
-    """Read who an ARP frame says that it is from, MAC and address; None when it is no such frame."""
+    """Return the sender's MAC and address in an ARP frame; None when it is not such a frame."""
     if len(frame) < _LENGTH or frame[12:20] != struct.pack("!H", ETHERTYPE) + _HEAD or frame[6:12] != frame[22:28]:
         return None
     return frame[22:28].hex(":"), socket.inet_ntoa(frame[28:32])

@@ -1,6 +1,6 @@
-"""Questions to one guest and its answers become what is known of it, and when it is asked next: pure.
+"""Compute from the probes of one guest and its answers what is known of it, and when to probe it next: pure.
 
-All times are seconds of a clock that never goes back.
+All times are seconds of a monotonic clock.
 """
 
 from dataclasses import dataclass, field
@@ -8,9 +8,9 @@ from typing import Final
 
 from stead_agent.reachability.interface import Answers, Nic
 
-BOOT_SECONDS: Final = 300.0  # the longest from a start to the first answer; who began to ask later cannot know better
+BOOT_SECONDS: Final = 300.0  # the longest from a start to the first answer; also when the agent began to probe later
 SILENT_SECONDS: Final = 60.0  # a guest that restarts, or is busy, is not gone
-FEWEST_QUESTIONS: Final = 3  # without answer: when nobody asked, because this process stood still, nothing is known
+FEWEST_QUESTIONS: Final = 3  # unanswered ones; fewer, because this process stood still, prove nothing
 _OFTEN: Final = 1.0
 _OFTEN_SECONDS: Final = 60.0  # of a guest's first minute
 _SELDOM: Final = 5.0
@@ -19,33 +19,33 @@ _WELL: Final = 15.0
 
 @dataclass(slots=True)
 class Watched:
-    """A guest that is asked."""
+    """A guest that is probed."""
 
     nic: Nic
     start_count: int
     began: float
     answers: Answers
-    silent_since: float = field(init=False)  # its last answer, or when it was begun to ask it
-    unanswered: int = 0  # questions since then
-    since: float = 0.0  # of NO: when that was, in Unix seconds
+    silent_since: float = field(init=False)  # its last answer, or when probing began
+    unanswered: int = 0  # probes since then
+    since: float = 0.0  # of NO: when the silence began, in Unix seconds
 
     def __post_init__(self) -> None:
         """Begin."""
         self.silent_since = self.began
 
     def asked(self) -> None:
-        """Note that a question was sent, or could not be."""
+        """Record that a probe was sent, or could not be."""
         self.unanswered += 1
 
     def answered(self, now: float) -> bool:
-        """Note an answer; tell whether that changes what is known."""
+        """Record an answer; return whether that changes what is known."""
         was, self.answers, self.since = self.answers, Answers.YES, 0.0
         self.silent_since = now
         self.unanswered = 0
         return was is not Answers.YES
 
     def judge(self, now: float, unix_time: float) -> bool:
-        """Judge a silence, at one moment by both clocks; tell whether that changes what is known."""
+        """Judge a silence, at one moment by both clocks; return whether that changes what is known."""
         patience = SILENT_SECONDS if self.answers is Answers.YES else BOOT_SECONDS
         is_over = now - self.silent_since >= patience and self.unanswered >= FEWEST_QUESTIONS
         if not is_over or self.answers is Answers.NO:
@@ -54,7 +54,7 @@ class Watched:
         return True
 
     def pause(self, now: float) -> float:
-        """Tell after how many seconds it is asked again."""
+        """Return the seconds until the next probe."""
         if self.answers is Answers.YES and self.unanswered <= 1:
             return _WELL
         return _OFTEN if now - self.began < _OFTEN_SECONDS else _SELDOM

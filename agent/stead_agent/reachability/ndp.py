@@ -1,4 +1,4 @@
-"""Neighbour discovery as bytes: a router's question, and what a guest answers (RFC 4861, RFC 4443): pure."""
+"""Neighbour discovery as bytes: a router's solicitation, and a guest's answer (RFC 4861, RFC 4443): pure."""
 
 import socket
 import struct
@@ -6,14 +6,14 @@ from typing import Final
 
 ETHERTYPE: Final = 0x86DD
 _ICMPV6: Final = 58
-_HOP_LIMIT: Final = 255  # no router has passed it on
+_HOP_LIMIT: Final = 255  # proves that no router has forwarded it
 _SOLICITATION: Final = 135
 _ADVERTISEMENT: Final = 136
 _SOURCE_MAC, _TARGET_MAC = b"\x01\x01", b"\x02\x01"  # kinds of options, each of 8 bytes
 _SOLICITED_NODE: Final = socket.inet_pton(socket.AF_INET6, "ff02::1:ff00:0")[:13]
 _LENGTH: Final = 78  # Ethernet's and IPv6's header and an advertisement without options
 
-# A gateway sees all IPv6 of its subnet: the kernel gives only what `speaker` may be able to read. Classic BPF, as
+# A gateway sees all IPv6 of its subnet: the kernel delivers only what `speaker` may be able to read. Classic BPF, as
 # (code, jump if true, jump if false, value): byte 20 is the next header, byte 54 the kind of ICMPv6.
 _LOAD_BYTE, _JUMP_IF_EQUAL, _RETURN = 0x30, 0x15, 0x06
 _PROGRAM: Final = (
@@ -29,10 +29,10 @@ FILTER: Final = tuple(struct.pack("@HBBI", *each) for each in _PROGRAM)
 
 
 def question(to_mac: str, to_address: str, from_mac: str, from_address: str) -> bytes:
-    """Write the frame that solicits one guest at its address.
+    """Return the frame that solicits one guest at its address.
 
-    Its IPv6 destination is the address's solicited-node multicast address; the frame goes to the guest's MAC alone, so
-    that nobody else hears it, which RFC 6085 allows.
+    Its IPv6 destination is the address's solicited-node multicast address; the frame goes to the guest's MAC only, so
+    that no other guest gets it, which RFC 6085 allows.
     """
     target, sender = socket.inet_pton(socket.AF_INET6, to_address), _mac(from_mac)
     source, group = socket.inet_pton(socket.AF_INET6, from_address), _SOLICITED_NODE + target[13:]
@@ -46,9 +46,9 @@ def question(to_mac: str, to_address: str, from_mac: str, from_address: str) -> 
 
 
 def speaker(frame: bytes) -> tuple[str, str] | None:
-    """Read who a neighbour advertisement says that it is from, MAC and address; None when the frame is no such.
+    """Return the sender's MAC and address in a neighbour advertisement; None when the frame is not one.
 
-    Its checksum is not looked at: a guest's driver may leave that to a device, and between guest and gateway is none.
+    The checksum is not verified: a guest's driver may leave it to a device, and none is between guest and gateway.
     """
     if len(frame) < _LENGTH or frame[12:14] != struct.pack("!H", ETHERTYPE) or frame[14] >> 4 != 6:
         return None
@@ -60,7 +60,7 @@ def speaker(frame: bytes) -> tuple[str, str] | None:
 
 
 def _checksum(content: bytes) -> int:
-    """Sum up 16-bit words in ones' complement, and give the complement of that (RFC 1071)."""
+    """Return the Internet checksum (RFC 1071): the complement of the ones' complement sum of 16-bit words."""
     total: int = sum(struct.unpack(f"!{len(content) // 2}H", content))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)

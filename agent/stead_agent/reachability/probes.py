@@ -1,6 +1,6 @@
-"""Guests are asked by ARP or neighbour discovery, from their gateways in the namespaces of their VPCs.
+"""Probe guests by ARP or neighbour discovery, from their gateways in the namespaces of their VPCs.
 
-One thread and a socket per subnet do it. The firewall lets a guest speak in its own name only, and limits how often.
+One thread with one socket per subnet does it. The firewall lets a guest answer only for itself, and limits how often.
 """
 
 import contextlib
@@ -22,21 +22,21 @@ from stead_agent.reachability.wire import listening
 
 _log = Log(__name__)
 
-_FRAMES: Final = 256  # read of one socket at a time
-_FRAME_BYTES: Final = 128  # of each: more than all that is read of it
-_PAUSE: Final = 0.02  # between two looks at what has come: a subnet that floods costs no more than this
+_FRAMES: Final = 256  # read from one socket at a time
+_FRAME_BYTES: Final = 128  # of each: more than is ever parsed
+_PAUSE: Final = 0.02  # between two reads: limits the cost of a subnet that floods
 
 
 class Namespaces(Protocol):
-    """What is needed of the network's namespaces."""
+    """The parts of the network's namespaces that are needed here."""
 
     def inside[T](self, vpc_id: str | None, work: Callable[[], T]) -> T:
-        """Do `work` in a thread that is in the VPC's namespace; give what it returns."""
+        """Do `work` in a thread that is in the VPC's namespace; return its result."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Discovery:
-    """How one who has an address is asked for, and heard."""
+    """The protocol of one IP version: how an address is asked for, and how answers are read."""
 
     ethertype: int
     question: Callable[[str, str, str, str], bytes]
@@ -50,7 +50,7 @@ _NDP: Final = _Discovery(ndp.ETHERTYPE, ndp.question, ndp.speaker, ndp.FILTER)
 
 @dataclass(slots=True)
 class _Link:
-    """A subnet's gateway: the guests that are asked there, by MAC and address, and the socket once it is open."""
+    """A subnet's gateway: the guests that are probed there, by MAC and address, and the socket once it is open."""
 
     discovery: _Discovery
     guests: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class NeighbourProbes:
     def __init__(
         self, namespaces: Namespaces, now: Callable[[], float] = time.monotonic, longest_wait: float = 60.0
     ) -> None:
-        """Ask nobody yet; `now` never goes back, and is looked at after `longest_wait` real seconds at most."""
+        """Probe no guest yet; `now` is monotonic, and is read after `longest_wait` real seconds at most."""
         self._namespaces = namespaces
         self._now = now
         self._longest_wait = longest_wait
@@ -82,10 +82,10 @@ class NeighbourProbes:
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
-    # -- the promise
+    # -- the interface
 
     def watch(self, machine_id: str, nic: Nic, start_count: int, *, fresh: bool) -> Finding:
-        """Begin to ask a guest that is not asked there yet, and tell what is known."""
+        """Begin to probe a guest unless that is being done already, and return what is known."""
         with self._lock:
             watched = self._watched.get(machine_id)
             if watched is None or watched.start_count != start_count:
@@ -96,7 +96,7 @@ class NeighbourProbes:
             return Finding(watched.answers, watched.since)
 
     def forget(self, machine_id: str) -> None:
-        """Ask no more; the socket of a subnet goes with its last guest, and with it the hold on its namespace."""
+        """Stop probing; a subnet's socket, which keeps the namespace alive, is closed with its last guest."""
         with self._lock:
             self._drop(machine_id)
 
@@ -118,7 +118,7 @@ class NeighbourProbes:
         self._woken.close()
         self._wake.close()
 
-    # -- with the lock
+    # -- called with the lock held
 
     def _begin(self, machine_id: str, watched: Watched) -> Watched:
         self._drop(machine_id)
@@ -151,9 +151,9 @@ class NeighbourProbes:
             link.wire = None
 
     def _ask(self, watched: Watched) -> None:
-        """Send a question; one that cannot be sent is not answered either.
+        """Send a probe; one that cannot be sent counts as unanswered.
 
-        That is while a link is made anew, or for ever where a MAC or an address makes no sense.
+        That happens while a link is recreated, or always if a MAC or an address is invalid.
         """
         nic = watched.nic
         link = self._links[_key(nic)]
@@ -169,10 +169,10 @@ class NeighbourProbes:
             _log.debug("guest_not_asked", link=nic.link, reason=str(error))
 
     def _hear(self, link: _Link) -> set[str]:
-        """Read what has come; give the guests of which something else is known now."""
+        """Read the received frames; return the guests whose state changed."""
         heard: set[str] = set()
         wire = link.wire
-        with contextlib.suppress(BlockingIOError):  # all is read
+        with contextlib.suppress(BlockingIOError):  # everything is read
             for _ in range(_FRAMES):
                 said = link.discovery.speaker(wire.recv(_FRAME_BYTES)) if wire is not None else None
                 machine_id = link.guests.get(said) if said is not None else None
@@ -200,14 +200,14 @@ class NeighbourProbes:
         changed: set[str] = set()
         for number in numbers:
             if number == self._woken.fileno():
-                with contextlib.suppress(BlockingIOError):  # another look has read it
+                with contextlib.suppress(BlockingIOError):  # another read has taken it
                     self._woken.recv(4096)
             elif (link := self._open.get(number)) is not None:
                 try:
                     changed |= self._hear(link)
                 except OSError as error:
                     _log.debug("gateway_gone", reason=str(error))
-                    self._shut(link)  # the next question opens another, at the link that is there by then
+                    self._shut(link)  # the next probe opens a new socket, on the link that exists then
         return changed
 
     def _ask_who_is_due(self) -> set[str]:
@@ -216,7 +216,7 @@ class NeighbourProbes:
         while self._due and self._due[0][0] <= now:
             _, _, machine_id, watched = heapq.heappop(self._due)
             if self._watched.get(machine_id) is not watched:
-                continue  # it is asked no more, or elsewhere
+                continue  # it is no longer probed, or elsewhere
             if watched.judge(now, time.time()):
                 changed.add(machine_id)
             self._ask(watched)
@@ -224,7 +224,7 @@ class NeighbourProbes:
         return changed
 
     def _rouse(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # it is awake already
+        with contextlib.suppress(BlockingIOError):  # it is already woken
             self._wake.send(b"!")
 
 

@@ -1,4 +1,4 @@
-"""Sockets at gateways, which read and send whole Ethernet frames."""
+"""Sockets on gateway links, which read and send whole Ethernet frames."""
 
 import ctypes
 import socket
@@ -10,13 +10,13 @@ _SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h; Python has no name for it
 
 
 def listening(link: str, ethertype: int, program: Sequence[bytes] = ()) -> socket.socket:
-    """Open a socket at a link of this namespace, for all frames of an ethertype there; of what it sends itself, too.
+    """Open a socket on a link of this namespace, for all frames of an ethertype, including those it sends itself.
 
-    `program` is a filter of classic BPF, by which the kernel keeps frames away. OSError where there is no such link.
+    `program` is a classic BPF filter that makes the kernel drop frames. OSError where there is no such link.
     """
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     try:
-        if program:  # before it is bound: until then nothing comes
+        if program:  # before it is bound: until then it receives nothing
             code = ctypes.create_string_buffer(b"".join(program))
             packed = struct.pack("@HP", len(program), ctypes.addressof(code))
             wire.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, packed)
