@@ -12,7 +12,7 @@ from stead_cli.errors import CliError
 
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
-# In the order in which a newcomer meets them. Each is in the module of its name, which is loaded when it is asked for.
+# In the order in which a new user needs them. Each is in the module of its name, which is loaded when it is used.
 _NAMES: Final = (
     "up",
     "down",
@@ -36,15 +36,15 @@ _NAMES: Final = (
 
 
 class _InOrder(click.Group):
-    """A group that lists its commands in their order, and loads the one that is used."""
+    """A click group that lists its commands in this order, and loads only the one that is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Give the names."""
+        """Return the names."""
         del ctx
         return list(_NAMES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load a command; None when there is none of this name."""
+        """Load a command; None when no command has this name."""
         del ctx
         if cmd_name not in _NAMES:
             return None
@@ -74,7 +74,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Enter at the command line."""
+    """Run the command line."""
     try:
         cli(prog_name="stead")
     except OSError as error:

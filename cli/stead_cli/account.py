@@ -58,7 +58,7 @@ def disable(account_name: str) -> None:
 @account.command("enable")
 @click.argument("account_name", metavar="ACCOUNT")
 def enable(account_name: str) -> None:
-    """Let the credentials of an account (its id or name) count again."""
+    """Accept the credentials of an account (its id or name) again."""
     changed = Operator(settings.load()).disable_account(account_name, disabled=False)
     say(f"Account {changed.account_id} ({changed.name}) is enabled.")
 

@@ -1,4 +1,4 @@
-"""The public API as any user has it: an access key becomes boto3 clients, and lines for a shell."""
+"""The public API as any user sees it: make boto3 clients and shell exports from an access key."""
 
 import contextlib
 import json
@@ -13,10 +13,10 @@ from stead_cli.operator import Operator
 from stead_cli.settings import Settings
 from stead_proto import tls
 
-if TYPE_CHECKING:  # boto3 takes half a second to import, and most commands do without
+if TYPE_CHECKING:  # boto3 takes half a second to import, and most commands do not need it
     from mypy_boto3_ec2.client import EC2Client
 
-# What a shell may have set for the real AWS, and would win over or contradict what is exported.
+# Variables that a shell may have set for the real AWS, and that would override or contradict what is exported.
 _CONTRADICTING: Final = (
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
@@ -44,7 +44,7 @@ class AccessKey:
 
 
 def first_access_key(settings: Settings) -> AccessKey:
-    """Read the key of the cloud's first account; CliError when there is none, or not for this user."""
+    """Read the key of the cloud's first account; CliError when there is none or this user may not read it."""
     path = settings.access_dir / "credentials.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -59,9 +59,9 @@ def first_access_key(settings: Settings) -> AccessKey:
 def access_key_of(settings: Settings, operator: Operator, name: str) -> AccessKey:
     """Return a root access key of an account (its id or name), with which this user can call.
 
-    A secret is shown only when its key is made. So the first account has the cloud's own key; of another one a key is
-    made once and stored beside that, and made anew when somebody has deleted it. Raises CliError for an account that is
-    not there or disabled.
+    A secret is shown only when its key is created. So the first account uses the cloud's own key; for another one a key
+    is created once and stored beside that, and created again if it was deleted. Raises CliError for an account that
+    does not exist or is disabled.
     """
     account = next((each for each in operator.list_accounts() if name in (each.account_id, each.name)), None)
     if account is None:
@@ -95,7 +95,7 @@ def shell_lines(settings: Settings, key: AccessKey) -> list[str]:
         "AWS_DEFAULT_REGION": settings.region,
         "AWS_REGION": settings.region,
         "AWS_CA_BUNDLE": str(settings.ca_file),
-        "NODE_EXTRA_CA_CERTS": str(settings.ca_file),  # the SDK for JavaScript knows no bundle of AWS's
+        "NODE_EXTRA_CA_CERTS": str(settings.ca_file),  # the SDK for JavaScript does not read AWS_CA_BUNDLE
     }
     lines = [f"export {name}={quote(value)}" for name, value in values.items()]
     return [*lines, f"unset {' '.join(_CONTRADICTING)}"]
@@ -103,7 +103,7 @@ def shell_lines(settings: Settings, key: AccessKey) -> list[str]:
 
 @contextlib.contextmanager
 def refusals_explained() -> Iterator[None]:
-    """Turn what the API refuses, and waits in vain, into errors for the person at the terminal."""
+    """Turn API errors and waiters that time out into errors for the person at the terminal."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - half a second, as boto3 below
 
     try:
@@ -113,8 +113,8 @@ def refusals_explained() -> Iterator[None]:
 
 
 def ec2_client(settings: Settings, key: AccessKey) -> "EC2Client":
-    """A client of the cloud, whatever the environment and ~/.aws say about another one."""
-    import boto3  # noqa: PLC0415 - half a second, needed by the demo alone
+    """An EC2 client of this cloud; the environment and ~/.aws are ignored."""
+    import boto3  # noqa: PLC0415 - half a second, only the demo needs it
     from botocore.config import Config  # noqa: PLC0415 - as above
 
     for name in _CONTRADICTING:

@@ -1,4 +1,4 @@
-"""`stead blocks`: the store that keeps the blocks of snapshots and images."""
+"""`stead blocks`: the store that holds the blocks of snapshots and images."""
 
 import click
 from rich.console import Console

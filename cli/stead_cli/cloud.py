@@ -1,4 +1,4 @@
-"""The single-machine cloud as two programs: which they are, whether they answer, and who may use them."""
+"""The single-machine cloud as two programs: how they are started, whether they answer, and who may use them."""
 
 import contextlib
 import fcntl
@@ -24,8 +24,8 @@ from stead_proto.v1 import operator_pb2 as pb
 
 BIN: Final = Path(sys.executable).parent
 RIG_FILE: Final = "rig.json"  # in a rig's state directory: what `rig up` ran with
-_CONTROLLER_SECONDS: Final = 120.0  # 3 s of a processor, which others may want too; one that ends is noticed at once
-HOST_SECONDS: Final = 120.0  # the proof of KVM boots a guest, and libvirt may have to be started
+_CONTROLLER_SECONDS: Final = 120.0  # it needs 3 s of a processor, which may be busy; one that exits is noticed at once
+HOST_SECONDS: Final = 120.0  # the test of KVM boots a guest, and libvirt may have to be started
 _ACCESS_FILES: Final = ("ca.pem", "operator.pem", "operator-key.pem", "credentials.json")
 
 
@@ -53,7 +53,7 @@ def controller_program(settings: Settings) -> Program:
 
 
 def agent_program(settings: Settings, *options: str) -> Program:
-    """The agent of this state directory, with further options of its own."""
+    """The agent of this state directory, with further command line options."""
     log = settings.log_dir / "agent.log"
     command: list[str | Path] = [
         BIN / "stead-agent",
@@ -75,7 +75,7 @@ def agent_program(settings: Settings, *options: str) -> Program:
 
 
 def object_store_program(settings: Settings) -> Program:
-    """The object store, which the controller starts when it is first asked for."""
+    """The object store, which the controller starts when it is first needed."""
     folder = settings.controller_dir / "object-store"
     return Program("object-store", [], folder / "weed.pid", folder / "weed.log", may_be_killed=True)
 
@@ -93,9 +93,9 @@ def _program(settings: Settings, name: str, command: list[str | Path], unit_text
 
 
 def require_root(what: str) -> None:
-    """Raise CliError unless root asks, of whom others can then use what it makes: libvirt images, persons certificates.
+    """Raise CliError unless run as root; set a umask with which libvirt can read images and users certificates.
 
-    What nobody else may read is made so by name, whatever mask this was started with.
+    Files that must be private are given their mode explicitly, whatever umask this was started with.
     """
     if os.geteuid() != 0:
         raise CliError(f"{what} needs root", f"as root: ./stead {shlex.join(sys.argv[1:])}")
@@ -104,7 +104,7 @@ def require_root(what: str) -> None:
 
 @contextlib.contextmanager
 def exclusively(settings: Settings) -> Iterator[None]:
-    """Let nobody else start or stop this cloud, or rig, meanwhile; makes the state directory."""
+    """Keep other processes from starting or stopping this cloud, or rig, meanwhile; makes the state directory."""
     settings.state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     settings.run_dir.mkdir(mode=0o755, exist_ok=True)
     with (settings.run_dir / "lock").open("w") as file:
@@ -117,19 +117,19 @@ def exclusively(settings: Settings) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the controller's health page says."""
+    """What the controller's health page reports."""
 
     answers: bool
     detail: str
 
     @property
     def is_well(self) -> bool:
-        """Tell whether it answers and lacks nothing."""
+        """Tell whether it answers and reports no problem."""
         return self.answers and self.detail == "ok"
 
 
 def controller_health(settings: Settings) -> Health:
-    """Ask the controller how it is."""
+    """Ask the controller for its health."""
     request = urllib.request.Request(f"http://{settings.listen}:{settings.http_port}/_stead/health")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -141,19 +141,19 @@ def controller_health(settings: Settings) -> Health:
 
 
 def refuse_rig(settings: Settings) -> None:
-    """Raise CliError when the state directory is a rig's, which is no cloud of this machine alone."""
+    """Raise CliError when the state directory is a rig's, which is not a single-machine cloud."""
     if (settings.state_dir / RIG_FILE).exists():
         raise CliError(f"{settings.state_dir} is a rig", "see: ./stead rig --help")
 
 
 def start_controller(settings: Settings, start: Callable[[Program], None] = processes.start) -> Began:
-    """Let the controller run, of this release, and wait until it answers; tell what was done."""
+    """Make sure the controller of this release runs, wait until it answers, and return what was done."""
     program = controller_program(settings)
     if processes.find(program) is None and controller_health(settings).answers:
         names = "STEAD_HTTP_PORT, STEAD_HTTPS_PORT, STEAD_HOST_PORT, STEAD_ENROLMENT_PORT, STEAD_ENDPOINT_PORT"
         hint = f"stop it, or choose other ports: {names}"
         raise CliError(f"another controller already answers at port {settings.http_port}", hint)
-    settings.controller_dir.mkdir(mode=0o700, exist_ok=True)  # its unit names it as what may be written
+    settings.controller_dir.mkdir(mode=0o700, exist_ok=True)  # its unit names this directory as writable
     began = processes.ensure(program, start)
     wait_for(
         lambda: controller_health(settings).answers or ended(program),
@@ -164,14 +164,14 @@ def start_controller(settings: Settings, start: Callable[[Program], None] = proc
 
 
 def ended(program: Program) -> bool:
-    """Raise CliError when a program that should run has ended; never true."""
+    """Raise CliError when a program that should run has exited; otherwise return False."""
     if processes.find(program) is None:
         raise failed(program, "ended")
     return False
 
 
 def failed(program: Program, how: str) -> CliError:
-    """What to raise when a program did not do its part: with the end of its log."""
+    """The error to raise when a program failed, with the end of its log."""
     return CliError(
         f"the {program.name} {how}; the end of {program.log_file}:\n{processes.last_lines(program.log_file)}",
         f"all of it: ./stead logs {program.name}",
@@ -179,15 +179,15 @@ def failed(program: Program, how: str) -> CliError:
 
 
 def start_agent(settings: Settings) -> Began:
-    """Let the agent run, of this release; tell what was done."""
+    """Make sure the agent of this release runs; return what was done."""
     return processes.ensure(agent_program(settings))
 
 
 def wait_for_host(settings: Settings, since: int = 0) -> pb.Host:
-    """Return this machine's host record when the controller sees it up and has heard of it after `since`.
+    """Return this machine's host record when the controller sees it up and has a report from it after `since`.
 
-    A host counts as up for a while after its last word: `since` (Unix seconds) tells an agent that has just been
-    started from the one before.
+    A host counts as up for a while after its last report: `since` (Unix seconds) distinguishes an agent that was just
+    started from the one before it.
     """
     program = agent_program(settings)
     operator = Operator(settings)
@@ -201,7 +201,7 @@ def wait_for_host(settings: Settings, since: int = 0) -> pb.Host:
 
 
 def share_access(settings: Settings) -> None:
-    """Publish what all may have, and give the person who came by sudo means of access they may read without sudo."""
+    """Publish the public files, and give the user behind sudo copies of the credentials that need no sudo to read."""
     for name, public in (("ca.pem", settings.ca_file), ("instance-identity.pem", settings.identity_file)):
         tls.write_public(public, (settings.controller_dir / name).read_bytes())
     uid, gid = sudo_user()
@@ -217,5 +217,5 @@ def share_access(settings: Settings) -> None:
 
 
 def sudo_user() -> tuple[int, int]:
-    """User and group id of the person behind sudo; zeros when root came by itself."""
+    """User and group id of the user behind sudo; zeros when root did not come by sudo."""
     return int(os.environ.get("SUDO_UID") or 0), int(os.environ.get("SUDO_GID") or 0)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
 
 KEY_NAME: Final = "stead-demo"
-USER: Final = "debian"  # both images have it
+USER: Final = "debian"  # both images have this user
 _CONSOLE_LINES: Final = 12
 _USER_DATA: Final = """#!/bin/sh
 # The demo's user data: leaves a word that only this launch can know.
@@ -36,7 +36,7 @@ echo "Hello from $(hostname), launched by Stead"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the demo launches of an image: a type that fits it, and how long its boot may take under emulation."""
+    """How the demo launches an image: an instance type that fits it, and how long its boot may take under emulation."""
 
     instance_type: str
     boot_seconds: float
@@ -47,7 +47,7 @@ CHOICES: Final = {"micro": Choice("t3.nano", 120), "debian": Choice("t3.small", 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """The demo instance and how to enter it."""
+    """The demo instance and how to log in to it."""
 
     instance_id: str
     login: Login
@@ -136,7 +136,7 @@ def _launch(chosen: Settings, ec2: "EC2Client", steps: Steps, image_id: str, cho
 
 
 def _terminate(ec2: "EC2Client", steps: Steps, instance_id: str) -> None:
-    """End the demo instance and wait until it has ended."""
+    """Terminate the demo instance and wait until it is terminated."""
     with steps.step("instance is terminated"):
         ec2.terminate_instances(InstanceIds=[instance_id])
         ec2.get_waiter("instance_terminated").wait(
@@ -145,7 +145,7 @@ def _terminate(ec2: "EC2Client", steps: Steps, instance_id: str) -> None:
 
 
 def _have_key_pair(chosen: Settings, ec2: "EC2Client") -> Path:
-    """Return the private key's file, made anew when the file or the cloud's half is missing."""
+    """Return the private key's file; create a new key pair when the file or the cloud's key pair is missing."""
     chosen.demo_dir.mkdir(mode=0o755, exist_ok=True)
     path = chosen.demo_dir / f"{KEY_NAME}.pem"
     filters = ec2.describe_key_pairs(Filters=[{"Name": "key-name", "Values": [KEY_NAME]}])
@@ -178,8 +178,8 @@ def _wait_until(
     instance_id: str,
     seconds: int,
 ) -> None:
-    """Wait with the SDK's waiter; what the agent last said of the instance explains a wait in vain."""
-    from botocore.exceptions import WaiterError  # noqa: PLC0415 - half a second, needed by the demo alone
+    """Wait with the SDK's waiter; if it times out, the error has what the agent last reported of the instance."""
+    from botocore.exceptions import WaiterError  # noqa: PLC0415 - half a second, only the demo needs it
 
     try:
         ec2.get_waiter(waiter).wait(InstanceIds=[instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": seconds})
@@ -199,8 +199,8 @@ def _public_address(ec2: "EC2Client", instance_id: str) -> str:
 
 
 def _allow_ssh(ec2: "EC2Client", instance_id: str, source: str) -> None:
-    """Open port 22 of the instance's first group to one address; a rule that is there already is well."""
-    from botocore.exceptions import ClientError  # noqa: PLC0415 - half a second, needed by the demo alone
+    """Open port 22 of the instance's first security group to one address; an existing rule is no error."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - half a second, only the demo needs it
 
     instance = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
     group_id = instance["SecurityGroups"][0]["GroupId"]
@@ -231,7 +231,7 @@ def _console_with_keys(ec2: "EC2Client", instance_id: str) -> str | None:
 
 
 def _prove(login: Login, nonce: str, timeout: float) -> None:
-    """Read the word that user data left; user data may still run when SSH is open."""
+    """Read the word that user data wrote to a file; user data may still run when SSH is open."""
 
     def word() -> bool:
         return login.run("cat /var/tmp/stead-demo 2>/dev/null || true").strip() == nonce
@@ -242,7 +242,7 @@ def _prove(login: Login, nonce: str, timeout: float) -> None:
 
 
 def _give_to_sudo_user(chosen: Settings) -> None:
-    """Let the person who came by sudo use the key without sudo."""
+    """Let the user behind sudo use the key without sudo."""
     uid, gid = cloud.sudo_user()
     for name in (f"{KEY_NAME}.pem", "known_hosts"):
         if uid:
@@ -268,7 +268,7 @@ def _show_times(steps: Steps) -> None:
 
 
 def _show_next(launched: Launched, image_id: str, choice: Choice) -> None:
-    """Print what a newcomer does next."""
+    """Print what a new user does next."""
     say()
     say_heading("Go on:")
     say(f"  {' '.join(launched.login.command)}")

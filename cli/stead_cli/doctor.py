@@ -15,7 +15,7 @@ from stead_cli.operator import Operator
 from stead_cli.output import output_option, show_json, show_rows
 from stead_cli.settings import Settings
 
-_SECONDS = 180.0  # the proof of KVM boots a guest
+_SECONDS = 180.0  # the test of KVM boots a guest
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
@@ -34,7 +34,7 @@ def doctor(output: str) -> None:
 
 
 def agent_checks(chosen: Settings) -> list[dict[str, Any]]:
-    """Ask the agent's program for its checks of this machine, which only root can make."""
+    """Run the agent's checks of this machine, which only root can make."""
     if os.geteuid() != 0:
         detail = "only root can look into the kernel and libvirt"
         return [{"name": "host", "status": "warning", "detail": detail, "remedy": "as root: ./stead doctor"}]
@@ -52,7 +52,7 @@ def agent_checks(chosen: Settings) -> list[dict[str, Any]]:
 
 
 def _controller_checks(chosen: Settings) -> list[dict[str, Any]]:
-    """What of the cloud runs here; that nothing runs is no fault of the machine."""
+    """Which parts of the cloud run here; a cloud that does not run is not a fault of the machine."""
     health = cloud.controller_health(chosen)
     checks = []
     for program in (cloud.controller_program(chosen), cloud.agent_program(chosen)):
@@ -69,7 +69,7 @@ def _controller_checks(chosen: Settings) -> list[dict[str, Any]]:
 
 
 def _host_checks(chosen: Settings) -> list[dict[str, Any]]:
-    """What the hosts of a cloud that answers say that they fail at."""
+    """The failures that hosts report, if the cloud answers."""
     if not cloud.controller_health(chosen).answers:
         return []
     try:

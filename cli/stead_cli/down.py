@@ -41,7 +41,7 @@ def down(*, purge: bool, yes: bool) -> None:
 
 
 def _stop_programs(chosen: Settings, steps: Steps) -> None:
-    """Stop the agent before the controller, so that its last reports arrive, and last what the controller starts."""
+    """Stop the agent, then the controller, so that the last reports arrive, then what the controller started."""
     programs = (cloud.agent_program(chosen), cloud.controller_program(chosen), cloud.object_store_program(chosen))
     for program in programs:
         with steps.step(f"{program.name} stopped") as step:
@@ -49,7 +49,7 @@ def _stop_programs(chosen: Settings, steps: Steps) -> None:
 
 
 def _purge(chosen: Settings, steps: Steps) -> None:
-    """Remove guests, networks and disks through the agent, which knows its own, then the state."""
+    """Remove guests, networks and disks through the agent, which knows which are its own, then the state."""
     if chosen.agent_dir.exists():
         with steps.step("guests, networks and disks removed"):
             _purge_host(chosen)
@@ -78,7 +78,7 @@ def _purge_host(chosen: Settings) -> None:
 
 
 def _remove_state(chosen: Settings) -> None:
-    """Delete what is ours in the state directory, and the directory itself if nothing else is in it."""
+    """Delete Stead's files in the state directory, and the directory itself if nothing else is in it."""
     for part in _parts(chosen):
         if part.is_dir() and not part.is_symlink():
             shutil.rmtree(part)

@@ -1,4 +1,4 @@
-"""A machine's agent gets its certificate for a one-time token."""
+"""Get a machine's agent its certificate in exchange for a one-time token."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from stead_cli.settings import Settings
 
 
 def is_enrolled(chosen: Settings) -> bool:
-    """Tell whether the agent has a certificate, and one of the CA that this controller has."""
+    """Tell whether the agent has a certificate that was signed by this controller's CA."""
     try:
         agent_ca = (chosen.agent_dir / "ca.pem").read_bytes()
     except FileNotFoundError:
@@ -21,7 +21,7 @@ def is_enrolled(chosen: Settings) -> bool:
 
 
 def enrol(chosen: Settings, token: str, run: Callable[[list[str | Path], str], tuple[int, str]]) -> None:
-    """Enrol the agent; `run` runs a command with that stdin where the agent is, and gives its status and stderr."""
+    """Enrol the agent; `run` runs a command with this stdin where the agent is, and returns its status and stderr."""
     command: list[str | Path] = [
         cloud.BIN / "stead-agent",
         "enrol",

@@ -1,4 +1,4 @@
-"""What the command line refuses with: what went wrong, and what to do next."""
+"""Errors of the command line: what went wrong, and what to do next."""
 
 import sys
 from typing import IO, Any
@@ -7,10 +7,10 @@ import click
 
 
 class CliError(click.ClickException):
-    """An error for the user, with a hint at the way out."""
+    """An error for the user, with a hint on how to solve it."""
 
     def __init__(self, message: str, hint: str = "") -> None:
-        """Keep the message and the hint, which is a sentence or a command."""
+        """Store the message and the hint, which is a sentence or a command."""
         super().__init__(message)
         self.hint = hint
 

@@ -56,7 +56,7 @@ def row_of(found: pb.Host) -> dict[str, Any]:
 
 
 def _disk(pool: pb.HostPool) -> str:
-    """Say what is promised of a pool and what it has; the default one needs no name."""
+    """Describe a pool: bytes allocated, total and free; the default pool needs no name."""
     name = "" if pool.is_default else f"{pool.name} "
     return f"{name}{bytes_text(pool.promised)} of {bytes_text(pool.total)}, {bytes_text(pool.free)} free"
 
@@ -66,14 +66,14 @@ def _time(seconds: int) -> str:
 
 
 def failings(row: Mapping[str, Any]) -> list[str]:
-    """Say what a host, as a row of a table, fails at: a line each, the oldest first, and how many more there are."""
+    """Describe a host's failures, from its table row: a line each, the oldest first, and how many more there are."""
     lines = [f"{it['kind'].replace('_', ' ')} {it['id']} since {it['since']}: {it['error']}" for it in row["errors"]]
     more = row["error_count"] - len(row["errors"])
     return lines + ([f"and {more} more"] if more else [])
 
 
 def show_hosts(rows: Sequence[Mapping[str, Any]], output: str, *, empty: str = "") -> None:
-    """Print hosts, and what they fail at below."""
+    """Print hosts, and their failures below."""
     show_rows(rows, COLUMNS, output, empty=empty)
     for row in rows if output != "json" else ():
         lines = failings(row)

@@ -100,7 +100,7 @@ def upload(operator: Operator, header: pb.ImportImageHeader, file: Path) -> pb.I
 
 
 def _check_format(file: Path, image_format: str) -> None:
-    """Refuse early what the controller would refuse after the upload: a qcow2 said to be raw boots nowhere."""
+    """Refuse early what the controller would refuse after the upload: a qcow2 declared as raw does not boot."""
     with file.open("rb") as opened:
         is_qcow2 = opened.read(4) == _QCOW2_MAGIC
     if is_qcow2 != (image_format == "qcow2"):

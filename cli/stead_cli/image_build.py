@@ -1,4 +1,4 @@
-"""The guest images of `images/` are built here, kept with what they were made from, and entered into the cloud."""
+"""Build the guest images of `images/`, store them with the hash of their recipe, and import them into the cloud."""
 
 import hashlib
 import json
@@ -38,12 +38,12 @@ class BuiltImage:
 
     @property
     def name(self) -> str:
-        """`stead-micro-` and the beginning of the content's hash: another content is another image."""
+        """`stead-micro-` and the beginning of the content's hash: different content is a different image."""
         return f"stead-{self.kind}-{self.sha256[:_NAME_DIGITS]}"
 
 
 def build(settings: Settings, kind: str, say: Callable[[str], None], *, again: bool = False) -> BuiltImage:
-    """Build an image unless it was built from the same recipe before; `say` is told each line of progress."""
+    """Build an image unless it was built from the same recipe before; `say` is called with each line of progress."""
     settings.image_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     path = settings.image_dir / f"{kind}.qcow2"
     stamp = settings.image_dir / f"{kind}.recipe"
@@ -59,7 +59,7 @@ def build(settings: Settings, kind: str, say: Callable[[str], None], *, again: b
 
 
 def enter(operator: Operator, image: BuiltImage, progress: Progress) -> str:
-    """Import the image as a public one of the cloud's own unless it is there; return its id."""
+    """Import the image as a public image owned by the cloud unless it is there; return its id."""
     for known in operator.list_images():
         if known.sha256 == image.sha256 and known.state == "available" and known.public:
             return known.id
@@ -76,7 +76,7 @@ def enter(operator: Operator, image: BuiltImage, progress: Progress) -> str:
 
 
 def _recipe_hash(kind: str) -> str:
-    """A hash over everything that decides what the build makes, except the versions of Debian packages."""
+    """A hash over everything that determines the built image, except the versions of Debian packages."""
     digest = hashlib.sha256()
     folder = CHECKOUT / "images"
     sources = [path for path in folder.glob("*.py") if path.is_file()] + list((folder / kind).rglob("*"))
@@ -111,7 +111,7 @@ def _install_packages(kind: str, say: Callable[[str], None]) -> None:
 
 
 def _run_build(kind: str, path: Path, say: Callable[[str], None]) -> None:
-    """Run the build; its steps are told, and its error is ours when it fails."""
+    """Run the build; its steps are passed to `say`, and its error message is raised when it fails."""
     script = CHECKOUT / "images" / kind / "build.py"
     command: list[str | Path] = [sys.executable, script, "--output", path, "--cache", _CACHE, "--output-format=json"]
     error = ""
@@ -123,7 +123,7 @@ def _run_build(kind: str, path: Path, say: Callable[[str], None]) -> None:
             try:
                 told: dict[str, Any] = json.loads(line)
             except ValueError:
-                error += line  # not of the build's own making: a warning, a traceback
+                error += line  # not a JSON line of the build: a warning, a traceback
                 continue
             if "step" in told:
                 say(f"{told['seconds']:5.1f} s  {told['step']}")
@@ -133,7 +133,7 @@ def _run_build(kind: str, path: Path, say: Callable[[str], None]) -> None:
 
 
 def _shortened(error: str) -> str:
-    """The beginning and the end of a long error: what failed, and the last words of what failed."""
+    """The beginning and the end of a long error: what failed, and the end of its output."""
     lines = [
         line if len(line) < _ERROR_COLUMNS else f"{line[:_ERROR_COLUMNS]} …" for line in error.strip().splitlines()
     ]
@@ -141,7 +141,7 @@ def _shortened(error: str) -> str:
 
 
 def _python(arguments: list[str], *, capture: bool) -> str:
-    """Run Python in the checkout, which the recipes of images are imported from."""
+    """Run Python in the checkout, from which the image builds are imported."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=CHECKOUT,

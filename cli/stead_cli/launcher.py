@@ -1,4 +1,4 @@
-"""The launcher at the top of the checkout, which runs the tests and says which Stead is here."""
+"""The launcher at the top of the checkout, which runs the tests and prints the version of Stead."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from stead_cli.settings import CHECKOUT
 
 
 def run(*arguments: str) -> NoReturn:
-    """Let `./stead` with these arguments take this process's place."""
+    """Replace this process by `./stead` with these arguments (exec)."""
     sys.stdout.flush()
     program = str(CHECKOUT / "stead")
     os.execv(program, [program, *arguments])

@@ -14,7 +14,7 @@ from stead_cli.output import json_or, output_option, say, show_rows
 from stead_proto.v1 import operator_pb2 as pb
 
 _PROTOCOLS: Final = ("tcp", "udp", "icmp")
-_WINDOW_SECONDS: Final = 2  # of one question to the host, so that lines appear while it goes on
+_WINDOW_SECONDS: Final = 2  # of one request to the host, so that lines appear while the capture goes on
 
 
 @click.group()
@@ -73,7 +73,7 @@ class Service(click.ParamType[tuple[str, int]]):
     name = "PORT/PROTOCOL"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        """Read it as protocol and port; a port alone is of TCP, a protocol alone means any port."""
+        """Parse it as protocol and port; a port alone means TCP, a protocol alone means any port."""
         if isinstance(value, tuple):
             return value
         port, _, protocol = str(value).lower().partition("/")
@@ -125,7 +125,7 @@ def explain(source: str, destination: str, service: tuple[str, int], *, rules_on
 
 
 def _faults(operator: Operator, end: pb.ExplainEnd) -> list[str]:
-    """Say what an interface's host has not in force, or why it cannot be asked."""
+    """List what is not in force on an interface's host, or say why the host cannot be asked."""
     try:
         seen = operator.look(end.interface_id, end.to_address)
     except CliError as error:

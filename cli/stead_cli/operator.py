@@ -63,7 +63,7 @@ class Operator:
         self._call(lambda channel: HostsStub(channel).RemoveHost(request, timeout=_CALL_SECONDS))
 
     def discard_unclaimed(self, host_id: str, ids: Sequence[str]) -> None:
-        """Have a host remove what it has and the database does not know."""
+        """Make a host remove resources that it has and that the database does not know."""
         request = pb.DiscardUnclaimedRequest(host_id=host_id, ids=ids)
         self._call(lambda channel: HostsStub(channel).DiscardUnclaimed(request, timeout=_CALL_SECONDS))
 
@@ -85,14 +85,14 @@ class Operator:
     ) -> pb.ImportImageResponse:
         """Upload an image file and wait until its blocks are stored.
 
-        `progress` is told each number of bytes sent, `stored` the percents of the disk that are stored. A controller of
-        an earlier release says nothing of the header and waits for the file; then it is a CliError after some seconds.
+        `progress` is called with the size of each chunk that was sent, `stored` with the percentage of the disk stored.
+        A controller of an earlier release does not acknowledge the header: then CliError is raised after some seconds.
         """
         is_taken = asyncio.Event()
 
         async def messages() -> AsyncIterator[pb.ImportImageRequest]:
             yield pb.ImportImageRequest(header=header)
-            await is_taken.wait()  # what is sent while a refusal arrives makes of it an error of gRPC's own
+            await is_taken.wait()  # sending while a refusal arrives would turn it into an error of gRPC itself
             with path.open("rb") as file:
                 while chunk := await asyncio.to_thread(file.read, _CHUNK):
                     yield pb.ImportImageRequest(content=chunk)
@@ -118,9 +118,9 @@ class Operator:
         return self._call(call)
 
     def export_image(self, request: pb.ExportImageRequest, path: Path, made: Progress, progress: Progress) -> int:
-        """Write a disk of an image to a new file, sparse, and give its size; a file that is cut off is removed.
+        """Write a disk of an image to a new sparse file and return its size; an incomplete file is removed.
 
-        `made` is told percents while the controller puts the file together, `progress` each number of bytes that came.
+        `made` is called with percentages while the controller creates the file, `progress` with the size of each chunk.
         """
 
         async def call(channel: Any) -> int:
@@ -148,7 +148,7 @@ class Operator:
             raise
 
     def capture(self, resource_id: str, seconds: int, packets: int, snap_length: int) -> pb.CaptureResponse:
-        """Get the packets of an interface for a moment."""
+        """Capture the packets of an interface for some seconds."""
         request = pb.CaptureRequest(resource_id=resource_id, seconds=seconds, packets=packets, snap_length=snap_length)
         found: pb.CaptureResponse = self._call(
             lambda channel: NetworkStub(channel).Capture(request, timeout=_CALL_SECONDS)
@@ -162,7 +162,7 @@ class Operator:
         return found
 
     def explain(self, source: str, destination: str, protocol: str, port: int) -> pb.ExplainResponse:
-        """Learn whether traffic gets from one thing to another and back, and what decides."""
+        """Ask whether traffic gets from a source to a destination and back, and what decides."""
         request = pb.ExplainRequest(source=source, destination=destination, protocol=protocol, port=port)
         found: pb.ExplainResponse = self._call(
             lambda channel: NetworkStub(channel).Explain(request, timeout=_CALL_SECONDS)
@@ -170,7 +170,7 @@ class Operator:
         return found
 
     def scrub_blocks(self, progress: Callable[[pb.ScrubBlocksResponse], None]) -> pb.ScrubBlocksResponse:
-        """Have every block of the store checked; `progress` is told how far it is. Gives what was found."""
+        """Check every block of the store; `progress` is called with how far it is. Returns what was found."""
 
         async def read(channel: Any) -> pb.ScrubBlocksResponse:
             last = pb.ScrubBlocksResponse()
@@ -199,7 +199,7 @@ class Operator:
         )
 
     def disable_account(self, account: str, *, disabled: bool) -> pb.Account:
-        """Let no credentials of an account count any more, or count again."""
+        """Refuse all credentials of an account, or accept them again."""
         request = pb.DisableAccountRequest(account=account, disabled=disabled)
         answer: pb.DisableAccountResponse = self._call(
             lambda channel: AccountsStub(channel).DisableAccount(request, timeout=_CALL_SECONDS)
@@ -207,7 +207,7 @@ class Operator:
         return answer.account
 
     def revoke_sessions(self, account: str, role_name: str) -> None:
-        """End all sessions of a role that were begun before now."""
+        """Revoke all sessions of a role that began before now."""
         request = pb.RevokeSessionsRequest(account=account, role_name=role_name)
         self._call(lambda channel: AccountsStub(channel).RevokeSessions(request, timeout=_CALL_SECONDS))
 
@@ -230,29 +230,29 @@ class Operator:
         self._call(lambda channel: AccountsStub(channel).DeleteRootKey(request, timeout=_CALL_SECONDS))
 
     def list_quotas(self, account_id: str) -> list[pb.QuotaValue]:
-        """What an account may have, or, of an empty id, all."""
+        """The quotas of an account or, for an empty id, those of all accounts."""
         request = pb.ListQuotasRequest(account_id=account_id)
         return list(self._call(lambda channel: QuotasStub(channel).ListQuotas(request, timeout=_CALL_SECONDS)).quotas)
 
     def set_quota(self, code: str, value: int, account_id: str = "") -> None:
-        """Let an account, or all, have so many."""
+        """Set a quota of an account, or of all accounts."""
         request = pb.SetQuotaRequest(account_id=account_id, quota_code=code, value=value)
         self._call(lambda channel: QuotasStub(channel).SetQuota(request, timeout=_CALL_SECONDS))
 
     def reset_quota(self, code: str, account_id: str = "") -> None:
-        """Forget what was set."""
+        """Remove the value that was set for an account, or for all."""
         request = pb.ResetQuotaRequest(account_id=account_id, quota_code=code)
         self._call(lambda channel: QuotasStub(channel).ResetQuota(request, timeout=_CALL_SECONDS))
 
     def list_quota_requests(self) -> list[pb.QuotaWish]:
-        """What accounts wish for, the oldest first."""
+        """The quota increases that accounts have requested, the oldest first."""
         request = pb.ListQuotaRequestsRequest()
         return list(
             self._call(lambda channel: QuotasStub(channel).ListQuotaRequests(request, timeout=_CALL_SECONDS)).requests
         )
 
     def answer_quota_request(self, request_id: str, *, grant: bool) -> pb.AnswerQuotaRequestResponse:
-        """Grant a wish, or turn it down."""
+        """Approve or deny a requested quota increase."""
         request = pb.AnswerQuotaRequestRequest(request_id=request_id, grant=grant)
         answer: pb.AnswerQuotaRequestResponse = self._call(
             lambda channel: QuotasStub(channel).AnswerQuotaRequest(request, timeout=_CALL_SECONDS)
@@ -260,7 +260,7 @@ class Operator:
         return answer
 
     def rotate_key(self) -> pb.RotateKeyResponse:
-        """Have the master key changed, and everything sealed under its new version."""
+        """Rotate the master key, and seal everything under its new version."""
 
         async def read(channel: Any) -> pb.RotateKeyResponse:
             told = [message async for message in KeysStub(channel).RotateKey(pb.RotateKeyRequest())]
@@ -292,7 +292,7 @@ class Operator:
 
 
 def _explain(error: grpc.aio.AioRpcError, address: str) -> CliError:
-    """Turn a status into words with a way out."""
+    """Turn a gRPC status into a message with a hint on how to solve it."""
     if error.code() == grpc.StatusCode.UNAVAILABLE:
         return CliError(f"no controller answers at {address}", "start it: ./stead up; or see: ./stead logs controller")
     if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -34,7 +34,7 @@ def show_rows(rows: Sequence[Row], columns: Sequence[str], output: str, *, empty
 
 
 def _show_table(rows: Sequence[Row], columns: Sequence[str]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - a tenth of a second, needed at a terminal alone
+    from rich.console import Console  # noqa: PLC0415 - a tenth of a second, needed only on a terminal
     from rich.table import Table  # noqa: PLC0415 - as above
 
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -61,7 +61,7 @@ def say_heading(text: str) -> None:
 
 
 def bytes_text(count: float) -> str:
-    """A number of bytes as people read it: `17.2 MiB`."""
+    """A number of bytes in readable form: `17.2 MiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024 or unit == "GiB":
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
@@ -70,7 +70,7 @@ def bytes_text(count: float) -> str:
 
 
 def json_or(output: str, value: Any, otherwise: Callable[[], None]) -> None:
-    """Print the value as JSON when asked to, else do something else."""
+    """Print the value as JSON when `output` asks for it, else call `otherwise`."""
     if output == "json":
         show_json(value)
     else:

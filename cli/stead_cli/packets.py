@@ -1,4 +1,4 @@
-"""A pcap file becomes one line per packet in plain words: pure. What does not parse is shown as far as it does."""
+"""Describe each packet of a pcap file in one line: pure functions. A malformed packet is shown as far as it parses."""
 
 import struct
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class Packet:
 
     time: datetime
     length: int  # on the wire
-    frame: bytes  # what was kept of it
+    frame: bytes  # the captured bytes
 
 
 def read(pcap: bytes) -> Iterator[Packet]:
@@ -44,12 +44,12 @@ def read(pcap: bytes) -> Iterator[Packet]:
 
 
 def line(packet: Packet) -> str:
-    """Say what a packet is: time, from, to, what, length."""
+    """Describe a packet: time, source, destination, protocol, length."""
     return f"{packet.time:%H:%M:%S.%f} {describe(packet.frame)}, {packet.length} bytes"
 
 
 def describe(frame: bytes) -> str:
-    """Say what a frame is."""
+    """Describe a frame."""
     try:
         return _ethernet(frame)
     except (struct.error, IndexError):

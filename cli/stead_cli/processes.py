@@ -1,8 +1,8 @@
-"""Long-running programs: started, found again, stopped; as units of systemd where it runs, else as detached processes.
+"""Start, find and stop long-running programs: systemd units where systemd runs, else detached processes.
 
-A pid file holds the process id, its start time in clock ticks and the machine's boot id, so that a process id the
-kernel has meanwhile given to another program is never taken for ours, and never killed. A program that holds a lock of
-its own is found by that as well, where its pid file could not be written or was lost.
+A pid file holds the process id, its start time in clock ticks and the machine's boot id, so that a process id that
+the kernel has reused for another program is never taken for ours, and never killed. A program that holds a lock of
+its own is also found by that, if its pid file could not be written or was lost.
 """
 
 import os
@@ -33,21 +33,21 @@ class Program:
     command: Sequence[str | Path]
     pid_file: Path
     log_file: Path
-    may_be_killed: bool = False  # asked to end, it would take long, and it loses nothing when it is made to
-    unit: str = ""  # its name with systemd; empty: it is never a unit
+    may_be_killed: bool = False  # SIGTERM would take long, and SIGKILL loses no data
+    unit: str = ""  # the name of its systemd unit; empty: it is never a unit
     unit_text: str = ""
     lock_file: Path | None = None  # held by the program as long as it runs (`stead_proto.alone`)
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A process, held by a pidfd, so that the number cannot be another process's later."""
+    """A process, held by a pidfd, so that a reused process id cannot be mistaken for it."""
 
     pid: int
     pidfd: int
 
     def close(self) -> None:
-        """Let go of the process; it runs on."""
+        """Close the pidfd; the process continues to run."""
         os.close(self.pidfd)
 
 
@@ -60,7 +60,7 @@ class Began(StrEnum):
 
 
 def ensure(program: Program, start_it: "Callable[[Program], None] | None" = None) -> Began:
-    """Let the program run as it would be started now: one of another release, or with other options, is replaced."""
+    """Make sure the program runs as it would be started now; replace one of another release or with other options."""
     pid = find(program)
     if pid is not None and _is_as_wanted(program, pid):
         _note_again(program, pid)
@@ -74,17 +74,17 @@ def ensure(program: Program, start_it: "Callable[[Program], None] | None" = None
 def _is_as_wanted(program: Program, pid: int) -> bool:
     """Tell whether a process was started from this release's code and with the program's options."""
     try:
-        # What a script is run by stands before it.
+        # The interpreter comes before the script.
         words = Path(f"/proc/{pid}/cmdline").read_bytes().removesuffix(b"\0").split(b"\0")
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except (FileNotFoundError, ProcessLookupError):
-        return False  # it has just ended
+        return False  # it has just exited
     command = [os.fsencode(word) for word in program.command]
     return words[-len(command) :] == command and f"{release.VARIABLE}={release.current()}".encode() in variables
 
 
 def environment() -> dict[str, str]:
-    """What programs are started with: this process's environment, and of which release they are."""
+    """The environment that programs are started with: this process's own, and the release."""
     return {**os.environ, release.VARIABLE: release.current()}
 
 
@@ -122,15 +122,15 @@ def _start_detached(program: Program) -> None:
     try:
         note(program, process.pid)
     finally:
-        process.poll()  # what was ended because it could not be noted is collected
-    # This object would warn when it is collected while its process runs, which is the point here.
+        process.poll()  # reaps a process that was killed because its pid file could not be written
+    # Popen would warn when it is garbage-collected while its process runs, which is intended here.
     process.returncode = 0
 
 
 def note(program: Program, pid: int) -> None:
-    """Let `find` know that the program runs as this process; nothing is noted of one that has ended.
+    """Write the pid file by which `find` finds the program; nothing is written for a process that has exited.
 
-    A process that cannot be noted, as on a full disk, is ended again: nobody would find it. Raises CliError then.
+    If it cannot be written, as on a full disk, the process is killed, as it could not be found. Raises CliError then.
     """
     identity = identity_of(pid)
     if identity is None:
@@ -144,7 +144,7 @@ def note(program: Program, pid: int) -> None:
 
 
 def _note_again(program: Program, pid: int) -> None:
-    """Write the pid file of a program that was found by its lock alone, for those who may not look at that."""
+    """Write the pid file of a program that was found only by its lock, for users who may not open the lock file."""
     if program.unit and services.has_systemd():
         return
     running = _hold_noted(program)
@@ -158,7 +158,7 @@ def _note_again(program: Program, pid: int) -> None:
 
 
 def _undo(pid: int, identity: str) -> None:
-    """End a process that has only just been started."""
+    """Kill a process that was just started."""
     try:
         running = Running(pid, os.pidfd_open(pid))
     except ProcessLookupError:
@@ -168,13 +168,13 @@ def _undo(pid: int, identity: str) -> None:
             signal.pidfd_send_signal(running.pidfd, signal.SIGKILL)
             _ends_within(running, _KILL_SECONDS)
     except ProcessLookupError:
-        pass  # it ended by itself in between
+        pass  # it exited by itself in between
     finally:
         running.close()
 
 
 def stop(program: Program) -> bool:
-    """Ask the program to end, then make it, and let it not come back at the next boot; tell whether it ran."""
+    """Terminate the program, then kill it if needed, and disable its start at boot; tell whether it ran."""
     was_unit = services.remove(program.unit) if program.unit else False
     running = hold(program)
     if running is None:
@@ -189,7 +189,7 @@ def stop(program: Program) -> bool:
                     f"{program.name} (process {running.pid}) cannot be ended", "see dmesg: it hangs in the kernel"
                 )
     except ProcessLookupError:
-        pass  # it ended by itself in between
+        pass  # it exited by itself in between
     finally:
         running.close()
     program.pid_file.unlink(missing_ok=True)
@@ -206,7 +206,7 @@ def last_lines(path: Path, count: int = 12) -> str:
 
 
 def hold(program: Program) -> Running | None:
-    """Open the program's process if it lives: the one that the pid file speaks of, or that holds the program's lock."""
+    """Open the program's process if it runs: the one that the pid file names, or that holds the program's lock."""
     return _hold_noted(program) or _hold_holder(program)
 
 
@@ -218,7 +218,7 @@ def _hold_holder(program: Program) -> Running | None:
         running = Running(pid, os.pidfd_open(pid))
     except OSError:
         return None
-    # Compared only now: from here on the number cannot pass to another process.
+    # Compared only now: from here on the process id cannot be reused for another process.
     if alone.holder(program.lock_file) != pid:
         running.close()
         return None
@@ -232,7 +232,7 @@ def _hold_noted(program: Program) -> Running | None:
         pidfd = os.pidfd_open(pid)
     except (OSError, ValueError, IndexError):
         return None
-    # Compared only now: from here on the number cannot pass to another process.
+    # Compared only now: from here on the process id cannot be reused for another process.
     if identity_of(pid) != recorded:
         os.close(pidfd)
         return None
@@ -240,7 +240,7 @@ def _hold_noted(program: Program) -> Running | None:
 
 
 def _ends_within(running: Running, seconds: float) -> bool:
-    """Tell whether the process ends in time; its parent may still have to collect it."""
+    """Tell whether the process exits in time; its parent may still have to reap it."""
     poller = select.poll()
     poller.register(running.pidfd, select.POLLIN)
     return bool(poller.poll(seconds * 1000))

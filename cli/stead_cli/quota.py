@@ -39,7 +39,7 @@ def list_quotas(account_id: str, output: str) -> None:
 @click.argument("value", type=click.IntRange(min=0))
 @_account_option
 def set_quota(code: str, value: int, account_id: str) -> None:
-    """Let an account, or all, have VALUE of what CODE means; what is there already stays."""
+    """Set the quota CODE of an account, or of all, to VALUE; existing resources stay."""
     Operator(settings.load()).set_quota(code, value, account_id)
     say(f"{code} is {value} now for {account_id or 'all accounts without a value of their own'}")
 

@@ -1,4 +1,4 @@
-"""Which release of Stead is here: what its programs are made of becomes one word."""
+"""Which release of Stead is installed: one word that identifies its code and libraries."""
 
 import functools
 import hashlib
@@ -12,12 +12,12 @@ VARIABLE: Final = "STEAD_RELEASE"
 """The environment variable by which a program that runs can be asked of which release it is."""
 
 _PACKAGES: Final = ("agent/stead_agent", "controller/stead_controller", "proto/stead_proto")
-_STAMP: Final = Path(sys.prefix) / "stead-stamp"  # which libraries are installed, by the launcher
+_STAMP: Final = Path(sys.prefix) / "stead-stamp"  # written by the launcher: which libraries are installed
 
 
 @functools.cache
 def current() -> str:
-    """Name the code and the libraries with which programs would be started now."""
+    """Return a word that identifies the code and the libraries with which programs would be started now."""
     digest = hashlib.sha256()
     files = (path for package in _PACKAGES for path in (CHECKOUT / package).rglob("*.py"))
     for path in (*sorted(files), *([_STAMP] if _STAMP.exists() else [])):

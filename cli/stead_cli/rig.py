@@ -74,7 +74,7 @@ def down() -> None:
     if not folder.exists():
         say(f"There is no rig in {folder}.")
         return
-    # Without its own record, as a kill at the first moment leaves it, whatever hosts there could be are ended.
+    # Without its record (`rig up` was killed at once), all hosts that could exist are ended.
     plan = rig_plan.remembered(folder) or RigPlan(folder, hosts=MOST_HOSTS)
     cloud_there = plan.cloud.memory_file.exists() and not plan.memory_file.exists()
     if cloud_there:

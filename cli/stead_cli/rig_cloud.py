@@ -1,4 +1,4 @@
-"""A rig as it runs: its places, the controller in the underlay's, an agent in each host's; brought up and ended."""
+"""Bring up and tear down a rig: its places, the controller in the underlay's place, an agent in each host's place."""
 
 import contextlib
 import os
@@ -29,29 +29,29 @@ _CONTROL_GROUPS: Final = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class RigHost:
-    """A host of a rig: its place, and its agent as a program in there."""
+    """A host of a rig: its place, and its agent as a program in that place."""
 
     plan: RigPlan
     number: int
 
     @property
     def name(self) -> str:
-        """The host's name, of its place and for itself."""
+        """The name of the host and of its place."""
         return f"host-{self.number}"
 
     @property
     def place(self) -> RigPlace:
-        """Where the host is."""
+        """The place (namespaces) of the host."""
         return rig_places.place(self.name, self.plan.folder, self.plan.host_dir(self.number) / "libvirt")
 
     @property
     def settings(self) -> Settings:
-        """The host as the single-machine cloud sees its own."""
+        """The settings of the host, as of a single-machine cloud."""
         return self.plan.host_settings(self.number)
 
     @property
     def agent(self) -> Program:
-        """The host's agent; no unit of systemd's, which would start it outside of its place."""
+        """The host's agent; not a systemd unit, which would start it outside its place."""
         program = cloud.agent_program(
             self.settings,
             f"--underlay-address={self.plan.host_underlay_address(self.number)}",
@@ -62,7 +62,7 @@ class RigHost:
         return replace(program, unit="")
 
     def enrol(self, operator: Operator) -> None:
-        """Get the agent its certificate, with a one-time token used where the host is, unless it has one."""
+        """Enrol the agent from inside its place with a one-time token, unless it has a certificate."""
         chosen = self.settings
         chosen.agent_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         tls.write_public(chosen.ca_file, self.plan.cloud.ca_file.read_bytes())
@@ -76,17 +76,17 @@ class RigHost:
         enrolment.enrol(chosen, operator.create_token().token, run)
 
     def start_agent(self) -> bool:
-        """Let the agent run, of this release; tell whether it was started."""
+        """Make sure the agent of this release runs; tell whether it was started."""
         return processes.ensure(self.agent, self.place.start) != Began.RAN
 
     def power_off(self) -> None:
-        """End the host as a power cut would: its agent, libvirt and guests at once; its disks stay."""
+        """End the host as a power failure would: its agent, libvirt and guests at once; its disks stay."""
         self.place.end()
 
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """A rig's parts, whether they run or not."""
+    """The parts of a rig, running or not."""
 
     plan: RigPlan
 
@@ -97,12 +97,12 @@ class Rig:
 
     @property
     def underlay(self) -> RigPlace:
-        """Where the bridge between the hosts and the controller are."""
+        """The place of the controller and of the bridge between the hosts."""
         return rig_places.place(UNDERLAY, self.plan.folder)
 
     @property
     def internet(self) -> RigPlace:
-        """What plays the world outside."""
+        """The place that simulates the internet."""
         return rig_places.place(INTERNET, self.plan.folder)
 
     @property
@@ -121,11 +121,11 @@ class Rig:
         return replace(cloud.controller_program(self.settings), unit="")
 
     def start_controller(self) -> Began:
-        """Let the controller run, of this release, and wait until it answers; tell what was done."""
+        """Make sure the controller of this release runs, wait until it answers, and return what was done."""
         return cloud.start_controller(self.settings, self.underlay.start)
 
     def host_records(self) -> dict[str, pb.Host]:
-        """What the controller knows of the hosts, by their names."""
+        """The controller's records of the hosts, by host name."""
         return {host.hostname: host for host in Operator(self.settings).list_hosts()}
 
 
@@ -174,7 +174,7 @@ def host_names(rig: Rig) -> list[str]:
 
 
 def tear_down(plan: RigPlan, steps: Steps) -> None:
-    """End everything of a rig and remove its state; what is gone already is no matter."""
+    """End everything of a rig and remove its state; parts that do not exist are ignored."""
     rig = Rig(plan)
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="rig") as pool:
         with steps.step("hosts and their guests ended") as step:
@@ -201,7 +201,7 @@ def _make_places(rig: Rig, pool: ThreadPoolExecutor) -> int:
 
 
 def _wait_for_hosts(rig: Rig, fresh: set[str], began: int) -> dict[str, pb.Host]:
-    """Return all hosts' records when they are up; those that were started now must have spoken since they were."""
+    """Return all hosts' records when they are up; hosts that were just started must have reported since `began`."""
 
     def all_up() -> dict[str, pb.Host] | None:
         for host in rig.hosts:
@@ -227,26 +227,26 @@ def _first_missing(rig: Rig) -> RigHost:
 
 
 def _machine_memory() -> int:
-    """All memory of this machine, in bytes, which the hosts share."""
+    """The total memory of this machine, in bytes, which is divided among the hosts."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _remove_control_groups(plan: RigPlan) -> None:
-    """Remove what libvirt made for each guest: groups are the machine's, and its libvirt had no time to do it.
+    """Remove the control groups of the guests: they belong to the machine, and the rig's libvirt had no time to do it.
 
-    Libvirt names a guest's log by the guest, and its groups end so too; a group with a process in it cannot be removed.
+    Libvirt names a guest's log and its groups by the guest; a group with a process in it cannot be removed.
     """
     endings = tuple(f"-{log.stem}.libvirt-qemu" for log in (plan.folder / "hosts").glob("*/libvirt/log/qemu/*.log"))
     if not endings:
         return
     for folder, _, _ in os.walk(_CONTROL_GROUPS, topdown=False):
         if any(part.endswith(endings) for part in Path(folder).parts):
-            with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                 Path(folder).rmdir()
 
 
 def _remove_state(plan: RigPlan) -> None:
-    """Delete what is ours in the rig's folder, and the folder itself if nothing else is in it."""
+    """Delete Stead's files in the rig's folder, and the folder itself if nothing else is in it."""
     mine = plan.cloud
     processes.stop(cloud.object_store_program(mine))
     for folder in (
@@ -270,9 +270,9 @@ def _remove_state(plan: RigPlan) -> None:
 def _each[Part, Result](
     pool: ThreadPoolExecutor, work: Callable[[Part], Result], parts: Iterable[Part]
 ) -> list[Result]:
-    """Do the same with all parts at once."""
+    """Call a function for all parts in parallel."""
     return list(pool.map(work, parts))
 
 
 def _quietly(line: str) -> None:
-    """Drop the lines of the build that runs beside other steps; its errors carry them."""
+    """Drop the output of the build, which runs in parallel with other steps; its errors include it."""

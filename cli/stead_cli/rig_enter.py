@@ -1,8 +1,8 @@
-"""Starts a program in a place of a rig.
+"""Start a program in a place of a rig.
 
-Run as a plain file: `python -I -S rig_enter.py exec PIDFD PROGRAM …` waits for the program and ends as it does;
-`… start …` says the program's process id, as seen from outside of the place, and leaves it alone, its stdout where
-stderr goes.
+Run as a plain file: `python -I -S rig_enter.py exec PIDFD PROGRAM …` waits for the program and exits with its status;
+`… start …` prints the program's process id, as seen from outside the place, and does not wait for it; the program's
+stdout goes to stderr.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _CREDENTIALS = struct.Struct("iII")  # unix(7), struct ucred: process, user, group
-_NOT_FOUND = 127  # as shells say it
+_NOT_FOUND = 127  # as shells report it
 
 
 def main(argv: list[str]) -> int:
@@ -28,9 +28,9 @@ def main(argv: list[str]) -> int:
 
 def _execute(command: list[str]) -> int:
     """Run the program with our own stdin, stdout and stderr, and return its status."""
-    pid = os.fork()  # only a child of a process that entered a PID namespace is in it
+    pid = os.fork()  # after setns() only the children are in the PID namespace
     if not pid:
-        # Whoever kills this process, at a deadline say, means the program.
+        # A signal that kills this process, at a deadline for example, must also kill the program.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         _become(command)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the program as well
@@ -38,7 +38,7 @@ def _execute(command: list[str]) -> int:
 
 
 def _start(command: list[str]) -> int:
-    """Leave the program to the place's first process, which reaps it at once when it ends; say its id."""
+    """Start the program as a child of the place's first process, which reaps it at once; print its id."""
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     here.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     parent = os.fork()
@@ -50,7 +50,7 @@ def _start(command: list[str]) -> int:
         there.send(b"here")
         _become(command)
     os.waitpid(parent, 0)
-    # The kernel tells a sender's process id as the receiver's own PID namespace has it.
+    # The kernel translates the sender's process id into the receiver's PID namespace.
     _, [(_, _, credentials)], _, _ = here.recvmsg(16, socket.CMSG_SPACE(_CREDENTIALS.size))
     print(_CREDENTIALS.unpack(credentials)[0], flush=True)
     return 0

@@ -1,7 +1,7 @@
-"""The cables of a rig: two bridges, a pair of links for each host on each, and the caller's two ways in, by pyroute2.
+"""The network links of a rig, by pyroute2: two bridges, a veth pair for each host on each, and two for the caller.
 
-Everything is inside the rig's own places but the caller's ends. No way leads out of the rig: the internet's place has
-no default route, and forwards to the caller nothing but answers.
+All but the caller's ends is inside the rig's own places. No packet can leave the rig: the internet's place has no
+default route, and forwards only answers to the caller.
 """
 
 import errno
@@ -33,9 +33,9 @@ _CALLER: Final = "caller"  # the two places' ends of the caller's links
 _SCOPE_LINK: Final = 253
 _ONLINK: Final = 4  # linux/rtnetlink.h, RTNH_F_ONLINK
 _NO_DAD: Final = 2  # linux/if_addr.h, IFA_F_NODAD
-_GONE_SECONDS: Final = 15.0  # the kernel takes down the links of an ended place by and by
+_GONE_SECONDS: Final = 15.0  # the kernel removes the links of an ended place asynchronously
 
-# What comes from the rig reaches the caller only as an answer.
+# Packets from the rig reach the caller only as answers.
 INTERNET_RULES: Final = f"""
 destroy table inet rig
 table inet rig {{
@@ -47,7 +47,7 @@ table inet rig {{
 }}
 """
 
-# From the internet guests reach the AWS APIs alone, at the one address that is meant for them.
+# From the internet, guests can reach only the AWS APIs, at the one address meant for them.
 API_RULES: Final = """
 destroy table inet rig
 table inet rig {{
@@ -63,7 +63,7 @@ table inet rig {{
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """One end of a pair of links: where it is, its name, and what it is given there."""
+    """One end of a veth pair: its namespace, its name, and its configuration."""
 
     namespace: int  # a file descriptor
     name: str
@@ -88,7 +88,7 @@ def wire_underlay(plan: RigPlan, place: RigPlace) -> None:
 
 
 def wire_internet(plan: RigPlan, place: RigPlace) -> None:
-    """Make the bridge that plays the internet, addresses far out, and the caller's link to it."""
+    """Make the bridge that simulates the internet, some remote addresses, and the caller's link to it."""
     with place.held() as holder, Namespace(holder.pid) as inner, Namespace() as caller:
         inside(inner.file, lambda: _settle(forwarding=True))
         _apply_rules(place, INTERNET_RULES)
@@ -124,7 +124,7 @@ def wire_internet(plan: RigPlan, place: RigPlace) -> None:
 
 
 def wire_controller(plan: RigPlan, underlay: RigPlace, internet: RigPlace) -> None:
-    """Plug the controller into the internet, for guests; nothing but the AWS APIs is reached there."""
+    """Connect the controller to the internet, for guests; only the AWS APIs can be reached there."""
     with (
         underlay.held() as below,
         internet.held() as above,
@@ -153,7 +153,7 @@ def _by_way_of(destination: str, plan: RigPlan) -> dict[str, Any]:
 
 
 def wire_host(plan: RigPlan, number: int, host: RigPlace, underlay: RigPlace, internet: RigPlace) -> None:
-    """Plug a host into both bridges; its default route is the internet's gateway."""
+    """Connect a host to both bridges; its default route is the internet's gateway."""
     with (
         host.held() as holder,
         underlay.held() as below,
@@ -185,17 +185,17 @@ def wire_host(plan: RigPlan, number: int, host: RigPlace, underlay: RigPlace, in
 
 
 def unplug_caller(plan: RigPlan) -> None:
-    """Remove the caller's links, with which their routes go."""
+    """Remove the caller's links, and with them their routes."""
     with IPRoute() as netlink:
         for name in (plan.controller_link, plan.internet_link):
             _delete(netlink, name)
 
 
 def _settle(*, forwarding: bool) -> None:
-    """Set what a new namespace may inherit from the machine, and switch its loopback on."""
+    """Set the sysctls that a new namespace may inherit from the machine, and set its loopback up."""
     _set("net/ipv4/ip_forward", str(int(forwarding)))
     for family in ("ip", "ip6", "arp"):
-        # Bridged frames are no business of the inet hooks: br_netfilter, where the kernel has it, is on by default.
+        # Bridged frames must not pass the inet hooks: br_netfilter, if the kernel has it, is on by default.
         _set(f"net/bridge/bridge-nf-call-{family}tables", "0")
     _set("net/ipv6/conf/all/forwarding", str(int(forwarding)))
     if forwarding:
@@ -239,11 +239,11 @@ def _add_routes(link: str, routes: tuple[dict[str, Any], ...]) -> None:
 
 
 def _make_pair(first: End, second: End, mtu: int) -> None:
-    """Make a pair of links unless both ends are there, and give each end what is its."""
+    """Make a veth pair unless both ends exist, and configure each end."""
     ends = (first, second)
     if not all(inside(end.namespace, lambda end=end: _exists(end.name)) for end in ends):  # type: ignore[misc] # mypy cannot infer a lambda with a default
         for end in ends:
-            # What a kill half-way left, or the end of a place that is no more.
+            # Left by a `rig up` that was killed, or the other end was in a place that has ended.
             wait_for(
                 lambda end=end: inside(end.namespace, lambda: _vanishes(end.name)),  # type: ignore[misc] # as above
                 _GONE_SECONDS,
@@ -270,7 +270,7 @@ def _delete(netlink: Any, name: str) -> None:
         try:
             netlink.link("del", index=index)
         except NetlinkError as error:
-            if error.code != errno.ENODEV:  # it went by itself
+            if error.code != errno.ENODEV:  # it is already gone
                 raise
 
 
@@ -281,7 +281,7 @@ def _add_pair(first: End, second: End, mtu: int) -> None:
 
 
 def _configure(end: End) -> None:
-    """Give a link its bridge, addresses and routes, and switch it on; unasked, IPv6 would speak up by itself."""
+    """Give a link its bridge, addresses and routes, and set it up; by default IPv6 would send packets by itself."""
     _set(f"net/ipv6/conf/{end.name}/accept_ra", "0")
     _set(f"net/ipv6/conf/{end.name}/accept_dad", "0")
     _set(f"net/ipv6/conf/{end.name}/disable_ipv6", str(int(not end.has_ipv6)))

@@ -1,7 +1,7 @@
-"""A place of a rig: a process that holds namespaces of its own, in which a host, the underlay or the internet lives.
+"""A place of a rig: a process that holds the namespaces of a host, the underlay or the internet.
 
 Run as a plain file (`python -I -S rig_place.py HOSTNAME [FOLDER]`). It is the first process of a PID namespace: the
-kernel ends whatever runs in the place together with it, and nothing has a name outside, so nothing can be left behind.
+kernel kills all processes of the place when it ends, and no namespace has a name outside, so nothing is left behind.
 With FOLDER the place is a host: libvirt's directories are that folder's.
 """
 
@@ -29,9 +29,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main(argv: list[str]) -> None:
-    """Start the place's first process, say its id, and end.
+    """Start the place's first process, print its id, and exit.
 
-    It goes on only when it is told so, after whoever called has noted the id: a caller that dies before leaves nothing.
+    It waits for a line on stdin that the caller writes after storing the id: a caller that dies before leaves nothing.
     """
     os.unshare(os.CLONE_NEWNET | os.CLONE_NEWNS | os.CLONE_NEWUTS | os.CLONE_NEWPID)
     pid = os.fork()
@@ -51,13 +51,13 @@ def main(argv: list[str]) -> None:
 
 
 def _reap() -> None:
-    """Collect processes whose parents ended, until it is told to end."""
+    """Reap orphaned processes, until it is asked to end."""
     while signal.sigwait({signal.SIGCHLD, signal.SIGTERM}) != signal.SIGTERM:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
-            pass  # all are collected
+            pass  # all are reaped
 
 
 def _furnish(hostname: str, folder: Path | None) -> None:
@@ -67,19 +67,19 @@ def _furnish(hostname: str, folder: Path | None) -> None:
     _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     _mount_sysfs()
     names = Path("/etc/resolv.conf").resolve()
-    # Sockets, process ids and names of network namespaces; no systemd either, so daemons are started plainly.
+    # For sockets, pid files and names of network namespaces; without systemd, so daemons are started directly.
     _mount("tmpfs", "/run", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755")
     for name in ("lock", "netns", "libvirt"):
         Path("/run", name).mkdir(mode=0o755)
     _no_resolvers(names)
-    # What is cut off and made again was booted anew, whatever the machine was.
+    # A host that is powered off and made again has rebooted, although the machine has not: a new boot id.
     _hide("/proc/sys/kernel/random/boot_id", f"{uuid.uuid4()}\n")
     if folder is not None:
         _own_libvirt(folder)
 
 
 def _no_resolvers(names: Path) -> None:
-    """Hide the machine's resolvers, which cannot be reached from here."""
+    """Hide the machine's DNS resolvers, which cannot be reached from here."""
     if names.is_relative_to("/run"):
         names.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         names.touch(mode=0o644)
@@ -88,7 +88,7 @@ def _no_resolvers(names: Path) -> None:
 
 
 def _hide(path: str, content: str) -> None:
-    """Show another content of a file."""
+    """Show other content in place of a file's own."""
     shown = Path("/run") / Path(path).name
     shown.write_text(content, encoding="ascii")
     shown.chmod(0o444)
@@ -112,7 +112,7 @@ def _own_libvirt(folder: Path) -> None:
         Path(place).mkdir(mode=0o755, parents=True, exist_ok=True)
     configuration = folder / "etc" / "libvirtd.conf"
     if not configuration.exists():
-        # Not what else is there: the machine's own domains and networks.
+        # Only these: the rest is the machine's own domains and networks.
         for file in Path(_LIBVIRT_PLACES["etc"]).glob("*.conf"):
             shutil.copy2(file, folder / "etc")
         with configuration.open("a", encoding="utf-8") as appended:

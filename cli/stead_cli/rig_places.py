@@ -1,4 +1,4 @@
-"""The places of a rig: made, found, entered and ended; see `rig_place.py` for what one is."""
+"""Make, find, enter and end the places of a rig; see `rig_place.py` for what a place is."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ _PYTHON: Final = (sys.executable, "-I", "-S")
 
 @dataclass(frozen=True, slots=True)
 class RigPlace:
-    """A place by the program that holds it; a host has a folder of its own."""
+    """A place, identified by the program that holds it; a host has a folder of its own."""
 
     name: str
     holder: Program
@@ -27,11 +27,11 @@ class RigPlace:
 
     @property
     def runs(self) -> bool:
-        """Tell whether the place is there."""
+        """Tell whether the place exists."""
         return processes.find(self.holder) is not None
 
     def make(self) -> bool:
-        """Make the place unless it is there, without any link yet; tell whether it was made."""
+        """Make the place unless it exists, without any link yet; tell whether it was made."""
         if self.runs:
             return False
         for file in (self.holder.pid_file, self.holder.log_file):
@@ -50,7 +50,7 @@ class RigPlace:
             assert process.stdout is not None
             if told := process.stdout.readline():
                 processes.note(self.holder, int(told))
-                with contextlib.suppress(BrokenPipeError):  # it ended: its log says why
+                with contextlib.suppress(BrokenPipeError):  # it exited: its log says why
                     process.stdin.write(b"go\n")
                     process.stdin.flush()
             if process.stdout.readline() != b"ready\n":
@@ -59,12 +59,12 @@ class RigPlace:
         return True
 
     def end(self) -> bool:
-        """End whatever runs in the place, and the place; tell whether it was there."""
+        """End all processes of the place, and the place; tell whether it existed."""
         return processes.stop(self.holder)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[Running]:
-        """Hold the place's first process; CliError when it is not there."""
+        """Hold the place's first process; CliError when it does not run."""
         running = processes.hold(self.holder)
         if running is None:
             raise CliError(f"{self.name} is not there", "make it: ./stead rig up")
@@ -74,7 +74,7 @@ class RigPlace:
             running.close()
 
     def start(self, program: Program) -> None:
-        """Start a program in the place, detached; its process id is noted as seen from here."""
+        """Start a program in the place, detached; its pid file holds the process id as seen from here."""
         for file in (program.pid_file, program.log_file):
             file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         program.log_file.touch(mode=0o640)
@@ -95,7 +95,7 @@ class RigPlace:
         processes.note(program, int(done.stdout))
 
     def run(self, *command: str | Path, stdin: str = "", timeout: float = 30) -> "subprocess.CompletedProcess[str]":
-        """Run a program in the place to its end, whatever comes of it; it is killed at the deadline."""
+        """Run a program in the place to its end, whatever its status; it is killed at the deadline."""
         with self.held() as place:
             return subprocess.run(
                 _enter("exec", place, command),
@@ -108,7 +108,7 @@ class RigPlace:
             )
 
     def inside[T](self, work: Callable[[], T]) -> T:
-        """Do work of this process in the place's network: a socket that is made there stays there."""
+        """Call a function of this process in the place's network namespace: sockets made there stay there."""
         with self.held() as holder, Namespace(holder.pid) as namespace:
             return inside(namespace.file, work)
 
@@ -123,7 +123,7 @@ class Namespace:
     """The network namespace of a process, or this process's own, as an open file."""
 
     def __init__(self, pid: int | None = None) -> None:
-        """Name it; it is opened as a context."""
+        """Choose the process; the file is opened on entering the context."""
         self._path = Path(f"/proc/{pid or 'self'}/ns/net")
         self.file = -1
 
@@ -136,7 +136,7 @@ class Namespace:
 
 
 def inside[T](namespace: int, work: Callable[[], T]) -> T:
-    """Do work on a thread that is in the namespace, and ends with the work."""
+    """Call a function on a thread of its own that is in the namespace."""
     results: list[T] = []
     errors: list[BaseException] = []
 
@@ -144,7 +144,7 @@ def inside[T](namespace: int, work: Callable[[], T]) -> T:
         try:
             os.setns(namespace, os.CLONE_NEWNET)
             results.append(work())
-        except BaseException as error:  # handed to the caller, which waits for it
+        except BaseException as error:  # raised again in the caller, which waits for it
             errors.append(error)
 
     thread = threading.Thread(target=body, daemon=True)

@@ -1,4 +1,4 @@
-"""What a rig is made of: how many hosts, which addresses, where its state is; pure, and remembered in `rig.json`."""
+"""The plan of a rig: number of hosts, addresses, state directory; pure, and stored in `rig.json`."""
 
 import hashlib
 import json
@@ -24,12 +24,12 @@ _INTERNET_MTU: Final = 1500
 # Places and their bridges, and the hosts' links to them.
 UNDERLAY: Final = "underlay"
 INTERNET: Final = "internet"
-UPLINK: Final = "uplink"  # a host's link to the internet; the other is named as what it leads to
+UPLINK: Final = "uplink"  # a host's link to the internet; the other link is named after the place that it leads to
 
-# Addresses far out in the rig's internet, beyond every subnet of it (RFC 5737, TEST-NET-2 and -3; RFC 3849).
+# Remote addresses in the rig's internet, outside all its subnets (RFC 5737, TEST-NET-2 and -3; RFC 3849).
 FAR_ADDRESSES: Final = ("198.51.100.1", "203.0.113.1")
 FAR_IPV6_ADDRESS: Final = "2001:db8::1"
-# Of which VPCs have their IPv6 blocks; hosts answer for the addresses on their uplinks.
+# The pool of the VPCs' IPv6 blocks; hosts answer for these addresses on their uplinks.
 IPV6_POOL: Final = "fd73:7465::/32"
 IPV6_GATEWAY: Final = "fe80::1"  # the internet, for hosts and the caller
 IPV6_INTERNET: Final = IPv6Network("2001:db8:1::/64")  # hosts' uplinks
@@ -38,24 +38,24 @@ CALLER_IPV6_ADDRESS: Final = "2001:db8:ca11::1"
 
 @dataclass(frozen=True, slots=True)
 class RigPlan:
-    """A rig: its folder and the choices that `rig up` may be given."""
+    """A rig: its folder and the options of `rig up`."""
 
     folder: Path = DEFAULT_DIR
     hosts: int = 3
     mtu: int = 1600  # of the underlay
-    network: str = "198.19.0.0/16"  # what the rig's own addresses are taken from
-    pools: str = ""  # places for volumes, with spaces in between: POOL of all hosts, or NUMBER=POOL of one
+    network: str = "198.19.0.0/16"  # the rig's own addresses are taken from it
+    pools: str = ""  # storage pools, separated by spaces: POOL for all hosts, or NUMBER=POOL for one
 
     # --- addresses: the network's first half is the internet, with the public pool in it; its last /24 the underlay
 
     @property
     def internet(self) -> IPv4Network:
-        """The subnet outside: hosts' uplinks, public addresses of instances, servers of tests."""
+        """The subnet of the internet: hosts' uplinks, public addresses of instances, servers of tests."""
         return next(IPv4Network(self.network).subnets(1))
 
     @property
     def gateway(self) -> IPv4Address:
-        """The internet's own address in its subnet: hosts' default route."""
+        """The internet's own address in its subnet: the hosts' default gateway."""
         return self.internet[1]
 
     @property
@@ -104,7 +104,7 @@ class RigPlan:
 
     @property
     def guest_mtu(self) -> int:
-        """What guests' packets may have so that they fit through the underlay in one piece."""
+        """The MTU of guests, whose packets must pass the underlay unfragmented."""
         return min(_INTERNET_MTU, self.mtu - VXLAN_BYTES)
 
     # --- names and places
@@ -130,7 +130,7 @@ class RigPlan:
 
     @property
     def cloud(self) -> Settings:
-        """The rig's cloud, as every command knows one; its ports are its own, since its namespace is."""
+        """The settings of the rig's cloud; it has the default ports, since it has a network namespace of its own."""
         return Settings(
             self.folder,
             listen=str(self.controller_address),
@@ -143,20 +143,20 @@ class RigPlan:
         return self.folder / "hosts" / str(number)
 
     def host_settings(self, number: int) -> Settings:
-        """A host's agent as the single-machine cloud's: its state directory is the host's folder."""
+        """The settings of a host's agent, as of a single-machine cloud: its state directory is the host's folder."""
         return replace(self.cloud, state_dir=self.host_dir(number), uplink=UPLINK, pools=self.host_pools(number))
 
     def host_pools(self, number: int) -> str:
-        """A host's places for volumes, as its agent takes them, with spaces in between."""
+        """A host's storage pools, as its agent's option takes them, separated by spaces."""
         return " ".join(pool for owner, pool in _pools(self.pools) if owner in ("", str(number)))
 
     @property
     def memory_file(self) -> Path:
-        """What `rig up` ran with last."""
+        """The file with the options of the last `rig up`."""
         return self.folder / RIG_FILE
 
     def remember(self) -> None:
-        """Let later commands find this rig's choices."""
+        """Store the options of this rig for later commands."""
         remembered = {name: value for name, value in asdict(self).items() if name != "folder"}
         replace_text(self.memory_file, json.dumps(remembered, indent=2) + "\n")
 
@@ -171,12 +171,12 @@ _CHOICES: Final = tuple(field.name for field in fields(RigPlan) if field.name !=
 
 
 def folder_of(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the rig is: `STEAD_RIG_DIR`, or the default."""
+    """The folder of the rig: `STEAD_RIG_DIR`, or the default."""
     return Path(environment.get("STEAD_RIG_DIR") or DEFAULT_DIR).absolute()
 
 
 def remembered(folder: Path) -> RigPlan | None:
-    """The rig as it was last brought up, or None when there is none, or no record that can be read."""
+    """The rig as it was last brought up, or None when there is none or its record cannot be read."""
     try:
         content = json.loads((folder / RIG_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -186,9 +186,9 @@ def remembered(folder: Path) -> RigPlan | None:
 
 
 def chosen(folder: Path, choices: Mapping[str, Any]) -> RigPlan:
-    """The rig to bring up: what is chosen now (None = nothing), else as remembered, else by default.
+    """The rig to bring up: the options given now (None = not given), else the stored ones, else the defaults.
 
-    Raises CliError for what cannot be, and for another network or MTU than that of a rig that is there.
+    Raises CliError for invalid options, and for another network or MTU than that of an existing rig.
     """
     before = remembered(folder)
     given = {name: value for name, value in choices.items() if value not in (None, ())}
@@ -224,7 +224,7 @@ def _check(plan: RigPlan) -> None:
 
 
 def _check_pools(plan: RigPlan) -> None:
-    """Raise CliError for a pool of a host that is not there, and where hosts would meet in what can be only one's."""
+    """Raise CliError for a pool of a host that does not exist, and for a place that several hosts cannot share."""
     taken: set[str] = set()
     for owner, pool in _pools(plan.pools):
         if owner and int(owner) not in plan.numbers:
@@ -239,5 +239,5 @@ def _check_pools(plan: RigPlan) -> None:
 
 
 def _pools(text: str) -> list[tuple[str, str]]:
-    """Take pools apart: the number of the host that has it, or nothing, and the pool."""
+    """Split pools into pairs: the number of the host that has it, or an empty string, and the pool."""
     return [(owner, pool) for owner, pool in _POOL.findall(text)]

@@ -1,4 +1,4 @@
-"""Programs as units of systemd, where it runs this machine: started now and at each boot, until they are removed."""
+"""Programs as systemd units, where systemd runs: started now and at each boot, until they are removed."""
 
 import subprocess
 from pathlib import Path
@@ -11,17 +11,17 @@ _SECONDS: Final = 60.0
 
 
 def has_systemd() -> bool:
-    """Tell whether systemd runs this machine and its units see what we see: not from another mount namespace."""
+    """Tell whether systemd runs here and its units see the same files: not if this is another mount namespace."""
     if not Path("/run/systemd/system").is_dir():
         return False
     try:
         return Path("/proc/1/ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
     except PermissionError:
-        return True  # only root may look; whoever else asks does not start anything
+        return True  # only root may read this; other users do not start programs
 
 
 def main_process(unit: str) -> int | None:
-    """Return the process id of a unit that runs."""
+    """Return the process id of a unit, if it runs."""
     if not has_systemd():
         return None
     done = _systemctl("show", "--property=MainPID", "--value", unit)
@@ -30,7 +30,7 @@ def main_process(unit: str) -> int | None:
 
 
 def start(unit: str, text: str) -> None:
-    """Have the unit with this text, start it, and let it be started at each boot."""
+    """Write the unit with this text, start it, and enable it at boot."""
     file = _FOLDER / unit
     if not file.exists() or file.read_text(encoding="utf-8") != text:
         temporary = file.with_name(f".{unit}.new")

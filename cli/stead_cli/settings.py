@@ -1,7 +1,7 @@
-"""Where this machine's cloud keeps its state and at which ports it answers.
+"""Where this machine's cloud stores its state and at which ports it listens.
 
-`STEAD_…` environment variables win; what `stead up` ran with last is remembered in the state directory, so that
-`stead env` in another shell finds the same cloud; then come the defaults.
+`STEAD_…` environment variables win; next come the settings of the last `stead up`, stored in the state directory so
+that `stead env` in another shell finds the same cloud; then the defaults.
 """
 
 import hashlib
@@ -34,8 +34,8 @@ class Settings:
     public_pool: str = "198.18.0.0/16"
     netns_dir: str = "/run/netns"  # of the VPCs' network namespaces; each cloud of a machine needs its own
     listen: str = "127.0.0.1"  # the controller's address
-    guest_address: str = ""  # a further one for guests, where it is none of a host's; empty: see `guest_listen`
-    pools: str = ""  # further places for volumes, as `stead-agent run --pool` takes them, with spaces in between
+    guest_address: str = ""  # a further address for guests, if it is not a host's own; empty: see `guest_listen`
+    pools: str = ""  # further storage pools, as `stead-agent run --pool` takes them, separated by spaces
 
     @property
     def controller_dir(self) -> Path:
@@ -73,7 +73,7 @@ class Settings:
 
     @property
     def _suffix(self) -> str:
-        """What tells the things of a cloud in another than the usual folder."""
+        """A suffix that distinguishes the units and folders of a cloud whose state directory is not the default."""
         if self.state_dir == DEFAULT_STATE_DIR:
             return ""
         return f"-{hashlib.sha256(str(self.state_dir).encode()).hexdigest()[:8]}"
@@ -100,51 +100,51 @@ class Settings:
 
     @property
     def guest_listen(self) -> str:
-        """Where guests reach the AWS APIs beside `listen`: at this host's own address out of the pool, its first."""
+        """The address besides `listen` where guests reach the AWS APIs: this host's own, the first of the pool."""
         if self.guest_address or self.listen == "0.0.0.0":
             return self.guest_address
         return str(ipaddress.IPv4Network(self.public_pool)[1])
 
     @property
     def guest_ports(self) -> tuple[int, ...]:
-        """The ports of this host, where the controller is, that guests may reach."""
+        """The controller's ports on this host that guests may reach."""
         return () if self.guest_address else (self.http_port, self.https_port)
 
     @property
     def guests_may_reach_listen(self) -> bool:
-        """Tell whether guests of this host may reach those ports at `listen` as well, as guests of others can."""
+        """Tell whether guests of this host may reach those ports at `listen` too, as guests of other hosts can."""
         try:
             address = ipaddress.IPv4Address(self.listen)
-        except ValueError:  # a name, which guests resolve for themselves
+        except ValueError:  # a host name, which guests resolve themselves
             return False
         return bool(self.guest_ports) and not (address.is_loopback or address.is_unspecified)
 
     @property
     def access_dir(self) -> Path:
-        """Where the caller finds CA, operator's certificate and first access key.
+        """The folder where the caller finds the CA, the operator's certificate and the first access key.
 
-        Root reads the controller's own; the person who ran `stead up` by sudo has a copy of their own.
+        Root reads the controller's own; a user who ran `stead up` by sudo has a copy.
         """
         return self.controller_dir if os.geteuid() == 0 else self.users_dir / str(os.geteuid())
 
     @property
     def users_dir(self) -> Path:
-        """Copies of the means of access for people who came by sudo, one folder per user id."""
+        """Copies of the credentials for users who came by sudo, one folder per user id."""
         return self.state_dir / "users"
 
     @property
     def memory_file(self) -> Path:
-        """What `stead up` ran with last."""
+        """The file with the settings of the last `stead up`."""
         return self.state_dir / "settings.json"
 
     def remember(self) -> None:
-        """Let later commands find this cloud without repeating the environment variables."""
+        """Store the settings, so that later commands need no environment variables."""
         remembered = {name: getattr(self, name) for name in _REMEMBERED}
         replace_text(self.memory_file, json.dumps(remembered, indent=2) + "\n")
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file all at once: where there is no room for the new content, the old one stays. Raises OSError."""
+    """Replace a file atomically: if there is no room for the new content, the old one stays. Raises OSError."""
     temporary = path.with_name(f".{path.name}.new")
     try:
         temporary.write_text(text, encoding="utf-8")
@@ -158,7 +158,7 @@ _REMEMBERED: Final = tuple(field.name for field in fields(Settings) if field.nam
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Settings as the environment, the last `stead up` and the defaults say."""
+    """Settings from the environment, the last `stead up` and the defaults."""
     settings = Settings(state_dir=Path(environment.get("STEAD_STATE_DIR") or DEFAULT_STATE_DIR).absolute())
     remembered = _read_memory(settings.memory_file)
     given = {
@@ -172,7 +172,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _read_memory(path: Path) -> dict[str, Any]:
-    """What `remember` wrote, as far as this version knows it; nothing when there is no readable file."""
+    """What `remember` wrote, without fields unknown to this version; empty when there is no readable file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

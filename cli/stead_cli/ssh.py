@@ -1,4 +1,4 @@
-"""Logging in to an instance with the real `ssh`, its host key checked against what its serial console printed."""
+"""Log in to an instance with the real `ssh`, its host key checked against those on its serial console."""
 
 import re
 import shlex
@@ -21,14 +21,14 @@ def host_keys(console: str) -> list[str]:
 
 
 def source_address(target: str) -> str:
-    """The address from which this machine would send to the target; nothing is sent."""
+    """The source address that this machine would use towards the target; nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((target, 22))
         return str(probe.getsockname()[0])
 
 
 def answers(address: str, timeout: float = 1.0) -> bool:
-    """Tell whether an SSH server greets at the address."""
+    """Tell whether an SSH server sends its banner at the address."""
     try:
         with socket.create_connection((address, 22), timeout=timeout) as connection:
             connection.settimeout(timeout)
@@ -41,7 +41,7 @@ def answers(address: str, timeout: float = 1.0) -> bool:
 class Login:
     """Everything that a login needs; the host must prove that it has one of the known keys.
 
-    `through` is a login by way of which the address is reached, of one that has no public address.
+    `through` is the login of a jump host, for an instance without a public address.
     """
 
     address: str
@@ -71,7 +71,7 @@ class Login:
         return [*self.strict_words(), command]
 
     def strict_words(self, *more: str) -> list[str]:
-        """The command line of a login that asks nothing and knows no other settings, with further options."""
+        """The command line of a login that asks no questions and ignores the user's settings, with further options."""
         options = ["StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "BatchMode=yes", "ConnectTimeout=10"]
         if self.through is not None:
             options.append(f"ProxyCommand={shlex.join(self.through.strict_words('-W', '[%h]:%p'))}")

@@ -1,4 +1,4 @@
-"""`stead status`: what of the cloud runs on this machine, its hosts, and what those fail at."""
+"""`stead status`: which parts of the cloud run on this machine, its hosts, and their failures."""
 
 import os
 from typing import Any

@@ -28,7 +28,7 @@ class Step:
             self.spinner.update(f"{self.name} … {text}")
 
     def say(self, line: str) -> None:
-        """Tell what a long step does now: beside the spinner, or as a line where there is no terminal."""
+        """Show what a long step does now: beside the spinner, or as a line if there is no terminal."""
         if self.spinner is not None:
             self.show(line)
         else:
@@ -49,7 +49,7 @@ class Steps:
         began = time.monotonic()
         try:
             if sys.stderr.isatty():
-                from rich.console import Console  # noqa: PLC0415 - a tenth of a second, needed at a terminal alone
+                from rich.console import Console  # noqa: PLC0415 - a tenth of a second, needed only on a terminal
 
                 with Console(stderr=True).status(f"{name} …") as step.spinner:
                     yield step
@@ -65,7 +65,7 @@ class Steps:
         click.echo(f"  {mark} {name:<46} {step.seconds:6.1f} s{note}", err=True)
 
     def note(self, name: str, seconds: float) -> None:
-        """Enter a step whose time is known otherwise, without showing it."""
+        """Add a step whose time was measured elsewhere, without showing it."""
         self.done.append(Step(name, seconds))
 
     @property

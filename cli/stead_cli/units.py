@@ -1,4 +1,4 @@
-"""A program of ours becomes a systemd unit's text, so that it comes back after a crash and after a reboot.
+"""The texts of the systemd units of our programs, so that they restart after a crash and after a reboot.
 
 Options: systemd.unit(5), systemd.service(5), systemd.exec(5), systemd.kill(5).
 """
@@ -30,7 +30,7 @@ StandardError=inherit
 WantedBy=multi-user.target
 """
 
-# Never given up: what it depends on may need longer than ours to come.
+# No start limit: what it depends on may take longer to come up.
 _CONTROLLER_UNIT: Final = """\
 Description=Stead controller: the APIs of this machine's cloud
 After=network.target
@@ -67,17 +67,17 @@ SystemCallArchitectures=native
 SystemCallFilter=@system-service"""
 
 _CAPABILITIES: Final = "CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL"
-# To read the checkout where it is in the home of a person, which nobody else gets into.
+# To read a checkout in a user's home directory that other users cannot enter.
 _READING: Final = "CAP_DAC_READ_SEARCH"
 
-# It ends before libvirt-guests shuts guests down with their host, or it would take that for their own wish to stop.
+# It stops before libvirt-guests shuts guests down with the host; else it would see guests that stopped by themselves.
 _AGENT_UNIT: Final = """\
 Description=Stead agent: guests, network and disks of this host
 Wants=network-online.target
 After=network-online.target libvirtd.service virtqemud.service libvirt-guests.service nftables.service {controller}
 StartLimitIntervalSec=0"""
 
-# Nothing that gives it a mount namespace of its own: the names of its network namespaces would be seen by nobody else.
+# No option that implies a mount namespace of its own: its named network namespaces would be invisible to others.
 _AGENT_SERVICE: Final = """\
 TimeoutStopSec=20
 # DHCP and metadata servers are its children and must outlive it; guests are libvirt's.
@@ -94,8 +94,8 @@ SystemCallArchitectures=native"""
 
 
 def controller_unit(command: Sequence[str | Path], state: Path, log: Path) -> str:
-    """Write the controller's unit; `state` is what it may change besides its log."""
-    # A /tmp of its own would hide what of ours is in the real one.
+    """Return the controller's unit; `state` is the directory it may write to besides its log."""
+    # PrivateTmp would hide our files that are in the real /tmp.
     public = any(Path(word).is_relative_to(top) for word in (command[0], state) for top in ("/tmp", "/var/tmp"))
     program = Path(command[0])
     is_roots = all(path.stat().st_uid == 0 for path in (program, *program.parents) if path.exists())
@@ -109,7 +109,7 @@ def controller_unit(command: Sequence[str | Path], state: Path, log: Path) -> st
 
 
 def agent_unit(command: Sequence[str | Path], log: Path, controller: str) -> str:
-    """Write the agent's unit; `controller` is the name of the unit that should come first, where there is one."""
+    """Return the agent's unit; `controller` is the name of the unit to start first, if there is one."""
     return _render(_AGENT_UNIT.format(controller=controller), _AGENT_SERVICE, command, log)
 
 
@@ -120,7 +120,7 @@ def _render(unit: str, service: str, command: Sequence[str | Path], log: Path) -
 
 
 def _argument(word: str | Path) -> str:
-    """Quote an argument of a command, in which systemd would also replace variables."""
+    """Quote an argument of a command, in which systemd would also expand variables."""
     return _word(str(word).replace("$", "$$"))
 
 
@@ -132,7 +132,7 @@ def _word(word: str | Path) -> str:
 
 
 def _plain(text: str | Path) -> str:
-    """Keep systemd from seeing specifiers; a line break would begin another option."""
+    """Escape specifiers of systemd; a line break would begin another option."""
     if "\n" in str(text):
         raise ValueError(f"a unit cannot speak of {str(text)!r}")
     return str(text).replace("%", "%%")

@@ -1,4 +1,4 @@
-"""`stead up`: make the single-machine cloud run, whatever of it runs already."""
+"""`stead up`: start the single-machine cloud, or those parts of it that do not run."""
 
 import subprocess
 import time
@@ -45,7 +45,7 @@ def up(kinds: tuple[str, ...], output: str) -> None:
 
 
 def _show_next(chosen: Settings, seconds: float) -> None:
-    """Print what a newcomer does next, and what nobody does by itself where there is no systemd."""
+    """Print what a new user does next, and what must be done by hand where there is no systemd."""
     say()
     say(f"Stead is up: {chosen.https_endpoint}, region {chosen.region}, after {seconds:.1f} s.")
     say('  eval "$(./stead env)"     then use aws, boto3, Terraform …')
@@ -55,7 +55,7 @@ def _show_next(chosen: Settings, seconds: float) -> None:
 
 
 def bring_up(chosen: Settings, steps: Steps, kinds: tuple[str, ...]) -> Up:
-    """Do the steps of `up`, and have the named images; micro always, since it is what KVM is proven with."""
+    """Do the steps of `up`, and import the named images; micro always, since KVM is tested with it."""
     chosen.remember()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="micro") as builder:
         micro = builder.submit(image_build.build, chosen, "micro", _quietly)
@@ -69,7 +69,7 @@ def bring_up(chosen: Settings, steps: Steps, kinds: tuple[str, ...]) -> Up:
     with steps.step("agent and libvirt run, host is up") as step:
         asked = int(time.time())
         agent = cloud.start_agent(chosen)
-        # The agent that was replaced may have spoken to this controller already.
+        # The agent that was replaced may already have reported to this controller.
         since = asked if agent == Began.REPLACED else began if {controller, agent} != {Began.RAN} else 0
         host = cloud.wait_for_host(chosen, since)
         step.note = f"{agent}, guests run on {host.virtualization}"
@@ -84,7 +84,7 @@ def bring_up(chosen: Settings, steps: Steps, kinds: tuple[str, ...]) -> Up:
 
 
 def enter_image(chosen: Settings, steps: Steps, built: image_build.BuiltImage) -> str:
-    """Import a built image with a step of its own, unless the cloud has it; return its id."""
+    """Import a built image in a step of its own, unless the cloud has it; return its id."""
     with steps.step(f"{built.kind} image is in the cloud") as step:
         size = built.path.stat().st_size
         sent = 0
@@ -99,7 +99,7 @@ def enter_image(chosen: Settings, steps: Steps, built: image_build.BuiltImage) -
 
 
 def _quietly(line: str) -> None:
-    """Drop the lines of the build that runs beside other steps; its errors carry them."""
+    """Drop the output of the build, which runs in parallel with other steps; its errors include it."""
 
 
 def enrol(chosen: Settings, steps: Steps) -> None:

@@ -12,7 +12,7 @@ _POLL: Final = 0.05
 def wait_for[Found](
     condition: Callable[[], Found | None], timeout: float, failure: Callable[[], CliError], poll: float = _POLL
 ) -> Found:
-    """Return the first thing that is neither None nor False; raise what `failure` makes when the time is over."""
+    """Return the first value that is neither None nor False; raise the error of `failure` at the deadline."""
     deadline = time.monotonic() + timeout
     while True:
         found = condition()
