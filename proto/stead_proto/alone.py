@@ -1,7 +1,7 @@
-"""One running program per file: who holds it is known from the kernel, whatever a full disk has kept from being noted.
+"""One running program per lock file: the kernel knows the holder, even if a full disk prevented a pid file.
 
-A POSIX record lock (fcntl_locking(2)): it ends with its process, is not inherited by children, and whoever can open the
-file can ask the kernel for the holder's process id.
+A POSIX record lock (fcntl_locking(2)): it ends with its process, is not inherited by children, and any process that
+can open the file can ask the kernel for the holder's process id.
 """
 
 import fcntl
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 FILE_NAME: Final = "running"  # in a program's state directory
-_FLOCK: Final = "hhqqi0q"  # struct flock where off_t has 64 bits: type, whence, start, length, process id
+_FLOCK: Final = "hhqqi0q"  # struct flock with 64-bit off_t: type, whence, start, length, process id
 
 
 class TakenError(Exception):
@@ -19,9 +19,9 @@ class TakenError(Exception):
 
 
 def take(path: Path) -> None:
-    """Hold the file until this process ends; raises TakenError while another one does, and OSError.
+    """Lock the file until this process ends; raises TakenError while another process holds it, and OSError.
 
-    The file must not be opened again by this process: any close of it would end the lock.
+    This process must not open the file again: closing any descriptor of it would release the lock.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -32,7 +32,7 @@ def take(path: Path) -> None:
 
 
 def holder(path: Path) -> int | None:
-    """Return the id of the process that holds the file, as seen from here; None when nobody does or we may not look."""
+    """Return the id, in our PID namespace, of the process that holds the file; None if none or not permitted."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:

@@ -1,9 +1,9 @@
-"""How blocks of encrypted snapshots are encrypted, between the cut of a disk into blocks and their digests.
+"""Encryption of the blocks of encrypted snapshots, after a disk is cut into blocks and before their digests.
 
-AES-256 in XTS mode, as disks are: as long as the content, and equal where the content was equal at the same place, so
-that a later snapshot of a volume shares the blocks that did not change. What a block is known by is the digest of what
-is stored: integrity is the digest's matter, and nobody without a key can tell that two volumes hold the same. Apart
-from `blocks.py`, because an agent without encrypted volumes is spared the 10 MiB that `cryptography` weighs.
+AES-256 in XTS mode, as for disks: the ciphertext has the content's length, and is equal for equal content at the same
+place, so that a later snapshot of a volume shares the unchanged blocks. A block is identified by the digest of its
+ciphertext: the digest protects integrity, and without the key nobody can tell that two volumes have equal content. A
+module apart from `blocks.py`, so that an agent without encrypted volumes saves the 10 MiB of `cryptography`.
 """
 
 import hmac
@@ -21,10 +21,10 @@ _TWEAK_BYTES: Final = 16
 
 
 class BlockCipher:
-    """Encrypts and decrypts the blocks of snapshots that have one key; may be used from several threads."""
+    """Encrypts and decrypts the blocks of snapshots with the same key; may be used from several threads."""
 
     def __init__(self, key: bytes) -> None:
-        """Take a volume's key; XTS needs two halves that differ, which are derived from it."""
+        """Take a volume's key; XTS needs two different keys, which are derived from it."""
         if len(key) != KEY_BYTES:
             raise ValueError(f"a key of {len(key)} bytes")
         self._aes = AES(hmac.digest(key, _PURPOSE, "sha512"))
@@ -35,7 +35,7 @@ class BlockCipher:
         return encryptor.update(content) + encryptor.finalize()
 
     def decrypt(self, index: int, content: bytes) -> bytes:
-        """Decrypt a whole block, which is checked by its digest before; another key or place gives other bytes."""
+        """Decrypt a whole block, whose digest was checked before; a wrong key or place gives wrong bytes."""
         decryptor = self._cipher(index, content).decryptor()
         return decryptor.update(content) + decryptor.finalize()
 

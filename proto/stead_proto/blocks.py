@@ -1,6 +1,6 @@
-"""How a disk is cut into blocks and segments, by what these are known, and how a block is packed to travel and to keep.
+"""How a disk is cut into blocks and segments, how these are identified, and how a block is packed.
 
-Both sides must agree: the agent cuts and packs, the controller stores, any agent unpacks. See `v1/blocks.proto`.
+Both sides must agree: an agent cuts and packs, the controller stores, any agent unpacks. See `v1/blocks.proto`.
 """
 
 import hashlib
@@ -22,8 +22,8 @@ DIGEST_BYTES: Final = 32
 
 ZERO_BLOCK: Final = bytes(BLOCK_BYTES)
 
-_LEVEL: Final = 1  # on guests' disks, higher ones cost several times the time for some percent
-_MAX_WINDOW: Final = 8 << 20  # bytes that unpacking may keep
+_LEVEL: Final = 1  # on guests' disks, higher levels take several times as long and save a few percent
+_MAX_WINDOW: Final = 8 << 20  # bytes of memory for unpacking
 
 
 class BadBlockError(Exception):
@@ -31,12 +31,12 @@ class BadBlockError(Exception):
 
 
 def digest_of(content: bytes) -> bytes:
-    """Give the SHA-256 by which a block is known."""
+    """Return the SHA-256 that identifies a block."""
     return hashlib.sha256(content).digest()
 
 
 def pack(content: bytes, *, compress: bool = True) -> Block:
-    """Pack a whole block for the way; what is encrypted would not become smaller."""
+    """Pack a whole block for sending; encrypted content should not be compressed, as it would not become smaller."""
     packed = zstandard.ZstdCompressor(level=_LEVEL).compress(content) if compress else content
     if len(packed) < len(content):
         return Block(digest=digest_of(content), content=packed, compression=COMPRESSION_ZSTD)
@@ -44,9 +44,9 @@ def pack(content: bytes, *, compress: bool = True) -> Block:
 
 
 def unpack(block: Block) -> bytes:
-    """Give a block's content, checked by its digest; raises BadBlockError.
+    """Return a block's content, checked by its digest; raises BadBlockError.
 
-    Of a frame that holds more than a block no more is unpacked, whatever its header claims.
+    At most one block's length is unpacked from a frame, whatever its header claims.
     """
     content = block.content
     if block.compression == COMPRESSION_ZSTD:
@@ -64,13 +64,13 @@ def unpack(block: Block) -> bytes:
 
 
 def make_segment(position: int, digests: dict[int, bytes]) -> Segment:
-    """Make a segment of its blocks' digests by slot."""
+    """Make a segment from its blocks' digests by slot."""
     slots = sorted(digests)
     return Segment(position=position, slots=slots, digests=b"".join(digests[slot] for slot in slots))
 
 
 def digests_of(segment: Segment) -> dict[int, bytes]:
-    """Give the digests of a segment by slot; raises BadBlockError for one that is malformed."""
+    """Return the digests of a segment by slot; raises BadBlockError for a malformed one."""
     slots: Sequence[int] = segment.slots
     if len(segment.digests) != DIGEST_BYTES * len(slots):
         raise BadBlockError("a segment whose slots and digests differ in number")
@@ -83,7 +83,7 @@ def digests_of(segment: Segment) -> dict[int, bytes]:
 
 
 def segment_digest(segment: Segment) -> bytes:
-    """Give the SHA-256 by which the content of a segment, wherever it stands, is known."""
+    """Return the SHA-256 that identifies the content of a segment, independent of its position."""
     whole = hashlib.sha256()
     for slot in segment.slots:
         whole.update(slot.to_bytes(2, "big"))

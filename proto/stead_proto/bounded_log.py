@@ -1,4 +1,4 @@
-"""Logs that nobody outside can fill: so many lines of a kind in a second, so many bytes in a file."""
+"""Logs that outsiders cannot fill up: limits for records of a kind per second, and for bytes in a file."""
 
 import contextlib
 import errno
@@ -22,11 +22,11 @@ _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
 class OncePerSecond(logging.Filter):
-    """Lets one record of a kind pass in a second, and says in the next one how many were left out before it.
+    """Lets one record of a kind pass per second, and adds to the next one how many were dropped before it.
 
     A kind is a logger, a level, the beginning of the message and the class of the exception. Records of our own loggers
-    (by the first part of their name) pass always; those of libraries are mostly of what strangers send, and lose their
-    tracebacks where `is_strangers` says that the exception is a stranger's fault.
+    (by the first part of their name) always pass; those of libraries are mostly about input from outside, and lose the
+    traceback if `is_strangers` says that the exception was caused by such input.
     """
 
     def __init__(
@@ -35,12 +35,12 @@ class OncePerSecond(logging.Filter):
         is_strangers: Callable[[BaseException], bool] = lambda _: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the first part of our loggers' names."""
+        """Store the first part of our loggers' names."""
         super().__init__()
         self._own = own
         self._is_strangers = is_strangers
         self._clock = clock
-        self._seen: dict[tuple[str, int, str, str], tuple[float, int]] = {}  # kind: when it passed, left out since
+        self._seen: dict[tuple[str, int, str, str], tuple[float, int]] = {}  # kind: last passed, dropped since
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether a record passes; adds `left_out` to it."""
@@ -65,22 +65,22 @@ class OncePerSecond(logging.Filter):
 
 
 class BoundedHandler(logging.StreamHandler[TextIO]):
-    """Writes to standard error; the file that this is, if it is the named one, is put aside when it is large."""
+    """Writes to standard error; if that is the named file, the file is rotated when it is large."""
 
     def __init__(self, path: Path | None = None, most_bytes: int = FILE_BYTES) -> None:
-        """Take the file's name; without one standard error is whatever it is."""
+        """Store the file's name; without one, standard error is never rotated."""
         super().__init__(sys.stderr)
         self._path = path
         self._most_bytes = most_bytes
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, to a new file where the old one is large."""
+        """Write a record, to a new file if the old one is large."""
         if self._path is not None and os.fstat(2).st_size >= self._most_bytes:
             self._begin_anew(self._path)
         super().emit(record)
 
     def _begin_anew(self, path: Path) -> None:
-        """Let standard output and error be a new file of the same name, where they are the one of that name."""
+        """Redirect standard output and error to a new file of the same name, if they are the file of that name."""
         old = os.fstat(2)
         try:
             if not os.path.samestat(old, path.stat()):
@@ -88,7 +88,7 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
             put_aside(path)
             new = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         except OSError:
-            return  # it grows on: a log that cannot be put aside is still a log
+            return  # the log continues to grow: one that cannot be rotated is still a log
         try:
             for descriptor in _STANDARD:
                 if os.path.samestat(old, os.fstat(descriptor)):
@@ -98,7 +98,7 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
 
 
 def put_aside(path: Path) -> None:
-    """Rename a log and the older ones, `log.1` being the youngest of these; the oldest goes. Raises OSError."""
+    """Rotate a log: rename it and the older ones (`log.1` is the newest), delete the oldest. Raises OSError."""
     _put_aside(path, path)
 
 
@@ -110,18 +110,18 @@ def _put_aside(path: Path, youngest: Path) -> None:
 
 
 def put_aside_if_large(path: Path, most_bytes: int = FILE_BYTES) -> None:
-    """Do so to a log that is large, before a program that appends to it is started."""
+    """Rotate a log if it is large, before a program that appends to it is started."""
     if path.exists() and path.stat().st_size >= most_bytes:
         put_aside(path)
 
 
 def copy_aside_if_large(path: Path, most_bytes: int = FILE_BYTES) -> None:
-    """Empty a log that is large while a program appends to it, after a copy of it was put aside.
+    """Copy a large log aside and truncate it, while a program appends to it.
 
-    The program goes on at the beginning of the file, since it writes at its end (O_APPEND). What it writes between copy
-    and end is lost, and all of it where there is no room for a copy. Raises OSError.
+    The program continues at the beginning of the file, since it uses O_APPEND. What it writes between copying and
+    truncation is lost, and the whole log if there is no room for a copy. Raises OSError.
     """
-    with contextlib.suppress(FileNotFoundError):  # its program has ended and was cleared away
+    with contextlib.suppress(FileNotFoundError):  # its program has ended and its files were removed
         if path.stat().st_size < most_bytes:
             return
         fresh = path.with_name(f"{path.name}.0")

@@ -1,7 +1,7 @@
-"""Stead's own CA: a signing request becomes a certificate of a controller, a host or an operator.
+"""Stead's own CA: it signs certificates of controllers, hosts and operators.
 
-Apart from `tls.py`, because a running agent needs none of it and is spared the 10 MiB that `cryptography` weighs.
-Keys are ECDSA on P-256, which every gRPC accepts; only that of identity documents is RSA, as their readers expect.
+A module apart from `tls.py`, because a running agent does not need it and saves the 10 MiB of `cryptography`.
+Keys are ECDSA on P-256, which every gRPC accepts; only the key of identity documents is RSA, as their readers expect.
 """
 
 import datetime as dt
@@ -39,17 +39,17 @@ _CERTIFICATE_START: Final = b"-----BEGIN CERTIFICATE-----"
 
 
 class BadSigningRequestError(ValueError):
-    """A certificate signing request that is no valid P-256 one."""
+    """A certificate signing request that is invalid or not for a P-256 key."""
 
 
 def new_signing_request(common_name: str) -> tuple[bytes, bytes]:
-    """Make a private key and the request to sign its public half: both PEM."""
+    """Make a private key and a signing request for its public key: both PEM."""
     key = ec.generate_private_key(_CURVE())
     return _key_pem(key), signing_request(_key_pem(key), common_name)
 
 
 def signing_request(key_pem: bytes, common_name: str) -> bytes:
-    """Make the request to sign the public half of a key of ours."""
+    """Make a signing request for the public key of this private key."""
     key = _load_key(key_pem)
     request = x509.CertificateSigningRequestBuilder().subject_name(_name(common_name)).sign(key, hashes.SHA256())
     return request.public_bytes(serialization.Encoding.PEM)
@@ -59,7 +59,7 @@ class Authority:
     """The key that signs all certificates of one cloud."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
-        """Keep the pair; see `create` and `load_or_create`."""
+        """Store the pair; see `create` and `load_or_create`."""
         self._key = key
         self._certificate = certificate
 
@@ -85,7 +85,7 @@ class Authority:
 
     @classmethod
     def load_or_create(cls, directory: Path) -> "Authority":
-        """Read the authority of a directory, making it at first; several processes that do so get the same one."""
+        """Read the authority of a directory, or create it; several processes that do so get the same one."""
         path = directory / _AUTHORITY_FILE
         if not path.exists():
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -95,12 +95,12 @@ class Authority:
         return cls(_load_key(both[:start]), x509.load_pem_x509_certificate(both[start:]))
 
     def save_once(self, path: Path) -> None:
-        """Write key and certificate in one file of mode 0600, unless another process was first."""
+        """Write key and certificate to one file of mode 0600, unless another process was first."""
         write_once(path, _key_pem(self._key) + self.certificate_pem)
 
     @property
     def certificate_pem(self) -> bytes:
-        """What clients and servers must trust."""
+        """The CA certificate, which clients and servers must trust."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue_server(self, addresses: Sequence[str] = (), *, validity: dt.timedelta = VALIDITY) -> Identity:
@@ -123,19 +123,20 @@ class Authority:
         return Identity(_key_pem(key), certificate_pem, self.certificate_pem)
 
     def issue_host(self, host_id: str, *, validity: dt.timedelta = VALIDITY) -> Identity:
-        """Make a host's identity with a key of our own making, for simulated hosts and for tests."""
+        """Make a host's identity with a key generated here, for simulated hosts and for tests."""
         key = ec.generate_private_key(_CURVE())
         certificate_pem = self._issue_client(key.public_key(), Peer(PeerKind.HOST, host_id), validity)
         return Identity(_key_pem(key), certificate_pem, self.certificate_pem)
 
     def sign_host(self, csr_pem: bytes, host_id: str, *, validity: dt.timedelta = VALIDITY) -> bytes:
-        """Sign the public key of a host's request: nothing else in it counts. BadSigningRequestError if it is none."""
+        """Sign the public key of a host's request, ignoring the rest. Raises BadSigningRequestError if invalid."""
         return self._issue_client(_requested_key(csr_pem), Peer(PeerKind.HOST, host_id), validity)
 
     def issue_attachment(self, volume_id: str, generation: int, host_id: str) -> Identity:
-        """Make what a guest's QEMU shows the home of a volume, with a key of our own making.
+        """Make the client identity of a guest's QEMU towards the home of a volume, with a key generated here.
 
-        It names nobody to the controller and serves nothing: who breaks into that QEMU has that one volume, as before.
+        The controller does not accept it, and it is no server certificate: an attacker in that QEMU gets only the
+        volume that it has attached anyway.
         """
         key = ec.generate_private_key(_CURVE())
         subject = _name(attachment_name(volume_id, generation, host_id), ATTACHMENT_UNIT)
@@ -143,7 +144,7 @@ class Authority:
         return Identity(_key_pem(key), certificate_pem, self.certificate_pem)
 
     def certify_signer(self, key: rsa.RSAPublicKey, name: str) -> bytes:
-        """Certify a key that signs documents, for as long as this authority is valid: who verifies pins it."""
+        """Certify a key that signs documents, for as long as this authority is valid: verifiers pin the certificate."""
         validity = self._certificate.not_valid_after_utc - _now()
         return self._issue(key, _name(name), (), (), validity)
 
@@ -186,7 +187,7 @@ class Authority:
 
 
 def _requested_key(csr_pem: bytes) -> ec.EllipticCurvePublicKey:
-    """Read the public key of a signing request whose sender has proven to hold the private half."""
+    """Return the public key of a signing request, after checking that its sender holds the private key."""
     if len(csr_pem) > limits.CSR_BYTES:
         raise BadSigningRequestError(f"a signing request of {len(csr_pem)} bytes")
     try:
@@ -207,7 +208,7 @@ def _now() -> dt.datetime:
 
 
 def _name(common_name: str, kind: str = "") -> x509.Name:
-    """Make a subject; a peer's has its kind in it, so that no operator is named like a host (`tls.subject_of_host`)."""
+    """Make a subject; a peer's includes its kind, so that no operator is named like a host (`tls.subject_of_host`)."""
     units = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, kind)] if kind else []
     return x509.Name([*units, x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
 

@@ -1,4 +1,4 @@
-"""Compile v1/*.proto into typed Python beside them: `python -m stead_proto.generate`.
+"""Compile v1/*.proto into typed Python in the same folder: `python -m stead_proto.generate`.
 
 The generated code is committed; a test in tests/house compares it with a fresh run.
 """
@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 def generate(output: Path) -> None:
-    """Write the generated modules and stubs below `output`, which stands for the folder `proto/`.
+    """Write the generated modules and stubs below `output`, which corresponds to the folder `proto/`.
 
-    Raises RuntimeError when protoc refuses.
+    Raises RuntimeError when protoc fails.
     """
-    from grpc_tools import protoc  # noqa: PLC0415 - a tool of development only
+    from grpc_tools import protoc  # noqa: PLC0415 - only installed for development
 
     root = Path(__file__).resolve().parent.parent
     sources = sorted(str(path) for path in (root / "stead_proto" / "v1").glob("*.proto"))

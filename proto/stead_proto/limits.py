@@ -1,4 +1,4 @@
-"""Sizes and times that both ends of a wire must agree on, and the gRPC options that carry them."""
+"""Sizes and times on which both ends of a connection must agree, and the gRPC options that set them."""
 
 from typing import Final
 
@@ -51,7 +51,7 @@ Options = list[tuple[str, int | str]]
 
 
 def channel_options() -> Options:
-    """Options of a channel to the controller: messages of our size, and a dead peer is found in 15 seconds."""
+    """Options of a channel to the controller: our message size, and a dead peer is detected within 15 seconds."""
     return [
         ("grpc.max_send_message_length", MESSAGE_BYTES),
         ("grpc.max_receive_message_length", MESSAGE_BYTES),
@@ -59,14 +59,14 @@ def channel_options() -> Options:
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MILLISECONDS),
         ("grpc.keepalive_permit_without_calls", 0),
         ("grpc.http2.max_pings_without_data", 0),
-        # A channel of its own: its backoff and its certificate are shared with no other channel of the process.
+        # Its own subchannel pool: it shares its backoff and certificate with no other channel of the process.
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_retries", 0),
     ]
 
 
 def server_options() -> Options:
-    """Options of the controller's gRPC server: it bears the pings of `channel_options` and pings by itself."""
+    """Options of the controller's gRPC server: it accepts the pings of `channel_options` and sends its own."""
     return [
         ("grpc.max_send_message_length", MESSAGE_BYTES),
         ("grpc.max_receive_message_length", MESSAGE_BYTES),
@@ -76,6 +76,6 @@ def server_options() -> Options:
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_MILLISECONDS // 2),
         ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MILLISECONDS // 2),
-        # Two servers on one port would share its connections at random.
+        # Else a second server could listen on the same port, and each would get some of the connections.
         ("grpc.so_reuseport", 0),
     ]

@@ -1,12 +1,12 @@
-"""What tells a process from every other one, for files that name a process: a number alone is given again."""
+"""What identifies a process uniquely, for files that name a process: a process id alone is reused."""
 
 from pathlib import Path
 
 
 def identity_of(process: int) -> str | None:
-    """Give a process's id, its start time and the boot as a line, such as `4711 83642 6f2c…`; None when it has ended.
+    """Return process id, start time and boot id as a line, such as `4711 83642 6f2c…`; None when it has ended.
 
-    See proc_pid_stat(5): the name, which stands in brackets, may hold anything.
+    See proc_pid_stat(5): the name, in parentheses, may contain any characters.
     """
     try:
         fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

@@ -1,6 +1,6 @@
-"""Certificate files become gRPC credentials, and a peer's certificate becomes its kind and name.
+"""Make gRPC credentials from certificate files, and read a peer's kind and name from its certificate.
 
-Stead's own CA (`certificates.py`) signs all certificates. Who may do what is in the certificate, not in its place:
+Stead's own CA (`certificates.py`) signs all certificates. The certificate itself says what its holder may do:
 
     subject alternative name          used by                    checked by
     stead:host:<host id>              an agent, as a client      the controller, with `peer_of`
@@ -9,8 +9,8 @@ Stead's own CA (`certificates.py`) signs all certificates. Who may do what is in
     controller.stead.internal         the controller, as server  every client, whatever address it dialled
     none: subject OU=attachment, …    a guest's QEMU             the home of the one volume that it names
 
-gRPC checks the extended key usage and the server's name, so nobody's certificate passes for a controller's. Python's
-gRPC demands a client certificate of all or of none on a port, so `Enrolment` has a port of its own.
+gRPC checks the extended key usage and the server's name, so no other certificate passes for a controller's. Python's
+gRPC requires a client certificate from all clients of a port or from none, so `Enrolment` has a port of its own.
 """
 
 import datetime as dt
@@ -36,20 +36,20 @@ _COMMON_NAME_LENGTH: Final = 64  # RFC 5280, appendix A: ub-common-name
 _URI_SCHEME: Final = "stead"
 _IDENTITY_FILE: Final = "identity.pem"
 _CA_FILE: Final = "ca.pem"
-# Two of UTCTime or, from 2050 on, GeneralizedTime.
+# Two times: UTCTime or, from 2050 on, GeneralizedTime.
 _VALIDITY: Final = re.compile(rb"(\x17\x0d\d{12}Z|\x18\x0f\d{14}Z)(\x17\x0d\d{12}Z|\x18\x0f\d{14}Z)")
 _CERTIFICATE_START: Final = b"-----BEGIN CERTIFICATE-----"
 
 
 class PeerKind(enum.Enum):
-    """What the holder of a client certificate is."""
+    """The kind of a client certificate's holder."""
 
     HOST = "host"
     OPERATOR = "operator"
 
 
 class UnknownPeerError(Exception):
-    """The peer has no certificate of ours that names a kind and a name."""
+    """The peer has no certificate of our CA with a kind and a name."""
 
 
 class NoIdentityError(Exception):
@@ -58,14 +58,14 @@ class NoIdentityError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end: a host and its id, or an operator and their name."""
+    """The other end of a connection: a host and its id, or an operator and their name."""
 
     kind: PeerKind
     name: str
 
     @property
     def uri(self) -> str:
-        """The subject alternative name that says this."""
+        """The subject alternative name of this peer."""
         return f"{_URI_SCHEME}:{self.kind.value}:{self.name}"
 
     @staticmethod
@@ -88,7 +88,7 @@ class Identity:
 
     @property
     def peer(self) -> Peer:
-        """Whom the certificate names; UnknownPeerError when it is a controller's."""
+        """The peer that the certificate names; UnknownPeerError when it is a controller's."""
         der = ssl.PEM_cert_to_DER_cert(self.certificate_pem.decode("ascii"))
         start = der.find(_URI_SCHEME.encode() + b":")
         if start < 0:
@@ -96,7 +96,7 @@ class Identity:
         return Peer.from_uri(der[start : start + der[start - 1]].decode("ascii"))  # the length precedes a DER string
 
     def save(self, directory: Path) -> None:
-        """Write the files, readable by their owner only; key and certificate change together or not at all."""
+        """Write the files, readable only by their owner; key and certificate are replaced together or not at all."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(directory / _CA_FILE, self.ca_pem)
         write_private(directory / _IDENTITY_FILE, self.key_pem + self.certificate_pem)
@@ -116,13 +116,13 @@ class Identity:
 
 
 def write_public(path: Path, content: bytes) -> None:
-    """Let a file have this content and mode 0644; as `write_private`, but one that has it is not written again."""
+    """As `write_private`, but with mode 0644, and the file is not written if it already has this content."""
     if not path.exists() or path.read_bytes() != content:
         _replace(path, content, 0o644)
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replace a file by one of mode 0600, durably and all at once: a reader sees the old content or the new."""
+    """Replace a file by one of mode 0600, durably and atomically: a reader sees the old content or the new."""
     _replace(path, content, 0o600)
 
 
@@ -142,7 +142,7 @@ def _replace(path: Path, content: bytes, mode: int) -> None:
 
 
 def write_once(path: Path, content: bytes) -> None:
-    """Write a file of mode 0600, durably and all at once, unless there is one: of several processes the first wins."""
+    """Write a file of mode 0600, durably and atomically, unless it exists: of several processes the first wins."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -159,7 +159,7 @@ def write_once(path: Path, content: bytes) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make names that were made or replaced in a directory survive a power cut."""
+    """Sync a directory, so that names created or replaced in it survive a power failure."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -168,22 +168,22 @@ def sync_directory(directory: Path) -> None:
 
 
 def host_server_name(host_id: str) -> str:
-    """Name a host as a server: what other hosts expect in its certificate, whatever its address is."""
+    """Return the name of a host as a server, which other hosts expect in its certificate, whatever its address."""
     return f"{host_id}.{_HOST_DOMAIN}"
 
 
 def subject_of_host(host_id: str) -> str:
-    """Give the subject of a host's certificate as GnuTLS writes it, by which QEMU lets it in."""
+    """Return the subject of a host's certificate as GnuTLS writes it, by which QEMU authorises the host."""
     return f"OU={PeerKind.HOST.value},CN={host_id}"
 
 
 def subject_of_attachment(volume_id: str, generation: int, host_id: str) -> str:
-    """Give the subject by which the home of a volume lets in the guest's QEMU of just one attachment to a host."""
+    """Return the subject by which the home of a volume authorises the guest's QEMU of one attachment to a host."""
     return f"OU={ATTACHMENT_UNIT},CN={attachment_name(volume_id, generation, host_id)}"
 
 
 def attachment_name(volume_id: str, generation: int, host_id: str) -> str:
-    """Name an attachment as its certificate does; ValueError when that is longer than a common name may be."""
+    """Return the common name of an attachment's certificate; ValueError when it is too long for a common name."""
     name = f"{volume_id}.{generation}.{host_id}"
     if len(name) > _COMMON_NAME_LENGTH:
         raise ValueError(f"too long for a certificate: {name}")
@@ -191,7 +191,7 @@ def attachment_name(volume_id: str, generation: int, host_id: str) -> str:
 
 
 def renewal_due(certificate_pem: bytes, now: dt.datetime | None = None) -> bool:
-    """Tell whether less than a third of a host's certificate's life is left, or it has no name as a server yet."""
+    """Tell whether less than a third of a host certificate's lifetime is left, or it has no server name yet."""
     if f".{_HOST_DOMAIN}".encode() not in ssl.PEM_cert_to_DER_cert(certificate_pem.decode("ascii")):
         return True
     begin, end = lifetime(certificate_pem)
@@ -199,10 +199,10 @@ def renewal_due(certificate_pem: bytes, now: dt.datetime | None = None) -> bool:
 
 
 def lifetime(certificate_pem: bytes) -> tuple[dt.datetime, dt.datetime]:
-    """Read from when until when a certificate of ours is valid.
+    """Return the start and the end of the validity of a certificate of our CA.
 
-    By its bytes, to spare a running agent a library of 10 MiB for two dates: the validity is the only place in a
-    certificate where two times stand side by side (RFC 5280, section 4.1).
+    Read from its bytes, to save a running agent a library of 10 MiB for two dates: the validity is the only place in a
+    certificate where two times follow each other (RFC 5280, section 4.1).
     """
     found = _VALIDITY.search(ssl.PEM_cert_to_DER_cert(certificate_pem.decode("ascii")))
     if found is None:
@@ -212,12 +212,12 @@ def lifetime(certificate_pem: bytes) -> tuple[dt.datetime, dt.datetime]:
 
 
 def _utc(text: str) -> dt.datetime:
-    """Read a time such as 261124160000Z."""
+    """Parse a time such as 261124160000Z."""
     return dt.datetime.strptime("20" + text, "%Y%m%d%H%M%SZ").replace(tzinfo=dt.UTC)
 
 
 def server_credentials(identity: Identity) -> grpc.ServerCredentials:
-    """Credentials of a port where every client must show a certificate of our CA."""
+    """Credentials of a port where every client must present a certificate of our CA."""
     return grpc.ssl_server_credentials(
         [(identity.key_pem, identity.certificate_pem)],
         root_certificates=identity.ca_pem,
@@ -231,7 +231,7 @@ def enrolment_server_credentials(identity: Identity) -> grpc.ServerCredentials:
 
 
 def channel_to_controller(address: str, identity: Identity) -> grpc.aio.Channel:
-    """Open a channel with a client certificate to whoever at `address` proves to be the controller.
+    """Open a channel with a client certificate to `address`, where the server must prove to be the controller.
 
     Must be called on the event loop that uses the channel.
     """
@@ -240,13 +240,13 @@ def channel_to_controller(address: str, identity: Identity) -> grpc.aio.Channel:
 
 
 def blocking_channel_to_controller(address: str, identity: Identity) -> grpc.Channel:
-    """Open such a channel for threads that may wait, and not for an event loop."""
+    """Open such a channel for threads that may block, not for an event loop."""
     credentials = grpc.ssl_channel_credentials(identity.ca_pem, identity.key_pem, identity.certificate_pem)
     return grpc.secure_channel(address, credentials, options=_named_options())
 
 
 def channel_to_enrolment(address: str, ca_pem: bytes) -> grpc.aio.Channel:
-    """Open a channel without a client certificate to whoever at `address` proves to be the controller."""
+    """Open a channel without a client certificate to `address`, where the server must prove to be the controller."""
     return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(ca_pem), options=_named_options())
 
 
@@ -256,28 +256,28 @@ def _named_options() -> limits.Options:
 
 
 class _Context(Protocol):
-    """What is needed of a servicer's context."""
+    """The needed part of a servicer's context."""
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
-        """What gRPC knows of the peer."""
+        """The properties of the peer that gRPC has authenticated."""
 
 
 class _Connection(Protocol):
-    """What is needed of a servicer's context to know where a call comes from."""
+    """The part of a servicer's context from which the origin of a call is known."""
 
     def peer(self) -> str:
-        """What gRPC writes the peer as."""
+        """The peer's address in gRPC's notation."""
 
 
 def address_of(context: _Connection) -> str:
-    """Give the address of a peer, which gRPC writes like `ipv4:192.0.2.1:4711`; empty when it has none."""
+    """Return the address of a peer, which gRPC writes like `ipv4:192.0.2.1:4711`; empty when it has none."""
     family, _, rest = context.peer().partition(":")
     host = unquote(rest).rpartition(":")[0].strip("[]")
     return host if family in ("ipv4", "ipv6") else ""
 
 
 def peer_of(context: _Context) -> Peer:
-    """Tell who calls, from a servicer's context; UnknownPeerError when the certificate names nobody or several."""
+    """Return the caller, from a servicer's context; UnknownPeerError unless the certificate names exactly one peer."""
     uris = list(context.auth_context().get("peer_uri", []))
     if len(uris) != 1:
         raise UnknownPeerError(f"a certificate with {len(uris)} names of ours")
