@@ -1,4 +1,4 @@
-"""One guest under plain QEMU: started, asked over SSH, given devices, pressed its power button."""
+"""One guest under plain QEMU: start it, run commands over SSH, hotplug devices, press its power button."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ from images.trial.network import ADDRESSES, MACS, TAPS
 
 
 class TrialFailed(Exception):
-    """Something that was to be so is not so; the message says what, and what was seen instead."""
+    """An expectation was not met; the message says which, and what was seen instead."""
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str, evidence: Callable[[], str] = str) -> None:
@@ -56,7 +56,7 @@ class Machine:
     def _command(self, disk: Path) -> list[str]:
         hardware = self._hardware
         accelerator = "tcg,thread=multi" if hardware.accelerator == "tcg" else hardware.accelerator
-        # SMBIOS as the agent sets it: cloud-init knows EC2 by the uuid.
+        # SMBIOS as the agent sets it: cloud-init detects EC2 by the uuid.
         command = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
             "-machine", f"{hardware.machine},hpet=off", "-accel", accelerator, "-cpu", "max",
@@ -102,12 +102,12 @@ class Machine:
         return "console ends with:\n" + self.console()[-2000:]
 
     def wait_for_console(self, words: str, seconds: float) -> float:
-        """Return the seconds since start at which the words stood on the console."""
+        """Return the seconds from start until the words were on the console."""
         wait_until(lambda: words in self.console(), seconds, f"{words!r} on the console", self._console_end)
         return self.seconds
 
     def wait_for_ssh(self, seconds: float) -> float:
-        """Return the seconds since start at which SSH greeted."""
+        """Return the seconds from start until SSH sent its banner."""
         wait_until(lambda: self.greets(ADDRESSES[0]), seconds, "SSH banner", self._console_end)
         return self.seconds
 
@@ -120,7 +120,7 @@ class Machine:
             with socket.create_connection((address, 22), timeout=0.3) as connection:
                 connection.settimeout(5)
                 return connection.recv(4) == b"SSH-"
-        except OSError:  # nobody listens yet: asked again by the caller until its deadline
+        except OSError:  # no server listens yet: the caller tries again until its deadline
             return False
 
     def ssh(self, command: str, *, user: str | None = None) -> str:
@@ -138,11 +138,11 @@ class Machine:
         return done.stdout
 
     def wait_for_guest(self, command: str, seconds: float) -> None:
-        """Return when a shell command in the guest has status 0; it is asked again and again, in one session."""
+        """Return when a shell command in the guest has status 0; it is repeated in one SSH session."""
         self.ssh(f"n=0; until {command}; do n=$((n+1)); [ $n -lt {int(seconds * 10)} ] || exit 1; sleep 0.1; done")
 
     def monitor(self, command: str, arguments: Mapping[str, object] | None = None) -> object:
-        """Give QEMU's monitor a QMP command and return the answer; raise TrialFailed on an error."""
+        """Send QEMU's monitor a QMP command and return the answer; raise TrialFailed on an error."""
         if self._monitor is None:
             self._monitor = socket.socket(socket.AF_UNIX)
             self._monitor.connect(str(self._monitor_path))
@@ -171,7 +171,7 @@ class Machine:
         self.monitor("device_add", device | self._slot(2))
 
     def unplug(self, device: str) -> None:
-        """Ask the guest to give a device back: ``nic1`` or ``blk1``."""
+        """Ask the guest to release a device: ``nic1`` or ``blk1``."""
         self.monitor("device_del", {"id": device})
 
     def _slot(self, port: int) -> dict[str, str]:
@@ -182,7 +182,7 @@ class Machine:
         self.monitor("system_powerdown")
 
     def wait_for_end(self, seconds: float) -> float:
-        """Return the seconds that the guest took from now to switch itself off."""
+        """Return the seconds from now until the guest has powered off."""
         begin = time.monotonic()
         wait_until(lambda: self._process.poll() is not None, seconds, "machine off", self._console_end)
         return time.monotonic() - begin

@@ -1,4 +1,4 @@
-"""A metadata service for one guest: a dictionary of paths, served as IMDSv2 (or v1 only), every request noted."""
+"""A metadata service for one guest: a dictionary of paths, served as IMDSv2 (or v1 only), all requests recorded."""
 
 import json
 import threading
@@ -12,7 +12,7 @@ class FakeMetadata:
     """Serve at ``address``:80 from construction until ``close``.
 
     ``values`` maps paths below ``/latest/`` (any version is taken) to contents; folders list themselves. It may be
-    replaced at any time. With ``tokens`` off the service behaves as one that knows v1 only.
+    replaced at any time. With ``tokens`` off the service supports only v1.
     """
 
     def __init__(self, address: str, values: Mapping[str, bytes], *, tokens: bool = True) -> None:
@@ -25,12 +25,12 @@ class FakeMetadata:
             """Answers from ``owner``."""
 
             def do_PUT(self) -> None:
-                """Give a token."""
+                """Return a token."""
                 owner.requests.append(f"PUT {self.path}")
                 self._answer(*((200, TOKEN.encode()) if owner.tokens else (404, b"")))
 
             def do_GET(self) -> None:
-                """Give a value or the listing of a folder."""
+                """Return a value or the listing of a folder."""
                 owner.requests.append(f"GET {self.path}")
                 if owner.tokens and self.headers.get("X-aws-ec2-metadata-token") != TOKEN:
                     self._answer(401, b"")
@@ -46,7 +46,7 @@ class FakeMetadata:
                 self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
-                """Write nothing: requests are noted in ``owner.requests``."""
+                """Write nothing: requests are recorded in ``owner.requests``."""
 
         self._server = ThreadingHTTPServer((address, 80), Handler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -76,7 +76,7 @@ def instance_values(
     interface = f"meta-data/network/interfaces/macs/{mac}"
     identity = {"accountId": "123456789012", "instanceId": instance_id, "region": "trial-1", "version": "2017-09-30"}
     texts = {
-        # Without it cloud-init asks for everything again and again, for minutes.
+        # Without it cloud-init repeats all requests for minutes.
         "dynamic/instance-identity/document": json.dumps(identity),
         "meta-data/ami-id": "ami-0123456789abcdef0",
         "meta-data/ami-launch-index": "0",

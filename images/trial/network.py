@@ -1,4 +1,4 @@
-"""One Ethernet for guests in a network namespace that only this process is in; it vanishes with the process."""
+"""One Ethernet for guests in a network namespace of this process; it vanishes with the process."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ _MARK = "STEAD_TRIAL_NAMESPACE"
 
 
 def enter_own_namespace() -> None:
-    """Run this program again in a new network namespace, unless it is that run; no packet can leave from there."""
+    """Run this program again in a new network namespace, unless it is in it already; no packet can leave it."""
     if os.environ.get(_MARK) != "1":
         os.environ[_MARK] = "1"
         os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv])
@@ -42,8 +42,8 @@ def build_network() -> None:
 def start_dhcp(folder: Path) -> subprocess.Popen[bytes]:
     """Start dnsmasq as DHCP and DHCPv6 server for both interfaces, its log in ``folder``; the caller ends the process.
 
-    Classless routes (option 121) carry the default route and the way to the metadata service; IPv6's router advertises
-    itself.
+    Classless routes (option 121) contain the default route and the one to the metadata service; the IPv6 router sends
+    advertisements.
     """
     routes = f"0.0.0.0/0,{GATEWAY},{METADATA}/32,{GATEWAY}"
     command = [
@@ -64,7 +64,7 @@ def _ip(*arguments: str) -> None:
 
 
 def run_checked(command: Sequence[str]) -> str:
-    """Run a program and return what it printed; raise RuntimeError with its words when it fails."""
+    """Run a program and return its stdout; raise RuntimeError with its output when it fails."""
     done = subprocess.run(list(command), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}: {done.stderr.strip()}")
