@@ -1,4 +1,4 @@
-"""The pictures of docs/architecture.md are drawn from the imports: `python -m tests.support.architecture_page` draws them."""
+"""Draw the diagrams of docs/architecture.md from the imports: `python -m tests.support.architecture_page`."""
 
 import re
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from typing import Final
 import grimp
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "architecture.md"
-# Rooms that nearly all import; an arrow to each of them would hide the others.
+# Packages that nearly all others import; an arrow to each of them would hide the rest.
 _EVERYWHERE: Final = {
     "stead_controller": frozenset({"errors", "settings", "clock", "logs", "names", "room", "__main__"}),
     "stead_controller.resources": frozenset({"tags", "quotas"}),
@@ -17,7 +17,7 @@ _EVERYWHERE: Final = {
 
 
 def write(page: str) -> str:
-    """Give a page with its pictures drawn anew, each between the marks that name its package."""
+    """Return a page with its diagrams redrawn, each between the marks that name its package."""
     for package, left_out in _EVERYWHERE.items():
         picture = "\n".join(["```mermaid", "flowchart TD", *_arrows(package, left_out), "```"])
         begin, end = f"<!-- imports of {package} -->", "<!-- end -->"
@@ -27,7 +27,7 @@ def write(page: str) -> str:
 
 
 def _arrows(package: str, left_out: frozenset[str]) -> Iterable[str]:
-    """List who imports whom, leaving out arrows that follow from others."""
+    """List which module imports which, leaving out arrows that follow from others."""
     graph = grimp.build_graph(package.partition(".")[0], cache_dir=None)
     depth = package.count(".") + 1
     direct: dict[str, set[str]] = {}

@@ -1,8 +1,8 @@
-"""The real `aws` command, for tests that call it often: each call is a fork of a process that has loaded it already.
+"""The real `aws` command, for tests that call it often: each call forks a process that has already loaded it.
 
-A call costs a third of the CPU of a program that loads awscli and botocore anew. The process ends with its parent:
+A call costs a third of the CPU of a program that loads awscli and botocore itself. The process ends with its parent:
 
-    python -m tests.support.aws_command     # reads calls from stdin, writes what came of them to stdout, in lines of JSON
+    python -m tests.support.aws_command     # reads calls from stdin, writes their results to stdout, in lines of JSON
 """
 
 import atexit
@@ -25,7 +25,7 @@ _KILLED: Final = 9
 
 
 class _Loaded:
-    """The process, started at the first call of this one."""
+    """The preloaded process, started at the first call in this process."""
 
     def __init__(self) -> None:
         self._one_at_a_time = threading.Lock()
@@ -61,19 +61,19 @@ class _Loaded:
 
     def _end(self) -> None:
         assert self._process is not None
-        self._process.communicate()  # which closes its stdin
+        self._process.communicate()  # also closes its stdin
 
 
 _loaded = _Loaded()
 
 
 def call(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run `aws` with these arguments and this environment alone; raises TimeoutExpired after two minutes."""
+    """Run `aws` with these arguments and only this environment; raises TimeoutExpired after two minutes."""
     return _loaded.call(arguments, environment)
 
 
 def _answer(arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
-    """Run one command in a fork of this process, and say what came of it; the status is None when it took too long."""
+    """Run one command in a fork of this process and return its result; the status is None when it timed out."""
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         child = os.fork()
         if child == 0:
@@ -99,7 +99,7 @@ def _wait(child: int) -> int | None:
 
 
 def _become(arguments: list[str], environment: dict[str, str], stdout: IO[bytes], stderr: IO[bytes]) -> None:
-    """Be the command, in the process that was forked for it: never returns."""
+    """Run the command in the process that was forked for it: never returns."""
     import awscli.clidriver
 
     status = 1
@@ -114,7 +114,7 @@ def _become(arguments: list[str], environment: dict[str, str], stdout: IO[bytes]
         status = awscli.clidriver.main()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
-    except BaseException:  # whatever it is, the program would end with it
+    except BaseException:  # any exception would end the program
         traceback.print_exc()
     finally:
         sys.stdout.flush()
@@ -123,7 +123,7 @@ def _become(arguments: list[str], environment: dict[str, str], stdout: IO[bytes]
 
 
 def main() -> None:
-    """Load the command, then answer calls until there are none more."""
+    """Load the command, then answer calls until stdin ends."""
     import awscli.clidriver
 
     awscli.clidriver.create_clidriver()  # which loads its plugins

@@ -1,4 +1,4 @@
-"""Random values of botocore's shapes, for tests in which botocore writes what we parse and reads what we write."""
+"""Random values of botocore's shapes, for tests in which botocore serialises what we parse and parses what we write."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,7 @@ from typing import Any
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 from hypothesis import strategies as st
 
-# Characters that XML 1.0 carries unchanged.
+# Characters that XML 1.0 preserves.
 TEXT = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff")
     | st.sampled_from("\t\n\r&<>\"'%+= ~"),
@@ -18,7 +18,7 @@ MAX_DEPTH = 5
 
 
 def values(shape: Any, *, depth: int = 0) -> st.SearchStrategy[Any]:
-    """Values of a shape, within the limits that it gives; no structure, list, map or string is empty."""
+    """Values of a shape, within its limits; no structure, list, map or string is empty."""
     low, high = shape.metadata.get("min"), shape.metadata.get("max")
     match shape.type_name:
         case "structure":
@@ -67,7 +67,7 @@ def structures(shape: StructureShape, *, depth: int = 0) -> st.SearchStrategy[di
 
 
 def is_usable(shape: Shape, depth: int) -> bool:
-    """Whether a value of this shape can be made that is not empty."""
+    """Tell whether a non-empty value of this shape is possible."""
     if depth > MAX_DEPTH:
         return not isinstance(shape, (StructureShape, ListShape, MapShape))
     if isinstance(shape, StructureShape):
@@ -82,7 +82,7 @@ def is_usable(shape: Shape, depth: int) -> bool:
 
 
 def full(shape: Any, depth: int = 0) -> Any:
-    """One value with every member that there is, down to the greatest depth."""
+    """One value with all members, down to the maximum depth."""
     match shape.type_name:
         case "structure":
             return {

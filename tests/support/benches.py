@@ -1,6 +1,6 @@
-"""Runs a benchmark of tests/bench at its smallest size: whether it still works is tested, its figures mean nothing so.
+"""Run a benchmark of tests/bench at its smallest size, to test that it still works; its figures mean nothing then.
 
-`python -m tests.support.benches NAME` does it by hand; with its real size it is `python -m tests.bench.NAME`.
+By hand: `python -m tests.support.benches NAME`; at its real size: `python -m tests.bench.NAME`.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from typing import Any, Final
 from tests.support.processes import ROOT, clean_environment
 
 _SECONDS: Final = 280
-# What gRPC says of a server that is stopped while a call comes in.
+# What gRPC logs when a server is stopped while a call arrives.
 _ENDED_SERVER: Final = re.compile(
     r"Traceback \(most recent call last\):\n  File [^\n]*aio/server\.pyx\.pxi[^\n]*_schedule_rpc_coro\n"
     r"asyncio\.exceptions\.CancelledError\n"
@@ -24,7 +24,7 @@ _ENDED_SERVER: Final = re.compile(
 
 @dataclass(frozen=True)
 class Smallest:
-    """The arguments of a benchmark, and values for constants of its module: its sizes, and limits that nothing misses."""
+    """The arguments of a benchmark, and values for its module's constants: small sizes, and limits that always hold."""
 
     arguments: tuple[str, ...] = ()
     constants: Mapping[str, Any] = field(default_factory=dict)
@@ -80,7 +80,7 @@ WITH_GUESTS: Final = MappingProxyType(
         "launch": Smallest(("--rounds", "1")),
         "lazy_base": Smallest(("--mib", "128"), {"VOLUMES": 3}),
         "machine_start": Smallest(("--rounds", "1", "--machines", "2")),
-        "rule_to_kernel": Smallest(("--members", "20"), {"ROUNDS": 2}),  # each second one undoes the first
+        "rule_to_kernel": Smallest(("--members", "20"), {"ROUNDS": 2}),  # each second round undoes the first
         "snapshot_stall": Smallest(("--snapshots", "1"), {"WRITES": 5, "CHANGED": 2}),
         "volume_io": Smallest(
             ("--rounds", "1"),
@@ -96,9 +96,9 @@ WITH_GUESTS: Final = MappingProxyType(
 
 
 def run(name: str, *arguments: str, **environment: str) -> str:
-    """Run a benchmark at its smallest size in a process of its own and give its output; a crash fails the test.
+    """Run a benchmark at its smallest size in its own process and return its output; a crash fails the test.
 
-    It may end with 1, by which it says that a limit is missed: that means nothing here.
+    Exit status 1, which means that a limit was missed, is ignored.
     """
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.benches", name, *arguments],
@@ -113,7 +113,7 @@ def run(name: str, *arguments: str, **environment: str) -> str:
     said = _ENDED_SERVER.sub("", done.stderr)
     assert "Traceback" not in said, said
     assert done.returncode in (0, 1), f"{done.returncode}\n{done.stdout}\n{done.stderr}"
-    assert done.stdout, done.stderr  # a benchmark that says nothing measures nothing
+    assert done.stdout, done.stderr  # a benchmark without output measures nothing
     return done.stdout
 
 
@@ -123,7 +123,7 @@ def main() -> None:
     smallest = {**WITHOUT_HOSTS, **ON_A_HOST, **WITH_GUESTS}[name]
     module = importlib.import_module(f"tests.bench.{name}")
     for constant, value in smallest.constants.items():
-        getattr(module, constant)  # one that is gone would be set in vain
+        getattr(module, constant)  # fails if the module has no such constant
         setattr(module, constant, value)
     sys.argv[1:] = [*smallest.arguments, *arguments]
     sys.exit(module.main())

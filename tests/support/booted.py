@@ -1,6 +1,6 @@
-"""A machine that systemd boots: a container with this machine's files and programs, its own everything else, and no way out.
+"""A machine booted by systemd: a container with this machine's files and programs, all else its own, and no uplink.
 
-What it writes goes to a folder of its own and is still there at its next boot. It is made of namespaces and an overlay
+What it writes goes to its own folder and is still there at its next boot. It consists of namespaces and an overlay
 of `/`, so it can do what the real machine can: libvirt, guests, nftables.
 """
 
@@ -20,7 +20,7 @@ from tests.support.waiting import wait_for
 
 INIT = Path("/lib/systemd/systemd")
 
-# From the outside in: its root, kernel file systems, devices, an empty /run; then systemd.
+# In this order: its root, kernel file systems, devices, an empty /run; then systemd.
 _BOOT = """
 set -eu
 mount --make-rprivate /
@@ -49,7 +49,7 @@ exec env -i container=lxc PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/system
 
 
 class CannotBootError(Exception):
-    """This machine has not what such a container needs."""
+    """This machine lacks something that such a container needs."""
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Machine:
     _outer: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
     def boot(self) -> None:
-        """Start it, and return when systemd has started all that it should."""
+        """Start it, and return when systemd has started all its units."""
         (self.folder / "boot-id").write_text(f"{uuid.uuid4()}\n", encoding="ascii")
         options = ["--mount", "--uts", "--ipc", "--pid", "--net", "--cgroup", "--fork", "--kill-child"]
         with (self.folder / "console").open("ab") as console:
@@ -82,11 +82,11 @@ class Machine:
         wait_for(self._is_up, f"systemd is up; its console: {self.console()}", 180, poll=0.2)
 
     def console(self) -> str:
-        """What was written on its console."""
+        """The output on its console."""
         return (self.folder / "console").read_text(encoding="utf-8", errors="replace")[-2000:]
 
     def run(self, *command: str, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
-        """Run a command in it, whatever comes of it."""
+        """Run a command in it, whatever its status."""
         return subprocess.run(
             ["nsenter", f"--target={self.pid}", "--all", "--", *command],
             env=clean_environment(),
@@ -104,7 +104,7 @@ class Machine:
         return done.stdout
 
     def power_cut(self) -> None:
-        """End all its processes at whatever instruction they are."""
+        """Kill all its processes at once."""
         if self._outer is None:
             return
         if self.pid:
@@ -127,7 +127,7 @@ class Machine:
 
 @contextlib.contextmanager
 def machine() -> Iterator[Machine]:
-    """Make a machine that was never booted, without what this one's administrator enabled. Raises CannotBootError."""
+    """Make a machine that was never booted, without the units that are enabled on this one. Raises CannotBootError."""
     groups = _unified_groups()
     if groups is None or not INIT.exists():
         raise CannotBootError("needs systemd's program and control groups of version 2")
@@ -147,7 +147,7 @@ def machine() -> Iterator[Machine]:
 
 
 def _unified_groups() -> Path | None:
-    """Where control groups of version 2 are mounted."""
+    """The mount point of cgroup v2."""
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
         place, _, kind = line.partition(" - ")
         if kind.split()[0] == "cgroup2":
@@ -156,16 +156,16 @@ def _unified_groups() -> Path | None:
 
 
 def _hide_what_is_enabled(upper: Path) -> None:
-    """Lay empty opaque folders over those that say what to start, over a cloud's state and over libvirt's guests."""
+    """Hide the folders of enabled units, of a cloud's state and of libvirt's guests behind empty opaque ones."""
     for place in ("etc/systemd/system", "etc/libvirt/qemu", "var/lib/libvirt/qemu", "var/lib/stead"):
         (upper / place).mkdir(parents=True)
         os.setxattr(upper / place, "trusted.overlay.opaque", b"y")
-    if ROOT.is_relative_to("/tmp"):  # a file system of its own there, as Debian has it, would hide the checkout
+    if ROOT.is_relative_to("/tmp"):  # mounting a tmpfs on /tmp, as Debian does, would hide the checkout
         (upper / "etc/systemd/system/tmp.mount").symlink_to("/dev/null")
 
 
 def _remove_groups(group: Path) -> bool:
-    """Remove a control group with those in it, and tell whether it is gone; those with processes cannot be."""
+    """Remove a control group and its children, and tell whether it is gone; those with processes cannot be removed."""
     for path in sorted(group.rglob("*"), reverse=True):
         if path.is_dir():
             with contextlib.suppress(OSError):  # still has a process: tried again

@@ -1,6 +1,6 @@
-"""A box around tests that touch the host: network, mounts, host name and IPC of their own, and nothing leads out.
+"""A box around tests that touch the host: their own network, mounts, host name and IPC, without a way out.
 
-A cloud that runs on this machine is neither seen nor touched, tests of two checkouts do not meet, and no packet can
+A cloud that runs on this machine is neither seen nor touched, tests of two checkouts do not collide, and no packet can
 leave by a real interface, since there is none. `python -m tests.support.box COMMAND …` runs a command in one.
 """
 
@@ -25,17 +25,17 @@ _LIBVIRT_PLACES = ("/run/libvirt", "/etc/libvirt", "/var/lib/libvirt", "/var/cac
 
 
 def enter() -> None:
-    """Move this process, and all it will start, into a new box; cannot be undone. Needs root and no other threads."""
+    """Move this process and its future children into a new box, for good. Needs root and a single thread."""
     resolver = Path("/etc/resolv.conf")
     known = resolver.read_text(encoding="utf-8") if resolver.exists() else ""
-    # IPC is what the leak check knows the box's processes by: nothing of ours makes another such namespace.
+    # The leak check recognises the box's processes by the IPC namespace: Stead makes no other one.
     os.unshare(os.CLONE_NEWNET | os.CLONE_NEWNS | os.CLONE_NEWUTS | os.CLONE_NEWIPC)
     socket.sethostname(f"box-{os.getpid()}")
     _run("mount", "--make-rprivate", "/")
     _mount_sysfs()
     _mount_run()
     _own_libvirt()
-    if not resolver.exists() and resolver.is_symlink():  # it led into the old /run
+    if not resolver.exists() and resolver.is_symlink():  # it pointed into the old /run
         target = Path(os.path.realpath(resolver))
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(known, encoding="utf-8")
@@ -43,12 +43,12 @@ def enter() -> None:
 
 
 def reboot() -> None:
-    """Let the machine of this box start anew, as after a power cut: only what is on disk is still there.
+    """Reboot the machine of this box, as after a power failure: only what is on disk remains.
 
-    Every other process of the box ends; then come an empty network, an empty /run and another boot id.
+    Kills every other process of the box; then there are an empty network, an empty /run and another boot id.
     """
     wait_for(_all_others_are_dead, "all processes are dead", 20)
-    # With its last process, socket and name the old network vanishes: its links, routes and tables.
+    # The old network namespace vanishes with its last process, socket and name: its links, routes and tables.
     os.unshare(os.CLONE_NEWNET)
     _run("umount", "--recursive", "--lazy", "/run")
     _mount_run()
@@ -61,20 +61,20 @@ def reboot() -> None:
 
 
 def _all_others_are_dead() -> bool:
-    """Kill every other process of the box, and tell whether there was none: one may have started another meanwhile.
+    """Kill all other processes of the box, and tell whether there were none: one may have started another meanwhile.
 
-    So does an agent whose libvirt is killed before it, as where process ids have begun anew.
+    An agent does so whose libvirt is killed first, as happens when process ids have wrapped around.
     """
     others = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and ours(path.name)]
     living = [pid for pid in others if pid != os.getpid() and _lives(pid)]
     for pid in living:
-        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+        with contextlib.suppress(ProcessLookupError):  # it has exited by itself
             os.kill(pid, signal.SIGKILL)
     return not living
 
 
 def _lives(pid: int) -> bool:
-    """Tell whether a process has not ended; one that nobody has reaped has."""
+    """Tell whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in {"Z", "X"}
     except OSError:
@@ -82,14 +82,14 @@ def _lives(pid: int) -> bool:
 
 
 def _mount_run() -> None:
-    """Sockets, pid files and names of network namespaces; no systemd either, so daemons are started plainly."""
+    """Mount an empty /run: for sockets, pid files, named network namespaces; no systemd, so daemons start directly."""
     _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
     for name in ("lock", "netns", "libvirt"):
         Path("/run", name).mkdir(mode=0o755)
 
 
 def enter_neighbour() -> None:
-    """Move this process into what a second host's programs on one machine may have: all of its own but /run."""
+    """Move this process into namespaces as of a second host on the same machine: all its own, but a shared /run."""
     os.unshare(os.CLONE_NEWNET | os.CLONE_NEWNS | os.CLONE_NEWUTS)
     socket.sethostname(f"neighbour-{os.getpid()}")
     _mount_sysfs()
@@ -107,7 +107,7 @@ def _mount_sysfs() -> None:
 
 
 def _own_libvirt() -> None:
-    """Put empty folders over those of the machine's libvirt, with the machine's configuration and another host id."""
+    """Mount empty folders over those of the machine's libvirt, with its configuration and another host UUID."""
     for place in _LIBVIRT_PLACES:
         folder = Path(place)
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -125,15 +125,15 @@ def _run(*command: str) -> None:
 
 
 def ours(pid: int | str) -> bool:
-    """Tell whether a process belongs to this box (or, outside of one, to this machine's own surroundings)."""
+    """Tell whether a process belongs to this box (or, outside a box, to the machine itself)."""
     try:
         return Path(f"/proc/{pid}/ns/ipc").readlink() == Path("/proc/self/ns/ipc").readlink()
     except OSError:
-        return False  # it has ended
+        return False  # it has exited
 
 
 def run_in_another(story: Callable[[Path], None], folder: Path) -> None:
-    """Call a function of a module in another process, in a box of its own; what it raises is raised here."""
+    """Call a module's function in another process, in its own box; its exceptions are raised here."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=enter) as other:
         other.submit(story, folder).result()
 

@@ -1,8 +1,8 @@
-"""A Ceph cluster of one monitor, one manager and one OSD below a folder of its own: real, and small.
+"""A real but small Ceph cluster: one monitor, one manager and one OSD below its own folder.
 
-It is on loopback, or at an address of another network namespace.
+It listens on loopback, or at an address of another network namespace.
 
-Its pools keep one copy. Programs are Debian's: `PACKAGES`.
+Its pools store one copy. Programs are Debian's: `PACKAGES`.
 """
 
 import base64
@@ -39,33 +39,33 @@ _CAPS: Final = {
 
 
 def missing_programs() -> list[str]:
-    """Name the programs that must be installed before there can be a cluster."""
+    """List the programs that a cluster needs and that are not installed."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin"
     return [program for program in _PROGRAMS if shutil.which(program, path=path) is None]
 
 
 @dataclass
 class Ceph:
-    """The cluster; it runs between `start` and `stop`, after which nothing of it is left."""
+    """The cluster; it runs between `start` and `stop`, which removes all of it."""
 
     folder: Path = field(default_factory=lambda: Path(f"/var/tmp/stead-ceph-{os.getpid()}-{secrets.token_hex(3)}"))
     size: int = 2 << 30  # bytes of its disk, a sparse file
     address: str = "127.0.0.1"
-    inside: int = 0  # a process in whose network namespace its daemons are; 0: in ours
+    inside: int = 0  # a process whose network namespace the daemons use; 0: ours
     _running: "dict[str, subprocess.Popen[bytes]]" = field(default_factory=dict)
 
     @property
     def conf(self) -> Path:
-        """What clients are told of it; anyone may read it."""
+        """The configuration file for clients; anyone may read it."""
         return self.folder / "ceph.conf"
 
     def prepare(self) -> None:
-        """Write the settings of the cluster that is to be started; clients may be told of it."""
+        """Write the configuration of the cluster before it is started; clients may be configured with it."""
         self.folder.mkdir(mode=0o711)
         self._write_conf()
 
     def start(self) -> None:
-        """Make the cluster with the pool and its user, and return when the pool can be written."""
+        """Create the cluster with the pool and its user, and return when the pool is writable."""
         if not self.folder.exists():
             self.prepare()
         fsid = self._option("fsid")
@@ -84,7 +84,7 @@ class Ceph:
         wait_for(self._is_clean, f"the pool can be written\n{self.log_ends()}", _START_SECONDS, poll=0.2)
 
     def start_daemon(self, kind: str, name: str) -> None:
-        """Start one of the cluster's daemons, as a child of ours."""
+        """Start one of the cluster's daemons, as a child process."""
         enter = ["nsenter", f"--net=/proc/{self.inside}/ns/net"] if self.inside else []
         command = [*enter, f"ceph-{kind}", "-c", str(self.conf), "-i", name, "-f"]
         with (self.folder / f"{kind}.out").open("ab") as log:
@@ -93,24 +93,24 @@ class Ceph:
             )
 
     def end_daemon(self, kind: str) -> None:
-        """Kill one of them, as a crash would."""
+        """Kill one of the daemons, as in a crash."""
         process = self._running.pop(kind)
         process.kill()
         process.wait(30)
 
     def stop(self) -> None:
-        """End the daemons and remove all that they kept."""
+        """End the daemons and remove their data."""
         for kind in reversed(list(self._running)):
             self.end_daemon(kind)
         shutil.rmtree(self.folder)
 
     def ceph(self, *words: str) -> Any:
-        """Ask the cluster as its administrator; the answer's JSON, None when there is none."""
+        """Run a `ceph` command as the administrator; return the answer's JSON, or None when there is none."""
         said = self._run("ceph", "--connect-timeout", "30", "--format", "json", *words)
         return json.loads(said) if said.strip() else None
 
     def full_pools(self) -> list[str]:
-        """Name the pools whose writes are kept back."""
+        """List the full pools, whose writes block."""
         pools = self.ceph("osd", "pool", "ls", "detail")
         return [pool["pool_name"] for pool in pools if "full" in pool["flags_names"]]
 
@@ -120,11 +120,11 @@ class Ceph:
 
     @property
     def key_of_stead(self) -> str:
-        """The key of the user that Stead connects as."""
+        """The key of Stead's Ceph user."""
         return key_of(str(self.folder / "stead.keyring"), USER)
 
     def log_ends(self) -> str:
-        """What the daemons said last."""
+        """The last lines of the daemons' logs."""
         logs = sorted(self.folder.glob("*.out"))
         return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')[-2000:]}" for log in logs)
 
@@ -156,7 +156,7 @@ class Ceph:
         return next(line.partition("=")[2].strip() for line in lines if line.partition("=")[0].strip() == name)
 
     def _write_conf(self) -> None:
-        """Write the settings, and the keys of all who take part."""
+        """Write the configuration, and the keys of all daemons and users."""
         second, first = free_ports(2)
         keys = {name: _new_key() for name in _CAPS}
         folders = {"mon": "mon", "mgr.x": "mgr", "osd.0": "osd"}
@@ -188,7 +188,7 @@ class Ceph:
 
 
 def _new_key() -> str:
-    """Make a key of cephx: its kind (AES), when it was made, its length, itself."""
+    """Make a cephx key: its type (AES), creation time, length, and the key."""
     return base64.b64encode(struct.pack("<HIIH", 1, int(time.time()), 0, 16) + secrets.token_bytes(16)).decode("ascii")
 
 

@@ -1,4 +1,4 @@
-"""An account of a test cloud: boto3 clients and the real `aws` command, pointed at it and nowhere else."""
+"""An account of a test cloud: boto3 clients and the real `aws` command, configured only for this cloud."""
 
 import json
 import os
@@ -18,18 +18,18 @@ from tests.support.processes import clean_environment
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
 
-# boto3's waiters look five times a second: their own 15 s would be most of a test's time. Their stubs want whole seconds.
+# boto3's waiters poll five times a second: their own 15 s would be most of a test's time. The stubs want whole seconds.
 FAST: Any = {"Delay": 0.2, "MaxAttempts": 600}
 
 
 def share_client_classes() -> None:
-    """Let boto3's clients of a service have one class: botocore writes it anew for each, of EC2's 700 operations."""
+    """Share one class among a service's boto3 clients: botocore generates it for each, with EC2's 700 operations."""
     creator: Any = botocore.client.ClientCreator
     write = creator._create_client_class
     written: dict[Any, type] = {}
 
     def find_or_write(self: Any, service_name: str, service_model: Any) -> type:
-        # What sessions add of their own, as boto3's do S3's upload_file, makes it another class.
+        # What a session adds itself, as boto3 adds upload_file to S3, makes it a different class.
         added: dict[str, Any] = {}
         bases: list[type] = []
         event = f"creating-client-class.{service_model.service_id.hyphenize()}"
@@ -44,7 +44,7 @@ def share_client_classes() -> None:
 
 @dataclass(frozen=True)
 class Account:
-    """An account and where its cloud answers."""
+    """An account and the endpoint of its cloud."""
 
     account_id: str
     access_key_id: str
@@ -55,7 +55,7 @@ class Account:
     session_token: str | None = None
 
     def client(self, service: str, **config: Any) -> Any:
-        """A boto3 client that tries once, so that a refused request is one request."""
+        """A boto3 client without retries, so that a refused request is one request."""
         settings: dict[str, Any] = {
             "retries": {"total_max_attempts": 1},
             "connect_timeout": 5,
@@ -63,7 +63,7 @@ class Account:
             "proxies": {},
             **config,
         }
-        make: Any = self._session.client  # its stubs want each service's name as a literal
+        make: Any = self._session.client  # the stubs want each service's name as a literal
         return make(
             service,
             endpoint_url=self.endpoint,
@@ -73,7 +73,7 @@ class Account:
 
     @cached_property
     def _session(self) -> boto3.Session:
-        os.environ.pop("AWS_PROFILE", None)  # a profile of the person who runs the tests need not exist here
+        os.environ.pop("AWS_PROFILE", None)  # the profile of the user who runs the tests may not exist here
         return boto3.Session(self.access_key_id, self.secret_access_key, self.session_token, region_name=self.region)
 
     @property
@@ -84,7 +84,7 @@ class Account:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What `stead env` would export."""
+        """The variables that `stead env` would export."""
         ca = {"AWS_CA_BUNDLE": str(self.ca_file)} if self.ca_file else {}
         return clean_environment(
             AWS_ENDPOINT_URL=self.endpoint,
@@ -101,11 +101,11 @@ class Account:
         )
 
     def aws(self, *arguments: str) -> Any:
-        """Run the real `aws` and return what it printed, read as JSON; fail with its words when it fails."""
+        """Run the real `aws` and return its stdout, parsed as JSON; fail with its output when it fails."""
         done = self.aws_result(*arguments)
         assert done.returncode == 0, f"aws {' '.join(arguments)}: {done.stderr}"
         return json.loads(done.stdout) if done.stdout.strip() else None
 
     def aws_result(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run the real `aws`, whatever comes of it."""
+        """Run the real `aws`, whatever its status."""
         return aws_command.call(("--output", "json", *arguments), self.environment)

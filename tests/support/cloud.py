@@ -1,4 +1,4 @@
-"""A cloud in a box for API tests: a real controller on free ports, simulated hosts, accounts as many as wanted."""
+"""A cloud in a box for API tests: a real controller on free ports, simulated hosts, any number of accounts."""
 
 import json
 import os
@@ -27,7 +27,7 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class HostSize:
-    """What a simulated host offers."""
+    """The capacity of a simulated host."""
 
     cpus: int = 32
     memory: int = 128 * GIB
@@ -44,7 +44,7 @@ class Cloud:
     simulators: list[Child] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Choose ports; nothing runs yet."""
+        """Choose ports; start nothing."""
         http, https, hosts, enrolment, endpoints = free_ports(5)
         self.settings = Settings(
             self.folder,
@@ -70,17 +70,17 @@ class Cloud:
 
     @property
     def endpoint(self) -> str:
-        """URL of the AWS APIs, plain."""
+        """URL of the AWS APIs, over HTTP."""
         return f"http://127.0.0.1:{self.settings.http_port}"
 
     @property
     def operator(self) -> Operator:
-        """Calls of an operator."""
+        """A client of the operators' services."""
         return Operator(self.settings)
 
     @property
     def first_account(self) -> Account:
-        """The account that was made with the cloud."""
+        """The account that was created with the cloud."""
         content = json.loads((self.settings.controller_dir / "credentials.json").read_text(encoding="utf-8"))
         return Account(
             content["account_id"], content["access_key_id"], content["secret_access_key"], endpoint=self.endpoint
@@ -97,7 +97,7 @@ class Cloud:
         wait_for(self.answers, "the controller answers", 30)
 
     def answers(self) -> bool:
-        """Tell whether the controller answers; fails when it has ended."""
+        """Tell whether the controller answers; fail when it has exited."""
         self.controller.check()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
@@ -120,7 +120,7 @@ class Cloud:
         wait_for(all_up, f"{count} simulated hosts are up", 30)
 
     def bring_back_hosts(self, host_ids: Sequence[str], size: HostSize | None = None) -> None:
-        """Run simulated hosts that the controller knows, with nothing on them yet, and wait until they are up."""
+        """Run simulated hosts that the controller knows, without any resources, and wait until they are up."""
         authority = Authority.load_or_create(self.settings.controller_dir / "ca")
         for number, host_id in enumerate(host_ids, 1):
             authority.issue_host(host_id).save(self._next_folder / f"simulated-{number:04}")
@@ -160,7 +160,7 @@ class Cloud:
         return simulator
 
     def let_happen(self, **wish: Any) -> dict[str, Any]:
-        """Let something happen to a simulated host or guest (see `stead_agent.fleet_control`), and give the answer."""
+        """Cause an event on a simulated host or guest (see `stead_agent.fleet_control`), and return the answer."""
         refusals = []
         for number in range(len(self.simulators)):
             folder = os.open(self.folder / f"simulated-{number}", os.O_PATH)
@@ -187,7 +187,7 @@ class Cloud:
         return self.operator.import_image(header, path, lambda _count: None).image_id
 
     def stop(self) -> None:
-        """End all of it, hosts first, and the object store last, which outlives its controller."""
+        """Stop all programs: hosts first, and last the object store, which outlives its controller."""
         for simulator in self.simulators:
             simulator.stop()
         self.controller.stop()

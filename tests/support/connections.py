@@ -1,4 +1,4 @@
-"""Logins to guests whose commands share one connection, for tests that are not about the way to the guest."""
+"""Logins to guests whose commands share one connection, for tests that are not about the path to the guest."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +8,10 @@ from stead_cli import ssh
 
 @dataclass(frozen=True, slots=True)
 class Connection(ssh.Login):
-    """A login whose commands share one connection: to make one costs an emulated guest as much as many commands.
+    """A login whose commands share one connection: a new one costs an emulated guest as much as many commands.
 
-    It ends by itself when it was not used for a minute, or when the guest is not heard any more. `socket` is where the
-    commands find it; ssh adds 17 characters to that, and the path of a socket has 107.
+    It closes when unused for a minute, or when the guest no longer answers. `socket` is the path by which the commands
+    find it; ssh adds 17 characters to that, and the path of a socket has at most 107.
     """
 
     socket: Path = Path()
@@ -23,5 +23,5 @@ class Connection(ssh.Login):
 
 
 def shared(login: ssh.Login, socket: Path, through: ssh.Login | None = None) -> Connection:
-    """Make a login's commands share one connection, which is found at this path; by way of another, if that is given."""
+    """Make a login's commands share one connection, at this socket path; `through` is the login of a jump host."""
     return Connection(login.address, login.user, login.key_file, login.known_hosts, through, socket)

@@ -1,6 +1,6 @@
-"""Image files that lie: the corpus of what has made clouds read files of their hosts, or do work without end.
+"""Malicious image files: the known ways to make a cloud read files of its hosts, or do unbounded work.
 
-Each is made by code from an honest file of `qemu-img`, with the bytes changed that the format's specification names.
+Each is made from a valid file of `qemu-img`, by changing bytes that the format's specification defines.
 """
 
 import struct
@@ -17,7 +17,7 @@ CLUSTER = 1 << 16
 
 @dataclass(frozen=True)
 class Crafted:
-    """A file, what it is said to be, and a word of the refusal that it must meet."""
+    """A file, its declared format, and a word of the expected error message."""
 
     name: str
     image_format: str
@@ -26,7 +26,7 @@ class Crafted:
 
 
 def honest(path: Path, image_format: str, size: int = 8 * MIB, subformat: str = "", content: bytes = b"") -> None:
-    """Make an image as `qemu-img` does, with some content at its start."""
+    """Make a valid image with `qemu-img`, with some content at its start."""
     raw = path.with_name(path.name + ".raw")
     with raw.open("wb") as file:
         file.truncate(size)
@@ -44,7 +44,7 @@ def honest(path: Path, image_format: str, size: int = 8 * MIB, subformat: str = 
 
 
 def patch(path: Path, *changes: tuple[int, bytes]) -> None:
-    """Write bytes at places of a file; a negative place counts from its end."""
+    """Write bytes at offsets of a file; a negative offset counts from its end."""
     with path.open("r+b") as file:
         for offset, content in changes:
             file.seek(offset, 2 if offset < 0 else 0)
@@ -71,7 +71,7 @@ def _changed(*changes: tuple[int, bytes]) -> Callable[[Path, Path], None]:
 
 
 def _extended(extension: bytes) -> tuple[tuple[int, bytes], ...]:
-    """A header extension in the place of all others."""
+    """A header extension that replaces all others."""
     return (100, struct.pack(">I", 104)), (104, extension)
 
 
@@ -87,7 +87,7 @@ def _data_extension(path: Path, canary: Path) -> None:
 
 
 def _tables(path: Path) -> tuple[int, int, int]:
-    """Where an honest qcow2 has its L1 table, its first L2 table and its first cluster of data."""
+    """The offsets of a valid qcow2's L1 table, first L2 table and first data cluster."""
     content = path.read_bytes()
     (l1,) = struct.unpack_from(">Q", content, 40)
     l2 = struct.unpack_from(">Q", content, l1)[0] & 0x00FFFFFFFFFFFE00
@@ -96,7 +96,7 @@ def _tables(path: Path) -> tuple[int, int, int]:
 
 
 def _pointing(table: str, target: Callable[[int, int, int, int], int]) -> Callable[[Path, Path], None]:
-    """Make the first entry of a table point to a place that depends on the tables' and on the file's length."""
+    """Point the first entry of a table to an offset that depends on the tables' offsets and on the file's length."""
 
     def make(path: Path, _canary: Path) -> None:
         qcow2(path)
@@ -108,7 +108,7 @@ def _pointing(table: str, target: Callable[[int, int, int, int], int]) -> Callab
 
 
 def _repeated(path: Path, _canary: Path) -> None:
-    """Name one compressed cluster as the content of the whole disk: some KiB that would become 512 MiB."""
+    """Use one compressed cluster for the whole disk: some KiB that would expand to 512 MiB."""
     qcow2(path, size=512 * MIB)
     _l1, l2, _data = _tables(path)
     packer = zlib.compressobj(9, zlib.DEFLATED, -12)
@@ -150,7 +150,7 @@ def _embedded(old: str, new: str) -> Callable[[Path, Path], None]:
 
 
 def _vhd(**fields: int) -> Callable[[Path, Path], None]:
-    """Change a dynamic VHD's footer, with a right checksum: `kind`, `size`, or the table's `entries`."""
+    """Change a dynamic VHD's footer, with a correct checksum: `kind`, `size`, or the table's `entries`."""
 
     def make(path: Path, _canary: Path) -> None:
         honest(path, "vhd")
@@ -228,7 +228,7 @@ def _written(content: bytes) -> Callable[[Path, Path], None]:
 
 
 def _raw_as_qcow2(path: Path, canary: Path) -> None:
-    """Make what a guest could write into its raw disk, to be taken for a qcow2 by whoever guesses."""
+    """Make what a guest could write into its raw disk, so that format probing would take it for a qcow2."""
     _backed_by(b"CANARY", "raw")(path, canary)
     with path.open("r+b") as file:
         file.truncate(MIB)
@@ -243,7 +243,7 @@ def _iso_polyglot(path: Path, canary: Path) -> None:
 
 
 def corpus() -> Iterator[Crafted]:
-    """Give every crafted file."""
+    """Yield all crafted files."""
     yield from _qcow2_names()
     yield from _qcow2_headers()
     yield from _qcow2_tables()

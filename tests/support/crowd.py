@@ -1,4 +1,4 @@
-"""Very many instances in seconds: one is launched, and SQLite itself copies its rows with other ids and addresses."""
+"""Very many instances in seconds: launch one, then let SQLite copy its rows with other ids and addresses."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ RARE = 20
 
 @dataclass(frozen=True)
 class Crowd:
-    """What is rare among the instances: `RARE` of them are stopped, in another VPC and tagged `team=needle`.
+    """The rare ones among the instances: `RARE` of them are stopped, in another VPC and tagged `team=needle`.
 
     All are tagged `env=prod`, the others also `team=blue`, each with a `Name` of its own such as `web-777`.
     """
@@ -32,7 +32,7 @@ class Crowd:
 def settle(tx: Transaction, world: World, tenant: Tenant, number: int) -> Crowd:
     """Add `number` running instances, each with root volume, interface, group, public address and three tags.
 
-    Each root volume has a snapshot; those of the rare instances are pending, and the volumes made of another snapshot.
+    Each root volume has a snapshot; those of rare instances are pending, and their volumes made from another snapshot.
     """
     crowd = _second_vpc(tx, tenant)
     template = rows.launch(tx, world, tenant, client_token="template", key_name="mine", public_address="198.51.100.1")

@@ -1,4 +1,4 @@
-"""A controller's picture of one host, which changes by revisions: what tests of the agent send instead of a controller.
+"""The desired state of one host, changed in revisions: tests of the agent send it instead of a controller.
 
 `Sender` numbers the changes as the controller does and can repeat them, send everything, or go back in time.
 """
@@ -107,7 +107,7 @@ def machine(
 
 
 def launch(name: str = "1", *, vpc_id: str = "vpc-1") -> list[pb.Resource]:
-    """All that a host is told for one instance: `i-<name>` with `vol-<name>` and `eni-<name>`."""
+    """The desired state of a host for one instance: `i-<name>` with `vol-<name>` and `eni-<name>`."""
     number = int(vpc_id[-1])
     return [
         base(),
@@ -140,7 +140,7 @@ class Sender:
     def change(
         self, *resources: pb.Resource, gone: tuple[Key, ...] = (), force: bool = False, full: bool = False
     ) -> DesiredState:
-        """Change resources and remove others in one revision, and give the message that says so."""
+        """Change resources and remove others in one revision, and return its message."""
         self.revision += 1
         changed = []
         for resource in resources:
@@ -165,7 +165,7 @@ class Sender:
         return self.full() if full else message
 
     def full(self) -> DesiredState:
-        """Give the message that says everything."""
+        """Return the message with the full desired state."""
         return DesiredState(
             revision=self.revision,
             epoch=self.epoch,

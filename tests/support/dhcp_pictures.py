@@ -1,4 +1,4 @@
-"""VPCs as the DHCP tests need them: change what a test is about with dataclasses.replace."""
+"""VPCs for the DHCP tests, which change them with dataclasses.replace."""
 
 from pathlib import Path
 

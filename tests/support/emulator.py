@@ -1,9 +1,9 @@
-"""Faults of QEMU's emulation, at some boot of hundreds: what the guest did, or did not do, then says nothing.
+"""Faults of QEMU's emulation, in one of some hundred boots: then the guest's behaviour proves nothing.
 
-QEMU ends by an assertion of its own: an instance is recovered from that by Stead; guests that tests boot without a
-controller are booted again by them, once. Or, on a busy machine, a virtual processor is not told of its timer any more:
-in one of some 100 boots of ten at a time on two processors. The guest's kernel says so after 21 seconds and hangs, for
-which the remedy is the same.
+QEMU may abort by an assertion: Stead recovers an instance from that; guests that tests boot without a controller are
+booted once more by the tests. Or, on a busy machine, a virtual processor gets no timer interrupts any more: in one of
+some 100 boots, with ten at a time on two processors. The guest's kernel reports it after 21 seconds and hangs; the
+remedy is the same.
 """
 
 import re
@@ -21,33 +21,33 @@ from tests.support.waiting import wait_for
 _ABORTED = re.compile(
     r"^.*(?:Assertion `.*' failed|ERROR:.*: (?:assertion failed|code should not be reached))", re.MULTILINE
 )
-# What Linux says when a processor that sleeps was not woken by its own timer (kernel/rcu/tree_stall.h).
+# What Linux logs when a sleeping processor was not woken by its own timer (kernel/rcu/tree_stall.h).
 _NO_TIMER = re.compile(r"rcu: rcu_\w+ kthread timer wakeup didn't happen for \d+ jiffies")
 _LOOK_SECONDS = 5.0
 _SIGNALS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
 
 class EmulatorDiedError(Exception):
-    """QEMU ended by a signal that it raised itself, or lost a timer of the guest's."""
+    """QEMU ended by a signal that it raised itself, or lost a timer of the guest."""
 
 
 def check_status(status: int, words: str) -> None:
-    """Raise EmulatorDiedError for the status of a QEMU that ended, as `subprocess` gives it, by a fault of its own."""
+    """Raise EmulatorDiedError if the exit status of QEMU, as of `subprocess`, says that it crashed by itself."""
     if -status in _SIGNALS:
         raise EmulatorDiedError(f"{signal.Signals(-status).name}: {words}")
 
 
 def raise_for_log(log: Path, seconds: float = 5) -> NoReturn:
-    """Raise EmulatorDiedError for a QEMU whose log of libvirt's says that an assertion ended it, else AssertionError.
+    """Raise EmulatorDiedError if libvirt's log of a QEMU says that an assertion ended it, else AssertionError.
 
-    What it wrote last comes to the log a moment after its end.
+    Its last output arrives in the log a moment after its end.
     """
     wait_for(lambda: _ABORTED.search(_text(log)), "QEMU says why it ended", seconds, explain=lambda: last_lines(log))
     raise EmulatorDiedError(last_lines(log))
 
 
 def check_words(words: str) -> None:
-    """Raise EmulatorDiedError when what a QEMU wrote says that an assertion ended it."""
+    """Raise EmulatorDiedError when the output of a QEMU says that an assertion ended it."""
     if _ABORTED.search(words):
         raise EmulatorDiedError(words)
 
@@ -59,16 +59,16 @@ def check_console(console: str) -> None:
 
 
 class HangWatch:
-    """Looks at a guest's console now and then, and resets it, once and with a warning, when it has lost a timer."""
+    """Checks a guest's console from time to time; if it lost a timer, resets the guest, once and with a warning."""
 
     def __init__(self, console: Callable[[], str], reset: Callable[[], None]) -> None:
-        """Take what reads the console, and what ends the guest's QEMU so that it is started anew."""
+        """Take a function that reads the console, and one that ends the guest's QEMU so that it is restarted."""
         self._console = console
         self._reset = reset
         self._next = time.monotonic() + _LOOK_SECONDS
 
     def look(self) -> None:
-        """Look, unless it is too early for that."""
+        """Check the console, unless the last check was too recent."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _LOOK_SECONDS
@@ -85,7 +85,7 @@ def _text(log: Path) -> str:
 
 
 def booted[Found](boot: Callable[[], Found]) -> Found:
-    """Boot a guest and return what that gives; do it once more, with a warning, only if its QEMU died of itself."""
+    """Boot a guest and return the result of `boot`; retry once, with a warning, only if its QEMU crashed by itself."""
     try:
         return boot()
     except EmulatorDiedError as death:

@@ -1,4 +1,4 @@
-"""A controller's listener for what comes by VPC endpoints, in a thread: it answers each request with what it knows of it."""
+"""A controller's listener for requests by VPC endpoints, in a thread: it answers with what it knows of each request."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ TLS_PORT = 443
 
 
 class _Door:
-    """Answers everything with what is known of the request, and the length of its body."""
+    """Answers every request with what is known of it, and the length of its body."""
 
     def takes(self, request: Request) -> bool:
         return request.path == "/mine"
@@ -45,21 +45,21 @@ class _Door:
 
 @dataclass
 class Arrivals:
-    """A running listener; hosts in `known` have the endpoints that are named."""
+    """A running listener; `known` has the endpoints of hosts."""
 
     folder: Path
     authority: Authority = field(default_factory=Authority.create)
     known: dict[tuple[str, str], Via] = field(default_factory=dict)
     port: int = 0
-    open_port: int = 0  # of the ordinary listener beside it
+    open_port: int = 0  # of the ordinary listener besides it
 
     def know(self, host_id: str, endpoint_id: str, vpc_id: str) -> None:
-        """Let a host have an endpoint."""
+        """Add an endpoint of a host."""
         self.known[host_id, endpoint_id] = Via(endpoint_id, vpc_id, "s3")
 
     @property
     def trust(self) -> ssl.SSLContext:
-        """What a client of the APIs trusts."""
+        """The TLS context of a client of the APIs."""
         return ssl.create_default_context(cadata=self.authority.certificate_pem.decode())
 
     async def _admit(self, host_id: str, endpoint_id: str) -> Via | None:
@@ -78,7 +78,7 @@ class Arrivals:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Serve meanwhile."""
+        """Serve while the context is open."""
         started, loop = threading.Event(), asyncio.new_event_loop()
         stop = asyncio.Event()
 
@@ -106,14 +106,14 @@ class Arrivals:
 
 
 def new_arrivals(folder: Path) -> Arrivals:
-    """Make one at a free port, which does not run yet."""
+    """Make a listener at a free port, which does not run yet."""
     folder.mkdir(parents=True, exist_ok=True)
     (port,) = free_ports(1)
     return Arrivals(folder, port=port)
 
 
 def answer_of(text: bytes) -> dict[str, Any]:
-    """Give what the door said, from a whole HTTP answer."""
+    """Return the JSON body of a whole HTTP answer."""
     head, _, body = text.partition(b"\r\n\r\n")
     assert b" 200 " in head.splitlines()[0], text
     said: dict[str, Any] = json.loads(body)

@@ -1,4 +1,4 @@
-"""A block store that only speaks to agents: real gRPC and TLS on loopback, its snapshots in memory."""
+"""A block store with only the agents' API: real gRPC and TLS on loopback, snapshots in memory."""
 
 import hashlib
 import random
@@ -26,12 +26,12 @@ class Kept:
 
     parent_id: str = ""
     segments: dict[int, Segment] = field(default_factory=dict)
-    own: set[int] = field(default_factory=set)  # positions that were sent for it
+    own: set[int] = field(default_factory=set)  # positions that were uploaded for it
     finished: bool = False
 
 
 class FakeBlockStore(blocks_pb2_grpc.BlockStoreServicer):
-    """The service on a port of loopback; a test may break what it does next, and count what passed."""
+    """The service on a port of loopback; a test may inject faults, and count the transfers."""
 
     def __init__(self) -> None:
         self.authority = Authority.create()
@@ -47,7 +47,7 @@ class FakeBlockStore(blocks_pb2_grpc.BlockStoreServicer):
         self._server: Any = None
 
     def start(self) -> None:
-        """Listen; on the port of before when it was started before."""
+        """Listen; after a restart on the same port as before."""
         server = grpc.server(ThreadPoolExecutor(8), options=limits.server_options())
         blocks_pb2_grpc.add_BlockStoreServicer_to_server(self, server)
         credentials = tls.server_credentials(self.authority.issue_server())
@@ -56,24 +56,24 @@ class FakeBlockStore(blocks_pb2_grpc.BlockStoreServicer):
         self._server = server
 
     def stop(self) -> None:
-        """Break all connections."""
+        """Stop, breaking all connections."""
         if self._server is not None:
             self._server.stop(None).wait()
             self._server = None
 
     @property
     def address(self) -> str:
-        """Where hosts dial."""
+        """The address to which hosts connect."""
         return f"127.0.0.1:{self.port}"
 
     def identity(self, host_id: str = "host-0123456789abcdef0") -> Identity:
         """A host's key and certificate."""
         return self.authority.issue_host(host_id)
 
-    # -- what a test puts in and looks at
+    # -- what tests store and check
 
     def keep(self, snapshot_id: str, disk: bytes) -> None:
-        """Have a snapshot of a whole disk."""
+        """Store a snapshot of a whole disk."""
         kept = Kept(finished=True)
         found: dict[int, dict[int, bytes]] = {}
         for number, start in enumerate(range(0, len(disk), blocks.BLOCK_BYTES)):
@@ -86,7 +86,7 @@ class FakeBlockStore(blocks_pb2_grpc.BlockStoreServicer):
         self.snapshots[snapshot_id] = kept
 
     def content(self, snapshot_id: str, size: int) -> bytes:
-        """Put a finished snapshot together."""
+        """Return the disk of a completed snapshot."""
         kept = self.snapshots[snapshot_id]
         assert kept.finished, f"{snapshot_id} is not finished"
         disk = bytearray(size)
@@ -153,7 +153,7 @@ class FakeBlockStore(blocks_pb2_grpc.BlockStoreServicer):
 
 
 def random_disk(seed: int, size: int, holes: float = 0.5) -> bytes:
-    """A disk of which some blocks are all zero, some are equal, and the last may be cut short."""
+    """A disk where some blocks are all zero, some are equal, and the last may be shorter."""
     source = random.Random(seed)
     same = source.randbytes(blocks.BLOCK_BYTES)
     disk = bytearray()
@@ -179,7 +179,7 @@ def fake() -> Iterator[FakeBlockStore]:
 
 @pytest.fixture
 def store(fake: FakeBlockStore) -> Iterator[BlockStore]:
-    """A host's client of it."""
+    """A host's client of the fake store."""
     identity = fake.identity()
     client = BlockStore([fake.address], lambda: identity)
     yield client

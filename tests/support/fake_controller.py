@@ -1,4 +1,4 @@
-"""A controller that only speaks to agents: real gRPC and TLS on loopback, its state what the test sets."""
+"""A controller with only the agents' APIs: real gRPC and TLS on loopback, its state set by the test."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ class HostSession:
 
 
 class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServicer):
-    """Both services, on two ports of loopback; `moved` is notified whenever an agent did something."""
+    """Both services, on two ports of loopback; `moved` is notified whenever an agent called or sent something."""
 
     def __init__(self, *, heartbeat_seconds: int = 60) -> None:
         self.authority = Authority.create()
@@ -63,12 +63,12 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
 
     @property
     def address(self) -> str:
-        """Where agents dial."""
+        """The address to which agents connect."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def enrolment_address(self) -> str:
-        """Where machines enrol."""
+        """The address at which machines enrol."""
         return f"127.0.0.1:{self.enrolment_port}"
 
     def sender(self, host_id: str) -> Sender:
@@ -76,7 +76,7 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
         return self.senders.setdefault(host_id, Sender())
 
     async def start(self) -> None:
-        """Listen; on the ports of before when it was started before."""
+        """Listen; after a restart on the same ports as before."""
         server = grpc.aio.server(options=limits.server_options())
         host_pb2_grpc.add_HostLinkServicer_to_server(self, server)
         host_pb2_grpc.add_EnrolmentServicer_to_server(self, server)
@@ -87,14 +87,14 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
         self._server = server
 
     async def stop(self) -> None:
-        """Break all connections."""
+        """Stop, breaking all connections."""
         if self._server is not None:
             await self._server.stop(None)
             self._server = None
             self.sessions.clear()
 
     async def until(self, condition: Any, what: str, seconds: float = 20.0) -> None:
-        """Wait until something is so, looking whenever an agent did something."""
+        """Wait until a condition is true, checked whenever an agent called or sent something."""
         try:
             async with asyncio.timeout(seconds), self.moved:
                 await self.moved.wait_for(condition)
@@ -132,7 +132,7 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
             reading.cancel()
 
     async def _read(self, session: HostSession, reports: Any) -> None:
-        # A broken stream is what many tests are about; the session's other half ends with it.
+        # Many tests break the stream; the session's sending half ends with it.
         with contextlib.suppress(grpc.RpcError, asyncio.CancelledError):
             async for report in reports:
                 session.messages += 1

@@ -1,4 +1,4 @@
-"""Security groups as EC2 documents them, in the plainest words: what all cleverer ways must agree with."""
+"""Security groups as EC2 documents them, in the simplest code: the reference for all optimised implementations."""
 
 import random
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ PEERS = ["0.0.0.0/0", "10.0.0.0/16", "10.0.1.0/24", "10.0.1.10/32", "10.0.2.0/25
 
 @dataclass(frozen=True)
 class Packet:
-    """The first packet of a flow; `port` is an ICMP type where there are no ports."""
+    """The first packet of a flow; `port` is the ICMP type for protocols without ports."""
 
     source: str
     destination: str
@@ -23,7 +23,7 @@ class Packet:
 
 
 def allowed(picture: VpcFirewall, packet: Packet) -> bool:
-    """Tell whether a packet between addresses of a VPC passes; addresses of no interface are outside."""
+    """Tell whether a packet between two addresses passes; addresses without an interface are outside the VPC."""
     sender = _interface(picture, packet.source)
     receiver = _interface(picture, packet.destination)
     return (sender is None or _side(picture, sender, packet, packet.destination, egress=True)) and (
@@ -63,11 +63,11 @@ def _from(picture: VpcFirewall, rule: GroupRule, peer: str) -> bool:
     return ip_address(peer) in ip_network(rule.peer)
 
 
-# --- random pictures
+# --- random VPCs
 
 
 def random_rule(chance: random.Random, number: int) -> GroupRule:
-    """A rule that often matters: few ports, few peers."""
+    """A rule from few ports and few peers, so that it often has an effect."""
     protocol = chance.choice(["-1", "tcp", "udp", "udp", "icmp", "47", "6"])
     first, last = -1, -1
     if protocol in ("tcp", "udp", "6") and chance.random() < 0.8:
@@ -79,7 +79,7 @@ def random_rule(chance: random.Random, number: int) -> GroupRule:
 
 
 def changed(picture: VpcFirewall, chance: random.Random, number: int) -> VpcFirewall:
-    """The picture with one change, as one API call makes it."""
+    """The VPC's rules with one change, as of one API call."""
     groups = {group.id: group for group in picture.groups}
     group = chance.choice(picture.groups)
     match chance.randrange(6):
@@ -98,7 +98,7 @@ def changed(picture: VpcFirewall, chance: random.Random, number: int) -> VpcFire
 
 
 def _with_members(picture: VpcFirewall) -> VpcFirewall:
-    """The picture with each group's members as its interfaces say."""
+    """The VPC's rules with each group's members taken from the interfaces."""
     return replace(
         picture,
         groups=tuple(
@@ -112,7 +112,7 @@ def _with_members(picture: VpcFirewall) -> VpcFirewall:
 
 
 def random_picture(chance: random.Random, interfaces: tuple[Interface, ...], vpc_id: str) -> VpcFirewall:
-    """A picture of these interfaces with some rules to begin with."""
+    """A VPC with these interfaces and some initial rules."""
     groups = tuple(Group(group_id, ()) for group_id in GROUPS)
     picture = VpcFirewall(vpc_id, groups, (), interfaces)
     for number in range(30):

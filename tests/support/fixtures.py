@@ -1,4 +1,4 @@
-"""Fixtures that every test may ask for; each says what is already done and what the caller still has to do."""
+"""Fixtures for all tests; each docstring says what is already done and what the caller has to do."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ def _touches_the_host(item: pytest.Item) -> bool:
 
 @pytest.fixture(autouse=True)
 def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that touches the host when it leaves something there; what longer-lived fixtures made is theirs."""
+    """Fail a test that leaves something on the host; what longer-lived fixtures made is not counted."""
     if os.geteuid() != 0 or not _touches_the_host(request.node):
         yield
         return
@@ -47,7 +47,7 @@ def _all_leave_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def micro_image() -> Path:
-    """The file of the micro guest image; may be read, and be a backing file, by anyone."""
+    """The file of the micro guest image; any test may read it or use it as a backing file."""
     return micro.build()
 
 
@@ -77,7 +77,7 @@ def account(cloud: Cloud) -> Account:
 
 @pytest.fixture
 def own_cloud(tmp_path: Path) -> Iterator[Callable[..., Cloud]]:
-    """A maker of clouds for tests that kill controllers or need their own settings; all are stopped at the end."""
+    """A factory of clouds for tests that kill controllers or need their own settings; all are stopped at the end."""
     made: list[Cloud] = []
 
     def make(*, hosts: int = 1, options: tuple[str, ...] = ()) -> Cloud:
@@ -96,14 +96,14 @@ def own_cloud(tmp_path: Path) -> Iterator[Callable[..., Cloud]]:
 
 @pytest.fixture(scope="session")
 def ceph_programs() -> None:
-    """Ceph's programs are installed, or the test is skipped: a cluster is not for every machine that runs tests."""
+    """Skip the test unless Ceph's programs are installed: not every machine that runs tests has them."""
     if missing := missing_programs():
         pytest.skip(f"needs {', '.join(missing)}: ./stead test --ceph installs what a Ceph cluster is made of")
 
 
 @pytest.fixture(scope="module")
 def ceph(ceph_programs: None) -> Iterator[Ceph]:
-    """A real Ceph cluster of this machine alone, with an empty pool; leave no image, end no daemon that you do not start."""
+    """A real Ceph cluster on this machine, with an empty pool; leave no image, restart every daemon that you end."""
     made = Ceph()
     try:
         made.start()
@@ -114,7 +114,7 @@ def ceph(ceph_programs: None) -> Iterator[Ceph]:
 
 @pytest.fixture(scope="session")
 def real_cloud(request: pytest.FixtureRequest) -> Iterator[RealCloud]:
-    """A whole cloud with real guests, shared by all tests: end the instances you run; it may be killed, not stopped."""
+    """A whole cloud with real guests, shared by all tests: terminate your instances; it may be killed, not stopped."""
     made = RealCloud()
     try:
         made.up()
@@ -128,7 +128,7 @@ def real_cloud(request: pytest.FixtureRequest) -> Iterator[RealCloud]:
 
 @pytest.fixture
 def user(real_cloud: RealCloud, tmp_path: Path) -> Iterator[User]:
-    """A new account of the shared real cloud with a key pair; whatever it runs is terminated after the test."""
+    """A new account of the shared real cloud with a key pair; its instances are terminated after the test."""
     made = User(real_cloud, real_cloud.new_account(), tmp_path)
     yield made
     made.terminate_all()
@@ -142,7 +142,7 @@ def guest_owner(real_cloud: RealCloud, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session")
 def guest(guest_owner: User) -> Iterator[str]:
-    """A running micro guest that is shared: look at it, log in to it, change nothing that others would see."""
+    """A shared running micro guest: inspect it, log in to it, change nothing that other tests would see."""
     [instance_id] = guest_owner.run(UserData="#!/bin/sh\necho shared >/var/tmp/word\n")
     guest_owner.login(instance_id)
     yield instance_id
@@ -165,14 +165,14 @@ def session_rig(request: pytest.FixtureRequest) -> Iterator[TestRig]:
 
 @pytest.fixture(scope="session")
 def street(session_rig: TestRig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
-    """Two booted guests on two hosts, shared: detach the volumes that you attach, change back what you change."""
+    """Two booted guests on two hosts, shared: detach the volumes that you attach, undo your changes."""
     with new_street(session_rig, tmp_path_factory.mktemp("street")) as made:
         yield made
 
 
 @pytest.fixture
 def rig(session_rig: TestRig) -> Iterator[TestRig]:
-    """Three hosts in this machine, shared: end the instances you run, start again what you stop; leaks are looked for."""
+    """Three hosts in this machine, shared: terminate your instances, restart what you stop; leaks are checked."""
     before = session_rig.pictures()
     yield session_rig
     for host in session_rig.hosts:

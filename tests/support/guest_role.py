@@ -1,4 +1,4 @@
-"""How a guest without Python asks AWS's APIs as its role: by a small program of its shell."""
+"""How a guest without Python calls AWS's APIs with its role: by a small shell script."""
 
 import shlex
 from pathlib import Path
@@ -9,17 +9,17 @@ _PROGRAM = Path(__file__).with_name("aws-query")
 
 
 def install(login: ssh.Login) -> None:
-    """Put the program into the guest."""
+    """Copy the script into the guest."""
     login.run(f"cat >/tmp/aws-query <<'end-of-program'\n{_PROGRAM.read_text(encoding='utf-8')}end-of-program\n")
 
 
 def query(login: ssh.Login, endpoint: str, body: str) -> tuple[int, str]:
-    """Ask EC2 as the guest's role; gives the status and the answer."""
+    """Call EC2 as the guest's role; returns the status and the body."""
     return _ask(login, [endpoint, "ec2", body])
 
 
 def send_object(login: ssh.Login, endpoint: str, method: str, path: str, content: str = "") -> tuple[int, str]:
-    """Ask S3 for an object as the guest's role; gives the status and the answer."""
+    """Make an S3 request for an object as the guest's role; returns the status and the body."""
     return _ask(login, [endpoint, "s3", content, method, path])
 
 

@@ -1,4 +1,4 @@
-"""What Stead leaves on a host: links, namespaces, routes, nft tables, guests, processes, mounts; before and after."""
+"""The leak check: compare links, namespaces, routes, nft tables, guests, processes and mounts before and after."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from stead_cli.rig_places import RigPlace
 from tests.support import box
 from tests.support.waiting import wait_for
 
-# Kernel names that Stead gives: stead_agent/network/interface.py and firewall/.
+# Names that Stead gives to kernel objects: stead_agent/network/interface.py and firewall/.
 _LINK = re.compile(r"st[abgit][0-9a-f]{10,12}|stead\w*|vx[0-9a-f]{8,13}|vnet\d+")
 _NAMESPACE = re.compile(r"(vpce?|nat|eni)-")
 _TABLE = re.compile(r"stead")
@@ -20,13 +20,13 @@ _TELLING = (b"guest=", b"--conf-file=", b"--state-dir=", b"--socket=", b"--pidfi
 _PROGRAM = re.compile(r"(?:^|/)(qemu-system-\w+|dnsmasq|qemu-nbd|qemu-storage-daemon|stead-agent|stead-controller)$")
 
 
-# All that a picture asks of programs, which one shell starts: to enter a host of a rig takes longer than all of them.
+# All commands of `take_picture`, run by one shell: entering a host of a rig takes longer than all of them.
 _QUESTIONS = (
     "ip -j link show",
     "ip -j route show table all",
     "ip -j rule show",
     "nft -j list tables",
-    "ls /run/netns 2>/dev/null || :",  # nothing where there is no such folder
+    "ls /run/netns 2>/dev/null || :",  # no output if there is no such folder
     "cat /proc/self/mountinfo",
 )
 _BETWEEN = "\n====\n"
@@ -46,7 +46,7 @@ class HostPicture:
     mounts: frozenset[str]
 
     def beyond(self, before: "HostPicture") -> list[str]:
-        """Name what is here and was not there before."""
+        """List what is here and was not there before."""
         return [
             f"{field.name}: {thing}"
             for field in fields(self)
@@ -55,7 +55,7 @@ class HostPicture:
 
 
 def take_picture(place: RigPlace | None = None) -> HostPicture:
-    """Look at this host, or at one of a rig, whose processes are seen from here; needs root to see nft tables."""
+    """Inspect this host, or one of a rig, whose processes are visible from here; needs root to see nft tables."""
     ask = _run_here if place is None else place.run
     done = ask("sh", "-c", _SCRIPT)
     assert done.returncode == 0, done.stderr
@@ -77,7 +77,7 @@ def take_picture(place: RigPlace | None = None) -> HostPicture:
 
 
 def assert_nothing_beyond(before: HostPicture, what: str, seconds: float = 10.0, place: RigPlace | None = None) -> None:
-    """Fail, naming them, when things are left that were not there before; what is on its way out may take its time."""
+    """Fail, with a list, if something is left that was not there before, after waiting for what is being removed."""
     try:
         wait_for(lambda: not take_picture(place).beyond(before), "nothing is left", seconds, poll=0.1)
     except AssertionError:
@@ -89,14 +89,14 @@ def assert_nothing_beyond(before: HostPicture, what: str, seconds: float = 10.0,
 
 
 def is_our_link(name: str) -> bool:
-    """Tell whether the agent makes links of such names."""
+    """Tell whether this is a name of a link that the agent makes."""
     return bool(_LINK.fullmatch(name))
 
 
 def is_link_local(route: dict[str, Any]) -> bool:
-    """Tell whether the kernel has a route for a link's own link-local addresses: a second or two after the link.
+    """Tell whether a route is the kernel's own for link-local addresses, which appears a second or two after the link.
 
-    It goes with the link, which a picture has anyhow.
+    It vanishes with the link, which is checked anyway.
     """
     return str(route.get("dst", "")).startswith(("fe80:", "ff00:"))
 
@@ -111,7 +111,7 @@ def _read(answer: str) -> list[dict[str, Any]]:
 
 
 def _route(route: dict[str, Any]) -> str:
-    """A route by what tells it from others; addresses of links that only tests make are no concern of ours."""
+    """The identifying fields of a route; addresses of links that only tests make are ignored."""
     parts = (route.get("type", ""), route.get("dst", ""), route.get("dev", ""), route.get("table", ""))
     return " ".join(str(part) for part in parts if part)
 
@@ -122,7 +122,7 @@ def _nft_tables(answer: str) -> frozenset[str]:
 
 
 def _processes() -> frozenset[str]:
-    """Programs that outlive the agent, and our own, with what tells one from another; zombies do not count."""
+    """Programs that outlive the agent, and our own, with what distinguishes them; zombies do not count."""
     found = set()
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit() or not box.ours(folder.name):
@@ -130,10 +130,10 @@ def _processes() -> frozenset[str]:
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
-            continue  # it ended while we looked
+            continue  # it exited meanwhile
         program = os.fsdecode(words[0])
         if b"stead_agent.metadata" in words:
-            found.add(f"stead_agent.metadata {os.fsdecode(words[-3])}")  # its folder; after it come its state and ""
+            found.add(f"stead_agent.metadata {os.fsdecode(words[-3])}")  # its folder, followed by its state and ""
             continue
         if len(words) > 2 and "python" in program:
             program = os.fsdecode(words[1])

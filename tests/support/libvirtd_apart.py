@@ -1,7 +1,7 @@
-"""A libvirtd with virtlogd that keeps all it has below one directory, in a mount namespace of its own.
+"""A libvirtd with virtlogd that stores all its files below one directory, in its own mount namespace.
 
-Run as a plain file (`python -I -S libvirtd_apart.py ROOT REAPER`). The daemons' directories are fixed when they are
-compiled, so ROOT's are mounted over them, for these daemons and their guests only. The agent's `reaper.py` reaps guests.
+Run as a plain file (`python -I -S libvirtd_apart.py ROOT REAPER`). The daemons' directories are fixed at compile time,
+so ROOT's are mounted over them, only for these daemons and their guests. The agent's `reaper.py` reaps guests.
 """
 
 import ctypes
@@ -19,23 +19,23 @@ _PLACES = {
     "cache": "/var/cache/libvirt",
     "log": "/var/log/libvirt",
 }
-_ROOTS_ALONE = {"run"}  # the daemons' sockets; guests are handed theirs by libvirtd, open
+_ROOTS_ALONE = {"run"}  # the daemons' sockets; libvirtd passes open sockets to guests
 _MS_BIND = 4096  # linux/mount.h
 _MS_REC = 16384
 _MS_PRIVATE = 1 << 18
 
 
 def main(argv: list[str]) -> None:
-    """Make the namespace and become the reaper of a libvirtd in it."""
+    """Create the namespace and become the reaper of a libvirtd in it."""
     root, reaper = Path(argv[0]), argv[1]
     _prepare(root)
     os.unshare(os.CLONE_NEWNS | os.CLONE_NEWUTS)
-    # Libvirt takes the host's name for an identity: two daemons of one name would not migrate between each other.
+    # Libvirt identifies hosts by name: it would refuse migration between two daemons with the same host name.
     socket.sethostname(f"stead-{_host_uuid(root)[:8]}")
     _mount("none", "/", _MS_REC | _MS_PRIVATE)
     for name, place in _PLACES.items():
         _mount(str(root / name), place, _MS_BIND)
-    if not _is_listened_at(str(root / "run" / "virtlogd-sock")):  # it may have outlived the libvirtd before
+    if not _is_listened_at(str(root / "run" / "virtlogd-sock")):  # it may have outlived the previous libvirtd
         status = os.waitstatus_to_exitcode(os.waitpid(_start_virtlogd(root), 0)[1])
         if status != 0:
             sys.exit(f"libvirtd_apart: virtlogd: status {status}")
@@ -51,7 +51,7 @@ def _prepare(root: Path) -> None:
         Path(place).mkdir(mode=0o755, parents=True, exist_ok=True)
     configuration = root / "etc" / "libvirtd.conf"
     if not configuration.exists():
-        # Not what else is there: the machine's own domains and networks.
+        # Only these: the rest is the machine's own domains and networks.
         for file in Path(_PLACES["etc"]).glob("*.conf"):
             shutil.copy2(file, root / "etc")
         with configuration.open("a", encoding="utf-8") as appended:
@@ -70,7 +70,7 @@ def _is_listened_at(path: str) -> bool:
 
 
 def _start_virtlogd(root: Path) -> int:
-    """Start virtlogd, which goes on by itself when it listens."""
+    """Start virtlogd, which daemonises when it listens."""
     argv = ["virtlogd", "--daemon", "--pid-file", str(root / "virtlogd.pid")]
     return os.posix_spawnp(argv[0], argv, os.environ)
 

@@ -1,4 +1,4 @@
-"""Instances from launch to end: requests on one side, a host's reports on the other."""
+"""Instances from launch to termination: API requests on one side, a host's reports on the other."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.support.rows import NOW
 
 
 def named(item: Any) -> Any:
-    """The id of a resource; mappings have those of their interfaces."""
+    """The id of a resource; for a mapping, that of its interface."""
     return f"mapping of {item.id}" if item.HasField("mapping") else item.id
 
 
@@ -56,7 +56,7 @@ class Life:
         return self.run(lambda tx: tx.session.get(Host, self.world.host_id))
 
     def wanted(self) -> Any:
-        """What the host is told now, as {id: Resource}, and what it must remove, as a set of ids."""
+        """The desired state of the host, as {id: Resource}, and what it must remove, as a set of ids."""
         state = self.run(lambda tx: changes.everything(tx, self.world.host_id)).message.state
         return {named(item): item for item in state.resources}, {item.id for item in state.removals}
 

@@ -1,4 +1,4 @@
-"""Guests as the metadata tests need them: change what a test is about with dataclasses.replace."""
+"""Guests for the metadata tests, which change them with dataclasses.replace."""
 
 from stead_agent.metadata.interface import Guest, GuestInterface, Options, PublicAddress, PublicKey
 
@@ -25,7 +25,7 @@ def interface(index: int = 0, address: str = ADDRESS, vpc_id: str = VPC) -> Gues
 
 
 def guest(number: int = 0, address: str = ADDRESS, vpc_id: str = VPC) -> Guest:
-    """A guest with all that most guests have."""
+    """A typical guest."""
     return Guest(
         instance_id=f"i-0123456789abcde{number:02d}",
         account_id="123456789012",

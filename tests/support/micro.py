@@ -9,9 +9,9 @@ from stead_cli.settings import Settings
 
 
 def build() -> Path:
-    """Build it unless it is there; needs the network only when Debian packages are missing in the cache.
+    """Build the image unless it exists; needs the network only when Debian packages are missing in the cache.
 
-    Two at once: the second finds the work done.
+    If two processes call it at once, the second uses the image of the first.
     """
     folder = Path(os.environ.get("STEAD_CACHE_DIR") or "/var/cache/stead") / "tests"
     folder.mkdir(parents=True, exist_ok=True)

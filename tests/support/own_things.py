@@ -1,4 +1,4 @@
-"""What an account has of its own, by kind: empty when a client has removed all that it made."""
+"""The resources that an account has created, by kind: empty when a client has removed all that it made."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from tests.support.clients import Account
 
 
 def own_things(account: Account) -> dict[str, list[Any]]:
-    """What an account has beside what each has from its beginning, by kind."""
+    """An account's resources, by kind, except those that every new account has."""
     ec2: Any = account.ec2
     iam, s3 = account.client("iam"), account.client("s3")
     instances = [one for group in ec2.describe_instances()["Reservations"] for one in group["Instances"]]

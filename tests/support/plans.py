@@ -1,11 +1,11 @@
-"""Which rows a statement of SQL reads, as far as SQLite's plan tells: those of one account, or anybody's."""
+"""Which rows an SQL statement reads, according to SQLite's query plan: those of one account, or of any account."""
 
 import re
 from collections.abc import Iterator
 from sqlite3 import Connection
 from typing import Any
 
-# What the rows that a step finds have: an account, something that was found in it, or that everybody may see them.
+# A narrow step finds rows by an account, by something found in one, or by being public.
 _NARROW = re.compile(
     r"SEARCH \S+ USING (COVERING )?INDEX \w+ \((account_id|accepter_account_id|principal_id|route_table_id|public)=\?"
 )
@@ -13,9 +13,9 @@ _STEP = re.compile(r"(SCAN|SEARCH) ")
 
 
 def steps_of_anybody(connection: Connection, statement: str, parameters: Any) -> Iterator[str]:
-    """Steps of a statement's plan that may read a row of whoever's, as https://www.sqlite.org/eqp.html tells them.
+    """Yield the steps of a statement's query plan (https://www.sqlite.org/eqp.html) that may read any account's rows.
 
-    The later tables of a join do not count, nor a correlated subquery: they are read for a row that was found before.
+    The later tables of a join and correlated subqueries do not count: they are read for a row that was already found.
     """
     if not re.match(r"\s*(SELECT|WITH|UPDATE|DELETE)\b", statement):
         return

@@ -1,4 +1,4 @@
-"""A libvirtd that keeps all it has below a directory of its own, so that a test can kill it: started, and stopped."""
+"""Start and stop a libvirtd with all its files below its own directory, so that a test can kill it."""
 
 import sys
 from pathlib import Path
@@ -12,10 +12,10 @@ from tests.support.waiting import wait_for
 
 
 def ensure_running(root: Path) -> Libvirtd:
-    """Return when the private daemon below `root` answers, having started it if it did not run.
+    """Start the private daemon below `root` unless it runs, and return when it answers.
 
-    `root` must be reachable by guests' users (search permission for all on it and above); its socket is
-    `root/run/libvirt-sock`, the notes on guests' processes are in `root/run/qemu`.
+    Guests' users must have search permission on `root` and the directories above; its socket is
+    `root/run/libvirt-sock`, the state of guests' processes is in `root/run/qemu`.
     """
     uri = f"qemu+unix:///system?socket={quote(str(root / 'run' / 'libvirt-sock'))}"
     root.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -30,5 +30,5 @@ def ensure_running(root: Path) -> Libvirtd:
 
 
 def stop(root: Path) -> None:
-    """Stop the daemons below `root`; guests run on."""
+    """Stop the daemons below `root`; guests continue to run."""
     libvirtd.stop(root, root / "run")

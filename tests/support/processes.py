@@ -1,4 +1,4 @@
-"""A program of ours as a child process: started on free ports, killed at will, its log kept for the report."""
+"""A Stead program as a child process: start it on free ports, kill it at any time, read its log for the report."""
 
 import contextlib
 import os
@@ -20,9 +20,9 @@ _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")  # ip_sysctl.rst
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens at now; all are held until the last is found, so that they differ.
+    """Return free ports; all are held open until the last is found, so that they differ.
 
-    Any of them, so that other tests find others; and none that the kernel gives to connections, or one would have it first.
+    They are chosen at random, so that other tests get others, and outside the kernel's range for outgoing connections.
     """
     first, last = (int(word) for word in _EPHEMERAL.read_text(encoding="ascii").split())
     usable = [port for port in _PORTS if not first <= port <= last]
@@ -32,7 +32,7 @@ def free_ports(count: int) -> list[int]:
             try:
                 held.enter_context(socket.socket()).bind(("127.0.0.1", port))
             except OSError:
-                continue  # somebody has it
+                continue  # in use
             ports.append(port)
             if len(ports) == count:
                 return ports
@@ -40,16 +40,16 @@ def free_ports(count: int) -> list[int]:
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """This process's environment without what points AWS clients or Stead elsewhere."""
+    """This process's environment without the variables that point AWS clients or Stead elsewhere."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "STEAD_"))}
-    # The cache of built images and packages is shared by all runs on a machine; nothing may leave by the uplink.
+    # All test runs on a machine share the cache of built images and packages; no packet may leave by the uplink.
     cache = {"STEAD_CACHE_DIR": os.environ["STEAD_CACHE_DIR"]} if "STEAD_CACHE_DIR" in os.environ else {}
     return {**kept, "STEAD_UPLINK": "none", **cache, **extra}
 
 
 @dataclass
 class Child:
-    """A program and its log; `start` may be called again after its end."""
+    """A program and its log; `start` may be called again after it has exited."""
 
     name: str
     command: Sequence[str | Path]
@@ -71,17 +71,17 @@ class Child:
             )
 
     def runs(self) -> bool:
-        """Tell whether it lives."""
+        """Tell whether it runs."""
         return self.process is not None and self.process.poll() is None
 
     def kill(self) -> None:
-        """End it as a power cut would: it gets no chance to do anything."""
+        """Kill it as a power failure would: it gets no chance to react."""
         if self.process is not None:
             self.process.kill()
             self.process.wait(10)
 
     def stop(self, seconds: float = 15.0) -> None:
-        """Ask it to end; it must do so in time."""
+        """Terminate it; it must exit in time."""
         if self.process is None or self.process.poll() is not None:
             return
         self.process.send_signal(signal.SIGTERM)
@@ -92,7 +92,7 @@ class Child:
             raise AssertionError(f"{self.name} did not end on SIGTERM in {seconds:g} s:\n{self.tail()}") from None
 
     def check(self) -> None:
-        """Fail with the end of its log if it does not live."""
+        """Fail with the end of its log if it does not run."""
         assert self.runs(), f"{self.name} ended:\n{self.tail()}"
 
     def tail(self, lines: int = 40) -> str:

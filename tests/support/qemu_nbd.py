@@ -11,7 +11,7 @@ from tests.support import waiting
 
 @contextlib.contextmanager
 def exported(image: Path, *options: str, image_format: str = "qcow2", read_only: bool = True) -> Iterator[Path]:
-    """Give the socket of a qemu-nbd that exports the image under an empty name."""
+    """Yield the socket of a qemu-nbd that exports the image under an empty name."""
     path = image.with_suffix(".nbd")
     path.unlink(missing_ok=True)
     command: list[str | Path] = ["qemu-nbd", "-f", image_format, "-k", path, "-t", "--shared=8", *options, image]
@@ -22,7 +22,7 @@ def exported(image: Path, *options: str, image_format: str = "qcow2", read_only:
         waiting.wait_for(lambda: _listens(path), "qemu-nbd listens", poll=0.005)
         yield path
     finally:
-        process.kill()  # it only reads; asked to end in this moment, it may wait for a client that has gone
+        process.kill()  # it only reads; on SIGTERM it could wait for a client that is gone
         process.wait(10)
 
 

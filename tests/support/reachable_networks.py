@@ -1,4 +1,4 @@
-"""A network in memory: two VPCs with a public and a private subnet each, which a test changes where it matters."""
+"""A network in memory: two VPCs with a public and a private subnet each, to be changed by tests."""
 
 import ipaddress
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ def allow(rule_id: Any, protocol: Any = "6", first: Any = 22, last: Any = 22, **
 
 @dataclass
 class Network:
-    """Facts by id; all tables may be changed."""
+    """Records by id; all tables may be changed."""
 
     vpcs: dict[str, Any] = field(default_factory=dict)
     subnets: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A whole cloud on this machine, made by `stead up` as a person would: real agent, libvirt, guests of the micro image."""
+"""A whole cloud on this machine, started by `stead up` as by a user: real agent, libvirt, guests of the micro image."""
 
 import errno
 import itertools
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
 SSH_USER = "debian"
-# Emulated, a second processor makes a boot cost 7.5 s of processor time until the kernel runs, not 5.2. `stead demo` gives two.
+# Under emulation a second processor raises the CPU time until the kernel runs from 5.2 to 7.5 s. `stead demo` uses two.
 ONE_PROCESSOR = "t2.nano"
 BOOT_SECONDS = 120.0  # a micro guest takes 5 s on an idle machine of two cores without KVM
-# To be said in a guest before it is rebooted: SSH is there sooner, and who did not hear the button is reset after minutes.
+# Run in a guest before a reboot: SSH is up before acpid, and a guest that misses the button is reset minutes later.
 HEARS_THE_POWER_BUTTON = "until pidof acpid; do usleep 100000; done"
 _CONSOLE_LINES = 30
 EMULATOR_LINES = 8
@@ -41,7 +41,7 @@ EMULATOR_LINES = 8
 
 @dataclass
 class RealCloud:
-    """A cloud below a folder of its own, with its own ports and address pool."""
+    """A cloud below its own folder, with its own ports and address pool."""
 
     state_dir: Path = field(default_factory=lambda: Path(f"/var/tmp/stead-e2e-{os.getpid()}-{secrets.token_hex(3)}"))
     public_pool: str = field(default_factory=lambda: f"198.19.{secrets.randbelow(256)}.0/24")
@@ -50,7 +50,7 @@ class RealCloud:
     settings: Settings = field(init=False)
 
     def __post_init__(self) -> None:
-        """Choose ports; nothing runs yet."""
+        """Choose ports; start nothing."""
         http, https, hosts, enrolment, endpoints = free_ports(5)
         self.settings = Settings(
             self.state_dir,
@@ -67,7 +67,7 @@ class RealCloud:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What `stead` must be told to mean this cloud."""
+        """The variables by which `stead` finds this cloud."""
         return clean_environment(
             STEAD_STATE_DIR=str(self.state_dir),
             STEAD_HTTP_PORT=str(self.settings.http_port),
@@ -81,7 +81,7 @@ class RealCloud:
         )
 
     def stead(self, *arguments: str, timeout: float = 240) -> "subprocess.CompletedProcess[str]":
-        """Run the command line, whatever comes of it."""
+        """Run the command line, whatever its status."""
         return subprocess.run(
             [str(BIN / "stead"), *arguments],
             env=self.environment,
@@ -93,24 +93,24 @@ class RealCloud:
         )
 
     def stead_well(self, *arguments: str, timeout: float = 240) -> str:
-        """Run the command line, fail with its words and the logs' ends if it fails, and return its stdout."""
+        """Run the command line and return its stdout; fail with its output and the logs' ends if it fails."""
         done = self.stead(*arguments, timeout=timeout)
         assert done.returncode == 0, f"stead {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}\n{self.log_ends()}"
         return done.stdout
 
     def up(self) -> dict[str, Any]:
-        """Start it, or what of it does not run; return what `up` says as JSON."""
+        """Start the parts that do not run; return the JSON output of `up`."""
         said: dict[str, Any] = json.loads(self.stead_well("up", "--output", "json"))
         return said
 
     def purge(self) -> None:
-        """End it and remove every trace."""
+        """Stop it and remove all that it made."""
         if self.state_dir.exists():
             self.stead_well("down", "--purge", "--yes")
         assert not self.state_dir.exists(), f"left: {sorted(self.state_dir.rglob('*'))[:20]}"
 
     def keep_logs(self, folder: Path) -> None:
-        """Copy what explains a failure."""
+        """Copy the logs that explain a failure."""
         if self.settings.log_dir.exists():
             shutil.copytree(self.settings.log_dir, folder / self.state_dir.name, dirs_exist_ok=True)
 
@@ -122,7 +122,7 @@ class RealCloud:
         )
 
     def emulator_log_end(self, instance_id: str) -> str:
-        """The end of what a guest's QEMU wrote."""
+        """The end of the log of a guest's QEMU."""
         return processes.last_lines(Path(f"/var/log/libvirt/qemu/{instance_id}.log"), EMULATOR_LINES)
 
     @property
@@ -136,12 +136,12 @@ class RealCloud:
         return programs.agent_program(self.settings)
 
     def kill(self, program: Program) -> None:
-        """End a program at whatever instruction it is, and wait until it is gone."""
+        """Kill a program by SIGKILL, and wait until it is gone."""
         kill(program)
 
     @property
     def operator(self) -> Operator:
-        """Calls of an operator."""
+        """A client of the operators' services."""
         return Operator(self.settings)
 
     @property
@@ -151,7 +151,7 @@ class RealCloud:
         return self._account(content)
 
     def new_account(self) -> Account:
-        """Another account, made as a person would."""
+        """Another account, created by the command line."""
         name = f"test-{secrets.token_hex(6)}"
         return self._account(json.loads(self.stead_well("account", "create", name, "--output", "json")))
 
@@ -166,7 +166,7 @@ class RealCloud:
 
 
 def kill(program: Program) -> None:
-    """End a program at whatever instruction it is, and wait until it is gone."""
+    """Kill a program by SIGKILL, and wait until it is gone."""
     pid = processes.find(program)
     assert pid is not None, f"{program.name} does not run:\n{processes.last_lines(program.log_file, 25)}"
     os.kill(pid, signal.SIGKILL)
@@ -174,28 +174,28 @@ def kill(program: Program) -> None:
 
 
 class Explains(Protocol):
-    """A cloud that can tell why something did not happen."""
+    """A cloud whose logs can explain why something did not happen."""
 
     def log_ends(self) -> str:
         """The ends of its logs."""
 
     def emulator_log_end(self, instance_id: str) -> str:
-        """The end of what a guest's QEMU wrote, on whatever host that is."""
+        """The end of the log of a guest's QEMU, on whichever host it is."""
 
 
 @dataclass
 class User:
-    """Someone with an account on the cloud, a key pair and a group that lets this host in by SSH."""
+    """A user with an account, a key pair and a security group that allows SSH from this host."""
 
     cloud: Explains
     account: Account
     folder: Path
     ec2: "EC2Client" = field(init=False)
     key_name: str = "mine"
-    _numbers: Iterator[int] = field(default_factory=itertools.count)  # of connections
+    _numbers: Iterator[int] = field(default_factory=itertools.count)  # of shared connections
 
     def __post_init__(self) -> None:
-        """Make the key pair; the group's rule waits for the first address to be known."""
+        """Create the key pair; the group's rule is added when the first address is known."""
         self.ec2 = self.account.ec2
         material = self.ec2.create_key_pair(KeyName=self.key_name, KeyType="ed25519")["KeyMaterial"]
         self.key_file.touch(mode=0o600)
@@ -208,14 +208,14 @@ class User:
 
     @property
     def image_id(self) -> str:
-        """The newest micro image, found as a user finds it."""
+        """The newest micro image, found by the API."""
         found = self.ec2.describe_images(Owners=["amazon"], Filters=[{"Name": "name", "Values": ["stead-micro-*"]}])[
             "Images"
         ]
         return max(found, key=lambda image: image["CreationDate"])["ImageId"]
 
     def run(self, count: int = 1, *, wait: bool = True, **options: Any) -> list[str]:
-        """Launch instances with the key pair, wait until they run unless told not to, and return their ids."""
+        """Launch instances with the key pair, wait until they run (unless not `wait`), and return their ids."""
         request: dict[str, Any] = {
             "ImageId": self.image_id,
             "InstanceType": ONE_PROCESSOR,
@@ -234,7 +234,7 @@ class User:
         get_waiter: Any = self.ec2.get_waiter
         try:
             get_waiter(waiter).wait(InstanceIds=list(instance_ids), WaiterConfig=FAST)
-        except Exception as failure:  # whatever it is, the logs explain it
+        except Exception as failure:  # the logs explain any failure
             raise AssertionError(f"{waiter}: {failure}\n{self.cloud.log_ends()}") from failure
 
     def describe(self, instance_id: str) -> "InstanceTypeDef":
@@ -246,7 +246,7 @@ class User:
         return self.describe(instance_id)["State"]["Name"]
 
     def login(self, instance_id: str) -> ssh.Login:
-        """A login that works: SSH is open in the group, the guest answers, its host keys are those on its console."""
+        """A working login: SSH is allowed in the group, the guest answers, its host keys are those on its console."""
         address = self._answering_address(instance_id)
         keys = wait_for(
             lambda: ssh.host_keys(self.console(instance_id)),
@@ -260,15 +260,15 @@ class User:
         return login
 
     def connect(self, instance_id: str, key_file: Path | None = None) -> ssh.Login:
-        """As `login`, for many commands: they share one connection, which does not outlive the guest's boot.
+        """As `login`, for many commands: they share one connection, which ends with the guest's boot.
 
-        Another key file is that of the pair which the guest was launched with.
+        `key_file` is for a guest that was launched with another key pair.
         """
         login = replace(self.login(instance_id), key_file=key_file or self.key_file)
         return shared(login, self.folder / f"m{next(self._numbers)}")
 
     def _answering_address(self, instance_id: str) -> str:
-        """The guest's public address, once SSH answers there; its group is told to let this host in."""
+        """Return the guest's public address when SSH answers there; allows this host in its group."""
         opened = ""
 
         def answering() -> str | None:
@@ -286,10 +286,10 @@ class User:
     def when_booted[Found](
         self, instance_id: str, condition: Callable[[], Found | None], what: str, *, poll: float = 0.5
     ) -> Found:
-        """Wait for something that a guest does at its boot, and return what the condition finds.
+        """Wait for something that a guest does at boot, and return the condition's result.
 
-        QEMU's emulation ends by an assertion of its own now and then, or loses a guest's timer; then that is helped to its
-        end. Stead recovers the instance: then it boots again.
+        Sometimes QEMU's emulation aborts by an assertion, or loses a guest's timer; in the latter case this kills QEMU.
+        Stead recovers the instance, and it boots again.
         """
         watch = HangWatch(partial(self.console, instance_id), partial(_end_emulator, instance_id))
 
@@ -303,7 +303,7 @@ class User:
         return wait_for(looked, f"{instance_id}: {what}", BOOT_SECONDS, poll, explain=explain)
 
     def explain(self, instance_id: str) -> str:
-        """What is known of a guest that did not do what it should: states, the end of its console, the logs' ends."""
+        """What is known of a guest that did not behave as expected: states, the ends of its console and of the logs."""
         return "\n".join(
             (
                 *(f"--- {what}\n{_told(ask)}" for what, ask in self._questions(instance_id).items()),
@@ -333,7 +333,7 @@ class User:
         }
 
     def open_ssh(self, instance_id: str, source: str) -> None:
-        """Let an address in by SSH, through the instance's first group."""
+        """Allow SSH from an address in the instance's first group."""
         group_id = self.describe(instance_id)["SecurityGroups"][0]["GroupId"]
         group = self.ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"][0]
         wanted = f"{source}/32"
@@ -344,17 +344,17 @@ class User:
             )
 
     def console(self, instance_id: str) -> str:
-        """What the guest wrote on its serial console, as of now."""
+        """The guest's current output on its serial console."""
         return self.ec2.get_console_output(InstanceId=instance_id, Latest=True).get("Output", "")
 
     def terminate(self, instance_ids: Sequence[str]) -> None:
-        """Terminate instances and wait until they are."""
+        """Terminate instances and wait until they are terminated."""
         if instance_ids:
             self.ec2.terminate_instances(InstanceIds=list(instance_ids))
             self.wait("instance_terminated", instance_ids)
 
     def terminate_all(self) -> None:
-        """Terminate whatever the account has."""
+        """Terminate all instances of the account."""
         self.terminate(
             [
                 instance["InstanceId"]
@@ -372,7 +372,7 @@ def qemu_process_of(instance_id: str) -> int | None:
             try:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
             except OSError:
-                continue  # it ended while we looked
+                continue  # it exited meanwhile
             if b"qemu-system" in words[0] and any(instance_id.encode() in word for word in words):
                 return int(folder.name)
     return None
@@ -385,15 +385,15 @@ def _end_emulator(instance_id: str) -> None:
 
 
 def _told(ask: Callable[[], str]) -> str:
-    """What is answered, or why nothing is: a failure that is explained must not hide behind another one."""
+    """Return the answer, or the error text: an error here must not hide the failure that is being explained."""
     try:
         return ask()
-    except Exception as failure:  # of whatever kind: the first failure is what matters
+    except Exception as failure:  # of any kind: the first failure matters
         return f"cannot be told: {failure!r}"
 
 
 def _way_to(address: str) -> str | None:
-    """The address from which this host would send to a public one; None while that leads nowhere yet."""
+    """This host's source address towards a public address; None while there is no route yet."""
     try:
         return ssh.source_address(address)
     except OSError as error:

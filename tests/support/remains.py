@@ -1,4 +1,4 @@
-"""Nothing is left of what a cloud with simulated hosts did: on its hosts, in what is promised, and in its database."""
+"""Check that a cloud with simulated hosts left nothing: on its hosts, in reserved capacity, and in its database."""
 
 import contextlib
 import sqlite3
@@ -15,9 +15,9 @@ _OF_A_HOST: Final = f"{pb.KIND_HOST_NETWORK}, {pb.KIND_BASE}"
 
 
 def nothing_remains(cloud: Cloud) -> None:
-    """Fail unless all instances are terminated and all else is gone; stops the controller to look at its database.
+    """Fail unless all instances are terminated and all else is removed; stops the controller to inspect its database.
 
-    What may stay: public addresses that rest, images' bases on hosts, and what was there before.
+    What may stay: released public addresses until their reuse, images' bases on hosts, and what was there before.
     """
     for host_id in cloud.let_happen(do="hosts")["hosts"]:
         wait_for(partial(_is_bare, cloud, host_id), f"nothing is left on {host_id}", _PATIENCE)
@@ -27,14 +27,14 @@ def nothing_remains(cloud: Cloud) -> None:
         for host in cloud.operator.list_hosts()
     ]
     assert promised == [(0, 0, 0, [0])] * len(promised)
-    # The step of a controller that was killed is taken up when its lease of half a minute has run out.
+    # A step of a controller that was killed is resumed when its lease of half a minute has expired.
     wait_for(partial(_has_no_workflow, cloud), "no workflow is left", _PATIENCE)
     cloud.controller.stop()
     assert rows_left(cloud.settings.controller_dir) == []
 
 
 def rows_left(controller_dir: Path) -> list[str]:
-    """Name the rows of a controller's database, that speak of what should be gone, and damage."""
+    """List the rows of a controller's database about resources that should be gone, and damage to the file."""
     found = []
     with contextlib.closing(sqlite3.connect(controller_dir / "stead.sqlite")) as database:
         for rows in (

@@ -1,4 +1,4 @@
-"""A rig for tests, made by `stead rig up` as a person would: several hosts in this machine, and an internet."""
+"""A rig for tests, made by `stead rig up` as by a user: several hosts in this machine, and an internet."""
 
 import json
 import os
@@ -25,12 +25,12 @@ from tests.support.waiting import wait_for
 
 @dataclass
 class TestRig:
-    """A rig below a folder of its own, and what tests do with one."""
+    """A rig below its own folder, with helpers for tests."""
 
-    __test__ = False  # pytest takes classes of this name for tests
+    __test__ = False  # else pytest would collect this class as tests
 
     hosts_wanted: int = 3
-    pools: tuple[str, ...] = ()  # further places for volumes, as `rig up` takes them
+    pools: tuple[str, ...] = ()  # further storage pools, as `rig up` takes them
     folder: Path = field(default_factory=lambda: Path(f"/var/tmp/stead-rig-{os.getpid()}-{secrets.token_hex(3)}"))
     ids: dict[str, str] = field(default_factory=dict)  # of hosts, by name
     image_id: str = ""
@@ -49,11 +49,11 @@ class TestRig:
 
     @property
     def internet(self) -> RigPlace:
-        """Where the world outside is: `.run("ping", …)`."""
+        """The place that simulates the internet: `.run("ping", …)`."""
         return self.rig.internet
 
     def stead(self, *arguments: str, timeout: float = 240) -> "subprocess.CompletedProcess[str]":
-        """Run the command line with this rig, whatever comes of it."""
+        """Run the command line with this rig, whatever its status."""
         return subprocess.run(
             [str(BIN / "stead"), *arguments],
             env=clean_environment(STEAD_RIG_DIR=str(self.folder), STEAD_STATE_DIR=str(self.folder)),
@@ -65,25 +65,25 @@ class TestRig:
         )
 
     def stead_well(self, *arguments: str) -> str:
-        """Run the command line; fail with its words and the logs' ends if it fails."""
+        """Run the command line; fail with its output and the logs' ends if it fails."""
         done = self.stead(*arguments)
         assert done.returncode == 0, f"stead {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}\n{self.log_ends()}"
         return done.stdout
 
     def up(self) -> dict[str, Any]:
-        """Make it, or what of it does not run; return what `rig up` says as JSON."""
+        """Make the rig, or the parts that do not run; return the JSON output of `rig up`."""
         options = [f"--hosts={self.hosts_wanted}", *(f"--pool={pool}" for pool in self.pools)]
         said: dict[str, Any] = json.loads(self.stead_well("rig", "up", *options, "--output", "json"))
         self.ids, self.image_id = said["hosts"], said["image_id"]
         return said
 
     def down(self) -> None:
-        """End it and remove every trace."""
+        """End the rig and remove all that it made."""
         self.stead_well("rig", "down")
         assert not self.folder.exists()
 
     def keep_logs(self, folder: Path) -> None:
-        """Copy what explains a failure."""
+        """Copy the logs that explain a failure."""
         for log in self.folder.rglob("*.log"):
             target = folder / self.folder.name / log.relative_to(self.folder)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -95,17 +95,17 @@ class TestRig:
         return "\n".join(f"--- {log.relative_to(self.folder)}\n{processes.last_lines(log, 25)}" for log in logs)
 
     def emulator_log_end(self, instance_id: str) -> str:
-        """The end of what a guest's QEMU wrote, on the hosts that have had it."""
+        """The end of the log of a guest's QEMU, on the hosts where it has run."""
         logs = (self.folder / "hosts").glob(f"*/libvirt/log/qemu/{instance_id}.log")
         return "\n".join(processes.last_lines(log, EMULATOR_LINES) for log in logs)
 
     @property
     def operator(self) -> Operator:
-        """Calls of an operator."""
+        """A client of the operators' services."""
         return Operator(self.plan.cloud)
 
     def new_account(self) -> Account:
-        """Another account, made as a person would."""
+        """Another account, created by the command line."""
         name = f"test-{secrets.token_hex(6)}"
         content = json.loads(self.stead_well("account", "create", name, "--output", "json"))
         return Account(
@@ -118,7 +118,7 @@ class TestRig:
 
     @contextmanager
     def only(self, host: RigHost) -> Iterator[None]:
-        """Let new instances go to one host alone, meanwhile."""
+        """Place new instances only on one host while the context is open."""
         others = [host_id for name, host_id in self.ids.items() if name != host.name]
         for host_id in others:
             self.operator.set_schedulable(host_id, schedulable=False)
@@ -129,24 +129,24 @@ class TestRig:
                 self.operator.set_schedulable(host_id, schedulable=True)
 
     def wait_until_up(self) -> None:
-        """Wait until the controller has heard all hosts' agents."""
+        """Wait until all hosts' agents have reported to the controller."""
         wait_for(
             lambda: all(host.state == "up" for host in self.operator.list_hosts()), "all hosts are up", 30, poll=0.2
         )
 
     def pictures(self) -> dict[str, leaks.HostPicture]:
-        """What of Stead is on each host, for the leak check."""
+        """What Stead has on each host, for the leak check."""
         return {host.name: leaks.take_picture(host.place) for host in self.hosts if host.place.runs}
 
 
 @dataclass
 class RigUser(User):
-    """Someone with an account on a rig."""
+    """A user with an account on a rig."""
 
     rig: TestRig = field(kw_only=True)
 
     def run_from_internet(self, login: ssh.Login, command: str) -> str:
-        """Run a command in a guest by SSH from the internet, which its group must let in; fail with ssh's words."""
+        """Run a command in a guest by SSH from the internet, which its group must allow; fail with ssh's output."""
         done = self.rig.internet.run(*login.words(command))
         assert done.returncode == 0, f"{login.address}: {done.stderr}"
         return done.stdout

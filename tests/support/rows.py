@@ -1,4 +1,4 @@
-"""Builders of rows: each gives a row with good values, which the test changes where it matters."""
+"""Builders of database rows with valid default values, which the tests override."""
 
 import json
 from dataclasses import dataclass, replace
@@ -50,7 +50,7 @@ CLOUD = Cloud(
 
 @dataclass
 class Tenant:
-    """An account with what it gets at its birth."""
+    """An account with what it has at creation."""
 
     caller: Caller
     vpc_id: str
@@ -70,7 +70,7 @@ class World:
     now: datetime = NOW
 
     def copy(self) -> "World":
-        """Another one of the same rows, for a test that changes it."""
+        """Copy the object, with the same rows, for a test that changes it."""
         one, other = (replace(each, subnet_ids=list(each.subnet_ids)) for each in (self.one, self.other))
         return replace(self, one=one, other=other)
 
@@ -95,7 +95,7 @@ def build_world(tx: Transaction) -> World:
 
 
 def tenant(tx: Transaction, account_id: str, vni: int) -> Tenant:
-    """Add an account with its default VPC, whose first VNI is given, as accounts have it from their birth."""
+    """Add an account with its default VPC, whose first VNI is given, as for a new account."""
     session = tx.session
     session.add(Account(id=account_id, name=account_id, created=NOW))
     session.flush()
@@ -108,7 +108,7 @@ def tenant(tx: Transaction, account_id: str, vni: int) -> Tenant:
 
 
 def access_key(caller: Caller, secret: str, **changes: Any) -> AccessKey:
-    """The access key of a caller, with its secret sealed as this world's cloud does."""
+    """An access key of a caller, its secret sealed with the master key of this world."""
     values = {
         "id": caller.access_key_id,
         "account_id": caller.account_id,
@@ -171,7 +171,7 @@ def image_device(image: Image, **changes: Any) -> ImageBlockDevice:
 
 
 def image_snapshot(image: Image) -> Snapshot:
-    """The snapshot that an image's root disk is made of."""
+    """The snapshot of an image's root disk."""
     size = {"volume_size": image.virtual_size // GIB, "size": image.virtual_size}
     return snapshot(image.account_id, id=image.snapshot_id, volume_id=NO_VOLUME, **size)
 
@@ -282,7 +282,7 @@ def network_interface(instance: Instance, **changes: Any) -> NetworkInterface:
 
 
 def held(interface: NetworkInterface) -> InterfaceAddress:
-    """That an interface has its primary address, which goes with every interface."""
+    """The row of an interface's primary address, which every interface has."""
     return InterfaceAddress(
         subnet_id=interface.subnet_id,
         address=interface.private_address,
@@ -317,7 +317,7 @@ def volume(instance: Instance, world: World, **changes: Any) -> Volume:
 
 
 def snapshot(account_id: str, **changes: Any) -> Snapshot:
-    """A completed snapshot of a volume that is no more."""
+    """A completed snapshot of a deleted volume."""
     values = {
         "id": ids.new_id("snapshot"),
         "account_id": account_id,
@@ -333,7 +333,7 @@ def snapshot(account_id: str, **changes: Any) -> Snapshot:
 
 
 def role(account_id: str, name: str, **changes: Any) -> IamRole:
-    """A role that EC2 may take for instances."""
+    """A role that EC2 may assume for instances."""
     values = {
         "id": f"AROA{name.upper():0>17}"[:21],
         "account_id": account_id,
@@ -347,7 +347,7 @@ def role(account_id: str, name: str, **changes: Any) -> IamRole:
 
 
 def trust(principal: dict[str, Any], *actions: str, **condition: Any) -> str:
-    """A trust policy that allows a principal to assume the role, or other actions."""
+    """A trust policy that allows a principal to assume the role, or the given actions."""
     statement = {"Effect": "Allow", "Principal": principal, "Action": actions or "sts:AssumeRole"}
     if condition:
         statement["Condition"] = condition
@@ -355,7 +355,7 @@ def trust(principal: dict[str, Any], *actions: str, **condition: Any) -> str:
 
 
 def instance_profile(account_id: str, name: str, role_id: str | None, **changes: Any) -> IamInstanceProfile:
-    """An instance profile, of a path, with a role or without."""
+    """An instance profile with or without a role."""
     values = {
         "id": f"AIPA{name.upper():0>17}"[:21],
         "account_id": account_id,

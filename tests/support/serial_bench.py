@@ -1,4 +1,4 @@
-"""A libvirtd of its own with machines of the micro image, a shell on each: what benchmarks of disks run on."""
+"""A private libvirtd with machines of the micro image and a shell on each, for benchmarks of disks."""
 
 import contextlib
 import json
@@ -22,13 +22,13 @@ class Shell(Protocol):
     """A root shell of a guest."""
 
     def run(self, command: str, seconds: float = 60.0) -> str:
-        """Type a command and wait for its end; gives what it said."""
+        """Type a command and wait for its end; return its output."""
 
 
 def settle(shell: Shell) -> None:
-    """Let a guest give up looking for a network, which it has not: until then that takes a part of its processor.
+    """Wait until a guest gives up looking for a network, which it lacks: until then that takes CPU time.
 
-    How large the part is depends on how long ago it was started, so two guests could not be compared.
+    How much depends on how long ago it was started, so two guests could not be compared.
     """
     assert "settled" in shell.run("pkill -9 -f stead/instance; pkill -0 -f stead/instance || echo settled"), (
         "it goes on"
@@ -36,7 +36,7 @@ def settle(shell: Shell) -> None:
 
 
 class SerialBench:
-    """Machines without networks below one folder."""
+    """Machines without networks, below one folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -57,7 +57,7 @@ class SerialBench:
     def disk(
         self, size: int, base: Path | None = None, layer: Layer | None = None, base_format: Format = "raw"
     ) -> Disk:
-        """Make a disk, blank or over a base, which QEMU may open otherwise than by its path."""
+        """Make a disk, blank or with a backing file, which QEMU may open in another way than by its path."""
         self._count += 1
         path = self.disks / f"vol-{self._count:017x}.qcow2"
         below = ["-F", base_format, "-b", base] if base is not None else []
@@ -67,12 +67,12 @@ class SerialBench:
         return Disk(path.stem, FileSource(path), "qcow2", layer)
 
     def spec(self, *disks: Disk) -> MachineSpec:
-        """Make up a machine with these disks."""
+        """Return the specification of a machine with these disks."""
         self._count += 1
         return MachineSpec(f"i-{self._count:017x}", 1, 96 << 20, disks, ())
 
     def monitor(self, machine_id: str, command: str, **arguments: Any) -> Any:
-        """Ask a guest's QEMU."""
+        """Run a QMP command of a guest's QEMU."""
         with self.machines.domain(machine_id) as domain:
             told = libvirt_qemu.qemuMonitorCommand(
                 domain,
@@ -84,7 +84,7 @@ class SerialBench:
 
 @contextlib.contextmanager
 def serial_bench() -> Iterator[SerialBench]:
-    """Give such a bench; in the end nothing is left of it."""
+    """Yield a bench, and remove all of it at the end."""
     root = Path(f"/var/tmp/stead-bench-{os.getpid()}")
     try:
         bench = SerialBench(root)

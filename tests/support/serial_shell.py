@@ -1,4 +1,4 @@
-"""The root shell that a micro guest may have on its serial port, spoken to as somebody at its keyboard would."""
+"""The root shell that a micro guest may have on its serial port, used as if by typing."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from stead_agent.machines.libvirt_machines import LibvirtMachines
 from tests.support.waiting import wait_for
 
 _CONSOLE_BYTES = 1 << 20
-# How the guest's init knows whether a shell is asked for, and what is always so: a word of any kernel's command line.
+# The guest's init tests with this whether a shell is wanted; the other is always true: a word of any command line.
 _ASKED = b'*" stead.shell "*)'
 _ALWAYS = b'*" quiet "*)'.ljust(len(_ASKED))
 
@@ -30,7 +30,7 @@ class SerialShell:
     """The shell of one running guest."""
 
     def __init__(self, machines: LibvirtMachines, machine_id: str, check: Callable[[], None] = lambda: None) -> None:
-        """Wait for the shell's prompt; `check` raises when that is in vain."""
+        """Wait for the shell's prompt; `check` raises when it cannot come."""
         self._machines = machines
         self._id = machine_id
         self._count = 0
@@ -47,25 +47,25 @@ class SerialShell:
         wait_for(has_shell, "the guest has a shell", 120.0, poll=0.1, explain=self._console_end)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the serial port."""
         os.close(self._pty)
 
     def heard(self) -> bytes:
-        """Give what the guest has said on its serial port."""
+        """Return the guest's output on its serial port."""
         return self._machines.console_output(self._id, _CONSOLE_BYTES)
 
     def _console_end(self) -> str:
         return self.heard()[-2000:].decode(errors="replace")
 
     def begin(self, command: str) -> None:
-        """Type a command, and wait for nothing."""
+        """Type a command without waiting."""
         os.write(self._pty, f"{command}\n".encode())
 
     def run(self, command: str, seconds: float = 60.0) -> str:
-        """Type a command and wait for its end; gives what it said."""
+        """Type a command and wait for its end; return its output."""
         self._count += 1
         first, last = f"begin-{self._count}-", f"end-{self._count}-"
-        # The marks are put together by the guest, so that what it echoes of the typing is not taken for them.
+        # The guest composes the marks, so that the echo of the typed command does not contain them.
         self.begin(f"echo {first[:5]}'{first[5:]}'; {command}; echo {last[:3]}'{last[3:]}'")
         wait_for(lambda: last.encode() in self.heard(), f"{command!r} has ended", seconds, poll=0.05)
         said = self.heard().decode(errors="replace").rpartition(last)[0].rpartition(first)[2]

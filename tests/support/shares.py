@@ -1,4 +1,4 @@
-"""Which tests one process must have all of, when several share the work (`--numprocesses`, pytest-xdist), and in what order."""
+"""Which tests must run in the same process, with several of them (`--numprocesses`, pytest-xdist), and the order."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -15,16 +15,16 @@ _RIG = (
 )
 _OWN = ("test_host_reboot.py", "test_rig_life.py", "test_systemd.py", "test_up_down.py")  # clouds in boxes of their own
 _LONG = ("tests/recovery/storm/test_storm.py",)  # with guests, though not in a folder of such tests
-_TOOLS: Final = "tests/house/test_tools.py"  # waits for programs, the other house tests read all files of the checkout
-_LIGHT: Final = "gw2"  # as pytest-xdist names the third process
+_TOOLS: Final = "tests/house/test_tools.py"  # waits for programs; the other house tests read all files of the checkout
+_LIGHT: Final = "gw2"  # the third process, as pytest-xdist names it
 _TURNS = ("house", "cloud", "host", "rig", "clients", "e2e")
 
 
 def share_of(test: str) -> str:
-    """Name the share of a test, by its id: its file, for whoever has time, unless it is in a larger one.
+    """Return the share (group) of a test, by its id: its file, for any process, unless it is in a larger one.
 
-    Tests of the host are many and short, and their worlds sit on one processor anyway. A rig, a cloud with real guests and
-    the syntax trees of all files are expensive, and made once for all tests that look at them.
+    Tests of the host are many and short, and their setup uses one processor anyway. A rig, a cloud with real guests and
+    the syntax trees of all files are expensive, and made once for all tests that use them.
     """
     file = test.partition("::")[0]
     folder, _, name = file.removeprefix("tests/").partition("/")
@@ -36,11 +36,11 @@ def share_of(test: str) -> str:
 
 
 def turn_of(test: str) -> int:
-    """Say when it is a test's turn, by its id: the smaller the earlier.
+    """Return the position of a test in the order, by its id: smaller is earlier.
 
-    What is long and cannot be shared comes before what is short: who is done with the former takes of the latter, so that
-    all processes end at once. Tests that boot guests are for the processors, those of the host wait for the kernel: they go
-    well together.
+    Long tests that cannot be divided come before short ones: a process that is done with the former takes the latter,
+    so that all processes end together. Tests that boot guests use the processors, those of the host wait for the
+    kernel, so they run well in parallel.
     """
     share = share_of(test)
     folder = "e2e" if share in _LONG else share.removeprefix("tests/").partition("/")[0]
@@ -48,15 +48,15 @@ def turn_of(test: str) -> int:
 
 
 def is_light(worker: str) -> bool:
-    """Tell whether a process, by its name, has tests alone that are not long, and runs at a lower priority.
+    """Tell whether a process, by its name, runs only short tests, at a lower priority.
 
-    It is there for the processors' idle moments, of which those who wait for guests and the kernel leave enough.
+    It uses the idle time of the processors, which tests that wait for guests and the kernel leave.
     """
     return worker == _LIGHT
 
 
 def choose(waiting: Iterable[str], worker: str) -> str | None:
-    """Name the share that a process has next, of those that nobody has yet, in the order of their turns."""
+    """Return the next share for a process, of the shares that wait, in their order."""
     for share in waiting:
         if not is_light(worker) or turn_of(share) in (0, len(_TURNS)):
             return share
@@ -64,14 +64,14 @@ def choose(waiting: Iterable[str], worker: str) -> str | None:
 
 
 class Shares(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
-    """Gives out shares in the order in which their first tests were collected, but to the light process small ones alone."""
+    """Assigns shares in the order in which their first tests were collected; the light process gets only short ones."""
 
     def _split_scope(self, nodeid: str) -> str:
         return share_of(nodeid)
 
     def _reschedule(self, node: Any) -> None:
         if self.workqueue and choose(self.workqueue, node.gateway.id) is None:
-            node.shutdown()  # once it has done what it was given
+            node.shutdown()  # after it has finished its tests
         else:
             super()._reschedule(node)
 

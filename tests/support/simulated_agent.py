@@ -1,4 +1,4 @@
-"""An agent without wire and threads on a simulated host: it works when a test says so, and can die at any step."""
+"""An agent without network and threads on a simulated host: a test drives it, and it can die at any step."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -17,13 +17,13 @@ from stead_proto.v1.host_pb2 import DesiredState, ResourceStatus
 
 
 class Killed(BaseException):
-    """The agent's process ended here."""
+    """The agent's process was killed here."""
 
 
 class MemoryStore:
-    """A store that outlives the agent, but not the test; `watcher` is told before and after each write."""
+    """A store that outlives the agent, but not the test; `watcher` is called before and after each write."""
 
-    on_disk = True  # as the real one: what waits for it waits
+    on_disk = True  # as for the real one: code that waits for disk writes does so
 
     def __init__(self) -> None:
         self.watcher: Callable[[str, str, bool], None] | None = None
@@ -107,7 +107,7 @@ class MemoryStore:
 
 
 class Bench:
-    """One simulated host with one agent, in stepped time."""
+    """One simulated host with one agent, on a stepped clock."""
 
     def __init__(self, *, pace: Pace | None = None, store: Store | None = None, habits: Habits | None = None) -> None:
         self.clock = SteppedClock()
@@ -128,22 +128,22 @@ class Bench:
         self.host.reachability.subscribe(reconciler.notice_machine)
         return reconciler
 
-    # -- the agent's life
+    # -- restarts
 
     def restart(self) -> None:
-        """End the agent's process, at this instant, and start a new one."""
+        """Kill the agent's process at this instant, and start a new one."""
         self._deaths = None
         self.host.restart_agent()
         self.reconciler = self._new_agent()
 
     def reboot(self) -> None:
-        """Let the host go down and come up."""
+        """Reboot the host."""
         self._deaths = None
         self.host.reboot()
         self.reconciler = self._new_agent()
 
     def die_at(self, call: int) -> None:
-        """Let the agent's process end before or after its next calls: 0 = before the first, 1 = after it, and so on."""
+        """Make the agent's process die before or after a later call: 0 = before the first, 1 = after it, and so on."""
         self._deaths = call
 
     def _watch(self, name: str, subject: str, done: bool) -> None:
@@ -157,11 +157,11 @@ class Bench:
     # -- time
 
     def tell(self, message: DesiredState) -> None:
-        """Have the agent take in a message of the controller."""
+        """Deliver a message of the controller to the agent."""
         self.reconciler.apply_now(message)
 
     def work(self, order: Iterator[int] | None = None) -> None:
-        """Work off all that can be done now; `order` chooses among units that are worked at at the same time."""
+        """Do all work that is possible now; `order` chooses among units of work that run concurrently."""
         begun: list[Work] = []
         while True:
             if order is None:
@@ -177,7 +177,7 @@ class Bench:
             self.reconciler.finish(work, perform(work))
 
     def settle(self, message: DesiredState | None = None, *, seconds: float = 600.0) -> None:
-        """Take in a message, and work and let time pass until nothing is left to be done."""
+        """Deliver a message, then work and advance the clock until nothing is left to do."""
         if message is not None:
             self.tell(message)
         end = self.clock.now() + seconds
@@ -189,24 +189,24 @@ class Bench:
             self.clock.step(max(0.0, min(end if due is None else due, end) - self.clock.now()))
 
     def sweep(self) -> None:
-        """Remove what nobody wants."""
+        """Remove all that is not part of the desired state."""
         while self.reconciler.remove_strays(frozenset(list_present(self.host.subsystems))):
             self.settle()
 
-    # -- what the controller would know
+    # -- reports to the controller
 
     def report(self) -> dict[Key, ResourceStatus]:
-        """Take what the agent would send now; returns the latest status of each resource told so far."""
+        """Take what the agent would send now; return the latest reported status of each resource."""
         while self.reconciler.reports.has_news():
             self.told += self.reconciler.reports.take()
         return {Key(each.kind, each.id): each for each in self.told}
 
     def machine(self, machine_id: str) -> host_pb2.MachineStatus:
-        """What the controller was told last of a machine."""
+        """The last reported status of a machine."""
         return self.report()[Key(desired_pb2.KIND_MACHINE, machine_id)].machine
 
     @property
     def reached(self) -> int:
-        """The revision the agent says it has reached."""
+        """The revision that the agent reports as reached."""
         self.report()
         return self.reconciler.reports.reached(self.reconciler.wanted.revision)

@@ -1,7 +1,7 @@
-"""Runs a script as root on Debian's stock kernel, for what this machine's own kernel lacks: device-mapper and modules.
+"""Run a script as root on Debian's stock kernel, for what this machine's own kernel lacks: device-mapper and modules.
 
-The guest's root is this machine's `/`, read-only over virtiofs, with a tmpfs laid over it: it has this checkout, its
-virtual environment and all programs, and nothing of what it does is left. It has no network.
+The guest's root is this machine's `/`, read-only over virtiofs, with a tmpfs overlay: it has this checkout, its
+virtual environment and all programs, and leaves nothing behind. It has no network.
 """
 
 import os
@@ -22,10 +22,10 @@ from tests.support.processes import ROOT
 from tests.support.waiting import wait_for
 
 _VIRTIOFSD: Final = Path("/usr/libexec/virtiofsd")
-_SECONDS: Final = 240  # all of LVM took more than 120 beside a load of 5
+_SECONDS: Final = 240  # the LVM tests took more than 120 at a load of 5
 
-# The first and only program: makes the root writable, runs the script, says its status on a line that the kernel does
-# not write to, powers off. pivot_root and not chroot, or the kernel would look for modprobe and modules in the old root.
+# The only program: makes the root writable, runs the script, prints its status on a port that the kernel does not write
+# to, powers off. With pivot_root, as after chroot the kernel would look for modprobe and modules in the old root.
 _INIT: Final = r"""#!/bin/bash
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
 mount -t proc proc /proc
@@ -62,19 +62,19 @@ exec tail -f /dev/null
 
 
 class CannotRunError(Exception):
-    """This machine has not what such a guest needs."""
+    """This machine lacks something that such a guest needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What a script wrote, and its status."""
+    """The output of a script, and its status."""
 
     output: str
     status: int
 
 
 def kernel() -> Path:
-    """Unpack the kernel and its modules once per version; needs the network only when nothing is in the cache."""
+    """Unpack the kernel and its modules once per version; needs the network only when the cache is empty."""
     cache = Path(os.environ.get("STEAD_CACHE_DIR") or "/var/cache/stead")
     packages = PackageCache(cache / "images")
     name = find_kernel(packages)
@@ -93,14 +93,14 @@ def kernel() -> Path:
 
 
 def has_programs() -> bool:
-    """Tell whether this machine has the program by which such a guest has its files."""
+    """Tell whether this machine has the program that serves such a guest its files."""
     return _VIRTIOFSD.exists()
 
 
 def run(command: str, *, disk: int) -> Ended:
-    """Run a shell command at the top of this checkout, with an empty disk of so many bytes as /dev/vda.
+    """Run a shell command at the top of this checkout, with an empty disk of `disk` bytes as /dev/vda.
 
-    Raises CannotRunError, and AssertionError when the guest did not come to the command's end.
+    Raises CannotRunError, and AssertionError when the guest did not finish the command.
     """
     if not has_programs():
         raise CannotRunError("virtiofsd is not installed")
@@ -109,7 +109,7 @@ def run(command: str, *, disk: int) -> Ended:
 
 
 def _boot(folder: Path, command: str, disk: int) -> Ended:
-    """Boot the guest and wait for its end; raises EmulatorDiedError, and AssertionError when it was not done then."""
+    """Boot the guest and wait until it ends; raises EmulatorDiedError, and AssertionError when it did not finish."""
     root = kernel()
     sock, console, status, init = (folder / name for name in ("fs.sock", "console", "status", "init"))
     with (folder / "disk").open("wb") as file:
@@ -130,7 +130,7 @@ def _boot(folder: Path, command: str, disk: int) -> Ended:
         try:
             machine.wait(_SECONDS)
         except subprocess.TimeoutExpired:
-            pass  # it has no status then, which is told with its console's end
+            pass  # no status then, which is reported below with its console's end
         finally:
             machine.kill()
             machine.wait()
@@ -146,7 +146,7 @@ def _boot(folder: Path, command: str, disk: int) -> Ended:
 
 
 def _start(root: Path, folder: Path) -> "subprocess.Popen[bytes]":
-    """Start the guest with what was put into the folder."""
+    """Start the guest with the files in the folder."""
     (kernel_file,) = (root / "boot").glob("vmlinuz-*")
     arguments: list[str | Path] = [
         *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1G"),

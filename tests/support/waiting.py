@@ -12,10 +12,10 @@ def wait_for[Found](
     *,
     explain: Callable[[], str] | None = None,
 ) -> Found:
-    """Return the first value that is neither None, False nor empty; fail, saying what was awaited, when time is over.
+    """Return the condition's first truthy value; at the deadline fail, naming `what` was awaited.
 
-    The last look begins after the deadline: a machine that had no time for us meanwhile makes nothing fail. `explain`
-    is asked for more when it was in vain.
+    The last check begins after the deadline, so that a busy machine that did not run us meanwhile causes no failure.
+    `explain` is called for details of a failure.
     """
     deadline = time.monotonic() + seconds
     while True:

@@ -1,4 +1,4 @@
-"""An OpenID Connect issuer of a test: its keys, as the operator gives them to a cloud, and its tokens."""
+"""An OpenID Connect issuer for tests: its keys, as an operator configures them, and its tokens."""
 
 import json
 from base64 import urlsafe_b64encode
@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 
 def encoded(content: bytes) -> str:
-    """Base64 as JSON Web Tokens have it."""
+    """Encode as the Base64 of JSON Web Tokens."""
     return urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
 def number(value: int) -> str:
-    """A number as JSON Web Keys have it."""
+    """Encode a number as in JSON Web Keys."""
     return encoded(value.to_bytes((value.bit_length() + 7) // 8))
 
 
@@ -31,7 +31,7 @@ class Issuer:
 
     @property
     def keys(self) -> list[dict[str, Any]]:
-        """The key set that it publishes."""
+        """The published key set."""
         one, other = self.rsa_key.public_key().public_numbers(), self.ec_key.public_key().public_numbers()
         return [
             {"kty": "RSA", "kid": "one", "use": "sig", "n": number(one.n), "e": number(one.e)},
@@ -40,11 +40,11 @@ class Issuer:
 
     @property
     def file(self) -> str:
-        """What the operator writes down."""
+        """The operator's configuration file."""
         return json.dumps({"issuer": self.url, "jwks": {"keys": self.keys}})
 
     def token(self, now: datetime, algorithm: str = "RS256", **claims: Any) -> str:
-        """Sign a token that is good for an hour, unless its claims say otherwise; None takes a claim out."""
+        """Sign a token that is valid for an hour, unless its claims say otherwise; None removes a claim."""
         said = {
             "iss": self.url,
             "sub": "job-7",

@@ -1,4 +1,4 @@
-"""A migrated SQLite file with two accounts that have the same things, and the callers of both."""
+"""A migrated SQLite file with two accounts that have equal resources, and the callers of both."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.support.life import Life
 
 @pytest.fixture(scope="session")
 def world_file(tmp_path_factory: Any, empty_database_file: Any) -> tuple[bytes, rows.World]:
-    """The bytes of a database with the rows of a world, and the world: to build it, too, takes longer than most tests."""
+    """The bytes of a database with the rows of a world, and the world: building both takes longer than most tests."""
     path = tmp_path_factory.mktemp("db") / "world.sqlite"
     path.write_bytes(empty_database_file)
     database = Database(f"sqlite:///{path}")
@@ -25,7 +25,7 @@ def world_file(tmp_path_factory: Any, empty_database_file: Any) -> tuple[bytes, 
 
 
 def closed(database: Database) -> bytes:
-    """Close a database and give the bytes of its file."""
+    """Close a database and return the bytes of its file."""
     path = database.engine.url.database
     assert path is not None
     with database.engine.connect() as connection:
@@ -36,7 +36,7 @@ def closed(database: Database) -> bytes:
 
 @pytest.fixture
 def database(request: Any, tmp_path: Any) -> Iterator[Database]:
-    """An empty database, or one with the rows of `world` where a test asks for that."""
+    """An empty database, or one with the rows of `world` if the test uses that fixture."""
     path = tmp_path / "stead.sqlite"
     whole = "world" in request.fixturenames
     path.write_bytes(
@@ -66,14 +66,14 @@ def run(database: Any) -> Callable[..., Any]:
 
 @pytest.fixture
 def life(database: Any, world: Any) -> Life:
-    """Instances of a world's first tenant, to be launched, and their host, to report of them."""
+    """A driver for instances of the world's first tenant and for the reports of their host."""
     database.run_blocking(lambda tx: keep_facts(tx, Settings(state_dir=Path("/nowhere"))))
     return Life(database, world)
 
 
 @pytest.fixture
 def unchanged(database: Any) -> Callable[[], None]:
-    """Give a check that no row has changed since the fixture was first asked for."""
+    """Return a check that no row has changed since its first call."""
     before: list[list[list[tuple[Any, ...]]]] = []
 
     def dump() -> list[list[tuple[Any, ...]]]:
