@@ -3,4 +3,4 @@
 from typing import Final
 
 VERSION: Final = "0.1.0"
-"""What a host says it runs; a constant, since to ask the installed package takes a library of 2 MiB."""
+"""The version that a host reports; a constant, since reading it from the installed package loads 2 MiB of library."""

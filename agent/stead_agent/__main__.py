@@ -195,7 +195,7 @@ def _until_signal(work: Coroutine[Any, Any, None]) -> None:
         asyncio.run(guarded())
     except asyncio.CancelledError:
         _log.info("agent_ended")
-    except Exception as error:  # the last words of the program; the status tells whoever started it
+    except Exception as error:  # the program ends here; its exit status reports the failure to its parent
         _log.error("agent_failed", error=error)
         status = 1
     sys.stderr.flush()

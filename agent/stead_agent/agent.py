@@ -1,4 +1,4 @@
-"""One agent, assembled: the desired state, the reconciler over some subsystems, the link, and the chores between."""
+"""One agent, assembled: the desired state, the reconciler over some subsystems, the link, and periodic tasks."""
 
 import asyncio
 import concurrent.futures
@@ -21,9 +21,9 @@ from stead_proto.v1 import desired_pb2
 _log = Log(__name__)
 
 AUDIT_SECONDS: Final = 60.0
-"""How often everything is compared, whatever the kernel tells of."""
+"""How often everything is compared with the desired state, whatever the kernel has notified us of."""
 LOOK_SECONDS: Final = 5.0
-"""How often what nobody is notified of is looked at."""
+"""How often we check what the kernel sends no notification of."""
 STRAYS_SECONDS: Final = 600.0
 STRAYS_AGAIN_SECONDS: Final = 15.0
 
@@ -48,7 +48,7 @@ class Agent:
         self._store = store
         self._threads = threads
         self._drift = asyncio.Event()
-        self._touched = Touched()  # since it was last looked at
+        self._touched = Touched()  # changes since the last check
         news = asyncio.Event()
         self.reconciler = Reconciler(parts, store, habits=habits, news=news.set)
         self.link = Link(dialling, self.reconciler, host, news, threads=question_threads)
@@ -72,38 +72,38 @@ class Agent:
             tasks.create_task(self._look_for_strays())
 
     def close(self) -> None:
-        """Let go of what `run` used."""
+        """Release what `run` used."""
         self._store.close()
 
     def _notice_machine(self, machine_id: str) -> None:
-        """Hear from a thread of `machines` or `reachability` that something may have happened."""
+        """Called by a thread of `machines` or `reachability` when something may have happened."""
         try:
             self._loop.call_soon_threadsafe(self.reconciler.notice_machine, machine_id)
         except RuntimeError:
             _log.debug("event_after_the_end", machine=machine_id)  # the loop is closed: the next agent will see it
 
     def _notice_volume(self, volume_id: str) -> None:
-        """Hear from a thread of `exports` that a process has ended."""
+        """Called by a thread of `exports` when a process has ended."""
         try:
             self._loop.call_soon_threadsafe(self.reconciler.notice_volume, volume_id)
         except RuntimeError:
             _log.debug("event_after_the_end", volume=volume_id)  # the loop is closed: the next agent will see it
 
     def _notice_snapshot(self, snapshot_id: str) -> None:
-        """Hear from a thread of `snapshots` that there is news."""
+        """Called by a thread of `snapshots` when a snapshot has made progress."""
         try:
             self._loop.call_soon_threadsafe(self.reconciler.notice_snapshot, snapshot_id)
         except RuntimeError:
-            _log.debug("event_after_the_end", snapshot=snapshot_id)  # the loop is closed: the next agent goes on
+            _log.debug("event_after_the_end", snapshot=snapshot_id)  # the loop is closed: the next agent continues
 
-    # -- chores
+    # -- periodic tasks
 
     async def _mend(self) -> None:
-        """Repair what somebody else changed: at once where the kernel tells of it, soon where not, all each minute."""
+        """Repair foreign changes: at once where the kernel notifies us, soon where it does not, all each minute."""
         everything = self._loop.time() + AUDIT_SECONDS
         look = self._loop.time() + LOOK_SECONDS
         while True:
-            with contextlib.suppress(TimeoutError):  # then it is time for the next look
+            with contextlib.suppress(TimeoutError):  # then the next check is due
                 async with asyncio.timeout_at(min(everything, look)):
                     await self._drift.wait()
             self._drift.clear()
@@ -127,11 +127,11 @@ class Agent:
             self.reconciler.look_at_networks()
 
     def _notice_drift(self, touched: Touched) -> None:
-        """Hear from a thread of `network` where somebody else may have changed something."""
+        """Called by a thread of `network` with what another program may have changed."""
         try:
             self._loop.call_soon_threadsafe(self._note_drift, touched)
         except RuntimeError:
-            _log.debug("event_after_the_end", drift=",".join(touched.links | touched.rules))  # the next agent looks
+            _log.debug("event_after_the_end", drift=",".join(touched.links | touched.rules))  # the next agent checks
 
     def _note_drift(self, touched: Touched) -> None:
         self._touched |= touched
@@ -139,7 +139,7 @@ class Agent:
         self.reconciler.notice_taps(touched.taps)
 
     async def _look_for_strays(self) -> None:
-        """Look for what nobody wants: after each full state, and now and then; only while a controller is there."""
+        """Look for strays: after each full state and periodically; only while a controller is connected."""
         while True:
             await self.link.connected.wait()
             if self._threads is None:
@@ -151,14 +151,14 @@ class Agent:
                 async with asyncio.timeout(STRAYS_AGAIN_SECONDS if found else STRAYS_SECONDS):
                     await self.reconciler.full_state_came()
             except TimeoutError:
-                continue  # it is time to look again
+                continue  # the next check is due
 
 
 def audit(parts: Subsystems, touched: Touched | None = None) -> bool:
-    """Have each subsystem repair what somebody else changed; tell whether anything was repaired.
+    """Have each subsystem repair foreign changes; tell whether anything was repaired.
 
-    Everything, and the trash is emptied then, or only where it was touched. What cannot be repaired now is tried again
-    with everything the next time. What is made anew has no rules yet, so the rules follow the links.
+    Checks everything and empties the trash, or checks only what was touched. What cannot be repaired now is tried again
+    with the next check of everything. A recreated namespace has no rules yet, so the rules are checked after the links.
     """
     links = None if touched is None else touched.links
     rules = None if touched is None else touched.links | touched.rules
@@ -170,7 +170,7 @@ def audit(parts: Subsystems, touched: Touched | None = None) -> bool:
         audits["dhcp"] = parts.dhcp.audit
     elif not touched.links:
         del audits["network"]
-    if "network" in audits:  # it may have made namespaces anew
+    if "network" in audits:  # it may have recreated namespaces
         audits["endpoints"] = parts.endpoints.audit
     repairs = [_repair(name, audit_one) for name, audit_one in audits.items()]
     for purge in (parts.volumes.purge, parts.bases.purge) if touched is None else ():
@@ -193,7 +193,7 @@ def _repair(subsystem: str, audit_one: Callable[[], tuple[str, ...]]) -> bool:
 
 
 def look_closer(parts: Subsystems) -> frozenset[str]:
-    """Find what nobody is notified of: start DHCP servers that ended, name the VPCs whose sysctls were changed."""
+    """Check what sends no notification: restart DHCP servers that ended, return the VPCs whose sysctls were changed."""
     _repair("dhcp", parts.dhcp.audit)
     try:
         return frozenset(parts.network.unsettled())
@@ -203,7 +203,7 @@ def look_closer(parts: Subsystems) -> frozenset[str]:
 
 
 def list_present(parts: Subsystems) -> Iterator[Key]:
-    """List all that exists on the host and carries our ids."""
+    """List everything that exists on the host under an id of ours."""
     served = parts.metadata.present()
     vpcs = {*parts.network.present(), *parts.firewall.present(), *parts.dhcp.present(), *served}
     yield from (Key(desired_pb2.KIND_VPC, each) for each in vpcs)
@@ -216,7 +216,7 @@ def list_present(parts: Subsystems) -> Iterator[Key]:
 
 
 def _list_safely(parts: Subsystems) -> frozenset[Key]:
-    """List what exists; nothing when a subsystem cannot tell now."""
+    """List what exists; nothing when a subsystem cannot be asked now."""
     try:
         return frozenset(list_present(parts))
     except EXPECTED_ERRORS as error:

@@ -1,7 +1,7 @@
-"""What this host is to have, on disk: an SQLite file that makes the agent independent of the controller.
+"""The desired state of this host on disk: an SQLite file that makes the agent independent of the controller.
 
-Everything the controller said is stored before it is acted upon and before it counts as known, so that a host that
-reboots without a controller knows what to start. Blocking; any thread may call. The picture itself is in `wanted.py`.
+Everything that the controller sends is stored before it is acted upon and before it counts as known, so that a host
+that reboots without a controller knows what to start. Blocking; any thread may call. In memory it is in `wanted.py`.
 """
 
 import json
@@ -34,74 +34,74 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 class StoreError(Exception):
     """The file cannot be read or written, such as on a full disk.
 
-    Nothing of the change was stored or, where a key that it takes away cannot be wiped now, it must be stored again.
+    Nothing of the change was stored; or a key that the change removes could not be wiped, and it must be stored again.
     """
 
 
 class Store(Protocol):
-    """Where the desired state is kept over restarts."""
+    """Where the desired state is stored across restarts."""
 
     @property
     def on_disk(self) -> bool:
         """Tell whether callers on an event loop must store in another thread."""
 
     def load(self) -> Wanted:
-        """Read all."""
+        """Read everything."""
 
     def save(self, change: Change) -> None:
         """Store a change, all of it or nothing, so that a power cut cannot take it away."""
 
     def done(self, key: Key, revision: int) -> None:
-        """Note that nothing is left of a buried resource, unless it was buried anew with another revision."""
+        """Record that nothing is left of a resource with a tombstone, unless that has another revision by now."""
 
     def forget(self, revisions: Iterable[tuple[Key, int]]) -> None:
-        """Delete tombstones, done or not, but for those with other revisions: they were buried anew."""
+        """Delete tombstones, done or not, except those with other revisions: they are newer tombstones."""
 
     def hold(self, machine_id: str, held: Held) -> None:
-        """Note what a guest may have in use."""
+        """Record what a guest may have in use."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
 
 class ForgetfulStore:
-    """A store of simulated hosts that do not outlive their process: it keeps nothing."""
+    """A store of simulated hosts that do not outlive their process: it stores nothing."""
 
     on_disk = False
 
     def load(self) -> Wanted:
-        """Begin with nothing."""
+        """Return an empty state."""
         return Wanted()
 
     def save(self, change: Change) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     def done(self, key: Key, revision: int) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     def forget(self, revisions: Iterable[tuple[Key, int]]) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     def hold(self, machine_id: str, held: Held) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
 
 class SqliteStore:
     """The desired state in one SQLite file in the state directory.
 
-    What the controller said is written with synchronous=FULL. Notes of our own work (`done`, `hold`) only have to
+    What the controller sent is written with synchronous=FULL. Records of our own work (`done`, `hold`) only have to
     survive a killed agent: after a power cut no guest holds anything and removing again is harmless, so a second
-    connection writes them without waiting for the disk. On a full disk there is a reserve: by removals there is room.
+    connection writes them without waiting for the disk. On a full disk a reserve is used: removals free room.
     """
 
     on_disk = True
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)  # SQLite makes its other files with the mode of this one
+        path.touch(mode=0o600)  # SQLite creates its other files with the mode of this one
         try:
             self._durable = _connect(path, "FULL")
             _create_tables(self._durable)
@@ -117,10 +117,10 @@ class SqliteStore:
         self._durable_lock = threading.Lock()
         self._quick_lock = threading.Lock()
         self._with_role: set[str] = set()  # machines in the file whose guests have credentials
-        self._must_wipe = True  # keys may be left in the write-ahead file: an earlier process may have ended too early
+        self._must_wipe = True  # keys may be left in the write-ahead log: an earlier process may have ended too early
 
     def load(self) -> Wanted:
-        """Read all."""
+        """Read everything."""
         wanted = Wanted()
         try:
             meta = dict(self._durable.execute("SELECT name, value FROM meta"))
@@ -183,7 +183,7 @@ class SqliteStore:
                 transaction.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", unknown)
 
     def _with_room(self, write: Callable[[], None]) -> None:
-        """Write, and once more where the disk is full and something is reserved; reserve again where there is room."""
+        """Write; on a full disk free the reserve and write once more. Reserve again when there is room."""
         try:
             write()
         except sqlite3.Error as error:
@@ -196,12 +196,12 @@ class SqliteStore:
                 self._reserve.take()
 
     def _wipe_keys(self, change: Change) -> None:
-        """Where a key may have gone, leave none in the write-ahead file either; what is deleted is overwritten.
+        """Where a key may have been removed, leave none in the write-ahead log either; what is deleted is overwritten.
 
-        Somebody who reads the file for long keeps SQLite from it: then this fails, and is tried with the next change.
+        A long read of the file by another process prevents this: then it fails, and the next change tries again.
         """
         bodies = [*change.put, *(stone.body for stone in change.buried if stone.body is not None)]
-        left = self._with_role.intersection(body.id for body in bodies)  # with the credentials that it has no more
+        left = self._with_role.intersection(body.id for body in bodies)  # with credentials that it no longer has
         self._with_role -= left
         self._with_role |= {body.id for body in change.put if _has_role(body)}
         if left or any(_may_have_had_key(body) for body in bodies):
@@ -213,17 +213,17 @@ class SqliteStore:
             self._must_wipe = False
 
     def done(self, key: Key, revision: int) -> None:
-        """Note that nothing is left of a buried resource, unless it was buried anew with another revision."""
+        """Record that nothing is left of a resource with a tombstone, unless that has another revision by now."""
         rows = [(*key, revision)]
         self._note("UPDATE tombstone SET done = 1, body = NULL WHERE kind = ? AND id = ? AND revision = ?", rows)
 
     def forget(self, revisions: Iterable[tuple[Key, int]]) -> None:
-        """Delete tombstones, done or not, but for those with other revisions: they were buried anew."""
+        """Delete tombstones, done or not, except those with other revisions: they are newer tombstones."""
         rows = [(*key, revision) for key, revision in revisions]
         self._note("DELETE FROM tombstone WHERE kind = ? AND id = ? AND revision = ?", rows)
 
     def hold(self, machine_id: str, held: Held) -> None:
-        """Note what a guest may have in use."""
+        """Record what a guest may have in use."""
         if held:
             body = json.dumps({"volumes": sorted(held.volumes), "interfaces": sorted(held.interfaces)})
             self._note("INSERT OR REPLACE INTO held VALUES (?, ?)", [(machine_id, body)])
@@ -231,7 +231,7 @@ class SqliteStore:
             self._note("DELETE FROM held WHERE machine_id = ?", [(machine_id,)])
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._quick.close()
         self._durable.close()
 
@@ -254,12 +254,12 @@ def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute("PRAGMA cache_size = -256")
-    connection.execute("PRAGMA secure_delete = ON")  # keys of encrypted volumes go for good
+    connection.execute("PRAGMA secure_delete = ON")  # deleted keys of encrypted volumes are overwritten
     return connection
 
 
 def _create_tables(connection: sqlite3.Connection) -> None:
-    """Make the tables of a new file; refuse one that a newer agent wrote."""
+    """Create the tables of a new file; refuse one that a newer agent wrote."""
     with closing(connection.cursor()) as cursor:
         (version,) = cursor.execute("PRAGMA user_version").fetchone()
         if version > _SCHEMA_VERSION:
@@ -293,7 +293,7 @@ def _has_role(resource: Resource) -> bool:
 
 
 def without_key(resource: Resource) -> Resource:
-    """Give what is to be removed without its key, which that does not take."""
+    """Return a resource that is to be removed without its key, which removal does not need."""
     if not _may_have_had_key(resource):
         return resource
     bare = Resource.FromString(resource.SerializeToString())

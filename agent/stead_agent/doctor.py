@@ -1,6 +1,6 @@
-"""What this machine can do as a host: a list of checks, each missing thing with its remedy. Nothing of it is changed.
+"""Whether this machine can be a host: a list of checks, with a remedy for each that fails. Nothing is changed.
 
-Kernel abilities are tried for real, in a network namespace that exists only for the check.
+Kernel features are really tried, in a network namespace that exists only for the check.
 """
 
 import os
@@ -55,7 +55,7 @@ type Status = Literal["ok", "warning", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was looked at, how it is, what was found, and what to do when it is not well."""
+    """What was checked, its status, what was found, and the remedy if it is not ok."""
 
     name: str
     status: Status
@@ -64,7 +64,7 @@ class Check:
 
 
 def checks(state_dir: Path, proof_image: Path | None = None, pools: Sequence[PoolSetting] = ()) -> list[Check]:
-    """Look at everything a host needs; needs root, and up to 15 s the first time after a boot (the proof of KVM)."""
+    """Check everything a host needs; needs root, and up to 15 s the first time after a boot (the proof of KVM)."""
     return [
         _kvm(state_dir, proof_image),
         _cpu(),
@@ -137,7 +137,7 @@ def _programs() -> Iterator[Check]:
 
 
 def _kernel_network() -> list[Check]:
-    """Try links and rules in a namespace of their own, which ends with the thread that is in it."""
+    """Try links and rules in a network namespace of their own, which ends with its thread."""
     found: list[Check] = []
 
     def look() -> None:
@@ -212,7 +212,7 @@ def _lvm() -> Check:
 
 
 def _pool(setting: PoolSetting) -> Check:
-    """Look whether a place for volumes is there, and how much room it has."""
+    """Check whether a storage pool is there, and how much room it has."""
     name = f"pool {setting.name}"
     kept = f", for {', '.join(setting.volume_types)}" if setting.volume_types else ""
     if setting.backend == "directory":
@@ -230,7 +230,7 @@ def _pool(setting: PoolSetting) -> Check:
 
 
 def _remedy(setting: PoolSetting) -> str:
-    """Say how to make a pool that could not be asked."""
+    """Return how to create a pool that could not be reached."""
     if setting.backend == "lvm":
         group, _slash, thin_pool = setting.place.partition("/")
         return f"apt-get install lvm2 thin-provisioning-tools; lvcreate --type thin-pool -L SIZE -n {thin_pool} {group}"

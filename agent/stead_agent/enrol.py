@@ -1,4 +1,4 @@
-"""A one-time token becomes this host's certificate; a certificate that ends soon becomes a new one."""
+"""Enrolment: exchange a one-time token for this host's certificate, and renew the certificate before it expires."""
 
 import asyncio
 import socket
@@ -26,7 +26,7 @@ class EnrolmentError(Exception):
 async def enrol(address: str, ca_pem: bytes, token: str, state_dir: Path, hostname: str | None = None) -> str:
     """Exchange a one-time token for a certificate in the state directory and return the host id.
 
-    The private key never leaves this machine. It is kept while the answer is awaited, so that a second try shows that
+    The private key never leaves this machine. It is stored until the answer comes, so that a second try proves that
     it comes from the same machine.
     """
     from stead_proto import certificates  # noqa: PLC0415 - heavy, and only enrolment and renewal need it
@@ -47,7 +47,7 @@ async def enrol(address: str, ca_pem: bytes, token: str, state_dir: Path, hostna
 
 
 def _pending_key(path: Path) -> bytes:
-    """Give the private key for which a certificate is asked, making it at first."""
+    """Return the private key for which a certificate is requested, creating it the first time."""
     from stead_proto import certificates  # noqa: PLC0415 - heavy, and only enrolment and renewal need it
 
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def _pending_key(path: Path) -> bytes:
 
 
 async def renew(channel: grpc.aio.Channel, state_dir: Path) -> Identity:
-    """Exchange the present certificate for a new one of the same host, with a new key; AioRpcError if refused."""
+    """Exchange the current certificate for a new one of the same host, with a new key; AioRpcError if refused."""
     from stead_proto import certificates  # noqa: PLC0415 - heavy, and only enrolment and renewal need it
 
     key_pem, csr_pem = certificates.new_signing_request("renewal")
@@ -71,7 +71,7 @@ async def renew(channel: grpc.aio.Channel, state_dir: Path) -> Identity:
 
 
 async def renew_in_time(channel: grpc.aio.Channel, identity: Identity, state_dir: Path) -> None:
-    """Renew the certificate during a session, once it has less than a third of its life; the next session uses it."""
+    """Renew the certificate during a session, with less than a third of its lifetime left; the next session uses it."""
     while True:
         if tls.renewal_due(identity.certificate_pem):
             try:

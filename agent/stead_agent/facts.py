@@ -15,12 +15,12 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class RealHost:
-    """The host as the link tells it to the controller."""
+    """The host as the link reports it to the controller."""
 
     def __init__(
         self, volumes: Volumes, verdict: Verdict, versions: tuple[str, str], underlay_address: str, memory: int = 0
     ) -> None:
-        """Take what was found out at the start; `versions` are libvirt's and QEMU's, `memory` is Settings.memory."""
+        """Take what was detected at the start; `versions` are libvirt's and QEMU's, `memory` is Settings.memory."""
         self._memory = memory
         self._volumes = volumes
         self._verdict = verdict
@@ -47,7 +47,7 @@ class RealHost:
         )
 
     def pools(self) -> list[host_pb2.StoragePool]:
-        """The places for volumes, as of now."""
+        """The storage pools, as of now."""
         return translate.storage_pools(self._volumes.pools())
 
     def disk_free(self) -> int:
@@ -56,7 +56,7 @@ class RealHost:
 
 
 def boot_id() -> str:
-    """The kernel's name for the time since it was booted."""
+    """The kernel's id of the current boot."""
     return _BOOT_ID.read_text().strip()
 
 

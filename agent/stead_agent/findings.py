@@ -1,11 +1,11 @@
-"""What a subsystem found when it was asked to look at one interface: for people, in the order a packet meets it."""
+"""What a subsystem found when it inspected one interface: for people, in the order in which a packet meets it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is in force on this host, or missing."""
+    """Something that is in force on this host, or missing."""
 
     what: str  # such as "tap" or "route"
     id: str  # of the resource that it belongs to
@@ -15,7 +15,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """The beginning of a packet's way: an interface on this host, and where the packet is to go."""
+    """The start of a packet's path: an interface on this host, and the packet's destination."""
 
     vpc_id: str
     subnet_id: str

@@ -40,13 +40,13 @@ class FleetPlan:
     memory: int = 256 << 30
     disk: int = 4096 << 30
     pace: Pace | None = None
-    keeps: bool = False  # worlds and desired states are files, and outlive the process
-    control: Path | None = None  # unix socket on which another process may let things happen
+    keeps: bool = False  # worlds and desired states are files that outlive the process
+    control: Path | None = None  # unix socket on which another process may trigger events
     die_at: int = 0  # the process kills itself at this step of its work: before or after some call of a subsystem
 
 
 class Fleet:
-    """The hosts; they are made by `enrol` and work while `run` does."""
+    """The hosts; `enrol` creates them, and they work while `run` does."""
 
     def __init__(self, plan: FleetPlan) -> None:
         self._plan = plan
@@ -54,7 +54,7 @@ class Fleet:
         self.agents: dict[str, Agent] = {}
 
     async def enrol(self, tokens: Sequence[str]) -> None:
-        """Get certificates for the hosts that have none in the state directory, a token each."""
+        """Get certificates for the hosts that have none in the state directory, one token each."""
         left = iter(tokens)
         slots = asyncio.Semaphore(_ENROLLING_AT_ONCE)
         async with asyncio.TaskGroup() as tasks:
@@ -71,7 +71,7 @@ class Fleet:
             await enrol.enrol(self._plan.enrolment, self._plan.ca_pem, token, directory, directory.name)
 
     async def run(self) -> None:
-        """Let all hosts work until cancelled."""
+        """Run all hosts until cancelled."""
         clock = RealClock(asyncio.get_running_loop())
         server = await fleet_control.serve(self._plan.control, self.hosts) if self._plan.control else None
         async with asyncio.TaskGroup() as tasks:

@@ -1,4 +1,4 @@
-"""What may happen to simulated hosts, asked for from another process: one JSON object a line on a unix socket.
+"""Events that another process may trigger on simulated hosts: one JSON object a line on a unix socket.
 
     {"do": "crash_guest", "machine": "i-0…"}                   the host is the one that has this machine
     {"do": "fail_next", "host": "h-0…", "name": "machines.start", "error": "QEMU said no", "times": 3}
@@ -6,7 +6,7 @@
     {"do": "silence_guest", "machine": "i-0…", "silent": true}                     it answers its host's ARP no longer
     {"do": "hosts"}
 
-Each line is answered by one: {"well": true, …} or {"well": false, "error": "…"}.
+Each line is answered by one line: {"well": true, …} or {"well": false, "error": "…"}.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ Hosts = Mapping[str, SimulatedHost]
 
 
 class Refused(Exception):
-    """A wish that makes no sense; the message says why."""
+    """An invalid command; the message says why."""
 
 
 async def serve(path: Path, hosts: Hosts) -> asyncio.Server:
@@ -49,7 +49,7 @@ async def _converse(hosts: Hosts, reader: asyncio.StreamReader, writer: asyncio.
 
 
 def obey(hosts: Hosts, line: bytes) -> dict[str, Any]:
-    """Let happen what a line asks for, and give the answer."""
+    """Execute the command of a line, and return the answer."""
     try:
         wish = json.loads(line)
         answer = _deed_of(wish)(hosts, wish)
@@ -67,7 +67,7 @@ def _deed_of(wish: Mapping[str, Any]) -> "Deed":
 
 
 def _host_of(hosts: Hosts, wish: Mapping[str, Any]) -> SimulatedHost:
-    """Find the host that a wish names, or the one that has the machine it names."""
+    """Find the host that a command names, or the one that has the machine it names."""
     if "host" in wish:
         if wish["host"] not in hosts:
             raise Refused(f"there is no host {wish['host']}")

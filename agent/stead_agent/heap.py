@@ -9,10 +9,10 @@ _LARGE: Final = 256 * 1024
 
 
 def keep_small() -> None:
-    """Let threads share two arenas, and give large pieces back to the system when they are freed.
+    """Let threads share two arenas, and return large blocks to the system when they are freed.
 
-    By default each of our threads gets an arena, which keeps the most that the thread ever had: a ruleset, a domain's
-    description. To be called before threads are started; another C library than glibc is left as it is.
+    By default each of our threads gets an arena, which stays as large as the most that the thread ever used: a ruleset,
+    a domain's XML. To be called before threads are started; has no effect on a C library other than glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

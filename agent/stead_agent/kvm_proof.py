@@ -1,8 +1,8 @@
 """Whether KVM works here, proven by booting a guest: `/dev/kvm` can exist and still be unable to run a stock kernel.
 
-A machine that is itself a guest may offer KVM and die with "KVM internal error" at the first real kernel. A few bytes
-of boot sector would prove nothing. Unproven means emulation, with the reason told; the result is kept until the host is
-booted again, or QEMU changes.
+A machine that is itself a guest may offer KVM and fail with "KVM internal error" at the first real kernel. A few bytes
+of boot sector would prove nothing. Unproven means emulation, with the reason reported; the result is stored until the
+host reboots or QEMU changes.
 """
 
 import json
@@ -19,8 +19,8 @@ _log = logging.getLogger(__name__)
 
 KVM_DEVICE: Final = Path("/dev/kvm")
 QEMU: Final = "qemu-system-x86_64"
-_MICRO_SPEAKS: Final = b"stead-micro: the kernel runs"  # said by images/micro/initrd/init
-_KERNEL_ENDS: Final = b"Unable to mount root fs"  # said by a kernel without a disk, when all else is done
+_MICRO_SPEAKS: Final = b"stead-micro: the kernel runs"  # printed by images/micro/initrd/init
+_KERNEL_ENDS: Final = b"Unable to mount root fs"  # printed by a kernel without a disk, when all else is done
 _KVM_FAILS: Final = b"KVM internal error"
 _DEADLINE: Final = 15.0
 _MEMORY_MIB: Final = 256
@@ -40,16 +40,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Guest:
-    """What can be booted as a proof: QEMU's options for it, and what it says when it has got through."""
+    """What can be booted as a proof: QEMU's options for it, and what it prints when it succeeded."""
 
     options: tuple[str, ...]
     mark: bytes
 
 
 def prove(image: Path | None, state_dir: Path) -> Verdict:
-    """Find out whether guests can run with KVM; `image` is a micro guest image to boot, else this host's own kernel is.
+    """Find out whether guests can run with KVM; `image` is a micro guest image to boot, else the host's kernel.
 
-    Takes at most about 15 s, the first time after a boot; later calls read what is in the state directory.
+    Takes at most about 15 s, the first time after a boot; later calls read the result in the state directory.
     """
     if not KVM_DEVICE.exists():
         return Verdict("qemu", f"{KVM_DEVICE} does not exist")
@@ -71,7 +71,7 @@ def prove(image: Path | None, state_dir: Path) -> Verdict:
 
 
 def judge(heard: Heard, mark: bytes) -> Verdict:
-    """Say what a guest's words on its serial port, and QEMU's own, prove. Pure."""
+    """Return what the output of a guest on its serial port, and that of QEMU, proves. Pure."""
     if _KVM_FAILS in heard.output:
         return Verdict("qemu", _words(heard.output[heard.output.find(_KVM_FAILS) :]))
     if mark in heard.output:
@@ -84,7 +84,7 @@ def judge(heard: Heard, mark: bytes) -> Verdict:
 
 
 def _micro(image: Path | None) -> _Guest | None:
-    """Boot a view of the image that is thrown away."""
+    """Boot a temporary overlay of the image."""
     if image is None or not image.exists():
         return None
     name = str(image).replace(",", ",,")
@@ -93,7 +93,7 @@ def _micro(image: Path | None) -> _Guest | None:
 
 
 def _own_kernel() -> _Guest | None:
-    """Boot the kernel that this host runs, with nothing else: it ends when it finds no disk."""
+    """Boot only the kernel that this host runs: it ends when it finds no disk."""
     kernel = Path("/boot") / f"vmlinuz-{platform.release()}"
     if not kernel.exists():
         return None
@@ -101,7 +101,7 @@ def _own_kernel() -> _Guest | None:
 
 
 def _boot(guest: _Guest) -> Verdict:
-    """Boot a guest with KVM until it gets through, QEMU ends or the deadline comes."""
+    """Boot a guest with KVM until it succeeds, QEMU ends or the deadline is reached."""
     options = ("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio")
     command = [QEMU, *options, *_MACHINE, "-m", str(_MEMORY_MIB), *guest.options]
     try:
@@ -117,7 +117,7 @@ def _boot(guest: _Guest) -> Verdict:
 
 
 def _read(kept: Path, circumstances: str) -> Verdict | None:
-    """Read a verdict that was found in the same circumstances."""
+    """Read a stored verdict, if it was reached in the same circumstances."""
     try:
         content = json.loads(kept.read_text())
     except (FileNotFoundError, ValueError):
@@ -128,7 +128,7 @@ def _read(kept: Path, circumstances: str) -> Verdict | None:
 
 
 def _qemu_version() -> str:
-    """Name QEMU's version, as it says itself."""
+    """Return QEMU's version as QEMU reports it."""
     try:
         return run([QEMU, "--version"], timeout=10).stdout.splitlines()[0].decode(errors="replace")
     except (RunError, IndexError) as error:

@@ -1,12 +1,12 @@
-"""The agent's end of the one stream to the controller: what is wanted comes in, what became of it goes out.
+"""The agent's end of the one stream to the controller: receives the desired state, sends statuses.
 
     dial -> Hello -> [state -> desired, stored -> reconciler]*   (receiving)
                      [news -> Progress, quiet -> Heartbeat]*     (sending)
                      [question -> thread -> Answer]*             (asking)
 
-A session ends by any error of the wire, and by any of ours, since Hello and the repetition of all statuses put both
-sides right again. Then the next controller address is dialled: quickly at first, so that a restarted controller has
-its hosts back within two seconds, and less often when it stays away.
+Any error of the network or of ours ends a session, since Hello and the repetition of all statuses synchronise both
+sides again. Then the next controller address is dialled: quickly at first, so that a restarted controller has its
+hosts back within two seconds, and less often when it stays away.
 """
 
 import asyncio
@@ -34,15 +34,15 @@ from stead_proto.v1.host_pb2 import HostReport, HostUpdate
 
 _log = Log(__name__)
 
-_QUICK_SECONDS: Final = 60.0  # so long after the last session, dialling goes on quickly
+_QUICK_SECONDS: Final = 60.0  # after the last session, dialling stays quick for so long
 _QUICK_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 15.0
-_SURELY_READ_SECONDS: Final = 60.0  # a session that lived on so long after a report had it read
+_SURELY_READ_SECONDS: Final = 60.0  # the controller has read a report if the session still lives after this time
 _FETCH_SECONDS: Final = 60.0  # for the next piece of an image
 
 
 class HostView(Protocol):
-    """What the link must know of the host beside the reconciler."""
+    """What the link must know of the host besides the reconciler."""
 
     def facts(self) -> host_pb2.HostFacts:
         """What the host is, as of now; may block."""
@@ -51,21 +51,21 @@ class HostView(Protocol):
         """Bytes free for guests' disks; may block."""
 
     def pools(self) -> list[host_pb2.StoragePool]:
-        """The places for volumes, as of now; may block."""
+        """The storage pools, as of now; may block."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialling:
-    """Whom to dial, and as whom."""
+    """The controllers to dial, and the identity to use."""
 
     controllers: tuple[str, ...]
     identity: Callable[[], Identity]  # read anew for each session: it may have been renewed
     version: str
-    state_dir: Path | None = None  # where a renewed certificate goes; None: it is not renewed
+    state_dir: Path | None = None  # where a renewed certificate is stored; None: it is not renewed
 
 
 class Link:
-    """Keeps a session with a controller; belongs to the event loop it is run on."""
+    """Maintains a session with a controller; belongs to the event loop it is run on."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Link:
         *,
         threads: concurrent.futures.Executor | None = None,
     ) -> None:
-        """Report when `news` is set; answer questions in `threads`, or without on the event loop (simulated hosts)."""
+        """Report when `news` is set; answer questions in `threads`, or without them on the event loop (simulation)."""
         self._dialling = dialling
         self._reconciler = reconciler
         self._host = host
@@ -86,7 +86,7 @@ class Link:
         self._stub: host_pb2_grpc.HostLinkAsyncStub | None = None
         self._random = random.Random()
         self._heartbeat_seconds = float(limits.HEARTBEAT_SECONDS)
-        self._last_session = time.monotonic()  # as if: who is started now may expect a controller soon
+        self._last_session = time.monotonic()  # as if there had been one: a new agent may expect a controller soon
         self._asking = asyncio.Semaphore(limits.QUESTIONS_AT_ONCE)
         self.connected = asyncio.Event()
 
@@ -105,7 +105,7 @@ class Link:
                 await asyncio.sleep(pause)
 
     def _pause(self, failures: int) -> float:
-        """Tell how long to wait before the next try, spread so that a thousand hosts do not come at once."""
+        """Return how long to wait before the next try, randomised so that a thousand hosts do not connect at once."""
         quick = time.monotonic() - self._last_session < _QUICK_SECONDS
         longest = _QUICK_PAUSE if quick else _LONGEST_PAUSE
         return min(longest, 0.1 * 2.0 ** min(failures, 10)) * self._random.uniform(0.5, 1.0)
@@ -113,12 +113,12 @@ class Link:
     # -- one session
 
     async def _session(self, address: str) -> str:
-        """Hold one session until it ends and tell why it did."""
+        """Hold one session until it ends and return why it ended."""
         try:
             identity = await self._in_thread(self._dialling.identity)
             async with tls.channel_to_controller(address, identity) as channel:
                 await self._talk(channel, identity, address)
-        except Exception as error:  # no error may end the link: a new session puts both sides right
+        except Exception as error:  # no error may end the link: a new session synchronises both sides
             if _says_removed(error):
                 await self._give_up()
             return _reason_of(error)
@@ -130,7 +130,7 @@ class Link:
         return "the controller ended the session"
 
     async def _give_up(self) -> None:
-        """End guests and their networks: the cloud has removed this host, and gives their addresses to others."""
+        """Remove guests and their networks: the cloud has removed this host, and assigns their addresses to others."""
         state = given_up(self._reconciler.wanted)
         if state is not None:
             _log.warning("removed_from_the_cloud", kept=len(state.resources))
@@ -158,7 +158,7 @@ class Link:
     async def _hello(self) -> host_pb2.Hello:
         wanted = self._reconciler.wanted
         return host_pb2.Hello(
-            # Told of things that an agent did not know, the next one, which may be newer, asks for all anew.
+            # If an agent did not know some kinds of resources, the next one, perhaps newer, asks for all again.
             revision=0 if wanted.is_partial else wanted.revision,
             desired_epoch=wanted.epoch,
             agent_version=self._dialling.version,
@@ -172,7 +172,7 @@ class Link:
         _log.info("controller_connected", controller=address, revision=self._reconciler.wanted.revision)
 
     async def _take(self, update: HostUpdate, outgoing: "_Outgoing", tasks: asyncio.TaskGroup) -> bool:
-        """Take in one message; tell whether it was the state that answers our Hello."""
+        """Handle one message; tell whether it was the state that answers our Hello."""
         match update.WhichOneof("body"):
             case "state":
                 first = not self.connected.is_set()
@@ -189,9 +189,9 @@ class Link:
     # -- reporting
 
     async def _report(self, outgoing: "_Outgoing") -> None:
-        """Send what is news at once, and a heartbeat when nothing is.
+        """Send new statuses at once, and a heartbeat when there are none.
 
-        Begins after the state that answers our Hello: only then do both sides count revisions alike.
+        Begins after the state that answers our Hello: only then do both sides mean the same by a revision.
         """
         reports = self._reconciler.reports
         reports.resend_all()
@@ -233,7 +233,7 @@ class Link:
 
 
 class _Outgoing:
-    """The sending half of a session: one message at a time, whoever sends."""
+    """The sending half of a session: one message at a time, from any task."""
 
     def __init__(self, call: "grpc.aio.StreamStreamCall[HostReport, HostUpdate]") -> None:
         self._call = call
@@ -241,9 +241,9 @@ class _Outgoing:
         self.last_sent = time.monotonic()
 
     async def write(self, report: HostReport) -> None:
-        """Send; returns when gRPC has taken it, which is later when the controller is slow.
+        """Send; returns when gRPC has accepted the message, which takes longer when the controller is slow.
 
-        Raises ConnectionError where the controller has just ended the call, which gRPC itself calls a mistake of ours.
+        Raises ConnectionError when the controller has just ended the call, which gRPC itself reports as a misuse by us.
         """
         async with self._lock:
             self.last_sent = time.monotonic()
@@ -256,14 +256,14 @@ class _Outgoing:
 
 
 def _says_removed(error: BaseException) -> bool:
-    """Tell whether a session ended because the controller, which has proven who it is, knows no such host any more."""
+    """Tell whether a session ended because the controller, which is authenticated, no longer knows this host."""
     if isinstance(error, BaseExceptionGroup):
         return any(map(_says_removed, error.exceptions))
     return isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.NOT_FOUND
 
 
 def _reason_of(error: BaseException) -> str:
-    """Say why a session ended; what nobody expected is logged with its stack."""
+    """Return why a session ended; unexpected errors are logged with their stack."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(dict.fromkeys(_reason_of(each) for each in error.exceptions))
     if isinstance(error, grpc.aio.AioRpcError):

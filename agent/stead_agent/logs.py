@@ -19,19 +19,19 @@ class Log:
         self._logger = logging.getLogger(name)
 
     def debug(self, event: str, **fields: Any) -> None:
-        """Write what only matters to who hunts a mistake."""
+        """Log what matters only for debugging."""
         self._write(logging.DEBUG, event, fields)
 
     def info(self, event: str, **fields: Any) -> None:
-        """Write what an operator may want to read afterwards."""
+        """Log what an operator may want to read afterwards."""
         self._write(logging.INFO, event, fields)
 
     def warning(self, event: str, **fields: Any) -> None:
-        """Write what did not work and is tried again."""
+        """Log what failed and is tried again."""
         self._write(logging.WARNING, event, fields)
 
     def error(self, event: str, *, error: BaseException | None = None, **fields: Any) -> None:
-        """Write what needs somebody; an `error` comes with its stack."""
+        """Log what needs an operator; an `error` is logged with its stack."""
         self._write(logging.ERROR, event, fields, error)
 
     def _write(self, level: int, event: str, fields: dict[str, Any], error: BaseException | None = None) -> None:
@@ -62,19 +62,19 @@ class _Lines(logging.Formatter):
 
 
 def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Collect an event's data: ours, and what others gave as `extra`."""
+    """Collect an event's data: ours, and what other code passed as `extra`."""
     extra = {name: value for name, value in vars(record).items() if name not in _RECORD_NAMES}
     return {**extra.pop(_FIELDS, {}), **extra}
 
 
 def _shown(value: Any) -> str:
-    """Give a value as one word, quoted when it is several."""
+    """Render a value, quoted when it has several words."""
     text = str(value)
     return json.dumps(text) if not text or any(each.isspace() or each == '"' for each in text) else text
 
 
 def configure(form: Literal["json", "text"], level: str = "info", log_file: Path | None = None) -> None:
-    """Send all logs to standard error in this form; where that is `log_file`, it is put aside when it is large."""
+    """Send all logs to standard error in this form; if that is `log_file`, it is rotated when it is large."""
     handler = BoundedHandler(log_file)
     handler.addFilter(OncePerSecond("stead_agent"))
     handler.setFormatter(_Lines(as_json=form == "json"))

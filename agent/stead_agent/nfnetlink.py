@@ -1,4 +1,4 @@
-"""Messages to the kernel's netfilter by netlink: just enough for conntrack entries and nftables' generation.
+"""Netlink messages to the kernel's netfilter: just enough for conntrack entries and the nftables generation.
 
 Written by hand because a conntrack table may have a hundred thousand entries, and pyroute2 takes many times as long to
 read one (linux/netlink.h, linux/netfilter/nfnetlink.h).
@@ -31,7 +31,7 @@ Span = tuple[int, int]
 
 
 class NetfilterSocket:
-    """A socket of one namespace, that of the thread that makes it. Any thread may use it then."""
+    """A socket in the network namespace of the thread that creates it. Any thread may use it then."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
@@ -39,21 +39,21 @@ class NetfilterSocket:
         self._sequence = 0
 
     def close(self) -> None:
-        """Let go of the namespace."""
+        """Close the socket, which releases the namespace."""
         self._socket.close()
 
     def fileno(self) -> int:
-        """Give the descriptor to wait on for events."""
+        """Return the file descriptor to wait on for events."""
         return self._socket.fileno()
 
     def join(self, group: int, buffer_bytes: int) -> None:
         """Listen to a multicast group, with room for that many bytes of events."""
-        self._socket.bind((0, 0))  # without a number of its own it would be taken for the sender of all events
+        self._socket.bind((0, 0))  # without a port id of its own it would count as the sender of all events
         self._socket.setsockopt(socket.SOL_SOCKET, _BUFFER_BY_FORCE, buffer_bytes)
         self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
 
     def events(self) -> Iterator[tuple[bytes, Span]]:
-        """Give the events that have come; OSError with ENOBUFS when some were lost. Not on a socket that asks."""
+        """Yield the events received so far; OSError with ENOBUFS if some were lost. Not for a socket with requests."""
         try:
             buffer = self._socket.recv(_RECEIVE, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -66,7 +66,7 @@ class NetfilterSocket:
             start += (length + 3) & ~3
 
     def link_index(self, name: str) -> int:
-        """Tell the number of a link of the namespace; 0 when there is none of this name (netdevice(7))."""
+        """Return the index of a link of the namespace; 0 when there is none of this name (netdevice(7))."""
         try:
             answer = fcntl.ioctl(self._socket, _SIOCGIFINDEX, struct.pack("16si20x", name.encode(), 0))
         except OSError as error:
@@ -77,18 +77,18 @@ class NetfilterSocket:
         return index
 
     def dump(self, kind: int, family: int, body: bytes = b"") -> list[tuple[bytes, Span]]:
-        """Ask for all objects; each is given as a buffer and where in it the object's attributes are."""
+        """Request all objects; each is returned as a buffer and the span of the object's attributes in it."""
         return self._ask(kind, _REQUEST | _DUMP, family, body)
 
     def get(self, kind: int, family: int = socket.AF_UNSPEC) -> tuple[bytes, Span]:
-        """Ask for one object."""
+        """Request one object."""
         found = self._ask(kind, _REQUEST | _ACK, family, b"")
         if not found:
             raise OSError(errno.EIO, "the kernel's netfilter gave no answer")
         return found[0]
 
     def do(self, kind: int, family: int, body: bytes, resource: int = 0) -> None:
-        """Order something; OSError when the kernel refuses it."""
+        """Send a command; OSError when the kernel refuses it."""
         self._ask(kind, _REQUEST | _ACK, family, body, resource)
 
     def _ask(self, kind: int, flags: int, family: int, body: bytes, resource: int = 0) -> list[tuple[bytes, Span]]:
@@ -118,7 +118,7 @@ class NetfilterSocket:
 
 
 def attributes(buffer: bytes, span: Span) -> dict[int, Span]:
-    """Find the attributes within a span: their kinds and where their values are."""
+    """Return the attributes within a span: their types and the spans of their values."""
     found = {}
     start, end = span
     while start + 4 <= end:
@@ -129,7 +129,7 @@ def attributes(buffer: bytes, span: Span) -> dict[int, Span]:
 
 
 def attribute(kind: int, value: bytes, *, nested: bool = False) -> bytes:
-    """Write an attribute."""
+    """Encode an attribute."""
     length = 4 + len(value)
     return _ATTRIBUTE.pack(length, kind | (_NESTED if nested else 0)) + value + bytes(-length % 4)
 

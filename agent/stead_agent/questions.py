@@ -18,7 +18,7 @@ _log = Log(__name__)
 
 
 def answer(question: Question, parts: Subsystems) -> Answer:
-    """Answer a question, in any thread; what went wrong is part of the answer."""
+    """Answer a question, in any thread; an error is part of the answer."""
     try:
         content = _content(question, parts)
     except (DhcpError, FirewallError, MachineError, NetworkError) as error:
@@ -67,7 +67,7 @@ def _path(wish: PathQuestion, parts: Subsystems) -> bytes:
         Finding("DHCP and DNS", wish.vpc_id, ok=dhcp, detail="served" if dhcp else "no server runs for the VPC"),
         Finding("metadata", wish.vpc_id, ok=metadata, detail="served" if metadata else "not served in the VPC"),
     ]
-    # The tap, what may be sent from it, where that goes, what may come back.
+    # The tap, what may be sent from it, where that is routed, what may come back.
     return json.dumps([asdict(each) for each in (*found[:1], *rules, *found[1:], *services)]).encode()
 
 

@@ -62,7 +62,7 @@ _RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
 @dataclass(frozen=True, slots=True)
 class _Assembled:
-    """The subsystems of this machine, and what was found out while they were put together."""
+    """The subsystems of this machine, and what was detected while they were created."""
 
     parts: Subsystems
     firewall: KernelFirewall
@@ -71,11 +71,11 @@ class _Assembled:
     volumes: PooledVolumes
     verdict: kvm_proof.Verdict
     libvirt_uri: str
-    address: str  # by which other hosts reach this one; empty: by none
+    address: str  # at which other hosts reach this one; empty: none
 
 
 class AgentRunsError(Exception):
-    """Another agent has this network namespace or this folder of VPCs: two would undo each other's work."""
+    """Another agent uses this network namespace or this folder of VPCs: two would undo each other's work."""
 
 
 async def run(settings: Settings, version: str) -> None:
@@ -102,7 +102,7 @@ async def _run(settings: Settings, version: str) -> None:
     try:
         host.metadata.start()
     except MetadataError as error:
-        _log.warning("metadata_not_started", reason=str(error))  # tried again by the first that needs it
+        _log.warning("metadata_not_started", reason=str(error))  # tried again when it is first needed
     agent = Agent(
         host.parts,
         SqliteStore(settings.desired_file),
@@ -124,7 +124,7 @@ async def _run(settings: Settings, version: str) -> None:
 
 
 def purge(settings: Settings) -> None:
-    """Give up this host: remove every guest, network and disk of this agent; bases go with the state directory.
+    """Clean this host: remove every guest, network and disk of this agent; bases go with the state directory.
 
     A libvirtd that was started by it is stopped. Raises AgentRunsError while an agent runs.
     """
@@ -161,11 +161,11 @@ def _purge(settings: Settings) -> None:
 
 @contextlib.contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
-    """Hold what only one agent can.
+    """Make sure that only one agent runs.
 
-    One per network namespace: an abstract socket's name, gone with the process (unix(7)). One per folder of VPCs, of
-    which several network namespaces may have the same: the lock beside it. And one per state directory: by its lock
-    `stead` finds the agent too.
+    One per network namespace: by the name of an abstract socket, freed when the process ends (unix(7)). One per folder
+    of VPCs, which several network namespaces may share: by the lock file beside it. And one per state directory: by
+    its lock, `stead` finds the agent too.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as name:
         try:
@@ -231,7 +231,7 @@ def _assemble(settings: Settings) -> _Assembled:
 
 
 def _host_id(settings: Settings) -> str:
-    """Tell by what id the controller knows this host; empty before it is enrolled."""
+    """Return the host id that the controller assigned; empty before enrolment."""
     try:
         return Identity.load(settings.state_dir).peer.name
     except NoIdentityError:
@@ -239,7 +239,7 @@ def _host_id(settings: Settings) -> str:
 
 
 def _make_passable(folder: Path) -> None:
-    """Let guests' processes and dnsmasq pass through to what is theirs: each secret in there is a file of mode 0600."""
+    """Let the processes of guests and dnsmasq traverse the folder to their files: each secret in it has mode 0600."""
     folder.mkdir(mode=_PASSABLE, parents=True, exist_ok=True)
     folder.chmod(_PASSABLE)
 
@@ -257,7 +257,7 @@ def _links() -> LinkPrefixes:
 
 
 def _versions(uri: str) -> tuple[str, str]:
-    """The versions of libvirt and QEMU, as libvirt tells them."""
+    """The versions of libvirt and QEMU, as libvirt reports them."""
     connection = libvirt.openReadOnly(uri)
     try:
         return _dotted(connection.getLibVersion()), _dotted(connection.getVersion())
@@ -270,7 +270,7 @@ def _dotted(number: int) -> str:
 
 
 def _own_address() -> str:
-    """The address by which this host would be reached; no packet is sent to find it."""
+    """The address at which this host would be reached; no packet is sent to find it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))
@@ -280,7 +280,7 @@ def _own_address() -> str:
 
 
 def _resolvers(uplink: str) -> tuple[str, ...]:
-    """The host's own resolvers for names outside; none when nothing may leave the host, or none is reachable there."""
+    """The host's own resolvers for external names; none when nothing may leave the host, or none is reachable."""
     if uplink == "none" or not _RESOLV_CONF.exists():
         return ()
     lines = [line.split() for line in _RESOLV_CONF.read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""Room that is reserved on a disk for last writes: a file, which is given up when the disk is full."""
+"""Disk space reserved for last writes: a file that is deleted when the disk is full."""
 
 import os
 from pathlib import Path
@@ -8,16 +8,16 @@ RESERVED_BYTES: Final = 4 << 20
 
 
 class Reserve:
-    """Some room beside a file; one thread at a time."""
+    """Space reserved beside a file; used by one thread at a time."""
 
     def __init__(self, path: Path, reserved_bytes: int = RESERVED_BYTES) -> None:
-        """Take the file's path; what an earlier process has reserved there is ours."""
+        """Take the file's path; the space that an earlier process has reserved there is used."""
         self._path = path
         self._bytes = reserved_bytes
         self._is_taken = False
 
     def take(self) -> None:
-        """Reserve room where there is twice as much; else it is tried again with the next call."""
+        """Reserve space if twice as much is free; else the next call tries again."""
         if self._is_taken:
             return
         found = os.statvfs(self._path.parent)
@@ -28,12 +28,12 @@ class Reserve:
             os.posix_fallocate(descriptor, 0, self._bytes)
             self._is_taken = True
         except OSError:
-            return  # somebody else was faster
+            return  # another process was faster
         finally:
             os.close(descriptor)
 
     def give_up(self) -> bool:
-        """Free what is reserved; tell whether that was anything, so that it is worth to try again."""
+        """Free the reserved space; tell whether there was any, so that a new try makes sense."""
         self._is_taken = False
         had = self._allocated() > 0
         self._path.unlink(missing_ok=True)

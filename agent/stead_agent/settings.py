@@ -1,4 +1,4 @@
-"""What the agent is told at its start: one frozen value from options, STEAD_* variables and defaults."""
+"""The agent's settings: one frozen value from options, STEAD_* variables and defaults."""
 
 import re
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class PoolSettingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PoolSetting:
-    """A place for volumes; `place` is a directory, a volume group and its thin pool, or a pool of Ceph's."""
+    """A storage pool; `place` is a directory, a volume group and its thin pool, or a Ceph pool."""
 
     name: str
     backend: Backend
@@ -38,7 +38,7 @@ class PoolSetting:
 
     @classmethod
     def parse(cls, text: str) -> "PoolSetting":
-        """Read a pool as it is given on the command line; raises PoolSettingError."""
+        """Parse a pool as given on the command line; raises PoolSettingError."""
         found = _POOL.match(text)
         if found is None or not _PLACES[found["backend"]].match(found["place"]):
             raise PoolSettingError(
@@ -51,26 +51,26 @@ class PoolSetting:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How this host takes part."""
+    """The settings of this host."""
 
     state_dir: Path = DEFAULT_STATE_DIR  # certificate, desired state, disks, consoles
-    run_dir: Path = DEFAULT_RUN_DIR  # sockets and process ids, gone after a reboot
-    netns_dir: Path = DEFAULT_NETNS_DIR  # names of the VPCs' namespaces; one agent's alone
+    run_dir: Path = DEFAULT_RUN_DIR  # sockets and process ids, lost in a reboot
+    netns_dir: Path = DEFAULT_NETNS_DIR  # names of the VPCs' namespaces; used by one agent only
     controllers: tuple[str, ...] = ("127.0.0.1:8775",)  # host:port, tried in turn
     libvirt_uri: str = DEFAULT_LIBVIRT_URI
     uplink: str = "auto"  # "auto" (the default route's link), "none" or a link's name
     underlay_address: str = ""  # where other hosts reach this one; empty: the default route's address
-    host_ports: tuple[int, ...] = ()  # TCP, of the host's pool address, that guests may reach: the AWS APIs'
-    guest_address: str = ""  # another address of the host at which they may
+    host_ports: tuple[int, ...] = ()  # TCP ports of the AWS APIs at the host's pool address, open to guests
+    guest_address: str = ""  # another address of the host whose `host_ports` guests may reach
     mtu: int = 1500  # of guests' links
-    memory: int = 0  # bytes that this host has to give; 0 = all that the machine has
+    memory: int = 0  # bytes that this host offers to guests; 0 = all that the machine has
     proof_image: Path | None = None  # a micro image that is booted once to prove KVM
-    dns_upstreams: tuple[str, ...] = ()  # resolvers for names outside; empty: those of this host
-    pools: tuple[PoolSetting, ...] = ()  # places for volumes beside the state directory
-    removal_grace_seconds: float = 5.0  # what a guest gets to end by itself when its machine must go
-    stop_grace_seconds: float = 90.0  # what a guest gets to end by itself when it is stopped
+    dns_upstreams: tuple[str, ...] = ()  # resolvers for external names; empty: those of this host
+    pools: tuple[PoolSetting, ...] = ()  # storage pools besides the state directory
+    removal_grace_seconds: float = 5.0  # time for a guest to shut down when its machine is removed
+    stop_grace_seconds: float = 90.0  # time for a guest to shut down when it is stopped
 
     @property
     def desired_file(self) -> Path:
-        """Where the desired state is kept."""
+        """The file that stores the desired state."""
         return self.state_dir / "desired.sqlite"

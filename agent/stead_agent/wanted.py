@@ -1,4 +1,4 @@
-"""What this host is to have, in memory: resources, tombstones of those that must go, and who needs whom.
+"""The desired state of this host in memory: resources, tombstones of those to be removed, and their dependencies.
 
 Changed and read on the event loop only. What a worker thread needs is copied out for it (`plan.py`'s tasks).
 """
@@ -14,13 +14,13 @@ from stead_proto.v1.host_pb2 import DesiredState
 
 
 class Key(NamedTuple):
-    """What a resource is known by: its `Kind` and its id."""
+    """The key of a resource: its `Kind` and its id."""
 
     kind: "Kind.ValueType"
     id: str
 
     def __str__(self) -> str:
-        """Give the id alone: it names the kind already."""
+        """Return the id alone: its prefix names the kind already."""
         return self.id
 
 
@@ -29,7 +29,7 @@ HOST_NETWORK: Final = Key(desired_pb2.KIND_HOST_NETWORK, "host-network")
 _BODY_KINDS: Final = {
     field.name: Kind.Value(f"KIND_{field.name.upper()}") for field in Resource.DESCRIPTOR.oneofs_by_name["body"].fields
 }
-# Bodies that have the id of the VPC that they are a part of; a VPC's own id is its resource's.
+# Bodies with the id of the VPC that they belong to; a VPC's own id is that of its resource.
 _PARTS: Final = frozenset(
     field.name
     for field in Resource.DESCRIPTOR.oneofs_by_name["body"].fields
@@ -50,23 +50,23 @@ SHARED_KINDS: Final = frozenset(
         desired_pb2.KIND_VPC_ENDPOINT,
     }
 )
-"""Parts of a VPC that are the same for all its hosts: the controller wants to hear of them only what went wrong."""
+"""Parts of a VPC that are the same on all its hosts: only their failures are reported to the controller."""
 
 
 def key_of(resource: Resource) -> Key | None:
-    """Give the key of a resource, or None when it is of a kind that only newer agents know."""
+    """Return the key of a resource, or None when it is of a kind that only newer agents know."""
     body = resource.WhichOneof("body")
     return Key(_BODY_KINDS[body], resource.id) if body else None
 
 
 def vpc_of(resource: Resource) -> str | None:
-    """Name the VPC that a resource is a part of; None for all that is no part of one."""
+    """Return the id of the VPC that a resource belongs to; None if it belongs to none."""
     body = resource.WhichOneof("body")
     return getattr(resource, body).vpc_id if body in _PARTS else None
 
 
 def needs_of(resource: Resource) -> Iterator[Key]:
-    """List what must be there before a resource can be: the disks of a machine, the base of a disk and so on."""
+    """List what a resource depends on: the disks of a machine, the base of a disk and so on."""
     match resource.WhichOneof("body"):
         case "volume":
             if resource.volume.base_id:
@@ -75,7 +75,7 @@ def needs_of(resource: Resource) -> Iterator[Key]:
             yield Key(desired_pb2.KIND_VOLUME, resource.snapshot.volume_id)
         case "machine":
             for disk in resource.machine.disks:
-                if disk.volume_id:  # an instance store disk is made with the machine's start
+                if disk.volume_id:  # an instance store disk is created at the machine's start
                     yield Key(desired_pb2.KIND_VOLUME, disk.volume_id)
             for interface in resource.machine.interfaces:
                 yield Key(desired_pb2.KIND_INTERFACE, interface.interface_id)
@@ -85,7 +85,7 @@ def needs_of(resource: Resource) -> Iterator[Key]:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """A resource that must go, as it was last wanted; it stays until nothing is left and the controller was told."""
+    """A resource to be removed, as last desired; kept until nothing of it is left and the controller knows that."""
 
     key: Key
     revision: int
@@ -96,7 +96,7 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a guest may have in use: all that it was started with or was ever given since."""
+    """What a guest may have in use: all that it was started with or that was attached since."""
 
     volumes: frozenset[str] = frozenset()
     interfaces: frozenset[str] = frozenset()
@@ -119,68 +119,68 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The difference that a message from the controller makes to what is wanted."""
+    """The change of the desired state that a message from the controller makes."""
 
     revision: int
     epoch: str
     full: bool
-    recounts: bool = False  # revisions mean something else from here on
+    recounts: bool = False  # revisions are counted in another database from here on
     put: tuple[Resource, ...] = ()
     buried: tuple[Tombstone, ...] = ()
     forgotten: tuple[Key, ...] = ()  # tombstones
     unknown: tuple[str, ...] = ()  # ids of resources of a kind that this agent does not know
-    unclaimed: frozenset[Key] | None = None  # all that an older database does not know; None: as before
+    unclaimed: frozenset[Key] | None = None  # all that an older database does not know; None: unchanged
 
     def leaves_partial(self, before: bool) -> bool:
-        """Tell whether, after this change, something is wanted that this agent does not know."""
+        """Tell whether, after this change, the desired state has resources of a kind that this agent does not know."""
         return bool(self.unknown) or (before and not self.full)
 
     @property
     def touched(self) -> frozenset[Key]:
-        """The keys whose resource must be looked at again."""
+        """The keys whose resources must be reconciled again."""
         put = (key_of(resource) for resource in self.put)
         return frozenset([key for key in put if key] + [each.key for each in self.buried])
 
 
 class OtherEpochError(Exception):
-    """A delta counts its revisions in another database of the controller than what we know: all must be sent."""
+    """A delta counts revisions in another database of the controller than our state does: a full state is needed."""
 
 
 class Wanted:
-    """The picture: reached revision, resources, tombstones, holdings, and indexes over them."""
+    """The desired state: its revision, resources, tombstones, what guests hold, and indexes over them."""
 
     def __init__(self) -> None:
         self.revision = 0
         self.epoch = ""
-        self.is_partial = False  # something was sent that only newer agents know
-        self.unclaimed: frozenset[Key] = frozenset()  # wanted once, and unknown to the controller's older database
+        self.is_partial = False  # a resource was sent whose kind only newer agents know
+        self.unclaimed: frozenset[Key] = frozenset()  # desired once, and unknown to the controller's older database
         self.resources: dict[Key, Resource] = {}
         self.tombstones: dict[Key, Tombstone] = {}
         self._held: dict[str, Held] = {}
         self._holders: dict[Key, set[str]] = {}
         self._users: dict[Key, set[Key]] = {}
-        self._members: dict[str, set[Key]] = {}  # parts of VPCs, but for mappings
-        self._mappings: dict[str, set[Key]] = {}  # of these there may be thousands
+        self._members: dict[str, set[Key]] = {}  # parts of VPCs, without mappings
+        self._mappings: dict[str, set[Key]] = {}  # there may be thousands of these
 
     # -- reading
 
     def known(self, key: Key) -> Resource | None:
-        """Give the resource as it is wanted or, while it is being removed, as it was."""
+        """Return the resource as desired or, while it is being removed, as it was."""
         resource = self.resources.get(key)
         if resource is None and (tombstone := self.tombstones.get(key)):
             return tombstone.body
         return resource
 
     def members(self, vpc_id: str) -> frozenset[Key]:
-        """List the parts of a VPC, wanted or being removed, without its mappings."""
+        """List the parts of a VPC, desired or being removed, without its mappings."""
         return frozenset(self._members.get(vpc_id, ()))
 
     def mappings(self, vpc_id: str) -> AbstractSet[Key]:
-        """Show the mappings of a VPC, wanted or being removed."""
+        """Return the mappings of a VPC, desired or being removed."""
         return self._mappings.get(vpc_id, frozenset())
 
     def users(self, key: Key) -> frozenset[Key]:
-        """List the wanted resources that need this one."""
+        """List the desired resources that depend on this one."""
         return frozenset(self._users.get(key, ()))
 
     def holders(self, key: Key) -> frozenset[str]:
@@ -188,7 +188,7 @@ class Wanted:
         return frozenset(self._holders.get(key, ()))
 
     def held(self, machine_id: str) -> Held:
-        """Tell what a machine may have in use."""
+        """Return what a machine may have in use."""
         return self._held.get(machine_id, Held())
 
     def holding_machines(self) -> frozenset[str]:
@@ -198,7 +198,7 @@ class Wanted:
     # -- changing
 
     def install(self, change: Change) -> None:
-        """Make the picture so."""
+        """Apply a change."""
         for key in change.forgotten:
             self._drop_tombstone(key)
         for tombstone in change.buried:
@@ -212,7 +212,7 @@ class Wanted:
             self.unclaimed = change.unclaimed
 
     def mark_done(self, key: Key) -> None:
-        """Note that nothing is left of a buried resource."""
+        """Record that nothing is left of a resource with a tombstone."""
         if tombstone := self.tombstones.get(key):
             self.tombstones[key] = replace(tombstone, done=True, body=None)
             self._unlink_member(key, tombstone.body)
@@ -223,7 +223,7 @@ class Wanted:
             self._drop_tombstone(key)
 
     def hold(self, machine_id: str, held: Held) -> None:
-        """Note what a machine may have in use."""
+        """Record what a machine may have in use."""
         for key in self._held.pop(machine_id, Held()):
             _discard(self._holders, key, machine_id)
         if held:
@@ -233,7 +233,7 @@ class Wanted:
 
     def _put(self, resource: Resource) -> None:
         key = key_of(resource)
-        assert key is not None  # `change_of` lets no other through
+        assert key is not None  # `change_of` drops all others
         self._drop_tombstone(key)
         self._drop_resource(key)
         self.resources[key] = resource
@@ -271,7 +271,7 @@ class Wanted:
 
 
 def _discard[K, V](index: dict[K, set[V]], key: K, value: V) -> None:
-    """Take a value out of an index, and its set when that is empty."""
+    """Remove a value from an index, and its set when that becomes empty."""
     values = index.get(key)
     if values is not None:
         values.discard(value)
@@ -280,11 +280,11 @@ def _discard[K, V](index: dict[K, set[V]], key: K, value: V) -> None:
 
 
 def change_of(wanted: Wanted, state: DesiredState, *, answers_hello: bool = False) -> Change | None:
-    """Decide what a message from the controller changes; None when it is old news. OtherEpochError: see there.
+    """Compute what a message from the controller changes; None when it is outdated. OtherEpochError: see there.
 
-    Messages may be repeated and come late. The revision decides: of the state first, then of each resource. Only the
-    full state that answers our Hello may go back, when the controller's database was put back from a copy: what this
-    does not name stays, unclaimed, until a state names it or a removal ends it.
+    Messages may be repeated or late. The revision decides: of the state first, then of each resource. Only the
+    full state that answers our Hello may go back, after the controller's database was restored from a copy: resources
+    that it does not name stay as unclaimed until a state names them or a removal ends them.
     """
     foreign = state.epoch != wanted.epoch
     if foreign and not state.full:
@@ -310,7 +310,7 @@ def change_of(wanted: Wanted, state: DesiredState, *, answers_hello: bool = Fals
 
 
 def _puts(wanted: Wanted, state: DesiredState, *, foreign: bool) -> tuple[tuple[Resource, ...], tuple[str, ...]]:
-    """List the resources that are new or newer than ours, and the ids of those we cannot know."""
+    """List the resources that are new or newer than ours, and the ids of those of unknown kinds."""
     put, unknown = [], []
     for resource in state.resources:
         key = key_of(resource)
@@ -331,9 +331,9 @@ def _puts(wanted: Wanted, state: DesiredState, *, foreign: bool) -> tuple[tuple[
 
 
 def _burials(wanted: Wanted, state: DesiredState, unnamed: AbstractSet[Key], *, foreign: bool) -> tuple[Tombstone, ...]:
-    """List what must go: what a removal names, and what a full state should name and does not.
+    """List what is to be removed: what a removal names, and what a full state should name and does not.
 
-    Of another life of the database, removals that are not done go on: their revisions mean nothing there.
+    With another epoch of the database, removals that are not done continue: their revisions mean nothing there.
     """
     removals = list(state.removals)
     if state.full:
@@ -357,21 +357,21 @@ def _burials(wanted: Wanted, state: DesiredState, unnamed: AbstractSet[Key], *, 
 
 
 def _named(state: DesiredState) -> frozenset[Key]:
-    """List the keys that a state speaks of."""
+    """List the keys that a state names."""
     resources = (key_of(resource) for resource in state.resources)
     return frozenset([key for key in resources if key] + [Key(each.kind, each.id) for each in state.removals])
 
 
 def _unnamed(wanted: Wanted, state: DesiredState) -> frozenset[Key]:
-    """List what is wanted and a full state does not speak of."""
+    """List what is desired and not named by a full state."""
     return frozenset(wanted.resources) - _named(state)
 
 
 def given_up(wanted: Wanted) -> DesiredState | None:
-    """Say what is wanted of a host that was removed from its cloud, as a full state; None when nothing changes.
+    """Return the desired state of a host that was removed from its cloud, as a full state; None when nothing changes.
 
-    The cloud has ended its guests and gives their addresses to others, so they go, with their networks. Disks of
-    volumes and what these are over stay, for who wants them back: nobody is served them.
+    The cloud has terminated its guests and assigns their addresses to others, so guests and their networks are removed.
+    The disks of volumes and their bases stay, so that they can be recovered: they are served to no other host.
     """
     kept = []
     for key, resource in wanted.resources.items():
