@@ -1,4 +1,4 @@
-"""What a guest's QEMU shows the home of a volume, asked of the controller when it is needed and kept nowhere."""
+"""Credentials that a guest's QEMU presents to a volume's home host; requested from the controller, stored nowhere."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -14,18 +14,18 @@ _REFUSALS: Final = frozenset({grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode
 
 
 class CredentialsError(Exception):
-    """No credentials came; the message is for the operator."""
+    """Credentials could not be obtained; the message is for the operator."""
 
 
 class NoCredentialsError(CredentialsError):
-    """The controller gives none for this attachment, or is too old to know what they are."""
+    """The controller issues none for this attachment, or is too old to know them."""
 
 
 class AttachmentCredentials:
-    """The controllers, as far as they give credentials of attachments; any thread may ask."""
+    """Requests credentials of attachments from the controllers; any thread may call."""
 
     def __init__(self, controllers: Sequence[str], identity: Callable[[], Identity]) -> None:
-        """Dial nobody yet; `identity` is this host's, read anew for each call since it may have been renewed."""
+        """Connect later; `identity` is this host's, read again for each call since it may have been renewed."""
         self._controllers = tuple(controllers)
         self._identity = identity
 

@@ -1,7 +1,7 @@
-"""The way to the controller's block store, for threads that may wait: fetching blocks and storing snapshots.
+"""A blocking client of the controller's block store: fetches blocks and stores snapshots.
 
-A channel of its own, apart from the link's: gigabytes pass here. It is opened anew when it broke, then to the next
-controller, and when the host's certificate was renewed. Every block that comes is checked by its digest.
+Uses a channel of its own, separate from the link's, because gigabytes pass here. It is reopened when it broke, then to
+the next controller, and when the host's certificate was renewed. Every received block is checked by its digest.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _AWAY: Final = frozenset(
 
 
 class BlockStoreError(Exception):
-    """The block store refused, or gave what it should not have given; the message is for the operator."""
+    """The block store refused, or sent invalid data; the message is for the operator."""
 
 
 class BlockStoreAway(BlockStoreError):
@@ -38,10 +38,10 @@ class BlockStoreAway(BlockStoreError):
 
 
 class BlockStore:
-    """The store as this host sees it; every method may be called from several threads. Raises BlockStoreError."""
+    """A client of the store; every method may be called from several threads. Raises BlockStoreError."""
 
     def __init__(self, controllers: Sequence[str], identity: Callable[[], Identity]) -> None:
-        """Dial nobody yet; `identity` is read anew for each call, since it may have been renewed."""
+        """Connect later; `identity` is read again for each call, since it may have been renewed."""
         self._controllers = tuple(controllers)
         self._identity = identity
         self._lock = threading.Lock()
@@ -55,9 +55,9 @@ class BlockStore:
             yield from stub.ListSegments(blocks_pb2.ListSegmentsRequest(snapshot_id=snapshot_id))
 
     def fetch(self, snapshot_id: str, digests: Iterable[bytes], *, ahead: int = _BLOCKS_AHEAD) -> Iterator[bytes]:
-        """Fetch blocks of a snapshot, in the order asked for, each checked by its digest.
+        """Fetch blocks of a snapshot, in the order given, each checked by its digest.
 
-        `digests` is asked for the next one in a thread of gRPC's, when fewer than `ahead` are on their way.
+        `digests` is advanced in a thread of gRPC, when fewer than `ahead` blocks are in flight.
         """
         asked: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         ended = threading.Event()
@@ -94,7 +94,7 @@ class BlockStore:
 
     @contextlib.contextmanager
     def storing(self, snapshot_id: str, parent_id: str) -> Iterator["Storing"]:
-        """Bring a snapshot to the store, or go on with it; what is not offered stays as it was, or its parent's."""
+        """Store a snapshot, or continue to; segments not offered stay as stored before, or are those of the parent."""
         with self._speaking() as stub:
             storing = Storing(snapshot_id)
             storing.begin(stub, parent_id)
@@ -112,7 +112,7 @@ class BlockStore:
 
     @contextlib.contextmanager
     def _speaking(self) -> Iterator[blocks_pb2_grpc.BlockStoreStub]:
-        """Give the stub of a channel that should work, and translate what fails."""
+        """Yield the stub of a channel that should work, and translate errors."""
         try:
             stub = self._stub()
         except (tls.NoIdentityError, OSError) as error:
@@ -133,7 +133,7 @@ class BlockStore:
         identity = self._identity()
         with self._lock:
             if self._channel is None or identity.certificate_pem != self._certificate:
-                # Calls that go on with the certificate of before do so until they end.
+                # Calls in progress with the old certificate continue until they end.
                 address = self._controllers[self._turn % len(self._controllers)]
                 self._channel = tls.blocking_channel_to_controller(address, identity)
                 self._certificate = identity.certificate_pem
@@ -146,7 +146,7 @@ class BlockStore:
 
 
 class Storing:
-    """One snapshot on its way to the store; of one thread."""
+    """One snapshot being stored; used by one thread."""
 
     def __init__(self, snapshot_id: str) -> None:
         self._snapshot_id = snapshot_id
@@ -154,28 +154,28 @@ class Storing:
         self._closed = threading.Event()
         self._call: Any = None
         self.stored: frozenset[int] = frozenset()
-        """Positions of the segments that an earlier try has brought."""
+        """Positions of the segments that an earlier try has stored."""
 
     def begin(self, stub: blocks_pb2_grpc.BlockStoreStub, parent_id: str) -> None:
-        """Open the stream and learn what is stored already."""
+        """Open the stream and receive what is stored already."""
         self._call = stub.StoreSnapshot(self._requests())
         header = blocks_pb2.SnapshotHeader(snapshot_id=self._snapshot_id, parent_id=parent_id)
         self._put(blocks_pb2.StoreSnapshotRequest(header=header))
         self.stored = frozenset(self._next("stored").stored.positions)
 
     def offer(self, segment: Segment) -> list[int]:
-        """Say which blocks are in a segment; tells the slots of those that must be sent, none when it is stored."""
+        """Offer a segment's digests; return the slots of blocks that must be sent, none when the segment is stored."""
         self._put(blocks_pb2.StoreSnapshotRequest(segment=segment))
         return self._slots(self._next("missing").missing, segment)
 
     def send(self, block: Block) -> None:
-        """Send a block that the store has not; waits while the store is slower."""
+        """Send a block that the store lacks; waits while the store is slower."""
         self._put(blocks_pb2.StoreSnapshotRequest(block=block))
 
     def sent(self, segment: Segment) -> list[int]:
         """Wait until the segment, all of whose missing blocks were sent, is stored.
 
-        Tells the slots of blocks that must be sent again, which is rare: the store gave them up in between.
+        Returns the slots of blocks that must be sent again, which is rare: the store deleted them in between.
         """
         response = self._response()
         if response.WhichOneof("body") == "missing":
@@ -185,7 +185,7 @@ class Storing:
         return []
 
     def finish(self) -> int:
-        """Say that this was all; returns the bytes of the snapshot's blocks when it is stored."""
+        """Complete the snapshot; returns the bytes of its blocks when it is stored."""
         self._put(blocks_pb2.StoreSnapshotRequest(end=blocks_pb2.SnapshotEnd()))
         return int(self._next("finished").finished.stored_size)
 
@@ -194,11 +194,11 @@ class Storing:
         self._closed.set()
         if self._call is not None:
             self._call.cancel()
-        with contextlib.suppress(queue.Full):  # then the stream's thread is not waiting, and sees that it ended
+        with contextlib.suppress(queue.Full):  # then the stream's thread is not waiting, and notices the end
             self._outgoing.put_nowait(None)
 
     def _requests(self) -> Iterator[blocks_pb2.StoreSnapshotRequest]:
-        """Give gRPC what is to be sent; in a thread of its own."""
+        """Yield the messages to be sent, in a thread of gRPC."""
         while not self._closed.is_set():
             request = self._outgoing.get()
             if request is None:
@@ -234,7 +234,7 @@ class Storing:
         return response
 
     def _raise_ended(self) -> None:
-        """Raise what the stream ended with."""
+        """Raise the error with which the stream ended."""
         for _response in self._call:
             pass
         raise BlockStoreError(f"{self._snapshot_id}: the store ended the stream")

@@ -1,4 +1,4 @@
-"""How the disks of a running guest are read as they were at one instant: what machines offer and snapshots use."""
+"""The interface for reading a running guest's disks as of one instant: machines implement it, snapshots use it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ class BackupError(Exception):
 
 
 class BackupBusyError(BackupError):
-    """Another backup of the guest goes on; a guest has one at a time."""
+    """Another backup of the guest is active; a guest has one at a time."""
 
 
 class NotPluggedError(BackupError):
-    """The guest does not run, or has not all of these disks plugged in."""
+    """The guest does not run, or not all of these disks are attached to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class DiskToFreeze:
-    """What a disk is frozen for."""
+    """How a disk is to be frozen."""
 
     snapshot_id: str
     parent_id: str = ""  # an earlier snapshot of it, or empty
-    hidden: bool = False  # what the guest overwrites meanwhile is kept encrypted
+    hidden: bool = False  # what the guest overwrites meanwhile is saved encrypted
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class DiskExport:
     """One disk of a backup."""
 
     name: str  # of the NBD export
-    bitmap: str = ""  # metadata context of what changed since the earlier instant; empty: it is not known
+    bitmap: str = ""  # metadata context of what changed since the earlier instant; empty: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +48,17 @@ class GuestBackups(Protocol):
     """The backups of this host's running guests; every method blocks and may be repeated. Errors are BackupErrors."""
 
     def begin(self, machine_id: str, name: str, disks: Mapping[str, DiskToFreeze]) -> Backup:
-        """Freeze disks, by volume id, at one instant, and remember it.
+        """Freeze disks, by volume id, at one instant, and begin to track changes.
 
-        What later changes of a disk is remembered under its snapshot's id, until `forget`. Does nothing when a backup
-        of this name goes on. BackupBusyError, NotPluggedError: see there.
+        Later changes of a disk are tracked under its snapshot's id, until `forget`. Does nothing when a backup of this
+        name is active. BackupBusyError, NotPluggedError: see there.
         """
 
     def current(self, machine_id: str) -> Backup | None:
-        """Tell which backup of a guest goes on."""
+        """Return the active backup of a guest."""
 
     def end(self, machine_id: str, name: str) -> None:
-        """End a backup of this name, if it goes on, and remove what it needed."""
+        """End the backup of this name, if it is active, and remove its files."""
 
     def forget(self, machine_id: str, volume_id: str, *, keep: str) -> None:
-        """Forget what changed of a disk since any snapshot but `keep`."""
+        """Stop tracking the changes of a disk since any snapshot except `keep`."""

@@ -1,4 +1,4 @@
-"""Empty disks are written: to a new file, or to a block device that reads as zeroes."""
+"""Writes empty disks to a new file, or to a block device that reads as zeroes."""
 
 import os
 import stat
@@ -8,7 +8,7 @@ from stead_agent.disks.qcow2 import EmptyDisk
 
 
 def write_disk(path: Path, disk: EmptyDisk) -> None:
-    """Write an empty disk to a new file or to a block device that reads as zeroes, and have it on the disk."""
+    """Write an empty disk to a new file or to a block device that reads as zeroes, and sync it."""
     handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         for offset, piece in disk.pieces:

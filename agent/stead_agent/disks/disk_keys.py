@@ -1,4 +1,4 @@
-"""Keys of encrypted disks on their way to a program: in memory, as a file without a name, and in no argument."""
+"""Passes keys of encrypted disks to programs: in anonymous memory files, never in arguments."""
 
 import contextlib
 import os
@@ -8,12 +8,12 @@ from typing import Final
 from stead_agent.disks.disk_sources import passphrase_of
 
 KEY_NAME: Final = "key"
-"""By what name QEMU's block options refer to a key that was handed over."""
+"""The id by which QEMU's block options refer to a key that was handed over."""
 
 
 @contextlib.contextmanager
 def handed_over(content: bytes) -> Iterator[int]:
-    """Have some bytes in memory, as a file that a program of any user can open by the handle that it inherits."""
+    """Yield a file descriptor of an in-memory file with some bytes, which a child of any user can inherit and open."""
     handle = os.memfd_create("key", os.MFD_CLOEXEC)
     try:
         os.write(handle, content)
@@ -25,6 +25,6 @@ def handed_over(content: bytes) -> Iterator[int]:
 
 @contextlib.contextmanager
 def passphrase(encryption_key: bytes) -> Iterator[tuple[list[str], int]]:
-    """Give the options that make a program of QEMU's read a disk's passphrase, and the handle that it must inherit."""
+    """Yield the options with which a QEMU program reads a disk's passphrase, and the descriptor to be inherited."""
     with handed_over(passphrase_of(encryption_key)) as handle:
         yield ["--object", f"secret,id={KEY_NAME},format=raw,file=/proc/self/fd/{handle}"], handle

@@ -1,4 +1,4 @@
-"""How programs of QEMU are told on their command line where a disk's bytes are; keys come by handles they inherit."""
+"""Command line options that tell QEMU programs where a disk's bytes are; keys are passed by inherited descriptors."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from stead_agent.disks.disk_sources import BlockSource, FileSource, NbdSource, R
 
 _ACCESS: Final = "access"
 _ADDRESS_SPACE: Final = 1 << 30
-# librbd starts some thirty threads, each with a stack and an arena of malloc's that are reserved and hardly used.
+# librbd starts some thirty threads, each with a stack and a malloc arena that are reserved and hardly used.
 _ADDRESS_SPACE_OF_CEPH: Final = 8 << 30
 
 
 def bytes_options(source: Source, prefix: str) -> str:
-    """Render where the bytes are, as options below a prefix such as `file`; a key is named as `access_to` gives it."""
+    """Render where the bytes are, as options below a prefix such as `file`; a key is referred to as in `access_to`."""
     match source:
         case FileSource(path):
             return f"{prefix}.driver=file,{prefix}.filename={_quoted(path)}"
@@ -30,7 +30,7 @@ def bytes_options(source: Source, prefix: str) -> str:
 
 @contextlib.contextmanager
 def access_to(source: Source) -> Iterator[tuple[list[str], list[int]]]:
-    """Give the options without which a program may not open a source, and the handles that it must inherit."""
+    """Yield the options that a program needs to open a source, and the file descriptors that it must inherit."""
     if not isinstance(source, RbdSource):
         yield [], []
         return
@@ -39,7 +39,7 @@ def access_to(source: Source) -> Iterator[tuple[list[str], list[int]]]:
 
 
 def address_space(source: Source, times: int = 1) -> int:
-    """Tell how much memory, in bytes, a program that opens a source may address; `times` what a small one needs."""
+    """Return the address space limit, in bytes, of a program that opens a source; `times` that of a small program."""
     return _ADDRESS_SPACE_OF_CEPH if isinstance(source, RbdSource) else _ADDRESS_SPACE * times
 
 

@@ -1,4 +1,4 @@
-"""How QEMU opens the bytes of a disk on this host: what volumes, bases and proxies offer and machines plug in."""
+"""How QEMU opens the bytes of a disk on this host: volumes, bases and proxies provide sources, machines attach them."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -36,13 +36,13 @@ class RbdSource:
 
     pool: str
     image: str
-    conf: Path  # the cluster's settings, for anyone to read: there is no key in it
+    conf: Path  # the cluster's settings, world-readable: there is no key in it
     user: str  # of cephx, without `client.`
     key: str = field(default="", repr=False, compare=False)  # that user's, base64
 
     @property
     def secret(self) -> str:
-        """Name libvirt's secret for the key: another one for each image, so that no two guests' starts share it."""
+        """Return the UUID of libvirt's secret for the key: one per image, so that no two starting guests share it."""
         return str(uuid.uuid5(_SECRETS, f"{self.pool}/{self.image}"))
 
 
@@ -52,17 +52,17 @@ type Format = Literal["qcow2", "raw"]
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A disk's bytes and the format they are in, which is always given to QEMU and never guessed."""
+    """A disk's bytes and their format, which is always given to QEMU and never probed."""
 
     source: Source
     format: Format
 
 
 def secret_uuid(volume_id: str) -> str:
-    """Name libvirt's secret for a volume's key; it is there only while a guest is given the volume."""
+    """Return the UUID of libvirt's secret for a volume's key; it exists only while a guest is given the volume."""
     return str(uuid.uuid5(_SECRETS, volume_id))
 
 
 def passphrase_of(encryption_key: bytes) -> bytes:
-    """Give a volume's key as the passphrase of its LUKS header, which QEMU wants to be text."""
+    """Return a volume's key as the passphrase of its LUKS header, which QEMU requires to be text."""
     return encryption_key.hex().encode("ascii")

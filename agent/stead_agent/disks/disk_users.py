@@ -1,4 +1,4 @@
-"""Users of their own for the processes that use disks, and what they may open: their disks and nothing else."""
+"""A separate user for each process that uses disks, which may open only its own disks."""
 
 import os
 import stat
@@ -9,31 +9,31 @@ from typing import Final
 
 from stead_agent.disks.disk_sources import BlockSource, FileSource, NbdSource, RbdSource, Source
 
-# Range of user ids: above those of systemd's containers, where nothing else is (https://systemd.io/UIDS-GIDS/). 2**27
+# Range of user ids: above those of systemd's containers, otherwise unused (https://systemd.io/UIDS-GIDS/). 2**27
 # of them: a clash of two on a host is unlikely and harmless.
 _FIRST_UID: Final = 0x70000000
 _UID_BITS: Final = 27
 
 
 class DiskAccessError(Exception):
-    """A disk is not what it should be, or cannot be given."""
+    """A disk is not of the expected kind, or its owner cannot be changed."""
 
 
 def uid_of(resource_id: str) -> int:
-    """Derive the user id of a machine's or a volume's process: one that broke out cannot open the disks of others."""
+    """Derive the user id of a machine's or volume's process: after a breakout it cannot open the disks of others."""
     return _FIRST_UID + (int(sha256(f"uid {resource_id}".encode()).hexdigest(), 16) >> (256 - _UID_BITS))
 
 
 def is_one(uid: int) -> bool:
-    """Tell whether a user id is of the range of those."""
+    """Tell whether a user id is within this range."""
     return _FIRST_UID <= uid < _FIRST_UID + (1 << _UID_BITS)
 
 
 def give(source: Source, uid: int) -> None:
-    """Give a disk to a user, for nobody else to open; raises DiskAccessError.
+    """Make a user the owner of a disk, so that no other can open it; raises DiskAccessError.
 
-    A symbolic link is refused, but for those of /dev that lead to a block device. An image of Ceph has no owner on this
-    host: whoever has the key may open it.
+    A symbolic link is refused, except those in /dev that lead to a block device. A Ceph image has no owner on this
+    host: every process with the key may open it.
     """
     match source:
         case FileSource(path):
@@ -47,15 +47,15 @@ def give(source: Source, uid: int) -> None:
 
 
 def users_of(socket: Path) -> Path:
-    """Name the folder with a file for each user that may read from a socket whose server asks; see `let_read`."""
+    """Return the folder with a file for each user that may read from a socket with access control; see `let_read`."""
     return socket.with_suffix(".users")
 
 
 def let_read(source: Source, uid: int) -> None:
-    """Let a user read what a disk is laid over; raises DiskAccessError.
+    """Let a user read the base of a disk; raises DiskAccessError.
 
-    Files may be read by all who know their names. A server of what is encrypted asks for the user of each client, and
-    goes by a folder beside its socket, where users stay when it is started anew.
+    Files may be read by every process that knows their names. The server of an encrypted base checks the user of each
+    client against a folder beside its socket, which survives a restart of the server.
     """
     if isinstance(source, NbdSource) and (users := users_of(source.socket)).is_dir():
         try:
@@ -65,7 +65,7 @@ def let_read(source: Source, uid: int) -> None:
 
 
 def _give(path: Path, uid: int, is_right: Callable[[int], bool], flags: int) -> None:
-    """Give what a path names, if it is of the right kind."""
+    """Change the owner of the file at a path, if it is of the right kind."""
     try:
         handle = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
@@ -74,7 +74,7 @@ def _give(path: Path, uid: int, is_right: Callable[[int], bool], flags: int) -> 
         found = os.fstat(handle)
         if not is_right(found.st_mode):
             raise DiskAccessError(f"{path}: not the file, block device or socket it should be")
-        itself = Path(f"/proc/self/fd/{handle}")  # its path may mean another by now
+        itself = Path(f"/proc/self/fd/{handle}")  # the path may name another file by now
         if stat.S_IMODE(found.st_mode) != 0o600:
             itself.chmod(0o600)
         if (found.st_uid, found.st_gid) != (uid, 0):

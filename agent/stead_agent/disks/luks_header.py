@@ -1,8 +1,8 @@
-"""A key becomes the header of an encrypted disk, LUKS version 1 with AES-256-XTS. Pure, but for the random master key.
+"""Renders the header of an encrypted disk from its key: LUKS 1 with AES-256-XTS. Pure, but for the random key.
 
 The format is LUKS On-Disk Format Specification 1.2.3 (https://gitlab.com/cryptsetup/cryptsetup/-/wikis/Specification).
-The passphrase is a random key, so nothing is gained by stretching it; QEMU's own tools measure for 2.6 seconds of a
-processor how often they could, whatever they are told, which is why the header is made here, in some milliseconds.
+The passphrase is a random key, so stretching it has no benefit; QEMU's own tools always benchmark the key derivation
+for 2.6 seconds of CPU time, which is why the header is made here, in some milliseconds.
 """
 
 import hashlib
@@ -19,8 +19,8 @@ _MAGIC: Final = b"LUKS\xba\xbe"
 _SLOTS: Final = 8
 _ENABLED, _DISABLED = 0x00AC71F3, 0x0000DEAD
 _STRIPES: Final = 4000
-_ITERATIONS: Final = 1000  # the least that the format allows
-_KEY_BYTES: Final = 64  # two of AES-256, as XTS has it
+_ITERATIONS: Final = 1000  # the minimum that the format allows
+_KEY_BYTES: Final = 64  # two AES-256 keys, as XTS needs
 _DIGEST_BYTES: Final = 20
 _SALT_BYTES: Final = 32
 _SECTOR: Final = 512
@@ -29,7 +29,7 @@ _SLOT_SECTORS: Final = -(-_KEY_BYTES * _STRIPES // 4096) * 8
 _PAYLOAD_SECTOR: Final = _FIRST_SECTOR + _SLOTS * _SLOT_SECTORS
 
 LUKS_BYTES: Final = _PAYLOAD_SECTOR * _SECTOR
-"""How long a header is with room for all key slots; most of it is zero."""
+"""The length of a header with room for all key slots; most of it is zero."""
 
 
 def render_luks(encryption_key: bytes) -> bytes:
@@ -63,7 +63,7 @@ def render_luks(encryption_key: bytes) -> bytes:
 
 
 def _split(key: bytes) -> bytes:
-    """Spread a key over stripes, all of which it takes to know it (the specification's AFsplit)."""
+    """Split a key into stripes, all of which are needed to recover it (the specification's AFsplit)."""
     noise = os.urandom(_KEY_BYTES * (_STRIPES - 1))
     mixed = bytes(_KEY_BYTES)
     for at in range(0, len(noise), _KEY_BYTES):
@@ -82,8 +82,8 @@ def _xor(one: bytes, other: bytes) -> bytes:
 
 
 def _encrypted(key: bytes, content: bytes) -> bytes:
-    """Encrypt sectors as disks are, numbered from 0."""
-    from cryptography.hazmat.primitives.ciphers import Cipher  # noqa: PLC0415 - 10 MiB that other hosts are spared
+    """Encrypt sectors like those of a disk, numbered from 0."""
+    from cryptography.hazmat.primitives.ciphers import Cipher  # noqa: PLC0415 - 10 MiB, only for encryption
     from cryptography.hazmat.primitives.ciphers.algorithms import AES  # noqa: PLC0415 - see above
     from cryptography.hazmat.primitives.ciphers.modes import XTS  # noqa: PLC0415 - see above
 

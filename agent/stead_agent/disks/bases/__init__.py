@@ -1,1 +1,1 @@
-"""Snapshots that volumes of this host are laid over, brought from the block store."""
+"""Bases: snapshots below the volumes of this host, fetched from the block store."""

@@ -1,10 +1,10 @@
-"""Serves one base while it comes: `python -m stead_agent.disks.bases FOLDER ID SIZE KEY STATE CONTROLLER…`.
+"""Serves one base while it is fetched: `python -m stead_agent.disks.bases FOLDER ID SIZE KEY STATE CONTROLLER…`.
 
-The agent starts it; it outlives the agent, as guests read from it. Once the base is whole its file gets its name, so
-that later guests open that; those that are connected are served on, and when the last has gone, so does the process.
+The agent starts it; it outlives the agent, as guests read from it. Once the base is complete its file gets its final
+name, and later guests open the file; connected clients are still served, and the process ends after the last of them.
 
-KEY is `-`, or for an encrypted base a handle that we inherit with its key. Such a one is kept as it is stored and
-served for good, to those users alone that the agent lets read it (`disk_users.let_read`).
+KEY is `-`, or for an encrypted base an inherited file descriptor of its key. An encrypted base stays encrypted on disk
+and is served permanently, only to users that the agent allows to read it (`disk_users.let_read`).
 """
 
 import asyncio
@@ -34,14 +34,14 @@ from stead_proto.tls import Identity
 log = logging.getLogger("stead_agent.disks.bases")
 
 _CREDENTIALS: Final = struct.Struct("iII")  # struct ucred: unix(7)
-_LINGER_SECONDS: Final = 120.0  # a guest that was told of the socket may be waiting for its turn to start
+_LINGER_SECONDS: Final = 120.0  # a guest that was given the socket may still be waiting to start
 _LOOK_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 1.0
 _SAVE_SECONDS: Final = 5.0
 
 
 class Program:
-    """One base and its readers."""
+    """One base and its clients."""
 
     def __init__(self, folder: Path, base_id: str, size: int, store: BlockStore, cipher: Cipher | None) -> None:
         self._id = base_id
@@ -55,7 +55,7 @@ class Program:
         self._connections = 0
 
     async def run(self) -> None:
-        """Serve until the base is whole and nobody reads from here."""
+        """Serve until the base is complete and no client is connected."""
         lazy = None
         if self._final.exists():
             self._export = WholeBase(self._final)
@@ -68,7 +68,7 @@ class Program:
             self._export = SealedBase(self._export, self._cipher)
         self._socket.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(self._connected, self._socket)
-        self._socket.chmod(0o666)  # for users of whom only those of disks and machines are served
+        self._socket.chmod(0o666)  # any user may connect, but only users of disks and machines are served
         try:
             if lazy is not None:
                 await self._fill(lazy, target)
@@ -80,7 +80,7 @@ class Program:
         self._socket.unlink(missing_ok=True)
 
     async def _opened(self) -> Filling:
-        """Open what is there, or begin; the list of segments is waited for."""
+        """Open the existing files, or create them; waits for the list of segments."""
         while True:
             try:
                 segments = self._store.segments(self._id)
@@ -101,7 +101,7 @@ class Program:
             self._connections -= 1
 
     def _may_read(self, client: socket.socket) -> bool:
-        """Tell whether the other end uses a disk, of an encrypted base one that was let read it, or is root."""
+        """Tell whether the client is root or a user of disks, for an encrypted base one that may read it."""
         credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         _pid, uid, _gid = _CREDENTIALS.unpack(credentials)
         if self._cipher is None:
@@ -127,10 +127,10 @@ class Program:
 
 
 def _cipher(key: str) -> Cipher | None:
-    """Make the cipher of the key behind an inherited handle."""
+    """Create the cipher from the key in an inherited file descriptor."""
     if key == "-":
         return None
-    from stead_proto.block_cipher import KEY_BYTES, BlockCipher  # noqa: PLC0415 - 10 MiB that others are spared
+    from stead_proto.block_cipher import KEY_BYTES, BlockCipher  # noqa: PLC0415 - 10 MiB, only for encrypted bases
 
     try:
         return BlockCipher(os.pread(int(key), KEY_BYTES, 0))
@@ -139,14 +139,14 @@ def _cipher(key: str) -> Cipher | None:
 
 
 def main(folder: Path, base_id: str, size: int, key: str, state: Path, controllers: list[str]) -> None:  # noqa: PLR0917 - the command line
-    """Serve one base; at once done when another process does so already."""
+    """Serve one base; returns at once when another process already does."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    # What a terminal or a process group of the agent's is told does not concern us.
+    # Signals to the agent's terminal or process group are not meant for us.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.umask(0o077)
     cipher = _cipher(key)
     if cipher is not None:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no core file keeps the key
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no core file may contain the key
     own = folder / "filling" / f"{base_id}.server"
     with own.open("a") as lock:
         try:
@@ -160,7 +160,7 @@ def main(folder: Path, base_id: str, size: int, key: str, state: Path, controlle
         store = BlockStore(controllers, partial(Identity.load, state))
         asyncio.run(Program(folder, base_id, size, store, cipher).run())
         own.unlink(missing_ok=True)
-    os._exit(0)  # threads of gRPC's may wait for what nobody will say
+    os._exit(0)  # threads of gRPC may wait for ever
 
 
 if __name__ == "__main__":

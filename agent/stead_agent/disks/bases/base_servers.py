@@ -1,4 +1,4 @@
-"""The processes that serve bases while they come: started, adopted by the next agent, revived and ended."""
+"""The processes that serve bases while they are fetched: started, adopted by the next agent, restarted and ended."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ _log = Log(__name__)
 
 _MODULE: Final = "stead_agent.disks.bases"
 _MODULES: Final = frozenset({_MODULE.encode(), b"stead_agent.bases"})
-"""What runs may have been started by the release before, which had another name for the module."""
+"""Running processes may be from the previous release, in which the module had another name."""
 
 _START_SECONDS: Final = 20.0
 _END_SECONDS: Final = 5.0
@@ -32,10 +32,10 @@ _MOST_PATH: Final = 107  # of a socket: unix(7)
 
 
 class BaseServers:
-    """One process for each base that is not whole, or is still read by guests that began before it was."""
+    """One process for each base that is incomplete, or that guests opened before it was complete."""
 
     def __init__(self, folder: Path, state: Path, controllers: tuple[str, ...]) -> None:
-        """Adopt what an earlier agent started, and revive what should run: its socket is there."""
+        """Adopt the processes of an earlier agent, and restart those that should run: their sockets are there."""
         self._folder = folder
         self._state = state
         self._controllers = controllers
@@ -43,11 +43,11 @@ class BaseServers:
         self._watched: dict[str, int] = {}
         self._keys: dict[str, bytes] = {}
         for path in folder.glob("*.nbd"):
-            with contextlib.suppress(BaseError):  # it is tried again when somebody needs it
+            with contextlib.suppress(BaseError):  # tried again when the base is needed
                 self.ensure(path.stem, self._size_of(path.stem), wait=False)
 
     def socket(self, base_id: str) -> Path:
-        """Name the socket on which a base is served."""
+        """Return the path of the socket on which a base is served."""
         return self._folder / f"{base_id}.nbd"
 
     def serves(self, base_id: str) -> bool:
@@ -57,7 +57,7 @@ class BaseServers:
     def ensure(self, base_id: str, size: int, key: bytes = b"", *, wait: bool = True) -> None:
         """Have a base served; raises BaseAwayError when that cannot begin until the block store can be reached.
 
-        With a key it is encrypted, and served to those alone that are let read it.
+        With a key the base is encrypted, and served only to users that are allowed to read it.
         """
         if len(os.fsencode(self.socket(base_id))) > _MOST_PATH:
             raise BaseError(f"{self.socket(base_id)} is too long for a socket's path")
@@ -88,7 +88,7 @@ class BaseServers:
             raise BaseError(f"{base_id}: its server could not be started: {error}") from error
 
     def end(self, base_id: str) -> None:
-        """End the server of a base; nothing reads from it any more, and its key is forgotten."""
+        """End the server of a base; it has no readers any more, and its key is forgotten."""
         with self._lock:
             self._watched.pop(base_id, None)
             self._keys.pop(base_id, None)
@@ -105,7 +105,7 @@ class BaseServers:
             shutil.rmtree(users_of(self.socket(base_id)))
 
     def _process(self, base_id: str) -> int | None:
-        """Find the process that serves a base."""
+        """Return the process id of a base's server."""
         try:
             pid = int(self._pid_file(base_id).read_text())
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")

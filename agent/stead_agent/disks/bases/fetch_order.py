@@ -1,4 +1,4 @@
-"""Which block of a base is fetched next: what is asked for, then what follows it, then all others. Knows no threads."""
+"""Which block of a base is fetched next: requested ones, then those that follow them, then all others. No threads."""
 
 from collections import deque
 from typing import Final
@@ -6,11 +6,11 @@ from typing import Final
 from stead_agent.disks.bases.picture import Picture, Presence
 
 READ_AHEAD: Final = 4
-"""Blocks that are fetched after one that was asked for: 2 MiB, which a guest that reads a file wants next."""
+"""Blocks that are read ahead after a requested one: 2 MiB, which a guest that reads a file needs next."""
 
 
 class Turns:
-    """The blocks that have not come, each on its way at most once."""
+    """The blocks that have not arrived; each is requested from the store at most once at a time."""
 
     def __init__(self, picture: Picture, presence: Presence, *, read_ahead: int = READ_AHEAD) -> None:
         self._picture = picture
@@ -24,23 +24,23 @@ class Turns:
 
     @property
     def is_asked(self) -> bool:
-        """Tell whether something that was asked for, or follows it, is to be fetched."""
+        """Tell whether a requested block, or one to be read ahead, is to be fetched."""
         return bool(self._asked or self._ahead)
 
     def ask(self, block: int) -> None:
-        """Have a block that is read now fetched before all others, and those behind it next."""
+        """Have a block that is being read fetched before all others, and those behind it next."""
         self._asked.append(block)
         for follower in range(block + 1, block + 1 + self._read_ahead):
             if follower in self._picture.digests:
                 self._ahead.append(follower)
 
     def next_asked(self) -> int | None:
-        """Take the next that is asked for, or follows what is; None when there is none."""
+        """Take the next requested block, or one to be read ahead; None when there is none."""
         found = self._take(self._asked)
         return self._take(self._ahead) if found is None else found
 
     def next_behind(self) -> int | None:
-        """Take the next of all others; None when all are there or on their way."""
+        """Take the next of all other blocks; None when all are there or being fetched."""
         found = self._take(self._again)
         while found is None:
             block = next(self._behind, None)
@@ -50,11 +50,11 @@ class Turns:
         return found
 
     def came(self, digest: bytes) -> None:
-        """Note that a content has come."""
+        """Record that a content has arrived."""
         self._on_way.discard(digest)
 
     def lost(self, digests: set[bytes]) -> None:
-        """Note that contents that were on their way will not come: they are fetched again."""
+        """Record that contents that were being fetched will not arrive: they are fetched again."""
         if not digests:
             return
         for block, digest in self._picture.digests.items():
@@ -70,7 +70,7 @@ class Turns:
         return None
 
     def _begin(self, block: int) -> int | None:
-        """Put a block on its way, unless it is there or on it."""
+        """Begin to fetch a block, unless it is there or being fetched."""
         digest = self._picture.digests[block]
         if block in self._presence or digest in self._on_way:
             return None

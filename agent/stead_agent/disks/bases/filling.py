@@ -1,7 +1,7 @@
-"""A base that is being filled: a sparse file, the map of what has come, and the list of what it consists of.
+"""A base that is being filled: a sparse file, the map of the blocks present, and the list of its segments.
 
-The map is written only after the blocks that it speaks of are on the disk, so after a power cut it says too little and
-never too much. One process at a time fills a base, which the lock on the map makes sure.
+The map is written only after its blocks are on the disk, so after a power cut it may miss blocks but never has too
+many. One process at a time fills a base, which the lock on the map ensures.
 """
 
 import fcntl
@@ -18,14 +18,14 @@ from stead_proto.tls import sync_directory, write_private
 from stead_proto.v1.blocks_pb2 import Segment
 
 _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-_SAVE_BYTES: Final = 64 << 20  # so much may have to be fetched again after a power cut
+_SAVE_BYTES: Final = 64 << 20  # at most so much must be fetched again after a power cut
 
 
 class Filling:
     """The files of one base below a folder, opened; close it, or use it as a context manager."""
 
     def __init__(self, folder: Path, base_id: str, size: int, segments: Iterable[Segment]) -> None:
-        """Go on with what is there, or begin. Of an earlier run the list of segments is kept, so none are asked for.
+        """Open the existing files, or create them. With the list of segments of an earlier run, none are requested.
 
         Raises BaseError, also when another process fills it; OSError when there is no room.
         """
@@ -59,14 +59,14 @@ class Filling:
         self.close()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for handle in (self.file, self._lock):
             if handle >= 0:
                 os.close(handle)
         self.file = self._lock = -1
 
     def put(self, block: int, content: bytes) -> None:
-        """Write a block that has come, checked; from any thread."""
+        """Write a block that has arrived and was checked; from any thread."""
         offset, length = self.picture.span(block)
         view = memoryview(content)[:length]
         while view:
@@ -80,7 +80,7 @@ class Filling:
             self.save()
 
     def save(self) -> None:
-        """Have on the disk what has come so far, and then the map of it."""
+        """Sync the blocks that have arrived so far to disk, and then their map."""
         with self._guard:
             content = self.presence.content()
             self._unsaved = 0
@@ -88,7 +88,7 @@ class Filling:
         write_private(self._map_path, content)
 
     def missing(self) -> Iterator[int]:
-        """List the blocks that have not come, ascending."""
+        """List the blocks that have not arrived, ascending."""
         return (block for block in sorted(self.picture.digests) if block not in self.presence)
 
     def _load_picture(self, size: int, segments: Iterable[Segment]) -> Picture:
@@ -114,12 +114,12 @@ class Filling:
 
 
 def whole_file(folder: Path, base_id: str, *, sealed: bool) -> Path:
-    """Name the file of a base that is whole; of a sealed one nobody but its server can make anything."""
+    """Return the path of a complete base; only its server can decrypt a sealed (encrypted) one."""
     return folder / f"{base_id}.{'sealed' if sealed else 'raw'}"
 
 
 def publish(filling: Filling, final: Path, mode: int = 0o444) -> None:
-    """Give a base of which all has come its final name; the rest of its files go."""
+    """Give a complete base its final name, and delete its other files."""
     os.fchmod(filling.file, mode)
     os.fsync(filling.file)
     filling.path.rename(final)
@@ -128,10 +128,10 @@ def publish(filling: Filling, final: Path, mode: int = 0o444) -> None:
 
 
 def discard(folder: Path, base_id: str) -> None:
-    """Remove what is there of a base that is not whole."""
+    """Remove the files of an incomplete base."""
     for suffix in ("raw", "map", "list", "lock"):
         (folder / f"{base_id}.{suffix}").unlink(missing_ok=True)
-    for draft in folder.glob(f".{base_id}.*"):  # whoever wrote it was killed
+    for draft in folder.glob(f".{base_id}.*"):  # its writer was killed
         draft.unlink(missing_ok=True)
 
 

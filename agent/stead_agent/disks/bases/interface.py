@@ -1,7 +1,7 @@
-"""The promise: what the rest of the agent may ask of the bases of this host's volumes.
+"""The interface that the rest of the agent uses for the bases of this host's volumes.
 
-Every method blocks, is safe to call from several threads for different ids, and may be repeated. A base never changes:
-what was once read of it is read again. Errors are `BaseError`s.
+Every method blocks, is safe to call from several threads for different ids, and may be repeated. A base never
+changes: every read returns the same. Errors are `BaseError`s.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from stead_agent.disks.disk_sources import Layer
 
 
 class BaseError(Exception):
-    """A base could not be made as asked; the message is for the operator."""
+    """A base could not be created as requested; the message is for the operator."""
 
 
 class BaseFullError(BaseError):
@@ -19,37 +19,37 @@ class BaseFullError(BaseError):
 
 
 class BaseAwayError(BaseError):
-    """The block store, which has what is missing of it, cannot be reached now."""
+    """The block store, which has the missing blocks, cannot be reached now."""
 
 
 @dataclass(frozen=True, slots=True)
 class BaseSpec:
-    """A snapshot that volumes are laid over."""
+    """A snapshot that is the backing file of volumes."""
 
     id: str
     size: int  # bytes of the disk
     stored_size: int  # bytes of its blocks that are not all zero
     encrypted: bool = False
-    encryption_key: bytes = field(default=b"", repr=False)  # of its blocks; empty while nobody may read it
+    encryption_key: bytes = field(default=b"", repr=False)  # of its blocks; empty while no guest may read it
 
 
 class Bases(Protocol):
     """The bases of this host."""
 
     def ensure(self, base: BaseSpec) -> None:
-        """Have the base ready to be read; of a large one not all must have come yet.
+        """Make the base ready to be read; a large one need not be complete yet.
 
-        An encrypted one can be read only while its key is given; without, who reads it is served no more.
+        An encrypted one can be read only while its key is given; without a key, its readers are no longer served.
         """
 
     def source(self, base_id: str) -> Layer | None:
-        """Tell how to open the base as of now, or None when it is not here."""
+        """Return how to open the base as of now, or None when it is not on this host."""
 
     def remove(self, base_id: str) -> None:
-        """Nothing is laid over the base any more. Its bytes may be kept for the next volume while there is room."""
+        """Note that no volume uses the base any more. It may stay cached for the next volume while there is room."""
 
     def purge(self) -> None:
-        """Give up what is kept for the next volume when the disk is nearly full."""
+        """Delete cached bases when the disk is nearly full."""
 
     def present(self) -> frozenset[str]:
-        """List the bases that are here and were not removed."""
+        """List the bases that are on this host and were not removed."""

@@ -1,7 +1,7 @@
-"""A base that is read while it comes: readers wait for the blocks that they read, which are fetched before all others.
+"""A base that is read while it is fetched: the blocks that readers wait for are fetched before all others.
 
-Two streams lead to the block store, each with a thread: one for what is asked for, which is idle most of the time, and
-one that fetches the rest behind it, and holds back while something is asked for. While the store is away, both try on.
+Two streams lead to the block store, each with a thread: one for requested blocks, which is idle most of the time, and
+one that fetches the rest in the background and pauses during requests. While the store is unreachable, both retry.
 """
 
 import asyncio
@@ -26,23 +26,23 @@ from stead_proto.blocks import BLOCK_BYTES
 
 _log = logging.getLogger(__name__)
 
-_AHEAD: Final = 8  # blocks on their way in one stream
+_AHEAD: Final = 8  # blocks in flight in one stream
 _LONGEST_PAUSE: Final = 5.0
-_QUIET_SECONDS: Final = 3.0  # nothing was asked for so long: fetch the rest
-_QUIET_READ_SECONDS: Final = 12.0  # while there are readers
-_PATIENCE_SECONDS: Final = 90.0  # fetch the rest in any case
+_QUIET_SECONDS: Final = 3.0  # after so long without a request: fetch the rest
+_QUIET_READ_SECONDS: Final = 12.0  # the same while there are readers
+_PATIENCE_SECONDS: Final = 90.0  # after so long, fetch the rest in any case
 
 
 class Blocks(Protocol):
     """What is needed of the block store."""
 
     def fetch(self, snapshot_id: str, digests: Iterator[bytes], *, ahead: int) -> Iterator[bytes]:
-        """Fetch blocks in the order asked for, checked, at most `ahead` at a time."""
+        """Fetch blocks in the order given, checked, at most `ahead` in flight."""
 
 
 @dataclass(slots=True)
 class _Stream:
-    """One call of the store: what was asked for and has not come, in order."""
+    """One call of the store: the blocks requested and not yet arrived, in order."""
 
     on_way: deque[bytes] = field(default_factory=deque)
     ended: bool = False
@@ -52,7 +52,7 @@ class LazyBase:
     """One base, being filled; an `nbd.server.Export`. Made and read on one event loop."""
 
     def __init__(self, filling: Filling, store: Blocks, has_readers: Callable[[], bool]) -> None:
-        """Hold back what nobody asks for longer while there are readers: a guest that boots pauses now and then."""
+        """Delay the background fetch longer while there are readers: a guest that boots pauses now and then."""
         self.size = filling.picture.size
         self._filling = filling
         self._store = store
@@ -63,7 +63,7 @@ class LazyBase:
         self._turns = Turns(filling.picture, filling.presence)
         self._moved = threading.Condition()
         self._last_asked = 0.0
-        self._room_at = 0.0  # when to try again to keep what could not be kept
+        self._room_at = 0.0  # when to try again to write blocks, after the disk was full
         self._waiting: dict[int, list[asyncio.Future[bytes | None]]] = {}
         self._left = sum(1 for _ in filling.missing())
         self._ended = False
@@ -74,7 +74,7 @@ class LazyBase:
         ]
 
     def start(self) -> None:
-        """Begin to fetch."""
+        """Start fetching."""
         if not self._left:
             self.whole.set()
             return
@@ -82,7 +82,7 @@ class LazyBase:
             thread.start()
 
     def close(self) -> None:
-        """Fetch no more; what has come is on the disk when this returns."""
+        """Stop fetching; what has arrived is on the disk when this returns."""
         with self._moved:
             self._ended = True
             self._moved.notify_all()
@@ -108,7 +108,7 @@ class LazyBase:
         return _patched(content, offset, unkept) if unkept else content
 
     def extents(self, offset: int, length: int) -> list[Extent]:
-        """Tell which blocks of a range are all zero."""
+        """Return which blocks of a range are all zero."""
         found = []
         end = offset + length
         for block in blocks_of(offset, length):
@@ -120,12 +120,12 @@ class LazyBase:
     def _awaited(self, block: int) -> "asyncio.Future[bytes | None]":
         future: asyncio.Future[bytes | None] = self._loop.create_future()
         self._waiting.setdefault(block, []).append(future)
-        if block in self._filling.presence:  # it has come since it was looked for
+        if block in self._filling.presence:  # it has arrived since the check
             self._arrived([block], None)
         return future
 
     def _arrived(self, blocks: list[int], content: bytes | None) -> None:
-        """Wake who waits; `content` is given when it could not be kept."""
+        """Wake the waiting readers; `content` is given when it could not be written."""
         for block in blocks:
             for future in self._waiting.pop(block, []):
                 if not future.done():
@@ -145,7 +145,7 @@ class LazyBase:
             except BlockStoreError as error:
                 _log.warning("%s: %s", self._filling.id, error)
             with self._moved:
-                stream.ended = True  # a thread of gRPC's may still be about to ask for a next one
+                stream.ended = True  # a gRPC thread may still be about to ask for the next one
                 self._turns.lost(set(stream.on_way))
                 self._moved.notify_all()
                 if self._left and not self._ended:
@@ -177,7 +177,7 @@ class LazyBase:
         return digest
 
     def _holds_back(self) -> float:
-        """Tell for how many seconds what was not asked for must wait."""
+        """Return for how many seconds the background fetch must wait."""
         quiet = _QUIET_READ_SECONDS if self._has_readers() else _QUIET_SECONDS
         if self._turns.is_asked:
             return quiet
@@ -192,7 +192,7 @@ class LazyBase:
                 self._filling.put(block, content)
         except OSError as error:
             _log.warning("%s: what came cannot be kept: %s", self._filling.id, error)
-            unkept = content  # who waits gets it all the same
+            unkept = content  # waiting readers get it anyway
         with self._moved:
             self._left -= sum(block in self._filling.presence for block in blocks)
             if unkept is None:
@@ -203,14 +203,14 @@ class LazyBase:
             left = self._left
             if not left:
                 self._moved.notify_all()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: there are no readers
             self._loop.call_soon_threadsafe(self._arrived, blocks, unkept)
             if not left:
                 self._loop.call_soon_threadsafe(self.whole.set)
 
 
 def _patched(content: bytes, offset: int, blocks: dict[int, bytes]) -> bytes:
-    """Put blocks that could not be kept into what was read."""
+    """Put blocks that could not be written into what was read."""
     patched = bytearray(content)
     for block, whole in blocks.items():
         start = block * BLOCK_BYTES - offset

@@ -1,8 +1,8 @@
-"""Does with sparse files in a local directory what `interface.py` promises.
+"""Implements `interface.py` with sparse files in a local directory.
 
-Below one directory: `bases/` holds what is whole, `bases/filling/` what has not come yet, `bases/unused/` what nothing
-is laid over now and may be needed again. Guests' processes may read what is whole and list nothing. What is encrypted
-stays so in its file, and is read from a process that decrypts it.
+Below one directory: `bases/` holds complete bases, `bases/filling/` those still being fetched, `bases/unused/` those
+that no volume uses now and that may be needed again. Guests' processes may read complete bases and list nothing. An
+encrypted base stays encrypted in its file, and is read through a process that decrypts it.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ class Blocks(Protocol):
         """List the segments of a snapshot."""
 
     def fetch(self, snapshot_id: str, digests: Iterable[bytes]) -> Iterator[bytes]:
-        """Fetch blocks in the order asked for, checked."""
+        """Fetch blocks in the order given, checked."""
 
 
 class LocalBases:
@@ -55,9 +55,9 @@ class LocalBases:
         cache_bytes: int = CACHE_BYTES,
         servers: Callable[[Path], BaseServers] | None = None,
     ) -> None:
-        """Make the directories below the disks' one; unused bases are kept up to `cache_bytes`.
+        """Create the directories below that of the disks; unused bases are cached up to `cache_bytes`.
 
-        Bases of more than EAGER_BYTES are served while they come, by what `servers` makes for the folder.
+        Bases of more than EAGER_BYTES are served while they are fetched, by what `servers` creates for the folder.
         """
         self.folder = root / "bases"
         self._unused = self.folder / "unused"
@@ -69,10 +69,10 @@ class LocalBases:
         for each in (self._unused, self._filling):
             each.mkdir(mode=0o700, exist_ok=True)
         self._servers = servers(self.folder) if servers is not None else None
-        self._sealed: set[str] = set()  # told encrypted
+        self._sealed: set[str] = set()  # ids of encrypted bases
 
     def ensure(self, base: BaseSpec) -> None:
-        """Have the base ready to be read."""
+        """Make the base ready to be read."""
         final = self._path(base.id, sealed=base.encrypted)
         with self._room(base.id):
             if base.encrypted:
@@ -88,7 +88,7 @@ class LocalBases:
                 self._fetch(base, final)
 
     def _ensure_sealed(self, base: BaseSpec, final: Path) -> None:
-        """Have an encrypted base served while its key is here, and no longer."""
+        """Serve an encrypted base only while its key is given."""
         self._sealed.add(base.id)
         if self._servers is None:
             raise BaseError(f"{base.id}: nothing can decrypt it on this host")
@@ -100,15 +100,15 @@ class LocalBases:
             self._servers.end(base.id)
 
     def _take_back(self, final: Path) -> bool:
-        """Take a base into use again that was kept; tells whether one was."""
-        with contextlib.suppress(FileNotFoundError):  # it is not kept
+        """Take an unused base back into use; tell whether there was one."""
+        with contextlib.suppress(FileNotFoundError):  # it is not cached
             (self._unused / final.name).rename(final)
             sync_directory(self.folder)
             return True
         return False
 
     def source(self, base_id: str) -> Layer | None:
-        """Tell how to open the base."""
+        """Return how to open the base."""
         path = self._path(base_id)
         if base_id in self._sealed and self._servers is not None:
             return Layer(NbdSource(self._servers.socket(base_id)), "raw")
@@ -119,14 +119,14 @@ class LocalBases:
         return None
 
     def remove(self, base_id: str) -> None:
-        """Keep the base for the next volume, as long as there is room."""
+        """Keep the base cached for the next volume, as long as there is room."""
         paths = [self._path(base_id, sealed=sealed) for sealed in (False, True)]
         with self._room(base_id):
             if self._servers is not None:
                 self._servers.end(base_id)
             filling.discard(self._filling, base_id)
             for path in paths:
-                with contextlib.suppress(FileNotFoundError):  # it never became whole, or is removed already
+                with contextlib.suppress(FileNotFoundError):  # it was never complete, or is removed already
                     os.utime(path)
                     path.rename(self._unused / path.name)
                     sync_directory(self.folder)
@@ -145,7 +145,7 @@ class LocalBases:
             self._evict(self._cache_bytes)
 
     def _fetch(self, base: BaseSpec, final: Path) -> None:
-        """Fetch what is missing, and make it whole."""
+        """Fetch what is missing, and publish the complete base."""
         began = time.monotonic()
         with Filling(self._filling, base.id, base.size, self._store.segments(base.id)) as target:
             self._check_room(target)
@@ -165,7 +165,7 @@ class LocalBases:
         _log.info("base_here", extra={"base": base.id, "blocks": len(wanted), "seconds": time.monotonic() - began})
 
     def _check_room(self, target: Filling) -> None:
-        """Refuse to begin what cannot end well, after having given up what nothing needs."""
+        """Raise an error if the base does not fit, after deleting unused bases."""
         needed = sum(target.picture.span(block)[1] for block in target.missing())
         if self._free() < needed:
             self._evict(0)
@@ -177,7 +177,7 @@ class LocalBases:
         return disk.f_bavail * disk.f_frsize
 
     def _evict(self, limit: int) -> None:
-        """Delete unused bases, the longest unused first, until they take so many bytes and leave enough free."""
+        """Delete unused bases, least recently used first, until they take at most `limit` bytes and enough is free."""
         found = []
         for path in self._unused.iterdir():
             with contextlib.suppress(FileNotFoundError):  # taken into use again since it was listed
@@ -192,14 +192,14 @@ class LocalBases:
             _log.info("base_evicted", extra={"base": path.stem, "bytes": size})
 
     def _path(self, base_id: str, *, sealed: bool = False) -> Path:
-        """Name the file of a base that is whole."""
+        """Return the path of a complete base."""
         if not BASE_ID.match(base_id):
             raise BaseError(f"not an id of a base: {base_id!r}")
         return whole_file(self.folder, base_id, sealed=sealed)
 
     @contextlib.contextmanager
     def _room(self, what: str) -> Iterator[None]:
-        """Tell apart a full disk, a store that is away, and other trouble."""
+        """Translate errors: a full disk, an unreachable store, and others."""
         try:
             yield
         except BlockStoreAway as error:

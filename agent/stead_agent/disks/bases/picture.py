@@ -1,4 +1,4 @@
-"""Which blocks a base consists of, where they stand, and which of them have come. Pure."""
+"""Which blocks a base consists of, where they are, and which of them have arrived. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ MOST_BLOCKS: Final = (64 << 40) // BLOCK_BYTES
 
 
 class BadPictureError(Exception):
-    """What was said or kept of a base is not consistent."""
+    """The data received or stored about a base is inconsistent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Picture:
     digests: dict[int, bytes]
 
     def span(self, block: int) -> tuple[int, int]:
-        """Give the offset of a block and how many bytes of it are in the disk."""
+        """Return the offset of a block and how many bytes of it are within the disk."""
         offset = block * BLOCK_BYTES
         return offset, min(BLOCK_BYTES, self.size - offset)
 
@@ -33,7 +33,7 @@ class Picture:
 
 
 def picture_of(size: int, segments: Iterable[Segment]) -> Picture:
-    """Put a base together from its segments; raises BadPictureError."""
+    """Build a base from its segments; raises BadPictureError."""
     digests: dict[int, bytes] = {}
     count = -(-size // BLOCK_BYTES)
     if not 0 < count <= MOST_BLOCKS:
@@ -58,7 +58,7 @@ def blocks_of(offset: int, length: int) -> range:
 
 
 def same_content(picture: Picture) -> dict[bytes, list[int]]:
-    """Group blocks by content, in the order of their first places: each content is fetched once."""
+    """Group blocks by content, in the order of their first positions: each content is fetched once."""
     places: dict[bytes, list[int]] = {}
     for block in sorted(picture.digests):
         places.setdefault(picture.digests[block], []).append(block)
@@ -66,33 +66,33 @@ def same_content(picture: Picture) -> dict[bytes, list[int]]:
 
 
 class Presence:
-    """Which blocks have come: one bit each."""
+    """Which blocks have arrived: one bit each."""
 
     def __init__(self, bits: bytearray) -> None:
         self._bits = bits
 
     @staticmethod
     def empty(size: int) -> "Presence":
-        """Nothing has come yet of a disk of so many bytes."""
+        """Return an empty map for a disk of so many bytes."""
         count = -(-size // BLOCK_BYTES)
         return Presence(bytearray(-(-count // 8)))
 
     @staticmethod
     def of(content: bytes, size: int) -> "Presence":
-        """Read what `content` gave; raises BadPictureError when it is of another size."""
+        """Parse what `content` returned; raises BadPictureError when it is of another size."""
         presence = Presence(bytearray(content))
         if len(content) != len(Presence.empty(size).content()):
             raise BadPictureError("a presence map of another size")
         return presence
 
     def content(self) -> bytes:
-        """Give the bits, to be kept."""
+        """Return the bits, to be stored."""
         return bytes(self._bits)
 
     def add(self, block: int) -> None:
-        """Note that a block has come."""
+        """Record that a block has arrived."""
         self._bits[block >> 3] |= 1 << (block & 7)
 
     def __contains__(self, block: int) -> bool:
-        """Tell whether a block has come."""
+        """Tell whether a block has arrived."""
         return bool(self._bits[block >> 3] >> (block & 7) & 1)

@@ -1,6 +1,6 @@
-"""A base that is kept as it is stored, encrypted, and decrypted for its readers one block at a time.
+"""A base that is encrypted on disk, and decrypted for its readers one block at a time.
 
-Blocks are decrypted whole: a few that were read last are kept, in memory only, for reads are smaller than blocks.
+Blocks are decrypted whole: those read last are cached, only in memory, because reads are smaller than blocks.
 """
 
 from collections import OrderedDict
@@ -15,7 +15,7 @@ _KEPT: Final = 32  # blocks of 512 KiB
 
 
 class Cipher(Protocol):
-    """Decrypts blocks by their place on the disk (`stead_proto.block_cipher`)."""
+    """Decrypts blocks by their position on the disk (`stead_proto.block_cipher`)."""
 
     def decrypt(self, index: int, content: bytes) -> bytes:
         """Decrypt a whole block."""
@@ -25,7 +25,7 @@ class SealedBase:
     """Another export, decrypted; an `nbd.server.Export`, of one event loop."""
 
     def __init__(self, inner: Export, cipher: Cipher) -> None:
-        """Read from `inner`, where blocks that are all zero are not encrypted: they are not stored."""
+        """Read from `inner`, in which all-zero blocks are not encrypted, as they are not stored."""
         self.size = inner.size
         self._inner = inner
         self._cipher = cipher
@@ -41,11 +41,11 @@ class SealedBase:
         return b"".join(parts)
 
     def extents(self, offset: int, length: int) -> list[Extent]:
-        """Tell what the other one tells."""
+        """Return the extents of the inner export."""
         return self._inner.extents(offset, length)
 
     async def _block(self, block: int) -> bytes:
-        """Give a block, decrypted; of the last one what is on the disk is enough: XTS does not chain."""
+        """Return a decrypted block; the last one may be partial, since XTS does not chain."""
         if block in self._kept:
             self._kept.move_to_end(block)
             return self._kept[block]

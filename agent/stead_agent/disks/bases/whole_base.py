@@ -1,4 +1,4 @@
-"""A base that is whole, served on for those that began to read it before it was."""
+"""A complete base, still served to the clients that connected before it was complete."""
 
 import os
 from pathlib import Path
@@ -18,5 +18,5 @@ class WholeBase:
         return os.pread(self._file, length, offset)
 
     def extents(self, offset: int, length: int) -> list[Extent]:
-        """Tell that all may be something else than zero."""
+        """Report that everything may be non-zero."""
         return [Extent(offset, length, 0)]

@@ -1,1 +1,1 @@
-"""Volumes across hosts: served to another host by the one that has them, and brought to guests of the other."""
+"""Volumes across hosts: exported by the host that stores them, and used by guests of another host through a proxy."""

@@ -1,7 +1,7 @@
-"""A volume's qemu-storage-daemon as a process that outlives the agent: started as a user of its own, found, ended.
+"""A volume's qemu-storage-daemon as a process that outlives the agent: started as a separate user, found, ended.
 
-Each has a folder: the agent's alone, and in it `own`, the daemon's, with its sockets. The daemon is known by its
-command line, which has the folder's path in it; the process id in its own file is only a hint, for it could forge that.
+Each has a folder owned by the agent, and in it `own`, owned by the daemon, with its sockets. The daemon is recognised
+by its command line, which contains the folder's path; its pid file is only a hint, since the daemon could forge it.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from stead_proto.tls import Identity
 
 _PROGRAM: Final = "qemu-storage-daemon"
 _START_SECONDS: Final = 20.0
-_END_SECONDS: Final = 3.0  # then requests that wait for a home that is away are given up
+_END_SECONDS: Final = 3.0  # then requests that wait for an unreachable home host are aborted
 _KILL_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.01
 _PATH_BYTES: Final = 107  # of a socket: unix(7)
@@ -31,49 +31,49 @@ _PASSABLE: Final = 0o711
 
 @dataclass(frozen=True, slots=True)
 class DaemonFiles:
-    """Where the daemon of one volume has its files."""
+    """The paths of the files of one volume's daemon."""
 
     folder: Path
-    uid: int  # the daemon's
+    uid: int  # the daemon's user
 
     @property
     def about(self) -> Path:
-        """What the daemon was told, once it has done all of it."""
+        """The daemon's configuration, written once it was fully applied."""
         return self.folder / "about"
 
     @property
     def credentials(self) -> Path:
-        """The host's key and certificate, there only while the daemon reads them."""
+        """The host's key and certificate, which exist only while the daemon reads them."""
         return self.folder / "tls"
 
     @property
     def own(self) -> Path:
-        """The daemon's part, through which guests' processes may pass."""
+        """The daemon's own folder, which guests' processes may traverse."""
         return self.folder / "own"
 
     @property
     def monitor(self) -> Path:
-        """The socket on which it is told."""
+        """The QMP socket."""
         return self.own / "qmp"
 
     @property
     def socket(self) -> Path:
-        """The socket of which a guest has the volume, if this is a proxy."""
+        """The socket through which a guest uses the volume, if this is a proxy."""
         return self.own / "nbd"
 
     @property
     def pid(self) -> Path:
-        """Where it writes its process id."""
+        """The pid file."""
         return self.own / "pid"
 
     @property
     def mark(self) -> bytes:
-        """The word of its command line that no other process has."""
+        """The argument that is unique to its command line."""
         return f"socket,path={self.monitor},server=on,wait=off,id=qmp".encode()
 
 
 def start(place: DaemonFiles) -> int:
-    """Start a daemon that does nothing yet, in a new folder, and return its process id."""
+    """Start an unconfigured daemon, in a new folder, and return its process id."""
     if len(os.fsencode(place.monitor)) > _PATH_BYTES or "," in str(place.folder):
         raise ExportError(f"{place.folder}: too long for a socket's path, or with a comma")
     place.folder.mkdir(mode=_PASSABLE)
@@ -95,7 +95,7 @@ def start(place: DaemonFiles) -> int:
 
 
 def find(place: DaemonFiles) -> int | None:
-    """Find the daemon's process id, or say None when it does not run."""
+    """Return the daemon's process id, or None when it does not run."""
     hint = _hint(place.pid)
     if hint and _is_of(hint, place):
         return hint
@@ -103,7 +103,7 @@ def find(place: DaemonFiles) -> int | None:
 
 
 def end(place: DaemonFiles) -> None:
-    """End the daemon, whatever it is doing, and remove its folder; when this returns, it uses nothing any more."""
+    """End the daemon, whatever it is doing, and remove its folder; when this returns, it no longer uses anything."""
     for pid in iter(lambda: next(_all_of(place), None), None):
         _end_one(pid, place)
     shutil.rmtree(place.folder, ignore_errors=False)
@@ -111,7 +111,7 @@ def end(place: DaemonFiles) -> None:
 
 @contextlib.contextmanager
 def credentials(place: DaemonFiles, identity: Identity, endpoint: str) -> Iterator[None]:
-    """Let the daemon read the host's key and certificate by QEMU's names for them, within this `with` and no longer."""
+    """Let the daemon read the host's key and certificate under QEMU's names for them, only within this `with`."""
     files = {
         "ca-cert.pem": identity.ca_pem,
         f"{endpoint}-cert.pem": identity.certificate_pem,
@@ -131,7 +131,7 @@ def credentials(place: DaemonFiles, identity: Identity, endpoint: str) -> Iterat
 
 
 def socket_owner(place: DaemonFiles) -> int | None:
-    """Tell to which user the proxy's socket was given, as far as there is one."""
+    """Return the user that owns the proxy's socket, if there is one."""
     try:
         found = place.socket.lstat()
     except FileNotFoundError:
@@ -150,11 +150,11 @@ def _end_one(pid: int, place: DaemonFiles) -> None:
         if not processes.ends(process, _KILL_SECONDS):
             raise ExportError(f"{place.folder.name}: the daemon (process {pid}) cannot be killed")
     while _is_of(pid, place):
-        time.sleep(_POLL_SECONDS)  # it has ended, and /proc shows it for a moment more
+        time.sleep(_POLL_SECONDS)  # it has ended, but /proc still shows it for a moment
 
 
 def _all_of(place: DaemonFiles) -> Iterator[int]:
-    """List the processes that are this daemon, or are about to become it."""
+    """List the processes that are this daemon, or are about to become it by exec."""
     return (
         int(folder.name)
         for folder in Path("/proc").iterdir()
@@ -170,7 +170,7 @@ def _is_of(pid: int, place: DaemonFiles) -> bool:
 
 
 def _hint(path: Path) -> int | None:
-    """Read a process id from a file; a link is not followed."""
+    """Read a process id from a file; a symbolic link is not followed."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

@@ -1,8 +1,8 @@
-"""An export or a remote volume becomes what qemu-storage-daemon is told by QMP: pure.
+"""Builds the QMP commands for a qemu-storage-daemon from an export or a remote volume: pure.
 
-The home: a file or device, its format with base and key, and an NBD server that asks for a certificate of our CA
-with the client's name on it, or that of its guest's attachment. The other host: an NBD client, which asks for the
-home's name, and an NBD server on a unix socket. Flushes, FUA, discards and zeroes pass through both.
+The home host has a file or device, its format with base and key, and an NBD server that requires a certificate of our
+CA with the name of the client or of its guest's attachment. The other host has an NBD client, which requires the name
+of the home, and an NBD server on a unix socket. Flushes, FUA, discards and zeroes pass through both.
 """
 
 import base64
@@ -16,7 +16,7 @@ from stead_agent.disks.exports.interface import Export, Remote
 from stead_proto import tls
 
 RECONNECT_SECONDS: Final = 600
-"""How long reads and writes wait for a home that is away before they fail."""
+"""How long reads and writes wait for an unreachable home before they fail."""
 
 _DISK: Final = "disk"
 _BASE: Final = "base"
@@ -26,28 +26,28 @@ _CREDENTIALS: Final = "tls"
 _CLIENT: Final = "client"
 _EXPORT: Final = "export"
 _THREAD: Final = "io"
-# How files are read and written. With threads, QEMU's default, each read wakes one of them, and that the daemon.
+# How files are read and written. With threads, QEMU's default, each read wakes a thread, which wakes the daemon.
 _AIO: Final = "io_uring"
 _REQUESTS: Final = ("read", "write", "write-zeroes", "discard", "flush")
-# A client whose connection broke comes by another one before the first is known to be dead.
+# A client whose connection broke opens another before the server knows that the first is dead.
 _MOST_CONNECTIONS: Final = 8
 
 
 class Command(NamedTuple):
-    """One QMP command; with a key in its arguments, so not for any log."""
+    """One QMP command; its arguments may hold a key, so it must not be logged."""
 
     name: str
     arguments: dict[str, Any]
 
     def with_threads(self) -> "Command | None":
-        """Give the same for a kernel that has no io_uring, or not for all users; None when this one asks for none."""
+        """Return the same command without io_uring, for kernels that lack or restrict it; None if it uses none."""
         if "aio" not in self.arguments:
             return None
         return Command(self.name, {name: value for name, value in self.arguments.items() if name != "aio"})
 
 
 def serving(export: Export, address: str, credentials: Path) -> Iterator[Command]:
-    """List what makes a daemon serve a volume at an address of this host."""
+    """Yield the commands that make a daemon serve a volume at an address of this host."""
     yield _credentials("server", credentials)
     yield _thread()
     yield _clients(export)
@@ -73,44 +73,44 @@ def serving(export: Export, address: str, credentials: Path) -> Iterator[Command
 
 
 def let_in_anew(export: Export) -> Iterator[Command]:
-    """List what lets a daemon of an earlier agent, which let in the host alone, let in its guest as well.
+    """Yield the commands with which a daemon of an earlier agent, which admits only the host, admits its guest as well.
 
-    The server looks for the object with each connection, by its name (QEMU's crypto/tlssession.c).
+    The server looks up the authorization object by name with each connection (QEMU's crypto/tlssession.c).
     """
     yield Command("object-del", {"id": _CLIENT})
     yield _clients(export)
 
 
 def _clients(export: Export) -> Command:
-    """Let in two: the host's proxy, and its guest's QEMU with what it was given for just this attachment."""
+    """Admit two clients: the host's proxy, and its guest's QEMU with the credentials of this attachment."""
     rules = [{"match": name, "policy": "allow", "format": "exact"} for name in clients(export)]
     return Command("object-add", {"qom-type": "authz-list", "id": _CLIENT, "policy": "deny", "rules": rules})
 
 
 def clients(export: Export) -> list[str]:
-    """List the subjects of the certificates that a home lets in."""
+    """List the subjects of the certificates that a home admits."""
     attachment = tls.subject_of_attachment(export.volume_id, export.generation, export.client_host_id)
     return [tls.subject_of_host(export.client_host_id), attachment]
 
 
 def flushes_each_write(disk_format: str) -> bool:
-    """Tell whether a home must flush each write: where the disk is said to have written, it has.
+    """Tell whether a home must flush each write, so that an acknowledged write is on the disk.
 
-    qcow2 keeps its tables in the daemon's memory until a flush, and a client that comes again after the daemon was
-    killed does not know that writes before its last flush are lost.
+    qcow2 caches its tables in the daemon's memory until a flush, and a client that reconnects after the daemon was
+    killed does not know that the writes since its last flush are lost.
     """
     return disk_format == "qcow2"
 
 
 def connecting(remote: Remote, credentials: Path) -> Iterator[Command]:
-    """List what makes a daemon a client of a volume's home; the last one needs the home."""
+    """Yield the commands that make a daemon a client of a volume's home; the last one needs a reachable home."""
     yield _credentials("client", credentials)
     yield _thread()
     yield _of_home(remote, _DISK)
 
 
 def _of_home(remote: Remote, node: str) -> Command:
-    """Connect to the home, by another connection for each node."""
+    """Connect to the home, with one connection for each node."""
     return Command(
         "blockdev-add",
         {
@@ -127,13 +127,13 @@ def _of_home(remote: Remote, node: str) -> Command:
 
 
 def offering(remote: Remote, socket: Path) -> Iterator[Command]:
-    """List what makes a connected daemon offer the volume on a unix socket."""
+    """Yield the commands that make a connected daemon export the volume on a unix socket."""
     yield Command("nbd-server-start", {"addr": {"type": "unix", "data": {"path": str(socket)}}})
     yield _export(remote.volume_id, flushes_each_write=False)
 
 
 def refusing(volume_id: str, size: int, socket: Path) -> Iterator[Command]:
-    """List what makes a daemon answer everything on a unix socket with an error."""
+    """Yield the commands that make a daemon answer every request on a unix socket with an error."""
     yield _thread()
     yield Command("blockdev-add", {"node-name": f"{_DISK}-bytes", "driver": "null-co", "size": size})
     errors = [{"event": "none", "iotype": each, "errno": errno.EIO} for each in _REQUESTS]
@@ -146,35 +146,35 @@ def refusing(volume_id: str, size: int, socket: Path) -> Iterator[Command]:
 
 
 def grown_at_home(size: int) -> Command:
-    """Make the disk larger, which nothing may export meanwhile: an NBD export keeps the size that it began with."""
+    """Grow the disk, which must not be exported meanwhile: an NBD export keeps its initial size."""
     return Command("block_resize", {"node-name": _DISK, "size": size})
 
 
 def connected_anew(remote: Remote) -> Command:
-    """Make another client of the home, which learns how large the volume is now, beside the one that is in use."""
+    """Add a second client of the home, which learns the current size of the volume, besides the one in use."""
     return _of_home(remote, grown_node(remote))
 
 
 def grown_node(remote: Remote) -> str:
-    """Name the client of a home that has grown the volume to this size."""
+    """Return the node name of the client of a home that has grown the volume to this size."""
     return f"{_DISK}-{remote.size}"
 
 
 def export_of(volume_id: str, node: str, size: int, *, flushes_each_write: bool) -> Command:
-    """Export a disk that has grown; the id is another one, for the export before it ends when its requests have."""
+    """Export a disk that has grown; under a new id, since the previous export ends only after its requests."""
     command = _export(volume_id, flushes_each_write=flushes_each_write)
     return Command(command.name, command.arguments | {"id": f"{_EXPORT}-{size}", "node-name": node})
 
 
 def size_told(nodes: Iterable[Mapping[str, Any]], node_name: str = _DISK) -> int:
-    """Find the size of a disk in what a daemon tells of its nodes; 0 when there is no such node."""
+    """Return the size of a disk from a daemon's list of nodes; 0 when there is no such node."""
     return next((int(node["image"]["virtual-size"]) for node in nodes if node.get("node-name") == node_name), 0)
 
 
 def _thread() -> Command:
-    """Make a thread for requests, which looks for the next one for some microseconds before it sleeps.
+    """Create an I/O thread, which polls for the next request for some microseconds before it sleeps.
 
-    The main loop sleeps at once: each request then costs two wake-ups of each daemon more, 100 us on a small machine.
+    The main loop sleeps at once: each request would cost two more wake-ups of each daemon, 100 us on a small machine.
     """
     return Command("object-add", {"qom-type": "iothread", "id": _THREAD})
 
@@ -208,7 +208,7 @@ def _export(volume_id: str, *, flushes_each_write: bool) -> Command:
 def _layer(
     name: str, layer: Layer, *, base: str | None = None, key: str | None = None, read_only: bool = False
 ) -> Iterator[Command]:
-    """Open the bytes and, over them, the format; `base` is a node that is there already."""
+    """Open the bytes and, over them, the format; `base` is an existing node."""
     common = {"read-only": read_only, "discard": "unmap"}
     yield Command("blockdev-add", {"node-name": f"{name}-bytes", **common, **_bytes(layer.source)})
     node: dict[str, Any] = {"node-name": name, **common, "file": f"{name}-bytes", "driver": layer.format}

@@ -1,7 +1,7 @@
-"""A volume grows while a guest of another host uses it: what its daemons are told, at home first, then on that host.
+"""Grows a volume while a guest of another host uses it: first in its home's daemon, then in the other host's.
 
-An NBD export has the size that it began with, and a client the size that it was told when it connected. So the export
-is replaced; requests that come meanwhile wait, as when a daemon was killed. See `graph.py` for what each command is.
+An NBD export keeps its initial size, and a client the size that it received when it connected. So the export is
+replaced; requests meanwhile wait, as when a daemon was killed. See `graph.py` for the commands.
 """
 
 import time
@@ -12,12 +12,12 @@ from stead_agent.disks.exports.graph import Command
 from stead_agent.disks.exports.interface import ExportError, HomeAwayError, Remote
 from stead_agent.disks.exports.qmp import Qmp, RefusedError
 
-_END_SECONDS: Final = 5.0  # that requests in flight may take until an export has ended
+_END_SECONDS: Final = 5.0  # how long an export may wait for requests in flight before it ends
 _POLL_SECONDS: Final = 0.01
 
 
 def exported(monitor: Qmp) -> dict[str, Any]:
-    """Give what the daemon tells of its one export; raises ExportError when there is none, or another one."""
+    """Return the daemon's description of its one export; raises ExportError when there is none, or another one."""
     found = monitor.execute("query-block-exports")
     if len(found) != 1:
         raise ExportError(f"there are {len(found)} exports")
@@ -25,12 +25,12 @@ def exported(monitor: Qmp) -> dict[str, Any]:
 
 
 def size_of(monitor: Qmp) -> int:
-    """Tell how large the exported disk is."""
+    """Return the size of the exported disk."""
     return graph.size_told(monitor.execute("query-named-block-nodes"), str(exported(monitor)["node-name"]))
 
 
 def grow_at_home(monitor: Qmp, volume_id: str, size: int, *, flushes_each_write: bool) -> None:
-    """Replace the export by one of the same disk, grown."""
+    """Replace the export by one of the grown disk."""
     before = exported(monitor)
     _end(monitor, str(before["id"]))
     _tell(monitor, graph.grown_at_home(size))
@@ -39,9 +39,9 @@ def grow_at_home(monitor: Qmp, volume_id: str, size: int, *, flushes_each_write:
 
 
 def has_grown(monitor: Qmp, remote: Remote) -> None:
-    """Have a second client of the home, which has grown the volume; raises HomeAwayError, and then there is none."""
+    """Add a second client of the home, which has grown the volume; on HomeAwayError there is no second client."""
     node = graph.grown_node(remote)
-    if graph.size_told(monitor.execute("query-named-block-nodes"), node):  # of an agent that was cut off
+    if graph.size_told(monitor.execute("query-named-block-nodes"), node):  # left by an agent that was interrupted
         monitor.execute("blockdev-del", {"node-name": node})
     try:
         _tell(monitor, graph.connected_anew(remote))
@@ -54,7 +54,7 @@ def has_grown(monitor: Qmp, remote: Remote) -> None:
 
 
 def swap(monitor: Qmp, remote: Remote) -> None:
-    """Let the guest's requests go by the second client, and end the first one."""
+    """Switch the guest's requests to the second client, and end the first one."""
     before = exported(monitor)
     _end(monitor, str(before["id"]))
     _tell(monitor, graph.export_of(remote.volume_id, graph.grown_node(remote), remote.size, flushes_each_write=False))
@@ -62,7 +62,7 @@ def swap(monitor: Qmp, remote: Remote) -> None:
 
 
 def _end(monitor: Qmp, export: str) -> None:
-    """End an export, and wait until its last request has."""
+    """End an export, and wait until its last request is done."""
     monitor.execute("block-export-del", {"id": export, "mode": "hard"})
     deadline = time.monotonic() + _END_SECONDS
     while any(each["id"] == export for each in monitor.execute("query-block-exports")):

@@ -1,8 +1,9 @@
-"""The promise: what the rest of the agent may ask of volumes that are on one host and used on another.
+"""The interface that the rest of the agent uses for volumes that are on one host and used on another.
 
-The home serves a volume to one other host; that host has a proxy, which gives its guest a unix socket. The guest's QEMU
-may ask the home past it (`machines/direct_disks.py`), which lets in both. They outlive the agent. Every method blocks,
-is safe to call from several threads for different volumes, and may be repeated. Errors are `ExportError`s.
+The home serves a volume to one other host, whose proxy offers it to its guest on a unix socket. The guest's QEMU may
+bypass the proxy and connect to the home (`machines/direct_disks.py`), which admits both. The processes outlive the
+agent. Every method blocks, is safe to call from several threads for different volumes, and may be repeated. Errors are
+`ExportError`s.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from stead_agent.disks.disk_sources import Layer, NbdSource
 
 
 class ExportError(Exception):
-    """A volume could not be served or brought as asked; the message is for the operator."""
+    """A volume could not be served or connected as requested; the message is for the operator."""
 
 
 class HomeAwayError(ExportError):
@@ -22,7 +23,7 @@ class HomeAwayError(ExportError):
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A volume of this host that one other host alone may use."""
+    """A volume of this host that exactly one other host may use."""
 
     volume_id: str
     generation: int  # of the attachment
@@ -42,60 +43,60 @@ class Remote:
     home_host_id: str
     address: str
     port: int
-    size: int  # bytes that the guest must see; one that it has already never becomes smaller
+    size: int  # bytes that the guest must see; never shrinks
 
 
 class Exports(Protocol):
     """The volumes that this host serves to others, and those that others serve to it; a volume is one or the other."""
 
     def serve(self, export: Export) -> None:
-        """Serve the volume so and not otherwise: what an earlier attachment was served has ended when this returns.
+        """Serve the volume as described; exports for an earlier attachment have ended when this returns.
 
-        From the call on the disk belongs to the serving process; no guest of this host may have it.
+        From this call on the disk belongs to the serving process; no guest of this host may use it.
         """
 
     def grow(self, volume_id: str, size: int) -> None:
-        """Let a volume that is served become `size` bytes large; the client's requests wait meanwhile.
+        """Grow a volume that is served to `size` bytes; the client's requests wait meanwhile.
 
-        Should it fail, the volume is served to nobody, and grows on file before it is served again.
+        If this fails, the volume is no longer served, and is grown offline before it is served again.
         """
 
     def connect(self, remote: Remote) -> NbdSource:
-        """Have a proxy for the volume as large as said, and none for an earlier attachment; raises HomeAwayError.
+        """Run a proxy for the volume with this size, and none for an earlier attachment; raises HomeAwayError.
 
-        Once there, it stays while the home is away: reads and writes wait for some minutes. It also stays, as large as
-        it was, while the home has not grown the volume, which is a HomeAwayError, too.
+        Once started, it stays while the home is unreachable: reads and writes wait for some minutes. It also stays, at
+        its old size, while the home has not grown the volume, which is a HomeAwayError, too.
         """
 
     def refuse(self, volume_id: str) -> None:
-        """Let all that a guest asks of a volume of another host fail at once, so that it can let go of it.
+        """Make all requests of a guest to a volume of another host fail at once, so that the volume can be detached.
 
-        To be called when it must: a guest whose requests wait for a home that serves somebody else cannot.
+        To be called for a forced detach: a guest whose requests wait for a home that serves another host cannot detach.
         """
 
     def generation(self, volume_id: str) -> int | None:
-        """Tell to which attachment the volume is served, or None when it is served to nobody.
+        """Return the attachment to which the volume is served, or None when it is not served.
 
-        It also is when its process has just ended: the next `serve` of that attachment starts another.
+        It counts as served even if its process has just ended: the next `serve` of that attachment starts another.
         """
 
     def source(self, volume_id: str) -> NbdSource | None:
-        """Tell where a guest finds a volume of another host, or None when no proxy runs for it."""
+        """Return where a guest finds a volume of another host, or None when no proxy runs for it."""
 
     def end(self, volume_id: str) -> None:
-        """Neither serve the volume nor have a proxy for it: when this returns, nothing of ours uses it."""
+        """Stop serving the volume and end its proxy: when this returns, no process of ours uses it."""
 
     def outdated(self) -> frozenset[str]:
-        """List the volumes whose processes show another certificate than this host has now: `serve` or `connect` them.
+        """List the volumes whose processes use an old certificate of this host: call `serve` or `connect` for them.
 
-        They are replaced then, while what uses them waits; without, no connection could be made once theirs has ended.
+        That replaces the processes, while requests wait; otherwise no connection can be made once the old one expires.
         """
 
     def present(self) -> frozenset[str]:
-        """List the volumes that are served, have a proxy, or of which something of either is left."""
+        """List the volumes that are served, have a proxy, or have leftovers of either."""
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
-        """Have `callback(volume_id)` called, from a thread of ours, when a process ended by itself; must not block."""
+        """Call `callback(volume_id)`, in a thread of ours, when a process ended by itself; it must not block."""
 
     def close(self) -> None:
-        """End our threads; what is served is served on."""
+        """End our threads; volumes are still served."""

@@ -1,6 +1,6 @@
 """Commands to a running qemu-storage-daemon by QMP, its JSON protocol, over a unix socket.
 
-See https://www.qemu.org/docs/master/interop/qmp-spec.html. Arguments may hold keys: they are in no error and no log.
+See https://www.qemu.org/docs/master/interop/qmp-spec.html. Arguments may hold keys: they appear in no error and no log.
 """
 
 import json
@@ -11,12 +11,12 @@ from typing import Any, Final, Self
 
 from stead_agent.disks.exports.interface import ExportError
 
-_MOST_BYTES: Final = 1 << 20  # of one answer: the daemon is not trusted with the agent's memory
+_MOST_BYTES: Final = 1 << 20  # of one answer: an untrusted daemon must not fill the agent's memory
 _READ_BYTES: Final = 65536
 
 
 class RefusedError(ExportError):
-    """The daemon did not do what it was told."""
+    """The daemon refused a command."""
 
 
 class SilentError(ExportError):
@@ -43,15 +43,15 @@ class Qmp:
             os.close(folder)
 
     def __enter__(self) -> Self:
-        """Use it."""
+        """Return the connection."""
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Let go of it; the daemon stays."""
+        """Close the connection; the daemon runs on."""
         self._socket.close()
 
     def execute(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
-        """Have one command done and return its result; raises RefusedError, SilentError."""
+        """Execute one command and return its result; raises RefusedError, SilentError."""
         request = {"execute": command, "arguments": arguments or {}}
         try:
             self._socket.sendall(json.dumps(request).encode() + b"\n")
@@ -63,7 +63,7 @@ class Qmp:
         return answer["return"]
 
     def _receive(self) -> dict[str, Any]:
-        """Receive one object, which is a line; what events say is not needed."""
+        """Receive one object, which is a line."""
         while b"\n" not in self._received:
             chunk = self._socket.recv(_READ_BYTES)
             if not chunk:
@@ -75,5 +75,5 @@ class Qmp:
         self._received = bytearray(rest)
         answer = json.loads(line)
         if not isinstance(answer, dict):
-            raise ValueError("an answer that is no object")  # noqa: TRY004 - one error for all that is no answer
+            raise ValueError("an answer that is no object")  # noqa: TRY004 - one error for every invalid answer
         return answer

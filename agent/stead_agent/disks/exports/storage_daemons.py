@@ -1,7 +1,7 @@
-"""Does with a qemu-storage-daemon per volume what `interface.py` promises.
+"""Implements `interface.py` with a qemu-storage-daemon per volume.
 
-A daemon is right or it is ended and another is started: what it was told is written down beside it once it has done all
-of it, so an agent that finds it later knows, and one that was cut off halfway is not mistaken for whole.
+A daemon with another configuration than needed is ended and replaced: its configuration is written to a file once it is
+fully applied, so that a later agent can compare it, and does not take a half-configured daemon for a complete one.
 """
 
 import json
@@ -33,7 +33,7 @@ _REFUSAL: Final = ".refusal"
 
 
 class StorageDaemons:
-    """The Exports of a real host; `folder` is its own, `address` that by which other hosts reach this one."""
+    """The Exports of a real host; `folder` is its own, other hosts reach this one at `address`."""
 
     def __init__(self, folder: Path, address: str, identity: Callable[[], Identity]) -> None:
         """Find the daemons that an earlier agent started."""
@@ -47,12 +47,12 @@ class StorageDaemons:
         self._watch = Watch(self._ended, "storage-daemons")
         for volume_id in self.present():
             self._adopt(volume_id)
-        for path in folder.glob(f"*{_REFUSAL}"):  # of an agent that was cut off: a guest may wait for its end
+        for path in folder.glob(f"*{_REFUSAL}"):  # of an agent that was interrupted: a guest may wait for its end
             volume_id = path.name.removesuffix(_REFUSAL)
             self._sources[volume_id] = NbdSource(self._place(volume_id).socket, volume_id)
 
     def serve(self, export: Export) -> None:
-        """Serve the volume so and not otherwise."""
+        """Serve the volume as described."""
         if not self._address:
             raise ExportError(f"{export.volume_id}: other hosts cannot reach this one: it has no underlay address")
         place = self._place(export.volume_id)
@@ -71,12 +71,12 @@ class StorageDaemons:
         _log.info("volume_served", volume=export.volume_id, to=export.client_host_id, generation=export.generation)
 
     def _lets_in_anew(self, place: DaemonFiles, export: Export, about: str) -> bool:
-        """Have a daemon of an agent before let in the client's guest as well; tell whether it is right then."""
+        """Have a daemon of an earlier agent admit the client's guest as well; tell whether it is then right."""
         told = json.loads(about)
         del told["serve"]["clients"]
         if not self._is_right(export.volume_id, place, json.dumps(told, sort_keys=True)):
             return False
-        place.about.unlink()  # who is cut off from here on starts another
+        place.about.unlink()  # after an interruption from here on, another is started
         try:
             with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
                 for command in graph.let_in_anew(export):
@@ -88,7 +88,7 @@ class StorageDaemons:
         return True
 
     def grow(self, volume_id: str, size: int) -> None:
-        """Let a volume that is served become larger; what fails halfway is ended."""
+        """Grow a volume that is served; if that fails halfway, the daemon is ended."""
         place = self._place(volume_id)
         about = _read(place.about)
         if about is None or "serve" not in (told := json.loads(about)):
@@ -105,7 +105,7 @@ class StorageDaemons:
         _log.info("served_volume_grown", volume=volume_id, size=size)
 
     def connect(self, remote: Remote) -> NbdSource:
-        """Have a proxy for the volume as large as said, and none for an earlier attachment."""
+        """Run a proxy for the volume with this size, and none for an earlier attachment."""
         place = self._place(remote.volume_id)
         about = self._with_certificate(place, {"connect": {**asdict(remote), "size": None}})
         source = NbdSource(place.socket, remote.volume_id)
@@ -124,18 +124,18 @@ class StorageDaemons:
         return source
 
     def _follow_growth(self, place: DaemonFiles, remote: Remote, about: str) -> None:
-        """Let a guest see a volume as large as its home has made it."""
+        """Show a guest the size to which the home has grown the volume."""
         with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
             if growth.size_of(monitor) >= remote.size:
                 return
             growth.has_grown(monitor, remote)
-            place.about.unlink()  # who is cut off from here on starts another proxy
+            place.about.unlink()  # after an interruption from here on, another proxy is started
             growth.swap(monitor, remote)
         write_private(place.about, about.encode())
         _log.info("brought_volume_grown", volume=remote.volume_id, size=remote.size)
 
     def refuse(self, volume_id: str) -> None:
-        """Put a daemon that answers with errors in the place of the proxy."""
+        """Replace the proxy by a daemon that answers with errors."""
         place = self._place(volume_id)
         begun = _read(self._refusal(volume_id))
         if begun is None:
@@ -155,18 +155,18 @@ class StorageDaemons:
         _log.warning("volume_refused", volume=volume_id)
 
     def generation(self, volume_id: str) -> int | None:
-        """Tell to which attachment the volume is served."""
+        """Return the attachment to which the volume is served."""
         about = _read(self._place(volume_id).about)
         served = json.loads(about).get("serve") if about else None
         return int(served["generation"]) if served else None
 
     def source(self, volume_id: str) -> NbdSource | None:
-        """Tell where a guest finds a volume of another host."""
+        """Return where a guest finds a volume of another host."""
         with self._lock:
             return self._sources.get(volume_id)
 
     def end(self, volume_id: str) -> None:
-        """Neither serve the volume nor have a proxy for it."""
+        """Stop serving the volume and end its proxy."""
         place = self._place(volume_id)
         if place.folder.exists() or self._refusal(volume_id).exists():
             self._end(volume_id, place)
@@ -174,7 +174,7 @@ class StorageDaemons:
             _log.info("volume_no_longer_shared", volume=volume_id)
 
     def outdated(self) -> frozenset[str]:
-        """List the volumes whose daemons show a certificate that the host has had renewed since."""
+        """List the volumes whose daemons use a certificate that the host has renewed since."""
         found = set()
         for volume_id in self.present():
             place = self._place(volume_id)
@@ -184,11 +184,11 @@ class StorageDaemons:
         return frozenset(found)
 
     def present(self) -> frozenset[str]:
-        """List the volumes of which there is something."""
+        """List the volumes that have a daemon or leftovers of one."""
         return frozenset(path.name for path in self._folder.iterdir() if _VOLUME_ID.match(path.name))
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
-        """Have the callback called when a daemon ended by itself."""
+        """Call the callback when a daemon ended by itself."""
         self._callbacks.append(callback)
 
     def close(self) -> None:
@@ -205,22 +205,22 @@ class StorageDaemons:
         about = _read(place.about)
         pid = daemon.find(place)
         if about is None or pid is None:
-            return  # it is ended, and started anew if it still is wanted, when its turn comes
+            return  # the next reconciliation ends it, and restarts it if it is still desired
         self._follow(volume_id, pid)
         if "connect" in json.loads(about):
             self._sources[volume_id] = NbdSource(place.socket, volume_id)
 
     def _refusal(self, volume_id: str) -> Path:
-        """Name the file that is there while a proxy is replaced by a daemon that answers with errors."""
+        """Return the path of the marker that exists while a proxy is replaced by a daemon that answers with errors."""
         return self._folder / f"{volume_id}{_REFUSAL}"
 
     def _with_certificate(self, place: DaemonFiles, about: dict[str, Any]) -> str:
-        """Describe what a daemon is told together with the certificate that it shows."""
+        """Render a daemon's configuration together with the certificate that it uses."""
         present = json.loads(_read(place.about) or "{}")
         return json.dumps({**about, "certificate": self._certificate(present)}, sort_keys=True)
 
     def _certificate(self, present: Mapping[str, Any]) -> str:
-        """Name the host's certificate; while none can be read, that which a daemon was told of."""
+        """Identify the host's certificate; while none can be read, the one in a daemon's configuration."""
         if "refuse" in present:
             return ""
         try:
@@ -229,7 +229,7 @@ class StorageDaemons:
             return str(present.get("certificate", ""))
 
     def _is_right(self, volume_id: str, place: DaemonFiles, about: str) -> bool:
-        """Tell whether the daemon runs and was told just this."""
+        """Tell whether the daemon runs with exactly this configuration."""
         return self._watch.sees(volume_id) and _read(place.about) == about
 
     def _start(
@@ -240,7 +240,7 @@ class StorageDaemons:
         steps: Iterable[tuple[str, Iterable[Command]]],
         socket_owner: int | None,
     ) -> None:
-        """Start a daemon and tell it all; one that did not do all of it is ended."""
+        """Start a daemon and configure it; one that fails to apply everything is ended."""
         try:
             pid = daemon.start(place)
             with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
@@ -258,12 +258,12 @@ class StorageDaemons:
         self._follow(volume_id, pid)
 
     def _follow(self, volume_id: str, pid: int) -> None:
-        """Hear of the end of a daemon, also if it has ended already."""
+        """Watch for the end of a daemon, also if it has ended already."""
         if not self._watch.add(volume_id, pid):
             self._ended(volume_id)
 
     def _tell(self, monitor: Qmp, place: DaemonFiles, endpoint: str, commands: Iterable[Command]) -> None:
-        """Tell a daemon what to do; for what it does as a TLS endpoint it may read the host's key meanwhile."""
+        """Send commands to a daemon; meanwhile it may read the host's key, which it needs as a TLS endpoint."""
         if not endpoint:
             for command in commands:
                 _execute(monitor, command)
@@ -282,7 +282,7 @@ class StorageDaemons:
                     raise
 
     def _end(self, volume_id: str, place: DaemonFiles, *, keeps_source: bool = False) -> None:
-        """End the daemon of a volume, if there is anything of one."""
+        """End the daemon of a volume, if there is one or leftovers of one."""
         self._watch.drop(volume_id)
         if not keeps_source:
             with self._lock:
@@ -298,7 +298,7 @@ class StorageDaemons:
 
 
 def _execute(monitor: Qmp, command: Command) -> None:
-    """Have a command done, with threads where io_uring is refused."""
+    """Execute a command, with threads where io_uring is refused."""
     try:
         monitor.execute(command.name, command.arguments)
     except RefusedError:
@@ -309,7 +309,7 @@ def _execute(monitor: Qmp, command: Command) -> None:
 
 
 def _about_export(export: Export, address: str) -> dict[str, Any]:
-    """Describe what a daemon serves; of the key only whether there is one."""
+    """Describe what a daemon serves; the key appears only as whether there is one."""
     about: dict[str, Any] = {
         "generation": export.generation,
         "client_host_id": export.client_host_id,

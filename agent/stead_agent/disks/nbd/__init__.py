@@ -1,1 +1,1 @@
-"""The NBD protocol: as client and as server over unix sockets, and what is asked of another host over TLS."""
+"""The NBD protocol: a client and a server over unix sockets, and queries to another host over TLS."""

@@ -1,6 +1,6 @@
 """A reader of a disk that an NBD server exports on a unix socket: content, and block status by context.
 
-The server may be the process of a guest that broke out: nothing that it says is believed beyond its own disk's content.
+The server may be the process of a guest that broke out: nothing in its answers is trusted beyond its disk's content.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _MOST_DISK: Final = 1 << 60
 
 @dataclass(slots=True)
 class _Reading:
-    """A read on its way."""
+    """A read in flight."""
 
     offset: int
     content: bytearray
@@ -33,7 +33,7 @@ class _Reading:
 
 @dataclass(slots=True)
 class _Asking:
-    """A block status on its way: what each context said."""
+    """A block status request in flight: the extents of each context."""
 
     offset: int
     limit: int
@@ -42,7 +42,7 @@ class _Asking:
 
 
 class NbdClient:
-    """One connection; of one thread at a time. All methods raise NbdError, after which only `close` may be called."""
+    """One connection, for one thread at a time. All methods raise NbdError, after which only `close` may be called."""
 
     def __init__(self, path: Path, export: str, *, contexts: tuple[str, ...] = (), timeout: float = 60.0) -> None:
         """Connect and shake hands; a context that the server does not know is left out of `contexts`."""
@@ -75,7 +75,7 @@ class NbdClient:
 
     def close(self) -> None:
         """End the connection."""
-        with contextlib.suppress(OSError):  # the server may have gone before
+        with contextlib.suppress(OSError):  # the server may have disconnected before
             self._socket.sendall(wire.REQUEST.pack(wire.REQUEST_MAGIC, 0, wire.DISCONNECT, 0, 0, 0))
         self._stream.close()
         self._socket.close()
@@ -85,10 +85,10 @@ class NbdClient:
         return b"".join(content for _offset, content in self.read_each([(offset, length)], in_flight=1))
 
     def read_each(self, ranges: Iterable[tuple[int, int]], *, in_flight: int = 8) -> Iterator[tuple[int, bytes]]:
-        """Read ranges (offset, length), several at a time; each is given with its offset as it comes, in any order.
+        """Read ranges (offset, length), several at a time; yield each with its offset as it arrives, in any order.
 
-        A range is at most as long as the server allows: LARGEST_READ, unless it said less. The iterator must be used up
-        before anything else is asked.
+        A range may be at most as long as the server allows: LARGEST_READ, unless it announced less. The iterator must
+        be exhausted before the next request.
         """
         waiting = iter(ranges)
         reads: dict[int, _Reading] = {}
@@ -113,7 +113,7 @@ class NbdClient:
                     yield reading.offset, _whole(reading)
 
     def status(self, offset: int, length: int) -> dict[str, list[Extent]]:
-        """Tell for each context the extents of a range, in order and without a gap."""
+        """Return for each context the extents of a range, in order and without a gap."""
         found: dict[str, list[Extent]] = {name: [] for name in self.contexts.values()}
         if not found or not length:
             return found
@@ -165,7 +165,7 @@ class NbdClient:
             replies.append(reply)
 
     def _take_info(self, replies: list[bytes]) -> None:
-        """Note what the server says of the export."""
+        """Record the server's description of the export."""
         known = False
         for content in replies:
             kind = int.from_bytes(content[:2], "big")
@@ -181,7 +181,7 @@ class NbdClient:
     # -- transmission
 
     def _checked(self, offset: int, length: int) -> tuple[int, int]:
-        """Refuse what the server would refuse, or could answer as it likes."""
+        """Reject ranges that the server would reject, or whose answer would be undefined."""
         if not 0 < length <= self._largest or offset < 0 or offset + length > self.size:
             raise NbdError(f"{length} bytes at {offset} of {self.size} cannot be read")
         return offset, length
@@ -198,7 +198,7 @@ class NbdClient:
         return Chunk(kind, cookie, length, bool(flags & wire.CHUNK_DONE))
 
     def _take_read(self, chunk: Chunk, reading: _Reading) -> None:
-        """Take in a part of what was read."""
+        """Handle a chunk of data."""
         size = len(reading.content)
         if chunk.kind == wire.CHUNK_DATA and 8 < chunk.length <= size + 8:
             start = int.from_bytes(self._receive(8), "big") - reading.offset
@@ -234,7 +234,7 @@ class NbdClient:
         return asking.extents
 
     def _take_other(self, chunk: Chunk) -> str:
-        """Take in an error, or nothing; tell what the error says."""
+        """Handle an error or empty chunk; return the error's message."""
         if chunk.kind == wire.CHUNK_NONE and not chunk.length:
             return ""
         if not chunk.kind & wire.CHUNK_IS_ERROR or not wire.ERROR.size <= chunk.length <= wire.LONGEST_OPTION:
@@ -268,7 +268,7 @@ def _translated() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _address(path: Path) -> Iterator[str]:
-    """Give an address that fits the 108 bytes of sockaddr_un, however long the path is."""
+    """Yield an address that fits the 108 bytes of sockaddr_un, however long the path is."""
     handle = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{handle}/{path.name}"

@@ -1,6 +1,6 @@
-"""Asks an NBD server of another host whether it is there, and whether it lets a certificate of ours in to an export.
+"""Checks whether an NBD server of another host is there, and whether it admits our certificate to an export.
 
-Who answers must prove by its own certificate to be that host; TLS begins as the protocol has it (`NBD_OPT_STARTTLS`).
+The server must prove by its own certificate to be that host; TLS begins with the protocol's `NBD_OPT_STARTTLS`.
 """
 
 import os
@@ -17,12 +17,12 @@ _OPTION_STARTTLS: Final = 5
 
 
 class NotLetInError(NbdError):
-    """The server is there and does not let this certificate in, or has no such export."""
+    """The server is there and does not admit this certificate, or has no such export."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where an NBD server is, and what its certificate must say."""
+    """The address of an NBD server, and the name that its certificate must have."""
 
     address: str
     port: int
@@ -30,7 +30,7 @@ class Server:
 
 
 def is_there(server: Server, seconds: float) -> None:
-    """Return when a server answers that can speak TLS; raises NbdError."""
+    """Return when a server with TLS answers; raises NbdError."""
     try:
         with socket.create_connection((server.address, server.port), timeout=seconds) as plain:
             _begin(plain)
@@ -39,13 +39,13 @@ def is_there(server: Server, seconds: float) -> None:
 
 
 def size_of(server: Server, export: str, identity: Identity, seconds: float) -> int:
-    """Give the bytes of an export that the server lets this certificate have; raises NbdError, NotLetInError."""
+    """Return the size of an export, with this certificate; raises NbdError, NotLetInError."""
     context = _context(identity)
     where = f"{server.address} port {server.port}"
     try:
         with socket.create_connection((server.address, server.port), timeout=seconds) as plain:
             _begin(plain)
-            # A server that refuses the certificate says so by ending the connection, with TLS 1.3 after the handshake.
+            # A server that refuses the certificate ends the connection, with TLS 1.3 after the handshake.
             with context.wrap_socket(plain, server_hostname=server.name) as secured:
                 return _ask(secured, export)
     except TimeoutError as error:
@@ -59,7 +59,7 @@ def size_of(server: Server, export: str, identity: Identity, seconds: float) -> 
 
 
 def _begin(plain: socket.socket) -> None:
-    """Shake hands up to the point where TLS begins."""
+    """Do the handshake up to the point where TLS begins."""
     try:
         first, second, flags = wire.GREETING.unpack(_receive(plain, wire.GREETING.size))
         if (first, second) != (wire.GREETING_MAGIC, wire.OPTION_MAGIC) or not flags & wire.FIXED_NEWSTYLE:
@@ -109,7 +109,7 @@ def _receive(stream: socket.socket, length: int) -> bytes:
 
 
 def _context(identity: Identity) -> ssl.SSLContext:
-    """Trust our CA alone, and show the certificate; its key is in no file, as OpenSSL reads it from memory."""
+    """Trust only our CA, and present the certificate; its key is in no file, as OpenSSL reads it from memory."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=identity.ca_pem.decode("ascii"))
     handle = os.memfd_create("identity", os.MFD_CLOEXEC)

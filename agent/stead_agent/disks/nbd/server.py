@@ -1,7 +1,7 @@
 """A read-only NBD export on a unix socket, for an event loop; QEMU is its client.
 
-Its clients may be processes of guests that broke out: each gets so much memory and no more, and who speaks nonsense is
-hung up on.
+Its clients may be processes of guests that broke out: the memory for each is bounded, and one that violates the
+protocol is disconnected.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from stead_agent.disks.nbd.wire import Extent, NbdError
 _log = logging.getLogger(__name__)
 
 LARGEST_READ: Final = 4 << 20
-"""What one request may ask for; QEMU cuts what it asks for accordingly."""
+"""The largest request; QEMU splits its requests accordingly."""
 
 _IN_FLIGHT: Final = 16  # requests per connection
 _CONTEXT: Final = 1
@@ -34,11 +34,11 @@ class Export(Protocol):
         """Read some bytes, as soon as they are there; OSError when they cannot be read."""
 
     def extents(self, offset: int, length: int) -> list[Extent]:
-        """Tell what of a range, whole, is known to read as zeroes (`wire.IS_ZERO`)."""
+        """Return the extents of a range, without gaps, with those known to read as zeroes (`wire.IS_ZERO`)."""
 
 
 class Connection:
-    """One client; `run` returns when it has gone."""
+    """One client; `run` returns when it has disconnected."""
 
     def __init__(self, export: Export, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._export = export
@@ -51,7 +51,7 @@ class Connection:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Serve until the client goes; what it does wrong ends the connection."""
+        """Serve until the client disconnects; an error of the client ends the connection."""
         try:
             async with asyncio.timeout(_HANDSHAKE_SECONDS):
                 wants = await self._shake_hands()
@@ -63,13 +63,13 @@ class Connection:
             for task in self._tasks:
                 task.cancel()
             self._writer.close()
-            with contextlib.suppress(OSError):  # it has gone before
+            with contextlib.suppress(OSError):  # it has disconnected before
                 await self._writer.wait_closed()
 
     # -- handshake
 
     async def _shake_hands(self) -> bool:
-        """Agree with the client; tells whether it wants to read."""
+        """Do the handshake; tell whether the client wants to read."""
         flags = wire.FIXED_NEWSTYLE | wire.NO_ZEROES
         self._writer.write(wire.GREETING.pack(wire.GREETING_MAGIC, wire.OPTION_MAGIC, flags))
         (answered,) = wire.CLIENT_FLAGS.unpack(await self._reader.readexactly(wire.CLIENT_FLAGS.size))
@@ -105,7 +105,7 @@ class Connection:
             await self._writer.drain()
 
     def _describe(self, option: int, _name: str) -> None:
-        """Tell of the one disk that there is, whatever name it is asked for by."""
+        """Describe the one disk, whatever export name is requested."""
         self._answer(option, wire.REPLY_INFO, wire.INFO_EXPORT.pack(wire.KIND_EXPORT, self._export.size, _FLAGS))
         sizes = wire.INFO_BLOCK_SIZE.pack(wire.KIND_BLOCK_SIZE, 1, 4096, LARGEST_READ)
         self._answer(option, wire.REPLY_INFO, sizes)
@@ -117,7 +117,7 @@ class Connection:
     # -- transmission
 
     async def _request(self) -> bool:
-        """Take one request; tells whether there may be more."""
+        """Handle one request; tell whether there may be more."""
         await self._free.acquire()
         head = await self._reader.readexactly(wire.REQUEST.size)
         magic, flags, command, cookie, offset, length = wire.REQUEST.unpack(head)
@@ -136,7 +136,7 @@ class Connection:
         self._tasks.discard(task)
         self._free.release()
         if not task.cancelled() and task.exception() is not None:
-            self._writer.close()  # who reads from it next sees the end
+            self._writer.close()  # the next reader sees the end
 
     async def _serve(self, command: int, flags: int, cookie: int, offset: int, length: int) -> None:
         error, content, kind = 0, b"", wire.CHUNK_NONE

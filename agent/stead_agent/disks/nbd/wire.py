@@ -67,7 +67,7 @@ EXTENT: Final = struct.Struct(">II")  # length, flags
 ERROR: Final = struct.Struct(">IH")
 
 ALLOCATION: Final = "base:allocation"
-"""Context that tells what is allocated; flags HOLE and ZERO."""
+"""The context of allocation; flags HOLE and ZERO."""
 IS_HOLE: Final = 1
 IS_ZERO: Final = 2
 IS_DIRTY: Final = 1
@@ -78,14 +78,14 @@ EIO: Final = 5
 EINVAL: Final = 22
 
 LARGEST_READ: Final = 32 << 20
-"""What a server must serve and a client may ask for without having been told a size."""
+"""The request size that every server must support if none was negotiated."""
 
 LONGEST_OPTION: Final = 64 << 10
 LONGEST_NAME: Final = 4096
 
 
 class NbdError(Exception):
-    """The other side broke the protocol, refused, failed to read, or went away."""
+    """The other side violated the protocol, refused, failed to read, or disconnected."""
 
 
 class Extent(NamedTuple):
@@ -145,7 +145,7 @@ def parse_contexts(content: bytes) -> tuple[str, list[str]]:
 
 
 def _text_at(content: bytes, at: int) -> tuple[str, int]:
-    """Read a text that follows its length, and tell where it ends."""
+    """Read a text that follows its length, and return it and its end."""
     if at + 4 > len(content):
         raise NbdError("a text that is cut short")
     (length,) = struct.unpack_from(">I", content, at)
@@ -159,9 +159,9 @@ def _text_at(content: bytes, at: int) -> tuple[str, int]:
 
 
 def parse_extents(content: bytes, offset: int, limit: int) -> tuple[int, list[Extent]]:
-    """Read a context's id and its extents from a block status chunk: from `offset` on, cut at `limit`; raises NbdError.
+    """Parse a context's id and extents from a block status chunk, from `offset` on, cut at `limit`; raises NbdError.
 
-    The last extent may reach beyond what was asked for.
+    The last extent may reach beyond the requested range.
     """
     if len(content) < 4 or (len(content) - 4) % EXTENT.size:
         raise NbdError(f"a block status of {len(content)} bytes")

@@ -1,1 +1,1 @@
-"""Taking snapshots of this host's volumes and bringing them to the block store."""
+"""Takes snapshots of this host's volumes and stores them in the block store."""

@@ -1,4 +1,4 @@
-"""From what an export says of holes and changes: which blocks must be read, and what segments become. Pure."""
+"""Derives from an export's holes and changed extents which blocks to read, and what the segments become. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from stead_proto.blocks import BLOCK_BYTES, SEGMENT_BLOCKS
 class ToRead:
     """Blocks of a disk, each list ascending and without overlaps."""
 
-    changed: tuple[range, ...]  # those that may differ from the parent's, or all when there is none to compare with
+    changed: tuple[range, ...]  # those that may differ from the parent's, or all without a parent
     read: tuple[range, ...]  # those of them that are not known to be all zero
 
     @property

@@ -1,11 +1,11 @@
-"""Does what `interface.py` promises: instants are held by a guest's backup or by a quiet disk's file, and read behind.
+"""Implements `interface.py`: a guest's backup or an unused disk's file preserves the instant while a thread reads it.
 
-    ensure -> an instant is begun, noted, and read by a thread -> each snapshot is complete -> the instant is ended
+    ensure -> an instant is begun, recorded, and read by a thread -> each snapshot is complete -> the instant is ended
 
-A killed agent goes on: with the guest's backup, if that still goes on, or with the quiet disk, if its file is as it
-was. Else the instant is lost (the guest ended, or began to run): a new one is begun, and all is read again. Blocks that
-came to the store stay there, so they need not travel again. Then the snapshot is of the later instant: `taken_at`.
-A set of which some snapshots are complete has no later instant: the others are lost.
+A restarted agent continues with the guest's backup, if that is still active, or with the unused disk, if its file has
+not changed. Else the instant is lost (the guest ended, or began to run): a new one is begun, and all is read again.
+Blocks already in the store need not be sent again. Then the snapshot is of the later instant: `taken_at`. A set with
+some complete snapshots gets no later instant: the others are lost.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ from stead_proto.blocks import BadBlockError
 
 _log = logging.getLogger(__name__)
 
-_READ_AT_ONCE: Final = 2  # groups; further ones wait, with their instant taken
+_READ_AT_ONCE: Final = 2  # groups; others wait after their instant was taken
 _READ_SECONDS: Final = 300.0
 _NEWS_SECONDS: Final = 0.5
 
@@ -52,7 +52,7 @@ class _Job:
 
     @property
     def is_running(self) -> bool:
-        """Tell whether its thread works."""
+        """Tell whether its thread is running."""
         return self.thread is not None and self.thread.is_alive()
 
 
@@ -60,22 +60,22 @@ class LocalSnapshots:
     """The snapshots of one agent's volumes."""
 
     def __init__(self, state: Path, run: Path, store: BlockStore, guests: GuestBackups) -> None:
-        """Keep notes below `state`, and sockets below `run`."""
+        """Store notes below `state`, and sockets below `run`."""
         self._notes = Notes(state / "snapshots")
         self._quiet = QuietDisks(run / "quiet")
         self._store = store
         self._guests = guests
-        self._lock = threading.Lock()  # of the two dictionaries
-        self._groups = Turns()  # who begins, ends or asks about a group; a job's thread never does
+        self._lock = threading.Lock()  # protects the two dictionaries
+        self._groups = Turns()  # held to begin, end or query a group; never by a job's thread
         self._jobs: dict[str, _Job] = {}
         self._turns = threading.Semaphore(_READ_AT_ONCE)
         self._hashing = ThreadPoolExecutor(min(4, len(os.sched_getaffinity(0))), "hash")
         self._callbacks: list[Callable[[str], None]] = []
         for volume_id in self._quiet.present():
-            self._quiet.end(volume_id)  # of a process that was killed: its successor begins one when it is needed
+            self._quiet.end(volume_id)  # left by a killed process: a new export is started when needed
 
     def ensure(self, group: SnapshotGroup) -> dict[str, SnapshotProgress]:
-        """Have the group's instant taken and its disks read."""
+        """Take the group's instant, and read its disks."""
         with self._groups.at(group.name), _translated(group.name):
             job = self._jobs.get(group.name)
             if job is not None and job.is_running:
@@ -103,30 +103,30 @@ class LocalSnapshots:
                 self._forget_prints(name, wanted)
 
     def remove(self, snapshot_id: str) -> None:
-        """Stop taking a snapshot, and leave nothing of that on the host."""
+        """Stop taking a snapshot, and remove everything about it from the host."""
         with _translated(snapshot_id):
             for name in [note.name for note in self._notes.all() if snapshot_id in note.snapshots]:
                 with self._groups.at(name):
                     self._remove(name, snapshot_id)
 
     def present(self) -> frozenset[str]:
-        """List the snapshots of which something is left."""
+        """List the snapshots that have something on the host."""
         return frozenset(
             name for note in self._notes.all() for name, each in note.snapshots.items() if not each.removed
         )
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
-        """Have the callback called when there is news of a snapshot."""
+        """Call the callback when a snapshot has made progress."""
         self._callbacks.append(callback)
 
     def close(self) -> None:
-        """Stop reading; a later process goes on."""
+        """Stop reading; a later process continues."""
         for job in self._jobs_of(lambda _job: True):
             self._stop(job)
         self._hashing.shutdown()
 
     def _forget_prints(self, name: str, volume_ids: frozenset[str]) -> None:
-        """Note that disks are no longer as they were at a group's instant."""
+        """Record that disks have changed since a group's instant."""
         note = self._notes.load(name)
         if note is not None and not all(_is_over(each) for each in note.snapshots.values()):
             note.prints |= {volume_id: [] for volume_id in volume_ids & note.prints.keys()}
@@ -135,7 +135,7 @@ class LocalSnapshots:
     # -- instants
 
     def _begin(self, group: SnapshotGroup, note: GroupNote | None) -> _Job | None:
-        """Begin or find the group's instant, and have it read; None while another backup of its machine goes on."""
+        """Begin or find the group's instant, and have it read; None while another backup of its machine is active."""
         if note is None:
             note = GroupNote(group.name, {each.id: SnapshotNote(each.volume_id) for each in group.snapshots})
         quiet = dict(group.quiet)
@@ -143,7 +143,7 @@ class LocalSnapshots:
         backup = self._guests.current(group.machine_id) if group.machine_id else None
         if backup is not None and backup.name != group.name:
             if self._notes.load(backup.name) is None:
-                self._guests.end(group.machine_id, backup.name)  # nobody knows of it any more
+                self._guests.end(group.machine_id, backup.name)  # no snapshot needs it any more
             return None
         if not _is_held(note, group.machine_id, prints) or (group.machine_id and backup is None):
             if _has_begun_to_end(note):
@@ -173,9 +173,9 @@ class LocalSnapshots:
         return _Job(group, note)
 
     def _note_instant(self, note: GroupNote, machine_id: str, prints: dict[str, list[int]]) -> None:
-        """Note, before it is begun, that a new instant is."""
+        """Record a new instant before it is begun."""
         if note.machine_id and note.machine_id != machine_id:
-            with contextlib.suppress(BackupError):  # it went with its guest
+            with contextlib.suppress(BackupError):  # it ended with its guest
                 self._guests.end(note.machine_id, note.name)
         note.machine_id, note.prints = machine_id, prints
         note.instants += 1
@@ -194,16 +194,16 @@ class LocalSnapshots:
         except Stopped:
             _log.info("snapshot_stopped", extra={"snapshot": job.group.name})
         except SnapshotError as error:
-            if not job.stop.is_set():  # else it comes of what was ended under it
+            if not job.stop.is_set():  # else the error comes from ending the export during the read
                 job.error = error
-        except Exception as error:  # a mistake of ours must reach who asks next, and not end in a thread unseen
+        except Exception as error:  # our own bug must reach the next caller, and not vanish in a thread
             _log.exception("snapshot_broke", extra={"snapshot": job.group.name})
             job.error = error
         for spec in job.group.snapshots:
             self._tell(spec.id)
 
     def _read(self, job: _Job, spec: SnapshotSpec, backup: Backup | None) -> None:
-        """Bring one snapshot to the store."""
+        """Store one snapshot."""
         with contextlib.ExitStack() as held:
             quiet = dict(job.group.quiet).get(spec.volume_id)
             if quiet is not None:
@@ -241,7 +241,7 @@ class LocalSnapshots:
         )
 
     def _give_up(self, note: GroupNote) -> None:
-        """Let go of an instant of which all is stored; what is changed from it on stays known."""
+        """End an instant that is fully stored; changes since then are still tracked."""
         if note.machine_id:
             self._guests.end(note.machine_id, note.name)
             for snapshot_id, each in note.snapshots.items():
@@ -256,7 +256,7 @@ class LocalSnapshots:
         if note is None:
             return
         is_last = all(each.removed or other == snapshot_id for other, each in note.snapshots.items())
-        # One that is complete is wanted no more by a host, while the others of its instant are still being read.
+        # A complete snapshot is no longer desired of a host, while others of its instant may still be read.
         if job is not None and (is_last or not note.snapshots[snapshot_id].complete):
             self._stop(job)
         note.snapshots[snapshot_id].removed = True
@@ -264,7 +264,7 @@ class LocalSnapshots:
             self._notes.save(note)
             return
         if note.machine_id:
-            with contextlib.suppress(NotPluggedError):  # it went with its guest
+            with contextlib.suppress(NotPluggedError):  # it ended with its guest
                 self._guests.end(note.machine_id, note.name)
         for each in note.snapshots.values():
             self._quiet.end(each.volume_id)
@@ -273,7 +273,7 @@ class LocalSnapshots:
         self._notes.remove(note.name)
 
     def _stop(self, job: _Job) -> None:
-        """Have a job's thread end, and wait for it."""
+        """Stop a job's thread, and wait for it."""
         job.stop.set()
         for volume_id in job.note.prints:
             self._quiet.end(volume_id)
@@ -305,15 +305,15 @@ def _is_over(note: SnapshotNote) -> bool:
 
 
 def _is_held(note: GroupNote, machine_id: str, prints: dict[str, list[int]]) -> bool:
-    """Tell whether a group's disks, those of them that are still to be read, are as they were at its instant."""
+    """Tell whether the disks of a group that are still to be read are unchanged since its instant."""
     was = {volume_id: note.prints.get(volume_id) for volume_id in prints}
     return bool(note.taken_at) and note.machine_id == machine_id and was == prints
 
 
 def _has_begun_to_end(note: GroupNote) -> bool:
-    """Tell whether a new instant would be another than that of a snapshot of the same set.
+    """Tell whether a snapshot of the same set already has this instant, so that a new one would differ.
 
-    What was removed may have been complete: the store knows before we do.
+    A removed snapshot may have been complete: the store knows that before we do.
     """
     return bool(note.taken_at) and any(_is_over(each) for each in note.snapshots.values())
 
@@ -321,7 +321,7 @@ def _has_begun_to_end(note: GroupNote) -> bool:
 def _cipher(spec: SnapshotSpec) -> Cipher | None:
     if not spec.encryption_key:
         return None
-    from stead_proto.block_cipher import BlockCipher  # noqa: PLC0415 - 10 MiB that other hosts are spared
+    from stead_proto.block_cipher import BlockCipher  # noqa: PLC0415 - 10 MiB, only for encryption
 
     return BlockCipher(spec.encryption_key)
 

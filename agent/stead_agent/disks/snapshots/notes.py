@@ -1,4 +1,4 @@
-"""What must be remembered of snapshots that are being taken, as JSON files: one for each group of one instant."""
+"""Persistent notes on snapshots that are being taken: one JSON file for each group of one instant."""
 
 import json
 from collections.abc import Iterator
@@ -19,27 +19,27 @@ class SnapshotNote:
     complete: bool = False
     incremental: bool = False
     blocks: int = 0
-    removed: bool = False  # nobody wants it any more; the others of its group go on
+    removed: bool = False  # no longer desired; the others of its group continue
 
 
 @dataclass(slots=True)
 class GroupNote:
-    """One group, and the instant that it is of."""
+    """One group and its instant."""
 
     name: str
     snapshots: dict[str, SnapshotNote]
-    machine_id: str = ""  # whose guest's backup holds the instant of disks in use; empty: none is
-    prints: dict[str, list[int]] = field(default_factory=dict)  # of quiet disks' files as they were, by volume
+    machine_id: str = ""  # whose guest's backup preserves the instant of disks in use; empty: none in use
+    prints: dict[str, list[int]] = field(default_factory=dict)  # fingerprints of unused disks' files, by volume
     taken_at: int = 0  # Unix milliseconds
-    lost: bool = False  # it can never be whole: an instant is over of which some are complete
-    instants: int = 0  # how often an instant was begun: more than once when one was lost
+    lost: bool = False  # it can never be completed: the instant of its complete snapshots is lost
+    instants: int = 0  # number of instants begun: more than one if one was lost
 
 
 class Notes:
     """The files below one folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Make the folder."""
+        """Create the folder."""
         self._folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -48,7 +48,7 @@ class Notes:
         write_private(self._path(note.name), json.dumps(asdict(note)).encode())
 
     def load(self, name: str) -> GroupNote | None:
-        """Read a note, if there is one; one that cannot be read is an error."""
+        """Read a note, if there is one; an unreadable one is an error."""
         try:
             return _parsed(self._path(name).read_bytes())
         except FileNotFoundError:

@@ -1,6 +1,6 @@
 """A disk that no guest has in use, exported read-only by a qemu-nbd that can open this disk and little else.
 
-It is a process of its own, since what it parses was written by a guest: with a user of its own, in a folder of its own.
+It is a separate process with its own user and folder, since the data that it parses was written by a guest.
 """
 
 import contextlib
@@ -32,13 +32,13 @@ class QuietDisks:
     """The exports below one folder, found again by a later process."""
 
     def __init__(self, folder: Path) -> None:
-        """Make the folder."""
+        """Create the folder."""
         self._folder = folder
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
 
     @contextlib.contextmanager
     def exported(self, volume_id: str, disk: QuietDisk) -> Iterator[Path]:
-        """Export a disk and give the socket; in the end nothing is left of it."""
+        """Export a disk and yield the socket; at the end the export is removed."""
         self.end(volume_id)
         place = self._folder / volume_id
         uid = disk_users.uid_of(volume_id)
@@ -56,18 +56,18 @@ class QuietDisks:
             self.end(volume_id)
 
     def end(self, volume_id: str) -> None:
-        """End the export of a disk, whoever began it."""
+        """End the export of a disk, whichever process began it."""
         place = self._folder / volume_id
         with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):  # none runs
             pid = int((place / "pid").read_text())
             with processes.held(pid) as process:
                 if process is not None and _is_export(pid, process, place):
-                    signal.pidfd_send_signal(process, signal.SIGKILL)  # it only reads
+                    signal.pidfd_send_signal(process, signal.SIGKILL)  # safe: it only reads
                     processes.ends(process, _START_SECONDS)
         shutil.rmtree(place, ignore_errors=True)
 
     def present(self) -> frozenset[str]:
-        """List the volumes that are exported, or were when a process ended."""
+        """List the volumes that are exported, or have a leftover export of an earlier process."""
         return frozenset(path.name for path in self._folder.iterdir() if path.is_dir())
 
     def _start(self, volume_id: str, disk: QuietDisk, place: Path, uid: int) -> Path:
@@ -99,7 +99,7 @@ class QuietDisks:
 
     def _told(self, volume_id: str) -> str:
         log = self._folder / f"{volume_id}.log"
-        with contextlib.suppress(OSError):  # then it has told nothing
+        with contextlib.suppress(OSError):  # then it has logged nothing
             text = log.read_bytes()[-500:].decode(errors="replace").strip()
             log.unlink()
             return text
@@ -107,7 +107,7 @@ class QuietDisks:
 
 
 def image_options(disk: QuietDisk) -> str:
-    """Render a disk as QEMU's block options: all of its chain is named, and nothing in it is believed."""
+    """Render a disk as QEMU's block options: the whole chain is given, and nothing in the disk's header is trusted."""
     own = f"driver={disk.layer.format}," + bytes_options(disk.layer.source, "file")
     if disk.encryption_key:
         own += f",encrypt.format=luks,encrypt.key-secret={KEY_NAME}"
@@ -119,7 +119,7 @@ def image_options(disk: QuietDisk) -> str:
 
 
 def fingerprint(disk: QuietDisk) -> list[int]:
-    """Tell one content of a disk from another: a file by itself, another disk by who has it, until it is released."""
+    """Return a value that changes with a disk's content: from the file itself, or for other disks from its holder."""
     source = disk.layer.source
     if not isinstance(source, FileSource):
         return [disk.generation]
@@ -128,7 +128,7 @@ def fingerprint(disk: QuietDisk) -> list[int]:
 
 
 def _listens(path: Path) -> bool:
-    """Tell whether an export greets; it listens before it has opened the disk, which may fail."""
+    """Tell whether an export sends its greeting; it listens before it has opened the disk, which may fail."""
     with socket.socket(socket.AF_UNIX) as asking:
         asking.settimeout(_GREETING_SECONDS)
         try:
@@ -139,9 +139,9 @@ def _listens(path: Path) -> bool:
 
 
 def _is_export(pid: int, process: int, place: Path) -> bool:
-    """Tell whether a process is the one that exports from this folder, or is about to become it."""
+    """Tell whether a process is the one that exports from this folder, or is about to become it by exec."""
     while not processes.ends(process, 0):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if words != [b""]:  # it is so for a moment while a process becomes another program
+        if words != [b""]:  # empty for a moment during exec
             return f"--socket={place / 'nbd'}".encode() in words
     return False

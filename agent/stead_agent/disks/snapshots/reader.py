@@ -1,9 +1,9 @@
-"""One frozen disk is read, hashed and brought to the block store, segment by segment.
+"""Reads one frozen disk, hashes it and sends it to the block store, segment by segment.
 
-What is stored of an encrypted snapshot is encrypted before it is hashed, so the store never sees anything else.
+Blocks of an encrypted snapshot are encrypted before they are hashed, so the store never sees plain data.
 
-Contents are kept in memory only up to a bound, until the store has said which blocks it lacks; beyond it a block that
-it lacks is read a second time, which of a frozen disk gives the same.
+Contents are held in memory, up to a bound, until the store has reported which blocks it lacks; beyond that bound a
+block that it lacks is read again, with the same result since the disk is frozen.
 """
 
 import itertools
@@ -29,11 +29,11 @@ _KEPT: Final = 96  # blocks of 512 KiB
 
 
 class Stopped(Exception):
-    """The reading was stopped; it can be gone on with."""
+    """The reading was stopped; it can be continued."""
 
 
 class Cipher(Protocol):
-    """Encrypts blocks by their place on the disk (`stead_proto.block_cipher`)."""
+    """Encrypts blocks by their position on the disk (`stead_proto.block_cipher`)."""
 
     def encrypt(self, index: int, content: bytes) -> bytes:
         """Encrypt a whole block."""
@@ -45,17 +45,17 @@ class Pass:
 
     spec: SnapshotSpec
     client: NbdClient
-    bitmap: str  # metadata context of what changed since the parent; empty: all is read
-    is_fresh: bool  # what an earlier pass stored may be of another instant
+    bitmap: str  # metadata context of the changes since the parent; empty: all is read
+    is_fresh: bool  # segments that an earlier pass stored may be of another instant
     hashing: ThreadPoolExecutor
     stop: threading.Event
     report: Callable[[int, int], None]  # blocks in all, blocks done
-    cipher: Cipher | None = None  # of what is stored; None: that is not encrypted
+    cipher: Cipher | None = None  # of stored blocks; None: not encrypted
     _done: int = field(default=0, init=False)
     _total: int = field(default=0, init=False)
 
     def run(self, store: BlockStore) -> int:
-        """Bring the disk to the store; returns the bytes that its blocks take there.
+        """Store the disk; return the bytes that its blocks take in the store.
 
         Raises NbdError, BlockStoreError, BadBlockError, SnapshotError, Stopped.
         """
@@ -66,7 +66,7 @@ class Pass:
         parent = _Parent(store.segments(parent_id) if parent_id else iter(()))
         with store.storing(self.spec.id, parent_id) as storing:
             to_read = changed.in_segments(plan.read)
-            # What an earlier pass stored of another instant must be said anew, even where it is now empty or as before.
+            # Segments stored from another instant must be offered again, even if they are now empty or unchanged.
             again = storing.stored if self.is_fresh else frozenset()
             touched = changed.in_segments(plan.changed) if parent_id else {}
             for position in sorted(to_read.keys() | touched.keys() | again):
@@ -86,7 +86,7 @@ class Pass:
         )
 
     def _store(self, storing: Storing, position: int, slots: list[int], digests: dict[int, bytes]) -> None:
-        """Bring one segment to the store: some blocks to be read, and `digests` of its others by slot."""
+        """Store one segment: some blocks to be read, and `digests` of its others by slot."""
         kept: dict[bytes, bytes] = {}
         read: dict[bytes, int] = {}
         for slot, digest, content in self._hashed(position, slots):
@@ -105,7 +105,7 @@ class Pass:
             missing = storing.sent(segment)
 
     def _hashed(self, position: int, slots: list[int]) -> Iterator[tuple[int, bytes, bytes]]:
-        """Read and hash blocks as they are stored; those that are all zero are left out."""
+        """Read and hash blocks in their stored form; all-zero blocks are left out."""
         first = position * SEGMENT_BLOCKS
         waiting: deque[_Hashing] = deque()
         for offset, content in self._read([first + slot for slot in slots]):
@@ -124,7 +124,7 @@ class Pass:
             yield offset, content if len(content) == BLOCK_BYTES else content.ljust(BLOCK_BYTES, b"\0")
 
     def _packed(self, position: int, lacking: dict[bytes, int], kept: dict[bytes, bytes]) -> Iterator[Block]:
-        """Pack the blocks that the store lacks, some ahead; those that were not kept are read again."""
+        """Pack the blocks that the store lacks, some ahead; those no longer in memory are read again."""
         first = position * SEGMENT_BLOCKS
         left = sorted(first + slot for digest, slot in lacking.items() if digest not in kept)
         again = (self._as_stored(offset // BLOCK_BYTES, content) for offset, content in self._read(left))
@@ -140,7 +140,7 @@ class Pass:
             yield packing.popleft().result()
 
     def _hash(self, block: int, content: bytes) -> tuple[bytes, bytes] | None:
-        """Give a block's digest and content as it is stored; None when it is all zero."""
+        """Return a block's digest and stored content; None when it is all zero."""
         if content == ZERO_BLOCK:
             return None
         stored = self._as_stored(block, content)
@@ -159,14 +159,14 @@ class Pass:
 
 
 class _Parent:
-    """The parent's segments, asked for ascending, so that never more than one is kept."""
+    """The parent's segments, requested in ascending order, so that at most one is held in memory."""
 
     def __init__(self, segments: Iterator[Segment]) -> None:
         self._segments = segments
         self._next: Segment | None = next(segments, None)
 
     def without(self, position: int, slots: Iterable[range]) -> dict[int, bytes]:
-        """Give the digests of a segment by slot but for some slots."""
+        """Return the digests of a segment by slot, except some slots."""
         while self._next is not None and self._next.position < position:
             self._next = next(self._segments, None)
         if self._next is None or self._next.position != position:
@@ -182,7 +182,7 @@ class _Hashing:
     hashed: Future[tuple[bytes, bytes] | None]
 
     def result(self) -> Iterator[tuple[int, bytes, bytes]]:
-        """Give the block when its digest is known, unless it is all zero."""
+        """Yield the block when its digest is known, unless it is all zero."""
         hashed = self.hashed.result()
         if hashed is not None:
             yield self.slot, *hashed

@@ -1,1 +1,1 @@
-"""Disks of this host's guests and the images they are laid over."""
+"""Disks of this host's guests."""

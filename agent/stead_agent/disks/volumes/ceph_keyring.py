@@ -1,4 +1,4 @@
-"""Ceph's keyring files become the key of one of their users."""
+"""Reads a user's key from Ceph's keyring files."""
 
 import base64
 import binascii
@@ -9,9 +9,9 @@ from stead_agent.disks.volumes.interface import VolumeError
 
 
 def key_of(keyrings: str, user: str) -> str:
-    """Read a user's key, base64, from the first of the files (their names as Ceph's setting has them) that has it.
+    """Read a user's key, base64, from the first file that has it; `keyrings` lists the files as Ceph's setting does.
 
-    The files are to be root's alone (ceph-authtool(8)); the key is in no message.
+    The files must be readable by root only (ceph-authtool(8)); the key appears in no message.
     """
     for path in map(Path, keyrings.replace(";", ",").split(",")):
         if path.is_file() and (key := parse_keyring(path.read_text(encoding="utf-8"), path).get(user)):
@@ -20,7 +20,7 @@ def key_of(keyrings: str, user: str) -> str:
 
 
 def parse_keyring(text: str, path: Path) -> dict[str, str]:
-    """Read the keys in a keyring, by user; raises VolumeError for what is none."""
+    """Parse the keys in a keyring, by user; raises VolumeError if it is invalid."""
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         parser.read_string("\n".join(line.strip() for line in text.splitlines()))

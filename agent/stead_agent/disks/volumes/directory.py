@@ -1,4 +1,4 @@
-"""Keeps disks as qcow2 files in a directory: `pool.py`'s promise."""
+"""Implements `pool.py` with qcow2 files in a directory."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from stead_agent.disks.volumes.pool import checked, is_disk_name, read_start
 
 _SUFFIX: Final = ".qcow2"
 _MODE: Final = 0o600
-# Below this a file system counts as full: a guest that writes on would be paused again soon.
+# Below this a file system counts as full: a resumed guest would soon be paused again.
 _LEAST_FREE: Final = 16 << 20
 
 
@@ -24,7 +24,7 @@ class DirectoryPool:
     backend: Final = "directory"
 
     def __init__(self, name: str, store: LocalStore) -> None:
-        """Take over what is there; what was being made when an earlier agent died goes."""
+        """Use the existing files; delete those that an earlier agent left incomplete."""
         self.name = name
         self._store = store
         for half_made in store.incoming.iterdir():
@@ -32,7 +32,7 @@ class DirectoryPool:
                 half_made.unlink()
 
     def source(self, name: str) -> FileSource | None:
-        """Tell where the disk's file is."""
+        """Return the disk's file."""
         path = self._path(name)
         return FileSource(path) if path.exists() else None
 
@@ -41,7 +41,7 @@ class DirectoryPool:
         return read_start(self._path(name))
 
     def make(self, name: str, size: int, disk: EmptyDisk) -> None:
-        """Make a file; it needs room only as the disk is written."""
+        """Create a sparse file."""
         del size
         incoming = self._store.incoming / f"{checked(name)}{_SUFFIX}"
         with self._store.room(name):
@@ -50,12 +50,12 @@ class DirectoryPool:
             self._store.publish(incoming, self._path(name))
 
     def adopt(self, name: str, owners: Sequence[str]) -> bool:
-        """Say no: no other host can have had a disk here."""
+        """Return False: no other host can have had a disk here."""
         del name, owners
         return False
 
     def shared_id(self) -> str:
-        """Name none: it is this host's alone."""
+        """Return "": the pool is not shared."""
         return ""
 
     def make_room(self, name: str, size: int) -> None:
@@ -92,12 +92,12 @@ class DirectoryPool:
             self._store.purge(older_than=0)
 
     def names(self) -> frozenset[str]:
-        """List the disks that are here."""
+        """List the disks in this pool."""
         found = (path.name.removesuffix(_SUFFIX) for path in self._store.volumes.iterdir() if path.suffix == _SUFFIX)
         return frozenset(name for name in found if is_disk_name(name))
 
     def capacity(self) -> Capacity:
-        """Tell how much room there is on the file system."""
+        """Return the room on the file system."""
         store = self._store
         disk = os.statvfs(store.root)
         trash = allocated(store.trash)

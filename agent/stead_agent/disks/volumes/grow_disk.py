@@ -1,4 +1,4 @@
-"""A disk that no process has open is grown by qemu-img, which reads keys from files that have no name."""
+"""Grows a disk that no process has open, by qemu-img, which reads keys from anonymous files."""
 
 import contextlib
 from typing import Final
@@ -15,7 +15,7 @@ _CPU_SECONDS: Final = 30
 
 
 def grow(volume_id: str, source: FileSource | BlockSource | RbdSource, size: int, encryption_key: bytes = b"") -> None:
-    """Grow a qcow2 disk, as the user that it belongs to and with its base left out: a guest may have forged it."""
+    """Grow a qcow2 disk, as the user that owns it and without opening its base: a guest may have forged the header."""
     if isinstance(source, BlockSource):
         source = BlockSource(source.path.resolve())
     owner = disk_users.uid_of(volume_id) if isinstance(source, RbdSource) else source.path.stat().st_uid

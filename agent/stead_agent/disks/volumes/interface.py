@@ -1,7 +1,7 @@
-"""The promise: what the rest of the agent may ask of this host's disks.
+"""The interface that the rest of the agent uses for this host's disks.
 
-Every method blocks, is safe to call from several threads for different ids, and may be repeated. Nothing half-made ever
-stands under a final name: what `present` lists is whole. Errors are `VolumeError`s.
+Every method blocks, is safe to call from several threads for different ids, and may be repeated. An incomplete disk
+never has its final name: disks that `present` lists are complete. Errors are `VolumeError`s.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from stead_agent.disks.disk_sources import Format, Layer, Source
 
 
 class VolumeError(Exception):
-    """A disk could not be made as asked; the message is for the operator."""
+    """A disk could not be created as requested; the message is for the operator."""
 
 
 class DiskFullError(VolumeError):
@@ -19,20 +19,20 @@ class DiskFullError(VolumeError):
 
 
 class BaseAbsentError(VolumeError):
-    """The base a volume is to be laid over is not on this host (yet)."""
+    """The base of a volume is not on this host (yet)."""
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeSpec:
-    """A disk as it must be; laid over a base, or blank when none is named."""
+    """The desired disk; an overlay over a base, or blank when no base is given."""
 
     id: str
     size: int  # bytes
     base_id: str = ""
-    pool: str = ""  # where it is made; empty: in the default pool
+    pool: str = ""  # where it is created; empty: in the default pool
     encrypted: bool = False
-    encryption_key: bytes = field(default=b"", repr=False)  # 32 bytes; empty while nobody may open it
-    former_homes: tuple[str, ...] = ()  # hosts given up; its disk may be in a shared pool as theirs
+    encryption_key: bytes = field(default=b"", repr=False)  # 32 bytes; empty while no guest may open it
+    former_homes: tuple[str, ...] = ()  # removed hosts; its disk may be in a shared pool under their ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class VolumeSource:
 
     source: Source
     format: Format
-    base: Layer | None  # what it is laid over, read-only
+    base: Layer | None  # its backing file, read-only
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,46 +49,46 @@ class Capacity:
     """Room for disks, in bytes."""
 
     total: int
-    free: int  # including what the trash gives back
+    free: int  # including the trash
     held: int  # by volumes, bases and trash
 
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
-    """A place for disks, as it is now."""
+    """The current status of a storage pool."""
 
     name: str
     backend: str  # directory, lvm or rbd
     capacity: Capacity
-    volume_types: tuple[str, ...]  # of the volumes that it is for; empty: all
+    volume_types: tuple[str, ...]  # volume types that it serves; empty: all
     is_default: bool
-    shared_id: str = ""  # what other hosts call it too, where several have it; empty: this host's alone, or unknown now
+    shared_id: str = ""  # its id, the same on all hosts that share it; empty: not shared, or unknown now
 
 
 class Volumes(Protocol):
     """The disks that live on this host."""
 
     def ensure(self, volume: VolumeSpec) -> VolumeSource:
-        """Have the disk here, at least as large as said; an existing one keeps its content and is never made smaller.
+        """Ensure that the disk exists with at least this size; an existing one keeps its content and never shrinks.
 
-        A disk that must grow is grown on file: its machine must be off (use `Machines.resize_disk` for a running one).
-        An encrypted one grows, and is made, only with its key; without, it stays as it is. One that had another home is
-        never made: its disk is taken over, and whoever still has it open there can write to it no more.
+        A disk that must grow is grown offline: its machine must be off (use `Machines.resize_disk` for a running one).
+        An encrypted one is created and grown only with its key; without, it stays unchanged. One that had another home is
+        never created: its disk is taken over, and processes that still have it open there can no longer write to it.
         """
 
     def source(self, volume_id: str) -> VolumeSource | None:
-        """Tell how to open the disk, a volume or of an instance store, or None when it is not here."""
+        """Return how to open the disk, of a volume or an instance store, or None when it is not here."""
 
     def size(self, volume_id: str) -> int | None:
-        """Tell the size in bytes that a guest sees, or None when the disk is not here."""
+        """Return the size in bytes that a guest sees, or None when the disk is not here."""
 
     def make_room(self, volume_id: str, size: int) -> None:
-        """Have room for a disk that the machine that runs with it is about to grow to `size` bytes."""
+        """Ensure that there is room for a disk in use that its machine is about to grow to `size` bytes."""
 
     def has_room(self, volume_id: str) -> bool:
         """Tell whether more can be written where the disk is; when not, the trash is emptied.
 
-        Of a disk that is not here nobody can tell: yes.
+        For a disk that is not here this is unknown: returns True.
         """
 
     def remove(self, volume_id: str) -> None:
@@ -101,7 +101,7 @@ class Volumes(Protocol):
         """List the disks that are here."""
 
     def ensure_instance_store(self, disk_id: str, size: int, *, fresh: bool) -> VolumeSource:
-        """Have a disk of a machine's instance store; with `fresh` it reads as zeroes, whatever was there before."""
+        """Ensure that an instance store disk exists; with `fresh` it reads as zeroes, whatever was there before."""
 
     def remove_instance_store(self, machine_id: str) -> None:
         """Delete all disks of a machine's instance store, at once."""
@@ -110,7 +110,7 @@ class Volumes(Protocol):
         """List the machines that have instance store disks here."""
 
     def capacity(self) -> Capacity:
-        """Tell how much room there is by default."""
+        """Return the capacity of the default pool."""
 
     def pools(self) -> tuple[PoolStatus, ...]:
-        """Tell of each place for disks, the default first."""
+        """Return the status of each pool, the default first."""

@@ -1,8 +1,8 @@
-"""Ceph's C libraries, librados and librbd of this host, as far as a pool of disks needs them.
+"""Bindings for Ceph's C libraries, librados and librbd, as far as a pool of disks needs them.
 
-They are called in this process: where a disk is, is asked each time a unit is looked at, and a run of the `rbd` program
-would connect anew each time, which takes longer than all else. Debian's python3-rbd is for Debian's Python alone, not
-for a virtual environment. Signatures: rados/librados.h and rbd/librbd.h of Debian's librados-dev and librbd-dev.
+They are called in this process: each reconciliation of a unit looks up its disk, and a run of the `rbd` program would
+connect each time, which takes longer than all else. Debian's python3-rbd works only with Debian's Python, not in a
+virtual environment. Signatures: rados/librados.h and rbd/librbd.h of Debian's librados-dev and librbd-dev.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-# What a call may wait for a cluster that does not answer, in seconds; QEMU has connections of its own, which wait.
+# Seconds that a call waits for a cluster that does not answer; QEMU's own connections wait longer.
 _PATIENCE: Final = {b"client_mount_timeout": b"5", b"rados_mon_op_timeout": b"5", b"rados_osd_op_timeout": b"30"}
-# librbd.h: layering, exclusive-lock, object-map, fast-diff and deep-flatten, as `rbd create` gives by default.
+# librbd.h: layering, exclusive-lock, object-map, fast-diff and deep-flatten, the defaults of `rbd create`.
 _FEATURES: Final = 1 | 4 | 8 | 16 | 32
 _NAME_BYTES: Final = 4096
 _MOST_WATCHERS: Final = 16
@@ -32,7 +32,7 @@ _RESULTS: Final = {
 
 
 class CephError(Exception):
-    """A call of Ceph's failed with this `errno`."""
+    """A Ceph call failed with this `errno`."""
 
     def __init__(self, number: int, what: str) -> None:
         self.errno = number
@@ -65,7 +65,7 @@ class _TrashInfo(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Trashed:
-    """An image in Ceph's trash, which `rbd trash restore` brings back."""
+    """An image in Ceph's trash, which `rbd trash restore` can restore."""
 
     id: str
     name: str
@@ -76,7 +76,7 @@ class Cluster:
     """A connection to a pool of a Ceph cluster; may be used by several threads."""
 
     def __init__(self, conf: Path, user: str, pool: str) -> None:
-        """Connect, as a cephx user whose key is where the settings say; raises CephError."""
+        """Connect as a cephx user whose key is where the settings say; raises CephError."""
         rados, rbd = _libraries()
         self._rados, self._rbd = rados, rbd
         handle, io = c_void_p(), c_void_p()
@@ -91,18 +91,18 @@ class Cluster:
         except CephError:
             rados.rados_shutdown(handle)
             raise
-        rados.rados_set_pool_full_try(io)  # of a full pool an error is wanted at once
+        rados.rados_set_pool_full_try(io)  # a full pool must raise an error at once
         self._handle, self._io = handle, io
         self.close = weakref.finalize(self, _close, rados, handle, io)
 
     def place(self) -> str:
-        """Name this pool among all pools of all clusters."""
+        """Return an id of this pool, unique among all clusters."""
         buffer = ctypes.create_string_buffer(_NAME_BYTES)
         _check(self._rados.rados_cluster_fsid(self._handle, buffer, _NAME_BYTES), "the cluster's id")
         return f"{buffer.value.decode()}/{self._rados.rados_ioctx_get_id(self._io)}"
 
     def ask_monitor(self, **question: str) -> Any:
-        """Have a command answered by a monitor, and give the JSON of its answer."""
+        """Send a command to a monitor, and return its JSON answer."""
         words = (c_char_p * 1)(json.dumps({**question, "format": "json"}).encode())
         said, told = POINTER(c_char)(), POINTER(c_char)()
         said_bytes, told_bytes = c_size_t(), c_size_t()
@@ -119,7 +119,7 @@ class Cluster:
     # -- images
 
     def has(self, image: str) -> bool:
-        """Tell whether there is an image of this name: one look at the object that keeps its id, and no more."""
+        """Tell whether there is an image of this name: reads only the object that stores its id."""
         status = self._rados.rados_stat(self._io, f"rbd_id.{image}".encode(), None, None)
         if status == -errno.ENOENT:
             return False
@@ -127,7 +127,7 @@ class Cluster:
         return True
 
     def images(self) -> frozenset[str]:
-        """List the images of the pool, those of others as well."""
+        """List the images of the pool, including those of other hosts."""
         count = c_size_t(256)
         while True:
             found = (_ImageSpec * count.value)()
@@ -140,29 +140,29 @@ class Cluster:
         return names
 
     def create(self, image: str, size: int) -> None:
-        """Make an image of so many bytes, which takes room as it is written."""
+        """Create a thin-provisioned image of so many bytes."""
         order = c_int(0)
         _check(self._rbd.rbd_create2(self._io, image.encode(), size, _FEATURES, byref(order)), image)
 
     def rename(self, image: str, name: str) -> None:
-        """Give an image another name."""
+        """Rename an image."""
         _check(self._rbd.rbd_rename(self._io, image.encode(), name.encode()), f"{image} -> {name}")
 
     def remove(self, image: str) -> None:
-        """Delete an image; nobody may have it open."""
+        """Delete an image; no process may have it open."""
         _check(self._rbd.rbd_remove(self._io, image.encode()), image)
 
     def fence(self, image: str, seconds: int) -> int:
-        """Let all programs that have an image open for writing, on any host, never again write to this cluster.
+        """Block all clients that have an image open for writing, on any host, from writing to this cluster.
 
-        Ceph keeps them out for so many seconds, whatever they do then; others of the same hosts may go on. Gives how
-        many there were. Each has a watch on the image and, once it wrote, the image's lock.
+        Ceph blocklists them for so many seconds; other clients on the same hosts are unaffected. Returns the number of
+        clients. Each has a watch on the image and, once it wrote, the image's lock.
         """
         with self._opened(image, writable=False) as handle:
             addresses = {*self._watchers(handle, image), *self._lock_owners(handle, image)}
         for address in sorted(addresses):
             _check(self._rados.rados_blocklist_add(self._handle, address, seconds), f"blocklisting {address.decode()}")
-        # From here on what we ask of the disks is refused until they know of it, too.
+        # From here on OSDs do not serve our requests until they know the blocklist, too.
         _check(self._rados.rados_wait_for_latest_osdmap(self._handle), "waiting for the disks' map")
         return len(addresses)
 
@@ -175,7 +175,7 @@ class Cluster:
         return addresses
 
     def _lock_owners(self, handle: c_void_p, image: str) -> list[bytes]:
-        """Give the addresses of those that have the lock: one, whether it still watches or has been taken for dead."""
+        """Return the addresses of the lock's owners: one, whether it still watches or counts as dead."""
         exclusive = c_int()
         buffers = [ctypes.create_string_buffer(_NAME_BYTES) for _ in range(4)]  # tag, clients, cookies, addresses
         lengths = [c_size_t(_NAME_BYTES) for _ in buffers]
@@ -184,7 +184,7 @@ class Cluster:
         return [each for each in buffers[3].raw[: lengths[3].value].split(b"\0") if each]
 
     def read(self, image: str, length: int) -> bytes:
-        """Read an image's first bytes, whoever has it open."""
+        """Read an image's first bytes, even if it is open elsewhere."""
         buffer = ctypes.create_string_buffer(length)
         with self._opened(image, writable=False) as handle:
             found = _check(self._rbd.rbd_read(handle, 0, length, buffer), image)
@@ -198,7 +198,7 @@ class Cluster:
             _check(self._rbd.rbd_flush(handle), image)
 
     def grow(self, image: str, size: int) -> None:
-        """Have an image of so many bytes at least; one that must grow may not be open for writing anywhere: EBUSY."""
+        """Grow an image to at least so many bytes; EBUSY if it must grow and is open for writing anywhere."""
         with self._opened(image, writable=False) as handle:
             present = c_uint64()
             _check(self._rbd.rbd_get_size(handle, byref(present)), image)
@@ -222,11 +222,11 @@ class Cluster:
     # -- trash
 
     def discard(self, image: str, seconds: int) -> None:
-        """Move an image to the trash, where it is kept for so many seconds."""
+        """Move an image to the trash, where it stays for so many seconds."""
         _check(self._rbd.rbd_trash_move(self._io, image.encode(), seconds), image)
 
     def trash(self) -> tuple[Trashed, ...]:
-        """List what is in the trash, of others as well."""
+        """List the trash, including images of other hosts."""
         count = c_size_t(256)
         while True:
             found = (_TrashInfo * count.value)()
@@ -240,12 +240,12 @@ class Cluster:
         return listed
 
     def delete_trashed(self, trashed: Trashed) -> None:
-        """Delete an image of the trash, also before its time."""
+        """Delete an image from the trash, even before its time."""
         _check(self._rbd.rbd_trash_remove(self._io, trashed.id.encode(), True), trashed.name)
 
 
 def setting(conf: Path, user: str, name: str) -> str:
-    """Read one of the settings of a cluster for a user, with names of files written out; raises CephError."""
+    """Read a setting of a cluster for a user, with file names expanded; raises CephError."""
     rados, _rbd = _libraries()
     handle = c_void_p()
     _check(rados.rados_create(byref(handle), user.encode()), f"client.{user}")
@@ -264,7 +264,7 @@ def _setting(handle: c_void_p, name: str) -> str:
 
 
 def _check(status: int, what: str) -> int:
-    """Give what a call answered, if that is no error."""
+    """Return the result of a call, or raise its error."""
     if status < 0:
         raise CephError(-status, what)
     return status
@@ -277,7 +277,7 @@ def _close(rados: ctypes.CDLL, handle: c_void_p, io: c_void_p) -> None:
 
 @functools.cache
 def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
-    """Load librados and librbd, and say what their calls take; raises CephError when they are not installed."""
+    """Load librados and librbd, and declare their functions; raises CephError when they are not installed."""
     try:
         rados, rbd = ctypes.CDLL("librados.so.2"), ctypes.CDLL("librbd.so.1")
     except OSError as error:

@@ -1,11 +1,11 @@
-"""The directories that disks and their bases are kept in.
+"""The directories of disks and their bases.
 
-Below one directory: `bases/` and `volumes/` hold what is there, `incoming/` what is being made, `trash/` what was
-removed. `made/` has a file for each volume whose disk was made, wherever that is kept, so that one that has vanished is
-never taken for one that is yet to be made. The file of one that we removed says so, for some months: ids do not come
-again, so who asks for it again knows less than we do. A file gets its final name when all of it is on the disk, and a
-name only ever comes from a checked id. Guests' processes may pass through the directories and read bases; only root may
-list or change them.
+Below one directory: `bases/` and `volumes/` hold complete files, `incoming/` unfinished ones, `trash/` removed ones.
+`made/` has a file for each volume whose disk was created, in whatever pool, so that a lost disk is never taken for one
+that is yet to be created. For a volume that we removed, this file says so for some months: ids are never reused, so a
+request for it comes from outdated data. A file gets its final name when it is complete and synced, and a name is only
+made from a checked id. Guests' processes may traverse the directories and read bases; only root may list or change
+them.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ class LocalStore:
     """The directories that bases and volumes share."""
 
     def __init__(self, root: Path, *, trash_seconds: float = 3600) -> None:
-        """Make the directories; `trash_seconds` is how long removed disks can still be rescued by hand."""
+        """Create the directories; `trash_seconds` is how long removed disks can still be rescued by hand."""
         self.root = root
         self.bases = root / "bases"
         self.volumes = root / "volumes"
@@ -46,13 +46,13 @@ class LocalStore:
         self._check_reachable()
 
     def _check_reachable(self) -> None:
-        """Refuse a directory through which guests' processes, users of their own, cannot pass."""
+        """Refuse a directory that guests' processes, which run as separate users, cannot traverse."""
         for parent in self.root.resolve().parents:
             if not parent.stat().st_mode & stat.S_IXOTH:
                 raise VolumeError(f"guests' processes cannot pass through {parent}: chmod o+x {parent}")
 
     def discard(self, path: Path) -> Path | None:
-        """Move a file to the trash, if it exists, and say where it is there."""
+        """Move a file to the trash, if it exists, and return its path there."""
         target = self.trash / f"{path.name}.{time.time_ns()}"
         try:
             path.rename(target)
@@ -70,7 +70,7 @@ class LocalStore:
                 path.unlink(missing_ok=True)
 
     def note_made(self, volume_id: str) -> None:
-        """Remember that a volume's disk is here."""
+        """Record that a volume's disk was created here."""
         path = self.made / volume_id
         if not path.exists():
             path.touch(mode=0o600)
@@ -87,7 +87,7 @@ class LocalStore:
             return False
 
     def note_removed(self, volume_id: str) -> None:
-        """Remember that a volume's disk was here and was removed, unless it never was here."""
+        """Record that a volume's disk was removed, if it ever was here."""
         path = self.made / volume_id
         if path.exists():
             path.write_bytes(_REMOVED)
@@ -100,7 +100,7 @@ class LocalStore:
                 path.unlink(missing_ok=True)
 
     def publish(self, incoming: Path, final: Path) -> None:
-        """Give a file that is whole its final name; it and the name are on the disk when this returns."""
+        """Give a complete file its final name; both are synced when this returns."""
         handle = os.open(incoming, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             os.fsync(handle)
@@ -111,7 +111,7 @@ class LocalStore:
 
     @contextlib.contextmanager
     def room(self, what: str) -> Iterator[None]:
-        """Tell apart a full disk from other trouble; a full disk empties the trash, for the next try."""
+        """Translate errors; on a full disk, empty the trash for the next try."""
         try:
             yield
         except OSError as error:
@@ -122,7 +122,7 @@ class LocalStore:
 
 
 def _sync_directory(path: Path) -> None:
-    """Have the names in a directory on the disk."""
+    """Sync a directory."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -131,7 +131,7 @@ def _sync_directory(path: Path) -> None:
 
 
 def allocated(directory: Path) -> int:
-    """Add up the bytes that the files of a directory take on the disk; files may come and go meanwhile."""
+    """Sum the bytes that the files of a directory take on the disk; files may appear and vanish meanwhile."""
     total = 0
     for path in directory.iterdir() if directory.exists() else ():
         with contextlib.suppress(FileNotFoundError):  # gone since it was listed

@@ -1,7 +1,7 @@
-"""Keeps disks on logical volumes of an LVM thin pool: `pool.py`'s promise.
+"""Implements `pool.py` with logical volumes of an LVM thin pool.
 
-A logical volume has the disk's name, is as large as the disk and what qcow2 adds at worst, and takes room of the pool
-only as it is written. What was removed is renamed, and deleted later; new ones come from the pool zeroed.
+A logical volume has the disk's name, is as large as the disk and the maximum that qcow2 adds, and uses room of the
+pool only as it is written. A removed one is renamed, and deleted later; new ones are zeroed by the pool.
 """
 
 import json
@@ -25,7 +25,7 @@ _TRASH_NAME: Final = re.compile(r"(?P<name>.+)\.trash\.(?P<removed>[0-9]{1,20})\
 _NEW: Final = "new."
 _SECONDS: Final = 60
 _UDEV: Final = Path("/run/udev/control")
-# Without udev nobody answers LVM's cookies; then it makes the names below /dev by itself.
+# Without udev, LVM's cookies are never answered; then LVM creates the names below /dev itself.
 _NO_UDEV: Final = "activation { udev_sync=0 udev_rules=0 }"
 _FULL_METADATA: Final = 95  # per cent
 _FIELDS: Final = "lv_name,lv_size,segtype,pool_lv,data_percent,metadata_percent,lv_when_full"
@@ -45,12 +45,12 @@ class _View:
 
 
 class LvmThinPool:
-    """A thin pool that is Stead's alone but for logical volumes with other names than disks have."""
+    """A thin pool used only by Stead, except for logical volumes whose names are not those of disks."""
 
     backend: Final = "lvm"
 
     def __init__(self, name: str, group: str, thin_pool: str, *, trash_seconds: float = 3600) -> None:
-        """Name the pool; it is looked at when it is first used, for it may not be there yet."""
+        """Name the pool; it is opened when it is first used, as it may not be there yet."""
         for each in (group, thin_pool):
             if not _GROUP_NAME.match(each):
                 raise VolumeError(f"pool {name}: not a name of LVM's: {each!r}")
@@ -62,7 +62,7 @@ class LvmThinPool:
         self._is_prepared = False
 
     def source(self, name: str) -> BlockSource | None:
-        """Tell the disk's device; one that is not active, as after a boot, is activated."""
+        """Return the disk's device; activate an inactive one, as after a boot."""
         path = self._path(checked(name))
         if path.exists():
             return BlockSource(path)
@@ -76,7 +76,7 @@ class LvmThinPool:
         return read_start(self._path(checked(name)).resolve())
 
     def make(self, name: str, size: int, disk: EmptyDisk) -> None:
-        """Make a logical volume under another name, fill it, and give it its own."""
+        """Create a logical volume under a temporary name, fill it, and rename it."""
         new = _NEW + checked(name)
         with self._lock:
             view = self._look()
@@ -86,7 +86,7 @@ class LvmThinPool:
                 view = self._look()
         if view.free < _LEAST_FREE:
             raise DiskFullError(f"{name}: no room left in pool {self.name}")
-        if new in view.volumes:  # a try that failed
+        if new in view.volumes:  # left by a failed try
             self._remove(new)
         self._lvm(
             *("lvcreate", "--type", "thin", "--thinpool", self._full(self._thin_pool), "--name", new),
@@ -96,16 +96,16 @@ class LvmThinPool:
         self._lvm("lvrename", self._group, new, name)
 
     def adopt(self, name: str, owners: Sequence[str]) -> bool:
-        """Say no: no other host can have had a disk here."""
+        """Return False: no other host can have had a disk here."""
         del name, owners
         return False
 
     def shared_id(self) -> str:
-        """Name none: it is this host's alone."""
+        """Return "": the pool is not shared."""
         return ""
 
     def make_room(self, name: str, size: int) -> None:
-        """Make the logical volume larger, which takes no room of the pool yet."""
+        """Grow the logical volume, which uses no room of the pool yet."""
         room = room_for(size)
         if self._look().volumes.get(checked(name), room) < room:
             self._lvm("lvextend", "--size", f"{room}b", self._full(name))
@@ -125,7 +125,7 @@ class LvmThinPool:
             if at_once:
                 self._remove(name)
             else:
-                # Inactive under its new name: a guest that ended just now has closed it, or this fails and is repeated.
+                # Deactivate it under its new name: fails, and is repeated, if a guest that just ended has it open.
                 self._lvm("lvchange", "--activate", "n", self._full(name))
                 self._lvm("lvrename", self._group, name, f"{name}.trash.{time.time_ns()}")
         self._purge(view, self._trash_seconds)
@@ -143,18 +143,18 @@ class LvmThinPool:
                 self._remove(name)
 
     def names(self) -> frozenset[str]:
-        """List the disks that are here."""
+        """List the disks in this pool."""
         return frozenset(name for name in self._look().volumes if is_disk_name(name))
 
     def capacity(self) -> Capacity:
-        """Tell how much room the thin pool has for data; of one whose metadata is full nothing is free."""
+        """Return the thin pool's room for data; if its metadata is full, nothing is free."""
         view = self._look()
         return Capacity(view.total, view.free, view.held)
 
     # -- preparing
 
     def _prepare(self, view: "_View") -> None:
-        """Once: have a full pool say so at once instead of keeping guests' writes back, and remove half-made disks."""
+        """Once: make a full pool fail at once instead of queueing guests' writes, and remove incomplete disks."""
         if self._is_prepared:
             return
         if not view.errors_when_full:
@@ -193,7 +193,7 @@ class LvmThinPool:
         raise VolumeError(f"pool {self.name}: {self._full(self._thin_pool)} is no thin pool")
 
     def _lvm(self, command: str, *arguments: str) -> bytes:
-        """Run one of LVM's commands."""
+        """Run an LVM command."""
         config = () if _UDEV.exists() else ("--config", _NO_UDEV)
         try:
             return run([command, *config, *arguments], timeout=_SECONDS).stdout

@@ -1,4 +1,4 @@
-"""Settings become pools; the first one is the default."""
+"""Opens the pools in the settings; the first one is the default."""
 
 from pathlib import Path
 from typing import Final
@@ -17,10 +17,10 @@ _CEPH_CONF: Final = "/etc/ceph/ceph.conf"
 def open_pools(
     store: LocalStore, settings: tuple[PoolSetting, ...], host_id: str = ""
 ) -> list[tuple[Pool, tuple[str, ...]]]:
-    """Open the pools of a host, each with the types of volumes that it is for; raises VolumeError.
+    """Open the pools of a host, each with the volume types that it serves; raises VolumeError.
 
-    The directory beside the images is the default one, unless a pool of that name is given. `host_id` is by what disks
-    are known as this host's where several keep theirs.
+    The directory beside the images is the default one, unless a pool of that name is given. `host_id` identifies this
+    host's disks in a pool that several hosts share.
     """
     pools = [(open_pool(each, host_id), each.volume_types) for each in settings]
     names = [pool.name for pool, _types in pools]
@@ -41,6 +41,6 @@ def open_pool(setting: PoolSetting, host_id: str = "") -> Pool:
         pool, _at, conf = setting.place.partition("@")
         return RbdPool(setting.name, pool, Path(conf or _CEPH_CONF), host_id)
     place = Path(setting.place)
-    if not place.is_dir():  # it is not made here: what should be mounted there may be missing
+    if not place.is_dir():  # not created here: a file system may not be mounted
         raise VolumeError(f"pool {setting.name}: there is no directory {place}")
     return DirectoryPool(setting.name, LocalStore(place / "stead"))

@@ -1,4 +1,4 @@
-"""Does with pools what `interface.py` promises of volumes: each is found wherever it is, and made where it belongs."""
+"""Implements the volumes of `interface.py` with pools: each is found wherever it is, and created where it belongs."""
 
 import logging
 import time
@@ -21,13 +21,13 @@ from stead_agent.disks.volumes.local_files import BASE_NAME, LocalStore
 from stead_agent.disks.volumes.pool import Pool, checked, is_disk_name, machine_of
 
 _FORGETTING_SECONDS: Final = 86400.0
-_REMEMBERED_SECONDS: Final = 180 * 86400.0  # longer than anybody should wait before putting back a backup
+_REMEMBERED_SECONDS: Final = 180 * 86400.0  # longer than an operator should wait before restoring a backup
 
 _log = logging.getLogger(__name__)
 
 
 class PooledVolumes:
-    """Disks of volumes and instance stores as qcow2 disks in pools: blank, or laid over a base."""
+    """Disks of volumes and instance stores as qcow2 disks in pools: blank, or overlays over a base."""
 
     def __init__(
         self,
@@ -35,10 +35,10 @@ class PooledVolumes:
         pools: Sequence[tuple[Pool, tuple[str, ...]]],
         base_of: Callable[[str], Layer | None] = lambda _base_id: None,
     ) -> None:
-        """Take the pools, each with the types of volumes that it is for (none: all); the first one is the default.
+        """Take the pools, each with the volume types that it serves (none: all); the first one is the default.
 
-        `base_of` tells how a base is opened now, None when it is not here. In a disk's header a base always has the
-        same name, whether it is a file yet or still served by a process.
+        `base_of` returns how a base is opened now, None when it is not here. In a disk's header a base always has the
+        same name, whether it is a file already or still served by a process.
         """
         self._store = store
         self._pools = {pool.name: pool for pool, _types in pools}
@@ -50,10 +50,10 @@ class PooledVolumes:
     # -- volumes
 
     def ensure(self, volume: VolumeSpec) -> VolumeSource:
-        """Have the disk here, at least as large as said; where it is already, or in the pool that it is meant for.
+        """Ensure that the disk exists with at least this size, where it is already or in its intended pool.
 
-        One that has been here and is no more, since a pool is not mounted, say, is not made anew: a guest would take
-        the blank one for its own.
+        A disk that was here and is missing, such as when a pool is not mounted, is not created again: a guest would
+        take the blank one for its own.
         """
         with self._store.room(checked(volume.id)):
             found = self._find(volume.id)
@@ -74,10 +74,10 @@ class PooledVolumes:
         return source
 
     def source(self, volume_id: str) -> VolumeSource | None:
-        """Tell how to open the disk.
+        """Return how to open the disk.
 
-        Its header may have been forged by a guest that broke out: only one of our bases can be below it. The folder of
-        bases in it may be that of another host, where the volume was at home.
+        Its header may have been forged by a guest that broke out: only our bases are accepted below it. The folder of
+        bases in the header may be that of another host, the volume's former home.
         """
         found = self._find(volume_id)
         if found is None:
@@ -96,7 +96,7 @@ class PooledVolumes:
         return VolumeSource(source, "qcow2", self._base(volume_id, name["id"]))
 
     def size(self, volume_id: str) -> int | None:
-        """Tell the size that a guest sees."""
+        """Return the size that a guest sees."""
         found = self._find(volume_id)
         if found is None:
             return None
@@ -106,7 +106,7 @@ class PooledVolumes:
             return None
 
     def make_room(self, volume_id: str, size: int) -> None:
-        """Have room for a disk that the machine that runs with it is about to grow."""
+        """Ensure that there is room for a disk in use that its machine is about to grow."""
         found = self._find(volume_id)
         if found is None:
             raise VolumeError(f"{volume_id} is not on this host")
@@ -139,7 +139,7 @@ class PooledVolumes:
     # -- instance store
 
     def ensure_instance_store(self, disk_id: str, size: int, *, fresh: bool) -> VolumeSource:
-        """Have a disk of a machine's instance store; a fresh one reads as zeroes, whatever was there before."""
+        """Ensure that an instance store disk exists; a fresh one reads as zeroes, whatever was there before."""
         machine_id = machine_of(checked(disk_id))
         if machine_id is None:
             raise VolumeError(f"{disk_id} is no disk of an instance store")
@@ -162,18 +162,18 @@ class PooledVolumes:
                     pool.discard(name, at_once=True)
 
     def instance_stores(self) -> frozenset[str]:
-        """List the machines of which there are instance store disks."""
+        """List the machines that have instance store disks."""
         machines = (machine_of(name) for pool in self._pools.values() for name in pool.names())
         return frozenset(each for each in machines if each is not None)
 
     # -- room
 
     def capacity(self) -> Capacity:
-        """Tell how much room the default pool has; none while it cannot be asked."""
+        """Return the room in the default pool; none while it cannot be reached."""
         return self._status(self._default).capacity
 
     def pools(self) -> tuple[PoolStatus, ...]:
-        """Tell of each pool; one that cannot be asked now has no room."""
+        """Return the status of each pool; one that cannot be reached now has no room."""
         return tuple(self._status(pool) for pool in self._pools.values())
 
     def _status(self, pool: Pool) -> PoolStatus:
@@ -184,7 +184,7 @@ class PooledVolumes:
             capacity = Capacity(0, 0, 0)
         try:
             shared_id = pool.shared_id()
-        except VolumeError:  # as told above
+        except VolumeError:  # logged above
             shared_id = ""
         types = self._types[pool.name]
         return PoolStatus(
@@ -192,7 +192,7 @@ class PooledVolumes:
         )
 
     def give_up(self) -> None:
-        """Delete all disks, for this host is given up; a pool that cannot be reached keeps its own, as is told."""
+        """Delete all disks, for this host is being removed; an unreachable pool keeps its disks, which is logged."""
         for pool in self._pools.values():
             try:
                 pool.give_up()
@@ -216,14 +216,14 @@ class PooledVolumes:
         return base
 
     def _meant_for(self, volume: VolumeSpec) -> Pool:
-        """Give the pool in which a volume is to be."""
+        """Return the pool in which a volume is to be created."""
         pool = self._pools.get(volume.pool) if volume.pool else self._default
         if pool is None:
             raise VolumeError(f"{volume.id}: this host has no pool {volume.pool!r}")
         return pool
 
     def _adopt(self, volume: VolumeSpec) -> None:
-        """Take over the disk of a volume whose home was a host that is given up, and let it be as large as said."""
+        """Take over the disk of a volume whose home was a removed host, and grow it to this size."""
         pool = self._meant_for(volume)
         if not pool.adopt(volume.id, volume.former_homes):
             former = ", ".join(volume.former_homes)
@@ -233,12 +233,12 @@ class PooledVolumes:
             self._grow(volume)
 
     def _make(self, volume: VolumeSpec) -> None:
-        """Make a new disk."""
+        """Create a new disk."""
         pool = self._meant_for(volume)
         pool.make(volume.id, volume.size, _empty_disk(volume, self._below(volume)))
 
     def _below(self, volume: VolumeSpec) -> Path | None:
-        """Name the base that a volume is to be laid over, a raw disk; None for a blank one."""
+        """Return the base of a volume, a raw disk; None for a blank volume."""
         if not volume.base_id:
             return None
         if not BASE_NAME.match(name := f"{volume.base_id}.raw"):
@@ -247,7 +247,7 @@ class PooledVolumes:
         return self._store.bases / name
 
     def _grow(self, volume: VolumeSpec) -> None:
-        """Grow a disk that no machine runs with."""
+        """Grow a disk that no running machine uses."""
         found = self._find(volume.id)
         assert found is not None  # `ensure` has just seen it
         pool, source = found
@@ -256,7 +256,7 @@ class PooledVolumes:
 
 
 def _header(pool: Pool, name: str) -> Header:
-    """Read what a disk says of itself; raises VolumeError, and FileNotFoundError."""
+    """Read a disk's header; raises VolumeError, and FileNotFoundError."""
     try:
         return parse_header(pool.read_start(name))
     except Qcow2Error as error:

@@ -1,8 +1,8 @@
-"""Keeps disks in images of a Ceph pool: `pool.py`'s promise.
+"""Implements `pool.py` with images of a Ceph pool.
 
-Hosts may share a pool: each names its images by its own id, and lists and removes no others. An image is as large
-as its disk and what qcow2 adds at worst, or larger, and takes room as it is written. What was removed is in Ceph's
-own trash.
+Hosts may share a pool: each names its images by its own id, and lists and removes no others. An image is at least as
+large as its disk and the maximum that qcow2 adds, and uses room as it is written. Removed images are in Ceph's own
+trash.
 """
 
 import errno
@@ -27,15 +27,15 @@ _log = logging.getLogger(__name__)
 
 USER: Final = "stead"  # of cephx
 _NEW: Final = "new."
-_TAKEN: Final = "taken."  # from another host, and not fenced yet
-_FENCE_SECONDS: Final = 10 * 365 * 86400  # for good
+_TAKEN: Final = "taken."  # name prefix of images taken over from another host, whose clients are not fenced yet
+_FENCE_SECONDS: Final = 10 * 365 * 86400  # permanently
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 # Below this a pool counts as full: the next disk's first clusters, and what guests write meanwhile, need room.
 _LEAST_FREE: Final = 64 << 20
-# Disks that grow while QEMU has them open then need no larger image. Ceph keeps two bits for each 4 MiB of an image and
-# goes through them when it is deleted: of one of 1 TiB in 0.1 s, of 16 TiB in 2.4.
+# So disks that grow while QEMU has them open need no larger image. Ceph stores two bits for each 4 MiB of an image and
+# # scans them when it is deleted: 0.1 s for 1 TiB, 2.4 s for 16 TiB.
 _LEAST_IMAGE: Final = 1 << 40
-# How long a cluster that could not be reached is not tried again: what waits for it is many, and each would wait long.
+# How long an unreachable cluster is not tried again: there may be many callers, and each would wait long.
 _PAUSE_SECONDS: Final = 5.0
 _WATCH_SECONDS: Final = 40.0  # Ceph forgets a client that was killed after 30
 _POLL_SECONDS: Final = 0.5
@@ -44,12 +44,12 @@ _OWNER: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 
 
 class RbdPool:
-    """The images of one host in a pool of Ceph's."""
+    """The images of one host in a Ceph pool."""
 
     backend: Final = "rbd"
 
     def __init__(self, name: str, pool: str, conf: Path, owner: str, *, trash_seconds: float = 3600) -> None:
-        """Name the pool; the cluster is connected when it is first used, for it may not be reachable yet.
+        """Name the pool; connects to the cluster on first use, as it may not be reachable yet.
 
         `owner` is this host's id, empty while it has none.
         """
@@ -65,7 +65,7 @@ class RbdPool:
         self._is_prepared = False
 
     def source(self, name: str) -> RbdSource | None:
-        """Tell the disk's image."""
+        """Return the disk's image."""
         image = self._image(name)
         with self._asking() as cluster:
             if not cluster.has(image):
@@ -83,7 +83,7 @@ class RbdPool:
                 raise
 
     def make(self, name: str, size: int, disk: EmptyDisk) -> None:
-        """Make an image under another name, fill it, and give it its own."""
+        """Create an image under a temporary name, fill it, and rename it."""
         new, image = self._image(name, _NEW), self._image(name)
         if self._free() < _LEAST_FREE:
             self._purge(at_once=True)
@@ -91,17 +91,17 @@ class RbdPool:
                 raise DiskFullError(f"{name}: no room left in pool {self.name}")
         with self._asking() as cluster:
             self._prepare(cluster)
-            if cluster.has(new):  # a try that failed
+            if cluster.has(new):  # left by a failed try
                 cluster.remove(new)
             cluster.create(new, _image_size(size))
             cluster.write(new, disk.pieces)
             cluster.rename(new, image)
 
     def adopt(self, name: str, owners: Sequence[str]) -> bool:
-        """Give the image a name that none of those hosts opens it by, keep out who has it open, then give it its own.
+        """Rename the image so that those hosts cannot open it, fence clients that have it open, then give it our name.
 
-        Who opens it by the old name does so before all who have it open are asked for. So nobody of those hosts can
-        write to it, but for one whom Ceph has taken for dead and who had not written before: they must be off.
+        A client that opened it by the old name did so before the clients are listed. No client of those hosts can write
+        to it, except one that Ceph counts as dead and that had not written before: those hosts must be off.
         """
         taken, image = self._image(name, _TAKEN), self._image(name)
         with self._asking() as cluster:
@@ -116,15 +116,15 @@ class RbdPool:
         return True
 
     def shared_id(self) -> str:
-        """Name the cluster and the pool."""
+        """Return the id of the cluster and pool."""
         with self._asking() as cluster:
             return cluster.place()
 
     def make_room(self, name: str, size: int) -> None:
-        """Make the image larger, which takes no room of the pool yet.
+        """Grow the image, which uses no room of the pool yet.
 
-        A QEMU that has it open would not see that, and make it as large as it needs with each cluster that it writes
-        beyond the end that it knows: so it is left to do that, which is slow, and right.
+        A QEMU that has it open would not notice, and would resize it with each cluster that it writes beyond the end
+        that it knows: so an open image is left to QEMU, which is slow but correct.
         """
         with self._asking() as cluster:
             try:
@@ -156,7 +156,7 @@ class RbdPool:
         self._purge()
 
     def give_up(self) -> None:
-        """Remove the images; one that a process had open that was killed is free after half a minute."""
+        """Remove the images; one that a killed process had open is free after half a minute."""
         deadline = time.monotonic() + _WATCH_SECONDS
         with self._asking() as cluster:
             for image in filter(self._is_ours, cluster.images()):
@@ -165,15 +165,15 @@ class RbdPool:
         self._purge(at_once=True)
 
     def names(self) -> frozenset[str]:
-        """List the disks that are here."""
+        """List this host's disks in the pool."""
         with self._asking() as cluster:
             ours = (image.removeprefix(f"{self._owner}.") for image in cluster.images() if self._is_ours(image))
             return frozenset(name for name in ours if is_disk_name(name))
 
     def capacity(self) -> Capacity:
-        """Tell how much can be stored in the pool, with the copies and up to the quota that it has.
+        """Return how much can be stored in the pool, given its replication and quota.
 
-        It is the same room for all hosts that share the pool.
+        All hosts that share the pool share this room.
         """
         with self._asking() as cluster:
             rows = cluster.ask_monitor(prefix="df", detail="detail")["pools"]
@@ -198,7 +198,7 @@ class RbdPool:
         return self.capacity().free
 
     def _prepare(self, cluster: Cluster) -> None:
-        """Once: remove what was being made when an earlier agent died."""
+        """Once: remove images that an earlier agent left incomplete."""
         with self._lock:
             is_prepared, self._is_prepared = self._is_prepared, True
         if is_prepared:
@@ -208,7 +208,7 @@ class RbdPool:
                 cluster.remove(image)
 
     def _purge(self, *, at_once: bool = False) -> None:
-        """Delete from the trash, each as far as it can be: one that a process still has open goes another time."""
+        """Empty the trash as far as possible: images that a process still has open are deleted another time."""
         with self._asking() as cluster:
             for each in cluster.trash():
                 is_due = at_once or time.time() >= each.kept_until
@@ -219,7 +219,7 @@ class RbdPool:
 
     @contextmanager
     def _asking(self) -> Iterator[Cluster]:
-        """Give the connection; what the cluster refuses becomes an error of volumes."""
+        """Yield the connection; errors of the cluster become VolumeErrors."""
         try:
             yield self._connected()
         except CephError as error:
@@ -228,7 +228,7 @@ class RbdPool:
             raise VolumeError(f"pool {self.name}: {error}") from error
 
     def _connected(self) -> Cluster:
-        """Connect, unless that is done; a cluster that was away just now is not waited for again by each caller."""
+        """Connect, unless connected; after a failure, callers do not wait for the cluster again for a while."""
         with self._lock:
             if self._cluster is not None:
                 return self._cluster
@@ -250,7 +250,7 @@ class RbdPool:
 
 
 def _images_of(name: str, owners: Sequence[str]) -> Iterator[str]:
-    """Name the images that a disk may have as that of other hosts, or of one that did not finish taking it over."""
+    """Yield the image names that a disk may have under other hosts, or under one that did not finish taking it over."""
     for owner in owners:
         if _OWNER.match(owner):
             yield f"{owner}.{checked(name)}"
@@ -258,12 +258,12 @@ def _images_of(name: str, owners: Sequence[str]) -> Iterator[str]:
 
 
 def _image_size(size: int) -> int:
-    """Tell how large to make an image for a disk of so many bytes."""
+    """Return the size of the image for a disk of so many bytes."""
     return room_for(max(size, _LEAST_IMAGE))
 
 
 def _check_host(conf: Path) -> None:
-    """Refuse a QEMU that knows no Ceph, and settings that guests' processes, users of their own, cannot read."""
+    """Refuse a QEMU without Ceph support, and settings that guests' processes, separate users, cannot read."""
     if not any(Path("/usr/lib").glob(_QEMU_MODULES)):
         raise VolumeError("QEMU cannot open images of Ceph: apt-get install qemu-block-extra")
     for path in (conf, *conf.resolve().parents):
@@ -273,7 +273,7 @@ def _check_host(conf: Path) -> None:
 
 
 def _removed(cluster: Cluster, image: str, *, wait: bool) -> bool:
-    """Remove an image; say no when a process still has it open and that is to be waited for."""
+    """Remove an image; return False when a process still has it open and that is to be waited for."""
     try:
         cluster.remove(image)
     except CephError as error:
