@@ -1,4 +1,4 @@
-"""Bases and volumes: fetched, made, grown and removed."""
+"""Work on bases and volumes: fetch, create, grow and remove them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,20 +19,20 @@ from stead_proto.v1.host_pb2 import ResourceStatus
 
 _log = Log(__name__)
 
-_PATIENCE_SECONDS: Final = 15.0  # with a guest that must let go of a volume of another host by force
+_PATIENCE_SECONDS: Final = 15.0  # before a volume of another host is detached by force
 
 
 @dataclass(slots=True)
 class BaseWork:
-    """A base, wanted or (with `resource` None) to be removed."""
+    """A base, desired or (with `resource` None) to be removed."""
 
     unit: Key
     resource: Resource | None
-    overlays: frozenset[Key]  # volumes over it that must go first
+    overlays: frozenset[Key]  # volumes over it that must be removed first
     parts: Subsystems
 
     def run(self) -> Outcome:
-        """Have it ready to be read, or remove it."""
+        """Make it ready to be read, or remove it."""
         if self.resource is not None:
             self.parts.bases.ensure(translate.base_spec(self.resource))
             return Outcome(statuses=[status(self.unit, self.resource.revision, host_pb2.CONDITION_READY)])
@@ -43,26 +43,26 @@ class BaseWork:
         return Outcome(gone=[self.unit])
 
     def subjects(self) -> Iterable[tuple[Key, int]]:
-        """Give the base."""
+        """Return the base."""
         return [(self.unit, self.resource.revision)] if self.resource is not None else []
 
 
 @dataclass(slots=True)
 class VolumeWork:
-    """A volume, wanted or (with `resource` None) to be removed."""
+    """A volume, desired or (with `resource` None) to be removed."""
 
     unit: Key
     resource: Resource | None
     unmet: Unmet  # its base
     users: frozenset[Key]  # machines that may have it in use
-    busy: frozenset[Key]  # those of them that are being worked at
-    snapshots: frozenset[Key]  # that are still taken of it
+    busy: frozenset[Key]  # those of them whose work is running
+    snapshots: frozenset[Key]  # snapshots of it still being taken
     parts: Subsystems
     now: float = 0.0
-    waits_since: float | None = None  # for its users to let go of it, which it is removed from by force
+    waits_since: float | None = None  # for its users to release it, before it is detached by force
 
     def run(self) -> Outcome:
-        """Make, grow, share or remove it."""
+        """Create, grow, export or remove it."""
         if self.resource is None:
             return self._remove()
         if self.unmet:
@@ -88,7 +88,7 @@ class VolumeWork:
         return Outcome(statuses=[self._ready()])
 
     def _share(self, resource: Resource, spec: VolumeSpec) -> Outcome:
-        """Serve it to another host, once no guest of this one may have it, and let it grow while it is served."""
+        """Serve it to another host, once no guest of this one may have it in use, and grow it while it is served."""
         if self.users:
             reason = f"{', '.join(sorted(user.id for user in self.users))} may still have it"
             waiting = status(self.unit, resource.revision, host_pb2.CONDITION_PENDING, reason)
@@ -107,7 +107,7 @@ class VolumeWork:
         return Outcome(statuses=[self._ready()])
 
     def _ready(self) -> ResourceStatus:
-        """Say that it is as it must be, how large a guest sees it, and whether one waits for room on it."""
+        """Return the ready status, with the size that a guest sees and whether a guest waits for room on it."""
         assert self.resource is not None
         size = self.parts.volumes.size(self.unit.id) or 0
         seen_by_guest = host_pb2.VolumeStatus(size=size, full=is_full(self.parts, self.unit, self.users))
@@ -129,7 +129,7 @@ class VolumeWork:
         return Outcome(gone=[self.unit])
 
     def _runs_in(self) -> str | None:
-        """Name the machine whose running guest uses the volume, if there is one."""
+        """Return the machine whose running guest uses the volume, if there is one."""
         for user in self.users:
             seen = self.parts.machines.status(user.id)
             if seen is not None and seen.power is Power.UNKNOWN:
@@ -139,17 +139,17 @@ class VolumeWork:
         return None
 
     def subjects(self) -> Iterable[tuple[Key, int]]:
-        """Give the volume."""
+        """Return the volume."""
         return [(self.unit, self.resource.revision)] if self.resource is not None else []
 
 
 def is_full(parts: Subsystems, unit: Key, users: Iterable[Key]) -> bool:
-    """Tell whether one of these guests is paused since there was no room for what it wrote to a volume."""
+    """Tell whether one of these guests is paused because there was no room for its writes to a volume."""
     for user in users:
         try:
             seen = parts.machines.status(user.id)
         except MachinesUnavailableError:
-            continue  # nobody can tell now; when libvirt is back all its machines are looked at, and then this
+            continue  # unknown now; when libvirt is back, all machines are reconciled, and then this
         if seen is not None and unit.id in seen.full:
             return True
     return False

@@ -1,8 +1,8 @@
-"""The loop that makes the host match what is wanted; it takes no input.
+"""The reconcile loop, which makes the host match the desired state.
 
-It is woken by changes of what is wanted, by events of the subsystems and by a timer, works at the units whose turn it
-is, and notes what became of them. One failing unit never holds up another. All methods belong to the event loop,
-except `perform`, which runs in any thread.
+It is woken by changes of the desired state, by events of the subsystems and by a timer, works on the units that are
+due, and records the results. One failing unit never blocks another. All methods belong to the event loop, except
+`perform`, which runs in any thread.
 """
 
 import asyncio
@@ -35,23 +35,23 @@ AT_ONCE: Final = {
     desired_pb2.KIND_HOST_NETWORK: 1,
     desired_pb2.KIND_VPC: 4,
     desired_pb2.KIND_VOLUME: 4,
-    desired_pb2.KIND_MACHINE: 6,  # of which `machines` lets only a few start at a time
+    desired_pb2.KIND_MACHINE: 6,  # `machines` lets only a few of them start at a time
     desired_pb2.KIND_BASE: 2,
     desired_pb2.KIND_SNAPSHOT: 2,
 }
 _FETCHED: Final = frozenset({desired_pb2.KIND_BASE})
 CHORES: Final = 2
 THREADS: Final = sum(AT_ONCE.values()) + CHORES
-"""So many that units of one kind, all waiting for a libvirt that hangs, never keep another kind from its turn."""
+"""Enough threads that units of one kind, all waiting for a hanging libvirt, never block another kind."""
 
 STORE_AGAIN_SECONDS: Final = 2.0
 _SLICE: Final = 20
-_SHOWN: Final = 50  # ids in one line of the log
+_SHOWN: Final = 50  # ids in one log line
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A unit's work ended with this error."""
+    """The error with which a unit's work ended."""
 
     error: Exception
 
@@ -62,13 +62,13 @@ def perform(work: Work) -> Outcome | Failure:
         return work.run()
     except EXPECTED_ERRORS as error:
         return Failure(error)
-    except Exception as error:  # a mistake of ours in one unit must not stop all others; it is logged and reported
+    except Exception as error:  # a bug in one unit must not stop all others; it is logged and reported
         _log.error("unit_broke", error=error, unit=work.unit.id)
         return Failure(error)
 
 
 class Reconciler:
-    """Makes the host match what is wanted."""
+    """Makes the host match the desired state."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Reconciler:
         news: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Load what was wanted before; `news` is called when there is something to report."""
+        """Load the stored desired state; `news` is called when there is something to report."""
         self.parts = parts
         self._store = store
         self._clock = clock
@@ -102,16 +102,16 @@ class Reconciler:
         self._touch_all()
 
     def next_time(self) -> float | None:
-        """Tell when there is something to do by itself, if nothing happens before."""
+        """Return when the next timer is due, if nothing happens before."""
         return self._schedule.next_time()
 
-    # -- what is wanted
+    # -- desired state
 
     async def apply(self, state: DesiredState, *, answers_hello: bool = False) -> None:
-        """Take in a message of the controller: it is stored before it counts. OtherEpochError: see `change_of`.
+        """Apply a message of the controller: it is stored before it counts. OtherEpochError: see `change_of`.
 
-        What was stored is also installed, even if the session that brought it ends meanwhile. What cannot be stored
-        now, such as on a full disk, is said and tried again until it can; StoreError if that is the answer to Hello.
+        What was stored is also applied, even if the session that brought it ends meanwhile. What cannot be stored now,
+        such as on a full disk, is reported and retried until it can; StoreError if it is the answer to Hello.
         """
         while True:
             try:
@@ -128,7 +128,7 @@ class Reconciler:
                 return
 
     def _note_unstored(self, error: StoreError) -> None:
-        """Say of the host that changes wait; its network goes on as it is."""
+        """Report that changes for the host are waiting; its network stays as it is."""
         if not self._has_unstored:
             _log.warning("changes_wait", reason=str(error))
         self._has_unstored = True
@@ -163,27 +163,27 @@ class Reconciler:
             self._wake.set()
 
     def notice_taps(self, taps: Collection[str]) -> None:
-        """Taps were changed or deleted: their guests may have to get new ones."""
+        """Taps were changed or deleted: their guests may need new ones."""
         for key, resource in self.wanted.resources.items() if taps else ():
             if key.kind == desired_pb2.KIND_INTERFACE and tap_name(key.id) in taps:
                 self.notice_machine(resource.interface.instance_id)
 
     def notice_volume(self, volume_id: str) -> None:
-        """A process by which a volume is shared with another host has ended."""
+        """A process that exports a volume to another host, or is its proxy, has ended."""
         key = Key(desired_pb2.KIND_VOLUME, volume_id)
         if key in self.wanted.resources:
             self._schedule.touch(key)
             self._wake.set()
 
     def notice_snapshot(self, snapshot_id: str) -> None:
-        """A snapshot went on by itself."""
+        """A snapshot has made progress by itself."""
         key = Key(desired_pb2.KIND_SNAPSHOT, snapshot_id)
         if key in self.wanted.resources:
             self._schedule.notice(key)
             self._wake.set()
 
     def look_at_networks(self) -> None:
-        """Something of a network was found changed and was repaired: what depends on it may have to follow."""
+        """A foreign change to the network was repaired: reconcile what depends on it."""
         self._schedule.touch(HOST_NETWORK)
         self._touch_vpcs()
         self._wake.set()
@@ -194,18 +194,18 @@ class Reconciler:
                 self._schedule.touch(key)
 
     def retry_fetches(self) -> None:
-        """The controller can be reached again: fetch what could not be fetched."""
+        """The controller can be reached again: retry failed fetches."""
         for key, resource in self.wanted.resources.items():
             if key.kind in _FETCHED and not self.reports.is_ready(key, resource.revision):
                 self._schedule.touch(key)
         self._wake.set()
 
     def remove_strays(self, present: Iterable[Key]) -> bool:
-        """Of what exists on the host and carries our ids, take away what is neither wanted nor being removed.
+        """Remove what exists on the host under an id of ours and is neither desired nor being removed.
 
-        Never before a full state was loaded: without it, everything would look like a stray. Stray machines go first,
-        since they may use the others, and bases last, under which volumes may lie; tells whether something was found,
-        so that one should look again.
+        Never before a full state was loaded: without it, everything would look like a stray. Stray machines are removed
+        first, since they may use the others, and bases last, since volumes may depend on them. Tells whether a stray
+        was found, so that the caller checks again.
         """
         if self.wanted.revision == 0:
             return False
@@ -223,7 +223,7 @@ class Reconciler:
         return key not in self.wanted.resources and (tombstone is None or tombstone.done)
 
     def told(self, revisions: Iterable[tuple[Key, int]]) -> None:
-        """The controller surely knows that these are gone: their tombstones are needed no more."""
+        """The controller certainly knows that these are gone: their tombstones are no longer needed."""
         stones = self.wanted.tombstones
         done = [
             key
@@ -237,7 +237,7 @@ class Reconciler:
         if self._has_unstored:
             self._has_unstored = False
             _log.info("changes_go_on")
-            self._schedule.touch(HOST_NETWORK)  # to say that it is well
+            self._schedule.touch(HOST_NETWORK)  # to report that it is ready
         for key in change.forgotten:
             self.reports.forget(key)
         self.wanted.install(change)
@@ -257,7 +257,7 @@ class Reconciler:
         self._wake.set()
 
     def _touch(self, key: Key) -> None:
-        """Have a changed resource, and all that needs it, looked at again."""
+        """Schedule a changed resource, and all that depends on it."""
         resource = self.wanted.resources.get(key)
         tombstone = self.wanted.tombstones.get(key)
         if resource is not None:
@@ -276,7 +276,7 @@ class Reconciler:
             self._schedule.touch(user)
 
     def _touch_all(self) -> None:
-        """Have everything looked at: nothing is known of what happened while we were not there."""
+        """Schedule everything: it is unknown what happened while the agent was not running."""
         if self.wanted.revision == 0:
             return
         self._schedule.touch(HOST_NETWORK)
@@ -288,7 +288,7 @@ class Reconciler:
     # -- work
 
     def begin(self) -> Work | None:
-        """Prepare the unit whose turn it is, or None; hand the work to `perform` and the result to `finish`."""
+        """Prepare the work of the next unit, or None; pass the work to `perform` and the result to `finish`."""
         now = self._clock()
         turn = self._schedule.take(now)
         if turn is None:
@@ -297,11 +297,11 @@ class Reconciler:
         return self._preparer.prepare(turn, now)
 
     def finish(self, work: Work, result: Outcome | Failure) -> None:
-        """Note what became of a unit."""
+        """Record the result of a unit's work."""
         self._running.discard(work.unit)
         try:
             self._note_result(work, result)
-        except Exception as error:  # a mistake of ours in what is said of one unit: it is worked at again, others go on
+        except Exception as error:  # a bug in reporting one unit: it is tried again, others continue
             _log.error("unit_broke", error=error, unit=work.unit.id)
             result = Failure(error)
         gone = [] if isinstance(result, Failure) else result.gone
@@ -333,12 +333,12 @@ class Reconciler:
             self._schedule.settle(work.unit)
         else:
             if result.wait_on and not self._preparer.still_waits(work, result.wait_on):
-                self._schedule.notice(work.unit)  # what it waits for has moved while it ran
+                self._schedule.notice(work.unit)  # what it waits for has changed while it ran
             seconds = FALLBACK_SECONDS if result.wait_seconds is None else result.wait_seconds
             self._schedule.wait(work.unit, result.wait_on, self._clock() + seconds)
 
     def _let_go(self, machine_id: str, held: Held) -> None:
-        """Note what a machine has in use now; what it let go of and must go, or another host waits for."""
+        """Record what a machine has in use now; schedule what it released that is to be removed or served elsewhere."""
         before = self.wanted.held(machine_id)
         self.wanted.hold(machine_id, held)
         for key in {*before} - {*held}:
@@ -346,14 +346,14 @@ class Reconciler:
                 self._schedule.touch(unit)
 
     def _is_shared(self, key: Key) -> bool:
-        """Tell whether another host is to have a volume of this one."""
+        """Tell whether a volume of this host is to be served to another."""
         resource = self.wanted.resources.get(key)
         return resource is not None and resource.volume.HasField("export")
 
     def _note_failure(self, work: Work, error: Exception) -> None:
-        """Report a failure of all that the unit stands for and that is not known to be as it must be."""
+        """Report a failure of each resource of the unit that is not known to be ready."""
         text = str(error) if isinstance(error, EXPECTED_ERRORS) else f"internal error: {error!r}"
-        unsure = isinstance(error, MachinesUnavailableError)  # nothing is known, so nothing has failed
+        unsure = isinstance(error, MachinesUnavailableError)  # the state is unknown, so nothing has failed
         for key, revision in work.subjects():
             if self.reports.is_ready(key, revision) and (unsure or key != work.unit):
                 continue
@@ -369,11 +369,11 @@ class Reconciler:
                 shared += [key] if key in self.wanted.tombstones else []
             else:
                 self._gone(key)
-        if shared:  # the controller asks for no word of these, unless it knows that they failed
+        if shared:  # these are not reported to the controller, unless it knows that they failed
             self._forget(shared)
 
     def _forget(self, keys: Collection[Key]) -> None:
-        """Forget tombstones of what is gone, of which no more word is needed."""
+        """Forget tombstones of what is gone and needs no more reports."""
         revisions = [(key, self.wanted.tombstones[key].revision) for key in keys]
         self.wanted.forget(keys)
         for key in keys:
@@ -381,7 +381,7 @@ class Reconciler:
         self._note(lambda: self._store.forget(revisions))
 
     def _gone(self, key: Key) -> None:
-        """Nothing is left of a resource: note it, and report it if it was to go."""
+        """Nothing is left of a resource: record that, and report it if it was to be removed."""
         tombstone = self.wanted.tombstones.get(key)
         if tombstone is None:
             return
@@ -391,7 +391,7 @@ class Reconciler:
         self.reports.put(status(key, tombstone.revision, host_pb2.CONDITION_ABSENT))
 
     def _note(self, write: Callable[[], None]) -> None:
-        """Write a note of our own work; when that fails, the work is only done again after a restart."""
+        """Write a record of our own work; if that fails, the work is merely repeated after a restart."""
         try:
             write()
         except StoreError as error:
@@ -412,7 +412,7 @@ class Reconciler:
                 continue  # a timer is due
 
     async def _work_off(self, pool: ThreadPoolExecutor | None) -> None:
-        """Begin all units whose turn it is."""
+        """Begin all units that are due."""
         loop = asyncio.get_running_loop()
         count = 0
         while (work := self.begin()) is not None:

@@ -1,4 +1,4 @@
-"""One machine: what is seen of it and what is wanted become steps, until there is nothing more to do."""
+"""Work on one machine: observed and desired state are compared, and steps taken until nothing is left to do."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,19 +27,19 @@ _MOST_ROUNDS: Final = 6
 _UNCERTAIN_SECONDS: Final = 2.0
 _END_SECONDS: Final = 30.0
 _ROOM_SECONDS: Final = 5.0
-_ASK_AGAIN_SECONDS: Final = 5.0  # a guest that was not up yet has not heard that it should let go of a device
+_ASK_AGAIN_SECONDS: Final = 5.0  # a guest that was still booting has ignored the request to release a device
 
 
 @dataclass(slots=True)
 class MachineMemory:
-    """What is remembered of a machine between its turns; only the work whose turn it is touches it."""
+    """What is remembered of a machine between runs of its work; only the running work uses it."""
 
     spec: MachineSpec | None = None  # what the running guest is known to have
-    lets_go: frozenset[str] = frozenset()  # what the guest was asked to let go of, and had not yet
-    asked_at: float = -1.0  # the turn in which it was
-    resumed_at: float = -1.0  # the turn in which a guest that waited for room was let go on
-    full: frozenset[str] = frozenset()  # the volumes that had no room when it was last looked
-    started: int = 0  # the start that this agent saw
+    lets_go: frozenset[str] = frozenset()  # what the guest was asked to release, and has not released yet
+    asked_at: float = -1.0  # time of the run in which it was asked
+    resumed_at: float = -1.0  # time of the run in which a guest that waited for room was resumed
+    full: frozenset[str] = frozenset()  # the volumes that had no room at the last check
+    started: int = 0  # the start that this agent has seen
     reboot_asked: int = 0
     removal_asked: bool = False
     grace_ends: float = 0.0
@@ -47,11 +47,11 @@ class MachineMemory:
 
 @dataclass(slots=True)
 class MachineWork:
-    """A machine, wanted or (with `resource` None) to be removed."""
+    """A machine, desired or (with `resource` None) to be removed."""
 
     unit: Key
     resource: Resource | None
-    force: bool  # remove without a grace
+    force: bool  # remove without a grace period
     grace_seconds: float
     now: float
     look_only: bool
@@ -59,8 +59,8 @@ class MachineWork:
     known: dict[str, Resource]  # its volumes, interfaces, subnets and VPCs by id
     order: int
     has_store: bool  # it has an instance store, or may have one
-    held: Held  # what is written down that the guest may have in use
-    may_hold: Held  # with all that this turn may give it
+    held: Held  # what the guest may have in use, as recorded
+    may_hold: Held  # the same, with all that this run may add
     memory: MachineMemory
     parts: Subsystems
     store: Store
@@ -83,7 +83,7 @@ class MachineWork:
         return self._outcome(plan, seen)
 
     def subjects(self) -> Iterable[tuple[Key, int]]:
-        """Give the machine."""
+        """Return the machine."""
         return [(self.unit, self.resource.revision)] if self.resource is not None else []
 
     # -- deciding
@@ -93,7 +93,7 @@ class MachineWork:
             over = self.memory.removal_asked and self.now >= self.memory.grace_ends
             return plan_removal(seen, force=self.force, asked=self.memory.removal_asked, grace_over=over)
         runs = seen is not None and seen.power not in {Power.OFF, Power.UNKNOWN}
-        runs &= self.resource.machine.power == desired_pb2.POWER_RUNNING  # else nothing is to be plugged in any more
+        runs &= self.resource.machine.power == desired_pb2.POWER_RUNNING  # else nothing is to be attached any more
         guest = self._guest()
         view = MachineView(
             status=seen,
@@ -108,13 +108,13 @@ class MachineWork:
         return plan_machine(self.resource.machine, view)
 
     def _can_update(self) -> bool:
-        """Tell whether nothing but disks is missing, of which all is told: these can be left out."""
+        """Tell whether only disks are missing, all of them known: these can be left out."""
         return all(unit.kind == desired_pb2.KIND_VOLUME and unit.id in self.known for unit in self.unmet.units)
 
     def _is_up_to_date(self, seen: MachineStatus) -> bool:
         """Tell whether a running guest has all that it can have now.
 
-        What libvirt shows counts as well: a disk is missing that was to go and is wanted again before it had gone.
+        What libvirt shows counts as well: a disk may be missing that was being detached when it was desired again.
         """
         if not self._can_update():
             return True
@@ -123,7 +123,7 @@ class MachineWork:
         return self.memory.spec == spec and seen.volume_ids == volumes and not seen.dead_nics
 
     def _has_room(self, seen: MachineStatus) -> bool:
-        """Tell whether a guest that waits for room on its disks can go on; tried once in a turn."""
+        """Tell whether a guest that waits for room on its disks can be resumed; tried once in a run."""
         return self.memory.resumed_at != self.now and all(self.parts.volumes.has_room(each) for each in seen.full)
 
     def _guest(self) -> Guest:
@@ -131,7 +131,7 @@ class MachineWork:
         return translate.guest(self.resource, self.known)
 
     def _spec(self, seen: MachineStatus | None = None) -> MachineSpec:
-        """Give the machine as it must be, without the disks that are not ready and that `seen` has not."""
+        """Return the desired machine, without disks that are not ready, except those that `seen` has."""
         assert self.resource is not None
         sources = {}
         has = seen.volume_ids if seen is not None else frozenset()
@@ -147,7 +147,7 @@ class MachineWork:
         return translate.machine_spec(self.resource, self.known, sources)
 
     def _source(self, volume: Resource) -> VolumeSource:
-        """Tell how the guest opens a volume, of this host or of another."""
+        """Return how the guest opens a volume, of this host or of another."""
         if volume.volume.HasField("export"):
             raise VolumeError(f"{volume.id} is another host's to use")
         if volume.volume.HasField("remote"):
@@ -162,7 +162,7 @@ class MachineWork:
     # -- acting
 
     def _take(self, step: Step, seen: MachineStatus | None) -> MachineStatus | None:
-        """Do one thing and tell what is seen after it."""
+        """Take one step and return the status observed after it."""
         machines, machine_id = self.parts.machines, self.unit.id
         match step:
             case Step.PUT_METADATA:
@@ -173,7 +173,7 @@ class MachineWork:
                 spec = self._spec(seen)
                 self._note_holding(self.may_hold)
                 self._release(spec, seen)
-                self.memory.spec = None  # if it fails halfway, nobody knows what the guest has
+                self.memory.spec = None  # if it fails halfway, it is unknown what the guest has
                 self.memory.lets_go = machines.update(spec)
                 self.memory.asked_at = self.now
                 if not self.memory.lets_go:
@@ -207,7 +207,7 @@ class MachineWork:
     def _start(self, seen: MachineStatus | None) -> MachineStatus:
         assert self.resource is not None
         wanted = self.resource.machine
-        is_new = seen is None or seen.start_count < wanted.start_count  # else the host went down under this start
+        is_new = seen is None or seen.start_count < wanted.start_count  # else the host went down during this start
         for disk in wanted.disks:
             if disk.HasField("instance_store"):
                 disk_id = translate.disk_id(self.unit.id, disk)
@@ -224,12 +224,12 @@ class MachineWork:
         return started
 
     def _release(self, spec: MachineSpec, seen: MachineStatus | None) -> None:
-        """Have nobody read the volumes that the guest is about to get: it must be the only one who has them open."""
+        """Stop reads of the volumes that the guest is about to get: no other process may have them open."""
         has = seen.volume_ids if seen is not None else frozenset()
         self.parts.snapshots.release(disk.id for disk in spec.disks if disk.id in self.known and disk.id not in has)
 
     def _note_holding(self, held: Held) -> None:
-        """Write down what the guest may have in use, before it is given that or after it has let go."""
+        """Record what the guest may have in use, before it gets that or after it has released it."""
         if held != self.held:
             self.store.hold(self.unit.id, held)
             self.held = held
@@ -269,13 +269,13 @@ class MachineWork:
         return outcome
 
     def _volumes_to_tell_of(self, seen: MachineStatus | None) -> frozenset[Key]:
-        """List the volumes that have become full, or have room again, since the guest was last looked at."""
+        """List the volumes that have become full, or have room again, since the last check of the guest."""
         full = seen.full if seen is not None else frozenset()
         changed, self.memory.full = self.memory.full ^ full, full
         return frozenset(Key(desired_pb2.KIND_VOLUME, each) for each in changed if each in self.known)
 
     def _reach_homes(self, seen: MachineStatus | None) -> None:
-        """Have a guest reach the homes of those volumes of other hosts that it has and keeps, if the proxies work."""
+        """Connect a guest directly to the homes of the volumes of other hosts that it keeps, if their proxies work."""
         if self.resource is None or seen is None or seen.power in {Power.OFF, Power.UNKNOWN}:
             return
         wanted = (self.known[each.volume_id] for each in self.resource.machine.disks if each.volume_id in self.known)
@@ -289,7 +289,7 @@ class MachineWork:
         self.parts.machines.reach_homes(self.unit.id, homes)
 
     def _holding(self, seen: MachineStatus | None) -> Held | None:
-        """Tell what the machine has in use now; None when that is as unsure as before."""
+        """Return what the machine has in use now; None when that is as uncertain as before."""
         if seen is None or seen.power is Power.OFF:
             self.memory.spec = None
             return Held()
@@ -314,7 +314,7 @@ class MachineWork:
         return status(self.unit, self.resource.revision, condition, reason, machine=machine)
 
     def _answers(self, seen: MachineStatus | None) -> Finding | None:
-        """Have a guest that runs asked whether it answers, and tell what is known; None where nobody can be asked."""
+        """Return what is known of whether a running guest answers, and keep checking; None if it cannot be checked."""
         nic = translate.asked_nic(self.resource, self.known) if self.resource is not None else None
         if seen is None or seen.power is Power.OFF or nic is None:
             self.parts.reachability.forget(self.unit.id)
@@ -324,7 +324,7 @@ class MachineWork:
 
 
 def _has_ended(plan: MachinePlan, seen: MachineStatus | None) -> bool:
-    """Tell whether a machine's start is over for good, and with it what was on its instance store."""
+    """Tell whether a machine's start has finally ended, so that its instance store is lost."""
     if plan.then is Then.GONE:
         return True
     is_off = seen is not None and seen.power is Power.OFF and seen.off_reason is not OffReason.HOST

@@ -1,6 +1,6 @@
-"""Where the interfaces of VPCs are, kept as mappings come and go, so that one change among thousands costs little.
+"""On which hosts the interfaces of VPCs are, updated incrementally so that one change among thousands is cheap.
 
-Belongs to the event loop; what a unit's work needs is handed out as immutable values.
+Belongs to the event loop; a unit's work gets immutable copies.
 """
 
 from collections.abc import Iterable
@@ -19,32 +19,32 @@ _NOBODY: Final[frozenset[str]] = frozenset()
 
 @dataclass(slots=True)
 class _VpcMappings:
-    """The mappings of one VPC, turned into what subsystems ask for."""
+    """The mappings of one VPC, in the form that subsystems need."""
 
-    remotes: dict[str, RemoteInterface] = field(default_factory=dict)  # all that are on a host, ours included
+    remotes: dict[str, RemoteInterface] = field(default_factory=dict)  # all that are on any host, including this one
     private_names: dict[str, DnsName] = field(default_factory=dict)
     public_names: dict[str, DnsName] = field(default_factory=dict)
     resource_names: dict[str, tuple[DnsName, ...]] = field(default_factory=dict)
     members: dict[str, dict[str, str]] = field(default_factory=dict)  # by group: address -> interface
-    frozen: dict[str, frozenset[str]] = field(default_factory=dict)  # members by group, as handed out last
-    # As handed out last, and for which local interfaces: the same object again shows that nothing has changed.
+    frozen: dict[str, frozenset[str]] = field(default_factory=dict)  # members by group, as last returned
+    # As last returned, and for which local interfaces: returning the same object shows that nothing has changed.
     remotes_for: tuple[AbstractSet[str], tuple[RemoteInterface, ...]] | None = None
     names_for: tuple[AbstractSet[str], tuple[DnsName, ...]] | None = None
 
     def thaw(self) -> None:
-        """Forget what was handed out: something has changed."""
+        """Forget the returned values: something has changed."""
         self.remotes_for = self.names_for = None
 
 
 class Mappings:
-    """All mappings that this host was told of."""
+    """All mappings that were sent to this host."""
 
     def __init__(self) -> None:
         self._vpcs: dict[str, _VpcMappings] = {}
         self._known: dict[str, Mapping] = {}
 
     def follow(self, key: Key, wanted: Wanted) -> frozenset[str]:
-        """Take in that a mapping may have changed or gone; give the groups whose members may have."""
+        """Update a mapping that may have changed or gone; return the groups whose members may have changed."""
         resource = wanted.resources.get(key)
         before, after = self._known.pop(key.id, None), resource.mapping if resource is not None else None
         if before is not None and before == after:
@@ -61,7 +61,7 @@ class Mappings:
         return frozenset(groups)
 
     def members(self, group_id: str, vpc_ids: Iterable[str]) -> frozenset[str]:
-        """List the addresses of a group's interfaces, whichever of these VPCs it belongs to."""
+        """List the addresses of a group's interfaces in these VPCs."""
         for vpc_id in vpc_ids:
             vpc = self._vpcs.get(vpc_id)
             if vpc is not None and group_id in vpc.members:
@@ -81,7 +81,7 @@ class Mappings:
         return vpc.remotes_for[1]
 
     def names(self, vpc_id: str, local: AbstractSet[str]) -> tuple[DnsName, ...]:
-        """List the names of a VPC's interfaces; the private names of local ones are told elsewhere."""
+        """List the names of a VPC's interfaces; the private names of local ones are added elsewhere."""
         vpc = self._vpcs.get(vpc_id)
         if vpc is None:
             return ()
@@ -126,7 +126,7 @@ class Mappings:
         for group_id in mapping.security_group_ids:
             members = vpc.members[group_id]
             for address in mapping.addresses:
-                if members.get(address) == interface_id:  # an address may have moved on before its old owner is told of
+                if members.get(address) == interface_id:  # an address may move before its old owner's change arrives
                     del members[address]
             vpc.frozen.pop(group_id, None)
             if not members:
@@ -136,7 +136,7 @@ class Mappings:
 
 
 def _without[V](all_of_them: dict[str, V], few: AbstractSet[str]) -> dict[str, V]:
-    """Copy a large dictionary without a few keys: two steps that take no time per entry to speak of."""
+    """Copy a large dictionary without a few keys: in two steps with almost no time per entry."""
     rest = all_of_them.copy()
     for key in few:
         rest.pop(key, None)

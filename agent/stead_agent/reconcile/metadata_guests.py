@@ -1,4 +1,4 @@
-"""Which guest is announced to the metadata service where; the newest word about a guest wins, whoever comes last."""
+"""Which guests are registered with the metadata service in which VPC; the newest data about a guest wins."""
 
 import threading
 
@@ -6,27 +6,27 @@ from stead_agent.metadata.interface import Guest, MetadataService
 
 
 class GuestBook:
-    """Guests as metadata knows them. VPCs and machines are worked at by different threads; both announce guests.
+    """Guests as metadata knows them. VPCs and machines are reconciled by different threads; both register guests.
 
-    The service may outlive the agent: what it served before counts as older than any word of this agent.
+    The service may outlive the agent: what it served before counts as older than any data of this agent.
     """
 
     def __init__(self, service: MetadataService) -> None:
         self._service = service
         self._lock = threading.Lock()
-        # By instance, by VPC; None: as an earlier agent announced it.
+        # By instance, by VPC; None: as an earlier agent registered it.
         self._known: dict[str, dict[str, tuple[int, Guest | None]]] = {}
         self._has_adopted = False
 
     def is_current(self, guest: Guest) -> bool:
-        """Tell whether all VPCs of a guest, and no others, know it as it is."""
+        """Tell whether a guest is registered with its current data in all of its VPCs, and in no others."""
         with self._lock:
             self._adopt()
             known = self._known.get(guest.instance_id, {})
             return _vpcs_of(guest) == known.keys() and all(last == guest for _, last in known.values())
 
     def put(self, order: int, guest: Guest) -> None:
-        """Announce a guest in all its VPCs, unless word with a higher order number was given before."""
+        """Register a guest in all its VPCs, unless data with a higher order number was registered before."""
         with self._lock:
             self._adopt()
             known = self._known.setdefault(guest.instance_id, {})
@@ -55,7 +55,7 @@ class GuestBook:
                 known.pop(vpc_id, None)
 
     def _adopt(self) -> None:
-        """Learn, once, what the service had from an earlier agent; the lock is held."""
+        """Load, once, what the service had from an earlier agent; the lock is held."""
         if self._has_adopted:
             return
         for vpc_id, instance_ids in self._service.present().items():

@@ -1,4 +1,4 @@
-"""The host's own network and each VPC: links, rules, DHCP, metadata, in that order, before a guest's first packet."""
+"""Work on the host network and each VPC: links, rules, DHCP, metadata, in this order, before a guest's first packet."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,10 +30,10 @@ class HostNetworkWork:
     underlay_address: str
     reachable: translate_vpc.Reachable
     parts: Subsystems
-    overlay_mtu: int = 0  # what fits between hosts, once it is known and there are other hosts; 0: no limit
+    overlay_mtu: int = 0  # MTU between hosts, once it is known and there are other hosts; 0: no limit
 
     def run(self) -> Outcome:
-        """Make the host's links and rules so."""
+        """Apply the host's links and rules."""
         wanted = translate_vpc.host_network(self.resource, self.uplink, self.underlay_address)
         found = self.parts.network.apply_host(wanted)
         rules = translate_vpc.host_firewall(self.resource, wanted, found, self.reachable)
@@ -44,30 +44,30 @@ class HostNetworkWork:
         return Outcome(statuses=[status(self.unit, self.resource.revision, host_pb2.CONDITION_READY)])
 
     def subjects(self) -> Iterable[tuple[Key, int]]:
-        """Give the host network."""
+        """Return the host network."""
         return [(self.unit, self.resource.revision)] if self.resource is not None else []
 
 
 @dataclass(slots=True)
 class VpcWork:
-    """A VPC with its subnets, groups and interfaces: one whole picture, since the kernel is changed as a whole."""
+    """A VPC with its subnets, groups and interfaces: one unit, since the kernel's state is changed as a whole."""
 
     unit: Key
-    resource: Resource | None  # as wanted, or as it was while a guest lets go of it
+    resource: Resource | None  # as desired, or as it was until a guest has released it
     is_wanted: bool
     picture: VpcPicture
     beyond: translate_vpc.Beyond
     wanted_parts: frozenset[Key]
-    open_mappings: tuple[tuple[Key, int], ...]  # of which word is due, with their revisions
+    open_mappings: tuple[tuple[Key, int], ...]  # whose status is due, with their revisions
     unmet: Unmet  # the host network
-    guests: tuple[tuple[int, Guest], ...]  # to be announced before the VPC is served for the first time
+    guests: tuple[tuple[int, Guest], ...]  # to be registered before the VPC is served for the first time
     settings: translate_vpc.VpcSettings
     parts: Subsystems
     book: GuestBook
     memory: translate_vpc.Memory
 
     def run(self) -> Outcome:
-        """Make or remove it."""
+        """Apply or remove it."""
         if self.unmet:
             return Outcome(wait_on=self.unmet.units)
         if not self.is_wanted and self.picture.is_empty:
@@ -108,7 +108,7 @@ class VpcWork:
         return Outcome(gone=[*self.picture.gone, self.unit])
 
     def _orphaned_parts(self) -> Outcome:
-        """Wait for the VPC: its parts are known already."""
+        """Wait for the VPC, which is unknown while its parts are known."""
         statuses = [
             status(key, part.revision, host_pb2.CONDITION_PENDING, f"{self.unit.id} is not known here")
             for part in self.picture.parts
@@ -117,7 +117,7 @@ class VpcWork:
         return Outcome(statuses=statuses, gone=list(self.picture.gone), wait_seconds=60)
 
     def _statuses(self, vpc: Resource, refusals: tuple[Refusal, ...]) -> list[ResourceStatus]:
-        """Report each wanted part as ready, except what the firewall left out."""
+        """Report each desired part as ready, except what the firewall left out."""
         reasons: dict[str, list[str]] = {}
         for refusal in refusals:
             reasons.setdefault(refusal.id, []).append(f"{refusal.id}: {refusal.reason}")
@@ -135,7 +135,7 @@ class VpcWork:
         return statuses
 
     def subjects(self) -> Iterable[tuple[Key, int]]:
-        """Give the VPC and its wanted parts."""
+        """Return the VPC and its desired parts."""
         if self.is_wanted and self.resource is not None:
             yield self.unit, self.resource.revision
         for part in self.picture.parts:

@@ -1,7 +1,7 @@
-"""What is wanted and what is seen become the steps to take: decisions only, nothing is touched here.
+"""Decides which steps lead from the observed to the desired state; changes nothing.
 
 A machine's power is the delicate part. Each start number is started once: a guest that powered itself off stays off;
-one that the host's end took down is started again under the same number. A running guest is never started or stopped
+one that went down with its host is started again under the same number. A running guest is never started or stopped
 because the agent was restarted.
 """
 
@@ -16,7 +16,7 @@ from stead_proto.v1.desired_pb2 import Machine, Resource
 
 
 class Step(enum.Enum):
-    """One thing to do for a machine; several are done in the order given."""
+    """One action on a machine; several are taken in the order given."""
 
     PUT_METADATA = "put metadata"
     START = "start"
@@ -30,13 +30,13 @@ class Step(enum.Enum):
 
 
 class Then(enum.Enum):
-    """What a machine is after its steps."""
+    """The state of a machine after its steps."""
 
-    SETTLED = "settled"  # as wanted, or it has ended by itself, which is only reported
+    SETTLED = "settled"  # as desired, or it has ended by itself, which is only reported
     WAITING_FOR_NEEDS = "waiting for what it needs"
-    WAITING_FOR_END = "waiting for the guest's end"  # machines tells us when it came
-    WAITING_FOR_GUEST = "waiting until the guest lets go"  # of a device; machines tells us when it did
-    WAITING_FOR_ROOM = "waiting for room on its disks"  # somebody must make some
+    WAITING_FOR_END = "waiting for the guest's end"  # `machines` notifies us of it
+    WAITING_FOR_GUEST = "waiting until the guest lets go"  # of a device; `machines` notifies us of it
+    WAITING_FOR_ROOM = "waiting for room on its disks"  # an operator must free some
     WAITING_FOR_GRACE = "waiting for the end of the guest's grace"
     UNCERTAIN = "libvirt cannot tell"
     GONE = "gone"
@@ -44,7 +44,7 @@ class Then(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class MachinePlan:
-    """The steps, and what holds after them."""
+    """The steps, and the state after them."""
 
     steps: tuple[Step, ...]
     then: Then
@@ -54,18 +54,18 @@ class MachinePlan:
 class MachineView:
     """What is known when a machine is planned."""
 
-    status: MachineStatus | None  # as seen, None: there is none
-    needs_met: bool = True  # its disks and interfaces are there as they must be
-    up_to_date: bool = False  # the running guest is known to have all that it must have
-    metadata_current: bool = False  # metadata answers as it must
-    can_update: bool = False  # what is not met are disks alone: all else can be plugged in and out
-    lets_go: bool = False  # the guest was just asked to let go of a device
-    has_room: bool = False  # there is room again for what a guest wrote that is paused for the lack of it
-    reboot_asked: bool = False  # the reboot that is wanted was asked for already
+    status: MachineStatus | None  # as observed; None: there is no machine
+    needs_met: bool = True  # its disks and interfaces are ready
+    up_to_date: bool = False  # the running guest is known to have all that it should have
+    metadata_current: bool = False  # metadata serves its current data
+    can_update: bool = False  # only disks are not ready: everything else can be attached and detached
+    lets_go: bool = False  # the guest was just asked to release a device
+    has_room: bool = False  # a guest that is paused for lack of room has room again
+    reboot_asked: bool = False  # the desired reboot was already requested
 
 
 def plan_machine(wanted: Machine, view: MachineView) -> MachinePlan:
-    """Decide what to do for a machine that is wanted."""
+    """Plan a machine that is desired."""
     status = view.status
     power = status.power if status else Power.OFF
     if power is Power.UNKNOWN:
@@ -77,14 +77,14 @@ def plan_machine(wanted: Machine, view: MachineView) -> MachinePlan:
     if status is None or power is Power.OFF:
         return _plan_off(wanted, view)
     if status.start_count < wanted.start_count:
-        # An earlier start still runs: it must end first. What was asked once goes on by itself.
+        # An earlier start still runs: it must end first. One request to stop is enough.
         steps = () if power is Power.STOPPING else (Step.ASK_TO_STOP,)
         return MachinePlan(steps, Then.WAITING_FOR_END)
     return _plan_running(wanted, view, status)
 
 
 def _plan_off(wanted: Machine, view: MachineView) -> MachinePlan:
-    """Start what was not started under this number, or was taken down with the host."""
+    """Start a guest that was not started under this number, or went down with the host."""
     status = view.status
     started = status is not None and status.start_count >= wanted.start_count > 0
     if status is not None and started and status.off_reason is not OffReason.HOST:
@@ -100,7 +100,7 @@ def _metadata(view: MachineView) -> tuple[Step, ...]:
 
 
 def _plan_running(wanted: Machine, view: MachineView, status: MachineStatus) -> MachinePlan:
-    """Give a running guest what it lacks, and reboot it when that was asked for."""
+    """Update a running guest, and reboot it if that was requested."""
     if status.power is Power.STOPPING:
         return MachinePlan(_metadata(view), Then.WAITING_FOR_END)
     steps = [*_metadata(view)]
@@ -115,7 +115,7 @@ def _plan_running(wanted: Machine, view: MachineView, status: MachineStatus) -> 
 
 
 def _plan_stopped(wanted: Machine, view: MachineView) -> MachinePlan:
-    """Let a guest end, or end it; metadata keeps nothing of it that it may not have then, such as credentials."""
+    """Stop a guest, gracefully or by force; remove from metadata what it may no longer have, such as credentials."""
     status = view.status
     if status is None:
         return MachinePlan((), Then.SETTLED)
@@ -129,7 +129,7 @@ def _plan_stopped(wanted: Machine, view: MachineView) -> MachinePlan:
 
 
 def plan_removal(status: MachineStatus | None, *, force: bool, asked: bool, grace_over: bool) -> MachinePlan:
-    """Decide what to do for a machine that must go: the guest gets a short grace to end by itself, unless forced."""
+    """Plan a machine's removal: the guest gets a short grace period to shut down, unless forced."""
     remove = MachinePlan((Step.REMOVE, Step.REMOVE_METADATA), Then.GONE)
     if force or grace_over or status is None:
         return remove
@@ -147,12 +147,12 @@ def plan_removal(status: MachineStatus | None, *, force: bool, asked: bool, grac
 class VolumeStep(enum.Enum):
     """What to do for a volume."""
 
-    ENSURE = "ensure"  # make it, or make it larger on file
+    ENSURE = "ensure"  # create it, or grow it offline
     GROW_LIVE = "grow live"  # through the machine that uses it
 
 
 def plan_volume(wanted_size: int, size: int | None, *, guest_runs: bool) -> VolumeStep:
-    """Decide how a volume becomes as large as wanted: a disk in use can only be grown by who uses it."""
+    """Decide how a volume reaches its desired size: a disk in use can only be grown by the machine that uses it."""
     if size is not None and size < wanted_size and guest_runs:
         return VolumeStep.GROW_LIVE
     return VolumeStep.ENSURE
@@ -160,9 +160,9 @@ def plan_volume(wanted_size: int, size: int | None, *, guest_runs: bool) -> Volu
 
 @dataclass(frozen=True, slots=True)
 class VpcPicture:
-    """The parts of a VPC as they must be on this host, and those that may be reported as gone once it is so."""
+    """The desired parts of a VPC on this host, and those that may be reported as gone after that is applied."""
 
-    subnets: tuple[Resource, ...] = ()  # all of the VPC's, whether or not this host has interfaces in them
+    subnets: tuple[Resource, ...] = ()  # all of the VPC, whether or not this host has interfaces in them
     groups: tuple[Resource, ...] = ()
     interfaces: tuple[Resource, ...] = ()
     route_tables: tuple[Resource, ...] = ()
@@ -173,7 +173,7 @@ class VpcPicture:
     endpoints: tuple[Resource, ...] = ()
     endpoint_interfaces: tuple[Resource, ...] = ()
     gone: tuple[Key, ...] = ()
-    lingering: tuple[Key, ...] = field(default=())  # must go, but a guest still has them
+    lingering: tuple[Key, ...] = field(default=())  # to be removed, but a guest still has them
 
     @property
     def is_empty(self) -> bool:
@@ -189,10 +189,10 @@ class VpcPicture:
 
 
 def picture_vpc(wanted: Mapping[Key, Resource], buried: Mapping[Key, Resource], in_use: Iterable[str]) -> VpcPicture:
-    """Join what is wanted of a VPC with what must go but is still in use by a guest.
+    """Join the desired parts of a VPC with those to be removed that a guest still has in use.
 
-    An interface stays until its guest let go of it, and what it stands on stays as long: nothing is pulled from under
-    a running guest, whatever the order of the controller's removals.
+    An interface stays until its guest has released it, and so does what it depends on: nothing is removed under a
+    running guest, whatever the order of the controller's removals.
     """
     using = set(in_use)
     kept: dict[Key, Resource] = {}
@@ -218,7 +218,7 @@ def picture_vpc(wanted: Mapping[Key, Resource], buried: Mapping[Key, Resource], 
 
 
 def _bases_of(interface: Resource, wanted: Mapping[Key, Resource], buried: Mapping[Key, Resource]) -> Iterable[Key]:
-    """List what an interface stands on: its subnet with its route table and network ACL, and its groups."""
+    """List what an interface depends on: its subnet with its route table and network ACL, and its groups."""
     key = Key(desired_pb2.KIND_SUBNET, interface.interface.subnet_id)
     yield key
     yield from (Key(desired_pb2.KIND_SECURITY_GROUP, each) for each in interface.interface.security_group_ids)

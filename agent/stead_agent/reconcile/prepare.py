@@ -1,4 +1,4 @@
-"""From the picture of what is wanted, the copies that a unit's work needs; called on the event loop."""
+"""Prepares a unit's work with copies from the desired state; called on the event loop."""
 
 import itertools
 from collections.abc import Callable, Iterable
@@ -32,22 +32,22 @@ UNIT_KINDS = (
     desired_pb2.KIND_MACHINE,
     desired_pb2.KIND_SNAPSHOT,
 )
-"""The kinds that are worked at by themselves, in the order of their turns; all others are parts of a VPC."""
+"""The kinds that are units of their own, by priority; all others are parts of a VPC."""
 
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """What the reconciler adds to what it is told."""
+    """The host's settings for the reconciler."""
 
     uplink: str = "none"
     reachable: translate_vpc.Reachable = field(default_factory=translate_vpc.Reachable)
     underlay_address: str = ""  # this host's end of all tunnels to other hosts
     vpc: translate_vpc.VpcSettings = field(default_factory=translate_vpc.VpcSettings)
-    removal_grace_seconds: float = 5.0  # what a guest gets to end by itself when its machine must go
+    removal_grace_seconds: float = 5.0  # time for a guest to shut down when its machine is removed
 
 
 def unit_of(key: Key, wanted: Wanted) -> Key | None:
-    """Name the unit by which a resource is worked at; None when nothing is known of what it is a part of."""
+    """Return the unit that a resource belongs to; None while the resource that it is a part of is unknown."""
     if key.kind in UNIT_KINDS:
         return key
     resource = wanted.known(key)
@@ -56,7 +56,7 @@ def unit_of(key: Key, wanted: Wanted) -> Key | None:
 
 
 class Preparer:
-    """Makes the work of a unit."""
+    """Creates the work of a unit."""
 
     def __init__(
         self,
@@ -77,16 +77,16 @@ class Preparer:
         self._book = GuestBook(parts.metadata)
         self._memory = translate_vpc.Memory()
         self._mappings = Mappings()
-        self._foreign_groups: dict[str, frozenset[str]] = {}  # by VPC: groups of others that its rules refer to
+        self._foreign_groups: dict[str, frozenset[str]] = {}  # by VPC: groups of other VPCs that its rules refer to
         self._machines: dict[str, MachineMemory] = {}
-        self._leaving: dict[Key, float] = {}  # volumes that must go by force, since when
+        self._leaving: dict[Key, float] = {}  # volumes to be removed by force, and since when
         self._served: set[str] = set()
         self._vpc_settings = habits.vpc
         self._order = itertools.count(1)
         self.host_is_ready = False
 
     def prepare(self, turn: Turn, now: float) -> Work:
-        """Make the work of the unit whose turn it is."""
+        """Create the work of the unit that is next."""
         match turn.unit.kind:
             case desired_pb2.KIND_HOST_NETWORK:
                 resource = self._wanted.resources.get(turn.unit)
@@ -108,12 +108,12 @@ class Preparer:
                 raise AssertionError(turn.unit)
 
     def finished(self, work: Work, *, well: bool, gone: Iterable[Key]) -> bool:
-        """Note what is now known beyond the statuses; tell whether all VPCs must follow it."""
+        """Record what is known after a work besides the statuses; tell whether all VPCs must be reconciled."""
         before = self._vpc_settings
         if isinstance(work, HostNetworkWork) and well:
             self.host_is_ready = True
-            # Guests are told what reaches other hosts whole. Links keep their MTU: a guest that has not heard yet may
-            # send larger packets, and learns by ICMP.
+            # Guests get the MTU that reaches other hosts. Links keep theirs: a guest that does not know it yet may send
+            # # larger packets, and learns it by ICMP.
             self._vpc_settings = replace(before, overlay_mtu=work.overlay_mtu)
         if isinstance(work, VpcWork) and well and not work.unmet and work.resource is not None:
             self._served.add(work.unit.id)
@@ -128,7 +128,7 @@ class Preparer:
         return self._vpc_settings != before
 
     def dependents(self, key: Key) -> AbstractSet[Key]:
-        """List the units that show or use something of a resource beside its own unit, now that it has changed."""
+        """List the other units that show or use data of a resource that has changed."""
         match key.kind:
             case desired_pb2.KIND_VPC:  # guests' metadata shows address blocks
                 return self._guests_of(self._wanted.members(key.id)) | self._peers_of(key.id)
@@ -155,7 +155,7 @@ class Preparer:
         return {user for member in members for user in self._wanted.users(member)}
 
     def _peers_of(self, vpc_id: str) -> set[Key]:
-        """List the VPCs with a peering to this one: whether it is here decides about their routes."""
+        """List the VPCs with a peering to this one: their routes depend on whether it is on this host."""
         return {
             Key(desired_pb2.KIND_VPC, resource.peering.peer_vpc_id)
             for member in self._wanted.members(vpc_id)
@@ -163,7 +163,7 @@ class Preparer:
         }
 
     def unmet(self, keys: Iterable[Key]) -> Unmet:
-        """Tell which of these resources are not as they must be."""
+        """Return which of these resources are not ready."""
         units: set[Key] = set()
         reasons: list[str] = []
         failed = False
@@ -185,7 +185,7 @@ class Preparer:
         return Unmet(frozenset(units), "; ".join(reasons), failed)
 
     def still_waits(self, work: Work, on: frozenset[Key]) -> bool:
-        """Tell whether what a work waits for is as it was when the work was prepared."""
+        """Tell whether what a work waits for is unchanged since the work was prepared."""
         match work:
             case VpcWork():
                 return not self.host_is_ready
@@ -266,7 +266,7 @@ class Preparer:
         )
 
     def _snapshots_of(self, volume: Key) -> frozenset[Key]:
-        """List the wanted snapshots of a volume."""
+        """List the desired snapshots of a volume."""
         users = self._wanted.users(volume)
         return frozenset(each for each in users if each.kind == desired_pb2.KIND_SNAPSHOT)
 
@@ -298,7 +298,7 @@ class Preparer:
         )
 
     def _mappings_of(self, vpc_id: str) -> tuple[tuple[tuple[Key, int], ...], tuple[Key, ...]]:
-        """List the mappings of a VPC of which word is due, with their revisions, and those that must go."""
+        """List the mappings of a VPC whose status is due, with their revisions, and those to be removed."""
         mine = self._wanted.mappings(vpc_id)
         due = [key for key in self._reports.open_keys() if key.kind == desired_pb2.KIND_MAPPING and key in mine]
         resources = self._wanted.resources
@@ -308,7 +308,7 @@ class Preparer:
         )
 
     def _beyond(self, vpc_id: str, picture: VpcPicture) -> translate_vpc.Beyond:
-        """Collect what a VPC's picture needs beyond its parts: its interfaces elsewhere, groups' members, its peers."""
+        """Collect what a VPC needs besides its parts: its interfaces on other hosts, groups' members, its peers."""
         peers = frozenset(
             peer
             for each in picture.peerings
@@ -387,6 +387,6 @@ class Preparer:
 
 
 def _has_store(resource: Resource | None, tombstone: Tombstone | None) -> bool:
-    """Tell whether a machine may have an instance store; nothing is known of what the one of a stray is."""
+    """Tell whether a machine may have an instance store; for a stray this is unknown."""
     body = resource if resource is not None else tombstone.body if tombstone is not None else None
     return body is None or any(each.HasField("instance_store") for each in body.machine.disks)

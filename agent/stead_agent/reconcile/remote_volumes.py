@@ -1,4 +1,4 @@
-"""Volumes of other hosts that guests of this one use."""
+"""Work on volumes of other hosts that guests of this one use."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from stead_agent.wanted import Key
 from stead_proto.v1 import host_pb2
 from stead_proto.v1.desired_pb2 import Resource
 
-_HOME_SECONDS: Final = 1.0  # between two attempts to reach a home, which may be told of this later than we are
+_HOME_SECONDS: Final = 1.0  # between attempts to reach a home, which may get its desired state later than we do
 
 
 @dataclass(slots=True)
 class RemoteVolumeWork:
-    """A volume of another host, wanted; that it must go is `VolumeWork`'s, as with any."""
+    """A desired volume of another host; its removal is done by `VolumeWork`, as with any volume."""
 
     unit: Key
     resource: Resource
     users: frozenset[Key]  # machines that may have it in use
-    busy: frozenset[Key]  # those of them that are being worked at
+    busy: frozenset[Key]  # those of them whose work is running
     parts: Subsystems
 
     def run(self) -> Outcome:
-        """Have a proxy for it, let the guest that has it see its size, and say whether one waits for room on it."""
+        """Run a proxy for it, show its size to the guest, and report whether a guest waits for room on it."""
         if self.busy:
             return Outcome(wait_on=self.busy)
         try:
@@ -46,5 +46,5 @@ class RemoteVolumeWork:
         return Outcome(statuses=[ready])
 
     def subjects(self) -> Iterable[tuple[Key, int]]:
-        """Give the volume."""
+        """Return the volume."""
         return [(self.unit, self.resource.revision)]

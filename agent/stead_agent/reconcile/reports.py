@@ -1,4 +1,4 @@
-"""What the controller is told: the latest status of each resource, which of them are news, and the revision reached."""
+"""What is reported to the controller: each resource's latest status, which are unsent, and the revision reached."""
 
 from collections.abc import Callable, Iterable
 
@@ -21,7 +21,7 @@ def status(
     snapshot: host_pb2.SnapshotStatus | None = None,
     unclaimed: host_pb2.Unclaimed | None = None,
 ) -> ResourceStatus:
-    """Make a status; a long error is cut, and what of it is no text (such as bytes of a file's name) is escaped."""
+    """Create a status; a long error is cut, and invalid characters (such as bytes of a file's name) are escaped."""
     return ResourceStatus(
         kind=key.kind,
         id=key.id,
@@ -43,39 +43,39 @@ class Reports:
         news: Callable[[], None],
         unclaimed: Callable[[Key], host_pb2.Unclaimed | None] = lambda _key: None,
     ) -> None:
-        """Have `news` called whenever there is something to send.
+        """Call `news` whenever there is something to send.
 
-        Of what is unclaimed only that is said, and what it has: `unclaimed` gives it, or None for all else.
+        Of an unclaimed resource only that and what it has are reported: `unclaimed` returns it, None for all others.
         """
         self._news = news
         self._unclaimed = unclaimed
         self._latest: dict[Key, ResourceStatus] = {}
         self._unsent: dict[Key, None] = {}
-        self._open: dict[Key, int] = {}  # revisions of which nothing final is known
+        self._open: dict[Key, int] = {}  # revisions without a final status
         self._reached_changed = False
 
     def latest(self, key: Key) -> ResourceStatus | None:
-        """Give the last status of a resource."""
+        """Return the last status of a resource."""
         return self._latest.get(key)
 
     def is_ready(self, key: Key, revision: int) -> bool:
-        """Tell whether a resource is as it must be at this revision."""
+        """Tell whether a resource is ready at this revision."""
         last = self._latest.get(key)
         return last is not None and last.revision == revision and last.condition == host_pb2.CONDITION_READY
 
     def is_failed(self, key: Key) -> bool:
-        """Tell whether the last word of a resource is that it failed."""
+        """Tell whether the last status of a resource is that it failed."""
         last = self._latest.get(key)
         return last is not None and last.condition == host_pb2.CONDITION_FAILED
 
     def expect(self, key: Key, revision: int) -> None:
-        """Note that a resource has a new revision, which is to be worked at."""
+        """Record that a resource has a new revision, which is to be reconciled."""
         self._open[key] = revision
 
     def put(self, new: ResourceStatus) -> None:
-        """Note what became of a resource; it is news unless it says what the last one said.
+        """Record a resource's status; it is sent unless it equals the last one.
 
-        Of what is the same for all hosts of a VPC the controller hears when it fails, and when it no longer does.
+        For resources that are the same on all hosts of a VPC, only failures, and their end, are sent.
         """
         key = Key(new.kind, new.id)
         if new.condition in _FINAL and self._open.get(key, new.revision + 1) <= new.revision:
@@ -93,7 +93,7 @@ class Reports:
             self._news()
 
     def forget(self, key: Key) -> None:
-        """Forget a resource that needs no word any more."""
+        """Forget a resource that needs no more reports."""
         self._latest.pop(key, None)
         self._unsent.pop(key, None)
         if self._open.pop(key, None) is not None:
@@ -101,23 +101,23 @@ class Reports:
             self._news()
 
     def open_keys(self) -> Iterable[Key]:
-        """List the resources of whose revision nothing final is known."""
+        """List the resources whose revision has no final status."""
         return self._open
 
     def reached(self, revision: int) -> int:
-        """Tell up to where everything is done, or failed, and was told: `revision` is what is wanted now.
+        """Return the revision up to which everything is done or failed, and was reported; `revision` is the desired.
 
-        Ask after `take`: what it left counts as not told.
+        Call it after `take`: what that left counts as not reported.
         """
         untold = (self._latest[key].revision for key in self._unsent)
         return min(min(self._open.values(), default=revision + 1), min(untold, default=revision + 1)) - 1
 
     def has_news(self) -> bool:
-        """Tell whether there is anything that was not sent."""
+        """Tell whether there is anything unsent."""
         return bool(self._unsent) or self._reached_changed
 
     def take(self, most: int = limits.STATUSES_PER_PROGRESS) -> list[ResourceStatus]:
-        """Take what is to be sent next, oldest news first."""
+        """Take the statuses to be sent next, oldest first."""
         keys = list(self._unsent)[:most] if len(self._unsent) > most else list(self._unsent)
         for key in keys:
             del self._unsent[key]
@@ -125,20 +125,20 @@ class Reports:
         return [self._said(key) for key in keys]
 
     def _said(self, key: Key) -> ResourceStatus:
-        """Give what the controller is told of a resource."""
+        """Return what is reported of a resource."""
         last = self._latest[key]
         if last.condition != host_pb2.CONDITION_ABSENT and (unclaimed := self._unclaimed(key)) is not None:
             return status(key, last.revision, host_pb2.CONDITION_UNCLAIMED, unclaimed=unclaimed)
         return last
 
     def clear(self) -> None:
-        """Forget all: revisions are counted anew."""
+        """Forget everything: revisions are counted in another database now."""
         self._latest.clear()
         self._unsent.clear()
         self._open.clear()
 
     def resend_all(self) -> None:
-        """Make all statuses news again: what an ended session was told may not have been stored."""
+        """Mark all statuses as unsent: what an ended session sent may not have been stored."""
         self._unsent = dict.fromkeys(self._latest)
         self._reached_changed = True
         self._news()

@@ -1,6 +1,6 @@
-"""Which unit of work is next: none twice at a time, failing ones later and later, waiting ones when others have run.
+"""Which unit is next: never one twice at a time, failing ones with backoff, waiting ones when others have run.
 
-Knows no clock and no threads: the caller gives the time in seconds and says what became of each unit it took.
+Uses no clock and no threads: the caller passes the time in seconds and reports the result of each unit it took.
 """
 
 import heapq
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 FIRST_RETRY_SECONDS: Final = 0.5
 LAST_RETRY_SECONDS: Final = 60.0
 FALLBACK_SECONDS: Final = 30.0
-"""A unit that waits for another looks again after this time, even if nothing seems to have moved."""
+"""A unit that waits for another runs again after this time, even if nothing seems to have changed."""
 
 
 @dataclass(slots=True)
 class _Unit:
-    """What is known of a unit that is not settled, or once failed."""
+    """The state of a unit that is not settled, or once failed."""
 
     ready: bool = False
     running: bool = False
     touched: bool = False  # while it ran
     noticed: bool = False  # while it ran
-    due: bool = False  # its timer came while it ran
+    due: bool = False  # its timer expired while it ran
     look_only: bool = False
     failures: int = 0
-    timer: int = 0  # number of the valid timer, 0 = none
+    timer: int = 0  # number of the valid timer; 0 = none
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A unit whose turn it is. With `look_only` it failed not long ago: report what is seen, change nothing."""
+    """A unit to run now. With `look_only` it failed recently: report the observed state, change nothing."""
 
     unit: Key
     look_only: bool = False
@@ -47,7 +47,7 @@ class Schedule:
     """The units that have work to do."""
 
     def __init__(self, limits: Mapping["Kind.ValueType", int], randomness: random.Random | None = None) -> None:
-        """Take at most so many units of a kind at a time; kinds come first in the order of `limits`."""
+        """Take at most `limits` units of a kind at a time; the order of `limits` is the priority of kinds."""
         self._limits = dict(limits)
         self._random = randomness or random.Random()
         self._units: dict[Key, _Unit] = {}
@@ -63,7 +63,7 @@ class Schedule:
         return sum(self._running.values())
 
     def touch(self, unit: Key) -> None:
-        """What the unit must be has changed: it runs as soon as possible, and its failures are forgotten."""
+        """The unit's desired state has changed: it runs as soon as possible, and its failures are forgotten."""
         entry = self._units.setdefault(unit, _Unit())
         if entry.running:
             entry.touched = True
@@ -72,7 +72,7 @@ class Schedule:
             self._make_ready(unit, entry, look_only=False)
 
     def notice(self, unit: Key) -> None:
-        """Something happened to the unit by itself: it runs soon, but if it is failing, only to look."""
+        """The unit may have changed by itself: it runs soon, but if it is failing, only to observe."""
         entry = self._units.setdefault(unit, _Unit())
         if entry.running:
             entry.noticed = True
@@ -80,7 +80,7 @@ class Schedule:
             self._make_ready(unit, entry, look_only=entry.failures > 0)
 
     def take(self, now: float) -> Turn | None:
-        """Give the next unit, or None while none may run; say what became of it by `settle`, `wait` or `fail`."""
+        """Return the next unit, or None while none may run; report its result by `settle`, `wait` or `fail`."""
         while self._timers and self._timers[0][0] <= now:
             _, number, unit = heapq.heappop(self._timers)
             entry = self._units.get(unit)
@@ -103,7 +103,7 @@ class Schedule:
         return None
 
     def settle(self, unit: Key) -> None:
-        """The unit is as it must be."""
+        """The unit matches its desired state."""
         entry = self._finish(unit)
         entry.failures = 0
         entry.timer = 0
@@ -111,7 +111,7 @@ class Schedule:
             del self._units[unit]
 
     def wait(self, unit: Key, on: Iterable[Key], until: float) -> None:
-        """The unit goes on when one of those units has run, or at `until` at the latest."""
+        """The unit runs again when one of those units has run, or at `until` at the latest."""
         entry = self._finish(unit)
         entry.failures = 0
         if not self._run_again(unit, entry):
@@ -120,7 +120,7 @@ class Schedule:
             self._set_timer(unit, entry, until)
 
     def fail(self, unit: Key, now: float) -> float:
-        """The unit could not be made as it must be; returns the seconds until it is tried again."""
+        """The unit failed; returns the seconds until it is tried again."""
         entry = self._finish(unit)
         if entry.touched:
             self._run_again(unit, entry)
@@ -129,15 +129,15 @@ class Schedule:
         delay *= self._random.uniform(0.8, 1.2)
         entry.failures += 1
         self._set_timer(unit, entry, now + delay)
-        self._run_again(unit, entry)  # only to look, if it was noticed: a failing try may itself cause what we notice
+        self._run_again(unit, entry)  # if noticed, only to observe: a failing try may itself cause the event
         return delay
 
     def looked(self, unit: Key) -> None:
-        """The unit only looked, as it was told; its next try comes when it would have come."""
+        """The unit only observed, as `look_only` requires; the time of its next try is unchanged."""
         self._run_again(unit, self._finish(unit))
 
     def next_time(self) -> float | None:
-        """Tell when `take` may give something again without any `touch`, `notice` or finished unit."""
+        """Return when `take` may return a unit again without any `touch`, `notice` or finished unit."""
         while self._timers:
             time, number, unit = self._timers[0]
             entry = self._units.get(unit)
@@ -156,7 +156,7 @@ class Schedule:
             entry.timer = 0
 
     def _run_again(self, unit: Key, entry: _Unit) -> bool:
-        """Make a unit ready that was touched or noticed, or became due, while it ran."""
+        """Schedule a unit again that was touched or noticed, or became due, while it ran."""
         if not (entry.touched or entry.noticed or entry.due):
             return False
         if entry.touched:
@@ -166,7 +166,7 @@ class Schedule:
         return True
 
     def _finish(self, unit: Key) -> _Unit:
-        """Note that the unit no longer runs, and let those that waited for it look again."""
+        """Record that the unit no longer runs, and schedule those that waited for it."""
         entry = self._units[unit]
         assert entry.running, unit
         entry.running = False

@@ -1,4 +1,4 @@
-"""Snapshots: their instants are taken where the disks are in use, and their reading behind is followed."""
+"""Work on snapshots: take the instant where the disks are in use, and follow the progress of reading."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,28 +18,28 @@ from stead_proto.v1.desired_pb2 import Resource
 _log = Log(__name__)
 
 _LOST: Final = "the instant is over at which other snapshots of its set were taken"
-_LOOK_SECONDS: Final = 2.0  # news of a snapshot makes it look sooner
+_LOOK_SECONDS: Final = 2.0  # a snapshot's progress event triggers a check sooner
 # A guest's firmware takes about a second before another system begins to write to the disk.
 _REBOOT_LOOK_SECONDS: Final = 0.1
 
 
 @dataclass(slots=True)
 class SnapshotWork:
-    """A snapshot, wanted or (with `resource` None) to be removed."""
+    """A snapshot, desired or (with `resource` None) to be removed."""
 
     unit: Key
     resource: Resource | None
     parts: Subsystems
-    group: tuple[Resource, ...] = ()  # all snapshots of its instant on this host, itself among them
+    group: tuple[Resource, ...] = ()  # all snapshots of its instant on this host, including itself
     absent: frozenset[str] = (
         frozenset()
-    )  # volumes of its set that are on this host and of which no snapshot is told yet
+    )  # volumes of its set that are on this host and whose snapshots are not known yet
     users: dict[str, frozenset[str]] = field(default_factory=dict)  # machines that may have each of the volumes in use
     volumes: dict[str, Resource] = field(default_factory=dict)  # as far as they are known
-    busy: frozenset[Key] = frozenset()  # those of them that are being worked at
+    busy: frozenset[Key] = frozenset()  # those of them whose work is running
 
     def run(self) -> Outcome:
-        """Have it taken, and tell how far it is; or remove it."""
+        """Take it, and report its progress; or remove it."""
         if self.resource is None:
             self.parts.snapshots.remove(self.unit.id)
             return Outcome(gone=[self.unit])
@@ -59,7 +59,7 @@ class SnapshotWork:
         return Outcome([word], wait_seconds=None if done.complete else _LOOK_SECONDS)
 
     def subjects(self) -> Iterable[tuple[Key, int]]:
-        """Give the snapshot."""
+        """Return the snapshot."""
         return [(self.unit, self.resource.revision)] if self.resource is not None else []
 
     def _waiting(self, reason: str, seconds: float = _LOOK_SECONDS) -> Outcome:
@@ -68,7 +68,7 @@ class SnapshotWork:
         return Outcome([word], wait_seconds=seconds)
 
     def _awaits_reboot(self) -> bool:
-        """Tell whether the guest that has the volume must reboot first, so that it has written all of it down."""
+        """Tell whether the guest that has the volume must reboot first, so that all its writes are on the disk."""
         assert self.resource is not None
         wanted = self.resource.snapshot
         for machine_id in self.users[wanted.volume_id] if wanted.after_reboot else ():
@@ -78,7 +78,7 @@ class SnapshotWork:
         return False
 
     def _group(self) -> SnapshotGroup:
-        """Find out where the disks are now."""
+        """Determine where the disks are now."""
         specs = tuple(translate.snapshot_spec(each) for each in self.group)
         name = self.group[0].snapshot.set_id or self.unit.id
         places = {each.volume_id: self._machine_of(each.volume_id) for each in specs}
@@ -89,7 +89,7 @@ class SnapshotWork:
         return SnapshotGroup(name, specs, machines.pop() if machines else "", quiet)
 
     def _machine_of(self, volume_id: str) -> str:
-        """Name the machine whose running guest has a volume plugged in; empty when none has."""
+        """Return the machine to whose running guest a volume is attached; empty if none."""
         for machine_id in self.users[volume_id]:
             seen = self.parts.machines.status(machine_id)
             if seen is not None and seen.power is Power.UNKNOWN:

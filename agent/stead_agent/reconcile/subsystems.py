@@ -1,4 +1,4 @@
-"""The kernel subsystems that a reconciler works with: the real ones, or simulated ones with the same promises."""
+"""The subsystems that a reconciler works with: the real ones, or simulated ones with the same interfaces."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Resources of the controller become what machines, volumes and metadata ask for, and sights become a status: pure."""
+"""Translates the controller's resources for machines, volumes and metadata, and observations into statuses: pure."""
 
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ _BOOT_MODES: Final = {"legacy-bios", "uefi"}
 
 
 def base_spec(resource: Resource) -> bases.BaseSpec:
-    """A snapshot that volumes are laid over, as it must be brought here."""
+    """Return a base as it must be fetched."""
     body = resource.base
     return bases.BaseSpec(
         resource.id, body.size, body.stored_size, encrypted=body.encrypted, encryption_key=body.encryption_key
@@ -37,18 +37,18 @@ def base_spec(resource: Resource) -> bases.BaseSpec:
 
 
 def snapshot_spec(resource: Resource) -> snapshots.SnapshotSpec:
-    """A snapshot as it must be taken."""
+    """Return a snapshot as it must be taken."""
     body = resource.snapshot
     return snapshots.SnapshotSpec(resource.id, body.volume_id, body.parent_id, body.encryption_key)
 
 
 def quiet_disk(source: volumes.VolumeSource, encryption_key: bytes) -> snapshots.QuietDisk:
-    """A volume as it is opened for reading while no guest has it in use."""
+    """Return how to open a volume for reading while no guest has it in use."""
     return snapshots.QuietDisk(Layer(source.source, source.format), source.base, encryption_key)
 
 
 def snapshot_status(progress: snapshots.SnapshotProgress) -> host_pb2.SnapshotStatus:
-    """What the controller is told of a snapshot."""
+    """Return what is reported of a snapshot."""
     return host_pb2.SnapshotStatus(
         blocks=progress.blocks,
         blocks_done=progress.blocks_done,
@@ -60,12 +60,12 @@ def snapshot_status(progress: snapshots.SnapshotProgress) -> host_pb2.SnapshotSt
 
 
 def brought_disk(source: NbdSource, generation: int) -> snapshots.QuietDisk:
-    """A volume of another host, by its proxy here, while no guest of this one has it in use."""
+    """Return how to open a volume of another host by its proxy, while no guest of this host has it in use."""
     return snapshots.QuietDisk(Layer(source, "raw"), None, generation=generation)
 
 
 def volume_spec(resource: Resource) -> volumes.VolumeSpec:
-    """A disk as it must be."""
+    """Return the desired disk."""
     body = resource.volume
     return volumes.VolumeSpec(
         resource.id,
@@ -79,7 +79,7 @@ def volume_spec(resource: Resource) -> volumes.VolumeSpec:
 
 
 def volume_export(resource: Resource, source: volumes.VolumeSource) -> exports.Export:
-    """A disk of this host as another host may use it."""
+    """Return a disk of this host as another host may use it."""
     body = resource.volume
     return exports.Export(
         volume_id=resource.id,
@@ -93,7 +93,7 @@ def volume_export(resource: Resource, source: volumes.VolumeSource) -> exports.E
 
 
 def remote_volume(resource: Resource) -> exports.Remote:
-    """A disk of another host as a guest of this one uses it."""
+    """Return a disk of another host as a guest of this one uses it."""
     body = resource.volume.remote
     return exports.Remote(
         volume_id=resource.id,
@@ -106,7 +106,7 @@ def remote_volume(resource: Resource) -> exports.Remote:
 
 
 def disk_home(resource: Resource) -> machines.DiskHome:
-    """Where a guest of this host can reach the home of a volume itself."""
+    """Return where a guest of this host can reach the home of a volume directly."""
     body = resource.volume.remote
     return machines.DiskHome(resource.id, body.generation, body.home_host_id, body.address, body.port)
 
@@ -114,9 +114,9 @@ def disk_home(resource: Resource) -> machines.DiskHome:
 def machine_spec(
     resource: Resource, known: Mapping[str, Resource], sources: Mapping[str, volumes.VolumeSource]
 ) -> machines.MachineSpec:
-    """A machine as its guest is made; `known` has its volumes and interfaces by id, `sources` how disks are opened.
+    """Return the spec of a machine; `known` has its volumes and interfaces by id, `sources` how disks are opened.
 
-    Disks without a source are left out. Those of the instance store have an id of their own: `disk_id`.
+    Disks without a source are left out. Those of the instance store have the id from `disk_id`.
     """
     body = resource.machine
     if body.boot_mode and body.boot_mode not in _BOOT_MODES:
@@ -139,7 +139,7 @@ def machine_spec(
 
 
 def disk_id(machine_id: str, disk: desired_pb2.MachineDisk) -> str:
-    """Name a disk of a machine: by its volume, or by its place in the machine's instance store."""
+    """Return the id of a machine's disk: that of its volume, or one from its index in the instance store."""
     if disk.HasField("instance_store"):
         return machines.instance_store_id(machine_id, disk.instance_store.index)
     return disk.volume_id
@@ -170,7 +170,7 @@ def _nic(resource: Resource) -> machines.Nic:
 
 
 def guest(machine: Resource, known: Mapping[str, Resource]) -> metadata.Guest:
-    """What metadata tells a guest; `known` has its interfaces and their subnets and VPCs, as far as they are known."""
+    """Return a guest's metadata; `known` has its interfaces and their subnets and VPCs, as far as they are known."""
     body = machine.machine
     words = body.metadata
     interfaces = []
@@ -305,12 +305,12 @@ _OFF_REASONS: Final = {
     machines.OffReason.ASKED: host_pb2.OFF_REASON_ASKED,
     machines.OffReason.GUEST: host_pb2.OFF_REASON_GUEST,
     machines.OffReason.CRASHED: host_pb2.OFF_REASON_CRASHED,
-    machines.OffReason.HOST: host_pb2.OFF_REASON_UNSPECIFIED,  # it is started again: this is no end
+    machines.OffReason.HOST: host_pb2.OFF_REASON_UNSPECIFIED,  # it is started again, so this is not an end
 }
 
 
 def asked_nic(machine: Resource, known: Mapping[str, Resource]) -> reachability.Nic | None:
-    """Where a guest is asked whether it answers, by IPv4 if it has that; None while its interface is not known."""
+    """Return the NIC by which a guest's reachability is checked, by IPv4 if it has that; None while it is unknown."""
     primary = next((each for each in machine.machine.interfaces if each.device_index == 0), None)
     interface = known.get(primary.interface_id) if primary is not None else None
     subnet = known.get(interface.interface.subnet_id) if interface is not None else None
@@ -338,7 +338,7 @@ _ANSWERS: Final = {
 def machine_status(
     status: machines.MachineStatus | None, found: reachability.Finding | None = None
 ) -> host_pb2.MachineStatus | None:
-    """What the controller is told of a machine and whether it answers; None while nobody can tell."""
+    """Return what is reported of a machine and its reachability; None while that is unknown."""
     if status is None:
         return host_pb2.MachineStatus(power=host_pb2.MACHINE_POWER_OFF)
     if status.power is machines.Power.UNKNOWN:
@@ -356,7 +356,7 @@ def machine_status(
 
 
 def storage_pools(pools: Iterable[volumes.PoolStatus]) -> list[host_pb2.StoragePool]:
-    """What the controller is told of a host's places for volumes."""
+    """Return what is reported of a host's storage pools."""
     return [
         host_pb2.StoragePool(
             name=each.name,

@@ -1,4 +1,4 @@
-"""Resources of the controller become what the network, the firewall and DHCP ask for: pure."""
+"""Translates the controller's resources for the network, the firewall and DHCP: pure."""
 
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -19,7 +19,7 @@ _PROVIDED_DNS: Final = "AmazonProvidedDNS"  # in a DHCP options set: the VPC's o
 
 
 class Memory:
-    """Remembers what each resource was translated to, so that a change of one costs little in a VPC of thousands."""
+    """Caches what each resource was translated to, so that a change of one is cheap in a VPC of thousands."""
 
     def __init__(self) -> None:
         self._results: dict[str, dict[str, tuple[Resource, Any]]] = {}
@@ -41,25 +41,25 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class VpcSettings:
-    """What this host adds to every VPC."""
+    """This host's settings for every VPC."""
 
     mtu: int = 1500  # of links
-    overlay_mtu: int = 0  # what fits between hosts; 0: there are no others, or it is not known
-    upstreams: tuple[str, ...] = ()  # resolvers for names outside
+    overlay_mtu: int = 0  # MTU between hosts; 0: there are no others, or it is not known
+    upstreams: tuple[str, ...] = ()  # resolvers for external names
 
 
 @dataclass(frozen=True, slots=True)
 class Beyond:
-    """What concerns a VPC on this host beyond its parts: kept as immutable values by `mappings.py`."""
+    """What a VPC on this host needs besides its parts: immutable values from `mappings.py`."""
 
     remotes: tuple[network.RemoteInterface, ...] = ()
-    members: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by group, of those that rules refer to
+    members: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by group, for the groups that rules refer to
     names: tuple[dhcp.DnsName, ...] = ()
     peers: frozenset[str] = frozenset()  # VPCs with an active peering that are on this host
 
 
 def host_network(resource: Resource | None, uplink: str, underlay_address: str = "") -> network.HostNetwork:
-    """What the network must know of the host; without a resource there are no public addresses."""
+    """Return the host's network; without a resource there are no public addresses."""
     if resource is None:
         return network.HostNetwork(public_pools=(), uplink=uplink)
     body = resource.host_network
@@ -74,7 +74,7 @@ def host_network(resource: Resource | None, uplink: str, underlay_address: str =
 
 @dataclass(frozen=True, slots=True)
 class Reachable:
-    """What of the host itself guests may reach: TCP ports of its pool address and, unless empty, of one more."""
+    """What guests may reach of the host itself: TCP ports of its pool address and, unless empty, of another."""
 
     ports: frozenset[int] = frozenset()
     address: str = ""
@@ -89,7 +89,7 @@ def host_firewall(
     found: network.HostPaths,
     reachable: Reachable = NOTHING,
 ) -> firewall.HostFirewall:
-    """What the firewall must know of the host."""
+    """Return the host's firewall."""
     others = frozenset(resource.host_network.underlay_addresses) if resource is not None else frozenset()
     return firewall.HostFirewall(
         public_pools=wanted.public_pools,
@@ -106,7 +106,7 @@ def host_firewall(
 
 
 def _local_subnets(picture: VpcPicture) -> tuple[Resource, ...]:
-    """The subnets that have interfaces on this host: the others of the VPC are not made here."""
+    """Return the subnets that have interfaces on this host: other subnets of the VPC are not created here."""
     used = {each.interface.subnet_id for each in picture.interfaces}
     return tuple(each for each in picture.subnets if each.id in used)
 
@@ -140,7 +140,7 @@ def vpc_network(
 
 
 def used_endpoints(picture: VpcPicture) -> tuple[Resource, ...]:
-    """The gateway endpoints that routes of subnets on this host lead to."""
+    """Return the gateway endpoints that routes of subnets on this host lead to."""
     tables = {each.subnet.route_table_id for each in _local_subnets(picture)}
     used = {
         route.vpc_endpoint_id
@@ -152,7 +152,7 @@ def used_endpoints(picture: VpcPicture) -> tuple[Resource, ...]:
 
 
 def vpc_endpoints(picture: VpcPicture, namespace_of: Callable[[str], Path]) -> tuple[endpoints.Endpoint, ...]:
-    """What is carried to a controller; `namespace_of` gives a namespace's file by an endpoint's or interface's id."""
+    """Return what is relayed to a controller; `namespace_of` returns a namespace's file by an endpoint's or interface's id."""
     known = {each.id: each.vpc_endpoint for each in picture.endpoints}
     places = [(each.id, each.id) for each in used_endpoints(picture)]
     places += [(each.endpoint_interface.endpoint_id, each.id) for each in picture.endpoint_interfaces]
@@ -166,7 +166,7 @@ def vpc_endpoints(picture: VpcPicture, namespace_of: Callable[[str], Path]) -> t
 
 
 def _domains(vpc: Resource, picture: VpcPicture) -> Iterator[dhcp.DnsDomain]:
-    """The names that endpoints have; those of services themselves only where the VPC gives host names."""
+    """Yield the DNS names of endpoints; those of the services themselves only if the VPC has DNS host names enabled."""
     for each in used_endpoints(picture):
         if each.vpc_endpoint.addresses:
             yield from (dhcp.DnsDomain(name, each.vpc_endpoint.addresses[0]) for name in each.vpc_endpoint.names)
@@ -186,7 +186,7 @@ def _route_table(resource: Resource, routers: AbstractSet[str], peers: AbstractS
 
 
 def _route(route: desired_pb2.Route, routers: AbstractSet[str], peers: AbstractSet[str]) -> network.TableRoute:
-    """Turn a route into ours; one whose target is not there, or is of a kind we do not know, leads nowhere."""
+    """Translate a route; one whose target is missing or of an unknown kind becomes a blackhole."""
     match route.WhichOneof("target"):
         case "internet_gateway":
             return network.TableRoute(route.destination, network.RouteTo.INTERNET)
@@ -325,7 +325,7 @@ def _flow_log(resource: Resource, picture: VpcPicture) -> firewall.FlowLog:
 
 
 def _logged(flow_log: Resource, picture: VpcPicture) -> frozenset[str]:
-    """The interfaces here that a flow log is about."""
+    """Return the interfaces on this host that a flow log covers."""
     about = flow_log.flow_log.resource_id
     return frozenset(
         each.id for each in picture.interfaces if about in {each.id, each.interface.subnet_id, each.interface.vpc_id}
@@ -333,7 +333,7 @@ def _logged(flow_log: Resource, picture: VpcPicture) -> frozenset[str]:
 
 
 def vpc_flow_logs(vpc: Resource, picture: VpcPicture) -> flow_logs.VpcFlowLogs:
-    """The flow logs of a VPC, with those of its interfaces here that they are about."""
+    """Return the flow logs of a VPC, with the interfaces on this host that they cover."""
     logs = tuple(
         flow_logs.FlowLog(
             id=each.id,
@@ -412,7 +412,7 @@ def vpc_dhcp(
 
 
 def _dns_servers(vpc: Resource) -> tuple[str, ...]:
-    """The servers that guests are told; the VPC's own while it answers."""
+    """Return the DNS servers that guests get; the VPC's own while it answers."""
     body = vpc.vpc
     own: tuple[str, ...] = ()
     if body.dns_support and body.cidr_blocks:

@@ -1,11 +1,11 @@
-"""What an unclaimed resource has: the controller, whose database does not know it, must give that to nobody else."""
+"""What an unclaimed resource has: the controller, whose database lacks it, must not assign that to others."""
 
 from stead_agent.wanted import Key, Wanted
 from stead_proto.v1 import desired_pb2, host_pb2
 
 
 def what_it_has(wanted: Wanted, key: Key) -> host_pb2.Unclaimed | None:
-    """Give the addresses, or the room, of a resource that is unclaimed; None when it is not."""
+    """Return the addresses, or the room, of an unclaimed resource; None for others."""
     resource = wanted.resources.get(key)
     if key not in wanted.unclaimed or resource is None:
         return None

@@ -1,4 +1,4 @@
-"""What all units of work have in common: prepared on the event loop, done in any thread, they give an outcome."""
+"""The interface of all units of work: prepared on the event loop, run in any thread, with an outcome."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -33,18 +33,18 @@ EXPECTED_ERRORS = (
     Untranslatable,
     VolumeError,
 )
-"""What subsystems raise when the host refuses; anything else is a mistake of ours and is logged with its stack."""
+"""What subsystems raise when the host refuses; any other exception is a bug and is logged with its stack."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a unit that did not fail: settled, or waiting when `wait_on` or `wait_seconds` is given."""
+    """The result of a unit that did not fail: settled, or waiting if `wait_on` or `wait_seconds` is given."""
 
     statuses: list[ResourceStatus] = field(default_factory=list)
     gone: list[Key] = field(default_factory=list)  # nothing of these is left
     wait_on: frozenset[Key] = frozenset()
     wait_seconds: float | None = None
-    looked_at: frozenset[Key] = frozenset()  # units of which there is something new to be told
+    looked_at: frozenset[Key] = frozenset()  # units that have something new to report
 
     @property
     def is_settled(self) -> bool:
@@ -53,20 +53,20 @@ class Outcome:
 
 
 class Work(Protocol):
-    """A unit that was prepared: it has copies of all it needs."""
+    """A prepared unit: it has copies of all it needs."""
 
     unit: Key
 
     def run(self) -> Outcome:
-        """Make the unit as it must be, in any thread; one of EXPECTED_ERRORS when the host refuses."""
+        """Apply the unit's desired state, in any thread; raises one of EXPECTED_ERRORS when the host refuses."""
 
     def subjects(self) -> Iterable[tuple[Key, int]]:
-        """List what a failure of this unit is a failure of, each with its revision."""
+        """List the resources that fail if this unit fails, each with its revision."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unmet:
-    """What a unit needs and has not: the units to wait for, a sentence, and whether it failed."""
+    """What a unit needs and lacks: the units to wait for, a message, and whether one failed."""
 
     units: frozenset[Key] = frozenset()
     reason: str = ""

@@ -72,7 +72,7 @@ class Volumes(Protocol):
         """Ensure that the disk exists with at least this size; an existing one keeps its content and never shrinks.
 
         A disk that must grow is grown offline: its machine must be off (use `Machines.resize_disk` for a running one).
-        An encrypted one is created and grown only with its key; without, it stays unchanged. One that had another home is
+        An encrypted one is created and grown only with its key; without, it stays as it is. One with a former home is
         never created: its disk is taken over, and processes that still have it open there can no longer write to it.
         """
 
