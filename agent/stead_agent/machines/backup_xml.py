@@ -1,7 +1,7 @@
-"""Disks to be frozen become libvirt's backup and checkpoint XML, and back. Pure.
+"""Renders and parses libvirt's backup and checkpoint XML. Pure.
 
 A checkpoint is named like the backup. Its description lists `volume=snapshot` pairs, by which it is found again: a
-snapshot's instant may be one of several disks (https://libvirt.org/formatcheckpoint.html, formatbackup.html).
+snapshot's instant may cover several disks (https://libvirt.org/formatcheckpoint.html, formatbackup.html).
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,27 +17,27 @@ _BITMAP = "changed"
 
 @dataclass(frozen=True, slots=True)
 class LiveDisk:
-    """A volume that a running guest has plugged in."""
+    """A volume that is attached to a running guest."""
 
     volume_id: str
     target: str
     format: str
-    secret: str  # UUID of the secret that opens it; empty: it is not encrypted
+    secret: str  # UUID of the secret with its key; empty: not encrypted
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """An instant of a guest's disks since which changes are known."""
+    """An instant of a guest's disks since which changes are tracked."""
 
     name: str
     snapshots: Mapping[str, str]  # volume id -> snapshot id
 
 
 def plugged(domain_xml: str, volume_ids: Iterable[str]) -> dict[str, LiveDisk]:
-    """Find volumes among the disks of a running domain; those it has not are left out."""
+    """Find volumes among the disks of a running domain; volumes not attached are left out."""
     by_serial = {serial_of(volume_id): volume_id for volume_id in volume_ids}
     found = {}
-    for disk in ET.fromstring(domain_xml).iterfind("devices/disk"):  # noqa: S314 (libvirt's own)
+    for disk in ET.fromstring(domain_xml).iterfind("devices/disk"):  # noqa: S314 (from libvirt)
         volume_id = by_serial.get(disk.findtext("serial", ""))
         if volume_id is not None:
             secret = disk.find("source/encryption/secret")
@@ -52,7 +52,7 @@ def plugged(domain_xml: str, volume_ids: Iterable[str]) -> dict[str, LiveDisk]:
 
 def targets(domain_xml: str) -> list[str]:
     """List the targets of all disks of a domain."""
-    disks = ET.fromstring(domain_xml).iterfind("devices/disk/target")  # noqa: S314 (libvirt's own)
+    disks = ET.fromstring(domain_xml).iterfind("devices/disk/target")  # noqa: S314 (from libvirt)
     return [target.get("dev", "") for target in disks]
 
 
@@ -63,9 +63,9 @@ def render_backup(
     socket: Path,
     secrets: Mapping[str, str],
 ) -> str:
-    """Render a pull mode backup; `since` names, by volume, the checkpoint since which changes are asked for.
+    """Render a pull mode backup; `since` has, by volume, the checkpoint since which changes are requested.
 
-    `secrets` are the UUIDs of those that open encrypted scratch files, by volume.
+    `secrets` has the UUIDs of the secrets of encrypted scratch files, by volume.
     """
     root = ET.Element("domainbackup", mode="pull")
     ET.SubElement(root, "server", transport="unix", socket=str(socket))
@@ -92,14 +92,14 @@ def render_backup(
 
 
 def scratch_of(socket: Path, volume_id: str) -> Path:
-    """Name the file that keeps what a guest overwrites during a backup."""
+    """Return the path of the scratch file for what a guest overwrites during a backup."""
     return socket.parent / f"{volume_id}.scratch"
 
 
 def parse_backup(name: str, backup_xml: str, socket: Path) -> Backup:
     """Read a running backup's XML."""
     exports = {}
-    for disk in ET.fromstring(backup_xml).iterfind("disks/disk"):  # noqa: S314 (libvirt's own)
+    for disk in ET.fromstring(backup_xml).iterfind("disks/disk"):  # noqa: S314 (from libvirt)
         if disk.get("backup") == "yes":
             export = disk.get("exportname", disk.get("name", ""))
             bitmap = disk.get("exportbitmap", "") if disk.get("incremental") else ""
@@ -108,8 +108,8 @@ def parse_backup(name: str, backup_xml: str, socket: Path) -> Backup:
 
 
 def socket_of(backup_xml: str) -> Path | None:
-    """Tell where a running backup is read; None when it is none of ours."""
-    server = ET.fromstring(backup_xml).find("server")  # noqa: S314 (libvirt's own)
+    """Return the socket on which a running backup is read; None when the backup is not ours."""
+    server = ET.fromstring(backup_xml).find("server")  # noqa: S314 (from libvirt)
     return Path(server.get("socket", "")) if server is not None and server.get("transport") == "unix" else None
 
 
@@ -130,7 +130,7 @@ def render_checkpoint(
 
 def parse_checkpoint(checkpoint_xml: str) -> Checkpoint:
     """Read a checkpoint."""
-    root = ET.fromstring(checkpoint_xml)  # noqa: S314 (libvirt's own)
+    root = ET.fromstring(checkpoint_xml)  # noqa: S314 (from libvirt)
     pairs = (word.partition("=") for word in root.findtext("description", "").split())
     return Checkpoint(root.findtext("name", ""), {volume_id: snapshot_id for volume_id, _, snapshot_id in pairs})
 

@@ -1,8 +1,8 @@
-"""Does with libvirt what `disk_backups.py` promises: pull mode backups, and checkpoints to know what changed since.
+"""Implements `disk_backups.py` with libvirt: pull mode backups, and checkpoints to track changes since.
 
-A guest's QEMU exports its frozen disks on a unix socket in a folder that is its user's alone; scratch files beside it
-keep what the guest overwrites meanwhile. All of it goes when the backup ends, also when the guest's end ended it. What
-is overwritten on an encrypted disk is kept encrypted, with a key that only that guest's QEMU has from then on.
+A guest's QEMU exports its frozen disks on a unix socket in a folder owned by its user; scratch files beside it store
+what the guest overwrites meanwhile. All of it is removed when the backup ends, also if it ended with the guest. What is
+overwritten on an encrypted disk is stored encrypted, with a key that only that guest's QEMU has from then on.
 """
 
 import contextlib
@@ -46,14 +46,14 @@ class _Freezing:
     found: Mapping[str, LiveDisk]
     targets: Sequence[str]  # of all disks of the domain
     socket: Path
-    keys: Mapping[str, Secret]  # of scratch files, by volume id; those that are not encrypted have none
+    keys: Mapping[str, Secret]  # of encrypted scratch files, by volume id
 
 
 class LibvirtBackups:
     """The backups of one agent's guests."""
 
     def __init__(self, machines: LibvirtMachines, folder: Path) -> None:
-        """Keep sockets and scratch files below `folder`."""
+        """Create sockets and scratch files below `folder`."""
         self._machines = machines
         self._folder = folder
         if len(str(folder)) > _MOST_PATH:
@@ -61,7 +61,7 @@ class LibvirtBackups:
 
     def begin(self, machine_id: str, name: str, disks: Mapping[str, DiskToFreeze]) -> Backup:
         """Freeze disks at one instant."""
-        self._machines.direct.look_soon(machine_id)  # whatever becomes of it, its disks are to be direct afterwards
+        self._machines.direct.look_soon(machine_id)  # in any case, its disks are to be direct again afterwards
         with self._running(machine_id) as domain:
             going_on = self._current(machine_id, domain)
             if going_on is not None:
@@ -72,7 +72,7 @@ class LibvirtBackups:
             found = backup_xml.plugged(live_xml, disks)
             if len(found) != len(disks):
                 raise NotPluggedError(f"{machine_id} has not all of {', '.join(disks)} plugged in")
-            self._machines.direct.fall_back(domain, disks)  # else the guest would write past libvirt's filter
+            self._machines.direct.fall_back(domain, disks)  # else the guest's writes would bypass libvirt's filter
             self._drop_checkpoints(domain, lambda checkpoint: checkpoint.name == name)
             keys = {
                 each: Secret(str(uuid.uuid4()), f"scratch {each}", secrets.token_bytes(_KEY_BYTES))
@@ -89,7 +89,7 @@ class LibvirtBackups:
         return begun
 
     def current(self, machine_id: str) -> Backup | None:
-        """Tell which backup of a guest goes on."""
+        """Return the active backup of a guest."""
         try:
             with self._running(machine_id) as domain:
                 return self._current(machine_id, domain)
@@ -106,13 +106,13 @@ class LibvirtBackups:
                 if going_on is not None:
                     domain.abortJob()
         except NotPluggedError:
-            pass  # its guest's end has ended it
+            pass  # it ended with its guest
         if self._name(machine_id) == name:
             remove_private(self._folder / machine_id)
         self._machines.direct.look_soon(machine_id)
 
     def forget(self, machine_id: str, volume_id: str, *, keep: str) -> None:
-        """Forget what changed of a disk since any snapshot but `keep`."""
+        """Stop tracking the changes of a disk since any snapshot except `keep`."""
         with contextlib.suppress(NotPluggedError), self._running(machine_id) as domain:  # they go with the next start
             self._drop_checkpoints(
                 domain,
@@ -122,9 +122,9 @@ class LibvirtBackups:
     def _prepare(
         self, machine_id: str, name: str, domain: Any, disks: Mapping[str, LiveDisk], keys: Mapping[str, Secret]
     ) -> Path:
-        """Make the guest's folder with scratch files, which libvirt would make as files of root's.
+        """Create the guest's folder with scratch files, which libvirt would create as files of root.
 
-        The folder is the guest's user's only when all is in it, so that it cannot put links there before.
+        The folder is given to the guest's user only when complete, so that the guest cannot put links there before.
         """
         place, uid = self._folder / machine_id, uid_of(machine_id)
         remove_private(place)
@@ -145,7 +145,7 @@ class LibvirtBackups:
         return place
 
     def _freeze(self, domain: Any, what: "_Freezing") -> None:
-        """Begin the backup; a bitmap that a killed QEMU left broken is done without: libvirt refuses to use it."""
+        """Begin the backup, without any bitmap that a killed QEMU left broken: libvirt refuses to use it."""
         since = self._since(domain, what.disks)
         snapshots = {volume_id: disk.snapshot_id for volume_id, disk in what.disks.items()}
         uuids = {volume_id: key.uuid for volume_id, key in what.keys.items()}
@@ -177,7 +177,7 @@ class LibvirtBackups:
                 try:
                     handle.delete(0)
                 except libvirt.libvirtError as error:
-                    # The bitmap is gone or broken: then only libvirt's record of it is left to go.
+                    # The bitmap is gone or broken: only libvirt's metadata of it is left to delete.
                     _log.warning("bitmap_lost", extra={"checkpoint": checkpoint.name, "error": str(error)})
                     handle.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
 
@@ -205,7 +205,7 @@ class LibvirtBackups:
 
     @contextlib.contextmanager
     def _running(self, machine_id: str) -> Iterator[Any]:
-        """Give the domain of a guest that runs, and translate errors."""
+        """Yield the domain of a running guest, and translate errors."""
         try:
             with self._machines.domain(machine_id) as domain:
                 if domain is None:

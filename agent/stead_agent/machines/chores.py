@@ -1,4 +1,4 @@
-"""Work that is done soon or later, one after the other, in a thread of its own."""
+"""Background work that is done soon or later, one after the other, in its own thread."""
 
 import heapq
 import itertools
@@ -15,7 +15,7 @@ type Chore = Callable[[], None]
 
 
 class Chores:
-    """A list of chores by time; what a chore raises is logged, and the next one is done."""
+    """A list of chores by time; an exception of a chore is logged, and the next one is done."""
 
     def __init__(self, name: str) -> None:
         self._order = itertools.count()
@@ -26,17 +26,17 @@ class Chores:
         self._thread.start()
 
     def soon(self, chore: Chore) -> None:
-        """Have the chore done after those that are due already."""
+        """Do the chore after those that are due already."""
         self.later(0, chore)
 
     def later(self, seconds: float, chore: Chore) -> None:
-        """Have the chore done in so many seconds."""
+        """Do the chore in so many seconds."""
         with self._changed:
             heapq.heappush(self._due, (time.monotonic() + seconds, next(self._order), chore))
             self._changed.notify()
 
     def close(self) -> None:
-        """Do no more; wait for the chore that is being done, unless this is it."""
+        """Stop; wait for the running chore, unless called by it."""
         with self._changed:
             self._closed = True
             self._changed.notify()

@@ -1,7 +1,7 @@
-"""The one connection to libvirt: its events, and finding it again after it was away.
+"""The one connection to libvirt: its events, and reconnecting after libvirt was away.
 
 Libvirt's event loop runs in a thread of its own for the life of the process. Keepalive messages end the connection to a
-daemon that hangs, so no call waits for more than a few seconds; a thread then tries until a daemon answers again.
+hanging daemon, so no call waits for more than a few seconds; a thread then retries until a daemon answers again.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ from stead_agent.machines.interface import MachinesUnavailableError
 
 _log = logging.getLogger(__name__)
 
-# A daemon that is silent for this long is given up: seconds between messages, and how many may stay unanswered.
+# A daemon that is silent for this long counts as dead: seconds between messages, and how many may stay unanswered.
 _KEEPALIVE_SECONDS: Final = 1
 _KEEPALIVE_COUNT: Final = 3
 _RETRY_SECONDS: Final = 0.25
-# `start` waits this long for its first try; a daemon that hangs would let it wait for ever.
+# `start` waits this long for its first try; with a hanging daemon it would wait for ever.
 _FIRST_TRY_SECONDS: Final = 5
 
 _loop_lock = threading.Lock()
@@ -47,10 +47,10 @@ def _run_event_loop() -> None:
 
 
 class Connection:
-    """Libvirt as it is now: there, or away and being looked for.
+    """The connection to libvirt: up, or down and being retried.
 
-    `on_event(machine_name, rebooted)` is called for each sign of life of a domain and `on_link(up)` when libvirt comes
-    or goes; both from threads that must not be held up and may not call libvirt.
+    `on_event(machine_name, rebooted)` is called for each event of a domain and `on_link(up)` when the connection is
+    opened or lost; both from threads that must not be blocked and may not call libvirt.
     """
 
     def __init__(
@@ -86,28 +86,28 @@ class Connection:
             return self._live
 
     def is_up(self) -> bool:
-        """Tell whether libvirt is there, as far as is known."""
+        """Tell whether libvirt is connected, as far as is known."""
         with self._lock:
             return self._live is not None and bool(self._live.isAlive())
 
     def revive(self) -> None:
-        """Have started what libvirt consists of, as far as there is a way."""
+        """Start libvirt's daemons, if there is a way to do so."""
         if self._revive:
             self._revive()
 
     def close(self) -> None:
-        """End the connection and the looking for it."""
+        """Close the connection and stop reconnecting."""
         self._closing.set()
         self._lost.set()
         with self._lock:
             live, self._live = self._live, None
         if live is not None:
-            with contextlib.suppress(libvirt.libvirtError):  # it is going away in any case
+            with contextlib.suppress(libvirt.libvirtError):  # it is being closed anyway
                 live.unregisterCloseCallback()
                 live.close()
 
     def _keep(self) -> None:
-        """Open the connection again whenever it is lost."""
+        """Reopen the connection whenever it is lost."""
         while not self._closing.is_set():
             if self._live is not None:
                 self._lost.wait()
@@ -120,27 +120,27 @@ class Connection:
                 self._closing.wait(_RETRY_SECONDS)
 
     def _try_open(self) -> bool:
-        """Try to reach a daemon, after having one started if there is a way."""
+        """Try to reach a daemon, after starting one if there is a way to do so."""
         try:
             self.revive()
             live = libvirt.open(self._uri)
             live.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_COUNT)
             live.registerCloseCallback(self._closed, None)
             self._listen(live)
-        except Exception as error:  # whatever is wrong with libvirt or its start is told, and tried again
+        except Exception as error:  # any error of libvirt or its start is logged, and tried again
             self._why = str(error)
             _log.warning("libvirt_unreachable", extra={"uri": self._uri, "error": str(error)})
             return False
         self._lost.clear()
         with self._lock:
             self._live = live
-        if not live.isAlive():  # it may have gone before anybody could be told
+        if not live.isAlive():  # it may have been lost before the close callback was registered
             self._closed(live, 0, None)
             return False
         return True
 
     def _listen(self, live: Any) -> None:
-        """Have the events of all domains sent to us."""
+        """Subscribe to the events of all domains."""
         for kind, callback in (
             (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle),
             (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._on_reboot),
@@ -158,7 +158,7 @@ class Connection:
         self._on_event(domain.name(), False)
 
     def _closed(self, live: Any, reason: int, _opaque: Any) -> None:
-        """Note that libvirt has gone; called from the event loop."""
+        """Record that the connection was lost; called from the event loop."""
         with self._lock:
             if self._live is not live:
                 return

@@ -1,7 +1,7 @@
-"""The files that hold what guests write to their serial ports: one per start, named after it, and `password` beside.
+"""The logs of guests' serial ports: one file per start, named after it, and `password` beside.
 
-Virtlogd writes them, and rolls `1.log` over to `1.log.0` … at 2 MiB, so a guest that writes without end fills 8 MiB at
-most (https://libvirt.org/manpages/virtlogd.html). A file's existence tells that the start happened: see `life.py`.
+Virtlogd writes them, and rotates `1.log` to `1.log.0` … at 2 MiB, so a guest that writes without end fills 8 MiB at
+most (https://libvirt.org/manpages/virtlogd.html). A file's existence shows that the start happened: see `life.py`.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Final
 from stead_agent.machines import password
 
 _PASSWORD: Final = "password"  # noqa: S105 - the name of a file
-_ROLLED: Final = ("", ".0", ".1", ".2")  # the newest first
+_ROLLED: Final = ("", ".0", ".1", ".2")  # newest first
 _ROLLED_BYTES: Final = 4 << 20
 
 
@@ -24,15 +24,15 @@ class ConsoleLogs:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def path(self, machine_id: str, start: int) -> Path:
-        """Name the log of one start of a machine."""
+        """Return the log of one start of a machine."""
         return self._root / machine_id / f"{start}.log"
 
     def exists(self, machine_id: str, start: int) -> bool:
-        """Tell whether that start has come as far as to open its log."""
+        """Tell whether that start got as far as opening its log."""
         return self.path(machine_id, start).exists()
 
     def prepare(self, machine_id: str) -> None:
-        """Make room for a new start: forget the earlier ones, except the password, which guests write only once."""
+        """Prepare a new start: delete the logs of earlier ones, except the password, which guests write only once."""
         folder = self._root / machine_id
         folder.mkdir(mode=0o700, exist_ok=True)
         kept = folder / _PASSWORD
@@ -46,18 +46,18 @@ class ConsoleLogs:
                 path.unlink()
 
     def discard(self, machine_id: str, start: int) -> None:
-        """Forget a start that failed."""
+        """Delete the log of a failed start."""
         self.path(machine_id, start).unlink(missing_ok=True)
 
     def remove(self, machine_id: str) -> None:
-        """Leave nothing of a machine's logs."""
+        """Delete all logs of a machine."""
         try:
             shutil.rmtree(self._root / machine_id)
         except FileNotFoundError:
             return
 
     def tail(self, machine_id: str, start: int, last_bytes: int) -> bytes:
-        """Return the end of what the guest wrote since that start, also where it lies in a file rolled over."""
+        """Return the end of what the guest wrote since that start, including from rotated files."""
         path = self.path(machine_id, start)
         newest = _tail(path, last_bytes)
         if len(newest) < last_bytes:
@@ -70,7 +70,7 @@ class ConsoleLogs:
         return found or _tail(self._root / machine_id / _PASSWORD, password.LONGEST)
 
     def _find_password(self, log: Path) -> bytes:
-        """Look through a log; where it was rolled over, from the newest file on, with the next in case one is torn."""
+        """Search a log; if it was rotated, from the newest file on, joined with the next in case a match is split."""
         files = [_tail(log.with_name(log.name + each), _ROLLED_BYTES) for each in _ROLLED]
         for newer, older in zip([b"", *files], files, strict=False):
             if found := password.find(older + newer):

@@ -1,4 +1,4 @@
-"""What libvirt is asked about the devices of a domain, and told to do with them."""
+"""Queries and commands to libvirt about the devices of a domain."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -11,9 +11,9 @@ from stead_agent.machines import plug
 
 
 def ask_to_let_go(domain: Any, alias: str) -> None:
-    """Ask a guest to let go of a device, without waiting for it: its removal comes as an event.
+    """Request the unplug of a device, without waiting for the guest: the removal is reported by an event.
 
-    A guest may have been asked before, or may have let go by now.
+    It may have been requested before, or may be done by now.
     """
     try:
         domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
@@ -23,7 +23,7 @@ def ask_to_let_go(domain: Any, alias: str) -> None:
 
 
 def plugged(domain: Any) -> plug.Plugged:
-    """Read which disks a running domain has: none when it is just vanishing."""
+    """Return which disks a running domain has: none if it is just ending."""
     try:
         return plug.plugged(domain.XMLDesc(0))
     except libvirt.libvirtError as error:
@@ -33,7 +33,7 @@ def plugged(domain: Any) -> plug.Plugged:
 
 
 def full_disks(domain: Any, has: plug.Plugged) -> Iterator[str]:
-    """List the volumes that had no room for what the guest wrote; an instance store disk goes by its target."""
+    """List the volumes that had no room for what the guest wrote; an instance store disk is listed by its target."""
     volumes = {target: volume_id for volume_id, target in has.targets.items()}
     for target, error in domain.diskErrors(0).items():
         if error == libvirt.VIR_DOMAIN_DISK_ERROR_NO_SPACE:
@@ -41,9 +41,9 @@ def full_disks(domain: Any, has: plug.Plugged) -> Iterator[str]:
 
 
 def grow(domain: Any, has: plug.Plugged, volume_id: str, size: int, by_proxy: Callable[[], None]) -> None:
-    """Let a guest see a disk as large as this, if it is smaller.
+    """Show a guest this size of a disk, if it is larger than before.
 
-    One of another host it must use by the proxy then: `by_proxy` sees to that.
+    A volume of another host must be used through the proxy for that: `by_proxy` ensures it.
     """
     target = has.targets[volume_id]
     capacity, _allocation, _physical = domain.blockInfo(target)
@@ -56,10 +56,10 @@ def grow(domain: Any, has: plug.Plugged, volume_id: str, size: int, by_proxy: Ca
 
 
 def _reconnect(domain: Any, alias: str) -> None:
-    """Let QEMU notice that the proxy of a disk has ended the connection: the next one learns the disk's new size.
+    """Make QEMU notice that the proxy of a disk has closed the connection: the next one gets the disk's new size.
 
-    An NBD client notices with its next request only, and a guest may be idle; so it is asked for a flush, which QMP has
-    no command for. QEMU waits for it, so only when the proxy has just been told the size by the disk's home.
+    An NBD client notices only with its next request, and a guest may be idle; so a flush is requested, which QMP has no
+    command for. QEMU blocks on it, so do this only when the proxy has just received the size from the disk's home.
     """
     line = f"qemu-io -d /machine/peripheral/{alias}/virtio-backend flush"
     command = {"execute": "human-monitor-command", "arguments": {"command-line": line}}

@@ -1,15 +1,15 @@
-"""Lets guests' QEMUs reach the homes of volumes themselves, past the proxies of their host: two hops become one.
+"""Connects guests' QEMUs directly to the homes of volumes, bypassing the proxies of their host: one hop instead of two.
 
-Libvirt attaches a disk to the socket of the proxy and knows nothing else. Behind that the device is moved to a node of
-our own (`direct_nodes.py`) when its home lets it in, and back before anything is done to libvirt's node: a backup, past
-whose filter the guest would write, or growth. Where it cannot be, for whatever reason, the guest stays with the proxy.
+Libvirt attaches a disk to the socket of the proxy and knows nothing else. Then the device is moved to a block node of
+our own (`direct_nodes.py`) when the home admits it, and back before any operation on libvirt's node: a backup, whose
+filter the guest's writes would bypass, or growth. If a move is not possible, the guest keeps using the proxy.
 
-QEMU's main loop, and so the guest, waits for a connection that is made, and for all requests under way, of whichever
-disk, while nodes are added, moved or removed. So none of it is begun before the homes of all of the guest's disks have
-just answered; and one that is away, and serves somebody else now, is not waited for: then what the guest has asked of
-it fails (`cut_off`).
+QEMU's main loop, and so the guest, blocks while a connection is opened, and while nodes are added, moved or removed it
+blocks on the requests in flight of all disks. So none of it is begun before the homes of all of the guest's disks have
+just answered. A home that is unreachable, or serves another host now, is not waited for: the guest's requests to it
+fail (`cut_off`).
 
-What is so is read from QEMU each time. Only which homes are wanted, and what failed, is in memory.
+The current state is read from QEMU each time. Only the desired homes, and failures, are held in memory.
 """
 
 import contextlib
@@ -40,31 +40,31 @@ from stead_proto.tls import Identity
 
 _log = Log(__name__)
 
-_HOME_SECONDS: Final = 2.0  # that a home may take to answer
-_SOON_SECONDS: Final = 60.0  # until what may pass is tried again
-_RARELY_SECONDS: Final = 900.0  # until what only an upgrade changes is
-_BUSY_SECONDS: Final = 5.0  # between looks whether a backup has ended
+_HOME_SECONDS: Final = 2.0  # time limit for a home to answer
+_SOON_SECONDS: Final = 60.0  # until a temporary failure is tried again
+_RARELY_SECONDS: Final = 900.0  # until a failure that only an upgrade can change is tried again
+_BUSY_SECONDS: Final = 5.0  # between checks whether a backup has ended
 _LOOK_SECONDS: Final = 6 * 3600.0
-_RENEWAL_SECONDS: Final = 60 * 86400.0  # before its credentials end, a guest gets others
+_RENEWAL_SECONDS: Final = 60 * 86400.0  # so long before its credentials expire, a guest gets new ones
 _JOB_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.01
 _FOLDER: Final = "stead-direct"
 
 
 class NotNowError(MachineError):
-    """A guest cannot be moved to the home now, or back."""
+    """A guest cannot be moved to the home, or back, now."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why a guest stays with a proxy, and until when that is not tried again."""
+    """Why a guest stays with a proxy, and when a move is tried again."""
 
     reason: str
     until: float
 
 
 class DirectDisks:
-    """The disks of one agent's guests that have their homes elsewhere."""
+    """The disks of one agent's guests whose homes are other hosts."""
 
     def __init__(
         self,
@@ -72,19 +72,19 @@ class DirectDisks:
         credentials: Callable[[str, int], Identity] | None,
         state: Path,
     ) -> None:
-        """Move nothing yet; without `credentials` nothing is moved to a home, ever.
+        """Move nothing yet; without `credentials` nothing is ever moved to a home.
 
-        `running` gives libvirt's handle of a guest that runs, or None, with nobody else being busy with it; `state` is
-        libvirt's folder with one for each of them, in which its QEMU may read, also where AppArmor confines it.
+        `running` yields libvirt's handle of a running guest, or None, and locks the machine; `state` is libvirt's
+        folder with a folder for each guest that its QEMU may read, even when confined by AppArmor.
         """
         self._running = running
         self._credentials = credentials
         self._state = state
         self._lock = threading.Lock()
         self._homes: dict[str, dict[str, DiskHome]] = {}  # by machine and volume
-        self._clean: set[str] = set()  # machines that have no home to reach, and nothing of ours in their QEMUs
+        self._clean: set[str] = set()  # machines without homes to reach, and without nodes of ours in their QEMUs
         self._due: set[str] = set()
-        self._later: dict[str, float] = {}  # when machines are to be looked at again, by the clock of `monotonic`
+        self._later: dict[str, float] = {}  # when machines are to be checked again, by `monotonic`
         self._is_looking = False
         self._failures: dict[tuple[str, str, int], _Failure] = {}
         self._chores = Chores("direct-disks")
@@ -92,7 +92,7 @@ class DirectDisks:
             self._chores.later(_LOOK_SECONDS, self._look_at_all)
 
     def want(self, machine_id: str, homes: Collection[DiskHome]) -> None:
-        """Have a guest reach these homes itself, and no others, as soon as may be; returns at once."""
+        """Set the homes that a guest is to reach directly, and no others, as soon as possible; returns at once."""
         with self._lock:
             if not homes and machine_id in self._clean and machine_id not in self._homes:
                 return
@@ -103,7 +103,7 @@ class DirectDisks:
         self.look_soon(machine_id)
 
     def look_soon(self, machine_id: str) -> None:
-        """Look whether a guest can be moved to its disks' homes; to be called when a reason why not is gone."""
+        """Check soon whether a guest can be moved to its disks' homes; to be called when an obstacle is gone."""
         with self._lock:
             if self._credentials is None or machine_id not in self._homes or machine_id in self._due:
                 return
@@ -111,22 +111,22 @@ class DirectDisks:
         self._chores.soon(partial(self._look, machine_id))
 
     def started(self, machine_id: str) -> None:
-        """Know that a guest has just been started: its QEMU has nothing of ours."""
+        """Note that a guest has just been started: its QEMU has no nodes of ours."""
         self.forget(machine_id)
         with self._lock:
             self._clean.add(machine_id)
 
     def forget(self, machine_id: str) -> None:
-        """Forget a machine whose guest has ended for good."""
+        """Forget a machine whose guest has finally ended."""
         with self._lock:
             self._homes.pop(machine_id, None)
             self._clean.discard(machine_id)
             self._forget_failures(machine_id, ())
 
     def fall_back(self, domain: Any, volume_ids: Collection[str]) -> None:
-        """Have a guest use these volumes by the proxies, so that libvirt's nodes are what it uses.
+        """Move these volumes of a guest back to the proxies, so that it uses libvirt's nodes.
 
-        The caller has the machine for itself. Raises NotNowError when a home does not answer, and MonitorError.
+        The caller holds the machine's lock. Raises NotNowError when a home does not answer, and MonitorError.
         """
         seen = look(domain)
         direct = {each: seen.disks[each] for each in volume_ids if each in seen.disks and seen.disks[each].is_direct}
@@ -138,10 +138,10 @@ class DirectDisks:
             _log.info("volume_by_proxy_again", volume=volume_id, machine=domain.name())
 
     def cut_off(self, domain: Any, volume_id: str) -> None:
-        """Let all fail that a guest asks of a volume's home itself; the caller has the machine for itself.
+        """Make all direct requests of a guest to a volume's home fail; the caller holds the machine's lock.
 
-        While a home of another of its disks is away, too, only what waits for answers fails, since the guest would wait
-        for the other one; what waits for a connection fails by itself, ten minutes after it was lost.
+        While the home of another of its disks is unreachable, too, only requests that wait for answers fail, since the
+        guest would block on the other home; requests that wait for a connection fail ten minutes after it was lost.
         """
         seen = look(domain)
         for name in seen.nodes_of(volume_id):
@@ -155,22 +155,22 @@ class DirectDisks:
             _log.warning("volume_cut_off", volume=volume_id, machine=domain.name())
 
     def is_idle(self) -> bool:
-        """Tell whether nothing is being tried, nor about to be."""
+        """Tell whether no attempt is running or due."""
         with self._lock:
             return not self._due and not self._is_looking
 
     def close(self) -> None:
-        """End our thread; guests reach what they reach."""
+        """End our thread; guests keep their connections."""
         self._chores.close()
 
-    # -- looking
+    # -- checking
 
     def _forget_failures(self, machine_id: str, but: Collection[tuple[str, str, int]]) -> None:
         for key in [key for key in self._failures if key[0] == machine_id and key not in but]:
             del self._failures[key]
 
     def _look_at_all(self) -> None:
-        """Look at all guests now and then: credentials are renewed, and what failed is tried again."""
+        """Check all guests periodically: credentials are renewed, and what failed is tried again."""
         self._chores.later(_LOOK_SECONDS, self._look_at_all)
         with self._lock:
             machine_ids = list(self._homes)
@@ -178,7 +178,7 @@ class DirectDisks:
             self.look_soon(machine_id)
 
     def _look(self, machine_id: str) -> None:
-        """Look at a guest whose turn it is."""
+        """Check a guest that is due."""
         with self._lock:
             self._due.discard(machine_id)
             self._is_looking = True
@@ -193,7 +193,7 @@ class DirectDisks:
                 self._is_looking = False
 
     def _follow(self, machine_id: str, homes: dict[str, DiskHome]) -> None:
-        """Make what is in a guest's QEMU what is wanted."""
+        """Make a guest's QEMU match the desired homes."""
         with self._running(machine_id) as domain:
             seen = look(domain) if domain is not None else Seen()
             missing = self._tidy(machine_id, domain, seen, homes) if domain is not None else []
@@ -218,7 +218,7 @@ class DirectDisks:
                     self._failures.pop(key, None)
 
     def _tidy(self, machine_id: str, domain: Any, seen: Seen, homes: dict[str, DiskHome]) -> list[DiskHome]:
-        """Remove of ours what nobody uses or may use; gives the homes that the guest does not reach itself."""
+        """Remove nodes of ours that no disk uses or may use; return the homes that the guest uses by proxies."""
         with contextlib.suppress(FileNotFoundError):  # the guest has just ended
             _sweep_below(self._folder(domain))
         if seen.unused or seen.needless:
@@ -231,9 +231,9 @@ class DirectDisks:
         for volume_id, disk in seen.disks.items():
             home = homes.get(volume_id)
             if home is None:
-                continue  # it is being taken from the guest
+                continue  # it is being detached
             if disk.is_direct and disk.node != direct_nodes.node_name(volume_id, home.generation):
-                # Its home serves another attachment, so what the guest asked of that one could never be answered.
+                # Its home serves another attachment now, so the guest's pending requests could never be answered.
                 _yank(domain, disk.node)
                 self._ask_homes(machine_id, seen, but=volume_id)
                 _end_job(domain, disk.node)
@@ -243,7 +243,7 @@ class DirectDisks:
                 self.fall_back(domain, [volume_id])
             elif disk.is_direct:
                 continue
-            elif disk.node != disk.proxy_node:  # libvirt has put a backup's filter before it
+            elif disk.node != disk.proxy_node:  # libvirt has inserted a backup's filter
                 self._look_later(machine_id, _BUSY_SECONDS)
                 continue
             elif not disk.is_shareable:
@@ -256,7 +256,7 @@ class DirectDisks:
         return missing
 
     def _put_off(self, key: tuple[str, str, int], error: Exception) -> None:
-        """Note why a guest stays with a proxy, say so once, and try again: soon what may pass, else rarely."""
+        """Record why a guest stays with a proxy, log it once, and retry: temporary failures soon, others rarely."""
         passes = not isinstance(error, NoCredentialsError | secured.NotLetInError | MonitorError)
         seconds = _SOON_SECONDS if passes else _RARELY_SECONDS
         reason = type(error).__name__
@@ -268,7 +268,7 @@ class DirectDisks:
         self._look_later(key[0], seconds)
 
     def _look_later(self, machine_id: str, seconds: float) -> None:
-        """Look at a guest again in so many seconds, unless that is to be sooner."""
+        """Check a guest again in so many seconds, unless a check is due sooner."""
         due = time.monotonic() + seconds
         with self._lock:
             if self._later.get(machine_id, due) < due:
@@ -299,7 +299,7 @@ class DirectDisks:
     # -- moving
 
     def _reach(self, machine_id: str, home: DiskHome) -> None:
-        """Move a guest from the proxy to the home, which has just let us in with what its QEMU is to show."""
+        """Move a guest from the proxy to the home, which has just admitted us with the credentials for its QEMU."""
         assert self._credentials is not None, "without, nothing is looked at"
         identity = self._credentials(home.volume_id, home.generation)
         server = secured.Server(home.address, home.port, tls.host_server_name(home.host_id))
@@ -320,7 +320,7 @@ class DirectDisks:
         _log.info("volume_reached_directly", volume=home.volume_id, machine=machine_id, home=home.host_id)
 
     def _connect(self, domain: Any, disk: PluggedDisk, home: DiskHome, identity: Identity) -> None:
-        """Give QEMU credentials and a node, and move the disk's device to it; what fails halfway leaves nothing."""
+        """Add credentials and a node to QEMU, and move the disk's device to it; cleans up if it fails halfway."""
         name = direct_nodes.node_name(home.volume_id, home.generation)
         object_id = direct_nodes.credentials_id(name, int(tls.lifetime(identity.certificate_pem)[1].timestamp()))
         try:
@@ -338,18 +338,18 @@ class DirectDisks:
             raise
 
     def _folder(self, domain: Any) -> Path:
-        """Name libvirt's folder of a guest that runs."""
+        """Return libvirt's folder of a running guest."""
         return self._state / f"domain-{domain.ID()}-{domain.name()}"
 
 
 def look(domain: Any) -> Seen:
-    """Ask a QEMU what it has of other hosts' volumes."""
+    """Query a QEMU about its volumes of other hosts."""
     told = execute(domain, "query-named-block-nodes", {"flat": True})
     objects = direct_nodes.credential_objects(execute(domain, "qom-list", {"path": "/objects"}))
     sizes = direct_nodes.sizes(told)
     disks = {}
     for volume_id, (device, number) in direct_nodes.devices(domain.XMLDesc(0)).items():
-        with contextlib.suppress(MonitorError):  # the guest has let go of it in this moment
+        with contextlib.suppress(MonitorError):  # it was detached at this moment
             node = str(execute(domain, "qom-get", {"path": device, "property": "drive"}))
             proxy = direct_nodes.proxy_node(number, sizes)
             is_shareable = bool(execute(domain, "qom-get", {"path": device, "property": "share-rw"}))
@@ -358,17 +358,17 @@ def look(domain: Any) -> Seen:
 
 
 def _move(domain: Any, disk: PluggedDisk, node: str) -> None:
-    """Let a disk's device use another node, once its requests under way have ended."""
+    """Move a disk's device to another node, once its requests in flight have ended."""
     execute(domain, "qom-set", {"path": disk.device, "property": "drive", "value": node})
 
 
 def _yank(domain: Any, node: str) -> None:
-    """Break a node's connection, if it has one, for good: what waits for answers fails."""
+    """Break a node's connection, if it has one, permanently: requests that wait for answers fail."""
     execute(domain, "yank", {"instances": [{"type": "block-node", "node-name": node}]})
 
 
 def _end_job(domain: Any, node: str) -> None:
-    """Cancel the job of a node, if it has one: what waits for a connection fails. Its source goes, too."""
+    """Cancel the job of a node, if it has one: requests that wait for a connection fail. Also removes its source."""
     deadline = time.monotonic() + _JOB_SECONDS
     told = False
     while any(each["id"] == node for each in execute(domain, "query-jobs")):
@@ -383,16 +383,16 @@ def _end_job(domain: Any, node: str) -> None:
 
 
 def _delete(domain: Any, node: str) -> None:
-    """Remove a node that nothing uses, if it is there."""
+    """Remove an unused node, if it exists."""
     if any(each.get("node-name") == node for each in execute(domain, "query-named-block-nodes", {"flat": True})):
         execute(domain, "blockdev-del", {"node-name": node})
 
 
 def _remove(domain: Any, seen: Seen, node: str) -> None:
-    """Remove a node that no disk uses, as far as it is there, with its job and what it showed its home.
+    """Remove a node that no disk uses, as far as it exists, with its job and its credentials.
 
-    QEMU flushes a node that it removes, and would wait for a home that has ended since: so the connection is broken
-    first. What the guest wanted flushed has been; the rest the home writes down by itself.
+    QEMU flushes a node that it removes, and would block on a home that has ended since: so the connection is broken
+    first. The guest's own flushes are done; the home writes the rest to disk by itself.
     """
     if node in seen.nodes:
         _yank(domain, node)
@@ -408,9 +408,9 @@ def _objects_of(seen: Seen, node: str) -> Iterable[str]:
 
 @contextlib.contextmanager
 def _shown(folder: Path, identity: Identity, uid: int) -> Iterator[Path]:
-    """Let a guest's QEMU read a key and certificates by its names for them, within this `with` and no longer.
+    """Let a guest's QEMU read a key and certificates under QEMU's names for them, only within this `with`.
 
-    The folder is that QEMU's user's, who may put links there: none is followed, and nothing of anybody's is given away.
+    The folder belongs to that QEMU's user, who may put links there: they are not followed, so no other file is exposed.
     """
     files = {
         "ca-cert.pem": identity.ca_pem,
@@ -438,7 +438,7 @@ def _shown(folder: Path, identity: Identity, uid: int) -> Iterator[Path]:
 
 
 def _sweep_below(folder: Path) -> None:
-    """Remove what an agent that was cut off left for a guest's QEMU to read."""
+    """Remove credentials that an interrupted agent left for a guest's QEMU."""
     flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     above = os.open(folder, flags)
     try:
@@ -448,7 +448,7 @@ def _sweep_below(folder: Path) -> None:
 
 
 def _sweep(above: int, flags: int) -> None:
-    """Remove our folder with its files, if it is there."""
+    """Remove our folder with its files, if it exists."""
     try:
         place = os.open(_FOLDER, flags, dir_fd=above)
     except FileNotFoundError:

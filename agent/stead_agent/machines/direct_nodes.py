@@ -1,12 +1,12 @@
-"""Names and commands by which a guest's QEMU reaches the home of a volume itself, and what it tells of them. Pure.
+"""Names and QMP commands of direct connections of a guest's QEMU to the home of a volume, and parsing of answers. Pure.
 
-Beside the node that libvirt made of the proxy's socket QEMU gets one of ours, an NBD client with TLS, and the disk's
-device is moved from the one to the other (`qom-set drive`, QEMU 6.2). A node is named by volume and generation, and the
-object with its credentials by the node and the time at which they end: all that must be known is in QEMU.
+Besides libvirt's node for the proxy's socket, QEMU gets a node of ours, an NBD client with TLS, and the disk's device
+is moved from the one to the other (`qom-set drive`, QEMU 6.2). A node is named by volume and generation, and the object
+with its credentials by the node and their expiry time: QEMU itself holds all the state.
 
-What waits for a home that is away waits for ten minutes, and `yank` ends only what waits for an answer. What does for a
-connection as well is the cancelling of a job that has the node as its target. So each node has such a job from the
-start, of a disk that has no bytes and that nobody writes to: it copies nothing, until it is cancelled.
+Requests to an unreachable home wait for ten minutes, and `yank` ends only those that wait for an answer. Those that
+wait for a connection end when a job that has the node as its target is cancelled. So each node has such a job from the
+start, with an empty disk as its source that is never written: it copies nothing, until it is cancelled.
 """
 
 import json
@@ -23,7 +23,7 @@ from stead_proto import tls
 
 PREFIX: Final = "direct-"
 _NOTHING: Final = "cutoff-"
-# As long as the proxy waits for a home that is away: `disks/exports/graph.py`.
+# As long as the proxy waits for an unreachable home: `disks/exports/graph.py`.
 _RECONNECT_SECONDS: Final = 600
 # QEMU's main loop, and with it the guest, waits for the first connection no longer than this.
 _OPEN_SECONDS: Final = 1
@@ -31,7 +31,7 @@ _OPEN_SECONDS: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class DirectNode:
-    """A node of ours in a QEMU."""
+    """A block node of ours in a QEMU."""
 
     name: str
     size: int
@@ -41,23 +41,23 @@ class DirectNode:
 
 @dataclass(frozen=True, slots=True)
 class PluggedDisk:
-    """A volume of another host that a guest has."""
+    """A volume of another host that is attached to a guest."""
 
     device: str  # QOM path
-    node: str  # that it uses now
+    node: str  # the one that it uses now
     proxy_node: str  # libvirt's
     proxy_size: int
-    is_shareable: bool  # with a job: one that an earlier agent plugged in is not
+    is_shareable: bool  # with a job: false for disks that an earlier agent attached
 
     @property
     def is_direct(self) -> bool:
-        """Tell whether it is used past the proxy."""
+        """Tell whether it bypasses the proxy."""
         return self.node.startswith(PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What there is in a QEMU: disks by volume, our nodes by name, and the objects with our credentials."""
+    """The state of a QEMU: disks by volume, our nodes by name, and the objects with our credentials."""
 
     disks: Mapping[str, PluggedDisk] = field(default_factory=dict)
     nodes: Mapping[str, DirectNode] = field(default_factory=dict)
@@ -66,13 +66,13 @@ class Seen:
 
     @property
     def unused(self) -> frozenset[str]:
-        """List our nodes that no disk uses: of an agent that was cut off, or of a disk that has gone."""
+        """List our nodes that no disk uses: from an interrupted agent, or of a detached disk."""
         nodes = {*self.nodes, *(PREFIX + each.removeprefix(_NOTHING) for each in self.sources)}
         return frozenset(nodes - {disk.node for disk in self.disks.values()})
 
     @property
     def waiting(self) -> frozenset[str]:
-        """List our nodes of which disks wait for answers; one that was cut off has no job any more, and waits not."""
+        """List our nodes on which disks may wait; a node that was cut off has no job any more, and does not wait."""
         return frozenset(
             disk.node
             for disk in self.disks.values()
@@ -81,7 +81,7 @@ class Seen:
 
     @property
     def needless(self) -> frozenset[str]:
-        """List the objects whose nodes are not there."""
+        """List the objects whose nodes do not exist."""
         return frozenset(each for each in self.objects if node_of_credentials(each) not in self.nodes)
 
     def nodes_of(self, volume_id: str) -> frozenset[str]:
@@ -90,28 +90,28 @@ class Seen:
         return frozenset(name for name in self.nodes if name.startswith(begin))
 
     def credentials_end(self, node: str) -> int:
-        """Tell when what a node can show its home ends: Unix time, 0 when that is not known."""
+        """Return when the credentials of a node expire: Unix time, 0 if unknown."""
         ends = (each.rpartition("-")[2] for each in self.objects if node_of_credentials(each) == node)
         return max((int(end) for end in ends if end.isdigit()), default=0)
 
 
 def node_name(volume_id: str, generation: int) -> str:
-    """Name the node of an attachment: a node's name has at most 31 characters."""
+    """Return the node name of an attachment: at most 31 characters."""
     return f"{PREFIX}{volume_id.removeprefix('vol-')}-{sha256(str(generation).encode()).hexdigest()[:6]}"
 
 
 def credentials_id(node: str, end: int) -> str:
-    """Name the object with what a node shows its home, until a time."""
+    """Return the id of the object with a node's credentials, which expire at `end`."""
     return f"{node}-{end}"
 
 
 def node_of_credentials(object_id: str) -> str:
-    """Name the node for which an object was made."""
+    """Return the name of the node whose credentials an object holds."""
     return object_id.rpartition("-")[0]
 
 
 def credentials(object_id: str, folder: Path) -> dict[str, Any]:
-    """Say what `object-add` needs to read a key and certificates from a folder."""
+    """Return the arguments of `object-add` to read a key and certificates from a folder."""
     return {
         "qom-type": "tls-creds-x509",
         "id": object_id,
@@ -122,7 +122,7 @@ def credentials(object_id: str, folder: Path) -> dict[str, Any]:
 
 
 def node(home: DiskHome, object_id: str) -> dict[str, Any]:
-    """Say what `blockdev-add` needs to reach a home."""
+    """Return the arguments of `blockdev-add` to reach a home."""
     return {
         "node-name": node_name(home.volume_id, home.generation),
         "driver": "nbd",
@@ -137,12 +137,12 @@ def node(home: DiskHome, object_id: str) -> dict[str, Any]:
 
 
 def source_of(node: str) -> str:
-    """Name the disk without bytes from which a node's job copies nothing."""
+    """Return the node name of the empty disk that is the source of a node's job."""
     return _NOTHING + node.removeprefix(PREFIX)
 
 
 def breaker(node: str, size: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """List what gives a node of this size the job by which what waits for its home can be ended."""
+    """Yield the commands that give a node of this size the job by which requests waiting for its home can be ended."""
     source = source_of(node)
     yield "blockdev-add", {"node-name": source, "driver": "null-co", "size": size, "read-only": True}
     yield "blockdev-backup", {"job-id": node, "device": source, "target": node, "sync": "none"}
@@ -161,13 +161,13 @@ def devices(domain_xml: str) -> dict[str, tuple[str, str]]:
 
 
 def proxy_node(number: str, names: Iterable[str]) -> str:
-    """Name the node that libvirt gave a disk: of its format where there is one, else of its bytes."""
+    """Return libvirt's node name of a disk: the format node if there is one, else the protocol node."""
     formatted = f"libvirt-{number}-format"
     return formatted if formatted in names else f"libvirt-{number}-storage"
 
 
 def job_sources(names: Iterable[str]) -> frozenset[str]:
-    """Pick the disks of our jobs among the names of nodes."""
+    """Return the sources of our jobs among the names of nodes."""
     return frozenset(name for name in names if name.startswith(_NOTHING))
 
 
@@ -193,7 +193,7 @@ def credential_objects(told: Iterable[Mapping[str, Any]]) -> frozenset[str]:
 
 
 def _server(filename: str) -> tuple[str, int]:
-    """Read where a node's server is from how QEMU writes it: `json:{…}`, or `nbd://ADDRESS:PORT/EXPORT`."""
+    """Parse a node's server address from QEMU's notation: `json:{…}`, or `nbd://ADDRESS:PORT/EXPORT`."""
     if filename.startswith("json:"):
         options = json.loads(filename.removeprefix("json:"))
         server = options.get("server", {})

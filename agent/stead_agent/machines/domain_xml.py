@@ -1,7 +1,7 @@
-"""A machine's spec and the record kept with it become libvirt domain XML. Pure.
+"""Renders libvirt domain XML from a machine's spec and the record stored with it. Pure.
 
-Every value is checked against what it may be before it gets in; an odd one raises MachineError. What is there and what
-is left out is measured: each device costs time at start and at boot (tests/bench/machine_start.py).
+Every value is validated first; an invalid one raises MachineError. Devices are included or left out by measurement:
+each costs time at start and at boot (tests/bench/machine_start.py).
 """
 
 import re
@@ -34,25 +34,25 @@ _TYPE: Final = re.compile(r"[a-z0-9.-]{0,32}\Z")
 # EBS counts an operation of up to 256 KiB as one
 # (https://docs.aws.amazon.com/ebs/latest/userguide/ebs-io-characteristics.html).
 BYTES_PER_IO: Final = 256 << 10
-# Translated code kept under emulation: QEMU's default grows to a third of the host's memory; 32 is as fast as more.
+# Cache of translated code under emulation: QEMU's default grows to a third of the host's memory; 32 is as fast as more.
 _TB_CACHE_MIB: Final = 32
 # How long a guest's reads and writes wait for an NBD server that went away, before they fail.
 _RECONNECT_SECONDS: Final = 600
 _MAX_VCPUS: Final = 255
 _MIN_MEMORY: Final = 16 << 20
-# PCI Express hotplug needs a port per device, made beforehand; the plain PCI bus of `pc` needs none.
+# PCI Express hotplug needs a port per device, created beforehand; the plain PCI bus of `pc` needs none.
 _SPARE_PORTS: Final = 8
-_SHARED_SLOT: Final = "0x03"  # of a `pc` machine: what all guests have and nobody pulls out
+_SHARED_SLOT: Final = "0x03"  # of a `pc` machine: for devices that all guests have and that are never unplugged
 
 
 @dataclass(frozen=True, slots=True)
 class HostSide:
-    """What the host brings to a domain."""
+    """What the host adds to a domain."""
 
     virtualization: Literal["kvm", "qemu"]
-    gid: int  # group of guests' processes: libvirt's own for QEMU
+    gid: int  # group of guests' processes: libvirt's group for QEMU
     console_log: Path
-    screen: Path  # socket of the VNC server, in a directory that is this guest's user's alone
+    screen: Path  # socket of the VNC server, in a directory owned by this guest's user
     emulator: Path = Path("/usr/bin/qemu-system-x86_64")
 
 
@@ -71,15 +71,15 @@ def render_domain(spec: MachineSpec, record: Record, host: HostSide) -> str:
     power = ET.SubElement(domain, "pm")
     ET.SubElement(power, "suspend-to-mem", enabled="no")
     ET.SubElement(power, "suspend-to-disk", enabled="no")
-    # A guest that powers off is gone, one that resets goes on, whatever state its kernel says it is in.
+    # A guest that powers off ends, one that resets continues, whatever state its kernel reports.
     for event, action in (("poweroff", "destroy"), ("reboot", "restart"), ("crash", "destroy")):
         _text(domain, f"on_{event}", action)
     _add_devices(domain, spec, host)
-    # Its own user, and nobody changes owners behind our back: libvirt would give the shared image to the guest.
+    # A separate user, and no ownership changes by libvirt: it would give the shared image to the guest.
     label = ET.SubElement(domain, "seclabel", type="static", model="dac", relabel="no")
     _text(label, "label", f"+{uid_of(spec.id)}:+{host.gid}")
-    # Without this capability libvirt reads the processor's features by 2 monitor messages instead of 466, which were
-    # three quarters of the time of a start. Nothing of ours looks at them.
+    # Without this capability libvirt reads the processor's features by 2 monitor messages instead of 466, which took
+    # # three quarters of the time of a start. We do not use them.
     capabilities = ET.SubElement(domain, f"{{{_QEMU}}}capabilities")
     ET.SubElement(capabilities, f"{{{_QEMU}}}del", capability="cpu-unavailable-features")
     return ET.tostring(domain, encoding="unicode")
@@ -91,13 +91,13 @@ def is_machine_id(text: str) -> bool:
 
 
 def render_disk(disk: Disk, target: str, *, boots: bool = False) -> str:
-    """Render one disk, to be plugged in."""
+    """Render one disk, to be attached."""
     _check_disk(disk)
     return ET.tostring(_disk(disk, target, boots=boots), encoding="unicode")
 
 
 def render_nic(nic: Nic) -> str:
-    """Render one network interface, to be plugged in."""
+    """Render one network interface, to be attached."""
     _check_nic(nic)
     return ET.tostring(_nic(nic), encoding="unicode")
 
@@ -105,7 +105,7 @@ def render_nic(nic: Nic) -> str:
 def serial_of(disk_id: str) -> str:
     """Derive the serial number by which a guest knows a disk, of at most 20 characters.
 
-    Of a volume it is, as with EBS, the id without its dash; of an instance store disk it begins as on EC2 with `AWS`.
+    For a volume it is, as with EBS, the id without its dash; for an instance store disk it begins as on EC2 with `AWS`.
     """
     if disk_id.startswith("vol-"):
         return disk_id.replace("-", "", 1)
@@ -113,20 +113,20 @@ def serial_of(disk_id: str) -> str:
 
 
 def volume_of(serial: str) -> str | None:
-    """Read from a serial number which volume it is of; None when it is of something else."""
+    """Return the volume id for a serial number; None if it is not that of a volume."""
     volume_id = f"vol-{serial.removeprefix('vol')}"
     return volume_id if _DISK_ID.match(volume_id) and serial_of(volume_id) == serial else None
 
 
 def target_names() -> Iterator[str]:
-    """Name disks as libvirt wants them: vda … vdz, vdaa …; a hint only, guests know disks by serial."""
+    """Yield disk names as libvirt wants them: vda … vdz, vdaa …; a hint only, guests know disks by serial."""
     letters = string.ascii_lowercase
     yield from (f"vd{letter}" for letter in letters)
     yield from (f"vd{first}{second}" for first in letters for second in letters)
 
 
 def _check(spec: MachineSpec) -> None:
-    """Refuse a spec with a value that cannot be meant."""
+    """Refuse a spec with an invalid value."""
     _match(_MACHINE_ID, spec.id, "machine id")
     _match(_TYPE, spec.instance_type, "instance type")
     if spec.architecture != "x86_64":
@@ -144,7 +144,7 @@ def _check(spec: MachineSpec) -> None:
 
 
 def _check_disk(disk: Disk) -> None:
-    """Refuse a disk with a value that cannot be meant."""
+    """Refuse a disk with an invalid value."""
     _match(_DISK_ID, disk.id, "volume id")
     _check_layer(disk.source, disk.format)
     if disk.base:
@@ -156,7 +156,7 @@ def _check_disk(disk: Disk) -> None:
 
 
 def _check_layer(source: Source, its_format: str) -> None:
-    """Refuse a path that is not absolute and plain, and a format that would be guessed."""
+    """Refuse a path that is not absolute and normalised, and a format that QEMU would probe."""
     path = _path_of(source)
     _match(_PATH, str(path), "path")
     if ".." in path.parts or its_format not in {"qcow2", "raw"}:
@@ -169,7 +169,7 @@ def _check_layer(source: Source, its_format: str) -> None:
 
 
 def _path_of(source: Source) -> Path:
-    """Name the file, device or socket by which QEMU finds a disk; of Ceph's the cluster's settings."""
+    """Return the file, device or socket of a disk; for Ceph the cluster's configuration file."""
     match source:
         case FileSource(path) | BlockSource(path):
             return path
@@ -180,7 +180,7 @@ def _path_of(source: Source) -> Path:
 
 
 def _check_nic(nic: Nic) -> None:
-    """Refuse a network interface with a value that cannot be meant."""
+    """Refuse a network interface with an invalid value."""
     _match(_MAC, nic.mac_address, "MAC address")
     _match(_LINK, nic.bridge, "bridge")
     _match(_LINK, nic.tap, "tap")
@@ -189,7 +189,7 @@ def _check_nic(nic: Nic) -> None:
 
 
 def _match(pattern: re.Pattern[str], value: str, what: str) -> None:
-    """Refuse a value that has not the form it must have."""
+    """Refuse a value that does not match a pattern."""
     if not pattern.match(value):
         raise MachineError(f"not a {what}: {value!r}")
 
@@ -200,7 +200,7 @@ def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:
 
 
 def _add_firmware(domain: ET.Element, spec: MachineSpec) -> None:
-    """Say what the machine boots by."""
+    """Add the boot firmware."""
     system = ET.SubElement(domain, "os")
     if spec.boot_mode == "uefi":
         system.set("firmware", "efi")
@@ -213,7 +213,7 @@ def _add_firmware(domain: ET.Element, spec: MachineSpec) -> None:
 
 
 def _add_identity(domain: ET.Element, spec: MachineSpec) -> None:
-    """Give the machine the SMBIOS strings of a Nitro instance, by which cloud-init picks its Ec2 data source."""
+    """Add the SMBIOS strings of a Nitro instance, by which cloud-init selects its Ec2 data source."""
     identity = ET.SubElement(domain, "sysinfo", type="smbios")
     tables = {
         "bios": {"vendor": "Amazon EC2", "version": "1.0"},
@@ -233,7 +233,7 @@ def _add_identity(domain: ET.Element, spec: MachineSpec) -> None:
 
 
 def _add_processor(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
-    """Give the machine the best processor there is, and clocks that cost nothing when idle."""
+    """Add the best available processor, and clocks that cost nothing when idle."""
     features = ET.SubElement(domain, "features")
     ET.SubElement(features, "acpi")
     ET.SubElement(features, "apic")
@@ -247,7 +247,7 @@ def _add_processor(domain: ET.Element, spec: MachineSpec, host: HostSide) -> Non
 
 
 def _add_devices(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
-    """Add the devices, and keep out those that libvirt would add by itself."""
+    """Add the devices, and disable those that libvirt would add by default."""
     devices = ET.SubElement(domain, "devices")
     _text(devices, "emulator", str(host.emulator))
     ET.SubElement(devices, "controller", type="usb", model="none")
@@ -277,15 +277,15 @@ def _add_devices(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
 
 
 def _disk(disk: Disk, target: str, *, boots: bool) -> ET.Element:
-    """Make a virtio disk; the chain below it is written out, so libvirt opens no file to find it.
+    """Create a virtio disk; its backing chain is given explicitly, so libvirt opens no file to find it.
 
-    A guest is paused when there is no room for what it writes, and hears of any other error.
+    A guest is paused when there is no room for its writes; other errors are reported to it.
     """
     element = ET.Element("disk", type=_source_type(disk.source), device="disk")
     driver = ET.SubElement(element, "driver", name="qemu", type=disk.format, discard="unmap", error_policy="enospace")
     if isinstance(disk.source, BlockSource | RbdSource):
-        # Past the host's cache: a thin pool says that it is full when a block is written, and what waited in the cache
-        # till then would be lost. A file system says so when a file's write is taken. Ceph keeps such writes back.
+        # Bypass the host's cache: a thin pool reports that it is full when a block is written, and data waiting in the
+        # # cache would be lost. A file system reports it when a write is accepted. Ceph holds such writes back.
         driver.set("cache", "none")
     source = _source(disk.source)
     element.append(source)
@@ -315,7 +315,7 @@ def _disk(disk: Disk, target: str, *, boots: bool) -> ET.Element:
 
 
 def _source_type(source: Source) -> str:
-    """Name what libvirt calls a source of this kind."""
+    """Return libvirt's name for a source of this kind."""
     match source:
         case FileSource():
             return "file"
@@ -326,7 +326,7 @@ def _source_type(source: Source) -> str:
 
 
 def _source(source: Source) -> ET.Element:
-    """Say where a disk's bytes are. An NBD server that went away is waited for, since a new one will come."""
+    """Render where a disk's bytes are. QEMU reconnects to an NBD server that ended, since a new one will start."""
     element = ET.Element("source")
     match source:
         case FileSource(path):
@@ -348,7 +348,7 @@ def _source(source: Source) -> ET.Element:
 
 
 def _nic(nic: Nic) -> ET.Element:
-    """Make a virtio interface on an isolated port of its subnet's bridge; no boot ROM, which costs time at boot."""
+    """Create a virtio interface on an isolated port of its subnet's bridge; no boot ROM, which costs time at boot."""
     element = ET.Element("interface", type="bridge")
     ET.SubElement(element, "mac", address=nic.mac_address)
     ET.SubElement(element, "source", bridge=nic.bridge)

@@ -1,4 +1,4 @@
-"""Turns: at most so many at a time, first come first served."""
+"""A fair semaphore: at most so many at a time, first come first served."""
 
 import threading
 from collections import deque
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 class Turns:
     """A semaphore that keeps the order of arrival.
 
-    `threading.Semaphore` lets a newcomer overtake those who wait; of 24 starts at once the unlucky one would come last
+    `threading.Semaphore` lets new threads overtake waiting ones; of 24 starts at once an unlucky one could come last
     again and again.
     """
 
@@ -20,7 +20,7 @@ class Turns:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for a turn, and give it to the next at the end."""
+        """Acquire the semaphore, and release it to the next thread at the end."""
         mine = threading.Event()
         with self._lock:
             if self._free:
@@ -35,7 +35,7 @@ class Turns:
             self._pass_on(mine)
 
     def _pass_on(self, mine: threading.Event) -> None:
-        """Give the turn to who waits longest; one that was interrupted before its turn just leaves the queue."""
+        """Wake the thread that waits longest; a thread interrupted while waiting just leaves the queue."""
         with self._lock:
             if not mine.is_set():
                 self._waiting.remove(mine)

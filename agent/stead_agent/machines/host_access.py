@@ -1,4 +1,4 @@
-"""What guests' processes, each a user of its own, may open on the host: their disks, and /dev/kvm."""
+"""What guests' processes, each with its own user, may open on the host: their disks, and /dev/kvm."""
 
 import contextlib
 import os
@@ -31,7 +31,7 @@ def guests_gid(capabilities_xml: str) -> int:
 
 
 def give_disk(source: Source, base: Layer | None, uid: int) -> None:
-    """Give a disk to a guest's user, for nobody else to open, and let it read what that is over; see `disk_users`."""
+    """Make a guest's user the only owner of a disk, and let it read the disk's base; see `disk_users`."""
     try:
         disk_users.give(source, uid)
         if base is not None:
@@ -41,9 +41,9 @@ def give_disk(source: Source, base: Layer | None, uid: int) -> None:
 
 
 def make_private(directory: Path, uid: int) -> None:
-    """Make an empty directory that is a guest's user's alone.
+    """Create an empty directory that only a guest's user may access.
 
-    All guests are in one group, and QEMU lets its group use the sockets it makes: the directory keeps them apart.
+    All guests are in one group, and QEMU lets its group use its sockets: the directory separates guests.
     """
     remove_private(directory)
     directory.parent.mkdir(mode=0o711, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Does with libvirt what `interface.py` promises.
+"""Implements `interface.py` with libvirt.
 
-Domains are persistent, so that libvirt still knows one that is off and why, and never start by themselves: after a
-host's reboot the agent starts them again, when their network is there. What must outlive us is in each domain's
-metadata (`life.py`); nothing is kept in files of ours but the console logs.
+Domains are persistent, so that libvirt still knows one that is off and why, and never autostart: after a host's reboot
+the agent starts them again, when their network is there. What must outlive the agent is in each domain's metadata
+(`life.py`); only the console logs are files of ours.
 """
 
 import logging
@@ -59,19 +59,19 @@ _BUSY_SECONDS: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long guests are waited for, in seconds. EC2 speaks of "a few minutes" for both."""
+    """Timeouts for guests, in seconds. EC2 speaks of "a few minutes" for both."""
 
     stop: int = 240
     reboot: int = 240
-    press_again: int = 10  # a guest that was still in its firmware has not heard the power button
+    press_again: int = 10  # a guest that was still in its firmware has missed the power button
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonDirs:
-    """Where libvirt's daemon for QEMU keeps what it has of its guests."""
+    """The directories in which libvirt's QEMU daemon stores its guests' state."""
 
     runtime: Path = Path("/run/libvirt/qemu")  # their process ids
-    state: Path = Path("/var/lib/libvirt/qemu")  # a directory for each that runs
+    state: Path = Path("/var/lib/libvirt/qemu")  # a directory for each running guest
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,8 @@ class LibvirtMachines:
     ) -> None:
         """Connect, and take over the machines that an earlier process with this `owner` made.
 
-        `revive` is called before each try to reach a daemon that is away, and may start one. `credentials` gives those
-        of attachments, by volume and generation; without, guests have volumes of other hosts by proxies alone.
+        `revive` is called before each try to reach a daemon that is away, and may start one. `credentials` returns
+        those of attachments, by volume and generation; without it, guests use volumes of other hosts only through proxies.
         """
         self._owner = owner
         self._dirs = dirs or DaemonDirs()
@@ -118,7 +118,7 @@ class LibvirtMachines:
         self._locks_lock = threading.Lock()
         self._callbacks: list[Callable[[str], None]] = []
         self._last: dict[str, MachineStatus] = {}
-        self._unsure: set[str] = set()  # being started, or the answer was lost with libvirt
+        self._unsure: set[str] = set()  # being started, or the result was lost with the connection
         self._pressed: dict[str, float] = {}
         self._gid: int | None = None
         self._chores = Chores("machine-chores")
@@ -127,10 +127,10 @@ class LibvirtMachines:
         self._link = Connection(uri, on_event=self._on_event, on_link=self._on_link, revive=revive)
         self._link.start()
 
-    # What is asked of machines
+    # Commands
 
     def start(self, spec: MachineSpec, start_count: int, reboot_count: int = 0) -> MachineStatus:
-        """Make a start happen, once."""
+        """Perform a start once."""
         done = self._started_already(spec.id, start_count)
         if done:
             return done
@@ -139,7 +139,7 @@ class LibvirtMachines:
             return done or self._start(spec, start_count, reboot_count)
 
     def update(self, spec: MachineSpec) -> frozenset[str]:
-        """Plug disks and nics in and out of a running guest, and set limits of disks."""
+        """Attach and detach disks and nics of a running guest, and set limits of disks."""
         with self._asking(spec.id):
             found = self._get(spec.id)
             if not found.view.active:
@@ -160,7 +160,7 @@ class LibvirtMachines:
             return frozenset(volume_of(device.subject) or device.subject for device in todo.detach)
 
     def stop(self, machine_id: str, *, force: bool = False) -> MachineStatus:
-        """Ask the guest to shut down, or pull the plug."""
+        """Ask the guest to shut down, or power it off."""
         with self._asking(machine_id):
             found = self._get(machine_id)
             if not found.view.active:
@@ -175,9 +175,9 @@ class LibvirtMachines:
             return self._status(machine_id, found)
 
     def reboot(self, machine_id: str, reboot_count: int) -> MachineStatus:
-        """Make a reboot happen, once.
+        """Perform a reboot once.
 
-        The guest is asked before it is noted that it was: who dies in between asks it again, rather than not at all.
+        The guest is asked before that is recorded: after a crash in between it is asked again, rather than not at all.
         """
         with self._asking(machine_id):
             found = self._get(machine_id)
@@ -193,7 +193,7 @@ class LibvirtMachines:
             return self._status(machine_id, found)
 
     def remove(self, machine_id: str) -> None:
-        """End the guest and leave nothing of the machine."""
+        """End the guest and remove everything of the machine."""
         with self._asking(machine_id):
             found = self._find(machine_id)
             if found:
@@ -210,7 +210,7 @@ class LibvirtMachines:
             self._unsure.discard(machine_id)
 
     def resize_disk(self, machine_id: str, volume_id: str, size: int) -> None:
-        """Let a running guest see its disk grown."""
+        """Show a running guest its disk grown."""
         with self._asking(machine_id):
             found = self._get(machine_id)
             has = devices.plugged(found.handle) if found.view.active else plug.Plugged({})
@@ -220,26 +220,26 @@ class LibvirtMachines:
         self.direct.look_soon(machine_id)
 
     def reach_homes(self, machine_id: str, homes: Collection[DiskHome]) -> None:
-        """Have a guest use volumes of other hosts past the proxies."""
+        """Have a guest bypass the proxies for volumes of other hosts."""
         self.direct.want(machine_id, homes)
 
     def cut_off(self, machine_id: str, volume_id: str) -> None:
-        """Let all fail that a guest asks of a volume past the proxy."""
+        """Make all direct requests of a guest to a volume's home fail."""
         with self.domain(machine_id) as domain:
             if domain is not None:
                 self.direct.cut_off(domain, volume_id)
 
     def resume(self, machine_id: str) -> None:
-        """Let a guest go on that was paused since a disk was full; what it wrote then is written first."""
+        """Resume a guest that was paused because a disk was full; the failed writes are repeated first."""
         with self._asking(machine_id):
             found = self._get(machine_id)
             if found.view.state == life.State.PAUSED and found.view.reason == life.PAUSED_IO_ERROR:
                 found.handle.resume()
 
-    # What is asked about machines
+    # Queries
 
     def status(self, machine_id: str) -> MachineStatus | None:
-        """Tell what is known of the machine; while libvirt is away, from the last that was seen and its process."""
+        """Return the status of the machine; while libvirt is away, derived from the last status and its process."""
         try:
             with self._translated(machine_id):
                 found = self._find(machine_id)
@@ -285,18 +285,18 @@ class LibvirtMachines:
         return bytes(picture)
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
-        """Have the callback called whenever a machine's status may have changed."""
+        """Call the callback whenever a machine's status may have changed."""
         self._callbacks.append(callback)
 
     @contextmanager
     def domain(self, machine_id: str) -> Iterator[Any]:
-        """Give libvirt's handle of a running guest, or None; nobody else is busy with the machine meanwhile."""
+        """Yield libvirt's handle of a running guest, or None; the machine's lock is held meanwhile."""
         with self._asking(machine_id):
             found = self._find(machine_id)
             yield found.handle if found is not None and found.view.active else None
 
     def close(self) -> None:
-        """Let go of libvirt and end our threads."""
+        """Close the connection to libvirt and end our threads."""
         self.direct.close()
         self._chores.close()
         self._link.close()
@@ -305,7 +305,7 @@ class LibvirtMachines:
     # Starting
 
     def _started_already(self, machine_id: str, start_count: int) -> MachineStatus | None:
-        """Return the status if this start needs no more doing; raise if it cannot be done now."""
+        """Return the status if this start has happened already; raise if it cannot be done now."""
         with self._asking(machine_id):
             found = self._find(machine_id)
             if not found:
@@ -320,7 +320,7 @@ class LibvirtMachines:
             return None
 
     def _start(self, spec: MachineSpec, start_count: int, reboot_count: int) -> MachineStatus:
-        """Define the machine anew and start its guest; the machine is off, and its lock is held."""
+        """Redefine the machine and start its guest; the machine is off, and its lock is held."""
         live = self._link.get()
         found = self._find(spec.id)
         record = life.Record(self._owner)
@@ -350,7 +350,7 @@ class LibvirtMachines:
         return self._status(spec.id, self._get(spec.id))
 
     def _create(self, machine_id: str, domain: Any, start_count: int) -> None:
-        """Start the guest. A start that failed leaves no sign of having happened."""
+        """Start the guest. A failed start leaves no trace of having happened."""
         self._unsure.add(machine_id)
         try:
             domain.create()
@@ -358,7 +358,7 @@ class LibvirtMachines:
             if self._link.is_up():
                 self._logs.discard(machine_id, start_count)
                 self._unsure.discard(machine_id)
-                self._chores.soon(self._link.revive)  # what libvirt needs to start guests may be gone: virtlogd
+                self._chores.soon(self._link.revive)  # virtlogd, which libvirt needs to start guests, may have ended
             raise
         self._unsure.discard(machine_id)
 
@@ -366,7 +366,7 @@ class LibvirtMachines:
         """Let the guest's user open what it needs, and return the group of guests."""
         if self._gid is None:
             self._gid = guests_gid(live.getCapabilities())
-        if self._virtualization == "kvm":  # each time: udev may have set the device's rights anew
+        if self._virtualization == "kvm":  # each time: udev may have reset the device's permissions
             allow_kvm(self._gid)
         make_private(self._screens / spec.id, uid_of(spec.id))
         for disk in spec.disks:
@@ -376,7 +376,7 @@ class LibvirtMachines:
     # Ending
 
     def _press(self, machine_id: str, found: _Domain) -> None:
-        """Press the power button, not too often, and come back to see what became of it."""
+        """Press the power button, not too often, and schedule a check of the result."""
         now = time.monotonic()
         if now - self._pressed.get(machine_id, -1e9) >= self._patience.press_again:
             self._pressed[machine_id] = now
@@ -385,7 +385,7 @@ class LibvirtMachines:
             found.handle.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
 
     def _destroy(self, found: _Domain) -> None:
-        """Pull the plug; one that went off by itself in this moment is fine."""
+        """Power off; it is fine if the guest ended by itself at this moment."""
         try:
             found.handle.destroy()
         except libvirt.libvirtError as error:
@@ -393,21 +393,21 @@ class LibvirtMachines:
                 raise
 
     def _remove_left_over(self, machine_id: str) -> None:
-        """Remove what libvirt itself removes, unless the guest went down with its host or with libvirtd."""
+        """Remove what libvirt removes itself, except when the guest went down with its host or with libvirtd."""
         for left in self._dirs.state.glob(f"domain-*-{machine_id}"):
             shutil.rmtree(left)
         for left in self._dirs.runtime.glob(f"channel/*-{machine_id}"):
             shutil.rmtree(left)
 
-    # What happens to machines
+    # Events
 
     def _on_event(self, name: str, rebooted: bool) -> None:
-        """Hear from libvirt that something happened to a domain."""
+        """Handle libvirt's event about a domain."""
         if is_machine_id(name):
             self._chores.soon(partial(self._attend, name, rebooted=rebooted))
 
     def _on_link(self, up: bool) -> None:
-        """Hear that libvirt is there, or away."""
+        """Handle that libvirt was connected or lost."""
         if up:
             self._chores.soon(self._adopt)
         else:
@@ -415,7 +415,7 @@ class LibvirtMachines:
                 self._tell(machine_id)
 
     def _adopt(self) -> None:
-        """Take over what is there: after our own start, or after libvirt was away and we heard nothing."""
+        """Take over existing machines: after our own start, or after libvirt was away and events were missed."""
         present = self.present()
         for machine_id in present:
             self._chores.soon(partial(self._adopt_one, machine_id))
@@ -424,20 +424,20 @@ class LibvirtMachines:
             self._tell(machine_id)
 
     def _adopt_one(self, machine_id: str) -> None:
-        """Take over a machine: watch its process again, and see what is owed to it."""
+        """Take over a machine: watch its process again, and do what is overdue."""
         with self._asking(machine_id):
             found = self._find_ours(machine_id)
             if found and found.view.active and not self._processes.is_watched(machine_id):
                 self._processes.watch(machine_id)
             if found and found.record.reboot_asked > found.record.reboot_count:
-                # The guest was asked, and we may have missed its reboot: rather not reset a sound guest later.
+                # The guest was asked, and we may have missed its reboot: better not to reset a healthy guest later.
                 self._write(found, reboot_count=found.record.reboot_asked)
         self._attend(machine_id)
 
     def _attend(self, machine_id: str, *, rebooted: bool = False) -> None:
-        """Note what happened to a machine, do what is owed to it by now, and tell the others."""
+        """Record what happened to a machine, do what is overdue, and notify the subscribers."""
         lock = self._lock_of(machine_id)
-        if not lock.acquire(blocking=False):  # somebody is busy with it, perhaps for long: others must not wait
+        if not lock.acquire(blocking=False):  # another thread holds the machine, perhaps for long: others must not wait
             self._chores.later(_BUSY_SECONDS, partial(self._attend, machine_id, rebooted=rebooted))
             return
         try:
@@ -450,7 +450,7 @@ class LibvirtMachines:
         self._tell(machine_id)
 
     def _settle(self, machine_id: str, found: _Domain, rebooted: bool) -> None:
-        """Note what happened to a machine and do what is owed to it by now; its lock is held."""
+        """Record what happened to a machine and do what is overdue; its lock is held."""
         record = found.record
         if rebooted and record.reboot_asked > record.reboot_count:
             found = self._write(found, reboot_count=record.reboot_asked)
@@ -474,14 +474,14 @@ class LibvirtMachines:
             self._write(found, reboot_count=record.reboot_asked)
 
     def _tell(self, machine_id: str) -> None:
-        """Tell the subscribers that a machine's status may have changed."""
+        """Notify the subscribers that a machine's status may have changed."""
         for callback in self._callbacks:
             callback(machine_id)
 
-    # Finding and noting
+    # Lookup and records
 
     def _find(self, machine_id: str) -> _Domain | None:
-        """Look a machine up; one that is somebody else's is an error."""
+        """Look a machine up; one that is not ours is an error."""
         if not is_machine_id(machine_id):
             raise MachineError(f"not a machine id: {machine_id!r}")
         try:
@@ -505,11 +505,11 @@ class LibvirtMachines:
         return _Domain(domain, record, view)
 
     def _find_ours(self, machine_id: str) -> _Domain | None:
-        """Look a machine up; one that is somebody else's is none."""
+        """Look a machine up; one that is not ours counts as absent."""
         return self._find(machine_id) if self._is_ours(machine_id) else None
 
     def _get(self, machine_id: str) -> _Domain:
-        """Look a machine up that must be there."""
+        """Look up a machine that must exist."""
         found = self._find(machine_id)
         if not found:
             raise MachineAbsentError(f"{machine_id} is not on this host")
@@ -526,13 +526,13 @@ class LibvirtMachines:
         return record is not None and record.owner == self._owner
 
     def _status(self, machine_id: str, found: _Domain) -> MachineStatus:
-        """Say what is known of a machine, and remember it."""
+        """Return the status of a machine, and remember it."""
         status = life.status_of(machine_id, found.record, found.view)
         self._last[machine_id] = status
         return status
 
     def _status_without_libvirt(self, machine_id: str) -> MachineStatus:
-        """Say what is known while libvirt is away: what was off stays off, what ran is unknown or has ended."""
+        """Return the status while libvirt is away: what was off stays off, what ran is unknown or has ended."""
         last = self._last.get(machine_id)
         if last is None:
             raise MachinesUnavailableError(f"libvirt is away, and {machine_id} was not seen before")
@@ -543,7 +543,7 @@ class LibvirtMachines:
         return replace(last, power=Power.UNKNOWN)
 
     def _write(self, found: _Domain, **changed: Any) -> _Domain:
-        """Change the record of a machine, in its definition and in what runs."""
+        """Change the record of a machine, in its persistent and its live configuration."""
         record = replace(found.record, **changed)
         found.handle.setMetadata(
             libvirt.VIR_DOMAIN_METADATA_ELEMENT,
@@ -555,19 +555,19 @@ class LibvirtMachines:
         return replace(found, record=record)
 
     def _lock_of(self, machine_id: str) -> threading.RLock:
-        """Return the machine's lock, which is there as long as somebody holds it or waits for it."""
+        """Return the machine's lock, which exists while a thread holds it or waits for it."""
         with self._locks_lock:
             return self._locks.setdefault(machine_id, threading.RLock())
 
     @contextmanager
     def _asking(self, machine_id: str) -> Iterator[None]:
-        """Be the only one busy with a machine, and translate libvirt's errors."""
+        """Hold a machine's lock, and translate libvirt's errors."""
         with self._lock_of(machine_id), self._translated(machine_id):
             yield
 
     @contextmanager
     def _translated(self, subject: str) -> Iterator[None]:
-        """Translate libvirt's errors: it said no, or it could not be asked."""
+        """Translate libvirt's errors: a refusal, or an unreachable libvirt."""
         try:
             yield
         except libvirt.libvirtError as error:
@@ -577,7 +577,7 @@ class LibvirtMachines:
 
 
 def _record_of(domain: Any) -> life.Record | None:
-    """Read our record of a domain; None when it is not ours, or is just vanishing."""
+    """Read our record of a domain; None when it is not ours, or just vanished."""
     try:
         text = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, life.NAMESPACE, 0)
     except libvirt.libvirtError as error:
@@ -588,5 +588,5 @@ def _record_of(domain: Any) -> life.Record | None:
 
 
 def _boot_clock() -> int:
-    """Read the clock that runs since boot, also in suspend, and that nobody can set; milliseconds."""
+    """Read the clock since boot, which includes suspend and cannot be set; milliseconds."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000

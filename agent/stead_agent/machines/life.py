@@ -1,8 +1,8 @@
-"""A record kept in a domain's metadata and libvirt's state become a machine's status. Pure.
+"""Derives a machine's status from a record in the domain's metadata and libvirt's state. Pure.
 
-The record is kept up with whatever is done to a machine, so that whoever comes later (an agent that was dead, over a
-libvirt that was restarted) can tell what happened and what is still owed. A start is known to have happened by its
-console log, which is named after it and made by the start itself.
+The record is updated with every action on a machine, so that later (after a restart of the agent or libvirt) it is
+known what happened and what is still to be done. A start has happened if its console log exists, which is named after
+the start and created by it.
 """
 
 import uuid
@@ -34,7 +34,7 @@ class State(IntEnum):
 
 
 class Shutoff(IntEnum):
-    """virDomainShutoffReason; kept by libvirtd in memory only, so UNKNOWN after its restart."""
+    """virDomainShutoffReason; held by libvirtd in memory only, so UNKNOWN after its restart."""
 
     UNKNOWN = 0
     SHUTDOWN = 1
@@ -54,37 +54,37 @@ _STARTING_UP: Final = 11
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What we keep with a domain, in its metadata."""
+    """Our record in a domain's metadata."""
 
     owner: str  # which agent made it: two agents may share a libvirtd in tests
     boot_id: str = ""  # the host's boot in which it was last started
-    start_count: int = 0  # the start last begun
-    started_before: int = 0  # the start before it that had happened
+    start_count: int = 0  # the last start that was begun
+    started_before: int = 0  # the last start before it that had happened
     reboot_count: int = 0  # reboots done
     stop_asked_of: int = 0  # the start that was asked to stop; 0 = none
-    stop_due: int = 0  # when the plug is pulled: ms on the boot clock; 0 = it was pulled
+    stop_due: int = 0  # when it is powered off: ms on the boot clock; 0 = it was powered off
     reboot_asked: int = 0  # the reboot that the guest was asked for; above `reboot_count` = not done yet
     reboot_due: int = 0  # when it is reset: ms on the boot clock
-    off_of: int = 0  # the start whose end was seen
+    off_of: int = 0  # the start whose end was observed
     off_reason: str = ""  # and why it ended
 
     def to_plain_xml(self) -> str:
-        """Render the record as libvirt wants it when metadata is set: without its namespace, which is told apart."""
+        """Render the record for libvirt's call that sets metadata: without its namespace, a separate argument."""
         return ET.tostring(ET.Element(_PLAIN_TAG, self._attributes()), encoding="unicode")
 
     def to_element(self) -> ET.Element:
-        """Render the record as an element to stand in a domain's metadata."""
+        """Render the record as an element of a domain's metadata."""
         return ET.Element(f"{{{NAMESPACE}}}{_PLAIN_TAG}", self._attributes())
 
     def _attributes(self) -> dict[str, str]:
-        """Render what is not as it was in the beginning."""
+        """Render the attributes that differ from their defaults."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: str(value) for name, value in values.items() if value}
 
 
 def parse_record(text: str) -> Record | None:
-    """Read a record back; None when the element is not one of ours."""
-    element = ET.fromstring(text)  # noqa: S314 (written by ourselves, kept by libvirt)
+    """Parse a record; None when the element is not ours."""
+    element = ET.fromstring(text)  # noqa: S314 (written by ourselves, stored by libvirt)
     if element.tag.rpartition("}")[2] != _PLAIN_TAG or "owner" not in element.attrib:
         return None
     known = {field.name: field.type for field in fields(Record)}
@@ -96,7 +96,7 @@ def parse_record(text: str) -> Record | None:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What libvirt and the host say of a domain now."""
+    """The current state of a domain from libvirt and the host."""
 
     active: bool
     state: int
@@ -109,17 +109,17 @@ class View:
 
     @property
     def starting(self) -> bool:
-        """Whether libvirt is in the middle of starting it, or died there and has not cleared up yet."""
+        """Whether libvirt is starting it, or died during that and has not cleaned up yet."""
         return self.state == State.PAUSED and (self.reason == _STARTING_UP or not self.log_exists)
 
 
 def _had_started(view: View) -> bool:
-    """Tell of one that is off whether the start last begun has happened, and was not just meant when somebody died."""
+    """Tell whether the last start begun has happened, for a machine that is off, and was not interrupted before."""
     return view.log_exists and view.reason != Shutoff.FAILED
 
 
 def status_of(machine_id: str, record: Record, view: View) -> MachineStatus:
-    """Say what is known of a machine."""
+    """Return the status of a machine."""
     if view.starting:
         return MachineStatus(machine_id, Power.UNKNOWN, record.started_before, record.reboot_count)
     if view.active:
@@ -137,7 +137,7 @@ def status_of(machine_id: str, record: Record, view: View) -> MachineStatus:
 
 
 def _power(record: Record, view: View) -> Power:
-    """Say how a domain with a living process fares."""
+    """Return the power state of a domain with a living process."""
     if view.state in {State.PAUSED, State.PMSUSPENDED, State.CRASHED}:
         return Power.PAUSED
     if record.stop_asked_of == record.start_count or view.state == State.SHUTDOWN:
@@ -146,10 +146,10 @@ def _power(record: Record, view: View) -> Power:
 
 
 def _off_reason(start: int, record: Record, view: View) -> OffReason:
-    """Say why the guest of that start is off.
+    """Return why the guest of that start is off.
 
-    Our own wish counts more than libvirt's word, which calls it a failure when the plug is pulled while libvirtd, just
-    restarted, still looks for its guests.
+    Our own request takes precedence over libvirt's reason, which is a failure if the guest is powered off while a
+    restarted libvirtd is still reconnecting to its guests.
     """
     if start == 0:
         return OffReason.NONE
@@ -158,7 +158,7 @@ def _off_reason(start: int, record: Record, view: View) -> OffReason:
     if record.stop_asked_of == start:
         return OffReason.ASKED
     if record.start_count != start:
-        return OffReason.CRASHED  # nobody saw the end of it, and a later start has been begun since
+        return OffReason.CRASHED  # its end was not observed, and a later start has been begun since
     if view.reason == Shutoff.UNKNOWN:
         return OffReason.HOST if record.boot_id != view.boot_id else OffReason.CRASHED
     return _REASONS.get(view.reason, OffReason.CRASHED)
@@ -166,19 +166,19 @@ def _off_reason(start: int, record: Record, view: View) -> OffReason:
 
 _REASONS: Final[dict[int, OffReason]] = {
     Shutoff.SHUTDOWN: OffReason.GUEST,
-    Shutoff.DESTROYED: OffReason.ASKED,  # an operator's virsh: somebody with a right to it
+    Shutoff.DESTROYED: OffReason.ASKED,  # by an operator's virsh, which is authorised
 }
 
 
 def with_off_seen(record: Record, status: MachineStatus) -> Record:
-    """Note why a machine is off, since libvirtd's memory of it ends with libvirtd."""
+    """Record why a machine is off, since libvirtd forgets that when it ends."""
     if status.power is not Power.OFF or status.start_count in {0, record.off_of}:
         return record
     return replace(record, off_of=status.start_count, off_reason=status.off_reason.value)
 
 
 def uuid_of(machine_id: str) -> uuid.UUID:
-    """Derive a machine's system UUID: it begins with `ec2`, by which guests know that they are on EC2.
+    """Derive a machine's system UUID: it begins with `ec2`, by which guests detect EC2.
 
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html; the rest is a hash (RFC 9562
     version 8), so the same instance has the same UUID on any host.

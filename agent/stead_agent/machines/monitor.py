@@ -1,7 +1,7 @@
-"""Commands to a guest's QEMU by QMP, through libvirt, which has its monitor.
+"""QMP commands to a guest's QEMU through libvirt, which owns the monitor.
 
-See https://www.qemu.org/docs/master/interop/qmp-spec.html. A command that waits lets QEMU's main loop wait, and with it
-the guest. No argument may be a secret: libvirt writes commands to its log when it is told to.
+See https://www.qemu.org/docs/master/interop/qmp-spec.html. A command that blocks also blocks QEMU's main loop, and with
+it the guest. No argument may be a secret: libvirt can be configured to log commands.
 """
 
 import json
@@ -14,11 +14,11 @@ from stead_agent.machines.interface import MachineError
 
 
 class MonitorError(MachineError):
-    """QEMU did not do what it was told."""
+    """QEMU refused or failed a command."""
 
 
 def execute(domain: Any, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
-    """Have one command done and return its result; raises MonitorError, and libvirt's error when it does not run."""
+    """Execute one command and return its result; raises MonitorError, and libvirt's error when it does not run."""
     request = json.dumps({"execute": command, "arguments": dict(arguments or {})})
     flags = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_DEFAULT
     answer = json.loads(libvirt_qemu.qemuMonitorCommand(domain, request, flags))

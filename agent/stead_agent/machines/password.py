@@ -1,4 +1,4 @@
-"""What a guest wrote to its serial port becomes the password that a Windows guest has encrypted for its owner. Pure.
+"""Finds the encrypted password of a Windows guest in what it wrote to its serial port. Pure.
 
 EC2Launch and EC2Config write it once, at the first boot, in base64 between `<Password>` and `</Password>`, perhaps on
 several lines, each of which may begin with a time. See
@@ -14,7 +14,7 @@ _ELEMENT: Final = re.compile(rb"<Password>((?:(?!<Password>).){1,4096}?)</Passwo
 
 
 def find(console: bytes) -> bytes:
-    """Give the latest password, base64 without line breaks; nothing where there is none, or it is no base64."""
+    """Return the latest password, base64 without line breaks; empty if there is none, or it is not base64."""
     for found in reversed(_ELEMENT.findall(console)):
         words = [line.split()[-1] for line in found.splitlines() if line.strip()]
         text = b"".join(words)

@@ -1,4 +1,4 @@
-"""A running domain's XML and the spec it should match become what to plug in, pull out and limit. Pure."""
+"""Compares a running domain's XML with its spec: what to attach, detach and limit. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ from stead_agent.machines.interface import Disk, MachineError, MachineSpec
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """New limits of a disk that stays: virDomainSetBlockIoTune's parameters."""
+    """New limits of an attached disk: virDomainSetBlockIoTune's parameters."""
 
     target: str
     total_bytes_sec: int
     total_iops_sec: int
 
     def parameters(self) -> dict[str, int]:
-        """Give all of the parameters: those left out would stay as they are."""
+        """Return all of the parameters: those left out would stay as they are."""
         size = BYTES_PER_IO if self.total_iops_sec else 0
         return {
             "total_bytes_sec": self.total_bytes_sec,
@@ -28,7 +28,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Detach:
-    """A device that must go: what it is to us, and its name in libvirt."""
+    """A device to be detached: our name for it, and its alias in libvirt."""
 
     subject: str  # a disk's serial or a nic's MAC address
     alias: str
@@ -36,10 +36,10 @@ class Detach:
 
 @dataclass(frozen=True, slots=True)
 class Plugged:
-    """What a running domain has: its volumes by id, with the targets by which libvirt knows them.
+    """The devices of a running domain: its volumes by id, with their target names in libvirt.
 
-    `aliases` has those that come from another host by NBD, with the names of their devices; `taps` those of its nics,
-    by MAC address.
+    `aliases` has the device names of volumes that come from another host by NBD; `taps` has the taps of its nics, by
+    MAC address.
     """
 
     targets: dict[str, str]
@@ -56,7 +56,7 @@ class Plugged:
 class Changes:
     """What must change: aliases of devices to detach, device XML to attach, in this order, and limits to set.
 
-    `attached_disks` are the disks among what is attached.
+    `attached_disks` are the disks among the devices to attach.
     """
 
     detach: tuple[Detach, ...]
@@ -67,7 +67,7 @@ class Changes:
 
 def changes(live_xml: str, spec: MachineSpec) -> Changes:
     """Compare the disks (by serial) and nics (by MAC address) of a running domain with the spec."""
-    devices = ET.fromstring(live_xml).find("devices")  # noqa: S314 (libvirt's own)
+    devices = ET.fromstring(live_xml).find("devices")  # noqa: S314 (from libvirt)
     if devices is None:
         raise MachineError(f"{spec.id}: libvirt shows no devices")
     disks = {disk.findtext("serial", ""): disk for disk in devices.findall("disk")}
@@ -91,9 +91,9 @@ def changes(live_xml: str, spec: MachineSpec) -> Changes:
 
 
 def plugged(live_xml: str) -> Plugged:
-    """Read which volumes a running domain has; a disk that is none of ours, or instance store, is left out."""
+    """Read which volumes a running domain has; disks that are not ours, or instance store, are left out."""
     targets, aliases = {}, {}
-    domain = ET.fromstring(live_xml)  # noqa: S314 (libvirt's own)
+    domain = ET.fromstring(live_xml)  # noqa: S314 (from libvirt)
     for disk in domain.iterfind("devices/disk"):
         if volume_id := volume_of(disk.findtext("serial", "")):
             targets[volume_id] = _target(disk)
@@ -105,13 +105,13 @@ def plugged(live_xml: str) -> Plugged:
 
 
 def _alias(device: ET.Element) -> str:
-    """Name a device of a running domain as libvirt does."""
+    """Return libvirt's alias of a device of a running domain."""
     alias = device.find("alias")
     return "" if alias is None else alias.get("name", "")
 
 
 def _target(disk: ET.Element) -> str:
-    """Name the target of a disk."""
+    """Return the target of a disk."""
     target = disk.find("target")
     return "" if target is None else target.get("dev", "")
 

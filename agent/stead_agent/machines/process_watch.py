@@ -1,4 +1,4 @@
-"""Tells when a guest's process has ended, from the kernel itself: also while libvirt is away or hangs."""
+"""Detects the end of a guest's process through the kernel: also while libvirt is away or hangs."""
 
 import logging
 import threading
@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 class ProcessWatch:
-    """Watches guests' processes; in `runtime_dir` libvirt notes their process ids."""
+    """Watches guests' processes; libvirt stores their process ids in `runtime_dir`."""
 
     def __init__(self, on_exit: Callable[[str], None], runtime_dir: Path) -> None:
         self._on_exit = on_exit
@@ -51,7 +51,7 @@ class ProcessWatch:
 
     @contextmanager
     def held(self, machine_id: str) -> Iterator[int | None]:
-        """Hold the process that runs this guest now within this `with`; None when there is none."""
+        """Hold a pidfd of this guest's process within this `with`; None when there is none."""
         pid = self._noted(machine_id)
         if pid is None:
             yield None
@@ -66,7 +66,7 @@ class ProcessWatch:
             return None
 
     def _find(self, machine_id: str) -> bool:
-        """Watch the guest's process, having made sure that it is the one."""
+        """Watch the guest's process, after verifying that it is the right one."""
         pid = self._noted(machine_id)
         if pid is None:
             self._processes.drop(machine_id)

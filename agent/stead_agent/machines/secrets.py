@@ -1,7 +1,7 @@
-"""Keys of disks, of LUKS and of Ceph, as secrets of libvirt: there while a guest is given a disk, and at no other time.
+"""Keys of disks, of LUKS and of Ceph, as libvirt secrets, which exist only while a disk is attached to a guest.
 
-Libvirt hands a secret on to QEMU encrypted with a key that only the two have, so it is in no argument and no file. It
-keeps these ones in memory (`ephemeral`) and tells nobody what is in them (`private`):
+Libvirt passes a secret to QEMU encrypted with a key that only the two have, so it is in no argument and no file. It
+holds these in memory only (`ephemeral`) and never reveals their value (`private`):
 https://libvirt.org/formatsecret.html.
 """
 
@@ -20,17 +20,17 @@ _USAGE: Final = "stead "
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A key that libvirt is told."""
+    """A key for libvirt."""
 
     uuid: str
-    about: str  # what it opens; no two have the same
+    about: str  # what it opens; unique
     key: bytes = field(repr=False)
     kind: Literal["volume", "ceph"] = "volume"
 
 
 @contextlib.contextmanager
 def told(connection: Any, disks: Iterable[Disk]) -> Iterator[None]:
-    """Have libvirt know the keys of these disks within this `with`; raises MachineError for one that has not come."""
+    """Define the keys of these disks in libvirt within this `with`; raises MachineError if a key is missing."""
     keys = []
     for disk in disks:
         if isinstance(disk.source, RbdSource):
@@ -46,7 +46,7 @@ def told(connection: Any, disks: Iterable[Disk]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def lent(connection: Any, keys: Iterable[Secret]) -> Iterator[None]:
-    """Have libvirt know some keys within this `with`."""
+    """Define some keys in libvirt within this `with`."""
     made = []
     try:
         for each in keys:

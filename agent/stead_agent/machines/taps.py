@@ -1,9 +1,9 @@
-"""A tap that was deleted under a running guest is made anew on the file that its QEMU has open, which stays usable.
+"""Recreates a tap that was deleted under a running guest, on the file that its QEMU has open, which stays usable.
 
-So the guest notices nothing but lost packets. Its nic cannot be pulled out instead: QEMU ends, and the guest with it,
-when it has to set up a tap that is gone (seen with QEMU 10), which a guest's reboot makes it do as well. The new tap is
-as libvirt makes one, but not in its bridge yet: the network's comparison sees to that as soon as the tap appears.
-Offloads are not as they were until the guest's driver asks for them again: the kernel does their work meanwhile.
+So the guest notices only lost packets. Its nic cannot be detached instead: QEMU, and the guest with it, ends when it
+has to configure a missing tap (seen with QEMU 10), which also happens at a guest's reboot. The new tap is like libvirt's,
+but not in its bridge yet: the network's reconciliation adds it as soon as the tap appears. Offloads stay disabled until
+the guest's driver requests them again: the kernel does that work meanwhile.
 """
 
 import contextlib
@@ -22,23 +22,23 @@ from stead_agent.programs import processes
 _TUN: Final = (10, 200)  # /dev/net/tun: Documentation/admin-guide/devices.txt
 _TUNSETIFF, _TUNGETIFF, _TUNSETVNETHDRSZ = 0x400454CA, 0x800454D2, 0x400454D8  # linux/if_tun.h
 _TAP, _NO_PI, _VNET_HDR, _NEW_ONLY = 0x0002, 0x1000, 0x4000, 0x8000  # IFF_…; the last is IFF_TUN_EXCL
-_HEADER_BYTES: Final = 12  # of a packet, as each driver of virtio 1.0 has it (section 5.1.6)
+_HEADER_BYTES: Final = 12  # of the header before a packet, as in virtio 1.0 (section 5.1.6)
 _SIOCSIFHWADDR: Final = 0x8924
 _ETHERNET: Final = 1  # ARPHRD_ETHER
 _REQUEST: Final = struct.Struct("16sH22x")  # struct ifreq with flags
-_ADDRESS: Final = struct.Struct("16sH6s16x")  # and with a hardware address
+_ADDRESS: Final = struct.Struct("16sH6s16x")  # struct ifreq with a hardware address
 _NETDEV: Final = re.compile(r"macaddr=(?P<mac>[0-9a-f:]{17})\s+\\ \S+: index=0,type=tap,fd=(?P<fd>[0-9]{1,6})\s")
 
 
 def numbers_of(shown: str) -> dict[str, int]:
-    r"""Read from QEMU's `info network` by which of its open files it has each nic's tap, by MAC address."""
+    r"""Parse from QEMU's `info network` the file descriptor of each nic's tap, by MAC address."""
     return {found["mac"]: int(found["fd"]) for found in _NETDEV.finditer(f"{shown}\n")}
 
 
 def make_anew(domain: Any, process: int | None, taps: Mapping[str, str]) -> None:
-    """Make those of a domain's taps anew that are missing; their names are given by MAC address.
+    """Recreate the missing taps of a domain; `taps` has their names by MAC address.
 
-    `process` is its QEMU, held. Raises MachineError.
+    `process` is a pidfd of its QEMU. Raises MachineError.
     """
     if process is None:
         raise MachineError("QEMU has ended")
@@ -55,7 +55,7 @@ def make_anew(domain: Any, process: int | None, taps: Mapping[str, str]) -> None
 
 
 def _attach(file: int, tap: str) -> None:
-    """Give a new tap to the file of an old one that is gone; closes our end."""
+    """Attach a new tap to the file of a deleted one; closes our descriptor."""
     try:
         found = os.fstat(file)
         if (os.major(found.st_rdev), os.minor(found.st_rdev)) != _TUN:
@@ -77,14 +77,14 @@ def _has_link(file: int) -> bool:
 
 
 def _set_address(tap: str, mac: str) -> None:
-    """Give the host's end a high address, as libvirt does: a bridge takes the lowest of its ports' for its own."""
+    """Give the host's end a high MAC address, as libvirt does: a bridge takes the lowest one of its ports."""
     address = b"\xfe" + bytes.fromhex(mac.replace(":", ""))[1:]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, _SIOCSIFHWADDR, _ADDRESS.pack(tap.encode(), _ETHERNET, address))
 
 
 def missing(taps: Mapping[str, str]) -> dict[str, str]:
-    """List those of the nics' taps, by MAC address, that are not there."""
+    """Return the missing taps of the nics, by MAC address."""
     return {mac: tap for mac, tap in taps.items() if not _is_link(tap)}
 
 
