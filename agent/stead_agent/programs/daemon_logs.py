@@ -1,4 +1,4 @@
-"""Keeps the logs of programs that outlive the agent small: they only append, so who owns the files has to look."""
+"""Rotates the logs of programs that outlive the agent: they only append, so the agent must check the sizes."""
 
 import asyncio
 from pathlib import Path
@@ -11,19 +11,19 @@ from stead_proto import bounded_log
 _log = Log(__name__)
 
 _LOOK_SECONDS: Final = 60.0
-# Libvirtd's where no systemd started it, those of servers of images that are still fetched, of metadata and the relay.
+# Logs of libvirtd without systemd, of the servers of bases still being fetched, of metadata and of the relay.
 _OF_STATE: Final = ("libvirtd.log", "disks/bases/filling/*.log")
 _OF_RUN: Final = ("metadata/log", "endpoints/log")
 
 
 def paths(settings: Settings) -> list[Path]:
-    """List the logs that are there."""
+    """List the existing logs."""
     found = [path for pattern in _OF_STATE for path in settings.state_dir.glob(pattern)]
     return found + [path for pattern in _OF_RUN for path in settings.run_dir.glob(pattern)]
 
 
 def keep_small(settings: Settings, most_bytes: int = bounded_log.FILE_BYTES) -> None:
-    """Empty each log that is large, with a copy put aside; what cannot be emptied now is tried again later."""
+    """Truncate each large log after copying it; a log that cannot be truncated now is tried again later."""
     for path in paths(settings):
         try:
             bounded_log.copy_aside_if_large(path, most_bytes)
@@ -32,7 +32,7 @@ def keep_small(settings: Settings, most_bytes: int = bounded_log.FILE_BYTES) -> 
 
 
 async def run(settings: Settings) -> None:
-    """Look now and then, until cancelled."""
+    """Check periodically, until cancelled."""
     while True:
         await asyncio.to_thread(keep_small, settings)
         await asyncio.sleep(_LOOK_SECONDS)

@@ -1,7 +1,7 @@
-"""Makes sure that libvirt's daemon runs, with systemd or without, so that guests outlive it, us and each other.
+"""Ensures that libvirt's daemon runs, with or without systemd, in such a way that guests outlive it and the agent.
 
-With systemd, the unit is started. Without, virtlogd and libvirtd are started plainly, below a process that adopts the
-guests (`reaper.py`). Only what was started here is ever stopped here, and guests never are.
+With systemd, the unit is started. Without, virtlogd and libvirtd are started as plain processes, below a subreaper that
+adopts the guests (`reaper.py`). Only what was started here is ever stopped here, and guests never are.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ SYSTEM_URI: Final = "qemu:///system"
 _RUNTIME: Final = Path("/run/libvirt")
 _CONFIGURATION: Final = Path("/etc/libvirt/qemu.conf")
 _LOG_DAEMON_SOCKET: Final = _RUNTIME / "virtlogd-sock"
-# The daemon of Debian 13, and what other systems have in its place (https://libvirt.org/daemons.html).
+# The daemon of Debian 13, and that of other systems (https://libvirt.org/daemons.html).
 _UNITS: Final = ("libvirtd.service", "virtqemud.service")
 _START_TIMEOUT: Final = 30.0  # seconds; a cold start takes about one
 _STOP_TIMEOUT: Final = 15.0
@@ -79,10 +79,10 @@ def ensure_running(uri: str, state_dir: Path) -> Libvirtd:
 def stop(state_dir: Path, runtime: Path = _RUNTIME) -> None:
     """Stop the daemons that were started here with this state directory, if they still run; guests run on.
 
-    One that does not end when it is asked is killed: libvirtd keeps on disk all that it needs to find its guests again.
+    One that does not end on SIGTERM is killed: libvirtd stores on disk all that it needs to find its guests again.
     While guests run, virtlogd stays for them, or they would lose their consoles.
     """
-    guests = any((runtime / "qemu").glob("*.xml"))  # libvirtd keeps one of each that runs
+    guests = any((runtime / "qemu").glob("*.xml"))  # libvirtd has one for each running guest
     for name in ("libvirtd.pid",) if guests else ("libvirtd.pid", "virtlogd.pid"):
         pid = _own(state_dir / name)
         if pid is None:
@@ -100,7 +100,7 @@ def stop(state_dir: Path, runtime: Path = _RUNTIME) -> None:
 
 
 def _ends(process: int) -> bool:
-    """Wait for the end of a process, and tell whether it came in time."""
+    """Wait for the end of a process, and tell whether it ended in time."""
     ready, _, _ = select.select([process], [], [], _STOP_TIMEOUT)
     return bool(ready)
 
@@ -116,15 +116,15 @@ def _answers(uri: str) -> bool:
 
 
 def _require_our_network(path: Path) -> None:
-    """Raise LibvirtdError when the daemon makes its guests' links in another network namespace than ours."""
+    """Raise LibvirtdError when the daemon runs in another network namespace than ours."""
     with socket.socket(socket.AF_UNIX) as asking:
         asking.connect(str(path))
-        # struct ucred of whoever listens; 0 = a process of another process namespace.
+        # struct ucred of the listening process; 0 = it is in another PID namespace.
         pid = int.from_bytes(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], sys.byteorder)
     try:
         theirs = Path(f"/proc/{pid}/ns/net").readlink()
     except FileNotFoundError:
-        return  # not to be known, or it has just ended
+        return  # unknown, or it has just ended
     if theirs != Path("/proc/thread-self/ns/net").readlink():
         raise LibvirtdError(
             f"the libvirtd at {path} (process {pid}) runs in another network namespace, so its guests' links would not"
@@ -146,7 +146,7 @@ def _is_local_system(uri: str) -> bool:
 
 
 def _start(uri: str, state_dir: Path) -> None:
-    """Start the daemon the way this machine starts daemons, and wait until it answers."""
+    """Start the daemon with systemd or without, and wait until it answers."""
     _forget_cut_off_starts(_RUNTIME / "qemu")
     if has_systemd():
         unit = _start_unit()
@@ -158,9 +158,9 @@ def _start(uri: str, state_dir: Path) -> None:
 
 
 def _forget_cut_off_starts(runtime_dir: Path) -> None:
-    """Remove libvirtd's notes on guests that it was just starting when it was killed, and that never ran.
+    """Remove libvirtd's status files of guests that it was just starting when it was killed, and that never ran.
 
-    Libvirt 11.3 would show such a guest (its process noted as 0) as paused for ever and refuse to do anything with it.
+    Libvirt 11.3 would show such a guest (with process id 0) as paused for ever and refuse to do anything with it.
     """
     for notes in runtime_dir.glob("*.xml"):
         if _NO_PROCESS.search(notes.read_bytes()[:_NOTES_HEAD]):
@@ -168,7 +168,7 @@ def _forget_cut_off_starts(runtime_dir: Path) -> None:
 
 
 def has_systemd() -> bool:
-    """Tell whether systemd runs this machine and its units are ours: not from inside another mount namespace."""
+    """Tell whether systemd runs this machine and its units share our mount namespace."""
     return (
         Path("/run/systemd/system").is_dir()
         and Path("/proc/1/ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
@@ -189,7 +189,7 @@ def _start_unit() -> str:
 
 
 def _start_plainly(state_dir: Path) -> None:
-    """Start virtlogd and libvirtd as plain processes, detached from us; what they say goes to the state directory."""
+    """Start virtlogd and libvirtd as plain processes, detached from us; they log to the state directory."""
     _start_log_daemon(state_dir)
     log = state_dir / "libvirtd.log"
     pid_file = state_dir / "libvirtd.pid"
@@ -203,9 +203,9 @@ def _start_plainly(state_dir: Path) -> None:
 
 
 def _core_files_may_be_large() -> bool:
-    """Lift the limit of core files, which sudo sets to 0, and tell whether that could be done.
+    """Lift the limit of core files, which sudo sets to 0, and tell whether that succeeded.
 
-    Libvirt asks for "unlimited" for each guest and starts none that does not get it. Root may raise limits, except in
+    Libvirt requests "unlimited" for each guest and fails to start a guest otherwise. Root may raise limits, except in
     some containers.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_CORE)
@@ -217,7 +217,7 @@ def _core_files_may_be_large() -> bool:
 
 
 def without_core_files(configuration: str) -> str:
-    """Change qemu.conf so that guests leave no core files."""
+    """Change qemu.conf so that guests dump no core files."""
     others = [line for line in configuration.splitlines() if not _MAX_CORE.match(line)]
     return "\n".join([*others, "max_core = 0", ""])
 

@@ -1,6 +1,6 @@
-"""Processes that may be nobody's children, held by pidfd.
+"""Processes that need not be our children, held by pidfd.
 
-So what is signalled or awaited is never a later process of the same number.
+So a later process with the same id is never signalled or awaited by mistake.
 """
 
 import contextlib
@@ -16,9 +16,9 @@ _PIDFD_GETFD: Final = 438  # pidfd_getfd(2), the same on all architectures
 
 @contextlib.contextmanager
 def held(pid: int, is_right: Callable[[], bool] = lambda: True) -> Iterator[int | None]:
-    """Hold a process within this `with`; None when there is none of this number, or not the right one.
+    """Hold a process by pidfd within this `with`; None when there is none with this id, or not the right one.
 
-    `is_right` is asked when it is held already, so its answer stays true.
+    `is_right` is called when the process is held already, so its answer stays true.
     """
     try:
         process = os.pidfd_open(pid)
@@ -32,7 +32,7 @@ def held(pid: int, is_right: Callable[[], bool] = lambda: True) -> Iterator[int 
 
 
 def ends(process: int, seconds: float | None) -> bool:
-    """Wait for the end of a held process, at most so long, and tell whether it came."""
+    """Wait for the end of a held process, at most so long, and tell whether it ended."""
     poller = select.poll()
     poller.register(process, select.POLLIN)
     return bool(poller.poll(None if seconds is None else seconds * 1000))
@@ -48,10 +48,10 @@ def take_file(process: int, number: int) -> int:
 
 
 class Watch:
-    """Tells by name, from a thread of its own, when processes have ended by themselves."""
+    """Reports by name, in a thread of its own, when processes have ended by themselves."""
 
     def __init__(self, on_end: Callable[[str], None], thread: str) -> None:
-        """Have `on_end(name)` called when one has ended; by then it is watched no more."""
+        """Call `on_end(name)` when a process has ended; by then it is no longer watched."""
         self._on_end = on_end
         self._lock = threading.Lock()
         self._handles: dict[str, int] = {}
@@ -63,7 +63,7 @@ class Watch:
         self._thread.start()
 
     def add(self, name: str, pid: int, is_right: Callable[[], bool] = lambda: True) -> bool:
-        """Watch this process under the name, and no other; tells whether it is there, and the right one."""
+        """Watch only this process under the name; tell whether it exists and is the right one."""
         try:
             handle: int | None = os.pidfd_open(pid)
         except ProcessLookupError:
@@ -80,7 +80,7 @@ class Watch:
         return handle is not None
 
     def drop(self, name: str) -> None:
-        """Watch nothing under the name."""
+        """Stop watching under the name."""
         with self._lock:
             self._drop(name)
 
@@ -90,7 +90,7 @@ class Watch:
             return name in self._handles
 
     def close(self) -> None:
-        """End the watching."""
+        """Stop watching."""
         os.eventfd_write(self._wake, 1)
         self._thread.join()
         with self._lock:
@@ -100,7 +100,7 @@ class Watch:
             os.close(self._wake)
 
     def _drop(self, name: str) -> None:
-        """Close what is held under a name; the lock is held."""
+        """Close the pidfd of a name; the lock is held."""
         handle = self._handles.pop(name, None)
         if handle is not None:
             del self._names[handle]

@@ -1,10 +1,10 @@
-"""A process that adopts and reaps guests: it starts one program and stays as long as it has children.
+"""A subreaper of guests: it starts one program and runs as long as it has children.
 
-Run as a plain file (`python -I -S reaper.py PROGRAM …`), so that it stays small. Guests detach from libvirtd, and
-whoever adopts them must reap them at once, since libvirtd waits for their end: some PID 1s of containers take 1.6 s for
-it. It ends no one: when the program it started ends, its guests stay and go on being reaped.
+Run as a plain file (`python -I -S reaper.py PROGRAM …`), so that it stays small. Guests detach from libvirtd, and the
+process that adopts them must reap them at once, since libvirtd waits for their end: some PID 1s of containers take
+1.6 s for it. It kills no process: when the program it started ends, its guests run on and are still reaped.
 
-`--instead FILE OF` before the program shows FILE in the place of another, to the program and its guests only.
+`--instead FILE OF` before the program bind-mounts FILE over another, for the program and its guests only.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ _MS_REC_SLAVE = 16384 | 1 << 19
 
 
 def main(argv: list[str]) -> int:
-    """Become a subreaper, start the program, and reap until there is no child left: its exit status is of no use."""
+    """Become a subreaper, start the program, and reap until there is no child left; its exit status is meaningless."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         sys.stderr.write(f"reaper: prctl: {os.strerror(ctypes.get_errno())}\n")

@@ -1,6 +1,6 @@
-"""The only door to other programs: argument lists, no shell, a deadline, a scrubbed environment, bounded output.
+"""The only way to run other programs: argument lists, no shell, a deadline, a clean environment, bounded output.
 
-Secrets never go into an argument list (any user can read it in /proc): hand them over by `stdin`.
+Secrets never go into an argument list (any user can read it in /proc): pass them by `stdin`.
 """
 
 import os
@@ -16,17 +16,17 @@ from typing import IO, Final
 
 from stead_proto import bounded_log
 
-# Set by the tests' guard to a sentence that says why: then every call is refused.
+# Set by the tests' guard to a reason: then every call is refused.
 FORBIDDEN_VARIABLE: Final = "STEAD_PROCESSES_FORBIDDEN"
 
-# All that a program we start sees of our environment; C.UTF-8 so that messages can be kept in logs as they are.
+# The whole environment of programs that we start; C.UTF-8 so that messages can be logged as they are.
 _ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 _STDERR_TAIL: Final = 2000
 _CHUNK: Final = 65536
 
 
 class RunError(Exception):
-    """A program did not do what was asked.
+    """A program failed.
 
     RunError
      + ProgramMissingError   it is not installed
@@ -63,12 +63,12 @@ class OutputTooLongError(RunError):
 
 
 class ProcessesForbiddenError(RunError):
-    """A test that must not start programs did."""
+    """A test that must not start programs did so."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a program that reads hostile input may use; 0 = not limited."""
+    """Resource limits of a program that reads hostile input; 0 = not limited."""
 
     cpu_seconds: int = 0
     address_space: int = 0  # bytes
@@ -77,7 +77,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom a program runs as, when not as root; it gets no further groups."""
+    """The user and group that a program runs as, if not root; it gets no supplementary groups."""
 
     uid: int
     gid: int
@@ -93,7 +93,7 @@ class Output:
 
 @dataclass(slots=True)
 class _Gathered:
-    """What has been read from a program so far, and how much it may be."""
+    """What has been read from a program so far, and the maximum."""
 
     words: list[str]
     max_output: int
@@ -111,9 +111,9 @@ def run(
     inherits: Sequence[int] = (),
     max_output: int = 16 << 20,
 ) -> Output:
-    """Run a program to its end and return what it wrote; anything else than status 0 raises a RunError.
+    """Run a program to its end and return what it wrote; any status other than 0 raises a RunError.
 
-    Of our open files it has those that it `inherits`, by the same numbers.
+    It inherits the file descriptors in `inherits`, with the same numbers.
 
     At the deadline, or above `max_output` bytes, the program is killed with all it has started in its process group.
     """
@@ -135,7 +135,7 @@ def run(
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a program has said so far, and its status if it has ended by itself."""
+    """What a program has written so far, and its status if it has ended by itself."""
 
     output: bytes
     status: int | None
@@ -144,7 +144,7 @@ class Heard:
 def listen(
     argv: Sequence[str | Path], *, enough: Callable[[bytes], bool], timeout: float, max_output: int = 1 << 20
 ) -> Heard:
-    """Listen to a program's stdout and stderr until `enough` says so of all that was heard, then kill it.
+    """Read a program's stdout and stderr until `enough` returns true for all that was read, then kill it.
 
     It is killed as well at the deadline and above `max_output` bytes; neither is an error, nor is any status.
     """
@@ -174,12 +174,11 @@ def listen(
 def start_daemon(argv: Sequence[str | Path], log: Path, *, inherits: Sequence[int] = ()) -> int:
     """Start a program that outlives us, in its own session, its output appended to `log`; return its process id.
 
-    A log that is large already is put aside first.
+    A log that is large already is rotated first.
 
-    Of our open files it has those that it `inherits`, by the same numbers.
+    It inherits the file descriptors in `inherits`, with the same numbers.
 
-    Our child only by name: nobody waits for it here, so it should be a program that detaches itself or is never
-    expected to end before us.
+    It is never waited for here, so it should be a program that detaches itself or is not expected to end before us.
     """
     words = _checked(argv)
     bounded_log.put_aside_if_large(log)
@@ -195,7 +194,7 @@ def start_daemon(argv: Sequence[str | Path], log: Path, *, inherits: Sequence[in
 
 
 def _checked(argv: Sequence[str | Path]) -> list[str]:
-    """Turn the arguments into words, or refuse: the guard, and NUL, which no program can be given."""
+    """Convert the arguments to strings; refuse them by the tests' guard, or for NUL, which no argument can contain."""
     words = [str(word) for word in argv]
     reason = os.environ.get(FORBIDDEN_VARIABLE)
     if reason:
@@ -245,7 +244,7 @@ def _spawn(
 
 
 def _exchange(process: subprocess.Popen[bytes], stdin: bytes, gathered: _Gathered, deadline: float) -> None:
-    """Feed and read the three pipes until the program has closed its ends."""
+    """Write and read the three pipes until the program has closed its ends."""
     left = memoryview(stdin)
     assert process.stdin
     assert process.stdout
@@ -281,7 +280,7 @@ def _exchange(process: subprocess.Popen[bytes], stdin: bytes, gathered: _Gathere
 
 
 def _write_some(pipe: IO[bytes], left: memoryview) -> memoryview:
-    """Write what the pipe takes and return the rest; nothing is left when the program no longer reads."""
+    """Write what the pipe accepts and return the rest; empty when the program no longer reads."""
     try:
         return left[os.write(pipe.fileno(), left[:_CHUNK]) :]
     except BrokenPipeError:

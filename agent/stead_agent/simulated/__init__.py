@@ -1,1 +1,1 @@
-"""A host in memory, behind the same promises as the real one: for tests of controllers and of scale, and for demos."""
+"""A host in memory, with the same interfaces as the real one: for tests of controllers and of scale, and for demos."""

@@ -1,4 +1,4 @@
-"""The time of a simulated host: real seconds on an event loop, or seconds that pass when a test says so."""
+"""The time of a simulated host: real seconds on an event loop, or seconds that a test advances."""
 
 import asyncio
 import heapq
@@ -8,13 +8,13 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time and calls back later."""
+    """Returns the time and calls back later."""
 
     def now(self) -> float:
-        """Give the time in seconds."""
+        """Return the time in seconds."""
 
     def call_at(self, when: float, callback: Callable[[], None]) -> None:
-        """Call back at that time, or soon when it is over; may be called from any thread."""
+        """Call back at that time, or soon if it has passed; may be called from any thread."""
 
 
 class RealClock:
@@ -24,7 +24,7 @@ class RealClock:
         self._loop = loop
 
     def now(self) -> float:
-        """Give the loop's time."""
+        """Return the loop's time."""
         return self._loop.time()
 
     def call_at(self, when: float, callback: Callable[[], None]) -> None:
@@ -33,7 +33,7 @@ class RealClock:
 
 
 class SteppedClock:
-    """Seconds that pass only by `step`."""
+    """A clock that advances only by `step`."""
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -41,12 +41,12 @@ class SteppedClock:
         self._numbers = itertools.count()
 
     def now(self) -> float:
-        """Give the seconds stepped so far."""
+        """Return the seconds stepped so far."""
         return self._now
 
     @property
     def is_quiet(self) -> bool:
-        """Tell whether nothing is to be called back."""
+        """Tell whether no callback is pending."""
         return not self._calls
 
     def call_at(self, when: float, callback: Callable[[], None]) -> None:
@@ -54,7 +54,7 @@ class SteppedClock:
         heapq.heappush(self._calls, (max(when, self._now), next(self._numbers), callback))
 
     def step(self, seconds: float) -> None:
-        """Let time pass, calling back in order."""
+        """Advance the time, calling back in order."""
         end = self._now + seconds
         while self._calls and self._calls[0][0] <= end:
             self._now, _, callback = heapq.heappop(self._calls)

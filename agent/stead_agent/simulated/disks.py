@@ -18,7 +18,7 @@ from stead_agent.simulated.world import World
 
 
 class SimulatedBases:
-    """Remembers which bases are here."""
+    """Stores which bases exist."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -29,12 +29,12 @@ class SimulatedBases:
             things.bases[base.id] = base.size
 
     def source(self, base_id: str) -> Layer | None:
-        """Tell how a guest would open the base."""
+        """Return how a guest would open the base."""
         with self._world.lock:
             return _base_layer(base_id) if base_id in self._world.things.bases else None
 
     def remove(self, base_id: str) -> None:
-        """Forget the base; nothing may be laid over it."""
+        """Forget the base; no volume may use it."""
         with self._world.call("bases.remove", base_id) as things:
             users = [each.id for each in things.volumes.values() if each.base_id == base_id]
             if users:
@@ -42,7 +42,7 @@ class SimulatedBases:
             things.bases.pop(base_id, None)
 
     def purge(self) -> None:
-        """Keep nothing that could be given up."""
+        """Do nothing: there is no cache."""
 
     def present(self) -> frozenset[str]:
         """List the bases."""
@@ -82,27 +82,27 @@ class SimulatedVolumes:
                 self._world.broken(f"{volume_id} grown on file under running {machine_id}")
 
     def source(self, volume_id: str) -> VolumeSource | None:
-        """Tell how a guest would open the volume."""
+        """Return how a guest would open the volume."""
         with self._world.lock:
             things = self._world.things
             known = things.volumes.get(volume_id) or things.stores.get(volume_id)
             return _source(known) if known is not None else None
 
     def size(self, volume_id: str) -> int | None:
-        """Tell the size."""
+        """Return the size."""
         with self._world.lock:
             known = self._world.things.volumes.get(volume_id)
             return known.size if known is not None else None
 
     def make_room(self, volume_id: str, size: int) -> None:
-        """Refuse to grow beyond what there is."""
+        """Refuse to grow beyond the pool's room."""
         with self._world.lock:
             known = self._world.things.volumes.get(volume_id)
             if known is not None and size - known.size > self.capacity().free:
                 raise DiskFullError(f"no room for {size} bytes")
 
     def has_room(self, volume_id: str) -> bool:
-        """Tell whether it is not one of those that were said to be full."""
+        """Tell whether the volume was not set to full."""
         with self._world.lock:
             return volume_id not in self._world.things.full
 
@@ -149,11 +149,11 @@ class SimulatedVolumes:
             return frozenset(_machine_of(each) for each in self._world.things.stores)
 
     def pools(self) -> tuple[PoolStatus, ...]:
-        """Tell of the one pool."""
+        """Return the status of the one pool."""
         return (PoolStatus("default", "directory", self.capacity(), (), is_default=True),)
 
     def capacity(self) -> Capacity:
-        """Count volumes as if they were full."""
+        """Count volumes as fully allocated."""
         with self._world.lock:
             things = self._world.things
             held = sum(each.size for each in (*things.volumes.values(), *things.stores.values()))
@@ -161,7 +161,7 @@ class SimulatedVolumes:
 
 
 def _machine_of(disk_id: str) -> str:
-    """Name the machine of an instance store disk."""
+    """Return the machine of an instance store disk."""
     return disk_id.rpartition("-store")[0]
 
 

@@ -1,4 +1,4 @@
-"""Volumes across simulated hosts: who serves what to whom, without a byte."""
+"""Volumes across simulated hosts: which are served to which host, without any data."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,45 +11,45 @@ from stead_agent.simulated.world import World
 
 
 class SimulatedExports:
-    """Remembers what is served and brought; every home is there at once."""
+    """Remembers what is served and connected; every home is always reachable."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     def serve(self, export: Export) -> None:
-        """Remember to whom the volume is served."""
+        """Remember to which host the volume is served."""
         with self._world.call("exports.serve", export.volume_id) as things:
             self._note_user(export.volume_id, "served to another host")
             things.remotes.pop(export.volume_id, None)
             things.exports[export.volume_id] = export
 
     def grow(self, volume_id: str, size: int) -> None:
-        """Let the volume be larger."""
+        """Grow the volume."""
         with self._world.call("exports.grow", volume_id) as things:
             if volume_id not in things.exports:
                 self._world.broken(f"{volume_id} grown as if it were served")
             things.volumes[volume_id] = replace(things.volumes[volume_id], size=size)
 
     def connect(self, remote: Remote) -> NbdSource:
-        """Remember whose the volume is."""
+        """Remember the volume's home."""
         with self._world.call("exports.connect", remote.volume_id) as things:
             things.exports.pop(remote.volume_id, None)
             things.remotes[remote.volume_id] = remote
             return _source(remote.volume_id)
 
     def refuse(self, volume_id: str) -> None:
-        """Let a guest that keeps the volume let go of it."""
+        """Let a guest that does not release the volume release it."""
         with self._world.call("exports.refuse", volume_id) as things:
             things.refused.append(volume_id)
 
     def generation(self, volume_id: str) -> int | None:
-        """Tell to which attachment the volume is served."""
+        """Return the attachment to which the volume is served."""
         with self._world.lock:
             export = self._world.things.exports.get(volume_id)
             return export.generation if export is not None else None
 
     def source(self, volume_id: str) -> NbdSource | None:
-        """Tell where a guest would find a volume of another host."""
+        """Return where a guest would find a volume of another host."""
         with self._world.lock:
             return _source(volume_id) if volume_id in self._world.things.remotes else None
 
@@ -63,11 +63,11 @@ class SimulatedExports:
             things.exports.pop(volume_id, None)
 
     def outdated(self) -> frozenset[str]:
-        """Nothing shows a certificate here."""
+        """Return nothing: there are no certificates here."""
         return frozenset()
 
     def present(self) -> frozenset[str]:
-        """List what is served or brought."""
+        """List what is served or connected."""
         with self._world.lock:
             things = self._world.things
             return frozenset(things.exports) | frozenset(things.remotes)
@@ -76,7 +76,7 @@ class SimulatedExports:
         """Nothing ends by itself here."""
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: there is nothing to release."""
 
     def _note_user(self, volume_id: str, what: str) -> None:
         for machine_id, guest in self._world.things.guests.items():

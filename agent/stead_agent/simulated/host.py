@@ -1,4 +1,4 @@
-"""One simulated host: subsystems over a world in memory, and what a test may let happen to it."""
+"""One simulated host: subsystems over a world in memory, and events that a test may trigger."""
 
 import itertools
 import uuid
@@ -32,8 +32,7 @@ _numbers = itertools.count(1)
 class SimulatedHost:
     """A host whose kernel, disks and guests are in memory; an agent is put on it with `subsystems`.
 
-    `restart_agent` gives the subsystems of a new agent process over the same world; `reboot` lets the host itself go
-    down and come up again.
+    `restart_agent` returns the subsystems of a new agent process over the same world; `reboot` reboots the host itself.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class SimulatedHost:
         self.subsystems = self._new_subsystems()
 
     def restart_agent(self) -> Subsystems:
-        """Give the subsystems of a new agent process: what lived in the old one's memory is lost."""
+        """Return the subsystems of a new agent process: what was in the old one's memory is lost."""
         self.machines.close()
         self.subsystems = self._new_subsystems()
         return self.subsystems
@@ -104,14 +103,14 @@ class SimulatedHost:
         )
 
     def pools(self) -> list[host_pb2.StoragePool]:
-        """The places for volumes."""
+        """The storage pools."""
         return translate.storage_pools(self.volumes.pools())
 
     def disk_free(self) -> int:
         """Bytes free for guests' disks."""
         return self.volumes.capacity().free
 
-    # -- what may happen to it
+    # -- events
 
     def power_off_guest(self, machine_id: str) -> None:
         """Let a guest power itself off."""
@@ -122,7 +121,7 @@ class SimulatedHost:
         self.machines.end_guest(machine_id, OffReason.CRASHED)
 
     def hang_guest(self, machine_id: str) -> None:
-        """Let a guest no longer listen to the power button."""
+        """Let a guest ignore the power button."""
         self.machines.hang_guest(machine_id)
 
     def silence_guest(self, machine_id: str, *, silent: bool) -> None:
@@ -130,15 +129,15 @@ class SimulatedHost:
         self.reachability.silence(machine_id, silent=silent)
 
     def fill_volume(self, machine_id: str, volume_id: str, *, full: bool) -> None:
-        """Let there be no room for what a guest writes to a volume, which pauses it; or let there be room again."""
+        """Set whether a volume is full for a guest's writes, which pauses the guest."""
         self.machines.fill_volume(machine_id, volume_id, full=full)
 
     def keep_disks(self, machine_id: str, *, keeps: bool) -> None:
-        """Let a guest no longer let go of what is to be unplugged, or do so again when it is next asked."""
+        """Set whether a guest refuses to release devices; if not, it releases them when it is next asked."""
         self.machines.keep_disks(machine_id, keeps=keeps)
 
     def set_libvirt_away(self, *, away: bool) -> None:
-        """Let libvirt be away, or come back."""
+        """Set whether libvirt is away."""
         self.machines.set_away(away=away)
 
     def fail_next(self, name: str, error: Exception, *, times: int = 1, after: bool = False) -> None:
@@ -146,7 +145,7 @@ class SimulatedHost:
         self.world.fail_next(name, error, times=times, after=after)
 
     def reboot(self) -> Subsystems:
-        """Let the host go down and come up: guests are off, the kernel's network is gone, disks stay."""
+        """Reboot the host: guests are off, the kernel's network is gone, disks stay."""
         with self.world.lock:
             things = self.world.things
             things.boot_id = str(uuid.uuid4())
@@ -163,7 +162,7 @@ class SimulatedHost:
             self.world.save()
         return self.restart_agent()
 
-    # -- what a test may look at
+    # -- what a test may inspect
 
     def running(self) -> set[str]:
         """List the guests that are not off."""
@@ -171,7 +170,7 @@ class SimulatedHost:
             return {name for name, guest in self.world.things.guests.items() if guest.power is not Power.OFF}
 
     def remains(self) -> dict[str, list[str]]:
-        """List all that exists, by kind; empty when nothing is left."""
+        """List everything that exists, by kind; empty when nothing is left."""
         with self.world.lock:
             things = self.world.things
             kinds = {
@@ -190,5 +189,5 @@ class SimulatedHost:
 
     @property
     def violations(self) -> list[str]:
-        """Promises between subsystems that the agent broke."""
+        """Interface rules between subsystems that the agent violated."""
         return self.world.things.violations

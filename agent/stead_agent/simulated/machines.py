@@ -1,4 +1,4 @@
-"""Guests of a simulated host: they boot, listen to the power button or not, crash and end, in real or stepped time."""
+"""Guests of a simulated host: they boot, react to the power button or not, crash and end, in real or stepped time."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -30,16 +30,16 @@ _PICTURE: Final = bytes.fromhex(
 class Pace:
     """How long guests take, in seconds."""
 
-    boot: float = 0.0  # until the power button is heard
+    boot: float = 0.0  # until the guest reacts to the power button
     answer: float = 0.0  # from a start until the guest answers at its primary interface
     shut_down: float = 0.0  # from the power button to off
     reboot: float = 0.0
-    patience: float = 90.0  # until the plug of a guest that hangs is pulled
+    patience: float = 90.0  # until a guest that hangs is powered off
     snapshot: float = 0.0  # until all of a snapshot is in the store
 
 
 class SimulatedMachines:
-    """The guests of a world, as libvirt would keep them."""
+    """The guests of a world, as libvirt would manage them."""
 
     def __init__(self, world: World, metadata: SimulatedMetadata, clock: Clock, pace: Pace) -> None:
         self._world = world
@@ -47,17 +47,17 @@ class SimulatedMachines:
         self._clock = clock
         self._pace = pace
         self._callbacks: list[Callable[[str], None]] = []
-        self.is_away = False  # as if libvirt could not be asked
+        self.is_away = False  # as if libvirt could not be reached
         with world.lock:
             for machine_id, guest in world.things.guests.items():
-                if guest.power is Power.STOPPING:  # asked to in an earlier process
+                if guest.power is Power.STOPPING:  # requested in an earlier process
                     guest.epoch += 1
                     self._end_later(machine_id, guest)
 
-    # -- the promise
+    # -- the interface
 
     def start(self, spec: MachineSpec, start_count: int, reboot_count: int = 0) -> MachineStatus:
-        """Start the guest, once per number."""
+        """Start the guest, once per start number."""
         with self._world.call("machines.start", spec.id) as things:
             self._must_answer()
             guest = things.guests.get(spec.id) or Guest(spec)
@@ -83,7 +83,7 @@ class SimulatedMachines:
         return _status(spec.id, guest)
 
     def update(self, spec: MachineSpec) -> frozenset[str]:
-        """Plug in and out; a guest that is not up yet, or was told so, lets go of nothing."""
+        """Attach and detach; a guest that is still booting, or is set to refuse, releases nothing."""
         with self._world.call("machines.update", spec.id) as things:
             self._must_answer()
             guest = _guest(things, spec.id)
@@ -99,7 +99,7 @@ class SimulatedMachines:
             return frozenset(disk.id for disk in kept)
 
     def stop(self, machine_id: str, *, force: bool = False) -> MachineStatus:
-        """Press the power button, or pull the plug."""
+        """Press the power button, or power off."""
         with self._world.call("machines.stop", machine_id) as things:
             self._must_answer()
             guest = _guest(things, machine_id)
@@ -114,7 +114,7 @@ class SimulatedMachines:
         return _status(machine_id, guest)
 
     def reboot(self, machine_id: str, reboot_count: int) -> MachineStatus:
-        """Press the reset button, once per number."""
+        """Press the reset button, once per reboot number."""
         with self._world.call("machines.reboot", machine_id) as things:
             self._must_answer()
             guest = _guest(things, machine_id)
@@ -137,7 +137,7 @@ class SimulatedMachines:
                 self._end(guest, OffReason.ASKED)
 
     def status(self, machine_id: str) -> MachineStatus | None:
-        """Tell how the guest fares; while libvirt is away, that it cannot be told of one that ran."""
+        """Return the guest's status; while libvirt is away, unknown for one that ran."""
         with self._world.lock:
             guest = self._world.things.guests.get(machine_id)
             if guest is None:
@@ -160,7 +160,7 @@ class SimulatedMachines:
             guest = _guest(things, machine_id)
             if guest.power is Power.OFF or all(disk.id != volume_id for disk in guest.spec.disks):
                 raise MachineError(f"{machine_id} does not run with {volume_id}")
-            if volume_id in things.remotes:  # as large as its home says
+            if volume_id in things.remotes:  # as large as at its home
                 return
             volume = things.volumes[volume_id]
             things.volumes[volume_id] = replace(volume, size=max(size, volume.size))
@@ -176,7 +176,7 @@ class SimulatedMachines:
                     self._world.broken(f"{machine_id} sent to {home.host_id} for {home.volume_id}, and has no proxy")
 
     def cut_off(self, machine_id: str, volume_id: str) -> None:
-        """Remember it; the proxy must refuse all by then."""
+        """Remember it; the proxy must refuse all requests by then."""
         with self._world.call("machines.cut_off", machine_id) as things:
             if (machine_id, volume_id) not in things.cut_off:
                 things.cut_off.append((machine_id, volume_id))
@@ -184,7 +184,7 @@ class SimulatedMachines:
                 self._world.broken(f"{volume_id} cut off from {machine_id}, whose proxy serves it")
 
     def resume(self, machine_id: str) -> None:
-        """Let a guest go on that waited for room; still without, it is paused again at once."""
+        """Resume a guest that waited for room; if there is still none, it is paused again at once."""
         with self._world.call("machines.resume", machine_id) as things:
             self._must_answer()
             guest = _guest(things, machine_id)
@@ -193,19 +193,19 @@ class SimulatedMachines:
                 guest.power = Power.RUNNING
 
     def console_output(self, machine_id: str, last_bytes: int) -> bytes:
-        """Tell the starts and boots of the guest."""
+        """Return the starts and boots of the guest."""
         with self._world.lock:
             guest = _guest(self._world.things, machine_id)
             text = f"simulated {machine_id}: start {guest.start_count}, boot {guest.boots}\r\n".encode() + guest.wrote
         return text[-last_bytes:] if last_bytes else b""
 
     def password_data(self, machine_id: str) -> bytes:
-        """Find the password in what the guest was made to write."""
+        """Find the password in what the test wrote to the guest's console."""
         with self._world.lock:
             return password.find(_guest(self._world.things, machine_id).wrote)
 
     def screenshot(self, machine_id: str) -> bytes:
-        """Show one grey pixel."""
+        """Return one grey pixel."""
         with self._world.lock:
             if _guest(self._world.things, machine_id).power is Power.OFF:
                 raise MachineError(f"{machine_id} is off")
@@ -216,7 +216,7 @@ class SimulatedMachines:
         self._callbacks.append(callback)
 
     def close(self) -> None:
-        """Call back no more; guests run on."""
+        """Stop calling back; guests run on."""
         self._callbacks.clear()
 
     # -- what happens to guests by themselves
@@ -274,17 +274,17 @@ class SimulatedMachines:
             raise MachinesUnavailableError("simulated libvirt is away")
 
     def _end_later(self, machine_id: str, guest: Guest) -> None:
-        """Let a guest that was asked to stop do so, or pull its plug when it hangs."""
+        """End a guest that was asked to stop, or power it off if it hangs."""
         self._later(machine_id, guest, self._seconds_to_end(guest), lambda: self._end(guest, OffReason.ASKED))
 
     def _seconds_to_end(self, guest: Guest) -> float:
-        """Tell how long a guest takes from the power button to off."""
+        """Return how long a guest takes from the power button to off."""
         if guest.hangs:
             return self._pace.patience
         return min(self._pace.patience, max(0.0, guest.hears_at - self._clock.now()) + self._pace.shut_down)
 
     def _later(self, machine_id: str, guest: Guest, seconds: float, happen: Callable[[], None]) -> None:
-        """Let something happen to a guest, unless something else happened to it before."""
+        """Schedule an event for a guest, unless another event comes before it."""
         epoch = guest.epoch
 
         def now() -> None:
@@ -313,7 +313,7 @@ class SimulatedMachines:
             callback(machine_id)
 
     def _check_start(self, things: Things, spec: MachineSpec) -> None:
-        """Note what is not ready before a guest's first packet."""
+        """Record what is not ready before a guest's first packet."""
         for disk in spec.disks:
             if not any(disk.id in place for place in (things.volumes, things.remotes, things.stores)):
                 self._world.broken(f"{spec.id} runs without its disk {disk.id}")

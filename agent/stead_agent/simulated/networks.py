@@ -1,4 +1,4 @@
-"""Links, rules, DHCP and metadata of a simulated host: remembered as applied, with the promises that were broken."""
+"""Links, rules, DHCP and metadata of a simulated host: remembered as applied, with violations of the interfaces."""
 
 import socket
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ class SimulatedNetwork:
     def __init__(self, world: World) -> None:
         self._world = world
         self._host_applied = False
-        self.overlay_mtu = 0  # what fits between hosts
+        self.overlay_mtu = 0  # MTU between hosts
 
     def apply_host(self, host: HostNetwork) -> HostPaths:
         """Remember the pools; there is no uplink."""
@@ -31,7 +31,7 @@ class SimulatedNetwork:
         return HostPaths(None, None, host.public_pools, is_router=False, overlay_mtu=self.overlay_mtu)
 
     def apply(self, vpc: VpcNetwork) -> None:
-        """Remember the VPC, noting what it takes from under a running guest."""
+        """Remember the VPC, and record what it removes under a running guest."""
         with self._world.call("network.apply", vpc.vpc_id) as things:
             if not self._host_applied:
                 self._world.broken(f"{vpc.vpc_id} applied before the host's network")
@@ -62,17 +62,17 @@ class SimulatedNetwork:
             return frozenset(self._world.things.networks)
 
     def audit(self, touched: AbstractSet[str] | None = None) -> tuple[str, ...]:
-        """Find all as it was applied."""
+        """Report no changes."""
         del touched
         return ()
 
     def subscribe(self, report: Callable[[Touched], None]) -> Callable[[], None]:
-        """Report nothing: nobody else is here."""
+        """Report nothing: there are no foreign changes here."""
         del report
         return lambda: None
 
     def unsettled(self) -> AbstractSet[str]:
-        """Find all as it was applied."""
+        """Report no changes."""
         return frozenset()
 
     def look(self, path: findings.Path) -> list[findings.Finding]:
@@ -89,7 +89,7 @@ class SimulatedNetwork:
         )
 
     def namespace_path(self, vpc_id: str) -> Path:
-        """Give a file that does not exist."""
+        """Return a path that does not exist."""
         return Path("/run/netns") / vpc_id
 
     def socket(
@@ -135,7 +135,7 @@ class SimulatedFirewall:
         return [findings.Finding("security groups", path.interface_id, ok=known, detail="simulated")]
 
     def audit(self, touched: AbstractSet[str] | None = None) -> tuple[str, ...]:
-        """Find all as it was applied."""
+        """Report no changes."""
         del touched
         return ()
 
@@ -182,12 +182,12 @@ class SimulatedDhcp:
             return frozenset(self._world.things.dhcps)
 
     def audit(self) -> tuple[str, ...]:
-        """Find all as it was applied."""
+        """Report no changes."""
         return ()
 
 
 class SimulatedEndpoints:
-    """Remembers what would be carried; ends with the agent, as the real relay does."""
+    """Remembers what would be relayed; ends with the agent, as the real relay does."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -208,7 +208,7 @@ class SimulatedEndpoints:
         self.apply(vpc_id, ())
 
     def audit(self) -> tuple[str, ...]:
-        """Find all as it was applied."""
+        """Report no changes."""
         return ()
 
     def close(self) -> None:

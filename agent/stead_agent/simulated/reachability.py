@@ -19,17 +19,17 @@ class _Guest:
 
 
 class SimulatedReachability:
-    """Who is asked, and what is known of them; it lives as long as the agent's process."""
+    """The guests that are checked, and the results; lives as long as the agent's process."""
 
     def __init__(self, clock: Clock, pace: Pace) -> None:
-        """Ask nobody yet."""
+        """Check no guest yet."""
         self._clock = clock
         self._pace = pace
         self._guests: dict[str, _Guest] = {}
         self._callbacks: list[Callable[[str], None]] = []
 
     def watch(self, machine_id: str, nic: Nic, start_count: int, *, fresh: bool) -> Finding:
-        """Hear a guest's answer, which a fresh one gives when the pace says so."""
+        """Return whether a guest answers; a fresh one does after the time in `pace`."""
         guest = self._guests.get(machine_id)
         if guest is None or guest.start_count != start_count:
             waits = fresh and self._pace.answer > 0
@@ -51,15 +51,15 @@ class SimulatedReachability:
         self._callbacks.append(callback)
 
     def close(self) -> None:
-        """Call back no more."""
+        """Stop calling back."""
         self._callbacks.clear()
 
     def asked(self) -> set[str]:
-        """List who is asked."""
+        """List the guests that are checked."""
         return set(self._guests)
 
     def silence(self, machine_id: str, *, silent: bool) -> None:
-        """Let it be found out at once that a guest answers no longer, or does again."""
+        """Set whether a guest answers; the change is detected at once."""
         since = _EPOCH + self._clock.now()
         self._find(machine_id, Finding(Answers.NO, since) if silent else Finding(Answers.YES))
 

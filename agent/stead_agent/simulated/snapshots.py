@@ -1,4 +1,4 @@
-"""Snapshots of a simulated host: instants and progress without bytes."""
+"""Snapshots of a simulated host: instants and progress without data."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from stead_proto.blocks import BLOCK_BYTES
 
 
 class SimulatedSnapshots:
-    """Remembers which snapshots are taken; each is complete after the pace's time."""
+    """Remembers which snapshots are taken; each is complete after the time in `pace`."""
 
     def __init__(self, world: World, clock: Clock, pace: Pace) -> None:
         self._world = world
@@ -20,7 +20,7 @@ class SimulatedSnapshots:
         self._callbacks: list[Callable[[str], None]] = []
 
     def ensure(self, group: SnapshotGroup) -> dict[str, SnapshotProgress]:
-        """Take the group's instant at once, and tell how far each snapshot is by now."""
+        """Take the group's instant at once, and return each snapshot's progress."""
         with self._world.call("snapshots.ensure", group.name) as things:
             now = self._clock.now()
             taken_at = time.time_ns() // 1_000_000
@@ -37,7 +37,7 @@ class SimulatedSnapshots:
         return {name: self._progress(each, now, bool(_parent(group, name))) for name, each in found.items()}
 
     def release(self, volume_ids: Iterable[str]) -> None:
-        """Nothing is open that a guest would have to wait for."""
+        """Do nothing: no disk is open here."""
 
     def remove(self, snapshot_id: str) -> None:
         """Forget the snapshot."""
@@ -50,11 +50,11 @@ class SimulatedSnapshots:
             return frozenset(self._world.things.snapshots)
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
-        """Have the callback called when a snapshot is complete."""
+        """Call the callback when a snapshot is complete."""
         self._callbacks.append(callback)
 
     def close(self) -> None:
-        """Nothing works behind."""
+        """Do nothing: there is no background work."""
 
     def _progress(self, taken: TakenSnapshot, now: float, incremental: bool) -> SnapshotProgress:
         part = min(1.0, (now - taken.begun) / self._pace.snapshot) if self._pace.snapshot else 1.0

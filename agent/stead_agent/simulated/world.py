@@ -1,7 +1,7 @@
-"""What exists on a simulated host beside its agent: kernel, disks and guests, which outlive it as the real ones do.
+"""What exists on a simulated host besides its agent: kernel, disks and guests, which outlive it as the real ones do.
 
-With a file, the world survives that the process is killed, so an agent's restart over living guests can be tested with
-kill -9. Each call of a subsystem goes through `call`, where faults happen and promises between subsystems are checked.
+With a file, the world survives kill -9 of the process, so an agent's restart with running guests can be tested. Each
+call of a subsystem goes through `call`, which injects faults and checks the rules between subsystems.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from stead_agent.network.interface import VpcNetwork
 
 @dataclass(slots=True)
 class Guest:
-    """A simulated machine: what its domain is, and how it fares."""
+    """A simulated machine: its domain and its state."""
 
     spec: MachineSpec
     power: Power = Power.OFF
@@ -31,13 +31,13 @@ class Guest:
     reboot_count: int = 0
     off_reason: OffReason = OffReason.NONE
     boots: int = 0  # of the latest start: 1, and one more for each reboot
-    wrote: bytes = b""  # to its serial port, beside what it says of its boots
-    hangs: bool = False  # deaf to the power button
+    wrote: bytes = b""  # to its serial port, besides the lines about its boots
+    hangs: bool = False  # ignores the power button
     waits_for: frozenset[str] = frozenset()  # volumes without room: it is paused
     dead_nics: frozenset[str] = frozenset()  # MAC addresses of those whose taps were deleted
-    keeps_disks: bool = False  # does not let go of what is to be unplugged
-    hears_at: float = 0.0  # from when on it hears the power button
-    epoch: int = 0  # counts what was planned for it; what was planned in another epoch does not happen
+    keeps_disks: bool = False  # does not release devices to be detached
+    hears_at: float = 0.0  # the time from which it reacts to the power button
+    epoch: int = 0  # counts its scheduled events; those of another epoch do not happen
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class TakenSnapshot:
 
 @dataclass(slots=True)
 class Things:
-    """All that a world has; what is pickled."""
+    """All objects of a world; this is pickled."""
 
     boot_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     public_pools: tuple[str, ...] = ()
@@ -66,14 +66,16 @@ class Things:
     remotes: dict[str, Remote] = field(default_factory=dict)
     snapshots: dict[str, TakenSnapshot] = field(default_factory=dict)
     stores: dict[str, VolumeSpec] = field(default_factory=dict)  # instance store disks
-    full: set[str] = field(default_factory=set)  # volumes without room for what guests write
+    full: set[str] = field(default_factory=set)  # volumes without room for guests' writes
     refused: list[str] = field(default_factory=list)  # volumes of other hosts of which guests got errors
     cut_off: list[tuple[str, str]] = field(default_factory=list)  # machines and their volumes of other hosts
-    homes: dict[str, tuple[DiskHome, ...]] = field(default_factory=dict)  # that machines reach past proxies
+    homes: dict[str, tuple[DiskHome, ...]] = field(
+        default_factory=dict
+    )  # that machines reach directly, without proxies
     trash: list[str] = field(default_factory=list)
     guests: dict[str, Guest] = field(default_factory=dict)
     starts: Counter[tuple[str, int]] = field(default_factory=Counter)  # how often each start happened
-    violations: list[str] = field(default_factory=list)  # promises that the caller broke
+    violations: list[str] = field(default_factory=list)  # interface rules that the caller violated
 
 
 @dataclass(slots=True)
@@ -86,11 +88,11 @@ class Fault:
 
 
 Watcher = Callable[[str, str, bool], None]
-"""Told of each call: its name, its subject, and whether it has done its work; may end the process or raise."""
+"""Called for each call: with its name, its subject, and whether it is done; may end the process or raise."""
 
 
 class World:
-    """The things of one simulated host, and the faults that were asked for."""
+    """The objects of one simulated host, and the requested faults."""
 
     def __init__(self, file: Path | None = None) -> None:
         """Begin empty, or with what an earlier process left in the file."""
@@ -119,11 +121,11 @@ class World:
             self._fail(name, after=True)
 
     def broken(self, promise: str) -> None:
-        """Note that a caller broke a promise of the interfaces."""
+        """Record that a caller violated a rule of the interfaces."""
         self.things.violations.append(promise)
 
     def save(self) -> None:
-        """Write the things to the file, if there is one, as the kernel would remember them if we died now."""
+        """Write the objects to the file, if there is one, as the kernel would retain them if we died now."""
         if self._file is not None:
             draft = self._file.with_suffix(".draft")
             draft.write_bytes(pickle.dumps(self.things))
