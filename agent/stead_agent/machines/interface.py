@@ -31,9 +31,7 @@ class Power(Enum):
     RUNNING = "running"
     STOPPING = "stopping"  # runs, and was asked to stop
     PAUSED = "paused"  # its process exists and its processors are stopped
-    UNKNOWN = (
-        "unknown"  # libvirt is away and the process still exists, or a start was interrupted: not to be called off
-    )
+    UNKNOWN = "unknown"  # libvirt is away and the process still exists, or a start was interrupted: not the same as off
 
 
 class OffReason(Enum):
@@ -134,8 +132,8 @@ class Machines(Protocol):
 
         Returns what is to be detached and the guest still has (volume ids, MAC addresses): it was asked to release it,
         which may take a while or never happen. Subscribers are notified when it has; asking again does no harm, and
-        helps with a guest that was still booting. A nic whose tap was deleted gets a new one, which the network then adds to
-        its bridge. Does nothing for a machine that is off, since its next start has a new spec.
+        helps with a guest that was still booting. A nic whose tap was deleted gets a new one, which the network then
+        adds to its bridge. Does nothing for a machine that is off, since its next start has a new spec.
         """
 
     def stop(self, machine_id: str, *, force: bool = False) -> MachineStatus:

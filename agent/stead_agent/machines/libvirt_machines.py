@@ -102,7 +102,7 @@ class LibvirtMachines:
         """Connect, and take over the machines that an earlier process with this `owner` made.
 
         `revive` is called before each try to reach a daemon that is away, and may start one. `credentials` returns
-        those of attachments, by volume and generation; without it, guests use volumes of other hosts only through proxies.
+        those of attachments, by volume and generation; without it, guests use volumes of other hosts only by proxies.
         """
         self._owner = owner
         self._dirs = dirs or DaemonDirs()

@@ -1,9 +1,9 @@
 """Recreates a tap that was deleted under a running guest, on the file that its QEMU has open, which stays usable.
 
 So the guest notices only lost packets. Its nic cannot be detached instead: QEMU, and the guest with it, ends when it
-has to configure a missing tap (seen with QEMU 10), which also happens at a guest's reboot. The new tap is like libvirt's,
-but not in its bridge yet: the network's reconciliation adds it as soon as the tap appears. Offloads stay disabled until
-the guest's driver requests them again: the kernel does that work meanwhile.
+has to configure a missing tap (seen with QEMU 10), which also happens at a guest's reboot. The new tap is like
+libvirt's, but not in its bridge yet: the network's reconciliation adds it as soon as the tap appears. Offloads are not
+restored until the guest's driver requests them again: the kernel does that work meanwhile.
 """
 
 import contextlib

@@ -152,7 +152,7 @@ def used_endpoints(picture: VpcPicture) -> tuple[Resource, ...]:
 
 
 def vpc_endpoints(picture: VpcPicture, namespace_of: Callable[[str], Path]) -> tuple[endpoints.Endpoint, ...]:
-    """Return what is relayed to a controller; `namespace_of` maps an endpoint's or interface's id to a namespace's file."""
+    """Return what is relayed to a controller; `namespace_of` maps an endpoint's or interface's id to a file."""
     known = {each.id: each.vpc_endpoint for each in picture.endpoints}
     places = [(each.id, each.id) for each in used_endpoints(picture)]
     places += [(each.endpoint_interface.endpoint_id, each.id) for each in picture.endpoint_interfaces]

@@ -69,9 +69,7 @@ class Things:
     full: set[str] = field(default_factory=set)  # volumes without room for guests' writes
     refused: list[str] = field(default_factory=list)  # volumes of other hosts of which guests got errors
     cut_off: list[tuple[str, str]] = field(default_factory=list)  # machines and their volumes of other hosts
-    homes: dict[str, tuple[DiskHome, ...]] = field(
-        default_factory=dict
-    )  # that machines reach directly, without proxies
+    homes: dict[str, tuple[DiskHome, ...]] = field(default_factory=dict)  # that machines reach without proxies
     trash: list[str] = field(default_factory=list)
     guests: dict[str, Guest] = field(default_factory=dict)
     starts: Counter[tuple[str, int]] = field(default_factory=Counter)  # how often each start happened
