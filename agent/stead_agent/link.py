@@ -56,10 +56,10 @@ class HostView(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dialling:
-    """The controllers to dial, and the identity to use."""
+    """The controllers to connect to, and the identity to use."""
 
     controllers: tuple[str, ...]
-    identity: Callable[[], Identity]  # read anew for each session: it may have been renewed
+    identity: Callable[[], Identity]  # read again for each session: it may have been renewed
     version: str
     state_dir: Path | None = None  # where a renewed certificate is stored; None: it is not renewed
 
@@ -91,7 +91,7 @@ class Link:
         self.connected = asyncio.Event()
 
     async def run(self) -> None:
-        """Dial, and dial again, until cancelled."""
+        """Connect, and reconnect, until cancelled."""
         self._loop = asyncio.get_running_loop()
         failures = 0
         while True:

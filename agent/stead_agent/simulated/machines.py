@@ -237,13 +237,13 @@ class SimulatedMachines:
         self._tell(machine_id)
 
     def hang_guest(self, machine_id: str) -> None:
-        """Let a guest no longer listen to the power button."""
+        """Let a guest ignore the power button."""
         with self._world.lock:
             _guest(self._world.things, machine_id).hangs = True
             self._world.save()
 
     def fill_volume(self, machine_id: str, volume_id: str, *, full: bool) -> None:
-        """Let there be no room for what a guest writes to a volume, which pauses it; or let there be room again."""
+        """Set whether a volume is full for a guest's writes, which pauses the guest."""
         with self._world.lock:
             guest = _guest(self._world.things, machine_id)
             if full:
@@ -256,13 +256,13 @@ class SimulatedMachines:
         self._tell(machine_id)
 
     def keep_disks(self, machine_id: str, *, keeps: bool) -> None:
-        """Let a guest no longer let go of what is to be unplugged, or do so again when it is next asked."""
+        """Set whether a guest refuses to release devices; if not, it releases them when it is next asked."""
         with self._world.lock:
             _guest(self._world.things, machine_id).keeps_disks = keeps
             self._world.save()
 
     def set_away(self, *, away: bool) -> None:
-        """Let libvirt be away, or come back."""
+        """Set whether libvirt is away."""
         with self._world.lock:
             self.is_away = away
             machine_ids = list(self._world.things.guests)
