@@ -6,7 +6,7 @@ filter the guest's writes would bypass, or growth. If a move is not possible, th
 
 QEMU's main loop, and so the guest, blocks while a connection is opened, and while nodes are added, moved or removed it
 blocks on the requests in flight of all disks. So none of it is begun before the homes of all of the guest's disks have
-just answered. A home that is unreachable, or serves another host now, is not waited for: the guest's requests to it
+just answered. A home that is unreachable and serves another host now is not waited for: the guest's requests to it
 fail (`cut_off`).
 
 The current state is read from QEMU each time. Only the desired homes, and failures, are held in memory.
