@@ -1,4 +1,4 @@
-"""Who asks."""
+"""The caller of a request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Final, Literal
 
 type Kind = Literal["root", "user", "role", "federated", "anonymous"]
-"""What a principal is: an account itself, a user, a role's session, a federated user's session, or anybody at all."""
+"""The kind of a principal: an account itself, a user, a role's session, a federated user's session, or anonymous."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The instance to which a session of its role was given, and how: `delivery` is 2.0 for who showed a token, or 1.0.
+    """The instance that got its role's session, and how: `delivery` is 2.0 if it used a token (IMDSv2), else 1.0.
 
     See https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html (ec2:RoleDelivery).
     """
@@ -24,12 +24,12 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Temporary credentials, and what was said when they were given.
+    """Temporary credentials, and the facts set when they were issued.
 
-    `policies` are session policies, as JSON text, which can only take rights away; `tags` are session tags by their
-    keys, of which `transitive` go on to sessions that follow from this one. `mfa` tells whether a second factor was
-    shown. `origin` is there for those that EC2 gives to instances, `provider` is the ARN of the issuer who knew whom
-    they are for, if any.
+    `policies` are session policies, as JSON text, which can only remove rights; `tags` are session tags by key, of
+    which the `transitive` ones are inherited by sessions that this one begins. `mfa` tells whether a second factor was
+    used. `origin` is set for sessions that EC2 gives to instances, `provider` is the ARN of the identity provider that
+    authenticated the user, if any.
     """
 
     name: str
@@ -48,10 +48,10 @@ class Session:
 class Caller:
     """An authenticated principal.
 
-    `account_id` is 12 digits, `arn` and `user_id` are as STS GetCallerIdentity answers them
+    `account_id` is 12 digits, `arn` and `user_id` are as in STS GetCallerIdentity
     (https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html). `principal_id` and `principal_arn`
-    are of the user or role that policies belong to: for a role's session the role's, while `arn` is the session's; of
-    root `principal_id` is empty. `session` is there for temporary credentials only, `user_name` for users.
+    are those of the user or role that policies belong to: for a role's session the role's, while `arn` is the
+    session's; for root `principal_id` is empty. `session` is set for temporary credentials only, `user_name` for users.
     """
 
     account_id: str
@@ -66,7 +66,7 @@ class Caller:
 
 
 NOBODY: Final = Caller("", "", "", "")
-"""Who makes a call that is not signed; has no account, and so sees nothing."""
+"""The caller of an unsigned call; it has no account, and so sees nothing."""
 
 ANYBODY: Final = Caller("", "", "anonymous", "", kind="anonymous")
-"""Who asks for an object without a signature; may what policies of buckets let everybody do."""
+"""The caller of an unsigned object request; it may do what bucket policies allow everyone."""

@@ -1,4 +1,4 @@
-"""ClientTokens: a repeated request gets what its first one made.
+"""ClientTokens: a repeated request returns what the first one created.
 
 See https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html.
 """
@@ -21,9 +21,9 @@ _MAX_LENGTH: Final = 64
 
 
 def replay(tx: Transaction, caller: Caller, operation: str, token: str, *, digest: str, now: datetime) -> str | None:
-    """Give the id of what a request with this token made in the last 24 hours; None when there was none.
+    """Return the id of what a request with this token created in the last 24 hours; None when there was none.
 
-    `digest` stands for all parameters. Raises IdempotencyMismatch when they differ, InvalidParameter for a bad token.
+    `digest` is that of all parameters. Raises IdempotencyMismatch when they differ, InvalidParameter for a bad token.
     """
     if not token or len(token) > _MAX_LENGTH or not token.isascii():
         raise InvalidParameter(f"The client token must have 1 to {_MAX_LENGTH} ASCII characters")
@@ -44,7 +44,7 @@ def replay(tx: Transaction, caller: Caller, operation: str, token: str, *, diges
 def remember(
     tx: Transaction, caller: Caller, operation: str, token: str, *, digest: str, resource_id: str, now: datetime
 ) -> None:
-    """Keep what a request with this token made, in the transaction that made it; call after `replay` gave None."""
+    """Store what a request with this token created, in the same transaction; call after `replay` returned None."""
     tx.session.execute(
         delete(ClientToken).where(*_key(caller, operation, token), ClientToken.created <= now - LIFETIME)
     )
@@ -78,14 +78,14 @@ class Repeatable:
 
 
 def replay_request(tx: Transaction, caller: Caller, request: Repeatable, now: datetime) -> str | None:
-    """Do what `replay` does, for a request that may have no token."""
+    """Call `replay` for a request that may have no token."""
     if not request.token:
         return None
     return replay(tx, caller, request.operation, request.token, digest=request.digest, now=now)
 
 
 def remember_request(tx: Transaction, caller: Caller, request: Repeatable, resource_id: str, now: datetime) -> None:
-    """Do what `remember` does, for a request that may have no token."""
+    """Call `remember` for a request that may have no token."""
     if request.token:
         remember(
             tx,
@@ -99,7 +99,7 @@ def remember_request(tx: Transaction, caller: Caller, request: Repeatable, resou
 
 
 def once(tx: Transaction, caller: Caller, request: Repeatable, now: datetime, make: Callable[[], str]) -> str:
-    """Give the id of what `make` makes, or of what it made for this request before.
+    """Return the id of what `make` creates, or of what it created for this request before.
 
     Raises what `make` raises, IdempotencyMismatch, InvalidParameter for a bad token.
     """

@@ -1,4 +1,4 @@
-"""What is true of the whole cloud: its region and zone names, its pools, its master key."""
+"""Settings of the whole cloud: its region and zone names, its pools, its master key."""
 
 from dataclasses import dataclass, field
 
@@ -10,11 +10,11 @@ from stead_controller.secrets.sealing import Sealer, no_sealer
 class Cloud:
     """Names and pools that requests need; from `settings.py`.
 
-    `public_pools` are CIDR blocks; a released public address rests `address_rest_seconds` before it is given again;
-    VPCs get their IPv6 blocks, a /56 each, out of `ipv6_pool`; `elastic_addresses_per_account` is EC2's default quota.
-    `api_addresses` and `api_ports` (TCP) are where guests reach the AWS APIs; at `endpoint_port` controllers take what
-    comes by VPC endpoints. Storage pools promise `volume_overcommit` bytes of volumes per byte. `issuers` are those of
-    web identities; `sealer` seals and opens secrets.
+    `public_pools` are CIDR blocks; a released public address is not reused for `address_rest_seconds`; VPCs get their
+    IPv6 blocks, a /56 each, from `ipv6_pool`; `elastic_addresses_per_account` is EC2's default quota. `api_addresses`
+    and `api_ports` (TCP) are where guests reach the AWS APIs; at `endpoint_port` controllers receive requests through
+    VPC endpoints. Storage pools may allocate `volume_overcommit` bytes of volumes per byte. `issuers` are those of web
+    identities; `sealer` seals and opens secrets.
     """
 
     region: str

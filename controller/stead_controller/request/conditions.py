@@ -1,6 +1,6 @@
-"""A Describe's filters become WHERE clauses.
+"""Compile a Describe's filters into WHERE clauses.
 
-Each noun has a table from a filter's name to a `Condition`, built from the few kinds here. Values are alternatives;
+Each noun maps filter names to a `Condition`, built from the few kinds here. Values are alternatives;
 `*` and `?` are wildcards; comparison is case-sensitive, in every database.
 """
 
@@ -20,9 +20,11 @@ from stead_controller.request.filters import LIKE_ESCAPE, Filter, glob, is_patte
 from stead_controller.request.transaction import Transaction
 
 FEW: Final = 2000
-"""Up to so many rows are cheaper found by an index and sorted than met on a walk through all."""
+"""Up to this many rows it is cheaper to find them by an index and sort them than to scan all rows."""
 
-type Column = Any  # a mapped attribute or an SQL expression; SQLAlchemy's own types tell them apart, we need not
+type Column = (
+    Any  # a mapped attribute or an SQL expression; SQLAlchemy's types distinguish them, which is not needed here
+)
 type Condition = Callable[[Filter], ColumnElement[bool]]
 
 
@@ -40,7 +42,7 @@ class Selection:
 
 
 class _Matches(FunctionElement[bool]):
-    """Whether a text matches a pattern: of the column, a GLOB and a LIKE pattern, the dialect takes the right two."""
+    """Whether a text matches a pattern: compiled to the column with the GLOB or the LIKE pattern, by dialect."""
 
     type = Boolean()
     name = "matches"
@@ -60,7 +62,7 @@ def _as_glob(element: Any, compiler: Any, **kw: Any) -> str:
 
 
 class _IsoText(FunctionElement[str]):
-    """A time column, kept as milliseconds, as answers show it: `2026-01-31T12:00:00.000Z`."""
+    """A time column, stored in milliseconds, as responses show it: `2026-01-31T12:00:00.000Z`."""
 
     type = String()
     name = "iso_text"
@@ -135,7 +137,7 @@ def _moment(value: str) -> datetime | None:
 
 
 def shown_as(column: Column, texts: Mapping[Any, str]) -> Condition:
-    """Compare a column whose few values are shown as other texts."""
+    """Compare a column whose few values are shown under other names."""
 
     def condition(asked: Filter) -> ColumnElement[bool]:
         wanted = [value for value, shown in texts.items() if asked.matches(shown)]
@@ -159,7 +161,7 @@ def switch(column: Column) -> Condition:
 
 
 def constant(value: str | None) -> Condition:
-    """Compare what is the same for every row; None is what no row has."""
+    """Compare a value that is the same for every row; None matches nothing."""
 
     def condition(asked: Filter) -> ColumnElement[bool]:
         return true() if asked.matches(value) else false()
@@ -168,13 +170,13 @@ def constant(value: str | None) -> Condition:
 
 
 NEVER: Final = constant(None)
-"""The condition of a filter about something that EC2 has and Stead's rows have not."""
+"""The condition of a filter about something that exists in EC2 but not here."""
 
 
 def among(column: Column, query: Select[Any], inner: Condition, *, owner: Column = None) -> Condition:
-    """Require that a column is among those that a query gives where `inner` holds: for what has an index of its own.
+    """Require that a column is among the results of a query where `inner` holds: for values with an index of their own.
 
-    `owner` is the account of the query's rows: where it is asked for too, nobody else's rows are found.
+    `owner` is the account column of the query's rows; if it is given, only the caller's own rows are searched.
     """
 
     def condition(asked: Filter) -> ColumnElement[bool]:
@@ -185,12 +187,12 @@ def among(column: Column, query: Select[Any], inner: Condition, *, owner: Column
 
 
 def own(column: Column, id_column: Column, owner: Column) -> Condition:
-    """Compare a column with ids of rows of another table, as far as they are the caller's: `owner` is their account."""
+    """Compare a column with ids of another table's rows that are the caller's: `owner` is their account column."""
     return among(column, select(id_column), text(id_column), owner=owner)
 
 
 def exists_where(query: Select[Any], inner: Condition) -> Condition:
-    """Require that a query, bound to the row in question, gives a row where `inner` holds."""
+    """Require that a query, correlated with the row, finds a row where `inner` holds."""
 
     def condition(asked: Filter) -> ColumnElement[bool]:
         return query.where(inner(asked)).exists()
@@ -201,7 +203,7 @@ def exists_where(query: Select[Any], inner: Condition) -> Condition:
 def clauses(
     tx: Transaction, caller: Caller, asked: Iterable[Filter], conditions: Mapping[str, Condition], id_column: Column
 ) -> list[ColumnElement[bool]]:
-    """The WHERE clauses of all filters; those about tags see the caller's tags only."""
+    """Return the WHERE clauses of all filters; tag filters see the caller's tags only."""
     return [
         _tagged(tx, caller, one, id_column)
         if is_tag_filter(one.name)
@@ -211,7 +213,7 @@ def clauses(
 
 
 def _tagged(tx: Transaction, caller: Caller, asked: Filter, id_column: Column) -> ColumnElement[bool]:
-    """Require a tag: of few resources their ids are listed, of many each resource is asked for the tag."""
+    """Require a tag: a list of ids if few resources have it; if many, a look-up of the tag for each resource."""
     if asked.tag_key is not None:
         wanted = and_(Tag.key == asked.tag_key, text(Tag.value)(asked))
     else:
@@ -224,5 +226,5 @@ def _tagged(tx: Transaction, caller: Caller, asked: Filter, id_column: Column) -
 
 
 def holds(asked: Iterable[Filter], facts: Mapping[str, Iterable[str]]) -> bool:
-    """Whether all filters hold for something that is no row; `facts` are its values by the filter's name."""
+    """Return whether all filters hold for an object that is not a row; `facts` are its values by filter name."""
     return all(one.matches_any(facts[one.name]) for one in asked)

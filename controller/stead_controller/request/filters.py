@@ -1,7 +1,7 @@
-"""`Filter.N` of the Describe operations as a value: what it asks for, as SQL patterns and for rows in memory.
+"""`Filter.N` of the Describe operations as a value: its SQL patterns, and matching of rows in memory.
 
 Values of one filter are alternatives, several filters must all hold. In a value `*` stands for any characters, `?` for
-exactly one, and a backslash takes a special meaning away. Comparisons are case-sensitive; SQLite's LIKE is not unless
+exactly one, and a backslash escapes either. Comparisons are case-sensitive; SQLite's LIKE is not unless
 `PRAGMA case_sensitive_like` is on, so use `globs` there and `likes` elsewhere.
 """
 
@@ -57,7 +57,7 @@ def glob(value: str) -> str:
 
 
 def _regex(value: str) -> str:
-    """A filter value as a regular expression that never tries a `*` again once what follows it has been found."""
+    """A filter value as a regular expression that never retries a `*` once the part after it has matched."""
     parts = [""]
     for wild, character in _pieces(value):
         if wild and character == _ANY:
@@ -73,7 +73,7 @@ def _regex(value: str) -> str:
 
 @dataclass(frozen=True)
 class Filter:
-    """One filter of a Describe: `name` as EC2 spells it, `values` as the client sent them; `account_id` is who asks."""
+    """One filter of a Describe: `name` as EC2 spells it, `values` as sent by the client; `account_id` of the caller."""
 
     name: str
     values: tuple[str, ...]
@@ -125,5 +125,5 @@ class Filter:
 
 
 def is_tag_filter(name: str) -> bool:
-    """Whether a filter asks about tags, which every taggable resource understands."""
+    """Return whether a filter is about tags, which every taggable resource supports."""
     return name in ("tag-key", "tag-value") or (name.startswith(_TAG_PREFIX) and len(name) > len(_TAG_PREFIX))

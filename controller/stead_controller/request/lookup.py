@@ -1,7 +1,7 @@
-"""Ids in a request: first their form, then whether they are the caller's.
+"""Check the ids in a request: first their form, then whether the caller owns them.
 
-Another account's id is answered exactly like an absent one, and by the same work: every table has a unique index of
-(account_id, id), by which databases find rows, so that none of another account is read (`tests/api/strangers.py`).
+The answer for another account's id is the same as for an absent one, and takes the same work: every table has a unique
+index of (account_id, id), so that no row of another account is read (`tests/api/strangers.py`).
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,28 +21,28 @@ from stead_controller.request.filters import Filter, is_pattern
 from stead_controller.request.transaction import Transaction
 
 type Ids = Sequence[str]
-# Conditions on rows, from the most frequent one; lazily, where one needs to be looked for.
+# Conditions on rows, the most frequent first; lazy, where one of them needs a query.
 type Ways = Iterable[ColumnElement[bool]]
 
-_BATCH: Final = 1000  # parameters of one statement: far below every database's limit
+_BATCH: Final = 1000  # parameters of one statement, far below every database's limit
 
 
 def check_form(resource_type: str, resource_ids: Iterable[str]) -> None:
-    """Raise MalformedId for the first text that is no id of this resource type."""
+    """Raise MalformedId for the first text that is not an id of this resource type."""
     for resource_id in resource_ids:
         if not ids.is_id(resource_type, resource_id):
             raise MalformedId(resource_type, resource_id)
 
 
 def batches(items: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """Cut ids into parts that fit into the IN of one statement."""
+    """Split ids into batches that fit into the IN of one statement."""
     return batched(items, _BATCH)
 
 
 def require(
     tx: Transaction, resource_type: str, id_column: Any, resource_ids: Collection[str], *visible: ColumnElement[bool]
 ) -> None:
-    """Check ids for their form, then for existence among the rows that are `visible` to the caller.
+    """Check the form of ids, then that they exist among the rows that are `visible` to the caller.
 
     Raises MalformedId, or NotFound with all absent ids.
     """
@@ -58,7 +58,7 @@ def require(
 def require_seen(
     tx: Transaction, resource_type: str, id_column: Any, resource_ids: Collection[str], ways: Callable[[Ids], Ways]
 ) -> None:
-    """Check ids as `require` does, of rows that the caller sees in one of several ways."""
+    """Check ids as `require` does, for rows that can be visible in one of several ways."""
     missing = unseen(tx, resource_type, id_column, resource_ids, ways)
     if missing:
         raise NotFound(resource_type, missing)
@@ -67,7 +67,7 @@ def require_seen(
 def unseen(
     tx: Transaction, resource_type: str, id_column: Any, resource_ids: Collection[str], ways: Callable[[Ids], Ways]
 ) -> list[str]:
-    """Give those of some ids whose rows the caller sees in none of several ways; raises MalformedId."""
+    """Return those of some ids whose rows are visible in none of several ways; raises MalformedId."""
     check_form(resource_type, resource_ids)
     found: set[str] = set()
     for batch in batches(dict.fromkeys(resource_ids)):
@@ -76,7 +76,7 @@ def unseen(
 
 
 def find_seen[Model](tx: Transaction, resource_type: str, model: type[Model], resource_id: str, ways: Ways) -> Model:
-    """Give a row that the caller sees in one of several ways; raises MalformedId, NotFound."""
+    """Return a row that is visible to the caller in one of several ways; raises MalformedId, NotFound."""
     check_form(resource_type, [resource_id])
     table: Any = model
     for row in seen(tx, model, table.id, [resource_id], ways):
@@ -86,10 +86,10 @@ def find_seen[Model](tx: Transaction, resource_type: str, model: type[Model], re
 
 
 def seen(tx: Transaction, entity: Any, id_column: Any, resource_ids: Ids, ways: Ways) -> list[Any]:
-    """Give rows, or a column of them, of these ids that are visible in one of the ways, each asked for by itself.
+    """Return rows (or a column of them) with these ids that are visible in one of the ways, by one query for each way.
 
-    Joined by OR, SQLite would look for the ids among all rows first, and so read those that nobody may see. Each way
-    has an index that begins with it and ends with the id.
+    With OR, SQLite would look for the ids among all rows first, and so read rows that the caller must not see. Each
+    way has an index that begins with its column and ends with the id.
     """
     found: list[Any] = []
     for way in ways:
@@ -100,9 +100,9 @@ def seen(tx: Transaction, entity: Any, id_column: Any, resource_ids: Ids, ways: 
 
 
 def only_seen(tx: Transaction, asked: Selection, name: str, id_column: Any, ways: Callable[[Ids], Ways]) -> Selection:
-    """Leave out of the filters of this name the ids that the caller does not see, in none of several ways.
+    """Remove from the filters of this name the ids that are visible to the caller in none of several ways.
 
-    For what is visible in several ways is searched among all rows.
+    The reason: what is visible in several ways is searched among all rows.
     """
     filters = tuple(
         replace(one, values=tuple(_seen_values(tx, one, id_column, ways)) or ("none",)) if one.name == name else one
@@ -118,7 +118,7 @@ def _seen_values(tx: Transaction, asked: Filter, id_column: Any, ways: Callable[
 
 
 def find[Model](tx: Transaction, caller: Caller, resource_type: str, model: type[Model], resource_id: str) -> Model:
-    """Give one of the caller's rows by its id; raises MalformedId, NotFound."""
+    """Return one of the caller's rows by its id; raises MalformedId, NotFound."""
     check_form(resource_type, [resource_id])
     table: Any = model
     found: Model | None = tx.session.scalar(_own(table), {"id": resource_id, "account_id": caller.account_id})
@@ -128,7 +128,7 @@ def find[Model](tx: Transaction, caller: Caller, resource_type: str, model: type
 
 
 def get_rare[Model](tx: Transaction, model: type[Model], key: str) -> Model | None:
-    """Give a row by its key that most often is not there: to find that out costs a tenth of loading an object."""
+    """Return a row by its key if it exists, which is rare: the check costs a tenth of loading an object."""
     table: Any = model
     if _key(table).first(tx.connection, {"key": key}) is None:
         return None
@@ -143,7 +143,7 @@ def _key(model: Any) -> Prepared:
 
 @cache
 def _own(model: Any) -> Select[Any]:
-    """Ask for an own row by its id: put together once for each table."""
+    """Build the query for one of the caller's rows by its id, once for each table."""
     return select(model).where(model.id == bindparam("id"), model.account_id == bindparam("account_id"))
 
 
@@ -155,10 +155,10 @@ def select_ids(
     *where: ColumnElement[bool],
     conditions: Mapping[str, Condition],
 ) -> list[str]:
-    """Choose the ids of the rows that hold `where` and all filters, sorted, of the page that is asked for.
+    """Return the sorted ids of one page of the rows that satisfy `where` and all filters.
 
-    What a filter asks for may be few rows, which an index finds, or many, of which a walk in the order of ids soon
-    meets enough. A database that must sort walks always, so few rows are looked for first, in no order.
+    A filter may match few rows, which an index finds, or many, of which a scan in the order of ids soon finds enough.
+    A database always scans when it must sort, so a query without an order looks for few rows first.
     """
     query = select(id_column).where(*where, *clauses(tx, caller, asked.filters, conditions, id_column))
     if asked.ids:
@@ -173,7 +173,7 @@ def select_ids(
 
 
 def rows[Model](tx: Transaction, model: type[Model], ids: Iterable[str]) -> list[Model]:
-    """Give the rows of these ids, sorted by id."""
+    """Return the rows with these ids, sorted by id."""
     table: Any = model
     found: list[Model] = []
     for batch in batches(ids):
@@ -196,7 +196,7 @@ def select_page[Model](
     *,
     conditions: Mapping[str, Condition],
 ) -> list[Model]:
-    """Give the caller's rows that a Describe asks for, sorted by id; raises MalformedId, NotFound."""
+    """Return the caller's rows that a Describe asks for, sorted by id; raises MalformedId, NotFound."""
     table: Any = model
     mine = table.account_id == caller.account_id
     require(tx, resource_type, table.id, asked.ids, mine)

@@ -1,6 +1,6 @@
 """Owners of snapshots and images as Describe operations name them: accounts, `self`, and aliases of vendors.
 
-The cloud's own things belong to the account `CLOUD_ACCOUNT`, which answers show under the alias `amazon`.
+The cloud's own resources belong to the account `CLOUD_ACCOUNT`, which is shown under the alias `amazon`.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _OTHER_ALIASES: Final = frozenset({"aws-backup-vault", "aws-marketplace", "micro
 
 
 def accounts_of(caller: Caller, owners: Sequence[str]) -> list[str]:
-    """Give the accounts that owners stand for; a vendor who has nothing here is none. Raises InvalidParameter."""
+    """Return the accounts that owners stand for; unknown vendors are left out. Raises InvalidParameter."""
     accounts = []
     for owner in owners:
         if owner == "self":

@@ -1,4 +1,4 @@
-"""What only a host, the block store or slow reckoning can answer: asked after the transaction is over. Pure."""
+"""Questions for a host, the block store or a slow computation, asked after the transaction has ended. Pure."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class ConsoleOutput:
 
 @dataclass(frozen=True, slots=True)
 class Screenshot:
-    """A picture of an instance's screen."""
+    """A screenshot of an instance's console."""
 
     host_id: str
     instance_id: str
@@ -32,14 +32,14 @@ class PasswordData:
 
 @dataclass(frozen=True, slots=True)
 class PasswordCheck:
-    """Which passwords are those that were kept: a byte for each, 1 or 0; each takes some hundredths of a second."""
+    """Which passwords match the stored hashes: a byte for each, 1 or 0; each takes some hundredths of a second."""
 
-    pairs: tuple[tuple[str, str], ...] = field(repr=False)  # a password, and what was kept
+    pairs: tuple[tuple[str, str], ...] = field(repr=False)  # a password, and the stored hash
 
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """The packets of a network interface for a moment."""
+    """A short packet capture of a network interface."""
 
     host_id: str
     interface_id: str
@@ -50,7 +50,7 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is in force on its host for a network interface, and where it routes a packet to."""
+    """The rules in force on a network interface's host, and where the host routes a packet to."""
 
     host_id: str
     vpc_id: str
@@ -69,7 +69,7 @@ class ReadBlock:
 
 @dataclass(frozen=True, slots=True)
 class WriteBlock:
-    """Keep a block in the block store; the answer is its digest."""
+    """Store a block in the block store; the answer is its digest."""
 
     content: bytes
 
@@ -81,11 +81,11 @@ type Question = HostQuestion | BlockQuestion | PasswordCheck
 
 @dataclass(frozen=True, slots=True)
 class HostAnswer:
-    """What the host or the store said, and when."""
+    """The answer of the host or the store, and its time."""
 
     content: bytes
     taken_at: datetime
-    error: str = ""  # why the host could not say more, for the operator
+    error: str = ""  # why the answer is incomplete, for the operator
 
 
 type Ask = Callable[[Question], Awaitable[HostAnswer]]

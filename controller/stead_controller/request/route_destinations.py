@@ -1,4 +1,4 @@
-"""Where a route leads to, as requests name it: an IPv4 block, an IPv6 block or a prefix list. Pure."""
+"""A route's destination, as requests name it: an IPv4 block, an IPv6 block or a prefix list. Pure."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -13,28 +13,28 @@ IPV4: Final = "ipv4"
 IPV6: Final = "ipv6"
 PREFIX_LIST: Final = "prefix-list"
 
-# Addresses of the cloud's own services, to which no route may lead elsewhere
+# Addresses of the cloud's own services, which no route may redirect
 # (https://docs.aws.amazon.com/vpc/latest/userguide/subnet-route-tables.html).
 _RESERVED: Final = ("169.254.168.0/22", "fd00:ec2::/32")
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A destination in its one spelling; `family` is ipv4, ipv6 or prefix-list."""
+    """A destination in canonical form; `family` is ipv4, ipv6 or prefix-list."""
 
     family: str
     text: str
 
     @property
     def block(self) -> Network | None:
-        """The block of addresses, None of a prefix list."""
+        """The address block; None for a prefix list."""
         return None if self.family == PREFIX_LIST else ipaddress.ip_network(self.text)
 
 
 def read(ipv4: str | None, ipv6: str | None, prefix_list_id: str | None) -> Destination:
-    """Read the one destination that is given.
+    """Parse the one destination that a request names.
 
-    Raises MissingParameter, InvalidCombination, InvalidParameter for what is no block, MalformedId.
+    Raises MissingParameter, InvalidCombination, InvalidParameter for what is not a block, MalformedId.
     """
     given = [value for value in (ipv4, ipv6, prefix_list_id) if value is not None]
     if not given:

@@ -1,11 +1,11 @@
-"""What a request says of a route's target. Pure."""
+"""A route's target, as requests name it. Pure."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class TargetRequest:
-    """The targets that a request may name, of which it names exactly one; `local` resets a replaced local route."""
+    """The possible targets in a request, of which exactly one is set; `local` resets a replaced local route."""
 
     gateway_id: str | None = None
     nat_gateway_id: str | None = None

@@ -1,7 +1,7 @@
-"""Temporary credentials are stateless: a session token holds, sealed, all that a session is.
+"""Temporary credentials are stateless: a session token holds all facts of a session, sealed.
 
-Whoever has the master key can read every token, so that tokens outlive a restart and any controller knows them. A token
-is sealed for its access key's id: with another key it is no token.
+Every controller with the master key can read every token, so tokens survive a restart. A token is sealed for its
+access key's id: it is invalid with another key.
 """
 
 import base64
@@ -19,29 +19,29 @@ from stead_controller.request.caller import Kind, Origin
 from stead_controller.secrets.sealing import Sealer
 
 CONTEXT: Final = "session-token"
-"""What a token is sealed for, with its access key's id after a colon."""
+"""The context that a token is sealed for, followed by a colon and its access key's id."""
 
 PREFIX: Final = "ASIA"
-"""What ids of temporary access keys begin with."""
+"""The prefix of the ids of temporary access keys."""
 
 MOST: Final = 4_200
-"""Characters of the longest token."""
+"""The maximum length of a token in characters."""
 
 _VERSION: Final = b"\x01"
 _SECRET_BYTES: Final = 30
 _ID_BYTES: Final = 10
-# An id is 80 bits in base32, as AWS's own are: a bit that is set, 40 bits of the account's number, the rest at random.
+# An id is 80 bits in base32, as AWS's own are: a 1 bit, 40 bits of the account's number, the rest random.
 _ACCOUNT_BITS: Final = 40
 _RANDOM_BITS: Final = 39
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a token says. Of a role the principal is the role, else the user who asked, or nobody for root.
+    """The content of a token. The principal is the role for a role's session, else the calling user, empty for root.
 
-    `policy` is the session policy as it was given, `policy_arns` are managed policies, read anew each time; between
-    them they limit the session where there are any, and a federated user's in any case. `origin` is the instance that
-    a role's credentials were made for, `provider` the ARN of the issuer who knew whom they are for.
+    `policy` is the inline session policy, `policy_arns` are managed policies, read again at each use; together they
+    limit the session if there are any, and a federated user's in any case. `origin` is the instance that a role's
+    credentials were made for, `provider` the ARN of the identity provider that authenticated the user.
     """
 
     kind: Kind
@@ -60,7 +60,7 @@ class Facts:
     provider: str = ""
 
     def packed(self) -> bytes:
-        """Write it down compressed."""
+        """Serialise and compress it."""
         return zlib.compress(json.dumps(self._values(), separators=(",", ":")).encode(), 9)
 
     def _values(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class TemporaryCredentials:
-    """What a caller is given; it is kept nowhere."""
+    """The credentials that a caller gets; they are not stored."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -95,20 +95,22 @@ class TemporaryCredentials:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a genuine token says, and the secret key that belongs to it."""
+    """The content of a genuine token, and the secret key that belongs to it."""
 
     secret: str = field(repr=False)
     facts: Facts
 
 
 def mint(sealer: Sealer, facts: Facts, *, least: int = 0) -> TemporaryCredentials:
-    """Make credentials for a session, whose token has `least` characters at least, up to `MOST`."""
+    """Make credentials for a session; the token has at least `least` characters and at most `MOST`."""
     key_id = _new_key_id(facts.account_id)
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     content = secret.encode() + facts.packed()
     token = _sealed(sealer, content, key_id)
     if len(token) < least:
-        missing = (min(least, MOST) - len(token)) * 3 // 4 + 3  # bytes of which base64 makes as many characters
+        missing = (
+            min(least, MOST) - len(token)
+        ) * 3 // 4 + 3  # the number of bytes that base64 encodes in so many characters
         token = _sealed(sealer, content + bytes(missing), key_id)
     return TemporaryCredentials(key_id, secret, token, facts.expires)
 
@@ -118,7 +120,7 @@ def _sealed(sealer: Sealer, content: bytes, key_id: str) -> str:
 
 
 def open_token(sealer: Sealer, access_key_id: str, token: str) -> Opened | None:
-    """Read a token, which may have expired; None when it is none of ours, or another key's."""
+    """Read a token, which may have expired; None when it is not this cloud's, or belongs to another key."""
     try:
         raw = base64.b64decode(token.encode("ascii"), validate=True)
         if raw[:1] != _VERSION:
@@ -131,7 +133,7 @@ def open_token(sealer: Sealer, access_key_id: str, token: str) -> Opened | None:
 
 
 def account_of(access_key_id: str) -> str | None:
-    """Read the account out of the id of a temporary access key; None when it is none of ours."""
+    """Read the account from the id of a temporary access key; None when it is not this cloud's."""
     if not access_key_id.startswith(PREFIX) or len(access_key_id) != len(PREFIX) + _ID_BYTES * 8 // 5:
         return None
     try:
@@ -148,7 +150,7 @@ def _new_key_id(account_id: str) -> str:
 
 
 def _read(packed: bytes) -> Facts:
-    values = json.loads(zlib.decompressobj().decompress(packed))  # what follows fills the token up
+    values = json.loads(zlib.decompressobj().decompress(packed))  # the rest is padding
     return Facts(
         kind=values["kind"],
         account_id=values["account"],

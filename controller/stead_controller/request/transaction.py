@@ -1,6 +1,6 @@
-"""The one transaction in which a request does all its changes.
+"""The single transaction in which a request makes all its changes.
 
-`aws` and `operator` receive it, hand it on and never look inside; `resources` does its SQL through `tx.session`.
+`aws` and `operator` receive it, pass it on and never look inside; `resources` runs its SQL through `tx.session`.
 """
 
 from stead_controller.db.session import Transaction

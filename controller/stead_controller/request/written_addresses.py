@@ -1,4 +1,4 @@
-"""IP addresses as requests write them, in their one spelling. Pure."""
+"""Convert IP addresses in requests to canonical form. Pure."""
 
 import ipaddress
 
@@ -6,7 +6,7 @@ from stead_controller.errors import InvalidParameter
 
 
 def canonical_address(text: str) -> str:
-    """Give an address as it is kept; raises InvalidParameter, also for the zone of an address."""
+    """Return an address in the form that is stored; raises InvalidParameter, also for an address with a zone."""
     try:
         if "%" not in text:
             return str(ipaddress.ip_address(text))

@@ -1,4 +1,4 @@
-"""CIDR blocks as requests write them, in their one spelling. Pure."""
+"""Convert CIDR blocks in requests to canonical form. Pure."""
 
 import ipaddress
 
@@ -6,9 +6,9 @@ from stead_controller.errors import InvalidParameter
 
 
 def canonical_block(text: str, version: int | None = None) -> str:
-    """Give a block of an IP version (of either, when None) with its host bits cleared, as EC2 keeps it.
+    """Return a block of an IP version (of either, when None) with its host bits cleared, as EC2 stores it.
 
-    What Python's ipaddress would take and EC2 does not is refused: no length, a netmask, the zone of an address.
+    Forms that Python's ipaddress accepts and EC2 does not are refused: no prefix length, a netmask, an address's zone.
     Raises InvalidParameter.
     """
     address, slash, length = text.partition("/")

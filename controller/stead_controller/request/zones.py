@@ -13,7 +13,7 @@ _COMPASS: Final = re.compile(r"north|south|east|west|central")
 
 
 def zone_ids(cloud: Cloud) -> dict[str, str]:
-    """The id of each of the cloud's zones, by its name."""
+    """Return the id of each of the cloud's zones, by name."""
     region = _short(cloud.region)
     return {zone: f"{region}-az{number}" for number, zone in enumerate(cloud.zones, 1)}
 
