@@ -1,9 +1,9 @@
-"""A Condition block of a policy becomes tests of a request's context: pure.
+"""Compile a policy's Condition block into tests of a request's context: pure.
 
 The operators are those of https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html,
 each with `…IfExists`, and `ForAllValues:` or `ForAnyValue:` before it
 (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html).
-A value of a policy that cannot be read as its operator's type, or whose variable has no value, is equal to nothing.
+A policy value that cannot be read as its operator's type, or whose variable has no value, is equal to nothing.
 """
 
 import base64
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from stead_controller.authorization.patterns import Context, Glob, Pattern, Piece, Wild, exact_key, pattern, resolve
 
-type Test = Callable[[str, Context], bool]  # whether one value of the request is what one value of the policy says
+type Test = Callable[[str, Context], bool]  # whether one value of the request matches one value of the policy
 type Compile = Callable[[str, bool], tuple[Test, Sequence[str]]]  # with the keys of the variables in the value
 
 
@@ -25,14 +25,14 @@ _LATEST: Final = 2**63 - 1  # seconds or milliseconds
 
 
 class UnknownOperator(ValueError):
-    """No condition operator has this name."""
+    """There is no condition operator with this name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One operator on one key: holds when a value of the request fits one of the policy, or fits none (negated).
+    """One operator on one key: holds when a value of the request matches one of the policy's, or (negated) none.
 
-    `key` is in lower case, `exact` has the key of a tag as the policy writes it.
+    `key` is in lower case; in `exact` the key of a tag is spelled as in the policy.
     """
 
     operator: str
@@ -46,7 +46,7 @@ class Condition:
     quantifier: str = ""
 
     def holds(self, context: Context) -> bool:
-        """Tell whether the request's values of the key fulfil the condition."""
+        """Tell whether the request's values of the key satisfy the condition."""
         given = context.get(self.exact) or context.get(self.key, ())
         if self.operator == "Null":
             return any((value.lower() == "true") != bool(given) for value in self.values)
@@ -62,7 +62,7 @@ class Condition:
 
     @property
     def is_readable(self) -> bool:
-        """Whether all values are of the operator's type; asked of dates and addresses, else equal to nothing."""
+        """Whether all values are of the operator's type; checked for dates and addresses, which else equal nothing."""
         readable = _READABLE.get(self.operator)
         return readable is None or all(readable(value) for value in self.values)
 
@@ -117,7 +117,7 @@ def _arn(value: str, variables: bool) -> tuple[Test, Sequence[str]]:
 
 
 def _components(pieces: Sequence[Piece]) -> list[list[Piece]]:
-    """Cut the pieces of an ARN at its first five colons."""
+    """Split the pieces of an ARN at its first five colons."""
     components: list[list[Piece]] = [[]]
     for piece in pieces:
         if not isinstance(piece, str):
@@ -138,7 +138,7 @@ def _number(text: str) -> Decimal | None:
 
 
 def _moment(text: str) -> Decimal | None:
-    """Read seconds since 1970, from those or from ISO 8601, of which UTC is meant when it does not say."""
+    """Read a time as seconds since 1970, from such a number or from ISO 8601 (UTC when it names no zone)."""
     number = _number(text)
     if number is not None:
         return number if abs(number) <= _LATEST else None
@@ -213,14 +213,14 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
 
 def _null(value: str, variables: bool) -> tuple[Test, Sequence[str]]:
     del value, variables
-    return lambda *_: False, ()  # only whether there are values counts: Condition.holds
+    return lambda *_: False, ()  # only the presence of values matters: Condition.holds
 
 
 def _equal(given: Decimal, bound: Decimal) -> bool:
     return given == bound
 
 
-# How a value is compared, and whether the operator holds for what does not compare so.
+# How a value is compared, and whether the operator is negated.
 _OPERATORS: Final[dict[str, tuple[Compile, bool]]] = {
     "StringEquals": (_string_equals, False),
     "StringNotEquals": (_string_equals, True),
@@ -292,10 +292,10 @@ def compile_condition(operator: str, key: str, values: Sequence[str], *, variabl
 
 
 def context_of(values: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Make a request's context of plain values: keys in lower case, values as texts; None is no value.
+    """Make a request's context from plain values: keys in lower case, values as strings; None is no value.
 
-    An empty list is left out too: to a policy a key without values is an absent key. Tags whose keys differ only by
-    case are there under their exact keys, so that none can stand in for another.
+    An empty list is left out too: to a policy a key without values is an absent key. Tags whose keys differ only in
+    case are stored under their exact keys, so that none is mistaken for another.
     """
     context: dict[str, tuple[str, ...]] = {}
     written: dict[str, str] = {}

@@ -1,10 +1,10 @@
-"""Policies and a request become a decision: pure.
+"""Decide about a request by policies: pure.
 
 The logic is AWS's
 (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html): an explicit deny anywhere
-ends it; then the identity's policies must allow, and its boundary and its session's policies too, where there are any.
-A resource's policy of the same account may allow by itself, as far as it names the principal; between accounts it must
-allow as well.
+denies the request; else the identity's policies must allow it, and its boundary and session policies too, if any.
+A resource policy of the same account may allow by itself, as far as it names the principal; between accounts both must
+allow.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,11 +36,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """All that decides.
+    """All policies that take part in a decision.
 
-    `session` is None where a session was given no policies, and a federated user's is empty then. `resource` is the
-    policy of the resource in question, whose account `resource_account` is (empty: the principal's own).
-    `resource_must_allow` is set where no policy of an identity is enough, as for a role's trust policy.
+    `session` is None for a session without session policies; for a federated user it is empty instead. `resource` is
+    the policy of the resource, and `resource_account` the resource's account (empty: the principal's own).
+    `resource_must_allow` is set where the identity's policies are not enough, as for a role's trust policy.
     """
 
     identity: tuple[PolicyDocument, ...] = ()
@@ -51,12 +51,12 @@ class Policies:
     resource_must_allow: bool = False
 
     def keys_about(self, action: str) -> frozenset[str]:
-        """Give the condition keys, in lower case, that decide about an action: no other needs to be in a context."""
+        """Return the condition keys, in lower case, that decide about an action: a context needs no others."""
         lower = action.lower()
         return frozenset().union(*(document.keys_about(lower) for _, document in self.documents()))
 
     def documents(self) -> Iterator[tuple[Source, PolicyDocument]]:
-        """Give every policy with what it belongs to."""
+        """Yield every policy with the entity that it belongs to."""
         yield from (("identity", document) for document in self.identity)
         if self.resource is not None:
             yield "resource", self.resource
@@ -67,7 +67,7 @@ class Policies:
 
 @dataclass(frozen=True, slots=True)
 class MatchedStatement:
-    """A statement that spoke about the request, of which policy: by what it belongs to, and counted among those."""
+    """A statement that matched the request, and its policy: its owner, and its position among the owner's policies."""
 
     source: Source
     policy: int
@@ -117,12 +117,12 @@ def evaluate(request: Request, policies: Policies) -> Decision:
 
 
 def evaluate_endpoint(request: Request, policy: PolicyDocument) -> Decision:
-    """Decide whether the policy of the VPC endpoint that a request came by lets it pass: that gives no right to it."""
+    """Decide whether the policy of the VPC endpoint that a request came through lets it pass; it grants nothing."""
     return evaluate(request, Policies(identity=(ALLOW_ALL,), resource=policy, resource_must_allow=True))
 
 
 def _match(statement: Statement, request: Request) -> Match:
-    """Tell whether, and how directly, a statement about the action is about the rest of the request."""
+    """Tell whether, and how directly, a statement about the action matches the rest of the request."""
     match = Match.IDENTITY
     if statement.principals is not None:
         match = statement.principals.match(request.principal)
@@ -138,7 +138,7 @@ def _lacking(
     allows: dict[Source, list[MatchedStatement]],
     grant: Match,
 ) -> Source | Literal[""]:
-    """Name the kind of policy that does not allow; empty when all that must allow do."""
+    """Return the kind of policy that does not allow; empty when all that must allow do."""
     if not principal.has_policies:
         return "" if grant else "resource"
     same_account = policies.resource_account in ("", principal.account_id)
@@ -158,7 +158,7 @@ def _lacking(
 def of_principal(
     identity: Sequence[str], boundary: str | None = None, session: Sequence[str] | None = None
 ) -> Policies:
-    """Compile what belongs to a principal from its documents' JSON; raises MalformedPolicy."""
+    """Compile a principal's policies from their JSON; raises MalformedPolicy."""
     return Policies(
         identity=tuple(parse(text) for text in identity),
         boundary=None if boundary is None else parse(boundary),

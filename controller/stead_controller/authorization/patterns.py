@@ -1,4 +1,4 @@
-"""Texts of a policy with wildcards and policy variables become something that matches: pure.
+"""Compile a policy's strings, with wildcards and policy variables, into patterns: pure.
 
 `*` stands for any characters and `?` for exactly one; `${key}`, `${key, 'default'}`, `${*}`, `${?}` and `${$}` are
 policy variables (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html). Policies come
@@ -23,7 +23,7 @@ class Wild(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A policy variable: the key in lower case and exactly, and the text that stands for it where there is no value."""
+    """A policy variable: the key in lower case and as written, and the default where there is no value."""
 
     key: str
     default: str | None = None
@@ -37,12 +37,12 @@ _ESCAPED: Final = frozenset("*?$")
 
 
 class Glob:
-    """A text with wildcards, cut at each `*` into parts that must follow one another."""
+    """A string with wildcards, split at each `*` into parts that must occur in order."""
 
     __slots__ = ("_parts", "_whole")
 
     def __init__(self, pieces: Sequence[str | Wild]) -> None:
-        """Take the pieces, of which those that are str mean themselves."""
+        """Take the pieces; a str is literal text."""
         parts: list[list[str | Wild]] = [[]]
         for piece in pieces:
             if piece is Wild.MANY:
@@ -53,7 +53,7 @@ class Glob:
         self._whole = len(parts) == 1
 
     def matches(self, text: str) -> bool:
-        """Tell whether all of a text is what this stands for."""
+        """Tell whether a whole string matches."""
         first, last = self._parts[0], self._parts[-1]
         if self._whole:
             return first.length == len(text) and first.is_at(text, 0)
@@ -63,7 +63,7 @@ class Glob:
         if not last.is_at(text, end):
             return False
         position = first.length
-        for part in self._parts[1:-1]:  # the leftmost place of each leaves the most to those that follow
+        for part in self._parts[1:-1]:  # the leftmost match of each part leaves the most text to the parts that follow
             found = part.find(text, position, end)
             if found < 0:
                 return False
@@ -88,7 +88,7 @@ class _Literal:
 
 
 class _WithAnyOne:
-    """Characters some of which may be any: an expression without repetitions, whose search is bounded."""
+    """Characters and `?` wildcards: an expression without repetitions, whose search is bounded."""
 
     __slots__ = ("_expression", "length")
 
@@ -114,7 +114,7 @@ def _part(pieces: Sequence[str | Wild]) -> _Literal | _WithAnyOne:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A text of a policy, matched against texts of a request."""
+    """A string of a policy, matched against strings of a request."""
 
     text: str
     pieces: tuple[Piece, ...]
@@ -122,11 +122,11 @@ class Pattern:
 
     @property
     def variables(self) -> Iterator[str]:
-        """Which condition keys it asks for."""
+        """The condition keys that it uses."""
         return (piece.key for piece in self.pieces if isinstance(piece, Variable))
 
     def matches(self, text: str, context: Context) -> bool:
-        """Tell whether a text is meant; never when a variable has no value, or several."""
+        """Tell whether a string matches; never when a variable has no value, or several."""
         if self.fixed is not None:
             return self.fixed.matches(text)
         first = self.pieces[0]
@@ -136,12 +136,12 @@ class Pattern:
         return pieces is not None and Glob(pieces).matches(text)
 
     def resolved(self, context: Context) -> list[str | Wild] | None:
-        """Put in the values of variables, whose own wildcards mean themselves; None when one has no single value."""
+        """Substitute variables by their values, in which wildcards are literal; None when one has no single value."""
         return resolve(self.pieces, context)
 
 
 def resolve(pieces: Sequence[Piece], context: Context) -> list[str | Wild] | None:
-    """Put in the values of variables; None when one has neither a single value nor a default."""
+    """Substitute variables by their values; None when one has neither a single value nor a default."""
     resolved: list[str | Wild] = []
     for piece in pieces:
         if not isinstance(piece, Variable):
@@ -158,7 +158,7 @@ def resolve(pieces: Sequence[Piece], context: Context) -> list[str | Wild] | Non
 
 
 def pieces_of(text: str, *, wildcards: bool = True, variables: bool = True) -> tuple[Piece, ...]:
-    """Cut a text of a policy into what stands for itself, wildcards and variables.
+    """Split a string of a policy into literal text, wildcards and variables.
 
     Without `variables`, as in policies of version 2008-10-17, `${…}` is text like any other.
     """
@@ -178,24 +178,24 @@ def pieces_of(text: str, *, wildcards: bool = True, variables: bool = True) -> t
 
 
 def _variable(text: str) -> str | Variable | None:
-    """Read what stands between braces: a key, or a character that means itself; None of what is neither."""
+    """Read the text between braces: a key, or an escaped character; None if it is neither."""
     key, comma, rest = text.partition(",")
     quoted = rest.strip()
     default = quoted[1:-1]
     if not key or "'" in key or (comma and (quoted != f"'{default}'" or "'" in default)):
         return None
-    key = key.strip() or " "  # which no request has
+    key = key.strip() or " "  # a value that no request has
     return key if key in _ESCAPED else Variable(key.lower(), default if comma else None, exact_key(key))
 
 
 def exact_key(key: str) -> str:
-    """Give a condition key in lower case but for the key of a tag in it, as in `aws:requesttag/Team`."""
+    """Return a condition key in lower case, except for the key of a tag in it, as in `aws:requesttag/Team`."""
     name, slash, tag = key.partition("/")
     return f"{name.lower()}{slash}{tag}"
 
 
 def pattern(text: str, *, wildcards: bool = True, variables: bool = True) -> Pattern:
-    """Compile a text of a policy."""
+    """Compile a string of a policy."""
     pieces = pieces_of(text, wildcards=wildcards, variables=variables)
     constant = [piece for piece in pieces if not isinstance(piece, Variable)]
     return Pattern(text, pieces, Glob(constant) if len(constant) == len(pieces) else None)

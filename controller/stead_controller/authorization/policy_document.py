@@ -1,7 +1,7 @@
-"""A policy's JSON becomes statements that can be evaluated: pure.
+"""Parse a policy's JSON into statements that can be evaluated: pure.
 
 The grammar is IAM's (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html), read strictly:
-what it does not know is refused when a policy is written, never ignored when it is evaluated.
+unknown elements are refused when a policy is written, never ignored when it is evaluated.
 """
 
 import json
@@ -19,7 +19,7 @@ from stead_controller.errors import InvalidParameter
 Kind = Literal["identity", "resource", "trust"]
 
 VERSION: Final = "2012-10-17"
-"""Of the grammar, since there are policy variables."""
+"""The version of the grammar that has policy variables."""
 _VERSIONS: Final = ("2008-10-17", VERSION)
 _DOCUMENT: Final = frozenset({"Version", "Id", "Statement"})
 _STATEMENT: Final = frozenset(
@@ -38,20 +38,20 @@ _STATEMENT: Final = frozenset(
 _SID: Final = re.compile(r"[0-9A-Za-z]*\Z")
 _ACTION: Final = re.compile(r"[a-zA-Z0-9-]+:[a-zA-Z0-9*?-]+\Z")
 _CONDITION_KEY: Final = re.compile(r"[a-zA-Z0-9-]+:.+\Z|[a-zA-Z0-9.-]+(/[^:]*)?:[a-zA-Z]+\Z", re.DOTALL)
-_KEPT_CHARACTERS: Final = 4 << 20  # of which compiled documents have some thirty bytes each
-_ACTIONS_KEPT: Final = 64  # of each document
+_KEPT_CHARACTERS: Final = 4 << 20  # compiled documents take about thirty bytes for each
+_ACTIONS_KEPT: Final = 64  # in each document
 
 
 class MalformedPolicy(InvalidParameter):
     """A policy document that IAM's grammar does not allow."""
 
     def __init__(self, message: str) -> None:
-        """Say what is wrong in IAM's words."""
+        """Take the message in IAM's words."""
         super().__init__(message, code="MalformedPolicyDocument")
 
 
 class Actions:
-    """The actions that an Action element means, by service, so that one look-up tells most apart."""
+    """The actions that an Action element names, by service, so that one look-up excludes most."""
 
     __slots__ = ("_every", "_exact", "_globs")
 
@@ -83,7 +83,7 @@ class Actions:
 
 
 class Resources:
-    """The resources that a Resource element means."""
+    """The resources that a Resource element names."""
 
     __slots__ = ("_every", "_exact", "_patterns", "variables")
 
@@ -106,7 +106,7 @@ class Resources:
         """Tell whether an ARN, or `*` for an action that has no resource, is among them."""
         if self._every or arn in self._exact:
             return True
-        for one in self._patterns:  # noqa: SIM110 - of a thousand statements a generator would be half the cost
+        for one in self._patterns:  # noqa: SIM110 - with a thousand statements a generator would be half the cost
             if one.matches(arn, context):
                 return True
         return False
@@ -116,8 +116,8 @@ class Resources:
 class Statement:
     """One statement of a policy.
 
-    `resources` is None in a role's trust policy, where the role itself is meant. `keys` are the condition keys that its
-    conditions and variables look at, in lower case. `source` is the statement as it was written.
+    `resources` is None in a role's trust policy, which is about the role itself. `keys` are the condition keys that
+    its conditions and variables use, in lower case. `source` is the statement as it was written.
     """
 
     index: int
@@ -134,7 +134,7 @@ class Statement:
 
     @property
     def is_readable(self) -> bool:
-        """Whether all values of its conditions are of their operators' types, so that none can be equal to nothing."""
+        """Whether all values of its conditions are of their operators' types; others would never match."""
         return all(condition.is_readable for condition in self.conditions)
 
     @property
@@ -143,15 +143,15 @@ class Statement:
         return str(self.source.get("Sid", ""))
 
     def is_about(self, action: str) -> bool:
-        """Tell whether an action, in lower case, is meant."""
+        """Tell whether the statement covers an action, given in lower case."""
         return self.actions.include(action) != self.not_actions
 
     def covers(self, arn: str, context: Context) -> bool:
-        """Tell whether a resource is meant."""
+        """Tell whether the statement covers a resource."""
         return self.resources is None or self.resources.include(arn, context) != self.not_resources
 
     def holds(self, context: Context) -> bool:
-        """Tell whether all its conditions are fulfilled."""
+        """Tell whether all its conditions are satisfied."""
         return all(condition.holds(context) for condition in self.conditions)
 
 
@@ -164,11 +164,11 @@ class PolicyDocument:
     _about: dict[str, "_About"] = field(default_factory=dict, repr=False, compare=False)
 
     def about(self, action: str) -> tuple[Statement, ...]:
-        """Give the statements about an action, given in lower case; those of the last ones asked for are remembered."""
+        """Return the statements about an action, given in lower case; recent results are cached."""
         return (self._about.get(action) or self._look(action))[0]
 
     def keys_about(self, action: str) -> frozenset[str]:
-        """Give the condition keys, in lower case, that decide about an action, given in lower case."""
+        """Return the condition keys, in lower case, that decide about an action, given in lower case."""
         return (self._about.get(action) or self._look(action))[1]
 
     def _look(self, action: str) -> "_About":
@@ -183,11 +183,11 @@ class PolicyDocument:
 _KEPT: Final = Kept[PolicyDocument](_KEPT_CHARACTERS)
 
 type _About = tuple[tuple[Statement, ...], frozenset[str]]
-"""The statements about an action, and the condition keys that they look at."""
+"""The statements about an action, and the condition keys that they use."""
 
 
 def parse(text: str, kind: Kind = "identity") -> PolicyDocument:
-    """Read a policy's JSON; raises MalformedPolicy. What was read before is not read again, as long as it is kept.
+    """Parse a policy's JSON, with a cache; raises MalformedPolicy.
 
     `resource` is a policy of a resource such as a bucket, which names principals; `trust` is that of a role, whose
     resource is the role.
@@ -200,7 +200,7 @@ def parse(text: str, kind: Kind = "identity") -> PolicyDocument:
 
 
 def read(text: str, kind: Kind = "identity") -> PolicyDocument:
-    """Read a policy's JSON anew, which takes milliseconds; raises MalformedPolicy."""
+    """Parse a policy's JSON without the cache, which takes milliseconds; raises MalformedPolicy."""
     document = _json(text)
     if not isinstance(document, dict):
         raise MalformedPolicy("Syntax errors in policy.")
@@ -222,7 +222,7 @@ def read(text: str, kind: Kind = "identity") -> PolicyDocument:
 
 
 def parse_new(text: str, kind: Kind = "identity") -> PolicyDocument:
-    """Read a policy that is being written; raises MalformedPolicy for what older ones may still say, too."""
+    """Parse a policy that is being written; raises MalformedPolicy also for what is tolerated in older policies."""
     document = parse(text, kind)
     if not all(statement.is_readable for statement in document.statements):
         raise MalformedPolicy("The policy failed legacy parsing")
@@ -239,7 +239,7 @@ def _json(text: str) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        raise MalformedPolicy("Syntax errors in policy.")  # a key twice: which one is meant?
+        raise MalformedPolicy("Syntax errors in policy.")  # a duplicate key is ambiguous
     return made
 
 
@@ -284,7 +284,7 @@ def _statement(index: int, source: object, kind: Kind, variables: bool) -> State
 
 
 def _one_of(source: Mapping[str, Any], name: str, negation: str, missing: str) -> list[str]:
-    """Give the texts of an element or of its negation, of which a statement has exactly one."""
+    """Return the strings of an element or of its negation; a statement has exactly one of the two."""
     if (name in source) == (negation in source):
         raise MalformedPolicy("Syntax errors in policy." if name in source else missing)
     texts = _texts(source.get(name, source.get(negation)))

@@ -1,4 +1,4 @@
-"""Who asks, and whom the Principal of a resource's policy means: pure."""
+"""The principal that makes a request, and those that a resource policy's Principal names: pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,11 @@ _SERVICE: Final = re.compile(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?\Z")
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks.
+    """The principal that makes a request.
 
-    `arn` is the one that policies belong to and that aws:PrincipalArn gives: of a role's session the role's.
-    `session_arn` is that of the session itself, when it is one. `user_id` is the AIDA… or AROA… id of the user or role.
-    Of a service `arn` is its name, such as `ec2.amazonaws.com`; of an identity provider its ARN or domain.
+    `arn` is the one that policies belong to and that aws:PrincipalArn has: for a role's session the role's.
+    `session_arn` is that of the session itself, if it is one. `user_id` is the AIDA… or AROA… id of the user or role.
+    For a service `arn` is its name, such as `ec2.amazonaws.com`; for an identity provider its ARN or domain.
     """
 
     arn: str
@@ -34,17 +34,17 @@ class Principal:
 
     @property
     def has_policies(self) -> bool:
-        """Whether policies of its own can allow it anything, as they can to identities of an account."""
+        """Whether it can have identity policies of its own, as identities of an account can."""
         return self.kind not in ("service", "provider", "anonymous")
 
 
 class Match(IntEnum):
-    """How directly a Principal element names who asks."""
+    """How directly a Principal element names the principal."""
 
     NO = 0
-    ACCOUNT = 1  # leaves it to the policies of the account
-    IDENTITY = 2  # the user or role, or everybody
-    SESSION = 3  # this very session
+    ACCOUNT = 1  # the account: its policies decide
+    IDENTITY = 2  # the user or role, or everyone
+    SESSION = 3  # exactly this session
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Principals:
     federated: frozenset[str]
 
     def match(self, principal: Principal) -> Match:
-        """Tell how directly a principal is meant; what it has not, such as an ARN, is empty: no element names that."""
+        """Tell how directly a principal is named; what it lacks, such as an ARN, is empty, which no element names."""
         if principal.kind == "service":
             return Match.IDENTITY if principal.arn in self.services else Match.NO
         if principal.kind == "provider":
@@ -72,7 +72,7 @@ class Principals:
 
 
 def principals_of(element: object) -> Principals:
-    """Read a Principal element; raises ValueError with what is wrong."""
+    """Parse a Principal element; raises ValueError with what is wrong."""
     if element == "*":
         return Principals(everybody=True, aws=frozenset(), services=frozenset(), federated=frozenset())
     if not isinstance(element, Mapping) or not element:
@@ -103,7 +103,7 @@ def _texts(value: object) -> Sequence[str]:
 
 
 def _aws(text: str) -> str:
-    """Give what is compared: `*`, an account's id, an ARN or a unique id."""
+    """Return the value to compare with: `*`, an account's id, an ARN or a unique id."""
     account = _ACCOUNT_ARN.match(text)
     if account:
         return account[1]

@@ -1,8 +1,8 @@
-"""Does a resource's policy let everybody in? Pure.
+"""Is a resource policy public? Pure.
 
 The rules are S3's (https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html, "The
-meaning of public"): a statement that allows is public unless it names principals, or has a condition that leaves only
-fixed values of a key that tells who or from where: values without a wildcard and without a variable.
+meaning of public"): an Allow statement is public unless it names principals, or has a condition that allows only fixed
+values (no wildcard, no variable) of a key that identifies the caller or where the request comes from.
 """
 
 import ipaddress
@@ -37,7 +37,7 @@ _BROADEST: Final = {4: 8, 6: 32}  # prefix lengths, by the version of the addres
 
 
 def is_public(policy: PolicyDocument) -> bool:
-    """Tell whether any statement lets anybody in who is not named in it."""
+    """Tell whether any statement allows principals that it does not name."""
     return any(_is_public(statement) for statement in policy.statements)
 
 
@@ -49,7 +49,7 @@ def _is_public(statement: Statement) -> bool:
 
 
 def _narrows(condition: Condition) -> bool:
-    """Tell whether a condition holds for fixed values of a key only, and not where the key has none."""
+    """Tell whether a condition holds only for fixed values of a key, and not when the key is absent."""
     if condition.key not in _KEYS or condition.operator not in _OPERATORS:
         return False
     if condition.if_exists or condition.quantifier == "ForAllValues" or not condition.values:
@@ -66,5 +66,5 @@ def _is_narrow_network(value: str) -> bool:
     try:
         network = ipaddress.ip_network(value.strip(), strict=False)
     except ValueError:
-        return True  # no address is in it
+        return True  # it contains no address
     return network.prefixlen >= _BROADEST[network.version]

@@ -1,4 +1,4 @@
-"""Where statements stand in a policy's text: pure."""
+"""The positions of statements in a policy's text: pure."""
 
 import json
 import re
@@ -11,14 +11,14 @@ _DECODER: Final = json.JSONDecoder()
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in a text; both are counted from 1, as IAM's policy simulator does."""
+    """A position in a text; both numbers count from 1, as in IAM's policy simulator."""
 
     line: int
     column: int
 
 
 def statement_positions(text: str) -> list[tuple[Position, Position]]:
-    """Give the first and the last character of each statement of a policy that `policy_document.parse` accepts."""
+    """Return the first and the last character of each statement of a policy that `policy_document.parse` accepts."""
     at = _skip(text, _skip(text, 0) + 1)
     while text[at] != "}":
         key, at = _DECODER.raw_decode(text, at)
@@ -33,7 +33,7 @@ def statement_positions(text: str) -> list[tuple[Position, Position]]:
 
 
 def _elements(text: str, at: int) -> list[tuple[int, int]]:
-    """Where the elements of the list that begins here begin and end; of a value that is no list, itself."""
+    """The begin and end of each element of the list that begins here; of the value itself if it is not a list."""
     if text[at] != "[":
         return [(at, _DECODER.raw_decode(text, at)[1])]
     found = []

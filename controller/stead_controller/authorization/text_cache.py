@@ -1,4 +1,4 @@
-"""What was made of texts is kept while it fits: the texts used last, whose characters together have a limit."""
+"""A cache of results computed from texts: least recently used are evicted, by total number of characters."""
 
 import threading
 from collections import OrderedDict
@@ -6,20 +6,20 @@ from collections.abc import Hashable
 
 
 class Kept[Made]:
-    """Things by the text that each was made of and what else it depends on; safe between threads.
+    """Results by the text that each was computed from and what else it depends on; thread-safe.
 
-    Tenants send the texts: what is kept grows with their length, so that their number alone would be no limit.
+    Tenants send the texts: the memory used grows with their length, so a limit on their number would not be enough.
     """
 
     def __init__(self, characters: int) -> None:
-        """Keep what texts of so many characters in all became."""
+        """Cache the results of texts with so many characters in total."""
         self._most = characters
         self._held = 0
         self._made: OrderedDict[tuple[str, Hashable], Made] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, text: str, besides: Hashable) -> Made | None:
-        """Give what a text became; None when it is not kept."""
+        """Return a text's result; None when it is not cached."""
         key = (text, besides)
         with self._lock:
             found = self._made.get(key)
@@ -28,7 +28,7 @@ class Kept[Made]:
         return found
 
     def put(self, text: str, besides: Hashable, made: Made) -> None:
-        """Keep what a text became, instead of what was not used for longest."""
+        """Cache a text's result, evicting the least recently used ones."""
         key = (text, besides)
         if len(text) > self._most:
             return
@@ -42,5 +42,5 @@ class Kept[Made]:
 
     @property
     def held(self) -> int:
-        """How many characters the texts have of which something is kept."""
+        """The total number of characters of the cached texts."""
         return self._held

@@ -1,4 +1,4 @@
-"""No core dump: a controller's memory has keys in clear, and would be kept by whoever collects the dumps."""
+"""No core dumps: a controller's memory holds keys in clear text, which a dump would store."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ _PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
 
 
 def forbid() -> None:
-    """Let this process leave no core dump, in a file or a pipe, and its children none in a file; raises OSError."""
+    """Disable core dumps of this process, to files and pipes, and of its children to files; raises OSError."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:

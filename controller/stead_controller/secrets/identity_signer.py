@@ -1,6 +1,6 @@
-"""Instance identity documents are signed with a key that a certificate of Stead's own CA vouches for.
+"""Sign instance identity documents with a key certified by Stead's own CA.
 
-The key stays with the controller: hosts get signed documents, so that none of them can make one of another's guest.
+The key stays on the controller: hosts get signed documents, so that no host can make one for another host's guest.
 One signature serves all three forms that guests read, because the PKCS #7 message has no attributes that would be
 signed beside the document: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-iid.html.
 """
@@ -20,12 +20,12 @@ _FILE: Final = "instance-identity.pem"
 _NAME: Final = "Stead instance identity"
 _BITS: Final = 2048
 _CERTIFICATE_START: Final = b"-----BEGIN CERTIFICATE-----"
-# The content is no mail; who verifies has the certificate, as with EC2.
+# The content is not mail; verifiers have the certificate, as with EC2.
 _FORM: Final = (pkcs7.PKCS7Options.Binary, pkcs7.PKCS7Options.NoAttributes, pkcs7.PKCS7Options.NoCerts)
 
 
 class Signed(NamedTuple):
-    """What proves a document: RSA PKCS #1 v1.5 with SHA-256 over its bytes, alone and in a message with it (DER)."""
+    """A document's signatures: RSA PKCS #1 v1.5 with SHA-256 over its bytes, alone and in a message with it (DER)."""
 
     signature: bytes
     pkcs7: bytes
@@ -35,13 +35,13 @@ class IdentitySigner:
     """The key of instance identity documents, and its certificate."""
 
     def __init__(self, key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
-        """Keep the pair; see `load_or_create`."""
+        """Take the pair; see `load_or_create`."""
         self._key = key
         self._certificate = certificate
 
     @classmethod
     def load_or_create(cls, directory: Path, authority: Authority) -> Self:
-        """Read the key of a directory, making it at first; several processes that do so get the same one.
+        """Read the key from a directory, created at the first use; concurrent processes get the same one.
 
         Raises TypeError where the file has another kind of key, ValueError where key and certificate are no pair.
         """
@@ -54,7 +54,7 @@ class IdentitySigner:
             write_once(path, key_pem + authority.certify_signer(key.public_key(), _NAME))
         both = path.read_bytes()
         start = both.index(_CERTIFICATE_START)
-        # The key is our own: to prove its numbers prime again would take 30 ms of each start.
+        # The key is our own: checking its primes again would add 30 ms to each start.
         loaded = serialization.load_pem_private_key(both[:start], password=None, unsafe_skip_rsa_key_validation=True)
         if not isinstance(loaded, rsa.RSAPrivateKey):
             raise TypeError(f"{path} holds no RSA key")
@@ -65,7 +65,7 @@ class IdentitySigner:
 
     @property
     def certificate_pem(self) -> bytes:
-        """What users verify documents with."""
+        """The certificate with which users verify documents."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def sign(self, document: bytes) -> Signed:

@@ -1,8 +1,8 @@
-"""The master key and its versions, where they are kept: a file of mode 0600, or what the operator's command prints.
+"""The master key and its versions, from where they are stored: a file of mode 0600 or the operator's command.
 
 Both have one line for each version: its number, 64 hex digits, and when it was made (in a file, Unix seconds). A file
-of 32 bytes, or a command that prints 64 hex digits alone, is version 1. A file is replaced whole, so a kill leaves the
-old versions or the new ones. A command may ask a TPM or a vault; it is run at the start, and when the key is changed.
+of 32 bytes, or a command that prints only 64 hex digits, is version 1. A file is replaced atomically, so a kill leaves
+the old versions or the new ones. A command may ask a TPM or a vault; it runs at the start, and when the key is changed.
 """
 
 import fcntl
@@ -26,7 +26,7 @@ from stead_controller.settings import Settings
 from stead_proto.tls import write_once, write_private
 
 KEPT: Final = timedelta(hours=37)
-"""How long an old version opens after a newer one was made: longer than any session token lasts."""
+"""How long an old version is usable after a newer one was made: longer than any session token is valid."""
 
 _COMMAND_SECONDS: Final = 30
 _LOOK_SECONDS: Final = 1.0
@@ -34,12 +34,12 @@ _MOST_VERSION: Final = 65_535
 
 
 class BadMasterKeyError(SteadError):
-    """The master key cannot be read or has not the form of one; says nothing of what was read."""
+    """The master key cannot be read or is malformed; the message has nothing of its content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of the master key; `made` is Unix seconds, 0 where nobody knows."""
+    """One version of the master key; `made` is Unix seconds, 0 if unknown."""
 
     key: bytes = field(repr=False)
     made: int = 0
@@ -49,27 +49,27 @@ type Ring = Mapping[int, Version]
 
 
 class Source(Protocol):
-    """Where the versions are kept."""
+    """Where the versions are stored."""
 
     def read(self) -> Ring:
         """All versions; raises BadMasterKeyError or OSError."""
 
     def add(self, known: int, now: datetime) -> Ring:
-        """Make, or find, a version that is newer than `known`; raises WrongState where there is none."""
+        """Create or find a version that is newer than `known`; raises WrongState where there is none."""
 
     def forget(self, versions: frozenset[int]) -> Ring:
-        """Keep these versions no longer, where that is ours to do."""
+        """Remove these versions, if Stead stores them."""
 
 
 class KeyFile:
     """Versions in a file."""
 
     def __init__(self, path: Path) -> None:
-        """Take the path; the file is made at the first use."""
+        """Take the path; the file is created at the first use."""
         self._path = path
 
     def read(self) -> Ring:
-        """All versions, of which the first is made here; raises PermissionError when others can read the file."""
+        """All versions; the first is created here. Raises PermissionError when others can read the file."""
         if not self._path.exists():
             write_once(self._path, secrets.token_bytes(KEY_BYTES))
         if self._path.stat().st_mode & 0o077:
@@ -77,7 +77,7 @@ class KeyFile:
         return _parse(self._path.read_bytes(), str(self._path))
 
     def add(self, known: int, now: datetime) -> Ring:
-        """Make a version; one that another controller made meanwhile will do."""
+        """Create a version, or use one that another controller has created meanwhile."""
         with self._changing():
             ring = dict(self.read())
             newest = max(ring)
@@ -100,9 +100,9 @@ class KeyFile:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Let one at a time read and replace the file: of two versions made at once one would be lost with its secrets.
+        """Lock the file while it is read and replaced: of two versions made at once one would be lost with its secrets.
 
-        What is locked is the folder, since the file itself is replaced.
+        The lock is on the folder, since the file itself is replaced.
         """
         handle = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -124,7 +124,7 @@ class KeyCommand:
         self._words = shlex.split(command)
 
     def read(self) -> Ring:
-        """Run the command; raises BadMasterKeyError with its status, and nothing of what it printed."""
+        """Run the command; raises BadMasterKeyError with its exit status, but without its output."""
         name = self._words[0]
         try:
             done = subprocess.run(
@@ -150,7 +150,7 @@ class KeyCommand:
         return ring
 
     def forget(self, versions: frozenset[int]) -> Ring:
-        """Forget nothing: what the command prints is the operator's."""
+        """Do nothing: the operator manages what the command prints."""
         del versions
         return self.read()
 
@@ -171,7 +171,7 @@ def _parse(content: bytes, where: str) -> Ring:
                 bytes.fromhex(words[1].decode("ascii")),
                 int(words[2]) if words[2:] else 0,
             )
-        except ValueError:  # its text would have the key in it
+        except ValueError:  # its message would contain the key
             raise BadMasterKeyError(f"A line of {where} is no version of a master key.") from None
         if not FIRST_VERSION <= number <= _MOST_VERSION or len(key) != KEY_BYTES or number in ring:
             raise BadMasterKeyError(f"A line of {where} is no version of a master key, or is there twice.")
@@ -195,7 +195,7 @@ class MasterKey:
 
     @classmethod
     def of(cls, settings: Settings) -> "MasterKey":
-        """Read the versions from where the settings say."""
+        """Read the versions from the source that the settings name."""
         if settings.master_key_command:
             return cls(KeyCommand(settings.master_key_command))
         return cls(KeyFile(settings.state_dir / "master.key"))
@@ -206,19 +206,19 @@ class MasterKey:
         return self._ring
 
     def add(self, now: datetime) -> int:
-        """Let a new version seal from now on, and give its number; raises WrongState, BadMasterKeyError, OSError."""
+        """Seal with a new version from now on, and return its number; raises WrongState, BadMasterKeyError, OSError."""
         with self._one_changes:
             self._take(self._source.add(self.sealer.version, now))
             return self.sealer.version
 
     def old(self, now: datetime) -> frozenset[int]:
-        """Name the versions that were followed by newer ones long ago: no session token needs them any more."""
+        """Return the versions that were superseded long ago: no session token needs them any more."""
         numbers = sorted(self._ring)
         long_ago = int((now - KEPT).timestamp())
         return frozenset(number for number, newer in pairwise(numbers) if 0 < self._ring[newer].made <= long_ago)
 
     def forget(self, versions: frozenset[int]) -> None:
-        """Keep versions no longer, which nothing may need; raises OSError, BadMasterKeyError."""
+        """Remove versions, which must not be in use; raises OSError, BadMasterKeyError."""
         with self._one_changes:
             self._take(self._source.forget(versions))
 
@@ -227,17 +227,17 @@ class MasterKey:
         self.sealer.use(_keys(ring))
 
     def _look_again(self, _version: int) -> Keys | None:
-        """Read a file anew, at most once a second: whoever sends nonsense may name any version."""
+        """Read a file again, at most once a second: invalid requests may name any version."""
         if not isinstance(self._source, KeyFile) or self._clock() - self._looked < _LOOK_SECONDS:
             return None
         self._looked = self._clock()
-        with self._one_changes:  # else what was read before a change would be taken after it
+        with self._one_changes:  # else a read from before a change could replace a later one
             self._ring = self._source.read()
         return _keys(self._ring)
 
 
 def require_opening(table: str | None) -> None:
-    """Raise BadMasterKeyError where the key does not open what a table of the database has."""
+    """Raise BadMasterKeyError where the key does not open the sealed values of a table."""
     if table is not None:
         raise BadMasterKeyError(
             f"The master key is not the one that sealed the database's {table}: put the right one back, which is "

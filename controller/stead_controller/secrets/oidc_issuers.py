@@ -1,7 +1,7 @@
-"""OpenID Connect issuers whose tokens AssumeRoleWithWebIdentity believes, as the operator names them in files.
+"""OpenID Connect issuers that AssumeRoleWithWebIdentity trusts, as the operator lists them in files.
 
 Each `*.json` of the folder is `{"issuer": "https://…", "jwks": {"keys": […]}}`, the key set being what the issuer
-publishes (RFC 7517). Nothing is ever fetched: a new key is believed when the operator has put it into the file, which
+publishes (RFC 7517). Nothing is ever fetched: a new key is trusted when the operator has put it into the file, which
 is read again as soon as it has changed.
 """
 
@@ -21,18 +21,18 @@ type Keys = Sequence[Mapping[str, Any]]
 
 
 class BadIssuer(ValueError):
-    """A file that names no issuer; the message is for the operator."""
+    """A file that does not define an issuer; the message is for the operator."""
 
 
 @dataclass(slots=True)
 class OidcIssuers:
-    """The issuers of a folder, which need not exist; without a folder there are none. Any thread may ask."""
+    """The issuers of a folder, which need not exist; without a folder there are none. Thread-safe."""
 
     folder: Path | None = None
     _known: dict[Path, tuple[tuple[int, int], str, Keys]] = field(default_factory=dict)
 
     def keys_of(self, issuer: str) -> Keys | None:
-        """Give the keys of an issuer, known by its URL; None when the operator has named none such."""
+        """Return the keys of an issuer by its URL; None when the operator has not listed it."""
         if self.folder is None or not self.folder.is_dir():
             return None
         found: list[Mapping[str, Any]] = []
@@ -45,11 +45,11 @@ class OidcIssuers:
         return found if is_known else None
 
     def _read(self, path: Path) -> tuple[str, Keys]:
-        """Read a file, if it has changed; one that cannot be read names nobody, and is logged once."""
+        """Read a file if it has changed; one that cannot be read defines no issuer, and is logged once."""
         try:
             about = path.stat()
         except OSError:
-            return "", ()  # it has just gone
+            return "", ()  # it was just removed
         version = (about.st_mtime_ns, about.st_size)
         known = self._known.get(path)
         if known is None or known[0] != version:
@@ -63,7 +63,7 @@ class OidcIssuers:
 
 
 def read(content: bytes) -> tuple[str, Keys]:
-    """Give the issuer that a file names and its keys; raises BadIssuer."""
+    """Return the issuer that a file defines and its keys; raises BadIssuer."""
     try:
         named = json.loads(content)
     except ValueError as error:

@@ -1,7 +1,7 @@
-"""Secrets at rest: sealed with AES-256-GCM under a master key, which has versions.
+"""Encrypt ("seal") secrets at rest with AES-256-GCM under a master key, which has versions.
 
-What is sealed says under which version: two bytes of magic, two of version, twelve of nonce, then ciphertext and tag.
-What was sealed before versions were has the nonce only, and is of version 1. The newest version seals, all open.
+The version is part of the sealed bytes: two bytes of magic, two of version, twelve of nonce, then ciphertext and tag.
+Bytes sealed before there were versions begin with the nonce, and are of version 1. The newest version seals, all open.
 """
 
 import secrets
@@ -33,14 +33,14 @@ class Sealer:
     def __init__(self, keys: bytes | Keys, look_again: Callable[[int], Keys | None] = _no_news) -> None:
         """Take a master key, or all its versions.
 
-        `look_again` is asked for all versions there are by now when something is of a version that is not known, such
-        as after another controller changed the key; it answers None when it has nothing new.
+        `look_again` returns all current versions; it is called for bytes of an unknown version, as after another
+        controller changed the key. It returns None when it has nothing new.
         """
         self._look_again = look_again
         self.use({FIRST_VERSION: keys} if isinstance(keys, bytes) else keys)
 
     def use(self, keys: Keys) -> None:
-        """Take all versions there are from now on; may be called while others seal and open."""
+        """Use these versions from now on; may be called while other threads seal and open."""
         ciphers = {version: AESGCM(key) for version, key in keys.items()}
         self._state = (max(ciphers), ciphers)
 
@@ -70,18 +70,18 @@ class Sealer:
                 try:
                     return _decrypt(cipher, rest, header + context.encode())
                 except InvalidTag:
-                    pass  # it may be of the time before versions, and begin like a header by chance
+                    pass  # it may have been sealed before there were versions, and begin like a header by chance
         first = self._state[1].get(FIRST_VERSION)
         if first is None:
             raise InvalidTag
         return _decrypt(first, sealed, context.encode())
 
     def is_newest(self, sealed: bytes) -> bool:
-        """Tell whether something says that it is sealed under the newest version."""
+        """Tell whether bytes are marked as sealed under the newest version."""
         return version_of(sealed) == self.version
 
     def reseal(self, sealed: bytes, context: str) -> bytes:
-        """Seal under the newest version what an older one may have sealed; raises InvalidTag."""
+        """Seal again under the newest version; raises InvalidTag."""
         return self.seal(self.open(sealed, context), context)
 
     def _known_by_now(self, version: int) -> AESGCM | None:
@@ -93,7 +93,7 @@ class Sealer:
 
 
 def version_of(sealed: bytes) -> int | None:
-    """Read the version of a key that sealed something; None for what was sealed before versions were."""
+    """Read the key version that sealed some bytes; None for those sealed before there were versions."""
     if len(sealed) < _HEADER.size:
         return None
     magic, version = _HEADER.unpack_from(sealed)
@@ -107,5 +107,5 @@ def _decrypt(cipher: AESGCM, sealed: bytes, associated: bytes) -> bytes:
 
 
 def no_sealer() -> Sealer:
-    """Make one with a key that nobody has: for a cloud that keeps no secrets, such as a test's."""
+    """Make a sealer with a random key: for a cloud that stores no secrets, such as a test's."""
     return Sealer(secrets.token_bytes(KEY_BYTES))

@@ -1,4 +1,4 @@
-"""The policies that come with Stead under AWS's names and ARNs, each a JSON file here: written for what Stead does.
+"""The policies that come with Stead under AWS's names and ARNs, each a JSON file here, written for what Stead supports.
 
 `arn:aws:iam::aws:policy/ReadOnlyAccess` is `ReadOnlyAccess.json`: its path, what it is for, and its document.
 """
@@ -13,7 +13,7 @@ from importlib import resources
 from typing import Final
 
 CREATED: Final = datetime(2026, 1, 1, tzinfo=UTC)
-"""When they are said to have been made."""
+"""The creation date that they are shown with."""
 
 _PREFIX: Final = "arn:aws:iam::aws:policy"
 _ID_DIGITS: Final = 17
@@ -21,7 +21,7 @@ _ID_DIGITS: Final = 17
 
 @dataclass(frozen=True, slots=True)
 class AwsPolicy:
-    """One of them; `document` is JSON text, `id` an `ANPA…` that is the same in every cloud."""
+    """One managed policy of AWS; `document` is JSON text, `id` an `ANPA…` that is the same in every cloud."""
 
     id: str
     name: str
