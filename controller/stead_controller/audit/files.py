@@ -1,7 +1,7 @@
 """Records as files of JSON lines: one for each day, more where one grows large; old ones are removed.
 
-`2026-11-25.jsonl` is the first of its day, `2026-11-25.1.jsonl` the next; those of a kind have its name in theirs, such
-as `2026-11-25.data.jsonl`. Only this controller's user can read them.
+`2026-11-25.jsonl` is the first of its day, `2026-11-25.1.jsonl` the next; files of a named kind have the kind in their
+names, such as `2026-11-25.data.jsonl`. Only this controller's user can read them.
 """
 
 import os
@@ -14,14 +14,14 @@ from typing import Final
 _NAME: Final = re.compile(r"(?P<day>\d{4}-\d\d-\d\d)(?:\.(?P<kind>[a-z]+))?(?:\.(?P<number>\d+))?\.jsonl\Z")
 _FILE_BYTES: Final = 64 << 20
 _PIECE: Final = 1 << 16
-_TAIL_BYTES: Final = 32 << 20  # of which the newest lines are read
+_TAIL_BYTES: Final = 32 << 20  # the part of a file in which the newest lines are looked for
 
 
 class AuditFiles:
-    """The files of one kind in a folder, which only one thread at a time writes."""
+    """The files of one kind in a folder; only one thread at a time writes them."""
 
     def __init__(self, folder: Path, *, days: int, most_bytes: int, kind: str = "") -> None:
-        """Keep files for `days`, and at most about `most_bytes` of them; nothing is opened yet."""
+        """Retain files for `days`, and at most about `most_bytes` of them; no file is opened yet."""
         self._kind = kind
         self._folder = folder
         self._days = days
@@ -32,8 +32,8 @@ class AuditFiles:
     def append(self, lines: Sequence[str], now: datetime, *, lasting: bool = True) -> None:
         """Write lines, whole, to the file of this day; raises OSError.
 
-        What is `lasting` is on the disk then, other lines after the next `sync`: they outlive this process, and a power
-        cut only then.
+        `lasting` lines are on the disk when this returns. Other lines survive the end of this process at once, a power
+        cut only after the next `sync`.
         """
         if not lines:
             return
@@ -48,7 +48,7 @@ class AuditFiles:
                 if lasting:
                     os.fdatasync(descriptor)
             except OSError:
-                file.truncate(size)  # no half line stays where a later one would be added to it
+                file.truncate(size)  # remove a partial line, or a later one would be appended to it
                 raise
         if lasting:
             self._unsynced.discard(path)
@@ -58,7 +58,7 @@ class AuditFiles:
             self._keep_name()
 
     def sync(self) -> None:
-        """Wait until the disk has all that was appended; raises OSError."""
+        """Wait until everything appended is on the disk; raises OSError."""
         while self._unsynced:
             path = next(iter(self._unsynced))
             if path.exists():
@@ -67,7 +67,7 @@ class AuditFiles:
             self._unsynced.discard(path)
 
     def newest(self, most: int) -> list[str]:
-        """Give the newest lines, the oldest of them first; half a line, which a kill may leave, is removed.
+        """Return the newest lines, the oldest of them first; a partial line, which a kill may leave, is removed.
 
         Call before anything is appended. Raises OSError.
         """
@@ -89,7 +89,7 @@ class AuditFiles:
         return found
 
     def remove_old(self, now: datetime) -> None:
-        """Remove files of days long past, then the oldest while all are too large; never the newest."""
+        """Remove files that are too old, then the oldest while the total is too large; never the newest."""
         oldest_kept = now.date() - timedelta(days=self._days)
         files = self._files()
         total = sum(path.stat().st_size for _, _, path in files)
@@ -111,7 +111,7 @@ class AuditFiles:
         return path
 
     def _keep_name(self) -> None:
-        """Let a new file's name be on the disk as well."""
+        """Write a new file's name to the disk as well (fsync of the folder)."""
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
@@ -119,7 +119,7 @@ class AuditFiles:
             os.close(descriptor)
 
     def _files(self) -> list[tuple[date, int, Path]]:
-        """Find our files, the oldest first."""
+        """List this trail's files, the oldest first."""
         found = []
         for path in self._folder.iterdir() if self._folder.exists() else ():
             name = _NAME.match(path.name)
@@ -140,7 +140,7 @@ def _write_all(descriptor: int, content: bytes) -> None:
 
 
 def _remove_half_line(path: Path) -> None:
-    """Cut a file after its last whole line."""
+    """Truncate a file after its last complete line."""
     with path.open("rb+") as file:
         size = at = file.seek(0, os.SEEK_END)
         while at:

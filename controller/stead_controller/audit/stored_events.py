@@ -26,15 +26,15 @@ _RESOURCE_COLUMNS: Final[Mapping[str, Any]] = {
 }
 
 ATTRIBUTES: Final = frozenset({"ReadOnly", *_COLUMNS, *_RESOURCE_COLUMNS})
-"""What events may be looked up by."""
+"""The attributes that events may be looked up by."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """One call: CloudTrail's record as JSON `text`, and what it is found by.
+    """One call: CloudTrail's record as JSON `text`, and the attributes it is looked up by.
 
-    `account_id` is empty for what no account may look up; `resources` are pairs of type and name. `is_data` is one that
-    read or wrote contents, of which there are many.
+    `account_id` is empty for events that no account may look up; `resources` are pairs of type and name. `is_data`
+    marks a data event, a read or write of contents; there are many of those.
     """
 
     event_id: str
@@ -52,7 +52,7 @@ class AuditEvent:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What LookupEvents asks: one attribute or none, and times of which both ends count."""
+    """What LookupEvents asks for: at most one attribute, and a time range that includes both ends."""
 
     attribute: str | None
     value: str
@@ -62,7 +62,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class FoundEvent:
-    """An event, and `number`, its place among events of the same time."""
+    """An event, and `number`, its position among events of the same time."""
 
     number: int
     event: AuditEvent
@@ -106,7 +106,7 @@ def add(tx: Transaction, events: Sequence[AuditEvent]) -> None:
 
 
 def missing(tx: Transaction, events: Sequence[AuditEvent]) -> list[AuditEvent]:
-    """Give those of the events that are not there."""
+    """Return those of the events that are not stored."""
     ids = [event.event_id for event in events]
     known = set(tx.session.scalars(select(AuditEventRow.event_id).where(AuditEventRow.event_id.in_(ids))))
     return [event for event in events if event.event_id not in known]
@@ -115,7 +115,7 @@ def missing(tx: Transaction, events: Sequence[AuditEvent]) -> list[AuditEvent]:
 def search(
     tx: Transaction, account_id: str, asked: Search, *, before: tuple[datetime, int] | None, limit: int
 ) -> list[FoundEvent]:
-    """Give an account's events, the newest first, from those older than the time and number `before`."""
+    """Return an account's events that are older than the time and number `before`, the newest first."""
     if asked.attribute is not None and asked.attribute in _RESOURCE_COLUMNS:
         table = (AuditEventResource.account_id, AuditEventResource.time, AuditEventResource.event)
         is_it = _RESOURCE_COLUMNS[asked.attribute] == asked.value
@@ -137,22 +137,22 @@ def search(
 
 
 def remove_old(tx: Transaction, before: datetime) -> bool:
-    """Remove a page of what is older than `before`; tell whether there may be more."""
+    """Remove a page of events that are older than `before`; return whether there may be more."""
     old = select(AuditEventRow.id).where(AuditEventRow.time < before)
     return _remove(tx, old.order_by(AuditEventRow.time, AuditEventRow.id).limit(_PAGE)) == _PAGE
 
 
 def excess(tx: Transaction, most: int) -> dict[str, int]:
-    """Give how many events each account has too many, for all together to be at most `most`."""
+    """Return how many events to remove of each account so that at most `most` are left in total."""
     first, last = tx.session.execute(select(func.min(AuditEventRow.id), func.max(AuditEventRow.id))).one()
     if first is None or last - first < most:
-        return {}  # without counting them: there are no more than numbers were given
+        return {}  # no count is needed: there are at most as many events as ids
     counts = select(AuditEventRow.account_id, func.count()).group_by(AuditEventRow.account_id)
     return too_many({row[0]: row[1] for row in tx.session.execute(counts)}, most)
 
 
 def too_many(counts: Mapping[str, int], most: int) -> dict[str, int]:
-    """Take of those who have the most until all have `most` together: nobody's calls push out another's. Pure."""
+    """Return how many to remove of the largest accounts to leave `most`: none displaces another's events. Pure."""
     over = sum(counts.values()) - most
     if over <= 0:
         return {}
@@ -167,7 +167,7 @@ def too_many(counts: Mapping[str, int], most: int) -> dict[str, int]:
 
 
 def remove_oldest(tx: Transaction, account_id: str, number: int) -> int:
-    """Remove a page of an account's oldest events, at most `number`; give how many went."""
+    """Remove a page of an account's oldest events, at most `number`; return how many were removed."""
     oldest = select(AuditEventRow.id).where(AuditEventRow.account_id == account_id)
     return _remove(tx, oldest.order_by(AuditEventRow.time, AuditEventRow.id).limit(min(number, _PAGE)))
 

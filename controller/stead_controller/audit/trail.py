@@ -1,11 +1,11 @@
-"""What calls leave behind is in a file before they are answered; rows for LookupEvents follow within a second.
+"""The record of each call is in a file before the call is answered; rows for LookupEvents follow within a second.
 
-All that is noted while a batch is being written is the next batch. A call that has changed something waits until the
-disk has its record, one that only read until the kernel has it: a kill loses neither, a power cut at most a second of
-reads. Rows that are missing are made anew of the files at the next start. On a full disk the room that is reserved for
-this is given up; when that is used as well, `keep` raises, and the call is answered so. What nobody waits for stays in
-memory and is tried again; when records come faster than they can be written, the newest are dropped, counted, and the
-log says how many.
+Records that arrive while a batch is being written form the next batch. A call that changed something waits until its
+record is on the disk, a call that only read until the kernel has it: a kill loses neither, a power cut loses at most a
+second of reads. Missing rows are rebuilt from the files at the next start. When the disk is full, the space reserved
+for this case is released; when that is used up as well, `keep` raises, and the call fails. Records that no call waits
+for stay in memory and are retried; when records arrive faster than they can be written, the newest are dropped, and
+the log says how many.
 """
 
 import asyncio
@@ -36,11 +36,11 @@ _LAST_TRIES: Final = 3
 
 
 class Noted(Protocol):
-    """Something that is to be recorded."""
+    """Something to be recorded."""
 
     @property
     def weight(self) -> int:
-        """About how many bytes it holds in memory."""
+        """The approximate number of bytes that it takes in memory."""
 
 
 class Trail[Record: Noted]:
@@ -59,10 +59,11 @@ class Trail[Record: Noted]:
         data_files: AuditFiles | None = None,
         room: Room | None = None,
     ) -> None:
-        """Take where to write, what makes an event of a record, and what makes it of the file's line again.
+        """Take where to write, and the functions that make an event from a record and from a line of the file.
 
-        Events stay `days` and at most `most_events`. Those of data go to files of their own, where there are such, so
-        that they do not push out the others. What `room` has reserved is given up when the files' disk is full.
+        Events are retained for `days` and at most `most_events` of them. Data events go to separate files, if there
+        are any, so that they do not displace the others. The space reserved by `room` is released when the files' disk
+        is full.
         """
         self._room = room
         self._data_files = data_files or files
@@ -85,11 +86,11 @@ class Trail[Record: Noted]:
         self._dropped_told = 0
 
     def note(self, record: Record) -> None:
-        """Take a record that nobody waits for, or drop it; call in the event loop."""
+        """Queue a record that no call waits for, or drop it; call in the event loop."""
         self._take(_Kept(record))
 
     async def keep(self, record: Record, *, lasting: bool) -> None:
-        """Take a record and wait until it is in its file, `lasting` ones until the disk has them; raises OutOfRoom."""
+        """Queue a record and wait until it is in its file, if `lasting` until it is on the disk; raises OutOfRoom."""
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         kept = _Kept(record, written, lasting)
         if not self._take(kept):
@@ -106,8 +107,8 @@ class Trail[Record: Noted]:
         return True
 
     async def run(self) -> None:
-        """Make up for what an earlier run could not save, then write what is noted, until cancelled."""
-        known: list[str] = []  # what an earlier run has written, read before this one appends to it
+        """Save what an earlier run could not save, then write what is queued, until cancelled."""
+        known: list[str] = []  # the lines of an earlier run, read before this run appends to the file
 
         async def read() -> None:
             known.extend(await self._newest())
@@ -117,7 +118,7 @@ class Trail[Record: Noted]:
         try:
             await asyncio.shield(asyncio.gather(*tasks))
         finally:
-            # What was begun is ended, so that nothing is written twice or by two at once.
+            # Finish what was begun, so that nothing is written twice or concurrently.
             self._is_ending.set()
             self._has_some.set()
             await asyncio.gather(*tasks)
@@ -142,19 +143,19 @@ class Trail[Record: Noted]:
     async def _try(self, work: Callable[[], Awaitable[None]]) -> bool:
         try:
             await work()
-        except Exception:  # the tasks must outlive a disk or database that is away for a while
+        except Exception:  # the tasks must survive a disk or database that is unavailable for a while
             _log.exception("audit_not_written", extra={"events": len(self._unsaved)})
             return False
         return True
 
     async def close(self) -> None:
-        """Write what is left; call when no further record can come."""
+        """Write what is still queued; call when no further record can arrive."""
         for _attempt in range(_LAST_TRIES):
             if await self._try(self.flush):
                 return
 
     async def flush(self) -> None:
-        """Write all that is noted by now; raises what the database raises, and keeps what it has not for next time."""
+        """Write all that is queued; raises what the database raises: what it has not stored is retried next time."""
         await self._write_all()
         await self._sync()
         await self._save_all()
@@ -164,9 +165,9 @@ class Trail[Record: Noted]:
             await asyncio.to_thread(files.sync)
 
     async def recover(self) -> None:
-        """Save what the files have and the database has not, of the newest records.
+        """Save those of the newest records that are in the files but not in the database.
 
-        From the newest on, until the database has all that there is to save of a batch: rows are saved in order.
+        Go back from the newest until the database has a whole batch: rows are saved in order, so it has the older ones.
         """
         await self._save_missing(await self._newest())
 
@@ -190,7 +191,7 @@ class Trail[Record: Noted]:
             _log.info("audit_recovered", extra={"events": len(lost)})
 
     async def remove_old(self) -> None:
-        """Remove what is kept no longer, in small transactions; of too many those of whoever has the most."""
+        """Remove events past their retention in small transactions; of too many, those of the largest accounts."""
         for files in {self._files, self._data_files}:
             await asyncio.to_thread(files.remove_old, self._clock())
         before = self._clock() - self._kept
@@ -226,14 +227,14 @@ class Trail[Record: Noted]:
             self._dropped_told = self.dropped
 
     def _drop_unwritten(self) -> None:
-        """Let the oldest go for which there has been no room for long: who waited for them was refused."""
+        """Drop the oldest records that could not be written for long: the calls that waited for them have failed."""
         self._drop_unsaved()
         while len(self._unwritten) > _MOST_RECORDS:
             self._unwritten.popleft()
             self.dropped += 1
 
     def _drop_unsaved(self) -> None:
-        """Let the oldest go where the database has been away for long: the files have them."""
+        """Drop the oldest records when the database has been unavailable for long: the files have them."""
         too_many = len(self._unsaved) - _MOST_RECORDS
         if too_many > 0:
             for _ in range(too_many):
@@ -251,11 +252,11 @@ class Trail[Record: Noted]:
                     raise
 
     def _write(self, batch: "Sequence[_Kept[Record]]") -> None:
-        """Draw the records and append what is drawn; what cannot be is first at the next time. Raises OSError."""
+        """Format the records and append them; what cannot be appended is first next time. Raises OSError."""
         for kept in batch:
             try:
                 event = self._draw(kept.record)
-            except Exception:  # one record that cannot be made must not take the others with it
+            except Exception:  # one record that cannot be formatted must not lose the others
                 _log.exception("audit_record_failed")
                 continue
             self._unwritten.append(event)
@@ -278,7 +279,7 @@ class Trail[Record: Noted]:
 
 @dataclass(slots=True)
 class _Kept[Record: Noted]:
-    """A record, and who waits for it."""
+    """A record, and the call that waits for it."""
 
     record: Record
     written: asyncio.Future[None] | None = None
@@ -287,7 +288,7 @@ class _Kept[Record: Noted]:
 
 def _settle(batch: Sequence[_Kept[Any]], failure: Exception | None) -> None:
     for kept in batch:
-        if kept.written is None or kept.written.done():  # who waited may have gone
+        if kept.written is None or kept.written.done():  # the waiting call may have been cancelled
             continue
         if failure is None:
             kept.written.set_result(None)

@@ -1,4 +1,4 @@
-"""Names of devices, as EC2 takes them; pure.
+"""Device names, as EC2 accepts them; pure.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/device_naming.html.
 """
@@ -16,7 +16,7 @@ _NAME: Final = re.compile(
 
 
 def check(name: str) -> None:
-    """Raise InvalidParameter for what is no name of a device."""
+    """Raise InvalidParameter for what is not a device name."""
     if point(name) is None:
         raise InvalidParameter(
             f"Value ({name[:40]}) for parameter device is invalid. {name[:40]} is not a valid EBS device name."
@@ -24,22 +24,22 @@ def check(name: str) -> None:
 
 
 def point(name: str) -> str | None:
-    """Give the attachment point that a name stands for, None for no such name.
+    """Return the attachment point that a name stands for, None for no such name.
 
-    `/dev/sdf` and `/dev/xvdf` are one; `/dev/sda1` and `/dev/xvda`, both of them roots of images, are two.
+    `/dev/sdf` and `/dev/xvdf` are the same; `/dev/sda1` and `/dev/xvda`, both root devices of images, are different.
     """
     found = _NAME.match(name)
     return None if found is None else found["sd"] or found["xvd"]
 
 
 def check_free(name: str, taken: Collection[str]) -> None:
-    """Raise InvalidParameter when a name's attachment point is one of those taken, which are names, too."""
+    """Raise InvalidParameter when a name's attachment point is that of one of the names in use."""
     if point(name) in {point(one) for one in taken}:
         raise InvalidParameter(f"Invalid value '{name}' for unixDevice. Attachment point {name} is already in use")
 
 
 def free(taken: Collection[str]) -> Iterator[str]:
-    """Give names whose attachment points are not taken: `/dev/sdb` to `/dev/sdz`, then `/dev/xvdba` and on."""
+    """Yield names whose attachment points are free: `/dev/sdb` to `/dev/sdz`, then from `/dev/xvdba`."""
     points = {point(one) for one in taken}
     names = [f"/dev/sd{letter}" for letter in ascii_lowercase[1:]]
     names += [f"/dev/xvd{first}{second}" for first in "bcd" for second in ascii_lowercase]

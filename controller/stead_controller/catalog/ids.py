@@ -1,4 +1,4 @@
-"""Ids of resources: how they are made, checked, and known by their form."""
+"""Resource ids: how they are made, checked, and recognised by their form."""
 
 import re
 import secrets
@@ -21,7 +21,7 @@ def is_id(resource_type: str, text: str) -> bool:
 
 
 def resource_type_of(text: str) -> str | None:
-    """Name the resource type that an id's prefix stands for, or None when it is no id."""
+    """Return the resource type that an id's prefix stands for, or None when it is not an id."""
     found = _LONG_ID.match(text)
     noun = OF_PREFIX.get(found["prefix"]) if found else None
     return noun.type if noun else None

@@ -10,14 +10,14 @@ from types import MappingProxyType
 from typing import Final
 
 _MIB: Final = 1024 * 1024
-# Of https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-free-tier-usage.html those that are there.
+# Those of https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-free-tier-usage.html that exist here.
 _FREE_TIER: Final = frozenset({"t2.micro", "t3.micro", "t3.small"})
 _GIB: Final = 1024 * _MIB
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceStore:
-    """The scratch disks of a type: `count` disks of `size` GB each."""
+    """The instance store of a type: `count` disks of `size` GB each."""
 
     count: int
     size: int
@@ -25,7 +25,7 @@ class InstanceStore:
 
     @property
     def total_size(self) -> int:
-        """GB of all disks together."""
+        """The total size of all disks in GB."""
         return self.count * self.size
 
 
@@ -60,17 +60,17 @@ class InstanceType:
 
     @property
     def free_tier(self) -> bool:
-        """Whether tools that look for a type of EC2's free tier are to find it."""
+        """Whether it is shown as eligible for EC2's free tier, which some tools look for."""
         return self.name in _FREE_TIER
 
     @property
     def cores(self) -> int:
-        """How many cores its vCPUs make."""
+        """The number of cores that its vCPUs are threads of."""
         return max(1, self.vcpus // self.threads_per_core)
 
     @property
     def auto_recovery(self) -> bool:
-        """Whether instances are recovered when their machine's process fails: not where an instance store is lost."""
+        """Whether instances are recovered when their VM's process fails: not with an instance store, which is lost."""
         return self.instance_store is None
 
     @property
@@ -84,7 +84,7 @@ def find(name: str) -> InstanceType | None:
     return ALL.get(name)
 
 
-# vCPUs, interfaces and addresses per interface of a size, alike in all but the burstable families and d3.
+# vCPUs, interfaces and addresses per interface of a size, the same in all but the burstable families and d3.
 _SIZES: Final = {
     "large": (2, 3, 10),
     "xlarge": (4, 4, 15),
@@ -100,7 +100,7 @@ _SIZES: Final = {
     "48xlarge": (192, 15, 50),
 }
 
-# Gigabits of the sizes that have a network of their own; the smaller ones share the generation's "up to" figure.
+# Gigabits of the sizes with a figure of their own; the smaller ones share the generation's "up to" figure.
 _GIGABITS: Final[dict[str, dict[str, str]]] = {
     "5": {"8xlarge": "10", "9xlarge": "12", "12xlarge": "12", "16xlarge": "20", "18xlarge": "25", "24xlarge": "25"},
     "6": {

@@ -1,10 +1,10 @@
-"""The kinds of resources that EC2's requests name: one row for all that depends on the kind alone.
+"""The kinds of resources that EC2's requests name: one row holds everything that depends on the kind alone.
 
-A kind is called as tagging calls it. Prefixes are those of EC2's long ids
+A kind has the name that tagging uses. Prefixes are those of EC2's long ids
 (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html), codes are EC2's published ones
-(https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html). Tools compare the sentences about what
-does not exist, so they are as EC2 writes them where its answers are quoted in public; where none is, they follow the
-form that most have, `The <kind> ID '<id>' does not exist`, with EC2's name of the kind.
+(https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html). Tools compare the "does not exist"
+messages, so they are EC2's own where its answers are quoted in public; otherwise they have the most common form,
+`The <kind> ID '<id>' does not exist`, with EC2's name of the kind.
 """
 
 from dataclasses import dataclass
@@ -22,10 +22,9 @@ _IN_BRACKETS: Final = ("The {word} id '[{names}]' does not exist", "The {word} i
 class Noun:
     """A kind of resource.
 
-    `malformed`, `absent`, `duplicate` and `wrong_state` are EC2's codes; where there is none the general one of
-    `aws/errors.py` counts. `sentence` says that one or that several do not exist. What has a `table` has rows that can
-    be tagged. A noun of a `domain` has files of its own in each layer, called by `file`, or by its type where that is
-    empty.
+    `malformed`, `absent`, `duplicate` and `wrong_state` are EC2's codes; without one the general code of
+    `aws/errors.py` is used. `sentence` says that one or several do not exist. A kind with a `table` can be tagged. A
+    kind with a `domain` has its own files in each layer, named by `file`, or by its type if that is empty.
     """
 
     type: str
@@ -39,16 +38,16 @@ class Noun:
     table: Any = None
     domain: str = ""
     file: str = ""
-    of_no_account: bool = False  # its ARN names none
-    named: bool = False  # requests and ARNs give its name, not its id
+    of_no_account: bool = False  # its ARN has none
+    named: bool = False  # requests and ARNs have its name, not its id
 
     def arn(self, partition: str, region: str, account_id: str, resource_id: str) -> str:
-        """Give the ARN of one of them, under its resource type of IAM."""
+        """Return the ARN of one resource, with its resource type in IAM."""
         account = "" if self.of_no_account else account_id
         return f"arn:{partition}:ec2:{region}:{account}:{self.type}/{resource_id}"
 
     def not_found(self, names: list[str]) -> str | None:
-        """Say in EC2's words that some do not exist; None where it has none of its own."""
+        """Return EC2's message that some do not exist; None where this kind has none of its own."""
         if self.sentence is None:
             return None
         return self.sentence[len(names) > 1].format(word=self.word, names=", ".join(names))
@@ -424,7 +423,7 @@ NOUNS: Final = (
     ),
     Noun("instance-type", "", absent="InvalidInstanceType"),
 )
-"""Those with a prefix have ids of their own; the others are named otherwise, and only their codes are asked for."""
+"""Kinds with a prefix have ids; the others are named in other ways, and only their codes are used."""
 
 OF_TYPE: Final = {noun.type: noun for noun in NOUNS}
 OF_PREFIX: Final = {noun.prefix: noun for noun in NOUNS if noun.prefix}

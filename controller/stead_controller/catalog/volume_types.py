@@ -1,4 +1,4 @@
-"""What each type of volume may be and how fast it is; pure.
+"""The limits and the performance of each volume type; pure.
 
 Numbers: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volume-types.html.
 """
@@ -9,12 +9,12 @@ from typing import Final
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter
 
 DEFAULT: Final = "gp2"
-"""The type of a volume whose request names none."""
+"""The default type of a volume."""
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeType:
-    """Least and most GiB; least and most IOPS where they are chosen, and how many per GiB; MiB/s likewise."""
+    """Minimum and maximum GiB; minimum and maximum IOPS where they can be set, and IOPS per GiB; MiB/s likewise."""
 
     least_size: int
     most_size: int
@@ -40,7 +40,7 @@ _NEVER_ROOT: Final = ("st1", "sc1")
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A volume's size in GiB, its type, and what is said of its IOPS and MiB/s."""
+    """A volume's size in GiB, its type, and its requested IOPS and MiB/s."""
 
     size: int
     volume_type: str
@@ -49,7 +49,7 @@ class Shape:
 
 
 def complete(wish: Shape) -> Shape:
-    """Check what is asked of a volume and fill in what its type gives when nothing is asked.
+    """Check what is requested for a volume and fill in its type's defaults.
 
     Raises InvalidParameter, InvalidCombination, MissingParameter as EC2 does.
     """
@@ -66,7 +66,7 @@ def complete(wish: Shape) -> Shape:
 
 
 def check_root(volume_type: str) -> None:
-    """Raise InvalidParameter for a type that cannot be a root volume's."""
+    """Raise InvalidParameter for a type that a root volume cannot have."""
     if volume_type in _NEVER_ROOT:
         raise InvalidParameter(
             f"Invalid value '{volume_type}' for VolumeType: {volume_type} volumes cannot be used as root volumes."
@@ -119,12 +119,12 @@ def _throughput(kind: VolumeType, wish: Shape, iops: int | None) -> int | None:
 
 
 _TIB: Final = 1024
-# MiB/s for each TiB, and MiB/s at most, while there are burst credits.
+# MiB/s per TiB, and the maximum MiB/s, while there are burst credits.
 _BURST: Final = {"st1": (250, 500), "sc1": (80, 250)}
 
 
 def limits(shape: Shape) -> tuple[int, int]:
-    """How many IOPS and MiB/s a volume is held to; 0 means it is not limited."""
+    """The IOPS and MiB/s that a volume is limited to; 0 means no limit."""
     size = shape.size
     match shape.volume_type:
         case "gp2":

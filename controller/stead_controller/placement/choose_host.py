@@ -1,4 +1,4 @@
-"""Rooms of hosts and a need become the host to use: pure, no clock, no SQL."""
+"""Choose a host for an instance by the hosts' free capacity: pure, no clock, no SQL."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one instance takes: vCPUs, bytes of memory and of instance store, and the processor it must have."""
+    """What one instance needs: vCPUs, bytes of memory and of instance store, and the processor architecture."""
 
     vcpus: int
     memory: int
@@ -16,9 +16,9 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a host can still give, after overcommit and what it keeps for itself; less than none after it shrank.
+    """A host's free capacity, after overcommit and what it reserves for itself; negative after the host shrank.
 
-    `threads` is what it has of processors, `accelerated` whether guests run by KVM and are not emulated.
+    `threads` is its number of hardware threads, `accelerated` whether guests run with KVM instead of emulation.
     """
 
     host_id: str
@@ -30,14 +30,14 @@ class Room:
 
 
 def fits(room: Room, need: Need) -> bool:
-    """Tell whether a host can take it: a guest with more vCPUs than its host has threads would wait for itself."""
+    """Tell whether the need fits; a guest with more vCPUs than its host has threads would compete with itself."""
     return room.threads >= need.vcpus and room.cpus_free >= need.vcpus and room.memory_free >= need.memory
 
 
 def choose_host(rooms: Iterable[Room], need: Need) -> Room | None:
-    """Choose a host with KVM before one that emulates, then by most memory left, then most vCPUs; None when none fits.
+    """Prefer a host with KVM to one that emulates, then the most free memory, then vCPUs; None when none fits.
 
-    Spreading keeps noisy neighbours apart; ties go to the smallest id, so that the choice can be foretold.
+    Spreading keeps noisy neighbours apart; ties go to the smallest id, so that the choice is deterministic.
     """
     fitting = [room for room in rooms if fits(room, need)]
     if not fitting:
