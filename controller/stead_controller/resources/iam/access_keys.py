@@ -33,7 +33,7 @@ _USE_OF_ROLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """An access key just made; the secret is never shown again. A key of root has no user's name."""
+    """A new access key; the secret is never shown again. A key of root has no user name."""
 
     id: str
     secret: str = field(repr=False)
@@ -53,7 +53,7 @@ class DescribedKey:
 
 @dataclass(frozen=True, slots=True)
 class LastUse:
-    """When a key was last used, for which service and in which region; all None for one that never was."""
+    """When a key was last used, for which service and in which region; all None if it never was."""
 
     user_name: str | None
     at: datetime | None
@@ -63,7 +63,7 @@ class LastUse:
 
 @dataclass(frozen=True, slots=True)
 class KeyUse:
-    """That an access key was used; of a role's session `role_id` tells the role and the key is no row."""
+    """A use of an access key; for a role's session `role_id` is the role, and the key has no row."""
 
     access_key_id: str
     role_id: str
@@ -73,7 +73,7 @@ class KeyUse:
 
 
 def add(tx: Transaction, sealer: Sealer, account_id: str, user_id: str, now: datetime) -> NewKey:
-    """Make a key of a user, or of root where the user's id is the account's; raises LimitExceeded."""
+    """Make a key for a user, or for root if the user id is the account's; raises LimitExceeded."""
     iam_quotas.check(
         tx,
         "AccessKeysPerUser",
@@ -97,7 +97,7 @@ def add(tx: Transaction, sealer: Sealer, account_id: str, user_id: str, now: dat
 
 
 def context(access_key_id: str) -> str:
-    """What a key's secret is sealed for."""
+    """Return the context that a key's secret is sealed for."""
     return f"access-key:{access_key_id}"
 
 
@@ -125,14 +125,14 @@ def remove(tx: Transaction, caller: Caller, user_name: str | None, access_key_id
 
 
 def last_used(tx: Transaction, caller: Caller, access_key_id: str) -> LastUse:
-    """Tell what a key of the account was last used for; raises NotFound."""
+    """Return the last use of one of the account's keys; raises NotFound."""
     key = _own(tx, caller, access_key_id)
     user = tx.session.get(IamUser, key.user_id)
     return LastUse(user.name if user else None, key.last_used, key.last_used_service, key.last_used_region)
 
 
 def write_uses(tx: Transaction, uses: Sequence[KeyUse]) -> None:
-    """Write when keys and roles were last used; those that are gone meanwhile are left out."""
+    """Store when keys and roles were last used; those deleted meanwhile are skipped."""
     keys = [
         {"one": use.access_key_id, "at": use.at, "service": use.service, "region": use.region}
         for use in uses
@@ -147,7 +147,7 @@ def write_uses(tx: Transaction, uses: Sequence[KeyUse]) -> None:
 
 
 def _owner(tx: Transaction, caller: Caller, user_name: str | None) -> tuple[str, str | None]:
-    """Whose keys are meant: a user's id and name; root's where root names nobody."""
+    """Return the id and name of the user whose keys the request is about; root's if root names no user."""
     if user_name is None and caller.kind == "root":
         return caller.account_id, None
     user = entities.find_user(tx, caller, entities.own_name(caller, user_name))

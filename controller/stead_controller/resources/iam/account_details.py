@@ -1,7 +1,7 @@
-"""Everything that IAM keeps of an account, part by part: users, groups, roles and policies with what they have.
+"""Everything that IAM stores about an account, in parts: users, groups, roles and policies with their details.
 
-See https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccountAuthorizationDetails.html. Each part is read in
-a few questions, however many entities it has.
+See https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccountAuthorizationDetails.html. Each part is read with
+a few queries, however many entities it has.
 """
 
 from collections import defaultdict
@@ -44,7 +44,7 @@ type Keyed[Of] = list[tuple[str, Of]]
 
 
 class Kind(StrEnum):
-    """Kinds of entities in the order in which they are listed, as the API's filter calls them."""
+    """Kinds of entities in the order in which they are listed, named as in the API's filter."""
 
     USER = "User"
     GROUP = "Group"
@@ -55,7 +55,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """What a principal has: its inline policies by name, and the ARNs of the managed ones that are attached to it."""
+    """A principal's policies: the inline ones by name, and the ARNs of the attached managed ones."""
 
     inline: Sequence[InlinePolicy]
     attached: Sequence[str]
@@ -80,7 +80,7 @@ class GroupDetails:
 
 @dataclass(frozen=True, slots=True)
 class RoleDetails:
-    """A role with its policies and the instance profiles that it is in."""
+    """A role with its policies and its instance profiles."""
 
     role: DescribedRole
     policies: Policies
@@ -97,7 +97,7 @@ class PolicyDetails:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entity of an account, and the name in lower case by which it is sorted among those of its kind."""
+    """An entity of an account, and its name in lower case, which is the sort key within its kind."""
 
     kind: Kind
     name: str
@@ -171,7 +171,7 @@ def _own_policies(tx: Transaction, caller: Caller, part: Slice) -> Keyed[PolicyD
 
 
 def _aws_policies(tx: Transaction, caller: Caller, part: Slice) -> Keyed[PolicyDetails]:
-    """Those of AWS's policies that somebody has."""
+    """Those of AWS's policies that a principal of the account has."""
     rest = Slice(part.fetch, ("aws", part.after[0]) if part.after else None)
     found = policies.search(tx, caller, policies.Search(local=False, only_attached=True), rest)
     return [
@@ -180,7 +180,7 @@ def _aws_policies(tx: Transaction, caller: Caller, part: Slice) -> Keyed[PolicyD
 
 
 def _policies(tx: Transaction, names: dict[str, str]) -> dict[str, Policies]:
-    """The policies of principals, whose names are given by their ids."""
+    """Return the policies of principals; `names` maps their ids to names."""
     inline: dict[str, list[InlinePolicy]] = defaultdict(list)
     rows = select(IamInlinePolicy).where(IamInlinePolicy.principal_id.in_(list(names)))
     for row in tx.session.scalars(rows.order_by(IamInlinePolicy.name)):

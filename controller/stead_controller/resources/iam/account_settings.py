@@ -1,4 +1,4 @@
-"""What IAM knows of an account as a whole: its alias, and how much it has of what.
+"""Settings of an account as a whole: its alias, and its number of entities and quotas.
 
 See https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccountSummary.html.
 """
@@ -41,10 +41,10 @@ _COUNTED: Final[dict[str, tuple[Any, Quota]]] = {
 
 @dataclass(frozen=True, slots=True)
 class AccountSummary:
-    """How much an account has, and how much it may have.
+    """The number of an account's entities, and its limits.
 
-    `counts` and `limits` are by kind, as ARNs call it; `policies_per` is how many managed policies a user, a group
-    and a role may have.
+    `counts` and `limits` are by kind, as in ARNs; `policies_per` is the maximum number of managed policies of a user,
+    a group and a role.
     """
 
     counts: Mapping[str, int]
@@ -59,7 +59,7 @@ class AccountSummary:
 
 
 def summary(tx: Transaction, caller: Caller) -> AccountSummary:
-    """How much the account has, and how much it may have."""
+    """Return the number of the account's entities, and its limits."""
     account_id = caller.account_id
     in_use = (IamMfaDevice.account_id == account_id) & IamMfaDevice.user_id.is_not(None)
     attached = IamAttachedPolicy.account_id == account_id
@@ -82,7 +82,7 @@ def alias(tx: Transaction, caller: Caller) -> str | None:
 
 
 def set_alias(tx: Transaction, caller: Caller, text: str) -> None:
-    """Give the account an alias instead of the one that it has; raises InvalidParameter, AlreadyExists."""
+    """Set the account's alias, replacing the one that it has; raises InvalidParameter, AlreadyExists."""
     if not re.match(_ALIAS, text):
         raise iam_names.invalid("accountAlias", f"Member must satisfy regular expression pattern: {_ALIAS}")
     holder = tx.session.scalar(select(IamAccount.account_id).where(IamAccount.alias == text))
@@ -92,7 +92,7 @@ def set_alias(tx: Transaction, caller: Caller, text: str) -> None:
 
 
 def remove_alias(tx: Transaction, caller: Caller, text: str) -> None:
-    """Take the alias away; raises NotFound where the account has another or none."""
+    """Remove the alias; raises NotFound where the account has another or none."""
     if alias(tx, caller) != text:
         message = f"The Account Alias with alias name {text} cannot be found."
         raise NotFound("iam-account-alias", text, message=message)
@@ -100,7 +100,7 @@ def remove_alias(tx: Transaction, caller: Caller, text: str) -> None:
 
 
 def row_of(tx: Transaction, caller: Caller) -> IamAccount:
-    """What is known of the caller's account, made where nothing was yet."""
+    """Return the row of the caller's account settings, which is created if it does not exist."""
     row = tx.session.get(IamAccount, caller.account_id)
     if row is None:
         row = IamAccount(account_id=caller.account_id)

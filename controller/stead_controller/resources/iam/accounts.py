@@ -1,4 +1,4 @@
-"""Accounts and their root access keys: found, disabled; an access key becomes whose it is."""
+"""Accounts and their root access keys: find and disable accounts, look up the owner of an access key."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,12 +14,12 @@ from stead_controller.resources.iam import access_keys, entities
 from stead_controller.secrets.sealing import Sealer
 
 type AccountRow = Account
-"""An account as operators are shown it."""
+"""An account as shown to operators."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """An account just made; the secret is never shown again."""
+    """A new account; the secret is never shown again."""
 
     account_id: str
     name: str
@@ -29,7 +29,7 @@ class NewAccount:
 
 @dataclass(frozen=True, slots=True)
 class OpenedKey:
-    """An access key with its secret in clear, and whose it is."""
+    """An access key with its secret in clear text, and its owner."""
 
     secret: str = field(repr=False)
     caller: Caller
@@ -50,14 +50,14 @@ def find_account(tx: Transaction, name: str) -> Account:
 
 
 def disable(tx: Transaction, name: str, *, disabled: bool) -> Account:
-    """Let no credentials of an account count any more, or count again; raises NotFound."""
+    """Disable all credentials of an account, or enable them again; raises NotFound."""
     account = find_account(tx, name)
     account.disabled = disabled
     return account
 
 
 def create_root_key(tx: Transaction, sealer: Sealer, name: str, now: datetime) -> NewAccount:
-    """Make another root key of an account; raises NotFound, LimitExceeded."""
+    """Make another root key for an account; raises NotFound, LimitExceeded."""
     account = find_account(tx, name)
     key = access_keys.add(tx, sealer, account.id, account.id, now)
     return NewAccount(account.id, account.name, key.id, key.secret)
@@ -92,13 +92,13 @@ def open_key(tx: Transaction, sealer: Sealer, access_key_id: str) -> OpenedKey |
     key, disabled = row[0], row[1]
     user: IamUser | None = row[2]
     if user is None and key.user_id != key.account_id:
-        return None  # its user is gone
+        return None  # its user was deleted
     secret = sealer.open(key.secret_sealed, access_keys.context(key.id)).decode()
     return OpenedKey(secret, _owner_of(key, user), active=key.active and not disabled)
 
 
 def account_of_key(tx: Transaction, access_key_id: str) -> str:
-    """Give the account that an access key is of, as AWS does for anybody's; raises InvalidParameter."""
+    """Return the account of any access key, whoever asks, as in AWS; raises InvalidParameter."""
     account_id = session_tokens.account_of(access_key_id) or tx.session.scalar(
         select(AccessKey.account_id).where(AccessKey.id == access_key_id)
     )

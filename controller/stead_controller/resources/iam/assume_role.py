@@ -1,7 +1,7 @@
-"""AssumeRole: a principal that a role trusts, and whose own policies let it, gets a session of the role.
+"""AssumeRole: a principal that a role trusts, and whose own policies allow it, gets a session of the role.
 
-See https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html; a role that takes another one (chaining)
-has it for an hour at most, and hands its transitive tags and its source identity on.
+See https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html; a role that assumes another one (chaining)
+gets an hour at most, and passes its transitive tags and its source identity on.
 """
 
 from collections.abc import Mapping
@@ -52,12 +52,12 @@ class RoleRequest:
 def assume_role(
     tx: Transaction, cloud: Cloud, caller: Caller, asked: RoleRequest, context: Mapping[str, Any], *, now: datetime
 ) -> RoleSession:
-    """Give a session of a role; `context` has the condition keys that every call has.
+    """Begin a session of a role; `context` has the condition keys that every call has.
 
-    A code of a second factor counts for this call, and is no part of the session
+    An MFA code applies to this call only, not to the session
     (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_mfa_configure-api-require.html).
-    Raises a BadRequest for bad input and a wrong code, and NotAuthorized alike, after the same work, where there is no
-    such role, where it does not trust the caller, and where the caller's own policies do not let it.
+    Raises a BadRequest for bad input and a wrong code. Raises the same NotAuthorized, after the same work, where there
+    is no such role, where it does not trust the caller, and where the caller's own policies do not allow it.
     """
     role = role_sessions.find_role(tx, asked.role_arn)
     name = check_name(asked.session_name, "roleSessionName", MAX_SESSION_NAME)
@@ -118,7 +118,7 @@ def _lasts(caller: Caller, role: AskedRole, wish: SessionWish) -> timedelta:
 
 
 def role_duration(role: AskedRole, wish: SessionWish) -> timedelta:
-    """Give how long a session of a role is to last; raises BadRequest for more than the role allows."""
+    """Return the duration of a role's session; raises BadRequest for more than the role allows."""
     lasts = duration(wish, ONE_HOUR, MAX_ROLE_SECONDS)
     if lasts > timedelta(seconds=role.max_session_duration):
         raise BadRequest(
@@ -128,13 +128,13 @@ def role_duration(role: AskedRole, wish: SessionWish) -> timedelta:
 
 
 def _inherited(caller: Caller) -> dict[str, str]:
-    """Give the tags that a session must have because the caller's hands them on."""
+    """Return the transitive tags that a session inherits from the caller's session."""
     session = caller.session
     return handed_on(session.tags, session.transitive) if session is not None else {}
 
 
 def _source_identity(caller: Caller, asked: RoleRequest) -> str:
-    """Give who is behind it all, which cannot be changed once it was said; raises NotAuthorized."""
+    """Return the source identity, which cannot be changed once it was set; raises NotAuthorized."""
     before = caller.session.source_identity if caller.session is not None else ""
     said = asked.source_identity or ""
     if before and said not in ("", before):

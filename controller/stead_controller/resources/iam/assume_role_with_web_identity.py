@@ -1,8 +1,9 @@
-"""AssumeRoleWithWebIdentity: whom an outside issuer knows gets a session of a role that trusts the issuer.
+"""AssumeRoleWithWebIdentity: a user of an external issuer gets a session of a role that trusts the issuer.
 
-Three must agree: the operator, who names the issuer's keys; the account, which has the issuer as an identity provider
-for this audience; and the role's trust policy. Nobody signs the call but the issuer, who may give the session tags and
-a source identity, by claims of AWS's (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html).
+Three must agree: the operator, who configures the issuer's keys; the account, which has the issuer as an identity
+provider for this audience; and the role's trust policy. The call itself is unsigned: the issuer signs the token, and
+may set session tags and a source identity by AWS's claims
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html).
 See https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html.
 """
 
@@ -35,7 +36,7 @@ from stead_controller.resources.iam.session_requests import (
 
 ACTION: Final = "sts:AssumeRoleWithWebIdentity"
 
-_CLAIMS: Final = ("sub", "amr", "azp", "email")  # that trust policies may ask for, as keys of the issuer
+_CLAIMS: Final = ("sub", "amr", "azp", "email")  # claims that trust policies may test, as condition keys of the issuer
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class WebIdentityRequest:
 
 @dataclass(frozen=True, slots=True)
 class WebSession:
-    """What is answered: the session, and who the token says it is for."""
+    """The response: the session, and the token's subject, audience and issuer."""
 
     session: RoleSession
     subject: str
@@ -61,7 +62,7 @@ class WebSession:
 def assume(
     tx: Transaction, cloud: Cloud, asked: WebIdentityRequest, context: Mapping[str, Any], now: datetime
 ) -> WebSession:
-    """Give a session of a role; raises BadRequest for bad input and tokens, NotAuthorized where it is not trusted."""
+    """Begin a session of a role; raises BadRequest for bad input and tokens, NotAuthorized where it is not trusted."""
     role = role_sessions.find_role(tx, asked.role_arn)
     name = check_name(asked.session_name, "roleSessionName", MAX_SESSION_NAME)
     check_policies(asked.wish)
@@ -104,7 +105,7 @@ def assume(
 
 
 def _told_by_issuer(wish: SessionWish, claims: Mapping[str, Any]) -> tuple[SessionWish, str]:
-    """Add the tags that the issuer gives the session, and give its source identity; raises BadRequest."""
+    """Add the session tags that the issuer sets, and return its source identity; raises BadRequest."""
     tags, transitive = web_identity_tokens.tags_of(claims)
     wish = replace(wish, tags=tags, transitive=transitive)
     check_tags(wish, {})

@@ -60,7 +60,7 @@ def detach(tx: Transaction, caller: Caller, kind: str, name: str, policy_arn: st
 
 
 def of_principal(tx: Transaction, caller: Caller, kind: str, name: str, path_prefix: str) -> list[str]:
-    """The ARNs, sorted, of a principal's attached policies whose paths begin so; raises NotFound, InvalidParameter."""
+    """The sorted ARNs of a principal's attached policies under a path prefix; raises NotFound, InvalidParameter."""
     principal = iam_entities.find_principal(tx, caller, kind, name)
     mine = select(IamAttachedPolicy.policy_arn).where(IamAttachedPolicy.principal_id == principal.id)
     arns = tx.session.scalars(mine.order_by(IamAttachedPolicy.policy_arn))
@@ -83,7 +83,7 @@ def require_none(tx: Transaction, principal_id: str) -> None:
 
 
 def counts(tx: Transaction, account_id: str, arns: Iterable[str]) -> dict[str, int]:
-    """To how many principals of an account each policy is attached; those attached to none are absent."""
+    """Return to how many principals of an account each policy is attached, without those attached to none."""
     rows = tx.session.execute(
         select(IamAttachedPolicy.policy_arn, func.count())
         .where(IamAttachedPolicy.account_id == account_id, IamAttachedPolicy.policy_arn.in_(list(arns)))
@@ -93,7 +93,7 @@ def counts(tx: Transaction, account_id: str, arns: Iterable[str]) -> dict[str, i
 
 
 def boundary_counts(tx: Transaction, account_id: str, arns: Iterable[str]) -> dict[str, int]:
-    """Of how many users and roles of an account each policy is the boundary; those of none are absent."""
+    """Return for how many users and roles of an account each policy is the boundary, without those of none."""
     wanted, found = list(arns), dict[str, int]()
     for model in (IamUser, IamRole):
         rows = tx.session.execute(
@@ -123,7 +123,7 @@ def entities(
             continue
         model = _MODELS[kind]
         rest = Slice(left, (after[1],) if kind == after[0] else None)
-        # Where all paths do, who comes after this page need not be looked for.
+        # Where every path matches, the principals after this page need not be read.
         few = rest if part.path_prefix == "/" else ALL
         users = [model.id.in_(_users_of(caller, policy_arn, kind, usage, few)) for usage in usages]
         mine = select(model.id, model.name).where(or_(*users), model.account_id == caller.account_id)
@@ -133,7 +133,7 @@ def entities(
 
 
 def _users_of(caller: Caller, policy_arn: str, kind: str, usage: str, part: Slice) -> Any:
-    """The ids of principals of a kind that use a policy in a way."""
+    """Return the ids of principals of a kind that use a policy in a given way."""
     if usage == "PermissionsPolicy":
         attached = select(IamAttachedPolicy.principal_id).where(
             IamAttachedPolicy.account_id == caller.account_id,

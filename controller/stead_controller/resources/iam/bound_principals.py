@@ -1,7 +1,7 @@
-"""Whom a policy of a role or a bucket names: users and roles are stored by their ids, and shown by their ARNs.
+"""The principals in a role's or bucket's policy: users and roles are stored by their ids, and shown by their ARNs.
 
-So one that is made anew under an old name does not inherit what the old one had; a policy shows the id of one that is
-gone. As in AWS, whoever writes a policy learns whether the ARNs in it are somebody's, those of other accounts too. See
+So a new user or role does not inherit the rights of a deleted one with the same name; a policy shows the id of a
+deleted one. As in AWS, the author of a policy learns whether the ARNs in it exist, also those of other accounts. See
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html and
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-bucket-user-policy-specifying-principal-intro.html.
 """
@@ -28,10 +28,10 @@ _BY_PREFIX: Final[dict[str, Any]] = {"AIDA": IamUser, "AROA": IamRole}
 
 
 def bound(tx: Transaction, text: str) -> str:
-    """Give a policy, whose form has been checked, with ids for the ARNs of users and roles.
+    """Return a policy, whose form has been checked, with the ARNs of users and roles replaced by their ids.
 
-    Raises MalformedPolicy where a user, a role or an account is not there, or is named by its canonical id, by which
-    nobody is found here. Sessions stay as they are written.
+    Raises MalformedPolicy where a user, a role or an account does not exist, or is named by its canonical id, which is
+    not supported. Sessions stay as they are written.
     """
     has_ids = False
     for element in _elements(json.loads(text)):
@@ -51,7 +51,7 @@ def bound(tx: Transaction, text: str) -> str:
 
 
 def _bind(tx: Transaction, principal: str) -> str | None:
-    """Give what is stored of a principal; None of one that is not there."""
+    """Return the stored form of a principal; None if it does not exist."""
     named = _ARN.fullmatch(principal)
     if named:
         model = _MODELS[named["kind"]]
@@ -67,7 +67,7 @@ def _bind(tx: Transaction, principal: str) -> str | None:
 
 
 def shown(tx: Transaction, texts: Sequence[str]) -> list[str]:
-    """Give policies with ARNs for the ids of users and roles that are there."""
+    """Return policies with the ids of existing users and roles replaced by their ARNs."""
     ids = {found for text in texts for found in _ID.findall(text)}
     if not ids:
         return list(texts)
@@ -79,7 +79,7 @@ def shown(tx: Transaction, texts: Sequence[str]) -> list[str]:
 
 
 def _replaced(text: str, change: Callable[[str], str]) -> str:
-    """Change each principal under `AWS` of a policy."""
+    """Replace each principal under `AWS` of a policy."""
     document = json.loads(text)
     for element in _elements(document):
         if "AWS" in element:
@@ -89,7 +89,7 @@ def _replaced(text: str, change: Callable[[str], str]) -> str:
 
 
 def _elements(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give what names principals by their kinds, which a policy may change."""
+    """Return a policy's Principal and NotPrincipal elements, by kind, to be changed in place."""
     statements = document["Statement"]
     for statement in statements if isinstance(statements, list) else [statements]:
         for element in (statement.get(name) for name in _ELEMENTS):

@@ -1,4 +1,4 @@
-"""What a call of IAM is about, for who decides whether it may: the entity's ARN, and what conditions may ask of it."""
+"""The entity that an IAM call is about, for authorization: its ARN, and the values of condition keys about it."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -31,7 +31,7 @@ _TABLES: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A user, group, role, instance profile or managed policy of an account; without `id` there is none of the name."""
+    """A user, group, role, instance profile or managed policy of an account; it does not exist if `id` is empty."""
 
     arn: str
     id: str = ""
@@ -39,7 +39,7 @@ class Entity:
 
 
 def find(tx: Transaction, caller: Caller, cloud: Cloud, kind: str, name: str) -> Entity:
-    """Give the caller's account's entity of a kind and name, or what its ARN would be in the path `/`."""
+    """Return the account's entity of a kind and name; if there is none, with the ARN it would have in path `/`."""
     table = _TABLES[kind]
     row = tx.session.scalar(
         select(table).where(table.account_id == caller.account_id, table.name_lower == name.lower())
@@ -51,7 +51,7 @@ def find(tx: Transaction, caller: Caller, cloud: Cloud, kind: str, name: str) ->
 
 
 def user_of_key(tx: Transaction, caller: Caller, access_key_id: str) -> str | None:
-    """Give the name of the user whose access key it is, in the caller's account."""
+    """Return the name of the user who owns an access key, in the caller's account."""
     query = (
         select(IamUser.name)
         .join(AccessKey, AccessKey.user_id == IamUser.id)

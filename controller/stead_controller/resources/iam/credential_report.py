@@ -1,7 +1,6 @@
 """The report of an account's users and the state of their passwords, MFA devices and access keys, as CSV.
 
-See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_getting-report.html: one that is younger than four
-hours is not made anew.
+See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_getting-report.html: one is used for four hours.
 """
 
 import csv
@@ -42,7 +41,7 @@ _NO_CERTIFICATES: Final = ("false", _NONE, "false", _NONE)
 
 
 def generate(tx: Transaction, caller: Caller, now: datetime) -> None:
-    """Have a report that is younger than four hours."""
+    """Make a report unless there is one that is younger than four hours."""
     found = tx.session.get(IamCredentialReport, caller.account_id)
     if found is None:
         found = IamCredentialReport(account_id=caller.account_id)
@@ -53,7 +52,7 @@ def generate(tx: Transaction, caller: Caller, now: datetime) -> None:
 
 
 def get(tx: Transaction, caller: Caller, now: datetime) -> IamCredentialReport:
-    """Give the report that was made last; raises BadRequest when there is none, or none that is young enough."""
+    """Return the latest report; raises BadRequest when there is none, or when it is too old."""
     found = tx.session.get(IamCredentialReport, caller.account_id)
     if found is None:
         raise BadRequest("No report has been generated: GenerateCredentialReport does.", code="ReportNotPresent")
@@ -107,7 +106,7 @@ def _rows(tx: Transaction, caller: Caller) -> Iterator[Sequence[str]]:
 
 
 def _of_password(user: IamUser, days: int) -> tuple[str, str, str, str]:
-    """Say whether there is a password, when it was used and changed last, and when it must be changed."""
+    """Return whether there is a password, when it was last used and changed, and when it must be changed."""
     changed = user.password_changed or user.password_created
     if user.password_hash is None or changed is None:
         return "false", _NONE, _NONE, _NONE

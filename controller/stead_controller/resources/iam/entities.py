@@ -1,4 +1,4 @@
-"""Users, groups, roles and instance profiles by their names, which are unique whatever their case."""
+"""Find users, groups, roles and instance profiles by their names, which are unique regardless of case."""
 
 from typing import Any, Final
 
@@ -59,7 +59,7 @@ def find_principal(tx: Transaction, caller: Caller, kind: str, name: str) -> Pri
 
 
 def own_name(caller: Caller, name: str | None) -> str:
-    """The name that is given, or else the caller's own; raises InvalidParameter for one that is no user."""
+    """Return the name in the request, or else the caller's own; raises InvalidParameter if the caller is not a user."""
     if name is not None:
         return name
     if not caller.user_name:
@@ -73,12 +73,12 @@ def arn_of(entity: Entity) -> str:
 
 
 def kind_of(entity: Entity) -> str:
-    """What a row is, as ARNs say it."""
+    """The kind of a row, as in ARNs."""
     return _KINDS[type(entity)]
 
 
 def check_new_name(tx: Transaction, caller: Caller, kind: str, name: str, *, but: str = "") -> str:
-    """Give a name for a new row back; raises InvalidParameter, or AlreadyExists unless the row `but` has it."""
+    """Return the name for a new row; raises InvalidParameter, or AlreadyExists unless the row `but` has it."""
     iam_names.check_name(_MEMBERS[kind], name)
     model: Any = _MODELS[kind]
     taken = tx.session.scalar(

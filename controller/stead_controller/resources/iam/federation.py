@@ -1,4 +1,4 @@
-"""Sessions of users: GetSessionToken for themselves, GetFederationToken for others on whose behalf they act.
+"""Sessions of users: GetSessionToken for the user itself, GetFederationToken for federated users.
 
 See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_request.html.
 """
@@ -29,7 +29,7 @@ _MAX_FEDERATED_NAME: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class FederatedSession:
-    """A session of a federated user: its credentials, the user's id and ARN, and how much room policies and tags take.
+    """A session of a federated user: its credentials, the user's id and ARN, and the packed size of policies and tags.
 
     `packed_percent` is None where there are neither.
     """
@@ -45,7 +45,7 @@ def session_token(
 ) -> TemporaryCredentials:
     """Make temporary credentials of a user or of root, with all their rights; raises BadRequest.
 
-    `mfa` says that the caller has just shown a second factor.
+    `mfa` means that the caller has just used a second factor.
     """
     refuse_session(caller, "GetSessionToken")
     expires = now + _lasts(caller, wish.seconds)
@@ -81,12 +81,12 @@ def federation_token(
 
 
 def _lasts(caller: Caller, seconds: int | None) -> timedelta:
-    """Give how long a session is to last; of root's, more than an hour is not refused, but cut."""
+    """Return the duration of a session; for root, more than an hour is not refused but reduced to an hour."""
     lasts = duration(SessionWish(seconds=seconds), _DEFAULT_SECONDS, MAX_USER_SECONDS)
     return min(lasts, timedelta(seconds=ONE_HOUR)) if caller.kind == "root" else lasts
 
 
 def refuse_session(caller: Caller, operation: str) -> None:
-    """Raise a BadRequest for who has temporary credentials already."""
+    """Raise a BadRequest for a caller with temporary credentials."""
     if caller.session is not None:
         raise BadRequest(f"Cannot call {operation} with session credentials", code="AccessDenied")

@@ -1,4 +1,4 @@
-"""Groups and who is in them.
+"""Groups and their members.
 
 See https://docs.aws.amazon.com/IAM/latest/APIReference/API_Group.html.
 """
@@ -107,7 +107,7 @@ def remove_user(tx: Transaction, caller: Caller, name: str, user_name: str) -> N
 
 
 def remove(tx: Transaction, caller: Caller, name: str) -> None:
-    """Delete a group that nobody is in and that has no policies; raises NotFound, InUse."""
+    """Delete a group without members and policies; raises NotFound, InUse."""
     group = entities.find_group(tx, caller, name)
     attached_policies.require_none(tx, group.id)
     if tx.session.scalar(select(IamGroupMember.user_id).where(IamGroupMember.group_id == group.id).limit(1)):

@@ -1,4 +1,4 @@
-"""Names, paths, ids and ARNs of what IAM keeps, and how it says that one of them is wrong.
+"""Names, paths, ids and ARNs of IAM entities, and IAM's messages about invalid ones.
 
 See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html.
 """
@@ -28,7 +28,7 @@ PREFIXES: Final = {
     "oidc-provider": "OIDC",
     "mfa": "AMFA",
 }
-"""How ids of each kind begin."""
+"""The id prefix of each kind."""
 
 
 def new_id(kind: str) -> str:
@@ -51,22 +51,22 @@ def arn(account_id: str, kind: str, path: str, name: str) -> str:
 
 
 def check_name(member: str, name: str) -> str:
-    """Give a name back; raises InvalidParameter, naming the request's member, when it has other characters."""
+    """Return the name; raises InvalidParameter, naming the request's member, when it has other characters."""
     return _check(member, name, _NAME)
 
 
 def check_path(path: str | None) -> str:
-    """Give a path back, `/` for none; raises InvalidParameter."""
+    """Return the path, `/` for none; raises InvalidParameter."""
     return _check("path", path or "/", _PATH)
 
 
 def check_policy_path(path: str | None) -> str:
-    """Give the path of a policy back, `/` for none; raises InvalidParameter."""
+    """Return the path of a policy, `/` for none; raises InvalidParameter."""
     return _check("path", path or "/", _POLICY_PATH)
 
 
 def check_path_prefix(prefix: str | None) -> str:
-    """Give back what paths are asked to begin with, `/` for none; raises InvalidParameter."""
+    """Return the path prefix of a search, `/` for none; raises InvalidParameter."""
     return _check("pathPrefix", prefix or "/", _PREFIX)
 
 
@@ -77,7 +77,7 @@ def _check(member: str, value: str, pattern: str) -> str:
 
 
 def invalid(member: str, constraint: str) -> InvalidParameter:
-    """IAM's words for a member that breaks a constraint."""
+    """Make IAM's error for a member that violates a constraint."""
     return InvalidParameter(
         f"1 validation error detected: Value at '{member}' failed to satisfy constraint: {constraint}"
     )

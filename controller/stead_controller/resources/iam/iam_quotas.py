@@ -1,4 +1,4 @@
-"""How many of each thing IAM allows: its default quotas, where `quotas.py` has none that the operator may change.
+"""IAM's default quotas for each kind of entity that has no adjustable quota in `quotas.py`.
 
 See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
 """
@@ -29,19 +29,19 @@ INLINE_SIZES: Final = {"user": 2048, "group": 5120, "role": 10240}
 
 
 def check(tx: Transaction, quota: str, most: int, column: Any, *where: ColumnElement[bool]) -> None:
-    """Raise LimitExceeded where as many rows as allowed exist already; call before adding one."""
+    """Raise LimitExceeded where the maximum number of rows exists already; call before adding one."""
     tx.session.flush()
     if (tx.session.scalar(select(func.count(column)).where(*where)) or 0) >= most:
         raise exceeded(quota, most)
 
 
 def check_account(tx: Transaction, caller: Caller, quota: Quota, name: str, model: Any) -> None:
-    """Raise LimitExceeded, by IAM's name of the quota, where the account has as many as it may; call before adding."""
+    """Raise LimitExceeded where the account has reached a quota, given by IAM's name of it; call before adding."""
     most = quotas.limit(tx, caller.account_id, quota)
     if quotas.count(tx, most, model.id, model.account_id == caller.account_id) >= most:
         raise exceeded(name, most)
 
 
 def exceeded(quota: str, most: int) -> LimitExceeded:
-    """IAM's words for a quota that is used up."""
+    """Make IAM's error for a quota that has been reached."""
     return LimitExceeded(f"Cannot exceed quota for {quota}: {most}")

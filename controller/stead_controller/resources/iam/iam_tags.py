@@ -1,4 +1,4 @@
-"""Tags of users, roles, instance profiles, policies and issuers; keys that differ only by case are the same.
+"""Tags of users, roles, instance profiles, policies and issuers; keys that differ only in case are the same.
 
 See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html.
 """
@@ -39,13 +39,13 @@ def set_tags(tx: Transaction, resource_id: str, tags: Iterable[tuple[str, str]])
 
 
 def remove_tags(tx: Transaction, resource_id: str, keys: Sequence[str]) -> None:
-    """Remove tags by their keys; those that it has not are ignored."""
+    """Remove tags by their keys; absent ones are ignored."""
     lower = [key.lower() for key in keys]
     tx.session.execute(delete(IamTag).where(IamTag.resource_id == resource_id, IamTag.key_lower.in_(lower)))
 
 
 def remove_all(tx: Transaction, resource_id: str) -> None:
-    """Forget the tags of what is deleted."""
+    """Remove all tags of a deleted resource."""
     tx.session.execute(delete(IamTag).where(IamTag.resource_id == resource_id))
 
 

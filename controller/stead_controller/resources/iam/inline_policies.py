@@ -1,4 +1,4 @@
-"""Inline policies: parts of a user, group or role, limited by their size together."""
+"""Inline policies: parts of a user, group or role, with a limit on their total size."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from stead_controller.resources.iam.list_pages import Slice
 
 @dataclass(frozen=True, slots=True)
 class InlinePolicy:
-    """An inline policy and whose it is: the name of a user, group or role."""
+    """An inline policy and its owner: the name of a user, group or role."""
 
     principal_name: str
     name: str

@@ -1,8 +1,8 @@
-"""Sessions of instances' roles: EC2 takes the role for the instance, and its host tells the guest the credentials.
+"""Sessions of instances' roles: EC2 assumes the role for the instance, whose host gives the guest the credentials.
 
-They are made anew long before they end, so that guests have good ones for hours while no controller runs. Which are due
-is found by an index. What is stored is for who asks with a token; who asks without one (IMDSv1) gets a twin, made as
-hosts are sent it, and policies can tell them apart by ec2:RoleDelivery. See
+They are renewed long before they expire, so that guests have valid ones for hours while no controller runs. An index
+finds those that are due. The stored credentials are for IMDSv2 requests (with a token); IMDSv1 requests get a second
+set, made when the state is sent to the host, and policies can distinguish them by ec2:RoleDelivery. See
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html.
 """
 
@@ -32,16 +32,16 @@ SUCCESS: Final = "Success"
 NO_PROFILE: Final = "InstanceProfileNotFound"
 NO_TRUST: Final = "AssumeRoleUnauthorizedAccess"
 
-_SPREAD_SECONDS: Final = 900  # so that instances launched together are not all due at once
+_SPREAD_SECONDS: Final = 900  # so that instances launched together are not due at the same time
 _EC2: Final = Principal(arn="ec2.amazonaws.com", account_id="", kind="service")
 _RUNNING: Final = ("pending", "running")
-_IMDS_V1, _IMDS_V2 = "1.0", "2.0"  # what ec2:RoleDelivery calls them
+_IMDS_V1, _IMDS_V2 = "1.0", "2.0"  # their values of ec2:RoleDelivery
 
 
 def renew(
     tx: Transaction, cloud: Cloud, association: InstanceProfileAssociation, instance: Instance, now: datetime
 ) -> None:
-    """Make an association's credentials anew; its host gets them when it is next sent the instance, which runs."""
+    """Renew the credentials of a running instance's association; its host gets them with the instance's next update."""
     association.access_key_id = association.session_token = association.role_name = ""
     association.expires = None
     association.updated = now
@@ -68,16 +68,16 @@ def renew(
 
 
 def begin(tx: Transaction, cloud: Cloud, instance: Instance, now: datetime) -> None:
-    """Make the credentials of an instance that starts, if it has an instance profile."""
+    """Make the credentials of an instance that is starting, if it has an instance profile."""
     if instance.profile_association_id is not None:
         association = tx.session.get_one(InstanceProfileAssociation, instance.profile_association_id)
         renew(tx, cloud, association, instance, now)
 
 
 def without_token(sealer: Sealer, opened: Opened) -> TemporaryCredentials | None:
-    """Make the twin of an instance's session for who asks its metadata without a token.
+    """Make the second session of an instance, for metadata requests without a token.
 
-    None of a session that an earlier release began: then all get the same.
+    None for a session that an earlier release began: then all requests get the same one.
     """
     if opened.facts.origin is None:
         return None
@@ -91,7 +91,7 @@ def are_due(tx: Transaction, now: datetime) -> bool:
 
 
 def renew_due(tx: Transaction, cloud: Cloud, now: datetime, most: int) -> None:
-    """Make credentials anew that are due, at most so many of the longest due, and tell the hosts."""
+    """Renew credentials that are due, the longest due first up to a limit, and notify the hosts."""
     due = (
         select(InstanceProfileAssociation)
         .where(InstanceProfileAssociation.due <= now)
@@ -114,18 +114,18 @@ def renew_due(tx: Transaction, cloud: Cloud, now: datetime, most: int) -> None:
 
 
 def forget(association: InstanceProfileAssociation) -> None:
-    """Keep no credentials of an instance that is off."""
+    """Remove the credentials of an instance that is off."""
     association.code = association.access_key_id = association.session_token = association.role_name = ""
     association.expires = association.updated = association.due = None
 
 
 def profile_changed(tx: Transaction, profile_id: str) -> None:
-    """Let all instances with an instance profile have credentials of what it is now, within seconds."""
+    """Renew the credentials of all instances with a changed instance profile within seconds."""
     _hasten(tx, InstanceProfileAssociation.profile_id == profile_id)
 
 
 def role_changed(tx: Transaction, role_id: str) -> None:
-    """Let all instances with a role have credentials of what it is now, within seconds."""
+    """Renew the credentials of all instances with a changed role within seconds."""
     profiles = select(IamInstanceProfile.id).where(IamInstanceProfile.role_id == role_id)
     _hasten(tx, InstanceProfileAssociation.profile_id.in_(profiles))
 
@@ -135,7 +135,7 @@ def _hasten(tx: Transaction, which: object) -> None:
     tx.session.execute(
         update(InstanceProfileAssociation)
         .where(which, InstanceProfileAssociation.due.is_not(None))  # type: ignore[arg-type]  # a condition
-        .values(due=InstanceProfileAssociation.created)  # which is past
+        .values(due=InstanceProfileAssociation.created)  # in the past
         .execution_options(synchronize_session=False)
     )
 

@@ -1,7 +1,7 @@
-"""Sessions of instances' identity role, by which software in a guest can say whose it is, and do nothing else.
+"""Sessions of instances' identity role: they prove a guest's identity and allow nothing else.
 
-Every instance that runs has one, whatever its instance profile. Only its start is stored: the credentials are made as
-hosts are sent them, and made anew long before they end. See
+Every running instance has one, whatever its instance profile. Only its start time is stored: the credentials are made
+when they are sent to hosts, and renewed long before they expire. See
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/iam-roles-for-amazon-ec2.html (instance identity roles).
 """
 
@@ -36,7 +36,7 @@ def are_due(tx: Transaction, now: datetime) -> bool:
 
 
 def renew_due(tx: Transaction, now: datetime, most: int) -> None:
-    """Begin sessions anew that are due, at most so many of the oldest, and tell the hosts."""
+    """Renew sessions that are due, the oldest first up to a limit, and notify the hosts."""
     due = (
         select(Instance)
         .where(Instance.identity_issued <= now - RENEWED_AFTER)

@@ -1,4 +1,4 @@
-"""Instance profiles: each may have one role.
+"""Instance profiles, which have at most one role each.
 
 See https://docs.aws.amazon.com/IAM/latest/APIReference/API_InstanceProfile.html.
 """
@@ -105,7 +105,7 @@ def remove(tx: Transaction, caller: Caller, name: str) -> None:
 
 
 def described(profile: IamInstanceProfile, roles: Mapping[str, DescribedRole]) -> DescribedInstanceProfile:
-    """Describe an instance profile as lists do; its role, if it has one, is among those given by their ids."""
+    """Describe an instance profile as in lists; `roles`, by id, include its role, if it has one."""
     role = None if profile.role_id is None else roles[profile.role_id]
     return DescribedInstanceProfile(profile, entities.arn_of(profile), role)
 

@@ -1,4 +1,4 @@
-"""Access keys as they are looked up for each request: opened once, and looked at again after a second."""
+"""A cache of access keys for the look-up in each request: an entry is valid for a second."""
 
 import hashlib
 import time
@@ -10,21 +10,21 @@ from stead_controller.resources.iam.accounts import OpenedKey, open_key
 from stead_controller.resources.iam.sessions import open_session
 from stead_controller.secrets.sealing import Sealer
 
-_SECONDS: Final = 1.0  # a deleted key is refused within this time on every controller (FAULTS: EC2 credentials)
+_SECONDS: Final = 1.0  # every controller refuses a deleted key within this time (FAULTS: EC2 credentials)
 _MOST: Final = 10_000
 
 
 class KeyCache:
-    """Finds access keys; bounded, and never older than a second."""
+    """Finds access keys; its size is bounded, and entries are never older than a second."""
 
     def __init__(self, database: Database, sealer: Sealer) -> None:
-        """Take where the keys are kept, and what opens them."""
+        """Take the database with the keys, and the sealer that opens them."""
         self._database = database
         self._sealer = sealer
         self._known: dict[tuple[str, bytes], tuple[float, OpenedKey | None]] = {}
 
     async def find(self, access_key_id: str, session_token: str | None = None) -> OpenedKey | None:
-        """Give a key with its secret in clear; None when there is none, or the token beside it is not its own."""
+        """Return a key with its secret in clear text; None when there is none, or the token is not that of the key."""
         entry = (access_key_id, hashlib.sha256((session_token or "").encode("utf-8", "surrogateescape")).digest())
         known = self._known.get(entry)
         if known is not None and known[0] > time.monotonic():

@@ -1,4 +1,4 @@
-"""When access keys and roles were last used: noted at each call, written together now and then."""
+"""When access keys and roles were last used: noted in memory at each call, written periodically in one batch."""
 
 from datetime import datetime
 from functools import partial
@@ -10,20 +10,20 @@ from stead_controller.request.caller import Caller
 from stead_controller.resources.iam import access_keys
 from stead_controller.resources.iam.access_keys import KeyUse
 
-_AT_ONCE: Final = 500  # of one transaction, which keeps all other writers waiting
+_AT_ONCE: Final = 500  # in one transaction, which blocks all other writers
 
 
 class KeyUses:
-    """The last use of each key and role since the last writing; lost when the controller is killed before it."""
+    """The last use of each key and role since the last write; lost when the controller is killed before the next."""
 
     def __init__(self, database: Database, region: str) -> None:
-        """Take where they are written, and the region whose services are used."""
+        """Take the database and the region of the services."""
         self._database = database
         self._region = region
         self._noted: dict[str, KeyUse] = {}
 
     def note(self, caller: Caller, service: str, at: datetime) -> None:
-        """Note a call; sessions count for their role only."""
+        """Note a call; a session counts as a use of its role only."""
         if caller.kind == "role":
             self._noted[caller.principal_id] = KeyUse("", caller.principal_id, service, self._region, at)
         elif caller.session is None:

@@ -1,4 +1,4 @@
-"""Login profiles: that a user has a password, and which it had before as far as the account's rules ask for that.
+"""Login profiles: a user's password, and the previous ones as far as the account's password policy needs them.
 
 See https://docs.aws.amazon.com/IAM/latest/APIReference/API_LoginProfile.html.
 """
@@ -27,7 +27,7 @@ class Password:
 
 @dataclass(frozen=True, slots=True)
 class LoginProfile:
-    """That a user has a password, when it was given the first, and whether it must change it."""
+    """A user's login profile: when it was created, and whether the password must be changed."""
 
     user_name: str
     created: datetime | None
@@ -48,7 +48,7 @@ def create(
 
 
 def get(tx: Transaction, caller: Caller, user_name: str | None) -> LoginProfile:
-    """Tell that a user has a password; raises NotFound."""
+    """Return a user's login profile; raises NotFound."""
     return _described(_find(tx, caller, entities.own_name(caller, user_name)))
 
 
@@ -66,7 +66,7 @@ def update(
 
 
 def remove(tx: Transaction, caller: Caller, user_name: str | None) -> None:
-    """Take a user's password away; raises NotFound."""
+    """Remove a user's password; raises NotFound."""
     user = _find(tx, caller, entities.own_name(caller, user_name))
     _forget(tx, user, 0)
     user.password_hash = user.password_created = user.password_changed = None
@@ -74,7 +74,7 @@ def remove(tx: Transaction, caller: Caller, user_name: str | None) -> None:
 
 
 def ask_to_change(tx: Transaction, caller: Caller, old: str, new: Password) -> PasswordCheck:
-    """Say what must be known before the caller's own password changes; raises NotFound, BadRequest."""
+    """Return the hashes to check before the caller's own password is changed; raises NotFound, BadRequest."""
     user = _own(tx, caller)
     rules = password_policies.find(tx, caller.account_id)
     passwords.check(new.text, rules)
@@ -85,9 +85,9 @@ def ask_to_change(tx: Transaction, caller: Caller, old: str, new: Password) -> P
 def change(
     tx: Transaction, caller: Caller, asked: PasswordCheck, new: Password, equal: bytes, *, now: datetime
 ) -> None:
-    """Change the caller's own password; `equal` says by bytes which of the pairs that were asked for are equal.
+    """Change the caller's own password; `equal` has a byte for each pair of the question: whether it matched.
 
-    Raises BadRequest where the old one was wrong or has been changed meanwhile, and for one that was used before.
+    Raises BadRequest where the old one was wrong or has been changed meanwhile, and for a reused password.
     """
     user = _own(tx, caller)
     if not equal[0] or user.password_hash != asked.pairs[0][1]:
@@ -98,7 +98,7 @@ def change(
 
 
 def ask_to_update(tx: Transaction, caller: Caller, user_name: str, new: Password | None) -> PasswordCheck | None:
-    """Say what must be known before a user's password changes, None for nothing; raises NotFound, BadRequest."""
+    """Return the hashes to check before a user's password is changed, None if none; raises NotFound, BadRequest."""
     user = _find(tx, caller, user_name)
     rules = password_policies.find(tx, caller.account_id)
     if new is None or not (latest := _latest(tx, user, rules)):
@@ -108,7 +108,7 @@ def ask_to_update(tx: Transaction, caller: Caller, user_name: str, new: Password
 
 
 def check_fresh(tx: Transaction, caller: Caller, user_name: str, asked: PasswordCheck, equal: bytes) -> None:
-    """Raise BadRequest for a password that a user had before, or where the user's has been changed meanwhile."""
+    """Raise BadRequest for a reused password, or where the user's password has been changed meanwhile."""
     _refuse_used(equal)
     if _find(tx, caller, user_name).password_hash != asked.pairs[0][1]:
         raise BadRequest(f"The password of {user_name} is being changed.", code="EntityTemporarilyUnmodifiable")
@@ -123,7 +123,7 @@ def _refuse_used(equal: bytes) -> None:
 
 
 def _latest(tx: Transaction, user: IamUser, rules: PasswordPolicy | None) -> list[str]:
-    """Give the hashes of the passwords that a user must not have again, its present one first."""
+    """Return the hashes of the passwords that a user must not reuse, the current one first."""
     number = _reuse_prevention(rules)
     if not number or user.password_hash is None:
         return []
@@ -137,7 +137,7 @@ def _reuse_prevention(rules: PasswordPolicy | None) -> int:
 
 
 def _replace(tx: Transaction, user: IamUser, new: Password, rules: PasswordPolicy | None, now: datetime) -> None:
-    """Give a user another password; as many of those before stay stored as must not be had again."""
+    """Replace a user's password; previous ones stay stored as far as they must not be reused."""
     number = _reuse_prevention(rules)
     if number > 1 and user.password_hash is not None:
         query = select(func.max(IamOldPassword.number)).where(IamOldPassword.user_id == user.id)
@@ -149,7 +149,7 @@ def _replace(tx: Transaction, user: IamUser, new: Password, rules: PasswordPolic
 
 
 def _forget(tx: Transaction, user: IamUser, keep: int) -> None:
-    """Delete a user's passwords but its present one and the `keep` before that."""
+    """Delete a user's passwords except the current one and the `keep` before it."""
     query = select(IamOldPassword.number).where(IamOldPassword.user_id == user.id)
     newest = query.order_by(IamOldPassword.number.desc()).limit(keep).subquery()
     doomed = (IamOldPassword.user_id == user.id, IamOldPassword.number.not_in(select(newest.c.number)))

@@ -1,4 +1,4 @@
-"""Managed policies by their ARNs: those of an account, and AWS's, which every account has."""
+"""Find managed policies by their ARNs: those of an account, and AWS's, which every account has."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ _PARTS = 6
 
 @dataclass(frozen=True, slots=True)
 class Managed:
-    """A managed policy: the row of the account's own, or the one of AWS's; never both."""
+    """A managed policy: either the row of the account's own policy or one of AWS's."""
 
     arn: str
     row: IamPolicy | None = None
@@ -39,12 +39,12 @@ class Managed:
 
     @property
     def description(self) -> str:
-        """What it is for, empty where it does not say so."""
+        """Its description, empty if it has none."""
         return self._known.description
 
     @property
     def default_version(self) -> int:
-        """The number of the version that counts."""
+        """The number of its default version."""
         return self.row.default_version if self.row else 1
 
     @property
@@ -54,7 +54,7 @@ class Managed:
 
     @property
     def updated(self) -> datetime:
-        """When it, or a version of it, was changed last."""
+        """When the policy or one of its versions was last changed."""
         return self.row.updated if self.row else CREATED
 
     @property
@@ -65,9 +65,9 @@ class Managed:
 
 
 def find(tx: Transaction, caller: Caller, arn: str, *, attachable: bool = False) -> Managed:
-    """A policy that the caller's account has; raises NotFound, InvalidParameter for what is no policy's ARN.
+    """A policy that the caller's account has; raises NotFound, InvalidParameter for what is not a policy's ARN.
 
-    `attachable` chooses IAM's words for where the policy is not what is asked for, but to be attached.
+    `attachable` chooses IAM's message for a policy that is to be attached instead of shown.
     """
     parts = arn.split(":")
     if len(parts) != _PARTS or parts[0] != "arn" or not parts[5].startswith("policy/"):
@@ -86,7 +86,7 @@ def find(tx: Transaction, caller: Caller, arn: str, *, attachable: bool = False)
 
 
 def find_own(tx: Transaction, caller: Caller, arn: str) -> IamPolicy:
-    """A policy that the caller's account may change; raises NotFound, InvalidParameter for one of AWS's."""
+    """A policy that the caller's account may change; raises NotFound, InvalidParameter for one of AWS's policies."""
     row = find(tx, caller, arn).row
     if row is None:
         raise InvalidParameter("Policies of AWS cannot be changed.", code="AccessDenied")

@@ -1,9 +1,9 @@
-"""Virtual MFA devices of users and of root: made, switched on by two codes in a row, asked for a code, switched off.
+"""Virtual MFA devices of users and of root: create, enable with two consecutive codes, check a code, deactivate.
 
-See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_mfa_enable_virtual.html. What a device makes its
-codes of is shown once, when it is made, and kept sealed. A code is taken once (RFC 6238, 5.2). Root's devices are
-root's own business: it names itself `root`, for which AWS documents its console only, where there is no such user; what
-is shown of them is what https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListVirtualMFADevices.html shows.
+See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_mfa_enable_virtual.html. A device's seed is shown
+once, when it is created, and stored sealed. A code is accepted once (RFC 6238, 5.2). Only root manages root's devices,
+under the user name `root` if there is no such user (AWS documents only its console for that); they are shown as in
+https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListVirtualMFADevices.html.
 """
 
 import secrets
@@ -40,7 +40,7 @@ class NewDevice:
 
 @dataclass(frozen=True, slots=True)
 class MadeDevice:
-    """A device just made; its seed is never shown again."""
+    """A new device; its seed is never shown again."""
 
     serial_number: str
     seed: bytes = field(repr=False)
@@ -49,7 +49,7 @@ class MadeDevice:
 
 @dataclass(frozen=True, slots=True)
 class DescribedMfaDevice:
-    """A device, and the name of the user that it is somebody's of: `root` for root, None for nobody."""
+    """A device, and the name of its user: `root` for root, None if it is not assigned."""
 
     serial_number: str
     name_lower: str
@@ -59,7 +59,7 @@ class DescribedMfaDevice:
 
 @dataclass(frozen=True, slots=True)
 class AssignedMfaDevice:
-    """A device, and whose it is: a user, root, or None for nobody."""
+    """A device, and its user: a user, root, or None if it is not assigned."""
 
     serial_number: str
     name_lower: str
@@ -69,19 +69,19 @@ class AssignedMfaDevice:
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """Two codes that a device showed, one after the other."""
+    """Two consecutive codes of a device."""
 
     first: str = field(repr=False)
     second: str = field(repr=False)
 
 
 def context(device_id: str) -> str:
-    """What a device's seed is sealed for."""
+    """Return the context that a device's seed is sealed for."""
     return f"mfa-device:{device_id}"
 
 
 def create(tx: Transaction, caller: Caller, sealer: Sealer, wish: NewDevice, now: datetime) -> MadeDevice:
-    """Make a device that is nobody's yet; raises InvalidParameter, AlreadyExists, LimitExceeded."""
+    """Create a device that is not assigned yet; raises InvalidParameter, AlreadyExists, LimitExceeded."""
     name = iam_names.check_name("virtualMFADeviceName", wish.name)
     if len(name) > _LONGEST:
         raise iam_names.invalid("virtualMFADeviceName", f"Member must have length less than or equal to {_LONGEST}")
@@ -126,9 +126,9 @@ def serial_of(device: IamMfaDevice) -> str:
 def enable(
     tx: Transaction, caller: Caller, sealer: Sealer, user_name: str, *, serial_number: str, codes: Codes, now: datetime
 ) -> None:
-    """Give a device to a user, whose codes show that they have it.
+    """Assign a device to a user; two codes prove that the user has it.
 
-    Raises NotFound, AlreadyExists where it is somebody's, LimitExceeded, BadRequest for codes that are not its.
+    Raises NotFound, AlreadyExists where it is assigned, LimitExceeded, BadRequest for wrong codes.
     """
     owner = _owner(tx, caller, user_name)
     device = find(tx, caller, serial_number)
@@ -148,18 +148,18 @@ def enable(
 def resync(
     tx: Transaction, caller: Caller, sealer: Sealer, user_name: str, *, serial_number: str, codes: Codes, now: datetime
 ) -> None:
-    """Learn anew how wrong the clock of a user's device is; raises NotFound, BadRequest for codes that are not its."""
+    """Determine the drift of a device's clock again; raises NotFound, BadRequest for wrong codes."""
     _set_clock(_of(tx, caller, user_name, serial_number), sealer, codes, now)
 
 
 def deactivate(tx: Transaction, caller: Caller, user_name: str | None, serial_number: str) -> None:
-    """Take a device from its user, the caller where none is named; raises NotFound, InvalidParameter."""
+    """Unassign a device from its user, the caller where none is named; raises NotFound, InvalidParameter."""
     device = _of(tx, caller, user_name, serial_number)
     device.user_id = device.enabled = None
 
 
 def remove(tx: Transaction, caller: Caller, serial_number: str) -> None:
-    """Delete a device that is nobody's; raises NotFound, InUse."""
+    """Delete a device that is not assigned; raises NotFound, InUse."""
     device = find(tx, caller, serial_number)
     if device.user_id is not None:
         raise InUse("MFA VirtualDevice in use. Must deactivate first.")
@@ -177,7 +177,7 @@ def of_user(tx: Transaction, caller: Caller, user_name: str | None, part: Slice)
 
 
 def of_account(tx: Transaction, caller: Caller, status: str, part: Slice) -> list[AssignedMfaDevice]:
-    """The account's devices by name: all, or those that are somebody's, or nobody's; raises InvalidParameter."""
+    """The account's devices by name: all, or those that are assigned, or not assigned; raises InvalidParameter."""
     if status not in STATUSES:
         raise iam_names.invalid("assignmentStatus", f"Member must satisfy enum value set: [{', '.join(STATUSES)}]")
     mine = select(IamMfaDevice, IamUser).outerjoin(IamUser, IamUser.id == IamMfaDevice.user_id)
@@ -197,7 +197,7 @@ def of_account(tx: Transaction, caller: Caller, status: str, part: Slice) -> lis
 
 
 def get(tx: Transaction, caller: Caller, serial_number: str, user_name: str | None) -> DescribedMfaDevice:
-    """Find a device, of a user where one is named, and to a user who names none its own; raises NotFound."""
+    """Find a device: of the named user, else of the caller if it is a user; raises NotFound."""
     named = user_name is not None or caller.kind == "user"
     device = _of(tx, caller, user_name, serial_number) if named else find(tx, caller, serial_number)
     if device.user_id is None:
@@ -209,9 +209,9 @@ def get(tx: Transaction, caller: Caller, serial_number: str, user_name: str | No
 def show_factor(
     tx: Transaction, caller: Caller, sealer: Sealer, serial_number: str | None, code: str | None, *, now: datetime
 ) -> bool:
-    """Take a code of one of the caller's own devices, which is then used up; tells whether one was given at all.
+    """Check and use up a code of one of the caller's own devices; return whether the request has one.
 
-    Raises BadRequest where it is not right, or was taken before.
+    Raises BadRequest where it is wrong, or was used before.
     """
     if serial_number is None and code is None:
         return False
@@ -230,7 +230,7 @@ def show_factor(
 
 
 def _take(tx: Transaction, device: IamMfaDevice, step: int) -> bool:
-    """Use a step's code up; tells whether it, and all later ones, were there to be taken."""
+    """Use up a step's code; return whether neither it nor a later one was used before."""
     taken = tx.session.execute(
         update(IamMfaDevice)
         .where(IamMfaDevice.id == device.id, IamMfaDevice.last_step < step)
@@ -241,7 +241,7 @@ def _take(tx: Transaction, device: IamMfaDevice, step: int) -> bool:
 
 
 def _set_clock(device: IamMfaDevice, sealer: Sealer, codes: Codes, now: datetime) -> None:
-    """Take two codes as the device's time; raises BadRequest where they are not its, or were taken before."""
+    """Set the device's clock by two codes; raises BadRequest where they are wrong, or were used before."""
     around = totp.step_of(now)
     step = totp.find_steps_in_a_row(_seed(device, sealer), codes.first, codes.second, around)
     if step is None or step - 1 <= device.last_step:
@@ -265,14 +265,14 @@ def _named(tx: Transaction, caller: Caller, serial_number: str) -> IamMfaDevice 
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
-    """Whose devices are meant: a user's id and name, or the account's id of root."""
+    """The user that a request is about: a user's id and name, or for root the account's id."""
 
     id: str
     name: str
 
 
 def _owner(tx: Transaction, caller: Caller, user_name: str | None) -> _Owner:
-    """Find whose devices are meant, the caller's where nobody is named; raises NotFound, InvalidParameter."""
+    """Find the user that a request is about, the caller where none is named; raises NotFound, InvalidParameter."""
     root = _Owner(caller.account_id, _ROOT) if caller.kind == "root" else None
     if root is not None and user_name is None:
         return root
@@ -298,7 +298,7 @@ def _described(device: IamMfaDevice, owner_name: str | None) -> DescribedMfaDevi
 
 
 def _root_of(device: IamMfaDevice) -> Root | None:
-    """Root as a device's user; None for a device that is nobody's."""
+    """Root as a device's user; None for a device that is not assigned."""
     return None if device.user_id is None else users.root_of(device.account_id)
 
 

@@ -1,7 +1,7 @@
-"""OpenID Connect issuers that an account trusts to say who somebody is.
+"""OpenID Connect issuers that an account trusts to authenticate users.
 
-See https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateOpenIDConnectProvider.html. Thumbprints are stored and
-shown; what an issuer's keys are is the operator's to say, since Stead asks no one outside.
+See https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateOpenIDConnectProvider.html. Thumbprints are only
+stored and shown; the operator configures an issuer's keys, since Stead makes no requests to the outside.
 """
 
 import json
@@ -29,7 +29,7 @@ _CLIENT_LENGTH: Final = 255
 
 @dataclass(frozen=True, slots=True)
 class DescribedOidcProvider:
-    """An issuer: its URL without the scheme, the audiences whose tokens count, thumbprints and tags."""
+    """An issuer: its URL without the scheme, the accepted audiences, thumbprints and tags."""
 
     arn: str
     url: str
@@ -49,7 +49,7 @@ def create(
     tags: Iterable[tuple[str, str]],
     now: datetime,
 ) -> DescribedOidcProvider:
-    """Trust an issuer; raises InvalidParameter, AlreadyExists, LimitExceeded."""
+    """Create an issuer; raises InvalidParameter, AlreadyExists, LimitExceeded."""
     match = _URL.fullmatch(url)
     if not match:
         raise InvalidParameter("Invalid Open ID Connect Provider URL", code="InvalidInput")
@@ -96,7 +96,7 @@ def of_account(tx: Transaction, caller: Caller) -> list[str]:
 
 
 def add_client(tx: Transaction, caller: Caller, arn: str, client_id: str) -> None:
-    """Let tokens for another audience count; raises NotFound, LimitExceeded."""
+    """Accept tokens for another audience; raises NotFound, LimitExceeded."""
     provider = find(tx, caller, arn)
     known = json.loads(provider.client_ids)
     if client_id not in known:
@@ -104,7 +104,7 @@ def add_client(tx: Transaction, caller: Caller, arn: str, client_id: str) -> Non
 
 
 def remove_client(tx: Transaction, caller: Caller, arn: str, client_id: str) -> None:
-    """Let tokens for an audience count no more, if they did; raises NotFound."""
+    """Stop accepting tokens for an audience; raises NotFound for the issuer only."""
     provider = find(tx, caller, arn)
     provider.client_ids = json.dumps([known for known in json.loads(provider.client_ids) if known != client_id])
 
@@ -115,7 +115,7 @@ def set_thumbprints(tx: Transaction, caller: Caller, arn: str, thumbprints: Sequ
 
 
 def remove(tx: Transaction, caller: Caller, arn: str) -> None:
-    """Trust an issuer no more; raises NotFound."""
+    """Delete an issuer; raises NotFound."""
     provider = find(tx, caller, arn)
     iam_tags.remove_all(tx, provider.id)
     tx.session.delete(provider)

@@ -1,4 +1,4 @@
-"""An account's rules for passwords.
+"""An account's password policy.
 
 See https://docs.aws.amazon.com/IAM/latest/APIReference/API_PasswordPolicy.html.
 """
@@ -16,7 +16,7 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources.iam import account_settings
 
 LEAST_LENGTH: Final = 6
-"""How short passwords may be where an account's rules do not say it."""
+"""The default minimum length of passwords."""
 
 # The rules are stored as JSON under IAM's names.
 _STORED: Final = {
@@ -34,9 +34,9 @@ _STORED: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PasswordPolicy:
-    """The rules that an account set, with IAM's defaults for those that it did not mention.
+    """The rules that an account set, with IAM's defaults for the others.
 
-    A password is as old as `max_age` days at most; `reuse_prevention` is how many passwords may not be had again.
+    A password expires after `max_age` days; `reuse_prevention` is how many previous passwords must not be reused.
     """
 
     minimum_length: int = LEAST_LENGTH
@@ -81,6 +81,6 @@ def get(tx: Transaction, caller: Caller) -> PasswordPolicy:
 
 
 def remove(tx: Transaction, caller: Caller) -> None:
-    """Return to the rules of an account that set none; raises NotFound where none were set."""
+    """Remove the rules, so that IAM's defaults apply; raises NotFound where none were set."""
     get(tx, caller)
     account_settings.row_of(tx, caller).password_policy = None

@@ -1,4 +1,4 @@
-"""Passwords: stored as hashes made by scrypt, which takes some hundredths of a second, and checked by their rules.
+"""Hash passwords with scrypt, which takes some hundredths of a second, and check them against the password policy.
 
 See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_passwords_account-policy.html.
 """
@@ -17,7 +17,7 @@ _COST: Final = 1 << 14
 _BLOCK: Final = 8
 _SALT_BYTES: Final = 16
 _SYMBOLS: Final = re.compile(r"[!@#$%^&*()_+\-=\[\]{}|']")
-# What a policy may ask for, and IAM's words for it.
+# The requirements that a policy may have, and IAM's messages for them.
 _KINDS: Final[dict[str, tuple[re.Pattern[str], str]]] = {
     "uppercase": (re.compile("[A-Z]"), "uppercase letter"),
     "lowercase": (re.compile("[a-z]"), "lowercase letter"),
@@ -35,13 +35,13 @@ def hashed(password: str) -> str:
 
 
 def is_password(password: str, stored: str) -> bool:
-    """Tell whether the stored hash was made of this password."""
+    """Tell whether the stored hash is that of this password."""
     _, salt, digest = stored.split("$")
     return hmac.compare_digest(_scrypt(password, base64.b64decode(salt)), base64.b64decode(digest))
 
 
 def check(password: str, policy: PasswordPolicy | None) -> None:
-    """Raise BadRequest with what an account's policy, or that of an account without one, asks for."""
+    """Raise BadRequest with the requirements of the account's password policy (or IAM's default) that are not met."""
     if policy is None:
         if len(password) < _DEFAULT_LENGTH:
             raise _refusal(f"Password should have a minimum length of {_DEFAULT_LENGTH}")

@@ -1,4 +1,4 @@
-"""Permissions boundaries: the managed policy beyond which a user or role may do nothing.
+"""Permissions boundaries: the managed policy that limits what a user or role may do.
 
 See https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html.
 """
@@ -11,7 +11,7 @@ from stead_controller.resources.iam import entities, managed_policies
 
 
 def check(tx: Transaction, caller: Caller, arn: str | None) -> str | None:
-    """Give the ARN of a boundary back, if any; raises NotFound, InvalidParameter."""
+    """Check a boundary and return its ARN, if any; raises NotFound, InvalidParameter."""
     if arn is None:
         return None
     try:
@@ -29,7 +29,7 @@ def put(tx: Transaction, caller: Caller, kind: str, name: str, arn: str) -> None
 
 
 def remove(tx: Transaction, caller: Caller, kind: str, name: str) -> None:
-    """Take the boundary of a user or role away; raises NotFound where it has none."""
+    """Remove the boundary of a user or role; raises NotFound where it has none."""
     principal = entities.find_principal(tx, caller, kind, name)
     assert not isinstance(principal, IamGroup)
     if principal.boundary_arn is None:

@@ -1,4 +1,4 @@
-"""Managed policies: an account's own are made, shown, deleted; AWS's are shown.
+"""Managed policies: create, show and delete an account's own; show AWS's.
 
 See https://docs.aws.amazon.com/IAM/latest/APIReference/API_Policy.html.
 """
@@ -44,7 +44,7 @@ class NewPolicy:
 
 @dataclass(frozen=True, slots=True)
 class DescribedPolicy:
-    """A managed policy, to how many principals it is attached, and of how many it is the boundary.
+    """A managed policy, the number of principals it is attached to, and the number that it is the boundary of.
 
     The tags are left out in lists, and AWS's policies have none.
     """
@@ -56,7 +56,7 @@ class DescribedPolicy:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What lists are sorted by: AWS's policies first, then by name."""
+        """The sort key of lists: AWS's policies first, then by name."""
         return (_AWS if self.policy.aws else _LOCAL, self.policy.name.lower())
 
 
@@ -108,7 +108,7 @@ def get(tx: Transaction, caller: Caller, arn: str) -> DescribedPolicy:
 
 
 def search(tx: Transaction, caller: Caller, asked: Search, part: Slice) -> list[DescribedPolicy]:
-    """List policies, AWS's first, then the account's own, by name; the slice's key is theirs."""
+    """List policies, AWS's first, then the account's own, by name; the slice's key is `DescribedPolicy.key`."""
     after = part.after or ("", "")
     found: list[Managed] = []
     if asked.aws and after[0] <= _AWS:
@@ -124,7 +124,7 @@ def search(tx: Transaction, caller: Caller, asked: Search, part: Slice) -> list[
 
 
 def remove(tx: Transaction, caller: Caller, arn: str) -> None:
-    """Delete a policy that nobody has and that has no version but its default one; raises NotFound, InUse."""
+    """Delete a policy that is not attached and has only its default version; raises NotFound, InUse."""
     policy = managed_policies.find_own(tx, caller, arn)
     if attached_policies.counts(tx, caller.account_id, [arn]) or attached_policies.boundary_counts(
         tx, caller.account_id, [arn]
@@ -144,7 +144,7 @@ def remove(tx: Transaction, caller: Caller, arn: str) -> None:
 
 
 def _search_aws(tx: Transaction, caller: Caller, asked: Search, part: Slice, after: tuple[str, ...]) -> list[Managed]:
-    """AWS's policies, which are few: the files of this program."""
+    """AWS's policies, which are few: files of this package."""
     known = all_policies()
     wanted = list(known.values())
     if asked.only_attached:

@@ -23,7 +23,7 @@ from stead_controller.resources.iam.password_policies import PasswordPolicy
 
 @dataclass(frozen=True, slots=True)
 class PrincipalPolicies:
-    """Documents as JSON text; without a boundary nothing is taken away."""
+    """Documents as JSON text; without a boundary the policies are not limited."""
 
     identity: tuple[str, ...] = ()
     boundary: str | None = None
@@ -31,7 +31,7 @@ class PrincipalPolicies:
 
 @dataclass(frozen=True, slots=True)
 class OwnedPolicy:
-    """A policy and whose it is; `arn` is empty for an inline one."""
+    """A policy and its owner; `arn` is empty for an inline one."""
 
     owner_id: str
     name: str
@@ -46,12 +46,12 @@ _NOTHING: Final = '{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action"
 
 
 def policies_of(tx: Transaction, caller: Caller) -> PrincipalPolicies:
-    """What a caller's user or role has; nothing for root, whom policies do not concern, and for one that is gone."""
+    """The policies of a caller's user or role; none for root, which policies do not limit, and for a deleted one."""
     return of_principal(tx, caller.principal_id)
 
 
 def of_principal(tx: Transaction, principal_id: str) -> PrincipalPolicies:
-    """What the user or role with an id has."""
+    """The policies of the user or role with an id."""
     user = (
         select(IamUser.account_id, IamUser.boundary_arn, IamAccount.password_policy)
         .outerjoin(IamAccount, IamAccount.account_id == IamUser.account_id)
@@ -69,7 +69,7 @@ def of_principal(tx: Transaction, principal_id: str) -> PrincipalPolicies:
 
 
 def documents_of(tx: Transaction, principal_id: str) -> list[OwnedPolicy]:
-    """Inline and attached policies of a user, of its groups, of a group or of a role, in one question."""
+    """Inline and attached policies of a user and its groups, of a group or of a role, by one query."""
     groups = select(IamGroupMember.group_id).where(IamGroupMember.user_id == principal_id)
     principals = [principal_id, *tx.session.scalars(groups)]
     inline = select(
@@ -86,12 +86,12 @@ def documents_of(tx: Transaction, principal_id: str) -> list[OwnedPolicy]:
     return [
         OwnedPolicy(owner_id, name or arn.rpartition("/")[2], arn, document or aws[arn].document)
         for owner_id, name, arn, document in tx.session.execute(inline.union_all(attached))
-        if document or arn in aws  # one that this release no longer has allows nothing
+        if document or arn in aws  # a policy that this release no longer has allows nothing
     ]
 
 
 def boundary_document(tx: Transaction, account_id: str, arn: str | None) -> str | None:
-    """The document of a boundary, None without one; one that is not there lets nothing through."""
+    """The document of a boundary, None without one; a missing policy allows nothing."""
     if arn is None:
         return None
     return managed_document(tx, account_id, arn) or _NOTHING

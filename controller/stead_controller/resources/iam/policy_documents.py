@@ -1,4 +1,4 @@
-"""Policy documents as they are given: their grammar and their size, in which IAM does not count white space."""
+"""Check policy documents in requests: their grammar and their size, in which IAM does not count white space."""
 
 import re
 from typing import Final
@@ -10,7 +10,7 @@ _CHARACTERS: Final = re.compile(r"[\t\n\r\x20-\xff]*")
 
 
 def check_identity(text: str) -> str:
-    """Give the document of a managed policy back; raises MalformedPolicy, LimitExceeded."""
+    """Check and return the document of a managed policy; raises MalformedPolicy, LimitExceeded."""
     _check_characters(text)
     if parse_new(text).version != VERSION:
         raise MalformedPolicy(f"Policy document must be version {VERSION} or greater.")
@@ -20,18 +20,18 @@ def check_identity(text: str) -> str:
 
 
 def check_inline(text: str) -> str:
-    """Give the document of an inline policy back; raises MalformedPolicy. Its size is checked with the others'."""
+    """Check and return an inline policy's document; raises MalformedPolicy. Its size is checked with the others'."""
     _check_characters(text)
     parse_new(text)
     return text
 
 
 def check_trust(text: str) -> str:
-    """Give a role's trust policy back; raises MalformedPolicy, LimitExceeded."""
+    """Check and return a role's trust policy; raises MalformedPolicy, LimitExceeded."""
     _check_characters(text)
     for statement in parse_new(text, "trust").statements:
         actions = statement.source.get("Action", [])
-        # Said only here: what was written before this was checked still means what it says.
+        # Checked only here: policies written before this check existed stay valid.
         if any(not one.lower().startswith("sts:") for one in ([actions] if isinstance(actions, str) else actions)):
             raise MalformedPolicy("AssumeRole policy may only specify STS AssumeRole actions.")
     if size(text) > iam_quotas.TRUST_POLICY_SIZE:
@@ -40,7 +40,7 @@ def check_trust(text: str) -> str:
 
 
 def size(text: str) -> int:
-    """Characters of a document that count."""
+    """The number of characters of a document that count."""
     return len("".join(text.split()))
 
 

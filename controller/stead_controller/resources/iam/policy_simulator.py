@@ -1,4 +1,4 @@
-"""What policies would decide, without doing it: the policy simulator.
+"""The policy simulator: what policies would decide about a call, without the call.
 
 See https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html.
 """
@@ -24,8 +24,8 @@ _SOURCE: Final = re.compile(r"arn:aws:iam::([0-9]{12}):(user|group|role)/(?:[!-~
 _CALLER: Final = re.compile(r"arn:aws:(?:iam|sts)::([0-9]{12}):(user|role|assumed-role|federated-user|root)(?:/.*)?")
 _ACTION: Final = re.compile(r"[a-zA-Z0-9-]+:[a-zA-Z0-9-]+")
 _VARIABLE: Final = re.compile(r"\$\{([^},]+)")
-_MOST_ASKED: Final = 200_000  # statements that a page may ask, but for its last result's: a second of work
-_MOST_MATCHED: Final = 5_000  # statements that a page may show, but for its last result's
+_MOST_ASKED: Final = 200_000  # maximum statements evaluated for a page, except for its last result: a second of work
+_MOST_MATCHED: Final = 5_000  # maximum statements shown on a page, except for its last result
 
 type Positions = list[tuple[Position, Position]]
 """Where each statement of a policy begins and ends."""
@@ -43,7 +43,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is simulated; `context` are condition keys as they are written and their values."""
+    """The simulated requests; `context` are condition keys as they are written and their values."""
 
     actions: Sequence[str]
     resources: Sequence[str] = ("*",)
@@ -55,13 +55,13 @@ class Question:
     caller_arn: str | None = None
 
     def __len__(self) -> int:
-        """How many results there are: one of each action on each resource."""
+        """The number of results: one for each action on each resource."""
         return len(self.actions) * len(self.resources)
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """Policies that are compiled, ready to decide."""
+    """Compiled policies."""
 
     principal: Principal
     identity: tuple[Policy, ...]
@@ -71,7 +71,7 @@ class Simulation:
 
     @property
     def policies(self) -> Policies:
-        """What the evaluator is given."""
+        """The policies in the form that the evaluator takes."""
         return Policies(
             identity=tuple(policy.document for policy in self.identity),
             boundary=self.boundary.document if self.boundary else None,
@@ -100,10 +100,10 @@ class Matched:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was decided about an action on a resource.
+    """The decision about an action on a resource.
 
-    `missing` are the condition keys that policies ask about and the question does not have; `within_boundary` is what
-    the permissions boundary alone allows, None without one.
+    `missing` are the condition keys that policies use and the question does not have; `within_boundary` is whether the
+    permissions boundary alone allows it, None without one.
     """
 
     action: str
@@ -115,19 +115,19 @@ class Result:
 
 
 def of_custom(caller: Caller, asked: Question) -> Simulation:
-    """Take policies as they are given; raises InvalidParameter for one that is none."""
+    """Compile the policies of a request; raises InvalidParameter for an invalid one."""
     return _complete(caller, asked, _given(asked), None, asked.caller_arn or caller.arn)
 
 
 def of_principal(tx: Transaction, caller: Caller, arn: str, asked: Question) -> Simulation:
-    """Take what a user, group or role of the account has, and what is given; raises NotFound, InvalidParameter."""
+    """Compile the policies of a user, group or role and of the request; raises NotFound, InvalidParameter."""
     match = _SOURCE.fullmatch(arn)
     if not match or match[1] != caller.account_id:
         raise InvalidParameter(
             f"Invalid Entity Arn: {arn} does not clearly define entity type and name.", code="InvalidInput"
         )
     entity = entities.find_principal(tx, caller, match[2], match[3])
-    if entities.arn_of(entity) != arn:  # the caller may ask about this ARN, and about no other
+    if entities.arn_of(entity) != arn:  # the caller may simulate for this ARN and no other
         raise NotFound(f"iam-{match[2]}", arn, message=f"The {match[2]} with name {match[3]} cannot be found.")
     names = {entity.id: f"{match[2]}_{entity.name}"}
     owned = tuple(_owned(tx, policy, names) for policy in documents_of(tx, entity.id))
@@ -142,8 +142,8 @@ def of_principal(tx: Transaction, caller: Caller, arn: str, asked: Question) -> 
 def results(simulation: Simulation, asked: Question, first: int, count: int) -> list[Result]:
     """Decide about `count` pairs of an action and a resource from number `first` on; raises InvalidParameter.
 
-    There are fewer where so many statements match that their answer would be too long, or are there that it would take
-    too long: one more than a page may have.
+    There are fewer results where so many statements match that the response would be too long, or so many exist that it
+    would take too long; the result that exceeds the limit is the last one.
     """
     policies, context = simulation.policies, context_of(asked.context)
     places: dict[str, Positions] = {}
@@ -174,7 +174,7 @@ def results(simulation: Simulation, asked: Question, first: int, count: int) -> 
 
 
 def context_keys(texts: Iterable[str]) -> list[str]:
-    """The condition keys that policies ask about, as they are written, sorted; raises InvalidParameter."""
+    """The condition keys that policies use, as they are written, sorted; raises InvalidParameter."""
     found: dict[str, str] = {}
     for text in texts:
         document = _compiled("", "", text).document
@@ -186,7 +186,7 @@ def context_keys(texts: Iterable[str]) -> list[str]:
 def _complete(
     caller: Caller, asked: Question, identity: tuple[Policy, ...], boundary: Policy | None, caller_arn: str
 ) -> Simulation:
-    """Add the boundary and the resource's policy that are given, and who asks."""
+    """Add the boundary, the resource policy and the caller of a request."""
     match = _CALLER.fullmatch(caller_arn)
     if asked.caller_arn is not None and not match:
         raise InvalidParameter(f"Invalid Entity Arn: {caller_arn}", code="InvalidInput")
@@ -212,7 +212,7 @@ def _complete(
 
 
 def _account_of(owner: str | None) -> str:
-    """The account of a resource's owner, given as an ARN or as the account's number; empty when it is not said."""
+    """The account of a resource's owner, from an ARN or an account number; empty when there is none."""
     if owner is None:
         return ""
     parts = owner.split(":")
@@ -231,7 +231,7 @@ def _compiled(name: str, kind: str, text: str, grammar: Kind = "identity") -> Po
 
 
 def _owned(tx: Transaction, policy: OwnedPolicy, names: dict[str, str]) -> Policy:
-    """A policy of a principal, named as results name it; `names` keeps what owners are called."""
+    """A policy of a principal, named as in results; `names` collects the names of owners."""
     if policy.arn:
         return _compiled(policy.name, _managed_kind(policy.arn), policy.document)
     if policy.owner_id not in names:
@@ -251,7 +251,7 @@ def _within(request: Request, boundary: Policy | None) -> bool | None:
 
 
 def _matched(simulation: Simulation, one: MatchedStatement, places: dict[str, Positions]) -> Matched:
-    """Find a statement's place; `places` keeps where those of each policy stand."""
+    """Find a statement's position; `places` caches the positions of each policy."""
     policy: Policy | None = simulation.identity[one.policy - 1] if one.source == "identity" else simulation.boundary
     if one.source == "resource":
         policy = simulation.resource
@@ -265,7 +265,7 @@ def _matched(simulation: Simulation, one: MatchedStatement, places: dict[str, Po
 def _missing(
     simulation: Simulation, action: str, context: Mapping[str, Any], written: Mapping[str, Mapping[str, str]]
 ) -> list[str]:
-    """The condition keys that decide about an action and that the request does not say, as they are written."""
+    """The condition keys that decide about an action and that the request does not have, as they are written."""
     found: dict[str, str] = {}
     lower = action.lower()
     for policy in simulation.everything():
@@ -274,7 +274,7 @@ def _missing(
 
 
 def _written(document: PolicyDocument) -> dict[str, str]:
-    """The condition keys of a policy as it writes them, by themselves in lower case."""
+    """The condition keys of a policy as it writes them, by their form in lower case."""
     written: dict[str, str] = {}
     for statement in document.statements:
         for tests in statement.source.get("Condition", {}).values():

@@ -1,4 +1,4 @@
-"""Versions of managed policies: at most five, of which one counts.
+"""Versions of managed policies: at most five, one of which is the default.
 
 See https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_managed-versioning.html.
 """
@@ -23,7 +23,7 @@ _PATTERN: Final = r"v[1-9][0-9]*(\.[A-Za-z0-9-]*)?"
 
 @dataclass(frozen=True, slots=True)
 class PolicyVersion:
-    """A version of a managed policy; `default` tells whether it is the one that counts."""
+    """A version of a managed policy; `default` tells whether it is the one in force."""
 
     number: int
     default: bool
@@ -74,14 +74,14 @@ def of_policy(tx: Transaction, caller: Caller, arn: str) -> list[PolicyVersion]:
 
 
 def make_default(tx: Transaction, caller: Caller, arn: str, version_id: str, now: datetime) -> None:
-    """Let another version count; raises NotFound, InvalidParameter."""
+    """Make another version the default; raises NotFound, InvalidParameter."""
     policy = managed_policies.find_own(tx, caller, arn)
     policy.default_version = _find(tx, policy, version_id).number
     policy.updated = now
 
 
 def remove(tx: Transaction, caller: Caller, arn: str, version_id: str) -> None:
-    """Delete a version that does not count; raises NotFound, InvalidParameter, InUse."""
+    """Delete a version that is not the default; raises NotFound, InvalidParameter, InUse."""
     policy = managed_policies.find_own(tx, caller, arn)
     version = _find(tx, policy, version_id)
     if version.number == policy.default_version:

@@ -1,4 +1,4 @@
-"""The condition keys that say who asks, the same for every service.
+"""The condition keys about the caller, the same for every service.
 
 See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html. None is a key that the
 caller does not have.
@@ -11,7 +11,7 @@ from typing import Any, Final
 from stead_controller.request.caller import Caller, Origin
 
 PRINCIPAL_TAG: Final = "aws:principaltag/"
-"""What the keys of the caller's tags begin with, in lower case."""
+"""The prefix of the keys of the caller's tags, in lower case."""
 
 _TYPES: Final = {
     "anonymous": "Anonymous",
@@ -33,12 +33,12 @@ def _mfa_age(caller: Caller, now: datetime) -> int | None:
 
 
 def _arn(caller: Caller, _now: datetime) -> str | None:
-    """Of a role's session it is the role's, of a federated user its own."""
+    """For a role's session it is the role's, for a federated user its own."""
     return (caller.arn if caller.kind == "federated" else caller.principal_arn or caller.arn) or None
 
 
 def _of_origin(read: Callable[[Origin], str | None]) -> Callable[[Caller, datetime], str | None]:
-    """Read of the instance that a session of its role was given to; other callers have no such key."""
+    """Read a value of the instance that a role's session was issued to; other callers have no such key."""
 
     def value(caller: Caller, _now: datetime) -> str | None:
         session = caller.session
@@ -65,11 +65,11 @@ KEYS: Final[Mapping[str, Callable[[Caller, datetime], Any]]] = {
     "ec2:RoleDelivery": _of_origin(lambda origin: origin.delivery),
     "ec2:SourceInstanceARN": _of_origin(lambda origin: origin.instance_arn),
 }
-"""Each key, and how it is read of a caller at a time."""
+"""Each key, and the function that reads it from a caller at a time."""
 
 
 def of_caller(caller: Caller, now: datetime) -> dict[str, Any]:
-    """Give all of them but the caller's tags."""
+    """Return all of these keys except the caller's tags."""
     return {name: read(caller, now) for name, read in KEYS.items()}
 
 
@@ -79,7 +79,7 @@ def of_tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def joined_tags(own: Mapping[str, str], caller: Caller) -> dict[str, str]:
-    """Give the tags of a user or role, under those of the caller's session; keys that differ by case are the same."""
+    """Return the tags of a user or role, overridden by the session's tags; keys that differ in case are the same."""
     given = caller.session.tags if caller.session is not None else {}
     lowered = {key.lower() for key in given}
     return {key: value for key, value in own.items() if key.lower() not in lowered} | dict(given)

@@ -1,11 +1,11 @@
-"""A caller as the evaluator of policies knows it."""
+"""Convert a caller to the policy evaluator's principal."""
 
 from stead_controller.authorization.principals import Principal
 from stead_controller.request.caller import Caller
 
 
 def principal_of(caller: Caller) -> Principal:
-    """Say who asks as policies name it."""
+    """Return the caller as a principal of policies."""
     return Principal(
         arn=caller.principal_arn or caller.arn,
         account_id=caller.account_id,

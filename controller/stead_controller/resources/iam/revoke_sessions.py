@@ -1,4 +1,4 @@
-"""An operator ends the sessions of a role, whoever has them."""
+"""An operator ends all sessions of a role."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""Roles that sessions are asked of, and the sessions that are begun."""
+"""The roles that are to be assumed, and their new sessions."""
 
 import re
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ _TRUSTS_NOBODY: Final = (
 )
 _ROLE_ARN: Final = re.compile(r"arn:aws:iam::(?P<account>[0-9]{12}):role(?P<path>/(?:[!-~]+/)?)(?P<name>[\w+=,.@-]+)\Z")
 _ONE: Final = select(literal(1)).subquery()
-# One row in any case, so that what is not there costs as much as what is.
+# Always one row, so that an absent role takes as much work as an existing one.
 _ROLE: Final = select(IamRole.id, IamRole.trust_policy, IamRole.max_session_duration).select_from(
     _ONE.outerjoin(Account, and_(Account.id == bindparam("account"), Account.disabled.is_(False))).outerjoin(
         IamRole,
@@ -45,9 +45,9 @@ _ROLE: Final = select(IamRole.id, IamRole.trust_policy, IamRole.max_session_dura
 
 @dataclass(frozen=True, slots=True)
 class AskedRole:
-    """The role that a session is asked of; sessions last `max_session_duration` seconds at most.
+    """The role that is to be assumed; sessions last `max_session_duration` seconds at most.
 
-    Where there is none of the ARN, `is_there` is false and the trust policy one that lets nobody in.
+    If no role has the ARN, `is_there` is false and the trust policy allows no one.
     """
 
     id: str
@@ -66,7 +66,7 @@ class AskedRole:
 
 @dataclass(frozen=True, slots=True)
 class RoleSession:
-    """A session just begun: `user_id` is the role's id and the session's name."""
+    """A new session: `user_id` is the role's id and the session's name."""
 
     credentials: TemporaryCredentials
     user_id: str
@@ -76,10 +76,10 @@ class RoleSession:
 
 
 def find_role(tx: Transaction, arn: str | None) -> AskedRole:
-    """Give the role of an ARN, of any account that is not disabled, or one that trusts nobody in the place of none.
+    """Return the role with an ARN, of any account that is not disabled; if none, a stand-in that trusts no one.
 
-    Both take the same work: time shall not tell them apart. Raises MissingParameter, and InvalidParameter for what is
-    no ARN of a role.
+    Both take the same work, so that timing does not reveal which it is. Raises MissingParameter, and InvalidParameter
+    for what is not the ARN of a role.
     """
     if arn is None:
         raise MissingParameter("RoleArn")
@@ -101,16 +101,16 @@ def find_role(tx: Transaction, arn: str | None) -> AskedRole:
 
 
 def of_row(role: IamRole) -> AskedRole:
-    """Give a role that was found already."""
+    """Convert the row of a role that was found already."""
     return AskedRole(role.id, role.account_id, role.name, role.path, role.trust_policy, role.max_session_duration)
 
 
 def trusts(
     role: AskedRole, principal: Principal, action: str, context: Mapping[str, object], own: Policies | None = None
 ) -> bool:
-    """Tell whether a role's trust policy allows an action, and the principal's own policies, where it has any.
+    """Tell whether a role's trust policy allows an action, and also the principal's own policies, if it has any.
 
-    A trust policy is the policy of the role as a resource: what it does not allow, nobody's own policies do
+    A trust policy is the resource policy of the role: identity policies cannot allow what it does not allow
     (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html).
     """
     own = own or Policies()
@@ -126,7 +126,7 @@ def trusts(
 
 
 def begin(cloud: Cloud, role: AskedRole, facts: Facts, wish: SessionWish) -> RoleSession:
-    """Make the credentials of a session; raises BadRequest where policies and tags take too much room."""
+    """Make the credentials of a session; raises BadRequest where policies and tags are too large."""
     percent = packed_percent(facts)
     return RoleSession(
         mint(cloud.sealer, facts, least=wish.least_token),

@@ -1,4 +1,4 @@
-"""Roles: made, shown, changed, deleted.
+"""Create, show, change and delete roles.
 
 See https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html.
 """
@@ -89,7 +89,7 @@ def search(tx: Transaction, caller: Caller, part: Slice) -> list[DescribedRole]:
 
 
 def update(tx: Transaction, caller: Caller, name: str, description: str | None, seconds: int | None) -> DescribedRole:
-    """Change what a role says of itself and how long its sessions may last; raises NotFound, InvalidParameter."""
+    """Change a role's description and maximum session duration; raises NotFound, InvalidParameter."""
     role = entities.find_role(tx, caller, name)
     if description is not None:
         role.description = _check_description(description)

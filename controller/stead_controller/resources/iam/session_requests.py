@@ -1,4 +1,4 @@
-"""What may be said of a session that is asked for: its name, how long, with which policies and tags. Pure.
+"""Check the parameters of a requested session: its name, duration, policies and tags. Pure.
 
 Limits are STS's (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html) and the model's.
 """
@@ -32,9 +32,9 @@ _POLICY_ARN: Final = re.compile(r"arn:aws:iam::(?:aws|[0-9]{12}):policy/\S+\Z")
 
 @dataclass(frozen=True, slots=True)
 class SessionWish:
-    """What a session is to have beside its principal; `seconds` None is the default of what is asked.
+    """The requested properties of a session beside its principal; `seconds` None is the operation's default.
 
-    Its token is to have `least_token` characters at least.
+    Its token must have at least `least_token` characters.
     """
 
     seconds: int | None = None
@@ -46,7 +46,7 @@ class SessionWish:
 
 
 def invalid(value: object, member: str, *constraints: str) -> InvalidParameter:
-    """Make the error of a value that the model does not allow, with all constraints that it fails to satisfy."""
+    """Make the error for a value that the model does not allow, with all constraints that it violates."""
     said = "; ".join(
         f"Value '{value}' at '{member}' failed to satisfy constraint: Member must {one}" for one in constraints
     )
@@ -55,7 +55,7 @@ def invalid(value: object, member: str, *constraints: str) -> InvalidParameter:
 
 
 def check_name(name: str | None, member: str, longest: int) -> str:
-    """Give a session's name, or what else has its form; raises MissingParameter, InvalidParameter."""
+    """Return a session's name, or another value of the same form; raises MissingParameter, InvalidParameter."""
     if name is None:
         raise MissingParameter(member[0].upper() + member[1:])
     return _check(name, member, (2, longest), _NAME, r"[\w+=,.@-]*")
@@ -68,7 +68,7 @@ def check_external_id(external_id: str | None) -> None:
 
 
 def check_mfa(serial_number: str | None, token_code: str | None) -> None:
-    """Check the form of what is given of a second factor; raises InvalidParameter."""
+    """Check the form of a request's MFA parameters; raises InvalidParameter."""
     if serial_number is not None:
         _check(serial_number, "serialNumber", (9, 256), _SERIAL, r"[\w+=/:,.@-]*")
     if token_code is not None:
@@ -76,7 +76,7 @@ def check_mfa(serial_number: str | None, token_code: str | None) -> None:
 
 
 def duration(wish: SessionWish, default: int, longest: int) -> timedelta:
-    """Give how long a session is to last; raises InvalidParameter."""
+    """Return the duration of a session; raises InvalidParameter."""
     seconds = default if wish.seconds is None else wish.seconds
     if seconds < MIN_SECONDS:
         raise invalid(seconds, "durationSeconds", f"have value greater than or equal to {MIN_SECONDS}")
@@ -101,7 +101,7 @@ def check_policies(wish: SessionWish) -> None:
 
 
 def check_tags(wish: SessionWish, inherited: Mapping[str, str]) -> None:
-    """Check session tags against the limits, and against those that the caller's session hands on.
+    """Check session tags against the limits, and against the transitive tags of the caller's session.
 
     Raises InvalidParameter.
     """
@@ -132,7 +132,7 @@ def check_tags(wish: SessionWish, inherited: Mapping[str, str]) -> None:
 
 
 def actions(first: str, *, tags: bool, identity: bool) -> Iterator[str]:
-    """List all that a role must trust who asks with: the first, and what tags and a source identity need besides."""
+    """List the actions that a role's trust policy must allow: the first, and those for tags and a source identity."""
     yield first
     if tags:
         yield "sts:TagSession"
@@ -141,7 +141,7 @@ def actions(first: str, *, tags: bool, identity: bool) -> Iterator[str]:
 
 
 def request_keys(wish: SessionWish, name: str, identity: str) -> dict[str, object]:
-    """Give the condition keys of what is asked for a session; None is a key that the request does not have.
+    """Return the condition keys of a session request; None is a key that the request does not have.
 
     See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html.
     """
@@ -156,7 +156,7 @@ def request_keys(wish: SessionWish, name: str, identity: str) -> dict[str, objec
 
 
 def packed_percent(facts: Facts) -> int | None:
-    """Tell how much of a token's room policies and tags take, in percent; None when there are none.
+    """Return how much of a token's maximum size policies and tags take, in percent; None when there are none.
 
     Raises BadRequest when they do not fit.
     """
@@ -172,7 +172,7 @@ def packed_percent(facts: Facts) -> int | None:
 
 
 def tags_of(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Join tags as they were given; raises InvalidParameter for a key that is there twice."""
+    """Convert a request's tags to a mapping; raises InvalidParameter for a duplicate key."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise InvalidParameter(
@@ -182,7 +182,7 @@ def tags_of(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 
 def handed_on(tags: Mapping[str, str], transitive: Collection[str]) -> dict[str, str]:
-    """Give the tags that go on to the sessions which follow."""
+    """Return the transitive tags, which following sessions inherit."""
     lowered = {key.lower() for key in transitive}
     return {key: value for key, value in tags.items() if key.lower() in lowered}
 

@@ -1,7 +1,7 @@
-"""What a session token says becomes a caller, as long as those that it stands on are there.
+"""Turn a session token's content into a caller, as long as the entities that the session depends on exist.
 
-A session dies with its account, with its role or user, and, of a role, when all sessions that were issued before some
-time are revoked (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_revoke-sessions.html).
+A session ends with its account, with its role or user, and, for a role, when all sessions issued before some time are
+revoked (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_revoke-sessions.html).
 """
 
 from typing import Final
@@ -15,16 +15,16 @@ from stead_controller.resources.iam.accounts import OpenedKey
 from stead_controller.resources.iam.policies_of_caller import managed_document
 
 ALLOWS_NOTHING: Final = (
-    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","NotAction":"*","Resource":"*"}]}'  # all but everything
+    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","NotAction":"*","Resource":"*"}]}'  # no action: all but `*`
 )
-"""A policy that allows nothing and denies nothing: what is left of a session whose only policies are gone."""
+"""A policy that allows nothing and denies nothing: used for a session whose only policies are deleted."""
 
 _IDENTITY_ROLE: Final = "aws:ec2-instance"
 _RUNNING: Final = ("pending", "running", "stopping")
 
 
 def open_session(tx: Transaction, access_key_id: str, opened: Opened) -> OpenedKey | None:
-    """Give the credentials of a session; None when what it stands on is gone or its sessions were revoked."""
+    """Return the credentials of a session; None when an entity that it depends on is gone or it was revoked."""
     facts = opened.facts
     account = tx.session.get(Account, facts.account_id)
     if account is None:
@@ -80,7 +80,7 @@ def _of_role(tx: Transaction, access_key_id: str, facts: Facts, session: Session
 
 
 def _of_instance(tx: Transaction, access_key_id: str, facts: Facts, session: Session) -> Caller | None:
-    """Give an instance's session of its identity role, which is no role of IAM's: nothing is allowed to it."""
+    """Return an instance's session of its identity role, which is not a role of IAM and allows nothing."""
     instance = tx.session.get(Instance, facts.principal_id)
     if instance is None or instance.account_id != facts.account_id or instance.state not in _RUNNING:
         return None
@@ -97,7 +97,7 @@ def _of_instance(tx: Transaction, access_key_id: str, facts: Facts, session: Ses
 
 
 def _of_user(tx: Transaction, access_key_id: str, facts: Facts, session: Session) -> Caller | None:
-    """Give a session of a user or of root, or a federated user, whose policies are those of the user behind it."""
+    """Return a session of a user, of root, or of a federated user, who has the policies of the user behind it."""
     arn, user_name, user_id = f"arn:aws:iam::{facts.account_id}:root", "", facts.account_id
     if facts.principal_id:
         user = tx.session.get(IamUser, facts.principal_id)
@@ -119,7 +119,7 @@ def _of_user(tx: Transaction, access_key_id: str, facts: Facts, session: Session
 
 
 def _policies(tx: Transaction, facts: Facts) -> tuple[str, ...]:
-    """Give the documents that limit a session; one that is gone allows nothing."""
+    """Return the documents that limit a session; a deleted one allows nothing."""
     found = [facts.policy] if facts.policy else []
     found += [managed_document(tx, facts.account_id, arn) or ALLOWS_NOTHING for arn in facts.policy_arns]
     return tuple(found)

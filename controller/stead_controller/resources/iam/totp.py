@@ -15,19 +15,19 @@ STEP_SECONDS: Final = 30
 DIGITS: Final = 6
 SEED_BYTES: Final = 40  # 64 characters of base32 without padding
 
-# A code is good for its own step and the ones beside it: people type slowly (RFC 6238, 5.2).
+# A code is valid for its own step and the adjacent ones: people type slowly (RFC 6238, 5.2).
 _NEAR: Final = 1
-# How far a device's clock may be off when two codes in a row show it (RFC 6238, 6).
+# The maximum drift of a device's clock when two consecutive codes prove it (RFC 6238, 6).
 _FAR: Final = 120
 
 
 def step_of(now: datetime) -> int:
-    """Give the step that a time lies in."""
+    """Return the step of a time."""
     return int(now.timestamp()) // STEP_SECONDS
 
 
 def code_of(seed: bytes, step: int) -> str:
-    """Give the digits that a device shows during a step (RFC 4226, 5.3)."""
+    """Return the code that a device shows during a step (RFC 4226, 5.3)."""
     digest = hmac.digest(seed, struct.pack(">Q", step), "sha1")
     offset = digest[-1] & 0xF
     number = struct.unpack_from(">I", digest, offset)[0] & 0x7FFF_FFFF
@@ -35,19 +35,19 @@ def code_of(seed: bytes, step: int) -> str:
 
 
 def find_step(seed: bytes, code: str, around: int) -> int | None:
-    """Give the step whose code it is, of the ones near a step, the latest of them; None when it is none of theirs."""
+    """Return the latest step near a step that has this code; None if there is none."""
     return _find(seed, (code,), range(around + _NEAR, around - _NEAR - 1, -1))
 
 
 def find_steps_in_a_row(seed: bytes, first: str, second: str, around: int) -> int | None:
-    """Give the step of the second of two codes in a row, however wrong the clock; None when they are none."""
+    """Return the step of the second of two consecutive codes, also with a large drift; None when they are wrong."""
     steps = sorted(range(around - _FAR, around + _FAR + 1), key=lambda step: abs(step - around))
     found = _find(seed, (first, second), steps)
     return None if found is None else found + 1
 
 
 def _find(seed: bytes, codes: tuple[str, ...], steps: Iterable[int]) -> int | None:
-    """Give the first of the steps from which on these codes are shown."""
+    """Return the first of the steps from which on these codes are shown."""
     wanted = "".join(codes).encode("utf-8", "replace")
     for step in steps:
         if step < 0:

@@ -1,4 +1,4 @@
-"""Users: made, shown, renamed, deleted.
+"""Create, show, rename and delete users.
 
 See https://docs.aws.amazon.com/IAM/latest/APIReference/API_User.html.
 """
@@ -47,7 +47,7 @@ class DescribedUser:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """The root user of an account, which has no name; its id is the account's, whose age only GetUser tells."""
+    """The root user of an account, which has no name; its id is the account's. Only GetUser shows the creation time."""
 
     id: str
     arn: str
@@ -88,7 +88,7 @@ def search(tx: Transaction, caller: Caller, part: Slice) -> list[DescribedUser]:
 
 
 def rename(tx: Transaction, caller: Caller, name: str, new_name: str | None, new_path: str | None) -> None:
-    """Change a user's name or path; what it has stays. Raises NotFound, AlreadyExists, InvalidParameter."""
+    """Change a user's name or path; the rest stays. Raises NotFound, AlreadyExists, InvalidParameter."""
     user = entities.find_user(tx, caller, name)
     if new_name is not None:
         user.name = entities.check_new_name(tx, caller, "user", new_name, but=user.id)
@@ -98,7 +98,7 @@ def rename(tx: Transaction, caller: Caller, name: str, new_name: str | None, new
 
 
 def remove(tx: Transaction, caller: Caller, name: str) -> None:
-    """Delete a user that has nothing any more; raises NotFound, InUse."""
+    """Delete a user without keys, policies, groups and the like; raises NotFound, InUse."""
     user = entities.find_user(tx, caller, name)
     attached_policies.require_none(tx, user.id)
     if user.password_hash is not None:

@@ -1,7 +1,7 @@
-"""A JSON Web Token of an OpenID Connect issuer becomes its claims, if a key of the issuer has signed it. Pure.
+"""Verify a JSON Web Token of an OpenID Connect issuer and read its claims. Pure.
 
-See RFC 7515 (signatures), 7517 and 7518 (keys and algorithms) and 7519 (claims). Which algorithm may be used is said by
-the key, never by the token alone.
+See RFC 7515 (signatures), 7517 and 7518 (keys and algorithms) and 7519 (claims). The key determines the algorithm,
+never the token alone.
 """
 
 import binascii
@@ -18,7 +18,7 @@ _TAGS: Final = "https://aws.amazon.com/tags"
 _SOURCE_IDENTITY: Final = "https://aws.amazon.com/source_identity"
 _MOST_CHARACTERS: Final = 20_000
 _LEAST_RSA_BITS: Final = 2048
-# The kind of key of each algorithm that is taken: those of secrets that both sides know, and none at all, are not.
+# The key type of each accepted algorithm; symmetric algorithms and `none` are not accepted.
 _KINDS: Final[dict[object, str]] = {
     **dict.fromkeys(("RS256", "RS384", "RS512"), "RSA"),
     **dict.fromkeys(("ES256", "ES384", "ES512"), "EC"),
@@ -27,12 +27,12 @@ _PUBLIC: Final = ("kty", "n", "e", "crv", "x", "y")
 
 
 def invalid(message: str) -> BadRequest:
-    """Make the error of a token that proves nothing."""
+    """Make the error for a token that cannot be verified."""
     return BadRequest(message, code="InvalidIdentityToken")
 
 
 def issuer_of(token: str) -> str:
-    """Read whose token it says it is; nothing is proven by that. Raises BadRequest."""
+    """Read the token's issuer, which is not verified yet. Raises BadRequest."""
     _, claims = _parts(token)
     issuer = claims.get("iss")
     if not isinstance(issuer, str):
@@ -41,7 +41,7 @@ def issuer_of(token: str) -> str:
 
 
 def claims_of(token: str, keys: Keys, now: datetime) -> dict[str, Any]:
-    """Give the claims of a token that one of the keys has signed and whose time it is; raises BadRequest."""
+    """Return the claims of a token that one of the keys has signed and that is valid now; raises BadRequest."""
     header, claims = _parts(token)
     algorithm = header.get("alg")
     candidates = [key for key in keys if _may_have_signed(key, header, algorithm)]
@@ -65,13 +65,13 @@ def claims_of(token: str, keys: Keys, now: datetime) -> dict[str, Any]:
 
 
 def audiences_of(claims: Mapping[str, Any]) -> list[str]:
-    """List for whom a token is."""
+    """List the audiences of a token."""
     said = claims.get("aud")
     return [each for each in (said if isinstance(said, list) else [said]) if isinstance(each, str)]
 
 
 def tags_of(claims: Mapping[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Read the session tags that the issuer gives, and the keys of those that are handed on; raises BadRequest."""
+    """Read the issuer's session tags, and the keys of the transitive ones; raises BadRequest."""
     said = claims.get(_TAGS, {})
     found = said.get("principal_tags", {}) if isinstance(said, dict) else None
     handed_on = said.get("transitive_tag_keys", []) if isinstance(said, dict) else None
@@ -84,7 +84,7 @@ def tags_of(claims: Mapping[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]
 
 
 def source_identity_of(claims: Mapping[str, Any]) -> str:
-    """Read who the issuer says is behind the session, nothing where it does not say; raises BadRequest."""
+    """Read the issuer's source identity, empty if there is none; raises BadRequest."""
     identity = claims.get(_SOURCE_IDENTITY, "")
     if not isinstance(identity, str):
         raise invalid(f"The claim {_SOURCE_IDENTITY} is malformed.")
@@ -92,7 +92,7 @@ def source_identity_of(claims: Mapping[str, Any]) -> str:
 
 
 def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read the header and the claims of a token, of which nothing is proven yet."""
+    """Read the header and the claims of a token, which are not verified yet."""
     pieces = token.split(".")
     if len(token) > _MOST_CHARACTERS or len(pieces) != 3:
         raise invalid("The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)")
@@ -120,16 +120,16 @@ def _may_have_signed(key: Mapping[str, Any], header: Mapping[str, Any], algorith
 
 
 def _has_signed(key: Mapping[str, Any], algorithm: str, token: str) -> bool:
-    from joserfc import jws  # noqa: PLC0415 - few clouds have such tokens, and each start would pay for it
+    from joserfc import jws  # noqa: PLC0415 - few clouds use such tokens, and the import would slow down each start
     from joserfc.errors import JoseError  # noqa: PLC0415 - as above
     from joserfc.jwk import ECKey, RSAKey  # noqa: PLC0415 - as above
 
-    given = {name: key[name] for name in _PUBLIC if name in key}  # without what is private, if a key set has it
+    given = {name: key[name] for name in _PUBLIC if name in key}  # without private parts, if a key set has any
     try:
         public = RSAKey.import_key(given) if key["kty"] == "RSA" else ECKey.import_key(given)
         if isinstance(public, RSAKey) and public.raw_value.key_size < _LEAST_RSA_BITS:
             return False
         jws.deserialize_compact(token, public, algorithms=[algorithm])
     except (JoseError, ValueError, KeyError, TypeError, AttributeError):
-        return False  # another signature, or a key that is none
+        return False  # a wrong signature, or an invalid key
     return True
