@@ -1,7 +1,7 @@
-"""Wishes of accounts for more of something, which the operator grants or turns down.
+"""Accounts' requests for quota increases, which the operator approves or denies.
 
 See https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_RequestServiceQuotaIncrease.html: of each
-quota one wish at a time is open, and answered ones are kept for 90 days.
+quota one request at a time may be open, and answered ones are stored for 90 days.
 """
 
 import secrets
@@ -19,7 +19,7 @@ from stead_controller.resources import quotas
 from stead_controller.resources.quotas import Quota
 
 type RequestRow = QuotaRequest
-"""A wish as it is shown."""
+"""A request as it is shown."""
 
 OPEN: Final = "PENDING"
 GRANTED: Final = "APPROVED"
@@ -27,14 +27,14 @@ TURNED_DOWN: Final = "DENIED"
 NOBODY_ASKED: Final = "NOT_APPROVED"
 
 _KEPT: Final = timedelta(days=90)
-_MOST: Final = 200  # of an account, while they are kept
+_MOST: Final = 200  # of an account, while they are stored
 _ID_BYTES: Final = 20
 
 
 def ask(
     tx: Transaction, caller: Caller, cloud: Cloud, quota: Quota, desired: float, *, now: datetime, openly: bool
 ) -> QuotaRequest:
-    """Wish for more than the account may have now; `openly` lets the operator see it, else nobody grants it.
+    """Request a quota increase; without `openly` the operator does not see it, so that it is never approved.
 
     Raises InvalidParameter, BadRequest, AlreadyExists where one is open, LimitExceeded.
     """
@@ -70,7 +70,7 @@ def ask(
 
 
 def find(tx: Transaction, caller: Caller, request_id: str) -> QuotaRequest:
-    """Give a wish of the caller's account; raises NotFound."""
+    """Return a request of the caller's account; raises NotFound."""
     mine = QuotaRequest.account_id == caller.account_id
     found = tx.session.scalar(select(QuotaRequest).where(mine, QuotaRequest.id == request_id))
     if found is None:
@@ -81,7 +81,7 @@ def find(tx: Transaction, caller: Caller, request_id: str) -> QuotaRequest:
 def of_account(
     tx: Transaction, caller: Caller, now: datetime, *, service: str | None, code: str | None, status: str | None
 ) -> list[QuotaRequest]:
-    """List an account's wishes of the last 90 days and those that are open, which are few, the newest first."""
+    """List an account's requests of the last 90 days and the open ones, which are few, the newest first."""
     asked = {QuotaRequest.service: service, QuotaRequest.code: code, QuotaRequest.status: status}
     mine = [column == value for column, value in asked.items() if value is not None]
     recent = (QuotaRequest.created >= now - _KEPT) | (QuotaRequest.status == OPEN)
@@ -90,13 +90,13 @@ def of_account(
 
 
 def all_open(tx: Transaction) -> list[QuotaRequest]:
-    """List what the operator has not answered, the oldest first."""
+    """List the requests that the operator has not answered, the oldest first."""
     found = select(QuotaRequest).where(QuotaRequest.status == OPEN)
     return list(tx.session.scalars(found.order_by(QuotaRequest.created, QuotaRequest.id)))
 
 
 def answer(tx: Transaction, cloud: Cloud, request_id: str, now: datetime, *, grant: bool) -> QuotaRequest:
-    """Grant a wish, from which on the account may have as much, or turn it down; raises NotFound, WrongState."""
+    """Approve a request, which sets the account's quota, or deny it; raises NotFound, WrongState."""
     found = tx.session.get(QuotaRequest, request_id)
     if found is None:
         raise NotFound("quota-request", request_id)

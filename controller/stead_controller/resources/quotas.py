@@ -1,12 +1,12 @@
-"""How many things of a kind an account may have: the only door to limits that have a code in Service Quotas.
+"""Quotas: how many resources of a kind an account may have; all limits with a code in Service Quotas are here.
 
 Codes, names and defaults are AWS's: https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html,
 https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html,
 https://docs.aws.amazon.com/general/latest/gr/ebs-service.html and
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html; codes were compared with what
-ListAWSDefaultServiceQuotas has answered to others. The operator sets other values, for one
-account or for all; they count from the next request on. What an account has is counted in the transaction that adds to
-it: by an index and no further than the limit, or, where that would be far, kept as a number (`account_usage`).
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html; codes were compared with
+published answers of ListAWSDefaultServiceQuotas. The operator can set other values, for one account or for all, which
+apply from the next request on. An account's usage is counted in the transaction that adds to it: by an index and no
+further than the limit, or, where that would be far, as a stored number (`account_usage`).
 """
 
 import math
@@ -22,7 +22,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 
 EVERYONE: Final = ""
-"""The account of values that hold for all accounts without one of their own."""
+"""The account of values for all accounts that have none of their own."""
 
 _MOST: Final = 10**12
 _VCPUS: Final = "vcpus"
@@ -47,9 +47,9 @@ _USE: Final = Prepared(
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """A limit: AWS's service code, code, name and default, and the error of who reaches it.
+    """A limit: AWS's service code, code, name and default, and the error when it is reached.
 
-    `here` is what a new cloud begins with, where that is not AWS's default.
+    `here` is the default of a new cloud, where that is not AWS's.
     """
 
     service: str
@@ -105,7 +105,7 @@ OUTSTANDING_PEERINGS: Final = Quota(
     "OutstandingVpcPeeringConnectionLimitExceeded",
 )
 ELASTIC_ADDRESSES: Final = Quota("ec2", "L-0263D0A3", "EC2-VPC Elastic IPs", 5, "AddressLimitExceeded")
-# One's own machines are the limit here: five vCPUs are what AWS gives to strangers.
+# In a private cloud the hosts are the limit: five vCPUs are AWS's default for unknown customers.
 STANDARD_VCPUS: Final = Quota(
     "ec2",
     "L-1216C47A",
@@ -120,7 +120,7 @@ IAM_ROLES: Final = Quota("iam", "L-FE177D64", "Roles per account", 1000, "LimitE
 IAM_INSTANCE_PROFILES: Final = Quota("iam", "L-6E65F664", "Instance profiles per account", 1000, "LimitExceeded")
 IAM_POLICIES: Final = Quota("iam", "L-E95E4862", "Customer managed policies per account", 1500, "LimitExceeded")
 IAM_ISSUERS: Final = Quota("iam", "L-858F3967", "OpenId connect providers per account", 100, "LimitExceeded")
-# Of the three, a role's was 10 until AWS raised it in 2025.
+# The quota of roles was 10 until AWS raised it in 2025.
 IAM_POLICIES_PER_GROUP: Final = Quota("iam", "L-384571C4", "Managed policies per group", 10, "LimitExceeded")
 IAM_POLICIES_PER_ROLE: Final = Quota("iam", "L-0DA4ABF3", "Managed policies per role", 20, "LimitExceeded")
 IAM_POLICIES_PER_USER: Final = Quota("iam", "L-4019AD8B", "Managed policies per user", 10, "LimitExceeded")
@@ -146,14 +146,14 @@ def find(service: str, code: str) -> Quota:
 
 
 def beginning(cloud: Cloud | None, quota: Quota) -> int:
-    """What an account may have for which the operator has set nothing."""
+    """The default for an account, where the operator has set nothing."""
     if quota is ELASTIC_ADDRESSES and cloud is not None:
         return cloud.elastic_addresses_per_account
     return quota.default if quota.here is None else quota.here
 
 
 def limit(tx: Transaction, account_id: str, quota: Quota, *, cloud: Cloud | None = None) -> int:
-    """How many an account may have now; elastic addresses need the cloud's settings, too."""
+    """The quota of an account now; that of Elastic IP addresses depends on the cloud's settings."""
     asked = {"account_id": account_id, "service": quota.service, "code": quota.code}
     values: dict[str, int] = dict(_VALUES.all(tx.connection, asked))
     if account_id in values:
@@ -164,13 +164,13 @@ def limit(tx: Transaction, account_id: str, quota: Quota, *, cloud: Cloud | None
 
 
 def set_values(tx: Transaction, account_id: str) -> dict[tuple[str, str], int]:
-    """What the operator has set for an account (or for EVERYONE), by service and code."""
+    """The values that the operator has set for an account (or for EVERYONE), by service and code."""
     rows = tx.session.scalars(select(ServiceQuota).where(ServiceQuota.account_id == account_id))
     return {(row.service, row.code): row.value for row in rows}
 
 
 def set_value(tx: Transaction, account_id: str, quota: Quota, value: int) -> None:
-    """Let an account (or EVERYONE) have so many; what is there already stays. Raises InvalidParameter."""
+    """Set the quota of an account (or EVERYONE); existing resources stay. Raises InvalidParameter."""
     if not 0 <= value <= _MOST:
         raise InvalidParameter(f"A quota is a number from 0 to {_MOST}.")
     row = tx.session.get(ServiceQuota, (account_id, quota.service, quota.code))
@@ -182,7 +182,7 @@ def set_value(tx: Transaction, account_id: str, quota: Quota, value: int) -> Non
 
 
 def reset(tx: Transaction, account_id: str, quota: Quota) -> None:
-    """Forget what was set for an account (or EVERYONE)."""
+    """Remove the value that was set for an account (or EVERYONE)."""
     tx.session.execute(
         delete(ServiceQuota).where(
             ServiceQuota.account_id == account_id,
@@ -200,7 +200,7 @@ def check(
     *where: ColumnElement[bool],
     cloud: Cloud | None = None,
 ) -> None:
-    """Raise LimitExceeded where as many rows as allowed exist already; call before adding one."""
+    """Raise LimitExceeded where the maximum number of rows exists already; call before adding one."""
     most = limit(tx, account_id, quota, cloud=cloud)
     if count(tx, most, id_column, *where) >= most:
         raise exceeded(quota, most)
@@ -214,12 +214,12 @@ def count(tx: Transaction, most: int, id_column: Any, *where: ColumnElement[bool
 
 
 def exceeded(quota: Quota, most: int) -> LimitExceeded:
-    """Say that a quota is used up."""
+    """Make the error for a quota that has been reached."""
     return LimitExceeded(f"The maximum number of {quota.name} has been reached ({most}).", code=quota.error)
 
 
 def launchable(tx: Transaction, account_id: str, vcpus: int, least: int, most: int) -> int:
-    """How many instances of so many vCPUs an account may start now, at most `most`.
+    """How many instances with this number of vCPUs an account may start now, at most `most`.
 
     Raises LimitExceeded as EC2's VcpuLimitExceeded when these are fewer than `least`.
     """
@@ -236,7 +236,7 @@ def launchable(tx: Transaction, account_id: str, vcpus: int, least: int, most: i
 
 
 def use_vcpus(tx: Transaction, account_id: str, vcpus: int) -> None:
-    """Note that an account's instances take more vCPUs from their hosts, or, less than 0, fewer."""
+    """Count more vCPUs in use by an account's instances, or, if negative, fewer."""
     known = _USE.first(tx.connection, {"account": account_id, "more": vcpus})
     if known is None:
         tx.session.add(AccountUsage(account_id=account_id, name=_VCPUS, value=vcpus))

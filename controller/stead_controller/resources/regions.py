@@ -1,4 +1,4 @@
-"""The cloud's region and zones, and what an account may have."""
+"""The cloud's region and zones, and account attributes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -34,7 +34,7 @@ ZONE_FILTERS: Final = frozenset(
 OPT_IN: Final = "opt-in-not-required"
 """The opt-in status of the region and its zones."""
 
-# What EC2 tells of every account; nothing here counts instances or addresses yet.
+# The account attributes that EC2 shows for every account.
 _LIMITS: Final = {
     "max-instances": "100000",
     "vpc-max-security-groups-per-interface": "5",
@@ -44,7 +44,7 @@ _LIMITS: Final = {
 
 
 class DescribedRegion(NamedTuple):
-    """A region and where it is reached, by host and port."""
+    """A region and its endpoint, by host and port."""
 
     name: str
     endpoint: str
@@ -69,7 +69,7 @@ class AccountAttribute(NamedTuple):
 def describe_regions(cloud: Cloud, host: str, names: Sequence[str], filters: Iterable[Filter]) -> list[DescribedRegion]:
     """Find the cloud's one region; raises InvalidParameter for any other name.
 
-    `host` is where the caller has found the endpoint; empty where that is not known.
+    `host` is the name by which the caller reached the endpoint; empty if unknown.
     """
     unknown = [name for name in names if name != cloud.region]
     if unknown:

@@ -1,6 +1,6 @@
-"""Tags of all resources: written all or none, and seen by the account that wrote them only.
+"""Tags of all resources: written all or none, and visible only to the account that wrote them.
 
-Others' images and snapshots that are shared can be tagged, too.
+Images and snapshots that other accounts share can be tagged, too.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html.
 """
@@ -38,7 +38,7 @@ type Shared = Mapping[str, WaysOf]
 TAGS_PER_RESOURCE: Final = 50
 _RESOURCES_AT_ONCE: Final = 1000
 
-# Where a second column names an account that sees the resource as its own.
+# Resources with a second column for an account that sees the resource as its own.
 _SHARED_WITH: Final[dict[str, Any]] = {"vpc-peering-connection": VpcPeeringConnection.accepter_account_id}
 
 # Keys become paths of the metadata service
@@ -88,7 +88,7 @@ class Tagged[Row]:
 
 
 def with_tags[Row](tx: Transaction, account_id: str, rows: Sequence[Row]) -> list[Tagged[Row]]:
-    """Give rows, which have an `id`, with the tags that an account has written."""
+    """Return rows, which have an `id`, with an account's tags."""
     with_ids: Sequence[Any] = rows
     found = pairs_of(tx, account_id, [row.id for row in with_ids])
     return [Tagged(row, found.get(row.id, ())) for row in with_ids]
@@ -98,7 +98,7 @@ def pairs_of(tx: Transaction, account_id: str, resource_ids: Iterable[str]) -> d
     """List the keys and values of resources' tags, sorted by key; a resource without tags has no entry."""
     found: dict[str, list[tuple[str, str]]] = {}
     for batch in batches(resource_ids):
-        # The account is compared here: in the query it would make SQLite search all tags of the account instead.
+        # Compare the account here: in the query it would make SQLite search all tags of the account instead.
         for resource_id, key, value, owner in _OF.all(tx.connection, {"ids": batch}):
             if owner == account_id:
                 found.setdefault(resource_id, []).append((key, value))
@@ -111,7 +111,7 @@ def create_on_launch(
     made: Iterable[tuple[str, str]],
     tags: Mapping[str, Mapping[str, str]],
 ) -> None:
-    """Tag what was just made: `made` are pairs of resource type and id, `tags` are by resource type."""
+    """Tag new resources: `made` are pairs of resource type and id, `tags` are by resource type."""
     rows = [
         _row(caller, resource_id, resource_type, key, value)
         for resource_type, resource_id in made
@@ -121,7 +121,7 @@ def create_on_launch(
 
 
 def remove_all(tx: Transaction, resource_ids: Iterable[str]) -> None:
-    """Delete the tags of resources that are no more."""
+    """Delete the tags of deleted resources."""
     for batch in batches(resource_ids):
         tx.session.execute(delete(Tag).where(Tag.resource_id.in_(batch)))
 
@@ -134,7 +134,7 @@ def create_tags(
     *,
     shared: Shared = MappingProxyType({}),
 ) -> None:
-    """Set tags on resources of any type; `shared` says by type how the caller sees others' resources, too.
+    """Set tags on resources of any type; `shared` has, by type, how the caller also sees others' resources.
 
     Raises MalformedId, NotFound, InvalidParameter for a key that instance metadata cannot show, LimitExceeded.
     """
@@ -172,7 +172,7 @@ def delete_tags(
     *,
     shared: Shared = MappingProxyType({}),
 ) -> None:
-    """Delete tags of resources, all tags when `doomed` is None; tags that are not there are no error.
+    """Delete tags of resources, all tags when `doomed` is None; absent tags are not an error.
 
     `shared` is that of `create_tags`.
 
@@ -194,7 +194,7 @@ def delete_tags(
 
 
 def describe_tags(tx: Transaction, caller: Caller, asked: Selection) -> list[DescribedTag]:
-    """Find the caller's tags, sorted by resource and key; `asked.after` is such a pair."""
+    """Find the caller's tags, sorted by resource and key; `asked.after` is a pair of these."""
     query = (
         select(Tag.resource_id, Tag.key, Tag.value, Tag.resource_type)
         .where(Tag.account_id == caller.account_id)
@@ -251,7 +251,7 @@ def _types(tx: Transaction, caller: Caller, resource_ids: Sequence[str], shared:
 
 
 def _own(resource_type: str, tx: Transaction, caller: Caller, resource_ids: Ids) -> Ways:
-    """How a resource may be the caller's, for `lookup.seen`."""
+    """The ways in which a resource may be the caller's, for `lookup.seen`."""
     del tx, resource_ids
     yield OF_TYPE[resource_type].table.account_id == caller.account_id
     if resource_type in _SHARED_WITH:
@@ -271,7 +271,7 @@ def _require(tx: Transaction, caller: Caller, resource_type: str, resource_ids: 
 def _count_others(
     tx: Transaction, caller: Caller, resource_ids: Iterable[str], tags: Mapping[str, str]
 ) -> dict[str, int]:
-    """Count the tags that resources have beside the given ones."""
+    """Count the tags of resources other than the given ones."""
     query = (
         select(Tag.resource_id, func.count())
         .where(

@@ -1,4 +1,4 @@
-"""Rows of workflows: begun in the transaction that asks for them, leased to one controller, moved on, ended."""
+"""Rows of workflows: begun in the requesting transaction, leased to one controller, advanced step by step, ended."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _REASON_LENGTH = 512
 def begin(
     tx: Transaction, kind: str, subject_id: str, facts: Mapping[str, Any], *, now: datetime, patience: timedelta
 ) -> None:
-    """Begin a life of a resource, which gives up after `patience`; its first step is `begin`."""
+    """Begin a workflow of a resource, with the timeout `patience`; its first step is `begin`."""
     tx.session.add(
         Workflow(
             id=subject_id,
@@ -32,7 +32,7 @@ def begin(
 
 
 def lease_due(tx: Transaction, holder: str, now: datetime, until: datetime, limit: int) -> list[Workflow]:
-    """Take the leases of workflows that are due and that nobody is at, at most `limit`, the longest due first."""
+    """Lease workflows that are due and not leased to any controller, at most `limit`, the longest due first."""
     free = or_(Workflow.lease_until.is_(None), Workflow.lease_until < now)
     due = select(Workflow.id).where(Workflow.due <= now, free).order_by(Workflow.due).limit(limit)
     taken = []
@@ -43,13 +43,13 @@ def lease_due(tx: Transaction, holder: str, now: datetime, until: datetime, limi
             .values(lease_holder=holder, lease_until=until)
             .execution_options(synchronize_session=False)
         )
-        if won.rowcount:  # type: ignore[attr-defined]  # an UPDATE has a count of its rows
+        if won.rowcount:  # type: ignore[attr-defined]  # an UPDATE has a row count
             taken.append(workflow_id)
     return list(tx.session.scalars(select(Workflow).where(Workflow.id.in_(taken))))
 
 
 def renew(tx: Transaction, workflow_id: str, holder: str, until: datetime) -> bool:
-    """Keep a lease for longer; false where another controller has it by now, or the workflow is over."""
+    """Extend a lease; false where another controller has it by now, or the workflow has ended."""
     row = held(tx, workflow_id, holder)
     if row is None:
         return False
@@ -58,13 +58,13 @@ def renew(tx: Transaction, workflow_id: str, holder: str, until: datetime) -> bo
 
 
 def held(tx: Transaction, workflow_id: str, holder: str) -> Workflow | None:
-    """Give a workflow if this controller holds its lease."""
+    """Return a workflow if this controller holds its lease."""
     row = tx.session.get(Workflow, workflow_id)
     return row if row is not None and row.lease_holder == holder else None
 
 
 def move(tx: Transaction, row: Workflow, step: str, due: datetime, reason: str = "", *, tries: int = 0) -> None:
-    """Say which step comes next and when, and give the lease back; `tries` is how often it has failed."""
+    """Set the next step and its time, and release the lease; `tries` is how often the step has failed."""
     row.tries = tries
     row.step, row.due, row.reason = step, due, reason[:_REASON_LENGTH]
     row.lease_holder = row.lease_until = None
@@ -72,14 +72,14 @@ def move(tx: Transaction, row: Workflow, step: str, due: datetime, reason: str =
 
 
 def end(tx: Transaction, row: Workflow) -> None:
-    """Forget a life that is over."""
+    """Delete a workflow that has ended."""
     tx.session.delete(row)
 
 
 def follow_clock(tx: Transaction, step: timedelta, since: datetime, now: datetime) -> int:
-    """Move the times of lives with a clock that was set by `step`, and give how many were moved.
+    """Adjust the times of workflows after the clock was set by `step`, and return how many were adjusted.
 
-    Those that were begun between `since` and `now`, as the clock tells it now, are of its time already.
+    Those begun between `since` and `now`, in the time of the new clock, are right already.
     """
     rows = tx.session.scalars(select(Workflow).where(not_(Workflow.started.between(since, now)))).all()
     for row in rows:
@@ -88,9 +88,9 @@ def follow_clock(tx: Transaction, step: timedelta, since: datetime, now: datetim
 
 
 def begin_anew(tx: Transaction, now: datetime, pause: timedelta) -> None:
-    """Take up what an earlier process left, where there is no other: its leases, and times of a clock that was ahead.
+    """Clean up after an earlier process, if no other runs: release its leases, fix times of a clock that was ahead.
 
-    The latter are known by that they are further away than a pause.
+    Those times are recognised by being further in the future than the longest pause.
     """
     for row in tx.session.scalars(select(Workflow)).all():
         row.lease_holder = row.lease_until = None

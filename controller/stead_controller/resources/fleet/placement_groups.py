@@ -1,4 +1,4 @@
-"""Placement groups: made, found, deleted. No launch can name one yet, so all are empty.
+"""Create, find and delete placement groups. No launch can name one yet, so all are empty.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/placement-groups.html.
 """
@@ -40,7 +40,7 @@ _PARTITIONS_BY_DEFAULT: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class PlacementGroupRequest:
-    """What a request says of a new group; None is what it does not say."""
+    """The parameters of a new group; None for those not in the request."""
 
     name: str | None
     strategy: str | None
@@ -51,7 +51,7 @@ class PlacementGroupRequest:
 
 @dataclass(frozen=True, slots=True)
 class DescribedPlacementGroup:
-    """A group with what is known of it beside its row."""
+    """A group with the facts that are not in its row."""
 
     group: PlacementGroup
     arn: str
@@ -75,8 +75,8 @@ def create(
 ) -> DescribedPlacementGroup:
     """Make a group.
 
-    Raises MissingParameter without name or strategy, InvalidParameter, InvalidCombination for what only another
-    strategy has, Unsupported, AlreadyExists, LimitExceeded.
+    Raises MissingParameter without name or strategy, InvalidParameter, InvalidCombination for parameters of another
+    strategy, Unsupported, AlreadyExists, LimitExceeded.
     """
     if not request.name:
         raise MissingParameter("GroupName")
@@ -142,7 +142,7 @@ def remove(tx: Transaction, caller: Caller, name: str) -> None:
 
 
 def _shape(request: PlacementGroupRequest) -> tuple[str, int | None, str | None]:
-    """Give strategy, number of partitions and level of a request, with what EC2 takes where it does not say."""
+    """Return strategy, number of partitions and level of a request, with EC2's defaults."""
     strategy, partitions, level = request.strategy, request.partition_count, request.spread_level
     if not strategy:
         raise MissingParameter("Strategy")

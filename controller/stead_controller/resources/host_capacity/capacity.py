@@ -1,6 +1,6 @@
-"""Room on hosts is reserved with a conditional UPDATE, which cannot oversubscribe even with several controllers.
+"""Reserve capacity on hosts with a conditional UPDATE, which cannot oversubscribe even with several controllers.
 
-What is free of a host is what it has less what is reserved, also where that is less than none since the host shrank.
+A host's free capacity is its total minus what is reserved; it is negative if the host shrank.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from stead_controller.resources.host_capacity.volume_homes import DiskNeed
 _CANDIDATES = 32
 
 
-# Asked for each instance of a launch.
+# Run for each instance of a launch.
 _TAKE: Final = Prepared(
     update(Host)
     .where(
@@ -47,7 +47,7 @@ _SUITABLE: Final = (
     Host.architecture == bindparam("architecture"),
     Host.cpus >= bindparam("vcpus"),
 )
-# Asked for those with KVM and, only if there is none, for those without: each is one range of the index.
+# Run for hosts with KVM and, only if there is none, for those without: each is one range of the index.
 _FITTING: Final = select(
     Host.id, Host.zone, Host.cpus_free, Host.memory_free, Host.cpus.label("threads"), Host.accelerated
 ).where(
@@ -67,14 +67,14 @@ _ROOMS_WITH_POOLS: Final = Prepared(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A host with reserved room, and in which of its pools there is room for each of the instance's volumes."""
+    """A host with reserved capacity, and the pool chosen for each of the instance's volumes."""
 
     host_id: str
     pools: tuple[str, ...]
 
 
 def reserve_any(tx: Transaction, cloud: Cloud, need: Need, zone: str, disks: Sequence[DiskNeed] = ()) -> Place:
-    """Choose a host for one instance and its volumes and reserve their room; raises NoCapacity when none has enough."""
+    """Choose a host for one instance and its volumes and reserve capacity; raises NoCapacity when none has enough."""
     refused: set[str] = set()
     while True:
         fits = {**volume_homes.room_for(cloud, disks, need.instance_store), "refused": list(refused)}
@@ -90,7 +90,7 @@ def reserve_any(tx: Transaction, cloud: Cloud, need: Need, zone: str, disks: Seq
 
 
 def _refusal(tx: Transaction, need: Need, zone: str) -> NoCapacity:
-    """Say what there is not enough of: room for volumes where an instance alone would fit, or hosts of its size."""
+    """Make the error that says what is lacking: space for volumes if the instance alone would fit, else hosts."""
     if choose_host(_rooms(tx, _ROOMS, need, zone), need) is not None:
         if need.instance_store:
             return NoCapacity(
@@ -109,13 +109,13 @@ def _refusal(tx: Transaction, need: Need, zone: str) -> NoCapacity:
 
 
 def choose_any(tx: Transaction, zone: str, *, but: str = "") -> str | None:
-    """Choose a host that is up in a zone for what takes no room; None when there is none."""
+    """Choose a host that is up in a zone, for something that needs no capacity; None when there is none."""
     query = select(Host.id).where(Host.state == "up", Host.schedulable.is_(True), Host.zone == zone, Host.id != but)
     return tx.session.scalar(query.order_by(Host.memory_free.desc(), Host.id).limit(1))
 
 
 def reserve_on(tx: Transaction, cloud: Cloud, host_id: str, need: Need) -> None:
-    """Reserve room on one host (where an instance's disks are); raises NoCapacity when it has not enough."""
+    """Reserve capacity on one host (where an instance's disks are); raises NoCapacity when it has not enough."""
     if not _take(tx, host_id, need):
         raise NoCapacity("The host of this instance has not enough free capacity to start it now.")
     if volume_homes.reserve(tx, cloud, host_id, (), instance_store=need.instance_store) is None:
@@ -123,14 +123,14 @@ def reserve_on(tx: Transaction, cloud: Cloud, host_id: str, need: Need) -> None:
 
 
 def give_back(tx: Transaction, host_id: str, need: Need) -> None:
-    """Return the reserved room of an instance and its instance store to a host."""
+    """Release the capacity that an instance and its instance store have reserved on a host."""
     _give_back(tx, host_id, need)
     if need.instance_store:
         volume_homes.give_back_bytes(tx, host_id, "", need.instance_store)
 
 
 def count(tx: Transaction, host_id: str, vcpus: int, memory: int) -> None:
-    """Count what takes room on a host whether that is free or not, or, of less than none, no longer takes it."""
+    """Reserve capacity on a host without a check whether it is free; negative amounts release it."""
     tx.session.execute(
         update(Host)
         .where(Host.id == host_id)

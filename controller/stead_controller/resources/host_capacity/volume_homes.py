@@ -1,7 +1,7 @@
-"""Where volumes are kept: their room is taken from a host's pools with a conditional UPDATE, and given back.
+"""Home hosts of volumes: reserve space in a host's pools with a conditional UPDATE, and release it.
 
-Disks are thin, so a pool may promise more than it has, up to the cloud's overcommit. A host that has told of no pools
-(an agent of an earlier release) is not counted.
+Disks are thin, so a pool may be overcommitted, up to the cloud's limit. A host that has not reported pools (an agent
+of an earlier release) is not accounted.
 """
 
 from collections.abc import Iterable
@@ -24,9 +24,9 @@ HAS_ROOM: Final[ColumnElement[bool]] = or_(
     ~exists().where(StoragePool.host_id == Host.id),
     exists().where(StoragePool.host_id == Host.id, _FITS),
 )
-"""Whether a host, a row of `hosts`, may have room: a pool for the largest of some volumes, or no known pools.
+"""Whether a host, a row of `hosts`, may have space: a pool for the largest of some volumes, or no known pools.
 
-A coarse sieve by one index look-up, with the parameters of `room_for`; `reserve` decides.
+A coarse filter by one index look-up, with the parameters of `room_for`; `reserve` decides.
 """
 _POOLS: Final = Prepared(
     select(StoragePool.name, StoragePool.volume_types, StoragePool.is_default).where(
@@ -43,14 +43,14 @@ _TAKE: Final = Prepared(
 
 @dataclass(frozen=True, slots=True)
 class DiskNeed:
-    """What one volume takes: GiB in a pool for its type."""
+    """What one volume needs: GiB in a pool for its type."""
 
     size: int
     volume_type: str
 
 
 def no_room(zone: str) -> NoCapacity:
-    """Make EC2's refusal of a volume for which no pool has room."""
+    """Make EC2's error for a volume that no pool has space for."""
     return NoCapacity(
         f"There is not enough capacity for the requested volume in the Availability Zone {zone}.",
         code="InsufficientVolumeCapacity",
@@ -58,7 +58,7 @@ def no_room(zone: str) -> NoCapacity:
 
 
 def find_home(tx: Transaction, cloud: Cloud, volume: Volume, preferred: str | None) -> None:
-    """Give a volume that has no home one, on the preferred host if that has room; raises NoCapacity."""
+    """Assign a home to a volume without one, on the preferred host if that has space; raises NoCapacity."""
     need = DiskNeed(volume.size, volume.volume_type)
     others = (
         select(Host.id)
@@ -77,7 +77,7 @@ def find_home(tx: Transaction, cloud: Cloud, volume: Volume, preferred: str | No
 
 
 def room_for(cloud: Cloud, needs: Iterable[DiskNeed], instance_store: int = 0) -> dict[str, float]:
-    """Give the parameters of `HAS_ROOM` for volumes and bytes of instance store."""
+    """Return the parameters of `HAS_ROOM` for volumes and bytes of instance store."""
     largest = max((need.size for need in needs), default=0)
     return {"bytes": max(largest * _GIB, instance_store), "overcommit": cloud.volume_overcommit}
 
@@ -85,10 +85,10 @@ def room_for(cloud: Cloud, needs: Iterable[DiskNeed], instance_store: int = 0) -
 def reserve(
     tx: Transaction, cloud: Cloud, host_id: str, needs: Iterable[DiskNeed], *, instance_store: int = 0
 ) -> list[str] | None:
-    """Take room for volumes from a host's pools and give their names, in order; None when they do not all fit.
+    """Reserve space for volumes in a host's pools and return the pools' names, in order; None when not all fit.
 
-    Then nothing is taken. Bytes of instance store are taken from the default pool, where hosts make it. The name of a
-    host that has told of no pools is empty.
+    In that case nothing is reserved. Instance store is in the default pool, where hosts create it. For a host that has
+    not reported pools, the name is empty.
     """
     needs = list(needs)
     if not needs and not instance_store:
@@ -119,7 +119,7 @@ def reserve(
 
 
 def grow(tx: Transaction, cloud: Cloud, volume: Volume, size: int) -> None:
-    """Take the room by which a volume grows to `size` GiB; raises NoCapacity. One without a home needs none yet."""
+    """Reserve the space by which a volume grows to `size` GiB, if it has a home; raises NoCapacity."""
     if volume.host_id is None:
         return
     name = _pool_of(tx, volume.host_id, volume.pool)
@@ -128,7 +128,7 @@ def grow(tx: Transaction, cloud: Cloud, volume: Volume, size: int) -> None:
 
 
 def keeps_type(tx: Transaction, volume: Volume, volume_type: str) -> bool:
-    """Tell whether a volume's pool keeps volumes of another type as well."""
+    """Tell whether a volume's pool can also hold volumes of another type."""
     if volume.host_id is None:
         return True
     pool = tx.session.get(StoragePool, (volume.host_id, _pool_of(tx, volume.host_id, volume.pool)))
@@ -136,12 +136,12 @@ def keeps_type(tx: Transaction, volume: Volume, volume_type: str) -> bool:
 
 
 def give_back(tx: Transaction, host_id: str, pool: str, size: int) -> None:
-    """Return the room of a volume of `size` GiB to its pool."""
+    """Release the space of a volume of `size` GiB in its pool."""
     give_back_bytes(tx, host_id, pool, size * _GIB)
 
 
 def give_back_bytes(tx: Transaction, host_id: str, pool: str, size: int) -> None:
-    """Return so many bytes to a pool; without a name to the default one."""
+    """Release a number of bytes in a pool; without a name in the default one."""
     tx.session.execute(
         update(StoragePool)
         .where(StoragePool.host_id == host_id, StoragePool.name == _pool_of(tx, host_id, pool))
@@ -151,7 +151,7 @@ def give_back_bytes(tx: Transaction, host_id: str, pool: str, size: int) -> None
 
 
 def shared_id(tx: Transaction, volume: Volume) -> str:
-    """Tell by what other hosts know the pool that a volume is in; empty when it is its home's alone."""
+    """Return the shared id of a volume's pool, by which other hosts know it; empty when only its home has it."""
     if volume.host_id is None:
         return ""
     pool = tx.session.get(StoragePool, (volume.host_id, _pool_of(tx, volume.host_id, volume.pool)))
@@ -159,9 +159,9 @@ def shared_id(tx: Transaction, volume: Volume) -> str:
 
 
 def provisioned(tx: Transaction, host_id: str, name: str, *, is_default: bool) -> int:
-    """Count what a host's volumes take of a pool, in bytes, those also that this database does not know.
+    """Sum the bytes that a host's volumes take in a pool, also those that this database does not know.
 
-    Those of no named pool are in the default one, and so is the instance store of instances that hold their room.
+    Volumes without a named pool are in the default one, and so is the instance store of instances with capacity.
     """
     names = (name, "") if is_default else (name,)
     total = select(func.sum(Volume.size)).where(Volume.host_id == host_id, Volume.pool.in_(names))

@@ -1,4 +1,4 @@
-"""Accounts are made: isolated owners of resources, each with a root access key and a default VPC from the start."""
+"""Create accounts: isolated owners of resources, each with a root access key and a default VPC from the start."""
 
 import secrets
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Hosts as their operators see and change them."""
+"""Hosts as shown to and changed by operators."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -44,9 +44,9 @@ ERRORS_SHOWN: Final = 20  # of each host
 
 @dataclass(frozen=True, slots=True)
 class HostRecord:
-    """A host, how many instances it has that are not terminated, its pools, and what it fails at.
+    """A host, its number of instances that are not terminated, its pools, and its current errors.
 
-    Of the latter the oldest are given, and how many there are.
+    Only the oldest errors are listed, together with their total number.
     """
 
     host: Host
@@ -81,7 +81,7 @@ def list_hosts(tx: Transaction) -> list[HostRecord]:
 
 
 def _errors(tx: Transaction) -> tuple[dict[str, list[HostError]], dict[str, int]]:
-    """List what each host fails at for the longest time, and count all of it."""
+    """List each host's oldest errors, and count all of them."""
     counts = dict(tx.session.execute(select(HostError.host_id, func.count()).group_by(HostError.host_id)).all())
     if not counts:
         return {}, {}
@@ -103,9 +103,9 @@ def set_schedulable(tx: Transaction, host_id: str, *, schedulable: bool) -> Host
 
 
 def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, force: bool) -> None:
-    """Forget a host and tell the others; raises InUse with instances or volumes, unless forced: these end.
+    """Remove a host and notify the others; raises InUse with instances or volumes, unless forced: then these end.
 
-    Volumes in pools that other hosts have too get another home instead; InUse as `lost_homes` says.
+    Volumes in pools that other hosts share get another home instead; raises InUse as in `lost_homes`.
     """
     host = _find(tx, host_id)
     if _count(tx, host_id) and not force:
@@ -131,7 +131,7 @@ def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, f
 
 
 def discard_unclaimed(tx: Transaction, host_id: str, resource_ids: Collection[str]) -> None:
-    """Have a host remove what it has and this database, which is older, does not know; raises NotFound for all else."""
+    """Have a host remove a resource that this (older) database does not know; raises NotFound for all others."""
     host = _find(tx, host_id)
     query = select(HostError).where(
         HostError.host_id == host.id, HostError.resource_id.in_(resource_ids), HostError.error == errors.UNCLAIMED
@@ -145,7 +145,7 @@ def discard_unclaimed(tx: Transaction, host_id: str, resource_ids: Collection[st
 
 
 def _end(tx: Transaction, instance: Instance, now: datetime) -> dict[str, str]:
-    """End an instance whose host is given up, as nobody will report that it is gone; give its interfaces' VPCs."""
+    """End an instance of a removed host, which will not report its end; return the VPCs of its interfaces."""
     if instance.state != "terminated":
         change_state(tx, instance, "terminated", now, HOST_FAILURE)
     volume_attachments.end_with_instance(tx, instance, now, host_lost=True)

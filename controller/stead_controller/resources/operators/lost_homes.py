@@ -1,7 +1,7 @@
-"""Volumes whose home host is given up: in a pool that other hosts have too, each gets another home; the rest are lost.
+"""Volumes of a removed home host: those in a pool that other hosts share get another home; the rest are lost.
 
-That the host is dead is its operator's word: nobody may write to its volumes any more. The new home, before it lets
-anybody have the disk, keeps out whoever still has it open; see `RbdPool.adopt` of the agent.
+The operator asserts that the host is dead: it must not write to its volumes any more. Before the new home makes a disk
+available, it fences every client that still has it open; see `RbdPool.adopt` of the agent.
 """
 
 from datetime import datetime
@@ -21,9 +21,10 @@ _GIB: Final = 1 << 30
 
 
 def give_up(tx: Transaction, host: Host, now: datetime) -> None:
-    """Give each volume of a host another home, or forget it; its instances have ended.
+    """Assign another home to each volume of a host, or remove the volume; the host's instances have ended.
 
-    Raises InUse, and then nothing may be kept, while the host is up or none is that could be the new home.
+    Raises InUse while the host is up, or while no host is up that could be the new home; the transaction must then be
+    rolled back.
     """
     volumes = tx.session.scalars(select(Volume).where(Volume.host_id == host.id).order_by(Volume.id)).all()
     for volume in volumes:
@@ -47,7 +48,7 @@ def give_up(tx: Transaction, host: Host, now: datetime) -> None:
 
 
 def _ends(tx: Transaction, volume: Volume) -> bool:
-    """Tell whether a volume ends with its instance, which has ended, or by a request."""
+    """Tell whether a volume is to be deleted, with its instance (which has ended) or by a request."""
     return volume.state == "deleting" or (volume.delete_on_termination and _instance_has_ended(tx, volume))
 
 
@@ -57,7 +58,7 @@ def _instance_has_ended(tx: Transaction, volume: Volume) -> bool:
 
 
 def _sharers(tx: Transaction, host: Host, volume: Volume, shared_id: str) -> list[tuple[Host, StoragePool]]:
-    """List the other hosts of the zone that have the pool in which a volume is, the one with most memory first."""
+    """List the other hosts of the zone that share a volume's pool, the one with most memory first."""
     query = (
         select(Host, StoragePool)
         .join(StoragePool, StoragePool.host_id == Host.id)
@@ -70,7 +71,7 @@ def _sharers(tx: Transaction, host: Host, volume: Volume, shared_id: str) -> lis
 def _can_be_home(tx: Transaction, host: Host, volume: Volume) -> bool:
     """Tell whether a host can be a volume's home now.
 
-    One whose guest has the volume, by its former home, cannot: the guest must let go of it first.
+    A host whose guest uses the volume through its former home cannot: the guest must detach it first.
     """
     if host.state != "up" or not host.schedulable:
         return False
@@ -80,7 +81,7 @@ def _can_be_home(tx: Transaction, host: Host, volume: Volume) -> bool:
 
 
 def _move(tx: Transaction, volume: Volume, pool: StoragePool, now: datetime) -> None:
-    """Give a volume a home, which takes its disk over, and tell the other host that has it where it is now."""
+    """Assign a home to a volume, which takes over its disk, and notify the other host that uses it."""
     former = [*volume.former_homes.split(), volume.host_id or ""][-_MOST_FORMER:]
     has_ended = _instance_has_ended(tx, volume)
     volume.former_homes = " ".join(former)

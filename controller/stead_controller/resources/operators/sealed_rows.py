@@ -1,6 +1,6 @@
-"""All rows with something sealed by the master key, and how they are sealed anew under its newest version, in pages.
+"""All rows with values sealed by the master key, and how they are sealed again under its newest version, in pages.
 
-A page is a transaction that finds by itself what is left to do, so it may be cut off and repeated anywhere.
+A page is a transaction that finds out what is left to do, so it may be interrupted and repeated at any point.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _PAGE: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class SealedColumn:
-    """A column of sealed bytes, the columns that name its row, and what it is sealed for, from its row's first name."""
+    """A column of sealed bytes, the key columns of its row, and the sealing context by the first of them."""
 
     column: Any
     key: tuple[Any, ...]
@@ -38,12 +38,12 @@ COLUMNS: Final = (
     SealedColumn(ImageTask.sealed_key, (ImageTask.id,), lambda _id: volume_keys.CONTEXT),
 )
 PLACES: Final = len(COLUMNS) + 1
-"""The columns, and what hosts are told, which has keys of volumes and snapshots in its bodies."""
+"""The columns, and the desired state of hosts, whose bodies contain keys of volumes and snapshots."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What was looked at: how many rows there were, how many were sealed anew, and after which row to go on."""
+    """The result of a page: how many rows were read, how many were sealed again, and the last row."""
 
     rows: int
     changed: int
@@ -51,14 +51,14 @@ class Page:
 
 
 def reseal(tx: Transaction, sealer: Sealer, place: int, after: tuple[Any, ...] | None) -> Page:
-    """Seal the rows of a page of a place anew, where they need it; `last` is None at the place's end."""
+    """Seal the rows of a page again where needed; `last` is None at the end of the column."""
     if place < len(COLUMNS):
         return _reseal_column(tx, sealer, COLUMNS[place], after)
     return _reseal_told(tx, sealer, after)
 
 
 def unreadable(tx: Transaction, sealer: Sealer) -> str | None:
-    """Name a table with something that the master key does not open, looking at the first and last row of each."""
+    """Return a table with a value that the master key does not open, checking the first and last row of each."""
     for sealed in COLUMNS:
         for order in (sealed.key[0].asc(), sealed.key[0].desc()):
             query = select(sealed.key[0], sealed.column).where(sealed.column.is_not(None)).order_by(order).limit(1)
@@ -86,7 +86,7 @@ def _reseal_column(tx: Transaction, sealer: Sealer, sealed: SealedColumn, after:
 
 
 def _reseal_told(tx: Transaction, sealer: Sealer, after: tuple[Any, ...] | None) -> Page:
-    """Change what hosts are told of volumes and snapshots, not its revision: what they get is the same key."""
+    """Change the desired state of volumes and snapshots, not its revision: the key that hosts get is the same."""
     name = (HostResource.host_id, HostResource.kind, HostResource.resource_id)
     query = select(HostResource).where(HostResource.kind.in_(keys.WITH_KEYS), HostResource.body.is_not(None))
     if after is not None:

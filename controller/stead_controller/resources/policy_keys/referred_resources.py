@@ -1,4 +1,4 @@
-"""Resources that a request names by something else than their id, for who decides whether it may."""
+"""Resources that a request names by something other than their id, for authorization."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -22,8 +22,8 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.lookup import batches
 from stead_controller.request.transaction import Transaction
 
-# What is wanted, and by what it is named: the column that is given, the one that is asked for, how they are joined,
-# and the column of the account that must be the caller's.
+# The wanted kind, and the kind by which it is named: the given column, the wanted column, how they are joined, and the
+# account column that must be the caller's.
 _COLUMNS: Final[dict[tuple[str, str], tuple[Any, Any, tuple[tuple[Any, Any], ...], Any]]] = {
     ("elastic-ip", "address"): (PublicAddress.address, PublicAddress.allocation_id, (), PublicAddress.account_id),
     ("elastic-ip", "association"): (
@@ -99,7 +99,7 @@ _COLUMNS: Final[dict[tuple[str, str], tuple[Any, Any, tuple[tuple[Any, Any], ...
 
 
 def find(tx: Transaction, caller: Caller, kind: str, by: str, texts: Sequence[str]) -> list[str]:
-    """Give the ids, or of key pairs the names, of the caller's resources of a kind; what is not its own is absent."""
+    """Return the ids (of key pairs the names) of the caller's resources of a kind; those of others are left out."""
     given, wanted, joins, account = _COLUMNS[kind, by]
     found: list[str] = []
     for batch in batches(texts):

@@ -1,6 +1,6 @@
-"""What conditions of policies may ask about EC2's resources, under the names of their condition keys.
+"""The values of condition keys about EC2's resources.
 
-Only of resources that the caller sees anyway: of another tenant's there are no facts, as of absent ones. See
+Only for resources that the caller sees anyway: another tenant's resources have no facts, like absent ones. See
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html.
 """
 
@@ -43,7 +43,7 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources.images import images
 from stead_controller.resources.storage import ebs_encryption, snapshots
 
-type Arn = Callable[[str, str], str]  # of a kind and an id, to the ARN of a resource of the caller's account
+type Arn = Callable[[str, str], str]  # from a kind and an id to the ARN of a resource of the caller's account
 type Facts = dict[str, Any]
 type SeenBy = Callable[[Transaction, Caller, Sequence[str]], Ways]
 
@@ -146,7 +146,7 @@ def _own(table: Any) -> SeenBy:
     return lambda _tx, caller, _ids: [table.account_id == caller.account_id]
 
 
-# Where the rows of a resource type are, how the caller may come to see them, and what they say.
+# The table of a resource type, the ways in which its rows are visible to the caller, and their facts.
 _KINDS: Final[dict[str, tuple[Any, SeenBy, Callable[[Any, Arn], Facts]]]] = {
     "elastic-ip": (
         ElasticAddress,
@@ -184,9 +184,9 @@ _KINDS: Final[dict[str, tuple[Any, SeenBy, Callable[[Any, Arn], Facts]]]] = {
 def of(
     tx: Transaction, caller: Caller, cloud: Cloud, kind: str, resource_ids: Collection[str], *, keys: Collection[str]
 ) -> dict[str, Facts]:
-    """Give what is known of resources by their ids, or names where requests name them, as far as `keys` ask for it.
+    """Return the facts about resources by their ids (or names, where requests use those), as far as `keys` need them.
 
-    `keys` are condition keys in lower case. What the caller does not see has no facts.
+    `keys` are condition keys in lower case. Resources that the caller does not see have no facts.
     """
     found: dict[str, Facts] = {resource_id: {} for resource_id in resource_ids}
     if any(not key.startswith(_TAG_PREFIXES) for key in keys) and kind in _KINDS:
@@ -231,7 +231,7 @@ def _add_tags(tx: Transaction, caller: Caller, kind: str, found: Mapping[str, Fa
 
 
 def is_encrypted(tx: Transaction, caller: Caller, asked: bool, snapshot_id: str | None) -> bool:
-    """Tell whether a new volume is encrypted: because it is asked for, or by its snapshot or the account's setting."""
+    """Tell whether a new volume is encrypted: by the request, its snapshot or the account's setting."""
     if asked or ebs_encryption.is_by_default(tx, caller.account_id):
         return True
     if snapshot_id is None:

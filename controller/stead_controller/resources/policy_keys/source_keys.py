@@ -1,6 +1,6 @@
-"""The condition keys that say where a request came from, the same for every service.
+"""The condition keys about the source of a request, the same for every service.
 
-By a VPC endpoint it comes from a private address, which says nothing by itself: there are other keys for it. See
+Through a VPC endpoint it comes from a private address, which is not unique: there are other keys for that. See
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-network-properties.
 """
 
@@ -12,7 +12,7 @@ KEYS: Final = ("aws:SourceIp", "aws:SourceVpc", "aws:SourceVpce", "aws:VpcSource
 
 
 def of_request(source_ip: str, via: Via | None) -> dict[str, Any]:
-    """Give the values of all of them; None is a key that the request does not have."""
+    """Return the values of all these keys; None is a key that the request does not have."""
     return {
         "aws:SourceIp": None if via else source_ip or None,
         "aws:SourceVpc": via.vpc_id if via else None,
