@@ -1,4 +1,4 @@
-"""What an entry of a network ACL matches, read from the form in which EC2 takes it. Pure.
+"""Parse what an entry of a network ACL matches from the parameters of EC2's requests. Pure.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateNetworkAclEntry.html.
 """
@@ -24,7 +24,7 @@ _ICMP_RANGE: Final = range(-1, 256)
 
 @dataclass(frozen=True, slots=True)
 class AskedEntry:
-    """An entry as a request says it; `ports` and `icmp` are (from, to) and (type, code), absent parts None."""
+    """An entry as in a request; `ports` and `icmp` are (from, to) and (type, code), absent parts None."""
 
     rule_number: int
     egress: bool
@@ -38,7 +38,7 @@ class AskedEntry:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry in its one spelling: protocol as number or -1; ports for TCP and UDP, type and code for ICMP only."""
+    """An entry in canonical form: protocol as number or -1; ports for TCP and UDP, type and code for ICMP only."""
 
     rule_number: int
     egress: bool
@@ -53,7 +53,7 @@ class Entry:
 
 
 def read_entry(asked: AskedEntry) -> Entry:
-    """Give what a request asks for in its one spelling; raises InvalidParameter, MissingParameter, InvalidCombination.
+    """Convert a request's entry to canonical form; raises InvalidParameter, MissingParameter, InvalidCombination.
 
     A block's host bits are cleared, as EC2 does.
     """

@@ -1,4 +1,4 @@
-"""Public addresses are given to interfaces from the cloud's pools and rest after use; MACs are chosen at random."""
+"""Assign public addresses from the cloud's pools, which are not reused at once, and choose random MACs."""
 
 import ipaddress
 import secrets
@@ -30,17 +30,17 @@ def new_mac(tx: Transaction) -> str:
 
 
 def hold_public(tx: Transaction, values: Mapping[str, Any]) -> bool:
-    """Add the row of a public address, unless there is one or an unclaimed interface has the address."""
+    """Add the row of a public address, unless it exists or an unclaimed interface has the address."""
     return not is_unclaimed(tx, values["address"]) and insert_if_absent(tx.session, PublicAddress, values)
 
 
 def is_unclaimed(tx: Transaction, address: str) -> bool:
-    """Tell whether a public address or a MAC is an interface's that a host has and this database does not know."""
+    """Tell whether a public address or a MAC belongs to a host's interface that this database does not know."""
     return unclaimed_addresses.is_held(tx, unclaimed_addresses.EVERYWHERE, address)
 
 
 def take_public(tx: Transaction, cloud: Cloud, account_id: str, interface: NetworkInterface, now: datetime) -> str:
-    """Give an interface a public address that is free and has rested; raises LimitExceeded when none is left.
+    """Assign a free public address to an interface, past its rest after use; raises LimitExceeded when none is left.
 
     The interface's row must be flushed already, and it must have a private IPv4 address.
     """
@@ -49,7 +49,7 @@ def take_public(tx: Transaction, cloud: Cloud, account_id: str, interface: Netwo
 
 
 def take_free(tx: Transaction, cloud: Cloud, account_id: str, now: datetime, **columns: str) -> str:
-    """Take a public address that is free and has rested, with these columns; raises LimitExceeded."""
+    """Take a free public address, past its rest after use, with these columns; raises LimitExceeded."""
     values = {"account_id": account_id, "released": None, **columns}
     for address in _some(cloud):
         if hold_public(tx, {"address": address, **values}):
@@ -64,13 +64,13 @@ def take_free(tx: Transaction, cloud: Cloud, account_id: str, now: datetime, **c
 
 
 def forget_rested(tx: Transaction, cloud: Cloud, now: datetime) -> None:
-    """Free the addresses that were released long enough ago."""
+    """Free the addresses whose rest after their release has ended."""
     rested = now - timedelta(seconds=cloud.address_rest_seconds)
     tx.session.execute(delete(PublicAddress).where(PublicAddress.released <= rested))
 
 
 def in_pools(cloud: Cloud, address: str) -> bool:
-    """Tell whether the cloud's pools have an address to give."""
+    """Tell whether an address is one of the usable ones of the cloud's pools."""
     return any(address in _usable_set(pool) for pool in cloud.public_pools)
 
 
@@ -83,7 +83,7 @@ def _some(cloud: Cloud) -> Iterator[str]:
 
 @cache
 def _usable(pool: str) -> list[str]:
-    """List what a pool can give: without its network and broadcast address and the first, which is the hosts' own."""
+    """List a pool's usable addresses: without network and broadcast address and the first, which is the hosts' own."""
     network = ipaddress.IPv4Network(pool)
     return [str(network[offset]) for offset in range(2, min(network.num_addresses - 1, 1 << 18))]
 
@@ -94,7 +94,7 @@ def _usable_set(pool: str) -> frozenset[str]:
 
 
 def release_public(tx: Transaction, interface_id: str, now: datetime) -> None:
-    """Take an interface's automatic public addresses away; they rest before they are given again."""
+    """Release an interface's automatic public addresses; they rest before they are reused."""
     tx.session.execute(
         update(PublicAddress)
         .where(PublicAddress.interface_id == interface_id, PublicAddress.allocation_id.is_(None))
@@ -103,7 +103,7 @@ def release_public(tx: Transaction, interface_id: str, now: datetime) -> None:
 
 
 def dissociate_elastic(tx: Transaction, interface_id: str) -> None:
-    """End the associations of an interface's Elastic IP addresses, which stay allocated."""
+    """Disassociate an interface's Elastic IP addresses, which stay allocated."""
     tx.session.execute(
         update(PublicAddress)
         .where(PublicAddress.interface_id == interface_id, PublicAddress.allocation_id.is_not(None))
@@ -122,6 +122,6 @@ def public_of(tx: Transaction, interface: NetworkInterface) -> str | None:
 
 
 def is_powered(tx: Transaction, interface: NetworkInterface) -> bool:
-    """Tell whether an interface's instance is running or starting: only then it has an automatic public address."""
+    """Tell whether an interface's instance is running or starting, a condition of an automatic public address."""
     state = select(Instance.state).where(Instance.id == interface.instance_id)
     return tx.session.scalar(state) in ("pending", "running")

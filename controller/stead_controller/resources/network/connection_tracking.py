@@ -1,4 +1,4 @@
-"""How long tracked connections of a network interface may be idle, of those kinds for which EC2 lets one choose.
+"""Idle timeouts of a network interface's tracked connections, for the kinds that EC2 lets users configure.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ConnectionTrackingSpecificationRequest.html.
 """
@@ -8,7 +8,7 @@ from typing import Final
 
 from stead_controller.errors import InvalidParameter
 
-# By column: EC2's name, and the least and the most seconds.
+# By column: EC2's name, and the minimum and the maximum seconds.
 _TIMEOUTS: Final = {
     "tcp_established_timeout": ("TcpEstablishedTimeout", 60, 432_000),
     "udp_stream_timeout": ("UdpStreamTimeout", 60, 180),
@@ -18,14 +18,14 @@ _TIMEOUTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class IdleTimeouts:
-    """Seconds; None is what was not asked for: EC2's default, or what an interface has."""
+    """Timeouts in seconds; None if not in the request: EC2's default, or the interface's current value."""
 
     tcp_established_timeout: int | None = None
     udp_timeout: int | None = None
     udp_stream_timeout: int | None = None
 
     def columns(self) -> dict[str, int]:
-        """The columns of an interface that are asked for; raises InvalidParameter for what is out of range."""
+        """Return the interface's columns for the values in the request; raises InvalidParameter if out of range."""
         found = {}
         for column, (name, least, most) in _TIMEOUTS.items():
             seconds = getattr(self, column)

@@ -1,4 +1,4 @@
-"""Subnets are made: one that a request describes, or the default one of a zone."""
+"""Create subnets: one that a request describes, or the default one of a zone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ DEFAULT_PREFIX: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class SubnetRequest:
-    """What CreateSubnet asks for; without a zone the cloud's first one is chosen."""
+    """CreateSubnet, parsed; without a zone the cloud's first one is chosen."""
 
     vpc_id: str
     cidr_block: str | None
@@ -42,7 +42,7 @@ class SubnetRequest:
 
 
 def create(tx: Transaction, caller: Caller, cloud: Cloud, request: SubnetRequest, now: datetime) -> Subnet:
-    """Make a subnet, of IPv6 only where the request says so.
+    """Create a subnet, IPv6-only if the request says so.
 
     Raises InvalidCombination, MalformedId, NotFound, MissingParameter, InvalidParameter (also as InvalidSubnet.Range),
     AlreadyExists (InvalidSubnet.Conflict), LimitExceeded.
@@ -64,7 +64,7 @@ def create(tx: Transaction, caller: Caller, cloud: Cloud, request: SubnetRequest
 
 
 def _check_families(request: SubnetRequest) -> None:
-    """Refuse a subnet without addresses, or of IPv6 only with IPv4 ones, in EC2's words."""
+    """Refuse a subnet without addresses, or an IPv6-only one with IPv4 addresses, with EC2's messages."""
     if not request.ipv6_native:
         if request.cidr_block is None:
             raise MissingParameter("cidrBlock")
@@ -110,9 +110,9 @@ def create_default(tx: Transaction, caller: Caller, zone: str, now: datetime) ->
 def add(
     tx: Transaction, vpc: Vpc, cidr_block: str | None, zone: str, now: datetime, *, default_for_zone: bool = False
 ) -> Subnet:
-    """Add a subnet's row, whose block was checked; a default one gives its instances public addresses.
+    """Add a subnet's row; the block has been checked. A default subnet gives its instances public addresses.
 
-    One without a block is of IPv6 only: its interfaces get an IPv6 address each, its instances are named by their ids.
+    One without a block is IPv6-only: its interfaces get an IPv6 address each, its instances are named by their ids.
     """
     native = cidr_block is None
     subnet = Subnet(
@@ -135,7 +135,7 @@ def add(
 
 
 def give_ipv6(tx: Transaction, subnet: Subnet, cidr: str) -> None:
-    """Give a subnet a /64 of its VPC's IPv6 blocks; raises InvalidParameter, AlreadyExists."""
+    """Assign a /64 of the VPC's IPv6 blocks to a subnet; raises InvalidParameter, AlreadyExists."""
     blocks = [block.cidr_block for block in vpcs.blocks_of(tx, [subnet.vpc_id])[subnet.vpc_id] if block.ipv6]
     query = select(Subnet.ipv6_cidr_block).where(Subnet.vpc_id == subnet.vpc_id, Subnet.ipv6_cidr_block.is_not(None))
     taken = [block for block in tx.session.scalars(query) if block is not None]
@@ -151,7 +151,7 @@ def taken_blocks(tx: Transaction, vpc_id: str) -> list[str]:
 
 
 def find_zone(cloud: Cloud, name: str | None, zone_id: str | None) -> str | None:
-    """Give the name of the zone that is named or whose id is given; raises InvalidParameter, InvalidCombination."""
+    """Return the zone's name by its name or id; raises InvalidParameter, InvalidCombination."""
     if name is not None and zone_id is not None:
         raise InvalidCombination("The parameters availabilityZone and availabilityZoneId cannot be used together")
     if zone_id is not None:

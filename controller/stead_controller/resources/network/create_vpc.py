@@ -1,4 +1,4 @@
-"""A VPC is made together with what each has from its beginning: a main route table, a default group, a default ACL."""
+"""Create a VPC together with its main route table, default security group and default ACL."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ _VNI_BITS: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class VpcRequest:
-    """What CreateVpc asks for."""
+    """CreateVpc, parsed."""
 
     cidr_block: str
     instance_tenancy: str = "default"

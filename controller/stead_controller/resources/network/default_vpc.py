@@ -1,7 +1,7 @@
-"""The default VPC that each account begins with, as EC2 makes it.
+"""The default VPC of a new account, as in EC2.
 
-172.31.0.0/16, a /20 subnet with public addresses in each zone, an internet gateway to which its main route table
-leads, and a default group whose members may reach each other
+172.31.0.0/16, a /20 subnet with public addresses in each zone, an internet gateway with the default route of the main
+route table, and a default group whose members may reach each other
 (https://docs.aws.amazon.com/vpc/latest/userguide/default-vpc-components.html).
 """
 

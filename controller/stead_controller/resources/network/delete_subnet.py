@@ -1,4 +1,4 @@
-"""A subnet without interfaces is deleted."""
+"""Delete a subnet without interfaces."""
 
 from sqlalchemy import delete, select
 
@@ -11,7 +11,7 @@ from stead_controller.resources.network import ended_cidr_blocks, notify_topolog
 
 
 def remove(tx: Transaction, caller: Caller, subnet_id: str) -> None:
-    """Delete a subnet and what it was associated with; raises MalformedId, NotFound, InUse."""
+    """Delete a subnet and its associations; raises MalformedId, NotFound, InUse."""
     subnet = subnets.find(tx, caller, subnet_id)
     query = select(NetworkInterface.id).where(NetworkInterface.subnet_id == subnet.id).limit(1)
     if tx.session.scalar(query) is not None:

@@ -1,4 +1,4 @@
-"""A VPC that nothing depends on any more is deleted with all that it had from its beginning."""
+"""Delete a VPC without dependencies, together with the resources that were created with it."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -29,7 +29,7 @@ from stead_controller.resources.network import (
     vpcs,
 )
 
-# What keeps a VPC from being deleted, beside groups and ACLs that are not its default ones.
+# Dependencies that prevent the deletion of a VPC, besides non-default groups and ACLs.
 _DEPENDENTS: Final[tuple[Any, ...]] = (
     Subnet,
     NetworkInterface,
@@ -66,5 +66,5 @@ def remove(tx: Transaction, caller: Caller, vpc_id: str, now: datetime) -> None:
     ):
         tx.session.execute(statement.execution_options(synchronize_session=False))
     tags.remove_all(tx, [vpc.id, table_id])
-    tx.session.expunge(vpc)  # its row is gone behind the session's back
+    tx.session.expunge(vpc)  # its row was deleted without the session's knowledge
     notify_topology.removed_vpc(tx, vpc.id)

@@ -1,4 +1,4 @@
-"""VPC endpoints: found by ids and filters, with what is known of them."""
+"""Find VPC endpoints by ids and filters, with their details."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -37,9 +37,9 @@ FILTERS: Final = frozenset({*_OF_ROWS, "service-region"})
 
 @dataclass(frozen=True, slots=True)
 class DescribedVpcEndpoint:
-    """An endpoint with what is known of it beside its row; `groups` are the ids and names of security groups.
+    """An endpoint with its details; `groups` are the ids and names of security groups.
 
-    `failed_interface_id` names the interface that a host could not make, because of which it is not available.
+    `failed_interface_id` is an interface that a host could not create, so that the endpoint is not available.
     """
 
     endpoint: VpcEndpoint
@@ -52,7 +52,7 @@ class DescribedVpcEndpoint:
 
 
 def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[DescribedVpcEndpoint]:
-    """Find the caller's endpoints and what is known of them, sorted by id; raises MalformedId, NotFound."""
+    """Find the caller's endpoints with their details, sorted by id; raises MalformedId, NotFound."""
     conditions = {**_OF_ROWS, "service-region": constant(cloud.region)}
     rows = lookup.select_page(tx, caller, "vpc-endpoint", VpcEndpoint, asked, conditions=conditions)
     endpoint_ids = [row.id for row in rows]
@@ -110,7 +110,7 @@ def _groups(tx: Transaction, endpoint_ids: Sequence[str]) -> dict[str, list[tupl
 
 
 def _names(row: VpcEndpoint, interfaces: Sequence[VpcEndpointInterface]) -> list[str]:
-    """Give the names of an interface endpoint: its own, those of its zones, and the service's where it has that."""
+    """Return the DNS names of an interface endpoint: its own, those of its zones, and for private DNS the service's."""
     if row.endpoint_type != INTERFACE:
         return []
     _, _, region, code = row.service.split(".")
@@ -121,5 +121,5 @@ def _names(row: VpcEndpoint, interfaces: Sequence[VpcEndpointInterface]) -> list
 
 
 def _failed(interfaces: Sequence[VpcEndpointInterface]) -> str | None:
-    """Give the first interface that waits for a host which could not make it."""
+    """Return the first pending interface that its host failed to create."""
     return next((one.interface_id for one in interfaces if one.state == "pending" and one.host_error), None)

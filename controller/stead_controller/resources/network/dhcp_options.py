@@ -1,4 +1,4 @@
-"""Sets of DHCP options: made, found, associated with VPCs, deleted.
+"""Create, find and delete DHCP option sets, and associate them with VPCs.
 
 See https://docs.aws.amazon.com/vpc/latest/userguide/VPC_DHCP_Options.html.
 """
@@ -26,16 +26,16 @@ from stead_controller.resources import quotas, tags
 from stead_controller.resources.network import notify_topology, vpcs
 
 NONE: Final = "default"
-"""What a VPC has instead of the id of a set when none is associated with it."""
+"""The value in place of a set's id when none is associated with a VPC."""
 
 SETS_PER_ACCOUNT: Final = 1000
 
 OWN_RESOLVER: Final = "AmazonProvidedDNS"
-"""Stands for the VPC's own resolver in the place of a name server's address."""
+"""The value for the VPC's own resolver in place of a name server's address."""
 
 _NODE_TYPES: Final = frozenset({"1", "2", "4", "8"})
 _LEASE_SECONDS: Final = range(140, 2**31)
-# How many values an option may have.
+# The maximum number of values of an option.
 _MOST: Final = {
     "domain-name": 1,
     "domain-name-servers": 4,
@@ -61,7 +61,7 @@ FILTERS: Final[dict[str, Condition]] = {
 
 @dataclass(frozen=True, slots=True)
 class DescribedDhcpOptions:
-    """A set of options with the values of each option by its key, in the order given, and its tags."""
+    """An option set with the values of each option by its key, in the order of the request, and its tags."""
 
     row: DhcpOptions
     options: Mapping[str, Sequence[str]]
@@ -75,7 +75,7 @@ def create(
     options_tags: Mapping[str, str],
     now: datetime,
 ) -> DhcpOptions:
-    """Make a set of options out of pairs of a key and its values; raises InvalidParameter, LimitExceeded."""
+    """Create an option set from pairs of a key and its values; raises InvalidParameter, LimitExceeded."""
     if not configurations:
         raise MissingParameter("dhcpConfiguration")
     options: dict[str, list[str]] = {}
@@ -95,7 +95,7 @@ def create(
 
 
 def initial(tx: Transaction, cloud: Cloud, account_id: str, now: datetime) -> str:
-    """Give the id of the set that new VPCs of an account get: the cloud's domain and the VPC's own resolver."""
+    """Return the id of the option set for an account's new VPCs: the cloud's domain and the VPC's own resolver."""
     query = select(DhcpOptions.id).where(DhcpOptions.account_id == account_id, DhcpOptions.initial.is_(True))
     found = tx.session.scalar(query.order_by(DhcpOptions.created, DhcpOptions.id).limit(1))
     if found is not None:
@@ -120,7 +120,7 @@ def _add(
 
 
 def check_option(key: str, values: Sequence[str]) -> list[str]:
-    """Give the values of an option, those that were joined by commas apart; raises InvalidParameter."""
+    """Return the values of an option, split at commas; raises InvalidParameter."""
     if key not in _MOST:
         raise InvalidParameter(f"Value ({key[:64]}) for parameter key is invalid. Unknown DHCP option")
     split = [part.strip() for value in values for part in (value.split(",") if key != "domain-name" else [value])]
@@ -186,7 +186,7 @@ def options_of(tx: Transaction, set_ids: Iterable[str]) -> dict[str, dict[str, l
 
 
 def associate(tx: Transaction, caller: Caller, options_id: str, vpc_id: str) -> None:
-    """Let a VPC hand out a set of options, or none for `default`; raises MalformedId, NotFound."""
+    """Associate an option set with a VPC, or none for `default`; raises MalformedId, NotFound."""
     if options_id != NONE:
         lookup.find(tx, caller, "dhcp-options", DhcpOptions, options_id)
     vpc = vpcs.find(tx, caller, vpc_id)
@@ -195,7 +195,7 @@ def associate(tx: Transaction, caller: Caller, options_id: str, vpc_id: str) -> 
 
 
 def remove(tx: Transaction, caller: Caller, options_id: str) -> None:
-    """Delete a set of options that no VPC has; raises MalformedId, NotFound, InUse."""
+    """Delete an option set that no VPC uses; raises MalformedId, NotFound, InUse."""
     row = lookup.find(tx, caller, "dhcp-options", DhcpOptions, options_id)
     if tx.session.scalar(select(Vpc.id).where(Vpc.dhcp_options_id == row.id).limit(1)) is not None:
         raise InUse(f"The dhcpOptions '{row.id}' has dependencies and cannot be deleted.")

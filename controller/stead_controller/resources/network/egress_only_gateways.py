@@ -1,4 +1,4 @@
-"""Egress-only internet gateways: made for a VPC, deleted."""
+"""Create, find and delete egress-only internet gateways."""
 
 from collections.abc import Mapping
 from datetime import datetime

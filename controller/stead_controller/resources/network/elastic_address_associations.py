@@ -1,4 +1,4 @@
-"""Elastic IP addresses are associated with private addresses of network interfaces, moved, dissociated and released.
+"""Associate Elastic IP addresses with private addresses of network interfaces, move, disassociate and release them.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssociateAddress.html.
 """
@@ -33,7 +33,7 @@ from stead_controller.resources.network import (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an address is to be associated with: an instance with one interface, or an interface; None means primary."""
+    """The target of an association: an instance with one interface, or an interface; None means primary."""
 
     instance_id: str | None = None
     interface_id: str | None = None
@@ -49,9 +49,9 @@ def associate(
     *,
     allow_reassociation: bool = True,
 ) -> str:
-    """Associate an address, away from what it was associated with, and give the association's id.
+    """Associate an address, ending its previous association, and return the association's id.
 
-    An automatic address of the same private address is released, another elastic one dissociated. Raises
+    An automatic address of the same private address is released, another elastic one disassociated. Raises
     MissingParameter, InvalidCombination, InvalidParameter, MalformedId, NotFound, WrongState, AlreadyExists.
     """
     interface = _find_target(tx, caller, target)
@@ -98,9 +98,9 @@ def disassociate(tx: Transaction, caller: Caller, association_id: str | None, pu
 def release(
     tx: Transaction, caller: Caller, allocation_id: str | None, public_address: str | None, now: datetime
 ) -> None:
-    """End an allocation, which must be named by its id; the address rests before it is given again.
+    """Release an address, which must be named by its allocation id; it rests before it is reused.
 
-    In a default VPC that ends its association too, in another it must have none. Raises MissingParameter,
+    In a default VPC that ends its association too; in another VPC it must have none. Raises MissingParameter,
     InvalidParameter, MalformedId, NotFound, NotAuthorized, WrongState while in use.
     """
     elastic = elastic_addresses.find(tx, caller, allocation_id, public_address)
@@ -132,7 +132,7 @@ def has_gateway(tx: Transaction, vpc_id: str) -> bool:
 
 
 def require_own(interface: NetworkInterface) -> None:
-    """Raise WrongState for an interface whose associations its owner may not change."""
+    """Raise WrongState for an interface that the cloud manages, whose associations its owner may not change."""
     if interface.requester_managed:
         raise WrongState(
             "network-interface",
@@ -174,7 +174,7 @@ def _find_association(tx: Transaction, caller: Caller, association_id: str) -> P
 
 
 def _leave(tx: Transaction, held: PublicAddress) -> None:
-    """Take an address away from the interface that it is associated with."""
+    """Remove an address from the interface that it is associated with."""
     interface = tx.session.get_one(NetworkInterface, held.interface_id)
     require_own(interface)
     held.interface_id = held.private_address = held.association_id = None
@@ -184,7 +184,7 @@ def _leave(tx: Transaction, held: PublicAddress) -> None:
 def _make_room(
     tx: Transaction, interface: NetworkInterface, private_address: str, now: datetime, *, allow_reassociation: bool
 ) -> None:
-    """Take away what public address a private one has: an automatic one rests, an elastic one stays allocated."""
+    """Remove the public address of a private one: an automatic one is released, an elastic one stays allocated."""
     here = tx.session.scalar(
         select(PublicAddress).where(
             PublicAddress.interface_id == interface.id, PublicAddress.private_address == private_address

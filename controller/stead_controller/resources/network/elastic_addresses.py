@@ -1,4 +1,4 @@
-"""Elastic IP addresses: allocated to an account, and found.
+"""Allocate and find Elastic IP addresses.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/elastic-ip-addresses-eip.html.
 """
@@ -33,7 +33,7 @@ _TYPE: Final = "elastic-ip"
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """A public address that an account has, by the id of its allocation."""
+    """A public address of an account, by its allocation id."""
 
     id: str
     address: str
@@ -41,7 +41,7 @@ class Allocation:
 
 @dataclass(frozen=True, slots=True)
 class Association:
-    """What an address is associated with: a private address of a network interface."""
+    """The association of an address with a private address of a network interface."""
 
     id: str | None
     instance_id: str | None
@@ -90,9 +90,9 @@ def allocate(  # noqa: PLR0917 — what the operation asks
     tags_on_create: Mapping[str, Mapping[str, str]],
     now: datetime,
 ) -> Allocation:
-    """Give the account an address of the cloud's pools, the wanted one if any.
+    """Allocate an address of the cloud's pools to the account, a specific one if requested.
 
-    Raises InvalidParameter, NotFound for an address that cannot be had, LimitExceeded.
+    Raises InvalidParameter, NotFound for an address that is not available, LimitExceeded.
     """
     _check_quota(tx, caller, cloud)
     allocation_id = ids.new_id(_TYPE)
@@ -107,10 +107,10 @@ def allocate(  # noqa: PLR0917 — what the operation asks
 
 
 def find(tx: Transaction, caller: Caller, allocation_id: str | None, public_address: str | None) -> ElasticAddress:
-    """Give the caller's address by its allocation or by itself.
+    """Return the caller's address by its allocation id or by the address.
 
-    Raises MissingParameter, InvalidCombination, MalformedId, NotFound; NotAuthorized for a public address that the
-    caller has not, whoever has it.
+    Raises MissingParameter, InvalidCombination, MalformedId, NotFound; NotAuthorized for any public address that is
+    not the caller's.
     """
     if allocation_id is not None and public_address is not None:
         raise InvalidCombination("You may specify public IP or allocation id, but not both in the same call")
@@ -134,7 +134,7 @@ def describe(
 ) -> list[DescribedElasticAddress]:
     """Find the caller's addresses, sorted by allocation.
 
-    Raises MalformedId, InvalidParameter for what is no address, NotFound.
+    Raises MalformedId, InvalidParameter for an invalid address, NotFound.
     """
     lookup.require(tx, _TYPE, ElasticAddress.id, asked.ids, ElasticAddress.account_id == caller.account_id)
     for address in public_addresses:
@@ -151,7 +151,7 @@ def describe(
 
 
 def describe_attribute(tx: Transaction, caller: Caller, asked: Selection) -> list[Allocation]:
-    """Find the caller's addresses for their reverse names, of which none has one; raises MalformedId, NotFound."""
+    """Find the caller's addresses for their reverse DNS names, which none has; raises MalformedId, NotFound."""
     found = lookup.select_page(tx, caller, _TYPE, ElasticAddress, asked, conditions={})
     return [Allocation(one.id, one.address) for one in found]
 
@@ -168,7 +168,7 @@ def _ids_of(tx: Transaction, caller: Caller, public_addresses: Sequence[str]) ->
 
 
 def _associations(tx: Transaction, public_addresses: Sequence[str]) -> dict[str, Association]:
-    """What each associated address is associated with."""
+    """The association of each associated address."""
     found: dict[str, Association] = {}
     public, interface = PublicAddress, NetworkInterface
     for batch in lookup.batches(public_addresses):
@@ -185,7 +185,7 @@ def _associations(tx: Transaction, public_addresses: Sequence[str]) -> dict[str,
 def _take_wanted(  # noqa: PLR0917 — what an allocation consists of
     tx: Transaction, caller: Caller, cloud: Cloud, wanted: str, allocation_id: str, now: datetime
 ) -> str:
-    """Take exactly this address: a free one, or one that the account released and that rests."""
+    """Take exactly this address: a free one, or one that the account released recently."""
     _check_form(wanted)
     if not address_pools.in_pools(cloud, wanted) or address_pools.is_unclaimed(tx, wanted):
         raise NotFound("public-ip", wanted)

@@ -1,4 +1,4 @@
-"""Blocks that were taken from a VPC or a subnet stay described as `disassociated` for a while: clients wait for it."""
+"""Disassociated blocks of a VPC or subnet are shown as `disassociated` for a while, since clients wait for that."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ from stead_controller.request.transaction import Transaction
 
 STATE: Final = "disassociated"
 VISIBLE: Final = timedelta(hours=1)
-"""How long a block that was taken away is still shown, as long as a terminated instance."""
+"""How long a disassociated block is still shown: as long as a terminated instance."""
 
 
 def of(tx: Transaction, resource_ids: Iterable[str]) -> dict[str, list[EndedCidrBlock]]:
-    """Give the blocks that were taken from each VPC or subnet, in the order in which they were."""
+    """Return the disassociated blocks of each VPC or subnet, in the order of their disassociation."""
     found: dict[str, list[EndedCidrBlock]] = defaultdict(list)
     row = EndedCidrBlock
     for batch in lookup.batches(resource_ids):
@@ -29,9 +29,9 @@ def of(tx: Transaction, resource_ids: Iterable[str]) -> dict[str, list[EndedCidr
 
 
 def also(live: dict[str, Condition], prefix: str, resource_id: Any, *, ipv6: bool) -> dict[str, Condition]:
-    """Let filters about the associations of a VPC or subnet find those that have ended too.
+    """Make filters about the associations of a VPC or subnet also find those that have ended.
 
-    `live` are the conditions on those that have not, by the last part of their name, which `prefix` precedes.
+    `live` are the conditions on current associations, by the last part of the filter's name, after `prefix`.
     """
     row = EndedCidrBlock
     here = select(row.id).where(row.resource_id == resource_id, row.ipv6.is_(ipv6)).correlate(resource_id.table)
@@ -45,12 +45,12 @@ def _either(one: Condition, other: Condition) -> Condition:
 
 
 def forget_old(tx: Transaction, now: datetime) -> None:
-    """Show no longer what ended long ago."""
+    """Delete the rows of associations that ended long ago."""
     old = delete(EndedCidrBlock).where(EndedCidrBlock.ended <= now - VISIBLE)
     tx.session.execute(old.execution_options(synchronize_session=False))
 
 
 def forget_of(tx: Transaction, resource_id: str) -> None:
-    """Forget the blocks of a VPC or subnet that is deleted."""
+    """Delete the rows of a VPC or subnet that is deleted."""
     doomed = delete(EndedCidrBlock).where(EndedCidrBlock.resource_id == resource_id)
     tx.session.execute(doomed.execution_options(synchronize_session=False))

@@ -24,7 +24,7 @@ VERSION_2: Final = (
     "action",
     "log-status",
 )
-# Of the later versions, what a host knows of a flow
+# Fields of later versions that a host can determine
 _LATER: Final = (
     "vpc-id",
     "subnet-id",
@@ -65,9 +65,9 @@ _FIELD: Final = re.compile(r"\$\{([a-z0-9-]+)\}\Z")
 
 
 def check_format(text: str) -> str:
-    """Give a format back in its one spelling, fields parted by single spaces.
+    """Return a format in canonical form, with fields separated by single spaces.
 
-    Raises InvalidParameter for what is no list of EC2's fields, Unsupported for fields of services that are not here.
+    Raises InvalidParameter for what is not a list of EC2's fields, Unsupported for fields of missing services.
     """
     names = []
     for word in text.split():

@@ -1,4 +1,4 @@
-"""Flow logs: made for VPCs, subnets and interfaces, found, deleted; hosts are notified in the same transaction.
+"""Create, find and delete flow logs of VPCs, subnets and interfaces; hosts are notified in the same transaction.
 
 Hosts write the records to files, in a folder of the log group's name
 (https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs.html).
@@ -42,7 +42,7 @@ _UNBUILT_KINDS: Final = (
     "CoreNetworkEdge",
     "CoreNetworkAttachment",
 )
-# CloudWatch's characters for the name of a log group; a name is a path below the folder of logs, never out of it.
+# CloudWatch's characters for the name of a log group; a name is a path below the folder of logs and never leaves it.
 _GROUP_NAME: Final = re.compile(r"[.\-_/#A-Za-z0-9]{1,512}\Z")
 _GROUP_ARN: Final = re.compile(r"arn:[a-z-]+:logs:[a-z0-9-]+:[0-9]{12}:log-group:([^:*]+)(?::\*)?\Z")
 
@@ -73,7 +73,7 @@ FILTERS: Final[dict[str, Condition]] = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What CreateFlowLogs asks for; `log_format` None is EC2's default, the fields of version 2."""
+    """CreateFlowLogs, parsed; `log_format` None is EC2's default, the fields of version 2."""
 
     resource_ids: tuple[str, ...]
     resource_type: str
@@ -89,7 +89,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The ids of flow logs that were made, and why there is none for some resources: (id, code, message)."""
+    """The ids of the new flow logs, and the resources for which it failed: (id, code, message)."""
 
     flow_log_ids: list[str]
     refused: list[tuple[str, str, str]]
@@ -133,13 +133,15 @@ def create(tx: Transaction, caller: Caller, asked: Asked, *, repeatable: Repeata
         tags.create_on_launch(tx, caller, [(_TYPE, row.id)], {_TYPE: asked.tags})
         notify_hosts.flow_log(tx, row.id, row.vpc_id)
         made.append(row.id)
-    if len(made) == 1:  # a token stands for one resource; with more of them, what exists already is refused as such
+    if (
+        len(made) == 1
+    ):  # a token stands for one resource; with several resources, existing flow logs are refused as duplicates
         client_tokens.remember_request(tx, caller, repeatable, made[0], now)
     return Made(made, refused)
 
 
 def remove(tx: Transaction, caller: Caller, flow_log_ids: Sequence[str]) -> None:
-    """Delete flow logs, all or none; what they wrote stays. Raises MalformedId, NotFound."""
+    """Delete flow logs, all or none; their files stay. Raises MalformedId, NotFound."""
     if not flow_log_ids:
         raise MissingParameter("FlowLogId")
     if len(flow_log_ids) > _IDS_AT_ONCE:
@@ -175,7 +177,7 @@ def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[Describe
 
 
 def _refusal(tx: Transaction, wanted: FlowLog) -> tuple[str, str] | None:
-    """Give the code and message where a resource can have no such flow log."""
+    """Return the code and message why a resource cannot have such a flow log, if so."""
     same = select(FlowLog.id).where(
         FlowLog.resource_id == wanted.resource_id,
         FlowLog.traffic_type == wanted.traffic_type,
@@ -194,7 +196,7 @@ def _refusal(tx: Transaction, wanted: FlowLog) -> tuple[str, str] | None:
 
 
 def _kind(name: str) -> _Kind:
-    """Give the kind of resource that a request names; raises Unsupported, InvalidParameter."""
+    """Return the kind of resource that a request names; raises Unsupported, InvalidParameter."""
     if name in _UNBUILT_KINDS:
         raise Unsupported(f"Flow logs of the resource type {name} are not supported.")
     found = next((one for one in _KINDS if one.name == name), None)
@@ -204,7 +206,7 @@ def _kind(name: str) -> _Kind:
 
 
 def _check(asked: Asked) -> str:
-    """Check what does not need the database, and give the name of the log group."""
+    """Check what does not need the database, and return the name of the log group."""
     if asked.traffic_type is None:
         raise MissingParameter("trafficType")
     if asked.traffic_type not in _TRAFFIC:

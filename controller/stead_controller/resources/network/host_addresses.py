@@ -1,4 +1,4 @@
-"""Each host has a public address of its own, towards guests, out of the cloud's first pool; nobody else gets it."""
+"""Each host has its own public address towards guests, from the cloud's first pool; it is not assigned otherwise."""
 
 import ipaddress
 from datetime import datetime
@@ -13,14 +13,14 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.network import address_pools
 
-_NOBODY: Final = ""  # no account's
+_NOBODY: Final = ""  # belongs to no account
 
 
 def take(tx: Transaction, cloud: Cloud, host: Host, now: datetime) -> None:
-    """Give a host its address, the first host the first one of the pool; raises LimitExceeded when none is free."""
+    """Assign an address to a host, to the first host the pool's first one; raises LimitExceeded when none is free."""
     address_pools.forget_rested(tx, cloud, now)
     candidates = _candidates(cloud.public_pools[0])
-    # Where the first free one is likely: hosts take them in order.
+    # Where the first free address is likely: hosts take them in order.
     known = tx.session.scalar(select(func.count()).where(Host.pool_address != "")) or 0
     begin = min(known, len(candidates))
     for address in (*candidates[begin:], *candidates[:begin]):
@@ -31,9 +31,9 @@ def take(tx: Transaction, cloud: Cloud, host: Host, now: datetime) -> None:
 
 
 def take_missing(tx: Transaction, cloud: Cloud, now: datetime) -> None:
-    """Give addresses to hosts that have none, or one of a pool that is no longer the first; the oldest host first.
+    """Assign addresses to hosts that have none, or one of a pool that is no longer the first; the oldest host first.
 
-    Where the pool is too small, the youngest have none: that is better than a cloud that does not start.
+    If the pool is too small, the newest hosts have none: that is better than a cloud that does not start.
     """
     pool = ipaddress.IPv4Network(cloud.public_pools[0])
     for host in tx.session.scalars(select(Host).order_by(Host.created, Host.id)).all():
@@ -48,7 +48,7 @@ def take_missing(tx: Transaction, cloud: Cloud, now: datetime) -> None:
 
 
 def give_back(tx: Transaction, host: Host, now: datetime) -> None:
-    """Take a host's address away; it rests before it is given again."""
+    """Release a host's address; it rests before it is reused."""
     if host.pool_address:
         mine = update(PublicAddress).where(PublicAddress.address == host.pool_address)
         tx.session.execute(mine.values(released=now).execution_options(synchronize_session=False))
@@ -57,6 +57,6 @@ def give_back(tx: Transaction, host: Host, now: datetime) -> None:
 
 @cache
 def _candidates(pool: str) -> list[str]:
-    """List what hosts may have: all addresses that guests may, and before them the first one, which those may not."""
+    """List the possible addresses of hosts: the pool's first one, then all that guests may have."""
     network = ipaddress.IPv4Network(pool)
     return [str(network[offset]) for offset in range(1, min(network.num_addresses - 1, 1 << 16))]

@@ -1,4 +1,4 @@
-"""Whether the hosts at the ends of a way are there, and have done all that they were told."""
+"""Whether the hosts at both ends of a path are up, and have applied their whole desired state."""
 
 from sqlalchemy import select
 
@@ -10,7 +10,7 @@ from stead_controller.resources.network.reachability.facts import Interface
 
 
 def of_ends(tx: Transaction, asked: Asked) -> list[str]:
-    """Say in plain words why a host at one of the ends may do other than the rules say; nothing when none does.
+    """Explain why a host at one of the ends may deviate from the rules; empty when none does.
 
     Raises as `network_questions.answer` does.
     """

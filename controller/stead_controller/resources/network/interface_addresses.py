@@ -1,4 +1,4 @@
-"""Secondary private addresses and IPv6 addresses are assigned to network interfaces and unassigned.
+"""Assign and unassign secondary private addresses and IPv6 addresses of network interfaces.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssignPrivateIpAddresses.html.
 """
@@ -31,7 +31,7 @@ def assign_private(
     *,
     allow_reassignment: bool = False,
 ) -> list[str]:
-    """Give an interface secondary addresses and list those; with `allow_reassignment` also another interface's.
+    """Assign secondary addresses to an interface and list them; with `allow_reassignment` also another interface's.
 
     Raises MalformedId, NotFound, MissingParameter, InvalidCombination, InvalidParameter, WrongState, LimitExceeded.
     """
@@ -52,7 +52,7 @@ def assign_private(
 
 
 def unassign_private(tx: Transaction, caller: Caller, interface_id: str, addresses: Sequence[str]) -> None:
-    """Take secondary addresses from an interface, and what Elastic IP addresses are associated with them.
+    """Unassign secondary addresses of an interface, and disassociate their Elastic IP addresses.
 
     Raises MalformedId, NotFound, MissingParameter, InvalidParameter, WrongState.
     """
@@ -73,7 +73,7 @@ def unassign_private(tx: Transaction, caller: Caller, interface_id: str, address
 def assign_ipv6(
     tx: Transaction, caller: Caller, interface_id: str, wanted: Sequence[str], count: int | None
 ) -> list[str]:
-    """Give an interface IPv6 addresses of its subnet and list those.
+    """Assign IPv6 addresses of its subnet to an interface and list them.
 
     Raises MalformedId, NotFound, MissingParameter, InvalidCombination, InvalidParameter, WrongState, LimitExceeded.
     """
@@ -89,9 +89,9 @@ def assign_ipv6(
 
 
 def unassign_ipv6(tx: Transaction, caller: Caller, interface_id: str, addresses: Sequence[str]) -> None:
-    """Take IPv6 addresses from an interface; raises as `unassign_private`.
+    """Unassign IPv6 addresses of an interface; raises as `unassign_private`.
 
-    One without IPv4 keeps at least one.
+    An interface without IPv4 keeps at least one.
     """
     interface = _find_holder(tx, caller, interface_id, addresses, ipv6=True)
     if interface.private_address is None and not set(private_addresses.of(tx, interface.id, ipv6=True)) - {*addresses}:
@@ -116,7 +116,7 @@ def _find_holder(
 
 
 def _move(tx: Transaction, interface: NetworkInterface, address: str) -> None:
-    """Take over an address that is another interface's secondary one, with its Elastic IP address."""
+    """Move another interface's secondary address to this one, with its Elastic IP address."""
     held = private_addresses.holder(tx, interface.subnet_id, address)
     if held is None:
         return

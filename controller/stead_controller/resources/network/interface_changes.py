@@ -1,4 +1,4 @@
-"""What follows each change of a network interface: its instance's row shows it, and hosts are told."""
+"""The consequences of each change of a network interface: its instance's row is updated, and hosts are notified."""
 
 from sqlalchemy import select
 
@@ -10,7 +10,7 @@ from stead_proto.v1 import desired_pb2 as pb
 
 
 def changed(tx: Transaction, interface: NetworkInterface) -> None:
-    """Tell of an interface whose row, addresses or groups changed; call it when all of them are as they shall be."""
+    """Publish an interface whose row, addresses or groups changed; call it when all of them are final."""
     topics.refresh_part(tx, pb.KIND_MAPPING, interface.id, interface.vpc_id)
     notify_topology.target(tx, interface.id)
     if interface.instance_id is None:
@@ -23,7 +23,7 @@ def changed(tx: Transaction, interface: NetworkInterface) -> None:
 
 
 def renamed(tx: Transaction, vpc_id: str) -> None:
-    """Tell of all interfaces of a VPC that have public addresses: the VPC began or ended to give them names."""
+    """Publish all interfaces of a VPC with public addresses: the VPC's DNS names were switched on or off."""
     public = select(PublicAddress.interface_id).where(PublicAddress.interface_id == NetworkInterface.id)
     query = select(NetworkInterface).where(NetworkInterface.vpc_id == vpc_id, public.exists())
     for interface in tx.session.scalars(query).all():
@@ -31,6 +31,6 @@ def renamed(tx: Transaction, vpc_id: str) -> None:
 
 
 def gone(tx: Transaction, interface: NetworkInterface) -> None:
-    """Tell of an interface that is no more."""
+    """Publish that an interface was deleted."""
     topics.refresh_part(tx, pb.KIND_MAPPING, interface.id, interface.vpc_id)
     notify_topology.target(tx, interface.id)

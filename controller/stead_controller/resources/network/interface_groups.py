@@ -1,4 +1,4 @@
-"""Which security groups a network interface is in: chosen by ids, replaced all at once."""
+"""The security groups of a network interface: chosen by ids, replaced all at once."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -24,9 +24,9 @@ _JOIN: Final = Prepared(insert(InterfaceGroup))
 
 
 def choose(tx: Transaction, caller: Caller, vpc_id: str, group_ids: Sequence[str]) -> tuple[str, ...]:
-    """Check ids of groups, each once, or give the VPC's default group when none is asked for.
+    """Check ids of groups and remove duplicates, or return the VPC's default group when none is given.
 
-    Raises MalformedId, NotFound for a group that the caller has not in this VPC, LimitExceeded.
+    Raises MalformedId, NotFound for a group that is not the caller's in this VPC, LimitExceeded.
     """
     wanted = tuple(dict.fromkeys(group_ids))
     if not wanted:
@@ -65,7 +65,7 @@ def of(tx: Transaction, interface_id: str) -> list[str]:
 
 
 def replace(tx: Transaction, interface: NetworkInterface, group_ids: Sequence[str]) -> None:
-    """Put an interface into exactly these groups; hosts are to be told."""
+    """Put an interface into exactly these groups; the caller must notify hosts."""
     mine = InterfaceGroup.interface_id == interface.id
     tx.session.execute(delete(InterfaceGroup).where(mine).execution_options(synchronize_session=False))
     join(tx, interface.id, group_ids)

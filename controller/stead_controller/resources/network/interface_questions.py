@@ -1,4 +1,4 @@
-"""What only the host of a network interface knows of it: whom to ask for it."""
+"""Questions about a network interface that only its host can answer."""
 
 from ipaddress import ip_address
 
@@ -12,19 +12,19 @@ from stead_controller.request.transaction import Transaction
 
 
 def interface_on_host(tx: Transaction, resource_id: str) -> tuple[str, str]:
-    """Find the interface that an operator means by its id or its instance's, and its host, whatever its account.
+    """Find an interface of any account by its id or its instance's id, and its host, for an operator.
 
-    Gives interface id and host id; raises MalformedId, NotFound, WrongState when it is on no host now.
+    Returns interface id and host id; raises MalformedId, NotFound, WrongState when it is on no host now.
     """
     interface = _interface_of(tx, resource_id)
     return interface.id, interface.host_id or ""
 
 
 def look(tx: Transaction, resource_id: str, to_address: str) -> Look:
-    """Prepare a look at the way of packets from an interface to an address.
+    """Prepare the question how an interface's host sends packets to an address.
 
-    Raises MalformedId, NotFound, WrongState as `interface_on_host`; InvalidParameter when it is no address, or of a
-    family that the interface has none of.
+    Raises MalformedId, NotFound, WrongState as `interface_on_host`; InvalidParameter for an invalid address, or one of
+    an IP version that the interface does not have.
     """
     try:
         version = ip_address(to_address).version

@@ -1,4 +1,4 @@
-"""Internet gateways: made, attached to a VPC, detached, deleted."""
+"""Create, find and delete internet gateways, attach them to a VPC and detach them."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -33,7 +33,7 @@ FILTERS: Final[dict[str, Condition]] = {
 
 
 def create(tx: Transaction, caller: Caller, gateway_tags: Mapping[str, str], now: datetime) -> DescribedInternetGateway:
-    """Make a gateway that is attached to nothing yet; raises LimitExceeded."""
+    """Create a gateway, which is not attached yet; raises LimitExceeded."""
     mine = InternetGateway.account_id == caller.account_id
     quotas.check(tx, caller.account_id, quotas.INTERNET_GATEWAYS, InternetGateway.id, mine)
     gateway = add(tx, caller.account_id, None, now)
@@ -50,7 +50,7 @@ def add(tx: Transaction, account_id: str, vpc_id: str | None, now: datetime) -> 
 
 
 def remove(tx: Transaction, caller: Caller, gateway_id: str) -> None:
-    """Delete a gateway that is attached to nothing; raises MalformedId, NotFound, InUse."""
+    """Delete a gateway that is not attached; raises MalformedId, NotFound, InUse."""
     gateway = _find(tx, caller, gateway_id)
     if gateway.vpc_id is not None:
         raise InUse(f"The internetGateway '{gateway.id}' has dependencies and cannot be deleted.")

@@ -1,4 +1,4 @@
-"""NAT gateways: made in a subnet on a host of its zone, found, deleted, and what their host says of them.
+"""NAT gateways: create them in a subnet on a host of its zone, find and delete them, and apply their host's reports.
 
 See https://docs.aws.amazon.com/vpc/latest/userguide/vpc-nat-gateway.html.
 """
@@ -71,9 +71,9 @@ def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[Describe
 
 
 def create(tx: Transaction, caller: Caller, request: CreateRequest, now: datetime) -> str:
-    """Make a gateway and give its id; a repeated ClientToken gives the first one's.
+    """Create a gateway and return its id; a repeated ClientToken returns the first one's.
 
-    What only shows while it is made ends in the state `failed`, as in EC2. Raises MissingParameter,
+    Errors found during creation lead to the state `failed`, as in EC2. Raises MissingParameter,
     InvalidCombination, InvalidParameter, MalformedId, NotFound, AlreadyExists, WrongState, LimitExceeded.
     """
     repeatable = Repeatable("CreateNatGateway", request.client_token, request.digest)
@@ -106,7 +106,7 @@ def create(tx: Transaction, caller: Caller, request: CreateRequest, now: datetim
 
 
 def _elastic(tx: Transaction, caller: Caller, request: CreateRequest) -> ElasticAddress | None:
-    """Give the Elastic IP address of a public gateway; a private one has none."""
+    """Return the Elastic IP address of a public gateway; a private one has none."""
     if request.connectivity not in ("public", "private"):
         raise InvalidParameter(f"Value ({request.connectivity}) for parameter connectivityType is invalid.")
     if request.connectivity == "private":
@@ -135,7 +135,7 @@ def _check_quota(tx: Transaction, subnet: Subnet) -> None:
 
 
 def _begin(tx: Transaction, gateway: NatGateway, subnet: Subnet, private_address: str | None, now: datetime) -> None:
-    """Give a gateway its host, interface and addresses, or the reason why it failed."""
+    """Assign host, interface and addresses to a gateway, or set the reason why it failed."""
     if gateway.connectivity == "public" and not has_gateway(tx, subnet.vpc_id):
         _fail(gateway, "Gateway.NotAttached", f"Network {subnet.vpc_id} has no Internet gateway attached", now)
         return
@@ -190,7 +190,7 @@ def _add_interface(  # noqa: PLR0917 — what the interface consists of
 
 
 def delete(tx: Transaction, caller: Caller, gateway_id: str, now: datetime) -> None:
-    """Begin to delete a gateway: it is deleted when its host says so, and may be deleted again while it is shown.
+    """Begin to delete a gateway; its host reports the end. The request may be repeated while the gateway is shown.
 
     Raises MalformedId, NotFound.
     """
@@ -206,14 +206,14 @@ def delete(tx: Transaction, caller: Caller, gateway_id: str, now: datetime) -> N
 
 
 def settle_available(gateway: NatGateway, now: datetime) -> None:
-    """Take over that a gateway works on its host."""
+    """Record that a gateway works on its host."""
     gateway.host_error = ""
     if gateway.state == "pending":
         _change(gateway, "available", now)
 
 
 def settle_deleted(tx: Transaction, gateway: NatGateway, now: datetime) -> None:
-    """Take over that nothing is left of a gateway on its host: its addresses are free, and it is shown for a while."""
+    """Record that a gateway is removed from its host: its addresses are released, and it is shown for a while."""
     _drop_interface(tx, gateway, now)
     _change(gateway, "deleted", now)
     gateway.deleted = now
@@ -221,7 +221,7 @@ def settle_deleted(tx: Transaction, gateway: NatGateway, now: datetime) -> None:
 
 
 def give_up(tx: Transaction, gateway: NatGateway, now: datetime) -> None:
-    """End the making of a gateway that its host could not do in time."""
+    """Fail a gateway that its host could not create in time."""
     if gateway.host_id is not None and gateway.interface_id is not None:
         desired_state.remove_nat_gateway(tx, gateway.host_id, gateway.id, gateway.interface_id)
     _drop_interface(tx, gateway, now)
@@ -230,7 +230,7 @@ def give_up(tx: Transaction, gateway: NatGateway, now: datetime) -> None:
 
 
 def leave_host(tx: Transaction, host_id: str, now: datetime) -> None:
-    """Give the gateways of a host that is given up another home; those that are being deleted are deleted with it."""
+    """Move the gateways of a removed host to other hosts; those that are being deleted are deleted with it."""
     for gateway in tx.session.scalars(select(NatGateway).where(NatGateway.host_id == host_id)).all():
         if gateway.state not in ("pending", "available") or gateway.interface_id is None:
             if gateway.state == "deleting":

@@ -1,4 +1,4 @@
-"""Network ACLs: made, changed, associated with subnets, found; hosts are told in the same transaction.
+"""Create, change and find network ACLs, and associate them with subnets; notifies hosts in the same transaction.
 
 See https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html and, for the limits,
 https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html.
@@ -79,7 +79,7 @@ def create(
     repeatable: Repeatable,
     now: datetime,
 ) -> str:
-    """Make an ACL that denies everything, and give its id.
+    """Create an ACL that denies everything, and return its id.
 
     Raises MalformedId, NotFound, LimitExceeded, IdempotencyMismatch.
     """
@@ -109,7 +109,7 @@ def create_default(tx: Transaction, vpc: Vpc, now: datetime) -> None:
 
 
 def associate_new_subnet(tx: Transaction, subnet: Subnet) -> None:
-    """Associate a subnet that was just made with its VPC's default ACL, as EC2 does."""
+    """Associate a new subnet with its VPC's default ACL, as in EC2."""
     acl_id = tx.session.scalars(
         select(NetworkAcl.id).where(NetworkAcl.vpc_id == subnet.vpc_id, NetworkAcl.is_default.is_(True))
     ).one()
@@ -121,9 +121,9 @@ def associate_new_subnet(tx: Transaction, subnet: Subnet) -> None:
 
 
 def allow_ipv6(tx: Transaction, vpc_id: str) -> None:
-    """Give all ACLs of a VPC that got its first IPv6 block their final IPv6 denial, and the default one its allowance.
+    """Add the final IPv6 deny rule to all ACLs of a VPC with its first IPv6 block, and an allow rule to the default.
 
-    See https://docs.aws.amazon.com/vpc/latest/userguide/default-network-acl.html. Doing it again changes nothing.
+    See https://docs.aws.amazon.com/vpc/latest/userguide/default-network-acl.html. Idempotent.
     """
     for acl in tx.session.scalars(select(NetworkAcl).where(NetworkAcl.vpc_id == vpc_id)).all():
         known = set(
@@ -165,7 +165,7 @@ def remove_default(tx: Transaction, vpc_id: str) -> None:
 
 
 def has_others(tx: Transaction, vpc_id: str) -> bool:
-    """Tell whether a VPC has ACLs beside its default one, so that it cannot be deleted."""
+    """Tell whether a VPC has ACLs besides its default one, so that it cannot be deleted."""
     query = select(NetworkAcl.id).where(NetworkAcl.vpc_id == vpc_id, NetworkAcl.is_default.is_(False)).limit(1)
     return tx.session.scalar(query) is not None
 
@@ -185,7 +185,7 @@ def create_entry(tx: Transaction, caller: Caller, acl_id: str, asked: AskedEntry
     quotas.check(
         tx,
         acl.account_id,
-        quotas.RULES_PER_NETWORK_ACL,  # for each direction and IP version, the final denial included
+        quotas.RULES_PER_NETWORK_ACL,  # for each direction and IP version, including the final deny rule
         NetworkAclEntry.rule_number,
         NetworkAclEntry.acl_id == acl.id,
         NetworkAclEntry.egress.is_(entry.egress),
@@ -197,7 +197,7 @@ def create_entry(tx: Transaction, caller: Caller, acl_id: str, asked: AskedEntry
 
 
 def replace_entry(tx: Transaction, caller: Caller, acl_id: str, asked: AskedEntry) -> None:
-    """Put another rule in the place of one with the same number; raises MalformedId, NotFound, InvalidParameter."""
+    """Replace the rule with the same number; raises MalformedId, NotFound, InvalidParameter."""
     acl = lookup.find(tx, caller, "network-acl", NetworkAcl, acl_id)
     entry = read_entry(asked)
     row = _require_entry(tx, acl.id, entry.rule_number, egress=entry.egress)
@@ -208,7 +208,7 @@ def replace_entry(tx: Transaction, caller: Caller, acl_id: str, asked: AskedEntr
 
 
 def remove_entry(tx: Transaction, caller: Caller, acl_id: str, rule_number: int, *, egress: bool) -> None:
-    """Delete a rule of an ACL; raises MalformedId, NotFound, InvalidParameter for a final denial."""
+    """Delete a rule of an ACL; raises MalformedId, NotFound, InvalidParameter for a final deny rule."""
     acl = lookup.find(tx, caller, "network-acl", NetworkAcl, acl_id)
     check_number(rule_number)
     tx.session.delete(_require_entry(tx, acl.id, rule_number, egress=egress))
@@ -247,7 +247,7 @@ def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[Describe
 
 
 def _add(tx: Transaction, vpc: Vpc, *, is_default: bool, now: datetime) -> NetworkAcl:
-    """Add an ACL with nothing but its final denials: of IPv6 too, where another ACL of the VPC has that."""
+    """Add an ACL with only its final deny rules: for IPv6 too, if another ACL of the VPC has that."""
     with_ipv6 = (
         select(NetworkAclEntry.acl_id)
         .join(NetworkAcl, NetworkAcl.id == NetworkAclEntry.acl_id)

@@ -1,4 +1,4 @@
-"""Rows become the facts that reachability reasons with: read one by one, as it asks for them."""
+"""Read the facts for the reachability analysis from rows, one by one on demand."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -36,14 +36,14 @@ _LOCAL: Final = "local"
 
 
 class RowFacts:
-    """Facts of rows within one transaction.
+    """Facts from rows within one transaction.
 
-    With an account, what belongs to others stays closed: their VPCs are opaque, their public addresses are the
-    internet. Without one (for operators) everything is open.
+    With an account, other accounts' resources are hidden: their VPCs are opaque, their public addresses are the
+    internet. Without one (for operators) everything is visible.
     """
 
     def __init__(self, tx: Transaction, account_id: str | None) -> None:
-        """Take the transaction, and whose facts may be told."""
+        """Take the transaction, and the account whose facts may be shown."""
         self._tx = tx
         self._account_id = account_id
         self._cached_interface = cache(self._read_interface)
@@ -220,7 +220,7 @@ class RowFacts:
 
 
 def _lives() -> ColumnElement[bool]:
-    """Require that a rule refers to nothing that is gone."""
+    """Require that a rule does not refer to a deleted object."""
     rule = SecurityGroupRule
     active = select(VpcPeeringConnection.id).where(
         VpcPeeringConnection.id == rule.peering_id, VpcPeeringConnection.status == peered_vpcs.ACTIVE

@@ -1,4 +1,4 @@
-"""Network Insights: paths (questions) and analyses (answers, as of the moment they were asked for).
+"""Network Insights: paths (questions) and analyses (answers, as of the time of the request).
 
 See https://docs.aws.amazon.com/vpc/latest/reachability/what-is-reachability-analyzer.html.
 """
@@ -57,7 +57,7 @@ ANALYSIS_FILTERS: Final[dict[str, Condition]] = {
 
 @dataclass(frozen=True, slots=True)
 class PacketFilter:
-    """What a packet must be like at one end of a path; ranges of ports are (first, last)."""
+    """The required addresses and ports of a packet at one end of a path; port ranges are (first, last)."""
 
     source_address: str | None = None
     source_ports: Range | None = None
@@ -67,7 +67,7 @@ class PacketFilter:
 
 @dataclass(frozen=True, slots=True)
 class NewPath:
-    """What CreateNetworkInsightsPath asks for; source and destination are ids or Amazon Resource Names."""
+    """CreateNetworkInsightsPath, parsed; source and destination are ids or Amazon Resource Names."""
 
     source: str
     destination: str | None
@@ -81,7 +81,7 @@ class NewPath:
 
 
 def create_path(tx: Transaction, caller: Caller, asked: NewPath, *, repeatable: Repeatable, now: datetime) -> str:
-    """Store a question and give its id.
+    """Store a path and return its id.
 
     Raises MalformedId, NotFound, Unsupported, InvalidParameter, InvalidCombination, LimitExceeded, IdempotencyMismatch.
     """
@@ -105,7 +105,7 @@ def create_path(tx: Transaction, caller: Caller, asked: NewPath, *, repeatable: 
 
 
 def remove_path(tx: Transaction, caller: Caller, path_id: str) -> None:
-    """Delete a question that has no answers any more; raises MalformedId, NotFound, InUse."""
+    """Delete a path without analyses; raises MalformedId, NotFound, InUse."""
     row = lookup.find(tx, caller, _PATH, NetworkInsightsPath, path_id)
     answered = select(NetworkInsightsAnalysis.id).where(NetworkInsightsAnalysis.path_id == row.id).limit(1)
     if tx.session.scalar(answered) is not None:
@@ -117,7 +117,7 @@ def remove_path(tx: Transaction, caller: Caller, path_id: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DescribedPath:
-    """A path with what packets must be like at its ends, and its tags; Amazon Resource Names of it and its ends."""
+    """A path with the packet filters at its ends, and its tags; Amazon Resource Names of it and its ends."""
 
     path: NetworkInsightsPath
     arn: str
@@ -159,7 +159,7 @@ def describe_paths(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selecti
 
 @dataclass(frozen=True, slots=True)
 class NewAnalysis:
-    """What StartNetworkInsightsAnalysis asks for."""
+    """StartNetworkInsightsAnalysis, parsed."""
 
     path_id: str
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -174,9 +174,9 @@ def start(
     repeatable: Repeatable,
     now: datetime,
 ) -> str:
-    """Answer a question, store the answer and give its id; one that cannot be answered any more has failed.
+    """Analyse a path, store the analysis and return its id; its state is `failed` if the path is no longer valid.
 
-    `written` gives the text of an answer that is stored as the row's `result`, and read by who shows analyses.
+    `written` converts a result to the text that is stored in the row's `result` and read to show analyses.
 
     Raises MalformedId, NotFound, LimitExceeded, IdempotencyMismatch.
     """
@@ -204,7 +204,7 @@ def start(
 
 
 def remove_analysis(tx: Transaction, caller: Caller, analysis_id: str) -> None:
-    """Delete an answer; raises MalformedId, NotFound."""
+    """Delete an analysis; raises MalformedId, NotFound."""
     row = lookup.find(tx, caller, _ANALYSIS, NetworkInsightsAnalysis, analysis_id)
     tx.session.delete(row)
     tx.session.flush()
@@ -249,13 +249,13 @@ def describe_analyses(
 
 
 def arn(cloud: Cloud, account_id: str, resource_id: str) -> str:
-    """Give the Amazon Resource Name of one of the account's resources that a path may lead through."""
+    """Return the Amazon Resource Name of one of the account's resources on a path."""
     kind = ids.resource_type_of(resource_id)
     return f"arn:{cloud.partition}:ec2:{cloud.region}:{account_id}:{kind}/{resource_id}"
 
 
 def _question(caller: Caller, path: NetworkInsightsPath) -> network_questions.Asked:
-    """Read the question that a path is."""
+    """Convert a path to the question for the analysis."""
     ports = _ports(path.at_source_destination_ports) or _ports(path.at_destination_destination_ports)
     if path.destination_port is not None:
         ports = (path.destination_port, path.destination_port)
@@ -274,7 +274,7 @@ def _question(caller: Caller, path: NetworkInsightsPath) -> network_questions.As
 
 
 def _checked(asked: NewPath) -> NetworkInsightsPath:
-    """Check what a path says by itself; gives a row without id."""
+    """Check a path's parameters, and return a row without id."""
     if asked.protocol not in _PROTOCOLS:
         raise InvalidParameter(f"Value ({asked.protocol}) for parameter protocol is invalid: tcp or udp.")
     if asked.at_source != PacketFilter() and (asked.source_ip is not None or asked.destination_port is not None):
@@ -301,7 +301,7 @@ def _checked(asked: NewPath) -> NetworkInsightsPath:
 
 
 def _id_of(named: str) -> str:
-    """Give the id at the end of an Amazon Resource Name; an id stays as it is."""
+    """Return the id at the end of an Amazon Resource Name; an id stays as it is."""
     return named.rsplit("/", 1)[-1] if named.startswith("arn:") else named
 
 

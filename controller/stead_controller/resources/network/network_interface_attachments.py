@@ -1,4 +1,4 @@
-"""Network interfaces are attached to instances and detached from them, running or stopped.
+"""Attach network interfaces to instances, running or stopped, and detach them.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html.
 """
@@ -37,7 +37,7 @@ _ATTACHING: Final = Prepared(
 def attach(  # noqa: PLR0917 — what the operation asks
     tx: Transaction, caller: Caller, interface_id: str, instance_id: str, device_index: int, now: datetime
 ) -> str:
-    """Attach an interface, of any VPC of the account, to a running or stopped instance and give the attachment's id.
+    """Attach an interface, of any VPC of the account, to a running or stopped instance; return the attachment's id.
 
     Raises MalformedId, NotFound, InvalidParameter, InvalidCombination, WrongState, LimitExceeded.
     """
@@ -105,9 +105,9 @@ def check_address_number(instance_type: str, number: int) -> None:
 
 
 def plug(interface: NetworkInterface, instance: Instance, device_index: int, now: datetime, *, state: str) -> str:
-    """Write into an interface's row that it is attached to an instance, and give the attachment's id.
+    """Set the attachment in an interface's row, and return the attachment's id.
 
-    It stays when the instance ends.
+    The interface stays when the instance is terminated.
     """
     interface.status = "in-use"
     interface.host_id = instance.host_id
@@ -122,7 +122,7 @@ def plug(interface: NetworkInterface, instance: Instance, device_index: int, now
 
 
 def detach(tx: Transaction, caller: Caller, attachment_id: str, *, force: bool = False) -> None:
-    """Begin to detach an interface; it is available when its host says that it is gone.
+    """Begin to detach an interface; it is available when its host reports that it is removed.
 
     `force` does not wait for a host that is down. Raises MalformedId, NotFound, WrongState.
     """
@@ -162,7 +162,7 @@ def find_attached(tx: Transaction, caller: Caller, attachment_id: str) -> Networ
 
 
 def only_one_of(tx: Transaction, instance: Instance) -> NetworkInterface:
-    """Give the one interface of an instance; with several, EC2 wants to be told which.
+    """Return the only interface of an instance; with several, EC2 requires an interface id.
 
     Raises InvalidParameter, NotFound.
     """
@@ -174,7 +174,7 @@ def only_one_of(tx: Transaction, instance: Instance) -> NetworkInterface:
 
 
 def refuse_several(tx: Transaction, instance: Instance) -> None:
-    """Raise InvalidParameter (InvalidInstanceID) for an instance whose interfaces are meant one by one."""
+    """Raise InvalidParameter (InvalidInstanceID) for an instance with several interfaces."""
     query = select(NetworkInterface.id).where(NetworkInterface.instance_id == instance.id).limit(2)
     if len(tx.session.scalars(query).all()) > 1:
         raise InvalidParameter(
@@ -185,13 +185,13 @@ def refuse_several(tx: Transaction, instance: Instance) -> None:
 
 
 def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:
-    """Name those of some instances that `settle_attached` would change anything of."""
+    """Return those of some instances for which `settle_attached` would change something."""
     found = _ATTACHING.scalars(tx.connection, {"ids": list(instance_ids)})
     return {each for each in found if each is not None}
 
 
 def settle_attached(tx: Transaction, instance_id: str) -> None:
-    """Take over that an instance's machine has all the interfaces that it is told to have."""
+    """Record that an instance's VM has all the interfaces of its desired state."""
     tx.session.execute(
         update(NetworkInterface)
         .where(NetworkInterface.instance_id == instance_id, NetworkInterface.attachment_state == "attaching")
@@ -200,7 +200,7 @@ def settle_attached(tx: Transaction, instance_id: str) -> None:
 
 
 def settle_detached(tx: Transaction, interface: NetworkInterface) -> None:
-    """Take over that an interface is attached to nothing any more; it keeps its addresses and groups."""
+    """Record that an interface is detached; it keeps its addresses and groups."""
     host_id, vpc_id = interface.host_id, interface.vpc_id
     unplug(interface)
     interface_changes.changed(tx, interface)
@@ -209,7 +209,7 @@ def settle_detached(tx: Transaction, interface: NetworkInterface) -> None:
 
 
 def end_with_instance(tx: Transaction, interface: NetworkInterface, now: datetime) -> None:
-    """Take over that an interface's instance is terminated: it ends with it, or stays; hosts are to be told.
+    """Record that an interface's instance is terminated: it is deleted too, or stays; the caller must notify hosts.
 
     Its automatic public addresses are released; Elastic IP addresses stay with an interface that stays.
     """
@@ -223,7 +223,7 @@ def end_with_instance(tx: Transaction, interface: NetworkInterface, now: datetim
 
 
 def unplug(interface: NetworkInterface) -> None:
-    """Write into an interface's row that it is attached to nothing."""
+    """Clear the attachment in an interface's row."""
     interface.status = "available"
     interface.host_id = interface.instance_id = interface.attachment_id = None
     interface.device_index = interface.attachment_state = interface.attach_time = None

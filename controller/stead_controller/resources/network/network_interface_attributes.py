@@ -24,7 +24,7 @@ _DESCRIPTION_LENGTH = 255
 
 @dataclass(frozen=True, slots=True)
 class DescribedAttribute:
-    """One attribute of an interface by EC2's name of it; what is no attribute of the row is set if asked for only."""
+    """One attribute of an interface by EC2's name; values that are not in the row are set only if requested."""
 
     interface: NetworkInterface
     name: str
@@ -68,7 +68,7 @@ def set_source_dest_check(tx: Transaction, caller: Caller, interface_id: str, *,
 
 
 def set_idle_timeouts(tx: Transaction, caller: Caller, interface_id: str, wish: IdleTimeouts) -> None:
-    """Set how long connections that begin from now on may be idle; what is not asked for stays.
+    """Set the idle timeouts of new connections; those not in the request stay.
 
     Raises MalformedId, NotFound, InvalidParameter, WrongState.
     """
@@ -91,7 +91,7 @@ def set_groups(tx: Transaction, caller: Caller, interface_id: str, group_ids: Se
 def set_delete_on_termination(
     tx: Transaction, caller: Caller, interface_id: str, attachment_id: str, *, value: bool
 ) -> None:
-    """Set whether the interface ends with the instance that it is attached to; raises MalformedId, NotFound."""
+    """Set whether the interface is deleted with the instance that it is attached to; raises MalformedId, NotFound."""
     interface = find_own(tx, caller, interface_id)
     lookup.check_form("network-interface-attachment", [attachment_id])
     if interface.attachment_id != attachment_id:
@@ -102,7 +102,7 @@ def set_delete_on_termination(
 def set_associate_public_address(
     tx: Transaction, caller: Caller, cloud: Cloud, interface_id: str, now: datetime, *, value: bool
 ) -> None:
-    """Set whether a primary interface has an automatic public address while its instance runs, and now.
+    """Set whether a primary interface has an automatic public address while its instance runs; applied at once.
 
     Raises MalformedId, NotFound, InvalidParameter for one without IPv4, WrongState, LimitExceeded.
     """

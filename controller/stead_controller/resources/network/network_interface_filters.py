@@ -34,7 +34,7 @@ from stead_controller.request.conditions import (
 from stead_controller.request.zones import zone_ids
 
 CLOUD_ACCOUNT: Final = "amazon-aws"
-"""Who is shown to have asked for the interfaces that the cloud makes for itself."""
+"""The shown requester of interfaces that the cloud creates for itself."""
 
 VPC_GIVES_NAMES: Final = and_(Vpc.dns_support.is_(True), Vpc.dns_hostnames.is_(True))
 """Whether public addresses in a VPC have names; without its DNS they would not resolve."""
@@ -137,7 +137,7 @@ def _requester() -> ColumnElement[str]:
 
 
 def public_owner() -> ColumnElement[str]:
-    """Who is shown to own a public address: its account when it is elastic, else the cloud."""
+    """The shown owner of a public address: its account when it is elastic, else the cloud."""
     return case((PublicAddress.allocation_id.is_(None), "amazon"), else_=PublicAddress.account_id)
 
 

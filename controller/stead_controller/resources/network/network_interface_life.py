@@ -1,4 +1,4 @@
-"""Network interfaces are made and deleted, by themselves, with an instance or for a NAT gateway.
+"""Create and delete network interfaces, on their own, with an instance or for a NAT gateway.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateNetworkInterface.html.
 """
@@ -22,13 +22,13 @@ from stead_controller.resources.network import interface_changes, interface_grou
 from stead_controller.resources.network.connection_tracking import IdleTimeouts
 
 ADDRESSES_PER_INTERFACE: Final = 50
-"""The most that any instance type offers: what an interface may have that is attached to none."""
+"""The maximum of any instance type: the limit of an interface that is not attached."""
 _DESCRIPTION_LENGTH: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
 class AddressWish:
-    """The private addresses asked for: `primary` None means any; counts are of addresses that nobody named."""
+    """The requested private addresses: `primary` None means any; counts are numbers of addresses to be chosen."""
 
     primary: str | None = None
     secondary: tuple[str, ...] = ()
@@ -38,12 +38,12 @@ class AddressWish:
 
     @property
     def ipv4_number(self) -> int:
-        """How many IPv4 addresses that are, in a subnet that has any."""
+        """The number of IPv4 addresses, in a subnet that has any."""
         return 1 + len(self.secondary) + self.secondary_count
 
     @property
     def names_ipv4(self) -> bool:
-        """Whether anything is asked for that only a subnet with IPv4 has."""
+        """Whether the request needs a subnet with IPv4."""
         return self.primary is not None or bool(self.secondary) or self.secondary_count > 0
 
 
@@ -62,7 +62,7 @@ class CreateRequest:
 
 
 def create(tx: Transaction, caller: Caller, request: CreateRequest, now: datetime) -> str:
-    """Make an interface and give its id; a repeated ClientToken gives the first one's.
+    """Create an interface and return its id; a repeated ClientToken returns the first one's.
 
     Raises MalformedId, NotFound, InvalidParameter, InvalidCombination, LimitExceeded, IdempotencyMismatch.
     """
@@ -91,7 +91,7 @@ def add(
 
 
 def build(tx: Transaction, subnet: Subnet, wish: AddressWish, now: datetime, **columns: Any) -> NetworkInterface:
-    """Take the addresses of a new interface of the subnet's owner and add its row.
+    """Reserve the addresses of a new interface of the subnet's owner and add its row.
 
     `columns` are further columns of the row. Raises InvalidParameter, InvalidCombination, WrongState (an address in
     use), LimitExceeded.
@@ -121,7 +121,7 @@ def build(tx: Transaction, subnet: Subnet, wish: AddressWish, now: datetime, **c
 
 
 def take_secondary(tx: Transaction, subnet: Subnet, interface_id: str, wanted: Sequence[str], count: int) -> list[str]:
-    """Give an interface further IPv4 addresses, wanted ones and `count` others; raises as `private_addresses.take`."""
+    """Assign further IPv4 addresses, the named ones and `count` others; raises as `private_addresses.take`."""
     return [
         private_addresses.take(tx, subnet, interface_id, address, primary=False)
         for address in (*wanted, *[None] * count)
@@ -129,7 +129,7 @@ def take_secondary(tx: Transaction, subnet: Subnet, interface_id: str, wanted: S
 
 
 def take_ipv6(tx: Transaction, subnet: Subnet, interface_id: str, wish: AddressWish) -> list[str]:
-    """Give an interface IPv6 addresses, wanted ones and a number of others, or what its subnet gives by itself."""
+    """Assign IPv6 addresses: the named ones and a number of others, or those that its subnet assigns automatically."""
     blocks = [subnet.ipv6_cidr_block] if subnet.ipv6_cidr_block is not None else []
     count = wish.ipv6_count
     if count is None:
@@ -141,7 +141,7 @@ def take_ipv6(tx: Transaction, subnet: Subnet, interface_id: str, wish: AddressW
 
 
 def delete(tx: Transaction, caller: Caller, interface_id: str, now: datetime) -> None:
-    """Delete an interface that is attached to nothing; raises MalformedId, NotFound, WrongState."""
+    """Delete an interface that is not attached; raises MalformedId, NotFound, WrongState."""
     interface = lookup.find(tx, caller, "network-interface", NetworkInterface, interface_id)
     if interface.attachment_id is not None:
         raise WrongState(
@@ -153,7 +153,7 @@ def delete(tx: Transaction, caller: Caller, interface_id: str, now: datetime) ->
 
 
 def remove(tx: Transaction, interface: NetworkInterface, now: datetime) -> None:
-    """Delete an interface with its addresses, associations and tags; hosts that have it must be told besides."""
+    """Delete an interface with its addresses, associations and tags; the caller must notify hosts that have it."""
     addresses.release_public(tx, interface.id, now)
     addresses.dissociate_elastic(tx, interface.id)
     tags.remove_all(tx, [interface.id])
@@ -162,7 +162,7 @@ def remove(tx: Transaction, interface: NetworkInterface, now: datetime) -> None:
 
 
 def _check_family(subnet: Subnet, wish: AddressWish) -> None:
-    """Raise InvalidCombination for IPv4 addresses, or no IPv6 address, in a subnet of IPv6 only."""
+    """Raise InvalidCombination for IPv4 addresses, or no IPv6 address, in an IPv6-only subnet."""
     if subnet.cidr_block is not None:
         return
     if wish.names_ipv4:

@@ -1,4 +1,4 @@
-"""Network interfaces: found by ids and filters, with their addresses, groups and tags."""
+"""Find network interfaces by ids and filters, with their addresses, groups and tags."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +34,7 @@ class GroupIdentifier(NamedTuple):
 
 
 class PrivateAddress(NamedTuple):
-    """A private IPv4 address of an interface, with its public one, if any; a name that its VPC does not give is ""."""
+    """A private IPv4 address of an interface, with its public one, if any; names are empty if the VPC has none."""
 
     address: str
     name: str
@@ -45,7 +45,7 @@ class PrivateAddress(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DescribedNetworkInterface:
-    """A network interface with what is known of it beside its row; its primary address comes first."""
+    """A network interface with its details; its primary address comes first."""
 
     interface: NetworkInterface
     zone_id: str | None
@@ -145,7 +145,7 @@ def _public_addresses(tx: Transaction, interface_ids: Sequence[str]) -> dict[tup
 
 
 def _addresses_beside(tx: Transaction, interface_ids: Sequence[str]) -> dict[str, list[tuple[str, bool]]]:
-    """Give each interface's addresses beside its primary one, and whether they are IPv6."""
+    """Return each interface's addresses besides its primary one, and whether they are IPv6."""
     found: dict[str, list[tuple[str, bool]]] = defaultdict(list)
     held = InterfaceAddress
     for batch in lookup.batches(interface_ids):
@@ -160,6 +160,6 @@ def _addresses_beside(tx: Transaction, interface_ids: Sequence[str]) -> dict[str
 
 
 def _with_names(tx: Transaction, vpc_ids: Iterable[str], gives: ColumnElement[bool]) -> set[str]:
-    """Give those of the VPCs that give names to addresses, public or private ones."""
+    """Return the VPCs with DNS names for public addresses, and those with names for private ones."""
     query = select(Vpc.id).where(Vpc.id.in_(list(vpc_ids)), gives)
     return set(tx.session.scalars(query))

@@ -1,4 +1,4 @@
-"""Whether traffic gets from one thing to another: what a person names becomes packets, and the facts decide."""
+"""Reachability between two endpoints: turn what a user names into packets, and analyse them by the facts."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -35,10 +35,10 @@ type PathEnd = Interface | Gateway
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """From where to where, over what; `account_id` None asks as an operator, who sees all accounts.
+    """Source, destination and protocol; `account_id` None asks as an operator, who sees all accounts.
 
-    `source` is the id of an instance, interface or internet gateway; so is `destination`, or None where
-    `destination_address` says it all. `ports` are those of the destination.
+    `source` is the id of an instance, interface or internet gateway; so is `destination`, or None if
+    `destination_address` is enough. `ports` are those of the destination.
     """
 
     account_id: str | None
@@ -52,7 +52,7 @@ class Asked:
 
 
 def answer(tx: Transaction, asked: Asked) -> Verdict:
-    """Say whether traffic gets there and back, and what decides.
+    """Return whether traffic gets there and back, and what decides.
 
     From the internet without an address, any address that a rule names is tried. Raises MalformedId, NotFound,
     InvalidParameter, Unsupported.
@@ -79,7 +79,7 @@ def answer(tx: Transaction, asked: Asked) -> Verdict:
 def find_place(
     tx: Transaction, facts: RowFacts, account_id: str | None, resource_id: str, address: str | None = None
 ) -> PathEnd:
-    """Give the interface or gateway that an id means: of an instance, the one with the address, or else its first.
+    """Return the interface or gateway of an id: for an instance, the interface with the address, or else its first.
 
     Raises MalformedId, NotFound, Unsupported.
     """
@@ -116,7 +116,7 @@ def find_place(
 
 
 def _sources(facts: RowFacts, asked: Asked, source: PathEnd, destination: PathEnd | None) -> list[str]:
-    """Give the addresses that the packet may come from: from the internet, also the first of each block of a rule."""
+    """Return the possible source addresses: from the internet, also the first address of each block of a rule."""
     if asked.source_address is not None:
         return [str(ipaddress.ip_address(asked.source_address))]
     if isinstance(source, Interface):
@@ -135,9 +135,9 @@ def _sources(facts: RowFacts, asked: Asked, source: PathEnd, destination: PathEn
 
 
 def _destination(facts: RowFacts, asked: Asked, source: PathEnd, destination: PathEnd | None, *, ipv6: bool) -> str:
-    """Give the address that the packet goes to: where no way leads to the private one, the public one is used.
+    """Return the destination address: if the private one is not routable, the public one.
 
-    `ipv6` is the family of where it comes from: of the destination's addresses, one of that is taken if there is any.
+    `ipv6` is whether the source is IPv6: an address of the same IP version is preferred.
     """
     named = asked.destination_address
     if isinstance(source, Gateway) and isinstance(destination, Interface):

@@ -1,6 +1,6 @@
-"""What hosts are told after a change to what filters traffic: one call at the end of each mutation.
+"""Update the desired state of hosts after a change to traffic filters: one call at the end of each mutation.
 
-Callers have changed the rows; here it is found which parts of which VPCs look different now.
+Callers have changed the rows; this module finds which parts of which VPCs are affected.
 """
 
 from sqlalchemy import ColumnElement, select
@@ -20,22 +20,22 @@ from stead_proto.v1 import desired_pb2 as pb
 
 
 def security_group(tx: Transaction, group_id: str, vpc_id: str) -> None:
-    """Tell the hosts of a VPC a group's rules as they are now, or that it is gone."""
+    """Send a group's current rules, or its deletion, to the hosts of its VPC."""
     topics.refresh_part(tx, pb.KIND_SECURITY_GROUP, group_id, vpc_id)
 
 
 def network_acl(tx: Transaction, acl_id: str, vpc_id: str) -> None:
-    """Tell the hosts of a VPC an ACL's rules as they are now, or that it is gone."""
+    """Send an ACL's current rules, or its deletion, to the hosts of its VPC."""
     topics.refresh_part(tx, pb.KIND_NETWORK_ACL, acl_id, vpc_id)
 
 
 def subnet(tx: Transaction, changed: Subnet) -> None:
-    """Tell the hosts of a VPC which ACL a subnet has now."""
+    """Send a subnet's current ACL to the hosts of its VPC."""
     topics.refresh_part(tx, pb.KIND_SUBNET, changed.id, changed.vpc_id)
 
 
 def peering(tx: Transaction, connection: VpcPeeringConnection) -> None:
-    """Tell the hosts of both VPCs of a connection how it is now, or that it has ended, and what depends on it."""
+    """Send a connection's current state, or its end, and what depends on it, to the hosts of both VPCs."""
     for vpc_id in (connection.requester_vpc_id, connection.accepter_vpc_id):
         topics.refresh_part(tx, pb.KIND_PEERING, side_id(connection.id, vpc_id), vpc_id)
     _groups_with(tx, SecurityGroupRule.peering_id == connection.id)
@@ -43,24 +43,24 @@ def peering(tx: Transaction, connection: VpcPeeringConnection) -> None:
 
 
 def peerings_of(tx: Transaction, vpc_id: str) -> None:
-    """Tell the hosts of the VPCs at the other ends of a VPC's active connections its blocks as they are now."""
+    """Send a VPC's current blocks to the hosts of the VPCs at the other ends of its active connections."""
     for peering_id, peer in peered_vpcs.active_of(tx, vpc_id).items():
         topics.refresh_part(tx, pb.KIND_PEERING, side_id(peering_id, peer), peer)
 
 
 def prefix_list(tx: Transaction, changed: PrefixList) -> None:
-    """Tell the hosts of every VPC whose groups or routes name this prefix list its entries as they are now."""
+    """Send a prefix list's current entries to the hosts of every VPC whose groups or routes refer to it."""
     _groups_with(tx, SecurityGroupRule.prefix_list_id == changed.id)
     notify_topology.prefix_list(tx, changed.id)
 
 
 def flow_log(tx: Transaction, flow_log_id: str, vpc_id: str) -> None:
-    """Tell the hosts of a VPC that a flow log was made, or that it is gone."""
+    """Send a flow log, or its deletion, to the hosts of its VPC."""
     topics.refresh_part(tx, pb.KIND_FLOW_LOG, flow_log_id, vpc_id)
 
 
 def _groups_with(tx: Transaction, which: ColumnElement[bool]) -> None:
-    """Tell the rules of every group that has such a rule."""
+    """Send the rules of every group that has such a rule."""
     tx.session.flush()
     query = (
         select(SecurityGroup.id, SecurityGroup.vpc_id)

@@ -1,7 +1,7 @@
-"""What a security group rule allows, read from the forms in which EC2 takes it. Pure.
+"""Parse what a security group rule allows from the parameters of EC2's requests. Pure.
 
-A `Permission` is what a request says: one protocol with its ports, and any number of peers. A `Rule` is what is kept:
-one protocol with its ports and exactly one peer, in the one spelling that makes equal rules equal
+A `Permission` is the form in requests: one protocol with its ports, and any number of peers. A `Rule` is the stored
+form: one protocol with its ports and exactly one peer, in canonical form, so that equal rules compare equal
 (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IpPermission.html).
 """
 
@@ -33,9 +33,9 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class GroupReference:
-    """Another security group as a request names it; `user_id` is its account, the caller's own when absent.
+    """Another security group as named in a request; `user_id` is its account, the caller's own when absent.
 
-    `vpc_id` and `peering_id`, where given, say where it must be and by which connection it is reached.
+    `vpc_id` and `peering_id`, if given, are its required VPC and the connection by which it is reached.
     """
 
     group_id: str | None = None
@@ -78,9 +78,9 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule with one peer, in canonical spelling; -1 is any port, ICMP type or code.
+    """One rule with one peer, in canonical form; -1 is any port, ICMP type or code.
 
-    `reached` is set for a group of a peered VPC and is no part of what makes rules equal.
+    `reached` is set for a group of a peered VPC and is not part of the comparison.
     """
 
     protocol: str
@@ -95,7 +95,7 @@ class Rule:
 
     @property
     def identity(self) -> "Rule":
-        """What makes two rules the same: all but the description."""
+        """The values by which two rules are equal: all but the description."""
         return replace(self, description=None)
 
     def __str__(self) -> str:
@@ -130,7 +130,7 @@ def canonical(permission: Permission) -> Rule:
 
 
 def check_description(description: str | None) -> str | None:
-    """Give the description of a rule, None for an empty one; raises InvalidParameter for characters EC2 refuses."""
+    """Return a rule's description, None for an empty one; raises InvalidParameter for characters EC2 refuses."""
     if description is None or _DESCRIPTION.match(description):
         return description or None
     raise InvalidParameter(
@@ -179,5 +179,5 @@ def _block(text: str, version: int) -> str:
         if _BLOCK.match(text) and ipaddress.ip_interface(text).version == version:
             return text
     except ValueError:
-        pass  # told below, in EC2's words
+        pass  # reported below, in EC2's words
     raise InvalidParameter(f"CIDR block {text[:80]} is malformed")

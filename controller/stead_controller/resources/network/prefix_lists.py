@@ -1,4 +1,4 @@
-"""Managed prefix lists: made, changed by versions, restored, deleted, found; hosts are notified in one transaction.
+"""Managed prefix lists: create, change (by versions), restore, delete, find; notifies hosts in the same transaction.
 
 See https://docs.aws.amazon.com/vpc/latest/userguide/managed-prefix-lists.html.
 """
@@ -51,7 +51,7 @@ FILTERS: Final[dict[str, Condition]] = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A block with its description; a request may write the block in other spellings."""
+    """A block with its description; in a request the block need not be in canonical form."""
 
     cidr: str
     description: str | None = None
@@ -59,7 +59,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What ModifyManagedPrefixList asks for; None is what stays."""
+    """ModifyManagedPrefixList, parsed; None stays unchanged."""
 
     current_version: int | None = None
     name: str | None = None
@@ -70,7 +70,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class NewList:
-    """What CreateManagedPrefixList asks for."""
+    """CreateManagedPrefixList, parsed."""
 
     name: str
     address_family: str
@@ -81,7 +81,7 @@ class NewList:
 
 @dataclass(frozen=True, slots=True)
 class DescribedPrefixList:
-    """A prefix list with its tags; `is_of_service` when it is one that the cloud makes for a service."""
+    """A prefix list with its tags; `is_of_service` when the cloud provides it for a service."""
 
     prefix_list: PrefixList
     is_of_service: bool
@@ -98,7 +98,7 @@ class ServicePrefixList:
 
 @dataclass(frozen=True, slots=True)
 class Association:
-    """A resource that names a prefix list, and whose it is."""
+    """A resource that refers to a prefix list, and its owner."""
 
     resource_id: str
     account_id: str
@@ -171,7 +171,7 @@ def modify(tx: Transaction, caller: Caller, list_id: str, change: Change) -> str
 def restore(tx: Transaction, caller: Caller, list_id: str, *, previous: int, current: int) -> str:
     """Give a list the entries of an older version, as a new version, and give its id.
 
-    Raises MalformedId, NotFound, InvalidParameter for a version that there is not, WrongState, LimitExceeded.
+    Raises MalformedId, NotFound, InvalidParameter for an absent version, WrongState, LimitExceeded.
     """
     row = lookup.find(tx, caller, _KIND, PrefixList, list_id)
     _require_version(row, current)
@@ -186,7 +186,7 @@ def restore(tx: Transaction, caller: Caller, list_id: str, *, previous: int, cur
 
 
 def remove(tx: Transaction, caller: Caller, list_id: str) -> DescribedPrefixList:
-    """Delete a list and give what it was, without its tags; raises MalformedId, NotFound, InUse."""
+    """Delete a list and return it without its tags; raises MalformedId, NotFound, InUse."""
     row = lookup.find(tx, caller, _KIND, PrefixList, list_id)
     using = _using(tx, row)
     if using:
@@ -200,7 +200,7 @@ def remove(tx: Transaction, caller: Caller, list_id: str) -> DescribedPrefixList
 def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[DescribedPrefixList]:
     """Find the caller's and services' prefix lists, sorted by id; raises MalformedId, NotFound."""
     lookup.require_seen(tx, _KIND, PrefixList.id, asked.ids, lambda _: vpc_endpoint_services.ways(caller))
-    # Each way has an index of its own that begins with it: joined, the rows of others would be read.
+    # Each way has its own index: with OR, the rows of other accounts would be read.
     ids_found = [
         each
         for way in vpc_endpoint_services.ways(caller)
@@ -224,7 +224,7 @@ def of_services(tx: Transaction, caller: Caller, asked: Selection) -> list[Servi
 def entries(tx: Transaction, caller: Caller, list_id: str, version: int | None, asked: Selection) -> list[Entry]:
     """List the entries of a list, of its newest version unless one is named, sorted by their text.
 
-    Raises MalformedId, NotFound, InvalidParameter for a version that there is not.
+    Raises MalformedId, NotFound, InvalidParameter for an absent version.
     """
     row = vpc_endpoint_services.find_list(tx, caller, list_id)
     if version is not None:
@@ -235,7 +235,7 @@ def entries(tx: Transaction, caller: Caller, list_id: str, version: int | None, 
 
 
 def associations(tx: Transaction, caller: Caller, list_id: str, asked: Selection) -> list[Association]:
-    """List what names a prefix list, sorted by id; raises MalformedId, NotFound."""
+    """List the resources that refer to a prefix list, sorted by id; raises MalformedId, NotFound."""
     row = lookup.find(tx, caller, _KIND, PrefixList, list_id)
     after = asked.after[0] if asked.after else ""
     using = [one for one in _using(tx, row) if one > after][: asked.limit]
@@ -243,7 +243,7 @@ def associations(tx: Transaction, caller: Caller, list_id: str, asked: Selection
 
 
 def _using(tx: Transaction, row: PrefixList) -> list[str]:
-    """Give the ids of what names a list, sorted."""
+    """Return the sorted ids of the resources that refer to a list."""
     groups = select(SecurityGroupRule.group_id).where(SecurityGroupRule.prefix_list_id == row.id).distinct()
     tables = select(Route.route_table_id).where(Route.destination == row.id).distinct()
     return sorted([*tx.session.scalars(groups), *tx.session.scalars(tables)])
@@ -278,7 +278,7 @@ def _change_entries(tx: Transaction, row: PrefixList, change: Change) -> None:
 
 
 def _replace_entries(tx: Transaction, row: PrefixList, wanted: Mapping[str, str | None]) -> None:
-    """Make a new version with these entries: what differs from the newest ends with it or begins after it."""
+    """Make a new version with these entries: removed ones end with the newest version, added ones begin after it."""
     known = {one.cidr: one for one in _entries(tx, row, row.version)}
     for cidr, one in known.items():
         if cidr not in wanted or wanted[cidr] != one.description:
@@ -291,7 +291,7 @@ def _replace_entries(tx: Transaction, row: PrefixList, wanted: Mapping[str, str 
 
 
 def _forget(tx: Transaction, row: PrefixList) -> None:
-    """Delete the entries that only too old versions had."""
+    """Delete the entries that only expired versions had."""
     oldest = row.version - VERSIONS_KEPT + 1
     if oldest > 1:
         doomed = select(PrefixListEntry).where(
@@ -333,7 +333,7 @@ def _require_known_version(row: PrefixList, version: int) -> None:
 
 
 def _read(given: Iterable[Entry], address_family: str) -> dict[str, str | None]:
-    """Give blocks in their one spelling with their descriptions; raises InvalidParameter, LimitExceeded."""
+    """Return blocks in canonical form with their descriptions; raises InvalidParameter, LimitExceeded."""
     found: dict[str, str | None] = {}
     for one in given:
         cidr = canonical_block(one.cidr, _VERSIONS[address_family])

@@ -1,9 +1,9 @@
-"""Private addresses are taken from subnets for interfaces; the table's key keeps two from having the same.
+"""Assign private addresses of subnets to interfaces; the table's key prevents duplicates.
 
-EC2 keeps the first four addresses and the last one of each subnet, in IPv6 as in IPv4
-(https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html). Of a CIDR reservation only those are given that
-are asked for by name (https://docs.aws.amazon.com/vpc/latest/userguide/subnet-cidr-reservation.html). Those that nobody
-names are scattered over the subnet.
+EC2 reserves the first four addresses and the last one of each subnet, in IPv6 as in IPv4
+(https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html). Addresses of a CIDR reservation are assigned only
+if a request names them (https://docs.aws.amazon.com/vpc/latest/userguide/subnet-cidr-reservation.html). Automatically
+chosen addresses are scattered over the subnet.
 """
 
 import ipaddress
@@ -26,14 +26,14 @@ from stead_controller.resources.network import unclaimed_addresses
 
 FIRST_OFFSET: Final = 4
 _GO_ON: Final = Prepared(update(Subnet).where(Subnet.id == bindparam("subnet_id")).values(next_turn=bindparam("turn")))
-_TRIES: Final = 64  # addresses tried before all of a subnet are looked at
+_TRIES: Final = 64  # random addresses tried before all of a subnet are searched
 _GOLDEN_SECTION: Final = (5**0.5 - 1) / 2
 
 
 def take(tx: Transaction, subnet: Subnet, interface_id: str, wanted: str | None = None, *, primary: bool) -> str:
-    """Give an interface an IPv4 address of its subnet, the wanted one if any; the interface may be added later.
+    """Assign an IPv4 address of its subnet to an interface, the requested one if any; its row may be added later.
 
-    Raises InvalidParameter for an address outside of the subnet or reserved, or where the subnet is of IPv6 only,
+    Raises InvalidParameter for an address outside of the subnet or reserved, or where the subnet is IPv6-only,
     WrongState (InvalidIPAddress.InUse) when taken, LimitExceeded when none is free.
     """
     if wanted is None:
@@ -45,7 +45,7 @@ def take(tx: Transaction, subnet: Subnet, interface_id: str, wanted: str | None 
 
 
 def check_wanted(subnet: Subnet, wanted: str) -> str:
-    """Give a wanted IPv4 address in its usual form; raises InvalidParameter when the subnet cannot give it."""
+    """Return a requested IPv4 address in canonical form; raises InvalidParameter if the subnet cannot assign it."""
     network = _ipv4_network(subnet)
     try:
         address = ipaddress.IPv4Address(wanted)
@@ -68,7 +68,7 @@ def _ipv4_network(subnet: Subnet) -> ipaddress.IPv4Network:
 def take_ipv6(
     tx: Transaction, subnet: Subnet, blocks: Sequence[str], interface_id: str, wanted: str | None = None
 ) -> str:
-    """Give an interface an IPv6 address of its subnet's blocks; raises InvalidParameter, WrongState when taken."""
+    """Assign an IPv6 address of its subnet's blocks to an interface; raises InvalidParameter, WrongState if in use."""
     if not blocks:
         raise InvalidParameter(f"The subnet '{subnet.id}' has no IPv6 CIDR block associated with it")
     if wanted is not None:
@@ -78,7 +78,7 @@ def take_ipv6(
         return address
     network = ipaddress.IPv6Network(blocks[0])
     free = _unreserved(tx, subnet, network, network.num_addresses - 2)
-    room = sum(part.stop - part.start for part in free)  # len() of a range knows no more than 2^63
+    room = sum(part.stop - part.start for part in free)  # len() of a range is limited to 2^63
     for _ in range(_TRIES if room else 0):
         address = str(network[_at(free, secrets.randbelow(room))])
         if _hold(tx, subnet, interface_id, address, primary=False, ipv6=True):
@@ -87,7 +87,7 @@ def take_ipv6(
 
 
 def give_back(tx: Transaction, interface_id: str, addresses: Iterable[str]) -> None:
-    """Take addresses away from an interface."""
+    """Release addresses of an interface."""
     tx.session.execute(
         delete(InterfaceAddress)
         .where(InterfaceAddress.interface_id == interface_id, InterfaceAddress.address.in_(list(addresses)))
@@ -96,7 +96,7 @@ def give_back(tx: Transaction, interface_id: str, addresses: Iterable[str]) -> N
 
 
 def of(tx: Transaction, interface_id: str, *, ipv6: bool) -> list[str]:
-    """List an interface's addresses, the primary one first, the others as it got them."""
+    """List an interface's addresses, the primary one first, the others in the order of their assignment."""
     query = (
         select(InterfaceAddress.address)
         .where(InterfaceAddress.interface_id == interface_id, InterfaceAddress.ipv6.is_(ipv6))
@@ -106,12 +106,12 @@ def of(tx: Transaction, interface_id: str, *, ipv6: bool) -> list[str]:
 
 
 def holder(tx: Transaction, subnet_id: str, address: str) -> InterfaceAddress | None:
-    """Give the row of an address of a subnet that an interface holds."""
+    """Return the row of a subnet's address that is assigned to an interface."""
     return tx.session.get(InterfaceAddress, (subnet_id, address))
 
 
 def _take_any(tx: Transaction, subnet: Subnet, interface_id: str, *, primary: bool) -> str:
-    """Take the next free address: the search goes on where the last one ended, so that addresses rest."""
+    """Take the next free address: the search continues where the last one ended, so that addresses rest after use."""
     network = _ipv4_network(subnet)
     free = _unreserved(tx, subnet, network, network.num_addresses - 2)
     room = sum(map(len, free))
@@ -130,22 +130,22 @@ def _take_any(tx: Transaction, subnet: Subnet, interface_id: str, *, primary: bo
 
 
 def scattered(turn: int, room: int) -> int:
-    """Give the number, of `room` many, whose turn it is: far from those before it, each once in `room` turns. Pure.
+    """Return the next number of a sequence that visits all of `room`, each far from the previous ones. Pure.
 
-    The first ones come as late as can be, since people like to name addresses near the begin of a subnet.
+    The lowest numbers come as late as possible, since users often name addresses near the start of a subnet.
     """
     return (turn + 1) * _stride(room) % room
 
 
 @cache
 def _stride(room: int) -> int:
-    """Give a step with which all of `room` numbers are met: near the golden section, so that any few lie wide apart."""
+    """Return a step that visits all of `room` numbers: near the golden section, so that neighbours lie far apart."""
     near = round(room * _GOLDEN_SECTION)
     return next(step for step in count(max(near, 1)) if gcd(step, room) == 1)
 
 
 def _go_on_after(tx: Transaction, subnet: Subnet, turn: int) -> None:
-    """Note where the next search begins, at once: a flush for that alone, at each launch, costs ten times as much."""
+    """Store where the next search begins by an UPDATE: a flush for it, at each launch, costs ten times as much."""
     _GO_ON.all(tx.connection, {"subnet_id": subnet.id, "turn": turn + 1})
     set_committed_value(subnet, "next_turn", turn + 1)
 
@@ -153,7 +153,7 @@ def _go_on_after(tx: Transaction, subnet: Subnet, turn: int) -> None:
 def _unreserved(
     tx: Transaction, subnet: Subnet, network: ipaddress.IPv4Network | ipaddress.IPv6Network, last_offset: int
 ) -> list[range]:
-    """List the offsets of addresses that need not be asked for by name, in their order."""
+    """List, in order, the offsets of addresses that may be chosen automatically."""
     if not subnet.has_reservations:
         return [range(FIRST_OFFSET, last_offset + 1)]
     query = select(SubnetCidrReservation.cidr_block).where(
@@ -168,7 +168,7 @@ def _unreserved(
 
 
 def unreserved(last_offset: int, reserved: Iterable[tuple[int, int]]) -> list[range]:
-    """Cut blocks, sorted pairs of an offset and a size that do not overlap, out of what a subnet can give. Pure."""
+    """Remove blocks, sorted pairs of an offset and a size that do not overlap, from a subnet's usable range. Pure."""
     free, begin = [], FIRST_OFFSET
     for offset, size in reserved:
         free.append(range(begin, min(offset, last_offset + 1)))
@@ -178,7 +178,7 @@ def unreserved(last_offset: int, reserved: Iterable[tuple[int, int]]) -> list[ra
 
 
 def _at(free: list[range], number: int) -> int:
-    """Give the offset of this number among all."""
+    """Return the offset with this number among all."""
     for part in free:
         if number < part.stop - part.start:
             return part.start + number
@@ -208,7 +208,7 @@ def _check_wanted_ipv6(blocks: Sequence[str], wanted: str) -> str:
 
 
 def next_position(tx: Transaction, interface_id: str) -> int:
-    """Give the place of a further address among those of an interface: they are shown in the order it got them."""
+    """Return the position of a further address of an interface: they are shown in the order of their assignment."""
     query = select(func.max(InterfaceAddress.position)).where(InterfaceAddress.interface_id == interface_id)
     return (tx.session.scalar(query) or 0) + 1
 

@@ -1,4 +1,4 @@
-"""How an instance is named inside of its VPC: chosen at launch, else as its subnet says, and changed later.
+"""The host name of an instance inside its VPC: set at launch, else by its subnet, and changeable later.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-naming.html.
 """
@@ -19,9 +19,9 @@ _ENDED: Final = ("shutting-down", "terminated")
 
 @dataclass(frozen=True, slots=True)
 class NameOptions:
-    """Which host name an instance has, and which records its resource name has; None is what its subnet or it has.
+    """An instance's type of host name, and the DNS records of its resource name; None keeps the subnet's or its own.
 
-    Names by address have their records always.
+    Names by address always have their records.
     """
 
     hostname_type: str | None = None
@@ -29,7 +29,7 @@ class NameOptions:
     aaaa_record: bool | None = None
 
     def check(self, parameter: str) -> None:
-        """Raise InvalidParameter for a type of host names that does not exist; `parameter` is what it came by."""
+        """Raise InvalidParameter for an unknown type of host names; `parameter` is the request's parameter."""
         if self.hostname_type not in (None, *HOSTNAME_TYPES):
             raise InvalidParameter(
                 f"Value ({self.hostname_type}) for parameter {parameter} is invalid. "
@@ -38,7 +38,7 @@ class NameOptions:
 
 
 def check_family(subnet: Subnet, wish: NameOptions, parameter: str) -> None:
-    """Raise InvalidParameter for names and records of IPv4 in a subnet of IPv6 only."""
+    """Raise InvalidParameter for names and records of IPv4 in an IPv6-only subnet."""
     check_hostname_type(subnet, wish.hostname_type, parameter)
     if subnet.cidr_block is None and wish.a_record:
         raise InvalidParameter(
@@ -47,7 +47,7 @@ def check_family(subnet: Subnet, wish: NameOptions, parameter: str) -> None:
 
 
 def settle(wish: NameOptions, subnet: Subnet) -> dict[str, Any]:
-    """The columns of an instance that is launched into a subnet; raises InvalidParameter in one of IPv6 only."""
+    """Return the columns of an instance launched into a subnet; raises InvalidParameter if that is IPv6-only."""
     check_family(subnet, wish, "hostnameType")
     return {
         "hostname_type": wish.hostname_type or subnet.hostname_type,
@@ -59,7 +59,7 @@ def settle(wish: NameOptions, subnet: Subnet) -> dict[str, Any]:
 
 
 def modify(tx: Transaction, caller: Caller, instance_id: str, wish: NameOptions) -> None:
-    """Change how an instance is named: its host name while it is stopped, the records of its resource name at any time.
+    """Change an instance's type of host name while it is stopped, or the records of its resource name at any time.
 
     Raises MalformedId, NotFound, InvalidParameter, WrongState.
     """

@@ -1,4 +1,4 @@
-"""Route tables are associated with subnets, or become the main one of their VPC."""
+"""Associate route tables with subnets, or make them the main one of their VPC."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ _KIND: Final = "route-table-association"
 
 
 def associate(tx: Transaction, caller: Caller, table_id: str, subnet_id: str) -> str:
-    """Let a route table apply to a subnet and give the association's id; again, the same one.
+    """Associate a route table with a subnet and return the association's id; a repeated request returns the same one.
 
     Raises MalformedId, NotFound, InvalidParameter for different VPCs, AlreadyExists where another table applies.
     """
@@ -36,7 +36,7 @@ def associate(tx: Transaction, caller: Caller, table_id: str, subnet_id: str) ->
 
 
 def disassociate(tx: Transaction, caller: Caller, association_id: str) -> None:
-    """Let the main table apply to a subnet again; raises MalformedId, NotFound, InvalidParameter for the main one."""
+    """Disassociate a subnet's table; raises MalformedId, NotFound, InvalidParameter for the main association."""
     row = lookup.find(tx, caller, _KIND, RouteTableAssociation, association_id)
     if row.subnet_id is None:
         raise InvalidParameter(f"cannot disassociate the main route table association {row.id}")
@@ -45,7 +45,7 @@ def disassociate(tx: Transaction, caller: Caller, association_id: str) -> None:
 
 
 def replace(tx: Transaction, caller: Caller, association_id: str, table_id: str) -> str:
-    """Let another table apply to a subnet, or be the VPC's main one, and give the new association's id.
+    """Associate another table with a subnet, or make it the VPC's main one, and return the new association's id.
 
     Raises MalformedId, NotFound, InvalidParameter for a table of another VPC.
     """

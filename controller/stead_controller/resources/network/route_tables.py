@@ -1,4 +1,4 @@
-"""Route tables: made, found with their routes and associations, deleted."""
+"""Create, find (with their routes and associations) and delete route tables."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ _BLOCKS: Final = select(VpcCidrBlock.id).where(VpcCidrBlock.vpc_id == RouteTable
 _WITH_THE_TABLE: Final = "CreateRouteTable"
 
 LOCAL: Final = "local"
-"""The type, and the id, of what the route of a VPC's own block leads through."""
+"""The target type and id of a local route."""
 
 
 def _any_of(*conditions: Condition) -> Condition:
@@ -99,7 +99,7 @@ FILTERS: Final[dict[str, Condition]] = {
 class DescribedRoute:
     """A route; `target_type` is a type of resource as in `catalog/nouns.py` or LOCAL, `origin` is EC2's word.
 
-    One through an interface has the instance, and its account, that the interface is attached to.
+    A route to an interface has the instance, and its account, that the interface is attached to.
     """
 
     destination: Destination
@@ -135,7 +135,7 @@ def create(tx: Transaction, caller: Caller, vpc_id: str, table_tags: Mapping[str
 
 
 def remove(tx: Transaction, caller: Caller, table_id: str) -> None:
-    """Delete a route table that applies to nothing, with its routes; raises MalformedId, NotFound, InUse."""
+    """Delete a route table without associations, with its routes; raises MalformedId, NotFound, InUse."""
     table = lookup.find(tx, caller, "route-table", RouteTable, table_id)
     used = select(RouteTableAssociation.id).where(RouteTableAssociation.route_table_id == table.id).limit(1)
     if tx.session.scalar(used) is not None:
@@ -174,7 +174,7 @@ def _associations(tx: Transaction, table_ids: Iterable[str]) -> dict[str, list[R
 
 
 def _routes(tx: Transaction, table_ids: Iterable[str]) -> dict[str, dict[str, DescribedRoute]]:
-    """Give what the rows of routes say, by the table's id and the destination."""
+    """Return the described routes, by the table's id and the destination."""
     found: dict[str, dict[str, DescribedRoute]] = defaultdict(dict)
     for batch in lookup.batches(table_ids):
         query = (
@@ -197,7 +197,7 @@ def _routes(tx: Transaction, table_ids: Iterable[str]) -> dict[str, dict[str, De
 
 
 def _with_local(blocks: Iterable[VpcCidrBlock], routes: Mapping[str, DescribedRoute]) -> list[DescribedRoute]:
-    """Put the routes of the VPC's own blocks first, those that were given another target with that target."""
+    """Put the local routes of the VPC's blocks first, replaced ones with their other target."""
     local: list[DescribedRoute] = []
     own = {block.cidr_block for block in blocks}
     for block in blocks:

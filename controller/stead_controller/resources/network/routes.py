@@ -1,7 +1,7 @@
-"""Routes are added to route tables, replaced and deleted.
+"""Add routes to route tables, replace and delete them.
 
 See https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Route_Tables.html. Local routes have no rows: there is one for
-each block of the VPC. A row whose destination is such a block is a local route that was given another target.
+each block of the VPC. A row whose destination is such a block is a local route with a replaced target.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def create(
 def replace(
     tx: Transaction, caller: Caller, table_id: str, destination: Destination, asked: TargetRequest, *, now: datetime
 ) -> None:
-    """Give a route another target; a local one an interface, and with `asked.local` its own target back.
+    """Replace a route's target; for a local route by an interface, and with `asked.local` by `local` again.
 
     Raises MalformedId, NotFound, InvalidParameter, InvalidCombination.
     """
@@ -103,7 +103,7 @@ def remove(tx: Transaction, caller: Caller, table_id: str, destination: Destinat
 
 
 def _refuse_endpoint(route: Route, verb: str) -> None:
-    """Refuse what would part a gateway endpoint from its route table; raises InvalidParameter."""
+    """Refuse a change that would separate a gateway endpoint from its route table; raises InvalidParameter."""
     if route.target_type == route_targets.VPC_ENDPOINT:
         raise InvalidParameter(
             f"cannot {verb} VPC endpoint route {route.destination} in route table {route.route_table_id}"
@@ -150,7 +150,7 @@ def _check_prefix_list(tx: Transaction, caller: Caller, destination: Destination
 
 
 def _check_family(destination: Destination, target: Target) -> None:
-    """Refuse an IPv4 way for IPv6 packets, and the other way round; prefix lists may hold either."""
+    """Refuse an IPv4-only target for IPv6 packets, and vice versa; prefix lists may hold either."""
     if target.type == route_targets.EGRESS_ONLY_GATEWAY and destination.family == route_destinations.IPV4:
         raise InvalidCombination("An egress-only internet gateway can be the target of IPv6 routes only.")
     if target.type == route_targets.NAT_GATEWAY and destination.family == route_destinations.IPV6:
@@ -160,7 +160,7 @@ def _check_family(destination: Destination, target: Target) -> None:
 def _check_inside(
     tx: Transaction, table: RouteTable, destination: Destination, target: Target, blocks: Sequence[str]
 ) -> None:
-    """Let only whole subnets be routed elsewhere inside of a VPC, and only to an interface."""
+    """Allow a route inside the VPC's blocks only for a whole subnet, and only to an interface."""
     block = destination.block
     if block is None or not cidr_blocks.is_within(block, blocks):
         return

@@ -1,4 +1,4 @@
-"""What a request's permissions name becomes rules: blocks are read, groups and prefix lists are found."""
+"""Convert a request's permissions to rules: parse blocks, find groups and prefix lists."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -37,7 +37,7 @@ def rules_of(
 ) -> list[Rule]:
     """Give the rules that a request names, each once.
 
-    `known_peers` are ids of groups taken as they are, though they may be gone: those of rules that the group has.
+    `known_peers` are ids of groups that are accepted even if deleted: those in the group's existing rules.
     Raises MissingParameter, InvalidParameter, MalformedId, NotFound.
     """
     if not permissions:
@@ -71,7 +71,7 @@ def rules_of(
 
 
 def of_row(row: SecurityGroupRule) -> Rule:
-    """Give what a row allows, without its description."""
+    """Return a row as a rule, without its description."""
     return Rule(
         row.protocol,
         row.from_port,

@@ -1,4 +1,4 @@
-"""Security groups seen from their VPC: who refers to them, which references are stale, which may be used.
+"""References to security groups of a VPC: which VPCs refer to them, which rules are stale, which groups may be used.
 
 See https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-security-groups.html.
 """
@@ -51,7 +51,7 @@ class StaleSecurityGroup:
 
 
 def references(tx: Transaction, caller: Caller, group_ids: Sequence[str]) -> list[SecurityGroupReference]:
-    """List who refers to the caller's groups over active peering connections; raises MalformedId, NotFound."""
+    """List the VPCs that refer to the caller's groups over active peering connections; raises MalformedId, NotFound."""
     mine = SecurityGroup.account_id == caller.account_id
     lookup.require(tx, "security-group", SecurityGroup.id, group_ids, mine)
     found: set[SecurityGroupReference] = set()
@@ -67,7 +67,7 @@ def references(tx: Transaction, caller: Caller, group_ids: Sequence[str]) -> lis
 
 
 def _is_stale() -> ColumnElement[bool]:
-    """Require that a rule refers to a group that is gone, or over a connection that is not active."""
+    """Require that a rule refers to a deleted group, or over a connection that is not active."""
     rule = SecurityGroupRule
     group_there = exists().where(_Peer.id == rule.peer_group_id)
     active = exists().where(VpcPeeringConnection.id == rule.peering_id, VpcPeeringConnection.status == ACTIVE)

@@ -1,4 +1,4 @@
-"""The rules of security groups: allowed, revoked, described; hosts are told in the same transaction.
+"""Authorize, revoke, modify and describe rules of security groups; hosts are notified in the same transaction.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AuthorizeSecurityGroupIngress.html and
 https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html.
@@ -31,7 +31,7 @@ FILTERS: Final[dict[str, Condition]] = {
 
 @dataclass(frozen=True, slots=True)
 class GroupName:
-    """Which group a request is about: by id, or by name in the default VPC."""
+    """The group that a request names: by id, or by name in the default VPC."""
 
     group_id: str | None = None
     group_name: str | None = None
@@ -52,7 +52,7 @@ class DescribedSecurityGroupRule:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """What a revocation did: the rules that are gone, and those asked for that the group of a default VPC had not."""
+    """The result of a revocation: the removed rules, and the requested ones that a default VPC's group did not have."""
 
     rules: list[SecurityGroupRule]
     unknown: list[SecurityGroupRule]
@@ -91,7 +91,7 @@ def revoke(
     """Remove rules from a group by what they allow.
 
     Raises NotFound (InvalidPermission.NotFound) and removes nothing when the group has not all of them; in a default
-    VPC what it has is removed and the others are told, as EC2 does.
+    VPC the existing rules are removed and the others are reported, as in EC2.
     """
     group = security_groups.find(tx, caller, group_id=name.group_id, group_name=name.group_name)
     existing = _existing(tx, group, egress=egress)
@@ -115,7 +115,7 @@ def revoke_by_id(
 
 
 def modify(tx: Transaction, caller: Caller, group_id: str, changes: Mapping[str, Permission]) -> None:
-    """Let rules of a group, by their ids, allow something else, all or none.
+    """Modify rules of a group, by their ids, all or none.
 
     See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifySecurityGroupRules.html.
     Raises MalformedId, NotFound, InvalidParameter, AlreadyExists, LimitExceeded.
@@ -143,7 +143,7 @@ def modify(tx: Transaction, caller: Caller, group_id: str, changes: Mapping[str,
 def describe_again(
     tx: Transaction, caller: Caller, name: GroupName, permissions: Sequence[Permission], *, egress: bool
 ) -> None:
-    """Give rules, found by what they allow, the descriptions of the request.
+    """Update the descriptions of rules, which are found by what they allow.
 
     Raises NotFound (InvalidPermission.NotFound) and changes nothing when the group has not all of them.
     """
@@ -160,7 +160,7 @@ def describe_again(
 def describe_again_by_id(
     tx: Transaction, caller: Caller, name: GroupName, descriptions: Mapping[str, str | None], *, egress: bool
 ) -> None:
-    """Give rules, found by their ids, other descriptions, all or none.
+    """Update the descriptions of rules, which are found by their ids, all or none.
 
     Raises MalformedId, NotFound, InvalidParameter.
     """
@@ -181,7 +181,7 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) ->
 def described(
     tx: Transaction, caller: Caller, cloud: Cloud, rows: Sequence[SecurityGroupRule]
 ) -> list[DescribedSecurityGroupRule]:
-    """Find what is known of rules beside their rows."""
+    """Return rules with their details."""
     tagged = tags.pairs_of(tx, caller.account_id, [row.id for row in rows])
     arn = f"arn:{cloud.partition}:ec2:{cloud.region}:{caller.account_id}:security-group-rule"
     statuses = security_groups.peering_statuses(tx, rows)
@@ -237,7 +237,7 @@ def check_quota(tx: Transaction, account_id: str, rules: Iterable[Rule]) -> None
     """Raise LimitExceeded when a group of an account cannot have all these rules of one direction.
 
     IPv4 and IPv6 are counted apart; a reference to a group counts for both.
-    A prefix list counts with its greatest number of entries, for its own IP version.
+    A prefix list counts with its maximum number of entries, for its own IP version.
     """
     versions: Counter[int] = Counter()
     listed: Counter[str] = Counter()
@@ -256,7 +256,7 @@ def check_quota(tx: Transaction, account_id: str, rules: Iterable[Rule]) -> None
 
 
 def check_group_quota(tx: Transaction, group_id: str) -> None:
-    """Raise LimitExceeded when a group has more rules than it may, as a prefix list that it names grew."""
+    """Raise LimitExceeded when a group has too many rules, because a prefix list in its rules grew."""
     rows = tx.session.scalars(select(SecurityGroupRule).where(SecurityGroupRule.group_id == group_id)).all()
     for egress in (False, True):
         of_one = [row for row in rows if row.egress is egress]
@@ -273,7 +273,7 @@ def _row(group: SecurityGroup, rule: Rule, *, egress: bool) -> SecurityGroupRule
 
 
 def _fill(row: SecurityGroupRule, rule: Rule) -> None:
-    """Let a row allow what a rule says."""
+    """Set a row's columns by a rule."""
     row.protocol = rule.protocol
     row.from_port = rule.from_port
     row.to_port = rule.to_port

@@ -1,4 +1,4 @@
-"""Security groups: made, deleted, found by id, name and filters, with their rules.
+"""Create, delete and find security groups by id, name and filters, with their rules.
 
 See https://docs.aws.amazon.com/vpc/latest/userguide/vpc-security-groups.html.
 """
@@ -42,7 +42,7 @@ from stead_controller.resources.network.permissions import ALL_PROTOCOLS, ANY
 # EC2's default quota: for each Region (https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html)
 DEFAULT_NAME: Final = "default"
 FORGOTTEN_PEERING: Final = "deleted"
-"""The status of a peering connection that a rule refers through after it was forgotten."""
+"""The shown status of a peering connection in a rule when the connection is no longer stored."""
 
 _ANY_IPV4: Final = "0.0.0.0/0"
 _ANY_IPV6: Final = "::/0"
@@ -87,8 +87,8 @@ FILTERS: Final[dict[str, Condition]] = {
 class DescribedSecurityGroup:
     """A group with its rules of both directions by id, and its tags.
 
-    `peering_statuses` are those of the peering connections, by id, that rules refer through; of one that is forgotten
-    there is none.
+    `peering_statuses` are those of the peering connections, by id, that rules refer through; a connection that is no
+    longer stored has none.
     """
 
     group: SecurityGroup
@@ -108,7 +108,7 @@ def create(
     group_tags: Mapping[str, str],
     now: datetime,
 ) -> SecurityGroup:
-    """Make a group whose members may reach everything, in the default VPC unless another is named.
+    """Create a group that allows all outbound traffic, in the default VPC unless another is named.
 
     Raises InvalidParameter, MalformedId, NotFound, AlreadyExists, LimitExceeded.
     """
@@ -141,7 +141,7 @@ def create_default(tx: Transaction, vpc: Vpc, now: datetime) -> SecurityGroup:
 
 
 def allow_ipv6(tx: Transaction, vpc_id: str) -> None:
-    """Let the groups of a VPC that got its first IPv6 block send IPv6, where they still may send all IPv4.
+    """Allow outbound IPv6 in the groups of a VPC with its first IPv6 block, if they still allow all outbound IPv4.
 
     EC2 does so for the default group, and for each group made later.
     """
@@ -193,7 +193,7 @@ def remove_default(tx: Transaction, vpc_id: str) -> None:
 
 
 def has_others(tx: Transaction, vpc_id: str) -> bool:
-    """Tell whether a VPC has groups beside its default one, so that it cannot be deleted."""
+    """Tell whether a VPC has groups besides its default one, so that it cannot be deleted."""
     query = select(SecurityGroup.id).where(SecurityGroup.vpc_id == vpc_id, SecurityGroup.name != DEFAULT_NAME).limit(1)
     return tx.session.scalar(query) is not None
 
@@ -313,7 +313,7 @@ def arn(cloud: Cloud, group: SecurityGroup) -> str:
 
 
 def peering_statuses(tx: Transaction, rules: Iterable[SecurityGroupRule]) -> dict[str, str]:
-    """Give the state of each peering connection that rules refer through; one that is forgotten has no entry."""
+    """Give the state of each peering connection that rules refer through; one no longer stored has no entry."""
     peerings = {rule.peering_id for rule in rules if rule.peering_id is not None}
     return {one.id: one.status for one in lookup.rows(tx, VpcPeeringConnection, sorted(peerings))}
 

@@ -21,7 +21,7 @@ HOSTNAME_TYPES: Final = ("ip-name", "resource-name")
 _NEEDS_IPV6: Final = {"assign_ipv6_address", "dns64", "resource_name_aaaa_record"}
 
 
-# What a subnet of IPv6 only has for ever: its interfaces have an IPv6 address and nothing of IPv4.
+# Fixed attributes of an IPv6-only subnet: its interfaces have an IPv6 address and no IPv4.
 _OF_IPV6_ONLY: Final = {
     "assign_ipv6_address": True,
     "resource_name_a_record": False,

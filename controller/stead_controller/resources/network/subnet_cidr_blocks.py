@@ -1,4 +1,4 @@
-"""A subnet's IPv6 block is associated with it and taken from it."""
+"""Associate and disassociate a subnet's IPv6 block."""
 
 from datetime import datetime
 
@@ -33,8 +33,8 @@ def associate(tx: Transaction, caller: Caller, subnet_id: str, cidr: str) -> Sub
 def disassociate(tx: Transaction, caller: Caller, association_id: str, now: datetime) -> SubnetCidrBlock:
     """Take a subnet's IPv6 block from it; it stays described as disassociated for a while.
 
-    Raises MalformedId, NotFound, InUse with addresses, or while interfaces get an address by themselves, as those in a
-    subnet of IPv6 only always do.
+    Raises MalformedId, NotFound, InUse while it has addresses, or while interfaces get one automatically, as always in
+    an IPv6-only subnet.
     """
     lookup.check_form("subnet-cidr-association", [association_id])
     query = select(Subnet).where(Subnet.ipv6_association_id == association_id, Subnet.account_id == caller.account_id)

@@ -1,6 +1,6 @@
-"""Blocks of a subnet's addresses are set aside: interfaces get of them only what they ask for by name.
+"""Reserve blocks of a subnet's addresses: interfaces get such an address only if the request names it.
 
-Addresses that are in use stay so, when a block is set aside and when it is set free again.
+Addresses in use are not affected when a block is reserved or the reservation is deleted.
 See https://docs.aws.amazon.com/vpc/latest/userguide/subnet-cidr-reservation.html.
 """
 
@@ -47,7 +47,7 @@ class ReservationRequest:
 
 
 def create(tx: Transaction, caller: Caller, asked: ReservationRequest, now: datetime) -> DescribedSubnetCidrReservation:
-    """Set a block of a subnet aside.
+    """Reserve a block of a subnet.
 
     Raises MalformedId, NotFound, InvalidParameter for what is no block of the subnet or overlaps another reservation,
     AlreadyExists, LimitExceeded.
@@ -80,7 +80,7 @@ def create(tx: Transaction, caller: Caller, asked: ReservationRequest, now: date
 
 
 def remove(tx: Transaction, caller: Caller, reservation_id: str) -> DescribedSubnetCidrReservation:
-    """Set a block free again, and give what it was; raises MalformedId, NotFound."""
+    """Delete a reservation and return it; raises MalformedId, NotFound."""
     row = lookup.find(tx, caller, KIND, SubnetCidrReservation, reservation_id)
     was = tags.with_tags(tx, caller.account_id, [row])[0]
     tx.session.delete(row)

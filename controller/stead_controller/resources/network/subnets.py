@@ -1,4 +1,4 @@
-"""Subnets: found by ids and filters, with what is known of them."""
+"""Find subnets by ids and filters, with their details."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -52,7 +52,7 @@ def conditions(caller: Caller, cloud: Cloud) -> dict[str, Condition]:
         "availabilityZone": text(Subnet.zone),
         "availability-zone-id": zone_id,
         "availabilityZoneId": zone_id,
-        _FREE_COUNT: NEVER,  # counted, not kept: `describe` turns it into ids
+        _FREE_COUNT: NEVER,  # computed, not stored: `describe` turns it into ids
         "cidr": text(Subnet.cidr_block),
         "cidr-block": text(Subnet.cidr_block),
         "cidrBlock": text(Subnet.cidr_block),

@@ -1,4 +1,4 @@
-"""Addresses of interfaces that hosts have and this database, an older copy, does not know: they are not given again."""
+"""Addresses of hosts' interfaces that this (restored) database does not know: they must not be assigned again."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from stead_controller.db.tables import UnclaimedAddress
 from stead_controller.request.transaction import Transaction
 
 EVERYWHERE: Final = ""
-"""Where public addresses and MACs are, which are of no subnet."""
+"""The scope of public addresses and MACs, which belong to no subnet."""
 
 _HELD: Final = Prepared(
     select(UnclaimedAddress.resource_id).where(

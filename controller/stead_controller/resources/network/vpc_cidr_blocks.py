@@ -1,4 +1,4 @@
-"""Blocks of addresses are associated with a VPC and taken from it."""
+"""Associate address blocks with a VPC and disassociate them."""
 
 import ipaddress
 from datetime import datetime

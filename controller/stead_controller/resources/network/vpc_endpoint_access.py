@@ -1,4 +1,4 @@
-"""What comes by a VPC endpoint: from which host it may, and what the endpoint's policy says of it."""
+"""Requests through a VPC endpoint: which hosts may send them, and the endpoint's policy."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from stead_controller.request.transaction import Transaction
 
 @dataclass(frozen=True, slots=True)
 class Via:
-    """The endpoint that a request came by, as the host said whose certificate was shown; guests have no say in it."""
+    """The endpoint that a request came through, as stated by the authenticated host; guests cannot influence it."""
 
     endpoint_id: str
     vpc_id: str
@@ -20,7 +20,7 @@ class Via:
 
 
 def admit(tx: Transaction, host_id: str, endpoint_id: str) -> Via | None:
-    """Give an endpoint that a host has, since it is told of its VPC, or has an interface of it; None of any other."""
+    """Return an endpoint if the host knows its VPC or has one of its interfaces; else None."""
     told = select(VpcHost.host_id).where(
         VpcHost.vpc_id == VpcEndpoint.vpc_id, VpcHost.host_id == host_id, VpcHost.gone_revision.is_(None)
     )

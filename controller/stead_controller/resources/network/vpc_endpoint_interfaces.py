@@ -1,6 +1,6 @@
 """The interfaces of interface endpoints: one in each of an endpoint's subnets, at home on a host of the subnet's zone.
 
-They live as NAT gateways do: their host says when they are there, and when nothing is left of them. See
+They have the life cycle of NAT gateways: their host reports when they are ready, and when they are removed. See
 https://docs.aws.amazon.com/vpc/latest/privatelink/privatelink-access-aws-services.html.
 """
 
@@ -38,7 +38,7 @@ def groups_of(tx: Transaction, endpoint_id: str) -> list[str]:
 
 
 def add(tx: Transaction, endpoint: VpcEndpoint, subnet: Subnet, address: str | None, now: datetime) -> None:
-    """Give an endpoint, whose groups are known, an interface in a subnet, with an address that is asked for or any.
+    """Add an interface in a subnet to an endpoint, whose groups are set, with the requested address or any.
 
     Raises InvalidParameter, WrongState (an address in use), LimitExceeded (no address is free).
     """
@@ -76,7 +76,7 @@ def add(tx: Transaction, endpoint: VpcEndpoint, subnet: Subnet, address: str | N
 
 
 def set_groups(tx: Transaction, endpoint: VpcEndpoint, group_ids: Sequence[str]) -> None:
-    """Put an endpoint's interfaces, those that there are and those to come, into exactly these groups."""
+    """Put an endpoint's present and future interfaces into exactly these groups."""
     mine = VpcEndpointGroup.endpoint_id == endpoint.id
     tx.session.execute(delete(VpcEndpointGroup).where(mine).execution_options(synchronize_session=False))
     tx.session.add_all(VpcEndpointGroup(endpoint_id=endpoint.id, group_id=group_id) for group_id in group_ids)
@@ -88,7 +88,7 @@ def set_groups(tx: Transaction, endpoint: VpcEndpoint, group_ids: Sequence[str])
 
 
 def remove(tx: Transaction, row: VpcEndpointInterface, now: datetime) -> None:
-    """Begin to delete an interface: it is gone when its host says so."""
+    """Begin to delete an interface, which ends when its host reports it."""
     row.state = "deleting"
     if row.host_id is None:
         settle_gone(tx, row, now)
@@ -97,7 +97,7 @@ def remove(tx: Transaction, row: VpcEndpointInterface, now: datetime) -> None:
 
 
 def settle_ready(tx: Transaction, row: VpcEndpointInterface) -> None:
-    """Take over that an interface is answered at; the endpoint is available with the last of them."""
+    """Record that an interface is ready; the endpoint is available when the last one is."""
     row.host_error = ""
     if row.state != "pending":
         return
@@ -109,13 +109,13 @@ def settle_ready(tx: Transaction, row: VpcEndpointInterface) -> None:
 
 
 def settle_state(tx: Transaction, endpoint: VpcEndpoint) -> None:
-    """Let an endpoint be available when none of its interfaces is to come any more."""
+    """Set an endpoint to available when none of its interfaces is pending any more."""
     if endpoint.state == "pending" and all(row.state != "pending" for row in of(tx, endpoint.id)):
         endpoint.state = "available"
 
 
 def settle_gone(tx: Transaction, row: VpcEndpointInterface, now: datetime) -> None:
-    """Take over that nothing is left of an interface; an endpoint that is being deleted is gone with the last."""
+    """Record that an interface is removed; an endpoint that is being deleted ends with its last one."""
     endpoint_id, interface_id = row.endpoint_id, row.interface_id
     tx.session.delete(row)
     tx.session.flush()
@@ -128,7 +128,7 @@ def settle_gone(tx: Transaction, row: VpcEndpointInterface, now: datetime) -> No
 
 
 def end(tx: Transaction, endpoint: VpcEndpoint) -> None:
-    """Forget an endpoint that is being deleted, when it has no interface any more."""
+    """Remove an endpoint that is being deleted, when it has no interface any more."""
     left = select(VpcEndpointInterface.interface_id).where(VpcEndpointInterface.endpoint_id == endpoint.id)
     if endpoint.state != "deleting" or tx.session.scalar(left.limit(1)) is not None:
         return
@@ -138,12 +138,12 @@ def end(tx: Transaction, endpoint: VpcEndpoint) -> None:
 
 
 def refresh(tx: Transaction, endpoint: VpcEndpoint) -> None:
-    """Tell the hosts of its VPC how an endpoint is now, or that it is gone."""
+    """Send an endpoint's current state, or its deletion, to the hosts of its VPC."""
     topics.refresh_part(tx, pb.KIND_VPC_ENDPOINT, endpoint.id, endpoint.vpc_id)
 
 
 def leave_host(tx: Transaction, host_id: str, now: datetime) -> None:
-    """Give the interfaces of a host that is given up another home; those that are being deleted are gone with it."""
+    """Move the interfaces of a removed host to other hosts; those that are being deleted are gone with it."""
     rows = tx.session.scalars(select(VpcEndpointInterface).where(VpcEndpointInterface.host_id == host_id)).all()
     for row in rows:
         if row.state == "deleting":
@@ -155,7 +155,7 @@ def leave_host(tx: Transaction, host_id: str, now: datetime) -> None:
 
 
 def place_waiting(tx: Transaction) -> None:
-    """Give the interfaces that no host was up for a home, where there is one now."""
+    """Place the interfaces for which no host was up, where one is now."""
     waiting = select(VpcEndpointInterface).where(
         VpcEndpointInterface.state == "pending", VpcEndpointInterface.host_id.is_(None)
     )

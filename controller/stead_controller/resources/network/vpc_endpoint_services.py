@@ -28,7 +28,7 @@ from stead_proto.v1 import desired_pb2 as pb
 GATEWAY: Final = "Gateway"
 INTERFACE: Final = "Interface"
 OWNER: Final = "AWS"
-"""Whose the prefix lists of services are, as EC2 shows it."""
+"""The owner of the prefix lists of services, as EC2 shows it."""
 
 FILTERS: Final = frozenset({"owner", "service-name", "service-region", "service-type", "supported-ip-address-types"})
 
@@ -103,7 +103,7 @@ def describe(cloud: Cloud, names: Iterable[str], filters: Iterable[Filter]) -> l
 
 
 def keep(tx: Transaction, cloud: Cloud, now: datetime) -> None:
-    """Make the prefix lists of services say where the settings have them, and tell hosts what is new of it."""
+    """Update the prefix lists of services from the settings, and send changes to hosts."""
     ports = json.dumps({"ports": sorted(cloud.api_ports), "controller_port": cloud.endpoint_port})
     fact = tx.session.get(CloudFact, FACT)
     has_changed = fact is None or fact.value != ports
@@ -150,7 +150,7 @@ def _new_list(tx: Transaction, service_name: str, now: datetime) -> PrefixList:
         account_id=OWNER,
         name=service_name,
         address_family="IPv4",
-        max_entries=1,  # so much it weighs in a security group: it is one thing, however many addresses it has
+        max_entries=1,  # its weight in a security group: it counts once, however many addresses it has
         version=1,
         state="create-complete",
         created=now,

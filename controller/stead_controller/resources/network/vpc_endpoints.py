@@ -1,4 +1,4 @@
-"""VPC endpoints: made, changed and deleted; hosts are notified in the same transaction.
+"""Create, change and delete VPC endpoints; hosts are notified in the same transaction.
 
 A gateway endpoint is a route in each of its route tables, from the prefix list of its service to the endpoint; an
 interface endpoint has an interface in each of its subnets. See
@@ -39,7 +39,7 @@ POLICY_SIZE: Final = 20_480
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """What CreateVpcEndpoint asks for; `subnets` gives by id the address that is wanted in a subnet, None for any."""
+    """CreateVpcEndpoint, parsed; `subnets` has, by id, the requested address in a subnet, None for any."""
 
     vpc_id: str
     service: str
@@ -113,7 +113,7 @@ def _create(tx: Transaction, caller: Caller, cloud: Cloud, request: CreateReques
 
 
 def _check_quota(tx: Transaction, caller: Caller, request: CreateRequest) -> None:
-    """Raise LimitExceeded when there are as many already as there may be."""
+    """Raise LimitExceeded when the quota is reached."""
     same = (VpcEndpoint.account_id == caller.account_id, VpcEndpoint.endpoint_type == request.endpoint_type)
     if request.endpoint_type == vpc_endpoint_services.GATEWAY:
         quotas.check(tx, caller.account_id, quotas.GATEWAY_ENDPOINTS, VpcEndpoint.id, *same)
@@ -194,7 +194,7 @@ def _change_groups(tx: Transaction, caller: Caller, endpoint: VpcEndpoint, chang
 
 
 def _set_private_dns(tx: Transaction, endpoint: VpcEndpoint, *, enabled: bool) -> None:
-    """Let the service's own name resolve to the endpoint inside of its VPC, or no longer; raises InvalidParameter."""
+    """Set whether the service's own name resolves to the endpoint inside its VPC; raises InvalidParameter."""
     vpc = tx.session.get_one(Vpc, endpoint.vpc_id)
     if enabled and not (vpc.dns_support and vpc.dns_hostnames):
         raise InvalidParameter(

@@ -1,4 +1,4 @@
-"""VPC peering connections: asked for, accepted, rejected, expired, deleted; found by both accounts.
+"""Request, accept, reject, expire, delete and find VPC peering connections, which both accounts see.
 
 See https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-basics.html for the states and limits.
 """
@@ -68,7 +68,7 @@ FILTERS: Final[dict[str, Condition]] = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Whom a VPC is to be connected with: another VPC, of the caller's account unless one is named."""
+    """The VPC to connect with, of the caller's account unless another is named."""
 
     vpc_id: str
     peer_vpc_id: str | None
@@ -102,7 +102,7 @@ class DescribedPeering:
 def create(
     tx: Transaction, caller: Caller, cloud: Cloud, asked: Asked, *, tags_given: Mapping[str, str], now: datetime
 ) -> VpcPeeringConnection:
-    """Ask for a connection; it fails at once, as EC2 shows it, for a VPC that is not there and for overlapping blocks.
+    """Request a connection; it fails at once, as in EC2, for an absent VPC and for overlapping blocks.
 
     Raises MissingParameter, MalformedId, NotFound for the caller's own VPCs, InvalidParameter for another region,
     AlreadyExists, LimitExceeded.
@@ -192,7 +192,7 @@ def end_of_vpc(tx: Transaction, vpc_id: str, account_id: str, now: datetime) -> 
 def modify_options(
     tx: Transaction, caller: Caller, peering_id: str, *, requester_dns: bool | None, accepter_dns: bool | None
 ) -> VpcPeeringConnection:
-    """Let a side's VPC be resolved by the other side, or no longer; each account changes its own side.
+    """Set whether the other side can resolve a side's DNS names; each account changes its own side.
 
     Raises MalformedId, NotFound, NotAuthorized, WrongState.
     """
@@ -219,7 +219,7 @@ def modify_options(
 
 
 def expire(tx: Transaction, now: datetime) -> None:
-    """End the requests that waited for too long, and forget connections that ended long ago."""
+    """Expire the requests that waited too long, and remove connections that ended long ago."""
     late = select(VpcPeeringConnection).where(_row.status == PENDING, _row.expires <= now).limit(_BATCH)
     for row in tx.session.scalars(late).all():
         _end(tx, row, EXPIRED, "Expired", now)
@@ -247,7 +247,7 @@ def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[Describe
 
 
 def described(tx: Transaction, caller: Caller, rows: Sequence[VpcPeeringConnection]) -> list[DescribedPeering]:
-    """Find what is known of connections; of the accepter an active one alone shows blocks."""
+    """Return connections with their details; the accepter's blocks are shown only while a connection is active."""
     tagged = tags.pairs_of(tx, caller.account_id, [row.id for row in rows])
     return [
         DescribedPeering(
@@ -283,7 +283,7 @@ def _require_pending(row: VpcPeeringConnection, wanted: str) -> None:
 
 
 def _no_way(row: VpcPeeringConnection, wanted: str) -> WrongState:
-    """Give the refusal of a state that a connection cannot come to; clients look for these words."""
+    """Return the error for an impossible change of state; clients match its text."""
     return WrongState(
         _KIND, f"Invalid state transition for {row.id}, attempted to transition from {row.status} to {wanted}"
     )
@@ -305,7 +305,7 @@ def _check_new(tx: Transaction, account_id: str, vpc_id: str, peer_vpc_id: str) 
 
 
 def _overlap(tx: Transaction, vpc_id: str, other_vpc_id: str) -> bool:
-    """Tell whether any block of one VPC overlaps with one of the other, as those of a VPC with itself do."""
+    """Tell whether any block of one VPC overlaps one of the other (a VPC overlaps itself)."""
     mine = [ipaddress.ip_network(block) for block in peered_vpcs.blocks_of(tx, vpc_id)]
     theirs = [ipaddress.ip_network(block) for block in peered_vpcs.blocks_of(tx, other_vpc_id)]
     return any(one.overlaps(other) for one in mine for other in theirs)

@@ -1,4 +1,4 @@
-"""VPCs: found by ids and filters, with their blocks of addresses and tags."""
+"""Find VPCs by ids and filters, with their address blocks and tags."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

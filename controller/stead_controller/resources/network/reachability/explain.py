@@ -1,4 +1,4 @@
-"""Whether a packet gets there and its answer back."""
+"""Explain whether a packet reaches its destination and its answer the source."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Gateway:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Does a packet get from a source to a destination?
+    """The question whether a packet gets from a source to a destination.
 
     The destination is an interface, the internet behind a gateway, or None: wherever the packet's address is.
     """
@@ -29,7 +29,7 @@ class Question:
 
 
 def explain(facts: Facts, question: Question) -> Verdict:
-    """Walk there, and back if it got there; every filter against it is told, and the first route that ends it."""
+    """Walk there, and back if it arrived; reports every filter that stops it, and the first route that ends it."""
     there = Walk(facts, question.packet)
     _begin(there, question.source)
     if there.ended is None:
@@ -53,7 +53,7 @@ def _begin(walk: Walk, source: Interface | Gateway) -> None:
 
 
 def _back(facts: Facts, question: Question, there: Walk) -> Walk:
-    """Walk the answer's way; ACLs and routes decide on it, groups remember the question."""
+    """Walk the answer's path; only ACLs and routes decide, since security groups are stateful."""
     back = Walk(facts, there.packet.reply(), stateful=True, translated=dict(there.translated))
     ended = there.ended
     if isinstance(ended, str):
@@ -74,7 +74,7 @@ def _back(facts: Facts, question: Question, there: Walk) -> Walk:
 
 
 def _back_from_outside(question: Question, there: Walk, back: Walk, ended: str) -> None:
-    """Let the answer come in where the question went out; what another account's VPC does is taken to be right."""
+    """Let the answer enter where the question left; another account's VPC is assumed to let it pass."""
     gone_out = next(hop for hop in reversed(there.hops) if hop.component_id == ended)
     if ended.startswith("igw-") and gone_out.vpc_id is not None:
         back.from_internet(ended, gone_out.vpc_id)
@@ -90,7 +90,7 @@ def _is(wanted: Interface, ended: WalkEnd) -> bool:
 
 
 def _missed(wanted: Interface | Gateway | None, walk: Walk) -> Reason | None:
-    """Give the reason where the packet got to another place than the one that was asked for."""
+    """Return the reason if the packet arrived at another place than the requested one."""
     if wanted is None or (isinstance(wanted, Gateway) and walk.ended == wanted.id):
         return None
     if isinstance(walk.ended, str) and walk.ended.startswith("pcx-"):

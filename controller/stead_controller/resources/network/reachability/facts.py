@@ -1,4 +1,4 @@
-"""What the reasoning is told: plain facts, found by id or address."""
+"""The input of the analysis: plain facts, found by id or address."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ VPC_ENDPOINT: Final = "vpc-endpoint"
 
 @dataclass(frozen=True, slots=True)
 class Vpc:
-    """A VPC with its blocks; `opaque` when it belongs to another account, so that nothing may be told of its inside."""
+    """A VPC with its blocks; `opaque` when it belongs to another account, so that its inside must not be shown."""
 
     id: str
     blocks: tuple[str, ...]
@@ -36,7 +36,7 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route; `target_type` is `local` or a type of `catalog/nouns.py`; a dead one's target is gone."""
+    """A route; `target_type` is `local` or a type of `catalog/nouns.py`; the target of a dead one was deleted."""
 
     destination: str
     target_type: str
@@ -84,7 +84,7 @@ class Group:
 class Interface:
     """An interface; `public` gives the public address of a private one; `unfiltered` is a NAT gateway's.
 
-    `down` says in plain words why nothing is at its other end; empty when something is.
+    `down` explains why nothing is connected to it; empty when something is.
     """
 
     id: str
@@ -109,7 +109,7 @@ class NatGateway:
 
 
 class Facts(Protocol):
-    """Where facts come from: rows, or a test."""
+    """A source of facts: rows, or a test."""
 
     def vpc(self, vpc_id: str) -> Vpc:
         """Give a VPC that an interface or a peering connection named."""

@@ -1,4 +1,4 @@
-"""A packet on its way: what rules and routes look at, and what gateways change."""
+"""A packet: the fields that rules and routes test, and that gateways change."""
 
 import ipaddress
 from dataclasses import dataclass, replace
@@ -13,12 +13,12 @@ ICMPV6: Final = "58"
 NUMBERS: Final = {"tcp": TCP, "udp": UDP, "icmp": ICMP, "icmpv6": ICMPV6}
 ALL_PORTS: Final[Range] = (0, 65535)
 EPHEMERAL: Final[Range] = (32768, 60999)
-"""From which ports Linux guests ask, unless told otherwise (net.ipv4.ip_local_port_range)."""
+"""The default source ports of Linux guests (net.ipv4.ip_local_port_range)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """Where a packet comes from and goes to; `ports` are the destination ports that are still possible.
+    """A packet's source and destination; `ports` are the destination ports that are still possible.
 
     For ICMP, `icmp` is its type and code, and `ports` mean nothing.
     """
@@ -75,13 +75,13 @@ def any_contains(blocks: tuple[str, ...], address: str) -> bool:
 
 
 def overlap(ports: tuple[Range, ...], wanted: Range) -> tuple[Range, ...]:
-    """What of some ranges lies in another one."""
+    """Return the parts of some ranges that lie in another one."""
     found = ((max(first, wanted[0]), min(last, wanted[1])) for first, last in ports)
     return tuple((first, last) for first, last in found if first <= last)
 
 
 def without(ports: tuple[Range, ...], taken: tuple[Range, ...]) -> tuple[Range, ...]:
-    """What of some ranges is left when others are taken away."""
+    """Return the parts of some ranges that are not in other ones."""
     left = list(ports)
     for low, high in taken:
         parts = []

@@ -1,4 +1,4 @@
-"""What security groups and ACLs let through of a packet: the ports that are left, and the rule that decided."""
+"""Apply security groups and ACLs to a packet: the ports that are left, and the rule that decided."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class AclDecision:
 def ask_groups(
     groups: Iterable[Group], packet: Packet, *, egress: bool, peer_group_ids: Iterable[str] = ()
 ) -> GroupDecision:
-    """Ask the groups of an interface; all rules allow. `peer_group_ids` are those of the interface at the other end."""
+    """Apply an interface's groups, which have only allow rules. `peer_group_ids` are those of the other end."""
     peer = packet.destination if egress else packet.source
     peer_groups = set(peer_group_ids)
     allowed: tuple[Range, ...] = ()
@@ -64,7 +64,7 @@ def ask_groups(
 
 
 def ask_acl(rules: Iterable[AclRule], packet: Packet, *, egress: bool) -> AclDecision:
-    """Ask an ACL: for each port, the lowest number that matches decides; what none matches is denied."""
+    """Apply an ACL: for each port, the lowest number that matches decides; without a match it is denied."""
     peer = packet.destination if egress else packet.source
     left = packet.ports
     allowed: list[Range] = []

@@ -1,4 +1,4 @@
-"""What the reasoning says: the hops of a way, the reasons against it, and the verdict of both directions."""
+"""The result of the analysis: the hops of a path, the reasons against it, and the verdict of both directions."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ from stead_controller.resources.network.reachability.packet import Packet
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One component that a packet passes, with what decided there, in plain words too."""
+    """One component that a packet passes, with what decided there, also as text."""
 
     component_id: str
     sentence: str
@@ -48,7 +48,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether traffic gets there and its answer back; what it passes; why not; what may still surprise."""
+    """Whether traffic gets there and its answer back; its hops; the reasons why not; caveats."""
 
     reachable: bool
     forward: tuple[Hop, ...]

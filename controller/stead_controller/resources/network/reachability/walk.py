@@ -1,7 +1,7 @@
 """One direction: a packet goes from interface to interface, through filters, routes and gateways.
 
-A filter that stops the packet is noted, and the walk goes on as if it had not, so that all of them are told at once; a
-route or a gateway that cannot pass it on ends the walk.
+A filter that stops the packet is noted, and the walk continues as if it had not, so that all such filters are reported
+at once; a route or a gateway that cannot forward it ends the walk.
 """
 
 import ipaddress
@@ -30,10 +30,10 @@ type WalkEnd = Interface | str | None
 
 @dataclass(slots=True)
 class Walk:
-    """The walk of one packet; `stateful` skips groups, as for the answer to what they let through.
+    """The walk of one packet; `stateful` skips security groups, as for the answer to what they let through.
 
-    `translated` are the sources that NAT gateways put aside, by the id of their interface: for an answer, those of the
-    question. `ended` is where the packet got to.
+    `translated` are the original sources that NAT gateways replaced, by the id of their interface: for an answer, those
+    of the question. `ended` is where the packet arrived.
     """
 
     facts: Facts
@@ -56,7 +56,7 @@ class Walk:
         self._leave(start)
 
     def from_endpoint(self, receiver: Interface) -> None:
-        """Begin with what comes back from a gateway endpoint."""
+        """Walk with the answer from a gateway endpoint."""
         self._arrive(receiver, None)
         self.ended = receiver
 
@@ -120,7 +120,7 @@ class Walk:
                 vpc_id=subnet.vpc_id,
             )
             return None
-        # Of routes alike, the one that is local comes last: a replaced local route wins.
+        # Of routes with the same prefix the local one is last: a replaced local route wins.
         route = max(fitting, key=lambda one: (_length(one.destination), one.target_type != LOCAL))
         if route.dead:
             self._refuse(
@@ -188,7 +188,7 @@ class Walk:
         self.ended = found
 
     def _arrive(self, receiver: Interface, subnet: Subnet | None) -> None:
-        """Let an interface take the packet in, from a subnet (None: from outside of the VPC)."""
+        """Deliver the packet to an interface, from a subnet (None: from outside of the VPC)."""
         if subnet is None or subnet.id != receiver.subnet_id:
             self._ask_acl(self.facts.subnet(receiver.subnet_id), egress=False)
         self._ask_groups(receiver, egress=False)
@@ -238,7 +238,7 @@ class Walk:
         self._enter_from_internet(found)
 
     def _enter_from_internet(self, found: Interface) -> None:
-        """Come to an interface by its public address."""
+        """Enter an interface by its public address."""
         if not self.packet.ipv6:
             private = next(inner for inner, outer in found.public.items() if outer == self.packet.destination)
             self.packet = replace(self.packet, destination=private)
