@@ -1,7 +1,7 @@
-"""CopyImage: an image of the caller's own with the same disks.
+"""CopyImage: create an image of the caller with the same disks.
 
-The snapshots are copied with it, which moves no block, unless they are encrypted anew: then the copy is pending until
-they are complete. See
+The snapshots are copied with it, which copies no blocks unless they are encrypted again: then the copy is pending
+until they are complete. See
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CopyImage.html.
 """
 
@@ -23,7 +23,7 @@ from stead_controller.resources.images import image_attributes, images, register
 from stead_controller.resources.storage import block_devices, create_snapshots
 
 COPY: Final = "copy-image"
-"""The kind of workflow that awaits the snapshots of an image; its subject is the image."""
+"""The kind of workflow that waits for the snapshots of an image; its subject is the image."""
 
 _PATIENCE: Final = timedelta(hours=25)  # longer than that of a snapshot
 _SAME = ("architecture", "boot_mode", "root_device_name", "imds_support", "ena_support", "sriov_net_support")
@@ -42,7 +42,7 @@ _OF_DEVICE = (
 
 @dataclass(frozen=True, slots=True)
 class CopyOf:
-    """What CopyImage asks for; `tags` are by resource type."""
+    """CopyImage, parsed; `tags` are by resource type."""
 
     source_id: str
     name: str
@@ -54,7 +54,7 @@ class CopyOf:
 
 
 def copy(tx: Transaction, caller: Caller, cloud: Cloud, asked: CopyOf, *, repeatable: Repeatable, now: datetime) -> str:
-    """Make an image of the caller's own of one that it sees, and give its id.
+    """Create an image of the caller from one that it sees, and return its id.
 
     Raises MalformedId, NotFound, WrongState, AlreadyExists, InvalidParameter, LimitExceeded,
     IdempotencyMismatch.
@@ -109,7 +109,7 @@ def _device(  # noqa: PLR0917 - what a copy of a device is made of
     asked: create_snapshots.CopyOf,
     now: datetime,
 ) -> ImageBlockDevice:
-    """Copy a mapping with its snapshot; who sees an image may use its snapshots."""
+    """Copy a mapping with its snapshot; a caller who sees an image may use its snapshots."""
     made = ImageBlockDevice(image_id=image_id, **{name: getattr(device, name) for name in _OF_DEVICE})
     if device.snapshot_id is not None:
         snapshot = tx.session.get(Snapshot, device.snapshot_id)

@@ -1,4 +1,4 @@
-"""Attributes of images one by one: read, changed, reset; above all who may launch an image."""
+"""Read, change and reset attributes of images, above all the launch permissions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -44,14 +44,14 @@ type ImageAttributes = Image
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """Who has, gets or loses the right to launch an image: accounts, or all."""
+    """Accounts that have, get or lose the launch permission, or everyone (`all`)."""
 
     accounts: tuple[str, ...] = ()
     all: bool = False
 
 
 def find_with(tx: Transaction, caller: Caller, image_id: str, attribute: str) -> ImageAttributes:
-    """Give an image of which this attribute, by EC2's name, may be read.
+    """Return an image whose attribute, by EC2's name, the caller may read.
 
     Raises MalformedId, NotFound, NotAuthorized for another's image, InvalidParameter, MissingParameter.
     """
@@ -67,7 +67,7 @@ def find_with(tx: Transaction, caller: Caller, image_id: str, attribute: str) ->
 
 
 def invalid_request() -> InvalidParameter:
-    """What EC2 answers where an attribute is to be shown or reset that images have not, or not so."""
+    """Make EC2's error for an attribute that images do not have or that does not support the operation."""
     return InvalidParameter("The request received was invalid.", code="InvalidRequest")
 
 
@@ -87,7 +87,7 @@ def check_description(description: str) -> None:
 
 
 def set_imds_support(tx: Transaction, caller: Caller, image_id: str, value: str) -> None:
-    """Say that an image's instances need tokens for metadata, which cannot be taken back; raises as the others."""
+    """Require metadata tokens for an image's instances, which cannot be undone; raises as the others."""
     if value != "v2.0":
         raise InvalidParameter(
             f'Invalid attribute item value "{value}" for imdsSupport: v2.0', code="InvalidAMIAttributeItemValue"
@@ -98,9 +98,9 @@ def set_imds_support(tx: Transaction, caller: Caller, image_id: str, value: str)
 def change_permissions(
     tx: Transaction, caller: Caller, cloud: Cloud, image_id: str, *, add: Permissions, remove: Permissions
 ) -> None:
-    """Let others launch an image, or no longer; an encrypted one not everybody, and nobody under the first key.
+    """Change launch permissions; encrypted images cannot be public, and not shared under the account's first key.
 
-    Raises MalformedId, NotFound, NotAuthorized, InvalidParameter for what is no account, Unsupported for what cannot be
+    Raises MalformedId, NotFound, NotAuthorized, InvalidParameter for an invalid account, Unsupported for what cannot be
     shared so, WrongState for an image that is not available.
     """
     image = images.find_own(tx, caller, image_id)
@@ -124,23 +124,23 @@ def change_permissions(
 
 
 def _is_of_managed_key(tx: Transaction, cloud: Cloud, image: Image) -> bool:
-    """Tell whether a snapshot of an image is under the key that its account has at first."""
+    """Tell whether a snapshot of an image is encrypted under its account's initial (AWS managed) key."""
     own = [device.snapshot_id for device in block_devices.of_image(tx, image.id) if device.encrypted]
     keys = select(Snapshot.account_id, Snapshot.kms_key_id).where(Snapshot.id.in_([each for each in own if each]))
     return any(ebs_encryption.is_managed_key(cloud, *row) for row in tx.session.execute(keys).all())
 
 
 def reset(tx: Transaction, caller: Caller, image_id: str, attribute: str) -> None:
-    """Let nobody but the owner launch an image; raises MalformedId, NotFound, NotAuthorized, InvalidParameter."""
+    """Remove all launch permissions; raises MalformedId, NotFound, NotAuthorized, InvalidParameter."""
     if attribute != "launchPermission":
         raise invalid_request()
     remove_permissions(tx, images.find_own(tx, caller, image_id))
 
 
 def give_up_permission(tx: Transaction, caller: Caller, image_id: str) -> None:
-    """Take the right to launch an image from the caller's account, which must have been named.
+    """Remove the launch permission of the caller's account, which must be named in it.
 
-    Raises MalformedId, NotFound, NotAuthorized for what is the account's own or is everybody's.
+    Raises MalformedId, NotFound, NotAuthorized for the account's own and for public images.
     """
     image = images.find_visible(tx, caller, image_id)
     named = (ImagePermission.image_id == image.id, ImagePermission.account_id == caller.account_id)
@@ -150,13 +150,13 @@ def give_up_permission(tx: Transaction, caller: Caller, image_id: str) -> None:
 
 
 def remove_permissions(tx: Transaction, image: Image) -> None:
-    """Take the right to launch an image from all others."""
+    """Remove all launch permissions of other accounts."""
     image.public = False
     tx.session.execute(delete(ImagePermission).where(ImagePermission.image_id == image.id))
 
 
 def permissions(tx: Transaction, image: ImageAttributes) -> Permissions:
-    """Tell who beside its owner may launch an image, the accounts sorted."""
+    """Return who besides its owner may launch an image, the accounts sorted."""
     accounts = select(ImagePermission.account_id).where(ImagePermission.image_id == image.id)
     named = tx.session.scalars(accounts.order_by(ImagePermission.account_id))
     return Permissions(tuple(named), all=image.public)

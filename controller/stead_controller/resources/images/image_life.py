@@ -1,4 +1,4 @@
-"""What becomes of images: deprecated, disabled, protected, deregistered."""
+"""The life cycle of images: deprecate, disable, protect, deregister."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ _WITHOUT_COOLDOWN: Final = "enabled-without-cooldown"
 
 @dataclass(frozen=True, slots=True)
 class SnapshotDeletion:
-    """What became of a snapshot of a deregistered image; `return_code` is EC2's word."""
+    """The result of deleting a snapshot of a deregistered image; `return_code` is EC2's."""
 
     snapshot_id: str
     return_code: str
@@ -53,7 +53,7 @@ def undeprecate(tx: Transaction, caller: Caller, image_id: str) -> None:
 
 
 def disable(tx: Transaction, caller: Caller, image_id: str) -> None:
-    """Let nobody launch an image, and take it from all others for good; raises as `enable`."""
+    """Disable launches of an image, and remove its sharing permanently; raises as `enable`."""
     image = images.find_own(tx, caller, image_id)
     if image.state not in ("available", "disabled"):
         raise WrongState("image", f"The image ID '{image_id}' is not available; its state is {image.state}.")
@@ -62,7 +62,7 @@ def disable(tx: Transaction, caller: Caller, image_id: str) -> None:
 
 
 def enable(tx: Transaction, caller: Caller, image_id: str) -> None:
-    """Let its owner launch a disabled image again; raises MalformedId, NotFound, NotAuthorized, WrongState."""
+    """Enable a disabled image for its owner; raises MalformedId, NotFound, NotAuthorized, WrongState."""
     image = images.find_own(tx, caller, image_id)
     if image.state not in ("available", "disabled"):
         raise WrongState("image", f"The image ID '{image_id}' is not disabled; its state is {image.state}.")
@@ -72,7 +72,7 @@ def enable(tx: Transaction, caller: Caller, image_id: str) -> None:
 
 
 def protect(tx: Transaction, caller: Caller, image_id: str, *, cooldown: bool) -> str:
-    """Keep an image from being deregistered and give EC2's word for it; raises MalformedId, NotFound, NotAuthorized."""
+    """Protect an image from deregistration and return EC2's state; raises MalformedId, NotFound, NotAuthorized."""
     image = images.find_own(tx, caller, image_id)
     image.deregistration_protection = _WITH_COOLDOWN if cooldown else _WITHOUT_COOLDOWN
     image.protected_until = None
@@ -80,7 +80,7 @@ def protect(tx: Transaction, caller: Caller, image_id: str, *, cooldown: bool) -
 
 
 def unprotect(tx: Transaction, caller: Caller, image_id: str, now: datetime) -> str:
-    """Let an image be deregistered, after a day where it has a cool-down, and give EC2's word for it.
+    """End an image's deregistration protection, after a day if it has a cool-down, and return EC2's state.
 
     Raises MalformedId, NotFound, NotAuthorized.
     """
@@ -94,9 +94,9 @@ def unprotect(tx: Transaction, caller: Caller, image_id: str, now: datetime) -> 
 def deregister(
     tx: Transaction, caller: Caller, image_id: str, now: datetime, *, with_snapshots: bool = False
 ) -> list[SnapshotDeletion]:
-    """Forget an image, and on request its snapshots; tells what became of each.
+    """Deregister an image and, if requested, delete its snapshots; returns the result of each.
 
-    Of one that is pending the snapshots go on. Raises MalformedId, NotFound, NotAuthorized, WrongState where it is
+    The snapshots of a pending image continue. Raises MalformedId, NotFound, NotAuthorized, WrongState where it is
     protected.
     """
     image = images.find_own(tx, caller, image_id)
@@ -118,7 +118,7 @@ def _delete(tx: Transaction, caller: Caller, snapshot_id: str) -> str:
 
 
 def delete_unused(tx: Transaction, snapshot: Snapshot) -> bool:
-    """Delete a snapshot unless another image is made of it, and tell whether it was."""
+    """Delete a snapshot unless another image uses it, and return whether it was deleted."""
     used = select(ImageBlockDevice.image_id).where(ImageBlockDevice.snapshot_id == snapshot.id).limit(1)
     if tx.session.scalar(used) is not None:
         return False
@@ -141,6 +141,6 @@ def _check_unprotected(image: Image, now: datetime) -> None:
 
 
 def forget(tx: Transaction, image: Image) -> None:
-    """Remove an image's rows and everybody's tags of it."""
+    """Remove an image's rows and all accounts' tags of it."""
     tags.remove_all(tx, [image.id])
     tx.session.execute(delete(Image).where(Image.id == image.id))

@@ -1,7 +1,7 @@
-"""ImportImage, ImportSnapshot and ExportImage: files of the account become images, and back.
+"""ImportImage, ImportSnapshot and ExportImage: convert files of the account to images, and back.
 
 They are objects of its own buckets, or files of its exchange folder, which stands for a bucket of the name `exchange`;
-nothing is ever fetched from a URL. The work is done by the lives
+nothing is ever fetched from a URL. The work is done by the workflows
 in `workflows/image_tasks.py`.
 """
 
@@ -50,7 +50,7 @@ _PREFIX: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,99})?\Z")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a request says that a file is."""
+    """The location of a file in a request."""
 
     bucket: str = ""
     key: str = ""
@@ -59,7 +59,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """What is asked for; `format` is EC2's word, `image_id` what is exported."""
+    """The parameters of a new task; `format` is EC2's, `image_id` is the exported image."""
 
     kind: str
     format: str
@@ -81,7 +81,7 @@ def begin(
 ) -> str:
     """Begin a task and give its id.
 
-    Raises InvalidParameter, Unsupported for places that are no file here, IdempotencyMismatch; MalformedId, NotFound,
+    Raises InvalidParameter, Unsupported for unsupported locations, IdempotencyMismatch; MalformedId, NotFound,
     NotAuthorized and WrongState for images.
     """
     return client_tokens.once(tx, caller, repeatable, now, lambda: _begin(tx, caller, cloud, asked, now))
@@ -125,7 +125,7 @@ def _begin(tx: Transaction, caller: Caller, cloud: Cloud, asked: NewTask, now: d
 
 
 def _location(tx: Transaction, caller: Caller, place: Place, *, exports: bool) -> str:
-    """Give the name of a file in the exchange folder, or the key of an own bucket's object; of an export a prefix."""
+    """Return a file's name in the exchange folder, or an object's key in an own bucket; for an export a prefix."""
     if place.url:
         raise Unsupported(f"Nothing is fetched from a URL: name an object of a bucket, or a file by bucket '{BUCKET}'.")
     if place.bucket != BUCKET:
@@ -139,7 +139,7 @@ def _location(tx: Transaction, caller: Caller, place: Place, *, exports: bool) -
 
 
 def _check_bucket(tx: Transaction, caller: Caller, name: str) -> None:
-    """Raise InvalidParameter for a bucket that is not the account's, as for one that is not there."""
+    """Raise InvalidParameter for a bucket that is not the account's, as for an absent one."""
     try:
         is_own = buckets.find(tx, name).account_id == caller.account_id
     except NotFound:
@@ -152,7 +152,7 @@ def _check_bucket(tx: Transaction, caller: Caller, name: str) -> None:
 
 
 def cancel(tx: Transaction, caller: Caller, task_id: str) -> Task:
-    """Cancel an import that is under way, and give it; raises MalformedId, NotFound, WrongState."""
+    """Cancel an active import and return it; raises MalformedId, NotFound, WrongState."""
     kind = IMPORT_SNAPSHOT if ids.is_id(IMPORT_SNAPSHOT, task_id) else IMPORT_IMAGE
     task = lookup.find(tx, caller, kind, ImageTask, task_id)
     if task.state != "active":
@@ -203,7 +203,7 @@ def read(tx: Transaction, task_id: str, file: ImageFile, now: datetime) -> None:
 
 
 def note(tx: Transaction, task_id: str) -> str:
-    """Take over how far the snapshot of an import is, and give its state; the task ends with it."""
+    """Record the progress of an import's snapshot, and return its state; the task ends with it."""
     task = find_active(tx, task_id)
     if task is None:
         return "ended"
@@ -220,14 +220,14 @@ def note(tx: Transaction, task_id: str) -> str:
 
 
 def complete(tx: Transaction, task_id: str, location: str) -> None:
-    """Let an export be complete, whose file has this name."""
+    """Complete an export with this file name."""
     task = find_active(tx, task_id)
     if task is not None:
         task.state, task.progress, task.location = "completed", 100, location
 
 
 def end(tx: Transaction, task_id: str, message: str) -> None:
-    """Let a task fail, or be cancelled, with all that an import has made; EC2 calls either `deleted`."""
+    """Fail or cancel a task and remove what an import has created; EC2 calls either `deleted`."""
     task = find_active(tx, task_id)
     if task is None:
         return

@@ -1,4 +1,4 @@
-"""Images: which of them a caller sees, and what is known of them."""
+"""Images: which of them a caller sees, with their details."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,11 +30,11 @@ from stead_controller.resources import tags
 from stead_controller.resources.storage import block_devices
 
 PLATFORM: Final = "Linux/UNIX"
-"""What all images are for, in EC2's words."""
+"""The platform details of all images, in EC2's words."""
 
 _IS_SHARED: Final = or_(Image.state == "available", Image.state == "error")
-"""States in which others see a shared image: of one that lacks data, too, they learn why it cannot be launched."""
-# The first two of `ways`, asked at each launch.
+"""States in which others see a shared image, also one that lacks data: they see why it cannot be launched."""
+# The first two of `ways`, queried at each launch.
 _FREQUENT_WAYS: Final = (
     Prepared(select(Image.id).where(Image.id == bindparam("image_id"), Image.account_id == bindparam("account_id"))),
     Prepared(select(Image.id).where(Image.id == bindparam("image_id"), Image.public.is_(True), _IS_SHARED)),
@@ -43,7 +43,7 @@ _FREQUENT_WAYS: Final = (
 _region = select(CloudFact.value).where(CloudFact.name == "region").scalar_subquery()
 _location = case((Image.account_id == CLOUD_ACCOUNT, CLOUD_ALIAS), else_=Image.account_id) + "/" + Image.name
 
-# Known to EC2, of no image here.
+# Filters of EC2 that match no image here.
 _ABSENT: Final = (
     "image-watermark.source-image-creation-time",
     "image-watermark.source-image-id",
@@ -126,9 +126,9 @@ FILTERS: Final[dict[str, Condition]] = dict.fromkeys(_ABSENT, NEVER) | {
 
 @dataclass(frozen=True, slots=True)
 class ImageSelection:
-    """What DescribeImages asks for: owners (accounts, `self`, aliases) and whom the images must be executable by.
+    """DescribeImages, parsed: owners (accounts, `self`, aliases) and who must be able to launch the images.
 
-    Deprecated images of others and disabled ones are shown where they are asked for, or named.
+    Other accounts' deprecated images and disabled images are shown only on request, or if named.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -140,7 +140,7 @@ class ImageSelection:
 
 @dataclass(frozen=True, slots=True)
 class DescribedImage:
-    """An image with what is known of it beside its row; `source_region` is that of the image it was copied from."""
+    """An image with its details; `source_region` is that of the image it was copied from."""
 
     image: Image
     devices: Sequence[ImageBlockDevice]
@@ -159,7 +159,7 @@ def find_launchable(tx: Transaction, caller: Caller, image_id: str) -> Image:
 def find_visible(tx: Transaction, caller: Caller, image_id: str) -> Image:
     """Give an image that the caller sees: an own, a shared or a public one.
 
-    Raises MalformedId, NotFound, and WrongState for one that was deregistered while instances of it are there.
+    Raises MalformedId, NotFound, and WrongState for a deregistered one that still has instances.
     """
     lookup.check_form("image", [image_id])
     asked = {"image_id": image_id, "account_id": caller.account_id}
@@ -181,9 +181,9 @@ def find_own(tx: Transaction, caller: Caller, image_id: str) -> Image:
 
 
 def describe(tx: Transaction, caller: Caller, asked: ImageSelection, now: datetime) -> list[DescribedImage]:
-    """Find images that the caller sees and what is known of them, sorted by id.
+    """Find images that the caller sees, with their details, sorted by id.
 
-    An image that was deregistered while the caller's instances of it are there is left out, which is no error. Raises
+    A deregistered image of which the caller still has instances is left out, without an error. Raises
     MalformedId, NotFound for ids, InvalidParameter for owners.
     """
     seen_by = partial(ways, tx, caller)
@@ -218,7 +218,7 @@ def describe(tx: Transaction, caller: Caller, asked: ImageSelection, now: dateti
 
 
 def _never_launched(tx: Transaction, caller: Caller, image_ids: Sequence[str]) -> list[str]:
-    """Give those of some images of which the caller has no instance, terminated ones aside."""
+    """Return those of some images of which the caller has no instance (except terminated ones)."""
     launched: set[str] = set()
     for batch in lookup.batches(image_ids):
         query = select(Instance.image_id).where(
@@ -236,7 +236,7 @@ def visible(caller: Caller) -> ColumnElement[bool]:
 
 
 def ways(tx: Transaction, caller: Caller, image_ids: Sequence[str]) -> Iterator[ColumnElement[bool]]:
-    """How the caller may come to see images of these ids, for `lookup.seen`."""
+    """The ways in which images with these ids may be visible to the caller, for `lookup.seen`."""
     yield Image.account_id == caller.account_id
     yield and_(Image.public.is_(True), _IS_SHARED)
     permitted = select(ImagePermission.image_id).where(
@@ -248,7 +248,7 @@ def ways(tx: Transaction, caller: Caller, image_ids: Sequence[str]) -> Iterator[
 
 
 def _in_time(caller: Caller, asked: ImageSelection, now: datetime) -> list[ColumnElement[bool]]:
-    """Leave out what is shown only on request."""
+    """Leave out images that are shown only on request."""
     if asked.selection.ids:
         return []
     clauses: list[ColumnElement[bool]] = []
@@ -265,9 +265,9 @@ def _owned(caller: Caller, owners: Sequence[str]) -> list[ColumnElement[bool]]:
 
 
 def _executable(caller: Caller, users: Sequence[str]) -> list[ColumnElement[bool]]:
-    """Keep what one of the users may launch by a permission, which an owner needs not.
+    """Select the images that one of the users may launch by a permission; an owner needs none.
 
-    What another account may launch a caller learns of its own images only.
+    For other accounts, only permissions of the caller's own images are considered.
     """
     if not users:
         return []

@@ -1,7 +1,7 @@
-"""Image files that come in become snapshots and, what an operator brings, AMIs of one disk.
+"""Convert imported image files to snapshots and, for an operator's files, to AMIs with one disk.
 
-While a file is read its image and its snapshot are pending (`workflows/ingest_image.py`); what is made of a snapshot
-that fails has failed too.
+While a file is read its image and its snapshot are pending (`workflows/ingest_image.py`); if the snapshot fails, what
+is made from it fails too.
 """
 
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class ImageWish:
-    """What the operator said of an image."""
+    """The operator's parameters of an image."""
 
     name: str
     description: str = ""
@@ -94,7 +94,7 @@ def check_wish(tx: Transaction, wish: ImageWish) -> None:
 def bring_image(  # noqa: PLR0917 - who has what made of which file, where and when
     tx: Transaction, cloud: Cloud, image_id: str, wish: ImageWish, file: ImageFile, now: datetime
 ) -> None:
-    """Enter an operator's image, encrypted where its account wants all that is new to be; raises as `add_image`."""
+    """Add an operator's image, encrypted if its account encrypts by default; raises as `add_image`."""
     key = None
     if _is_encrypted(tx, wish):
         kms_key_id = ebs_encryption.key_for(tx, cloud, wish.account_id, None, encrypted=True, key=None)
@@ -107,7 +107,7 @@ def _is_encrypted(tx: Transaction, wish: ImageWish) -> bool:
 
 
 def add_image(tx: Transaction, image_id: str, wish: ImageWish, file: ImageFile, now: datetime) -> None:
-    """Enter an image whose file is in place and begin to read it; raises BadRequest and AlreadyExists."""
+    """Add an image whose file is in place and begin to read it; raises BadRequest and AlreadyExists."""
     check_wish(tx, wish)
     owner = wish.account_id or CLOUD_ACCOUNT
     snapshot_id = ids.new_id("snapshot")
@@ -153,7 +153,7 @@ def add_image(tx: Transaction, image_id: str, wish: ImageWish, file: ImageFile, 
 def _add_snapshot(  # noqa: PLR0917 - whose snapshot is made of what, with which key and when
     tx: Transaction, owner: str, snapshot_id: str, file: ImageFile, key: SealedKey | None, now: datetime
 ) -> None:
-    """Enter a pending snapshot and begin to read the file that it is made of."""
+    """Add a pending snapshot and begin to read its file."""
     tx.session.add(
         Snapshot(
             id=snapshot_id,
@@ -174,14 +174,14 @@ def _add_snapshot(  # noqa: PLR0917 - whose snapshot is made of what, with which
 
 
 def add_snapshot(tx: Transaction, owner: str, file: ImageFile, key: SealedKey | None, now: datetime) -> str:
-    """Enter a pending snapshot, begin to read the file that it is made of, and give its id."""
+    """Add a pending snapshot, begin to read its file, and return its id."""
     snapshot_id = ids.new_id("snapshot")
     _add_snapshot(tx, owner, snapshot_id, file, key, now)
     return snapshot_id
 
 
 def discard(tx: Transaction, image_id: str | None, snapshot_id: str) -> None:
-    """Forget what an import that is over without success has made."""
+    """Remove what a failed import has created."""
     image = tx.session.get(Image, image_id) if image_id is not None else None
     if image is not None:
         image_life.forget(tx, image)
@@ -191,7 +191,7 @@ def discard(tx: Transaction, image_id: str | None, snapshot_id: str) -> None:
 
 
 def key_of(tx: Transaction, snapshot_id: str) -> bytes | None:
-    """Give the sealed key of a snapshot that is made of a file; None where it is not encrypted, or gone."""
+    """Return the sealed key of a snapshot that is made from a file; None if it is not encrypted, or deleted."""
     snapshot = tx.session.get(Snapshot, snapshot_id)
     return None if snapshot is None else snapshot.sealed_key
 
@@ -204,7 +204,7 @@ def progress(tx: Transaction, snapshot_id: str, percent: int) -> None:
 
 
 def complete(tx: Transaction, snapshot_id: str, now: datetime) -> None:
-    """Let a snapshot whose blocks are stored be complete, and the images that waited for it available."""
+    """Complete a snapshot whose blocks are stored, and make the images that waited for it available."""
     snapshot = tx.session.get(Snapshot, snapshot_id)
     if snapshot is None or snapshot.state != "pending":
         return
@@ -218,7 +218,7 @@ def complete(tx: Transaction, snapshot_id: str, now: datetime) -> None:
 
 
 def fail(tx: Transaction, snapshot_id: str, message: str) -> None:
-    """Let a snapshot fail, and the images that waited for it."""
+    """Fail a snapshot, and the images that waited for it."""
     snapshot = tx.session.get(Snapshot, snapshot_id)
     if snapshot is None or snapshot.state != "pending":
         return
@@ -228,13 +228,13 @@ def fail(tx: Transaction, snapshot_id: str, message: str) -> None:
 
 
 def _waiting(tx: Transaction, snapshot_id: str) -> list[Image]:
-    """Give the images that came as the file of a snapshot and are pending."""
+    """Return the pending images that are made from a snapshot's file."""
     return list(tx.session.scalars(select(Image).where(Image.snapshot_id == snapshot_id, Image.state == "pending")))
 
 
 @dataclass(frozen=True, slots=True)
 class Ingestion:
-    """How far an image is: its state, why it failed, and the percents of its disk that are stored."""
+    """The progress of an image: its state, why it failed, and the percentage of its disk that is stored."""
 
     state: str
     reason: str
@@ -242,7 +242,7 @@ class Ingestion:
 
 
 def ingestion(tx: Transaction, image_id: str) -> Ingestion:
-    """Tell how far an image is; one that is gone has failed."""
+    """Return the progress of an image; a deleted one has failed."""
     image = tx.session.get(Image, image_id)
     if image is None:
         return Ingestion("failed", "The image was removed.", 0)
@@ -292,7 +292,7 @@ def find_disk(tx: Transaction, image_id: str, device_name: str) -> StoredDisk:
 
 
 def remove_image(tx: Transaction, image_id: str) -> None:
-    """Forget an image and delete its snapshots that are of no other image.
+    """Remove an image and delete its snapshots that no other image uses.
 
     Raises MalformedId, NotFound, and InUse while an instance that is not terminated was launched from it.
     """

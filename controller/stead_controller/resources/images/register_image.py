@@ -1,4 +1,4 @@
-"""RegisterImage: an image of snapshots that are there.
+"""RegisterImage: create an image from existing snapshots.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RegisterImage.html.
 """
@@ -107,7 +107,7 @@ def find_root(devices: list[ImageBlockDevice], name: str) -> ImageBlockDevice:
 
 
 def check_name(tx: Transaction, account_id: str, name: str) -> None:
-    """Raise InvalidParameter for what is no name of an image, AlreadyExists for one that the account uses."""
+    """Raise InvalidParameter for an invalid image name, AlreadyExists for one that the account uses."""
     if not _NAME.match(name):
         raise InvalidParameter(
             "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, '(', ')', '[', "

@@ -1,8 +1,8 @@
-"""CreateImage: an instance's volumes, as they are at one instant, become an image.
+"""CreateImage: make an image from an instance's volumes as they are at one instant.
 
-Unless NoReboot is said, a running instance is rebooted, so that its guest has written everything down, and its host
-takes the instant when the guest has just been reset, before its firmware has begun another system; the rest is the life
-in `workflows/create_image.py`. See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateImage.html.
+Without NoReboot, a running instance is rebooted, so that its guest flushes everything to disk; its host takes the
+snapshots right after the reset, before the firmware boots again. The workflow in `workflows/create_image.py` does the
+rest. See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateImage.html.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ _INVALID: Final = "InvalidBlockDeviceMapping"
 
 @dataclass(frozen=True, slots=True)
 class OfRunning:
-    """What CreateImage asks for; `tags` are by resource type, for the image and for its snapshots."""
+    """CreateImage, parsed; `tags` are by resource type, for the image and for its snapshots."""
 
     instance_id: str
     name: str
@@ -120,9 +120,9 @@ def _take(tx: Transaction, caller: Caller, image: Image, asked: OfRunning, now: 
 
 
 def settle(tx: Transaction, image_id: str) -> str:
-    """Let an image be available once its snapshots are complete, and give the states that they have, joined.
+    """Make an image available once its snapshots are complete, and return the snapshots' states, joined.
 
-    Empty: it is available, or gone. `error` among them: it never will be.
+    Empty: it is available, or deleted. With `error` among them it will never be available.
     """
     image = tx.session.get(Image, image_id)
     if image is None or image.state != "pending":
@@ -137,7 +137,7 @@ def settle(tx: Transaction, image_id: str) -> str:
 
 
 def fail(tx: Transaction, image_id: str, message: str) -> None:
-    """Let an image fail; its snapshots stay until they are deleted."""
+    """Fail an image; its snapshots stay until they are deleted."""
     image = tx.session.get(Image, image_id)
     if image is not None and image.state == "pending":
         image.state, image.state_reason = "failed", message[:255]
@@ -155,7 +155,7 @@ def _volumes(tx: Transaction, instance: Instance) -> list[Volume]:
 def _check_devices(
     tx: Transaction, caller: Caller, instance: Instance, volumes: Sequence[Volume], asked: Sequence[BlockDevice]
 ) -> None:
-    """Refuse now what would be refused when the snapshots are begun."""
+    """Refuse early what would be refused when the snapshots are begun."""
     block_devices.check_names(asked)
     own = {volume.device_name for volume in volumes}
     for one in asked:
@@ -178,7 +178,7 @@ def _check_devices(
 
 
 def _of_volume(image_id: str, volume: Volume, snapshot_id: str, said: BlockDevice | None) -> ImageBlockDevice:
-    """Map a snapshot of a volume as the volume is, but for what was said of it."""
+    """Make the mapping of a volume's snapshot from the volume, overridden by the request's mapping."""
     said = said or BlockDevice(volume.device_name or "")
     same_type = said.volume_type in (None, volume.volume_type)
     ends = said.delete_on_termination

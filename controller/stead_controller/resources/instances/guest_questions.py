@@ -1,4 +1,4 @@
-"""What a guest shows on its console and screen: whom to ask for it."""
+"""Questions about a guest's console and screen, which its host answers."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,7 +12,7 @@ _PASSWORD_CHARACTERS: Final = 2048
 
 
 def console_output(tx: Transaction, caller: Caller, instance_ids: Sequence[str], last_bytes: int) -> Question | None:
-    """Find out whom to ask for an instance's console; None when it has no host any more."""
+    """Return the question for an instance's console; None when it has no host any more."""
     instance = find_instances(tx, caller, instance_ids)[0]
     if instance.host_id is None or instance.state == "terminated":
         return None
@@ -20,7 +20,7 @@ def console_output(tx: Transaction, caller: Caller, instance_ids: Sequence[str],
 
 
 def screenshot(tx: Transaction, caller: Caller, instance_ids: Sequence[str]) -> Question | None:
-    """Find out whom to ask for an instance's screen; None when it is not running."""
+    """Return the question for an instance's screen; None when it is not running."""
     instance = find_instances(tx, caller, instance_ids)[0]
     if instance.host_id is None or instance.state != "running":
         return None
@@ -28,7 +28,7 @@ def screenshot(tx: Transaction, caller: Caller, instance_ids: Sequence[str]) -> 
 
 
 def password_data(tx: Transaction, caller: Caller, instance_id: str) -> tuple[PasswordData | None, str]:
-    """Find out whom to ask for an instance's password, None while it does not run, and give what is known of it."""
+    """Return the question for an instance's password, None while it is not running, and the stored password data."""
     instance = find_instances(tx, caller, [instance_id])[0]
     known = instance.password_data or ""
     if instance.host_id is None or instance.state != "running":
@@ -37,7 +37,7 @@ def password_data(tx: Transaction, caller: Caller, instance_id: str) -> tuple[Pa
 
 
 def keep_password_data(tx: Transaction, caller: Caller, instance_id: str, password: str) -> str:
-    """Keep what an instance's host found, unless it found nothing, and give what is known of the password now."""
+    """Store the password data that an instance's host found, if any, and return the stored data."""
     instance = find_instances(tx, caller, [instance_id])[0]
     if password and len(password) <= _PASSWORD_CHARACTERS:
         instance.password_data = password

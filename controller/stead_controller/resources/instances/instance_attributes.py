@@ -47,7 +47,7 @@ class MetadataChange:
 class DescribedAttribute:
     """One attribute by EC2's name, and its value: text, bool, bytes, rows of volumes, or ids and names of groups.
 
-    None is the value of an attribute that the instance has not.
+    None is the value of an attribute that the instance does not have.
     """
 
     instance_id: str
@@ -166,7 +166,7 @@ def set_shutdown_behavior(tx: Transaction, caller: Caller, instance_id: str, val
 
 
 def set_auto_recovery(tx: Transaction, caller: Caller, instance_id: str, value: bool | None) -> bool:
-    """Set whether an instance is recovered when its machine's process fails (None = as it is), and tell which it is.
+    """Set whether an instance is recovered when its VM's process fails (None = unchanged), and return the setting.
 
     Raises MalformedId, NotFound, WrongState.
     """
@@ -214,7 +214,7 @@ def set_delete_on_termination(
 
 
 def set_metadata_options(tx: Transaction, caller: Caller, instance_id: str, change: MetadataChange) -> Instance:
-    """Set options of an instance's metadata service and give it; they are pending until its host has said yes.
+    """Set options of an instance's metadata service and return it; they are pending until its host confirms them.
 
     Raises MalformedId, NotFound, InvalidParameter, WrongState, and Unsupported where the account enforces tokens.
     """

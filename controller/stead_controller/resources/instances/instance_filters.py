@@ -92,7 +92,7 @@ _ALIKE: Final = {
     "virtualization-type": "hvm",
 }
 
-# A second name of the table, so that these queries never take the outer query's interface for their own.
+# An alias of the table, so that these subqueries are not confused with the outer query's interface.
 _Interface: Final = aliased(NetworkInterface)
 _Volume: Final = aliased(Volume)
 
@@ -274,7 +274,7 @@ def _interface_tags() -> Select[Any]:
 
 
 def _placed(inner: Condition) -> Condition:
-    """A terminated instance shows no place in the network, and is not found by it."""
+    """A terminated instance shows no subnet or addresses, and these filters do not find it."""
 
     def condition(asked: Filter) -> ColumnElement[bool]:
         return and_(inner(asked), Instance.state != "terminated")
@@ -288,7 +288,7 @@ def _private_name(address: Any, domain: str) -> ColumnElement[str]:
 
 
 def _shown_private_name(domain: str) -> ColumnElement[str]:
-    """The private name of an instance as it is shown: empty of one that is gone, or whose VPC gives no host names."""
+    """The shown private name of an instance: empty for a terminated one, or if its VPC has no DNS host names."""
     is_named = and_(Instance.state != "terminated", _vpc_with_host_names().exists())
     by_id = and_(is_named, Instance.hostname_type == "resource-name")
     by_address = _private_name(Instance.private_address, domain)

@@ -1,4 +1,4 @@
-"""Ids of instances in a request become rows of the caller."""
+"""Find the caller's instances by the ids in a request."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from stead_controller.request.transaction import Transaction
 
 
 def find_instances(tx: Transaction, caller: Caller, instance_ids: Sequence[str]) -> list[Instance]:
-    """Give the caller's instances in the order asked, each once; raises MalformedId before NotFound, as EC2 does."""
+    """Return the caller's instances in the order of the request, each once; raises MalformedId before NotFound."""
     if not instance_ids:
         raise InvalidCombination("No instances specified")
     unique = list(dict.fromkeys(instance_ids))

@@ -1,4 +1,4 @@
-"""What an instance takes of its host while it runs."""
+"""The host capacity that an instance needs while it runs."""
 
 from sqlalchemy import func, select
 
@@ -9,7 +9,7 @@ from stead_controller.request.transaction import Transaction
 
 
 def of(tx: Transaction, instance: Instance) -> Need:
-    """Give what is reserved for an instance, or must be before it starts."""
+    """Return the capacity that is reserved for an instance, or must be before it starts."""
     return Need(instance.vcpus, instance.memory, instance.architecture, _instance_store(tx, instance))
 
 

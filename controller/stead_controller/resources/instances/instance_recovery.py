@@ -1,8 +1,8 @@
-"""Automatic recovery: an instance whose machine's process failed is started again on its host, as after a power cut.
+"""Automatic recovery: an instance whose VM process failed is started again on its host, as after a power cut.
 
 It keeps its id, addresses, volumes and launch time, and stays `running`; its system status check is impaired until it
 runs again. See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-configuration-recovery.html (simplified
-automatic recovery): at most three times a day, and not of types with an instance store, which that would lose.
+automatic recovery): at most three times a day, and not for types with an instance store, which would be lost.
 """
 
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ _PERIOD: Final = timedelta(days=1)
 
 
 def begin(tx: Transaction, instance: Instance, now: datetime) -> bool:
-    """Have an instance whose machine's process failed started once more; tell whether that may be."""
+    """Begin the recovery of an instance whose VM process failed; return whether it is allowed."""
     since = (now - _PERIOD).timestamp()
     recent = [moment for moment in instance.recoveries if moment > since]
     if not instance.auto_recovery or not _is_supported(instance) or len(recent) >= _MOST:
@@ -33,7 +33,7 @@ def begin(tx: Transaction, instance: Instance, now: datetime) -> bool:
 
 
 def end(tx: Transaction, instance: Instance) -> None:
-    """Take over that an instance runs again, or is to run no more."""
+    """Record that an instance runs again, or is to be stopped."""
     if instance.recovery_began is not None:
         instance.recovery_began = None
         tx.events.add(instance.id)

@@ -47,7 +47,7 @@ HOST_FAILURE: Final = Reason("Server.InternalError", "Server.InternalError: Inte
 def change_state(
     tx: Transaction, instance: Instance, state: str, now: datetime, reason: Reason = Reason(), *, transition: str = ""
 ) -> StateChange:
-    """Move an instance to another state with its reasons, and let its watchers know."""
+    """Move an instance to another state with its reasons, and notify its watchers."""
     change = StateChange(instance.id, instance.state, state)
     instance.state = state
     instance.state_changed = now
@@ -59,5 +59,5 @@ def change_state(
 
 
 def user_initiated(now: datetime) -> str:
-    """EC2's text of a StateTransitionReason for what a user asked."""
+    """EC2's StateTransitionReason for a user's request."""
     return f"User initiated ({now:%Y-%m-%d %H:%M:%S} GMT)"

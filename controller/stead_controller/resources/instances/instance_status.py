@@ -1,8 +1,8 @@
-"""The health of instances, by three checks: of the host, of the guest and of the volumes attached to it.
+"""The health of instances, by three checks: of the host, the guest and the attached volumes.
 
-A running guest is well when it answers its host's ARP, and is not paused; a full pool pauses it. The host is while it
-is heard of; the volumes are while the guest can reach the homes of all of them and there is room for what it writes.
-Of a guest on a lost host nothing is known.
+A running guest is healthy when it answers its host's ARP requests and is not paused; a full pool pauses it. The host
+is healthy while it reports; the volumes are while the guest can reach all their home hosts and these have space.
+The status of a guest on a lost host is unknown.
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html.
 """
 
@@ -28,7 +28,7 @@ from stead_controller.request.zones import zone_ids
 from stead_controller.resources.instances import instance_filters, volume_attachments
 
 _host_state = select(Host.state).where(Host.id == Instance.host_id).correlate(Instance).scalar_subquery()
-# Of a guest on a lost host nothing is known; what does not run has no status.
+# The status of a guest on a lost host is unknown; an instance that is not running has none.
 _STATUS: Final = case(
     (Instance.state == "pending", "initializing"),
     (Instance.state != "running", "not-applicable"),
@@ -53,7 +53,7 @@ _INSTANCE_STATUS: Final = case(
     (_STATUS != "ok", _STATUS),
     (or_(_full_since.is_not(None), Instance.answers == "no"), "impaired"),
     (Instance.answers == "starting", "initializing"),
-    else_="ok",  # nothing is known of guests on hosts of an earlier release
+    else_="ok",  # unknown for guests on hosts of an earlier release
 )
 _EBS_STATUS: Final = case(
     (and_(_STATUS == "ok", or_(_full_since.is_not(None), _away_since.is_not(None))), "impaired"), else_=_STATUS
@@ -79,9 +79,9 @@ _REACHABILITY: Final = {
 
 @dataclass(frozen=True, slots=True)
 class StatusCheck:
-    """What a check found, in EC2's words; `reachability` is None of an instance that does not run.
+    """The result of a check, in EC2's words; `reachability` is None if the instance is not running.
 
-    `impaired_since` is known of some impairments only.
+    `impaired_since` is known for some impairments only.
     """
 
     status: str
@@ -172,6 +172,6 @@ def credit_specifications(tx: Transaction, caller: Caller, cloud: Cloud, asked: 
 
 
 def _check(status: str, *since: datetime | None) -> StatusCheck:
-    """Say what a check found; an impairment with its begin, the first of those that are known."""
+    """Return the result of a check; an impairment with the earliest known start."""
     begins = [each for each in since if each is not None] if status == "impaired" else ()
     return StatusCheck(status, _REACHABILITY.get(status), min(begins, default=None))

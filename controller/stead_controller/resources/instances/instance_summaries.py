@@ -1,4 +1,4 @@
-"""Instances in few words: what the native API and its watchers get."""
+"""Summaries of instances for the native API and its watchers."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""Instances: which ones are asked for, and all that is known of them.
+"""Find instances by ids and filters, with all their details.
 
-A page of a thousand must cost milliseconds: the ids are chosen first, by one query; then a handful of queries for each
-thousand reads columns, no objects, and every value is put into its place once.
+A page of a thousand must take milliseconds: one query selects the ids; then a handful of queries for each thousand
+reads columns instead of objects, and every value is copied once.
 """
 
 from collections import defaultdict
@@ -41,9 +41,9 @@ type Row = _Row[*tuple[Any, ...]]
 
 
 class DescribedAddress(NamedTuple):
-    """A private IPv4 address with the public one that is its own, and their names, empty where the VPC gives none.
+    """A private IPv4 address with its public one, and their DNS names, empty if the VPC has none.
 
-    `public_owner` is an account's id, or `amazon` for an address that was given at launch.
+    `public_owner` is an account's id, or `amazon` for an automatic address.
     """
 
     address: str
@@ -65,8 +65,8 @@ class DescribedInterface(NamedTuple):
 class DescribedInstance(NamedTuple):
     """An instance with what belongs to it: interfaces by device index, volumes by device, the root device first.
 
-    `profile` is the ARN and the id of its instance profile. Names are empty where the VPC gives none, and of a
-    terminated instance.
+    `profile` is the ARN and the id of its instance profile. Names are empty if the VPC has none, and for a terminated
+    instance.
     """
 
     row: Row
@@ -84,7 +84,7 @@ class DescribedInstance(NamedTuple):
 class DescribedReservation(NamedTuple):
     """Instances of one launch, by their launch index.
 
-    Each is put together when it is asked for: a page of a thousand is not held in memory beside its answer.
+    Each is built lazily: a page of a thousand is not held in memory next to its response.
     """
 
     id: str
@@ -159,7 +159,7 @@ _INTERFACE: Final = (
     VPC_GIVES_NAMES.label("named"),
     Vpc.dns_hostnames.label("host_names"),
 )
-# The addresses of an interface beside its primary one.
+# The addresses of an interface besides its primary one.
 _HELD: Final = (
     InterfaceAddress.interface_id,
     InterfaceAddress.address,
@@ -176,7 +176,7 @@ _VOLUME: Final = (
     Volume.delete_on_termination,
 )
 
-# Each launch shows what it made: a statement that is written once need not be put together again.
+# Each launch shows its instances: a prepared statement need not be built again.
 _IDS: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
 _INSTANCES: Final = Prepared(select(*_INSTANCE).where(Instance.id.in_(_IDS)).order_by(Instance.id))
 _INTERFACES: Final = Prepared(
@@ -219,7 +219,7 @@ _OF_RESERVATION: Final = Prepared(
 
 
 def select_ids(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[str]:
-    """Choose the caller's instances that are asked for, sorted by id; raises MalformedId, NotFound."""
+    """Return the ids of the caller's matching instances, sorted; raises MalformedId, NotFound."""
     mine = Instance.account_id == caller.account_id
     lookup.require(tx, "instance", Instance.id, asked.ids, mine)
     conditions = instance_filters.conditions(cloud)
@@ -229,7 +229,7 @@ def select_ids(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) 
 def reservations(
     tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Sequence[str]
 ) -> list[DescribedReservation]:
-    """Find what is known of instances, grouped by reservation; ids must be the caller's."""
+    """Return instances with their details, grouped by reservation; ids must be the caller's."""
     grouped: dict[str, list[tuple[Row, _Batch]]] = {}
     for ids in lookup.batches(instance_ids):
         batch = _Batch(tx, caller, cloud, ids)
@@ -244,7 +244,7 @@ def reservations(
 
 
 def reservation(tx: Transaction, caller: Caller, cloud: Cloud, reservation_id: str) -> DescribedReservation:
-    """Find what is known of the instances of one launch; none where the caller has no such reservation."""
+    """Return the instances of one launch with their details; none if the caller has no such reservation."""
     asked = {"account_id": caller.account_id, "reservation_id": reservation_id}
     found = reservations(tx, caller, cloud, _OF_RESERVATION.scalars(tx.connection, asked))
     return found[0] if found else DescribedReservation(reservation_id, caller.account_id, ())
@@ -262,11 +262,11 @@ def _launch_index(member: "tuple[Row, _Batch]") -> int:
 
 
 class _Batch:
-    """Some instances with all that hangs on them, read by a handful of queries."""
+    """Some instances with all related rows, read by a handful of queries."""
 
     def __init__(self, tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Sequence[str]) -> None:
         """Read the rows."""
-        self._connection = tx.connection  # plain rows: the session would wrap each once more
+        self._connection = tx.connection  # plain rows: the session would wrap each again
         self._region = cloud.region
         self._zone_ids = zone_ids(cloud)
         self.rows = _INSTANCES.named(self._connection, {"ids": instance_ids})
@@ -279,7 +279,7 @@ class _Batch:
         self._profiles = self._read_profiles()
 
     def _read(self, statement: Prepared, ids: Sequence[str], column: str) -> Mapping[str, list[Row]]:
-        """Find rows of what belongs to others, by the ids of those, which a column names."""
+        """Read related rows, grouped by the id in a column that refers to the owner."""
         found: dict[str, list[Row]] = defaultdict(list)
         owner = attrgetter(column)
         for row in statement.named(self._connection, {"ids": ids}):
@@ -303,7 +303,7 @@ class _Batch:
         return {instance_id: (arn, profile_id) for instance_id, arn, profile_id in rows}
 
     def instance(self, row: Row) -> DescribedInstance:
-        """Give one of the rows with what belongs to it."""
+        """Return one of the instances with its related rows."""
         instance_id = row.id
         interfaces = self._interfaces.get(instance_id, ())
         shown = [self._interface(interface) for interface in interfaces]

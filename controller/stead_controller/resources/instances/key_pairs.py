@@ -1,4 +1,4 @@
-"""Key pairs: made, imported, found; fingerprints as EC2 computes them, the private key shown once and never kept.
+"""Create, import and find key pairs; fingerprints are EC2's, the private key is shown once and never stored.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-keys.html.
 """
@@ -33,7 +33,7 @@ FILTERS: Final[dict[str, Condition]] = {
 
 @dataclass(frozen=True, slots=True)
 class NewKeyPair:
-    """A key pair just made; `private_key` is shown to the caller and kept nowhere."""
+    """A new key pair; `private_key` is shown to the caller and not stored."""
 
     id: str
     name: str
@@ -60,7 +60,7 @@ def create(
     key_tags: Mapping[str, str],
     now: datetime,
 ) -> NewKeyPair:
-    """Keep a new key pair; raises InvalidParameter, AlreadyExists, LimitExceeded.
+    """Store a new key pair; raises InvalidParameter, AlreadyExists, LimitExceeded.
 
     `made` is a new key of that type and format, made before the transaction; None when there is no such type.
     """
@@ -76,7 +76,7 @@ def create(
 def import_public_key(
     tx: Transaction, caller: Caller, name: str, material: bytes, *, key_tags: Mapping[str, str], now: datetime
 ) -> KeyPair:
-    """Keep a public key that the caller made.
+    """Store a public key that the caller made.
 
     Raises MissingParameter without material, InvalidParameter (InvalidKey.Format), AlreadyExists, LimitExceeded.
     """

@@ -1,4 +1,4 @@
-"""A launch request becomes what it will use: image, type, subnet, groups, key; every refusal of a launch is here."""
+"""Resolve what a launch request uses: image, type, subnet, groups, key; every refusal of a launch is here."""
 
 from dataclasses import dataclass
 from functools import partial

@@ -1,4 +1,4 @@
-"""The network interfaces of a launch: which are asked for, whether that is possible, and how they are made.
+"""The network interfaces of a launch: parse and check the request, and create them.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceNetworkInterfaceSpecification.html.
 """
@@ -147,7 +147,7 @@ def _check_places(plans: Sequence[InterfacePlan]) -> None:
 def build(
     tx: Transaction, caller: Caller, instance: Instance, plans: Sequence[InterfacePlan], now: datetime
 ) -> list[NetworkInterface]:
-    """Make or take the interfaces of an instance, in the order of the plans."""
+    """Create or attach the interfaces of an instance, in the order of the plans."""
     return [_build_one(tx, caller, instance, each, now) for each in plans]
 
 

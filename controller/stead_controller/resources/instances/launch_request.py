@@ -1,4 +1,4 @@
-"""What a launch asks for."""
+"""The parameters of a launch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from stead_controller.resources.storage.block_devices import BlockDevice
 class LaunchRequest:
     """RunInstances, parsed; `tags` are by resource type, `digest` that of all parameters (for ClientToken).
 
-    Subnet, addresses and groups are those of the only interface, where `interfaces` are not said one by one.
+    Subnet, addresses and groups are those of the only interface, if `interfaces` is empty.
     """
 
     image_id: str

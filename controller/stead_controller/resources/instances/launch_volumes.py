@@ -1,6 +1,6 @@
-"""The disks of a launch: the image's block device mappings and the request's become volumes and scratch disks.
+"""The disks of a launch: combine the image's and the request's block device mappings to volumes and scratch disks.
 
-What the request says of a device that the image has, too, goes before what the image says; what it leaves out stays.
+For a device in both, the request's values override the image's; values that it leaves out stay.
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/block-device-mapping-concepts.html.
 """
 
@@ -59,7 +59,7 @@ class DiskPlan:
 def plan(
     tx: Transaction, caller: Caller, image: Image, kind: InstanceType, asked: Sequence[BlockDevice], *, cloud: Cloud
 ) -> DiskPlan:
-    """Say what disks an instance gets.
+    """Determine the disks of an instance.
 
     Raises InvalidParameter, InvalidCombination, MissingParameter, NotFound and WrongState for snapshots.
     """
@@ -95,7 +95,7 @@ def plan(
 
 
 def check_number(kind: InstanceType, disks: DiskPlan, interfaces: int) -> None:
-    """Raise LimitExceeded when a type has not the slots for these disks and so many interfaces."""
+    """Raise LimitExceeded when a type does not have the slots for these disks and this number of interfaces."""
     if len(disks.volumes) + len(disks.scratch) + interfaces > kind.max_volumes:
         raise LimitExceeded(
             f"Instances of the type {kind.name} have at most {kind.max_volumes} volumes and network interfaces.",
@@ -114,7 +114,7 @@ def _check_root(image: Image, image_device: ImageBlockDevice | None, wish: Block
 
 
 def _virtual_name(image_device: ImageBlockDevice | None, wish: BlockDevice | None) -> str | None:
-    """Give the name of the scratch disk that a device is, None for a volume; the request decides where it speaks."""
+    """Return a device's scratch disk name, None for a volume; the request overrides the image."""
     if wish is not None:
         if wish.virtual_name is not None and not block_devices.is_scratch(wish.virtual_name):
             raise InvalidParameter(f"Invalid virtual name {wish.virtual_name}", code=_INVALID)
@@ -142,7 +142,7 @@ def _volume(
     *,
     cloud: Cloud,
 ) -> VolumePlan:
-    """Join what a request and an image say of one volume."""
+    """Combine the mappings of a request and an image for one volume."""
     snapshot = _snapshot(tx, caller, image, image_device, wish)
     of_image = image_device if image_device is not None and wish.snapshot_id is None else None
     size = wish.size
@@ -162,7 +162,7 @@ def _volume(
 def _snapshot(
     tx: Transaction, caller: Caller, image: Image, image_device: ImageBlockDevice | None, wish: BlockDevice
 ) -> Snapshot | None:
-    """Give the snapshot of a volume; who may launch an image may use its snapshots."""
+    """Return the snapshot of a volume; a caller who may launch an image may use its snapshots."""
     of_image = image_device.snapshot_id if image_device is not None else None
     if wish.snapshot_id not in (None, of_image):
         return snapshots.find_usable(tx, caller, wish.snapshot_id)
@@ -175,7 +175,7 @@ def _snapshot(
 
 
 def _shape(image_device: ImageBlockDevice | None, wish: BlockDevice, size: int) -> Shape:
-    """Join types and speeds: an image's speed goes with its type."""
+    """Combine types and speeds: an image's speed is used only with its type."""
     own_type = image_device.volume_type if image_device is not None else block_devices.DEFAULT_TYPE
     if image_device is None or wish.volume_type not in (None, own_type):
         return Shape(size, wish.volume_type or own_type, wish.iops, wish.throughput)
@@ -214,7 +214,7 @@ def _ends(image_device: ImageBlockDevice | None, wish: BlockDevice) -> bool:
 def build_volumes(
     cloud: Cloud, instance: Instance, disks: DiskPlan, pools: Sequence[str], now: datetime
 ) -> list[Volume]:
-    """Make the rows of an instance's volumes, at home on its host in these pools."""
+    """Make the rows of an instance's volumes, with its host as their home, in these pools."""
     made = []
     for planned, pool in zip(disks.volumes, pools, strict=True):
         volume = volume_life.build(

@@ -1,7 +1,6 @@
-"""Options of instances' metadata service: what a launch asks for, what its account prefers, what its image needs.
+"""Options of instances' metadata service, from the launch, the account's defaults and the image.
 
-What the launch says counts, then what the account prefers, then what the image is made for, then EC2's own defaults;
-for each option by itself. See
+For each option the launch has precedence, then the account's defaults, then the image, then EC2's own defaults. See
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-options.html (order of precedence).
 """
 
@@ -69,9 +68,9 @@ def check_hop_limit(value: int | None) -> None:
 
 
 def settle(tx: Transaction, account_id: str, asked: MetadataOptions, imds_support: str) -> SettledOptions:
-    """Say with which options an instance is launched; raises InvalidParameter, and Unsupported without tokens.
+    """Return the options of a new instance; raises InvalidParameter, and Unsupported without tokens.
 
-    The latter is when the account enforces them.
+    The latter if the account enforces tokens.
     """
     check_hop_limit(asked.hop_limit)
     mine = lookup.get_rare(tx, MetadataDefaults, account_id) or MetadataDefaults(account_id=account_id)
@@ -88,7 +87,7 @@ def settle(tx: Transaction, account_id: str, asked: MetadataOptions, imds_suppor
 
 
 def check_change(tx: Transaction, account_id: str, *, tokens_required: bool | None) -> None:
-    """Raise Unsupported where a running instance is to do without tokens and its account enforces them."""
+    """Raise Unsupported for a change to optional tokens where the account enforces them."""
     mine = tx.session.get(MetadataDefaults, account_id)
     if mine is not None:
         _check_enforced(mine, tokens_required=tokens_required is not False)

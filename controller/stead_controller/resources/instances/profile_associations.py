@@ -1,4 +1,4 @@
-"""Instance profiles of instances: given at launch, associated, replaced and disassociated while they run.
+"""Instance profiles of instances: set at launch, associated, replaced and disassociated while they run.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/attach-iam-role.html.
 """
@@ -83,7 +83,7 @@ def find(tx: Transaction, account_id: str, named: ProfileName) -> IamInstancePro
 
 
 def give(tx: Transaction, cloud: Cloud, instance: Instance, profile: IamInstanceProfile, now: datetime) -> None:
-    """Give an instance that has none an instance profile; its host is told by whoever draws it next."""
+    """Set the instance profile of an instance without one; its host gets it with the next update of the instance."""
     association = InstanceProfileAssociation(
         id=ids.new_id(RESOURCE),
         account_id=instance.account_id,
@@ -96,14 +96,14 @@ def give(tx: Transaction, cloud: Cloud, instance: Instance, profile: IamInstance
     instance.profile_association_id = association.id
     tx.session.add(association)
     if instance.state in _RUNNING:
-        association.state = _ASSOCIATING  # until its host says that the guest is told of it
+        association.state = _ASSOCIATING  # until its host reports that the guest has it
         instance_credentials.renew(tx, cloud, association, instance, now)
 
 
 def associate(
     tx: Transaction, caller: Caller, cloud: Cloud, instance_id: str, named: ProfileName, *, now: datetime
 ) -> DescribedAssociation:
-    """Give an instance an instance profile and tell its host; raises BadRequest, NotFound, WrongState."""
+    """Associate an instance profile with an instance and notify its host; raises BadRequest, NotFound, WrongState."""
     instance = lookup.find(tx, caller, "instance", Instance, instance_id)
     profile = find(tx, caller.account_id, named)
     if instance.state not in _STATES:
@@ -120,7 +120,7 @@ def associate(
 def replace(
     tx: Transaction, caller: Caller, cloud: Cloud, association_id: str, named: ProfileName, *, now: datetime
 ) -> DescribedAssociation:
-    """Give an instance that runs another instance profile, in a new association.
+    """Replace a running instance's instance profile, in a new association.
 
     Raises BadRequest, NotFound, and WrongState for one that is off, of which EC2 calls no association active.
     """
@@ -135,7 +135,7 @@ def replace(
 
 
 def disassociate(tx: Transaction, caller: Caller, association_id: str) -> DescribedAssociation:
-    """Take an instance's instance profile away; its credentials live until they end. Raises MalformedId, NotFound."""
+    """Remove an instance's profile; its credentials stay valid until they expire. Raises MalformedId, NotFound."""
     association = lookup.find(tx, caller, RESOURCE, InstanceProfileAssociation, association_id)
     ended = _described(association, "disassociating")
     desired_state.refresh_instance(tx, _end(tx, association).id)
@@ -143,18 +143,18 @@ def disassociate(tx: Transaction, caller: Caller, association_id: str) -> Descri
 
 
 def end_with_instance(tx: Transaction, instance: Instance) -> None:
-    """Forget the association of an instance that is gone."""
+    """Remove the association of a terminated instance."""
     if instance.profile_association_id is not None:
         _end(tx, _of(tx, instance))
 
 
 def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:
-    """Name those of some instances of which `settle` would change anything."""
+    """Return those of some instances for which `settle` would change something."""
     return set(_WAITING.scalars(tx.connection, {"ids": list(instance_ids)}))
 
 
 def settle(tx: Transaction, instance_id: str) -> None:
-    """Take over that an instance's host has told its guest of its instance profile."""
+    """Record that an instance's host has given its guest the instance profile."""
     tx.session.execute(
         update(InstanceProfileAssociation)
         .where(InstanceProfileAssociation.instance_id == instance_id, InstanceProfileAssociation.state == _ASSOCIATING)

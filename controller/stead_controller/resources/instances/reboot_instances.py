@@ -1,4 +1,4 @@
-"""RebootInstances: one more reboot for the host to do."""
+"""RebootInstances: request one more reboot from the host."""
 
 from collections.abc import Sequence
 

@@ -89,7 +89,7 @@ def run_instances(
         instance, made_for_it = _add_instance(tx, launch, place, index)
         launched[place.host_id].append(instance)
         made[instance.id] = made_for_it
-    tx.gathers = True  # all that a VPC's other hosts hear is where new instances are, which boot first
+    tx.gathers = True  # the other hosts of a VPC only get the locations of the new instances, which boot first
     for host_id, instances in launched.items():
         desired_state.refresh_instances(tx, host_id, instances, made)
         tx.events.update(instance.id for instance in instances)
@@ -128,7 +128,7 @@ def _check_request(request: LaunchRequest) -> None:
 
 
 def _reserve(tx: Transaction, launch: _Launch, index: int) -> Place | None:
-    """Reserve room for one more instance; None when there is no more, but enough were launched."""
+    """Reserve capacity for one more instance; None when there is none left, but enough were launched."""
     choices = launch.choices
     kind = choices.type
     stores = launch_volumes.scratch_size(kind) * len(choices.disks.scratch)
@@ -142,7 +142,7 @@ def _reserve(tx: Transaction, launch: _Launch, index: int) -> Place | None:
 
 
 def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) -> tuple[Instance, Parts]:
-    """Add the rows of one instance, its disks and its interfaces, in the order in which its host is told of them."""
+    """Add the rows of one instance, its disks and its interfaces, in the order in which its host gets them."""
     instance = _instance(launch, place.host_id, index)
     choices = launch.choices
     plans = choices.interfaces

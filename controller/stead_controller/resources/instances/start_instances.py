@@ -1,4 +1,4 @@
-"""StartInstances: room on the instance's host, perhaps a new public address, and one more start."""
+"""StartInstances: reserve capacity on the instance's host, maybe a new public address, and request a start."""
 
 from collections.abc import Sequence
 from datetime import datetime

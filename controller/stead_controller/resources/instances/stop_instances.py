@@ -1,4 +1,4 @@
-"""StopInstances: the guest is asked to shut down, or its plug is pulled; what it holds is given back when it is off."""
+"""StopInstances: shut down the guest, or power it off; its capacity is released when it is off."""
 
 from collections.abc import Sequence
 from datetime import datetime

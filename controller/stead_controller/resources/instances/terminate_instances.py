@@ -1,4 +1,4 @@
-"""TerminateInstances: the machine goes first; its disks, interface and room follow when the host says it is gone."""
+"""TerminateInstances: the VM is removed first; disks, interfaces and capacity follow when the host reports that."""
 
 from collections.abc import Sequence
 from datetime import datetime

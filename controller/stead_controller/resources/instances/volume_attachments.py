@@ -1,7 +1,7 @@
-"""Volumes are attached to instances and detached from them, running or stopped, at home or from another host.
+"""Attach volumes to instances, running or stopped, on the volume's home host or another one, and detach them.
 
-One host at a time may use a volume: `attached_host_id`. It is free again when that host has said that it let go of it,
-or, when it is detached by force from another host than its home, when the home has said that it no longer serves it.
+One host at a time may use a volume: `attached_host_id`. It is free again when that host reports that it released it,
+or, if it is detached by force from a host that is not its home, when the home reports that it no longer exports it.
 """
 
 import secrets
@@ -28,7 +28,7 @@ from stead_proto.v1 import desired_pb2 as desired
 
 _ENDED: Final = ("shutting-down", "terminated")
 LETTING_GO: Final = ("detaching", "busy")
-"""States of attachments that end; what is in one is no longer part of its machine."""
+"""States of attachments that are ending; such a volume is no longer part of the VM's desired state."""
 _FAILED_AT_ONCE: Final = 100
 _WAITING: Final = ("attaching", *LETTING_GO)
 _WAITING_OF: Final = Prepared(
@@ -68,7 +68,7 @@ def attach(  # noqa: PLR0917 — what the operation asks
     if volume.host_id is None:
         volume_homes.find_home(tx, cloud, volume, instance.host_id)
     elif instance.host_id not in (None, volume.host_id) and desired_state.must_let_go(tx, instance.host_id, volume.id):
-        # Detached by force, it is free for other hosts, but not for another guest of the same one.
+        # After a forced detach it is free for other hosts, but not for another guest of the same host.
         raise WrongState("volume", f"{volume.id} is not 'available'.", code="IncorrectState")
     _note_start(tx, instance)
     plug(tx, volume, instance, device, now, state="attaching")
@@ -85,7 +85,7 @@ def devices(tx: Transaction, instance_id: str) -> list[str]:
 
 
 def _note_start(tx: Transaction, instance: Instance) -> None:
-    """Keep which volumes a running instance was started with, before the first change: its metadata goes on to say so.
+    """Store which volumes a running instance was started with, before the first change: its metadata still shows them.
 
     See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html (`ebsN`).
     """
@@ -106,7 +106,7 @@ def _require_free(volume: Volume) -> None:
 
 
 def _require_data(tx: Transaction, volume: Volume) -> None:
-    """Raise WrongState for a volume that no host can make, or whose guest would wait for data that is damaged."""
+    """Raise WrongState for a volume that cannot be created, or whose guest would wait for damaged data."""
     if snapshot_damage.volume_lacks_data(tx, volume.id):
         raise WrongState(
             "volume",
@@ -116,9 +116,9 @@ def _require_data(tx: Transaction, volume: Volume) -> None:
 
 
 def end_damaged(tx: Transaction) -> None:
-    """Let attachments fail whose volumes cannot be made, since data of their snapshots is damaged.
+    """Fail attachments whose volumes cannot be created because data of their snapshots is damaged.
 
-    They are detached; the volumes' status says why. An instance's first start has its own deadline.
+    They are detached; the volumes' status shows the reason. An instance's first start has its own deadline.
     """
     failing = (
         select(Volume, Instance.id)
@@ -153,7 +153,7 @@ def _check_number(tx: Transaction, instance: Instance) -> None:
 
 
 def plug(tx: Transaction, volume: Volume, instance: Instance, device: str, now: datetime, *, state: str) -> None:
-    """Write into a volume's row, which has a home, that it is attached to an instance; it stays when that ends."""
+    """Set the attachment in the row of a volume with a home; the volume stays when the instance is terminated."""
     volume.state = "in-use"
     volume.instance_id = instance.id
     volume.device_name = device
@@ -168,7 +168,7 @@ def plug(tx: Transaction, volume: Volume, instance: Instance, device: str, now: 
 
 
 def serve_anew(tx: Transaction, volume: Volume) -> None:
-    """Let a volume's new home serve it to the other host that has it: what the former home served has ended."""
+    """Export a volume from its new home to the other host that uses it: the former home's export has ended."""
     volume.export_port = None
     if is_remote(volume):
         volume.generation += 1
@@ -176,12 +176,12 @@ def serve_anew(tx: Transaction, volume: Volume) -> None:
 
 
 def is_remote(volume: Volume) -> bool:
-    """Tell whether a volume may be used by another host than its home."""
+    """Tell whether a host that is not its home may use a volume."""
     return volume.attached_host_id not in (None, volume.host_id)
 
 
 def _free_port(tx: Transaction, host_id: str | None) -> int:
-    """Choose a port at which a home serves no other volume; not the one that was free last, which may linger."""
+    """Choose a port at which the home exports no other volume; not the one freed last, which may still be in use."""
     taken = set(tx.session.scalars(select(Volume.export_port).where(Volume.host_id == host_id)))
     ports = limits.EXPORT_PORTS
     start = secrets.randbelow(len(ports))
@@ -201,9 +201,9 @@ def detach(
     *,
     force: bool = False,
 ) -> Volume:
-    """Begin to detach a volume; it is available when the host that uses it says that it let go.
+    """Begin to detach a volume; it is available when the host that uses it reports that it released it.
 
-    `force` does not wait for another host than its home. Raises MalformedId, NotFound, WrongState.
+    `force` does not wait for a host that is not its home. Raises MalformedId, NotFound, WrongState.
     """
     volume = lookup.find(tx, caller, "volume", Volume, volume_id)
     if instance_id is not None:
@@ -235,7 +235,7 @@ def detach(
 
 
 def _let_go(tx: Transaction, volume: Volume) -> None:
-    """Tell the host that uses a volume to let go of it; its machine's picture, without the volume, is to follow."""
+    """Tell the host that uses a volume to release it; the caller then sends the VM's state without the volume."""
     volume.attachment_state = "detaching"
     tx.session.flush()
     if is_remote(volume) and volume.attached_host_id is not None:
@@ -243,7 +243,7 @@ def _let_go(tx: Transaction, volume: Volume) -> None:
 
 
 def _stop_serving(tx: Transaction, volume: Volume) -> None:
-    """Tell a volume's home to end what it serves another host, whatever that one does."""
+    """Tell a volume's home to end its export to another host, whatever that host does."""
     volume.attached_host_id = None
     volume.export_port = None
     snapshot_life.follow(tx, volume)
@@ -251,15 +251,15 @@ def _stop_serving(tx: Transaction, volume: Volume) -> None:
 
 
 def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:
-    """Name those of some instances that `settle_machine` would change anything of."""
+    """Return those of some instances for which `settle_machine` would change something."""
     found = _WAITING_OF.scalars(tx.connection, {"ids": list(instance_ids)})
     return {each for each in found if each is not None}
 
 
 def settle_machine(tx: Transaction, instance_id: str, plugged: Collection[str], now: datetime) -> None:
-    """Take over that a machine has all that it was told to have: volumes are attached, and those at home let go."""
+    """Record that a VM has its desired state: volumes are attached, and detached ones at home are released."""
     for volume_id in _WAITING_VOLUMES.scalars(tx.connection, {"instance_id": instance_id}):
-        volume = tx.session.get_one(Volume, volume_id)  # which the host has most often spoken of, too
+        volume = tx.session.get_one(Volume, volume_id)  # which the host has usually reported, too
         if volume.attachment_state == "attaching":
             volume.attachment_state = "attached"
         elif volume.host_id == volume.attached_host_id and volume.id not in plugged:
@@ -267,7 +267,7 @@ def settle_machine(tx: Transaction, instance_id: str, plugged: Collection[str], 
 
 
 def note_busy(tx: Transaction, instance_id: str, plugged: Collection[str]) -> None:
-    """Take over that a machine failed to become as told, while its guest still has volumes that it should let go."""
+    """Record that a VM did not reach its desired state, while its guest still uses volumes that it should release."""
     query = select(Volume).where(Volume.instance_id == instance_id, Volume.attachment_state == "detaching")
     for volume in tx.session.scalars(query).all():
         if volume.id in plugged:
@@ -275,7 +275,7 @@ def note_busy(tx: Transaction, instance_id: str, plugged: Collection[str]) -> No
 
 
 def settle_gone(tx: Transaction, host_id: str, volume: Volume, now: datetime) -> None:
-    """Take over that another host than its home has nothing of a volume any more."""
+    """Record that a host that is not its home has released a volume."""
     if volume.attachment_state not in LETTING_GO or volume.instance_id is None:
         return
     instance = tx.session.get(Instance, volume.instance_id)
@@ -284,13 +284,13 @@ def settle_gone(tx: Transaction, host_id: str, volume: Volume, now: datetime) ->
 
 
 def settle_at_home(tx: Transaction, volume: Volume, now: datetime) -> None:
-    """Take over that a volume's home has it as it was last told: where that was to serve nobody, it is free."""
+    """Record that a volume's home has applied its desired state: if that has no export, the volume is free."""
     if volume.attachment_state in LETTING_GO and volume.attached_host_id is None:
         settle_detached(tx, volume, now)
 
 
 def settle_detached(tx: Transaction, volume: Volume, now: datetime) -> None:
-    """Take over that nobody uses a volume any more; one that was to end with its instance ends."""
+    """Record that a volume is no longer in use; one that is to be deleted with its instance is deleted."""
     del now
     ends = volume.delete_on_termination and _is_ended(tx, volume.instance_id)
     volume.state = "available"
@@ -310,10 +310,10 @@ def _is_ended(tx: Transaction, instance_id: str | None) -> bool:
 
 
 def end_with_instance(tx: Transaction, instance: Instance, now: datetime, *, host_lost: bool = False) -> None:
-    """Take over that an instance's machine is gone, from its host or, with `host_lost`, with it.
+    """Record that an instance's VM is removed from its host or, with `host_lost`, was lost with it.
 
-    Volumes at home are free or end; a host that was served others' is told to let go of what nobody uses there. With a
-    lost host go the volumes that are at home there; homes of others end what they served it.
+    Volumes at home are freed or deleted; the host is told to release other homes' volumes that are no longer used. With
+    a lost host its own volumes are lost; the homes of other volumes end their exports to it.
     """
     for volume in tx.session.scalars(select(Volume).where(Volume.instance_id == instance.id)).all():
         if host_lost:
@@ -327,7 +327,7 @@ def end_with_instance(tx: Transaction, instance: Instance, now: datetime, *, hos
 
 
 def lose_home(tx: Transaction, volume: Volume) -> None:
-    """Forget a volume whose home is given up, and tell the other host that used it."""
+    """Remove a volume whose home host is removed, and notify the other host that used it."""
     user, instance_id = volume.attached_host_id, volume.instance_id
     remote = is_remote(volume)
     tags.remove_all(tx, [volume.id])
