@@ -1,4 +1,4 @@
-"""Block device mappings: what a request says of the disks of an image or an instance, and what images have."""
+"""Block device mappings of images and instances, in requests and as stored for images."""
 
 import re
 from collections import defaultdict
@@ -18,7 +18,7 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources.storage import snapshots
 
 DEFAULT_TYPE: Final = "gp3"
-"""The type of volumes whose image names none."""
+"""The default type of volumes of images."""
 
 INVALID: Final = "InvalidBlockDeviceMapping"
 """EC2's code for mappings that contradict themselves or each other."""
@@ -30,7 +30,7 @@ _MOST_DEVICES: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class BlockDevice:
-    """One mapping as a request writes it; None is what it does not say. `size` is in GiB."""
+    """One mapping of a request; None for absent values. `size` is in GiB."""
 
     device_name: str
     snapshot_id: str | None = None
@@ -75,7 +75,7 @@ def is_scratch(virtual_name: str) -> bool:
 
 
 def check_names(asked: Sequence[BlockDevice]) -> None:
-    """Raise InvalidParameter for names that no device has, or that two have."""
+    """Raise InvalidParameter for invalid or duplicate device names."""
     if len(asked) > _MOST_DEVICES:
         raise InvalidParameter(f"An image has at most {_MOST_DEVICES} block devices.", code=INVALID)
     seen: set[str] = set()

@@ -23,13 +23,13 @@ class BlockName:
 
     @property
     def path(self) -> str:
-        """Where it is kept, below the store: `ab/cd/abcd….0123456789ab`."""
+        """Its path relative to the store: `ab/cd/abcd….0123456789ab`."""
         digits = self.digest.hex()
         return f"{digits[:2]}/{digits[2:4]}/{digits}.{self.copy}"
 
     @classmethod
     def of_path(cls, path: str) -> Self | None:
-        """Give the name that is kept at a path; None where no name is."""
+        """Return the name that belongs to a path; None if the path is not one."""
         found = _PATH.match(path)
         if found is None or not found[3].startswith(found[1] + found[2]):
             return None

@@ -1,7 +1,7 @@
-"""Buckets: one name for all accounts, an owner, a policy, and what the policy may not do.
+"""Buckets: a globally unique name, an owner, a policy, and the public access block.
 
-A bucket is made here first, then in the server behind, and removed there first: whatever is lost in between is a row of
-an empty bucket, which its owner can make or remove again.
+A bucket is created here first, then in the object store's server, and removed there first: an interruption leaves at
+worst a row of an empty bucket, which its owner can create or remove again.
 """
 
 import secrets
@@ -19,7 +19,7 @@ from stead_controller.request.transaction import Transaction
 CREATING: Final = "creating"
 AVAILABLE: Final = "available"
 MOST_POLICY_BYTES: Final = 20_480
-MOST_BUCKETS: Final = 100  # of an account, which was S3's own quota for long
+MOST_BUCKETS: Final = 100  # per account, which was S3's own quota for long
 
 # All are on in new buckets: https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html
 PUBLIC_ACCESS: Final = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
@@ -27,11 +27,11 @@ PUBLIC_ACCESS: Final = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolic
 
 @dataclass(frozen=True, slots=True)
 class BucketFacts:
-    """What is known of a bucket.
+    """The settings of a bucket.
 
     `blocked` are the settings of its public access block, None when it has none; `cors` is its CORS document, if any;
-    `encryption` is its ServerSideEncryptionConfiguration, None for that of all buckets at first; `account_blocked` are
-    the settings that are on in all buckets of its account.
+    `encryption` is its ServerSideEncryptionConfiguration, None for the initial one; `account_blocked` are the settings
+    that are on in all buckets of its account.
     """
 
     name: str
@@ -53,7 +53,7 @@ class BucketFacts:
 
 
 def find(tx: Transaction, name: str) -> BucketFacts:
-    """Give any account's bucket, with what its account has on; raises NotFound."""
+    """Return any account's bucket, with its account's public access block; raises NotFound."""
     row = tx.session.get(Bucket, name)
     if row is None:
         raise NotFound("bucket", name, code="NoSuchBucket")
@@ -61,13 +61,13 @@ def find(tx: Transaction, name: str) -> BucketFacts:
 
 
 def account_block(tx: Transaction, account_id: str) -> frozenset[str] | None:
-    """Give which of PUBLIC_ACCESS are on in all buckets of an account; None when nothing is said of it."""
+    """Return which of PUBLIC_ACCESS are on in all buckets of an account; None when it has no such setting."""
     row = tx.session.get(ObjectAccount, account_id)
     return None if row is None else frozenset(row.public_access_block.split(",")) - {""}
 
 
 def block_account(tx: Transaction, account_id: str, blocked: frozenset[str] | None) -> None:
-    """Set which of PUBLIC_ACCESS are on in all buckets of an account, or, with None, that nothing is said of it."""
+    """Set which of PUBLIC_ACCESS are on in all buckets of an account, or, with None, remove the setting."""
     row = tx.session.get(ObjectAccount, account_id)
     if blocked is None:
         if row is not None:
@@ -95,9 +95,9 @@ def page(tx: Transaction, after: str, limit: int) -> list[BucketFacts]:
 
 
 def claim(tx: Transaction, caller: Caller, name: str, now: datetime) -> BucketFacts:
-    """Take a name for a bucket that is then to be made behind; raises AlreadyExists, LimitExceeded.
+    """Claim a name for a bucket that is then created in the server; raises AlreadyExists, LimitExceeded.
 
-    A bucket of the same owner that was never made behind is given again.
+    A bucket of the same owner that was never created in the server is returned again.
     """
     row = tx.session.get(Bucket, name)
     if row is not None:
@@ -129,14 +129,14 @@ def claim(tx: Transaction, caller: Caller, name: str, now: datetime) -> BucketFa
 
 
 def made(tx: Transaction, bucket: BucketFacts) -> None:
-    """Let a bucket that is there behind be available."""
+    """Make a bucket available, after it was created in the server."""
     row = tx.session.get(Bucket, bucket.name)
     if row is not None and row.backend_name == bucket.backend_name:
         row.state = AVAILABLE
 
 
 def forget(tx: Transaction, bucket: BucketFacts) -> None:
-    """Give the name of a bucket free that is no longer there behind; again changes nothing."""
+    """Free the name of a bucket that is removed from the server; idempotent."""
     row = tx.session.get(Bucket, bucket.name)
     if row is not None and row.backend_name == bucket.backend_name:
         tx.session.delete(row)
@@ -158,12 +158,12 @@ def set_encryption(tx: Transaction, bucket: BucketFacts, document: str | None) -
 
 
 def block_public_access(tx: Transaction, bucket: BucketFacts, blocked: frozenset[str] | None) -> None:
-    """Set which of PUBLIC_ACCESS are on, or, with None, that nothing is said of it; raises NotFound."""
+    """Set which of PUBLIC_ACCESS are on, or, with None, remove the setting; raises NotFound."""
     _row(tx, bucket).public_access_block = None if blocked is None else ",".join(sorted(blocked))
 
 
 def set_owner_enforced(tx: Transaction, bucket: BucketFacts, *, enforced: bool) -> None:
-    """Say whether the bucket has ownership controls; raises NotFound."""
+    """Set whether the bucket has ownership controls; raises NotFound."""
     _row(tx, bucket).owner_enforced = enforced
 
 

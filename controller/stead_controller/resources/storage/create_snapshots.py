@@ -1,8 +1,8 @@
 """CreateSnapshot, CreateSnapshots and CopySnapshot.
 
-A snapshot of a disk is taken by the host that has the disk in use, else by its home. A volume that was never attached
-has no disk yet: it is as what it was made of, so its snapshot is complete at once, as is a copy under the same key.
-Under another one all blocks are encrypted anew (`recoded_snapshots.py`).
+A snapshot is taken by the host that uses the volume, else by its home. A volume that was never attached has no disk
+yet: its content is that of its source, so its snapshot is complete at once, as is a copy under the same key. For
+another key all blocks are encrypted again (`recoded_snapshots.py`).
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSnapshot.html.
 """
 
@@ -37,7 +37,7 @@ _GIB: Final = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class OfVolume:
-    """What CreateSnapshot asks for."""
+    """CreateSnapshot, parsed."""
 
     volume_id: str
     description: str = ""
@@ -46,7 +46,7 @@ class OfVolume:
 
 @dataclass(frozen=True, slots=True)
 class CopyOf:
-    """What CopySnapshot asks for; a copy of an encrypted one is encrypted, whatever is asked. The key is one of KMS."""
+    """CopySnapshot, parsed; a copy of an encrypted snapshot is always encrypted. The key is a KMS key's name."""
 
     source_id: str
     description: str = ""
@@ -57,7 +57,7 @@ class CopyOf:
 
 @dataclass(frozen=True, slots=True)
 class OfInstance:
-    """What CreateSnapshots asks for."""
+    """CreateSnapshots, parsed."""
 
     instance_id: str
     description: str = ""
@@ -65,7 +65,7 @@ class OfInstance:
     exclude_volume_ids: tuple[str, ...] = ()
     copy_tags: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
-    after_reboot: int = 0  # of the instance, which their instant follows; 0 = at once
+    after_reboot: int = 0  # the number of the instance's reboot after which they are taken; 0 = at once
 
 
 def of_volume(tx: Transaction, caller: Caller, asked: OfVolume, now: datetime) -> DescribedSnapshot:
@@ -81,7 +81,7 @@ def of_volume(tx: Transaction, caller: Caller, asked: OfVolume, now: datetime) -
 
 
 def of_instance(tx: Transaction, caller: Caller, asked: OfInstance, now: datetime) -> list[DescribedSnapshot]:
-    """Begin snapshots of an instance's volumes, all of one instant.
+    """Begin snapshots of an instance's volumes, all at the same instant.
 
     Raises MalformedId, NotFound, WrongState, LimitExceeded, InvalidParameter.
     """
@@ -204,7 +204,7 @@ def _begin(tx: Transaction, caller: Caller, volume: Volume, description: str, no
 
 
 def _parent(tx: Transaction, volume: Volume) -> str | None:
-    """Give the latest complete snapshot of a volume, after which only what changed needs to be read."""
+    """Return the latest complete snapshot of a volume; only changes since then need to be read."""
     if volume.host_id is None:
         return volume.snapshot_id
     latest = (

@@ -23,7 +23,7 @@ _SEARCHED_DAYS: Final = 8 * 366 + 1  # a 29 February comes at least once in so m
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """When something happens; `last_day` is the last day of a month. An empty set of days is no condition."""
+    """The times of a schedule; `last_day` is the last day of a month. An empty set of days is no condition."""
 
     minutes: tuple[int, ...]
     hours: tuple[int, ...]

@@ -12,8 +12,8 @@ from stead_controller.resources.storage import snapshot_life, snapshots
 def delete(tx: Transaction, caller: Caller, snapshot_id: str) -> None:
     """Delete one of the caller's snapshots; volumes that were made of it keep their content.
 
-    Images that another account has made of it, since it was shared, neither keep it nor are told of: they can be
-    launched no more. Raises MalformedId, NotFound, InUse while an image of the caller is made of it.
+    Images that other accounts made from it while it was shared do not prevent that and are not mentioned: they can no
+    longer be launched. Raises MalformedId, NotFound, InUse while an image of the caller uses it.
     """
     snapshot = snapshots.find_own(tx, caller, snapshot_id)
     images = (

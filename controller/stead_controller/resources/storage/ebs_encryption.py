@@ -1,4 +1,4 @@
-"""Whether an account's new volumes are encrypted by themselves, and under which key.
+"""Encryption by default of an account's new volumes, and its default key.
 
 See https://docs.aws.amazon.com/ebs/latest/userguide/encryption-by-default.html.
 """
@@ -13,19 +13,19 @@ from stead_controller.resources.storage import volume_keys
 
 
 def is_by_default(tx: Transaction, account_id: str) -> bool:
-    """Tell whether new volumes of an account are encrypted, whatever is asked."""
+    """Tell whether new volumes of an account are always encrypted."""
     found = lookup.get_rare(tx, EbsEncryption, account_id)
     return found is not None and found.by_default
 
 
 def set_by_default(tx: Transaction, caller: Caller, *, on: bool) -> bool:
-    """Set whether new volumes of the caller's account are encrypted, whatever is asked."""
+    """Set whether new volumes of the caller's account are always encrypted."""
     _settings(tx, caller.account_id).by_default = on
     return on
 
 
 def default_key(tx: Transaction, account_id: str) -> str:
-    """Give the key under which an account's volumes are encrypted when none is named: an ARN, or an alias at first."""
+    """Return an account's default key for volumes: an ARN, or initially an alias."""
     found = tx.session.get(EbsEncryption, account_id)
     return (found.default_key_id if found is not None else "") or volume_keys.DEFAULT_ALIAS
 
@@ -38,7 +38,7 @@ def set_default_key(tx: Transaction, caller: Caller, cloud: Cloud, name: str) ->
 
 
 def reset_default_key(tx: Transaction, caller: Caller) -> str:
-    """Take the key that accounts have at first."""
+    """Reset to the initial key of accounts."""
     _settings(tx, caller.account_id).default_key_id = ""
     return volume_keys.DEFAULT_ALIAS
 
@@ -46,11 +46,11 @@ def reset_default_key(tx: Transaction, caller: Caller) -> str:
 def key_for(
     tx: Transaction, cloud: Cloud, account_id: str, snapshot: Snapshot | None, *, encrypted: bool, key: str | None
 ) -> str | None:
-    """Say under which key a new volume is encrypted, or None when it is not.
+    """Return the key under which a new volume is encrypted, or None when it is not.
 
-    It is when that is asked for, its account wants all to be, or its snapshot is; then it is under the snapshot's key
-    unless another is named or the snapshot is another account's. Raises InvalidParameter for what is no key, and for a
-    key where there is no encryption.
+    It is encrypted if requested, by its account's default, or if its snapshot is; then under the snapshot's key unless
+    another is named or the snapshot is another account's. Raises InvalidParameter for an invalid key, and for a key
+    without encryption.
     """
     source = snapshot if snapshot is not None and snapshot.encrypted else None
     if not (encrypted or source is not None or is_by_default(tx, account_id)):
@@ -69,7 +69,7 @@ def key_for(
 def key_for_copy(
     tx: Transaction, cloud: Cloud, account_id: str, source: Snapshot, *, encrypted: bool, key: str | None
 ) -> str | None:
-    """Say under which key a copy of a snapshot is encrypted, or None when it is not.
+    """Return the key under which a copy of a snapshot is encrypted, or None when it is not.
 
     Unless one is named it is the account's default key, whatever key the source is under. Raises InvalidParameter as
     `key_for`.
@@ -79,7 +79,7 @@ def key_for_copy(
 
 
 def is_managed_key(cloud: Cloud, account_id: str, key_id: str | None) -> bool:
-    """Tell whether a key is the one that each account has at first, which cannot be shared with others."""
+    """Tell whether a key is an account's initial (AWS managed) one, which cannot be shared with others."""
     return key_id == volume_keys.key_arn(cloud, account_id, volume_keys.DEFAULT_ALIAS)
 
 

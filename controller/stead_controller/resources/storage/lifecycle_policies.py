@@ -1,4 +1,4 @@
-"""Lifecycle policies: made, changed, shown, tagged and deleted.
+"""Create, change, show, tag and delete lifecycle policies.
 
 See https://docs.aws.amazon.com/dlm/latest/APIReference/API_Operations.html.
 """
@@ -32,7 +32,7 @@ _ROLE: Final = re.compile(r"arn:aws(-[a-z]{1,3}){0,2}:iam::\d+:role/.{1,1900}\Z"
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a request says of a policy; None where it says nothing."""
+    """A request's parameters of a policy; None for absent ones."""
 
     role_arn: str | None = None
     description: str | None = None
@@ -161,7 +161,7 @@ def _apply(policy: LifecyclePolicy, wish: Wish) -> None:
 
 
 def _schedule(tx: Transaction, policy: LifecyclePolicy, now: datetime) -> None:
-    """Let each schedule be due at its next time from now on; a disabled policy is never due."""
+    """Set each schedule's next time; a disabled policy is never due."""
     tx.session.execute(delete(LifecycleSchedule).where(LifecycleSchedule.policy_id == policy.id))
     tx.session.expire_all()
     for schedule in lifecycle_rules.read(json.loads(policy.details)).schedules:

@@ -1,4 +1,4 @@
-"""What a lifecycle policy says, checked and read: targets, when to snapshot, how many to keep. Pure.
+"""Check and parse a lifecycle policy: targets, when to snapshot, how many to retain. Pure.
 
 See https://docs.aws.amazon.com/dlm/latest/APIReference/API_PolicyDetails.html.
 """
@@ -41,7 +41,7 @@ _UNBUILT_DETAILS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When to snapshot, with which tags, and how many to keep of each volume, or for how long."""
+    """When to snapshot, with which tags, and how many snapshots of each volume to retain, or for how long."""
 
     name: str
     interval_hours: int = 0
@@ -65,7 +65,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A policy's targets and schedules; what has any of `targets` is one."""
+    """A policy's targets and schedules; a resource with any of the tags in `targets` is a target."""
 
     of_instances: bool
     targets: tuple[tuple[str, str], ...]

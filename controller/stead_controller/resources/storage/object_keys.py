@@ -1,4 +1,4 @@
-"""The key of the embedded object store, by which it seals the keys of objects: made once, kept sealed."""
+"""The key with which the embedded object store seals the keys of objects: created once, stored sealed."""
 
 import secrets
 from typing import Final
@@ -16,7 +16,7 @@ def context(name: str) -> str:
 
 
 def of_embedded(tx: Transaction, sealer: Sealer) -> bytes:
-    """Give the key, 32 bytes, which is made at first; raises cryptography's InvalidTag under another master key."""
+    """Return the key (32 bytes), created at first use; raises cryptography's InvalidTag under another master key."""
     row = tx.session.get(ObjectKey, _EMBEDDED)
     if row is not None:
         return sealer.open(row.sealed, context(_EMBEDDED))

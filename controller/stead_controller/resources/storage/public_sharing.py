@@ -1,4 +1,4 @@
-"""Whether an account may share its images and snapshots with everybody.
+"""Block public access: whether an account may share its images and snapshots publicly.
 
 Nothing is blocked until the account says so. See
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_EnableImageBlockPublicAccess.html and
@@ -40,8 +40,8 @@ def set_of_images(tx: Transaction, caller: Caller, state: str) -> str:
 def set_of_snapshots(tx: Transaction, caller: Caller, state: str) -> str:
     """Set what the caller's account blocks of its snapshots.
 
-    While all is blocked, snapshots that were public are everybody's no longer; their attributes still say that they
-    are, and with the next setting they are again.
+    While all sharing is blocked, public snapshots are not accessible to others; their attributes stay public, and they
+    are accessible again after the next change of the setting.
     """
     settings = _settings(tx, caller.account_id)
     settings.snapshots = state

@@ -1,6 +1,6 @@
-"""Snapshots with the content of another one under another key, or of one that is not encrypted: all blocks are new.
+"""Snapshots with the content of another one under a different key (or of an unencrypted one): all blocks are new.
 
-Such a one is pending, without a host, until the controller has encrypted all of them: `workflows/recode_snapshot.py`.
+They are pending, without a host, until the controller has encrypted all blocks: `workflows/recode_snapshot.py`.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Recoding:
 
 
 def complete_or_begin(tx: Transaction, snapshot: Snapshot, source: Snapshot | None, now: datetime) -> None:
-    """Let a new snapshot have all that its source has: at once if both clearly have one key, else by a workflow."""
+    """Copy the content of its source to a new snapshot: at once if both have the same key, else by a workflow."""
     if source is None or source.sealed_key == snapshot.sealed_key:
         snapshot_life.complete(tx, snapshot, now, inherits=True)
     else:
@@ -39,7 +39,7 @@ def complete_or_begin(tx: Transaction, snapshot: Snapshot, source: Snapshot | No
 
 
 def find(tx: Transaction, snapshot_id: str) -> Recoding | None:
-    """Tell what is to be done for a snapshot; None when it is over, or the snapshot is gone."""
+    """Return the work for a snapshot; None when it is done, or the snapshot is deleted."""
     snapshot = tx.session.get(Snapshot, snapshot_id)
     if snapshot is None or snapshot.state != "pending" or snapshot.parent_id is None:
         return None
@@ -48,7 +48,7 @@ def find(tx: Transaction, snapshot_id: str) -> Recoding | None:
 
 
 def next_segment(tx: Transaction, snapshot_id: str, source_id: str, first: int) -> Segment | None:
-    """Give the source's next segment, from a position on, that does not stand in a snapshot yet."""
+    """Return the source's next segment, from a position on, that is not in the snapshot yet."""
     while found := segments.page(tx, source_id, first, 1):
         if segments.at(tx, snapshot_id, found[0].position) is None:
             return found[0]
@@ -64,14 +64,14 @@ def progress(tx: Transaction, snapshot_id: str, percent: int) -> None:
 
 
 def inherit(tx: Transaction, snapshot_id: str, now: datetime) -> None:
-    """Let a snapshot have all that its source has: their keys are the same."""
+    """Copy all segments of the source: the keys are the same."""
     snapshot = tx.session.get(Snapshot, snapshot_id)
     if snapshot is not None and snapshot.state == "pending":
         snapshot_life.complete(tx, snapshot, now, inherits=True)
 
 
 def complete(tx: Transaction, snapshot_id: str, now: datetime) -> None:
-    """Let a snapshot all of whose segments stand be complete; it has nothing in common with its source any more."""
+    """Complete a snapshot that has all its segments; it shares nothing with its source any more."""
     snapshot = tx.session.get(Snapshot, snapshot_id)
     if snapshot is not None and snapshot.state == "pending":
         snapshot.parent_id = None

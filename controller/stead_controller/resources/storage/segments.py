@@ -1,7 +1,7 @@
-"""Rows of segments: which blocks are in each, and where they stand in snapshots.
+"""Rows of segments: their blocks, and their positions in snapshots.
 
-A segment refers to its blocks while it has a row, however many snapshots it stands in; it is removed some time after
-the last of them.
+A segment refers to its blocks while it has a row, however many snapshots contain it; it is removed some time after the
+last of them.
 """
 
 from collections.abc import Collection, Iterator
@@ -25,18 +25,18 @@ _UNSYNCHRONIZED: Final = {"synchronize_session": False}
 
 
 class MissingBlocksError(Exception):
-    """Blocks of a segment are not in the store; raised inside a transaction, it undoes what that had counted."""
+    """Blocks of a segment are not in the store; raised inside a transaction, it rolls back the counted references."""
 
     def __init__(self, slots: list[int]) -> None:
-        """Keep the slots whose blocks must be brought."""
+        """Take the slots whose blocks must be uploaded."""
         super().__init__(f"{len(slots)} blocks of a segment are not in the store")
         self.slots = slots
 
 
 def place(tx: Transaction, snapshot_id: str, segment: Segment) -> None:
-    """Let a segment stand at its position of a pending snapshot, instead of what stood there.
+    """Put a segment at its position of a pending snapshot, replacing the previous one.
 
-    One without blocks, all zero, stands there too, so that it hides the parent's. Raises BadBlockError for one that
+    A segment without blocks (all zero) is stored too, so that it hides the parent's. Raises BadBlockError for one that
     is malformed or beyond the disk, MissingBlocksError, NotFound.
     """
     snapshot = tx.session.get(Snapshot, snapshot_id)
@@ -59,7 +59,7 @@ def place(tx: Transaction, snapshot_id: str, segment: Segment) -> None:
 
 
 def _add(tx: Transaction, digest: bytes, digests: dict[int, bytes]) -> None:
-    """Add a segment unless it is known: whoever adds it refers to its blocks, all of which must be there."""
+    """Add a segment unless it exists, with references to its blocks, all of which must be in the store."""
     values = {
         "digest": digest,
         "slots": b"".join(slot.to_bytes(_SLOT_BYTES, "big") for slot in digests),
@@ -108,7 +108,7 @@ def page(tx: Transaction, snapshot_id: str, first: int, limit: int) -> list[Segm
 
 
 def at(tx: Transaction, snapshot_id: str, position: int) -> Segment | None:
-    """Give the segment that stands at a position of a snapshot; None where all is zero."""
+    """Return the segment at a position of a snapshot; None where all is zero."""
     found = page(tx, snapshot_id, position, 1)
     return found[0] if found and found[0].position == position else None
 
@@ -149,7 +149,7 @@ def inherit(tx: Transaction, snapshot_id: str, parent_id: str) -> None:
 
 
 def drop(tx: Transaction, snapshot_id: str, limit: int) -> bool:
-    """Take at most `limit` segments away from a snapshot; tells whether none is left."""
+    """Remove at most `limit` segments from a snapshot; return whether none is left."""
     rows = list(
         tx.session.execute(
             select(SnapshotSegment.position, SnapshotSegment.segment_digest)
@@ -168,7 +168,7 @@ def drop(tx: Transaction, snapshot_id: str, limit: int) -> bool:
 
 
 def remove_unused(tx: Transaction, limit: int, now: datetime) -> int:
-    """Remove segments that stand in no snapshot, at most `limit`; gives how many."""
+    """Remove segments that no snapshot contains, at most `limit`; return how many."""
     unused = list(
         tx.session.execute(
             select(BlockSegment.digest, BlockSegment.digests)
@@ -186,7 +186,7 @@ def remove_unused(tx: Transaction, limit: int, now: datetime) -> int:
 
 
 def needing(tx: Transaction, digests: Collection[bytes]) -> dict[bytes, set[str]]:
-    """Name the snapshots that need each of some blocks; this reads all segments, a few at a time."""
+    """Return the snapshots that need each of some blocks; this reads all segments, a few at a time."""
     wanted = set(digests)
     found: dict[bytes, set[str]] = {digest: set() for digest in wanted}
     rows = tx.session.execute(
@@ -202,7 +202,7 @@ def needing(tx: Transaction, digests: Collection[bytes]) -> dict[bytes, set[str]
 
 
 def damaged(tx: Transaction, snapshot_id: str) -> set[bytes]:
-    """Give the damaged blocks of a snapshot; of a sound store one look at an index tells that there are none."""
+    """Give the damaged blocks of a snapshot; for a store without damage one index look-up is enough."""
     found: set[bytes] = set()
     if not stored_blocks.any_damaged(tx):
         return found

@@ -1,4 +1,4 @@
-"""Who else may make volumes of a snapshot: single accounts, or everybody.
+"""Permissions to create volumes from a snapshot: for single accounts, or public.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifySnapshotAttribute.html.
 """
@@ -25,7 +25,7 @@ _EVERYBODY: Final = "all"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Whom to give the permission to and whom to take it from: account ids, and `all` as a group."""
+    """Permissions to add and to remove: account ids, and the group `all`."""
 
     add_users: tuple[str, ...] = ()
     add_groups: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class VolumePermissions:
-    """Who may make volumes of a snapshot beside its owner: accounts, sorted, or everybody."""
+    """Who besides its owner may create volumes from a snapshot: accounts, sorted, or everyone."""
 
     everybody: bool
     accounts: Sequence[str]
@@ -83,7 +83,7 @@ def permissions(tx: Transaction, snapshot: Snapshot) -> VolumePermissions:
 
 
 def reset(tx: Transaction, caller: Caller, snapshot_id: str, attribute: str) -> None:
-    """Let a snapshot be its owner's alone again; raises MalformedId, NotFound, InvalidParameter."""
+    """Make a snapshot private again; raises MalformedId, NotFound, InvalidParameter."""
     snapshot = snapshots.find_own(tx, caller, snapshot_id)
     check_attribute(attribute)
     snapshot.public = snapshot.public_blocked = False

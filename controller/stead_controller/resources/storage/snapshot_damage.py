@@ -1,7 +1,7 @@
-"""Which snapshots lack data since a block of theirs is damaged, and what of them cannot be used meanwhile.
+"""Snapshots that lack data because one of their blocks is damaged, and what cannot be used meanwhile.
 
 A completed snapshot that needs a damaged block is in state `error`, and so are images of it, until its last damaged
-block is sound again. Unlike one that failed it keeps all that it refers to.
+block is readable again. Unlike a failed snapshot it keeps all its references.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -74,7 +74,7 @@ def note(tx: Transaction, needing: Mapping[bytes, Collection[str]], now: datetim
 
 
 def mend(tx: Transaction, digests: Iterable[bytes]) -> None:
-    """Take over that blocks are sound again: what needs no other damaged one can be used again."""
+    """Record that blocks are readable again: snapshots without other damaged blocks can be used again."""
     for batch in batched(sorted(set(digests)), _BATCH):
         struck = delete(SnapshotDamage).where(SnapshotDamage.digest.in_(batch)).returning(SnapshotDamage.snapshot_id)
         found = set(tx.session.scalars(struck.execution_options(synchronize_session=False)))
@@ -106,7 +106,7 @@ def _mend_snapshots(tx: Transaction, snapshot_ids: Collection[str]) -> None:
         if snapshot.state == "error":
             snapshot.state, snapshot.state_message = "completed", ""
     tx.session.flush()
-    # Hosts that could not fetch it try again, and say so should it be in vain.
+    # Hosts that could not fetch it retry, and report another failure.
     fetching = (HostError.kind == int(desired.KIND_BASE), HostError.resource_id.in_(mended))
     tx.session.execute(delete(HostError).where(*fetching).execution_options(synchronize_session=False))
     for image in _images(tx, mended, "error"):

@@ -1,4 +1,4 @@
-"""What becomes of a snapshot: it is taken, it is complete, it has failed, it goes.
+"""The life cycle of a snapshot: pending, completed, failed, deleted.
 
 A pending one is on the outbox of the host that takes it until it has ended, whichever way; the volume that it is of
 stays there as long. One that is deleted is unknown to everybody at once, and what it refers to is released in small
@@ -39,7 +39,7 @@ _BATCH: Final = 100
 
 
 def complete(tx: Transaction, snapshot: Snapshot, now: datetime, *, inherits: bool = False) -> None:
-    """Let a pending snapshot, all of which is in the store, be complete.
+    """Complete a pending snapshot whose blocks are all in the store.
 
     With `inherits` it has its parent's segments where none was placed. What was found damaged meanwhile is noted: then
     it is in error until that is sound again.
@@ -56,9 +56,9 @@ def complete(tx: Transaction, snapshot: Snapshot, now: datetime, *, inherits: bo
 
 
 def fail(tx: Transaction, snapshot: Snapshot, message: str) -> None:
-    """Let a pending snapshot end in error; it stays until it is deleted, as in EC2.
+    """Fail a pending snapshot; it stays until it is deleted, as in EC2.
 
-    With it fail those of its set that are pending: what is not of one instant with all others is of no use.
+    Other pending snapshots of its set fail too: a set is only useful with all volumes at one instant.
     """
     snapshot.state = "error"
     snapshot.state_message = message
@@ -73,7 +73,7 @@ def fail(tx: Transaction, snapshot: Snapshot, message: str) -> None:
 
 
 def delete_snapshot(tx: Transaction, snapshot: Snapshot) -> None:
-    """Let a snapshot go; one that is pending is taken no further."""
+    """Delete a snapshot; a pending one is not taken any further."""
     was_pending = snapshot.state == "pending"
     snapshot.state = "deleting"
     tags.remove_all(tx, [snapshot.id])
@@ -84,9 +84,9 @@ def delete_snapshot(tx: Transaction, snapshot: Snapshot) -> None:
 
 
 def follow(tx: Transaction, volume: Volume) -> None:
-    """Let pending snapshots of a volume be taken where it may be read from now on, as it is then.
+    """Move pending snapshots of a volume to the host that may read it from now on, with the content at that time.
 
-    Those of a set fail, which must be of one instant, and those of which much is stored already, of another instant.
+    Those of a set fail, which must be of one instant, and those with much stored already, which is of another instant.
     """
     host_id = volume.attached_host_id or volume.host_id
     pending = select(Snapshot).where(Snapshot.volume_id == volume.id, Snapshot.state == "pending")
@@ -109,7 +109,7 @@ def fail_late(tx: Transaction, now: datetime, patience: timedelta, silence: time
         HostError.resource_id == Snapshot.id,
         HostError.since <= now - patience,
     )
-    # Who is heard of is not silent, whatever became of the clock meanwhile.
+    # A host that reports is not silent, whatever happened to the clock meanwhile.
     silent = exists().where(Host.id == Snapshot.host_id, Host.state != "up", Host.last_seen < now - silence)
     late = select(Snapshot, silent).where(Snapshot.state == "pending", or_(failing, silent))
     for snapshot, is_silent in tx.session.execute(late.limit(_BATCH)).all():
@@ -169,7 +169,7 @@ def _drop_written(tx: Transaction, snapshot_id: str, now: datetime) -> bool:
 
 
 def _end(tx: Transaction, snapshot: Snapshot) -> None:
-    """Let the host take it no further; a volume that waited for it to be deleted goes now."""
+    """Stop the host's work on it; a volume whose deletion waited for it is deleted now."""
     host_id, snapshot.host_id = snapshot.host_id, None
     tx.session.flush()
     if host_id is not None:

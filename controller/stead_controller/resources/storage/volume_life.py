@@ -1,4 +1,4 @@
-"""Volumes are made and deleted; hosts hear of one when it is first attached, and of its end.
+"""Create and delete volumes; hosts get a volume when it is first attached, and its deletion.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVolume.html.
 """
@@ -148,7 +148,7 @@ def delete(tx: Transaction, caller: Caller, volume_id: str) -> None:
 
 
 def begin_deletion(tx: Transaction, volume: Volume) -> None:
-    """Let a volume that is attached to nothing go; its row follows when its home says that it is gone."""
+    """Begin to delete a volume that is not attached; its row is removed when its home reports the deletion."""
     if volume.host_id is None:
         forget(tx, volume)
         return
@@ -158,7 +158,7 @@ def begin_deletion(tx: Transaction, volume: Volume) -> None:
 
 
 def continue_deletion(tx: Transaction, volume_id: str) -> None:
-    """Tell the home of a volume that is to be deleted so, unless a snapshot is still being taken of it.
+    """Tell a volume's home to delete it, unless a snapshot of it is still being taken.
 
     To be called again when a snapshot of it is complete, or has failed.
     """
@@ -171,7 +171,7 @@ def continue_deletion(tx: Transaction, volume_id: str) -> None:
 
 
 def forget(tx: Transaction, volume: Volume) -> None:
-    """Delete the row of a volume of which no host has anything, and give its room back."""
+    """Delete the row of a volume that no host has any more, and release its space."""
     tags.remove_all(tx, [volume.id])
     if volume.host_id is not None:
         volume_homes.give_back(tx, volume.host_id, volume.pool, volume.size)

@@ -172,7 +172,7 @@ def _begin(modification: VolumeModification, volume: Volume, target: Shape, now:
 
 
 def settle(tx: Transaction, volume: Volume, now: datetime, *, size: int = 0) -> None:
-    """Take over that a volume is as it was last told to be where it is used, or else at home.
+    """Record that the host that uses a volume, or else its home, has applied its desired state.
 
     It has `size` bytes there (0 = unknown); while these are too few, the modification goes on.
     """

@@ -1,8 +1,8 @@
 """The health of volumes, and the attributes that have to do with it.
 
 A volume is impaired while its pool is full: the guest that writes to it is paused and goes on when there is room. So it
-is while data of its snapshot is damaged that its host has not fetched. What becomes of one whose home is down nobody
-knows.
+is while data of its snapshot is damaged that its host has not fetched. The status of a volume whose home is down is
+unknown.
 See https://docs.aws.amazon.com/ebs/latest/userguide/monitoring-volume-status.html.
 """
 
@@ -153,7 +153,7 @@ def set_auto_enable_io(tx: Transaction, caller: Caller, volume_id: str, value: b
 
 
 def enable_io(tx: Transaction, caller: Caller, volume_id: str) -> None:
-    """Take notice that I/O is wanted, which nobody disables here; raises MalformedId, NotFound.
+    """Accept a request to enable I/O, which is never disabled here; raises MalformedId, NotFound.
 
     Raises WrongState while the volume's pool is full, or data of its snapshot damaged.
     """

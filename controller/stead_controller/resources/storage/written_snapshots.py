@@ -150,7 +150,7 @@ def put(
     now: datetime,
     checksum: bytes | None = None,
 ) -> None:
-    """Let a block of the store stand in a started snapshot, instead of what was written there before.
+    """Put a block of the store into a started snapshot, replacing what was written there before.
 
     `checksum` is that of what was sent, where the block is encrypted. Raises WrongState where the block is not in the
     store any more.
@@ -172,7 +172,7 @@ def put(
 
 
 def end(tx: Transaction, snapshot: Snapshot, ending: Ending, now: datetime) -> None:
-    """Let no more be written to a snapshot, which is complete soon; raises InvalidParameter."""
+    """End the writing of a snapshot, which is completed soon; raises InvalidParameter."""
     sent = func.coalesce(WrittenBlock.checksum, WrittenBlock.digest)
     rows = select(sent).where(WrittenBlock.snapshot_id == snapshot.id).order_by(WrittenBlock.block_index)
     count, whole = 0, hashlib.sha256()
@@ -208,7 +208,7 @@ def compose_one(tx: Transaction, now: datetime) -> bool:
 
 
 def fail_late(tx: Transaction, now: datetime) -> None:
-    """Let started snapshots fail to which nothing was written for as long as their timeout."""
+    """Fail started snapshots to which nothing was written for their timeout."""
     open_ones = select(Snapshot).where(
         Snapshot.state == "pending",
         Snapshot.write_timeout.is_not(None),
