@@ -138,7 +138,7 @@ SERVICES: Final[dict[str, str]] = {
 
 
 def find(service: str, code: str) -> Quota:
-    """Give a quota by its codes; raises NotFound."""
+    """Return a quota by its codes; raises NotFound."""
     for quota in ALL:
         if (quota.service, quota.code) == (service, code):
             return quota

@@ -233,7 +233,7 @@ def _row(caller: Caller, resource_id: str, resource_type: str, key: str, value: 
 
 
 def _types(tx: Transaction, caller: Caller, resource_ids: Sequence[str], shared: Shared) -> dict[str, str]:
-    """Give the type of each of the resources that the caller may tag; raises MalformedId before NotFound."""
+    """Return the type of each of the resources that the caller may tag; raises MalformedId before NotFound."""
     if not resource_ids:
         raise MissingParameter("ResourceId")
     if len(resource_ids) > _RESOURCES_AT_ONCE:
@@ -285,7 +285,7 @@ def _count_others(
 
 
 def _shown_in_metadata(tx: Transaction, resource_ids: Iterable[str]) -> list[str]:
-    """Give those of the resources that are instances whose guests see their tags."""
+    """Return those of the resources that are instances whose guests see their tags."""
     query = select(Instance.id).where(Instance.id.in_(list(resource_ids)), Instance.metadata_tags.is_(True))
     return list(tx.session.scalars(query))
 

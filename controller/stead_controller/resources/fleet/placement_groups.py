@@ -126,7 +126,7 @@ def describe(
 
 
 def find(tx: Transaction, caller: Caller, name: str) -> PlacementGroup:
-    """Give the caller's group of that name; raises NotFound."""
+    """Return the caller's group of that name; raises NotFound."""
     query = select(PlacementGroup).where(PlacementGroup.account_id == caller.account_id, PlacementGroup.name == name)
     found = tx.session.scalar(query)
     if found is None:

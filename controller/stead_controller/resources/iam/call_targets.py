@@ -61,7 +61,7 @@ def user_of_key(tx: Transaction, caller: Caller, access_key_id: str) -> str | No
 
 
 def id_of_arn(tx: Transaction, caller: Caller, arn: str) -> str:
-    """Give the id of the account's managed policy, issuer or MFA device with this ARN; empty when there is none."""
+    """Return the id of the account's managed policy, issuer or MFA device with this ARN; empty when there is none."""
     name = arn.rpartition("/")[2]
     policy = select(IamPolicy.id).where(IamPolicy.account_id == caller.account_id, IamPolicy.name_lower == name.lower())
     issuer = select(IamOidcProvider.id).where(
@@ -75,6 +75,6 @@ def id_of_arn(tx: Transaction, caller: Caller, arn: str) -> str:
 
 
 def tags_of(tx: Transaction, entity_id: str) -> dict[str, str]:
-    """Give the tags of an entity by its id."""
+    """Return the tags of an entity by its id."""
     query = select(IamTag.key, IamTag.value).where(IamTag.resource_id == entity_id)
     return {row.key: row.value for row in tx.session.execute(query)}

@@ -37,7 +37,7 @@ class LoginProfile:
 def create(
     tx: Transaction, caller: Caller, user_name: str | None, password: Password, *, reset: bool, now: datetime
 ) -> LoginProfile:
-    """Give a user a password; raises NotFound, AlreadyExists, BadRequest for a weak one."""
+    """Set the first password of a user; raises NotFound, AlreadyExists, BadRequest for a weak one."""
     user = entities.find_user(tx, caller, entities.own_name(caller, user_name))
     if user.password_hash is not None:
         raise AlreadyExists("iam-login-profile", f"Login Profile for user {user.name} already exists.")

@@ -74,7 +74,7 @@ def of_caller(caller: Caller, now: datetime) -> dict[str, Any]:
 
 
 def of_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Give the keys of the tags that a caller has."""
+    """Return the keys of the tags that a caller has."""
     return {f"aws:PrincipalTag/{key}": value for key, value in tags.items()}
 
 

@@ -79,7 +79,7 @@ type Task = ImageTask
 def begin(
     tx: Transaction, caller: Caller, cloud: Cloud, asked: NewTask, *, repeatable: Repeatable, now: datetime
 ) -> str:
-    """Begin a task and give its id.
+    """Begin a task and return its id.
 
     Raises InvalidParameter, Unsupported for unsupported locations, IdempotencyMismatch; MalformedId, NotFound,
     NotAuthorized and WrongState for images.
@@ -170,12 +170,12 @@ def describe(tx: Transaction, caller: Caller, kind: str, asked: Selection) -> li
 
 
 def active(tx: Transaction) -> set[str]:
-    """Give the ids of the tasks that are under way."""
+    """Return the ids of the tasks that are under way."""
     return set(tx.session.scalars(select(ImageTask.id).where(ImageTask.state == "active")))
 
 
 def find_active(tx: Transaction, task_id: str) -> ImageTask | None:
-    """Give a task unless it has ended."""
+    """Return a task unless it has ended."""
     task = tx.session.get(ImageTask, task_id)
     return task if task is not None and task.state == "active" else None
 

@@ -149,7 +149,7 @@ class DescribedImage:
 
 
 def find_launchable(tx: Transaction, caller: Caller, image_id: str) -> Image:
-    """Give an image that the caller may launch; raises MalformedId, NotFound, WrongState."""
+    """Return an image that the caller may launch; raises MalformedId, NotFound, WrongState."""
     image = find_visible(tx, caller, image_id)
     if image.state != "available":
         raise WrongState("image", f"AMI '{image_id}' is {image.state}, and cannot be run")
@@ -157,7 +157,7 @@ def find_launchable(tx: Transaction, caller: Caller, image_id: str) -> Image:
 
 
 def find_visible(tx: Transaction, caller: Caller, image_id: str) -> Image:
-    """Give an image that the caller sees: an own, a shared or a public one.
+    """Return an image that the caller sees: its own, a shared or a public one.
 
     Raises MalformedId, NotFound, and WrongState for a deregistered one that still has instances.
     """
@@ -173,7 +173,7 @@ def find_visible(tx: Transaction, caller: Caller, image_id: str) -> Image:
 
 
 def find_own(tx: Transaction, caller: Caller, image_id: str) -> Image:
-    """Give an image that the caller may change; raises MalformedId, NotFound, NotAuthorized for another's."""
+    """Return an image that the caller may change; raises MalformedId, NotFound, NotAuthorized for another's."""
     image = find_visible(tx, caller, image_id)
     if image.account_id != caller.account_id:
         raise NotAuthorized(f"Not authorized for images: [{image_id}]", code="AuthFailure")

@@ -251,7 +251,7 @@ def ingestion(tx: Transaction, image_id: str) -> Ingestion:
 
 
 def coming(tx: Transaction) -> set[str]:
-    """Give the ids of the images whose files are being read."""
+    """Return the ids of the images whose files are being read."""
     return set(tx.session.scalars(select(Image.id).where(Image.state == "pending", Image.format != "")))
 
 

@@ -42,7 +42,7 @@ class NewImage:
 
 
 def register(tx: Transaction, caller: Caller, asked: NewImage, now: datetime) -> str:
-    """Make an image and give its id.
+    """Make an image and return its id.
 
     Raises InvalidParameter, AlreadyExists for its name, NotFound for snapshots, WrongState for unfinished ones.
     """
@@ -95,7 +95,7 @@ def add(
 
 
 def find_root(devices: list[ImageBlockDevice], name: str) -> ImageBlockDevice:
-    """Give the root device's mapping, which must be of a snapshot; raises InvalidParameter."""
+    """Return the root device's mapping, which must be of a snapshot; raises InvalidParameter."""
     for device in devices:
         if device.device_name == name:
             if device.snapshot_id is None:

@@ -45,7 +45,7 @@ class OfRunning:
 
 
 def create(tx: Transaction, caller: Caller, asked: OfRunning, now: datetime) -> str:
-    """Begin an image and give its id.
+    """Begin an image and return its id.
 
     Raises MalformedId, NotFound, WrongState, AlreadyExists, InvalidParameter, LimitExceeded, Unsupported.
     """

@@ -29,7 +29,7 @@ class InstanceSummary:
 
 
 def summaries(tx: Transaction, account_id: str, instance_ids: Collection[str] = ()) -> list[InstanceSummary]:
-    """Give the account's instances (all, or those of the ids that exist), oldest first."""
+    """Return the account's instances (all, or those of the ids that exist), oldest first."""
     found: list[Instance] = []
     tags: dict[str, dict[str, str]] = {}
     query = select(Instance).where(Instance.account_id == account_id)
@@ -46,7 +46,7 @@ def summaries(tx: Transaction, account_id: str, instance_ids: Collection[str] = 
 
 
 def of_reservation(tx: Transaction, account_id: str, reservation_id: str) -> list[InstanceSummary]:
-    """Give the instances of one launch."""
+    """Return the instances of one launch."""
     query = select(Instance.id).where(Instance.account_id == account_id, Instance.reservation_id == reservation_id)
     return summaries(tx, account_id, tx.session.scalars(query).all())
 

@@ -323,7 +323,7 @@ class _Batch:
         )
 
     def _names(self, row: Row, primary: DescribedInterface) -> tuple[str, str]:
-        """Give an instance's private and its public name, which the VPC of its primary interface gives."""
+        """Return an instance's private and its public name, which the VPC of its primary interface gives."""
         if row.state == "terminated":
             return "", ""
         for one in primary.addresses[:1]:
@@ -363,7 +363,7 @@ class _Batch:
 
 
 def _cpu_options(instance_type: str, vcpus: int) -> tuple[int, int]:
-    """Give the number of cores and of threads of each."""
+    """Return the number of cores and of threads of each."""
     found = instance_types.find(instance_type)
     return (vcpus, 1) if found is None else (found.cores, found.threads_per_core)
 

@@ -87,7 +87,7 @@ def import_public_key(
 
 
 def find(tx: Transaction, caller: Caller, name: str) -> KeyPair:
-    """Give the caller's key pair of that name; raises NotFound."""
+    """Return the caller's key pair of that name; raises NotFound."""
     query = select(KeyPair).where(KeyPair.account_id == caller.account_id, KeyPair.name == name)
     found = tx.session.scalar(query)
     if found is None:
@@ -114,7 +114,7 @@ def describe(tx: Transaction, caller: Caller, asked: Selection, names: Sequence[
 
 
 def remove(tx: Transaction, caller: Caller, *, name: str | None, key_pair_id: str | None) -> str | None:
-    """Delete a key pair by name or id and give its id; None when there is none, which is no error.
+    """Delete a key pair by name or id and return its id; None when there is none, which is no error.
 
     Raises MissingParameter when neither is given, MalformedId.
     """

@@ -77,7 +77,7 @@ def _check_image(image: Image, kind: InstanceType) -> None:
 
 
 def _zone(cloud: Cloud, request: LaunchRequest) -> str | None:
-    """Give the name of the zone that a launch names, or whose id it gives."""
+    """Return the name of the zone that a launch names, or whose id it gives."""
     if request.zone_id is None:
         return request.zone
     if request.zone is not None:

@@ -94,7 +94,7 @@ def check_change(tx: Transaction, account_id: str, *, tokens_required: bool | No
 
 
 def defaults(tx: Transaction, account_id: str) -> PreferredOptions:
-    """Give what an account prefers."""
+    """Return what an account prefers."""
     mine = tx.session.get(MetadataDefaults, account_id)
     if mine is None:
         return PreferredOptions()

@@ -15,7 +15,7 @@ _ENDED: Final = ("shutting-down", "terminated")
 
 
 def set_monitoring(tx: Transaction, caller: Caller, instance_ids: Sequence[str], *, enabled: bool) -> list[str]:
-    """Switch detailed monitoring on or off; gives the ids in the order of the request, each once.
+    """Switch detailed monitoring on or off; return the ids in the order of the request, each once.
 
     Raises WrongState for an instance that is being terminated, and then none is changed.
     """

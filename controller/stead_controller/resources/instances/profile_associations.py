@@ -60,7 +60,7 @@ class DescribedAssociation:
 
 
 def find(tx: Transaction, account_id: str, named: ProfileName) -> IamInstanceProfile:
-    """Give an instance profile of an account; raises MissingParameter, InvalidCombination, InvalidParameter."""
+    """Return an instance profile of an account; raises MissingParameter, InvalidCombination, InvalidParameter."""
     if named.name is not None and named.arn is not None:
         raise InvalidCombination(
             "The parameter 'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'"

@@ -61,7 +61,7 @@ def run_instances(
     *,
     choices: Choices | None = None,
 ) -> str:
-    """Launch instances and give the id of their reservation; a repeated ClientToken gives the first one's.
+    """Launch instances and return the id of their reservation; a repeated ClientToken gives the first one's.
 
     `choices` are those of this request, if they were made in this transaction already.
     Raises a BadRequest or NotFound for bad input, NoCapacity when fewer than `min_count` fit, IdempotencyMismatch.

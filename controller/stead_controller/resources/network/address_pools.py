@@ -112,7 +112,7 @@ def dissociate_elastic(tx: Transaction, interface_id: str) -> None:
 
 
 def public_of(tx: Transaction, interface: NetworkInterface) -> str | None:
-    """Give the public address of an interface's primary private address."""
+    """Return the public address of an interface's primary private address."""
     return tx.session.scalar(
         select(PublicAddress.address).where(
             PublicAddress.interface_id == interface.id,

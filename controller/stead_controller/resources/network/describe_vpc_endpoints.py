@@ -74,7 +74,7 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) ->
 
 
 def _tables(tx: Transaction, endpoint_ids: Sequence[str]) -> dict[str, list[str]]:
-    """Give the ids of the route tables of each endpoint, sorted."""
+    """Return the ids of the route tables of each endpoint, sorted."""
     found: dict[str, list[str]] = defaultdict(list)
     for batch in lookup.batches(endpoint_ids):
         query = select(Route.target_id, Route.route_table_id).where(Route.target_id.in_(batch))
@@ -84,7 +84,7 @@ def _tables(tx: Transaction, endpoint_ids: Sequence[str]) -> dict[str, list[str]
 
 
 def _interfaces(tx: Transaction, endpoint_ids: Sequence[str]) -> dict[str, list[VpcEndpointInterface]]:
-    """Give the interfaces of each endpoint by zone, without those that are being deleted."""
+    """Return the interfaces of each endpoint by zone, without those that are being deleted."""
     found: dict[str, list[VpcEndpointInterface]] = defaultdict(list)
     row = VpcEndpointInterface
     for batch in lookup.batches(endpoint_ids):
@@ -95,7 +95,7 @@ def _interfaces(tx: Transaction, endpoint_ids: Sequence[str]) -> dict[str, list[
 
 
 def _groups(tx: Transaction, endpoint_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
-    """Give the ids and names of the security groups of each endpoint, by id."""
+    """Return the ids and names of the security groups of each endpoint, by id."""
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for batch in lookup.batches(endpoint_ids):
         query = (

@@ -172,7 +172,7 @@ def described(tx: Transaction, caller: Caller, sets: Sequence[DhcpOptions]) -> l
 
 
 def options_of(tx: Transaction, set_ids: Iterable[str]) -> dict[str, dict[str, list[str]]]:
-    """Give the values of each option of sets, by the set's id and the option's key, in the order given."""
+    """Return the values of each option of sets, by the set's id and the option's key, in the order given."""
     found: dict[str, dict[str, list[str]]] = defaultdict(dict)
     for batch in lookup.batches(set_ids):
         query = (

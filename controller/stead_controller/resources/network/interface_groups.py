@@ -40,7 +40,7 @@ def choose(tx: Transaction, caller: Caller, vpc_id: str, group_ids: Sequence[str
 
 
 def ids_of(tx: Transaction, caller: Caller, vpc_id: str, names: Sequence[str]) -> list[str]:
-    """Give the ids of the caller's groups of these names in a VPC; raises NotFound with all absent names."""
+    """Return the ids of the caller's groups of these names in a VPC; raises NotFound with all absent names."""
     if not names:
         return []
     query = select(SecurityGroup.name, SecurityGroup.id).where(

@@ -101,7 +101,7 @@ def detach(tx: Transaction, caller: Caller, gateway_id: str, vpc_id: str) -> Non
 
 
 def of_vpc(tx: Transaction, vpc_id: str) -> str | None:
-    """Give the id of the gateway that is attached to a VPC."""
+    """Return the id of the gateway that is attached to a VPC."""
     return tx.session.scalar(select(InternetGateway.id).where(InternetGateway.vpc_id == vpc_id))
 
 

@@ -217,7 +217,7 @@ def remove_entry(tx: Transaction, caller: Caller, acl_id: str, rule_number: int,
 
 
 def replace_association(tx: Transaction, caller: Caller, association_id: str, acl_id: str) -> str:
-    """Associate the subnet of an association with another ACL of its VPC, and give the new association's id.
+    """Associate the subnet of an association with another ACL of its VPC, and return the new association's id.
 
     Raises MalformedId, NotFound, InvalidParameter for an ACL of another VPC.
     """

@@ -50,7 +50,7 @@ class RowFacts:
         self._cached_routes = cache(self._read_routes)
 
     def vpc(self, vpc_id: str) -> facts.Vpc:
-        """Give a VPC."""
+        """Return a VPC."""
         row = self._tx.session.get_one(Vpc, vpc_id)
         gateway = select(InternetGateway.id).where(InternetGateway.vpc_id == vpc_id)
         return facts.Vpc(
@@ -61,7 +61,7 @@ class RowFacts:
         )
 
     def subnet(self, subnet_id: str) -> facts.Subnet:
-        """Give a subnet."""
+        """Return a subnet."""
         row = self._tx.session.get_one(Subnet, subnet_id)
         acl = select(NetworkAclAssociation.acl_id).where(NetworkAclAssociation.subnet_id == subnet_id)
         blocks = (row.cidr_block, row.ipv6_cidr_block)
@@ -74,11 +74,11 @@ class RowFacts:
         )
 
     def routes(self, route_table_id: str) -> tuple[facts.Route, ...]:
-        """Give the routes of a table, the local ones included."""
+        """Return the routes of a table, the local ones included."""
         return self._cached_routes(route_table_id)
 
     def acl(self, acl_id: str) -> tuple[facts.AclRule, ...]:
-        """Give the rules of an ACL."""
+        """Return the rules of an ACL."""
         query = (
             select(NetworkAclEntry)
             .where(NetworkAclEntry.acl_id == acl_id, NetworkAclEntry.rule_number <= LAST_RULE)
@@ -98,7 +98,7 @@ class RowFacts:
         )
 
     def group(self, group_id: str) -> facts.Group:
-        """Give a group with its rules; those through peerings that have ended are left out."""
+        """Return a group with its rules, without those over ended peering connections."""
         rules = (
             select(SecurityGroupRule)
             .where(SecurityGroupRule.group_id == group_id, _lives())
@@ -107,11 +107,11 @@ class RowFacts:
         return facts.Group(group_id, tuple(self._group_rule(row) for row in self._tx.session.scalars(rules).all()))
 
     def interface(self, interface_id: str) -> facts.Interface | None:
-        """Give an interface."""
+        """Return an interface."""
         return self._cached_interface(interface_id)
 
     def interface_at(self, vpc_id: str, address: str) -> facts.Interface | None:
-        """Give the interface that has a private address of a VPC."""
+        """Return the interface that has a private address of a VPC."""
         query = (
             select(InterfaceAddress.interface_id)
             .join(Subnet, Subnet.id == InterfaceAddress.subnet_id)
@@ -121,7 +121,7 @@ class RowFacts:
         return None if found is None else self.interface(found)
 
     def interface_of_public(self, address: str) -> facts.Interface | None:
-        """Give the interface that a public address leads to, unless it is another account's."""
+        """Return the interface that a public address leads to, unless it is another account's."""
         query = select(PublicAddress).where(
             PublicAddress.address == address,
             PublicAddress.interface_id.is_not(None),
@@ -133,23 +133,23 @@ class RowFacts:
         return self.interface(row.interface_id)
 
     def nat_gateway(self, gateway_id: str) -> facts.NatGateway | None:
-        """Give a NAT gateway."""
+        """Return a NAT gateway."""
         row = self._tx.session.get(NatGateway, gateway_id)
         return None if row is None else facts.NatGateway(row.id, row.interface_id, row.state)
 
     def peer(self, peering_id: str, vpc_id: str) -> str | None:
-        """Give the VPC at the other end of an active peering connection."""
+        """Return the VPC at the other end of an active peering connection."""
         return peered_vpcs.active_of(self._tx, vpc_id).get(peering_id)
 
     def peers(self, vpc_id: str) -> set[str]:
-        """Give the VPCs that active peering connections join with a VPC."""
+        """Return the VPCs that active peering connections join with a VPC."""
         return set(peered_vpcs.active_of(self._tx, vpc_id).values())
 
     def _mine(self, account_id: str) -> bool:
         return self._account_id in (None, account_id)
 
     def _route_table(self, subnet: Subnet) -> str:
-        """Give the table that is associated with a subnet, or its VPC's main one."""
+        """Return the table that is associated with a subnet, or its VPC's main one."""
         query = select(RouteTableAssociation.subnet_id, RouteTableAssociation.route_table_id).where(
             RouteTableAssociation.vpc_id == subnet.vpc_id,
             (RouteTableAssociation.subnet_id == subnet.id) | RouteTableAssociation.subnet_id.is_(None),

@@ -149,7 +149,7 @@ def detach(tx: Transaction, caller: Caller, attachment_id: str, *, force: bool =
 
 
 def find_attached(tx: Transaction, caller: Caller, attachment_id: str) -> NetworkInterface:
-    """Give the caller's interface by the id of its attachment; raises MalformedId, NotFound."""
+    """Return the caller's interface by the id of its attachment; raises MalformedId, NotFound."""
     lookup.check_form("network-interface-attachment", [attachment_id])
     found = tx.session.scalar(
         select(NetworkInterface).where(

@@ -119,7 +119,7 @@ def set_associate_public_address(
 
 
 def find_own(tx: Transaction, caller: Caller, interface_id: str) -> NetworkInterface:
-    """Give an interface that its owner may change; raises MalformedId, NotFound, WrongState."""
+    """Return an interface that its owner may change; raises MalformedId, NotFound, WrongState."""
     interface = lookup.find(tx, caller, "network-interface", NetworkInterface, interface_id)
     if interface.requester_managed:
         raise WrongState(

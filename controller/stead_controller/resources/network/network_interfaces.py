@@ -101,7 +101,7 @@ def _private_addresses(
     named: bool,
     host_names: bool,
 ) -> list[PrivateAddress]:
-    """Give an interface's IPv4 addresses.
+    """Return an interface's IPv4 addresses.
 
     `named` tells whether public addresses have names, `host_names` whether private ones have.
     """
@@ -136,7 +136,7 @@ def _groups(tx: Transaction, interface_ids: Sequence[str]) -> dict[str, list[Gro
 
 
 def _public_addresses(tx: Transaction, interface_ids: Sequence[str]) -> dict[tuple[str, str], PublicAddress]:
-    """Give the public addresses by interface and private address."""
+    """Return the public addresses by interface and private address."""
     found: dict[tuple[str, str], PublicAddress] = {}
     for batch in lookup.batches(interface_ids):
         for row in tx.session.scalars(select(PublicAddress).where(PublicAddress.interface_id.in_(batch))):

@@ -108,7 +108,7 @@ class Rule:
 
 
 def rules_of_blocks(permission: Permission) -> Iterator[Rule]:
-    """Give the rules of a permission whose peers are CIDR blocks; raises InvalidParameter."""
+    """Return the rules of a permission whose peers are CIDR blocks; raises InvalidParameter."""
     allowed = canonical(permission)
     for block in permission.ipv4:
         cidr = str(ipaddress.IPv4Network(_block(block.cidr, 4), strict=False))

@@ -105,7 +105,7 @@ class Association:
 
 
 def create(tx: Transaction, caller: Caller, asked: NewList, *, repeatable: Repeatable, now: datetime) -> str:
-    """Make a list and give its id; raises InvalidParameter, LimitExceeded, IdempotencyMismatch."""
+    """Make a list and return its id; raises InvalidParameter, LimitExceeded, IdempotencyMismatch."""
     known = client_tokens.replay_request(tx, caller, repeatable, now)
     if known is not None:
         return known
@@ -140,7 +140,7 @@ def create(tx: Transaction, caller: Caller, asked: NewList, *, repeatable: Repea
 
 
 def modify(tx: Transaction, caller: Caller, list_id: str, change: Change) -> str:
-    """Change a list's entries (which makes a new version), its name or its size, and give its id.
+    """Change a list's entries (which makes a new version), its name or its size, and return its id.
 
     Raises MalformedId, NotFound, InvalidParameter, InvalidCombination, MissingParameter, LimitExceeded, and WrongState
     (PrefixListVersionMismatch) when another change came first.
@@ -169,7 +169,7 @@ def modify(tx: Transaction, caller: Caller, list_id: str, change: Change) -> str
 
 
 def restore(tx: Transaction, caller: Caller, list_id: str, *, previous: int, current: int) -> str:
-    """Give a list the entries of an older version, as a new version, and give its id.
+    """Restore a list's entries of an older version, as a new version, and return its id.
 
     Raises MalformedId, NotFound, InvalidParameter for an absent version, WrongState, LimitExceeded.
     """

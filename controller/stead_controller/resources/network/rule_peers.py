@@ -35,7 +35,7 @@ def rules_of(
     *,
     known_peers: Collection[str] = (),
 ) -> list[Rule]:
-    """Give the rules that a request names, each once.
+    """Return the rules that a request names, each once.
 
     `known_peers` are ids of groups that are accepted even if deleted: those in the group's existing rules.
     Raises MissingParameter, InvalidParameter, MalformedId, NotFound.
@@ -87,7 +87,7 @@ def of_row(row: SecurityGroupRule) -> Rule:
 def _find_group(
     tx: Transaction, caller: Caller, group: SecurityGroup, reference: GroupReference
 ) -> tuple[str, Reached | None]:
-    """Give the id of a group that a rule may refer to, and how a group of a peered VPC is reached.
+    """Return the id of a group that a rule may refer to, and how a group of a peered VPC is reached.
 
     Another account's group is found only behind an active peering connection, and only with that account's id.
     """

@@ -197,7 +197,7 @@ def described(
 
 
 def _existing(tx: Transaction, group: SecurityGroup, *, egress: bool) -> dict[Rule, SecurityGroupRule]:
-    """Give a group's rules of one direction by what they allow."""
+    """Return a group's rules of one direction by what they allow."""
     query = select(SecurityGroupRule).where(
         SecurityGroupRule.group_id == group.id, SecurityGroupRule.egress.is_(egress)
     )
@@ -209,7 +209,7 @@ def _peers_of(rules: Iterable[Rule]) -> set[str]:
 
 
 def _rules_of(tx: Transaction, group: SecurityGroup, rule_ids: Sequence[str]) -> list[SecurityGroupRule]:
-    """Give rules of a group by their ids, each once; raises MalformedId, NotFound for those of other groups."""
+    """Return rules of a group by their ids, each once; raises MalformedId, NotFound for those of other groups."""
     lookup.check_form("security-group-rule", rule_ids)
     query = select(SecurityGroupRule).where(SecurityGroupRule.group_id == group.id)
     known = {row.id: row for row in tx.session.scalars(query)}
@@ -220,7 +220,7 @@ def _rules_of(tx: Transaction, group: SecurityGroup, rule_ids: Sequence[str]) ->
 
 
 def _require_direction(rows: list[SecurityGroupRule], *, egress: bool) -> list[SecurityGroupRule]:
-    """Give the rows back; raises NotFound for those of the other direction."""
+    """Return the rows; raises NotFound for those of the other direction."""
     others = [row.id for row in rows if row.egress is not egress]
     if others:
         raise NotFound("security-group-rule", others)

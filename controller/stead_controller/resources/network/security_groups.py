@@ -157,7 +157,7 @@ def allow_ipv6(tx: Transaction, vpc_id: str) -> None:
 
 
 def remove(tx: Transaction, caller: Caller, *, group_id: str | None, group_name: str | None) -> str:
-    """Delete a group with its rules, and give its id; rules of peered VPCs that refer to it become stale.
+    """Delete a group with its rules, and return its id; rules of peered VPCs that refer to it become stale.
 
     Raises MissingParameter, MalformedId, NotFound; BadRequest for a default group; InUse with an interface or an
     endpoint in it, or with another group of its VPC referring to it.
@@ -259,7 +259,7 @@ def _check_text(given: str, parameter: str) -> None:
 
 
 def find(tx: Transaction, caller: Caller, *, group_id: str | None, group_name: str | None) -> SecurityGroup:
-    """Give the caller's group by id, or by name in the default VPC.
+    """Return the caller's group by id, or by name in the default VPC.
 
     Raises MissingParameter, InvalidCombination, MalformedId, NotFound.
     """
@@ -274,7 +274,7 @@ def find(tx: Transaction, caller: Caller, *, group_id: str | None, group_name: s
 
 
 def find_by_names(tx: Transaction, caller: Caller, names: Sequence[str]) -> list[SecurityGroup]:
-    """Give the groups of these names in the caller's default VPC, in the order asked; raises NotFound."""
+    """Return the groups of these names in the caller's default VPC, in the order asked; raises NotFound."""
     vpc = vpcs.find_default(tx, caller)
     query = select(SecurityGroup).where(SecurityGroup.vpc_id == vpc.id, SecurityGroup.name.in_(names))
     found = {group.name: group for group in tx.session.scalars(query)}
@@ -313,7 +313,7 @@ def arn(cloud: Cloud, group: SecurityGroup) -> str:
 
 
 def peering_statuses(tx: Transaction, rules: Iterable[SecurityGroupRule]) -> dict[str, str]:
-    """Give the state of each peering connection that rules refer through; one no longer stored has no entry."""
+    """Return the state of each peering connection that rules refer through; one no longer stored has no entry."""
     peerings = {rule.peering_id for rule in rules if rule.peering_id is not None}
     return {one.id: one.status for one in lookup.rows(tx, VpcPeeringConnection, sorted(peerings))}
 

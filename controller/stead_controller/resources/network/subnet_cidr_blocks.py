@@ -14,7 +14,7 @@ from stead_controller.resources.network.subnets import SubnetCidrBlock
 
 
 def associate(tx: Transaction, caller: Caller, subnet_id: str, cidr: str) -> SubnetCidrBlock:
-    """Give a subnet a /64 of its VPC's IPv6 blocks.
+    """Associate with a subnet a /64 of its VPC's IPv6 blocks.
 
     Raises MalformedId, NotFound, InvalidParameter (also as InvalidSubnet.Range), AlreadyExists, LimitExceeded where it
     has one already.

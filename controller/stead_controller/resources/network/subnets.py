@@ -122,14 +122,14 @@ def described(tx: Transaction, caller: Caller, cloud: Cloud, subnets: Sequence[S
 
 
 def ipv6_block(subnet: Subnet, state: str) -> SubnetCidrBlock:
-    """Give the association of a subnet's IPv6 block, which it must have."""
+    """Return the association of a subnet's IPv6 block, which it must have."""
     assert subnet.ipv6_association_id is not None
     assert subnet.ipv6_cidr_block is not None
     return SubnetCidrBlock(subnet.id, subnet.ipv6_association_id, subnet.ipv6_cidr_block, state)
 
 
 def find(tx: Transaction, caller: Caller, subnet_id: str) -> Subnet:
-    """Give one of the caller's subnets; raises MalformedId, NotFound."""
+    """Return one of the caller's subnets; raises MalformedId, NotFound."""
     return lookup.find(tx, caller, "subnet", Subnet, subnet_id)
 
 

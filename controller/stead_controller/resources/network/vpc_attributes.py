@@ -16,7 +16,7 @@ _ATTRIBUTES: Final = {
 
 
 def find(tx: Transaction, caller: Caller, vpc_id: str, attribute: str) -> bool:
-    """Give one attribute of a VPC by EC2's name of it; raises MalformedId, NotFound, InvalidParameter."""
+    """Return one attribute of a VPC by EC2's name of it; raises MalformedId, NotFound, InvalidParameter."""
     vpc = vpcs.find(tx, caller, vpc_id)
     if attribute not in _ATTRIBUTES:
         raise InvalidParameter(f"Value ( {attribute} ) for parameter attribute is invalid. Unknown attribute.")

@@ -69,7 +69,7 @@ def associate_ipv6(tx: Transaction, caller: Caller, cloud: Cloud, vpc_id: str, n
 
 
 def add_ipv6(tx: Transaction, cloud: Cloud, vpc: Vpc, now: datetime) -> VpcCidrBlock:
-    """Give a VPC a /56 that no other VPC of the cloud has; raises LimitExceeded when none is found."""
+    """Add to a VPC a /56 that no other VPC of the cloud has; raises LimitExceeded when none is found."""
     tx.session.flush()
     for _ in range(_TRIES):
         values = {

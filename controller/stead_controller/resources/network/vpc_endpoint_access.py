@@ -36,7 +36,7 @@ def admit(tx: Transaction, host_id: str, endpoint_id: str) -> Via | None:
 
 
 def policy_of(tx: Transaction, via: Via) -> PolicyDocument | None:
-    """Give an endpoint's policy as it is now, None when it allows everything; NotAuthorized when it is deleted."""
+    """Return an endpoint's policy as it is now, None when it allows everything; NotAuthorized when it is deleted."""
     endpoint = tx.session.get(VpcEndpoint, via.endpoint_id)
     if endpoint is None:
         raise NotAuthorized("Access Denied", code="AccessDenied")

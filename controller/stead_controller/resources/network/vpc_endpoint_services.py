@@ -41,15 +41,15 @@ class Service:
     endpoint_type: str
 
     def name(self, cloud: Cloud) -> str:
-        """Give its name, such as com.amazonaws.us-east-1.s3."""
+        """Its name, such as com.amazonaws.us-east-1.s3."""
         return f"com.amazonaws.{cloud.region}.{self.code}"
 
     def private_name(self, region: str) -> str:
-        """Give the DNS name that its clients know."""
+        """Return the DNS name that its clients know."""
         return private_name(self.code, region)
 
     def domain(self, region: str) -> str:
-        """Give the domain of the DNS names of its endpoints, which for gateways is the name that clients know."""
+        """Return the domain of the DNS names of its endpoints, which for gateways is the name that clients know."""
         return self.private_name(region) if self.endpoint_type == GATEWAY else endpoint_domain(self.code, region)
 
 
@@ -64,7 +64,7 @@ https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-supp
 
 
 def find(cloud: Cloud, name: str) -> Service:
-    """Give the service of a name; raises NotFound (InvalidServiceName)."""
+    """Return the service of a name; raises NotFound (InvalidServiceName)."""
     for service in SERVICES:
         if service.name(cloud) == name:
             return service
@@ -72,7 +72,7 @@ def find(cloud: Cloud, name: str) -> Service:
 
 
 def host_names(region: str) -> list[str]:
-    """Give the DNS names that services have inside of VPCs with an endpoint, as certificates write them."""
+    """Return the DNS names that services have inside of VPCs with an endpoint, as certificates write them."""
     names = []
     for service in SERVICES:
         names += [service.private_name(region), f"*.{service.domain(region)}"]
@@ -123,7 +123,7 @@ def keep(tx: Transaction, cloud: Cloud, now: datetime) -> None:
 
 
 def list_of(tx: Transaction, service_name: str) -> PrefixList:
-    """Give the prefix list of a service that `keep` has made."""
+    """Return the prefix list of a service that `keep` has made."""
     found = _list_of(tx, service_name)
     if found is None:
         raise AssertionError(f"{service_name} has no prefix list")
@@ -131,12 +131,12 @@ def list_of(tx: Transaction, service_name: str) -> PrefixList:
 
 
 def find_list(tx: Transaction, caller: Caller, list_id: str) -> PrefixList:
-    """Give a prefix list that the caller may name: an own one, or a service's; raises MalformedId, NotFound."""
+    """Return a prefix list that the caller may name: an own one, or a service's; raises MalformedId, NotFound."""
     return lookup.find_seen(tx, "prefix-list", PrefixList, list_id, ways(caller))
 
 
 def ways(caller: Caller) -> list[ColumnElement[bool]]:
-    """Give the conditions on prefix lists of which one must hold for the caller to see one."""
+    """Return the conditions on prefix lists of which one must hold for the caller to see one."""
     return [PrefixList.account_id == caller.account_id, PrefixList.account_id == OWNER]
 
 

@@ -70,7 +70,7 @@ class Change:
 def create(
     tx: Transaction, caller: Caller, cloud: Cloud, request: CreateRequest, *, repeatable: Repeatable, now: datetime
 ) -> str:
-    """Make an endpoint and give its id; a repeated ClientToken gives the first one's.
+    """Make an endpoint and return its id; a repeated ClientToken gives the first one's.
 
     Raises MalformedId, NotFound (also InvalidServiceName), InvalidParameter (also InvalidPolicyDocument and
     DuplicateSubnetsInSameZone), AlreadyExists (RouteAlreadyExists), LimitExceeded, WrongState, IdempotencyMismatch.
@@ -123,7 +123,7 @@ def _check_quota(tx: Transaction, caller: Caller, request: CreateRequest) -> Non
 
 
 def find(tx: Transaction, caller: Caller, endpoint_id: str) -> VpcEndpoint:
-    """Give one of the caller's endpoints; raises MalformedId, NotFound."""
+    """Return one of the caller's endpoints; raises MalformedId, NotFound."""
     return lookup.find(tx, caller, "vpc-endpoint", VpcEndpoint, endpoint_id)
 
 
@@ -321,7 +321,7 @@ def _remove(tx: Transaction, route: Route) -> None:
 
 
 def _policy(text: str) -> str:
-    """Give the policy back; raises InvalidParameter (InvalidPolicyDocument)."""
+    """Check and return the policy; raises InvalidParameter (InvalidPolicyDocument)."""
     if len(text) > POLICY_SIZE:
         raise InvalidParameter(f"A policy has at most {POLICY_SIZE} characters.", code="InvalidPolicyDocument")
     try:

@@ -233,7 +233,7 @@ def expire(tx: Transaction, now: datetime) -> None:
 
 
 def find(tx: Transaction, caller: Caller, peering_id: str) -> VpcPeeringConnection:
-    """Give a connection that the caller's account is a side of; raises MalformedId, NotFound."""
+    """Return a connection of which the caller's account is a side; raises MalformedId, NotFound."""
     return lookup.find_seen(tx, _KIND, VpcPeeringConnection, peering_id, peered_vpcs.sides(caller))
 
 

@@ -102,12 +102,12 @@ def described(tx: Transaction, caller: Caller, vpcs: Sequence[Vpc]) -> list[Desc
 
 
 def association(vpc: Vpc, block: VpcCidrBlock | EndedCidrBlock, state: str) -> VpcBlockAssociation:
-    """Give the association of a block with a VPC."""
+    """Return the association of a block with a VPC."""
     return VpcBlockAssociation(vpc.id, block.id, block.cidr_block, block.ipv6, state)
 
 
 def blocks_of(tx: Transaction, vpc_ids: Iterable[str]) -> dict[str, list[VpcCidrBlock]]:
-    """Give the blocks of each VPC, the primary one first."""
+    """Return the blocks of each VPC, the primary one first."""
     found: dict[str, list[VpcCidrBlock]] = defaultdict(list)
     for batch in lookup.batches(vpc_ids):
         query = (
@@ -123,12 +123,12 @@ def blocks_of(tx: Transaction, vpc_ids: Iterable[str]) -> dict[str, list[VpcCidr
 
 
 def find(tx: Transaction, caller: Caller, vpc_id: str) -> Vpc:
-    """Give one of the caller's VPCs; raises MalformedId, NotFound."""
+    """Return one of the caller's VPCs; raises MalformedId, NotFound."""
     return lookup.find(tx, caller, "vpc", Vpc, vpc_id)
 
 
 def find_default(tx: Transaction, caller: Caller) -> Vpc:
-    """Give the caller's default VPC; raises NotFound."""
+    """Return the caller's default VPC; raises NotFound."""
     query = select(Vpc).where(Vpc.account_id == caller.account_id, Vpc.is_default.is_(True))
     found = tx.session.scalar(query)
     if found is None:

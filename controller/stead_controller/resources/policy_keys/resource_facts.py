@@ -241,13 +241,13 @@ def is_encrypted(tx: Transaction, caller: Caller, asked: bool, snapshot_id: str 
 
 
 def volumes_of(tx: Transaction, caller: Caller, instance_id: str) -> list[str]:
-    """Give the ids of the volumes that are attached to one of the caller's instances, sorted."""
+    """Return the ids of the volumes that are attached to one of the caller's instances, sorted."""
     query = select(Volume.id).where(Volume.instance_id == instance_id, Volume.account_id == caller.account_id)
     return sorted(tx.session.scalars(query))
 
 
 def role_of_profile(tx: Transaction, caller: Caller, cloud: Cloud, profile: str) -> str | None:
-    """Give the ARN of the role in one of the caller's instance profiles, named by its ARN or name."""
+    """Return the ARN of the role in one of the caller's instance profiles, named by its ARN or name."""
     name = profile.rpartition("/")[2].lower() if profile.startswith("arn:") else profile.lower()
     query = (
         select(IamRole)

@@ -56,7 +56,7 @@ _OF_IMAGES: Final = (
 
 
 def of_images(tx: Transaction, image_ids: Iterable[str]) -> dict[str, list[ImageBlockDevice]]:
-    """Give the mappings of each image, the devices in order of their names."""
+    """Return the mappings of each image, the devices in order of their names."""
     found: dict[str, list[ImageBlockDevice]] = defaultdict(list)
     for batch in batches(image_ids):
         for device in tx.session.scalars(_OF_IMAGES, {"ids": batch}):
@@ -65,7 +65,7 @@ def of_images(tx: Transaction, image_ids: Iterable[str]) -> dict[str, list[Image
 
 
 def of_image(tx: Transaction, image_id: str) -> list[ImageBlockDevice]:
-    """Give the mappings of one image, the devices in order of their names."""
+    """Return the mappings of one image, the devices in order of their names."""
     return of_images(tx, [image_id])[image_id]
 
 

@@ -18,7 +18,7 @@ class BlockName:
 
     @classmethod
     def new(cls, digest: bytes) -> Self:
-        """Give a name that no copy of this block has had."""
+        """Return a name that no copy of this block has had."""
         return cls(digest, secrets.token_hex(_COPY_BYTES))
 
     @property

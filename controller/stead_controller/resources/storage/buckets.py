@@ -81,7 +81,7 @@ def block_account(tx: Transaction, account_id: str, blocked: frozenset[str] | No
 
 
 def list_own(tx: Transaction, caller: Caller, *, prefix: str, after: str, limit: int) -> list[BucketFacts]:
-    """Give the account's buckets by name: those after a name, at most `limit`."""
+    """Return the account's buckets by name: those after a name, at most `limit`."""
     found = select(Bucket).where(Bucket.account_id == caller.account_id, Bucket.state == AVAILABLE, Bucket.name > after)
     if prefix:
         found = found.where(Bucket.name.startswith(prefix, autoescape=True))
@@ -89,7 +89,7 @@ def list_own(tx: Transaction, caller: Caller, *, prefix: str, after: str, limit:
 
 
 def page(tx: Transaction, after: str, limit: int) -> list[BucketFacts]:
-    """Give buckets of all accounts by name: those after a name, at most `limit`."""
+    """Return buckets of all accounts by name: those after a name, at most `limit`."""
     found = select(Bucket).where(Bucket.state == AVAILABLE, Bucket.name > after)
     return [_facts(row) for row in tx.session.scalars(found.order_by(Bucket.name).limit(limit))]
 

@@ -104,7 +104,7 @@ def of_instance(tx: Transaction, caller: Caller, asked: OfInstance, now: datetim
 
 
 def copy(tx: Transaction, caller: Caller, cloud: Cloud, asked: CopyOf, now: datetime) -> str:
-    """Make a snapshot of the caller's own with the content of one that it may use, and give its id.
+    """Make a snapshot of the caller's own with the content of one that it may use, and return its id.
 
     Raises MalformedId, NotFound, WrongState, LimitExceeded, InvalidParameter.
     """
@@ -117,7 +117,7 @@ def copy(tx: Transaction, caller: Caller, cloud: Cloud, asked: CopyOf, now: date
 def copy_of(  # noqa: PLR0917 - who copies what, where and when
     tx: Transaction, caller: Caller, cloud: Cloud, source: Snapshot, asked: CopyOf, now: datetime
 ) -> str:
-    """Make a snapshot of the caller's own with the content of a complete one, and give its id; raises as `copy`."""
+    """Make a snapshot of the caller's own with the content of a complete one, and return its id; raises as `copy`."""
     _check(tx, caller, asked.description)
     key_id = ebs_encryption.key_for_copy(
         tx, cloud, caller.account_id, source, encrypted=asked.encrypted, key=asked.kms_key_id
@@ -143,7 +143,7 @@ def copy_of(  # noqa: PLR0917 - who copies what, where and when
 
 
 def _chosen(tx: Transaction, instance: Instance, asked: OfInstance) -> list[Volume]:
-    """Give the volumes of an instance that are not excluded, sorted by id."""
+    """Return the volumes of an instance that are not excluded, sorted by id."""
     attached = select(Volume).where(
         Volume.instance_id == instance.id, Volume.attachment_state.in_(("attached", "attaching"))
     )

@@ -34,7 +34,7 @@ class Cron:
     years: frozenset[int]
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """Give the first time after a moment; None when there is none in the next eight years."""
+        """Return the first time after a moment; None when there is none in the next eight years."""
         day = moment.date()
         for _ in range(_SEARCHED_DAYS):
             if self._has(day):

@@ -31,7 +31,7 @@ def default_key(tx: Transaction, account_id: str) -> str:
 
 
 def set_default_key(tx: Transaction, caller: Caller, cloud: Cloud, name: str) -> str:
-    """Set the key, and give its ARN; raises InvalidParameter."""
+    """Set the key, and return its ARN; raises InvalidParameter."""
     arn = volume_keys.key_arn(cloud, caller.account_id, name)
     _settings(tx, caller.account_id).default_key_id = arn
     return arn

@@ -15,7 +15,7 @@ _ARN: Final = re.compile(r"arn:[a-z-]+:kms:(?P<region>[a-z0-9-]+):[0-9]{12}:(?P<
 
 
 def arn_of(name: str, partition: str, region: str, account_id: str) -> str | None:
-    """Give the ARN of a key by its id, its alias, or an ARN of either; None for an invalid name.
+    """Return the ARN of a key by its id, its alias, or an ARN of either; None for an invalid name.
 
     An id or an alias is one of the account and the region; the key of an alias is always the same one.
     """
@@ -33,6 +33,6 @@ def arn_of(name: str, partition: str, region: str, account_id: str) -> str | Non
 
 
 def region_of(name: str) -> str | None:
-    """Give the region that the ARN of a key or an alias names; None for what is not an ARN."""
+    """Return the region that the ARN of a key or an alias names; None for what is not an ARN."""
     arn = _ARN.match(name)
     return arn["region"] if arn else None

@@ -62,7 +62,7 @@ class DescribedPolicy:
 
 
 def create(tx: Transaction, caller: Caller, wish: Wish, tags: Mapping[str, str], now: datetime) -> str:
-    """Make a policy and give its id; raises InvalidParameter, MissingParameter, Unsupported, LimitExceeded."""
+    """Make a policy and return its id; raises InvalidParameter, MissingParameter, Unsupported, LimitExceeded."""
     if wish.details is None:
         raise MissingParameter("PolicyDetails")
     _check_tags(tags)
@@ -104,7 +104,7 @@ def remove(tx: Transaction, caller: Caller, policy_id: str) -> None:
 
 
 def find(tx: Transaction, caller: Caller, cloud: Cloud, policy_id: str) -> DescribedPolicy:
-    """Give a policy; raises NotFound."""
+    """Return a policy; raises NotFound."""
     return _described(cloud, _find(tx, caller, policy_id))
 
 
@@ -121,7 +121,7 @@ def search(tx: Transaction, caller: Caller, cloud: Cloud, asked: Search) -> list
 
 
 def tags_of(tx: Transaction, caller: Caller, cloud: Cloud, arn: str) -> dict[str, str]:
-    """Give the tags of a policy by its ARN; raises NotFound."""
+    """Return the tags of a policy by its ARN; raises NotFound."""
     tags: dict[str, str] = json.loads(_find_by_arn(tx, caller, cloud, arn).tags)
     return tags
 

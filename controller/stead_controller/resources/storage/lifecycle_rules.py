@@ -53,7 +53,7 @@ class Schedule:
     tags: tuple[tuple[str, str], ...] = ()
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """Give the first time after a moment; None when there is none any more."""
+        """Return the first time after a moment; None when there is none any more."""
         if self.cron:
             return cron_expressions.parse(self.cron).next_after(moment)
         midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -122,7 +122,7 @@ def _schedule(given: Mapping[str, Any], number: int) -> Schedule:
 
 
 def _when(rule: Mapping[str, Any]) -> tuple[int, int, str]:
-    """Give the hours between snapshots and the minute of the day, or a cron expression."""
+    """Return the hours between snapshots and the minute of the day, or a cron expression."""
     if rule.get("Scripts") or rule.get("Location", "CLOUD") != "CLOUD":
         raise Unsupported("Scripts and other locations than CLOUD are not supported.")
     cron, interval = rule.get("CronExpression", ""), rule.get("Interval")
@@ -141,7 +141,7 @@ def _when(rule: Mapping[str, Any]) -> tuple[int, int, str]:
 
 
 def _how_many(rule: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """Give how many snapshots of a volume are kept, or for how many days."""
+    """Return how many snapshots of a volume are kept, or for how many days."""
     count: int | None = rule.get("Count")
     interval: int = rule.get("Interval", 0)
     if (count is None) == ("Interval" not in rule):

@@ -75,7 +75,7 @@ def _add(tx: Transaction, digest: bytes, digests: dict[int, bytes]) -> None:
 
 
 def missing(tx: Transaction, segment: Segment) -> list[int]:
-    """Give the slots of a segment whose blocks are not in the store, one of each block; raises BadBlockError."""
+    """Return the slots of a segment whose blocks are not in the store, one of each block; raises BadBlockError."""
     digests = digests_of(segment)
     return _absent(tx, digests)
 
@@ -90,13 +90,13 @@ def _first_slots(digests: dict[int, bytes], wanted: Collection[bytes]) -> list[i
 
 
 def positions(tx: Transaction, snapshot_id: str) -> list[int]:
-    """Give the positions of a snapshot where segments stand, ascending."""
+    """Return the positions of a snapshot where segments stand, ascending."""
     query = select(SnapshotSegment.position).where(SnapshotSegment.snapshot_id == snapshot_id)
     return list(tx.session.scalars(query.order_by(SnapshotSegment.position)))
 
 
 def page(tx: Transaction, snapshot_id: str, first: int, limit: int) -> list[Segment]:
-    """Give the segments of a snapshot from a position on, at most `limit`, ascending."""
+    """Return the segments of a snapshot from a position on, at most `limit`, ascending."""
     rows = tx.session.execute(
         select(SnapshotSegment.position, BlockSegment.slots, BlockSegment.digests)
         .join(BlockSegment, BlockSegment.digest == SnapshotSegment.segment_digest)
@@ -114,7 +114,7 @@ def at(tx: Transaction, snapshot_id: str, position: int) -> Segment | None:
 
 
 def stored_size(tx: Transaction, snapshot_id: str) -> int:
-    """Give the bytes of all blocks of a snapshot, before compression."""
+    """Return the bytes of all blocks of a snapshot, before compression."""
     slots = func.coalesce(func.sum(func.length(BlockSegment.slots)), 0)
     total = tx.session.scalars(
         select(slots)
@@ -202,7 +202,7 @@ def needing(tx: Transaction, digests: Collection[bytes]) -> dict[bytes, set[str]
 
 
 def damaged(tx: Transaction, snapshot_id: str) -> set[bytes]:
-    """Give the damaged blocks of a snapshot; for a store without damage one index look-up is enough."""
+    """Return the damaged blocks of a snapshot; for a store without damage one index look-up is enough."""
     found: set[bytes] = set()
     if not stored_blocks.any_damaged(tx):
         return found

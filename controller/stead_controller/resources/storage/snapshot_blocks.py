@@ -27,12 +27,12 @@ class ChangedBlock:
 
 
 def find_readable(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
-    """Give a completed snapshot whose blocks the caller may read; raises MalformedId, NotFound, WrongState."""
+    """Return a completed snapshot whose blocks the caller may read; raises MalformedId, NotFound, WrongState."""
     return snapshots.find_usable(tx, caller, snapshot_id)
 
 
 def stored(tx: Transaction, snapshot_id: str, first: int, limit: int) -> list[tuple[int, bytes]]:
-    """Give the blocks of a snapshot that are not all zero, from an index on: at most `limit`, as index and digest."""
+    """Return the blocks of a snapshot that are not all zero, from an index on: at most `limit`, as index and digest."""
     found: list[tuple[int, bytes]] = []
     for position, digests in _segments(tx, snapshot_id, first // SEGMENT_BLOCKS):
         for slot, digest in digests.items():
@@ -45,7 +45,7 @@ def stored(tx: Transaction, snapshot_id: str, first: int, limit: int) -> list[tu
 
 
 def changed(tx: Transaction, first: Snapshot, second: Snapshot, start: int, limit: int) -> list[ChangedBlock]:
-    """Give the blocks in which two snapshots differ, from an index on, at most `limit`."""
+    """Return the blocks in which two snapshots differ, from an index on, at most `limit`."""
     found: list[ChangedBlock] = []
     for position in _differing(tx, first.id, second.id, start // SEGMENT_BLOCKS):
         before, after = (_digests_at(tx, snapshot.id, position) for snapshot in (first, second))
@@ -76,7 +76,7 @@ def _segments(tx: Transaction, snapshot_id: str, position: int) -> Iterator[tupl
 
 
 def _differing(tx: Transaction, first_id: str, second_id: str, start: int) -> list[int]:
-    """Give the positions from one on at which other segments stand: two short rows for each 512 MiB of disk."""
+    """Return the positions from one on at which other segments stand: two short rows for each 512 MiB of disk."""
     standing: list[set[tuple[int, bytes]]] = []
     for snapshot_id in (first_id, second_id):
         query = select(SnapshotSegment.position, SnapshotSegment.segment_digest).where(

@@ -118,7 +118,7 @@ def fail_late(tx: Transaction, now: datetime, patience: timedelta, silence: time
 
 
 def drop_some(tx: Transaction, now: datetime) -> bool:
-    """Release some of what one deleted or failed snapshot refers to; tells whether there was one.
+    """Release some of what one deleted or failed snapshot refers to; return whether there was one.
 
     A deleted one waits for volumes that were made of it, and for those that are taken as its children: their hosts may
     still ask for its blocks.
@@ -150,7 +150,7 @@ def drop_some(tx: Transaction, now: datetime) -> bool:
 
 
 def _drop_written(tx: Transaction, snapshot_id: str, now: datetime) -> bool:
-    """Release some blocks that clients wrote to a snapshot; tells whether none is left."""
+    """Release some blocks that clients wrote to a snapshot; return whether none is left."""
     rows = list(
         tx.session.execute(
             select(WrittenBlock.block_index, WrittenBlock.digest)

@@ -1,4 +1,4 @@
-"""Snapshots: which of them a caller sees and may use, and what is known of them."""
+"""Snapshots: which of them a caller sees and may use, with their details."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class DescribedSnapshot(NamedTuple):
 
 
 def find_usable(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
-    """Give a completed snapshot that the caller may make volumes of: an own one, a shared one, a public one.
+    """Return a completed snapshot that the caller may make volumes of: an own one, a shared one, a public one.
 
     Raises MalformedId, NotFound, WrongState.
     """
@@ -71,12 +71,12 @@ def find_usable(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
 
 
 def find_visible(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
-    """Give a snapshot that the caller sees; raises MalformedId, NotFound."""
+    """Return a snapshot that the caller sees; raises MalformedId, NotFound."""
     return lookup.find_seen(tx, "snapshot", Snapshot, snapshot_id, ways(tx, caller, [snapshot_id]))
 
 
 def find_own(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
-    """Give one of the caller's own snapshots; raises MalformedId, NotFound."""
+    """Return one of the caller's own snapshots; raises MalformedId, NotFound."""
     snapshot = lookup.find(tx, caller, "snapshot", Snapshot, snapshot_id)
     if snapshot.state == "deleting":
         raise NotFound("snapshot", snapshot_id)
@@ -105,7 +105,7 @@ def describe(tx: Transaction, caller: Caller, asked: SnapshotSelection) -> list[
 
 
 def describe_begun(tx: Transaction, caller: Caller, made: Sequence[Snapshot]) -> list[DescribedSnapshot]:
-    """Give new snapshots, which are pending for whoever asked for them, even those that are complete at once."""
+    """Return new snapshots, which are shown as pending to the caller, even those that are complete at once."""
     tagged = tags.pairs_of(tx, caller.account_id, [snapshot.id for snapshot in made])
     return [DescribedSnapshot(snapshot, "pending", 0, None, None, tagged.get(snapshot.id, ())) for snapshot in made]
 
@@ -122,7 +122,7 @@ def _described(snapshot: Snapshot, snapshot_tags: Sequence[tuple[str, str]]) -> 
 
 
 def ways(tx: Transaction, caller: Caller, snapshot_ids: Sequence[str]) -> Iterator[ColumnElement[bool]]:
-    """How the caller may come to see snapshots of these ids, for `lookup.seen`."""
+    """The ways in which snapshots with these ids may be visible to the caller, for `lookup.seen`."""
     mine, public, _ = _visible(caller)
     yield mine
     yield public
@@ -141,7 +141,7 @@ def _alive() -> ColumnElement[bool]:
 def _visible(caller: Caller) -> tuple[ColumnElement[bool], ...]:
     """Own ones, public ones, and those that are shared with the caller: some are of several kinds.
 
-    Of one that is being deleted nobody knows any more.
+    One that is being deleted is not visible any more.
     """
     alive = _alive()
     return (

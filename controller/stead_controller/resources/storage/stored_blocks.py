@@ -1,7 +1,7 @@
-"""Rows of blocks: which are in the store, which copy of each, and which are given up.
+"""Rows of blocks: which are in the store, which copy of each, and which are condemned.
 
-A row is added once its file is durable. A block that nothing refers to may be condemned after a while; from then on it
-is not there. Its file has a name that is never given again, so it can be removed at any time after that.
+A row is added once its file is durable. A block without references may be condemned after a while; from then on it
+does not exist. Its file's name is never used again, so the file can be removed at any later time.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ _UNSYNCHRONIZED: Final = {"synchronize_session": False}
 
 
 def copies(tx: Transaction, digests: Iterable[bytes]) -> dict[bytes, BlockName]:
-    """Give the names of those blocks that are in the store, by digest."""
+    """Return the names of those blocks that are in the store, by digest."""
     found: dict[bytes, BlockName] = {}
     for batch in batched(dict.fromkeys(digests), _BATCH):
         rows = tx.session.execute(select(StoredBlock.digest, StoredBlock.copy).where(StoredBlock.digest.in_(batch)))
@@ -31,7 +31,7 @@ def copies(tx: Transaction, digests: Iterable[bytes]) -> dict[bytes, BlockName]:
 
 
 def state_of(tx: Transaction, digest: bytes) -> tuple[BlockName, bool] | None:
-    """Give the name of a block that is in the store, and whether it is damaged; None where it is not there."""
+    """Return the name of a block that is in the store, and whether it is damaged; None where it is not there."""
     found = tx.session.execute(
         select(StoredBlock.copy, StoredBlock.damaged).where(StoredBlock.digest == digest)
     ).one_or_none()
@@ -39,13 +39,13 @@ def state_of(tx: Transaction, digest: bytes) -> tuple[BlockName, bool] | None:
 
 
 def absent(tx: Transaction, digests: Iterable[bytes]) -> set[bytes]:
-    """Give those blocks that must be brought: they are not in the store, or are damaged there."""
+    """Return those blocks that must be uploaded: they are not in the store, or are damaged there."""
     wanted = set(digests)
     return (wanted - copies(tx, wanted).keys()) | damaged(tx, wanted)
 
 
 def damaged(tx: Transaction, digests: Iterable[bytes]) -> set[bytes]:
-    """Give those blocks that are damaged; of a sound store one look at an index tells that there are none."""
+    """Return those blocks that are damaged; for a store without damage one index look-up is enough."""
     if not any_damaged(tx):
         return set()
     found: set[bytes] = set()
@@ -61,13 +61,13 @@ def any_damaged(tx: Transaction) -> bool:
 
 
 def damaged_after(tx: Transaction, digest: bytes, limit: int) -> list[bytes]:
-    """Give damaged blocks whose digests follow another, ascending, at most `limit`."""
+    """Return damaged blocks whose digests follow another, ascending, at most `limit`."""
     chosen = select(StoredBlock.digest).where(StoredBlock.damaged.is_(True), StoredBlock.digest > digest)
     return list(tx.session.scalars(chosen.order_by(StoredBlock.digest).limit(limit)))
 
 
 def mark_sound(tx: Transaction, name: BlockName) -> None:
-    """Note that a copy that was damaged can be read again, and what that mends."""
+    """Record that a damaged copy can be read again, and what can be used again by that."""
     changed = tx.session.execute(
         update(StoredBlock)
         .where(StoredBlock.digest == name.digest, StoredBlock.copy == name.copy, StoredBlock.damaged.is_(True))
@@ -89,7 +89,7 @@ def mark_damaged(tx: Transaction, name: BlockName) -> None:
 
 
 def known(tx: Transaction, names: Sequence[BlockName]) -> set[BlockName]:
-    """Give those copies that are in the store or condemned."""
+    """Return those copies that are in the store or condemned."""
     found = set(copies(tx, [name.digest for name in names]).values())
     keys = tuple_(CondemnedBlock.digest, CondemnedBlock.copy)
     for batch in batched(names, _BATCH):
@@ -101,7 +101,7 @@ def known(tx: Transaction, names: Sequence[BlockName]) -> set[BlockName]:
 
 
 def add(tx: Transaction, kept: Mapping[BlockName, int], now: datetime) -> list[BlockName]:
-    """Enter durable copies with their sizes; gives those that must go.
+    """Enter durable copies with their sizes; return those that must go.
 
     These are copies that came too late, since a sound one is there, and damaged ones that were replaced. They are
     condemned here, so that their files go even when the caller is killed.
@@ -122,7 +122,7 @@ def add(tx: Transaction, kept: Mapping[BlockName, int], now: datetime) -> list[B
 
 
 def _replace_damaged(tx: Transaction, name: BlockName, size: int) -> BlockName | None:
-    """Let a copy stand for a damaged one and give the name of that; None where the block is sound."""
+    """Replace a damaged copy and return its name; None if the block is not damaged."""
     row = tx.session.execute(
         select(StoredBlock.copy).where(StoredBlock.digest == name.digest, StoredBlock.damaged.is_(True))
     ).first()
@@ -172,7 +172,7 @@ def release(tx: Transaction, digests: Sequence[bytes], now: datetime) -> None:
 
 
 def condemn_unused(tx: Transaction, before: datetime, limit: int) -> int:
-    """Give up blocks that nothing has referred to since before a moment, at most `limit`; gives how many."""
+    """Condemn blocks without references since a moment, at most `limit`; return how many."""
     unused = (
         select(StoredBlock.digest, StoredBlock.copy)
         .where(StoredBlock.reference_count == 0, StoredBlock.unused_since < before)
@@ -191,13 +191,13 @@ def condemn_unused(tx: Transaction, before: datetime, limit: int) -> int:
 
 
 def condemned(tx: Transaction, limit: int) -> list[BlockName]:
-    """Give names whose files must go, at most `limit`."""
+    """Return the names of files to remove, at most `limit`."""
     rows = tx.session.execute(select(CondemnedBlock.digest, CondemnedBlock.copy).limit(limit))
     return [BlockName(digest, copy) for digest, copy in rows]
 
 
 def forget_condemned(tx: Transaction, names: Sequence[BlockName]) -> None:
-    """Forget names whose files are gone."""
+    """Delete the names of removed files."""
     for batch in batched(names, _BATCH):
         keys = tuple_(CondemnedBlock.digest, CondemnedBlock.copy)
         tx.session.execute(

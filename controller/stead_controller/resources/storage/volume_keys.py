@@ -1,8 +1,8 @@
 """Keys of encrypted volumes and snapshots, and the keys of KMS that they are said to be under.
 
 A data key is 32 random bytes, kept sealed by the master key. A volume's snapshots have its key, and so have volumes and
-copies that are made of them under the same key of KMS: they share blocks, as in EC2. Rows with the same sealed bytes
-have the same key; after the master key was changed, others may have too.
+copies made from them under the same KMS key: they share blocks, as in EC2. Rows with the same sealed bytes have the
+same key; after a change of the master key, others may have the same key too.
 """
 
 import secrets
@@ -42,7 +42,7 @@ def new_key(cloud: Cloud, kms_key_id: str) -> SealedKey:
 
 
 def key_arn(cloud: Cloud, account_id: str, name: str) -> str:
-    """Give the ARN by which a key is shown, of its id, its alias, or an ARN of either; raises InvalidParameter."""
+    """Return the ARN by which a key is shown, of its id, its alias, or an ARN of either; raises InvalidParameter."""
     arn = kms_keys.arn_of(name, cloud.partition, cloud.region, account_id)
     if arn is None:
         raise InvalidParameter(f"The value '{name}' is not the id, the ARN or the alias of a KMS key.")
@@ -50,7 +50,7 @@ def key_arn(cloud: Cloud, account_id: str, name: str) -> str:
 
 
 def encrypt(cloud: Cloud, made: Volume | Snapshot | ImageTask, key_id: str, source: Snapshot | Volume | None) -> None:
-    """Give what is new a key, said to be under one of KMS: its source's where that is under the same."""
+    """Set the key of a new volume, snapshot or task: its source's if that has the same KMS key, else a new one."""
     made.encrypted = True
     made.kms_key_id = key_id
     if source is not None and source.encrypted and source.kms_key_id == key_id:
@@ -60,5 +60,5 @@ def encrypt(cloud: Cloud, made: Volume | Snapshot | ImageTask, key_id: str, sour
 
 
 def cipher(cloud: Cloud, snapshot: Snapshot) -> BlockCipher | None:
-    """Give what encrypts and decrypts the blocks of a snapshot; None for one that is not encrypted."""
+    """Return what encrypts and decrypts the blocks of a snapshot; None for one that is not encrypted."""
     return None if snapshot.sealed_key is None else BlockCipher(cloud.sealer.open(snapshot.sealed_key, CONTEXT))

@@ -51,7 +51,7 @@ class CreateRequest:
 
 
 def create(tx: Transaction, caller: Caller, cloud: Cloud, request: CreateRequest, now: datetime) -> str:
-    """Make a volume and give its id; it has no home before it is attached.
+    """Make a volume and return its id; it has no home before it is attached.
 
     Raises BadRequest and NotFound for bad input, WrongState for a snapshot that is not whole, NoCapacity.
     """
@@ -109,7 +109,7 @@ def build(
 
 
 def size_of(size: int | None, snapshot: Snapshot | None, *, code: str | None = None) -> int:
-    """Give a new volume's size in GiB, where that of its snapshot is the least; raises MissingParameter.
+    """Return a new volume's size in GiB, where that of its snapshot is the least; raises MissingParameter.
 
     Raises InvalidParameter, with `code` where the operation has one of its own, for a smaller size.
     """

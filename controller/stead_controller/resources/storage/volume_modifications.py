@@ -74,7 +74,7 @@ class DescribedModification:
 def modify(
     tx: Transaction, caller: Caller, cloud: Cloud, request: ModifyRequest, now: datetime
 ) -> DescribedModification:
-    """Begin to modify a volume and give the modification; it is complete when its home says that it is so.
+    """Begin to modify a volume and return the modification; it is complete when its home says that it is so.
 
     Raises MalformedId, NotFound, MissingParameter, InvalidParameter, InvalidCombination, WrongState, LimitExceeded,
     NoCapacity, Unsupported.
@@ -128,7 +128,7 @@ def _check_root(tx: Transaction, volume: Volume, target: Shape) -> None:
 
 
 def _next(tx: Transaction, volume: Volume, now: datetime) -> VolumeModification:
-    """Give the row of a volume's next modification; raises WrongState, LimitExceeded when it comes too soon."""
+    """Return the row of a volume's next modification; raises WrongState, LimitExceeded when it comes too soon."""
     latest = tx.session.get(VolumeModification, volume.id)
     if latest is None:
         latest = VolumeModification(volume_id=volume.id, account_id=volume.account_id)
@@ -152,7 +152,7 @@ def _next(tx: Transaction, volume: Volume, now: datetime) -> VolumeModification:
 
 
 def _begun_lately(latest: VolumeModification, now: datetime) -> list[datetime]:
-    """Give when the modifications of the last 24 hours began, the latest one last."""
+    """Return when the modifications of the last 24 hours began, the latest one last."""
     begun = [*(datetime.fromisoformat(each) for each in latest.earlier.split()), latest.started]
     return [each for each in begun if now < each + WINDOW]
 

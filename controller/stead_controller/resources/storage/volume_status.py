@@ -142,7 +142,7 @@ def _events(volume: Volume, damaged_since: datetime | None) -> list[VolumeEvent]
 
 
 def find_attributes(tx: Transaction, caller: Caller, volume_id: str) -> VolumeAttributes:
-    """Give the attributes of one of the caller's volumes; raises MalformedId, NotFound."""
+    """Return the attributes of one of the caller's volumes; raises MalformedId, NotFound."""
     volume = lookup.find(tx, caller, "volume", Volume, volume_id)
     return VolumeAttributes(volume.id, volume.auto_enable_io)
 

@@ -1,4 +1,4 @@
-"""Volumes: found by ids and filters, with what is known of them."""
+"""Find volumes by ids and filters, with their details."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) ->
 
 
 def describe_made(tx: Transaction, caller: Caller, cloud: Cloud, volume_id: str, now: datetime) -> DescribedVolume:
-    """Give the caller's volume as CreateVolume answers: one that was made now is `creating`, as in EC2."""
+    """Return the caller's volume as CreateVolume answers: one that was made now is `creating`, as in EC2."""
     volume = tx.session.get_one(Volume, volume_id)
     state = "creating" if volume.created == now else volume.state
     tagged = tags.pairs_of(tx, caller.account_id, [volume_id]).get(volume_id, ())

@@ -127,7 +127,7 @@ def _key(tx: Transaction, caller: Caller, cloud: Cloud, asked: Start, parent: Sn
 
 
 def find_open(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
-    """Give a started snapshot of the caller that may still be written; raises MalformedId, NotFound, WrongState."""
+    """Return a started snapshot of the caller that may still be written; raises MalformedId, NotFound, WrongState."""
     snapshot = snapshots.find_own(tx, caller, snapshot_id)
     if snapshot.write_timeout is None or snapshot.state != "pending" or snapshot.ended is not None:
         raise WrongState("snapshot", f"The snapshot {snapshot_id} cannot be written any more.")

@@ -112,31 +112,31 @@ class Facts(Protocol):
     """A source of facts: rows, or a test."""
 
     def vpc(self, vpc_id: str) -> Vpc:
-        """Give a VPC that an interface or a peering connection named."""
+        """Return a VPC that an interface or a peering connection named."""
 
     def subnet(self, subnet_id: str) -> Subnet:
-        """Give a subnet that an interface named."""
+        """Return a subnet that an interface named."""
 
     def routes(self, route_table_id: str) -> tuple[Route, ...]:
-        """Give the routes of a table, the local ones included."""
+        """Return the routes of a table, the local ones included."""
 
     def acl(self, acl_id: str) -> tuple[AclRule, ...]:
-        """Give the rules of an ACL by number, without the final denials."""
+        """Return the rules of an ACL by number, without the final denials."""
 
     def group(self, group_id: str) -> Group:
-        """Give a group that an interface named."""
+        """Return a group that an interface named."""
 
     def interface(self, interface_id: str) -> Interface | None:
-        """Give an interface by its id."""
+        """Return an interface by its id."""
 
     def interface_at(self, vpc_id: str, address: str) -> Interface | None:
-        """Give the interface that has a private address of a VPC."""
+        """Return the interface that has a private address of a VPC."""
 
     def interface_of_public(self, address: str) -> Interface | None:
-        """Give the interface that a public address leads to, unless it is another account's."""
+        """Return the interface that a public address leads to, unless it is another account's."""
 
     def nat_gateway(self, gateway_id: str) -> NatGateway | None:
-        """Give a NAT gateway."""
+        """Return a NAT gateway."""
 
     def peer(self, peering_id: str, vpc_id: str) -> str | None:
-        """Give the VPC at the other end of an active peering connection."""
+        """Return the VPC at the other end of an active peering connection."""
