@@ -36,7 +36,7 @@ _PEM: Final = re.compile(r"-----BEGIN PUBLIC KEY-----(.*)-----END PUBLIC KEY----
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A public key as it is kept: `openssh` is an authorized_keys line without a comment."""
+    """A public key as it is stored: `openssh` is an authorized_keys line without a comment."""
 
     key_type: str
     openssh: str

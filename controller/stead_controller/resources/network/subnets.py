@@ -33,7 +33,7 @@ class SubnetCidrBlock:
 
 @dataclass(frozen=True, slots=True)
 class DescribedSubnet:
-    """A subnet with what is known of it beside its row; its IPv6 blocks are also those taken from it lately."""
+    """A subnet with its details; its IPv6 blocks include those disassociated lately."""
 
     subnet: Subnet
     arn: str
@@ -89,14 +89,14 @@ def conditions(caller: Caller, cloud: Cloud) -> dict[str, Condition]:
 
 
 def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[DescribedSubnet]:
-    """Find the caller's subnets and what is known of them, sorted by id; raises MalformedId, NotFound."""
+    """Find the caller's subnets with their details, sorted by id; raises MalformedId, NotFound."""
     asked = replace(asked, filters=tuple(_counted(tx, caller, one) for one in asked.filters))
     found = lookup.select_page(tx, caller, "subnet", Subnet, asked, conditions=conditions(caller, cloud))
     return described(tx, caller, cloud, found)
 
 
 def described(tx: Transaction, caller: Caller, cloud: Cloud, subnets: Sequence[Subnet]) -> list[DescribedSubnet]:
-    """Find what is known of subnets beside their rows."""
+    """Return subnets with their details."""
     ids = [subnet.id for subnet in subnets]
     taken, ended = _taken(tx, ids), ended_cidr_blocks.of(tx, ids)
     tagged = tags.pairs_of(tx, caller.account_id, ids)

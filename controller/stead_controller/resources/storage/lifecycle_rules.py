@@ -141,7 +141,7 @@ def _when(rule: Mapping[str, Any]) -> tuple[int, int, str]:
 
 
 def _how_many(rule: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """Return how many snapshots of a volume are kept, or for how many days."""
+    """Return how many snapshots of a volume are retained, or for how many days."""
     count: int | None = rule.get("Count")
     interval: int = rule.get("Interval", 0)
     if (count is None) == ("Interval" not in rule):

@@ -54,7 +54,7 @@ def set_of_snapshots(tx: Transaction, caller: Caller, state: str) -> str:
 
 
 def check_image(tx: Transaction, account_id: str) -> None:
-    """Raise Unsupported where an account's images may not be shared with everybody."""
+    """Raise Unsupported where an account's images must not be public."""
     if of_images(tx, account_id) != UNBLOCKED:
         raise Unsupported(
             "Public sharing of images is blocked in this account; DisableImageBlockPublicAccess allows it.",
@@ -63,7 +63,7 @@ def check_image(tx: Transaction, account_id: str) -> None:
 
 
 def check_snapshot(tx: Transaction, account_id: str) -> None:
-    """Raise Unsupported where an account's snapshots may not be shared with everybody."""
+    """Raise Unsupported where an account's snapshots must not be public."""
     if of_snapshots(tx, account_id) != UNBLOCKED:
         raise Unsupported(
             "Public sharing of snapshots is blocked in this account; DisableSnapshotBlockPublicAccess allows it.",

@@ -79,7 +79,7 @@ def complete(tx: Transaction, snapshot_id: str, now: datetime) -> None:
 
 
 def fail(tx: Transaction, snapshot_id: str, message: str) -> None:
-    """Let a snapshot fail."""
+    """Fail a snapshot."""
     snapshot = tx.session.get(Snapshot, snapshot_id)
     if snapshot is not None and snapshot.state == "pending":
         snapshot_life.fail(tx, snapshot, message[:_REASON_LENGTH])

@@ -125,7 +125,7 @@ def stored_size(tx: Transaction, snapshot_id: str) -> int:
 
 
 def inherit(tx: Transaction, snapshot_id: str, parent_id: str) -> None:
-    """Let a snapshot have the segments of another where it has none of its own; two statements, however many."""
+    """Add another snapshot's segments where a snapshot has none; two statements, however many there are."""
     own = select(SnapshotSegment.position).where(SnapshotSegment.snapshot_id == snapshot_id)
     inherited = (SnapshotSegment.snapshot_id == parent_id, SnapshotSegment.position.not_in(own))
     counts = (

@@ -76,7 +76,7 @@ def modify(tx: Transaction, caller: Caller, cloud: Cloud, snapshot_id: str, chan
 
 
 def permissions(tx: Transaction, snapshot: Snapshot) -> VolumePermissions:
-    """Tell who else may make volumes of a snapshot; everybody, too, where it was public until that was blocked."""
+    """Return who else may create volumes from a snapshot; also `all` if it was public before that was blocked."""
     users = select(SnapshotPermission.account_id).where(SnapshotPermission.snapshot_id == snapshot.id)
     accounts = tx.session.scalars(users.order_by(SnapshotPermission.account_id)).all()
     return VolumePermissions(snapshot.public or snapshot.public_blocked, accounts)

@@ -1,7 +1,7 @@
 """The life cycle of a snapshot: pending, completed, failed, deleted.
 
 A pending one is on the outbox of the host that takes it until it has ended, whichever way; the volume that it is of
-stays there as long. One that is deleted is unknown to everybody at once, and what it refers to is released in small
+stays there as long. A deleted one is invisible to all callers at once, and what it refers to is released in small
 parts (`drop_some`).
 """
 
@@ -102,7 +102,7 @@ def follow(tx: Transaction, volume: Volume) -> None:
 
 
 def fail_late(tx: Transaction, now: datetime, patience: timedelta, silence: timedelta) -> None:
-    """Let snapshots fail that their hosts fail at for longer than `patience`, or whose hosts are silent for longer."""
+    """Fail snapshots whose hosts have failed to take them, or have been silent, for longer than `patience`."""
     failing = exists().where(
         HostError.host_id == Snapshot.host_id,
         HostError.kind == int(desired.KIND_SNAPSHOT),

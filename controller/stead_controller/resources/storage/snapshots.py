@@ -84,7 +84,7 @@ def find_own(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
 
 
 def describe(tx: Transaction, caller: Caller, asked: SnapshotSelection) -> list[DescribedSnapshot]:
-    """Find snapshots that the caller sees and what is known of them, sorted by id.
+    """Find snapshots that the caller sees, with their details, sorted by id.
 
     Raises MalformedId, NotFound for ids, InvalidParameter for owners.
     """
@@ -170,8 +170,8 @@ def _restorable(
 ) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
     """What the caller sees that one of the users may restore, or all: kinds among its own, and among those of others.
 
-    `all` stands for everybody, `self` for the caller. What another account may restore a caller learns of its own
-    snapshots only. Raises InvalidParameter.
+    `all` stands for everyone, `self` for the caller. For other accounts, only permissions of the caller's own snapshots
+    are considered. Raises InvalidParameter.
     """
     mine, public, given = _visible(caller)
     if not users:

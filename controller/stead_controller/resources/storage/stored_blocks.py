@@ -79,7 +79,7 @@ def mark_sound(tx: Transaction, name: BlockName) -> None:
 
 
 def mark_damaged(tx: Transaction, name: BlockName) -> None:
-    """Note that a copy is damaged, unless it is no more the block's."""
+    """Record that a copy is damaged, unless the block has another copy by now."""
     tx.session.execute(
         update(StoredBlock)
         .where(StoredBlock.digest == name.digest, StoredBlock.copy == name.copy)

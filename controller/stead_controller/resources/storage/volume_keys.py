@@ -1,6 +1,6 @@
 """Keys of encrypted volumes and snapshots, and the keys of KMS that they are said to be under.
 
-A data key is 32 random bytes, kept sealed by the master key. A volume's snapshots have its key, and so have volumes and
+A data key is 32 random bytes, sealed by the master key. A volume's snapshots have its key, and so have volumes and
 copies made from them under the same KMS key: they share blocks, as in EC2. Rows with the same sealed bytes have the
 same key; after a change of the master key, others may have the same key too.
 """

@@ -148,7 +148,7 @@ def find_attributes(tx: Transaction, caller: Caller, volume_id: str) -> VolumeAt
 
 
 def set_auto_enable_io(tx: Transaction, caller: Caller, volume_id: str, value: bool) -> None:
-    """Note whether I/O is to be enabled by itself, which it always is here; raises MalformedId, NotFound."""
+    """Store whether I/O is enabled automatically, which it always is here; raises MalformedId, NotFound."""
     lookup.find(tx, caller, "volume", Volume, volume_id).auto_enable_io = value
 
 

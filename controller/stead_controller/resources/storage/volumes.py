@@ -40,7 +40,7 @@ type AttachedVolume = Volume
 
 @dataclass(frozen=True, slots=True)
 class DescribedVolume:
-    """A volume with what is known of it beside its row; `state` is EC2's word."""
+    """A volume with its details; `state` is EC2's word."""
 
     volume: Volume
     state: str
@@ -73,7 +73,7 @@ def conditions(cloud: Cloud) -> dict[str, Condition]:
 
 
 def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[DescribedVolume]:
-    """Find the caller's volumes and what is known of them, sorted by id; raises MalformedId, NotFound."""
+    """Find the caller's volumes with their details, sorted by id; raises MalformedId, NotFound."""
     found = lookup.select_page(tx, caller, "volume", Volume, asked, conditions=conditions(cloud))
     tagged = tags.pairs_of(tx, caller.account_id, [volume.id for volume in found])
     zones = zone_ids(cloud)

@@ -117,7 +117,7 @@ def _start(tx: Transaction, caller: Caller, cloud: Cloud, asked: Start, now: dat
 
 
 def _key(tx: Transaction, caller: Caller, cloud: Cloud, asked: Start, parent: Snapshot | None) -> str | None:
-    """Say under which key of KMS a new snapshot is; over a parent it has that one's key, whoever's that is."""
+    """Say under which key of KMS a new snapshot is; with a parent it has the parent's key, whoever owns it."""
     if parent is not None:
         return parent.kms_key_id
     by_default = ebs_encryption.is_by_default(tx, caller.account_id)
