@@ -134,10 +134,10 @@ def test_the_certificate_of_another_key_is_refused_at_the_start(tmp_path: Path, 
         folder.mkdir()
         IdentitySigner.load_or_create(folder, authority)
     path, other = (folder / "instance-identity.pem" for folder in folders)
-    start = path.read_bytes().index(b"-----BEGIN CERTIFICATE-----")
-    mixed = path.read_bytes()[:start] + other.read_bytes()[start:]
+    begin = b"-----BEGIN CERTIFICATE-----"  # keys are not all written at the same length
+    key, (_, _, certificate) = path.read_bytes().partition(begin)[0], other.read_bytes().partition(begin)
     path.unlink()
-    path.write_bytes(mixed)
+    path.write_bytes(key + begin + certificate)
     with pytest.raises(ValueError, match="another key"):
         IdentitySigner.load_or_create(path.parent, authority)
 
