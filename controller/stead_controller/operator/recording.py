@@ -2,7 +2,8 @@
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -12,14 +13,13 @@ from google.protobuf.json_format import MessageToDict
 
 from stead_controller.audit.stored_events import AuditEvent
 from stead_controller.clock import Clock
+from stead_controller.operator.around_calls import AroundCalls, Context
 from stead_proto import tls
 
 SOURCE: Final = "operator.stead.internal"
 
 _READING: Final = ("List", "Look", "Explain", "Capture", "Export")
 _WEIGHT: Final = 1024
-
-type _Context = grpc.aio.ServicerContext[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,55 +59,24 @@ class OperatorCall:
         return AuditEvent(event_id, "", self.time, self.name, SOURCE, self.caller, "", read_only, (), text)
 
 
-class Recording(grpc.aio.ServerInterceptor):
+class Recording(AroundCalls):
     """Records each call of the services of one .proto file, such as that of the operators."""
 
     def __init__(self, services: frozenset[str], note: Callable[[OperatorCall], None], clock: Clock) -> None:
         """Store the full names of the services, and the function that receives the records."""
-        self._services = services
+        super().__init__(services)
         self._note = note
         self._clock = clock
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
-        """Wrap the handler of a call with the recording."""
-        handler = await continuation(handler_call_details)
-        _, service, name = handler_call_details.method.split("/")
-        if handler is None or service not in self._services:
-            return handler
-        codec = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
-        if handler.stream_stream is not None:
-            return grpc.stream_stream_rpc_method_handler(self._streaming(name, handler.stream_stream), **codec)
-        if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(self._streaming(name, handler.unary_stream), **codec)
-        return grpc.unary_unary_rpc_method_handler(self._single(name, handler.unary_unary), **codec)
+    @asynccontextmanager
+    async def around(self, name: str, request: Any, context: Context) -> AsyncIterator[None]:
+        """Record the call when it has ended, however it did; of a stream of requests none is recorded."""
+        try:
+            yield
+        finally:
+            self._note(self._call(name, request if hasattr(request, "DESCRIPTOR") else None, context))
 
-    def _single(self, name: str, inner: Any) -> Any:
-        async def call(request: Any, context: _Context) -> Any:
-            try:
-                return await inner(request, context)
-            finally:
-                self._note(self._call(name, request, context))
-
-        return call
-
-    def _streaming(self, name: str, inner: Any) -> Any:
-        async def call(request: Any, context: _Context) -> AsyncIterator[Any]:
-            try:
-                async for response in inner(request, context):
-                    yield response
-            finally:
-                self._note(self._call(name, request if hasattr(request, "DESCRIPTOR") else None, context))
-
-        return call
-
-    def _call(self, name: str, request: Any, context: _Context) -> OperatorCall:
+    def _call(self, name: str, request: Any, context: Context) -> OperatorCall:
         try:
             caller = tls.peer_of(context).uri
         except tls.UnknownPeerError:
