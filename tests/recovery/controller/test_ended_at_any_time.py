@@ -22,6 +22,7 @@ WHIMS: Final = 6  # of each, before it is terminated
 PATIENCE: Final = 120.0
 # What EC2 answers who comes at the wrong time.
 REFUSALS: Final = {
+    "ConcurrentSnapshotLimitExceeded",  # on a slow machine, several snapshots of a volume are still being taken
     "IncorrectInstanceState",
     "IncorrectState",
     "IncorrectModificationState",
