@@ -165,12 +165,12 @@ def purge(**options: Any) -> None:
 def simulate(controllers: tuple[str, ...], ca: Any, token_file: Any, keep: bool, **options: Any) -> None:
     """Run simulated hosts, each with its own agent, in one process."""
     from stead_agent.fleet import Fleet, FleetPlan  # noqa: PLC0415 - only this command needs it
-    from stead_agent.simulated.machines import Pace  # noqa: PLC0415 - only this command needs it
+    from stead_agent.simulated.machines import Durations  # noqa: PLC0415 - only this command needs it
 
     ca_pem = ca.read() if ca is not None else b""
     tokens = token_file.read().split() if token_file is not None else []
-    pace = Pace(boot=options.pop("boot_seconds"), shut_down=options.pop("shut_down_seconds"))
-    plan = FleetPlan(controllers=controllers, version=VERSION, ca_pem=ca_pem, keeps=keep, pace=pace, **options)
+    durations = Durations(boot=options.pop("boot_seconds"), shut_down=options.pop("shut_down_seconds"))
+    plan = FleetPlan(controllers=controllers, version=VERSION, ca_pem=ca_pem, keep=keep, durations=durations, **options)
 
     async def enrol_and_run() -> None:
         fleet = Fleet(plan)

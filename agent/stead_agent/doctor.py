@@ -214,19 +214,21 @@ def _lvm() -> Check:
 def _pool(setting: PoolSetting) -> Check:
     """Check whether a storage pool is there, and how much room it has."""
     name = f"pool {setting.name}"
-    kept = f", for {', '.join(setting.volume_types)}" if setting.volume_types else ""
+    reserved = f", for {', '.join(setting.volume_types)}" if setting.volume_types else ""
     if setting.backend == "directory":
         if not Path(setting.place).is_dir():
             return Check(name, "failed", f"there is no directory {setting.place}", "mount or make it")
         room = shutil.disk_usage(setting.place)
-        return Check(name, "ok", f"{room.free / _GIB:.1f} of {room.total / _GIB:.1f} GiB free at {setting.place}{kept}")
+        return Check(
+            name, "ok", f"{room.free / _GIB:.1f} of {room.total / _GIB:.1f} GiB free at {setting.place}{reserved}"
+        )
     try:
         capacity = open_pool(setting, "doctor").capacity()
     except VolumeError as error:
         return Check(name, "failed", str(error).splitlines()[0], _remedy(setting))
     free, total = capacity.free / _GIB, capacity.total / _GIB
     kind = "thin pool" if setting.backend == "lvm" else "Ceph's pool"
-    return Check(name, "ok", f"{free:.1f} of {total:.1f} GiB free in {kind} {setting.place}{kept}")
+    return Check(name, "ok", f"{free:.1f} of {total:.1f} GiB free in {kind} {setting.place}{reserved}")
 
 
 def _remedy(setting: PoolSetting) -> str:

@@ -17,7 +17,7 @@ from stead_agent.logs import Log
 from stead_agent.reconcile.prepare import Habits
 from stead_agent.simulated.clock import RealClock
 from stead_agent.simulated.host import SimulatedHost
-from stead_agent.simulated.machines import Pace
+from stead_agent.simulated.machines import Durations
 from stead_proto import tls
 from stead_proto.tls import Identity
 
@@ -39,8 +39,8 @@ class FleetPlan:
     cpus: int = 64
     memory: int = 256 << 30
     disk: int = 4096 << 30
-    pace: Pace | None = None
-    keeps: bool = False  # worlds and desired states are files that outlive the process
+    durations: Durations | None = None
+    keep: bool = False  # worlds and desired states are files that outlive the process
     control: Path | None = None  # unix socket on which another process may trigger events
     die_at: int = 0  # the process kills itself at this step of its work: before or after some call of a subsystem
 
@@ -90,12 +90,12 @@ class Fleet:
             cpus=plan.cpus,
             memory=plan.memory,
             disk=plan.disk,
-            world_file=directory / "world.pickle" if plan.keeps else None,
-            pace=plan.pace,
+            world_file=directory / "world.pickle" if plan.keep else None,
+            durations=plan.durations,
         )
         if plan.die_at:
             host.world.watcher = _Killer(plan.die_at).watch
-        store: Store = SqliteStore(directory / "desired.sqlite") if plan.keeps else ForgetfulStore()
+        store: Store = SqliteStore(directory / "desired.sqlite") if plan.keep else ForgetfulStore()
         identity: Callable[[], Identity] = partial(_identity, directory)
         dialling = Dialling(plan.controllers, identity, plan.version)
         return host, Agent(host.subsystems, store, host, dialling, habits=Habits())

@@ -51,63 +51,63 @@ async def _converse(hosts: Hosts, reader: asyncio.StreamReader, writer: asyncio.
 def obey(hosts: Hosts, line: bytes) -> dict[str, Any]:
     """Execute the command of a line, and return the answer."""
     try:
-        wish = json.loads(line)
-        answer = _deed_of(wish)(hosts, wish)
+        command = json.loads(line)
+        answer = _deed_of(command)(hosts, command)
     except (ValueError, KeyError, TypeError, Refused, MachineError) as error:
         return {"well": False, "error": f"{type(error).__name__}: {error}"}
-    _log.info("done_as_asked", **{name: value for name, value in wish.items() if isinstance(value, str | int)})
+    _log.info("done_as_asked", **{name: value for name, value in command.items() if isinstance(value, str | int)})
     return {"well": True, **(answer or {})}
 
 
-def _deed_of(wish: Mapping[str, Any]) -> "Deed":
-    deed = _DEEDS.get(wish["do"])
+def _deed_of(command: Mapping[str, Any]) -> "Deed":
+    deed = _DEEDS.get(command["do"])
     if deed is None:
-        raise Refused(f"nothing is called {wish['do']!r}; there are: {', '.join(_DEEDS)}")
+        raise Refused(f"nothing is called {command['do']!r}; there are: {', '.join(_DEEDS)}")
     return deed
 
 
-def _host_of(hosts: Hosts, wish: Mapping[str, Any]) -> SimulatedHost:
+def _host_of(hosts: Hosts, command: Mapping[str, Any]) -> SimulatedHost:
     """Find the host that a command names, or the one that has the machine it names."""
-    if "host" in wish:
-        if wish["host"] not in hosts:
-            raise Refused(f"there is no host {wish['host']}")
-        return hosts[wish["host"]]
+    if "host" in command:
+        if command["host"] not in hosts:
+            raise Refused(f"there is no host {command['host']}")
+        return hosts[command["host"]]
     for host in hosts.values():
-        if wish["machine"] in host.world.things.guests:
+        if command["machine"] in host.world.objects.guests:
             return host
-    raise Refused(f"no host has a machine {wish['machine']}")
+    raise Refused(f"no host has a machine {command['machine']}")
 
 
-def _hosts(hosts: Hosts, _wish: Mapping[str, Any]) -> dict[str, Any]:
+def _hosts(hosts: Hosts, _command: Mapping[str, Any]) -> dict[str, Any]:
     return {"hosts": {host_id: {"running": sorted(host.running())} for host_id, host in hosts.items()}}
 
 
-def _remains(hosts: Hosts, wish: Mapping[str, Any]) -> dict[str, Any]:
-    host = _host_of(hosts, wish)
+def _remains(hosts: Hosts, command: Mapping[str, Any]) -> dict[str, Any]:
+    host = _host_of(hosts, command)
     return {"remains": host.remains(), "violations": host.violations}
 
 
 def _guest(do: Callable[[SimulatedHost, str], None]) -> Callable[[Hosts, Mapping[str, Any]], None]:
-    return lambda hosts, wish: do(_host_of(hosts, wish), wish["machine"])
+    return lambda hosts, command: do(_host_of(hosts, command), command["machine"])
 
 
-def _fail_next(hosts: Hosts, wish: Mapping[str, Any]) -> None:
-    error = MachineError(wish.get("error", "as asked"))
-    _host_of(hosts, wish).fail_next(
-        wish["name"], error, times=int(wish.get("times", 1)), after=bool(wish.get("after", False))
+def _fail_next(hosts: Hosts, command: Mapping[str, Any]) -> None:
+    error = MachineError(command.get("error", "as asked"))
+    _host_of(hosts, command).fail_next(
+        command["name"], error, times=int(command.get("times", 1)), after=bool(command.get("after", False))
     )
 
 
-def _libvirt_away(hosts: Hosts, wish: Mapping[str, Any]) -> None:
-    _host_of(hosts, wish).set_libvirt_away(away=bool(wish["away"]))
+def _libvirt_away(hosts: Hosts, command: Mapping[str, Any]) -> None:
+    _host_of(hosts, command).set_libvirt_away(away=bool(command["away"]))
 
 
-def _fill_volume(hosts: Hosts, wish: Mapping[str, Any]) -> None:
-    _host_of(hosts, wish).fill_volume(wish["machine"], wish["volume"], full=bool(wish["full"]))
+def _fill_volume(hosts: Hosts, command: Mapping[str, Any]) -> None:
+    _host_of(hosts, command).fill_volume(command["machine"], command["volume"], full=bool(command["full"]))
 
 
-def _silence_guest(hosts: Hosts, wish: Mapping[str, Any]) -> None:
-    _host_of(hosts, wish).silence_guest(wish["machine"], silent=bool(wish["silent"]))
+def _silence_guest(hosts: Hosts, command: Mapping[str, Any]) -> None:
+    _host_of(hosts, command).silence_guest(command["machine"], silent=bool(command["silent"]))
 
 
 Deed = Callable[[Hosts, Mapping[str, Any]], dict[str, Any] | None]

@@ -8,7 +8,7 @@ _ARENAS: Final = 2
 _LARGE: Final = 256 * 1024
 
 
-def keep_small() -> None:
+def limit_size() -> None:
     """Let threads share two arenas, and return large blocks to the system when they are freed.
 
     By default each of our threads gets an arena, which stays as large as the most that the thread ever used: a ruleset,

@@ -25,7 +25,7 @@ _KVM_FAILS: Final = b"KVM internal error"
 _DEADLINE: Final = 15.0
 _MEMORY_MIB: Final = 256
 _MOST_OUTPUT: Final = 1 << 18
-_MOST_TOLD: Final = 300
+_MAX_CHARACTERS: Final = 300
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _MACHINE: Final = ("-machine", "q35,accel=kvm", "-cpu", "host")
 
@@ -59,14 +59,14 @@ def prove(image: Path | None, state_dir: Path) -> Verdict:
     if guest is None:
         return Verdict("qemu", "KVM is unproven: there is no micro image to boot (stead image build micro)")
     circumstances = f"{_BOOT_ID.read_text().strip()} {platform.release()} {_qemu_version()}"
-    kept = state_dir / "kvm-proof.json"
-    known = _read(kept, circumstances)
+    record = state_dir / "kvm-proof.json"
+    known = _read(record, circumstances)
     if known is not None:
         return known
     verdict = _boot(guest)
     _log.info("kvm_proof", extra={"virtualization": verdict.virtualization, "reason": verdict.reason})
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    kept.write_text(json.dumps({"circumstances": circumstances, **asdict(verdict)}))
+    record.write_text(json.dumps({"circumstances": circumstances, **asdict(verdict)}))
     return verdict
 
 
@@ -116,10 +116,10 @@ def _boot(guest: _Guest) -> Verdict:
     return judge(heard, guest.mark)
 
 
-def _read(kept: Path, circumstances: str) -> Verdict | None:
+def _read(record: Path, circumstances: str) -> Verdict | None:
     """Read a stored verdict, if it was reached in the same circumstances."""
     try:
-        content = json.loads(kept.read_text())
+        content = json.loads(record.read_text())
     except (FileNotFoundError, ValueError):
         return None
     if content.get("circumstances") != circumstances:
@@ -138,4 +138,4 @@ def _qemu_version() -> str:
 def _words(said: bytes) -> str:
     """Shorten to the first two lines."""
     lines = [line.strip() for line in said.decode(errors="replace").split("\n")]
-    return " ".join([line for line in lines if line][:2])[:_MOST_TOLD]
+    return " ".join([line for line in lines if line][:2])[:_MAX_CHARACTERS]

@@ -26,7 +26,7 @@ from stead_agent import enrol, questions
 from stead_agent.desired import StoreError
 from stead_agent.logs import Log
 from stead_agent.reconcile.loop import Reconciler
-from stead_agent.wanted import Key, OtherEpochError, given_up
+from stead_agent.wanted import Key, OtherEpochError, after_removal
 from stead_proto import limits, tls
 from stead_proto.tls import Identity
 from stead_proto.v1 import host_pb2, host_pb2_grpc
@@ -131,7 +131,7 @@ class Link:
 
     async def _give_up(self) -> None:
         """Remove guests and their networks: the cloud has removed this host, and assigns their addresses to others."""
-        state = given_up(self._reconciler.wanted)
+        state = after_removal(self._reconciler.wanted)
         if state is not None:
             _log.warning("removed_from_the_cloud", kept=len(state.resources))
             await self._reconciler.apply(state)
@@ -195,7 +195,7 @@ class Link:
         """
         reports = self._reconciler.reports
         reports.resend_all()
-        told: deque[tuple[float, list[tuple[Key, int]]]] = deque()
+        sent: deque[tuple[float, list[tuple[Key, int]]]] = deque()
         while True:
             self._news.clear()
             while reports.has_news():
@@ -205,9 +205,9 @@ class Link:
                 gone = [each for each in statuses if each.condition == host_pb2.CONDITION_ABSENT]
                 if gone:
                     now = time.monotonic()
-                    told.append((now, [(Key(each.kind, each.id), each.revision) for each in gone]))
-            while told and time.monotonic() - told[0][0] > _SURELY_READ_SECONDS:
-                self._reconciler.told(told.popleft()[1])
+                    sent.append((now, [(Key(each.kind, each.id), each.revision) for each in gone]))
+            while sent and time.monotonic() - sent[0][0] > _SURELY_READ_SECONDS:
+                self._reconciler.drop_tombstones(sent.popleft()[1])
             quiet = self._heartbeat_seconds - (time.monotonic() - outgoing.last_sent)
             try:
                 async with asyncio.timeout(max(0.0, quiet)):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from weakref import WeakValueDictionary
 
 
-class Turns:
+class NamedLocks:
     """Locks by name, each of which exists while a thread holds it or waits for it."""
 
     def __init__(self) -> None:

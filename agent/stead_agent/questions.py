@@ -36,36 +36,36 @@ def _content(question: Question, parts: Subsystems) -> bytes:
             most = min(asked.last_bytes or limits.CONSOLE_OUTPUT_BYTES, limits.CONSOLE_OUTPUT_BYTES)
             return parts.machines.console_output(asked.machine_id, most)
         case "screenshot":
-            picture = parts.machines.screenshot(question.screenshot.machine_id)
-            if len(picture) > limits.SCREENSHOT_BYTES:
-                raise MachineError(f"the screenshot has {len(picture)} bytes")
-            return picture
+            image = parts.machines.screenshot(question.screenshot.machine_id)
+            if len(image) > limits.SCREENSHOT_BYTES:
+                raise MachineError(f"the screenshot has {len(image)} bytes")
+            return image
         case "password":
             return parts.machines.password_data(question.password.machine_id)
         case "path":
             return _path(question.path, parts)
         case "capture":
-            wish = question.capture
+            wanted = question.capture
             return parts.network.capture(
-                wish.interface_id,
-                min(wish.seconds or 1, limits.CAPTURE_SECONDS),
-                min(wish.packets or limits.CAPTURE_PACKETS, limits.CAPTURE_PACKETS),
-                wish.snap_length,
+                wanted.interface_id,
+                min(wanted.seconds or 1, limits.CAPTURE_SECONDS),
+                min(wanted.packets or limits.CAPTURE_PACKETS, limits.CAPTURE_PACKETS),
+                wanted.snap_length,
             )
         case _:
             raise MachineError("this agent does not know the question")
 
 
-def _path(wish: PathQuestion, parts: Subsystems) -> bytes:
+def _path(wanted: PathQuestion, parts: Subsystems) -> bytes:
     """List what is in force for one interface, in the order in which a packet meets it, as JSON."""
-    path = Path(wish.vpc_id, wish.subnet_id, wish.interface_id, wish.from_address, wish.to_address)
+    path = Path(wanted.vpc_id, wanted.subnet_id, wanted.interface_id, wanted.from_address, wanted.to_address)
     found = parts.network.look(path)
     rules = parts.firewall.look(path)
-    dhcp = wish.vpc_id in parts.dhcp.present()
-    metadata = wish.vpc_id in parts.metadata.present()
+    dhcp = wanted.vpc_id in parts.dhcp.present()
+    metadata = wanted.vpc_id in parts.metadata.present()
     services = [
-        Finding("DHCP and DNS", wish.vpc_id, ok=dhcp, detail="served" if dhcp else "no server runs for the VPC"),
-        Finding("metadata", wish.vpc_id, ok=metadata, detail="served" if metadata else "not served in the VPC"),
+        Finding("DHCP and DNS", wanted.vpc_id, ok=dhcp, detail="served" if dhcp else "no server runs for the VPC"),
+        Finding("metadata", wanted.vpc_id, ok=metadata, detail="served" if metadata else "not served in the VPC"),
     ]
     # The tap, what may be sent from it, where that is routed, what may come back.
     return json.dumps([asdict(each) for each in (*found[:1], *rules, *found[1:], *services)]).encode()

@@ -39,9 +39,9 @@ from stead_agent.metadata.interface import MetadataError
 from stead_agent.metadata.server_process import MetadataProcess
 from stead_agent.network import folder_owner
 from stead_agent.network import interface as network
+from stead_agent.network.desired_objects import INNER_ADDRESSES
 from stead_agent.network.kernel import KernelNetwork
 from stead_agent.network.namespaces import Namespaces
-from stead_agent.network.picture import INNER_ADDRESSES
 from stead_agent.programs import daemon_logs, libvirtd
 from stead_agent.reachability.probes import NeighbourProbes
 from stead_agent.reconcile.loop import THREADS
@@ -80,7 +80,7 @@ class AgentRunsError(Exception):
 
 async def run(settings: Settings, version: str) -> None:
     """Run the agent of this machine until cancelled; guests run on. Raises AgentRunsError."""
-    heap.keep_small()
+    heap.limit_size()
     with _alone(settings):
         await _run(settings, version)
 

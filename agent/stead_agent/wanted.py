@@ -36,7 +36,7 @@ _PARTS: Final = frozenset(
     if field.message_type is not None and "vpc_id" in field.message_type.fields_by_name
 )
 
-_KEPT: Final = frozenset({desired_pb2.KIND_HOST_NETWORK, desired_pb2.KIND_BASE, desired_pb2.KIND_VOLUME})
+_RETAINED_KINDS: Final = frozenset({desired_pb2.KIND_HOST_NETWORK, desired_pb2.KIND_BASE, desired_pb2.KIND_VOLUME})
 
 SHARED_KINDS: Final = frozenset(
     {
@@ -305,8 +305,8 @@ def change_of(wanted: Wanted, state: DesiredState, *, answers_hello: bool = Fals
     if state.full:
         named = {Key(removal.kind, removal.id) for removal in state.removals}
         forgotten = tuple(key for key, each in wanted.tombstones.items() if each.done and key not in named)
-    kept = unclaimed if unclaimed != wanted.unclaimed else None
-    return Change(state.revision, state.epoch, state.full, foreign, put, buried, forgotten, unknown, kept)
+    still_unclaimed = unclaimed if unclaimed != wanted.unclaimed else None
+    return Change(state.revision, state.epoch, state.full, foreign, put, buried, forgotten, unknown, still_unclaimed)
 
 
 def _puts(wanted: Wanted, state: DesiredState, *, foreign: bool) -> tuple[tuple[Resource, ...], tuple[str, ...]]:
@@ -367,20 +367,22 @@ def _unnamed(wanted: Wanted, state: DesiredState) -> frozenset[Key]:
     return frozenset(wanted.resources) - _named(state)
 
 
-def given_up(wanted: Wanted) -> DesiredState | None:
+def after_removal(wanted: Wanted) -> DesiredState | None:
     """Return the desired state of a host that was removed from its cloud, as a full state; None when nothing changes.
 
     The cloud has terminated its guests and assigns their addresses to others, so guests and their networks are removed.
     The disks of volumes and their bases stay, so that they can be recovered: they are served to no other host.
     """
-    kept = []
+    retained = []
     for key, resource in wanted.resources.items():
-        if key.kind not in _KEPT or (key.kind == desired_pb2.KIND_VOLUME and resource.volume.HasField("remote")):
+        if key.kind not in _RETAINED_KINDS or (
+            key.kind == desired_pb2.KIND_VOLUME and resource.volume.HasField("remote")
+        ):
             continue
         stays = Resource.FromString(resource.SerializeToString())
         if key.kind == desired_pb2.KIND_VOLUME:
             stays.volume.ClearField("export")
-        kept.append(stays)
-    if kept == list(wanted.resources.values()):
+        retained.append(stays)
+    if retained == list(wanted.resources.values()):
         return None
-    return DesiredState(revision=wanted.revision, epoch=wanted.epoch, full=True, resources=kept)
+    return DesiredState(revision=wanted.revision, epoch=wanted.epoch, full=True, resources=retained)

@@ -48,18 +48,18 @@ def _measure(keep: bool) -> tuple[float, float, float]:
     with connect() as sock:
         token = ask(sock, TOKEN).split(b"\r\n\r\n")[1]
     request = GET + b"X-aws-ec2-metadata-token: " + token + (b"" if keep else b"\r\nConnection: close") + b"\r\n\r\n"
-    kept = connect() if keep else None
+    connection = connect() if keep else None
     times = []
     end = time.monotonic() + SECONDS
     while (start := time.monotonic()) < end:
-        if kept:
-            ask(kept, request)
+        if connection:
+            ask(connection, request)
         else:
             with connect() as sock:
                 ask(sock, request)
         times.append(time.monotonic() - start)
-    if kept:
-        kept.close()
+    if connection:
+        connection.close()
     times.sort()
     return len(times) / SECONDS, times[len(times) // 2] * 1e3, times[int(len(times) * 0.99)] * 1e3
 

@@ -40,7 +40,7 @@ GROUP: Final = "sg-0000000000000000a"
 
 
 @dataclass(frozen=True)
-class Turn:
+class Sample:
     """What the neighbour saw in one turn."""
 
     rate: float  # answers per second
@@ -54,10 +54,10 @@ def _neighbour(orders: Connection) -> None:
         token = ask(sock, TOKEN).split(b"\r\n\r\n")[1]
     request = GET + b"X-aws-ec2-metadata-token: " + token + b"\r\nConnection: close\r\n\r\n"
     while orders.recv():
-        orders.send(_turn(request))
+        orders.send(_sample(request))
 
 
-def _turn(request: bytes) -> tuple[float, tuple[float, ...]]:
+def _sample(request: bytes) -> tuple[float, tuple[float, ...]]:
     """Ask at a steady pace; who is late makes up for it, and its questions count from when they were due."""
     times = []
     began = time.monotonic()
@@ -101,20 +101,20 @@ def _median(ratios: list[float]) -> tuple[float, float]:
     return middle, 1.25 * (third - first) / 1.35 / len(ratios) ** 0.5
 
 
-def _tell(name: str, turns: list[Turn], base: list[Turn]) -> float:
+def _describe(name: str, samples: list[Sample], base: list[Sample]) -> float:
     """Print what one condition costs; give the greater of its costs."""
-    pooled = sorted(value * 1e3 for turn in turns for value in turn.times)
-    rate, _ = _median([turn.rate / other.rate for turn, other in zip(turns, base, strict=True)])
+    pooled = sorted(value * 1e3 for sample in samples for value in sample.times)
+    rate, _ = _median([sample.rate / other.rate for sample, other in zip(samples, base, strict=True)])
     typical, error = _median(
         [
-            statistics.median(turn.times) / statistics.median(other.times)
-            for turn, other in zip(turns, base, strict=True)
+            statistics.median(sample.times) / statistics.median(other.times)
+            for sample, other in zip(samples, base, strict=True)
         ]
     )
     print(
-        f"{name:36} {statistics.median(turn.rate for turn in turns):6.0f}/s ({rate:.3f})   p50 {pooled[len(pooled) // 2]:.3f} ms"
+        f"{name:36} {statistics.median(sample.rate for sample in samples):6.0f}/s ({rate:.3f})   p50 {pooled[len(pooled) // 2]:.3f} ms"
         f" ({typical:.3f} ± {error:.3f})   p99 {pooled[int(len(pooled) * 0.99)]:6.3f} ms"
-        f"   service {statistics.median(turn.service for turn in turns):.0%} of a core",
+        f"   service {statistics.median(sample.service for sample in samples):.0%} of a core",
         flush=True,
     )
     return max(1 - rate, typical - 1)
@@ -126,8 +126,8 @@ def _measure(
     neighbour: Guest,
     conditions: dict[str, tuple[Guest, Callable[[], None]]],
     rounds: int,
-) -> dict[str, list[Turn]]:
-    found: dict[str, list[Turn]] = {name: [] for name in conditions}
+) -> dict[str, list[Sample]]:
+    found: dict[str, list[Sample]] = {name: [] for name in conditions}
     orders, theirs = multiprocessing.get_context("fork").Pipe()
     order = list(conditions)
     with _inside(neighbour, processors[0], _neighbour, theirs):
@@ -140,9 +140,9 @@ def _measure(
                     began, before = time.monotonic(), used(pid)
                     orders.send(True)
                     rate, times = orders.recv()
-                    turn = Turn(rate, times, (used(pid) - before) / (time.monotonic() - began))
+                    sample = Sample(rate, times, (used(pid) - before) / (time.monotonic() - began))
                 if number:  # the first one warms up
-                    found[name].append(turn)
+                    found[name].append(sample)
                 time.sleep(PAUSE)  # so that nobody is shut out any more
     return found
 
@@ -178,7 +178,7 @@ def main() -> None:
         conditions = {name: flood for name, flood in floods.items() if asked.only is None or asked.only in name}
         found = _measure(pid, processors, neighbour, {base: (near, burn), **conditions}, asked.rounds)
         service.end()
-    costs = [_tell(name, turns, found[base]) for name, turns in found.items()]
+    costs = [_describe(name, samples, found[base]) for name, samples in found.items()]
     print(
         f"P17: a flooding guest costs a neighbour {max(costs):.1%} (limit {LIMIT:.0%}); load {os.getloadavg()[0]:.1f}"
     )

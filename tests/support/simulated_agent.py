@@ -9,7 +9,7 @@ from stead_agent.reconcile.prepare import Habits
 from stead_agent.reconcile.work import Work
 from stead_agent.simulated.clock import SteppedClock
 from stead_agent.simulated.host import SimulatedHost
-from stead_agent.simulated.machines import Pace
+from stead_agent.simulated.machines import Durations
 from stead_agent.wanted import Change, Held, Key, Tombstone, Wanted, key_of
 from stead_proto.v1 import desired_pb2, host_pb2
 from stead_proto.v1.desired_pb2 import Resource
@@ -58,7 +58,7 @@ class MemoryStore:
         return wanted
 
     def save(self, change: Change) -> None:
-        self._tell("store.save", done=False)
+        self._notify("store.save", done=False)
         for key in change.forgotten:
             self.tombstones.pop(key, None)
         for each in change.buried:
@@ -75,33 +75,33 @@ class MemoryStore:
             self.unknown = change.unknown
         if change.unclaimed is not None:
             self.unclaimed = change.unclaimed
-        self._tell("store.save", done=True)
+        self._notify("store.save", done=True)
 
     def done(self, key: Key, revision: int) -> None:
-        self._tell("store.done", done=False)
+        self._notify("store.done", done=False)
         if key in self.tombstones and self.tombstones[key][0] == revision:
             self.tombstones[key] = (revision, self.tombstones[key][1], None, True)
-        self._tell("store.done", done=True)
+        self._notify("store.done", done=True)
 
     def forget(self, revisions: Iterable[tuple[Key, int]]) -> None:
-        self._tell("store.forget", done=False)
+        self._notify("store.forget", done=False)
         for key, revision in revisions:
             if key in self.tombstones and self.tombstones[key][0] == revision:
                 del self.tombstones[key]
-        self._tell("store.forget", done=True)
+        self._notify("store.forget", done=True)
 
     def hold(self, machine_id: str, held: Held) -> None:
-        self._tell("store.hold", done=False)
+        self._notify("store.hold", done=False)
         if held:
             self.held[machine_id] = held
         else:
             self.held.pop(machine_id, None)
-        self._tell("store.hold", done=True)
+        self._notify("store.hold", done=True)
 
     def close(self) -> None:
         pass
 
-    def _tell(self, name: str, *, done: bool) -> None:
+    def _notify(self, name: str, *, done: bool) -> None:
         if self.watcher is not None:
             self.watcher(name, "", done)
 
@@ -109,12 +109,14 @@ class MemoryStore:
 class Bench:
     """One simulated host with one agent, on a stepped clock."""
 
-    def __init__(self, *, pace: Pace | None = None, store: Store | None = None, habits: Habits | None = None) -> None:
+    def __init__(
+        self, *, durations: Durations | None = None, store: Store | None = None, habits: Habits | None = None
+    ) -> None:
         self.clock = SteppedClock()
-        self.host = SimulatedHost(self.clock, pace=pace)
+        self.host = SimulatedHost(self.clock, durations=durations)
         self.store = store or MemoryStore()
         self.habits = habits
-        self.told: list[ResourceStatus] = []
+        self.reported: list[ResourceStatus] = []
         self.calls: list[tuple[str, str]] = []
         self._deaths: int | None = None
         self.host.world.watcher = self._watch
@@ -198,8 +200,8 @@ class Bench:
     def report(self) -> dict[Key, ResourceStatus]:
         """Take what the agent would send now; return the latest reported status of each resource."""
         while self.reconciler.reports.has_news():
-            self.told += self.reconciler.reports.take()
-        return {Key(each.kind, each.id): each for each in self.told}
+            self.reported += self.reconciler.reports.take()
+        return {Key(each.kind, each.id): each for each in self.reported}
 
     def machine(self, machine_id: str) -> host_pb2.MachineStatus:
         """The last reported status of a machine."""

@@ -28,7 +28,7 @@ from stead_agent.dhcp.dnsmasq_conf import (
 from stead_agent.dhcp.hardware_filter import guard
 from stead_agent.dhcp.interface import DhcpError, VpcDhcp
 from stead_agent.dhcp.leases import Binding, nameless, read_leases, release_message, stale, without
-from stead_agent.named_locks import Turns
+from stead_agent.named_locks import NamedLocks
 
 _RELEASE_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.002  # between two checks of the lease file
@@ -55,7 +55,7 @@ class Dnsmasq:
         self._folder = folder
         self._user, self._group = _existing_user(user)
         self._applied: dict[str, _Applied] = {}
-        self._vpc_turns = Turns()
+        self._vpc_locks = NamedLocks()
 
     def apply(self, wanted: VpcDhcp) -> None:
         """Make the VPC's server run with exactly this configuration."""
@@ -63,7 +63,7 @@ class Dnsmasq:
         now = self._applied.get(wanted.vpc_id)
         if now is None or now.wanted != wanted:  # else computed already: slow with thousands of names
             now = _Applied(wanted, configuration(wanted, files), host_files(wanted))
-        with self._vpc_turns.at(wanted.vpc_id):
+        with self._vpc_locks.at(wanted.vpc_id):
             if not listens(wanted):
                 self._remove(files)
                 return
@@ -74,7 +74,7 @@ class Dnsmasq:
 
     def remove(self, vpc_id: str) -> None:
         """Stop the VPC's server and remove everything of it."""
-        with self._vpc_turns.at(vpc_id):
+        with self._vpc_locks.at(vpc_id):
             self._remove(self._files(vpc_id))
 
     def present(self) -> frozenset[str]:
@@ -88,7 +88,7 @@ class Dnsmasq:
         repaired = []
         for vpc_id in list(self._applied):
             files = self._files(vpc_id)
-            with self._vpc_turns.at(vpc_id):
+            with self._vpc_locks.at(vpc_id):
                 applied = self._applied.get(vpc_id)
                 if applied and server_process.find(files) is None:
                     self._apply(applied, files)

@@ -21,8 +21,8 @@ _DHCP_SERVER_PORT: Final = 67
 
 # Instructions of linux/bpf_common.h.
 _LOAD_WORD, _LOAD_HALF = 0x20, 0x28  # BPF_LD | BPF_ABS
-_KEEP, _TAKE_KEPT = 0x07, 0x87  # BPF_MISC | BPF_TAX, BPF_TXA
-_JUMP_IF_KEPT, _JUMP_IF = 0x1D, 0x15  # BPF_JMP | BPF_JEQ | BPF_X, BPF_K
+_SAVE, _LOAD_SAVED = 0x07, 0x87  # BPF_MISC | BPF_TAX, BPF_TXA
+_JUMP_IF_SAVED, _JUMP_IF = 0x1D, 0x15  # BPF_JMP | BPF_JEQ | BPF_X, BPF_K
 _RETURN: Final = 0x06  # BPF_RET | BPF_K
 _ALL: Final = 0xFFFFFFFF
 
@@ -32,14 +32,14 @@ _CLIENT: Final = 8 + 28  # a UDP socket's filter sees the packet from its UDP he
 # (code, jump if true, jump if false, operand). A packet too short for a load is dropped.
 PROGRAM: Final = (
     (_LOAD_WORD, 0, 0, _SENDER),
-    (_KEEP, 0, 0, 0),
+    (_SAVE, 0, 0, 0),
     (_LOAD_WORD, 0, 0, _CLIENT),
-    (_JUMP_IF_KEPT, 0, 4, 0),  # the first four bytes differ: check whether the sender is all zeros
+    (_JUMP_IF_SAVED, 0, 4, 0),  # the first four bytes differ: check whether the sender is all zeros
     (_LOAD_HALF, 0, 0, _SENDER + 4),
-    (_KEEP, 0, 0, 0),
+    (_SAVE, 0, 0, 0),
     (_LOAD_HALF, 0, 0, _CLIENT + 4),
-    (_JUMP_IF_KEPT, 5, 4, 0),
-    (_TAKE_KEPT, 0, 0, 0),
+    (_JUMP_IF_SAVED, 5, 4, 0),
+    (_LOAD_SAVED, 0, 0, 0),
     (_JUMP_IF, 0, 2, 0),
     (_LOAD_HALF, 0, 0, _SENDER + 4),
     (_JUMP_IF, 1, 0, 0),  # six zero bytes: the loopback link, so our own DHCPRELEASE

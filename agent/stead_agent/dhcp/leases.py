@@ -43,12 +43,12 @@ def stale(leased: Iterable[Binding], wanted: Iterable[Binding]) -> list[Binding]
 def without(text: str, bindings: Iterable[Binding]) -> str:
     """Remove leases from the text of the server's file."""
     struck = frozenset(bindings)
-    kept = []
+    remaining = []
     for line in text.splitlines(keepends=True):
         found = _LINE.fullmatch(line.rstrip("\n"))
         if not found or Binding(found["mac"], found["address"]) not in struck:
-            kept.append(line)
-    return "".join(kept)
+            remaining.append(line)
+    return "".join(remaining)
 
 
 def nameless(text: str) -> str:

@@ -36,16 +36,16 @@ class AttachmentCredentials:
             identity = self._identity()
         except (tls.NoIdentityError, OSError) as error:
             raise CredentialsError(str(error)) from error
-        told = "there is no controller"
+        reason = "there is no controller"
         for address in self._controllers:
             with tls.blocking_channel_to_controller(address, identity) as channel:
                 stub = host_pb2_grpc.HostLinkStub(channel)
                 try:
                     answer = stub.AttachmentCredentials(request, timeout=_ANSWER_SECONDS)
                 except grpc.RpcError as error:
-                    told = f"{error.code().name}: {error.details()}"
+                    reason = f"{error.code().name}: {error.details()}"
                     if error.code() in _REFUSALS:
-                        raise NoCredentialsError(told) from error
+                        raise NoCredentialsError(reason) from error
                     continue
                 return Identity(answer.key_pem, answer.certificate_pem, answer.ca_pem)
-        raise CredentialsError(told)
+        raise CredentialsError(reason)

@@ -45,7 +45,7 @@ class BlockStore:
         self._controllers = tuple(controllers)
         self._identity = identity
         self._lock = threading.Lock()
-        self._turn = 0
+        self._failures = 0
         self._channel: grpc.Channel | None = None
         self._certificate = b""
 
@@ -121,20 +121,20 @@ class BlockStore:
             yield stub
         except grpc.RpcError as error:
             code = error.code()
-            told = f"{code.name}: {error.details()}"
+            reason = f"{code.name}: {error.details()}"
             if code not in _AWAY:
-                raise BlockStoreError(told) from error
+                raise BlockStoreError(reason) from error
             with self._lock:
                 self._drop()
-                self._turn += 1
-            raise BlockStoreAway(told) from error
+                self._failures += 1
+            raise BlockStoreAway(reason) from error
 
     def _stub(self) -> blocks_pb2_grpc.BlockStoreStub:
         identity = self._identity()
         with self._lock:
             if self._channel is None or identity.certificate_pem != self._certificate:
                 # Calls in progress with the old certificate continue until they end.
-                address = self._controllers[self._turn % len(self._controllers)]
+                address = self._controllers[self._failures % len(self._controllers)]
                 self._channel = tls.blocking_channel_to_controller(address, identity)
                 self._certificate = identity.certificate_pem
             return blocks_pb2_grpc.BlockStoreStub(self._channel)

@@ -47,11 +47,11 @@ def give(source: Source, uid: int) -> None:
 
 
 def users_of(socket: Path) -> Path:
-    """Return the folder with a file for each user that may read from a socket with access control; see `let_read`."""
+    """Return the folder with a file for each user that may read from a socket with access control; see `allow_read`."""
     return socket.with_suffix(".users")
 
 
-def let_read(source: Source, uid: int) -> None:
+def allow_read(source: Source, uid: int) -> None:
     """Let a user read the base of a disk; raises DiskAccessError.
 
     Files may be read by every process that knows their names. The server of an encrypted base checks the user of each

@@ -32,7 +32,7 @@ class RelayProcess:
         self._controllers = tuple(each.rpartition(":")[0].strip("[]") for each in controllers)
         self._lock = threading.Lock()
         self._wanted: dict[str, tuple[Endpoint, ...]] = {}  # by VPC
-        self._told: list[dict[str, Any]] = []
+        self._sent: list[dict[str, Any]] = []
         self._process: socket.socket | None = None
 
     def apply(self, vpc_id: str, endpoints: tuple[Endpoint, ...]) -> None:
@@ -42,7 +42,7 @@ class RelayProcess:
                 self._wanted[vpc_id] = endpoints
             else:
                 self._wanted.pop(vpc_id, None)
-            self._tell()
+            self._send()
 
     def remove(self, vpc_id: str) -> None:
         """Stop listening for a VPC's endpoints."""
@@ -53,11 +53,11 @@ class RelayProcess:
         with self._lock:
             if not self._wanted:
                 return ()
-            process, before = self._process, self._told
-            self._tell(anew=True)
+            process, before = self._process, self._sent
+            self._send(anew=True)
             if self._process is not process:
                 return ("the relay of endpoints had ended",)
-            return () if self._told == before else ("namespaces of endpoints were others",)
+            return () if self._sent == before else ("namespaces of endpoints were others",)
 
     def close(self) -> None:
         """Stop the process."""
@@ -65,7 +65,7 @@ class RelayProcess:
             self._wanted.clear()
             self._end_at_once()
 
-    def _tell(self, *, anew: bool = False) -> None:
+    def _send(self, *, anew: bool = False) -> None:
         """Send the process the complete list if it changed; the process is started only when the list is not empty."""
         wanted = [
             {
@@ -84,7 +84,7 @@ class RelayProcess:
         if self._process is not None and _is_over(self._process):
             _log.warning("relay_ended")
             self._end()
-        if self._process is not None and wanted == self._told and not anew:
+        if self._process is not None and wanted == self._sent and not anew:
             return
         had_one = self._process is not None
         try:
@@ -93,12 +93,12 @@ class RelayProcess:
             if not had_one:
                 raise
             self._ask(wanted)  # to a new process: the old one had just ended
-        self._told = wanted
+        self._sent = wanted
 
     def _ask(self, wanted: list[dict[str, Any]]) -> None:
         """Make the process listen for these; raises EndpointError when it cannot, _EndedError when it ended."""
         process = self._process = self._process or self._start()
-        self._told = []
+        self._sent = []
         try:
             process.settimeout(_ANSWER_SECONDS)
             process.sendall(json.dumps({"endpoints": wanted}).encode() + b"\n")
@@ -147,7 +147,7 @@ class RelayProcess:
 
     def _end(self) -> None:
         """Close the connection to the process, which then exits by itself."""
-        self._told = []
+        self._sent = []
         if self._process is not None:
             self._process.close()
             self._process = None

@@ -27,7 +27,7 @@ def clean_acl(acl: Acl, refusals: list[Refusal]) -> Acl | None:
     if not _ACL_ID.match(acl.id):
         refusals.append(Refusal(acl.id, "no ACL id"))
         return None
-    kept: list[AclEntry] = []
+    valid: list[AclEntry] = []
     closed: set[bool] = set()
     for entry in sorted(acl.entries, key=lambda it: it.rule_number):
         if entry.egress in closed:
@@ -39,8 +39,8 @@ def clean_acl(acl: Acl, refusals: list[Refusal]) -> Acl | None:
             if not entry.allow:
                 closed.add(entry.egress)
         else:
-            kept.append(entry)
-    return replace(acl, entries=tuple(kept))
+            valid.append(entry)
+    return replace(acl, entries=tuple(valid))
 
 
 @lru_cache(maxsize=1024)

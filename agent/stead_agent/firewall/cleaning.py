@@ -149,7 +149,7 @@ def _clean_interfaces(given: tuple[Interface, ...], refusals: list[Refusal]) -> 
     A public address that moves may arrive with its new interface before it is removed from the old one.
     """
     taken: set[object] = set()
-    kept = []
+    valid = []
     for interface in given:
         own = {interface.id, ("tap", interface.tap), (interface.subnet_link, interface.mac)}
         reason = _fault_of(interface) or ("another interface has its id, tap or MAC" if taken & own else None)
@@ -174,8 +174,8 @@ def _clean_interfaces(given: tuple[Interface, ...], refusals: list[Refusal]) -> 
             public_addresses=tuple(public),
             idle_timeouts=_clean_timeouts(interface, refusals),
         )
-        kept.append(interface if fitting == interface else fitting)
-    return tuple(kept)
+        valid.append(interface if fitting == interface else fitting)
+    return tuple(valid)
 
 
 def _clean_timeouts(interface: Interface, refusals: list[Refusal]) -> IdleTimeouts:
@@ -217,7 +217,7 @@ def _fault_of(interface: Interface) -> str | None:
 
 def _clean_subnets(given: Iterable[Subnet], acls: dict[str, Acl], refusals: list[Refusal]) -> tuple[Subnet, ...]:
     """Leave out invalid links and blocks; a subnet whose ACL is missing gets one that denies everything."""
-    kept = []
+    valid = []
     for subnet in given:
         if not _LINK.match(subnet.link):
             refusals.append(Refusal(subnet.id or subnet.link, "no link name"))
@@ -232,8 +232,8 @@ def _clean_subnets(given: Iterable[Subnet], acls: dict[str, Acl], refusals: list
             acls[acl_id] = NO_ACL
         cidr, ipv6_cidr = ("" if version in bad else block for version, block in blocks.items())
         fitting = replace(subnet, cidr=cidr, ipv6_cidr=ipv6_cidr, acl_id=acl_id)
-        kept.append(subnet if fitting == subnet else fitting)
-    return tuple(kept)
+        valid.append(subnet if fitting == subnet else fitting)
+    return tuple(valid)
 
 
 # Replaces the ACL of a subnet when the desired state does not contain it.
@@ -241,15 +241,15 @@ NO_ACL: Final = Acl("acl-00000000")
 
 
 def _clean_peers(given: Iterable[PeerLink], refusals: list[Refusal]) -> tuple[PeerLink, ...]:
-    kept = []
+    valid = []
     for peer in given:
         if not _LINK.match(peer.link):
             refusals.append(Refusal(peer.link, "no link name"))
             continue
         bad = [block for block in peer.cidrs if not _is_block(block, 4) and not _is_block(block, 6)]
         refusals += [Refusal(peer.link, f"no block of addresses: {block!r}") for block in bad]
-        kept.append(replace(peer, cidrs=tuple(block for block in peer.cidrs if block not in bad)) if bad else peer)
-    return tuple(kept)
+        valid.append(replace(peer, cidrs=tuple(block for block in peer.cidrs if block not in bad)) if bad else peer)
+    return tuple(valid)
 
 
 def _is_block(text: str, version: int) -> bool:

@@ -36,13 +36,13 @@ def end_flows(netfilter: NetfilterSocket, addresses: frozenset[str], admits: Cal
         return 0
     ended = 0
     wanted = {socket.inet_pton(_family_of(address), address) for address in addresses}
-    kept: dict[bytes, bool] = {}  # flows of one kind are judged once: a guest may have a hundred thousand
+    allowed: dict[bytes, bool] = {}  # flows of one kind are judged once: a guest may have a hundred thousand
     candidates = _all(netfilter) if count < _FEW_FLOWS or len(wanted) > _SEARCHES else _searched(netfilter, wanted)
     for family, buffer, span in candidates:
         kind = _kind(buffer, span, family)
-        if kind not in kept:
-            kept[kind] = _is_kept(buffer, attributes(buffer, span), family, wanted, admits)
-        if not kept[kind]:
+        if kind not in allowed:
+            allowed[kind] = _is_allowed(buffer, attributes(buffer, span), family, wanted, admits)
+        if not allowed[kind]:
             ended += _end(netfilter, family, buffer, attributes(buffer, span))
     return ended
 
@@ -76,7 +76,7 @@ def _kind(buffer: bytes, span: Span, family: socket.AddressFamily) -> bytes:
     )
 
 
-def _is_kept(
+def _is_allowed(
     buffer: bytes,
     parts: dict[int, Span],
     family: socket.AddressFamily,

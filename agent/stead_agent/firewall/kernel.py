@@ -19,7 +19,7 @@ from stead_agent.firewall.look import look_at_bindings, look_at_groups
 from stead_agent.firewall.nftables import Nft
 from stead_agent.firewall.table import Table, changes, whole, written
 from stead_agent.firewall.vpc_ruleset import NAME, overlay_table, shut_table, table_of
-from stead_agent.named_locks import Turns
+from stead_agent.named_locks import NamedLocks
 from stead_agent.nfnetlink import NetfilterSocket, attributes
 
 _GET_GENERATION: Final = (10 << 8) | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
@@ -66,7 +66,7 @@ class _Rules:
         self._nft: Nft | None = None
         self._nft_lock = threading.Lock()
         self._tables: dict[str, Table] = {}  # as they are in the kernel
-        self._doubted: dict[str, Table] = {}  # as they should be: the next transaction recreates them
+        self._distrusted: dict[str, Table] = {}  # as they should be: the next transaction recreates them
         self._generation: int | None = None  # None = another program may have changed something
 
     def close(self) -> None:
@@ -100,11 +100,11 @@ class _Rules:
     def forget(self, address: str) -> None:
         """Forget a table's state: a chain of it was removed with its link."""
         self._tables.pop(address, None)
-        self._doubted.pop(address, None)
+        self._distrusted.pop(address, None)
 
     def make(self, *tables: Table) -> None:
         """Apply these tables, and recreate those whose state is unknown, all in one transaction."""
-        wanted = self._doubted | {table.address: table for table in tables}
+        wanted = self._distrusted | {table.address: table for table in tables}
         commands = ""
         for address, table in wanted.items():
             before = self._tables.get(address)
@@ -112,11 +112,11 @@ class _Rules:
         if commands:
             self._run(commands)
         self._tables |= wanted
-        self._doubted.clear()
+        self._distrusted.clear()
 
-    def _doubt(self) -> None:
+    def _distrust(self) -> None:
         """Treat the state of all tables in the kernel as unknown."""
-        self._doubted |= self._tables
+        self._distrusted |= self._tables
         self._tables.clear()
         self._generation = None
 
@@ -126,7 +126,7 @@ class _Rules:
             self.with_nft(lambda nft: nft.run(commands))
         except FirewallError:
             # Refused as a whole, so nothing has changed; but a wrong record may be the cause. Next time: recreate all.
-            self._doubt()
+            self._distrust()
             raise
         self._generation = before + 1 if self._generation in (None, before) else None
 
@@ -134,8 +134,8 @@ class _Rules:
         """Restore the tables if another program changed something in this namespace; return which were affected."""
         if self._ask_generation() == self._generation:
             return []
-        self._doubt()
-        tables = list(self._doubted.values())
+        self._distrust()
+        tables = list(self._distrusted.values())
         before = self.with_nft(lambda nft: [_listed(nft, table) for table in tables])
         self.make()
         after = self.with_nft(lambda nft: [_listed(nft, table) for table in tables])
@@ -171,7 +171,7 @@ class _Vpc:
     """The rules in force in a VPC's namespace."""
 
     rules: _Rules
-    picture: VpcFirewall | None = None  # None: unknown, since nothing was applied yet or the last apply failed
+    desired: VpcFirewall | None = None  # None: unknown, since nothing was applied yet or the last apply failed
     clean: Clean | None = None  # the valid parts of `picture`
     addresses: frozenset[str] = frozenset()  # of all interfaces that may have tracked flows
     overlay_index: int = 0  # of the link to other hosts that has our chain
@@ -184,7 +184,7 @@ class KernelFirewall:
         self._namespaces = namespaces
         self._links = links
         self._lock = threading.Lock()  # guards the dictionaries below, never held during work
-        self._vpc_turns = Turns()
+        self._vpc_locks = NamedLocks()
         self._vpcs: dict[str, _Vpc] = {}
         self._recent = _Recent()
         self._host_lock = threading.Lock()  # one transaction at a time in the host's namespace
@@ -247,9 +247,9 @@ class KernelFirewall:
 
     def apply(self, vpc: VpcFirewall) -> tuple[Refusal, ...]:
         """Apply the VPC's rules: guests that leave are cut off first, new guests are admitted last."""
-        with self._vpc_turns.at(vpc.vpc_id):
+        with self._vpc_locks.at(vpc.vpc_id):
             state = self._open(vpc.vpc_id)
-            if state.picture == vpc and state.clean:
+            if state.desired == vpc and state.clean:
                 return state.clean.refusals
             clean = cleaned(vpc, state.clean)
             before, state.clean = state.clean, None
@@ -261,12 +261,12 @@ class KernelFirewall:
             self._make(state, clean)
             self._bind(vpc.vpc_id, wanted)
             end_flows(state.rules.netfilter, narrowed(before, clean) | gone, Judge(clean, gone).admits)
-            state.picture, state.clean, state.addresses = vpc, clean, addresses
+            state.desired, state.clean, state.addresses = vpc, clean, addresses
             return clean.refusals
 
     def remove(self, vpc_id: str) -> None:
         """Cut the VPC's guests off, then remove its table and close the sockets of its namespace."""
-        with self._vpc_turns.at(vpc_id):
+        with self._vpc_locks.at(vpc_id):
             if vpc_id in self._bindings:
                 self._bind(vpc_id, Bindings())
             if self._namespaces.identity(vpc_id) is not None:
@@ -306,7 +306,7 @@ class KernelFirewall:
         with self._lock:
             vpcs = [vpc_id for vpc_id in self._vpcs if touched is None or vpc_id in touched]
         for vpc_id in vpcs:
-            with self._vpc_turns.at(vpc_id):
+            with self._vpc_locks.at(vpc_id):
                 drift += [f"{vpc_id}: {what}" for what in self._audit_vpc(vpc_id)]
         return tuple(drift)
 
@@ -322,7 +322,7 @@ class KernelFirewall:
             return state.rules.audit()
         fresh = self._open(vpc_id)
         self._make(fresh, state.clean)
-        fresh.picture, fresh.clean, fresh.addresses = state.picture, state.clean, state.addresses
+        fresh.desired, fresh.clean, fresh.addresses = state.desired, state.clean, state.addresses
         return ["a new namespace without rules"]
 
     # --- internal

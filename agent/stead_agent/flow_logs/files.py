@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 LARGEST: Final = 8 << 20  # bytes of a file; then it is renamed to .1, .1 to .2, and the oldest is deleted
-KEPT: Final = 4
+FILES: Final = 4
 _PLAIN: Final = re.compile(r"[^0-9A-Za-z_-]")
 
 
@@ -35,7 +35,7 @@ class RecordFiles:
 
     @staticmethod
     def _rotate(path: Path) -> None:
-        for number in range(KEPT - 1, 0, -1):
+        for number in range(FILES - 1, 0, -1):
             older = path.with_name(f"{path.name}.{number}")
             if older.exists():
                 older.replace(path.with_name(f"{path.name}.{number + 1}"))

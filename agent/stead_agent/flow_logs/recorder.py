@@ -58,7 +58,7 @@ class KernelFlowLogs:
         with self._lock:
             state = self._vpcs.get(vpc.vpc_id)
             if (state is None and not vpc.logs) or (
-                state is not None and state.identity == identity and state.tally.picture == vpc
+                state is not None and state.identity == identity and state.tally.desired == vpc
             ):
                 return
             self._end(vpc.vpc_id)
@@ -91,7 +91,7 @@ class KernelFlowLogs:
         state = self._vpcs.get(vpc_id)
         if state is not None:
             self._look(state)
-            self._write(state, list(state.tally.picture.logs))
+            self._write(state, list(state.tally.desired.logs))
             del self._vpcs[vpc_id]
             state.close()
 
@@ -100,7 +100,7 @@ class KernelFlowLogs:
         with self._lock:
             for state in self._vpcs.values():
                 self._look(state)
-                self._write(state, list(state.tally.picture.logs))
+                self._write(state, list(state.tally.desired.logs))
 
     def close(self) -> None:
         """Write out everything and end."""
@@ -167,7 +167,7 @@ class KernelFlowLogs:
         except LostEventsError:
             state.tally.lost()
         except OSError as error:  # the namespace is probably gone: other VPCs' logs continue
-            _log.warning("flow_log_not_read", vpc=state.tally.picture.vpc_id, reason=str(error))
+            _log.warning("flow_log_not_read", vpc=state.tally.desired.vpc_id, reason=str(error))
 
     def _write(self, state: _Vpc, logs: list[FlowLog]) -> None:
         now = int(self._clock())

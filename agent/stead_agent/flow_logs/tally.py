@@ -49,12 +49,12 @@ class _Window:
 class Tally:
     """The open intervals of one VPC's logs."""
 
-    def __init__(self, picture: VpcFlowLogs, now: int) -> None:
-        self.picture = picture
-        self._windows = {log.id: _Window(now) for log in picture.logs}
-        self._by_id = {it.id: it for it in picture.interfaces}
-        self._by_address = {address: it for it in picture.interfaces for address in it.addresses}
-        self._by_mac = {it.mac: it for it in picture.interfaces}
+    def __init__(self, desired: VpcFlowLogs, now: int) -> None:
+        self.desired = desired
+        self._windows = {log.id: _Window(now) for log in desired.logs}
+        self._by_id = {it.id: it for it in desired.interfaces}
+        self._by_address = {address: it for it in desired.interfaces for address in it.addresses}
+        self._by_mac = {it.mac: it for it in desired.interfaces}
 
     def counted(self, seen: Counted, now: int) -> None:
         """Add what a tracked flow carried: for each of its ends that is logged here, both directions."""
@@ -96,11 +96,11 @@ class Tally:
 
     def lost(self) -> None:
         """Note that the kernel's events were incomplete."""
-        for log in self.picture.logs:
+        for log in self.desired.logs:
             self._windows[log.id].too_many |= log.interface_ids
 
     def _add(self, flow: Flow, packets: int, size: int, now: int) -> None:
-        for log in self.picture.logs:
+        for log in self.desired.logs:
             if flow.interface_id not in log.interface_ids or not (log.accepted if flow.accepted else log.rejected):
                 continue
             window = self._windows[log.id]
@@ -117,12 +117,12 @@ class Tally:
 
     def due(self, now: int) -> list[FlowLog]:
         """List the logs whose intervals have ended."""
-        return [log for log in self.picture.logs if now - self._windows[log.id].start >= log.aggregation_seconds]
+        return [log for log in self.desired.logs if now - self._windows[log.id].start >= log.aggregation_seconds]
 
     def ended(self, log: FlowLog, now: int) -> list[tuple[Interface, list[str]]]:
         """End the interval of a log: return each interface's records, and begin the next interval."""
         window, self._windows[log.id] = self._windows[log.id], _Window(now)
-        vpc_id, found = self.picture.vpc_id, []
+        vpc_id, found = self.desired.vpc_id, []
         for interface_id in sorted(log.interface_ids & self._by_id.keys()):
             interface = self._by_id[interface_id]
             flows = window.flows.get(interface_id, {})

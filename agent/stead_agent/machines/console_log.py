@@ -35,14 +35,14 @@ class ConsoleLogs:
         """Prepare a new start: delete the logs of earlier ones, except the password, which guests write only once."""
         folder = self._root / machine_id
         folder.mkdir(mode=0o700, exist_ok=True)
-        kept = folder / _PASSWORD
+        stored = folder / _PASSWORD
         for log in sorted(folder.glob("*.log")):
             if found := self._find_password(log):
                 new = folder / f".{_PASSWORD}"
                 new.write_bytes(found)
-                new.replace(kept)
+                new.replace(stored)
         for path in folder.iterdir():
-            if path != kept:
+            if path != stored:
                 path.unlink()
 
     def discard(self, machine_id: str, start: int) -> None:

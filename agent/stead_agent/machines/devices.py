@@ -10,7 +10,7 @@ import libvirt_qemu
 from stead_agent.machines import plug
 
 
-def ask_to_let_go(domain: Any, alias: str) -> None:
+def ask_to_release(domain: Any, alias: str) -> None:
     """Request the unplug of a device, without waiting for the guest: the removal is reported by an event.
 
     It may have been requested before, or may be done by now.

@@ -257,7 +257,7 @@ class DirectDisks:
 
     def _put_off(self, key: tuple[str, str, int], error: Exception) -> None:
         """Record why a guest stays with a proxy, log it once, and retry: temporary failures soon, others rarely."""
-        passes = not isinstance(error, NoCredentialsError | secured.NotLetInError | MonitorError)
+        passes = not isinstance(error, NoCredentialsError | secured.NotAdmittedError | MonitorError)
         seconds = _SOON_SECONDS if passes else _RARELY_SECONDS
         reason = type(error).__name__
         with self._lock:
@@ -344,9 +344,9 @@ class DirectDisks:
 
 def look(domain: Any) -> Seen:
     """Query a QEMU about its volumes of other hosts."""
-    told = execute(domain, "query-named-block-nodes", {"flat": True})
+    nodes = execute(domain, "query-named-block-nodes", {"flat": True})
     objects = direct_nodes.credential_objects(execute(domain, "qom-list", {"path": "/objects"}))
-    sizes = direct_nodes.sizes(told)
+    sizes = direct_nodes.sizes(nodes)
     disks = {}
     for volume_id, (device, number) in direct_nodes.devices(domain.XMLDesc(0)).items():
         with contextlib.suppress(MonitorError):  # it was detached at this moment
@@ -354,7 +354,7 @@ def look(domain: Any) -> Seen:
             proxy = direct_nodes.proxy_node(number, sizes)
             is_shareable = bool(execute(domain, "qom-get", {"path": device, "property": "share-rw"}))
             disks[volume_id] = PluggedDisk(device, node, proxy, sizes.get(proxy, 0), is_shareable)
-    return Seen(disks, direct_nodes.direct_nodes(told), objects, direct_nodes.job_sources(sizes))
+    return Seen(disks, direct_nodes.direct_nodes(nodes), objects, direct_nodes.job_sources(sizes))
 
 
 def _move(domain: Any, disk: PluggedDisk, node: str) -> None:
@@ -370,11 +370,11 @@ def _yank(domain: Any, node: str) -> None:
 def _end_job(domain: Any, node: str) -> None:
     """Cancel the job of a node, if it has one: requests that wait for a connection fail. Also removes its source."""
     deadline = time.monotonic() + _JOB_SECONDS
-    told = False
+    is_cancelled = False
     while any(each["id"] == node for each in execute(domain, "query-jobs")):
-        if not told:
+        if not is_cancelled:
             execute(domain, "block-job-cancel", {"device": node, "force": True})
-            told = True
+            is_cancelled = True
         elif time.monotonic() > deadline:
             raise MonitorError(f"{node}: its job does not end")
         else:

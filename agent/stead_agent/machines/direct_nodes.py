@@ -171,15 +171,15 @@ def job_sources(names: Iterable[str]) -> frozenset[str]:
     return frozenset(name for name in names if name.startswith(_NOTHING))
 
 
-def sizes(told: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+def sizes(reported: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Read from `query-named-block-nodes` how large each node is."""
-    return {str(each.get("node-name", "")): int(each["image"]["virtual-size"]) for each in told}
+    return {str(each.get("node-name", "")): int(each["image"]["virtual-size"]) for each in reported}
 
 
-def direct_nodes(told: Iterable[Mapping[str, Any]]) -> dict[str, DirectNode]:
+def direct_nodes(reported: Iterable[Mapping[str, Any]]) -> dict[str, DirectNode]:
     """Read our nodes from `query-named-block-nodes`."""
     found = {}
-    for each in told:
+    for each in reported:
         name = str(each.get("node-name", ""))
         if name.startswith(PREFIX):
             address, port = _server(str(each["image"]["filename"]))
@@ -187,9 +187,9 @@ def direct_nodes(told: Iterable[Mapping[str, Any]]) -> dict[str, DirectNode]:
     return found
 
 
-def credential_objects(told: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+def credential_objects(reported: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     """Read our objects from `qom-list /objects`."""
-    return frozenset(name for each in told if (name := str(each.get("name", ""))).startswith(PREFIX))
+    return frozenset(name for each in reported if (name := str(each.get("name", ""))).startswith(PREFIX))
 
 
 def _server(filename: str) -> tuple[str, int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Turns:
+class FairSemaphore:
     """A semaphore that keeps the order of arrival.
 
     `threading.Semaphore` lets new threads overtake waiting ones; of 24 starts at once an unlucky one could come last
@@ -19,7 +19,7 @@ class Turns:
         self._lock = threading.Lock()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def held(self) -> Iterator[None]:
         """Acquire the semaphore, and release it to the next thread at the end."""
         mine = threading.Event()
         with self._lock:

@@ -16,7 +16,7 @@ _KVM: Final = Path("/dev/kvm")
 _ACL: Final = "system.posix_acl_access"
 # linux/posix_acl_xattr.h: version 2, then entries of tag, permissions, id; tags of linux/posix_acl.h.
 _USER_OBJ, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 0x01, 0x04, 0x08, 0x10, 0x20
-_NOBODY: Final = 0xFFFFFFFF
+_UNDEFINED_ID: Final = 0xFFFFFFFF
 _READ_WRITE: Final = 6
 
 
@@ -35,7 +35,7 @@ def give_disk(source: Source, base: Layer | None, uid: int) -> None:
     try:
         disk_users.give(source, uid)
         if base is not None:
-            disk_users.let_read(base.source, uid)
+            disk_users.allow_read(base.source, uid)
     except disk_users.DiskAccessError as error:
         raise MachineError(str(error)) from error
 
@@ -74,10 +74,10 @@ def allow_kvm(gid: int, device: Path = _KVM) -> None:
 def _acl(mode: int, gid: int) -> bytes:
     """Render an access list: owner and others as the mode says, the owner's group and `gid` read and write."""
     entries = (
-        (_USER_OBJ, mode >> 6 & 7, _NOBODY),
-        (_GROUP_OBJ, _READ_WRITE, _NOBODY),
+        (_USER_OBJ, mode >> 6 & 7, _UNDEFINED_ID),
+        (_GROUP_OBJ, _READ_WRITE, _UNDEFINED_ID),
         (_GROUP, _READ_WRITE, gid),
-        (_MASK, _READ_WRITE, _NOBODY),
-        (_OTHER, mode & 7, _NOBODY),
+        (_MASK, _READ_WRITE, _UNDEFINED_ID),
+        (_OTHER, mode & 7, _UNDEFINED_ID),
     )
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)

@@ -26,7 +26,7 @@ from stead_agent.machines.connection import Connection
 from stead_agent.machines.console_log import ConsoleLogs
 from stead_agent.machines.direct_disks import DirectDisks
 from stead_agent.machines.domain_xml import HostSide, is_machine_id, render_domain, volume_of
-from stead_agent.machines.fair_semaphore import Turns
+from stead_agent.machines.fair_semaphore import FairSemaphore
 from stead_agent.machines.host_access import allow_kvm, give_disk, guests_gid, make_private, remove_private
 from stead_agent.machines.interface import (
     DiskHome,
@@ -113,7 +113,7 @@ class LibvirtMachines:
         self._screens = state_dir / "screens"
         if len(str(self._screens)) > _MOST_SCREENS_PATH:
             raise MachineError(f"the path of {state_dir} is too long for the sockets below it")
-        self._turns = Turns(starts_at_once)
+        self._starts = FairSemaphore(starts_at_once)
         self._locks: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
         self._locks_lock = threading.Lock()
         self._callbacks: list[Callable[[str], None]] = []
@@ -123,7 +123,7 @@ class LibvirtMachines:
         self._gid: int | None = None
         self._chores = Chores("machine-chores")
         self.direct = DirectDisks(self.domain, credentials, self._dirs.state)
-        self._processes = ProcessWatch(self._tell, self._dirs.runtime)
+        self._processes = ProcessWatch(self._notify, self._dirs.runtime)
         self._link = Connection(uri, on_event=self._on_event, on_link=self._on_link, revive=revive)
         self._link.start()
 
@@ -134,7 +134,7 @@ class LibvirtMachines:
         done = self._started_already(spec.id, start_count)
         if done:
             return done
-        with self._turns.turn(), self._asking(spec.id):
+        with self._starts.held(), self._asking(spec.id):
             done = self._started_already(spec.id, start_count)
             return done or self._start(spec, start_count, reboot_count)
 
@@ -149,10 +149,10 @@ class LibvirtMachines:
                     taps.make_anew(found.handle, process, devices.plugged(found.handle).taps)
             todo = plug.changes(found.handle.XMLDesc(0), spec)
             for device in todo.detach:
-                devices.ask_to_let_go(found.handle, device.alias)
+                devices.ask_to_release(found.handle, device.alias)
             for disk in spec.disks:
                 give_disk(disk.source, disk.base, uid_of(spec.id))
-            with secrets.told(self._link.get(), todo.attached_disks):
+            with secrets.defined_for(self._link.get(), todo.attached_disks):
                 for xml in todo.attach:
                     found.handle.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
             for limit in todo.limits:
@@ -274,15 +274,15 @@ class LibvirtMachines:
             if not found.view.active:
                 raise MachineError(f"{machine_id} is off")
             stream = self._link.get().newStream()
-            picture = bytearray()
+            image = bytearray()
             found.handle.screenshot(stream, 0)
-            stream.recvAll(lambda _stream, piece, _opaque: picture.extend(piece), None)
+            stream.recvAll(lambda _stream, piece, _opaque: image.extend(piece), None)
             stream.finish()
-        if not picture.startswith(_PNG):
+        if not image.startswith(_PNG):
             raise MachineError(
                 f"{machine_id}: the screen did not come as PNG: libvirt 8.6 and QEMU 7.1 or later do that"
             )
-        return bytes(picture)
+        return bytes(image)
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """Call the callback whenever a machine's status may have changed."""
@@ -344,7 +344,7 @@ class LibvirtMachines:
         domain = live.defineXMLFlags(domain_xml)
         self._last[spec.id] = MachineStatus(spec.id, Power.UNKNOWN, before, record.reboot_count)
         self.direct.started(spec.id)
-        with secrets.told(live, spec.disks):
+        with secrets.defined_for(live, spec.disks):
             self._create(spec.id, domain, start_count)
         self._processes.watch(spec.id)
         return self._status(spec.id, self._get(spec.id))
@@ -412,7 +412,7 @@ class LibvirtMachines:
             self._chores.soon(self._adopt)
         else:
             for machine_id in list(self._last):
-                self._tell(machine_id)
+                self._notify(machine_id)
 
     def _adopt(self) -> None:
         """Take over existing machines: after our own start, or after libvirt was away and events were missed."""
@@ -421,7 +421,7 @@ class LibvirtMachines:
             self._chores.soon(partial(self._adopt_one, machine_id))
         for machine_id in set(self._last) - present:
             self._last.pop(machine_id, None)
-            self._tell(machine_id)
+            self._notify(machine_id)
 
     def _adopt_one(self, machine_id: str) -> None:
         """Take over a machine: watch its process again, and do what is overdue."""
@@ -447,7 +447,7 @@ class LibvirtMachines:
                     self._settle(machine_id, found, rebooted)
         finally:
             lock.release()
-        self._tell(machine_id)
+        self._notify(machine_id)
 
     def _settle(self, machine_id: str, found: _Domain, rebooted: bool) -> None:
         """Record what happened to a machine and do what is overdue; its lock is held."""
@@ -473,7 +473,7 @@ class LibvirtMachines:
             found.handle.reset()
             self._write(found, reboot_count=record.reboot_asked)
 
-    def _tell(self, machine_id: str) -> None:
+    def _notify(self, machine_id: str) -> None:
         """Notify the subscribers that a machine's status may have changed."""
         for callback in self._callbacks:
             callback(machine_id)

@@ -29,7 +29,7 @@ class Secret:
 
 
 @contextlib.contextmanager
-def told(connection: Any, disks: Iterable[Disk]) -> Iterator[None]:
+def defined_for(connection: Any, disks: Iterable[Disk]) -> Iterator[None]:
     """Define the keys of these disks in libvirt within this `with`; raises MachineError if a key is missing."""
     keys = []
     for disk in disks:

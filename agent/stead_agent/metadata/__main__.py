@@ -34,14 +34,14 @@ class Program:
         self._files = Files(folder / "vpcs")
         self._service = Metadata(state)
         self._ending = False
-        for kept in self._files.read():
-            for guest in kept.guests:
-                self._service.put(kept.vpc_id, guest)
-            if kept.namespace is not None:
+        for stored in self._files.read():
+            for guest in stored.guests:
+                self._service.put(stored.vpc_id, guest)
+            if stored.namespace is not None:
                 try:
-                    self._service.serve(kept.vpc_id, kept.namespace)
+                    self._service.serve(stored.vpc_id, stored.namespace)
                 except MetadataError as failure:  # the namespace is gone; the agent will send the new one
-                    log.warning("%s: %s", kept.vpc_id, failure)
+                    log.warning("%s: %s", stored.vpc_id, failure)
 
     def run(self, listener: socket.socket) -> None:
         """Handle the agent's requests one after the other, until a request to end."""

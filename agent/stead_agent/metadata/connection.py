@@ -1,6 +1,6 @@
 """One guest's connection: requests are answered one at a time, with bounded memory and time.
 
-The server calls `opened` once, then `readable`, `writable` and `turn_came`; each returns what the connection waits
+The server calls `opened` once, then `readable`, `writable` and `delay_ended`; each returns what the connection waits
 for next. Nothing here blocks. A turn is a token of the guest's rate limit.
 """
 
@@ -11,7 +11,7 @@ from typing import Final
 
 from stead_agent.metadata.answers import error
 from stead_agent.metadata.http import BadRequestError, Request, RequestReader, Response, render
-from stead_agent.metadata.request_pacing import Pace
+from stead_agent.metadata.request_pacing import RequestPacing
 
 HEAD_SECONDS: Final = 5.0  # from the first byte of a request to its last
 IDLE_SECONDS: Final = 15.0  # between requests
@@ -26,7 +26,7 @@ class Waits(Enum):
 
     BYTES = "bytes"  # more from the client
     ROOM = "room"  # socket buffer space for more of the answer
-    TURN = "turn"  # the guest's rate limit, or other guests' connections: call `turn_came` after `delay` seconds
+    DELAY = "delay"  # the guest's rate limit, or other guests' connections: call `delay_ended` after `delay` seconds
     CLOSED = "closed"  # remove it
 
 
@@ -34,13 +34,13 @@ class Connection:
     """The state of one accepted socket, which it owns."""
 
     __slots__ = (
-        "_answer", "_close_after", "_linger", "_out", "_pace", "_paid", "_pending", "_reader", "_sock",
+        "_answer", "_close_after", "_linger", "_out", "_pacing", "_paid", "_pending", "_reader", "_sock",
         "deadline", "delay",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, pace: Pace, answer: Callable[[Request], Response]) -> None:
+    def __init__(self, sock: socket.socket, pacing: RequestPacing, answer: Callable[[Request], Response]) -> None:
         self._sock = sock
-        self._pace = pace
+        self._pacing = pacing
         self._answer = answer
         self._reader = RequestReader()
         self._paid = False  # a turn was taken for the next request
@@ -67,9 +67,9 @@ class Connection:
     def opened(self, now: float) -> float:
         """Begin: a new connection takes a turn of its guest before it is read, so that opening many is limited too.
 
-        Returns the seconds until `turn_came` may be called.
+        Returns the seconds until `delay_ended` may be called.
         """
-        self._take_turn(now)
+        self._take_token(now)
         return self.delay
 
     def readable(self, now: float) -> Waits:
@@ -94,19 +94,19 @@ class Connection:
         """Write the rest of the answer and continue."""
         return self._write(now)
 
-    def turn_came(self, now: float) -> Waits:
+    def delay_ended(self, now: float) -> Waits:
         """Continue after the wait for a turn."""
         if self._pending:
             return self._reply(self._pending, now)
         self.deadline = now + HEAD_SECONDS
         return self._next(now) if self._reader.started else self.readable(now)
 
-    def _take_turn(self, now: float) -> Waits | None:
+    def _take_token(self, now: float) -> Waits | None:
         """Take the guest's next turn, and return TURN when the connection must wait for it."""
         self._paid = True
-        self.delay = self._pace.wait(now)
+        self.delay = self._pacing.wait(now)
         self.deadline = now + self.delay + HEAD_SECONDS
-        return Waits.TURN if self.delay else None
+        return Waits.DELAY if self.delay else None
 
     def _next(self, now: float) -> Waits:
         """Take the next request out of the buffer and answer it when its turn has come."""
@@ -116,7 +116,7 @@ class Connection:
             self._pending = error(refusal.status)
         if self._pending is None:
             return Waits.BYTES
-        wait = None if self._paid else self._take_turn(now)
+        wait = None if self._paid else self._take_token(now)
         return wait or self._reply(self._pending, now)
 
     def _reply(self, pending: Request | Response, now: float) -> Waits:
@@ -163,5 +163,5 @@ class Connection:
         self.deadline = now + (LINGER_SECONDS if self._linger else IDLE_SECONDS)
         if self._close_after or not self._reader.started:
             return Waits.BYTES
-        self._take_turn(now)  # for a request that may already be buffered: saves one step
-        return Waits.TURN
+        self._take_token(now)  # for a request that may already be buffered: saves one step
+        return Waits.DELAY

@@ -23,7 +23,7 @@ _MOST_BYTES: Final = 8 << 20  # user data has at most 16 KiB, but we do not limi
 _READ_BYTES: Final = 65536
 
 
-class NobodyAnswersError(MetadataError):
+class NoAnswerError(MetadataError):
     """No process listens, or it ended before it answered."""
 
 
@@ -47,7 +47,7 @@ def listen(folder: Path) -> socket.socket:
 
 
 def request(folder: Path, what: dict[str, Any], seconds: float = ANSWER_SECONDS) -> Any:
-    """Send a request and return the result. Raises NobodyAnswersError, TimeoutError, and errors of the process."""
+    """Send a request and return the result. Raises NoAnswerError, TimeoutError, and errors of the process."""
     with socket.socket(socket.AF_UNIX) as asking:
         asking.settimeout(seconds)
         try:
@@ -56,7 +56,7 @@ def request(folder: Path, what: dict[str, Any], seconds: float = ANSWER_SECONDS)
             send(asking, what)
             answer = receive(asking)
         except (FileNotFoundError, ConnectionError, ValueError) as failure:
-            raise NobodyAnswersError(f"no metadata process answers in {folder}: {failure}") from failure
+            raise NoAnswerError(f"no metadata process answers in {folder}: {failure}") from failure
     if "error" in answer:
         raise MetadataError(answer["error"])
     return answer["result"]

@@ -35,7 +35,7 @@ _ID: Final = re.compile(r"[a-z]+-[0-9a-z]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredVpc:
     """The stored data of one VPC."""
 
     vpc_id: str
@@ -53,13 +53,13 @@ class Files:
         """Tell whether no VPC is stored."""
         return not self._folder.is_dir() or not any(self._folder.iterdir())
 
-    def read(self) -> Iterator[Kept]:
+    def read(self) -> Iterator[StoredVpc]:
         """Read the stored data of each VPC."""
         folders = sorted(path for path in self._folder.iterdir() if path.is_dir()) if self._folder.is_dir() else []
         for folder in folders:
             namespace = folder / _NAMESPACE
             path = Path(namespace.read_text(encoding="utf-8")) if namespace.exists() else None
-            yield Kept(folder.name, path, tuple(_read_guests(folder)))
+            yield StoredVpc(folder.name, path, tuple(_read_guests(folder)))
 
     def write_namespace(self, vpc_id: str, namespace: Path) -> None:
         """Store that a VPC is served in this namespace."""

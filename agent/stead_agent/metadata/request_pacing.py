@@ -10,7 +10,7 @@ of a flood would cost its neighbours more than the answer.
 import math
 
 
-class Pace:
+class RequestPacing:
     """The turns of one guest: `burst` at once, then `rate` per second, those of `bunch` seconds together.
 
     A client that sends one request after the other reaches the rate if `burst` is more than the turns of a bunch.
@@ -30,9 +30,9 @@ class Pace:
 
     def wait(self, now: float) -> float:
         """Take the next turn and return the seconds until it comes."""
-        turn = max(self._next, now - self._slack)
-        self._next = turn + self._step
-        return max(0.0, math.ceil(turn / self._bunch) * self._bunch - now) if turn > now else 0.0
+        token_time = max(self._next, now - self._slack)
+        self._next = token_time + self._step
+        return max(0.0, math.ceil(token_time / self._bunch) * self._bunch - now) if token_time > now else 0.0
 
     def hold(self, until: float) -> None:
         """Grant no turn before this moment, and then one after the other: the time until then refills no tokens."""

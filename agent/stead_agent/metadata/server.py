@@ -25,7 +25,7 @@ from typing import Final
 from stead_agent.metadata.connection import Connection, Waits
 from stead_agent.metadata.connection_filter import shut_out
 from stead_agent.metadata.http import Request, Response
-from stead_agent.metadata.request_pacing import Pace
+from stead_agent.metadata.request_pacing import RequestPacing
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +39,10 @@ MAX_CONNECTIONS: Final = 64
 # time refills no tokens: else a flood would still get its full rate, all at once when it is admitted again.
 SHUT_OUT_SECONDS: Final = 0.25
 
-_ACCEPTS_PER_TURN: Final = 16  # of one listening socket, before other sockets are checked
-_STEPS_PER_TURN: Final = 8  # of connections, before other sockets are checked
+_ACCEPTS_PER_ROUND: Final = 16  # of one listening socket, before other sockets are checked
+_STEPS_PER_ROUND: Final = 8  # of connections, before other sockets are checked
 _SWEEP_SECONDS: Final = 0.25
-_INTEREST: Final = {Waits.BYTES: select.EPOLLIN, Waits.ROOM: select.EPOLLOUT, Waits.TURN: 0}
+_INTEREST: Final = {Waits.BYTES: select.EPOLLIN, Waits.ROOM: select.EPOLLOUT, Waits.DELAY: 0}
 
 # The client: the VPC in whose namespace the connection arrived, and the source address.
 Peer = tuple[str, str]
@@ -52,7 +52,7 @@ Peer = tuple[str, str]
 class _Share:
     """The resources that one guest uses at the moment."""
 
-    pace: Pace = field(default_factory=lambda: Pace(RATE, BURST, BUNCH_SECONDS))
+    pacing: RequestPacing = field(default_factory=lambda: RequestPacing(RATE, BURST, BUNCH_SECONDS))
     open: dict[int, "_Open"] = field(default_factory=dict)  # by file descriptor, the oldest first
     ready: deque["_Open"] = field(default_factory=deque)  # those that can do their next step
     new: int = 0  # number of open ones that have not done their first step; they have taken their turns
@@ -101,8 +101,8 @@ class Server:
         self._open: dict[int, _Open] = {}
         self._shares: dict[tuple[str, str], _Share] = {}
         self._busy: deque[_Share] = deque()  # those with something ready, each once
-        self._turns: list[tuple[float, int, _Open]] = []
-        self._turn_numbers = itertools.count()
+        self._delayed: list[tuple[float, int, _Open]] = []
+        self._delay_numbers = itertools.count()
         self._next_sweep = 0.0
         self._ending = False
         self._max_open = min(8192, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
@@ -152,8 +152,8 @@ class Server:
                     self._accept_some(self._listeners[number], now)
                 elif (opened := self._open.get(number)) and opened.interest >= 0:  # else a new one's number
                     self._make_ready(opened, event)
-            self._give_turns(now)
-            for _ in range(min(_STEPS_PER_TURN, len(self._busy))):
+            self._queue_due(now)
+            for _ in range(min(_STEPS_PER_ROUND, len(self._busy))):
                 self._serve_next(now)
             if now >= self._next_sweep:
                 self._sweep(now)
@@ -162,7 +162,7 @@ class Server:
         """Return how long to wait for events, in seconds; -1 = forever."""
         if self._busy:
             return 0
-        times = [self._turns[0][0]] if self._turns else []
+        times = [self._delayed[0][0]] if self._delayed else []
         if self._shares or any(listener.paused or listener.shut_out for listener in self._listeners.values()):
             times.append(self._next_sweep)
         return max(0.0, min(times) - now) if times else -1
@@ -202,7 +202,7 @@ class Server:
 
     def _accept_some(self, listener: _Listener, now: float) -> None:
         """Accept some of the waiting connections; the first request has usually arrived already."""
-        for _ in range(_ACCEPTS_PER_TURN):
+        for _ in range(_ACCEPTS_PER_ROUND):
             try:
                 sock, source = listener.sock.accept()
             except BlockingIOError:
@@ -228,12 +228,12 @@ class Server:
             self._shut_out(listener, address, share, now)
             return
         sock.setblocking(False)
-        connection = Connection(sock, share.pace, lambda request: self._answer(peer, request))
+        connection = Connection(sock, share.pacing, lambda request: self._answer(peer, request))
         opened = _Open(sock.fileno(), connection, share, listener, address)
         self._open[opened.number] = share.open[opened.number] = opened
         share.new += 1
         if connection.opened(now) > 0:
-            self._await_turn(opened, now)
+            self._await_delay(opened, now)
         else:
             self._make_ready(opened, None)
 
@@ -242,13 +242,13 @@ class Server:
         """Have the kernel drop a guest's further connection attempts for a moment."""
         if address not in listener.shut_out:
             listener.shut_out[address] = now + SHUT_OUT_SECONDS
-            if share.pace.next_in(now) > 0:
-                share.pace.hold(now + SHUT_OUT_SECONDS)
+            if share.pacing.next_in(now) > 0:
+                share.pacing.hold(now + SHUT_OUT_SECONDS)
             shut_out(listener.sock, listener.shut_out)
 
     def _has_room(self, share: _Share, now: float) -> bool:
         """Tell whether a guest may have one more connection; if necessary, close an idle one, or another guest's."""
-        if share.pace.next_in(now) > MAX_CONNECTIONS / RATE:
+        if share.pacing.next_in(now) > MAX_CONNECTIONS / RATE:
             return False  # opens and drops them faster than its rate limit allows
         if self._has_many(share) and not self._close_idle(share.open):
             return False
@@ -304,7 +304,7 @@ class Server:
         self._count_open(opened)
         try:
             if event is None:
-                waits = connection.turn_came(now)
+                waits = connection.delay_ended(now)
                 if is_one_too_many and waits is not Waits.CLOSED:
                     self._shut_out(opened.listener, opened.address, share, now)
                     waits = Waits.CLOSED
@@ -319,14 +319,14 @@ class Server:
             waits = Waits.CLOSED
         if waits is Waits.CLOSED:
             self._forget(opened)
-        elif waits is Waits.TURN:
-            self._await_turn(opened, now)
+        elif waits is Waits.DELAY:
+            self._await_delay(opened, now)
 
-    def _await_turn(self, opened: _Open, now: float) -> None:
+    def _await_delay(self, opened: _Open, now: float) -> None:
         """Continue a connection when its turn has come."""
         self._count_open(opened)
         self._watch(opened, 0)
-        heapq.heappush(self._turns, (now + opened.connection.delay, next(self._turn_numbers), opened))
+        heapq.heappush(self._delayed, (now + opened.connection.delay, next(self._delay_numbers), opened))
 
     @staticmethod
     def _count_open(opened: _Open) -> None:
@@ -350,10 +350,10 @@ class Server:
         self._count_open(opened)
         opened.connection.close()
 
-    def _give_turns(self, now: float) -> None:
+    def _queue_due(self, now: float) -> None:
         """Queue the connections whose turn has come."""
-        while self._turns and self._turns[0][0] <= now:
-            opened = heapq.heappop(self._turns)[2]
+        while self._delayed and self._delayed[0][0] <= now:
+            opened = heapq.heappop(self._delayed)[2]
             if self._open.get(opened.number) is opened:
                 self._make_ready(opened, None)
 
@@ -362,7 +362,7 @@ class Server:
         self._next_sweep = now + _SWEEP_SECONDS
         for opened in [opened for opened in self._open.values() if opened.connection.deadline < now]:
             self._forget(opened)
-        self._shares = {key: share for key, share in self._shares.items() if share.open or not share.pace.rested(now)}
+        self._shares = {key: share for key, share in self._shares.items() if share.open or not share.pacing.rested(now)}
         for listener in self._listeners.values():
             if listener.paused:
                 listener.paused = False

@@ -95,7 +95,7 @@ class MetadataProcess:
             self._ensure()
         try:
             return self._request(what)
-        except control.NobodyAnswersError:
+        except control.NoAnswerError:
             self._ensure()
             return self._request(what)
 
@@ -124,7 +124,7 @@ class MetadataProcess:
         """Return a running process's version; one that hangs counts as a different version."""
         try:
             return str(control.request(self._folder, {"do": "about"}, _ABOUT_SECONDS)["version"])
-        except control.NobodyAnswersError:
+        except control.NoAnswerError:
             return None
         except (OSError, MetadataError, KeyError, TypeError) as failure:
             return f"unknown: {failure}"

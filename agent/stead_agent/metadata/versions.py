@@ -71,8 +71,8 @@ def listed(path: str, listing: bytes, version: str, first: Mapping[str, str]) ->
     """Remove from a directory's listing what a version does not have; entries that are not paths stay."""
     base = f"{path}/" if path else ""
     names = listing.split(b"\n")
-    kept = [name for name in names if first.get(base + name.decode().rstrip("/"), _FIRST) <= version]
-    return b"\n".join(kept)
+    visible = [name for name in names if first.get(base + name.decode().rstrip("/"), _FIRST) <= version]
+    return b"\n".join(visible)
 
 
 def _since(leaf: str) -> str:

@@ -56,5 +56,5 @@ def _record(frame: bytes, ancillary: list[tuple[int, int, bytes]], snap: int) ->
         seconds, fraction = struct.unpack("=qq", stamp[:16])
     else:
         seconds, fraction = divmod(time.time_ns() // 1000, 1_000_000)
-    kept = frame[:snap]
-    return struct.pack("=IIII", seconds & 0xFFFF_FFFF, fraction, len(kept), len(frame)) + kept
+    captured = frame[:snap]
+    return struct.pack("=IIII", seconds & 0xFFFF_FFFF, fraction, len(captured), len(frame)) + captured

@@ -5,7 +5,7 @@ tap name, so that security groups apply to it. Which process listens there does 
 """
 
 from stead_agent.network.interface import VpcNetwork, tap_name
-from stead_agent.network.plug import base_settings, link_things
+from stead_agent.network.plug import base_settings, link_objects
 from stead_agent.network.plugged import Plug
 
 
@@ -15,7 +15,7 @@ def draw(vpc: VpcNetwork) -> dict[str, Plug]:
     return {
         interface.id: Plug(
             tap_name(interface.id),
-            [*base_settings(forwards=False), *link_things(vpc, interface.id, interface, subnets[interface.subnet_id])],
+            [*base_settings(forwards=False), *link_objects(vpc, interface.id, interface, subnets[interface.subnet_id])],
         )
         for interface in vpc.interfaces
         if interface.id in vpc.endpoint_interfaces and interface.subnet_id in subnets

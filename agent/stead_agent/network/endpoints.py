@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final
 
+from stead_agent.network.desired_objects import endpoint_link, owner_of
 from stead_agent.network.interface import ENDPOINT_PREFIX, GatewayEndpoint, VpcNetwork, endpoint_link_name
-from stead_agent.network.kernel_objects import Address, PeerLink, Place, Route, Setting, Thing, Up
+from stead_agent.network.kernel_objects import Address, KernelObject, PeerLink, Place, Route, Setting, Up
 from stead_agent.network.namespaces import Namespaces
 from stead_agent.network.observe import HostView, observe_namespace
-from stead_agent.network.picture import endpoint_link, owner_of
 from stead_agent.network.plan import Remove, Step, plan
 from stead_agent.network.route_tables import PEER_ADDRESS
 from stead_agent.network.rtnetlink import Kernel, with_kernel
@@ -25,11 +25,11 @@ _NOTHING: Final = HostView({}, [], [], [], [])
 class _Applied:
     """What was applied for an endpoint, and in which namespace."""
 
-    things: tuple[Thing, ...]
+    objects: tuple[KernelObject, ...]
     namespace: int | None
 
 
-def endpoint_things(vpc: VpcNetwork, endpoint: GatewayEndpoint, namespace: int) -> list[Thing]:
+def endpoint_objects(vpc: VpcNetwork, endpoint: GatewayEndpoint, namespace: int) -> list[KernelObject]:
     """List the objects of an endpoint's namespace (`Place.VPC` here); `namespace` is the identity of the VPC's."""
     return [
         Setting(Place.VPC, "net/ipv4/ip_forward", "0"),
@@ -104,13 +104,13 @@ class Endpoints:
 
     def _wanted(self, vpc: VpcNetwork, endpoint: GatewayEndpoint) -> _Applied:
         namespace = self._namespaces.identity(vpc.vpc_id) or 0
-        things = endpoint_things(vpc, endpoint, namespace)
-        return _Applied(tuple(things), self._namespaces.identity(endpoint.id))
+        objects = endpoint_objects(vpc, endpoint, namespace)
+        return _Applied(tuple(objects), self._namespaces.identity(endpoint.id))
 
     def _make(self, endpoint_id: str, wanted: _Applied) -> list[Step]:
         def work(kernel: Kernel) -> list[Step]:
-            things = list(wanted.things)
-            steps = plan(observe_namespace(kernel, _NOTHING, {}, things), things)
+            objects = list(wanted.objects)
+            steps = plan(observe_namespace(kernel, _NOTHING, {}, objects), objects)
             for step in steps:
                 kernel.carry_out(step)
             return steps

@@ -17,7 +17,16 @@ from stead_agent.network.interface import (
     VpcNetwork,
     subnet_link_name,
 )
-from stead_agent.network.kernel_objects import LAST_METRIC, Address, Kind, Neighbour, Place, Route, Setting, Thing
+from stead_agent.network.kernel_objects import (
+    LAST_METRIC,
+    Address,
+    KernelObject,
+    Kind,
+    Neighbour,
+    Place,
+    Route,
+    Setting,
+)
 
 _LINK_LOCAL: Final = int(IPv6Address("fe80::"))
 
@@ -41,7 +50,7 @@ def namespace_settings(vpc: VpcNetwork) -> Iterator[Setting]:
     yield Setting(Place.VPC, "net/ipv6/conf/default/addr_gen_mode", "1")
 
 
-def own_things(vpc: VpcNetwork) -> Iterator[Thing]:
+def own_objects(vpc: VpcNetwork) -> Iterator[KernelObject]:
     """Return the namespace's service addresses, and unreachable routes for unused parts of the VPC's blocks."""
     if vpc.ipv6_cidrs:
         for address in (METADATA_IPV6_ADDRESS, RESOLVER_IPV6_ADDRESS):
@@ -50,7 +59,7 @@ def own_things(vpc: VpcNetwork) -> Iterator[Thing]:
             yield Route(Place.VPC, str(IPv6Network(block)), metric=LAST_METRIC, kind=Kind.UNREACHABLE)
 
 
-def subnet_things(vpc: VpcNetwork, subnet: Subnet) -> Iterator[Thing]:
+def subnet_objects(vpc: VpcNetwork, subnet: Subnet) -> Iterator[KernelObject]:
     """Return a subnet's gateway address."""
     link = subnet_link_name(subnet.id)
     if vpc.ipv6_cidrs:
@@ -61,7 +70,7 @@ def subnet_things(vpc: VpcNetwork, subnet: Subnet) -> Iterator[Thing]:
             yield Address(Place.VPC, link, f"{block[1]}/{block.prefixlen}")
 
 
-def neighbours(vpc: VpcNetwork, interface: LocalInterface) -> Iterator[Thing]:
+def neighbours(vpc: VpcNetwork, interface: LocalInterface) -> Iterator[KernelObject]:
     """Return permanent neighbour entries of an interface's addresses, its link-local address included."""
     if vpc.ipv6_cidrs:
         link = subnet_link_name(interface.subnet_id)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from stead_agent import findings
 from stead_agent.logs import Log
-from stead_agent.named_locks import Turns
+from stead_agent.named_locks import NamedLocks
 from stead_agent.network import endpoint_interface, nat_gateway
 from stead_agent.network.capture import capture
+from stead_agent.network.desired_objects import choose_inner_address, default_host_address, host_objects, masqueraded
 from stead_agent.network.endpoints import Endpoints
 from stead_agent.network.interface import (
     ENDPOINT_PREFIX,
@@ -26,13 +27,12 @@ from stead_agent.network.interface import (
     VpcNetwork,
     tap_name,
 )
-from stead_agent.network.kernel_objects import Bridge, Neighbour, PeerLink, Place, Setting, Thing, Vxlan, is_ipv6
+from stead_agent.network.kernel_objects import Bridge, KernelObject, Neighbour, PeerLink, Place, Setting, Vxlan, is_ipv6
 from stead_agent.network.look import look
 from stead_agent.network.namespaces import GATEWAY_PREFIX, INTERFACE_PREFIX, Namespaces
 from stead_agent.network.notices import HOST
 from stead_agent.network.observe import HostView, observe_host, observe_remains, observe_vpc, settings_of, view_host
 from stead_agent.network.overlay import OVERHEAD
-from stead_agent.network.picture import choose_inner_address, default_host_address, host_things, masqueraded
 from stead_agent.network.plan import Change, Remove, Step, plan
 from stead_agent.network.plugged import Plugged
 from stead_agent.network.rtnetlink import Kernel, with_kernel
@@ -45,7 +45,7 @@ from stead_agent.network.watch import Watch
 class _Applied:
     """What was applied to the kernel for a VPC."""
 
-    picture: VpcNetwork
+    desired: VpcNetwork
     wanted: Wanted
 
 
@@ -53,7 +53,7 @@ class _Applied:
 class _Host:
     """What was applied to the host, and what was found out about it."""
 
-    picture: HostNetwork
+    desired: HostNetwork
     paths: HostPaths
 
 
@@ -67,8 +67,10 @@ class KernelNetwork:
         self.namespaces = namespaces
         self._lock = threading.Lock()  # guards the dictionaries below, never held during work
         self._host_lock = threading.Lock()
-        self._vpc_turns = Turns()
-        self._told: dict[str, VpcNetwork] = {}  # the last desired states, whether or not they were applied successfully
+        self._vpc_locks = NamedLocks()
+        self._desired: dict[
+            str, VpcNetwork
+        ] = {}  # the last desired states, whether or not they were applied successfully
         self._settled: set[str] = set()  # VPCs whose last apply completed, including that of their peers
         self._applied: dict[str, _Applied] = {}
         self._inner_addresses: dict[str, str] = {}
@@ -112,7 +114,7 @@ class KernelNetwork:
                 plugged.remove_orphans(view)
             self._endpoints.remove_orphans()
         paths = _find_paths(kernel, view, host)
-        wanted = host_things(host, paths)
+        wanted = host_objects(host, paths)
         steps = plan(observe_host(kernel, view, wanted), wanted)
         for step in steps:
             kernel.carry_out(step)
@@ -125,16 +127,16 @@ class KernelNetwork:
         """Bring the VPC into exactly this state; only differences from the last time are sent to the kernel."""
         if self._host is None:
             raise NetworkError("apply_host must come first")
-        with self._vpc_turns.at(vpc.vpc_id):
+        with self._vpc_locks.at(vpc.vpc_id):
             with self._lock:
-                told = self._told.get(vpc.vpc_id)
-                self._told[vpc.vpc_id] = vpc
+                desired = self._desired.get(vpc.vpc_id)
+                self._desired[vpc.vpc_id] = vpc
                 is_settled = vpc.vpc_id in self._settled
                 self._settled.discard(vpc.vpc_id)
             others = self._apply(vpc, self._host.paths)
-        if not is_settled or told is None or told.peers != vpc.peers:
-            others |= {peer.vpc_id for peer in (*vpc.peers, *(told.peers if told else ()))}
-        self._let_follow(vpc.vpc_id, others)
+        if not is_settled or desired is None or desired.peers != vpc.peers:
+            others |= {peer.vpc_id for peer in (*vpc.peers, *(desired.peers if desired else ()))}
+        self._update_peers(vpc.vpc_id, others)
         with self._lock:
             self._settled.add(vpc.vpc_id)
 
@@ -168,9 +170,9 @@ class KernelNetwork:
         if steps is not None:
             kernel.carry_out_all(steps)
             return steps
-        things = wanted.everything()
+        objects = wanted.everything()
         view = view or view_host(kernel)
-        steps = plan(observe_vpc(kernel, view, vpc.vpc_id, things), things)
+        steps = plan(observe_vpc(kernel, view, vpc.vpc_id, objects), objects)
         kernel.carry_out_all(steps)
         # A bridge that was recreated has lost the taps.
         kernel.carry_out_all(damaged(vpc, (view_host(kernel) if steps else view).links.values()))
@@ -181,46 +183,50 @@ class KernelNetwork:
     def _joinable(self, vpc: VpcNetwork) -> dict[str, int]:
         """List the known peers that have a namespace and also want to be joined, with their namespaces' identities."""
         with self._lock:
-            told = {peer.vpc_id: self._told.get(peer.vpc_id) for peer in vpc.peers}
+            peers = {peer.vpc_id: self._desired.get(peer.vpc_id) for peer in vpc.peers}
         found: dict[str, int] = {}
         for peer in vpc.peers:
             identity = self.namespaces.identity(peer.vpc_id)
-            picture = told[peer.vpc_id]
-            is_mutual = picture is None or _back(picture.peers, peer, vpc.vpc_id)
+            theirs = peers[peer.vpc_id]
+            is_mutual = theirs is None or _peer_of(theirs.peers, peer, vpc.vpc_id)
             if identity is not None and is_mutual:
                 found[peer.vpc_id] = identity
         return found
 
-    def _let_follow(self, vpc_id: str, others: Iterable[str]) -> None:
+    def _update_peers(self, vpc_id: str, others: Iterable[str]) -> None:
         """Apply the peers of a VPC again after their ends of pairs changed."""
         for other in others:
             with self._lock:
-                told = self._told.get(other)
-            if told is not None and any(peer.vpc_id == vpc_id for peer in told.peers):
+                desired = self._desired.get(other)
+            if desired is not None and any(peer.vpc_id == vpc_id for peer in desired.peers):
                 self._again(other, is_known=False)
 
     def _again(self, vpc_id: str, *, is_known: bool) -> None:
         """Apply the last desired state once more; unless `is_known`, the current state is read from the kernel."""
-        with self._vpc_turns.at(vpc_id):
+        with self._vpc_locks.at(vpc_id):
             with self._lock:
-                told = self._told.get(vpc_id)
-            if told is None or self._host is None:
+                desired = self._desired.get(vpc_id)
+            if desired is None or self._host is None:
                 return
             if not is_known:
                 self._forget(vpc_id)
-            self._apply(told, self._host.paths)
+            self._apply(desired, self._host.paths)
 
     # --- the end of a VPC, and what exists
 
     def remove(self, vpc_id: str) -> None:
         """Remove the VPC's links (its addresses, routes and neighbours go with them) and the name of its namespace."""
-        with self._vpc_turns.at(vpc_id):
+        with self._vpc_locks.at(vpc_id):
             self._forget(vpc_id)
             with self._lock:
                 self._touched.add(vpc_id)
-                self._told.pop(vpc_id, None)
+                self._desired.pop(vpc_id, None)
                 self._settled.discard(vpc_id)
-                others = [told.vpc_id for told in self._told.values() if vpc_id in {it.vpc_id for it in told.peers}]
+                others = [
+                    desired.vpc_id
+                    for desired in self._desired.values()
+                    if vpc_id in {it.vpc_id for it in desired.peers}
+                ]
             self._watch.follow(vpc_id, frozenset())
             for plugged in self._plugged:
                 plugged.remove(vpc_id)
@@ -234,7 +240,7 @@ class KernelNetwork:
             self._inner_addresses.pop(vpc_id, None)
             if self._first_view and vpc_id not in self._first_view.owners():
                 self._touched.discard(vpc_id)  # unknown again
-        self._let_follow(vpc_id, others)
+        self._update_peers(vpc_id, others)
 
     def present(self) -> frozenset[str]:
         """List the VPCs that have a namespace or a link."""
@@ -246,46 +252,46 @@ class KernelNetwork:
             return ()
         drift: list[Step] = []
         if touched is None or HOST in touched:
-            _, drift = self._apply_host(self._host.picture)
+            _, drift = self._apply_host(self._host.desired)
             if drift:
                 touched = None  # removing a host address removes VPCs' routes, and the kernel sends no events for that
         view = self._with_kernel(None, view_host)
         with self._lock:
-            vpcs = [vpc_id for vpc_id in self._told if touched is None or vpc_id in touched]
-        told: list[str] = []
+            vpcs = [vpc_id for vpc_id in self._desired if touched is None or vpc_id in touched]
+        repaired: list[str] = []
         for vpc_id in vpcs:
             try:
-                with self._vpc_turns.at(vpc_id):
+                with self._vpc_locks.at(vpc_id):
                     if made := self._endpoints.restore(vpc_id):
-                        told += made
+                        repaired += made
                         self._forget(vpc_id)  # it is joined to different peers now
                     drift += self._audit_vpc(vpc_id, view)
                     for plugged in self._plugged:
-                        told += plugged.audit(vpc_id)
-                    told += self._endpoints.audit(vpc_id)
+                        repaired += plugged.audit(vpc_id)
+                    repaired += self._endpoints.audit(vpc_id)
             except (NetworkError, OSError) as error:  # the other VPCs must not wait for it; it is tried again
                 _log.warning("vpc_not_repaired", vpc=vpc_id, reason=str(error))
-        return (*(str(step) for step in drift if not isinstance(getattr(step, "thing", None), Neighbour)), *told)
+        return (*(str(step) for step in drift if not isinstance(getattr(step, "thing", None), Neighbour)), *repaired)
 
     def _audit_vpc(self, vpc_id: str, view: HostView) -> list[Step]:
-        applied, told = self._applied.get(vpc_id), self._told.get(vpc_id)
+        applied, desired = self._applied.get(vpc_id), self._desired.get(vpc_id)
         if applied is None:
-            if told is not None and self._host is not None:  # the last apply failed
-                self._apply(told, self._host.paths)
+            if desired is not None and self._host is not None:  # the last apply failed
+                self._apply(desired, self._host.paths)
             return []
         self.namespaces.create(vpc_id)
-        self._watch.follow(vpc_id, _namespaces_of(applied.picture))
+        self._watch.follow(vpc_id, _namespaces_of(applied.desired))
 
         def compare(kernel: Kernel) -> list[Step]:
-            things = applied.wanted.everything()
-            taps = list(damaged(applied.picture, view.links.values()))
-            if not taps and not plan(observe_vpc(kernel, view, vpc_id, things), things):
+            objects = applied.wanted.everything()
+            taps = list(damaged(applied.desired, view.links.values()))
+            if not taps and not plan(observe_vpc(kernel, view, vpc_id, objects), objects):
                 return []
             # The view was read for all VPCs at once, some time ago: read again before a repair.
             now = view_host(kernel)
-            steps = plan(observe_vpc(kernel, now, vpc_id, things), things)
+            steps = plan(observe_vpc(kernel, now, vpc_id, objects), objects)
             kernel.carry_out_all(steps)
-            taps = list(damaged(applied.picture, view_host(kernel).links.values()))
+            taps = list(damaged(applied.desired, view_host(kernel).links.values()))
             kernel.carry_out_all(taps)
             return [*steps, *taps]
 
@@ -307,13 +313,13 @@ class KernelNetwork:
         if host is None:
             return frozenset()
         found = set()
-        if self._with_kernel(None, lambda kernel: _differ(kernel, host_things(host.picture, host.paths))):
+        if self._with_kernel(None, lambda kernel: _differ(kernel, host_objects(host.desired, host.paths))):
             found.add(HOST)
         with self._lock:
             vpcs = dict(self._applied)
         for vpc_id, applied in vpcs.items():
             try:
-                if self._with_kernel(vpc_id, partial(_differ, things=applied.wanted.things)):
+                if self._with_kernel(vpc_id, partial(_differ, objects=applied.wanted.objects)):
                     found.add(vpc_id)
             except OSError:  # its namespace is gone: that is a difference too, unless it is being removed
                 found.add(vpc_id)
@@ -322,8 +328,8 @@ class KernelNetwork:
     def _vpc_of_tap(self, tap: str) -> str | None:
         """Return the VPC of a guest's tap; called only when a tap was damaged."""
         with self._lock:
-            told = list(self._told.values())
-        return next((vpc.vpc_id for vpc in told if any(tap_name(it.id) == tap for it in vpc.interfaces)), None)
+            desired = list(self._desired.values())
+        return next((vpc.vpc_id for vpc in desired if any(tap_name(it.id) == tap for it in vpc.interfaces)), None)
 
     # --- for other subsystems
 
@@ -363,9 +369,9 @@ class KernelNetwork:
         return with_kernel(self.namespaces, vpc_id, work)
 
 
-def _differ(kernel: Kernel, things: Iterable[Thing]) -> bool:
+def _differ(kernel: Kernel, objects: Iterable[KernelObject]) -> bool:
     """Tell whether one of the settings among these objects differs from its desired value."""
-    settings = [thing for thing in things if isinstance(thing, Setting)]
+    settings = [obj for obj in objects if isinstance(obj, Setting)]
     return set(settings_of(kernel, settings)) != set(settings)
 
 
@@ -375,15 +381,15 @@ def _namespaces_of(vpc: VpcNetwork) -> set[str]:
     return {vpc.vpc_id, *gateways, *endpoints, *vpc.endpoint_interfaces}
 
 
-def _back(peers: Iterable[Peer], peer: Peer, vpc_id: str) -> bool:
+def _peer_of(peers: Iterable[Peer], peer: Peer, vpc_id: str) -> bool:
     """Tell whether a VPC's peers include this VPC with the same peering."""
     return any(it.vpc_id == vpc_id and it.peering_id == peer.peering_id for it in peers)
 
 
 def _peers_of(steps: Iterable[Step] | None) -> set[str]:
     """Return the peers whose pairs these steps created or removed."""
-    things = [step.thing for step in steps or () if not isinstance(step, Change)]
-    return {thing.peer for thing in things if isinstance(thing, PeerLink)}
+    objects = [step.obj for step in steps or () if not isinstance(step, Change)]
+    return {obj.peer for obj in objects if isinstance(obj, PeerLink)}
 
 
 def _remove_inner_links(kernel: Kernel) -> None:

@@ -1,6 +1,6 @@
 """The kernel objects of the network, as plain values.
 
-`picture.py` computes the desired ones, `observe.py` reads the existing ones, `plan.py` compares the two, and
+`desired_objects.py` computes the desired ones, `observe.py` reads the existing ones, `plan.py` compares the two, and
 `rtnetlink.py` applies the difference.
 """
 
@@ -167,7 +167,7 @@ class Proxy:
     address: str
 
 
-Thing = (
+KernelObject = (
     Setting | Bridge | Veth | Tap | PeerLink | Vxlan | Address | Up | Route | RoutingRule | Neighbour | Tunnel | Proxy
 )
 

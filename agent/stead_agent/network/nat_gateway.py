@@ -10,7 +10,7 @@ from typing import Final
 
 from stead_agent.network.interface import LocalInterface, VpcNetwork, tap_name
 from stead_agent.network.kernel_objects import Place, Setting
-from stead_agent.network.plug import base_settings, link_things
+from stead_agent.network.plug import base_settings, link_objects
 from stead_agent.network.plugged import Plug
 
 IDLE_SECONDS: Final = 350
@@ -26,12 +26,12 @@ def draw(vpc: VpcNetwork) -> dict[str, Plug]:
         interface = interfaces.get(gateway.interface_id)
         if interface is None or interface.subnet_id not in subnets:
             continue
-        things = [
+        objects = [
             *base_settings(forwards=True),
             *(Setting(Place.VPC, f"net/netfilter/nf_conntrack_{name}", str(IDLE_SECONDS)) for name in _TIMEOUTS),
-            *link_things(vpc, gateway.id, interface, subnets[interface.subnet_id]),
+            *link_objects(vpc, gateway.id, interface, subnets[interface.subnet_id]),
         ]
-        found[gateway.id] = Plug(tap_name(interface.id), things, ruleset(vpc, interface))
+        found[gateway.id] = Plug(tap_name(interface.id), objects, ruleset(vpc, interface))
     return found
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from stead_agent.network.desired_objects import owner_of
 from stead_agent.network.interface import (
     BRIDGE_PREFIX,
     GATEWAY_PREFIX,
@@ -19,7 +20,6 @@ from stead_agent.network.interface import (
     TAP_PREFIX,
 )
 from stead_agent.network.kernel_objects import MAIN_TABLE
-from stead_agent.network.picture import owner_of
 from stead_agent.network.route_messages import PROTOCOL
 
 HOST: Final = ""

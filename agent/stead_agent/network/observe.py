@@ -1,9 +1,10 @@
-"""Read our existing objects from the kernel, as the same values that `picture.py` uses for the desired ones."""
+"""Read our existing objects from the kernel, as the same values that `desired_objects.py` uses for the desired ones."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, ip_address
 
+from stead_agent.network.desired_objects import INNER_ADDRESSES, owner_of
 from stead_agent.network.interface import (
     BRIDGE_PREFIX,
     ENDPOINT_PREFIX,
@@ -18,6 +19,7 @@ from stead_agent.network.kernel_objects import (
     LAST_METRIC,
     Address,
     Bridge,
+    KernelObject,
     Kind,
     Neighbour,
     PeerLink,
@@ -25,14 +27,12 @@ from stead_agent.network.kernel_objects import (
     Proxy,
     Route,
     Setting,
-    Thing,
     Tunnel,
     Up,
     Veth,
     Vxlan,
     is_ipv6,
 )
-from stead_agent.network.picture import INNER_ADDRESSES, owner_of
 from stead_agent.network.plan import key_of
 from stead_agent.network.readings import Link, Readings
 
@@ -83,35 +83,35 @@ def view_host(kernel: Readings) -> HostView:
     )
 
 
-def settings_of(kernel: Readings, wanted: Iterable[Thing]) -> list[Thing]:
+def settings_of(kernel: Readings, wanted: Iterable[KernelObject]) -> list[KernelObject]:
     """Read the settings that are desired; all others are ignored."""
-    found = [kernel.setting(thing) for thing in wanted if isinstance(thing, Setting)]
+    found = [kernel.setting(obj) for obj in wanted if isinstance(obj, Setting)]
     return [setting for setting in found if setting is not None]
 
 
-def observe_host(kernel: Readings, view: HostView, wanted: list[Thing]) -> list[Thing]:
+def observe_host(kernel: Readings, view: HostView, wanted: list[KernelObject]) -> list[KernelObject]:
     """List the existing objects of the host's own part."""
-    things = settings_of(kernel, wanted)
+    objects = settings_of(kernel, wanted)
     for index, link in view.links.items():
         if link.name == HOST_LINK:
-            things.append(Bridge(link.name, link.alias, link.mtu))
-            things += [Address(Place.HOST, HOST_LINK, address) for owner, address in view.addresses if owner == index]
-            things += [Up(Place.HOST, HOST_LINK)] if link.is_up else []
+            objects.append(Bridge(link.name, link.alias, link.mtu))
+            objects += [Address(Place.HOST, HOST_LINK, address) for owner, address in view.addresses if owner == index]
+            objects += [Up(Place.HOST, HOST_LINK)] if link.is_up else []
     # An address that is not here may be on another host: such a route leads onwards, by a link that is not ours.
     onward = [it for it in _routes(view.routes, view.links) if it.kind is Kind.ONWARD and it.metric == LAST_METRIC]
-    return things + _last_routes(view.routes) + onward
+    return objects + _last_routes(view.routes) + onward
 
 
-def observe_remains(view: HostView, vpc_id: str) -> list[Thing]:
+def observe_remains(view: HostView, vpc_id: str) -> list[KernelObject]:
     """List what the host's namespace has of a VPC: its links of any kind, and what is not removed with them."""
     mine = {index: link for index, link in view.links.items() if owner_of(link.alias) == vpc_id}
-    things: list[Thing] = [Bridge(link.name, link.alias, link.mtu) for link in mine.values()]
-    return things + _proxies(view, _public_addresses(_routes(view.routes, mine)))
+    objects: list[KernelObject] = [Bridge(link.name, link.alias, link.mtu) for link in mine.values()]
+    return objects + _proxies(view, _public_addresses(_routes(view.routes, mine)))
 
 
-def observe_vpc(kernel: Readings, view: HostView, vpc_id: str, wanted: list[Thing]) -> list[Thing]:
+def observe_vpc(kernel: Readings, view: HostView, vpc_id: str, wanted: list[KernelObject]) -> list[KernelObject]:
     """List a VPC's existing objects; its namespace must exist. Its NAT gateways' links are not included."""
-    wanted_keys = {key_of(thing) for thing in wanted}
+    wanted_keys = {key_of(obj) for obj in wanted}
     mine = {
         index: link
         for index, link in view.links.items()
@@ -121,57 +121,59 @@ def observe_vpc(kernel: Readings, view: HostView, vpc_id: str, wanted: list[Thin
     return observe_namespace(kernel, view, mine, wanted)
 
 
-def observe_namespace(kernel: Readings, view: HostView, mine: dict[int, Link], wanted: list[Thing]) -> list[Thing]:
+def observe_namespace(
+    kernel: Readings, view: HostView, mine: dict[int, Link], wanted: list[KernelObject]
+) -> list[KernelObject]:
     """List the existing objects inside a namespace, and those of the host's links that are `mine`."""
-    wanted_keys = {key_of(thing) for thing in wanted}
+    wanted_keys = {key_of(obj) for obj in wanted}
     inside = {link.index: link for link in kernel.links(Place.VPC)}
-    things = settings_of(kernel, wanted)
+    objects = settings_of(kernel, wanted)
     for link in mine.values():
         if link.kind == "bridge":
-            things.append(Bridge(link.name, link.alias, link.mtu))
+            objects.append(Bridge(link.name, link.alias, link.mtu))
         elif link.kind == "veth":
-            things.append(_pair(link, view, inside))
-        things += [Up(Place.HOST, link.name)] if link.is_up else []
-    things += _inner_links(kernel, inside)
-    things += [Up(Place.VPC, link.name) for link in inside.values() if link.is_up]
-    things += [
+            objects.append(_pair(link, view, inside))
+        objects += [Up(Place.HOST, link.name)] if link.is_up else []
+    objects += _inner_links(kernel, inside)
+    objects += [Up(Place.VPC, link.name) for link in inside.values() if link.is_up]
+    objects += [
         Address(Place.VPC, inside[index].name, address)
         for index, address in kernel.addresses(Place.VPC)
         if index in inside and not ip_address(address.partition("/")[0]).is_loopback
     ]
     inner_routes = list(kernel.routes(Place.VPC))
-    things += _routes(inner_routes, inside) + _last_routes(inner_routes)
-    things += kernel.rules(Place.VPC)
-    things += _neighbours(kernel.neighbours(Place.VPC), inside, Place.VPC, wanted_keys)
-    things += _neighbours(view.neighbours, mine, Place.HOST, wanted_keys)
+    objects += _routes(inner_routes, inside) + _last_routes(inner_routes)
+    objects += kernel.rules(Place.VPC)
+    objects += _neighbours(kernel.neighbours(Place.VPC), inside, Place.VPC, wanted_keys)
+    objects += _neighbours(view.neighbours, mine, Place.HOST, wanted_keys)
     routes = _routes(view.routes, mine)
-    things += routes
-    public = _public_addresses(routes) | {thing.address for thing in wanted if isinstance(thing, Proxy)}
-    return things + _proxies(view, public)
+    objects += routes
+    public = _public_addresses(routes) | {obj.address for obj in wanted if isinstance(obj, Proxy)}
+    return objects + _proxies(view, public)
 
 
-def _inner_links(kernel: Readings, inside: dict[int, Link]) -> list[Thing]:
+def _inner_links(kernel: Readings, inside: dict[int, Link]) -> list[KernelObject]:
     """List the inner links that have no end in the host's namespace, and the VXLAN device's forwarding entries."""
-    things: list[Thing] = []
+    objects: list[KernelObject] = []
     overlay: set[int] = set()
     for index, link in inside.items():
         if link.kind == "vxlan" and link.name == OVERLAY_LINK:
             overlay.add(index)
-            things.append(Vxlan(link.name, link.vni, link.local, link.mac, link.mtu))
+            objects.append(Vxlan(link.name, link.vni, link.local, link.mac, link.mtu))
         elif link.kind == "veth" and link.name.startswith((PEER_PREFIX, ENDPOINT_PREFIX)):
             words = link.alias.split()
             vpc, peer, namespace = words[1:] if len(words) == _PEER_WORDS else ("", "", "0")
-            things.append(PeerLink(link.name, vpc, link.mac, link.mtu, peer, int(namespace)))
+            objects.append(PeerLink(link.name, vpc, link.mac, link.mtu, peer, int(namespace)))
     if overlay:
-        things += [Tunnel(OVERLAY_LINK, mac, host) for index, mac, host in kernel.tunnels() if index in overlay]
-    return things
+        objects += [Tunnel(OVERLAY_LINK, mac, host) for index, mac, host in kernel.tunnels() if index in overlay]
+    return objects
 
 
 def _public_addresses(routes: list[Route]) -> set[str]:
     return {route.destination.partition("/")[0] for route in routes if route.gateway}
 
 
-def _proxies(view: HostView, addresses: set[str]) -> list[Thing]:
+def _proxies(view: HostView, addresses: set[str]) -> list[KernelObject]:
     return [Proxy(view.links[index].name, address) for index, address in view.proxies if address in addresses]
 
 
@@ -194,7 +196,7 @@ def _routes(routes: Iterable[tuple[int, Route]], links: dict[int, Link]) -> list
     return [replace(route, link=links[index].name) for index, route in routes if index in links]
 
 
-def _last_routes(routes: Iterable[tuple[int, Route]]) -> list[Thing]:
+def _last_routes(routes: Iterable[tuple[int, Route]]) -> list[KernelObject]:
     """Return the unreachable and black-hole routes."""
     return [route for _, route in routes if route.kind is not Kind.ONWARD]
 

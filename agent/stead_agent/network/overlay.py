@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from stead_agent.network.interface import OVERLAY_LINK, HostPaths, RemoteInterface, VpcNetwork
-from stead_agent.network.kernel_objects import Neighbour, Place, Route, Thing, Tunnel, Up, Vxlan, is_ipv6
+from stead_agent.network.kernel_objects import KernelObject, Neighbour, Place, Route, Tunnel, Up, Vxlan, is_ipv6
 from stead_agent.network.numbers import spread
 
 # The size of the headers around the inner IP packet in VXLAN: Ethernet, VXLAN, UDP and IPv4 (RFC 7348).
@@ -47,27 +47,27 @@ def router_next_hops(remotes: Iterable[RemoteInterface]) -> dict[str, str]:
     return {name: str(IPv4Address(_ROUTERS + number)) for name, number in numbers.items()}
 
 
-def overlay_things(vpc: VpcNetwork, paths: HostPaths) -> list[Thing]:
+def overlay_objects(vpc: VpcNetwork, paths: HostPaths) -> list[KernelObject]:
     """Return the device, and the next hops of other hosts and of their routers; for routes see `remote_routes`."""
     if not has_overlay(paths):
         return []
     own = paths.underlay_address
     mtu = min(vpc.mtu, paths.overlay_mtu or vpc.mtu)
-    things: list[Thing] = [
+    objects: list[KernelObject] = [
         Vxlan(OVERLAY_LINK, vpc.vni, own, overlay_mac(own), mtu),
         Up(Place.VPC, OVERLAY_LINK),
     ]
     with_ipv6 = bool(vpc.ipv6_cidrs)
     for host in sorted({remote.host for remote in vpc.remotes}):
-        things += _next_hop(host, overlay_mac(host), host, with_ipv6=with_ipv6)
+        objects += _next_hop(host, overlay_mac(host), host, with_ipv6=with_ipv6)
     routers = router_next_hops(vpc.remotes)
     for remote in vpc.remotes:
         if remote.id in routers:
-            things += _next_hop(routers[remote.id], remote.mac, remote.host, with_ipv6=with_ipv6)
-    return things
+            objects += _next_hop(routers[remote.id], remote.mac, remote.host, with_ipv6=with_ipv6)
+    return objects
 
 
-def _next_hop(address: str, mac: str, host: str, *, with_ipv6: bool) -> Iterator[Thing]:
+def _next_hop(address: str, mac: str, host: str, *, with_ipv6: bool) -> Iterator[KernelObject]:
     yield Neighbour(Place.VPC, OVERLAY_LINK, address, mac)
     if with_ipv6:
         yield Neighbour(Place.VPC, OVERLAY_LINK, ipv6_next_hop(address), mac)

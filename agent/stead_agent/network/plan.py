@@ -7,6 +7,7 @@ from typing import Final
 from stead_agent.network.kernel_objects import (
     Address,
     Bridge,
+    KernelObject,
     Neighbour,
     PeerLink,
     Place,
@@ -15,7 +16,6 @@ from stead_agent.network.kernel_objects import (
     RoutingRule,
     Setting,
     Tap,
-    Thing,
     Tunnel,
     Up,
     Veth,
@@ -27,29 +27,29 @@ from stead_agent.network.kernel_objects import (
 class Make:
     """Create an object that does not exist."""
 
-    thing: Thing
+    obj: KernelObject
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """Change an object into another one of the same identity."""
 
-    old: Thing
-    new: Thing
+    old: KernelObject
+    new: KernelObject
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
     """Remove an object; that it is gone already is no error."""
 
-    thing: Thing
+    obj: KernelObject
 
 
 Step = Make | Change | Remove
 Key = tuple[object, ...]
 
 # Objects of a rank need those of lower ranks; a namespace's own settings come first.
-_RANKS: Final[dict[type[Thing], int]] = {
+_RANKS: Final[dict[type[KernelObject], int]] = {
     Bridge: 1,
     Veth: 2,
     PeerLink: 2,
@@ -66,39 +66,39 @@ _RANKS: Final[dict[type[Thing], int]] = {
 }
 
 
-def key_of(thing: Thing) -> Key:
+def key_of(obj: KernelObject) -> Key:
     """Return the identity of an object: what stays the same when its other values change."""
-    match thing:
+    match obj:
         case Setting():
-            return (Setting, thing.place, thing.path)
+            return (Setting, obj.place, obj.path)
         case Bridge() | Veth() | Tap():
-            return (Bridge, thing.name)  # link names are unique
+            return (Bridge, obj.name)  # link names are unique
         case PeerLink() | Vxlan():
-            return (PeerLink, thing.name)
+            return (PeerLink, obj.name)
         case Address():
-            return (Address, thing.place, thing.link, thing.address)
+            return (Address, obj.place, obj.link, obj.address)
         case Up():
-            return (Up, thing.place, thing.link)
+            return (Up, obj.place, obj.link)
         case Route():
-            return (Route, thing.place, thing.table, thing.destination, thing.metric)
+            return (Route, obj.place, obj.table, obj.destination, obj.metric)
         case RoutingRule():
-            return (RoutingRule, thing.place, thing.is_ipv6, thing.priority, thing.incoming, thing.mark, thing.protocol)
+            return (RoutingRule, obj.place, obj.is_ipv6, obj.priority, obj.incoming, obj.mark, obj.protocol)
         case Neighbour():
-            return (Neighbour, thing.place, thing.link, thing.address)
+            return (Neighbour, obj.place, obj.link, obj.address)
         case Tunnel():
-            return (Tunnel, thing.link, thing.mac)
+            return (Tunnel, obj.link, obj.mac)
         case Proxy():
-            return (Proxy, thing.link, thing.address)
+            return (Proxy, obj.link, obj.address)
 
 
-def rank_of(thing: Thing) -> int:
+def rank_of(obj: KernelObject) -> int:
     """Return an object's place in the order of creation."""
-    if isinstance(thing, Setting) and not thing.link:
+    if isinstance(obj, Setting) and not obj.link:
         return 0
-    return _RANKS[type(thing)]
+    return _RANKS[type(obj)]
 
 
-def is_replaced(old: Thing, new: Thing) -> bool:
+def is_replaced(old: KernelObject, new: KernelObject) -> bool:
     """Tell whether a link must be recreated, which removes everything that depends on it."""
     match old, new:
         case Veth(), Veth():
@@ -108,31 +108,31 @@ def is_replaced(old: Thing, new: Thing) -> bool:
     return type(old) is not type(new)
 
 
-def links_of(thing: Thing) -> frozenset[tuple[Place, str]]:
+def links_of(obj: KernelObject) -> frozenset[tuple[Place, str]]:
     """Return the links that are removed together with a bridge or a pair."""
-    if isinstance(thing, Veth):
-        return frozenset({(Place.HOST, thing.name), (Place.VPC, thing.inner)})
-    if isinstance(thing, Bridge):
-        return frozenset({(Place.HOST, thing.name)})
-    if isinstance(thing, PeerLink | Vxlan):
-        return frozenset({(Place.VPC, thing.name)})
+    if isinstance(obj, Veth):
+        return frozenset({(Place.HOST, obj.name), (Place.VPC, obj.inner)})
+    if isinstance(obj, Bridge):
+        return frozenset({(Place.HOST, obj.name)})
+    if isinstance(obj, PeerLink | Vxlan):
+        return frozenset({(Place.VPC, obj.name)})
     return frozenset()
 
 
-def depends_on(thing: Thing) -> tuple[Place, str] | None:
+def depends_on(obj: KernelObject) -> tuple[Place, str] | None:
     """Return the link with which an object is removed."""
-    match thing:
+    match obj:
         case Setting() | Address() | Up() | Route() | Neighbour():
-            return (thing.place, thing.link) if thing.link else None
+            return (obj.place, obj.link) if obj.link else None
         case Proxy():
-            return (Place.HOST, thing.link)
+            return (Place.HOST, obj.link)
         case Tunnel():
-            return (Place.VPC, thing.link)
+            return (Place.VPC, obj.link)
         case Bridge() | Veth() | Tap() | PeerLink() | Vxlan() | RoutingRule():
             return None
 
 
-def _ends_with_new_mac(before: Mapping[Key, Thing], after: Mapping[Key, Thing]) -> set[tuple[Place, str]]:
+def _ends_with_new_mac(before: Mapping[Key, KernelObject], after: Mapping[Key, KernelObject]) -> set[tuple[Place, str]]:
     """List the links whose MAC changes."""
     found = set()
     for key, old in before.items():
@@ -143,34 +143,30 @@ def _ends_with_new_mac(before: Mapping[Key, Thing], after: Mapping[Key, Thing]) 
     return found
 
 
-def plan(old: Iterable[Thing], new: Iterable[Thing]) -> list[Step]:
+def plan(old: Iterable[KernelObject], new: Iterable[KernelObject]) -> list[Step]:
     """List the steps that turn the objects `old` into `new`: removals first, each group in its order."""
-    before = {key_of(thing): thing for thing in old}
-    after = {key_of(thing): thing for thing in new}
+    before = {key_of(obj): obj for obj in old}
+    after = {key_of(obj): obj for obj in new}
     if before == after:
         return []
     gone_links: set[tuple[Place, str]] = set()
-    removals: list[Thing] = []
-    for key, thing in before.items():
+    removals: list[KernelObject] = []
+    for key, obj in before.items():
         wanted = after.get(key)
-        if wanted is None or is_replaced(thing, wanted):
-            removals.append(thing)
-            gone_links |= links_of(thing)
-    lost = {key for key, thing in before.items() if depends_on(thing) in gone_links}
+        if wanted is None or is_replaced(obj, wanted):
+            removals.append(obj)
+            gone_links |= links_of(obj)
+    lost = {key for key, obj in before.items() if depends_on(obj) in gone_links}
     # A link whose MAC changes loses its neighbours, permanent ones too (neigh_changeaddr, net/core/neighbour.c).
     renamed = _ends_with_new_mac(before, after)
-    lost |= {key for key, thing in before.items() if isinstance(thing, Neighbour) and depends_on(thing) in renamed}
+    lost |= {key for key, obj in before.items() if isinstance(obj, Neighbour) and depends_on(obj) in renamed}
     # When a port's bridge is recreated, the port still exists but is not part of the bridge any more.
-    orphans = {
-        key for key, thing in before.items() if isinstance(thing, Veth) and (Place.HOST, thing.master) in gone_links
-    }
-    steps: list[Step] = [
-        Remove(thing) for thing in sorted(removals, key=rank_of, reverse=True) if key_of(thing) not in lost
-    ]
-    for key, thing in sorted(after.items(), key=lambda item: rank_of(item[1])):
+    orphans = {key for key, obj in before.items() if isinstance(obj, Veth) and (Place.HOST, obj.master) in gone_links}
+    steps: list[Step] = [Remove(obj) for obj in sorted(removals, key=rank_of, reverse=True) if key_of(obj) not in lost]
+    for key, obj in sorted(after.items(), key=lambda item: rank_of(item[1])):
         present = before.get(key)
-        if present is None or key in lost or is_replaced(present, thing):
-            steps.append(Make(thing))
-        elif present != thing or key in orphans:
-            steps.append(Change(present, thing))
+        if present is None or key in lost or is_replaced(present, obj):
+            steps.append(Make(obj))
+        elif present != obj or key in orphans:
+            steps.append(Change(present, obj))
     return steps

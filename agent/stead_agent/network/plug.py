@@ -3,6 +3,7 @@
 from ipaddress import IPv4Network
 from typing import Final
 
+from stead_agent.network.desired_objects import vpc_alias
 from stead_agent.network.interface import (
     GATEWAY_MAC,
     LocalInterface,
@@ -12,13 +13,12 @@ from stead_agent.network.interface import (
     gateway_address,
     tap_name,
 )
-from stead_agent.network.kernel_objects import Address, Neighbour, Place, Route, Setting, Thing, Up, Veth
-from stead_agent.network.picture import vpc_alias
+from stead_agent.network.kernel_objects import Address, KernelObject, Neighbour, Place, Route, Setting, Up, Veth
 
 LINK: Final = "eth0"
 
 
-def link_things(vpc: VpcNetwork, name: str, interface: LocalInterface, subnet: Subnet) -> list[Thing]:
+def link_objects(vpc: VpcNetwork, name: str, interface: LocalInterface, subnet: Subnet) -> list[KernelObject]:
     """Return the link, address and default route of the named namespace, which is `Place.VPC` here."""
     tap, router = tap_name(interface.id), gateway_address(subnet.cidr)
     return [
@@ -38,9 +38,9 @@ def link_things(vpc: VpcNetwork, name: str, interface: LocalInterface, subnet: S
     ]  # fmt: skip
 
 
-def base_settings(*, forwards: bool) -> list[Thing]:
+def base_settings(*, forwards: bool) -> list[KernelObject]:
     """Return the settings that decide whether the namespace routes for others; it has no IPv6."""
-    found: list[Thing] = [Setting(Place.VPC, "net/ipv4/ip_forward", str(int(forwards)))]
+    found: list[KernelObject] = [Setting(Place.VPC, "net/ipv4/ip_forward", str(int(forwards)))]
     for scope in ("all", "default"):
         found += [
             Setting(Place.VPC, f"net/ipv4/conf/{scope}/rp_filter", "0"),

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from stead_agent.network.desired_objects import owner_of
 from stead_agent.network.interface import NetworkError, VpcNetwork
-from stead_agent.network.kernel_objects import Bridge, Thing
+from stead_agent.network.kernel_objects import Bridge, KernelObject
 from stead_agent.network.namespaces import Namespaces
 from stead_agent.network.observe import HostView, observe_namespace, view_host
-from stead_agent.network.picture import owner_of
 from stead_agent.network.plan import Remove, Step, plan
 from stead_agent.network.rtnetlink import Kernel, with_kernel
 from stead_agent.programs.run import RunError, run
@@ -25,7 +25,7 @@ class Plug:
     """The desired state of a namespace; its nft rules are exactly `rules`."""
 
     tap: str
-    things: list[Thing]
+    objects: list[KernelObject]
     rules: str = ""
 
 
@@ -67,13 +67,13 @@ class Plugged:
 
     def audit(self, vpc_id: str) -> list[str]:
         """Read those of a VPC again and repair them; return what was repaired."""
-        told: list[str] = []
+        repaired: list[str] = []
         for name, before in list(self._applied.get(vpc_id, {}).items()):
             is_same = self._namespaces.exists(name) and self._list(name) == before.listed
             after, steps = self._make(name, before.wanted, None if not is_same else before.listed)
             self._applied[vpc_id][name] = after
-            told += [f"{name}: {step}" for step in steps] + ([] if is_same else [f"{name}: rules"])
-        return told
+            repaired += [f"{name}: {step}" for step in steps] + ([] if is_same else [f"{name}: rules"])
+        return repaired
 
     def remove(self, vpc_id: str) -> None:
         """Remove those of a VPC; their links may be gone already."""
@@ -133,7 +133,7 @@ class Plugged:
 def _make_links(kernel: Kernel, wanted: Plug) -> list[Step]:
     view = view_host(kernel)
     mine = {index: link for index, link in view.links.items() if link.name == wanted.tap}
-    steps = plan(observe_namespace(kernel, view, mine, wanted.things), wanted.things)
+    steps = plan(observe_namespace(kernel, view, mine, wanted.objects), wanted.objects)
     for step in steps:
         kernel.carry_out(step)
     return steps

@@ -28,7 +28,7 @@ from stead_agent.network.interface import (
     subnet_link_name,
 )
 from stead_agent.network.ipv6 import link_local_of
-from stead_agent.network.kernel_objects import Kind, Place, Route, RoutingRule, Thing, is_ipv6
+from stead_agent.network.kernel_objects import KernelObject, Kind, Place, Route, RoutingRule, is_ipv6
 from stead_agent.network.numbers import spread
 from stead_agent.network.overlay import ipv6_next_hop
 
@@ -67,7 +67,9 @@ class NextHops:
     endpoints: AbstractSet[str] = frozenset()  # gateway endpoints whose links exist
 
 
-def routing_things(vpc: VpcNetwork, hops: NextHops, inner_address: str, *, has_overlay: bool) -> Iterator[Thing]:
+def routing_objects(
+    vpc: VpcNetwork, hops: NextHops, inner_address: str, *, has_overlay: bool
+) -> Iterator[KernelObject]:
     """Return all tables and rules of a VPC, without the main table's routes."""
     families = (False, True) if vpc.ipv6_cidrs else (False,)
     for is_six in families:
@@ -80,7 +82,7 @@ def routing_things(vpc: VpcNetwork, hops: NextHops, inner_address: str, *, has_o
     yield from _subnets(vpc, hops)
 
 
-def _errors(vpc: VpcNetwork, hops: NextHops, *, is_six: bool) -> Iterator[Thing]:
+def _errors(vpc: VpcNetwork, hops: NextHops, *, is_six: bool) -> Iterator[KernelObject]:
     """Route the namespace's ICMP errors ("fragmentation needed" etc.) to peers by their links, not by the way out."""
     routes = [
         _route(TableRoute(block, RouteTo.PEER, peer.vpc_id), _ERRORS_TABLE, hops)
@@ -93,7 +95,7 @@ def _errors(vpc: VpcNetwork, hops: NextHops, *, is_six: bool) -> Iterator[Thing]
         yield from routes
 
 
-def _routers(hops: NextHops, *, is_six: bool) -> Iterator[Thing]:
+def _routers(hops: NextHops, *, is_six: bool) -> Iterator[KernelObject]:
     """Route packets that other hosts marked for a router to it, whatever their destination is."""
     for name, number in spread(hops.local, _ROOM).items():
         router, table = hops.local[name], _ROUTER_TABLES + number
@@ -101,7 +103,7 @@ def _routers(hops: NextHops, *, is_six: bool) -> Iterator[Thing]:
         yield _to_local(EVERYWHERE[is_six], table, router)
 
 
-def _subnets(vpc: VpcNetwork, hops: NextHops) -> Iterator[Thing]:
+def _subnets(vpc: VpcNetwork, hops: NextHops) -> Iterator[KernelObject]:
     tables = {table.id: table for table in vpc.route_tables}
     used = {subnet.id: subnet.route_table_id for subnet in vpc.subnets if subnet.route_table_id in tables}
     numbers = spread(tables, _ROOM)  # of all tables, so that an additional subnet changes no numbers

@@ -17,6 +17,7 @@ from stead_agent.network.kernel_objects import (
     MAIN_TABLE,
     Address,
     Bridge,
+    KernelObject,
     Kind,
     Neighbour,
     PeerLink,
@@ -26,7 +27,6 @@ from stead_agent.network.kernel_objects import (
     RoutingRule,
     Setting,
     Tap,
-    Thing,
     Tunnel,
     Up,
     Veth,
@@ -92,64 +92,64 @@ class Kernel(Readings):
         """Do one step of a plan; removing what is already gone is no error."""
         with _named(step):
             match step:
-                case Make(thing):
-                    self._make(thing)
+                case Make(obj):
+                    self._make(obj)
                 case Change(old, new):
                     self._change(old, new)
-                case Remove(thing):
+                case Remove(obj):
                     try:
-                        self._remove(thing)
+                        self._remove(obj)
                     except NetlinkError as error:
                         if error.code not in _GONE:
                             raise
 
-    def _make(self, thing: Thing) -> None:
-        match thing:
+    def _make(self, obj: KernelObject) -> None:
+        match obj:
             case Setting():
-                self._write(thing)
+                self._write(obj)
             case Bridge():
                 # No STP: each port forwards from its first frame. No multicast snooping: it would send queries.
                 # Frames to the bridge group addresses are forwarded to the firewall too: else the bridge would learn
                 # the source MAC of an LLDP frame before any rule sees it (br_handle_frame in net/bridge/br_input.c).
                 self._netlink(Place.HOST).link(
-                    "add", ifname=thing.name, kind="bridge", address=BRIDGE_MAC, mtu=thing.mtu,
+                    "add", ifname=obj.name, kind="bridge", address=BRIDGE_MAC, mtu=obj.mtu,
                     br_stp_state=0, br_mcast_snooping=0, br_mcast_router=0,
                     br_group_fwd_mask=_ALL_GROUPS,
                 )  # fmt: skip
-                self._set_link(thing.name, ifalias=thing.alias)
+                self._set_link(obj.name, ifalias=obj.alias)
             case Veth():
-                self._make_pair(thing)
+                self._make_pair(obj)
             case PeerLink():
                 with _one_pair_at_a_time:
-                    self._make_peer_link(thing)
+                    self._make_peer_link(obj)
             case Vxlan():
-                self._make_vxlan(thing)
+                self._make_vxlan(obj)
             case Tap():
-                raise NetworkError(f"{thing.name} is not there: libvirt makes it")
+                raise NetworkError(f"{obj.name} is not there: libvirt makes it")
             case Address():
-                address, _, length = thing.address.partition("/")
-                self._netlink(thing.place).addr(
-                    "add", index=self._index(thing.place, thing.link), address=address, prefixlen=int(length)
+                address, _, length = obj.address.partition("/")
+                self._netlink(obj.place).addr(
+                    "add", index=self._index(obj.place, obj.link), address=address, prefixlen=int(length)
                 )
             case Up():
-                index = self._index(thing.place, thing.link)
-                self._netlink(thing.place).link("set", index=index, state="up")
+                index = self._index(obj.place, obj.link)
+                self._netlink(obj.place).link("set", index=index, state="up")
             case Route():
-                self._netlink(thing.place).route("replace", **self._route(thing))
+                self._netlink(obj.place).route("replace", **self._route(obj))
             case RoutingRule():
-                self._make_rule(thing)
+                self._make_rule(obj)
             case Neighbour():
-                index = self._index(thing.place, thing.link)
-                self._netlink(thing.place).neigh(
-                    "replace", ifindex=index, dst=thing.address, lladdr=thing.mac, state="permanent"
+                index = self._index(obj.place, obj.link)
+                self._netlink(obj.place).neigh(
+                    "replace", ifindex=index, dst=obj.address, lladdr=obj.mac, state="permanent"
                 )
             case Tunnel():
-                self._netlink(Place.VPC).fdb("replace", **self._tunnel(thing))
+                self._netlink(Place.VPC).fdb("replace", **self._tunnel(obj))
             case Proxy():
-                index = self._index(Place.HOST, thing.link)
-                self._netlink(Place.HOST).neigh("replace", ifindex=index, dst=thing.address, flags=NTF_PROXY)
+                index = self._index(Place.HOST, obj.link)
+                self._netlink(Place.HOST).neigh("replace", ifindex=index, dst=obj.address, flags=NTF_PROXY)
                 self._go(Place.HOST)
-                announce(thing.link, thing.address)
+                announce(obj.link, obj.address)
 
     def _make_pair(self, pair: Veth) -> None:
         extra: dict[str, Any] = {"address": pair.mac} if pair.mac else {}
@@ -217,7 +217,7 @@ class Kernel(Readings):
             if error.code != errno.EEXIST:
                 raise
 
-    def _change(self, old: Thing, new: Thing) -> None:
+    def _change(self, old: KernelObject, new: KernelObject) -> None:
         match old, new:
             case Bridge(), Bridge():
                 self._set_link(new.name, ifalias=new.alias, mtu=new.mtu)
@@ -254,33 +254,33 @@ class Kernel(Readings):
         if not old.is_up:
             self._set_link(new.name, state="up")
 
-    def _remove(self, thing: Thing) -> None:
-        match thing:
+    def _remove(self, obj: KernelObject) -> None:
+        match obj:
             case Setting() | Up() | Tap():
                 pass  # removed with its link or namespace; taps are libvirt's
             case Bridge() | Veth():
-                self._netlink(Place.HOST).link("del", index=self._index(Place.HOST, thing.name))
+                self._netlink(Place.HOST).link("del", index=self._index(Place.HOST, obj.name))
                 self._indexes.clear()
             case PeerLink() | Vxlan():
-                self._netlink(Place.VPC).link("del", index=self._index(Place.VPC, thing.name))
+                self._netlink(Place.VPC).link("del", index=self._index(Place.VPC, obj.name))
                 self._indexes.clear()
             case Address():
-                address, _, length = thing.address.partition("/")
-                self._netlink(thing.place).addr(
-                    "del", index=self._index(thing.place, thing.link), address=address, prefixlen=int(length)
+                address, _, length = obj.address.partition("/")
+                self._netlink(obj.place).addr(
+                    "del", index=self._index(obj.place, obj.link), address=address, prefixlen=int(length)
                 )
             case Route():
-                self._netlink(thing.place).route("del", **self._route(thing))
+                self._netlink(obj.place).route("del", **self._route(obj))
             case RoutingRule():
-                self._netlink(thing.place).rule("del", **_rule(thing))
+                self._netlink(obj.place).rule("del", **_rule(obj))
             case Tunnel():
-                self._netlink(Place.VPC).fdb("del", **self._tunnel(thing))
+                self._netlink(Place.VPC).fdb("del", **self._tunnel(obj))
             case Neighbour():
-                index = self._index(thing.place, thing.link)
-                self._netlink(thing.place).neigh("del", ifindex=index, dst=thing.address)
+                index = self._index(obj.place, obj.link)
+                self._netlink(obj.place).neigh("del", ifindex=index, dst=obj.address)
             case Proxy():
-                index = self._index(Place.HOST, thing.link)
-                self._netlink(Place.HOST).neigh("del", ifindex=index, dst=thing.address, flags=NTF_PROXY)
+                index = self._index(Place.HOST, obj.link)
+                self._netlink(Place.HOST).neigh("del", ifindex=index, dst=obj.address, flags=NTF_PROXY)
 
     def _set_link(self, name: str, **values: Any) -> None:
         self._netlink(Place.HOST).link("set", index=self._index(Place.HOST, name), **values)
@@ -346,8 +346,8 @@ def peer_alias(vpc_id: str, peer: str, peer_namespace: int) -> str:
 
 def _plain_route(step: Step) -> Route | None:
     """Return the route that a step creates, if it is of the kind that there may be thousands of."""
-    thing = step.thing if isinstance(step, Make) else None
-    return thing if isinstance(thing, Route) and route_messages.is_plain(thing) else None
+    obj = step.obj if isinstance(step, Make) else None
+    return obj if isinstance(obj, Route) and route_messages.is_plain(obj) else None
 
 
 def _rule(rule: RoutingRule) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from stead_agent.network.desired_objects import vpc_objects
 from stead_agent.network.interface import HostPaths, VpcNetwork
-from stead_agent.network.kernel_objects import Thing, Vxlan
+from stead_agent.network.kernel_objects import KernelObject, Vxlan
 from stead_agent.network.overlay import Whereabouts, remote_route, remote_routes, whereabouts
-from stead_agent.network.picture import vpc_things
 from stead_agent.network.plan import Step, plan
 
 
@@ -14,12 +14,12 @@ from stead_agent.network.plan import Step, plan
 class Wanted:
     """All of a VPC's objects: a few hundred, and separately the hosts of addresses on other hosts."""
 
-    things: list[Thing]
+    objects: list[KernelObject]
     where: Whereabouts
 
-    def everything(self) -> list[Thing]:
+    def everything(self) -> list[KernelObject]:
         """List all objects."""
-        return [*self.things, *remote_routes(self.where.hosts)]
+        return [*self.objects, *remote_routes(self.where.hosts)]
 
 
 def wanted_of(
@@ -31,15 +31,15 @@ def wanted_of(
 ) -> Wanted:
     """Convert a VPC's desired state; `peers` are those that can be joined now, `before` makes it cheap."""
     where = whereabouts(vpc, paths, before.where if before else None)
-    return Wanted(vpc_things(vpc, paths, inner_address, peers), where)
+    return Wanted(vpc_objects(vpc, paths, inner_address, peers), where)
 
 
 def steps_between(old: Wanted, new: Wanted) -> list[Step]:
     """List the steps from `old` to `new`; of the remote addresses, only those that changed are processed."""
-    devices = [[thing for thing in it.things if isinstance(thing, Vxlan)] for it in (old, new)]
+    devices = [[obj for obj in it.objects if isinstance(obj, Vxlan)] for it in (old, new)]
     if devices[0] != devices[1]:
         return plan(old.everything(), new.everything())
     gone, come = new.where.since(old.where)
-    before = [*old.things, *(remote_route(address, host) for address, host in sorted(gone.items()))]
-    after = [*new.things, *(remote_route(address, host) for address, host in sorted(come.items()))]
+    before = [*old.objects, *(remote_route(address, host) for address, host in sorted(gone.items()))]
+    after = [*new.objects, *(remote_route(address, host) for address, host in sorted(come.items()))]
     return plan(before, after)

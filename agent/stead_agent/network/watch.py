@@ -201,9 +201,9 @@ class Watch:
                         self._read(self._places[name])
                 touched = self._marks.take(time.monotonic(), self._vpc_of_tap)
             if touched.links or touched.rules:
-                self._tell(touched)
+                self._notify(touched)
 
-    def _tell(self, touched: Touched) -> None:
+    def _notify(self, touched: Touched) -> None:
         if self._report is None:
             raise AssertionError("nobody wants to know")
         self._report(touched)
@@ -244,13 +244,13 @@ def _sockets() -> tuple[socket.socket, socket.socket]:
         opened.setsockopt(socket.SOL_SOCKET, _BUFFER_BY_FORCE, _BUFFER)
         opened.bind((0, 0))
         if opened is rules:
-            _let_only(rules, _NEW_GENERATION)
+            _accept_only(rules, _NEW_GENERATION)
         for group in groups:
             opened.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
     return links, rules
 
 
-def _let_only(opened: socket.socket, kind: int) -> None:
+def _accept_only(opened: socket.socket, kind: int) -> None:
     """Have the kernel deliver only messages of this type: a transaction of 10,000 elements is then one message.
 
     A classic BPF program (bpf(2), linux/filter.h); it loads numbers in network byte order, nlmsg_type is in the host's.
@@ -265,8 +265,8 @@ def _let_only(opened: socket.socket, kind: int) -> None:
             (give, 0, 0, 0),
         )
     )
-    kept = ctypes.create_string_buffer(program, len(program))
-    opened.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("@HP", 4, ctypes.addressof(kept)))
+    code = ctypes.create_string_buffer(program, len(program))
+    opened.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("@HP", 4, ctypes.addressof(code)))
 
 
 def _received(opened: socket.socket) -> Iterator[bytes]:

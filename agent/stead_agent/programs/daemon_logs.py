@@ -22,7 +22,7 @@ def paths(settings: Settings) -> list[Path]:
     return found + [path for pattern in _OF_RUN for path in settings.run_dir.glob(pattern)]
 
 
-def keep_small(settings: Settings, most_bytes: int = bounded_log.FILE_BYTES) -> None:
+def limit_size(settings: Settings, most_bytes: int = bounded_log.FILE_BYTES) -> None:
     """Truncate each large log after copying it; a log that cannot be truncated now is tried again later."""
     for path in paths(settings):
         try:
@@ -34,5 +34,5 @@ def keep_small(settings: Settings, most_bytes: int = bounded_log.FILE_BYTES) -> 
 async def run(settings: Settings) -> None:
     """Check periodically, until cancelled."""
     while True:
-        await asyncio.to_thread(keep_small, settings)
+        await asyncio.to_thread(limit_size, settings)
         await asyncio.sleep(_LOOK_SECONDS)

@@ -92,7 +92,7 @@ class Output:
 
 
 @dataclass(slots=True)
-class _Gathered:
+class _Collected:
     """What has been read from a program so far, and the maximum."""
 
     words: list[str]
@@ -120,17 +120,17 @@ def run(
     words = _checked(argv)
     deadline = time.monotonic() + timeout
     process = _spawn(_limited(words, limits), words, identity, inherits=inherits)
-    gathered = _Gathered(words, max_output)
+    collected = _Collected(words, max_output)
     try:
-        _exchange(process, stdin, gathered, deadline)
+        _exchange(process, stdin, collected, deadline)
         status = process.wait(max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
-        raise ProgramTimeoutError(words, f"not done after {timeout:g} s", bytes(gathered.stderr)) from None
+        raise ProgramTimeoutError(words, f"not done after {timeout:g} s", bytes(collected.stderr)) from None
     finally:
         _end(process)
     if status != 0:
-        raise ProgramFailedError(words, status, bytes(gathered.stderr))
-    return Output(bytes(gathered.stdout), bytes(gathered.stderr))
+        raise ProgramFailedError(words, status, bytes(collected.stderr))
+    return Output(bytes(collected.stdout), bytes(collected.stderr))
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +243,7 @@ def _spawn(
         raise ProgramMissingError(words, str(error)) from error
 
 
-def _exchange(process: subprocess.Popen[bytes], stdin: bytes, gathered: _Gathered, deadline: float) -> None:
+def _exchange(process: subprocess.Popen[bytes], stdin: bytes, collected: _Collected, deadline: float) -> None:
     """Write and read the three pipes until the program has closed its ends."""
     left = memoryview(stdin)
     assert process.stdin
@@ -255,13 +255,13 @@ def _exchange(process: subprocess.Popen[bytes], stdin: bytes, gathered: _Gathere
             selector.register(process.stdin, selectors.EVENT_WRITE)
         else:
             process.stdin.close()
-        selector.register(process.stdout, selectors.EVENT_READ, gathered.stdout)
-        selector.register(process.stderr, selectors.EVENT_READ, gathered.stderr)
+        selector.register(process.stdout, selectors.EVENT_READ, collected.stdout)
+        selector.register(process.stderr, selectors.EVENT_READ, collected.stderr)
         while selector.get_map():
             wait = deadline - time.monotonic()
             ready = selector.select(max(0.0, wait))
             if not ready and wait <= 0:
-                raise subprocess.TimeoutExpired(gathered.words, 0)
+                raise subprocess.TimeoutExpired(collected.words, 0)
             for key, _events in ready:
                 pipe: IO[bytes] = key.fileobj  # type: ignore[assignment]  # only pipes are registered
                 if pipe is process.stdin:
@@ -274,9 +274,9 @@ def _exchange(process: subprocess.Popen[bytes], stdin: bytes, gathered: _Gathere
                 if done:
                     selector.unregister(pipe)
                     pipe.close()
-            if len(gathered.stdout) + len(gathered.stderr) > gathered.max_output:
-                told = f"wrote more than {gathered.max_output} bytes"
-                raise OutputTooLongError(gathered.words, told, bytes(gathered.stderr))
+            if len(collected.stdout) + len(collected.stderr) > collected.max_output:
+                problem = f"wrote more than {collected.max_output} bytes"
+                raise OutputTooLongError(collected.words, problem, bytes(collected.stderr))
 
 
 def _write_some(pipe: IO[bytes], left: memoryview) -> memoryview:

@@ -222,7 +222,7 @@ class Reconciler:
         tombstone = self.wanted.tombstones.get(key)
         return key not in self.wanted.resources and (tombstone is None or tombstone.done)
 
-    def told(self, revisions: Iterable[tuple[Key, int]]) -> None:
+    def drop_tombstones(self, revisions: Iterable[tuple[Key, int]]) -> None:
         """The controller certainly knows that these are gone: their tombstones are no longer needed."""
         stones = self.wanted.tombstones
         done = [
@@ -290,11 +290,11 @@ class Reconciler:
     def begin(self) -> Work | None:
         """Prepare the work of the next unit, or None; pass the work to `perform` and the result to `finish`."""
         now = self._clock()
-        turn = self._schedule.take(now)
-        if turn is None:
+        scheduled = self._schedule.take(now)
+        if scheduled is None:
             return None
-        self._running.add(turn.unit)
-        return self._preparer.prepare(turn, now)
+        self._running.add(scheduled.unit)
+        return self._preparer.prepare(scheduled, now)
 
     def finish(self, work: Work, result: Outcome | Failure) -> None:
         """Record the result of a unit's work."""
@@ -313,7 +313,7 @@ class Reconciler:
 
     def _note_result(self, work: Work, result: Outcome | Failure) -> None:
         if isinstance(work, MachineWork):
-            self._let_go(work.unit.id, work.held)
+            self._update_held(work.unit.id, work.held)
         if isinstance(result, Failure):
             self._note_failure(work, result.error)
             return
@@ -337,7 +337,7 @@ class Reconciler:
             seconds = FALLBACK_SECONDS if result.wait_seconds is None else result.wait_seconds
             self._schedule.wait(work.unit, result.wait_on, self._clock() + seconds)
 
-    def _let_go(self, machine_id: str, held: Held) -> None:
+    def _update_held(self, machine_id: str, held: Held) -> None:
         """Record what a machine has in use now; schedule what it released that is to be removed or served elsewhere."""
         before = self.wanted.held(machine_id)
         self.wanted.hold(machine_id, held)

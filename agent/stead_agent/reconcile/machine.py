@@ -35,7 +35,7 @@ class MachineMemory:
     """What is remembered of a machine between runs of its work; only the running work uses it."""
 
     spec: MachineSpec | None = None  # what the running guest is known to have
-    lets_go: frozenset[str] = frozenset()  # what the guest was asked to release, and has not released yet
+    releasing: frozenset[str] = frozenset()  # what the guest was asked to release, and has not released yet
     asked_at: float = -1.0  # time of the run in which it was asked
     resumed_at: float = -1.0  # time of the run in which a guest that waited for room was resumed
     full: frozenset[str] = frozenset()  # the volumes that had no room at the last check
@@ -101,7 +101,7 @@ class MachineWork:
             can_update=self._can_update(),
             up_to_date=not runs or seen is None or self._is_up_to_date(seen),
             has_room=seen is not None and self._has_room(seen),
-            lets_go=bool(self.memory.lets_go) and self.memory.asked_at == self.now,
+            releasing=bool(self.memory.releasing) and self.memory.asked_at == self.now,
             metadata_current=self.book.is_current(guest),
             reboot_asked=self.memory.reboot_asked >= self.resource.machine.reboot_count,
         )
@@ -174,9 +174,9 @@ class MachineWork:
                 self._note_holding(self.may_hold)
                 self._release(spec, seen)
                 self.memory.spec = None  # if it fails halfway, it is unknown what the guest has
-                self.memory.lets_go = machines.update(spec)
+                self.memory.releasing = machines.update(spec)
                 self.memory.asked_at = self.now
-                if not self.memory.lets_go:
+                if not self.memory.releasing:
                     self.memory.spec = spec
                 seen = machines.status(machine_id)
             case Step.RESUME:
@@ -245,7 +245,7 @@ class MachineWork:
         if held is not None:
             self._note_holding(held)
         self._reach_homes(seen)
-        outcome = Outcome(looked_at=self._volumes_to_tell_of(seen))
+        outcome = Outcome(looked_at=self._volumes_to_report(seen))
         if (word := self._status(plan, seen)) is not None:
             outcome.statuses.append(word)
         match plan.then:
@@ -258,7 +258,7 @@ class MachineWork:
                 outcome.wait_seconds = max(0.0, self.memory.grace_ends - self.now)
             case Then.WAITING_FOR_GUEST:
                 outcome.wait_seconds = _ASK_AGAIN_SECONDS
-            case Then.WAITING_FOR_ROOM:
+            case Then.WAITING_FOR_SPACE:
                 outcome.wait_seconds = _ROOM_SECONDS
             case Then.WAITING_FOR_END:
                 outcome.wait_seconds = _END_SECONDS
@@ -268,7 +268,7 @@ class MachineWork:
                 pass
         return outcome
 
-    def _volumes_to_tell_of(self, seen: MachineStatus | None) -> frozenset[Key]:
+    def _volumes_to_report(self, seen: MachineStatus | None) -> frozenset[Key]:
         """List the volumes that have become full, or have room again, since the last check of the guest."""
         full = seen.full if seen is not None else frozenset()
         changed, self.memory.full = self.memory.full ^ full, full
@@ -306,8 +306,8 @@ class MachineWork:
             return status(self.unit, self.resource.revision, host_pb2.CONDITION_READY, machine=machine)
         reason = self.unmet.reason if plan.then is Then.WAITING_FOR_NEEDS else ""
         if plan.then is Then.WAITING_FOR_GUEST:
-            reason = f"the guest has not let go of {', '.join(sorted(self.memory.lets_go))} yet"
-        if plan.then is Then.WAITING_FOR_ROOM and seen is not None:
+            reason = f"the guest has not let go of {', '.join(sorted(self.memory.releasing))} yet"
+        if plan.then is Then.WAITING_FOR_SPACE and seen is not None:
             reason = f"the guest is paused until there is room for what it wrote to {', '.join(sorted(seen.full))}"
         failed = plan.then is Then.WAITING_FOR_NEEDS and self.unmet.failed
         condition = host_pb2.CONDITION_FAILED if failed else host_pb2.CONDITION_PENDING

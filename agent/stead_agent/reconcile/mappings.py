@@ -14,7 +14,7 @@ from stead_agent.network.interface import RemoteInterface
 from stead_agent.wanted import Key, Wanted
 from stead_proto.v1.desired_pb2 import Mapping
 
-_NOBODY: Final[frozenset[str]] = frozenset()
+_NO_UNITS: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Mappings:
         before, after = self._known.pop(key.id, None), resource.mapping if resource is not None else None
         if before is not None and before == after:
             self._known[key.id] = before
-            return _NOBODY
+            return _NO_UNITS
         groups: set[str] = set()
         if before is not None:
             self._remove(key.id, before)
@@ -69,7 +69,7 @@ class Mappings:
                 if found is None:
                     found = vpc.frozen[group_id] = frozenset(vpc.members[group_id])
                 return found
-        return _NOBODY
+        return _NO_UNITS
 
     def remotes(self, vpc_id: str, local: AbstractSet[str]) -> tuple[RemoteInterface, ...]:
         """List the interfaces of a VPC that are on other hosts; `local` are the ids of those here."""

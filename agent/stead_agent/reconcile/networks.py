@@ -8,7 +8,7 @@ from stead_agent.logs import Log
 from stead_agent.metadata.interface import Guest
 from stead_agent.reconcile import translate_vpc
 from stead_agent.reconcile.metadata_guests import GuestBook
-from stead_agent.reconcile.plan import VpcPicture
+from stead_agent.reconcile.plan import VpcContents
 from stead_agent.reconcile.reports import status
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.work import Outcome, Unmet
@@ -55,7 +55,7 @@ class VpcWork:
     unit: Key
     resource: Resource | None  # as desired, or as it was until a guest has released it
     is_wanted: bool
-    picture: VpcPicture
+    contents: VpcContents
     beyond: translate_vpc.Beyond
     wanted_parts: frozenset[Key]
     open_mappings: tuple[tuple[Key, int], ...]  # whose status is due, with their revisions
@@ -70,25 +70,25 @@ class VpcWork:
         """Apply or remove it."""
         if self.unmet:
             return Outcome(wait_on=self.unmet.units)
-        if not self.is_wanted and self.picture.is_empty:
+        if not self.is_wanted and self.contents.is_empty:
             return self._remove()
         if self.resource is None:
             return self._orphaned_parts()
         refusals = self._apply(self.resource)
-        for key in self.picture.gone:
+        for key in self.contents.gone:
             self.memory.forget(key.id)
-        return Outcome(statuses=self._statuses(self.resource, refusals), gone=list(self.picture.gone))
+        return Outcome(statuses=self._statuses(self.resource, refusals), gone=list(self.contents.gone))
 
     def _apply(self, vpc: Resource) -> tuple[Refusal, ...]:
         namespace = self.parts.network.namespace_path(vpc.id)
-        self.parts.network.apply(translate_vpc.vpc_network(vpc, self.picture, self.beyond, self.settings, self.memory))
-        refusals = self.parts.firewall.apply(translate_vpc.vpc_firewall(vpc, self.picture, self.beyond, self.memory))
-        self.parts.flow_logs.apply(translate_vpc.vpc_flow_logs(vpc, self.picture))
+        self.parts.network.apply(translate_vpc.vpc_network(vpc, self.contents, self.beyond, self.settings, self.memory))
+        refusals = self.parts.firewall.apply(translate_vpc.vpc_firewall(vpc, self.contents, self.beyond, self.memory))
+        self.parts.flow_logs.apply(translate_vpc.vpc_flow_logs(vpc, self.contents))
         self.parts.dhcp.apply(
-            translate_vpc.vpc_dhcp(vpc, self.picture, self.beyond, self.settings, self.memory, namespace=namespace)
+            translate_vpc.vpc_dhcp(vpc, self.contents, self.beyond, self.settings, self.memory, namespace=namespace)
         )
         network = self.parts.network
-        self.parts.endpoints.apply(vpc.id, translate_vpc.vpc_endpoints(self.picture, network.namespace_path))
+        self.parts.endpoints.apply(vpc.id, translate_vpc.vpc_endpoints(self.contents, network.namespace_path))
         for order, guest in self.guests:
             self.book.put(order, guest)
         self.parts.metadata.serve(vpc.id, namespace)
@@ -102,19 +102,19 @@ class VpcWork:
         self.parts.flow_logs.remove(vpc_id)
         self.parts.firewall.remove(vpc_id)
         self.parts.network.remove(vpc_id)
-        for key in (*self.picture.gone, self.unit):
+        for key in (*self.contents.gone, self.unit):
             self.memory.forget(key.id)
         _log.info("vpc_removed", vpc=vpc_id)
-        return Outcome(gone=[*self.picture.gone, self.unit])
+        return Outcome(gone=[*self.contents.gone, self.unit])
 
     def _orphaned_parts(self) -> Outcome:
         """Wait for the VPC, which is unknown while its parts are known."""
         statuses = [
             status(key, part.revision, host_pb2.CONDITION_PENDING, f"{self.unit.id} is not known here")
-            for part in self.picture.parts
+            for part in self.contents.parts
             if (key := key_of(part)) in self.wanted_parts and key is not None
         ]
-        return Outcome(statuses=statuses, gone=list(self.picture.gone), wait_seconds=60)
+        return Outcome(statuses=statuses, gone=list(self.contents.gone), wait_seconds=60)
 
     def _statuses(self, vpc: Resource, refusals: tuple[Refusal, ...]) -> list[ResourceStatus]:
         """Report each desired part as ready, except what the firewall left out."""
@@ -124,7 +124,7 @@ class VpcWork:
             _log.warning("firewall_refused", vpc=vpc.id, what=refusal.id, reason=refusal.reason)
         statuses = [status(self.unit, vpc.revision, host_pb2.CONDITION_READY)] if self.is_wanted else []
         statuses += [status(key, revision, host_pb2.CONDITION_READY) for key, revision in self.open_mappings]
-        for part in self.picture.parts:
+        for part in self.contents.parts:
             key = key_of(part)
             if key is None or key not in self.wanted_parts:
                 continue
@@ -138,7 +138,7 @@ class VpcWork:
         """Return the VPC and its desired parts."""
         if self.is_wanted and self.resource is not None:
             yield self.unit, self.resource.revision
-        for part in self.picture.parts:
+        for part in self.contents.parts:
             key = key_of(part)
             if key is not None and key in self.wanted_parts:
                 yield key, part.revision

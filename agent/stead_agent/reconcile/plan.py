@@ -36,7 +36,7 @@ class Then(enum.Enum):
     WAITING_FOR_NEEDS = "waiting for what it needs"
     WAITING_FOR_END = "waiting for the guest's end"  # `machines` notifies us of it
     WAITING_FOR_GUEST = "waiting until the guest lets go"  # of a device; `machines` notifies us of it
-    WAITING_FOR_ROOM = "waiting for room on its disks"  # an operator must free some
+    WAITING_FOR_SPACE = "waiting for room on its disks"  # an operator must free some
     WAITING_FOR_GRACE = "waiting for the end of the guest's grace"
     UNCERTAIN = "libvirt cannot tell"
     GONE = "gone"
@@ -59,7 +59,7 @@ class MachineView:
     up_to_date: bool = False  # the running guest is known to have all that it should have
     metadata_current: bool = False  # metadata serves its current data
     can_update: bool = False  # only disks are not ready: everything else can be attached and detached
-    lets_go: bool = False  # the guest was just asked to release a device
+    releasing: bool = False  # the guest was just asked to release a device
     has_room: bool = False  # a guest that is paused for lack of room has room again
     reboot_asked: bool = False  # the desired reboot was already requested
 
@@ -104,13 +104,13 @@ def _plan_running(wanted: Machine, view: MachineView, status: MachineStatus) -> 
     if status.power is Power.STOPPING:
         return MachinePlan(_metadata(view), Then.WAITING_FOR_END)
     steps = [*_metadata(view)]
-    if (view.needs_met or view.can_update) and not view.up_to_date and not view.lets_go:
+    if (view.needs_met or view.can_update) and not view.up_to_date and not view.releasing:
         steps.append(Step.UPDATE)
     if status.full and view.has_room:
         steps.append(Step.RESUME)
     if status.reboot_count < wanted.reboot_count and not view.reboot_asked:
         steps.append(Step.REBOOT)
-    then = Then.WAITING_FOR_GUEST if view.lets_go else Then.WAITING_FOR_ROOM if status.full else Then.SETTLED
+    then = Then.WAITING_FOR_GUEST if view.releasing else Then.WAITING_FOR_SPACE if status.full else Then.SETTLED
     return MachinePlan(tuple(steps), then if view.needs_met else Then.WAITING_FOR_NEEDS)
 
 
@@ -159,7 +159,7 @@ def plan_volume(wanted_size: int, size: int | None, *, guest_runs: bool) -> Volu
 
 
 @dataclass(frozen=True, slots=True)
-class VpcPicture:
+class VpcContents:
     """The desired parts of a VPC on this host, and those that may be reported as gone after that is applied."""
 
     subnets: tuple[Resource, ...] = ()  # all of the VPC, whether or not this host has interfaces in them
@@ -188,20 +188,22 @@ class VpcPicture:
         return shared + self.interfaces + self.nat_gateways + self.endpoint_interfaces
 
 
-def picture_vpc(wanted: Mapping[Key, Resource], buried: Mapping[Key, Resource], in_use: Iterable[str]) -> VpcPicture:
+def contents_of_vpc(
+    wanted: Mapping[Key, Resource], buried: Mapping[Key, Resource], in_use: Iterable[str]
+) -> VpcContents:
     """Join the desired parts of a VPC with those to be removed that a guest still has in use.
 
     An interface stays until its guest has released it, and so does what it depends on: nothing is removed under a
     running guest, whatever the order of the controller's removals.
     """
     using = set(in_use)
-    kept: dict[Key, Resource] = {}
+    retained: dict[Key, Resource] = {}
     for key, resource in buried.items():
         if key.kind == desired_pb2.KIND_INTERFACE and key.id in using:
-            kept[key] = resource
-            kept.update({base: buried[base] for base in _bases_of(resource, wanted, buried) if base in buried})
-    parts = {**kept, **wanted}
-    return VpcPicture(
+            retained[key] = resource
+            retained.update({base: buried[base] for base in _bases_of(resource, wanted, buried) if base in buried})
+    parts = {**retained, **wanted}
+    return VpcContents(
         subnets=_of_kind(parts, desired_pb2.KIND_SUBNET),
         groups=_of_kind(parts, desired_pb2.KIND_SECURITY_GROUP),
         interfaces=_of_kind(parts, desired_pb2.KIND_INTERFACE),
@@ -212,8 +214,8 @@ def picture_vpc(wanted: Mapping[Key, Resource], buried: Mapping[Key, Resource], 
         flow_logs=_of_kind(parts, desired_pb2.KIND_FLOW_LOG),
         endpoints=_of_kind(parts, desired_pb2.KIND_VPC_ENDPOINT),
         endpoint_interfaces=_of_kind(parts, desired_pb2.KIND_ENDPOINT_INTERFACE),
-        gone=tuple(key for key in buried if key not in kept),
-        lingering=tuple(kept),
+        gone=tuple(key for key in buried if key not in retained),
+        lingering=tuple(retained),
     )
 
 

@@ -13,10 +13,10 @@ from stead_agent.reconcile.machine import MachineMemory, MachineWork
 from stead_agent.reconcile.mappings import Mappings
 from stead_agent.reconcile.metadata_guests import GuestBook
 from stead_agent.reconcile.networks import HostNetworkWork, VpcWork
-from stead_agent.reconcile.plan import VpcPicture, picture_vpc
+from stead_agent.reconcile.plan import VpcContents, contents_of_vpc
 from stead_agent.reconcile.remote_volumes import RemoteVolumeWork
 from stead_agent.reconcile.reports import Reports
-from stead_agent.reconcile.schedule import Turn
+from stead_agent.reconcile.schedule import ScheduledUnit
 from stead_agent.reconcile.snapshot import SnapshotWork
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.work import Unmet, Work
@@ -85,27 +85,27 @@ class Preparer:
         self._order = itertools.count(1)
         self.host_is_ready = False
 
-    def prepare(self, turn: Turn, now: float) -> Work:
+    def prepare(self, scheduled: ScheduledUnit, now: float) -> Work:
         """Create the work of the unit that is next."""
-        match turn.unit.kind:
+        match scheduled.unit.kind:
             case desired_pb2.KIND_HOST_NETWORK:
-                resource = self._wanted.resources.get(turn.unit)
+                resource = self._wanted.resources.get(scheduled.unit)
                 habits = self._habits
                 return HostNetworkWork(
-                    turn.unit, resource, habits.uplink, habits.underlay_address, habits.reachable, self._parts
+                    scheduled.unit, resource, habits.uplink, habits.underlay_address, habits.reachable, self._parts
                 )
             case desired_pb2.KIND_BASE:
-                return self._base(turn.unit)
+                return self._base(scheduled.unit)
             case desired_pb2.KIND_SNAPSHOT:
-                return self._snapshot(turn.unit)
+                return self._snapshot(scheduled.unit)
             case desired_pb2.KIND_VOLUME:
-                return self._volume(turn.unit, now)
+                return self._volume(scheduled.unit, now)
             case desired_pb2.KIND_VPC:
-                return self._vpc(turn.unit)
+                return self._vpc(scheduled.unit)
             case desired_pb2.KIND_MACHINE:
-                return self._machine(turn, now)
+                return self._machine(scheduled, now)
             case _:
-                raise AssertionError(turn.unit)
+                raise AssertionError(scheduled.unit)
 
     def finished(self, work: Work, *, well: bool, gone: Iterable[Key]) -> bool:
         """Record what is known after a work besides the statuses; tell whether all VPCs must be reconciled."""
@@ -243,8 +243,8 @@ class Preparer:
         group, absent, users, volumes = [], set(), {}, {}
         for volume_id in resource.snapshot.set_volume_ids if set_id else [resource.snapshot.volume_id]:
             volume = Key(desired_pb2.KIND_VOLUME, volume_id)
-            told = (self._wanted.resources[key] for key in self._snapshots_of(volume))
-            mine = [each for each in told if (each.snapshot.set_id == set_id if set_id else each is resource)]
+            candidates = (self._wanted.resources[key] for key in self._snapshots_of(volume))
+            mine = [each for each in candidates if (each.snapshot.set_id == set_id if set_id else each is resource)]
             if mine:
                 group.append(mine[0])
                 users[volume_id] = frozenset(self._wanted.holders(volume))
@@ -279,14 +279,14 @@ class Preparer:
             if tombstone.body is not None and not tombstone.done:
                 buried[key] = tombstone.body
         in_use = [key.id for key in buried if self._wanted.holders(key)]
-        picture = picture_vpc(parts, buried, in_use)
+        contents = contents_of_vpc(parts, buried, in_use)
         open_mappings, gone_mappings = self._mappings_of(unit.id)
         return VpcWork(
             unit=unit,
             resource=self._wanted.known(unit),
             is_wanted=unit in self._wanted.resources,
-            picture=replace(picture, gone=picture.gone + gone_mappings),
-            beyond=self._beyond(unit.id, picture),
+            contents=replace(contents, gone=contents.gone + gone_mappings),
+            beyond=self._beyond(unit.id, contents),
             wanted_parts=frozenset(parts),
             open_mappings=open_mappings,
             unmet=Unmet() if self.host_is_ready else Unmet(frozenset({HOST_NETWORK}), "waiting for the host network"),
@@ -307,23 +307,23 @@ class Preparer:
             tuple(key for key in due if key not in resources),
         )
 
-    def _beyond(self, vpc_id: str, picture: VpcPicture) -> translate_vpc.Beyond:
+    def _beyond(self, vpc_id: str, contents: VpcContents) -> translate_vpc.Beyond:
         """Collect what a VPC needs besides its parts: its interfaces on other hosts, groups' members, its peers."""
         peers = frozenset(
             peer
-            for each in picture.peerings
+            for each in contents.peerings
             if Key(desired_pb2.KIND_VPC, peer := each.peering.peer_vpc_id) in self._wanted.resources
         )
-        used = {group_id for each in picture.interfaces for group_id in each.interface.security_group_ids}
+        used = {group_id for each in contents.interfaces for group_id in each.interface.security_group_ids}
         referred = {
             rule.group_id
-            for each in picture.groups
+            for each in contents.groups
             if each.id in used
             for rule in each.security_group.rules
             if rule.group_id
         }
-        self._foreign_groups[vpc_id] = frozenset(referred - {each.id for each in picture.groups})
-        local = frozenset(each.id for each in picture.interfaces)
+        self._foreign_groups[vpc_id] = frozenset(referred - {each.id for each in contents.groups})
+        local = frozenset(each.id for each in contents.interfaces)
         return translate_vpc.Beyond(
             remotes=self._mappings.remotes(vpc_id, local),
             members={group_id: self._mappings.members(group_id, (vpc_id, *peers)) for group_id in sorted(referred)},
@@ -337,8 +337,8 @@ class Preparer:
             machine = self._wanted.resources[user]
             yield next(self._order), translate.guest(machine, self._known_to(machine))
 
-    def _machine(self, turn: Turn, now: float) -> Work:
-        unit = turn.unit
+    def _machine(self, scheduled: ScheduledUnit, now: float) -> Work:
+        unit = scheduled.unit
         resource = self._wanted.resources.get(unit)
         tombstone = self._wanted.tombstones.get(unit)
         held = self._wanted.held(unit.id)
@@ -355,7 +355,7 @@ class Preparer:
             force=tombstone is not None and tombstone.force,
             grace_seconds=self._habits.removal_grace_seconds,
             now=now,
-            look_only=turn.look_only,
+            look_only=scheduled.look_only,
             unmet=self.unmet(needs_of(resource)) if resource is not None else Unmet(),
             known=self._known_to(resource) if resource is not None else {},
             order=next(self._order),

@@ -36,7 +36,7 @@ class _Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ScheduledUnit:
     """A unit to run now. With `look_only` it failed recently: report the observed state, change nothing."""
 
     unit: Key
@@ -79,7 +79,7 @@ class Schedule:
         else:
             self._make_ready(unit, entry, look_only=entry.failures > 0)
 
-    def take(self, now: float) -> Turn | None:
+    def take(self, now: float) -> ScheduledUnit | None:
         """Return the next unit, or None while none may run; report its result by `settle`, `wait` or `fail`."""
         while self._timers and self._timers[0][0] <= now:
             _, number, unit = heapq.heappop(self._timers)
@@ -97,9 +97,9 @@ class Schedule:
                 entry.ready = False
                 entry.running = True
                 self._running[kind] += 1
-                turn = Turn(unit, entry.look_only)
+                scheduled = ScheduledUnit(unit, entry.look_only)
                 entry.look_only = False
-                return turn
+                return scheduled
         return None
 
     def settle(self, unit: Key) -> None:

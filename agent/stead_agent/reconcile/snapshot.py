@@ -50,12 +50,12 @@ class SnapshotWork:
         if self.unit.id not in self.parts.snapshots.present() and self._awaits_reboot():
             return self._waiting("waiting for its machine's reboot", _REBOOT_LOOK_SECONDS)
         done = self.parts.snapshots.ensure(self._group())[self.unit.id]
-        told = translate.snapshot_status(done)
+        reported = translate.snapshot_status(done)
         if done.lost:
-            word = status(self.unit, self.resource.revision, host_pb2.CONDITION_FAILED, _LOST, snapshot=told)
+            word = status(self.unit, self.resource.revision, host_pb2.CONDITION_FAILED, _LOST, snapshot=reported)
             return Outcome([word])
         condition = host_pb2.CONDITION_READY if done.complete else host_pb2.CONDITION_PENDING
-        word = status(self.unit, self.resource.revision, condition, snapshot=told)
+        word = status(self.unit, self.resource.revision, condition, snapshot=reported)
         return Outcome([word], wait_seconds=None if done.complete else _LOOK_SECONDS)
 
     def subjects(self) -> Iterable[tuple[Key, int]]:
@@ -101,13 +101,13 @@ class SnapshotWork:
     def _quiet(self, volume_id: str) -> QuietDisk:
         if self.parts.exports.generation(volume_id) is not None:
             raise SnapshotError(f"{volume_id} is in use on another host")
-        told = self.volumes[volume_id].volume if volume_id in self.volumes else desired_pb2.Volume()
+        volume = self.volumes[volume_id].volume if volume_id in self.volumes else desired_pb2.Volume()
         source = self.parts.volumes.source(volume_id)
         if source is None:
             brought = self.parts.exports.source(volume_id)
             if brought is None:
                 raise SnapshotError(f"{volume_id} is not on this host")
-            return translate.brought_disk(brought, told.remote.generation)  # its home decrypts it
-        if told.encrypted and not told.encryption_key:
+            return translate.brought_disk(brought, volume.remote.generation)  # its home decrypts it
+        if volume.encrypted and not volume.encryption_key:
             raise SnapshotError(f"{volume_id} is encrypted, and its key has not come")
-        return translate.quiet_disk(source, told.encryption_key)
+        return translate.quiet_disk(source, volume.encryption_key)

@@ -242,39 +242,39 @@ def _guest_interface(
     )
 
 
-def _identity(told: desired_pb2.IdentityDocument) -> metadata.Identity:
-    return metadata.Identity(told.document.decode(), _base64_lines(told.signature), _base64_lines(told.pkcs7))
+def _identity(message: desired_pb2.IdentityDocument) -> metadata.Identity:
+    return metadata.Identity(message.document.decode(), _base64_lines(message.signature), _base64_lines(message.pkcs7))
 
 
-def _role(told: desired_pb2.RoleCredentials) -> metadata.Role:
+def _role(message: desired_pb2.RoleCredentials) -> metadata.Role:
     return metadata.Role(
-        profile_arn=told.profile_arn,
-        profile_id=told.profile_id,
-        name=told.role_name,
-        code=told.code,
-        updated=told.updated,
-        expires=told.expires,
-        access_key_id=told.access_key_id,
-        secret_access_key=told.secret_access_key,
-        session_token=told.session_token,
-        without_token=_session_keys(told.without_token) if told.HasField("without_token") else None,
+        profile_arn=message.profile_arn,
+        profile_id=message.profile_id,
+        name=message.role_name,
+        code=message.code,
+        updated=message.updated,
+        expires=message.expires,
+        access_key_id=message.access_key_id,
+        secret_access_key=message.secret_access_key,
+        session_token=message.session_token,
+        without_token=_session_keys(message.without_token) if message.HasField("without_token") else None,
     )
 
 
-def _session_keys(told: desired_pb2.SessionKeys) -> metadata.SessionKeys:
-    return metadata.SessionKeys(told.access_key_id, told.secret_access_key, told.session_token)
+def _session_keys(message: desired_pb2.SessionKeys) -> metadata.SessionKeys:
+    return metadata.SessionKeys(message.access_key_id, message.secret_access_key, message.session_token)
 
 
-def _identity_role(told: desired_pb2.IdentityCredentials) -> metadata.Role:
+def _identity_role(message: desired_pb2.IdentityCredentials) -> metadata.Role:
     return metadata.Role(
         profile_arn="",
         profile_id="",
         name="ec2-instance",
-        updated=told.updated,
-        expires=told.expires,
-        access_key_id=told.access_key_id,
-        secret_access_key=told.secret_access_key,
-        session_token=told.session_token,
+        updated=message.updated,
+        expires=message.expires,
+        access_key_id=message.access_key_id,
+        secret_access_key=message.secret_access_key,
+        session_token=message.session_token,
     )
 
 

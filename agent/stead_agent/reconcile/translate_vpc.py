@@ -11,7 +11,7 @@ from stead_agent.endpoints import interface as endpoints
 from stead_agent.firewall import interface as firewall
 from stead_agent.flow_logs import interface as flow_logs
 from stead_agent.network import interface as network
-from stead_agent.reconcile.plan import VpcPicture
+from stead_agent.reconcile.plan import VpcContents
 from stead_proto.v1 import desired_pb2
 from stead_proto.v1.desired_pb2 import Resource
 
@@ -105,18 +105,18 @@ def host_firewall(
     )
 
 
-def _local_subnets(picture: VpcPicture) -> tuple[Resource, ...]:
+def _local_subnets(contents: VpcContents) -> tuple[Resource, ...]:
     """Return the subnets that have interfaces on this host: other subnets of the VPC are not created here."""
-    used = {each.interface.subnet_id for each in picture.interfaces}
-    return tuple(each for each in picture.subnets if each.id in used)
+    used = {each.interface.subnet_id for each in contents.interfaces}
+    return tuple(each for each in contents.subnets if each.id in used)
 
 
 def vpc_network(
-    vpc: Resource, picture: VpcPicture, beyond: Beyond, settings: VpcSettings, memory: Memory
+    vpc: Resource, contents: VpcContents, beyond: Beyond, settings: VpcSettings, memory: Memory
 ) -> network.VpcNetwork:
     """The links and routes of a VPC."""
-    subnets = _local_subnets(picture)
-    interfaces = tuple(memory.of(each, _network_interface) for each in picture.interfaces)
+    subnets = _local_subnets(contents)
+    interfaces = tuple(memory.of(each, _network_interface) for each in contents.interfaces)
     targets = {each.id for each in interfaces if each.is_router}
     targets |= {each.id for each in beyond.remotes if each.is_router}
     used = {each.subnet.route_table_id for each in subnets}
@@ -128,34 +128,36 @@ def vpc_network(
         interfaces=interfaces,
         mtu=settings.mtu,
         ipv6_cidrs=tuple(vpc.vpc.ipv6_cidr_blocks),
-        route_tables=tuple(_route_table(it, targets, beyond.peers) for it in picture.route_tables if it.id in used),
+        route_tables=tuple(_route_table(it, targets, beyond.peers) for it in contents.route_tables if it.id in used),
         remotes=beyond.remotes,
-        peers=tuple(_peer(each) for each in picture.peerings if each.peering.peer_vpc_id in beyond.peers),
-        nat_gateways=tuple(network.NatGateway(each.id, each.nat_gateway.interface_id) for each in picture.nat_gateways),
-        endpoints=tuple(
-            network.GatewayEndpoint(each.id, tuple(each.vpc_endpoint.addresses)) for each in used_endpoints(picture)
+        peers=tuple(_peer(each) for each in contents.peerings if each.peering.peer_vpc_id in beyond.peers),
+        nat_gateways=tuple(
+            network.NatGateway(each.id, each.nat_gateway.interface_id) for each in contents.nat_gateways
         ),
-        endpoint_interfaces=frozenset(each.id for each in picture.endpoint_interfaces),
+        endpoints=tuple(
+            network.GatewayEndpoint(each.id, tuple(each.vpc_endpoint.addresses)) for each in used_endpoints(contents)
+        ),
+        endpoint_interfaces=frozenset(each.id for each in contents.endpoint_interfaces),
     )
 
 
-def used_endpoints(picture: VpcPicture) -> tuple[Resource, ...]:
+def used_endpoints(contents: VpcContents) -> tuple[Resource, ...]:
     """Return the gateway endpoints that routes of subnets on this host lead to."""
-    tables = {each.subnet.route_table_id for each in _local_subnets(picture)}
+    tables = {each.subnet.route_table_id for each in _local_subnets(contents)}
     used = {
         route.vpc_endpoint_id
-        for table in picture.route_tables
+        for table in contents.route_tables
         if table.id in tables
         for route in table.route_table.routes
     }
-    return tuple(each for each in picture.endpoints if each.id in used)
+    return tuple(each for each in contents.endpoints if each.id in used)
 
 
-def vpc_endpoints(picture: VpcPicture, namespace_of: Callable[[str], Path]) -> tuple[endpoints.Endpoint, ...]:
+def vpc_endpoints(contents: VpcContents, namespace_of: Callable[[str], Path]) -> tuple[endpoints.Endpoint, ...]:
     """Return what is relayed to a controller; `namespace_of` maps an endpoint's or interface's id to a file."""
-    known = {each.id: each.vpc_endpoint for each in picture.endpoints}
-    places = [(each.id, each.id) for each in used_endpoints(picture)]
-    places += [(each.endpoint_interface.endpoint_id, each.id) for each in picture.endpoint_interfaces]
+    known = {each.id: each.vpc_endpoint for each in contents.endpoints}
+    places = [(each.id, each.id) for each in used_endpoints(contents)]
+    places += [(each.endpoint_interface.endpoint_id, each.id) for each in contents.endpoint_interfaces]
     return tuple(
         endpoints.Endpoint(
             endpoint_id, namespace_of(place), tuple(known[endpoint_id].ports), known[endpoint_id].controller_port
@@ -165,12 +167,12 @@ def vpc_endpoints(picture: VpcPicture, namespace_of: Callable[[str], Path]) -> t
     )
 
 
-def _domains(vpc: Resource, picture: VpcPicture) -> Iterator[dhcp.DnsDomain]:
+def _domains(vpc: Resource, contents: VpcContents) -> Iterator[dhcp.DnsDomain]:
     """Yield the DNS names of endpoints; those of the services themselves only if the VPC has DNS host names enabled."""
-    for each in used_endpoints(picture):
+    for each in used_endpoints(contents):
         if each.vpc_endpoint.addresses:
             yield from (dhcp.DnsDomain(name, each.vpc_endpoint.addresses[0]) for name in each.vpc_endpoint.names)
-    for each in picture.endpoints:
+    for each in contents.endpoints:
         for name in each.vpc_endpoint.interface_names:
             if vpc.vpc.dns_hostnames or not name.is_private:
                 yield from (dhcp.DnsDomain(name.name, address) for address in name.addresses)
@@ -227,30 +229,30 @@ def _network_interface(resource: Resource) -> network.LocalInterface:
     )
 
 
-def vpc_firewall(vpc: Resource, picture: VpcPicture, beyond: Beyond, memory: Memory) -> firewall.VpcFirewall:
+def vpc_firewall(vpc: Resource, contents: VpcContents, beyond: Beyond, memory: Memory) -> firewall.VpcFirewall:
     """The security groups, network ACLs and guests' bindings of a VPC."""
-    tables = {each.id: each for each in picture.route_tables}
-    used = {group_id for each in picture.interfaces for group_id in each.interface.security_group_ids}
+    tables = {each.id: each for each in contents.route_tables}
+    used = {group_id for each in contents.interfaces for group_id in each.interface.security_group_ids}
     groups = [
         firewall.Group(each.id, memory.of(each, _firewall_rules), beyond.members.get(each.id, frozenset()))
-        for each in picture.groups
+        for each in contents.groups
         if each.id in used or each.id in beyond.members
     ]
     known = {each.id for each in groups}
     groups += [firewall.Group(each, (), members) for each, members in beyond.members.items() if each not in known]
-    subnets = _local_subnets(picture)
+    subnets = _local_subnets(contents)
     acls = {each.subnet.network_acl_id for each in subnets}
     return firewall.VpcFirewall(
         vpc_id=vpc.id,
         groups=tuple(groups),
         subnets=tuple(_firewall_subnet(each, tables.get(each.subnet.route_table_id)) for each in subnets),
-        interfaces=tuple(memory.of(each, _firewall_interface) for each in picture.interfaces),
+        interfaces=tuple(memory.of(each, _firewall_interface) for each in contents.interfaces),
         resolvers=_resolvers(vpc, subnets) | _ipv6_resolvers(vpc, subnets),
-        acls=tuple(memory.of(each, _acl) for each in picture.acls if each.id in acls),
-        flow_logs=tuple(_flow_log(each, picture) for each in picture.flow_logs),
+        acls=tuple(memory.of(each, _acl) for each in contents.acls if each.id in acls),
+        flow_logs=tuple(_flow_log(each, contents) for each in contents.flow_logs),
         peers=tuple(
             firewall.PeerLink(network.peer_link_name(each.peering.peering_id), tuple(each.peering.peer_cidr_blocks))
-            for each in picture.peerings
+            for each in contents.peerings
             if each.peering.peer_vpc_id in beyond.peers
         ),
     )
@@ -319,39 +321,39 @@ def _acl(resource: Resource) -> firewall.Acl:
     )
 
 
-def _flow_log(resource: Resource, picture: VpcPicture) -> firewall.FlowLog:
+def _flow_log(resource: Resource, contents: VpcContents) -> firewall.FlowLog:
     body = resource.flow_log
-    return firewall.FlowLog(resource.id, _logged(resource, picture), body.accepted, body.rejected)
+    return firewall.FlowLog(resource.id, _logged(resource, contents), body.accepted, body.rejected)
 
 
-def _logged(flow_log: Resource, picture: VpcPicture) -> frozenset[str]:
+def _logged(flow_log: Resource, contents: VpcContents) -> frozenset[str]:
     """Return the interfaces on this host that a flow log covers."""
     about = flow_log.flow_log.resource_id
     return frozenset(
-        each.id for each in picture.interfaces if about in {each.id, each.interface.subnet_id, each.interface.vpc_id}
+        each.id for each in contents.interfaces if about in {each.id, each.interface.subnet_id, each.interface.vpc_id}
     )
 
 
-def vpc_flow_logs(vpc: Resource, picture: VpcPicture) -> flow_logs.VpcFlowLogs:
+def vpc_flow_logs(vpc: Resource, contents: VpcContents) -> flow_logs.VpcFlowLogs:
     """Return the flow logs of a VPC, with the interfaces on this host that they cover."""
     logs = tuple(
         flow_logs.FlowLog(
             id=each.id,
             log_group=each.flow_log.log_group,
-            interface_ids=_logged(each, picture),
+            interface_ids=_logged(each, contents),
             accepted=each.flow_log.accepted,
             rejected=each.flow_log.rejected,
             account_id=each.flow_log.account_id,
             aggregation_seconds=each.flow_log.aggregation_seconds or 600,
             format=each.flow_log.format,
         )
-        for each in picture.flow_logs
+        for each in contents.flow_logs
     )
     ids = frozenset[str]().union(*(log.interface_ids for log in logs))
     return flow_logs.VpcFlowLogs(
         vpc.id,
         logs,
-        tuple(_logged_interface(each) for each in picture.interfaces if each.id in ids),
+        tuple(_logged_interface(each) for each in contents.interfaces if each.id in ids),
     )
 
 
@@ -382,18 +384,18 @@ def _firewall_interface(resource: Resource) -> firewall.Interface:
 
 
 def vpc_dhcp(
-    vpc: Resource, picture: VpcPicture, beyond: Beyond, settings: VpcSettings, memory: Memory, *, namespace: Path
+    vpc: Resource, contents: VpcContents, beyond: Beyond, settings: VpcSettings, memory: Memory, *, namespace: Path
 ) -> dhcp.VpcDhcp:
     """The DHCP and DNS server of a VPC."""
     body = vpc.vpc
-    subnets = _local_subnets(picture)
+    subnets = _local_subnets(contents)
     servers = _dns_servers(vpc)
     has_ipv6 = any(each.subnet.ipv6_cidr_block for each in subnets)
     return dhcp.VpcDhcp(
         vpc_id=vpc.id,
         namespace=namespace,
         subnets=tuple(memory.of(each, _dhcp_subnet) for each in subnets),
-        hosts=tuple(memory.of(each, _dhcp_host) for each in picture.interfaces if not each.interface.unfiltered),
+        hosts=tuple(memory.of(each, _dhcp_host) for each in contents.interfaces if not each.interface.unfiltered),
         domain=body.domain_name,
         dns_servers=tuple(each for each in servers if ":" not in each),
         resolver_addresses=tuple(sorted(_resolvers(vpc, subnets))),
@@ -406,7 +408,7 @@ def vpc_dhcp(
         netbios_name_servers=tuple(body.dhcp_options.netbios_name_servers),
         netbios_node_type=body.dhcp_options.netbios_node_type,
         private_blocks=(*body.cidr_blocks, *body.ipv6_cidr_blocks),
-        domains=tuple(_domains(vpc, picture)),
+        domains=tuple(_domains(vpc, contents)),
         gives_names=body.dns_hostnames,
     )
 

@@ -18,49 +18,49 @@ class SimulatedExports:
 
     def serve(self, export: Export) -> None:
         """Remember to which host the volume is served."""
-        with self._world.call("exports.serve", export.volume_id) as things:
+        with self._world.call("exports.serve", export.volume_id) as objects:
             self._note_user(export.volume_id, "served to another host")
-            things.remotes.pop(export.volume_id, None)
-            things.exports[export.volume_id] = export
+            objects.remotes.pop(export.volume_id, None)
+            objects.exports[export.volume_id] = export
 
     def grow(self, volume_id: str, size: int) -> None:
         """Grow the volume."""
-        with self._world.call("exports.grow", volume_id) as things:
-            if volume_id not in things.exports:
+        with self._world.call("exports.grow", volume_id) as objects:
+            if volume_id not in objects.exports:
                 self._world.broken(f"{volume_id} grown as if it were served")
-            things.volumes[volume_id] = replace(things.volumes[volume_id], size=size)
+            objects.volumes[volume_id] = replace(objects.volumes[volume_id], size=size)
 
     def connect(self, remote: Remote) -> NbdSource:
         """Remember the volume's home."""
-        with self._world.call("exports.connect", remote.volume_id) as things:
-            things.exports.pop(remote.volume_id, None)
-            things.remotes[remote.volume_id] = remote
+        with self._world.call("exports.connect", remote.volume_id) as objects:
+            objects.exports.pop(remote.volume_id, None)
+            objects.remotes[remote.volume_id] = remote
             return _source(remote.volume_id)
 
     def refuse(self, volume_id: str) -> None:
         """Let a guest that does not release the volume release it."""
-        with self._world.call("exports.refuse", volume_id) as things:
-            things.refused.append(volume_id)
+        with self._world.call("exports.refuse", volume_id) as objects:
+            objects.refused.append(volume_id)
 
     def generation(self, volume_id: str) -> int | None:
         """Return the attachment to which the volume is served."""
         with self._world.lock:
-            export = self._world.things.exports.get(volume_id)
+            export = self._world.objects.exports.get(volume_id)
             return export.generation if export is not None else None
 
     def source(self, volume_id: str) -> NbdSource | None:
         """Return where a guest would find a volume of another host."""
         with self._world.lock:
-            return _source(volume_id) if volume_id in self._world.things.remotes else None
+            return _source(volume_id) if volume_id in self._world.objects.remotes else None
 
     def end(self, volume_id: str) -> None:
         """Forget the volume."""
         if volume_id not in self.present():
             return
-        with self._world.call("exports.end", volume_id) as things:
-            if things.remotes.pop(volume_id, None) is not None:
+        with self._world.call("exports.end", volume_id) as objects:
+            if objects.remotes.pop(volume_id, None) is not None:
                 self._note_user(volume_id, "taken")
-            things.exports.pop(volume_id, None)
+            objects.exports.pop(volume_id, None)
 
     def outdated(self) -> frozenset[str]:
         """Return nothing: there are no certificates here."""
@@ -69,8 +69,8 @@ class SimulatedExports:
     def present(self) -> frozenset[str]:
         """List what is served or connected."""
         with self._world.lock:
-            things = self._world.things
-            return frozenset(things.exports) | frozenset(things.remotes)
+            objects = self._world.objects
+            return frozenset(objects.exports) | frozenset(objects.remotes)
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """Nothing ends by itself here."""
@@ -79,7 +79,7 @@ class SimulatedExports:
         """Do nothing: there is nothing to release."""
 
     def _note_user(self, volume_id: str, what: str) -> None:
-        for machine_id, guest in self._world.things.guests.items():
+        for machine_id, guest in self._world.objects.guests.items():
             if guest.power is not Power.OFF and any(disk.id == volume_id for disk in guest.spec.disks):
                 self._world.broken(f"{volume_id} {what} under running {machine_id}")
 

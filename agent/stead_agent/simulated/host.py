@@ -11,7 +11,7 @@ from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.simulated.clock import Clock
 from stead_agent.simulated.disks import SimulatedBases, SimulatedVolumes
 from stead_agent.simulated.exports import SimulatedExports
-from stead_agent.simulated.machines import Pace, SimulatedMachines
+from stead_agent.simulated.machines import Durations, SimulatedMachines
 from stead_agent.simulated.networks import (
     SimulatedDhcp,
     SimulatedEndpoints,
@@ -44,13 +44,13 @@ class SimulatedHost:
         memory: int = 256 * GIB,
         disk: int = 4096 * GIB,
         world_file: Path | None = None,
-        pace: Pace | None = None,
+        durations: Durations | None = None,
     ) -> None:
         self.hostname = hostname or f"simulated-{next(_numbers)}"
         self.cpus = cpus
         self.memory = memory
         self.disk = disk
-        self.pace = pace or Pace()
+        self.durations = durations or Durations()
         self.world = World(world_file)
         self._clock = clock
         self.machines: SimulatedMachines
@@ -64,8 +64,8 @@ class SimulatedHost:
 
     def _new_subsystems(self) -> Subsystems:
         self.metadata = SimulatedMetadata(self.world)
-        self.machines = SimulatedMachines(self.world, self.metadata, self._clock, self.pace)
-        self.reachability = SimulatedReachability(self._clock, self.pace)
+        self.machines = SimulatedMachines(self.world, self.metadata, self._clock, self.durations)
+        self.reachability = SimulatedReachability(self._clock, self.durations)
         self.volumes = SimulatedVolumes(self.world, self.disk)
         self.flow_logs = SimulatedFlowLogs()
         return Subsystems(
@@ -78,7 +78,7 @@ class SimulatedHost:
             bases=SimulatedBases(self.world),
             volumes=self.volumes,
             exports=SimulatedExports(self.world),
-            snapshots=SimulatedSnapshots(self.world, self._clock, self.pace),
+            snapshots=SimulatedSnapshots(self.world, self._clock, self.durations),
             machines=self.machines,
             reachability=self.reachability,
         )
@@ -95,7 +95,7 @@ class SimulatedHost:
             disk=self.disk,
             virtualization="qemu",
             virtualization_reason="simulated",
-            boot_id=self.world.things.boot_id,
+            boot_id=self.world.objects.boot_id,
             libvirt_version="simulated",
             qemu_version="simulated",
             simulated=True,
@@ -147,14 +147,14 @@ class SimulatedHost:
     def reboot(self) -> Subsystems:
         """Reboot the host: guests are off, the kernel's network is gone, disks stay."""
         with self.world.lock:
-            things = self.world.things
-            things.boot_id = str(uuid.uuid4())
-            things.networks.clear()
-            things.firewalls.clear()
-            things.dhcps.clear()
-            things.exports.clear()
-            things.remotes.clear()
-            for guest in things.guests.values():
+            objects = self.world.objects
+            objects.boot_id = str(uuid.uuid4())
+            objects.networks.clear()
+            objects.firewalls.clear()
+            objects.dhcps.clear()
+            objects.exports.clear()
+            objects.remotes.clear()
+            for guest in objects.guests.values():
                 if guest.power is not Power.OFF:
                     guest.power = Power.OFF
                     guest.off_reason = OffReason.HOST
@@ -167,27 +167,27 @@ class SimulatedHost:
     def running(self) -> set[str]:
         """List the guests that are not off."""
         with self.world.lock:
-            return {name for name, guest in self.world.things.guests.items() if guest.power is not Power.OFF}
+            return {name for name, guest in self.world.objects.guests.items() if guest.power is not Power.OFF}
 
     def remains(self) -> dict[str, list[str]]:
         """List everything that exists, by kind; empty when nothing is left."""
         with self.world.lock:
-            things = self.world.things
+            objects = self.world.objects
             kinds = {
-                "networks": sorted(things.networks),
-                "firewalls": sorted(things.firewalls),
-                "dhcps": sorted(things.dhcps),
+                "networks": sorted(objects.networks),
+                "firewalls": sorted(objects.firewalls),
+                "dhcps": sorted(objects.dhcps),
                 "metadata": sorted(self.metadata.present()),
-                "volumes": sorted(things.volumes),
-                "stores": sorted(things.stores),
-                "exports": sorted({*things.exports, *things.remotes}),
-                "bases": sorted(things.bases),
-                "snapshots": sorted(things.snapshots),
-                "guests": sorted(things.guests),
+                "volumes": sorted(objects.volumes),
+                "stores": sorted(objects.stores),
+                "exports": sorted({*objects.exports, *objects.remotes}),
+                "bases": sorted(objects.bases),
+                "snapshots": sorted(objects.snapshots),
+                "guests": sorted(objects.guests),
             }
         return {kind: names for kind, names in kinds.items() if names}
 
     @property
     def violations(self) -> list[str]:
         """Interface rules between subsystems that the agent violated."""
-        return self.world.things.violations
+        return self.world.objects.violations

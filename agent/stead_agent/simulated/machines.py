@@ -17,7 +17,7 @@ from stead_agent.machines.interface import (
 )
 from stead_agent.simulated.clock import Clock
 from stead_agent.simulated.networks import SimulatedMetadata
-from stead_agent.simulated.world import Guest, Things, World
+from stead_agent.simulated.world import Guest, Objects, World
 
 # The smallest PNG: one grey pixel.
 _PICTURE: Final = bytes.fromhex(
@@ -27,7 +27,7 @@ _PICTURE: Final = bytes.fromhex(
 
 
 @dataclass(slots=True)
-class Pace:
+class Durations:
     """How long guests take, in seconds."""
 
     boot: float = 0.0  # until the guest reacts to the power button
@@ -41,15 +41,15 @@ class Pace:
 class SimulatedMachines:
     """The guests of a world, as libvirt would manage them."""
 
-    def __init__(self, world: World, metadata: SimulatedMetadata, clock: Clock, pace: Pace) -> None:
+    def __init__(self, world: World, metadata: SimulatedMetadata, clock: Clock, durations: Durations) -> None:
         self._world = world
         self._metadata = metadata
         self._clock = clock
-        self._pace = pace
+        self._durations = durations
         self._callbacks: list[Callable[[str], None]] = []
         self.is_away = False  # as if libvirt could not be reached
         with world.lock:
-            for machine_id, guest in world.things.guests.items():
+            for machine_id, guest in world.objects.guests.items():
                 if guest.power is Power.STOPPING:  # requested in an earlier process
                     guest.epoch += 1
                     self._end_later(machine_id, guest)
@@ -58,16 +58,16 @@ class SimulatedMachines:
 
     def start(self, spec: MachineSpec, start_count: int, reboot_count: int = 0) -> MachineStatus:
         """Start the guest, once per start number."""
-        with self._world.call("machines.start", spec.id) as things:
+        with self._world.call("machines.start", spec.id) as objects:
             self._must_answer()
-            guest = things.guests.get(spec.id) or Guest(spec)
+            guest = objects.guests.get(spec.id) or Guest(spec)
             started = guest.start_count >= start_count and guest.off_reason is not OffReason.HOST
             if started:
                 return _status(spec.id, guest)
             if guest.power is not Power.OFF:
                 raise MachineError(f"{spec.id} still runs start {guest.start_count}")
-            self._check_start(things, spec)
-            things.guests[spec.id] = guest
+            self._check_start(objects, spec)
+            objects.guests[spec.id] = guest
             guest.spec = spec
             guest.power = Power.RUNNING
             guest.start_count = start_count
@@ -75,34 +75,34 @@ class SimulatedMachines:
             guest.off_reason = OffReason.NONE
             guest.boots = 1
             guest.dead_nics = frozenset()
-            guest.hangs = guest.keeps_disks = False
-            guest.hears_at = self._clock.now() + self._pace.boot
+            guest.hangs = guest.holds_disks = False
+            guest.hears_at = self._clock.now() + self._durations.boot
             guest.epoch += 1
-            things.starts[spec.id, start_count] += 1
-        self._tell(spec.id)
+            objects.starts[spec.id, start_count] += 1
+        self._notify(spec.id)
         return _status(spec.id, guest)
 
     def update(self, spec: MachineSpec) -> frozenset[str]:
         """Attach and detach; a guest that is still booting, or is set to refuse, releases nothing."""
-        with self._world.call("machines.update", spec.id) as things:
+        with self._world.call("machines.update", spec.id) as objects:
             self._must_answer()
-            guest = _guest(things, spec.id)
+            guest = _guest(objects, spec.id)
             if guest.power is Power.OFF:
                 return frozenset()
-            self._check_start(things, spec)
+            self._check_start(objects, spec)
             wanted = {disk.id for disk in spec.disks}
-            kept = tuple(disk for disk in guest.spec.disks if disk.id not in wanted)
-            if not guest.keeps_disks and guest.hears_at <= self._clock.now():
-                kept = ()
-            guest.spec = replace(spec, disks=spec.disks + kept)
+            remaining = tuple(disk for disk in guest.spec.disks if disk.id not in wanted)
+            if not guest.holds_disks and guest.hears_at <= self._clock.now():
+                remaining = ()
+            guest.spec = replace(spec, disks=spec.disks + remaining)
             guest.dead_nics = frozenset()
-            return frozenset(disk.id for disk in kept)
+            return frozenset(disk.id for disk in remaining)
 
     def stop(self, machine_id: str, *, force: bool = False) -> MachineStatus:
         """Press the power button, or power off."""
-        with self._world.call("machines.stop", machine_id) as things:
+        with self._world.call("machines.stop", machine_id) as objects:
             self._must_answer()
-            guest = _guest(things, machine_id)
+            guest = _guest(objects, machine_id)
             if guest.power is Power.OFF:
                 return _status(machine_id, guest)
             if force or self._seconds_to_end(guest) <= 0:
@@ -110,36 +110,36 @@ class SimulatedMachines:
             elif guest.power is not Power.STOPPING:
                 guest.power = Power.STOPPING
                 self._end_later(machine_id, guest)
-        self._tell(machine_id)
+        self._notify(machine_id)
         return _status(machine_id, guest)
 
     def reboot(self, machine_id: str, reboot_count: int) -> MachineStatus:
         """Press the reset button, once per reboot number."""
-        with self._world.call("machines.reboot", machine_id) as things:
+        with self._world.call("machines.reboot", machine_id) as objects:
             self._must_answer()
-            guest = _guest(things, machine_id)
+            guest = _guest(objects, machine_id)
             if guest.reboot_count >= reboot_count:
                 return _status(machine_id, guest)
-            if guest.power is Power.OFF or self._pace.reboot <= 0:
+            if guest.power is Power.OFF or self._durations.reboot <= 0:
                 self._reboot(guest, reboot_count)
             else:
-                self._later(machine_id, guest, self._pace.reboot, lambda: self._reboot(guest, reboot_count))
-        self._tell(machine_id)
+                self._later(machine_id, guest, self._durations.reboot, lambda: self._reboot(guest, reboot_count))
+        self._notify(machine_id)
         return _status(machine_id, guest)
 
     def remove(self, machine_id: str) -> None:
         """End the guest and forget it."""
-        with self._world.call("machines.remove", machine_id) as things:
+        with self._world.call("machines.remove", machine_id) as objects:
             self._must_answer()
-            guest = things.guests.pop(machine_id, None)
-            things.homes.pop(machine_id, None)
+            guest = objects.guests.pop(machine_id, None)
+            objects.homes.pop(machine_id, None)
             if guest is not None:
                 self._end(guest, OffReason.ASKED)
 
     def status(self, machine_id: str) -> MachineStatus | None:
         """Return the guest's status; while libvirt is away, unknown for one that ran."""
         with self._world.lock:
-            guest = self._world.things.guests.get(machine_id)
+            guest = self._world.objects.guests.get(machine_id)
             if guest is None:
                 self._must_answer()
                 return None
@@ -151,63 +151,63 @@ class SimulatedMachines:
         """List the guests."""
         with self._world.lock:
             self._must_answer()
-            return frozenset(self._world.things.guests)
+            return frozenset(self._world.objects.guests)
 
     def resize_disk(self, machine_id: str, volume_id: str, size: int) -> None:
         """Grow the volume of a running guest."""
-        with self._world.call("machines.resize_disk", machine_id) as things:
+        with self._world.call("machines.resize_disk", machine_id) as objects:
             self._must_answer()
-            guest = _guest(things, machine_id)
+            guest = _guest(objects, machine_id)
             if guest.power is Power.OFF or all(disk.id != volume_id for disk in guest.spec.disks):
                 raise MachineError(f"{machine_id} does not run with {volume_id}")
-            if volume_id in things.remotes:  # as large as at its home
+            if volume_id in objects.remotes:  # as large as at its home
                 return
-            volume = things.volumes[volume_id]
-            things.volumes[volume_id] = replace(volume, size=max(size, volume.size))
+            volume = objects.volumes[volume_id]
+            objects.volumes[volume_id] = replace(volume, size=max(size, volume.size))
 
     def reach_homes(self, machine_id: str, homes: Collection[DiskHome]) -> None:
         """Remember them."""
         with self._world.lock:
-            if homes or machine_id in self._world.things.homes:
-                self._world.things.homes[machine_id] = tuple(homes)
+            if homes or machine_id in self._world.objects.homes:
+                self._world.objects.homes[machine_id] = tuple(homes)
             for home in homes:
-                remote = self._world.things.remotes.get(home.volume_id)
+                remote = self._world.objects.remotes.get(home.volume_id)
                 if remote is None or remote.generation != home.generation:
                     self._world.broken(f"{machine_id} sent to {home.host_id} for {home.volume_id}, and has no proxy")
 
     def cut_off(self, machine_id: str, volume_id: str) -> None:
         """Remember it; the proxy must refuse all requests by then."""
-        with self._world.call("machines.cut_off", machine_id) as things:
-            if (machine_id, volume_id) not in things.cut_off:
-                things.cut_off.append((machine_id, volume_id))
-            if volume_id not in self._world.things.refused:
+        with self._world.call("machines.cut_off", machine_id) as objects:
+            if (machine_id, volume_id) not in objects.cut_off:
+                objects.cut_off.append((machine_id, volume_id))
+            if volume_id not in self._world.objects.refused:
                 self._world.broken(f"{volume_id} cut off from {machine_id}, whose proxy serves it")
 
     def resume(self, machine_id: str) -> None:
         """Resume a guest that waited for room; if there is still none, it is paused again at once."""
-        with self._world.call("machines.resume", machine_id) as things:
+        with self._world.call("machines.resume", machine_id) as objects:
             self._must_answer()
-            guest = _guest(things, machine_id)
-            guest.waits_for &= things.full
+            guest = _guest(objects, machine_id)
+            guest.waits_for &= objects.full
             if guest.power is Power.PAUSED and not guest.waits_for:
                 guest.power = Power.RUNNING
 
     def console_output(self, machine_id: str, last_bytes: int) -> bytes:
         """Return the starts and boots of the guest."""
         with self._world.lock:
-            guest = _guest(self._world.things, machine_id)
+            guest = _guest(self._world.objects, machine_id)
             text = f"simulated {machine_id}: start {guest.start_count}, boot {guest.boots}\r\n".encode() + guest.wrote
         return text[-last_bytes:] if last_bytes else b""
 
     def password_data(self, machine_id: str) -> bytes:
         """Find the password in what the test wrote to the guest's console."""
         with self._world.lock:
-            return password.find(_guest(self._world.things, machine_id).wrote)
+            return password.find(_guest(self._world.objects, machine_id).wrote)
 
     def screenshot(self, machine_id: str) -> bytes:
         """Return one grey pixel."""
         with self._world.lock:
-            if _guest(self._world.things, machine_id).power is Power.OFF:
+            if _guest(self._world.objects, machine_id).power is Power.OFF:
                 raise MachineError(f"{machine_id} is off")
         return _PICTURE
 
@@ -224,50 +224,50 @@ class SimulatedMachines:
     def write_console(self, machine_id: str, text: bytes) -> None:
         """Let a guest write to its serial port."""
         with self._world.lock:
-            _guest(self._world.things, machine_id).wrote += text
+            _guest(self._world.objects, machine_id).wrote += text
             self._world.save()
 
     def end_guest(self, machine_id: str, reason: OffReason) -> None:
         """Let a running guest power itself off, or crash."""
         with self._world.lock:
-            guest = _guest(self._world.things, machine_id)
+            guest = _guest(self._world.objects, machine_id)
             if guest.power is not Power.OFF:
                 self._end(guest, reason)
                 self._world.save()
-        self._tell(machine_id)
+        self._notify(machine_id)
 
     def hang_guest(self, machine_id: str) -> None:
         """Let a guest ignore the power button."""
         with self._world.lock:
-            _guest(self._world.things, machine_id).hangs = True
+            _guest(self._world.objects, machine_id).hangs = True
             self._world.save()
 
     def fill_volume(self, machine_id: str, volume_id: str, *, full: bool) -> None:
         """Set whether a volume is full for a guest's writes, which pauses the guest."""
         with self._world.lock:
-            guest = _guest(self._world.things, machine_id)
+            guest = _guest(self._world.objects, machine_id)
             if full:
-                self._world.things.full.add(volume_id)
+                self._world.objects.full.add(volume_id)
                 guest.waits_for |= {volume_id}
                 guest.power = Power.PAUSED
             else:
-                self._world.things.full.discard(volume_id)
+                self._world.objects.full.discard(volume_id)
             self._world.save()
-        self._tell(machine_id)
+        self._notify(machine_id)
 
     def keep_disks(self, machine_id: str, *, keeps: bool) -> None:
         """Set whether a guest refuses to release devices; if not, it releases them when it is next asked."""
         with self._world.lock:
-            _guest(self._world.things, machine_id).keeps_disks = keeps
+            _guest(self._world.objects, machine_id).holds_disks = keeps
             self._world.save()
 
     def set_away(self, *, away: bool) -> None:
         """Set whether libvirt is away."""
         with self._world.lock:
             self.is_away = away
-            machine_ids = list(self._world.things.guests)
+            machine_ids = list(self._world.objects.guests)
         for machine_id in machine_ids:
-            self._tell(machine_id)
+            self._notify(machine_id)
 
     def _must_answer(self) -> None:
         if self.is_away:
@@ -280,8 +280,8 @@ class SimulatedMachines:
     def _seconds_to_end(self, guest: Guest) -> float:
         """Return how long a guest takes from the power button to off."""
         if guest.hangs:
-            return self._pace.patience
-        return min(self._pace.patience, max(0.0, guest.hears_at - self._clock.now()) + self._pace.shut_down)
+            return self._durations.patience
+        return min(self._durations.patience, max(0.0, guest.hears_at - self._clock.now()) + self._durations.shut_down)
 
     def _later(self, machine_id: str, guest: Guest, seconds: float, happen: Callable[[], None]) -> None:
         """Schedule an event for a guest, unless another event comes before it."""
@@ -293,7 +293,7 @@ class SimulatedMachines:
                     return
                 happen()
                 self._world.save()
-            self._tell(machine_id)
+            self._notify(machine_id)
 
         self._clock.call_at(self._clock.now() + seconds, now)
 
@@ -308,28 +308,28 @@ class SimulatedMachines:
         guest.reboot_count = reboot_count
         guest.boots += guest.power is not Power.OFF
 
-    def _tell(self, machine_id: str) -> None:
+    def _notify(self, machine_id: str) -> None:
         for callback in self._callbacks:
             callback(machine_id)
 
-    def _check_start(self, things: Things, spec: MachineSpec) -> None:
+    def _check_start(self, objects: Objects, spec: MachineSpec) -> None:
         """Record what is not ready before a guest's first packet."""
         for disk in spec.disks:
-            if not any(disk.id in place for place in (things.volumes, things.remotes, things.stores)):
+            if not any(disk.id in place for place in (objects.volumes, objects.remotes, objects.stores)):
                 self._world.broken(f"{spec.id} runs without its disk {disk.id}")
         for nic in spec.nics:
             name = nic.interface_id
-            linked = any(name in {each.id for each in vpc.interfaces} for vpc in things.networks.values())
-            bound = any(name in {each.id for each in vpc.interfaces} for vpc in things.firewalls.values())
-            leased = any(name in {each.interface_id for each in vpc.hosts} for vpc in things.dhcps.values())
-            told = any(spec.id in self._metadata.guests.get(vpc_id, {}) for vpc_id in self._metadata.served)
-            for ready, what in ((linked, "link"), (bound, "firewall"), (leased, "DHCP"), (told, "metadata")):
+            linked = any(name in {each.id for each in vpc.interfaces} for vpc in objects.networks.values())
+            bound = any(name in {each.id for each in vpc.interfaces} for vpc in objects.firewalls.values())
+            leased = any(name in {each.interface_id for each in vpc.hosts} for vpc in objects.dhcps.values())
+            has_metadata = any(spec.id in self._metadata.guests.get(vpc_id, {}) for vpc_id in self._metadata.served)
+            for ready, what in ((linked, "link"), (bound, "firewall"), (leased, "DHCP"), (has_metadata, "metadata")):
                 if not ready:
                     self._world.broken(f"{spec.id} runs before the {what} of {name}")
 
 
-def _guest(things: Things, machine_id: str) -> Guest:
-    guest = things.guests.get(machine_id)
+def _guest(objects: Objects, machine_id: str) -> Guest:
+    guest = objects.guests.get(machine_id)
     if guest is None:
         raise MachineAbsentError(f"there is no {machine_id}")
     return guest

@@ -25,33 +25,33 @@ class SimulatedNetwork:
 
     def apply_host(self, host: HostNetwork) -> HostPaths:
         """Remember the pools; there is no uplink."""
-        with self._world.call("network.apply_host") as things:
-            things.public_pools = host.public_pools
+        with self._world.call("network.apply_host") as objects:
+            objects.public_pools = host.public_pools
             self._host_applied = True
         return HostPaths(None, None, host.public_pools, is_router=False, overlay_mtu=self.overlay_mtu)
 
     def apply(self, vpc: VpcNetwork) -> None:
         """Remember the VPC, and record what it removes under a running guest."""
-        with self._world.call("network.apply", vpc.vpc_id) as things:
+        with self._world.call("network.apply", vpc.vpc_id) as objects:
             if not self._host_applied:
                 self._world.broken(f"{vpc.vpc_id} applied before the host's network")
-            gone = {each.id for each in _interfaces(things.networks.get(vpc.vpc_id))} - {
+            gone = {each.id for each in _interfaces(objects.networks.get(vpc.vpc_id))} - {
                 each.id for each in vpc.interfaces
             }
             self._note_used(gone)
-            things.networks[vpc.vpc_id] = vpc
+            objects.networks[vpc.vpc_id] = vpc
 
     def remove(self, vpc_id: str) -> None:
         """Forget the VPC."""
-        with self._world.call("network.remove", vpc_id) as things:
-            if vpc_id in things.firewalls:
+        with self._world.call("network.remove", vpc_id) as objects:
+            if vpc_id in objects.firewalls:
                 self._world.broken(f"network removed before the firewall: {vpc_id}")
-            if vpc_id in things.dhcps:
+            if vpc_id in objects.dhcps:
                 self._world.broken(f"network removed before DHCP: {vpc_id}")
-            self._note_used({each.id for each in _interfaces(things.networks.pop(vpc_id, None))})
+            self._note_used({each.id for each in _interfaces(objects.networks.pop(vpc_id, None))})
 
     def _note_used(self, interface_ids: set[str]) -> None:
-        for machine_id, guest in self._world.things.guests.items():
+        for machine_id, guest in self._world.objects.guests.items():
             used = {nic.interface_id for nic in guest.spec.nics} & interface_ids
             if used and guest.power.value != "off":
                 self._world.broken(f"interface {used.pop()} taken from under running {machine_id}")
@@ -59,7 +59,7 @@ class SimulatedNetwork:
     def present(self) -> AbstractSet[str]:
         """List the VPCs."""
         with self._world.lock:
-            return frozenset(self._world.things.networks)
+            return frozenset(self._world.objects.networks)
 
     def audit(self, touched: AbstractSet[str] | None = None) -> tuple[str, ...]:
         """Report no changes."""
@@ -78,7 +78,7 @@ class SimulatedNetwork:
     def look(self, path: findings.Path) -> list[findings.Finding]:
         """Tell whether the interface was applied."""
         with self._world.lock:
-            vpc = self._world.things.networks.get(path.vpc_id)
+            vpc = self._world.objects.networks.get(path.vpc_id)
         known = path.interface_id in {each.id for each in _interfaces(vpc)}
         return [findings.Finding("tap", path.interface_id, ok=known, detail="simulated")]
 
@@ -112,26 +112,26 @@ class SimulatedFirewall:
 
     def apply(self, vpc: VpcFirewall) -> tuple[Refusal, ...]:
         """Remember the VPC."""
-        with self._world.call("firewall.apply", vpc.vpc_id) as things:
-            if vpc.vpc_id not in things.networks:
+        with self._world.call("firewall.apply", vpc.vpc_id) as objects:
+            if vpc.vpc_id not in objects.networks:
                 self._world.broken(f"firewall applied before the network: {vpc.vpc_id}")
-            things.firewalls[vpc.vpc_id] = vpc
+            objects.firewalls[vpc.vpc_id] = vpc
         return ()
 
     def remove(self, vpc_id: str) -> None:
         """Forget the VPC."""
-        with self._world.call("firewall.remove", vpc_id) as things:
-            things.firewalls.pop(vpc_id, None)
+        with self._world.call("firewall.remove", vpc_id) as objects:
+            objects.firewalls.pop(vpc_id, None)
 
     def present(self) -> AbstractSet[str]:
         """List the VPCs."""
         with self._world.lock:
-            return frozenset(self._world.things.firewalls)
+            return frozenset(self._world.objects.firewalls)
 
     def look(self, path: findings.Path) -> list[findings.Finding]:
         """Tell whether the VPC's rules were applied."""
         with self._world.lock:
-            known = path.vpc_id in self._world.things.firewalls
+            known = path.vpc_id in self._world.objects.firewalls
         return [findings.Finding("security groups", path.interface_id, ok=known, detail="simulated")]
 
     def audit(self, touched: AbstractSet[str] | None = None) -> tuple[str, ...]:
@@ -166,20 +166,20 @@ class SimulatedDhcp:
 
     def apply(self, wanted: VpcDhcp) -> None:
         """Remember the server."""
-        with self._world.call("dhcp.apply", wanted.vpc_id) as things:
-            if wanted.vpc_id not in things.networks:
+        with self._world.call("dhcp.apply", wanted.vpc_id) as objects:
+            if wanted.vpc_id not in objects.networks:
                 self._world.broken(f"DHCP applied before the network: {wanted.vpc_id}")
-            things.dhcps[wanted.vpc_id] = wanted
+            objects.dhcps[wanted.vpc_id] = wanted
 
     def remove(self, vpc_id: str) -> None:
         """Forget the server."""
-        with self._world.call("dhcp.remove", vpc_id) as things:
-            things.dhcps.pop(vpc_id, None)
+        with self._world.call("dhcp.remove", vpc_id) as objects:
+            objects.dhcps.pop(vpc_id, None)
 
     def present(self) -> frozenset[str]:
         """List the VPCs."""
         with self._world.lock:
-            return frozenset(self._world.things.dhcps)
+            return frozenset(self._world.objects.dhcps)
 
     def audit(self) -> tuple[str, ...]:
         """Report no changes."""
@@ -197,8 +197,8 @@ class SimulatedEndpoints:
         """Remember a VPC's endpoints."""
         if self.served.get(vpc_id, ()) == endpoints:
             return
-        with self._world.call("endpoints.apply", vpc_id) as things:
-            network = things.networks.get(vpc_id)
+        with self._world.call("endpoints.apply", vpc_id) as objects:
+            network = objects.networks.get(vpc_id)
             if not {each.id for each in endpoints} <= {each.id for each in (network.endpoints if network else ())}:
                 self._world.broken(f"endpoints of {vpc_id} applied before the network")
             self.served[vpc_id] = endpoints
@@ -226,8 +226,8 @@ class SimulatedMetadata:
 
     def serve(self, vpc_id: str, namespace: Path) -> None:
         """Remember that the VPC is served."""
-        with self._world.call("metadata.serve", vpc_id) as things:
-            if vpc_id not in things.networks:
+        with self._world.call("metadata.serve", vpc_id) as objects:
+            if vpc_id not in objects.networks:
                 self._world.broken(f"metadata served before {namespace} is there")
             self.served.add(vpc_id)
 

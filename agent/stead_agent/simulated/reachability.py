@@ -6,7 +6,7 @@ from typing import Final
 
 from stead_agent.reachability.interface import Answers, Finding, Nic
 from stead_agent.simulated.clock import Clock
-from stead_agent.simulated.machines import Pace
+from stead_agent.simulated.machines import Durations
 
 _EPOCH: Final = 1_800_000_000.0  # the Unix time at which simulated clocks begin
 
@@ -21,10 +21,10 @@ class _Guest:
 class SimulatedReachability:
     """The guests that are checked, and the results; lives as long as the agent's process."""
 
-    def __init__(self, clock: Clock, pace: Pace) -> None:
+    def __init__(self, clock: Clock, durations: Durations) -> None:
         """Check no guest yet."""
         self._clock = clock
-        self._pace = pace
+        self._durations = durations
         self._guests: dict[str, _Guest] = {}
         self._callbacks: list[Callable[[str], None]] = []
 
@@ -32,12 +32,12 @@ class SimulatedReachability:
         """Return whether a guest answers; a fresh one does after the time in `pace`."""
         guest = self._guests.get(machine_id)
         if guest is None or guest.start_count != start_count:
-            waits = fresh and self._pace.answer > 0
+            waits = fresh and self._durations.answer > 0
             guest = _Guest(nic, start_count, Finding(Answers.STARTING if waits else Answers.YES))
             self._guests[machine_id] = guest
             if waits:
                 self._clock.call_at(
-                    self._clock.now() + self._pace.answer, lambda: self._answer(machine_id, start_count)
+                    self._clock.now() + self._durations.answer, lambda: self._answer(machine_id, start_count)
                 )
         guest.nic = nic
         return guest.finding

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from stead_agent.disks.snapshots.interface import SnapshotGroup, SnapshotProgress
 from stead_agent.simulated.clock import Clock
-from stead_agent.simulated.machines import Pace
+from stead_agent.simulated.machines import Durations
 from stead_agent.simulated.world import TakenSnapshot, World
 from stead_proto.blocks import BLOCK_BYTES
 
@@ -13,27 +13,27 @@ from stead_proto.blocks import BLOCK_BYTES
 class SimulatedSnapshots:
     """Remembers which snapshots are taken; each is complete after the time in `pace`."""
 
-    def __init__(self, world: World, clock: Clock, pace: Pace) -> None:
+    def __init__(self, world: World, clock: Clock, durations: Durations) -> None:
         self._world = world
         self._clock = clock
-        self._pace = pace
+        self._durations = durations
         self._callbacks: list[Callable[[str], None]] = []
 
     def ensure(self, group: SnapshotGroup) -> dict[str, SnapshotProgress]:
         """Take the group's instant at once, and return each snapshot's progress."""
-        with self._world.call("snapshots.ensure", group.name) as things:
+        with self._world.call("snapshots.ensure", group.name) as objects:
             now = self._clock.now()
             taken_at = time.time_ns() // 1_000_000
             for each in group.snapshots:
-                volume = things.volumes.get(each.volume_id) or things.remotes.get(each.volume_id)
+                volume = objects.volumes.get(each.volume_id) or objects.remotes.get(each.volume_id)
                 if volume is None:
                     self._world.broken(f"{each.id} taken of {each.volume_id}, which is not here")
-                elif each.id not in things.snapshots:
+                elif each.id not in objects.snapshots:
                     blocks = -(-volume.size // BLOCK_BYTES)
-                    things.snapshots[each.id] = TakenSnapshot(each.volume_id, taken_at, now, blocks)
-                    if self._pace.snapshot:
-                        self._clock.call_at(now + self._pace.snapshot, lambda each=each: self._tell(each.id))  # type: ignore[misc]  # mypy: a default is no parameter of Callable
-            found = {each.id: things.snapshots[each.id] for each in group.snapshots if each.id in things.snapshots}
+                    objects.snapshots[each.id] = TakenSnapshot(each.volume_id, taken_at, now, blocks)
+                    if self._durations.snapshot:
+                        self._clock.call_at(now + self._durations.snapshot, lambda each=each: self._notify(each.id))  # type: ignore[misc]  # mypy: a default is no parameter of Callable
+            found = {each.id: objects.snapshots[each.id] for each in group.snapshots if each.id in objects.snapshots}
         return {name: self._progress(each, now, bool(_parent(group, name))) for name, each in found.items()}
 
     def release(self, volume_ids: Iterable[str]) -> None:
@@ -41,13 +41,13 @@ class SimulatedSnapshots:
 
     def remove(self, snapshot_id: str) -> None:
         """Forget the snapshot."""
-        with self._world.call("snapshots.remove", snapshot_id) as things:
-            things.snapshots.pop(snapshot_id, None)
+        with self._world.call("snapshots.remove", snapshot_id) as objects:
+            objects.snapshots.pop(snapshot_id, None)
 
     def present(self) -> frozenset[str]:
         """List the snapshots."""
         with self._world.lock:
-            return frozenset(self._world.things.snapshots)
+            return frozenset(self._world.objects.snapshots)
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """Call the callback when a snapshot is complete."""
@@ -57,12 +57,12 @@ class SimulatedSnapshots:
         """Do nothing: there is no background work."""
 
     def _progress(self, taken: TakenSnapshot, now: float, incremental: bool) -> SnapshotProgress:
-        part = min(1.0, (now - taken.begun) / self._pace.snapshot) if self._pace.snapshot else 1.0
+        part = min(1.0, (now - taken.begun) / self._durations.snapshot) if self._durations.snapshot else 1.0
         done = int(part * taken.blocks)
         is_complete = part >= 1.0 and not taken.lost
         return SnapshotProgress(taken.blocks, done, taken.taken_at, is_complete, incremental, taken.lost)
 
-    def _tell(self, snapshot_id: str) -> None:
+    def _notify(self, snapshot_id: str) -> None:
         for callback in self._callbacks:
             callback(snapshot_id)
 

@@ -35,7 +35,7 @@ class Guest:
     hangs: bool = False  # ignores the power button
     waits_for: frozenset[str] = frozenset()  # volumes without room: it is paused
     dead_nics: frozenset[str] = frozenset()  # MAC addresses of those whose taps were deleted
-    keeps_disks: bool = False  # does not release devices to be detached
+    holds_disks: bool = False  # does not release devices to be detached
     hears_at: float = 0.0  # the time from which it reacts to the power button
     epoch: int = 0  # counts its scheduled events; those of another epoch do not happen
 
@@ -52,7 +52,7 @@ class TakenSnapshot:
 
 
 @dataclass(slots=True)
-class Things:
+class Objects:
     """All objects of a world; this is pickled."""
 
     boot_id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -98,9 +98,9 @@ class World:
         self._faults: dict[str, list[Fault]] = {}
         self.lock = threading.RLock()
         self.watcher: Watcher | None = None
-        self.things = Things()
+        self.objects = Objects()
         if file is not None and file.exists():
-            self.things = pickle.loads(file.read_bytes())  # noqa: S301 - written by ourselves, in our state directory
+            self.objects = pickle.loads(file.read_bytes())  # noqa: S301 - written by ourselves, in our state directory
 
     def fail_next(self, name: str, error: Exception, *, times: int = 1, after: bool = False) -> None:
         """Let the next calls of a name, such as `machines.start`, end with an error, before or after their work."""
@@ -108,25 +108,25 @@ class World:
             self._faults.setdefault(name, []).append(Fault(error, times, after))
 
     @contextlib.contextmanager
-    def call(self, name: str, subject: str = "") -> Iterator[Things]:
+    def call(self, name: str, subject: str = "") -> Iterator[Objects]:
         """Wrap one call of a subsystem that changes things."""
         with self.lock:
             self._watch(name, subject, done=False)
             self._fail(name, after=False)
-            yield self.things
+            yield self.objects
             self.save()
             self._watch(name, subject, done=True)
             self._fail(name, after=True)
 
     def broken(self, promise: str) -> None:
         """Record that a caller violated a rule of the interfaces."""
-        self.things.violations.append(promise)
+        self.objects.violations.append(promise)
 
     def save(self) -> None:
         """Write the objects to the file, if there is one, as the kernel would retain them if we died now."""
         if self._file is not None:
             draft = self._file.with_suffix(".draft")
-            draft.write_bytes(pickle.dumps(self.things))
+            draft.write_bytes(pickle.dumps(self.objects))
             draft.replace(self._file)
 
     def _watch(self, name: str, subject: str, *, done: bool) -> None:

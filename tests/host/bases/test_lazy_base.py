@@ -220,7 +220,7 @@ def test_an_encrypted_base_is_kept_as_it_is_stored_and_read_with_its_key_alone(b
 
     guest, other = (disk_users.uid_of(each) for each in ("i-0123456789abcdef0", "i-0123456789abcdef1"))
     assert not read_as(socket_of(bases), guest)
-    disk_users.let_read(bases.source(SNAP).source, guest)
+    disk_users.allow_read(bases.source(SNAP).source, guest)
     assert read_as(socket_of(bases), guest)
     assert not read_as(socket_of(bases), other)
 

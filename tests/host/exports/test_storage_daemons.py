@@ -167,20 +167,20 @@ def test_a_guest_is_let_in_by_what_it_was_given_for_just_this_attachment(world: 
     forged = Authority.create("Other CA").issue_attachment(VOLUME, 1, CLIENT)
     others = [issue(VOLUME, 2, CLIENT), issue(VOLUME, 1, STRANGER), issue(VOLUME[:-1] + "1", 1, CLIENT)]
     for other in [*others, replace(forged, ca_pem=world.authority.certificate_pem)]:
-        with pytest.raises(secured.NotLetInError):
+        with pytest.raises(secured.NotAdmittedError):
             secured.size_of(server, VOLUME, other, 5)
-    with pytest.raises(secured.NotLetInError, match="not served"):
+    with pytest.raises(secured.NotAdmittedError, match="not served"):
         secured.size_of(server, VOLUME[:-1] + "1", held, 5)
     with pytest.raises(NbdError, match="is not"):
         secured.size_of(replace(server, name=tls.host_server_name(STRANGER)), VOLUME, held, 5)
     world.home.daemons.serve(world.export(generation=2))
-    with pytest.raises(secured.NotLetInError):
+    with pytest.raises(secured.NotAdmittedError):
         secured.size_of(server, VOLUME, held, 5)
     assert secured.size_of(server, VOLUME, others[0], 5) == SIZE
     world.home.daemons.end(VOLUME)
     with pytest.raises(NbdError) as gone:
         secured.is_there(server, 5)
-    assert not isinstance(gone.value, secured.NotLetInError)
+    assert not isinstance(gone.value, secured.NotAdmittedError)
 
 
 def test_a_client_believes_the_home_alone(world: World) -> None:

@@ -60,9 +60,9 @@ def test_a_guest_that_floods_gets_no_turns_for_the_time_that_it_is_shut_out() ->
         listener = server._Listener("vpc-a", sock)
         flooding, slow = server._Share(), server._Share()
         for _ in range(server.BURST + 1):
-            flooding.pace.wait(100.0)
+            flooding.pacing.wait(100.0)
         Server._shut_out(listener, FLOODING, flooding, 100.0)
         Server._shut_out(listener, NEIGHBOUR, slow, 100.0)
         assert set(listener.shut_out) == {FLOODING, NEIGHBOUR}
-        assert flooding.pace.next_in(100.0) == server.SHUT_OUT_SECONDS
-        assert slow.pace.next_in(100.0) == 0, "one that only has many connections open"
+        assert flooding.pacing.next_in(100.0) == server.SHUT_OUT_SECONDS
+        assert slow.pacing.next_in(100.0) == 0, "one that only has many connections open"

@@ -63,12 +63,12 @@ def test_no_header_chooses_whose_metadata_it_is(vms: tuple[Vm, Vm]) -> None:
 def test_a_token_dies_with_its_guest_though_the_address_lives_on(
     vms: tuple[Vm, Vm], service: Metadata, vpc: Vpc
 ) -> None:
-    kept = ("-H", f"{TOKEN}: {vms[1].token()}")
-    assert vms[1].curl("/latest/meta-data/instance-id", *kept)[0] == 200
+    token_header = ("-H", f"{TOKEN}: {vms[1].token()}")
+    assert vms[1].curl("/latest/meta-data/instance-id", *token_header)[0] == 200
     service.remove(vpc.vpc_id, "i-0123456789abcde01")
-    assert vms[1].curl("/latest/meta-data/instance-id", *kept)[0] == 404
+    assert vms[1].curl("/latest/meta-data/instance-id", *token_header)[0] == 404
     service.put(vpc.vpc_id, secretive(vpc, 2, VICTIM))
-    assert vms[1].curl("/latest/meta-data/instance-id", *kept)[0] == 401
+    assert vms[1].curl("/latest/meta-data/instance-id", *token_header)[0] == 401
 
 
 def test_binary_user_data_comes_byte_for_byte(service: Metadata, vpc: Vpc) -> None:

@@ -115,11 +115,11 @@ def test_withdrawal_leaves_nothing(service: Metadata, vpc: Vpc) -> None:
     vm = vpc.vm("172.31.0.5")
     service.serve(vpc.vpc_id, vpc.path)
     service.put(vpc.vpc_id, guest_of(vpc))
-    with vm.connect() as kept:
-        kept.sendall(f"GET {ID} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        assert b"200 OK" in kept.recv(4096)
+    with vm.connect() as connection:
+        connection.sendall(f"GET {ID} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert b"200 OK" in connection.recv(4096)
         service.withdraw(vpc.vpc_id)
-        assert kept.recv(4096) == b""
+        assert connection.recv(4096) == b""
     assert service.present() == {}
     assert vm.curl(ID)[0] == 0
     listing = subprocess.run(["ss", "-N", vpc.namespace, "-Htln"], capture_output=True, text=True, check=True).stdout

@@ -24,9 +24,9 @@ from pyroute2 import IPRoute
 from stead_agent.firewall import interface as fw
 from stead_agent.firewall.kernel import KernelFirewall, shut
 from stead_agent.network import interface as net
+from stead_agent.network.desired_objects import INNER_ADDRESSES
 from stead_agent.network.kernel import KernelNetwork
 from stead_agent.network.namespaces import Namespaces
-from stead_agent.network.picture import INNER_ADDRESSES
 from tests.support.namespaces import carriers_are_on, loopback_up
 from tests.support.waiting import wait_for
 

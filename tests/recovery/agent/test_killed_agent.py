@@ -10,7 +10,7 @@ import pytest
 
 from stead_agent.simulated.clock import SteppedClock
 from stead_agent.simulated.host import SimulatedHost
-from stead_agent.simulated.world import Things, World
+from stead_agent.simulated.world import Objects, World
 from stead_agent.wanted import HOST_NETWORK, Key
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
@@ -52,9 +52,9 @@ class Lonely:
         self.child.start()
         return self.child
 
-    def things(self) -> Things:
+    def objects(self) -> Objects:
         """What exists on the host now."""
-        return World(self.world).things
+        return World(self.world).objects
 
     async def session(self, after: int) -> HostSession:
         """Wait for a session that comes after so many others."""
@@ -96,10 +96,10 @@ async def test_killed_while_a_guest_runs_the_guest_does_not_notice(lonely: Lonel
     session = await lonely.settled(1)
     assert session.hello.revision == 1
     assert session.statuses[MACHINE].machine.power == host_pb2.MACHINE_POWER_RUNNING
-    guest = lonely.things().guests["i-1"]
+    guest = lonely.objects().guests["i-1"]
     assert (guest.power.value, guest.boots) == ("running", 1)
-    assert lonely.things().starts == {("i-1", 1): 1}
-    assert lonely.things().violations == []
+    assert lonely.objects().starts == {("i-1", 1): 1}
+    assert lonely.objects().violations == []
 
 
 async def test_asked_to_end_it_ends_at_once_and_leaves_its_guests(lonely: Lonely) -> None:
@@ -109,7 +109,7 @@ async def test_asked_to_end_it_ends_at_once_and_leaves_its_guests(lonely: Lonely
     assert child.process is not None
     child.process.send_signal(signal.SIGTERM)
     assert await _ended(child) == 0
-    assert lonely.things().guests["i-1"].power.value == "running"
+    assert lonely.objects().guests["i-1"].power.value == "running"
 
 
 async def test_a_host_that_reboots_without_a_controller_starts_its_guests(lonely: Lonely) -> None:
@@ -119,13 +119,13 @@ async def test_a_host_that_reboots_without_a_controller_starts_its_guests(lonely
     await asyncio.to_thread(child.kill)
     await lonely.controller.stop()
     SimulatedHost(SteppedClock(), world_file=lonely.world).reboot()
-    assert lonely.things().guests["i-1"].power.value == "off"
+    assert lonely.objects().guests["i-1"].power.value == "off"
     lonely.start()
     await asyncio.to_thread(
-        wait_for, lambda: lonely.things().guests["i-1"].power.value == "running", "the guest runs again"
+        wait_for, lambda: lonely.objects().guests["i-1"].power.value == "running", "the guest runs again"
     )
-    assert lonely.things().starts == {("i-1", 1): 2}
-    assert set(lonely.things().networks) == {"vpc-1"}
+    assert lonely.objects().starts == {("i-1", 1): 2}
+    assert set(lonely.objects().networks) == {"vpc-1"}
 
 
 @pytest.mark.parametrize("step", range(1, LAUNCH_STEPS + 1, 3))
@@ -138,10 +138,10 @@ async def test_killed_at_a_step_of_a_launch_it_ends_as_wanted(lonely: Lonely, st
     lonely.start()
     session = await lonely.settled(connections)
     assert session.statuses[MACHINE].machine.power == host_pb2.MACHINE_POWER_RUNNING
-    assert lonely.things().starts == {("i-1", 1): 1}
+    assert lonely.objects().starts == {("i-1", 1): 1}
     session.send(sender.change(gone=tuple(key for key in sender.resources if key != HOST_NETWORK)))
     await lonely.controller.until(lambda: session.revision == sender.revision, "all is gone")
-    things = lonely.things()
-    left = (things.networks, things.firewalls, things.dhcps, things.volumes, things.bases, things.guests)
+    objects = lonely.objects()
+    left = (objects.networks, objects.firewalls, objects.dhcps, objects.volumes, objects.bases, objects.guests)
     assert [each for each in left if each] == []
-    assert things.violations == []
+    assert objects.violations == []

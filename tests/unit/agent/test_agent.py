@@ -59,13 +59,13 @@ def test_an_audit_goes_on_after_a_failure(caplog: pytest.LogCaptureFixture) -> N
     host = SimulatedHost(SteppedClock())
     network = _Damaged(host.world)
     parts = replace(host.subsystems, network=network)
-    host.world.things.trash.append("vol-9")
+    host.world.objects.trash.append("vol-9")
     assert not agent.audit(parts)
     network.found = ("route 10.1.0.5 was gone",)
     assert agent.audit(parts)
     network.broken = True
     assert not agent.audit(parts)
-    assert host.world.things.trash == []
+    assert host.world.objects.trash == []
     assert "audit_failed" in caplog.text
 
 
@@ -73,15 +73,15 @@ def test_only_what_was_touched_is_looked_at() -> None:
     host = SimulatedHost(SteppedClock())
     network, rules = _Damaged(host.world), _DamagedRules(host.world)
     parts = replace(host.subsystems, network=network, firewall=rules)
-    host.world.things.trash.append("vol-9")
+    host.world.objects.trash.append("vol-9")
     agent.audit(parts, Touched(rules=frozenset({"vpc-2"})))
     assert network.asked == []  # no link was touched
     agent.audit(parts, Touched(links=frozenset({"vpc-1"}), rules=frozenset({"vpc-2"})))
     assert network.asked == [{"vpc-1"}]
     assert rules.asked == [{"vpc-2"}, {"vpc-1", "vpc-2"}]  # new links have no rules yet
-    assert host.world.things.trash == ["vol-9"]  # emptied with the look at everything
+    assert host.world.objects.trash == ["vol-9"]  # emptied with the look at everything
     agent.audit(parts)
-    assert (network.asked[-1], rules.asked[-1], host.world.things.trash) == (None, None, [])
+    assert (network.asked[-1], rules.asked[-1], host.world.objects.trash) == (None, None, [])
 
 
 def test_a_closer_look_goes_on_after_a_failure() -> None:
@@ -113,4 +113,4 @@ def test_after_a_repair_networks_are_applied_again() -> None:
     bench.settle()
     assert ("network.apply", "vpc-1") in bench.calls
     assert ("dhcp.apply", "vpc-1") in bench.calls
-    assert bench.host.world.things.starts == {("i-1", 1): 1}
+    assert bench.host.world.objects.starts == {("i-1", 1): 1}

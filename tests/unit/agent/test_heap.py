@@ -9,7 +9,7 @@ _ALLOCATES = """
 import ctypes, sys, threading
 if sys.argv[2] == "small":
     from stead_agent import heap
-    heap.keep_small()
+    heap.limit_size()
 library = ctypes.CDLL(None)
 library.malloc.restype = library.fopen.restype = ctypes.c_void_p
 library.fopen.argtypes = [ctypes.c_char_p, ctypes.c_char_p]

@@ -19,7 +19,7 @@ from stead_agent.link import Dialling
 from stead_agent.reconcile import loop
 from stead_agent.simulated.clock import RealClock
 from stead_agent.simulated.host import SimulatedHost
-from stead_agent.wanted import HOST_NETWORK, SHARED_KINDS, Change, Key, Wanted, change_of, given_up
+from stead_agent.wanted import HOST_NETWORK, SHARED_KINDS, Change, Key, Wanted, after_removal, change_of
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
 from stead_proto.tls import Identity
@@ -399,7 +399,7 @@ def test_what_a_removed_host_keeps_is_nobodys() -> None:
     remote.volume.remote.home_host_id = "h-2"
     resources = (make.host_network(), make.base(), served, remote, *make.launch("3")[2:])
     wanted.install(Change(7, "epoch-1", full=True, put=resources))
-    state = given_up(wanted)
+    state = after_removal(wanted)
     assert state is not None
     assert (state.revision, state.epoch, state.full) == (7, "epoch-1", True)
     assert {each.id for each in state.resources} == {"host-network", "snap-1", "vol-1"}
@@ -407,7 +407,7 @@ def test_what_a_removed_host_keeps_is_nobodys() -> None:
     change = change_of(wanted, state)
     assert change is not None
     wanted.install(change)
-    assert given_up(wanted) is None
+    assert after_removal(wanted) is None
 
 
 class EndedCall:

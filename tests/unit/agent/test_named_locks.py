@@ -6,16 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from stead_agent.named_locks import Turns
+from stead_agent.named_locks import NamedLocks
 
 
 def test_one_at_a_time_at_each_name():
-    turns = Turns()
+    locks = NamedLocks()
     busy = {"a": 0, "b": 0}
 
     def work(number: int) -> int:
         name = "ab"[number % 2]
-        with turns.at(name):
+        with locks.at(name):
             busy[name] += 1
             most = busy[name]
             gc.collect(0)  # time for others to come in between
@@ -27,30 +27,30 @@ def test_one_at_a_time_at_each_name():
 
 
 def test_another_name_does_not_wait():
-    turns = Turns()
-    with turns.at("a"), ThreadPoolExecutor(1) as pool:
-        assert pool.submit(_is_let_in, turns, "b").result(timeout=20)
+    locks = NamedLocks()
+    with locks.at("a"), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(_is_entered, locks, "b").result(timeout=20)
 
 
 def test_an_error_ends_the_turn_and_nothing_is_kept():
-    turns = Turns()
-    with pytest.raises(ZeroDivisionError), turns.at("a"):
+    locks = NamedLocks()
+    with pytest.raises(ZeroDivisionError), locks.at("a"):
         raise ZeroDivisionError
-    assert _is_let_in(turns, "a")
+    assert _is_entered(locks, "a")
     gc.collect()
-    assert not turns._by_name
+    assert not locks._by_name
 
 
 def test_who_waits_is_next():
     """The lock of a name lives on while somebody waits for it, so that nobody passes both."""
-    turns, came, inside = Turns(), threading.Event(), []
+    locks, came, inside = NamedLocks(), threading.Event(), []
 
     def wait() -> None:
         came.set()
-        with turns.at("a"):
+        with locks.at("a"):
             inside.append("second")
 
-    with turns.at("a"):
+    with locks.at("a"):
         thread = threading.Thread(target=wait)
         thread.start()
         came.wait(20)
@@ -59,6 +59,6 @@ def test_who_waits_is_next():
     assert inside == ["first", "second"]
 
 
-def _is_let_in(turns: Turns, name: str) -> bool:
-    with turns.at(name):
+def _is_entered(locks: NamedLocks, name: str) -> bool:
+    with locks.at(name):
         return True

@@ -30,7 +30,7 @@ def _running() -> Subsystems:
 
 def _host_with(machines: type[SimulatedMachines]) -> Subsystems:
     host = SimulatedHost(SteppedClock())
-    return replace(host.subsystems, machines=machines(host.world, host.metadata, SteppedClock(), host.pace))
+    return replace(host.subsystems, machines=machines(host.world, host.metadata, SteppedClock(), host.durations))
 
 
 def test_console_output_is_its_end() -> None:

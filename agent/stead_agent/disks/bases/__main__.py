@@ -4,7 +4,7 @@ The agent starts it; it outlives the agent, as guests read from it. Once the bas
 name, and later guests open the file; connected clients are still served, and the process ends after the last of them.
 
 KEY is `-`, or for an encrypted base an inherited file descriptor of its key. An encrypted base stays encrypted on disk
-and is served permanently, only to users that the agent allows to read it (`disk_users.let_read`).
+and is served permanently, only to users that the agent allows to read it (`disk_users.allow_read`).
 """
 
 import asyncio

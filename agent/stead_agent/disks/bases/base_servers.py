@@ -72,7 +72,7 @@ class BaseServers:
         deadline = time.monotonic() + _START_SECONDS
         while wait and not self.serves(base_id):
             if time.monotonic() > deadline:
-                raise BaseAwayError(f"{base_id}: nothing can be read of it yet: {self._told(base_id)}")
+                raise BaseAwayError(f"{base_id}: nothing can be read of it yet: {self._reason(base_id)}")
             time.sleep(_POLL)
         self._watch(base_id)
 
@@ -145,7 +145,7 @@ class BaseServers:
         except (OSError, ValueError) as error:
             raise BaseError(f"{base_id}: its size is not known: {error}") from error
 
-    def _told(self, base_id: str) -> str:
+    def _reason(self, base_id: str) -> str:
         try:
             lines = self._log_file(base_id).read_text(errors="replace").splitlines()
         except OSError:

@@ -3,22 +3,22 @@
 from collections import deque
 from typing import Final
 
-from stead_agent.disks.bases.picture import Picture, Presence
+from stead_agent.disks.bases.block_map import BlockMap, Presence
 
 READ_AHEAD: Final = 4
 """Blocks that are read ahead after a requested one: 2 MiB, which a guest that reads a file needs next."""
 
 
-class Turns:
+class FetchOrder:
     """The blocks that have not arrived; each is requested from the store at most once at a time."""
 
-    def __init__(self, picture: Picture, presence: Presence, *, read_ahead: int = READ_AHEAD) -> None:
-        self._picture = picture
+    def __init__(self, block_map: BlockMap, presence: Presence, *, read_ahead: int = READ_AHEAD) -> None:
+        self._block_map = block_map
         self._presence = presence
         self._read_ahead = read_ahead
         self._asked: deque[int] = deque()
         self._ahead: deque[int] = deque()
-        self._behind = iter(sorted(picture.digests))
+        self._behind = iter(sorted(block_map.digests))
         self._again: deque[int] = deque()
         self._on_way: set[bytes] = set()
 
@@ -31,7 +31,7 @@ class Turns:
         """Have a block that is being read fetched before all others, and those behind it next."""
         self._asked.append(block)
         for follower in range(block + 1, block + 1 + self._read_ahead):
-            if follower in self._picture.digests:
+            if follower in self._block_map.digests:
                 self._ahead.append(follower)
 
     def next_asked(self) -> int | None:
@@ -57,7 +57,7 @@ class Turns:
         """Record that contents that were being fetched will not arrive: they are fetched again."""
         if not digests:
             return
-        for block, digest in self._picture.digests.items():
+        for block, digest in self._block_map.digests.items():
             if digest in digests and block not in self._presence:
                 self._again.append(block)
         self._on_way -= digests
@@ -71,7 +71,7 @@ class Turns:
 
     def _begin(self, block: int) -> int | None:
         """Begin to fetch a block, unless it is there or being fetched."""
-        digest = self._picture.digests[block]
+        digest = self._block_map.digests[block]
         if block in self._presence or digest in self._on_way:
             return None
         self._on_way.add(digest)

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from stead_agent.disks.bases.block_map import BadBlockMapError, BlockMap, Presence, block_map_of
 from stead_agent.disks.bases.interface import BaseError
-from stead_agent.disks.bases.picture import BadPictureError, Picture, Presence, picture_of
 from stead_proto.tls import sync_directory, write_private
 from stead_proto.v1.blocks_pb2 import Segment
 
@@ -39,7 +39,7 @@ class Filling:
         self.file = -1
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.picture = self._load_picture(size, segments)
+            self.block_map = self._load_block_map(size, segments)
             self.presence = self._load_presence(size)
             self.file = os.open(self.path, _NEW, 0o600)
             os.ftruncate(self.file, size)
@@ -67,7 +67,7 @@ class Filling:
 
     def put(self, block: int, content: bytes) -> None:
         """Write a block that has arrived and was checked; from any thread."""
-        offset, length = self.picture.span(block)
+        offset, length = self.block_map.span(block)
         view = memoryview(content)[:length]
         while view:
             written = os.pwrite(self.file, view, offset)
@@ -89,26 +89,26 @@ class Filling:
 
     def missing(self) -> Iterator[int]:
         """List the blocks that have not arrived, ascending."""
-        return (block for block in sorted(self.picture.digests) if block not in self.presence)
+        return (block for block in sorted(self.block_map.digests) if block not in self.presence)
 
-    def _load_picture(self, size: int, segments: Iterable[Segment]) -> Picture:
+    def _load_block_map(self, size: int, segments: Iterable[Segment]) -> BlockMap:
         try:
             if self._list_path.exists():
-                return picture_of(size, _read_list(self._list_path))
-            kept = list(segments)
-            picture = picture_of(size, kept)
-        except BadPictureError as error:
+                return block_map_of(size, _read_list(self._list_path))
+            stored = list(segments)
+            block_map = block_map_of(size, stored)
+        except BadBlockMapError as error:
             self._list_path.unlink(missing_ok=True)
             raise BaseError(f"{self.id}: {error}") from error
-        write_private(self._list_path, b"".join(_framed(segment) for segment in kept))
-        return picture
+        write_private(self._list_path, b"".join(_framed(segment) for segment in stored))
+        return block_map
 
     def _load_presence(self, size: int) -> Presence:
         try:
             return Presence.of(self._map_path.read_bytes(), size)
         except FileNotFoundError:
             return Presence.empty(size)
-        except BadPictureError as error:
+        except BadBlockMapError as error:
             self._map_path.unlink()
             raise BaseError(f"{self.id}: {error}") from error
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
-from stead_agent.disks.bases.fetch_order import Turns
+from stead_agent.disks.bases.block_map import blocks_of, same_content
+from stead_agent.disks.bases.fetch_order import FetchOrder
 from stead_agent.disks.bases.filling import Filling
-from stead_agent.disks.bases.picture import blocks_of, same_content
 from stead_agent.disks.block_store import BlockStoreError
 from stead_agent.disks.nbd import wire
 from stead_agent.disks.nbd.wire import Extent
@@ -53,14 +53,14 @@ class LazyBase:
 
     def __init__(self, filling: Filling, store: Blocks, has_readers: Callable[[], bool]) -> None:
         """Delay the background fetch longer while there are readers: a guest that boots pauses now and then."""
-        self.size = filling.picture.size
+        self.size = filling.block_map.size
         self._filling = filling
         self._store = store
         self._has_readers = has_readers
         self._begun = time.monotonic()
         self._loop = asyncio.get_running_loop()
-        self._places = same_content(filling.picture)
-        self._turns = Turns(filling.picture, filling.presence)
+        self._places = same_content(filling.block_map)
+        self._order = FetchOrder(filling.block_map, filling.presence)
         self._moved = threading.Condition()
         self._last_asked = 0.0
         self._room_at = 0.0  # when to try again to write blocks, after the disk was full
@@ -69,8 +69,8 @@ class LazyBase:
         self._ended = False
         self.whole = asyncio.Event()
         self._threads = [
-            threading.Thread(target=self._fetch, args=(turn,), name=name, daemon=True)
-            for name, turn in (("asked", self._next_asked), ("behind", self._next_behind))
+            threading.Thread(target=self._fetch, args=(next_block,), name=name, daemon=True)
+            for name, next_block in (("asked", self._next_asked), ("behind", self._next_behind))
         ]
 
     def start(self) -> None:
@@ -93,14 +93,14 @@ class LazyBase:
     async def read(self, offset: int, length: int) -> bytes:
         """Read some bytes, as soon as they are there."""
         presence = self._filling.presence
-        absent = [block for block in self._filling.picture.stored(offset, length) if block not in presence]
+        absent = [block for block in self._filling.block_map.stored(offset, length) if block not in presence]
         unkept: dict[int, bytes] = {}
         if absent:
             futures = [self._awaited(block) for block in absent]
             with self._moved:
                 self._last_asked = time.monotonic()
                 for block in absent:
-                    self._turns.ask(block)
+                    self._order.ask(block)
                 self._moved.notify_all()
             came = await asyncio.gather(*futures)
             unkept = {block: content for block, content in zip(absent, came, strict=True) if content is not None}
@@ -113,7 +113,7 @@ class LazyBase:
         end = offset + length
         for block in blocks_of(offset, length):
             first, stop = max(offset, block * BLOCK_BYTES), min(end, (block + 1) * BLOCK_BYTES)
-            is_data = block in self._filling.picture.digests
+            is_data = block in self._filling.block_map.digests
             found.append(Extent(first, stop - first, 0 if is_data else wire.IS_HOLE | wire.IS_ZERO))
         return found
 
@@ -133,12 +133,12 @@ class LazyBase:
 
     # -- fetching, in threads
 
-    def _fetch(self, turn: Callable[["_Stream"], bytes | None]) -> None:
+    def _fetch(self, next_block: Callable[["_Stream"], bytes | None]) -> None:
         pause = 0.1
         while not self._ended and self._left:
             stream = _Stream()
             try:
-                wanted = iter(partial(turn, stream), None)
+                wanted = iter(partial(next_block, stream), None)
                 for content in self._store.fetch(self._filling.id, wanted, ahead=_AHEAD):
                     self._take_in(stream.on_way.popleft(), content)
                     pause = 0.1
@@ -146,7 +146,7 @@ class LazyBase:
                 _log.warning("%s: %s", self._filling.id, error)
             with self._moved:
                 stream.ended = True  # a gRPC thread may still be about to ask for the next one
-                self._turns.lost(set(stream.on_way))
+                self._order.lost(set(stream.on_way))
                 self._moved.notify_all()
                 if self._left and not self._ended:
                     self._moved.wait(pause)
@@ -155,7 +155,7 @@ class LazyBase:
     def _next_asked(self, stream: "_Stream") -> bytes | None:
         with self._moved:
             while not (self._ended or stream.ended) and self._left:
-                block = self._turns.next_asked()
+                block = self._order.next_asked()
                 if block is not None:
                     return self._begun_on(stream, block)
                 self._moved.wait()
@@ -166,20 +166,20 @@ class LazyBase:
             while not (self._ended or stream.ended) and self._left:
                 wait = self._holds_back()
                 if wait <= 0:
-                    block = self._turns.next_behind()
+                    block = self._order.next_behind()
                     return None if block is None else self._begun_on(stream, block)
                 self._moved.wait(wait)
         return None
 
     def _begun_on(self, stream: "_Stream", block: int) -> bytes:
-        digest = self._filling.picture.digests[block]
+        digest = self._filling.block_map.digests[block]
         stream.on_way.append(digest)
         return digest
 
     def _holds_back(self) -> float:
         """Return for how many seconds the background fetch must wait."""
         quiet = _QUIET_READ_SECONDS if self._has_readers() else _QUIET_SECONDS
-        if self._turns.is_asked:
+        if self._order.is_asked:
             return quiet
         quiet_at = max(self._begun, self._last_asked) + quiet
         return max(min(quiet_at, self._begun + _PATIENCE_SECONDS), self._room_at) - time.monotonic()
@@ -196,9 +196,9 @@ class LazyBase:
         with self._moved:
             self._left -= sum(block in self._filling.presence for block in blocks)
             if unkept is None:
-                self._turns.came(digest)
+                self._order.came(digest)
             else:
-                self._turns.lost({digest})
+                self._order.lost({digest})
                 self._room_at = time.monotonic() + _LONGEST_PAUSE
             left = self._left
             if not left:

@@ -18,9 +18,9 @@ from typing import Final, Protocol
 
 from stead_agent.disks.bases import filling
 from stead_agent.disks.bases.base_servers import BaseServers
+from stead_agent.disks.bases.block_map import same_content
 from stead_agent.disks.bases.filling import Filling, whole_file
 from stead_agent.disks.bases.interface import BaseAwayError, BaseError, BaseFullError, BaseSpec
-from stead_agent.disks.bases.picture import same_content
 from stead_agent.disks.block_store import BlockStoreAway, BlockStoreError
 from stead_agent.disks.disk_sources import FileSource, Layer, NbdSource
 from stead_proto.tls import sync_directory
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 BASE_ID: Final = re.compile(r"snap-[0-9a-f]{8,17}\Z")
 CACHE_BYTES: Final = 20 << 30
 EAGER_BYTES: Final = 64 << 20
-_KEPT_FREE: Final = 1 << 30  # bytes of the disk that unused bases must not take
+_RESERVED_BYTES: Final = 1 << 30  # bytes of the disk that unused bases must not take
 
 
 class Blocks(Protocol):
@@ -80,7 +80,7 @@ class LocalBases:
                 return
             if final.exists():
                 return
-            if self._take_back(final):
+            if self._reuse(final):
                 return
             if self._servers is not None and base.stored_size > EAGER_BYTES:
                 self._servers.ensure(base.id, base.size)
@@ -94,12 +94,12 @@ class LocalBases:
             raise BaseError(f"{base.id}: nothing can decrypt it on this host")
         if base.encryption_key:
             if not final.exists():
-                self._take_back(final)
+                self._reuse(final)
             self._servers.ensure(base.id, base.size, base.encryption_key)
         else:
             self._servers.end(base.id)
 
-    def _take_back(self, final: Path) -> bool:
+    def _reuse(self, final: Path) -> bool:
         """Take an unused base back into use; tell whether there was one."""
         with contextlib.suppress(FileNotFoundError):  # it is not cached
             (self._unused / final.name).rename(final)
@@ -152,7 +152,7 @@ class LocalBases:
             missing = frozenset(target.missing())
             places = {
                 digest: [block for block in blocks if block in missing]
-                for digest, blocks in same_content(target.picture).items()
+                for digest, blocks in same_content(target.block_map).items()
             }
             wanted = [digest for digest, blocks in places.items() if blocks]
             try:
@@ -166,7 +166,7 @@ class LocalBases:
 
     def _check_room(self, target: Filling) -> None:
         """Raise an error if the base does not fit, after deleting unused bases."""
-        needed = sum(target.picture.span(block)[1] for block in target.missing())
+        needed = sum(target.block_map.span(block)[1] for block in target.missing())
         if self._free() < needed:
             self._evict(0)
         if self._free() < needed:
@@ -185,7 +185,7 @@ class LocalBases:
                 found.append((seen.st_mtime, seen.st_blocks * 512, path))
         taken = sum(size for _when, size, _path in found)
         for _when, size, path in sorted(found):
-            if taken <= limit and self._free() >= _KEPT_FREE:
+            if taken <= limit and self._free() >= _RESERVED_BYTES:
                 return
             path.unlink(missing_ok=True)
             taken -= size

@@ -6,12 +6,12 @@ Blocks are decrypted whole: those read last are cached, only in memory, because 
 from collections import OrderedDict
 from typing import Final, Protocol
 
-from stead_agent.disks.bases.picture import blocks_of
+from stead_agent.disks.bases.block_map import blocks_of
 from stead_agent.disks.nbd.server import Export
 from stead_agent.disks.nbd.wire import Extent
 from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK
 
-_KEPT: Final = 32  # blocks of 512 KiB
+_CACHED_BLOCKS: Final = 32  # blocks of 512 KiB
 
 
 class Cipher(Protocol):
@@ -29,7 +29,7 @@ class SealedBase:
         self.size = inner.size
         self._inner = inner
         self._cipher = cipher
-        self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._cache: OrderedDict[int, bytes] = OrderedDict()
 
     async def read(self, offset: int, length: int) -> bytes:
         """Read some bytes, as soon as they are there."""
@@ -46,14 +46,14 @@ class SealedBase:
 
     async def _block(self, block: int) -> bytes:
         """Return a decrypted block; the last one may be partial, since XTS does not chain."""
-        if block in self._kept:
-            self._kept.move_to_end(block)
-            return self._kept[block]
+        if block in self._cache:
+            self._cache.move_to_end(block)
+            return self._cache[block]
         first = block * BLOCK_BYTES
         stored = await self._inner.read(first, min(BLOCK_BYTES, self.size - first))
         whole = stored.ljust(BLOCK_BYTES, b"\0")
         content = whole if whole == ZERO_BLOCK else self._cipher.decrypt(block, whole)
-        self._kept[block] = content
-        if len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+        self._cache[block] = content
+        if len(self._cache) > _CACHED_BLOCKS:
+            self._cache.popitem(last=False)
         return content

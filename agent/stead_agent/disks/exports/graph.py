@@ -72,7 +72,7 @@ def serving(export: Export, address: str, credentials: Path) -> Iterator[Command
     yield _export(export.volume_id, flushes_each_write=flushes_each_write(export.disk.format))
 
 
-def let_in_anew(export: Export) -> Iterator[Command]:
+def admit_again(export: Export) -> Iterator[Command]:
     """Yield the commands with which a daemon of an earlier agent, which admits only the host, admits its guest as well.
 
     The server looks up the authorization object by name with each connection (QEMU's crypto/tlssession.c).
@@ -166,7 +166,7 @@ def export_of(volume_id: str, node: str, size: int, *, flushes_each_write: bool)
     return Command(command.name, command.arguments | {"id": f"{_EXPORT}-{size}", "node-name": node})
 
 
-def size_told(nodes: Iterable[Mapping[str, Any]], node_name: str = _DISK) -> int:
+def reported_size(nodes: Iterable[Mapping[str, Any]], node_name: str = _DISK) -> int:
     """Return the size of a disk from a daemon's list of nodes; 0 when there is no such node."""
     return next((int(node["image"]["virtual-size"]) for node in nodes if node.get("node-name") == node_name), 0)
 

@@ -26,28 +26,28 @@ def exported(monitor: Qmp) -> dict[str, Any]:
 
 def size_of(monitor: Qmp) -> int:
     """Return the size of the exported disk."""
-    return graph.size_told(monitor.execute("query-named-block-nodes"), str(exported(monitor)["node-name"]))
+    return graph.reported_size(monitor.execute("query-named-block-nodes"), str(exported(monitor)["node-name"]))
 
 
 def grow_at_home(monitor: Qmp, volume_id: str, size: int, *, flushes_each_write: bool) -> None:
     """Replace the export by one of the grown disk."""
     before = exported(monitor)
     _end(monitor, str(before["id"]))
-    _tell(monitor, graph.grown_at_home(size))
+    _send(monitor, graph.grown_at_home(size))
     node = str(before["node-name"])
-    _tell(monitor, graph.export_of(volume_id, node, size, flushes_each_write=flushes_each_write))
+    _send(monitor, graph.export_of(volume_id, node, size, flushes_each_write=flushes_each_write))
 
 
 def has_grown(monitor: Qmp, remote: Remote) -> None:
     """Add a second client of the home, which has grown the volume; on HomeAwayError there is no second client."""
     node = graph.grown_node(remote)
-    if graph.size_told(monitor.execute("query-named-block-nodes"), node):  # left by an agent that was interrupted
+    if graph.reported_size(monitor.execute("query-named-block-nodes"), node):  # left by an agent that was interrupted
         monitor.execute("blockdev-del", {"node-name": node})
     try:
-        _tell(monitor, graph.connected_anew(remote))
+        _send(monitor, graph.connected_anew(remote))
     except RefusedError as error:
         raise HomeAwayError(f"{remote.volume_id}: its home: {error}") from error
-    size = graph.size_told(monitor.execute("query-named-block-nodes"), node)
+    size = graph.reported_size(monitor.execute("query-named-block-nodes"), node)
     if size < remote.size:
         monitor.execute("blockdev-del", {"node-name": node})
         raise HomeAwayError(f"{remote.volume_id}: its home has {size} bytes of {remote.size} yet")
@@ -57,7 +57,7 @@ def swap(monitor: Qmp, remote: Remote) -> None:
     """Switch the guest's requests to the second client, and end the first one."""
     before = exported(monitor)
     _end(monitor, str(before["id"]))
-    _tell(monitor, graph.export_of(remote.volume_id, graph.grown_node(remote), remote.size, flushes_each_write=False))
+    _send(monitor, graph.export_of(remote.volume_id, graph.grown_node(remote), remote.size, flushes_each_write=False))
     monitor.execute("blockdev-del", {"node-name": before["node-name"]})
 
 
@@ -71,5 +71,5 @@ def _end(monitor: Qmp, export: str) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _tell(monitor: Qmp, command: Command) -> None:
+def _send(monitor: Qmp, command: Command) -> None:
     monitor.execute(command.name, command.arguments)

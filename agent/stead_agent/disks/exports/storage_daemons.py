@@ -57,29 +57,29 @@ class StorageDaemons:
             raise ExportError(f"{export.volume_id}: other hosts cannot reach this one: it has no underlay address")
         place = self._place(export.volume_id)
         about = self._with_certificate(place, _about_export(export, self._address))
-        if self._is_right(export.volume_id, place, about) or self._lets_in_anew(place, export, about):
+        if self._is_right(export.volume_id, place, about) or self._admits_again(place, export, about):
             return
         self._end(export.volume_id, place)
         try:
             disk_users.give(export.disk.source, place.uid)
             if export.base:
-                disk_users.let_read(export.base.source, place.uid)
+                disk_users.allow_read(export.base.source, place.uid)
         except disk_users.DiskAccessError as error:
             raise ExportError(f"{export.volume_id}: {error}") from error
         commands = graph.serving(export, self._address, place.credentials)
         self._start(export.volume_id, place, about, [("server", commands)], None)
         _log.info("volume_served", volume=export.volume_id, to=export.client_host_id, generation=export.generation)
 
-    def _lets_in_anew(self, place: DaemonFiles, export: Export, about: str) -> bool:
+    def _admits_again(self, place: DaemonFiles, export: Export, about: str) -> bool:
         """Have a daemon of an earlier agent admit the client's guest as well; tell whether it is then right."""
-        told = json.loads(about)
-        del told["serve"]["clients"]
-        if not self._is_right(export.volume_id, place, json.dumps(told, sort_keys=True)):
+        configuration = json.loads(about)
+        del configuration["serve"]["clients"]
+        if not self._is_right(export.volume_id, place, json.dumps(configuration, sort_keys=True)):
             return False
         place.about.unlink()  # after an interruption from here on, another is started
         try:
             with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
-                for command in graph.let_in_anew(export):
+                for command in graph.admit_again(export):
                     _execute(monitor, command)
         except ExportError as error:
             _log.warning("served_anew", volume=export.volume_id, reason=str(error))
@@ -91,12 +91,12 @@ class StorageDaemons:
         """Grow a volume that is served; if that fails halfway, the daemon is ended."""
         place = self._place(volume_id)
         about = _read(place.about)
-        if about is None or "serve" not in (told := json.loads(about)):
+        if about is None or "serve" not in (configuration := json.loads(about)):
             raise ExportError(f"{volume_id} is not served")
         place.about.unlink()
         try:
             with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
-                flushes = graph.flushes_each_write(told["serve"]["disk"][0])
+                flushes = graph.flushes_each_write(configuration["serve"]["disk"][0])
                 growth.grow_at_home(monitor, volume_id, size, flushes_each_write=flushes)
         except ExportError as error:
             self._end(volume_id, place)
@@ -178,8 +178,8 @@ class StorageDaemons:
         found = set()
         for volume_id in self.present():
             place = self._place(volume_id)
-            told = json.loads(_read(place.about) or "{}")
-            if told.get("certificate", "") != self._certificate(told):
+            configuration = json.loads(_read(place.about) or "{}")
+            if configuration.get("certificate", "") != self._certificate(configuration):
                 found.add(volume_id)
         return frozenset(found)
 
@@ -245,7 +245,7 @@ class StorageDaemons:
             pid = daemon.start(place)
             with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
                 for endpoint, commands in steps:
-                    self._tell(monitor, place, endpoint, commands)
+                    self._send(monitor, place, endpoint, commands)
             if socket_owner is not None:
                 disk_users.give(NbdSource(place.socket), socket_owner)
             write_private(place.about, about.encode())
@@ -262,7 +262,7 @@ class StorageDaemons:
         if not self._watch.add(volume_id, pid):
             self._ended(volume_id)
 
-    def _tell(self, monitor: Qmp, place: DaemonFiles, endpoint: str, commands: Iterable[Command]) -> None:
+    def _send(self, monitor: Qmp, place: DaemonFiles, endpoint: str, commands: Iterable[Command]) -> None:
         """Send commands to a daemon; meanwhile it may read the host's key, which it needs as a TLS endpoint."""
         if not endpoint:
             for command in commands:

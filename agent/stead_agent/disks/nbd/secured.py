@@ -16,7 +16,7 @@ from stead_proto.tls import Identity
 _OPTION_STARTTLS: Final = 5
 
 
-class NotLetInError(NbdError):
+class NotAdmittedError(NbdError):
     """The server is there and does not admit this certificate, or has no such export."""
 
 
@@ -39,7 +39,7 @@ def is_there(server: Server, seconds: float) -> None:
 
 
 def size_of(server: Server, export: str, identity: Identity, seconds: float) -> int:
-    """Return the size of an export, with this certificate; raises NbdError, NotLetInError."""
+    """Return the size of an export, with this certificate; raises NbdError, NotAdmittedError."""
     context = _context(identity)
     where = f"{server.address} port {server.port}"
     try:
@@ -53,7 +53,7 @@ def size_of(server: Server, export: str, identity: Identity, seconds: float) -> 
     except ssl.SSLCertVerificationError as error:
         raise NbdError(f"{where} is not {server.name}: {error.verify_message}") from error
     except (ssl.SSLError, ConnectionResetError, BrokenPipeError, EOFError) as error:
-        raise NotLetInError(f"{where} does not let us in: {error}") from error
+        raise NotAdmittedError(f"{where} does not let us in: {error}") from error
     except OSError as error:
         raise NbdError(f"{where}: {error}") from error
 
@@ -80,7 +80,7 @@ def _ask(secured: socket.socket, export: str) -> int:
     for _ in range(64):
         kind, content = _reply(secured, wire.OPTION_INFO)
         if kind & wire.REPLY_ERROR:
-            raise NotLetInError(f"{export} is not served here")
+            raise NotAdmittedError(f"{export} is not served here")
         if kind == wire.REPLY_ACK:
             break
         if len(content) == wire.INFO_EXPORT.size and int.from_bytes(content[:2], "big") == wire.KIND_EXPORT:

@@ -28,7 +28,7 @@ from stead_agent.disks.snapshots.interface import SnapshotError, SnapshotGroup, 
 from stead_agent.disks.snapshots.notes import GroupNote, Notes, SnapshotNote
 from stead_agent.disks.snapshots.quiet_disk import QuietDisks, fingerprint
 from stead_agent.disks.snapshots.reader import Cipher, Pass, Stopped
-from stead_agent.named_locks import Turns
+from stead_agent.named_locks import NamedLocks
 from stead_proto.blocks import BadBlockError
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class _Job:
     thread: threading.Thread | None = None
     error: Exception | None = None
     progress: dict[str, tuple[int, int]] = field(default_factory=dict)
-    told: float = 0.0
+    reported_at: float = 0.0
 
     @property
     def is_running(self) -> bool:
@@ -66,9 +66,9 @@ class LocalSnapshots:
         self._store = store
         self._guests = guests
         self._lock = threading.Lock()  # protects the two dictionaries
-        self._groups = Turns()  # held to begin, end or query a group; never by a job's thread
+        self._groups = NamedLocks()  # held to begin, end or query a group; never by a job's thread
         self._jobs: dict[str, _Job] = {}
-        self._turns = threading.Semaphore(_READ_AT_ONCE)
+        self._readers = threading.Semaphore(_READ_AT_ONCE)
         self._hashing = ThreadPoolExecutor(min(4, len(os.sched_getaffinity(0))), "hash")
         self._callbacks: list[Callable[[str], None]] = []
         for volume_id in self._quiet.present():
@@ -186,7 +186,7 @@ class LocalSnapshots:
 
     def _work(self, job: _Job, backup: Backup | None) -> None:
         try:
-            with self._turns, _translated(job.group.name):
+            with self._readers, _translated(job.group.name):
                 for spec in job.group.snapshots:
                     if not job.note.snapshots[spec.id].complete and not job.note.snapshots[spec.id].removed:
                         self._read(job, spec, backup)
@@ -200,7 +200,7 @@ class LocalSnapshots:
             _log.exception("snapshot_broke", extra={"snapshot": job.group.name})
             job.error = error
         for spec in job.group.snapshots:
-            self._tell(spec.id)
+            self._notify(spec.id)
 
     def _read(self, job: _Job, spec: SnapshotSpec, backup: Backup | None) -> None:
         """Store one snapshot."""
@@ -220,9 +220,9 @@ class LocalSnapshots:
 
             def report(total: int, done: int) -> None:
                 job.progress[spec.id] = (total, done)
-                if time.monotonic() - job.told > _NEWS_SECONDS:
-                    job.told = time.monotonic()
-                    self._tell(spec.id)
+                if time.monotonic() - job.reported_at > _NEWS_SECONDS:
+                    job.reported_at = time.monotonic()
+                    self._notify(spec.id)
 
             is_fresh, cipher = job.note.instants > 1, _cipher(spec)
             one = Pass(spec, client, bitmap, is_fresh, self._hashing, job.stop, report, cipher)
@@ -284,7 +284,7 @@ class LocalSnapshots:
         with self._lock:
             return [job for job in self._jobs.values() if job.is_running and which(job)]
 
-    def _tell(self, snapshot_id: str) -> None:
+    def _notify(self, snapshot_id: str) -> None:
         for callback in self._callbacks:
             callback(snapshot_id)
 

@@ -45,7 +45,7 @@ class QuietDisks:
         try:
             disk_users.give(disk.layer.source, uid)
             if disk.base is not None:
-                disk_users.let_read(disk.base.source, uid)
+                disk_users.allow_read(disk.base.source, uid)
             place.mkdir(mode=0o700)
             os.chown(place, uid, 0)
         except (DiskAccessError, OSError) as error:
@@ -93,17 +93,17 @@ class QuietDisks:
         with processes.held(pid) as process:
             while not _listens(listens):
                 if process is None or processes.ends(process, _POLL) or time.monotonic() > deadline:
-                    raise SnapshotError(f"{volume_id} cannot be read: {self._told(volume_id)}")
+                    raise SnapshotError(f"{volume_id} cannot be read: {self._reason(volume_id)}")
         (self._folder / f"{volume_id}.log").unlink(missing_ok=True)
         return listens
 
-    def _told(self, volume_id: str) -> str:
+    def _reason(self, volume_id: str) -> str:
         log = self._folder / f"{volume_id}.log"
         with contextlib.suppress(OSError):  # then it has logged nothing
             text = log.read_bytes()[-500:].decode(errors="replace").strip()
             log.unlink()
             return text
-        return "no reason was told"
+        return "no reason was given"
 
 
 def image_options(disk: QuietDisk) -> str:

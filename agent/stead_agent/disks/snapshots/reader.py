@@ -25,7 +25,7 @@ from stead_proto.blocks import BLOCK_BYTES, SEGMENT_BLOCKS, ZERO_BLOCK
 from stead_proto.v1.blocks_pb2 import Block, Segment
 
 _IN_FLIGHT: Final = 8
-_KEPT: Final = 96  # blocks of 512 KiB
+_CACHED_BLOCKS: Final = 96  # blocks of 512 KiB
 
 
 class Stopped(Exception):
@@ -61,7 +61,7 @@ class Pass:
         """
         plan = self._plan()
         self._total = plan.count
-        self._tell(0)
+        self._report(0)
         parent_id = self.spec.parent_id if self.bitmap else ""
         parent = _Parent(store.segments(parent_id) if parent_id else iter(()))
         with store.storing(self.spec.id, parent_id) as storing:
@@ -73,7 +73,7 @@ class Pass:
                 slots = [slot for each in to_read.get(position, ()) for slot in each]
                 if self.is_fresh or position not in storing.stored:
                     self._store(storing, position, slots, parent.without(position, touched.get(position, ())))
-                self._tell(len(slots))
+                self._report(len(slots))
             return storing.finish()
 
     def _plan(self) -> changed.ToRead:
@@ -87,20 +87,20 @@ class Pass:
 
     def _store(self, storing: Storing, position: int, slots: list[int], digests: dict[int, bytes]) -> None:
         """Store one segment: some blocks to be read, and `digests` of its others by slot."""
-        kept: dict[bytes, bytes] = {}
+        cached: dict[bytes, bytes] = {}
         read: dict[bytes, int] = {}
         for slot, digest, content in self._hashed(position, slots):
             digests[slot] = digest
             read[digest] = slot
-            if len(kept) < _KEPT:
-                kept[digest] = content
+            if len(cached) < _CACHED_BLOCKS:
+                cached[digest] = content
         segment = blocks.make_segment(position, digests)
         missing = storing.offer(segment)
         while missing:
             lacking = {digests[slot] for slot in missing}
             if not lacking <= read.keys():
                 raise SnapshotError(f"{self.spec.id}: the store has lost blocks of {self.spec.parent_id}")
-            for block in self._packed(position, {digest: read[digest] for digest in lacking}, kept):
+            for block in self._packed(position, {digest: read[digest] for digest in lacking}, cached):
                 storing.send(block)
             missing = storing.sent(segment)
 
@@ -123,12 +123,12 @@ class Pass:
         for offset, content in self.client.read_each(ranges, in_flight=_IN_FLIGHT):
             yield offset, content if len(content) == BLOCK_BYTES else content.ljust(BLOCK_BYTES, b"\0")
 
-    def _packed(self, position: int, lacking: dict[bytes, int], kept: dict[bytes, bytes]) -> Iterator[Block]:
+    def _packed(self, position: int, lacking: dict[bytes, int], cached: dict[bytes, bytes]) -> Iterator[Block]:
         """Pack the blocks that the store lacks, some ahead; those no longer in memory are read again."""
         first = position * SEGMENT_BLOCKS
-        left = sorted(first + slot for digest, slot in lacking.items() if digest not in kept)
+        left = sorted(first + slot for digest, slot in lacking.items() if digest not in cached)
         again = (self._as_stored(offset // BLOCK_BYTES, content) for offset, content in self._read(left))
-        contents = itertools.chain((kept[digest] for digest in lacking if digest in kept), again)
+        contents = itertools.chain((cached[digest] for digest in lacking if digest in cached), again)
         pack = partial(blocks.pack, compress=self.cipher is None)
         packing: deque[Future[Block]] = deque()
         for content in contents:
@@ -153,7 +153,7 @@ class Pass:
         if self.stop.is_set():
             raise Stopped(self.spec.id)
 
-    def _tell(self, more: int) -> None:
+    def _report(self, more: int) -> None:
         self._done = min(self._total, self._done + more)
         self.report(self._total, self._done)
 

@@ -104,17 +104,17 @@ class Cluster:
     def ask_monitor(self, **question: str) -> Any:
         """Send a command to a monitor, and return its JSON answer."""
         words = (c_char_p * 1)(json.dumps({**question, "format": "json"}).encode())
-        said, told = POINTER(c_char)(), POINTER(c_char)()
-        said_bytes, told_bytes = c_size_t(), c_size_t()
+        outbuf, outs = POINTER(c_char)(), POINTER(c_char)()
+        outbuf_len, outs_len = c_size_t(), c_size_t()
         status = self._rados.rados_mon_command(
-            *(self._handle, words, 1, b"", 0, byref(said), byref(said_bytes), byref(told), byref(told_bytes))
+            *(self._handle, words, 1, b"", 0, byref(outbuf), byref(outbuf_len), byref(outs), byref(outs_len))
         )
         try:
             _check(status, question["prefix"])
-            return json.loads(ctypes.string_at(said, said_bytes.value))
+            return json.loads(ctypes.string_at(outbuf, outbuf_len.value))
         finally:
-            self._rados.rados_buffer_free(said)
-            self._rados.rados_buffer_free(told)
+            self._rados.rados_buffer_free(outbuf)
+            self._rados.rados_buffer_free(outs)
 
     # -- images
 

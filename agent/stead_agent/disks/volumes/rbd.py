@@ -234,17 +234,17 @@ class RbdPool:
                 return self._cluster
             if not _OWNER.match(self._owner):
                 raise VolumeError(f"pool {self.name}: this host has no id yet by which its images could be known")
-            until, told = self._failure
+            until, reason = self._failure
             if time.monotonic() < until:
-                raise VolumeError(told)
+                raise VolumeError(reason)
             try:
                 _check_host(self._conf)
                 cluster = Cluster(self._conf, USER, self._pool)
                 self._key = key_of(cluster.keyrings, f"client.{USER}")
             except (CephError, OSError, VolumeError) as error:
-                told = f"pool {self.name}: {error}"
-                self._failure = time.monotonic() + _PAUSE_SECONDS, told
-                raise VolumeError(told) from error
+                reason = f"pool {self.name}: {error}"
+                self._failure = time.monotonic() + _PAUSE_SECONDS, reason
+                raise VolumeError(reason) from error
             self._cluster = cluster
             return cluster
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stead_agent.flow_logs import tally
-from stead_agent.flow_logs.files import KEPT, RecordFiles, folder_name
+from stead_agent.flow_logs.files import FILES, RecordFiles, folder_name
 from stead_agent.flow_logs.interface import FlowLog, Interface, VpcFlowLogs
 from stead_agent.flow_logs.tally import Counted, Rejected, Tally
 
@@ -28,7 +28,7 @@ def log(**values: object) -> FlowLog:
 
 
 def lines(of: Tally, now: int, number: int = 0) -> dict[str, list[str]]:
-    return {interface.id: found for interface, found in of.ended(of.picture.logs[number], now)}
+    return {interface.id: found for interface, found in of.ended(of.desired.logs[number], now)}
 
 
 def test_a_flow_is_two_records_at_each_end() -> None:
@@ -99,6 +99,6 @@ def test_files_are_turned_over(tmp_path: Path) -> None:
     for number in range(60):
         files.append("flows", WEB.id, [f"{number:049d}"])
     found = sorted((tmp_path / "flows").iterdir())
-    assert len(found) == KEPT
+    assert len(found) == FILES
     assert all(path.stat().st_size <= 150 for path in found)
     assert found[0].read_text(encoding="ascii").splitlines()[-1] == f"{59:049d}"

@@ -1,11 +1,11 @@
-"""Turns in the order of arrival, and chores in the order of time."""
+"""A semaphore in the order of arrival, and chores in the order of time."""
 
 import threading
 
 import pytest
 
 from stead_agent.machines.chores import Chores
-from stead_agent.machines.fair_semaphore import Turns
+from stead_agent.machines.fair_semaphore import FairSemaphore
 from stead_agent.machines.interface import MachineError
 from tests.support.waiting import wait_for
 
@@ -15,11 +15,11 @@ def until(condition):
 
 
 def test_turns_are_few_and_in_order():
-    turns, served, running, most = Turns(2), [], [], []
+    semaphore, served, running, most = FairSemaphore(2), [], [], []
     gate = threading.Semaphore(0)
 
     def work(number):
-        with turns.turn():
+        with semaphore.held():
             running.append(number)
             most.append(len(running))
             served.append(number)
@@ -30,7 +30,7 @@ def test_turns_are_few_and_in_order():
     for number in range(8):
         threads.append(threading.Thread(target=work, args=(number,)))
         threads[-1].start()
-        until(lambda number=number: len(served) + len(turns._waiting) == number + 1)
+        until(lambda number=number: len(served) + len(semaphore._waiting) == number + 1)
     for number in range(8):
         gate.release()
         until(lambda number=number: len(served) == min(8, number + 3))
@@ -41,10 +41,10 @@ def test_turns_are_few_and_in_order():
 
 
 def test_a_turn_is_passed_on_after_an_error():
-    turns = Turns(1)
-    with pytest.raises(ValueError, match="x"), turns.turn():
+    semaphore = FairSemaphore(1)
+    with pytest.raises(ValueError, match="x"), semaphore.held():
         raise ValueError("x")
-    with turns.turn():
+    with semaphore.held():
         pass
 
 

@@ -55,7 +55,7 @@ def test_what_is_sent_is_received(ends: tuple[socket.socket, socket.socket]) -> 
 
 
 def test_a_refusal_is_raised_where_it_was_asked(tmp_path: Path) -> None:
-    with pytest.raises(control.NobodyAnswersError):
+    with pytest.raises(control.NoAnswerError):
         control.request(tmp_path, {"do": "about"})
     with control.listen(tmp_path) as listener:
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stead_agent.metadata.files import Files, Kept, from_json, to_json
+from stead_agent.metadata.files import Files, StoredVpc, from_json, to_json
 from stead_agent.metadata.interface import (
     Guest,
     GuestInterface,
@@ -66,10 +66,10 @@ def test_what_was_written_is_read_by_the_next(tmp_path: Path) -> None:
     files.write_guest(VPC, replace(guest(), hostname="changed"))
     assert not files.are_empty()
     assert list(Files(tmp_path / "vpcs").read()) == [
-        Kept(
+        StoredVpc(
             VPC, Path("/run/netns/x"), (replace(guest(), hostname="changed"), replace(guest(1), user_data=b"\xff\x00"))
         ),
-        Kept("vpc-2", None, (guest(2, vpc_id="vpc-2"),)),
+        StoredVpc("vpc-2", None, (guest(2, vpc_id="vpc-2"),)),
     ]
     files.remove_guest("vpc-2", guest(2).instance_id)
     files.remove_vpc(VPC)
@@ -90,7 +90,7 @@ def test_a_file_that_is_no_guest_costs_only_itself(tmp_path: Path, broken: str) 
     files = Files(tmp_path)
     files.write_guest(VPC, guest())
     (tmp_path / VPC / "i-0.json").write_text(broken)
-    assert [kept.guests for kept in files.read()] == [(guest(),)]
+    assert [stored.guests for stored in files.read()] == [(guest(),)]
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "vpc-1/x", "/vpc-1", "vpc-1\0", "VPC-1", "vpc"])

@@ -63,7 +63,7 @@ def test_what_people_type_into_netcat(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "connection", "kept"),
+    ("version", "connection", "keep_alive"),
     [
         (b"1.1", b"", True),
         (b"1.1", b"Connection: close\r\n", False),
@@ -74,9 +74,9 @@ def test_what_people_type_into_netcat(raw: bytes) -> None:
         (b"1.0", b"Connection: close\r\nConnection: keep-alive\r\n", False),
     ],
 )
-def test_keep_alive(version: bytes, connection: bytes, kept: bool) -> None:
+def test_keep_alive(version: bytes, connection: bytes, keep_alive: bool) -> None:
     (request,) = read_all([b"GET / HTTP/" + version + b"\r\nHost: x\r\n" + connection + b"\r\n"])
-    assert request.keep_alive is kept
+    assert request.keep_alive is keep_alive
 
 
 @pytest.mark.parametrize(

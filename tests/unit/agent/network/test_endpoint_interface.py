@@ -24,13 +24,13 @@ def test_one_is_a_guest_without_a_machine() -> None:
     (drawn,) = endpoint_interface.draw(VPC).items()
     name, plug = drawn
     assert (name, plug.tap, plug.rules) == ("eni-0123456789abcdef0", "stt56789abcdef0", "")
-    (pair,) = [thing for thing in plug.things if isinstance(thing, Veth)]
+    (pair,) = [obj for obj in plug.objects if isinstance(obj, Veth)]
     assert (pair.name, pair.alias) == (plug.tap, "stead vpc-0123456789abcdef0 eni-0123456789abcdef0")
     assert (pair.master, pair.is_isolated) == ("stb56789abcdef0", True)
-    assert Address(Place.VPC, "eth0", "10.0.1.77/24") in plug.things
-    assert Neighbour(Place.VPC, "eth0", "10.0.1.1", GATEWAY_MAC) in plug.things
-    assert Route(Place.VPC, "0.0.0.0/0", "eth0", "10.0.1.1") in plug.things
-    assert Setting(Place.VPC, "net/ipv4/ip_forward", "0") in plug.things
+    assert Address(Place.VPC, "eth0", "10.0.1.77/24") in plug.objects
+    assert Neighbour(Place.VPC, "eth0", "10.0.1.1", GATEWAY_MAC) in plug.objects
+    assert Route(Place.VPC, "0.0.0.0/0", "eth0", "10.0.1.1") in plug.objects
+    assert Setting(Place.VPC, "net/ipv4/ip_forward", "0") in plug.objects
 
 
 def test_what_it_stands_on_is_there_first() -> None:

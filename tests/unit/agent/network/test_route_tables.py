@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stead_agent.network.desired_objects import vpc_objects
 from stead_agent.network.interface import (
     HostPaths,
     LocalInterface,
@@ -21,7 +22,6 @@ from stead_agent.network.interface import (
 from stead_agent.network.kernel_objects import Kind, Neighbour, Place, Route, RoutingRule, Tunnel, Vxlan
 from stead_agent.network.numbers import spread
 from stead_agent.network.overlay import ipv6_next_hop, overlay_mac, router_next_hops, whereabouts
-from stead_agent.network.picture import vpc_things
 from stead_agent.network.plan import Change, Make, Remove, key_of
 from stead_agent.network.wanted import steps_between, wanted_of
 
@@ -42,9 +42,9 @@ SUBNET_LINK = "sub56789abcdef0"
 
 def _routes(*routes: TableRoute, vpc: VpcNetwork = VPC) -> dict[str, Route]:
     """Write these routes; give those that are in no main table, by destination."""
-    things = vpc_things(replace(vpc, route_tables=(RouteTable("rtb-1", routes),)), PATHS, "169.254.1.1")
-    rules = {thing.table for thing in things if isinstance(thing, RoutingRule) and thing.incoming == SUBNET_LINK}
-    return {thing.destination: thing for thing in things if isinstance(thing, Route) and thing.table in rules}
+    objects = vpc_objects(replace(vpc, route_tables=(RouteTable("rtb-1", routes),)), PATHS, "169.254.1.1")
+    rules = {obj.table for obj in objects if isinstance(obj, RoutingRule) and obj.incoming == SUBNET_LINK}
+    return {obj.destination: obj for obj in objects if isinstance(obj, Route) and obj.table in rules}
 
 
 def test_targets() -> None:
@@ -68,7 +68,7 @@ def test_targets() -> None:
 
 
 def test_what_is_inside_goes_before_the_vpc_itself() -> None:
-    things = vpc_things(
+    objects = vpc_objects(
         replace(
             VPC,
             route_tables=(
@@ -81,8 +81,8 @@ def test_what_is_inside_goes_before_the_vpc_itself() -> None:
         PATHS,
         "169.254.1.1",
     )
-    rules = {thing.priority: thing for thing in things if isinstance(thing, RoutingRule)}
-    tables = {thing.destination: thing.table for thing in things if isinstance(thing, Route) and thing.table != 254}
+    rules = {obj.priority: obj for obj in objects if isinstance(obj, RoutingRule)}
+    tables = {obj.destination: obj.table for obj in objects if isinstance(obj, Route) and obj.table != 254}
     assert rules[1000].table == tables["10.0.2.0/24"]
     assert rules[33000].table == tables["10.0.0.0/8"]
     assert rules[1000].incoming == rules[33000].incoming == SUBNET_LINK
@@ -101,27 +101,27 @@ def test_a_nat_gateway_is_a_router() -> None:
 
 def test_a_subnet_without_a_table_reaches_its_vpc_only() -> None:
     bare = replace(VPC, subnets=(replace(VPC.subnets[0], route_table_id=""),))
-    things = vpc_things(bare, PATHS, "169.254.1.1")
-    assert not [thing for thing in things if isinstance(thing, RoutingRule) and thing.incoming == SUBNET_LINK]
-    assert not [it for it in things if isinstance(it, Route) and it.destination == "0.0.0.0/0" and it.table == 254]
+    objects = vpc_objects(bare, PATHS, "169.254.1.1")
+    assert not [obj for obj in objects if isinstance(obj, RoutingRule) and obj.incoming == SUBNET_LINK]
+    assert not [it for it in objects if isinstance(it, Route) and it.destination == "0.0.0.0/0" and it.table == 254]
 
 
 def test_the_overlay() -> None:
-    things = vpc_things(VPC, PATHS, "169.254.1.1")
-    assert Vxlan("vx", 7, "192.0.2.1", "02:58:c0:00:02:01", 1500) in things
+    objects = vpc_objects(VPC, PATHS, "169.254.1.1")
+    assert Vxlan("vx", 7, "192.0.2.1", "02:58:c0:00:02:01", 1500) in objects
     hop = router_next_hops(VPC.remotes)["eni-3"]
-    assert {thing.address: thing.mac for thing in things if isinstance(thing, Neighbour) and thing.link == "vx"} == {
+    assert {obj.address: obj.mac for obj in objects if isinstance(obj, Neighbour) and obj.link == "vx"} == {
         "192.0.2.2": "02:58:c0:00:02:02",
         hop: "06:00:00:00:00:03",
     }
-    assert {thing.mac: thing.host for thing in things if isinstance(thing, Tunnel)} == {
+    assert {obj.mac: obj.host for obj in objects if isinstance(obj, Tunnel)} == {
         overlay_mac("192.0.2.2"): "192.0.2.2",
         "06:00:00:00:00:03": "192.0.2.2",
     }
-    narrow = vpc_things(VPC, replace(PATHS, overlay_mtu=1450), "169.254.1.1")
-    assert [thing.mtu for thing in narrow if isinstance(thing, Vxlan)] == [1450]
-    alone = vpc_things(VPC, replace(PATHS, underlay_address=""), "169.254.1.1")
-    assert not [thing for thing in alone if isinstance(thing, Vxlan | Tunnel)]
+    narrow = vpc_objects(VPC, replace(PATHS, overlay_mtu=1450), "169.254.1.1")
+    assert [obj.mtu for obj in narrow if isinstance(obj, Vxlan)] == [1450]
+    alone = vpc_objects(VPC, replace(PATHS, underlay_address=""), "169.254.1.1")
+    assert not [obj for obj in alone if isinstance(obj, Vxlan | Tunnel)]
     assert ipv6_next_hop("192.0.2.2") == "fe80::5354:c000:202"
 
 
@@ -140,9 +140,9 @@ def test_one_address_more_among_many_is_one_step() -> None:
     after = wanted_of(replace(VPC, remotes=many), PATHS, "169.254.1.1")
     (step,) = steps_between(before, after)
     assert isinstance(step, Make)
-    assert isinstance(step.thing, Route)
-    assert step.thing.destination == "10.0.2.0/32"
-    assert steps_between(after, before) == [Remove(step.thing)]
+    assert isinstance(step.obj, Route)
+    assert step.obj.destination == "10.0.2.0/32"
+    assert steps_between(after, before) == [Remove(step.obj)]
     moved = wanted_of(replace(VPC, remotes=(replace(many[0], host="192.0.2.3"), *many[1:])), PATHS, "169.254.1.1")
     (change,) = steps_between(after, moved)
     assert isinstance(change, Change)
@@ -174,16 +174,16 @@ def test_small_changes_lead_to_the_whole_picture(
     after = replace(VPC, vni=vni, remotes=two, interfaces=VPC.interfaces[:local])
     new = wanted_of(after, PATHS, "169.254.1.1", before=old)
     assert new == wanted_of(after, PATHS, "169.254.1.1")
-    there = {key_of(thing): thing for thing in old.everything()}
+    there = {key_of(obj): obj for obj in old.everything()}
     for step in steps_between(old, new):
         match step:
-            case Remove(thing):
-                del there[key_of(thing)]
-                if isinstance(thing, Vxlan):
+            case Remove(obj):
+                del there[key_of(obj)]
+                if isinstance(obj, Vxlan):
                     there = {key: it for key, it in there.items() if getattr(it, "link", "") != "vx"}
-            case Make(thing) | Change(_, thing):
-                there[key_of(thing)] = thing
-    assert there == {key_of(thing): thing for thing in new.everything()}
+            case Make(obj) | Change(_, obj):
+                there[key_of(obj)] = obj
+    assert there == {key_of(obj): obj for obj in new.everything()}
 
 
 @given(st.sets(st.text("0123456789abcdef", min_size=1, max_size=4), max_size=40), st.integers(40, 90))
@@ -200,8 +200,8 @@ def test_numbers_run_out() -> None:
 
 
 def test_rules_are_of_the_vpcs_namespace() -> None:
-    things = vpc_things(VPC, PATHS, "169.254.1.1")
-    assert {thing.place for thing in things if isinstance(thing, RoutingRule)} == {Place.VPC}
+    objects = vpc_objects(VPC, PATHS, "169.254.1.1")
+    assert {obj.place for obj in objects if isinstance(obj, RoutingRule)} == {Place.VPC}
 
 
 def test_a_router_without_ipv4_routes_ipv6_alone() -> None:

@@ -21,7 +21,7 @@ def test_large_logs_are_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for name in (*LOGS, "state/consoles/i-1/1.log"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("0123456789")
-    daemon_logs.keep_small(settings, 11)
+    daemon_logs.limit_size(settings, 11)
     assert {(tmp_path / name).stat().st_size for name in LOGS} == {10}
     real = bounded_log.copy_aside_if_large
 
@@ -31,10 +31,10 @@ def test_large_logs_are_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         real(path, most_bytes)
 
     monkeypatch.setattr(bounded_log, "copy_aside_if_large", copy)
-    daemon_logs.keep_small(settings, 10)
+    daemon_logs.limit_size(settings, 10)
     assert [(tmp_path / name).stat().st_size for name in LOGS] == [10, 0, 0, 0]
     monkeypatch.undo()
-    daemon_logs.keep_small(settings, 10)
+    daemon_logs.limit_size(settings, 10)
     assert [(tmp_path / name).stat().st_size for name in LOGS] == [0, 0, 0, 0]
     assert (tmp_path / "run/metadata/log.1").read_text() == "0123456789"
     assert (tmp_path / "state/consoles/i-1/1.log").read_text() == "0123456789", "a guest's console is not ours to empty"

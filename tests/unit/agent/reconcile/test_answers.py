@@ -7,7 +7,7 @@ import pytest
 from stead_agent.network.interface import GATEWAY_LINK_LOCAL, subnet_link_name
 from stead_agent.reachability.interface import Answers, Finding, Nic
 from stead_agent.reconcile import translate
-from stead_agent.simulated.machines import Pace
+from stead_agent.simulated.machines import Durations
 from stead_agent.wanted import Key
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
@@ -23,8 +23,8 @@ def sender() -> make.Sender:
     return make.Sender()
 
 
-def _begin(sender: make.Sender, pace: Pace | None = None) -> Bench:
-    bench = Bench(pace=pace)
+def _begin(sender: make.Sender, durations: Durations | None = None) -> Bench:
+    bench = Bench(durations=durations)
     bench.tell(sender.change(make.host_network(), *make.launch(), full=True))
     bench.work()
     return bench
@@ -36,7 +36,7 @@ def _machine(**changes: object) -> pb.Resource:
 
 
 def test_a_guest_is_starting_until_it_answers(sender: make.Sender) -> None:
-    bench = _begin(sender, Pace(answer=30))
+    bench = _begin(sender, Durations(answer=30))
     assert (bench.machine("i-1").power, bench.machine("i-1").answers) == (host_pb2.MACHINE_POWER_RUNNING, STARTING)
     bench.clock.step(29)
     bench.work()
@@ -47,7 +47,7 @@ def test_a_guest_is_starting_until_it_answers(sender: make.Sender) -> None:
 
 
 def test_each_start_begins_anew(sender: make.Sender) -> None:
-    bench = _begin(sender, Pace(answer=30))
+    bench = _begin(sender, Durations(answer=30))
     bench.settle()
     assert bench.machine("i-1").answers == YES
     bench.settle(sender.change(_machine(power=pb.POWER_STOPPED)))
@@ -62,15 +62,15 @@ def test_a_guest_goes_silent_and_comes_back(sender: make.Sender) -> None:
     assert bench.machine("i-1").answers == YES
     bench.host.silence_guest("i-1", silent=True)
     bench.work()
-    told = bench.machine("i-1")
-    assert (told.answers, told.silent_since > 0) == (NO, True)
+    reported = bench.machine("i-1")
+    assert (reported.answers, reported.silent_since > 0) == (NO, True)
     bench.host.silence_guest("i-1", silent=False)
     bench.work()
     assert (bench.machine("i-1").answers, bench.machine("i-1").silent_since) == (YES, 0)
 
 
 def test_a_later_agent_calls_no_guest_a_new_one(sender: make.Sender) -> None:
-    bench = _begin(sender, Pace(answer=30))
+    bench = _begin(sender, Durations(answer=30))
     asked: list[bool] = []
 
     def watch(machine_id: str, nic: Nic, start_count: int, *, fresh: bool) -> Finding:

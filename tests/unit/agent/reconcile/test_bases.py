@@ -53,7 +53,7 @@ def test_a_base_goes_after_its_volumes_and_is_a_stray_otherwise():
     assert bench.host.subsystems.bases.present() == frozenset()
     assert condition(bench, BASE) == host_pb2.CONDITION_ABSENT
     assert bench.host.violations == []
-    bench.host.world.things.bases["snap-2"] = 1
+    bench.host.world.objects.bases["snap-2"] = 1
     bench.reconciler.remove_strays([Key(pb.KIND_BASE, each) for each in bench.host.subsystems.bases.present()])
     bench.settle()
     assert bench.host.subsystems.bases.present() == frozenset()

@@ -13,7 +13,7 @@ def test_a_guest_whose_tap_was_deleted_gets_a_new_one_and_nobody_else() -> None:
     bench.settle(sender.change(make.host_network(), *make.launch(), full=True))
     others = (make.interface("eni-2", "i-2", number=9), make.volume("vol-2"))
     bench.settle(sender.change(*others, make.machine("i-2", volumes=("vol-2",), interfaces=("eni-2",))))
-    guests = bench.host.world.things.guests
+    guests = bench.host.world.objects.guests
     for guest in guests.values():
         guest.dead_nics = frozenset(nic.mac_address for nic in guest.spec.nics)
     bench.calls.clear()

@@ -101,19 +101,19 @@ def _name(story: tuple[tuple[Change, ...], Change, Change]) -> str:
 @pytest.mark.parametrize("story", [pytest.param(each, id=_name(each)) for each in STORIES])
 def test_killed_at_each_step(story: tuple[tuple[Change, ...], Change, Change], after_restart: str) -> None:
     step = 0
-    while _tell(story, step, after_restart):
+    while _notify(story, step, after_restart):
         step += 1
     assert step >= 4
 
 
-def _tell(story: tuple[tuple[Change, ...], Change, Change], step: int, after_restart: str) -> bool:
+def _notify(story: tuple[tuple[Change, ...], Change, Change], step: int, after_restart: str) -> bool:
     """Play a story with a kill at a step; False when it has fewer steps."""
     before, now, then = story
     bench, sender = Bench(), make.Sender()
     bench.settle(sender.change(make.host_network(), full=True))
     for change in before:
         bench.settle(change(sender))
-    started = dict(bench.host.world.things.starts)
+    started = dict(bench.host.world.objects.starts)
     bench.die_at(step)
     try:
         bench.settle(now(sender))
@@ -137,33 +137,33 @@ def _tell(story: tuple[tuple[Change, ...], Change, Change], step: int, after_res
 def _check(bench: Bench, sender: make.Sender, started: dict[tuple[str, int], int], when: str) -> None:
     host = bench.host
     assert host.violations == [], when
-    for start, count in host.world.things.starts.items():
+    for start, count in host.world.objects.starts.items():
         assert count - started.get(start, 0) <= 1 or count == 2, (when, start, count)
     ids = {kind: {key.id for key in sender.resources if key.kind == kind} for kind in pb.Kind.values()}
     wanted = sender.resources.get(MACHINE)
     runs = wanted is not None and wanted.machine.power == pb.POWER_RUNNING
     assert host.running() == ({"i-1"} if runs else set()), when
     assert host.volumes.present() == ids[pb.KIND_VOLUME], when
-    assert set(host.world.things.bases) == ids[pb.KIND_BASE], when
-    assert set(host.world.things.networks) == set(host.world.things.firewalls) == ids[pb.KIND_VPC], when
-    assert set(host.world.things.dhcps) == set(host.metadata.served) == ids[pb.KIND_VPC], when
+    assert set(host.world.objects.bases) == ids[pb.KIND_BASE], when
+    assert set(host.world.objects.networks) == set(host.world.objects.firewalls) == ids[pb.KIND_VPC], when
+    assert set(host.world.objects.dhcps) == set(host.metadata.served) == ids[pb.KIND_VPC], when
     if runs and wanted is not None:
-        guest = host.world.things.guests["i-1"]
+        guest = host.world.objects.guests["i-1"]
         assert [disk.id for disk in guest.spec.disks] == [each.volume_id for each in wanted.machine.disks], when
         assert guest.start_count == wanted.machine.start_count, when
         assert guest.reboot_count == wanted.machine.reboot_count, when
-    told = bench.report()
-    assert not [key for key in told if key.kind in SHARED_KINDS and told[key].condition != host_pb2.CONDITION_READY], (
-        when
-    )
+    reported = bench.report()
+    assert not [
+        key for key in reported if key.kind in SHARED_KINDS and reported[key].condition != host_pb2.CONDITION_READY
+    ], when
     for key, resource in sender.resources.items():
         if key.kind in SHARED_KINDS:  # of these only what fails is told
             continue
-        assert (told[key].condition, told[key].revision) == (host_pb2.CONDITION_READY, resource.revision), when
+        assert (reported[key].condition, reported[key].revision) == (host_pb2.CONDITION_READY, resource.revision), when
     for key in sender.removals:
         if key.kind in SHARED_KINDS:
             continue
-        assert told[key].condition == host_pb2.CONDITION_ABSENT, (when, key)
+        assert reported[key].condition == host_pb2.CONDITION_ABSENT, (when, key)
     assert bench.reached == sender.revision, when
     bench.sweep()
     assert host.volumes.present() == ids[pb.KIND_VOLUME], when

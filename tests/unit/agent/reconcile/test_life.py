@@ -12,7 +12,7 @@ from stead_agent.firewall.interface import FirewallError
 from stead_agent.machines.interface import MachineError, MachinesUnavailableError
 from stead_agent.metadata.interface import MetadataError
 from stead_agent.network.interface import NetworkError
-from stead_agent.simulated.machines import Pace
+from stead_agent.simulated.machines import Durations
 from stead_agent.wanted import SHARED_KINDS, Key
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
@@ -48,7 +48,7 @@ class HostLife(RuleBasedStateMachine):
 
     @initialize(slow=st.booleans())
     def begin(self, slow: bool) -> None:
-        self.bench = Bench(pace=Pace(shut_down=20, reboot=10) if slow else None)
+        self.bench = Bench(durations=Durations(shut_down=20, reboot=10) if slow else None)
         self.sender = make.Sender()
         self.reboots = 0
         self.launched = 0
@@ -222,7 +222,7 @@ class HostLife(RuleBasedStateMachine):
     def end_guest(self, pick: int, crash: bool) -> None:
         name = self._name(pick)
         if f"i-{name}" in self.bench.host.running():
-            self.ended_by_itself.add((f"i-{name}", self.bench.host.world.things.guests[f"i-{name}"].start_count))
+            self.ended_by_itself.add((f"i-{name}", self.bench.host.world.objects.guests[f"i-{name}"].start_count))
             end = self.bench.host.crash_guest if crash else self.bench.host.power_off_guest
             self._alive(lambda: end(f"i-{name}"))
 
@@ -246,7 +246,7 @@ class HostLife(RuleBasedStateMachine):
     def promises_are_kept(self) -> None:
         if hasattr(self, "bench"):
             assert self.bench.host.violations == []
-            for start, count in self.bench.host.world.things.starts.items():
+            for start, count in self.bench.host.world.objects.starts.items():
                 assert count <= 1 + self.reboots, f"{start} happened {count} times"
 
     @precondition(lambda self: hasattr(self, "bench"))
@@ -271,43 +271,43 @@ class HostLife(RuleBasedStateMachine):
         host, resources = self.bench.host, self.sender.resources
         ids = {kind: {key.id for key in resources if key.kind == kind} for kind in pb.Kind.values()}
         assert host.volumes.present() == ids[pb.KIND_VOLUME]
-        assert set(host.world.things.bases) == ids[pb.KIND_BASE]
-        for vpcs in (host.world.things.networks, host.world.things.firewalls, host.world.things.dhcps):
+        assert set(host.world.objects.bases) == ids[pb.KIND_BASE]
+        for vpcs in (host.world.objects.networks, host.world.objects.firewalls, host.world.objects.dhcps):
             assert set(vpcs) == ids[pb.KIND_VPC]
-        shown = {each.id for vpc in host.world.things.networks.values() for each in vpc.interfaces}
+        shown = {each.id for vpc in host.world.objects.networks.values() for each in vpc.interfaces}
         assert shown == ids[pb.KIND_INTERFACE]
-        assert set(host.world.things.guests) <= ids[pb.KIND_MACHINE]
-        told = self.bench.report()
+        assert set(host.world.objects.guests) <= ids[pb.KIND_MACHINE]
+        reported = self.bench.report()
         for key, resource in resources.items():
             if key.kind in SHARED_KINDS:  # of these only what fails is told
-                assert key not in told or told[key].condition == host_pb2.CONDITION_READY, (key, told[key])
+                assert key not in reported or reported[key].condition == host_pb2.CONDITION_READY, (key, reported[key])
                 continue
-            assert told[key].condition == host_pb2.CONDITION_READY, (key, told[key])
-            assert told[key].revision == resource.revision, (key, told[key])
+            assert reported[key].condition == host_pb2.CONDITION_READY, (key, reported[key])
+            assert reported[key].revision == resource.revision, (key, reported[key])
             if key.kind == pb.KIND_MACHINE:
-                self._check_machine(resource, told[key].machine)
+                self._check_machine(resource, reported[key].machine)
         for key in self.sender.removals:
             if key.kind in SHARED_KINDS:
                 continue
-            assert told[key].condition == host_pb2.CONDITION_ABSENT, (key, told[key])
+            assert reported[key].condition == host_pb2.CONDITION_ABSENT, (key, reported[key])
         assert self.bench.reached == self.sender.revision
 
-    def _check_machine(self, resource: pb.Resource, told: host_pb2.MachineStatus) -> None:
+    def _check_machine(self, resource: pb.Resource, reported: host_pb2.MachineStatus) -> None:
         wanted = resource.machine
-        guest = self.bench.host.world.things.guests.get(resource.id)
+        guest = self.bench.host.world.objects.guests.get(resource.id)
         if wanted.power == pb.POWER_STOPPED:
             assert guest is None or guest.power.value == "off"
-            assert told.power == host_pb2.MACHINE_POWER_OFF
+            assert reported.power == host_pb2.MACHINE_POWER_OFF
             return
         assert guest is not None
-        assert guest.start_count == told.start_count == wanted.start_count
-        assert guest.reboot_count == told.reboot_count == wanted.reboot_count
+        assert guest.start_count == reported.start_count == wanted.start_count
+        assert guest.reboot_count == reported.reboot_count == wanted.reboot_count
         if (resource.id, wanted.start_count) in self.ended_by_itself:
             assert guest.power.value == "off"
-            assert told.off_reason in {host_pb2.OFF_REASON_GUEST, host_pb2.OFF_REASON_CRASHED}
+            assert reported.off_reason in {host_pb2.OFF_REASON_GUEST, host_pb2.OFF_REASON_CRASHED}
             return
         assert guest.power.value == "running", guest
-        assert told.power == host_pb2.MACHINE_POWER_RUNNING
+        assert reported.power == host_pb2.MACHINE_POWER_RUNNING
         assert [disk.id for disk in guest.spec.disks] == [each.volume_id for each in wanted.disks]
         for key in [Key(pb.KIND_VOLUME, each.volume_id) for each in wanted.disks]:
             assert self.bench.host.volumes.size(key.id) == self.sender.resources[key].volume.size

@@ -8,7 +8,7 @@ from stead_agent.network.interface import NetworkError
 from stead_agent.reconcile.loop import perform
 from stead_agent.reconcile.reports import Reports
 from stead_agent.reconcile.work import Work
-from stead_agent.simulated.machines import Pace
+from stead_agent.simulated.machines import Durations
 from stead_agent.wanted import HOST_NETWORK, SHARED_KINDS, Key
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
@@ -54,16 +54,16 @@ def _touched(bench: Bench) -> set[str]:
 
 def _all_kept(bench: Bench) -> None:
     assert bench.host.violations == []
-    assert all(count == 1 for count in bench.host.world.things.starts.values()), bench.host.world.things.starts
+    assert all(count == 1 for count in bench.host.world.objects.starts.values()), bench.host.world.objects.starts
 
 
 def test_a_launch_makes_all_in_order_and_reports_each(bench: Bench, sender: make.Sender) -> None:
-    told = bench.report()
+    reported = bench.report()
     own = [key for key in sender.resources if key.kind not in SHARED_KINDS]  # of the others only what fails is told
-    assert {key: each.condition for key, each in told.items()} == dict.fromkeys(own, READY)
-    assert {key: each.revision for key, each in told.items()} == dict.fromkeys(own, 1)
-    assert told[MACHINE].machine.power == host_pb2.MACHINE_POWER_RUNNING
-    assert told[MACHINE].machine.start_count == 1
+    assert {key: each.condition for key, each in reported.items()} == dict.fromkeys(own, READY)
+    assert {key: each.revision for key, each in reported.items()} == dict.fromkeys(own, 1)
+    assert reported[MACHINE].machine.power == host_pb2.MACHINE_POWER_RUNNING
+    assert reported[MACHINE].machine.start_count == 1
     assert bench.reached == 1
     names = [name for name, _ in bench.calls]
     order = ["network.apply_host", "network.apply", "firewall.apply", "dhcp.apply", "metadata.put", "metadata.serve"]
@@ -101,7 +101,7 @@ def test_stop_and_start(bench: Bench, sender: make.Sender) -> None:
 
 
 def test_a_slow_guest_is_reported_as_stopping_until_it_has_stopped(bench: Bench, sender: make.Sender) -> None:
-    bench.host.pace.shut_down = 10
+    bench.host.durations.shut_down = 10
     bench.settle(sender.change(_machine(power=pb.POWER_STOPPED)), seconds=5)
     assert bench.machine("i-1").power == host_pb2.MACHINE_POWER_STOPPING
     assert bench.report()[MACHINE].condition == PENDING
@@ -141,15 +141,15 @@ def test_a_crash_is_reported(bench: Bench) -> None:
 
 def test_each_reboot_happens_once(bench: Bench, sender: make.Sender) -> None:
     bench.settle(sender.change(_machine(reboot_count=1)))
-    assert bench.host.world.things.guests["i-1"].boots == 2
+    assert bench.host.world.objects.guests["i-1"].boots == 2
     bench.restart()
     bench.settle(sender.full())
-    assert bench.host.world.things.guests["i-1"].boots == 2
+    assert bench.host.world.objects.guests["i-1"].boots == 2
     assert bench.machine("i-1").reboot_count == 1
 
 
 def test_a_slow_reboot_is_asked_for_once(bench: Bench, sender: make.Sender) -> None:
-    bench.host.pace.reboot = 20
+    bench.host.durations.reboot = 20
     bench.calls.clear()
     bench.settle(sender.change(_machine(reboot_count=1)), seconds=5)
     bench.settle(sender.change(_machine(reboot_count=1), make.volume("vol-1", iops=100)), seconds=5)
@@ -176,15 +176,15 @@ def test_a_host_reboot_is_repaired_without_a_controller(bench: Bench, sender: ma
     bench.settle()
     assert bench.host.running() == {"i-1"}
     assert bench.host.violations == []
-    assert bench.host.world.things.starts == {("i-1", 1): 2, ("i-2", 1): 1}
+    assert bench.host.world.objects.starts == {("i-1", 1): 2, ("i-2", 1): 1}
 
 
 def test_terminate_leaves_nothing(bench: Bench, sender: make.Sender) -> None:
     bench.settle(sender.change(gone=tuple(sender.resources)))
     assert bench.host.remains() == {}
     assert bench.host.violations == []
-    told = bench.report()
-    assert {each.condition for each in told.values()} == {ABSENT}
+    reported = bench.report()
+    assert {each.condition for each in reported.values()} == {ABSENT}
     assert bench.reached == 2
 
 
@@ -209,8 +209,8 @@ def test_a_failing_start_is_reported_and_tried_again_later_and_later(sender: mak
     bench = Bench()
     bench.host.fail_next("machines.start", MachineError("no such CPU"), times=5)
     bench.settle(sender.change(make.host_network(), *make.launch(), full=True), seconds=0)
-    told = bench.report()[MACHINE]
-    assert (told.condition, told.error) == (FAILED, "no such CPU")
+    reported = bench.report()[MACHINE]
+    assert (reported.condition, reported.error) == (FAILED, "no such CPU")
     assert bench.reached == 1  # what failed was reported
     bench.settle(seconds=5)
     tries = [name for name, _ in bench.calls].count("machines.start")
@@ -225,10 +225,10 @@ def test_one_failure_does_not_hold_up_others(sender: make.Sender) -> None:
     bench.host.fail_next("volumes.ensure", DiskFullError("no room"), times=1000)
     bench.settle(sender.change(make.host_network(), *make.launch(), full=True), seconds=0)
     bench.host.fail_next("volumes.ensure", DiskFullError("no room"), times=0)
-    told = bench.report()
-    assert told[VOLUME].condition == FAILED
-    assert (told[MACHINE].condition, told[MACHINE].error) == (FAILED, "vol-1: no room")
-    assert told[INTERFACE].condition == READY
+    reported = bench.report()
+    assert reported[VOLUME].condition == FAILED
+    assert (reported[MACHINE].condition, reported[MACHINE].error) == (FAILED, "vol-1: no room")
+    assert reported[INTERFACE].condition == READY
 
 
 def test_a_failing_vpc_does_not_hold_up_another(sender: make.Sender) -> None:
@@ -251,13 +251,13 @@ def test_that_a_failing_part_of_a_vpc_is_gone_is_told(sender: make.Sender) -> No
     assert bench.report()[GROUP].condition == FAILED
     bench.settle(sender.change(gone=(Key(pb.KIND_SECURITY_GROUP, "sg-2"),)))
     bench.report()
-    told = [each for each in bench.told if each.id == "sg-2"]
-    assert [each.condition for each in told] == [FAILED, ABSENT]
-    bench.reconciler.told([(Key(pb.KIND_SECURITY_GROUP, "sg-2"), told[-1].revision)])
+    reported = [each for each in bench.reported if each.id == "sg-2"]
+    assert [each.condition for each in reported] == [FAILED, ABSENT]
+    bench.reconciler.drop_tombstones([(Key(pb.KIND_SECURITY_GROUP, "sg-2"), reported[-1].revision)])
     bench.settle(sender.change(make.group("sg-3")))
     bench.settle(sender.change(gone=(Key(pb.KIND_SECURITY_GROUP, "sg-3"),)))
     bench.report()
-    assert [each for each in bench.told if each.id == "sg-3"] == []
+    assert [each for each in bench.reported if each.id == "sg-3"] == []
     assert bench.reconciler.wanted.tombstones == {}
 
 
@@ -294,11 +294,11 @@ def test_what_moved_while_a_machine_was_looked_at_is_not_missed(sender: make.Sen
 
 
 def test_while_libvirt_is_away_nothing_is_said_of_guests(bench: Bench, sender: make.Sender) -> None:
-    before = len(bench.told)
+    before = len(bench.reported)
     bench.report()
     bench.host.machines.set_away(away=True)
     bench.settle(seconds=60)
-    assert [each for each in bench.told[before:] if each.id == "i-1" and each.condition != READY] == []
+    assert [each for each in bench.reported[before:] if each.id == "i-1" and each.condition != READY] == []
     bench.settle(sender.change(_machine(power=pb.POWER_STOPPED)), seconds=60)
     assert bench.report()[MACHINE].condition != READY or bench.report()[MACHINE].revision == 1
     bench.host.machines.set_away(away=False)
@@ -317,9 +317,9 @@ def test_a_launch_while_libvirt_is_away_is_pending(bench: Bench, sender: make.Se
 def test_a_volume_is_plugged_in_and_out(bench: Bench, sender: make.Sender) -> None:
     both = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
     bench.settle(sender.change(make.volume("vol-2", base_id=""), both))
-    assert [disk.id for disk in bench.host.world.things.guests["i-1"].spec.disks] == ["vol-1", "vol-2"]
+    assert [disk.id for disk in bench.host.world.objects.guests["i-1"].spec.disks] == ["vol-1", "vol-2"]
     bench.settle(sender.change(_machine(), gone=(Key(pb.KIND_VOLUME, "vol-2"),)))
-    assert [disk.id for disk in bench.host.world.things.guests["i-1"].spec.disks] == ["vol-1"]
+    assert [disk.id for disk in bench.host.world.objects.guests["i-1"].spec.disks] == ["vol-1"]
     assert bench.host.volumes.present() == {"vol-1"}
     _all_kept(bench)
 
@@ -342,9 +342,9 @@ def test_a_guest_that_does_not_let_go_is_reported_and_asked_again(bench: Bench, 
     assert bench.machine("i-1").volume_ids == ["vol-1", "vol-2"]
     bench.host.keep_disks("i-1", keeps=True)
     bench.settle(sender.change(make.volume("vol-3", base_id=""), _machine(volumes=("vol-1", "vol-3"))), seconds=7)
-    told = bench.report()[MACHINE]
-    assert (told.condition, told.error) == (PENDING, "the guest has not let go of vol-2 yet")
-    assert told.machine.volume_ids == ["vol-1", "vol-2", "vol-3"]
+    reported = bench.report()[MACHINE]
+    assert (reported.condition, reported.error) == (PENDING, "the guest has not let go of vol-2 yet")
+    assert reported.machine.volume_ids == ["vol-1", "vol-2", "vol-3"]
     bench.host.keep_disks("i-1", keeps=False)
     bench.settle(seconds=7)
     assert bench.report()[MACHINE].condition == READY
@@ -356,9 +356,9 @@ def test_a_volume_that_cannot_be_made_does_not_keep_another_in_the_guest(bench: 
     bench.settle(sender.change(make.volume("vol-2", base_id=""), _machine(volumes=("vol-1", "vol-2"))))
     bench.host.fail_next("volumes.ensure", VolumeError("the disk is broken"), times=1000)
     bench.settle(sender.change(make.volume("vol-3", base_id=""), _machine(volumes=("vol-1", "vol-3"))), seconds=7)
-    told = bench.report()[MACHINE]
-    assert (told.condition, told.error) == (FAILED, "vol-3: the disk is broken")
-    assert told.machine.volume_ids == ["vol-1"]
+    reported = bench.report()[MACHINE]
+    assert (reported.condition, reported.error) == (FAILED, "vol-3: the disk is broken")
+    assert reported.machine.volume_ids == ["vol-1"]
     _all_kept(bench)
 
 
@@ -376,9 +376,9 @@ def test_a_guest_whose_volume_is_full_waits_and_goes_on(bench: Bench, sender: ma
     assert not bench.report()[volume].volume.full
     bench.host.fill_volume("i-1", "vol-1", full=True)
     bench.settle(seconds=12)
-    told = bench.report()[MACHINE]
-    assert (told.condition, told.machine.power) == (PENDING, host_pb2.MACHINE_POWER_PAUSED)
-    assert told.error == "the guest is paused until there is room for what it wrote to vol-1"
+    reported = bench.report()[MACHINE]
+    assert (reported.condition, reported.machine.power) == (PENDING, host_pb2.MACHINE_POWER_PAUSED)
+    assert reported.error == "the guest is paused until there is room for what it wrote to vol-1"
     assert bench.report()[volume].volume.full
     bench.host.fill_volume("i-1", "vol-1", full=False)
     bench.settle(seconds=7)
@@ -395,11 +395,11 @@ def _with_store(**changes: object) -> pb.Resource:
 
 
 def test_an_instance_store_comes_with_a_start_and_goes_with_its_end(bench: Bench, sender: make.Sender) -> None:
-    stores = bench.host.world.things.stores
+    stores = bench.host.world.objects.stores
     bench.settle(sender.change(_with_store(power=pb.POWER_STOPPED)))
     assert not stores
     bench.settle(sender.change(_with_store(start_count=2)))
-    assert [disk.id for disk in bench.host.world.things.guests["i-1"].spec.disks] == ["vol-1", "i-1-store0"]
+    assert [disk.id for disk in bench.host.world.objects.guests["i-1"].spec.disks] == ["vol-1", "i-1-store0"]
     assert (stores.keys(), bench.machine("i-1").volume_ids) == ({"i-1-store0"}, ["vol-1"])
     bench.host.reboot()
     bench.restart()
@@ -416,10 +416,10 @@ def test_an_instance_store_comes_with_a_start_and_goes_with_its_end(bench: Bench
 def test_an_instance_store_ends_with_a_guest_that_powers_itself_off(bench: Bench, sender: make.Sender) -> None:
     bench.settle(sender.change(_with_store(power=pb.POWER_STOPPED)))
     bench.settle(sender.change(_with_store(start_count=2)))
-    assert bench.host.world.things.stores
+    assert bench.host.world.objects.stores
     bench.host.power_off_guest("i-1")
     bench.settle()
-    assert not bench.host.world.things.stores
+    assert not bench.host.world.objects.stores
 
 
 def test_a_plug_that_failed_after_its_work_is_undone_when_it_is_no_longer_wanted(
@@ -429,7 +429,7 @@ def test_a_plug_that_failed_after_its_work_is_undone_when_it_is_no_longer_wanted
     both = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
     bench.settle(sender.change(make.volume("vol-2", base_id=""), both), seconds=0)
     bench.settle(sender.change(_machine(), gone=(Key(pb.KIND_VOLUME, "vol-2"),)))
-    assert [disk.id for disk in bench.host.world.things.guests["i-1"].spec.disks] == ["vol-1"]
+    assert [disk.id for disk in bench.host.world.objects.guests["i-1"].spec.disks] == ["vol-1"]
     assert bench.host.volumes.present() == {"vol-1"}
     _all_kept(bench)
 
@@ -441,14 +441,14 @@ def test_an_interface_stays_until_its_guest_let_go_of_it(bench: Bench, sender: m
     bench.host.fail_next("machines.update", MachineError("device is busy"), times=2)
     gone = (Key(pb.KIND_INTERFACE, "eni-2"), Key(pb.KIND_SUBNET, "subnet-2"), Key(pb.KIND_SECURITY_GROUP, "sg-2"))
     bench.settle(sender.change(_machine(), gone=gone), seconds=0)
-    told = bench.report()
-    assert told[gone[0]].condition != ABSENT
+    reported = bench.report()
+    assert reported[gone[0]].condition != ABSENT
     assert all(key in bench.reconciler.wanted.tombstones for key in gone)
     bench.settle()
     assert bench.report()[gone[0]].condition == ABSENT
     assert not any(key in bench.reconciler.wanted.tombstones for key in gone[1:])
-    assert [each.id for each in bench.host.world.things.networks["vpc-1"].interfaces] == ["eni-1"]
-    assert [each.id for each in bench.host.world.things.networks["vpc-1"].subnets] == ["subnet-1"]
+    assert [each.id for each in bench.host.world.objects.networks["vpc-1"].interfaces] == ["eni-1"]
+    assert [each.id for each in bench.host.world.objects.networks["vpc-1"].subnets] == ["subnet-1"]
     _all_kept(bench)
 
 
@@ -464,7 +464,7 @@ def test_a_volume_grows_under_its_guest(bench: Bench, sender: make.Sender) -> No
 
 def test_a_new_limit_of_a_volume_reaches_its_guest(bench: Bench, sender: make.Sender) -> None:
     bench.settle(sender.change(make.volume("vol-1", iops=500)))
-    assert bench.host.world.things.guests["i-1"].spec.disks[0].iops == 500
+    assert bench.host.world.objects.guests["i-1"].spec.disks[0].iops == 500
 
 
 def test_metadata_follows_tags_and_public_addresses(bench: Bench, sender: make.Sender) -> None:
@@ -494,18 +494,18 @@ def test_a_full_state_removes_what_it_does_not_name(bench: Bench, sender: make.S
     bench.settle(other.change(make.host_network(), *make.launch("2"), full=True))
     assert bench.host.running() == {"i-2"}
     assert bench.host.volumes.present() == {"vol-2"}
-    told = bench.report()
-    assert told[MACHINE].condition == told[VOLUME].condition == told[INTERFACE].condition == ABSENT
+    reported = bench.report()
+    assert reported[MACHINE].condition == reported[VOLUME].condition == reported[INTERFACE].condition == ABSENT
 
 
 def test_a_vpc_may_come_back(bench: Bench, sender: make.Sender) -> None:
     bench.settle(sender.change(gone=tuple(key for key in sender.resources if key != HOST_NETWORK)))
     bench.settle(sender.change(*make.launch("2")))
     assert bench.host.running() == {"i-2"}
-    told = bench.report()
-    assert told[VPC].condition == told[IMAGE].condition == READY
-    assert SUBNET not in told
-    assert GROUP not in told
+    reported = bench.report()
+    assert reported[VPC].condition == reported[IMAGE].condition == READY
+    assert SUBNET not in reported
+    assert GROUP not in reported
     _all_kept(bench)
 
 
@@ -553,7 +553,7 @@ def test_a_status_that_cannot_be_made_holds_up_no_other(
 
 def test_statuses_are_repeated_for_a_new_session(bench: Bench, sender: make.Sender) -> None:
     first = bench.report()
-    bench.told.clear()
+    bench.reported.clear()
     assert bench.report() == {}
     bench.reconciler.reports.resend_all()
     assert bench.report() == first
@@ -564,15 +564,15 @@ def test_what_was_told_to_be_gone_is_forgotten(bench: Bench, sender: make.Sender
     bench.report()
     bench.restart()
     assert bench.report()[MACHINE].condition == ABSENT
-    bench.reconciler.told([(MACHINE, 2), (VOLUME, 1)])
+    bench.reconciler.drop_tombstones([(MACHINE, 2), (VOLUME, 1)])
     bench.restart()
-    bench.told.clear()
+    bench.reported.clear()
     assert MACHINE not in bench.report()
     assert bench.report()[VOLUME].condition == ABSENT  # another revision of it was told
 
 
 def test_a_pace_of_minutes_ends_too() -> None:
-    bench = Bench(pace=Pace(shut_down=120, reboot=60))
+    bench = Bench(durations=Durations(shut_down=120, reboot=60))
     sender = make.Sender()
     bench.settle(sender.change(make.host_network(), *make.launch(), full=True))
     bench.settle(sender.change(_machine(power=pb.POWER_STOPPED)))
@@ -583,8 +583,8 @@ def test_a_pace_of_minutes_ends_too() -> None:
 
 def test_guests_are_told_no_more_than_fits_between_hosts(bench: Bench, sender: make.Sender) -> None:
     def mtus() -> tuple[int, int]:
-        things = bench.host.world.things
-        return things.networks["vpc-1"].mtu, things.dhcps["vpc-1"].mtu
+        objects = bench.host.world.objects
+        return objects.networks["vpc-1"].mtu, objects.dhcps["vpc-1"].mtu
 
     bench.host.subsystems.network.overlay_mtu = 1450  # type: ignore[attr-defined]  # of simulated hosts
     other = make.host_network()

@@ -26,7 +26,7 @@ def sender() -> make.Sender:
 
 def _all_kept(bench: Bench) -> None:
     assert bench.host.violations == []
-    assert all(count == 1 for count in bench.host.world.things.starts.values()), bench.host.world.things.starts
+    assert all(count == 1 for count in bench.host.world.objects.starts.values()), bench.host.world.objects.starts
 
 
 def test_what_an_older_database_does_not_know_stays_as_it_is(bench: Bench, sender: make.Sender) -> None:
@@ -37,11 +37,11 @@ def test_what_an_older_database_does_not_know_stays_as_it_is(bench: Bench, sende
     bench.settle(older.change(make.host_network(), *make.launch("2"), full=True))
     assert bench.host.running() == {"i-1", "i-2"}
     assert bench.reconciler.wanted.revision == 1
-    bench.told.clear()
+    bench.reported.clear()
     bench.reconciler.reports.resend_all()
-    told = bench.report()
-    assert {each.revision for each in told.values()} <= {1, 2}
-    unclaimed = {key.id for key, each in told.items() if each.condition == host_pb2.CONDITION_UNCLAIMED}
+    reported = bench.report()
+    assert {each.revision for each in reported.values()} <= {1, 2}
+    unclaimed = {key.id for key, each in reported.items() if each.condition == host_pb2.CONDITION_UNCLAIMED}
     assert unclaimed == {"i-1", "vol-1", "eni-1"}
     assert bench.reconciler.reports.reached(1) == 1
     assert not [call for call in bench.calls if call[0] in {"machines.remove", "volumes.remove", "machines.stop"}]
@@ -64,7 +64,7 @@ def test_what_an_older_database_does_not_know_stays_as_it_is(bench: Bench, sende
 
 
 def test_a_removal_that_an_older_database_does_not_know_goes_on(bench: Bench, sender: make.Sender) -> None:
-    bench.host.pace.shut_down = 30
+    bench.host.durations.shut_down = 30
     bench.tell(sender.change(gone=(Key(pb.KIND_MACHINE, "i-1"),)))
     bench.work()
     older = make.Sender("epoch-2")
@@ -97,18 +97,18 @@ def test_of_what_is_unclaimed_addresses_and_room_are_reported(bench: Bench, send
     resources["vol-2"].volume.pool = "fast"
     bench.settle(sender.change(*resources.values(), full=True))
     bench.settle(make.Sender("epoch-2").change(make.host_network(), *make.launch("1"), full=True))
-    bench.told.clear()
+    bench.reported.clear()
     bench.reconciler.reports.resend_all()
-    told = {key.id: each for key, each in bench.report().items()}
-    assert told["eni-2"].unclaimed == host_pb2.Unclaimed(
+    reported = {key.id: each for key, each in bench.report().items()}
+    assert reported["eni-2"].unclaimed == host_pb2.Unclaimed(
         subnet_id="subnet-1",
         mac_address=eni.mac_address,
         private_addresses=["10.1.0.6", "10.1.0.77", "fd00:1::5"],
         public_addresses=["198.18.0.9"],
     )
-    assert told["i-2"].unclaimed == host_pb2.Unclaimed(vcpus=1, memory=make.GIB, disk=make.GIB)
-    assert told["vol-2"].unclaimed == host_pb2.Unclaimed(disk=make.GIB, pool="fast")
-    assert {each.HasField("unclaimed") for name, each in told.items() if not name.endswith("-2")} == {False}
+    assert reported["i-2"].unclaimed == host_pb2.Unclaimed(vcpus=1, memory=make.GIB, disk=make.GIB)
+    assert reported["vol-2"].unclaimed == host_pb2.Unclaimed(disk=make.GIB, pool="fast")
+    assert {each.HasField("unclaimed") for name, each in reported.items() if not name.endswith("-2")} == {False}
 
 
 def test_what_is_off_or_at_home_elsewhere_takes_no_room() -> None:

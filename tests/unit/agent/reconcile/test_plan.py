@@ -10,7 +10,7 @@ from stead_agent.reconcile.plan import (
     Step,
     Then,
     VolumeStep,
-    picture_vpc,
+    contents_of_vpc,
     plan_machine,
     plan_removal,
     plan_volume,
@@ -84,7 +84,7 @@ def test_a_disk_that_is_not_ready_does_not_hold_up_the_others() -> None:
 
 
 def test_a_guest_that_was_asked_to_let_go_is_waited_for() -> None:
-    plan = plan_machine(RUN, MachineView(_seen(ON), metadata_current=True, lets_go=True))
+    plan = plan_machine(RUN, MachineView(_seen(ON), metadata_current=True, releasing=True))
     assert (plan.steps, plan.then) == ((), Then.WAITING_FOR_GUEST)
 
 
@@ -141,7 +141,7 @@ def test_a_vpc_keeps_what_a_guest_still_stands_on() -> None:
     idle = [make.interface("eni-2", "i-2", number=6), make.subnet("subnet-2"), make.group("sg-2")]
     buried = {key: each for each in (*kept, *idle) if (key := key_of(each))}
     wanted = {Key(pb.KIND_SUBNET, "subnet-3"): make.subnet("subnet-3")}
-    picture = picture_vpc(wanted, buried, ["eni-1"])
-    assert [each.id for each in picture.parts] == ["subnet-1", "subnet-3", "sg-1", "eni-1"]
-    assert {key.id for key in picture.gone} == {"eni-2", "subnet-2", "sg-2"}
-    assert picture_vpc({}, buried, []).is_empty
+    contents = contents_of_vpc(wanted, buried, ["eni-1"])
+    assert [each.id for each in contents.parts] == ["subnet-1", "subnet-3", "sg-1", "eni-1"]
+    assert {key.id for key in contents.gone} == {"eni-2", "subnet-2", "sg-2"}
+    assert contents_of_vpc({}, buried, []).is_empty

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stead_agent.reconcile.schedule import LAST_RETRY_SECONDS, Schedule, Turn
+from stead_agent.reconcile.schedule import LAST_RETRY_SECONDS, Schedule, ScheduledUnit
 from stead_agent.wanted import Key
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -23,8 +23,8 @@ def _schedule(**limits: int) -> Schedule:
 
 def _take_all(schedule: Schedule, now: float = 0.0) -> list[Key]:
     taken = []
-    while (turn := schedule.take(now)) is not None:
-        taken.append(turn.unit)
+    while (scheduled := schedule.take(now)) is not None:
+        taken.append(scheduled.unit)
     return taken
 
 
@@ -40,11 +40,11 @@ def test_a_unit_that_is_touched_twice_runs_once() -> None:
 def test_a_unit_that_is_touched_while_it_runs_runs_again_after_it() -> None:
     schedule = _schedule()
     schedule.touch(VPC)
-    assert schedule.take(0) == Turn(VPC)
+    assert schedule.take(0) == ScheduledUnit(VPC)
     schedule.touch(VPC)
     assert schedule.take(0) is None
     schedule.settle(VPC)
-    assert schedule.take(0) == Turn(VPC)
+    assert schedule.take(0) == ScheduledUnit(VPC)
 
 
 def test_kinds_have_limits_and_an_order() -> None:
@@ -63,7 +63,7 @@ def test_failures_come_later_and_later_up_to_a_minute() -> None:
     schedule.touch(VPC)
     now, delays = 0.0, []
     for _ in range(12):
-        assert schedule.take(now) == Turn(VPC)
+        assert schedule.take(now) == ScheduledUnit(VPC)
         delays.append(schedule.fail(VPC, now))
         assert schedule.take(now + delays[-1] - 0.001) is None
         assert schedule.next_time() == now + delays[-1]
@@ -80,7 +80,7 @@ def test_a_change_forgets_failures() -> None:
     for _ in range(8):
         schedule.fail(VPC, 0)
         schedule.touch(VPC)
-        assert schedule.take(0) == Turn(VPC)
+        assert schedule.take(0) == ScheduledUnit(VPC)
     assert schedule.fail(VPC, 0) <= 0.6
 
 
@@ -90,14 +90,14 @@ def test_what_a_failing_try_causes_itself_makes_it_look_and_not_try() -> None:
     schedule.take(0)
     schedule.notice(MACHINE)
     delay = schedule.fail(MACHINE, 0)
-    assert schedule.take(0) == Turn(MACHINE, look_only=True)
+    assert schedule.take(0) == ScheduledUnit(MACHINE, look_only=True)
     schedule.looked(MACHINE)
     assert schedule.take(0) is None
     schedule.notice(MACHINE)
-    assert schedule.take(0) == Turn(MACHINE, look_only=True)
+    assert schedule.take(0) == ScheduledUnit(MACHINE, look_only=True)
     assert schedule.take(delay) is None  # its time comes while it looks
     schedule.looked(MACHINE)
-    assert schedule.take(delay) == Turn(MACHINE)
+    assert schedule.take(delay) == ScheduledUnit(MACHINE)
 
 
 def test_a_waiting_unit_goes_on_when_the_other_has_run() -> None:
@@ -109,7 +109,7 @@ def test_a_waiting_unit_goes_on_when_the_other_has_run() -> None:
     schedule.touch(VPC)
     schedule.take(0)
     schedule.fail(VPC, 0)
-    assert schedule.take(0) == Turn(MACHINE)
+    assert schedule.take(0) == ScheduledUnit(MACHINE)
 
 
 def test_a_waiting_unit_looks_again_after_a_while() -> None:
@@ -119,7 +119,7 @@ def test_a_waiting_unit_looks_again_after_a_while() -> None:
     schedule.wait(MACHINE, [VPC], until=30)
     assert schedule.next_time() == 30
     assert schedule.take(29.9) is None
-    assert schedule.take(30) == Turn(MACHINE)
+    assert schedule.take(30) == ScheduledUnit(MACHINE)
 
 
 @given(
@@ -131,7 +131,7 @@ def test_a_waiting_unit_looks_again_after_a_while() -> None:
 def test_no_unit_is_lost_or_runs_twice(moves: list[tuple[str, int]]) -> None:
     schedule = _schedule(VOLUME=2)
     units = [VPC, VOLUME, MACHINE, Key(pb.KIND_VOLUME, "vol-2")]
-    running: dict[Key, Turn] = {}
+    running: dict[Key, ScheduledUnit] = {}
     owed: set[Key] = set()
     now = 0.0
     for move, number in moves:
@@ -141,15 +141,15 @@ def test_no_unit_is_lost_or_runs_twice(moves: list[tuple[str, int]]) -> None:
             owed.add(unit)
         elif move == "take":
             now += number
-            turn = schedule.take(now)
-            if turn is not None:
-                assert turn.unit not in running
-                running[turn.unit] = turn
-                owed.discard(turn.unit)
+            scheduled = schedule.take(now)
+            if scheduled is not None:
+                assert scheduled.unit not in running
+                running[scheduled.unit] = scheduled
+                owed.discard(scheduled.unit)
         elif unit in running:
             _end(schedule, move, running.pop(unit), now)
-    for turn in running.values():
-        schedule.settle(turn.unit)
+    for scheduled in running.values():
+        schedule.settle(scheduled.unit)
     for _ in range(10):
         taken = _take_all(schedule, now + 1000)
         owed -= set(taken)
@@ -160,11 +160,11 @@ def test_no_unit_is_lost_or_runs_twice(moves: list[tuple[str, int]]) -> None:
     assert schedule.next_time() is None
 
 
-def _end(schedule: Schedule, how: str, turn: Turn, now: float) -> Any:
-    if turn.look_only:
-        return schedule.looked(turn.unit)
+def _end(schedule: Schedule, how: str, scheduled: ScheduledUnit, now: float) -> Any:
+    if scheduled.look_only:
+        return schedule.looked(scheduled.unit)
     if how == "fail":
-        return schedule.fail(turn.unit, now)
+        return schedule.fail(scheduled.unit, now)
     if how == "wait":
-        return schedule.wait(turn.unit, [VPC], now + 30)
-    return schedule.settle(turn.unit)
+        return schedule.wait(scheduled.unit, [VPC], now + 30)
+    return schedule.settle(scheduled.unit)

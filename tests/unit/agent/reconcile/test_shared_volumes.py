@@ -58,9 +58,9 @@ def test_a_volume_is_served_once_no_guest_of_the_host_has_it(bench: Bench, sende
     bench.settle(sender.change(_served(), _machine("vol-1")))
     assert bench.machine("i-1").volume_ids == ["vol-1"]
     assert bench.report()[VOLUME].condition == READY
-    assert bench.host.world.things.exports["vol-2"].client_host_id == "host-2"
+    assert bench.host.world.objects.exports["vol-2"].client_host_id == "host-2"
     bench.settle(sender.change(make.volume("vol-2", base_id="", size=SIZE), _machine("vol-1", "vol-2")))
-    assert bench.host.world.things.exports == {}
+    assert bench.host.world.objects.exports == {}
     assert bench.machine("i-1").volume_ids == ["vol-1", "vol-2"]
     assert bench.host.violations == []
 
@@ -68,7 +68,7 @@ def test_a_volume_is_served_once_no_guest_of_the_host_has_it(bench: Bench, sende
 def test_another_generation_is_served_anew(bench: Bench, sender: make.Sender) -> None:
     bench.settle(sender.change(_served()))
     bench.settle(sender.change(_served(2)))
-    assert bench.host.world.things.exports["vol-2"].generation == 2
+    assert bench.host.world.objects.exports["vol-2"].generation == 2
     assert bench.report()[VOLUME].condition == READY
 
 
@@ -122,8 +122,8 @@ def test_a_guest_gets_a_volume_of_another_host(sender: make.Sender) -> None:
     bench.host.fail_next("exports.connect", HomeAwayError("nobody listens"))
     bench.tell(sender.change(_brought(), _machine("vol-1", "vol-2")))
     bench.work()
-    told = bench.report()
-    assert (told[VOLUME].condition, told[VOLUME].error) == (PENDING, "nobody listens")
+    reported = bench.report()
+    assert (reported[VOLUME].condition, reported[VOLUME].error) == (PENDING, "nobody listens")
     assert bench.machine("i-1").volume_ids == ["vol-1"]
     bench.settle()
     assert bench.report()[VOLUME].condition == READY
@@ -133,7 +133,7 @@ def test_a_guest_gets_a_volume_of_another_host(sender: make.Sender) -> None:
     assert bench.machine("i-1").volume_ids == ["vol-1", "vol-2"]
     bench.settle(sender.change(_machine("vol-1"), gone=(VOLUME,)))
     assert bench.report()[VOLUME].condition == ABSENT
-    assert bench.host.world.things.remotes == {}
+    assert bench.host.world.objects.remotes == {}
     assert bench.host.violations == []
 
 
@@ -165,7 +165,7 @@ def test_a_guest_reaches_the_homes_of_what_it_has_and_is_to_keep(sender: make.Se
     bench.settle(
         sender.change(make.host_network(), *make.launch(), _brought(), _machine("vol-1", "vol-2"), full=True)
     )  # fmt: skip
-    homes = bench.host.world.things.homes
+    homes = bench.host.world.objects.homes
     assert [(each.volume_id, each.generation, each.address) for each in homes["i-1"]] == [("vol-2", 1, "192.0.2.2")]
     bench.settle(sender.change(_brought(2)))
     assert [each.generation for each in homes["i-1"]] == [2]
@@ -183,14 +183,14 @@ def test_a_guest_that_does_not_let_go_of_a_remote_volume_by_force_gets_errors(se
     )  # fmt: skip
     bench.host.machines.keep_disks("i-1", keeps=True)
     bench.settle(sender.change(_machine("vol-1"), gone=(VOLUME,)), seconds=60)
-    assert bench.host.world.things.refused == [], "without force it may keep what it has not yet written down"
+    assert bench.host.world.objects.refused == [], "without force it may keep what it has not yet written down"
     bench.settle(sender.change(gone=(VOLUME,), force=True), seconds=10)
-    assert bench.host.world.things.refused == []
+    assert bench.host.world.objects.refused == []
     bench.settle(seconds=30)
-    assert "vol-2" in bench.host.world.things.refused
-    assert bench.host.world.things.cut_off == [("i-1", "vol-2")], "past the proxy as well"
+    assert "vol-2" in bench.host.world.objects.refused
+    assert bench.host.world.objects.cut_off == [("i-1", "vol-2")], "past the proxy as well"
     bench.host.machines.keep_disks("i-1", keeps=False)
     bench.settle(seconds=300)
     assert bench.report()[VOLUME].condition == ABSENT
-    assert bench.host.world.things.remotes == {}
+    assert bench.host.world.objects.remotes == {}
     assert bench.host.violations == []

@@ -1,7 +1,7 @@
 """Snapshots: taken once, followed until they are complete, together in a set, and before their volume goes."""
 
 from stead_agent.disks.snapshots.interface import SnapshotError
-from stead_agent.simulated.machines import Pace
+from stead_agent.simulated.machines import Durations
 from stead_agent.wanted import Key
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
@@ -19,7 +19,7 @@ def key(name):
 
 
 def begun(seconds=0.0):
-    bench, sender = Bench(pace=Pace(snapshot=seconds)), make.Sender()
+    bench, sender = Bench(durations=Durations(snapshot=seconds)), make.Sender()
     bench.tell(sender.change(make.host_network(), full=True))
     bench.settle(sender.change(*make.launch("1"), make.volume("vol-2", base_id="")))
     return bench, sender
@@ -75,7 +75,7 @@ def test_a_volume_goes_when_its_snapshot_is_complete():
 
 def test_a_snapshot_is_taken_when_its_machine_has_just_rebooted():
     bench, sender = begun()
-    bench.host.pace.reboot = 8.0
+    bench.host.durations.reboot = 8.0
     after = snapshot("snap-1", "vol-1")
     after.snapshot.after_reboot = 1
     bench.tell(sender.change(make.machine("i-1", volumes=("vol-1",), interfaces=("eni-1",), reboot_count=1), after))
@@ -106,7 +106,7 @@ def test_a_volume_of_another_host_is_read_before_it_is_let_go():
     bench.settle()
     assert last(bench, "snap-1").snapshot.complete
     bench.settle(sender.change(gone=(key("snap-1"),)))
-    assert bench.host.world.things.remotes == {}
+    assert bench.host.world.objects.remotes == {}
     assert bench.host.violations == []
 
 
@@ -124,7 +124,7 @@ def test_one_that_is_lost_is_told_once_and_not_tried_again():
     bench, sender = begun(seconds=20)
     bench.tell(sender.change(snapshot("snap-1", "vol-1")))
     bench.work()
-    bench.host.world.things.snapshots["snap-1"].lost = True
+    bench.host.world.objects.snapshots["snap-1"].lost = True
     bench.settle()
     word = last(bench, "snap-1")
     assert (word.condition, word.snapshot.lost) == (host_pb2.CONDITION_FAILED, True)
@@ -137,7 +137,7 @@ def test_one_that_is_lost_is_told_once_and_not_tried_again():
 def test_strays_go():
     bench, sender = begun()
     bench.settle(sender.change(snapshot("snap-1", "vol-1")))
-    things = bench.host.world.things
-    things.snapshots["snap-stray"] = things.snapshots["snap-1"]
+    objects = bench.host.world.objects
+    objects.snapshots["snap-stray"] = objects.snapshots["snap-1"]
     bench.sweep()
-    assert set(things.snapshots) == {"snap-1"}
+    assert set(objects.snapshots) == {"snap-1"}

@@ -80,25 +80,25 @@ def test_an_identity_document_is_given_as_text() -> None:
     wanted = make.machine("i-1", volumes=(), interfaces=())
     identity = desired_pb2.IdentityDocument(document=b"{}", signature=bytes(60), pkcs7=b"message")
     wanted.machine.metadata.identity.CopyFrom(identity)
-    told = translate.guest(wanted, {}).identity
-    assert told is not None
-    assert told.document == "{}"
-    assert told.signature == "A" * 64 + "\n" + "A" * 16
-    assert b64decode(told.pkcs7) == b"message"
+    reported = translate.guest(wanted, {}).identity
+    assert reported is not None
+    assert reported.document == "{}"
+    assert reported.signature == "A" * 64 + "\n" + "A" * 16
+    assert b64decode(reported.pkcs7) == b"message"
 
 
 @pytest.mark.parametrize("reason", OffReason)
 @pytest.mark.parametrize("power", Power)
 def test_every_power_has_a_word(power: Power, reason: OffReason) -> None:
-    told = translate.machine_status(MachineStatus("i-1", power, 4, 2, reason))
+    reported = translate.machine_status(MachineStatus("i-1", power, 4, 2, reason))
     if power is Power.UNKNOWN:
-        assert told is None
+        assert reported is None
         return
-    assert told is not None
-    assert (told.start_count, told.reboot_count) == (4, 2)
-    assert told.power != host_pb2.MACHINE_POWER_UNSPECIFIED
+    assert reported is not None
+    assert (reported.start_count, reported.reboot_count) == (4, 2)
+    assert reported.power != host_pb2.MACHINE_POWER_UNSPECIFIED
     if power is not Power.OFF:
-        assert told.off_reason == host_pb2.OFF_REASON_UNSPECIFIED
+        assert reported.off_reason == host_pb2.OFF_REASON_UNSPECIFIED
 
 
 def test_a_guest_with_ipv6_may_ask_from_its_link_local_address() -> None:

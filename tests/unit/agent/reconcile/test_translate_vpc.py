@@ -15,15 +15,15 @@ from stead_agent.network.interface import (
     router_mark,
 )
 from stead_agent.reconcile import translate_vpc
-from stead_agent.reconcile.plan import VpcPicture, picture_vpc
+from stead_agent.reconcile.plan import VpcContents, contents_of_vpc
 from stead_agent.reconcile.translate_vpc import Beyond, Memory, VpcSettings
 from stead_agent.wanted import key_of
 from stead_proto.v1 import desired_pb2 as pb
 from tests.support import desired_states as make
 
 
-def _picture(*resources: pb.Resource) -> VpcPicture:
-    return picture_vpc({key: each for each in resources if (key := key_of(each))}, {}, [])
+def _picture(*resources: pb.Resource) -> VpcContents:
+    return contents_of_vpc({key: each for each in resources if (key := key_of(each))}, {}, [])
 
 
 _OUT = pb.Route(destination="0.0.0.0/0", internet_gateway=True)

@@ -9,14 +9,14 @@ from stead_agent.disks.volumes.interface import BaseAbsentError, DiskFullError, 
 from stead_agent.machines.interface import MachineAbsentError, MachineError, MachineSpec, OffReason, Power
 from stead_agent.simulated.clock import SteppedClock
 from stead_agent.simulated.host import SimulatedHost
-from stead_agent.simulated.machines import Pace
+from stead_agent.simulated.machines import Durations
 
 SPEC = MachineSpec("i-1", 1, 1 << 30, (), ())
 
 
-def _host(pace: Pace | None = None, **words: object) -> tuple[SimulatedHost, SteppedClock]:
+def _host(durations: Durations | None = None, **words: object) -> tuple[SimulatedHost, SteppedClock]:
     clock = SteppedClock()
-    return SimulatedHost(clock, pace=pace, **words), clock  # type: ignore[arg-type]  # any of its words
+    return SimulatedHost(clock, durations=durations, **words), clock  # type: ignore[arg-type]  # any of its words
 
 
 def test_each_start_happens_once() -> None:
@@ -31,7 +31,7 @@ def test_each_start_happens_once() -> None:
 
 
 def test_a_guest_takes_its_time_or_hangs() -> None:
-    host, clock = _host(Pace(shut_down=10, patience=90))
+    host, clock = _host(Durations(shut_down=10, patience=90))
     told: list[str] = []
     host.machines.subscribe(told.append)
     host.machines.start(SPEC, 1)
@@ -52,7 +52,7 @@ def test_a_guest_takes_its_time_or_hangs() -> None:
 
 
 def test_a_guest_that_boots_hears_the_power_button_later() -> None:
-    host, clock = _host(Pace(boot=30, shut_down=5))
+    host, clock = _host(Durations(boot=30, shut_down=5))
     host.machines.start(SPEC, 1)
     clock.step(20)
     host.machines.stop("i-1")
@@ -63,7 +63,7 @@ def test_a_guest_that_boots_hears_the_power_button_later() -> None:
 
 
 def test_what_was_planned_for_an_earlier_start_does_not_happen_to_a_later_one() -> None:
-    host, clock = _host(Pace(shut_down=10))
+    host, clock = _host(Durations(shut_down=10))
     host.machines.start(SPEC, 1)
     host.machines.stop("i-1")
     host.machines.stop("i-1", force=True)

@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stead_agent.disks.bases.sealed_base import _KEPT, SealedBase
+from stead_agent.disks.bases.sealed_base import _CACHED_BLOCKS, SealedBase
 from stead_agent.disks.nbd.wire import Extent
 from stead_proto.block_cipher import BlockCipher
 from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK
@@ -60,12 +60,12 @@ def test_small_reads_decrypt_a_block_once_and_few_are_kept():
     asyncio.run(read())
     assert inner.reads == [0]
 
-    inner = Stored(bytes((_KEPT + 3) * BLOCK_BYTES))
+    inner = Stored(bytes((_CACHED_BLOCKS + 3) * BLOCK_BYTES))
     base = SealedBase(inner, CIPHER)
 
     async def read_all():
-        for block in range(_KEPT + 3):
+        for block in range(_CACHED_BLOCKS + 3):
             assert await base.read(block * BLOCK_BYTES, 512) == bytes(512)
 
     asyncio.run(read_all())
-    assert len(base._kept) == _KEPT
+    assert len(base._cache) == _CACHED_BLOCKS

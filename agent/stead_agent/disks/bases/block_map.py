@@ -11,12 +11,12 @@ MOST_BLOCKS: Final = (64 << 40) // BLOCK_BYTES
 """EBS's largest volume has 64 TiB."""
 
 
-class BadPictureError(Exception):
+class BadBlockMapError(Exception):
     """The data received or stored about a base is inconsistent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class BlockMap:
     """A base: its size in bytes and the digest of each block that is not all zero."""
 
     size: int
@@ -32,24 +32,24 @@ class Picture:
         return (block for block in blocks_of(offset, length) if block in self.digests)
 
 
-def picture_of(size: int, segments: Iterable[Segment]) -> Picture:
-    """Build a base from its segments; raises BadPictureError."""
+def block_map_of(size: int, segments: Iterable[Segment]) -> BlockMap:
+    """Build a base from its segments; raises BadBlockMapError."""
     digests: dict[int, bytes] = {}
     count = -(-size // BLOCK_BYTES)
     if not 0 < count <= MOST_BLOCKS:
-        raise BadPictureError(f"a disk of {size} bytes")
+        raise BadBlockMapError(f"a disk of {size} bytes")
     for segment in segments:
         first = segment.position * SEGMENT_BLOCKS
         try:
             found = digests_of(segment)
         except BadBlockError as error:
-            raise BadPictureError(str(error)) from error
+            raise BadBlockMapError(str(error)) from error
         for slot, digest in found.items():
             block = first + slot
             if block >= count or block in digests:
-                raise BadPictureError(f"block {block} of a disk of {count}, or twice")
+                raise BadBlockMapError(f"block {block} of a disk of {count}, or twice")
             digests[block] = digest
-    return Picture(size, digests)
+    return BlockMap(size, digests)
 
 
 def blocks_of(offset: int, length: int) -> range:
@@ -57,11 +57,11 @@ def blocks_of(offset: int, length: int) -> range:
     return range(offset // BLOCK_BYTES, -(-(offset + length) // BLOCK_BYTES))
 
 
-def same_content(picture: Picture) -> dict[bytes, list[int]]:
+def same_content(block_map: BlockMap) -> dict[bytes, list[int]]:
     """Group blocks by content, in the order of their first positions: each content is fetched once."""
     places: dict[bytes, list[int]] = {}
-    for block in sorted(picture.digests):
-        places.setdefault(picture.digests[block], []).append(block)
+    for block in sorted(block_map.digests):
+        places.setdefault(block_map.digests[block], []).append(block)
     return places
 
 
@@ -79,10 +79,10 @@ class Presence:
 
     @staticmethod
     def of(content: bytes, size: int) -> "Presence":
-        """Parse what `content` returned; raises BadPictureError when it is of another size."""
+        """Parse what `content` returned; raises BadBlockMapError when it is of another size."""
         presence = Presence(bytearray(content))
         if len(content) != len(Presence.empty(size).content()):
-            raise BadPictureError("a presence map of another size")
+            raise BadBlockMapError("a presence map of another size")
         return presence
 
     def content(self) -> bytes:

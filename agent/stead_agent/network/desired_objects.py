@@ -33,6 +33,7 @@ from stead_agent.network.kernel_objects import (
     LAST_METRIC,
     Address,
     Bridge,
+    KernelObject,
     Kind,
     Neighbour,
     PeerLink,
@@ -40,19 +41,18 @@ from stead_agent.network.kernel_objects import (
     Proxy,
     Route,
     Setting,
-    Thing,
     Up,
     Veth,
 )
 from stead_agent.network.namespaces import ENDPOINT_PREFIX as ENDPOINTS
-from stead_agent.network.overlay import has_overlay, overlay_things, router_next_hops
+from stead_agent.network.overlay import has_overlay, overlay_objects, router_next_hops
 from stead_agent.network.route_tables import (
     HOST_END_ADDRESS,
     HOST_END_IPV6_ADDRESS,
     PEER_ADDRESS,
     PEER_IPV6_ADDRESS,
     NextHops,
-    routing_things,
+    routing_objects,
 )
 from stead_proto.ids import link_name
 
@@ -114,15 +114,15 @@ def masqueraded(pools: tuple[str, ...], uplink_networks: Iterable[str]) -> tuple
     )
 
 
-def host_things(host: HostNetwork, paths: HostPaths) -> list[Thing]:
+def host_objects(host: HostNetwork, paths: HostPaths) -> list[KernelObject]:
     """Convert the host's desired state into kernel objects."""
-    things: list[Thing] = [
+    objects: list[KernelObject] = [
         # Bridged frames must not pass the inet hooks as if they were routed: br_netfilter does that by default.
         Setting(Place.HOST, f"net/bridge/bridge-nf-call-{family}tables", "0")
         for family in ("ip", "ip6", "arp")
     ]
     if paths.host_address:
-        things += [
+        objects += [
             Bridge(HOST_LINK, "stead", 1500),
             Setting(Place.HOST, f"net/ipv6/conf/{HOST_LINK}/disable_ipv6", "1", HOST_LINK),
             Address(Place.HOST, HOST_LINK, f"{paths.host_address}/32"),
@@ -132,22 +132,22 @@ def host_things(host: HostNetwork, paths: HostPaths) -> list[Thing]:
         block = str(IPv4Network(pool, strict=False))
         if paths.uplink and pool not in paths.masqueraded_pools:
             # An address that is not here may be on another host, which answers for it there as this host does.
-            things.append(Route(Place.HOST, block, paths.uplink, metric=LAST_METRIC))
+            objects.append(Route(Place.HOST, block, paths.uplink, metric=LAST_METRIC))
         else:
-            things.append(Route(Place.HOST, block, metric=LAST_METRIC, kind=Kind.UNREACHABLE))
+            objects.append(Route(Place.HOST, block, metric=LAST_METRIC, kind=Kind.UNREACHABLE))
     for pool in host.ipv6_pools:
         block = str(IPv6Network(pool, strict=False))
-        things.append(Route(Place.HOST, block, metric=LAST_METRIC, kind=Kind.UNREACHABLE))
+        objects.append(Route(Place.HOST, block, metric=LAST_METRIC, kind=Kind.UNREACHABLE))
     if paths.uplink:
         # Only on this link: forwarding on the host's other links is unchanged.
-        things.append(Setting(Place.HOST, f"net/ipv4/conf/{paths.uplink}/forwarding", "1", paths.uplink))
+        objects.append(Setting(Place.HOST, f"net/ipv4/conf/{paths.uplink}/forwarding", "1", paths.uplink))
         if set(paths.masqueraded_pools) != set(host.public_pools):
             # Answer for public addresses at once; the default delays each first packet by 0.8 s.
-            things.append(Setting(Place.HOST, f"net/ipv4/neigh/{paths.uplink}/proxy_delay", "0", paths.uplink))
-    return things + (list(_host_ipv6(paths)) if host.ipv6_pools else [])
+            objects.append(Setting(Place.HOST, f"net/ipv4/neigh/{paths.uplink}/proxy_delay", "0", paths.uplink))
+    return objects + (list(_host_ipv6(paths)) if host.ipv6_pools else [])
 
 
-def _host_ipv6(paths: HostPaths) -> Iterator[Thing]:
+def _host_ipv6(paths: HostPaths) -> Iterator[KernelObject]:
     """Forward IPv6 packets of VPCs, and answer for their addresses on the uplink."""
     uplink = paths.uplink
     if uplink:
@@ -163,47 +163,47 @@ def _host_ipv6(paths: HostPaths) -> Iterator[Thing]:
         yield Setting(Place.HOST, "net/ipv6/conf/all/forwarding", "1", uplink or "")
 
 
-def vpc_things(
+def vpc_objects(
     vpc: VpcNetwork, paths: HostPaths, inner_address: str, peers: Mapping[str, int] | None = None
-) -> list[Thing]:
+) -> list[KernelObject]:
     """Convert a VPC's desired state into kernel objects, without the routes to addresses on other hosts (`overlay.py`).
 
     `peers` are the peer VPCs and endpoints that can be joined now, with the identities of their namespaces.
     """
-    things: list[Thing] = [*_namespace_settings(), *ipv6.namespace_settings(vpc)]
+    objects: list[KernelObject] = [*_namespace_settings(), *ipv6.namespace_settings(vpc)]
     resolvers = resolver_addresses(vpc.cidrs, tuple(subnet.cidr for subnet in vpc.subnets))
-    things += [Address(Place.VPC, "lo", f"{address}/32") for address in (METADATA_ADDRESS, *sorted(resolvers))]
-    things += ipv6.own_things(vpc)
-    things.append(Up(Place.VPC, "lo"))
+    objects += [Address(Place.VPC, "lo", f"{address}/32") for address in (METADATA_ADDRESS, *sorted(resolvers))]
+    objects += ipv6.own_objects(vpc)
+    objects.append(Up(Place.VPC, "lo"))
     # A VPC's own addresses never leave by the default route, whether or not their subnet is here.
-    things += [
+    objects += [
         Route(Place.VPC, str(IPv4Network(cidr)), metric=LAST_METRIC, kind=Kind.UNREACHABLE) for cidr in vpc.cidrs
     ]
-    things += _internet_link(vpc, paths, inner_address)
+    objects += _internet_link(vpc, paths, inner_address)
     for subnet in vpc.subnets:
-        things += _subnet(vpc, subnet)
-        things += ipv6.subnet_things(vpc, subnet)
+        objects += _subnet(vpc, subnet)
+        objects += ipv6.subnet_objects(vpc, subnet)
     known = {subnet.id for subnet in vpc.subnets}
     for interface in vpc.interfaces:
         if interface.subnet_id in known:
             link = subnet_link_name(interface.subnet_id)
-            things += [Neighbour(Place.VPC, link, address, interface.mac) for address in interface.addresses]
-            things += ipv6.neighbours(vpc, interface)
-        things += _public_addresses(vpc, interface, paths, inner_address)
-    things += overlay_things(vpc, paths)
+            objects += [Neighbour(Place.VPC, link, address, interface.mac) for address in interface.addresses]
+            objects += ipv6.neighbours(vpc, interface)
+        objects += _public_addresses(vpc, interface, paths, inner_address)
+    objects += overlay_objects(vpc, paths)
     present = [endpoint for endpoint in vpc.endpoints if endpoint.id in (peers or {})]
     for endpoint in present:
-        things += endpoint_link(vpc.vpc_id, endpoint.id, (peers or {})[endpoint.id], vpc.mtu)
+        objects += endpoint_link(vpc.vpc_id, endpoint.id, (peers or {})[endpoint.id], vpc.mtu)
     joined = [peer for peer in vpc.peers if peer.vpc_id in (peers or {})]
     for peer in joined:
-        things += _peer_link(vpc, peer, (peers or {})[peer.vpc_id])
+        objects += _peer_link(vpc, peer, (peers or {})[peer.vpc_id])
     hops = NextHops(
         local=_local_routers(vpc),
         remote=router_next_hops(vpc.remotes) if has_overlay(paths) else {},
         peers={peer.vpc_id: peer.peering_id for peer in joined},
         endpoints={endpoint.id for endpoint in present},
     )
-    return [*things, *routing_things(vpc, hops, inner_address, has_overlay=has_overlay(paths))]
+    return [*objects, *routing_objects(vpc, hops, inner_address, has_overlay=has_overlay(paths))]
 
 
 def _local_routers(vpc: VpcNetwork) -> dict[str, LocalInterface]:
@@ -231,7 +231,7 @@ def _namespace_settings() -> Iterator[Setting]:
         yield Setting(Place.VPC, f"net/netfilter/nf_conntrack_{name}", str(seconds))
 
 
-def _internet_link(vpc: VpcNetwork, paths: HostPaths, inner_address: str) -> Iterator[Thing]:
+def _internet_link(vpc: VpcNetwork, paths: HostPaths, inner_address: str) -> Iterator[KernelObject]:
     """Return the internet link, with next hops in both directions that need no ARP; route tables decide who uses it."""
     host_end = internet_link_name(vpc.vpc_id)
     yield Veth(host_end, vpc_alias(vpc.vpc_id), vpc.mtu, HOST_END_MAC, "", INTERNET_LINK, INNER_END_MAC)
@@ -257,7 +257,7 @@ def _internet_link(vpc: VpcNetwork, paths: HostPaths, inner_address: str) -> Ite
     yield Neighbour(Place.HOST, host_end, INNER_IPV6_ADDRESS, INNER_END_MAC)
 
 
-def _subnet(vpc: VpcNetwork, subnet: Subnet) -> list[Thing]:
+def _subnet(vpc: VpcNetwork, subnet: Subnet) -> list[KernelObject]:
     """Return the bridge for guests' taps, and the gateway that answers ARP for all addresses (kernel doc ip-sysctl)."""
     bridge, port, link = bridge_name(subnet.id), link_name(GATEWAY_PREFIX, subnet.id), subnet_link_name(subnet.id)
     alias = vpc_alias(vpc.vpc_id, subnet.id)
@@ -282,7 +282,7 @@ def _gateway(link: str, cidr: str) -> Iterator[Address]:
         yield Address(Place.VPC, link, f"{gateway_address(cidr)}/{IPv4Network(cidr).prefixlen}")
 
 
-def _peer_link(vpc: VpcNetwork, peer: Peer, namespace: int) -> Iterator[Thing]:
+def _peer_link(vpc: VpcNetwork, peer: Peer, namespace: int) -> Iterator[KernelObject]:
     """Return the link to a peer, with next hops that need no ARP; route tables decide who uses it."""
     link = peer_link_name(peer.peering_id)
     yield PeerLink(link, vpc.vpc_id, PEER_MAC, vpc.mtu, peer.vpc_id, namespace)
@@ -294,7 +294,7 @@ def _peer_link(vpc: VpcNetwork, peer: Peer, namespace: int) -> Iterator[Thing]:
         yield Neighbour(Place.VPC, link, PEER_IPV6_ADDRESS, PEER_MAC)
 
 
-def endpoint_link(own: str, other: str, namespace: int, mtu: int) -> list[Thing]:
+def endpoint_link(own: str, other: str, namespace: int, mtu: int) -> list[KernelObject]:
     """Return the link between a VPC and a gateway endpoint, as seen from either side, with a next hop without ARP.
 
     `namespace` is the identity of the other namespace.
@@ -311,7 +311,7 @@ def endpoint_link(own: str, other: str, namespace: int, mtu: int) -> list[Thing]
 
 def _public_addresses(
     vpc: VpcNetwork, interface: LocalInterface, paths: HostPaths, inner_address: str
-) -> Iterator[Thing]:
+) -> Iterator[KernelObject]:
     """Route public addresses to the VPC, and answer for them on the uplink unless they are masqueraded."""
     host_end = internet_link_name(vpc.vpc_id)
     masked = [IPv4Network(pool, strict=False) for pool in paths.masqueraded_pools]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stead_agent.disks.bases.picture import BadPictureError, Presence, blocks_of, picture_of, same_content
+from stead_agent.disks.bases.block_map import BadBlockMapError, Presence, block_map_of, blocks_of, same_content
 from stead_proto.blocks import BLOCK_BYTES, SEGMENT_BLOCKS, make_segment
 from stead_proto.v1.blocks_pb2 import Segment
 
@@ -29,23 +29,23 @@ def segments_of(digests):
 @given(BLOCKS, st.integers(1, BLOCK_BYTES))
 def test_segments_make_the_picture(digests, last):
     size = 3 * SEGMENT_BLOCKS * BLOCK_BYTES + last
-    picture = picture_of(size, segments_of(digests))
-    assert picture.digests == digests
-    assert sum(picture.span(block)[1] for block in blocks_of(0, size)) == size
-    places = same_content(picture)
+    block_map = block_map_of(size, segments_of(digests))
+    assert block_map.digests == digests
+    assert sum(block_map.span(block)[1] for block in blocks_of(0, size)) == size
+    places = same_content(block_map)
     assert sorted(block for blocks in places.values() for block in blocks) == sorted(digests)
     assert all(digests[block] == digest for digest, blocks in places.items() for block in blocks)
 
 
 def test_what_is_beyond_the_disk_or_malformed_is_refused():
-    with pytest.raises(BadPictureError):
-        picture_of(BLOCK_BYTES, segments_of({1: b"a" * 32}))
-    with pytest.raises(BadPictureError):
-        picture_of(0, [])
-    with pytest.raises(BadPictureError):
-        picture_of(BLOCK_BYTES, segments_of({0: b"a" * 32}) * 2)
-    with pytest.raises(BadPictureError):
-        picture_of(1 << 40, [Segment(position=0, slots=[1, 0], digests=b"a" * 64)])
+    with pytest.raises(BadBlockMapError):
+        block_map_of(BLOCK_BYTES, segments_of({1: b"a" * 32}))
+    with pytest.raises(BadBlockMapError):
+        block_map_of(0, [])
+    with pytest.raises(BadBlockMapError):
+        block_map_of(BLOCK_BYTES, segments_of({0: b"a" * 32}) * 2)
+    with pytest.raises(BadBlockMapError):
+        block_map_of(1 << 40, [Segment(position=0, slots=[1, 0], digests=b"a" * 64)])
 
 
 @given(st.sets(st.integers(0, 99)), st.integers(0, 100 * BLOCK_BYTES), st.integers(1, BLOCK_BYTES * 3))
@@ -59,5 +59,5 @@ def test_the_map_remembers(present, offset, length):
     touched = blocks_of(offset, length)
     assert touched[0] * BLOCK_BYTES <= offset < (touched[0] + 1) * BLOCK_BYTES
     assert touched[-1] * BLOCK_BYTES < offset + length <= (touched[-1] + 1) * BLOCK_BYTES
-    with pytest.raises(BadPictureError):
+    with pytest.raises(BadBlockMapError):
         Presence.of(presence.content() + b"\0", size)

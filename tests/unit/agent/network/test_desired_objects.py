@@ -6,6 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stead_agent.network.desired_objects import (
+    choose_inner_address,
+    default_host_address,
+    host_objects,
+    masqueraded,
+    owner_of,
+    vpc_alias,
+    vpc_objects,
+)
 from stead_agent.network.interface import (
     HostNetwork,
     HostPaths,
@@ -20,15 +29,6 @@ from stead_agent.network.interface import (
     tap_name,
 )
 from stead_agent.network.kernel_objects import Address, Bridge, Kind, Neighbour, Place, Proxy, Route, Setting, Up, Veth
-from stead_agent.network.picture import (
-    choose_inner_address,
-    default_host_address,
-    host_things,
-    masqueraded,
-    owner_of,
-    vpc_alias,
-    vpc_things,
-)
 from stead_agent.network.plan import Make, depends_on, key_of, links_of, plan, rank_of
 
 POOL = "198.51.100.0/24"
@@ -62,19 +62,19 @@ def test_addresses_that_amazon_keeps() -> None:
 
 
 def test_a_subnet() -> None:
-    things = vpc_things(VPC, NO_UPLINK, "169.254.1.1")
+    objects = vpc_objects(VPC, NO_UPLINK, "169.254.1.1")
     bridge, link = "stb56789abcdef0", "sub56789abcdef0"
-    assert Bridge(bridge, "stead vpc-0123456789abcdef0 subnet-0123456789abcdef0", 1500) in things
-    (port,) = [thing for thing in things if isinstance(thing, Veth) and thing.master]
+    assert Bridge(bridge, "stead vpc-0123456789abcdef0 subnet-0123456789abcdef0", 1500) in objects
+    (port,) = [obj for obj in objects if isinstance(obj, Veth) and obj.master]
     assert (port.master, port.inner, port.inner_mac) == (bridge, link, "02:53:54:45:41:44")
-    assert Address(Place.VPC, link, "10.0.1.1/24") in things
-    settings = {thing.path: thing.value for thing in things if isinstance(thing, Setting) and thing.link == link}
+    assert Address(Place.VPC, link, "10.0.1.1/24") in objects
+    settings = {obj.path: obj.value for obj in objects if isinstance(obj, Setting) and obj.link == link}
     assert settings == {
         f"net/ipv4/conf/{link}/proxy_arp": "1",
         f"net/ipv4/conf/{link}/proxy_arp_pvlan": "1",
         f"net/ipv4/neigh/{link}/proxy_delay": "0",
     }
-    assert {thing.address for thing in things if isinstance(thing, Neighbour) and thing.link == link} == {
+    assert {obj.address for obj in objects if isinstance(obj, Neighbour) and obj.link == link} == {
         "10.0.1.10",
         "10.0.1.11",
     }
@@ -85,40 +85,40 @@ def test_public_addresses_and_the_uplink() -> None:
     hidden = HostPaths("eth0", "198.51.100.1", (POOL,), is_router=False)
     shown = HostPaths("eth0", "198.51.100.1", (), is_router=False)
     for paths, proxies in ((NO_UPLINK, []), (hidden, []), (shown, [Proxy("eth0", "198.51.100.10")])):
-        things = vpc_things(VPC, paths, "169.254.1.1")
-        assert route in things
-        assert [thing for thing in things if isinstance(thing, Proxy)] == proxies
+        objects = vpc_objects(VPC, paths, "169.254.1.1")
+        assert route in objects
+        assert [obj for obj in objects if isinstance(obj, Proxy)] == proxies
 
 
 def test_things_are_different_and_their_links_are_there() -> None:
-    things = vpc_things(VPC, NO_UPLINK, "169.254.1.1")
-    assert len({key_of(thing) for thing in things}) == len(things)
-    links = {(Place.VPC, "lo"), *(end for thing in things for end in links_of(thing))}
-    assert {link for thing in things if (link := depends_on(thing))} <= links
-    assert all(any(isinstance(it, Up) and depends_on(it) == end for it in things) for end in links)
-    assert min(rank_of(thing) for thing in things) == 0
+    objects = vpc_objects(VPC, NO_UPLINK, "169.254.1.1")
+    assert len({key_of(obj) for obj in objects}) == len(objects)
+    links = {(Place.VPC, "lo"), *(end for obj in objects for end in links_of(obj))}
+    assert {link for obj in objects if (link := depends_on(obj))} <= links
+    assert all(any(isinstance(it, Up) and depends_on(it) == end for it in objects) for end in links)
+    assert min(rank_of(obj) for obj in objects) == 0
 
 
 def test_the_host() -> None:
-    things = host_things(HostNetwork((POOL,)), NO_UPLINK)
-    assert Route(Place.HOST, POOL, metric=0xFFFFFFFE, kind=Kind.UNREACHABLE) in things
-    assert Address(Place.HOST, "stead0", "198.51.100.1/32") in things
-    assert not any(isinstance(thing, Setting) and "forward" in thing.path for thing in things)
-    with_uplink = host_things(HostNetwork((POOL,)), HostPaths("eth0", "198.51.100.1", (POOL,), is_router=False))
+    objects = host_objects(HostNetwork((POOL,)), NO_UPLINK)
+    assert Route(Place.HOST, POOL, metric=0xFFFFFFFE, kind=Kind.UNREACHABLE) in objects
+    assert Address(Place.HOST, "stead0", "198.51.100.1/32") in objects
+    assert not any(isinstance(obj, Setting) and "forward" in obj.path for obj in objects)
+    with_uplink = host_objects(HostNetwork((POOL,)), HostPaths("eth0", "198.51.100.1", (POOL,), is_router=False))
     assert Setting(Place.HOST, "net/ipv4/conf/eth0/forwarding", "1", "eth0") in with_uplink
-    assert not any(isinstance(thing, Setting) and "ip_forward" in thing.path for thing in with_uplink)
-    assert host_things(HostNetwork(()), HostPaths(None, None, (), is_router=False)) == [
-        thing for thing in things if isinstance(thing, Setting) and "bridge" in thing.path
+    assert not any(isinstance(obj, Setting) and "ip_forward" in obj.path for obj in with_uplink)
+    assert host_objects(HostNetwork(()), HostPaths(None, None, (), is_router=False)) == [
+        obj for obj in objects if isinstance(obj, Setting) and "bridge" in obj.path
     ]
 
 
 def test_public_addresses_that_are_not_here_are_looked_for_on_the_uplink_where_that_can_be() -> None:
     """Where hosts answer ARP for public addresses, the others of the pool may be on other hosts."""
-    near = host_things(HostNetwork((POOL,)), HostPaths("eth0", "198.51.100.1", (), is_router=False))
-    far = host_things(HostNetwork((POOL,)), HostPaths("eth0", "198.51.100.1", (POOL,), is_router=False))
+    near = host_objects(HostNetwork((POOL,)), HostPaths("eth0", "198.51.100.1", (), is_router=False))
+    far = host_objects(HostNetwork((POOL,)), HostPaths("eth0", "198.51.100.1", (POOL,), is_router=False))
     assert Route(Place.HOST, POOL, "eth0", metric=0xFFFFFFFE) in near
     assert Route(Place.HOST, POOL, metric=0xFFFFFFFE, kind=Kind.UNREACHABLE) in far
-    assert len([thing for thing in (*near, *far) if isinstance(thing, Route)]) == 2
+    assert len([obj for obj in (*near, *far) if isinstance(obj, Route)]) == 2
 
 
 def test_the_hosts_ipv6() -> None:
@@ -126,15 +126,15 @@ def test_the_hosts_ipv6() -> None:
     host = HostNetwork((POOL,), ipv6_pools=("2001:db8::/48",))
     for by_link in (True, False):
         paths = HostPaths("eth0", "198.51.100.1", (POOL,), is_router=False, has_ipv6_by_link=by_link)
-        steps = [it.thing for it in plan([], host_things(host, paths)) if isinstance(it, Make)]
+        steps = [it.obj for it in plan([], host_objects(host, paths)) if isinstance(it, Make)]
         names = [it.path.removeprefix("net/ipv6/conf/") for it in steps if isinstance(it, Setting)]
         assert names.index("eth0/accept_ra") < names.index("eth0/forwarding")
         assert ("eth0/force_forwarding" in names) is by_link
         if not by_link:
             assert names.index("eth0/accept_ra") < names.index("all/forwarding")
         assert Route(Place.HOST, "2001:db8::/48", metric=0xFFFFFFFE, kind=Kind.UNREACHABLE) in steps
-    alone = host_things(host, HostPaths(None, "198.51.100.1", (POOL,), is_router=False))
-    assert not any(isinstance(thing, Setting) and "ipv6/conf/all" in thing.path for thing in alone)
+    alone = host_objects(host, HostPaths(None, "198.51.100.1", (POOL,), is_router=False))
+    assert not any(isinstance(obj, Setting) and "ipv6/conf/all" in obj.path for obj in alone)
 
 
 def test_the_hosts_address() -> None:
@@ -183,13 +183,13 @@ def test_a_subnet_of_ipv6_only() -> None:
     subnet = Subnet("subnet-0123456789abcdef0", "", "fd00:5:0:1::/64")
     interface = replace(VPC.interfaces[0], addresses=(), public_addresses=(), ipv6_addresses=("fd00:5:0:1::5",))
     vpc = replace(VPC, subnets=(subnet,), interfaces=(interface,), ipv6_cidrs=("fd00:5::/56",))
-    things = vpc_things(vpc, NO_UPLINK, "169.254.1.1")
+    objects = vpc_objects(vpc, NO_UPLINK, "169.254.1.1")
     link = "sub56789abcdef0"
-    assert {thing.address for thing in things if isinstance(thing, Address) and thing.link == link} == {
+    assert {obj.address for obj in objects if isinstance(obj, Address) and obj.link == link} == {
         "fe80::1/64",
         "fd00:5:0:1::1/64",
     }
-    assert {thing.address for thing in things if isinstance(thing, Neighbour) and thing.link == link} == {
+    assert {obj.address for obj in objects if isinstance(obj, Neighbour) and obj.link == link} == {
         "fd00:5:0:1::5",
         "fe80::400:ff:fe00:1",
     }
