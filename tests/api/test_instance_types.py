@@ -1,6 +1,10 @@
 """Instance types and their offerings through boto3."""
 
+import pytest
+
 from stead_controller.catalog import instance_types
+
+OFFERED = sorted(name for name, kind in instance_types.ALL.items() if kind.offered)
 
 
 def names(api, **asked):
@@ -15,8 +19,29 @@ def by(api, name, *values):
 def test_all_types_in_pages(api):
     first = api.ec2.describe_instance_types()
     assert len(first["InstanceTypes"]) == 100
-    assert names(api) == sorted(instance_types.ALL)
-    assert names(api, PaginationConfig={"PageSize": 7}) == sorted(instance_types.ALL)
+    assert names(api) == OFFERED
+    assert names(api, PaginationConfig={"PageSize": 7}) == OFFERED
+
+
+def test_types_that_are_not_offered_are_listed_if_asked_for(api):
+    assert names(api, IncludeUnsupportedInRegion=True) == sorted(instance_types.ALL)
+    asked = {"InstanceTypes": ["t3.micro", "t4g.micro", "g5.xlarge"]}
+    shown = api.ec2.describe_instance_types(**asked, IncludeUnsupportedInRegion=True)["InstanceTypes"]
+    assert [(one["InstanceType"], one["SupportedInRegion"]) for one in shown] == [
+        ("g5.xlarge", False),
+        ("t3.micro", True),
+        ("t4g.micro", False),
+    ]
+    api.refused("InvalidInstanceType", api.ec2.describe_instance_types, **asked)
+
+
+@pytest.mark.parametrize("name", ["t4g.micro", "g4dn.xlarge"])
+def test_a_type_that_is_not_offered_cannot_be_had(api, name):
+    wish = {"ImageId": api.world.image_id, "MinCount": 1, "MaxCount": 1}
+    api.refused("Unsupported", api.ec2.run_instances, **wish, InstanceType=name)
+    (made,) = api.ec2.run_instances(**wish, InstanceType="t3.micro")["Instances"]
+    modify = api.ec2.modify_instance_attribute
+    api.refused("Unsupported", modify, InstanceId=made["InstanceId"], InstanceType={"Value": name})
 
 
 def test_one_type(api):
@@ -30,20 +55,22 @@ def test_one_type(api):
     assert shown["InstanceStorageInfo"]["TotalSizeInGB"] == 150
     assert not shown["AutoRecoverySupported"]
     assert shown["NetworkInfo"]["MaximumNetworkInterfaces"] == 4
+    assert (shown["NetworkInfo"]["Ipv6Supported"], shown["NetworkInfo"]["Ipv6AddressesPerInterface"]) == (True, 15)
+    assert shown["EbsInfo"]["EncryptionSupport"] == "supported"
 
 
 def test_filters(api):
     assert by(api, "instance-type", "t3.*", "t2.micro") == sorted(
-        name for name in instance_types.ALL if name.startswith("t3.") or name == "t2.micro"
+        name for name in OFFERED if name.startswith("t3.") or name == "t2.micro"
     )
     assert by(api, "vcpu-info.default-vcpus", "192") == ["c7i.48xlarge", "m7i.48xlarge", "r7i.48xlarge"]
     assert by(api, "memory-info.size-in-mib", "512") == ["stead.small", "t2.nano", "t3.nano", "t3a.nano"]
     assert set(by(api, "auto-recovery-supported", "false")) == set(by(api, "instance-storage-supported", "true"))
     assert set(by(api, "instance-storage-supported", "true")) == {
-        name for name, kind in instance_types.ALL.items() if kind.instance_store
+        name for name in OFFERED if instance_types.ALL[name].instance_store
     }
     assert set(by(api, "burstable-performance-supported", "true")) == {
-        name for name in instance_types.ALL if name.split(".")[0] in ("t2", "t3", "t3a")
+        name for name in OFFERED if name.split(".")[0] in ("t2", "t3", "t3a")
     }
     assert by(api, "processor-info.supported-architecture", "arm64") == []
     api.refused(
@@ -68,13 +95,11 @@ def test_every_type_is_offered_everywhere(api):
         pages = paginator.paginate(LocationType=location_type, **asked)
         return [(one["InstanceType"], one["Location"]) for page in pages for one in page["InstanceTypeOfferings"]]
 
-    assert len(places("region")) == len(instance_types.ALL)
+    assert len(places("region")) == len(OFFERED)
     micro = [{"Name": "instance-type", "Values": ["t3.micro"]}]
     assert places("availability-zone", Filters=micro) == [("t3.micro", "us-east-1a"), ("t3.micro", "us-east-1b")]
     assert places("availability-zone-id", Filters=micro) == [("t3.micro", "use1-az1"), ("t3.micro", "use1-az2")]
     assert places("outpost") == []
     in_zone = [{"Name": "location", "Values": ["us-east-1b"]}]
-    assert len(places("availability-zone", Filters=in_zone, PaginationConfig={"PageSize": 11})) == len(
-        instance_types.ALL
-    )
+    assert len(places("availability-zone", Filters=in_zone, PaginationConfig={"PageSize": 11})) == len(OFFERED)
     api.refused("InvalidParameterValue", api.ec2.describe_instance_type_offerings, LocationType="planet")

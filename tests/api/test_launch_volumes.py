@@ -182,6 +182,15 @@ def test_another_type_has_other_scratch_disks(api):
     assert change("i3.large") == ["/dev/sdb"]
 
 
+def test_the_scratch_disks_of_an_old_type_are_there_if_they_are_mapped(api):
+    def scratch(instance_id):
+        return [disk.device_name for disk in told(api, instance_id).disks if disk.HasField("instance_store")]
+
+    assert scratch(run(api, InstanceType="m1.small")) == []
+    mapped = run(api, {"DeviceName": "/dev/sdf", "VirtualName": "ephemeral0"}, InstanceType="m1.small")
+    assert scratch(mapped) == ["/dev/sdf"]
+
+
 def test_a_type_without_scratch_disks_has_none(api):
     instance_id = run(api, {"DeviceName": "/dev/sdb", "VirtualName": "ephemeral0"})
     assert [disk.device_name for disk in told(api, instance_id).disks] == ["/dev/sda1"]

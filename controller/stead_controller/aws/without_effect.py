@@ -39,7 +39,6 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("ec2", "CreateFlowLogs", "DestinationOptions.HiveCompatiblePartitions"): Accepted(_LOGS, (False,)),
     ("ec2", "CreateFlowLogs", "DestinationOptions.PerHourPartition"): Accepted(_LOGS, (False,)),
     ("ec2", "DescribeAvailabilityZones", "AllAvailabilityZones"): Accepted("all zones that there are are open to all"),
-    ("ec2", "DescribeInstanceTypes", "IncludeUnsupportedInRegion"): Accepted("only those here are listed", (False,)),
     ("ec2", "DescribeRegions", "AllRegions"): Accepted("all regions that there are are open to all"),
     ("ec2", "DescribeVpcClassicLinkDnsSupport", "MaxResults"): Accepted(_NONE),
     ("ec2", "ExportImage", "RoleName"): Accepted(_NO_ROLE),

@@ -110,8 +110,10 @@ def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: s
     kind = instance_types.find(name)
     if kind is None:
         raise InvalidParameter(f"Invalid value '{name}' for InstanceType.", code="InvalidInstanceAttributeValue")
+    if not kind.offered:
+        raise Unsupported(f"The instance type '{name}' is not supported in this Region.", code="Unsupported")
     instance = _find_stopped(tx, caller, instance_id)
-    if instance.architecture not in kind.architectures:
+    if instance.architecture != kind.architecture:
         raise InvalidParameter(f"The instance type '{name}' has not the architecture '{instance.architecture}'")
     if instance.ebs_optimized and kind.ebs_optimized == "unsupported":
         raise _no_ebs_optimization(name)

@@ -7,9 +7,9 @@ from typing import Final
 from sqlalchemy import bindparam, select
 
 from stead_controller.catalog import instance_types
-from stead_controller.catalog.instance_types import InstanceType
+from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.db.tables import IamInstanceProfile, Image, KeyPair, Subnet, Vpc
-from stead_controller.errors import InvalidCombination, InvalidParameter, NotFound
+from stead_controller.errors import InvalidCombination, InvalidParameter, NotFound, Unsupported
 from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
@@ -51,8 +51,9 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
     if kind is None:
         raise InvalidParameter(f"Invalid value '{request.instance_type}' for InstanceType.")
     image = images.find_launchable(tx, caller, request.image_id)
-    _check_image(image, kind)
     zone = _zone(cloud, request)
+    _check_offered(kind, zone)
+    _check_image(image, kind)
     interfaces = launch_interfaces.plan(
         tx,
         caller,
@@ -68,8 +69,17 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
     return Choices(image, kind, interfaces, disks, _public_key(tx, caller, request.key_name), profile)
 
 
+def _check_offered(kind: InstanceType, zone: str | None) -> None:
+    if not kind.offered:
+        where = f"Availability Zone ({zone})" if zone else "Region"
+        raise Unsupported(
+            f"Your requested instance type ({kind.name}) is not supported in your requested {where}.",
+            code="Unsupported",
+        )
+
+
 def _check_image(image: Image, kind: InstanceType) -> None:
-    if image.architecture not in kind.architectures:
+    if image.architecture != kind.architecture:
         raise InvalidParameter(
             f"The architecture '{image.architecture}' of the specified AMI does not match that of the instance type "
             f"'{kind.name}'."

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from stead_controller.catalog import ids
-from stead_controller.catalog.instance_types import InstanceType
+from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.db.tables import Instance, NetworkInterface, Subnet
 from stead_controller.errors import InvalidCombination, InvalidParameter
 from stead_controller.request import lookup

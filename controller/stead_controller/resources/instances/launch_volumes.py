@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import select
 
 from stead_controller.catalog import device_names
-from stead_controller.catalog.instance_types import InstanceType
+from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.catalog.volume_types import Shape, check_root, complete
 from stead_controller.db.tables import Image, ImageBlockDevice, Instance, InstanceStoreDisk, Snapshot, Volume
 from stead_controller.errors import InvalidParameter, LimitExceeded, MissingParameter, WrongState
@@ -90,8 +90,7 @@ def plan(
         if planned.device_name == image.root_device_name:
             check_root(planned.shape.volume_type)
     volumes.sort(key=lambda volume: (volume.device_name != image.root_device_name, volume.device_name))
-    count = kind.instance_store.count if kind.instance_store is not None else 0
-    return DiskPlan(tuple(volumes), tuple(_scratch(count, scratch, named)))
+    return DiskPlan(tuple(volumes), tuple(_scratch(kind, scratch, named)))
 
 
 def check_number(kind: InstanceType, disks: DiskPlan, interfaces: int) -> None:
@@ -126,11 +125,15 @@ def _number(virtual_name: str) -> int:
     return int(virtual_name.removeprefix("ephemeral"))
 
 
-def _scratch(count: int, mapped: dict[int, str], named: Collection[str]) -> Iterator[str]:
-    """Give the device names of a type's scratch disks: as mapped, else free ones. All of them are there, as NVMe's."""
+def _scratch(kind: InstanceType, mapped: dict[int, str], named: Collection[str]) -> Iterator[str]:
+    """Give the device names of a type's scratch disks: as mapped, else free ones where the type gives all of them."""
+    store = kind.instance_store
+    if store is None:
+        return
     free = device_names.free(named)
-    for number in range(count):
-        yield mapped.get(number) or next(free)
+    for number in range(store.count):
+        if number in mapped or not store.only_if_mapped:
+            yield mapped.get(number) or next(free)
 
 
 def _volume(
@@ -261,5 +264,4 @@ def change_scratch(tx: Transaction, instance: Instance, kind: InstanceType, take
         names[disk.number] = disk.device_name
         tx.session.delete(disk)
     tx.session.flush()
-    count = kind.instance_store.count if kind.instance_store is not None else 0
-    tx.session.add_all(build_scratch(instance, kind, list(_scratch(count, names, [*taken, *names.values()]))))
+    tx.session.add_all(build_scratch(instance, kind, list(_scratch(kind, names, [*taken, *names.values()]))))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from stead_controller.catalog import instance_types
-from stead_controller.catalog.instance_types import InstanceType
+from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.errors import InvalidParameter
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.conditions import holds
@@ -52,7 +52,7 @@ def facts(kind: InstanceType) -> dict[str, tuple[str, ...]]:
         "dedicated-hosts-supported": ("false",),
         "ebs-info.attachment-limit-type": ("shared",),
         "ebs-info.ebs-optimized-support": (kind.ebs_optimized,),
-        "ebs-info.encryption-support": ("unsupported",),
+        "ebs-info.encryption-support": ("supported",),
         "ebs-info.maximum-ebs-attachments": (str(kind.max_volumes),),
         "ebs-info.nvme-support": ("unsupported",),
         "free-tier-eligible": (_word(kind.free_tier),),
@@ -72,14 +72,14 @@ def facts(kind: InstanceType) -> dict[str, tuple[str, ...]]:
         "network-info.encryption-in-transit-supported": ("false",),
         "network-info.flexible-ena-queues-support": ("unsupported",),
         "network-info.ipv4-addresses-per-interface": (str(kind.max_addresses),),
-        "network-info.ipv6-addresses-per-interface": ("0",),
-        "network-info.ipv6-supported": ("false",),
+        "network-info.ipv6-addresses-per-interface": (str(kind.max_addresses),),
+        "network-info.ipv6-supported": ("true",),
         "network-info.maximum-network-cards": ("1",),
         "network-info.maximum-network-interfaces": (str(kind.max_interfaces),),
         "network-info.network-performance": (kind.network_performance,),
         "nitro-enclaves-support": ("unsupported",),
         "nitro-tpm-support": ("unsupported",),
-        "processor-info.supported-architecture": kind.architectures,
+        "processor-info.supported-architecture": (kind.architecture,),
         "processor-info.sustained-clock-speed-in-ghz": (str(kind.clock_speed),) if kind.clock_speed else (),
         "reboot-migration-support": ("unsupported",),
         "supported-boot-mode": kind.boot_modes,
@@ -98,10 +98,19 @@ FILTERS: Final = frozenset(facts(instance_types.ALL["t3.micro"]))
 
 
 def describe(
-    names: Sequence[str], filters: Iterable[Filter], *, after: str | None = None, limit: int | None = None
+    names: Sequence[str],
+    filters: Iterable[Filter],
+    *,
+    not_offered: bool = False,
+    after: str | None = None,
+    limit: int | None = None,
 ) -> list[InstanceType]:
-    """List types, sorted by name; raises InvalidParameter (InvalidInstanceType) for unknown names."""
-    unknown = [name for name in names if instance_types.find(name) is None]
+    """List types, sorted by name; those that are not offered only if asked for.
+
+    Raises InvalidParameter (InvalidInstanceType) for unknown names.
+    """
+    listed = {name: kind for name, kind in instance_types.ALL.items() if kind.offered or not_offered}
+    unknown = [name for name in names if name not in listed]
     if unknown:
         raise InvalidParameter(
             f"The following supplied instance types do not exist: [{', '.join(unknown)}]", code="InvalidInstanceType"
@@ -109,7 +118,7 @@ def describe(
     asked = tuple(filters)
     found = [
         kind
-        for name, kind in sorted(instance_types.ALL.items())
+        for name, kind in sorted(listed.items())
         if (not names or name in names) and (after is None or name > after) and holds(asked, facts(kind))
     ]
     return found[:limit]
@@ -123,7 +132,7 @@ def offerings(
     after: tuple[str, ...] | None = None,
     limit: int | None = None,
 ) -> list[Offering]:
-    """List every type at every place of a kind, sorted by type and place; raises InvalidParameter for no such kind."""
+    """List every offered type at every place of a kind, sorted; raises InvalidParameter for no such kind."""
     if location_type not in _LOCATION_TYPES:
         raise InvalidParameter(f"Value ({location_type}) for parameter locationType is invalid.")
     ids = zone_ids(cloud)
@@ -131,7 +140,8 @@ def offerings(
     asked = tuple(filters)
     found = [
         Offering(name, location_type, place)
-        for name in sorted(instance_types.ALL)
+        for name, kind in sorted(instance_types.ALL.items())
+        if kind.offered
         for place in sorted(places.get(location_type, ()))
         if (after is None or (name, place) > after) and holds(asked, {"instance-type": (name,), "location": (place,)})
     ]

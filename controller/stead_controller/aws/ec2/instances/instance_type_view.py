@@ -1,7 +1,7 @@
 """Instance types, and where they are offered, as EC2 shows them."""
 
 from stead_controller.aws.call import Result
-from stead_controller.catalog.instance_types import InstanceType
+from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.resources.instances.offered_types import Offering
 
 
@@ -22,7 +22,7 @@ def instance_type_view(kind: InstanceType) -> Result:
         "BareMetal": False,
         "Hypervisor": kind.hypervisor,
         "ProcessorInfo": {
-            "SupportedArchitectures": list(kind.architectures),
+            "SupportedArchitectures": [kind.architecture],
             "SustainedClockSpeedInGhz": kind.clock_speed,
             "Manufacturer": kind.manufacturer,
         },
@@ -46,7 +46,7 @@ def instance_type_view(kind: InstanceType) -> Result:
         "NitroTpmSupport": "unsupported",
         "PhcSupport": "unsupported",
         "RebootMigrationSupport": "unsupported",
-        "SupportedInRegion": True,
+        "SupportedInRegion": kind.offered,
     }
 
 
@@ -54,7 +54,7 @@ def _storage(kind: InstanceType) -> Result:
     store = kind.instance_store
     ebs = {
         "EbsOptimizedSupport": kind.ebs_optimized,
-        "EncryptionSupport": "unsupported",
+        "EncryptionSupport": "supported",
         "NvmeSupport": "unsupported",
         "MaximumEbsAttachments": kind.max_volumes,
         "AttachmentLimitType": "shared",
@@ -89,8 +89,8 @@ def _network(kind: InstanceType) -> Result:
             }
         ],
         "Ipv4AddressesPerInterface": kind.max_addresses,
-        "Ipv6AddressesPerInterface": 0,
-        "Ipv6Supported": False,
+        "Ipv6AddressesPerInterface": kind.max_addresses,
+        "Ipv6Supported": True,
         "EnaSupport": "supported",
         "EfaSupported": False,
         "EncryptionInTransitSupported": False,

@@ -14,7 +14,8 @@ def describe_types(call: Call, params: Params) -> Result:
     filters = describe.filters(params, offered_types.FILTERS, tags=False)
     after = page.after[0] if page.after else None
     names = params.get("InstanceTypes", ())
-    found = offered_types.describe(names, filters, after=after, limit=page.fetch)
+    not_offered = params.get("IncludeUnsupportedInRegion", False)
+    found = offered_types.describe(names, filters, not_offered=not_offered, after=after, limit=page.fetch)
     return selection.answered("InstanceTypes", found, page, lambda kind: (kind.name,), instance_type_view)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import select
 
-from stead_controller.catalog.instance_types import InstanceType
+from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.db.tables import (
     HostError,
     HostResource,

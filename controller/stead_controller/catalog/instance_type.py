@@ -1,0 +1,120 @@
+"""What an instance type promises; see https://docs.aws.amazon.com/ec2/latest/instancetypes/.
+
+Every type is a KVM guest here, so all are `nitro`, whatever EC2 itself runs them on; there is no bare metal.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+_MIB: Final = 1024 * 1024
+RUNS: Final = "x86_64"
+"""The architecture of guests that hosts can run."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceStore:
+    """The instance store of a type: `count` disks of `size` GB each, there always or as block devices name them."""
+
+    count: int
+    size: int
+    medium: str  # ssd, hdd
+    only_if_mapped: bool = False
+
+    @property
+    def total_size(self) -> int:
+        """The total size of all disks in GB."""
+        return self.count * self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Credits:
+    """The CPU credits of a burstable type; one credit is a vCPU for a minute.
+
+    `per_hour` are earned, at most `most` are saved, and `baseline_percent` of each vCPU is what the earned ones pay.
+    """
+
+    per_hour: float
+    most: float
+    baseline_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gpus:
+    """The GPUs of a type: `count` of one kind, with `memory` MiB each."""
+
+    count: int
+    name: str
+    manufacturer: str
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceType:
+    """What a guest of this type gets: `memory` in bytes, `max_interfaces` with `max_addresses` of each IP version.
+
+    Bandwidths are in megabits per second, an operation is one of 16 KiB. Those of EBS are None where EC2 gives none.
+    """
+
+    name: str
+    vcpus: int
+    memory: int
+    threads_per_core: int
+    valid_cores: tuple[int, ...]
+    max_interfaces: int
+    max_addresses: int
+    network_performance: str
+    network_baseline_mbps: int
+    network_burst_mbps: int
+    manufacturer: str
+    architecture: str
+    clock_speed: float | None
+    current_generation: bool
+    free_tier: bool
+    ebs_optimized: str  # unsupported, supported, default
+    ebs_baseline_mbps: int | None = None
+    ebs_max_mbps: int | None = None
+    ebs_baseline_iops: int | None = None
+    ebs_max_iops: int | None = None
+    instance_store: InstanceStore | None = None
+    credits: Credits | None = None
+    gpus: Gpus | None = None
+
+    boot_modes = ("legacy-bios", "uefi")
+    hypervisor = "nitro"
+    root_device_types = ("ebs",)
+    max_volumes = 28
+
+    @property
+    def family(self) -> str:
+        """The part of the name before the dot."""
+        return self.name.partition(".")[0]
+
+    @property
+    def cores(self) -> int:
+        """The number of cores that its vCPUs are threads of."""
+        return self.vcpus // self.threads_per_core
+
+    @property
+    def valid_threads_per_core(self) -> tuple[int, ...]:
+        """How many threads of each core an instance may have."""
+        return tuple(range(1, self.threads_per_core + 1))
+
+    @property
+    def burstable(self) -> bool:
+        """Whether its vCPUs are paid with CPU credits."""
+        return self.credits is not None
+
+    @property
+    def offered(self) -> bool:
+        """Whether instances of it can run here: guests are given no GPUs, and are all of one architecture."""
+        return self.architecture == RUNS and self.gpus is None
+
+    @property
+    def auto_recovery(self) -> bool:
+        """Whether instances are recovered when their VM's process fails: not with an instance store, which is lost."""
+        return self.instance_store is None
+
+    @property
+    def memory_mib(self) -> int:
+        """The memory as EC2 counts it."""
+        return self.memory // _MIB

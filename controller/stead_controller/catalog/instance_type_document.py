@@ -1,0 +1,201 @@
+"""Reads instance types from documents: a family with its sizes, as the files of `families/` have them.
+
+All that is wrong is refused with the place where it stands: an unknown key, a wrong kind of value, figures that
+contradict each other.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from stead_controller.catalog.instance_type import Credits, Gpus, InstanceStore, InstanceType
+
+_MIB: Final = 1024 * 1024
+_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,20}\Z")
+_SIZE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,8}\Z")
+MOST: Final = 1 << 31
+"""More than any figure of a type may be."""
+
+
+class BadDocumentError(ValueError):
+    """A document that describes no instance type; the message names the place."""
+
+
+class _Table:
+    """A table of a document, read key by key; what nobody read is refused at the end."""
+
+    def __init__(self, where: str, table: object) -> None:
+        if not isinstance(table, Mapping):
+            raise BadDocumentError(f"{where}: must be a table")
+        self.where = where
+        self._left = dict(table)
+
+    def _take(self, key: str, kind: type | tuple[type, ...], words: str, default: Any) -> Any:  # of any of the kinds
+        if key not in self._left:
+            if default is ...:
+                raise BadDocumentError(f"{self.where}: {key} is missing")
+            return default
+        value = self._left.pop(key)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise BadDocumentError(f"{self.where}: {key} must be {words}, not {value!r}")
+        return value
+
+    def whole(self, key: str, least: int = 1, default: Any = ...) -> int:  # None or a number
+        """Take a whole number from `least` to less than `MOST`."""
+        value: int = self._take(key, int, "a whole number", default)
+        if not least <= value < MOST:
+            raise BadDocumentError(f"{self.where}: {key} must be from {least} to {MOST - 1}, not {value}")
+        return value
+
+    def number(self, key: str, default: Any = ...) -> float | None:  # None or a number
+        """Take a positive number."""
+        value: float | None = self._take(key, (int, float), "a number", default)
+        if value is not None and not 0 < value < MOST:
+            raise BadDocumentError(f"{self.where}: {key} must be more than 0 and less than {MOST}, not {value}")
+        return value
+
+    def text(self, key: str, among: Sequence[str] = (), default: Any = ...) -> str:  # as a text
+        """Take a text, one of `among` if these are given."""
+        value: str = self._take(key, str, "a text", default)
+        if among and value not in among:
+            raise BadDocumentError(f"{self.where}: {key} must be one of {', '.join(among)}, not {value!r}")
+        return value
+
+    def flag(self, key: str, *, default: Any = ...) -> bool:  # a flag
+        """Take true or false."""
+        value: bool = self._take(key, bool, "true or false", default)
+        return value
+
+    def table(self, key: str) -> "_Table | None":
+        """Take a table in it, if there is one."""
+        value = self._take(key, Mapping, "a table", None)
+        return None if value is None else _Table(f"{self.where}: {key}", value)
+
+    def tables(self, key: str) -> dict[str, "_Table"]:
+        """Take a table of tables."""
+        found = self._take(key, Mapping, "a table", ...)
+        return {name: _Table(f"{self.where}: {key}.{name}", one) for name, one in found.items()}
+
+    def end(self) -> None:
+        """Refuse keys that nobody read."""
+        if self._left:
+            raise BadDocumentError(f"{self.where}: unknown key {min(self._left)}")
+
+
+def read_family(where: str, document: Mapping[str, Any]) -> list[InstanceType]:
+    """Read a family's types in the order of the document; raises BadDocumentError."""
+    table = _Table(where, document)
+    family = table.text("family")
+    if not _NAME.match(family):
+        raise BadDocumentError(f"{where}: family must be lower-case letters and digits, not {family!r}")
+    shared: dict[str, Any] = {
+        "manufacturer": table.text("manufacturer"),
+        "architecture": table.text("architecture", ("x86_64", "arm64")),
+        "threads_per_core": table.whole("threads_per_core"),
+        "current_generation": table.flag("current_generation"),
+        "ebs_optimized": table.text("ebs_optimized", ("unsupported", "supported", "default")),
+    }
+    clock_speed = table.number("clock_speed_ghz", None)
+    sizes = table.tables("sizes")
+    table.end()
+    if not sizes:
+        raise BadDocumentError(f"{where}: a family needs at least one size")
+    return [_size(f"{family}.{name}", name, size, shared, clock_speed) for name, size in sizes.items()]
+
+
+def _size(name: str, size: str, table: _Table, shared: dict[str, Any], clock_speed: float | None) -> InstanceType:
+    if not _SIZE.match(size):
+        raise BadDocumentError(f"{table.where}: a size is at most nine lower-case letters and digits")
+    vcpus = table.whole("vcpus")
+    threads = shared["threads_per_core"]
+    if vcpus % threads:
+        raise BadDocumentError(f"{table.where}: {vcpus} vcpus are no cores of {threads} threads")
+    baseline, burst = _pair(table, "network_mbps", "burst") or (0, 0)
+    if not burst:
+        raise BadDocumentError(f"{table.where}: network_mbps is missing")
+    ebs_baseline, ebs_max = _pair(table, "ebs_mbps", "max") or (None, None)
+    baseline_iops, max_iops = _pair(table, "ebs_iops", "max") or (None, None)
+    if (ebs_max is None) is not (max_iops is None):
+        raise BadDocumentError(f"{table.where}: ebs_mbps and ebs_iops belong together")
+    made = InstanceType(
+        name=name,
+        vcpus=vcpus,
+        memory=table.whole("memory_mib") * _MIB,
+        valid_cores=_valid_cores(table, vcpus // threads),
+        max_interfaces=table.whole("interfaces"),
+        max_addresses=table.whole("addresses"),
+        network_performance=table.text("network_performance", default=_performance(baseline, burst)),
+        network_baseline_mbps=baseline,
+        network_burst_mbps=burst,
+        clock_speed=table.number("clock_speed_ghz", clock_speed),
+        free_tier=table.flag("free_tier", default=False),
+        ebs_baseline_mbps=ebs_baseline,
+        ebs_max_mbps=ebs_max,
+        ebs_baseline_iops=baseline_iops,
+        ebs_max_iops=max_iops,
+        instance_store=_instance_store(table.table("instance_store")),
+        credits=_credits(table.table("credits")),
+        gpus=_gpus(table.table("gpus")),
+        **shared,
+    )
+    table.end()
+    return made
+
+
+def _performance(baseline: int, burst: int) -> str:
+    """Write bandwidth as EC2 does."""
+    return f"{'Up to ' if baseline < burst else ''}{burst / 1000:g} Gigabit"
+
+
+def _valid_cores(table: _Table, cores: int) -> tuple[int, ...]:
+    """Read which numbers of cores an instance may have: from `least` in steps to all, or each if nothing is said."""
+    found = table.table("valid_cores")
+    if found is None:
+        return tuple(range(1, cores + 1))
+    least, step = found.whole("least"), found.whole("step")
+    found.end()
+    if least > cores or (cores - least) % step:
+        raise BadDocumentError(f"{found.where}: steps of {step} from {least} do not reach {cores} cores")
+    return tuple(range(least, cores + 1, step))
+
+
+def _pair(table: _Table, key: str, most: str) -> tuple[int, int] | None:
+    """Read a baseline, and the figure that is reached for some time."""
+    found = table.table(key)
+    if found is None:
+        return None
+    baseline, largest = found.whole("baseline"), found.whole(most)
+    found.end()
+    if baseline > largest:
+        raise BadDocumentError(f"{found.where}: the baseline {baseline} is more than {most}, {largest}")
+    return baseline, largest
+
+
+def _instance_store(table: _Table | None) -> InstanceStore | None:
+    if table is None:
+        return None
+    made = InstanceStore(
+        table.whole("count"),
+        table.whole("size_gb"),
+        table.text("medium", ("ssd", "hdd")),
+        table.flag("only_if_mapped", default=False),
+    )
+    table.end()
+    return made
+
+
+def _credits(table: _Table | None) -> Credits | None:
+    if table is None:
+        return None
+    per_hour, most = table.number("per_hour"), table.number("max")
+    baseline = table.number("baseline_percent")
+    table.end()
+    return Credits(per_hour or 0, most or 0, baseline or 0)
+
+
+def _gpus(table: _Table | None) -> Gpus | None:
+    if table is None:
+        return None
+    made = Gpus(table.whole("count"), table.text("name"), table.text("manufacturer"), table.whole("memory_mib"))
+    table.end()
+    return made
