@@ -16,7 +16,7 @@ from stead_controller.request.filters import Filter
 from stead_controller.request.transaction import Transaction
 from stead_controller.request.zones import zone_ids
 from stead_controller.resources import tags
-from stead_controller.resources.network import ended_cidr_blocks
+from stead_controller.resources.network import ended_cidr_blocks, unclaimed_addresses
 
 _FREE_COUNT: Final = "available-ip-address-count"
 
@@ -160,15 +160,17 @@ def _free(block: str | None, taken: int) -> int:
 
 
 def _taken(tx: Transaction, subnet_ids: Iterable[str]) -> Mapping[str, int]:
-    """Count the addresses in use of each subnet that has any."""
+    """Count the addresses in use of each subnet that has any; those of unclaimed interfaces are not assigned either."""
     taken: dict[str, int] = {}
     for batch in lookup.batches(subnet_ids):
-        query = (
+        ours = (
             select(InterfaceAddress.subnet_id, func.count())
             .where(InterfaceAddress.subnet_id.in_(batch), InterfaceAddress.ipv6.is_(False))
             .group_by(InterfaceAddress.subnet_id)
         )
-        taken.update({row[0]: row[1] for row in tx.session.execute(query)})
+        taken.update({row[0]: row[1] for row in tx.session.execute(ours)})
+        for subnet_id, count in unclaimed_addresses.further(tx, batch).items():
+            taken[subnet_id] = taken.get(subnet_id, 0) + count
     return taken
 
 

@@ -19,6 +19,8 @@ from stead_controller.errors import LimitExceeded, NoCapacity, NotFound, WrongSt
 from stead_controller.hosts import pools
 from stead_controller.hosts.reports import apply_progress
 from stead_controller.placement.choose_host import Need
+from stead_controller.request.conditions import Selection
+from stead_controller.request.filters import Filter
 from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.network import (
     address_pools,
@@ -26,6 +28,7 @@ from stead_controller.resources.network import (
     elastic_addresses,
     interface_addresses,
     network_interface_life,
+    subnets,
 )
 from stead_controller.resources.network.elastic_address_associations import Target
 from stead_controller.resources.network.network_interface_life import AddressWish, CreateRequest
@@ -93,6 +96,30 @@ def test_its_private_addresses_are_not_given_in_its_subnet(run, world, report):
     assert given == {f"172.31.0.{last}" for last in range(4, 15)} - {"172.31.0.7", "172.31.0.8"}
     report(ENI, pb.CONDITION_ABSENT)
     run(create(world, primary="172.31.0.7"))
+
+
+def test_its_ipv4_addresses_are_none_of_the_subnets_free_ones(run, world, report):
+    first, second = world.one.subnet_ids
+
+    def free():
+        found = run(subnets.describe, world.one.caller, CLOUD, Selection())
+        return {each.subnet.id: each.free_addresses for each in found}
+
+    def fitting(count):
+        asked = Selection(filters=(Filter("available-ip-address-count", (str(count),)),))
+        return [each.subnet.id for each in run(subnets.describe, world.one.caller, CLOUD, asked)]
+
+    run(create(world, primary="172.31.0.9"))  # before its host reported that an unclaimed interface has it too
+    has = {"subnet_id": first, "private_addresses": ["172.31.0.7", "172.31.0.8", "172.31.0.9", "fd00::7"]}
+    report(ENI, mac_address=MAC, **has)
+    assert free() == {first: 4091 - 3, second: 4091}
+    report(OTHER, subnet_id=first, private_addresses=["172.31.0.8"])
+    report(MACHINE, subnet_id=second, private_addresses=["172.31.16.9"])
+    assert free() == {first: 4091 - 3, second: 4091 - 1}
+    assert fitting(4091 - 3) == [first]
+    for key in (ENI, MACHINE):
+        report(key, pb.CONDITION_ABSENT)
+    assert free() == {first: 4091 - 2, second: 4091}
 
 
 def test_another_subnet_has_the_same_address(run, world, report):
