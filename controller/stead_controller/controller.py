@@ -42,6 +42,7 @@ from stead_controller.desired.redraw import redraw
 from stead_controller.hosts import link
 from stead_controller.hosts.block_service import BlockService
 from stead_controller.hosts.enrolment import Enrolment
+from stead_controller.hosts.first_reports import FirstReports, doubtful
 from stead_controller.hosts.link import HostLink
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.object_store import expiry
@@ -211,6 +212,7 @@ class Controller:
         bring_up_to_date(self.database.engine)
         require_opening(await self.database.run(lambda tx: sealed_rows.unreadable(tx, self._sealer), writes=False))
         page_key = await self.database.run(lambda tx: keep_facts(tx, settings))
+        self._first_reports = await self._awaited_reports()
         await self.database.run(lambda tx: revisions.leap(tx, self._clock()))
         await self.database.run(self._tell_of_networks)
         if stuck := await self.database.run(desired_state.remove_ended):
@@ -227,6 +229,7 @@ class Controller:
             self.database,
             self.cloud,
             self._liveness,
+            self._first_reports,
             clock=self._clock,
             authority=self.authority,
             sign=lru_cache(_SIGNED_KEPT)(self._identity_signer.sign),
@@ -255,6 +258,13 @@ class Controller:
         self._begin_work()
         _log.info("controller_started", extra={"http": settings.http_port, "https": settings.https_port})
 
+    async def _awaited_reports(self) -> FirstReports:
+        """Begin to wait for hosts, if the database may be an older copy."""
+        seconds = self.settings.host_timeout_seconds
+        awaited = FirstReports(seconds)
+        awaited.expect(await self.database.run(lambda tx: doubtful(tx, self._clock(), seconds), writes=False))
+        return awaited
+
     def _app(self, page_key: bytes) -> AwsApp:
         """Build the application that answers the AWS APIs."""
         return AwsApp(
@@ -267,6 +277,7 @@ class Controller:
             on_call=self._note_call,
             require_room=self._room.require,
             require_room_for_deletion=self._room.require_for_deletion,
+            until_hosts_reported=self._first_reports.wait,
             throttle=self._throttle,
             strangers=self._strangers,
             any_region=self.settings.any_region,
@@ -371,6 +382,7 @@ class Controller:
             authorize=gate,
             throttle=self._throttle,
             strangers=self._strangers,
+            until_hosts_reported=self._first_reports.wait,
         )
 
     def _record_of(self, call: CallRecord | OperatorCall) -> AuditEvent:

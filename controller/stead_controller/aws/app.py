@@ -141,6 +141,10 @@ def _always() -> None:
     """Allow every change."""
 
 
+async def _at_once() -> None:
+    """Let no change wait."""
+
+
 async def _nobody_to_ask(question: Question) -> HostAnswer:
     raise WrongState("instance", f"Nobody can be asked for a {type(question).__name__} here.")
 
@@ -160,6 +164,7 @@ class AwsApp:
         on_call: OnCall = _ignore,
         require_room: Callable[[], None] = _always,
         require_room_for_deletion: Callable[[], None] = _always,
+        until_hosts_reported: Callable[[], Awaitable[None]] = _at_once,
         throttle: Throttle | None = None,
         strangers: Strangers | None = None,
         any_region: bool = False,
@@ -169,7 +174,8 @@ class AwsApp:
         """Take the dependencies; `page_key` seals NextTokens and is the same on all controllers of a cloud.
 
         With `any_region`, requests may be signed for any region. `require_room` is called before each change, and
-        `require_room_for_deletion` before changes that free disk space; both raise OutOfRoom.
+        `require_room_for_deletion` before changes that free disk space; both raise OutOfRoom. EC2's changes wait for
+        `until_hosts_reported`.
         Loads the models of the implemented services, so that no request has to wait for it.
         """
         self._transactions = transactions
@@ -181,6 +187,7 @@ class AwsApp:
         self._on_call = on_call
         self._require_room = require_room
         self._require_room_for_deletion = require_room_for_deletion
+        self._until_hosts_reported = until_hosts_reported
         self._throttle = throttle or Throttle(0)
         self._strangers = strangers or Strangers(0)
         self._any_region = any_region
@@ -314,6 +321,8 @@ class AwsApp:
         writes = operation.changes(exchange.params)
         if writes:
             (self._require_room_for_deletion if operation.makes_room else self._require_room)()
+            if exchange.service == "ec2":
+                await self._until_hosts_reported()
         outcome = await self._transactions.run(in_transaction, writes=writes, dry_run=dry_run)
         if dry_run:
             raise DryRunOperation

@@ -126,12 +126,7 @@ class Reader:
             row.id: max(row.revision_reached, row.revision_forgotten)
             for row in self.tx.session.execute(_KNOWN, {"host_ids": host_ids})
         }
-        # These hosts know revisions that this database does not: it is older than they are, or another one.
-        ahead = {
-            host_id
-            for host_id, revision, epoch in hellos
-            if revision and (epoch != self.epoch or revisions.is_unknown(self.tx, revision))
-        }
+        ahead = {host_id for host_id, revision, epoch in hellos if is_ahead(self.tx, revision, epoch, here=self.epoch)}
         since = {
             host_id: revision
             for host_id, revision, epoch in hellos
@@ -260,6 +255,14 @@ def _piece(kind: int, resource_id: str, revision: int, body: bytes | None, *, fo
     if body is None:
         return wire.removal(kind, resource_id, revision, force=force)
     return wire.resource(body, revision)
+
+
+def is_ahead(tx: Transaction, revision: int, epoch: str, *, here: str) -> bool:
+    """Tell whether a host knows a revision that this database, of the epoch `here`, does not.
+
+    Then the database is older than the host, or another one; a host that knows nothing says 0.
+    """
+    return bool(revision) and (epoch != here or revisions.is_unknown(tx, revision))
 
 
 def epoch_of(tx: Transaction) -> str:

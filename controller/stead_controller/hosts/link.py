@@ -17,12 +17,14 @@ from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.desired import host_networks
 from stead_controller.desired.batched_writes import Together
+from stead_controller.desired.changes import epoch_of, is_ahead
 from stead_controller.desired.pictures.identity import SignDocument, signed, with_session
 from stead_controller.desired.pictures.keys import Addition
 from stead_controller.desired.pictures.role import with_secret
 from stead_controller.errors import SteadError
 from stead_controller.hosts import attachment_rights, facts, reports
 from stead_controller.hosts.feed import Feed, Stream
+from stead_controller.hosts.first_reports import FirstReports
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.hosts.peers import require_host
 from stead_controller.hosts.report_intake import ReportIntake
@@ -53,6 +55,7 @@ class HostLink:
         database: Database,
         cloud: Cloud,
         liveness: Liveness,
+        first_reports: FirstReports,
         *,
         clock: Clock,
         authority: Authority,
@@ -63,6 +66,7 @@ class HostLink:
         self._database = database
         self._cloud = cloud
         self._liveness = liveness
+        self._first_reports = first_reports
         self._clock = clock
         self._authority = authority
         self._heartbeat_seconds = heartbeat_seconds
@@ -130,13 +134,15 @@ class HostLink:
         hello = await anext(aiter(request_iterator), None)
         if hello is None or not hello.HasField("hello"):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello")
-        taken = await self._hellos.run((host_id, hello.hello))
+        taken, is_newer = await self._hellos.run((host_id, hello.hello))
         if taken is facts.Taken.REMOVED:
             await context.abort(grpc.StatusCode.NOT_FOUND, _REMOVED)
         if taken is facts.Taken.UNKNOWN:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, _UNKNOWN)
         self._moves += taken is facts.Taken.MOVED
         self._liveness.seen(host_id)
+        if not is_newer:
+            self._first_reports.came(host_id)
         _log.info("host_connected", extra={"host": host_id, "revision": hello.hello.revision})
         stream = Stream(host_id, hello.hello.revision, hello.hello.desired_epoch)
         throttle = pb.Throttle(heartbeat_seconds=self._heartbeat_seconds)
@@ -184,9 +190,11 @@ class HostLink:
                     case "progress":
                         await self._progress(stream, report.progress)
                         self._liveness.seen(stream.host_id, sent=stream.sent, reached=report.progress.revision)
+                        self._reached(stream, report.progress.revision)
                     case "heartbeat":
                         beat = report.heartbeat
                         self._liveness.seen(stream.host_id, sent=stream.sent, reached=beat.revision, pools=beat.pools)
+                        self._reached(stream, beat.revision)
                     case "answer":
                         self._liveness.seen(stream.host_id)
                         future = self._questions.get((stream.host_id, report.answer.id))
@@ -198,6 +206,11 @@ class HostLink:
             _log.exception("host_report_failed", extra={"host": stream.host_id})
         finally:
             stream.end()
+
+    def _reached(self, stream: Stream, revision: int) -> None:
+        """Store that a host has reported all that it has, if it is as far as what it was sent."""
+        if revision >= stream.sent:
+            self._first_reports.came(stream.host_id)
 
     async def _progress(self, stream: Stream, progress: pb.Progress) -> None:
         """Store the news in a report; most statuses only report that nothing is wrong."""
@@ -211,8 +224,11 @@ class HostLink:
             elif status.condition in (pb.CONDITION_READY, pb.CONDITION_ABSENT):
                 stream.failing.discard((status.kind, status.id))
 
-    def _take_facts(self, tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]]) -> list[facts.Taken]:
-        return facts.take_facts(tx, hellos, self._cloud, self._clock())
+    def _take_facts(self, tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]]) -> list[tuple[facts.Taken, bool]]:
+        """Store hosts' facts; return how each host is regarded, and whether it has what this database does not know."""
+        taken, here = facts.take_facts(tx, hellos, self._cloud, self._clock()), epoch_of(tx)
+        ahead = [is_ahead(tx, hello.revision, hello.desired_epoch, here=here) for _, hello in hellos]
+        return list(zip(taken, ahead, strict=True))
 
     def _committed(self, tx: Transaction) -> None:
         """Wake the feed when a transaction has changed desired state; called in the thread that committed."""

@@ -75,8 +75,9 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         authorize: Authorize,
         throttle: AccountLimits,
         strangers: AddressLimits,
+        until_hosts_reported: Callable[[], Awaitable[None]],
     ) -> None:
-        """Store the dependencies."""
+        """Store the dependencies; changes wait for `until_hosts_reported`."""
         self._database = database
         self._cloud = cloud
         self._events = events
@@ -85,6 +86,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         self._authorize = authorize
         self._throttle = throttle
         self._strangers = strangers
+        self._until_hosts_reported = until_hosts_reported
 
     async def RunInstances(  # noqa: N802 - the name of the RPC
         self, request: pb.RunInstancesRequest, context: Context
@@ -218,6 +220,8 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         return lambda tx: self._authorize(tx, caller, operation, params, source_ip=source_ip)
 
     async def _do[T](self, context: Context, function: Callable[[Transaction], T], *, writes: bool = True) -> T:
+        if writes:
+            await self._until_hosts_reported()
         try:
             return await self._database.run(function, writes=writes)
         except SteadError as error:

@@ -348,6 +348,32 @@ async def test_without_room_deletions_are_let_through_as_long_as_there_is_room_f
         assert (await chain.answer(b"Action=DescribeVolumes&Version=2016-11-15")).status == 200
 
 
+@pytest.mark.parametrize(
+    ("service", "query", "waits"),
+    [
+        ("ec2", "Action=CreateVolume&Version=2016-11-15", True),
+        ("ec2", "Action=DescribeVolumes&Version=2016-11-15", False),
+        ("iam", "Action=CreateUser&Version=2010-05-08&UserName=u", False),
+    ],
+)
+async def test_changes_of_ec2_wait_until_hosts_have_reported(service: str, query: str, *, waits: bool) -> None:
+    order: list[str] = []
+
+    async def reported() -> None:
+        order.append("waited")
+
+    def act(_call: Call, params: Params) -> dict[str, Any]:
+        whole(params)
+        order.append("acted")
+        return {}
+
+    chain = Chain(until_hosts_reported=reported)
+    for name in ("CreateVolume", "CreateUser", "DescribeVolumes"):
+        chain.operations[service, name] = Operation(service, name, act, writes=name.startswith("Create"))
+    answer = await chain.answer(query.encode(), service=service)
+    assert (answer.status, order) == (200, ["waited", "acted"] if waits else ["acted"])
+
+
 async def test_what_cannot_be_recorded_is_not_answered() -> None:
     records = []
 

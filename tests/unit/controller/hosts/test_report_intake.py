@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 from stead_controller.db.tables import HostError, Volume
 from stead_controller.hosts import reports
 from stead_controller.hosts.feed import Stream
+from stead_controller.hosts.first_reports import FirstReports
 from stead_controller.hosts.link import HostLink
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.hosts.report_intake import ReportIntake
@@ -100,7 +101,13 @@ async def test_a_database_that_is_away_is_no_fault_of_a_status(database, run, wo
 
 async def test_the_session_goes_on(database, run, world, volume_ids, broken):
     link = HostLink(
-        database, CLOUD, Liveness(lambda: NOW, 20), clock=lambda: NOW, authority=Authority.create(), heartbeat_seconds=5
+        database,
+        CLOUD,
+        Liveness(lambda: NOW, 20),
+        FirstReports(20),
+        clock=lambda: NOW,
+        authority=Authority.create(),
+        heartbeat_seconds=5,
     )
     stream = Stream(world.host_id, 0, "")
     ended = []
