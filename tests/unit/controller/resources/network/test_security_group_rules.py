@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select, update
 
 from stead_controller.catalog import ids
-from stead_controller.db.tables import SecurityGroup, SecurityGroupRule, Tag, Vpc, VpcResource
+from stead_controller.db.tables import SecurityGroup, SecurityGroupRule, Tag, Vpc, VpcPeeringConnection, VpcResource
 from stead_controller.errors import AlreadyExists, LimitExceeded, MalformedId, NotFound
 from stead_controller.request.client_tokens import Repeatable
 from stead_controller.request.conditions import Selection
@@ -30,6 +30,7 @@ def tcp(port, *cidrs, ipv6=(), **peers):
     return Permission("tcp", port, port, tuple(map(Block, cidrs)), tuple(map(Block, ipv6)), **peers)
 
 
+PEERING = "pcx-00000000000000001"
 SSH, WEB = tcp(22, "10.0.0.0/8"), tcp(80, "10.0.0.0/8")
 
 
@@ -260,7 +261,7 @@ def reached_rule(world, run):
 
     def add(tx):
         group = tx.session.get_one(SecurityGroup, world.one.group_id)
-        peering = {"peering_id": "pcx-00000000000000001", "peer_vpc_id": "vpc-00000000000000001"}
+        peering = {"peering_id": PEERING, "peer_vpc_id": "vpc-00000000000000001"}
         row = rows.rule(
             group,
             protocol="tcp",
@@ -279,12 +280,28 @@ def reached_rule(world, run):
 def test_a_modified_rule_stays_the_way_to_a_peered_group(world, run, modify):
     rule_id, peer_id = reached_rule(world, run)
     modify({rule_id: tcp(23, groups=(GroupReference(peer_id),))})
-    reached = Reached("333333333333", "vpc-00000000000000001", "pcx-00000000000000001")
+    reached = Reached("333333333333", "vpc-00000000000000001", PEERING)
     found = run(lambda tx: of_row(tx.session.get_one(SecurityGroupRule, rule_id)))
     assert (found.from_port, found.peer_group_id, found.reached) == (23, peer_id, reached)
     modify({rule_id: tcp(23, groups=(GroupReference(world.one.group_id),))})
     found = run(lambda tx: of_row(tx.session.get_one(SecurityGroupRule, rule_id)))
     assert (found.peer_group_id, found.reached) == (world.one.group_id, None)
+
+
+def test_a_rule_has_the_status_of_the_peering_connection_that_it_refers_through(world, run):
+    rule_id, _ = reached_rule(world, run)
+
+    def statuses():
+        found = run(security_group_rules.describe, world.one.caller, CLOUD, Selection())
+        return {one.rule.id: one.peering_status for one in found}
+
+    own = dict.fromkeys(statuses().keys() - {rule_id})  # those of the default group, through none
+    assert statuses() == {**own, rule_id: "deleted"}, "it is no longer stored"
+    ends = {"requester_vpc_id": world.one.vpc_id, "accepter_vpc_id": "vpc-00000000000000001"}
+    accounts = {"account_id": world.one.caller.account_id, "accepter_account_id": "333333333333"}
+    peering = VpcPeeringConnection(id=PEERING, status="active", message="Active", created=NOW, **ends, **accounts)
+    run(lambda tx: tx.session.add(peering))
+    assert statuses() == {**own, rule_id: "active"}
 
 
 def test_a_rule_of_a_group_that_is_gone_is_described_and_revoked(world, run, revoke, ports):
