@@ -97,19 +97,25 @@ class LibvirtBackups:
             return None
 
     def end(self, machine_id: str, name: str) -> None:
-        """End a backup and remove what it needed."""
+        """End a backup and remove what it needed.
+
+        libvirt goes on to show an ended backup until QEMU has let go of it; its name is "" then.
+        """
         try:
             with self._running(machine_id) as domain:
                 going_on = self._current(machine_id, domain)
                 if going_on is not None and going_on.name != name:
                     return
                 if going_on is not None:
-                    domain.abortJob()
-        except NotPluggedError:
-            pass  # it ended with its guest
+                    _abort(domain)
+                self._remove_files(machine_id, name)
+        except NotPluggedError:  # it ended with its guest
+            self._remove_files(machine_id, name)
+        self._machines.direct.look_soon(machine_id)
+
+    def _remove_files(self, machine_id: str, name: str) -> None:
         if self._name(machine_id) == name:
             remove_private(self._folder / machine_id)
-        self._machines.direct.look_soon(machine_id)
 
     def forget(self, machine_id: str, volume_id: str, *, keep: str) -> None:
         """Stop tracking the changes of a disk since any snapshot except `keep`."""
@@ -213,3 +219,12 @@ class LibvirtBackups:
                 yield domain
         except MachineError as error:
             raise BackupError(str(error)) from error
+
+
+def _abort(domain: Any) -> None:
+    """Abort a domain's backup; it may have ended meanwhile."""
+    try:
+        domain.abortJob()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+            raise

@@ -15,6 +15,7 @@ from stead_agent.disks.nbd.client import NbdClient
 from stead_agent.disks.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup, SnapshotSpec
 from stead_agent.disks.snapshots.local_snapshots import LocalSnapshots
 from stead_agent.machines.backups import LibvirtBackups
+from stead_agent.machines.host_access import remove_private
 from stead_agent.machines.interface import Power
 from stead_proto.block_cipher import BlockCipher
 from stead_proto.blocks import BLOCK_BYTES
@@ -139,6 +140,31 @@ def test_an_instant_is_held_while_the_guest_writes(world, backups):
     backups.forget(guest.id, guest.volumes[0], keep=second)
     assert guest.checkpoints() == [second]
     backups.end(guest.id, second)
+
+
+def test_a_backup_whose_files_are_gone_is_ended_and_the_next_snapshot_taken(world, backups, snapshots, fake):
+    """libvirt shows a backup for some moments after its end, when its name is no longer known."""
+    guest = Guest(world)
+    guest.io("write -P 1 0 1M")
+    first, second = new_id(), new_id()
+    backups.begin(guest.id, first, {guest.volumes[0]: DiskToFreeze(first)})
+    remove_private(world.root / "backups" / guest.id)
+    current = backups.current(guest.id)
+    assert (current is not None, current and current.name) == (True, "")
+    guest.io("write -P 2 2M 1M")
+    taken(snapshots, guest.group((second, "")))
+    assert fake.content(second, SIZE) == pattern((0, MIB, 1), (2 * MIB, MIB, 2))
+    assert backups.current(guest.id) is None
+
+
+def test_a_backup_that_ends_by_itself_meanwhile_is_ended(world, backups, monkeypatch):
+    guest = Guest(world)
+    first = new_id()
+    seen = backups.begin(guest.id, first, {guest.volumes[0]: DiskToFreeze(first)})
+    backups.end(guest.id, first)
+    wait_for(lambda: backups.current(guest.id) is None, "the backup has ended")
+    monkeypatch.setattr(backups, "_current", lambda *_: seen)
+    backups.end(guest.id, first)
 
 
 def test_what_is_overwritten_on_an_encrypted_disk_is_kept_encrypted(world, snapshots, backups, fake):

@@ -142,7 +142,7 @@ class LocalSnapshots:
         prints = {volume_id: fingerprint(disk) for volume_id, disk in quiet.items()}
         backup = self._guests.current(group.machine_id) if group.machine_id else None
         if backup is not None and backup.name != group.name:
-            if self._notes.load(backup.name) is None:
+            if not backup.name or self._notes.load(backup.name) is None:  # without a name: its files are removed
                 self._guests.end(group.machine_id, backup.name)  # no snapshot needs it any more
             return None
         if not _is_held(note, group.machine_id, prints) or (group.machine_id and backup is None):
