@@ -15,6 +15,7 @@ from tests.support.shares import Shares, is_light, turn_of
 pytest_plugins = ["tests.support.fixtures"]
 
 _HERE = Path(__file__).parent
+_SUMMARY_LENGTH = 200  # characters of a failed test's message in the list at the end
 _LIGHT_NICENESS = 5  # has a quarter of a processor that somebody else wants as well
 
 # As the launcher does: programs that compile themselves at each start are half of what the tests wait for.
@@ -50,6 +51,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="needs root: ./stead test"))
         if item.get_closest_marker("libvirt") and not shutil.which("libvirtd"):
             item.add_marker(pytest.mark.skip(reason="needs libvirtd: ./stead installs it"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Give each failed test one line in the list at the end: pytest would repeat whole differences there on a build server.
+
+    They have been shown above by now.
+    """
+    for outcome in ("failed", "error"):
+        for report in terminalreporter.getreports(outcome):
+            crash = getattr(report.longrepr, "reprcrash", None)
+            if crash is not None:
+                crash.message = crash.message.partition("\n")[0][:_SUMMARY_LENGTH]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares:
