@@ -151,6 +151,7 @@ _INTERFACE: Final = (
     NetworkInterface.attach_time,
     NetworkInterface.delete_on_termination,
     NetworkInterface.interface_type,
+    NetworkInterface.primary_ipv6,
     NetworkInterface.tcp_established_timeout,
     NetworkInterface.udp_timeout,
     NetworkInterface.udp_stream_timeout,

@@ -91,10 +91,13 @@ def assign_ipv6(
 def unassign_ipv6(tx: Transaction, caller: Caller, interface_id: str, addresses: Sequence[str]) -> None:
     """Unassign IPv6 addresses of an interface; raises as `unassign_private`.
 
-    An interface without IPv4 keeps at least one.
+    The primary one stays, and an interface without IPv4 keeps at least one.
     """
     interface = _find_holder(tx, caller, interface_id, addresses, ipv6=True)
-    if interface.private_address is None and not set(private_addresses.of(tx, interface.id, ipv6=True)) - {*addresses}:
+    had = private_addresses.of(tx, interface.id, ipv6=True)
+    if interface.primary_ipv6 and had[0] in addresses:
+        raise InvalidParameter(f"The primary IPv6 address {had[0]} of '{interface.id}' cannot be unassigned")
+    if interface.private_address is None and not {*had} - {*addresses}:
         raise InvalidParameter(
             f"The network interface '{interface.id}' is in an IPv6 only subnet: its last IPv6 address cannot be "
             "unassigned"

@@ -223,8 +223,8 @@ def end_with_instance(tx: Transaction, interface: NetworkInterface, now: datetim
 
 
 def unplug(interface: NetworkInterface) -> None:
-    """Clear the attachment in an interface's row."""
+    """Clear the attachment in an interface's row; a primary IPv6 address is an ordinary one from then on."""
     interface.status = "available"
     interface.host_id = interface.instance_id = interface.attachment_id = None
     interface.device_index = interface.attachment_state = interface.attach_time = None
-    interface.delete_on_termination = False
+    interface.delete_on_termination = interface.primary_ipv6 = False

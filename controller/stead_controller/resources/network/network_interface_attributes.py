@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import InterfaceGroup, NetworkInterface, SecurityGroup
+from stead_controller.db.tables import InterfaceGroup, NetworkInterface, SecurityGroup, Subnet
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, NotFound, WrongState
 from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
@@ -17,6 +17,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.network import address_pools, interface_changes, interface_groups
 from stead_controller.resources.network.connection_tracking import IdleTimeouts
+from stead_controller.resources.network.network_interface_life import require_ipv6
 from stead_controller.resources.network.network_interfaces import GroupIdentifier
 
 _DESCRIPTION_LENGTH = 255
@@ -97,6 +98,19 @@ def set_delete_on_termination(
     if interface.attachment_id != attachment_id:
         raise NotFound("network-interface-attachment", attachment_id)
     interface.delete_on_termination = value
+
+
+def set_primary_ipv6(tx: Transaction, caller: Caller, interface_id: str, *, value: bool) -> None:
+    """Make the interface's first IPv6 address, present or future, its primary one until it is detached.
+
+    Raises MalformedId, NotFound, InvalidParameter to disable it or in a subnet without IPv6, WrongState.
+    """
+    interface = find_own(tx, caller, interface_id)
+    if value:
+        require_ipv6(tx.session.get_one(Subnet, interface.subnet_id))
+    elif interface.primary_ipv6:
+        raise InvalidParameter(f"The primary IPv6 address of '{interface.id}' cannot be disabled once it is enabled")
+    interface.primary_ipv6 = value
 
 
 def set_associate_public_address(

@@ -28,13 +28,17 @@ _DESCRIPTION_LENGTH: Final = 255
 
 @dataclass(frozen=True, slots=True)
 class AddressWish:
-    """The requested private addresses: `primary` None means any; counts are numbers of addresses to be chosen."""
+    """The requested private addresses: `primary` None means any; counts are numbers of addresses to be chosen.
+
+    With `primary_ipv6`, the interface's first IPv6 address cannot be unassigned.
+    """
 
     primary: str | None = None
     secondary: tuple[str, ...] = ()
     secondary_count: int = 0
     ipv6: tuple[str, ...] = ()
     ipv6_count: int | None = None
+    primary_ipv6: bool = False
 
     @property
     def ipv4_number(self) -> int:
@@ -113,6 +117,7 @@ def build(tx: Transaction, subnet: Subnet, wish: AddressWish, now: datetime, **c
         zone=subnet.zone,
         mac_address=addresses.new_mac(tx),
         private_address=primary,
+        primary_ipv6=wish.primary_ipv6,
         created=now,
         **columns,
     )
@@ -140,6 +145,12 @@ def take_ipv6(tx: Transaction, subnet: Subnet, interface_id: str, wish: AddressW
     ]
 
 
+def require_ipv6(subnet: Subnet) -> None:
+    """Raise InvalidParameter for a subnet without IPv6 addresses."""
+    if subnet.ipv6_cidr_block is None:
+        raise InvalidParameter(f"The subnet '{subnet.id}' has no IPv6 CIDR block associated with it")
+
+
 def delete(tx: Transaction, caller: Caller, interface_id: str, now: datetime) -> None:
     """Delete an interface that is not attached; raises MalformedId, NotFound, WrongState."""
     interface = lookup.find(tx, caller, "network-interface", NetworkInterface, interface_id)
@@ -162,7 +173,12 @@ def remove(tx: Transaction, interface: NetworkInterface, now: datetime) -> None:
 
 
 def _check_family(subnet: Subnet, wish: AddressWish) -> None:
-    """Raise InvalidCombination for IPv4 addresses, or no IPv6 address, in an IPv6-only subnet."""
+    """Raise InvalidCombination for IPv4 addresses, or no IPv6 address, in an IPv6-only subnet.
+
+    Raises InvalidParameter for a primary IPv6 address where the subnet has no IPv6 addresses.
+    """
+    if wish.primary_ipv6:
+        require_ipv6(subnet)
     if subnet.cidr_block is not None:
         return
     if wish.names_ipv4:

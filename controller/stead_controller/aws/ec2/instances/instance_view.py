@@ -10,6 +10,7 @@ from typing import Any, Final
 from stead_controller.aws.call import Result
 from stead_controller.aws.ec2.instances.metadata_options_view import metadata_options_view
 from stead_controller.aws.ec2.network.connection_tracking_view import connection_tracking_view
+from stead_controller.aws.ec2.network.network_interface_view import ipv6_addresses_view
 from stead_controller.aws.ec2.tags_view import tags_view
 from stead_controller.resources.instances.instance_states import STATE_CODES
 from stead_controller.resources.instances.instances import (
@@ -157,7 +158,7 @@ def _interface_view(found: DescribedInterface) -> Result:
             "NetworkCardIndex": 0,
         },
         "Groups": groups_view(found.groups),
-        "Ipv6Addresses": [{"Ipv6Address": address, "IsPrimaryIpv6": False} for address in found.ipv6_addresses],
+        "Ipv6Addresses": ipv6_addresses_view(found.ipv6_addresses, has_primary=row.primary_ipv6),
         "SourceDestCheck": row.source_dest_check,
         "Status": row.status,
         "InterfaceType": row.interface_type,

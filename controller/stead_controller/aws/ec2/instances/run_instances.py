@@ -33,7 +33,15 @@ _UNBUILT: Final = (
     "LicenseSpecifications",
 )
 _OF_ONE_INTERFACE: Final = frozenset(
-    {"SubnetId", "PrivateIpAddress", "SecurityGroupIds", "SecurityGroups", "Ipv6Addresses", "Ipv6AddressCount"}
+    {
+        "SubnetId",
+        "PrivateIpAddress",
+        "SecurityGroupIds",
+        "SecurityGroups",
+        "Ipv6Addresses",
+        "Ipv6AddressCount",
+        "EnablePrimaryIpv6",
+    }
 )
 
 

@@ -70,7 +70,9 @@ _SETTERS: Final[dict[str, Callable[[Call, str, Any], None]]] = {
     "Description": lambda call, interface_id, given: attributes.set_description(
         call.tx, call.caller, interface_id, given.get("Value", "")
     ),
-    "EnablePrimaryIpv6": _refuse,
+    "EnablePrimaryIpv6": lambda call, interface_id, given: attributes.set_primary_ipv6(
+        call.tx, call.caller, interface_id, value=given
+    ),
     "EnaSrdSpecification": _refuse,
     "Groups": lambda call, interface_id, given: attributes.set_groups(call.tx, call.caller, interface_id, given),
     "SourceDestCheck": lambda call, interface_id, given: attributes.set_source_dest_check(

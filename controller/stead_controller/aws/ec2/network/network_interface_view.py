@@ -36,7 +36,7 @@ def network_interface_view(found: DescribedNetworkInterface) -> Result:
         "Association": first.get("Association"),
         "PublicDnsName": (found.addresses[0].public_name or None) if found.addresses else None,
         "Ipv6Address": found.ipv6_addresses[0] if found.ipv6_addresses else None,
-        "Ipv6Addresses": [{"Ipv6Address": address, "IsPrimaryIpv6": False} for address in found.ipv6_addresses],
+        "Ipv6Addresses": ipv6_addresses_view(found.ipv6_addresses, has_primary=interface.primary_ipv6),
         "Groups": groups_view(found.groups),
         "Attachment": attachment_view(found),
         "RequesterId": CLOUD_ACCOUNT if interface.requester_managed else interface.requester_id or interface.account_id,
@@ -71,6 +71,14 @@ def attribute_view(found: DescribedAttribute) -> Result:
 def groups_view(groups: Iterable[GroupIdentifier]) -> list[Result]:
     """Show the security groups of an interface."""
     return [{"GroupId": group_id, "GroupName": name} for group_id, name in groups]
+
+
+def ipv6_addresses_view(addresses: Iterable[str], *, has_primary: bool) -> list[Result]:
+    """Show the IPv6 addresses of an interface, of which the first is the primary one if it has any."""
+    return [
+        {"Ipv6Address": address, "IsPrimaryIpv6": has_primary and number == 0}
+        for number, address in enumerate(addresses)
+    ]
 
 
 def attachment_view(found: DescribedNetworkInterface | DescribedAttribute) -> Result | None:

@@ -79,8 +79,6 @@ def address_wish(params: Mapping[str, Any]) -> AddressWish:
     """
     if any(name in params for name in _PREFIXES):
         raise Unsupported("Prefixes of addresses are not supported.")
-    if params.get("EnablePrimaryIpv6") or params.get("PrimaryIpv6"):
-        raise Unsupported("A primary IPv6 address is not supported.")
     primary, secondary = _private(params.get("PrivateIpAddresses", ()))
     if primary is not None and params.get("PrivateIpAddress", primary) != primary:
         raise InvalidCombination("Only one private address may be the primary one")
@@ -90,6 +88,7 @@ def address_wish(params: Mapping[str, Any]) -> AddressWish:
         secondary_count=params.get("SecondaryPrivateIpAddressCount", 0),
         ipv6=tuple(item.get("Ipv6Address", "") for item in params.get("Ipv6Addresses", ())),
         ipv6_count=params.get("Ipv6AddressCount"),
+        primary_ipv6=params.get("EnablePrimaryIpv6", False) or params.get("PrimaryIpv6", False),
     )
 
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, Integer, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, Integer, String, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -45,6 +45,8 @@ class NetworkInterface(Base):
     delete_on_termination: Mapped[bool] = mapped_column(default=False)
     interface_type: Mapped[str] = mapped_column(String(32), default="interface")  # nat_gateway, vpc_endpoint
     nat_gateway_id: Mapped[str | None] = mapped_column(ResourceId)
+    # Its first IPv6 address, by `InterfaceAddress.position`, is its primary one and cannot be unassigned.
+    primary_ipv6: Mapped[bool] = mapped_column(default=False, server_default=false())
     associate_public_address: Mapped[bool] = mapped_column(default=False)  # from the pool while its instance runs
     # Idle seconds after which a tracked connection is forgotten; None = EC2's default.
     tcp_established_timeout: Mapped[int | None] = mapped_column(Integer)
