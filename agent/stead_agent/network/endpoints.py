@@ -1,6 +1,7 @@
 """The gateway endpoints of this host: one namespace each, created, audited and removed with the VPC's lock held.
 
-A route of the VPC leads to such a namespace, which has the addresses of a service and a route back to the VPC only.
+A route of the VPC leads to such a namespace, which has the addresses of a service, a route back to the VPC only, and
+no nft rules.
 Which process listens there does not concern the network.
 """
 
@@ -9,12 +10,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final
 
+from stead_agent.network import namespace_rules
 from stead_agent.network.desired_objects import endpoint_link, owner_of
 from stead_agent.network.interface import ENDPOINT_PREFIX, GatewayEndpoint, VpcNetwork, endpoint_link_name
 from stead_agent.network.kernel_objects import Address, KernelObject, PeerLink, Place, Route, Setting, Up
 from stead_agent.network.namespaces import Namespaces
 from stead_agent.network.observe import HostView, observe_namespace
-from stead_agent.network.plan import Remove, Step, plan
+from stead_agent.network.plan import Remove, plan
 from stead_agent.network.route_tables import PEER_ADDRESS
 from stead_agent.network.rtnetlink import Kernel, with_kernel
 
@@ -107,15 +109,21 @@ class Endpoints:
         objects = endpoint_objects(vpc, endpoint, namespace)
         return _Applied(tuple(objects), self._namespaces.identity(endpoint.id))
 
-    def _make(self, endpoint_id: str, wanted: _Applied) -> list[Step]:
-        def work(kernel: Kernel) -> list[Step]:
+    def _make(self, endpoint_id: str, wanted: _Applied) -> list[str]:
+        """Configure one and remove foreign rules in its namespace; return what was changed."""
+
+        def work(kernel: Kernel) -> list[str]:
             objects = list(wanted.objects)
             steps = plan(observe_namespace(kernel, _NOTHING, {}, objects), objects)
             for step in steps:
                 kernel.carry_out(step)
-            return steps
+            return [str(step) for step in steps]
 
-        return with_kernel(self._namespaces, endpoint_id, work)
+        path = self._namespaces.path(endpoint_id)
+        has_rules = bool(namespace_rules.listed(path))
+        if has_rules:
+            namespace_rules.replace(path, "")
+        return with_kernel(self._namespaces, endpoint_id, work) + (["rules"] if has_rules else [])
 
     def _of(self, vpc_id: str) -> set[str]:
         """List the endpoints whose link aliases name this VPC."""

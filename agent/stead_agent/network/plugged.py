@@ -5,19 +5,15 @@ Created, audited and removed with the VPC's lock held. Each is identified by the
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
 
+from stead_agent.network import namespace_rules
 from stead_agent.network.desired_objects import owner_of
-from stead_agent.network.interface import NetworkError, VpcNetwork
+from stead_agent.network.interface import VpcNetwork
 from stead_agent.network.kernel_objects import Bridge, KernelObject
 from stead_agent.network.namespaces import Namespaces
 from stead_agent.network.observe import HostView, observe_namespace, view_host
 from stead_agent.network.plan import Remove, Step, plan
 from stead_agent.network.rtnetlink import Kernel, with_kernel
-from stead_agent.programs.run import RunError, run
-
-_SECONDS: Final = 20.0
-_NOTHING: Final = "flush ruleset\n"  # in one transaction with the rules that follow, so that tracked flows continue
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +89,7 @@ class Plugged:
         """Apply one, its rules (unless `listed` shows that they are right) before its link."""
         self._namespaces.create(name)
         if listed is None:
-            self._run(name, "-f", "-", stdin=_NOTHING + wanted.rules)
+            namespace_rules.replace(self._namespaces.path(name), wanted.rules)
             listed = self._list(name)
         steps = with_kernel(self._namespaces, name, lambda kernel: _make_links(kernel, wanted))
         return _Applied(wanted, listed), steps
@@ -120,14 +116,7 @@ class Plugged:
             self._namespaces.delete(name)
 
     def _list(self, name: str) -> bytes:
-        return self._run(name, "--stateless", "list", "ruleset")
-
-    def _run(self, name: str, *words: str, stdin: str = "") -> bytes:
-        entered = ["nsenter", f"--net={self._namespaces.path(name)}", "nft", *words]
-        try:
-            return run(entered, timeout=_SECONDS, stdin=stdin.encode()).stdout
-        except RunError as error:
-            raise NetworkError(str(error)) from error
+        return namespace_rules.listed(self._namespaces.path(name))
 
 
 def _make_links(kernel: Kernel, wanted: Plug) -> list[Step]:

@@ -22,7 +22,7 @@ from typing import Final
 from stead_agent.logs import Log
 from stead_agent.network.interface import Touched
 from stead_agent.network.kernel_objects import Place
-from stead_agent.network.namespaces import GATEWAY_PREFIX, INTERFACE_PREFIX, Namespaces
+from stead_agent.network.namespaces import ENDPOINT_PREFIX, GATEWAY_PREFIX, INTERFACE_PREFIX, Namespaces
 from stead_agent.network.notices import EVERYTHING, GROUPS, HOST, HostNotices, Mark
 from stead_agent.network.rtnetlink import with_kernel
 
@@ -39,7 +39,7 @@ _NFTABLES_GROUP: Final = 7  # NFNLGRP_NFTABLES
 _NEW_GENERATION: Final = (10 << 8) | 15  # NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN: the end of each transaction
 _ATTACH_FILTER: Final = 26  # SO_ATTACH_FILTER
 _BUFFER: Final = 1 << 20
-_PLUGGED: Final = (GATEWAY_PREFIX, INTERFACE_PREFIX)
+_OWN_RULES: Final = (ENDPOINT_PREFIX, GATEWAY_PREFIX, INTERFACE_PREFIX)
 _RECEIVE: Final = 1 << 17
 
 
@@ -51,7 +51,7 @@ class _Place:
     identity: int | None
     links: socket.socket
     rules: socket.socket
-    is_plugged: bool = False  # of a NAT gateway or an endpoint's interface: its rules are managed by the network
+    has_own_rules: bool = False  # of a NAT gateway or an endpoint: its rules are managed by the network
     own_works: int = 0
 
     def close(self) -> None:
@@ -174,7 +174,7 @@ class Watch:
         if name and identity is None:
             return  # it is being created or removed; `follow` is called again after that
         links, rules = self._namespaces.inside(name or None, _sockets)
-        self._places[name] = _Place(vpc_id, identity, links, rules, name.startswith(_PLUGGED))
+        self._places[name] = _Place(vpc_id, identity, links, rules, name.startswith(_OWN_RULES))
         for opened in (links, rules):
             self._poll.register(opened, select.EPOLLIN)
             self._by_descriptor[opened.fileno()] = name
@@ -216,7 +216,7 @@ class Watch:
                 continue
             for buffer in _received(opened):
                 if kind == "rules":
-                    (self._marks.links if place.is_plugged else self._marks.rules).setdefault(place.vpc_id, now)
+                    (self._marks.links if place.has_own_rules else self._marks.rules).setdefault(place.vpc_id, now)
                 elif place.vpc_id != HOST or not buffer:
                     self._marks.links.setdefault(place.vpc_id, now)
                 else:

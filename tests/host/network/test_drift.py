@@ -136,6 +136,26 @@ def test_rules_in_the_namespace_of_an_endpoints_interface_are_removed(
     assert mender.reports[before].links == {guest.vpc_id}, "it is the network's to mend"
 
 
+def test_rules_in_the_namespace_of_a_gateway_endpoint_are_removed(world: World, mender: Mender, guest: Guest) -> None:
+    """It has none of ours either, and those that an agent finds when it begins are removed as well."""
+    endpoint = net.GatewayEndpoint("vpce-00000000000000077", ("198.51.100.1",))
+    network, rules = world.vpcs[guest.vpc_id]
+    strange = "table ip strange { chain input { type filter hook input priority 0; policy drop; }; }"
+    world.namespaces.create(endpoint.id)
+    world.inside_run(endpoint.id, "nft", strange)
+
+    def found() -> str:
+        return world.inside_run(endpoint.id, "nft", "list", "ruleset")
+
+    world.apply(replace(network, endpoints=(endpoint,)), rules)
+    assert not found().strip()
+    wait_for(lambda: mender.is_quiet(1.5), "the endpoint is there and all is quiet", 30)
+    before = len(mender.reports)
+    world.inside_run(endpoint.id, "nft", strange)
+    wait_for(lambda: not found().strip(), "the strange rules are removed", MENDED_SECONDS, explain=found)
+    assert mender.reports[before].links == {guest.vpc_id}, "it is the network's to mend"
+
+
 def test_what_the_agent_does_itself_in_a_vpc_is_no_damage(world: World, mender: Mender, guest: Guest) -> None:
     """Else each small change of a large VPC would have all of it compared."""
     network, rules = world.vpcs[guest.vpc_id]
