@@ -7,6 +7,7 @@ import json
 from typing import Any, Final
 
 from stead_controller.db.tables import IamMfaDevice, Instance
+from tests.api import fleet_requests
 from tests.api.conftest import Api
 from tests.api.identity import trust
 from tests.support import rows
@@ -54,9 +55,8 @@ def _guests(api: Api) -> Named:
     free = ec2.create_volume(AvailabilityZone="us-east-1a", Size=1, VolumeType="gp3")
     ec2.create_key_pair(KeyName="own", KeyType="ed25519")
     (key,) = ec2.describe_key_pairs()["KeyPairs"]
-    group = ec2.create_placement_group(GroupName="own", Strategy="cluster")["PlacementGroup"]
     return named | {
-        "placement_group": group["GroupId"],
+        **fleet_requests.build(api),
         "instance": instance,
         "stopped": stopped,
         "root_of_stopped": next(one["VolumeId"] for one in found if one["Attachments"][0]["InstanceId"] == stopped),
@@ -310,7 +310,8 @@ VALUES: Final[Named] = {
     "GroupNames": ["own"], "ImageId": "{own_image}", "ImageIds": ["{own_image}"], "InstanceId": "{instance}",
     "InstanceIds": ["{instance}"], "InternetGatewayId": "{gateway}", "InternetGatewayIds": ["{gateway}"],
     "IpProtocol": "tcp", "FromPort": 2, "ToPort": 2, "KeyName": "own", "KeyNames": ["own"], "KeyPairId": "{key_id}",
-    "KeyPairIds": ["{key_id}"], "MaxEntries": 3, "NatGatewayId": "{nat}", "NatGatewayIds": ["{nat}"],
+    "KeyPairIds": ["{key_id}"], "LaunchTemplateId": "{launch_template}", "LaunchTemplateIds": ["{launch_template}"],
+    "LaunchTemplateName": "own", "LaunchTemplateNames": ["own"], "MaxEntries": 3, "NatGatewayId": "{nat}", "NatGatewayIds": ["{nat}"],
     "NetworkAclAssociationId": "{acl_association}",
     "NetworkAclId": "{acl}", "NetworkAclIds": ["{acl}"], "NetworkInsightsAnalysisId": "{analysis}",
     "NetworkInsightsAnalysisIds": ["{analysis}"], "NetworkInsightsPathId": "{path}", "NetworkInsightsPathIds": ["{path}"],
@@ -339,6 +340,7 @@ VALUES: Final[Named] = {
 
 # What an operation needs beside what its model requires; None leaves out what the model requires.
 BASES: Final[dict[str, Named]] = {
+    **fleet_requests.BASES,
     "CreateLifecyclePolicy": {"ExecutionRoleArn": _ROLE, "PolicyDetails": LIFECYCLE},
     "CompleteSnapshot": {"SnapshotId": "{pending}", "ChangedBlocksCount": 0},
     "ListChangedBlocks": {"FirstSnapshotId": "{snapshot}", "SecondSnapshotId": "{snapshot}"},
@@ -366,9 +368,6 @@ BASES: Final[dict[str, Named]] = {
     "CreateFlowLogs": {"TrafficType": "ACCEPT", "LogGroupName": "m"},
     "CreateKeyPair": {"KeyName": "new"},
     "CreateNatGateway": {"SubnetId": "{subnet}", "ConnectivityType": "private"},
-    "CreatePlacementGroup": {"GroupName": "new", "Strategy": "partition"},
-    "DeletePlacementGroup": {"GroupName": "own"},
-    "DescribePlacementGroups": {"GroupIds": ["{placement_group}"]},
     "CreateNetworkAclEntry": {**_ENTRY, "RuleNumber": 8},
     "ReplaceNetworkAclEntry": _ENTRY,
     "DeleteNetworkAclEntry": {"RuleNumber": 7, "Egress": False},
@@ -480,13 +479,14 @@ BASES: Final[dict[str, Named]] = {
 
 # What CreateSomething tags.
 TAGGED: Final[dict[str, str]] = {
+    **fleet_requests.TAGGED,
     "AllocateAddress": "elastic-ip", "AuthorizeSecurityGroupEgress": "security-group-rule",
     "AuthorizeSecurityGroupIngress": "security-group-rule", "CopyImage": "image", "CopySnapshot": "snapshot",
     "CreateDhcpOptions": "dhcp-options", "CreateEgressOnlyInternetGateway": "egress-only-internet-gateway",
     "CreateFlowLogs": "vpc-flow-log", "CreateImage": "image", "CreateInternetGateway": "internet-gateway",
     "CreateKeyPair": "key-pair", "CreateManagedPrefixList": "prefix-list", "CreateNatGateway": "natgateway",
     "CreateNetworkAcl": "network-acl", "CreateNetworkInsightsPath": "network-insights-path",
-    "CreateNetworkInterface": "network-interface", "CreatePlacementGroup": "placement-group", "CreateRouteTable": "route-table",
+    "CreateNetworkInterface": "network-interface", "CreateRouteTable": "route-table",
     "CreateSecurityGroup": "security-group", "CreateSnapshot": "snapshot", "CreateSnapshots": "snapshot",
     "CreateSubnet": "subnet", "CreateSubnetCidrReservation": "subnet-cidr-reservation", "CreateVolume": "volume",
     "CreateVpc": "vpc",
@@ -502,6 +502,7 @@ _FLAT_OF: Final = dict.fromkeys(_FLAT, _FLAT) | {"SourceSecurityGroupOwnerId": {
 # What a member's value is in one operation, by its path.
 VALUES_OF: Final[dict[tuple[str, str], Any]] = {
     **{(operation, "TagSpecifications.ResourceType"): kind for operation, kind in TAGGED.items()},
+    **fleet_requests.VALUES_OF,
     ("ListChangedBlocks", "MaxResults"): 100,
     ("ListSnapshotBlocks", "MaxResults"): 100,
     ("ModifyInstanceAttribute", "UserData.Value"): b"eA==",
@@ -523,6 +524,7 @@ COMPANIONS: Final[dict[str, Named]] = {
     "SourcePortRange": {"FromPort": 1, "ToPort": 2},
     "Tags": {"Key": "a"},
     "UserIdGroupPairs": {"GroupId": "{group}"},
+    **fleet_requests.COMPANIONS,
     "RunInstances NetworkInterfaces": {"DeviceIndex": 0, "SubnetId": "{subnet}"},
     "RunInstances NetworkInterfaces.Ipv6Addresses": {"Ipv6Address": "{free_ipv6}"},
     "Attachment": {"AttachmentId": "{attachment}", "DeleteOnTermination": True},

@@ -53,6 +53,10 @@ ID_PARAMETERS = {
     "KeyName": "key-name",
     "KeyNames": "key-name",
     "KeyPairIds": "key-pair",
+    "LaunchTemplateId": "launch-template",
+    "LaunchTemplateIds": "launch-template",
+    "LaunchTemplateName": "launch-template-name",
+    "LaunchTemplateNames": "launch-template-name",
     "NatGatewayId": "natgateway",
     "NatGatewayIds": "natgateway",
     "NetworkAclId": "network-acl",
@@ -105,6 +109,8 @@ ID_PARAMETERS_OF = {
     ("ReplaceIamInstanceProfileAssociation", "AssociationId"): "iam-instance-profile-association",
     ("ReplaceRouteTableAssociation", "AssociationId"): "route-table-association",
 }
+# What is a name, not an id.
+NAMES = ("key-name", "launch-template-name")
 # Not ids of a tenant's things, or things that nobody has yet.
 NO_TENANTS_IDS = {
     "AvailabilityZoneId",
@@ -143,6 +149,7 @@ NO_TENANTS_IDS = {
 # which a plan does not tell.
 BY_ANOTHER_INDEX = {("DescribeInstances", "group-id"), ("DescribeNetworkInterfaces", "group-id")}
 GROUP = {"GroupName": "theirs", "Strategy": "cluster"}
+TEMPLATE = {"LaunchTemplateName": "theirs", "LaunchTemplateData": {"InstanceType": "t3.nano"}}
 # How the codes of what is absent end.
 ABSENT_CODES = ("NotFound", "NotFoundException", "InvalidConversionTaskId", "InvalidPlacementGroup.Unknown")
 # Operations that answer success to the absent, and so to another's.
@@ -150,6 +157,7 @@ SILENT = {
     ("DeleteKeyPair", "KeyName"),
     ("CreateKeyPair", "KeyName"),
     ("ImportKeyPair", "KeyName"),
+    ("CreateLaunchTemplate", "LaunchTemplateName"),
     ("DeleteVpcEndpoints", "VpcEndpointIds"),  # says of each why not, as test_vpc_endpoints.py looks at
 }
 # Refused as not supported, whatever the ids are.
@@ -198,6 +206,9 @@ NEEDED = {
     "ModifySnapshotAttribute": {"CreateVolumePermission": {"Add": [{"Group": "all"}]}},
     "CreateFlowLogs": {"ResourceType": "VPC", "TrafficType": "ALL", "LogGroupName": "n"},
     "ModifySecurityGroupRules": {"SecurityGroupRules": []},
+    "CreateLaunchTemplateVersion": {"LaunchTemplateData": {"InstanceType": "t3.nano"}},
+    "DeleteLaunchTemplateVersions": {"Versions": ["1"]},
+    "ModifyLaunchTemplate": {"DefaultVersion": "1"},
 }
 PERMISSION = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 1, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}
 
@@ -288,7 +299,7 @@ def theirs(api):
         "network-insights-path": path,
         "network-interface": interface["NetworkInterfaceId"],
         "network-interface-attachment": interface["Attachment"]["AttachmentId"],
-        "placement-group": api.other.create_placement_group(**GROUP)["PlacementGroup"]["GroupId"],
+        **their_fleet(api),
         "prefix-list": listed["PrefixList"]["PrefixListId"],
         "security-group": api.world.other.group_id,
         "security-group-rule": next(rule["SecurityGroupRuleId"] for rule in rules if not rule["IsEgress"]),
@@ -298,6 +309,16 @@ def theirs(api):
         "vpc": api.world.other.vpc_id,
         "vpc-flow-log": flow_logs["FlowLogIds"][0],
         "vpc-peering-connection": peering["VpcPeeringConnection"]["VpcPeeringConnectionId"],
+    }
+
+
+def their_fleet(api):
+    """What the other tenant launches with."""
+    template = api.other.create_launch_template(**TEMPLATE)["LaunchTemplate"]["LaunchTemplateId"]
+    return {
+        "launch-template": template,
+        "launch-template-name": "theirs",
+        "placement-group": api.other.create_placement_group(**GROUP)["PlacementGroup"]["GroupId"],
     }
 
 
@@ -474,9 +495,9 @@ def test_anothers_id_is_answered_like_an_absent_one(api, theirs, own_instance, o
     resource_type = ID_PARAMETERS_OF.get((operation, member), ID_PARAMETERS[member])
     kinds = sorted(theirs) if resource_type is None else [resource_type]
     for kind in kinds:
-        if kind not in theirs or (resource_type is None and kind == "key-name"):
+        if kind not in theirs or (resource_type is None and kind in NAMES):
             continue
-        absent = "nobody" if kind == "key-name" else f"{OF_TYPE[kind].prefix}-0{'0' * 16}"
+        absent = "nobody" if kind in NAMES else f"{OF_TYPE[kind].prefix}-0{'0' * 16}"
         wire = told_alike(
             api,
             "ec2",

@@ -52,8 +52,6 @@ ABSENT: Final = (
     "DescribeInstanceEventWindows",
     "DescribeInstanceSqlHaHistoryStates",
     "DescribeInstanceSqlHaStates",
-    "DescribeLaunchTemplateVersions",
-    "DescribeLaunchTemplates",
     "DescribeMacHosts",
     "DescribeMacModificationTasks",
     "DescribeReservedInstances",

@@ -25,6 +25,8 @@ _NO_ROLE: Final = "files of the caller's own are read and written, with its own 
 _NONE: Final = "there are none, whichever are asked for"
 _NO_SRD: Final = "no interface has ENA Express"
 
+_OF_TEMPLATES: Final = frozenset({"CreateLaunchTemplate", "CreateLaunchTemplateVersion"})
+
 # By service and operation, `*` meaning all, and by the member's path without indices.
 ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("*", "*", "DryRun"): Accepted("the endpoint itself reads it, for every operation"),
@@ -79,6 +81,8 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
 
 def accepted(service: str, operation: str, path: Path) -> Accepted | None:
     """Return what is accepted unread at a path."""
+    if operation in _OF_TEMPLATES and path[0] == "LaunchTemplateData":
+        operation, path = "RunInstances", path[1:]  # a template has what the launch by it has
     name = ".".join(step for step in path if isinstance(step, str))
     for where in ((service, operation), (service, "*"), ("*", "*")):
         found = ACCEPTED.get((*where, name))

@@ -416,10 +416,16 @@ NOUNS: Final = (
     ),
     Noun(
         "launch-template",
-        "",
+        "lt",
         malformed="InvalidLaunchTemplateId.Malformed",
         absent="InvalidLaunchTemplateId.NotFound",
         duplicate="InvalidLaunchTemplateName.AlreadyExistsException",
+        sentence=(
+            "The specified launch template, with template ID {names}, does not exist.",
+            "At least one of the launch templates specified in the request does not exist.",
+        ),
+        table=tables.LaunchTemplate,
+        domain="fleet",
     ),
     Noun("instance-type", "", absent="InvalidInstanceType"),
 )

@@ -45,6 +45,10 @@ _SHARED_WITH: Final[dict[str, Any]] = {"vpc-peering-connection": VpcPeeringConne
 # (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html).
 _METADATA_KEY: Final = re.compile(r"(?!\.\.?\Z|_index\Z)[A-Za-z0-9+\-=.,_:@]+\Z")
 
+# The cloud itself sets keys that begin so, and users cannot:
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions
+_IS_USERS: Final = func.substr(Tag.key, 1, 4) != "aws:"
+
 _INSERT: Final = Prepared(insert(Tag))
 _OF: Final = Prepared(
     select(Tag.resource_id, Tag.key, Tag.value, Tag.account_id)
@@ -172,14 +176,14 @@ def delete_tags(
     *,
     shared: Shared = MappingProxyType({}),
 ) -> None:
-    """Delete tags of resources, all tags when `doomed` is None; absent tags are not an error.
+    """Delete tags of resources, all of the user's own when `doomed` is None; absent tags are not an error.
 
     `shared` is that of `create_tags`.
 
     Raises MalformedId, NotFound.
     """
     types = _types(tx, caller, resource_ids, shared)
-    chosen: list[ColumnElement[bool]] = [Tag.account_id == caller.account_id]
+    chosen: list[ColumnElement[bool]] = [Tag.account_id == caller.account_id, _IS_USERS]
     if doomed is not None:
         keys = [tag.key for tag in doomed if tag.value is None]
         pairs = [(tag.key, tag.value) for tag in doomed if tag.value is not None]
@@ -271,12 +275,13 @@ def _require(tx: Transaction, caller: Caller, resource_type: str, resource_ids: 
 def _count_others(
     tx: Transaction, caller: Caller, resource_ids: Iterable[str], tags: Mapping[str, str]
 ) -> dict[str, int]:
-    """Count the tags of resources other than the given ones."""
+    """Count the tags of resources other than the given ones; those of the cloud itself do not count."""
     query = (
         select(Tag.resource_id, func.count())
         .where(
             Tag.resource_id.in_(list(resource_ids)),
             Tag.key.not_in(list(tags)),
+            _IS_USERS,
             Tag.account_id == caller.account_id,
         )
         .group_by(Tag.resource_id)

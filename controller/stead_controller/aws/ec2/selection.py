@@ -14,10 +14,10 @@ def everything(params: Params, known: Collection[str], *, ids: str, tags: bool =
 
 
 def paged(
-    call: Call, params: Params, operation: str, known: Collection[str], *, ids: str, most: int = 1000
+    call: Call, params: Params, operation: str, known: Collection[str], *, ids: str, at_least: int = 5, most: int = 1000
 ) -> tuple[Selection, Page]:
-    """Read the ids, filters and page (of at most `most` rows) of an operation."""
-    page = describe.page(call, params, operation, ids=ids, at_most=most)
+    """Read the ids, filters and page (of `at_least` and at most `most` rows) of an operation."""
+    page = describe.page(call, params, operation, ids=ids, at_least=at_least, at_most=most)
     asked = Selection(tuple(params.get(ids, ())), describe.filters(params, known), page.after, page.fetch)
     return asked, page
 

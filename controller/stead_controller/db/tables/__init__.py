@@ -5,6 +5,7 @@ from stead_controller.db.tables.audit_event import AuditEventResource, AuditEven
 from stead_controller.db.tables.base import Base
 from stead_controller.db.tables.client_token import ClientToken
 from stead_controller.db.tables.cloud import CloudFact
+from stead_controller.db.tables.fleet.launch_template import LaunchTemplate, LaunchTemplateVersion
 from stead_controller.db.tables.fleet.placement_group import PlacementGroup
 from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource, RemovedHost
 from stead_controller.db.tables.iam.account_settings import IamAccount, IamCredentialReport, IamOidcProvider, IamTag
@@ -108,6 +109,8 @@ __all__ = [
     "InterfaceGroup",
     "InternetGateway",
     "KeyPair",
+    "LaunchTemplate",
+    "LaunchTemplateVersion",
     "LifecyclePolicy",
     "LifecycleSchedule",
     "LifecycleSnapshot",

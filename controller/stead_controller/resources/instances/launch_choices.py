@@ -52,8 +52,8 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
         raise InvalidParameter(f"Invalid value '{request.instance_type}' for InstanceType.")
     image = images.find_launchable(tx, caller, request.image_id)
     zone = _zone(cloud, request)
-    _check_offered(kind, zone)
-    _check_image(image, kind)
+    check_offered(kind, zone)
+    check_image(image, kind)
     interfaces = launch_interfaces.plan(
         tx,
         caller,
@@ -66,10 +66,11 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
     disks = launch_volumes.plan(tx, caller, image, kind, request.block_devices, cloud=cloud)
     launch_volumes.check_number(kind, disks, len(interfaces))
     profile = None if request.profile is None else profile_associations.find(tx, caller.account_id, request.profile)
-    return Choices(image, kind, interfaces, disks, _public_key(tx, caller, request.key_name), profile)
+    return Choices(image, kind, interfaces, disks, public_key(tx, caller, request.key_name), profile)
 
 
-def _check_offered(kind: InstanceType, zone: str | None) -> None:
+def check_offered(kind: InstanceType, zone: str | None) -> None:
+    """Raise Unsupported for a type that is known and not offered here."""
     if not kind.offered:
         where = f"Availability Zone ({zone})" if zone else "Region"
         raise Unsupported(
@@ -78,7 +79,8 @@ def _check_offered(kind: InstanceType, zone: str | None) -> None:
         )
 
 
-def _check_image(image: Image, kind: InstanceType) -> None:
+def check_image(image: Image, kind: InstanceType) -> None:
+    """Raise InvalidParameter for a type that cannot run an image."""
     if image.architecture != kind.architecture:
         raise InvalidParameter(
             f"The architecture '{image.architecture}' of the specified AMI does not match that of the instance type "
@@ -122,7 +124,8 @@ def _default_subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | N
     raise InvalidParameter(f"No default subnet for availability zone: '{zone}'.", code="MissingInput")
 
 
-def _public_key(tx: Transaction, caller: Caller, key_name: str | None) -> str | None:
+def public_key(tx: Transaction, caller: Caller, key_name: str | None) -> str | None:
+    """Return the public key of the key pair that a launch names, if any; raises NotFound."""
     if key_name is None:
         return None
     query = select(KeyPair.public_key).where(KeyPair.account_id == caller.account_id, KeyPair.name == key_name)

@@ -15,7 +15,8 @@ from stead_controller.resources.storage.block_devices import BlockDevice
 class LaunchRequest:
     """RunInstances, parsed; `tags` are by resource type, `digest` that of all parameters (for ClientToken).
 
-    Subnet, addresses and groups are those of the only interface, if `interfaces` is empty.
+    Subnet, addresses and groups are those of the only interface, if `interfaces` is empty. `system_tags` are those of
+    instances whose keys begin with `aws:`, which no request can set.
     """
 
     image_id: str
@@ -44,6 +45,14 @@ class LaunchRequest:
     names: NameOptions = field(default_factory=NameOptions)
     profile: ProfileName | None = None
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    system_tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def all_tags(self) -> Mapping[str, Mapping[str, str]]:
+        """The tags of everything that is launched, with those of Stead's own."""
+        if not self.system_tags:
+            return self.tags
+        return {**self.tags, "instance": {**self.tags.get("instance", {}), **self.system_tags}}
 
     @property
     def wishes(self) -> tuple[InterfaceWish, ...]:

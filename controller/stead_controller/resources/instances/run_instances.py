@@ -4,6 +4,7 @@ See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -48,6 +49,7 @@ class _Launch:
     request: LaunchRequest
     choices: Choices
     metadata: SettledOptions
+    tags: Mapping[str, Mapping[str, str]]
     reservation_id: str
     now: datetime
 
@@ -66,7 +68,7 @@ def run_instances(
     `choices` are those of this request, if they were made in this transaction already.
     Raises a BadRequest or NotFound for bad input, NoCapacity when fewer than `min_count` fit, IdempotencyMismatch.
     """
-    _check_request(request)
+    check_request(request)
     if request.client_token:
         known = client_tokens.replay(tx, caller, _OPERATION, request.client_token, digest=request.digest, now=now)
         if known is not None:
@@ -76,7 +78,8 @@ def run_instances(
     metadata = metadata_options.settle(tx, caller.account_id, request.metadata, choices.image.imds_support)
     if metadata.tags:
         tags.check_metadata_keys(request.tags.get("instance", ()))
-    launch = _Launch(caller, cloud, request, choices, metadata, ids.new_id("reservation"), now)
+    reservation_id = ids.new_id("reservation")
+    launch = _Launch(caller, cloud, request, choices, metadata, request.all_tags, reservation_id, now)
     insert_new(tx.session, Reservation(id=launch.reservation_id, account_id=caller.account_id, created=now))
     launched: dict[str, list[Instance]] = defaultdict(list)
     made: dict[str, Parts] = {}
@@ -107,7 +110,8 @@ def run_instances(
     return launch.reservation_id
 
 
-def _check_request(request: LaunchRequest) -> None:
+def check_request(request: LaunchRequest) -> None:
+    """Raise InvalidParameter or InvalidCombination for what no cloud could launch."""
     if request.min_count < 1 or request.max_count < 1:
         raise InvalidParameter("The minimum and maximum number of instances must be at least 1")
     if request.min_count > request.max_count:
@@ -165,7 +169,7 @@ def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) ->
     tx.session.add_all(launch_volumes.build_scratch(instance, choices.type, choices.disks.scratch))
     if choices.profile is not None:
         profile_associations.give(tx, launch.cloud, instance, choices.profile, launch.now)
-    tags.create_on_launch(tx, launch.caller, made, launch.request.tags)
+    tags.create_on_launch(tx, launch.caller, made, launch.tags)
     volumes.sort(key=lambda volume: (volume.device_name, volume.id))
     return instance, Parts(interfaces, volumes)
 

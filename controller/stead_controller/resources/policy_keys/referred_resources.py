@@ -8,6 +8,7 @@ from sqlalchemy import select
 from stead_controller.db.tables import (
     InstanceProfileAssociation,
     KeyPair,
+    LaunchTemplate,
     NetworkAclAssociation,
     NetworkInterface,
     PublicAddress,
@@ -94,6 +95,7 @@ _COLUMNS: Final[dict[tuple[str, str], tuple[Any, Any, tuple[tuple[Any, Any], ...
         (),
         SecurityGroupRule.account_id,
     ),
+    ("launch-template", "name"): (LaunchTemplate.name, LaunchTemplate.id, (), LaunchTemplate.account_id),
     ("key-pair", "id"): (KeyPair.id, KeyPair.name, (), KeyPair.account_id),
 }
 

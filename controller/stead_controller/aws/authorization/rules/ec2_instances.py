@@ -1,10 +1,13 @@
 """EC2's operations on instances; a launch needs checks on image, subnet, groups, key pair and all new resources."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, making, named, referred, rule
 from stead_controller.aws.authorization.rules.attributes import setting
+from stead_controller.aws.ec2.instances import launch_parameters
+from stead_controller.aws.ec2.instances.launch_parameters import Overridden
 from stead_controller.aws.ec2.instances.run_instances import DEFAULT_TYPE, choose
 from stead_controller.errors import SteadError
 from stead_controller.resources.instances.launch_choices import Choices
@@ -17,11 +20,49 @@ _INSTANCES = named("instance", "InstanceIds")
 _ASSOCIATED = referred("instance", "profile-association", "AssociationId")
 
 
+# The parameters that name a resource of a launch, by its type: with one of them a request overrides its template.
+_NAMED_BY: Final = {
+    "image": ("ImageId",),
+    "key-pair": ("KeyName",),
+    "network-interface": ("NetworkInterfaces",),
+    "security-group": ("SecurityGroupIds", "SecurityGroups", "NetworkInterfaces"),
+    "snapshot": ("BlockDeviceMappings",),
+    "subnet": ("SubnetId", "NetworkInterfaces"),
+    "volume": ("BlockDeviceMappings",),
+}
+
+
 def _launch(asked: Asked) -> Iterator[Check]:
-    """Check everything that a launch uses and creates, whether the request names it or it is the default.
+    """Check everything that a launch uses and creates, whether the request or its template names it, or nobody does.
 
     For a launch that is impossible only what it names is checked: the operation itself will report the reason.
     """
+    try:
+        params = launch_parameters.effective(asked.call, asked.params)
+    except SteadError:
+        params = asked.params  # of a template that is not there: the operation finds the error again
+    asked = replace(asked, params=params)
+    if not isinstance(params, Overridden):
+        yield from _parts(asked)
+        return
+    template = asked.arn("launch-template", params.template.id)
+    yield Check(Target(template, "launch-template", params.template.id))
+    for check in _parts(asked):
+        yield _by_template(check, params, template)
+
+
+def _by_template(check: Check, params: Overridden, template: str) -> Check:
+    """Say of a resource that it is used by a template, and whether the template itself names it."""
+    if check.action:
+        return check
+    target = check.target
+    kind = target.arn.rpartition(":")[2].partition("/")[0]
+    overridden = params.overrides(*_NAMED_BY.get(kind, ()))
+    context = {"ec2:LaunchTemplate": template, "ec2:IsLaunchTemplateResource": not overridden}
+    return replace(check, target=replace(target, context={**target.context, **context}))
+
+
+def _parts(asked: Asked) -> Iterator[Check]:
     choices = _choices(asked)
     yield from making(asked, "instance", _instance_context(asked, choices))
     yield from named("image", "ImageId")(asked)

@@ -3,13 +3,16 @@
 import base64
 import binascii
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import request_digest, tags_on_create
+from stead_controller.aws.ec2.instances import launch_parameters
 from stead_controller.aws.ec2.instances.instance_attributes import choice
 from stead_controller.aws.ec2.instances.instance_profiles import profile_name
 from stead_controller.aws.ec2.instances.instance_view import reservation_view
+from stead_controller.aws.ec2.instances.launch_parameters import Overridden
 from stead_controller.aws.ec2.network.network_interfaces import address_wish, idle_timeouts
 from stead_controller.aws.ec2.network.private_names import name_options
 from stead_controller.aws.ec2.storage import block_devices
@@ -25,11 +28,13 @@ DEFAULT_TYPE: Final = "t3.micro"
 _NAME: Final = "RunInstances"
 _UNBUILT: Final = (
     "InstanceMarketOptions",
-    "LaunchTemplate",
     "KernelId",
     "RamdiskId",
+    "RamDiskId",  # as templates call it
     "ElasticGpuSpecification",
+    "ElasticGpuSpecifications",  # as templates call it
     "ElasticInferenceAccelerators",
+    "InstanceRequirements",
     "LicenseSpecifications",
 )
 _OF_ONE_INTERFACE: Final = frozenset(
@@ -48,35 +53,47 @@ _OF_ONE_INTERFACE: Final = frozenset(
 @operation("RunInstances")
 def run(call: Call, params: Params) -> Result:
     """Launch instances, with the choices that were made for authorization."""
-    request, choices = launch_request(params), call.chosen.get(_NAME)
+    request = launch_request(launch_parameters.effective(call, params))
+    choices = call.chosen.get(_NAME)
     reservation_id = run_instances(call.tx, call.caller, call.cloud, request, call.now, choices=choices)
     return reservation_view(instances.reservation(call.tx, call.caller, call.cloud, reservation_id))
 
 
-def choose(call: Call, params: Params) -> Choices:
+def choose(call: Call, params: Params | Overridden) -> Choices:
     """Choose the resources of a launch, for its authorization and then for the launch itself; raises SteadError."""
     choices = launch_choices.choose(call.tx, call.caller, call.cloud, launch_request(params))
     call.chosen[_NAME] = choices
     return choices
 
 
-def launch_request(params: Params) -> LaunchRequest:
-    """Parse the parameters of a launch; raises BadRequest."""
+def launch_request(params: Params | Overridden) -> LaunchRequest:
+    """Parse the parameters of a launch, with those of its template; raises BadRequest."""
+    if "ImageId" not in params:
+        raise MissingParameter("ImageId")
+    request = _launch_request(params, params["ImageId"], params["MinCount"], params["MaxCount"])
+    if isinstance(params, Overridden):
+        return replace(request, digest=request_digest(params.own), system_tags=params.template.system_tags)
+    return replace(request, digest=request_digest(params))
+
+
+def template_request(data: Params) -> LaunchRequest:
+    """Parse the data of a launch template as the launch of one instance; the image is empty if it names none."""
+    return _launch_request(data, data.get("ImageId", ""), 1, 1)
+
+
+def _launch_request(params: Params, image_id: str, min_count: int, max_count: int) -> LaunchRequest:
     for name in _UNBUILT:
         if params.get(name):
             raise Unsupported(f"The parameter {name} is not supported yet.")
-    if "ImageId" not in params:
-        raise MissingParameter("ImageId")
     network, placement = _network(params), params.get("Placement", {})
     return LaunchRequest(
-        image_id=params["ImageId"],
+        image_id=image_id,
         instance_type=params.get("InstanceType", DEFAULT_TYPE),
-        min_count=params["MinCount"],
-        max_count=params["MaxCount"],
+        min_count=min_count,
+        max_count=max_count,
         key_name=params.get("KeyName"),
         user_data=user_data(params.get("UserData")),
         client_token=params.get("ClientToken", ""),
-        digest=request_digest(params),
         zone=placement.get("AvailabilityZone"),
         zone_id=placement.get("AvailabilityZoneId"),
         block_devices=block_devices.parse(params.get("BlockDeviceMappings", ())),

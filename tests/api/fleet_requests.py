@@ -1,0 +1,50 @@
+"""Launch templates and placement groups of `base_requests.py`: what there is of them, and good requests about them."""
+
+from typing import Any, Final
+
+from tests.api.conftest import Api
+
+Named = dict[str, Any]
+_DATA: Final = {"InstanceType": "t3.nano"}
+_TEMPLATES: Final = ("CreateLaunchTemplate", "CreateLaunchTemplateVersion")
+# What a structure of a template's data needs where one of its members is given.
+_NEEDED: Final[dict[str, Named]] = {
+    "": _DATA,
+    ".BlockDeviceMappings.Ebs": {"VolumeSize": 1},
+    ".NetworkInterfaces": {"DeviceIndex": 0},
+    ".NetworkInterfaces.Ipv6Addresses": {"Ipv6Address": "{free_ipv6}"},
+    ".TagSpecifications": {"ResourceType": "instance"},
+}
+
+
+def build(api: Api) -> Named:
+    """Make one of each for the first tenant; gives their ids."""
+    group = api.ec2.create_placement_group(GroupName="own", Strategy="cluster")["PlacementGroup"]
+    data = _DATA | {"ImageId": api.world.image_id}
+    template = api.ec2.create_launch_template(LaunchTemplateName="own", LaunchTemplateData=data)["LaunchTemplate"]
+    api.ec2.create_launch_template_version(LaunchTemplateName="own", LaunchTemplateData=data)
+    return {"launch_template": template["LaunchTemplateId"], "placement_group": group["GroupId"]}
+
+
+BASES: Final[dict[str, Named]] = {
+    "CreateLaunchTemplate": {"LaunchTemplateName": "new", "LaunchTemplateData": _DATA},
+    "CreateLaunchTemplateVersion": {"LaunchTemplateName": "own", "LaunchTemplateData": _DATA},
+    "DeleteLaunchTemplate": {"LaunchTemplateName": "own"},
+    "DeleteLaunchTemplateVersions": {"LaunchTemplateName": "own", "Versions": ["2"]},
+    "DescribeLaunchTemplateVersions": {"LaunchTemplateName": "own"},
+    "ModifyLaunchTemplate": {"LaunchTemplateName": "own", "DefaultVersion": "2"},
+    "CreatePlacementGroup": {"GroupName": "new", "Strategy": "partition"},
+    "DeletePlacementGroup": {"GroupName": "own"},
+    "DescribePlacementGroups": {"GroupIds": ["{placement_group}"]},
+}
+
+TAGGED: Final = {"CreateLaunchTemplate": "launch-template", "CreatePlacementGroup": "placement-group"}
+
+VALUES_OF: Final[dict[tuple[str, str], Any]] = {
+    (operation, "LaunchTemplateData.TagSpecifications.ResourceType"): "instance" for operation in _TEMPLATES
+}
+
+COMPANIONS: Final[dict[str, Named]] = {
+    "RunInstances LaunchTemplate": {"LaunchTemplateName": "own"},
+    **{f"{operation} LaunchTemplateData{path}": given for operation in _TEMPLATES for path, given in _NEEDED.items()},
+}
