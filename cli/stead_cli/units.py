@@ -38,6 +38,8 @@ StartLimitIntervalSec=0"""
 
 _CONTROLLER_SERVICE: Final = """\
 TimeoutStopSec=20
+# Its main process replaces the one that serves, whoever kills that.
+OOMPolicy=continue
 # Asked to end, the object store would take 25 s; killed, it loses nothing.
 KillMode=mixed
 LimitNOFILE=65536

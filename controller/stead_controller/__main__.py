@@ -1,4 +1,7 @@
-"""`stead-controller init` makes a cloud's state, `stead-controller run` serves it."""
+"""`stead-controller init` makes a cloud's state, `stead-controller run` serves it.
+
+`run` is two processes: one that has loaded everything and forks, and the one that serves (`supervisor.py`).
+"""
 
 import asyncio
 import contextlib
@@ -6,20 +9,23 @@ import gc
 import ipaddress
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from stead_controller import clock, logs
+from stead_controller import clock, logs, supervisor
 from stead_controller.secrets import core_dumps
 from stead_controller.settings import Settings
 from stead_proto import alone
 
 if TYPE_CHECKING:
     from stead_controller.controller import Controller
+
+_LOCK_SECONDS: Final = 15.0
 
 
 def _pools(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -151,7 +157,6 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _settings(options: dict[str, Any]) -> Settings:
-    logs.set_up(options.pop("log_level"), options.pop("log_file"))
     names = {field.name for field in fields(Settings)}
     return Settings(**{name: value for name, value in options.items() if name in names})
 
@@ -178,16 +183,18 @@ def init(**options: Any) -> None:
     """Make what is missing of a cloud's state; doing it again changes nothing."""
     with _loading():
         from stead_controller.initialise import initialise  # noqa: PLC0415 - see _loading
+    logs.set_up(options["log_level"], options["log_file"])
     initialise(_settings(options), clock.now())
 
 
 @cli.command(context_settings={"auto_envvar_prefix": "STEAD"})
 @_with_settings
 def run(**options: Any) -> None:
-    """Serve until SIGTERM."""
+    """Serve until SIGTERM; a serving process that is killed is replaced."""
     core_dumps.forbid()
     # Its library prints a line outside our logs for each failed handshake, unless it is loaded with this.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    handler = logs.set_up(options["log_level"], options["log_file"])
     settings = _settings(options)
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
@@ -195,10 +202,30 @@ def run(**options: Any) -> None:
     except alone.TakenError as error:
         raise click.ClickException(f"another controller: {error}") from error
     with _loading():
+        from sqlalchemy.orm import configure_mappers  # noqa: PLC0415 - see _loading
+
+        from stead_controller.aws import operations  # noqa: PLC0415 - see _loading
         from stead_controller.controller import Controller  # noqa: PLC0415 - see _loading
         from stead_controller.initialise import initialise  # noqa: PLC0415 - see _loading
+
+        operations.load()
+        configure_mappers()
+    supervisor.fork_until_ended(handler.reopen)
+    _lock_serving(settings.state_dir / alone.SERVING_FILE_NAME)
     initialise(settings, clock.now())
     asyncio.run(_serve(Controller, settings))
+
+
+def _lock_serving(path: Path) -> None:
+    """Lock what the serving process holds; wait for one whose parent was killed, which is about to die, too."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            return alone.take(path)
+        except alone.TakenError as error:
+            if time.monotonic() > deadline:
+                raise click.ClickException(f"another controller serves: {error}") from error
+            time.sleep(0.01)
 
 
 @cli.group()

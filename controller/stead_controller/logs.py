@@ -32,13 +32,14 @@ class FieldFormatter(logging.Formatter):
         return f"{time} {record.levelname:<7} {record.getMessage()} {text}".rstrip()
 
 
-def set_up(level: str, log_file: Path | None = None) -> None:
+def set_up(level: str, log_file: Path | None = None) -> BoundedHandler:
     """Send all logs to standard error; where that is `log_file`, the file is rotated when it is large."""
     handler = BoundedHandler(log_file)
     handler.addFilter(OncePerSecond("stead_controller", _is_strangers))
     handler.setFormatter(FieldFormatter(as_json=not sys.stderr.isatty()))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    return handler
 
 
 def _is_strangers(fault: BaseException) -> bool:

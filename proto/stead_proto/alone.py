@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 FILE_NAME: Final = "running"  # in a program's state directory
+SERVING_FILE_NAME: Final = "serving"  # the same of the controller's process that serves, which its parent replaces
 _FLOCK: Final = "hhqqi0q"  # struct flock with 64-bit off_t: type, whence, start, length, process id
 
 

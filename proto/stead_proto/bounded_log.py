@@ -70,7 +70,7 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
     def __init__(self, path: Path | None = None, most_bytes: int = FILE_BYTES) -> None:
         """Store the file's name; without one, standard error is never rotated."""
         super().__init__(sys.stderr)
-        self._path = path
+        self._path = path if path is not None and _is_open_at(2, path) else None
         self._most_bytes = most_bytes
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -79,22 +79,40 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
             self._begin_anew(self._path)
         super().emit(record)
 
+    def reopen(self) -> None:
+        """Follow a rotation by another process: a child, which cannot redirect what its parent writes to."""
+        if self._path is not None and not _is_open_at(2, self._path):
+            self._redirect(self._path)
+
     def _begin_anew(self, path: Path) -> None:
-        """Redirect standard output and error to a new file of the same name, if they are the file of that name."""
+        """Rotate the file, if nobody else has done it."""
+        if _is_open_at(2, path):
+            try:
+                put_aside(path)
+            except OSError:
+                return  # the log continues to grow: one that cannot be rotated is still a log
+        self._redirect(path)
+
+    def _redirect(self, path: Path) -> None:
+        """Make standard output and error the file of this name, those of them that are our log until now."""
         old = os.fstat(2)
         try:
-            if not os.path.samestat(old, path.stat()):
-                return
-            put_aside(path)
             new = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         except OSError:
-            return  # the log continues to grow: one that cannot be rotated is still a log
+            return  # it goes on in the old one
         try:
             for descriptor in _STANDARD:
                 if os.path.samestat(old, os.fstat(descriptor)):
                     os.dup2(new, descriptor)
         finally:
             os.close(new)
+
+
+def _is_open_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
 
 
 def put_aside(path: Path) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 from stead_controller.object_store.embedded import ENVIRONMENT, OPTIONS, PROCESS_FILE
+from stead_proto import alone
 from tests.support.clients import Account
 from tests.support.processes import BIN, Child, free_ports
 from tests.support.waiting import wait_for
@@ -104,9 +105,10 @@ def controller(folder: Path) -> Iterator[tuple[Account, int]]:
     try:
         wait_for(lambda: b"controller_started" in child.log.read_bytes(), "the controller runs", 60)
         key = json.loads((folder / "credentials.json").read_text())
-        assert child.process
+        serving = alone.holder(folder / alone.SERVING_FILE_NAME)
+        assert serving is not None
         endpoint = f"http://127.0.0.1:{ports[0]}"
-        yield Account(key["account_id"], key["access_key_id"], key["secret_access_key"], endpoint), child.process.pid
+        yield Account(key["account_id"], key["access_key_id"], key["secret_access_key"], endpoint), serving
     finally:
         child.stop()
         if (folder / "object-store" / PROCESS_FILE).exists():

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import urllib.error
@@ -16,6 +17,7 @@ from stead_cli import processes
 from stead_cli.cloud import object_store_program
 from stead_cli.operator import Operator
 from stead_cli.settings import Settings
+from stead_proto import alone
 from stead_proto.certificates import Authority
 from stead_proto.v1 import operator_pb2 as pb
 from tests.support.clients import Account
@@ -34,12 +36,37 @@ class HostSize:
 
 
 @dataclass
+class ControllerChild(Child):
+    """A controller as a child process: what is started is the parent of the process that serves."""
+
+    serving_file: Path = Path()  # locked by the process that serves
+
+    @property
+    def serving(self) -> int:
+        """The id of the process that serves."""
+        found = alone.holder(self.serving_file)
+        assert found is not None, f"no process serves:\n{self.tail()}"
+        return found
+
+    def kill(self) -> None:
+        """Kill the parent, and wait until the kernel has killed the process that serves."""
+        super().kill()
+        wait_for(lambda: alone.holder(self.serving_file) is None, "nothing serves", 30)
+
+    def kill_serving(self) -> int:
+        """Kill the process that serves, which the parent replaces; return its id."""
+        serving = self.serving
+        os.kill(serving, signal.SIGKILL)
+        return serving
+
+
+@dataclass
 class Cloud:
     """A controller and its simulated hosts below one folder."""
 
     folder: Path
     options: tuple[str, ...] = ()
-    controller: Child = field(init=False)
+    controller: ControllerChild = field(init=False)
     settings: Settings = field(init=False)
     simulators: list[Child] = field(default_factory=list)
 
@@ -66,7 +93,12 @@ class Cloud:
             f"--endpoint-port={endpoints}",
             *self.options,
         ]
-        self.controller = Child("controller", command, self.folder / "controller.log")
+        self.controller = ControllerChild(
+            "controller",
+            command,
+            self.folder / "controller.log",
+            serving_file=self.settings.controller_dir / alone.SERVING_FILE_NAME,
+        )
 
     @property
     def endpoint(self) -> str:

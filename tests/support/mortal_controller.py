@@ -1,11 +1,11 @@
-"""A controller that is killed by SIGKILL once at each step, and restarted each time, as by a supervisor.
+"""A controller that is killed by SIGKILL once at each step, and replaced each time by its supervisor.
 
     python -m tests.support.mortal_controller DEATHS run --state-dir=…        (the controller's own command line)
 
 A step is the instant before or after a commit that changes rows, or after an update was sent to a host. Its name
 lists the tables changed, or the kinds of resources in the update; each name is written to the file DEATHS, one a line,
-when the controller dies at it, and is skipped later. So one run of a scenario dies once at each of its steps. The
-parent process has all modules loaded and forks, so a restart takes a fraction of a second.
+when the controller dies at it, and is skipped later. So one run of a scenario dies once at each of its steps. Who
+dies is the process that serves; its parent replaces it, without the pauses that so many deaths would have.
 """
 
 import os
@@ -14,7 +14,6 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,9 +21,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.default import DefaultDialect
 
+from stead_controller import supervisor
 from stead_controller.__main__ import cli
-from stead_controller.aws import operations
-from stead_controller.controller import Controller  # noqa: F401 - loaded before the fork
 from stead_controller.hosts.feed import Stream
 from stead_proto.v1 import desired_pb2, host_pb2
 
@@ -38,11 +36,15 @@ class Steps:
 
     def __init__(self, deaths: Path) -> None:
         self._file = deaths
-        self._known = set(deaths.read_text(encoding="ascii").splitlines()) if deaths.exists() else set()
+        self._known: set[str] = set()
         self._changes = threading.local()
 
     def reach(self, name: str) -> None:
         """Die at this step, unless an earlier process died at it."""
+        if name in self._known:
+            return
+        if self._file.exists():  # read only now: the process that watches is the parent of those that die
+            self._known = set(self._file.read_text(encoding="ascii").splitlines())
         if name not in self._known:
             with self._file.open("a", encoding="ascii") as file:
                 file.write(name + "\n")
@@ -103,20 +105,10 @@ def _kinds(content: bytes) -> str:
     return ",".join(sorted(told | taken))
 
 
-def _pass_on(pid: int, number: int, _frame: object) -> None:
-    os.kill(pid, number)
-
-
 def main() -> None:
-    """Run and restart the controller until one process exits normally, or by SIGTERM."""
-    operations.load()
+    """Run the controller until a serving process exits by itself, or by SIGTERM."""
     deaths, arguments = Path(sys.argv[1]), sys.argv[2:]
-    while (pid := os.fork()) != 0:
-        signal.signal(signal.SIGTERM, partial(_pass_on, pid))
-        _, status = os.waitpid(pid, 0)
-        if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
-            sys.exit(os.waitstatus_to_exitcode(status))
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    setattr(supervisor, "EARLY_SECONDS", 0.0)  # noqa: B010 - mypy knows that it is final
     Steps(deaths).watch()
     cli(arguments)
 

@@ -8,6 +8,7 @@ neither in the API nor on the hosts, and at no time were there two of anything.
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,6 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NotConnected
 
 from tests.support.cloud import Cloud
-from tests.support.processes import Child
 from tests.support.remains import nothing_remains
 from tests.support.waiting import wait_for
 
@@ -99,7 +99,7 @@ def die_from_now_on(cloud: Cloud, deaths: Path) -> None:
     """Run the cloud's controller so that it dies of each step."""
     cloud.controller.stop()
     command = [sys.executable, "-m", "tests.support.mortal_controller", deaths, *cloud.controller.command[1:]]
-    cloud.controller = Child("mortal controller", command, cloud.folder / "mortal.log")
+    cloud.controller = replace(cloud.controller, command=command, log=cloud.folder / "mortal.log", process=None)
     cloud.start_controller()
 
 

@@ -1,0 +1,218 @@
+"""FAULTS 1: the process that serves is killed, or its parent, while clients change things: what was answered is done.
+
+The first is replaced by its parent; the second is started again, as systemd does. At no time do two serve one database.
+"""
+
+import os
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from stead_proto import alone, bounded_log
+from tests.support.clients import Account
+from tests.support.cloud import Cloud
+from tests.support.processes import Child, clean_environment
+from tests.support.waiting import wait_for
+
+CLIENTS: Final = 4
+KILLS: Final = 3
+ANSWERS: Final = 5  # of each client before each kill
+PATIENCE: Final = 120.0
+GROUPS: Final = "L-E79EC296"  # the quota of security groups
+
+
+class Clients:
+    """Clients that make security groups until they are stopped, each on its own, and go on after a call is lost."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._is_over = threading.Event()
+        self._threads = [threading.Thread(target=self._call, args=(number,)) for number in range(CLIENTS)]
+        self.acknowledged: list[set[str]] = [set() for _ in range(CLIENTS)]
+        self.unexpected: list[str] = []
+        for thread in self._threads:
+            thread.start()
+
+    def wait_for_more(self) -> None:
+        """Wait until each client has had further answers."""
+        before = [len(each) for each in self.acknowledged]
+
+        def has_more() -> bool:
+            assert not self.unexpected
+            now = [len(each) for each in self.acknowledged]
+            return all(after >= earlier + ANSWERS for after, earlier in zip(now, before, strict=True))
+
+        wait_for(has_more, "all clients are answered", PATIENCE)
+
+    def stop(self) -> set[str]:
+        """Stop all; return the ids that were in answers."""
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join()
+        assert not self.unexpected
+        return set().union(*self.acknowledged)
+
+    def _call(self, number: int) -> None:
+        ec2 = self._account.client("ec2", connect_timeout=2)
+        count = 0
+        while not self._is_over.is_set():
+            count += 1
+            try:
+                made = ec2.create_security_group(GroupName=f"{number}-{count}", Description="-")
+            except BotoCoreError:
+                self._is_over.wait(0.05)  # it was killed meanwhile
+            except ClientError as refusal:
+                self.unexpected.append(str(refusal))
+                return
+            else:
+                self.acknowledged[number].add(made["GroupId"])
+
+
+@pytest.fixture
+def cloud(own_cloud: Callable[..., Cloud]) -> Cloud:
+    """A cloud without hosts in which one may make any number of groups, as fast as one can."""
+    made = own_cloud(hosts=0, options=("--request-rate-factor=0",))
+    made.operator.set_quota(GROUPS, 1_000_000)
+    return made
+
+
+def _groups(account: Account) -> set[str]:
+    pages = account.client("ec2").get_paginator("describe_security_groups").paginate()
+    return {group["GroupId"] for page in pages for group in page["SecurityGroups"]}
+
+
+def _wait_until_replaced(cloud: Cloud, killed: int) -> None:
+    def another_answers() -> bool:
+        return alone.holder(cloud.controller.serving_file) not in {None, killed} and cloud.answers()
+
+    wait_for(another_answers, "another process serves", PATIENCE)
+
+
+def test_what_was_answered_is_done_after_each_kill_of_who_serves(cloud: Cloud) -> None:
+    account = cloud.new_account()
+    assert cloud.controller.process is not None
+    parent = cloud.controller.process.pid
+    clients = Clients(account)
+    try:
+        for _ in range(KILLS):
+            clients.wait_for_more()
+            killed = cloud.controller.kill_serving()
+            _wait_until_replaced(cloud, killed)
+        clients.wait_for_more()
+    finally:
+        acknowledged = clients.stop()
+    assert acknowledged <= _groups(account)
+    assert cloud.controller.process.pid == parent
+    assert cloud.controller.runs()
+
+
+def test_who_serves_dies_with_its_parent_and_what_was_answered_is_done(cloud: Cloud) -> None:
+    account = cloud.new_account()
+    serving = os.pidfd_open(cloud.controller.serving)
+    clients = Clients(account)
+    try:
+        clients.wait_for_more()
+        cloud.controller.kill()
+        assert not cloud.controller.runs()
+        assert alone.holder(cloud.controller.serving_file) is None
+        poller = select.poll()
+        poller.register(serving, select.POLLIN)
+        wait_for(lambda: poller.poll(0), "who served is dead", PATIENCE)
+        cloud.start_controller()
+        clients.wait_for_more()
+    finally:
+        os.close(serving)
+        acknowledged = clients.stop()
+    assert acknowledged <= _groups(account)
+
+
+def test_a_second_controller_is_refused_also_while_who_serves_is_replaced(cloud: Cloud) -> None:
+    _is_refused(cloud)
+    killed = cloud.controller.kill_serving()
+    _is_refused(cloud)
+    _wait_until_replaced(cloud, killed)
+    _is_refused(cloud)
+
+
+def _is_refused(cloud: Cloud) -> None:
+    assert cloud.controller.process is not None
+    done = subprocess.run(
+        [str(word) for word in cloud.controller.command],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"another controller: process {cloud.controller.process.pid} runs with" in done.stderr
+
+
+def test_none_serves_before_the_last_one_is_dead(cloud: Cloud) -> None:
+    cloud.controller.stop()
+    path = cloud.controller.serving_file
+    code = "import pathlib, sys; from stead_proto import alone; alone.take(pathlib.Path(sys.argv[1])); input()"
+    words = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as dying:
+        wait_for(lambda: alone.holder(path) == dying.pid, "the lock is held", PATIENCE)
+        cloud.controller.start()
+        assert cloud.controller.process is not None
+        wait_for(lambda: _children(cloud.controller), "the serving process is forked", PATIENCE)
+        assert not cloud.answers()
+        assert alone.holder(path) == dying.pid
+        dying.kill()
+    wait_for(cloud.answers, "it serves", PATIENCE)
+
+
+def _children(controller: Child) -> list[int]:
+    assert controller.process is not None
+    pid = controller.process.pid
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+
+def test_the_parent_has_one_thread_and_neither_ports_nor_database(cloud: Cloud) -> None:
+    assert cloud.controller.process is not None
+    process = Path(f"/proc/{cloud.controller.process.pid}")
+    assert len(list((process / "task").iterdir())) == 1
+    names = {str(each.readlink()) for each in (process / "fd").iterdir()}
+    lock = str(cloud.settings.controller_dir / alone.FILE_NAME)
+    assert names == {"/dev/null", str(cloud.controller.log), lock}
+    assert _children(cloud.controller) == [cloud.controller.serving]
+
+
+def test_both_end_by_sigterm(cloud: Cloud) -> None:
+    serving = cloud.controller.serving
+    cloud.controller.stop()
+    assert cloud.controller.process is not None
+    assert cloud.controller.process.returncode == 0
+    assert not Path(f"/proc/{serving}").exists()
+    assert "controller_stopped" in cloud.controller.tail(1)
+    assert "controller_was_killed" not in cloud.controller.tail()
+
+
+def test_who_is_replaced_writes_to_the_log_that_the_last_one_began(
+    own_cloud: Callable[..., Cloud], tmp_path: Path
+) -> None:
+    log = tmp_path / "controller.log"
+    cloud = own_cloud(hosts=0, options=(f"--log-file={log}",))
+    cloud.controller.stop()
+    cloud.controller.log = log  # what the shell, or systemd, lets it append to
+    cloud.start_controller()
+    os.truncate(log, bounded_log.FILE_BYTES)
+    older = log.with_name("controller.log.1")
+    killed = cloud.controller.kill_serving()
+    _wait_until_replaced(cloud, killed)
+    assert older.stat().st_size >= bounded_log.FILE_BYTES
+    assert "controller_was_killed" in log.read_text()
+    killed = cloud.controller.kill_serving()
+    _wait_until_replaced(cloud, killed)
+    text = log.read_text()
+    assert text.count("controller_was_killed") == 2
+    assert text.count("controller_started") == 2
