@@ -27,6 +27,7 @@ from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.authorization.native import native_gate
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.endpoint_arrivals import EndpointListener
+from stead_controller.aws.endpoint_certificates import EndpointCertificates
 from stead_controller.aws.failed_logins import Strangers
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.aws.throttle import Throttle
@@ -368,7 +369,10 @@ class Controller:
             return await self.database.run(lambda tx: vpc_endpoint_access.admit(tx, host_id, endpoint_id), writes=False)
 
         ports = frozenset({_HTTPS, settings.https_port})
-        return EndpointListener(settings.listen, settings.endpoint_port, context, secure, ports, admit)
+        certificates = EndpointCertificates(
+            self.authority, secure, settings.region, self.cloud.zones, settings.state_dir
+        )
+        return EndpointListener(settings.listen, settings.endpoint_port, context, certificates.context_of, ports, admit)
 
     def _compute(self, events: InstanceEvents) -> Compute:
         """Build the native API, which checks the same policies as the AWS APIs."""

@@ -85,7 +85,8 @@ def _text(value: Any) -> str:
 
 
 def by(api: Api, service: str = "ec2") -> By:
-    wish = {"ServiceName": f"com.amazonaws.us-east-1.{service}", "VpcEndpointType": "Interface"}
+    name = "com.amazonaws.iam" if service == "iam" else f"com.amazonaws.us-east-1.{service}"
+    wish = {"ServiceName": name, "VpcEndpointType": "Interface"}
     made = api.ec2.create_vpc_endpoint(VpcId=api.world.one.vpc_id, **wish)["VpcEndpoint"]
     return By(api, made["VpcEndpointId"], service, made["VpcId"])
 
@@ -117,6 +118,7 @@ def user(api: Api, *statements: dict[str, Any]) -> tuple[str, str]:
     [
         ("ec2", lambda client: client.describe_vpcs()["Vpcs"]),
         ("sts", lambda client: client.get_caller_identity()["Account"]),
+        ("iam", lambda client: client.list_users()["Users"] == []),
         ("servicequotas", lambda client: client.list_service_quotas(ServiceCode="vpc")["Quotas"]),
         ("cloudtrail", lambda client: client.lookup_events()["Events"] == []),
         ("dlm", lambda client: client.get_lifecycle_policies()["Policies"] == []),
@@ -132,6 +134,7 @@ def test_no_other_service_answers(api: Api) -> None:
     message = refused("SignatureDoesNotMatch", endpoint.client("sts").get_caller_identity)
     assert message == "Credential should be scoped to correct service: 'ec2'."
     refused("SignatureDoesNotMatch", endpoint.client("iam").list_users)
+    refused("SignatureDoesNotMatch", by(api, "iam").client("sts").get_caller_identity)
     refused("AuthFailure", by(api, "sts").client("ec2").describe_vpcs)
     wish = {"RoleArn": "arn:aws:iam::111111111111:role/r", "RoleSessionName": "me", "WebIdentityToken": "token"}
     refused("SignatureDoesNotMatch", endpoint.client("sts").assume_role_with_web_identity, **wish)

@@ -301,9 +301,9 @@ def test_an_endpoint_that_is_being_deleted_leaves_its_name_to_the_next(api: Api)
 @pytest.mark.parametrize(
     ("code", "changes"),
     [
-        ("InvalidParameter", {"ServiceName": "com.amazonaws.us-east-1.s3"}),
         ("InvalidParameter", {"VpcEndpointType": "Gateway"}),
         ("InvalidServiceName", {"ServiceName": "com.amazonaws.us-east-1.iam"}),
+        ("InvalidServiceName", {"ServiceName": "com.amazonaws.eu-west-1.sts"}),
         ("InvalidSubnetID.NotFound", {"SubnetIds": ["subnet-00000000000000000"]}),
         ("InvalidGroup.NotFound", {"SecurityGroupIds": ["sg-00000000000000000"]}),
         ("InvalidParameter", {"RouteTableIds": ["rtb-00000000000000000"]}),
@@ -372,7 +372,7 @@ def test_services(api: Api) -> None:
     by_type = [{"Name": "service-type", "Values": ["Interface"]}]
     found = ask(Filters=by_type)
     codes = [name.rpartition(".")[2] for name in found["ServiceNames"]]
-    assert codes == ["cloudtrail", "dlm", "ebs", "ec2", "servicequotas", "sts"]
+    assert codes == ["iam", "cloudtrail", "dlm", "ebs", "ec2", "s3", "servicequotas", "sts"]
     (detail,) = [one for one in found["ServiceDetails"] if one["ServiceName"] == EC2]
     assert detail == {
         "ServiceName": EC2,

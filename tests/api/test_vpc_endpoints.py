@@ -205,7 +205,7 @@ def test_a_repeated_client_token_makes_nothing_more(api: Api) -> None:
     [
         ("InvalidServiceName", {"ServiceName": "com.amazonaws.us-east-1.dynamodb"}),
         ("InvalidVpcID.NotFound", {"VpcId": "vpc-00000000000000000"}),
-        ("InvalidParameter", {"VpcEndpointType": "Interface"}),
+        ("InvalidParameter", {"VpcEndpointType": "Gateway", "ServiceName": "com.amazonaws.us-east-1.ec2"}),
         ("InvalidParameterValue", {"VpcEndpointType": "Door"}),
         ("InvalidParameter", {"SubnetIds": ["subnet-00000000000000000"]}),
         ("InvalidParameter", {"SecurityGroupIds": ["sg-00000000000000000"]}),

@@ -14,9 +14,11 @@ from aiohttp import web
 
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.endpoint_arrivals import EndpointListener
+from stead_controller.aws.endpoint_certificates import EndpointCertificates
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.resources.network.vpc_endpoint_access import Via
+from stead_controller.resources.network.vpc_endpoint_services import host_names
 from stead_proto.certificates import Authority
 from tests.support.processes import free_ports
 
@@ -50,12 +52,16 @@ class Arrivals:
     folder: Path
     authority: Authority = field(default_factory=Authority.create)
     known: dict[tuple[str, str], Via] = field(default_factory=dict)
+    region: str = "us-east-1"
+    zone: str = "us-east-1a"
     port: int = 0
     open_port: int = 0  # of the ordinary listener besides it
 
-    def know(self, host_id: str, endpoint_id: str, vpc_id: str) -> None:
+    def know(
+        self, host_id: str, endpoint_id: str, vpc_id: str, service: str = "s3", *, is_interface: bool = False
+    ) -> None:
         """Add an endpoint of a host."""
-        self.known[host_id, endpoint_id] = Via(endpoint_id, vpc_id, "s3")
+        self.known[host_id, endpoint_id] = Via(endpoint_id, vpc_id, service, is_interface=is_interface)
 
     @property
     def trust(self) -> ssl.SSLContext:
@@ -66,7 +72,7 @@ class Arrivals:
         return self.known.get((host_id, endpoint_id))
 
     def _listener(self) -> EndpointListener:
-        identity = self.authority.issue_server(["198.51.100.1", "s3.us-east-1.amazonaws.com"])
+        identity = self.authority.issue_server(["198.51.100.1", *host_names(self.region)])
         chain = self.folder / "server.pem"
         chain.write_bytes(identity.key_pem + identity.certificate_pem)
         hosts, clients = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -74,7 +80,10 @@ class Arrivals:
             context.load_cert_chain(chain)
         hosts.load_verify_locations(cadata=identity.ca_pem.decode())
         hosts.verify_mode = ssl.CERT_REQUIRED
-        return EndpointListener("127.0.0.1", self.port, hosts, clients, frozenset({TLS_PORT}), self._admit)
+        certificates = EndpointCertificates(self.authority, clients, self.region, (self.zone,), self.folder)
+        return EndpointListener(
+            "127.0.0.1", self.port, hosts, certificates.context_of, frozenset({TLS_PORT}), self._admit
+        )
 
     @contextmanager
     def running(self) -> Iterator[None]:

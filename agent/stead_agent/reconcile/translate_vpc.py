@@ -168,14 +168,24 @@ def vpc_endpoints(contents: VpcContents, namespace_of: Callable[[str], Path]) ->
 
 
 def _domains(vpc: Resource, contents: VpcContents) -> Iterator[dhcp.DnsDomain]:
-    """Yield the DNS names of endpoints; those of the services themselves only if the VPC has DNS host names enabled."""
+    """Yield the DNS names of endpoints.
+
+    Services' own names lead to interface endpoints only if the VPC has DNS host names enabled, and only otherwise to a
+    gateway endpoint of the same service.
+    """
+    names = [
+        name
+        for each in contents.endpoints
+        for name in each.vpc_endpoint.interface_names
+        if vpc.vpc.dns_hostnames or not name.is_private
+    ]
+    for name in names:
+        yield from (dhcp.DnsDomain(name.name, address) for address in name.addresses)
+    taken = {name.name for name in names}
     for each in used_endpoints(contents):
         if each.vpc_endpoint.addresses:
-            yield from (dhcp.DnsDomain(name, each.vpc_endpoint.addresses[0]) for name in each.vpc_endpoint.names)
-    for each in contents.endpoints:
-        for name in each.vpc_endpoint.interface_names:
-            if vpc.vpc.dns_hostnames or not name.is_private:
-                yield from (dhcp.DnsDomain(name.name, address) for address in name.addresses)
+            address = each.vpc_endpoint.addresses[0]
+            yield from (dhcp.DnsDomain(name, address) for name in each.vpc_endpoint.names if name not in taken)
 
 
 def _network_subnet(resource: Resource) -> network.Subnet:

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 _LINE_SECONDS: Final = 20.0
 _MOST_LINE: Final = 1024
 
+type ContextOf = Callable[[Via], Awaitable[ssl.SSLContext]]
+"""Returns the TLS context for a guest's connection through an endpoint; raises OSError."""
+
 type Admit = Callable[[str, str], Awaitable[Via | None]]
 """Returns the endpoint that a host names, None if it is not one of the host's."""
 
@@ -42,12 +45,12 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class EndpointListener:
-    """Where hosts forward connections through endpoints; those to `ports` use TLS, with `tls`, all others do not."""
+    """Where hosts forward connections through endpoints; those to `ports` use TLS, all others do not."""
 
     host: str
     port: int
     hosts_tls: ssl.SSLContext  # demands a host's certificate
-    tls: ssl.SSLContext
+    context_of: ContextOf
     ports: frozenset[int]
     admit: Admit
 
@@ -90,7 +93,8 @@ class Arrival(asyncio.Protocol):
         """Look up the guest, and make this the guest's connection."""
         try:
             arrived = await self._read(transport)
-        except (ValueError, KeyError, TypeError, UnknownPeerError) as failure:
+            tls = await self._listener.context_of(arrived.via) if arrived is not None and arrived.is_secure else None
+        except (ValueError, KeyError, TypeError, UnknownPeerError, OSError) as failure:
             log.warning("endpoint_arrival_refused", extra={"reason": str(failure)})
             arrived = None
         if arrived is None:
@@ -103,13 +107,13 @@ class Arrival(asyncio.Protocol):
             return
         protocol = self._accept(arrived)
         transport.write(b"ok\n")
-        if not arrived.is_secure:
+        if tls is None:
             transport.set_protocol(protocol)
             protocol.connection_made(transport)
             return
         try:
             loop = asyncio.get_running_loop()
-            inner = await loop.start_tls(transport, protocol, self._listener.tls, server_side=True)
+            inner = await loop.start_tls(transport, protocol, tls, server_side=True)
         except (OSError, TimeoutError) as failure:  # the guest does not speak TLS, or has disconnected
             log.info("endpoint_tls_failed", extra={"reason": str(failure)})
             transport.abort()

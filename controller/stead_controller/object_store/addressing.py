@@ -17,6 +17,11 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 _ADDRESS: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+\Z")
 _KEPT_PREFIXES: Final = ("xn--", "sthree-", "amzn-s3-demo-")
 _KEPT_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+# Of an interface endpoint; what precedes `bucket` is a bucket's name, what precedes `control` an account's id.
+_ENDPOINT: Final = re.compile(
+    r"(?:(?P<before>.+)\.)?(?:bucket|control)\.vpce-[0-9a-f]{17}-[0-9a-f]{8}(?:-[a-z0-9-]+)?"
+    r"\.s3\.[a-z0-9-]+\.vpce\.amazonaws\.com\Z"
+)
 _UPLOADS: Final = ".uploads"  # where SeaweedFS stores uploaded parts, in the bucket itself
 _VERSIONS: Final = ".versions"  # where it stores an object's earlier versions, next to the object
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{0,4096}\Z")
@@ -65,6 +70,8 @@ def read_copy_source(path: str) -> Address:
 def bucket_of_host(host: str, domain: str | tuple[str, ...]) -> str:
     """Return the bucket that precedes the domain in a Host header; empty if there is none."""
     name = host.lower().partition(":")[0]
+    if found := _ENDPOINT.match(name):
+        return found["before"] or ""
     domains = (domain,) if isinstance(domain, str) else domain
     suffix = next((f".{one}" for one in domains if one and name.endswith(f".{one}")), None)
     if suffix is None:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,12 +13,14 @@ import pytest
 
 from stead_agent.endpoints.interface import Endpoint, EndpointError
 from stead_agent.endpoints.relay_process import RelayProcess
+from stead_controller.desired.endpoint_names import endpoint_name, private_names, service_name
 from tests.support.endpoint_arrivals import Arrivals, answer_of, new_arrivals
 from tests.support.namespaces import inside
 from tests.support.waiting import wait_for
 
 HOST = "h-0123456789abcdef0"
 ENDPOINT = "vpce-0123456789abcdef0"
+OTHER_ENDPOINT = "vpce-0123456789abcdef1"
 VPC = "vpc-0123456789abcdef0"
 NAMESPACE = "vpce-relaytest"
 GUEST = "vpc-relayguest"
@@ -101,6 +104,39 @@ def test_what_a_guest_says_arrives_as_its_own(place: Place) -> None:
         with context.wrap_socket(plain, server_hostname="s3.us-east-1.amazonaws.com") as secured:
             secured.sendall(GET)
             assert answer_of(_all(secured)) == expected | {"secure": True}
+
+
+def test_a_client_that_verifies_names(place: Place) -> None:
+    """Each name that an interface endpoint has is certified, of buckets also below it; another endpoint's is not."""
+    place.relay.apply(VPC, (place.endpoint,))
+    zone = place.arrivals.zone
+    for service, below in (("s3", ("bucket.", "my-bucket.bucket.", "control.")), ("ec2", ("",)), ("iam", ("",))):
+        place.arrivals.know(HOST, ENDPOINT, VPC, service, is_interface=True)
+        name = service_name(service, place.arrivals.region)
+        own, zonal, other = (
+            endpoint_name(each, name, where) for each, where in ((ENDPOINT, ""), (ENDPOINT, zone), (OTHER_ENDPOINT, ""))
+        )
+        private = private_names(service, place.arrivals.region)
+        certified = [f"{prefix}{each}" for prefix in below for each in (own, zonal)] + [*private]
+        if service == "s3":
+            certified += [f"my-bucket.{each}" for each in private]
+            assert not _is_certified(place, f"bucket.{other}")
+        for each in certified:
+            assert _is_certified(place, each), each
+        assert not _is_certified(place, "example.com")
+
+
+def _is_certified(place: Place, name: str) -> bool:
+    """Tell whether a client that knows the cloud's authority accepts the certificate, and hears by TLS."""
+    with place.connect(443) as plain:
+        try:
+            secured = place.arrivals.trust.wrap_socket(plain, server_hostname=name)
+        except ssl.SSLCertVerificationError:
+            return False
+        with secured:
+            secured.sendall(b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert _all(secured).startswith(b"HTTP/1.1 ")
+            return True
 
 
 def test_much_and_both_ways(place: Place) -> None:

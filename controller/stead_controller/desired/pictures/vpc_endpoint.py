@@ -1,6 +1,5 @@
 """Builds a `VpcEndpoint` from an endpoint's row: its service's addresses, ports and names."""
 
-import hashlib
 import json
 from collections.abc import Iterable
 from typing import Final
@@ -16,6 +15,7 @@ from stead_controller.db.tables import (
     VpcEndpoint,
     VpcEndpointInterface,
 )
+from stead_controller.desired.endpoint_names import endpoint_name, private_names, read_service
 from stead_proto.v1 import desired_pb2 as pb
 
 FACT: Final = "endpoint_ports"
@@ -24,30 +24,13 @@ FACT: Final = "endpoint_ports"
 _GATEWAY: Final = "Gateway"
 
 
-def private_name(code: str, region: str) -> str:
-    """The DNS name of a service that its clients use, such as ec2.us-east-1.amazonaws.com."""
-    return f"{code}.{region}.amazonaws.com"
-
-
-def endpoint_domain(code: str, region: str) -> str:
-    """The DNS domain of the names that interface endpoints of a service have themselves."""
-    return f"{code}.{region}.vpce.amazonaws.com"
-
-
-def endpoint_name(endpoint_id: str, service: str, zone: str = "") -> str:
-    """The DNS name of an interface endpoint, or of its interface in a zone; `service` is like com.amazonaws.R.ec2."""
-    _, _, region, code = service.split(".")
-    known_only_to_its_users = hashlib.sha256(endpoint_id.encode()).hexdigest()[:8]
-    return "-".join(filter(None, (endpoint_id, known_only_to_its_users, zone))) + f".{endpoint_domain(code, region)}"
-
-
 def draw(tx: Transaction, endpoint_id: str) -> pb.VpcEndpoint | None:
     """An endpoint as hosts see it; None when it is gone."""
     endpoint = tx.session.get(VpcEndpoint, endpoint_id)
     if endpoint is None:
         return None
     known = json.loads(tx.session.scalars(select(CloudFact.value).where(CloudFact.name == FACT)).one())
-    _, _, region, code = endpoint.service.split(".")
+    region, code = read_service(endpoint.service)
     picture = pb.VpcEndpoint(
         vpc_id=endpoint.vpc_id,
         service=code,
@@ -56,9 +39,9 @@ def draw(tx: Transaction, endpoint_id: str) -> pb.VpcEndpoint | None:
     )
     if endpoint.endpoint_type == _GATEWAY:
         picture.addresses.extend(_addresses(tx, endpoint.service))
-        picture.names.append(private_name(code, region))
+        picture.names.append(private_names(code, region)[0])
     else:
-        picture.interface_names.extend(_names(tx, endpoint, private_name(code, region)))
+        picture.interface_names.extend(_names(tx, endpoint, private_names(code, region)))
     return picture
 
 
@@ -72,8 +55,11 @@ def _addresses(tx: Transaction, service: str) -> Iterable[str]:
     return [cidr.partition("/")[0] for cidr in tx.session.scalars(blocks)]
 
 
-def _names(tx: Transaction, endpoint: VpcEndpoint, own: str) -> Iterable[pb.EndpointName]:
-    """The names of an interface endpoint, resolving only to its available interfaces."""
+def _names(tx: Transaction, endpoint: VpcEndpoint, private: Iterable[str]) -> Iterable[pb.EndpointName]:
+    """The names of an interface endpoint, resolving only to its available interfaces.
+
+    `private` are those of its service; they are left out if they are meant for resolvers outside of the VPC only.
+    """
     query = (
         select(VpcEndpointInterface.zone, NetworkInterface.private_address)
         .join(NetworkInterface, NetworkInterface.id == VpcEndpointInterface.interface_id)
@@ -87,8 +73,9 @@ def _names(tx: Transaction, endpoint: VpcEndpoint, own: str) -> Iterable[pb.Endp
     yield pb.EndpointName(name=endpoint_name(endpoint.id, endpoint.service), addresses=addresses)
     for zone, address in found:
         yield pb.EndpointName(name=endpoint_name(endpoint.id, endpoint.service, zone), addresses=[address])
-    if endpoint.private_dns:
-        yield pb.EndpointName(name=own, addresses=addresses, is_private=True)
+    if endpoint.private_dns and not endpoint.private_dns_only_inbound:
+        for name in private:
+            yield pb.EndpointName(name=name, addresses=addresses, is_private=True)
 
 
 def ids(tx: Transaction, vpc_id: str) -> Iterable[str]:

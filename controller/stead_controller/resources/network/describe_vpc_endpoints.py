@@ -15,7 +15,7 @@ from stead_controller.db.tables import (
     VpcEndpointGroup,
     VpcEndpointInterface,
 )
-from stead_controller.desired.pictures.vpc_endpoint import endpoint_name, private_name
+from stead_controller.desired.endpoint_names import endpoint_name, has_names_below, private_names, read_service
 from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
@@ -113,10 +113,13 @@ def _names(row: VpcEndpoint, interfaces: Sequence[VpcEndpointInterface]) -> list
     """Return the DNS names of an interface endpoint: its own, those of its zones, and for private DNS the service's."""
     if row.endpoint_type != INTERFACE:
         return []
-    _, _, region, code = row.service.split(".")
-    names = [endpoint_name(row.id, row.service)]
-    names += [endpoint_name(row.id, row.service, one.zone) for one in interfaces]
-    names += [private_name(code, region)] if row.private_dns else []
+    region, code = read_service(row.service)
+    has_below = has_names_below(code)
+    names = [endpoint_name(row.id, row.service, zone) for zone in ("", *(one.zone for one in interfaces))]
+    if has_below:
+        names = [f"*.{name}" for name in names]
+    for name in private_names(code, region) if row.private_dns else ():
+        names += [name, f"*.{name}"] if has_below else [name]
     return names
 
 

@@ -6,6 +6,7 @@ from sqlalchemy import and_, not_, or_, select
 
 from stead_controller.authorization.policy_document import PolicyDocument, parse
 from stead_controller.db.tables import VpcEndpoint, VpcEndpointInterface, VpcHost
+from stead_controller.desired.endpoint_names import read_service
 from stead_controller.errors import NotAuthorized
 from stead_controller.request.transaction import Transaction
 
@@ -17,6 +18,7 @@ class Via:
     endpoint_id: str
     vpc_id: str
     service: str  # the last part of its name, such as s3
+    is_interface: bool = False
 
 
 def admit(tx: Transaction, host_id: str, endpoint_id: str) -> Via | None:
@@ -32,7 +34,10 @@ def admit(tx: Transaction, host_id: str, endpoint_id: str) -> Via | None:
         VpcEndpoint.id == endpoint_id, or_(and_(is_gateway, told.exists()), and_(not_(is_gateway), home.exists()))
     )
     found = tx.session.scalar(query)
-    return None if found is None else Via(found.id, found.vpc_id, found.service.rpartition(".")[2])
+    if found is None:
+        return None
+    _, code = read_service(found.service)
+    return Via(found.id, found.vpc_id, code, is_interface=found.endpoint_type == "Interface")
 
 
 def policy_of(tx: Transaction, via: Via) -> PolicyDocument | None:

@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, select
 
 from stead_controller.catalog import ids
 from stead_controller.db.tables import CloudFact, PrefixList, PrefixListEntry, VpcEndpoint
-from stead_controller.desired import prefix_list_blocks, topics
-from stead_controller.desired.pictures.vpc_endpoint import FACT, endpoint_domain, private_name
+from stead_controller.desired import endpoint_names, prefix_list_blocks, topics
+from stead_controller.desired.pictures.vpc_endpoint import FACT
 from stead_controller.errors import NotFound
 from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
@@ -23,6 +23,7 @@ from stead_controller.request.conditions import holds
 from stead_controller.request.filters import Filter
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.network import notify_hosts
+from stead_controller.resources.network.vpc_endpoint_access import Via
 from stead_proto.v1 import desired_pb2 as pb
 
 GATEWAY: Final = "Gateway"
@@ -42,41 +43,60 @@ class Service:
 
     def name(self, cloud: Cloud) -> str:
         """Its name, such as com.amazonaws.us-east-1.s3."""
-        return f"com.amazonaws.{cloud.region}.{self.code}"
+        return endpoint_names.service_name(self.code, cloud.region)
 
-    def private_name(self, region: str) -> str:
-        """Return the DNS name that its clients know."""
-        return private_name(self.code, region)
+    def private_names(self, region: str) -> tuple[str, ...]:
+        """Return the DNS names that its clients know."""
+        return endpoint_names.private_names(self.code, region)
 
     def domain(self, region: str) -> str:
         """Return the domain of the DNS names of its endpoints, which for gateways is the name that clients know."""
-        return self.private_name(region) if self.endpoint_type == GATEWAY else endpoint_domain(self.code, region)
+        if self.endpoint_type == GATEWAY:
+            return self.private_names(region)[0]
+        return endpoint_names.endpoint_domain(self.code, region)
 
 
 SERVICES: Final = (
     Service("s3", GATEWAY),
-    *(Service(code, INTERFACE) for code in ("cloudtrail", "dlm", "ebs", "ec2", "servicequotas", "sts")),
+    *(Service(code, INTERFACE) for code in ("cloudtrail", "dlm", "ebs", "ec2", "iam", "s3", "servicequotas", "sts")),
 )
-"""Those of this cloud that AWS has endpoints for, by its names; IAM has none in a region.
+"""Those of this cloud that AWS has endpoints for, by its names and types; IAM's are in one region only.
 
 https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam_vpc_endpoint_create.html
 """
 
 
-def find(cloud: Cloud, name: str) -> Service:
-    """Return the service of a name; raises NotFound (InvalidServiceName)."""
-    for service in SERVICES:
-        if service.name(cloud) == name:
-            return service
-    raise _absent(name)
+def offered(cloud: Cloud) -> list[Service]:
+    """Return the services of this cloud's region."""
+    return [service for service in SERVICES if endpoint_names.is_offered(service.code, cloud.region)]
+
+
+def find(cloud: Cloud, name: str) -> list[Service]:
+    """Return the service of a name, once for each type of endpoint; raises NotFound (InvalidServiceName)."""
+    found = [service for service in offered(cloud) if service.name(cloud) == name]
+    if not found:
+        raise _absent(name)
+    return found
+
+
+def has_gateways(name: str) -> bool:
+    """Tell whether the service of a name has gateway endpoints."""
+    _, code = endpoint_names.read_service(name)
+    return Service(code, GATEWAY) in SERVICES
 
 
 def host_names(region: str) -> list[str]:
     """Return the DNS names that services have inside of VPCs with an endpoint, as certificates write them."""
-    names = []
-    for service in SERVICES:
-        names += [service.private_name(region), f"*.{service.domain(region)}"]
-    return names
+    codes = [service.code for service in SERVICES if endpoint_names.is_offered(service.code, region)]
+    return endpoint_names.certified_names(codes, region)
+
+
+def names_apart(via: Via, region: str, zones: Iterable[str]) -> list[str]:
+    """Return the names of an endpoint for which it needs a certificate of its own; most endpoints need none."""
+    if not via.is_interface or not endpoint_names.has_names_below(via.service):
+        return []
+    return list(endpoint_names.certified_names_of(via.endpoint_id, region, zones))
 
 
 def _absent(name: str) -> NotFound:
@@ -85,11 +105,11 @@ def _absent(name: str) -> NotFound:
 
 
 def describe(cloud: Cloud, names: Iterable[str], filters: Iterable[Filter]) -> list[Service]:
-    """Find services, sorted by name; raises NotFound."""
-    asked = {find(cloud, name) for name in names}
+    """Find services, sorted by name and type; raises NotFound."""
+    asked = {service for name in names for service in find(cloud, name)}
     wanted = tuple(filters)
     found = []
-    for service in SERVICES:
+    for service in offered(cloud):
         facts = {
             "owner": ["amazon"],
             "service-name": [service.name(cloud)],
@@ -99,7 +119,7 @@ def describe(cloud: Cloud, names: Iterable[str], filters: Iterable[Filter]) -> l
         }
         if (not asked or service in asked) and holds(wanted, facts):
             found.append(service)
-    return sorted(found, key=lambda one: one.name(cloud))
+    return sorted(found, key=lambda one: (one.name(cloud), one.endpoint_type))
 
 
 def keep(tx: Transaction, cloud: Cloud, now: datetime) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from stead_controller.authorization.policy_document import MalformedPolicy, parse_new
 from stead_controller.catalog import ids
 from stead_controller.db.tables import PrefixList, Route, RouteTable, SecurityGroup, Subnet, Vpc, VpcEndpoint
-from stead_controller.desired.pictures.vpc_endpoint import private_name
+from stead_controller.desired.endpoint_names import private_names, read_service
 from stead_controller.desired.route_targets import VPC_ENDPOINT
 from stead_controller.errors import AlreadyExists, InvalidParameter, Unsupported, WrongState
 from stead_controller.request import client_tokens, lookup
@@ -39,7 +39,10 @@ POLICY_SIZE: Final = 20_480
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """CreateVpcEndpoint, parsed; `subnets` has, by id, the requested address in a subnet, None for any."""
+    """CreateVpcEndpoint, parsed; `subnets` has, by id, the requested address in a subnet, None for any.
+
+    `private_dns_only_inbound` is DnsOptions.PrivateDnsOnlyForInboundResolverEndpoint, None if it is not given.
+    """
 
     vpc_id: str
     service: str
@@ -49,6 +52,7 @@ class CreateRequest:
     subnets: Mapping[str, str | None] = field(default_factory=dict)
     group_ids: Sequence[str] = ()
     private_dns: bool = False
+    private_dns_only_inbound: bool | None = None
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -65,6 +69,7 @@ class Change:
     add_group_ids: Sequence[str] = ()
     remove_group_ids: Sequence[str] = ()
     private_dns: bool | None = None
+    private_dns_only_inbound: bool | None = None
 
 
 def create(
@@ -80,11 +85,10 @@ def create(
 
 def _create(tx: Transaction, caller: Caller, cloud: Cloud, request: CreateRequest, now: datetime) -> str:
     vpc = vpcs.find(tx, caller, request.vpc_id)
-    service = vpc_endpoint_services.find(cloud, request.service)
-    if service.endpoint_type != request.endpoint_type:
+    types = [service.endpoint_type for service in vpc_endpoint_services.find(cloud, request.service)]
+    if request.endpoint_type not in types:
         raise InvalidParameter(
-            f"Endpoint type ({request.endpoint_type}) does not match available service types "
-            f"([{service.endpoint_type}]).",
+            f"Endpoint type ({request.endpoint_type}) does not match available service types ([{', '.join(types)}]).",
             code="InvalidParameter",
         )
     _check_quota(tx, caller, request)
@@ -105,7 +109,7 @@ def _create(tx: Transaction, caller: Caller, cloud: Cloud, request: CreateReques
     else:
         group_ids = interface_groups.choose(tx, caller, vpc.id, request.group_ids)
         vpc_endpoint_interfaces.set_groups(tx, endpoint, group_ids)
-        _set_private_dns(tx, endpoint, enabled=request.private_dns)
+        _set_private_dns(tx, endpoint, enabled=request.private_dns, only_inbound=request.private_dns_only_inbound)
         _add_subnets(tx, caller, endpoint, request.subnets, now)
     tags.create_on_launch(tx, caller, [("vpc-endpoint", endpoint.id)], request.tags)
     vpc_endpoint_interfaces.refresh(tx, endpoint)
@@ -148,8 +152,9 @@ def modify(tx: Transaction, caller: Caller, endpoint_id: str, change: Change, no
         _add_routes(tx, caller, endpoint, change.add_route_table_ids, now)
         return
     _change_groups(tx, caller, endpoint, change)
-    if change.private_dns is not None:
-        _set_private_dns(tx, endpoint, enabled=change.private_dns)
+    if change.private_dns is not None or change.private_dns_only_inbound is not None:
+        enabled = endpoint.private_dns if change.private_dns is None else change.private_dns
+        _set_private_dns(tx, endpoint, enabled=enabled, only_inbound=change.private_dns_only_inbound)
     _remove_subnets(tx, caller, endpoint, change.remove_subnet_ids, now)
     _add_subnets(tx, caller, endpoint, change.add_subnets, now)
     vpc_endpoint_interfaces.settle_state(tx, endpoint)
@@ -193,8 +198,17 @@ def _change_groups(tx: Transaction, caller: Caller, endpoint: VpcEndpoint, chang
     vpc_endpoint_interfaces.set_groups(tx, endpoint, group_ids)
 
 
-def _set_private_dns(tx: Transaction, endpoint: VpcEndpoint, *, enabled: bool) -> None:
-    """Set whether the service's own name resolves to the endpoint inside its VPC; raises InvalidParameter."""
+def _set_private_dns(tx: Transaction, endpoint: VpcEndpoint, *, enabled: bool, only_inbound: bool | None) -> None:
+    """Set whether the service's own name resolves to the endpoint inside its VPC; raises InvalidParameter.
+
+    A service that has gateway endpoints too leaves its name to them, unless `only_inbound` is False: the interface
+    endpoint's name is then for resolvers outside of the VPC only, of which this cloud has none.
+    """
+    if only_inbound is None:
+        has_gateways = vpc_endpoint_services.has_gateways(endpoint.service)
+        only_inbound = enabled and (endpoint.private_dns_only_inbound if endpoint.private_dns else has_gateways)
+    if only_inbound:
+        _check_only_inbound(tx, endpoint, enabled=enabled)
     vpc = tx.session.get_one(Vpc, endpoint.vpc_id)
     if enabled and not (vpc.dns_support and vpc.dns_hostnames):
         raise InvalidParameter(
@@ -210,13 +224,33 @@ def _set_private_dns(tx: Transaction, endpoint: VpcEndpoint, *, enabled: bool) -
         VpcEndpoint.id != endpoint.id,
     )
     if enabled and tx.session.scalar(others.limit(1)) is not None:
-        _, _, region, code = endpoint.service.split(".")
+        region, code = read_service(endpoint.service)
         raise InvalidParameter(
             "private-dns-enabled cannot be set because there is already a conflicting DNS domain for "
-            f"{private_name(code, region)} in the VPC {vpc.id}",
+            f"{private_names(code, region)[0]} in the VPC {vpc.id}",
             code="InvalidParameter",
         )
     endpoint.private_dns = enabled
+    endpoint.private_dns_only_inbound = only_inbound
+
+
+def _check_only_inbound(tx: Transaction, endpoint: VpcEndpoint, *, enabled: bool) -> None:
+    """Raise InvalidParameter unless the VPC reaches the service by a gateway endpoint."""
+    name = "PrivateDnsOnlyForInboundResolverEndpoint"
+    if not vpc_endpoint_services.has_gateways(endpoint.service):
+        raise InvalidParameter(f"{name} is not supported for this service.", code="InvalidParameter")
+    if not enabled:
+        raise InvalidParameter(f"To set {name} to true, private DNS must be enabled.", code="InvalidParameter")
+    gateway = select(VpcEndpoint.id).where(
+        VpcEndpoint.vpc_id == endpoint.vpc_id,
+        VpcEndpoint.service == endpoint.service,
+        VpcEndpoint.endpoint_type == vpc_endpoint_services.GATEWAY,
+    )
+    if tx.session.scalar(gateway.limit(1)) is None:
+        raise InvalidParameter(
+            f"To set {name} to true, the VPC {endpoint.vpc_id} must have a Gateway endpoint for the service.",
+            code="InvalidParameter",
+        )
 
 
 def _add_subnets(

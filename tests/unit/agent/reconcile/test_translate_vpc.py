@@ -160,6 +160,22 @@ def test_interfaces_of_endpoints() -> None:
         assert [each.address for each in dhcp.domains if each.name == own] == ["10.1.0.77", "10.1.9.77"]
 
 
+def test_a_service_with_both_types_of_endpoints() -> None:
+    """Its name leads to the interface endpoint where that has it, and the gateway endpoint's route is left alone."""
+    name = "s3.us-east-1.amazonaws.com"
+    by_route = pb.VpcEndpoint(vpc_id="vpc-1", service="s3", addresses=["198.18.0.1"], names=[name])
+    private = pb.EndpointName(name=name, addresses=["10.1.0.77"], is_private=True)
+    plugged = pb.VpcEndpoint(vpc_id="vpc-1", service="s3", interface_names=[private])
+    known = (pb.Resource(id="vpce-1", vpc_endpoint=by_route), pb.Resource(id="vpce-2", vpc_endpoint=plugged))
+    table = make.route_table(pb.Route(destination="198.18.0.1/32", vpc_endpoint_id="vpce-1"))
+    picture = _picture(make.subnet(), make.interface("eni-1", "i-1"), table, *known)
+    made = make.vpc()
+    for has_names, expected in ((True, "10.1.0.77"), (False, "198.18.0.1")):
+        made.vpc.dns_hostnames = has_names
+        dhcp = translate_vpc.vpc_dhcp(made, picture, Beyond(), VpcSettings(), Memory(), namespace=Path("/n"))
+        assert dhcp.domains == (DnsDomain(name, expected),)
+
+
 def test_a_vpc_for_the_firewall() -> None:
     group = make.group()
     group.security_group.rules.append(

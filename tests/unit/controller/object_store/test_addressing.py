@@ -139,3 +139,20 @@ def test_copy_sources_as_clients_encode_them(before):
         with pytest.raises(BadRequest) as refusal:
             read_copy_source(before + nothing)
         assert refusal.value.code == "InvalidArgument"
+
+
+@pytest.mark.parametrize(
+    ("before", "bucket"),
+    [
+        ("bucket.", ""),
+        ("mine.bucket.", "mine"),
+        ("my.own.bucket.bucket.", "my.own.bucket"),
+        ("control.", ""),
+        ("111111111111.control.", "111111111111"),
+        ("", ""),
+    ],
+)
+@pytest.mark.parametrize("zone", ["", "-us-east-1a"])
+def test_the_bucket_before_the_name_of_an_endpoint(before, bucket, zone):
+    host = f"{before}vpce-0123456789abcdef0-01ab23cd{zone}.s3.us-east-1.vpce.amazonaws.com:443"
+    assert addressing.bucket_of_host(host, ("localhost", "s3.us-east-1.amazonaws.com")) == bucket

@@ -3,7 +3,7 @@
 from stead_controller.aws.call import Result
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.zones import zone_ids
-from stead_controller.resources.network.vpc_endpoint_services import INTERFACE, Service
+from stead_controller.resources.network.vpc_endpoint_services import INTERFACE, Service, has_gateways
 
 
 def vpc_endpoint_service_view(cloud: Cloud, service: Service) -> Result:
@@ -11,7 +11,7 @@ def vpc_endpoint_service_view(cloud: Cloud, service: Service) -> Result:
     by_zone = zone_ids(cloud)
     return _names_view(cloud, service) | {
         "ServiceName": service.name(cloud),
-        "ServiceId": f"vpce-svc-{service.code}",
+        "ServiceId": _id_of(cloud, service),
         "ServiceType": [{"ServiceType": service.endpoint_type}],
         "ServiceRegion": cloud.region,
         "AvailabilityZoneIds": [by_zone[zone] for zone in cloud.zones],
@@ -25,13 +25,19 @@ def vpc_endpoint_service_view(cloud: Cloud, service: Service) -> Result:
     }
 
 
+def _id_of(cloud: Cloud, service: Service) -> str:
+    """Return the id of a service, which is another one for its interface endpoints where it has gateways as well."""
+    has_both = service.endpoint_type == INTERFACE and has_gateways(service.name(cloud))
+    return f"vpce-svc-{service.code}-interface" if has_both else f"vpce-svc-{service.code}"
+
+
 def _names_view(cloud: Cloud, service: Service) -> Result:
     names: Result = {"BaseEndpointDnsNames": [service.domain(cloud.region)]}
     if service.endpoint_type != INTERFACE:
         return names
-    private = service.private_name(cloud.region)
+    private = service.private_names(cloud.region)
     return names | {
-        "PrivateDnsName": private,
-        "PrivateDnsNames": [{"PrivateDnsName": private}],
+        "PrivateDnsName": private[0],
+        "PrivateDnsNames": [{"PrivateDnsName": name} for name in private],
         "PrivateDnsNameVerificationState": "verified",
     }

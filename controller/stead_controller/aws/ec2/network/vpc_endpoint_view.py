@@ -7,6 +7,7 @@ from stead_controller.aws.call import Result
 from stead_controller.aws.ec2.tags_view import tags_view
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.network.describe_vpc_endpoints import DescribedVpcEndpoint
+from stead_controller.resources.network.vpc_endpoint_services import has_gateways
 
 _DEFAULT_POLICY: Final = json.dumps(
     {
@@ -32,7 +33,7 @@ def vpc_endpoint_view(cloud: Cloud, found: DescribedVpcEndpoint) -> Result:
         "SubnetIds": [one.subnet_id for one in found.interfaces],
         "Groups": [{"GroupId": group_id, "GroupName": name} for group_id, name in found.groups],
         "IpAddressType": "ipv4",
-        "DnsOptions": {"DnsRecordIpType": "ipv4"},
+        "DnsOptions": _dns_options_view(found),
         "PrivateDnsEnabled": row.private_dns,
         "RequesterManaged": False,
         "NetworkInterfaceIds": [one.interface_id for one in found.interfaces],
@@ -42,6 +43,14 @@ def vpc_endpoint_view(cloud: Cloud, found: DescribedVpcEndpoint) -> Result:
         "Tags": tags_view(found.tags),
         "OwnerId": row.account_id,
     }
+
+
+def _dns_options_view(found: DescribedVpcEndpoint) -> Result:
+    row = found.endpoint
+    shown: Result = {"DnsRecordIpType": "ipv4"}
+    if row.private_dns and has_gateways(row.service):
+        shown["PrivateDnsOnlyForInboundResolverEndpoint"] = row.private_dns_only_inbound
+    return shown
 
 
 def _error_view(failed_interface_id: str | None) -> Result | None:

@@ -34,7 +34,8 @@ _OF_GATEWAYS: Final = dict.fromkeys(
     ("RouteTableIds", "AddRouteTableIds", "RemoveRouteTableIds"),
     "Route table IDs are only supported for Gateway type VPC Endpoints.",
 )
-_OF_S3: Final = ("PrivateDnsOnlyForInboundResolverEndpoint", "PrivateDnsPreference", "PrivateDnsSpecifiedDomains")
+_ONLY_INBOUND: Final = "PrivateDnsOnlyForInboundResolverEndpoint"
+_OF_LATTICE: Final = ("PrivateDnsPreference", "PrivateDnsSpecifiedDomains")
 
 
 @operation("CreateVpcEndpoint")
@@ -61,6 +62,7 @@ def create_vpc_endpoint(call: Call, params: Params) -> Result:
         _subnets(params, "SubnetIds"),
         params.get("SecurityGroupIds", ()),
         params.get("PrivateDnsEnabled", kind == INTERFACE),
+        params.get("DnsOptions", {}).get(_ONLY_INBOUND),
         tags_on_create(params, "vpc-endpoint"),
     )
     made = vpc_endpoints.create(
@@ -84,6 +86,7 @@ def modify_vpc_endpoint(call: Call, params: Params) -> Result:
         params.get("AddSecurityGroupIds", ()),
         params.get("RemoveSecurityGroupIds", ()),
         params.get("PrivateDnsEnabled"),
+        params.get("DnsOptions", {}).get(_ONLY_INBOUND),
     )
     vpc_endpoints.modify(call.tx, call.caller, params["VpcEndpointId"], change, call.now)
     return {"Return": True}
@@ -99,11 +102,11 @@ def _check(kind: str, params: Params) -> None:
     options: dict[str, Any] = params.get("DnsOptions", {})
     if options.get("DnsRecordIpType", "ipv4") not in ("ipv4", "service-defined"):
         raise Unsupported("The services of this cloud have IPv4 addresses only (DnsOptions.DnsRecordIpType).")
-    for name in _OF_S3:
-        if options.get(name) and kind == GATEWAY:
-            raise InvalidParameter(
-                f"{name} is only supported for Interface type VPC Endpoints.", code="InvalidParameter"
-            )
+    if options.get(_ONLY_INBOUND) and kind == GATEWAY:
+        raise InvalidParameter(
+            f"DnsOptions {_ONLY_INBOUND} is applicable only to Interface VPC Endpoints.", code="InvalidParameter"
+        )
+    for name in _OF_LATTICE:
         if options.get(name):
             raise InvalidParameter(f"{name} is not supported for this service.", code="InvalidParameter")
 
@@ -152,11 +155,11 @@ def describe_vpc_endpoint_services(call: Call, params: Params) -> Result:
     found: list[Service] = []
     if not regions or call.cloud.region in regions:
         found = vpc_endpoint_services.describe(call.cloud, params.get("ServiceNames", ()), asked)
-    after = page.after[0] if page.after else ""
-    later = [one for one in found if one.name(call.cloud) > after]
-    shown, token = page.cut(later, lambda one: (one.name(call.cloud),))
+    after = tuple(page.after) if page.after else ()
+    later = [one for one in found if (one.name(call.cloud), one.endpoint_type) > after]
+    shown, token = page.cut(later, lambda one: (one.name(call.cloud), one.endpoint_type))
     return {
-        "ServiceNames": [one.name(call.cloud) for one in shown],
+        "ServiceNames": list(dict.fromkeys(one.name(call.cloud) for one in shown)),
         "ServiceDetails": [vpc_endpoint_service_view(call.cloud, one) for one in shown],
         "NextToken": token,
     }

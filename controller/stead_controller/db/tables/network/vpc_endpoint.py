@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy import ForeignKey, Index, String, Text, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -27,6 +27,8 @@ class VpcEndpoint(Base):
     policy: Mapped[str | None] = mapped_column(Text)
     created: Mapped[datetime]
     private_dns: Mapped[bool] = mapped_column(default=False)  # the service's own name resolves to it in the VPC
+    # … only for resolvers outside of the VPC, whose guests use a gateway endpoint.
+    private_dns_only_inbound: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class VpcEndpointInterface(Base):
