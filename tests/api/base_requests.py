@@ -475,6 +475,9 @@ BASES: Final[dict[str, Named]] = {
     "UpdateAssumeRolePolicy": {"PolicyDocument": trust()},
     "RequestServiceQuotaIncrease": {"QuotaCode": "{other_quota}", "DesiredValue": 9e9},
     "GetFederationToken": {"Name": "own"},
+    "GetParameter": {"Name": "/stead/image/name/micro-1"},
+    "GetParameters": {"Names": ["/stead/image/name/micro-1"]},
+    "GetParametersByPath": {"Path": "/stead"},
 }  # fmt: skip
 
 # What CreateSomething tags.

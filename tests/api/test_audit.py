@@ -173,10 +173,10 @@ def test_of_services_that_only_a_model_would_read_the_trail_has_the_service(acco
 
 
 def test_calls_to_services_that_are_not_there_are_in_the_trail_by_name(account, trail):
-    for service, operation in (("ssm", "describe_instance_information"), ("dynamodb", "list_tables")):
+    for service, operation in (("logs", "describe_log_groups"), ("dynamodb", "list_tables")):
         with pytest.raises(ClientError, match="UnsupportedOperation"):
             getattr(account.client(service), operation)()
     wait_for(lambda: found(trail, **by("EventName", "ListTables")), "the last call is in the trail", 10)
-    [asked] = found(trail, **by("EventName", "DescribeInstanceInformation"))
-    assert (asked["eventSource"], asked["errorCode"]) == ("ssm.amazonaws.com", "UnsupportedOperation")
+    [asked] = found(trail, **by("EventName", "DescribeLogGroups"))
+    assert (asked["eventSource"], asked["errorCode"]) == ("logs.amazonaws.com", "UnsupportedOperation")
     assert asked["userIdentity"]["accessKeyId"] == account.access_key_id

@@ -13,7 +13,7 @@ def account(cloud):
 @pytest.mark.parametrize(
     ("service", "operation"),
     [
-        ("ssm", "describe_instance_information"),  # JSON, named by X-Amz-Target
+        ("logs", "describe_log_groups"),  # JSON, named by X-Amz-Target
         ("lambda", "list_functions"),  # REST with JSON
         ("rds", "describe_db_instances"),  # query
         ("sqs", "list_queues"),

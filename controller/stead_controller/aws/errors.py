@@ -113,12 +113,19 @@ _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
     ("dlm", errors.NotAuthorized): "AccessDeniedException",
     **{("cloudtrail", kind): "ValidationException" for kind in _INVALID},
     ("cloudtrail", errors.NotAuthorized): "AccessDeniedException",
+    **{("ssm", kind): "ValidationException" for kind in (*_INVALID, errors.BadRequest)},
+    ("ssm", errors.NotAuthorized): "AccessDeniedException",
     **{("service-quotas", kind): "IllegalArgumentException" for kind in (*_INVALID, errors.BadRequest)},
     ("service-quotas", errors.NotFound): "NoSuchResourceException",
     ("service-quotas", errors.NotAuthorized): "AccessDeniedException",
     ("service-quotas", errors.TooManyRequests): "TooManyRequestsException",
 }
-_FAULTS: Final = {"ec2": "InternalError", "ebs": "InternalServerException", "dlm": "InternalServerException"}
+_FAULTS: Final = {
+    "ec2": "InternalError",
+    "ebs": "InternalServerException",
+    "dlm": "InternalServerException",
+    "ssm": "InternalServerError",
+}
 
 _EC2_FAILURE: Final = "AWS was not able to validate the provided access credentials"
 # A reason's code, its message if ours reveals too much, and its status.

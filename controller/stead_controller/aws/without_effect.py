@@ -74,6 +74,10 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
         )
         for member in members
     },
+    **{
+        ("ssm", operation, "WithDecryption"): Accepted("no parameter is encrypted")
+        for operation in ("GetParameter", "GetParameters", "GetParametersByPath")
+    },
     ("iam", "SimulateCustomPolicy", "ContextEntries.ContextKeyType"): Accepted(_TYPES_OF_KEYS),
     ("iam", "SimulatePrincipalPolicy", "ContextEntries.ContextKeyType"): Accepted(_TYPES_OF_KEYS),
 }

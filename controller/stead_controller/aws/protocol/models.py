@@ -20,6 +20,7 @@ SIGNING_NAMES: Final[dict[str, str]] = {
     "dlm": "dlm",
     "cloudtrail": "cloudtrail",
     "servicequotas": "service-quotas",
+    "ssm": "ssm",
 }
 
 # Signing names that some SDKs use instead if they have a custom endpoint: the model's serviceId.
@@ -33,6 +34,7 @@ _SERVICE_IDS: Final[dict[str, str]] = {
     "DLM": "dlm",
     "CloudTrail": "cloudtrail",
     "Service Quotas": "service-quotas",
+    "SSM": "ssm",
 }
 
 # Names of services in X-Amz-Target and in the paths of the CBOR protocol.
@@ -40,6 +42,7 @@ _TARGETS: Final[dict[str, str]] = {
     "GraniteServiceVersion20100801": "cloudwatch",
     "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101": "cloudtrail",
     "ServiceQuotasV20190624": "service-quotas",
+    "AmazonSSM": "ssm",
 }
 
 SERVICES: Final = frozenset(SIGNING_NAMES.values())

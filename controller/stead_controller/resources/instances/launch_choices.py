@@ -15,7 +15,7 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.request.zones import zone_ids
-from stead_controller.resources.images import images
+from stead_controller.resources.images import image_parameters, images
 from stead_controller.resources.instances import launch_interfaces, launch_volumes, profile_associations
 from stead_controller.resources.instances.launch_interfaces import InterfacePlan
 from stead_controller.resources.instances.launch_request import LaunchRequest
@@ -50,7 +50,7 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
     kind = instance_types.find(request.instance_type)
     if kind is None:
         raise InvalidParameter(f"Invalid value '{request.instance_type}' for InstanceType.")
-    image = images.find_launchable(tx, caller, request.image_id)
+    image = images.find_launchable(tx, caller, image_parameters.image_of(tx, request.image_id))
     zone = _zone(cloud, request)
     check_offered(kind, zone)
     check_image(image, kind)

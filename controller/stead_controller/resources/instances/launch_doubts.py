@@ -11,7 +11,7 @@ from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.images import images
+from stead_controller.resources.images import image_parameters, images
 from stead_controller.resources.instances import launch_choices, launch_volumes, profile_associations
 from stead_controller.resources.instances.launch_request import LaunchRequest
 
@@ -55,7 +55,7 @@ def doubts(
 def _check_image(
     tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest, *, kind: InstanceType | None
 ) -> None:
-    image = images.find_launchable(tx, caller, request.image_id)
+    image = images.find_launchable(tx, caller, image_parameters.image_of(tx, request.image_id))
     if kind is not None:
         launch_choices.check_image(image, kind)
         launch_volumes.plan(tx, caller, image, kind, request.block_devices, cloud=cloud)

@@ -31,7 +31,8 @@ CALLS = [
     ("dlm", "get_lifecycle_policies", {}),
     ("cloudtrail", "describe_trails", {}),
     ("service-quotas", "list_services", {}),
-    ("ssm", "describe_instance_information", {}),
+    ("ssm", "get_parameters", {"Names": ["x"]}),
+    ("logs", "describe_log_groups", {}),
     ("dynamodb", "list_tables", {}),
     ("lambda", "list_functions", {}),
     ("rds", "describe_db_instances", {}),
@@ -41,7 +42,7 @@ CALLS = [
     ("s3", "list_buckets", {}),
     ("s3", "put_object", {"Bucket": "b", "Key": "k", "Body": b"x"}),
 ]
-OURS = frozenset({"ec2", "iam", "cloudwatch", "ebs", "dlm", "cloudtrail", "service-quotas"})
+OURS = frozenset({"ec2", "iam", "cloudwatch", "ebs", "dlm", "cloudtrail", "service-quotas", "ssm"})
 
 
 class Endpoint:

@@ -6,10 +6,12 @@ from typing import Any, Final
 
 from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, making, named, referred, rule
 from stead_controller.aws.authorization.rules.attributes import setting
+from stead_controller.aws.authorization.rules.ssm import parameter
 from stead_controller.aws.ec2.instances import launch_parameters
 from stead_controller.aws.ec2.instances.launch_parameters import Overridden
 from stead_controller.aws.ec2.instances.run_instances import DEFAULT_TYPE, choose
 from stead_controller.errors import SteadError
+from stead_controller.resources.images.image_parameters import ALIAS
 from stead_controller.resources.instances.launch_choices import Choices
 from stead_controller.resources.instances.launch_interfaces import InterfacePlan
 from stead_controller.resources.instances.launch_volumes import VolumePlan
@@ -65,7 +67,7 @@ def _by_template(check: Check, params: Overridden, template: str) -> Check:
 def _parts(asked: Asked) -> Iterator[Check]:
     choices = _choices(asked)
     yield from making(asked, "instance", _instance_context(asked, choices))
-    yield from named("image", "ImageId")(asked)
+    yield from _image(asked, choices)
     yield from named("key-pair", "KeyName")(asked)
     if choices is None:
         yield from named("subnet", "SubnetId", "NetworkInterfaces.SubnetId")(asked)
@@ -82,6 +84,17 @@ def _parts(asked: Asked) -> Iterator[Check]:
         for snapshot_id in sorted(named_snapshots):
             yield Check(Target(asked.arn("snapshot", snapshot_id), "snapshot", snapshot_id))
     yield from _pass_role(asked, [asked.arn("instance", "*")])
+
+
+def _image(asked: Asked, choices: Choices | None) -> Iterator[Check]:
+    """Check the image that a launch names, and the parameter that stands for it."""
+    image_id = asked.params.get("ImageId", "")
+    if not image_id.startswith(ALIAS):
+        yield from named("image", "ImageId")(asked)
+        return
+    yield Check(parameter(asked.call.cloud, image_id.removeprefix(ALIAS)), "ssm:GetParameters")
+    if choices is not None:
+        yield Check(Target(asked.arn("image", choices.image.id), "image", choices.image.id))
 
 
 def _choices(asked: Asked) -> Choices | None:

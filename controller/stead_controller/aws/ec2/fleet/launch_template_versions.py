@@ -8,7 +8,7 @@ from stead_controller.aws.describe import repeatable
 from stead_controller.aws.ec2 import selection
 from stead_controller.aws.ec2.fleet.launch_template_view import deletions_view, version_view
 from stead_controller.aws.ec2.fleet.launch_templates import MOST, template_name
-from stead_controller.aws.ec2.fleet.template_data import version_request
+from stead_controller.aws.ec2.fleet.template_data import resolve_images, version_request
 from stead_controller.request.conditions import Selection
 from stead_controller.resources.fleet import launch_template_versions as versions
 from stead_controller.resources.fleet import launch_templates
@@ -24,7 +24,10 @@ def create_launch_template_version(call: Call, params: Params) -> Result:
     asked, warning = version_request(call, params, inherited)
     request = repeatable("CreateLaunchTemplateVersion", params)
     made = versions.create(call.tx, call.caller, template, asked, repeatable=request, now=call.now)
-    return {"LaunchTemplateVersion": version_view(made), "Warning": warning}
+    shown = version_view(made)
+    if params.get("ResolveAlias", False):
+        resolve_images(call.tx, [shown])
+    return {"LaunchTemplateVersion": shown, "Warning": warning}
 
 
 @operation("DeleteLaunchTemplateVersions")
@@ -44,7 +47,10 @@ def describe_launch_template_versions(call: Call, params: Params) -> Result:
     asked = VersionSelection(template, params.get("Versions", ()), params.get("MinVersion"), params.get("MaxVersion"))
     chosen = Selection(filters=filters, after=page.after, limit=page.fetch)
     found = versions.describe(call.tx, call.caller, asked, chosen)
-    return selection.answered("LaunchTemplateVersions", found, page, _key, version_view)
+    answer = selection.answered("LaunchTemplateVersions", found, page, _key, version_view)
+    if params.get("ResolveAlias", False):
+        resolve_images(call.tx, answer["LaunchTemplateVersions"])
+    return answer
 
 
 def _key(found: DescribedVersion) -> tuple[str, str]:

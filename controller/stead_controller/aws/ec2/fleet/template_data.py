@@ -5,14 +5,16 @@ may be otherwise at the launch, is a warning.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params, Result
 from stead_controller.aws.ec2.instances.run_instances import template_request
 from stead_controller.aws.errors import translate
 from stead_controller.aws.protocol.codec import Wire
+from stead_controller.request.transaction import Transaction
 from stead_controller.resources.fleet.launch_template_versions import VersionFacts, VersionRequest
+from stead_controller.resources.images import image_parameters
 from stead_controller.resources.instances import launch_doubts
 from stead_controller.resources.instances.run_instances import check_request
 
@@ -36,6 +38,16 @@ def version_request(
     warning = {"Errors": [{"Code": one.code, "Message": one.message} for one in errors]} if errors else None
     asked = VersionRequest(params.get("VersionDescription", ""), json.dumps(data), _facts(data))
     return asked, warning
+
+
+def resolve_images(tx: Transaction, shown: Sequence[Result]) -> None:
+    """Put the ids of images in place of their aliases; an alias that names none stays."""
+    aliases = {one["LaunchTemplateData"].get("ImageId", "") for one in shown}
+    known = image_parameters.images_of(tx, aliases)
+    for one in shown:
+        data = one["LaunchTemplateData"]
+        if data.get("ImageId") in known:
+            data["ImageId"] = known[data["ImageId"]]
 
 
 def _inherited(source: Mapping[str, Any]) -> dict[str, Any]:
