@@ -107,9 +107,8 @@ class _WithAnyOne:
 
 
 def _part(pieces: Sequence[str | Wild]) -> _Literal | _WithAnyOne:
-    if Wild.ONE in pieces:
-        return _WithAnyOne(pieces)
-    return _Literal("".join(piece for piece in pieces if isinstance(piece, str)))
+    literal = [piece for piece in pieces if isinstance(piece, str)]
+    return _Literal("".join(literal)) if len(literal) == len(pieces) else _WithAnyOne(pieces)
 
 
 @dataclass(frozen=True, slots=True)

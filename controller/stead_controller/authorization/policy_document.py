@@ -94,10 +94,11 @@ class Resources:
         self._patterns: list[Pattern] = []
         for text in texts:
             pieces = pieces_of(text, variables=variables)
+            literal = [piece for piece in pieces if isinstance(piece, str)]
             if text == "*":
                 self._every = True
-            elif all(isinstance(piece, str) for piece in pieces):
-                self._exact.add("".join(piece for piece in pieces if isinstance(piece, str)))
+            elif len(literal) == len(pieces):
+                self._exact.add("".join(literal))
             else:
                 self._patterns.append(pattern(text, variables=variables))
         self.variables = frozenset(key for one in self._patterns for key in one.variables)

@@ -205,13 +205,15 @@ def _facts(call: Call, checks: Sequence[Check], keys: Collection[str]) -> dict[t
     about_resources = {key for key in keys if key.startswith(_ABOUT_RESOURCES)} - _ABOUT_CALLS
     if not about_resources:
         return found
-    kinds = {check.target.kind for check in checks if check.target.resource_id}
-    for kind in kinds:
-        ids = [check.target.resource_id for check in checks if check.target.kind == kind and check.target.resource_id]
+    ids_of: dict[str, dict[str, None]] = {}
+    for check in checks:
+        if check.target.resource_id:
+            ids_of.setdefault(check.target.kind, {})[check.target.resource_id] = None
+    for kind, ids in ids_of.items():
         if kind == "iam":
-            found |= {(kind, entity_id): _tags_of_entity(call, entity_id) for entity_id in dict.fromkeys(ids)}
+            found |= {(kind, entity_id): _tags_of_entity(call, entity_id) for entity_id in ids}
             continue
-        facts = resource_facts.of(call.tx, call.caller, call.cloud, kind, dict.fromkeys(ids), keys=about_resources)
+        facts = resource_facts.of(call.tx, call.caller, call.cloud, kind, ids, keys=about_resources)
         found |= {(kind, resource_id): values for resource_id, values in facts.items()}
     return found
 

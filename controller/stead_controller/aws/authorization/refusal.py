@@ -106,7 +106,7 @@ def _statement(matched: MatchedStatement) -> dict[str, Any]:
 
 
 def _items(values: str | Sequence[str]) -> Mapping[str, Any]:
-    listed = [values] if isinstance(values, str) else list(values) if isinstance(values, list | tuple) else [values]
+    listed = values if isinstance(values, list | tuple) else [values]
     return {"items": [{"value": str(value)} for value in listed]}
 
 

@@ -117,8 +117,9 @@ def test_operators(operator, values, given, holds):
 
 def test_a_context_is_made_of_plain_values():
     moment = datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=1)))
-    values = {"A:b": True, "c": None, "d": [], "e": ["x", 5], "f": moment, "g": ""}
-    assert context_of(values) == {"a:b": ("true",), "e": ("x", "5"), "f": ("2026-01-01T00:00:00Z",), "g": ("",)}
+    values = {"A:b": True, "c": None, "d": [], "e": ["x", 5], "f": moment, "g": "", "h": False}
+    given = {"a:b": ("true",), "e": ("x", "5"), "f": ("2026-01-01T00:00:00Z",), "g": ("",), "h": ("false",)}
+    assert context_of(values) == given
     assert context_of({"t": moment.astimezone(UTC)})["t"] == ("2026-01-01T00:00:00Z",)
 
 

@@ -18,9 +18,24 @@ def test_it_matches_what_trying_all_ways_matches(text, value):
     assert pattern(text).matches(value, {}) == naive.alike(text, value)
 
 
-@pytest.mark.parametrize(("text", "value"), [("a*a", "a"), ("ab*ba", "aba"), ("a?*?a", "aaa"), ("*ab*", "ba")])
+@pytest.mark.parametrize(
+    ("text", "value"), [("a*a", "a"), ("ab*ba", "aba"), ("a?*?a", "aaa"), ("*ab*", "ba"), ("*a*a*", "a")]
+)
 def test_no_character_stands_for_two_of_a_pattern(text, value):
     assert not pattern(text).matches(value, {})
+
+
+def test_a_part_may_be_where_the_text_begins():
+    assert pattern("*a*").matches("ab", {})
+
+
+def test_an_escaped_wildcard_means_itself():
+    assert [pattern("a${*}${?}").matches(value, {}) for value in ("a*?", "ab?", "a*b")] == [True, False, False]
+
+
+def test_wildcards_are_text_where_there_are_none():
+    assert pieces_of("a*?", wildcards=False) == ("a*?",)
+    assert pieces_of("", wildcards=False) == ()
 
 
 @given(
@@ -40,6 +55,7 @@ def test_the_wildcards_of_values_mean_themselves(text, given_value, value):
     ("context", "value", "matches"),
     [
         ({}, "home/", False),
+        ({}, "home/a", False),
         ({"k": ("a",)}, "home/a", True),
         ({"k": ("a", "b")}, "home/a", False),
     ],
@@ -53,6 +69,12 @@ def test_a_default_is_for_what_has_no_value():
     assert default.matches("home/everybody", {})
     assert default.matches("home/a", {"k": ("a",)})
     assert not default.matches("home/everybody", {"k": ("a", "b")})
+
+
+@pytest.mark.parametrize("text", ["${k, all}", "${k, 'all}", "${k, a'l'}", "${k, 'a'l'}", "${k,}", "${}", "${'k'}"])
+def test_what_is_no_variable_is_text(text):
+    """A default stands between two quotation marks, and has none in it; a key has none."""
+    assert pieces_of(text) == (text,)
 
 
 def test_a_tag_is_found_by_its_exact_key_first():

@@ -175,7 +175,7 @@ def test_a_document_remembers_no_more_than_a_few_actions():
     for number in range(1000):
         assert [one.allows for one in document.about(f"ec2:{number}")] == [True]
         assert [one.allows for one in document.about(f"iam:{number}")] == [False]
-    assert len(document._about) <= 64
+        assert len(document._about) <= 64
 
 
 @pytest.mark.parametrize(

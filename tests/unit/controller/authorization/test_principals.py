@@ -57,6 +57,8 @@ def test_who_is_meant(element: object, principal: Principal, match: Match) -> No
         ({"AWS": "*", "Nobody": "*"}, '"Nobody"'),
         ({"Service": "EC2"}, '"SERVICE":"EC2"'),
         ({"Service": ""}, '""'),
+        ({"Federated": ""}, '""'),
+        ({"CanonicalUser": ["a", ""]}, '""'),
         ({"AWS": [1]}, '"1"'),
         ({"AWS": f"arn:aws:iam::{ACCOUNT}:user/*"}, '"AWS":'),
     ],
@@ -65,3 +67,9 @@ def test_what_means_nobody_is_refused_by_name(element: object, named: str) -> No
     with pytest.raises(ValueError, match="Invalid principal in policy: ") as refusal:
         principals_of(element)
     assert named in str(refusal.value)
+
+
+def test_who_can_have_policies():
+    """An account's own identities; a service, a provider and nobody in particular have none."""
+    assert all(who.has_policies for who in (USER, SESSION))
+    assert not any(who.has_policies for who in (SERVICE, PROVIDER, ANYBODY))

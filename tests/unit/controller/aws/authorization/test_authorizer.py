@@ -60,6 +60,16 @@ def test_policies_are_looked_up_once_a_second_and_forgotten_with_time(clock):
     assert len(known._known) == 7  # all are looked through every ten seconds only
 
 
+def test_what_is_outdated_is_removed_when_ten_seconds_have_passed(clock):
+    known = knowing(POLICY)
+    known.policies(None, user(1))
+    clock.seconds += 9
+    known.policies(None, user(2))
+    clock.seconds += 1
+    known.policies(None, user(3))
+    assert list(known._known) == ["AIDA3"]
+
+
 def test_a_crowd_of_principals_is_forgotten(clock, monkeypatch):
     monkeypatch.setattr(authorizer, "_MOST", 2)
     known = PolicyAuthorizer(lambda _tx, _caller: PrincipalPolicies((POLICY,)))
