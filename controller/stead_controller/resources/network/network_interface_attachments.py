@@ -142,9 +142,11 @@ def detach(tx: Transaction, caller: Caller, attachment_id: str, *, force: bool =
     host_id = interface.host_id
     interface.attachment_state = "detaching"
     interface_changes.changed(tx, interface)
-    if host_id is not None:
-        desired_state.remove_interface(tx, host_id, interface.id)
-    if host_id is None or (force and tx.session.get_one(Host, host_id).state != "up"):
+    if host_id is None:
+        settle_detached(tx, interface)
+        return
+    desired_state.remove_interface(tx, host_id, interface.id)
+    if force and tx.session.get_one(Host, host_id).state != "up":
         settle_detached(tx, interface)
 
 
@@ -186,8 +188,7 @@ def refuse_several(tx: Transaction, instance: Instance) -> None:
 
 def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:
     """Return those of some instances for which `settle_attached` would change something."""
-    found = _ATTACHING.scalars(tx.connection, {"ids": list(instance_ids)})
-    return {each for each in found if each is not None}
+    return set(_ATTACHING.scalars(tx.connection, {"ids": list(instance_ids)}))
 
 
 def settle_attached(tx: Transaction, instance_id: str) -> None:

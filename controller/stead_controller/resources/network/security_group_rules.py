@@ -288,11 +288,7 @@ def _fill(row: SecurityGroupRule, rule: Rule) -> None:
 
 
 def _remove(tx: Transaction, group: SecurityGroup, doomed: Sequence[SecurityGroupRule]) -> None:
-    if not doomed:
-        return
     doomed_ids = [row.id for row in doomed]
-    for row in doomed:
-        tx.session.expunge(row)
     for batch in lookup.batches(doomed_ids):
         tx.session.execute(
             delete(SecurityGroupRule)

@@ -142,8 +142,6 @@ def delete(tx: Transaction, caller: Caller, volume_id: str) -> None:
         raise WrongState(
             "volume", f"Volume {volume.id} is currently attached to {volume.instance_id}", code="VolumeInUse"
         )
-    if volume.state == "deleting":
-        return
     begin_deletion(tx, volume)
 
 
@@ -153,7 +151,6 @@ def begin_deletion(tx: Transaction, volume: Volume) -> None:
         forget(tx, volume)
         return
     volume.state = "deleting"
-    tx.session.flush()
     continue_deletion(tx, volume.id)
 
 
@@ -177,21 +174,22 @@ def forget(tx: Transaction, volume: Volume) -> None:
         volume_homes.give_back(tx, volume.host_id, volume.pool, volume.size)
     tx.session.delete(volume)
     tx.session.flush()
-    if volume.host_id is not None and volume.snapshot_id is not None:
+    if volume.snapshot_id is not None:
         desired_state.remove_unused_base(tx, volume.snapshot_id)
 
 
 def _zone(cloud: Cloud, request: CreateRequest) -> str:
     if request.zone is not None and request.zone_id is not None:
         raise InvalidCombination("The parameters AvailabilityZone and AvailabilityZoneId cannot be used together")
-    if request.zone is None and request.zone_id is None:
+    if request.zone is not None:
+        asked, zones = request.zone, {zone: zone for zone in cloud.zones}
+    elif request.zone_id is not None:
+        asked, zones = request.zone_id, {zone_id: zone for zone, zone_id in zone_ids(cloud).items()}
+    else:
         raise MissingParameter("AvailabilityZone")
-    known = {zone: zone for zone in cloud.zones} | {zone_id: zone for zone, zone_id in zone_ids(cloud).items()}
-    asked = request.zone if request.zone is not None else request.zone_id
-    names = cloud.zones if request.zone is not None else zone_ids(cloud).values()
-    if asked not in names:
-        raise NotFound("availability-zone", asked or "")
-    return known[asked or ""]
+    if asked not in zones:
+        raise NotFound("availability-zone", asked)
+    return zones[asked]
 
 
 def _require_room(tx: Transaction, cloud: Cloud, zone: str, shape: Shape) -> None:
