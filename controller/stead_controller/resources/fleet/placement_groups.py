@@ -89,7 +89,7 @@ def create(
     if tx.session.scalar(select(PlacementGroup.id).where(mine, PlacementGroup.name == request.name)) is not None:
         raise AlreadyExists("placement-group", f"The placement group '{request.name}' already exists.")
     there = select(PlacementGroup.id).where(mine).limit(MOST).subquery()
-    if (tx.session.scalar(select(func.count()).select_from(there)) or 0) >= MOST:
+    if tx.session.scalars(select(func.count()).select_from(there)).one() >= MOST:
         raise LimitExceeded(
             f"You have reached the limit of {MOST} placement groups", code="PlacementGroupLimitExceeded"
         )
@@ -103,7 +103,6 @@ def create(
         created=now,
     )
     tx.session.add(made)
-    tx.session.flush()
     tags.create_on_launch(tx, caller, [("placement-group", made.id)], {"placement-group": request.tags})
     return _described(tx, caller, cloud, [made])[0]
 

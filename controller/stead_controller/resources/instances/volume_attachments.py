@@ -177,7 +177,12 @@ def serve_anew(tx: Transaction, volume: Volume) -> None:
 
 def is_remote(volume: Volume) -> bool:
     """Tell whether a host that is not its home may use a volume."""
-    return volume.attached_host_id not in (None, volume.host_id)
+    return _remote_user(volume) is not None
+
+
+def _remote_user(volume: Volume) -> str | None:
+    """Return the host that may use a volume and is not its home, if there is one."""
+    return volume.attached_host_id if volume.attached_host_id != volume.host_id else None
 
 
 def _free_port(tx: Transaction, host_id: str | None) -> int:
@@ -228,8 +233,9 @@ def detach(
         _note_start(tx, instance)
         _let_go(tx, volume)
         desired_state.refresh_instance(tx, instance.id)
-    if force and volume.attached_host_id is not None and is_remote(volume):
-        desired_state.remove_volume(tx, volume.attached_host_id, volume.id, force=True)
+    user = _remote_user(volume)
+    if force and user is not None:
+        desired_state.remove_volume(tx, user, volume.id, force=True)
         _stop_serving(tx, volume)
     return volume
 
@@ -237,9 +243,9 @@ def detach(
 def _let_go(tx: Transaction, volume: Volume) -> None:
     """Tell the host that uses a volume to release it; the caller then sends the VM's state without the volume."""
     volume.attachment_state = "detaching"
-    tx.session.flush()
-    if is_remote(volume) and volume.attached_host_id is not None:
-        desired_state.remove_volume(tx, volume.attached_host_id, volume.id)
+    user = _remote_user(volume)
+    if user is not None:
+        desired_state.remove_volume(tx, user, volume.id)
 
 
 def _stop_serving(tx: Transaction, volume: Volume) -> None:
@@ -252,8 +258,7 @@ def _stop_serving(tx: Transaction, volume: Volume) -> None:
 
 def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:
     """Return those of some instances for which `settle_machine` would change something."""
-    found = _WAITING_OF.scalars(tx.connection, {"ids": list(instance_ids)})
-    return {each for each in found if each is not None}
+    return set(_WAITING_OF.scalars(tx.connection, {"ids": list(instance_ids)}))
 
 
 def settle_machine(tx: Transaction, instance_id: str, plugged: Collection[str], now: datetime) -> None:
@@ -276,7 +281,7 @@ def note_busy(tx: Transaction, instance_id: str, plugged: Collection[str]) -> No
 
 def settle_gone(tx: Transaction, host_id: str, volume: Volume, now: datetime) -> None:
     """Record that a host that is not its home has released a volume."""
-    if volume.attachment_state not in LETTING_GO or volume.instance_id is None:
+    if volume.attachment_state not in LETTING_GO:
         return
     instance = tx.session.get(Instance, volume.instance_id)
     if host_id == volume.attached_host_id or (instance is not None and instance.host_id == host_id):
@@ -328,12 +333,11 @@ def end_with_instance(tx: Transaction, instance: Instance, now: datetime, *, hos
 
 def lose_home(tx: Transaction, volume: Volume) -> None:
     """Remove a volume whose home host is removed, and notify the other host that used it."""
-    user, instance_id = volume.attached_host_id, volume.instance_id
-    remote = is_remote(volume)
+    user, instance_id = _remote_user(volume), volume.instance_id
     tags.remove_all(tx, [volume.id])
     tx.session.delete(volume)
     tx.session.flush()
-    if remote and user is not None:
+    if user is not None:
         desired_state.remove_volume(tx, user, volume.id, force=True)
         if instance_id is not None and not _is_ended(tx, instance_id):
             desired_state.refresh_instance(tx, instance_id)

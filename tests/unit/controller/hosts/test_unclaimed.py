@@ -29,6 +29,7 @@ from stead_controller.resources.network import (
     interface_addresses,
     network_interface_life,
     subnets,
+    unclaimed_addresses,
 )
 from stead_controller.resources.network.elastic_address_associations import Target
 from stead_controller.resources.network.network_interface_life import AddressWish, CreateRequest
@@ -109,6 +110,8 @@ def test_its_ipv4_addresses_are_none_of_the_subnets_free_ones(run, world, report
         asked = Selection(filters=(Filter("available-ip-address-count", (str(count),)),))
         return [each.subnet.id for each in run(subnets.describe, world.one.caller, CLOUD, asked)]
 
+    other = CreateRequest(world.other.subnet_ids[0], addresses=AddressWish(primary="172.31.0.7"))
+    run(network_interface_life.create, world.other.caller, other, NOW)  # the same address in another subnet
     run(create(world, primary="172.31.0.9"))  # before its host reported that an unclaimed interface has it too
     has = {"subnet_id": first, "private_addresses": ["172.31.0.7", "172.31.0.8", "172.31.0.9", "fd00::7"]}
     report(ENI, mac_address=MAC, **has)
@@ -117,6 +120,7 @@ def test_its_ipv4_addresses_are_none_of_the_subnets_free_ones(run, world, report
     report(MACHINE, subnet_id=second, private_addresses=["172.31.16.9"])
     assert free() == {first: 4091 - 3, second: 4091 - 1}
     assert fitting(4091 - 3) == [first]
+    assert run(unclaimed_addresses.further, [first]) == {first: 2}
     for key in (ENI, MACHINE):
         report(key, pb.CONDITION_ABSENT)
     assert free() == {first: 4091 - 2, second: 4091}
