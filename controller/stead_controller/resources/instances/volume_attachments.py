@@ -297,7 +297,7 @@ def settle_at_home(tx: Transaction, volume: Volume, now: datetime) -> None:
 def settle_detached(tx: Transaction, volume: Volume, now: datetime) -> None:
     """Record that a volume is no longer in use; one that is to be deleted with its instance is deleted."""
     del now
-    ends = volume.delete_on_termination and _is_ended(tx, volume.instance_id)
+    ends = volume.delete_on_termination and _live_instance(tx, volume.instance_id) is None
     volume.state = "available"
     volume.instance_id = volume.device_name = volume.attachment_state = volume.attach_time = None
     volume.attached_host_id = volume.export_port = None
@@ -309,9 +309,10 @@ def settle_detached(tx: Transaction, volume: Volume, now: datetime) -> None:
         desired_state.refresh_volume(tx, volume)
 
 
-def _is_ended(tx: Transaction, instance_id: str | None) -> bool:
+def _live_instance(tx: Transaction, instance_id: str | None) -> Instance | None:
+    """Return an instance unless it has ended, or is forgotten since."""
     instance = tx.session.get(Instance, instance_id) if instance_id is not None else None
-    return instance is None or instance.state in _ENDED
+    return None if instance is None or instance.state in _ENDED else instance
 
 
 def end_with_instance(tx: Transaction, instance: Instance, now: datetime, *, host_lost: bool = False) -> None:
@@ -333,11 +334,11 @@ def end_with_instance(tx: Transaction, instance: Instance, now: datetime, *, hos
 
 def lose_home(tx: Transaction, volume: Volume) -> None:
     """Remove a volume whose home host is removed, and notify the other host that used it."""
-    user, instance_id = _remote_user(volume), volume.instance_id
+    user, instance = _remote_user(volume), _live_instance(tx, volume.instance_id)
     tags.remove_all(tx, [volume.id])
     tx.session.delete(volume)
     tx.session.flush()
     if user is not None:
         desired_state.remove_volume(tx, user, volume.id, force=True)
-        if instance_id is not None and not _is_ended(tx, instance_id):
-            desired_state.refresh_instance(tx, instance_id)
+        if instance is not None:
+            desired_state.refresh_instance(tx, instance.id)

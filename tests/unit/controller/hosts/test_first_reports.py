@@ -83,12 +83,13 @@ async def test_a_host_has_reported_all_when_it_is_as_far_as_what_it_was_sent(dat
         await waiting
 
 
-async def test_without_hosts_nothing_waits():
+async def test_without_hosts_nothing_waits(caplog):
     reports = FirstReports(3600)
     async with asyncio.timeout(60):
         await reports.wait()
         reports.expect([])
         await reports.wait()
+    assert not caplog.records
 
 
 async def test_a_host_that_does_not_come_is_not_waited_for_any_longer(caplog):

@@ -3,8 +3,6 @@
 What comes of it on several hosts is in `test_volumes_on_three_hosts.py`.
 """
 
-from dataclasses import dataclass
-
 import pytest
 from sqlalchemy import select
 
@@ -26,108 +24,10 @@ from stead_controller.resources.instances import volume_attachments
 from stead_proto import limits
 from stead_proto.v1 import desired_pb2 as desired
 from tests.support import rows
-from tests.support.rows import CLOUD, GIB, NOW
+from tests.support.attached_volumes import BASE, VOLUME, Place
+from tests.support.rows import GIB, NOW
 
-VOLUME, MACHINE, BASE = int(desired.KIND_VOLUME), int(desired.KIND_MACHINE), int(desired.KIND_BASE)
 DAMAGED = "snap-0000000000000000d"
-FREE = {
-    "instance_id": None,
-    "device_name": None,
-    "attachment_state": None,
-    "attach_time": None,
-    "attached_host_id": None,
-    "state": "available",
-    "delete_on_termination": False,
-}
-
-
-@dataclass
-class Place:
-    """Instances and volumes of the first tenant, on the world's host and on another of the same zone."""
-
-    run: object
-    world: rows.World
-    other_host: str
-    launched: int = 0
-
-    def launch(self, **changes):
-        self.launched += 1
-
-        def add(tx):
-            made = rows.launch(tx, self.world, self.world.one, number=self.launched, **changes)
-            desired_state.refresh_instance(tx, made.id)
-            return made.id
-
-        return self.run(add)
-
-    def volume(self, **changes):
-        """Add a volume at home on the world's host, free where nothing else is said."""
-
-        def add(tx):
-            instance = tx.session.scalars(select(Instance).limit(1)).first() or rows.launch(
-                tx, self.world, self.world.one, number=200
-            )
-            row = rows.volume(instance, self.world, **FREE | {"host_id": self.world.host_id} | changes)
-            tx.session.add(row)
-            desired_state.refresh_volume(tx, row)
-            return row.id
-
-        return self.run(add)
-
-    def attached(self, instance_id, **changes):
-        """Add a volume that an instance has, and of which it was told."""
-        values = {"instance_id": instance_id, "device_name": "/dev/sdf", "attachment_state": "attached"}
-        host_id = self.instance(instance_id).host_id
-        volume_id = self.volume(**values | {"attached_host_id": host_id, "state": "in-use"} | changes)
-        self.run(desired_state.refresh_instance, instance_id)
-        return volume_id
-
-    def remote(self, instance_id, **changes):
-        """Add a volume that an instance of the other host has, whose home is the world's."""
-        return self.attached(instance_id, **{"export_port": 61000} | changes)
-
-    def find(self, volume_id):
-        return self.run(lambda tx: tx.session.get(Volume, volume_id))
-
-    def instance(self, instance_id):
-        return self.run(lambda tx: tx.session.get(Instance, instance_id))
-
-    def change(self, model, key, **values):
-        def write(tx):
-            row = tx.session.get_one(model, key)
-            for name, value in values.items():
-                setattr(row, name, value)
-
-        self.run(write)
-
-    def attach(self, volume_id, instance_id, device="/dev/sdf"):
-        asked = (volume_id, instance_id, device, NOW)
-        return self.run(volume_attachments.attach, self.world.one.caller, CLOUD, *asked)
-
-    def detach(self, volume_id, *asked, **more):
-        return self.run(volume_attachments.detach, self.world.one.caller, volume_id, *asked, **more)
-
-    def call(self, function, volume_id, *args, **kwargs):
-        return self.run(lambda tx: function(tx, tx.session.get_one(Volume, volume_id), *args, **kwargs))
-
-    def told(self, volume_id, host_id=None):
-        """What a host, the world's, is told of a volume; False for nothing more, None where it never was."""
-        row = self.run(lambda tx: tx.session.get(HostResource, (host_id or self.world.host_id, VOLUME, volume_id)))
-        if row is None or row.body is None:
-            return row and (False, row.force)
-        return desired.Resource.FromString(row.body).volume
-
-    def machine_has(self, instance_id):
-        """The volumes that an instance's host is told the machine has."""
-        key = (self.instance(instance_id).host_id, MACHINE, instance_id)
-        body = self.run(lambda tx: tx.session.get_one(HostResource, key)).body
-        return {each.volume_id for each in desired.Resource.FromString(body).machine.disks}
-
-    def attachment(self, volume_id):
-        row = self.find(volume_id)
-        return row and (row.state, row.attachment_state, row.instance_id)
-
-
 FREED = ("available", None, None)
 
 
@@ -472,6 +372,25 @@ def test_who_let_go_by_force_says_so_by_its_instances_host(place, there):
     assert place.attachment(volume_id) == FREED
 
 
+def test_who_let_go_is_the_host_that_used_it_though_its_instance_has_left(place, there):
+    volume_id = place.remote(there, attachment_state="detaching")
+    place.change(Instance, there, host_id=None, state="stopped")
+    gone(place, volume_id, place.world.host_id)
+    assert place.find(volume_id).attachment_state == "detaching"
+    gone(place, volume_id, place.other_host)
+    assert place.attachment(volume_id) == FREED
+
+
+def test_of_an_instance_that_is_forgotten_only_the_home_says_that_it_let_go(place, there):
+    forgotten = {"instance_id": "i-00000000000000000", "attached_host_id": None, "export_port": None}
+    volume_id = place.remote(there, attachment_state="detaching")
+    place.change(Volume, volume_id, **forgotten)
+    gone(place, volume_id, place.other_host)
+    assert place.find(volume_id).attachment_state == "detaching"
+    place.call(volume_attachments.settle_at_home, volume_id, NOW)
+    assert place.attachment(volume_id) == FREED
+
+
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("served", [False, True])
 def test_a_home_that_serves_nobody_frees_what_is_let_go(place, there, state, served):
@@ -500,6 +419,22 @@ def test_what_nobody_uses_is_free_or_ends_with_its_instance(place, there, state,
         assert place.told(volume_id) == (False, False)
     else:
         assert not place.told(volume_id).HasField("export")
+
+
+def test_the_key_of_a_base_goes_with_the_last_volume_that_is_read(place, here):
+    base = rows.snapshot(place.world.one.caller.account_id, encrypted=True, sealed_key=b"key")
+    place.run(lambda tx: tx.session.add(base))
+    over = {"snapshot_id": base.id, "encrypted": True, "sealed_key": b"own", "delete_on_termination": True}
+    volume_id = place.attached(here, **over)
+
+    def key():
+        row = place.run(lambda tx: tx.session.get_one(HostResource, (place.world.host_id, BASE, base.id)))
+        return desired.Resource.FromString(row.body).base.encryption_key
+
+    assert key() == b"key"
+    place.change(Instance, here, state="terminated")
+    place.call(volume_attachments.settle_detached, volume_id, NOW)
+    assert key() == b""
 
 
 def test_attachments_of_damaged_volumes_end(place, here):
@@ -575,25 +510,31 @@ def test_a_new_home_serves_a_volume_as_another_attachment(place, here, there):
     assert (place.find(at_home).generation, place.find(at_home).export_port) == (4, None)
 
 
-@pytest.mark.parametrize("ended", [False, True])
-def test_a_volume_is_forgotten_with_its_home(place, there, ended):
+@pytest.mark.parametrize("state", ["running", "shutting-down", None])
+def test_a_volume_is_forgotten_with_its_home(place, there, state):
     volume_id = place.remote(there)
     owner = {"account_id": place.world.one.caller.account_id, "resource_type": "volume"}
     tags = [Tag(resource_id=each, key="a", value="b", **owner) for each in (volume_id, "vol-1")]
     place.run(lambda tx: tx.session.add_all(tags))
-    if ended:
-        place.change(Instance, there, state="shutting-down")
+    if state is None:
+        place.change(Volume, volume_id, instance_id="i-00000000000000000")
+    else:
+        place.change(Instance, there, state=state)
     place.call(volume_attachments.lose_home, volume_id)
     assert place.find(volume_id) is None
     assert place.told(volume_id, place.other_host) == (False, True)
-    assert (volume_id in place.machine_has(there)) is ended
+    assert (volume_id in place.machine_has(there)) is (state != "running")
     assert place.run(lambda tx: [each.resource_id for each in tx.session.query(Tag)]) == ["vol-1"]
 
 
 def test_of_what_only_its_home_used_nobody_is_told(place, here):
     used, free = place.attached(here), place.volume()
+
+    def lose(tx, volume_id):
+        volume_attachments.lose_home(tx, tx.session.get_one(Volume, volume_id))
+        return tx.session.scalar(select(Volume.id).where(Volume.id == volume_id))
+
     for each in (used, free):
-        place.call(volume_attachments.lose_home, each)
-        assert place.find(each) is None
+        assert place.run(lose, each) is None, "the host's row may go in the same transaction"
         assert place.told(each) is not False
     assert used in place.machine_has(here), "what becomes of the host's own machines is decided elsewhere"
