@@ -93,9 +93,9 @@ def upload(operator: Operator, header: pb.ImportImageHeader, file: Path) -> pb.I
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         sent = bar.add_task(f"{file.name} is sent", total=header.file_size)
-        kept = bar.add_task("its blocks are stored", total=100)
+        stored = bar.add_task("its blocks are stored", total=100)
         return operator.import_image(
-            header, file, lambda count: bar.advance(sent, count), lambda percent: bar.update(kept, completed=percent)
+            header, file, lambda count: bar.advance(sent, count), lambda percent: bar.update(stored, completed=percent)
         )
 
 

@@ -121,13 +121,13 @@ def _run_build(kind: str, path: Path, say: Callable[[str], None]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             try:
-                told: dict[str, Any] = json.loads(line)
+                event: dict[str, Any] = json.loads(line)
             except ValueError:
                 error += line  # not a JSON line of the build: a warning, a traceback
                 continue
-            if "step" in told:
-                say(f"{told['seconds']:5.1f} s  {told['step']}")
-            error = told.get("error", error)
+            if "step" in event:
+                say(f"{event['seconds']:5.1f} s  {event['step']}")
+            error = event.get("error", error)
     if process.returncode != 0:
         raise CliError(f"the {kind} image could not be built: {_shortened(error)}", _BUILD_HINT)
 

@@ -24,8 +24,8 @@ def rotate(output: str) -> None:
     """
     done = Operator(settings.load()).rotate_key()
     found = {"version": done.version, "rows": done.rows, "changed": done.changed}
-    told = f"{done.rows} rows looked at, {done.changed} sealed anew; none is left under an older version"
-    json_or(output, found, lambda: say(f"version {done.version} of the master key seals now: {told}"))
+    summary = f"{done.rows} rows looked at, {done.changed} sealed anew; none is left under an older version"
+    json_or(output, found, lambda: say(f"version {done.version} of the master key seals now: {summary}"))
 
 
 @key.command("list")

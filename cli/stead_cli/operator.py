@@ -263,8 +263,8 @@ class Operator:
         """Rotate the master key, and seal everything under its new version."""
 
         async def read(channel: Any) -> pb.RotateKeyResponse:
-            told = [message async for message in KeysStub(channel).RotateKey(pb.RotateKeyRequest())]
-            last: pb.RotateKeyResponse = told[-1] if told else pb.RotateKeyResponse()
+            messages = [message async for message in KeysStub(channel).RotateKey(pb.RotateKeyRequest())]
+            last: pb.RotateKeyResponse = messages[-1] if messages else pb.RotateKeyResponse()
             if not last.finished:
                 raise CliError("the controller ended before everything was sealed anew", "it goes on when it starts")
             return last

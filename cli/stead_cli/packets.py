@@ -36,11 +36,11 @@ def read(pcap: bytes) -> Iterator[Packet]:
     """Read the packets of a pcap file of this machine's byte order."""
     at = FILE_HEADER
     while at + _RECORD_HEADER <= len(pcap):
-        seconds, micro, kept, length = struct.unpack_from("=IIII", pcap, at)
+        seconds, micro, captured, length = struct.unpack_from("=IIII", pcap, at)
         at += _RECORD_HEADER
         stamp = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micro % 1_000_000)
-        yield Packet(stamp, length, pcap[at : at + kept])
-        at += kept
+        yield Packet(stamp, length, pcap[at : at + captured])
+        at += captured
 
 
 def line(packet: Packet) -> str:

@@ -48,8 +48,8 @@ class RigPlace:
         ):
             assert process.stdin is not None
             assert process.stdout is not None
-            if told := process.stdout.readline():
-                processes.note(self.holder, int(told))
+            if pid := process.stdout.readline():
+                processes.note(self.holder, int(pid))
                 with contextlib.suppress(BrokenPipeError):  # it exited: its log says why
                     process.stdin.write(b"go\n")
                     process.stdin.flush()

@@ -252,13 +252,13 @@ def downgrade(state_dir: Path, database_url: str, revision: str) -> None:
 
     Run it by the newer release, then start the earlier one. What that has no place for is lost; a copy stays.
     """
-    from stead_controller.db.go_back import NoWayBackError, go_back  # noqa: PLC0415 - see _loading
+    from stead_controller.db.downgrade import DowngradeError, downgrade_to  # noqa: PLC0415 - see _loading
     from stead_controller.db.session import Database  # noqa: PLC0415 - see _loading
 
     opened = Database(Settings(state_dir=state_dir, database_url=database_url).database)
     try:
-        click.echo(f"The database has the revision {go_back(opened.engine, revision)}.")
-    except NoWayBackError as error:
+        click.echo(f"The database has the revision {downgrade_to(opened.engine, revision)}.")
+    except DowngradeError as error:
         raise click.ClickException(str(error)) from error
     finally:
         opened.close()

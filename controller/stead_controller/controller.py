@@ -28,7 +28,7 @@ from stead_controller.aws.authorization.native import native_gate
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.endpoint_arrivals import EndpointListener
 from stead_controller.aws.endpoint_certificates import EndpointCertificates
-from stead_controller.aws.failed_logins import Strangers
+from stead_controller.aws.failed_logins import FailedLogins
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.aws.throttle import Throttle
 from stead_controller.blocks import scheduled_scrub
@@ -48,7 +48,7 @@ from stead_controller.hosts.link import HostLink
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.object_store import expiry
 from stead_controller.object_store.backend import Backend
-from stead_controller.object_store.build import open_door, open_server
+from stead_controller.object_store.build import build_handler, open_server
 from stead_controller.object_store.expiry import ObjectExpiry
 from stead_controller.object_store.image_files import ImageFiles
 from stead_controller.operator.accounts import Accounts
@@ -94,7 +94,7 @@ from stead_controller.workflows import lifecycle
 from stead_controller.workflows.copy_image import CopyImage
 from stead_controller.workflows.create_image import CreateImage
 from stead_controller.workflows.engine import Engine
-from stead_controller.workflows.housekeeping import keep_house
+from stead_controller.workflows.housekeeping import clean_up
 from stead_controller.workflows.image_tasks import ExportTask, ImportTask, Places
 from stead_controller.workflows.ingest_image import IngestImage
 from stead_controller.workflows.recode_snapshot import RecodeSnapshot
@@ -120,7 +120,7 @@ _RENEWALS_AT_ONCE: Final = 100
 _IDENTITIES_AT_ONCE: Final = 20  # per second, so that thousands of instances launched together delay nothing else
 _GRACE_SECONDS: Final = 2.0
 # A machine is sent again at each change of its tags, groups and disks, and its document is then the same as before.
-_SIGNED_KEPT: Final = 4096
+_MAX_SIGNED: Final = 4096
 
 
 class Controller:
@@ -169,9 +169,9 @@ class Controller:
         )
         self._trail = self._new_trail()
         self._throttle = Throttle(settings.request_rate_factor)
-        self._strangers = Strangers(settings.request_rate_factor)
+        self._failed_logins = FailedLogins(settings.request_rate_factor)
         find_key = by_opened_keys(self._keys.find)
-        self._objects = open_door(
+        self._objects = build_handler(
             settings,
             self.database,
             objects,
@@ -180,7 +180,7 @@ class Controller:
             on_call=self._note_call,
             require_room=self._room.require,
             throttle=self._throttle,
-            strangers=self._strangers,
+            failed_logins=self._failed_logins,
             clock=clock,
         )
         self._object_expiry = ObjectExpiry(self.database, objects, clock)
@@ -212,10 +212,10 @@ class Controller:
         self._room.begin()
         bring_up_to_date(self.database.engine)
         require_opening(await self.database.run(lambda tx: sealed_rows.unreadable(tx, self._sealer), writes=False))
-        page_key = await self.database.run(lambda tx: keep_facts(tx, settings))
+        page_key = await self.database.run(lambda tx: write_facts(tx, settings))
         self._first_reports = await self._awaited_reports()
         await self.database.run(lambda tx: revisions.leap(tx, self._clock()))
-        await self.database.run(self._tell_of_networks)
+        await self.database.run(self._write_host_networks)
         if stuck := await self.database.run(desired_state.remove_ended):
             _log.warning("machines_are_removed_again", extra={"count": stuck})
         if await redraw(self.database):
@@ -233,13 +233,13 @@ class Controller:
             self._first_reports,
             clock=self._clock,
             authority=self.authority,
-            sign=lru_cache(_SIGNED_KEPT)(self._identity_signer.sign),
+            sign=lru_cache(_MAX_SIGNED)(self._identity_signer.sign),
             heartbeat_seconds=settings.heartbeat_seconds,
         )
         self._grpc = self._grpc_server(identity)
         self._enrolment = grpc.aio.server(options=limits.server_options())
         host_pb2_grpc.add_EnrolmentServicer_to_server(
-            Enrolment(self.database, self.cloud, self.authority, self._clock, self._strangers), self._enrolment
+            Enrolment(self.database, self.cloud, self.authority, self._clock, self._failed_logins), self._enrolment
         )
         compute_pb2_grpc.add_ComputeServicer_to_server(self._compute(events), self._enrolment)
         self._enrolment.add_secure_port(
@@ -280,7 +280,7 @@ class Controller:
             require_room_for_deletion=self._room.require_for_deletion,
             until_hosts_reported=self._first_reports.wait,
             throttle=self._throttle,
-            strangers=self._strangers,
+            failed_logins=self._failed_logins,
             any_region=self.settings.any_region,
             clock=self._clock,
         )
@@ -288,17 +288,17 @@ class Controller:
     def _begin_work(self) -> None:
         """Start the periodic tasks."""
         self._every(_ROOM_SECONDS, self._take_room)
-        self._every(_NETWORKS_SECONDS, self._link.tell_where_hosts_are)
+        self._every(_NETWORKS_SECONDS, self._link.send_host_addresses)
         self._every(_LIVENESS_SECONDS, self._write_liveness)
-        self._every(_HOUSEKEEPING_SECONDS, self._keep_house)
+        self._every(_HOUSEKEEPING_SECONDS, self._clean_up)
         self._every(_USES_SECONDS, self._uses.write)
         self._every(_HOUSEKEEPING_SECONDS, self._trail.remove_old)
-        self._every(_HOUSEKEEPING_SECONDS, self._resealing.keep_house)
+        self._every(_HOUSEKEEPING_SECONDS, self._resealing.clean_up)
         self._every(_COLLECTING_SECONDS, self._collect_blocks)
-        self._every(scheduled_scrub.TURN_SECONDS, self._scrub.turn)
+        self._every(scheduled_scrub.INTERVAL_SECONDS, self._scrub.run)
         self._every(_COMPOSING_SECONDS, self._compose_snapshots)
         self._every(_HOUSEKEEPING_SECONDS, self._run_lifecycle)
-        self._every(expiry.TURN_SECONDS, self._object_expiry.turn)
+        self._every(expiry.INTERVAL_SECONDS, self._object_expiry.run)
         self._every(_CREDENTIALS_SECONDS, self._renew_credentials)
 
     async def stop(self) -> None:
@@ -385,7 +385,7 @@ class Controller:
             self._clock,
             authorize=gate,
             throttle=self._throttle,
-            strangers=self._strangers,
+            failed_logins=self._failed_logins,
             until_hosts_reported=self._first_reports.wait,
         )
 
@@ -447,7 +447,7 @@ class Controller:
         answer = await self._link.ask(question.host_id, message)
         return HostAnswer(answer.content, datetime.fromtimestamp(answer.taken_at / 1000, UTC), answer.error)
 
-    def _tell_of_networks(self, tx: Transaction) -> None:
+    def _write_host_networks(self, tx: Transaction) -> None:
         """Write the desired networks of hosts from the present settings."""
         host_addresses.take_missing(tx, self.cloud, self._clock())
         host_networks.refresh_all(tx, self.cloud)
@@ -466,11 +466,11 @@ class Controller:
     async def _write_liveness(self) -> None:
         await self._liveness.write(self.database)
 
-    async def _keep_house(self) -> None:
+    async def _clean_up(self) -> None:
         look = self._clock_steps.look()
         self._clock_steps.take(look)
         ahead = self._clock_steps.forward_within(timedelta(seconds=self.settings.launch_deadline_seconds))
-        await self.database.run(lambda tx: keep_house(tx, self.settings, look.now, ahead))
+        await self.database.run(lambda tx: clean_up(tx, self.settings, look.now, ahead))
 
     async def _collect_blocks(self) -> None:
         """Remove blocks that nothing refers to; if there are very many, the rest in the next run."""
@@ -533,15 +533,15 @@ def cloud_of(settings: Settings) -> Cloud:
     )
 
 
-def keep_facts(tx: Transaction, settings: Settings) -> bytes:
+def write_facts(tx: Transaction, settings: Settings) -> bytes:
     """Write the facts that the database must store about the cloud, and return the key that seals NextTokens."""
     facts = {row.name: row for row in tx.session.scalars(select(CloudFact))}
     for name, value in (("epoch", secrets.token_hex(8)), ("page_key", secrets.token_hex(32))):
         if name not in facts:
             facts[name] = CloudFact(name=name, value=value)
             tx.session.add(facts[name])
-    told = {"region": settings.region, "zone_ids": json.dumps(zone_ids(cloud_of(settings)))}
-    for name, value in told.items():
+    facts_of_cloud = {"region": settings.region, "zone_ids": json.dumps(zone_ids(cloud_of(settings)))}
+    for name, value in facts_of_cloud.items():
         if name not in facts:
             tx.session.add(CloudFact(name=name, value=value))
         else:

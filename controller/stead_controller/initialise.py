@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import select
 
-from stead_controller.controller import cloud_of, keep_facts
+from stead_controller.controller import cloud_of, write_facts
 from stead_controller.db.schema import bring_up_to_date
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Account
@@ -49,7 +49,7 @@ def initialise(settings: Settings, now: datetime) -> None:
         require_opening(database.run_blocking(lambda tx: sealed_rows.unreadable(tx, sealer), writes=False))
 
         def first_account(tx: Transaction) -> NewAccount | None:
-            keep_facts(tx, settings)
+            write_facts(tx, settings)
             if tx.session.scalar(select(Account.id).where(Account.name == FIRST_ACCOUNT)) is not None:
                 return None
             made = create_account(tx, sealer, cloud_of(settings), FIRST_ACCOUNT, now)

@@ -35,14 +35,14 @@ class FieldFormatter(logging.Formatter):
 def set_up(level: str, log_file: Path | None = None) -> BoundedHandler:
     """Send all logs to standard error; where that is `log_file`, the file is rotated when it is large."""
     handler = BoundedHandler(log_file)
-    handler.addFilter(OncePerSecond("stead_controller", _is_strangers))
+    handler.addFilter(OncePerSecond("stead_controller", _is_of_client))
     handler.setFormatter(FieldFormatter(as_json=not sys.stderr.isatty()))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     return handler
 
 
-def _is_strangers(fault: BaseException) -> bool:
+def _is_of_client(fault: BaseException) -> bool:
     """Tell whether invalid HTTP or TLS from a client is the cause, by class name: these libraries are loaded later."""
     names = {kind.__name__ for kind in type(fault).__mro__}
     return bool(names & {"HttpProcessingError", "RequestPayloadError", "SSLError", "ConnectionError"})

@@ -91,7 +91,7 @@ def build(output: Path, cache: Path, say: Callable[[str], None]) -> None:
     if os.geteuid() != 0:
         raise ImageBuildError("building debian needs root: mmdebstrap makes a chroot")
     sources = find_sources(RELEASE)
-    kept = cache / f"debian-{recipe_hash()}.qcow2"
+    cached = cache / f"debian-{recipe_hash()}.qcow2"
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="stead-debian-", dir=cache) as scratch:
         tar = Path(scratch) / "root.tar"
@@ -100,7 +100,7 @@ def build(output: Path, cache: Path, say: Callable[[str], None]) -> None:
         try:
             make_root(tar, sources, time)
         except ImageBuildError as failure:
-            if not kept.exists():
+            if not cached.exists():
                 raise
             reason = next((line for line in str(failure).splitlines() if line.startswith("E: ")), "mmdebstrap failed")
             say(f"the image last built from this recipe is taken, since: {reason}")
@@ -108,12 +108,12 @@ def build(output: Path, cache: Path, say: Callable[[str], None]) -> None:
             say("disk: file system, boot loader, qcow2")
             gnu_tar = tar.with_suffix(".gnu.tar")
             rewrite_as_gnu_tar(tar, gnu_tar)
-            build_disk(gnu_tar, plan_disk(time), kept)
-            for older in set(cache.glob("debian-*.qcow2")) - {kept}:
+            build_disk(gnu_tar, plan_disk(time), cached)
+            for older in set(cache.glob("debian-*.qcow2")) - {cached}:
                 older.unlink()
     output.parent.mkdir(parents=True, exist_ok=True)
     beside = output.with_name(f".{output.name}.new")
-    shutil.copyfile(kept, beside)
+    shutil.copyfile(cached, beside)
     beside.replace(output)
     say(f"done: {output} ({output.stat().st_size / 1e6:.1f} MB)")
 

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from stead_controller.aws.audit import record
 from stead_controller.aws.call_record import CallRecord
-from stead_controller.aws.failed_logins import Strangers
+from stead_controller.aws.failed_logins import FailedLogins
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.protocol.models import SIGNING_NAMES
 from stead_controller.resources.network.vpc_endpoint_access import Via
@@ -259,7 +259,7 @@ def test_records_say_by_which_endpoint(api: Api, monkeypatch: pytest.MonkeyPatch
 
 def test_guests_of_the_same_address_are_strangers_apart(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who guesses signatures in one VPC keeps nobody of another VPC with the same address from asking."""
-    monkeypatch.setattr(api.app, "_strangers", Strangers(1, clock=lambda: 0.0))
+    monkeypatch.setattr(api.app, "_failed_logins", FailedLogins(1, clock=lambda: 0.0))
     endpoint = by(api)
     guess = endpoint.client(secret="wrong").describe_vpcs
     for _ in range(10):

@@ -3,7 +3,7 @@
 import pytest
 
 from stead_proto.v1 import desired_pb2 as pb
-from tests.api.topology import told_of
+from tests.api.topology import with_network
 
 GOOD = [
     {"Key": "domain-name", "Values": ["corp.example example.org"]},
@@ -28,7 +28,7 @@ def test_a_set_is_made_associated_and_deleted(api):
     options_id, vpc_id = made["DhcpOptionsId"], api.world.one.vpc_id
     assert api.ec2.describe_dhcp_options(DhcpOptionsIds=[options_id])["DhcpOptions"] == [made]
     api.ec2.associate_dhcp_options(DhcpOptionsId=options_id, VpcId=vpc_id)
-    told = told_of(api, pb.KIND_VPC, vpc_id).vpc
+    told = with_network(api, pb.KIND_VPC, vpc_id).vpc
     assert told.domain_name == "corp.example example.org"
     assert list(told.dhcp_options.domain_name_servers) == ["10.0.0.5", "10.0.0.6"]
     assert list(told.dhcp_options.ntp_servers) == ["10.0.0.7", "fd00::7"]
@@ -36,7 +36,7 @@ def test_a_set_is_made_associated_and_deleted(api):
     api.refused("DependencyViolation", api.ec2.delete_dhcp_options, DhcpOptionsId=options_id)
     api.ec2.associate_dhcp_options(DhcpOptionsId="default", VpcId=vpc_id)
     assert api.ec2.describe_vpcs(VpcIds=[vpc_id])["Vpcs"][0]["DhcpOptionsId"] == "default"
-    assert list(told_of(api, pb.KIND_VPC, vpc_id).vpc.dhcp_options.domain_name_servers) == []
+    assert list(with_network(api, pb.KIND_VPC, vpc_id).vpc.dhcp_options.domain_name_servers) == []
     api.ec2.delete_dhcp_options(DhcpOptionsId=options_id)
     api.refused("InvalidDhcpOptionID.NotFound", api.ec2.delete_dhcp_options, DhcpOptionsId=options_id)
 

@@ -176,5 +176,5 @@ def test_routes_to_prefix_lists(api):
     api.refused("DependencyViolation", api.ec2.delete_managed_prefix_list, PrefixListId=made)
     more = [{"Cidr": "198.51.100.0/24"}]
     api.ec2.modify_managed_prefix_list(PrefixListId=made, CurrentVersion=1, AddEntries=more)
-    told_of = {route.destination for route in topic(api, pb.KIND_ROUTE_TABLE, table).routes}
-    assert told_of == {"0.0.0.0/0", "192.0.2.0/24", "198.51.100.0/24"}
+    with_network = {route.destination for route in topic(api, pb.KIND_ROUTE_TABLE, table).routes}
+    assert with_network == {"0.0.0.0/0", "192.0.2.0/24", "198.51.100.0/24"}

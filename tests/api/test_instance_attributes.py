@@ -157,8 +157,8 @@ def test_source_dest_check(api, instance_id):
     (interface,) = api.ec2.describe_network_interfaces()["NetworkInterfaces"]
     api.ec2.modify_instance_attribute(InstanceId=instance_id, SourceDestCheck={"Value": False})
     assert attribute(api, instance_id, "sourceDestCheck") == {"Value": False}
-    told_of = told(api, pb.KIND_INTERFACE, interface["NetworkInterfaceId"])
-    assert told_of.interface.source_dest_check is False
+    with_network = told(api, pb.KIND_INTERFACE, interface["NetworkInterfaceId"])
+    assert with_network.interface.source_dest_check is False
     api.ec2.reset_instance_attribute(InstanceId=instance_id, Attribute="sourceDestCheck")
     assert attribute(api, instance_id, "sourceDestCheck") == {"Value": True}
     reset = api.ec2.reset_instance_attribute

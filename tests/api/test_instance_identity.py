@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from stead_controller.db.tables import CloudFact, Instance
 from stead_controller.desired import desired_state
 from stead_controller.desired.changes import Reader
-from stead_controller.desired.pictures.identity import with_session
+from stead_controller.desired.messages.identity import with_session
 from stead_controller.request import session_tokens
 from stead_controller.request.session_tokens import Facts
 from stead_controller.resources.iam import instance_identity

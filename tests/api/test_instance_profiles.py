@@ -16,7 +16,7 @@ from stead_controller.db.tables import (
     InstanceProfileAssociation,
 )
 from stead_controller.desired.changes import Reader
-from stead_controller.desired.pictures.role import with_secret
+from stead_controller.desired.messages.role import with_secret
 from stead_controller.hosts import reports
 from stead_controller.request import session_tokens
 from stead_controller.resources.iam import instance_credentials

@@ -15,11 +15,11 @@ from stead_controller.hosts import reports
 from stead_controller.resources.network import vpc_endpoint_access, vpc_endpoint_services
 from stead_controller.resources.operators import host_records
 from stead_controller.settings import Settings
-from stead_controller.workflows.housekeeping import keep_house
+from stead_controller.workflows.housekeeping import clean_up
 from stead_proto.v1 import desired_pb2, host_pb2
 from tests.api.conftest import Api
 from tests.api.test_network_interfaces import report, shown, told
-from tests.api.topology import told_of
+from tests.api.topology import with_network
 from tests.support import rows
 from tests.support.clients import Account
 from tests.support.rows import NOW
@@ -67,7 +67,7 @@ def ready(api: Api, made: dict[str, Any]) -> None:
 
 
 def names_told(api: Api, endpoint_id: str) -> dict[str, tuple[list[str], bool]]:
-    found = told_of(api, desired_pb2.KIND_VPC_ENDPOINT, endpoint_id).vpc_endpoint.interface_names
+    found = with_network(api, desired_pb2.KIND_VPC_ENDPOINT, endpoint_id).vpc_endpoint.interface_names
     return {one.name: (list(one.addresses), one.is_private) for one in found}
 
 
@@ -128,7 +128,7 @@ def test_it_is_available_with_its_names_when_its_host_says_so(api: Api) -> None:
         zonal: ([address], False),
         OWN_NAME: ([address], True),
     }
-    told_endpoint = told_of(api, desired_pb2.KIND_VPC_ENDPOINT, endpoint_id).vpc_endpoint
+    told_endpoint = with_network(api, desired_pb2.KIND_VPC_ENDPOINT, endpoint_id).vpc_endpoint
     assert (told_endpoint.service, list(told_endpoint.addresses), list(told_endpoint.names)) == ("ec2", [], [])
     assert (list(told_endpoint.ports), told_endpoint.controller_port) == ([80, 443, 8773, 8774], 8777)
 
@@ -246,7 +246,7 @@ def test_groups_are_added_and_removed(api: Api) -> None:
     on_host = told(api, desired_pb2.KIND_INTERFACE, interface_id)
     assert on_host is not None
     assert list(on_host.interface.security_group_ids) == [group]
-    mapping = told_of(api, desired_pb2.KIND_MAPPING, interface_id).mapping
+    mapping = with_network(api, desired_pb2.KIND_MAPPING, interface_id).mapping
     assert list(mapping.security_group_ids) == [group]
     last = {"VpcEndpointId": endpoint_id, "RemoveSecurityGroupIds": [group]}
     assert "at least one" in api.refused("InvalidParameter", modify, **last)
@@ -406,7 +406,7 @@ def test_a_zone_without_a_host_waits_for_one(api: Api) -> None:
         return str(other.id)
 
     other = api.run(add_host)
-    api.run(keep_house, Settings(Path("/nowhere")), NOW)
+    api.run(clean_up, Settings(Path("/nowhere")), NOW)
     key = (other, int(KIND), interface_id)
     assert api.run(lambda tx: tx.session.get_one(HostResource, key).body) is not None
     assert show(api, made["VpcEndpointId"])["State"] == "pending"

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from stead_controller.db.tables import Instance
-from stead_controller.desired.pictures import identity, mapping
+from stead_controller.desired.messages import identity, mapping
 from stead_controller.errors import InvalidParameter
 from stead_controller.resources.network import interface_questions
 from stead_proto.v1 import desired_pb2

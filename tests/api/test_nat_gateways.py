@@ -11,7 +11,7 @@ from stead_controller.db.tables import Host, HostResource, NatGateway, NetworkIn
 from stead_controller.hosts import reports
 from stead_controller.resources.operators import host_records
 from stead_controller.settings import Settings
-from stead_controller.workflows.housekeeping import keep_house
+from stead_controller.workflows.housekeeping import clean_up
 from stead_proto.v1 import desired_pb2
 from stead_proto.v1 import host_pb2 as pb
 from tests.api.conftest import Api
@@ -99,7 +99,7 @@ def test_a_public_gateway_lives_and_ends(api: Api) -> None:
 
 
 def keep(api: Api, now: Any) -> None:
-    api.run(keep_house, Settings(Path("/nowhere")), now)
+    api.run(clean_up, Settings(Path("/nowhere")), now)
 
 
 def test_a_private_gateway_has_the_address_that_was_asked(api: Api) -> None:

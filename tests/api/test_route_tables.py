@@ -4,9 +4,9 @@ import pytest
 
 from stead_controller.resources import quotas
 from stead_proto.v1 import desired_pb2 as pb
-from tests.api.topology import rows_of, told_of
+from tests.api.topology import rows_of, with_network
 
-NOBODY = "0" * 17
+ABSENT = "0" * 17
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def main_of(api, vpc_id):
 def told_routes(api, table_id):
     return {
         route.destination: route.WhichOneof("target")
-        for route in told_of(api, pb.KIND_ROUTE_TABLE, table_id).route_table.routes
+        for route in with_network(api, pb.KIND_ROUTE_TABLE, table_id).route_table.routes
     }
 
 
@@ -109,12 +109,12 @@ def test_a_route_to_a_detached_gateway_is_a_blackhole(api, vpc_id, table_id, gat
         ("InvalidParameterValue", {"DestinationCidrBlock": "10.0.1.0/24", "GatewayId": "igw"}),
         ("InvalidParameterValue", {"DestinationCidrBlock": "169.254.169.0/24", "GatewayId": "igw"}),
         ("InvalidParameterValue", {"DestinationIpv6CidrBlock": "fd00:ec2::254/128", "GatewayId": "igw"}),
-        ("InvalidGatewayID.NotFound", {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": f"igw-{NOBODY}"}),
+        ("InvalidGatewayID.NotFound", {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": f"igw-{ABSENT}"}),
         ("InvalidInternetGatewayId.Malformed", {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": "local"}),
-        ("UnsupportedOperation", {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": f"vgw-{NOBODY}"}),
-        ("UnsupportedOperation", {"DestinationCidrBlock": "0.0.0.0/0", "TransitGatewayId": f"tgw-{NOBODY}"}),
-        ("NatGatewayNotFound", {"DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": f"nat-{NOBODY}"}),
-        ("InvalidPrefixListID.NotFound", {"DestinationPrefixListId": f"pl-{NOBODY}", "GatewayId": "igw"}),
+        ("UnsupportedOperation", {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": f"vgw-{ABSENT}"}),
+        ("UnsupportedOperation", {"DestinationCidrBlock": "0.0.0.0/0", "TransitGatewayId": f"tgw-{ABSENT}"}),
+        ("NatGatewayNotFound", {"DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": f"nat-{ABSENT}"}),
+        ("InvalidPrefixListID.NotFound", {"DestinationPrefixListId": f"pl-{ABSENT}", "GatewayId": "igw"}),
     ],
 )
 def test_a_route_that_cannot_be_is_refused(api, table_id, gateway_id, code, params):
@@ -214,11 +214,11 @@ def test_a_nat_gateway_is_a_target_while_it_is_there(api):
 
 def test_what_a_table_applies_to(api, vpc_id, table_id, subnet_id):
     main = main_of(api, vpc_id)
-    assert told_of(api, pb.KIND_SUBNET, subnet_id).subnet.route_table_id == main["RouteTableId"]
+    assert with_network(api, pb.KIND_SUBNET, subnet_id).subnet.route_table_id == main["RouteTableId"]
     associated = api.ec2.associate_route_table(RouteTableId=table_id, SubnetId=subnet_id)["AssociationId"]
     again = api.ec2.associate_route_table(RouteTableId=table_id, SubnetId=subnet_id)["AssociationId"]
     assert again == associated
-    assert told_of(api, pb.KIND_SUBNET, subnet_id).subnet.route_table_id == table_id
+    assert with_network(api, pb.KIND_SUBNET, subnet_id).subnet.route_table_id == table_id
     assert find(api, "association.subnet-id", subnet_id) == {table_id}
     assert find(api, "association.main", "false") == {table_id}
     other = {"RouteTableId": main["RouteTableId"], "SubnetId": subnet_id}
@@ -240,7 +240,7 @@ def test_another_table_becomes_the_main_one(api, vpc_id, table_id, subnet_id):
     api.refused("DependencyViolation", api.ec2.delete_route_table, RouteTableId=main["RouteTableId"])
     api.ec2.replace_route_table_association(AssociationId=association_id, RouteTableId=table_id)
     assert main_of(api, vpc_id)["RouteTableId"] == table_id
-    assert told_of(api, pb.KIND_SUBNET, subnet_id).subnet.route_table_id == table_id
+    assert with_network(api, pb.KIND_SUBNET, subnet_id).subnet.route_table_id == table_id
     api.ec2.delete_route_table(RouteTableId=main["RouteTableId"])
 
 

@@ -10,7 +10,7 @@ from stead_controller.db.tables import VpcResource
 from stead_controller.resources.network import vpc_endpoint_services
 from stead_proto.v1 import desired_pb2 as pb
 from tests.api.conftest import Api
-from tests.api.topology import told_of
+from tests.api.topology import with_network
 from tests.support import rows
 from tests.support.clients import FAST, Account
 
@@ -88,14 +88,14 @@ def test_an_endpoint_is_made_with_its_routes(api: Api) -> None:
 def test_hosts_are_told_of_it(api: Api) -> None:
     table = main_table(api)
     endpoint_id = create(api, RouteTableIds=[table])["VpcEndpointId"]
-    told = told_of(api, pb.KIND_VPC_ENDPOINT, endpoint_id).vpc_endpoint
+    told = with_network(api, pb.KIND_VPC_ENDPOINT, endpoint_id).vpc_endpoint
     assert (told.vpc_id, told.service, list(told.addresses)) == (api.world.one.vpc_id, "s3", ["198.18.0.1"])
     assert (list(told.ports), told.controller_port) == ([80, 443, 8773, 8774], 8777)
     assert list(told.names) == ["s3.us-east-1.amazonaws.com"]
-    routes = {one.destination: one for one in told_of(api, pb.KIND_ROUTE_TABLE, table).route_table.routes}
+    routes = {one.destination: one for one in with_network(api, pb.KIND_ROUTE_TABLE, table).route_table.routes}
     assert routes["198.18.0.1/32"].vpc_endpoint_id == endpoint_id
     api.ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint_id])
-    routes = {one.destination: one for one in told_of(api, pb.KIND_ROUTE_TABLE, table).route_table.routes}
+    routes = {one.destination: one for one in with_network(api, pb.KIND_ROUTE_TABLE, table).route_table.routes}
     assert "198.18.0.1/32" not in routes
     key = (api.world.one.vpc_id, pb.KIND_VPC_ENDPOINT, endpoint_id)
     assert api.run(lambda tx: tx.session.get_one(VpcResource, key).body) is None
@@ -318,7 +318,7 @@ def test_a_security_group_may_name_it(api: Api) -> None:
     list_id = prefix_list(api)["PrefixListId"]
     to_s3 = [{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "PrefixListIds": [{"PrefixListId": list_id}]}]
     api.ec2.authorize_security_group_egress(GroupId=api.world.one.group_id, IpPermissions=to_s3)
-    told = told_of(api, pb.KIND_SECURITY_GROUP, api.world.one.group_id).security_group
+    told = with_network(api, pb.KIND_SECURITY_GROUP, api.world.one.group_id).security_group
     (rule,) = [one for one in told.rules if one.HasField("prefix_list")]
     assert list(rule.prefix_list.cidr_blocks) == ["198.18.0.1/32"]
 
@@ -346,9 +346,9 @@ def test_other_settings_reach_hosts(api: Api) -> None:
     cloud = replace(api.world.cloud, api_addresses=("198.18.0.1", "192.0.2.9"), endpoint_port=9777)
     api.run(vpc_endpoint_services.keep, cloud, rows.NOW)
     assert prefix_list(api)["Cidrs"] == ["192.0.2.9/32", "198.18.0.1/32"]
-    told = told_of(api, pb.KIND_VPC_ENDPOINT, endpoint_id).vpc_endpoint
+    told = with_network(api, pb.KIND_VPC_ENDPOINT, endpoint_id).vpc_endpoint
     assert (list(told.addresses), told.controller_port) == (["192.0.2.9", "198.18.0.1"], 9777)
-    routes = [one.destination for one in told_of(api, pb.KIND_ROUTE_TABLE, table).route_table.routes]
+    routes = [one.destination for one in with_network(api, pb.KIND_ROUTE_TABLE, table).route_table.routes]
     assert "192.0.2.9/32" in routes
     before = api.dump()
     api.run(vpc_endpoint_services.keep, cloud, rows.NOW)

@@ -9,9 +9,9 @@ from sqlalchemy import select
 
 from stead_controller.db.tables import EndedCidrBlock, Vpc, VpcResource
 from stead_controller.settings import Settings
-from stead_controller.workflows.housekeeping import keep_house
+from stead_controller.workflows.housekeeping import clean_up
 from stead_proto.v1 import desired_pb2 as pb
-from tests.api.topology import rows_of, told_of
+from tests.api.topology import rows_of, with_network
 
 
 def create(api, cidr="10.0.0.0/16", **params):
@@ -223,7 +223,7 @@ def test_hosts_are_told_of_a_changed_vpc(api):
     vpc_id = api.world.one.vpc_id
     api.ec2.associate_vpc_cidr_block(VpcId=vpc_id, CidrBlock="100.64.0.0/16")
     api.ec2.modify_vpc_attribute(VpcId=vpc_id, EnableDnsSupport={"Value": False})
-    told = told_of(api, pb.KIND_VPC, vpc_id).vpc
+    told = with_network(api, pb.KIND_VPC, vpc_id).vpc
     assert list(told.cidr_blocks) == ["172.31.0.0/16", "100.64.0.0/16"]
     assert not told.dns_support
 
@@ -237,7 +237,7 @@ def test_hosts_are_told_of_a_whole_vpc_from_its_beginning_to_its_end(api):
         pb.KIND_NETWORK_ACL,
     }
     subnet_id = api.ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"]
-    assert told_of(api, pb.KIND_SUBNET, subnet_id).subnet.cidr_block == "10.0.1.0/24"
+    assert with_network(api, pb.KIND_SUBNET, subnet_id).subnet.cidr_block == "10.0.1.0/24"
     api.ec2.delete_subnet(SubnetId=subnet_id)
     api.ec2.delete_vpc(VpcId=vpc_id)
     assert told_kinds(api, vpc_id) == set()
@@ -279,7 +279,7 @@ def test_a_block_that_was_taken_from_a_vpc_stays_described_for_a_while(api):
 
     ended = api.run(lambda tx: tx.session.scalars(select(EndedCidrBlock.ended)).first())
     for later, number in ((timedelta(minutes=59), 2), (timedelta(minutes=61), 0)):
-        api.run(keep_house, Settings(Path("/nowhere")), ended + later)
+        api.run(clean_up, Settings(Path("/nowhere")), ended + later)
         assert len(api.run(lambda tx: tx.session.scalars(select(EndedCidrBlock.id)).all())) == number
 
 

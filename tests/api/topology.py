@@ -15,7 +15,7 @@ def rows_of(api: Any) -> dict[str, Any]:
     return {table: rows for table, rows in api.dump().items() if table not in _TOLD}
 
 
-def told_of(api: Any, kind: int, resource_id: str) -> Any:
+def with_network(api: Any, kind: int, resource_id: str) -> Any:
     """Give what the hosts of a VPC are told of one of its parts now."""
     query = select(VpcResource.body).where(VpcResource.kind == kind, VpcResource.resource_id == resource_id)
     return pb.Resource.FromString(api.run(lambda tx: tx.session.scalars(query).one()))

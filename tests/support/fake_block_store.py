@@ -21,7 +21,7 @@ from stead_proto.v1.blocks_pb2 import Block, Segment
 
 
 @dataclass
-class Kept:
+class StoredSnapshot:
     """One snapshot: its segments by position."""
 
     parent_id: str = ""
@@ -35,7 +35,7 @@ class FakeBlockStore(blocks_pb2_grpc.BlockStoreServicer):
 
     def __init__(self) -> None:
         self.authority = Authority.create()
-        self.snapshots: dict[str, Kept] = {}
+        self.snapshots: dict[str, StoredSnapshot] = {}
         self.blocks: dict[bytes, Block] = {}
         self.fetched: list[bytes] = []
         self.received: list[bytes] = []
@@ -74,7 +74,7 @@ class FakeBlockStore(blocks_pb2_grpc.BlockStoreServicer):
 
     def keep(self, snapshot_id: str, disk: bytes) -> None:
         """Store a snapshot of a whole disk."""
-        kept = Kept(finished=True)
+        snapshot = StoredSnapshot(finished=True)
         found: dict[int, dict[int, bytes]] = {}
         for number, start in enumerate(range(0, len(disk), blocks.BLOCK_BYTES)):
             content = disk[start : start + blocks.BLOCK_BYTES].ljust(blocks.BLOCK_BYTES, b"\0")
@@ -82,15 +82,15 @@ class FakeBlockStore(blocks_pb2_grpc.BlockStoreServicer):
                 block = blocks.pack(content)
                 self.blocks[block.digest] = block
                 found.setdefault(number // blocks.SEGMENT_BLOCKS, {})[number % blocks.SEGMENT_BLOCKS] = block.digest
-        kept.segments = {position: blocks.make_segment(position, digests) for position, digests in found.items()}
-        self.snapshots[snapshot_id] = kept
+        snapshot.segments = {position: blocks.make_segment(position, digests) for position, digests in found.items()}
+        self.snapshots[snapshot_id] = snapshot
 
     def content(self, snapshot_id: str, size: int) -> bytes:
         """Return the disk of a completed snapshot."""
-        kept = self.snapshots[snapshot_id]
-        assert kept.finished, f"{snapshot_id} is not finished"
+        snapshot = self.snapshots[snapshot_id]
+        assert snapshot.finished, f"{snapshot_id} is not finished"
         disk = bytearray(size)
-        for position, segment in kept.segments.items():
+        for position, segment in snapshot.segments.items():
             for slot, digest in blocks.digests_of(segment).items():
                 start = (position * blocks.SEGMENT_BLOCKS + slot) * blocks.BLOCK_BYTES
                 content = blocks.unpack(self.blocks[digest])[: size - start]
@@ -101,19 +101,19 @@ class FakeBlockStore(blocks_pb2_grpc.BlockStoreServicer):
 
     def StoreSnapshot(self, request_iterator: Any, context: Any) -> Iterator[pb.StoreSnapshotResponse]:  # noqa: N802 - the name of the RPC
         header = next(request_iterator).header
-        kept = self.snapshots.setdefault(header.snapshot_id, Kept(header.parent_id))
+        snapshot = self.snapshots.setdefault(header.snapshot_id, StoredSnapshot(header.parent_id))
         if header.parent_id and not self.snapshots[header.parent_id].finished:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{header.parent_id} is not complete")
-        stored = pb.SegmentsStored(positions=sorted(kept.own))
+        stored = pb.SegmentsStored(positions=sorted(snapshot.own))
         yield pb.StoreSnapshotResponse(stored=stored)
         for request in request_iterator:
             if request.WhichOneof("body") == "end":
                 if header.parent_id:
                     for position, segment in self.snapshots[header.parent_id].segments.items():
-                        if position not in kept.own:
-                            kept.segments[position] = segment
-                kept.finished = True
-                size = sum(len(each.slots) for each in kept.segments.values()) * blocks.BLOCK_BYTES
+                        if position not in snapshot.own:
+                            snapshot.segments[position] = segment
+                snapshot.finished = True
+                size = sum(len(each.slots) for each in snapshot.segments.values()) * blocks.BLOCK_BYTES
                 yield pb.StoreSnapshotResponse(finished=pb.SnapshotStored(stored_size=size))
                 return
             segment = request.segment
@@ -132,8 +132,8 @@ class FakeBlockStore(blocks_pb2_grpc.BlockStoreServicer):
                 self.received.append(block.digest)
                 self.blocks[block.digest] = block
                 wanted.discard(block.digest)
-            kept.segments[segment.position] = segment
-            kept.own.add(segment.position)
+            snapshot.segments[segment.position] = segment
+            snapshot.own.add(segment.position)
             if missing:
                 yield pb.StoreSnapshotResponse(segment=pb.SegmentStored(position=segment.position))
 

@@ -271,7 +271,7 @@ class KernelNetwork:
                     repaired += self._endpoints.audit(vpc_id)
             except (NetworkError, OSError) as error:  # the other VPCs must not wait for it; it is tried again
                 _log.warning("vpc_not_repaired", vpc=vpc_id, reason=str(error))
-        return (*(str(step) for step in drift if not isinstance(getattr(step, "thing", None), Neighbour)), *repaired)
+        return (*(str(step) for step in drift if not isinstance(getattr(step, "obj", None), Neighbour)), *repaired)
 
     def _audit_vpc(self, vpc_id: str, view: HostView) -> list[Step]:
         applied, desired = self._applied.get(vpc_id), self._desired.get(vpc_id)

@@ -144,18 +144,18 @@ class SimulatedFlowLogs:
     """Remembers what would be logged; ends with the agent, as the real thread does."""
 
     def __init__(self) -> None:
-        self.pictures: dict[str, VpcFlowLogs] = {}
+        self.desired: dict[str, VpcFlowLogs] = {}
 
     def apply(self, vpc: VpcFlowLogs) -> None:
         """Remember the VPC."""
         if vpc.logs:
-            self.pictures[vpc.vpc_id] = vpc
+            self.desired[vpc.vpc_id] = vpc
         else:
-            self.pictures.pop(vpc.vpc_id, None)
+            self.desired.pop(vpc.vpc_id, None)
 
     def remove(self, vpc_id: str) -> None:
         """Forget the VPC."""
-        self.pictures.pop(vpc_id, None)
+        self.desired.pop(vpc_id, None)
 
 
 class SimulatedDhcp:

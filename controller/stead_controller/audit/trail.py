@@ -72,9 +72,9 @@ class Trail[Record: Noted]:
         self._draw = draw
         self._recall = recall
         self._clock = clock
-        self._kept = timedelta(days=days)
+        self._retention = timedelta(days=days)
         self._most_events = most_events
-        self._queue: deque[_Kept[Record]] = deque()
+        self._queue: deque[_Queued[Record]] = deque()
         self._unwritten: deque[AuditEvent] = deque()
         self._weight = 0
         self._unsaved: deque[AuditEvent] = deque()
@@ -83,26 +83,26 @@ class Trail[Record: Noted]:
         self._one_writes = asyncio.Lock()
         self._one_saves = asyncio.Lock()
         self.dropped = 0
-        self._dropped_told = 0
+        self._dropped_logged = 0
 
     def note(self, record: Record) -> None:
         """Queue a record that no call waits for, or drop it; call in the event loop."""
-        self._take(_Kept(record))
+        self._take(_Queued(record))
 
     async def keep(self, record: Record, *, lasting: bool) -> None:
         """Queue a record and wait until it is in its file, if `lasting` until it is on the disk; raises OutOfRoom."""
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        kept = _Kept(record, written, lasting)
-        if not self._take(kept):
+        queued = _Queued(record, written, lasting)
+        if not self._take(queued):
             raise OutOfRoom
         await written
 
-    def _take(self, kept: "_Kept[Record]") -> bool:
-        if len(self._queue) >= _MOST_RECORDS or self._weight + kept.record.weight > _MOST_WEIGHT:
+    def _take(self, queued: "_Queued[Record]") -> bool:
+        if len(self._queue) >= _MOST_RECORDS or self._weight + queued.record.weight > _MOST_WEIGHT:
             self.dropped += 1
             return False
-        self._queue.append(kept)
-        self._weight += kept.record.weight
+        self._queue.append(queued)
+        self._weight += queued.record.weight
         self._has_some.set()
         return True
 
@@ -175,7 +175,7 @@ class Trail[Record: Noted]:
         return await asyncio.to_thread(self._files.newest, _MOST_RECORDS)
 
     async def _save_missing(self, lines: list[str]) -> None:
-        oldest = self._clock() - self._kept
+        oldest = self._clock() - self._retention
         lost: list[AuditEvent] = []
         while lines:
             lines, batch = lines[:-_BATCH], lines[-_BATCH:]
@@ -194,7 +194,7 @@ class Trail[Record: Noted]:
         """Remove events past their retention in small transactions; of too many, those of the largest accounts."""
         for files in {self._files, self._data_files}:
             await asyncio.to_thread(files.remove_old, self._clock())
-        before = self._clock() - self._kept
+        before = self._clock() - self._retention
         while await self._database.run(lambda tx: stored_events.remove_old(tx, before)):
             pass
         too_many = await self._database.run(lambda tx: stored_events.excess(tx, self._most_events), writes=False)
@@ -213,7 +213,7 @@ class Trail[Record: Noted]:
             self._has_some.clear()
             while self._queue or self._unwritten:
                 batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
-                self._weight -= sum(kept.record.weight for kept in batch)
+                self._weight -= sum(queued.record.weight for queued in batch)
                 try:
                     await asyncio.to_thread(self._write, batch)
                 except OSError:
@@ -222,9 +222,9 @@ class Trail[Record: Noted]:
                     raise
                 _settle(batch, None)
             self._drop_unsaved()
-        if self.dropped > self._dropped_told:
-            _log.warning("audit_dropped", extra={"now": self.dropped - self._dropped_told, "in_all": self.dropped})
-            self._dropped_told = self.dropped
+        if self.dropped > self._dropped_logged:
+            _log.warning("audit_dropped", extra={"now": self.dropped - self._dropped_logged, "in_all": self.dropped})
+            self._dropped_logged = self.dropped
 
     def _drop_unwritten(self) -> None:
         """Drop the oldest records that could not be written for long: the calls that waited for them have failed."""
@@ -251,18 +251,18 @@ class Trail[Record: Noted]:
                     self._unsaved.extendleft(reversed(events))
                     raise
 
-    def _write(self, batch: "Sequence[_Kept[Record]]") -> None:
+    def _write(self, batch: "Sequence[_Queued[Record]]") -> None:
         """Format the records and append them; what cannot be appended is first next time. Raises OSError."""
-        for kept in batch:
+        for queued in batch:
             try:
-                event = self._draw(kept.record)
+                event = self._draw(queued.record)
             except Exception:  # one record that cannot be formatted must not lose the others
                 _log.exception("audit_record_failed")
                 continue
             self._unwritten.append(event)
             if event.account_id:
                 self._unsaved.append(event)
-        lasting = any(kept.lasting for kept in batch)
+        lasting = any(queued.lasting for queued in batch)
         try:
             self._append(lasting=lasting)
         except OSError:
@@ -278,7 +278,7 @@ class Trail[Record: Noted]:
 
 
 @dataclass(slots=True)
-class _Kept[Record: Noted]:
+class _Queued[Record: Noted]:
     """A record, and the call that waits for it."""
 
     record: Record
@@ -286,11 +286,11 @@ class _Kept[Record: Noted]:
     lasting: bool = True
 
 
-def _settle(batch: Sequence[_Kept[Any]], failure: Exception | None) -> None:
-    for kept in batch:
-        if kept.written is None or kept.written.done():  # the waiting call may have been cancelled
+def _settle(batch: Sequence[_Queued[Any]], failure: Exception | None) -> None:
+    for queued in batch:
+        if queued.written is None or queued.written.done():  # the waiting call may have been cancelled
             continue
         if failure is None:
-            kept.written.set_result(None)
+            queued.written.set_result(None)
         else:
-            kept.written.set_exception(failure)
+            queued.written.set_exception(failure)

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from stead_controller.authorization.conditions import Condition, UnknownOperator, compile_condition
 from stead_controller.authorization.patterns import Context, Glob, Pattern, pattern, pieces_of
 from stead_controller.authorization.principals import Principals, principals_of
-from stead_controller.authorization.text_cache import Kept
+from stead_controller.authorization.text_cache import TextCache
 from stead_controller.errors import InvalidParameter
 
 Kind = Literal["identity", "resource", "trust"]
@@ -38,8 +38,8 @@ _STATEMENT: Final = frozenset(
 _SID: Final = re.compile(r"[0-9A-Za-z]*\Z")
 _ACTION: Final = re.compile(r"[a-zA-Z0-9-]+:[a-zA-Z0-9*?-]+\Z")
 _CONDITION_KEY: Final = re.compile(r"[a-zA-Z0-9-]+:.+\Z|[a-zA-Z0-9.-]+(/[^:]*)?:[a-zA-Z]+\Z", re.DOTALL)
-_KEPT_CHARACTERS: Final = 4 << 20  # compiled documents take about thirty bytes for each
-_ACTIONS_KEPT: Final = 64  # in each document
+_CACHE_CHARACTERS: Final = 4 << 20  # compiled documents take about thirty bytes for each
+_CACHED_ACTIONS: Final = 64  # in each document
 
 
 class MalformedPolicy(InvalidParameter):
@@ -175,13 +175,13 @@ class PolicyDocument:
     def _look(self, action: str) -> "_About":
         statements = tuple(statement for statement in self.statements if statement.is_about(action))
         found = (statements, frozenset[str]().union(*(statement.keys for statement in statements)))
-        if len(self._about) >= _ACTIONS_KEPT:
+        if len(self._about) >= _CACHED_ACTIONS:
             self._about.clear()
         self._about[action] = found
         return found
 
 
-_KEPT: Final = Kept[PolicyDocument](_KEPT_CHARACTERS)
+_CACHE: Final = TextCache[PolicyDocument](_CACHE_CHARACTERS)
 
 type _About = tuple[tuple[Statement, ...], frozenset[str]]
 """The statements about an action, and the condition keys that they use."""
@@ -193,10 +193,10 @@ def parse(text: str, kind: Kind = "identity") -> PolicyDocument:
     `resource` is a policy of a resource such as a bucket, which names principals; `trust` is that of a role, whose
     resource is the role.
     """
-    found = _KEPT.get(text, kind)
+    found = _CACHE.get(text, kind)
     if found is None:
         found = read(text, kind)
-        _KEPT.put(text, kind, found)
+        _CACHE.put(text, kind, found)
     return found
 
 

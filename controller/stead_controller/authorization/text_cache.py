@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 
 
-class Kept[Made]:
+class TextCache[Made]:
     """Results by the text that each was computed from and what else it depends on; thread-safe.
 
     Tenants send the texts: the memory used grows with their length, so a limit on their number would not be enough.

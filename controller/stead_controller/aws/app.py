@@ -22,7 +22,7 @@ from stead_controller.aws.authenticate import KeyLookup, authenticate, begun_by
 from stead_controller.aws.call import OPERATIONS, Call, Later, Operation, Params, Result, Then
 from stead_controller.aws.call_record import CallRecord, OnCall
 from stead_controller.aws.errors import translate
-from stead_controller.aws.failed_logins import Strangers, counted_as
+from stead_controller.aws.failed_logins import FailedLogins, counted_as
 from stead_controller.aws.protocol import codec_for, wires
 from stead_controller.aws.protocol.codec import Codec, Wire, WireError
 from stead_controller.aws.protocol.message import Request, Response
@@ -39,7 +39,7 @@ from stead_controller.aws.throttle import Throttle
 from stead_controller.aws.without_effect import refuse_unread
 from stead_controller.clock import Clock, now
 from stead_controller.errors import BadRequest, OutOfRoom, SteadError, TooManyRequests, Unsupported, WrongState
-from stead_controller.request.caller import NOBODY, Caller
+from stead_controller.request.caller import NO_CALLER, Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.questions import Ask, HostAnswer, Question
 from stead_controller.request.transaction import Transaction
@@ -145,7 +145,7 @@ async def _at_once() -> None:
     """Let no change wait."""
 
 
-async def _nobody_to_ask(question: Question) -> HostAnswer:
+async def _no_hosts(question: Question) -> HostAnswer:
     raise WrongState("instance", f"Nobody can be asked for a {type(question).__name__} here.")
 
 
@@ -160,13 +160,13 @@ class AwsApp:
         cloud: Cloud,
         page_key: bytes,
         authorizer: Authorizer,
-        ask: Ask = _nobody_to_ask,
+        ask: Ask = _no_hosts,
         on_call: OnCall = _ignore,
         require_room: Callable[[], None] = _always,
         require_room_for_deletion: Callable[[], None] = _always,
         until_hosts_reported: Callable[[], Awaitable[None]] = _at_once,
         throttle: Throttle | None = None,
-        strangers: Strangers | None = None,
+        failed_logins: FailedLogins | None = None,
         any_region: bool = False,
         clock: Clock = now,
         operations: Mapping[tuple[str, str], Operation] = OPERATIONS,
@@ -189,7 +189,7 @@ class AwsApp:
         self._require_room_for_deletion = require_room_for_deletion
         self._until_hosts_reported = until_hosts_reported
         self._throttle = throttle or Throttle(0)
-        self._strangers = strangers or Strangers(0)
+        self._failed_logins = failed_logins or FailedLogins(0)
         self._any_region = any_region
         self._clock = clock
         self._operations = operations
@@ -214,7 +214,7 @@ class AwsApp:
         except Exception as raised:  # the end of the chain: whatever failed, the client gets an AWS error
             failure: Exception = raised
             if isinstance(raised, Refused):
-                failure = self._strangers.failed(request.source, raised)
+                failure = self._failed_logins.failed(request.source, raised)
             exchange.failure = failure
             error = exchange.refuse(failure)
         response = exchange.response
@@ -235,7 +235,7 @@ class AwsApp:
         except SteadError as error:
             exchange.service = _guess_service(exchange.request)
             if isinstance(error, Refused) and error.reason is Reason.MISSING and self._needs_no_signature(exchange):
-                exchange.caller = NOBODY
+                exchange.caller = NO_CALLER
                 return
             raise
         exchange.service = service_of_scope(claim.service) or claim.service
@@ -247,12 +247,12 @@ class AwsApp:
 
     async def _authenticate(self, exchange: Exchange) -> None:
         """Determine the caller, unless the operation does so itself."""
-        if exchange.caller is NOBODY:
+        if exchange.caller is NO_CALLER:
             return
         claim, source = exchange.claim, exchange.request.source
         if claim is None:
             raise AssertionError("no claim")
-        self._strangers.check(source, claim.access_key_id)
+        self._failed_logins.check(source, claim.access_key_id)
         # For a service that Stead lacks, the body is not read: the signed hash of the body is used instead.
         declared = None if exchange.has_codec else exchange.request.header("x-amz-content-sha256")
         exchange.caller = await authenticate(
@@ -263,7 +263,7 @@ class AwsApp:
             allow_unsigned_payload=exchange.service in _UNSIGNED_PAYLOAD_SERVICES,
             body_hash=declared,
         )
-        self._strangers.welcome(source, claim.access_key_id)
+        self._failed_logins.welcome(source, claim.access_key_id)
 
     async def _parse(self, exchange: Exchange) -> None:
         """Determine the operation and its parameters."""
@@ -375,9 +375,9 @@ class AwsApp:
             return
         request, caller = exchange.request, exchange.caller
         user_agent = request.header("user-agent") or ""
-        if caller is NOBODY:
+        if caller is NO_CALLER:
             caller = begun_by(exchange.params, exchange.result if error is None else None, exchange.now)
-        kept = request.body if exchange.service not in _UNSIGNED_PAYLOAD_SERVICES else b""
+        body = request.body if exchange.service not in _UNSIGNED_PAYLOAD_SERVICES else b""
         record = CallRecord(
             request_id=exchange.request_id,
             event_id=str(uuid.uuid4()),
@@ -392,7 +392,7 @@ class AwsApp:
             error_code=error.code if error else None,
             error_message=error.message if error else None,
             seconds=seconds,
-            weight=_RECORD_WEIGHT + len(user_agent) + len(kept) + len(response.body),
+            weight=_RECORD_WEIGHT + len(user_agent) + len(body) + len(response.body),
             params={name: value for name, value in exchange.params.items() if name not in _PAYLOADS},
             result=exchange.result if error is None else None,
             owner_id=_owner(exchange),

@@ -133,7 +133,7 @@ def require_signer(
     return known
 
 
-def _same_token(kept: str | None, given: str | None) -> bool:
-    if kept is None or given is None:
-        return kept is given
-    return hmac.compare_digest(kept.encode(), given.encode("utf-8", "surrogateescape"))
+def _same_token(stored: str | None, given: str | None) -> bool:
+    if stored is None or given is None:
+        return stored is given
+    return hmac.compare_digest(stored.encode(), given.encode("utf-8", "surrogateescape"))

@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 
 _FAILURES: Final = Rate(10, 1)  # multiplied by the operator's factor, like the rates of accounts
 _MOST_KNOWN: Final = 10_000
-_TELL_SECONDS: Final = 60.0
+_LOG_SECONDS: Final = 60.0
 _OF_ONE: Final = 64  # bits of the IPv6 prefix that one subscriber has, at least
 
 
-class Strangers:
+class FailedLogins:
     """The failures of addresses, and the keys that were valid at each; of one controller."""
 
     def __init__(self, factor: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -30,14 +30,14 @@ class Strangers:
         self._failures = TokenBuckets(factor, clock) if factor else None
         self._clock = clock
         self._known: dict[tuple[str, str], None] = {}
-        self._told: float | None = None
+        self._logged_at: float | None = None
 
     def check(self, address: str, access_key_id: str) -> None:
         """Raise TooManyRequests for an address that has failed too often, unless this key was valid there."""
         if self._failures is None or (address, access_key_id) in self._known:
             return
         if not self._failures.has(counted_as(address), _FAILURES):
-            self._tell(address)
+            self._log_throttled(address)
             raise TooManyRequests
 
     def welcome(self, address: str, access_key_id: str) -> None:
@@ -53,14 +53,14 @@ class Strangers:
         """Count a failure, and return the error to answer: the refusal, or that there were too many."""
         if self._failures is None or self._failures.take([(counted_as(address), _FAILURES, 1.0)]):
             return refusal
-        self._tell(address)
+        self._log_throttled(address)
         return TooManyRequests()
 
-    def _tell(self, address: str) -> None:
+    def _log_throttled(self, address: str) -> None:
         """Log that an address is throttled, at most once in a while."""
         now = self._clock()
-        if self._told is None or now - self._told >= _TELL_SECONDS:
-            self._told = now
+        if self._logged_at is None or now - self._logged_at >= _LOG_SECONDS:
+            self._logged_at = now
             log.warning("strangers_throttled", extra={"address": address})
 
 

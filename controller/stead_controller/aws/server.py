@@ -28,8 +28,8 @@ _MAX_HEADER: Final = 1 << 14
 _BODY_SECONDS: Final = 60
 
 
-class ObjectDoor(Protocol):
-    """Handles requests with streamed bodies; `object_store.front_door.FrontDoor` implements it."""
+class StreamHandler(Protocol):
+    """Handles requests with streamed bodies; `object_store.handler.ObjectStoreHandler` implements it."""
 
     def takes(self, request: Request) -> bool:
         """Tell whether it handles this request, whose body has not been read."""
@@ -106,7 +106,7 @@ class AwsServer:
         listeners: list[Listener],
         *,
         pages: Mapping[str, PageHandler] | None = None,
-        objects: ObjectDoor | None = None,
+        objects: StreamHandler | None = None,
         endpoints: EndpointListener | None = None,
         health: Callable[[], str] = lambda: "ok",
         max_body: int = MAX_BODY,

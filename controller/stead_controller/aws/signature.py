@@ -236,14 +236,14 @@ def canonical_request(request: Request, claim: Claim, body_hash: str) -> bytes:
 def _canonical_path(path: str) -> str:
     if path in ("", "/"):
         return "/"
-    kept: list[str] = []
+    segments: list[str] = []
     for step in path.split("/"):
         if step == "..":
-            del kept[-1:]
+            del segments[-1:]
         elif step not in ("", "."):
-            kept.append(step)
-    slash = "/" if kept and path.endswith("/") else ""
-    return quote(f"/{'/'.join(kept)}{slash}", safe="/~", encoding="utf-8", errors="surrogateescape")
+            segments.append(step)
+    slash = "/" if segments and path.endswith("/") else ""
+    return quote(f"/{'/'.join(segments)}{slash}", safe="/~", encoding="utf-8", errors="surrogateescape")
 
 
 def _path_of_objects(path: str) -> str:

@@ -58,12 +58,12 @@ class TokenBuckets:
 
     def _forget_full(self, now: float) -> None:
         """Remove the buckets that are full by now, and the oldest half of the others."""
-        kept = {
+        remaining = {
             name: bucket
             for name, bucket in self._buckets.items()
             if self._tokens(name, bucket[2], now) < self._size(bucket[2])
         }
-        if len(kept) > _MOST_BUCKETS // 2:
-            newest = sorted(kept, key=lambda name: kept[name][1])[-_MOST_BUCKETS // 2 :]
-            kept = {name: kept[name] for name in newest}
-        self._buckets = kept
+        if len(remaining) > _MOST_BUCKETS // 2:
+            newest = sorted(remaining, key=lambda name: remaining[name][1])[-_MOST_BUCKETS // 2 :]
+            remaining = {name: remaining[name] for name in newest}
+        self._buckets = remaining

@@ -36,7 +36,7 @@ _DRIVERS: Final = {"qcow2": "qcow2", "vmdk": "vmdk", "vhd": "vpc", "vhdx": "vhdx
 _OPTIONS: Final = {"vmdk": ("-o", "subformat=streamOptimized"), "vhd": ("-o", "force_size=on")}
 _FILE_MARGIN: Final = 64 << 20
 
-_turns = itertools.count()
+_runs = itertools.count()
 
 
 class ConversionError(Exception):
@@ -56,17 +56,17 @@ class ConfinedReader:
         """Tell whether the program still runs."""
         return self._process.poll() is None
 
-    def why_ended(self) -> str:
+    def failure_reason(self) -> str:
         """Return why the program has ended before its work was done."""
         try:
             status = self._process.wait(_START_SECONDS)
         except subprocess.TimeoutExpired:
             return "the reader does not answer"
         assert self._process.stderr
-        told = self._process.stderr.read(_STDERR_TAIL).decode(errors="replace").strip()
+        stderr = self._process.stderr.read(_STDERR_TAIL).decode(errors="replace").strip()
         if status in (-signal.SIGXCPU, -signal.SIGKILL):
             return "reading the image takes more time than it may"
-        return told.removeprefix("qemu-nbd: ") or f"the reader ended with status {status}"
+        return stderr.removeprefix("qemu-nbd: ") or f"the reader ended with status {status}"
 
 
 @contextlib.contextmanager
@@ -77,7 +77,7 @@ def serve(image: Path, image_format: str, cpu_seconds: int) -> Iterator[Confined
     """
     folder = image.parent
     identity = _identity()
-    _let_in(image, identity)
+    _grant_access(image, identity)
     handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     process = _start(folder, _command(image.name, image_format, cpu_seconds, identity))
     try:
@@ -90,7 +90,7 @@ def serve(image: Path, image_format: str, cpu_seconds: int) -> Iterator[Confined
         os.close(handle)
 
 
-def _let_in(file: Path, identity: int | None) -> None:
+def _grant_access(file: Path, identity: int | None) -> None:
     """Let a reader read a file and write beside it, through its group."""
     if identity is not None:
         for path, mode in ((file, 0o640), (file.parent, 0o770)):
@@ -110,7 +110,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 def _identity() -> int | None:
     """Choose the user id for the reader; None when the controller does not run as root."""
-    return _FIRST_ID + next(_turns) % _IDS if os.geteuid() == 0 else None
+    return _FIRST_ID + next(_runs) % _IDS if os.geteuid() == 0 else None
 
 
 def _command(name: str, image_format: str, cpu_seconds: int, identity: int | None) -> list[str]:
@@ -152,7 +152,7 @@ def _confined(cpu_seconds: int, file_size: int, identity: int | None) -> list[st
 def convert(disk: Path, image_format: str, cpu_seconds: int) -> Path:
     """Write a file `image` of another format of a raw disk, beside it, and return its path; raises ConversionError."""
     identity = _identity()
-    _let_in(disk, identity)
+    _grant_access(disk, identity)
     size = disk.stat().st_size
     made = disk.with_name("image")
     # No format adds more than this to the content.
@@ -160,13 +160,13 @@ def convert(disk: Path, image_format: str, cpu_seconds: int) -> Path:
     command += ["qemu-img", "convert", "-f", "raw", "-O", _DRIVERS[image_format], *_OPTIONS.get(image_format, ())]
     process = _start(disk.parent, [*command, disk.name, made.name])
     try:
-        _, told = process.communicate(timeout=4 * cpu_seconds)
+        _, stderr = process.communicate(timeout=4 * cpu_seconds)
     except subprocess.TimeoutExpired:
         raise ConversionError("writing the file takes more time than it may") from None
     finally:
         _end(process)
     if process.returncode != 0:
-        words = told[-_STDERR_TAIL:].decode(errors="replace").strip()
+        words = stderr[-_STDERR_TAIL:].decode(errors="replace").strip()
         raise ConversionError(f"qemu-img ended with status {process.returncode}: {words}")
     return made
 
@@ -192,5 +192,5 @@ def _wait(reader: ConfinedReader, process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not Path(reader.socket_path).exists():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise BadImageError(f"QEMU does not take the image: {reader.why_ended()}")
+            raise BadImageError(f"QEMU does not take the image: {reader.failure_reason()}")
         time.sleep(_PAUSE_SECONDS)

@@ -13,7 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from stead_controller.blocks.interface import MOST_BYTES, BlockStoreError, Kept, MissingBlockError, decode, encode
+from stead_controller.blocks.interface import (
+    MOST_BYTES,
+    BlockStoreError,
+    ListedBlock,
+    MissingBlockError,
+    decode,
+    encode,
+)
 from stead_controller.resources.storage.block_names import BlockName
 from stead_proto.blocks import BadBlockError
 from stead_proto.v1.blocks_pb2 import Block
@@ -60,13 +67,13 @@ class BlockDirectory:
         """Return a checked block; raises MissingBlockError, BadBlockError, BlockStoreError."""
         try:
             with (self._folder / name.path).open("rb") as file:
-                kept = file.read(MOST_BYTES + 1)
+                stored = file.read(MOST_BYTES + 1)
         except FileNotFoundError as error:
             raise MissingBlockError(f"block {name.digest.hex()} is not in the store") from error
         except OSError as error:
             kind = BadBlockError if error.errno in _UNREADABLE else BlockStoreError
             raise kind(f"block {name.digest.hex()} cannot be read: {error.strerror}") from error
-        return decode(name, kept)
+        return decode(name, stored)
 
     def remove(self, names: Sequence[BlockName]) -> None:
         """Remove copies; raises BlockStoreError."""
@@ -76,7 +83,7 @@ class BlockDirectory:
         except OSError as error:
             raise BlockStoreError(f"a block cannot be removed: {error.strerror}") from error
 
-    def list_all(self) -> Iterator[Kept]:
+    def list_all(self) -> Iterator[ListedBlock]:
         """List all copies, one small folder at a time; raises BlockStoreError."""
         try:
             for first in _entries(self._folder):
@@ -87,14 +94,14 @@ class BlockDirectory:
         except OSError as error:
             raise BlockStoreError(f"the blocks cannot be listed: {error.strerror}") from error
 
-    def _list_folder(self, folder: str) -> Iterator[Kept]:
+    def _list_folder(self, folder: str) -> Iterator[ListedBlock]:
         for entry in _entries(self._folder / folder):
             name = BlockName.of_path(f"{folder}/{entry}")
             if name is None:
                 continue
             with contextlib.suppress(FileNotFoundError):  # removed in the meantime, so not listed
                 status = (self._folder / name.path).stat()
-                yield Kept(name, datetime.fromtimestamp(status.st_mtime, UTC), status.st_size)
+                yield ListedBlock(name, datetime.fromtimestamp(status.st_mtime, UTC), status.st_size)
 
     def _write(self, one: tuple[BlockName, Block]) -> Path:
         """Write one file and rename it; return the folder that must be synced to make it durable."""

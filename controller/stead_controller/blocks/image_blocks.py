@@ -82,7 +82,7 @@ class ImageBlocks:
         left = _MOST_GROWTH * self.file_size + _GROWTH_FREE
         with (
             confinement.serve(self._path, self._format, seconds) as reader,
-            _told(reader),
+            _with_reason(reader),
             NbdReader(reader.socket_path, _ANSWER_SECONDS, reader.is_alive) as disk,
         ):
             if disk.size != self.size:
@@ -98,12 +98,12 @@ class ImageBlocks:
 
 
 @contextlib.contextmanager
-def _told(reader: confinement.ConfinedReader) -> Iterator[None]:
+def _with_reason(reader: confinement.ConfinedReader) -> Iterator[None]:
     """Raise BadImageError with the reason why the reader failed."""
     try:
         yield
     except NbdError as error:
-        raise BadImageError(f"the image cannot be read: {error}; {reader.why_ended()}") from error
+        raise BadImageError(f"the image cannot be read: {error}; {reader.failure_reason()}") from error
 
 
 def _parts(extents: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:

@@ -29,7 +29,7 @@ class MissingBlockError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class ListedBlock:
     """A copy found by a listing, when it was written, and its size in bytes."""
 
     name: BlockName
@@ -53,7 +53,7 @@ class BlockFiles(Protocol):
     def remove(self, names: Sequence[BlockName]) -> None:
         """Remove copies; missing ones are not an error. Raises BlockStoreError."""
 
-    def list_all(self) -> Iterator[Kept]:
+    def list_all(self) -> Iterator[ListedBlock]:
         """List all copies, sorted by digest, without holding the list in memory; raises BlockStoreError."""
 
 
@@ -62,10 +62,10 @@ def encode(block: Block) -> bytes:
     return _PACKINGS[block.compression] + block.content
 
 
-def decode(name: BlockName, kept: bytes) -> Block:
+def decode(name: BlockName, stored: bytes) -> Block:
     """Return the block of stored bytes, its content checked by its digest; raises BadBlockError."""
-    if kept[:1] not in _PACKED or len(kept) > MOST_BYTES:
+    if stored[:1] not in _PACKED or len(stored) > MOST_BYTES:
         raise BadBlockError(f"block {name.digest.hex()} is kept in no known way")
-    block = Block(digest=name.digest, content=kept[1:], compression=_PACKED[kept[:1]])
+    block = Block(digest=name.digest, content=stored[1:], compression=_PACKED[stored[:1]])
     unpack(block)
     return block

@@ -197,12 +197,12 @@ class NbdReader:
             magic, answered, kind, length = _OPTION_REPLY.unpack(self._receive(_OPTION_REPLY.size))
             if magic != _OPTION_REPLY_MAGIC or answered != option or length > _MOST_OPTION or len(replies) > 16:
                 raise NbdError("the server does not keep to the protocol")
-            told = self._receive(length)
+            payload = self._receive(length)
             if kind == _ACK:
                 return replies
             if kind & 1 << 31:
-                raise NbdError(f"the server refuses option {option}: {told.decode(errors='replace')}")
-            replies.append((kind, told))
+                raise NbdError(f"the server refuses option {option}: {payload.decode(errors='replace')}")
+            replies.append((kind, payload))
 
     def _send(self, content: bytes) -> None:
         try:

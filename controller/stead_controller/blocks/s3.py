@@ -12,7 +12,14 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from stead_controller.blocks.bucket import Bucket, Key
-from stead_controller.blocks.interface import MOST_BYTES, BlockStoreError, Kept, MissingBlockError, decode, encode
+from stead_controller.blocks.interface import (
+    MOST_BYTES,
+    BlockStoreError,
+    ListedBlock,
+    MissingBlockError,
+    decode,
+    encode,
+)
 from stead_controller.resources.storage.block_names import BlockName
 from stead_proto.v1.blocks_pb2 import Block
 
@@ -61,12 +68,12 @@ class BlockBucket:
         """Return a checked block; raises MissingBlockError, BadBlockError, BlockStoreError."""
         try:
             found = self._client.get_object(Bucket=self._bucket.name, Key=self._path(name))
-            kept: bytes = found["Body"].read(MOST_BYTES + 1)
+            stored: bytes = found["Body"].read(MOST_BYTES + 1)
         except (BotoCoreError, ClientError, HTTPClientError) as error:
             if _code(error) in _ABSENT:
                 raise MissingBlockError(f"block {name.digest.hex()} is not in the store") from error
             raise BlockStoreError(f"block {name.digest.hex()} cannot be read: {error}") from error
-        return decode(name, kept)
+        return decode(name, stored)
 
     def remove(self, names: Sequence[BlockName]) -> None:
         """Remove copies; raises BlockStoreError."""
@@ -76,7 +83,7 @@ class BlockBucket:
 
         self._all("removed", delete, names)
 
-    def list_all(self) -> Iterator[Kept]:
+    def list_all(self) -> Iterator[ListedBlock]:
         """List all copies, a page at a time; raises BlockStoreError."""
         pages = self._client.get_paginator("list_objects_v2")
         try:
@@ -84,7 +91,7 @@ class BlockBucket:
                 for found in page.get("Contents", ()):
                     name = BlockName.of_path(found["Key"].removeprefix(self._bucket.prefix))
                     if name is not None:
-                        yield Kept(name, found["LastModified"], found["Size"])
+                        yield ListedBlock(name, found["LastModified"], found["Size"])
         except (BotoCoreError, ClientError) as error:
             raise BlockStoreError(f"the blocks cannot be listed: {error}") from error
 

@@ -21,7 +21,7 @@ from stead_controller.request.transaction import Transaction
 
 _log = logging.getLogger(__name__)
 
-TURN_SECONDS: Final = 60.0
+INTERVAL_SECONDS: Final = 60.0
 
 _FACT: Final = "scrub"
 _FEWEST: Final = 16  # blocks of a run
@@ -52,7 +52,7 @@ class ScheduledScrub:
         self._period = timedelta(days=days)
         self._rechecked = b""  # digest
 
-    async def turn(self) -> None:
+    async def run(self) -> None:
         """Check the share of one run; raises BlockStoreError, after which the next run checks the same again."""
         self._rechecked = await scrub.recheck_page(self._database, self._store, self._rechecked, _RECHECKED)
         if not self._period:
@@ -81,8 +81,8 @@ class ScheduledScrub:
     async def _begin(self) -> _Progress:
         """Begin a scrub that takes half of the days: the other half is for blocks added meanwhile, and for pauses."""
         blocks = await self._database.run(scrub.count, writes=False)
-        turns = self._period.total_seconds() / TURN_SECONDS / 2
-        share = min(_MOST, max(_FEWEST, math.ceil(blocks / turns)))
+        runs = self._period.total_seconds() / INTERVAL_SECONDS / 2
+        share = min(_MOST, max(_FEWEST, math.ceil(blocks / runs)))
         begun = _Progress(self._clock().timestamp(), "", share, 0, ended=False)
         await self._write(begun)
         return begun

@@ -16,7 +16,7 @@ from typing import Final
 
 from sqlalchemy import func, select
 
-from stead_controller.blocks.interface import BlockFiles, BlockStoreError, Kept, MissingBlockError
+from stead_controller.blocks.interface import BlockFiles, BlockStoreError, ListedBlock, MissingBlockError
 from stead_controller.blocks.store import BlockStore, Transactions
 from stead_controller.clock import Clock
 from stead_controller.db.tables import StoredBlock
@@ -140,9 +140,11 @@ async def _check(store: BlockStore, digest: bytes) -> Exception | None:
     return None
 
 
-async def _remove_orphans(database: Transactions, files: BlockFiles, some: Sequence[Kept], before: datetime) -> int:
-    known = await database.run(lambda tx: stored_blocks.known(tx, [kept.name for kept in some]), writes=False)
-    orphans = [kept.name for kept in some if kept.written < before and kept.name not in known]
+async def _remove_orphans(
+    database: Transactions, files: BlockFiles, some: Sequence[ListedBlock], before: datetime
+) -> int:
+    known = await database.run(lambda tx: stored_blocks.known(tx, [stored.name for stored in some]), writes=False)
+    orphans = [stored.name for stored in some if stored.written < before and stored.name not in known]
     if orphans:
         await asyncio.to_thread(files.remove, orphans)
     return len(orphans)
@@ -158,5 +160,5 @@ def _page(tx: Transaction, after: bytes, limit: int) -> list[tuple[bytes, int]]:
     return [(digest, size) for digest, size in tx.session.execute(query.order_by(StoredBlock.digest).limit(limit))]
 
 
-def _next(listing: Iterator[Kept]) -> list[Kept]:
+def _next(listing: Iterator[ListedBlock]) -> list[ListedBlock]:
     return list(islice(listing, _LISTED_AT_ONCE))

@@ -48,21 +48,21 @@ class Shape:
     throughput: int | None = None
 
 
-def complete(wish: Shape) -> Shape:
+def complete(shape: Shape) -> Shape:
     """Check what is requested for a volume and fill in its type's defaults.
 
     Raises InvalidParameter, InvalidCombination, MissingParameter as EC2 does.
     """
-    kind = ALL.get(wish.volume_type)
+    kind = ALL.get(shape.volume_type)
     if kind is None:
-        raise InvalidParameter(f"Unknown volume type: {wish.volume_type}", code="UnknownVolumeType")
-    if not kind.least_size <= wish.size <= kind.most_size:
+        raise InvalidParameter(f"Unknown volume type: {shape.volume_type}", code="UnknownVolumeType")
+    if not kind.least_size <= shape.size <= kind.most_size:
         raise InvalidParameter(
-            f"Volume of {wish.size}GiB is invalid. The size of {wish.volume_type} volumes must be at least "
+            f"Volume of {shape.size}GiB is invalid. The size of {shape.volume_type} volumes must be at least "
             f"{kind.least_size}GiB and at most {kind.most_size}GiB."
         )
-    iops = _iops(kind, wish)
-    return Shape(wish.size, wish.volume_type, iops, _throughput(kind, wish, iops))
+    iops = _iops(kind, shape)
+    return Shape(shape.size, shape.volume_type, iops, _throughput(kind, shape, iops))
 
 
 def check_root(volume_type: str) -> None:
@@ -73,49 +73,49 @@ def check_root(volume_type: str) -> None:
         )
 
 
-def _iops(kind: VolumeType, wish: Shape) -> int | None:
+def _iops(kind: VolumeType, shape: Shape) -> int | None:
     if kind.iops is None:
-        if wish.iops is not None:
-            raise InvalidCombination(f"The parameter iops is not supported for {wish.volume_type} volumes.")
-        return max(100, min(16000, 3 * wish.size)) if wish.volume_type == "gp2" else None
+        if shape.iops is not None:
+            raise InvalidCombination(f"The parameter iops is not supported for {shape.volume_type} volumes.")
+        return max(100, min(16000, 3 * shape.size)) if shape.volume_type == "gp2" else None
     least, most = kind.iops
-    if wish.iops is None:
+    if shape.iops is None:
         if kind.needs_iops:
             raise MissingParameter("iops")
         return least
-    if not least <= wish.iops <= most:
-        word = "low" if wish.iops < least else "high"
+    if not least <= shape.iops <= most:
+        word = "low" if shape.iops < least else "high"
         raise InvalidParameter(
-            f"Volume iops of {wish.iops} is too {word}; {wish.volume_type} volumes have from {least} to {most}."
+            f"Volume iops of {shape.iops} is too {word}; {shape.volume_type} volumes have from {least} to {most}."
         )
-    if wish.iops > least and wish.iops > kind.iops_per_gib * wish.size:
+    if shape.iops > least and shape.iops > kind.iops_per_gib * shape.size:
         raise InvalidParameter(
-            f"Iops to volume size ratio of {wish.iops / wish.size:.6f} is too high; maximum is {kind.iops_per_gib} "
+            f"Iops to volume size ratio of {shape.iops / shape.size:.6f} is too high; maximum is {kind.iops_per_gib} "
             "per GiB",
             code="InvalidParameterValue",
         )
-    return wish.iops
+    return shape.iops
 
 
-def _throughput(kind: VolumeType, wish: Shape, iops: int | None) -> int | None:
+def _throughput(kind: VolumeType, shape: Shape, iops: int | None) -> int | None:
     if kind.throughput is None:
-        if wish.throughput is not None:
-            raise InvalidCombination(f"The parameter throughput is not supported for {wish.volume_type} volumes.")
+        if shape.throughput is not None:
+            raise InvalidCombination(f"The parameter throughput is not supported for {shape.volume_type} volumes.")
         return None
     least, most = kind.throughput
-    if wish.throughput is None:
+    if shape.throughput is None:
         return least
-    if not least <= wish.throughput <= most:
+    if not least <= shape.throughput <= most:
         raise InvalidParameter(
-            f"Throughput of {wish.throughput} MiB/s is not from {least} to {most} MiB/s, as {wish.volume_type} "
+            f"Throughput of {shape.throughput} MiB/s is not from {least} to {most} MiB/s, as {shape.volume_type} "
             "volumes have it."
         )
-    if iops is not None and wish.throughput * 4 > iops:
+    if iops is not None and shape.throughput * 4 > iops:
         raise InvalidParameter(
-            f"Throughput (MiBps) to iops ratio of {wish.throughput / iops:.6f} is too high; maximum is 0.25 MiBps per "
+            f"Throughput (MiBps) to iops ratio of {shape.throughput / iops:.6f} is too high; maximum is 0.25 MiBps per "
             "iops."
         )
-    return wish.throughput
+    return shape.throughput
 
 
 _TIB: Final = 1024

@@ -78,7 +78,7 @@ class Database:
         self._sqlite = self.engine.dialect.name == "sqlite"
         self._readers = ThreadPoolExecutor(_READERS, "db-read")
         self._writers = ThreadPoolExecutor(1 if self._sqlite else _READERS, "db-write")
-        self._write_turn = threading.Lock() if self._sqlite else None
+        self._write_lock = threading.Lock() if self._sqlite else None
         self._listeners: list[CommitListener] = []
 
     def on_commit(self, listener: CommitListener) -> None:
@@ -116,9 +116,9 @@ class Database:
         raise AssertionError("unreachable")
 
     def _once[T](self, function: Callable[[Transaction], T], writes: bool, dry_run: bool) -> T:
-        turn = self._write_turn if writes else None
-        if turn:
-            turn.acquire()
+        lock = self._write_lock if writes else None
+        if lock:
+            lock.acquire()
         try:
             with self.engine.connect() as connection:
                 if self._sqlite:
@@ -134,8 +134,8 @@ class Database:
                     # The session only joined the connection's transaction, which must be ended here.
                     connection.commit()
         finally:
-            if turn:
-                turn.release()
+            if lock:
+                lock.release()
         for listener in self._listeners:
             listener(tx)
         return result

@@ -16,7 +16,7 @@ from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import CloudFact, Host, HostResource, VpcHost, VpcResource
 from stead_controller.desired import revisions, wire
-from stead_controller.desired.pictures.keys import Addition, OpenKey, opened, without_keys
+from stead_controller.desired.messages.keys import Addition, OpenKey, opened, without_keys
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 
@@ -149,16 +149,16 @@ class Reader:
         """Return what a host has missed since a revision, possibly nothing."""
         return self._since(revision, self._own({host_id: revision})[host_id], self._topics([host_id])[host_id])
 
-    def _everything(self, own: list[bytes], told: Sequence[_Topic], *, older: bool = False) -> Update:
-        topics = {each.vpc_id: each.since_revision for each in told if each.gone_revision is None}
+    def _everything(self, own: list[bytes], subscriptions: Sequence[_Topic], *, older: bool = False) -> Update:
+        topics = {each.vpc_id: each.since_revision for each in subscriptions if each.gone_revision is None}
         pieces = [*own, *(self._live_parts(vpc_id, since, self.revision) for vpc_id, since in topics.items())]
         content = wire.update(self.revision, self.epoch, pieces, full=True, older=older)
         return Update(content, self.revision, frozenset(topics))
 
-    def _since(self, revision: int, own: list[bytes], told: Sequence[_Topic]) -> Update:
+    def _since(self, revision: int, own: list[bytes], subscriptions: Sequence[_Topic]) -> Update:
         pieces = [*own]
         vpc_ids = set()
-        for _, vpc_id, since, gone in told:
+        for _, vpc_id, since, gone in subscriptions:
             if gone is None:
                 vpc_ids.add(vpc_id)
                 known = since <= revision
@@ -195,8 +195,8 @@ class Reader:
         found: dict[str, list[bytes]] = {host_id: [] for host_id in since}
         for revision, host_ids in _by_value(since).items():
             rows = self.tx.session.execute(_OWN_OF_HOSTS, {"host_ids": host_ids, "since": revision})
-            for host_id, kind, name, told, body, force in rows:
-                found[host_id].append(self._own_piece(kind, name, told, body, force=force))
+            for host_id, kind, name, number, body, force in rows:
+                found[host_id].append(self._own_piece(kind, name, number, body, force=force))
         return found
 
     def _own_piece(self, kind: int, resource_id: str, revision: int, body: bytes | None, *, force: bool) -> bytes:

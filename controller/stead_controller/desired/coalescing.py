@@ -14,7 +14,7 @@ _SECONDS_PER_MESSAGE: Final = 0.005  # of pause: sending a message and handling 
 _LONGEST_PAUSE: Final = 1.0
 
 
-class Gathering:
+class DelayedUpdates:
     """Updates waiting for hosts, and when they are due: at once after a pause, which grows with what was sent."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

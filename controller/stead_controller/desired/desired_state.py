@@ -24,12 +24,12 @@ from stead_controller.db.tables import (
     VpcEndpointInterface,
 )
 from stead_controller.desired import outbox, topics
-from stead_controller.desired.pictures.body import Key
-from stead_controller.desired.pictures.instance import Parts, of_instance, parts_of
-from stead_controller.desired.pictures.interface import of_interface
-from stead_controller.desired.pictures.region import region_of
-from stead_controller.desired.pictures.snapshot import of_base, of_snapshot
-from stead_controller.desired.pictures.volume import of_used_volume, of_volume
+from stead_controller.desired.messages.body import Key
+from stead_controller.desired.messages.instance import Parts, of_instance, parts_of
+from stead_controller.desired.messages.interface import of_interface
+from stead_controller.desired.messages.region import region_of
+from stead_controller.desired.messages.snapshot import of_base, of_snapshot
+from stead_controller.desired.messages.volume import of_used_volume, of_volume
 from stead_proto.v1 import desired_pb2 as pb
 
 ENDED: Final = ("shutting-down", "terminated")
@@ -56,17 +56,17 @@ def refresh_instances(
     wanted: dict[Key, Message] = {}
     vpcs: set[str] = set()
     region = region_of(tx)
-    kept: list[object] = []  # the session drops rows that nothing refers to; mappings are built from these
+    referenced: list[object] = []  # the session drops rows that nothing refers to; mappings are built from these
     for instance in instances:
         if instance.state in ENDED:
             continue
         parts = made.get(instance.id) or parts_of(tx, instance)
-        kept += parts.interfaces
-        pictures = of_instance(tx, instance, parts, region)
-        for body in list(pictures.values()):
+        referenced += parts.interfaces
+        messages = of_instance(tx, instance, parts, region)
+        for body in list(messages.values()):
             if isinstance(body, pb.Volume):
-                pictures.update(_below(tx, host_id, body))
-        wanted.update(pictures)
+                messages.update(_below(tx, host_id, body))
+        wanted.update(messages)
         vpcs.update(interface.vpc_id for interface in parts.interfaces)
     outbox.write(tx, host_id, wanted)
     for vpc_id in sorted(vpcs):
@@ -134,14 +134,14 @@ def remove_volume(tx: Transaction, host_id: str, volume_id: str, *, force: bool 
 
 def _withdraw_key(tx: Transaction, host_id: str, base: Snapshot | None) -> None:
     """Withdraw the key of a base from a host that reads no volume over it any more."""
-    if base is not None and base.encrypted and outbox.is_told(tx, host_id, pb.KIND_BASE, base.id):
-        picture = of_base(base, is_read=_base_is_read(tx, host_id, base))
-        outbox.write(tx, host_id, {(pb.KIND_BASE, base.id): picture})
+    if base is not None and base.encrypted and outbox.is_desired(tx, host_id, pb.KIND_BASE, base.id):
+        message = of_base(base, is_read=_base_is_read(tx, host_id, base))
+        outbox.write(tx, host_id, {(pb.KIND_BASE, base.id): message})
 
 
-def must_let_go(tx: Transaction, host_id: str, volume_id: str) -> bool:
+def removal_pending(tx: Transaction, host_id: str, volume_id: str) -> bool:
     """Tell whether a host was told to remove a volume and has not confirmed it."""
-    return outbox.must_go(tx, host_id, (pb.KIND_VOLUME, volume_id))
+    return outbox.removal_pending(tx, host_id, (pb.KIND_VOLUME, volume_id))
 
 
 def remove_machine(tx: Transaction, host_id: str, instance_id: str, *, force: bool = False) -> None:
@@ -158,7 +158,7 @@ def remove_ended(tx: Transaction) -> int:
     ended = select(Instance).where(Instance.state == "shutting-down", Instance.host_id.is_not(None))
     for instance in tx.session.scalars(ended).all():
         assert instance.host_id is not None
-        if not outbox.is_told_to_remove(tx, instance.host_id, pb.KIND_MACHINE, instance.id):
+        if not outbox.removal_pending(tx, instance.host_id, (pb.KIND_MACHINE, instance.id)):
             outbox.remove_each(tx, (pb.KIND_MACHINE, instance.id), [instance.host_id])
             stuck += 1
     return stuck

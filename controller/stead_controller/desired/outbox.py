@@ -14,10 +14,10 @@ from stead_controller.db.insert import upsert
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import HostResource
-from stead_controller.desired.pictures.body import Key, encode
+from stead_controller.desired.messages.body import Key, encode
 from stead_controller.desired.revisions import next_revision
 
-_TOLD: Final = Prepared(
+_DESIRED: Final = Prepared(
     select(HostResource.kind, HostResource.resource_id, HostResource.body, HostResource.force).where(
         HostResource.host_id == bindparam("host_id"),
         HostResource.resource_id.in_(bindparam("resource_ids", expanding=True)),
@@ -35,7 +35,7 @@ def write(
         return
     known = {
         (kind, resource_id): (body, forced)
-        for kind, resource_id, body, forced in _TOLD.all(
+        for kind, resource_id, body, forced in _DESIRED.all(
             tx.connection, {"host_id": host_id, "resource_ids": [key[1] for key in bodies]}
         )
     }
@@ -70,8 +70,8 @@ def write_each(tx: Transaction, key: Key, bodies: Mapping[str, bytes]) -> None:
         upsert(tx.session, HostResource, [{**change, "revision": revision} for change in changes])
 
 
-def must_go(tx: Transaction, host_id: str, key: Key) -> bool:
-    """Tell whether a host was told to remove a resource and has not confirmed it."""
+def removal_pending(tx: Transaction, host_id: str, key: Key) -> bool:
+    """Tell whether a host must remove a resource and has not confirmed it."""
     row = tx.session.get(HostResource, (host_id, *key))
     return row is not None and row.body is None
 
@@ -92,19 +92,13 @@ def forget_removal(tx: Transaction, host_id: str, key: Key) -> None:
 
 
 def remove_each(tx: Transaction, key: Key, host_ids: Collection[str]) -> None:
-    """Tell many hosts, which all have a resource in their desired state, to remove it."""
+    """Take a resource out of the desired state of many hosts, which all have it."""
     if host_ids:
         gone = {"kind": key[0], "resource_id": key[1], "body": None, "force": False, "revision": next_revision(tx)}
         upsert(tx.session, HostResource, [{"host_id": host_id, **gone} for host_id in host_ids])
 
 
-def is_told_to_remove(tx: Transaction, host_id: str, kind: int, resource_id: str) -> bool:
-    """Tell whether a host is told to remove a resource and has not yet confirmed it."""
-    row = tx.session.get(HostResource, (host_id, kind, resource_id))
-    return row is not None and row.body is None
-
-
-def is_told(tx: Transaction, host_id: str, kind: int, resource_id: str) -> bool:
+def is_desired(tx: Transaction, host_id: str, kind: int, resource_id: str) -> bool:
     """Tell whether a resource is part of a host's desired state."""
     row = tx.session.get(HostResource, (host_id, kind, resource_id))
     return row is not None and row.body is not None

@@ -7,7 +7,7 @@ from typing import Final
 from google.protobuf.message import Message
 
 from stead_controller.db.session import Transaction
-from stead_controller.desired.pictures import (
+from stead_controller.desired.messages import (
     flow_log,
     mapping,
     network_acl,

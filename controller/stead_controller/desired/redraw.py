@@ -76,6 +76,6 @@ def _fact(tx: Transaction) -> str:
 def _digest() -> str:
     """Hash the code that builds the messages, and the messages' definitions."""
     digest = hashlib.sha256(pb.DESCRIPTOR.serialized_pb)
-    for path in sorted((Path(__file__).parent / "pictures").glob("*.py")):
+    for path in sorted((Path(__file__).parent / "messages").glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

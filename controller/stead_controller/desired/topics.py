@@ -15,8 +15,8 @@ from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import VpcResource
 from stead_controller.desired import host_errors, subscriptions
+from stead_controller.desired.messages.body import encode
 from stead_controller.desired.parts import PARTS
-from stead_controller.desired.pictures.body import encode
 from stead_controller.desired.revisions import next_revision
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -36,11 +36,11 @@ def refresh_part(tx: Transaction, kind: int, resource_id: str, vpc_id: str) -> N
     write_part(tx, kind, resource_id, vpc_id, PARTS[kind].draw(tx, resource_id))
 
 
-def write_part(tx: Transaction, kind: int, resource_id: str, vpc_id: str, picture: Message | None) -> None:
+def write_part(tx: Transaction, kind: int, resource_id: str, vpc_id: str, message: Message | None) -> None:
     """Write a part's message, None for its removal, to the topic of its VPC unless it is there already."""
     known = _BODY.first(tx.connection, {"vpc_id": vpc_id, "kind": kind, "resource_id": resource_id})
     before = known[0] if known is not None else None
-    body = None if picture is None else encode(resource_id, picture)
+    body = None if message is None else encode(resource_id, message)
     if before == body:
         return
     row = {"vpc_id": vpc_id, "kind": kind, "resource_id": resource_id}

@@ -88,7 +88,7 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
         self, request: pb.ListSegmentsRequest, context: Context
     ) -> AsyncIterator[pb.Segment]:
         """Send the segments of a snapshot, in ascending order."""
-        await self._require_told(request.snapshot_id, context)
+        await self._require_desired(request.snapshot_id, context)
         async for segment in self._segments(request.snapshot_id):
             yield segment
 
@@ -100,7 +100,7 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
         first = await anext(incoming, None)
         if first is None:
             return
-        host_id = await self._require_told(first.snapshot_id, context)
+        host_id = await self._require_desired(first.snapshot_id, context)
         known = await self._blocks_of(first.snapshot_id)
         reading: asyncio.Queue[asyncio.Task[pb.Block] | None] = asyncio.Queue(_READ_AHEAD)
 
@@ -143,15 +143,15 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
         """Store that a host cannot fetch a base, so that its volumes are shown impaired before this call ends."""
 
         def write(tx: Transaction) -> None:
-            if outbox.is_told(tx, host_id, desired.KIND_BASE, snapshot_id):
+            if outbox.is_desired(tx, host_id, desired.KIND_BASE, snapshot_id):
                 host_errors.note_base(tx, host_id, snapshot_id, error, self._clock())
 
         await self._database.run(write)
 
-    async def _require_told(self, snapshot_id: str, context: Context) -> str:
+    async def _require_desired(self, snapshot_id: str, context: Context) -> str:
         """Return the id of the calling host, which may read the snapshot."""
         host_id = await require_host(context)
-        if not await self._database.run(lambda tx: _is_told(tx, host_id, snapshot_id), writes=False):
+        if not await self._database.run(lambda tx: _is_desired(tx, host_id, snapshot_id), writes=False):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"{snapshot_id} is not for this host")
         return host_id
 
@@ -300,9 +300,9 @@ def _begin(tx: Transaction, host_id: str, header: pb.SnapshotHeader) -> list[int
     return segments.positions(tx, snapshot.id)
 
 
-def _is_told(tx: Transaction, host_id: str, snapshot_id: str) -> bool:
+def _is_desired(tx: Transaction, host_id: str, snapshot_id: str) -> bool:
     """Tell whether a host may read a snapshot: a base of its volumes, one it takes, or the parent of one of these."""
-    if outbox.is_told(tx, host_id, desired.KIND_BASE, snapshot_id):
+    if outbox.is_desired(tx, host_id, desired.KIND_BASE, snapshot_id):
         return True
     taken = select(Snapshot.id).where(
         Snapshot.host_id == host_id,

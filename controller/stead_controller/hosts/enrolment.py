@@ -67,14 +67,14 @@ class Enrolment(host_pb2_grpc.EnrolmentServicer):
     """The `Enrolment` service, on the port that requires no client certificate."""
 
     def __init__(
-        self, database: Database, cloud: Cloud, authority: Authority, clock: Clock, strangers: AddressLimits
+        self, database: Database, cloud: Cloud, authority: Authority, clock: Clock, failed_logins: AddressLimits
     ) -> None:
         """Store the dependencies."""
         self._database = database
         self._cloud = cloud
         self._authority = authority
         self._clock = clock
-        self._strangers = strangers
+        self._failed_logins = failed_logins
 
     async def Enrol(  # noqa: N802 - the name of the RPC
         self, request: pb.EnrolRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -82,7 +82,7 @@ class Enrolment(host_pb2_grpc.EnrolmentServicer):
         """Exchange a token and a certificate request for a host id and a certificate."""
         address = tls.address_of(context)
         try:
-            self._strangers.check(address, "")  # an invalid token costs a writing transaction
+            self._failed_logins.check(address, "")  # an invalid token costs a writing transaction
             host_id = await self._database.run(
                 lambda tx: enrol_host(tx, self._cloud, request.token, request.hostname, self._clock())
             )
@@ -90,7 +90,7 @@ class Enrolment(host_pb2_grpc.EnrolmentServicer):
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, error.message)
         if host_id is None:
             refusal = NotAuthorized("no such enrolment token, or it was used or is over")
-            self._strangers.failed(address, refusal)
+            self._failed_logins.failed(address, refusal)
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, refusal.message)
         certificate = self._authority.sign_host(request.csr_pem, host_id)
         _log.info("host_enrolled", extra={"host": host_id, "hostname": request.hostname})

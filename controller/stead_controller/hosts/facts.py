@@ -40,14 +40,14 @@ def take_facts(tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]], cloud: C
     """
     host_ids = {host_id for host_id, _ in hellos}
     hosts = {host.id: host for host in tx.session.scalars(select(Host).where(Host.id.in_(host_ids)))}
-    told = host_networks.told_of(tx, host_ids)
+    with_network = host_networks.with_network(tx, host_ids)
     known = pools.of_hosts(tx, host_ids)
     for host_id, hello in hellos:
         if host_id in hosts:
             pools.take(tx, host_id, hello.facts.pools, known[host_id])
     removed = set(tx.session.scalars(select(RemovedHost.id).where(RemovedHost.id.in_(host_ids - hosts.keys()))))
     return [
-        _take(tx, hosts[host_id], hello, cloud, now, is_told=host_id in told)
+        _take(tx, hosts[host_id], hello, cloud, now, has_network=host_id in with_network)
         if host_id in hosts
         else Taken.REMOVED
         if host_id in removed
@@ -56,9 +56,9 @@ def take_facts(tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]], cloud: C
     ]
 
 
-def _take(tx: Transaction, host: Host, hello: pb.Hello, cloud: Cloud, now: datetime, *, is_told: bool) -> Taken:
+def _take(tx: Transaction, host: Host, hello: pb.Hello, cloud: Cloud, now: datetime, *, has_network: bool) -> Taken:
     facts = hello.facts
-    kept = min(cloud.memory_kept, facts.memory // 10)
+    reserved = min(cloud.memory_kept, facts.memory // 10)
     host.hostname = facts.hostname or host.hostname
     host.architecture = facts.architecture or host.architecture
     host.virtualization = facts.virtualization
@@ -69,27 +69,27 @@ def _take(tx: Transaction, host: Host, hello: pb.Hello, cloud: Cloud, now: datet
     host.cpus = facts.cpus
     host.memory = facts.memory
     host.cpus_free = int(facts.cpus * cloud.cpu_overcommit) - host.cpus_reserved
-    host.memory_free = facts.memory - kept - host.memory_reserved
+    host.memory_free = facts.memory - reserved - host.memory_reserved
     host.state = "up"
     host.last_seen = now
     moved = host.underlay_address != facts.underlay_address
     if moved:
         host.underlay_address = facts.underlay_address[:_ADDRESS_LENGTH]
-        _tell_where_interfaces_are(tx, host.id)
-        _tell_where_volumes_are(tx, host.id)
-    if moved or not is_told:
+        _send_interface_mappings(tx, host.id)
+        _send_exported_volumes(tx, host.id)
+    if moved or not has_network:
         host_networks.refresh(tx, host, cloud)
     return Taken.MOVED if moved else Taken.KNOWN
 
 
-def _tell_where_interfaces_are(tx: Transaction, host_id: str) -> None:
+def _send_interface_mappings(tx: Transaction, host_id: str) -> None:
     """Write the mappings of the interfaces on a host whose address has changed, for all hosts of their VPCs."""
     query = select(NetworkInterface.id, NetworkInterface.vpc_id).where(NetworkInterface.host_id == host_id)
     for interface_id, vpc_id in tx.session.execute(query).all():
         topics.refresh_part(tx, desired.KIND_MAPPING, interface_id, vpc_id)
 
 
-def _tell_where_volumes_are(tx: Transaction, host_id: str) -> None:
+def _send_exported_volumes(tx: Transaction, host_id: str) -> None:
     """Write the volumes that a host whose address has changed exports, for the hosts that use them."""
     tx.session.flush()
     served = select(Volume).where(Volume.host_id == host_id, Volume.export_port.is_not(None))

@@ -17,8 +17,8 @@ from typing import Final
 from stead_controller.db.session import Database
 from stead_controller.desired import host_errors, wire
 from stead_controller.desired.changes import News, Reader, TopicNews, Update
-from stead_controller.desired.coalescing import Gathering, joined
-from stead_controller.desired.pictures.keys import Addition, OpenKey, without_keys
+from stead_controller.desired.coalescing import DelayedUpdates, joined
+from stead_controller.desired.messages.keys import Addition, OpenKey, without_keys
 
 _log = logging.getLogger(__name__)
 
@@ -80,11 +80,11 @@ class Feed:
         self._additions = additions
         self._revision = 0
         self._epoch = ""
-        self._gathering = Gathering()
+        self._delayed = DelayedUpdates()
         self._patient: set[int] = set()  # revisions whose changes all may be delayed and collected
         self._streams: dict[str, Stream] = {}
         self._joining: dict[str, Stream] = {}
-        self._told: dict[str, set[str]] = {}  # by VPC: the connected hosts that are subscribed to it
+        self._subscribers: dict[str, set[str]] = {}  # by VPC: the connected hosts that are subscribed to it
         self._woken = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -111,7 +111,7 @@ class Feed:
             del self._joining[stream.host_id]
         if self._streams.get(stream.host_id) is stream:
             del self._streams[stream.host_id]
-            self._gathering.take(stream.host_id)
+            self._delayed.take(stream.host_id)
             self._follow(stream, set())
 
     def committed(self, revision: int, *, gathers: bool) -> None:
@@ -125,7 +125,7 @@ class Feed:
         """Send changes until cancelled."""
         looks_at = 0.0
         while True:
-            waits = self._gathering.due_in()
+            waits = self._delayed.due_in()
             looks_in = looks_at - time.monotonic()
             with contextlib.suppress(TimeoutError):  # on a timeout it is time to poll, or to send what waits
                 await asyncio.wait_for(self._woken.wait(), looks_in if waits is None else min(looks_in, waits))
@@ -135,8 +135,8 @@ class Feed:
                 if is_woken or time.monotonic() >= looks_at:  # another controller may have committed something
                     await self._round()
                     looks_at = time.monotonic() + _LOOK_SECONDS
-                if self._gathering.due_in() == 0:
-                    self._send_gathered()
+                if self._delayed.due_in() == 0:
+                    self._send_delayed()
             except Exception:  # the feed must survive a database that is unavailable for a while
                 _log.exception("feed_failed")
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -169,10 +169,10 @@ class Feed:
         known = {revision for revision in self._patient if revision <= news.revision}
         self._patient -= known
         urgent = {vpc_id for vpc_id, topic in news.topics.items() if not topic.revisions <= known}
-        concerned = {host_id for vpc_id in urgent for host_id in self._told.get(vpc_id, ())}
+        concerned = {host_id for vpc_id in urgent for host_id in self._subscribers.get(vpc_id, ())}
         concerned.update(news.own, news.begun, news.ended)
         for vpc_id in news.topics.keys() - urgent:
-            self._gathering.add(self._told.get(vpc_id, set()) - concerned, news.topics[vpc_id])
+            self._delayed.add(self._subscribers.get(vpc_id, set()) - concerned, news.topics[vpc_id])
         contents: dict[tuple[int, ...], bytes] = {}
         for host_id in concerned:
             stream = self._streams.get(host_id)
@@ -185,22 +185,22 @@ class Feed:
         own = news.own.get(host_id)
         begun, ended = news.begun.get(host_id, {}), news.ended.get(host_id, {})
         vpc_ids = sorted(stream.vpc_ids & news.topics.keys() - begun.keys() - ended.keys())
-        gathered = self._gathering.take(host_id)
-        if gathered and (begun or ended):
+        delayed = self._delayed.take(host_id)
+        if delayed and (begun or ended):
             # Updates for a VPC whose subscription begins or ends assume a host that knows all until `since`.
-            self._put(stream, since, joined(gathered))
-            gathered = ()
-        topics = [*gathered, *(news.topics[vpc_id] for vpc_id in vpc_ids)]
+            self._put(stream, since, joined(delayed))
+            delayed = ()
+        topics = [*delayed, *(news.topics[vpc_id] for vpc_id in vpc_ids)]
         if own or begun or ended:
             self._put(stream, news.revision, [*(own or ()), *joined(topics), *begun.values(), *ended.values()])
             self._follow(stream, stream.vpc_ids - ended.keys() | begun.keys())
         else:
             self._put_alike(stream, news.revision, topics, contents)
 
-    def _send_gathered(self) -> None:
+    def _send_delayed(self) -> None:
         """Send the collected changes."""
         contents: dict[tuple[int, ...], bytes] = {}
-        for host_id, topics in self._gathering.take_all().items():
+        for host_id, topics in self._delayed.take_all().items():
             self._put_alike(self._streams[host_id], self._revision, topics, contents)
 
     def _put_alike(
@@ -220,12 +220,12 @@ class Feed:
     def _follow(self, stream: Stream, vpc_ids: set[str]) -> None:
         """Store to which VPCs a stream's host is subscribed from now on."""
         for vpc_id in stream.vpc_ids - vpc_ids:
-            hosts = self._told[vpc_id]
+            hosts = self._subscribers[vpc_id]
             hosts.discard(stream.host_id)
             if not hosts:
-                del self._told[vpc_id]
+                del self._subscribers[vpc_id]
         for vpc_id in vpc_ids - stream.vpc_ids:
-            self._told.setdefault(vpc_id, set()).add(stream.host_id)
+            self._subscribers.setdefault(vpc_id, set()).add(stream.host_id)
         stream.vpc_ids = vpc_ids
 
 

@@ -18,9 +18,9 @@ from stead_controller.db.session import Database, Transaction
 from stead_controller.desired import host_networks
 from stead_controller.desired.batched_writes import Together
 from stead_controller.desired.changes import epoch_of, is_ahead
-from stead_controller.desired.pictures.identity import SignDocument, signed, with_session
-from stead_controller.desired.pictures.keys import Addition
-from stead_controller.desired.pictures.role import with_secret
+from stead_controller.desired.messages.identity import SignDocument, signed, with_session
+from stead_controller.desired.messages.keys import Addition
+from stead_controller.desired.messages.role import with_secret
 from stead_controller.errors import SteadError
 from stead_controller.hosts import attachment_rights, facts, reports
 from stead_controller.hosts.feed import Feed, Stream
@@ -70,7 +70,7 @@ class HostLink:
         self._clock = clock
         self._authority = authority
         self._heartbeat_seconds = heartbeat_seconds
-        self._moves = self._moves_told = 0  # how often hosts got another underlay address
+        self._moves = self._moves_sent = 0  # how often hosts got another underlay address
         self._feed = Feed(
             database, lambda sealed: cloud.sealer.open(sealed, volume_keys.CONTEXT), _additions(cloud.sealer, sign)
         )
@@ -109,12 +109,12 @@ class HostLink:
         finally:
             self._questions.pop((host_id, question.id), None)
 
-    async def tell_where_hosts_are(self) -> None:
+    async def send_host_addresses(self) -> None:
         """Write the addresses of all hosts for all hosts, if any has changed; to be called periodically."""
         moves = self._moves
-        if moves > self._moves_told:
+        if moves > self._moves_sent:
             await self._database.run(lambda tx: host_networks.refresh_all(tx, self._cloud))
-            self._moves_told = moves
+            self._moves_sent = moves
 
     def end_session(self, host_id: str) -> None:
         """End the session of a removed host, if it has one here: its agent connects again and learns of the removal."""

@@ -23,13 +23,13 @@ def of_hosts(tx: Transaction, host_ids: Collection[str]) -> defaultdict[str, lis
     return found
 
 
-def take(tx: Transaction, host_id: str, told: Iterable[pb.StoragePool], rows: list[StoragePool]) -> None:
+def take(tx: Transaction, host_id: str, reported: Iterable[pb.StoragePool], rows: list[StoragePool]) -> None:
     """Store the pools that a host has; one that it no longer reports has no space any more.
 
     `rows` are the known ones, to which new ones are added.
     """
     known = {pool.name: pool for pool in rows}
-    for pool in told:
+    for pool in reported:
         row = known.pop(pool.name, None)
         if row is None:
             if not pool.name or len(pool.name) > _NAME_LENGTH:
@@ -62,7 +62,7 @@ _ROOM: Final = (
 )
 
 
-def note_room(tx: Transaction, told: Collection[tuple[str, pb.StoragePool]]) -> None:
+def note_room(tx: Transaction, reported: Collection[tuple[str, pb.StoragePool]]) -> None:
     """Store how much space pools have now, by host."""
     rows = [
         {
@@ -72,7 +72,7 @@ def note_room(tx: Transaction, told: Collection[tuple[str, pb.StoragePool]]) -> 
             "new_free": pool.free,
             "new_shared": pool.shared_id[:_SHARED_LENGTH],
         }
-        for host_id, pool in told
+        for host_id, pool in reported
     ]
     if rows:
         tx.session.connection().execute(_ROOM, rows)

@@ -50,18 +50,18 @@ class ReportIntake:
             return await self.take(host_id, statuses[:middle]) | await self.take(host_id, statuses[middle:])
         return set()
 
-    def _apply(self, tx: Transaction, told: Sequence[tuple[str, Sequence[pb.ResourceStatus]]]) -> Sequence[None]:
-        reports.apply_progress(tx, told, self._clock())
-        return [None] * len(told)
+    def _apply(self, tx: Transaction, progress: Sequence[tuple[str, Sequence[pb.ResourceStatus]]]) -> Sequence[None]:
+        reports.apply_progress(tx, progress, self._clock())
+        return [None] * len(progress)
 
     async def _leave_out(self, host_id: str, status: pb.ResourceStatus, error: Exception) -> None:
         """Log a status that cannot be stored, and show it to operators as an error of its resource."""
         about = {"host": host_id, "kind": status.kind, "id": status.id, "error": repr(error)}
         _log.error("host_status_left_out", extra=about, exc_info=error)
-        told = pb.ResourceStatus(kind=status.kind, id=status.id, condition=pb.CONDITION_FAILED)
-        told.error = f"the controller cannot take over its report: {error!r}"
+        failed = pb.ResourceStatus(kind=status.kind, id=status.id, condition=pb.CONDITION_FAILED)
+        failed.error = f"the controller cannot take over its report: {error!r}"
         try:
-            await self._database.run(lambda tx: host_errors.note(tx, host_id, [told], self._clock()))
+            await self._database.run(lambda tx: host_errors.note(tx, host_id, [failed], self._clock()))
         except _AWAY:
             raise
         except Exception as second:  # the id itself may cause the failure; then it is only logged

@@ -54,7 +54,7 @@ _CLOCKS_DIFFER_SECONDS: Final = 5.0
 _ERROR_LENGTH: Final = 2000
 _VOLUMES: Final = select(Volume).where(Volume.id.in_(bindparam("ids", expanding=True)))
 _INSTANCES: Final = select(Instance).where(Instance.id.in_(bindparam("ids", expanding=True)))
-_TOLD: Final = Prepared(
+_REVISION: Final = Prepared(
     select(HostResource.revision).where(
         HostResource.host_id == bindparam("host_id"),
         HostResource.kind == bindparam("kind"),
@@ -95,11 +95,11 @@ class _Writing:
     rows: Sequence[Instance | Volume]
 
 
-def apply_progress(tx: Transaction, told: Sequence[tuple[str, Sequence[pb.ResourceStatus]]], now: datetime) -> None:
+def apply_progress(tx: Transaction, progress: Sequence[tuple[str, Sequence[pb.ResourceStatus]]], now: datetime) -> None:
     """Apply reports of hosts, given by their ids; the status of a resource not (or no longer) known changes nothing."""
-    failing = host_errors.of_hosts(tx, list({host_id for host_id, _ in told}))
-    writing = _look_up(tx, [each for _, statuses in told for each in statuses], now)
-    for host_id, statuses in told:
+    failing = host_errors.of_hosts(tx, list({host_id for host_id, _ in progress}))
+    writing = _look_up(tx, [each for _, statuses in progress for each in statuses], now)
+    for host_id, statuses in progress:
         mine = failing[host_id]
         about_errors = [each for each in statuses if _is_about_errors(each, mine)]
         host_errors.note(tx, host_id, about_errors, now)
@@ -189,8 +189,10 @@ def _has_all(writing: _Writing, host_id: str, instance: Instance, status: pb.Res
 
 def _is_news(tx: Transaction, host_id: str, status: pb.ResourceStatus) -> bool:
     """Tell whether a status is about the latest desired state of the resource, not about an earlier one."""
-    told: int | None = _TOLD.scalar(tx.connection, {"host_id": host_id, "kind": status.kind, "resource_id": status.id})
-    return status.revision >= (told or 0)
+    latest: int | None = _REVISION.scalar(
+        tx.connection, {"host_id": host_id, "kind": status.kind, "resource_id": status.id}
+    )
+    return status.revision >= (latest or 0)
 
 
 def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
@@ -260,7 +262,7 @@ def _is_off(tx: Transaction, instance: Instance, now: datetime, reason: Reason) 
     change_state(tx, instance, "stopped", now, reason, transition=instance.state_transition_reason or transition)
     instance.force_stop = False
     instance_recovery.end(tx, instance)
-    _give_back(tx, instance)
+    _release(tx, instance)
     for interface in _interfaces(tx, instance):
         address_pools.release_public(tx, interface.id, now)
         if interface.device_index == 0:
@@ -272,7 +274,7 @@ def _is_gone(tx: Transaction, host_id: str, instance: Instance, now: datetime) -
     """Handle a removed machine: its interfaces, and the volumes to be deleted on termination, are removed as well."""
     reason = Reason(instance.state_reason_code, instance.state_reason_message)
     change_state(tx, instance, "terminated", now, reason, transition=instance.state_transition_reason)
-    _give_back(tx, instance)
+    _release(tx, instance)
     instance.public_address = None
     gone: set[tuple[int, str]] = set()
     parts: dict[str, str] = {}
@@ -295,9 +297,9 @@ def _interfaces(tx: Transaction, instance: Instance) -> Iterable[NetworkInterfac
     return tx.session.scalars(select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)).all()
 
 
-def _give_back(tx: Transaction, instance: Instance) -> None:
+def _release(tx: Transaction, instance: Instance) -> None:
     if instance.capacity_held and instance.host_id is not None:
-        capacity.give_back(tx, instance.host_id, instance_needs.of(tx, instance))
+        capacity.release(tx, instance.host_id, instance_needs.of(tx, instance))
         instance.capacity_held = False
         quotas.use_vcpus(tx, instance.account_id, -instance.vcpus)
 
@@ -381,16 +383,16 @@ def _snapshot(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> Non
     snapshot = tx.session.get(Snapshot, status.id)
     if snapshot is None or snapshot.host_id != host_id or not status.HasField("snapshot"):
         return
-    told = status.snapshot
-    if told.lost:
+    reported = status.snapshot
+    if reported.lost:
         snapshot_life.fail(tx, snapshot, snapshot_life.LOST)
         return
-    if told.blocks:
-        snapshot.progress = max(snapshot.progress, min(99, 100 * told.blocks_done // told.blocks))
-    instant = min(told.taken_at / 1000, now.timestamp())  # in case the host's clock is ahead
+    if reported.blocks:
+        snapshot.progress = max(snapshot.progress, min(99, 100 * reported.blocks_done // reported.blocks))
+    instant = min(reported.taken_at / 1000, now.timestamp())  # in case the host's clock is ahead
     if instant > snapshot.started.timestamp() + _CLOCKS_DIFFER_SECONDS:
         snapshot.started = datetime.fromtimestamp(instant, UTC)
-    if told.complete and tx.session.get_one(Host, host_id).simulated:
+    if reported.complete and tx.session.get_one(Host, host_id).simulated:
         snapshot_life.complete(tx, snapshot, now, inherits=True)
 
 

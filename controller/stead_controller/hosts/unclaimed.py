@@ -40,21 +40,21 @@ def _rows(tx: Transaction, host_id: str, keys: Collection[tuple[int, str]]) -> l
     return list(tx.session.scalars(query))
 
 
-def _add(tx: Transaction, host_id: str, kind: int, resource_id: str, told: pb.Unclaimed) -> None:
+def _add(tx: Transaction, host_id: str, kind: int, resource_id: str, reported: pb.Unclaimed) -> None:
     row = UnclaimedResource(
         host_id=host_id,
         kind=kind,
         resource_id=resource_id,
-        vcpus=told.vcpus,
-        memory=told.memory,
-        disk=told.disk,
-        pool=told.pool[:_POOL_LENGTH],
+        vcpus=reported.vcpus,
+        memory=reported.memory,
+        disk=reported.disk,
+        pool=reported.pool[:_POOL_LENGTH],
     )
     tx.session.add(row)
     tx.session.flush()
     _count(tx, row, 1)
-    places = {(told.subnet_id, address) for address in told.private_addresses}
-    places |= {(EVERYWHERE, address) for address in (*told.public_addresses, told.mac_address) if address}
+    places = {(reported.subnet_id, address) for address in reported.private_addresses}
+    places |= {(EVERYWHERE, address) for address in (*reported.public_addresses, reported.mac_address) if address}
     mine = {"host_id": host_id, "kind": kind, "resource_id": resource_id}
     tx.session.add_all(UnclaimedAddress(**mine, place=place, address=address) for place, address in sorted(places))
 
@@ -64,4 +64,4 @@ def _count(tx: Transaction, row: UnclaimedResource, sign: int) -> None:
     if row.vcpus or row.memory:
         capacity.count(tx, row.host_id, sign * row.vcpus, sign * row.memory)
     if row.disk:
-        volume_homes.give_back_bytes(tx, row.host_id, row.pool, -sign * row.disk)
+        volume_homes.release_bytes(tx, row.host_id, row.pool, -sign * row.disk)

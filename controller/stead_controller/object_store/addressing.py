@@ -15,8 +15,8 @@ MOST_KEY_BYTES: Final = 1024
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 _ADDRESS: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+\Z")
-_KEPT_PREFIXES: Final = ("xn--", "sthree-", "amzn-s3-demo-")
-_KEPT_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+_RESERVED_PREFIXES: Final = ("xn--", "sthree-", "amzn-s3-demo-")
+_RESERVED_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 # Of an interface endpoint; what precedes `bucket` is a bucket's name, what precedes `control` an account's id.
 _ENDPOINT: Final = re.compile(
     r"(?:(?P<before>.+)\.)?(?:bucket|control)\.vpce-[0-9a-f]{17}-[0-9a-f]{8}(?:-[a-z0-9-]+)?"
@@ -138,8 +138,8 @@ def check_bucket_name(name: str) -> None:
         not _NAME.match(name)
         or ".." in name
         or _ADDRESS.match(name)
-        or name.startswith(_KEPT_PREFIXES)
-        or name.endswith(_KEPT_SUFFIXES)
+        or name.startswith(_RESERVED_PREFIXES)
+        or name.endswith(_RESERVED_SUFFIXES)
     ):
         raise BadRequest("The specified bucket is not valid.", code="InvalidBucketName")
 

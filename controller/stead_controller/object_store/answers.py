@@ -140,8 +140,10 @@ def buckets(found: Sequence[BucketFacts], account_id: str, *, prefix: str, token
         for bucket in found
     )
     more = f"<ContinuationToken>{token}</ContinuationToken>" if token else ""
-    kept = f"<Prefix>{_text(prefix)}</Prefix>" if prefix else ""
-    return _document("ListAllMyBucketsResult", f"{_owner('Owner', account_id)}<Buckets>{rows}</Buckets>{more}{kept}")
+    latest_places = f"<Prefix>{_text(prefix)}</Prefix>" if prefix else ""
+    return _document(
+        "ListAllMyBucketsResult", f"{_owner('Owner', account_id)}<Buckets>{rows}</Buckets>{more}{latest_places}"
+    )
 
 
 def location(region: str) -> bytes:
@@ -251,9 +253,9 @@ def latest_parts(document: bytes) -> bytes:
     for place, part in enumerate(_PART.findall(document)):
         number, time = (_text_of(part, name) for name in (b"PartNumber", b"LastModified"))
         latest[number] = max(latest.get(number, (b"", 0)), (time, place))
-    kept = {place for _, place in latest.values()}
+    latest_places = {place for _, place in latest.values()}
     places = itertools.count()
-    return _PART.sub(lambda found: found[0] if next(places) in kept else b"", document)
+    return _PART.sub(lambda found: found[0] if next(places) in latest_places else b"", document)
 
 
 def _text_of(part: bytes, name: bytes) -> bytes:

@@ -50,7 +50,7 @@ _OF_TAGGED: Final = frozenset(
 # Operations that reveal a missing object only to callers that may list the bucket.
 _READING: Final = frozenset({*_OF_TAGGED, *COPYING})
 # Operations that a bucket's policy may allow without a signature.
-_OF_ANYBODY: Final = frozenset(
+_ANONYMOUS_OPERATIONS: Final = frozenset(
     {
         "GetObject",
         "GetObjectAttributes",
@@ -121,7 +121,7 @@ class Authorization:
         via = exchange.request.via
         endpoint = vpc_endpoint_access.policy_of(tx, via) if via is not None else None
         if exchange.is_anonymous:
-            _check_anybody(exchange, operation)
+            _check_anonymous(exchange, operation)
             exchange.asker = Asker(caller, Policies(), context, endpoint)
         else:
             context |= principal_keys.of_tags(self._rights.tags(tx, caller))
@@ -196,7 +196,7 @@ class Authorization:
         action = "GetObjectVersionTagging" if version else "GetObjectTagging"
         try:
             exchange.rights.require(action, bucket, key, _existing(exchange, action, bucket, key, version))
-            exchange.rights.require("PutObjectTagging", exchange.kept, exchange.address.key)
+            exchange.rights.require("PutObjectTagging", exchange.existing_bucket, exchange.address.key)
         except NotAuthorized:
             if _known_tags(exchange, path_of(bucket.backend_name, key), version):
                 raise
@@ -207,16 +207,16 @@ class Authorization:
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, Permissions
         """
         if exchange.operation_name in _READING:
-            bucket = exchange.source_bucket or exchange.kept
+            bucket = exchange.source_bucket or exchange.existing_bucket
             exchange.rights.require("ListBucket", bucket)
 
 
-def _check_anybody(exchange: Exchange, operation: Operation) -> None:
+def _check_anonymous(exchange: Exchange, operation: Operation) -> None:
     """Raise NotAuthorized, BadRequest for what is never allowed without a signature, whatever policies say.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, Overriding response header values
     """
-    if operation.name not in _OF_ANYBODY:
+    if operation.name not in _ANONYMOUS_OPERATIONS:
         raise NotAuthorized("Access Denied", code="AccessDenied")
     if any(name.startswith("response-") for name in exchange.query):
         text = "Request specific response headers cannot be used for anonymous GET requests."

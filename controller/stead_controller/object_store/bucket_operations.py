@@ -90,7 +90,7 @@ async def _tag_new(means: Means, bucket: buckets.BucketFacts, tags: list[tuple[s
 
 async def delete_bucket(exchange: Exchange, means: Means) -> Answer:
     """Remove an empty bucket: first on the server behind, then its row."""
-    path = path_of(exchange.kept.backend_name)
+    path = path_of(exchange.existing_bucket.backend_name)
     try:
         # SeaweedFS would consider a bucket empty that has only noncurrent versions.
         _, _, listed = await send_short(means.backend, Ask("GET", path, [("versions", ""), ("max-keys", "1")]))
@@ -101,7 +101,7 @@ async def delete_bucket(exchange: Exchange, means: Means) -> Answer:
     except BackendRefusal as refusal:
         if refusal.status != _GONE:
             raise
-    await means.transactions.run(lambda tx: buckets.forget(tx, exchange.kept))
+    await means.transactions.run(lambda tx: buckets.forget(tx, exchange.existing_bucket))
     return Answer(204)
 
 
@@ -120,7 +120,7 @@ async def get_location(exchange: Exchange, means: Means) -> Answer:
 async def get_acl(exchange: Exchange, means: Means) -> Answer:
     """Answer the only ACL there is; for an object, only if it exists."""
     await require_object(exchange, means)
-    return Answer(body=answers.access_control(exchange.kept.account_id))
+    return Answer(body=answers.access_control(exchange.existing_bucket.account_id))
 
 
 async def put_acl(exchange: Exchange, means: Means) -> Answer:
@@ -139,7 +139,7 @@ async def delete_objects(exchange: Exchange, means: Means) -> Answer:
     keys, quiet = answers.read_delete(await exchange.document())
     exchange.noted.update(recording.deletion([(key, version) for key, version, _ in keys]))
     named = next((version for _, version, _ in keys if version not in ("", "null")), "")
-    is_unversioned = await versions.has_none(means.backend, exchange.kept, named)
+    is_unversioned = await versions.has_none(means.backend, exchange.existing_bucket, named)
     refused: list[tuple[str, str, str, str]] = []
     allowed: list[tuple[str, str]] = []
     for number, (key, version, condition) in enumerate(keys, 1):
@@ -150,7 +150,7 @@ async def delete_objects(exchange: Exchange, means: Means) -> Answer:
             check_key(key)
             check_token("VersionId", version)
             _check_condition(condition)
-            exchange.rights.require(action, exchange.kept, key, {"s3:VersionId": version or None})
+            exchange.rights.require(action, exchange.existing_bucket, key, {"s3:VersionId": version or None})
             if is_unversioned and version not in ("", "null"):
                 raise versions.wrong()
         except (BadRequest, NotAuthorized) as error:
@@ -162,7 +162,7 @@ async def delete_objects(exchange: Exchange, means: Means) -> Answer:
     if allowed:
         body = answers.write_delete(allowed, quiet=quiet)
         digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
-        path = path_of(exchange.kept.backend_name)
+        path = path_of(exchange.existing_bucket.backend_name)
         headers = {"content-md5": digest, "content-type": "application/xml"}
         _, _, document = await send_short(means.backend, Ask("POST", path, [("delete", "")], headers, body))
     return Answer(body=answers.join_deleted(document, refused))

@@ -22,8 +22,8 @@ _OWNERSHIP: Final = "BucketOwnerEnforced"
 
 async def get_policy(exchange: Exchange, means: Means) -> Answer:
     """Answer the bucket's policy, with users and roles shown by their ARNs."""
-    kept = _policy_of(exchange)
-    [text] = await means.transactions.run(lambda tx: bound_principals.shown(tx, [kept]), writes=False)
+    policy = _policy_of(exchange)
+    [text] = await means.transactions.run(lambda tx: bound_principals.shown(tx, [policy]), writes=False)
     return Answer(body=text.encode(), headers={"Content-Type": "application/json"})
 
 
@@ -35,10 +35,10 @@ async def get_policy_status(exchange: Exchange, means: Means) -> Answer:
 
 
 def _policy_of(exchange: Exchange) -> str:
-    if exchange.kept.policy is None:
+    if exchange.existing_bucket.policy is None:
         text = "The bucket policy does not exist"
-        raise NotFound("bucket policy", exchange.kept.name, message=text, code="NoSuchBucketPolicy")
-    return exchange.kept.policy
+        raise NotFound("bucket policy", exchange.existing_bucket.name, message=text, code="NoSuchBucketPolicy")
+    return exchange.existing_bucket.policy
 
 
 async def put_policy(exchange: Exchange, means: Means) -> Answer:
@@ -53,15 +53,15 @@ async def put_policy(exchange: Exchange, means: Means) -> Answer:
         raise BadRequest("This policy contains invalid Json", code="MalformedPolicy") from None
     except MalformedPolicy as error:
         raise BadRequest(error.message, code="MalformedPolicy") from None
-    arn = arn_of(exchange.kept.name)
+    arn = arn_of(exchange.existing_bucket.name)
     _check_resources(parsed, arn)
-    if "BlockPublicPolicy" in exchange.kept.in_force and is_public(parsed):
+    if "BlockPublicPolicy" in exchange.existing_bucket.in_force and is_public(parsed):
         why = "because public policies are blocked by the BlockPublicPolicy block public access setting."
         who = f"User: {exchange.asked.arn} is not authorized to perform: s3:PutBucketPolicy"
         raise NotAuthorized(f'{who} on resource: "{arn}" {why}', code="AccessDenied")
     try:
         await means.transactions.run(
-            lambda tx: buckets.set_policy(tx, exchange.kept, bound_principals.bound(tx, text)),
+            lambda tx: buckets.set_policy(tx, exchange.existing_bucket, bound_principals.bound(tx, text)),
         )
     except MalformedPolicy:
         raise BadRequest("Invalid principal in policy", code="MalformedPolicy") from None
@@ -78,53 +78,53 @@ def _check_resources(policy: PolicyDocument, arn: str) -> None:
 
 async def delete_policy(exchange: Exchange, means: Means) -> Answer:
     """Remove the bucket's policy, if it has one."""
-    await means.transactions.run(lambda tx: buckets.set_policy(tx, exchange.kept, None))
+    await means.transactions.run(lambda tx: buckets.set_policy(tx, exchange.existing_bucket, None))
     return Answer(204)
 
 
 async def get_public_access_block(exchange: Exchange, means: Means) -> Answer:
     """Answer which settings are on."""
     del means
-    if exchange.kept.blocked is None:
+    if exchange.existing_bucket.blocked is None:
         text = "The public access block configuration was not found"
         code = "NoSuchPublicAccessBlockConfiguration"
-        raise NotFound("public access block", exchange.kept.name, message=text, code=code)
-    return Answer(body=answers.public_access_block(exchange.kept.blocked))
+        raise NotFound("public access block", exchange.existing_bucket.name, message=text, code=code)
+    return Answer(body=answers.public_access_block(exchange.existing_bucket.blocked))
 
 
 async def put_public_access_block(exchange: Exchange, means: Means) -> Answer:
     """Set all settings; those about ACLs have no effect, since no bucket has an ACL that grants access to others."""
     blocked = answers.read_public_access_block(await exchange.document())
-    await means.transactions.run(lambda tx: buckets.block_public_access(tx, exchange.kept, blocked))
+    await means.transactions.run(lambda tx: buckets.block_public_access(tx, exchange.existing_bucket, blocked))
     return Answer()
 
 
 async def delete_public_access_block(exchange: Exchange, means: Means) -> Answer:
     """Remove all settings, so that nothing is blocked."""
-    await means.transactions.run(lambda tx: buckets.block_public_access(tx, exchange.kept, None))
+    await means.transactions.run(lambda tx: buckets.block_public_access(tx, exchange.existing_bucket, None))
     return Answer(204)
 
 
 async def get_ownership_controls(exchange: Exchange, means: Means) -> Answer:
     """Answer the object ownership that all buckets have, unless the setting was removed."""
     del means
-    if not exchange.kept.owner_enforced:
+    if not exchange.existing_bucket.owner_enforced:
         text = "The bucket ownership controls were not found"
         code = "OwnershipControlsNotFoundError"
-        raise NotFound("ownership controls", exchange.kept.name, message=text, code=code)
+        raise NotFound("ownership controls", exchange.existing_bucket.name, message=text, code=code)
     return Answer(body=answers.ownership())
 
 
 async def put_ownership_controls(exchange: Exchange, means: Means) -> Answer:
     """Accept the object ownership that all buckets have; raises BadRequest for another."""
     check_ownership(answers.read_ownership(await exchange.document()))
-    await means.transactions.run(lambda tx: buckets.set_owner_enforced(tx, exchange.kept, enforced=True))
+    await means.transactions.run(lambda tx: buckets.set_owner_enforced(tx, exchange.existing_bucket, enforced=True))
     return Answer()
 
 
 async def delete_ownership_controls(exchange: Exchange, means: Means) -> Answer:
     """Remove the setting from answers; ACLs still grant access to nobody else."""
-    await means.transactions.run(lambda tx: buckets.set_owner_enforced(tx, exchange.kept, enforced=False))
+    await means.transactions.run(lambda tx: buckets.set_owner_enforced(tx, exchange.existing_bucket, enforced=False))
     return Answer(204)
 
 
@@ -139,13 +139,13 @@ def check_ownership(wanted: str | None) -> None:
 
 async def get_encryption(exchange: Exchange, means: Means) -> Answer:
     """Answer the encryption of new objects, if the server behind encrypts."""
-    if not await means.backend.encrypts(path_of(exchange.kept.backend_name)):
+    if not await means.backend.encrypts(path_of(exchange.existing_bucket.backend_name)):
         text = "The server side encryption configuration was not found"
         code = "ServerSideEncryptionConfigurationNotFoundError"
-        raise NotFound("encryption", exchange.kept.name, message=text, code=code)
-    if exchange.kept.encryption is None:
+        raise NotFound("encryption", exchange.existing_bucket.name, message=text, code=code)
+    if exchange.existing_bucket.encryption is None:
         return Answer(body=answers.encryption(answers.EncryptionRule(encryption.ALGORITHM)))
-    return Answer(body=exchange.kept.encryption.encode())
+    return Answer(body=exchange.existing_bucket.encryption.encode())
 
 
 async def put_encryption(exchange: Exchange, means: Means) -> Answer:
@@ -155,38 +155,38 @@ async def put_encryption(exchange: Exchange, means: Means) -> Answer:
         raise encryption.wrong_algorithm(rule.algorithm)
     if rule.algorithm == encryption.KMS:
         encryption.key_arn(rule.key, means.region, exchange.asked.account_id)
-    if not await means.backend.encrypts(path_of(exchange.kept.backend_name)):
+    if not await means.backend.encrypts(path_of(exchange.existing_bucket.backend_name)):
         raise encryption.not_built()
     text = answers.encryption(rule).decode()
-    await means.transactions.run(lambda tx: buckets.set_encryption(tx, exchange.kept, text))
+    await means.transactions.run(lambda tx: buckets.set_encryption(tx, exchange.existing_bucket, text))
     return Answer()
 
 
 async def get_cors(exchange: Exchange, means: Means) -> Answer:
     """Answer what cross-origin pages may request."""
     del means
-    if exchange.kept.cors is None:
+    if exchange.existing_bucket.cors is None:
         text = "The CORS configuration does not exist"
-        raise NotFound("CORS", exchange.kept.name, message=text, code="NoSuchCORSConfiguration")
-    return Answer(body=exchange.kept.cors.encode())
+        raise NotFound("CORS", exchange.existing_bucket.name, message=text, code="NoSuchCORSConfiguration")
+    return Answer(body=exchange.existing_bucket.cors.encode())
 
 
 async def put_cors(exchange: Exchange, means: Means) -> Answer:
     """Set what cross-origin pages may request."""
     text = cors.write(cors.read(await exchange.document())).decode()
-    await means.transactions.run(lambda tx: buckets.set_cors(tx, exchange.kept, text))
+    await means.transactions.run(lambda tx: buckets.set_cors(tx, exchange.existing_bucket, text))
     return Answer()
 
 
 async def delete_cors(exchange: Exchange, means: Means) -> Answer:
     """Allow cross-origin pages nothing."""
-    await means.transactions.run(lambda tx: buckets.set_cors(tx, exchange.kept, None))
+    await means.transactions.run(lambda tx: buckets.set_cors(tx, exchange.existing_bucket, None))
     return Answer(204)
 
 
 async def delete_encryption(exchange: Exchange, means: Means) -> Answer:
     """Return to the encryption that new buckets have."""
-    await means.transactions.run(lambda tx: buckets.set_encryption(tx, exchange.kept, None))
+    await means.transactions.run(lambda tx: buckets.set_encryption(tx, exchange.existing_bucket, None))
     return Answer(204)
 
 

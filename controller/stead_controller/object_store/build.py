@@ -5,18 +5,18 @@ from collections.abc import Callable
 from stead_controller.aws.app import Transactions
 from stead_controller.aws.authenticate import KeyLookup
 from stead_controller.aws.call_record import OnCall
-from stead_controller.aws.failed_logins import Strangers
+from stead_controller.aws.failed_logins import FailedLogins
 from stead_controller.aws.throttle import Throttle
 from stead_controller.clock import Clock
 from stead_controller.object_store.access import Rights
 from stead_controller.object_store.backend import Backend, Server
 from stead_controller.object_store.embedded import EmbeddedServer, FindKey
 from stead_controller.object_store.external import ExternalServer
-from stead_controller.object_store.front_door import FrontDoor
+from stead_controller.object_store.handler import ObjectStoreHandler
 from stead_controller.settings import Settings
 
 
-def open_door(
+def build_handler(
     settings: Settings,
     transactions: Transactions,
     backend: Backend,
@@ -26,11 +26,11 @@ def open_door(
     on_call: OnCall,
     require_room: Callable[[], None],
     throttle: Throttle,
-    strangers: Strangers,
+    failed_logins: FailedLogins,
     clock: Clock,
-) -> FrontDoor:
+) -> ObjectStoreHandler:
     """Make the front door from the settings, with a server from `open_server`."""
-    return FrontDoor(
+    return ObjectStoreHandler(
         transactions=transactions,
         find_key=find_key,
         backend=backend,
@@ -40,7 +40,7 @@ def open_door(
         on_call=on_call,
         require_room=require_room,
         throttle=throttle,
-        strangers=strangers,
+        failed_logins=failed_logins,
         clock=clock,
     )
 

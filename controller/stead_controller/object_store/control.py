@@ -88,8 +88,8 @@ async def _untag(exchange: Exchange, means: Means) -> Answer:
     gone = {value for name, value in exchange.request.query_fields if name == "tagKeys"}
     if not gone:
         raise BadRequest("tagKeys must name what is to be removed.", code="InvalidRequest")
-    kept = {key: value for key, value in await _tags_of(exchange, means) if key not in gone}
-    await _put(exchange, means, kept)
+    remaining = {key: value for key, value in await _tags_of(exchange, means) if key not in gone}
+    await _put(exchange, means, remaining)
     return Answer(204)
 
 
@@ -113,7 +113,7 @@ async def _put(exchange: Exchange, means: Means, tags: Mapping[str, str]) -> Non
 
 
 def _ask(exchange: Exchange, method: str, body: bytes | None = None) -> Ask:
-    return Ask(method, path_of(exchange.kept.backend_name), [("tagging", "")], body=body)
+    return Ask(method, path_of(exchange.existing_bucket.backend_name), [("tagging", "")], body=body)
 
 
 async def _get_block(exchange: Exchange, means: Means) -> Answer:

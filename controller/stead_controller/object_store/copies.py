@@ -58,7 +58,9 @@ async def headers_of(
 def _changes_itself(exchange: Exchange, source: str, version: str) -> bool:
     """Tell whether an object is copied to itself to change its encryption or storage class, which S3 allows."""
     asked = exchange.request.header(encryption.HEADER) or exchange.request.header(headers.STORAGE_CLASS)
-    return bool(asked) and not version and source == path_of(exchange.kept.backend_name, exchange.address.key)
+    return (
+        bool(asked) and not version and source == path_of(exchange.existing_bucket.backend_name, exchange.address.key)
+    )
 
 
 def was_changed() -> BadRequest:

@@ -221,11 +221,11 @@ class EmbeddedServer:
                     statuses = [await _status(probe, "PUT", _PROBE), await _status(probe, "PUT", f"{_PROBE}/probe")]
                     if statuses[1] == 200:
                         return
-                    told = f"it answers {statuses}"
+                    reason = f"it answers {statuses}"
                 except BackendError as error:
-                    told = str(error)
+                    reason = str(error)
                 if not self._is_alive() or time.monotonic() > deadline:
-                    raise BackendError(f"the object store does not come up, see {self._log_file}: {told}")
+                    raise BackendError(f"the object store does not come up, see {self._log_file}: {reason}")
                 await asyncio.sleep(_POLL_SECONDS)
         finally:
             await probe.close()

@@ -17,7 +17,7 @@ from stead_controller.object_store.addressing import Address
 from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.operations import Operation
 from stead_controller.object_store.payload import Payload, check_digests
-from stead_controller.request.caller import ANYBODY, Caller
+from stead_controller.request.caller import ANONYMOUS, Caller
 from stead_controller.resources.storage.buckets import BucketFacts
 
 _SILENCE_SECONDS: Final = 60.0
@@ -61,7 +61,7 @@ class Exchange:
         return self.operation.name if self.operation is not None else ""
 
     @property
-    def kept(self) -> BucketFacts:
+    def existing_bucket(self) -> BucketFacts:
         """The existing bucket that the request names."""
         if self.bucket is None:
             raise AssertionError("no bucket")
@@ -71,7 +71,7 @@ class Exchange:
     def asked(self) -> Caller:
         """The authenticated caller, or the anonymous one."""
         if self.is_anonymous:
-            return ANYBODY
+            return ANONYMOUS
         if self.caller is None:
             raise AssertionError("no caller")
         return self.caller

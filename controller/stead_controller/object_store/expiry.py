@@ -27,7 +27,7 @@ from stead_controller.resources.storage.buckets import BucketFacts
 
 log = logging.getLogger(__name__)
 
-TURN_SECONDS: Final = 3600.0  # rules count in days
+INTERVAL_SECONDS: Final = 3600.0  # rules count in days
 
 _PAGE: Final = 100
 _LISTED: Final = "1000"
@@ -59,7 +59,7 @@ class Removal:
 
 
 class ObjectExpiry:
-    """Carries out lifecycle rules, every TURN_SECONDS."""
+    """Carries out lifecycle rules, every INTERVAL_SECONDS."""
 
     def __init__(self, transactions: Transactions, backend: Backend, clock: Clock) -> None:
         """Take the dependencies; the server behind is not used while there are no buckets."""
@@ -67,7 +67,7 @@ class ObjectExpiry:
         self._backend = backend
         self._clock = clock
 
-    async def turn(self) -> None:
+    async def run(self) -> None:
         """Process all buckets; errors of one bucket are logged and do not affect the others."""
         after = ""
         while found := await self._page(after):

@@ -68,7 +68,7 @@ def ask_for(exchange: Exchange, operation: Operation) -> Ask:
     headers = headers_for(exchange)
     if exchange.source:
         headers["x-amz-copy-source"] = exchange.source
-    path = path_of(exchange.kept.backend_name, exchange.address.key)
+    path = path_of(exchange.existing_bucket.backend_name, exchange.address.key)
     return Ask(exchange.request.method, path, query, headers)
 
 
@@ -88,7 +88,7 @@ async def _make(exchange: Exchange, operation: Operation, means: Means) -> web.S
     """Forward a request that creates an object, or an upload of one, with the encryption that applies."""
     ask = ask_for(exchange, operation)
     who = exchange.asked.account_id
-    at_rest = await encryption.of_request(means.backend, exchange.request, exchange.kept, means.region, who)
+    at_rest = await encryption.of_request(means.backend, exchange.request, exchange.existing_bucket, means.region, who)
     is_pinned = False
     if operation.name == "CopyObject":
         copy = await copies.headers_of(exchange, means.backend, dict(ask.headers), at_rest)
@@ -110,7 +110,7 @@ async def _with_encryption(exchange: Exchange, backend: Backend, answer: Answer)
     """Add the object's encryption to the answer of CompleteMultipartUpload; only the object itself shows it."""
     version = answer.headers.get("x-amz-version-id")
     query = [("versionId", version)] if version else []
-    ask = Ask("HEAD", path_of(exchange.kept.backend_name, exchange.address.key), query)
+    ask = Ask("HEAD", path_of(exchange.existing_bucket.backend_name, exchange.address.key), query)
     async with await backend.send(ask) as head:
         if head.status >= 400:  # it was removed meanwhile
             return answer
@@ -211,7 +211,7 @@ async def _document(exchange: Exchange, answer: aiohttp.ClientResponse) -> Answe
     if content:
         scheme = "https" if exchange.request.secure else "http"
         url = f"{scheme}://{exchange.request.header('host') or ''}{exchange.request.path}"
-        content = answers.translate(content, exchange.kept, url)
+        content = answers.translate(content, exchange.existing_bucket, url)
         if exchange.operation_name == "ListParts":
             content = answers.latest_parts(content)
     headers = {name: value for name, value in headers.items() if name not in ("content-length", "accept-ranges")}

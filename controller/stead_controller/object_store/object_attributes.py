@@ -25,7 +25,7 @@ async def with_checksum(exchange: Exchange, backend: Backend, answer: Answer) ->
     if "Checksum" not in asked or b"<Checksum>" in answer.body or end is None:
         return answer
     version = exchange.query.get("versionId")
-    path = path_of(exchange.kept.backend_name, exchange.address.key)
+    path = path_of(exchange.existing_bucket.backend_name, exchange.address.key)
     query = [("versionId", version)] if version else []
     _, headers, _ = await send_short(backend, Ask("HEAD", path, query, {"x-amz-checksum-mode": "ENABLED"}))
     found = [

@@ -18,7 +18,9 @@ async def require_object(exchange: Exchange, means: Means) -> None:
     version = exchange.query.get("versionId")
     query = [("versionId", version)] if version else []
     try:
-        await send_short(means.backend, Ask("HEAD", path_of(exchange.kept.backend_name, exchange.address.key), query))
+        await send_short(
+            means.backend, Ask("HEAD", path_of(exchange.existing_bucket.backend_name, exchange.address.key), query)
+        )
     except BackendRefusal as refusal:
         if refusal.status != _GONE:
             raise

@@ -25,7 +25,7 @@ async def check(exchange: Exchange, backend: Backend) -> None:
         return
     document = answers.parse(await exchange.document())
     named = {(part.findtext("PartNumber", "").strip(), _etag(part)) for part in document.findall("Part")}
-    path = path_of(exchange.kept.backend_name, exchange.address.key)
+    path = path_of(exchange.existing_bucket.backend_name, exchange.address.key)
     sizes = await _parts(backend, path, exchange.query["uploadId"])
     size = sum(length for part, length in sizes.items() if part in named)
     if not (wanted.isascii() and wanted.isdigit() and len(wanted) <= _DIGITS) or int(wanted) != size:

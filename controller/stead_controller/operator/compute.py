@@ -74,7 +74,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         *,
         authorize: Authorize,
         throttle: AccountLimits,
-        strangers: AddressLimits,
+        failed_logins: AddressLimits,
         until_hosts_reported: Callable[[], Awaitable[None]],
     ) -> None:
         """Store the dependencies; changes wait for `until_hosts_reported`."""
@@ -85,7 +85,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         self._clock = clock
         self._authorize = authorize
         self._throttle = throttle
-        self._strangers = strangers
+        self._failed_logins = failed_logins
         self._until_hosts_reported = until_hosts_reported
 
     async def RunInstances(  # noqa: N802 - the name of the RPC
@@ -198,14 +198,14 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         metadata = {str(name): str(value) for name, value in context.invocation_metadata() or ()}
         address, key_id = tls.address_of(context), metadata.get("stead-access-key", "")
         try:
-            self._strangers.check(address, key_id)
+            self._failed_logins.check(address, key_id)
             key = await self._find_key(key_id)
             secret = key.secret if key is not None else ""
             given = metadata.get("stead-secret-key", "")
             if not hmac.compare_digest(secret.encode(), given.encode()) or key is None or not key.active:
                 refusal = NotAuthenticated("no such access key, or another secret")
-                raise self._strangers.failed(address, refusal)
-            self._strangers.welcome(address, key_id)
+                raise self._failed_logins.failed(address, refusal)
+            self._failed_logins.welcome(address, key_id)
             params: dict[str, Any] = {"InstanceIds": list(instance_ids), **({"MaxCount": most} if most else {})}
             self._throttle.check(key.caller.account_id, "ec2", operation, params)
         except SteadError as error:

@@ -18,7 +18,7 @@ class InstanceEvents:
     def committed(self, tx: Transaction) -> None:
         """Pass on the instances that a transaction changed."""
         if tx.events and self._watchers:  # a watcher that starts now reads the committed state
-            self._loop.call_soon_threadsafe(self._tell, frozenset(tx.events))
+            self._loop.call_soon_threadsafe(self._notify, frozenset(tx.events))
 
     @contextmanager
     def watch(self) -> Iterator["_Watcher"]:
@@ -30,7 +30,7 @@ class InstanceEvents:
         finally:
             self._watchers.discard(watcher)
 
-    def _tell(self, instance_ids: frozenset[str]) -> None:
+    def _notify(self, instance_ids: frozenset[str]) -> None:
         for watcher in self._watchers:
             watcher.add(instance_ids)
 

@@ -23,7 +23,7 @@ from stead_controller.operator.peers import refuse
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.images import imported_images
-from stead_controller.resources.images.imported_images import ImageFile, ImageWish
+from stead_controller.resources.images.imported_images import ImageFile, ImageRequest
 from stead_controller.resources.storage import segments
 from stead_proto import tls
 from stead_proto.blocks import BadBlockError
@@ -58,8 +58,8 @@ class Images(operator_pb2_grpc.ImagesServicer):
         if first is None or not first.HasField("header"):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be the header")
         try:
-            wish = _wish(first.header)
-            await self._database.run(lambda tx: imported_images.check_wish(tx, wish), writes=False)
+            image = _requested_image(first.header)
+            await self._database.run(lambda tx: imported_images.check_request(tx, image), writes=False)
         except SteadError as error:
             await refuse(context, error)
         yield pb.ImportImageResponse()
@@ -91,7 +91,7 @@ class Images(operator_pb2_grpc.ImagesServicer):
         self, header: pb.ImportImageHeader, incoming: AsyncIterator[pb.ImportImageRequest]
     ) -> tuple[str, str]:
         """Receive the file and create the pending image; return its id and the file's SHA-256."""
-        wish = _wish(header)
+        image = _requested_image(header)
         image_id = ids.new_id("image")
         with IncomingImage(self._folder / image_id, header.format, header.file_size) as upload:
             async for message in incoming:
@@ -100,7 +100,7 @@ class Images(operator_pb2_grpc.ImagesServicer):
         file = ImageFile(upload.path, header.format, virtual_size, header.file_size, sha256)
         try:
             await self._database.run(
-                lambda tx: imported_images.bring_image(tx, self._cloud, image_id, wish, file, self._clock())
+                lambda tx: imported_images.bring_image(tx, self._cloud, image_id, image, file, self._clock())
             )
         except SteadError:
             await asyncio.to_thread(shutil.rmtree, upload.path.parent)
@@ -147,11 +147,11 @@ class Images(operator_pb2_grpc.ImagesServicer):
 
         writing = asyncio.create_task(image_export.write_disk(self._store, more, path, disk.size, percents.append))
         try:
-            told = -1
+            reported = -1
             while not (await asyncio.wait({writing}, timeout=_LOOK_SECONDS))[0]:
-                if percents[-1] != told:
-                    told = percents[-1]
-                    yield pb.ExportImageResponse(percent=told)
+                if percents[-1] != reported:
+                    reported = percents[-1]
+                    yield pb.ExportImageResponse(percent=reported)
             await writing
         finally:
             writing.cancel()
@@ -200,8 +200,8 @@ async def _content(file: Path) -> AsyncIterator[pb.ExportImageResponse]:
             size = 0
 
 
-def _wish(header: pb.ImportImageHeader) -> ImageWish:
-    return ImageWish(
+def _requested_image(header: pb.ImportImageHeader) -> ImageRequest:
+    return ImageRequest(
         name=header.name,
         description=header.description,
         architecture=header.architecture or "x86_64",

@@ -86,7 +86,7 @@ class Quotas(operator_pb2_grpc.QuotasServicer):
         del request, context
 
         def look(tx: Transaction) -> list[pb.QuotaWish]:
-            return [self._wish(tx, row) for row in quota_requests.all_open(tx)]
+            return [self._request(tx, row) for row in quota_requests.all_open(tx)]
 
         return pb.ListQuotaRequestsResponse(requests=await self._database.run(look, writes=False))
 
@@ -104,7 +104,7 @@ class Quotas(operator_pb2_grpc.QuotasServicer):
         except SteadError as error:
             await refuse(context, error)
 
-    def _wish(self, tx: Transaction, row: RequestRow) -> pb.QuotaWish:
+    def _request(self, tx: Transaction, row: RequestRow) -> pb.QuotaWish:
         quota = quotas.find(row.service, row.code)
         return pb.QuotaWish(
             request_id=row.id,

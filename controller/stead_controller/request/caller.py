@@ -65,8 +65,8 @@ class Caller:
     user_name: str = ""
 
 
-NOBODY: Final = Caller("", "", "", "")
+NO_CALLER: Final = Caller("", "", "", "")
 """The caller of an unsigned call; it has no account, and so sees nothing."""
 
-ANYBODY: Final = Caller("", "", "anonymous", "", kind="anonymous")
+ANONYMOUS: Final = Caller("", "", "anonymous", "", kind="anonymous")
 """The caller of an unsigned object request; it may do what bucket policies allow everyone."""

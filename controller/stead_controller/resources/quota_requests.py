@@ -24,9 +24,9 @@ type RequestRow = QuotaRequest
 OPEN: Final = "PENDING"
 GRANTED: Final = "APPROVED"
 TURNED_DOWN: Final = "DENIED"
-NOBODY_ASKED: Final = "NOT_APPROVED"
+NOT_APPROVED: Final = "NOT_APPROVED"
 
-_KEPT: Final = timedelta(days=90)
+_RETENTION: Final = timedelta(days=90)
 _MOST: Final = 200  # of an account, while they are stored
 _ID_BYTES: Final = 20
 
@@ -43,7 +43,7 @@ def ask(
         raise InvalidParameter("You must provide a quota value that is a whole number.")
     if desired <= quotas.limit(tx, caller.account_id, quota, cloud=cloud):
         raise BadRequest("You must provide a quota value greater than the current quota value.")
-    old = QuotaRequest.created < now - _KEPT
+    old = QuotaRequest.created < now - _RETENTION
     tx.session.execute(delete(QuotaRequest).where(mine, old, QuotaRequest.status != OPEN))
     this = (QuotaRequest.service == quota.service, QuotaRequest.code == quota.code)
     if tx.session.scalar(select(QuotaRequest.id).where(mine, *this, QuotaRequest.status == OPEN).limit(1)) is not None:
@@ -60,7 +60,7 @@ def ask(
         service=quota.service,
         code=quota.code,
         desired=int(desired),
-        status=OPEN if openly else NOBODY_ASKED,
+        status=OPEN if openly else NOT_APPROVED,
         requester=caller.arn,
         created=now,
         updated=now,
@@ -84,7 +84,7 @@ def of_account(
     """List an account's requests of the last 90 days and the open ones, which are few, the newest first."""
     asked = {QuotaRequest.service: service, QuotaRequest.code: code, QuotaRequest.status: status}
     mine = [column == value for column, value in asked.items() if value is not None]
-    recent = (QuotaRequest.created >= now - _KEPT) | (QuotaRequest.status == OPEN)
+    recent = (QuotaRequest.created >= now - _RETENTION) | (QuotaRequest.status == OPEN)
     found = select(QuotaRequest).where(QuotaRequest.account_id == caller.account_id, recent, *mine)
     return list(tx.session.scalars(found.order_by(QuotaRequest.created.desc(), QuotaRequest.id)))
 

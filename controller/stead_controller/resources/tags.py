@@ -165,7 +165,7 @@ def create_tags(
             for key, value in tags.items()
         ],
     )
-    _tell_hosts(tx, shown)
+    _notify_hosts(tx, shown)
 
 
 def delete_tags(
@@ -194,7 +194,7 @@ def delete_tags(
         tx.session.execute(
             delete(Tag).where(Tag.resource_id.in_(batch), *chosen).execution_options(synchronize_session=False)
         )
-    _tell_hosts(tx, _shown_in_metadata(tx, types))
+    _notify_hosts(tx, _shown_in_metadata(tx, types))
 
 
 def describe_tags(tx: Transaction, caller: Caller, asked: Selection) -> list[DescribedTag]:
@@ -295,7 +295,7 @@ def _shown_in_metadata(tx: Transaction, resource_ids: Iterable[str]) -> list[str
     return list(tx.session.scalars(query))
 
 
-def _tell_hosts(tx: Transaction, instance_ids: Iterable[str]) -> None:
+def _notify_hosts(tx: Transaction, instance_ids: Iterable[str]) -> None:
     tx.session.flush()
     for instance_id in instance_ids:
         desired_state.refresh_instance(tx, instance_id)

@@ -25,7 +25,7 @@ from stead_controller.secrets.sealing import FIRST_VERSION, KEY_BYTES, Keys, Sea
 from stead_controller.settings import Settings
 from stead_proto.tls import write_once, write_private
 
-KEPT: Final = timedelta(hours=37)
+RETENTION: Final = timedelta(hours=37)
 """How long an old version is usable after a newer one was made: longer than any session token is valid."""
 
 _COMMAND_SECONDS: Final = 30
@@ -93,10 +93,10 @@ class KeyFile:
         with self._changing():
             ring = self.read()
             newest = max(ring)
-            kept = {number: one for number, one in ring.items() if number not in versions or number == newest}
-            if kept != ring:
-                self._write(kept)
-            return kept
+            retained = {number: one for number, one in ring.items() if number not in versions or number == newest}
+            if retained != ring:
+                self._write(retained)
+            return retained
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -214,7 +214,7 @@ class MasterKey:
     def old(self, now: datetime) -> frozenset[int]:
         """Return the versions that were superseded long ago: no session token needs them any more."""
         numbers = sorted(self._ring)
-        long_ago = int((now - KEPT).timestamp())
+        long_ago = int((now - RETENTION).timestamp())
         return frozenset(number for number, newer in pairwise(numbers) if 0 < self._ring[newer].made <= long_ago)
 
     def forget(self, versions: frozenset[int]) -> None:

@@ -1,7 +1,7 @@
 """Runs workflows step by step: work that continues after the answer, when one report of a host is not enough.
 
 A workflow is a class; each of its methods that returns an outcome is a step: it reads and changes rows, and may take
-long. It returns what is next (`Go`), that it must be tried again later (`Wait`), or that all is done (`Done`). Its
+long. It returns what is next (`Next`), that it must be tried again later (`Wait`), or that all is done (`Done`). Its
 controller may be killed at any instruction, then the step is run again, here or by another controller: so each must be
 repeatable. A step that raises is repeated after a while; one past its deadline, or that cannot succeed (`GiveUp`), ends
 with the workflow's `fail`.
@@ -37,7 +37,7 @@ _LONGEST_PAUSE: Final = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
-class Go:
+class Next:
     """Continue with another step, at once."""
 
     step: "Step"
@@ -57,7 +57,7 @@ class Done:
     """The workflow is over."""
 
 
-type Outcome = Go | Wait | Done
+type Outcome = Next | Wait | Done
 type Step = Callable[[], Awaitable[Outcome]]
 
 
@@ -216,7 +216,7 @@ class Engine:
         if row is None:
             return  # another controller took over and has run, or will run, the step
         match outcome:
-            case Go(step):
+            case Next(step):
                 workflow_rows.move(tx, row, step.__name__, now)
             case Wait(seconds, reason, failed):
                 due = now + timedelta(seconds=seconds)

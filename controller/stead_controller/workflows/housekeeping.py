@@ -38,7 +38,7 @@ _NOT: Final = timedelta()
 _SILENCE: Final = timedelta(hours=1)  # of a host, after which its snapshots are not awaited any longer
 
 
-def keep_house(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahead: timedelta = _NOT) -> None:
+def clean_up(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahead: timedelta = _NOT) -> None:
     """Handle all that is due now, in one transaction.
 
     `clock_ran_ahead` is by how much the clock was set forward during the launch deadline, which is extended by it.

@@ -24,7 +24,7 @@ from stead_controller.resources.images import image_tasks, imported_images
 from stead_controller.resources.images.imported_images import ImageFile
 from stead_controller.resources.storage import segments
 from stead_controller.settings import Settings
-from stead_controller.workflows.engine import Done, GiveUp, Go, Life, Outcome, Wait
+from stead_controller.workflows.engine import Done, GiveUp, Life, Next, Outcome, Wait
 from stead_proto.v1.blocks_pb2 import Segment
 
 _LOOK_SECONDS: Final = 0.5
@@ -95,7 +95,7 @@ class ImportTask(_Task):
         if task is None:
             return Done()
         if task.snapshot_id is not None:
-            return Go(self.watch)
+            return Next(self.watch)
         try:
             await self._bring(task)
             file = await asyncio.to_thread(self._check, task.format)
@@ -103,7 +103,7 @@ class ImportTask(_Task):
             words = error.strerror if isinstance(error, OSError) else str(error)
             raise GiveUp(f"ClientError: {task.location}: {words}") from error
         await self.database.run(lambda tx: image_tasks.read(tx, self.id, file, self.clock()))
-        return Go(self.watch)
+        return Next(self.watch)
 
     async def watch(self) -> Outcome:
         """Wait until the snapshot is complete."""

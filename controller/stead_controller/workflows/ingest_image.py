@@ -17,7 +17,7 @@ from stead_controller.errors import NotFound
 from stead_controller.resources.images import imported_images
 from stead_controller.resources.storage import volume_keys
 from stead_controller.secrets.sealing import Sealer
-from stead_controller.workflows.engine import Done, GiveUp, Go, Life, Outcome
+from stead_controller.workflows.engine import Done, GiveUp, Life, Next, Outcome
 from stead_proto.block_cipher import BlockCipher
 
 _TELL_SECONDS: Final = 0.5
@@ -49,19 +49,19 @@ class IngestImage(Life):
 
     async def begin(self) -> Outcome:
         """Store all blocks, then complete the snapshot."""
-        telling = asyncio.create_task(self._tell())
+        reporting = asyncio.create_task(self._report())
         try:
             await ingest(self._store, self.id, self._open, self._note, await self._cipher())
         except NotFound:
-            return Go(self.clean)  # it was deleted meanwhile, or completed by an earlier attempt
+            return Next(self.clean)  # it was deleted meanwhile, or completed by an earlier attempt
         except BadImageError as error:
             raise GiveUp(str(error)) from error
         finally:
-            telling.cancel()
+            reporting.cancel()
             with contextlib.suppress(asyncio.CancelledError):  # cancelled one line above
-                await telling
+                await reporting
         await self.database.run(lambda tx: imported_images.complete(tx, self.id, self.clock()))
-        return Go(self.clean)
+        return Next(self.clean)
 
     async def _cipher(self) -> BlockCipher | None:
         """Return the cipher of an encrypted snapshot."""
@@ -90,12 +90,12 @@ class IngestImage(Life):
     def _note(self, percent: int) -> None:
         self._percent = percent
 
-    async def _tell(self) -> None:
+    async def _report(self) -> None:
         """Write the progress periodically."""
-        told = 0
+        reported = 0
         while True:
             await asyncio.sleep(_TELL_SECONDS)
             percent = self._percent
-            if percent != told:
+            if percent != reported:
                 await self.database.run(lambda tx, percent=percent: imported_images.progress(tx, self.id, percent))  # type: ignore[misc]  # mypy: a default is no parameter of Callable
-                told = percent
+                reported = percent

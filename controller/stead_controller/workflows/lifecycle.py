@@ -173,4 +173,4 @@ def _too_many(rows: Iterable[Snapshot], schedule: Schedule, now: datetime) -> Se
     of_volume: defaultdict[str, list[Snapshot]] = defaultdict(list)
     for snapshot in complete:
         of_volume[snapshot.volume_id].append(snapshot)
-    return [snapshot for kept in of_volume.values() for snapshot in kept[schedule.keep_count :]]
+    return [snapshot for newest_first in of_volume.values() for snapshot in newest_first[schedule.keep_count :]]

@@ -74,7 +74,7 @@ class RecodeSnapshot(Life):
                 return False
             first = segment.position + 1
             percent = min(99, first * SEGMENT_BLOCKS * BLOCK_BYTES * 100 // what.size)
-            await self._tell(percent)
+            await self._report(percent)
         return True
 
     async def _next(self, source_id: str, first: int) -> Segment | None:
@@ -83,7 +83,7 @@ class RecodeSnapshot(Life):
 
         return await self.database.run(find, writes=False)
 
-    async def _tell(self, percent: int) -> None:
+    async def _report(self, percent: int) -> None:
         await self.database.run(lambda tx: recoded_snapshots.progress(tx, self.id, percent))
 
     async def _one(self, segment: Segment, before: BlockCipher | None, after: BlockCipher | None) -> bool:

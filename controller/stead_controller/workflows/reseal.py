@@ -60,7 +60,7 @@ class Resealing:
             _log.info("resealed", extra={"rows": rows, "changed": changed, "version": version})
         return changed
 
-    async def keep_house(self) -> None:
+    async def clean_up(self) -> None:
         """Finish a pass that was interrupted, and delete versions that are not needed."""
         if len(self._master_key.versions) == 1:
             return

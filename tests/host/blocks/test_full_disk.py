@@ -48,9 +48,9 @@ def test_a_full_disk_refuses_cleanly(small_disk, database):
     database.run_blocking(lambda tx: tx.session.add(snapshot))
 
     async def fill():
-        kept = pack(secrets.token_bytes(BLOCK_BYTES))
-        await store.bring([kept])
-        assert await store.place(snapshot_id, make_segment(0, {0: kept.digest})) == []
+        stored = pack(secrets.token_bytes(BLOCK_BYTES))
+        await store.bring([stored])
+        assert await store.place(snapshot_id, make_segment(0, {0: stored.digest})) == []
         refused = None
         while refused is None:
             blocks = [pack(secrets.token_bytes(BLOCK_BYTES)) for _ in range(4)]
@@ -62,7 +62,7 @@ def test_a_full_disk_refuses_cleanly(small_disk, database):
         # Nothing of what was refused counts, and what was there before can be read.
         segment = make_segment(1, {slot: block.digest for slot, block in enumerate(refused[1])})
         assert await store.place(snapshot_id, segment) == [0, 1, 2, 3]
-        assert unpack(await store.read(kept.digest)) == unpack(kept)
+        assert unpack(await store.read(stored.digest)) == unpack(stored)
         assert list((small_disk / "blocks" / "incoming").iterdir()) == []
         # The disk has room again when what nobody uses is collected: without help by hand.
         moment[0] += timedelta(hours=2)
@@ -70,7 +70,7 @@ def test_a_full_disk_refuses_cleanly(small_disk, database):
             pass
         await store.bring(refused[1])
         assert await store.place(snapshot_id, segment) == []
-        return kept
+        return stored
 
     try:
         asyncio.run(fill())

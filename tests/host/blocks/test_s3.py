@@ -103,8 +103,8 @@ def test_blocks_come_back_checked(store):
     for name, block in blocks:
         assert unpack(store.get(name)) == unpack(block)
     listed = list(store.list_all())
-    assert [kept.name for kept in listed] == sorted((name for name, _ in blocks), key=lambda name: name.path)
-    assert max(kept.size for kept in listed) == BLOCK_BYTES + 1
+    assert [stored.name for stored in listed] == sorted((name for name, _ in blocks), key=lambda name: name.path)
+    assert max(stored.size for stored in listed) == BLOCK_BYTES + 1
     gone = [name for name, _ in blocks[:5]]
     store.remove(gone)
     store.remove(gone)

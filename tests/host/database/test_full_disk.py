@@ -12,7 +12,7 @@ from stead_controller.db.session import Database
 from stead_controller.db.tables import NetworkInterface
 from stead_controller.errors import OutOfRoom
 from stead_controller.resources.network import network_interface_life
-from stead_controller.resources.network.network_interface_life import AddressWish, CreateRequest
+from stead_controller.resources.network.network_interface_life import AddressRequest, CreateRequest
 from tests.support import rows
 from tests.unit.controller.resources.test_address_races import check
 
@@ -49,7 +49,7 @@ def fill(path):
 
 def test_a_full_disk_refuses_and_loses_nothing(small_disk, database):
     world = database.run_blocking(rows.build_world)
-    request = CreateRequest(world.one.subnet_ids[0], AddressWish(secondary_count=5))
+    request = CreateRequest(world.one.subnet_ids[0], AddressRequest(secondary_count=5))
 
     def create():
         return database.run_blocking(lambda tx: network_interface_life.create(tx, world.one.caller, request, rows.NOW))

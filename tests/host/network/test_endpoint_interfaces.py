@@ -16,7 +16,7 @@ from tests.host.network.world import POOL, Guest, World, got, new_world, sent
 OPEN = fw.Group("sg-00000001", (sent(),))
 CLIENTS = fw.Group("sg-00000002", (sent(),))
 HTTPS = fw.Group("sg-00000003", (got(1, "tcp", CLIENTS.id, 443, 443),))  # and nothing out
-NOBODY = fw.Group("sg-00000004", ())
+EMPTY = fw.Group("sg-00000004", ())
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def _reaches(guest: Guest, endpoint: Guest, listener: socket.socket, port: int =
 
 
 def _vpc(world: World) -> str:
-    groups = (OPEN, CLIENTS, HTTPS, NOBODY)
+    groups = (OPEN, CLIENTS, HTTPS, EMPTY)
     return world.vpc("10.0.0.0/16", "10.0.1.0/24", "10.0.2.0/24", groups=groups, internet=False)
 
 
@@ -87,7 +87,7 @@ def test_clients_of_its_subnet_and_of_others(world: World) -> None:
         assert _reaches(near, endpoint, plain, 80) is None
         assert not near.pings(endpoint.address)
         assert world.network.audit() == ()
-        world.change(endpoint, group_ids=(NOBODY.id,))
+        world.change(endpoint, group_ids=(EMPTY.id,))
         assert _reaches(near, endpoint, listener) is None
 
 

@@ -20,14 +20,14 @@ from stead_controller.aws.app import AwsApp
 from stead_controller.aws.authenticate import Credential, KeyLookup
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.endpoint_arrivals import EndpointListener
-from stead_controller.aws.failed_logins import Strangers
+from stead_controller.aws.failed_logins import FailedLogins
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.aws.throttle import Throttle
 from stead_controller.db import migrate
 from stead_controller.db.session import Database, Transaction
 from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.embedded import PROCESS_FILE, EmbeddedServer
-from stead_controller.object_store.front_door import FrontDoor
+from stead_controller.object_store.handler import ObjectStoreHandler
 from stead_controller.request.caller import Caller, Session
 from stead_controller.resources.iam.policies_of_caller import policies_of
 from stead_controller.resources.network import vpc_endpoint_access
@@ -68,7 +68,7 @@ class Store:
     """A running object store: two accounts, and a role of the first whose policies the test chooses."""
 
     app: AwsApp
-    door: FrontDoor
+    door: ObjectStoreHandler
     database: Database
     find_key: KeyLookup
     one: Account
@@ -76,7 +76,7 @@ class Store:
     secure: Account
     folder: Path
     throttle: Throttle
-    strangers: Strangers
+    strangers: FailedLogins
     policies: dict[str, Policies] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     calls: list[Any] = field(default_factory=list)
@@ -166,7 +166,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     found: dict[str, Policies] = {}
     tags: dict[str, str] = {}
     calls: list[Any] = []
-    limits = throttle, strangers = Throttle(100), Strangers(100)
+    limits = throttle, strangers = Throttle(100), FailedLogins(100)
 
     async def find_key(access_key_id: str, session_token: str | None) -> Credential | None:
         del session_token
@@ -180,7 +180,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         cloud=world.cloud,
         page_key=b"page key",
     )
-    door = FrontDoor(
+    door = ObjectStoreHandler(
         transactions=database,
         find_key=find_key,
         backend=Backend(
@@ -254,7 +254,7 @@ def _endpoints(folder: Path, database: Database) -> EndpointListener:
 
 
 @contextmanager
-def serving(server: AwsServer, door: FrontDoor) -> Iterator[list[int]]:
+def serving(server: AwsServer, door: ObjectStoreHandler) -> Iterator[list[int]]:
     """Serve in a thread of its own; give the ports."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)

@@ -161,8 +161,8 @@ def test_lifecycles_have_ids_and_a_second_put_changes_nothing(store, bucket):
     first = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
     assert first[0].pop("ID")
     assert first == [rule]
-    kept = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": kept})
-    assert s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"] == kept
+    stored = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": stored})
+    assert s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"] == stored
     s3.delete_bucket_lifecycle(Bucket=bucket)
     refused("NoSuchLifecycleConfiguration", s3.get_bucket_lifecycle_configuration, Bucket=bucket)

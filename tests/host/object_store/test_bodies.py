@@ -22,7 +22,7 @@ def bucket(store):
     return name
 
 
-def kept(store, bucket, key):
+def stored(store, bucket, key):
     """The object's content; None when there is none."""
     if key not in [each["Key"] for each in store.s3.list_objects_v2(Bucket=bucket).get("Contents", ())]:
         return None
@@ -59,7 +59,7 @@ def test_signed_chunks(store, bucket):
     for trailer in ("", checksum(data)):
         raw, body = streamed(store, bucket, f"chunks{bool(trailer)}", data, trailer)
         assert raw.send(body) == (200, b"")
-        assert kept(store, bucket, f"chunks{bool(trailer)}") == data
+        assert stored(store, bucket, f"chunks{bool(trailer)}") == data
         head = store.s3.head_object(Bucket=bucket, Key=f"chunks{bool(trailer)}")
         assert head["ContentEncoding"] == "gzip"
 
@@ -79,14 +79,14 @@ def test_changed_chunks_leave_what_was_there(store, bucket, change, code):
     status, answer = raw.send(change(body))
     assert 400 <= status < 500
     assert code in answer
-    assert kept(store, bucket, "old") == b"old"
+    assert stored(store, bucket, "old") == b"old"
 
 
 def test_a_wrong_checksum_leaves_what_was_there(store, bucket):
     store.s3.put_object(Bucket=bucket, Key="old", Body=b"old")
     raw, body = streamed(store, bucket, "old", bytes(SIZE), checksum(b"another"))
     status, answer = raw.send(body)
-    assert (status, kept(store, bucket, "old")) == (400, b"old"), answer
+    assert (status, stored(store, bucket, "old")) == (400, b"old"), answer
 
 
 def test_a_body_that_is_not_what_was_signed(store, bucket):
@@ -96,7 +96,7 @@ def test_a_body_that_is_not_what_was_signed(store, bucket):
         status, answer = Raw(store.one, "PUT", f"/{bucket}/{key}", body_hash=digest).send(bytes(SIZE - 1) + b"\1")
         assert status == 400
         assert b"XAmzContentSHA256Mismatch" in answer
-    assert (kept(store, bucket, "old"), kept(store, bucket, "new")) == (b"old", None)
+    assert (stored(store, bucket, "old"), stored(store, bucket, "new")) == (b"old", None)
 
 
 @pytest.mark.parametrize("streams", [True, False])
@@ -108,7 +108,7 @@ def test_a_body_that_is_cut_off_leaves_nothing(store, bucket, streams):
         raw, body = Raw(store.one, "PUT", f"/{bucket}/cut", body_hash="UNSIGNED-PAYLOAD"), bytes(SIZE)
     raw.send(body[: SIZE // 2], length=len(body))
     wait_for(lambda: len(store.calls) > seen, "the request has ended", 20)
-    assert kept(store, bucket, "cut") is None
+    assert stored(store, bucket, "cut") is None
 
 
 def test_nothing_of_a_body_is_read_of_who_may_not(store, bucket):

@@ -198,15 +198,15 @@ def test_a_policy_names_roles_by_what_they_are(store, bucket):
         refused("MalformedPolicy", s3.put_bucket_policy, Bucket=bucket, Policy=text)
     s3.put_bucket_policy(Bucket=bucket, Policy=policy(bucket, {"AWS": [arn, theirs]}))
 
-    def kept(tx):
+    def stored(tx):
         return tx.session.get(Bucket, bucket).policy
 
     def named():
         [statement] = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
         return statement["Principal"]["AWS"]
 
-    assert GUEST_ID in store.database.run_blocking(kept)
-    assert arn not in store.database.run_blocking(kept)
+    assert GUEST_ID in store.database.run_blocking(stored)
+    assert arn not in store.database.run_blocking(stored)
     assert named() == [arn, theirs]
     s3.put_bucket_policy(Bucket=bucket, Policy=policy(bucket, {"AWS": arn}))
     store.let_guest(may("s3:*"))

@@ -100,9 +100,9 @@ def test_it_is_out_of_everybodys_reach(store, bucket):
     assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
     for path, mode in ((store.folder, 0o700), (store.folder / "identities.json", 0o600)):
         assert stat.S_IMODE(path.stat().st_mode) == mode
-    kept = [path for path in (store.folder / "data").iterdir() if path.suffix in (".dat", ".idx")]
-    assert kept
-    assert [path.name for path in kept if path.stat().st_mode & 0o077] == []
+    stored = [path for path in (store.folder / "data").iterdir() if path.suffix in (".dat", ".idx")]
+    assert stored
+    assert [path.name for path in stored if path.stat().st_mode & 0o077] == []
     command = Path(f"/proc/{process}/cmdline").read_bytes()
     key = (store.folder / "identities.json").read_text().split('"secretKey": "')[1].split('"')[0]
     assert key.encode() not in command

@@ -196,10 +196,10 @@ def test_the_key_is_kept_sealed(store, s3, bucket):
     key = asyncio.run(store.find_store_key())
     assert asyncio.run(store.find_store_key()) == key
 
-    def kept(tx):
+    def stored(tx):
         return [(row.sealed, version_of(row.sealed)) for row in tx.session.query(ObjectKey)]
 
-    [(sealed, version)] = store.database.run_blocking(kept)
+    [(sealed, version)] = store.database.run_blocking(stored)
     assert (version, key in sealed, len(key)) == (1, False, 32)
     s3.put_object(Bucket=bucket, Key="with-a-key", Body=b"kept")
     for form in (key, key.hex().encode()):

@@ -18,18 +18,18 @@ OF_ANOTHER_TIME = Removal(
 def after(store):
     """Does what all buckets' rules say, so many days later."""
 
-    def turn(days):
+    def run(days):
         async def run():
             backend = Backend(store.server())
             try:
                 later = datetime.now(UTC) + timedelta(days=days)
-                await ObjectExpiry(store.database, backend, lambda: later).turn()
+                await ObjectExpiry(store.database, backend, lambda: later).run()
             finally:
                 await backend.close()
 
         asyncio.run(run())
 
-    return turn
+    return run
 
 
 @pytest.fixture

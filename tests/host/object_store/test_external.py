@@ -9,7 +9,7 @@ from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.build import open_server
 from stead_controller.object_store.external import ExternalServer
-from stead_controller.object_store.front_door import FrontDoor
+from stead_controller.object_store.handler import ObjectStoreHandler
 from stead_controller.settings import Settings
 from tests.host.object_store.conftest import Given, serving
 
@@ -24,7 +24,7 @@ def settings(store, tmp_path):
 
 
 def test_objects_are_kept_elsewhere(store, settings):
-    door = FrontDoor(
+    door = ObjectStoreHandler(
         transactions=store.database,
         find_key=store.find_key,
         backend=Backend(open_server(settings, store.find_store_key)),

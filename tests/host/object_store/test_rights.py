@@ -228,19 +228,19 @@ def test_each_version_of_a_deletion_is_decided_about(store, let, bucket):
     name = f"versioned-{secrets.token_hex(4)}"
     store.s3.create_bucket(Bucket=name)
     store.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-    kept, gone = (store.s3.put_object(Bucket=name, Key="k", Body=b"")["VersionId"] for _ in range(2))
+    stored, gone = (store.s3.put_object(Bucket=name, Key="k", Body=b"")["VersionId"] for _ in range(2))
     arn = f"arn:aws:s3:::{name}/*"
     store.let_role(
         document(
             statement("Allow", "s3:DeleteObjectVersion", arn),
-            statement("Deny", "s3:*", arn, Condition={"StringEquals": {"s3:VersionId": kept}}),
+            statement("Deny", "s3:*", arn, Condition={"StringEquals": {"s3:VersionId": stored}}),
         )
     )
-    wanted = [{"Key": "k", "VersionId": version} for version in (kept, gone)]
+    wanted = [{"Key": "k", "VersionId": version} for version in (stored, gone)]
     answer = store.role.delete_objects(Bucket=name, Delete={"Objects": wanted})
     assert [each["VersionId"] for each in answer["Deleted"]] == [gone]
-    assert [(each["VersionId"], each["Code"]) for each in answer["Errors"]] == [(kept, "AccessDenied")]
-    store.s3.delete_object(Bucket=name, Key="k", VersionId=kept)
+    assert [(each["VersionId"], each["Code"]) for each in answer["Errors"]] == [(stored, "AccessDenied")]
+    store.s3.delete_object(Bucket=name, Key="k", VersionId=stored)
     store.s3.delete_bucket(Bucket=name)
 
 
@@ -294,13 +294,13 @@ def test_nothing_else_makes_anything_public(store, public):
     assert unsigned(store, f"{public}/plain") == (200, b"plain")
     for method, path in (("PUT", "new"), ("GET", "?policy"), ("DELETE", "plain"), ("PUT", "?policy"), ("DELETE", "")):
         assert unsigned(store, f"{public}/{path}", method, b"" if method == "PUT" else None) == (403, b"AccessDenied")
-    kept = {
+    stored = {
         "RestrictPublicBuckets": True,
         "BlockPublicPolicy": False,
         "BlockPublicAcls": False,
         "IgnorePublicAcls": False,
     }
-    store.s3.put_public_access_block(Bucket=public, PublicAccessBlockConfiguration=kept)
+    store.s3.put_public_access_block(Bucket=public, PublicAccessBlockConfiguration=stored)
     assert unsigned(store, f"{public}/plain") == (403, b"AccessDenied")
     store.s3.delete_public_access_block(Bucket=public)
     for narrow in (

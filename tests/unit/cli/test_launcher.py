@@ -17,7 +17,7 @@ from stead_cli import test as tests_command
 from stead_cli.__main__ import cli
 from stead_cli.settings import CHECKOUT
 
-_NOBODY = 65534
+_UNPRIVILEGED_UID = 65534
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def run_as_person(place: Path, *arguments: str, sudo: bool, **environment: str) 
     return subprocess.run(
         [place / "stead", *arguments],
         env={"PATH": str(programs), "HOME": str(place.parent), **environment},
-        user=_NOBODY if os.geteuid() == 0 else None,
+        user=_UNPRIVILEGED_UID if os.geteuid() == 0 else None,
         extra_groups=[] if os.geteuid() == 0 else None,
         capture_output=True,
         text=True,
@@ -122,7 +122,7 @@ def test_the_commit_is_of_this_checkout_whoever_owns_it(place: Path) -> None:
     git(place, "init", "-q")
     git(place, "commit", "-q", "--allow-empty", "-m", "of this")
     if os.geteuid() == 0:
-        subprocess.run(["chown", "-R", str(_NOBODY), place], check=True)
+        subprocess.run(["chown", "-R", str(_UNPRIVILEGED_UID), place], check=True)
     assert f"(commit {git(place, 'rev-parse', 'HEAD')})" in version()
 
 

@@ -82,13 +82,13 @@ async def test_the_housekeeping_is_told_of_it(tmp_path, empty_database_file, clo
     whole = Controller(settings, clocks.wall)
     whole._clock_steps = ClockSteps(clocks.wall, clocks.monotonic)
     kept = []
-    monkeypatch.setattr(controller, "keep_house", lambda _tx, _settings, now, ahead: kept.append((now, ahead)))
+    monkeypatch.setattr(controller, "clean_up", lambda _tx, _settings, now, ahead: kept.append((now, ahead)))
     clocks.moment += 15
     clocks.set_by += HOUR
-    await whole._keep_house()
+    await whole._clean_up()
     clocks.moment += settings.launch_deadline_seconds
-    await whole._keep_house()
+    await whole._clean_up()
     clocks.moment += 1
-    await whole._keep_house()
+    await whole._clean_up()
     assert [ahead for _, ahead in kept] == [HOUR, HOUR, timedelta()]
     whole.database.close()

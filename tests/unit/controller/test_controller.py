@@ -85,7 +85,7 @@ class Cloud:
         )
         return await self.channel(tls.channel_to_controller(f"127.0.0.1:{self.settings.host_port}", identity))
 
-    async def open_door(self):
+    async def build_handler(self):
         ca_pem = (self.settings.state_dir / "ca.pem").read_bytes()
         return await self.channel(tls.channel_to_enrolment(f"127.0.0.1:{self.settings.enrolment_port}", ca_pem))
 
@@ -98,7 +98,7 @@ class Cloud:
 
     async def enrol(self, token=None):
         key_pem, csr = new_signing_request("test")
-        stub = host_pb2_grpc.EnrolmentStub(await self.open_door())
+        stub = host_pb2_grpc.EnrolmentStub(await self.build_handler())
         answer = await stub.Enrol(pb.EnrolRequest(token=token or await self.token(), csr_pem=csr, hostname="box"))
         return answer.host_id, tls.Identity(key_pem, answer.certificate_pem, answer.ca_pem)
 
@@ -129,7 +129,7 @@ class Cloud:
         return Agent(stream, channel)
 
     async def compute(self):
-        return compute_pb2_grpc.ComputeStub(await self.open_door())
+        return compute_pb2_grpc.ComputeStub(await self.build_handler())
 
     @property
     def key(self):
@@ -453,8 +453,8 @@ async def test_a_windows_password_is_asked_for_kept_and_decrypted_with_the_key_p
         config=Config(retries={"total_max_attempts": 1}, read_timeout=DEADLINE),
     )
     pair = await asyncio.to_thread(ec2.create_key_pair, KeyName="win")
-    wish = {"ImageId": image.image_id, "InstanceType": "stead.tiny", "MinCount": 1, "MaxCount": 1, "KeyName": "win"}
-    instance_id = (await asyncio.to_thread(ec2.run_instances, **wish))["Instances"][0]["InstanceId"]
+    request = {"ImageId": image.image_id, "InstanceType": "stead.tiny", "MinCount": 1, "MaxCount": 1, "KeyName": "win"}
+    instance_id = (await asyncio.to_thread(ec2.run_instances, **request))["Instances"][0]["InstanceId"]
 
     def runs():
         [shown] = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"]
@@ -494,7 +494,7 @@ async def test_who_calls_the_native_api_too_often_waits(cloud, monkeypatch):
     access, (name, secret) = cloud.key
     known = client.DescribeInstances
     await known(compute.DescribeInstancesRequest(), metadata=cloud.key)
-    monkeypatch.setattr(controller._strangers, "_failures", TokenBuckets(0.1, lambda: 0.0))  # one failure
+    monkeypatch.setattr(controller._failed_logins, "_failures", TokenBuckets(0.1, lambda: 0.0))  # one failure
     token = await cloud.token()
     codes = []
     for metadata in ((access, (name, secret + "x")), (("stead-access-key", "AKIANOBODY"), (name, secret)), cloud.key):
@@ -506,7 +506,7 @@ async def test_who_calls_the_native_api_too_often_waits(cloud, monkeypatch):
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await cloud.enrol(token)
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    monkeypatch.setattr(controller._strangers, "_failures", TokenBuckets(0.1, lambda: 0.0))
+    monkeypatch.setattr(controller._failed_logins, "_failures", TokenBuckets(0.1, lambda: 0.0))
     for text, code in (("none", "PERMISSION_DENIED"), (token, "RESOURCE_EXHAUSTED")):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await cloud.enrol(text)

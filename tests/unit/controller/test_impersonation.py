@@ -130,9 +130,9 @@ async def test_a_host_gets_credentials_of_the_attachment_that_it_has_and_no_othe
 
     async def ask(identity, generation=3, volume=volume_id):
         stub = host_pb2_grpc.HostLinkStub(await cloud.channel(tls.channel_to_controller(address(cloud), identity)))
-        wish = pb.AttachmentCredentialsRequest(volume_id=volume, generation=generation)
+        request = pb.AttachmentCredentialsRequest(volume_id=volume, generation=generation)
         try:
-            return await stub.AttachmentCredentials(wish, timeout=DEADLINE)
+            return await stub.AttachmentCredentials(request, timeout=DEADLINE)
         except grpc.aio.AioRpcError as error:
             return error.code()
 

@@ -6,7 +6,7 @@ from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.dlm.policy_view import policy_summary_view, policy_view
 from stead_controller.errors import Unsupported
 from stead_controller.resources.storage import lifecycle_policies
-from stead_controller.resources.storage.lifecycle_policies import Search, Wish
+from stead_controller.resources.storage.lifecycle_policies import PolicyRequest, Search
 
 # Members of default policies, which select by themselves what to snapshot.
 _UNBUILT: Final = (
@@ -24,14 +24,14 @@ _UNBUILT: Final = (
 def create_lifecycle_policy(call: Call, params: Params) -> Result:
     """Create a policy."""
     return {
-        "PolicyId": lifecycle_policies.create(call.tx, call.caller, _wish(params), params.get("Tags", {}), call.now)
+        "PolicyId": lifecycle_policies.create(call.tx, call.caller, _request(params), params.get("Tags", {}), call.now)
     }
 
 
 @operation("UpdateLifecyclePolicy", service="dlm")
 def update_lifecycle_policy(call: Call, params: Params) -> Result:
     """Change a policy."""
-    lifecycle_policies.update(call.tx, call.caller, params["PolicyId"], _wish(params), call.now)
+    lifecycle_policies.update(call.tx, call.caller, params["PolicyId"], _request(params), call.now)
     return {}
 
 
@@ -65,11 +65,11 @@ def get_lifecycle_policies(call: Call, params: Params) -> Result:
     return {"Policies": [policy_summary_view(one) for one in found]}
 
 
-def _wish(params: Params) -> Wish:
+def _request(params: Params) -> PolicyRequest:
     for name in _UNBUILT:
         if params.get(name):
             raise Unsupported(f"Default policies are not supported: the parameter {name}.")
-    return Wish(
+    return PolicyRequest(
         role_arn=params.get("ExecutionRoleArn"),
         description=params.get("Description"),
         state=params.get("State"),

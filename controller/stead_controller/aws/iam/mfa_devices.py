@@ -40,14 +40,14 @@ def _draftsman(params: Params) -> Callable[[str], bytes]:
 @operation("CreateVirtualMFADevice", service="iam", prepare=_draftsman)
 def create_virtual_mfa_device(call: Call, params: Params) -> Result:
     """Create a device."""
-    wish = NewDevice(params["VirtualMFADeviceName"], params.get("Path"), given_tags(params))
-    made = mfa_devices.create(call.tx, call.caller, call.cloud.sealer, wish, call.now)
+    request = NewDevice(params["VirtualMFADeviceName"], params.get("Path"), given_tags(params))
+    made = mfa_devices.create(call.tx, call.caller, call.cloud.sealer, request, call.now)
     seed = base64.b32encode(made.seed).decode()
     account = account_settings.alias(call.tx, call.caller) or call.caller.account_id
     device = {
         "SerialNumber": made.serial_number,
         "Base32StringSeed": seed.encode(),
-        "QRCodePNG": call.prepared(f"otpauth://totp/{quote(wish.name)}@{account}?secret={seed}"),
+        "QRCodePNG": call.prepared(f"otpauth://totp/{quote(request.name)}@{account}?secret={seed}"),
         "Tags": tags_view(made.tags) or None,
     }
     return {"VirtualMFADevice": device}

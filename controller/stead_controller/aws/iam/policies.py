@@ -23,14 +23,14 @@ _ENTITIES: Final[dict[str, tuple[str, ...]]] = {
 @operation("CreatePolicy", service="iam")
 def create_policy(call: Call, params: Params) -> Result:
     """Create a policy."""
-    wish = policies.NewPolicy(
+    request = policies.NewPolicy(
         name=params["PolicyName"],
         document=params["PolicyDocument"],
         path=params.get("Path"),
         description=params.get("Description", ""),
         tags=given_tags(params),
     )
-    return {"Policy": new_policy_view(policies.create(call.tx, call.caller, wish, call.now))}
+    return {"Policy": new_policy_view(policies.create(call.tx, call.caller, request, call.now))}
 
 
 @operation("GetPolicy", service="iam", writes=False)

@@ -10,7 +10,7 @@ from stead_controller.resources.iam import roles
 @operation("CreateRole", service="iam")
 def create_role(call: Call, params: Params) -> Result:
     """Create a role."""
-    wish = roles.NewRole(
+    request = roles.NewRole(
         name=params["RoleName"],
         trust_policy=params["AssumeRolePolicyDocument"],
         path=params.get("Path"),
@@ -19,7 +19,7 @@ def create_role(call: Call, params: Params) -> Result:
         boundary_arn=params.get("PermissionsBoundary"),
         tags=given_tags(params),
     )
-    return {"Role": new_role_view(roles.create(call.tx, call.caller, wish, call.now))}
+    return {"Role": new_role_view(roles.create(call.tx, call.caller, request, call.now))}
 
 
 @operation("GetRole", service="iam", writes=False)

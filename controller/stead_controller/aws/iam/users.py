@@ -10,13 +10,13 @@ from stead_controller.resources.iam import users
 @operation("CreateUser", service="iam")
 def create_user(call: Call, params: Params) -> Result:
     """Create a user."""
-    wish = users.NewUser(
+    request = users.NewUser(
         name=params["UserName"],
         path=params.get("Path"),
         boundary_arn=params.get("PermissionsBoundary"),
         tags=given_tags(params),
     )
-    return {"User": user_view(users.create(call.tx, call.caller, wish, call.now))}
+    return {"User": user_view(users.create(call.tx, call.caller, request, call.now))}
 
 
 @operation("GetUser", service="iam", writes=False)

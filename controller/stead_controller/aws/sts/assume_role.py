@@ -2,7 +2,7 @@
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.sts.session_view import role_session_view
-from stead_controller.aws.sts.temporary_credentials import has_code, session_wish
+from stead_controller.aws.sts.temporary_credentials import has_code, session_request
 from stead_controller.errors import Unsupported
 from stead_controller.resources.iam.assume_role import RoleRequest
 from stead_controller.resources.iam.assume_role import assume_role as begin
@@ -16,7 +16,7 @@ def assume_role(call: Call, params: Params) -> Result:
     asked = RoleRequest(
         role_arn=params.get("RoleArn"),
         session_name=params.get("RoleSessionName"),
-        wish=session_wish(params),
+        request=session_request(params),
         external_id=params.get("ExternalId"),
         serial_number=params.get("SerialNumber"),
         token_code=params.get("TokenCode"),

@@ -3,7 +3,7 @@
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.sts.assume_role import condition_keys
 from stead_controller.aws.sts.session_view import role_session_view
-from stead_controller.aws.sts.temporary_credentials import session_wish
+from stead_controller.aws.sts.temporary_credentials import session_request
 from stead_controller.errors import Unsupported
 from stead_controller.resources.iam.assume_role_with_web_identity import WebIdentityRequest, assume
 
@@ -17,7 +17,7 @@ def assume_role_with_web_identity(call: Call, params: Params) -> Result:
         role_arn=params.get("RoleArn"),
         session_name=params.get("RoleSessionName"),
         token=params.get("WebIdentityToken"),
-        wish=session_wish(params),
+        request=session_request(params),
     )
     made = assume(call.tx, call.cloud, asked, condition_keys(call), call.now)
     return {

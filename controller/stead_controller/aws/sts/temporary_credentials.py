@@ -2,12 +2,12 @@
 
 from stead_controller.aws.call import Params
 from stead_controller.errors import MissingParameter
-from stead_controller.resources.iam.session_requests import SessionWish, tags_of
+from stead_controller.resources.iam.session_requests import SessionRequest, tags_of
 
 
-def session_wish(params: Params) -> SessionWish:
+def session_request(params: Params) -> SessionRequest:
     """Read the requested properties of a session; raises MissingParameter, InvalidParameter."""
-    return SessionWish(
+    return SessionRequest(
         seconds=params.get("DurationSeconds"),
         policy=params.get("Policy", ""),
         policy_arns=tuple(_required(each, "arn", "PolicyArns.member.arn") for each in params.get("PolicyArns", ())),

@@ -85,7 +85,7 @@ def reserve_any(tx: Transaction, cloud: Cloud, need: Need, zone: str, disks: Seq
             pools = volume_homes.reserve(tx, cloud, chosen.host_id, disks, instance_store=need.instance_store)
             if pools is not None:
                 return Place(chosen.host_id, tuple(pools))
-            _give_back(tx, chosen.host_id, need)
+            _release(tx, chosen.host_id, need)
         refused.add(chosen.host_id)
 
 
@@ -122,11 +122,11 @@ def reserve_on(tx: Transaction, cloud: Cloud, host_id: str, need: Need) -> None:
         raise NoCapacity("The host of this instance has not enough room for its instance store now.")
 
 
-def give_back(tx: Transaction, host_id: str, need: Need) -> None:
+def release(tx: Transaction, host_id: str, need: Need) -> None:
     """Release the capacity that an instance and its instance store have reserved on a host."""
-    _give_back(tx, host_id, need)
+    _release(tx, host_id, need)
     if need.instance_store:
-        volume_homes.give_back_bytes(tx, host_id, "", need.instance_store)
+        volume_homes.release_bytes(tx, host_id, "", need.instance_store)
 
 
 def count(tx: Transaction, host_id: str, vcpus: int, memory: int) -> None:
@@ -144,7 +144,7 @@ def count(tx: Transaction, host_id: str, vcpus: int, memory: int) -> None:
     )
 
 
-def _give_back(tx: Transaction, host_id: str, need: Need) -> None:
+def _release(tx: Transaction, host_id: str, need: Need) -> None:
     count(tx, host_id, -need.vcpus, -need.memory)
 
 

@@ -110,9 +110,9 @@ def reserve(
         name = next((name for _, _, name in ranked if _take(tx, cloud, host_id, name, need.size * _GIB)), None)
         if name is None:
             for pool, size in taken:
-                give_back(tx, host_id, pool, size)
+                release(tx, host_id, pool, size)
             if instance_store:
-                give_back_bytes(tx, host_id, "", instance_store)
+                release_bytes(tx, host_id, "", instance_store)
             return None
         taken.append((name, need.size))
     return [name for name, _ in taken]
@@ -135,12 +135,12 @@ def keeps_type(tx: Transaction, volume: Volume, volume_type: str) -> bool:
     return pool is None or not pool.volume_types or volume_type in pool.volume_types.split()
 
 
-def give_back(tx: Transaction, host_id: str, pool: str, size: int) -> None:
+def release(tx: Transaction, host_id: str, pool: str, size: int) -> None:
     """Release the space of a volume of `size` GiB in its pool."""
-    give_back_bytes(tx, host_id, pool, size * _GIB)
+    release_bytes(tx, host_id, pool, size * _GIB)
 
 
-def give_back_bytes(tx: Transaction, host_id: str, pool: str, size: int) -> None:
+def release_bytes(tx: Transaction, host_id: str, pool: str, size: int) -> None:
     """Release a number of bytes in a pool; without a name in the default one."""
     tx.session.execute(
         update(StoragePool)

@@ -23,7 +23,7 @@ from stead_controller.resources.iam.session_requests import (
     MAX_ROLE_SECONDS,
     MAX_SOURCE_IDENTITY,
     ONE_HOUR,
-    SessionWish,
+    SessionRequest,
     actions,
     check_external_id,
     check_mfa,
@@ -42,7 +42,7 @@ class RoleRequest:
 
     role_arn: str | None
     session_name: str | None
-    wish: SessionWish = field(default_factory=SessionWish)
+    request: SessionRequest = field(default_factory=SessionRequest)
     external_id: str | None = None
     serial_number: str | None = None
     token_code: str | None = field(default=None, repr=False)
@@ -69,14 +69,14 @@ def assume_role(
     keys = {
         **context,
         **_principal_keys(tx, caller, now),
-        **request_keys(asked.wish, name, identity),
+        **request_keys(asked.request, name, identity),
         "sts:ExternalId": asked.external_id,
     }
     if mfa_devices.show_factor(tx, caller, cloud.sealer, asked.serial_number, asked.token_code, now=now):
         keys |= {"aws:MultiFactorAuthPresent": True, "aws:MultiFactorAuthAge": 0}
     keys |= {f"aws:ResourceTag/{key}": value for key, value in call_targets.tags_of(tx, role.id).items()}
     own = _policies(tx, caller)
-    for action in actions("sts:AssumeRole", tags=bool(asked.wish.tags or inherited), identity=bool(identity)):
+    for action in actions("sts:AssumeRole", tags=bool(asked.request.tags or inherited), identity=bool(identity)):
         if not role_sessions.trusts(role, principal_of(caller), action, keys, own) or not role.is_there:
             raise NotAuthorized(
                 f"User: {caller.arn} is not authorized to perform: {action} on resource: {asked.role_arn}",
@@ -88,38 +88,38 @@ def assume_role(
         principal_id=role.id,
         name=name,
         issued=now,
-        expires=now + _lasts(caller, role, asked.wish),
-        policy=asked.wish.policy,
-        policy_arns=asked.wish.policy_arns,
-        tags=(*inherited.items(), *asked.wish.tags.items()),
-        transitive=(*inherited, *asked.wish.transitive),
+        expires=now + _lasts(caller, role, asked.request),
+        policy=asked.request.policy,
+        policy_arns=asked.request.policy_arns,
+        tags=(*inherited.items(), *asked.request.tags.items()),
+        transitive=(*inherited, *asked.request.transitive),
         source_identity=identity,
     )
-    return role_sessions.begin(cloud, role, facts, asked.wish)
+    return role_sessions.begin(cloud, role, facts, asked.request)
 
 
 def _check(asked: RoleRequest, inherited: Mapping[str, str]) -> None:
     check_external_id(asked.external_id)
     if asked.source_identity is not None:
         check_name(asked.source_identity, "sourceIdentity", MAX_SOURCE_IDENTITY)
-    check_policies(asked.wish)
-    check_tags(asked.wish, inherited)
-    duration(asked.wish, ONE_HOUR, MAX_ROLE_SECONDS)
+    check_policies(asked.request)
+    check_tags(asked.request, inherited)
+    duration(asked.request, ONE_HOUR, MAX_ROLE_SECONDS)
     check_mfa(asked.serial_number, asked.token_code)
 
 
-def _lasts(caller: Caller, role: AskedRole, wish: SessionWish) -> timedelta:
-    if caller.kind == "role" and wish.seconds is not None and wish.seconds > ONE_HOUR:
+def _lasts(caller: Caller, role: AskedRole, request: SessionRequest) -> timedelta:
+    if caller.kind == "role" and request.seconds is not None and request.seconds > ONE_HOUR:
         raise BadRequest(
             "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining",
             code="ValidationError",
         )
-    return role_duration(role, wish)
+    return role_duration(role, request)
 
 
-def role_duration(role: AskedRole, wish: SessionWish) -> timedelta:
+def role_duration(role: AskedRole, request: SessionRequest) -> timedelta:
     """Return the duration of a role's session; raises BadRequest for more than the role allows."""
-    lasts = duration(wish, ONE_HOUR, MAX_ROLE_SECONDS)
+    lasts = duration(request, ONE_HOUR, MAX_ROLE_SECONDS)
     if lasts > timedelta(seconds=role.max_session_duration):
         raise BadRequest(
             "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.", code="ValidationError"

@@ -26,7 +26,7 @@ from stead_controller.resources.iam.assume_role import role_duration
 from stead_controller.resources.iam.role_sessions import MAX_SESSION_NAME, RoleSession
 from stead_controller.resources.iam.session_requests import (
     MAX_SOURCE_IDENTITY,
-    SessionWish,
+    SessionRequest,
     actions,
     check_name,
     check_policies,
@@ -46,7 +46,7 @@ class WebIdentityRequest:
     role_arn: str | None
     session_name: str | None
     token: str | None = field(repr=False)
-    wish: SessionWish = field(default_factory=SessionWish)
+    request: SessionRequest = field(default_factory=SessionRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def assume(
     """Begin a session of a role; raises BadRequest for bad input and tokens, NotAuthorized where it is not trusted."""
     role = role_sessions.find_role(tx, asked.role_arn)
     name = check_name(asked.session_name, "roleSessionName", MAX_SESSION_NAME)
-    check_policies(asked.wish)
+    check_policies(asked.request)
     if asked.token is None:
         raise MissingParameter("WebIdentityToken")
     issuer = web_identity_tokens.issuer_of(asked.token)
@@ -81,10 +81,10 @@ def assume(
     if audience is None:
         raise web_identity_tokens.invalid("Incorrect token audience")
     principal = Principal(oidc_providers.arn_of(provider), role.account_id, kind="provider")
-    wish, identity = _told_by_issuer(asked.wish, claims)
+    request, identity = _from_claims(asked.request, claims)
     said = {f"{provider.url}:{claim}": claims.get(claim) for claim in _CLAIMS}
-    wanted = {**context, **said, **request_keys(wish, name, identity), f"{provider.url}:aud": audience}
-    for action in actions(ACTION, tags=bool(wish.tags), identity=bool(identity)):
+    wanted = {**context, **said, **request_keys(request, name, identity), f"{provider.url}:aud": audience}
+    for action in actions(ACTION, tags=bool(request.tags), identity=bool(identity)):
         if not role_sessions.trusts(role, principal, action, wanted) or not role.is_there:
             raise _refused()
     facts = Facts(
@@ -93,26 +93,26 @@ def assume(
         principal_id=role.id,
         name=name,
         issued=now,
-        expires=now + role_duration(role, asked.wish),
-        policy=asked.wish.policy,
-        policy_arns=asked.wish.policy_arns,
-        tags=tuple(wish.tags.items()),
-        transitive=wish.transitive,
+        expires=now + role_duration(role, asked.request),
+        policy=asked.request.policy,
+        policy_arns=asked.request.policy_arns,
+        tags=tuple(request.tags.items()),
+        transitive=request.transitive,
         source_identity=identity,
         provider=principal.arn,
     )
-    return WebSession(role_sessions.begin(cloud, role, facts, wish), claims["sub"], audience, issuer)
+    return WebSession(role_sessions.begin(cloud, role, facts, request), claims["sub"], audience, issuer)
 
 
-def _told_by_issuer(wish: SessionWish, claims: Mapping[str, Any]) -> tuple[SessionWish, str]:
+def _from_claims(request: SessionRequest, claims: Mapping[str, Any]) -> tuple[SessionRequest, str]:
     """Add the session tags that the issuer sets, and return its source identity; raises BadRequest."""
     tags, transitive = web_identity_tokens.tags_of(claims)
-    wish = replace(wish, tags=tags, transitive=transitive)
-    check_tags(wish, {})
+    request = replace(request, tags=tags, transitive=transitive)
+    check_tags(request, {})
     identity = web_identity_tokens.source_identity_of(claims)
     if identity:
         check_name(identity, "sourceIdentity", MAX_SOURCE_IDENTITY)
-    return wish, identity
+    return request, identity
 
 
 def _refused() -> NotAuthorized:

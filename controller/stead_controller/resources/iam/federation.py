@@ -14,7 +14,7 @@ from stead_controller.request.session_tokens import Facts, TemporaryCredentials,
 from stead_controller.resources.iam.session_requests import (
     MAX_USER_SECONDS,
     ONE_HOUR,
-    SessionWish,
+    SessionRequest,
     check_name,
     check_policies,
     check_tags,
@@ -41,20 +41,20 @@ class FederatedSession:
 
 
 def session_token(
-    cloud: Cloud, caller: Caller, wish: SessionWish, now: datetime, *, mfa: bool = False
+    cloud: Cloud, caller: Caller, request: SessionRequest, now: datetime, *, mfa: bool = False
 ) -> TemporaryCredentials:
     """Make temporary credentials of a user or of root, with all their rights; raises BadRequest.
 
     `mfa` means that the caller has just used a second factor.
     """
     refuse_session(caller, "GetSessionToken")
-    expires = now + _lasts(caller, wish.seconds)
+    expires = now + _lasts(caller, request.seconds)
     facts = Facts(caller.kind, caller.account_id, caller.principal_id, "", now, expires, mfa=mfa)
-    return mint(cloud.sealer, facts, least=wish.least_token)
+    return mint(cloud.sealer, facts, least=request.least_token)
 
 
 def federation_token(
-    cloud: Cloud, caller: Caller, name: str | None, wish: SessionWish, now: datetime
+    cloud: Cloud, caller: Caller, name: str | None, request: SessionRequest, now: datetime
 ) -> FederatedSession:
     """Begin a session of a federated user, who may do what both the caller and the session policies allow.
 
@@ -62,27 +62,27 @@ def federation_token(
     """
     refuse_session(caller, "GetFederationToken")
     name = check_name(name, "name", _MAX_FEDERATED_NAME)
-    check_policies(wish)
-    check_tags(wish, {})
+    check_policies(request)
+    check_tags(request, {})
     facts = Facts(
         kind="federated",
         account_id=caller.account_id,
         principal_id=caller.principal_id,
         name=name,
         issued=now,
-        expires=now + _lasts(caller, wish.seconds),
-        policy=wish.policy,
-        policy_arns=wish.policy_arns,
-        tags=tuple(wish.tags.items()),
+        expires=now + _lasts(caller, request.seconds),
+        policy=request.policy,
+        policy_arns=request.policy_arns,
+        tags=tuple(request.tags.items()),
     )
     percent = packed_percent(facts)
-    made = mint(cloud.sealer, facts, least=wish.least_token)
+    made = mint(cloud.sealer, facts, least=request.least_token)
     return FederatedSession(made, f"{caller.account_id}:{name}", federated_arn(caller.account_id, name), percent)
 
 
 def _lasts(caller: Caller, seconds: int | None) -> timedelta:
     """Return the duration of a session; for root, more than an hour is not refused but reduced to an hour."""
-    lasts = duration(SessionWish(seconds=seconds), _DEFAULT_SECONDS, MAX_USER_SECONDS)
+    lasts = duration(SessionRequest(seconds=seconds), _DEFAULT_SECONDS, MAX_USER_SECONDS)
     return min(lasts, timedelta(seconds=ONE_HOUR)) if caller.kind == "root" else lasts
 
 

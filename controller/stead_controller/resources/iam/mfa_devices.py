@@ -80,9 +80,9 @@ def context(device_id: str) -> str:
     return f"mfa-device:{device_id}"
 
 
-def create(tx: Transaction, caller: Caller, sealer: Sealer, wish: NewDevice, now: datetime) -> MadeDevice:
+def create(tx: Transaction, caller: Caller, sealer: Sealer, request: NewDevice, now: datetime) -> MadeDevice:
     """Create a device that is not assigned yet; raises InvalidParameter, AlreadyExists, LimitExceeded."""
-    name = iam_names.check_name("virtualMFADeviceName", wish.name)
+    name = iam_names.check_name("virtualMFADeviceName", request.name)
     if len(name) > _LONGEST:
         raise iam_names.invalid("virtualMFADeviceName", f"Member must have length less than or equal to {_LONGEST}")
     mine = select(IamMfaDevice.id).where(IamMfaDevice.account_id == caller.account_id)
@@ -95,14 +95,14 @@ def create(tx: Transaction, caller: Caller, sealer: Sealer, wish: NewDevice, now
         account_id=caller.account_id,
         name=name,
         name_lower=name.lower(),
-        path=iam_names.check_path(wish.path),
+        path=iam_names.check_path(request.path),
         created=now,
         seed_sealed=sealer.seal(seed, context(device_id)),
         drift=0,
         last_step=0,
     )
     tx.session.add(device)
-    iam_tags.set_tags(tx, device.id, wish.tags)
+    iam_tags.set_tags(tx, device.id, request.tags)
     return MadeDevice(serial_of(device), seed, iam_tags.pairs_of(tx, device.id))
 
 

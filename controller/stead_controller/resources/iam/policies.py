@@ -70,32 +70,32 @@ class Search:
     usages: frozenset[str] = frozenset(("PermissionsPolicy", "PermissionsBoundary"))
 
 
-def create(tx: Transaction, caller: Caller, wish: NewPolicy, now: datetime) -> DescribedPolicy:
+def create(tx: Transaction, caller: Caller, request: NewPolicy, now: datetime) -> DescribedPolicy:
     """Make a policy with its first version; raises InvalidParameter, AlreadyExists, LimitExceeded."""
-    iam_names.check_name("policyName", wish.name)
+    iam_names.check_name("policyName", request.name)
     mine = IamPolicy.account_id == caller.account_id
-    if tx.session.scalar(select(IamPolicy.id).where(mine, IamPolicy.name_lower == wish.name.lower())) is not None:
+    if tx.session.scalar(select(IamPolicy.id).where(mine, IamPolicy.name_lower == request.name.lower())) is not None:
         raise AlreadyExists(
-            "iam-policy", f"A policy called {wish.name} already exists. Duplicate names are not allowed."
+            "iam-policy", f"A policy called {request.name} already exists. Duplicate names are not allowed."
         )
     iam_quotas.check_account(tx, caller, quotas.IAM_POLICIES, "PoliciesPerAccount", IamPolicy)
     policy = IamPolicy(
         id=iam_names.new_id("policy"),
         account_id=caller.account_id,
-        name=wish.name,
-        name_lower=wish.name.lower(),
-        path=iam_names.check_policy_path(wish.path),
+        name=request.name,
+        name_lower=request.name.lower(),
+        path=iam_names.check_policy_path(request.path),
         created=now,
         updated=now,
-        description=wish.description,
+        description=request.description,
         default_version=1,
         last_version=1,
     )
-    document = policy_documents.check_identity(wish.document)
+    document = policy_documents.check_identity(request.document)
     tx.session.add(policy)
     tx.session.flush()
     tx.session.add(IamPolicyVersion(policy_id=policy.id, number=1, document=document, created=now))
-    iam_tags.set_tags(tx, policy.id, wish.tags)
+    iam_tags.set_tags(tx, policy.id, request.tags)
     return DescribedPolicy(_own(policy), 0, 0, iam_tags.pairs_of(tx, policy.id))
 
 

@@ -17,13 +17,13 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.session_tokens import Facts, TemporaryCredentials, mint
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.iam import iam_names
-from stead_controller.resources.iam.session_requests import SessionWish, packed_percent
+from stead_controller.resources.iam.session_requests import SessionRequest, packed_percent
 from stead_controller.resources.iam.sessions import session_arn
 
 MAX_SESSION_NAME: Final = 64
 
 _NOBODYS_ID: Final = "AROAAAAAAAAAAAAAAAAAA"
-_TRUSTS_NOBODY: Final = (
+_EMPTY_TRUST_POLICY: Final = (
     '{"Version":"2012-10-17","Statement":'
     '[{"Effect":"Allow","Principal":{"Service":"nobody.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
 )
@@ -94,7 +94,7 @@ def find_role(tx: Transaction, arn: str | None) -> AskedRole:
         account_id=account_id,
         name=name,
         path=path,
-        trust_policy=trust_policy or _TRUSTS_NOBODY,
+        trust_policy=trust_policy or _EMPTY_TRUST_POLICY,
         max_session_duration=seconds or 0,
         is_there=role_id is not None,
     )
@@ -125,11 +125,11 @@ def trusts(
     return evaluate(Request(action, role.arn, principal, context_of(context)), policies).allowed
 
 
-def begin(cloud: Cloud, role: AskedRole, facts: Facts, wish: SessionWish) -> RoleSession:
+def begin(cloud: Cloud, role: AskedRole, facts: Facts, request: SessionRequest) -> RoleSession:
     """Make the credentials of a session; raises BadRequest where policies and tags are too large."""
     percent = packed_percent(facts)
     return RoleSession(
-        mint(cloud.sealer, facts, least=wish.least_token),
+        mint(cloud.sealer, facts, least=request.least_token),
         f"{role.id}:{facts.name}",
         session_arn(role.account_id, role.name, facts.name),
         facts.source_identity,

@@ -56,24 +56,24 @@ class DescribedRole:
     tags: Sequence[tuple[str, str]] = ()
 
 
-def create(tx: Transaction, caller: Caller, wish: NewRole, now: datetime) -> DescribedRole:
+def create(tx: Transaction, caller: Caller, request: NewRole, now: datetime) -> DescribedRole:
     """Make a role; raises InvalidParameter, AlreadyExists, LimitExceeded, NotFound for the boundary."""
-    name = entities.check_new_name(tx, caller, "role", wish.name)
+    name = entities.check_new_name(tx, caller, "role", request.name)
     iam_quotas.check_account(tx, caller, quotas.IAM_ROLES, "RolesPerAccount", IamRole)
     role = IamRole(
         id=iam_names.new_id("role"),
         account_id=caller.account_id,
         name=name,
         name_lower=name.lower(),
-        path=iam_names.check_path(wish.path),
+        path=iam_names.check_path(request.path),
         created=now,
-        description=_check_description(wish.description),
-        trust_policy=bound_principals.bound(tx, policy_documents.check_trust(wish.trust_policy)),
-        max_session_duration=wish.max_session_duration or _SESSION_SECONDS,
-        boundary_arn=permissions_boundaries.check(tx, caller, wish.boundary_arn),
+        description=_check_description(request.description),
+        trust_policy=bound_principals.bound(tx, policy_documents.check_trust(request.trust_policy)),
+        max_session_duration=request.max_session_duration or _SESSION_SECONDS,
+        boundary_arn=permissions_boundaries.check(tx, caller, request.boundary_arn),
     )
     tx.session.add(role)
-    iam_tags.set_tags(tx, role.id, wish.tags)
+    iam_tags.set_tags(tx, role.id, request.tags)
     return _with_tags(tx, role)
 
 

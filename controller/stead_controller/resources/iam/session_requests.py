@@ -31,7 +31,7 @@ _POLICY_ARN: Final = re.compile(r"arn:aws:iam::(?:aws|[0-9]{12}):policy/\S+\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class SessionWish:
+class SessionRequest:
     """The requested properties of a session beside its principal; `seconds` None is the operation's default.
 
     Its token must have at least `least_token` characters.
@@ -75,9 +75,9 @@ def check_mfa(serial_number: str | None, token_code: str | None) -> None:
         _check(token_code, "tokenCode", (6, 6), _TOKEN_CODE, r"[\d]*")
 
 
-def duration(wish: SessionWish, default: int, longest: int) -> timedelta:
+def duration(request: SessionRequest, default: int, longest: int) -> timedelta:
     """Return the duration of a session; raises InvalidParameter."""
-    seconds = default if wish.seconds is None else wish.seconds
+    seconds = default if request.seconds is None else request.seconds
     if seconds < MIN_SECONDS:
         raise invalid(seconds, "durationSeconds", f"have value greater than or equal to {MIN_SECONDS}")
     if seconds > longest:
@@ -85,41 +85,41 @@ def duration(wish: SessionWish, default: int, longest: int) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def check_policies(wish: SessionWish) -> None:
+def check_policies(request: SessionRequest) -> None:
     """Check session policies; raises InvalidParameter, MalformedPolicy."""
-    if len(wish.policy) > _MAX_POLICY:
-        raise invalid(wish.policy, "policy", f"have length less than or equal to {_MAX_POLICY}")
-    if wish.policy:
-        if not all(character in "\t\n\r" or " " <= character <= "\xff" for character in wish.policy):
+    if len(request.policy) > _MAX_POLICY:
+        raise invalid(request.policy, "policy", f"have length less than or equal to {_MAX_POLICY}")
+    if request.policy:
+        if not all(character in "\t\n\r" or " " <= character <= "\xff" for character in request.policy):
             raise MalformedPolicy("The policy has characters that are not allowed.")
-        parse_new(wish.policy)
-    if len(wish.policy_arns) > _MAX_POLICY_ARNS:
-        raise invalid(list(wish.policy_arns), "policyArns", f"have length less than or equal to {_MAX_POLICY_ARNS}")
-    for arn in wish.policy_arns:
+        parse_new(request.policy)
+    if len(request.policy_arns) > _MAX_POLICY_ARNS:
+        raise invalid(list(request.policy_arns), "policyArns", f"have length less than or equal to {_MAX_POLICY_ARNS}")
+    for arn in request.policy_arns:
         if not _POLICY_ARN.match(arn):
             raise InvalidParameter(f"ARN {arn} is not valid.")
 
 
-def check_tags(wish: SessionWish, inherited: Mapping[str, str]) -> None:
+def check_tags(request: SessionRequest, inherited: Mapping[str, str]) -> None:
     """Check session tags against the limits, and against the transitive tags of the caller's session.
 
     Raises InvalidParameter.
     """
-    if len(wish.tags) > _MAX_TAGS:
+    if len(request.tags) > _MAX_TAGS:
         raise invalid("tags", "tags", f"have length less than or equal to {_MAX_TAGS}")
-    for key, value in wish.tags.items():
+    for key, value in request.tags.items():
         if not 1 <= len(key) <= 128 or not _TAG.match(key) or key.lower().startswith("aws:"):
             raise invalid(key, "tags.1.member.key", r"satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+")
         if len(value) > 256 or not _TAG.match(value):
             raise invalid(
                 value, "tags.1.member.value", r"satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]*"
             )
-    lowered = {key.lower() for key in wish.tags}
-    if len(lowered) != len(wish.tags):
+    lowered = {key.lower() for key in request.tags}
+    if len(lowered) != len(request.tags):
         raise InvalidParameter(
             "Duplicate tag keys found. Please note that Tag keys are case insensitive.", code="InvalidParameterValue"
         )
-    if not {key.lower() for key in wish.transitive} <= lowered:
+    if not {key.lower() for key in request.transitive} <= lowered:
         raise InvalidParameter(
             "The specified transitive tag key must be included in the requested tags.", code="InvalidParameterValue"
         )
@@ -140,7 +140,7 @@ def actions(first: str, *, tags: bool, identity: bool) -> Iterator[str]:
         yield "sts:SetSourceIdentity"
 
 
-def request_keys(wish: SessionWish, name: str, identity: str) -> dict[str, object]:
+def request_keys(request: SessionRequest, name: str, identity: str) -> dict[str, object]:
     """Return the condition keys of a session request; None is a key that the request does not have.
 
     See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html.
@@ -148,10 +148,10 @@ def request_keys(wish: SessionWish, name: str, identity: str) -> dict[str, objec
     return {
         "sts:RoleSessionName": name,
         "sts:SourceIdentity": identity or None,
-        "sts:DurationSeconds": wish.seconds,
-        "aws:TagKeys": tuple(wish.tags),
-        "sts:TransitiveTagKeys": wish.transitive,
-        **{f"aws:RequestTag/{key}": value for key, value in wish.tags.items()},
+        "sts:DurationSeconds": request.seconds,
+        "aws:TagKeys": tuple(request.tags),
+        "sts:TransitiveTagKeys": request.transitive,
+        **{f"aws:RequestTag/{key}": value for key, value in request.tags.items()},
     }
 
 

@@ -54,22 +54,22 @@ class Root:
     created: datetime | None = None
 
 
-def create(tx: Transaction, caller: Caller, wish: NewUser, now: datetime) -> DescribedUser:
+def create(tx: Transaction, caller: Caller, request: NewUser, now: datetime) -> DescribedUser:
     """Make a user; raises InvalidParameter, AlreadyExists, LimitExceeded, NotFound for the boundary."""
-    name = entities.check_new_name(tx, caller, "user", wish.name)
+    name = entities.check_new_name(tx, caller, "user", request.name)
     iam_quotas.check_account(tx, caller, quotas.IAM_USERS, "UsersPerAccount", IamUser)
     user = IamUser(
         id=iam_names.new_id("user"),
         account_id=caller.account_id,
         name=name,
         name_lower=name.lower(),
-        path=iam_names.check_path(wish.path),
+        path=iam_names.check_path(request.path),
         created=now,
-        boundary_arn=permissions_boundaries.check(tx, caller, wish.boundary_arn),
+        boundary_arn=permissions_boundaries.check(tx, caller, request.boundary_arn),
         password_reset_required=False,
     )
     tx.session.add(user)
-    iam_tags.set_tags(tx, user.id, wish.tags)
+    iam_tags.set_tags(tx, user.id, request.tags)
     return _with_tags(tx, user)
 
 

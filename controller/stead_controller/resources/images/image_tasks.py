@@ -25,7 +25,7 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources import workflow_rows as workflows
 from stead_controller.resources.images import image_attributes, images, imported_images
-from stead_controller.resources.images.imported_images import ImageFile, ImageWish
+from stead_controller.resources.images.imported_images import ImageFile, ImageRequest
 from stead_controller.resources.storage import buckets, ebs_encryption, volume_keys
 from stead_controller.resources.storage.volume_keys import SealedKey
 from stead_controller.resources.tags import Tagged
@@ -189,7 +189,7 @@ def read(tx: Transaction, task_id: str, file: ImageFile, now: datetime) -> None:
     if task.kind == IMPORT_SNAPSHOT:
         task.snapshot_id = imported_images.add_snapshot(tx, task.account_id, file, key, now)
         return
-    wish = ImageWish(
+    request = ImageRequest(
         task.id,
         task.description,
         boot_mode=task.boot_mode or "legacy-bios",
@@ -198,7 +198,7 @@ def read(tx: Transaction, task_id: str, file: ImageFile, now: datetime) -> None:
         key=key,
     )
     task.image_id = ids.new_id("image")
-    imported_images.add_image(tx, task.image_id, wish, file, now)
+    imported_images.add_image(tx, task.image_id, request, file, now)
     task.snapshot_id = tx.session.get_one(Image, task.image_id).snapshot_id
 
 

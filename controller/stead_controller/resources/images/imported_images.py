@@ -58,7 +58,7 @@ class ImageFile:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageWish:
+class ImageRequest:
     """The operator's parameters of an image."""
 
     name: str
@@ -72,57 +72,57 @@ class ImageWish:
     key: SealedKey | None = None
 
 
-def check_wish(tx: Transaction, wish: ImageWish) -> None:
+def check_request(tx: Transaction, request: ImageRequest) -> None:
     """Refuse an image that could not be added, before its bytes are sent.
 
     Raises BadRequest, AlreadyExists, and Unsupported for a public one of an account that has all encrypted.
     """
-    if not 3 <= len(wish.name) <= 128 or not wish.name.isprintable():
+    if not 3 <= len(request.name) <= 128 or not request.name.isprintable():
         raise InvalidParameter("An image's name has 3 to 128 printable characters.")
-    if wish.architecture != "x86_64":
-        raise InvalidParameter(f"Images for '{wish.architecture}' are not supported: only x86_64 is.")
-    if wish.boot_mode not in ("legacy-bios", "uefi"):
-        raise InvalidParameter(f"'{wish.boot_mode}' is no boot mode: legacy-bios or uefi.")
-    if wish.public and _is_encrypted(tx, wish):
+    if request.architecture != "x86_64":
+        raise InvalidParameter(f"Images for '{request.architecture}' are not supported: only x86_64 is.")
+    if request.boot_mode not in ("legacy-bios", "uefi"):
+        raise InvalidParameter(f"'{request.boot_mode}' is no boot mode: legacy-bios or uefi.")
+    if request.public and _is_encrypted(tx, request):
         raise Unsupported("Images with encrypted snapshots cannot be public.", code="OperationNotPermitted")
-    owner = wish.account_id or CLOUD_ACCOUNT
-    taken = tx.session.scalar(select(Image.id).where(Image.account_id == owner, Image.name == wish.name))
+    owner = request.account_id or CLOUD_ACCOUNT
+    taken = tx.session.scalar(select(Image.id).where(Image.account_id == owner, Image.name == request.name))
     if taken is not None:
-        raise AlreadyExists("image", f"AMI name {wish.name} is already in use by AMI {taken}")
+        raise AlreadyExists("image", f"AMI name {request.name} is already in use by AMI {taken}")
 
 
 def bring_image(  # noqa: PLR0917 - who has what made of which file, where and when
-    tx: Transaction, cloud: Cloud, image_id: str, wish: ImageWish, file: ImageFile, now: datetime
+    tx: Transaction, cloud: Cloud, image_id: str, request: ImageRequest, file: ImageFile, now: datetime
 ) -> None:
     """Add an operator's image, encrypted if its account encrypts by default; raises as `add_image`."""
     key = None
-    if _is_encrypted(tx, wish):
-        kms_key_id = ebs_encryption.key_for(tx, cloud, wish.account_id, None, encrypted=True, key=None)
+    if _is_encrypted(tx, request):
+        kms_key_id = ebs_encryption.key_for(tx, cloud, request.account_id, None, encrypted=True, key=None)
         key = volume_keys.new_key(cloud, kms_key_id or "")
-    add_image(tx, image_id, replace(wish, key=key), file, now)
+    add_image(tx, image_id, replace(request, key=key), file, now)
 
 
-def _is_encrypted(tx: Transaction, wish: ImageWish) -> bool:
-    return bool(wish.account_id) and ebs_encryption.is_by_default(tx, wish.account_id)
+def _is_encrypted(tx: Transaction, request: ImageRequest) -> bool:
+    return bool(request.account_id) and ebs_encryption.is_by_default(tx, request.account_id)
 
 
-def add_image(tx: Transaction, image_id: str, wish: ImageWish, file: ImageFile, now: datetime) -> None:
+def add_image(tx: Transaction, image_id: str, request: ImageRequest, file: ImageFile, now: datetime) -> None:
     """Add an image whose file is in place and begin to read it; raises BadRequest and AlreadyExists."""
-    check_wish(tx, wish)
-    owner = wish.account_id or CLOUD_ACCOUNT
+    check_request(tx, request)
+    owner = request.account_id or CLOUD_ACCOUNT
     snapshot_id = ids.new_id("snapshot")
-    _add_snapshot(tx, owner, snapshot_id, file, wish.key, now)
+    _add_snapshot(tx, owner, snapshot_id, file, request.key, now)
     tx.session.add(
         Image(
             id=image_id,
             account_id=owner,
-            name=wish.name,
-            description=wish.description,
+            name=request.name,
+            description=request.description,
             state="pending",
-            public=wish.public,
-            architecture=wish.architecture,
-            boot_mode=wish.boot_mode,
-            root_device_name=wish.root_device_name,
+            public=request.public,
+            architecture=request.architecture,
+            boot_mode=request.boot_mode,
+            root_device_name=request.root_device_name,
             snapshot_id=snapshot_id,
             format=file.format,
             sha256=file.sha256,
@@ -135,16 +135,16 @@ def add_image(tx: Transaction, image_id: str, wish: ImageWish, file: ImageFile, 
     tx.session.add(
         ImageBlockDevice(
             image_id=image_id,
-            device_name=wish.root_device_name,
+            device_name=request.root_device_name,
             snapshot_id=snapshot_id,
             volume_size=-(-file.virtual_size // _GIB),
             volume_type=block_devices.DEFAULT_TYPE,
-            encrypted=wish.key is not None,
+            encrypted=request.key is not None,
         )
     )
     rows = [
         {"resource_id": image_id, "key": key, "value": value, "account_id": owner, "resource_type": "image"}
-        for key, value in wish.tags.items()
+        for key, value in request.tags.items()
     ]
     if rows:
         tx.session.execute(insert(Tag), rows)

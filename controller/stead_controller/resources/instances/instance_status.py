@@ -39,7 +39,7 @@ _RUNNING_SYSTEM: Final = case((_STATUS == "ok", "ok"), else_="impaired")
 _SYSTEM_STATUS: Final = case((Instance.state == "running", _RUNNING_SYSTEM), else_=_STATUS)
 _Home = aliased(Host)
 _attached = and_(
-    Volume.instance_id == Instance.id, Volume.attachment_state.in_(("attached", *volume_attachments.LETTING_GO))
+    Volume.instance_id == Instance.id, Volume.attachment_state.in_(("attached", *volume_attachments.DETACHING))
 )
 _full_since = select(func.min(Volume.full_since)).where(_attached).correlate(Instance).scalar_subquery()
 _away_since = (

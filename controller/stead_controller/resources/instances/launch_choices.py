@@ -57,7 +57,7 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
     interfaces = launch_interfaces.plan(
         tx,
         caller,
-        request.wishes,
+        request.interface_requests,
         kind,
         many=request.max_count > 1,
         find_subnet=partial(_subnet, tx, caller, cloud, zone),

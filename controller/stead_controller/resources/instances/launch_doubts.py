@@ -36,13 +36,15 @@ def doubts(
         checks.append(partial(launch_choices.public_key, tx, caller, request.key_name))
     if request.profile is not None:
         checks.append(partial(profile_associations.find, tx, caller.account_id, request.profile))
-    for wish in request.wishes:
-        groups = partial(lookup.require, tx, "security-group", SecurityGroup.id, wish.group_ids)
+    for interface in request.interface_requests:
+        groups = partial(lookup.require, tx, "security-group", SecurityGroup.id, interface.group_ids)
         checks.append(partial(groups, SecurityGroup.account_id == caller.account_id))
-        if wish.subnet_id is not None:
-            checks.append(partial(lookup.find, tx, caller, "subnet", Subnet, wish.subnet_id))
-        if wish.interface_id is not None:
-            checks.append(partial(lookup.find, tx, caller, "network-interface", NetworkInterface, wish.interface_id))
+        if interface.subnet_id is not None:
+            checks.append(partial(lookup.find, tx, caller, "subnet", Subnet, interface.subnet_id))
+        if interface.interface_id is not None:
+            checks.append(
+                partial(lookup.find, tx, caller, "network-interface", NetworkInterface, interface.interface_id)
+            )
     for check in checks:
         try:
             check()

@@ -17,11 +17,11 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources.network import interface_groups, network_interface_life
 from stead_controller.resources.network import network_interface_attachments as attachments
 from stead_controller.resources.network.connection_tracking import IdleTimeouts
-from stead_controller.resources.network.network_interface_life import AddressWish
+from stead_controller.resources.network.network_interface_life import AddressRequest
 
 
 @dataclass(frozen=True, slots=True)
-class InterfaceWish:
+class InterfaceRequest:
     """One interface of each instance: a new one or, with `interface_id`, one that exists; None is EC2's default."""
 
     device_index: int = 0
@@ -29,7 +29,7 @@ class InterfaceWish:
     subnet_id: str | None = None
     group_ids: tuple[str, ...] = ()
     group_names: tuple[str, ...] = ()
-    addresses: AddressWish = field(default_factory=AddressWish)
+    addresses: AddressRequest = field(default_factory=AddressRequest)
     associate_public_address: bool | None = None
     description: str = ""
     delete_on_termination: bool | None = None
@@ -40,7 +40,7 @@ class InterfaceWish:
 class InterfacePlan:
     """A checked wish with what it names; `public` tells whether a new one gets an automatic public address."""
 
-    wish: InterfaceWish
+    request: InterfaceRequest
     subnet: Subnet
     group_ids: tuple[str, ...]
     existing: NetworkInterface | None
@@ -50,7 +50,7 @@ class InterfacePlan:
 def plan(
     tx: Transaction,
     caller: Caller,
-    wishes: Sequence[InterfaceWish],
+    requests: Sequence[InterfaceRequest],
     kind: InstanceType,
     *,
     many: bool,
@@ -61,12 +61,12 @@ def plan(
     `find_subnet` gives the subnet of an id, or where an instance goes that names none. Raises MalformedId, NotFound,
     InvalidParameter, InvalidCombination, LimitExceeded, WrongState.
     """
-    _check_indices(wishes)
-    attachments.check_number(kind.name, len(wishes))
+    _check_indices(requests)
+    attachments.check_number(kind.name, len(requests))
     plans = []
-    for wish in sorted(wishes, key=lambda wish: wish.device_index):
-        _check_wish(wish, kind, many=many, alone=len(wishes) == 1)
-        plans.append(_plan_one(tx, caller, wish, kind, find_subnet, alone=len(wishes) == 1))
+    for request in sorted(requests, key=lambda request: request.device_index):
+        _check_request(request, kind, many=many, alone=len(requests) == 1)
+        plans.append(_plan_one(tx, caller, request, kind, find_subnet, alone=len(requests) == 1))
     _check_places(plans)
     return tuple(plans)
 
@@ -74,54 +74,54 @@ def plan(
 def _plan_one(
     tx: Transaction,
     caller: Caller,
-    wish: InterfaceWish,
+    request: InterfaceRequest,
     kind: InstanceType,
     find_subnet: Callable[[str | None], Subnet],
     *,
     alone: bool,
 ) -> InterfacePlan:
-    if wish.interface_id is not None:
-        existing = lookup.find(tx, caller, "network-interface", NetworkInterface, wish.interface_id)
+    if request.interface_id is not None:
+        existing = lookup.find(tx, caller, "network-interface", NetworkInterface, request.interface_id)
         attachments.require_free(existing)
         attachments.check_addresses(tx, existing, kind.name)
-        return InterfacePlan(wish, tx.session.get_one(Subnet, existing.subnet_id), (), existing, public=False)
-    subnet = find_subnet(wish.subnet_id)
-    if subnet.cidr_block is None and wish.associate_public_address:
+        return InterfacePlan(request, tx.session.get_one(Subnet, existing.subnet_id), (), existing, public=False)
+    subnet = find_subnet(request.subnet_id)
+    if subnet.cidr_block is None and request.associate_public_address:
         raise InvalidCombination(
             f"The associatePublicIPAddress parameter cannot be specified in the IPv6 only subnet '{subnet.id}'"
         )
-    named = interface_groups.ids_of(tx, caller, subnet.vpc_id, wish.group_names)
-    group_ids = interface_groups.choose(tx, caller, subnet.vpc_id, (*wish.group_ids, *named))
-    public = wish.associate_public_address
+    named = interface_groups.ids_of(tx, caller, subnet.vpc_id, request.group_names)
+    group_ids = interface_groups.choose(tx, caller, subnet.vpc_id, (*request.group_ids, *named))
+    public = request.associate_public_address
     if public is None:
         public = alone and subnet.map_public_address
-    return InterfacePlan(wish, subnet, group_ids, None, public)
+    return InterfacePlan(request, subnet, group_ids, None, public)
 
 
-def _check_indices(wishes: Sequence[InterfaceWish]) -> None:
-    indices = [wish.device_index for wish in wishes]
+def _check_indices(requests: Sequence[InterfaceRequest]) -> None:
+    indices = [request.device_index for request in requests]
     if len(set(indices)) != len(indices):
         raise InvalidCombination("Each network interface requires a unique device index.")
     if 0 not in indices or min(indices) < 0:
         raise InvalidParameter("The first network interface must have the device index 0.")
-    existing = [wish.interface_id for wish in wishes if wish.interface_id is not None]
+    existing = [request.interface_id for request in requests if request.interface_id is not None]
     if len(set(existing)) != len(existing):
         raise InvalidCombination("A network interface can be attached once only.")
 
 
-def _check_wish(wish: InterfaceWish, kind: InstanceType, *, many: bool, alone: bool) -> None:
-    if wish.associate_public_address and not alone:
+def _check_request(request: InterfaceRequest, kind: InstanceType, *, many: bool, alone: bool) -> None:
+    if request.associate_public_address and not alone:
         raise InvalidCombination(
             "The associatePublicIPAddress parameter cannot be specified when launching with multiple network "
             "interfaces."
         )
-    if wish.interface_id is not None:
-        if wish.delete_on_termination:
+    if request.interface_id is not None:
+        if request.delete_on_termination:
             raise InvalidCombination(
                 "A network interface may not specify a network interface ID and delete on termination as true"
             )
-        if wish != InterfaceWish(
-            wish.device_index, wish.interface_id, delete_on_termination=wish.delete_on_termination
+        if request != InterfaceRequest(
+            request.device_index, request.interface_id, delete_on_termination=request.delete_on_termination
         ):
             raise InvalidCombination(
                 "A network interface may not specify a network interface ID and a subnet, addresses, groups, a "
@@ -130,7 +130,7 @@ def _check_wish(wish: InterfaceWish, kind: InstanceType, *, many: bool, alone: b
         if many:
             raise InvalidCombination("A network interface can be given to one instance only")
         return
-    asked = wish.addresses
+    asked = request.addresses
     if many and (asked.primary is not None or asked.secondary or asked.ipv6):
         raise InvalidCombination("A private address can be given to one instance only")
     attachments.check_address_number(kind.name, asked.ipv4_number)
@@ -154,25 +154,25 @@ def build(
 def _build_one(
     tx: Transaction, caller: Caller, instance: Instance, each: InterfacePlan, now: datetime
 ) -> NetworkInterface:
-    delete = each.wish.delete_on_termination
+    delete = each.request.delete_on_termination
     if each.existing is not None:
-        attachments.plug(each.existing, instance, each.wish.device_index, now, state="attached")
+        attachments.plug(each.existing, instance, each.request.device_index, now, state="attached")
         return each.existing
     return network_interface_life.build(
         tx,
         each.subnet,
-        each.wish.addresses,
+        each.request.addresses,
         now,
-        description=each.wish.description,
+        description=each.request.description,
         status="in-use",
         requester_id=caller.user_id,
         host_id=instance.host_id,
         instance_id=instance.id,
         attachment_id=ids.new_id("network-interface-attachment"),
-        device_index=each.wish.device_index,
+        device_index=each.request.device_index,
         attachment_state="attached",
         attach_time=now,
         delete_on_termination=delete is not False,
         associate_public_address=each.public,
-        **each.wish.idle_timeouts.columns(),
+        **each.request.idle_timeouts.columns(),
     )

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stead_controller.resources.instances.launch_interfaces import InterfaceWish
+from stead_controller.resources.instances.launch_interfaces import InterfaceRequest
 from stead_controller.resources.instances.metadata_options import MetadataOptions
 from stead_controller.resources.instances.profile_associations import ProfileName
-from stead_controller.resources.network.network_interface_life import AddressWish
+from stead_controller.resources.network.network_interface_life import AddressRequest
 from stead_controller.resources.network.private_names import NameOptions
 from stead_controller.resources.storage.block_devices import BlockDevice
 
@@ -30,10 +30,10 @@ class LaunchRequest:
     zone: str | None = None
     zone_id: str | None = None
     subnet_id: str | None = None
-    addresses: AddressWish = field(default_factory=AddressWish)
+    addresses: AddressRequest = field(default_factory=AddressRequest)
     group_ids: tuple[str, ...] = ()
     group_names: tuple[str, ...] = ()
-    interfaces: tuple[InterfaceWish, ...] = ()
+    interfaces: tuple[InterfaceRequest, ...] = ()
     block_devices: tuple[BlockDevice, ...] = ()
     shutdown_behavior: str = "stop"
     disable_api_termination: bool = False
@@ -55,11 +55,11 @@ class LaunchRequest:
         return {**self.tags, "instance": {**self.tags.get("instance", {}), **self.system_tags}}
 
     @property
-    def wishes(self) -> tuple[InterfaceWish, ...]:
+    def interface_requests(self) -> tuple[InterfaceRequest, ...]:
         """The interfaces that are asked for."""
         if self.interfaces:
             return self.interfaces
-        only = InterfaceWish(
+        only = InterfaceRequest(
             subnet_id=self.subnet_id,
             group_ids=self.group_ids,
             group_names=self.group_names,

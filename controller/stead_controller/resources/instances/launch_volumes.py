@@ -71,19 +71,19 @@ def plan(
     volumes: list[VolumePlan] = []
     scratch: dict[int, str] = {}
     points: dict[str, str] = {}
-    for name, wish in named.items():
+    for name, request in named.items():
         image_device = own.get(name)
-        virtual_name = _virtual_name(image_device, wish)
-        if wish is not None and wish.no_device:
+        virtual_name = _virtual_name(image_device, request)
+        if request is not None and request.no_device:
             continue
-        if wish is None and image_device is not None and image_device.no_device:
+        if request is None and image_device is not None and image_device.no_device:
             continue
         point = device_names.point(name) or name
         if point in points:
             raise InvalidParameter(f"The devices '{points[point]}' and '{name}' are one.", code=_INVALID)
         points[point] = name
         if virtual_name is None:
-            volumes.append(_volume(tx, caller, image, image_device, wish or BlockDevice(name), cloud=cloud))
+            volumes.append(_volume(tx, caller, image, image_device, request or BlockDevice(name), cloud=cloud))
         else:
             scratch[_number(virtual_name)] = name
     for planned in volumes:
@@ -102,22 +102,22 @@ def check_number(kind: InstanceType, disks: DiskPlan, interfaces: int) -> None:
         )
 
 
-def _check_root(image: Image, image_device: ImageBlockDevice | None, wish: BlockDevice | None) -> None:
-    if wish is None:
+def _check_root(image: Image, image_device: ImageBlockDevice | None, request: BlockDevice | None) -> None:
+    if request is None:
         return
-    if wish.no_device or wish.virtual_name is not None:
-        raise InvalidParameter(f"The root device '{wish.device_name}' must be a volume.", code=_INVALID)
+    if request.no_device or request.virtual_name is not None:
+        raise InvalidParameter(f"The root device '{request.device_name}' must be a volume.", code=_INVALID)
     of_image = image_device.snapshot_id if image_device is not None else image.snapshot_id
-    if wish.snapshot_id not in (None, of_image):
+    if request.snapshot_id not in (None, of_image):
         raise InvalidParameter("snapshotId cannot be modified on root device", code=_INVALID)
 
 
-def _virtual_name(image_device: ImageBlockDevice | None, wish: BlockDevice | None) -> str | None:
+def _virtual_name(image_device: ImageBlockDevice | None, request: BlockDevice | None) -> str | None:
     """Return a device's scratch disk name, None for a volume; the request overrides the image."""
-    if wish is not None:
-        if wish.virtual_name is not None and not block_devices.is_scratch(wish.virtual_name):
-            raise InvalidParameter(f"Invalid virtual name {wish.virtual_name}", code=_INVALID)
-        return wish.virtual_name
+    if request is not None:
+        if request.virtual_name is not None and not block_devices.is_scratch(request.virtual_name):
+            raise InvalidParameter(f"Invalid virtual name {request.virtual_name}", code=_INVALID)
+        return request.virtual_name
     return (image_device.virtual_name or None) if image_device is not None else None
 
 
@@ -141,34 +141,34 @@ def _volume(
     caller: Caller,
     image: Image,
     image_device: ImageBlockDevice | None,
-    wish: BlockDevice,
+    request: BlockDevice,
     *,
     cloud: Cloud,
 ) -> VolumePlan:
     """Combine the mappings of a request and an image for one volume."""
-    snapshot = _snapshot(tx, caller, image, image_device, wish)
-    of_image = image_device if image_device is not None and wish.snapshot_id is None else None
-    size = wish.size
+    snapshot = _snapshot(tx, caller, image, image_device, request)
+    of_image = image_device if image_device is not None and request.snapshot_id is None else None
+    size = request.size
     if size is None and of_image is not None:
         size = of_image.volume_size
     if size is None and snapshot is None:
         raise MissingParameter("size or snapshotId")
     return VolumePlan(
-        device_name=wish.device_name,
-        shape=complete(_shape(image_device, wish, volume_life.size_of(size, snapshot, code=_INVALID))),
+        device_name=request.device_name,
+        shape=complete(_shape(image_device, request, volume_life.size_of(size, snapshot, code=_INVALID))),
         snapshot=snapshot,
-        key_id=_key(tx, caller, image_device, wish, snapshot, cloud=cloud),
-        delete_on_termination=_ends(image_device, wish),
+        key_id=_key(tx, caller, image_device, request, snapshot, cloud=cloud),
+        delete_on_termination=_ends(image_device, request),
     )
 
 
 def _snapshot(
-    tx: Transaction, caller: Caller, image: Image, image_device: ImageBlockDevice | None, wish: BlockDevice
+    tx: Transaction, caller: Caller, image: Image, image_device: ImageBlockDevice | None, request: BlockDevice
 ) -> Snapshot | None:
     """Return the snapshot of a volume; a caller who may launch an image may use its snapshots."""
     of_image = image_device.snapshot_id if image_device is not None else None
-    if wish.snapshot_id not in (None, of_image):
-        return snapshots.find_usable(tx, caller, wish.snapshot_id)
+    if request.snapshot_id not in (None, of_image):
+        return snapshots.find_usable(tx, caller, request.snapshot_id)
     if of_image is None:
         return None
     found = tx.session.get(Snapshot, of_image)
@@ -177,13 +177,13 @@ def _snapshot(
     return found
 
 
-def _shape(image_device: ImageBlockDevice | None, wish: BlockDevice, size: int) -> Shape:
+def _shape(image_device: ImageBlockDevice | None, request: BlockDevice, size: int) -> Shape:
     """Combine types and speeds: an image's speed is used only with its type."""
     own_type = image_device.volume_type if image_device is not None else block_devices.DEFAULT_TYPE
-    if image_device is None or wish.volume_type not in (None, own_type):
-        return Shape(size, wish.volume_type or own_type, wish.iops, wish.throughput)
-    iops = wish.iops if wish.iops is not None else image_device.iops
-    throughput = wish.throughput if wish.throughput is not None else image_device.throughput
+    if image_device is None or request.volume_type not in (None, own_type):
+        return Shape(size, request.volume_type or own_type, request.iops, request.throughput)
+    iops = request.iops if request.iops is not None else image_device.iops
+    throughput = request.throughput if request.throughput is not None else image_device.throughput
     return Shape(size, own_type, iops, throughput)
 
 
@@ -191,26 +191,26 @@ def _key(
     tx: Transaction,
     caller: Caller,
     image_device: ImageBlockDevice | None,
-    wish: BlockDevice,
+    request: BlockDevice,
     snapshot: Snapshot | None,
     *,
     cloud: Cloud,
 ) -> str | None:
     """Say under which key of KMS a volume is encrypted, or None."""
     by_snapshot = snapshot is not None and snapshot.encrypted
-    if wish.encrypted is False and by_snapshot:
+    if request.encrypted is False and by_snapshot:
         raise InvalidParameter(
             "The parameter encrypted cannot be false for a volume of an encrypted snapshot.",
             code="InvalidParameterCombination",
         )
     by_image = image_device is not None and image_device.encrypted
-    encrypted = wish.encrypted if wish.encrypted is not None else by_image
-    return ebs_encryption.key_for(tx, cloud, caller.account_id, snapshot, encrypted=encrypted, key=wish.kms_key_id)
+    encrypted = request.encrypted if request.encrypted is not None else by_image
+    return ebs_encryption.key_for(tx, cloud, caller.account_id, snapshot, encrypted=encrypted, key=request.kms_key_id)
 
 
-def _ends(image_device: ImageBlockDevice | None, wish: BlockDevice) -> bool:
-    if wish.delete_on_termination is not None:
-        return wish.delete_on_termination
+def _ends(image_device: ImageBlockDevice | None, request: BlockDevice) -> bool:
+    if request.delete_on_termination is not None:
+        return request.delete_on_termination
     return image_device.delete_on_termination if image_device is not None else True
 
 

@@ -13,7 +13,7 @@ from stead_controller.catalog import ids
 from stead_controller.db.insert import insert_new
 from stead_controller.db.tables import Instance, Reservation
 from stead_controller.desired import desired_state
-from stead_controller.desired.pictures.instance import Parts
+from stead_controller.desired.messages.instance import Parts
 from stead_controller.errors import InvalidCombination, InvalidParameter, NoCapacity
 from stead_controller.placement.choose_host import Need
 from stead_controller.request import client_tokens

@@ -17,7 +17,7 @@ from stead_controller.resources.iam import instance_credentials
 from stead_controller.resources.instances import instance_needs
 from stead_controller.resources.instances.instance_lookup import find_instances
 from stead_controller.resources.instances.instance_states import StateChange, change_state
-from stead_controller.resources.instances.volume_attachments import LETTING_GO
+from stead_controller.resources.instances.volume_attachments import DETACHING
 from stead_controller.resources.network import address_pools
 
 
@@ -60,7 +60,7 @@ def _require_root(tx: Transaction, instance: Instance) -> None:
     root = select(Volume.id).where(
         Volume.instance_id == instance.id,
         Volume.device_name == instance.root_device_name,
-        Volume.attachment_state.not_in(LETTING_GO),
+        Volume.attachment_state.not_in(DETACHING),
     )
     if tx.session.scalar(root) is None:
         raise InvalidParameter(

@@ -27,10 +27,10 @@ from stead_proto import limits
 from stead_proto.v1 import desired_pb2 as desired
 
 _ENDED: Final = ("shutting-down", "terminated")
-LETTING_GO: Final = ("detaching", "busy")
+DETACHING: Final = ("detaching", "busy")
 """States of attachments that are ending; such a volume is no longer part of the VM's desired state."""
 _FAILED_AT_ONCE: Final = 100
-_WAITING: Final = ("attaching", *LETTING_GO)
+_WAITING: Final = ("attaching", *DETACHING)
 _WAITING_OF: Final = Prepared(
     select(Volume.instance_id).where(
         Volume.instance_id.in_(bindparam("ids", expanding=True)), Volume.attachment_state.in_(_WAITING)
@@ -67,7 +67,9 @@ def attach(  # noqa: PLR0917 — what the operation asks
     _check_number(tx, instance)
     if volume.host_id is None:
         volume_homes.find_home(tx, cloud, volume, instance.host_id)
-    elif instance.host_id not in (None, volume.host_id) and desired_state.must_let_go(tx, instance.host_id, volume.id):
+    elif instance.host_id not in (None, volume.host_id) and desired_state.removal_pending(
+        tx, instance.host_id, volume.id
+    ):
         # After a forced detach it is free for other hosts, but not for another guest of the same host.
         raise WrongState("volume", f"{volume.id} is not 'available'.", code="IncorrectState")
     _note_start(tx, instance)
@@ -133,7 +135,7 @@ def end_damaged(tx: Transaction) -> None:
         )
     )
     for volume, instance_id in tx.session.execute(failing.limit(_FAILED_AT_ONCE)).all():
-        _let_go(tx, volume)
+        _begin_detaching(tx, volume)
         desired_state.refresh_instance(tx, instance_id)
 
 
@@ -218,7 +220,7 @@ def detach(
     if instance_id not in (None, volume.instance_id) or device not in (None, volume.device_name):
         raise NotFound("volume-attachment", volume.id)
     instance = tx.session.get_one(Instance, volume.instance_id)
-    if volume.attachment_state in LETTING_GO and not force:
+    if volume.attachment_state in DETACHING and not force:
         raise WrongState("volume", f"Volume '{volume.id}' is in the 'detaching' state.", code="IncorrectState")
     if instance.state in _ENDED:
         raise WrongState("instance", f"Instance '{instance.id}' is not 'running' or 'stopped'.", code="IncorrectState")
@@ -229,9 +231,9 @@ def detach(
             code="OperationNotPermitted",
         )
     volume.delete_on_termination = False
-    if volume.attachment_state not in LETTING_GO:
+    if volume.attachment_state not in DETACHING:
         _note_start(tx, instance)
-        _let_go(tx, volume)
+        _begin_detaching(tx, volume)
         desired_state.refresh_instance(tx, instance.id)
     user = _remote_user(volume)
     if force and user is not None:
@@ -240,7 +242,7 @@ def detach(
     return volume
 
 
-def _let_go(tx: Transaction, volume: Volume) -> None:
+def _begin_detaching(tx: Transaction, volume: Volume) -> None:
     """Tell the host that uses a volume to release it; the caller then sends the VM's state without the volume."""
     volume.attachment_state = "detaching"
     user = _remote_user(volume)
@@ -281,7 +283,7 @@ def note_busy(tx: Transaction, instance_id: str, plugged: Collection[str]) -> No
 
 def settle_gone(tx: Transaction, host_id: str, volume: Volume, now: datetime) -> None:
     """Record that a host that is not its home has released a volume."""
-    if volume.attachment_state not in LETTING_GO:
+    if volume.attachment_state not in DETACHING:
         return
     instance = tx.session.get(Instance, volume.instance_id)
     if host_id == volume.attached_host_id or (instance is not None and instance.host_id == host_id):
@@ -290,7 +292,7 @@ def settle_gone(tx: Transaction, host_id: str, volume: Volume, now: datetime) ->
 
 def settle_at_home(tx: Transaction, volume: Volume, now: datetime) -> None:
     """Record that a volume's home has applied its desired state: if that has no export, the volume is free."""
-    if volume.attachment_state in LETTING_GO and volume.attached_host_id is None:
+    if volume.attachment_state in DETACHING and volume.attached_host_id is None:
         settle_detached(tx, volume, now)
 
 
@@ -328,8 +330,8 @@ def end_with_instance(tx: Transaction, instance: Instance, now: datetime, *, hos
                 _stop_serving(tx, volume)
         elif volume.host_id == volume.attached_host_id:
             settle_detached(tx, volume, now)
-        elif volume.attachment_state not in LETTING_GO:
-            _let_go(tx, volume)
+        elif volume.attachment_state not in DETACHING:
+            _begin_detaching(tx, volume)
 
 
 def lose_home(tx: Transaction, volume: Volume) -> None:

@@ -39,7 +39,7 @@ def take_missing(tx: Transaction, cloud: Cloud, now: datetime) -> None:
     for host in tx.session.scalars(select(Host).order_by(Host.created, Host.id)).all():
         if host.pool_address and ipaddress.IPv4Address(host.pool_address) in pool:
             continue
-        give_back(tx, host, now)
+        release(tx, host, now)
         try:
             take(tx, cloud, host, now)
         except LimitExceeded:
@@ -47,7 +47,7 @@ def take_missing(tx: Transaction, cloud: Cloud, now: datetime) -> None:
         tx.session.flush()
 
 
-def give_back(tx: Transaction, host: Host, now: datetime) -> None:
+def release(tx: Transaction, host: Host, now: datetime) -> None:
     """Release a host's address; it rests before it is reused."""
     if host.pool_address:
         mine = update(PublicAddress).where(PublicAddress.address == host.pool_address)

@@ -18,16 +18,16 @@ def of_ends(tx: Transaction, asked: Asked) -> list[str]:
     places = [find_place(tx, facts, asked.account_id, asked.source, asked.source_address)]
     if asked.destination is not None:
         places.append(find_place(tx, facts, asked.account_id, asked.destination, asked.destination_address))
-    doubts: list[str] = []
+    warnings: list[str] = []
     for place in places:
         if isinstance(place, Interface):
             query = select(Host).join(NetworkInterface, NetworkInterface.host_id == Host.id)
             host = tx.session.scalar(query.where(NetworkInterface.id == place.id))
-            doubts += _doubts(place, host) if host is not None else []
-    return list(dict.fromkeys(doubts))
+            warnings += _warnings(place, host) if host is not None else []
+    return list(dict.fromkeys(warnings))
 
 
-def _doubts(interface: Interface, host: Host) -> list[str]:
+def _warnings(interface: Interface, host: Host) -> list[str]:
     named = f"Host {host.hostname} ({host.id}) of {interface.id}"
     if host.state != "up":
         return [f"{named} is {host.state}: it goes on with what it was told last, and learns of no change."]

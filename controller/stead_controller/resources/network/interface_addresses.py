@@ -16,7 +16,7 @@ from stead_controller.resources.network.network_interface_attachments import che
 from stead_controller.resources.network.network_interface_attributes import find_own
 from stead_controller.resources.network.network_interface_life import (
     ADDRESSES_PER_INTERFACE,
-    AddressWish,
+    AddressRequest,
     take_ipv6,
     take_secondary,
 )
@@ -66,7 +66,7 @@ def unassign_private(tx: Transaction, caller: Caller, interface_id: str, address
         .where(PublicAddress.interface_id == interface.id, PublicAddress.private_address.in_(addresses))
         .values(interface_id=None, private_address=None, association_id=None)
     )
-    private_addresses.give_back(tx, interface.id, addresses)
+    private_addresses.release(tx, interface.id, addresses)
     interface_changes.changed(tx, interface)
 
 
@@ -83,7 +83,7 @@ def assign_ipv6(
     had = private_addresses.of(tx, interface.id, ipv6=True)
     missing = tuple(address for address in dict.fromkeys(wanted) if address not in had)
     _check_number(tx, interface, len(had) + len(missing) + (count or 0))
-    made = take_ipv6(tx, subnet, interface.id, AddressWish(ipv6=missing, ipv6_count=count or 0))
+    made = take_ipv6(tx, subnet, interface.id, AddressRequest(ipv6=missing, ipv6_count=count or 0))
     interface_changes.changed(tx, interface)
     return made
 
@@ -102,7 +102,7 @@ def unassign_ipv6(tx: Transaction, caller: Caller, interface_id: str, addresses:
             f"The network interface '{interface.id}' is in an IPv6 only subnet: its last IPv6 address cannot be "
             "unassigned"
         )
-    private_addresses.give_back(tx, interface.id, addresses)
+    private_addresses.release(tx, interface.id, addresses)
     interface_changes.changed(tx, interface)
 
 

@@ -29,7 +29,7 @@ from stead_controller.resources import quotas, tags
 from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.network import elastic_addresses, network_interface_life, notify_topology
 from stead_controller.resources.network.elastic_address_associations import has_gateway
-from stead_controller.resources.network.network_interface_life import AddressWish
+from stead_controller.resources.network.network_interface_life import AddressRequest
 
 _TYPE: Final = "natgateway"
 _LIVE: Final = ("pending", "available", "deleting")
@@ -172,7 +172,7 @@ def _add_interface(  # noqa: PLR0917 — what the interface consists of
     return network_interface_life.add(
         tx,
         subnet,
-        AddressWish(primary=private_address, ipv6_count=0),
+        AddressRequest(primary=private_address, ipv6_count=0),
         (),
         now,
         description=f"Interface for NAT Gateway {gateway.id}",

@@ -68,13 +68,13 @@ def set_source_dest_check(tx: Transaction, caller: Caller, interface_id: str, *,
     interface_changes.changed(tx, interface)
 
 
-def set_idle_timeouts(tx: Transaction, caller: Caller, interface_id: str, wish: IdleTimeouts) -> None:
+def set_idle_timeouts(tx: Transaction, caller: Caller, interface_id: str, request: IdleTimeouts) -> None:
     """Set the idle timeouts of new connections; those not in the request stay.
 
     Raises MalformedId, NotFound, InvalidParameter, WrongState.
     """
     interface = find_own(tx, caller, interface_id)
-    for column, seconds in wish.columns().items():
+    for column, seconds in request.columns().items():
         setattr(interface, column, seconds)
     interface_changes.changed(tx, interface)
 

@@ -27,7 +27,7 @@ _DESCRIPTION_LENGTH: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
-class AddressWish:
+class AddressRequest:
     """The requested private addresses: `primary` None means any; counts are numbers of addresses to be chosen.
 
     With `primary_ipv6`, the interface's first IPv6 address cannot be unassigned.
@@ -56,7 +56,7 @@ class CreateRequest:
     """CreateNetworkInterface, parsed; `digest` is that of all parameters (for ClientToken)."""
 
     subnet_id: str
-    addresses: AddressWish = field(default_factory=AddressWish)
+    addresses: AddressRequest = field(default_factory=AddressRequest)
     group_ids: tuple[str, ...] = ()
     description: str = ""
     idle_timeouts: IdleTimeouts = field(default_factory=IdleTimeouts)
@@ -86,29 +86,29 @@ def create(tx: Transaction, caller: Caller, request: CreateRequest, now: datetim
 
 
 def add(
-    tx: Transaction, subnet: Subnet, wish: AddressWish, group_ids: Sequence[str], now: datetime, **columns: Any
+    tx: Transaction, subnet: Subnet, request: AddressRequest, group_ids: Sequence[str], now: datetime, **columns: Any
 ) -> NetworkInterface:
     """Add the rows of a new interface of the subnet's owner; raises as `build`."""
-    interface = build(tx, subnet, wish, now, **columns)
+    interface = build(tx, subnet, request, now, **columns)
     interface_groups.join(tx, interface.id, group_ids)
     return interface
 
 
-def build(tx: Transaction, subnet: Subnet, wish: AddressWish, now: datetime, **columns: Any) -> NetworkInterface:
+def build(tx: Transaction, subnet: Subnet, request: AddressRequest, now: datetime, **columns: Any) -> NetworkInterface:
     """Reserve the addresses of a new interface of the subnet's owner and add its row.
 
     `columns` are further columns of the row. Raises InvalidParameter, InvalidCombination, WrongState (an address in
     use), LimitExceeded.
     """
-    _check(wish, columns.get("description", ""))
-    _check_family(subnet, wish)
+    _check(request, columns.get("description", ""))
+    _check_family(subnet, request)
     interface_id = ids.new_id("network-interface")
-    take_secondary(tx, subnet, interface_id, wish.secondary, 0)  # first, so that none is chosen as the primary
+    take_secondary(tx, subnet, interface_id, request.secondary, 0)  # first, so that none is chosen as the primary
     primary = None
     if subnet.cidr_block is not None:
-        primary = private_addresses.take(tx, subnet, interface_id, wish.primary, primary=True)
-    take_secondary(tx, subnet, interface_id, (), wish.secondary_count)
-    take_ipv6(tx, subnet, interface_id, wish)
+        primary = private_addresses.take(tx, subnet, interface_id, request.primary, primary=True)
+    take_secondary(tx, subnet, interface_id, (), request.secondary_count)
+    take_ipv6(tx, subnet, interface_id, request)
     interface = NetworkInterface(
         id=interface_id,
         account_id=subnet.account_id,
@@ -117,7 +117,7 @@ def build(tx: Transaction, subnet: Subnet, wish: AddressWish, now: datetime, **c
         zone=subnet.zone,
         mac_address=addresses.new_mac(tx),
         private_address=primary,
-        primary_ipv6=wish.primary_ipv6,
+        primary_ipv6=request.primary_ipv6,
         created=now,
         **columns,
     )
@@ -133,15 +133,15 @@ def take_secondary(tx: Transaction, subnet: Subnet, interface_id: str, wanted: S
     ]
 
 
-def take_ipv6(tx: Transaction, subnet: Subnet, interface_id: str, wish: AddressWish) -> list[str]:
+def take_ipv6(tx: Transaction, subnet: Subnet, interface_id: str, request: AddressRequest) -> list[str]:
     """Assign IPv6 addresses: the named ones and a number of others, or those that its subnet assigns automatically."""
     blocks = [subnet.ipv6_cidr_block] if subnet.ipv6_cidr_block is not None else []
-    count = wish.ipv6_count
+    count = request.ipv6_count
     if count is None:
-        count = int(subnet.assign_ipv6_address and not wish.ipv6)
+        count = int(subnet.assign_ipv6_address and not request.ipv6)
     return [
         private_addresses.take_ipv6(tx, subnet, blocks, interface_id, address)
-        for address in (*wish.ipv6, *[None] * count)
+        for address in (*request.ipv6, *[None] * count)
     ]
 
 
@@ -172,33 +172,33 @@ def remove(tx: Transaction, interface: NetworkInterface, now: datetime) -> None:
     interface_changes.gone(tx, interface)
 
 
-def _check_family(subnet: Subnet, wish: AddressWish) -> None:
+def _check_family(subnet: Subnet, request: AddressRequest) -> None:
     """Raise InvalidCombination for IPv4 addresses, or no IPv6 address, in an IPv6-only subnet.
 
     Raises InvalidParameter for a primary IPv6 address where the subnet has no IPv6 addresses.
     """
-    if wish.primary_ipv6:
+    if request.primary_ipv6:
         require_ipv6(subnet)
     if subnet.cidr_block is not None:
         return
-    if wish.names_ipv4:
+    if request.names_ipv4:
         raise InvalidCombination(f"Private IPv4 addresses cannot be specified in the IPv6 only subnet '{subnet.id}'")
-    if wish.ipv6_count == 0 and not wish.ipv6:
+    if request.ipv6_count == 0 and not request.ipv6:
         raise InvalidCombination(
             f"A network interface in the IPv6 only subnet '{subnet.id}' has at least one IPv6 address"
         )
 
 
-def _check(wish: AddressWish, description: str) -> None:
-    if wish.secondary and wish.secondary_count:
+def _check(request: AddressRequest, description: str) -> None:
+    if request.secondary and request.secondary_count:
         raise InvalidCombination(
             "The parameters secondaryPrivateIpAddressCount and privateIpAddresses may not be used together"
         )
-    if wish.ipv6 and wish.ipv6_count:
+    if request.ipv6 and request.ipv6_count:
         raise InvalidCombination("The parameters ipv6AddressCount and ipv6Addresses may not be used together")
-    if wish.secondary_count < 0 or (wish.ipv6_count or 0) < 0:
+    if request.secondary_count < 0 or (request.ipv6_count or 0) < 0:
         raise InvalidParameter("The number of addresses must not be negative")
-    if max(wish.ipv4_number, len(wish.ipv6) + (wish.ipv6_count or 0)) > ADDRESSES_PER_INTERFACE:
+    if max(request.ipv4_number, len(request.ipv6) + (request.ipv6_count or 0)) > ADDRESSES_PER_INTERFACE:
         raise LimitExceeded(
             f"Number of private addresses will exceed limit ({ADDRESSES_PER_INTERFACE}).",
             code="PrivateIpAddressLimitExceeded",

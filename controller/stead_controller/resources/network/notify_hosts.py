@@ -13,7 +13,7 @@ from stead_controller.db.tables import (
     VpcPeeringConnection,
 )
 from stead_controller.desired import peered_vpcs, topics
-from stead_controller.desired.pictures.peering import side_id
+from stead_controller.desired.messages.peering import side_id
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.network import notify_topology
 from stead_proto.v1 import desired_pb2 as pb

@@ -34,7 +34,7 @@ from stead_controller.resources.network import notify_hosts, security_group_rule
 # EC2's default quotas (https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html)
 LISTS_PER_ACCOUNT: Final = 100
 ENTRIES_PER_LIST: Final = 1000
-VERSIONS_KEPT: Final = 1000
+MAX_VERSIONS: Final = 1000
 ENTRIES_AT_ONCE: Final = 100
 
 _KIND: Final = "prefix-list"
@@ -292,7 +292,7 @@ def _replace_entries(tx: Transaction, row: PrefixList, wanted: Mapping[str, str 
 
 def _forget(tx: Transaction, row: PrefixList) -> None:
     """Delete the entries that only expired versions had."""
-    oldest = row.version - VERSIONS_KEPT + 1
+    oldest = row.version - MAX_VERSIONS + 1
     if oldest > 1:
         doomed = select(PrefixListEntry).where(
             PrefixListEntry.prefix_list_id == row.id, PrefixListEntry.last_version < oldest
@@ -328,7 +328,7 @@ def _require_version(row: PrefixList, version: int) -> None:
 
 
 def _require_known_version(row: PrefixList, version: int) -> None:
-    if not max(1, row.version - VERSIONS_KEPT + 1) <= version <= row.version:
+    if not max(1, row.version - MAX_VERSIONS + 1) <= version <= row.version:
         raise InvalidParameter(f"The prefix list {row.id} has no version {version}.", code="InvalidPrefixListVersion")
 
 

@@ -25,7 +25,9 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources.network import unclaimed_addresses
 
 FIRST_OFFSET: Final = 4
-_GO_ON: Final = Prepared(update(Subnet).where(Subnet.id == bindparam("subnet_id")).values(next_turn=bindparam("turn")))
+_CONTINUE_AFTER: Final = Prepared(
+    update(Subnet).where(Subnet.id == bindparam("subnet_id")).values(next_turn=bindparam("attempt"))
+)
 _TRIES: Final = 64  # random addresses tried before all of a subnet are searched
 _GOLDEN_SECTION: Final = (5**0.5 - 1) / 2
 
@@ -78,15 +80,15 @@ def take_ipv6(
         return address
     network = ipaddress.IPv6Network(blocks[0])
     free = _unreserved(tx, subnet, network, network.num_addresses - 2)
-    room = sum(part.stop - part.start for part in free)  # len() of a range is limited to 2^63
-    for _ in range(_TRIES if room else 0):
-        address = str(network[_at(free, secrets.randbelow(room))])
+    size = sum(part.stop - part.start for part in free)  # len() of a range is limited to 2^63
+    for _ in range(_TRIES if size else 0):
+        address = str(network[_at(free, secrets.randbelow(size))])
         if _hold(tx, subnet, interface_id, address, primary=False, ipv6=True):
             return address
     raise _exhausted(subnet)
 
 
-def give_back(tx: Transaction, interface_id: str, addresses: Iterable[str]) -> None:
+def release(tx: Transaction, interface_id: str, addresses: Iterable[str]) -> None:
     """Release addresses of an interface."""
     tx.session.execute(
         delete(InterfaceAddress)
@@ -114,40 +116,40 @@ def _take_any(tx: Transaction, subnet: Subnet, interface_id: str, *, primary: bo
     """Take the next free address: the search continues where the last one ended, so that addresses rest after use."""
     network = _ipv4_network(subnet)
     free = _unreserved(tx, subnet, network, network.num_addresses - 2)
-    room = sum(map(len, free))
-    for turn in range(subnet.next_turn, subnet.next_turn + min(_TRIES, room)):
-        address = str(network[_at(free, scattered(turn, room))])
+    size = sum(map(len, free))
+    for attempt in range(subnet.next_turn, subnet.next_turn + min(_TRIES, size)):
+        address = str(network[_at(free, scattered(attempt, size))])
         if _hold(tx, subnet, interface_id, address, primary=primary):
-            _go_on_after(tx, subnet, turn % room)
+            _continue_after(tx, subnet, attempt % size)
             return address
     taken = set(tx.session.scalars(select(InterfaceAddress.address).where(InterfaceAddress.subnet_id == subnet.id)))
-    for turn in range(room):
-        address = str(network[_at(free, scattered(turn, room))])
+    for attempt in range(size):
+        address = str(network[_at(free, scattered(attempt, size))])
         if address not in taken and _hold(tx, subnet, interface_id, address, primary=primary):
-            _go_on_after(tx, subnet, turn)
+            _continue_after(tx, subnet, attempt)
             return address
     raise _exhausted(subnet)
 
 
-def scattered(turn: int, room: int) -> int:
+def scattered(attempt: int, size: int) -> int:
     """Return the next number of a sequence that visits all of `room`, each far from the previous ones. Pure.
 
     The lowest numbers come as late as possible, since users often name addresses near the start of a subnet.
     """
-    return (turn + 1) * _stride(room) % room
+    return (attempt + 1) * _stride(size) % size
 
 
 @cache
-def _stride(room: int) -> int:
+def _stride(size: int) -> int:
     """Return a step that visits all of `room` numbers: near the golden section, so that neighbours lie far apart."""
-    near = round(room * _GOLDEN_SECTION)
-    return next(step for step in count(max(near, 1)) if gcd(step, room) == 1)
+    near = round(size * _GOLDEN_SECTION)
+    return next(step for step in count(max(near, 1)) if gcd(step, size) == 1)
 
 
-def _go_on_after(tx: Transaction, subnet: Subnet, turn: int) -> None:
+def _continue_after(tx: Transaction, subnet: Subnet, attempt: int) -> None:
     """Store where the next search begins by an UPDATE: a flush for it, at each launch, costs ten times as much."""
-    _GO_ON.all(tx.connection, {"subnet_id": subnet.id, "turn": turn + 1})
-    set_committed_value(subnet, "next_turn", turn + 1)
+    _CONTINUE_AFTER.all(tx.connection, {"subnet_id": subnet.id, "attempt": attempt + 1})
+    set_committed_value(subnet, "next_turn", attempt + 1)
 
 
 def _unreserved(

@@ -37,43 +37,43 @@ class NameOptions:
             )
 
 
-def check_family(subnet: Subnet, wish: NameOptions, parameter: str) -> None:
+def check_family(subnet: Subnet, request: NameOptions, parameter: str) -> None:
     """Raise InvalidParameter for names and records of IPv4 in an IPv6-only subnet."""
-    check_hostname_type(subnet, wish.hostname_type, parameter)
-    if subnet.cidr_block is None and wish.a_record:
+    check_hostname_type(subnet, request.hostname_type, parameter)
+    if subnet.cidr_block is None and request.a_record:
         raise InvalidParameter(
             f"Invalid value 'true' for enableResourceNameDnsARecord. Subnet {subnet.id} is an IPv6 only subnet."
         )
 
 
-def settle(wish: NameOptions, subnet: Subnet) -> dict[str, Any]:
+def settle(request: NameOptions, subnet: Subnet) -> dict[str, Any]:
     """Return the columns of an instance launched into a subnet; raises InvalidParameter if that is IPv6-only."""
-    check_family(subnet, wish, "hostnameType")
+    check_family(subnet, request, "hostnameType")
     return {
-        "hostname_type": wish.hostname_type or subnet.hostname_type,
-        "resource_name_a_record": subnet.resource_name_a_record if wish.a_record is None else wish.a_record,
+        "hostname_type": request.hostname_type or subnet.hostname_type,
+        "resource_name_a_record": subnet.resource_name_a_record if request.a_record is None else request.a_record,
         "resource_name_aaaa_record": (
-            subnet.resource_name_aaaa_record if wish.aaaa_record is None else wish.aaaa_record
+            subnet.resource_name_aaaa_record if request.aaaa_record is None else request.aaaa_record
         ),
     }
 
 
-def modify(tx: Transaction, caller: Caller, instance_id: str, wish: NameOptions) -> None:
+def modify(tx: Transaction, caller: Caller, instance_id: str, request: NameOptions) -> None:
     """Change an instance's type of host name while it is stopped, or the records of its resource name at any time.
 
     Raises MalformedId, NotFound, InvalidParameter, WrongState.
     """
-    wish.check("privateDnsHostnameType")
+    request.check("privateDnsHostnameType")
     instance = lookup.find(tx, caller, "instance", Instance, instance_id)
     if instance.state in _ENDED:
         raise WrongState("instance", f"The instance '{instance.id}' is not in a state in which it can be modified.")
-    check_family(tx.session.get_one(Subnet, instance.subnet_id), wish, "privateDnsHostnameType")
-    if wish.hostname_type not in (None, instance.hostname_type):
+    check_family(tx.session.get_one(Subnet, instance.subnet_id), request, "privateDnsHostnameType")
+    if request.hostname_type not in (None, instance.hostname_type):
         if instance.state != "stopped":
             raise WrongState("instance", f"The instance '{instance.id}' is not in the 'stopped' state.")
-        instance.hostname_type = wish.hostname_type
-    if wish.a_record is not None:
-        instance.resource_name_a_record = wish.a_record
-    if wish.aaaa_record is not None:
-        instance.resource_name_aaaa_record = wish.aaaa_record
+        instance.hostname_type = request.hostname_type
+    if request.a_record is not None:
+        instance.resource_name_a_record = request.a_record
+    if request.aaaa_record is not None:
+        instance.resource_name_aaaa_record = request.aaaa_record
     desired_state.refresh_instance(tx, instance.id)

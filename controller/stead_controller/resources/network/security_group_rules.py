@@ -128,11 +128,11 @@ def modify(tx: Transaction, caller: Caller, group_id: str, changes: Mapping[str,
             continue
         existing = _existing(tx, group, egress=egress)
         changed = {row.id for row in doomed}
-        kept = {rule: row for rule, row in existing.items() if row.id not in changed}
+        remaining = {rule: row for rule, row in existing.items() if row.id not in changed}
         known = _peers_of(existing)
         wanted = rule_peers.rules_of(tx, caller, group, [changes[row.id] for row in doomed], known_peers=known)
-        _check_new(wanted, kept)
-        check_quota(tx, group.account_id, [*kept, *wanted])
+        _check_new(wanted, remaining)
+        check_quota(tx, group.account_id, [*remaining, *wanted])
         reached = {rule.peer_group_id: rule.reached for rule in existing}
         for row, rule in zip(doomed, wanted, strict=True):
             _fill(row, replace(rule, reached=rule.reached or reached.get(rule.peer_group_id)))

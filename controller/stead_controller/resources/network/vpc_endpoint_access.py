@@ -23,7 +23,7 @@ class Via:
 
 def admit(tx: Transaction, host_id: str, endpoint_id: str) -> Via | None:
     """Return an endpoint if the host knows its VPC or has one of its interfaces; else None."""
-    told = select(VpcHost.host_id).where(
+    has_vpc = select(VpcHost.host_id).where(
         VpcHost.vpc_id == VpcEndpoint.vpc_id, VpcHost.host_id == host_id, VpcHost.gone_revision.is_(None)
     )
     home = select(VpcEndpointInterface.host_id).where(
@@ -31,7 +31,7 @@ def admit(tx: Transaction, host_id: str, endpoint_id: str) -> Via | None:
     )
     is_gateway = VpcEndpoint.endpoint_type == "Gateway"
     query = select(VpcEndpoint).where(
-        VpcEndpoint.id == endpoint_id, or_(and_(is_gateway, told.exists()), and_(not_(is_gateway), home.exists()))
+        VpcEndpoint.id == endpoint_id, or_(and_(is_gateway, has_vpc.exists()), and_(not_(is_gateway), home.exists()))
     )
     found = tx.session.scalar(query)
     if found is None:

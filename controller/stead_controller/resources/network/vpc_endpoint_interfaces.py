@@ -17,7 +17,7 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.network import interface_groups, network_interface_life
-from stead_controller.resources.network.network_interface_life import AddressWish
+from stead_controller.resources.network.network_interface_life import AddressRequest
 from stead_proto.v1 import desired_pb2 as pb
 
 INTERFACE_TYPE: Final = "vpc_endpoint"
@@ -46,7 +46,7 @@ def add(tx: Transaction, endpoint: VpcEndpoint, subnet: Subnet, address: str | N
     interface = network_interface_life.add(
         tx,
         subnet,
-        AddressWish(primary=address, ipv6_count=0),
+        AddressRequest(primary=address, ipv6_count=0),
         groups_of(tx, endpoint.id),
         now,
         description=f"VPC Endpoint Interface {endpoint.id}",

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, select
 from stead_controller.catalog import ids
 from stead_controller.db.tables import CloudFact, PrefixList, PrefixListEntry, VpcEndpoint
 from stead_controller.desired import endpoint_names, prefix_list_blocks, topics
-from stead_controller.desired.pictures.vpc_endpoint import FACT
+from stead_controller.desired.messages.vpc_endpoint import FACT
 from stead_controller.errors import NotFound
 from stead_controller.request import lookup
 from stead_controller.request.caller import Caller

@@ -110,8 +110,8 @@ def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, f
     host = _find(tx, host_id)
     if _count(tx, host_id) and not force:
         raise InUse(f"{host_id} has instances: terminate them first, or force their end with the host's.")
-    kept = select(Volume.id).where(Volume.host_id == host_id, Volume.state != "deleting")
-    if not force and tx.session.scalar(kept.limit(1)) is not None:
+    volumes = select(Volume.id).where(Volume.host_id == host_id, Volume.state != "deleting")
+    if not force and tx.session.scalar(volumes.limit(1)) is not None:
         raise InUse(f"{host_id} has volumes: delete them first, or force their end with the host's.")
     gone: dict[str, str] = {}
     for instance in tx.session.scalars(select(Instance).where(Instance.host_id == host_id)).all():
@@ -124,7 +124,7 @@ def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, f
         snapshot_life.fail(tx, snapshot, snapshot_life.GONE)
     lost_homes.give_up(tx, host, now)
     tx.session.execute(delete(HostResource).where(HostResource.host_id == host_id))
-    host_addresses.give_back(tx, host, now)
+    host_addresses.release(tx, host, now)
     tx.session.delete(host)
     tx.session.add(RemovedHost(id=host_id, removed=now))
     host_networks.refresh_all(tx, cloud)

@@ -77,7 +77,7 @@ def _can_be_home(tx: Transaction, host: Host, volume: Volume) -> bool:
         return False
     instance = tx.session.get(Instance, volume.instance_id) if volume.instance_id is not None else None
     users = {volume.attached_host_id, instance.host_id if instance is not None else None}
-    return host.id not in users and not desired_state.must_let_go(tx, host.id, volume.id)
+    return host.id not in users and not desired_state.removal_pending(tx, host.id, volume.id)
 
 
 def _move(tx: Transaction, volume: Volume, pool: StoragePool, now: datetime) -> None:

@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidTag
 from sqlalchemy import select, tuple_, update
 
 from stead_controller.db.tables import AccessKey, HostResource, IamMfaDevice, ImageTask, ObjectKey, Snapshot, Volume
-from stead_controller.desired.pictures import keys
+from stead_controller.desired.messages import keys
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.iam import access_keys, mfa_devices
 from stead_controller.resources.storage import object_keys, volume_keys
@@ -54,7 +54,7 @@ def reseal(tx: Transaction, sealer: Sealer, place: int, after: tuple[Any, ...] |
     """Seal the rows of a page again where needed; `last` is None at the end of the column."""
     if place < len(COLUMNS):
         return _reseal_column(tx, sealer, COLUMNS[place], after)
-    return _reseal_told(tx, sealer, after)
+    return _reseal_and_log(tx, sealer, after)
 
 
 def unreadable(tx: Transaction, sealer: Sealer) -> str | None:
@@ -85,7 +85,7 @@ def _reseal_column(tx: Transaction, sealer: Sealer, sealed: SealedColumn, after:
     return Page(len(rows), changed, tuple(rows[-1][:-1]) if len(rows) == _PAGE else None)
 
 
-def _reseal_told(tx: Transaction, sealer: Sealer, after: tuple[Any, ...] | None) -> Page:
+def _reseal_and_log(tx: Transaction, sealer: Sealer, after: tuple[Any, ...] | None) -> Page:
     """Change the desired state of volumes and snapshots, not its revision: the key that hosts get is the same."""
     name = (HostResource.host_id, HostResource.kind, HostResource.resource_id)
     query = select(HostResource).where(HostResource.kind.in_(keys.WITH_KEYS), HostResource.body.is_not(None))

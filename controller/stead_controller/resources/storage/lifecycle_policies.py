@@ -31,7 +31,7 @@ _ROLE: Final = re.compile(r"arn:aws(-[a-z]{1,3}){0,2}:iam::\d+:role/.{1,1900}\Z"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PolicyRequest:
     """A request's parameters of a policy; None for absent ones."""
 
     role_arn: str | None = None
@@ -61,9 +61,9 @@ class DescribedPolicy:
     tags: Mapping[str, str]
 
 
-def create(tx: Transaction, caller: Caller, wish: Wish, tags: Mapping[str, str], now: datetime) -> str:
+def create(tx: Transaction, caller: Caller, request: PolicyRequest, tags: Mapping[str, str], now: datetime) -> str:
     """Make a policy and return its id; raises InvalidParameter, MissingParameter, Unsupported, LimitExceeded."""
-    if wish.details is None:
+    if request.details is None:
         raise MissingParameter("PolicyDetails")
     _check_tags(tags)
     mine = select(func.count()).where(LifecyclePolicy.account_id == caller.account_id)
@@ -80,17 +80,17 @@ def create(tx: Transaction, caller: Caller, wish: Wish, tags: Mapping[str, str],
         created=now,
         modified=now,
     )
-    _apply(policy, wish)
+    _apply(policy, request)
     tx.session.add(policy)
     tx.session.flush()
     _schedule(tx, policy, now)
     return policy.id
 
 
-def update(tx: Transaction, caller: Caller, policy_id: str, wish: Wish, now: datetime) -> None:
+def update(tx: Transaction, caller: Caller, policy_id: str, request: PolicyRequest, now: datetime) -> None:
     """Change a policy; what it says of schedules holds from now on. Raises what `create` raises, and NotFound."""
     policy = _find(tx, caller, policy_id)
-    _apply(policy, wish)
+    _apply(policy, request)
     policy.modified = now
     tx.session.flush()
     _schedule(tx, policy, now)
@@ -138,26 +138,26 @@ def untag(tx: Transaction, caller: Caller, cloud: Cloud, arn: str, keys: Iterabl
     """Delete tags of a policy; raises NotFound."""
     policy = _find_by_arn(tx, caller, cloud, arn)
     doomed = set(keys)
-    kept = {key: value for key, value in json.loads(policy.tags).items() if key not in doomed}
-    policy.tags = json.dumps(kept, sort_keys=True)
+    remaining = {key: value for key, value in json.loads(policy.tags).items() if key not in doomed}
+    policy.tags = json.dumps(remaining, sort_keys=True)
 
 
-def _apply(policy: LifecyclePolicy, wish: Wish) -> None:
-    if wish.description is not None:
-        if not _DESCRIPTION.match(wish.description):
+def _apply(policy: LifecyclePolicy, request: PolicyRequest) -> None:
+    if request.description is not None:
+        if not _DESCRIPTION.match(request.description):
             raise InvalidParameter("Description may have letters, digits, spaces, - and _, at most 500.")
-        policy.description = wish.description
-    if wish.role_arn is not None:
-        if not _ROLE.match(wish.role_arn):
+        policy.description = request.description
+    if request.role_arn is not None:
+        if not _ROLE.match(request.role_arn):
             raise InvalidParameter("ExecutionRoleArn is not the ARN of a role.")
-        policy.execution_role_arn = wish.role_arn
-    if wish.state is not None:
-        if wish.state not in _STATES:
+        policy.execution_role_arn = request.role_arn
+    if request.state is not None:
+        if request.state not in _STATES:
             raise InvalidParameter(f"State must be one of {', '.join(_STATES)}.")
-        policy.enabled = _STATES[wish.state]
-    if wish.details is not None:
-        lifecycle_rules.read(wish.details)
-        policy.details = json.dumps(wish.details, sort_keys=True)
+        policy.enabled = _STATES[request.state]
+    if request.details is not None:
+        lifecycle_rules.read(request.details)
+        policy.details = json.dumps(request.details, sort_keys=True)
 
 
 def _schedule(tx: Transaction, policy: LifecyclePolicy, now: datetime) -> None:

@@ -17,7 +17,7 @@ _INTERVALS: Final = (1, 2, 3, 4, 6, 8, 12, 24)
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])\Z")
 _DEFAULT_TIME: Final = "09:00"
 _MOST_SCHEDULES: Final = 4
-_MOST_KEPT: Final = 1000
+_MAX_COUNT: Final = 1000
 _MOST_DAYS: Final = 36_500
 _DAYS: Final = {"DAYS": 1, "WEEKS": 7, "MONTHS": 30, "YEARS": 365}
 _UNBUILT_RULES: Final = (
@@ -147,8 +147,8 @@ def _how_many(rule: Mapping[str, Any]) -> tuple[int | None, int | None]:
     if (count is None) == ("Interval" not in rule):
         raise InvalidParameter("RetainRule must have either Count or Interval.")
     if count is not None:
-        if not 1 <= count <= _MOST_KEPT:
-            raise InvalidParameter(f"Count must be from 1 to {_MOST_KEPT}.")
+        if not 1 <= count <= _MAX_COUNT:
+            raise InvalidParameter(f"Count must be from 1 to {_MAX_COUNT}.")
         return count, None
     unit = rule.get("IntervalUnit", "")
     if unit not in _DAYS or not 1 <= interval * _DAYS[unit] <= _MOST_DAYS:

@@ -93,7 +93,7 @@ def describe(tx: Transaction, caller: Caller, asked: SnapshotSelection) -> list[
     selection = lookup.only_seen(tx, asked.selection, "snapshot-id", Snapshot.id, seen_by)
     only_mine = set(accounts_of(caller, asked.owners)) == {caller.account_id}
     owned = [] if only_mine else _owned(caller, asked.owners)  # said twice, it would win over the filters' indexes
-    own, of_others = _restorable(caller, asked.restorable_by, has_given=_has_given(tx, caller))
+    own, of_others = _restorable(caller, asked.restorable_by, has_shared=_has_shared(tx, caller))
     seen: set[str] = set()
     # Apart, each is a walk along an index; together they would have to be sorted.
     for kind in own if only_mine else own + of_others:
@@ -155,7 +155,7 @@ def _permitted(account_id: str) -> ColumnElement[bool]:
     return Snapshot.id.in_(select(SnapshotPermission.snapshot_id).where(SnapshotPermission.account_id == account_id))
 
 
-def _has_given(tx: Transaction, caller: Caller) -> bool:
+def _has_shared(tx: Transaction, caller: Caller) -> bool:
     """Tell whether any snapshot is shared with the caller: most accounts have none, and then none is looked for."""
     given = select(SnapshotPermission.snapshot_id).where(SnapshotPermission.account_id == caller.account_id)
     return tx.session.scalar(given.limit(1)) is not None
@@ -166,7 +166,7 @@ def _owned(caller: Caller, owners: Sequence[str]) -> list[ColumnElement[bool]]:
 
 
 def _restorable(
-    caller: Caller, users: Sequence[str], *, has_given: bool
+    caller: Caller, users: Sequence[str], *, has_shared: bool
 ) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
     """What the caller sees that one of the users may restore, or all: kinds among its own, and among those of others.
 
@@ -175,7 +175,7 @@ def _restorable(
     """
     mine, public, given = _visible(caller)
     if not users:
-        return [mine], [public, given] if has_given else [public]
+        return [mine], [public, given] if has_shared else [public]
     own: list[ColumnElement[bool]] = []
     of_others: list[ColumnElement[bool]] = []
     for user in dict.fromkeys(users):
@@ -184,7 +184,7 @@ def _restorable(
             of_others.append(public)
         elif user in ("self", caller.account_id):
             own.append(mine)
-            of_others += [given] if has_given else []
+            of_others += [given] if has_shared else []
         elif is_account(user):
             own.append(and_(mine, _permitted(user)))
         else:

@@ -100,14 +100,14 @@ def known(tx: Transaction, names: Sequence[BlockName]) -> set[BlockName]:
     return found
 
 
-def add(tx: Transaction, kept: Mapping[BlockName, int], now: datetime) -> list[BlockName]:
+def add(tx: Transaction, stored: Mapping[BlockName, int], now: datetime) -> list[BlockName]:
     """Enter durable copies with their sizes; return those that must go.
 
     These are copies that came too late, since a sound one is there, and damaged ones that were replaced. They are
     condemned here, so that their files go even when the caller is killed.
     """
     late = []
-    for name, size in kept.items():
+    for name, size in stored.items():
         values = {
             "digest": name.digest,
             "copy": name.copy,

@@ -171,7 +171,7 @@ def forget(tx: Transaction, volume: Volume) -> None:
     """Delete the row of a volume that no host has any more, and release its space."""
     tags.remove_all(tx, [volume.id])
     if volume.host_id is not None:
-        volume_homes.give_back(tx, volume.host_id, volume.pool, volume.size)
+        volume_homes.release(tx, volume.host_id, volume.pool, volume.size)
     tx.session.delete(volume)
     tx.session.flush()
     if volume.snapshot_id is not None:

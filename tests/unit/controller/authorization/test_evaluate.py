@@ -29,7 +29,7 @@ FEDERATED = Principal(
 ROOT = Principal(f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT, "root")
 SERVICE = Principal("ec2.amazonaws.com", "", "service")
 PROVIDER = Principal("issuer.example.com", "", "provider")
-ANYBODY = Principal("", "", "anonymous")
+ANONYMOUS = Principal("", "", "anonymous")
 BUCKET = "arn:aws:s3:::bucket/key"
 
 
@@ -115,9 +115,9 @@ TABLE = [
         "resource",
     ),
     ("a provider", PROVIDER, policies(resource=resource_policy({"Federated": "issuer.example.com"})), True, ""),
-    ("nobody, to all", ANYBODY, policies(resource=TO_ALL), True, ""),
-    ("nobody, to an account", ANYBODY, policies(resource=TO_ACCOUNT), False, "resource"),
-    ("nobody, no policy", ANYBODY, policies(), False, "resource"),
+    ("nobody, to all", ANONYMOUS, policies(resource=TO_ALL), True, ""),
+    ("nobody, to an account", ANONYMOUS, policies(resource=TO_ACCOUNT), False, "resource"),
+    ("nobody, no policy", ANONYMOUS, policies(), False, "resource"),
 ]
 
 

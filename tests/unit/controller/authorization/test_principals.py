@@ -11,14 +11,14 @@ NAMELESS = Principal(f"arn:aws:iam::{ACCOUNT}:user/bob", ACCOUNT, "user")
 SESSION = Principal(ROLE_ARN, ACCOUNT, "role", session_arn=SESSION_ARN, user_id="AROAEXAMPLEEXAMPLE00")
 SERVICE = Principal("ec2.amazonaws.com", "", "service")
 PROVIDER = Principal("arn:aws:iam::111122223333:oidc-provider/one.example.com", "", "provider")
-ANYBODY = Principal("", "", "anonymous")
+ANONYMOUS = Principal("", "", "anonymous")
 
 
 @pytest.mark.parametrize(
     ("element", "principal", "match"),
     [
         ("*", USER, Match.IDENTITY),
-        ("*", ANYBODY, Match.IDENTITY),
+        ("*", ANONYMOUS, Match.IDENTITY),
         ("*", SERVICE, Match.NO),  # of services and providers nobody is everybody
         ("*", PROVIDER, Match.NO),
         ({"AWS": "*"}, SESSION, Match.IDENTITY),
@@ -34,7 +34,7 @@ ANYBODY = Principal("", "", "anonymous")
         ({"AWS": ACCOUNT}, USER, Match.ACCOUNT),
         ({"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, USER, Match.ACCOUNT),
         ({"AWS": OTHER}, USER, Match.NO),
-        ({"AWS": ACCOUNT}, ANYBODY, Match.NO),
+        ({"AWS": ACCOUNT}, ANONYMOUS, Match.NO),
         ({"Service": "ec2.amazonaws.com"}, SERVICE, Match.IDENTITY),
         ({"Service": "dlm.amazonaws.com"}, SERVICE, Match.NO),
         ({"Service": "ec2.amazonaws.com"}, USER, Match.NO),
@@ -72,4 +72,4 @@ def test_what_means_nobody_is_refused_by_name(element: object, named: str) -> No
 def test_who_can_have_policies():
     """An account's own identities; a service, a provider and nobody in particular have none."""
     assert all(who.has_policies for who in (USER, SESSION))
-    assert not any(who.has_policies for who in (SERVICE, PROVIDER, ANYBODY))
+    assert not any(who.has_policies for who in (SERVICE, PROVIDER, ANONYMOUS))

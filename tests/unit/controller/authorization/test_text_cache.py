@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from stead_controller.authorization import policy_document
 from stead_controller.authorization.policy_document import parse
-from stead_controller.authorization.text_cache import Kept
+from stead_controller.authorization.text_cache import TextCache
 
 
 def test_the_longest_unused_goes_first():
-    kept = Kept[int](10)
+    kept = TextCache[int](10)
     for number, text in enumerate(("aaaa", "bbbb", "cc")):
         kept.put(text, "kind", number)
     assert kept.get("aaaa", "kind") == 0
@@ -21,7 +21,7 @@ def test_the_longest_unused_goes_first():
 
 
 def test_what_is_too_long_drives_nothing_out():
-    kept = Kept[int](10)
+    kept = TextCache[int](10)
     kept.put("a", "", 1)
     kept.put("b" * 11, "", 2)
     assert (kept.get("a", ""), kept.get("b" * 11, ""), kept.held) == (1, None, 1)
@@ -29,7 +29,7 @@ def test_what_is_too_long_drives_nothing_out():
 
 @given(st.lists(st.tuples(st.text("ab", min_size=1, max_size=6), st.sampled_from("xy"), st.booleans()), max_size=40))
 def test_it_never_holds_too_much_and_never_the_wrong_thing(steps):
-    kept = Kept[str](12)
+    kept = TextCache[str](12)
     for text, besides, puts in steps:
         if puts:
             kept.put(text, besides, text + besides)
@@ -44,4 +44,4 @@ def test_policies_that_nobody_has_leave_no_trace_for_long():
         policy = {"Version": "2012-10-17", "Id": f"{number:0100000}", "Statement": statement}
         text = json.dumps(policy)
         assert parse(text) is parse(text)
-        assert policy_document._KEPT.held <= 4 << 20
+        assert policy_document._CACHE.held <= 4 << 20

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.call import Call, Later, Operation, Params
 from stead_controller.aws.call_record import CallRecord
-from stead_controller.aws.failed_logins import Strangers
+from stead_controller.aws.failed_logins import FailedLogins
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.reading import whole
 from stead_controller.aws.throttle import Throttle
 from stead_controller.errors import NotAuthorized, OutOfRoom, WrongState
-from stead_controller.request.caller import NOBODY
+from stead_controller.request.caller import NO_CALLER
 from stead_controller.request.questions import ConsoleOutput, HostAnswer, Question
 from tests.unit.controller.aws.conftest import AUTHORIZER, CLOUD, KEY, OPERATIONS, MemoryTransactions, credential
 from tests.unit.controller.aws.test_signature import FORM, NOW, SECRET, sign
@@ -247,7 +247,7 @@ async def test_who_calls_too_often_is_refused_before_the_transaction() -> None:
 
 
 async def test_a_stranger_who_comes_too_often_is_not_looked_at_and_leaves_no_record() -> None:
-    chain = Chain(strangers=Strangers(0.2, lambda: 0.0))  # two failures
+    chain = Chain(failed_logins=FailedLogins(0.2, lambda: 0.0))  # two failures
     asked = b"Action=DescribeVolumes"
     assert (await chain.answer(asked)).status == 200
     for number in range(2):
@@ -262,7 +262,7 @@ async def test_a_stranger_who_comes_too_often_is_not_looked_at_and_leaves_no_rec
 
 
 async def test_who_signs_nothing_is_in_the_records_as_often_as_may_be() -> None:
-    chain = Chain(strangers=Strangers(0.2, lambda: 0.0))  # two failures
+    chain = Chain(failed_logins=FailedLogins(0.2, lambda: 0.0))  # two failures
     unsigned = Request("GET", "/", "Action=DescribeVolumes&Version=2016-11-15", (), b"", "192.0.2.9")
     statuses = [(await chain.app.handle(unsigned)).status for _ in range(4)]
     assert statuses == [403, 403, 503, 503]
@@ -290,7 +290,7 @@ async def test_who_needs_no_signature_is_in_the_records(*, believed: bool) -> No
     arn = "arn:aws:sts::123456789012:assumed-role/Deploy/run"
 
     def begin(call: Call, params: Params) -> dict[str, Any]:
-        assert call.caller is NOBODY
+        assert call.caller is NO_CALLER
         whole(params)
         if not believed:
             raise NotAuthorized("no", code="AccessDenied")

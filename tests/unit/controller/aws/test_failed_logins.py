@@ -1,6 +1,6 @@
 """Addresses that fail to show who they are: how often, what they are told, and who is let through all the same."""
 
-from stead_controller.aws.failed_logins import Strangers
+from stead_controller.aws.failed_logins import FailedLogins
 from stead_controller.aws.signature import Reason, Refused
 from stead_controller.errors import TooManyRequests
 
@@ -15,68 +15,68 @@ class Time:
         return self.now
 
 
-def is_let_in(strangers, address, key="AKIA1"):
+def is_let_in(failed_logins, address, key="AKIA1"):
     try:
-        strangers.check(address, key)
+        failed_logins.check(address, key)
     except TooManyRequests:
         return False
     return True
 
 
-def failures(strangers, address, most=1000):
+def failures(failed_logins, address, most=1000):
     """How many failures in a row are told what they are."""
-    return next((n for n in range(most) if strangers.failed(address, REFUSAL) is not REFUSAL), most)
+    return next((n for n in range(most) if failed_logins.failed(address, REFUSAL) is not REFUSAL), most)
 
 
 def test_an_address_fails_so_often_and_no_more():
     time = Time()
-    strangers = Strangers(1, time)
-    assert is_let_in(strangers, "192.0.2.1")
-    assert failures(strangers, "192.0.2.1") == 10
-    assert not is_let_in(strangers, "192.0.2.1")
-    assert isinstance(strangers.failed("192.0.2.1", REFUSAL), TooManyRequests)
-    assert is_let_in(strangers, "192.0.2.2")
+    failed_logins = FailedLogins(1, time)
+    assert is_let_in(failed_logins, "192.0.2.1")
+    assert failures(failed_logins, "192.0.2.1") == 10
+    assert not is_let_in(failed_logins, "192.0.2.1")
+    assert isinstance(failed_logins.failed("192.0.2.1", REFUSAL), TooManyRequests)
+    assert is_let_in(failed_logins, "192.0.2.2")
     time.now += 0.5
-    assert not is_let_in(strangers, "192.0.2.1")
+    assert not is_let_in(failed_logins, "192.0.2.1")
     time.now += 0.5
-    assert is_let_in(strangers, "192.0.2.1")
+    assert is_let_in(failed_logins, "192.0.2.1")
     time.now += 1000
-    assert failures(strangers, "192.0.2.1") == 10
+    assert failures(failed_logins, "192.0.2.1") == 10
 
 
 def test_who_is_known_there_is_asked_all_the_same():
-    strangers = Strangers(1, Time())
-    strangers.welcome("192.0.2.1", "AKIAKNOWN")
-    failures(strangers, "192.0.2.1")
-    assert is_let_in(strangers, "192.0.2.1", "AKIAKNOWN")
-    assert not is_let_in(strangers, "192.0.2.1", "AKIAOTHER")
+    failed_logins = FailedLogins(1, Time())
+    failed_logins.welcome("192.0.2.1", "AKIAKNOWN")
+    failures(failed_logins, "192.0.2.1")
+    assert is_let_in(failed_logins, "192.0.2.1", "AKIAKNOWN")
+    assert not is_let_in(failed_logins, "192.0.2.1", "AKIAOTHER")
     # And learns, when its signature is wrong, no more than who is not known.
-    assert isinstance(strangers.failed("192.0.2.1", REFUSAL), TooManyRequests)
+    assert isinstance(failed_logins.failed("192.0.2.1", REFUSAL), TooManyRequests)
 
 
 def test_one_subscriber_of_ipv6_is_one_address():
-    strangers = Strangers(1, Time())
+    failed_logins = FailedLogins(1, Time())
     for number in range(10):
-        assert strangers.failed(f"2001:db8::{number:x}", REFUSAL) is REFUSAL
-    assert not is_let_in(strangers, "2001:db8::ffff")
-    assert is_let_in(strangers, "2001:db8:0:1::1")
+        assert failed_logins.failed(f"2001:db8::{number:x}", REFUSAL) is REFUSAL
+    assert not is_let_in(failed_logins, "2001:db8::ffff")
+    assert is_let_in(failed_logins, "2001:db8:0:1::1")
 
 
 def test_success_costs_nothing_and_off_is_off():
-    strangers = Strangers(1, Time())
+    failed_logins = FailedLogins(1, Time())
     for number in range(30_000):
-        strangers.welcome("192.0.2.1", f"AKIA{number}")
-    assert len(strangers._known) <= 10_000
-    assert is_let_in(strangers, "192.0.2.1")
-    assert failures(Strangers(0), "192.0.2.1") == 1000
+        failed_logins.welcome("192.0.2.1", f"AKIA{number}")
+    assert len(failed_logins._known) <= 10_000
+    assert is_let_in(failed_logins, "192.0.2.1")
+    assert failures(FailedLogins(0), "192.0.2.1") == 1000
 
 
 def test_the_log_is_told_once_a_minute(caplog):
     time = Time()
-    strangers = Strangers(1, time)
+    failed_logins = FailedLogins(1, time)
     for _ in range(100):
-        strangers.failed("192.0.2.1", REFUSAL)
+        failed_logins.failed("192.0.2.1", REFUSAL)
     assert [record.message for record in caplog.records] == ["strangers_throttled"]
     time.now += 61
-    failures(strangers, "192.0.2.1")
+    failures(failed_logins, "192.0.2.1")
     assert len(caplog.records) == 2

@@ -31,7 +31,7 @@ from stead_controller.resources.storage import (
 from stead_controller.resources.storage.snapshots import SnapshotSelection
 from stead_controller.resources.storage.volume_life import CreateRequest
 from stead_controller.settings import Settings
-from stead_controller.workflows.housekeeping import keep_house
+from stead_controller.workflows.housekeeping import clean_up
 from stead_proto.blocks import BLOCK_BYTES, BadBlockError, make_segment, pack
 from tests.support import rows
 from tests.support.rows import CLOUD, NOW
@@ -242,12 +242,12 @@ async def test_what_was_put_back_is_soon_in_use_again(add, blocks, flip, check, 
     snapshot_id = add(0)
     flip(blocks[0])
     await check()
-    turns = ScheduledScrub(database, store, files, time, days=0)
-    await turns.turn()
+    runs = ScheduledScrub(database, store, files, time, days=0)
+    await runs.run()
     assert state(snapshot_id) == ERROR
     flip(blocks[0])
-    await turns.turn()
-    await turns.turn()  # the first may have been after it
+    await runs.run()
+    await runs.run()  # the first may have been after it
     assert state(snapshot_id) == WHOLE
 
 
@@ -351,16 +351,16 @@ class TestUnreadable:
     ):
         snapshot_id = add(0)
         broken[path_of(blocks[0])] = errno.EIO
-        turns = ScheduledScrub(database, store, files, time, days=30)
+        runs = ScheduledScrub(database, store, files, time, days=30)
         for _ in range(3):
-            await turns.turn()
+            await runs.run()
         assert state(snapshot_id) == ERROR
         time.later(days=29)
-        await turns.turn()
+        await runs.run()
         time.later(days=1)
         broken.clear()
         for _ in range(3):
-            await turns.turn()
+            await runs.run()
         assert state(snapshot_id) == WHOLE
 
 
@@ -439,11 +439,11 @@ class TestVolumes:
             return run(lambda tx: tx.session.get_one(Volume, volume_id).attachment_state)
 
         fails(snapshot_id)
-        run(keep_house, Settings(Path()), NOW)
+        run(clean_up, Settings(Path()), NOW)
         assert attachment() == "attaching"  # it only waits
         flip(blocks[0])
         await check()
-        run(keep_house, Settings(Path()), NOW)
+        run(clean_up, Settings(Path()), NOW)
         assert attachment() == "detaching"
         run(volume_attachments.settle_machine, instance_id, [], NOW)
         assert run(lambda tx: tx.session.get_one(Volume, volume_id).state) == "available"
@@ -465,7 +465,7 @@ class TestVolumes:
         fails(snapshot_id)
         flip(blocks[0])
         await check()
-        run(keep_house, Settings(Path()), NOW)
+        run(clean_up, Settings(Path()), NOW)
         assert run(lambda tx: tx.session.get_one(Volume, volume_id).attachment_state) == "attached"
 
     async def test_one_without_a_home_is_impaired_at_once(self, add, blocks, flip, check, run, *, world, status):

@@ -35,8 +35,8 @@ def test_what_is_put_comes_back(store):
     store.put(blocks)
     for name, block in blocks:
         assert unpack(store.get(name)) == unpack(block)
-    assert {kept.name for kept in store.list_all()} == {name for name, _ in blocks}
-    assert [kept.name.digest for kept in store.list_all()] == sorted(name.digest for name, _ in blocks)
+    assert {stored.name for stored in store.list_all()} == {name for name, _ in blocks}
+    assert [stored.name.digest for stored in store.list_all()] == sorted(name.digest for name, _ in blocks)
     assert blocks[0][1].compression == COMPRESSION_UNSPECIFIED
     assert blocks[1][1].compression == COMPRESSION_ZSTD
 
@@ -65,19 +65,19 @@ def test_corruption_is_found_on_every_read(store, spoil, content):
     name, block = named(noise() if content is None else pack(content))
     store.put([(name, block)])
     (path,) = files(store)
-    kept = bytearray(path.read_bytes())
+    stored = bytearray(path.read_bytes())
     match spoil:
         case "flip":
-            kept[len(kept) // 2] ^= 1
+            stored[len(stored) // 2] ^= 1
         case "cut":
-            del kept[-1:]
+            del stored[-1:]
         case "empty":
-            kept.clear()
+            stored.clear()
         case "longer":
-            kept += b"\0" * BLOCK_BYTES
+            stored += b"\0" * BLOCK_BYTES
         case "packing":
-            kept[0] = 7
-    path.write_bytes(kept)
+            stored[0] = 7
+    path.write_bytes(stored)
     with pytest.raises(BadBlockError):
         store.get(name)
 

@@ -243,7 +243,7 @@ def test_snapshots_hold_what_they_held(tmp_path_factory, empty_database_file, ac
             town.collect(2)
         assert town.counts() == [0, 0, 0, 0, 0]
         # What a kill left between a file and its row is for the scrub; nothing else may stay.
-        left = {kept.name for kept in town.files.list_all()}
+        left = {stored.name for stored in town.files.list_all()}
         assert len(left) <= sum(action[0] in {"snapshot", "collect"} for action in actions) * SLOTS
     finally:
         town.store.close()

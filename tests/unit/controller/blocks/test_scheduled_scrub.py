@@ -52,15 +52,15 @@ def read(store, monkeypatch):
 
 async def test_all_blocks_are_checked_once_in_the_days_whoever_runs(blocks, made, read, time):
     for expected in (4, 8, 10, 10, 10):
-        await made().turn()
+        await made().run()
         assert len(read) == expected
     assert read == [block.digest for block in blocks]
     time.later(days=29)
-    await made().turn()
+    await made().run()
     assert len(read) == COUNT
     time.later(days=1)
     for _ in range(5):
-        await made().turn()
+        await made().run()
     assert len(read) == 2 * COUNT
 
 
@@ -76,7 +76,7 @@ async def test_damage_is_told_with_who_needs_it(blocks, made, run, *, world, fil
     os.utime(files._folder / orphan.path, (moment, moment))
     with caplog.at_level(logging.INFO):
         for _ in range(3):
-            await made().turn()
+            await made().run()
     (damage,) = [one for one in caplog.records if one.message == "block_damaged"]
     assert (damage.digest, damage.snapshots) == (blocks[7].digest.hex(), [snapshot_id])
     (end,) = [one for one in caplog.records if one.message == "blocks_scrubbed"]
@@ -91,12 +91,12 @@ async def test_a_turn_that_fails_is_done_again(blocks, made, read, store, monkey
 
         patch.setattr(store, "check", away)
         with pytest.raises(BlockStoreError):
-            await made().turn()
+            await made().run()
     for _ in range(3):
-        await made().turn()
+        await made().run()
     assert len(read) == COUNT
 
 
 async def test_never_is_never(blocks, made, read):
-    await made(days=0).turn()
+    await made(days=0).run()
     assert read == []

@@ -18,7 +18,7 @@ def noise():
 
 
 @pytest.fixture
-async def kept(store, run, world):
+async def stored(store, run, world):
     """Four blocks; two snapshots have the first, one the second, none the others."""
     blocks = [noise() for _ in range(4)]
     await store.bring(blocks)
@@ -49,7 +49,7 @@ def check(database, store, files, time):
     return run_it
 
 
-async def test_all_is_well(kept, check):
+async def test_all_is_well(stored, check):
     found = await check()
     assert (found.blocks, found.blocks_done, found.bad_blocks, found.orphans_removed) == (4, 4, 0, 0)
     assert found.bytes_done == 4 * (BLOCK_BYTES + 1)
@@ -60,8 +60,8 @@ async def test_an_empty_store(check):
     assert (found.blocks, found.blocks_done, found.damaged) == (0, 0, [])
 
 
-async def test_damage_is_named_with_those_who_need_it(kept, check, path_of):
-    blocks, snapshot_ids = kept
+async def test_damage_is_named_with_those_who_need_it(stored, check, path_of):
+    blocks, snapshot_ids = stored
     path_of(blocks[0]).unlink()
     path = path_of(blocks[1])
     content = path.read_bytes()
@@ -80,8 +80,8 @@ async def test_damage_is_named_with_those_who_need_it(kept, check, path_of):
     assert "another content" in errors[blocks[1].digest]
 
 
-async def test_files_that_no_row_knows_go(kept, check, files, path_of, run):
-    blocks, _ = kept
+async def test_files_that_no_row_knows_go(stored, check, files, path_of, run):
+    blocks, _ = stored
     old, young, condemned = (BlockName.new(blocks[0].digest) for _ in range(3))
     files.put([(old, blocks[0]), (young, blocks[0]), (condemned, blocks[0])])
     run(stored_blocks.add, {condemned: 1}, rows.NOW)
@@ -97,8 +97,8 @@ async def test_files_that_no_row_knows_go(kept, check, files, path_of, run):
     assert path_of(blocks[0]).exists()
 
 
-async def test_what_is_collected_meanwhile_is_no_damage(kept, check, store, run, monkeypatch):
-    blocks, _ = kept
+async def test_what_is_collected_meanwhile_is_no_damage(stored, check, store, run, monkeypatch):
+    blocks, _ = stored
     check_block = store.check
 
     async def collected_before(digest):
@@ -111,8 +111,8 @@ async def test_what_is_collected_meanwhile_is_no_damage(kept, check, store, run,
     assert (await check()).bad_blocks == 0
 
 
-async def test_what_is_damaged_is_mended_by_who_has_the_same(kept, check, store, run, path_of):
-    blocks, _ = kept
+async def test_what_is_damaged_is_mended_by_who_has_the_same(stored, check, store, run, path_of):
+    blocks, _ = stored
     broken = path_of(blocks[0])
     broken.write_bytes(b"?")
     path_of(blocks[1]).unlink()
@@ -132,8 +132,8 @@ async def test_what_is_damaged_is_mended_by_who_has_the_same(kept, check, store,
     assert await store.missing(segment) == []
 
 
-async def test_a_damaged_block_is_no_ground_for_a_new_segment(kept, check, store, run, path_of):
-    blocks, (snapshot_id, _) = kept
+async def test_a_damaged_block_is_no_ground_for_a_new_segment(stored, check, store, run, path_of):
+    blocks, (snapshot_id, _) = stored
     path_of(blocks[2]).unlink()
     await check()
     segment = make_segment(5, {9: blocks[2].digest})

@@ -277,7 +277,7 @@ async def test_a_condemned_block_is_brought_anew(store, time, run, new_snapshot,
     await collect_all(store)
     assert counts() == (1, 1, 1, 0)
     assert unpack(await store.read(block.digest)) == unpack(block)
-    assert old not in {kept.name for kept in store._files.list_all()}
+    assert old not in {stored.name for stored in store._files.list_all()}
 
 
 async def test_a_block_that_was_brought_anew_while_it_is_read(store, run, time, monkeypatch):
@@ -308,7 +308,7 @@ async def test_a_copy_that_came_too_late_goes(store, run, time):
     assert run(stored_blocks.add, {early: 1}, time()) == []
     assert run(stored_blocks.add, {late: 1}, time()) == [late]
     await store.collect()
-    assert [kept.name for kept in store._files.list_all()] == [early]
+    assert [stored.name for stored in store._files.list_all()] == [early]
 
 
 async def test_the_snapshots_that_need_a_block_are_named(store, run, new_snapshot):

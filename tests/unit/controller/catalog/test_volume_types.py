@@ -9,7 +9,7 @@ from stead_controller.errors import BadRequest
 
 
 @pytest.mark.parametrize(
-    ("wish", "iops", "throughput"),
+    ("shape", "iops", "throughput"),
     [
         (Shape(8, "gp3"), 3000, 125),
         (Shape(100, "gp3", 6000, 1000), 6000, 1000),
@@ -22,12 +22,12 @@ from stead_controller.errors import BadRequest
         (Shape(1, "standard"), None, None),
     ],
 )
-def test_what_a_type_gives(wish, iops, throughput):
-    assert complete(wish) == Shape(wish.size, wish.volume_type, iops, throughput)
+def test_what_a_type_gives(shape, iops, throughput):
+    assert complete(shape) == Shape(shape.size, shape.volume_type, iops, throughput)
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "shape",
     [
         Shape(0, "gp3"),
         Shape(-1, "gp3"),
@@ -51,9 +51,9 @@ def test_what_a_type_gives(wish, iops, throughput):
         Shape(8, "io1", 400, 125),
     ],
 )
-def test_refused(wish):
+def test_refused(shape):
     with pytest.raises(BadRequest):
-        complete(wish)
+        complete(shape)
 
 
 @given(
@@ -65,9 +65,9 @@ def test_refused(wish):
         st.none() | st.integers(0, 3000),
     )
 )
-def test_what_is_complete_stays_so(wish):
+def test_what_is_complete_stays_so(shape):
     try:
-        shape = complete(wish)
+        shape = complete(shape)
     except BadRequest:
         return
     chosen = ALL[shape.volume_type].iops is not None

@@ -1,7 +1,7 @@
 """News that can wait are sent at once when little was sent before, together when much was, and never lost."""
 
 from stead_controller.desired.changes import TopicNews
-from stead_controller.desired.coalescing import Gathering, joined
+from stead_controller.desired.coalescing import DelayedUpdates, joined
 
 
 class Clock:
@@ -16,37 +16,37 @@ def news(*pieces):
 
 
 def test_the_first_news_are_due_at_once():
-    gathering = Gathering(Clock())
-    assert gathering.due_in() is None
-    gathering.add(["h-1"], news(("a", b"1")))
-    assert gathering.due_in() == 0
+    delayed = DelayedUpdates(Clock())
+    assert delayed.due_in() is None
+    delayed.add(["h-1"], news(("a", b"1")))
+    assert delayed.due_in() == 0
 
 
 def test_the_pause_grows_with_what_was_sent_and_ends():
     clock = Clock()
-    gathering = Gathering(clock)
-    gathering.add([f"h-{number}" for number in range(40)], news(("a", b"1")))
-    gathering.take_all()
-    assert gathering.due_in() is None  # nothing waits
-    gathering.add(["h-1"], news(("b", b"2")))
-    assert 0.1 < gathering.due_in() <= 0.25
+    delayed = DelayedUpdates(clock)
+    delayed.add([f"h-{number}" for number in range(40)], news(("a", b"1")))
+    delayed.take_all()
+    assert delayed.due_in() is None  # nothing waits
+    delayed.add(["h-1"], news(("b", b"2")))
+    assert 0.1 < delayed.due_in() <= 0.25
     clock.now += 0.25
-    assert gathering.due_in() == 0
-    gathering.add([f"h-{number}" for number in range(1000)], news(("a", b"1")))
-    gathering.take_all()
-    gathering.add(["h-1"], news(("b", b"2")))
-    assert gathering.due_in() <= 1.0  # however many they are
+    assert delayed.due_in() == 0
+    delayed.add([f"h-{number}" for number in range(1000)], news(("a", b"1")))
+    delayed.take_all()
+    delayed.add(["h-1"], news(("b", b"2")))
+    assert delayed.due_in() <= 1.0  # however many they are
 
 
 def test_each_host_gets_what_waits_for_it_once():
-    gathering = Gathering(Clock())
+    delayed = DelayedUpdates(Clock())
     one, other = news(("a", b"1")), news(("b", b"2"))
-    gathering.add(["h-1", "h-2"], one)
-    gathering.add(["h-1"], other)
-    assert list(gathering.take("h-1")) == [one, other]
-    assert list(gathering.take("h-1")) == []
-    assert gathering.take_all() == {"h-2": [one]}
-    assert gathering.due_in() is None
+    delayed.add(["h-1", "h-2"], one)
+    delayed.add(["h-1"], other)
+    assert list(delayed.take("h-1")) == [one, other]
+    assert list(delayed.take("h-1")) == []
+    assert delayed.take_all() == {"h-2": [one]}
+    assert delayed.due_in() is None
 
 
 def test_of_each_part_only_the_last_word_is_said():

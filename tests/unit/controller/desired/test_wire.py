@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stead_controller.desired import wire
-from stead_controller.desired.pictures.body import encode
+from stead_controller.desired.messages.body import encode
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 

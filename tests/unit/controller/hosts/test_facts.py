@@ -43,9 +43,9 @@ def test_a_host_that_shrank_does_not_promise_what_it_has_not(run, world, says):
     smaller = says(cpus=4, memory=4 * GIB)
     assert (smaller.cpus_free, smaller.memory_free) == (-4, -4 * GIB)
     for _ in range(2):
-        run(capacity.give_back, world.host_id, NEED)
+        run(capacity.release, world.host_id, NEED)
         assert not fits(run, world)
-    run(capacity.give_back, world.host_id, NEED)
+    run(capacity.release, world.host_id, NEED)
     assert fits(run, world)
     assert not fits(run, world)
     again = says(cpus=8, memory=8 * GIB)

@@ -215,7 +215,7 @@ class Cloud:
             if agent.stream is None:
                 agent.join(self.feed)
         await self.feed._round()
-        self.feed._send_gathered()
+        self.feed._send_delayed()
         self.check_index()
         drawn = {int(desired.KIND_FLOW_LOG), int(desired.KIND_PEERING), int(desired.KIND_VOLUME)}
         for agent in self.agents:
@@ -279,7 +279,7 @@ async def _live(database, steps):
             for agent in cloud.agents[:1]:
                 agent.read()
         elif name == "send_gathered":
-            cloud.feed._send_gathered()
+            cloud.feed._send_delayed()
         elif name == "check":
             await cloud.check()
         else:

@@ -32,7 +32,7 @@ from stead_controller.resources.network import (
     unclaimed_addresses,
 )
 from stead_controller.resources.network.elastic_address_associations import Target
-from stead_controller.resources.network.network_interface_life import AddressWish, CreateRequest
+from stead_controller.resources.network.network_interface_life import AddressRequest, CreateRequest
 from stead_controller.resources.operators import host_records
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
@@ -61,9 +61,9 @@ def _allocation(run, address):
     return run(lambda tx: tx.session.scalar(select(ElasticAddress.id).where(ElasticAddress.address == address)))
 
 
-def create(world, **wish):
+def create(world, **addresses):
     def call(tx):
-        request = CreateRequest(subnet_id=world.one.subnet_ids[0], addresses=AddressWish(**wish))
+        request = CreateRequest(subnet_id=world.one.subnet_ids[0], addresses=AddressRequest(**addresses))
         return network_interface_life.create(tx, world.one.caller, request, NOW)
 
     return call
@@ -110,7 +110,7 @@ def test_its_ipv4_addresses_are_none_of_the_subnets_free_ones(run, world, report
         asked = Selection(filters=(Filter("available-ip-address-count", (str(count),)),))
         return [each.subnet.id for each in run(subnets.describe, world.one.caller, CLOUD, asked)]
 
-    other = CreateRequest(world.other.subnet_ids[0], addresses=AddressWish(primary="172.31.0.7"))
+    other = CreateRequest(world.other.subnet_ids[0], addresses=AddressRequest(primary="172.31.0.7"))
     run(network_interface_life.create, world.other.caller, other, NOW)  # the same address in another subnet
     run(create(world, primary="172.31.0.9"))  # before its host reported that an unclaimed interface has it too
     has = {"subnet_id": first, "private_addresses": ["172.31.0.7", "172.31.0.8", "172.31.0.9", "fd00::7"]}

@@ -113,11 +113,11 @@ def test_however_it_comes_the_data_is_the_same(chunks, cuts):
     body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\na-sum: 1\r\n\r\n"
     data = b"".join(chunks)
     reader = ChunkedBody(len(data), None, ("a-sum",))
-    found, position, turn = b"", 0, 0
+    found, position, run = b"", 0, 0
     while position < len(body):
-        size = cuts[turn % len(cuts)]
+        size = cuts[run % len(cuts)]
         found += b"".join(reader.feed(body[position : position + size]))
-        position, turn = position + size, turn + 1
+        position, run = position + size, run + 1
     assert (found, reader.has_ended, reader.trailer) == (data, True, {"a-sum": "1"})
 
 

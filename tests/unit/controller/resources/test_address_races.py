@@ -20,7 +20,7 @@ from stead_controller.resources.network import (
     network_interface_life,
 )
 from stead_controller.resources.network.elastic_address_associations import Target
-from stead_controller.resources.network.network_interface_life import AddressWish, CreateRequest
+from stead_controller.resources.network.network_interface_life import AddressRequest, CreateRequest
 from tests.support.rows import CLOUD, NOW
 
 SMALL = "172.31.200.0/28"
@@ -87,11 +87,11 @@ class Tenant:
             return
 
     def create(self):
-        wish = AddressWish(
+        addresses = AddressRequest(
             primary=self.random.choice([None, self.random.choice(sorted(USABLE))]),
             secondary_count=self.random.randrange(3),
         )
-        request = CreateRequest(self.subnet_id, wish)
+        request = CreateRequest(self.subnet_id, addresses)
         self.interfaces.append(self.run(network_interface_life.create, self.caller, request, NOW))
 
     def delete(self):

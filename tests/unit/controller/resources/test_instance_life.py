@@ -38,7 +38,7 @@ from stead_controller.resources.instances.start_instances import start_instances
 from stead_controller.resources.instances.stop_instances import stop_instances
 from stead_controller.resources.instances.terminate_instances import terminate_instances
 from stead_controller.resources.network import interface_changes
-from stead_controller.resources.network.network_interface_life import AddressWish
+from stead_controller.resources.network.network_interface_life import AddressRequest
 from stead_controller.resources.storage.block_devices import BlockDevice
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
@@ -318,13 +318,13 @@ BAD_LAUNCHES = {
     "more at least than at most": ({"min_count": 2, "max_count": 1}, InvalidParameter),
     "too many": ({"max_count": 1001}, InvalidParameter),
     "one address for two": (
-        {"addresses": AddressWish(primary="172.31.0.9"), "min_count": 2, "max_count": 2},
+        {"addresses": AddressRequest(primary="172.31.0.9"), "min_count": 2, "max_count": 2},
         InvalidCombination,
     ),
-    "foreign address": ({"addresses": AddressWish(primary="10.0.0.9")}, InvalidParameter),
-    "reserved address": ({"addresses": AddressWish(primary="172.31.0.3")}, InvalidParameter),
-    "broadcast address": ({"addresses": AddressWish(primary="172.31.15.255")}, InvalidParameter),
-    "no address": ({"addresses": AddressWish(primary="nine")}, InvalidParameter),
+    "foreign address": ({"addresses": AddressRequest(primary="10.0.0.9")}, InvalidParameter),
+    "reserved address": ({"addresses": AddressRequest(primary="172.31.0.3")}, InvalidParameter),
+    "broadcast address": ({"addresses": AddressRequest(primary="172.31.15.255")}, InvalidParameter),
+    "no address": ({"addresses": AddressRequest(primary="nine")}, InvalidParameter),
     "root too small": ({"block_devices": (BlockDevice("/dev/sda1", size=1),)}, InvalidParameter),
     "root too large": ({"block_devices": (BlockDevice("/dev/sda1", size=70000),)}, InvalidParameter),
     "no such volume type": ({"block_devices": (BlockDevice("/dev/sda1", volume_type="gp9"),)}, InvalidParameter),
@@ -343,12 +343,12 @@ def test_bad_launches_are_refused_and_change_nothing(life, unchanged, changes, e
 
 
 def test_another_tenants_things_are_absent(life):
-    for wish in (
+    for request in (
         {"subnet_id": life.world.other.subnet_ids[0]},
         {"group_ids": (life.world.other.group_id,)},
     ):
         with pytest.raises(NotFound):
-            life.launch(**wish)
+            life.launch(**request)
     [instance_id] = life.launch()
     for call in (
         lambda tx: stop_instances(tx, life.world.other.caller, [instance_id], NOW),
@@ -370,9 +370,9 @@ def test_protected_instances_are_not_ended(life):
 
 
 def test_a_requested_address_is_given_once(life):
-    life.launch(addresses=AddressWish(primary="172.31.0.77"))
+    life.launch(addresses=AddressRequest(primary="172.31.0.77"))
     with pytest.raises(WrongState) as refused:
-        life.launch(addresses=AddressWish(primary="172.31.0.77"))
+        life.launch(addresses=AddressRequest(primary="172.31.0.77"))
     assert refused.value.code == "InvalidIPAddress.InUse"
 
 
@@ -400,10 +400,10 @@ ACTIONS = st.lists(
 )
 @given(ACTIONS)
 def test_room_is_what_the_living_take_and_no_address_is_given_twice(database, world, actions):
-    from stead_controller.controller import keep_facts
+    from stead_controller.controller import write_facts
     from stead_controller.settings import Settings
 
-    database.run_blocking(lambda tx: keep_facts(tx, Settings(state_dir=None)))
+    database.run_blocking(lambda tx: write_facts(tx, Settings(state_dir=None)))
     life = Life(database, world)
     known = life.run(lambda tx: list(tx.session.scalars(select(Instance.id))))
     for action, number in actions:

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from stead_controller.db.session import Database
 from stead_controller.db.tables import NetworkInterface, Tag
 from stead_controller.resources.network import network_interface_life
-from stead_controller.resources.network.network_interface_life import AddressWish, CreateRequest
+from stead_controller.resources.network.network_interface_life import AddressRequest, CreateRequest
 from tests.support.rows import NOW
 from tests.unit.controller.resources.test_address_races import check
 
@@ -34,10 +34,10 @@ def answered(world, run, tmp_path):
         if number % 3 == 2:
             run(network_interface_life.delete, world.one.caller, known.pop(0), NOW)
         else:
-            wish = CreateRequest(
-                world.one.subnet_ids[0], AddressWish(secondary_count=2), tags={"network-interface": {"of": "this"}}
+            request = CreateRequest(
+                world.one.subnet_ids[0], AddressRequest(secondary_count=2), tags={"network-interface": {"of": "this"}}
             )
-            known.append(run(network_interface_life.create, world.one.caller, wish, NOW))
+            known.append(run(network_interface_life.create, world.one.caller, request, NOW))
         moments.append((log.read_bytes(), frozenset(known)))
     return file, moments
 

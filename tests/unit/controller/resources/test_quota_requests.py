@@ -8,7 +8,7 @@ import pytest
 from stead_controller.db.tables import QuotaRequest
 from stead_controller.errors import AlreadyExists, BadRequest, InvalidParameter, LimitExceeded, NotFound, WrongState
 from stead_controller.resources import quota_requests, quotas
-from stead_controller.resources.quota_requests import GRANTED, NOBODY_ASKED, OPEN, TURNED_DOWN
+from stead_controller.resources.quota_requests import GRANTED, NOT_APPROVED, OPEN, TURNED_DOWN
 from stead_controller.resources.quotas import SUBNETS_PER_VPC, VPCS
 from tests.support.rows import CLOUD, NOW
 
@@ -20,10 +20,10 @@ LATER = NOW + timedelta(days=90)
 def ask(run, world):
     """Wish for something: `ask(quota, desired)`, by the first tenant and openly where nothing else is said."""
 
-    def wish(quota=VPCS, desired=9.0, *, tenant=world.one, now=NOW, openly=True):
+    def request(quota=VPCS, desired=9.0, *, tenant=world.one, now=NOW, openly=True):
         return run(quota_requests.ask, tenant.caller, CLOUD, quota, desired, now=now, openly=openly)
 
-    return wish
+    return request
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_of_each_quota_one_wish_of_an_account_is_open(ask, world, run):
 
 
 def test_what_the_operator_does_not_see_is_not_open(ask, run):
-    assert ask(openly=False).status == NOBODY_ASKED
+    assert ask(openly=False).status == NOT_APPROVED
     assert run(quota_requests.all_open) == []
     assert ask().status == OPEN
 
@@ -143,7 +143,7 @@ def test_the_newest_come_first_and_for_the_operator_the_oldest(add, listed, worl
     for name, created in (("d", NOW), ("b", NOW), ("a", NOW - DAY), ("c", NOW + DAY)):
         add(name, created=created, status=OPEN)
     add("x", tenant=world.other, created=NOW + 2 * DAY, status=OPEN)
-    for status in (GRANTED, TURNED_DOWN, NOBODY_ASKED):
+    for status in (GRANTED, TURNED_DOWN, NOT_APPROVED):
         add(status, created=NOW - 2 * DAY, status=status)
     assert listed(status=OPEN) == ["c", "b", "d", "a"]
     assert [each.id for each in run(quota_requests.all_open)] == ["a", "b", "d", "c", "x"]

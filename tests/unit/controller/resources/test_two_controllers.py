@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from stead_controller.controller import keep_facts
+from stead_controller.controller import write_facts
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Host, Instance, Subnet
 from stead_controller.errors import NoCapacity
@@ -80,7 +80,7 @@ def host(database, world):
     """The only host, with room for some of the instances."""
 
     def shrink(tx):
-        keep_facts(tx, Settings(state_dir=Path("/nowhere")))
+        write_facts(tx, Settings(state_dir=Path("/nowhere")))
         host = tx.session.get_one(Host, world.host_id)
         host.cpus = host.cpus_free = INSTANCES
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from stead_controller.desired.pictures import identity
+from stead_controller.desired.messages import identity
 from stead_controller.secrets.identity_signer import IdentitySigner, Signed
 from stead_proto.certificates import Authority
 from stead_proto.v1 import desired_pb2 as pb
@@ -124,8 +124,8 @@ def test_several_that_begin_at_once_have_one_key(tmp_path: Path, authority: Auth
         thread.join()
     assert len(made) == 3
     assert len(set(made)) == 1
-    [kept] = tmp_path.iterdir()
-    assert kept.stat().st_mode & 0o777 == 0o600
+    [retained] = tmp_path.iterdir()
+    assert retained.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_certificate_of_another_key_is_refused_at_the_start(tmp_path: Path, authority: Authority) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stead_controller.errors import WrongState
-from stead_controller.secrets.master_key import KEPT, BadMasterKeyError, KeyCommand, KeyFile, MasterKey
+from stead_controller.secrets.master_key import RETENTION, BadMasterKeyError, KeyCommand, KeyFile, MasterKey
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 KEY = bytes(range(32))
@@ -78,8 +78,8 @@ def test_keys_that_are_changed_at_once_lose_no_version(path, controllers, monkey
 def test_an_old_version_is_forgotten_when_no_token_needs_it(path):
     key = MasterKey(KeyFile(path))
     key.add(NOW)
-    assert key.old(NOW + KEPT - timedelta(seconds=1)) == frozenset()
-    old = key.old(NOW + KEPT)
+    assert key.old(NOW + RETENTION - timedelta(seconds=1)) == frozenset()
+    old = key.old(NOW + RETENTION)
     assert old == {1}
     key.forget(old)
     assert (key.sealer.versions, MasterKey(KeyFile(path)).sealer.versions) == ((2,), (2,))
@@ -138,11 +138,11 @@ def test_a_command_prints_one_key_or_versions():
 
 
 def test_a_command_with_a_newer_version_changes_the_key(tmp_path):
-    kept = tmp_path / "vault"
-    kept.write_text(f"1 {KEY.hex()}\n")
-    key = MasterKey(KeyCommand(f"cat {kept}"))
+    retained = tmp_path / "vault"
+    retained.write_text(f"1 {KEY.hex()}\n")
+    key = MasterKey(KeyCommand(f"cat {retained}"))
     sealed = key.sealer.seal(b"s", "c")
-    kept.write_text(f"1 {KEY.hex()}\n2 {KEY[::-1].hex()} 7\n")
+    retained.write_text(f"1 {KEY.hex()}\n2 {KEY[::-1].hex()} 7\n")
     assert key.add(NOW) == 2
     assert key.sealer.open(sealed, "c") == b"s"
     assert key.old(NOW) == {1}

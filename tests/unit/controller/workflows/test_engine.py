@@ -7,7 +7,7 @@ import pytest
 
 from stead_controller.db.tables import CloudFact, Workflow
 from stead_controller.resources import workflow_rows
-from stead_controller.workflows.engine import Done, Engine, GiveUp, Go, Life, Wait
+from stead_controller.workflows.engine import Done, Engine, GiveUp, Life, Next, Wait
 
 START = datetime(2026, 3, 4, tzinfo=UTC)
 STEPS = ("begin", "build", "polish")
@@ -36,10 +36,10 @@ class House(Life):
     seen: list
 
     async def begin(self):
-        return await self._do("begin", Go(self.build))
+        return await self._do("begin", Next(self.build))
 
     async def build(self):
-        return await self._do("build", Go(self.polish))
+        return await self._do("build", Next(self.polish))
 
     async def polish(self):
         return await self._do("polish", Done())

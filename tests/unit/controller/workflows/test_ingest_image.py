@@ -17,7 +17,7 @@ from stead_controller.db.tables import Image, Snapshot, Workflow
 from stead_controller.errors import InvalidParameter, MalformedId, NotFound, WrongState
 from stead_controller.resources import workflow_rows
 from stead_controller.resources.images import imported_images
-from stead_controller.resources.images.imported_images import ImageFile, ImageWish
+from stead_controller.resources.images.imported_images import ImageFile, ImageRequest
 from stead_controller.resources.storage import segments, volume_keys
 from stead_controller.secrets.sealing import Sealer
 from stead_controller.workflows.engine import Engine
@@ -74,8 +74,8 @@ def begun(database, tmp_path):
             raw.unlink()
         image_id = ids.new_id("image")
         image = ImageFile(path, image_format, SIZE, path.stat().st_size, "0" * 64)
-        wish = ImageWish("an image", tags={"a": "b"})
-        database.run_blocking(lambda tx: imported_images.add_image(tx, image_id, wish, image, NOW))
+        request = ImageRequest("an image", tags={"a": "b"})
+        database.run_blocking(lambda tx: imported_images.add_image(tx, image_id, request, image, NOW))
         return image_id
 
     return begin

@@ -16,11 +16,11 @@ from stead_controller.db.tables import (
     Snapshot,
     Volume,
 )
-from stead_controller.desired.pictures import keys
+from stead_controller.desired.messages import keys
 from stead_controller.resources.iam import access_keys, mfa_devices
 from stead_controller.resources.operators import sealed_rows
 from stead_controller.resources.storage import object_keys, volume_keys
-from stead_controller.secrets.master_key import KEPT, KeyFile, MasterKey
+from stead_controller.secrets.master_key import RETENTION, KeyFile, MasterKey
 from stead_controller.secrets.sealing import version_of
 from stead_controller.workflows.reseal import Resealing
 from stead_proto.v1 import desired_pb2 as pb
@@ -44,7 +44,7 @@ def master_key(path):
     return MasterKey(KeyFile(path))
 
 
-def told_of(instance, revision, resource_id, body):
+def with_network(instance, revision, resource_id, body):
     return HostResource(
         host_id=instance.host_id,
         kind=pb.KIND_BASE if body.HasField("base") else pb.KIND_VOLUME,
@@ -95,7 +95,7 @@ def secrets_of(database, world, master_key, monkeypatch):
                 ids.new_id("snapshot"): pb.Resource(base=pb.Base(encrypted=True, encryption_key=volume.sealed_key)),
                 ids.new_id("volume"): pb.Resource(volume=pb.Volume(size=1)),
             }
-            tx.session.add_all(told_of(instance, number, *each) for each in bodies.items())
+            tx.session.add_all(with_network(instance, number, *each) for each in bodies.items())
 
     database.run_blocking(add)
 
@@ -160,7 +160,7 @@ async def test_a_kill_at_each_transaction_loses_nothing(database, path, secrets_
                 finished = False
         again = MasterKey(KeyFile(path))
         assert sorted(secret for secret, _ in secrets_of(again.sealer)) == [one for one, _ in everything(0)]
-        await Resealing(database, again, lambda: NOW).keep_house()
+        await Resealing(database, again, lambda: NOW).clean_up()
         assert sorted(secrets_of(again.sealer)) == everything(limit + 1)
         if finished:
             return
@@ -172,11 +172,11 @@ async def test_the_old_key_is_forgotten_after_all_tokens_have_ended(database, ma
     resealing = Resealing(database, master_key, lambda: now[0])
     token = master_key.sealer.seal(b"session", "session-token:ASIA")
     await resealing.rotate(lambda _rows, _changed: None)
-    now[0] += KEPT - timedelta(seconds=1)
-    await resealing.keep_house()
+    now[0] += RETENTION - timedelta(seconds=1)
+    await resealing.clean_up()
     assert master_key.sealer.open(token, "session-token:ASIA") == b"session"
     now[0] += timedelta(seconds=1)
-    await resealing.keep_house()
+    await resealing.clean_up()
     assert master_key.sealer.versions == (2,)
     assert sorted(secrets_of(master_key.sealer)) == everything(2)
 
@@ -193,11 +193,11 @@ async def test_a_row_that_was_late_is_sealed_anew_before_its_key_goes(database, 
                 volume.sealed_key = late
 
     database.run_blocking(sneak)
-    now[0] += KEPT
-    await resealing.keep_house()
+    now[0] += RETENTION
+    await resealing.clean_up()
     assert master_key.sealer.versions == (1, 2)
     assert sorted(secrets_of(master_key.sealer)) == everything(2)
-    await resealing.keep_house()
+    await resealing.clean_up()
     assert master_key.sealer.versions == (2,)
 
 

@@ -48,7 +48,7 @@ def get_password_data(call: Call, params: Params) -> Result | Then:
 
     def change(after: Call, answer: HostAnswer) -> Result:
         found = answer.content.decode("ascii", "replace") if not answer.error else ""
-        kept = guest_questions.keep_password_data(after.tx, after.caller, instance_id, found)
-        return {"InstanceId": instance_id, "Timestamp": answer.taken_at, "PasswordData": kept}
+        password_data = guest_questions.keep_password_data(after.tx, after.caller, instance_id, found)
+        return {"InstanceId": instance_id, "Timestamp": answer.taken_at, "PasswordData": password_data}
 
     return Then(question, change)

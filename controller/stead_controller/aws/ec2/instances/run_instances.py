@@ -13,13 +13,13 @@ from stead_controller.aws.ec2.instances.instance_attributes import choice
 from stead_controller.aws.ec2.instances.instance_profiles import profile_name
 from stead_controller.aws.ec2.instances.instance_view import reservation_view
 from stead_controller.aws.ec2.instances.launch_parameters import Overridden
-from stead_controller.aws.ec2.network.network_interfaces import address_wish, idle_timeouts
+from stead_controller.aws.ec2.network.network_interfaces import address_request, idle_timeouts
 from stead_controller.aws.ec2.network.private_names import name_options
 from stead_controller.aws.ec2.storage import block_devices
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
 from stead_controller.resources.instances import instances, launch_choices
 from stead_controller.resources.instances.launch_choices import Choices
-from stead_controller.resources.instances.launch_interfaces import InterfaceWish
+from stead_controller.resources.instances.launch_interfaces import InterfaceRequest
 from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.metadata_options import MetadataOptions
 from stead_controller.resources.instances.run_instances import run_instances
@@ -127,7 +127,7 @@ def _network(params: Params) -> dict[str, Any]:
     if not interfaces:
         return {
             "subnet_id": params.get("SubnetId"),
-            "addresses": address_wish(params),
+            "addresses": address_request(params),
             "group_ids": tuple(params.get("SecurityGroupIds", ())),
             "group_names": tuple(params.get("SecurityGroups", ())),
         }
@@ -139,7 +139,7 @@ def _network(params: Params) -> dict[str, Any]:
     return {"interfaces": tuple(_interface(given) for given in interfaces)}
 
 
-def _interface(given: Mapping[str, Any]) -> InterfaceWish:
+def _interface(given: Mapping[str, Any]) -> InterfaceRequest:
     if "DeviceIndex" not in given:
         raise InvalidParameter("Each network interface requires a device index.")
     if given.get("InterfaceType", "interface") != "interface":
@@ -148,12 +148,12 @@ def _interface(given: Mapping[str, Any]) -> InterfaceWish:
         raise InvalidParameter(f"Value ({given['NetworkCardIndex']}) for parameter networkCardIndex is invalid.")
     if given.get("AssociateCarrierIpAddress"):
         raise Unsupported("Carrier addresses are not supported.")
-    return InterfaceWish(
+    return InterfaceRequest(
         device_index=given["DeviceIndex"],
         interface_id=given.get("NetworkInterfaceId"),
         subnet_id=given.get("SubnetId"),
         group_ids=tuple(given.get("Groups", ())),
-        addresses=address_wish(given),
+        addresses=address_request(given),
         associate_public_address=given.get("AssociatePublicIpAddress"),
         description=given.get("Description", ""),
         delete_on_termination=given.get("DeleteOnTermination"),

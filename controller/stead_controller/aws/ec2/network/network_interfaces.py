@@ -11,7 +11,7 @@ from stead_controller.errors import InvalidCombination, InvalidParameter, Missin
 from stead_controller.resources.network import network_interface_attachments as attachments
 from stead_controller.resources.network import network_interface_filters, network_interface_life, network_interfaces
 from stead_controller.resources.network.connection_tracking import IdleTimeouts
-from stead_controller.resources.network.network_interface_life import AddressWish, CreateRequest
+from stead_controller.resources.network.network_interface_life import AddressRequest, CreateRequest
 
 _PREFIXES = ("Ipv4Prefixes", "Ipv4PrefixCount", "Ipv6Prefixes", "Ipv6PrefixCount")
 
@@ -23,7 +23,7 @@ def create_network_interface(call: Call, params: Params) -> Result:
         raise Unsupported(f"Network interfaces of the type '{params['InterfaceType']}' are not supported.")
     request = CreateRequest(
         subnet_id=params["SubnetId"],
-        addresses=address_wish(params),
+        addresses=address_request(params),
         group_ids=tuple(params.get("Groups", ())),
         description=params.get("Description", ""),
         idle_timeouts=idle_timeouts(params.get("ConnectionTrackingSpecification", {})),
@@ -72,7 +72,7 @@ def describe_network_interfaces(call: Call, params: Params) -> Result:
     return selection.answered("NetworkInterfaces", found, page, lambda one: (one.interface.id,), network_interface_view)
 
 
-def address_wish(params: Mapping[str, Any]) -> AddressWish:
+def address_request(params: Mapping[str, Any]) -> AddressRequest:
     """Read the addresses that a request asks for.
 
     Raises Unsupported for prefixes, MissingParameter, InvalidCombination for two primary addresses.
@@ -82,7 +82,7 @@ def address_wish(params: Mapping[str, Any]) -> AddressWish:
     primary, secondary = _private(params.get("PrivateIpAddresses", ()))
     if primary is not None and params.get("PrivateIpAddress", primary) != primary:
         raise InvalidCombination("Only one private address may be the primary one")
-    return AddressWish(
+    return AddressRequest(
         primary=params.get("PrivateIpAddress", primary),
         secondary=secondary,
         secondary_count=params.get("SecondaryPrivateIpAddressCount", 0),

@@ -12,10 +12,10 @@ from stead_controller.resources.network.private_names import NameOptions
 @operation("ModifyPrivateDnsNameOptions")
 def modify_private_dns_name_options(call: Call, params: Params) -> Result:
     """Change the host name settings of an instance."""
-    wish = name_options(params, "PrivateDnsHostnameType")
-    if wish == NameOptions():
+    request = name_options(params, "PrivateDnsHostnameType")
+    if request == NameOptions():
         raise InvalidCombination("No attributes specified.")
-    private_names.modify(call.tx, call.caller, params["InstanceId"], wish)
+    private_names.modify(call.tx, call.caller, params["InstanceId"], request)
     return {"Return": True}
 
 

@@ -37,14 +37,14 @@ def reset_snapshot_attribute(call: Call, params: Params) -> Result:
 
 def _change(params: Params) -> Change:
     """Read the change, in either of its two forms."""
-    told: dict[str, Any] = params.get("CreateVolumePermission") or {}
+    permission: dict[str, Any] = params.get("CreateVolumePermission") or {}
     users, groups = tuple(params.get("UserIds", ())), tuple(params.get("GroupNames", ()))
-    if told and (users or groups or params.get("OperationType")):
+    if permission and (users or groups or params.get("OperationType")):
         raise InvalidCombination("The parameter CreateVolumePermission excludes OperationType, UserIds and GroupNames")
-    if told:
+    if permission:
         return Change(
-            *_permissions(told.get("Add", ())),
-            *_permissions(told.get("Remove", ())),
+            *_permissions(permission.get("Add", ())),
+            *_permissions(permission.get("Remove", ())),
         )
     match params.get("OperationType"):
         case "add":
@@ -59,7 +59,7 @@ def _change(params: Params) -> Change:
             raise InvalidParameter(f"Value ({other}) for parameter operationType is invalid: add, remove.")
 
 
-def _permissions(told: list[dict[str, str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _permissions(permissions: list[dict[str, str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the users and the groups of a list of permissions."""
-    users = tuple(one["UserId"] for one in told if one.get("UserId"))
-    return users, tuple(one["Group"] for one in told if one.get("Group"))
+    users = tuple(one["UserId"] for one in permissions if one.get("UserId"))
+    return users, tuple(one["Group"] for one in permissions if one.get("Group"))

@@ -171,9 +171,9 @@ def test_random_fleets_against_the_model(database, seed):
         if not host.taken:
             return
         need, disks = host.taken.pop()
-        capacity.give_back(tx, host.id, need)
+        capacity.release(tx, host.id, need)
         for disk in disks:
-            capacity.volume_homes.give_back(tx, host.id, "", disk.size)
+            capacity.volume_homes.release(tx, host.id, "", disk.size)
 
     database.run_blocking(live)
 
@@ -228,7 +228,7 @@ def test_instance_store_takes_room_of_the_default_pool_and_gives_it_back(run, wo
     with pytest.raises(NoCapacity, match="instance store"):
         run(capacity.reserve_on, SMALL_CLOUD, world.host_id, need)
     assert (default(), run(lambda tx: tx.session.get_one(Host, world.host_id).cpus_free)) == (8 * GIB, before)
-    run(capacity.give_back, world.host_id, need)
+    run(capacity.release, world.host_id, need)
     assert default() == 4 * GIB
     assert run(place, need, [DiskNeed(3, "gp3")]) is None, "there is room for the instance store alone"
     assert default() == 4 * GIB
@@ -240,7 +240,7 @@ def spare(world):
 
 
 @pytest.mark.parametrize(
-    ("wish", "code", "words"),
+    ("asked", "code", "words"),
     [
         ({"disks": [DiskNeed(11, "gp3")]}, "InsufficientVolumeCapacity", "enough capacity for the requested volume"),
         ({"instance_store": 11 * GIB}, None, "volumes and instance store"),
@@ -249,12 +249,12 @@ def spare(world):
     ],
     ids=str,
 )
-def test_it_is_said_of_what_there_is_not_enough(run, world, wish, code, words):
+def test_it_is_said_of_what_there_is_not_enough(run, world, asked, code, words):
     run(lambda tx: tx.session.add(pool_of(world.host_id, 10)))
-    need = Need(wish.get("vcpus", 1), wish.get("memory", GIB), instance_store=wish.get("instance_store", 0))
+    need = Need(asked.get("vcpus", 1), asked.get("memory", GIB), instance_store=asked.get("instance_store", 0))
     before = run(free)
     with pytest.raises(NoCapacity, match=words) as refusal:
-        run(capacity.reserve_any, SMALL_CLOUD, need, ZONE, wish.get("disks", ()))
+        run(capacity.reserve_any, SMALL_CLOUD, need, ZONE, asked.get("disks", ()))
     assert refusal.value.code == code
     assert run(free) == before
 

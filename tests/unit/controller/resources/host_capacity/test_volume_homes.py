@@ -35,7 +35,7 @@ def test_room_is_taken_up_to_the_overcommit_and_not_beyond(run, world):
     run(lambda tx: tx.session.add(StoragePool(host_id=world.host_id, **POOL)))
     take = [DiskNeed(5, "gp3")]
     assert [run(volume_homes.reserve, cloud, world.host_id, take) for _ in range(4)] == [["default"]] * 3 + [None]
-    run(volume_homes.give_back, world.host_id, "default", 5)
+    run(volume_homes.release, world.host_id, "default", 5)
     assert run(volume_homes.reserve, cloud, world.host_id, take) == ["default"]
     run(lambda tx: tx.session.execute(update(StoragePool).values(total=9 * GIB)))
     assert run(volume_homes.reserve, cloud, world.host_id, take) is None

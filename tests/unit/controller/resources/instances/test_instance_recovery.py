@@ -14,7 +14,7 @@ from stead_controller.resources.instances.start_instances import start_instances
 from stead_controller.resources.instances.stop_instances import stop_instances
 from stead_controller.resources.instances.terminate_instances import terminate_instances
 from stead_controller.settings import Settings
-from stead_controller.workflows.housekeeping import keep_house
+from stead_controller.workflows.housekeeping import clean_up
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from tests.support.rows import NOW
@@ -94,10 +94,10 @@ def test_one_that_fails_before_it_was_seen_running_is_recovered_too(life):
     assert (running.state, running.start_count, running.recovery_began) == ("running", 2, None)
 
 
-@pytest.mark.parametrize("wish", [{"auto_recovery": False}, {"instance_type": "m5d.large"}], ids=["disabled", "store"])
-def test_who_is_not_recovered_is_stopped(life, wish):
+@pytest.mark.parametrize("asked", [{"auto_recovery": False}, {"instance_type": "m5d.large"}], ids=["disabled", "store"])
+def test_who_is_not_recovered_is_stopped(life, asked):
     """An instance store is lost with a machine, so EC2 recovers no instance of a type that has one."""
-    [instance_id] = life.launch(**wish)
+    [instance_id] = life.launch(**asked)
     life.is_running(instance_id)
     crash(life, instance_id)
     stopped = life.instance(instance_id)
@@ -152,12 +152,12 @@ def test_a_recovery_that_its_host_cannot_do_is_given_up(life, instance_id):
     crash(life, instance_id)
     settings = Settings(Path("/nowhere"))
     late = NOW + timedelta(seconds=settings.launch_deadline_seconds)
-    life.run(keep_house, settings, late)  # nobody says that it fails: its host may be lost
+    life.run(clean_up, settings, late)  # nobody says that it fails: its host may be lost
     assert life.instance(instance_id).state == "running"
     life.report(desired.KIND_MACHINE, instance_id, pb.CONDITION_FAILED, error="no space left on device")
-    life.run(keep_house, settings, late - timedelta(seconds=1))
+    life.run(clean_up, settings, late - timedelta(seconds=1))
     assert life.instance(instance_id).state == "running"
-    life.run(keep_house, settings, late)
+    life.run(clean_up, settings, late)
     assert life.instance(instance_id).state == "stopping"
     told = life.run(revisions.current)
     off = pb.MachineStatus(power=pb.MACHINE_POWER_OFF, start_count=1, off_reason=pb.OFF_REASON_CRASHED)
@@ -173,9 +173,9 @@ def test_a_clock_that_was_set_forward_makes_no_launch_and_no_recovery_late(life,
         life.report(desired.KIND_MACHINE, each, pb.CONDITION_FAILED, error="no space left on device")
     settings = Settings(Path("/nowhere"))
     late = NOW + timedelta(seconds=settings.launch_deadline_seconds) + HOUR
-    life.run(keep_house, settings, late - timedelta(seconds=1), HOUR)
+    life.run(clean_up, settings, late - timedelta(seconds=1), HOUR)
     assert [life.instance(each).state for each in (instance_id, launched)] == ["running", "pending"]
-    life.run(keep_house, settings, late, HOUR)
+    life.run(clean_up, settings, late, HOUR)
     assert [life.instance(each).state for each in (instance_id, launched)] == ["stopping", "shutting-down"]
 
 

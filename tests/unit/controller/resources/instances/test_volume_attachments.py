@@ -355,7 +355,7 @@ def test_what_another_host_has_let_go_is_free_if_it_was_to(place, there, state):
     gone(place, volume_id, place.world.host_id)
     assert place.find(volume_id).attachment_state == state
     gone(place, volume_id, place.other_host)
-    freed = state in volume_attachments.LETTING_GO
+    freed = state in volume_attachments.DETACHING
     assert place.attachment(volume_id) == (FREED if freed else ("in-use", state, there))
 
 
@@ -397,7 +397,7 @@ def test_a_home_that_serves_nobody_frees_what_is_let_go(place, there, state, ser
     changes = {} if served else {"attached_host_id": None, "export_port": None}
     volume_id = place.remote(there, attachment_state=state, **changes)
     place.call(volume_attachments.settle_at_home, volume_id, NOW)
-    freed = not served and state in volume_attachments.LETTING_GO
+    freed = not served and state in volume_attachments.DETACHING
     assert place.attachment(volume_id) == (FREED if freed else ("in-use", state, there))
 
 

@@ -50,7 +50,7 @@ def test_versions_are_kept(world, run, steps):
 
 
 def test_too_old_versions_are_forgotten(world, run, monkeypatch):
-    monkeypatch.setattr(prefix_lists, "VERSIONS_KEPT", 2)
+    monkeypatch.setattr(prefix_lists, "MAX_VERSIONS", 2)
     once = Repeatable("CreateManagedPrefixList", "", "")
     list_id = run(prefix_lists.create, world.one.caller, NewList("n", "IPv4", 5), repeatable=once, now=NOW)
     for version in range(1, 4):

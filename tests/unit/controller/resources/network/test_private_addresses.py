@@ -36,7 +36,7 @@ def test_the_search_goes_on_where_the_last_one_ended(run, place):
         return private_addresses.take(tx, subnet, interface_id, primary=False)
 
     first, second = run(take), run(take)
-    run(private_addresses.give_back, interface_id, [first])
+    run(private_addresses.release, interface_id, [first])
     third = run(take)
     assert len({first, second, third}) == 3
     primary, *others = run(private_addresses.of, interface_id, ipv6=False)
@@ -56,7 +56,7 @@ def test_all_of_a_subnet_are_given_and_what_is_given_back_is_found_again(run, pl
     with pytest.raises(LimitExceeded):
         run(take)
     for address in (taken[100], taken[7]):
-        run(private_addresses.give_back, interface_id, [address])
+        run(private_addresses.release, interface_id, [address])
         assert run(take) == address
 
 

@@ -32,8 +32,8 @@ ONCE = Repeatable("CreateVolume", "", "")
 def create(run, world):
     """Make a volume, of 8 GiB in the host's zone where nothing else is said, and give its id."""
 
-    def make(*, caller=world.one.caller, cloud=CLOUD, now=NOW, **wish):
-        request = CreateRequest(**{"repeatable": ONCE, "zone": ZONE, "size": 8} | wish)
+    def make(*, caller=world.one.caller, cloud=CLOUD, now=NOW, **changes):
+        request = CreateRequest(**{"repeatable": ONCE, "zone": ZONE, "size": 8} | changes)
         return run(volume_life.create, caller, cloud, request, now)
 
     return make

@@ -10,18 +10,18 @@ from stead_controller.db import migrate, schema
 from stead_controller.errors import SteadError
 
 
-class NoWayBackError(SteadError):
+class DowngradeError(SteadError):
     """The database cannot be brought back to a revision; it is unchanged."""
 
 
-def go_back(engine: Engine, revision: str = "") -> str:
+def downgrade_to(engine: Engine, revision: str = "") -> str:
     """Go back to a revision, or to the one before the last upgrade, and return the revision.
 
-    A copy from before remains beside an SQLite database, replacing that of the last upgrade. Raises NoWayBackError.
+    A copy from before remains beside an SQLite database, replacing that of the last upgrade. Raises DowngradeError.
     """
     present = schema.revision_of(engine)
     if present is None:
-        raise NoWayBackError("There is no database yet.")
+        raise DowngradeError("There is no database yet.")
     file = Path(engine.url.database) if engine.dialect.name == "sqlite" and engine.url.database else None
     target = revision or _before_the_last_upgrade(file, present)
     if file is None:
@@ -32,7 +32,7 @@ def go_back(engine: Engine, revision: str = "") -> str:
     schema.write_copy(engine, copy)
     try:
         _downgrade(engine, target)
-    except NoWayBackError:
+    except DowngradeError:
         copy.unlink()
         raise
     for other in schema.copies_of(file):
@@ -45,7 +45,7 @@ def _before_the_last_upgrade(file: Path | None, present: str) -> str:
     copies = schema.copies_of(file) if file is not None else []
     earlier = [name for name in (copy.name.rpartition(".of-")[2] for copy in copies) if name != present]
     if len(earlier) != 1:
-        raise NoWayBackError(
+        raise DowngradeError(
             "No copy of an upgrade says which revision was before: name it. It is what the earlier release's "
             "`stead-controller database newest` prints."
         )
@@ -53,18 +53,18 @@ def _before_the_last_upgrade(file: Path | None, present: str) -> str:
 
 
 def _require_alone(engine: Engine) -> None:
-    """Raise NoWayBackError while another process has the database open: it could not use the older schema."""
+    """Raise DowngradeError while another process has the database open: it could not use the older schema."""
     with engine.connect() as connection:
         try:
             connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
         except OperationalError as error:
-            raise NoWayBackError("A controller uses the database: stop it before, by `stead down`.") from error
+            raise DowngradeError("A controller uses the database: stop it before, by `stead down`.") from error
 
 
 def _downgrade(engine: Engine, revision: str) -> None:
     try:
         migrate.downgrade(engine, revision)
     except CommandError as error:
-        raise NoWayBackError(f"{revision} is no earlier revision of this database: {error}") from error
+        raise DowngradeError(f"{revision} is no earlier revision of this database: {error}") from error
     except ValueError as error:
-        raise NoWayBackError(str(error)) from error
+        raise DowngradeError(str(error)) from error

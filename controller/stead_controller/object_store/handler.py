@@ -20,7 +20,7 @@ from aiohttp import web
 from stead_controller.aws.app import Transactions
 from stead_controller.aws.authenticate import NOBODYS_SECRET, KeyLookup, find_signer, require_signer
 from stead_controller.aws.call_record import CallRecord, OnCall
-from stead_controller.aws.failed_logins import Strangers, counted_as
+from stead_controller.aws.failed_logins import FailedLogins, counted_as
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.signature import S3, UNSIGNED_PAYLOAD, Reason, Refused, check_time, read_claim
 from stead_controller.aws.throttle import Throttle
@@ -53,7 +53,7 @@ from stead_controller.object_store.payload import Payload, declared_hash
 log = logging.getLogger(__name__)
 
 _SCOPES: Final = ("/s3/aws4_request", "%2Fs3%2Faws4_request", "%2fs3%2faws4_request")
-_OF_ANYBODY: Final = frozenset({"GET", "HEAD"})
+_ANONYMOUS_METHODS: Final = frozenset({"GET", "HEAD"})
 _ANONYMOUS: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _RECORD_WEIGHT: Final = 2048
 _PREFIXES: Final = ("prefix", "marker", "start-after", "key-marker")
@@ -79,7 +79,7 @@ def _always() -> None:
     """Allow every change."""
 
 
-class FrontDoor:
+class ObjectStoreHandler:
     """Answers S3's requests; `domain` is what may follow a bucket's name in the Host header."""
 
     def __init__(
@@ -94,7 +94,7 @@ class FrontDoor:
         on_call: OnCall = _ignore,
         require_room: Callable[[], None] = _always,
         throttle: Throttle | None = None,
-        strangers: Strangers | None = None,
+        failed_logins: FailedLogins | None = None,
         clock: Clock = now,
     ) -> None:
         """Take the dependencies."""
@@ -107,7 +107,7 @@ class FrontDoor:
         self._on_call = on_call
         self._require_room = require_room
         self._throttle = throttle or Throttle(0)
-        self._strangers = strangers or Strangers(0)
+        self._failed_logins = failed_logins or FailedLogins(0)
         self._clock = clock
         self._chain: tuple[Callable[[Exchange], Awaitable[None]], ...] = (
             self._look_at_origin,
@@ -147,7 +147,7 @@ class FrontDoor:
             if exchange.caller is None:
                 is_noise = request.method == browsers.ASKING or isinstance(error, TooManyRequests)
                 if isinstance(error, SteadError) and not is_noise:
-                    failure = self._strangers.failed(request.source, error)
+                    failure = self._failed_logins.failed(request.source, error)
                     is_noise = isinstance(failure, TooManyRequests)
             answer, code, message = self._refusal(exchange, failure)
         finally:
@@ -195,12 +195,12 @@ class FrontDoor:
         try:
             claim = exchange.claim = read_claim(exchange.request)
         except Refused as refusal:
-            if refusal.reason is not Reason.MISSING or exchange.request.method not in _OF_ANYBODY:
+            if refusal.reason is not Reason.MISSING or exchange.request.method not in _ANONYMOUS_METHODS:
                 raise
-            self._strangers.check(exchange.request.source, "")
+            self._failed_logins.check(exchange.request.source, "")
             exchange.is_anonymous = True  # it may read what a bucket's policy allows everyone to read
             return
-        self._strangers.check(exchange.request.source, claim.access_key_id)
+        self._failed_logins.check(exchange.request.source, claim.access_key_id)
         if claim.service != S3:  # whose signature would cover a differently encoded path
             raise Refused(Reason.INCOMPLETE, "Credential should be scoped to correct service: 's3'.")
         if claim.presigned and claim.expires is None:
@@ -208,7 +208,7 @@ class FrontDoor:
         declared = declared_hash(exchange.request, claim)
         signer = await find_signer(exchange.request, claim, self._find_key, exchange.now, body_hash=declared)
         exchange.caller = signer.caller
-        self._strangers.welcome(exchange.request.source, claim.access_key_id)
+        self._failed_logins.welcome(exchange.request.source, claim.access_key_id)
         exchange.payload = Payload(exchange.request, claim, signer.secret, declared)
         if claim.presigned:
             exchange.request = signed_url.with_headers(exchange.request)
@@ -218,14 +218,14 @@ class FrontDoor:
         exchange.is_version_2 = True
         claim = exchange.claim = presigned_v2.read_claim(exchange.request)
         presigned_v2.check_coverage(exchange.request, SUBRESOURCES)
-        self._strangers.check(exchange.request.source, claim.access_key_id)
+        self._failed_logins.check(exchange.request.source, claim.access_key_id)
         check_time(claim, exchange.now)
         found = await self._find_key(claim.access_key_id, claim.session_token)
         secret = found.secret if found else NOBODYS_SECRET
         bucket = addressing.bucket_of_host(exchange.request.header("host") or "", self._domain)
         is_genuine = presigned_v2.is_signed_with(exchange.request, claim, secret, bucket)
         exchange.caller = require_signer(found, claim.session_token, is_genuine=is_genuine, now=exchange.now).caller
-        self._strangers.welcome(exchange.request.source, claim.access_key_id)
+        self._failed_logins.welcome(exchange.request.source, claim.access_key_id)
         exchange.payload = Payload(exchange.request, claim, secret, UNSIGNED_PAYLOAD)
 
     async def _locate(self, exchange: Exchange) -> None:

@@ -19,12 +19,12 @@ from stead_controller.db.tables import (
     Tag,
     Volume,
 )
-from stead_controller.desired.pictures.body import Key
-from stead_controller.desired.pictures.identity import of_session
-from stead_controller.desired.pictures.interface import of_interface
-from stead_controller.desired.pictures.region import zone_id_of
-from stead_controller.desired.pictures.role import of_role
-from stead_controller.desired.pictures.volume import of_used_volume
+from stead_controller.desired.messages.body import Key
+from stead_controller.desired.messages.identity import of_session
+from stead_controller.desired.messages.interface import of_interface
+from stead_controller.desired.messages.region import zone_id_of
+from stead_controller.desired.messages.role import of_role
+from stead_controller.desired.messages.volume import of_used_volume
 from stead_controller.names import instance_name, resource_name
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -67,21 +67,21 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
     """Return a machine with its volumes and its interfaces, by kind and id."""
     interfaces = parts.interfaces
     volumes = sorted(parts.volumes, key=lambda volume: volume.device_name != instance.root_device_name)
-    pictures: dict[Key, Message] = {}
+    messages: dict[Key, Message] = {}
     for volume in volumes:
-        pictures[pb.KIND_VOLUME, volume.id] = of_used_volume(tx, volume)
+        messages[pb.KIND_VOLUME, volume.id] = of_used_volume(tx, volume)
     groups = {interface.id: _groups(tx, interface.id) for interface in interfaces}
     primary: dict[str, str] = {}
     public_hostname = ""
     for interface in interfaces:
-        told = of_interface(tx, interface, list(groups[interface.id]), region)
+        message = of_interface(tx, interface, list(groups[interface.id]), region)
         if interface.device_index == 0:
             primary = groups[interface.id]
-            public_hostname = told.public_dns_name
+            public_hostname = message.public_dns_name
             if instance.hostname_type == "resource-name":
-                told.host_name = resource_name(instance.id, region)
-        pictures[pb.KIND_INTERFACE, interface.id] = told
-    pictures[pb.KIND_MACHINE, instance.id] = pb.Machine(
+                message.host_name = resource_name(instance.id, region)
+        messages[pb.KIND_INTERFACE, interface.id] = message
+    messages[pb.KIND_MACHINE, instance.id] = pb.Machine(
         power=pb.POWER_RUNNING if instance.state in _RUNNING_STATES else pb.POWER_STOPPED,
         start_count=instance.start_count,
         reboot_count=instance.reboot_count,
@@ -104,7 +104,7 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
         architecture=instance.architecture,
         boot_mode=instance.boot_mode,
     )
-    return pictures
+    return messages
 
 
 def _scratch_disks(tx: Transaction, instance: Instance) -> list[pb.MachineDisk]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from stead_controller.desired.pictures.body import encode
+from stead_controller.desired.messages.body import encode
 from stead_controller.request.cloud import Cloud
 from stead_proto.v1 import desired_pb2 as pb
 

@@ -13,7 +13,7 @@ _GIB: Final = 1 << 30
 def of_volume(volume: Volume, *, is_read: bool) -> pb.Volume:
     """A volume for its home host, with its key while it is read; exported where another host may use it."""
     iops, throughput = _limits(volume)
-    picture = pb.Volume(
+    message = pb.Volume(
         size=volume.size * _GIB,
         base_id=volume.snapshot_id or "",
         volume_type=volume.volume_type,
@@ -25,14 +25,14 @@ def of_volume(volume: Volume, *, is_read: bool) -> pb.Volume:
         former_home_ids=volume.former_homes.split(),
     )
     if volume.attached_host_id not in (None, volume.host_id):
-        picture.export.CopyFrom(
+        message.export.CopyFrom(
             pb.VolumeExport(
                 client_host_id=volume.attached_host_id,
                 port=volume.export_port or 0,
                 generation=volume.generation,
             )
         )
-    return picture
+    return message
 
 
 def of_used_volume(tx: Transaction, volume: Volume) -> pb.Volume:

@@ -26,12 +26,12 @@ def draw(tx: Transaction, table_id: str) -> pb.RouteTable | None:
     routes: dict[str, pb.Route] = {}
     for route, live, interface_id in tx.session.execute(query):
         for destination in _destinations(tx, route):
-            picture = _route(route, destination, live=live, nat_interface_id=interface_id, peers=peers)
+            message = _route(route, destination, live=live, nat_interface_id=interface_id, peers=peers)
             # A route for the block itself takes precedence over a prefix list's, and the first list over further ones.
             if route.family != PREFIX_LIST:
-                routes[destination] = picture
+                routes[destination] = message
             else:
-                routes.setdefault(destination, picture)
+                routes.setdefault(destination, message)
     return pb.RouteTable(vpc_id=table.vpc_id, routes=[routes[destination] for destination in sorted(routes)])
 
 

@@ -8,8 +8,8 @@ from sqlalchemy import bindparam, select
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, Instance, InterfaceAddress, InterfaceGroup, NetworkInterface
-from stead_controller.desired.pictures.interface import public_dns_name
-from stead_controller.desired.pictures.region import region_of
+from stead_controller.desired.messages.interface import public_dns_name
+from stead_controller.desired.messages.region import region_of
 from stead_controller.names import private_name, resource_name
 from stead_proto.v1 import desired_pb2 as pb
 

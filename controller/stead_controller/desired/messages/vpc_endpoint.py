@@ -31,18 +31,18 @@ def draw(tx: Transaction, endpoint_id: str) -> pb.VpcEndpoint | None:
         return None
     known = json.loads(tx.session.scalars(select(CloudFact.value).where(CloudFact.name == FACT)).one())
     region, code = read_service(endpoint.service)
-    picture = pb.VpcEndpoint(
+    message = pb.VpcEndpoint(
         vpc_id=endpoint.vpc_id,
         service=code,
         ports=known["ports"],
         controller_port=known["controller_port"],
     )
     if endpoint.endpoint_type == _GATEWAY:
-        picture.addresses.extend(_addresses(tx, endpoint.service))
-        picture.names.append(private_names(code, region)[0])
+        message.addresses.extend(_addresses(tx, endpoint.service))
+        message.names.append(private_names(code, region)[0])
     else:
-        picture.interface_names.extend(_names(tx, endpoint, private_names(code, region)))
-    return picture
+        message.interface_names.extend(_names(tx, endpoint, private_names(code, region)))
+    return message
 
 
 def _addresses(tx: Transaction, service: str) -> Iterable[str]:

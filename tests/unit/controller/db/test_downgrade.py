@@ -8,9 +8,9 @@ from sqlalchemy import text
 
 from stead_controller.__main__ import cli
 from stead_controller.db import migrate, schema
-from stead_controller.db.go_back import NoWayBackError, go_back
+from stead_controller.db.downgrade import DowngradeError, downgrade_to
 from stead_controller.db.session import Database
-from tests.unit.controller.db.test_ways_back import LINE
+from tests.unit.controller.db.test_downgrade_paths import LINE
 
 OLD = LINE[-2]
 
@@ -33,7 +33,7 @@ def copies(tmp_path):
 
 def test_it_goes_back_to_before_the_last_upgrade_and_up_again(database, tmp_path):
     newest = schema.newest()
-    assert go_back(database.engine) == OLD
+    assert downgrade_to(database.engine) == OLD
     assert schema.revision_of(database.engine) == OLD
     assert copies(tmp_path) == [f"stead.sqlite.of-{newest}"]
     with database.engine.begin() as connection:
@@ -47,27 +47,27 @@ def test_it_goes_back_to_before_the_last_upgrade_and_up_again(database, tmp_path
 @pytest.mark.parametrize("revision", ["nonsense", "ffffffffffff"])
 def test_what_is_no_earlier_revision_is_refused(database, tmp_path, revision):
     before = copies(tmp_path)
-    with pytest.raises(NoWayBackError, match="no earlier revision"):
-        go_back(database.engine, revision)
+    with pytest.raises(DowngradeError, match="no earlier revision"):
+        downgrade_to(database.engine, revision)
     assert (schema.revision_of(database.engine), copies(tmp_path)) == (schema.newest(), before)
 
 
 def test_without_a_copy_the_revision_must_be_named(database, tmp_path):
     schema.copy_of(tmp_path / "stead.sqlite", OLD).unlink()
-    with pytest.raises(NoWayBackError, match="name it"):
-        go_back(database.engine)
-    assert go_back(database.engine, OLD) == OLD
+    with pytest.raises(DowngradeError, match="name it"):
+        downgrade_to(database.engine)
+    assert downgrade_to(database.engine, OLD) == OLD
 
 
 def test_not_while_a_controller_has_it_open(database, tmp_path):
     """Another connection to it is open, as a controller's are."""
     with sqlite3.connect(tmp_path / "stead.sqlite") as other:
         other.execute("SELECT count(*) FROM accounts").fetchall()
-        with pytest.raises(NoWayBackError, match="stop it before"):
-            go_back(database.engine)
+        with pytest.raises(DowngradeError, match="stop it before"):
+            downgrade_to(database.engine)
         assert schema.revision_of(database.engine) == schema.newest()
     other.close()
-    assert go_back(database.engine) == OLD
+    assert downgrade_to(database.engine) == OLD
 
 
 def test_the_command(database, tmp_path):

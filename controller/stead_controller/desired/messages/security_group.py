@@ -39,16 +39,16 @@ def _ended_peerings(tx: Transaction, rules: Iterable[SecurityGroupRule]) -> set[
 
 
 def _rule(tx: Transaction, rule: SecurityGroupRule) -> pb.SecurityGroupRule:
-    told = pb.SecurityGroupRule(
+    message = pb.SecurityGroupRule(
         id=rule.id, egress=rule.egress, protocol=rule.protocol, from_port=rule.from_port, to_port=rule.to_port
     )
     if rule.cidr_ipv4 is not None:
-        told.cidr_ipv4 = rule.cidr_ipv4
+        message.cidr_ipv4 = rule.cidr_ipv4
     elif rule.cidr_ipv6 is not None:
-        told.cidr_ipv6 = rule.cidr_ipv6
+        message.cidr_ipv6 = rule.cidr_ipv6
     elif rule.peer_group_id is not None:
-        told.group_id = rule.peer_group_id
+        message.group_id = rule.peer_group_id
     elif rule.prefix_list_id is not None:
         blocks = prefix_list_blocks.blocks(tx, rule.prefix_list_id)
-        told.prefix_list.CopyFrom(pb.PrefixListPeer(id=rule.prefix_list_id, cidr_blocks=blocks))
-    return told
+        message.prefix_list.CopyFrom(pb.PrefixListPeer(id=rule.prefix_list_id, cidr_blocks=blocks))
+    return message
