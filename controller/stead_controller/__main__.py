@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from stead_controller import clock, logs, supervisor
+from stead_controller import allocator, clock, logs, supervisor
 from stead_controller.secrets import core_dumps
 from stead_controller.settings import Settings
 from stead_proto import alone
@@ -195,6 +195,7 @@ def run(**options: Any) -> None:
     # Its library prints a line outside our logs for each failed handshake, unless it is loaded with this.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     handler = logs.set_up(options["log_level"], options["log_file"])
+    allocator.use_one_heap()
     settings = _settings(options)
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:

@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from stead_proto import alone, bounded_log
 from tests.support.clients import Account
 from tests.support.cloud import Cloud
+from tests.support.memory import heaps_of
 from tests.support.processes import Child, clean_environment
 from tests.support.waiting import wait_for
 
@@ -185,6 +186,7 @@ def test_the_parent_has_one_thread_and_neither_ports_nor_database(cloud: Cloud) 
     lock = str(cloud.settings.controller_dir / alone.FILE_NAME)
     assert names == {"/dev/null", str(cloud.controller.log), lock}
     assert _children(cloud.controller) == [cloud.controller.serving]
+    assert heaps_of(cloud.controller.serving) == 0
 
 
 def test_both_end_by_sigterm(cloud: Cloud) -> None:

@@ -1,13 +1,38 @@
 """The AWS services that Stead implements, and their botocore models, each loaded once."""
 
+import gzip
+import json
+import sys
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import botocore.loaders
 from botocore.model import OperationModel, ServiceModel, StructureShape
 
-_LOADER: Final = botocore.loaders.Loader()
+
+class _Files(botocore.loaders.JSONFileLoader):
+    """Reads models without their documentation, which is most of them and nothing reads but the names of filters."""
+
+    def load_file(self, file_path: str) -> Any:
+        """Return the content of the file of this name, which lacks its suffix, or None if there is none."""
+        for suffix, opened in ((".json", open), (".json.gz", gzip.open)):
+            if Path(file_path + suffix).is_file():
+                with opened(file_path + suffix, "rb") as file:
+                    return json.loads(file.read(), object_pairs_hook=_without_documentation)
+        return None
+
+
+def _without_documentation(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dict, with each name of a type only once in memory; a member of this name is a dict, and stays."""
+    found = {key: sys.intern(value) if type(value) is str else value for key, value in pairs}
+    if isinstance(found.get("documentation"), str) and found.get("shape") != "FilterList":
+        del found["documentation"]
+    return found
+
+
+_LOADER: Final = botocore.loaders.Loader(file_loader=_Files())
 
 # Signing name, as in the credential scope, to botocore's name of the service.
 SIGNING_NAMES: Final[dict[str, str]] = {
