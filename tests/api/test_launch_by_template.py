@@ -4,7 +4,9 @@ import base64
 
 import pytest
 
+from tests.api.base_requests import filled
 from tests.api.test_authorization import User, refused, statement
+from tests.support import rows
 
 ABSENT = "lt-00000000000000000"
 
@@ -257,6 +259,52 @@ def test_who_may_only_launch_by_a_template_as_it_is(api, user):
     ):
         template = {"LaunchTemplateName": named}
         refused(client.run_instances, LaunchTemplate=template, MinCount=1, MaxCount=1, **given)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "override"),
+    [
+        ("image", "web", {"ImageId": "{image}"}),
+        ("key-pair", "web", {"KeyName": "you"}),
+        ("network-interface", "web", {"NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": "{subnet}"}]}),
+        ("subnet", "web", {"NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": "{subnet}"}]}),
+        ("security-group", "web", {"NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": "{subnet}"}]}),
+        ("subnet", "plain", {"SubnetId": "{subnet}"}),
+        ("security-group", "plain", {"SecurityGroupIds": ["{group}"]}),
+        ("security-group", "plain", {"SecurityGroups": ["default"]}),
+        ("volume", "web", {"BlockDeviceMappings": [{"DeviceName": "/dev/sdg", "Ebs": {"SnapshotId": "{snapshot}"}}]}),
+        ("snapshot", "web", {"BlockDeviceMappings": [{"DeviceName": "/dev/sdg", "Ebs": {"SnapshotId": "{snapshot}"}}]}),
+    ],
+)
+def test_each_resource_says_whether_it_is_the_templates(api, user, kind, name, override):
+    def snapshot(tx):
+        row = rows.snapshot(api.world.one.caller.account_id)
+        tx.session.add(row)
+        return row.id
+
+    for key in ("me", "you"):
+        api.ec2.create_key_pair(KeyName=key, KeyType="ed25519")
+    named = {
+        "image": api.world.image_id,
+        "subnet": api.world.one.subnet_ids[0],
+        "group": api.world.one.group_id,
+        "snapshot": api.run(snapshot),
+    }
+    disk = {"DeviceName": "/dev/sdf", "Ebs": {"SnapshotId": named["snapshot"]}}
+    interfaces = [{"DeviceIndex": 0, "SubnetId": named["subnet"]}]
+    make(api, KeyName="me", BlockDeviceMappings=[disk], NetworkInterfaces=interfaces)
+    make(api, "plain")
+    where = arn(api, kind, "*").replace(api.world.one.caller.account_id, "*")
+    no_override = statement("ec2:RunInstances", where, effect="Deny", Bool={"ec2:IsLaunchTemplateResource": "false"})
+    user.may(statement("ec2:RunInstances"), no_override)
+    launch(user.client(), name)
+    template = {"LaunchTemplateName": name}
+    message = refused(
+        user.client().run_instances, LaunchTemplate=template, MinCount=1, MaxCount=1, **filled(override, named)
+    )
+    assert f":{kind}/" in message
+    user.may(statement("ec2:RunInstances"))
+    launch(user.client(), name, **filled(override, named))
 
 
 def test_a_launch_needs_what_its_template_names(api, user):

@@ -34,7 +34,7 @@ _NAMED_BY: Final = {
 }
 
 
-def _launch(asked: Asked) -> Iterator[Check]:
+def launching(asked: Asked) -> Iterator[Check]:
     """Check everything that a launch uses and creates, whether the request or its template names it, or nobody does.
 
     For a launch that is impossible only what it names is checked: the operation itself will report the reason.
@@ -55,8 +55,6 @@ def _launch(asked: Asked) -> Iterator[Check]:
 
 def _by_template(check: Check, params: Overridden, template: str) -> Check:
     """Say of a resource that it is used by a template, and whether the template itself names it."""
-    if check.action:
-        return check
     target = check.target
     kind = target.arn.rpartition(":")[2].partition("/")[0]
     overridden = params.overrides(*_NAMED_BY.get(kind, ()))
@@ -196,7 +194,7 @@ RULES: Final[dict[str, Rule]] = {
     "RebootInstances": rule(_INSTANCES),
     "ReplaceIamInstanceProfileAssociation": rule(_associate_profile),
     "ResetInstanceAttribute": rule(_INSTANCE),
-    "RunInstances": rule(_launch),
+    "RunInstances": rule(launching),
     "StartInstances": rule(_INSTANCES),
     "StopInstances": rule(_INSTANCES),
     "TerminateInstances": rule(_INSTANCES),

@@ -36,18 +36,18 @@ class Template:
 class Overridden(Mapping[str, Any]):
     """A request's own parameters over those of a template."""
 
-    __slots__ = ("own", "template")
+    __slots__ = ("key", "own", "template")
 
-    def __init__(self, own: Params, template: Template) -> None:
-        """Take both; what is looked up counts as read in `own`."""
-        self.own, self.template = own, template
+    def __init__(self, own: Params, template: Template, *, key: str = "RunInstances") -> None:
+        """Take both; what is looked up counts as read in `own`. `key` is the one in `call.chosen` of its choices."""
+        self.own, self.template, self.key = own, template, key
 
     def __getitem__(self, name: str) -> Any:
         """Look a parameter up; raises KeyError if neither has it."""
         if name == _TAGS:
             return _joined(self.own.get(_TAGS, ()), self.template.data.get(_TAGS, ()))
         own = self.own.get(name)
-        return self.template.data[name] if _is_nothing(own) else own
+        return self.template.data[name] if own is None else own
 
     def __contains__(self, name: object) -> bool:
         """Whether either has a parameter, which counts as read by that alone in neither."""
@@ -86,11 +86,6 @@ def find(call: Call, named: TemplateName, version: str | None) -> Template:
     template = launch_templates.find(call.tx, call.caller, named)
     found = launch_template_versions.find(call.tx, template, version)
     return Template(template.id, template.name, found.number, json.loads(found.data))
-
-
-def _is_nothing(value: Any) -> bool:
-    """Whether a request does not say it: clients send structures of which they set no member."""
-    return value is None or (isinstance(value, dict | list) and not value)
 
 
 def _joined(own: Any, templates: Any) -> list[dict[str, Any]]:
