@@ -558,6 +558,7 @@ INSTEAD: Final[dict[str, tuple[tuple[str, ...], dict[str, Named]]]] = {
 # Operations whose base request is refused here, and why.
 REFUSED_BASES: Final[dict[str, str]] = {
     "AssumeRole": "root assumes no role",
+    "DescribeFleetInstances": "EC2 has none of instant fleets",
     "AssumeRoleWithWebIdentity": "it needs an issuer's token",
     "ChangePassword": "root has no password here",
     "CreateDefaultSubnet": "each zone has one",

@@ -23,10 +23,21 @@ def build(api: Api) -> Named:
     data = _DATA | {"ImageId": api.world.image_id}
     template = api.ec2.create_launch_template(LaunchTemplateName="own", LaunchTemplateData=data)["LaunchTemplate"]
     api.ec2.create_launch_template_version(LaunchTemplateName="own", LaunchTemplateData=data)
-    return {"launch_template": template["LaunchTemplateId"], "placement_group": group["GroupId"]}
+    fleet = api.ec2.create_fleet(**BASES["CreateFleet"])["FleetId"]
+    return {"fleet": fleet, "launch_template": template["LaunchTemplateId"], "placement_group": group["GroupId"]}
 
+
+_SPECIFICATION: Final = {"LaunchTemplateName": "own", "Version": "1"}
 
 BASES: Final[dict[str, Named]] = {
+    "CreateFleet": {
+        "Type": "instant",
+        "LaunchTemplateConfigs": [{"LaunchTemplateSpecification": _SPECIFICATION}],
+        "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"},
+    },
+    "DeleteFleets": {"FleetIds": ["{fleet}"], "TerminateInstances": True},
+    "DescribeFleets": {"FleetIds": ["{fleet}"]},
+    "DescribeFleetInstances": {"FleetId": "{fleet}"},
     "CreateLaunchTemplate": {"LaunchTemplateName": "new", "LaunchTemplateData": _DATA},
     "CreateLaunchTemplateVersion": {"LaunchTemplateName": "own", "LaunchTemplateData": _DATA},
     "DeleteLaunchTemplate": {"LaunchTemplateName": "own"},
@@ -38,13 +49,21 @@ BASES: Final[dict[str, Named]] = {
     "DescribePlacementGroups": {"GroupIds": ["{placement_group}"]},
 }
 
-TAGGED: Final = {"CreateLaunchTemplate": "launch-template", "CreatePlacementGroup": "placement-group"}
+TAGGED: Final = {
+    "CreateFleet": "fleet",
+    "CreateLaunchTemplate": "launch-template",
+    "CreatePlacementGroup": "placement-group",
+}
 
 VALUES_OF: Final[dict[tuple[str, str], Any]] = {
     (operation, "LaunchTemplateData.TagSpecifications.ResourceType"): "instance" for operation in _TEMPLATES
 }
 
 COMPANIONS: Final[dict[str, Named]] = {
+    "CreateFleet LaunchTemplateConfigs": {"LaunchTemplateSpecification": _SPECIFICATION},
+    "CreateFleet LaunchTemplateConfigs.LaunchTemplateSpecification": _SPECIFICATION,
+    "CreateFleet LaunchTemplateConfigs.Overrides.BlockDeviceMappings.Ebs": {"VolumeSize": 1},
+    "CreateFleet TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"},
     "RunInstances LaunchTemplate": {"LaunchTemplateName": "own"},
     **{f"{operation} LaunchTemplateData{path}": given for operation in _TEMPLATES for path, given in _NEEDED.items()},
 }

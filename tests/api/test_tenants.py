@@ -30,6 +30,8 @@ ID_PARAMETERS = {
     "AttachmentId": "network-interface-attachment",
     "AssociationId": "network-acl-association",
     "AssociationIds": "iam-instance-profile-association",
+    "FleetId": "fleet",
+    "FleetIds": "fleet",
     "FlowLogIds": "vpc-flow-log",
     "DestinationPrefixListId": "prefix-list",
     "DhcpOptionsId": "dhcp-options",
@@ -158,6 +160,7 @@ SILENT = {
     ("CreateKeyPair", "KeyName"),
     ("ImportKeyPair", "KeyName"),
     ("CreateLaunchTemplate", "LaunchTemplateName"),
+    ("DeleteFleets", "FleetIds"),  # says of each why not, as test_fleets.py looks at
     ("DeleteVpcEndpoints", "VpcEndpointIds"),  # says of each why not, as test_vpc_endpoints.py looks at
 }
 # Refused as not supported, whatever the ids are.
@@ -315,7 +318,11 @@ def theirs(api):
 def their_fleet(api):
     """What the other tenant launches with."""
     template = api.other.create_launch_template(**TEMPLATE)["LaunchTemplate"]["LaunchTemplateId"]
+    configs = [{"LaunchTemplateSpecification": {"LaunchTemplateId": template, "Version": "1"}}]
+    capacity = {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"}
+    fleet = {"Type": "instant", "LaunchTemplateConfigs": configs, "TargetCapacitySpecification": capacity}
     return {
+        "fleet": api.other.create_fleet(**fleet)["FleetId"],
         "launch-template": template,
         "launch-template-name": "theirs",
         "placement-group": api.other.create_placement_group(**GROUP)["PlacementGroup"]["GroupId"],

@@ -20,6 +20,7 @@ class Accepted:
 
 
 _TYPES_OF_KEYS: Final = "a condition's operator says as what it reads a value"
+_INSTANT: Final = "an instant fleet does nothing more once it is made"
 _LOGS: Final = "flow logs are written so"
 _NO_ROLE: Final = "files of the caller's own are read and written, with its own rights"
 _NONE: Final = "there are none, whichever are asked for"
@@ -37,6 +38,8 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("ec2", "CancelImportTask", "CancelReason"): Accepted("a remark for people, which EC2 shows nowhere"),
     ("ec2", "CopySnapshot", "PresignedUrl"): Accepted("the source is in this region, so nothing is fetched by a URL"),
     ("ec2", "DescribeAddressesAttribute", "Attribute"): Accepted("it is the only attribute", ("domain-name",)),
+    ("ec2", "CreateFleet", "ReplaceUnhealthyInstances"): Accepted(_INSTANT, (False,)),
+    ("ec2", "CreateFleet", "TerminateInstancesWithExpiration"): Accepted(_INSTANT, (False,)),
     ("ec2", "CreateFlowLogs", "DestinationOptions.FileFormat"): Accepted(_LOGS, ("plain-text",)),
     ("ec2", "CreateFlowLogs", "DestinationOptions.HiveCompatiblePartitions"): Accepted(_LOGS, (False,)),
     ("ec2", "CreateFlowLogs", "DestinationOptions.PerHourPartition"): Accepted(_LOGS, (False,)),

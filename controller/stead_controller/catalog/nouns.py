@@ -427,6 +427,16 @@ NOUNS: Final = (
         table=tables.LaunchTemplate,
         domain="fleet",
     ),
+    Noun(
+        "fleet",
+        "fleet",
+        malformed="InvalidFleetId.Malformed",
+        absent="InvalidFleetId.NotFound",
+        word="fleet",
+        sentence=_BY_ID,
+        table=tables.Fleet,
+        domain="fleet",
+    ),
     Noun("instance-type", "", absent="InvalidInstanceType"),
 )
 """Kinds with a prefix have ids; the others are named in other ways, and only their codes are used."""

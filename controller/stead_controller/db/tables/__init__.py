@@ -5,6 +5,7 @@ from stead_controller.db.tables.audit_event import AuditEventResource, AuditEven
 from stead_controller.db.tables.base import Base
 from stead_controller.db.tables.client_token import ClientToken
 from stead_controller.db.tables.cloud import CloudFact
+from stead_controller.db.tables.fleet.fleet import Fleet, FleetInstance
 from stead_controller.db.tables.fleet.launch_template import LaunchTemplate, LaunchTemplateVersion
 from stead_controller.db.tables.fleet.placement_group import PlacementGroup
 from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource, RemovedHost
@@ -79,6 +80,8 @@ __all__ = [
     "ElasticAddress",
     "EndedCidrBlock",
     "EnrolmentToken",
+    "Fleet",
+    "FleetInstance",
     "FlowLog",
     "Host",
     "HostError",

@@ -200,7 +200,7 @@ def _chosen(tx: Transaction, asked: VersionSelection) -> list[ColumnElement[bool
         raise InvalidCombination("The parameter Versions cannot be used with the parameters MinVersion and MaxVersion.")
     template = asked.template
     if template is None:
-        return [_of_all(asked.names, bounds)]
+        return [_of_all(asked.names)]
     chosen = [_of(template)]
     if asked.names:
         chosen.append(
@@ -213,11 +213,11 @@ def _chosen(tx: Transaction, asked: VersionSelection) -> list[ColumnElement[bool
     return chosen
 
 
-def _of_all(names: Sequence[str], bounds: Sequence[str]) -> ColumnElement[bool]:
+def _of_all(names: Sequence[str]) -> ColumnElement[bool]:
     """Choose the latest and the default versions of all templates."""
     if not names:
         raise MissingParameter("LaunchTemplateId or LaunchTemplateName")
-    if bounds or not {*names} <= {LATEST, DEFAULT}:
+    if not {*names} <= {LATEST, DEFAULT}:
         raise InvalidCombination(
             f"Without a launch template, the versions can only be {LATEST} and {DEFAULT}: numbers are those of one."
         )

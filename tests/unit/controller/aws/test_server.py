@@ -109,9 +109,9 @@ def test_an_answer_that_cannot_be_written_changes_nothing(endpoint: Endpoint) ->
 
 
 def test_operations_that_are_not_built(endpoint: Endpoint) -> None:
-    code, status, message = refused(endpoint.client("ec2").describe_fleets)
+    code, status, message = refused(endpoint.client("ec2").describe_spot_fleet_requests)
     assert (code, status) == ("UnsupportedOperation", 400)
-    assert "DescribeFleets" in message
+    assert "DescribeSpotFleetRequests" in message
     assert refused(endpoint.client("sts").get_session_token)[:2] == ("UnsupportedOperation", 400)
     status, _, text = signed(endpoint, body=b"Action=DescribeUnicorns&Version=2016-11-15")
     assert (status, "<Code>InvalidAction</Code>" in text) == (400, True)

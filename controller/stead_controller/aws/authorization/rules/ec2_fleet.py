@@ -1,9 +1,12 @@
-"""EC2's operations on launch templates and placement groups."""
+"""EC2's operations on fleets, launch templates and placement groups."""
 
 from collections.abc import Iterator
 from typing import Final
 
-from stead_controller.aws.authorization.rule import Asked, Check, Rule, made, making, named, referred, rule
+from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, made, making, named, referred, rule
+from stead_controller.aws.authorization.rules.ec2_instances import launching
+from stead_controller.aws.ec2.fleet import fleet_pools
+from stead_controller.errors import SteadError
 
 
 def _new_placement_group(asked: Asked) -> Iterator[Check]:
@@ -13,18 +16,37 @@ def _new_placement_group(asked: Asked) -> Iterator[Check]:
         yield from making(asked, "placement-group", context, name=name)
 
 
+def _new_fleet(asked: Asked) -> Iterator[Check]:
+    """Check the fleet, its templates, and all that each of its pools would launch, as RunInstances does."""
+    yield from making(asked, "fleet", {})
+    try:
+        pools = fleet_pools.pools(asked.call, asked.params)
+    except SteadError:
+        return  # the operation finds the error again, after the caller was authorized
+    for template_id in dict.fromkeys(pool.template.id for pool in pools):
+        yield Check(Target(asked.arn("launch-template", template_id), "launch-template", template_id))
+    for pool in pools:
+        launch = Asked(asked.service, "RunInstances", asked.call, pool.params)
+        for check in launching(launch):
+            yield check if check.action else Check(check.target, "ec2:RunInstances")
+
+
 _TEMPLATE: Final = (
     named("launch-template", "LaunchTemplateId"),
     referred("launch-template", "name", "LaunchTemplateName"),
 )
 
 RULES: Final[dict[str, Rule]] = {
+    "CreateFleet": rule(_new_fleet),
     "CreateLaunchTemplate": rule(made("launch-template")),
     "CreateLaunchTemplateVersion": rule(*_TEMPLATE),
     "CreatePlacementGroup": rule(_new_placement_group),
+    "DeleteFleets": rule(named("fleet", "FleetIds")),
     "DeleteLaunchTemplate": rule(*_TEMPLATE),
     "DeleteLaunchTemplateVersions": rule(*_TEMPLATE),
     "DeletePlacementGroup": rule(named("placement-group", "GroupName")),
+    "DescribeFleetInstances": rule(named("fleet", "FleetId")),
+    "DescribeFleets": rule(),
     "DescribeLaunchTemplateVersions": rule(),
     "DescribeLaunchTemplates": rule(),
     "DescribePlacementGroups": rule(),

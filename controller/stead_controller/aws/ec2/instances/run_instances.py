@@ -62,7 +62,7 @@ def run(call: Call, params: Params) -> Result:
 def choose(call: Call, params: Params | Overridden) -> Choices:
     """Choose the resources of a launch, for its authorization and then for the launch itself; raises SteadError."""
     choices = launch_choices.choose(call.tx, call.caller, call.cloud, launch_request(params))
-    call.chosen[_NAME] = choices
+    call.chosen[params.key if isinstance(params, Overridden) else _NAME] = choices
     return choices
 
 

@@ -1,0 +1,114 @@
+"""The pools of a fleet: each template of CreateFleet with each of its overrides, as parameters of a launch."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from stead_controller.aws.call import Call, Params
+from stead_controller.aws.ec2.instances import launch_parameters
+from stead_controller.aws.ec2.instances.launch_parameters import Overridden, Template
+from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
+from stead_controller.resources.fleet.launch_templates import TemplateName
+
+# What an override has under RunInstances' own names.
+_SAME: Final = (
+    "InstanceType",
+    "ImageId",
+    "KeyName",
+    "BlockDeviceMappings",
+    "IamInstanceProfile",
+    "MetadataOptions",
+)
+_PLACES: Final = ("AvailabilityZone", "AvailabilityZoneId")
+_INTERFACES: Final = "NetworkInterfaces"
+_MOST_WEIGHT: Final = 999
+
+
+@dataclass(frozen=True, slots=True)
+class PoolParameters:
+    """A template with one override: the launch's parameters, and what the fleet weighs them by."""
+
+    number: int
+    template: Template
+    override: Mapping[str, Any]
+    params: Overridden
+    weight: float
+    priority: float | None
+
+
+def target(params: Params) -> int:
+    """Return the units of on-demand instances that a fleet asks for; raises Unsupported for spot ones."""
+    asked = params["TargetCapacitySpecification"]
+    total = asked["TotalTargetCapacity"]
+    kind = asked.get("DefaultTargetCapacityType", "spot")
+    on_demand, spot = asked.get("OnDemandTargetCapacity"), asked.get("SpotTargetCapacity", 0)
+    if asked.get("TargetCapacityUnitType", "units") != "units":
+        raise Unsupported("The parameter TargetCapacityUnitType is not supported: targets are in units.")
+    if total < 1:
+        raise InvalidParameter(f"Value ({total}) for parameter totalTargetCapacity is invalid. Expecting 1 or more.")
+    rest = total - (on_demand or 0) - spot
+    if rest < 0:
+        raise InvalidCombination("The on-demand and spot target capacities are more than the total target capacity.")
+    if spot or (rest and kind == "spot"):
+        raise Unsupported(
+            "Spot instances are not supported: give DefaultTargetCapacityType on-demand, or all of the total as "
+            "OnDemandTargetCapacity."
+        )
+    if kind not in ("spot", "on-demand"):
+        raise Unsupported(f"The DefaultTargetCapacityType {kind} is not supported.")
+    return int(total)
+
+
+def pools(call: Call, params: Params) -> list[PoolParameters]:
+    """Return the pools of a request, by number; raises what `launch_parameters.find` raises, MissingParameter."""
+    wanted = target(params)
+    tags = [one for one in params.get("TagSpecifications", ()) if one.get("ResourceType") != "fleet"]
+    found: list[PoolParameters] = []
+    for config in params["LaunchTemplateConfigs"]:
+        template, user_data = _template(call, config.get("LaunchTemplateSpecification", {}))
+        overrides: Sequence[Mapping[str, Any]] = config.get("Overrides") or ({},)
+        for override in overrides:
+            own = {**_own(override, template), **({"UserData": user_data} if user_data is not None else {})}
+            weight = _weight(override)
+            own |= {"MinCount": 1, "MaxCount": min(math.ceil(wanted / weight), 1000)}
+            if tags:
+                own["TagSpecifications"] = tags
+            number = len(found)
+            launch = Overridden(own, template, key=f"pool {number}")
+            found.append(PoolParameters(number, template, override, launch, weight, override.get("Priority")))
+    return found
+
+
+def _template(call: Call, given: Mapping[str, Any]) -> tuple[Template, str | None]:
+    named = TemplateName(given.get("LaunchTemplateId"), given.get("LaunchTemplateName"))
+    version = given.get("Version")
+    if version is None:
+        raise MissingParameter("LaunchTemplateConfigs.LaunchTemplateSpecification.Version")
+    return launch_parameters.find(call, named, version), given.get("LaunchTemplateSpecificationUserData")
+
+
+def _weight(override: Mapping[str, Any]) -> float:
+    weight = float(override.get("WeightedCapacity", 1))
+    if not 0 < weight <= _MOST_WEIGHT:
+        raise InvalidParameter(f"Value ({weight:g}) for parameter weightedCapacity is invalid.")
+    return weight
+
+
+def _own(override: Mapping[str, Any], template: Template) -> dict[str, Any]:
+    """Return an override in the shape of a launch: a subnet goes to the template's interfaces, if it has any."""
+    own = {name: value for name in _SAME if (value := override.get(name)) is not None}
+    place = {name: value for name in _PLACES if (value := override.get(name)) is not None}
+    if place:
+        own["Placement"] = {**template.data.get("Placement", {}), **place}
+    subnet = override.get("SubnetId")
+    if subnet is None:
+        return own
+    if "," in subnet:
+        raise InvalidParameter("A fleet of type instant can have one subnet only in each override.")
+    interfaces = template.data.get(_INTERFACES)
+    if interfaces:
+        own[_INTERFACES] = [{**one, "SubnetId": subnet} for one in interfaces]
+    else:
+        own["SubnetId"] = subnet
+    return own

@@ -1,0 +1,139 @@
+"""Fleets as EC2 shows them."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Final
+
+from stead_controller.aws.call import Result
+from stead_controller.aws.ec2.fleet.fleet_pools import PoolParameters
+from stead_controller.aws.ec2.tags_view import tags_view
+from stead_controller.errors import MalformedId, NotFound, SteadError, WrongState
+from stead_controller.resources.fleet.fleet_launch import Failure
+from stead_controller.resources.fleet.fleets import DescribedFleet, FleetDeletion, FleetMember
+
+# What answers have of an override.
+_SHOWN: Final = (
+    "InstanceType",
+    "SubnetId",
+    "AvailabilityZone",
+    "AvailabilityZoneId",
+    "WeightedCapacity",
+    "Priority",
+    "ImageId",
+    "BlockDeviceMappings",
+)
+_ON_DEMAND: Final = "on-demand"
+_ERRORS: Final[tuple[tuple[type[SteadError], str], ...]] = (
+    (MalformedId, "fleetIdMalformed"),
+    (NotFound, "fleetIdDoesNotExist"),
+    (WrongState, "fleetNotInDeletableState"),
+)
+_PROTECTED: Final = "OperationNotPermitted"
+
+
+def pool_view(pool: PoolParameters) -> Result:
+    """Show a template and its override."""
+    version = {"LaunchTemplateId": pool.template.id, "Version": str(pool.template.number)}
+    override = {name: value for name in _SHOWN if (value := pool.override.get(name)) is not None}
+    return {"LaunchTemplateSpecification": version, "Overrides": override}
+
+
+def created_view(found: DescribedFleet) -> Result:
+    """Show a fleet that was made: its instances, and what could not be launched."""
+    pools = json.loads(found.fleet.config)["Pools"]
+    return {
+        "FleetId": found.fleet.id,
+        "Errors": [_failure_view(one, pools) for one in found.failures],
+        "Instances": [
+            {
+                **_members_view(members, pools),
+                "AvailabilityZone": members[0].zone,
+                "SubnetId": members[0].subnet_id,
+            }
+            for members in _by_pool(found.members)
+        ],
+    }
+
+
+def fleet_view(found: DescribedFleet) -> Result:
+    """Show a fleet with all that there is of it."""
+    fleet = found.fleet
+    config = json.loads(fleet.config)
+    pools = config["Pools"]
+    target = config["TargetCapacitySpecification"]
+    options = config["OnDemandOptions"] or {}
+    return {
+        "FleetId": fleet.id,
+        "FleetState": found.state,
+        "ActivityStatus": "fulfilled" if fleet.fulfilled >= fleet.target else "error",
+        "CreateTime": fleet.created,
+        "ClientToken": fleet.client_token or None,
+        "Type": "instant",
+        "ExcessCapacityTerminationPolicy": config["ExcessCapacityTerminationPolicy"],
+        "FulfilledCapacity": fleet.fulfilled,
+        "FulfilledOnDemandCapacity": fleet.fulfilled,
+        "TargetCapacitySpecification": {
+            "TotalTargetCapacity": fleet.target,
+            "OnDemandTargetCapacity": fleet.target,
+            "SpotTargetCapacity": 0,
+            "DefaultTargetCapacityType": target.get("DefaultTargetCapacityType"),
+        },
+        "OnDemandOptions": {"AllocationStrategy": "lowest-price", **options},
+        "TerminateInstancesWithExpiration": False,
+        "ReplaceUnhealthyInstances": False,
+        "LaunchTemplateConfigs": [
+            {"LaunchTemplateSpecification": one["LaunchTemplateSpecification"], "Overrides": [one["Overrides"]]}
+            for one in pools
+        ],
+        "Errors": [_failure_view(one, pools) for one in found.failures],
+        "Instances": [_members_view(members, pools) for members in _by_pool(found.members)],
+        "Tags": tags_view(found.tags),
+    }
+
+
+def deletions_view(found: Sequence[FleetDeletion]) -> Result:
+    """Show which fleets were deleted, and which were not and why."""
+    return {
+        "SuccessfulFleetDeletions": [
+            {"FleetId": one.id, "PreviousFleetState": one.before, "CurrentFleetState": one.now}
+            for one in found
+            if one.error is None
+        ],
+        "UnsuccessfulFleetDeletions": [
+            {"FleetId": one.id, "Error": {"Code": _code(one.error), "Message": one.error.message}}
+            for one in found
+            if one.error is not None
+        ],
+    }
+
+
+def _code(error: SteadError) -> str:
+    if error.code == _PROTECTED:
+        return "unexpectedError"  # EC2's enumeration has no word for an instance that is protected
+    return next(code for kind, code in _ERRORS if isinstance(error, kind))
+
+
+def _by_pool(members: Sequence[FleetMember]) -> list[list[FleetMember]]:
+    grouped: dict[int, list[FleetMember]] = defaultdict(list)
+    for member in members:
+        grouped[member.pool].append(member)
+    return list(grouped.values())
+
+
+def _members_view(members: Sequence[FleetMember], pools: Sequence[Any]) -> Result:
+    return {
+        "LaunchTemplateAndOverrides": pools[members[0].pool],
+        "Lifecycle": _ON_DEMAND,
+        "InstanceIds": [member.instance_id for member in members],
+        "InstanceType": members[0].instance_type,
+    }
+
+
+def _failure_view(failure: Failure, pools: Sequence[Any]) -> Result:
+    return {
+        "LaunchTemplateAndOverrides": pools[failure.pool],
+        "Lifecycle": _ON_DEMAND,
+        "ErrorCode": failure.code,
+        "ErrorMessage": failure.message,
+    }

@@ -1,0 +1,137 @@
+"""CreateFleet of type instant, DeleteFleets, DescribeFleets and DescribeFleetInstances."""
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.describe import filters, page, repeatable, tags_on_create
+from stead_controller.aws.ec2.fleet import fleet_pools
+from stead_controller.aws.ec2.fleet.fleet_pools import PoolParameters
+from stead_controller.aws.ec2.fleet.fleet_view import created_view, deletions_view, fleet_view, pool_view
+from stead_controller.aws.ec2.instances.run_instances import launch_request
+from stead_controller.aws.errors import translate
+from stead_controller.aws.protocol.codec import Wire
+from stead_controller.errors import InvalidCombination, InvalidParameter, SteadError, Unsupported
+from stead_controller.request.conditions import holds
+from stead_controller.resources.fleet import fleets
+from stead_controller.resources.fleet.fleet_launch import Goal, Pool
+from stead_controller.resources.fleet.fleets import DescribedFleet, FleetRequest
+
+_STRATEGIES: Final = ("lowest-price", "prioritized")
+_POLICIES: Final = ("no-termination", "termination")
+_STORED: Final = ("LaunchTemplateConfigs", "OnDemandOptions", "TargetCapacitySpecification")
+_FILTERS: Final = (
+    "activity-status",
+    "excess-capacity-termination-policy",
+    "fleet-state",
+    "replace-unhealthy-instances",
+    "type",
+)
+
+
+@operation("CreateFleet")
+def create_fleet(call: Call, params: Params) -> Result:
+    """Launch instances of several types and subnets."""
+    if params.get("Type", "maintain") != "instant":
+        raise Unsupported("Fleets of the Type request or maintain are not supported: only instant ones are.")
+    tags = tags_on_create(params, "fleet", "instance", "volume", "network-interface")["fleet"]
+    given = fleet_pools.pools(call, params)
+    request = FleetRequest(_goal(call, params), _config(params, given), tags, repeatable("CreateFleet", params))
+    made = fleets.create(call.tx, call.caller, call.cloud, request, [_pool(call, one) for one in given], now=call.now)
+    return created_view(made)
+
+
+def _pool(call: Call, given: PoolParameters) -> Pool:
+    """Parse the launch of a pool; what is wrong with it is said of it alone, as EC2 does."""
+    try:
+        request = launch_request(given.params)
+    except Unsupported:
+        raise
+    except SteadError as error:
+        return Pool(given.number, None, error=error)
+    choices = call.chosen.get(given.params.key)
+    return Pool(given.number, request, given.weight, given.priority, choices)
+
+
+def _goal(call: Call, params: Params) -> Goal:
+    options = params.get("OnDemandOptions", {})
+    strategy = options.get("AllocationStrategy", "lowest-price")
+    if strategy not in _STRATEGIES:
+        raise InvalidParameter(f"Value ({strategy}) for parameter allocationStrategy is invalid.")
+    minimum = options.get("MinTargetCapacity")
+    goal = Goal(
+        target=fleet_pools.target(params),
+        coded=lambda error: _coded(call, error),
+        strategy=strategy,
+        minimum=minimum,
+        single_type=options.get("SingleInstanceType", False),
+        single_zone=options.get("SingleAvailabilityZone", False),
+    )
+    if minimum is not None and not (goal.single_type or goal.single_zone):
+        raise InvalidCombination(
+            "The parameter MinTargetCapacity needs one of SingleInstanceType and SingleAvailabilityZone."
+        )
+    if minimum is not None and not 1 <= minimum <= goal.target:
+        raise InvalidParameter(f"Value ({minimum}) for parameter minTargetCapacity is invalid.")
+    return goal
+
+
+def _coded(call: Call, error: SteadError) -> tuple[str, str]:
+    """Return EC2's code and message of an error."""
+    found = translate(error, "ec2", call.request_id, Wire.EC2)
+    return found.code, found.message
+
+
+def _config(params: Params, given: list[PoolParameters]) -> str:
+    """Return what DescribeFleets shows of a request, with its pools as they were launched."""
+    policy = params.get("ExcessCapacityTerminationPolicy")
+    if policy not in (None, *_POLICIES):
+        raise InvalidParameter(f"Value ({policy}) for parameter excessCapacityTerminationPolicy is invalid.")
+    asked = {name: dict(params).get(name) for name in _STORED}
+    return json.dumps(asked | {"ExcessCapacityTerminationPolicy": policy, "Pools": [pool_view(one) for one in given]})
+
+
+@operation("DescribeFleets", writes=False)
+def describe_fleets(call: Call, params: Params) -> Result:
+    """List fleets by their ids: one of type instant is shown only if its id is given."""
+    asked = filters(params, _FILTERS, tags=False)
+    paged = page(call, params, "DescribeFleets", ids="FleetIds", at_least=1)
+    found = fleets.describe(call.tx, call.caller, params.get("FleetIds", ()))
+    shown = [one for one in found if holds(asked, _facts(one))]
+    cut, token = paged.cut([one for one in shown if paged.after is None or (one.fleet.id,) > paged.after], _key)
+    return {"Fleets": [fleet_view(one) for one in cut], "NextToken": token}
+
+
+@operation("DescribeFleetInstances", writes=False)
+def describe_fleet_instances(call: Call, params: Params) -> Result:
+    """Say that instant fleets' instances are in DescribeFleets, as EC2 does; there are no others."""
+    fleets.describe(call.tx, call.caller, [params["FleetId"]])
+    raise Unsupported("DescribeFleetInstances is not supported for fleets of type instant: use DescribeFleets.")
+
+
+@operation("DeleteFleets")
+def delete_fleets(call: Call, params: Params) -> Result:
+    """Delete fleets with their instances."""
+    if not params["TerminateInstances"]:
+        raise Unsupported(
+            "Fleets of type instant cannot be deleted without their instances (TerminateInstances).",
+            code="NoTerminateInstancesNotSupported",
+        )
+    return deletions_view(fleets.remove(call.tx, call.caller, params["FleetIds"], call.now))
+
+
+def _key(found: DescribedFleet) -> tuple[str]:
+    return (found.fleet.id,)
+
+
+def _facts(found: DescribedFleet) -> Mapping[str, list[str]]:
+    view = fleet_view(found)
+    policy = view["ExcessCapacityTerminationPolicy"]
+    return {
+        "activity-status": [str(view["ActivityStatus"]).replace("_", "-")],
+        "excess-capacity-termination-policy": [] if policy is None else [policy],
+        "fleet-state": [found.state.replace("_", "-")],
+        "replace-unhealthy-instances": ["false"],
+        "type": ["instant"],
+    }

@@ -1,0 +1,232 @@
+"""Launch the instances of a fleet: pool after pool, in the order of its strategy, until its target is reached.
+
+There are no prices here. What takes least of a host is the cheapest: a vCPU counts as much as 4 GiB of memory, as in
+EC2's general purpose types.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select
+
+from stead_controller.db.tables import Instance
+from stead_controller.errors import NoCapacity, SteadError
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.instances import launch_choices
+from stead_controller.resources.instances.launch_choices import Choices
+from stead_controller.resources.instances.launch_request import LaunchRequest
+from stead_controller.resources.instances.run_instances import run_instances
+
+_GIB_OF_A_VCPU: Final = 4
+_GIB: Final = 1 << 30
+_MOST_AT_ONCE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """One way to launch: a template with one of its overrides, by its number; `weight` is what an instance counts.
+
+    `request` launches as many as the whole target needs. `choices` are those of this request, if they were made in this
+    transaction already; `error` is why it cannot be launched at all.
+    """
+
+    number: int
+    request: LaunchRequest | None
+    weight: float = 1.0
+    priority: float | None = None
+    choices: Choices | None = None
+    error: SteadError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a fleet is to reach: `target` units, at least `minimum` of them or nothing, of one type or in one zone.
+
+    `strategy` is lowest-price or prioritized; `coded` gives EC2's code and message of an error.
+    """
+
+    target: int
+    coded: Callable[[SteadError], tuple[str, str]]
+    strategy: str = "lowest-price"
+    minimum: int | None = None
+    single_type: bool = False
+    single_zone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a pool gave nothing, or not all that was wanted: EC2's code and message."""
+
+    pool: int
+    code: str
+    message: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What was launched, by the numbers of the pools, and what could not be."""
+
+    fulfilled: float = 0.0
+    launched: list[tuple[int, list[str]]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A pool that can be launched, as far as can be known before."""
+
+    pool: Pool
+    request: LaunchRequest
+    choices: Choices
+
+    @property
+    def price(self) -> float:
+        """What a unit takes of a host."""
+        kind = self.choices.type
+        return (kind.vcpus * _GIB_OF_A_VCPU + kind.memory / _GIB) / self.pool.weight
+
+
+class _NotEnoughError(Exception):
+    """Undoes what was launched of a group that does not reach the goal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """What all launches of a fleet have in common; `system_tags` are those of its instances."""
+
+    tx: Transaction
+    caller: Caller
+    cloud: Cloud
+    goal: Goal
+    system_tags: Mapping[str, str]
+    now: datetime
+
+    def fill(self, pools: Sequence[Pool]) -> Outcome:
+        """Launch instances until the target is reached or no pool has room."""
+        unready: list[Failure] = []
+        ready = list(self._ready(pools, unready))
+        ready.sort(key=_order(self.goal.strategy))
+        if self.goal.single_type or self.goal.single_zone:
+            outcome = self._launch_one_of(_groups(ready, self.goal))
+        else:
+            outcome = self._launch(ready)
+        outcome.failures = sorted([*unready, *outcome.failures], key=lambda one: one.pool)
+        return outcome
+
+    def _ready(self, pools: Sequence[Pool], unready: list[Failure]) -> Iterator[_Ready]:
+        """Yield the pools that can be launched, and add the others to `unready`."""
+        for pool in pools:
+            try:
+                request, choices = self._choose(pool)
+            except SteadError as error:
+                unready.append(Failure(pool.number, *self.goal.coded(error)))
+            else:
+                yield _Ready(pool, request, choices)
+
+    def _choose(self, pool: Pool) -> tuple[LaunchRequest, Choices]:
+        if pool.error is not None:
+            raise pool.error
+        if pool.request is None:
+            raise AssertionError("a pool has a request or an error")
+        choices = pool.choices or launch_choices.choose(self.tx, self.caller, self.cloud, pool.request)
+        return pool.request, choices
+
+    def _launch(self, ready: Sequence[_Ready]) -> Outcome:
+        """Launch of each pool what is missing still."""
+        outcome = Outcome()
+        for one in ready:
+            missing = self.goal.target - outcome.fulfilled
+            if missing <= 0:
+                break
+            count = min(math.ceil(missing / one.pool.weight), _MOST_AT_ONCE)
+            launched = self._launch_pool(one, count, outcome)
+            if launched:
+                outcome.launched.append((one.pool.number, launched))
+                outcome.fulfilled += one.pool.weight * len(launched)
+        return outcome
+
+    def _launch_one_of(self, groups: Sequence[Sequence[_Ready]]) -> Outcome:
+        """Launch the first group that reaches the goal; if none does, the one that comes nearest, without a minimum."""
+        needed = self.goal.target if self.goal.minimum is None else self.goal.minimum
+        tried: list[Outcome] = []
+        for group in groups:
+            outcome = self._launch_all(group, needed)
+            if outcome.fulfilled >= needed:
+                outcome.failures += [failure for other in tried for failure in other.failures]
+                return outcome
+            tried.append(outcome)
+        failures = [failure for outcome in tried for failure in outcome.failures]
+        nearest = max(range(len(tried)), key=lambda number: tried[number].fulfilled, default=None)
+        if self.goal.minimum is not None or nearest is None or not tried[nearest].fulfilled:
+            return Outcome(failures=failures)
+        outcome = self._launch(groups[nearest])
+        outcome.failures = failures
+        return outcome
+
+    def _launch_all(self, group: Sequence[_Ready], needed: int) -> Outcome:
+        """Launch a group, and undo it unless it gives what is needed; the outcome says what it would have given."""
+        outcome = Outcome()
+        try:
+            with self._undone_on(_NotEnoughError):
+                outcome = self._launch(group)
+                _check_enough(outcome, needed)
+        except _NotEnoughError:
+            return outcome
+        return outcome
+
+    def _launch_pool(self, one: _Ready, count: int, outcome: Outcome) -> list[str]:
+        tags = {**one.request.system_tags, **self.system_tags}
+        request = replace(one.request, max_count=count, system_tags=tags, client_token="")
+        try:
+            with self._undone_on(SteadError):
+                made = run_instances(self.tx, self.caller, self.cloud, request, self.now, choices=one.choices)
+        except SteadError as error:
+            outcome.failures.append(Failure(one.pool.number, *self.goal.coded(error)))
+            return []
+        mine = Instance.account_id == self.caller.account_id
+        launched = sorted(self.tx.session.scalars(select(Instance.id).where(mine, Instance.reservation_id == made)))
+        if len(launched) < count:
+            few = NoCapacity(f"There is room for {len(launched)} of {count} instances of {request.instance_type}.")
+            outcome.failures.append(Failure(one.pool.number, *self.goal.coded(few)))
+        return launched
+
+    @contextmanager
+    def _undone_on(self, kind: type[Exception]) -> Iterator[None]:
+        """Undo all changes of the block, and what it noted of them, when it raises this."""
+        events, revision = set(self.tx.events), self.tx.revision
+        try:
+            with self.tx.session.begin_nested():
+                yield
+        except kind:
+            self.tx.events.clear()
+            self.tx.events.update(events)
+            self.tx.revision = revision
+            raise
+
+
+def _check_enough(outcome: Outcome, needed: int) -> None:
+    if outcome.fulfilled < needed:
+        raise _NotEnoughError
+
+
+def _order(strategy: str) -> Callable[[_Ready], tuple[float, int]]:
+    """Return the key of a strategy's order; among equals the request's order decides."""
+    if strategy == "prioritized":
+        return lambda one: (math.inf if one.pool.priority is None else one.pool.priority, one.pool.number)
+    return lambda one: (one.price, one.pool.number)
+
+
+def _groups(ready: Sequence[_Ready], goal: Goal) -> list[list[_Ready]]:
+    """Group pools that may be used together, in the order of the first of each."""
+    groups: dict[tuple[str, str], list[_Ready]] = {}
+    for one in ready:
+        kind = one.choices.type.name if goal.single_type else ""
+        zone = one.choices.subnet.zone if goal.single_zone else ""
+        groups.setdefault((kind, zone), []).append(one)
+    return list(groups.values())
