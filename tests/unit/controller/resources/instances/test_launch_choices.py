@@ -30,9 +30,9 @@ from tests.support.rows import CLOUD, NOW
 def choose(world, run):
     """Choose for a launch of one instance by the first tenant, in a cloud of two zones where nothing else is said."""
 
-    def call(*, cloud=CLOUD, tenant=world.one, **request):
+    def call(*, cloud=CLOUD, tenant=world.one, **asked):
         values = {"image_id": world.image_id, "instance_type": "t3.micro", "min_count": 1, "max_count": 1}
-        return run(launch_choices.choose, tenant.caller, cloud, LaunchRequest(**values | request))
+        return run(launch_choices.choose, tenant.caller, cloud, LaunchRequest(**values | asked))
 
     return call
 
@@ -41,10 +41,10 @@ def choose(world, run):
 def refused(choose, unchanged):
     """Let a launch be refused by an error of a type, whose message matches; gives the error."""
 
-    def call(error, about, **request):
+    def call(error, about, **asked):
         unchanged()
         with pytest.raises(error, match=about) as refusal:
-            choose(**request)
+            choose(**asked)
         unchanged()
         return refusal.value
 
@@ -75,7 +75,7 @@ def test_an_image_that_is_not_whole_is_not_launched(refused, world, run):
 
 
 @pytest.mark.parametrize(
-    ("instance_type", "request", "about"),
+    ("instance_type", "asked", "about"),
     [
         ("t4g.micro", {}, "in your requested Region"),
         ("t4g.micro", {"zone": "us-east-1b"}, r"in your requested Availability Zone \(us-east-1b\)"),
@@ -83,9 +83,9 @@ def test_an_image_that_is_not_whole_is_not_launched(refused, world, run):
         ("g4dn.xlarge", {}, "in your requested Region"),
     ],
 )
-def test_a_type_of_another_architecture_or_with_gpus_is_not_offered(refused, instance_type, request, about):
+def test_a_type_of_another_architecture_or_with_gpus_is_not_offered(refused, instance_type, asked, about):
     error = refused(
-        Unsupported, rf"\({instance_type}\) is not supported {about}\.", instance_type=instance_type, **request
+        Unsupported, rf"\({instance_type}\) is not supported {about}\.", instance_type=instance_type, **asked
     )
     assert error.code == "Unsupported"
 
@@ -96,7 +96,7 @@ def test_an_image_is_of_the_architecture_of_the_type(refused, run):
 
 
 @pytest.mark.parametrize(
-    ("request", "subnet"),
+    ("asked", "subnet"),
     [
         ({}, 0),
         ({"zone": "us-east-1a"}, 0),
@@ -105,8 +105,8 @@ def test_an_image_is_of_the_architecture_of_the_type(refused, run):
         ({"zone_id": "use1-az2"}, 1),
     ],
 )
-def test_without_a_subnet_it_is_the_default_one_of_the_zone_or_of_the_first(choose, world, request, subnet):
-    assert choose(**request).subnet.id == world.one.subnet_ids[subnet]
+def test_without_a_subnet_it_is_the_default_one_of_the_zone_or_of_the_first(choose, world, asked, subnet):
+    assert choose(**asked).subnet.id == world.one.subnet_ids[subnet]
 
 
 def test_the_first_zone_is_that_of_the_cloud_which_has_a_default_subnet(choose, world, run):
@@ -157,9 +157,9 @@ def test_a_subnet_is_the_callers_own_and_of_the_named_zone(refused, choose, worl
 
 
 def test_a_private_address_is_of_one_instance(refused, choose):
-    request = {"addresses": AddressRequest(primary="172.31.0.9")}
-    assert choose(**request).interfaces[0].request.addresses.primary == "172.31.0.9"
-    refused(InvalidCombination, "one instance only", max_count=2, **request)
+    asked = {"addresses": AddressRequest(primary="172.31.0.9")}
+    assert choose(**asked).interfaces[0].request.addresses.primary == "172.31.0.9"
+    refused(InvalidCombination, "one instance only", max_count=2, **asked)
 
 
 def test_volumes_and_interfaces_share_the_slots_of_a_type(refused, choose):
