@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from stead_controller.resources.network import vpc_endpoint_access, vpc_endpoint_services
+from stead_controller.resources.network.vpc_endpoint_access import Via
 from tests.api.conftest import Api
 from tests.api.test_interface_endpoints import create, here, names_told, ready, show
 from tests.api.test_network_interfaces import shown
@@ -128,6 +129,16 @@ def test_iam_has_endpoints_in_one_region(api: Api) -> None:
     elsewhere = replace(api.world.cloud, region="eu-west-1")
     names = [one.name(elsewhere) for one in vpc_endpoint_services.offered(elsewhere)]
     assert [name for name in names if not name.startswith("com.amazonaws.eu-west-1.")] == []
+
+
+@pytest.mark.parametrize(
+    ("service", "is_interface", "needs"), [("s3", True, True), ("s3", False, False), ("ec2", True, False)]
+)
+def test_which_endpoints_need_certificates_of_their_own(service: str, *, is_interface: bool, needs: bool) -> None:
+    via = Via("vpce-0123456789abcdef0", "vpc-0123456789abcdef0", service, is_interface=is_interface)
+    names = vpc_endpoint_services.names_apart(via, "us-east-1", ("us-east-1a",))
+    assert bool(names) == needs
+    assert all(via.endpoint_id in name for name in names)
 
 
 @pytest.mark.parametrize(("region", "has_iam"), [("us-east-1", True), ("eu-west-1", False)])

@@ -1,11 +1,15 @@
 """Route tables across three hosts, with real guests: public and private subnets, IPv6, NAT gateways, peering."""
 
 import json
+import socket
+import ssl
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -102,6 +106,57 @@ def test_a_private_subnet_reaches_buckets(town: Town) -> None:
     assert "vpce-" not in town.hidden.host.place.run("ls", town.rig.plan.cloud.netns_dir).stdout
 
 
+def test_a_private_subnet_reaches_buckets_at_an_address_of_its_own(town: Town) -> None:
+    """By an interface endpoint and the names that are its own, of which there is a certificate."""
+    ec2, account = town.user.ec2, town.user.account
+    s3 = account.client("s3", read_timeout=90)
+    s3.create_bucket(Bucket="near-the-guest")
+    s3.put_object(Bucket="near-the-guest", Key="k", Body=b"found it")
+    group = town.vpc.new_group("buckets")
+    for port in (80, 443):
+        allow(town.user, group, "tcp", port, town.vpc.cidr)
+    wish: dict[str, Any] = {"VpcEndpointType": "Interface", "PrivateDnsEnabled": False, "SubnetIds": [town.private]}
+    service = "com.amazonaws.us-east-1.s3"
+    made = ec2.create_vpc_endpoint(VpcId=town.vpc.id, ServiceName=service, SecurityGroupIds=[group], **wish)
+    endpoint = made["VpcEndpoint"]
+    name = endpoint["DnsEntries"][0]["DnsName"].replace("*", "bucket", 1)
+    plain, secure = (
+        replace(account, endpoint=f"{scheme}://{name}")
+        .client("s3", signature_version=version, s3={"addressing_style": "virtual"})
+        .generate_presigned_url("get_object", Params={"Bucket": "near-the-guest", "Key": "k"}, ExpiresIn=3600)
+        for scheme, version in (("http", "s3"), ("https", "s3v4"))
+    )
+    try:
+        hears = f"wget -T 10 -qO- '{plain}' 2>&1 || true"
+        wait_for(lambda: town.hidden.run(hears) == "found it", "the object comes by the endpoint", 60, poll=1)
+        assert _hears_securely(town, town.hidden, endpoint["NetworkInterfaceIds"][0], secure).endswith("found it")
+    finally:
+        ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint["VpcEndpointId"]])
+    wait_for(lambda: ec2.describe_vpc_endpoints()["VpcEndpoints"] == [], "nothing is left of it", 60)
+    ec2.delete_security_group(GroupId=group)
+
+
+def _hears_securely(town: Town, guest: Inhabitant, interface_id: str, url: str) -> str:
+    """Ask an interface as a client that knows the cloud's authority, and return the answer; raises ssl.SSLError.
+
+    The guests' image has no client that verifies certificates: the guest's SSH server makes the connection for one here.
+    """
+    (interface,) = town.user.ec2.describe_network_interfaces(NetworkInterfaceIds=[interface_id])["NetworkInterfaces"]
+    what, context = urlsplit(url), ssl.create_default_context(cafile=str(town.rig.plan.cloud.ca_file))
+    request = f"GET {what.path}?{what.query} HTTP/1.1\r\nHost: {what.netloc}\r\nConnection: close\r\n\r\n"
+    carried = guest.connection().strict_words("-W", f"{interface['PrivateIpAddress']}:443")
+    here, there = socket.socketpair()
+    here.settimeout(60)
+    with here, subprocess.Popen(carried, stdin=there.fileno(), stdout=there.fileno()) as carrier:
+        there.close()
+        try:
+            with context.wrap_socket(here, server_hostname=what.netloc) as secured:
+                secured.sendall(request.encode())
+                return b"".join(iter(lambda: secured.recv(65536), b"")).decode()
+        finally:
+            carrier.terminate()
+
+
 def test_a_private_subnet_calls_the_api(town: Town) -> None:
     """By an interface endpoint: by the name that clients know, where the endpoint's group lets it, as its policy says."""
     user, ec2, hidden = town.user, town.user.ec2, town.hidden
@@ -130,8 +185,13 @@ def test_a_private_subnet_calls_the_api(town: Town) -> None:
         resolve = "nslookup ec2.us-east-1.amazonaws.com"
         wait_for(lambda: address in hidden.run(f"{resolve} || true"), "the name resolves to the interface", 60, poll=1)
         assert town.vpc.id not in gets()  # its group lets nobody in
-        allow(user, group, "tcp", 80, town.vpc.cidr)
+        for port in (80, 443):
+            allow(user, group, "tcp", port, town.vpc.cidr)
         wait_for(lambda: town.vpc.id in gets(), "the API answers", 60, poll=1, explain=gets)
+        secure = url.replace("http:", "https:", 1)
+        assert town.vpc.id in _hears_securely(town, hidden, interface_id, secure)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            _hears_securely(town, hidden, interface_id, "https://example.com/")
         nothing = {"Statement": {"Effect": "Deny", "Principal": "*", "Action": "ec2:DescribeVpcs", "Resource": "*"}}
         ec2.modify_vpc_endpoint(VpcEndpointId=endpoint_id, PolicyDocument=json.dumps(nothing))
         assert "403" in gets()
