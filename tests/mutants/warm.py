@@ -26,7 +26,7 @@ from typing import Any, Final, Literal
 import hypothesis
 import pytest
 
-from tests.mutants.swap import LoadedModule, Place, inner_codes, is_function, place_of
+from tests.mutants.swap import LoadedModule, Place, Swap, inner_codes, is_function, place_of
 from tests.mutants.written import Mutant
 
 type Verdict = Literal["noticed", "survived", "nobody comes here", "unsure"]
@@ -154,6 +154,7 @@ class _Judge:
         self._answers = answers
         self._ran: set[Place] = set()
         self._baseline = Baseline()
+        self._is_fork = False
 
     def watch_imports(self) -> None:
         """Note which functions of the file run before the tests do."""
@@ -178,20 +179,20 @@ class _Judge:
         gc.freeze()
         if self._run_as_it_is(session, module):
             return None
+        if not self._passes(session, Swap([], frozenset()), range(0)):
+            if not self._is_fork:
+                self._answers.close()  # they are red in another order, or under limits
+                os._exit(1)
+            return None
         for mutant in self._mutants:
             swap = module.swap(mutant.source)
             if swap is None:
                 self._answers.send("unsure")
                 continue
-            child = os.fork()
-            if child == 0:
-                limit(self._baseline.cpu)
-                swap.make()
-                session.items[:] = self._in_order(session.items, mutant)
-                session.config.pluginmanager.register(_End())
+            passed = self._passes(session, swap, range(mutant.line, mutant.last_line + 1))
+            if self._is_fork:
                 return None
-            noticed = not ends_well(child, patience(self._baseline.wall))
-            self._answers.send("noticed" if noticed else self._survived(mutant, swap.changed))
+            self._answers.send(self._survived(mutant, swap.changed) if passed else "noticed")
         return True
 
     @pytest.hookimpl(tryfirst=True)
@@ -222,10 +223,21 @@ class _Judge:
             os._exit(1)
         return False
 
-    def _in_order(self, items: list[pytest.Item], mutant: Mutant) -> list[pytest.Item]:
-        """Put first those that come to the mutant's lines, the quickest of them before all."""
+    def _passes(self, session: pytest.Session, swap: Swap, place: range) -> bool:
+        """Let a fork run the tests with a swap in force; tell whether all pass. In the fork, which goes on: False."""
+        child = os.fork()
+        if child:
+            return ends_well(child, patience(self._baseline.wall))
+        self._is_fork = True
+        limit(self._baseline.cpu)
+        swap.make()
+        session.items[:] = self._in_order(session.items, place)
+        session.config.pluginmanager.register(_End())
+        return False
+
+    def _in_order(self, items: list[pytest.Item], place: range) -> list[pytest.Item]:
+        """Put first those that come to these lines, the quickest of them before all."""
         seen = self._baseline.lines
-        place = range(mutant.line, mutant.last_line + 1)
         coming = [each for each in items if not seen[each.nodeid].isdisjoint(place)]
         others = [each for each in items if seen[each.nodeid].isdisjoint(place)]
         return [*sorted(coming, key=lambda each: self._baseline.seconds[each.nodeid]), *others]
