@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_network
-from typing import Final
+from typing import Final, cast
 
 from stead_agent.firewall.interface import GroupRule
 from stead_agent.firewall.table import Statement
@@ -209,14 +209,11 @@ def _joined(peers: str, traffic: str) -> str:
 
 def _match_blocks(side: str, version: int, given: list[tuple[Block, str]]) -> str:
     """Match the blocks; overlapping ones are merged, since nft's sets would refuse them."""
-    if version == 4:
-        merged = [str(block) for block in collapse_addresses(b for b, _ in given if isinstance(b, IPv4Network))]
-        everybody, family = "meta nfproto ipv4", "ip"
-    else:
-        merged = [str(block) for block in collapse_addresses(b for b, _ in given if isinstance(b, IPv6Network))]
-        everybody, family = "meta nfproto ipv6", "ip6"
+    blocks = cast("list[IPv4Network]", [block for block, _ in given])  # or all IPv6: of one version, as is needed
+    merged = [str(block) for block in collapse_addresses(blocks)]
     if merged[0].endswith("/0"):
-        return everybody
+        return f"meta nfproto ipv{version}"
+    family = _FAMILY[version]
     if len(merged) == 1:
         return f"{family} {side} {merged[0]}"
     return f"{family} {side} {{ {', '.join(merged)} }}"

@@ -249,6 +249,14 @@ def test_a_peer_group_that_came_takes_nothing_away() -> None:
     assert narrowed(cleaned(old), cleaned(new)) == set()
 
 
+def test_a_peer_group_that_was_read_anew_takes_nothing_away() -> None:
+    def with_peer() -> VpcFirewall:
+        peers = Group(B, (), frozenset({"10.0.9.9"}))
+        return VpcFirewall("vpc-1", (Group(A, (replace(SSH, peer=B),)), peers), (), (guest(),))
+
+    assert narrowed(cleaned(with_peer()), cleaned(with_peer())) == set()
+
+
 def test_a_prefix_list_that_lost_a_block_names_its_groups() -> None:
     def listed(*blocks: str) -> VpcFirewall:
         return VpcFirewall("vpc-1", (Group(A, (replace(SSH, peer="pl-0000000a", blocks=blocks),)),), (), (guest(),))

@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stead_agent.firewall.interface import GroupRule
-from stead_agent.firewall.rules import RuleError, blocks_of, members_of, peer_of, statements, traffic_of
+from stead_agent.firewall.rules import (
+    RuleError,
+    blocks_of,
+    is_ipv4,
+    members_of,
+    peer_of,
+    plain_ipv6,
+    statements,
+    traffic_of,
+)
 
 
 def rule(
@@ -32,6 +41,9 @@ def rule(
         (rule("icmp", 8), "ip saddr 10.0.0.0/8 icmp type 8 accept"),
         (rule("icmp", 3, 4), "ip saddr 10.0.0.0/8 icmp type 3 icmp code 4 accept"),
         (rule("icmpv6", 128, 0, peer="2001:db8::/32"), "ip6 saddr 2001:db8::/32 icmpv6 type 128 icmpv6 code 0 accept"),
+        (rule("icmp", 0, 0), "ip saddr 10.0.0.0/8 icmp type 0 icmp code 0 accept"),
+        (rule("icmp", 255, 255), "ip saddr 10.0.0.0/8 icmp type 255 icmp code 255 accept"),
+        (rule("255"), "ip saddr 10.0.0.0/8 meta l4proto 255 accept"),
         (rule("47", 5, 6), "ip saddr 10.0.0.0/8 meta l4proto 47 accept"),
         (rule("tcp", 22, 22, peer="10.1.2.3/8"), "ip saddr 10.0.0.0/8 tcp dport 22 accept"),
     ],
@@ -83,6 +95,12 @@ def test_rules_that_differ_in_their_block_become_one() -> None:
     ]
     (found,) = statements(tuple(rules), egress=False)
     assert found.text == "ip saddr { 10.0.0.0/23, 192.168.0.0/16 } tcp dport 22 accept"
+
+
+def test_blocks_of_ipv6_become_one() -> None:
+    rules = [rule("tcp", 22, 22, peer=block) for block in ("2001:db8::/33", "2001:db8:8000::/33", "fd00::/8")]
+    (found,) = statements(tuple(rules), egress=False)
+    assert found.text == "ip6 saddr { 2001:db8::/32, fd00::/8 } tcp dport 22 accept"
 
 
 def test_rules_that_differ_in_their_ports_become_one() -> None:
@@ -138,6 +156,8 @@ def test_blocks_of_a_prefix_list_are_joined_for_each_ip_version() -> None:
         (rule("icmp", 3), (1, 3, 1), True),
         (rule("icmp", 3), (58, 3, 1), False),
         (rule("icmp"), (1, 8, 0), True),
+        (rule("tcp", 20, 30), (6, 19, -1), False),
+        (rule("tcp", 20, 30), (6, 20, -1), True),
         (rule("tcp", 20, 30), (6, 30, -1), True),
         (rule("tcp", 20, 30), (6, 31, -1), False),
         (rule("tcp", 20, 30), (17, 25, -1), False),
@@ -215,3 +235,10 @@ def test_members() -> None:
     strange = frozenset({"10.0.0.256", "10.0.0.1\n10.0.0.2", "\u0661.1.1.1", "010.0.0.1", "", "x"})
     assert members_of(good | strange) == (good, frozenset(), tuple(sorted(strange)))
     assert members_of(good | {"2001:db8:0::1"}) == (good, frozenset({"2001:db8::1"}), ())
+
+
+def test_addresses_are_those_that_nft_reads() -> None:
+    assert is_ipv4("10.0.0.1")
+    assert not any(is_ipv4(text) for text in ("10.0.0.256", "10.0.0.1\n", "010.0.0.1", "::1", ""))
+    assert plain_ipv6("2001:DB8:0::1") == "2001:db8::1"
+    assert [plain_ipv6(text) for text in ("fe80::1%eth0", "10.0.0.1", "")] == ["", "", ""]
