@@ -40,28 +40,27 @@ class FirstReports:
         self._timeout = timeout_seconds
         self._awaited: set[str] = set()
         self._all_came = asyncio.Event()
+        self._all_came.set()
 
     def expect(self, host_ids: Collection[str]) -> None:
         """Let changes wait for these hosts; to be called once, at the start."""
         self._awaited.update(host_ids)
         if self._awaited:
+            self._all_came.clear()
             _log.warning("changes_wait_for_hosts", extra={"count": len(self._awaited), "seconds": self._timeout})
             asyncio.get_running_loop().call_later(self._timeout, self._give_up)
 
     def came(self, host_id: str) -> None:
         """Store that a host has nothing that is unknown here, or has reported it."""
-        if host_id in self._awaited:
-            self._awaited.remove(host_id)
-            if not self._awaited:
-                self._all_came.set()
+        self._awaited.discard(host_id)
+        if not self._awaited:
+            self._all_came.set()
 
     async def wait(self) -> None:
         """Return when all of them have reported, or the time for that is over."""
-        if self._awaited:
-            await self._all_came.wait()
+        await self._all_came.wait()
 
     def _give_up(self) -> None:
         if self._awaited:
             _log.warning("hosts_did_not_report", extra={"hosts": sorted(self._awaited)[:_SHOWN]})
-            self._awaited.clear()
             self._all_came.set()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+from dataclasses import replace
 
 from stead_proto.v1 import compute_pb2 as compute
 from stead_proto.v1 import desired_pb2 as desired
@@ -15,11 +16,11 @@ from tests.unit.controller.test_controller import DEADLINE, cloud
 __all__ = ["cloud"]
 
 
-def an_hour_older(copy, file):
-    """Return a copy of a database in which all reports of hosts are an hour older."""
+def a_day_older(copy, file):
+    """Return a copy of a database in which all reports of hosts are a day older."""
     file.write_bytes(copy)
     with contextlib.closing(sqlite3.connect(file)) as connection:
-        connection.execute("UPDATE hosts SET last_seen = last_seen - 3600000")
+        connection.execute("UPDATE hosts SET last_seen = last_seen - 86400000")
         connection.commit()
     return file.read_bytes()
 
@@ -46,8 +47,12 @@ async def test_a_launch_waits_for_hosts_if_the_database_may_be_an_older_copy(clo
     await launch()
     seen = await agent.next_state()
     newer = interface_of(seen)
-    await cloud.put_back(an_hour_older(copy, tmp_path / "older.sqlite"))
+    cloud.settings = replace(cloud.settings, host_timeout_seconds=3600)  # so that no time ends the wait
+    await cloud.put_back(a_day_older(copy, tmp_path / "older.sqlite"))
     launching = asyncio.create_task(launch())
+    async with asyncio.timeout(DEADLINE):
+        known = await (await cloud.compute()).DescribeInstances(compute.DescribeInstancesRequest(), metadata=cloud.key)
+    assert not known.instances, "what only reads is answered at once"
     agent = await cloud.agent(identity, seen.revision, seen.epoch)
     state = await agent.next_state()
     assert state.older

@@ -151,7 +151,7 @@ def _counted(tx: Transaction, caller: Caller, asked: Filter) -> Filter:
     fitting = [
         subnet_id for subnet_id, block in blocks.items() if asked.matches(str(_free(block, taken.get(subnet_id, 0))))
     ]
-    return Filter("subnet-id", tuple(fitting) or ("none",))
+    return Filter("subnet-id", tuple(fitting))
 
 
 def _free(block: str | None, taken: int) -> int:

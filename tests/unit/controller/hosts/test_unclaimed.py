@@ -110,8 +110,8 @@ def test_its_ipv4_addresses_are_none_of_the_subnets_free_ones(run, world, report
         asked = Selection(filters=(Filter("available-ip-address-count", (str(count),)),))
         return [each.subnet.id for each in run(subnets.describe, world.one.caller, CLOUD, asked)]
 
-    other = CreateRequest(world.other.subnet_ids[0], addresses=AddressRequest(primary="172.31.0.7"))
-    run(network_interface_life.create, world.other.caller, other, NOW)  # the same address in another subnet
+    other = CreateRequest(world.other.subnet_ids[0], addresses=AddressRequest("172.31.0.7", ("172.31.0.8",)))
+    run(network_interface_life.create, world.other.caller, other, NOW)  # the same addresses in another subnet
     run(create(world, primary="172.31.0.9"))  # before its host reported that an unclaimed interface has it too
     has = {"subnet_id": first, "private_addresses": ["172.31.0.7", "172.31.0.8", "172.31.0.9", "fd00::7"]}
     report(ENI, mac_address=MAC, **has)

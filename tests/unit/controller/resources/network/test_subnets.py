@@ -1,7 +1,9 @@
 """Subnets as filters find them; free addresses are counted."""
 
 import pytest
+from sqlalchemy import select
 
+from stead_controller.db.tables import InterfaceAddress, NetworkInterface, Subnet
 from stead_controller.request.conditions import Selection
 from stead_controller.request.filters import Filter
 from stead_controller.resources.network import subnets
@@ -23,6 +25,31 @@ def test_free_addresses_are_counted(world, run):
     assert found(run, world.one.caller, ("available-ip-address-count", "4088")) == [first]
     assert found(run, world.one.caller, ("available-ip-address-count", "40*")) == sorted([first, second])
     assert found(run, world.one.caller, ("available-ip-address-count", "1")) == []
+
+
+def test_only_ipv4_addresses_are_counted_and_an_ipv6_only_subnet_has_none(world, run):
+    first, second = world.one.subnet_ids
+
+    def add(tx):
+        rows.launch(tx, world, world.one)
+        eni = tx.session.scalars(select(NetworkInterface)).one()
+        tx.session.add(InterfaceAddress(subnet_id=first, address="fd00::9", interface_id=eni.id, ipv6=True))
+        tx.session.get_one(Subnet, second).cidr_block = None
+
+    run(add)
+    known = {one.subnet.id: one for one in run(subnets.describe, world.one.caller, CLOUD, Selection())}
+    assert {each: one.free_addresses for each, one in known.items()} == {first: 4096 - 5 - 1, second: 0}
+    assert found(run, world.one.caller, ("available-ip-address-count", "0")) == [second]
+
+
+def test_addresses_are_counted_of_the_subnets_asked_about_alone(world, run, monkeypatch):
+    first, _ = world.one.subnet_ids
+    run(lambda tx: [rows.launch(tx, world, each) for each in (world.one, world.other)] and None)
+    assert run(subnets._taken, [first]) == {first: 1}
+    counted = []
+    monkeypatch.setattr(subnets, "_taken", lambda _tx, subnet_ids: counted.extend(subnet_ids) or {})
+    assert found(run, world.one.caller, ("available-ip-address-count", "1")) == []
+    assert sorted(counted) == sorted(world.one.subnet_ids)
 
 
 @pytest.mark.parametrize(
