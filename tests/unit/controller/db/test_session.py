@@ -1,11 +1,11 @@
-"""A database without room: what is reserved is given up and the work is done again; then there are words for it."""
+"""A database without room, where what is reserved is given up and the work is done again; and how much memory it takes."""
 
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import OperationalError
 
 from stead_controller.db.session import Database, Transaction
@@ -72,3 +72,20 @@ def test_other_faults_are_not_taken_for_it(database: Database, room: Limit) -> N
     with pytest.raises(OperationalError):
         database.run_blocking(lambda tx: tx.connection.execute(text("INSERT INTO nothing VALUES (1)")))
     assert room.reserved == 1000
+
+
+def test_pages_are_cached_once_where_one_connection_is_enough(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'd.sqlite'}")
+    try:
+        with database.engine.connect() as first, database.engine.connect() as second:
+            pages = first.execute(text("PRAGMA cache_size")).scalar_one()
+            assert pages == -4096, "KiB of each, of which there may be eight"
+            assert _driver(first) is not _driver(second)
+        used = [database.run_blocking(lambda tx: _driver(tx.connection), writes=False) for _ in range(4)]
+        assert [each is used[0] for each in used] == [True] * 4
+    finally:
+        database.close()
+
+
+def _driver(connection: Connection) -> object:
+    return connection.connection.dbapi_connection
