@@ -1,7 +1,8 @@
-"""A tar of a root file system becomes a bootable qcow2: MBR, GRUB for BIOS, one ext4 partition; no loop mounts or root.
+"""A tar of a root file system becomes a qcow2 that boots by BIOS and by UEFI: MBR, GRUB, ext4; no loop mounts or root.
 
 Layout: sector 0 GRUB's boot.img with the partition table, sectors 1.. GRUB's core image (both as built, no patching:
-boot.img looks for the core image at sector 1), the ext4 partition from 1 MiB to the end.
+boot.img looks for the core image at sector 1), the EFI system partition from 1 MiB, the ext4 partition from 8 MiB to
+the end, so that it can grow. The latter is the first in the table: guests know it as such.
 """
 
 import os
@@ -11,15 +12,19 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from images import efi
+from images.efi import Loaders
 from images.packages import ImageBuildError, run
 
 SECTOR = 512
-PARTITION_START = 2048  # sectors, 1 MiB
+EFI_START = 2048  # sectors, 1 MiB
+PARTITION_START = EFI_START + efi.SECTORS  # of the root file system; sectors
 LARGEST_BLOCKS = 2**32 * SECTOR // 4096  # an MBR partition ends at 2 TiB
 GRUB_FOLDER = Path("/usr/lib/grub/i386-pc")
 GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "linux16")
 
 TOOLS = {
+    **efi.TOOLS,
     "mke2fs": "e2fsprogs",
     "qemu-img": "qemu-utils",
     "grub-mkimage": "grub-common",
@@ -46,16 +51,20 @@ class DiskPlan:
     command_line: str
 
 
-def build_disk(tar: Path, plan: DiskPlan, output: Path) -> None:
+def build_disk(tar: Path, plan: DiskPlan, loaders: Loaders, output: Path) -> None:
     """Write ``output`` (qcow2, replaced at once when complete) from a tar of the root file system."""
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
         raw = Path(scratch) / "disk.raw"
         make_file_system(tar, plan, raw)
         core = make_grub_core(plan, Path(scratch))
+        serial = plan.identity.hex[:8]
+        system_partition = efi.make_partition(loaders, efi_config(plan), plan.time, serial, Path(scratch))
         with raw.open("r+b") as disk:
             disk.write(master_boot_record((GRUB_FOLDER / "boot.img").read_bytes(), plan))
             disk.write(core)
+            disk.seek(EFI_START * SECTOR)
+            disk.write(system_partition)
         made = Path(scratch) / "disk.qcow2"
         convert = ["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "compression_type=zstd"]
         run([*convert, str(raw), str(made)])
@@ -107,17 +116,28 @@ def make_grub_core(plan: DiskPlan, scratch: Path) -> bytes:
         ]
     )  # fmt: skip
     data = core.read_bytes()
-    if len(data) > (PARTITION_START - 1) * SECTOR:
+    if len(data) > (EFI_START - 1) * SECTOR:
         raise ImageBuildError(f"GRUB's core image has {len(data)} bytes and does not fit before the partition")
     return data
 
 
+def efi_config(plan: DiskPlan) -> str:
+    """Render the configuration of GRUB for UEFI: find the root file system by its uuid, load the kernel at once."""
+    return (
+        f"search --no-floppy --fs-uuid --set=root {plan.identity}\n"
+        f"linux {plan.kernel} {plan.command_line}\n"
+        f"initrd {plan.initrd}\n"
+        "boot\n"
+    )
+
+
 def master_boot_record(boot_code: bytes, plan: DiskPlan) -> bytes:
-    """Return sector 0: boot code, disk signature and one active Linux partition from 1 MiB to the disk's end."""
+    """Return sector 0: boot code, disk signature, an active Linux partition to the disk's end, and the EFI system's."""
     cylinders = b"\xfe\xff\xff"  # addresses by cylinder, head and sector: not used
     sectors = plan.size_mib * 2048 - PARTITION_START
-    entry = struct.pack("<B3sB3sII", 0x80, cylinders, 0x83, cylinders, PARTITION_START, sectors)
-    sector = boot_code[:440] + plan.identity.bytes[:4] + b"\0\0" + entry + bytes(48) + b"\x55\xaa"
+    root = struct.pack("<B3sB3sII", 0x80, cylinders, 0x83, cylinders, PARTITION_START, sectors)
+    system = struct.pack("<B3sB3sII", 0, cylinders, 0xEF, cylinders, EFI_START, efi.SECTORS)
+    sector = boot_code[:440] + plan.identity.bytes[:4] + b"\0\0" + root + system + bytes(32) + b"\x55\xaa"
     if len(sector) != SECTOR:
         raise ImageBuildError(f"boot.img has {len(boot_code)} bytes of code, not 512")
     return sector

@@ -20,6 +20,7 @@ from stead_agent.disks.volumes.interface import VolumeError
 from stead_agent.disks.volumes.open_pools import open_pool
 from stead_agent.firewall.interface import FirewallError
 from stead_agent.firewall.nftables import Nft
+from stead_agent.machines import firmware
 from stead_agent.settings import DEFAULT_LIBVIRT_URI, PoolSetting
 
 _GIB: Final = 1 << 30
@@ -72,6 +73,7 @@ def checks(state_dir: Path, proof_image: Path | None = None, pools: Sequence[Poo
         _disk(state_dir),
         _libvirt(),
         *_programs(),
+        _uefi(),
         *_kernel_network(),
         _bridge_netfilter(),
         _cgroups(),
@@ -134,6 +136,12 @@ def _programs() -> Iterator[Check]:
     for name, remedy in _PROGRAMS.items():
         path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
         yield Check(name, "ok", path) if path else Check(name, "failed", "not installed", remedy)
+
+
+def _uefi() -> Check:
+    if "uefi" in firmware.boot_modes():
+        return Check("UEFI firmware", "ok", f"{firmware.CODE}, with secure boot for guests that have keys")
+    return Check("UEFI firmware", "warning", "not installed: guests boot by BIOS only", "apt-get install ovmf")
 
 
 def _kernel_network() -> list[Check]:

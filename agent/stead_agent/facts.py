@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stead_agent.disks.volumes.interface import Volumes
 from stead_agent.kvm_proof import Verdict
+from stead_agent.machines import firmware
 from stead_agent.reconcile import translate
 from stead_proto.v1 import host_pb2
 
@@ -44,6 +45,7 @@ class RealHost:
             libvirt_version=libvirt,
             qemu_version=qemu,
             pools=self.pools(),
+            boot_modes=firmware.boot_modes(),
         )
 
     def pools(self) -> list[host_pb2.StoragePool]:

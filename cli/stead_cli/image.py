@@ -49,7 +49,12 @@ def list_images(output: str) -> None:
 @click.option("--name", required=True, help="The image's name, as describe-images shows it.")
 @click.option("--description", default="")
 @click.option("--format", "image_format", type=click.Choice(FORMATS), default="qcow2", show_default=True)
-@click.option("--boot-mode", type=click.Choice(["legacy-bios", "uefi"]), default="legacy-bios", show_default=True)
+@click.option(
+    "--boot-mode",
+    type=click.Choice(["legacy-bios", "uefi", "uefi-preferred"]),
+    default="legacy-bios",
+    show_default=True,
+)
 @click.option("--account", "account_id", default="", help="Owner's account id; default: the cloud itself.")
 @click.option("--public/--private", default=True, show_default=True, help="Whether every account may launch it.")
 @click.option("--root-device-name", default="", help="Default: /dev/sda1.")

@@ -21,7 +21,8 @@ from images import disk
 from images.apt_sources import AptSource, find_sources, newest_date, travelling_options
 from images.command_line import run_as_program
 from images.disk import DiskPlan, build_disk
-from images.packages import ImageBuildError, require_tools, run
+from images.efi import read_loaders
+from images.packages import ImageBuildError, PackageCache, require_tools, run
 from images.tree import rewrite_as_gnu_tar
 
 HERE = Path(__file__).resolve().parent
@@ -108,7 +109,7 @@ def build(output: Path, cache: Path, say: Callable[[str], None]) -> None:
             say("disk: file system, boot loader, qcow2")
             gnu_tar = tar.with_suffix(".gnu.tar")
             rewrite_as_gnu_tar(tar, gnu_tar)
-            build_disk(gnu_tar, plan_disk(time), cached)
+            build_disk(gnu_tar, plan_disk(time), read_loaders(PackageCache(cache)), cached)
             for older in set(cache.glob("debian-*.qcow2")) - {cached}:
                 older.unlink()
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ if __name__ == "__main__":
 from images import disk
 from images.command_line import run_as_program
 from images.disk import DiskPlan, build_disk
+from images.efi import read_loaders
 from images.packages import ImageBuildError, PackageCache, find_candidates, read_members, require_tools
 from images.tree import Node, Tree
 
@@ -101,7 +102,7 @@ def build(output: Path, cache: Path, say: Callable[[str], None]) -> None:
     with tempfile.TemporaryDirectory(prefix="stead-micro-") as scratch:
         tar = Path(scratch) / "root.tar"
         tree.write_tar(tar, TIME)
-        build_disk(tar, PLAN, output)
+        build_disk(tar, PLAN, read_loaders(store), output)
     say(f"done: {output} ({output.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -93,7 +93,7 @@ class Bench:
             give_disk(disk.source, disk.base, uid_of(spec.id))
         screens = self.root / "screens" / spec.id
         make_private(screens, uid_of(spec.id))
-        host = HostSide("qemu", 64055, self.root / f"{spec.id}.log", screens / "vnc")
+        host = HostSide("qemu", 64055, self.root / f"{spec.id}.log", screens / "vnc", self.root / "no-variables")
         return render_domain(spec, Record("virsh"), host)
 
     def cpu_of_libvirtd(self) -> float:

@@ -132,6 +132,7 @@ def host(**changes: Any) -> Host:
         "memory_free": 256 * GIB,
         "virtualization": "kvm",
         "accelerated": True,
+        "uefi": True,
         "created": NOW,
         "last_seen": NOW,
     }

@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 
 from stead_agent.disks.disk_sources import BlockSource, FileSource, NbdSource, RbdSource, Source
 from stead_agent.disks.disk_users import uid_of
+from stead_agent.machines import firmware
 from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic
 from stead_agent.machines.life import Record, uuid_of
 
@@ -53,6 +54,7 @@ class HostSide:
     gid: int  # group of guests' processes: libvirt's group for QEMU
     console_log: Path
     screen: Path  # socket of the VNC server, in a directory owned by this guest's user
+    variables: Path  # a UEFI guest's variable store
     emulator: Path = Path("/usr/bin/qemu-system-x86_64")
 
 
@@ -65,7 +67,7 @@ def render_domain(spec: MachineSpec, record: Record, host: HostSide) -> str:
     ET.SubElement(domain, "metadata").append(record.to_element())
     _text(domain, "memory", str(spec.memory), unit="b")
     _text(domain, "vcpu", str(spec.vcpus), placement="static")
-    _add_firmware(domain, spec)
+    _add_firmware(domain, spec, host)
     _add_identity(domain, spec)
     _add_processor(domain, spec, host)
     power = ET.SubElement(domain, "pm")
@@ -199,14 +201,13 @@ def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:
     ET.SubElement(parent, tag, attributes).text = text
 
 
-def _add_firmware(domain: ET.Element, spec: MachineSpec) -> None:
+def _add_firmware(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
     """Add the boot firmware."""
     system = ET.SubElement(domain, "os")
     if spec.boot_mode == "uefi":
-        system.set("firmware", "efi")
         _text(system, "type", "hvm", arch=spec.architecture, machine="q35")
-        firmware = ET.SubElement(system, "firmware")
-        ET.SubElement(firmware, "feature", enabled="no", name="secure-boot")
+        _text(system, "loader", str(firmware.CODE), readonly="yes", secure="yes", type="pflash", format="raw")
+        _text(system, "nvram", str(host.variables), format="raw")
     else:
         _text(system, "type", "hvm", arch=spec.architecture, machine="pc")
     ET.SubElement(system, "smbios", mode="sysinfo")
@@ -237,6 +238,8 @@ def _add_processor(domain: ET.Element, spec: MachineSpec, host: HostSide) -> Non
     features = ET.SubElement(domain, "features")
     ET.SubElement(features, "acpi")
     ET.SubElement(features, "apic")
+    if spec.boot_mode == "uefi":
+        ET.SubElement(features, "smm", state="on")
     if host.virtualization == "qemu":
         _text(ET.SubElement(features, "tcg"), "tb-cache", str(_TB_CACHE_MIB), unit="MiB")
     mode = "host-passthrough" if host.virtualization == "kvm" else "maximum"
@@ -257,6 +260,7 @@ def _add_devices(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
         # bridge would cost each boot 60 ms under emulation.
         ET.SubElement(channels, "address", type="pci", slot=_SHARED_SLOT, function="0", multifunction="on")
     else:
+        ET.SubElement(devices, "controller", type="pci", index="0", model="pcie-root")
         for _ in range(_SPARE_PORTS + len(spec.disks) + len(spec.nics)):
             ET.SubElement(devices, "controller", type="pci", model="pcie-root-port")
     for index, (disk, target) in enumerate(zip(spec.disks, target_names(), strict=False)):

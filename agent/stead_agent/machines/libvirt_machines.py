@@ -2,7 +2,7 @@
 
 Domains are persistent, so that libvirt still knows one that is off and why, and never autostart: after a host's reboot
 the agent starts them again, when their network is there. What must outlive the agent is in each domain's metadata
-(`life.py`); only the console logs are files of ours.
+(`life.py`); only console logs and UEFI guests' variables are files of ours.
 """
 
 import logging
@@ -27,6 +27,7 @@ from stead_agent.machines.console_log import ConsoleLogs
 from stead_agent.machines.direct_disks import DirectDisks
 from stead_agent.machines.domain_xml import HostSide, is_machine_id, render_domain, volume_of
 from stead_agent.machines.fair_semaphore import FairSemaphore
+from stead_agent.machines.firmware import VariableStores
 from stead_agent.machines.host_access import allow_kvm, give_disk, guests_gid, make_private, remove_private
 from stead_agent.machines.interface import (
     DiskHome,
@@ -111,6 +112,7 @@ class LibvirtMachines:
         self._boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
         self._logs = ConsoleLogs(state_dir / "consoles")
         self._screens = state_dir / "screens"
+        self._variables = VariableStores(state_dir / "firmware")
         if len(str(self._screens)) > _MOST_SCREENS_PATH:
             raise MachineError(f"the path of {state_dir} is too long for the sockets below it")
         self._starts = FairSemaphore(starts_at_once)
@@ -204,6 +206,7 @@ class LibvirtMachines:
             self._logs.remove(machine_id)
             self.direct.forget(machine_id)
             remove_private(self._screens / machine_id)
+            self._variables.remove(machine_id)
             self._remove_left_over(machine_id)
             self._last.pop(machine_id, None)
             self._pressed.pop(machine_id, None)
@@ -339,7 +342,8 @@ class LibvirtMachines:
         )
         gid = self._prepare_host(live, spec)
         console, screen = self._logs.path(spec.id, start_count), self._screens / spec.id / "vnc"
-        domain_xml = render_domain(spec, record, HostSide(self._virtualization, gid, console, screen))
+        host = HostSide(self._virtualization, gid, console, screen, self._variables.path(spec.id))
+        domain_xml = render_domain(spec, record, host)
         self._logs.prepare(spec.id)
         domain = live.defineXMLFlags(domain_xml)
         self._last[spec.id] = MachineStatus(spec.id, Power.UNKNOWN, before, record.reboot_count)
@@ -369,6 +373,8 @@ class LibvirtMachines:
         if self._virtualization == "kvm":  # each time: udev may have reset the device's permissions
             allow_kvm(self._gid)
         make_private(self._screens / spec.id, uid_of(spec.id))
+        if spec.boot_mode == "uefi":
+            self._variables.prepare(spec.id, uid_of(spec.id))
         for disk in spec.disks:
             give_disk(disk.source, disk.base, uid_of(spec.id))
         return self._gid

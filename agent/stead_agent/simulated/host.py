@@ -100,6 +100,7 @@ class SimulatedHost:
             qemu_version="simulated",
             simulated=True,
             pools=self.pools(),
+            boot_modes=("legacy-bios", "uefi"),
         )
 
     def pools(self) -> list[host_pb2.StoragePool]:

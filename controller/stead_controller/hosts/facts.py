@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy import select
 
+from stead_controller.catalog import boot_modes
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, NetworkInterface, RemovedHost, Volume
 from stead_controller.desired import desired_state, host_networks, topics
@@ -64,6 +65,7 @@ def _take(tx: Transaction, host: Host, hello: pb.Hello, cloud: Cloud, now: datet
     host.virtualization = facts.virtualization
     host.accelerated = facts.virtualization == "kvm"
     host.virtualization_reason = facts.virtualization_reason[:1024]
+    host.uefi = boot_modes.UEFI in facts.boot_modes
     host.agent_version = hello.agent_version[:32]
     host.simulated = facts.simulated
     host.cpus = facts.cpus

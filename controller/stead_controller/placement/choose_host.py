@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one instance needs: vCPUs, bytes of memory and of instance store, and the processor architecture."""
+    """What one instance needs: vCPUs, bytes of memory and of instance store, the architecture, and UEFI firmware."""
 
     vcpus: int
     memory: int
     architecture: str = "x86_64"
     instance_store: int = 0
+    uefi: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,14 @@ def test_a_missing_program_is_named_with_its_package(monkeypatch, tmp_path):
     assert (check.status, check.remedy) == ("failed", "apt-get install dnsmasq-base")
 
 
+def test_without_ovmf_a_machine_is_a_host_whose_guests_boot_by_bios(monkeypatch, tmp_path):
+    check = next(check for check in doctor.checks(tmp_path) if check.name == "UEFI firmware")
+    assert check.status == "ok"
+    monkeypatch.setattr(doctor.firmware, "CODE", tmp_path / "absent")
+    check = next(check for check in doctor.checks(tmp_path) if check.name == "UEFI firmware")
+    assert (check.status, check.remedy) == ("warning", "apt-get install ovmf")
+
+
 def test_each_pool_is_looked_for(tmp_path):
     pools = [
         PoolSetting.parse(text)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import libvirt
 
+from images.disk import PARTITION_START, SECTOR
 from tests.support import micro
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_for
 
-_PARTITION = 1 << 20  # where the micro image's only partition begins
 _INIT = Path("images/micro/rootfs/usr/lib/stead/init")
 _CHANGES = (
     ("read -r command_line </proc/cmdline\n", "command_line=stead.shell\n"),
@@ -33,7 +33,7 @@ def image_with_shell(path: Path) -> None:
     init.write_text(changed)
     commands = f"rm /usr/lib/stead/init\nwrite {init} /usr/lib/stead/init\nsif /usr/lib/stead/init mode 0100755\n"
     subprocess.run(
-        ["debugfs", "-w", "-f", "-", f"{path}?offset={_PARTITION}"],
+        ["debugfs", "-w", "-f", "-", f"{path}?offset={PARTITION_START * SECTOR}"],
         input=commands.encode(),
         check=True,
         capture_output=True,
@@ -66,7 +66,7 @@ class Shell:
         assert said[2] == "0", f"{command}: status {said[2]}: {output}"
         return output
 
-    def wait_until_up(self, check: Callable[[], None]) -> None:
+    def wait_until_up(self, check: Callable[[], None], seconds: float = 300) -> None:
         """Wait until the guest has booted and its shell answers; `check` raises when that is in vain."""
 
         def answers() -> bool:
@@ -78,7 +78,11 @@ class Shell:
                 return False
 
         wait_for(
-            answers, "the guest's shell answers", 60, poll=0.5, explain=lambda: self._heard[-2000:].decode("latin-1")
+            answers,
+            "the guest's shell answers",
+            seconds,
+            poll=0.5,
+            explain=lambda: self._heard[-2000:].decode("latin-1"),
         )
         self.run("stty -echo; PS1=")
 

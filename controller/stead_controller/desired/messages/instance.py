@@ -7,7 +7,7 @@ from typing import Final
 from google.protobuf.message import Message
 from sqlalchemy import bindparam, select
 
-from stead_controller.catalog import instance_types
+from stead_controller.catalog import boot_modes, instance_types
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import (
@@ -102,7 +102,7 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
         ],
         metadata=_metadata(tx, instance, sorted(primary.values()), public_hostname, region),
         architecture=instance.architecture,
-        boot_mode=instance.boot_mode,
+        boot_mode=boot_modes.CURRENT[instance.boot_mode],
     )
     return messages
 

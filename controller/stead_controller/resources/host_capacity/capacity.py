@@ -29,6 +29,7 @@ _TAKE: Final = Prepared(
         Host.id == bindparam("host_id"),
         Host.state == "up",
         Host.cpus >= bindparam("vcpus"),
+        Host.uefi >= bindparam("uefi", type_=Boolean),
         Host.cpus_free >= bindparam("vcpus"),
         Host.memory_free >= bindparam("needed"),
     )
@@ -46,6 +47,7 @@ _SUITABLE: Final = (
     Host.schedulable.is_(True),
     Host.architecture == bindparam("architecture"),
     Host.cpus >= bindparam("vcpus"),
+    Host.uefi >= bindparam("uefi", type_=Boolean),
 )
 # Run for hosts with KVM and, only if there is none, for those without: each is one range of the index.
 _FITTING: Final = select(
@@ -57,6 +59,11 @@ _FITTING: Final = select(
     Host.cpus_free >= bindparam("vcpus"),
 )
 _LARGE_ENOUGH: Final = Prepared(select(Host.id).where(*_SUITABLE).limit(1))
+_WITH_UEFI: Final = Prepared(
+    select(Host.id).where(
+        Host.zone == bindparam("zone"), Host.state == "up", Host.schedulable.is_(True), Host.uefi.is_(True)
+    )
+)
 _ROOMS: Final = Prepared(_FITTING.limit(_CANDIDATES))
 _ROOMS_WITH_POOLS: Final = Prepared(
     _FITTING.where(volume_homes.HAS_ROOM, Host.id.not_in(bindparam("refused", expanding=True)))
@@ -98,6 +105,10 @@ def _refusal(tx: Transaction, need: Need, zone: str) -> NoCapacity:
                 f"Availability Zone {zone}."
             )
         return volume_homes.no_room(zone)
+    if need.uefi and _WITH_UEFI.first(tx.connection, {"zone": zone}) is None:
+        return NoCapacity(
+            f"There is no host with UEFI firmware, by which the image boots, in the Availability Zone {zone}."
+        )
     if _LARGE_ENOUGH.first(tx.connection, _asked(need, zone)) is None:
         return NoCapacity(
             f"There is no host with as many processors as the requested instance type has vCPUs ({need.vcpus}) in the "
@@ -117,6 +128,8 @@ def choose_any(tx: Transaction, zone: str, *, but: str = "") -> str | None:
 def reserve_on(tx: Transaction, cloud: Cloud, host_id: str, need: Need) -> None:
     """Reserve capacity on one host (where an instance's disks are); raises NoCapacity when it has not enough."""
     if not _take(tx, host_id, need):
+        if need.uefi and not tx.session.scalar(select(Host.uefi).where(Host.id == host_id)):
+            raise NoCapacity("The host of this instance has no UEFI firmware now.")
         raise NoCapacity("The host of this instance has not enough free capacity to start it now.")
     if volume_homes.reserve(tx, cloud, host_id, (), instance_store=need.instance_store) is None:
         raise NoCapacity("The host of this instance has not enough room for its instance store now.")
@@ -163,9 +176,9 @@ def _rooms(
 
 
 def _asked(need: Need, zone: str) -> dict[str, Any]:
-    return {"architecture": need.architecture, "vcpus": need.vcpus, "zone": zone}
+    return {"architecture": need.architecture, "vcpus": need.vcpus, "uefi": need.uefi, "zone": zone}
 
 
 def _take(tx: Transaction, host_id: str, need: Need) -> bool:
-    asked = {"host_id": host_id, "vcpus": need.vcpus, "needed": need.memory}
+    asked = {"host_id": host_id, "vcpus": need.vcpus, "needed": need.memory, "uefi": need.uefi}
     return _TAKE.first(tx.connection, asked) is not None

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import insert, select
 
-from stead_controller.catalog import ids
+from stead_controller.catalog import boot_modes, ids
 from stead_controller.db.tables import Image, ImageBlockDevice, Instance, Snapshot, Tag
 from stead_controller.errors import (
     AlreadyExists,
@@ -81,8 +81,8 @@ def check_request(tx: Transaction, request: ImageRequest) -> None:
         raise InvalidParameter("An image's name has 3 to 128 printable characters.")
     if request.architecture != "x86_64":
         raise InvalidParameter(f"Images for '{request.architecture}' are not supported: only x86_64 is.")
-    if request.boot_mode not in ("legacy-bios", "uefi"):
-        raise InvalidParameter(f"'{request.boot_mode}' is no boot mode: legacy-bios or uefi.")
+    if request.boot_mode not in boot_modes.CURRENT:
+        raise InvalidParameter(f"'{request.boot_mode}' is no boot mode: {', '.join(boot_modes.CURRENT)}.")
     if request.public and _is_encrypted(tx, request):
         raise Unsupported("Images with encrypted snapshots cannot be public.", code="OperationNotPermitted")
     owner = request.account_id or CLOUD_ACCOUNT

@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import select
 
-from stead_controller.catalog import ids
+from stead_controller.catalog import boot_modes, ids
 from stead_controller.db.tables import Image, ImageBlockDevice
 from stead_controller.errors import AlreadyExists, InvalidParameter
 from stead_controller.request.caller import Caller
@@ -21,7 +21,6 @@ from stead_controller.resources.images import image_attributes
 from stead_controller.resources.storage import block_devices
 from stead_controller.resources.storage.block_devices import BlockDevice
 
-BOOT_MODES: Final = ("legacy-bios", "uefi", "uefi-preferred")
 _NAME: Final = re.compile(r"[A-Za-z0-9()\[\] ./\-'@_]{3,128}\Z")
 
 
@@ -34,7 +33,7 @@ class NewImage:
     description: str = ""
     architecture: str = "x86_64"
     root_device_name: str = "/dev/sda1"
-    boot_mode: str = "legacy-bios"
+    boot_mode: str = boot_modes.LEGACY_BIOS
     ena_support: bool = False
     sriov_net_support: str = ""
     imds_support: str = ""
@@ -50,7 +49,7 @@ def register(tx: Transaction, caller: Caller, asked: NewImage, now: datetime) ->
     image_attributes.check_description(asked.description)
     if asked.architecture != "x86_64":
         raise InvalidParameter(f"Images for '{asked.architecture}' are not supported: only x86_64 is.")
-    if asked.boot_mode not in BOOT_MODES:
+    if asked.boot_mode not in boot_modes.CURRENT:
         raise InvalidParameter(f"Value ({asked.boot_mode}) for parameter bootMode is invalid.")
     if asked.imds_support not in ("", "v2.0"):
         raise InvalidParameter(f"Value ({asked.imds_support}) for parameter imdsSupport is invalid.")

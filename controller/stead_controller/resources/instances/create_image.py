@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import select
 
-from stead_controller.catalog import ids
+from stead_controller.catalog import boot_modes, ids
 from stead_controller.db.tables import Image, ImageBlockDevice, Instance, Snapshot, Volume
 from stead_controller.errors import InvalidParameter, WrongState
 from stead_controller.request import lookup
@@ -42,6 +42,7 @@ class OfRunning:
     no_reboot: bool = False
     devices: tuple[BlockDevice, ...] = ()
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    boot_mode: str = ""  # the image's, if it is not to be the instance's: uefi
 
 
 def create(tx: Transaction, caller: Caller, asked: OfRunning, now: datetime) -> str:
@@ -52,6 +53,8 @@ def create(tx: Transaction, caller: Caller, asked: OfRunning, now: datetime) -> 
     instance = lookup.find(tx, caller, "instance", Instance, asked.instance_id)
     if instance.state not in ("running", "stopped"):
         raise WrongState("instance", f"Instance '{instance.id}' is not 'running' or 'stopped'.", code="IncorrectState")
+    if asked.boot_mode not in ("", boot_modes.UEFI):
+        raise InvalidParameter(f"Value ({asked.boot_mode}) for parameter bootModeOverride is invalid.")
     register_image.check_name(tx, caller.account_id, asked.name)
     image_attributes.check_description(asked.description)
     volumes = _volumes(tx, instance)
@@ -65,7 +68,7 @@ def create(tx: Transaction, caller: Caller, asked: OfRunning, now: datetime) -> 
         state="pending",
         public=False,
         architecture=instance.architecture,
-        boot_mode=instance.boot_mode,
+        boot_mode=asked.boot_mode or instance.boot_mode,
         root_device_name=instance.root_device_name,
         snapshot_id="",
         format="",

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, and_, case, func, select, true
 from sqlalchemy.orm import aliased
 
+from stead_controller.catalog import boot_modes
 from stead_controller.db.tables import (
     Instance,
     InstanceProfileAssociation,
@@ -108,7 +109,7 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
         "availability-zone-id": shown_as(Instance.zone, ids),
         "boot-mode": text(Instance.boot_mode),
         "client-token": text(Instance.client_token),
-        "current-instance-boot-mode": text(Instance.boot_mode),
+        "current-instance-boot-mode": shown_as(Instance.boot_mode, boot_modes.CURRENT),
         "ebs-optimized": flag(Instance.ebs_optimized),
         "image-id": text(Instance.image_id),
         "instance-id": text(Instance.id),

@@ -2,7 +2,7 @@
 
 from sqlalchemy import func, select
 
-from stead_controller.catalog import instance_types
+from stead_controller.catalog import boot_modes, instance_types
 from stead_controller.db.tables import Instance, InstanceStoreDisk
 from stead_controller.placement.choose_host import Need
 from stead_controller.request.transaction import Transaction
@@ -10,7 +10,13 @@ from stead_controller.request.transaction import Transaction
 
 def of(tx: Transaction, instance: Instance) -> Need:
     """Return the capacity that is reserved for an instance, or must be before it starts."""
-    return Need(instance.vcpus, instance.memory, instance.architecture, _instance_store(tx, instance))
+    return Need(
+        instance.vcpus,
+        instance.memory,
+        instance.architecture,
+        _instance_store(tx, instance),
+        uefi=boot_modes.CURRENT[instance.boot_mode] == boot_modes.UEFI,
+    )
 
 
 def _instance_store(tx: Transaction, instance: Instance) -> int:

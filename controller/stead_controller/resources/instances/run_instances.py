@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from stead_controller.catalog import ids
+from stead_controller.catalog import boot_modes, ids
 from stead_controller.db.insert import insert_new
 from stead_controller.db.tables import Instance, Reservation
 from stead_controller.desired import desired_state
@@ -136,7 +136,8 @@ def _reserve(tx: Transaction, launch: _Launch, index: int) -> Place | None:
     choices = launch.choices
     kind = choices.type
     stores = launch_volumes.scratch_size(kind) * len(choices.disks.scratch)
-    need = Need(kind.vcpus, kind.memory, choices.image.architecture, stores)
+    uefi = boot_modes.CURRENT[choices.image.boot_mode] == boot_modes.UEFI
+    need = Need(kind.vcpus, kind.memory, choices.image.architecture, stores, uefi=uefi)
     try:
         return capacity.reserve_any(tx, launch.cloud, need, choices.subnet.zone, choices.disks.needs)
     except NoCapacity:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stead_agent.disks.disk_sources import BlockSource, FileSource, Layer, NbdSource, RbdSource
 from stead_agent.disks.disk_users import uid_of
+from stead_agent.machines import firmware
 from stead_agent.machines.domain_xml import (
     HostSide,
     is_machine_id,
@@ -22,7 +23,13 @@ from stead_agent.machines.domain_xml import (
 from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic, instance_store_id
 from stead_agent.machines.life import NAMESPACE, Record, parse_record, uuid_of
 
-HOST = HostSide("qemu", 64055, Path("/var/lib/stead/consoles/i-0/1.log"), Path("/var/lib/stead/screens/i-0/vnc"))
+HOST = HostSide(
+    "qemu",
+    64055,
+    Path("/var/lib/stead/consoles/i-0/1.log"),
+    Path("/var/lib/stead/screens/i-0/vnc"),
+    Path("/var/lib/stead/firmware/i-0/vars.fd"),
+)
 HEX = "0123456789abcdef"
 HOSTILE = st.one_of(
     st.text(),
@@ -155,11 +162,14 @@ def test_there_is_nothing_but_what_was_meant(machine):
     devices = parsed(machine).find("devices")
     kinds = [device.tag for device in devices if device.tag not in {"disk", "interface"}]
     ports = [device for device in devices.findall("controller") if device.get("model") == "pcie-root-port"]
+    roots = [device for device in devices.findall("controller") if device.get("model") == "pcie-root"]
     assert sorted(kinds) == sorted(
         ["emulator", "controller", "controller", "serial", "channel", "graphics", "video", "rng", "memballoon"]
-        + ["controller"] * len(ports)
+        + ["controller"] * len(ports + roots)
     )
-    assert bool(ports) is (machine.boot_mode == "uefi")
+    assert bool(ports) is bool(roots) is (machine.boot_mode == "uefi")
+    if roots:  # the others are numbered after it
+        assert [root.get("index") for root in roots] == ["0"]
 
 
 FIELDS = (
@@ -265,7 +275,7 @@ def test_kvm_and_emulation_differ_in_processor_only():
     assert emulated.get("type") == "qemu"
     assert emulated.find("cpu").get("mode") == "maximum"
     assert emulated.findtext("features/tcg/tb-cache") == "32"
-    kvm = parsed(spec(), HostSide("kvm", 1, HOST.console_log, HOST.screen))
+    kvm = parsed(spec(), HostSide("kvm", 1, HOST.console_log, HOST.screen, HOST.variables))
     assert kvm.get("type") == "kvm"
     assert kvm.find("cpu").get("mode") == "host-passthrough"
     assert kvm.find("features/tcg") is None
@@ -299,3 +309,18 @@ def test_names():
     assert len(set(names)) == len(names)
     assert is_machine_id("i-0123456789abcdef0")
     assert not is_machine_id("i-0123456789abcdef0\n")
+
+
+def test_by_uefi_a_guest_has_its_own_variables_which_only_firmware_may_write():
+    domain = parsed(spec(boot_mode="uefi"))
+    assert (domain.find("os/type").get("machine"), domain.find("features/smm").get("state")) == ("q35", "on")
+    loader = domain.find("os/loader")
+    assert loader.text == str(firmware.CODE)
+    assert (loader.get("secure"), loader.get("readonly"), loader.get("type")) == ("yes", "yes", "pflash")
+    assert domain.findtext("os/nvram") == str(HOST.variables)
+
+
+def test_by_bios_a_guest_has_neither():
+    domain = parsed(spec(boot_mode="legacy-bios"))
+    assert domain.find("os/type").get("machine") == "pc"
+    assert [domain.find(path) for path in ("os/loader", "os/nvram", "features/smm")] == [None] * 3

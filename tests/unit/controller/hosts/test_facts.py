@@ -52,6 +52,13 @@ def test_a_host_that_shrank_does_not_promise_what_it_has_not(run, world, says):
     assert (again.cpus_free, again.memory_free) == (4, 4 * GIB)
 
 
+@pytest.mark.parametrize(
+    ("boot_modes", "uefi"), [(["legacy-bios", "uefi"], True), (["legacy-bios"], False), ([], False)]
+)
+def test_a_host_has_uefi_firmware_if_it_says_so_and_one_of_an_earlier_release_does_not(says, boot_modes, uefi):
+    assert says(boot_modes=boot_modes).uefi is uefi
+
+
 @pytest.mark.parametrize(("virtualization", "accelerated"), [("kvm", True), ("qemu", False), ("", False)])
 def test_a_host_is_accelerated_while_kvm_works(says, virtualization, accelerated):
     assert says(virtualization=virtualization).accelerated is accelerated

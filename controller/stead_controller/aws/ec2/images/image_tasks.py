@@ -7,6 +7,7 @@ from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import repeatable, tags_on_create
 from stead_controller.aws.ec2 import selection
 from stead_controller.aws.ec2.images.image_task_view import begun_view, cancelled_view, task_view
+from stead_controller.catalog import boot_modes
 from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported
 from stead_controller.request.conditions import Selection
 from stead_controller.resources.images import image_tasks
@@ -23,7 +24,7 @@ def import_image(call: Call, params: Params) -> Result:
         raise Unsupported("Only images of Linux are imported.")
     if params.get("Architecture", "x86_64") != "x86_64":
         raise InvalidParameter(f"Images for '{params['Architecture']}' are not supported: only x86_64 is.")
-    if params.get("BootMode", "legacy-bios") not in ("legacy-bios", "uefi"):
+    if params.get("BootMode", boot_modes.LEGACY_BIOS) not in boot_modes.CURRENT:
         raise InvalidParameter(f"Value ({params['BootMode']}) for parameter BootMode is invalid.")
     containers = params.get("DiskContainers", ())
     if not containers:

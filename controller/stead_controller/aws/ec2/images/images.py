@@ -44,8 +44,8 @@ def register(call: Call, params: Params) -> Result:
 @operation("CreateImage")
 def create(call: Call, params: Params) -> Result:
     """Create an image from an instance's volumes."""
-    if params.get("SnapshotLocation", "regional") != "regional" or params.get("BootModeOverride"):
-        raise Unsupported("Neither local snapshots nor another boot mode are supported.")
+    if params.get("SnapshotLocation", "regional") != "regional":
+        raise Unsupported("Local snapshots are not supported.")
     asked = OfRunning(
         params["InstanceId"],
         params["Name"],
@@ -53,6 +53,7 @@ def create(call: Call, params: Params) -> Result:
         params.get("NoReboot", False),
         block_devices.parse(params.get("BlockDeviceMappings", ())),
         tags_on_create(params, "image", "snapshot"),
+        params.get("BootModeOverride", ""),
     )
     return {"ImageId": create_image.create(call.tx, call.caller, asked, call.now)}
 

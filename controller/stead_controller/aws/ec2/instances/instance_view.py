@@ -12,6 +12,7 @@ from stead_controller.aws.ec2.instances.metadata_options_view import metadata_op
 from stead_controller.aws.ec2.network.connection_tracking_view import connection_tracking_view
 from stead_controller.aws.ec2.network.network_interface_view import ipv6_addresses_view
 from stead_controller.aws.ec2.tags_view import tags_view
+from stead_controller.catalog import boot_modes
 from stead_controller.resources.instances.instance_states import STATE_CODES
 from stead_controller.resources.instances.instances import (
     DescribedAddress,
@@ -97,7 +98,7 @@ def instance_view(found: DescribedInstance) -> Result:
         "MetadataOptions": metadata_options_view(row),
         "PrivateDnsNameOptions": _name_options_view(row),
         "BootMode": row.boot_mode,
-        "CurrentInstanceBootMode": row.boot_mode,
+        "CurrentInstanceBootMode": boot_modes.CURRENT[row.boot_mode],
         "UsageOperationUpdateTime": primary.row.attach_time if primary else row.launch_time,
         "PrivateDnsName": found.private_name,
         "PublicDnsName": found.public_name,

@@ -30,6 +30,7 @@ class ModelHost:
     schedulable: bool
     architecture: str
     accelerated: bool
+    uefi: bool
     threads: int
     cpus: int
     memory: int
@@ -40,7 +41,7 @@ class ModelHost:
         """Whether no rule forbids it."""
         if (self.zone, self.state, self.schedulable, self.architecture) != (zone, "up", True, need.architecture):
             return False
-        if need.vcpus > self.threads:
+        if need.vcpus > self.threads or (need.uefi and not self.uefi):
             return False
         room = self.pool is None or self.pool_taken() + sum_of(need, disks) <= self.pool * GIB
         return self.cpus_free() >= need.vcpus and self.memory_free() >= need.memory and room
@@ -67,6 +68,7 @@ def random_host(dice, number):
         dice.random() < 0.8,
         dice.choice(["x86_64", "x86_64", "arm64"]),
         dice.random() < 0.5,
+        dice.random() < 0.5,
         dice.randint(1, 4),
         dice.randint(0, 8),
         dice.randint(0, 8),
@@ -86,6 +88,7 @@ def store(tx, fleet):
                 schedulable=host.schedulable,
                 architecture=host.architecture,
                 accelerated=host.accelerated,
+                uefi=host.uefi,
                 cpus=host.threads,
                 cpus_free=host.cpus,
                 memory_free=host.memory,
@@ -102,7 +105,13 @@ def pool_of(host_id, size, **changes):
 
 
 def random_need(dice):
-    need = Need(dice.randint(1, 4), dice.randint(1, 3), dice.choice(["x86_64", "arm64"]), dice.choice([0, 0, 2]) * GIB)
+    need = Need(
+        dice.randint(1, 4),
+        dice.randint(1, 3),
+        dice.choice(["x86_64", "arm64"]),
+        dice.choice([0, 0, 2]) * GIB,
+        uefi=dice.random() < 0.3,
+    )
     return need, tuple(DiskNeed(dice.randint(1, 4), "gp3") for _ in range(dice.randint(0, 2)))
 
 
@@ -193,11 +202,12 @@ def change(run, host_id, **values):
         {"cpus": 1},
         {"cpus_free": 1},
         {"memory_free": GIB - 1},
+        {"uefi": False},
     ],
     ids=str,
 )
 def test_one_thing_that_is_wrong_with_a_host_forbids_it(run, world, wrong):
-    need = Need(2, GIB)
+    need = Need(2, GIB, uefi=True)
     assert run(place, need, ()) == world.host_id
     change(run, world.host_id, **wrong)
     assert run(place, need, ()) is None
@@ -211,6 +221,27 @@ def test_an_instance_starts_only_where_its_disks_are_and_there_is_room(run, worl
     with pytest.raises(NoCapacity, match="not enough free capacity"):
         run(capacity.reserve_on, CLOUD, world.host_id, Need(2, GIB))
     assert run(free) == before
+
+
+def test_an_instance_of_uefi_does_not_start_where_the_firmware_is_gone(run, world):
+    need = Need(2, GIB, uefi=True)
+    run(capacity.reserve_on, CLOUD, world.host_id, need)
+    change(run, world.host_id, uefi=False)
+    before = run(free)
+    with pytest.raises(NoCapacity, match="no UEFI firmware"):
+        run(capacity.reserve_on, CLOUD, world.host_id, need)
+    assert run(free) == before
+    run(capacity.reserve_on, CLOUD, world.host_id, replace(need, uefi=False))
+
+
+def test_that_no_host_has_uefi_firmware_is_said(run, world):
+    run(lambda tx: tx.session.add(rows.host(zone="us-east-1b")))
+    change(run, world.host_id, uefi=False)
+    with pytest.raises(NoCapacity, match=f"no host with UEFI firmware.*{ZONE}"):
+        run(capacity.reserve_any, CLOUD, Need(1, GIB, uefi=True), ZONE)
+    change(run, world.host_id, uefi=True)
+    with pytest.raises(NoCapacity, match="enough free capacity"):
+        run(capacity.reserve_any, CLOUD, Need(1, 1 << 50, uefi=True), ZONE)
 
 
 def test_instance_store_takes_room_of_the_default_pool_and_gives_it_back(run, world):

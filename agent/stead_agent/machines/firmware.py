@@ -1,0 +1,50 @@
+"""The firmware that guests boot by: which this host has, and the variables of a UEFI guest.
+
+All UEFI guests run the same build of OVMF, which checks signatures as soon as a guest's variables have a platform key,
+and protects them by system management mode, which only `q35` machines have.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from stead_agent.machines.host_access import remove_private
+
+CODE: Final = Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
+NO_VARIABLES: Final = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+"""A variable store of the size that `CODE` wants, without any key."""
+
+
+def boot_modes() -> tuple[str, ...]:
+    """Return EC2's names of the boot modes that guests of this host may have."""
+    return ("legacy-bios", "uefi") if CODE.exists() and NO_VARIABLES.exists() else ("legacy-bios",)
+
+
+class VariableStores:
+    """The variables of this host's UEFI guests: a directory for each, by its id, until the guest is removed."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use `folder`, made when it is needed."""
+        self._folder = folder
+
+    def path(self, machine_id: str) -> Path:
+        """Return the file of a guest's variables, which may not exist."""
+        return self._folder / machine_id / "vars.fd"
+
+    def prepare(self, machine_id: str, uid: int) -> None:
+        """Make a guest's variables, owned by its user, unless it has some of an earlier start."""
+        path = self.path(machine_id)
+        if path.exists():
+            return
+        self._folder.mkdir(mode=0o711, exist_ok=True)
+        path.parent.mkdir(mode=0o711, exist_ok=True)
+        beside = path.with_suffix(".new")  # left by an interrupted start
+        shutil.copyfile(NO_VARIABLES, beside)
+        beside.chmod(0o600)
+        os.chown(beside, uid, 0)
+        beside.replace(path)
+
+    def remove(self, machine_id: str) -> None:
+        """Remove a guest's variables, if it has any."""
+        remove_private(self._folder / machine_id)
