@@ -74,6 +74,7 @@ def checks(state_dir: Path, proof_image: Path | None = None, pools: Sequence[Poo
         _libvirt(),
         *_programs(),
         _uefi(),
+        _tpm(),
         *_kernel_network(),
         _bridge_netfilter(),
         _cgroups(),
@@ -142,6 +143,12 @@ def _uefi() -> Check:
     if "uefi" in firmware.boot_modes():
         return Check("UEFI firmware", "ok", f"{firmware.CODE}, with secure boot for guests that have keys")
     return Check("UEFI firmware", "warning", "not installed: guests boot by BIOS only", "apt-get install ovmf")
+
+
+def _tpm() -> Check:
+    if firmware.has_tpm():
+        return Check("TPM", "ok", "swtpm, for guests of images with TPM support")
+    return Check("TPM", "warning", "not installed: no guest can have a TPM", "apt-get install swtpm swtpm-tools")
 
 
 def _kernel_network() -> list[Check]:

@@ -46,6 +46,7 @@ class RealHost:
             qemu_version=qemu,
             pools=self.pools(),
             boot_modes=firmware.boot_modes(),
+            tpm=firmware.has_tpm(),
         )
 
     def pools(self) -> list[host_pb2.StoragePool]:

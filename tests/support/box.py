@@ -21,7 +21,14 @@ from pathlib import Path
 from tests.support.waiting import wait_for
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
-_LIBVIRT_PLACES = ("/run/libvirt", "/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt")
+_LIBVIRT_PLACES = (
+    "/run/libvirt",
+    "/etc/libvirt",
+    "/var/lib/libvirt",
+    "/var/cache/libvirt",
+    "/var/log/libvirt",
+    "/var/log/swtpm",
+)
 
 
 def enter() -> None:

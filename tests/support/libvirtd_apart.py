@@ -47,7 +47,7 @@ def _prepare(root: Path) -> None:
     """Make the directories, once, with the machine's own configuration and another host UUID."""
     for name, place in _PLACES.items():
         (root / name).mkdir(exist_ok=True)
-        (root / name).chmod(0o700 if name in _ROOTS_ALONE else 0o711)  # also where an earlier run made it
+        (root / name).chmod(0o711)  # also where an earlier run made it
         Path(place).mkdir(mode=0o755, parents=True, exist_ok=True)
     configuration = root / "etc" / "libvirtd.conf"
     if not configuration.exists():

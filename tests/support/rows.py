@@ -133,6 +133,7 @@ def host(**changes: Any) -> Host:
         "virtualization": "kvm",
         "accelerated": True,
         "uefi": True,
+        "tpm": True,
         "created": NOW,
         "last_seen": NOW,
     }

@@ -77,8 +77,9 @@ def render_domain(spec: MachineSpec, record: Record, host: HostSide) -> str:
     for event, action in (("poweroff", "destroy"), ("reboot", "restart"), ("crash", "destroy")):
         _text(domain, f"on_{event}", action)
     _add_devices(domain, spec, host)
-    # A separate user, and no ownership changes by libvirt: it would give the shared image to the guest.
-    label = ET.SubElement(domain, "seclabel", type="static", model="dac", relabel="no")
+    # A separate user, and no ownership changes by libvirt: it would give the shared image to the guest. Only so is a
+    # TPM's socket given to the guest's user, though; then each disk says for itself that it stays as it is.
+    label = ET.SubElement(domain, "seclabel", type="static", model="dac", relabel="yes" if spec.tpm else "no")
     _text(label, "label", f"+{uid_of(spec.id)}:+{host.gid}")
     # Without this capability libvirt reads the processor's features by 2 monitor messages instead of 466, which took
     # # three quarters of the time of a start. We do not use them.
@@ -92,10 +93,10 @@ def is_machine_id(text: str) -> bool:
     return _MACHINE_ID.match(text) is not None
 
 
-def render_disk(disk: Disk, target: str, *, boots: bool = False) -> str:
-    """Render one disk, to be attached."""
+def render_disk(spec: MachineSpec, disk: Disk, target: str) -> str:
+    """Render one disk, to be attached to the machine."""
     _check_disk(disk)
-    return ET.tostring(_disk(disk, target, boots=boots), encoding="unicode")
+    return ET.tostring(_disk(spec, disk, target, boots=False), encoding="unicode")
 
 
 def render_nic(nic: Nic) -> str:
@@ -135,6 +136,10 @@ def _check(spec: MachineSpec) -> None:
         raise MachineError(f"{spec.id}: this host runs x86_64 guests, not {spec.architecture!r}")
     if spec.boot_mode not in {"legacy-bios", "uefi"}:
         raise MachineError(f"{spec.id}: no such boot mode: {spec.boot_mode!r}")
+    if spec.tpm:
+        _match(_UUID, spec.tpm.secret, "secret's UUID")
+        if spec.boot_mode != "uefi":
+            raise MachineError(f"{spec.id}: a TPM needs UEFI")
     if not 1 <= spec.vcpus <= _MAX_VCPUS or spec.memory < _MIN_MEMORY:
         raise MachineError(f"{spec.id}: cannot be made with {spec.vcpus} processors and {spec.memory} bytes of memory")
     if not spec.disks:
@@ -264,7 +269,7 @@ def _add_devices(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
         for _ in range(_SPARE_PORTS + len(spec.disks) + len(spec.nics)):
             ET.SubElement(devices, "controller", type="pci", model="pcie-root-port")
     for index, (disk, target) in enumerate(zip(spec.disks, target_names(), strict=False)):
-        devices.append(_disk(disk, target, boots=index == 0))
+        devices.append(_disk(spec, disk, target, boots=index == 0))
     devices.extend(_nic(nic) for nic in spec.nics)
     serial = ET.SubElement(devices, "serial", type="pty")
     ET.SubElement(serial, "log", file=str(host.console_log), append="on")
@@ -275,12 +280,17 @@ def _add_devices(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
     ET.SubElement(ET.SubElement(devices, "video"), "model", type="vga")
     entropy = ET.SubElement(devices, "rng", model="virtio")
     _text(entropy, "backend", "/dev/urandom", model="random")
+    if spec.tpm:
+        # Crb is what Windows and Linux expect of a TPM that is no chip on a slow bus.
+        chip = ET.SubElement(devices, "tpm", model="tpm-crb")
+        emulator = ET.SubElement(chip, "backend", type="emulator", version="2.0")
+        ET.SubElement(emulator, "encryption", secret=spec.tpm.secret)
     if spec.boot_mode == "legacy-bios":
         ET.SubElement(entropy, "address", type="pci", slot=_SHARED_SLOT, function="1")
     ET.SubElement(devices, "memballoon", model="none")
 
 
-def _disk(disk: Disk, target: str, *, boots: bool) -> ET.Element:
+def _disk(spec: MachineSpec, disk: Disk, target: str, *, boots: bool) -> ET.Element:
     """Create a virtio disk; its backing chain is given explicitly, so libvirt opens no file to find it.
 
     A guest is paused when there is no room for its writes; other errors are reported to it.
@@ -293,6 +303,8 @@ def _disk(disk: Disk, target: str, *, boots: bool) -> ET.Element:
         driver.set("cache", "none")
     source = _source(disk.source)
     element.append(source)
+    if spec.tpm and isinstance(disk.source, FileSource | BlockSource):
+        ET.SubElement(source, "seclabel", model="dac", relabel="no")  # for the layers below it as well
     if disk.secret:
         encryption = ET.SubElement(source, "encryption", format="luks")
         ET.SubElement(encryption, "secret", type="passphrase", uuid=disk.secret)

@@ -16,9 +16,17 @@ NO_VARIABLES: Final = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 """A variable store of the size that `CODE` wants, without any key."""
 
 
+_PROGRAMS_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
 def boot_modes() -> tuple[str, ...]:
     """Return EC2's names of the boot modes that guests of this host may have."""
     return ("legacy-bios", "uefi") if CODE.exists() and NO_VARIABLES.exists() else ("legacy-bios",)
+
+
+def has_tpm() -> bool:
+    """Tell whether guests of this host may have a TPM: the emulator, and what makes its first state."""
+    return all(shutil.which(name, path=_PROGRAMS_PATH) for name in ("swtpm", "swtpm_setup"))
 
 
 class VariableStores:
@@ -36,6 +44,7 @@ class VariableStores:
         """Make a guest's variables, owned by its user, unless it has some of an earlier start."""
         path = self.path(machine_id)
         if path.exists():
+            os.chown(path, uid, 0)  # libvirt may have taken it back at the last stop
             return
         self._folder.mkdir(mode=0o711, exist_ok=True)
         path.parent.mkdir(mode=0o711, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What guests' processes, each with its own user, may open on the host: their disks, and /dev/kvm."""
+"""What guests' processes, each with its own user, may open on the host: their disks, /dev/kvm, a TPM."""
 
 import contextlib
 import os
@@ -18,6 +18,8 @@ _ACL: Final = "system.posix_acl_access"
 _USER_OBJ, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 0x01, 0x04, 0x08, 0x10, 0x20
 _UNDEFINED_ID: Final = 0xFFFFFFFF
 _READ_WRITE: Final = 6
+_PASS: Final = 1
+_ALL: Final = 7
 
 
 def guests_gid(capabilities_xml: str) -> int:
@@ -62,22 +64,33 @@ def remove_private(directory: Path) -> None:
 def allow_kvm(gid: int, device: Path = _KVM) -> None:
     """Let guests' group use KVM: an access list on the device, which libvirt copies into each guest's /dev."""
     mode = device.stat().st_mode
+    _let_in(device, _acl(mode, gid, group=_READ_WRITE, guests=_READ_WRITE))
+
+
+def allow_tpms(gid: int, folder: Path) -> None:
+    """Let guests' group pass through the folder of the TPMs' sockets, of which each guest's user has its own."""
+    folder.mkdir(mode=0o770, exist_ok=True)  # libvirt sets its owner, and its mode again at each start of a TPM
+    _let_in(folder, _acl(folder.stat().st_mode, gid, group=_ALL, guests=_PASS))
+
+
+def _let_in(path: Path, wanted: bytes) -> None:
+    """Set an access list unless it is there."""
     with contextlib.suppress(OSError):  # no list yet, or a file system without lists: set below, or an error there
-        if os.getxattr(device, _ACL) == _acl(mode, gid):
+        if os.getxattr(path, _ACL) == wanted:
             return
     try:
-        os.setxattr(device, _ACL, _acl(mode, gid))
+        os.setxattr(path, _ACL, wanted)
     except OSError as error:
-        raise MachineError(f"{device}: guests cannot be let in: {error.strerror}") from error
+        raise MachineError(f"{path}: guests cannot be let in: {error.strerror}") from error
 
 
-def _acl(mode: int, gid: int) -> bytes:
-    """Render an access list: owner and others as the mode says, the owner's group and `gid` read and write."""
+def _acl(mode: int, gid: int, *, group: int, guests: int) -> bytes:
+    """Render an access list: owner and others as the mode says, the owner's group and `gid` as given."""
     entries = (
         (_USER_OBJ, mode >> 6 & 7, _UNDEFINED_ID),
-        (_GROUP_OBJ, _READ_WRITE, _UNDEFINED_ID),
-        (_GROUP, _READ_WRITE, gid),
-        (_MASK, _READ_WRITE, _UNDEFINED_ID),
+        (_GROUP_OBJ, group, _UNDEFINED_ID),
+        (_GROUP, guests, gid),
+        (_MASK, group, _UNDEFINED_ID),
         (_OTHER, mode & 7, _UNDEFINED_ID),
     )
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)

@@ -89,6 +89,14 @@ class Nic:
 
 
 @dataclass(frozen=True, slots=True)
+class Tpm:
+    """A TPM 2.0 of a guest, whose state on the host is encrypted."""
+
+    secret: str  # UUID of libvirt's secret with the key
+    key: bytes = field(default=b"", repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSpec:
     """The complete description of a guest; the first disk boots, nics are in the order of their device index."""
 
@@ -99,6 +107,7 @@ class MachineSpec:
     nics: tuple[Nic, ...]
     architecture: str = "x86_64"
     boot_mode: Literal["legacy-bios", "uefi"] = "legacy-bios"
+    tpm: Tpm | None = None  # only with UEFI
     instance_type: str = ""  # what the guest reads as its product name, as on EC2
 
 

@@ -25,10 +25,9 @@ from stead_agent.machines.chores import Chores
 from stead_agent.machines.connection import Connection
 from stead_agent.machines.console_log import ConsoleLogs
 from stead_agent.machines.direct_disks import DirectDisks
-from stead_agent.machines.domain_xml import HostSide, is_machine_id, render_domain, volume_of
+from stead_agent.machines.domain_xml import is_machine_id, render_domain, volume_of
 from stead_agent.machines.fair_semaphore import FairSemaphore
-from stead_agent.machines.firmware import VariableStores
-from stead_agent.machines.host_access import allow_kvm, give_disk, guests_gid, make_private, remove_private
+from stead_agent.machines.host_access import give_disk
 from stead_agent.machines.interface import (
     DiskHome,
     MachineAbsentError,
@@ -39,6 +38,7 @@ from stead_agent.machines.interface import (
     OffReason,
     Power,
 )
+from stead_agent.machines.preparation import Preparation
 from stead_agent.machines.process_watch import ProcessWatch
 from stead_proto.tls import Identity
 
@@ -50,11 +50,10 @@ _UNDEFINE_ALL: Final = (
     | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
     | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
     | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+    | libvirt.VIR_DOMAIN_UNDEFINE_TPM
 )
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
-# A socket's path has at most 107 bytes (unix(7)); the rest is `/i-0123456789abcdef0/vnc`.
-_MOST_SCREENS_PATH: Final = 107 - 24
 _BUSY_SECONDS: Final = 0.05
 
 
@@ -73,6 +72,7 @@ class DaemonDirs:
 
     runtime: Path = Path("/run/libvirt/qemu")  # their process ids
     state: Path = Path("/var/lib/libvirt/qemu")  # a directory for each running guest
+    tpm_logs: Path = Path("/var/log/swtpm/libvirt/qemu")  # a file for each guest with a TPM, also when it is removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +107,10 @@ class LibvirtMachines:
         """
         self._owner = owner
         self._dirs = dirs or DaemonDirs()
-        self._virtualization: Final = virtualization
         self._patience = patience or Patience()
         self._boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
         self._logs = ConsoleLogs(state_dir / "consoles")
-        self._screens = state_dir / "screens"
-        self._variables = VariableStores(state_dir / "firmware")
-        if len(str(self._screens)) > _MOST_SCREENS_PATH:
-            raise MachineError(f"the path of {state_dir} is too long for the sockets below it")
+        self._host = Preparation(state_dir, virtualization, self._dirs.runtime / "swtpm")
         self._starts = FairSemaphore(starts_at_once)
         self._locks: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
         self._locks_lock = threading.Lock()
@@ -122,7 +118,6 @@ class LibvirtMachines:
         self._last: dict[str, MachineStatus] = {}
         self._unsure: set[str] = set()  # being started, or the result was lost with the connection
         self._pressed: dict[str, float] = {}
-        self._gid: int | None = None
         self._chores = Chores("machine-chores")
         self.direct = DirectDisks(self.domain, credentials, self._dirs.state)
         self._processes = ProcessWatch(self._notify, self._dirs.runtime)
@@ -205,8 +200,7 @@ class LibvirtMachines:
             self._processes.forget(machine_id)
             self._logs.remove(machine_id)
             self.direct.forget(machine_id)
-            remove_private(self._screens / machine_id)
-            self._variables.remove(machine_id)
+            self._host.remove(machine_id)
             self._remove_left_over(machine_id)
             self._last.pop(machine_id, None)
             self._pressed.pop(machine_id, None)
@@ -340,15 +334,13 @@ class LibvirtMachines:
             stop_asked_of=0,
             off_of=0 if record.off_of == start_count else record.off_of,
         )
-        gid = self._prepare_host(live, spec)
-        console, screen = self._logs.path(spec.id, start_count), self._screens / spec.id / "vnc"
-        host = HostSide(self._virtualization, gid, console, screen, self._variables.path(spec.id))
+        host = self._host.prepare(live, spec, self._logs.path(spec.id, start_count))
         domain_xml = render_domain(spec, record, host)
         self._logs.prepare(spec.id)
         domain = live.defineXMLFlags(domain_xml)
         self._last[spec.id] = MachineStatus(spec.id, Power.UNKNOWN, before, record.reboot_count)
         self.direct.started(spec.id)
-        with secrets.defined_for(live, spec.disks):
+        with secrets.defined_for(live, spec.disks, spec.tpm):
             self._create(spec.id, domain, start_count)
         self._processes.watch(spec.id)
         return self._status(spec.id, self._get(spec.id))
@@ -365,19 +357,6 @@ class LibvirtMachines:
                 self._chores.soon(self._link.revive)  # virtlogd, which libvirt needs to start guests, may have ended
             raise
         self._unsure.discard(machine_id)
-
-    def _prepare_host(self, live: Any, spec: MachineSpec) -> int:
-        """Let the guest's user open what it needs, and return the group of guests."""
-        if self._gid is None:
-            self._gid = guests_gid(live.getCapabilities())
-        if self._virtualization == "kvm":  # each time: udev may have reset the device's permissions
-            allow_kvm(self._gid)
-        make_private(self._screens / spec.id, uid_of(spec.id))
-        if spec.boot_mode == "uefi":
-            self._variables.prepare(spec.id, uid_of(spec.id))
-        for disk in spec.disks:
-            give_disk(disk.source, disk.base, uid_of(spec.id))
-        return self._gid
 
     # Ending
 
@@ -404,6 +383,7 @@ class LibvirtMachines:
             shutil.rmtree(left)
         for left in self._dirs.runtime.glob(f"channel/*-{machine_id}"):
             shutil.rmtree(left)
+        (self._dirs.tpm_logs / f"{machine_id}-swtpm.log").unlink(missing_ok=True)
 
     # Events
 

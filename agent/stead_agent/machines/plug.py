@@ -80,7 +80,7 @@ def changes(live_xml: str, spec: MachineSpec) -> Changes:
     used = {target.get("dev") for disk in disks.values() for target in disk.findall("target")}
     free = (name for name in target_names() if name not in used)
     new_disks = [disk for serial, disk in wanted_disks.items() if serial not in disks]
-    attach = [render_disk(disk, next(free)) for disk in new_disks]
+    attach = [render_disk(spec, disk, next(free)) for disk in new_disks]
     attach += [render_nic(nic) for mac, nic in wanted_nics.items() if mac not in nics]
     limits = [
         Limit(_target(disks[serial]), disk.throughput, disk.iops)

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from xml.etree import ElementTree as ET
 
 from stead_agent.disks.disk_sources import RbdSource, passphrase_of
-from stead_agent.machines.interface import Disk, MachineError
+from stead_agent.machines.interface import Disk, MachineError, Tpm
 
 _USAGE: Final = "stead "
 
@@ -25,13 +25,17 @@ class Secret:
     uuid: str
     about: str  # what it opens; unique
     key: bytes = field(repr=False)
-    kind: Literal["volume", "ceph"] = "volume"
+    kind: Literal["volume", "ceph", "vtpm"] = "volume"
 
 
 @contextlib.contextmanager
-def defined_for(connection: Any, disks: Iterable[Disk]) -> Iterator[None]:
-    """Define the keys of these disks in libvirt within this `with`; raises MachineError if a key is missing."""
+def defined_for(connection: Any, disks: Iterable[Disk], tpm: Tpm | None = None) -> Iterator[None]:
+    """Define the keys of these disks and a TPM in libvirt within this `with`; raises MachineError if one is missing."""
     keys = []
+    if tpm:
+        if not tpm.key:
+            raise MachineError("the key of the TPM's state has not come")
+        keys.append(Secret(tpm.secret, f"tpm {tpm.secret}", tpm.key, "vtpm"))
     for disk in disks:
         if isinstance(disk.source, RbdSource):
             about = f"{disk.source.pool}/{disk.source.image}"
@@ -52,7 +56,7 @@ def lent(connection: Any, keys: Iterable[Secret]) -> Iterator[None]:
         for each in keys:
             secret = connection.secretDefineXML(render_secret(each), 0)
             made.append(secret)
-            secret.setValue(passphrase_of(each.key) if each.kind == "volume" else each.key, 0)
+            secret.setValue(each.key if each.kind == "ceph" else passphrase_of(each.key), 0)
         yield
     finally:
         for secret in made:

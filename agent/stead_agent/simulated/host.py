@@ -101,6 +101,7 @@ class SimulatedHost:
             simulated=True,
             pools=self.pools(),
             boot_modes=("legacy-bios", "uefi"),
+            tpm=True,
         )
 
     def pools(self) -> list[host_pb2.StoragePool]:

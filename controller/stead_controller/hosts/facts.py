@@ -66,6 +66,7 @@ def _take(tx: Transaction, host: Host, hello: pb.Hello, cloud: Cloud, now: datet
     host.accelerated = facts.virtualization == "kvm"
     host.virtualization_reason = facts.virtualization_reason[:1024]
     host.uefi = boot_modes.UEFI in facts.boot_modes
+    host.tpm = facts.tpm
     host.agent_version = hello.agent_version[:32]
     host.simulated = facts.simulated
     host.cpus = facts.cpus

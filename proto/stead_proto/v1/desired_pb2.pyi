@@ -1205,6 +1205,7 @@ class Machine(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     ARCHITECTURE_FIELD_NUMBER: _builtins.int
     BOOT_MODE_FIELD_NUMBER: _builtins.int
+    TPM_FIELD_NUMBER: _builtins.int
     power: Global___Power.ValueType
     start_count: _builtins.int
     """Each increment means one start: the agent starts the guest once per number, so that a guest which
@@ -1229,6 +1230,10 @@ class Machine(_message.Message):
     def interfaces(self) -> _containers.RepeatedCompositeFieldContainer[Global___MachineInterface]: ...
     @_builtins.property
     def metadata(self) -> Global___Metadata: ...
+    @_builtins.property
+    def tpm(self) -> Global___Tpm:
+        """absent: it has none"""
+
     def __init__(
         self,
         *,
@@ -1243,14 +1248,37 @@ class Machine(_message.Message):
         metadata: Global___Metadata | None = ...,
         architecture: _builtins.str = ...,
         boot_mode: _builtins.str = ...,
+        tpm: Global___Tpm | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "tpm", b"tpm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "disks", b"disks", "force_stop", b"force_stop", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "vcpus", b"vcpus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "disks", b"disks", "force_stop", b"force_stop", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "tpm", b"tpm", "vcpus", b"vcpus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Machine: _TypeAlias = Machine  # noqa: Y015
+
+@_typing.final
+class Tpm(_message.Message):
+    """A TPM 2.0. Its state stays on the host until the machine is removed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENCRYPTION_KEY_FIELD_NUMBER: _builtins.int
+    encryption_key: _builtins.bytes
+    """of that state"""
+    def __init__(
+        self,
+        *,
+        encryption_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encryption_key", b"encryption_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tpm: _TypeAlias = Tpm  # noqa: Y015
 
 @_typing.final
 class MachineDisk(_message.Message):

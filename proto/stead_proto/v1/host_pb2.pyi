@@ -451,6 +451,7 @@ class HostFacts(_message.Message):
     SIMULATED_FIELD_NUMBER: _builtins.int
     POOLS_FIELD_NUMBER: _builtins.int
     BOOT_MODES_FIELD_NUMBER: _builtins.int
+    TPM_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     architecture: _builtins.str
     cpus: _builtins.int
@@ -467,6 +468,8 @@ class HostFacts(_message.Message):
     libvirt_version: _builtins.str
     qemu_version: _builtins.str
     simulated: _builtins.bool
+    tpm: _builtins.bool
+    """whether its guests may have a TPM 2.0"""
     @_builtins.property
     def pools(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoragePool]: ...
     @_builtins.property
@@ -490,10 +493,11 @@ class HostFacts(_message.Message):
         simulated: _builtins.bool = ...,
         pools: _abc.Iterable[Global___StoragePool] | None = ...,
         boot_modes: _abc.Iterable[_builtins.str] | None = ...,
+        tpm: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_id", b"boot_id", "boot_modes", b"boot_modes", "cpus", b"cpus", "disk", b"disk", "hostname", b"hostname", "libvirt_version", b"libvirt_version", "memory", b"memory", "pools", b"pools", "qemu_version", b"qemu_version", "simulated", b"simulated", "underlay_address", b"underlay_address", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_id", b"boot_id", "boot_modes", b"boot_modes", "cpus", b"cpus", "disk", b"disk", "hostname", b"hostname", "libvirt_version", b"libvirt_version", "memory", b"memory", "pools", b"pools", "qemu_version", b"qemu_version", "simulated", b"simulated", "tpm", b"tpm", "underlay_address", b"underlay_address", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

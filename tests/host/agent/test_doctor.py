@@ -42,6 +42,14 @@ def test_without_ovmf_a_machine_is_a_host_whose_guests_boot_by_bios(monkeypatch,
     assert (check.status, check.remedy) == ("warning", "apt-get install ovmf")
 
 
+def test_without_swtpm_a_machine_is_a_host_whose_guests_have_no_tpm(monkeypatch, tmp_path):
+    check = next(check for check in doctor.checks(tmp_path) if check.name == "TPM")
+    assert check.status == "ok"
+    monkeypatch.setattr(doctor.firmware.shutil, "which", lambda name, **_: None if name == "swtpm" else f"/bin/{name}")
+    check = next(check for check in doctor.checks(tmp_path) if check.name == "TPM")
+    assert (check.status, check.remedy) == ("warning", "apt-get install swtpm swtpm-tools")
+
+
 def test_each_pool_is_looked_for(tmp_path):
     pools = [
         PoolSetting.parse(text)

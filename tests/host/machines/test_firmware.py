@@ -1,17 +1,21 @@
-"""A guest boots by UEFI: it sees that itself, and its variables stay with it until it is removed."""
+"""A guest boots by UEFI with a TPM: it sees both, and variables and state stay with it until it is removed."""
 
+import uuid
 from functools import partial
 
 import pytest
 
 from stead_agent.disks.disk_users import uid_of
-from stead_agent.machines.interface import Power
+from stead_agent.machines.interface import MachineError, Power, Tpm
+from stead_agent.machines.libvirt_machines import DaemonDirs
+from stead_agent.machines.life import uuid_of
 
 from .shell import Shell, image_with_shell
 
 pytestmark = pytest.mark.guest
 
 MEMORY = 256 << 20
+TPM_LOGS = DaemonDirs().tpm_logs
 
 
 @pytest.fixture
@@ -30,12 +34,15 @@ def shell_of(world, spec):
     return shell
 
 
-def test_a_guest_boots_by_uefi_and_keeps_its_variables(world, image):
-    spec = world.spec(memory=MEMORY, disks=(world.disk(image, "raw"),), nics=0, boot_mode="uefi")
+def test_a_guest_boots_by_uefi_with_a_tpm_and_keeps_what_they_store(world, image):
+    tpm = Tpm(str(uuid.uuid4()), b"k" * 32)
+    spec = world.spec(memory=MEMORY, disks=(world.disk(image, "raw"),), nics=0, boot_mode="uefi", tpm=tpm)
     shell = world.boot(spec, lambda: shell_of(world, spec))
     assert "efi: EFI v2" in shell.run("dmesg | grep -i 'efi: '")
     assert "runtime" in shell.run("ls /sys/firmware/efi").split()
     assert "Secure boot disabled" in shell.run("dmesg | grep -i 'secure boot'")
+    assert shell.run("cat /sys/class/tpm/tpm0/tpm_version_major") == "2"
+    shell.run("[ -c /dev/tpmrm0 ]")
     shell.close()
     world.machines.stop(spec.id, force=True)
     variables = world.root / "firmware" / spec.id / "vars.fd"
@@ -47,5 +54,19 @@ def test_a_guest_boots_by_uefi_and_keeps_its_variables(world, image):
     assert world.machines.start(spec, start).power is Power.RUNNING
     assert variables.stat().st_ino == made.st_ino
     assert "Boot0001".encode("utf-16le") in variables.read_bytes()
+    # The TPM was made at the first start alone.
+    log = TPM_LOGS / f"{spec.id}-swtpm.log"
+    assert log.read_text().count("Successfully authored TPM state") == 1
+    assert "encrypted using a key" in log.read_text()
+    state = world.daemon.root / "lib" / "swtpm" / str(uuid_of(spec.id))
+    assert list(state.rglob("tpm2-00.permall"))
     world.machines.remove(spec.id)
-    assert not variables.parent.exists()
+    assert [path for path in (variables.parent, state, log) if path.exists()] == []
+
+
+def test_without_the_key_of_its_tpm_a_guest_does_not_start(world, image):
+    tpm = Tpm(str(uuid.uuid4()))
+    spec = world.spec(memory=MEMORY, disks=(world.disk(image, "raw"),), nics=0, boot_mode="uefi", tpm=tpm)
+    with pytest.raises(MachineError, match="key of the TPM"):
+        world.machines.start(spec, 1)
+    world.machines.remove(spec.id)

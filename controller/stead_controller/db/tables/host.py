@@ -43,6 +43,7 @@ class Host(Base):
     virtualization: Mapped[str] = mapped_column(String(16), default="")
     accelerated: Mapped[bool] = mapped_column(default=False, server_default=false())
     uefi: Mapped[bool] = mapped_column(default=False, server_default=false())  # whether its guests may boot by it
+    tpm: Mapped[bool] = mapped_column(default=False, server_default=false())  # whether its guests may have one
     virtualization_reason: Mapped[str] = mapped_column(String(1024), default="")
     agent_version: Mapped[str] = mapped_column(String(32), default="")
     created: Mapped[datetime]

@@ -4,7 +4,7 @@ The desired state is stored in the database, so keys in it are as in all rows: s
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -14,8 +14,14 @@ type OpenKey = Callable[[bytes], bytes]
 type Addition = Callable[[bytes], bytes]
 """From an encoded resource to the same with what is kept nowhere and made as it is sent."""
 
-WITH_KEYS: Final[dict[int, str]] = {pb.KIND_VOLUME: "volume", pb.KIND_BASE: "base", pb.KIND_SNAPSHOT: "snapshot"}
-"""Kinds of resources that may have a key, and the part of the message that has it."""
+_HOLDERS: Final[dict[int, Callable[[pb.Resource], Any]]] = {
+    pb.KIND_VOLUME: lambda resource: resource.volume,
+    pb.KIND_BASE: lambda resource: resource.base,
+    pb.KIND_SNAPSHOT: lambda resource: resource.snapshot,
+    pb.KIND_MACHINE: lambda resource: resource.machine.tpm,
+}
+WITH_KEYS: Final = frozenset(_HOLDERS)
+"""Kinds of resources that may have a key."""
 
 
 def without_keys(_sealed: bytes) -> bytes:
@@ -25,11 +31,11 @@ def without_keys(_sealed: bytes) -> bytes:
 
 def opened(kind: int, body: bytes, open_key: OpenKey) -> bytes:
     """Return a resource as it is sent; one without a key is sent as it is stored."""
-    name = WITH_KEYS.get(kind)
-    if name is None:
+    holder = _HOLDERS.get(kind)
+    if holder is None:
         return body
     resource = pb.Resource.FromString(body)
-    part = getattr(resource, name)
+    part = holder(resource)
     if not part.encryption_key:
         return body
     part.encryption_key = open_key(part.encryption_key)

@@ -30,6 +30,7 @@ _TAKE: Final = Prepared(
         Host.state == "up",
         Host.cpus >= bindparam("vcpus"),
         Host.uefi >= bindparam("uefi", type_=Boolean),
+        Host.tpm >= bindparam("tpm", type_=Boolean),
         Host.cpus_free >= bindparam("vcpus"),
         Host.memory_free >= bindparam("needed"),
     )
@@ -48,6 +49,7 @@ _SUITABLE: Final = (
     Host.architecture == bindparam("architecture"),
     Host.cpus >= bindparam("vcpus"),
     Host.uefi >= bindparam("uefi", type_=Boolean),
+    Host.tpm >= bindparam("tpm", type_=Boolean),
 )
 # Run for hosts with KVM and, only if there is none, for those without: each is one range of the index.
 _FITTING: Final = select(
@@ -59,9 +61,13 @@ _FITTING: Final = select(
     Host.cpus_free >= bindparam("vcpus"),
 )
 _LARGE_ENOUGH: Final = Prepared(select(Host.id).where(*_SUITABLE).limit(1))
-_WITH_UEFI: Final = Prepared(
+_WITH_FIRMWARE: Final = Prepared(
     select(Host.id).where(
-        Host.zone == bindparam("zone"), Host.state == "up", Host.schedulable.is_(True), Host.uefi.is_(True)
+        Host.zone == bindparam("zone"),
+        Host.state == "up",
+        Host.schedulable.is_(True),
+        Host.uefi >= bindparam("uefi", type_=Boolean),
+        Host.tpm >= bindparam("tpm", type_=Boolean),
     )
 )
 _ROOMS: Final = Prepared(_FITTING.limit(_CANDIDATES))
@@ -105,10 +111,8 @@ def _refusal(tx: Transaction, need: Need, zone: str) -> NoCapacity:
                 f"Availability Zone {zone}."
             )
         return volume_homes.no_room(zone)
-    if need.uefi and _WITH_UEFI.first(tx.connection, {"zone": zone}) is None:
-        return NoCapacity(
-            f"There is no host with UEFI firmware, by which the image boots, in the Availability Zone {zone}."
-        )
+    if need.uefi and _WITH_FIRMWARE.first(tx.connection, {"zone": zone, "uefi": need.uefi, "tpm": need.tpm}) is None:
+        return NoCapacity(f"There is no host with {_firmware(need)} in the Availability Zone {zone}.")
     if _LARGE_ENOUGH.first(tx.connection, _asked(need, zone)) is None:
         return NoCapacity(
             f"There is no host with as many processors as the requested instance type has vCPUs ({need.vcpus}) in the "
@@ -117,6 +121,11 @@ def _refusal(tx: Transaction, need: Need, zone: str) -> NoCapacity:
     return NoCapacity(
         f"There is no host with enough free capacity for the requested instance type in the Availability Zone {zone}."
     )
+
+
+def _firmware(need: Need) -> str:
+    """Name the firmware that an instance needs, for a refusal."""
+    return "UEFI firmware and a TPM, as the image needs," if need.tpm else "UEFI firmware, as the image needs,"
 
 
 def choose_any(tx: Transaction, zone: str, *, but: str = "") -> str | None:
@@ -128,8 +137,9 @@ def choose_any(tx: Transaction, zone: str, *, but: str = "") -> str | None:
 def reserve_on(tx: Transaction, cloud: Cloud, host_id: str, need: Need) -> None:
     """Reserve capacity on one host (where an instance's disks are); raises NoCapacity when it has not enough."""
     if not _take(tx, host_id, need):
-        if need.uefi and not tx.session.scalar(select(Host.uefi).where(Host.id == host_id)):
-            raise NoCapacity("The host of this instance has no UEFI firmware now.")
+        has = tx.session.execute(select(Host.uefi, Host.tpm).where(Host.id == host_id)).one()
+        if has.uefi < need.uefi or has.tpm < need.tpm:
+            raise NoCapacity(f"The host of this instance has not {_firmware(need)} now.")
         raise NoCapacity("The host of this instance has not enough free capacity to start it now.")
     if volume_homes.reserve(tx, cloud, host_id, (), instance_store=need.instance_store) is None:
         raise NoCapacity("The host of this instance has not enough room for its instance store now.")
@@ -176,9 +186,9 @@ def _rooms(
 
 
 def _asked(need: Need, zone: str) -> dict[str, Any]:
-    return {"architecture": need.architecture, "vcpus": need.vcpus, "uefi": need.uefi, "zone": zone}
+    return {"architecture": need.architecture, "vcpus": need.vcpus, "uefi": need.uefi, "tpm": need.tpm, "zone": zone}
 
 
 def _take(tx: Transaction, host_id: str, need: Need) -> bool:
-    asked = {"host_id": host_id, "vcpus": need.vcpus, "needed": need.memory, "uefi": need.uefi}
+    asked = {"host_id": host_id, "vcpus": need.vcpus, "needed": need.memory, "uefi": need.uefi, "tpm": need.tpm}
     return _TAKE.first(tx.connection, asked) is not None

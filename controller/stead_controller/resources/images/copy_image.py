@@ -26,7 +26,15 @@ COPY: Final = "copy-image"
 """The kind of workflow that waits for the snapshots of an image; its subject is the image."""
 
 _PATIENCE: Final = timedelta(hours=25)  # longer than that of a snapshot
-_SAME = ("architecture", "boot_mode", "root_device_name", "imds_support", "ena_support", "sriov_net_support")
+_SAME = (
+    "architecture",
+    "boot_mode",
+    "tpm_support",
+    "root_device_name",
+    "imds_support",
+    "ena_support",
+    "sriov_net_support",
+)
 _OF_DEVICE = (
     "device_name",
     "virtual_name",

@@ -66,7 +66,6 @@ _ABSENT: Final = (
     "scan-result.low-fix-available-since",
     "scan-result.medium-fix-available-since",
     "state-reason-code",
-    "tpm-support",
 )
 
 
@@ -118,6 +117,7 @@ FILTERS: Final[dict[str, Condition]] = dict.fromkeys(_ABSENT, NEVER) | {
     "source-instance-id": text(Image.source_instance_id),
     "sriov-net-support": text(_present(Image.sriov_net_support)),
     "state": text(Image.state),
+    "tpm-support": text(_present(Image.tpm_support)),
     "state-reason-message": text(_present(Image.state_reason)),
     "usage-operation": constant("RunInstances"),
     "virtualization-type": constant("hvm"),

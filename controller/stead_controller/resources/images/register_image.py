@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from stead_controller.catalog import boot_modes, ids
 from stead_controller.db.tables import Image, ImageBlockDevice
-from stead_controller.errors import AlreadyExists, InvalidParameter
+from stead_controller.errors import AlreadyExists, InvalidCombination, InvalidParameter
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
@@ -21,6 +21,7 @@ from stead_controller.resources.images import image_attributes
 from stead_controller.resources.storage import block_devices
 from stead_controller.resources.storage.block_devices import BlockDevice
 
+TPM_VERSION: Final = "v2.0"
 _NAME: Final = re.compile(r"[A-Za-z0-9()\[\] ./\-'@_]{3,128}\Z")
 
 
@@ -37,6 +38,7 @@ class NewImage:
     ena_support: bool = False
     sriov_net_support: str = ""
     imds_support: str = ""
+    tpm_support: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -53,6 +55,10 @@ def register(tx: Transaction, caller: Caller, asked: NewImage, now: datetime) ->
         raise InvalidParameter(f"Value ({asked.boot_mode}) for parameter bootMode is invalid.")
     if asked.imds_support not in ("", "v2.0"):
         raise InvalidParameter(f"Value ({asked.imds_support}) for parameter imdsSupport is invalid.")
+    if asked.tpm_support not in ("", TPM_VERSION):
+        raise InvalidParameter(f"Value ({asked.tpm_support}) for parameter tpmSupport is invalid.")
+    if asked.tpm_support and asked.boot_mode != boot_modes.UEFI:
+        raise InvalidCombination("An image with TPM support needs the boot mode uefi.")
     if asked.sriov_net_support not in ("", "simple"):
         raise InvalidParameter(f"Value ({asked.sriov_net_support}) for parameter sriovNetSupport is invalid.")
     image_id = ids.new_id("image")
@@ -77,6 +83,7 @@ def register(tx: Transaction, caller: Caller, asked: NewImage, now: datetime) ->
         ena_support=asked.ena_support,
         sriov_net_support=asked.sriov_net_support,
         imds_support=asked.imds_support,
+        tpm_support=asked.tpm_support,
     )
     add(tx, caller, image, devices, asked.tags)
     return image_id

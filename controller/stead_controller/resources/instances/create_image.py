@@ -77,6 +77,7 @@ def create(tx: Transaction, caller: Caller, asked: OfRunning, now: datetime) -> 
         virtual_size=0,
         created=now,
         imds_support=source.imds_support if source is not None else "",
+        tpm_support=register_image.TPM_VERSION if instance.sealed_tpm_key else "",
         source_instance_id=instance.id,
         source_image_id=source.id if source is not None and source.account_id == caller.account_id else None,
     )

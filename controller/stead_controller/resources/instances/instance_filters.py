@@ -43,6 +43,7 @@ from stead_controller.request.conditions import (
 )
 from stead_controller.request.filters import Filter
 from stead_controller.request.zones import zone_ids
+from stead_controller.resources.images.register_image import TPM_VERSION
 from stead_controller.resources.instances.instance_states import STATE_CODES
 from stead_controller.resources.network.network_interface_filters import VPC_GIVES_NAMES, public_dns_name, public_owner
 
@@ -75,7 +76,6 @@ _ABSENT: Final = (
     "ramdisk-id",
     "requester-id",
     "spot-instance-request-id",
-    "tpm-support",
 )
 _ALIKE: Final = {
     "capacity-reservation-specification.capacity-reservation-preference": "open",
@@ -139,6 +139,7 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
         "reason": text(Instance.state_transition_reason),
         "reservation-id": text(Instance.reservation_id),
         "root-device-name": text(Instance.root_device_name),
+        "tpm-support": text(case((Instance.sealed_tpm_key.is_not(None), TPM_VERSION))),
         "state-reason-code": text(Instance.state_reason_code),
         "state-reason-message": text(Instance.state_reason_message),
         "subnet-id": _placed(text(Instance.subnet_id)),

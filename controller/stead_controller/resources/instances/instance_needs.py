@@ -15,6 +15,7 @@ def of(tx: Transaction, instance: Instance) -> Need:
         instance.memory,
         instance.architecture,
         _instance_store(tx, instance),
+        tpm=instance.sealed_tpm_key is not None,
         uefi=boot_modes.CURRENT[instance.boot_mode] == boot_modes.UEFI,
     )
 

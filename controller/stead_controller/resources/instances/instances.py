@@ -106,6 +106,7 @@ _INSTANCE: Final = (
     Instance.vcpus,
     Instance.architecture,
     Instance.boot_mode,
+    Instance.sealed_tpm_key.is_not(None).label("tpm"),
     Instance.state,
     Instance.state_reason_code,
     Instance.state_reason_message,

@@ -21,7 +21,6 @@ _ABSENT: Final = (
     "ebs-info.ebs-optimized-info.maximum-throughput-in-mbps",
     "network-info.bandwidth-weightings",
     "network-info.efa-info.maximum-efa-interfaces",
-    "nitro-tpm-info.supported-versions",
     "processor-info.supported-features",
 )
 OFFERING_FILTERS: Final = frozenset({"instance-type", "location"})
@@ -78,7 +77,8 @@ def facts(kind: InstanceType) -> dict[str, tuple[str, ...]]:
         "network-info.maximum-network-interfaces": (str(kind.max_interfaces),),
         "network-info.network-performance": (kind.network_performance,),
         "nitro-enclaves-support": ("unsupported",),
-        "nitro-tpm-support": ("unsupported",),
+        "nitro-tpm-info.supported-versions": ("2.0",),
+        "nitro-tpm-support": ("supported",),
         "processor-info.supported-architecture": (kind.architecture,),
         "processor-info.sustained-clock-speed-in-ghz": (str(kind.clock_speed),) if kind.clock_speed else (),
         "reboot-migration-support": ("unsupported",),

@@ -34,6 +34,7 @@ from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.metadata_options import SettledOptions
 from stead_controller.resources.network import address_pools as addresses
 from stead_controller.resources.network import interface_groups, private_names
+from stead_controller.resources.storage import volume_keys
 from stead_proto import limits
 
 _OPERATION: Final = "RunInstances"
@@ -137,7 +138,8 @@ def _reserve(tx: Transaction, launch: _Launch, index: int) -> Place | None:
     kind = choices.type
     stores = launch_volumes.scratch_size(kind) * len(choices.disks.scratch)
     uefi = boot_modes.CURRENT[choices.image.boot_mode] == boot_modes.UEFI
-    need = Need(kind.vcpus, kind.memory, choices.image.architecture, stores, uefi=uefi)
+    tpm = bool(choices.image.tpm_support)
+    need = Need(kind.vcpus, kind.memory, choices.image.architecture, stores, uefi=uefi, tpm=tpm)
     try:
         return capacity.reserve_any(tx, launch.cloud, need, choices.subnet.zone, choices.disks.needs)
     except NoCapacity:
@@ -189,6 +191,7 @@ def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
         memory=kind.memory,
         architecture=image.architecture,
         boot_mode=image.boot_mode,
+        sealed_tpm_key=volume_keys.new_key(launch.cloud, "").sealed if image.tpm_support else None,
         state="pending",
         state_changed=launch.now,
         host_id=host_id,

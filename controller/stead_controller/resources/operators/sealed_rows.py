@@ -10,7 +10,16 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidTag
 from sqlalchemy import select, tuple_, update
 
-from stead_controller.db.tables import AccessKey, HostResource, IamMfaDevice, ImageTask, ObjectKey, Snapshot, Volume
+from stead_controller.db.tables import (
+    AccessKey,
+    HostResource,
+    IamMfaDevice,
+    ImageTask,
+    Instance,
+    ObjectKey,
+    Snapshot,
+    Volume,
+)
 from stead_controller.desired.messages import keys
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.iam import access_keys, mfa_devices
@@ -36,6 +45,7 @@ COLUMNS: Final = (
     SealedColumn(Volume.sealed_key, (Volume.id,), lambda _id: volume_keys.CONTEXT),
     SealedColumn(Snapshot.sealed_key, (Snapshot.id,), lambda _id: volume_keys.CONTEXT),
     SealedColumn(ImageTask.sealed_key, (ImageTask.id,), lambda _id: volume_keys.CONTEXT),
+    SealedColumn(Instance.sealed_tpm_key, (Instance.id,), lambda _id: volume_keys.CONTEXT),
 )
 PLACES: Final = len(COLUMNS) + 1
 """The columns, and the desired state of hosts, whose bodies contain keys of volumes and snapshots."""

@@ -20,7 +20,7 @@ from stead_agent.machines.domain_xml import (
     serial_of,
     target_names,
 )
-from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic, instance_store_id
+from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic, Tpm, instance_store_id
 from stead_agent.machines.life import NAMESPACE, Record, parse_record, uuid_of
 
 HOST = HostSide(
@@ -162,6 +162,7 @@ def test_there_is_nothing_but_what_was_meant(machine):
     devices = parsed(machine).find("devices")
     kinds = [device.tag for device in devices if device.tag not in {"disk", "interface"}]
     ports = [device for device in devices.findall("controller") if device.get("model") == "pcie-root-port"]
+    assert devices.find("tpm") is None
     roots = [device for device in devices.findall("controller") if device.get("model") == "pcie-root"]
     assert sorted(kinds) == sorted(
         ["emulator", "controller", "controller", "serial", "channel", "graphics", "video", "rng", "memballoon"]
@@ -244,6 +245,8 @@ def test_a_hostile_value_is_refused_or_stands_for_itself(value, field):
         {"disks": ()},
         {"architecture": "arm64"},
         {"boot_mode": "tpm"},
+        {"tpm": Tpm("5ead0000-6d69-4372-8f00-000000000001")},
+        {"boot_mode": "uefi", "tpm": Tpm("no uuid")},
         {"disks": (Disk("vol-0123456789abcdef0", FileSource(Path("relative")), "qcow2"),)},
         {"disks": (Disk("vol-0123456789abcdef0", FileSource(Path("/v/../etc/shadow")), "raw"),)},
         {"disks": (Disk("vol-0123456789abcdef0", FileSource(Path("/v/d")), "vmdk"),)},
@@ -295,10 +298,10 @@ def test_the_record_is_kept_with_it():
 
 def test_devices_to_plug_in_are_checked_too():
     with pytest.raises(MachineError):
-        render_disk(Disk("../x", FileSource(Path("/v/d")), "raw"), "vdb")
+        render_disk(spec(), Disk("../x", FileSource(Path("/v/d")), "raw"), "vdb")
     with pytest.raises(MachineError):
         render_nic(Nic("eni-0", "", "br", "tap"))
-    assert ET.fromstring(render_disk(spec().disks[0], "vdc")).find("target").get("dev") == "vdc"
+    assert ET.fromstring(render_disk(spec(), spec().disks[0], "vdc")).find("target").get("dev") == "vdc"
 
 
 def test_names():
@@ -318,6 +321,32 @@ def test_by_uefi_a_guest_has_its_own_variables_which_only_firmware_may_write():
     assert loader.text == str(firmware.CODE)
     assert (loader.get("secure"), loader.get("readonly"), loader.get("type")) == ("yes", "yes", "pflash")
     assert domain.findtext("os/nvram") == str(HOST.variables)
+
+
+def test_a_guest_with_a_tpm_gets_its_socket_and_no_disk_is_given_away():
+    chip = Tpm("5ead0000-6d69-4372-8f00-000000000001", b"k")
+    files = (FileSource(Path("/v/d.qcow2")), BlockSource(Path("/dev/v/d")), NbdSource(Path("/s"), "e"))
+    disks = tuple(Disk(f"vol-{number:017x}", source, "raw") for number, source in enumerate(files))
+    machine = spec(boot_mode="uefi", tpm=chip, disks=disks)
+    domain = parsed(machine)
+    device = domain.find("devices/tpm")
+    assert (device.get("model"), device.find("backend").attrib) == ("tpm-crb", {"type": "emulator", "version": "2.0"})
+    assert device.find("backend/encryption").get("secret") == chip.secret
+    assert domain.find("seclabel").get("relabel") == "yes"
+    plugged = ET.fromstring(render_disk(machine, disks[0], "vdd"))
+    labels = [disk.find("source/seclabel") for disk in (*domain.iterfind("devices/disk"), plugged)]
+    assert [label is not None and label.attrib for label in labels] == [
+        {"model": "dac", "relabel": "no"},
+        {"model": "dac", "relabel": "no"},
+        False,  # a socket, which is no file that would be given away
+        {"model": "dac", "relabel": "no"},
+    ]
+
+
+def test_without_a_tpm_libvirt_gives_no_file_to_a_guest():
+    domain = parsed(spec(boot_mode="uefi"))
+    assert domain.find("seclabel").get("relabel") == "no"
+    assert domain.find("devices/disk/source/seclabel") is None  # it would be refused where nothing is relabelled
 
 
 def test_by_bios_a_guest_has_neither():

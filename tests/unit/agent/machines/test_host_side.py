@@ -2,6 +2,7 @@
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ import pytest
 
 from stead_agent.disks.disk_sources import FileSource
 from stead_agent.machines.console_log import ConsoleLogs
-from stead_agent.machines.host_access import _acl, give_disk, guests_gid
+from stead_agent.machines.host_access import allow_kvm, allow_tpms, give_disk, guests_gid
 from stead_agent.machines.interface import MachineError
 from stead_agent.machines.process_watch import ProcessWatch
 
@@ -119,10 +120,29 @@ def test_the_group_of_guests_is_read_from_capabilities():
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="sets an access list")
-def test_the_kernel_takes_the_access_list(tmp_path):
+def test_guests_may_use_kvm_by_an_access_list(tmp_path):
     device = tmp_path / "device"
     device.write_bytes(b"")
     device.chmod(0o660)
-    os.setxattr(device, "system.posix_acl_access", _acl(0o660, 64055))
-    assert os.getxattr(device, "system.posix_acl_access") == _acl(0o660, 64055)
+    allow_kvm(64055, device)
+    assert entries(device) == {"user::rw-", "group::rw-", "group:64055:rw-", "mask::rw-", "other::---"}
     assert device.stat().st_mode & 0o777 == 0o660
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="sets an access list")
+def test_guests_may_pass_through_the_folder_of_tpms_and_no_more(tmp_path):
+    folder = tmp_path / "swtpm"
+    for _ in range(2):
+        allow_tpms(64055, folder)
+        folder.chmod(0o770)  # as libvirt does at each start
+        assert entries(folder) == {"user::rwx", "group::rwx", "group:64055:--x", "mask::rwx", "other::---"}
+
+
+def entries(path):
+    """The access list of a file, as `getfacl` writes it (linux/posix_acl.h)."""
+    tags = {0x01: "user", 0x02: "user", 0x04: "group", 0x08: "group", 0x10: "mask", 0x20: "other"}
+    found = set()
+    for tag, rights, number in struct.iter_unpack("<HHI", os.getxattr(path, "system.posix_acl_access")[4:]):
+        shown = "".join(letter if rights & bit else "-" for letter, bit in (("r", 4), ("w", 2), ("x", 1)))
+        found.add(f"{tags[tag]}:{number if tag in {0x02, 0x08} else ''}:{shown}")
+    return found

@@ -40,6 +40,20 @@ def test_nics_are_in_the_order_of_their_device_index() -> None:
     assert [nic.interface_id for nic in translate.machine_spec(wanted, known, {}).nics] == ["eni-2", "eni-1"]
 
 
+def test_a_machine_has_a_tpm_if_it_shall_with_a_secret_of_its_own() -> None:
+    specs = []
+    for name in ("i-1", "i-2"):
+        wanted = make.machine(name, volumes=(), interfaces=())
+        assert translate.machine_spec(wanted, {}, {}).tpm is None
+        wanted.machine.tpm.encryption_key = b"key"
+        specs.append(translate.machine_spec(wanted, {}, {}))
+    first, second = (spec.tpm for spec in specs)
+    assert first is not None
+    assert second is not None
+    assert first.key == b"key"
+    assert first.secret != second.secret
+
+
 def test_other_boot_modes_are_refused() -> None:
     wanted = make.machine("i-1", volumes=(), interfaces=())
     wanted.machine.boot_mode = "coreboot"

@@ -59,6 +59,11 @@ def test_a_host_has_uefi_firmware_if_it_says_so_and_one_of_an_earlier_release_do
     assert says(boot_modes=boot_modes).uefi is uefi
 
 
+@pytest.mark.parametrize("tpm", [True, False])
+def test_a_host_gives_tpms_if_it_says_so(says, tpm):
+    assert says(tpm=tpm).tpm is tpm
+
+
 @pytest.mark.parametrize(("virtualization", "accelerated"), [("kvm", True), ("qemu", False), ("", False)])
 def test_a_host_is_accelerated_while_kvm_works(says, virtualization, accelerated):
     assert says(virtualization=virtualization).accelerated is accelerated

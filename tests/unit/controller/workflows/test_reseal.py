@@ -12,6 +12,7 @@ from stead_controller.db.tables import (
     HostResource,
     IamMfaDevice,
     ImageTask,
+    Instance,
     ObjectKey,
     Snapshot,
     Volume,
@@ -210,6 +211,6 @@ def test_no_sealed_column_is_forgotten():
         if isinstance(column.type, LargeBinary) and "sealed" in column.name
     }
     assert sealed == known
-    assert {AccessKey, IamMfaDevice, ImageTask, ObjectKey, Volume, Snapshot} == {
+    assert {AccessKey, IamMfaDevice, ImageTask, Instance, ObjectKey, Volume, Snapshot} == {
         column.column.class_ for column in sealed_rows.COLUMNS
     }

@@ -33,6 +33,7 @@ def image_view(found: DescribedImage) -> Result:
         "Architecture": image.architecture,
         "BootMode": image.boot_mode,
         "ImdsSupport": image.imds_support or None,
+        "TpmSupport": image.tpm_support or None,
         "ImageType": "machine",
         "ImageAllowed": True,
         "FreeTierEligible": False,
@@ -65,6 +66,8 @@ def attribute_view(image: ImageAttributes, attribute: str) -> Result:
             shown["BootMode"] = {"Value": image.boot_mode}
         case "imdsSupport" if image.imds_support:
             shown["ImdsSupport"] = {"Value": image.imds_support}
+        case "tpmSupport" if image.tpm_support:
+            shown["TpmSupport"] = {"Value": image.tpm_support}
         case "sriovNetSupport" if image.sriov_net_support:
             shown["SriovNetSupport"] = {"Value": image.sriov_net_support}
         case "productCodes":

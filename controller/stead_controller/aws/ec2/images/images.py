@@ -13,7 +13,7 @@ from stead_controller.resources.images.register_image import NewImage
 from stead_controller.resources.instances import create_image
 from stead_controller.resources.instances.create_image import OfRunning
 
-_UNBUILT = ("ImageLocation", "KernelId", "RamdiskId", "BillingProducts", "TpmSupport", "UefiData")
+_UNBUILT = ("ImageLocation", "KernelId", "RamdiskId", "BillingProducts", "UefiData")
 
 
 @operation("RegisterImage")
@@ -36,6 +36,7 @@ def register(call: Call, params: Params) -> Result:
         ena_support=params.get("EnaSupport", False),
         sriov_net_support=params.get("SriovNetSupport", ""),
         imds_support=params.get("ImdsSupport", ""),
+        tpm_support=params.get("TpmSupport", ""),
         tags=tags_on_create(params, "image")["image"],
     )
     return {"ImageId": register_image.register(call.tx, call.caller, asked, call.now)}

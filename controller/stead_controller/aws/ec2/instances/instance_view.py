@@ -99,6 +99,7 @@ def instance_view(found: DescribedInstance) -> Result:
         "PrivateDnsNameOptions": _name_options_view(row),
         "BootMode": row.boot_mode,
         "CurrentInstanceBootMode": boot_modes.CURRENT[row.boot_mode],
+        "TpmSupport": "v2.0" if row.tpm else None,
         "UsageOperationUpdateTime": primary.row.attach_time if primary else row.launch_time,
         "PrivateDnsName": found.private_name,
         "PublicDnsName": found.public_name,

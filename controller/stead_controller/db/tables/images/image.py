@@ -41,6 +41,7 @@ class Image(Base):
     imds_support: Mapped[str] = mapped_column(String(8), default="", server_default="")
     ena_support: Mapped[bool] = mapped_column(default=True, server_default=true())
     sriov_net_support: Mapped[str] = mapped_column(String(8), default="simple", server_default="simple")
+    tpm_support: Mapped[str] = mapped_column(String(8), default="", server_default="")
     deprecate_at: Mapped[datetime | None]
     deregistration_protection: Mapped[str] = mapped_column(String(32), default="disabled", server_default="disabled")
     protected_until: Mapped[datetime | None]

@@ -31,6 +31,7 @@ class ModelHost:
     architecture: str
     accelerated: bool
     uefi: bool
+    tpm: bool
     threads: int
     cpus: int
     memory: int
@@ -41,7 +42,7 @@ class ModelHost:
         """Whether no rule forbids it."""
         if (self.zone, self.state, self.schedulable, self.architecture) != (zone, "up", True, need.architecture):
             return False
-        if need.vcpus > self.threads or (need.uefi and not self.uefi):
+        if need.vcpus > self.threads or (need.uefi and not self.uefi) or (need.tpm and not self.tpm):
             return False
         room = self.pool is None or self.pool_taken() + sum_of(need, disks) <= self.pool * GIB
         return self.cpus_free() >= need.vcpus and self.memory_free() >= need.memory and room
@@ -68,6 +69,7 @@ def random_host(dice, number):
         dice.random() < 0.8,
         dice.choice(["x86_64", "x86_64", "arm64"]),
         dice.random() < 0.5,
+        dice.random() < 0.7,
         dice.random() < 0.5,
         dice.randint(1, 4),
         dice.randint(0, 8),
@@ -89,6 +91,7 @@ def store(tx, fleet):
                 architecture=host.architecture,
                 accelerated=host.accelerated,
                 uefi=host.uefi,
+                tpm=host.tpm,
                 cpus=host.threads,
                 cpus_free=host.cpus,
                 memory_free=host.memory,
@@ -111,6 +114,7 @@ def random_need(dice):
         dice.choice(["x86_64", "arm64"]),
         dice.choice([0, 0, 2]) * GIB,
         uefi=dice.random() < 0.3,
+        tpm=dice.random() < 0.2,
     )
     return need, tuple(DiskNeed(dice.randint(1, 4), "gp3") for _ in range(dice.randint(0, 2)))
 
@@ -203,11 +207,12 @@ def change(run, host_id, **values):
         {"cpus_free": 1},
         {"memory_free": GIB - 1},
         {"uefi": False},
+        {"tpm": False},
     ],
     ids=str,
 )
 def test_one_thing_that_is_wrong_with_a_host_forbids_it(run, world, wrong):
-    need = Need(2, GIB, uefi=True)
+    need = Need(2, GIB, uefi=True, tpm=True)
     assert run(place, need, ()) == world.host_id
     change(run, world.host_id, **wrong)
     assert run(place, need, ()) is None
@@ -223,25 +228,28 @@ def test_an_instance_starts_only_where_its_disks_are_and_there_is_room(run, worl
     assert run(free) == before
 
 
-def test_an_instance_of_uefi_does_not_start_where_the_firmware_is_gone(run, world):
-    need = Need(2, GIB, uefi=True)
+@pytest.mark.parametrize(("lost", "words"), [("uefi", "not UEFI firmware"), ("tpm", "not UEFI firmware and a TPM")])
+def test_an_instance_does_not_start_where_its_firmware_is_gone(run, world, lost, words):
+    need = Need(2, GIB, uefi=True, tpm=lost == "tpm")
     run(capacity.reserve_on, CLOUD, world.host_id, need)
-    change(run, world.host_id, uefi=False)
+    change(run, world.host_id, **{lost: False})
     before = run(free)
-    with pytest.raises(NoCapacity, match="no UEFI firmware"):
+    with pytest.raises(NoCapacity, match=words):
         run(capacity.reserve_on, CLOUD, world.host_id, need)
     assert run(free) == before
-    run(capacity.reserve_on, CLOUD, world.host_id, replace(need, uefi=False))
+    run(capacity.reserve_on, CLOUD, world.host_id, Need(2, GIB))
 
 
-def test_that_no_host_has_uefi_firmware_is_said(run, world):
+@pytest.mark.parametrize(("lost", "words"), [("uefi", "with UEFI firmware"), ("tpm", "with UEFI firmware and a TPM")])
+def test_that_no_host_has_the_firmware_is_said(run, world, lost, words):
+    need = Need(1, GIB, uefi=True, tpm=lost == "tpm")
     run(lambda tx: tx.session.add(rows.host(zone="us-east-1b")))
-    change(run, world.host_id, uefi=False)
-    with pytest.raises(NoCapacity, match=f"no host with UEFI firmware.*{ZONE}"):
-        run(capacity.reserve_any, CLOUD, Need(1, GIB, uefi=True), ZONE)
-    change(run, world.host_id, uefi=True)
+    change(run, world.host_id, **{lost: False})
+    with pytest.raises(NoCapacity, match=f"no host {words}.*{ZONE}"):
+        run(capacity.reserve_any, CLOUD, need, ZONE)
+    change(run, world.host_id, **{lost: True})
     with pytest.raises(NoCapacity, match="enough free capacity"):
-        run(capacity.reserve_any, CLOUD, Need(1, 1 << 50, uefi=True), ZONE)
+        run(capacity.reserve_any, CLOUD, replace(need, memory=1 << 50), ZONE)
 
 
 def test_instance_store_takes_room_of_the_default_pool_and_gives_it_back(run, world):
