@@ -1,6 +1,8 @@
 """`stead image`: what instances boot from."""
 
+import base64
 import datetime as dt
+import zlib
 from pathlib import Path
 
 import click
@@ -14,6 +16,7 @@ from stead_cli.output import bytes_text, json_or, output_option, say, show_rows
 from stead_proto.v1 import operator_pb2 as pb
 
 FORMATS = ("qcow2", "raw", "vmdk", "vhd", "vhdx")
+_KEYS = Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")  # of Debian's package ovmf
 _QCOW2_MAGIC = b"QFI\xfb"
 
 
@@ -91,6 +94,13 @@ def import_image(
         say(f"aws ec2 run-instances --image-id {made.image_id} --instance-type t3.small")
 
     json_or(output, {"image_id": made.image_id, "sha256": made.sha256}, lines)
+
+
+@image.command("uefi-data")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=_KEYS)
+def uefi_data(file: Path) -> None:
+    """Print a file of OVMF's UEFI variables as RegisterImage's UefiData; by default Microsoft's keys of secure boot."""
+    click.echo(base64.b64encode(zlib.compress(file.read_bytes(), 9)).decode("ascii"))
 
 
 def upload(operator: Operator, header: pb.ImportImageHeader, file: Path) -> pb.ImportImageResponse:

@@ -102,7 +102,6 @@ def test_an_image_is_what_was_registered(api, snapshot_id):
         ("InvalidParameterCombination", {"TpmSupport": "v2.0"}),
         ("InvalidParameterCombination", {"TpmSupport": "v2.0", "BootMode": "uefi-preferred"}),
         ("InvalidParameterValue", {"TpmSupport": "v1.2", "BootMode": "uefi"}),
-        ("UnsupportedOperation", {"UefiData": "QU1aTlVFRkk="}),
         ("UnsupportedOperation", {"ImageLocation": "bucket/manifest.xml"}),
         ("UnsupportedOperation", {"KernelId": "aki-1"}),
         ("InvalidBlockDeviceMapping", {"RootDeviceName": "/dev/xvda"}),

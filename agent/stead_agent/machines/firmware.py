@@ -6,10 +6,12 @@ and protects them by system management mode, which only `q35` machines have.
 
 import os
 import shutil
+import zlib
 from pathlib import Path
 from typing import Final
 
 from stead_agent.machines.host_access import remove_private
+from stead_agent.machines.interface import MachineError
 
 CODE: Final = Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
 NO_VARIABLES: Final = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
@@ -40,8 +42,12 @@ class VariableStores:
         """Return the file of a guest's variables, which may not exist."""
         return self._folder / machine_id / "vars.fd"
 
-    def prepare(self, machine_id: str, uid: int) -> None:
-        """Make a guest's variables, owned by its user, unless it has some of an earlier start."""
+    def prepare(self, machine_id: str, uid: int, first: bytes = b"") -> None:
+        """Make a guest's variables, owned by its user, unless it has some of an earlier start.
+
+        `first` are those with which it begins, as a zlib stream; without any it has no key. Raises MachineError for
+        what is no store of the size that the firmware has.
+        """
         path = self.path(machine_id)
         if path.exists():
             os.chown(path, uid, 0)  # libvirt may have taken it back at the last stop
@@ -49,7 +55,7 @@ class VariableStores:
         self._folder.mkdir(mode=0o711, exist_ok=True)
         path.parent.mkdir(mode=0o711, exist_ok=True)
         beside = path.with_suffix(".new")  # left by an interrupted start
-        shutil.copyfile(NO_VARIABLES, beside)
+        beside.write_bytes(_store(first))
         beside.chmod(0o600)
         os.chown(beside, uid, 0)
         beside.replace(path)
@@ -57,3 +63,18 @@ class VariableStores:
     def remove(self, machine_id: str) -> None:
         """Remove a guest's variables, if it has any."""
         remove_private(self._folder / machine_id)
+
+
+def _store(first: bytes) -> bytes:
+    """Return the store with which a guest begins."""
+    none = NO_VARIABLES.read_bytes()
+    if not first:
+        return none
+    reader = zlib.decompressobj()
+    try:
+        store = reader.decompress(first, len(none) + 1)
+    except zlib.error as error:
+        raise MachineError(f"the UEFI variables are no zlib stream: {error}") from error
+    if len(store) != len(none):
+        raise MachineError(f"the UEFI variables are no store of {len(none)} bytes")
+    return store

@@ -108,6 +108,7 @@ class MachineSpec:
     architecture: str = "x86_64"
     boot_mode: Literal["legacy-bios", "uefi"] = "legacy-bios"
     tpm: Tpm | None = None  # only with UEFI
+    uefi_variables: bytes = field(default=b"", repr=False)  # with which it begins: zlib of a variable store
     instance_type: str = ""  # what the guest reads as its product name, as on EC2
 
 

@@ -42,7 +42,7 @@ class Preparation:
             allow_kvm(self._gid)
         make_private(self._screens / spec.id, uid)
         if spec.boot_mode == "uefi":
-            self._variables.prepare(spec.id, uid)
+            self._variables.prepare(spec.id, uid, spec.uefi_variables)
         if spec.tpm:
             allow_tpms(self._gid, self._tpm_sockets)
         for disk in spec.disks:

@@ -1206,6 +1206,7 @@ class Machine(_message.Message):
     ARCHITECTURE_FIELD_NUMBER: _builtins.int
     BOOT_MODE_FIELD_NUMBER: _builtins.int
     TPM_FIELD_NUMBER: _builtins.int
+    UEFI_VARIABLES_FIELD_NUMBER: _builtins.int
     power: Global___Power.ValueType
     start_count: _builtins.int
     """Each increment means one start: the agent starts the guest once per number, so that a guest which
@@ -1222,6 +1223,8 @@ class Machine(_message.Message):
     """"x86_64" """
     boot_mode: _builtins.str
     """"legacy-bios" or "uefi" """
+    uefi_variables: _builtins.bytes
+    """with which a machine of UEFI begins: zlib of a variable store; empty: with none"""
     @_builtins.property
     def disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___MachineDisk]:
         """the first one boots"""
@@ -1249,10 +1252,11 @@ class Machine(_message.Message):
         architecture: _builtins.str = ...,
         boot_mode: _builtins.str = ...,
         tpm: Global___Tpm | None = ...,
+        uefi_variables: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "tpm", b"tpm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "disks", b"disks", "force_stop", b"force_stop", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "tpm", b"tpm", "vcpus", b"vcpus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "disks", b"disks", "force_stop", b"force_stop", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

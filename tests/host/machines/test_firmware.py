@@ -1,7 +1,10 @@
-"""A guest boots by UEFI with a TPM: it sees both, and variables and state stay with it until it is removed."""
+"""A guest boots by UEFI, secure, with a TPM: it sees all that, and variables and state stay with it until it is removed."""
 
 import uuid
+import zlib
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +18,7 @@ from .shell import Shell, image_with_shell
 pytestmark = pytest.mark.guest
 
 MEMORY = 256 << 20
+KEYS = Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
 TPM_LOGS = DaemonDirs().tpm_logs
 
 
@@ -34,13 +38,14 @@ def shell_of(world, spec):
     return shell
 
 
-def test_a_guest_boots_by_uefi_with_a_tpm_and_keeps_what_they_store(world, image):
+def test_a_guest_boots_secure_with_a_tpm_and_keeps_what_they_store(world, image):
     tpm = Tpm(str(uuid.uuid4()), b"k" * 32)
     spec = world.spec(memory=MEMORY, disks=(world.disk(image, "raw"),), nics=0, boot_mode="uefi", tpm=tpm)
+    spec = replace(spec, uefi_variables=zlib.compress(KEYS.read_bytes()))
     shell = world.boot(spec, lambda: shell_of(world, spec))
     assert "efi: EFI v2" in shell.run("dmesg | grep -i 'efi: '")
     assert "runtime" in shell.run("ls /sys/firmware/efi").split()
-    assert "Secure boot disabled" in shell.run("dmesg | grep -i 'secure boot'")
+    assert "Secure boot enabled" in shell.run("dmesg | grep -i 'secure boot'")
     assert shell.run("cat /sys/class/tpm/tpm0/tpm_version_major") == "2"
     shell.run("[ -c /dev/tpmrm0 ]")
     shell.close()

@@ -103,6 +103,7 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
         metadata=_metadata(tx, instance, sorted(primary.values()), public_hostname, region),
         architecture=instance.architecture,
         boot_mode=boot_modes.CURRENT[instance.boot_mode],
+        uefi_variables=instance.uefi_data or b"",
         tpm=pb.Tpm(encryption_key=instance.sealed_tpm_key) if instance.sealed_tpm_key else None,
     )
     return messages

@@ -30,6 +30,7 @@ _SAME = (
     "architecture",
     "boot_mode",
     "tpm_support",
+    "uefi_data",
     "root_device_name",
     "imds_support",
     "ena_support",

@@ -17,7 +17,7 @@ from stead_controller.errors import AlreadyExists, InvalidCombination, InvalidPa
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
-from stead_controller.resources.images import image_attributes
+from stead_controller.resources.images import image_attributes, uefi_data
 from stead_controller.resources.storage import block_devices
 from stead_controller.resources.storage.block_devices import BlockDevice
 
@@ -39,6 +39,7 @@ class NewImage:
     sriov_net_support: str = ""
     imds_support: str = ""
     tpm_support: str = ""
+    uefi_data: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -59,6 +60,9 @@ def register(tx: Transaction, caller: Caller, asked: NewImage, now: datetime) ->
         raise InvalidParameter(f"Value ({asked.tpm_support}) for parameter tpmSupport is invalid.")
     if asked.tpm_support and asked.boot_mode != boot_modes.UEFI:
         raise InvalidCombination("An image with TPM support needs the boot mode uefi.")
+    if asked.uefi_data and boot_modes.CURRENT[asked.boot_mode] != boot_modes.UEFI:
+        raise InvalidCombination("An image with UEFI data needs the boot mode uefi or uefi-preferred.")
+    variables = uefi_data.parse(asked.uefi_data) if asked.uefi_data else None
     if asked.sriov_net_support not in ("", "simple"):
         raise InvalidParameter(f"Value ({asked.sriov_net_support}) for parameter sriovNetSupport is invalid.")
     image_id = ids.new_id("image")
@@ -84,6 +88,7 @@ def register(tx: Transaction, caller: Caller, asked: NewImage, now: datetime) ->
         sriov_net_support=asked.sriov_net_support,
         imds_support=asked.imds_support,
         tpm_support=asked.tpm_support,
+        uefi_data=variables,
     )
     add(tx, caller, image, devices, asked.tags)
     return image_id

@@ -78,6 +78,7 @@ def create(tx: Transaction, caller: Caller, asked: OfRunning, now: datetime) -> 
         created=now,
         imds_support=source.imds_support if source is not None else "",
         tpm_support=register_image.TPM_VERSION if instance.sealed_tpm_key else "",
+        uefi_data=instance.uefi_data,
         source_instance_id=instance.id,
         source_image_id=source.id if source is not None and source.account_id == caller.account_id else None,
     )

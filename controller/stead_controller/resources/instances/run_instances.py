@@ -191,6 +191,7 @@ def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
         memory=kind.memory,
         architecture=image.architecture,
         boot_mode=image.boot_mode,
+        uefi_data=image.uefi_data,
         sealed_tpm_key=volume_keys.new_key(launch.cloud, "").sealed if image.tpm_support else None,
         state="pending",
         state_changed=launch.now,

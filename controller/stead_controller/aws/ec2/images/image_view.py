@@ -6,6 +6,7 @@ from stead_controller.aws.call import Result
 from stead_controller.aws.ec2.storage.block_device_view import block_device_view
 from stead_controller.aws.ec2.tags_view import tags_view
 from stead_controller.request.owners import CLOUD_ACCOUNT, CLOUD_ALIAS
+from stead_controller.resources.images import uefi_data
 from stead_controller.resources.images.image_attributes import ImageAttributes, Permissions
 from stead_controller.resources.images.image_life import SnapshotDeletion
 from stead_controller.resources.images.images import PLATFORM, DescribedImage, iso
@@ -68,6 +69,8 @@ def attribute_view(image: ImageAttributes, attribute: str) -> Result:
             shown["ImdsSupport"] = {"Value": image.imds_support}
         case "tpmSupport" if image.tpm_support:
             shown["TpmSupport"] = {"Value": image.tpm_support}
+        case "uefiData" if image.uefi_data:
+            shown["UefiData"] = {"Value": uefi_data.shown(image.uefi_data)}
         case "sriovNetSupport" if image.sriov_net_support:
             shown["SriovNetSupport"] = {"Value": image.sriov_net_support}
         case "productCodes":

@@ -13,7 +13,7 @@ from stead_controller.resources.images.register_image import NewImage
 from stead_controller.resources.instances import create_image
 from stead_controller.resources.instances.create_image import OfRunning
 
-_UNBUILT = ("ImageLocation", "KernelId", "RamdiskId", "BillingProducts", "UefiData")
+_UNBUILT = ("ImageLocation", "KernelId", "RamdiskId", "BillingProducts")
 
 
 @operation("RegisterImage")
@@ -37,6 +37,7 @@ def register(call: Call, params: Params) -> Result:
         sriov_net_support=params.get("SriovNetSupport", ""),
         imds_support=params.get("ImdsSupport", ""),
         tpm_support=params.get("TpmSupport", ""),
+        uefi_data=params.get("UefiData", ""),
         tags=tags_on_create(params, "image")["image"],
     )
     return {"ImageId": register_image.register(call.tx, call.caller, asked, call.now)}

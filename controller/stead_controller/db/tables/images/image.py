@@ -42,6 +42,7 @@ class Image(Base):
     ena_support: Mapped[bool] = mapped_column(default=True, server_default=true())
     sriov_net_support: Mapped[str] = mapped_column(String(8), default="simple", server_default="simple")
     tpm_support: Mapped[str] = mapped_column(String(8), default="", server_default="")
+    uefi_data: Mapped[bytes | None]  # zlib of the variable store with which its instances begin
     deprecate_at: Mapped[datetime | None]
     deregistration_protection: Mapped[str] = mapped_column(String(32), default="disabled", server_default="disabled")
     protected_until: Mapped[datetime | None]

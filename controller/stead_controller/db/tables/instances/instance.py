@@ -96,6 +96,7 @@ class Instance(Base):
     resource_name_aaaa_record: Mapped[bool] = mapped_column(default=False, server_default=false())
     profile_association_id: Mapped[str | None] = mapped_column(ResourceId)  # of its instance profile association
     sealed_tpm_key: Mapped[bytes | None]  # of its TPM's state, sealed by the master key; NULL: it has no TPM
+    uefi_data: Mapped[bytes | None]  # of its image, as at launch
     host_error: Mapped[str] = mapped_column(String(2048), default="")  # the agent's last error, for operators
 
 
