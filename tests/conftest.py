@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 
 from tests.support import box, micro, outside_clients
-from tests.support.shares import Shares, is_light, turn_of
+from tests.support.shares import Shares, is_light, rank_of
 
 pytest_plugins = ["tests.support.fixtures"]
 
@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by their folder, so that nobody forgets it, and skip what this machine cannot run."""
     if hasattr(config, "workerinput"):  # several processes share the work
-        items.sort(key=lambda item: turn_of(item.nodeid))
+        items.sort(key=lambda item: rank_of(item.nodeid))
     for item in items:
         folder = item.path.relative_to(_HERE).parts[0]
         if folder in ("clients", "host"):

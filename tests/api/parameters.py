@@ -105,10 +105,10 @@ class Rollback:
 
     def __init__(self, api: Api) -> None:
         self.database = api.database
-        self.kept = False
+        self.commits = False
 
     async def run[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
-        return await self.database.run(function, writes=writes, dry_run=dry_run or not self.kept)
+        return await self.database.run(function, writes=writes, dry_run=dry_run or not self.commits)
 
 
 class Prober:

@@ -30,7 +30,7 @@ def value_of(shape):
     return shape.enum[0] if getattr(shape, "enum", None) else VALUES[shape.type_name]
 
 
-def test_each_is_empty_or_says_that_the_thing_is_not_there(api):
+def test_each_is_empty_or_says_that_the_resource_is_not_there(api):
     model = load_service("ec2")
     for name in unbuilt.ABSENT:
         kind = kind_of(name)

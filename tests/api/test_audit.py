@@ -108,13 +108,13 @@ def test_who_is_not_let_in_is_in_the_files(cloud, account):
     with pytest.raises(ClientError, match="AuthFailure"):
         stranger.ec2.describe_vpcs()
 
-    def told():
+    def recorded():
         folder = cloud.settings.controller_dir / "audit"
         lines = [json.loads(line) for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()]
         return [line for line in lines if line["userIdentity"].get("accessKeyId") == stranger.access_key_id]
 
-    wait_for(told, "the stranger's call is in a file", 10)
-    [line] = told()
+    wait_for(recorded, "the stranger's call is in a file", 10)
+    [line] = recorded()
     assert (line["userIdentity"]["type"], line["eventName"]) == ("Unknown", "DescribeVpcs")
     assert line["errorCode"] == "Client.AuthFailure"
 

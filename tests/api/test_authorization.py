@@ -21,7 +21,7 @@ from stead_controller.request.caller import Caller
 from stead_controller.resources.iam.policies_of_caller import policies_of
 from stead_controller.resources.instances import launch_interfaces
 from tests.api.identity import document, trust
-from tests.api.strangers import read_of_anybody, statements
+from tests.api.other_accounts import read_of_other_accounts, statements
 from tests.support import rows
 
 ENCODED = "Encoded authorization failure message: "
@@ -92,10 +92,10 @@ def test_a_refusal_says_who_what_and_why_and_can_be_decoded(api, user, ec2):
     )
     assert api.dump() == before
     decode = api.client(api.world.one, "sts").decode_authorization_message
-    told = json.loads(decode(EncodedMessage=encoded)["DecodedMessage"])
-    assert (told["allowed"], told["explicitDeny"]) == (False, False)
-    assert told["context"]["principal"]["arn"] == user.arn
-    assert (told["context"]["action"], told["context"]["resource"]) == ("ec2:TerminateInstances", target)
+    decoded = json.loads(decode(EncodedMessage=encoded)["DecodedMessage"])
+    assert (decoded["allowed"], decoded["explicitDeny"]) == (False, False)
+    assert decoded["context"]["principal"]["arn"] == user.arn
+    assert (decoded["context"]["action"], decoded["context"]["resource"]) == ("ec2:TerminateInstances", target)
     for other, text in (
         (api.client(api.world.other, "sts"), encoded),
         (api.client(api.world.one, "sts"), "x" + encoded),
@@ -117,10 +117,10 @@ def test_an_explicit_deny_is_named(api, user, ec2):
     message = refused(ec2.stop_instances, InstanceIds=[live])
     assert "with an explicit deny in an identity-based policy" in message
     decode = api.client(api.world.one, "sts").decode_authorization_message
-    told = json.loads(decode(EncodedMessage=message.partition(ENCODED)[2])["DecodedMessage"])
-    assert told["explicitDeny"]
-    assert [one["statementId"] for one in told["matchedStatements"]["items"]] == ["Live"]
-    assert {"key": "ec2:resourcetag/env", "values": {"items": [{"value": "live"}]}} in told["context"]["conditions"][
+    decoded = json.loads(decode(EncodedMessage=message.partition(ENCODED)[2])["DecodedMessage"])
+    assert decoded["explicitDeny"]
+    assert [one["statementId"] for one in decoded["matchedStatements"]["items"]] == ["Live"]
+    assert {"key": "ec2:resourcetag/env", "values": {"items": [{"value": "live"}]}} in decoded["context"]["conditions"][
         "items"
     ]
 
@@ -141,7 +141,7 @@ def test_a_tag_of_the_resource_decides_and_every_id_of_a_call_counts(api, user, 
     refused(ec2.reboot_instances, InstanceIds=[mine, anybodys])
 
 
-def test_a_refusal_tells_nothing_of_another_tenants_resources(api, user, ec2):
+def test_a_refusal_shows_nothing_of_another_tenants_resources(api, user, ec2):
     theirs, absent = api.launch(api.world.other), ids.new_id("instance")
     api.other.create_tags(Resources=[theirs], Tags=[{"Key": "Env", "Value": "live"}])
     user.may(
@@ -150,15 +150,15 @@ def test_a_refusal_tells_nothing_of_another_tenants_resources(api, user, ec2):
     )
     caller = user.caller()
     for name in ("StopInstances", "TerminateInstances", "CreateTags", "AttachVolume"):
-        told = []
+        decoded = []
         for one in (theirs, absent):
             params = {"InstanceIds": [one], "Resources": [one], "InstanceId": one, "VolumeId": "vol-00000000000000000"}
             with statements(api) as ran:
                 api.run(authorized, api, caller, OPERATIONS["ec2", name], params)
-            assert read_of_anybody(api, one, ran) == []
-            told.append([statement for statement, _ in ran])
-        assert told[0] == told[1], name
-        assert told[0]
+            assert read_of_other_accounts(api, one, ran) == []
+            decoded.append([statement for statement, _ in ran])
+        assert decoded[0] == decoded[1], name
+        assert decoded[0]
     for call, code in (
         (ec2.stop_instances, "InvalidInstanceID.NotFound"),
         (ec2.terminate_instances, "UnauthorizedOperation"),
@@ -277,7 +277,7 @@ def test_what_metadata_options_a_launch_asks_for_decides(api, user, ec2):
     user.may(statement("ec2:*"), *deny)
     tokens = {"HttpTokens": "required"}
     for options in ({}, {"HttpTokens": "optional"}, {**tokens, "HttpPutResponseHopLimit": 4}):
-        refused(lambda wish=options: run(ec2, api, MetadataOptions=wish))
+        refused(lambda params=options: run(ec2, api, MetadataOptions=params))
     [required] = run(ec2, api, MetadataOptions={**tokens, "HttpPutResponseHopLimit": 3})["Instances"]
     [optional] = run(api.ec2, api)["Instances"]
     # Of an instance that is there, they are what it has.
@@ -501,7 +501,7 @@ def test_a_tag_does_not_pass_for_one_whose_key_differs_by_case(api, user, ec2):
     ec2.create_tags(Resources=[instance_id], Tags=[{"Key": "TEAM", "Value": "root"}, good])
 
 
-def test_what_may_be_asked_about_one_is_told_of_no_other(api, user):
+def test_a_right_to_one_resource_shows_no_other(api, user):
     """A wrong path in an ARN, or no name of a user, is no way to what somebody else has."""
     iam = user.client("iam")
     asked = {"ActionNames": ["ec2:RunInstances"]}

@@ -17,8 +17,8 @@ def boots_by(api):
 
 
 def run(api):
-    wish = {"ImageId": api.world.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
-    return api.ec2.run_instances(**wish)["Instances"][0]["InstanceId"]
+    params = {"ImageId": api.world.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    return api.ec2.run_instances(**params)["Instances"][0]["InstanceId"]
 
 
 def found(api, **filters):

@@ -8,7 +8,7 @@ import pytest
 from stead_controller.resources.network import vpc_endpoint_access, vpc_endpoint_services
 from stead_controller.resources.network.vpc_endpoint_access import Via
 from tests.api.conftest import Api
-from tests.api.test_interface_endpoints import create, here, names_told, ready, show
+from tests.api.test_interface_endpoints import create, here, ready, sent_names, show
 from tests.api.test_network_interfaces import shown
 
 S3 = "com.amazonaws.us-east-1.s3"
@@ -41,7 +41,7 @@ def test_it_has_names_of_its_own(api: Api) -> None:
     ready(api, made)
     address = shown(api, interface_id)["PrivateIpAddress"]
     below = {name.removeprefix("*."): ([address], False) for name in (own, zonal)}
-    assert names_told(api, endpoint_id) == below
+    assert sent_names(api, endpoint_id) == below
     via = api.run(vpc_endpoint_access.admit, api.world.host_id, endpoint_id)
     assert (via.service, via.is_interface) == ("s3", True)
 
@@ -53,8 +53,8 @@ def test_private_names_inside_of_the_vpc(api: Api) -> None:
     ]
     assert made["DnsOptions"] == {"DnsRecordIpType": "ipv4", ONLY_INBOUND: False}
     ready(api, made)
-    told = names_told(api, made["VpcEndpointId"])
-    assert [name for name, (_, is_private) in told.items() if is_private] == PRIVATE
+    sent = sent_names(api, made["VpcEndpointId"])
+    assert [name for name, (_, is_private) in sent.items() if is_private] == PRIVATE
 
 
 def test_guests_of_a_vpc_with_a_gateway_endpoint_use_that(api: Api) -> None:
@@ -68,10 +68,10 @@ def test_guests_of_a_vpc_with_a_gateway_endpoint_use_that(api: Api) -> None:
     endpoint_id, modify = made["VpcEndpointId"], api.ec2.modify_vpc_endpoint
     assert (made["PrivateDnsEnabled"], made["DnsOptions"][ONLY_INBOUND], len(made["DnsEntries"])) == (True, True, 6)
     ready(api, made)
-    assert len(names_told(api, endpoint_id)) == 2
+    assert len(sent_names(api, endpoint_id)) == 2
     modify(VpcEndpointId=endpoint_id, **for_whom(False))
     assert show(api, endpoint_id)["DnsOptions"][ONLY_INBOUND] is False
-    assert list(names_told(api, endpoint_id))[2:] == PRIVATE
+    assert list(sent_names(api, endpoint_id))[2:] == PRIVATE
     modify(VpcEndpointId=endpoint_id, PrivateDnsEnabled=True)
     assert show(api, endpoint_id)["DnsOptions"][ONLY_INBOUND] is False  # as it was
     modify(VpcEndpointId=endpoint_id, PrivateDnsEnabled=False)
@@ -84,8 +84,8 @@ def test_guests_of_a_vpc_with_a_gateway_endpoint_use_that(api: Api) -> None:
 
 
 def _refused(api: Api, **changes: Any) -> str:
-    wish = {"VpcId": api.world.one.vpc_id, "ServiceName": S3, "VpcEndpointType": "Interface"}
-    return api.refused("InvalidParameter", api.ec2.create_vpc_endpoint, **wish | changes)
+    params = {"VpcId": api.world.one.vpc_id, "ServiceName": S3, "VpcEndpointType": "Interface"}
+    return api.refused("InvalidParameter", api.ec2.create_vpc_endpoint, **params | changes)
 
 
 def test_whom_names_are_for_is_a_matter_of_buckets_with_private_names(api: Api) -> None:
@@ -119,7 +119,7 @@ def test_iam_has_endpoints_in_one_region(api: Api) -> None:
     assert private == "iam.amazonaws.com"
     assert own.endswith(".iam.us-east-1.vpce.amazonaws.com")
     ready(api, made)
-    assert set(names_told(api, made["VpcEndpointId"])) == {own, zonal, private}
+    assert set(sent_names(api, made["VpcEndpointId"])) == {own, zonal, private}
     via = api.run(vpc_endpoint_access.admit, api.world.host_id, made["VpcEndpointId"])
     assert via.service == "iam"
     message = _refused(api, ServiceName=IAM)

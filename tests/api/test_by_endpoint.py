@@ -86,8 +86,8 @@ def _text(value: Any) -> str:
 
 def by(api: Api, service: str = "ec2") -> By:
     name = "com.amazonaws.iam" if service == "iam" else f"com.amazonaws.us-east-1.{service}"
-    wish = {"ServiceName": name, "VpcEndpointType": "Interface"}
-    made = api.ec2.create_vpc_endpoint(VpcId=api.world.one.vpc_id, **wish)["VpcEndpoint"]
+    params = {"ServiceName": name, "VpcEndpointType": "Interface"}
+    made = api.ec2.create_vpc_endpoint(VpcId=api.world.one.vpc_id, **params)["VpcEndpoint"]
     return By(api, made["VpcEndpointId"], service, made["VpcId"])
 
 
@@ -136,8 +136,8 @@ def test_no_other_service_answers(api: Api) -> None:
     refused("SignatureDoesNotMatch", endpoint.client("iam").list_users)
     refused("SignatureDoesNotMatch", by(api, "iam").client("sts").get_caller_identity)
     refused("AuthFailure", by(api, "sts").client("ec2").describe_vpcs)
-    wish = {"RoleArn": "arn:aws:iam::111111111111:role/r", "RoleSessionName": "me", "WebIdentityToken": "token"}
-    refused("SignatureDoesNotMatch", endpoint.client("sts").assume_role_with_web_identity, **wish)
+    params = {"RoleArn": "arn:aws:iam::111111111111:role/r", "RoleSessionName": "me", "WebIdentityToken": "token"}
+    refused("SignatureDoesNotMatch", endpoint.client("sts").assume_role_with_web_identity, **params)
 
 
 def test_what_its_policy_does_not_allow(api: Api) -> None:
@@ -207,8 +207,8 @@ def test_its_policy_is_about_its_own_service(api: Api) -> None:
     iam.create_role(RoleName="passed", AssumeRolePolicyDocument=document)
     iam.create_instance_profile(InstanceProfileName="passed")
     iam.add_role_to_instance_profile(InstanceProfileName="passed", RoleName="passed")
-    wish = {"IamInstanceProfile": {"Name": "passed"}, "InstanceId": api.launch()}
-    assert ec2.client().associate_iam_instance_profile(**wish)["IamInstanceProfileAssociation"]
+    params = {"IamInstanceProfile": {"Name": "passed"}, "InstanceId": api.launch()}
+    assert ec2.client().associate_iam_instance_profile(**params)["IamInstanceProfileAssociation"]
 
 
 @pytest.mark.parametrize("key", ["aws:SourceVpce", "aws:SourceVpc", "aws:VpcSourceIp"])
@@ -257,7 +257,9 @@ def test_records_say_by_which_endpoint(api: Api, monkeypatch: pytest.MonkeyPatch
     assert (made.endpoint_id, past.endpoint_id) == ("", "")
 
 
-def test_guests_of_the_same_address_are_strangers_apart(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_logins_of_guests_with_the_same_address_are_counted_apart(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who guesses signatures in one VPC keeps nobody of another VPC with the same address from asking."""
     monkeypatch.setattr(api.app, "_failed_logins", FailedLogins(1, clock=lambda: 0.0))
     endpoint = by(api)

@@ -19,19 +19,19 @@ def canary(kind: str) -> str:
 
 
 @pytest.fixture
-def told() -> list[str]:
+def answers() -> list[str]:
     """All that refusals said."""
     return []
 
 
-def refused(told: list[str], call, **params) -> None:
+def refused(answers: list[str], call, **params) -> None:
     with pytest.raises(ClientError) as refusal:
         call(**params)
-    told.append(str(refusal.value.response))
+    answers.append(str(refusal.value.response))
 
 
 @pytest.fixture
-def hidden(cloud, account, image_id, told) -> dict[str, str]:
+def hidden(cloud, account, image_id, answers) -> dict[str, str]:
     """Secrets that this account has used, by what they are."""
     sts, iam, ec2 = account.client("sts"), account.client("iam"), account.ec2
     found = {"root secret": account.secret_access_key, "password": canary("password") + "A1!"}
@@ -45,7 +45,7 @@ def hidden(cloud, account, image_id, told) -> dict[str, str]:
     device = iam.create_virtual_mfa_device(VirtualMFADeviceName="canary")["VirtualMFADevice"]
     found["seed of a second factor"] = device["Base32StringSeed"].decode()
     iam.create_login_profile(UserName="canary", Password=found["password"])
-    refused(told, iam.create_login_profile, UserName="nobody", Password=found["password"])
+    refused(answers, iam.create_login_profile, UserName="nobody", Password=found["password"])
     found["private key"] = ec2.create_key_pair(KeyName="canary")["KeyMaterial"].splitlines()[1]
     found["enrolment token"] = cloud.operator.create_token().token
     wrong = canary("wrong-secret")
@@ -58,13 +58,13 @@ def hidden(cloud, account, image_id, told) -> dict[str, str]:
         aws_secret_access_key=wrong,
         aws_session_token=canary("token"),
     )
-    refused(told, stranger.describe_vpcs)
+    refused(answers, stranger.describe_vpcs)
     data = canary("user-data")
     found["user data"] = data
     launch = {"ImageId": image_id, "InstanceType": "t3.nano", "MinCount": 1, "MaxCount": 1}
     launched = ec2.run_instances(**launch, UserData=data)["Instances"][0]["InstanceId"]
-    refused(told, ec2.run_instances, **launch | {"ImageId": "ami-00000000000000000"}, UserData=data)
-    refused(told, ec2.run_instances, **launch, UserData=data * 1000)
+    refused(answers, ec2.run_instances, **launch | {"ImageId": "ami-00000000000000000"}, UserData=data)
+    refused(answers, ec2.run_instances, **launch, UserData=data * 1000)
     ec2.terminate_instances(InstanceIds=[launched])
     iam.delete_login_profile(UserName="canary")
     iam.delete_virtual_mfa_device(SerialNumber=device["SerialNumber"])
@@ -81,7 +81,7 @@ def files_with(folder: Path, words: dict[str, str], *, but: tuple[str, ...] = ()
     return found
 
 
-def test_no_secret_is_where_others_may_read_it(cloud, account, hidden, told):
+def test_no_secret_is_where_others_may_read_it(cloud, account, hidden, answers):
     trail = account.client("cloudtrail")
     looking_for = [{"AttributeKey": "EventName", "AttributeValue": "TerminateInstances"}]
     wait_for(lambda: trail.lookup_events(LookupAttributes=looking_for)["Events"], "all calls are recorded", 10)
@@ -91,7 +91,7 @@ def test_no_secret_is_where_others_may_read_it(cloud, account, hidden, told):
     assert files_with(cloud.folder, sealed, but=("controller/credentials.json",)) == []
     assert files_with(folder / "audit", in_clear) == []
     logs = "".join(path.read_text(errors="replace") for path in cloud.folder.rglob("*.log"))
-    assert [kind for kind, word in hidden.items() if word in logs or word in "".join(told)] == []
+    assert [kind for kind, word in hidden.items() if word in logs or word in "".join(answers)] == []
     arguments = arguments_of_all()
     assert [kind for kind, word in hidden.items() if word.encode() in arguments] == []
     master = (folder / "master.key").read_bytes()

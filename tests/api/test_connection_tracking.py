@@ -6,7 +6,7 @@ import pytest
 
 from stead_proto.v1 import desired_pb2
 from tests.api.conftest import Api
-from tests.api.test_network_interfaces import create, shown, told
+from tests.api.test_network_interfaces import create, sent, shown
 from tests.api.test_run_instances import run
 
 CHOSEN = {"TcpEstablishedTimeout": 350, "UdpTimeout": 45, "UdpStreamTimeout": 90}
@@ -14,10 +14,10 @@ CHOSEN = {"TcpEstablishedTimeout": 350, "UdpTimeout": 45, "UdpStreamTimeout": 90
 
 def on_host(api: Api, interface_id: str) -> tuple[int, int, int]:
     """The timeouts that the world's host is sent: of TCP, UDP and UDP streams."""
-    resource = told(api, desired_pb2.KIND_INTERFACE, interface_id)
+    resource = sent(api, desired_pb2.KIND_INTERFACE, interface_id)
     assert resource is not None
-    sent = resource.interface
-    return sent.tcp_established_timeout, sent.udp_timeout, sent.udp_stream_timeout
+    shown = resource.interface
+    return shown.tcp_established_timeout, shown.udp_timeout, shown.udp_stream_timeout
 
 
 def described(api: Api, interface_id: str) -> Any:

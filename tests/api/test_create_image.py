@@ -35,7 +35,7 @@ def instance_id(api):
 
 
 @pytest.fixture
-def turn(api):
+def run_once(api):
     """Run every step that is due once, each as a controller that took over from a killed one; time moves by a minute."""
     moment = [datetime.now(UTC)]  # the endpoint has the real time
 
@@ -82,13 +82,13 @@ def complete_all(api):
     api.run(end)
 
 
-def finish(api, turn):
+def finish(api, run_once):
     complete_all(api)
     for _ in range(5):
-        turn()
+        run_once()
 
 
-def test_an_image_without_reboot_is_of_the_instant_it_is_asked_for(api, instance_id, turn):
+def test_an_image_without_reboot_is_of_the_instant_it_is_asked_for(api, instance_id, run_once):
     tags = [
         {"ResourceType": "image", "Tags": [{"Key": "a", "Value": "b"}]},
         {"ResourceType": "snapshot", "Tags": [{"Key": "c", "Value": "d"}]},
@@ -101,10 +101,10 @@ def test_an_image_without_reboot_is_of_the_instant_it_is_asked_for(api, instance
     assert data["Tags"] == [{"Key": "c", "Value": "d"}]
     launch = {"ImageId": image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
     api.refused("InvalidAMIID.Unavailable", api.ec2.run_instances, **launch)
-    turn()
-    turn()
+    run_once()
+    run_once()
     assert described(api, image_id)["State"] == "pending"
-    finish(api, turn)
+    finish(api, run_once)
     image = described(api, image_id)
     assert (image["State"], image["Tags"], image["Description"]) == ("available", [{"Key": "a", "Value": "b"}], "d")
     first, second = image["BlockDeviceMappings"]
@@ -132,30 +132,30 @@ def test_an_image_without_reboot_is_of_the_instant_it_is_asked_for(api, instance
     }
 
 
-def test_a_running_guest_is_rebooted_and_taken_then(api, instance_id, turn):
+def test_a_running_guest_is_rebooted_and_taken_then(api, instance_id, run_once):
     image_id = create(api, instance_id)
     assert api.run(lambda tx: tx.session.get_one(Instance, instance_id).reboot_count) == 1
-    told = select(HostResource.body).where(HostResource.kind == int(desired.KIND_SNAPSHOT))
-    bodies = api.run(lambda tx: [desired.Resource.FromString(one) for one in tx.session.scalars(told)])
+    sent = select(HostResource.body).where(HostResource.kind == int(desired.KIND_SNAPSHOT))
+    bodies = api.run(lambda tx: [desired.Resource.FromString(one) for one in tx.session.scalars(sent)])
     assert {one.id: one.snapshot.after_reboot for one in bodies} == dict.fromkeys(
         (one["SnapshotId"] for one in snapshots(api).values()), 1
     )
     assert len(bodies) == 2
-    finish(api, turn)
+    finish(api, run_once)
     assert described(api, image_id)["State"] == "available"
     assert api.run(lambda tx: tx.session.get_one(Instance, instance_id).reboot_count) == 1
 
 
-def test_a_stopped_instance_is_taken_as_it_is(api, instance_id, turn):
+def test_a_stopped_instance_is_taken_as_it_is(api, instance_id, run_once):
     api.run(lambda tx: setattr(tx.session.get_one(Instance, instance_id), "state", "stopped"))
     image_id = create(api, instance_id)
     assert len(snapshots(api)) == 2
-    finish(api, turn)
+    finish(api, run_once)
     assert described(api, image_id)["State"] == "available"
     assert api.run(lambda tx: tx.session.get_one(Instance, instance_id).reboot_count) == 0
 
 
-def test_mappings_change_what_the_image_has(api, instance_id, turn):
+def test_mappings_change_what_the_image_has(api, instance_id, run_once):
     mappings = [
         {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 20, "VolumeType": "gp2", "DeleteOnTermination": False}},
         {"DeviceName": "/dev/sdf", "NoDevice": ""},
@@ -164,7 +164,7 @@ def test_mappings_change_what_the_image_has(api, instance_id, turn):
     ]
     image_id = create(api, instance_id, NoReboot=True, BlockDeviceMappings=mappings)
     (snapshot,) = snapshots(api).values()
-    finish(api, turn)
+    finish(api, run_once)
     root, blank, scratch = described(api, image_id)["BlockDeviceMappings"]
     assert root["Ebs"] == {
         "SnapshotId": snapshot["SnapshotId"],
@@ -196,8 +196,8 @@ def test_mappings_change_what_the_image_has(api, instance_id, turn):
 def test_bad_requests_change_nothing(api, instance_id, code, changes):
     create(api, instance_id, "taken", NoReboot=True)
     before = api.dump()
-    wish = {"InstanceId": instance_id, "Name": "another", "NoReboot": True} | changes
-    api.refused(code, api.ec2.create_image, **wish)
+    params = {"InstanceId": instance_id, "Name": "another", "NoReboot": True} | changes
+    api.refused(code, api.ec2.create_image, **params)
     assert api.dump() == before
 
 
@@ -206,7 +206,7 @@ def test_an_instance_must_be_running_or_stopped(api, instance_id):
     api.refused("IncorrectState", api.ec2.create_image, InstanceId=instance_id, Name="mine")
 
 
-def test_a_snapshot_that_fails_fails_the_image(api, instance_id, turn):
+def test_a_snapshot_that_fails_fails_the_image(api, instance_id, run_once):
     image_id = create(api, instance_id, NoReboot=True)
 
     def fail(tx):
@@ -214,14 +214,14 @@ def test_a_snapshot_that_fails_fails_the_image(api, instance_id, turn):
         snapshot_life.fail(tx, snapshot, "no room")
 
     api.run(fail)
-    finish(api, turn)
+    finish(api, run_once)
     image = described(api, image_id)
     assert image["State"] == "failed"
     assert image["StateReason"]["Message"] == "A snapshot of the image could not be taken."
     api.ec2.deregister_image(ImageId=image_id)
 
 
-def test_an_instance_that_ends_before_its_reboot_becomes_an_image_all_the_same(api, instance_id, turn):
+def test_an_instance_that_ends_before_its_reboot_becomes_an_image_all_the_same(api, instance_id, run_once):
     image_id = create(api, instance_id)
 
     def gone(tx):
@@ -229,15 +229,15 @@ def test_an_instance_that_ends_before_its_reboot_becomes_an_image_all_the_same(a
         tx.session.query(Volume).filter_by(instance_id=instance_id).delete()
 
     api.run(gone)
-    finish(api, turn)
+    finish(api, run_once)
     assert described(api, image_id)["State"] == "available"
 
 
 def test_a_copy_has_snapshots_of_its_own(api):
     api.ec2.create_tags(Resources=[mine := own_image(api)], Tags=[{"Key": "a", "Value": "b"}])
-    wish = {"SourceImageId": mine, "SourceRegion": "us-east-1", "Name": "a copy"}
-    copy_id = api.ec2.copy_image(**wish, CopyImageTags=True, ClientToken="t")["ImageId"]
-    assert api.ec2.copy_image(**wish, CopyImageTags=True, ClientToken="t")["ImageId"] == copy_id
+    params = {"SourceImageId": mine, "SourceRegion": "us-east-1", "Name": "a copy"}
+    copy_id = api.ec2.copy_image(**params, CopyImageTags=True, ClientToken="t")["ImageId"]
+    assert api.ec2.copy_image(**params, CopyImageTags=True, ClientToken="t")["ImageId"] == copy_id
     source, image = described(api, mine), described(api, copy_id)
     assert (image["SourceImageId"], image["SourceImageRegion"]) == (mine, "us-east-1")
     assert image["Description"] == f"[Copied {mine} from us-east-1] own"
@@ -256,8 +256,8 @@ def test_a_copy_has_snapshots_of_its_own(api):
 
 
 def test_the_clouds_image_can_be_copied(api):
-    wish = {"SourceImageId": api.world.image_id, "SourceRegion": "us-east-1", "Name": "micro of mine"}
-    image = described(api, api.ec2.copy_image(**wish, Description="mine now")["ImageId"])
+    params = {"SourceImageId": api.world.image_id, "SourceRegion": "us-east-1", "Name": "micro of mine"}
+    image = described(api, api.ec2.copy_image(**params, Description="mine now")["ImageId"])
     assert image["Description"] == "mine now"
     assert image["OwnerId"] == api.world.one.caller.account_id
     assert image["Public"] is False
@@ -268,7 +268,7 @@ def test_the_clouds_image_can_be_copied(api):
         ("InvalidParameterDependency", {"Name": "other", "KmsKeyId": "alias/mine"}),
         ("InvalidParameterValue", {"Name": "other", "Encrypted": True, "KmsKeyId": "k"}),
     ):
-        api.refused(code, api.ec2.copy_image, **wish | changes)
+        api.refused(code, api.ec2.copy_image, **params | changes)
 
 
 def own_image(api):
@@ -284,18 +284,18 @@ def own_image(api):
 
 def test_a_pending_image_can_be_no_source(api, instance_id):
     image_id = create(api, instance_id, NoReboot=True)
-    wish = {"SourceImageId": image_id, "SourceRegion": "us-east-1", "Name": "a copy"}
-    api.refused("InvalidAMIID.Unavailable", api.ec2.copy_image, **wish)
+    params = {"SourceImageId": image_id, "SourceRegion": "us-east-1", "Name": "a copy"}
+    api.refused("InvalidAMIID.Unavailable", api.ec2.copy_image, **params)
     assert api.run(lambda tx: tx.session.get_one(Image, image_id).state) == "pending"
 
 
 @pytest.mark.parametrize("with_snapshots", [False, True])
-def test_a_pending_image_is_deregistered(api, instance_id, turn, with_snapshots):
+def test_a_pending_image_is_deregistered(api, instance_id, run_once, with_snapshots):
     """As Packer does that was interrupted."""
     image_id = create(api, instance_id, NoReboot=True)
     results = api.ec2.deregister_image(ImageId=image_id, DeleteAssociatedSnapshots=with_snapshots)
     assert len(results.get("DeleteSnapshotResults", [])) == (2 if with_snapshots else 0)
-    finish(api, turn)
+    finish(api, run_once)
     api.refused("InvalidAMIID.NotFound", api.ec2.describe_images, ImageIds=[image_id])
     assert [one["State"] for one in snapshots(api).values()] == ([] if with_snapshots else ["completed"] * 2)
     create(api, instance_id, NoReboot=True)

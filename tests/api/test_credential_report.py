@@ -19,7 +19,7 @@ def lines_of(iam):
     return {line["user"]: line for line in csv.DictReader(answer["Content"].decode().splitlines())}
 
 
-def test_the_report_tells_of_passwords_devices_and_keys(api):
+def test_the_report_has_passwords_devices_and_keys(api):
     account_id = api.world.one.caller.account_id
     iam = api.client(api.world.one, "iam")
     assert "GenerateCredentialReport" in refused("ReportNotPresent", iam.get_credential_report)
@@ -77,7 +77,7 @@ def test_a_report_is_for_four_hours(api):
     assert iam.get_credential_report()["GeneratedTime"] >= first
 
 
-def test_a_change_of_the_password_is_told(api):
+def test_the_report_has_the_time_of_a_password_change(api):
     iam = api.client(api.world.one, "iam")
     iam.create_user(UserName="ana")
     iam.create_login_profile(UserName="ana", Password=STRONG)

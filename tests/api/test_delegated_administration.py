@@ -51,12 +51,12 @@ def test_who_is_made_must_have_the_boundary(delegate, fence):
 
 def test_others_are_left_alone(iam, delegate, fence):
     iam.create_user(UserName="free")
-    wish = {"PolicyName": "p", "PolicyDocument": document("*")}
-    refused("AccessDenied", delegate.put_user_policy, UserName="free", **wish)
-    refused("AccessDenied", delegate.put_user_policy, UserName="delegate", **wish)
+    params = {"PolicyName": "p", "PolicyDocument": document("*")}
+    refused("AccessDenied", delegate.put_user_policy, UserName="free", **params)
+    refused("AccessDenied", delegate.put_user_policy, UserName="delegate", **params)
     refused("AccessDenied", delegate.put_user_permissions_boundary, UserName="free", PermissionsBoundary=READ_ONLY)
     delegate.put_user_permissions_boundary(UserName="free", PermissionsBoundary=fence)
-    delegate.put_user_policy(UserName="free", **wish)
+    delegate.put_user_policy(UserName="free", **params)
     refused("AccessDenied", delegate.delete_user_permissions_boundary, UserName="free")
 
 

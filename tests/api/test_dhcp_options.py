@@ -28,11 +28,11 @@ def test_a_set_is_made_associated_and_deleted(api):
     options_id, vpc_id = made["DhcpOptionsId"], api.world.one.vpc_id
     assert api.ec2.describe_dhcp_options(DhcpOptionsIds=[options_id])["DhcpOptions"] == [made]
     api.ec2.associate_dhcp_options(DhcpOptionsId=options_id, VpcId=vpc_id)
-    told = with_network(api, pb.KIND_VPC, vpc_id).vpc
-    assert told.domain_name == "corp.example example.org"
-    assert list(told.dhcp_options.domain_name_servers) == ["10.0.0.5", "10.0.0.6"]
-    assert list(told.dhcp_options.ntp_servers) == ["10.0.0.7", "fd00::7"]
-    assert (told.dhcp_options.netbios_node_type, told.dhcp_options.ipv6_preferred_lease_seconds) == (2, 3600)
+    sent = with_network(api, pb.KIND_VPC, vpc_id).vpc
+    assert sent.domain_name == "corp.example example.org"
+    assert list(sent.dhcp_options.domain_name_servers) == ["10.0.0.5", "10.0.0.6"]
+    assert list(sent.dhcp_options.ntp_servers) == ["10.0.0.7", "fd00::7"]
+    assert (sent.dhcp_options.netbios_node_type, sent.dhcp_options.ipv6_preferred_lease_seconds) == (2, 3600)
     api.refused("DependencyViolation", api.ec2.delete_dhcp_options, DhcpOptionsId=options_id)
     api.ec2.associate_dhcp_options(DhcpOptionsId="default", VpcId=vpc_id)
     assert api.ec2.describe_vpcs(VpcIds=[vpc_id])["Vpcs"][0]["DhcpOptionsId"] == "default"

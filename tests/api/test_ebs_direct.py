@@ -200,7 +200,7 @@ def test_unrelated_snapshots_are_not_compared(api, ebs, write):
     api.refused("ValidationException", ebs.list_changed_blocks, SecondSnapshotId=second)
 
 
-def test_one_that_nobody_writes_fails(api, ebs):
+def test_a_snapshot_without_writes_fails(api, ebs):
     snapshot_id = ebs.start_snapshot(VolumeSize=1, Timeout=10)["SnapshotId"]
     ebs.put_snapshot_block(SnapshotId=snapshot_id, **written(0, noise()))
     last = api.run(lambda tx: tx.session.get_one(Snapshot, snapshot_id).last_written)

@@ -18,7 +18,7 @@ def make(api, **params):
     return api.ec2.create_volume(**{"AvailabilityZone": ZONE, "VolumeType": "gp3"} | params)
 
 
-def told(api, kind, resource_id):
+def sent(api, kind, resource_id):
     """What the host is sent of a resource, with keys opened, or None when it is told to have none."""
 
     def read(tx):
@@ -136,13 +136,13 @@ def test_launches_have_encrypted_volumes(api):
 def test_the_host_has_the_key_while_an_instance_has_the_volume(api, instance_id):
     volume_id = make(api, Size=1, Encrypted=True)["VolumeId"]
     attach(api, volume_id, instance_id)
-    assert told(api, "volume", volume_id).encryption_key == key_of(api, volume_id)
+    assert sent(api, "volume", volume_id).encryption_key == key_of(api, volume_id)
     settle(api, instance_id, plugged=[volume_id])
-    assert told(api, "volume", volume_id).encryption_key == key_of(api, volume_id)
+    assert sent(api, "volume", volume_id).encryption_key == key_of(api, volume_id)
     api.ec2.detach_volume(VolumeId=volume_id)
     settle(api, instance_id)
-    kept = told(api, "volume", volume_id)
-    assert (kept.encrypted, kept.encryption_key) == (True, b"")
+    stored = sent(api, "volume", volume_id)
+    assert (stored.encrypted, stored.encryption_key) == (True, b"")
 
 
 def test_the_database_has_no_key_in_the_open(api, instance_id):

@@ -10,7 +10,7 @@ from stead_controller.db.tables import Instance, InternetGateway, PublicAddress,
 from stead_controller.resources.network import address_pools, elastic_addresses
 from stead_proto.v1 import desired_pb2
 from tests.api.conftest import Api
-from tests.api.test_network_interfaces import create, told
+from tests.api.test_network_interfaces import create, sent
 from tests.support.rows import NOW
 
 
@@ -28,8 +28,8 @@ def primary_of(api: Api, instance_id: str) -> str:
     return str(instance(api, instance_id)["NetworkInterfaces"][0]["NetworkInterfaceId"])
 
 
-def told_public(api: Api, instance_id: str) -> list[str]:
-    resource = told(api, desired_pb2.KIND_INTERFACE, primary_of(api, instance_id))
+def sent_public_addresses(api: Api, instance_id: str) -> list[str]:
+    resource = sent(api, desired_pb2.KIND_INTERFACE, primary_of(api, instance_id))
     return [one.public_address for one in resource.interface.public_addresses] if resource else []
 
 
@@ -70,7 +70,7 @@ def test_an_association_takes_the_place_of_the_automatic_address(api: Api) -> No
         "PublicDnsName": name,
         "IpOwnerId": api.world.one.caller.account_id,
     }
-    assert told_public(api, instance_id) == [made["PublicIp"]]
+    assert sent_public_addresses(api, instance_id) == [made["PublicIp"]]
     address = only_address(api)
     assert (address["AssociationId"], address["InstanceId"]) == (association, instance_id)
     assert address["PrivateIpAddress"] == shown["PrivateIpAddress"]
@@ -81,13 +81,13 @@ def test_an_association_takes_the_place_of_the_automatic_address(api: Api) -> No
 
     api.ec2.disassociate_address(AssociationId=association)
     assert "PublicIpAddress" not in instance(api, instance_id)
-    assert told_public(api, instance_id) == []
+    assert sent_public_addresses(api, instance_id) == []
     api.refused("InvalidAssociationID.NotFound", api.ec2.disassociate_address, AssociationId=association)
     api.ec2.release_address(AllocationId=made["AllocationId"])
     assert api.ec2.describe_addresses()["Addresses"] == []
 
 
-def test_names_begin_and_end_with_the_vpcs_wish(api: Api) -> None:
+def test_names_begin_and_end_with_the_vpcs_setting(api: Api) -> None:
     instance_id = api.launch()
     made = api.ec2.allocate_address()
     public = made["PublicIp"]
@@ -96,8 +96,8 @@ def test_names_begin_and_end_with_the_vpcs_wish(api: Api) -> None:
     name = f"ec2-{public.replace('.', '-')}.compute-1.amazonaws.com"
 
     def names() -> tuple[str, str, str]:
-        interface = told(api, desired_pb2.KIND_INTERFACE, interface_id)
-        machine = told(api, desired_pb2.KIND_MACHINE, instance_id)
+        interface = sent(api, desired_pb2.KIND_INTERFACE, interface_id)
+        machine = sent(api, desired_pb2.KIND_MACHINE, instance_id)
         assert interface is not None
         assert machine is not None
         key = (vpc_id, int(desired_pb2.KIND_MAPPING), interface_id)
@@ -106,13 +106,13 @@ def test_names_begin_and_end_with_the_vpcs_wish(api: Api) -> None:
         return interface.interface.public_dns_name, mapping.public_dns_name, machine.machine.metadata.public_hostname
 
     assert names() == (name, name, name)
-    for member, wish, expected in [
+    for member, params, expected in [
         ("EnableDnsSupport", False, ("", "", "")),
         ("EnableDnsSupport", True, (name, name, name)),
         ("EnableDnsHostnames", False, ("", "", "")),
         ("EnableDnsHostnames", True, (name, name, name)),
     ]:
-        api.client(api.world.one).modify_vpc_attribute(VpcId=vpc_id, **{member: {"Value": wish}})
+        api.client(api.world.one).modify_vpc_attribute(VpcId=vpc_id, **{member: {"Value": params}})
         assert names() == expected
         assert instance(api, instance_id)["PublicDnsName"] == expected[0]
         found = api.ec2.describe_instances(Filters=[{"Name": "dns-name", "Values": [name]}])["Reservations"]
@@ -133,7 +133,7 @@ def test_an_address_moves_between_instances(api: Api) -> None:
     api.ec2.associate_address(AllocationId=made["AllocationId"], InstanceId=second)
     assert "PublicIpAddress" not in instance(api, first)
     assert instance(api, second)["PublicIpAddress"] == made["PublicIp"]
-    assert (told_public(api, first), told_public(api, second)) == ([], [made["PublicIp"]])
+    assert (sent_public_addresses(api, first), sent_public_addresses(api, second)) == ([], [made["PublicIp"]])
     other = api.ec2.allocate_address()
     api.ec2.associate_address(AllocationId=other["AllocationId"], InstanceId=second)
     assert instance(api, second)["PublicIpAddress"] == other["PublicIp"]
@@ -189,7 +189,7 @@ def test_the_released_rests_but_its_account_may_have_it_back(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "wish"),
+    ("code", "params"),
     [
         ("InvalidAddress.NotFound", {"Address": "203.0.113.9"}),
         ("InvalidParameterValue", {"Address": "nonsense"}),
@@ -198,8 +198,8 @@ def test_the_released_rests_but_its_account_may_have_it_back(api: Api) -> None:
         ("UnsupportedOperation", {"IpamPoolId": "ipam-pool-0"}),
     ],
 )
-def test_a_bad_allocation_is_refused(api: Api, code: str, wish: dict[str, str]) -> None:
-    api.refused(code, api.ec2.allocate_address, **wish)
+def test_a_bad_allocation_is_refused(api: Api, code: str, params: dict[str, str]) -> None:
+    api.refused(code, api.ec2.allocate_address, **params)
 
 
 def test_absent_addresses_are_named(api: Api) -> None:
@@ -236,9 +236,9 @@ def test_a_release_ends_an_association_in_a_default_vpc_only(api: Api) -> None:
     api.run(lambda tx: setattr(tx.session.get_one(Vpc, vpc_id), "is_default", False))
     api.refused("InvalidIPAddress.InUse", api.ec2.release_address, **allocation)
     api.run(lambda tx: setattr(tx.session.get_one(Vpc, vpc_id), "is_default", True))
-    assert told_public(api, instance_id) == [made["PublicIp"]]
+    assert sent_public_addresses(api, instance_id) == [made["PublicIp"]]
     api.ec2.release_address(**allocation)
-    assert told_public(api, instance_id) == []
+    assert sent_public_addresses(api, instance_id) == []
     assert "PublicIpAddress" not in instance(api, instance_id)
     assert api.ec2.describe_addresses()["Addresses"] == []
     api.refused("InvalidAddress.NotFound", api.other.allocate_address, Address=made["PublicIp"])  # it rests

@@ -16,7 +16,7 @@ from stead_controller.workflows.engine import Engine, GiveUp
 from stead_controller.workflows.recode_snapshot import RecodeSnapshot
 from stead_proto.blocks import ZERO_BLOCK, digest_of
 from tests.api.test_ebs_direct import compose, noise, read, write  # noqa: F401 - fixtures
-from tests.api.test_ebs_encryption import OTHER_KEY, key_of, make, told
+from tests.api.test_ebs_encryption import OTHER_KEY, key_of, make, sent
 from tests.api.test_images import register, the_image
 from tests.api.test_volumes import attach, settle, shown
 
@@ -34,7 +34,7 @@ def ebs(api):
 
 
 @pytest.fixture
-def turn(api):
+def run_once(api):
     """Run the workflows that are due, each step twice, as when its controller was killed; gives how many there were.
 
     Time moves by a minute.
@@ -103,21 +103,21 @@ def test_a_snapshot_has_its_volumes_key_and_the_host_while_it_takes_it(api, inst
     first = snapshot_of(api, volume_id)
     shown_first = described(api, first)
     assert (shown_first["Encrypted"], shown_first["KmsKeyId"]) == (True, shown(api, volume_id)["KmsKeyId"])
-    assert told(api, "snapshot", first).encryption_key == key_of(api, volume_id) == snapshot_key(api, first)
+    assert sent(api, "snapshot", first).encryption_key == key_of(api, volume_id) == snapshot_key(api, first)
     complete(api, first)
-    assert told(api, "snapshot", first) is None
-    assert told(api, "volume", volume_id).encryption_key == key_of(api, volume_id)
+    assert sent(api, "snapshot", first) is None
+    assert sent(api, "volume", volume_id).encryption_key == key_of(api, volume_id)
 
     detach(api, volume_id, instance_id)
-    assert told(api, "volume", volume_id).encryption_key == b""
+    assert sent(api, "volume", volume_id).encryption_key == b""
     second = snapshot_of(api, volume_id)
-    assert told(api, "snapshot", second).parent_id == first
-    assert told(api, "volume", volume_id).encryption_key == key_of(api, volume_id), "its home must read it"
+    assert sent(api, "snapshot", second).parent_id == first
+    assert sent(api, "volume", volume_id).encryption_key == key_of(api, volume_id), "its home must read it"
     complete(api, second)
-    assert told(api, "volume", volume_id).encryption_key == b""
+    assert sent(api, "volume", volume_id).encryption_key == b""
 
 
-def test_volumes_of_an_encrypted_snapshot_share_its_key_under_the_same_key_of_kms(api, instance_id, turn):
+def test_volumes_of_an_encrypted_snapshot_share_its_key_under_the_same_key_of_kms(api, instance_id, run_once):
     source = encrypted_volume(api, instance_id)
     snapshot_id = snapshot_of(api, source)
     complete(api, snapshot_id)
@@ -128,50 +128,50 @@ def test_volumes_of_an_encrypted_snapshot_share_its_key_under_the_same_key_of_km
 
     attach(api, other["VolumeId"], instance_id, "/dev/sdg")
     settle(api, instance_id, plugged=[source, other["VolumeId"]])
-    base = told(api, "base", snapshot_id)
+    base = sent(api, "base", snapshot_id)
     assert (base.encrypted, base.encryption_key) == (True, key_of(api, source))
     detach(api, other["VolumeId"], instance_id)
-    base = told(api, "base", snapshot_id)
+    base = sent(api, "base", snapshot_id)
     assert (base.encrypted, base.encryption_key) == (True, b"")
     taken = snapshot_of(api, other["VolumeId"])
-    assert told(api, "base", snapshot_id).encryption_key == key_of(api, source), "what it is laid over is read too"
+    assert sent(api, "base", snapshot_id).encryption_key == key_of(api, source), "what it is laid over is read too"
     complete(api, taken)
-    assert told(api, "base", snapshot_id).encryption_key == b""
+    assert sent(api, "base", snapshot_id).encryption_key == b""
 
     at_once = snapshot_of(api, same["VolumeId"])  # it has no disk yet
     assert described(api, at_once)["State"] == "completed"
-    assert turn() == 0
+    assert run_once() == 0
 
 
 def test_the_bases_key_goes_with_the_last_volume_that_is_read(api, instance_id):
     source = encrypted_volume(api, instance_id)
     snapshot_id = snapshot_of(api, source)
     complete(api, snapshot_id)
-    kept, gone = (make(api, SnapshotId=snapshot_id)["VolumeId"] for _ in range(2))
-    for number, volume_id in enumerate((kept, gone)):
+    remaining, gone = (make(api, SnapshotId=snapshot_id)["VolumeId"] for _ in range(2))
+    for number, volume_id in enumerate((remaining, gone)):
         attach(api, volume_id, instance_id, f"/dev/sd{'gh'[number]}")
-    settle(api, instance_id, plugged=[source, kept, gone])
-    detach(api, kept, instance_id)
+    settle(api, instance_id, plugged=[source, remaining, gone])
+    detach(api, remaining, instance_id)
     settle(api, instance_id, plugged=[source, gone])
-    assert told(api, "base", snapshot_id).encryption_key == key_of(api, source)
+    assert sent(api, "base", snapshot_id).encryption_key == key_of(api, source)
     api.ec2.detach_volume(VolumeId=gone, Force=True)
     settle(api, instance_id, plugged=[source])
     api.ec2.delete_volume(VolumeId=gone)
-    assert told(api, "base", snapshot_id).encryption_key == b""
+    assert sent(api, "base", snapshot_id).encryption_key == b""
 
 
 def contents(count):
     return {index: noise() for index in (0, 3, 1023, 1030)[:count]}
 
 
-def test_a_plain_snapshot_is_encrypted_while_it_is_copied(api, ebs, write, turn):  # noqa: F811 - a fixture
+def test_a_plain_snapshot_is_encrypted_while_it_is_copied(api, ebs, write, run_once):  # noqa: F811 - a fixture
     blocks = contents(4)
     plain = write(blocks)
     made = api.ec2.copy_snapshot(SourceSnapshotId=plain, Encrypted=True, **COPY)["SnapshotId"]
     assert (described(api, made)["State"], described(api, made)["Encrypted"]) == ("pending", True)
     api.refused("IncorrectState", lambda: make(api, SnapshotId=made))
-    assert turn() == 1
-    assert turn() == 0
+    assert run_once() == 1
+    assert run_once() == 0
     assert (described(api, made)["State"], described(api, made)["Progress"]) == ("completed", "100%")
     assert read(ebs, made) == read(ebs, plain) == blocks
     known = set(api.run(lambda tx: list(tx.session.scalars(tx.session.query(StoredBlock.digest).statement))))
@@ -187,7 +187,7 @@ def test_a_plain_snapshot_is_encrypted_while_it_is_copied(api, ebs, write, turn)
     api.ec2.delete_snapshot(SnapshotId=plain)
     while asyncio.run(api.blocks.collect()):
         pass
-    assert turn() == 1
+    assert run_once() == 1
     assert read(ebs, rekeyed) == blocks
     assert snapshot_key(api, rekeyed) != snapshot_key(api, again)
 
@@ -213,7 +213,7 @@ def test_clients_write_and_compare_encrypted_snapshots(api, ebs, write):  # noqa
     assert ebs.start_snapshot(VolumeSize=1)["SseType"] == "sse-kms"
 
 
-def test_a_master_key_changed_in_between_moves_no_block(api, ebs, write, turn):  # noqa: F811 - a fixture
+def test_a_master_key_changed_in_between_moves_no_block(api, ebs, write, run_once):  # noqa: F811 - a fixture
     blocks = contents(2)
     source = write(blocks, Encrypted=True)
     known = api.run(lambda tx: tx.session.query(StoredBlock).count())
@@ -231,27 +231,27 @@ def test_a_master_key_changed_in_between_moves_no_block(api, ebs, write, turn): 
     pending = api.ec2.copy_snapshot(SourceSnapshotId=source, KmsKeyId=OTHER_KEY, Encrypted=True, **COPY)["SnapshotId"]
     api.run(reseal)
     api.run(recode)
-    assert turn() == 1
+    assert run_once() == 1
     assert read(ebs, pending) == blocks
     assert api.run(lambda tx: tx.session.query(StoredBlock).count()) == known
 
 
-def test_accounts_that_encrypt_by_default_copy_so(api, ebs, write, turn):  # noqa: F811 - a fixture
+def test_accounts_that_encrypt_by_default_copy_so(api, ebs, write, run_once):  # noqa: F811 - a fixture
     plain = write(contents(1))
     api.ec2.enable_ebs_encryption_by_default()
     made = api.ec2.copy_snapshot(SourceSnapshotId=plain, **COPY)["SnapshotId"]
-    assert (described(api, made)["Encrypted"], turn()) == (True, 1)
+    assert (described(api, made)["Encrypted"], run_once()) == (True, 1)
     volume = make(api, SnapshotId=plain)
     assert volume["Encrypted"] is True
     taken = snapshot_of(api, volume["VolumeId"])  # it was never attached, and what it is made of is not encrypted
     assert described(api, taken)["State"] == "pending"
-    assert turn() == 1
+    assert run_once() == 1
     assert described(api, taken)["State"] == "completed"
     assert read(ebs, taken) == read(ebs, plain)
     assert snapshot_key(api, taken) == key_of(api, volume["VolumeId"])
 
 
-def test_a_copy_that_is_deleted_or_damaged_meanwhile_ends(api, write, turn):  # noqa: F811 - a fixture
+def test_a_copy_that_is_deleted_or_damaged_meanwhile_ends(api, write, run_once):  # noqa: F811 - a fixture
     blocks = contents(2)
     plain = write(blocks)
     gone, failed = (
@@ -260,13 +260,13 @@ def test_a_copy_that_is_deleted_or_damaged_meanwhile_ends(api, write, turn):  # 
     api.ec2.delete_snapshot(SnapshotId=gone)
     name = asyncio.run(api.blocks.name_of(digest_of(blocks[3])))
     api.blocks._files.remove([name])
-    turn()
-    assert turn() == 0
+    run_once()
+    assert run_once() == 0
     shown_failed = described(api, failed)
     assert (shown_failed["State"], plain in shown_failed["StateMessage"]) == ("error", True)
 
 
-def test_images_are_copied_encrypted(api, write, turn):  # noqa: F811 - a fixture
+def test_images_are_copied_encrypted(api, write, run_once):  # noqa: F811 - a fixture
     image_id = register(api, write(contents(2)))
     copied = api.ec2.copy_image(
         SourceImageId=image_id, SourceRegion="us-east-1", Name="a copy", Encrypted=True, KmsKeyId=OTHER_KEY
@@ -274,7 +274,7 @@ def test_images_are_copied_encrypted(api, write, turn):  # noqa: F811 - a fixtur
     image = the_image(api.ec2, copied)
     assert image["State"] == "pending"
     assert image["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
-    while turn():
+    while run_once():
         pass
     image = the_image(api.ec2, copied)
     assert image["State"] == "available"
@@ -284,17 +284,17 @@ def test_images_are_copied_encrypted(api, write, turn):  # noqa: F811 - a fixtur
         "Volumes"
     ]
     assert (root["Encrypted"], root["KmsKeyId"][-36:]) == (True, OTHER_KEY)
-    assert told(api, "base", snapshot_id).encryption_key == snapshot_key(api, snapshot_id) != b""
+    assert sent(api, "base", snapshot_id).encryption_key == snapshot_key(api, snapshot_id) != b""
     mapping = [{"DeviceName": "/dev/sda1", "Ebs": {"Encrypted": False}}]
-    wish = {"ImageId": copied, "InstanceType": "t3.nano", "MinCount": 1, "MaxCount": 1}
-    api.refused("InvalidParameterCombination", api.ec2.run_instances, **wish, BlockDeviceMappings=mapping)
+    params = {"ImageId": copied, "InstanceType": "t3.nano", "MinCount": 1, "MaxCount": 1}
+    api.refused("InvalidParameterCombination", api.ec2.run_instances, **params, BlockDeviceMappings=mapping)
     them = {"UserId": api.world.other.caller.account_id}
     permit = api.ec2.modify_image_attribute
     api.refused("OperationNotPermitted", permit, ImageId=copied, LaunchPermission={"Add": [{"Group": "all"}]})
     permit(ImageId=copied, LaunchPermission={"Add": [them]})
-    wish = {"SourceImageId": copied, "SourceRegion": "us-east-1", "Name": "of the default key"}
-    default = api.ec2.copy_image(**wish)["ImageId"]
-    while turn():
+    params = {"SourceImageId": copied, "SourceRegion": "us-east-1", "Name": "of the default key"}
+    default = api.ec2.copy_image(**params)["ImageId"]
+    while run_once():
         pass
     api.refused("OperationNotPermitted", permit, ImageId=default, LaunchPermission={"Add": [them]})
 
@@ -305,7 +305,7 @@ def test_an_image_of_an_instance_with_encrypted_volumes_is_encrypted(api, instan
     devices = {each["DeviceName"]: each["Ebs"] for each in the_image(api.ec2, image_id)["BlockDeviceMappings"]}
     assert devices["/dev/sdf"]["Encrypted"] is True
     taken = devices["/dev/sdf"]["SnapshotId"]
-    assert told(api, "snapshot", taken).encryption_key == key_of(api, volume_id)
+    assert sent(api, "snapshot", taken).encryption_key == key_of(api, volume_id)
 
 
 def test_sharing(api, instance_id):

@@ -74,8 +74,8 @@ def test_a_vpcs_flow_logs_go_with_it(api, asked):
     api.ec2.delete_vpc(VpcId=vpc_id)
     assert [log["FlowLogId"] for log in api.ec2.describe_flow_logs()["FlowLogs"]] == other
     assert api.ec2.describe_tags()["Tags"] == []
-    kept = select(VpcResource.resource_id).where(VpcResource.vpc_id == vpc_id, VpcResource.body.is_not(None))
-    assert api.run(lambda tx: tx.session.scalars(kept).all()) == []
+    stored = select(VpcResource.resource_id).where(VpcResource.vpc_id == vpc_id, VpcResource.body.is_not(None))
+    assert api.run(lambda tx: tx.session.scalars(stored).all()) == []
 
 
 def test_the_same_again_is_refused_for_its_resource(api, asked):

@@ -60,7 +60,7 @@ def test_the_summary_counts(cloud):
     assert set(load_service("iam").model.shape_for("summaryKeyType").enum) <= found.keys()
 
 
-def test_all_that_an_account_has_is_told_in_pages(cloud):
+def test_account_details_come_in_pages(cloud):
     iam = cloud.new_account().client("iam")
     user = iam.create_user(UserName="u", Tags=[{"Key": "k", "Value": "v"}])["User"]
     iam.create_user(UserName="u2")

@@ -152,7 +152,7 @@ def test_a_key_is_found_by_its_own_user_only(iam):
     assert iam.list_access_keys(UserName="keyed-2")["AccessKeyMetadata"][0]["Status"] == "Active"
 
 
-def test_who_deletes_a_user_is_told_that_it_has_nothing_else(iam):
+def test_deleting_a_user_that_has_something_is_refused(iam):
     iam.create_user(UserName="plain")
     assert iam.list_mfa_devices(UserName="plain")["MFADevices"] == []
     assert iam.list_ssh_public_keys(UserName="plain")["SSHPublicKeys"] == []

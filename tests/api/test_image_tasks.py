@@ -237,14 +237,14 @@ def test_an_import_is_encrypted_where_that_is_asked_for(api, folder, work, by_de
     (image,) = api.ec2.describe_images(ImageIds=[task["ImageId"]])["Images"]
     assert image["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
     place = {"S3Bucket": "exchange"}
-    wish = {"ImageId": image["ImageId"], "DiskImageFormat": "VHD", "S3ExportLocation": place}
-    api.refused("UnsupportedOperation", api.ec2.export_image, **wish)
+    params = {"ImageId": image["ImageId"], "DiskImageFormat": "VHD", "S3ExportLocation": place}
+    api.refused("UnsupportedOperation", api.ec2.export_image, **params)
 
 
 def test_bad_requests_change_nothing(api):
     before = api.dump()
     good = {"Format": "VMDK", "UserBucket": bucket("disk.vmdk")}
-    for code, wish in (
+    for code, params in (
         ("MissingParameter", {"DiskContainers": [{"UserBucket": bucket("disk.vmdk")}]}),
         ("InvalidParameterValue", {"DiskContainers": [good | {"Format": "guess"}]}),
         ("MissingParameter", {"DiskContainers": []}),
@@ -255,7 +255,7 @@ def test_bad_requests_change_nothing(api):
         ("UnsupportedOperation", {"DiskContainers": [good], "Platform": "Windows"}),
         ("InvalidParameterValue", {"DiskContainers": [good], "Architecture": "arm64"}),
     ):
-        api.refused(code, api.ec2.import_image, **wish)
+        api.refused(code, api.ec2.import_image, **params)
     place = {"S3Bucket": "exchange"}
     export = partial(api.ec2.export_image, DiskImageFormat="VHD", S3ExportLocation=place)
     api.refused("InvalidAMIID.NotFound", export, ImageId="ami-00000000000000000")

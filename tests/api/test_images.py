@@ -27,8 +27,8 @@ def devices(snapshot_id, **ebs):
 
 
 def register(api, snapshot_id, name="mine", **changes):
-    wish = {"Name": name, "BlockDeviceMappings": devices(snapshot_id), "RootDeviceName": "/dev/sda1"}
-    return api.ec2.register_image(**wish | changes)["ImageId"]
+    params = {"Name": name, "BlockDeviceMappings": devices(snapshot_id), "RootDeviceName": "/dev/sda1"}
+    return api.ec2.register_image(**params | changes)["ImageId"]
 
 
 def the_image(client, image_id, **asked):
@@ -111,7 +111,7 @@ def test_an_image_is_what_was_registered(api, snapshot_id):
 def test_bad_images_change_nothing(api, snapshot_id, code, changes):
     register(api, snapshot_id, "taken")
     before = api.dump()
-    api.refused(code, lambda **wish: register(api, snapshot_id, wish.pop("Name", "new name"), **wish), **changes)
+    api.refused(code, lambda **params: register(api, snapshot_id, params.pop("Name", "new name"), **params), **changes)
     assert api.dump() == before
 
 
@@ -132,8 +132,8 @@ def test_bad_images_change_nothing(api, snapshot_id, code, changes):
 )
 def test_bad_mappings_change_nothing(api, snapshot_id, code, mapping):
     before = api.dump()
-    wish = [*devices(snapshot_id), {"DeviceName": "/dev/sdb"} | mapping]
-    api.refused(code, lambda: register(api, snapshot_id, BlockDeviceMappings=wish))
+    params = [*devices(snapshot_id), {"DeviceName": "/dev/sdb"} | mapping]
+    api.refused(code, lambda: register(api, snapshot_id, BlockDeviceMappings=params))
     small = devices(snapshot_id, VolumeSize=7)
     api.refused("InvalidBlockDeviceMapping", lambda: register(api, snapshot_id, BlockDeviceMappings=small))
     assert api.dump() == before
@@ -189,7 +189,7 @@ def test_who_may_launch_an_image_gives_that_up(api, snapshot_id):
 
 
 @pytest.mark.parametrize(
-    ("code", "wish"),
+    ("code", "params"),
     [
         ("InvalidAMIAttributeItemValue", {"LaunchPermission": {"Add": [{"UserId": "me"}]}}),
         ("InvalidAMIAttributeItemValue", {"LaunchPermission": {"Add": [{"Group": "some"}]}}),
@@ -212,18 +212,18 @@ def test_who_may_launch_an_image_gives_that_up(api, snapshot_id):
         ("InvalidParameterCombination", {"Description": {"Value": "x"}, "ImdsSupport": {"Value": "v2.0"}}),
     ],
 )
-def test_bad_changes_of_attributes(api, snapshot_id, code, wish):
+def test_bad_changes_of_attributes(api, snapshot_id, code, params):
     image_id = register(api, snapshot_id)
     before = api.dump()
-    api.refused(code, api.ec2.modify_image_attribute, ImageId=image_id, **wish)
+    api.refused(code, api.ec2.modify_image_attribute, ImageId=image_id, **params)
     api.refused("InvalidRequest", api.ec2.reset_image_attribute, ImageId=image_id, Attribute="description")
     assert api.dump() == before
 
 
 def test_an_encrypted_image_is_never_public(api):
     image_id = register(api, make_snapshot(api, encrypted=True))
-    wish = {"Add": [{"Group": "all"}]}
-    api.refused("OperationNotPermitted", api.ec2.modify_image_attribute, ImageId=image_id, LaunchPermission=wish)
+    params = {"Add": [{"Group": "all"}]}
+    api.refused("OperationNotPermitted", api.ec2.modify_image_attribute, ImageId=image_id, LaunchPermission=params)
     assert the_image(api.ec2, image_id)["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
 
 
@@ -249,28 +249,28 @@ def test_attributes(api, snapshot_id):
 
 @pytest.mark.parametrize("attribute", ["description", "launchPermission", "bootMode"])
 def test_attributes_of_a_public_image_are_its_owners_to_see(api, attribute):
-    wish = {"ImageId": api.world.image_id, "Attribute": attribute}
-    assert api.world.image_id in api.refused("AuthFailure", api.ec2.describe_image_attribute, **wish)
-    wish["ImageId"] = ABSENT
-    api.refused("InvalidAMIID.NotFound", api.ec2.describe_image_attribute, **wish)
+    params = {"ImageId": api.world.image_id, "Attribute": attribute}
+    assert api.world.image_id in api.refused("AuthFailure", api.ec2.describe_image_attribute, **params)
+    params["ImageId"] = ABSENT
+    api.refused("InvalidAMIID.NotFound", api.ec2.describe_image_attribute, **params)
 
 
 def test_tags_of_a_shared_image_are_the_taggers_alone(api, snapshot_id):
     image_id = register(api, snapshot_id)
-    wish = {"Resources": [image_id, snapshot_id], "Tags": [{"Key": "whose", "Value": "other"}]}
-    api.refused("InvalidAMIID.NotFound", api.other.create_tags, **wish)
+    params = {"Resources": [image_id, snapshot_id], "Tags": [{"Key": "whose", "Value": "other"}]}
+    api.refused("InvalidAMIID.NotFound", api.other.create_tags, **params)
     everybody = {"Add": [{"Group": "all"}]}
     api.ec2.modify_image_attribute(ImageId=image_id, LaunchPermission=everybody)
-    api.refused("InvalidSnapshot.NotFound", api.other.create_tags, **wish)
+    api.refused("InvalidSnapshot.NotFound", api.other.create_tags, **params)
     api.ec2.modify_snapshot_attribute(SnapshotId=snapshot_id, CreateVolumePermission=everybody)
-    api.other.create_tags(**wish)
-    assert the_image(api.other, image_id)["Tags"] == wish["Tags"]
+    api.other.create_tags(**params)
+    assert the_image(api.other, image_id)["Tags"] == params["Tags"]
     found = api.other.describe_images(Filters=[{"Name": "tag:whose", "Values": ["other"]}])["Images"]
     assert [image["ImageId"] for image in found] == [image_id]
     assert "Tags" not in the_image(api.ec2, image_id)
     assert api.ec2.describe_tags()["Tags"] == []
     api.ec2.delete_tags(Resources=[image_id])
-    assert the_image(api.other, image_id)["Tags"] == wish["Tags"]
+    assert the_image(api.other, image_id)["Tags"] == params["Tags"]
     api.other.delete_tags(Resources=[image_id, snapshot_id])
     assert api.other.describe_tags()["Tags"] == []
 
@@ -353,7 +353,7 @@ def test_a_protected_image_stays(api, snapshot_id):
     api.refused("OperationNotPermitted", api.ec2.deregister_image, ImageId=image_id)
 
 
-def test_the_clouds_images_are_nobodys_to_change(api):
+def test_no_account_may_change_the_clouds_images(api):
     for operation, params in (
         ("deregister_image", {}),
         ("disable_image", {}),

@@ -16,12 +16,12 @@ def bring(cloud, account, tmp_path):
     def send(name, *, public=False):
         path = tmp_path / name
         path.write_bytes(CONTENT.ljust(64 << 20, b"\0"))
-        told = []
+        percents = []
         header = pb.ImportImageHeader(
             name=name, format="raw", file_size=path.stat().st_size, public=public, account_id=account.account_id
         )
-        made = cloud.operator.import_image(header, path, lambda _count: None, told.append)
-        return made.image_id, told
+        made = cloud.operator.import_image(header, path, lambda _count: None, percents.append)
+        return made.image_id, percents
 
     return send
 
@@ -36,10 +36,10 @@ def disk_of(account, image_id):
 
 
 def test_an_image_is_encrypted_where_its_account_has_all_encrypted(account, bring):
-    image_id, told = bring("in the open")
+    image_id, percents = bring("in the open")
     assert disk_of(account, image_id)["Encrypted"] is False
-    assert told == sorted(told)
-    assert told[-1] == 100
+    assert percents == sorted(percents)
+    assert percents[-1] == 100
 
     account.ec2.enable_ebs_encryption_by_default()
     with pytest.raises(CliError, match="encrypted snapshots cannot be public"):

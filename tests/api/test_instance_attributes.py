@@ -46,7 +46,7 @@ def attribute(api, instance_id, name):
     return api.ec2.describe_instance_attribute(InstanceId=instance_id, Attribute=name)[ATTRIBUTES[name]]
 
 
-def told(api, kind, resource_id):
+def sent(api, kind, resource_id):
     """What the host is told of one thing."""
     table = VpcResource if kind == pb.KIND_MAPPING else HostResource
     query = select(table.body).where(table.resource_id == resource_id, table.kind == kind)
@@ -54,7 +54,7 @@ def told(api, kind, resource_id):
     return pb.Resource.FromString(body)
 
 
-def revision_told(api, instance_id):
+def sent_revision(api, instance_id):
     """The revision at which its host was last told of an instance's machine."""
     key = (api.world.host_id, pb.KIND_MACHINE, instance_id)
     return api.run(lambda tx: tx.session.get_one(HostResource, key).revision)
@@ -63,7 +63,7 @@ def revision_told(api, instance_id):
 def report(api, instance_id, revision=None, condition=host_pb2.CONDITION_READY):
     """Have an instance's host say what became of its machine, as it was told last or at an earlier revision."""
     if revision is None:
-        revision = revision_told(api, instance_id)
+        revision = sent_revision(api, instance_id)
     said = host_pb2.ResourceStatus(kind=pb.KIND_MACHINE, id=instance_id, revision=revision, condition=condition)
     api.run(reports.apply_progress, [(api.world.host_id, [said])], NOW)
 
@@ -103,7 +103,7 @@ def test_every_attribute_is_shown(api, instance_id):
 def test_a_stopped_instance_gets_another_type(api, instance_id):
     api.ec2.modify_instance_attribute(InstanceId=instance_id, InstanceType={"Value": "m5.large"})
     assert attribute(api, instance_id, "instanceType") == {"Value": "m5.large"}
-    machine = told(api, pb.KIND_MACHINE, instance_id).machine
+    machine = sent(api, pb.KIND_MACHINE, instance_id).machine
     assert (machine.vcpus, machine.memory) == (2, 8 << 30)
     api.ec2.modify_instance_attribute(InstanceId=instance_id, Attribute="instanceType", Value="stead.tiny")
     assert attribute(api, instance_id, "instanceType") == {"Value": "stead.tiny"}
@@ -115,7 +115,7 @@ def test_user_data_of_a_stopped_instance(api, instance_id):
     modify = api.ec2.modify_instance_attribute
     modify(InstanceId=instance_id, UserData={"Value": b"\x00binary\xff"})
     assert base64.b64decode(attribute(api, instance_id, "userData")["Value"]) == b"\x00binary\xff"
-    assert told(api, pb.KIND_MACHINE, instance_id).machine.metadata.user_data == b"\x00binary\xff"
+    assert sent(api, pb.KIND_MACHINE, instance_id).machine.metadata.user_data == b"\x00binary\xff"
     modify(InstanceId=instance_id, Attribute="userData", Value=base64.b64encode(b"text").decode())
     assert base64.b64decode(attribute(api, instance_id, "userData")["Value"]) == b"text"
     api.refused("InvalidParameterValue", modify, InstanceId=instance_id, Attribute="userData", Value="not base64!")
@@ -157,7 +157,7 @@ def test_source_dest_check(api, instance_id):
     (interface,) = api.ec2.describe_network_interfaces()["NetworkInterfaces"]
     api.ec2.modify_instance_attribute(InstanceId=instance_id, SourceDestCheck={"Value": False})
     assert attribute(api, instance_id, "sourceDestCheck") == {"Value": False}
-    with_network = told(api, pb.KIND_INTERFACE, interface["NetworkInterfaceId"])
+    with_network = sent(api, pb.KIND_INTERFACE, interface["NetworkInterfaceId"])
     assert with_network.interface.source_dest_check is False
     api.ec2.reset_instance_attribute(InstanceId=instance_id, Attribute="sourceDestCheck")
     assert attribute(api, instance_id, "sourceDestCheck") == {"Value": True}
@@ -172,8 +172,8 @@ def test_security_groups_of_a_running_instance(api, instance_id):
     modify(InstanceId=instance_id, Groups=[web, web])
     assert attribute(api, instance_id, "groupSet") == [{"GroupId": web, "GroupName": "web"}]
     (interface,) = api.ec2.describe_network_interfaces()["NetworkInterfaces"]
-    assert told(api, pb.KIND_INTERFACE, interface["NetworkInterfaceId"]).interface.security_group_ids == [web]
-    assert told(api, pb.KIND_MAPPING, interface["NetworkInterfaceId"]).mapping.security_group_ids == [web]
+    assert sent(api, pb.KIND_INTERFACE, interface["NetworkInterfaceId"]).interface.security_group_ids == [web]
+    assert sent(api, pb.KIND_MAPPING, interface["NetworkInterfaceId"]).mapping.security_group_ids == [web]
     many = [add_group(api, api.world.one, f"g{number}") for number in range(5)]
     modify(InstanceId=instance_id, Groups=many)
     api.refused("SecurityGroupsPerInterfaceLimitExceeded", modify, InstanceId=instance_id, Groups=[*many, web])
@@ -244,7 +244,7 @@ def test_metadata_options(api, instance_id):
         "HttpProtocolIpv6": "disabled",
         "InstanceMetadataTags": "disabled",
     }
-    options = told(api, pb.KIND_MACHINE, instance_id).machine.metadata.options
+    options = sent(api, pb.KIND_MACHINE, instance_id).machine.metadata.options
     assert (options.tokens_required, options.hop_limit) == (True, 3)
     api.refused("InvalidParameterValue", modify, InstanceId=instance_id, HttpPutResponseHopLimit=65)
     api.refused("InvalidParameterValue", modify, InstanceId=instance_id, HttpEndpoint="perhaps")
@@ -255,12 +255,12 @@ def test_metadata_options(api, instance_id):
     assert found["InstanceId"] == instance_id
     api.ec2.create_tags(Resources=[instance_id], Tags=[{"Key": "with space", "Value": "1"}])
     modify(InstanceId=instance_id, HttpPutResponseHopLimit=4)
-    assert not told(api, pb.KIND_MACHINE, instance_id).machine.metadata.tags, "which the guest is not to be shown"
+    assert not sent(api, pb.KIND_MACHINE, instance_id).machine.metadata.tags, "which the guest is not to be shown"
     api.refused("InvalidParameterValue", modify, InstanceId=instance_id, InstanceMetadataTags="enabled")
     api.ec2.delete_tags(Resources=[instance_id], Tags=[{"Key": "with space"}])
     modify(InstanceId=instance_id, InstanceMetadataTags="enabled")
     api.ec2.create_tags(Resources=[instance_id], Tags=[{"Key": "Name", "Value": "web"}])
-    assert dict(told(api, pb.KIND_MACHINE, instance_id).machine.metadata.tags) == {"Name": "web"}
+    assert dict(sent(api, pb.KIND_MACHINE, instance_id).machine.metadata.tags) == {"Name": "web"}
 
 
 def test_metadata_options_are_applied_when_the_host_has_said_so(api, instance_id):
@@ -274,7 +274,7 @@ def test_metadata_options_are_applied_when_the_host_has_said_so(api, instance_id
 
     modify = api.ec2.modify_instance_metadata_options
     assert (shown(), found("applied"), found("pending")) == ("applied", [instance_id], [])
-    before = revision_told(api, instance_id)
+    before = sent_revision(api, instance_id)
     answer = modify(InstanceId=instance_id, HttpTokens="required")
     assert answer["InstanceMetadataOptions"]["State"] == "pending"
     assert (shown(), found("applied"), found("pending")) == ("pending", [], [instance_id])

@@ -19,11 +19,11 @@ from tests.support import rows
 @pytest.fixture
 def instance_id(api):
     api.run(lambda tx: tx.session.merge(CloudFact(name="epoch", value="1")))
-    wish = {"ImageId": api.world.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
-    return api.ec2.run_instances(**wish)["Instances"][0]["InstanceId"]
+    params = {"ImageId": api.world.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    return api.ec2.run_instances(**params)["Instances"][0]["InstanceId"]
 
 
-def told(api, instance_id):
+def sent(api, instance_id):
     """The credentials as they are sent to the instance's host, or None."""
     mint = partial(instance_identity.credentials, api.world.cloud.sealer)
 
@@ -39,7 +39,7 @@ def told(api, instance_id):
 
 
 def session(api, instance_id, service):
-    words = told(api, instance_id)
+    words = sent(api, instance_id)
     credentials = {
         "AccessKeyId": words.access_key_id,
         "SecretAccessKey": words.secret_access_key,
@@ -72,7 +72,7 @@ def test_a_guest_can_say_whose_it_is_and_nothing_else(api, instance_id):
 
 
 def test_credentials_are_made_as_they_are_sent(api, instance_id):
-    first, second = told(api, instance_id), told(api, instance_id)
+    first, second = sent(api, instance_id), sent(api, instance_id)
     assert first.updated == second.updated
     assert first.expires == first.updated + instance_identity.LIFETIME.total_seconds()
     assert first.access_key_id != second.access_key_id
@@ -83,13 +83,13 @@ def test_credentials_are_made_as_they_are_sent(api, instance_id):
 
 @pytest.mark.parametrize("state", ["terminated", "stopped"])
 def test_credentials_die_with_their_instance(api, instance_id, state):
-    kept = session(api, instance_id, "sts")
+    client = session(api, instance_id, "sts")
     if state == "terminated":
         api.ec2.terminate_instances(InstanceIds=[instance_id])  # of which the host is told, not of what comes after
     change(api, instance_id, state=state)
-    assert told(api, instance_id) is None
+    assert sent(api, instance_id) is None
     with pytest.raises(ClientError) as refusal:
-        kept.get_caller_identity()
+        client.get_caller_identity()
     assert refusal.value.response["Error"]["Code"] == "InvalidClientTokenId"
 
 
@@ -110,32 +110,32 @@ def test_no_session_is_of_another_accounts_instance_or_role(api, instance_id):
 
 def test_sessions_begin_anew_long_before_they_end(api, instance_id):
     now = datetime.now(UTC)
-    began = told(api, instance_id).updated
+    began = sent(api, instance_id).updated
     assert not api.run(instance_identity.are_due, now)
     later = now + instance_identity.RENEWED_AFTER + timedelta(minutes=1)
     assert api.run(instance_identity.are_due, later)
     api.run(instance_identity.renew_due, later, 10)
     assert not api.run(instance_identity.are_due, later)
-    assert told(api, instance_id).updated == int(later.timestamp()) > began
+    assert sent(api, instance_id).updated == int(later.timestamp()) > began
     change(api, instance_id, state="stopped")
     api.run(instance_identity.renew_due, later + instance_identity.LIFETIME, 10)
     assert api.run(lambda tx: tx.session.get_one(Instance, instance_id).identity_issued) is None
 
 
-def test_hosts_are_told_of_each_interfaces_groups_and_of_monitoring(api, instance_id):
+def test_hosts_are_sent_groups_of_each_interface_and_monitoring(api, instance_id):
     tenant = api.world.one
     made = api.ec2.create_security_group(GroupName="databases", Description="d", VpcId=tenant.vpc_id)
     interfaces = [
         {"DeviceIndex": 0, "SubnetId": tenant.subnet_ids[0]},
         {"DeviceIndex": 1, "SubnetId": tenant.subnet_ids[0], "Groups": [made["GroupId"], tenant.group_id]},
     ]
-    wish = {"ImageId": api.world.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
-    answer = api.ec2.run_instances(**wish, NetworkInterfaces=interfaces, Monitoring={"Enabled": True})
-    told = {
+    params = {"ImageId": api.world.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    answer = api.ec2.run_instances(**params, NetworkInterfaces=interfaces, Monitoring={"Enabled": True})
+    sent = {
         each.id: each.machine
         for each in api.run(lambda tx: Reader(tx).everything(api.world.host_id)).message.state.resources
     }
-    monitored, plain = told[answer["Instances"][0]["InstanceId"]], told[instance_id]
+    monitored, plain = sent[answer["Instances"][0]["InstanceId"]], sent[instance_id]
     assert (monitored.metadata.monitoring, plain.metadata.monitoring) == (True, False)
     assert [list(each.security_groups) for each in monitored.interfaces] == [["default"], ["databases", "default"]]
     assert monitored.metadata.private_address == answer["Instances"][0]["PrivateIpAddress"]

@@ -23,7 +23,7 @@ from stead_controller.resources.iam import instance_credentials
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
 from tests.api.identity import trust, who_may
-from tests.api.test_instance_attributes import report, revision_told
+from tests.api.test_instance_attributes import report, sent_revision
 from tests.api.test_ipv6_only_subnets import ipv6_blocks, make_ipv6_only
 from tests.support import rows
 
@@ -58,7 +58,7 @@ def launch(api, **params):
     return answer["Instances"][0]
 
 
-def told(api, instance_id):
+def sent(api, instance_id):
     """The machine as it is sent to its host, with the secret key."""
     sealer = api.world.cloud.sealer
 
@@ -92,7 +92,7 @@ def test_a_launched_instance_has_its_role(api, profiles):
     shown = launch(api, IamInstanceProfile={"Name": "Servers"})
     instance_id = shown["InstanceId"]
     assert shown["IamInstanceProfile"]["Arn"] == ARN
-    machine = told(api, instance_id)
+    machine = sent(api, instance_id)
     role = machine.metadata.role
     assert (role.profile_arn, role.role_name, role.code) == (ARN, "web", "Success")
     assert timedelta(hours=5) < datetime.fromtimestamp(role.expires, UTC) - datetime.now(UTC) <= timedelta(hours=6)
@@ -115,19 +115,19 @@ def test_a_policy_knows_the_instance_that_credentials_are_of(api, profiles):
     statement["Condition"] = {"ArnEquals": {"ec2:SourceInstanceARN": arn}}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     iam.put_role_policy(RoleName="web", PolicyName="one", PolicyDocument=policy)
-    assert as_guest(api, told(api, one), "ec2").describe_vpcs()["Vpcs"]
+    assert as_guest(api, sent(api, one), "ec2").describe_vpcs()["Vpcs"]
     both = trust({"AWS": ACCOUNT, "Service": "ec2.amazonaws.com"})
     iam.update_assume_role_policy(RoleName="web", PolicyDocument=both)
     sts = who_may(api, iam, "ada", "sts:AssumeRole")("sts")
     named = sts.assume_role(RoleArn=f"arn:aws:iam::{ACCOUNT}:role/web", RoleSessionName=one)["Credentials"]
-    for client in (as_guest(api, told(api, two), "ec2"), api.session(named)):
+    for client in (as_guest(api, sent(api, two), "ec2"), api.session(named)):
         with pytest.raises(ClientError, match="UnauthorizedOperation"):
             client.describe_vpcs()
 
 
-def test_secret_keys_are_not_kept(api, profiles):
+def test_secret_keys_are_not_stored(api, profiles):
     instance_id = launch(api, IamInstanceProfile={"Arn": ARN})["InstanceId"]
-    secret = told(api, instance_id).metadata.role.secret_access_key
+    secret = sent(api, instance_id).metadata.role.secret_access_key
     assert len(secret) == 40
     dumped = repr(api.dump())
     assert secret not in dumped
@@ -139,8 +139,8 @@ def test_secret_keys_are_not_kept(api, profiles):
             if row.resource_id == instance_id and row.kind == pb.KIND_MACHINE
         )
 
-    kept = pb.Resource.FromString(api.run(body)).machine.metadata.role
-    assert (kept.role_name, kept.secret_access_key) == ("web", "")
+    stored = pb.Resource.FromString(api.run(body)).machine.metadata.role
+    assert (stored.role_name, stored.secret_access_key) == ("web", "")
 
 
 def test_policies_know_by_which_imds_credentials_were_given_and_where(api, profiles):
@@ -156,7 +156,7 @@ def test_policies_know_by_which_imds_credentials_were_given_and_where(api, profi
     def allowed(shown, **way):
         try:
             return bool(
-                as_guest(api, told(api, shown["InstanceId"]), "ec2", **way).describe_instances()["Reservations"]
+                as_guest(api, sent(api, shown["InstanceId"]), "ec2", **way).describe_instances()["Reservations"]
             )
         except ClientError as refusal:
             return refusal.response["Error"]["Code"] != "UnauthorizedOperation"
@@ -191,9 +191,9 @@ def test_a_policy_knows_the_instance_profile_that_an_instance_has(api, profiles)
 def test_who_must_show_a_token_has_no_other_credentials(api, profiles):
     profile = {"IamInstanceProfile": {"Name": "Servers"}}
     shown = launch(api, **profile, MetadataOptions={"HttpTokens": "required"})
-    assert not told(api, shown["InstanceId"]).metadata.role.HasField("without_token")
+    assert not sent(api, shown["InstanceId"]).metadata.role.HasField("without_token")
     api.ec2.modify_instance_metadata_options(InstanceId=shown["InstanceId"], HttpTokens="optional")
-    machine = told(api, shown["InstanceId"])
+    machine = sent(api, shown["InstanceId"])
     twin = machine.metadata.role.without_token
     assert twin.access_key_id != machine.metadata.role.access_key_id
     assert twin.secret_access_key not in repr(api.dump())
@@ -232,8 +232,8 @@ def test_association_of_an_instance_that_is_off(api, profiles):
 
 def test_association_while_it_runs(api, profiles):
     instance_id = launch(api)["InstanceId"]
-    assert not told(api, instance_id).metadata.HasField("role")
-    before = revision_told(api, instance_id)
+    assert not sent(api, instance_id).metadata.HasField("role")
+    before = sent_revision(api, instance_id)
     made = api.ec2.associate_iam_instance_profile(InstanceId=instance_id, IamInstanceProfile={"Name": "Servers"})
     made = made["IamInstanceProfileAssociation"]
     assert (made["State"], made["IamInstanceProfile"]["Arn"], made["InstanceId"]) == ("associating", ARN, instance_id)
@@ -241,23 +241,23 @@ def test_association_while_it_runs(api, profiles):
     assert states(api) == {instance_id: "associating"}
     report(api, instance_id)
     assert states(api) == {instance_id: "associated"}
-    assert told(api, instance_id).metadata.role.role_name == "web"
+    assert sent(api, instance_id).metadata.role.role_name == "web"
     api.refused(
         "IncorrectState",
         api.ec2.associate_iam_instance_profile,
         InstanceId=instance_id,
         IamInstanceProfile={"Name": "Batch"},
     )
-    before = told(api, instance_id).metadata.role
+    before = sent(api, instance_id).metadata.role
     other = api.ec2.replace_iam_instance_profile_association(
         AssociationId=made["AssociationId"], IamInstanceProfile={"Name": "Batch"}
     )["IamInstanceProfileAssociation"]
     assert other["AssociationId"] != made["AssociationId"]
-    assert told(api, instance_id).metadata.role.role_name == "batch"
-    assert told(api, instance_id).metadata.role.access_key_id != before.access_key_id
+    assert sent(api, instance_id).metadata.role.role_name == "batch"
+    assert sent(api, instance_id).metadata.role.access_key_id != before.access_key_id
     ended = api.ec2.disassociate_iam_instance_profile(AssociationId=other["AssociationId"])
     assert ended["IamInstanceProfileAssociation"]["State"] == "disassociating"
-    assert not told(api, instance_id).metadata.HasField("role")
+    assert not sent(api, instance_id).metadata.HasField("role")
     assert api.ec2.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"] == []
     api.refused(
         "InvalidAssociationID.NotFound",
@@ -308,12 +308,12 @@ def test_bad_profiles(api, profiles, code, profile):
 
 def test_an_instance_that_is_off_has_no_credentials(api, profiles):
     instance_id = launch(api, IamInstanceProfile={"Name": "Servers"})["InstanceId"]
-    first = told(api, instance_id).metadata.role.access_key_id
+    first = sent(api, instance_id).metadata.role.access_key_id
     api.ec2.stop_instances(InstanceIds=[instance_id])
-    assert not told(api, instance_id).metadata.HasField("role")
+    assert not sent(api, instance_id).metadata.HasField("role")
     api.run(lambda tx: setattr(tx.session.get_one(Instance, instance_id), "state", "stopped"))
     api.ec2.start_instances(InstanceIds=[instance_id])
-    again = told(api, instance_id).metadata.role.access_key_id
+    again = sent(api, instance_id).metadata.role.access_key_id
     assert again not in ("", first)
 
 
@@ -327,17 +327,17 @@ def due(api, now):
 
 def test_credentials_are_made_anew_long_before_they_end(api, profiles):
     instance_id = launch(api, IamInstanceProfile={"Name": "Servers"})["InstanceId"]
-    first = told(api, instance_id).metadata.role
+    first = sent(api, instance_id).metadata.role
     now = datetime.now(UTC)
     assert not due(api, now + timedelta(hours=2, minutes=40))
     later = now + timedelta(hours=3)
     assert due(api, later)
     renew(api, later)
     assert not due(api, later)
-    second = told(api, instance_id).metadata.role
+    second = sent(api, instance_id).metadata.role
     assert second.expires - first.expires >= 10_000
     assert second.access_key_id != first.access_key_id
-    assert as_guest(api, told(api, instance_id), "sts").get_caller_identity()
+    assert as_guest(api, sent(api, instance_id), "sts").get_caller_identity()
 
 
 def test_a_stopped_instance_is_due_no_more(api, profiles):
@@ -346,13 +346,13 @@ def test_a_stopped_instance_is_due_no_more(api, profiles):
     later = datetime.now(UTC) + timedelta(hours=3)
     renew(api, later)
     assert not due(api, later + timedelta(days=1))
-    kept = api.run(lambda tx: tx.session.query(InstanceProfileAssociation).one())
-    assert (kept.role_name, kept.access_key_id, kept.session_token, kept.expires) == ("", "", "", None)
-    api.run(lambda tx: instance_credentials.profile_changed(tx, kept.profile_id))
+    stored = api.run(lambda tx: tx.session.query(InstanceProfileAssociation).one())
+    assert (stored.role_name, stored.access_key_id, stored.session_token, stored.expires) == ("", "", "", None)
+    api.run(lambda tx: instance_credentials.profile_changed(tx, stored.profile_id))
     assert not due(api, later + timedelta(days=1))
 
 
-def test_what_becomes_of_the_role_is_told(api, profiles):
+def test_hosts_are_sent_changes_of_the_role(api, profiles):
     instance_id = launch(api, IamInstanceProfile={"Name": "Servers"})["InstanceId"]
     now = datetime.now(UTC)
 
@@ -360,7 +360,7 @@ def test_what_becomes_of_the_role_is_told(api, profiles):
         api.run(change)
         assert due(api, now)
         renew(api, now)
-        return told(api, instance_id).metadata.role
+        return sent(api, instance_id).metadata.role
 
     def distrust(tx):
         role = tx.session.query(IamRole).filter_by(name="web").one()
@@ -388,7 +388,7 @@ def test_what_becomes_of_the_role_is_told(api, profiles):
 
 
 def test_sessions_of_a_role_are_revoked(api, profiles):
-    machine = told(api, launch(api, IamInstanceProfile={"Name": "Servers"})["InstanceId"])
+    machine = sent(api, launch(api, IamInstanceProfile={"Name": "Servers"})["InstanceId"])
 
     def revoke(tx):
         role = tx.session.query(IamRole).filter_by(name="web").one()

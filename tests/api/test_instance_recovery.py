@@ -32,8 +32,8 @@ def launch(account: Account, image_id: str) -> Iterator[Callable[..., str]]:
     ec2, made = account.ec2, []
 
     def run(**params: Any) -> str:
-        wish = {"ImageId": image_id, "InstanceType": "stead.tiny", "MinCount": 1, "MaxCount": 1} | params
-        instance_id = ec2.run_instances(**wish)["Instances"][0]["InstanceId"]
+        values = {"ImageId": image_id, "InstanceType": "stead.tiny", "MinCount": 1, "MaxCount": 1} | params
+        instance_id = ec2.run_instances(**values)["Instances"][0]["InstanceId"]
         made.append(instance_id)
         ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=FAST)
         return instance_id
@@ -80,7 +80,7 @@ def test_its_system_status_is_impaired_until_it_runs_again(
     assert "start 2, boot 1" in starts(ec2, instance_id)
 
 
-def test_one_that_wishes_no_recovery_is_stopped(cloud: Cloud, account: Account, launch: Callable[..., str]) -> None:
+def test_an_instance_without_recovery_is_stopped(cloud: Cloud, account: Account, launch: Callable[..., str]) -> None:
     ec2 = account.ec2
     instance_id = launch(MaintenanceOptions={"AutoRecovery": "disabled"})
     assert shown(ec2, instance_id)["MaintenanceOptions"]["AutoRecovery"] == "disabled"
@@ -110,7 +110,7 @@ def test_a_guest_that_waits_for_room_is_impaired_until_there_is_some(
 ) -> None:
     ec2 = account.ec2
     instance_id = launch()
-    wish = {"do": "fill_volume", "machine": instance_id, "volume": root_of(ec2, instance_id)}
+    values = {"do": "fill_volume", "machine": instance_id, "volume": root_of(ec2, instance_id)}
 
     def found(name: str, value: str) -> bool:
         asked = [{"Name": f"{name}.status", "Values": [value]}]
@@ -119,12 +119,12 @@ def test_a_guest_that_waits_for_room_is_impaired_until_there_is_some(
     def all_are(value: str) -> bool:
         return all(found(name, value) for name in ("instance-status", "attached-ebs-status"))
 
-    cloud.let_happen(**wish, full=True)
+    cloud.let_happen(**values, full=True)
     wait_for(lambda: all_are("impaired"), "the instance and its volume are impaired", 30)
     (status,) = ec2.describe_instance_status(InstanceIds=[instance_id])["InstanceStatuses"]
     assert status["SystemStatus"]["Status"] == "ok"
     assert "ImpairedSince" in status["AttachedEbsStatus"]["Details"][0]
-    cloud.let_happen(**wish, full=False)
+    cloud.let_happen(**values, full=False)
     wait_for(lambda: all_are("ok"), "they are well again", 30)
 
 

@@ -37,9 +37,9 @@ def test_types_that_are_not_offered_are_listed_if_asked_for(api):
 
 @pytest.mark.parametrize("name", ["t4g.micro", "g4dn.xlarge"])
 def test_a_type_that_is_not_offered_cannot_be_had(api, name):
-    wish = {"ImageId": api.world.image_id, "MinCount": 1, "MaxCount": 1}
-    api.refused("Unsupported", api.ec2.run_instances, **wish, InstanceType=name)
-    (made,) = api.ec2.run_instances(**wish, InstanceType="t3.micro")["Instances"]
+    params = {"ImageId": api.world.image_id, "MinCount": 1, "MaxCount": 1}
+    api.refused("Unsupported", api.ec2.run_instances, **params, InstanceType=name)
+    (made,) = api.ec2.run_instances(**params, InstanceType="t3.micro")["Instances"]
     modify = api.ec2.modify_instance_attribute
     api.refused("Unsupported", modify, InstanceId=made["InstanceId"], InstanceType={"Value": name})
 

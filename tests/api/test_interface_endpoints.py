@@ -18,7 +18,7 @@ from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import clean_up
 from stead_proto.v1 import desired_pb2, host_pb2
 from tests.api.conftest import Api
-from tests.api.test_network_interfaces import report, shown, told
+from tests.api.test_network_interfaces import report, sent, shown
 from tests.api.topology import with_network
 from tests.support import rows
 from tests.support.clients import Account
@@ -31,18 +31,18 @@ KIND = desired_pb2.KIND_ENDPOINT_INTERFACE
 
 
 def create(api: Api, *subnets: int, **changes: Any) -> dict[str, Any]:
-    wish: dict[str, Any] = {"VpcId": api.world.one.vpc_id, "ServiceName": EC2, "VpcEndpointType": "Interface"}
+    params: dict[str, Any] = {"VpcId": api.world.one.vpc_id, "ServiceName": EC2, "VpcEndpointType": "Interface"}
     if subnets:
-        wish["SubnetIds"] = [api.world.one.subnet_ids[number] for number in subnets]
-    made: dict[str, Any] = api.ec2.create_vpc_endpoint(**wish | changes)["VpcEndpoint"]
+        params["SubnetIds"] = [api.world.one.subnet_ids[number] for number in subnets]
+    made: dict[str, Any] = api.ec2.create_vpc_endpoint(**params | changes)["VpcEndpoint"]
     return made
 
 
 def refused(api: Api, code: str, *subnets: int, **changes: Any) -> str:
-    wish: dict[str, Any] = {"VpcId": api.world.one.vpc_id, "ServiceName": EC2, "VpcEndpointType": "Interface"}
+    params: dict[str, Any] = {"VpcId": api.world.one.vpc_id, "ServiceName": EC2, "VpcEndpointType": "Interface"}
     if subnets:
-        wish["SubnetIds"] = [api.world.one.subnet_ids[number] for number in subnets]
-    return api.refused(code, api.ec2.create_vpc_endpoint, **wish | changes)
+        params["SubnetIds"] = [api.world.one.subnet_ids[number] for number in subnets]
+    return api.refused(code, api.ec2.create_vpc_endpoint, **params | changes)
 
 
 def show(api: Api, endpoint_id: str) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def ready(api: Api, made: dict[str, Any]) -> None:
         report(api, KIND, interface_id, host_pb2.CONDITION_READY)
 
 
-def names_told(api: Api, endpoint_id: str) -> dict[str, tuple[list[str], bool]]:
+def sent_names(api: Api, endpoint_id: str) -> dict[str, tuple[list[str], bool]]:
     found = with_network(api, desired_pb2.KIND_VPC_ENDPOINT, endpoint_id).vpc_endpoint.interface_names
     return {one.name: (list(one.addresses), one.is_private) for one in found}
 
@@ -107,7 +107,7 @@ def test_an_endpoint_is_made_with_its_interface(api: Api) -> None:
     assert interface["Description"] == f"VPC Endpoint Interface {endpoint_id}"
     assert interface["Groups"] == [{"GroupId": group, "GroupName": "api"}]
     assert interface["Attachment"]["InstanceOwnerId"] == "amazon-aws"
-    on_host, plugged = told(api, desired_pb2.KIND_INTERFACE, interface_id), told(api, KIND, interface_id)
+    on_host, plugged = sent(api, desired_pb2.KIND_INTERFACE, interface_id), sent(api, KIND, interface_id)
     assert on_host is not None
     assert plugged is not None
     assert (list(on_host.interface.security_group_ids), on_host.interface.unfiltered) == ([group], False)
@@ -119,18 +119,18 @@ def test_it_is_available_with_its_names_when_its_host_says_so(api: Api) -> None:
     endpoint_id, (interface_id,) = made["VpcEndpointId"], made["NetworkInterfaceIds"]
     own, zonal, _ = (one["DnsName"] for one in made["DnsEntries"])
     address = shown(api, interface_id)["PrivateIpAddress"]
-    assert names_told(api, endpoint_id) == {}  # until somebody answers there
+    assert sent_names(api, endpoint_id) == {}  # until somebody answers there
 
     ready(api, made)
     assert show(api, endpoint_id) == made | {"State": "available"}
-    assert names_told(api, endpoint_id) == {
+    assert sent_names(api, endpoint_id) == {
         own: ([address], False),
         zonal: ([address], False),
         OWN_NAME: ([address], True),
     }
-    told_endpoint = with_network(api, desired_pb2.KIND_VPC_ENDPOINT, endpoint_id).vpc_endpoint
-    assert (told_endpoint.service, list(told_endpoint.addresses), list(told_endpoint.names)) == ("ec2", [], [])
-    assert (list(told_endpoint.ports), told_endpoint.controller_port) == ([80, 443, 8773, 8774], 8777)
+    sent_endpoint = with_network(api, desired_pb2.KIND_VPC_ENDPOINT, endpoint_id).vpc_endpoint
+    assert (sent_endpoint.service, list(sent_endpoint.addresses), list(sent_endpoint.names)) == ("ec2", [], [])
+    assert (list(sent_endpoint.ports), sent_endpoint.controller_port) == ([80, 443, 8773, 8774], 8777)
 
 
 def test_its_end(api: Api) -> None:
@@ -144,9 +144,9 @@ def test_its_end(api: Api) -> None:
     assert (ended["State"], ended["NetworkInterfaceIds"]) == ("deleting", [])
     ready(api, made)  # a late word of its host
     assert show(api, endpoint_id) == ended
-    assert told(api, KIND, interface_id) is None
-    assert told(api, desired_pb2.KIND_INTERFACE, interface_id) is None
-    assert names_told(api, endpoint_id) == {}
+    assert sent(api, KIND, interface_id) is None
+    assert sent(api, desired_pb2.KIND_INTERFACE, interface_id) is None
+    assert sent_names(api, endpoint_id) == {}
     assert api.ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint_id])["Unsuccessful"] == []
     change = {"VpcEndpointId": endpoint_id, "ResetPolicy": True}
     api.refused("IncorrectState", api.ec2.modify_vpc_endpoint, **change)
@@ -177,8 +177,8 @@ def test_its_interfaces_are_not_the_users(api: Api) -> None:
     less = {"NetworkInterfaceId": interface_id, "PrivateIpAddresses": ["172.31.0.9"]}
     api.refused("OperationNotPermitted", ec2.unassign_private_ip_addresses, **less)
     allocation = ec2.allocate_address()["AllocationId"]
-    wish = {"NetworkInterfaceId": interface_id, "AllocationId": allocation}
-    api.refused("OperationNotPermitted", ec2.associate_address, **wish)
+    params = {"NetworkInterfaceId": interface_id, "AllocationId": allocation}
+    api.refused("OperationNotPermitted", ec2.associate_address, **params)
     found = ec2.describe_network_interfaces(
         Filters=[
             {"Name": "interface-type", "Values": ["vpc_endpoint"]},
@@ -193,7 +193,7 @@ def test_without_groups_it_is_in_the_default_group_and_without_subnets_nowhere(a
     made = create(api)
     assert [one["GroupName"] for one in made["Groups"]] == ["default"]
     assert (made["State"], made["NetworkInterfaceIds"], made["SubnetIds"]) == ("available", [], [])
-    assert names_told(api, made["VpcEndpointId"]) == {}
+    assert sent_names(api, made["VpcEndpointId"]) == {}
     api.ec2.delete_vpc_endpoints(VpcEndpointIds=[made["VpcEndpointId"]])
     assert api.ec2.describe_vpc_endpoints()["VpcEndpoints"] == []
 
@@ -205,9 +205,9 @@ def test_an_address_may_be_asked_for(api: Api) -> None:
     made = create(api, SubnetConfigurations=[{"SubnetId": subnet, "Ipv4": address}])
     assert made["SubnetIds"] == [subnet]
     assert shown(api, made["NetworkInterfaceIds"][0])["PrivateIpAddress"] == address
-    wish = {"PrivateDnsEnabled": False, "SubnetConfigurations": [{"SubnetId": subnet, "Ipv4": address}]}
-    refused(api, "InvalidIPAddress.InUse", **wish)
-    again = {"VpcEndpointId": made["VpcEndpointId"], "SubnetConfigurations": wish["SubnetConfigurations"]}
+    params = {"PrivateDnsEnabled": False, "SubnetConfigurations": [{"SubnetId": subnet, "Ipv4": address}]}
+    refused(api, "InvalidIPAddress.InUse", **params)
+    again = {"VpcEndpointId": made["VpcEndpointId"], "SubnetConfigurations": params["SubnetConfigurations"]}
     api.refused("UnsupportedOperation", api.ec2.modify_vpc_endpoint, **again)
 
 
@@ -223,7 +223,7 @@ def test_subnets_are_added_and_removed(api: Api) -> None:
     found = show(api, endpoint_id)
     assert (found["State"], sorted(found["SubnetIds"])) == ("pending", sorted([first, second]))
     assert len(found["DnsEntries"]) == 4
-    assert len(names_told(api, endpoint_id)[OWN_NAME][0]) == 1  # nobody answers at the new one yet
+    assert len(sent_names(api, endpoint_id)[OWN_NAME][0]) == 1  # nobody answers at the new one yet
     modify(VpcEndpointId=endpoint_id, RemoveSubnetIds=[first])
     left = show(api, endpoint_id)
     assert left["SubnetIds"] == [second]
@@ -243,7 +243,7 @@ def test_groups_are_added_and_removed(api: Api) -> None:
     modify = api.ec2.modify_vpc_endpoint
     modify(VpcEndpointId=endpoint_id, AddSecurityGroupIds=[group], RemoveSecurityGroupIds=[default])
     assert [one["GroupId"] for one in show(api, endpoint_id)["Groups"]] == [group]
-    on_host = told(api, desired_pb2.KIND_INTERFACE, interface_id)
+    on_host = sent(api, desired_pb2.KIND_INTERFACE, interface_id)
     assert on_host is not None
     assert list(on_host.interface.security_group_ids) == [group]
     mapping = with_network(api, desired_pb2.KIND_MAPPING, interface_id).mapping
@@ -276,18 +276,18 @@ def test_private_dns_needs_names_in_the_vpc_and_one_endpoint_of_a_service(api: A
     other = create(api, here(api), ServiceName="com.amazonaws.us-east-1.sts")
     assert other["DnsEntries"][-1] == {"DnsName": "sts.us-east-1.amazonaws.com"}
     modify = api.ec2.modify_vpc_endpoint
-    wish = {"VpcEndpointId": second["VpcEndpointId"], "PrivateDnsEnabled": True}
-    api.refused("InvalidParameter", modify, **wish)
+    params = {"VpcEndpointId": second["VpcEndpointId"], "PrivateDnsEnabled": True}
+    api.refused("InvalidParameter", modify, **params)
     modify(VpcEndpointId=first["VpcEndpointId"], PrivateDnsEnabled=False)
-    assert OWN_NAME not in names_told(api, first["VpcEndpointId"])
+    assert OWN_NAME not in sent_names(api, first["VpcEndpointId"])
     api.ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": False})
-    message = api.refused("InvalidParameter", modify, **wish)
+    message = api.refused("InvalidParameter", modify, **params)
     assert message == (
         "Enabling private DNS requires both enableDnsSupport and enableDnsHostnames VPC attributes set to true "
         f"for {vpc}"
     )
     api.ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
-    modify(**wish)
+    modify(**params)
     assert show(api, second["VpcEndpointId"])["PrivateDnsEnabled"]
 
 
@@ -322,8 +322,8 @@ def test_there_is_one_subnet_of_a_zone_and_none_of_another_vpc(api: Api) -> None
     made = create(api, here(api))
     where = {"AvailabilityZone": "us-east-1a"}
     more = api.ec2.create_subnet(VpcId=api.world.one.vpc_id, CidrBlock="172.31.128.0/24", **where)["Subnet"]["SubnetId"]
-    wish = {"VpcEndpointId": made["VpcEndpointId"], "AddSubnetIds": [more]}
-    message = api.refused("DuplicateSubnetsInSameZone", api.ec2.modify_vpc_endpoint, **wish)
+    params = {"VpcEndpointId": made["VpcEndpointId"], "AddSubnetIds": [more]}
+    message = api.refused("DuplicateSubnetsInSameZone", api.ec2.modify_vpc_endpoint, **params)
     assert message == (
         f"Found another VPC endpoint subnet in the availability zone of {more}. VPC endpoint subnets should be in "
         "different availability zones supported by the VPC endpoint service."
@@ -338,8 +338,8 @@ def test_a_subnet_of_ipv6_only_is_refused(api: Api) -> None:
     vpc = api.ec2.create_vpc(CidrBlock="10.0.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]
     block = vpc["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"].replace("/56", "/64")
     subnet = api.ec2.create_subnet(VpcId=vpc["VpcId"], Ipv6CidrBlock=block, Ipv6Native=True)["Subnet"]["SubnetId"]
-    wish = {"VpcId": vpc["VpcId"], "SubnetIds": [subnet], "PrivateDnsEnabled": False}
-    assert "IPv6 only" in refused(api, "InvalidParameter", **wish)
+    params = {"VpcId": vpc["VpcId"], "SubnetIds": [subnet], "PrivateDnsEnabled": False}
+    assert "IPv6 only" in refused(api, "InvalidParameter", **params)
 
 
 def test_what_it_stands_on_is_in_use(api: Api) -> None:
@@ -439,7 +439,7 @@ def test_an_interface_moves_when_its_host_is_given_up(api: Api) -> None:
     assert api.run(lambda tx: tx.session.get_one(HostResource, key).body) is not None
     (left,) = api.ec2.describe_vpc_endpoints()["VpcEndpoints"]  # what was being deleted is gone with the host
     assert left == made | {"State": "available"}  # as EC2 says it of one whose interface is being moved
-    assert names_told(api, made["VpcEndpointId"]) == {}
+    assert sent_names(api, made["VpcEndpointId"]) == {}
 
 
 def test_what_a_host_fails_at_is_shown(api: Api) -> None:
@@ -463,23 +463,23 @@ def test_only_a_home_of_its_interfaces_brings_what_came_by_it(api: Api) -> None:
     assert api.run(admit, ids.new_id("host"), made["VpcEndpointId"]) is None
 
 
-def test_a_new_version_of_the_pictures_draws_them_anew(api: Api) -> None:
+def test_a_new_version_of_the_messages_is_sent_again(api: Api) -> None:
     """What hosts were told of it is lost here, and comes back; of what is being deleted nothing does."""
     made, going = create(api, here(api)), create(api, here(api), PrivateDnsEnabled=False)
     api.ec2.delete_vpc_endpoints(VpcEndpointIds=[going["VpcEndpointId"]])
-    (kept,), (gone,) = made["NetworkInterfaceIds"], going["NetworkInterfaceIds"]
-    key = (api.world.host_id, int(KIND), kept)
+    (remaining,), (gone,) = made["NetworkInterfaceIds"], going["NetworkInterfaceIds"]
+    key = (api.world.host_id, int(KIND), remaining)
 
     def lose(tx: Any) -> None:
         tx.session.delete(tx.session.get_one(HostResource, key))
 
     api.run(lose)
-    assert told(api, KIND, kept) is None
+    assert sent(api, KIND, remaining) is None
     asyncio.run(redraw(api.database))
-    again = told(api, KIND, kept)
+    again = sent(api, KIND, remaining)
     assert again is not None
     assert again.endpoint_interface.endpoint_id == made["VpcEndpointId"]
-    assert told(api, KIND, gone) is None
+    assert sent(api, KIND, gone) is None
 
 
 def test_what_hosts_say_of_others_and_too_early_counts_for_nothing(api: Api) -> None:

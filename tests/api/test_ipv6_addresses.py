@@ -8,7 +8,7 @@ import pytest
 from stead_proto.v1 import desired_pb2
 from stead_proto.v1 import host_pb2 as pb
 from tests.api.conftest import Api
-from tests.api.test_network_interfaces import create, report, shown, told
+from tests.api.test_network_interfaces import create, report, sent, shown
 from tests.api.test_run_instances import run
 
 
@@ -57,7 +57,7 @@ def test_an_instance_has_them_from_its_launch(api: Api, block: ipaddress.IPv6Net
     (asked,) = run(api, SubnetId=subnet_id, Ipv6AddressCount=1)["Instances"]
     (address,) = ipv6(asked["NetworkInterfaces"][0])
     assert ipaddress.ip_address(address) in block
-    resource = told(api, desired_pb2.KIND_INTERFACE, asked["NetworkInterfaces"][0]["NetworkInterfaceId"])
+    resource = sent(api, desired_pb2.KIND_INTERFACE, asked["NetworkInterfaces"][0]["NetworkInterfaceId"])
     assert resource is not None
     assert list(resource.interface.ipv6_addresses) == [address]
     found = api.ec2.describe_instances(Filters=[{"Name": "ipv6-address", "Values": [address]}])["Reservations"]

@@ -13,7 +13,7 @@ from stead_controller.resources.network import interface_questions
 from stead_proto.v1 import desired_pb2
 from tests.api.conftest import Api
 from tests.api.test_network_insights import ask
-from tests.api.test_network_interfaces import create, shown, told
+from tests.api.test_network_interfaces import create, sent, shown
 from tests.api.test_run_instances import run
 from tests.api.topology import rows_of
 
@@ -34,8 +34,8 @@ def blocks(api: Api) -> list[str]:
 
 
 def make_ipv6_only(api: Api, block: str, **params: Any) -> dict[str, Any]:
-    wish = {"VpcId": api.world.one.vpc_id, "Ipv6CidrBlock": block, "Ipv6Native": True} | params
-    return dict(api.ec2.create_subnet(**wish)["Subnet"])
+    asked = {"VpcId": api.world.one.vpc_id, "Ipv6CidrBlock": block, "Ipv6Native": True} | params
+    return dict(api.ec2.create_subnet(**asked)["Subnet"])
 
 
 @pytest.fixture
@@ -194,8 +194,8 @@ def test_no_public_ipv4_address_leads_there(api: Api, subnet_id: str) -> None:
     message = api.refused("InvalidParameterValue", api.ec2.create_nat_gateway, SubnetId=subnet_id, AllocationId=elastic)
     assert "IPv6 only subnet" in message
     endpoint = {"ServiceName": "com.amazonaws.us-east-1.ec2", "VpcEndpointType": "Interface", "SubnetIds": [subnet_id]}
-    wish = {"VpcId": api.world.one.vpc_id} | endpoint
-    message = api.refused("InvalidParameter", api.ec2.create_vpc_endpoint, **wish)
+    asked = {"VpcId": api.world.one.vpc_id} | endpoint
+    message = api.refused("InvalidParameter", api.ec2.create_vpc_endpoint, **asked)
     assert "IPv6 only subnet" in message
     assert rows_of(api) == before
 
@@ -217,13 +217,13 @@ def test_instances_have_ipv6_addresses_and_names_by_id(api: Api, subnet_id: str)
     assert {one["InstanceId"] for one in found} == {one["InstanceId"] for one in launched}
 
 
-def test_hosts_are_told_of_nothing_of_ipv4(api: Api, subnet_id: str) -> None:
+def test_hosts_are_sent_nothing_of_ipv4(api: Api, subnet_id: str) -> None:
     api.ec2.modify_vpc_attribute(VpcId=api.world.one.vpc_id, EnableDnsHostnames={"Value": True})
     (one,) = run(api, SubnetId=subnet_id)["Instances"]
     (nic,) = one["NetworkInterfaces"]
     name, address = f"{one['InstanceId']}.ec2.internal", one["Ipv6Address"]
-    interface = told(api, desired_pb2.KIND_INTERFACE, nic["NetworkInterfaceId"])
-    machine = told(api, desired_pb2.KIND_MACHINE, one["InstanceId"])
+    interface = sent(api, desired_pb2.KIND_INTERFACE, nic["NetworkInterfaceId"])
+    machine = sent(api, desired_pb2.KIND_MACHINE, one["InstanceId"])
     assert interface is not None
     assert machine is not None
     body, words = interface.interface, machine.machine.metadata

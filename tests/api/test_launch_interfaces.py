@@ -10,7 +10,7 @@ from stead_controller.hosts import reports
 from stead_proto.v1 import desired_pb2
 from stead_proto.v1 import host_pb2 as pb
 from tests.api.conftest import Api
-from tests.api.test_network_interfaces import create, report, shown, told, told_vpcs
+from tests.api.test_network_interfaces import create, report, sent, sent_vpcs, shown
 from tests.api.test_run_instances import run
 from tests.support.rows import NOW
 
@@ -59,7 +59,7 @@ def test_several_new_interfaces(api: Api) -> None:
     assert "PublicIpAddress" not in instance  # with several interfaces there is no automatic public address
     for one in (first, second):
         assert shown(api, one["NetworkInterfaceId"])["TagSet"] == [{"Key": "Name", "Value": "web"}]
-        assert told(api, desired_pb2.KIND_INTERFACE, one["NetworkInterfaceId"]) is not None
+        assert sent(api, desired_pb2.KIND_INTERFACE, one["NetworkInterfaceId"]) is not None
 
     api.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
     report(api, desired_pb2.KIND_MACHINE, instance["InstanceId"], pb.CONDITION_ABSENT)
@@ -88,8 +88,8 @@ def test_an_existing_interface_with_an_elastic_address_stays_when_the_instance_e
 def test_a_public_address_is_as_the_request_or_the_subnet_says(api: Api) -> None:
     subnet = api.world.one.subnet_ids[0]
     only = {"DeviceIndex": 0, "SubnetId": subnet}
-    for wish, expected in [(only, True), (only | {"AssociatePublicIpAddress": False}, False)]:
-        answer = run(api, NetworkInterfaces=[wish])
+    for params, expected in [(only, True), (only | {"AssociatePublicIpAddress": False}, False)]:
+        answer = run(api, NetworkInterfaces=[params])
         (instance,) = answer["Instances"]
         assert ("PublicIpAddress" in instance) is expected
         api.ec2.stop_instances(InstanceIds=[instance["InstanceId"]])
@@ -113,7 +113,7 @@ def test_an_elastic_address_stays_through_a_stop(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "wishes"),
+    ("code", "params"),
     [
         ("InvalidParameterValue", [{"Description": "no index"}]),
         ("InvalidParameterValue", [{"DeviceIndex": 1}]),
@@ -131,8 +131,8 @@ def test_an_elastic_address_stays_through_a_stop(api: Api) -> None:
         ("UnsupportedOperation", [{"DeviceIndex": 0, "InterfaceType": "efa"}]),
     ],
 )
-def test_bad_interfaces_are_refused_and_change_no_row(api: Api, code: str, wishes: list[dict[str, Any]]) -> None:
-    api.refused(code, lambda: run(api, NetworkInterfaces=wishes))
+def test_bad_interfaces_are_refused_and_change_no_row(api: Api, code: str, params: list[dict[str, Any]]) -> None:
+    api.refused(code, lambda: run(api, NetworkInterfaces=params))
 
 
 def test_what_is_said_twice_or_of_several_instances_is_refused(api: Api) -> None:
@@ -178,10 +178,10 @@ def test_an_instance_is_launched_into_two_vpcs_and_leaves_both(api: Api) -> None
         api.world.one.vpc_id,
         [api.world.one.vpc_id, vpc_id],
     )
-    assert told_vpcs(api) == {api.world.one.vpc_id, vpc_id}
+    assert sent_vpcs(api) == {api.world.one.vpc_id, vpc_id}
     api.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
     report(api, desired_pb2.KIND_MACHINE, instance["InstanceId"], pb.CONDITION_ABSENT)
-    assert told_vpcs(api) == set()
+    assert sent_vpcs(api) == set()
     again = run(
         api,
         NetworkInterfaces=[

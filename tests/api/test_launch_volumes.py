@@ -26,7 +26,7 @@ def volumes(api, instance_id):
     return {one["Attachments"][0]["Device"]: one for one in found}
 
 
-def told(api, instance_id):
+def sent(api, instance_id):
     """The machine as its host is told of it."""
     row = api.run(
         lambda tx: tx.session.get_one(HostResource, (api.world.host_id, int(desired.KIND_MACHINE), instance_id))
@@ -98,7 +98,7 @@ def test_several_volumes(api, snapshot_id):
     assert shown["/dev/sdg"][1:] == ("gp3", False)
     assert found["/dev/sdg"]["SnapshotId"] == snapshot_id
     assert all(one["Tags"] == [{"Key": "a", "Value": "b"}] for one in found.values())
-    disks = told(api, instance_id).disks
+    disks = sent(api, instance_id).disks
     assert [disk.device_name for disk in disks] == ["/dev/sda1", "/dev/sdf", "/dev/sdg"]
     base = api.run(
         lambda tx: tx.session.get_one(HostResource, (api.world.host_id, int(desired.KIND_BASE), snapshot_id))
@@ -136,7 +136,7 @@ def test_scratch_disks_of_a_type(api, image_id):
     instance_id = run(
         api, {"DeviceName": "/dev/sdf", "VirtualName": "ephemeral0"}, ImageId=image_id, InstanceType="m5d.4xlarge"
     )
-    scratch = [disk for disk in told(api, instance_id).disks if disk.HasField("instance_store")]
+    scratch = [disk for disk in sent(api, instance_id).disks if disk.HasField("instance_store")]
     assert [(disk.device_name, disk.instance_store.virtual_name) for disk in scratch] == [
         ("/dev/sdf", "ephemeral0"),
         ("/dev/sdc", "ephemeral1"),
@@ -162,7 +162,7 @@ def set_running(api, instance_id):
 
 def test_scratch_disks_get_names_of_their_own(api):
     instance_id = run(api, {"DeviceName": "/dev/sdb", "Ebs": {"VolumeSize": 1}}, InstanceType="m5d.large")
-    (scratch,) = [disk for disk in told(api, instance_id).disks if disk.HasField("instance_store")]
+    (scratch,) = [disk for disk in sent(api, instance_id).disks if disk.HasField("instance_store")]
     assert scratch.device_name == "/dev/sdc"
 
 
@@ -175,7 +175,7 @@ def test_another_type_has_other_scratch_disks(api):
 
         api.run(stop)
         api.ec2.modify_instance_attribute(InstanceId=instance_id, InstanceType={"Value": name})
-        return [disk.device_name for disk in told(api, instance_id).disks if disk.HasField("instance_store")]
+        return [disk.device_name for disk in sent(api, instance_id).disks if disk.HasField("instance_store")]
 
     assert change("m5d.4xlarge") == ["/dev/sdf", "/dev/sdb"]
     assert change("t3.micro") == []
@@ -184,7 +184,7 @@ def test_another_type_has_other_scratch_disks(api):
 
 def test_the_scratch_disks_of_an_old_type_are_there_if_they_are_mapped(api):
     def scratch(instance_id):
-        return [disk.device_name for disk in told(api, instance_id).disks if disk.HasField("instance_store")]
+        return [disk.device_name for disk in sent(api, instance_id).disks if disk.HasField("instance_store")]
 
     assert scratch(run(api, InstanceType="m1.small")) == []
     mapped = run(api, {"DeviceName": "/dev/sdf", "VirtualName": "ephemeral0"}, InstanceType="m1.small")
@@ -193,7 +193,7 @@ def test_the_scratch_disks_of_an_old_type_are_there_if_they_are_mapped(api):
 
 def test_a_type_without_scratch_disks_has_none(api):
     instance_id = run(api, {"DeviceName": "/dev/sdb", "VirtualName": "ephemeral0"})
-    assert [disk.device_name for disk in told(api, instance_id).disks] == ["/dev/sda1"]
+    assert [disk.device_name for disk in sent(api, instance_id).disks] == ["/dev/sda1"]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_another_name_than_the_roots_is_a_second_volume(api):
     found = volumes(api, instance_id)
     assert sorted(found) == ["/dev/sda1", "/dev/xvda"]
     assert found["/dev/xvda"]["Size"] == 3
-    assert [disk.device_name for disk in told(api, instance_id).disks] == ["/dev/sda1", "/dev/xvda"]
+    assert [disk.device_name for disk in sent(api, instance_id).disks] == ["/dev/sda1", "/dev/xvda"]
     two = [{"DeviceName": f"/dev/{name}", "Ebs": {"VolumeSize": 1}} for name in ("sdf", "xvdf")]
     api.refused("InvalidBlockDeviceMapping", api.ec2.run_instances, **launch(api, *two))
 
@@ -260,7 +260,7 @@ def test_no_pool_has_room_for_a_launch(api):
     assert pool.provisioned == 2 * GIB
 
 
-def test_a_pace_of_initialization_is_not_promised(api):
+def test_an_initialization_rate_is_refused(api):
     mapping = {"DeviceName": "/dev/sda1", "Ebs": {"VolumeInitializationRate": 100}}
     message = api.refused("UnsupportedOperation", api.ec2.run_instances, **launch(api, mapping))
     assert "VolumeInitializationRate" in message

@@ -101,7 +101,7 @@ def made(api):
     return sorted(found, key=lambda one: one["StartTime"])
 
 
-def test_it_snapshots_on_time_and_keeps_n(api, create, clock, volume):
+def test_it_snapshots_on_time_and_retains_n(api, create, clock, volume):
     policy_id = create(details(schedule(TagsToAdd=[{"Key": "by", "Value": "policy"}], CopyTags=True)))
     clock.restart(policy_id)
     clock.later(minutes=30)
@@ -119,9 +119,9 @@ def test_it_snapshots_on_time_and_keeps_n(api, create, clock, volume):
     }
     other = api.ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
     clock.later(days=2, minutes=30)
-    kept = [one for one in made(api) if one["SnapshotId"] != other]
-    assert [one["StartTime"].hour for one in kept] == [21, 9]
-    assert kept[0]["StartTime"] > START + timedelta(days=1)
+    remaining = [one for one in made(api) if one["SnapshotId"] != other]
+    assert [one["StartTime"].hour for one in remaining] == [21, 9]
+    assert remaining[0]["StartTime"] > START + timedelta(days=1)
     assert other in {one["SnapshotId"] for one in made(api)}
 
 

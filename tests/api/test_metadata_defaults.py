@@ -8,9 +8,9 @@ from tests.api.test_run_instances import run
 LAUNCH = {"tokens": "optional", "hops": 1, "endpoint": "enabled", "tags": "disabled"}
 
 
-def options(api, **wish):
+def options(api, **params):
     """The options of a new instance."""
-    shown = run(api, MetadataOptions=wish)["Instances"][0]["MetadataOptions"]
+    shown = run(api, MetadataOptions=params)["Instances"][0]["MetadataOptions"]
     return {
         "tokens": shown["HttpTokens"],
         "hops": shown["HttpPutResponseHopLimit"],

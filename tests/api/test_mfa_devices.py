@@ -143,32 +143,32 @@ def test_devices_are_listed_in_pages_and_a_user_has_eight(api, iam):
 def test_nothing_of_a_seed_is_in_the_database(api, iam, tmp_path):
     phone = Phone(api, iam, "Phone")
     raw = base64.b32decode(phone.seed)
-    kept = b"".join(path.read_bytes() for path in tmp_path.glob("stead.sqlite*"))
-    assert phone.serial.rpartition("/")[2].encode() in kept
-    assert [form for form in (raw, raw.hex().encode(), phone.seed, base64.b64encode(raw)) if form in kept] == []
+    stored = b"".join(path.read_bytes() for path in tmp_path.glob("stead.sqlite*"))
+    assert phone.serial.rpartition("/")[2].encode() in stored
+    assert [form for form in (raw, raw.hex().encode(), phone.seed, base64.b64encode(raw)) if form in stored] == []
 
 
 def test_a_role_that_asks_for_a_second_factor(api, iam, alice):
     phone = Phone(api, iam, "Phone", "alice")
     arn = role(iam, "Admin")
     sts = alice("sts")
-    wish = {"RoleArn": arn, "RoleSessionName": "work"}
-    said = api.refused("AccessDenied", sts.assume_role, **wish)
+    params = {"RoleArn": arn, "RoleSessionName": "work"}
+    said = api.refused("AccessDenied", sts.assume_role, **params)
     assert (
         said
         == f"User: arn:aws:iam::{ACCOUNT}:user/alice is not authorized to perform: sts:AssumeRole on resource: {arn}"
     )
     factor = phone.factor()
     wrong = factor | {"TokenCode": f"{(int(factor['TokenCode']) + 1) % 1_000_000:06}"}
-    assert "invalid MFA one time pass code" in api.refused("AccessDenied", sts.assume_role, **wish, **wrong)
-    given = sts.assume_role(**wish, **factor)["Credentials"]
+    assert "invalid MFA one time pass code" in api.refused("AccessDenied", sts.assume_role, **params, **wrong)
+    given = sts.assume_role(**params, **factor)["Credentials"]
     assert api.session(given, "sts").get_caller_identity()["Arn"].endswith("assumed-role/Admin/work")
-    again = api.refused("AccessDenied", sts.assume_role, **wish, **factor)
+    again = api.refused("AccessDenied", sts.assume_role, **params, **factor)
     assert "invalid MFA one time pass code" in again
     assert "invalid MFA one time pass code" in api.refused("AccessDenied", sts.get_session_token, **factor)
-    half = api.refused("AccessDenied", sts.assume_role, **wish, SerialNumber=phone.serial)
+    half = api.refused("AccessDenied", sts.assume_role, **params, SerialNumber=phone.serial)
     assert "must provide both" in half
-    said = api.refused("ValidationError", sts.assume_role, **wish, **phone.factor() | {"TokenCode": "12345a"})
+    said = api.refused("ValidationError", sts.assume_role, **params, **phone.factor() | {"TokenCode": "12345a"})
     assert said == (
         "1 validation error detected: Value '12345a' at 'tokenCode' failed to satisfy constraint: "
         r"Member must satisfy regular expression pattern: [\d]*"
@@ -266,8 +266,8 @@ def test_a_code_is_taken_once_however_many_try(api, iam, alice):
         return "taken"
 
     with ThreadPoolExecutor(len(clients)) as pool:
-        told = sorted(pool.map(attempt, clients))
-    assert told == ["AccessDenied"] * 7 + ["taken"]
+        outcomes = sorted(pool.map(attempt, clients))
+    assert outcomes == ["AccessDenied"] * 7 + ["taken"]
 
 
 def test_root_has_devices_of_its_own(api, iam):

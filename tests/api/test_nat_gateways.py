@@ -16,16 +16,16 @@ from stead_proto.v1 import desired_pb2
 from stead_proto.v1 import host_pb2 as pb
 from tests.api.conftest import Api
 from tests.api.test_elastic_addresses import detach_gateway
-from tests.api.test_network_interfaces import report, shown, told
+from tests.api.test_network_interfaces import report, sent, shown
 from tests.support import rows
 from tests.support.rows import NOW
 
 
 def create(api: Api, **changes: Any) -> dict[str, Any]:
-    wish: dict[str, Any] = {"SubnetId": api.world.one.subnet_ids[0]}
+    params: dict[str, Any] = {"SubnetId": api.world.one.subnet_ids[0]}
     if changes.get("ConnectivityType") != "private" and "AllocationId" not in changes:
-        wish["AllocationId"] = api.ec2.allocate_address()["AllocationId"]
-    made: dict[str, Any] = api.ec2.create_nat_gateway(**wish | changes)["NatGateway"]
+        params["AllocationId"] = api.ec2.allocate_address()["AllocationId"]
+    made: dict[str, Any] = api.ec2.create_nat_gateway(**params | changes)["NatGateway"]
     return made
 
 
@@ -51,8 +51,8 @@ def test_a_public_gateway_lives_and_ends(api: Api) -> None:
     assert interface["Association"]["PublicIp"] == address["PublicIp"]
     assert interface["PrivateIpAddress"] == address["PrivateIp"]
     resource, on_host = (
-        told(api, desired_pb2.KIND_NAT_GATEWAY, gateway_id),
-        told(api, desired_pb2.KIND_INTERFACE, interface_id),
+        sent(api, desired_pb2.KIND_NAT_GATEWAY, gateway_id),
+        sent(api, desired_pb2.KIND_INTERFACE, interface_id),
     )
     assert resource is not None
     assert on_host is not None
@@ -79,8 +79,8 @@ def test_a_public_gateway_lives_and_ends(api: Api) -> None:
 
     assert api.ec2.delete_nat_gateway(NatGatewayId=gateway_id)["NatGatewayId"] == gateway_id
     assert gateway(api, gateway_id)["State"] == "deleting"
-    assert told(api, desired_pb2.KIND_NAT_GATEWAY, gateway_id) is None
-    assert told(api, desired_pb2.KIND_INTERFACE, interface_id) is None
+    assert sent(api, desired_pb2.KIND_NAT_GATEWAY, gateway_id) is None
+    assert sent(api, desired_pb2.KIND_INTERFACE, interface_id) is None
     api.ec2.delete_nat_gateway(NatGatewayId=gateway_id)
     report(api, desired_pb2.KIND_NAT_GATEWAY, gateway_id, pb.CONDITION_ABSENT)
     ended = gateway(api, gateway_id)
@@ -125,7 +125,7 @@ def test_a_repeated_client_token_makes_nothing_more(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "wish"),
+    ("code", "params"),
     [
         ("MissingParameter", {}),
         ("InvalidAllocationID.NotFound", {"AllocationId": "eipalloc-00000000000000000"}),
@@ -139,9 +139,9 @@ def test_a_repeated_client_token_makes_nothing_more(api: Api) -> None:
         ),
     ],
 )
-def test_a_bad_wish_is_refused(api: Api, code: str, wish: dict[str, Any]) -> None:
+def test_a_bad_request_is_refused(api: Api, code: str, params: dict[str, Any]) -> None:
     good = {"SubnetId": api.world.one.subnet_ids[0]}
-    api.refused(code, lambda: api.ec2.create_nat_gateway(**good | wish))
+    api.refused(code, lambda: api.ec2.create_nat_gateway(**good | params))
 
 
 def test_an_address_in_use_is_refused(api: Api) -> None:
@@ -183,7 +183,7 @@ def test_a_host_that_cannot_make_it_is_given_up_in_time(api: Api) -> None:
     keep(api, made["CreateTime"] + timedelta(seconds=301))
     ended = gateway(api, made["NatGatewayId"])
     assert (ended["State"], ended["FailureCode"]) == ("failed", "InternalError")
-    assert told(api, desired_pb2.KIND_NAT_GATEWAY, made["NatGatewayId"]) is None
+    assert sent(api, desired_pb2.KIND_NAT_GATEWAY, made["NatGatewayId"]) is None
     assert api.run(lambda tx: tx.session.scalars(select(NetworkInterface.id)).all()) == []
     assert api.run(lambda tx: tx.session.scalars(select(PublicAddress.interface_id)).all()) == [None]
 

@@ -82,7 +82,7 @@ def test_within_the_default_group(api, web, db):
     assert (back[0], back[-1]) == (components[-1], components[0])
 
 
-def test_a_group_that_lets_nobody_in(api, web, db):
+def test_a_group_without_ingress_rules(api, web, db):
     closed = api.ec2.create_security_group(GroupName="closed", Description="d")["GroupId"]
     move(api, db, closed)
     path_id = make_path(api, web, db)["NetworkInsightsPathId"]
@@ -165,7 +165,7 @@ def test_a_route_that_is_missing(api, web):
     assert [route["GatewayId"] for route in routes] == [gateway["InternetGatewayId"]]
 
 
-def test_another_accounts_things_stay_closed(api, web):
+def test_resources_of_another_account_are_not_analysed(api, web):
     theirs = api.launch(api.world.other, number=1, public_address="198.18.0.20")
     code = "InvalidInstanceID.NotFound"
     params = {"Source": web, "Protocol": "tcp", "ClientToken": "c"}

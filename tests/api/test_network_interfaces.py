@@ -18,8 +18,8 @@ ABSENT_GROUP = "sg-00000000000000000"
 
 
 def create(api: Api, **changes: Any) -> dict[str, Any]:
-    wish = {"SubnetId": api.world.one.subnet_ids[0]} | changes
-    made: dict[str, Any] = api.ec2.create_network_interface(**wish)["NetworkInterface"]
+    params = {"SubnetId": api.world.one.subnet_ids[0]} | changes
+    made: dict[str, Any] = api.ec2.create_network_interface(**params)["NetworkInterface"]
     return made
 
 
@@ -32,7 +32,7 @@ def addresses(interface: dict[str, Any]) -> list[str]:
     return [one["PrivateIpAddress"] for one in interface["PrivateIpAddresses"]]
 
 
-def told(api: Api, kind: int, resource_id: str) -> desired_pb2.Resource | None:
+def sent(api: Api, kind: int, resource_id: str) -> desired_pb2.Resource | None:
     """What the world's host is told of a resource; None when nothing, or that it must go."""
 
     def read(tx: Any) -> bytes | None:
@@ -114,7 +114,7 @@ def test_a_repeated_client_token_makes_nothing_more(api: Api) -> None:
         ("UnsupportedOperation", {"Ipv4PrefixCount": 1}),
     ],
 )
-def test_a_bad_wish_is_refused_and_changes_no_row(api: Api, code: str, changes: dict[str, Any]) -> None:
+def test_a_bad_request_is_refused_and_changes_no_row(api: Api, code: str, changes: dict[str, Any]) -> None:
     api.launch()
     api.refused(code, lambda: create(api, **changes))
 
@@ -128,10 +128,10 @@ def test_attach_and_detach_of_a_running_instance(api: Api) -> None:
     now = shown(api, interface_id)
     assert (now["Status"], now["Attachment"]["Status"]) == ("in-use", "attaching")
     assert now["Attachment"]["DeleteOnTermination"] is False
-    machine = told(api, desired_pb2.KIND_MACHINE, instance_id)
+    machine = sent(api, desired_pb2.KIND_MACHINE, instance_id)
     assert machine is not None
     assert [one.device_index for one in machine.machine.interfaces] == [0, 1]
-    assert told(api, desired_pb2.KIND_INTERFACE, interface_id) is not None
+    assert sent(api, desired_pb2.KIND_INTERFACE, interface_id) is not None
     report(api, desired_pb2.KIND_MACHINE, instance_id, pb.CONDITION_READY)
     assert shown(api, interface_id)["Attachment"]["Status"] == "attached"
     (instance,) = api.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"]
@@ -140,10 +140,10 @@ def test_attach_and_detach_of_a_running_instance(api: Api) -> None:
     api.refused("InvalidParameterValue", api.ec2.delete_network_interface, NetworkInterfaceId=interface_id)
     api.ec2.detach_network_interface(AttachmentId=attachment_id)
     assert shown(api, interface_id)["Attachment"]["Status"] == "detaching"
-    machine = told(api, desired_pb2.KIND_MACHINE, instance_id)
+    machine = sent(api, desired_pb2.KIND_MACHINE, instance_id)
     assert machine is not None
     assert [one.device_index for one in machine.machine.interfaces] == [0]
-    assert told(api, desired_pb2.KIND_INTERFACE, interface_id) is None
+    assert sent(api, desired_pb2.KIND_INTERFACE, interface_id) is None
     report(api, desired_pb2.KIND_INTERFACE, interface_id, pb.CONDITION_ABSENT, revision=0)
     assert shown(api, interface_id)["Attachment"]["Status"] == "detaching"  # that was an earlier word
     report(api, desired_pb2.KIND_INTERFACE, interface_id, pb.CONDITION_ABSENT)
@@ -255,7 +255,7 @@ def test_the_type_of_the_instance_limits_the_addresses(api: Api) -> None:
     (primary,) = api.ec2.describe_network_interfaces()["NetworkInterfaces"]
     interface_id = primary["NetworkInterfaceId"]
     api.ec2.assign_private_ip_addresses(NetworkInterfaceId=interface_id, SecondaryPrivateIpAddressCount=1)
-    resource = told(api, desired_pb2.KIND_INTERFACE, interface_id)
+    resource = sent(api, desired_pb2.KIND_INTERFACE, interface_id)
     assert resource is not None
     assert list(resource.interface.secondary_addresses) == addresses(shown(api, interface_id))[1:]
     api.refused(
@@ -281,7 +281,7 @@ def test_attributes_are_changed_one_at_a_time(api: Api) -> None:
     assert (now["Description"], now["SourceDestCheck"]) == ("eth0", False)
     assert now["Attachment"]["DeleteOnTermination"] is False
     assert [one["GroupId"] for one in now["Groups"]] == [group]
-    resource = told(api, desired_pb2.KIND_INTERFACE, interface_id)
+    resource = sent(api, desired_pb2.KIND_INTERFACE, interface_id)
     assert resource is not None
     assert (resource.interface.source_dest_check, list(resource.interface.security_group_ids)) == (False, [group])
     api.ec2.reset_network_interface_attribute(NetworkInterfaceId=interface_id, SourceDestCheck="true")
@@ -383,26 +383,26 @@ def test_private_names_are_those_of_a_vpc_with_host_names(api: Api) -> None:
     def found(member: str, describe: Any, filter_name: str) -> int:
         return len(describe(Filters=[{"Name": filter_name, "Values": [name]}])[member])
 
-    for wish in (True, False):
-        api.ec2.modify_vpc_attribute(VpcId=api.world.one.vpc_id, EnableDnsHostnames={"Value": wish})
+    for params in (True, False):
+        api.ec2.modify_vpc_attribute(VpcId=api.world.one.vpc_id, EnableDnsHostnames={"Value": params})
         one = shown(api, interface["NetworkInterfaceId"])
         instance = api.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
-        expected = name if wish else None
+        expected = name if params else None
         assert one.get("PrivateDnsName") == one["PrivateIpAddresses"][0].get("PrivateDnsName") == expected
         assert instance["PrivateDnsName"] == (expected or "")
         (of_instance,) = instance["NetworkInterfaces"]
         assert of_instance.get("PrivateDnsName") == expected
         assert of_instance["PrivateIpAddresses"][0].get("PrivateDnsName") == expected
         describe, instances = api.ec2.describe_network_interfaces, api.ec2.describe_instances
-        assert found("NetworkInterfaces", describe, "private-dns-name") == wish
+        assert found("NetworkInterfaces", describe, "private-dns-name") == params
         for filter_name in (
             "private-dns-name",
             "network-interface.private-dns-name",
             "network-interface.addresses.private-dns-name",
         ):
-            assert found("Reservations", instances, filter_name) == wish, filter_name
+            assert found("Reservations", instances, filter_name) == params, filter_name
         nameless = instances(Filters=[{"Name": "private-dns-name", "Values": [""]}])["Reservations"]
-        assert [each["Instances"][0]["InstanceId"] for each in nameless] == ([] if wish else [instance_id])
+        assert [each["Instances"][0]["InstanceId"] for each in nameless] == ([] if params else [instance_id])
 
 
 def test_who_asked_for_an_interface_is_shown_and_found(api: Api) -> None:
@@ -453,10 +453,10 @@ def test_an_interface_of_another_vpc_is_attached_and_detached(api: Api) -> None:
     )
     made = create(api, SubnetId=subnets[0])
     interface_id = made["NetworkInterfaceId"]
-    assert told_vpcs(api) == {api.world.one.vpc_id}
+    assert sent_vpcs(api) == {api.world.one.vpc_id}
     attached = attach(NetworkInterfaceId=interface_id, InstanceId=instance_id, DeviceIndex=1)["AttachmentId"]
-    assert told_vpcs(api) == {api.world.one.vpc_id, vpc_id}
-    wanted = told(api, desired_pb2.KIND_INTERFACE, interface_id)
+    assert sent_vpcs(api) == {api.world.one.vpc_id, vpc_id}
+    wanted = sent(api, desired_pb2.KIND_INTERFACE, interface_id)
     assert wanted is not None
     assert (wanted.interface.vpc_id, wanted.interface.subnet_id) == (vpc_id, subnets[0])
     instance = api.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
@@ -470,10 +470,10 @@ def test_an_interface_of_another_vpc_is_attached_and_detached(api: Api) -> None:
     api.ec2.detach_network_interface(AttachmentId=attached)
     report(api, desired_pb2.KIND_INTERFACE, interface_id, pb.CONDITION_ABSENT)
     assert shown(api, interface_id)["Status"] == "available"
-    assert told_vpcs(api) == {api.world.one.vpc_id}
+    assert sent_vpcs(api) == {api.world.one.vpc_id}
 
 
-def told_vpcs(api: Api) -> set[str]:
+def sent_vpcs(api: Api) -> set[str]:
     """The VPCs that the world's host is told of."""
     query = select(VpcHost.vpc_id).where(VpcHost.host_id == api.world.host_id, VpcHost.gone_revision.is_(None))
     return set(api.run(lambda tx: tx.session.scalars(query).all()))
@@ -500,7 +500,7 @@ def test_addresses_are_shown_in_the_order_in_which_an_interface_got_them(api: Ap
     assert len(addresses(shown(api, other))) == 1
     instance = api.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
     assert addresses(instance["NetworkInterfaces"][1]) == expected
-    wanted = told(api, desired_pb2.KIND_INTERFACE, interface_id)
+    wanted = sent(api, desired_pb2.KIND_INTERFACE, interface_id)
     assert wanted is not None
     assert list(wanted.interface.secondary_addresses) == expected[1:]
 

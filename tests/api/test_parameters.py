@@ -127,9 +127,9 @@ def test_a_repeated_request_is_answered_again(named: tuple[Prober, Named]) -> No
         if shape is None or "ClientToken" not in shape.members or operation in REFUSED_BASES:
             continue
         request = Requests(service, operation, names).base() | {"ClientToken": "repeated"}
-        prober.transactions.kept = True
+        prober.transactions.commits = True
         found = [prober.send(service, operation, request) for _ in range(2)]
-        prober.transactions.kept = False
+        prober.transactions.commits = False
         if found[0].code == "UnsupportedOperation":
             continue
         repeated.append(operation)

@@ -7,7 +7,7 @@ import pytest
 from stead_controller.db.tables import Instance, VpcResource
 from stead_proto.v1 import desired_pb2
 from tests.api.conftest import Api
-from tests.api.test_network_interfaces import told
+from tests.api.test_network_interfaces import sent
 
 DEFAULTS = {"HostnameType": "ip-name", "EnableResourceNameDnsARecord": False, "EnableResourceNameDnsAAAARecord": False}
 
@@ -19,8 +19,8 @@ def _host_names(api: Api) -> None:
 
 
 def launch(api: Api, **params: Any) -> str:
-    wish = {"ImageId": api.world.image_id, "InstanceType": "t3.nano", "MinCount": 1, "MaxCount": 1} | params
-    made = api.ec2.run_instances(**wish)["Instances"][0]
+    asked = {"ImageId": api.world.image_id, "InstanceType": "t3.nano", "MinCount": 1, "MaxCount": 1} | params
+    made = api.ec2.run_instances(**asked)["Instances"][0]
     assert made["PrivateDnsNameOptions"] == shown(api, made["InstanceId"])["PrivateDnsNameOptions"]
     return str(made["InstanceId"])
 
@@ -43,8 +43,8 @@ def mapping(api: Api, one: Any) -> Any:
 
 def host_names(api: Api, one: Any) -> tuple[str, str]:
     """The host name by metadata and the one by DHCP, as the instance's host is told."""
-    machine = told(api, desired_pb2.KIND_MACHINE, one["InstanceId"])
-    interface = told(api, desired_pb2.KIND_INTERFACE, one["NetworkInterfaces"][0]["NetworkInterfaceId"])
+    machine = sent(api, desired_pb2.KIND_MACHINE, one["InstanceId"])
+    interface = sent(api, desired_pb2.KIND_INTERFACE, one["NetworkInterfaces"][0]["NetworkInterfaceId"])
     assert machine is not None
     assert interface is not None
     return machine.machine.metadata.hostname, interface.interface.host_name or interface.interface.private_dns_name
@@ -123,12 +123,12 @@ def ipv6_prefix(api: Api) -> str:
 
 
 def test_only_the_primary_interface_has_the_instances_name(api: Api) -> None:
-    wish = {"HostnameType": "resource-name", "EnableResourceNameDnsARecord": True}
+    asked = {"HostnameType": "resource-name", "EnableResourceNameDnsARecord": True}
     subnet_id = api.world.one.subnet_ids[0]
     interfaces = [{"DeviceIndex": index, "SubnetId": subnet_id} for index in (0, 1)]
-    one = shown(api, launch(api, NetworkInterfaces=interfaces, PrivateDnsNameOptions=wish))
+    one = shown(api, launch(api, NetworkInterfaces=interfaces, PrivateDnsNameOptions=asked))
     second = one["NetworkInterfaces"][1]
-    interface = told(api, desired_pb2.KIND_INTERFACE, second["NetworkInterfaceId"])
+    interface = sent(api, desired_pb2.KIND_INTERFACE, second["NetworkInterfaceId"])
     assert interface is not None
     assert interface.interface.host_name == ""
     assert mapping(api, {"NetworkInterfaces": [second]}).resource_name == ""
@@ -169,5 +169,7 @@ def test_what_is_refused(api: Api) -> None:
     api.refused("IncorrectInstanceState", modify, InstanceId=ended, EnableResourceNameDnsARecord=True)
     others = api.other.modify_private_dns_name_options
     api.refused("InvalidInstanceID.NotFound", others, InstanceId=instance_id, EnableResourceNameDnsARecord=True)
-    wish = {"ImageId": api.world.image_id, "MinCount": 1, "MaxCount": 1}
-    api.refused("InvalidParameterValue", api.ec2.run_instances, **wish, PrivateDnsNameOptions={"HostnameType": "other"})
+    asked = {"ImageId": api.world.image_id, "MinCount": 1, "MaxCount": 1}
+    api.refused(
+        "InvalidParameterValue", api.ec2.run_instances, **asked, PrivateDnsNameOptions={"HostnameType": "other"}
+    )

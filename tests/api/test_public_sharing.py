@@ -13,8 +13,8 @@ def snapshot_id(api):
 
 
 def permissions(api, snapshot_id):
-    told = api.ec2.describe_snapshot_attribute(SnapshotId=snapshot_id, Attribute="createVolumePermission")
-    return told["CreateVolumePermissions"]
+    described = api.ec2.describe_snapshot_attribute(SnapshotId=snapshot_id, Attribute="createVolumePermission")
+    return described["CreateVolumePermissions"]
 
 
 def seen_by_others(api, snapshot_id):
@@ -62,12 +62,12 @@ def test_snapshots_that_are_public_are_private_while_all_are_blocked(api, snapsh
     assert permissions(api, snapshot_id) == [{"Group": "all"}]
     assert not seen_by_others(api, snapshot_id)
     zone = api.ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"]
-    wish = {"SnapshotId": snapshot_id, "AvailabilityZone": zone}
-    api.refused("InvalidSnapshot.NotFound", api.other.create_volume, **wish)
+    params = {"SnapshotId": snapshot_id, "AvailabilityZone": zone}
+    api.refused("InvalidSnapshot.NotFound", api.other.create_volume, **params)
     api.refused("OperationNotPermitted", api.ec2.modify_snapshot_attribute, SnapshotId=make_snapshot(api), **ALL)
     assert api.ec2.disable_snapshot_block_public_access()["State"] == "unblocked"
     assert seen_by_others(api, snapshot_id)
-    assert api.other.create_volume(**wish)["SnapshotId"] == snapshot_id
+    assert api.other.create_volume(**params)["SnapshotId"] == snapshot_id
 
 
 def test_what_is_taken_back_while_all_are_blocked_is_not_public_afterwards(api, snapshot_id):
@@ -86,5 +86,5 @@ def test_what_is_taken_back_while_all_are_blocked_is_not_public_afterwards(api, 
 @pytest.mark.parametrize("state", ["unblocked", "block", "BLOCK-ALL-SHARING"])
 def test_a_state_that_is_none_is_refused(api, state):
     api.refused("InvalidParameterValue", api.ec2.enable_snapshot_block_public_access, State=state)
-    wish = {"ImageBlockPublicAccessState": state}
-    api.refused("InvalidParameterValue", api.ec2.enable_image_block_public_access, **wish)
+    params = {"ImageBlockPublicAccessState": state}
+    api.refused("InvalidParameterValue", api.ec2.enable_image_block_public_access, **params)

@@ -75,7 +75,7 @@ def test_what_is_not_there_cannot_be_set(cloud, wrong):
         cloud.operator.set_quota(code, 1, account_id)
 
 
-def test_running_vcpus_are_counted_and_given_back(cloud, account, image_id):
+def test_running_vcpus_are_counted_and_released(cloud, account, image_id):
     ec2 = account.ec2
     cloud.operator.set_quota(VCPUS, 4, account.account_id)
     launch = {"ImageId": image_id, "InstanceType": "t3.nano"}  # of two vCPUs

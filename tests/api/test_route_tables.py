@@ -53,7 +53,7 @@ def main_of(api, vpc_id):
     return table
 
 
-def told_routes(api, table_id):
+def sent_routes(api, table_id):
     return {
         route.destination: route.WhichOneof("target")
         for route in with_network(api, pb.KIND_ROUTE_TABLE, table_id).route_table.routes
@@ -70,12 +70,12 @@ def test_a_route_is_added_replaced_and_deleted(api, table_id, gateway_id):
         "Origin": "CreateRoute",
         "State": "active",
     }
-    assert told_routes(api, table_id) == {"0.0.0.0/0": "internet_gateway"}
+    assert sent_routes(api, table_id) == {"0.0.0.0/0": "internet_gateway"}
     again = {"RouteTableId": table_id, "DestinationCidrBlock": "0.0.0.0/0"}
     api.refused("RouteAlreadyExists", api.ec2.create_route, GatewayId=gateway_id, **again)
     api.ec2.replace_route(GatewayId=gateway_id, **again)
     api.ec2.delete_route(**again)
-    assert told_routes(api, table_id) == {}
+    assert sent_routes(api, table_id) == {}
     assert rows_of(api) == before
     api.refused("InvalidRoute.NotFound", api.ec2.delete_route, **again)
     api.refused("InvalidParameterValue", api.ec2.replace_route, GatewayId=gateway_id, **again)
@@ -87,10 +87,10 @@ def test_a_route_to_a_detached_gateway_is_a_blackhole(api, vpc_id, table_id, gat
     api.ec2.detach_internet_gateway(InternetGatewayId=gateway_id, VpcId=vpc_id)
     assert [route["State"] for route in show(api, table_id)["Routes"]] == ["active", "blackhole", "blackhole"]
     assert find(api, "route.state", "blackhole") == {table_id}
-    assert told_routes(api, table_id) == {"0.0.0.0/0": "blackhole", "::/0": "blackhole"}
+    assert sent_routes(api, table_id) == {"0.0.0.0/0": "blackhole", "::/0": "blackhole"}
     api.ec2.attach_internet_gateway(InternetGatewayId=gateway_id, VpcId=vpc_id)
     assert find(api, "route.state", "blackhole") == set()
-    assert set(told_routes(api, table_id).values()) == {"internet_gateway"}
+    assert set(sent_routes(api, table_id).values()) == {"internet_gateway"}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_route_through_an_instance_is_one_through_its_interface(api):
     assert route["NetworkInterfaceId"] == interface["NetworkInterfaceId"]
     assert route["State"] == "active"
     assert find(api, "route.instance-id", instance_id) == {table_id}
-    assert told_routes(api, table_id)["192.168.0.0/16"] == "interface_id"
+    assert sent_routes(api, table_id)["192.168.0.0/16"] == "interface_id"
 
 
 def test_inside_of_the_vpc_whole_subnets_are_routed_to_interfaces(api):
@@ -168,11 +168,11 @@ def test_ipv6_by_an_egress_only_gateway(api, vpc_id, table_id):
     api.refused("InvalidParameterCombination", api.ec2.create_route, DestinationCidrBlock="0.0.0.0/0", **params)
     api.ec2.create_route(DestinationIpv6CidrBlock="::/0", **params)
     assert find(api, "route.egress-only-internet-gateway-id", gateway_id) == {table_id}
-    assert told_routes(api, table_id) == {"::/0": "egress_only_gateway"}
+    assert sent_routes(api, table_id) == {"::/0": "egress_only_gateway"}
     assert api.ec2.describe_egress_only_internet_gateways()["EgressOnlyInternetGateways"] == [made]
     api.ec2.delete_egress_only_internet_gateway(EgressOnlyInternetGatewayId=gateway_id)
     assert show(api, table_id)["Routes"][-1]["State"] == "blackhole"
-    assert told_routes(api, table_id) == {"::/0": "blackhole"}
+    assert sent_routes(api, table_id) == {"::/0": "blackhole"}
 
 
 def test_prefix_lists_are_written_out_for_hosts(api, table_id, gateway_id):
@@ -183,9 +183,9 @@ def test_prefix_lists_are_written_out_for_hosts(api, table_id, gateway_id):
     api.ec2.create_route(RouteTableId=table_id, DestinationPrefixListId=listed, GatewayId=gateway_id)
     assert show(api, table_id)["Routes"][-1]["DestinationPrefixListId"] == listed
     assert find(api, "route.destination-prefix-list-id", listed) == {table_id}
-    assert set(told_routes(api, table_id)) == {"192.0.2.0/24", "198.51.100.0/24"}
+    assert set(sent_routes(api, table_id)) == {"192.0.2.0/24", "198.51.100.0/24"}
     api.ec2.modify_managed_prefix_list(PrefixListId=listed, CurrentVersion=1, AddEntries=[{"Cidr": "203.0.113.0/24"}])
-    assert "203.0.113.0/24" in told_routes(api, table_id)
+    assert "203.0.113.0/24" in sent_routes(api, table_id)
 
 
 def test_an_active_peering_is_a_target(api, vpc_id, table_id):
@@ -195,10 +195,10 @@ def test_an_active_peering_is_a_target(api, vpc_id, table_id):
     api.refused("InvalidVpcPeeringConnectionID.NotFound", api.ec2.create_route, **params)
     api.ec2.accept_vpc_peering_connection(VpcPeeringConnectionId=peering_id)
     api.ec2.create_route(**params)
-    assert told_routes(api, table_id) == {"172.31.0.0/16": "peer_vpc_id"}
+    assert sent_routes(api, table_id) == {"172.31.0.0/16": "peer_vpc_id"}
     api.ec2.delete_vpc_peering_connection(VpcPeeringConnectionId=peering_id)
     assert show(api, table_id)["Routes"][-1]["State"] == "blackhole"
-    assert told_routes(api, table_id) == {"172.31.0.0/16": "blackhole"}
+    assert sent_routes(api, table_id) == {"172.31.0.0/16": "blackhole"}
 
 
 def test_a_nat_gateway_is_a_target_while_it_is_there(api):
@@ -206,10 +206,10 @@ def test_a_nat_gateway_is_a_target_while_it_is_there(api):
     made = api.ec2.create_nat_gateway(SubnetId=api.world.one.subnet_ids[0], ConnectivityType="private")["NatGateway"]
     params = {"RouteTableId": table_id, "NatGatewayId": made["NatGatewayId"]}
     api.ec2.create_route(DestinationCidrBlock="192.168.0.0/16", **params)
-    assert told_routes(api, table_id)["192.168.0.0/16"] == "interface_id"
+    assert sent_routes(api, table_id)["192.168.0.0/16"] == "interface_id"
     api.refused("UnsupportedOperation", api.ec2.create_route, DestinationIpv6CidrBlock="::/0", **params)
     api.ec2.delete_nat_gateway(NatGatewayId=made["NatGatewayId"])
-    assert told_routes(api, table_id)["192.168.0.0/16"] == "blackhole"
+    assert sent_routes(api, table_id)["192.168.0.0/16"] == "blackhole"
 
 
 def test_what_a_table_applies_to(api, vpc_id, table_id, subnet_id):

@@ -22,8 +22,8 @@ ABSENT = {
 
 
 def run(api: Api, **changes: Any) -> dict[str, Any]:
-    wish = {"ImageId": api.world.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1} | changes
-    answer: dict[str, Any] = api.ec2.run_instances(**wish)
+    values = {"ImageId": api.world.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1} | changes
+    answer: dict[str, Any] = api.ec2.run_instances(**values)
     return answer
 
 
@@ -149,7 +149,7 @@ def test_stop_and_terminate_show_the_states_they_went_through(api: Api) -> None:
     assert (change["PreviousState"]["Name"], change["CurrentState"]["Name"]) == ("stopping", "shutting-down")
 
 
-def test_a_wrong_secret_is_nobody(api: Api) -> None:
+def test_a_wrong_secret_is_no_caller(api: Api) -> None:
     client: Any = boto3.client(
         "ec2",
         region_name="us-east-1",
@@ -172,8 +172,8 @@ def test_a_zone_is_named_or_given_by_its_id(api: Api) -> None:
     )
 
     def refused(code: str, **params: Any) -> str:
-        wish = {"ImageId": api.world.image_id, "MinCount": 1, "MaxCount": 1}
-        return api.refused(code, api.ec2.run_instances, **wish, **params)
+        values = {"ImageId": api.world.image_id, "MinCount": 1, "MaxCount": 1}
+        return api.refused(code, api.ec2.run_instances, **values, **params)
 
     refused("InvalidParameterValue", Placement={"AvailabilityZoneId": "use1-az9"})
     refused("InvalidParameterValue", Placement={"AvailabilityZoneId": "use1-az2"}, SubnetId=subnet_id)
@@ -197,12 +197,12 @@ UNBUILT: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("asked", UNBUILT, ids=lambda asked: next(iter(asked)))
 def test_what_is_not_built_is_refused_by_name(api: Api, asked: dict[str, Any]) -> None:
-    wish = {"ImageId": api.world.image_id, "MinCount": 1, "MaxCount": 1}
-    message = api.refused("UnsupportedOperation", api.ec2.run_instances, **wish, **asked)
+    values = {"ImageId": api.world.image_id, "MinCount": 1, "MaxCount": 1}
+    message = api.refused("UnsupportedOperation", api.ec2.run_instances, **values, **asked)
     assert message.startswith(f"The parameter {next(iter(asked)).rstrip('s')}")
     refused = api.ec2.run_instances
     with pytest.raises(ClientError, match="UnsupportedOperation"):
-        refused(**wish, **asked, DryRun=True)
+        refused(**values, **asked, DryRun=True)
 
 
 def test_what_asks_for_ec2s_defaults_is_launched(api: Api) -> None:

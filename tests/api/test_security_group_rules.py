@@ -42,7 +42,7 @@ def permissions(api, group_id, direction="IpPermissions"):
     return group[direction]
 
 
-def told(api, group_id):
+def sent(api, group_id):
     """What hosts are told of a group: its rules as (protocol, from, to, peer)."""
     query = select(VpcResource.body).where(
         VpcResource.resource_id == group_id, VpcResource.kind == pb.KIND_SECURITY_GROUP
@@ -55,7 +55,7 @@ def told(api, group_id):
 def test_authorize_and_revoke_reach_the_hosts(api, group_id):
     instance_id = api.launch()
     api.run(desired_state.refresh_instance, instance_id)
-    before = told(api, group_id)
+    before = sent(api, group_id)
     made = api.ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[SSH])
     assert made["Return"] is True
     (rule,) = made["SecurityGroupRules"]
@@ -66,10 +66,10 @@ def test_authorize_and_revoke_reach_the_hosts(api, group_id):
         False,
         "ssh",
     )
-    assert told(api, group_id) - before == {("tcp", 22, 22, "0.0.0.0/0")}
+    assert sent(api, group_id) - before == {("tcp", 22, 22, "0.0.0.0/0")}
     gone = api.ec2.revoke_security_group_ingress(GroupId=group_id, IpPermissions=[SSH])
     assert [one["SecurityGroupRuleId"] for one in gone["RevokedSecurityGroupRules"]] == [rule["SecurityGroupRuleId"]]
-    assert told(api, group_id) == before
+    assert sent(api, group_id) == before
 
 
 def test_the_shape_of_permissions(api, group_id):
@@ -180,7 +180,7 @@ def test_a_group_is_named_once(api, group_id):
     )
 
 
-def test_duplicates_are_told_in_ec2s_words(api, group_id):
+def test_duplicates_get_ec2s_error(api, group_id):
     api.ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[SSH])
     message = api.refused(
         "InvalidPermission.Duplicate",

@@ -23,7 +23,7 @@ def shown(api, group_id):
     return api.ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"][0]
 
 
-def test_a_new_group_sends_everything_and_lets_nothing_in(api):
+def test_a_new_group_allows_all_egress_and_no_ingress(api):
     tags = [{"ResourceType": "security-group", "Tags": [{"Key": "Name", "Value": "web"}]}]
     made = api.ec2.create_security_group(
         GroupName="web", Description="servers", VpcId=api.world.one.vpc_id, TagSpecifications=tags

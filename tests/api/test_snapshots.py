@@ -29,7 +29,7 @@ def instance(api):
 
 
 @pytest.fixture
-def told(api):
+def sent(api):
     """What the host is told to take, by id."""
 
     def read():
@@ -48,17 +48,17 @@ def report(api):
     """Report how far the host is with a snapshot."""
 
     def send(snapshot_id, simulated=False, **status):
-        told = pb.ResourceStatus(
+        sent = pb.ResourceStatus(
             kind=desired.KIND_SNAPSHOT,
             id=snapshot_id,
             condition=pb.CONDITION_PENDING,
             snapshot=pb.SnapshotStatus(**status),
         )
-        assert reports.is_news(told, ())
+        assert reports.is_news(sent, ())
 
         def apply(tx):
             tx.session.get_one(Host, api.world.host_id).simulated = simulated
-            reports.apply_progress(tx, [(api.world.host_id, [told])], api.world.now)
+            reports.apply_progress(tx, [(api.world.host_id, [sent])], api.world.now)
 
         api.run(apply)
 
@@ -78,7 +78,7 @@ def described(api, snapshot_id):
     return found
 
 
-def test_a_snapshot_lives(api, instance, told, report):
+def test_a_snapshot_lives(api, instance, sent, report):
     _, (root, data, _) = instance
     tags = [{"ResourceType": "snapshot", "Tags": [{"Key": "a", "Value": "b"}]}]
     made = api.ec2.create_snapshot(VolumeId=data, Description="before", TagSpecifications=tags)
@@ -86,7 +86,7 @@ def test_a_snapshot_lives(api, instance, told, report):
     assert (made["State"], made["Progress"], made["VolumeId"]) == ("pending", "0%", data)
     assert (made["VolumeSize"], made["Encrypted"], made["Description"]) == (8, False, "before")
     assert made["Tags"] == [{"Key": "a", "Value": "b"}]
-    assert told() == {snapshot_id: desired.Snapshot(volume_id=data)}
+    assert sent() == {snapshot_id: desired.Snapshot(volume_id=data)}
     report(snapshot_id, blocks=10, blocks_done=4)
     assert described(api, snapshot_id)["Progress"] == "40%"
     report(snapshot_id, blocks=10, blocks_done=3)
@@ -98,16 +98,16 @@ def test_a_snapshot_lives(api, instance, told, report):
     shown = described(api, snapshot_id)
     assert (shown["State"], shown["Progress"], shown["FullSnapshotSizeInBytes"]) == ("completed", "100%", 0)
     assert shown["CompletionTime"] == api.world.now
-    assert told() == {}
+    assert sent() == {}
     child = api.ec2.create_snapshot(VolumeId=data)["SnapshotId"]
     api.ec2.create_snapshot(VolumeId=root)
-    assert told()[child] == desired.Snapshot(volume_id=data, parent_id=snapshot_id)
+    assert sent()[child] == desired.Snapshot(volume_id=data, parent_id=snapshot_id)
     api.ec2.delete_snapshot(SnapshotId=snapshot_id)
     api.refused("InvalidSnapshot.NotFound", api.ec2.delete_snapshot, SnapshotId=snapshot_id)
     assert api.ec2.describe_tags()["Tags"] == []
 
 
-def test_all_volumes_of_an_instance_at_one_instant(api, instance, told):
+def test_all_volumes_of_an_instance_at_one_instant(api, instance, sent):
     instance_id, (root, data, other) = instance
     api.ec2.create_tags(Resources=[data], Tags=[{"Key": "Name", "Value": "data"}, {"Key": "a", "Value": "old"}])
     tags = [{"ResourceType": "snapshot", "Tags": [{"Key": "a", "Value": "new"}]}]
@@ -118,17 +118,17 @@ def test_all_volumes_of_an_instance_at_one_instant(api, instance, told):
     by_volume = {one["VolumeId"]: one for one in made}
     assert by_volume[data]["Tags"] == [{"Key": "Name", "Value": "data"}, {"Key": "a", "Value": "new"}]
     assert by_volume[other]["Tags"] == [{"Key": "a", "Value": "new"}]
-    taken = told()
+    taken = sent()
     assert {one.volume_id for one in taken.values()} == {root, data, other}
     assert len({one.set_id for one in taken.values()}) == 1
     assert all(list(one.set_volume_ids) == sorted((root, data, other)) for one in taken.values())
     spec = {"InstanceId": instance_id, "ExcludeBootVolume": True, "ExcludeDataVolumeIds": [other]}
     (one,) = api.ec2.create_snapshots(InstanceSpecification=spec)["Snapshots"]
     assert one["VolumeId"] == data
-    assert told()[one["SnapshotId"]].set_id == ""
+    assert sent()[one["SnapshotId"]].set_id == ""
 
 
-def test_with_one_of_a_set_all_of_it_fail(api, instance, told, complete):
+def test_with_one_of_a_set_all_of_it_fail(api, instance, sent, complete):
     """As in EC2: what is not of one instant with the others is of no use; the volumes can be snapshot again."""
     instance_id, _ = instance
     one, other, third = (
@@ -141,7 +141,7 @@ def test_with_one_of_a_set_all_of_it_fail(api, instance, told, complete):
     shown = {made: described(api, made) for made in (one, other, third)}
     assert [made["State"] for made in shown.values()] == ["error", "error", "completed"]
     assert [shown[made]["StateMessage"] for made in (one, other)] == [snapshot_life.FAILED, snapshot_life.OF_SET]
-    assert set(told()) == {made["SnapshotId"] for made in apart}
+    assert set(sent()) == {made["SnapshotId"] for made in apart}
     api.ec2.delete_snapshot(SnapshotId=apart[0]["SnapshotId"])  # which is no failure of the others
     assert [described(api, made["SnapshotId"])["State"] for made in apart[1:]] == ["pending", "pending"]
 
@@ -171,7 +171,7 @@ def test_what_cannot_be_taken(api, instance):
     assert "type st1" in api.refused("ConcurrentSnapshotLimitExceeded", create, VolumeId=root)
 
 
-def test_a_volume_without_a_disk_is_as_what_it_was_made_of(api, instance, told):
+def test_a_volume_without_a_disk_is_as_what_it_was_made_of(api, instance, sent):
     _, (*_, other) = instance
 
     def take_home(tx):
@@ -182,7 +182,7 @@ def test_a_volume_without_a_disk_is_as_what_it_was_made_of(api, instance, told):
     made = api.ec2.create_snapshot(VolumeId=other)
     assert made["State"] == "pending"
     assert described(api, made["SnapshotId"])["State"] == "completed"
-    assert told() == {}
+    assert sent() == {}
 
 
 def test_a_volume_stays_until_its_snapshot_is_taken(api, instance, complete):
@@ -252,7 +252,7 @@ def test_sharing(api, instance, complete):
         api.refused(code, modify, SnapshotId=snapshot_id, **asked)
 
 
-def test_an_image_keeps_its_snapshot(api, instance, complete):
+def test_a_snapshot_of_an_image_cannot_be_deleted(api, instance, complete):
     _, (_, data, _) = instance
     snapshot_id = api.ec2.create_snapshot(VolumeId=data)["SnapshotId"]
     complete(snapshot_id)

@@ -140,8 +140,8 @@ def test_attributes(api, vpc_id, prefix):
     both = {"MapPublicIpOnLaunch": {"Value": True}, "EnableDns64": {"Value": True}}
     api.refused("InvalidParameterCombination", api.ec2.modify_subnet_attribute, SubnetId=subnet_id, **both)
     for refused in ("MapCustomerOwnedIpOnLaunch", "EnableDns64"):
-        wish = {"SubnetId": subnet_id, refused: {"Value": True}}
-        assert refused in api.refused("UnsupportedOperation", api.ec2.modify_subnet_attribute, **wish)
+        params = {"SubnetId": subnet_id, refused: {"Value": True}}
+        assert refused in api.refused("UnsupportedOperation", api.ec2.modify_subnet_attribute, **params)
     api.ec2.modify_subnet_attribute(SubnetId=subnet_id, EnableDns64={"Value": False})
     association_id = associated["Ipv6CidrBlockAssociation"]["AssociationId"]
     message = api.refused(

@@ -18,7 +18,7 @@ from stead_controller.db.tables import ImageTask
 from stead_controller.resources.policy_keys import resource_facts
 from tests.api.conftest import serving
 from tests.api.identity import trust
-from tests.api.strangers import answer, read_of_anybody, statements, told_alike
+from tests.api.other_accounts import answer, answered_alike, read_of_other_accounts, statements
 from tests.support import rows
 
 operations.load()
@@ -458,13 +458,13 @@ def own_things(api, operation, own_instance):
 
 def own_endpoint(api, operation, member):
     """What an operation on VPC endpoints needs: of the type that has the member."""
-    wish = {"VpcId": api.world.one.vpc_id, "ServiceName": S3}
+    params = {"VpcId": api.world.one.vpc_id, "ServiceName": S3}
     if "Subnet" in member or "SecurityGroup" in member:
         service = {"ServiceName": "com.amazonaws.us-east-1.ec2", "VpcEndpointType": "Interface"}
-        wish |= service | {"PrivateDnsEnabled": False}
+        params |= service | {"PrivateDnsEnabled": False}
     if operation == "CreateVpcEndpoint":
-        return wish
-    return {"VpcEndpointId": api.ec2.create_vpc_endpoint(**wish)["VpcEndpoint"]["VpcEndpointId"]}
+        return params
+    return {"VpcEndpointId": api.ec2.create_vpc_endpoint(**params)["VpcEndpoint"]["VpcEndpointId"]}
 
 
 def request(api, operation, member, value, own_instance):
@@ -505,7 +505,7 @@ def test_anothers_id_is_answered_like_an_absent_one(api, theirs, own_instance, o
         if kind not in theirs or (resource_type is None and kind in NAMES):
             continue
         absent = "nobody" if kind in NAMES else f"{OF_TYPE[kind].prefix}-0{'0' * 16}"
-        wire = told_alike(
+        wire = answered_alike(
             api,
             "ec2",
             operation,
@@ -525,7 +525,7 @@ def test_filters_find_nothing_of_others(api, theirs):
         for filter_name in (f"{kind}-id", "attachment.instance-id", "group-id", "vpc-id", "subnet-id", "key-name"):
             with statements(api) as ran:
                 result = answer(api, "ec2", name, {"Filters": [{"Name": filter_name, "Values": [value]}]})
-            steps = read_of_anybody(api, value, ran)
+            steps = read_of_other_accounts(api, value, ran)
             leaked += [
                 (name, filter_name, value, step) for step in steps if (name, filter_name) not in BY_ANOTHER_INDEX
             ]
@@ -544,4 +544,4 @@ def test_policies_learn_nothing_of_others(api, theirs):
 
         with statements(api) as ran:
             assert api.run(facts) == {value: {}}
-        assert read_of_anybody(api, value, ran) == []
+        assert read_of_other_accounts(api, value, ran) == []

@@ -14,7 +14,7 @@ from stead_controller.aws.protocol.models import load_service
 from stead_controller.catalog import ids
 from tests.api.conftest import serving
 from tests.api.identity import trust
-from tests.api.strangers import answer, statements, told_alike
+from tests.api.other_accounts import answer, answered_alike, statements
 from tests.support import rows
 
 operations.load()
@@ -128,12 +128,12 @@ def test_iam_answers_anothers_name_like_an_absent_one(api, own, theirs, operatio
     if (operation, member) in OF_A_USER:
         needed["UserName"] = own["user"]
     value = theirs[NAMES[member]]
-    wire = told_alike(api, "iam", operation, lambda name: needed | {member: name}, (value, absent_like(value)))
+    wire = answered_alike(api, "iam", operation, lambda name: needed | {member: name}, (value, absent_like(value)))
     # The simulator takes no ARN of another account at all.
     assert wire.code == ("InvalidInput" if member == "PolicySourceArn" else "NoSuchEntity"), wire
 
 
-def test_nobody_assumes_a_role_that_does_not_trust_it(api, own, theirs):
+def test_a_role_that_does_not_trust_the_caller_is_not_assumed(api, own, theirs):
     """Another's role that does not trust the caller, and one that is not there, are the same."""
     iam = api.client(api.world.one, "iam")
     iam.put_user_policy(UserName="own", PolicyName="p", PolicyDocument=POLICY.replace("ec2:*", "sts:*"))
@@ -193,7 +193,7 @@ def test_the_ebs_direct_apis_do_so_too(api, snapshots, operation, member):
     params = dict(SNAPSHOTS[operation])
     if operation == "ListChangedBlocks":
         params |= {"FirstSnapshotId": mine, "SecondSnapshotId": mine}
-    wire = told_alike(api, "ebs", operation, lambda name: params | {member: name}, (other, absent))
+    wire = answered_alike(api, "ebs", operation, lambda name: params | {member: name}, (other, absent))
     assert wire.code == "ResourceNotFoundException", wire
 
 
@@ -229,7 +229,7 @@ def test_lifecycle_policies_too(api, operation, member):
     known_members = load_service("dlm").operation(operation).input_shape.members
     params = {name: value for name, value in params.items() if name in known_members}
     listed = isinstance(known_members[member], ListShape)
-    wire = told_alike(api, "dlm", operation, lambda name: params | {member: [name] if listed else name}, names)
+    wire = answered_alike(api, "dlm", operation, lambda name: params | {member: [name] if listed else name}, names)
     assert wire.code == "ResourceNotFoundException", wire
 
 
@@ -307,7 +307,7 @@ def test_ids_inside_structures_are_no_way_in(api, theirs, snapshots):
     }
     for operation, kind, request in nested(api):
         absent = "nobody" if kind == "instance-profile" else ids.new_id(kind)
-        wire = told_alike(api, "ec2", operation, request, (other[kind], absent))
+        wire = answered_alike(api, "ec2", operation, request, (other[kind], absent))
         assert wire.code.endswith("NotFound") or kind == "instance-profile", (operation, kind, wire)
 
 
@@ -319,5 +319,5 @@ def test_what_lists_shows_nothing_of_others(api, own, theirs):
         reads = not OPERATIONS[service, name].writes
         if not reads or name == "GetSessionToken" or (isinstance(shape, StructureShape) and shape.required_members):
             continue
-        told = repr(answer(api, service, name, {}))
-        assert [word for word in words if word in told] == [], (service, name)
+        answers = repr(answer(api, service, name, {}))
+        assert [word for word in words if word in answers] == [], (service, name)

@@ -20,8 +20,8 @@ def with_tpm(api):
 
 
 def run(api):
-    wish = {"ImageId": api.world.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
-    return api.ec2.run_instances(**wish)["Instances"][0]["InstanceId"]
+    params = {"ImageId": api.world.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    return api.ec2.run_instances(**params)["Instances"][0]["InstanceId"]
 
 
 def found(api, value):
@@ -41,9 +41,9 @@ def test_an_image_says_so_and_is_found_by_it(api):
         return row.id
 
     mapping = [{"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": api.run(add)}}]
-    wish = {"BlockDeviceMappings": mapping, "RootDeviceName": "/dev/sda1", "BootMode": "uefi"}
-    plain = api.ec2.register_image(Name="plain", **wish)["ImageId"]
-    image_id = api.ec2.register_image(Name="with a TPM", TpmSupport="v2.0", **wish)["ImageId"]
+    params = {"BlockDeviceMappings": mapping, "RootDeviceName": "/dev/sda1", "BootMode": "uefi"}
+    plain = api.ec2.register_image(Name="plain", **params)["ImageId"]
+    image_id = api.ec2.register_image(Name="with a TPM", TpmSupport="v2.0", **params)["ImageId"]
     copy = api.ec2.copy_image(Name="copy", SourceImageId=image_id, SourceRegion=api.world.cloud.region)["ImageId"]
     by = api.ec2.describe_images(Filters=[{"Name": "tpm-support", "Values": ["v2.0"]}])["Images"]
     assert {image["ImageId"]: image["TpmSupport"] for image in by} == {image_id: "v2.0", copy: "v2.0"}

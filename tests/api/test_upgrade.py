@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from stead_controller.db.schema import bring_up_to_date
 from stead_controller.db.session import Database
-from tests.api.releases.describing import BLOCKS, told_by
+from tests.api.releases.describing import BLOCKS, answers_to
 from tests.support.clients import Account
 from tests.support.cloud import Cloud
 from tests.support.waiting import wait_for
@@ -106,11 +106,11 @@ def without_those_of_aws(answer: Any) -> Any:
 
 @pytest.mark.parametrize("name", ["old", "other"])
 def test_all_is_described_as_before(old: OldCloud, name: str) -> None:
-    told = old.about["told"][name]
-    again = told_by(old.account(name), [each["call"] for each in told])
+    answers = old.about["told"][name]
+    again = answers_to(old.account(name), [each["call"] for each in answers])
     found = [
         f"{before['call'][1]}({before['call'][2]}){difference}"
-        for before, after in zip(told, again, strict=True)
+        for before, after in zip(answers, again, strict=True)
         for difference in differences(before["answer"], without_those_of_aws(after["answer"]))
     ]
     assert found == []
@@ -139,7 +139,7 @@ def test_blocks_of_an_old_snapshot_are_read(old: OldCloud) -> None:
         assert answer["BlockData"].read() == BLOCKS[block["BlockIndex"]]
 
 
-def test_hosts_come_back_and_old_things_are_changed_and_removed(old: OldCloud) -> None:
+def test_hosts_come_back_and_old_resources_are_changed_and_removed(old: OldCloud) -> None:
     """The hosts hear of what was changed while they were away; then nothing of the account is left."""
     account, made = old.account("old"), old.about["made"]
     ec2 = account.ec2

@@ -9,7 +9,7 @@ import pytest
 
 from stead_controller.desired import desired_state
 from stead_proto.v1 import desired_pb2 as pb
-from tests.api.test_instance_attributes import told
+from tests.api.test_instance_attributes import sent
 from tests.api.test_run_instances import run
 
 
@@ -34,7 +34,7 @@ USER_DATA = {
 def test_user_data_comes_as_it_was_sent(api, content):
     # boto3 encodes what it is given: a binary value goes through its blob's base64.
     [instance] = run(api, UserData=content)["Instances"]
-    words = told(api, pb.KIND_MACHINE, instance["InstanceId"]).machine.metadata
+    words = sent(api, pb.KIND_MACHINE, instance["InstanceId"]).machine.metadata
     assert words.has_user_data
     assert words.user_data == content
 
@@ -44,7 +44,7 @@ def test_changed_user_data_comes_as_it_was_sent(api):
     api.run(desired_state.refresh_instance, instance_id)
     for content in USER_DATA.values():
         api.ec2.modify_instance_attribute(InstanceId=instance_id, UserData={"Value": content})
-        assert told(api, pb.KIND_MACHINE, instance_id).machine.metadata.user_data == content
+        assert sent(api, pb.KIND_MACHINE, instance_id).machine.metadata.user_data == content
         text = base64.encodebytes(content).decode()  # with line breaks, as `base64` writes it
         api.ec2.modify_instance_attribute(InstanceId=instance_id, Attribute="userData", Value=text)
-        assert told(api, pb.KIND_MACHINE, instance_id).machine.metadata.user_data == content
+        assert sent(api, pb.KIND_MACHINE, instance_id).machine.metadata.user_data == content

@@ -136,7 +136,7 @@ def test_create_from_snapshots(api):
     assert shown(api, create(api, SnapshotId=public))["SnapshotId"] == public
 
 
-def test_a_pace_of_initialization_is_not_promised(api):
+def test_an_initialization_rate_is_refused(api):
     """Why is in `agent/stead_agent/disks/volumes/README.md`; so nothing is said of how far it is."""
     snapshot_id = api.run(_complete_snapshot, api.world.one.caller.account_id)
     asked = {"AvailabilityZone": ZONE, "SnapshotId": snapshot_id}
@@ -231,7 +231,7 @@ def test_metadata_has_the_volumes_of_the_last_start(api, volume_id, instance_id)
     assert ebs_at_start() is None
 
 
-def test_a_guest_that_does_not_let_go(api, volume_id, instance_id):
+def test_a_guest_that_does_not_release_a_volume(api, volume_id, instance_id):
     attach(api, volume_id, instance_id)
     settle(api, instance_id)
     api.ec2.detach_volume(VolumeId=volume_id)
@@ -311,22 +311,24 @@ def test_another_root_volume(api, instance_id):
 def test_delete_on_termination(api, volume_id, instance_id):
     attach(api, volume_id, instance_id)
     settle(api, instance_id)
-    kept = create(api)
-    attach(api, kept, instance_id, "/dev/sdg")
+    remaining = create(api)
+    attach(api, remaining, instance_id, "/dev/sdg")
     settle(api, instance_id)
     api.ec2.modify_instance_attribute(
         InstanceId=instance_id,
         BlockDeviceMappings=[{"DeviceName": "/dev/sdf", "Ebs": {"DeleteOnTermination": True}}],
     )
     shown_mappings = api.ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="blockDeviceMapping")
-    told = {one["DeviceName"]: one["Ebs"]["DeleteOnTermination"] for one in shown_mappings["BlockDeviceMappings"]}
-    assert told == {"/dev/sda1": True, "/dev/sdf": True, "/dev/sdg": False}
+    deleted_with = {
+        one["DeviceName"]: one["Ebs"]["DeleteOnTermination"] for one in shown_mappings["BlockDeviceMappings"]
+    }
+    assert deleted_with == {"/dev/sda1": True, "/dev/sdf": True, "/dev/sdg": False}
     api.ec2.terminate_instances(InstanceIds=[instance_id])
     report(api, desired.KIND_MACHINE, instance_id, pb.CONDITION_ABSENT)
     states = {one["VolumeId"]: one["State"] for one in api.ec2.describe_volumes()["Volumes"]}
-    assert (states[volume_id], states[kept]) == ("deleting", "available")
+    assert (states[volume_id], states[remaining]) == ("deleting", "available")
     report(api, desired.KIND_VOLUME, volume_id, pb.CONDITION_ABSENT)
-    attach(api, kept, api.launch(number=1))
+    attach(api, remaining, api.launch(number=1))
 
 
 # -- pools
@@ -346,7 +348,7 @@ def provisioned(api, name="main"):
     return api.run(lambda tx: tx.session.get_one(StoragePool, (api.world.host_id, name)).provisioned) // GIB
 
 
-def test_room_is_taken_when_a_volume_gets_its_home_and_given_back(api, instance_id):
+def test_capacity_is_taken_when_a_volume_gets_its_home_and_released(api, instance_id):
     pool(api)
     volume_id = create(api, Size=30)
     assert provisioned(api) == 0

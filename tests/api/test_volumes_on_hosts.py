@@ -29,8 +29,8 @@ def launch(account: Account, image_id: str):
     ec2, made = account.ec2, []
 
     def run(count: int = 1, **params: Any) -> list[str]:
-        wish = {"ImageId": image_id, "InstanceType": "stead.tiny", "MinCount": count, "MaxCount": count} | params
-        found = [one["InstanceId"] for one in ec2.run_instances(**wish)["Instances"]]
+        asked = {"ImageId": image_id, "InstanceType": "stead.tiny", "MinCount": count, "MaxCount": count} | params
+        found = [one["InstanceId"] for one in ec2.run_instances(**asked)["Instances"]]
         made.extend(found)
         ec2.get_waiter("instance_running").wait(InstanceIds=found, WaiterConfig=FAST)
         return found
@@ -76,7 +76,7 @@ def test_a_volume_grows_while_its_instance_runs(account, launch, volume_id):
     ec2.detach_volume(VolumeId=volume_id)
 
 
-def test_termination_deletes_what_it_must_and_keeps_what_it_must(account, launch, volume_id):
+def test_termination_deletes_volumes_by_their_setting(account, launch, volume_id):
     ec2 = account.ec2
     mapping = [
         {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1}},
@@ -89,11 +89,11 @@ def test_termination_deletes_what_it_must_and_keeps_what_it_must(account, launch
     wait_for(lambda: all(is_attached(ec2, each) for each in volumes.values()), "all are attached")
     ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device="/dev/sdh")
     ec2.terminate_instances(InstanceIds=[instance_id])
-    kept = volumes.pop("/dev/sdg")
+    remaining = volumes.pop("/dev/sdg")
     wait_for(lambda: all(is_absent(ec2, each) for each in volumes.values()), "the others end with their instance")
-    assert shown(ec2, kept)["State"] == "available"
-    ec2.delete_volume(VolumeId=kept)
-    wait_for(lambda: is_absent(ec2, kept), "the kept one is deleted")
+    assert shown(ec2, remaining)["State"] == "available"
+    ec2.delete_volume(VolumeId=remaining)
+    wait_for(lambda: is_absent(ec2, remaining), "the kept one is deleted")
 
 
 def test_another_root_volume(account, launch):

@@ -19,8 +19,8 @@ POLICY = json.dumps({"Statement": {"Effect": "Allow", "Principal": "*", "Action"
 
 
 def create(api: Api, **changes: Any) -> dict[str, Any]:
-    wish = {"VpcId": api.world.one.vpc_id, "ServiceName": S3}
-    made: dict[str, Any] = api.ec2.create_vpc_endpoint(**wish | changes)["VpcEndpoint"]
+    params = {"VpcId": api.world.one.vpc_id, "ServiceName": S3}
+    made: dict[str, Any] = api.ec2.create_vpc_endpoint(**params | changes)["VpcEndpoint"]
     return made
 
 
@@ -85,13 +85,13 @@ def test_an_endpoint_is_made_with_its_routes(api: Api) -> None:
     assert found["RouteTableId"] == table
 
 
-def test_hosts_are_told_of_it(api: Api) -> None:
+def test_hosts_are_sent_it(api: Api) -> None:
     table = main_table(api)
     endpoint_id = create(api, RouteTableIds=[table])["VpcEndpointId"]
-    told = with_network(api, pb.KIND_VPC_ENDPOINT, endpoint_id).vpc_endpoint
-    assert (told.vpc_id, told.service, list(told.addresses)) == (api.world.one.vpc_id, "s3", ["198.18.0.1"])
-    assert (list(told.ports), told.controller_port) == ([80, 443, 8773, 8774], 8777)
-    assert list(told.names) == ["s3.us-east-1.amazonaws.com"]
+    sent = with_network(api, pb.KIND_VPC_ENDPOINT, endpoint_id).vpc_endpoint
+    assert (sent.vpc_id, sent.service, list(sent.addresses)) == (api.world.one.vpc_id, "s3", ["198.18.0.1"])
+    assert (list(sent.ports), sent.controller_port) == ([80, 443, 8773, 8774], 8777)
+    assert list(sent.names) == ["s3.us-east-1.amazonaws.com"]
     routes = {one.destination: one for one in with_network(api, pb.KIND_ROUTE_TABLE, table).route_table.routes}
     assert routes["198.18.0.1/32"].vpc_endpoint_id == endpoint_id
     api.ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint_id])
@@ -120,8 +120,8 @@ def test_route_tables_are_added_and_removed(api: Api) -> None:
 def test_a_route_table_has_one_endpoint_of_a_service(api: Api) -> None:
     table = main_table(api)
     create(api, RouteTableIds=[table])
-    wish = {"VpcId": api.world.one.vpc_id, "ServiceName": S3, "RouteTableIds": [table]}
-    message = api.refused("RouteAlreadyExists", api.ec2.create_vpc_endpoint, **wish)
+    params = {"VpcId": api.world.one.vpc_id, "ServiceName": S3, "RouteTableIds": [table]}
+    message = api.refused("RouteAlreadyExists", api.ec2.create_vpc_endpoint, **params)
     listed = prefix_list(api)["PrefixListId"]
     assert message == f"route table {table} already has a route with destination-prefix-list-id {listed}"
     other = create(api)["VpcEndpointId"]  # another endpoint of the VPC, for other tables
@@ -155,8 +155,8 @@ def test_policies(api: Api) -> None:
     no_principal = POLICY.replace('"Principal": "*", ', "")
     for bad in ("{", no_principal, POLICY + " " * 20_480):
         api.refused("InvalidPolicyDocument", modify, VpcEndpointId=endpoint_id, PolicyDocument=bad)
-        wish = {"VpcId": api.world.one.vpc_id, "ServiceName": S3, "PolicyDocument": bad}
-        api.refused("InvalidPolicyDocument", api.ec2.create_vpc_endpoint, **wish)
+        params = {"VpcId": api.world.one.vpc_id, "ServiceName": S3, "PolicyDocument": bad}
+        api.refused("InvalidPolicyDocument", api.ec2.create_vpc_endpoint, **params)
 
 
 @pytest.mark.parametrize(
@@ -194,10 +194,10 @@ def test_pages(api: Api) -> None:
 def test_a_repeated_client_token_makes_nothing_more(api: Api) -> None:
     first = create(api, ClientToken="once")
     assert create(api, ClientToken="once")["VpcEndpointId"] == first["VpcEndpointId"]
-    wish = {"VpcId": api.world.one.vpc_id, "ServiceName": S3, "ClientToken": "once", "PolicyDocument": POLICY}
-    api.refused("IdempotentParameterMismatch", api.ec2.create_vpc_endpoint, **wish)
-    wish = {"VpcId": api.world.one.vpc_id, "ServiceName": S3, "DryRun": True}
-    api.refused("DryRunOperation", api.ec2.create_vpc_endpoint, **wish)
+    params = {"VpcId": api.world.one.vpc_id, "ServiceName": S3, "ClientToken": "once", "PolicyDocument": POLICY}
+    api.refused("IdempotentParameterMismatch", api.ec2.create_vpc_endpoint, **params)
+    params = {"VpcId": api.world.one.vpc_id, "ServiceName": S3, "DryRun": True}
+    api.refused("DryRunOperation", api.ec2.create_vpc_endpoint, **params)
 
 
 @pytest.mark.parametrize(
@@ -221,15 +221,15 @@ def test_a_repeated_client_token_makes_nothing_more(api: Api) -> None:
     ],
 )
 def test_what_is_refused(api: Api, code: str, changes: dict[str, Any]) -> None:
-    wish = {"VpcId": api.world.one.vpc_id, "ServiceName": S3}
-    api.refused(code, api.ec2.create_vpc_endpoint, **wish | changes)
+    params = {"VpcId": api.world.one.vpc_id, "ServiceName": S3}
+    api.refused(code, api.ec2.create_vpc_endpoint, **params | changes)
 
 
 def test_a_route_table_of_another_vpc_is_refused(api: Api) -> None:
     vpc = api.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     (table,) = api.ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["RouteTables"]
-    wish = {"VpcId": api.world.one.vpc_id, "ServiceName": S3, "RouteTableIds": [table["RouteTableId"]]}
-    assert "different networks" in api.refused("InvalidParameter", api.ec2.create_vpc_endpoint, **wish)
+    params = {"VpcId": api.world.one.vpc_id, "ServiceName": S3, "RouteTableIds": [table["RouteTableId"]]}
+    assert "different networks" in api.refused("InvalidParameter", api.ec2.create_vpc_endpoint, **params)
 
 
 def test_deletion(api: Api) -> None:
@@ -265,8 +265,8 @@ def test_a_vpc_with_an_endpoint_stays(api: Api) -> None:
 def test_the_quota(api: Api) -> None:
     for _ in range(20):
         create(api)
-    wish = {"VpcId": api.world.one.vpc_id, "ServiceName": S3}
-    api.refused("VpcEndpointLimitExceeded", api.ec2.create_vpc_endpoint, **wish)
+    params = {"VpcId": api.world.one.vpc_id, "ServiceName": S3}
+    api.refused("VpcEndpointLimitExceeded", api.ec2.create_vpc_endpoint, **params)
 
 
 def test_services(api: Api) -> None:
@@ -318,8 +318,8 @@ def test_a_security_group_may_name_it(api: Api) -> None:
     list_id = prefix_list(api)["PrefixListId"]
     to_s3 = [{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "PrefixListIds": [{"PrefixListId": list_id}]}]
     api.ec2.authorize_security_group_egress(GroupId=api.world.one.group_id, IpPermissions=to_s3)
-    told = with_network(api, pb.KIND_SECURITY_GROUP, api.world.one.group_id).security_group
-    (rule,) = [one for one in told.rules if one.HasField("prefix_list")]
+    sent = with_network(api, pb.KIND_SECURITY_GROUP, api.world.one.group_id).security_group
+    (rule,) = [one for one in sent.rules if one.HasField("prefix_list")]
     assert list(rule.prefix_list.cidr_blocks) == ["198.18.0.1/32"]
 
 
@@ -346,8 +346,8 @@ def test_other_settings_reach_hosts(api: Api) -> None:
     cloud = replace(api.world.cloud, api_addresses=("198.18.0.1", "192.0.2.9"), endpoint_port=9777)
     api.run(vpc_endpoint_services.keep, cloud, rows.NOW)
     assert prefix_list(api)["Cidrs"] == ["192.0.2.9/32", "198.18.0.1/32"]
-    told = with_network(api, pb.KIND_VPC_ENDPOINT, endpoint_id).vpc_endpoint
-    assert (list(told.addresses), told.controller_port) == (["192.0.2.9", "198.18.0.1"], 9777)
+    sent = with_network(api, pb.KIND_VPC_ENDPOINT, endpoint_id).vpc_endpoint
+    assert (list(sent.addresses), sent.controller_port) == (["192.0.2.9", "198.18.0.1"], 9777)
     routes = [one.destination for one in with_network(api, pb.KIND_ROUTE_TABLE, table).route_table.routes]
     assert "192.0.2.9/32" in routes
     before = api.dump()

@@ -219,18 +219,18 @@ def test_ipv6_blocks_are_of_the_clouds_pool(api):
     api.refused("InvalidParameterCombination", api.ec2.associate_vpc_cidr_block, VpcId=vpc["VpcId"])
 
 
-def test_hosts_are_told_of_a_changed_vpc(api):
+def test_hosts_are_sent_a_changed_vpc(api):
     vpc_id = api.world.one.vpc_id
     api.ec2.associate_vpc_cidr_block(VpcId=vpc_id, CidrBlock="100.64.0.0/16")
     api.ec2.modify_vpc_attribute(VpcId=vpc_id, EnableDnsSupport={"Value": False})
-    told = with_network(api, pb.KIND_VPC, vpc_id).vpc
-    assert list(told.cidr_blocks) == ["172.31.0.0/16", "100.64.0.0/16"]
-    assert not told.dns_support
+    sent = with_network(api, pb.KIND_VPC, vpc_id).vpc
+    assert list(sent.cidr_blocks) == ["172.31.0.0/16", "100.64.0.0/16"]
+    assert not sent.dns_support
 
 
-def test_hosts_are_told_of_a_whole_vpc_from_its_beginning_to_its_end(api):
+def test_hosts_are_sent_a_whole_vpc_while_they_have_it(api):
     vpc_id = create(api)["VpcId"]
-    assert told_kinds(api, vpc_id) == {
+    assert sent_kinds(api, vpc_id) == {
         pb.KIND_VPC,
         pb.KIND_SECURITY_GROUP,
         pb.KIND_ROUTE_TABLE,
@@ -240,10 +240,10 @@ def test_hosts_are_told_of_a_whole_vpc_from_its_beginning_to_its_end(api):
     assert with_network(api, pb.KIND_SUBNET, subnet_id).subnet.cidr_block == "10.0.1.0/24"
     api.ec2.delete_subnet(SubnetId=subnet_id)
     api.ec2.delete_vpc(VpcId=vpc_id)
-    assert told_kinds(api, vpc_id) == set()
+    assert sent_kinds(api, vpc_id) == set()
 
 
-def told_kinds(api, vpc_id):
+def sent_kinds(api, vpc_id):
     query = select(VpcResource.kind).where(VpcResource.vpc_id == vpc_id, VpcResource.body.is_not(None))
     return set(api.run(lambda tx: tx.session.scalars(query).all()))
 

@@ -147,7 +147,7 @@ def test_an_absent_role_is_like_one_that_does_not_trust(api, role, anybody):
     assert texts == {"Not authorized to perform sts:AssumeRoleWithWebIdentity"}
 
 
-def test_a_token_for_somebody_else_tells_nothing_of_roles(api, role, anybody):
+def test_a_token_of_another_audience_shows_nothing_of_roles(api, role, anybody):
     asked = {"RoleSessionName": "run", "WebIdentityToken": token(aud="other")}
     texts = {
         api.refused("InvalidIdentityToken", anybody.assume_role_with_web_identity, RoleArn=arn, **asked)

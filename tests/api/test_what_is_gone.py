@@ -23,10 +23,10 @@ def test_a_password_that_was_right_a_moment_ago_changes_nothing(api, iam):
     iam.create_user(UserName="ada")
     iam.create_login_profile(UserName="ada", Password="first-Password-1")
 
-    def change(tx, kept):
+    def change(tx, remaining):
         ada = tx.session.query(IamUser).one()
         caller = Caller(ada.account_id, "arn", ada.id, "AKIA", "user", principal_id=ada.id, user_name="ada")
-        asked = PasswordCheck((("first-Password-1", kept or ada.password_hash),))
+        asked = PasswordCheck((("first-Password-1", remaining or ada.password_hash),))
         login_profiles.change(tx, caller, asked, Password("new", "hash of new"), b"\x01", now=api.world.now)
         return ada.password_hash
 
@@ -36,7 +36,7 @@ def test_a_password_that_was_right_a_moment_ago_changes_nothing(api, iam):
 
 
 @pytest.mark.parametrize("arn", ["arn:aws:iam::111111111111:policy/gone", "arn:aws:iam::aws:policy/Gone"])
-def test_a_boundary_that_is_gone_lets_nothing_through(api, iam, arn):
+def test_a_deleted_boundary_allows_nothing(api, iam, arn):
     ec2 = who_may(api, iam, "ada", "*")("ec2")
     assert ec2.describe_vpcs()["Vpcs"]
     api.run(lambda tx: setattr(tx.session.query(IamUser).one(), "boundary_arn", arn))
@@ -47,7 +47,7 @@ def test_a_boundary_that_is_gone_lets_nothing_through(api, iam, arn):
     assert ec2.describe_vpcs()["Vpcs"]
 
 
-def test_a_key_whose_user_is_gone_is_nobodys(api, iam):
+def test_a_key_of_a_deleted_user_is_invalid(api, iam):
     """Least of all root's, whose keys have no user either."""
     sts = who_may(api, iam, "ada", "*")("sts")
     assert sts.get_caller_identity()["Arn"].endswith(":user/ada")

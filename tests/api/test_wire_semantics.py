@@ -27,7 +27,7 @@ def test_no_instances_are_an_invalid_combination(api, operation):
         ("describe_route_tables", {"RouteTableIds": [f"rtb-{ABSENT}"]}, "The routeTable ID '{}' does not exist"),
     ],
 )
-def test_what_is_not_there_is_told_in_ec2s_words(api, operation, params, words):
+def test_absent_resources_get_ec2s_errors(api, operation, params, words):
     with pytest.raises(ClientError) as caught:
         getattr(api.ec2, operation)(**params)
     [[missing]] = params.values()
@@ -111,9 +111,9 @@ def test_monitoring_of_what_is_gone_or_not_there_changes_nothing(api):
 
 
 def test_a_launch_may_ask_for_monitoring(api):
-    wish = {"ImageId": api.world.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
-    [asked] = api.ec2.run_instances(**wish, Monitoring={"Enabled": True})["Instances"]
-    [plain] = api.ec2.run_instances(**wish, Monitoring={"Enabled": False})["Instances"]
+    params = {"ImageId": api.world.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    [asked] = api.ec2.run_instances(**params, Monitoring={"Enabled": True})["Instances"]
+    [plain] = api.ec2.run_instances(**params, Monitoring={"Enabled": False})["Instances"]
     assert (asked["Monitoring"]["State"], plain["Monitoring"]["State"]) == ("pending", "disabled")
 
 

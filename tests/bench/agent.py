@@ -44,8 +44,8 @@ class Figures:
 
 
 def _environment(cache: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "STEAD"))}
-    return {**kept, "PYTHONPYCACHEPREFIX": str(cache)}
+    remaining = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "STEAD"))}
+    return {**remaining, "PYTHONPYCACHEPREFIX": str(cache)}
 
 
 def _simulator(folder: Path, controller: FakeController, hosts: int, cache: Path) -> Child:

@@ -40,7 +40,7 @@ def call(account: Account, answered: dict[str, float], is_over: threading.Event)
         answered[answer["ResponseMetadata"]["RequestId"]] = time.monotonic()
 
 
-def kept(folder: Path, account_id: str) -> set[str]:
+def stored(folder: Path, account_id: str) -> set[str]:
     """The ids of an account's calls that the files have."""
     found = set()
     for path in folder.glob("*.jsonl"):
@@ -68,7 +68,7 @@ def play(cloud: Cloud, account: Account) -> tuple[int, list[float]]:
     is_over.set()
     for thread in threads:
         thread.join()
-    have = kept(cloud.settings.controller_dir / "audit", account.account_id)
+    have = stored(cloud.settings.controller_dir / "audit", account.account_id)
     lost = [killed - when for request_id, when in answered.items() if request_id not in have]
     cloud.start_controller()
     trail = account.client("cloudtrail").get_paginator("lookup_events")

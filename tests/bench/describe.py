@@ -144,14 +144,14 @@ def _stead(folder: Path, count: int = COUNT) -> "Iterator[tuple[Any, _Seconds]]"
     ports = free_ports(len(names))
     settings = Settings(folder, **dict(zip(names, ports, strict=True)))
     context = multiprocessing.get_context("spawn")
-    told, ready = context.SimpleQueue(), context.Event()
-    process = context.Process(target=_serve, args=(settings, told, ready, count))
+    results, ready = context.SimpleQueue(), context.Event()
+    process = context.Process(target=_serve, args=(settings, results, ready, count))
     process.start()
     try:
         if not ready.wait(120 + count / 20):
             raise SystemExit("the controller did not start")
         key = json.loads((folder / "credentials.json").read_text())
-        yield _client(f"http://127.0.0.1:{ports[0]}", key["access_key_id"], key["secret_access_key"]), _Seconds(told)
+        yield _client(f"http://127.0.0.1:{ports[0]}", key["access_key_id"], key["secret_access_key"]), _Seconds(results)
     finally:
         process.kill()
         process.join()
@@ -160,23 +160,23 @@ def _stead(folder: Path, count: int = COUNT) -> "Iterator[tuple[Any, _Seconds]]"
 class _Seconds(list[float]):
     """The server's seconds of each call, taken from its process when they are looked at."""
 
-    def __init__(self, told: Any) -> None:
+    def __init__(self, results: Any) -> None:
         super().__init__()
-        self._told = told
+        self._results = results
 
     def take(self) -> float:
         """Wait for the next call's seconds, keep and give them."""
-        self.append(self._told.get())
+        self.append(self._results.get())
         return self[-1]
 
 
-def _serve(settings: Settings, told: Any, ready: Any, count: int) -> None:
+def _serve(settings: Settings, results: Any, ready: Any, count: int) -> None:
     initialise(settings, now())
     key = json.loads((settings.state_dir / "credentials.json").read_text())
     original = aws_app.AwsApp._record
 
     async def record(self: Any, exchange: Any, response: Any, error: Any, taken: float) -> None:
-        told.put(taken)
+        results.put(taken)
         await original(self, exchange, response, error, taken)
 
     aws_app.AwsApp._record = record  # type: ignore[method-assign]  # the measurement listens in

@@ -23,7 +23,7 @@ OWN, CLIENTS = "sg-0000000000000000a", "sg-0000000000000000b"
 MEMBERS = [f"10.{1 + (n >> 16)}.{n >> 8 & 255}.{n & 255}" for n in range(10_000)]
 
 
-def _picture(world: World, members: int, guests: int) -> fw.VpcFirewall:
+def _state(world: World, members: int, guests: int) -> fw.VpcFirewall:
     vpc = world.vpc("10.0.0.0/8", "10.0.0.0/16")
     network, firewall = world.vpcs[vpc]
     link = net.subnet_link_name(network.subnets[0].id)
@@ -57,17 +57,17 @@ def _report(what: str, taken: list[float], *, limited: bool = True) -> None:
 
 
 def _changes(world: World, members: int) -> None:
-    picture = _picture(world, members, 100)
+    desired = _state(world, members, 100)
     apply = world.firewall.apply
-    own, clients = picture.groups
-    _report(f"first apply, {members} members", _time(lambda _: apply(picture), 1), limited=False)
-    _report("the same again", _time(lambda _: apply(picture)))
+    own, clients = desired.groups
+    _report(f"first apply, {members} members", _time(lambda _: apply(desired), 1), limited=False)
+    _report("the same again", _time(lambda _: apply(desired)))
     _report(
         "a rule more",
         _time(
             lambda n: apply(
                 replace(
-                    picture,
+                    desired,
                     groups=(
                         replace(own, rules=(*own.rules, *(got(2000 + i, "udp", ANYWHERE, i, i) for i in range(n + 1)))),
                         clients,
@@ -76,41 +76,41 @@ def _changes(world: World, members: int) -> None:
             )
         ),
     )
-    apply(picture)
+    apply(desired)
 
     def rule_less(number: int) -> None:
-        apply(replace(picture, groups=(replace(own, rules=own.rules[: 150 - number]), clients)))
+        apply(replace(desired, groups=(replace(own, rules=own.rules[: 150 - number]), clients)))
 
     _report("a rule less, with a look for flows to end", _time(rule_less))
-    apply(picture)
+    apply(desired)
     _report(
         "a member more",
         _time(
             lambda n: apply(
-                replace(picture, groups=(own, replace(clients, members=frozenset([*MEMBERS[:members], f"11.0.0.{n}"]))))
+                replace(desired, groups=(own, replace(clients, members=frozenset([*MEMBERS[:members], f"11.0.0.{n}"]))))
             )
         ),
     )
-    apply(picture)
+    apply(desired)
     _report(
         "a member less, with a look for flows to end",
         _time(
             lambda n: apply(
-                replace(picture, groups=(own, replace(clients, members=frozenset(MEMBERS[:members]) - {MEMBERS[n]})))
+                replace(desired, groups=(own, replace(clients, members=frozenset(MEMBERS[:members]) - {MEMBERS[n]})))
             )
         ),
     )
-    apply(picture)
+    apply(desired)
     extra = fw.Interface(
-        "eni-00000000000000fff", "sttfff", picture.interfaces[0].subnet_link, "06:00:00:00:0f:ff", ("10.0.3.1",), (OWN,)
+        "eni-00000000000000fff", "sttfff", desired.interfaces[0].subnet_link, "06:00:00:00:0f:ff", ("10.0.3.1",), (OWN,)
     )
 
     def one_interface(number: int) -> None:
         extras = (extra,) if number % 2 == 0 else ()
-        apply(replace(picture, interfaces=(*picture.interfaces, *extras)))
+        apply(replace(desired, interfaces=(*desired.interfaces, *extras)))
 
     _report("an interface more or less", _time(one_interface))
-    world.firewall.remove(picture.vpc_id)
+    world.firewall.remove(desired.vpc_id)
 
 
 def _cutting(world: World, flows: int) -> None:

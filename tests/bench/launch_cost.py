@@ -95,14 +95,14 @@ class Bench:
 
     def report(self) -> tuple[int, float]:
         """Let hosts report all that was launched, a transaction for each machine; give how many, and the seconds."""
-        told = self.database.run_blocking(self._told)
+        outcomes = self.database.run_blocking(self._reports)
         began = time.process_time()
-        for host_id, statuses in told:
+        for host_id, statuses in outcomes:
             self.database.run_blocking(partial(_apply, host_id, statuses))
-        return len(told), time.process_time() - began
+        return len(outcomes), time.process_time() - began
 
     @staticmethod
-    def _told(tx: Transaction) -> list[tuple[str, list[pb.ResourceStatus]]]:
+    def _reports(tx: Transaction) -> list[tuple[str, list[pb.ResourceStatus]]]:
         machines = tx.session.scalars(select(HostResource).where(HostResource.kind == desired.KIND_MACHINE)).all()
         found = []
         for row in machines:

@@ -195,9 +195,9 @@ def one_by_one(bench: Bench, rounds: int) -> bool:
         bench.measure(qemu, lambda raw=raw, spec=spec: raw.append(start_qemu(spec, bench.root)))
         raw[0].kill()
         raw[0].wait()
-        kept: list[MachineSpec] = []
-        bench.measure(disk, lambda kept=kept: kept.append(bench.spec()))
-        spec = kept[0]
+        stored: list[MachineSpec] = []
+        bench.measure(disk, lambda stored=stored: stored.append(bench.spec()))
+        spec = stored[0]
         bench.measure(ours, lambda spec=spec: machines.start(spec, 1))
         bench.measure(status, lambda spec=spec: machines.status(spec.id))
         bench.measure(end, lambda spec=spec: machines.stop(spec.id, force=True))

@@ -126,8 +126,8 @@ def bare(folder: Path, identities: Path) -> Iterator[Account]:
     port, master, volume, filer, *more = free_ports(8)
     own = {"-s3.port": port, "-master.port": master, "-volume.port": volume, "-filer.port": filer}
     grpc = dict(zip(("-s3.port.grpc", "-master.port.grpc", "-volume.port.grpc", "-filer.port.grpc"), more, strict=True))
-    kept = [option for option in OPTIONS if option.split("=")[0] not in own and "localSocket" not in option]
-    command = [BIN / "weed", "server", *kept, *(f"{name}={value}" for name, value in {**own, **grpc}.items())]
+    remaining = [option for option in OPTIONS if option.split("=")[0] not in own and "localSocket" not in option]
+    command = [BIN / "weed", "server", *remaining, *(f"{name}={value}" for name, value in {**own, **grpc}.items())]
     command.append(f"-s3.localSocket={folder / 's3.sock'}")
     (folder / "data").mkdir()
     (folder / "identities.json").write_text(identities.read_text())

@@ -23,7 +23,7 @@ def test_volumes_of_a_dead_host_go_on_at_another(ceph_programs: None, tmp_path: 
 
 
 def _takeover(folder: Path) -> None:
-    before = leaks.take_picture()
+    before = leaks.take_inventory()
     ceph = Ceph(address=str(RigPlan().controller_address))
     rig = TestRig(pools=(f"shared:rbd:{POOL}@{ceph.conf}:standard",))
     ceph.prepare()

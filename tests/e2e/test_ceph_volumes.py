@@ -21,7 +21,7 @@ def test_the_life_of_volumes_in_a_ceph_pool(ceph_programs: None, tmp_path: Path)
 
 
 def _life(folder: Path) -> None:
-    before = leaks.take_picture()
+    before = leaks.take_inventory()
     with _ceph() as ceph:
         cloud = RealCloud(pools=f"default:rbd:{POOL}@{ceph.conf}")
         try:
@@ -95,14 +95,14 @@ def _a_volume_grows_between_two_snapshots(
 
 def _it_comes_back_as_it_was(user: User, instance_id: str, login: Login, volume_id: str) -> None:
     path = _path(volume_id)
-    told = login.run("md5sum </mnt/more")
+    checksum = login.run("md5sum </mnt/more")
     login.run("sudo umount /mnt")
     user.ec2.detach_volume(VolumeId=volume_id)
     user.ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig=FAST)
     login.run(f"until ! [ -e {path} ]; do usleep 100000; done")
     _attach(user, login, instance_id, volume_id, "/dev/sdf")
     assert login.run(f"sudo mount {path} /mnt; md5sum </mnt/more; cat /mnt/numbers").split() == [
-        *told.split(),
+        *checksum.split(),
         *map(str, range(1, 10)),
     ]
 

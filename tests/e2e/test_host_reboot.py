@@ -23,7 +23,7 @@ def _reboot_or_try_again(folder: Path) -> None:
 
 
 def _reboot(folder: Path) -> None:
-    before = leaks.take_picture()
+    before = leaks.take_inventory()
     cloud = RealCloud()
     try:
         cloud.up()
@@ -35,7 +35,7 @@ def _reboot(folder: Path) -> None:
         described = user.describe(instance_id)
 
         box.reboot()
-        assert leaks.take_picture().beyond(before) == []  # a reboot leaves no kernel object and no process
+        assert leaks.take_inventory().beyond(before) == []  # a reboot leaves no kernel object and no process
         processes.start(cloud.agent)
         _wait_for_answer(user, instance_id, login.address)
         again = _seen_inside(login)
@@ -73,13 +73,13 @@ def _wait_for_answer(user: User, instance_id: str, address: str) -> None:
 
 def _seen_inside(login: Login) -> dict[str, str]:
     """What the guest says of itself, and what DHCP and metadata tell it now."""
-    told = {"id": "instance-id", "address": "local-ipv4", "public address": "public-ipv4"}
+    reported = {"id": "instance-id", "address": "local-ipv4", "public address": "public-ipv4"}
     questions = {
         "boot": "cat /proc/sys/kernel/random/boot_id",
         "address": "ip -4 -o addr show dev eth0",
         "user data": f"cat {_MARK}",
         "lease": "sudo udhcpc -i eth0 -n -q -f -s /bin/true 2>&1",
-        **{f"told {what}": f"imds get meta-data/{path}" for what, path in told.items()},
+        **{f"told {what}": f"imds get meta-data/{path}" for what, path in reported.items()},
     }
     script = "; echo ---; ".join(questions.values())
     output = login.run(f"IMDS_TOKEN=$(imds token) && export IMDS_TOKEN; {script}")

@@ -59,8 +59,8 @@ def _check_identity(user: User, login: ssh.Login, instance_id: str, certificate:
     assert document["availabilityZone"] == shown["Placement"]["AvailabilityZone"]
     mine = json.loads(read["credentials"])
     keys = {"access_key_id": mine["AccessKeyId"], "secret_access_key": mine["SecretAccessKey"]}
-    told = replace(user.account, session_token=mine["Token"], **keys).client("sts").get_caller_identity()
-    assert told["Arn"] == f"arn:aws:sts::{user.account.account_id}:assumed-role/aws:ec2-instance/{instance_id}"
+    reported = replace(user.account, session_token=mine["Token"], **keys).client("sts").get_caller_identity()
+    assert reported["Arn"] == f"arn:aws:sts::{user.account.account_id}:assumed-role/aws:ec2-instance/{instance_id}"
     (folder / "document").write_text(read["document"])
     (folder / "rsa2048").write_text(f"-----BEGIN PKCS7-----\n{read['rsa2048']}\n-----END PKCS7-----\n")
     (folder / "signature64").write_text(read["signature"] + "\n")
@@ -119,10 +119,10 @@ def _check_role(user: User, login: ssh.Login, instance_id: str, cloud: RealCloud
     profile = {"Name": "Workers"}
     made = user.ec2.associate_iam_instance_profile(InstanceId=instance_id, IamInstanceProfile=profile)  # type: ignore[arg-type] # words
     look = f"until imds get {ROLE}/worker; do sleep 0.2; done"
-    told = json.loads(login.run(look))
-    assert (told["Code"], told["AccessKeyId"][:4]) == ("Success", "ASIA")
+    reported = json.loads(login.run(look))
+    assert (reported["Code"], reported["AccessKeyId"][:4]) == ("Success", "ASIA")
     association_id = made["IamInstanceProfileAssociation"]["AssociationId"]
-    _check_association(user, login, association_id, told)
+    _check_association(user, login, association_id, reported)
     guest_role.install(login)
     [neighbour] = user.run(wait=False)
     endpoint = f"http://{cloud.settings.guest_listen}:{cloud.settings.http_port}"
@@ -139,9 +139,11 @@ def _check_role(user: User, login: ssh.Login, instance_id: str, cloud: RealCloud
     assert user.state(neighbour) in {"pending", "running"}
     user.terminate([neighbour])
     cloud.kill(cloud.controller)
-    assert json.loads(login.run(look)) == told
+    assert json.loads(login.run(look)) == reported
     cloud.up()
-    session = boto3.Session(told["AccessKeyId"], told["SecretAccessKey"], told["Token"], region_name="us-east-1")
+    session = boto3.Session(
+        reported["AccessKeyId"], reported["SecretAccessKey"], reported["Token"], region_name="us-east-1"
+    )
     sts = session.client(
         "sts",
         endpoint_url=cloud.settings.https_endpoint,
@@ -151,10 +153,10 @@ def _check_role(user: User, login: ssh.Login, instance_id: str, cloud: RealCloud
     assert sts.get_caller_identity()["Arn"].endswith(f":assumed-role/worker/{instance_id}")  # after a restart as well
     user.ec2.disassociate_iam_instance_profile(AssociationId=association_id)
     login.run("while imds get meta-data/iam/info >/dev/null; do sleep 0.2; done")
-    assert not _files_with(cloud.state_dir, told["SecretAccessKey"].encode())
+    assert not _files_with(cloud.state_dir, reported["SecretAccessKey"].encode())
 
 
-def _check_association(user: User, login: ssh.Login, association_id: str, told: Mapping[str, str]) -> None:
+def _check_association(user: User, login: ssh.Login, association_id: str, reported: Mapping[str, str]) -> None:
     """See that it is associated once the guest is told, and that who shows no token is told other credentials."""
 
     def state() -> str:
@@ -163,8 +165,8 @@ def _check_association(user: User, login: ssh.Login, association_id: str, told: 
 
     wait_for(lambda: state() == "associated", "the host has said that its guest is told")
     by_v1 = json.loads(login.run(f"IMDS_TOKEN= imds get {ROLE}/worker"))
-    assert (by_v1["Code"], by_v1["Expiration"]) == (told["Code"], told["Expiration"])
-    assert by_v1["AccessKeyId"] != told["AccessKeyId"]
+    assert (by_v1["Code"], by_v1["Expiration"]) == (reported["Code"], reported["Expiration"])
+    assert by_v1["AccessKeyId"] != reported["AccessKeyId"]
 
 
 def _check_objects(login: ssh.Login, endpoint: str) -> None:

@@ -39,8 +39,8 @@ def test_an_image_of_a_running_guest_has_its_files(user: User) -> None:
 
     # What it must delete is gone, what it must keep is there.
     wait_for(lambda: len(_volumes(user)) == 1, "the root volume is deleted", 30)
-    (kept,) = _volumes(user)
-    assert (kept["State"], kept["Size"]) == ("available", 1)
+    (remaining,) = _volumes(user)
+    assert (remaining["State"], remaining["Size"]) == ("available", 1)
 
     (copy,) = user.run(ImageId=image_id)
     login = user.connect(copy)

@@ -115,9 +115,9 @@ def test_a_private_subnet_reaches_buckets_at_an_address_of_its_own(town: Town) -
     group = town.vpc.new_group("buckets")
     for port in (80, 443):
         allow(town.user, group, "tcp", port, town.vpc.cidr)
-    wish: dict[str, Any] = {"VpcEndpointType": "Interface", "PrivateDnsEnabled": False, "SubnetIds": [town.private]}
+    params: dict[str, Any] = {"VpcEndpointType": "Interface", "PrivateDnsEnabled": False, "SubnetIds": [town.private]}
     service = "com.amazonaws.us-east-1.s3"
-    made = ec2.create_vpc_endpoint(VpcId=town.vpc.id, ServiceName=service, SecurityGroupIds=[group], **wish)
+    made = ec2.create_vpc_endpoint(VpcId=town.vpc.id, ServiceName=service, SecurityGroupIds=[group], **params)
     endpoint = made["VpcEndpoint"]
     name = endpoint["DnsEntries"][0]["DnsName"].replace("*", "bucket", 1)
     plain, secure = (
@@ -168,9 +168,9 @@ def test_a_private_subnet_calls_the_api(town: Town) -> None:
     def gets() -> str:
         return hidden.run(f"wget -T 5 -qO- '{url}' 2>&1 || true")
 
-    wish: dict[str, Any] = {"ServiceName": "com.amazonaws.us-east-1.ec2", "VpcEndpointType": "Interface"}
+    params: dict[str, Any] = {"ServiceName": "com.amazonaws.us-east-1.ec2", "VpcEndpointType": "Interface"}
     # In one zone are all hosts of the rig; the endpoint's interface is on any of them.
-    made = ec2.create_vpc_endpoint(VpcId=town.vpc.id, SubnetIds=[town.public], SecurityGroupIds=[group], **wish)
+    made = ec2.create_vpc_endpoint(VpcId=town.vpc.id, SubnetIds=[town.public], SecurityGroupIds=[group], **params)
     endpoint_id = made["VpcEndpoint"]["VpcEndpointId"]
     ask = ec2.describe_vpc_endpoints
 

@@ -18,7 +18,7 @@ IMDS = "IMDS_TOKEN=$(imds token) && export IMDS_TOKEN && imds get {path}"
 
 
 def test_three_instances_from_launch_to_terminate(user: User) -> None:
-    before = leaks.take_picture()
+    before = leaks.take_inventory()
     made = user.run(
         3,
         InstanceType="t3.nano",

@@ -57,7 +57,7 @@ def test_the_tour_from_its_first_line_to_its_last(tmp_path: Path) -> None:
 
 
 def _take_the_tour(folder: Path) -> None:
-    before = leaks.take_picture()
+    before = leaks.take_inventory()
     cloud = RealCloud(public_pool=POOL)
     try:
         done = _type(cloud, folder, "\n".join(itertools.starmap(commands, SECTIONS)))

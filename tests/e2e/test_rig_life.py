@@ -14,7 +14,7 @@ def test_up_and_down_again_and_again(tmp_path: Path) -> None:
 
 def _life_of_a_rig(folder: Path) -> None:
     """Made, made again, made whole after kills and a power cut, grown, refused what cannot be, and gone."""
-    before = leaks.take_picture()
+    before = leaks.take_inventory()
     made = TestRig(hosts_wanted=1)
     guests: list[str] = []
     try:

@@ -21,7 +21,7 @@ def test_up_twice_down_up_again_and_purge(tmp_path: Path) -> None:
 
 def _from_first_up_to_purge(folder: Path) -> None:
     """The life of a cloud on a machine that never had one, and has nothing of it afterwards."""
-    before = leaks.take_picture()
+    before = leaks.take_inventory()
     cloud = RealCloud()
     try:
         _up_is_idempotent(cloud)

@@ -128,8 +128,8 @@ def test_what_is_answered_on_a_full_disk_is_recorded_and_changes_are_refused(clo
     cloud.start_controller()
     wait_for(lambda: programs.controller_health(cloud.settings).detail == "ok", "room is reserved again", 20)
     assert caller.call(caller.ec2.create_vpc, CidrBlock="10.2.0.0/16") == ("", 200)
-    kept = {vpc["CidrBlock"] for vpc in caller.ec2.describe_vpcs()["Vpcs"]}
-    assert kept == {"10.0.0.0/16", "10.2.0.0/16", "172.31.0.0/16"}
+    remaining = {vpc["CidrBlock"] for vpc in caller.ec2.describe_vpcs()["Vpcs"]}
+    assert remaining == {"10.0.0.0/16", "10.2.0.0/16", "172.31.0.0/16"}
     wait_for(lambda: caller.acknowledged <= _recorded(cloud), "all is recorded", 10)
 
 

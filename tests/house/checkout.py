@@ -87,8 +87,8 @@ def comments() -> tuple[Comment, ...]:
 
 def forget() -> None:
     """Drop what was kept of files' contents; whoever asks again has it read again."""
-    for kept in (text_of, tree_of, nodes_of, comments, _comment_lines):
-        kept.cache_clear()
+    for stored in (text_of, tree_of, nodes_of, comments, _comment_lines):
+        stored.cache_clear()
 
 
 @cache

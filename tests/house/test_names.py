@@ -61,7 +61,7 @@ def test_no_path_of_one_machine() -> None:
     complain("Stead runs on other people's machines; these paths exist on one only:", offences)
 
 
-def test_nobody_is_told_to_use_sudo() -> None:
+def test_no_text_asks_for_sudo() -> None:
     offences = []
     for path in our_files():
         for number, line in enumerate((text_of(path) or "").splitlines(), 1):

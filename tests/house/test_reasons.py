@@ -120,7 +120,7 @@ def test_tests_do_not_sleep() -> None:
     )
 
 
-def test_processes_go_through_one_door() -> None:
+def test_processes_are_started_in_one_module() -> None:
     """Only the doors start processes, so that each has a deadline, no shell, and no more rights than it needs."""
     doors = {
         "agent/": ("agent/stead_agent/programs/run.py",),

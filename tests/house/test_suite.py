@@ -3,7 +3,7 @@
 import re
 
 from tests.house.checkout import ROOT
-from tests.support.shares import turn_of
+from tests.support.shares import rank_of
 
 
 def test_every_folder_of_tests_is_run() -> None:
@@ -13,6 +13,6 @@ def test_every_folder_of_tests_is_run() -> None:
     assert set(found[1].split()) == with_tests
 
 
-def test_what_waits_long_has_its_turn_before_what_is_short() -> None:
-    order = [turn_of(f"tests/{test}") for test in ("house/test_x.py", "clients/test_x.py", "unit/test_x.py")]
+def test_what_waits_long_comes_before_what_is_short() -> None:
+    order = [rank_of(f"tests/{test}") for test in ("house/test_x.py", "clients/test_x.py", "unit/test_x.py")]
     assert order == sorted(set(order))

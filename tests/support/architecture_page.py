@@ -19,10 +19,10 @@ _EVERYWHERE: Final = {
 def write(page: str) -> str:
     """Return a page with its diagrams redrawn, each between the marks that name its package."""
     for package, left_out in _EVERYWHERE.items():
-        picture = "\n".join(["```mermaid", "flowchart TD", *_arrows(package, left_out), "```"])
+        diagram = "\n".join(["```mermaid", "flowchart TD", *_arrows(package, left_out), "```"])
         begin, end = f"<!-- imports of {package} -->", "<!-- end -->"
         pattern = rf"{re.escape(begin)}\n.*?{re.escape(end)}"
-        page = re.sub(pattern, f"{begin}\n{picture}\n{end}", page, flags=re.DOTALL)
+        page = re.sub(pattern, f"{begin}\n{diagram}\n{end}", page, flags=re.DOTALL)
     return page
 
 

@@ -93,7 +93,7 @@ class Place:
     def call(self, function: Any, volume_id: Any, *args: Any, **kwargs: Any) -> Any:
         return self.run(lambda tx: function(tx, tx.session.get_one(Volume, volume_id), *args, **kwargs))
 
-    def told(self, volume_id: Any, host_id: Any = None) -> Any:
+    def sent(self, volume_id: Any, host_id: Any = None) -> Any:
         """What a host, the world's, is told of a volume; False for nothing more, None where it never was."""
         row = self.run(lambda tx: tx.session.get(HostResource, (host_id or self.world.host_id, VOLUME, volume_id)))
         if row is None or row.body is None:

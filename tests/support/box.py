@@ -119,9 +119,9 @@ def _own_libvirt() -> None:
         folder = Path(place)
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         configuration = {path.name: path for path in folder.glob("*.conf")} if place == "/etc/libvirt" else {}
-        kept = {name: path.read_bytes() for name, path in configuration.items()}
+        remaining = {name: path.read_bytes() for name, path in configuration.items()}
         _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", place)
-        for name, content in kept.items():
+        for name, content in remaining.items():
             (folder / name).write_bytes(content)
     with Path("/etc/libvirt/libvirtd.conf").open("a", encoding="utf-8") as file:
         file.write(f'\nhost_uuid = "00000000-0000-4000-8000-{os.getpid():012x}"\n')

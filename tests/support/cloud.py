@@ -191,7 +191,7 @@ class Cloud:
         self.simulators.append(simulator)
         return simulator
 
-    def let_happen(self, **wish: Any) -> dict[str, Any]:
+    def let_happen(self, **params: Any) -> dict[str, Any]:
         """Cause an event on a simulated host or guest (see `stead_agent.fleet_control`), and return the answer."""
         refusals = []
         for number in range(len(self.simulators)):
@@ -201,13 +201,13 @@ class Cloud:
                     control.connect(f"/proc/self/fd/{folder}/control")  # the path itself may be too long: unix(7)
                 finally:
                     os.close(folder)
-                lines.write(json.dumps(wish) + "\n")
+                lines.write(json.dumps(params) + "\n")
                 lines.flush()
                 answer: dict[str, Any] = json.loads(lines.readline())
             if answer["well"]:
                 return answer
             refusals.append(answer["error"])
-        raise AssertionError(f"{wish}: {refusals}")
+        raise AssertionError(f"{params}: {refusals}")
 
     def add_image(self, name: str = "blank", size: str = "64M") -> str:
         """Import a blank public image, which is all that simulated hosts need; return its id."""

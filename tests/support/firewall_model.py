@@ -22,23 +22,23 @@ class Packet:
     code: int = -1
 
 
-def allowed(picture: VpcFirewall, packet: Packet) -> bool:
+def allowed(desired: VpcFirewall, packet: Packet) -> bool:
     """Tell whether a packet between two addresses passes; addresses without an interface are outside the VPC."""
-    sender = _interface(picture, packet.source)
-    receiver = _interface(picture, packet.destination)
-    return (sender is None or _side(picture, sender, packet, packet.destination, egress=True)) and (
-        receiver is None or _side(picture, receiver, packet, packet.source, egress=False)
+    sender = _interface(desired, packet.source)
+    receiver = _interface(desired, packet.destination)
+    return (sender is None or _side(desired, sender, packet, packet.destination, egress=True)) and (
+        receiver is None or _side(desired, receiver, packet, packet.source, egress=False)
     )
 
 
-def _interface(picture: VpcFirewall, address: str) -> Interface | None:
-    return next((it for it in picture.interfaces if address in it.addresses), None)
+def _interface(desired: VpcFirewall, address: str) -> Interface | None:
+    return next((it for it in desired.interfaces if address in it.addresses), None)
 
 
-def _side(picture: VpcFirewall, interface: Interface, packet: Packet, peer: str, *, egress: bool) -> bool:
+def _side(desired: VpcFirewall, interface: Interface, packet: Packet, peer: str, *, egress: bool) -> bool:
     return any(
-        rule.egress is egress and _about(rule, packet) and _from(picture, rule, peer)
-        for group in picture.groups
+        rule.egress is egress and _about(rule, packet) and _from(desired, rule, peer)
+        for group in desired.groups
         if group.id in interface.group_ids
         for rule in group.rules
     )
@@ -57,9 +57,9 @@ def _about(rule: GroupRule, packet: Packet) -> bool:
     return True
 
 
-def _from(picture: VpcFirewall, rule: GroupRule, peer: str) -> bool:
+def _from(desired: VpcFirewall, rule: GroupRule, peer: str) -> bool:
     if rule.peer.startswith("sg-"):
-        return any(group.id == rule.peer and peer in group.members for group in picture.groups)
+        return any(group.id == rule.peer and peer in group.members for group in desired.groups)
     return ip_address(peer) in ip_network(rule.peer)
 
 
@@ -78,43 +78,43 @@ def random_rule(chance: random.Random, number: int) -> GroupRule:
     return GroupRule(f"sgr-{number:017x}", chance.random() < 0.5, protocol, first, last, chance.choice(PEERS))
 
 
-def changed(picture: VpcFirewall, chance: random.Random, number: int) -> VpcFirewall:
+def changed(desired: VpcFirewall, chance: random.Random, number: int) -> VpcFirewall:
     """The VPC's rules with one change, as of one API call."""
-    groups = {group.id: group for group in picture.groups}
-    group = chance.choice(picture.groups)
+    groups = {group.id: group for group in desired.groups}
+    group = chance.choice(desired.groups)
     match chance.randrange(6):
         case 0 | 1:
             rule = random_rule(chance, number)
             groups[group.id] = replace(group, rules=(*group.rules, rule))
         case 2:
-            kept = [rule for rule in group.rules if chance.random() < 0.6]
-            groups[group.id] = replace(group, rules=tuple(kept))
+            remaining = [rule for rule in group.rules if chance.random() < 0.6]
+            groups[group.id] = replace(group, rules=tuple(remaining))
         case _:
-            interface = chance.choice(picture.interfaces)
+            interface = chance.choice(desired.interfaces)
             chosen = tuple(sorted(chance.sample(GROUPS, chance.randint(1, 3))))
-            interfaces = tuple(replace(it, group_ids=chosen) if it is interface else it for it in picture.interfaces)
-            return _with_members(replace(picture, interfaces=interfaces))
-    return replace(picture, groups=tuple(groups.values()))
+            interfaces = tuple(replace(it, group_ids=chosen) if it is interface else it for it in desired.interfaces)
+            return _with_members(replace(desired, interfaces=interfaces))
+    return replace(desired, groups=tuple(groups.values()))
 
 
-def _with_members(picture: VpcFirewall) -> VpcFirewall:
+def _with_members(desired: VpcFirewall) -> VpcFirewall:
     """The VPC's rules with each group's members taken from the interfaces."""
     return replace(
-        picture,
+        desired,
         groups=tuple(
             replace(
                 group,
-                members=frozenset(a for it in picture.interfaces if group.id in it.group_ids for a in it.addresses),
+                members=frozenset(a for it in desired.interfaces if group.id in it.group_ids for a in it.addresses),
             )
-            for group in picture.groups
+            for group in desired.groups
         ),
     )
 
 
-def random_picture(chance: random.Random, interfaces: tuple[Interface, ...], vpc_id: str) -> VpcFirewall:
+def random_firewall(chance: random.Random, interfaces: tuple[Interface, ...], vpc_id: str) -> VpcFirewall:
     """A VPC with these interfaces and some initial rules."""
     groups = tuple(Group(group_id, ()) for group_id in GROUPS)
-    picture = VpcFirewall(vpc_id, groups, (), interfaces)
+    desired = VpcFirewall(vpc_id, groups, (), interfaces)
     for number in range(30):
-        picture = changed(picture, chance, number)
-    return picture
+        desired = changed(desired, chance, number)
+    return desired

@@ -29,7 +29,7 @@ def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     if os.geteuid() != 0 or not _touches_the_host(request.node):
         yield
         return
-    before = leaks.take_picture()
+    before = leaks.take_inventory()
     yield
     leaks.assert_nothing_beyond(before, "this test")
 
@@ -40,7 +40,7 @@ def _all_leave_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     if os.geteuid() != 0 or not any(_touches_the_host(item) for item in request.session.items):
         yield
         return
-    before = leaks.take_picture()
+    before = leaks.take_inventory()
     yield
     leaks.assert_nothing_beyond(before, "the tests together")
 
@@ -173,7 +173,7 @@ def street(session_rig: TestRig, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture
 def rig(session_rig: TestRig) -> Iterator[TestRig]:
     """Three hosts in this machine, shared: terminate your instances, restart what you stop; leaks are checked."""
-    before = session_rig.pictures()
+    before = session_rig.inventories()
     yield session_rig
     for host in session_rig.hosts:
         leaks.assert_nothing_beyond(before[host.name], "this test", place=host.place)

@@ -20,7 +20,7 @@ _TELLING = (b"guest=", b"--conf-file=", b"--state-dir=", b"--socket=", b"--pidfi
 _PROGRAM = re.compile(r"(?:^|/)(qemu-system-\w+|dnsmasq|qemu-nbd|qemu-storage-daemon|stead-agent|stead-controller)$")
 
 
-# All commands of `take_picture`, run by one shell: entering a host of a rig takes longer than all of them.
+# All commands of `take_inventory`, run by one shell: entering a host of a rig takes longer than all of them.
 _QUESTIONS = (
     "ip -j link show",
     "ip -j route show table all",
@@ -34,7 +34,7 @@ _SCRIPT = "; printf '\\n====\\n'; ".join(f"{{ {question}; }} || exit" for questi
 
 
 @dataclass(frozen=True)
-class HostPicture:
+class HostInventory:
     """Everything on this host that looks like Stead's."""
 
     links: frozenset[str]
@@ -45,7 +45,7 @@ class HostPicture:
     processes: frozenset[str]
     mounts: frozenset[str]
 
-    def beyond(self, before: "HostPicture") -> list[str]:
+    def beyond(self, before: "HostInventory") -> list[str]:
         """List what is here and was not there before."""
         return [
             f"{field.name}: {thing}"
@@ -54,13 +54,13 @@ class HostPicture:
         ]
 
 
-def take_picture(place: RigPlace | None = None) -> HostPicture:
+def take_inventory(place: RigPlace | None = None) -> HostInventory:
     """Inspect this host, or one of a rig, whose processes are visible from here; needs root to see nft tables."""
     ask = _run_here if place is None else place.run
     done = ask("sh", "-c", _SCRIPT)
     assert done.returncode == 0, done.stderr
     links, routes, rules, tables, names, mounts = done.stdout.split(_BETWEEN)
-    return HostPicture(
+    return HostInventory(
         links=frozenset(link["ifname"] for link in _read(links) if is_our_link(link["ifname"])),
         namespaces=frozenset(name for name in names.split() if _NAMESPACE.match(name)),
         routes=frozenset(_route(route) for route in _read(routes) if not is_link_local(route)),
@@ -76,12 +76,14 @@ def take_picture(place: RigPlace | None = None) -> HostPicture:
     )
 
 
-def assert_nothing_beyond(before: HostPicture, what: str, seconds: float = 10.0, place: RigPlace | None = None) -> None:
+def assert_nothing_beyond(
+    before: HostInventory, what: str, seconds: float = 10.0, place: RigPlace | None = None
+) -> None:
     """Fail, with a list, if something is left that was not there before, after waiting for what is being removed."""
     try:
-        wait_for(lambda: not take_picture(place).beyond(before), "nothing is left", seconds, poll=0.1)
+        wait_for(lambda: not take_inventory(place).beyond(before), "nothing is left", seconds, poll=0.1)
     except AssertionError:
-        left = take_picture(place).beyond(before)
+        left = take_inventory(place).beyond(before)
         if left:
             raise AssertionError(
                 f"{what} left on {place.name if place else 'this host'}:\n  " + "\n  ".join(left)

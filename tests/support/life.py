@@ -31,13 +31,13 @@ class Life:
         return self.database.run_blocking(lambda tx: function(tx, *args, **kwargs))
 
     def launch(self, count: Any = 1, **changes: Any) -> Any:
-        wish = {
+        params = {
             "image_id": self.world.image_id,
             "instance_type": "stead.tiny",
             "min_count": count,
             "max_count": count,
         } | changes
-        reservation = self.run(run_instances, self.caller, self.world.cloud, LaunchRequest(**wish), NOW)
+        reservation = self.run(run_instances, self.caller, self.world.cloud, LaunchRequest(**params), NOW)
         return self.run(
             lambda tx: list(
                 tx.session.scalars(

@@ -100,9 +100,9 @@ class Steps:
 def _kinds(content: bytes) -> str:
     """List the kinds of resources that an update sets, and those that it removes."""
     state = host_pb2.HostUpdate.FromString(content).state
-    told = {str(each.WhichOneof("body")) for each in state.resources}
+    kinds = {str(each.WhichOneof("body")) for each in state.resources}
     taken = {f"no {desired_pb2.Kind.Name(each.kind)[5:].lower()}" for each in state.removals}
-    return ",".join(sorted(told | taken))
+    return ",".join(sorted(kinds | taken))
 
 
 def main() -> None:

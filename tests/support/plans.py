@@ -12,7 +12,7 @@ _NARROW = re.compile(
 _STEP = re.compile(r"(SCAN|SEARCH) ")
 
 
-def steps_of_anybody(connection: Connection, statement: str, parameters: Any) -> Iterator[str]:
+def steps_for_any_account(connection: Connection, statement: str, parameters: Any) -> Iterator[str]:
     """Yield the steps of a statement's query plan (https://www.sqlite.org/eqp.html) that may read any account's rows.
 
     The later tables of a join and correlated subqueries do not count: they are read for a row that was already found.

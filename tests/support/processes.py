@@ -41,10 +41,10 @@ def free_ports(count: int) -> list[int]:
 
 def clean_environment(**extra: str) -> dict[str, str]:
     """This process's environment without the variables that point AWS clients or Stead elsewhere."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "STEAD_"))}
+    remaining = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "STEAD_"))}
     # All test runs on a machine share the cache of built images and packages; no packet may leave by the uplink.
     cache = {"STEAD_CACHE_DIR": os.environ["STEAD_CACHE_DIR"]} if "STEAD_CACHE_DIR" in os.environ else {}
-    return {**kept, "STEAD_UPLINK": "none", **cache, **extra}
+    return {**remaining, "STEAD_UPLINK": "none", **cache, **extra}
 
 
 @dataclass

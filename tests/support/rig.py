@@ -134,9 +134,9 @@ class TestRig:
             lambda: all(host.state == "up" for host in self.operator.list_hosts()), "all hosts are up", 30, poll=0.2
         )
 
-    def pictures(self) -> dict[str, leaks.HostPicture]:
+    def inventories(self) -> dict[str, leaks.HostInventory]:
         """What Stead has on each host, for the leak check."""
-        return {host.name: leaks.take_picture(host.place) for host in self.hosts if host.place.runs}
+        return {host.name: leaks.take_inventory(host.place) for host in self.hosts if host.place.runs}
 
 
 @dataclass

@@ -74,12 +74,12 @@ class SerialBench:
     def monitor(self, machine_id: str, command: str, **arguments: Any) -> Any:
         """Run a QMP command of a guest's QEMU."""
         with self.machines.domain(machine_id) as domain:
-            told = libvirt_qemu.qemuMonitorCommand(
+            reported = libvirt_qemu.qemuMonitorCommand(
                 domain,
                 json.dumps({"execute": command, "arguments": arguments}),
                 libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_DEFAULT,
             )
-        return json.loads(told)["return"]
+        return json.loads(reported)["return"]
 
 
 @contextlib.contextmanager

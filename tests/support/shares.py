@@ -17,7 +17,7 @@ _OWN = ("test_host_reboot.py", "test_rig_life.py", "test_systemd.py", "test_up_d
 _LONG = ("tests/recovery/storm/test_storm.py",)  # with guests, though not in a folder of such tests
 _TOOLS: Final = "tests/house/test_tools.py"  # waits for programs; the other house tests read all files of the checkout
 _LIGHT: Final = "gw2"  # the third process, as pytest-xdist names it
-_TURNS = ("house", "cloud", "host", "rig", "clients", "e2e")
+_RANKS = ("house", "cloud", "host", "rig", "clients", "e2e")
 
 
 def share_of(test: str) -> str:
@@ -35,7 +35,7 @@ def share_of(test: str) -> str:
     return "rig" if name in _RIG else "cloud"
 
 
-def turn_of(test: str) -> int:
+def rank_of(test: str) -> int:
     """Return the position of a test in the order, by its id: smaller is earlier.
 
     Long tests that cannot be divided come before short ones: a process that is done with the former takes the latter,
@@ -44,7 +44,7 @@ def turn_of(test: str) -> int:
     """
     share = share_of(test)
     folder = "e2e" if share in _LONG else share.removeprefix("tests/").partition("/")[0]
-    return _TURNS.index(folder) if folder in _TURNS else len(_TURNS)
+    return _RANKS.index(folder) if folder in _RANKS else len(_RANKS)
 
 
 def is_light(worker: str) -> bool:
@@ -58,7 +58,7 @@ def is_light(worker: str) -> bool:
 def choose(waiting: Iterable[str], worker: str) -> str | None:
     """Return the next share for a process, of the shares that wait, in their order."""
     for share in waiting:
-        if not is_light(worker) or turn_of(share) in (0, len(_TURNS)):
+        if not is_light(worker) or rank_of(share) in (0, len(_RANKS)):
             return share
     return None
 

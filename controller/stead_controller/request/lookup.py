@@ -1,7 +1,7 @@
 """Check the ids in a request: first their form, then whether the caller owns them.
 
 The answer for another account's id is the same as for an absent one, and takes the same work: every table has a unique
-index of (account_id, id), so that no row of another account is read (`tests/api/strangers.py`).
+index of (account_id, id), so that no row of another account is read (`tests/api/other_accounts.py`).
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

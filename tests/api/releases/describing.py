@@ -63,13 +63,13 @@ def calls_of(account: Any) -> list[tuple[str, str, dict[str, Any]]]:
     return calls
 
 
-def told_by(account: Any, calls: list[tuple[str, str, dict[str, Any]]]) -> list[dict[str, Any]]:
+def answers_to(account: Any, calls: list[tuple[str, str, dict[str, Any]]]) -> list[dict[str, Any]]:
     """Make the calls, and give each with its answer as JSON can hold it."""
     clients = {service: account.client(service) for service in {service for service, _, _ in calls}}
-    told = []
+    answers = []
     for service, operation, given in calls:
         answer = getattr(clients[service], operation)(**given)
         del answer["ResponseMetadata"]
         content = json.loads(json.dumps(answer, default=str))
-        told.append({"call": [service, operation, given], "answer": content})
-    return told
+        answers.append({"call": [service, operation, given], "answer": content})
+    return answers

@@ -19,7 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path.cwd()))  # the release's own tests: what stands below as `tests.support` is theirs
 sys.path.append(str(Path(__file__).parent))
 
-from describing import BLOCKS, calls_of, told_by
+from describing import BLOCKS, answers_to, calls_of
 
 from stead_cli import cloud as programs
 from stead_cli import processes
@@ -292,7 +292,7 @@ def main(target: Path) -> None:
             cloud.simulators.clear()
             made.unheard()
             users = {"old": account, "other": other}
-            told = {name: told_by(user, calls_of(user)) for name, user in users.items()}
+            answers = {name: answers_to(user, calls_of(user)) for name, user in users.items()}
             keys = {name: [user.account_id, user.access_key_id, user.secret_access_key] for name, user in users.items()}
             keys["ana"] = [account.account_id, made.ana["AccessKeyId"], made.ana["SecretAccessKey"]]
             process = cloud.controller.process
@@ -301,7 +301,7 @@ def main(target: Path) -> None:
         finally:
             cloud.stop()
             processes.stop(programs.object_store_program(cloud.settings))
-        _write(cloud.settings.controller_dir, target, {"accounts": keys, "told": told, "made": _ids(made)})
+        _write(cloud.settings.controller_dir, target, {"accounts": keys, "told": answers, "made": _ids(made)})
 
 
 def _ids(made: Maker) -> dict[str, str]:

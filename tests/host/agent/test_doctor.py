@@ -85,7 +85,7 @@ def test_a_guest_that_never_speaks_proves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(kvm_proof, "_DEADLINE", 1.0)
     verdict = kvm_proof.prove(image, tmp_path)
     assert verdict.virtualization == "qemu"
-    kept = json.loads((tmp_path / "kvm-proof.json").read_text())
-    assert kept["reason"] == verdict.reason
+    stored = json.loads((tmp_path / "kvm-proof.json").read_text())
+    assert stored["reason"] == verdict.reason
     monkeypatch.setattr(kvm_proof, "_boot", lambda _image: pytest.fail("a kept proof was made again"))
     assert kvm_proof.prove(image, tmp_path) == verdict

@@ -88,7 +88,7 @@ def test_what_is_read_comes_first_and_the_rest_behind(bases, fake):
     assert len(fake.fetched) == len(set(fake.fetched))
 
 
-def test_the_rest_comes_when_nobody_reads(bases, fake):
+def test_the_rest_is_fetched_without_readers(bases, fake):
     disk = random_disk(2, SIZE)
     fake.keep(SNAP, disk)
     bases.ensure(SPEC)
@@ -199,7 +199,7 @@ def read_as(socket, uid, size=8):
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) == size
 
 
-def test_an_encrypted_base_is_kept_as_it_is_stored_and_read_with_its_key_alone(bases, root, fake, store):
+def test_an_encrypted_base_stays_encrypted_and_is_read_with_its_key_alone(bases, root, fake, store):
     disk = random_disk(9, SIZE, holes=0.3)
     keep_sealed(fake, disk)
     spec = BaseSpec(SNAP, SIZE, EAGER_BYTES + 1, encrypted=True, encryption_key=KEY)

@@ -118,7 +118,7 @@ def test_blocks_come_back_checked(store):
         store.get(name)
 
 
-def test_a_wrong_key_and_nobody_at_all(endpoint):
+def test_a_wrong_key_and_no_server(endpoint):
     wrong = [
         BlockBucket(Bucket("blocks", endpoint), Key(KEY.id, "another")),
         BlockBucket(Bucket("blocks", f"http://127.0.0.1:{free_ports(1)[0]}"), KEY),

@@ -17,7 +17,7 @@ import pytest
 from stead_agent.dhcp import server_process
 from stead_agent.dhcp.dnsmasq import Dnsmasq
 from stead_agent.dhcp.interface import VpcDhcp
-from tests.support.dhcp_pictures import vpc as picture
+from tests.support.dhcp_states import vpc as desired
 from tests.support.namespaces import inside
 from tests.support.waiting import wait_for
 
@@ -115,7 +115,7 @@ class Vpc:
 
     def wanted(self, *numbers: int) -> VpcDhcp:
         """Describe this VPC with these hosts."""
-        return picture(*numbers, vpc_id=f"vpc-{self.name}", namespace=self.path)
+        return desired(*numbers, vpc_id=f"vpc-{self.name}", namespace=self.path)
 
 
 @pytest.fixture

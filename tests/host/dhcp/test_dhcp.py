@@ -17,7 +17,7 @@ from stead_agent.dhcp import server_process
 from stead_agent.dhcp.dnsmasq import Dnsmasq
 from stead_agent.dhcp.interface import DhcpError
 from tests.host.dhcp.conftest import Vm, Vpc, ip, read_events, without_host
-from tests.support.dhcp_pictures import host
+from tests.support.dhcp_states import host
 from tests.support.namespaces import inside
 from tests.support.waiting import wait_for
 
@@ -59,7 +59,7 @@ def test_the_client_cannot_choose(dhcp: Dnsmasq, vpc: Vpc) -> None:
         assert (lease["ip"], lease["hostname"]) == ("172.31.0.5", "ip-172-31-0-5"), options
 
 
-def test_stranger_gets_no_lease(dhcp: Dnsmasq, vpc: Vpc) -> None:
+def test_unknown_mac_gets_no_lease(dhcp: Dnsmasq, vpc: Vpc) -> None:
     dhcp.apply(vpc.wanted(5))
     assert vpc.vm(9).gets_nothing()
 
@@ -235,7 +235,7 @@ def test_server_that_ended_is_started_again(dhcp: Dnsmasq, vpc: Vpc) -> None:
     assert address_of(vpc.vm(5)) == "172.31.0.5"
 
 
-def test_forged_process_id_harms_nobody(dhcp: Dnsmasq, vpc: Vpc, folder: Path) -> None:
+def test_forged_process_id_ends_no_process(dhcp: Dnsmasq, vpc: Vpc, folder: Path) -> None:
     dhcp.apply(vpc.wanted(5))
     server = pids(vpc)
     bystander = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
@@ -272,13 +272,13 @@ def test_removal_leaves_nothing_and_may_be_repeated(dhcp: Dnsmasq, vpc: Vpc, fol
     assert dhcp.present() == frozenset()
 
 
-def test_folder_that_the_server_cannot_reach_is_told(vpc: Vpc, folder: Path) -> None:
+def test_folder_that_the_server_cannot_reach_is_an_error(vpc: Vpc, folder: Path) -> None:
     (folder / "closed").mkdir(mode=0o700)
     with pytest.raises(DhcpError, match="closed to other users"):
         Dnsmasq(folder / "closed" / "dhcp").apply(vpc.wanted(5))
 
 
-def test_missing_namespace_is_told(dhcp: Dnsmasq, vpc: Vpc) -> None:
+def test_missing_namespace_is_an_error(dhcp: Dnsmasq, vpc: Vpc) -> None:
     with pytest.raises(DhcpError, match="did not start"):
         dhcp.apply(replace(vpc.wanted(5), namespace=Path("/run/netns/none-of-this-name")))
     dhcp.apply(vpc.wanted(5))

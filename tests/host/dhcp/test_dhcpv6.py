@@ -94,7 +94,7 @@ def test_a_guest_gets_its_address_and_resolver(dhcp: Dnsmasq, dual_vpc: Vpc) -> 
     assert vm.lease() is not None  # and IPv4 as ever
 
 
-def test_a_guest_nobody_knows_gets_nothing(dhcp: Dnsmasq, dual_vpc: Vpc) -> None:
+def test_an_unknown_guest_gets_nothing(dhcp: Dnsmasq, dual_vpc: Vpc) -> None:
     dhcp.apply(dual(dual_vpc, 5))
     stranger = dual_vpc.vm(9)
     wait_for(lambda: _is_ready(stranger), "the link-local address is ready")
@@ -122,7 +122,7 @@ def test_the_router_is_advertised_and_no_prefix_is_on_the_link(dhcp: Dnsmasq, du
     assert addresses == []  # by DHCPv6 only
 
 
-def test_names_are_answered_by_ipv6_too_and_unknown_neighbours_to_nobody(dhcp: Dnsmasq, dual_vpc: Vpc) -> None:
+def test_names_are_answered_by_ipv6_too_but_not_to_unknown_neighbours(dhcp: Dnsmasq, dual_vpc: Vpc) -> None:
     vm = dual_vpc.vm(5)
     ip(
         f"-n {vm.namespace} addr add 172.31.0.5/20 dev eth0",

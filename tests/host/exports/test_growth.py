@@ -64,7 +64,7 @@ def test_a_growth_that_is_cut_off_halfway_is_made_good(world: World, monkeypatch
     write(source, 1, 2 * SIZE - MIB, MIB)
 
 
-def test_what_cannot_grow_is_served_to_nobody_and_grows_on_file(world: World) -> None:
+def test_what_cannot_grow_is_not_served_and_grows_on_file(world: World) -> None:
     with pytest.raises(ExportError, match="not served"):
         world.home.daemons.grow(VOLUME, 2 * SIZE)
     world.home.daemons.serve(world.export())

@@ -111,7 +111,7 @@ def test_an_encrypted_volume_is_decrypted_at_home(world: World) -> None:
     assert "Invalid password" in str(failure.value)
 
 
-def test_discarded_and_zeroed_room_is_given_back(world: World) -> None:
+def test_discarded_and_zeroed_blocks_are_freed(world: World) -> None:
     source = joined(world)
     write(source, 0x11, 0, 32 * MIB)
     full = world.disk.stat().st_blocks
@@ -190,7 +190,7 @@ def test_a_client_believes_the_home_alone(world: World) -> None:
     world.client.daemons.connect(world.remote(home=STRANGER))
 
 
-def test_without_tls_nothing_is_told(world: World) -> None:
+def test_without_tls_nothing_is_answered(world: World) -> None:
     world.home.daemons.serve(world.export())
     plain = subprocess.run(
         ["qemu-img", "info", f"nbd://127.0.0.1:{PORT}/{VOLUME}"], capture_output=True, text=True, check=False
@@ -216,7 +216,7 @@ def test_a_new_generation_cuts_off_the_former_client(world: World) -> None:
     assert holds(of_new, 1, 0, MIB)
 
 
-def test_who_must_let_go_gets_errors_instead_of_waiting(world: World) -> None:
+def test_a_client_that_must_release_gets_errors_instead_of_waiting(world: World) -> None:
     source = joined(world)
     disk_users.give(source, 12345)
     world.home.daemons.end(VOLUME)

@@ -9,7 +9,7 @@ from stead_agent.firewall import interface as fw
 from stead_agent.network import interface as net
 from tests.host.firewall import frames as f
 from tests.host.network.world import Frames, Guest, World
-from tests.support.firewall_model import GROUPS, Packet, allowed, changed, random_picture
+from tests.support.firewall_model import GROUPS, Packet, allowed, changed, random_firewall
 
 ADDRESSES = ["10.0.1.10", "10.0.1.11", "10.0.2.10", "10.0.2.200"]
 # Protocol, port or ICMP type, code: what the model's rules tell apart, and fragments, which a filter may lose.
@@ -40,15 +40,15 @@ class Oracle:
             wire.bind(("eth0", 0))
             self._wires[guest.address] = (guest, wire)
         self._network, firewall = self.world.vpcs[vpc]
-        picture = random_picture(self.chance, firewall.interfaces, vpc)
-        self.picture = replace(picture, subnets=firewall.subnets, resolvers=firewall.resolvers)
-        self.world.apply(self._network, self.picture)
+        desired = random_firewall(self.chance, firewall.interfaces, vpc)
+        self.desired = replace(desired, subnets=firewall.subnets, resolvers=firewall.resolvers)
+        self.world.apply(self._network, self.desired)
 
     def change(self) -> None:
         """Apply one random change."""
         self._number += 1
-        self.picture = changed(self.picture, self.chance, 1000 + self._number)
-        assert self.world.firewall.apply(self.picture) == ()
+        self.desired = changed(self.desired, self.chance, 1000 + self._number)
+        assert self.world.firewall.apply(self.desired) == ()
 
     def disagreements(self) -> list[str]:
         """Send a packet of each kind from everyone to everyone; name those that the kernel judges differently."""
@@ -65,7 +65,7 @@ class Oracle:
         wrong = []
         for number, packet in sent.items():
             passed = arrived.pop(number, "") == packet.destination
-            passes = allowed(self.picture, packet)
+            passes = allowed(self.desired, packet)
             if passes is not passed and not (passed and self._answers(packet)):
                 wrong.append(f"{packet}: {'passed' if passed else 'dropped'}")
         return wrong + [f"nobody sent {number}, which arrived at {address}" for number, address in arrived.items()]
@@ -73,7 +73,7 @@ class Oracle:
     def _answers(self, packet: Packet) -> bool:
         """Tell whether a packet without ports may be an answer: both directions of its protocol are one flow."""
         back = replace(packet, source=packet.destination, destination=packet.source)
-        return packet.protocol in (47, 50) and allowed(self.picture, back)
+        return packet.protocol in (47, 50) and allowed(self.desired, back)
 
     def flows_disagree(self) -> list[str]:
         """Go on with one UDP flow between each two guests: it goes on as long as one end might begin it anew."""
@@ -85,7 +85,7 @@ class Oracle:
                     if a != b:
                         there = Packet(one.address, other.address, 17, 53)
                         back = Packet(other.address, one.address, 17, 20000 + 10 * a + b)
-                        forth, answers = allowed(self.picture, there), allowed(self.picture, back)
+                        forth, answers = allowed(self.desired, there), allowed(self.desired, back)
                         packet, ports = (there, (back.port, 53)) if turn == "a question" else (back, (53, back.port))
                         unknown = turn.startswith("an answer first") and forth and not answers
                         self.packets += 1

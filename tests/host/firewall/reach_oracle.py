@@ -8,9 +8,9 @@ from ipaddress import ip_address
 
 from stead_agent.network import interface as net
 from tests.host.firewall import frames as f
+from tests.host.firewall.desired_states import desired_firewall, desired_network
 from tests.host.firewall.ec2 import OUTSIDE, Arrival, Cloud, Eni, Packet
 from tests.host.firewall.hosts import Hosts, Wire
-from tests.host.firewall.pictures import firewall_picture, network_picture
 from tests.host.firewall.random_cloud import OUTSIDERS, PUBLIC, random_cloud
 
 MARK = b"stead-reach"
@@ -58,13 +58,13 @@ class ReachOracle:
         """Make the cloud another one, live."""
         self.cloud = random_cloud(self.cloud, chance)
         for name, host in self.hosts.hosts.items():
-            pictures = [
-                (network_picture(self.cloud, vpc, name), firewall_picture(self.cloud, vpc, name))
+            states = [
+                (desired_network(self.cloud, vpc, name), desired_firewall(self.cloud, vpc, name))
                 for vpc in self.cloud.vpcs.values()
             ]
-            for network, _ in pictures:
+            for network, _ in states:
                 host.network.apply(network)
-            for network, firewall in pictures:
+            for network, firewall in states:
                 host.network.apply(network)  # a peer's namespace is there by now
                 assert host.firewall.apply(firewall) == ()
 

@@ -31,7 +31,7 @@ def _open_vpc(world: World) -> str:
     return world.vpc("10.0.0.0/16", "10.0.1.0/24", groups=(group, fw.Group(CLOSED, ())))
 
 
-def test_tap_that_nobody_told_of_is_mute(world: World) -> None:
+def test_unknown_tap_passes_nothing(world: World) -> None:
     """libvirt plugs a tap in before the firewall was told: not a frame passes, in either direction."""
     vpc = _open_vpc(world)
     known = world.guest(vpc, "10.0.1.10", OPEN)
@@ -82,7 +82,7 @@ def test_nothing_passes_before_the_vpcs_rules(world: World) -> None:
     world.firewall.apply(firewall)
 
 
-def test_a_new_namespace_lets_nothing_through(world: World) -> None:
+def test_a_new_namespace_passes_nothing(world: World) -> None:
     """Somebody deleted it under running guests: its links come back before its rules, shut until those are there."""
     vpc = _open_vpc(world)
     one, two = world.guest(vpc, "10.0.1.10", OPEN), world.guest(vpc, "10.0.1.11", OPEN)
@@ -110,19 +110,19 @@ def test_firewall_before_network_is_refused(world: World) -> None:
         world.firewall.apply(fw.VpcFirewall("vpc-0000000000000000f"))
 
 
-def test_restart_interrupts_nobody_and_opens_nothing(world: World) -> None:
+def test_restart_interrupts_and_opens_nothing(world: World) -> None:
     """FAULTS 22: the tables are replaced in one transaction, with the bindings that were in force."""
     vpc = _open_vpc(world)
     one, two = world.guest(vpc, "10.0.1.10", OPEN), world.guest(vpc, "10.0.1.11", OPEN)
     shut = world.guest(vpc, "10.0.1.12", CLOSED)
-    pictures = world.vpcs[vpc]
+    states = world.vpcs[vpc]
     world.restart()
     assert one.reaches(two, 53)
     assert not one.reaches(shut, 53)
     world.start(net.HostNetwork((POOL,)))
     assert one.reaches(two, 53)
     assert world.firewall.present() == {vpc}
-    world.apply(*pictures)
+    world.apply(*states)
     assert one.reaches(two, 53)
     assert not one.reaches(shut, 53)
     assert world.firewall.audit() == ()
@@ -225,8 +225,8 @@ def test_more_vpcs_than_contexts(world: World) -> None:
     def work(vpc: str) -> None:
         try:
             for number in range(4):
-                picture = world.vpcs[vpc][1]
-                world.firewall.apply(replace(picture, resolvers=picture.resolvers | {f"10.0.9.{number}"}))
+                desired = world.vpcs[vpc][1]
+                world.firewall.apply(replace(desired, resolvers=desired.resolvers | {f"10.0.9.{number}"}))
         except BaseException as error:
             errors.append(error)
             raise

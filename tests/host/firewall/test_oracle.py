@@ -26,16 +26,16 @@ def test_kernel_agrees_with_the_model(seed: int) -> None:
             assert oracle.disagreements() == []
             assert oracle.flows_disagree() == []
             oracle.change()
-        _is_as_written_whole(world, oracle.picture)
+        _is_as_written_whole(world, oracle.desired)
 
 
-def _is_as_written_whole(world: World, picture: fw.VpcFirewall) -> None:
+def _is_as_written_whole(world: World, desired: fw.VpcFirewall) -> None:
     """After many small transactions the kernel holds the same table as after one that makes it from nothing."""
     world.machine.create("vpc-scratch")
     scratch = world.machine.inside("vpc-scratch", Nft)
-    grown = world.namespaces.inside(picture.vpc_id, Nft)
+    grown = world.namespaces.inside(desired.vpc_id, Nft)
     try:
-        scratch.run(whole(table_of(cleaned(picture), LINKS)))
+        scratch.run(whole(table_of(cleaned(desired), LINKS)))
         tables = [sorted(map(_comparable, nft.list("list table inet stead"))) for nft in (scratch, grown)]
     finally:
         scratch.close()

@@ -10,9 +10,9 @@ from dataclasses import replace
 from stead_agent.firewall.interface import Group, GroupRule
 from stead_agent.network import interface as net
 from tests.host.firewall import frames as f
+from tests.host.firewall.desired_states import desired_firewall, desired_network
 from tests.host.firewall.ec2 import Cloud, Eni, Subnet, Vpc
 from tests.host.firewall.hosts import Hosts, new_hosts
-from tests.host.firewall.pictures import firewall_picture, network_picture
 
 VPC, SUBNET = "vpc-0000000000000001", "subnet-0000000000000001"
 OPEN, SHUT = "sg-000000000000000a", "sg-000000000000000b"
@@ -43,13 +43,13 @@ def _sends(hosts: Hosts, sender: Eni, source: Eni, to: Eni, ports: tuple[int, in
     return any(packet[28:] in frame for frame in hosts.wires[to.id].read())
 
 
-def test_nobody_is_answered_who_has_not_asked() -> None:
+def test_unsolicited_packets_are_not_answered() -> None:
     cloud = _cloud()
     open_eni, shut, router = cloud.enis.values()
     with new_hosts("a") as hosts:
         host = hosts.hosts["a"]
-        host.network.apply(network_picture(cloud, cloud.vpcs[VPC], "a"))
-        assert host.firewall.apply(firewall_picture(cloud, cloud.vpcs[VPC], "a")) == ()
+        host.network.apply(desired_network(cloud, cloud.vpcs[VPC], "a"))
+        assert host.firewall.apply(desired_firewall(cloud, cloud.vpcs[VPC], "a")) == ()
         for eni in cloud.enis.values():
             hosts.plug("a", eni.id, SUBNET)
         hosts.wait_for_carriers()
@@ -77,7 +77,7 @@ def _arrives(hosts: Hosts, sender: Eni, source: str, to: Eni) -> bool:
     return any(source.encode() in frame for frame in hosts.wires[to.id].read())
 
 
-def test_nobody_speaks_in_the_name_of_the_namespace() -> None:
+def test_no_guest_sends_as_the_namespace() -> None:
     """The kernel does not look for its own addresses among sources (accept_local): the firewall does."""
     cloud = _cloud()
     open_6 = [GroupRule(f"sgr-{4 + egress}", egress, "-1", -1, -1, "::/0") for egress in (False, True)]
@@ -89,8 +89,8 @@ def test_nobody_speaks_in_the_name_of_the_namespace() -> None:
     cloud.enis[far.id] = far
     with new_hosts("a", "b") as hosts:
         for name, host in hosts.hosts.items():
-            host.network.apply(network_picture(cloud, cloud.vpcs[VPC], name))
-            assert host.firewall.apply(firewall_picture(cloud, cloud.vpcs[VPC], name)) == ()
+            host.network.apply(desired_network(cloud, cloud.vpcs[VPC], name))
+            assert host.firewall.apply(desired_firewall(cloud, cloud.vpcs[VPC], name)) == ()
         for eni in cloud.enis.values():
             hosts.plug(eni.host, eni.id, SUBNET)
         hosts.wait_for_carriers()

@@ -62,7 +62,7 @@ def test_group_references(world: World) -> None:
     assert not web.reaches(app, 53)
 
 
-def test_reference_to_an_unknown_group_matches_nobody(world: World) -> None:
+def test_reference_to_an_unknown_group_matches_nothing(world: World) -> None:
     web, app = _pair(
         world, fw.Group(WEB, (sent(),)), fw.Group(APP, (got(1, "-1", OTHER), got(2, "udp", ANYWHERE, 53, 53)))
     )

@@ -13,9 +13,9 @@ from stead_agent.firewall.guest_ipv6 import link_local
 from stead_agent.firewall.interface import Group, GroupRule
 from stead_agent.network import interface as net
 from tests.host.firewall import frames as f
+from tests.host.firewall.desired_states import desired_firewall, desired_network
 from tests.host.firewall.ec2 import Cloud, Eni, Subnet, Vpc
 from tests.host.firewall.hosts import Hosts, Wire, new_hosts
-from tests.host.firewall.pictures import firewall_picture, network_picture
 
 VPC, SUBNET, OPEN = "vpc-0000000000000001", "subnet-0000000000000001", "sg-000000000000000a"
 ROUTERS, NODES = "ff02::2", "ff02::1"
@@ -76,9 +76,9 @@ def stage() -> Iterator[Stage]:
         cloud.enis[eni.id] = eni
     with new_hosts("a") as hosts:
         host = hosts.hosts["a"]
-        host.network.apply(network_picture(cloud, cloud.vpcs[VPC], "a"))
-        picture = firewall_picture(cloud, cloud.vpcs[VPC], "a")
-        assert host.firewall.apply(replace(picture, acls=())) == ()
+        host.network.apply(desired_network(cloud, cloud.vpcs[VPC], "a"))
+        desired = desired_firewall(cloud, cloud.vpcs[VPC], "a")
+        assert host.firewall.apply(replace(desired, acls=())) == ()
         for eni in cloud.enis.values():
             hosts.plug("a", eni.id, SUBNET)
         gateway = host.namespaces.inside(
@@ -258,7 +258,7 @@ def test_headers_that_do_not_end(stage: Stage) -> None:
     assert stage.passed() == []
 
 
-def test_false_server_in_fragments_reaches_nobody(stage: Stage) -> None:
+def test_false_server_in_fragments_reaches_no_guest(stage: Stage) -> None:
     """Cut so that no fragment shows its ports: put together again at the gateway, it is dropped there."""
     me, victim = stage.attacker, stage.victim
     options = bytes([17, 0, 1, 4, 0, 0, 0, 0])

@@ -118,7 +118,7 @@ def test_remotes_are_seen_with_private_addresses(world: World, logs: KernelFlowL
     ]
 
 
-def test_nobody_elses_flows_and_nothing_after_the_end(world: World, logs: KernelFlowLogs, tmp_path: Path) -> None:
+def test_only_own_flows_and_nothing_after_the_end(world: World, logs: KernelFlowLogs, tmp_path: Path) -> None:
     open_guest, closed = _guests(world)
     _log(world, logs, closed)
     open_guest.sends("10.0.1.77", 53, 4000)

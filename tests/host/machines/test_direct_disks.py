@@ -79,10 +79,10 @@ class Guest:
     def io(self, command):
         """Have QEMU do a command of qemu-io on the disk's device, which tells nobody whether it failed."""
         with self.world.machines.domain(self.id) as domain:
-            told = libvirt_qemu.qemuMonitorCommand(
+            reported = libvirt_qemu.qemuMonitorCommand(
                 domain, f'qemu-io -d {DEVICE} "{command}"', libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
             )
-        assert told == "", told
+        assert reported == "", reported
 
     def write(self, pattern, offset, length):
         self.io(f"write -P {pattern} {offset} {length}")
@@ -176,7 +176,7 @@ def test_limits_are_in_force_past_the_proxy_and_a_new_agent_and_libvirt_find_wha
     assert len(before) == 4
 
 
-def test_nobody_else_can_read_the_key_and_it_is_there_for_a_moment_only(guest, monkeypatch):
+def test_only_qemu_can_read_the_key_and_only_for_a_moment(guest, monkeypatch):
     """While QEMU reads it, it is its user's alone; a link in its place is not followed."""
     found = []
     spied = direct_disks.execute
@@ -255,7 +255,7 @@ def test_requests_wait_for_a_home_that_was_killed_and_nothing_is_begun_meanwhile
     assert all(guest.holds(5, at * MIB, 65536) for at in range(16))
 
 
-def test_who_must_let_go_gets_errors_at_once_past_the_proxy(guest):
+def test_a_guest_that_must_release_gets_errors_at_once_past_the_proxy(guest):
     """The home serves another host's attachment: what waits for it would wait for ten minutes."""
     guest.go_direct()
     guest.hosts.home.daemons.serve(guest.hosts.export(2, STRANGER))
@@ -340,9 +340,9 @@ def test_a_guest_stays_with_the_proxy_where_it_must(hosts, world, monkeypatch, w
     monkeypatch.undo()
     if why == "an older home":  # whose agent is a newer one now: the daemon stays
         place = hosts.home.daemons._place(VOLUME)
-        told = json.loads(place.about.read_text())
-        del told["serve"]["clients"]  # of which no earlier one knew
-        place.about.write_text(json.dumps(told, sort_keys=True))
+        reported = json.loads(place.about.read_text())
+        del reported["serve"]["clients"]  # of which no earlier one knew
+        place.about.write_text(json.dumps(reported, sort_keys=True))
         pid = find(place)
         hosts.home.daemons.serve(hosts.export())
         assert find(place) == pid
@@ -359,7 +359,7 @@ WRITER = (
 
 
 @pytest.mark.guest
-def test_a_guest_that_writes_sees_nothing_of_it_and_lets_go_of_the_disk(hosts, world):
+def test_a_writing_guest_is_not_disturbed_and_releases_the_disk(hosts, world):
     """Moved twenty times each way: each record is written whole, in order, and reaches the home."""
     image = with_shell(micro.build(), world.root / "disks" / "shell.raw")
     image.chmod(0o444)

@@ -54,7 +54,7 @@ def test_removing_leaves_nothing_and_may_be_repeated(world):
         world.machines.stop(spec.id)
 
 
-def test_a_killed_process_is_a_crash_and_is_told(world):
+def test_a_killed_process_is_reported_as_a_crash(world):
     spec = world.spec()
     world.machines.start(spec, 1)
     world.heard.clear()
@@ -95,8 +95,8 @@ def test_a_new_agent_process_learns_what_there_is(world):
     world.connect()
     found = {id_: world.machines.status(id_) for id_ in world.machines.present()}
     assert found.keys() == {running.id, stopped.id, crashed.id}
-    told = {id_: (status.power, status.start_count, status.off_reason) for id_, status in found.items()}
-    assert told == {
+    reported = {id_: (status.power, status.start_count, status.off_reason) for id_, status in found.items()}
+    assert reported == {
         running.id: (Power.RUNNING, 5, OffReason.NONE),
         stopped.id: (Power.OFF, 3, OffReason.ASKED),
         crashed.id: (Power.OFF, 4, OffReason.CRASHED),

@@ -45,10 +45,10 @@ class Guest:
         """Have QEMU do a command of qemu-io on a disk's device."""
         with self.world.machines.domain(self.id) as domain:
             device = f"/machine/peripheral/virtio-disk{disk}/virtio-backend"
-            told = libvirt_qemu.qemuMonitorCommand(
+            reported = libvirt_qemu.qemuMonitorCommand(
                 domain, f'qemu-io -d {device} "{command}"', libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
             )
-        assert "rror" not in told, told
+        assert "rror" not in reported, reported
 
     def jobs(self):
         """List QEMU's block jobs and NBD servers."""
@@ -167,7 +167,7 @@ def test_a_backup_that_ends_by_itself_meanwhile_is_ended(world, backups, monkeyp
     backups.end(guest.id, first)
 
 
-def test_what_is_overwritten_on_an_encrypted_disk_is_kept_encrypted(world, snapshots, backups, fake):
+def test_overwritten_blocks_of_an_encrypted_disk_stay_encrypted(world, snapshots, backups, fake):
     """The guest's canary is in no scratch file, no block of the store, and libvirt keeps no key."""
     key, word = secrets.token_bytes(32), b"\x5a" * 4096
     guest = Guest(world, encryption_key=key)
@@ -303,7 +303,7 @@ def test_a_guest_that_ends_meanwhile_is_taken_when_it_is_quiet(world, snapshots,
     assert not list((world.root / "disks").glob("*.scratch"))
 
 
-def test_a_snapshot_that_nobody_wants_any_more_ends(world, snapshots, backups, fake):
+def test_a_snapshot_that_is_no_longer_desired_ends(world, snapshots, backups, fake):
     guest = Guest(world)
     guest.io("write -P 1 0 2M")
     fake.break_after_received = 0

@@ -55,7 +55,7 @@ def test_a_neighbour_does_not_wait_for_all_that_another_asked_before() -> None:
     assert answered.index(NEIGHBOUR) < 4
 
 
-def test_a_guest_that_floods_gets_no_turns_for_the_time_that_it_is_shut_out() -> None:
+def test_a_flooding_guest_gets_no_tokens_while_it_is_shut_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         listener = server._Listener("vpc-a", sock)
         flooding, slow = server._Share(), server._Share()

@@ -33,7 +33,7 @@ def vms(service: Metadata, vpc: Vpc) -> tuple[Vm, Vm]:
 
 
 @pytest.mark.parametrize("path", SECRETS)
-def test_nothing_is_told_without_a_token_or_with_anothers(vms: tuple[Vm, Vm], path: str) -> None:
+def test_nothing_is_answered_without_a_token_or_with_anothers(vms: tuple[Vm, Vm], path: str) -> None:
     attacker, victim = vms
     for words in ((), ("-H", f"{TOKEN}: {victim.token()}"), ("-H", f"{TOKEN}:"), ("-H", f"{TOKEN}: AQAEA=="), ("-I",)):
         assert attacker.curl(f"/latest/{path}", *words)[0] == 401, words

@@ -182,7 +182,7 @@ def test_it_ends_with_its_host_and_starts_no_sooner_than_needed(folder: Path, ag
     assert not Path(f"/proc/{process}").exists() or "Z" in Path(f"/proc/{process}/stat").read_text().split()[2]
 
 
-def test_refusals_are_told(folder: Path, agent: Callable[[], MetadataProcess], vpc: Vpc) -> None:
+def test_refusals_are_errors(folder: Path, agent: Callable[[], MetadataProcess], vpc: Vpc) -> None:
     service = agent()
     with pytest.raises(MetadataError, match="none-of-this-name"):
         service.serve(vpc.vpc_id, Path("/run/netns/none-of-this-name"))

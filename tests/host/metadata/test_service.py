@@ -127,7 +127,7 @@ def test_withdrawal_leaves_nothing(service: Metadata, vpc: Vpc) -> None:
     service.withdraw(vpc.vpc_id)
 
 
-def test_missing_namespace_is_told(service: Metadata, vpc: Vpc) -> None:
+def test_missing_namespace_is_an_error(service: Metadata, vpc: Vpc) -> None:
     with pytest.raises(MetadataError):
         service.serve("vpc-1", Path("/run/netns/none-of-this-name"))
     with pytest.raises(MetadataError):

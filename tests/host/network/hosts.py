@@ -92,10 +92,10 @@ class Cloud:
     def apply(self, vpc_id: str) -> None:
         """Apply a VPC on all hosts."""
         for number, host in enumerate(self.hosts):
-            picture = self.view(vpc_id, number)
-            host.vpcs[vpc_id] = (picture, fw.VpcFirewall(vpc_id))
-            host.network.apply(picture)
-            self.mark_routers(host, picture)
+            desired = self.view(vpc_id, number)
+            host.vpcs[vpc_id] = (desired, fw.VpcFirewall(vpc_id))
+            host.network.apply(desired)
+            self.mark_routers(host, desired)
 
     @staticmethod
     def mark_routers(host: World, vpc: net.VpcNetwork) -> None:
@@ -187,10 +187,10 @@ class Cloud:
         """Begin anew on all hosts as agents that were just started."""
         for number, host in enumerate(self.hosts):
             host.network = KernelNetwork(host.namespaces)
-            host.network.apply_host(self.host_picture(number))
+            host.network.apply_host(self.desired_host(number))
 
     @staticmethod
-    def host_picture(number: int) -> net.HostNetwork:
+    def desired_host(number: int) -> net.HostNetwork:
         """Give the picture of a host itself."""
         return net.HostNetwork((POOL,), ipv6_pools=(IPV6_POOL,), underlay_address=underlay_address(number))
 
@@ -291,5 +291,5 @@ def new_cloud(count: int = 2, mtu: int = UNDERLAY_MTU) -> Iterator[Cloud]:
         hosts = [stack.enter_context(new_world(has_firewall=False)) for _ in range(count)]
         _join(hosts, mtu)
         for number, host in enumerate(hosts):
-            host.network.apply_host(Cloud.host_picture(number))
+            host.network.apply_host(Cloud.desired_host(number))
         yield Cloud(hosts)

@@ -162,8 +162,8 @@ def test_what_the_agent_does_itself_in_a_vpc_is_no_damage(world: World, mender: 
     before = len(mender.reports)
     remote = net.RemoteInterface("eni-00000000000000077", "06:00:00:00:00:77", ("10.1.0.77",), "192.0.2.1")
     table = replace(network.route_tables[0], routes=())
-    for picture in (replace(network, remotes=(remote,)), replace(network, route_tables=(table,)), network):
-        world.apply(picture, rules)
+    for desired in (replace(network, remotes=(remote,)), replace(network, route_tables=(table,)), network):
+        world.apply(desired, rules)
     assert mender.is_quiet(2.0)
     assert [report for report in mender.reports[before:] if report.links] == []
 

@@ -166,18 +166,18 @@ def test_after_restarts(world: World) -> None:
     """A new agent adopts what is wanted and removes what is not, also what a crash left half made."""
     vpc = _vpc(world)
     guest = world.guest(vpc, "10.0.1.10", CLIENTS.id)
-    kept = _endpoint(world, vpc, "10.0.1.77", HTTPS.id)
+    remaining = _endpoint(world, vpc, "10.0.1.77", HTTPS.id)
     gone = _endpoint(world, vpc, "10.0.2.77", HTTPS.id, subnet=1)
     half = "eni-0000000000000dead"
     world.namespaces.create(half)
-    before = world.namespaces.identity(kept.interface_id)
-    picture, _ = world.vpcs[vpc]
-    with _listen(world, kept) as listener:
+    before = world.namespaces.identity(remaining.interface_id)
+    desired, _ = world.vpcs[vpc]
+    with _listen(world, remaining) as listener:
         world.network = KernelNetwork(world.namespaces)
         world.network.apply_host(net.HostNetwork((POOL,)))
         assert half not in world.namespaces.listed(INTERFACE_PREFIX)
-        world.network.apply(replace(picture, endpoint_interfaces=frozenset({kept.interface_id})))
-        assert world.namespaces.listed(INTERFACE_PREFIX) == {kept.interface_id}
-        assert world.namespaces.identity(kept.interface_id) == before
+        world.network.apply(replace(desired, endpoint_interfaces=frozenset({remaining.interface_id})))
+        assert world.namespaces.listed(INTERFACE_PREFIX) == {remaining.interface_id}
+        assert world.namespaces.identity(remaining.interface_id) == before
         assert gone.tap not in world.at_host_run("ip", "link")
-        assert _reaches(guest, kept, listener) == "10.0.1.10"
+        assert _reaches(guest, remaining, listener) == "10.0.1.10"

@@ -181,14 +181,14 @@ def test_after_restarts(world: World) -> None:
     """A new agent adopts what is wanted and removes what is not, also what a crash left half made."""
     vpc, guest, _ = _two_subnets(world)
     _route(world, vpc, ENDPOINT, SECOND)
-    picture, _ = world.vpcs[vpc]
+    desired, _ = world.vpcs[vpc]
     world.namespaces.create("vpce-0000000000000dead")
     world.network = KernelNetwork(world.namespaces)
     world.network.apply_host(net.HostNetwork((POOL,)))
     assert "vpce-0000000000000dead" not in world.namespaces.endpoints()
     before = world.namespaces.identity(ENDPOINT)
-    kept = replace(picture, endpoints=picture.endpoints[:1])
-    world.network.apply(kept)
+    remaining = replace(desired, endpoints=desired.endpoints[:1])
+    world.network.apply(remaining)
     assert world.namespaces.endpoints() == {ENDPOINT}
     assert world.namespaces.identity(ENDPOINT) == before
     with _listen(world, ENDPOINT) as listener:

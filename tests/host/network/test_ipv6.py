@@ -30,7 +30,7 @@ def cloud() -> Iterator[Cloud]:
         for namespace, link, address in (("vpc-host", "up0", UPLINK), ("vpc-outside", "eth0", OUTSIDE)):
             host.machine.inside(namespace, lambda link=link, address=address: _add(link, address))  # type: ignore[misc]  # bound now
         host.machine.inside("vpc-outside", lambda: _on_link("2001:db8:5::/48"))
-        host.network.apply_host(replace(made.host_picture(0), uplink="up0"))
+        host.network.apply_host(replace(made.desired_host(0), uplink="up0"))
         yield made
 
 
@@ -96,7 +96,7 @@ def test_between_vpcs_by_their_public_addresses(cloud: Cloud) -> None:
     assert _arrives_from(cloud.hosts[0], guest.namespace, other.namespace, "2001:db8:5:200::10") == "2001:db8:5:100::10"
 
 
-def test_the_uplinks_neighbours_are_told(cloud: Cloud) -> None:
+def test_neighbours_on_the_uplink_get_an_advertisement(cloud: Cloud) -> None:
     """A new address is announced at once, answered for while it is here, and not when nobody has it."""
     vpc, _ = _guest(cloud)
     watch = Host(cloud.hosts[0], "vpc-outside").open(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))

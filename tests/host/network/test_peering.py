@@ -59,7 +59,7 @@ def test_peers_reach_each_other(cloud: Cloud) -> None:
             assert "pcx" not in host.inside_run(vpc, "ip", "link")
 
 
-def test_nobody_passes_through(cloud: Cloud) -> None:
+def test_peerings_are_not_transitive(cloud: Cloud) -> None:
     """Not to a peer's peer, nor out by its internet link, whatever the routes say."""
     left, middle, right = (cloud.vpc(f"10.{n}.0.0/16", f"10.{n}.1.0/24") for n in (1, 2, 3))
     guests = [cloud.guest(vpc, 0, f"10.{n}.1.10") for n, vpc in ((1, left), (2, middle), (3, right))]

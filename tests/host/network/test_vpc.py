@@ -28,7 +28,7 @@ def world() -> Iterator[World]:
         yield made
 
 
-def picture(number: int = 1, interfaces: int = 2) -> net.VpcNetwork:
+def desired(number: int = 1, interfaces: int = 2) -> net.VpcNetwork:
     """A VPC with two subnets, and interfaces that have a public address each."""
     subnets = tuple(
         net.Subnet(f"subnet-{number:04x}0000000{i:x}", f"10.{number}.{i}.0/24", route_table_id="rtb-1")
@@ -90,12 +90,12 @@ class Events:
 def test_applying_again_changes_nothing(world: World) -> None:
     """Neither by the same agent nor by one that was just started: the kernel is not told a word."""
     world.network.apply_host(HOST)
-    world.network.apply(picture())
-    world.wait_for_carriers(vpcs=(picture().vpc_id,))
+    world.network.apply(desired())
+    world.wait_for_carriers(vpcs=(desired().vpc_id,))
     for _ in range(2):
-        events = [Events(world, None), Events(world, picture().vpc_id)]
+        events = [Events(world, None), Events(world, desired().vpc_id)]
         world.network.apply_host(HOST)
-        world.network.apply(picture())
+        world.network.apply(desired())
         assert world.network.audit() == ()
         assert [event.seen() for event in events] == [0, 0]
         world.network = KernelNetwork(world.namespaces)
@@ -104,21 +104,21 @@ def test_applying_again_changes_nothing(world: World) -> None:
 def test_nothing_is_left(world: World) -> None:
     world.network.apply_host(HOST)
     before = everything(world)
-    world.network.apply(picture(1))
-    world.wait_for_carriers(vpcs=(picture(1).vpc_id,))
+    world.network.apply(desired(1))
+    world.wait_for_carriers(vpcs=(desired(1).vpc_id,))
     two_before = everything(world)
-    world.network.apply(picture(2))
-    assert world.network.present() == {picture(1).vpc_id, picture(2).vpc_id}
-    world.network.remove(picture(2).vpc_id)
-    world.wait_for_carriers(vpcs=(picture(1).vpc_id,))
+    world.network.apply(desired(2))
+    assert world.network.present() == {desired(1).vpc_id, desired(2).vpc_id}
+    world.network.remove(desired(2).vpc_id)
+    world.wait_for_carriers(vpcs=(desired(1).vpc_id,))
     assert _names(everything(world)) == _names(two_before)
     world.network = KernelNetwork(world.namespaces)
     world.network.apply_host(HOST)
-    world.network.remove(picture(1).vpc_id)
-    world.network.remove(picture(1).vpc_id)
+    world.network.remove(desired(1).vpc_id)
+    world.network.remove(desired(1).vpc_id)
     assert everything(world) == before
     assert world.network.present() == set()
-    assert not world.namespaces.path(picture(1).vpc_id).exists()
+    assert not world.namespaces.path(desired(1).vpc_id).exists()
 
 
 def _names(shown: str) -> list[str]:
@@ -129,19 +129,19 @@ def _names(shown: str) -> list[str]:
 def test_a_small_change_is_a_small_work(world: World) -> None:
     """One interface more: one neighbour and one route, and no other word to the kernel."""
     world.network.apply_host(HOST)
-    world.network.apply(picture(1, 2))
-    world.wait_for_carriers(vpcs=(picture().vpc_id,))
-    events = [Events(world, None), Events(world, picture().vpc_id)]
-    world.network.apply(picture(1, 3))
+    world.network.apply(desired(1, 2))
+    world.wait_for_carriers(vpcs=(desired().vpc_id,))
+    events = [Events(world, None), Events(world, desired().vpc_id)]
+    world.network.apply(desired(1, 3))
     assert [event.seen() for event in events] == [1, 1]
     assert "198.51.100.12" in everything(world)
-    world.network.apply(picture(1, 2))
+    world.network.apply(desired(1, 2))
     assert "198.51.100.12" not in everything(world)
 
 
 def test_subnets_come_and_go_and_links_change(world: World) -> None:
     world.network.apply_host(HOST)
-    full = picture()
+    full = desired()
     world.network.apply(replace(full, subnets=full.subnets[:1], interfaces=full.interfaces[:1]))
     world.wait_for_carriers(vpcs=(full.vpc_id,))
     small = everything(world, full.vpc_id)
@@ -161,7 +161,7 @@ def test_killed_at_every_step(world: World, monkeypatch: pytest.MonkeyPatch, rem
     """Whatever was done when it ended, the next time completes it: by the same agent, or by a new one."""
     world.network.apply_host(HOST)
     carry_out = Kernel.carry_out
-    vpc, done = picture(), False
+    vpc, done = desired(), False
     step = 0
     while not done:
         left = [step]
@@ -191,14 +191,14 @@ def test_killed_at_every_step(world: World, monkeypatch: pytest.MonkeyPatch, rem
 def test_come_and_gone_and_come_again(world: World) -> None:
     """What an agent saw when it began is not what is there after it removed that."""
     world.network.apply_host(HOST)
-    world.network.apply(picture(1))
+    world.network.apply(desired(1))
     world.network = KernelNetwork(world.namespaces)
     world.network.apply_host(HOST)
     for number in (1, 2, 1, 2):
-        world.network.remove(picture(number).vpc_id)
-        world.network.apply(picture(number))
+        world.network.remove(desired(number).vpc_id)
+        world.network.apply(desired(number))
         assert world.network.audit() == ()
-    assert world.network.present() == {picture(1).vpc_id, picture(2).vpc_id}
+    assert world.network.present() == {desired(1).vpc_id, desired(2).vpc_id}
 
 
 def test_half_made_links_of_unknown_owners_go_at_start(world: World) -> None:
@@ -220,10 +220,10 @@ def test_what_is_not_ours_is_left_alone(world: World) -> None:
     world.at_host_run("ip", "route", "add", "198.51.100.77/32", "dev", "lan0")
     world.at_host_run("ip", "route", "add", "unreachable", "10.77.0.0/16")
     world.network.apply_host(HOST)
-    world.network.apply(picture())
+    world.network.apply(desired())
     assert world.network.audit() == ()
     world.network.apply_host(net.HostNetwork(()))
-    world.network.remove(picture().vpc_id)
+    world.network.remove(desired().vpc_id)
     shown = everything(world)
     for theirs in ("192.0.2.7/24", "198.51.100.77 dev lan0", "unreachable 10.77.0.0/16"):
         assert theirs in shown
@@ -233,7 +233,7 @@ def test_what_is_not_ours_is_left_alone(world: World) -> None:
 
 def test_the_host_is_not_made_a_router(world: World) -> None:
     world.network.apply_host(HOST)
-    world.network.apply(picture())
+    world.network.apply(desired())
     assert world.at_host_run("sysctl", "-n", "net.ipv4.ip_forward").strip() == "0"
     for family in ("ip", "ip6", "arp"):
         assert world.at_host_run("sysctl", "-n", f"net.bridge.bridge-nf-call-{family}tables").strip() == "0"
@@ -241,7 +241,7 @@ def test_the_host_is_not_made_a_router(world: World) -> None:
 
 def test_audit_repairs(world: World) -> None:
     world.network.apply_host(HOST)
-    vpc = picture()
+    vpc = desired()
     world.network.apply(vpc)
     whole = _names(everything(world, vpc.vpc_id))
     inside = ("nsenter", f"--net={world.namespaces.path(vpc.vpc_id)}", "ip")
@@ -272,7 +272,7 @@ def test_many_vpcs_at_once(world: World) -> None:
     def work(number: int) -> None:
         try:
             for interfaces in (1, 3, 2):
-                world.network.apply(picture(number, interfaces))
+                world.network.apply(desired(number, interfaces))
         except BaseException as error:
             errors.append(error)
             raise
@@ -286,7 +286,7 @@ def test_many_vpcs_at_once(world: World) -> None:
     assert world.network.audit() == ()
     assert len(world.network.present()) == 8
     for number in range(1, 9):
-        world.network.remove(picture(number).vpc_id)
+        world.network.remove(desired(number).vpc_id)
     assert world.network.present() == set()
 
 
@@ -313,7 +313,7 @@ def test_the_way_to_public_addresses_on_other_hosts_is_no_drift(world: World) ->
 
 def test_wrong_order_and_wrong_uplink(world: World) -> None:
     with pytest.raises(NetworkError, match="apply_host"):
-        world.network.apply(picture())
+        world.network.apply(desired())
     with pytest.raises(NetworkError, match="nowhere0"):
         world.network.apply_host(net.HostNetwork((POOL,), uplink="nowhere0"))
     assert world.network.apply_host(net.HostNetwork((POOL,), uplink="auto")).uplink is None

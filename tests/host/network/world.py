@@ -200,8 +200,8 @@ class World:
     def groups(self, vpc_id: str, *groups: fw.Group) -> None:
         """Replace groups of these ids, or add them."""
         network, firewall = self.vpcs[vpc_id]
-        kept = {group.id: group for group in firewall.groups} | {group.id: group for group in groups}
-        self.apply(network, replace(firewall, groups=tuple(kept.values())))
+        remaining = {group.id: group for group in firewall.groups} | {group.id: group for group in groups}
+        self.apply(network, replace(firewall, groups=tuple(remaining.values())))
 
     def guest(
         self,

@@ -76,7 +76,7 @@ class Store:
     secure: Account
     folder: Path
     throttle: Throttle
-    strangers: FailedLogins
+    failed_logins: FailedLogins
     policies: dict[str, Policies] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     calls: list[Any] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Store:
         """The client of a session of the first account's role."""
         return self.role_account.client("s3", read_timeout=90)
 
-    def let_role(self, *documents: str) -> None:
+    def allow_role(self, *documents: str) -> None:
         """Give the role these policies and no others."""
         self.policies[ROLE_KEY] = of_principal(documents)
 
@@ -107,7 +107,7 @@ class Store:
         """The client of a session of the second account's role."""
         return replace(self.other, access_key_id=GUEST_KEY, session_token=TOKEN).client("s3", read_timeout=90)
 
-    def let_guest(self, *documents: str) -> None:
+    def allow_guest(self, *documents: str) -> None:
         """Give the second account's role these policies and no others."""
         self.policies[GUEST_KEY] = of_principal(documents)
 
@@ -166,7 +166,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     found: dict[str, Policies] = {}
     tags: dict[str, str] = {}
     calls: list[Any] = []
-    limits = throttle, strangers = Throttle(100), FailedLogins(100)
+    limits = throttle, failed_logins = Throttle(100), FailedLogins(100)
 
     async def find_key(access_key_id: str, session_token: str | None) -> Credential | None:
         del session_token
@@ -195,7 +195,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         rights=Given(found, tags),
         on_call=calls.append,
         throttle=throttle,
-        strangers=strangers,
+        failed_logins=failed_logins,
     )
     listeners = [Listener("127.0.0.1", 0), Listener("127.0.0.1", 0, _tls(folder))]
     endpoints = _endpoints(folder, database)

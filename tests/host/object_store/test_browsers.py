@@ -49,7 +49,7 @@ def preflight(url, method, headers="", origin=ORIGIN):
     return ask(url, "OPTIONS", Origin=origin, Access_Control_Request_Method=method, **asked)
 
 
-def test_a_configuration_is_kept_and_removed(store, bucket):
+def test_a_configuration_is_stored_and_removed(store, bucket):
     assert store.s3.get_bucket_cors(Bucket=bucket)["CORSRules"] == RULES
     bad = {"CORSRules": [{"AllowedOrigins": ["*"], "AllowedMethods": ["PATCH"]}]}
     refused("InvalidRequest", store.s3.put_bucket_cors, Bucket=bucket, CORSConfiguration=bad)

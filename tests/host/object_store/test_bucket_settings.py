@@ -87,7 +87,7 @@ def test_what_a_refresh_reads_of_a_new_bucket(store, bucket):
     refused("NotImplemented", s3.put_bucket_request_payment, Bucket=bucket, RequestPaymentConfiguration=requester)
 
 
-def test_a_lifecycle_is_kept_as_it_was_put(store, bucket):
+def test_a_lifecycle_is_stored_as_it_was_put(store, bucket):
     """With what Terraform says of it besides; what moves objects to other classes is refused."""
     s3, size = store.s3, "all_storage_classes_128K"
     tagged = {"And": {"Prefix": "logs/", "Tags": [{"Key": "a", "Value": "b"}]}}
@@ -95,21 +95,21 @@ def test_a_lifecycle_is_kept_as_it_was_put(store, bucket):
         {"ID": "one", "Status": "Enabled", "Filter": tagged, "Expiration": {"Days": 90}},
         {"ID": "two", "Status": "Disabled", "Filter": {}, "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}},
     ]
-    wish = {"LifecycleConfiguration": {"Rules": rules}, "TransitionDefaultMinimumObjectSize": size}
-    put = s3.put_bucket_lifecycle_configuration(Bucket=bucket, **wish)
+    params = {"LifecycleConfiguration": {"Rules": rules}, "TransitionDefaultMinimumObjectSize": size}
+    put = s3.put_bucket_lifecycle_configuration(Bucket=bucket, **params)
     got = s3.get_bucket_lifecycle_configuration(Bucket=bucket)
     assert got["Rules"] == rules
     assert got["TransitionDefaultMinimumObjectSize"] == put["TransitionDefaultMinimumObjectSize"] == size
     assert got["ResponseMetadata"]["HTTPHeaders"]["content-type"] == "application/xml"
-    wish["TransitionDefaultMinimumObjectSize"] = "varies_by_storage_class"
-    refused("NotImplemented", s3.put_bucket_lifecycle_configuration, Bucket=bucket, **wish)
+    params["TransitionDefaultMinimumObjectSize"] = "varies_by_storage_class"
+    refused("NotImplemented", s3.put_bucket_lifecycle_configuration, Bucket=bucket, **params)
     moving = [{"Status": "Enabled", "Filter": {}, "Transitions": [{"Days": 30, "StorageClass": "STANDARD_IA"}]}]
-    wish = {"LifecycleConfiguration": {"Rules": moving}}
-    assert refused("NotImplemented", s3.put_bucket_lifecycle_configuration, Bucket=bucket, **wish) == 501
+    params = {"LifecycleConfiguration": {"Rules": moving}}
+    assert refused("NotImplemented", s3.put_bucket_lifecycle_configuration, Bucket=bucket, **params) == 501
     s3.delete_bucket_lifecycle(Bucket=bucket)
 
 
-def test_a_public_access_block_is_kept_and_removed(store, bucket):
+def test_a_public_access_block_is_stored_and_removed(store, bucket):
     s3 = store.s3
     assert s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"] == ALL_ON
     some = ALL_ON | {"IgnorePublicAcls": False, "RestrictPublicBuckets": False}
@@ -126,7 +126,7 @@ def test_a_public_access_block_is_kept_and_removed(store, bucket):
     refused("AccessDenied", other.delete_public_access_block, Bucket=bucket)
 
 
-def test_public_policies_are_kept_out(store, bucket):
+def test_public_policies_are_refused(store, bucket):
     s3 = store.s3
     public = policy(bucket, "*")
     assert refused("AccessDenied", s3.put_bucket_policy, Bucket=bucket, Policy=public) == 403
@@ -146,7 +146,7 @@ def test_a_public_bucket_is_restricted_to_its_account(store, bucket):
     both = json.loads(policy(bucket, "*"))
     both["Statement"] += json.loads(policy(bucket, {"AWS": store.other.account_id}))["Statement"]
     s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(both))
-    store.let_role(may("s3:ListAllMyBuckets"))
+    store.allow_role(may("s3:ListAllMyBuckets"))
     for each in (s3, other, store.role):
         assert each.get_object(Bucket=bucket, Key="k")["Body"].read() == b"content"
     s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration={"RestrictPublicBuckets": True})
@@ -181,7 +181,7 @@ def test_a_bucket_is_born_with_its_tags(store):
     for bad in ([tags[0], tags[0]], [{"Key": "team", "Value": "red & blue"}]):
         refused("InvalidTag", s3.create_bucket, Bucket=name, CreateBucketConfiguration={"Tags": bad})
         refused("404", s3.head_bucket, Bucket=name)
-    store.let_role(may("s3:CreateBucket"))
+    store.allow_role(may("s3:CreateBucket"))
     refused("AccessDenied", store.role.create_bucket, Bucket=name, CreateBucketConfiguration={"Tags": tags})
     refused("404", s3.head_bucket, Bucket=name)
 
@@ -209,7 +209,7 @@ def test_a_policy_names_roles_by_what_they_are(store, bucket):
     assert arn not in store.database.run_blocking(stored)
     assert named() == [arn, theirs]
     s3.put_bucket_policy(Bucket=bucket, Policy=policy(bucket, {"AWS": arn}))
-    store.let_guest(may("s3:*"))
+    store.allow_guest(may("s3:*"))
     assert store.guest.get_object(Bucket=bucket, Key="k")["Body"].read() == b"content"
 
     def replace(old, new):

@@ -64,7 +64,7 @@ def test_only_who_may(store, control, bucket):
     store.s3.put_bucket_policy(Bucket=bucket, Policy=text)
     refused("AccessDenied", theirs.list_tags_for_resource, **{**named, "AccountId": store.other.account_id})
     role = control(store.role_account)
-    store.let_role(may("s3:ListTagsForResource"))
+    store.allow_role(may("s3:ListTagsForResource"))
     assert role.list_tags_for_resource(**named)["Tags"] == []
     refused("AccessDenied", role.tag_resource, **named, Tags=[{"Key": "a", "Value": "b"}])
     refused("AccessDenied", role.untag_resource, **named, TagKeys=["a"])

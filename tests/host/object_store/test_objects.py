@@ -192,7 +192,7 @@ def test_presigned_urls(s3, bucket, store, version):
     ("method", "code"),
     [("GET", b"AccessDenied"), ("HEAD", b""), ("PUT", b"AccessDenied"), ("OPTIONS", b"BadRequest")],
 )
-def test_who_signs_nothing_is_told_in_s3s_words(store, bucket, method, code):
+def test_unsigned_requests_get_s3s_error(store, bucket, method, code):
     for path in (f"/{bucket}", f"/{bucket}/k", "/no-bucket-of-anybody/k"):
         status, headers, body = fetch(
             f"{store.one.endpoint}{path}?x=y", store, method, b"" if method == "PUT" else None

@@ -70,7 +70,7 @@ def test_an_upload_is_of_its_own_key(store, bucket):
     """Who may write one key gets at no upload of another."""
     going = store.s3.create_multipart_upload(Bucket=bucket, Key="going")["UploadId"]
     tag = store.s3.upload_part(Bucket=bucket, Key="going", UploadId=going, PartNumber=1, Body=b"part")["ETag"]
-    store.let_role(document(statement("Allow", "s3:*", f"arn:aws:s3:::{bucket}/mine")))
+    store.allow_role(document(statement("Allow", "s3:*", f"arn:aws:s3:::{bucket}/mine")))
     parts = {"Parts": [{"PartNumber": 1, "ETag": tag}]}
     mine = {"Bucket": bucket, "Key": "mine", "UploadId": going}
     for call, more in (
@@ -227,7 +227,7 @@ def test_a_part_that_is_sent_again_replaces_the_first(store, bucket):
 
 def test_who_overwrites_what_is_so_may_read_it(store, bucket):
     """A precondition tells whether an object is as somebody thinks."""
-    store.let_role(document(statement("Allow", "s3:PutObject", f"arn:aws:s3:::{bucket}/*")))
+    store.allow_role(document(statement("Allow", "s3:PutObject", f"arn:aws:s3:::{bucket}/*")))
     refused("AccessDenied", store.role.put_object, Bucket=bucket, Key="k", Body=b"x", IfMatch='"guessed"')
 
 
@@ -289,7 +289,7 @@ def test_calls_say_what_they_asked(store, bucket):
     got = store.role_account.client("s3", signature_version="s3v4").generate_presigned_url(
         "get_object", Params={"Bucket": bucket, "Key": "k"}, ExpiresIn=60
     )
-    store.let_role(document(statement("Allow", "s3:GetObject", "*")))
+    store.allow_role(document(statement("Allow", "s3:GetObject", "*")))
     assert fetch(got, store)[0] == 200
 
     def by_url():
@@ -304,7 +304,7 @@ def test_calls_say_what_they_asked(store, bucket):
     assert signature not in str(call.params)
 
 
-def test_who_signs_nothing_is_recorded_too(store, bucket):
+def test_unsigned_requests_are_recorded_too(store, bucket):
     store.calls.clear()
     parts = urlsplit(store.one.endpoint)
     assert fetch(f"{parts.scheme}://{parts.netloc}/{bucket}/k", store)[0] == 403

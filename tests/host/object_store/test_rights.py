@@ -33,12 +33,12 @@ def let(store, bucket):
         ]
         if deny:
             found.append(statement("Deny", "s3:*", "*", Condition=deny))
-        store.let_role(document(*found))
+        store.allow_role(document(*found))
 
     return give
 
 
-def test_whoever_sets_tags_needs_the_right_to(store, bucket, let):
+def test_setting_tags_needs_the_right_to(store, bucket, let):
     """However they come: with an object, with a copy, with an upload in parts."""
     let("s3:PutObject", "s3:GetObject", "s3:GetObjectTagging")
     role, tags = store.role, {"Tagging": "colour=blue"}
@@ -134,9 +134,9 @@ def test_attributes_are_of_who_may_read(store, bucket, let):
 
 def test_buckets_are_listed_by_either_name_of_all(store):
     for every in ("*", "arn:aws:s3:::*"):
-        store.let_role(document(statement("Allow", "s3:ListAllMyBuckets", every)))
+        store.allow_role(document(statement("Allow", "s3:ListAllMyBuckets", every)))
         store.role.list_buckets()
-    store.let_role(document(statement("Allow", "s3:ListAllMyBuckets", "arn:aws:s3:::one")))
+    store.allow_role(document(statement("Allow", "s3:ListAllMyBuckets", "arn:aws:s3:::one")))
     refused("AccessDenied", store.role.list_buckets)
 
 
@@ -194,7 +194,7 @@ def test_policies_ask_for_headers_and_fields(store, bucket, let):
 
 
 def test_policies_ask_which_tls_it_is(store, bucket, let):
-    store.let_role(
+    store.allow_role(
         document(
             statement("Allow", "s3:GetObject", f"arn:aws:s3:::{bucket}/*"),
             statement("Deny", "s3:*", "*", Condition={"NumericLessThan": {"s3:TlsVersion": "9"}}),
@@ -208,13 +208,13 @@ def test_policies_ask_which_tls_it_is(store, bucket, let):
 def test_policies_ask_what_a_new_bucket_is(store):
     name = f"new-{secrets.token_hex(4)}"
     elsewhere = {"StringEquals": {"s3:LocationConstraint": "us-east-1"}}
-    store.let_role(
+    store.allow_role(
         document(statement("Allow", ["s3:CreateBucket"], "*"), statement("Deny", "*", "*", Condition=elsewhere))
     )
     place = {"CreateBucketConfiguration": {"LocationConstraint": "us-east-1"}}
     refused("AccessDenied", store.role.create_bucket, Bucket=name, **place)
     team = {"StringEquals": {"aws:RequestTag/team": "red"}}
-    store.let_role(document(statement("Allow", ["s3:CreateBucket", "s3:TagResource"], "*", Condition=team)))
+    store.allow_role(document(statement("Allow", ["s3:CreateBucket", "s3:TagResource"], "*", Condition=team)))
     for tag, code in (("blue", "AccessDenied"), ("red", None)):
         tagged = {"CreateBucketConfiguration": {"Tags": [{"Key": "team", "Value": tag}]}}
         if code:
@@ -230,7 +230,7 @@ def test_each_version_of_a_deletion_is_decided_about(store, let, bucket):
     store.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     stored, gone = (store.s3.put_object(Bucket=name, Key="k", Body=b"")["VersionId"] for _ in range(2))
     arn = f"arn:aws:s3:::{name}/*"
-    store.let_role(
+    store.allow_role(
         document(
             statement("Allow", "s3:DeleteObjectVersion", arn),
             statement("Deny", "s3:*", arn, Condition={"StringEquals": {"s3:VersionId": stored}}),

@@ -99,14 +99,14 @@ def test_a_bucket_policy_names_a_role_of_another_account(store, bucket):
     mine.put_bucket_policy(
         Bucket=bucket, Policy=document(statement("Allow", ["s3:GetObject", "s3:PutObject"], f"{arn}/open/*", **by_arn))
     )
-    store.let_guest(document(statement("Allow", "s3:GetObject", f"{arn}/*")))
+    store.allow_guest(document(statement("Allow", "s3:GetObject", f"{arn}/*")))
     assert guest.get_object(Bucket=bucket, Key="open/a")["Body"].read() == b"open/a"
     said = refused("AccessDenied", guest.put_object, Bucket=bucket, Key="open/c", Body=b"")
     assert "no identity-based policy" in said
     said = refused("AccessDenied", guest.get_object, Bucket=bucket, Key="secret/b")
     assert "no resource-based policy" in said
     refused("AccessDenied", other.get_object, Bucket=bucket, Key="open/a")
-    store.let_guest(document(statement("Allow", "s3:ListAllMyBuckets", "*")))
+    store.allow_guest(document(statement("Allow", "s3:ListAllMyBuckets", "*")))
     refused("AccessDenied", guest.get_object, Bucket=bucket, Key="open/a")
     # The session itself may be named, and everybody of an account, by what conditions tell of the principal.
     session = {"Principal": {"AWS": f"arn:aws:sts::{theirs}:assumed-role/reader/test"}}
@@ -117,9 +117,9 @@ def test_a_bucket_policy_names_a_role_of_another_account(store, bucket):
     for whom in (session, {"Principal": "*", "Condition": team}):
         text = document(statement("Allow", "s3:GetObject", f"{arn}/open/*", **whom))
         mine.put_bucket_policy(Bucket=bucket, Policy=text)
-        store.let_guest(document(statement("Allow", "s3:*", "*")))
+        store.allow_guest(document(statement("Allow", "s3:*", "*")))
         assert guest.get_object(Bucket=bucket, Key="open/a")["Body"].read() == b"open/a"
-        store.let_guest(document(statement("Allow", "s3:ListAllMyBuckets", "*")))
+        store.allow_guest(document(statement("Allow", "s3:ListAllMyBuckets", "*")))
         refused("AccessDenied", guest.get_object, Bucket=bucket, Key="open/a")
     refused("AccessDenied", other.get_object, Bucket=bucket, Key="open/a")
 
@@ -147,7 +147,7 @@ def test_a_deny_binds_its_owner_too_who_can_take_it_back(store, bucket):
 
 def test_a_role_may_what_its_policies_say(store, bucket):
     arn = f"arn:aws:s3:::{bucket}"
-    store.let_role(
+    store.allow_role(
         document(
             statement("Allow", ["s3:GetObject", "s3:PutObject"], f"{arn}/open/*"),
             statement("Allow", "s3:ListBucket", arn, Condition={"StringLike": {"s3:prefix": "open/*"}}),
@@ -189,24 +189,24 @@ def test_policies_ask_who_the_caller_is(store, bucket):
         ("s3:ResourceAccount", account),
         ("aws:RequestedRegion", "us-east-1"),
     ):
-        store.let_role(document(statement("Allow", "s3:GetObject", arn, Condition={"StringEquals": {name: value}})))
+        store.allow_role(document(statement("Allow", "s3:GetObject", arn, Condition={"StringEquals": {name: value}})))
         store.tags.update(team="web")
         role.get_object(Bucket=bucket, Key="open/a")
         other = {"StringEquals": {name: f"{value}x"}}
-        store.let_role(document(statement("Allow", "s3:GetObject", arn, Condition=other)))
+        store.allow_role(document(statement("Allow", "s3:GetObject", arn, Condition=other)))
         refused("AccessDenied", role.get_object, Bucket=bucket, Key="open/a")
     own_place = document(statement("Allow", "s3:*", f"arn:aws:s3:::{bucket}/${{aws:PrincipalTag/team}}/*"))
-    store.let_role(own_place)
+    store.allow_role(own_place)
     store.tags.update(team="open")
     role.get_object(Bucket=bucket, Key="open/a")
     refused("AccessDenied", role.get_object, Bucket=bucket, Key="secret/b")
     second_factor = {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
-    store.let_role(document(statement("Allow", "s3:*", arn, Condition=second_factor)))
+    store.allow_role(document(statement("Allow", "s3:*", arn, Condition=second_factor)))
     refused("AccessDenied", role.get_object, Bucket=bucket, Key="open/a")
     store.tags.clear()
 
 
-def test_who_asks_too_often_is_told_to_slow_down(store, bucket, monkeypatch):
+def test_too_many_requests_get_slow_down(store, bucket, monkeypatch):
     monkeypatch.setattr(store.throttle, "_buckets", TokenBuckets(2 / 55, lambda: 0.0))  # two reads
     for _ in range(2):
         store.s3.get_object(Bucket=bucket, Key="open/a")
@@ -214,7 +214,7 @@ def test_who_asks_too_often_is_told_to_slow_down(store, bucket, monkeypatch):
     assert said == "Please reduce your request rate."
     monkeypatch.undo()
     store.s3.get_object(Bucket=bucket, Key="open/a")
-    monkeypatch.setattr(store.strangers, "_failures", TokenBuckets(0.1, lambda: 0.0))  # one failure
+    monkeypatch.setattr(store.failed_logins, "_failures", TokenBuckets(0.1, lambda: 0.0))  # one failure
     stranger = replace(store.one, access_key_id="AKIANOBODY0000000000").client("s3")
     refused("InvalidAccessKeyId", stranger.list_buckets)
     store.calls.clear()
@@ -223,7 +223,7 @@ def test_who_asks_too_often_is_told_to_slow_down(store, bucket, monkeypatch):
     store.s3.list_buckets()
 
 
-def test_who_has_too_many_requests_under_way_is_told_to_slow_down(store, bucket, monkeypatch):
+def test_too_many_concurrent_requests_get_slow_down(store, bucket, monkeypatch):
     monkeypatch.setattr(store.door, "_at_once", AtOnce(0))
     refused("SlowDown", store.s3.get_object, Bucket=bucket, Key="open/a")
     monkeypatch.setattr(store.door, "_at_once", AtOnce(1))
@@ -232,9 +232,9 @@ def test_who_has_too_many_requests_under_way_is_told_to_slow_down(store, bucket,
         refused("NoSuchKey", store.s3.get_object, Bucket=bucket, Key="open/none")
 
 
-def test_calls_are_told_to_the_audit(store, bucket):
+def test_calls_are_recorded(store, bucket):
     store.calls.clear()
-    store.let_role(document(statement("Deny", "*", "*")))
+    store.allow_role(document(statement("Deny", "*", "*")))
     refused("AccessDenied", store.role.get_object, Bucket=bucket, Key="open/a")
     [call] = [call for call in store.calls if call.error_code is not None]
     assert (call.service, call.operation, call.status, call.error_code) == ("s3", "GetObject", 403, "AccessDenied")

@@ -146,14 +146,14 @@ def test_what_its_policy_denies(endpoint: Endpoint, bucket: str) -> None:
 
 def test_its_policy_gives_no_rights(endpoint: Endpoint, bucket: str) -> None:
     endpoint.let(_allow("*"))
-    endpoint.store.let_role()
+    endpoint.store.allow_role()
     assert "identity-based" in refused("AccessDenied", endpoint.role.get_object, Bucket=bucket, Key="k")
-    endpoint.store.let_role(document(statement("Allow", "s3:GetObject", "*")))
+    endpoint.store.allow_role(document(statement("Allow", "s3:GetObject", "*")))
     assert read(endpoint.role, bucket) == b"content"
 
 
 def test_whom_its_policy_names(endpoint: Endpoint, bucket: str) -> None:
-    endpoint.store.let_role(document(statement("Allow", "s3:GetObject", "*")))
+    endpoint.store.allow_role(document(statement("Allow", "s3:GetObject", "*")))
     account = endpoint.store.one.account_id
     by_role = {"Principal": {"AWS": f"arn:aws:iam::{account}:role/reader"}}
     endpoint.let(statement("Allow", "s3:*", "*", **by_role))
@@ -181,10 +181,10 @@ def test_policies_ask_by_which_endpoint(endpoint: Endpoint, bucket: str, key: st
     """Of buckets and of identities; what did not come by an endpoint has no such keys."""
     store, operator = endpoint.store, "IpAddress" if key == "aws:VpcSourceIp" else "StringEquals"
     only = {operator: {key: value(endpoint)}}
-    store.let_role(document(statement("Allow", "s3:*", "*", Condition=only)))
+    store.allow_role(document(statement("Allow", "s3:*", "*", Condition=only)))
     assert read(endpoint.role, bucket) == b"content"
     refused("AccessDenied", store.role.get_object, Bucket=bucket, Key="k")
-    store.let_role(document(statement("Allow", "s3:*", "*")))
+    store.allow_role(document(statement("Allow", "s3:*", "*")))
     others = {f"Not{operator}" if operator == "IpAddress" else "StringNotEquals": {key: value(endpoint)}}
     arn = f"arn:aws:s3:::{bucket}/*"
     policy = document(statement("Deny", "s3:GetObject", arn, Principal="*", Condition=others))
@@ -199,7 +199,7 @@ def test_policies_ask_by_which_endpoint(endpoint: Endpoint, bucket: str, key: st
 def test_a_private_address_is_no_source_address(endpoint: Endpoint, bucket: str) -> None:
     store = endpoint.store
     from_here = {"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}
-    store.let_role(document(statement("Allow", "s3:*", "*", Condition=from_here)))
+    store.allow_role(document(statement("Allow", "s3:*", "*", Condition=from_here)))
     assert read(store.role, bucket) == b"content"
     refused("AccessDenied", endpoint.role.get_object, Bucket=bucket, Key="k")
 

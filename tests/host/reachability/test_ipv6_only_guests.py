@@ -79,7 +79,7 @@ def test_it_is_asked_beside_guests_of_ipv4(stage: Stage) -> None:
     assert len(listed.splitlines()) == 1  # its head
 
 
-def test_nobody_answers_for_another(stage: Stage) -> None:
+def test_no_guest_answers_for_another(stage: Stage) -> None:
     guest = add_guest(stage.world, stage.vpc_id, ADDRESS, plugged=False)
     liar = ready(stage, OTHER)
     stage.wait_for(liar, Answers.YES)

@@ -56,7 +56,7 @@ def test_one_that_ran_before_is_not_called_new(stage: Stage) -> None:
     assert stage.watch(guest, 2, fresh=True) is Answers.STARTING  # another start
 
 
-def test_nobody_answers_for_another(stage: Stage) -> None:
+def test_no_guest_answers_for_another(stage: Stage) -> None:
     guest = stage.world.guest(stage.vpc_id, "10.0.1.10", plugged=False)
     liar = stage.world.guest(stage.vpc_id, "10.0.1.66")
     stage.wait_for(liar, Answers.YES)

@@ -150,7 +150,7 @@ def test_of_an_encrypted_disk_the_store_sees_what_its_key_opens(snapshots, place
         taken(snapshots, group)
 
 
-def test_a_broken_way_to_the_store_is_told_and_gone_on_with(snapshots, place, fake):
+def test_a_broken_connection_to_the_store_is_reported_and_resumed(snapshots, place, fake):
     image = make_disk(place, 4)
     fake.break_after_received = 3
     with pytest.raises(SnapshotError, match="on purpose"):

@@ -93,7 +93,7 @@ def test_a_header_that_a_guest_wrote_into_its_disk_leads_nowhere_from_its_snapsh
 
 
 @pytest.mark.parametrize("act", ["make", "remove"])
-def test_a_disk_survives_a_power_cut_once_it_is_told(root, monkeypatch, act):
+def test_a_reported_disk_survives_a_power_cut(root, monkeypatch, act):
     """The file is synced before it gets its name, and the folder after that."""
     place = Place(root)
     if act == "remove":
@@ -167,16 +167,16 @@ def test_the_tool_that_reads_a_disks_tables_has_limits_and_the_rights_of_its_own
     """A guest that broke out can have forged them; what the limits do is tested where `run` is."""
     path = place.volumes.ensure(VolumeSpec(VOL, MIB)).source.path
     os.chown(path, 0x70000001, 0)
-    told = []
+    calls = []
 
     def running(command, **options):
-        told.append((list(command[:2]), options["limits"], options["identity"]))
+        calls.append((list(command[:2]), options["limits"], options["identity"]))
         return run(command, **options)
 
     monkeypatch.setattr(grow_disk, "run", running)
     place.volumes.ensure(VolumeSpec(VOL, 4 * MIB))
     owner = Identity(0x70000001, 0x70000001)
-    assert told == [(["qemu-img", "resize"], Limits(cpu_seconds=30, address_space=1 << 30), owner)]
+    assert calls == [(["qemu-img", "resize"], Limits(cpu_seconds=30, address_space=1 << 30), owner)]
     assert place.volumes.size(VOL) == 4 * MIB
 
 
@@ -235,10 +235,10 @@ def test_a_disk_that_was_removed_is_not_made_anew(root):
     assert place.store.was_removed(VOL)
     place.store.forget_removed(older_than=-1)
     assert not place.store.was_made(VOL)
-    kept = place.volumes.ensure(VolumeSpec(VOL, MIB))
+    stored = place.volumes.ensure(VolumeSpec(VOL, MIB))
     place.store.forget_removed(older_than=-1)
     assert place.store.was_made(VOL)  # of what is here nothing is forgotten
-    assert kept.source.path.exists()
+    assert stored.source.path.exists()
 
 
 def test_a_disk_that_has_vanished_is_not_made_anew(root):

@@ -94,17 +94,17 @@ def test_none_is_made_without_its_key(volumes):
     assert volumes.present() == frozenset()
 
 
-def test_errors_and_arguments_do_not_tell_the_key(volumes, monkeypatch):
-    told = []
+def test_errors_and_arguments_do_not_show_the_key(volumes, monkeypatch):
+    calls = []
 
     def listen(argv, **options):
-        told.extend(str(word) for word in argv)
+        calls.extend(str(word) for word in argv)
         return run(argv, **options | {"limits": Limits(file_size=1)})
 
     volumes.ensure(spec())
     monkeypatch.setattr("stead_agent.disks.volumes.grow_disk.run", listen)
     with pytest.raises(VolumeError) as failure:
         volumes.ensure(spec(128 * MIB))
-    for text in (str(failure.value), *told, repr(spec())):
+    for text in (str(failure.value), *calls, repr(spec())):
         assert KEY.hex() not in text
         assert repr(KEY)[2:-1] not in text

@@ -268,7 +268,7 @@ def test_a_disk_that_was_half_taken_over_is_taken_over(host, other):
     assert host.images() == [f"{OTHER_HOST}.{FIRST}"]
 
 
-def test_a_disk_over_a_base_is_taken_over_wherever_the_other_host_kept_its_bases(host, other):
+def test_a_disk_over_a_base_is_taken_over_wherever_the_other_host_has_its_bases(host, other):
     here, there = host.volumes(), other.volumes()
     for each, content in ((host, b"\x07"), (other, b"\x07")):
         (each.root / "bases").mkdir(exist_ok=True)
@@ -396,7 +396,7 @@ def test_a_disk_whose_guest_was_killed_is_removed_all_the_same(host):
     assert host.trash() == ""
 
 
-def test_a_cluster_that_is_away_is_told_and_found_again(host, ceph):
+def test_an_unreachable_cluster_is_reported_and_found_again(host, ceph):
     here = host.volumes()
     made = here.ensure(VolumeSpec(FIRST, 64 * MIB, pool="far"))
     ceph.end_daemon("mon")

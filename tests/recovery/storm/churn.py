@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError,
 
 from tests.recovery.storm.history import History
 from tests.recovery.storm.model import Model
-from tests.recovery.storm.requests import Choices, Request, Whims
+from tests.recovery.storm.requests import Choices, RandomRequests, Request
 
 READ_SECONDS: Final = 15  # a controller that is frozen for long loses who waited
 _BREATH: Final = 0.4  # between two requests of one person
@@ -56,10 +56,10 @@ class Churn:
     _paused: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
     _failures: list[Exception] = field(default_factory=list)
-    _whims: Whims = field(init=False)
+    _requests: RandomRequests = field(init=False)
 
     def __post_init__(self) -> None:
-        self._whims = Whims(self.choices, self.model, self.chance)
+        self._requests = RandomRequests(self.choices, self.model, self.chance)
 
     def begin(self, persons: int) -> None:
         """Let them ask."""
@@ -87,7 +87,7 @@ class Churn:
     def ask_once(self, client: Any) -> None:
         """Choose a request, send it, and note its outcome."""
         with self._lock:
-            request = self._whims.next()
+            request = self._requests.next()
             if request is None:
                 return
             self.model.begin(request.call)

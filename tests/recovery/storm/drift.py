@@ -52,9 +52,9 @@ def of_tables(lines: str) -> list[tuple[str, ...]]:
     return found
 
 
-def faults_of(picture: str) -> list[str]:
+def faults_of(observed: str) -> list[str]:
     """Say what is not in order on a host, of what PICTURE prints: taps, their bridges, and tables of VPCs."""
-    shown, taps, tables = picture.split("====\n")
+    shown, taps, tables = observed.split("====\n")
     links = {link["ifname"]: link for link in json.loads(shown)}
     found = [fault for line in taps.splitlines() for fault in _faults_of_tap(line, links)]
     ruled = {place for place, _, _ in _TABLE.findall(tables)}

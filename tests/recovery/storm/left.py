@@ -21,7 +21,7 @@ _ALWAYS: Final = ("libvirtd", "metadata")
 _LINKS: Final = frozenset({UNDERLAY, UPLINK})
 
 
-def look(rig: TestRig, before: Mapping[str, leaks.HostPicture], patience: float) -> list[str]:
+def look(rig: TestRig, before: Mapping[str, leaks.HostInventory], patience: float) -> list[str]:
     """Wait until nothing is left on any host, and name what is, then what is left in the database."""
     found: list[str] = []
     for host in rig.hosts:
@@ -37,11 +37,11 @@ def look(rig: TestRig, before: Mapping[str, leaks.HostPicture], patience: float)
     return found
 
 
-def _is_bare(host: RigHost, before: leaks.HostPicture) -> bool:
+def _is_bare(host: RigHost, before: leaks.HostInventory) -> bool:
     return not on_host(host, before)
 
 
-def on_host(host: RigHost, before: leaks.HostPicture) -> list[str]:
+def on_host(host: RigHost, before: leaks.HostInventory) -> list[str]:
     """Name domains, processes, kernel objects and files that the host has and had not."""
     domains = [f"domain {name}" for name in host.place.run("virsh", "-q", "list", "--all", "--name").stdout.split()]
     processes = [
@@ -50,7 +50,7 @@ def on_host(host: RigHost, before: leaks.HostPicture) -> list[str]:
         if name not in _ALWAYS
         for pid in host.place.run("pgrep", *words).stdout.split()
     ]
-    kernel = of_stead(leaks.take_picture(host.place).beyond(before))
+    kernel = of_stead(leaks.take_inventory(host.place).beyond(before))
     return [*domains, *processes, *kernel, *files(host.settings.agent_dir)]
 
 

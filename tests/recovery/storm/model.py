@@ -33,7 +33,7 @@ class Call:
 class Model:
     """What is acknowledged, and what is in doubt."""
 
-    things: dict[str, Facts] = field(default_factory=dict)
+    resources: dict[str, Facts] = field(default_factory=dict)
     under_way: list[Call] = field(default_factory=list)
     in_doubt: list[Call] = field(default_factory=list)
 
@@ -60,21 +60,21 @@ class Model:
         self.under_way.remove(call)
         self.in_doubt.append(call)
 
-    def differences(self, picture: Picture) -> list[str]:
+    def differences(self, observed: Picture) -> list[str]:
         """Name, each in a line, what is not as it was acknowledged; of calls in doubt, those that are done by halves."""
         assert not self.under_way
         doubtful = {name for call in self.in_doubt for name in call.after}
-        certain = self.things.keys() - doubtful
-        found = [line for name in sorted(certain) for line in _difference(name, self.things[name], picture)]
-        found += [line for call in self.in_doubt for line in self._halves(call, picture)]
-        strangers = picture.keys() - self.things.keys() - doubtful
-        return found + [f"{name} is there, and nobody made it: {dict(picture[name])}" for name in sorted(strangers)]
+        certain = self.resources.keys() - doubtful
+        found = [line for name in sorted(certain) for line in _difference(name, self.resources[name], observed)]
+        found += [line for call in self.in_doubt for line in self._halves(call, observed)]
+        strangers = observed.keys() - self.resources.keys() - doubtful
+        return found + [f"{name} is there, and nobody made it: {dict(observed[name])}" for name in sorted(strangers)]
 
-    def settle(self, picture: Picture) -> None:
+    def settle(self, observed: Picture) -> None:
         """Take what a picture without differences says of the calls in doubt."""
         for call in self.in_doubt:
             for name in call.after:
-                self._put(name, picture.get(name, GONE))
+                self._put(name, observed.get(name, GONE))
         self.in_doubt.clear()
 
     def _apply(self, call: Call, learned: Mapping[str, Facts]) -> None:
@@ -83,21 +83,21 @@ class Model:
 
     def _put(self, name: str, facts: Facts) -> None:
         if facts:
-            self.things[name] = facts
+            self.resources[name] = facts
         else:
-            self.things.pop(name, None)
+            self.resources.pop(name, None)
 
-    def _halves(self, call: Call, picture: Picture) -> list[str]:
-        undone = [line for name in call.after for line in _difference(name, self.things.get(name, GONE), picture)]
-        done = [line for name, facts in call.after.items() for line in _difference(name, facts, picture)]
+    def _halves(self, call: Call, observed: Picture) -> list[str]:
+        undone = [line for name in call.after for line in _difference(name, self.resources.get(name, GONE), observed)]
+        done = [line for name, facts in call.after.items() for line in _difference(name, facts, observed)]
         if not undone or not done:
             return []
         return [f"{call.operation}, whose answer was lost, is done by halves: {line}" for line in (*undone, *done)]
 
 
-def _difference(name: str, expected: Facts, picture: Picture) -> Iterable[str]:
+def _difference(name: str, expected: Facts, observed: Picture) -> Iterable[str]:
     """Say in what a thing is not as it should be; facts of which nothing is expected are no matter while it is there."""
-    seen = picture.get(name, GONE)
+    seen = observed.get(name, GONE)
     if not expected and seen:
         yield f"{name} should be gone, and is {dict(seen)}"
     elif expected and not seen:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from tests.recovery.storm.model import GONE, Call, Facts, Model
-from tests.recovery.storm.picture import NOTE, TAG
+from tests.recovery.storm.observed import NOTE, TAG
 
 MOST: Final = {"instance": 3, "volume": 8, "snapshot": 5, "image": 2, "address": 4, "group": 5}
 MOST_RUNNING: Final = 2
@@ -59,7 +59,7 @@ class Choices:
 
 
 @dataclass
-class Whims:
+class RandomRequests:
     """Chooses requests by chance, of those that the model allows now."""
 
     choices: Choices
@@ -91,7 +91,7 @@ class Whims:
         """The names of free things of a kind that have these facts."""
         return [
             name
-            for name, known in self.model.things.items()
+            for name, known in self.model.resources.items()
             if name.startswith(f"{kind}-")
             and all(known.get(fact, "") == value for fact, value in facts.items())
             and self.model.free(name)
@@ -101,19 +101,19 @@ class Whims:
         return self.chance.choice(names) if names else None
 
     def _id(self, name: str) -> str:
-        return self.model.things[name]["id"]
+        return self.model.resources[name]["id"]
 
     def _new(self, kind: str) -> str | None:
         """A name for one more of a kind, unless there may be enough."""
         called = (*self.model.under_way, *self.model.in_doubt)
-        names = {*self.model.things, *(name for call in called for name in call.after)}
+        names = {*self.model.resources, *(name for call in called for name in call.after)}
         if sum(name.startswith(f"{kind}-") for name in names) >= MOST[kind]:
             return None
         return f"{kind}-{next(self._numbers)}"
 
     def _with(self, name: str, **facts: str) -> Mapping[str, Facts]:
         """A thing as it is, with other facts."""
-        return {name: {**self.model.things[name], **facts}}
+        return {name: {**self.model.resources[name], **facts}}
 
     def _users(self) -> list[str]:
         """Instances that may be given something."""
@@ -123,7 +123,7 @@ class Whims:
 
     def run_instances(self) -> Request | None:
         called = (*self.model.under_way, *self.model.in_doubt)
-        running = [name for name, known in self.model.things.items() if known.get("state") == "running"]
+        running = [name for name, known in self.model.resources.items() if known.get("state") == "running"]
         starting = [each for each in called if each.operation in ("run_instances", "start_instances")]
         mine = [name for name in running if name.startswith("instance-")]
         if len(mine) + len(starting) >= MOST_RUNNING or (name := self._new("instance")) is None:
@@ -152,7 +152,7 @@ class Whims:
         return Request("stop_instances", params, self._with(name, state="stopped"))
 
     def start_instances(self) -> Request | None:
-        running = [name for name, known in self.model.things.items() if known.get("state") == "running"]
+        running = [name for name, known in self.model.resources.items() if known.get("state") == "running"]
         name = self._one(self._free("instance", state="stopped"))
         if name is None or sum(each.startswith("instance-") for each in running) >= MOST_RUNNING:
             return None
@@ -167,7 +167,7 @@ class Whims:
         name = self._one(self._users())
         if name is None:
             return None
-        theirs = [each for each, known in self.model.things.items() if known.get("attached") == name]
+        theirs = [each for each, known in self.model.resources.items() if known.get("attached") == name]
         if not all(self.model.free(each) for each in theirs):
             return None
         after: dict[str, Facts] = {name: GONE}
@@ -190,7 +190,7 @@ class Whims:
 
     def create_image(self) -> Request | None:
         source = self._one(self._users())
-        theirs = [each for each, known in self.model.things.items() if known.get("attached") == source]
+        theirs = [each for each, known in self.model.resources.items() if known.get("attached") == source]
         disks = [each for each in theirs if each.startswith("volume-")]
         if source is None or not all(map(self.model.free, disks)) or (name := self._new("image")) is None:
             return None
@@ -221,7 +221,7 @@ class Whims:
         if volume is None or (name := self._new("snapshot")) is None:
             return None
         params = {"VolumeId": self._id(volume), "TagSpecifications": _tags("snapshot", name)}
-        after = {name: {"state": "completed", "size": self.model.things[volume]["size"]}}
+        after = {name: {"state": "completed", "size": self.model.resources[volume]["size"]}}
         return Request(
             "create_snapshot",
             params,
@@ -241,7 +241,7 @@ class Whims:
             return None
         params: dict[str, Any] = {"AvailabilityZone": self.choices.zone, "TagSpecifications": _tags("volume", name)}
         source = self._one(self._free("snapshot")) if self.chance.random() < 0.4 else None
-        size = "1" if source is None else self.model.things[source]["size"]
+        size = "1" if source is None else self.model.resources[source]["size"]
         params |= {"Size": int(size)} if source is None else {"SnapshotId": self._id(source)}
         after = {name: {"state": "available", "size": size, "attached": "", "note": ""}}
         reads = () if source is None else (source,)
@@ -258,7 +258,7 @@ class Whims:
 
     def detach_volume(self) -> Request | None:
         volume = self._one(self._free("volume", state="in-use"))
-        if volume is None or not self.model.free(user := self.model.things[volume]["attached"]):
+        if volume is None or not self.model.free(user := self.model.resources[volume]["attached"]):
             return None
         after = self._with(volume, state="available", attached="")
         return Request("detach_volume", {"VolumeId": self._id(volume)}, after, reads=(user,))
@@ -295,7 +295,7 @@ class Whims:
         return Request("allocate_address", params, {name: {"attached": "", "association": ""}}, learn=learn)
 
     def associate_address(self) -> Request | None:
-        taken = {known.get("attached") for name, known in self.model.things.items() if name.startswith("address-")}
+        taken = {known.get("attached") for name, known in self.model.resources.items() if name.startswith("address-")}
         name = self._one(self._free("address", attached=""))
         instance = self._one([each for each in self._users() if each not in taken])
         if name is None or instance is None:
@@ -305,16 +305,16 @@ class Whims:
             return {name: {"association": answer["AssociationId"]}}
 
         params = {"AllocationId": self._id(name), "InstanceId": self._id(instance), "AllowReassociation": False}
-        after = {name: {key: fact for key, fact in self.model.things[name].items() if key != "association"}}
+        after = {name: {key: fact for key, fact in self.model.resources[name].items() if key != "association"}}
         after[name]["attached"] = instance
         return Request("associate_address", params, after, reads=(instance,), learn=learn)
 
     def disassociate_address(self) -> Request | None:
-        taken = [name for name in self._free("address") if self.model.things[name].get("association")]
-        name = self._one([each for each in taken if self.model.free(self.model.things[each]["attached"])])
+        taken = [name for name in self._free("address") if self.model.resources[name].get("association")]
+        name = self._one([each for each in taken if self.model.free(self.model.resources[each]["attached"])])
         if name is None:
             return None
-        known = self.model.things[name]
+        known = self.model.resources[name]
         after = self._with(name, attached="", association="")
         params = {"AssociationId": known["association"]}
         return Request("disassociate_address", params, after, reads=(known["attached"],))
@@ -342,15 +342,15 @@ class Whims:
         if name is None:
             return None
         port, block = self.chance.randrange(1, 6000), f"10.{self.chance.randrange(250)}.0.0/16"
-        rules = {*self.model.things[name]["rules"].split(), f"tcp:{port}:{block}"}
+        rules = {*self.model.resources[name]["rules"].split(), f"tcp:{port}:{block}"}
         after = self._with(name, rules=" ".join(sorted(rules)))
         return Request("authorize_security_group_ingress", self._rule(name, port, block), after)
 
     def revoke_security_group_ingress(self) -> Request | None:
-        name = self._one([each for each in self._free("group") if self.model.things[each]["rules"]])
+        name = self._one([each for each in self._free("group") if self.model.resources[each]["rules"]])
         if name is None:
             return None
-        rules = self.model.things[name]["rules"].split()
+        rules = self.model.resources[name]["rules"].split()
         gone = self.chance.choice(rules)
         _, port, block = gone.split(":")
         after = self._with(name, rules=" ".join(rule for rule in rules if rule != gone))
@@ -361,7 +361,7 @@ class Whims:
         return {"GroupId": self._id(name), "IpProtocol": "tcp", **ports}
 
     def delete_security_group(self) -> Request | None:
-        used = {each for known in self.model.things.values() for each in known.get("groups", "").split()}
+        used = {each for known in self.model.resources.values() for each in known.get("groups", "").split()}
         name = self._one([each for each in self._free("group") if self._id(each) not in used])
         return Request("delete_security_group", {"GroupId": self._id(name)}, {name: GONE}) if name else None
 

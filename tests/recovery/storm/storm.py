@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from tests.recovery.storm import drift, faults, left, picture
+from tests.recovery.storm import drift, faults, left, observed
 from tests.recovery.storm.churn import READ_SECONDS, Churn
 from tests.recovery.storm.faults import FAULTS, NothingThereError, Scene
 from tests.recovery.storm.history import History
@@ -136,8 +136,8 @@ class Storm:
                 wait_for(lambda: not self._attachments(made), f"{made} is detached", 120, poll=0.5)
         self.keepers.append(Keeper(self.user, name, instance_id, made, self.report.history))
         # It is neither stopped nor detached by anybody, so what it is now is what it must be later.
-        self.model.things |= {
-            each: facts for each, facts in picture.take(self.user.ec2).items() if each in (name, ledger)
+        self.model.resources |= {
+            each: facts for each, facts in observed.take(self.user.ec2).items() if each in (name, ledger)
         }
 
     def _attachments(self, volume_id: str) -> list[Any]:
@@ -187,7 +187,7 @@ class Storm:
         def differences() -> list[str]:
             nonlocal last
             seen.clear()
-            seen.update(picture.take(self.user.ec2))
+            seen.update(observed.take(self.user.ec2))
             found = [*self.model.differences(seen), *self._out_of_order()]
             if found != last:
                 self.note("look", f"after {time.monotonic() - began:.1f} s: {found}")
@@ -201,7 +201,7 @@ class Storm:
         self.note("look", f"settled after {self.report.settled[-1]:.1f} s: {wrong or 'all is as acknowledged'}")
         for line in wrong:
             self.report.violations.append(f"{line}\n{self.report.history.about(_NAME.findall(line))}")
-        self.model.things = seen if wrong else self.model.things
+        self.model.resources = seen if wrong else self.model.resources
         self.model.settle(seen)
         for keeper in self.keepers:
             self.report.violations += keeper.missing()
@@ -249,8 +249,8 @@ class Storm:
             if group["GroupName"] != "default":
                 ec2.delete_security_group(GroupId=group["GroupId"])
         with contextlib.suppress(AssertionError):  # looked at below
-            wait_for(lambda: not picture.take(ec2), "everything is gone", PATIENCE, poll=1.0)
-        self.report.violations += [f"{name} is still there: {dict(it)}" for name, it in picture.take(ec2).items()]
+            wait_for(lambda: not observed.take(ec2), "everything is gone", PATIENCE, poll=1.0)
+        self.report.violations += [f"{name} is still there: {dict(it)}" for name, it in observed.take(ec2).items()]
 
     def _is_free(self, volume_id: str) -> bool:
         found = self.user.ec2.describe_volumes(Filters=[{"Name": "volume-id", "Values": [volume_id]}])["Volumes"]
@@ -258,7 +258,7 @@ class Storm:
 
 
 def _tags(kind: Any, name: str) -> Any:
-    return [{"ResourceType": kind, "Tags": [{"Key": picture.TAG, "Value": name}]}]
+    return [{"ResourceType": kind, "Tags": [{"Key": observed.TAG, "Value": name}]}]
 
 
 def weather(plan: Plan, folder: Path) -> Report:
@@ -268,7 +268,7 @@ def weather(plan: Plan, folder: Path) -> Report:
     try:
         with _small_disks(rig, folder):
             rig.up()
-            before = rig.pictures()
+            before = rig.inventories()
             storm = _prepared(plan, rig, folder, report)
             try:
                 storm.run()

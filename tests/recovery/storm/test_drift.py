@@ -23,7 +23,7 @@ WELL = [link("lo", "", "UP"), link(BRIDGE, "bridge", "UP"), link(TAP, "tun", "UP
 TABLES = "- namespace\n- table bridge stead\nvpc-1 namespace\nvpc-1 table inet stead\nvpc-1 table inet other\n"
 
 
-def picture(links: list[dict[str, Any]], taps: str = f"i-1 {TAP}\n", tables: str = TABLES) -> str:
+def observed(links: list[dict[str, Any]], taps: str = f"i-1 {TAP}\n", tables: str = TABLES) -> str:
     return "====\n".join((json.dumps(links) + "\n", taps, tables))
 
 
@@ -44,8 +44,8 @@ def test_only_what_is_ours_is_damaged_and_no_tap_is_deleted() -> None:
 
 
 def test_a_host_in_order_has_no_faults() -> None:
-    assert drift.faults_of(picture(WELL)) == []
-    assert drift.faults_of(picture([link("lo", "", "UP")], taps="", tables="")) == []
+    assert drift.faults_of(observed(WELL)) == []
+    assert drift.faults_of(observed([link("lo", "", "UP")], taps="", tables="")) == []
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_a_host_in_order_has_no_faults() -> None:
     ],
 )
 def test_damage_is_noticed(links: list[dict[str, Any]], words: str) -> None:
-    (fault,) = drift.faults_of(picture(links))
+    (fault,) = drift.faults_of(observed(links))
     assert words in fault
 
 
 def test_tables_that_are_gone_are_noticed() -> None:
     host, vpc = "there is no table in -", "there is no table in vpc-1"
-    assert drift.faults_of(picture(WELL, tables="- namespace\nvpc-1 namespace\nvpc-1 table inet stead\n")) == [host]
-    assert drift.faults_of(picture(WELL, tables="- namespace\n- table bridge stead\nvpc-1 namespace\n")) == [vpc]
-    assert drift.faults_of(picture([WELL[0]], "", "- namespace\nvpc-1 namespace\n")) == [vpc]
-    assert drift.faults_of(picture([WELL[0]], "", "- namespace\n")) == []
+    assert drift.faults_of(observed(WELL, tables="- namespace\nvpc-1 namespace\nvpc-1 table inet stead\n")) == [host]
+    assert drift.faults_of(observed(WELL, tables="- namespace\n- table bridge stead\nvpc-1 namespace\n")) == [vpc]
+    assert drift.faults_of(observed([WELL[0]], "", "- namespace\nvpc-1 namespace\n")) == [vpc]
+    assert drift.faults_of(observed([WELL[0]], "", "- namespace\n")) == []

@@ -32,7 +32,7 @@ def test_what_is_as_acknowledged_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "words"),
+    ("observed", "words"),
     [
         ({}, "volume-1 is gone"),
         ({A: {**FREE, "state": "creating"}}, "state is 'creating', and should be 'available'"),
@@ -41,8 +41,8 @@ def test_what_is_as_acknowledged_passes() -> None:
         ({A: FREE, B: FREE}, "volume-2 is there, and nobody made it"),
     ],
 )
-def test_a_cloud_that_is_otherwise_is_noticed(picture: dict[str, Facts], words: str) -> None:
-    (difference,) = MADE.differences(picture)
+def test_a_cloud_that_is_otherwise_is_noticed(observed: dict[str, Facts], words: str) -> None:
+    (difference,) = MADE.differences(observed)
     assert words in difference
 
 
@@ -73,12 +73,12 @@ def test_a_call_whose_answer_was_lost_is_done_or_not() -> None:
         model = doubted(acknowledged(Call("create_volume", {A: FREE})), Call("attach_volume", {A: USED}))
         assert model.differences(seen) == []
         model.settle(seen)
-        assert model.things == seen
+        assert model.resources == seen
         assert model.free(A)
     model = doubted(Model(), Call("create_volume", {A: {"state": "available"}}))
     assert model.differences({}) == model.differences({A: FREE}) == []
     model.settle({A: FREE})
-    assert model.things == {A: FREE}
+    assert model.resources == {A: FREE}
 
 
 def test_a_call_whose_answer_was_lost_is_not_done_by_halves() -> None:

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 from tests.recovery.storm.churn import Churn, fault_of, outcome_of
 from tests.recovery.storm.history import History
 from tests.recovery.storm.model import Model
-from tests.recovery.storm.requests import MOST, MOST_RUNNING, WEIGHTS, Choices, Request, Whims
+from tests.recovery.storm.requests import MOST, MOST_RUNNING, WEIGHTS, Choices, RandomRequests, Request
 from tests.support.waiting import wait_for
 
 CHOICES = Choices("ami-1", "us-east-1a", "sg-0", "vpc-1", "t2.nano")
@@ -28,27 +28,27 @@ def error(code: str, status: int) -> ClientError:
     return ClientError(answer, "ReleaseAddress")
 
 
-def test_whims_ask_for_everything_and_for_no_more_than_there_is_room_for() -> None:
+def test_requests_are_of_all_kinds_and_within_the_limits() -> None:
     model = Model()
-    whims = Whims(CHOICES, model, random.Random(7))
+    requests = RandomRequests(CHOICES, model, random.Random(7))
     asked: Counter[str] = Counter()
     for _ in range(3000):
-        request = whims.next()
+        request = requests.next()
         assert request is not None
         asked[request.operation] += 1
         model.begin(request.call)  # fails for what is not free
         model.acknowledge(request.call, request.learn(ANSWER))
-        kinds = Counter(name.partition("-")[0] for name in model.things)
+        kinds = Counter(name.partition("-")[0] for name in model.resources)
         assert all(kinds[kind] <= most for kind, most in MOST.items())
-        assert sum(known.get("state") == "running" for known in model.things.values()) <= MOST_RUNNING
+        assert sum(known.get("state") == "running" for known in model.resources.values()) <= MOST_RUNNING
     assert len(asked) == 24
     assert asked.keys() >= WEIGHTS.keys()
 
 
-def test_whims_leave_alone_what_is_in_doubt_and_who_keeps() -> None:
+def test_requests_leave_alone_what_is_in_doubt() -> None:
     model = Model({"keeper-1": {"id": "i-0", "state": "running"}, "ledger-1": {"id": "vol-0", "attached": "keeper-1"}})
-    whims = Whims(CHOICES, model, random.Random(7))
-    while (request := whims.next()) is not None:
+    requests = RandomRequests(CHOICES, model, random.Random(7))
+    while (request := requests.next()) is not None:
         assert not request.call.touches & {"keeper-1", "ledger-1"}
         model.begin(request.call)
         model.doubt(request.call)
@@ -113,7 +113,7 @@ def test_an_outcome_is_noted_in_the_model_and_in_the_history(tmp_path: Path) -> 
     assert (churn.acknowledged, churn.lost) == (1, 1)
     assert dict(churn.refused) == {"IncorrectState": 1, "EndpointConnectionError": 1}
     assert churn.model.under_way == []
-    assert (len(churn.model.things), len(churn.model.in_doubt), len(churn.violations)) == (1, 1, 1)
+    assert (len(churn.model.resources), len(churn.model.in_doubt), len(churn.violations)) == (1, 1, 1)
     words = [line.split(")", 1)[1].split()[0] for line in churn.history.lines("call")]
     assert words == ["acknowledged", "refused:", "refused:", "lost:"]
     assert churn.history.lines("fault") == []
@@ -137,7 +137,7 @@ def test_what_ends_a_person_is_raised(tmp_path: Path) -> None:
 
 def test_nothing_is_asked_where_all_is_in_doubt(tmp_path: Path) -> None:
     churn = asking(tmp_path, None)
-    while churn._whims.next() is not None:
+    while churn._requests.next() is not None:
         churn.ask_once(Answers(error("InternalError", 500)))
     before = churn.lost
     churn.ask_once(Answers(None))

@@ -26,7 +26,7 @@ def test_everything_answered_holds_in_a_storm(tmp_path: Path) -> None:
 
 def _storm(folder: Path) -> None:
     share_client_classes()
-    before = leaks.take_picture()
+    before = leaks.take_inventory()
     report = weather(Plan(SEED, MINUTES, hosts=1), folder)
     leaks.assert_nothing_beyond(before, "a storm")
     print(report.text())

@@ -78,7 +78,7 @@ def test_what_an_older_database_does_not_know_is_remembered_as_such(tmp_path: Pa
     assert Key(pb.KIND_VOLUME, "vol-1") not in wanted.unclaimed
 
 
-def test_things_of_the_future_are_asked_for_again(tmp_path: Path) -> None:
+def test_resources_of_a_later_release_are_asked_for_again(tmp_path: Path) -> None:
     store, sender = SqliteStore(tmp_path / "desired.sqlite"), make.Sender()
     message = sender.change(make.host_network(), full=True)
     message.resources.append(pb.Resource(id="nat-1", revision=1))

@@ -44,17 +44,17 @@ async def test_a_second_try_shows_the_same_key(controller: FakeController, tmp_p
     ca_pem = controller.authority.certificate_pem
     with pytest.raises(EnrolmentError):
         await enrol(controller.enrolment_address, ca_pem, "wrong", tmp_path)
-    kept = (tmp_path / "enrolling-key.pem").read_bytes()
+    stored = (tmp_path / "enrolling-key.pem").read_bytes()
     await enrol(controller.enrolment_address, ca_pem, "once", tmp_path)
-    assert Identity.load(tmp_path).key_pem == kept
+    assert Identity.load(tmp_path).key_pem == stored
 
 
-async def test_the_token_is_not_shown_to_a_stranger(controller: FakeController, tmp_path: Path) -> None:
+async def test_the_token_is_not_shown_to_another_server(controller: FakeController, tmp_path: Path) -> None:
     with pytest.raises(EnrolmentError):
         await enrol(controller.enrolment_address, Authority.create().certificate_pem, "once", tmp_path)
     assert controller.tokens == {"once"}
 
 
-async def test_nobody_listens(tmp_path: Path) -> None:
+async def test_no_controller_listens(tmp_path: Path) -> None:
     with pytest.raises(EnrolmentError, match="refused"):
         await enrol("127.0.0.1:1", Authority.create().certificate_pem, "once", tmp_path)

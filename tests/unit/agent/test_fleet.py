@@ -61,9 +61,9 @@ async def test_a_missing_token_is_named(controller: FakeController, tmp_path: Pa
     assert raised.group_contains(EnrolmentError, match="no token left to enrol simulated-0020")
 
 
-async def _ask(path: Path, **wish: Any) -> dict[str, Any]:
+async def _ask(path: Path, **command: Any) -> dict[str, Any]:
     reader, writer = await asyncio.open_unix_connection(path)
-    writer.write(json.dumps(wish).encode() + b"\n")
+    writer.write(json.dumps(command).encode() + b"\n")
     answer: dict[str, Any] = json.loads(await reader.readline())
     writer.close()
     return answer

@@ -31,6 +31,6 @@ library.fclose(file)
 
 @pytest.mark.parametrize(("setting", "few"), [("small", True), ("default", False)])
 def test_threads_share_arenas(tmp_path, setting, few):
-    told = tmp_path / "malloc.xml"
-    subprocess.run([sys.executable, "-c", _ALLOCATES, told, setting], check=True, timeout=30)
-    assert (told.read_text().count("<heap nr=") <= 2) is few
+    reported = tmp_path / "malloc.xml"
+    subprocess.run([sys.executable, "-c", _ALLOCATES, reported, setting], check=True, timeout=30)
+    assert (reported.read_text().count("<heap nr=") <= 2) is few

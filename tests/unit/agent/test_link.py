@@ -122,7 +122,7 @@ async def _ready(controller: FakeController, session: HostSession, key: Key, rev
     )
 
 
-async def test_hello_tells_who_and_what(rig: Rig) -> None:
+async def test_hello_has_the_facts_of_the_host(rig: Rig) -> None:
     rig.start()
     session = await rig.session()
     assert session.host_id == HOST
@@ -206,7 +206,7 @@ async def test_another_epoch_makes_the_agent_ask_for_all_and_remove_nothing(
     await controller.until(lambda: _is(session, MACHINE, host_pb2.CONDITION_UNCLAIMED, 1), "it says what it kept")
 
 
-async def test_an_agent_that_was_told_of_the_future_asks_for_all(rig: Rig, controller: FakeController) -> None:
+async def test_an_agent_with_a_later_revision_asks_for_all(rig: Rig, controller: FakeController) -> None:
     controller.sender(HOST).change(make.host_network())
     agent, _ = rig.start()
     session = await rig.session()
@@ -266,7 +266,7 @@ async def test_a_host_without_a_good_certificate_stays_outside(
         await controller.until(lambda: controller.connections > 0, "it is connected", 1)
 
 
-async def test_an_agent_does_not_speak_to_a_stranger(rig: Rig, controller: FakeController) -> None:
+async def test_an_agent_does_not_speak_to_an_unknown_controller(rig: Rig, controller: FakeController) -> None:
     impostor = Authority.create().issue_host(HOST)  # trusts another CA than the controller's
     rig.start(identity=impostor)
     with pytest.raises(AssertionError, match="in vain"):
@@ -375,7 +375,7 @@ async def test_many_statuses_are_split_and_the_revision_waits_for_the_last(
     assert len(session.statuses) == len(volumes) + 2
 
 
-async def test_a_host_that_was_removed_ends_its_guests_and_keeps_the_disks(
+async def test_a_host_that_was_removed_ends_its_guests_and_not_their_disks(
     rig: Rig, controller: FakeController
 ) -> None:
     _, host = rig.start(store=(store := MemoryStore()))
@@ -392,7 +392,7 @@ async def test_a_host_that_was_removed_ends_its_guests_and_keeps_the_disks(
     assert {key.id for key in store.resources} == {"host-network", "vol-1", "snap-1"}
 
 
-def test_what_a_removed_host_keeps_is_nobodys() -> None:
+def test_resources_on_a_removed_host_are_unclaimed() -> None:
     wanted = Wanted()
     served, remote = make.volume("vol-1"), make.volume("vol-2")
     served.volume.export.client_host_id = "h-2"

@@ -32,7 +32,7 @@ def test_another_name_does_not_wait():
         assert pool.submit(_is_entered, locks, "b").result(timeout=20)
 
 
-def test_an_error_ends_the_turn_and_nothing_is_kept():
+def test_an_error_releases_the_lock_and_nothing_stays():
     locks = NamedLocks()
     with pytest.raises(ZeroDivisionError), locks.at("a"):
         raise ZeroDivisionError

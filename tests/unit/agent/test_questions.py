@@ -61,8 +61,8 @@ def test_more_than_the_limit_is_never_asked_of_the_machine() -> None:
             return b"x" * (limits.SCREENSHOT_BYTES + 1)
 
     parts = _host_with(Machines)
-    for wish in (0, 10**9):
-        question = Question(id=1, console_output=ConsoleOutputQuestion(machine_id="i-1", last_bytes=wish))
+    for command in (0, 10**9):
+        question = Question(id=1, console_output=ConsoleOutputQuestion(machine_id="i-1", last_bytes=command))
         assert questions.answer(question, parts).error == ""
     assert asked == [limits.CONSOLE_OUTPUT_BYTES] * 2
     question = Question(id=1, screenshot=ScreenshotQuestion(machine_id="i-1"))

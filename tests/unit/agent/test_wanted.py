@@ -62,7 +62,7 @@ def test_force_is_not_taken_back() -> None:
     assert wanted.tombstones[MACHINE].force
 
 
-def test_a_tombstone_keeps_what_was_and_a_new_resource_replaces_it() -> None:
+def test_a_tombstone_has_the_last_state_and_a_new_resource_replaces_it() -> None:
     wanted, sender = _known()
     _take(wanted, sender.change(gone=(VOLUME,)))
     stone = wanted.tombstones[VOLUME]

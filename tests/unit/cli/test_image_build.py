@@ -32,19 +32,19 @@ def write_build(checkout: Path, rest: str) -> None:
 
 def test_built_once_per_recipe(checkout: Path) -> None:
     settings = Settings(checkout / "state")
-    told: list[str] = []
+    lines: list[str] = []
     write_build(checkout, "output.write_bytes(b'one')")
-    first = image_build.build(settings, "micro", told.append)
+    first = image_build.build(settings, "micro", lines.append)
     assert first.name == f"stead-micro-{first.sha256[:12]}"
-    assert told == ["  0.5 s  packages"]
-    image_build.build(settings, "micro", told.append)
-    assert len(told) == 1
+    assert lines == ["  0.5 s  packages"]
+    image_build.build(settings, "micro", lines.append)
+    assert len(lines) == 1
 
     # Another recipe, and `again`, build anew.
     write_build(checkout, "output.write_bytes(b'two')")
-    assert image_build.build(settings, "micro", told.append).sha256 != first.sha256
-    image_build.build(settings, "micro", told.append, again=True)
-    assert len(told) == 3
+    assert image_build.build(settings, "micro", lines.append).sha256 != first.sha256
+    image_build.build(settings, "micro", lines.append, again=True)
+    assert len(lines) == 3
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_failed_build_says_why_and_is_not_taken_for_built(checkout: Path, rest
             image_build.build(settings, "micro", lambda _line: None)
 
 
-def test_a_long_error_keeps_its_beginning_and_its_end() -> None:
+def test_a_long_error_is_shortened_in_the_middle() -> None:
     shown = image_build._shortened("\n".join(["what failed", *map(str, range(100)), "x" * 1000])).splitlines()
     assert shown[0] == "what failed"
     assert len(shown) < 20

@@ -66,9 +66,9 @@ def test_who_is_not_root_becomes_it_by_sudo_with_what_the_installation_needs(pla
     given = {"STEAD_STATE_DIR": "/a b", "PIP_INDEX_URL": "https://me:secret@x/", "UV_OFFLINE": "1", "https_proxy": "x"}
     done = run_as_person(place, "demo", "--image", "a b", sudo=True, EDITOR="vi", **given)
     assert done.returncode == 0, done.stderr
-    user, kept, *rest = done.stdout.splitlines()
+    user, stored, *rest = done.stdout.splitlines()
     assert user == "--user=root"
-    assert set(kept.removeprefix("--preserve-env=").split(",")) == {*given, "PIP_CONFIG_FILE"}
+    assert set(stored.removeprefix("--preserve-env=").split(",")) == {*given, "PIP_CONFIG_FILE"}
     assert rest == ["--", str(place / "stead"), "demo", "--image", "a b", "1"]
     assert "secret" not in done.stdout
     assert "by sudo" in done.stderr
@@ -103,7 +103,7 @@ def test_its_version_is_for_everybody_and_needs_nothing(place: Path, arguments: 
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="needs git")
-def test_the_commit_is_of_this_checkout_whoever_owns_it(place: Path) -> None:
+def test_the_commit_is_of_this_checkout_for_any_owner(place: Path) -> None:
     def git(folder: Path, *arguments: str) -> str:
         who = ["-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "safe.directory=*"]
         done = subprocess.run(["git", *who, "-C", folder, *arguments], capture_output=True, text=True, check=True)

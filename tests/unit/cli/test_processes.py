@@ -113,7 +113,7 @@ def test_a_recycled_process_id_is_never_taken_for_ours(program: Program) -> None
         stranger.kill()
 
 
-def test_a_pid_file_of_an_earlier_boot_is_nobody(program: Program) -> None:
+def test_a_pid_file_of_an_earlier_boot_names_no_process(program: Program) -> None:
     processes.start(program)
     recorded = program.pid_file.read_text()
     program.pid_file.write_text(recorded.replace(recorded.split()[2], "00000000-0000-0000-0000-000000000000"))
@@ -123,7 +123,7 @@ def test_a_pid_file_of_an_earlier_boot_is_nobody(program: Program) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "nonsense\n", "99999999 1 x\n", "-1 1 x\n"])
-def test_a_broken_pid_file_is_nobody(program: Program, content: str) -> None:
+def test_a_broken_pid_file_names_no_process(program: Program, content: str) -> None:
     program.pid_file.parent.mkdir(parents=True)
     program.pid_file.write_text(content)
     assert processes.find(program) is None

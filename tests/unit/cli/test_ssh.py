@@ -60,5 +60,5 @@ def test_source_address_of_this_machine_is_its_own() -> None:
     assert ssh.source_address("127.0.0.1") == "127.0.0.1"
 
 
-def test_nobody_answers_at_a_closed_port() -> None:
+def test_a_closed_port_does_not_answer() -> None:
     assert not ssh.answers("127.1.2.3", timeout=0.2)

@@ -41,7 +41,7 @@ def test_both_come_back_after_a_crash_and_at_each_boot(programs: tuple[Program, 
         )
 
 
-def test_names_tell_clouds_apart(programs: tuple[Program, Program], tmp_path: Path) -> None:
+def test_names_differ_between_clouds(programs: tuple[Program, Program], tmp_path: Path) -> None:
     assert [program.unit for program in programs] == ["stead-controller.service", "stead-agent.service"]
     other = cloud.agent_program(Settings(tmp_path))
     assert other.unit != "stead-agent.service"

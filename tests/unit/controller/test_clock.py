@@ -73,7 +73,7 @@ def test_what_was_set_forward_is_known_for_a_while(clocks, steps):
     assert steps.forward_within(timedelta(seconds=250)) == timedelta()
 
 
-async def test_the_housekeeping_is_told_of_it(tmp_path, empty_database_file, clocks, monkeypatch):
+async def test_the_housekeeping_takes_it_into_account(tmp_path, empty_database_file, clocks, monkeypatch):
     folder = tmp_path / "controller"
     folder.mkdir(mode=0o700)
     (folder / "stead.sqlite").write_bytes(empty_database_file)
@@ -81,8 +81,8 @@ async def test_the_housekeeping_is_told_of_it(tmp_path, empty_database_file, clo
     initialise(settings, clocks.wall())
     whole = Controller(settings, clocks.wall)
     whole._clock_steps = ClockSteps(clocks.wall, clocks.monotonic)
-    kept = []
-    monkeypatch.setattr(controller, "clean_up", lambda _tx, _settings, now, ahead: kept.append((now, ahead)))
+    stored = []
+    monkeypatch.setattr(controller, "clean_up", lambda _tx, _settings, now, ahead: stored.append((now, ahead)))
     clocks.moment += 15
     clocks.set_by += HOUR
     await whole._clean_up()
@@ -90,5 +90,5 @@ async def test_the_housekeeping_is_told_of_it(tmp_path, empty_database_file, clo
     await whole._clean_up()
     clocks.moment += 1
     await whole._clean_up()
-    assert [ahead for _, ahead in kept] == [HOUR, HOUR, timedelta()]
+    assert [ahead for _, ahead in stored] == [HOUR, HOUR, timedelta()]
     whole.database.close()

@@ -112,12 +112,12 @@ class Cloud:
             for start in range(0, len(content), 10_000):
                 yield operator.ImportImageRequest(content=content[start : start + 10_000])
 
-        is_taken, told = asyncio.Event(), []
+        is_taken, responses = asyncio.Event(), []
         async for response in images.ImportImage(messages()):
             is_taken.set()
-            told.append(response)
-        assert [response.percent for response in told] == sorted(response.percent for response in told)
-        return told[-1]
+            responses.append(response)
+        assert [response.percent for response in responses] == sorted(response.percent for response in responses)
+        return responses[-1]
 
     async def agent(self, identity, revision=0, epoch="", cpus=4):
         channel = await self.channel(tls.channel_to_controller(f"127.0.0.1:{self.settings.host_port}", identity))
@@ -299,7 +299,7 @@ async def test_a_launch_is_pushed_to_the_host_and_its_report_to_watchers(cloud):
     assert (event.instance.state, dict(event.instance.tags)) == ("running", {"Name": "a"})
 
 
-async def test_an_agent_that_was_away_gets_what_it_missed_and_a_stranger_everything(cloud):
+async def test_an_agent_that_was_away_gets_what_it_missed_and_a_new_one_everything(cloud):
     image = await cloud.import_image(bytes(make_empty(1 << 29)))
     _, identity = await cloud.enrol()
     agent = await cloud.agent(identity)
@@ -439,7 +439,7 @@ async def test_a_question_is_answered_by_the_right_host(cloud):
         assert (await asking).content == b"login:"
 
 
-async def test_a_windows_password_is_asked_for_kept_and_decrypted_with_the_key_pair(cloud):
+async def test_a_windows_password_is_read_stored_and_decrypted_with_the_key_pair(cloud):
     image = await cloud.import_image(bytes(make_empty(1 << 29)))
     _, identity = await cloud.enrol()
     agent = await cloud.agent(identity)
@@ -558,7 +558,7 @@ async def test_a_cloud_with_another_master_key_does_not_start(tmp_path):
     """Else it would seal new secrets under a key that the old ones do not have, and refuse all signatures."""
     settings = Settings(state_dir=tmp_path)
     initialise(settings, now())
-    kept = (tmp_path / "master.key").read_bytes()
+    stored = (tmp_path / "master.key").read_bytes()
     (tmp_path / "master.key").unlink()
     with pytest.raises(BadMasterKeyError, match=r"access_keys.*master\.key"):
         initialise(settings, now())
@@ -566,5 +566,5 @@ async def test_a_cloud_with_another_master_key_does_not_start(tmp_path):
     with pytest.raises(BadMasterKeyError):
         await controller.start()
     controller.database.close()
-    (tmp_path / "master.key").write_bytes(kept)
+    (tmp_path / "master.key").write_bytes(stored)
     initialise(settings, now())

@@ -11,7 +11,7 @@ from tests.unit.controller.test_controller import cloud
 __all__ = ["cloud"]
 
 
-async def test_hosts_are_told_again_that_they_must_go(cloud):
+async def test_hosts_are_asked_again_to_remove_machines(cloud):
     image = await cloud.import_image(bytes(make_empty(1 << 29)))
     _, identity = await cloud.enrol()
     agent = await cloud.agent(identity)

@@ -63,7 +63,7 @@ def test_lists_that_are_missing_are_fetched(monkeypatch: pytest.MonkeyPatch) -> 
     assert asked == ["indextargets"]
 
 
-def test_a_suite_that_apt_has_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_suite_that_apt_has_not_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     answer_by_apt(monkeypatch, TRIXIE, TRIXIE)
     with pytest.raises(ImageBuildError, match=r"no signed http.*trixie-security"):
         find_sources("trixie")

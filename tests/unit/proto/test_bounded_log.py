@@ -76,7 +76,7 @@ def test_kinds_that_never_end_take_no_memory(passing: OncePerSecond) -> None:
     assert len(passing._seen) <= bounded_log._MOST_KINDS
 
 
-def test_a_strangers_fault_is_one_line_and_another_one_has_its_traceback(passing: OncePerSecond) -> None:
+def test_a_clients_fault_is_one_line_and_another_one_has_its_traceback(passing: OncePerSecond) -> None:
     strangers, ours = _record(fault=ValueError("a line\nand another")), _record(fault=KeyError("x"))
     assert passing.filter(strangers)
     assert passing.filter(ours)

@@ -111,7 +111,7 @@ async def test_client_refuses_server(make: Callable[[Authority], Identity]) -> N
         assert await _refused(_ask(tls.channel_to_enrolment(address, authority.certificate_pem)))
 
 
-async def test_an_attachment_is_nobody_to_the_controller_and_no_server() -> None:
+async def test_an_attachment_is_no_client_of_the_controller_and_no_server() -> None:
     """Whoever breaks into a guest's QEMU and keeps what it showed a volume's home cannot speak for its host."""
     authority = Authority.create()
     held = authority.issue_attachment("vol-0123456789abcdef0", 7, "host-00000000000000002")
@@ -134,7 +134,7 @@ def test_an_attachment_whose_name_would_be_cut_off_gets_no_certificate() -> None
 
 
 @pytest.mark.parametrize("uri", ["", "stead", "stead:host", "stead:host:", "stead:king:x", "spiffe:host:h-1"])
-def test_other_uris_name_nobody(uri: str) -> None:
+def test_other_uris_name_no_identity(uri: str) -> None:
     with pytest.raises(UnknownPeerError):
         Peer.from_uri(uri)
 

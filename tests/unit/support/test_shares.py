@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.support.shares import choose, share_of, turn_of
+from tests.support.shares import choose, rank_of, share_of
 
 E2E = Path(__file__).parents[2] / "e2e"
 HOUSE = E2E.parent / "house"
@@ -39,10 +39,10 @@ def test_what_is_long_comes_first():
         "e2e/test_rig.py",
         "e2e/test_systemd.py",
     )
-    turns = [turn_of(f"tests/{name}::test_it") for name in (*tests, "unit/agent/programs/test_run.py")]
-    assert turns == sorted(set(turns))
-    assert turn_of("tests/api/test_tags.py::test_it") == turns[-1]
-    assert turn_of("tests/recovery/storm/test_storm.py::test_it") == turns[4]
+    ranks = [rank_of(f"tests/{name}::test_it") for name in (*tests, "unit/agent/programs/test_run.py")]
+    assert ranks == sorted(set(ranks))
+    assert rank_of("tests/api/test_tags.py::test_it") == ranks[-1]
+    assert rank_of("tests/recovery/storm/test_storm.py::test_it") == ranks[4]
 
 
 def test_the_light_process_has_small_shares_alone():

@@ -18,7 +18,7 @@ from stead_agent.dhcp.dnsmasq_conf import (
     server_of,
 )
 from stead_agent.dhcp.interface import DhcpHost, DhcpRefusedError, DhcpSubnet, DnsDomain, DnsName, VpcDhcp
-from tests.support.dhcp_pictures import host, vpc
+from tests.support.dhcp_states import host, vpc
 
 FILES = ServerFiles(Path("/run/stead/dhcp/vpc-1"), "dnsmasq", "nogroup")
 
@@ -277,7 +277,7 @@ def test_any_text_is_refused_or_changes_only_its_own_value(where: str, text: str
         replace(vpc(), lease_seconds=0),
     ],
 )
-def test_pictures_that_cannot_be_right_are_refused(wanted: VpcDhcp) -> None:
+def test_states_that_cannot_be_right_are_refused(wanted: VpcDhcp) -> None:
     with pytest.raises(DhcpRefusedError):
         write(wanted)
 

@@ -12,7 +12,7 @@ _mac = st.binary(min_size=6, max_size=6)
 def passes(sender: bytes, datagram: bytes) -> bool:
     """Run the program on a UDP datagram that came from a hardware address."""
     frame = b"\xff" * 6 + sender + b"\x08\x00"
-    at, register, kept = 0, 0, 0
+    at, register, stored = 0, 0, 0
     while True:
         code, if_true, if_false, operand = PROGRAM[at]
         at += 1
@@ -23,11 +23,11 @@ def passes(sender: bytes, datagram: bytes) -> bool:
                 return False
             register = int.from_bytes(source[offset : offset + size])
         elif code == 0x07:
-            kept = register
+            stored = register
         elif code == 0x87:
-            register = kept
+            register = stored
         elif code in {0x1D, 0x15}:
-            at += if_true if register == (kept if code == 0x1D else operand) else if_false
+            at += if_true if register == (stored if code == 0x1D else operand) else if_false
         else:
             assert code == 0x06
             return operand > 0
@@ -52,6 +52,6 @@ def test_short_messages_are_dropped() -> None:
     assert not passes(b"\x0e" * 6, about(b"\x0e" * 6)[:41])
 
 
-def test_nobody_is_the_loopback_link() -> None:
+def test_no_guest_is_the_loopback_link() -> None:
     assert passes(bytes(6), about(b"\x0e\0\0\0\0\x05"))
     assert not passes(bytes(5) + b"\1", about(b"\x0e\0\0\0\0\x05"))

@@ -63,7 +63,7 @@ def test_an_older_controller_gives_none(authority: Authority, controller: str) -
         AttachmentCredentials([controller], lambda: host)(VOLUME, 3)
 
 
-def test_a_host_that_is_not_enrolled_asks_nobody() -> None:
+def test_a_host_that_is_not_enrolled_sends_no_request() -> None:
     def none() -> Identity:
         raise NoIdentityError("no certificate")
 

@@ -40,7 +40,7 @@ def refused(vpc: VpcFirewall) -> list[tuple[str, str]]:
     return [(refusal.id, refusal.reason) for refusal in cleaned(vpc).refusals]
 
 
-def test_a_good_picture_is_taken_as_it_is() -> None:
+def test_a_valid_state_is_unchanged() -> None:
     vpc = VpcFirewall(
         "vpc-1",
         (Group(WEB, (SSH, LISTED), frozenset({"10.0.1.1", "fd00::1"})), Group(APP, ())),
@@ -246,7 +246,7 @@ def test_a_block_that_is_none_of_its_ip_version_is_left_out_of_a_subnet() -> Non
         assert refused(vpc) == [(bad.id or "sub1", f"no block of addresses: {wrong!r}")]
 
 
-def test_a_subnet_whose_acl_is_not_there_lets_nothing_pass() -> None:
+def test_a_subnet_without_its_acl_passes_nothing() -> None:
     vpc = VpcFirewall(
         "vpc-1", subnets=(Subnet("sub1", True, acl_id=ACL), Subnet("sub2", True, acl_id=ACL, id="subnet-2"))
     )

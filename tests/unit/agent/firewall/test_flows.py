@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stead_agent.firewall.cleaning import cleaned
 from stead_agent.firewall.flows import Flow, Judge, narrowed
 from stead_agent.firewall.interface import Group, GroupRule, Interface, PublicAddress, VpcFirewall
-from tests.support.firewall_model import GROUPS, Packet, allowed, changed, random_picture
+from tests.support.firewall_model import GROUPS, Packet, allowed, changed, random_firewall
 
 ADDRESSES = ["10.0.1.10", "10.0.1.11", "10.0.2.10", "10.0.2.200"]
 OUTSIDE = ["203.0.113.7", "10.0.9.9"]
@@ -48,10 +48,10 @@ def flow_of(packet: Packet) -> Flow:
 @given(st.integers(0, 10**9))
 @settings(max_examples=60, deadline=None)
 def test_judge_is_the_model(seed: int) -> None:
-    picture = random_picture(random.Random(seed), interfaces(), "vpc-1")
-    judge = Judge(cleaned(picture))
+    desired = random_firewall(random.Random(seed), interfaces(), "vpc-1")
+    judge = Judge(cleaned(desired))
     for packet in packets():
-        assert judge.admits(flow_of(packet)) is allowed(picture, packet), packet
+        assert judge.admits(flow_of(packet)) is allowed(desired, packet), packet
 
 
 @given(st.integers(0, 10**9))
@@ -59,7 +59,7 @@ def test_judge_is_the_model(seed: int) -> None:
 def test_narrowed_names_everyone_who_lost_a_flow(seed: int) -> None:
     """A flow that was admitted and is no more must touch a named address: others' flows are not even looked at."""
     chance = random.Random(seed)
-    old = random_picture(chance, interfaces(), "vpc-1")
+    old = random_firewall(chance, interfaces(), "vpc-1")
     new = changed(old, chance, 1000)
     named = narrowed(cleaned(old), cleaned(new))
     for packet in packets():
@@ -67,7 +67,7 @@ def test_narrowed_names_everyone_who_lost_a_flow(seed: int) -> None:
             assert {packet.source, packet.destination} & named, packet
 
 
-def _picture(*public: PublicAddress) -> VpcFirewall:
+def _state(*public: PublicAddress) -> VpcFirewall:
     rule = GroupRule("sgr-1", False, "tcp", 22, 22, "0.0.0.0/0")
     out = GroupRule("sgr-2", True, "-1", -1, -1, "0.0.0.0/0")
     interface = Interface("eni-00000001", "stt1", "sub1", "06:00:00:00:00:01", ("10.0.1.10",), (GROUPS[0],), public)
@@ -79,17 +79,17 @@ def test_public_addresses_must_still_be_in_force() -> None:
     inwards = Flow(6, "203.0.113.7", "198.51.100.10", 22, -1, "10.0.1.10", "203.0.113.7")
     outwards = Flow(6, "10.0.1.10", "203.0.113.7", 443, -1, "203.0.113.7", "198.51.100.10")
     for flow in (inwards, outwards):
-        assert Judge(cleaned(_picture(public))).admits(flow)
-        assert not Judge(cleaned(_picture())).admits(flow)
-        assert not Judge(cleaned(_picture(PublicAddress("198.51.100.11", "10.0.1.10")))).admits(flow)
-    assert narrowed(cleaned(_picture(public)), cleaned(_picture())) == {"10.0.1.10"}
-    assert narrowed(cleaned(_picture()), cleaned(_picture(public))) == set()
+        assert Judge(cleaned(_state(public))).admits(flow)
+        assert not Judge(cleaned(_state())).admits(flow)
+        assert not Judge(cleaned(_state(PublicAddress("198.51.100.11", "10.0.1.10")))).admits(flow)
+    assert narrowed(cleaned(_state(public)), cleaned(_state())) == {"10.0.1.10"}
+    assert narrowed(cleaned(_state()), cleaned(_state(public))) == set()
 
 
-def test_addresses_that_are_gone_keep_nothing() -> None:
+def test_flows_of_removed_addresses_end() -> None:
     flow = Flow(6, "203.0.113.7", "10.0.1.99", 22, -1, "10.0.1.99", "203.0.113.7")
-    assert Judge(cleaned(_picture())).admits(flow)
-    assert not Judge(cleaned(_picture()), frozenset({"10.0.1.99"})).admits(flow)
+    assert Judge(cleaned(_state())).admits(flow)
+    assert not Judge(cleaned(_state()), frozenset({"10.0.1.99"})).admits(flow)
 
 
 SSH = GroupRule("sgr-1", False, "tcp", 22, 22, "0.0.0.0/0")

@@ -101,7 +101,7 @@ def test_who_comes_is_let_in_last_and_who_leaves_is_cut_off_first(firewall: Kern
     assert "stt1" not in places[2][1]
 
 
-def test_the_same_picture_is_no_transaction(firewall: KernelFirewall, spaces: Spaces, ended: Ended) -> None:
+def test_the_same_state_is_no_transaction(firewall: KernelFirewall, spaces: Spaces, ended: Ended) -> None:
     bad = replace(OPEN, id="sgr-9", protocol="no")
     refusals = firewall.apply(vpc(guest(1), rules=(OPEN, bad)))
     assert refusals == (Refusal("sgr-9", "no protocol: 'no'"),)
@@ -146,7 +146,7 @@ def test_what_was_refused_is_made_whole_the_next_time(firewall: KernelFirewall, 
     assert (addresses, judge._gone) == ({"10.0.1.1", "10.0.1.2"}, {"10.0.1.1"})
 
 
-def test_after_a_refusal_the_picture_before_is_made_too(firewall: KernelFirewall, spaces: Spaces) -> None:
+def test_after_a_refusal_the_state_before_is_applied_too(firewall: KernelFirewall, spaces: Spaces) -> None:
     firewall.apply(vpc(guest(1)))
     spaces.vpcs["vpc-1"].refusing = True
     with pytest.raises(FirewallError):
@@ -243,7 +243,7 @@ def elements_of(bindings: Bindings) -> list[dict[str, Any]]:
     return found
 
 
-def test_bindings_of_an_earlier_agent_are_kept_until_their_vpc_says_otherwise(spaces: Spaces) -> None:
+def test_bindings_of_an_earlier_agent_stay_until_their_vpc_is_applied(spaces: Spaces) -> None:
     first = bindings_of("vpc-1", [guest(1), guest(9)])
     other = bindings_of("vpc-2", [replace(guest(2), ipv6_addresses=("fd00::2",))])
     both = Bindings(
@@ -265,7 +265,7 @@ def test_bindings_of_an_earlier_agent_are_kept_until_their_vpc_says_otherwise(sp
     firewall.close()
 
 
-def test_bindings_that_somebody_made_without_an_owner_are_known(spaces: Spaces) -> None:
+def test_bindings_without_an_owner_are_known(spaces: Spaces) -> None:
     """They are present under a name of no VPC, and so removed."""
     spaces.host.tables |= TABLES
     listed = [
@@ -306,7 +306,7 @@ def test_a_host_that_is_given_up_loses_its_own_tables_alone(firewall: KernelFire
         firewall.apply(vpc(guest(2)))
 
 
-def test_an_audit_asks_only_whether_somebody_else_was_there(firewall: KernelFirewall, spaces: Spaces) -> None:
+def test_an_audit_asks_only_whether_another_program_changed_rules(firewall: KernelFirewall, spaces: Spaces) -> None:
     firewall.apply(vpc(guest(1)))
     spaces.log.clear()
     assert firewall.audit() == ()
@@ -352,7 +352,7 @@ def test_who_makes_a_transaction_beside_ours_is_noticed(firewall: KernelFirewall
     assert firewall.audit() == ("vpc-1: table inet stead",)
 
 
-def test_what_somebody_did_before_our_transaction_is_noticed_after_it(firewall: KernelFirewall, spaces: Spaces) -> None:
+def test_a_change_before_our_transaction_is_noticed_after_it(firewall: KernelFirewall, spaces: Spaces) -> None:
     space = spaces.vpcs["vpc-1"]
     firewall.apply(vpc(guest(1)))
     space.spoilt.add(("inet", "stead"))
@@ -467,7 +467,7 @@ def test_a_refused_binding_leaves_the_hosts_other_table_watched(firewall: Kernel
     assert firewall.audit() == ("host: table inet stead",)
 
 
-def test_what_was_made_after_a_refusal_is_doubted_no_more(firewall: KernelFirewall, spaces: Spaces) -> None:
+def test_tables_made_after_a_refusal_are_trusted(firewall: KernelFirewall, spaces: Spaces) -> None:
     spaces.host.refusing = True
     with pytest.raises(FirewallError):
         firewall.apply(vpc(guest(1)))

@@ -173,8 +173,8 @@ def test_which_packets_a_rule_admits(given_rule: GroupRule, packet: tuple[int, i
 def test_joined_ports_cover_the_same(ranges: list[list[int]]) -> None:
     """No two ranges of a set overlap, which nft would refuse, and together they are what was given."""
     found = statements(tuple(rule("udp", first, last) for first, last in ranges if last - first < 65535), egress=False)
-    kept = [(first, last) for first, last in ranges if last - first < 65535]
-    if not kept:
+    remaining = [(first, last) for first, last in ranges if last - first < 65535]
+    if not remaining:
         assert found == ()
         return
     written = [
@@ -182,11 +182,11 @@ def test_joined_ports_cover_the_same(ranges: list[list[int]]) -> None:
     ]
     numbers = [(int(each[0]), int(each[-1])) for each in written]
     assert all(one[1] + 1 < other[0] for one, other in pairwise(numbers))
-    assert {port for first, last in kept for port in (first, last)} <= {
+    assert {port for first, last in remaining for port in (first, last)} <= {
         port for first, last in numbers for port in range(first, last + 1)
     }
     assert sum(last - first + 1 for first, last in numbers) == len(
-        set().union(*(range(first, last + 1) for first, last in kept))
+        set().union(*(range(first, last + 1) for first, last in remaining))
     )
 
 

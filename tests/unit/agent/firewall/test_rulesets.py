@@ -40,7 +40,7 @@ def interface(number: int = 1, **values: object) -> Interface:
     return Interface(**(fields | values))  # type: ignore[arg-type]  # the test's own
 
 
-def picture(*interfaces: Interface) -> VpcFirewall:
+def desired(*interfaces: Interface) -> VpcFirewall:
     groups = (
         Group(
             WEB, (GroupRule("sgr-1", True, "-1", -1, -1, "0.0.0.0/0"), GroupRule("sgr-2", False, "tcp", 22, 22, APP))
@@ -53,13 +53,13 @@ def picture(*interfaces: Interface) -> VpcFirewall:
 
 def test_only_what_is_used_is_there() -> None:
     """A chain for each group of an interface here, a set for each group that a rule of those names."""
-    table = table_of(cleaned(picture(interface())), LINKS)
+    table = table_of(cleaned(desired(interface())), LINKS)
     assert {f"{WEB}-in", f"{WEB}-out", "eni-00000001-in", "eni-00000001-out"} <= table.chains.keys()
     assert not any(name.startswith((APP, UNUSED)) for name in table.chains)
     assert {f"{APP}-4", f"{APP}-6"} == {name for name in table.sets if name.startswith("sg-")}
     assert table.sets[f"{APP}-4"].elements == {"10.0.1.77"}
     assert table.sets[f"{APP}-6"].elements == {"fd00::77"}
-    assert not any("sg-" in name for name in table_of(cleaned(picture()), LINKS).chains)
+    assert not any("sg-" in name for name in table_of(cleaned(desired()), LINKS).chains)
 
 
 def test_groups_lists_and_marks_that_are_named_nowhere_are_not_there() -> None:
@@ -104,7 +104,7 @@ def test_each_ip_version_has_its_own_sets_of_addresses() -> None:
         FlowLog("fl-1", frozenset({router.id}), accepted=False, rejected=True),
         FlowLog("fl-2", frozenset({plain.id}), accepted=True, rejected=False),
     )
-    vpc = replace(picture(plain, router), peers=peers, flow_logs=logs)
+    vpc = replace(desired(plain, router), peers=peers, flow_logs=logs)
     sets = {name: set(it.elements) for name, it in table_of(cleaned(vpc), LINKS).sets.items()}
     assert sets["receivers4"] == {f"10.0.1.{n} . 10.0.1.{n} : jump eni-0000000{n}-in" for n in (1, 2)}
     assert sets["receivers6"] == {f"fd00::{n} . fd00::{n} : jump eni-0000000{n}-in" for n in (1, 2)}
@@ -119,7 +119,7 @@ def test_each_ip_version_has_its_own_sets_of_addresses() -> None:
 
 
 def test_no_groups_are_asked_of_a_nat_gateway() -> None:
-    table = table_of(cleaned(picture(interface(1, unfiltered=True))), LINKS)
+    table = table_of(cleaned(desired(interface(1, unfiltered=True))), LINKS)
     for way in ("out", "in"):
         assert [rule.text for rule in table.chains[f"eni-00000001-{way}"].rules] == ["accept"]
 
@@ -150,7 +150,7 @@ def test_a_network_acl_is_asked_at_the_borders_of_its_subnets() -> None:
 
 
 def test_one_interface_more_is_a_few_commands() -> None:
-    old, new = (table_of(cleaned(picture(*list(map(interface, range(1, n))))), LINKS) for n in (50, 51))
+    old, new = (table_of(cleaned(desired(*list(map(interface, range(1, n))))), LINKS) for n in (50, 51))
     assert changes(old, new).splitlines() == [
         "add chain inet stead eni-00000032-out",
         "add chain inet stead eni-00000032-in",
@@ -164,7 +164,7 @@ def test_one_interface_more_is_a_few_commands() -> None:
 def test_idle_timeouts_are_shared_and_go_with_the_last_that_has_them() -> None:
     """Each is named by its values; what a flow has of the kernel's state is set before any group lets it through."""
     both = IdleTimeouts(tcp_established=350, udp=45, udp_stream=90)
-    old = table_of(cleaned(picture(interface(1, idle_timeouts=both), interface(2, idle_timeouts=both))), LINKS)
+    old = table_of(cleaned(desired(interface(1, idle_timeouts=both), interface(2, idle_timeouts=both))), LINKS)
     assert {name: it.properties for name, it in old.timeouts.items()} == {
         "tcp-350": ("protocol tcp", "policy = { established : 350 }"),
         "udp-45-90": ("protocol udp", "policy = { unreplied : 45, replied : 90 }"),
@@ -175,9 +175,9 @@ def test_idle_timeouts_are_shared_and_go_with_the_last_that_has_them() -> None:
             'ct timeout set "udp-45-90"',
             f"jump {WEB}-{way}",
         ]
-    one = table_of(cleaned(picture(interface(1), interface(2, idle_timeouts=both))), LINKS)
+    one = table_of(cleaned(desired(interface(1), interface(2, idle_timeouts=both))), LINKS)
     assert "timeout" not in changes(old, one)
-    stream = table_of(cleaned(picture(interface(1), interface(2, idle_timeouts=IdleTimeouts(udp_stream=60)))), LINKS)
+    stream = table_of(cleaned(desired(interface(1), interface(2, idle_timeouts=IdleTimeouts(udp_stream=60)))), LINKS)
     assert changes(one, stream).splitlines()[:4] == [
         "add ct timeout inet stead udp-0-60 {",
         "protocol udp",
@@ -192,7 +192,7 @@ def test_idle_timeouts_are_shared_and_go_with_the_last_that_has_them() -> None:
 
 
 def test_a_rule_more_touches_one_chain() -> None:
-    old, given = picture(interface()), list(picture().groups)
+    old, given = desired(interface()), list(desired().groups)
     given[0] = Group(WEB, (*given[0].rules, GroupRule("sgr-9", False, "udp", 53, 53, "10.0.0.0/8")))
     new = VpcFirewall("vpc-1", tuple(given), old.subnets, old.interfaces)
     lines = changes(table_of(cleaned(old), LINKS), table_of(cleaned(new), LINKS)).splitlines()
@@ -264,8 +264,8 @@ def test_host_tables_follow_the_settings() -> None:
 def test_every_rule_says_why() -> None:
     host = HostFirewall(("198.51.100.0/24",), "eth0", "198.51.100.1", (), frozenset({443}))
     for table in (
-        table_of(cleaned(picture(interface())), LINKS),
-        overlay_table(cleaned(picture(interface())), LINKS),
+        table_of(cleaned(desired(interface())), LINKS),
+        overlay_table(cleaned(desired(interface())), LINKS),
         bridge_table(LINKS, [bindings_of("vpc-1", [interface()])]),
         inet_table(LINKS, host),
     ):

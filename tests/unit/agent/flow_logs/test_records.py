@@ -73,7 +73,7 @@ def test_intervals_end_each_in_its_own_time() -> None:
     assert [it.id for it in of.due(1600)] == ["fl-00000001", "fl-2"]
 
 
-def test_too_many_flows_are_skipped_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_flows_are_skipped_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tally, "MOST_FLOWS", 10)
     of = Tally(VpcFlowLogs("vpc-1", (log(),), (WEB,)), 1000)
     for port in range(50):

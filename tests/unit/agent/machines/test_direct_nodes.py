@@ -48,14 +48,14 @@ def test_generations_have_nodes_of_their_own() -> None:
 )
 def test_where_a_node_leads_is_read_in_each_way_that_qemu_writes_it(filename: str, server: tuple[str, int]) -> None:
     name = direct_nodes.node_name(VOLUME, 7)
-    told = [
+    reported = [
         {"node-name": name, "image": {"virtual-size": 5, "filename": filename}},
         {"node-name": "libvirt-3-storage", "image": {"virtual-size": 5, "filename": "nbd+unix:///x?socket=/y"}},
     ]
-    assert direct_nodes.direct_nodes(told) == {name: DirectNode(name, 5, *server)}
+    assert direct_nodes.direct_nodes(reported) == {name: DirectNode(name, 5, *server)}
 
 
-def test_what_nobody_uses_is_known() -> None:
+def test_unused_nodes_are_known() -> None:
     """Nodes of disks that have gone, jobs whose nodes have, and credentials whose nodes have."""
     used, gone = direct_nodes.node_name(VOLUME, 1), direct_nodes.node_name(OTHER, 1)
     late = direct_nodes.node_name(OTHER, 2)

@@ -290,7 +290,7 @@ def test_the_guest_is_a_user_of_its_own_and_nothing_is_relabelled():
     assert label.findtext("label") == f"+{uid_of('i-0123456789abcdef0')}:+64055"
 
 
-def test_the_record_is_kept_with_it():
+def test_the_record_is_stored_with_it():
     record = Record("us", "boot", 3, 2, 1, 3, 4, 5, 6, 2, "guest")
     element = parsed(spec(), record=record).find(f"metadata/{{{NAMESPACE}}}machine")
     assert parse_record(ET.tostring(element, encoding="unicode")) == record

@@ -74,14 +74,14 @@ def guest(tmp_path):
     process.wait()
 
 
-def test_the_end_of_a_process_is_told(tmp_path, guest):
-    told = threading.Event()
-    watch = ProcessWatch(lambda machine_id: machine_id == ID and told.set(), tmp_path)
+def test_the_end_of_a_process_is_reported(tmp_path, guest):
+    reported = threading.Event()
+    watch = ProcessWatch(lambda machine_id: machine_id == ID and reported.set(), tmp_path)
     try:
         watch.watch(ID)
         assert (watch.is_watched(ID), watch.is_gone(ID)) == (True, False)
         guest.send_signal(signal.SIGKILL)
-        assert told.wait(5)
+        assert reported.wait(5)
         assert (watch.is_watched(ID), watch.is_gone(ID)) == (False, True)
         watch.forget(ID)
         assert not watch.is_gone(ID)

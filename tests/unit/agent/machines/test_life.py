@@ -49,7 +49,7 @@ def record(**changes):
 
 
 @pytest.mark.parametrize(
-    ("kept", "seen", "power", "start", "reason"),
+    ("stored", "seen", "power", "start", "reason"),
     [
         # it runs
         (record(), view(State.RUNNING), Power.RUNNING, 5, OffReason.NONE),
@@ -82,14 +82,14 @@ def record(**changes):
         (record(started_before=0), view(log=False), Power.OFF, 0, OffReason.NONE),
     ],
 )  # fmt: skip
-def test_what_is_known(kept, seen, power, start, reason):
-    status = status_of(ID, kept, seen)
+def test_what_is_known(stored, seen, power, start, reason):
+    status = status_of(ID, stored, seen)
     assert (status.power, status.start_count, status.off_reason) == (power, start, reason)
 
 
 @given(RECORDS)
-def test_a_record_is_read_back(kept):
-    assert parse_record(kept.to_plain_xml()) == kept
+def test_a_record_is_read_back(stored):
+    assert parse_record(stored.to_plain_xml()) == stored
 
 
 def test_a_record_holds_only_what_is_not_as_in_the_beginning():
@@ -97,7 +97,7 @@ def test_a_record_holds_only_what_is_not_as_in_the_beginning():
     assert ET.tostring(Record("us").to_element()) == b'<stead:machine xmlns:stead="urn:stead:machine:1" owner="us" />'
 
 
-def test_what_a_running_guest_has_is_told_and_of_another_nothing():
+def test_disks_of_a_running_guest_are_reported_and_of_another_none():
     seen = replace(view(), volume_ids=frozenset({"v"}), full=frozenset({"f"}), dead_nics=frozenset({"m"}))
     running = status_of(ID, record(), replace(seen, active=True, state=State.RUNNING))
     assert (running.volume_ids, running.full, running.dead_nics) == ({"v"}, {"f"}, {"m"})
@@ -112,9 +112,9 @@ def test_what_is_not_ours_is_no_record():
 
 
 @given(RECORDS, VIEWS, VIEWS)
-def test_an_end_once_noted_does_not_change_its_reason(kept, seen, later):
-    status = status_of(ID, kept, seen)
-    noted = with_off_seen(kept, status)
+def test_an_end_once_noted_does_not_change_its_reason(stored, seen, later):
+    status = status_of(ID, stored, seen)
+    noted = with_off_seen(stored, status)
     after = status_of(
         ID,
         noted,

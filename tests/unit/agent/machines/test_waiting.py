@@ -40,7 +40,7 @@ def test_turns_are_few_and_in_order():
     assert max(most) == 2
 
 
-def test_a_turn_is_passed_on_after_an_error():
+def test_a_slot_is_passed_on_after_an_error():
     semaphore = FairSemaphore(1)
     with pytest.raises(ValueError, match="x"), semaphore.held():
         raise ValueError("x")

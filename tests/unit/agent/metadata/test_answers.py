@@ -97,7 +97,7 @@ def test_disabled_endpoint_answers_403(method: str, target: str) -> None:
     assert ask(method, target, {TTL: "60"}, http_endpoint=False).status == 403
 
 
-def test_stranger_gets_404() -> None:
+def test_unknown_address_gets_404() -> None:
     assert answer(None, Request("GET", "/", {}, keep_alive=True), KEY, NOW).status == 404
     assert answer(None, Request("PUT", "/latest/api/token", {TTL: "60"}, keep_alive=True), KEY, NOW).status == 404
 
@@ -117,7 +117,7 @@ def test_content_types() -> None:
     assert list(kind.values()) == ["application/octet-stream", "application/octet-stream", "text/plain", "text/html"]
 
 
-def test_hop_limit_is_kept_in_its_bounds() -> None:
+def test_hop_limit_stays_in_its_bounds() -> None:
     for wanted, given in ((0, 1), (1, 1), (64, 64), (255, 64)):
         response = ask("PUT", "/latest/api/token", {TTL: "60"}, http_put_response_hop_limit=wanted)
         assert response.hop_limit == given

@@ -48,7 +48,7 @@ def test_an_address_stays_with_who_took_it_when_its_former_guest_ends(service: M
     assert ask(FIRST) == guest(1).instance_id
 
 
-def test_an_address_that_a_guest_gave_up_is_nobodys(service: Metadata, ask: Ask) -> None:
+def test_an_address_that_a_guest_gave_up_is_unknown(service: Metadata, ask: Ask) -> None:
     both = replace(interface(), private_addresses=(FIRST, SECOND))
     service.put(VPC, replace(guest(), interfaces=(both,)))
     assert ask(SECOND) == guest().instance_id
@@ -68,7 +68,7 @@ def test_an_interface_is_known_in_its_own_vpc_only(service: Metadata, ask: Ask) 
     assert ask(FIRST) == who.instance_id
 
 
-def test_all_addresses_of_a_guest_share_its_pace_and_strangers_share_none(service: Metadata) -> None:
+def test_all_addresses_of_a_guest_share_its_rate_and_unknown_ones_have_none(service: Metadata) -> None:
     both = replace(interface(), private_addresses=(FIRST, SECOND), ipv6_addresses=("fd00::5",))
     service.put(VPC, replace(guest(), interfaces=(both,)))
     assert {service._identify((VPC, address)) for address in (FIRST, SECOND, "fd00::5")} == {guest().instance_id}
@@ -76,7 +76,7 @@ def test_all_addresses_of_a_guest_share_its_pace_and_strangers_share_none(servic
     assert {service._identify(stranger) for stranger in strangers} == {"172.31.0.8", "172.31.0.9", FIRST}
 
 
-def test_a_closed_service_tells_nothing(service: Metadata, ask: Ask) -> None:
+def test_a_closed_service_answers_nothing(service: Metadata, ask: Ask) -> None:
     service.put(VPC, guest())
     service.close()
     assert ask(FIRST) is None

@@ -56,7 +56,7 @@ def test_names_fit_the_kernel() -> None:
     assert bridge_name("subnet-0123456789abcdef0") == "stb56789abcdef0"
 
 
-def test_addresses_that_amazon_keeps() -> None:
+def test_addresses_that_aws_reserves() -> None:
     assert gateway_address("10.0.1.0/24") == "10.0.1.1"
     assert resolver_addresses(("10.0.0.0/16",), ("10.0.1.0/24",)) == {"10.0.0.2", "10.0.1.2", "169.254.169.253"}
 
@@ -90,7 +90,7 @@ def test_public_addresses_and_the_uplink() -> None:
         assert [obj for obj in objects if isinstance(obj, Proxy)] == proxies
 
 
-def test_things_are_different_and_their_links_are_there() -> None:
+def test_objects_are_different_and_their_links_are_there() -> None:
     objects = vpc_objects(VPC, NO_UPLINK, "169.254.1.1")
     assert len({key_of(obj) for obj in objects}) == len(objects)
     links = {(Place.VPC, "lo"), *(end for obj in objects for end in links_of(obj))}

@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def test_a_folder_without_vpcs_is_anybodys_after_its_agent_ended(folder: Path) -> None:
+def test_a_folder_without_vpcs_is_free_after_its_agent_ended(folder: Path) -> None:
     with owned(folder, "/one"):
         assert mark_of(folder).exists()
     assert not mark_of(folder).exists()
@@ -55,7 +55,7 @@ def test_the_same_agent_comes_back_to_its_vpcs_and_no_other(folder: Path) -> Non
         pass
 
 
-def test_namespaces_of_other_programs_are_nobodys_vpcs(folder: Path) -> None:
+def test_namespaces_of_other_programs_are_no_vpcs(folder: Path) -> None:
     (folder / "some-container").touch()
     with owned(folder, "/one"):
         pass

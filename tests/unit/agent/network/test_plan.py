@@ -119,10 +119,10 @@ def states(draw: st.DrawFn) -> list[KernelObject]:
 def test_a_plan_leads_there(old: list[KernelObject], new: list[KernelObject]) -> None:
     kernel = Kernel(old)
     kernel.carry_out(plan(old, new))
-    kept = {
+    remaining = {
         key: obj for key, obj in kernel.objects.items() if not isinstance(obj, Setting) or key in Kernel(new).objects
     }
-    assert kept == Kernel(new).objects
+    assert remaining == Kernel(new).objects
 
 
 @settings(deadline=None)

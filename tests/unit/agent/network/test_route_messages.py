@@ -49,7 +49,7 @@ def test_only_plain_ones_are_written_so() -> None:
     assert not is_plain(Route(Place.VPC, "10.0.0.0/8", metric=9))
 
 
-def test_a_refusal_is_told() -> None:
+def test_a_refusal_is_an_error() -> None:
     """The kernel's answer to any of many messages ends the work."""
     here, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with here, kernel:

@@ -166,7 +166,7 @@ REMOTES = st.lists(
 
 @settings(deadline=None)
 @given(REMOTES, REMOTES, st.sampled_from([7, 8]), st.integers(0, 1))
-def test_small_changes_lead_to_the_whole_picture(
+def test_small_changes_lead_to_the_whole_state(
     one: tuple[RemoteInterface, ...], two: tuple[RemoteInterface, ...], vni: int, local: int
 ) -> None:
     """Carried out on what was there, the steps leave exactly what a new agent would make."""

@@ -29,11 +29,11 @@ def test_a_held_process_is_the_right_one_or_none(sleeper):
         assert process is None
 
 
-def test_an_end_is_told_once_and_only_of_what_is_watched(sleeper):
-    told, again = [], threading.Event()
+def test_an_end_is_reported_once_and_only_of_what_is_watched(sleeper):
+    reported, again = [], threading.Event()
 
     def hear(name):
-        told.append(name)
+        reported.append(name)
         again.set()
 
     other = subprocess.Popen(["sleep", "60"])
@@ -49,7 +49,7 @@ def test_an_end_is_told_once_and_only_of_what_is_watched(sleeper):
         assert not watch.add("late", sleeper.pid)
         other.kill()
         assert again.wait(5)
-        assert told == ["kept"]
+        assert reported == ["kept"]
         assert not watch.sees("kept")
     finally:
         watch.close()

@@ -8,7 +8,7 @@ from tests.support import desired_states as make
 from tests.support.simulated_agent import Bench
 
 
-def test_a_guest_whose_tap_was_deleted_gets_a_new_one_and_nobody_else() -> None:
+def test_only_the_guest_whose_tap_was_deleted_gets_a_new_one() -> None:
     bench, sender = Bench(), make.Sender()
     bench.settle(sender.change(make.host_network(), *make.launch(), full=True))
     others = (make.interface("eni-2", "i-2", number=9), make.volume("vol-2"))

@@ -243,7 +243,7 @@ def test_a_failing_vpc_does_not_hold_up_another(sender: make.Sender) -> None:
     assert bench.host.running() == {"i-1", "i-2"}
 
 
-def test_that_a_failing_part_of_a_vpc_is_gone_is_told(sender: make.Sender) -> None:
+def test_the_removal_of_a_failing_part_of_a_vpc_is_reported(sender: make.Sender) -> None:
     """The controller keeps what fails until it hears otherwise; of other parts it asks for no word."""
     bench = Bench()
     bench.host.fail_next("network.apply", NetworkError("no VXLAN"), times=1)
@@ -324,7 +324,7 @@ def test_a_volume_is_plugged_in_and_out(bench: Bench, sender: make.Sender) -> No
     _all_kept(bench)
 
 
-def test_a_volume_is_not_pulled_from_a_guest_that_cannot_let_go(bench: Bench, sender: make.Sender) -> None:
+def test_a_volume_is_not_pulled_from_a_guest_that_cannot_release_it(bench: Bench, sender: make.Sender) -> None:
     both = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
     bench.settle(sender.change(make.volume("vol-2", base_id=""), both))
     bench.host.fail_next("machines.update", MachineError("device is busy"), times=3)
@@ -336,7 +336,7 @@ def test_a_volume_is_not_pulled_from_a_guest_that_cannot_let_go(bench: Bench, se
     _all_kept(bench)
 
 
-def test_a_guest_that_does_not_let_go_is_reported_and_asked_again(bench: Bench, sender: make.Sender) -> None:
+def test_a_guest_that_does_not_release_is_reported_and_asked_again(bench: Bench, sender: make.Sender) -> None:
     both = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
     bench.settle(sender.change(make.volume("vol-2", base_id=""), both))
     assert bench.machine("i-1").volume_ids == ["vol-1", "vol-2"]
@@ -352,7 +352,7 @@ def test_a_guest_that_does_not_let_go_is_reported_and_asked_again(bench: Bench, 
     _all_kept(bench)
 
 
-def test_a_volume_that_cannot_be_made_does_not_keep_another_in_the_guest(bench: Bench, sender: make.Sender) -> None:
+def test_a_volume_that_cannot_be_made_does_not_delay_a_detachment(bench: Bench, sender: make.Sender) -> None:
     bench.settle(sender.change(make.volume("vol-2", base_id=""), _machine(volumes=("vol-1", "vol-2"))))
     bench.host.fail_next("volumes.ensure", VolumeError("the disk is broken"), times=1000)
     bench.settle(sender.change(make.volume("vol-3", base_id=""), _machine(volumes=("vol-1", "vol-3"))), seconds=7)
@@ -362,7 +362,7 @@ def test_a_volume_that_cannot_be_made_does_not_keep_another_in_the_guest(bench: 
     _all_kept(bench)
 
 
-def test_a_volume_tells_its_size_before_and_after_it_has_grown(bench: Bench, sender: make.Sender) -> None:
+def test_a_volumes_size_is_reported_before_and_after_it_has_grown(bench: Bench, sender: make.Sender) -> None:
     volume = make.volume("vol-1")
     assert bench.report()[Key(pb.KIND_VOLUME, "vol-1")].volume.size == volume.volume.size
     volume.volume.size *= 2
@@ -434,7 +434,7 @@ def test_a_plug_that_failed_after_its_work_is_undone_when_it_is_no_longer_wanted
     _all_kept(bench)
 
 
-def test_an_interface_stays_until_its_guest_let_go_of_it(bench: Bench, sender: make.Sender) -> None:
+def test_an_interface_stays_until_its_guest_released_it(bench: Bench, sender: make.Sender) -> None:
     second = make.interface("eni-2", "i-1", subnet_id="subnet-2", group_id="sg-2", number=9)
     parts = [make.subnet("subnet-2", number=1), make.group("sg-2"), second]
     bench.settle(sender.change(*parts, make.machine("i-1", volumes=("vol-1",), interfaces=("eni-1", "eni-2"))))
@@ -559,7 +559,7 @@ def test_statuses_are_repeated_for_a_new_session(bench: Bench, sender: make.Send
     assert bench.report() == first
 
 
-def test_what_was_told_to_be_gone_is_forgotten(bench: Bench, sender: make.Sender) -> None:
+def test_tombstones_known_to_the_controller_are_dropped(bench: Bench, sender: make.Sender) -> None:
     bench.settle(sender.change(gone=(MACHINE, VOLUME)))
     bench.report()
     bench.restart()
@@ -571,7 +571,7 @@ def test_what_was_told_to_be_gone_is_forgotten(bench: Bench, sender: make.Sender
     assert bench.report()[VOLUME].condition == ABSENT  # another revision of it was told
 
 
-def test_a_pace_of_minutes_ends_too() -> None:
+def test_durations_of_minutes_end_too() -> None:
     bench = Bench(durations=Durations(shut_down=120, reboot=60))
     sender = make.Sender()
     bench.settle(sender.change(make.host_network(), *make.launch(), full=True))
@@ -581,7 +581,7 @@ def test_a_pace_of_minutes_ends_too() -> None:
     assert bench.host.remains() == {}
 
 
-def test_guests_are_told_no_more_than_fits_between_hosts(bench: Bench, sender: make.Sender) -> None:
+def test_guests_get_the_mtu_that_fits_between_hosts(bench: Bench, sender: make.Sender) -> None:
     def mtus() -> tuple[int, int]:
         objects = bench.host.world.objects
         return objects.networks["vpc-1"].mtu, objects.dhcps["vpc-1"].mtu

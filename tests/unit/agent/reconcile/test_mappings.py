@@ -76,7 +76,7 @@ def test_it_is_as_if_all_were_read_anew(changes: list[tuple[str, int | None, fro
             assert mappings.members(group, [vpc_id]) == expected
 
 
-def test_local_interfaces_are_no_remotes_and_their_private_names_are_told_elsewhere() -> None:
+def test_local_interfaces_are_no_remotes_and_have_their_private_names() -> None:
     wanted, mappings = Wanted(), Mappings()
     for name, address in (("a", 5), ("b", 6)):
         key = Key(pb.KIND_MAPPING, f"eni-{name}")

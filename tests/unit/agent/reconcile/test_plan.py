@@ -83,7 +83,7 @@ def test_a_disk_that_is_not_ready_does_not_hold_up_the_others() -> None:
     assert (plan.steps, plan.then) == ((PUT, Step.UPDATE), Then.WAITING_FOR_NEEDS)
 
 
-def test_a_guest_that_was_asked_to_let_go_is_waited_for() -> None:
+def test_a_guest_that_was_asked_to_release_is_waited_for() -> None:
     plan = plan_machine(RUN, MachineView(_seen(ON), metadata_current=True, releasing=True))
     assert (plan.steps, plan.then) == ((), Then.WAITING_FOR_GUEST)
 
@@ -136,10 +136,10 @@ def test_only_a_disk_in_use_grows_live() -> None:
         assert plan_volume(2, size, guest_runs=runs) is VolumeStep.ENSURE
 
 
-def test_a_vpc_keeps_what_a_guest_still_stands_on() -> None:
-    kept = [make.interface("eni-1", "i-1"), make.subnet("subnet-1"), make.group("sg-1")]
+def test_a_vpc_has_what_a_guest_still_depends_on() -> None:
+    remaining = [make.interface("eni-1", "i-1"), make.subnet("subnet-1"), make.group("sg-1")]
     idle = [make.interface("eni-2", "i-2", number=6), make.subnet("subnet-2"), make.group("sg-2")]
-    buried = {key: each for each in (*kept, *idle) if (key := key_of(each))}
+    buried = {key: each for each in (*remaining, *idle) if (key := key_of(each))}
     wanted = {Key(pb.KIND_SUBNET, "subnet-3"): make.subnet("subnet-3")}
     contents = contents_of_vpc(wanted, buried, ["eni-1"])
     assert [each.id for each in contents.parts] == ["subnet-1", "subnet-3", "sg-1", "eni-1"]

@@ -48,7 +48,7 @@ def _machine(*volumes: str) -> pb.Resource:
     return make.machine("i-1", volumes=volumes, interfaces=("eni-1",))
 
 
-def _size_told(bench: Bench) -> int:
+def _reported_size(bench: Bench) -> int:
     return bench.report()[VOLUME].volume.size
 
 
@@ -76,10 +76,10 @@ def test_a_served_volume_grows_while_it_is_served(bench: Bench, sender: make.Sen
     bench.settle(sender.change(_served()))
     bench.host.fail_next("exports.grow", ExportError("requests in flight do not end"))
     bench.settle(sender.change(_served(size=2 * SIZE)))
-    assert (bench.report()[VOLUME].condition, _size_told(bench)) == (READY, 2 * SIZE)
+    assert (bench.report()[VOLUME].condition, _reported_size(bench)) == (READY, 2 * SIZE)
     assert bench.calls.count(("exports.grow", "vol-2")) == 2
     bench.settle(sender.change(_served(2, size=3 * SIZE)))
-    assert _size_told(bench) == 3 * SIZE
+    assert _reported_size(bench) == 3 * SIZE
     assert bench.calls.count(("exports.grow", "vol-2")) == 2, "for another attachment it grows on file"
     assert bench.host.violations == []
 
@@ -95,12 +95,12 @@ def test_a_guest_sees_a_volume_of_another_host_grow(sender: make.Sender) -> None
     assert bench.report()[VOLUME].condition == PENDING
     assert ("machines.resize_disk", "i-1") not in bench.calls
     bench.settle()
-    assert (bench.report()[VOLUME].condition, _size_told(bench)) == (READY, 2 * SIZE)
+    assert (bench.report()[VOLUME].condition, _reported_size(bench)) == (READY, 2 * SIZE)
     assert ("machines.resize_disk", "i-1") in bench.calls
     assert bench.host.violations == []
 
 
-def test_a_guest_that_waits_for_room_at_another_host_is_told_of(sender: make.Sender) -> None:
+def test_a_guest_that_waits_for_space_on_another_host_is_reported(sender: make.Sender) -> None:
     """Its home sees only writes that fail: that a guest stands still for them its own host knows."""
     bench = Bench()
     bench.settle(
@@ -148,7 +148,7 @@ def test_after_a_reboot_of_the_host_its_guests_have_their_remote_volumes_again(s
     assert bench.host.violations == []
 
 
-def test_what_is_left_of_a_volume_that_nobody_wants_goes(bench: Bench, sender: make.Sender) -> None:
+def test_remains_of_an_undesired_volume_are_removed(bench: Bench, sender: make.Sender) -> None:
     bench.settle(sender.change(_served()))
     bench.settle(sender.change(gone=(VOLUME,)))
     assert bench.report()[VOLUME].condition == ABSENT
@@ -160,7 +160,7 @@ def test_what_is_left_of_a_volume_that_nobody_wants_goes(bench: Bench, sender: m
     assert "exports" not in bench.host.remains()
 
 
-def test_a_guest_reaches_the_homes_of_what_it_has_and_is_to_keep(sender: make.Sender) -> None:
+def test_a_guest_reaches_the_homes_of_volumes_that_stay_attached(sender: make.Sender) -> None:
     bench = Bench()
     bench.settle(
         sender.change(make.host_network(), *make.launch(), _brought(), _machine("vol-1", "vol-2"), full=True)
@@ -175,7 +175,7 @@ def test_a_guest_reaches_the_homes_of_what_it_has_and_is_to_keep(sender: make.Se
     assert bench.host.violations == []
 
 
-def test_a_guest_that_does_not_let_go_of_a_remote_volume_by_force_gets_errors(sender: make.Sender) -> None:
+def test_a_guest_that_does_not_release_a_remote_volume_by_force_gets_errors(sender: make.Sender) -> None:
     """Its requests may wait for a home that serves somebody else by now: then it cannot let go before they fail."""
     bench = Bench()
     bench.settle(

@@ -29,7 +29,7 @@ def last(bench, name):
     return bench.report().get(key(name))
 
 
-def test_progress_is_told_until_it_is_complete():
+def test_progress_is_reported_until_it_is_complete():
     bench, sender = begun(seconds=20)
     bench.tell(sender.change(snapshot("snap-1", "vol-1")))
     bench.work()
@@ -93,7 +93,7 @@ def test_a_snapshot_is_taken_when_its_machine_has_just_rebooted():
     assert bench.host.violations == []
 
 
-def test_a_volume_of_another_host_is_read_before_it_is_let_go():
+def test_a_volume_of_another_host_is_read_before_it_is_released():
     """The guest let go of it before the snapshot was begun: what is left of it here is the way to its home."""
     bench, sender = begun(seconds=20)
     remote = pb.RemoteVolume(home_host_id="host-2", address="192.0.2.2", port=61000, generation=1)
@@ -110,7 +110,7 @@ def test_a_volume_of_another_host_is_read_before_it_is_let_go():
     assert bench.host.violations == []
 
 
-def test_what_fails_is_told_and_tried_again():
+def test_what_fails_is_reported_and_tried_again():
     bench, sender = begun()
     bench.host.fail_next("snapshots.ensure", SnapshotError("the store is away"))
     bench.tell(sender.change(snapshot("snap-1", "vol-1")))
@@ -120,7 +120,7 @@ def test_what_fails_is_told_and_tried_again():
     assert last(bench, "snap-1").condition == host_pb2.CONDITION_READY
 
 
-def test_one_that_is_lost_is_told_once_and_not_tried_again():
+def test_one_that_is_lost_is_reported_once_and_not_tried_again():
     bench, sender = begun(seconds=20)
     bench.tell(sender.change(snapshot("snap-1", "vol-1")))
     bench.work()

@@ -32,15 +32,15 @@ def test_each_start_happens_once() -> None:
 
 def test_a_guest_takes_its_time_or_hangs() -> None:
     host, clock = _host(Durations(shut_down=10, patience=90))
-    told: list[str] = []
-    host.machines.subscribe(told.append)
+    reported: list[str] = []
+    host.machines.subscribe(reported.append)
     host.machines.start(SPEC, 1)
     assert host.machines.stop("i-1").power is Power.STOPPING
     clock.step(9)
     assert host.running() == {"i-1"}
-    told.clear()
+    reported.clear()
     clock.step(1)
-    assert told == ["i-1"]
+    assert reported == ["i-1"]
     assert host.machines.status("i-1") is not None
     host.machines.start(SPEC, 2)
     host.hang_guest("i-1")
@@ -125,7 +125,7 @@ def test_broken_promises_are_noted() -> None:
         host.machines.stop("i-2")
 
 
-def test_a_picture_is_a_png() -> None:
+def test_a_screenshot_is_a_png() -> None:
     host, _ = _host()
     host.machines.start(SPEC, 1)
     assert host.machines.screenshot("i-1").startswith(b"\x89PNG\r\n\x1a\n")

@@ -59,7 +59,7 @@ def trail(database, tmp_path):
     return Trail(database, files, draw, recall, lambda: NOW, days=90, most_events=1000)
 
 
-def kept(database, asked=ALL, limit=10_000, account_id="1"):
+def stored(database, asked=ALL, limit=10_000, account_id="1"):
     found = database.run_blocking(lambda tx: stored_events.search(tx, account_id, asked, before=None, limit=limit))
     return [int(one.event.event_id.split()[1]) for one in found]
 
@@ -77,7 +77,7 @@ async def test_what_was_noted_is_in_files_and_database(trail, database, tmp_path
         trail.note(Record(number))
     trail.note(Record(1200, account_id=""))
     await trail.close()
-    assert kept(database) == list(reversed(range(1200)))
+    assert stored(database) == list(reversed(range(1200)))
     assert len(lines(tmp_path)) == 1201
     assert trail.dropped == 0
 
@@ -87,11 +87,11 @@ async def test_too_many_are_dropped_and_counted(trail, database, caplog, monkeyp
     for number in range(5):
         trail.note(Record(number))
     await trail.flush()
-    assert (kept(database), trail.dropped) == ([2, 1, 0], 2)
+    assert (stored(database), trail.dropped) == ([2, 1, 0], 2)
     assert [record.message for record in caplog.records] == ["audit_dropped"]
     trail.note(Record(6))
     await trail.flush()
-    assert kept(database) == [6, 2, 1, 0]
+    assert stored(database) == [6, 2, 1, 0]
     assert len(caplog.records) == 1
 
 
@@ -101,7 +101,7 @@ async def test_large_ones_are_dropped_before_memory_is_full(trail, database):
     await trail.flush()
     trail.note(Record(2, weight=40 << 20))
     await trail.flush()
-    assert (kept(database), trail.dropped) == ([2, 0], 1)
+    assert (stored(database), trail.dropped) == ([2, 0], 1)
 
 
 async def test_a_database_that_is_away_gets_them_later(trail, database, tmp_path, monkeypatch):
@@ -117,7 +117,7 @@ async def test_a_database_that_is_away_gets_them_later(trail, database, tmp_path
         with pytest.raises(OSError, match="away"):
             await trail.flush()
     await trail.flush()
-    assert kept(database) == [1, 0]
+    assert stored(database) == [1, 0]
     assert lines(tmp_path) == ["event 0", "event 1"]
 
 
@@ -125,7 +125,7 @@ async def test_one_that_cannot_be_made_takes_no_other_with_it(trail, database):
     trail.note(Record(-1))
     trail.note(Record(1))
     await trail.flush()
-    assert kept(database) == [1]
+    assert stored(database) == [1]
 
 
 async def test_old_ones_and_too_many_go_in_pages(trail, database, monkeypatch):
@@ -136,8 +136,8 @@ async def test_old_ones_and_too_many_go_in_pages(trail, database, monkeypatch):
         trail.note(Record(number))
     await trail.flush()
     await trail.remove_old()
-    assert sorted(kept(database)) == list(range(40, 1040))
-    assert len(kept(database, Search("ResourceName", "one", None, None))) == 1000
+    assert sorted(stored(database)) == list(range(40, 1040))
+    assert len(stored(database, Search("ResourceName", "one", None, None))) == 1000
 
 
 async def test_data_has_files_of_its_own(database, tmp_path):
@@ -157,19 +157,19 @@ async def test_data_has_files_of_its_own(database, tmp_path):
     await trail.remove_old()
 
 
-async def test_nobodys_calls_push_out_another_accounts(trail, database):
+async def test_calls_of_one_account_do_not_displace_anothers(trail, database):
     for number in range(10):
         trail.note(Record(number, account_id="1"))
     for number in range(10, 1500):
         trail.note(Record(number, account_id="2"))
     await trail.flush()
     await trail.remove_old()
-    assert sorted(kept(database)) == list(range(10))
-    assert sorted(kept(database, account_id="2")) == list(range(510, 1500))
+    assert sorted(stored(database)) == list(range(10))
+    assert sorted(stored(database, account_id="2")) == list(range(510, 1500))
 
 
 @given(counts=st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 50)), most=st.integers(0, 120))
-def test_as_much_is_kept_as_may_be_and_the_least_is_taken_from_the_small(counts, most):
+def test_records_are_dropped_of_the_accounts_that_have_most(counts, most):
     gone = stored_events.too_many(counts, most)
     left = {account: count - gone.get(account, 0) for account, count in counts.items()}
     assert all(count >= 0 for count in left.values())
@@ -190,18 +190,18 @@ async def test_a_record_is_in_the_file_long_before_it_is_a_row(trail, database, 
         trail.note(Record(number))
         is_there = partial(has_lines, tmp_path, number + 1)
         await asyncio.to_thread(wait_for, is_there, "the file has it")
-    assert kept(database) == []
+    assert stored(database) == []
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await trail.close()
-    assert kept(database) == [2, 1, 0]
+    assert stored(database) == [2, 1, 0]
 
 
 async def test_rows_follow_by_themselves(trail, database, monkeypatch):
     monkeypatch.setattr(module, "_SAVE_SECONDS", 0.01)
     running = asyncio.create_task(trail.run())
     trail.note(Record(7))
-    await asyncio.to_thread(wait_for, lambda: kept(database) == [7], "the row is there")
+    await asyncio.to_thread(wait_for, lambda: stored(database) == [7], "the row is there")
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
@@ -216,24 +216,24 @@ async def test_a_stop_in_the_middle_writes_nothing_twice(trail, database, tmp_pa
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await trail.close()
-    assert kept(database) == list(reversed(range(600)))
+    assert stored(database) == list(reversed(range(600)))
     assert lines(tmp_path) == [f"event {number}" for number in range(600)]
 
 
-async def test_rows_that_a_kill_has_kept_from_being_saved_come_back(trail, database, tmp_path):
+async def test_records_not_yet_saved_before_a_kill_are_saved_later(trail, database, tmp_path):
     for number in range(3):
         trail.note(Record(number))
     await trail.flush()
     with (tmp_path / "audit" / "2026-03-04.jsonl").open("a") as file:
         file.write("no event\nevent 3\nevent 4\nevent 5 that was cut o")
     await trail.recover()
-    assert kept(database) == [4, 3, 2, 1, 0]
+    assert stored(database) == [4, 3, 2, 1, 0]
     await trail.recover()
-    assert kept(database) == [4, 3, 2, 1, 0]
+    assert stored(database) == [4, 3, 2, 1, 0]
     trail.note(Record(6))
     await trail.flush()
     assert lines(tmp_path)[-3:] == ["event 3", "event 4", "event 6"]
-    assert kept(database, Search("ResourceName", "one", None, None)) == [6, 4, 3, 2, 1, 0]
+    assert stored(database, Search("ResourceName", "one", None, None)) == [6, 4, 3, 2, 1, 0]
 
 
 async def test_only_as_much_is_looked_at_as_may_be_missing(trail, database, tmp_path, monkeypatch):
@@ -248,7 +248,7 @@ async def test_only_as_much_is_looked_at_as_may_be_missing(trail, database, tmp_
     missing = stored_events.missing
     monkeypatch.setattr(stored_events, "missing", lambda tx, events: asked.append(len(events)) or missing(tx, events))
     await trail.recover()
-    assert kept(database) == list(reversed(range(65)))
+    assert stored(database) == list(reversed(range(65)))
     assert asked == [0, 0, 5, 10, 10]
 
 
@@ -265,7 +265,7 @@ async def test_a_database_that_is_away_for_long_leaves_it_to_the_files(trail, da
             with pytest.raises(OSError, match="away"):
                 await trail.flush()
     await trail.flush()
-    assert kept(database) == [14, 13, 12, 11, 10]
+    assert stored(database) == [14, 13, 12, 11, 10]
     assert len(lines(tmp_path)) == 15
     assert "audit_rows_dropped" in [record.message for record in caplog.records]
 
@@ -343,7 +343,7 @@ async def test_on_a_full_disk_what_is_reserved_is_used_then_who_waits_is_refused
     await asyncio.gather(task, return_exceptions=True)
     await trail.close()
     assert lines(tmp_path) == [f"event {number}" for number in (1, 2, 3, 4)]
-    assert kept(database) == [4, 3, 2, 1]
+    assert stored(database) == [4, 3, 2, 1]
 
 
 async def test_what_cannot_be_written_for_long_takes_no_more_memory_than_so_much(trail, monkeypatch, tmp_path):

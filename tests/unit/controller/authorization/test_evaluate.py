@@ -143,7 +143,7 @@ def test_a_statement_that_decided_is_named():
     assert (matched.source, matched.policy, matched.statement.sid) == ("identity", 2, "NoKeys")
 
 
-def test_the_policy_of_an_endpoint_must_allow_whoever_asks():
+def test_the_policy_of_an_endpoint_must_allow_every_caller():
     elsewhere = parse(document(Principal="*", Action="ec2:*"), "resource")
     for principal in (USER, ROLE, ROOT):
         request = Request("s3:GetObject", BUCKET, principal)
@@ -157,7 +157,7 @@ def test_no_policy_allows_nothing():
     assert not evaluate(Request("s3:GetObject", BUCKET, USER), Policies((ALLOW_NOTHING,))).allowed
 
 
-def test_the_keys_that_decide_are_told():
+def test_the_keys_that_decide_are_returned():
     one = document(Condition={"StringEquals": {"aws:ResourceTag/Team": "${aws:username}"}})
     two = document(Action="ec2:*", Condition={"Bool": {"aws:SecureTransport": "true"}})
     there = policies([one, two], document(Resource="arn:aws:s3:::${aws:PrincipalTag/home}/*"))

@@ -63,7 +63,7 @@ def test_who_is_meant(element: object, principal: Principal, match: Match) -> No
         ({"AWS": f"arn:aws:iam::{ACCOUNT}:user/*"}, '"AWS":'),
     ],
 )
-def test_what_means_nobody_is_refused_by_name(element: object, named: str) -> None:
+def test_principals_that_match_no_caller_are_refused_by_name(element: object, named: str) -> None:
     with pytest.raises(ValueError, match="Invalid principal in policy: ") as refusal:
         principals_of(element)
     assert named in str(refusal.value)

@@ -47,16 +47,16 @@ class MemoryTransactions:
         return await asyncio.to_thread(self._run, function, writes, dry_run)
 
     def _run[T](self, function: Callable[[Transaction], T], writes: bool, dry_run: bool) -> T:
-        kept = list(self.volumes)
+        remaining = list(self.volumes)
         tx: Any = self
         try:
             result = function(tx)
         except BaseException:
-            self.volumes[:] = kept
+            self.volumes[:] = remaining
             self.outcomes.append("raised")
             raise
         if dry_run or not writes:
-            self.volumes[:] = kept
+            self.volumes[:] = remaining
         self.outcomes.append("dry run" if dry_run else "committed" if writes else "read")
         return result
 

@@ -165,7 +165,7 @@ async def test_later_answers_ask_when_the_transaction_is_over() -> None:
     assert b"<output>i-1</output>" in answer.body
 
 
-async def test_a_dry_run_asks_nobody_and_a_host_that_is_away_is_a_clean_error() -> None:
+async def test_a_dry_run_asks_no_host_and_an_unreachable_one_is_a_clean_error() -> None:
     async def away(question: Question) -> HostAnswer:
         raise WrongState("instance", "The host is away.")
 
@@ -246,7 +246,7 @@ async def test_who_calls_too_often_is_refused_before_the_transaction() -> None:
     assert [record.error_code for record in chain.records] == [None, None, "RequestLimitExceeded"]
 
 
-async def test_a_stranger_who_comes_too_often_is_not_looked_at_and_leaves_no_record() -> None:
+async def test_too_many_failed_logins_are_not_looked_up_or_recorded() -> None:
     chain = Chain(failed_logins=FailedLogins(0.2, lambda: 0.0))  # two failures
     asked = b"Action=DescribeVolumes"
     assert (await chain.answer(asked)).status == 200

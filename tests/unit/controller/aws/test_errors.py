@@ -14,7 +14,7 @@ from stead_controller.aws.signature import Reason, Refused
 from stead_controller.catalog.nouns import OF_PREFIX, Noun
 
 
-def told(error: Exception, service: str = "ec2") -> tuple[str, int]:
+def answers(error: Exception, service: str = "ec2") -> tuple[str, int]:
     wire = translate(error, service, "R-1", codec_for(service).wire)
     return wire.code, wire.status
 
@@ -23,8 +23,8 @@ def told(error: Exception, service: str = "ec2") -> tuple[str, int]:
 def test_every_kind_with_ids_has_its_codes(noun: Noun) -> None:
     assert noun.absent
     assert noun.malformed
-    assert told(errors.NotFound(noun.type, "x")) == (noun.absent, 400)
-    assert told(errors.MalformedId(noun.type, "x")) == (noun.malformed, 400)
+    assert answers(errors.NotFound(noun.type, "x")) == (noun.absent, 400)
+    assert answers(errors.MalformedId(noun.type, "x")) == (noun.malformed, 400)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_every_kind_with_ids_has_its_codes(noun: Noun) -> None:
     ],
 )
 def test_ec2(error: errors.SteadError, code: str, status: int) -> None:
-    assert told(error) == (code, status)
+    assert answers(error) == (code, status)
     assert translate(error, "ec2", "R-1", Wire.EC2).message == absences.in_words(error)
     assert translate(error, "iam", "R-1", Wire.QUERY).message == error.message
 
@@ -84,23 +84,23 @@ def test_ec2(error: errors.SteadError, code: str, status: int) -> None:
     ],
 )
 def test_other_services(service: str, error: errors.SteadError, code: str, status: int) -> None:
-    assert told(error, service) == (code, status)
+    assert answers(error, service) == (code, status)
 
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_refused_signature_has_a_code(reason: Reason) -> None:
     for service in ("ec2", "sts", "ebs"):
-        code, status = told(Refused(reason, "why"), service)
+        code, status = answers(Refused(reason, "why"), service)
         assert code
         assert 400 <= status < 500
 
 
-def test_ec2_does_not_tell_a_wrong_key_from_a_wrong_signature() -> None:
+def test_ec2_has_one_error_for_a_wrong_key_and_a_wrong_signature() -> None:
     unknown = translate(Refused(Reason.UNKNOWN_KEY, "unknown"), "ec2", "R-1", Wire.EC2)
     assert unknown == translate(Refused(Reason.MISMATCH, "mismatch"), "ec2", "R-1", Wire.EC2)
 
 
-def test_faults_of_ours_are_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_internal_errors_are_logged_and_not_shown(caplog: pytest.LogCaptureFixture) -> None:
     fault: Any = ValueError("the database password is 1234")
     with caplog.at_level(logging.ERROR):
         wire = translate(fault, "ec2", "R-1", Wire.EC2)

@@ -71,7 +71,7 @@ def test_success_costs_nothing_and_off_is_off():
     assert failures(FailedLogins(0), "192.0.2.1") == 1000
 
 
-def test_the_log_is_told_once_a_minute(caplog):
+def test_throttling_is_logged_once_a_minute(caplog):
     time = Time()
     failed_logins = FailedLogins(1, time)
     for _ in range(100):

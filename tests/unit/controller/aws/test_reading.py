@@ -75,7 +75,7 @@ def test_a_map_is_one_value() -> None:
     assert left(params) == []
 
 
-def test_protocols_tell_maps_from_structures() -> None:
+def test_protocols_distinguish_maps_from_structures() -> None:
     body: dict[str, Any] = {"ExecutionRoleArn": "r", "Description": "d", "State": "ENABLED"}
     body |= {"Tags": {"a": "1"}, "PolicyDetails": {"CopyTags": True}}
     request = Request("POST", "/policies", "", (), json.dumps(body).encode(), "127.0.0.1")

@@ -94,7 +94,7 @@ def test_a_dry_run_does_all_and_keeps_nothing(endpoint: Endpoint) -> None:
     assert ec2.create_volume(AvailabilityZone="eu-1a", ClientToken="vol-1", DryRun=False)["VolumeId"] == "vol-1"
 
 
-def test_faults_of_ours_tell_nothing(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
+def test_internal_errors_show_nothing(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
     ec2 = endpoint.client("ec2")
     code, status, message = refused(ec2.describe_regions)
     assert (code, status) == ("InternalError", 500)
@@ -150,7 +150,7 @@ def test_session_tokens(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("minutes", [-16, 16, 60 * 24 * 365])
-def test_a_wrong_clock_is_told(endpoint: Endpoint, minutes: int) -> None:
+def test_a_wrong_clock_is_an_error(endpoint: Endpoint, minutes: int) -> None:
     wrong = datetime.now(UTC).replace(tzinfo=None) + timedelta(minutes=minutes)
     with patch("botocore.auth.get_current_datetime", return_value=wrong):
         assert refused(endpoint.client("ec2").describe_volumes)[:2] == ("RequestExpired", 400)
@@ -184,7 +184,7 @@ def test_parameters_in_query_and_body(endpoint: Endpoint) -> None:
     ("target", "code"),
     [("/", "MissingAuthenticationToken"), ("/?Action=DescribeVolumes&Version=2016-11-15", "MissingAuthenticationToken"), ("/?a=%zz", "MalformedQueryString")],
 )  # fmt: skip
-def test_unsigned_requests_are_told_so(endpoint: Endpoint, target: str, code: str) -> None:
+def test_unsigned_requests_are_refused(endpoint: Endpoint, target: str, code: str) -> None:
     status, headers, text = send(endpoint, "GET", target)
     assert status in (400, 403)
     assert ET.fromstring(text).findtext("Errors/Error/Code") == code
@@ -243,7 +243,7 @@ def test_a_body_is_signed_as_it_is_sent(endpoint: Endpoint) -> None:
     assert (status, "SignatureDoesNotMatch" in text) == (400, False)
 
 
-def test_connections_are_kept(endpoint: Endpoint) -> None:
+def test_connections_stay_open(endpoint: Endpoint) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=20)
     for _ in range(3):
         connection.request("GET", "/")

@@ -104,7 +104,7 @@ async def test_an_address_that_comes_later() -> None:
         await AwsServer(app(), [Listener("198.51.100.7", 0)]).start()
 
 
-async def test_no_address_keeps_the_rest_from_connecting() -> None:
+async def test_no_address_prevents_others_from_connecting() -> None:
     """Its connections are counted, whether or not it asks anything by them; those that ended count no more."""
     server = AwsServer(app(), [Listener("127.0.0.1", 0), Listener("::1", 0)], most_of_one=2)
     (_, port), (_, other) = await server.start()

@@ -91,8 +91,8 @@ def changed(request: Request, **changes: Any) -> Request:
 
 
 def with_header(request: Request, name: str, value: str | None) -> Request:
-    kept = tuple((key, old) for key, old in request.headers if key.lower() != name.lower())
-    return changed(request, headers=kept + (((name, value),) if value is not None else ()))
+    remaining = tuple((key, old) for key, old in request.headers if key.lower() != name.lower())
+    return changed(request, headers=remaining + (((name, value),) if value is not None else ()))
 
 
 def test_reads_a_claim() -> None:

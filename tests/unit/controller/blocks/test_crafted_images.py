@@ -105,7 +105,7 @@ def test_honest_files_become_their_blocks(image_format, subformat, place):
 
 
 @needs_qemu
-def test_the_reader_is_nobody_without_network_or_files(place):
+def test_the_reader_has_no_privileges_network_or_files(place):
     crafted_images.honest(place, "qcow2")
     with confinement.serve(place, "qcow2", 5) as reader:
         pid = reader.process_id

@@ -53,7 +53,7 @@ def test_two_copies_of_a_block_are_apart(store):
     assert store.get(second) == block
 
 
-def test_nobody_else_can_read(store):
+def test_files_are_private(store):
     store.put([named(noise())])
     for path in [store._folder, *store._folder.rglob("*")]:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0

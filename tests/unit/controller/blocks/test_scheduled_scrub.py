@@ -50,7 +50,7 @@ def read(store, monkeypatch):
     return found
 
 
-async def test_all_blocks_are_checked_once_in_the_days_whoever_runs(blocks, made, read, time):
+async def test_all_blocks_are_checked_once_in_the_period_by_any_controller(blocks, made, read, time):
     for expected in (4, 8, 10, 10, 10):
         await made().run()
         assert len(read) == expected
@@ -64,7 +64,7 @@ async def test_all_blocks_are_checked_once_in_the_days_whoever_runs(blocks, made
     assert len(read) == 2 * COUNT
 
 
-async def test_damage_is_told_with_who_needs_it(blocks, made, run, *, world, files, caplog):
+async def test_damage_is_logged_with_the_affected_snapshots(blocks, made, run, *, world, files, caplog):
     snapshot = rows.snapshot(world.one.caller.account_id, state="pending")
     snapshot_id = snapshot.id
     run(lambda tx: tx.session.add(snapshot))
@@ -83,7 +83,7 @@ async def test_damage_is_told_with_who_needs_it(blocks, made, run, *, world, fil
     assert (end.bad, end.orphans_removed) == (1, 1)
 
 
-async def test_a_turn_that_fails_is_done_again(blocks, made, read, store, monkeypatch):
+async def test_a_run_that_fails_is_repeated(blocks, made, read, store, monkeypatch):
     with monkeypatch.context() as patch:
 
         async def away(_digest):

@@ -156,7 +156,7 @@ async def test_what_is_not_what_it_says_is_refused(store, counts):
     assert list(store._files.list_all()) == []
 
 
-async def test_blocks_that_come_twice_are_kept_once(store, new_snapshot, counts):
+async def test_blocks_that_come_twice_are_stored_once(store, new_snapshot, counts):
     block = noise()
     await store.bring([block, block])
     await store.bring([block])

@@ -14,11 +14,11 @@ def _migrations_are_read_once() -> Iterator[None]:
     make = ScriptDirectory.from_config
 
     @cache
-    def kept(location: str) -> ScriptDirectory:
+    def stored(location: str) -> ScriptDirectory:
         config = Config()
         config.set_main_option("script_location", location)
         return make(config)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ScriptDirectory, "from_config", lambda config: kept(config.get_main_option("script_location")))
+        patch.setattr(ScriptDirectory, "from_config", lambda config: stored(config.get_main_option("script_location")))
         yield

@@ -171,7 +171,7 @@ def test_room_of_instance_store_is_counted_for_what_runs_and_kvm_is_known(databa
     assert set(shown("SELECT cpus_free FROM hosts") + shown("SELECT memory_free FROM hosts")) == {0}
 
 
-def test_the_release_before_does_not_count_what_hosts_keep_unclaimed(database):
+def test_the_release_before_does_not_count_unclaimed_resources(database):
     """It would never free that; after the next way up each host says anew what it has."""
     migrate.upgrade(database.engine, "5d9c1e7fa204")
     room = {"cpus_free": 1, "cpus_reserved": 5, "memory_free": 2, "memory_reserved": 7}

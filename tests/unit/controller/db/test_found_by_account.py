@@ -11,7 +11,7 @@ from stead_controller.db.migrate import upgrade
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Base
 from stead_controller.db.types import UtcTime
-from tests.support.plans import steps_of_anybody
+from tests.support.plans import steps_for_any_account
 
 # Ids that nobody asks for: only rows that were found otherwise lead to them, or names do.
 NOT_ASKED_FOR = {
@@ -51,9 +51,9 @@ def connection(tmp_path_factory):
         yield opened
 
 
-def read_of_anybody(connection, query):
+def read_of_other_accounts(connection, query):
     compiled = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
-    return list(steps_of_anybody(connection, str(compiled), ()))
+    return list(steps_for_any_account(connection, str(compiled), ()))
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -62,8 +62,8 @@ def test_only_rows_of_the_account_are_read(connection, name):
     mine = table.c.account_id == "1"
     for ids in (["a"], ["a", "b"], [str(number) for number in range(1000)]):
         for entity in (table, table.c.id):
-            assert read_of_anybody(connection, select(entity).where(table.c.id.in_(ids), mine)) == []
-    assert read_of_anybody(connection, select(table).where(table.c.id == "a", mine)) == []
+            assert read_of_other_accounts(connection, select(entity).where(table.c.id.in_(ids), mine)) == []
+    assert read_of_other_accounts(connection, select(table).where(table.c.id == "a", mine)) == []
 
 
 @pytest.mark.parametrize("name", ["images", "snapshots"])
@@ -71,7 +71,7 @@ def test_only_public_rows_are_read(connection, name):
     table = Base.metadata.tables[name]
     for ids in (["a"], ["a", "b"]):
         query = select(table).where(table.c.id.in_(ids), table.c.public.is_(True), table.c.state == "available")
-        assert read_of_anybody(connection, query) == []
+        assert read_of_other_accounts(connection, query) == []
 
 
 def test_a_row_that_is_found_by_its_id_alone_is_noticed(connection):
@@ -82,7 +82,7 @@ def test_a_row_that_is_found_by_its_id_alone_is_noticed(connection):
         select(table).where(table.c.state == "running", table.c.image_id == "a"),
         select(table.c.user_data),
     ):
-        (step,) = read_of_anybody(connection, query)
+        (step,) = read_of_other_accounts(connection, query)
         assert step.startswith(("SEARCH instances", "SCAN instances"))
 
 
@@ -106,4 +106,4 @@ def test_an_accounts_index_was_made_after_all_others(connection, name, column):
     table = Base.metadata.tables[name]
     value = True if isinstance(table.c[column].type, Boolean) else "a"
     query = select(table).where(table.c[column] == value, table.c.account_id == "1")
-    assert read_of_anybody(connection, query) == [], "make the account's index anew, after this column's"
+    assert read_of_other_accounts(connection, query) == [], "make the account's index anew, after this column's"

@@ -32,7 +32,7 @@ def test_a_database_is_brought_from_nothing_or_an_older_schema_to_the_newest(tmp
         database.close()
 
 
-def test_the_database_of_before_is_kept_for_who_goes_back(tmp_path):
+def test_the_database_before_an_upgrade_is_copied_for_a_downgrade(tmp_path):
     file = tmp_path / "stead.sqlite"
     database = Database(f"sqlite:///{file}")
     migrate.upgrade(database.engine, "faa718eac69d")
@@ -42,10 +42,10 @@ def test_the_database_of_before_is_kept_for_who_goes_back(tmp_path):
     schema.bring_up_to_date(database.engine)
     schema.bring_up_to_date(database.engine)
     database.close()
-    kept = schema.copy_of(file, "faa718eac69d")
-    assert sorted(tmp_path.glob("stead.sqlite.*")) == [kept]
-    assert kept.stat().st_mode & 0o777 == 0o600
-    former = Database(f"sqlite:///{kept}")
+    copy = schema.copy_of(file, "faa718eac69d")
+    assert sorted(tmp_path.glob("stead.sqlite.*")) == [copy]
+    assert copy.stat().st_mode & 0o777 == 0o600
+    former = Database(f"sqlite:///{copy}")
     assert schema.revision_of(former.engine) == "faa718eac69d"
     with former.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT name FROM accounts").scalars().all() == ["old"]

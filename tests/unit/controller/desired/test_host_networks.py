@@ -33,7 +33,7 @@ def hello(run, host_id, address, cloud=CLOUD):
     return taken
 
 
-def told(run, host_id):
+def sent(run, host_id):
     query = select(HostResource.body).where(
         HostResource.host_id == host_id, HostResource.kind == desired.KIND_HOST_NETWORK
     )
@@ -49,7 +49,7 @@ def test_no_two_hosts_have_the_same_address_and_the_first_has_the_first(run):
     assert [pool_address(run, each) for each in hosts] == ["198.18.0.1", "198.18.0.2", "198.18.0.3"]
 
 
-def test_a_hosts_address_is_given_to_nobody_else(run):
+def test_a_hosts_address_is_given_to_no_interface(run):
     held = [pool_address(run, enrol(run, SMALL)) for _ in range(3)]
     given = [run(address_pools.take_free, SMALL, "111111111111", NOW) for _ in range(3)]
     assert set(held).isdisjoint(given)
@@ -74,23 +74,23 @@ def test_hosts_of_before_get_theirs_at_the_next_start(run, world):
     assert pool_address(run, later).startswith("192.0.2.")
 
 
-def test_hosts_are_told_where_all_of_them_are(run):
+def test_hosts_are_sent_the_addresses_of_all(run):
     one, two = enrol(run), enrol(run)
     assert hello(run, one, "10.0.0.1") is Taken.MOVED
     assert hello(run, one, "10.0.0.1") is Taken.KNOWN
     assert hello(run, two, "10.0.0.2") is Taken.MOVED
     run(host_networks.refresh_all, CLOUD)
     for host_id, address in ((one, "198.18.0.1"), (two, "198.18.0.2")):
-        network = told(run, host_id)
+        network = sent(run, host_id)
         assert network.host_address == address
         assert list(network.public_pools) == list(CLOUD.public_pools)
         assert list(network.ipv6_pools) == [CLOUD.ipv6_pool]
         assert list(network.underlay_addresses) == ["10.0.0.1", "10.0.0.2"]
     run(host_records.remove_host, CLOUD, one, NOW, force=False)
-    assert list(told(run, two).underlay_addresses) == ["10.0.0.2"]
+    assert list(sent(run, two).underlay_addresses) == ["10.0.0.2"]
 
 
-def test_what_is_told_again_is_no_news(run):
+def test_an_unchanged_state_is_not_sent_again(run):
     hosts = [enrol(run) for _ in range(3)]
     for number, host_id in enumerate(hosts):
         hello(run, host_id, f"10.0.0.{number}")
@@ -109,7 +109,7 @@ def test_what_is_told_again_is_no_news(run):
     run(host_networks.refresh_all, CLOUD)
     after = bodies()
     assert all(after[host_id][1] > before[host_id][1] for host_id in hosts)
-    assert list(told(run, hosts[2]).underlay_addresses) == ["10.0.0.0", "10.0.0.2", "10.0.0.9"]
+    assert list(sent(run, hosts[2]).underlay_addresses) == ["10.0.0.0", "10.0.0.2", "10.0.0.9"]
 
 
 def test_a_removed_hosts_address_rests(run):
@@ -137,6 +137,6 @@ def test_a_host_that_moves_takes_the_mappings_of_its_interfaces_along(run, world
     assert run(lambda tx: len(tx.session.scalars(select(NetworkInterface)).all())) == 2
 
 
-def test_the_unknown_host_is_told_nothing(run):
+def test_the_unknown_host_is_sent_nothing(run):
     assert hello(run, "h-00000000000000000", "10.0.0.1") is Taken.UNKNOWN
     assert run(lambda tx: tx.session.scalars(select(HostResource)).all()) == []

@@ -248,7 +248,7 @@ async def test_what_did_not_change_is_the_parents(host, pending, run):
     assert await storing.end() == BLOCK_BYTES
 
 
-async def test_only_those_who_are_told_may(host, stranger, connect, authority, pending):
+async def test_only_hosts_that_have_the_base_may(host, stranger, connect, authority, pending):
     snapshot_id = pending()
     storing = Storing(host, snapshot_id)
     await storing.begin()

@@ -92,18 +92,18 @@ class Cloud:
         """A part of a VPC changes, or is gone; hosts may hear of it some moments later."""
         vpc_id = self.vpcs[vpc][0]
         key = (int(desired.KIND_FLOW_LOG), f"fl-{vpc}-{name}")
-        picture = desired.FlowLog(vpc_id=vpc_id, aggregation_seconds=port) if port else None
+        message = desired.FlowLog(vpc_id=vpc_id, aggregation_seconds=port) if port else None
 
         def write(tx):
-            topics.write_part(tx, *key, vpc_id, picture)
+            topics.write_part(tx, *key, vpc_id, message)
             return tx.revision
 
         revision = self.run(write)
         if revision is not None:
             self.feed.committed(revision, gathers=gathers)
         self.parts[vpc_id].pop(key, None)
-        if picture is not None:
-            self.parts[vpc_id][key] = desired.Resource(id=key[1], flow_log=picture)
+        if message is not None:
+            self.parts[vpc_id][key] = desired.Resource(id=key[1], flow_log=message)
 
     def change_own(self, host, name, size):
         """A volume of a host changes, or is gone."""
@@ -161,11 +161,11 @@ class Cloud:
             for vpc_id in pair:
                 (peer_id,) = pair - {vpc_id}
                 key = (int(desired.KIND_PEERING), f"pcx-{one + other}:{vpc_id}")
-                picture = desired.Peering(vpc_id=vpc_id, peer_vpc_id=peer_id) if pair in self.peerings else None
-                topics.write_part(tx, *key, vpc_id, picture)
+                message = desired.Peering(vpc_id=vpc_id, peer_vpc_id=peer_id) if pair in self.peerings else None
+                topics.write_part(tx, *key, vpc_id, message)
                 self.parts[vpc_id].pop(key, None)
-                if picture is not None:
-                    self.parts[vpc_id][key] = desired.Resource(id=key[1], peering=picture)
+                if message is not None:
+                    self.parts[vpc_id][key] = desired.Resource(id=key[1], peering=message)
 
         self.run(toggle)
 
@@ -229,11 +229,11 @@ class Cloud:
 
     def check_index(self):
         """By which the feed finds whom a VPC's news concern, without asking all of them."""
-        told = defaultdict(set)
+        sent = defaultdict(set)
         for host_id, stream in self.feed._streams.items():
             for vpc_id in stream.vpc_ids:
-                told[vpc_id].add(host_id)
-        assert self.feed._told == told
+                sent[vpc_id].add(host_id)
+        assert self.feed._subscribers == sent
 
 
 _host, _vpc = st.integers(0, HOSTS - 1), st.integers(0, VPCS - 1)

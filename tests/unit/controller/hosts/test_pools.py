@@ -16,11 +16,11 @@ def pool(name="main", **changes):
     return pb.StoragePool(**{"name": name, "backend": "directory", "total": 100 * GIB, "free": 60 * GIB} | changes)
 
 
-def take(run, world, told):
-    run(lambda tx: pools.take(tx, world.host_id, told, pools.of_hosts(tx, [world.host_id])[world.host_id]))
+def take(run, world, sent):
+    run(lambda tx: pools.take(tx, world.host_id, sent, pools.of_hosts(tx, [world.host_id])[world.host_id]))
 
 
-def kept(run, host_id):
+def stored(run, host_id):
     query = select(StoragePool).where(StoragePool.host_id == host_id)
     return {row.name: row for row in run(lambda tx: tx.session.scalars(query).all())}
 
@@ -28,11 +28,11 @@ def kept(run, host_id):
 def test_pools_come_and_go(run, world):
     slow = pool("slow", volume_types=["st1", "sc1"], backend="lvm")
     take(run, world, [pool(is_default=True), slow])
-    found = kept(run, world.host_id)
+    found = stored(run, world.host_id)
     assert (found["main"].total, found["main"].is_default, found["main"].volume_types) == (100 * GIB, True, "")
     assert (found["slow"].backend, found["slow"].volume_types) == ("lvm", "sc1 st1")
     take(run, world, [pool(total=50 * GIB, is_default=True)])
-    found = kept(run, world.host_id)
+    found = stored(run, world.host_id)
     assert (found["main"].total, found["slow"].total, found["slow"].free) == (50 * GIB, 0, 0)
 
 
@@ -45,10 +45,10 @@ def test_what_is_there_already_was_promised(run, world):
 
     run(add)
     take(run, world, [pool(is_default=True), pool("other")])
-    found = kept(run, world.host_id)
+    found = stored(run, world.host_id)
     assert (found["main"].provisioned, found["other"].provisioned) == (16 * GIB, 8 * GIB)
     take(run, world, [pool(is_default=True), pool("other")])
-    assert kept(run, world.host_id)["main"].provisioned == 16 * GIB
+    assert stored(run, world.host_id)["main"].provisioned == 16 * GIB
 
 
 def test_what_is_in_no_named_pool_is_counted_in_the_default_one_also_when_that_is_another(run, world):
@@ -59,7 +59,7 @@ def test_what_is_in_no_named_pool_is_counted_in_the_default_one_also_when_that_i
             tx.session.add(InstanceStoreDisk(instance_id=instance.id, number=0, device_name="/dev/sdb", size=3 * GIB))
 
     def counted():
-        return {name: row.provisioned for name, row in kept(run, world.host_id).items()}
+        return {name: row.provisioned for name, row in stored(run, world.host_id).items()}
 
     run(add)
     take(run, world, [pool(is_default=True), pool("other")])
@@ -68,9 +68,9 @@ def test_what_is_in_no_named_pool_is_counted_in_the_default_one_also_when_that_i
     assert counted() == {"main": 0, "other": 19 * GIB}
 
 
-def test_what_others_call_a_pool_is_kept_while_it_cannot_be_reached(run, world):
+def test_the_shared_name_of_an_unreachable_pool_stays(run, world):
     def shared_ids():
-        return {name: row.shared_id for name, row in kept(run, world.host_id).items()}
+        return {name: row.shared_id for name, row in stored(run, world.host_id).items()}
 
     take(run, world, [pool("far", backend="rbd"), pool("near")])
     assert shared_ids() == {"far": "", "near": ""}
@@ -87,10 +87,10 @@ def test_what_others_call_a_pool_is_kept_while_it_cannot_be_reached(run, world):
 
 def test_names_that_no_row_can_have_are_passed_over(run, world):
     take(run, world, [pool(""), pool("x" * 65)])
-    assert kept(run, world.host_id) == {}
+    assert stored(run, world.host_id) == {}
 
 
-def test_heartbeats_tell_the_room(database, run, world, statements):
+def test_heartbeats_report_the_free_space(database, run, world, statements):
     take(run, world, [pool(is_default=True)])
     liveness = Liveness(lambda: NOW, 20)
 
@@ -101,7 +101,7 @@ def test_heartbeats_tell_the_room(database, run, world, statements):
         return any("storage_pools" in statement for statement in statements)
 
     assert beat(GIB)
-    assert kept(run, world.host_id)["main"].free == GIB
+    assert stored(run, world.host_id)["main"].free == GIB
     assert not beat(GIB)  # no news
     assert beat(2 * GIB)
-    assert kept(run, world.host_id)["main"].free == 2 * GIB
+    assert stored(run, world.host_id)["main"].free == 2 * GIB

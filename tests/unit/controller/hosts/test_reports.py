@@ -19,7 +19,7 @@ def status(condition, error="", key=GROUP):
     return pb.ResourceStatus(kind=key[0], id=key[1], condition=condition, error=error)
 
 
-def kept(run):
+def stored(run):
     return run(lambda tx: [(row.kind, row.resource_id, row.error) for row in tx.session.scalars(select(HostError))])
 
 
@@ -37,14 +37,14 @@ def test_that_all_is_well_is_no_news():
     assert is_news(status(pb.CONDITION_READY), {GROUP})
 
 
-def test_an_error_is_kept_until_it_is_over(run, world):
+def test_an_error_is_stored_until_it_is_over(run, world):
     run(apply_progress, [(world.host_id, [status(pb.CONDITION_FAILED, "no such table")])], NOW)
-    assert kept(run) == [(*GROUP, "no such table")]
+    assert stored(run) == [(*GROUP, "no such table")]
     assert run(host_errors.of_hosts, [world.host_id]) == {world.host_id: {GROUP}}
     run(apply_progress, [(world.host_id, [status(pb.CONDITION_FAILED, "no memory")])], NOW)
-    assert kept(run) == [(*GROUP, "no memory")]
+    assert stored(run) == [(*GROUP, "no memory")]
     run(apply_progress, [(world.host_id, [status(pb.CONDITION_READY)])], NOW)
-    assert kept(run) == []
+    assert stored(run) == []
 
 
 def test_operators_see_what_hosts_fail_at_and_since_when(run, world):
@@ -78,11 +78,11 @@ def test_the_errors_of_a_part_that_is_gone_are_forgotten(run, world):
         [(world.host_id, [status(pb.CONDITION_FAILED, "x", (GROUP[0], group_id))])],
         NOW,
     )
-    assert len(kept(run)) == 1
+    assert len(stored(run)) == 1
     run(topics.write_part, desired.KIND_SECURITY_GROUP, group_id, world.one.vpc_id, None)
-    assert kept(run) == []
+    assert stored(run) == []
 
 
-def test_the_error_of_an_unknown_host_is_not_kept(run, world):
+def test_the_error_of_an_unknown_host_is_not_stored(run, world):
     run(apply_progress, [("h-00000000000000000", [status(pb.CONDITION_FAILED, "x")])], NOW)
-    assert kept(run) == []
+    assert stored(run) == []

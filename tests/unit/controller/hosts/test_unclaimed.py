@@ -50,8 +50,8 @@ def report(run, world):
     """Have the world's host say something of a resource."""
 
     def say(key, condition=pb.CONDITION_UNCLAIMED, **has):
-        told = pb.Unclaimed(**has) if condition == pb.CONDITION_UNCLAIMED else None
-        status = pb.ResourceStatus(kind=key[0], id=key[1], condition=condition, unclaimed=told)
+        reported = pb.Unclaimed(**has) if condition == pb.CONDITION_UNCLAIMED else None
+        status = pb.ResourceStatus(kind=key[0], id=key[1], condition=condition, unclaimed=reported)
         run(apply_progress, [(world.host_id, [status])], NOW)
 
     return say
@@ -145,7 +145,7 @@ def test_what_is_adopted_or_gone_is_forgotten(run, world, report, condition):
     assert (host.cpus_reserved, host.memory_reserved) == (0, 0)
 
 
-def test_its_macs_and_public_addresses_are_nobody_elses(run, world, report, monkeypatch):
+def test_its_macs_and_public_addresses_are_not_given_again(run, world, report, monkeypatch):
     cloud = replace(CLOUD, public_pools=("198.18.9.0/29",), elastic_addresses_per_account=50)  # .2 to .6
     allocated = run(elastic_addresses.allocate, world.one.caller, cloud, "198.18.9.3", {}, NOW)
     report(ENI, mac_address=MAC, public_addresses=["198.18.9.2", "198.18.9.3"])
@@ -221,14 +221,14 @@ def test_its_disks_take_room_of_their_pools(run, world, report):
     report(MACHINE, vcpus=1, memory=GIB, disk=2 * GIB)
     report((VOLUME[0], "vol-0123456789abcdef1"), disk=4 * GIB, pool="fast")
     assert provisioned() == {"main": 3 * GIB, "fast": 4 * GIB}
-    told = [pb.StoragePool(name=name, backend="directory", is_default=name == "fast") for name in ("main", "fast")]
-    run(lambda tx: pools.take(tx, world.host_id, told, pools.of_hosts(tx, [world.host_id])[world.host_id]))
+    reported = [pb.StoragePool(name=name, backend="directory", is_default=name == "fast") for name in ("main", "fast")]
+    run(lambda tx: pools.take(tx, world.host_id, reported, pools.of_hosts(tx, [world.host_id])[world.host_id]))
     assert provisioned() == {"main": 0, "fast": 7 * GIB}, "counted anew where the default pool is another one"
     report(VOLUME, pb.CONDITION_ABSENT)
     assert provisioned() == {"main": 0, "fast": 6 * GIB}
 
 
-def test_a_host_that_is_removed_keeps_nothing_taken(run, world, report):
+def test_a_removed_host_has_nothing_reserved(run, world, report):
     report(ENI, subnet_id=world.one.subnet_ids[0], private_addresses=["172.31.0.7"])
     run(host_records.remove_host, CLOUD, world.host_id, NOW, force=True)
     run(create(world, primary="172.31.0.7"))

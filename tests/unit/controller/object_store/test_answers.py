@@ -37,9 +37,9 @@ def test_errors_can_always_be_read(text):
     body = answers.write_error("NoSuchKey", text, f"/b/{text}", "1234")
     error = read("GetObject", body, 404)["Error"]
     assert error["Code"] == "NoSuchKey"
-    kept = "".join(letter if letter >= " " or letter in "\t\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    if kept.isascii():
-        assert (error["Message"] or "") == kept
+    stored = "".join(letter if letter >= " " or letter in "\t\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    if stored.isascii():
+        assert (error["Message"] or "") == stored
 
 
 def test_answers_of_the_server_behind_speak_of_our_bucket():
@@ -125,7 +125,7 @@ def part(number, time, size):
 
 
 @pytest.mark.parametrize(
-    ("listed", "kept"),
+    ("listed", "stored"),
     [
         ([(1, "T1", 3), (2, "T1", 4)], [(1, "T1", 3), (2, "T1", 4)]),
         ([(1, "T1", 3), (1, "T2", 4), (2, "T1", 5)], [(1, "T2", 4), (2, "T1", 5)]),
@@ -135,8 +135,8 @@ def part(number, time, size):
         ([], []),
     ],
 )
-def test_parts_that_were_replaced_are_not_listed(listed, kept):
+def test_parts_that_were_replaced_are_not_listed(listed, stored):
     def document(parts):
         return f"<ListPartsResult><Bucket>b</Bucket>{''.join(part(*each) for each in parts)}</ListPartsResult>".encode()
 
-    assert answers.latest_parts(document(listed)) == document(kept)
+    assert answers.latest_parts(document(listed)) == document(stored)

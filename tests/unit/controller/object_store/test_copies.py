@@ -42,8 +42,10 @@ class Behind:
 def headers_of(behind, given, at_rest, *, source="/behind/k", key="c", **headers):
     """The headers of a copy to `key` of a bucket that is `behind`, and whether they are pinned."""
     request = Request("PUT", "/b/c", "", tuple((HEADER, value) for value in headers.values()), b"", "")
-    kept = SimpleNamespace(backend_name="behind")
-    exchange = SimpleNamespace(request=request, source=source, kept=kept, address=Address("b", key))
+    existing_bucket = SimpleNamespace(backend_name="behind")
+    exchange = SimpleNamespace(
+        request=request, source=source, existing_bucket=existing_bucket, address=Address("b", key)
+    )
     copy = asyncio.run(copies.headers_of(exchange, behind, given, at_rest))
     return copy.headers, copy.is_pinned
 

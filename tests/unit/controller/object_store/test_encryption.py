@@ -54,7 +54,7 @@ def test_what_a_request_may_ask(operation, headers, code):
         (AtRest(ARN, has_bucket_key=True), f"{ARN} bucket-key", {HEADER: "aws:kms", KEY: ARN, BUCKET_KEY: "true"}),
     ],
 )
-def test_what_is_kept_of_an_object_is_shown_of_it(at_rest, name, said):
+def test_the_stored_encryption_of_an_object_is_shown(at_rest, name, said):
     sent = at_rest.sent()
     assert (sent[HEADER], sent.get(RESERVED)) == ("AES256", name)  # which the server behind does, whatever it is called
     assert at_rest.answered() == said

@@ -46,7 +46,7 @@ from tests.support.life import Life
 from tests.support.rows import GIB, NOW
 
 
-def test_a_launch_writes_all_rows_and_tells_the_host(life):
+def test_a_launch_writes_all_rows_and_the_hosts_desired_state(life):
     before = life.host()
     [instance_id] = life.launch(
         user_data=b"#!/bin/sh\n",
@@ -170,11 +170,11 @@ def test_a_termination_that_an_earlier_release_took_back_is_ended_at_the_start(l
     assert life.run(desired_state.remove_ended) == 0
 
     def take_back(tx):
-        told = tx.session.get(HostResource, key)
+        sent = tx.session.get(HostResource, key)
         if row == "wanted":
-            told.body = had
+            sent.body = had
         else:
-            tx.session.delete(told)
+            tx.session.delete(sent)
 
     life.run(take_back)
     assert life.run(desired_state.remove_ended) == 1
@@ -198,7 +198,7 @@ def test_a_guest_that_powers_itself_off_is_stopped_or_terminated_as_launched(lif
     assert goes in life.wanted()[1]
 
 
-def test_a_crashed_process_is_no_wish_of_the_guest(life):
+def test_a_crashed_process_is_no_shutdown_by_the_guest(life):
     [instance_id] = life.launch(shutdown_behavior="terminate", auto_recovery=False)
     life.is_running(instance_id)
     life.power(instance_id, pb.MACHINE_POWER_OFF, pb.OFF_REASON_CRASHED)
@@ -342,7 +342,7 @@ def test_bad_launches_are_refused_and_change_nothing(life, unchanged, changes, e
     unchanged()
 
 
-def test_another_tenants_things_are_absent(life):
+def test_another_tenants_resources_are_absent(life):
     for request in (
         {"subnet_id": life.world.other.subnet_ids[0]},
         {"group_ids": (life.world.other.group_id,)},

@@ -21,13 +21,18 @@ def test_no_host_is_asked_while_the_guest_does_not_run(world, run, launch, state
     assert run(guest_questions.password_data, world.one.caller, instance_id) == (None, "c2VjcmV0")
 
 
-def test_what_a_host_found_is_kept(world, run, launch):
+def test_what_a_host_found_is_stored(world, run, launch):
     instance_id = launch(state="running")
     question, known = run(guest_questions.password_data, world.one.caller, instance_id)
     assert (question, known) == (questions.PasswordData(world.host_id, instance_id), "")
     # Found, changed, lost, and more than any key makes of a password.
-    for found, kept in (("Zmlyc3Q=", "Zmlyc3Q="), ("b3RoZXI=", "b3RoZXI="), ("", "b3RoZXI="), ("A" * 2049, "b3RoZXI=")):
-        assert run(guest_questions.keep_password_data, world.one.caller, instance_id, found) == kept
+    for found, stored in (
+        ("Zmlyc3Q=", "Zmlyc3Q="),
+        ("b3RoZXI=", "b3RoZXI="),
+        ("", "b3RoZXI="),
+        ("A" * 2049, "b3RoZXI="),
+    ):
+        assert run(guest_questions.keep_password_data, world.one.caller, instance_id, found) == stored
     assert run(guest_questions.password_data, world.one.caller, instance_id)[1] == "b3RoZXI="
 
 

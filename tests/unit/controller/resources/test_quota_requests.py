@@ -63,14 +63,14 @@ def answer(run, request_id, *, grant, now=NOW):
     return run(quota_requests.answer, CLOUD, request_id, now, grant=grant)
 
 
-def test_a_wish_is_as_it_was_asked(ask, world):
+def test_a_request_is_as_it_was_asked(ask, world):
     made = ask(desired=9.0)
     assert (made.account_id, made.requester) == (world.one.caller.account_id, world.one.caller.arn)
     assert (made.service, made.code, made.desired, made.status) == ("vpc", VPCS.code, 9, OPEN)
     assert (made.created, made.updated) == (NOW, NOW)
 
 
-def test_of_each_quota_one_wish_of_an_account_is_open(ask, world, run):
+def test_of_each_quota_one_request_of_an_account_is_open(ask, world, run):
     first = ask()
     with pytest.raises(AlreadyExists) as refusal:
         ask(desired=10)
@@ -88,7 +88,7 @@ def test_what_the_operator_does_not_see_is_not_open(ask, run):
     assert ask().status == OPEN
 
 
-def test_a_wish_is_for_a_whole_number_that_is_more(ask, run, world, unchanged):
+def test_a_request_is_for_a_whole_number_that_is_more(ask, run, world, unchanged):
     run(quotas.set_value, world.one.caller.account_id, VPCS, 7)
     unchanged()
     with pytest.raises(InvalidParameter):
@@ -120,7 +120,7 @@ def test_an_account_asks_so_many_times_and_old_answers_do_not_count(ask, add, wo
 
 
 def test_old_answers_of_an_account_go_when_it_asks_again(ask, add, world, run):
-    kept = {
+    remaining = {
         add("on the day"),
         add("open", created=NOW - DAY, status=OPEN, quota=SUBNETS_PER_VPC),
         add("others", tenant=world.other, created=NOW - DAY),
@@ -128,7 +128,7 @@ def test_old_answers_of_an_account_go_when_it_asks_again(ask, add, world, run):
     add("old", created=NOW - timedelta(seconds=1))
     made = ask(now=LATER)
     found = run(lambda tx: {each.id for each in tx.session.query(QuotaRequest)})
-    assert found == kept | {made.id}
+    assert found == remaining | {made.id}
 
 
 def test_an_account_sees_its_own(ask, world, run):
@@ -190,7 +190,7 @@ def test_who_has_as_much_by_now_gets_no_value_of_its_own(ask, run, world, value)
 
 
 @pytest.mark.parametrize("grant", [True, False])
-def test_a_wish_is_answered_once(ask, run, unchanged, grant):
+def test_a_request_is_answered_once(ask, run, unchanged, grant):
     made = ask()
     answer(run, made.id, grant=True)
     unchanged()

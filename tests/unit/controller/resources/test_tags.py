@@ -100,7 +100,7 @@ def test_delete_by_key_by_pair_and_all(world, run, instance_id):
     assert listed(run, caller) == []
 
 
-def test_guests_that_see_their_tags_are_told(world, run, refreshed):
+def test_guests_that_see_their_tags_get_changes(world, run, refreshed):
     caller = world.one.caller
     seeing = run(lambda tx: rows.launch(tx, world, world.one, metadata_tags=True).id)
     blind = run(lambda tx: rows.launch(tx, world, world.one, number=1).id)

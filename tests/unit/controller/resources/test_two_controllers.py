@@ -60,12 +60,12 @@ def main(path, host_id, image_id, seed):
             sys.stdin.readline()
             list(pool.map(live, clients))
     database.close()
-    told = {
+    results = {
         "given": [address for client in clients for address in client.given],
         "launched": [instance_id for client in clients for instance_id in client.launched],
         "refused": sum(client.refused for client in clients),
     }
-    print(json.dumps(told))
+    print(json.dumps(results))
 
 
 def _tenant(tx):
@@ -102,20 +102,20 @@ def test_nothing_is_given_twice(database, world, run, host):
         for child in children:
             child.stdin.write(b"\n")
             child.stdin.flush()
-    told = []
+    results = []
     for child in children:
         out, err = child.communicate(timeout=300)
         assert child.returncode == 0, err.decode()
-        told.append(json.loads(out))
+        results.append(json.loads(out))
     run(check)
-    given = [address for each in told for address in each["given"]]
+    given = [address for each in results for address in each["given"]]
     assert len(given) == len(set(given))
-    launched = [instance_id for each in told for instance_id in each["launched"]]
+    launched = [instance_id for each in results for instance_id in each["launched"]]
     assert given
-    assert all(each["launched"] for each in told)
+    assert all(each["launched"] for each in results)
     row = run(lambda tx: tx.session.get_one(Host, host))
     needed = run(lambda tx: tx.session.scalar(select(func.sum(Instance.vcpus))))
     assert set(run(lambda tx: tx.session.scalars(select(Instance.id)).all())) == set(launched)
     assert (row.cpus_reserved, row.cpus_free) == (needed, INSTANCES - needed)
     assert row.cpus_free == 0
-    assert sum(each["refused"] for each in told) == 2 * CLIENTS * ROUNDS - len(launched)
+    assert sum(each["refused"] for each in results) == 2 * CLIENTS * ROUNDS - len(launched)

@@ -44,7 +44,7 @@ class ModelHost:
     """What is on one host; `told` is its outbox as it has read it, in part."""
 
     id: str
-    told: dict[tuple[int, str], tuple[int, bytes | None]] = field(default_factory=dict)
+    sent: dict[tuple[int, str], tuple[int, bytes | None]] = field(default_factory=dict)
     disks: set[str] = field(default_factory=set)
     serves: dict[str, tuple[str, int]] = field(default_factory=dict)  # volume: client and generation
     proxies: dict[str, int] = field(default_factory=dict)  # volumes of other hosts, and their generation
@@ -63,13 +63,13 @@ class ModelHost:
     def work(self) -> list[pb.ResourceStatus]:
         """Do once what can be done, and say what became of it."""
         statuses = []
-        for (kind, name), (revision, body) in sorted(self.told.items(), key=lambda item: item[1][0]):
-            picture = desired.Resource.FromString(body) if body is not None else None
+        for (kind, name), (revision, body) in sorted(self.sent.items(), key=lambda item: item[1][0]):
+            message = desired.Resource.FromString(body) if body is not None else None
             if kind == VOLUME:
-                condition = self._volume(name, picture.volume if picture else None)
+                condition = self._volume(name, message.volume if message else None)
                 statuses.append(pb.ResourceStatus(kind=kind, id=name, revision=revision, condition=condition))
             elif kind == MACHINE:
-                statuses.append(self._machine(name, revision, picture.machine if picture else None))
+                statuses.append(self._machine(name, revision, message.machine if message else None))
         return statuses
 
     def _volume(self, name, volume):
@@ -119,7 +119,7 @@ class ModelHost:
 
     def _generation(self, volume_id):
         """Tell how a guest would reach a volume, None when it is not ready."""
-        _, body = self.told.get((VOLUME, volume_id), (0, None))
+        _, body = self.sent.get((VOLUME, volume_id), (0, None))
         if body is None:
             return None
         volume = desired.Resource.FromString(body).volume
@@ -178,7 +178,7 @@ class Cloud:
                 query.where(HostResource.host_id == host.id, HostResource.kind.in_((VOLUME, MACHINE)))
             ).all()
         )
-        host.told.update({(kind, name): (revision, body) for kind, name, revision, body in found if choose(name)})
+        host.sent.update({(kind, name): (revision, body) for kind, name, revision, body in found if choose(name)})
 
     def report(self, host_id, statuses):
         self.run(apply_progress, [(host_id, statuses)], NOW)
@@ -191,7 +191,7 @@ class Cloud:
             most = 0 if volume_id in available else 1
             assert writers <= most, f"{volume_id} is writable from {writers} places"
 
-    def turn(self, host, *, delay=False):
+    def act(self, host, *, delay=False):
         self.read(host)
         statuses = host.work()
         self.check()
@@ -205,7 +205,7 @@ class Cloud:
         """Let all hosts do and say what they have to, until three rounds in a row were alike; some need twelve."""
         rounds = []
         while len(rounds) < 12 and (len(rounds) < 3 or rounds[-3] != rounds[-1] or rounds[-2] != rounds[-1]):
-            rounds.append([(self.turn(host), dict(host.told)) for host in self.hosts])
+            rounds.append([(self.act(host), dict(host.sent)) for host in self.hosts])
 
     def step(self, rng):
         instance_id, volume_id = rng.choice(self.instances), rng.choice(self.volumes)
@@ -231,9 +231,9 @@ class Cloud:
             case 10 if self.delayed:
                 self.report(*self.delayed.pop(rng.randrange(len(self.delayed))))
             case 11:
-                self.turn(host, delay=True)
+                self.act(host, delay=True)
             case _:
-                self.turn(host)
+                self.act(host)
         self.check()
 
     def end(self):
@@ -311,7 +311,7 @@ def test_the_home_serves_a_volume_to_the_host_of_its_instance(cloud, elsewhere):
     assert row.export_port is not None
 
 
-def test_a_volume_is_free_when_the_other_host_let_go(cloud, elsewhere):
+def test_a_volume_is_free_when_the_other_host_released_it(cloud, elsewhere):
     cloud.settle()
     _, second, _ = cloud.hosts
     second.stubborn.add(cloud.instances[1])
@@ -330,16 +330,16 @@ def test_force_needs_the_homes_word_alone(cloud, elsewhere):
     first, second, third = cloud.hosts
     cloud.run(volume_attachments.detach, cloud.caller, elsewhere, force=True)
     assert volume(cloud, elsewhere).state == "in-use"
-    told = cloud.run(lambda tx: tx.session.get_one(HostResource, (second.id, VOLUME, elsewhere)))
-    assert (told.body, told.force) == (None, True)
-    cloud.turn(first)  # the second host is away
+    sent = cloud.run(lambda tx: tx.session.get_one(HostResource, (second.id, VOLUME, elsewhere)))
+    assert (sent.body, sent.force) == (None, True)
+    cloud.act(first)  # the second host is away
     assert volume(cloud, elsewhere).state == "available"
     with pytest.raises(SteadError):  # its old guest may still have it
         cloud.run(volume_attachments.attach, cloud.caller, CLOUD, elsewhere, cloud.instances[4], "/dev/sdf", NOW)
     cloud.run(volume_attachments.attach, cloud.caller, CLOUD, elsewhere, cloud.instances[2], "/dev/sdf", NOW)
     for _ in range(3):
-        cloud.turn(first)
-        cloud.turn(third)
+        cloud.act(first)
+        cloud.act(third)
     assert volume(cloud, elsewhere).attachment_state == "attached"
     assert second.users(elsewhere)
     assert second.writes(elsewhere, cloud.hosts) == 0
@@ -363,7 +363,7 @@ def test_the_home_moves(cloud, elsewhere):
     hello = pb.Hello(facts=pb.HostFacts(underlay_address="10.9.8.7", cpus=8, memory=8 * GIB))
     cloud.run(facts.take_facts, [(first.id, hello)], CLOUD, NOW)
     cloud.read(second)
-    _, body = second.told[VOLUME, elsewhere]
+    _, body = second.sent[VOLUME, elsewhere]
     assert desired.Resource.FromString(body).volume.remote.address == "10.9.8.7"
     assert cloud.run(lambda tx: tx.session.get(Host, first.id)).underlay_address == "10.9.8.7"
 
@@ -373,7 +373,7 @@ def test_the_host_of_the_instance_is_given_up(cloud, elsewhere):
     first, second, _ = cloud.hosts
     cloud.run(host_records.remove_host, CLOUD, second.id, NOW, force=True)
     assert volume(cloud, elsewhere).attachment_state == "detaching"
-    cloud.turn(first)
+    cloud.act(first)
     row = volume(cloud, elsewhere)
     assert (row.state, row.host_id) == ("available", first.id)
     assert first.serves == {}
@@ -385,8 +385,8 @@ def test_the_home_is_given_up(cloud, elsewhere):
     cloud.run(host_records.remove_host, CLOUD, first.id, NOW, force=True)
     assert volume(cloud, elsewhere) is None
     for _ in range(3):
-        cloud.turn(second)
-        cloud.turn(third)
+        cloud.act(second)
+        cloud.act(third)
     assert not second.users(elsewhere)
     assert cloud.run(lambda tx: tx.session.get(Instance, cloud.instances[1])).state == "running"
 
@@ -403,10 +403,10 @@ def test_a_volume_that_is_served_has_grown_when_the_other_host_says_so(cloud, el
     assert state() == "modifying"
     for host, size, expected in ((first, 2, "modifying"), (second, 1, "optimizing"), (second, 2, "completed")):
         cloud.read(host)
-        revision, _ = host.told[VOLUME, elsewhere]
-        told = pb.VolumeStatus(size=size * GIB)
+        revision, _ = host.sent[VOLUME, elsewhere]
+        sent = pb.VolumeStatus(size=size * GIB)
         ready = pb.CONDITION_READY
-        status = pb.ResourceStatus(kind=VOLUME, id=elsewhere, revision=revision, condition=ready, volume=told)
+        status = pb.ResourceStatus(kind=VOLUME, id=elsewhere, revision=revision, condition=ready, volume=sent)
         cloud.report(host.id, [status])
         assert state() == expected
 
@@ -425,8 +425,8 @@ def test_a_pending_snapshot_goes_where_the_volume_can_be_read(cloud, elsewhere):
     assert snapshot().host_id == second.id, "the host reads it before it lets go of the volume"
     cloud.run(volume_attachments.detach, cloud.caller, elsewhere, force=True)
     assert snapshot().host_id == first.id
-    told = select(HostResource.host_id, HostResource.body).where(HostResource.resource_id == snapshot().id)
-    assert {host_id: body is not None for host_id, body in cloud.run(lambda tx: tx.session.execute(told).all())} == {
+    sent = select(HostResource.host_id, HostResource.body).where(HostResource.resource_id == snapshot().id)
+    assert {host_id: body is not None for host_id, body in cloud.run(lambda tx: tx.session.execute(sent).all())} == {
         first.id: True,
         second.id: False,
     }
@@ -460,9 +460,9 @@ def test_a_pending_snapshot_of_a_set_is_of_no_other_instant(cloud, elsewhere):
 def test_a_snapshot_is_shown_as_begun_at_its_instant(cloud, elsewhere, taken, shown):
     cloud.settle()
     snapshot = snapshot_of(cloud, elsewhere)
-    told = pb.SnapshotStatus(taken_at=int((NOW + taken).timestamp() * 1000))
+    sent = pb.SnapshotStatus(taken_at=int((NOW + taken).timestamp() * 1000))
     kind = int(desired.KIND_SNAPSHOT)
-    status = pb.ResourceStatus(kind=kind, id=snapshot().id, condition=pb.CONDITION_PENDING, snapshot=told)
+    status = pb.ResourceStatus(kind=kind, id=snapshot().id, condition=pb.CONDITION_PENDING, snapshot=sent)
     cloud.run(apply_progress, [(snapshot().host_id, [status])], NOW + timedelta(minutes=5))
     assert snapshot().started == NOW + shown
 
@@ -473,9 +473,9 @@ def test_a_snapshot_that_is_lost_fails_with_what_is_pending_of_its_set(cloud, el
     made = cloud.run(create_snapshots.of_instance, cloud.caller, OfInstance(cloud.instances[1]), NOW)
     first, *others = (one.snapshot.id for one in made)
     [snapshot] = cloud.run(lambda tx: [tx.session.get(Snapshot, first)])
-    told = pb.SnapshotStatus(lost=True)
+    sent = pb.SnapshotStatus(lost=True)
     failed = pb.CONDITION_FAILED
-    status = pb.ResourceStatus(kind=int(desired.KIND_SNAPSHOT), id=first, condition=failed, snapshot=told, error="x")
+    status = pb.ResourceStatus(kind=int(desired.KIND_SNAPSHOT), id=first, condition=failed, snapshot=sent, error="x")
     cloud.run(apply_progress, [(snapshot.host_id, [status])], NOW)
     found = {each: cloud.run(lambda tx, each=each: tx.session.get(Snapshot, each)) for each in (first, *others)}
     assert others

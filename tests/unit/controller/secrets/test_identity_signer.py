@@ -154,8 +154,8 @@ def test_certificate_signs_documents_and_nothing_else(authority: Authority, sign
 def test_a_machine_is_signed_as_it_is_sent(signer: IdentitySigner) -> None:
     body = pb.Resource(id="i-0123456789abcdef0", machine=MACHINE).SerializeToString()
     sent = pb.Resource.FromString(identity.signed(body, signer.sign))
-    told = sent.machine.metadata.identity
-    assert told.document.decode() == DOCUMENT
-    assert Signed(told.signature, told.pkcs7) == signer.sign(DOCUMENT.encode())
+    found = sent.machine.metadata.identity
+    assert found.document.decode() == DOCUMENT
+    assert Signed(found.signature, found.pkcs7) == signer.sign(DOCUMENT.encode())
     sent.machine.metadata.ClearField("identity")
     assert sent == pb.Resource.FromString(body)

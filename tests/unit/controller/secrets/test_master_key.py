@@ -112,7 +112,7 @@ def test_a_kill_while_the_file_is_replaced_leaves_a_good_one(path, monkeypatch, 
     assert again.sealer.version == (2 if moment == "replaced" else 1)
 
 
-def test_nonsense_makes_nobody_read_the_file_again_and_again(path):
+def test_nonsense_does_not_cause_repeated_reads_of_the_file(path):
     now = [0.0]
     key = MasterKey(KeyFile(path), clock=lambda: now[0])
     reads = []

@@ -39,7 +39,7 @@ def test_files_are_read_as_they_change(tmp_path: Path) -> None:
     assert kids(issuers) is None
 
 
-def test_without_a_folder_there_is_nobody() -> None:
+def test_without_a_folder_there_is_no_issuer() -> None:
     assert kids(OidcIssuers()) is None
 
 
@@ -54,6 +54,6 @@ def test_without_a_folder_there_is_nobody() -> None:
         b'{"issuer":"https://a","jwks":{"keys":[1]}}',
     ],
 )
-def test_other_files_name_nobody(content: bytes) -> None:
+def test_other_files_name_no_issuer(content: bytes) -> None:
     with pytest.raises(BadIssuer):
         read(content)

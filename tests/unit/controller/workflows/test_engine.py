@@ -77,7 +77,7 @@ def engine(database, clock):
     return Engine(database, clock, make, monotonic=clock.monotonic)
 
 
-async def turn(database, clock, holder="one"):
+async def run_once(database, clock, holder="one"):
     """Run one step that is due; give whether there was one."""
     worker = engine(database, clock)
     worker.holder = holder
@@ -97,7 +97,7 @@ def facts(database):
 
 
 async def test_steps_follow_each_other_to_the_end(database, clock, life):
-    while await turn(database, clock):
+    while await run_once(database, clock):
         pass
     assert life.seen == list(STEPS)
     assert rows_of(database) == []
@@ -109,14 +109,14 @@ async def test_a_controller_killed_in_a_step_is_followed_by_another(database, cl
     life.trouble[step] = asyncio.CancelledError()
     for _ in STEPS:
         try:
-            assert await turn(database, clock)
+            assert await run_once(database, clock)
         except asyncio.CancelledError:
             break
     (row,) = rows_of(database)
     assert (row.step, row.lease_holder) == (step, "one")
-    assert not await turn(database, clock, "two"), "the lease is still held"
+    assert not await run_once(database, clock, "two"), "the lease is still held"
     clock.now += timedelta(seconds=31)
-    while await turn(database, clock, "two"):
+    while await run_once(database, clock, "two"):
         pass
     assert life.seen == [*STEPS[: STEPS.index(step) + 1], *STEPS[STEPS.index(step) :]]
     assert rows_of(database) == []
@@ -128,7 +128,7 @@ async def test_a_controller_that_lost_its_lease_moves_nothing(database, clock, l
         lambda tx: workflow_rows.lease_due(tx, worker.holder, clock.now, clock.now + timedelta(seconds=30), 1)
     )
     clock.now += timedelta(seconds=31)
-    assert await turn(database, clock, "two")
+    assert await run_once(database, clock, "two")
     await worker.step(row, START)
     (row,) = rows_of(database)
     assert row.step == "build"
@@ -139,33 +139,33 @@ async def test_failures_are_repeated_after_growing_pauses(database, clock, life)
     pauses = []
     for _ in range(4):
         life.trouble["begin"] = RuntimeError("no disk")
-        assert await turn(database, clock)
+        assert await run_once(database, clock)
         (row,) = rows_of(database)
         assert row.reason == "RuntimeError: no disk"
         pauses.append((row.due - clock.now).total_seconds())
         clock.now = row.due
     assert pauses == [1, 2, 4, 8]
-    while await turn(database, clock):
+    while await run_once(database, clock):
         pass
     assert rows_of(database) == []
 
 
 async def test_what_waits_is_asked_again_and_what_is_late_gives_up(database, clock, life):
     life.trouble["build"] = Wait(5, "bricks come")
-    assert await turn(database, clock)
-    assert await turn(database, clock)
-    assert not await turn(database, clock)
+    assert await run_once(database, clock)
+    assert await run_once(database, clock)
+    assert not await run_once(database, clock)
     (row,) = rows_of(database)
     assert (row.step, row.reason, row.due) == ("build", "bricks come", clock.now + timedelta(seconds=5))
     clock.now += timedelta(hours=2)
-    assert await turn(database, clock)
+    assert await run_once(database, clock)
     assert rows_of(database) == []
     assert facts(database)["failed"] == "bricks come"
 
 
 async def test_what_cannot_succeed_gives_up_at_once(database, clock, life):
     life.trouble["begin"] = GiveUp("the ground is a lake")
-    assert await turn(database, clock)
+    assert await run_once(database, clock)
     assert facts(database)["failed"] == "the ground is a lake"
     assert rows_of(database) == []
 

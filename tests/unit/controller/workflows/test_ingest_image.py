@@ -81,7 +81,7 @@ def begun(database, tmp_path):
     return begin
 
 
-async def turn(database, store):
+async def run_once(database, store):
     """Run one step; give whether one was due. The lease of a killed controller has run out."""
     make = partial(IngestImage, database, lambda: NOW, store=store, sealer=SEALER)
     engine = Engine(database, lambda: NOW, {IngestImage.kind: make}, monotonic=NOW.timestamp)
@@ -120,7 +120,7 @@ async def test_a_file_becomes_an_encrypted_snapshot(database, store, begun):
         snapshot.encrypted, snapshot.sealed_key = True, SEALER.seal(KEY, volume_keys.CONTEXT)
 
     database.run_blocking(encrypt)
-    while await turn(database, store):
+    while await run_once(database, store):
         pass
     _image, snapshot, _workflows = rows(database, image_id)
     stored = await content_in(database, store, snapshot.id)
@@ -132,7 +132,7 @@ async def test_a_file_becomes_an_encrypted_snapshot(database, store, begun):
 @pytest.mark.parametrize("image_format", ["raw", "qcow2"])
 async def test_a_file_becomes_a_snapshot(database, store, begun, image_format, tmp_path):
     image_id = begun(image_format)
-    while await turn(database, store):
+    while await run_once(database, store):
         pass
     image, snapshot, left = rows(database, image_id)
     assert (image.state, snapshot.state, snapshot.progress, left) == ("available", "completed", 100, 0)
@@ -166,7 +166,7 @@ async def test_killed_anywhere_it_is_done_again(database, store, begun, kill, mo
     monkeypatch.setattr(owner, where, killed)
     for _ in range(20):
         try:
-            if not await turn(database, store):
+            if not await run_once(database, store):
                 break
         except Killed:
             continue  # started again, as a new controller would
@@ -183,7 +183,7 @@ async def _then_killed(result):
 async def test_a_forged_file_fails_the_image_and_leaves_nothing(database, store, begun, tmp_path):
     image_id = begun("qcow2")
     crafted_images.patch(tmp_path / "incoming" / "one" / "image", (8, b"\0\0\0\0\0\0\0\x70\0\0\0\x09"))
-    while await turn(database, store):
+    while await run_once(database, store):
         pass
     image, snapshot, left = rows(database, image_id)
     assert (image.state, snapshot.state, left) == ("failed", "error", 0)
@@ -196,7 +196,7 @@ async def test_a_forged_file_fails_the_image_and_leaves_nothing(database, store,
 async def test_a_snapshot_that_was_deleted_meanwhile_stays_deleted(database, store, begun, tmp_path):
     image_id = begun("raw")
     database.run_blocking(lambda tx: imported_images.remove_image(tx, image_id))
-    while await turn(database, store):
+    while await run_once(database, store):
         pass
     assert database.run_blocking(lambda tx: tx.session.query(Workflow).count(), writes=False) == 0
     assert list((tmp_path / "incoming").iterdir()) == []
@@ -205,19 +205,19 @@ async def test_a_snapshot_that_was_deleted_meanwhile_stays_deleted(database, sto
 @pytest.mark.parametrize("image_format", image_export.FORMATS)
 async def test_an_image_goes_out_as_it_came_in(database, store, begun, image_format, tmp_path):
     image_id = begun("raw")
-    while await turn(database, store):
+    while await run_once(database, store):
         pass
     disk = await database.run(lambda tx: imported_images.find_disk(tx, image_id, ""), writes=False)
 
     async def more(first):
         return await database.run(lambda tx: segments.page(tx, disk.snapshot_id, first, 1), writes=False)
 
-    told = []
+    percents = []
     path = tmp_path / "export" / "disk"
     path.parent.mkdir()
-    await image_export.write_disk(store, more, path, disk.size, told.append)
-    assert told == sorted(told)
-    assert told[-1] == 100
+    await image_export.write_disk(store, more, path, disk.size, percents.append)
+    assert percents == sorted(percents)
+    assert percents[-1] == 100
     made = image_export.convert(path, image_format)
     assert path.exists() == (image_format == "raw")
     assert made.stat().st_blocks * 512 < 2 * len(PLACES) * BLOCK_BYTES

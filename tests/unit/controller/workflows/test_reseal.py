@@ -115,10 +115,10 @@ def secrets_of(database, world, master_key, monkeypatch):
                 for device in tx.session.scalars(select(IamMfaDevice))
             ]
             found += [(key.sealed, object_keys.context(key.name)) for key in tx.session.scalars(select(ObjectKey))]
-            told = []
+            progress = []
             for row in tx.session.scalars(select(HostResource).where(HostResource.body.is_not(None))):
-                keys.opened(row.kind, row.body, lambda key: told.append((key, volume_keys.CONTEXT)) or b"")
-            found += told
+                keys.opened(row.kind, row.body, lambda key: progress.append((key, volume_keys.CONTEXT)) or b"")
+            found += progress
             return [(opening.open(sealed, context), version_of(sealed)) for sealed, context in found]
 
         return database.run_blocking(read)
@@ -132,11 +132,11 @@ def everything(version):
 
 async def test_everything_is_sealed_anew(database, master_key, secrets_of):
     assert sorted(secrets_of(master_key.sealer)) == everything(1)
-    told = []
+    progress = []
     resealing = Resealing(database, master_key, lambda: NOW)
-    assert await resealing.rotate(lambda rows, changed: told.append((rows, changed))) == 2
+    assert await resealing.rotate(lambda rows, changed: progress.append((rows, changed))) == 2
     assert sorted(secrets_of(master_key.sealer)) == everything(2)
-    assert told[-1] == (7 * COUNT, 6 * COUNT)
+    assert progress[-1] == (7 * COUNT, 6 * COUNT)
     assert await resealing.run_pass() == 0
 
 

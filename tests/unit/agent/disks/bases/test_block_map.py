@@ -27,7 +27,7 @@ def segments_of(digests):
 
 
 @given(BLOCKS, st.integers(1, BLOCK_BYTES))
-def test_segments_make_the_picture(digests, last):
+def test_segments_make_the_block_map(digests, last):
     size = 3 * SEGMENT_BLOCKS * BLOCK_BYTES + last
     block_map = block_map_of(size, segments_of(digests))
     assert block_map.digests == digests

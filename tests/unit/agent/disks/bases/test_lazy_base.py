@@ -36,7 +36,7 @@ def filling(tmp_path):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 @pytest.mark.parametrize("good", [0, 1, 3])
-async def test_what_cannot_be_kept_is_read_all_the_same_and_comes_later(filling, monkeypatch, number, good):
+async def test_blocks_that_cannot_be_stored_are_read_and_fetched_later(filling, monkeypatch, number, good):
     monkeypatch.setattr(lazy_base, "_LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(lazy_base, "_QUIET_SECONDS", 0.0)
     put, puts = filling.put, []

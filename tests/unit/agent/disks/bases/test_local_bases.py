@@ -108,7 +108,7 @@ def test_no_path_is_made_of_anything_but_an_id(bases):
             bases.source(name)
 
 
-def test_an_unused_base_is_kept_for_the_next_volume(bases, fake):
+def test_an_unused_base_stays_cached_for_the_next_volume(bases, fake):
     disk = random_disk(5, SIZE)
     fake.keep(SNAP, disk)
     bases.ensure(spec())
@@ -132,7 +132,7 @@ def test_the_longest_unused_goes_first(tmp_path, store, fake):
     assert [path.stem for path in (bases.folder / "unused").iterdir()] == [SNAP]
 
 
-def test_a_full_disk_gives_up_unused_bases_and_is_told(bases, fake, monkeypatch):
+def test_a_full_disk_deletes_unused_bases_and_is_reported(bases, fake, monkeypatch):
     fake.keep(OTHER, random_disk(6, SIZE))
     bases.ensure(spec(OTHER))
     bases.remove(OTHER)

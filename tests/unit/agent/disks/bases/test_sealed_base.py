@@ -49,7 +49,7 @@ def test_any_read_is_of_the_disk(offset, length):
     assert base.extents(offset, length) == [Extent(offset, length, 0)]
 
 
-def test_small_reads_decrypt_a_block_once_and_few_are_kept():
+def test_small_reads_decrypt_a_block_once_and_few_are_cached():
     inner = Stored(STORED)
     base = SealedBase(inner, CIPHER)
 

@@ -106,7 +106,7 @@ def test_answers_are_shown_of_writes_and_of_credentials_only():
     assert (record["readOnly"], ("AWS::IAM::Role", ROLE) in event.resources) == (True, True)
 
 
-def test_blocks_of_snapshots_are_data_that_nobody_looks_up():
+def test_reading_snapshot_blocks_is_a_data_event():
     event, record = drawn(service="ebs", operation="PutSnapshotBlock", params={"SnapshotId": "snap-1"})
     assert (record["eventCategory"], record["managementEvent"], event.account_id) == ("Data", False, "")
 
@@ -136,7 +136,7 @@ def test_events_of_s3_have_cloudtrails_names(operation, name, category):
     assert (record["eventName"], record["eventCategory"]) == (name, category)
 
 
-def test_a_call_to_s3_is_told_whole():
+def test_a_call_to_s3_is_recorded_whole():
     policy = {"Statement": [{"Resource": "vol-0123456789abcdef0", "Key": "not a key", "bucketName": "nor a bucket"}]}
     event, record = drawn(
         service="s3",
@@ -152,7 +152,7 @@ def test_a_call_to_s3_is_told_whole():
     assert recall(event.text) == event
 
 
-def test_who_signs_nothing_is_nobody():
+def test_an_unsigned_request_has_no_identity():
     event, record = drawn(service="s3", operation="GetObject", caller=None, access_key_id="", params={"Bucket": "b"})
     assert record["userIdentity"] == {"type": "AWSAccount", "principalId": "", "accountId": "ANONYMOUS_PRINCIPAL"}
     assert event.account_id == ""

@@ -16,7 +16,7 @@ def test_a_device_by_itself_has_certifications():
     assert mfa_device_view.mfa_device_by_itself_view(found) == {**listed, "Certifications": {}}
 
 
-def test_a_device_is_a_users_or_roots_or_nobodys():
+def test_a_device_is_a_users_or_roots_or_unassigned():
     shown = [
         mfa_device_view.virtual_mfa_device_view(AssignedMfaDevice("serial", "name", owner, None))
         for owner in (ADA, ROOT, None)

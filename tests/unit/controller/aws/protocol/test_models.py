@@ -22,8 +22,8 @@ def _texts(value: Any) -> list[str]:
 def _bare(value: Any) -> Any:
     """A part of a model without its documentation."""
     if isinstance(value, dict):
-        kept = {name: each for name, each in value.items() if name != "documentation" or not isinstance(each, str)}
-        return {name: _bare(each) for name, each in kept.items()}
+        remaining = {name: each for name, each in value.items() if name != "documentation" or not isinstance(each, str)}
+        return {name: _bare(each) for name, each in remaining.items()}
     return [_bare(each) for each in value] if isinstance(value, list) else value
 
 

@@ -211,7 +211,7 @@ def change(run, host_id, **values):
     ],
     ids=str,
 )
-def test_one_thing_that_is_wrong_with_a_host_forbids_it(run, world, wrong):
+def test_one_unmet_need_excludes_a_host(run, world, wrong):
     need = Need(2, GIB, uefi=True, tpm=True)
     assert run(place, need, ()) == world.host_id
     change(run, world.host_id, **wrong)

@@ -12,7 +12,7 @@ NAME = string.ascii_letters + string.digits + "_+=,.@-"
 
 
 @given(st.text(alphabet=NAME, min_size=1, max_size=128))
-def test_names_of_allowed_characters_are_given_back(name):
+def test_names_of_allowed_characters_are_returned(name):
     assert iam_names.check_name("userName", name) == name
 
 
@@ -42,7 +42,7 @@ def test_policies_have_fewer_paths(path, fine):
             iam_names.check_policy_path(path)
 
 
-def test_ids_tell_their_kind_and_do_not_repeat():
+def test_ids_have_the_prefix_of_their_kind_and_do_not_repeat():
     ids = {iam_names.new_id("role") for _ in range(100)}
     assert len(ids) == 100
     assert all(re.fullmatch(r"AROA[A-Z2-7]{17}", one) for one in ids)

@@ -5,12 +5,12 @@ from stead_controller.resources.iam import passwords
 from stead_controller.resources.iam.password_policies import PasswordPolicy
 
 
-def test_a_password_is_known_by_what_is_kept_of_it():
-    kept = passwords.hashed("correct horse")
-    assert "correct" not in kept
-    assert kept != passwords.hashed("correct horse")
-    assert passwords.is_password("correct horse", kept)
-    assert not passwords.is_password("Correct horse", kept)
+def test_a_password_is_checked_by_its_hash():
+    hashed = passwords.hashed("correct horse")
+    assert "correct" not in hashed
+    assert hashed != passwords.hashed("correct horse")
+    assert passwords.is_password("correct horse", hashed)
+    assert not passwords.is_password("Correct horse", hashed)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_deprecation_is_to_come_within_10_years_or_2_of_a_public_images_life(  #
         assert abs(find(image_id).deprecate_at - good) <= MINUTE / 2
 
 
-def test_a_disabled_image_is_shared_with_nobody_and_enabled_again(run, mine, add, find, *, world):
+def test_a_disabled_image_is_not_shared_and_enabled_again(run, mine, add, find, *, world):
     image_id, other_id = add(public=True), add(public=True)
 
     def permit(tx):
@@ -215,15 +215,15 @@ def test_snapshots_that_no_other_image_has_go_with_it_on_request(run, mine, add,
             tx.session.add(ImageBlockDevice(image_id=image_id, **device))
 
     run(map_them)
-    told = run(image_life.deregister, mine, image_id, NOW, with_snapshots=True)
-    assert {each.snapshot_id: each.return_code for each in told} == {
+    results = run(image_life.deregister, mine, image_id, NOW, with_snapshots=True)
+    assert {each.snapshot_id: each.return_code for each in results} == {
         ids["success"]: "success",
         ids["skipped"]: "skipped",
         ids["missing-permissions"]: "missing-permissions",
         ids["absent"]: "missing-permissions",
         ids["deleting"]: "success",
     }
-    assert len(told) == len(ids), "one that is mapped twice is told of once"
+    assert len(results) == len(ids), "one that is mapped twice is told of once"
     states = {name: run(lambda tx, each=each: tx.session.get(Snapshot, each)) for name, each in ids.items()}
     assert {name: row and row.state for name, row in states.items()} == {
         "success": "deleting",

@@ -57,7 +57,7 @@ def test_an_unfinished_image_is_unavailable_to_its_owner_and_absent_for_others(w
         run(images.find_launchable, world.other.caller, pending)
 
 
-def test_a_malformed_id_is_told_before_an_absent_one(world, run):
+def test_a_malformed_id_is_refused_before_an_absent_one(world, run):
     with pytest.raises(MalformedId):
         run(images.find_launchable, world.one.caller, "ami-XYZ")
     with pytest.raises(MalformedId):

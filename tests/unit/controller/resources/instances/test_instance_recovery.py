@@ -34,7 +34,7 @@ def crash(life, instance_id, start_count=None, *, now=NOW):
     life.power(instance_id, pb.MACHINE_POWER_OFF, pb.OFF_REASON_CRASHED, start_count, now=now)
 
 
-def kept(instance):
+def stored(instance):
     """What a recovery must leave as it is."""
     names = ("state", "host_id", "private_address", "public_address", "launch_time", "identity_issued", "capacity_held")
     return {name: getattr(instance, name) for name in names}
@@ -45,18 +45,18 @@ def test_a_failed_machine_is_started_again_with_all_that_the_instance_has(life, 
     known = life.run(revisions.current)
     crash(life, instance_id)
     after = life.instance(instance_id)
-    assert kept(after) == kept(before)
+    assert stored(after) == stored(before)
     assert (after.start_count, after.recovery_began, after.state_reason_code) == (2, NOW, "")
     assert life.host().memory_free == host.memory_free
-    told = life.run(lambda tx: changes.changes_since(tx, life.world.host_id, known)).message.state.resources
-    [machine] = [each.machine for each in told if each.id == instance_id]
+    sent = life.run(lambda tx: changes.changes_since(tx, life.world.host_id, known)).message.state.resources
+    [machine] = [each.machine for each in sent if each.id == instance_id]
     assert (machine.power, machine.start_count) == (desired.POWER_RUNNING, 2)
     life.is_running(instance_id)
     assert life.instance(instance_id).recovery_began is None
-    assert kept(life.instance(instance_id)) == kept(before)
+    assert stored(life.instance(instance_id)) == stored(before)
 
 
-def test_one_failure_is_one_recovery_however_often_and_late_it_is_told(life, instance_id, unchanged):
+def test_one_failure_is_one_recovery_however_often_and_late_it_is_reported(life, instance_id, unchanged):
     crash(life, instance_id)
     unchanged()
     crash(life, instance_id, start_count=1)
@@ -105,7 +105,7 @@ def test_who_is_not_recovered_is_stopped(life, asked):
     assert stopped.recoveries == []
 
 
-def test_what_counts_is_what_is_wished_at_the_failure(life, instance_id):
+def test_the_setting_at_the_failure_counts(life, instance_id):
     life.run(set_auto_recovery, life.caller, instance_id, False)
     life.run(set_auto_recovery, life.caller, instance_id, True)
     crash(life, instance_id)
@@ -120,12 +120,12 @@ def test_one_that_is_recovered_may_be_rebooted_stopped_and_terminated(life, inst
     life.run(reboot_instances, life.caller, [instance_id])
     assert life.wanted()[0][instance_id].machine.reboot_count == 1
     life.run(stop_instances, life.caller, [instance_id], NOW)
-    told = life.run(revisions.current)
+    sent = life.run(revisions.current)
     # It was not started again before it was to stop: its host says that what it began last is off.
     off = pb.MachineStatus(power=pb.MACHINE_POWER_OFF, start_count=1, off_reason=pb.OFF_REASON_CRASHED)
-    life.report(desired.KIND_MACHINE, instance_id, machine=off, revision=told - 1)
+    life.report(desired.KIND_MACHINE, instance_id, machine=off, revision=sent - 1)
     assert life.instance(instance_id).state == "stopping"
-    life.report(desired.KIND_MACHINE, instance_id, machine=off, revision=told)
+    life.report(desired.KIND_MACHINE, instance_id, machine=off, revision=sent)
     stopped = life.instance(instance_id)
     assert (stopped.state, stopped.state_reason_code) == ("stopped", "Client.UserInitiatedShutdown")
     assert (stopped.recovery_began, stopped.capacity_held) == (None, False)
@@ -142,9 +142,9 @@ def test_one_that_is_recovered_may_be_rebooted_stopped_and_terminated(life, inst
 def test_one_that_was_stopped_before_it_ever_started_is_stopped(life):
     [instance_id] = life.launch()
     life.run(stop_instances, life.caller, [instance_id], NOW)
-    told = life.run(revisions.current)
+    sent = life.run(revisions.current)
     never = pb.MachineStatus(power=pb.MACHINE_POWER_OFF)
-    life.report(desired.KIND_MACHINE, instance_id, machine=never, revision=told)
+    life.report(desired.KIND_MACHINE, instance_id, machine=never, revision=sent)
     assert life.instance(instance_id).state == "stopped"
 
 
@@ -159,9 +159,9 @@ def test_a_recovery_that_its_host_cannot_do_is_given_up(life, instance_id):
     assert life.instance(instance_id).state == "running"
     life.run(clean_up, settings, late)
     assert life.instance(instance_id).state == "stopping"
-    told = life.run(revisions.current)
+    sent = life.run(revisions.current)
     off = pb.MachineStatus(power=pb.MACHINE_POWER_OFF, start_count=1, off_reason=pb.OFF_REASON_CRASHED)
-    life.report(desired.KIND_MACHINE, instance_id, machine=off, revision=told)
+    life.report(desired.KIND_MACHINE, instance_id, machine=off, revision=sent)
     stopped = life.instance(instance_id)
     assert (stopped.state, stopped.state_reason_code) == ("stopped", "Server.InternalError")
 

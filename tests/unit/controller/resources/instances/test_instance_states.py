@@ -59,8 +59,8 @@ def test_a_change_has_its_reasons_and_watchers_hear_of_it(world, run):
     def change(tx):
         instance = rows.launch(tx, world, world.one)
         tx.events.clear()
-        told = change_state(tx, instance, "stopping", rows.NOW, USER_SHUTDOWN, transition="why")
-        assert told == StateChange(instance.id, "running", "stopping")
+        sent = change_state(tx, instance, "stopping", rows.NOW, USER_SHUTDOWN, transition="why")
+        assert sent == StateChange(instance.id, "running", "stopping")
         assert tx.events == {instance.id}
         why = (instance.state_reason_code, instance.state_reason_message)
         assert why == (USER_SHUTDOWN.code, USER_SHUTDOWN.message)

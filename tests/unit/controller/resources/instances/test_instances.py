@@ -110,7 +110,7 @@ def test_everything_is_known(world, run, web):
     assert instance.profile is None
 
 
-def test_a_stopped_instance_tells_why(world, run, db):
+def test_a_stopped_instance_has_its_reason(world, run, db):
     (instance,) = described(run, world.one, db)
     assert instance.row.state_reason_code == "Client.UserInitiatedShutdown"
     assert instance.row.state_transition_reason.startswith("User initiated (")

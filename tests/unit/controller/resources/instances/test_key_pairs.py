@@ -28,7 +28,7 @@ def describe(run, caller, *, ids=(), names=(), filters=()):
     return run(key_pairs.describe, caller, asked, names)
 
 
-def test_a_made_pair_is_kept_without_its_private_half(world, run, database):
+def test_a_made_pair_is_stored_without_its_private_half(world, run, database):
     made = create(run, world.one.caller, "mine", tags={"team": "a"})
     (found,) = describe(run, world.one.caller)
     assert (found.pair.id, found.pair.key_type) == (made.id, "ed25519")

@@ -78,8 +78,8 @@ def test_a_volume_of_another_host_is_served_to_the_instances(place, there):
     row = place.find(volume_id)
     assert (row.host_id, row.attached_host_id) == (place.world.host_id, place.other_host)
     assert row.export_port in limits.EXPORT_PORTS
-    assert place.told(volume_id).export.client_host_id == place.other_host
-    assert place.told(volume_id, place.other_host).remote.home_host_id == place.world.host_id
+    assert place.sent(volume_id).export.client_host_id == place.other_host
+    assert place.sent(volume_id, place.other_host).remote.home_host_id == place.world.host_id
     assert volume_id in place.machine_has(there)
     assert place.run(lambda tx: tx.session.get(Snapshot, snapshot.id)).host_id == place.other_host
 
@@ -189,7 +189,7 @@ def test_its_first_home_is_the_instances_host_where_that_has_room(place, here, t
     assert place.attachment(volume_id) == FREED
 
 
-def test_a_host_that_was_to_let_go_of_it_has_to_have_done_so(place, here, there):
+def test_a_host_that_must_release_it_must_have_done_so(place, here, there):
     volume_id = place.volume()
     gone = HostResource(host_id=place.other_host, kind=VOLUME, resource_id=volume_id, revision=1, body=None)
     place.run(lambda tx: tx.session.add(gone))
@@ -238,18 +238,18 @@ def test_a_volume_at_home_is_detached_when_its_machine_says_so(place, here):
     assert place.attachment(volume_id) == ("in-use", "detaching", here)
     assert place.find(volume_id).delete_on_termination is False
     assert volume_id not in place.machine_has(here)
-    assert place.told(volume_id), "the disk stays"
+    assert place.sent(volume_id), "the disk stays"
     place.detach(volume_id, force=True)
     assert place.attachment(volume_id) == ("in-use", "detaching", here)
-    assert place.told(volume_id)
+    assert place.sent(volume_id)
 
 
-def test_one_of_another_host_is_let_go_there_first(place, there):
+def test_one_of_another_host_is_released_there_first(place, there):
     volume_id = place.remote(there)
     place.detach(volume_id)
-    assert place.told(volume_id, place.other_host) == (False, False)
+    assert place.sent(volume_id, place.other_host) == (False, False)
     assert volume_id not in place.machine_has(there)
-    assert place.told(volume_id).export.client_host_id == place.other_host
+    assert place.sent(volume_id).export.client_host_id == place.other_host
     assert place.find(volume_id).export_port == 61000
 
 
@@ -261,8 +261,8 @@ def test_force_ends_what_the_home_serves(place, there, monkeypatch):
         place.detach(volume_id, force=True)
         row = place.find(volume_id)
         assert (row.attachment_state, row.attached_host_id, row.export_port) == ("detaching", None, None)
-        assert place.told(volume_id, place.other_host) == (False, True)
-        assert not place.told(volume_id).HasField("export")
+        assert place.sent(volume_id, place.other_host) == (False, True)
+        assert not place.sent(volume_id).HasField("export")
     assert followed == [volume_id]
 
 
@@ -312,7 +312,7 @@ STATES = ("attaching", "attached", "detaching", "busy")
 
 def test_a_machine_that_has_all_settles_its_volumes(place, here, there):
     at_home = {state: place.attached(here, attachment_state=state) for state in STATES}
-    kept = place.attached(here, attachment_state="detaching")
+    remaining = place.attached(here, attachment_state="detaching")
     remote = place.remote(there, attachment_state="detaching")
     root = place.run(lambda tx: tx.session.query(Volume).filter_by(instance_id=here, device_name="/dev/sda1").one().id)
     other_id, third_id = place.launch(), place.launch()
@@ -321,21 +321,21 @@ def test_a_machine_that_has_all_settles_its_volumes(place, here, there):
     assert place.run(volume_attachments.waiting, everybody) == {here, there, other_id}
     assert place.run(volume_attachments.waiting, [here, third_id]) == {here}
     for each in (here, there):
-        place.run(volume_attachments.settle_machine, each, [root, kept], NOW)
+        place.run(volume_attachments.settle_machine, each, [root, remaining], NOW)
     assert {state: place.attachment(each) for state, each in at_home.items()} == {
         "attaching": ("in-use", "attached", here),
         "attached": ("in-use", "attached", here),
         "detaching": FREED,
         "busy": FREED,
     }
-    assert [place.find(each).attachment_state for each in (kept, remote, others)] == [
+    assert [place.find(each).attachment_state for each in (remaining, remote, others)] == [
         "detaching",
         "detaching",
         "attaching",
     ]
 
 
-def test_a_guest_that_does_not_let_go_is_busy_with_it(place, here):
+def test_a_volume_that_the_guest_does_not_release_is_busy(place, here):
     at_home = {state: place.attached(here, attachment_state=state) for state in STATES}
     let_go = place.attached(here, attachment_state="detaching")
     others = place.attached(place.launch(), attachment_state="detaching")
@@ -350,7 +350,7 @@ def test_a_guest_that_does_not_let_go_is_busy_with_it(place, here):
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_what_another_host_has_let_go_is_free_if_it_was_to(place, there, state):
+def test_what_another_host_was_to_release_and_has_is_free(place, there, state):
     volume_id = place.remote(there, attachment_state=state)
     gone(place, volume_id, place.world.host_id)
     assert place.find(volume_id).attachment_state == state
@@ -364,7 +364,7 @@ def gone(place, volume_id, host_id):
     place.run(lambda tx: volume_attachments.settle_gone(tx, host_id, tx.session.get_one(Volume, volume_id), NOW))
 
 
-def test_who_let_go_by_force_says_so_by_its_instances_host(place, there):
+def test_a_forced_release_is_confirmed_by_the_instances_host(place, there):
     volume_id = place.remote(there, attachment_state="detaching", attached_host_id=None, export_port=None)
     gone(place, volume_id, place.world.host_id)
     assert place.find(volume_id).attachment_state == "detaching"
@@ -393,7 +393,7 @@ def test_of_an_instance_that_is_forgotten_only_the_home_says_that_it_let_go(plac
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("served", [False, True])
-def test_a_home_that_serves_nobody_frees_what_is_let_go(place, there, state, served):
+def test_a_home_without_clients_frees_a_released_volume(place, there, state, served):
     changes = {} if served else {"attached_host_id": None, "export_port": None}
     volume_id = place.remote(there, attachment_state=state, **changes)
     place.call(volume_attachments.settle_at_home, volume_id, NOW)
@@ -403,7 +403,7 @@ def test_a_home_that_serves_nobody_frees_what_is_let_go(place, there, state, ser
 
 @pytest.mark.parametrize("state", ["running", "shutting-down", "terminated", None])
 @pytest.mark.parametrize("ends", [False, True])
-def test_what_nobody_uses_is_free_or_ends_with_its_instance(place, there, state, ends):
+def test_unused_volumes_are_free_or_deleted_with_their_instance(place, there, state, ends):
     volume_id = place.remote(there, attachment_state="detaching", delete_on_termination=ends)
     if state is None:
         place.change(Volume, volume_id, instance_id="i-00000000000000000")
@@ -416,9 +416,9 @@ def test_what_nobody_uses_is_free_or_ends_with_its_instance(place, there, state,
     assert (row.device_name, row.attach_time, row.delete_on_termination) == (None, None, False)
     assert (row.attached_host_id, row.export_port) == (None, None)
     if gone:
-        assert place.told(volume_id) == (False, False)
+        assert place.sent(volume_id) == (False, False)
     else:
-        assert not place.told(volume_id).HasField("export")
+        assert not place.sent(volume_id).HasField("export")
 
 
 def test_the_key_of_a_base_goes_with_the_last_volume_that_is_read(place, here):
@@ -487,8 +487,8 @@ def test_with_an_instance_its_volumes_are_free_or_end(place, here, there):
     assert place.find(ends).state == "deleting"
     assert place.find(others).attachment_state == "attached"
     assert (place.find(served).attachment_state, place.find(leaving).attachment_state) == ("detaching", "busy")
-    assert place.told(served, place.other_host) == (False, False)
-    assert place.told(leaving, place.other_host) is not False
+    assert place.sent(served, place.other_host) == (False, False)
+    assert place.sent(leaving, place.other_host) is not False
 
 
 def test_with_a_lost_host_ends_what_others_served_it(place, there):
@@ -497,7 +497,7 @@ def test_with_a_lost_host_ends_what_others_served_it(place, there):
     end(place, there, host_lost=True)
     row = place.find(served)
     assert (row.attachment_state, row.attached_host_id, row.export_port) == ("detaching", None, None)
-    assert not place.told(served).HasField("export")
+    assert not place.sent(served).HasField("export")
     assert place.attachment(lost) == ("in-use", "attached", there)
 
 
@@ -522,12 +522,12 @@ def test_a_volume_is_forgotten_with_its_home(place, there, state):
         place.change(Instance, there, state=state)
     place.call(volume_attachments.lose_home, volume_id)
     assert place.find(volume_id) is None
-    assert place.told(volume_id, place.other_host) == (False, True)
+    assert place.sent(volume_id, place.other_host) == (False, True)
     assert (volume_id in place.machine_has(there)) is (state != "running")
     assert place.run(lambda tx: [each.resource_id for each in tx.session.query(Tag)]) == ["vol-1"]
 
 
-def test_of_what_only_its_home_used_nobody_is_told(place, here):
+def test_a_change_of_a_volume_used_at_its_home_is_sent_to_no_other_host(place, here):
     used, free = place.attached(here), place.volume()
 
     def lose(tx, volume_id):
@@ -536,5 +536,5 @@ def test_of_what_only_its_home_used_nobody_is_told(place, here):
 
     for each in (used, free):
         assert place.run(lose, each) is None, "the host's row may go in the same transaction"
-        assert place.told(each) is not False
+        assert place.sent(each) is not False
     assert used in place.machine_has(here), "what becomes of the host's own machines is decided elsewhere"

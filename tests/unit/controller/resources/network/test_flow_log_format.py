@@ -36,7 +36,7 @@ def test_any_choice_of_known_fields(names, count, space):
 @given(st.text(max_size=60))
 def test_nothing_else_gets_through(text):
     try:
-        kept = check_format(text)
+        parsed = check_format(text)
     except (InvalidParameter, Unsupported):
         return
-    assert all(word[2:-1] in KNOWN for word in kept.split())
+    assert all(word[2:-1] in KNOWN for word in parsed.split())

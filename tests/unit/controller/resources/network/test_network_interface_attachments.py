@@ -81,7 +81,7 @@ def change(run):
 
 
 @pytest.fixture
-def told(run, world):
+def sent(run, world):
     """Whether the host is told to have an interface, or (False) to have it no more, and at which revision."""
 
     def look(interface_id):
@@ -100,7 +100,7 @@ def hosts(run, world):
 
 @pytest.mark.parametrize(("state", "on_host"), [("running", True), ("stopped", False)])
 def test_an_interface_is_attached_to_an_instance_that_runs_or_is_stopped(  # noqa: PLR0917 - fixtures and a case
-    world, launch, make, attach, find, told, state, on_host
+    world, launch, make, attach, find, sent, state, on_host
 ):
     host_id = world.host_id if on_host else None
     instance_id, interface_id = launch(state=state, host_id=host_id), make()
@@ -109,7 +109,7 @@ def test_an_interface_is_attached_to_an_instance_that_runs_or_is_stopped(  # noq
     assert (row.attachment_id, row.instance_id, row.host_id) == (attachment_id, instance_id, host_id)
     assert (row.status, row.attachment_state, row.device_index) == ("in-use", "attaching", 1)
     assert (row.attach_time, row.delete_on_termination) == (NOW, False)
-    assert (told(interface_id) or (None,))[0] == (True if on_host else None)
+    assert (sent(interface_id) or (None,))[0] == (True if on_host else None)
 
 
 @pytest.mark.parametrize("state", ["pending", "stopping", "shutting-down", "terminated"])
@@ -199,19 +199,19 @@ def detach(run, world, attachment_id, **asked):
     run(attachments.detach, world.one.caller, attachment_id, **asked)
 
 
-def test_an_interface_is_detached_when_its_host_says_so(run, world, attached, find, told):
+def test_an_interface_is_detached_when_its_host_says_so(run, world, attached, find, sent):
     interface_id, attachment_id = attached
     detach(run, world, attachment_id)
     row = find(interface_id)
     assert (row.attachment_state, row.status, row.attachment_id) == ("detaching", "in-use", attachment_id)
-    once = told(interface_id)
+    once = sent(interface_id)
     assert once[0] is False
     detach(run, world, attachment_id, force=True)
     assert find(interface_id).attachment_state == "detaching", "its host is up, where it may still be in use"
-    assert told(interface_id) == once
+    assert sent(interface_id) == once
 
 
-def test_what_is_being_detached_is_not_told_of_again(run, world, attached, unchanged):
+def test_what_is_being_detached_is_not_sent_again(run, world, attached, unchanged):
     detach(run, world, attached[1])
     unchanged()
     detach(run, world, attached[1])
@@ -224,7 +224,7 @@ def machine_of(run, world, instance_id):
     return [each.interface_id for each in desired.Resource.FromString(body).machine.interfaces]
 
 
-def test_the_machine_is_told_without_an_interface_that_is_being_detached(run, world, attached, find):
+def test_the_machine_is_sent_without_an_interface_that_is_being_detached(run, world, attached, find):
     interface_id, attachment_id = attached
     instance_id = find(interface_id).instance_id
     assert interface_id in machine_of(run, world, instance_id)
@@ -324,7 +324,7 @@ def test_what_is_detached_keeps_its_addresses_and_groups(run, world, make, attac
     assert not where()
 
 
-def test_a_host_is_told_of_a_vpc_while_it_has_an_interface_of_it(run, world, make, attach, *, launch, hosts, change):
+def test_a_host_is_sent_a_vpc_while_it_has_an_interface_of_it(run, world, make, attach, *, launch, hosts, change):
     """The instance's own interface is put into another VPC: what is told of is what the second one needs."""
     instance_id, interface_id = launch(), make()
     elsewhere = update(NetworkInterface).where(NetworkInterface.instance_id == instance_id)

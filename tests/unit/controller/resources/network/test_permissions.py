@@ -81,28 +81,28 @@ def test_a_protocol_must_be_given():
 
 
 @pytest.mark.parametrize(
-    ("cidr", "kept"),
+    ("cidr", "stored"),
     [
         ("0.0.0.0/0", "0.0.0.0/0"),
         ("100.68.0.18/18", "100.68.0.0/18"),
         ("10.1.2.3/32", "10.1.2.3/32"),
     ],
 )
-def test_ipv4_blocks_lose_their_host_bits(cidr, kept):
-    assert one(ipv4=[cidr]).cidr_ipv4 == kept
+def test_ipv4_blocks_lose_their_host_bits(cidr, stored):
+    assert one(ipv4=[cidr]).cidr_ipv4 == stored
 
 
 @pytest.mark.parametrize(
-    ("cidr", "kept"),
+    ("cidr", "stored"),
     [
         ("::/0", "::/0"),
         ("2001:0DB8::1/64", "2001:db8::/64"),
         ("::ffff:1.2.3.4/128", "::ffff:1.2.3.4/128"),
     ],
 )
-def test_ipv6_blocks_are_short_and_lower_case(cidr, kept):
-    assert ipaddress.ip_network(one(ipv6=[cidr]).cidr_ipv6) == ipaddress.ip_network(kept)
-    assert one(ipv6=[cidr]).cidr_ipv6 == one(ipv6=[kept]).cidr_ipv6
+def test_ipv6_blocks_are_short_and_lower_case(cidr, stored):
+    assert ipaddress.ip_network(one(ipv6=[cidr]).cidr_ipv6) == ipaddress.ip_network(stored)
+    assert one(ipv6=[cidr]).cidr_ipv6 == one(ipv6=[stored]).cidr_ipv6
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ _restores = st.tuples(st.just("restore"), st.integers(1, 6), st.none())
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(st.lists(_changes | _restores, max_size=8))
-def test_versions_are_kept(world, run, steps):
+def test_versions_are_stored(world, run, steps):
     once = Repeatable("CreateManagedPrefixList", "", "")
     asked = NewList("n", "IPv4", 5)
     list_id = run(prefix_lists.create, world.one.caller, asked, repeatable=once, now=NOW)
@@ -38,8 +38,8 @@ def test_versions_are_kept(world, run, steps):
                 change = Change(current, add=added, remove=tuple(second))
                 run(prefix_lists.modify, world.one.caller, list_id, change)
                 if first or second:
-                    kept = {cidr: text for cidr, text in versions[-1].items() if cidr not in second}
-                    versions.append(kept | first)
+                    remaining = {cidr: text for cidr, text in versions[-1].items() if cidr not in second}
+                    versions.append(remaining | first)
         except SteadError:
             pass  # refused: all versions must be as they were
     for number, wanted in enumerate(versions, 1):

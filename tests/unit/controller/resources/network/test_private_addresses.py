@@ -43,7 +43,7 @@ def test_the_search_goes_on_where_the_last_one_ended(run, place):
     assert (primary, set(others)) == ("172.31.0.4", {second, third})
 
 
-def test_all_of_a_subnet_are_given_and_what_is_given_back_is_found_again(run, place):
+def test_all_of_a_subnet_are_given_and_released_ones_are_found_again(run, place):
     subnet_id, interface_id = place[0].id, place[1]
 
     def take(tx):
@@ -100,7 +100,7 @@ def test_what_is_reserved_is_cut_out_of_what_is_free(last, blocks):
 
 
 @given(st.one_of(st.integers(1, 400), st.just(4091), st.just(65531)), st.integers(0, 1 << 20))
-def test_each_address_has_its_turn_once(room, begin):
+def test_each_address_is_tried_once(room, begin):
     found = {private_addresses.scattered(turn, room) for turn in range(begin, begin + room)}
     assert found == set(range(room))
 

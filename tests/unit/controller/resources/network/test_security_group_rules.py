@@ -95,7 +95,7 @@ def ports(world, run):
 
 
 @pytest.fixture
-def told(world, run):
+def sent(world, run):
     """The first ports of a group's rules of both directions as hosts are told them."""
 
     def call(group_id=world.one.group_id):
@@ -119,15 +119,15 @@ def make_vpc_ordinary(run, tenant):
     run(lambda tx: tx.session.execute(update(Vpc).where(Vpc.id == tenant.vpc_id).values(is_default=False)))
 
 
-def test_a_rule_is_of_its_direction_and_hosts_are_told(allow, revoke, ports, told):
+def test_a_rule_is_of_its_direction_and_hosts_are_notified(allow, revoke, ports, sent):
     allow(SSH)
     allow(WEB, egress=True)
     assert (ports(), ports(egress=True)) == ([-1, 22], [-1, 80])
-    assert told() == [-1, -1, 22, 80]
+    assert sent() == [-1, -1, 22, 80]
     assert revoke(SSH) == (1, [])
     assert revoke(WEB, egress=True) == (1, [])
     assert (ports(), ports(egress=True)) == ([-1], [-1])
-    assert told() == [-1, -1]
+    assert sent() == [-1, -1]
 
 
 def test_what_is_allowed_inwards_may_be_allowed_outwards_too(allow, ports):
@@ -155,11 +155,11 @@ def test_what_another_group_has_counts_for_it_alone(world, run, allow, ports):
     assert (ports(), ports(group_id=web)) == ([-1, 22], [22])
 
 
-def test_what_a_default_vpcs_group_has_not_is_named_and_the_rest_revoked(allow, revoke, ports, told):
+def test_what_a_default_vpcs_group_has_not_is_named_and_the_rest_revoked(allow, revoke, ports, sent):
     allow(SSH)
     assert revoke(SSH, WEB) == (1, [(80, False)])
     assert revoke(WEB, egress=True) == (0, [(80, True)])
-    assert (ports(), told()) == ([-1], [-1, -1])
+    assert (ports(), sent()) == ([-1], [-1, -1])
 
 
 def test_an_ordinary_vpcs_group_is_revoked_all_or_nothing(world, run, allow, revoke, ports):
@@ -183,12 +183,12 @@ def test_a_rule_is_revoked_by_the_name_of_the_group_it_refers_to(world, allow, r
     assert revoke(tcp(22, groups=(GroupReference(group_name="default"),))) == (1, [])
 
 
-def test_rules_and_their_tags_go_by_id(run, allow, revoke_by_id, ports, told):
+def test_rules_and_their_tags_go_by_id(run, allow, revoke_by_id, ports, sent):
     first, second = allow(SSH, WEB, tags={"why": "test"})
     tagged = select(Tag.resource_id).where(Tag.resource_type == "security-group-rule")
     assert run(lambda tx: sorted(tx.session.scalars(tagged))) == sorted([first, second])
     assert revoke_by_id(first, first) == [first]
-    assert (ports(), told()) == ([-1, 80], [-1, -1, 80])
+    assert (ports(), sent()) == ([-1, 80], [-1, -1, 80])
     assert run(lambda tx: list(tx.session.scalars(tagged))) == [second]
 
 
@@ -219,12 +219,12 @@ def modify(world, run):
     return call
 
 
-def test_modified_rules_keep_their_ids_and_direction(allow, modify, ports, told):
+def test_modified_rules_have_the_same_ids_and_direction(allow, modify, ports, sent):
     (inwards,) = allow(SSH)
     (outwards,) = allow(SSH, egress=True)
     modify({inwards: tcp(23, "10.0.0.0/8"), outwards: tcp(24, "10.0.0.0/8")})
     assert (ports(), ports(egress=True)) == ([-1, 23], [-1, 24])
-    assert told() == [-1, -1, 23, 24]
+    assert sent() == [-1, -1, 23, 24]
 
 
 def test_modified_rules_may_change_places_but_not_take_anothers(run, allow, modify, unchanged):

@@ -46,9 +46,9 @@ def give_up(cloud, host):
     cloud.run(host_records.remove_host, CLOUD, host.id, NOW, force=True)
 
 
-def told(cloud, host, volume_id):
+def sent(cloud, host, volume_id):
     cloud.read(host)
-    _, body = host.told[VOLUME, volume_id]
+    _, body = host.sent[VOLUME, volume_id]
     return desired.Resource.FromString(body).volume
 
 
@@ -67,9 +67,9 @@ def test_a_volume_that_a_guest_of_another_host_has_is_served_by_a_third(cloud):
     assert (row.host_id, row.former_homes, row.attached_host_id) == (third.id, first.id, second.id)
     assert row.generation == before.generation + 1, "what the former home served is another attachment"
     assert promised(cloud, third) == room + GIB
-    at_home = told(cloud, third, volume_id)
+    at_home = sent(cloud, third, volume_id)
     assert (list(at_home.former_home_ids), at_home.export.client_host_id) == ([first.id], second.id)
-    remote = told(cloud, second, volume_id).remote
+    remote = sent(cloud, second, volume_id).remote
     assert (remote.home_host_id, remote.generation, remote.port) == (third.id, row.generation, row.export_port)
     cloud.settle()
     assert third.serves == {volume_id: (second.id, row.generation)}
@@ -110,7 +110,7 @@ def test_a_home_that_is_lost_too_is_named_as_well(cloud):
     dies(cloud, second)
     cloud.run(lambda tx: tx.session.execute(update(Host).where(Host.id == third.id).values(schedulable=True)))
     give_up(cloud, second)
-    assert list(told(cloud, third, volume_id).former_home_ids) == [first.id, second.id]
+    assert list(sent(cloud, third, volume_id).former_home_ids) == [first.id, second.id]
 
 
 def test_a_host_that_is_up_is_not_given_up_with_them(cloud):
@@ -122,7 +122,7 @@ def test_a_host_that_is_up_is_not_given_up_with_them(cloud):
     assert cloud.run(lambda tx: tx.session.get_one(Instance, cloud.instances[0])).state == "running"
 
 
-def test_the_host_that_uses_it_is_its_home_only_when_it_has_let_go(cloud):
+def test_the_host_that_uses_it_becomes_its_home_only_after_releasing_it(cloud):
     first, second, third = cloud.hosts
     volume_id = cloud.volumes[0]
     goes_to(cloud, volume_id, cloud.instances[1])
@@ -134,8 +134,8 @@ def test_the_host_that_uses_it_is_its_home_only_when_it_has_let_go(cloud):
     cloud.run(volume_attachments.detach, cloud.caller, volume_id)
     with pytest.raises(InUse, match="none of them"):
         give_up(cloud, first)
-    cloud.turn(second)
-    cloud.turn(second)
+    cloud.act(second)
+    cloud.act(second)
     assert volume(cloud, volume_id).state == "available"
     give_up(cloud, first)
     assert (volume(cloud, volume_id).host_id, volume(cloud, volume_id).state) == (second.id, "available")
@@ -147,5 +147,5 @@ def test_one_in_a_pool_of_its_own_is_lost(cloud):
     cloud.run(lambda tx: tx.session.execute(others))
     dies(cloud, first)
     give_up(cloud, first)
-    kept = cloud.run(lambda tx: list(tx.session.scalars(select(Volume.id).where(Volume.id.in_(cloud.volumes)))))
-    assert kept == [cloud.volumes[1]], "that one had no home yet"
+    remaining = cloud.run(lambda tx: list(tx.session.scalars(select(Volume.id).where(Volume.id.in_(cloud.volumes)))))
+    assert remaining == [cloud.volumes[1]], "that one had no home yet"

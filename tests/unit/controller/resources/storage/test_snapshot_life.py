@@ -66,7 +66,7 @@ class Store:
     def call(self, function, snapshot_id, *args, **kwargs):
         return self.run(lambda tx: function(tx, tx.session.get_one(Snapshot, snapshot_id), *args, **kwargs))
 
-    def told(self, snapshot_id, host_id=None, kind=SNAPSHOT):
+    def sent(self, snapshot_id, host_id=None, kind=SNAPSHOT):
         """Whether a host, the world's, is told to take it, or (False) to do so no more; None where it never was."""
         row = self.run(lambda tx: tx.session.get(HostResource, (host_id or self.world.host_id, kind, snapshot_id)))
         return row and row.body is not None
@@ -138,12 +138,12 @@ def test_a_complete_snapshot_is_all_there_and_its_host_is_done_with_it(store):
     snapshot_id = store.add(at_host=True)
     store.place(snapshot_id, 0, blocks={0: store.block(1), 5: store.block(2)})
     store.place(snapshot_id, 1, blocks={5: store.block(3)})
-    assert store.told(snapshot_id) is True
+    assert store.sent(snapshot_id) is True
     store.call(snapshot_life.complete, snapshot_id, NOW)
     row = store.find(snapshot_id)
     assert (row.state, row.state_message, row.progress, row.completed) == ("completed", "", 100, NOW)
     assert (row.stored_size, row.host_id) == (3 * BLOCK_BYTES, None)
-    assert store.told(snapshot_id) is False
+    assert store.sent(snapshot_id) is False
 
 
 @pytest.mark.parametrize("inherits", [False, True])
@@ -180,7 +180,7 @@ def test_with_one_of_a_set_fails_what_is_pending_of_it(store):
     store.call(snapshot_life.fail, first, "why")
     assert [store.state(each) for each in (first, second)] == [("error", "why"), ("error", OF_SET)]
     assert store.state(complete) == ("completed", "")
-    assert [store.told(each) for each in (first, second, *others)] == [False, False, True, True]
+    assert [store.sent(each) for each in (first, second, *others)] == [False, False, True, True]
     assert [store.find(each).host_id for each in (first, second)] == [None, None]
     assert {store.state(each) for each in others} == {("pending", "")}
 
@@ -192,13 +192,13 @@ def test_one_of_no_set_fails_alone(store):
 
 
 @pytest.mark.parametrize("state", ["pending", "completed"])
-def test_a_deleted_one_is_nobodys_and_is_taken_no_further(store, state):
+def test_a_deleted_one_is_absent_and_is_taken_no_further(store, state):
     snapshot_id = store.add(at_host=True)
     store.change(Snapshot, snapshot_id, state=state)
-    kept = store.add(state="completed")
+    remaining = store.add(state="completed")
 
     def share(tx):
-        for each in (snapshot_id, kept):
+        for each in (snapshot_id, remaining):
             mine = {"account_id": store.world.one.caller.account_id, "resource_type": "snapshot"}
             tx.session.add(Tag(resource_id=each, key="a", value="b", **mine))
             tx.session.add(SnapshotPermission(snapshot_id=each, account_id=store.world.other.caller.account_id))
@@ -206,12 +206,12 @@ def test_a_deleted_one_is_nobodys_and_is_taken_no_further(store, state):
     store.run(share)
     store.call(snapshot_life.delete_snapshot, snapshot_id)
     assert store.state(snapshot_id) == ("deleting", "")
-    assert store.run(lambda tx: [each.resource_id for each in tx.session.query(Tag)]) == [kept]
-    assert store.run(lambda tx: [each.snapshot_id for each in tx.session.query(SnapshotPermission)]) == [kept]
-    assert store.told(snapshot_id) is (state != "pending")
+    assert store.run(lambda tx: [each.resource_id for each in tx.session.query(Tag)]) == [remaining]
+    assert store.run(lambda tx: [each.snapshot_id for each in tx.session.query(SnapshotPermission)]) == [remaining]
+    assert store.sent(snapshot_id) is (state != "pending")
 
 
-def test_hosts_with_no_volume_over_a_deleted_one_let_go_of_it(store, other_host):
+def test_hosts_without_volumes_over_a_deleted_one_remove_its_base(store, other_host):
     snapshot_id = store.add(state="completed")
     volumes = [store.volume(snapshot_id=snapshot_id, host_id=each) for each in (None, other_host)]
     store.change(Volume, volumes[0], host_id=store.world.host_id)
@@ -223,7 +223,7 @@ def test_hosts_with_no_volume_over_a_deleted_one_let_go_of_it(store, other_host)
 
     store.run(tell)
     store.call(snapshot_life.delete_snapshot, snapshot_id)
-    assert [store.told(snapshot_id, host, BASE) for host in (None, other_host)] == [False, True]
+    assert [store.sent(snapshot_id, host, BASE) for host in (None, other_host)] == [False, True]
 
 
 def follow(store, volume_id):
@@ -247,7 +247,7 @@ def test_a_pending_one_is_taken_where_its_volume_is_read_and_from_the_beginning(
     follow(store, volume_id)
     for each in moving:
         assert (store.find(each).host_id, store.find(each).progress) == (other_host, 0)
-        assert (store.told(each), store.told(each, other_host)) == (False, True)
+        assert (store.sent(each), store.sent(each, other_host)) == (False, True)
     assert store.positions(moving[0]) == []
     assert [store.find(each).host_id for each in apart] == before
     assert [store.state(each) for each in apart] == [("pending", ""), ("pending", ""), ("completed", "")]
@@ -268,7 +268,7 @@ def test_those_of_a_set_or_of_much_data_do_not_follow_another_instant(store, oth
     assert sorted(store.state(each) for each in of_set) == sorted([("error", MOVED), ("error", OF_SET)])
     assert store.state(much) == ("error", MOVED)
     assert store.state(little) == ("pending", "")
-    assert [store.told(each, other_host) for each in (*of_set, much, little)] == [None, None, None, True]
+    assert [store.sent(each, other_host) for each in (*of_set, much, little)] == [None, None, None, True]
 
 
 def test_of_a_volume_that_is_nowhere_none_is_taken(store):
@@ -277,7 +277,7 @@ def test_of_a_volume_that_is_nowhere_none_is_taken(store):
     store.change(Volume, volume_id, host_id=None)
     follow(store, volume_id)
     assert store.state(snapshot_id) == ("error", MOVED)
-    assert store.told(snapshot_id) is False
+    assert store.sent(snapshot_id) is False
 
 
 def fail_late(store, now):
@@ -365,24 +365,24 @@ def drop(store):
 def test_a_deleted_one_is_released_in_small_parts_and_then_gone(store, monkeypatch):
     monkeypatch.setattr(snapshot_life, "_SEGMENTS_AT_ONCE", 2)
     monkeypatch.setattr(snapshot_life, "_BLOCKS_AT_ONCE", 2)
-    snapshot_id, kept = store.add(), store.add()
+    snapshot_id, remaining = store.add(), store.add()
     digest, other = store.block(1), store.block(2)
     store.place(snapshot_id, 0, 1, 2)
-    store.place(kept, 0)
+    store.place(remaining, 0)
     store.write(snapshot_id, digest, digest, digest)
-    store.write(kept, digest, other)
+    store.write(remaining, digest, other)
     store.change(Snapshot, snapshot_id, state="deleting")
-    store.change(Snapshot, kept, state="completed")
+    store.change(Snapshot, remaining, state="completed")
     seen = []
     while drop(store):
         assert len(seen) < 9
         seen.append((len(store.positions(snapshot_id)), store.written(snapshot_id), store.find(snapshot_id) is None))
     assert seen == [(1, 3, False), (0, 1, False), (0, 0, True)]
-    assert (store.positions(kept), store.written(kept)) == ([0], 2)
+    assert (store.positions(remaining), store.written(remaining)) == ([0], 2)
     assert (store.references(digest), store.references(other)) == ((1, None), (1, None))
 
 
-def test_a_block_that_nobody_else_wrote_is_unused_from_then_on(store):
+def test_a_block_without_other_references_is_unused_from_then_on(store):
     snapshot_id, digest = store.add(), store.block(1)
     store.write(snapshot_id, digest, digest)
     store.change(Snapshot, snapshot_id, state="deleting")
@@ -403,7 +403,7 @@ def test_a_failed_one_is_released_and_stays(store):
     assert {store.state(each) for each in (placed, written, empty)} == {("error", "why")}
 
 
-def test_a_damaged_one_keeps_what_it_refers_to(store):
+def test_a_damaged_one_still_refers_to_its_blocks(store):
     snapshot_id = store.add()
     store.place(snapshot_id, 0)
     store.change(Snapshot, snapshot_id, state="error")

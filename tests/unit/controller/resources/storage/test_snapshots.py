@@ -155,7 +155,7 @@ def over(run, world, account, snapshot_id, **changes):
     return run(add)
 
 
-def test_an_image_of_another_account_does_not_keep_a_snapshot(run, world, made):
+def test_an_image_of_another_account_does_not_protect_a_snapshot(run, world, made):
     one, other = world.one.caller, world.other.caller
     own_image = over(run, world, one.account_id, made["given"], public=False)
     theirs = over(run, world, other.account_id, made["given"], public=False)

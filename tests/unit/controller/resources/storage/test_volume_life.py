@@ -85,7 +85,7 @@ def at_home(run, world, create):
 
 
 @pytest.fixture
-def told(run, world):
+def sent(run, world):
     """Whether the host is told to have something, or (False) to have it no more; None where it never was."""
 
     def look(resource_id, kind=desired.KIND_VOLUME):
@@ -145,7 +145,7 @@ def test_its_zone_is_named_or_its_id_is(run, create, find, asked, zone):
         ({"encrypted": True, "kms_key_id": "?"}, InvalidParameter),
     ],
 )
-def test_bad_wishes_make_nothing(create, unchanged, asked, error):
+def test_bad_requests_create_nothing(create, unchanged, asked, error):
     unchanged()
     with pytest.raises(error):
         create(**asked)
@@ -236,12 +236,12 @@ def test_a_volume_without_a_home_is_gone_at_once_with_its_tags(run, world, creat
         delete(run, world, volume_id)
 
 
-def test_one_with_a_home_goes_when_that_says_so(run, world, at_home, find, *, told, pool, unchanged):
+def test_one_with_a_home_goes_when_that_says_so(run, world, at_home, find, *, sent, pool, unchanged):
     volume_id = at_home()
-    assert told(volume_id) is True
+    assert sent(volume_id) is True
     delete(run, world, volume_id)
     assert find(volume_id).state == "deleting"
-    assert told(volume_id) is False
+    assert sent(volume_id) is False
     assert pool() == 8
     unchanged()
     delete(run, world, volume_id)
@@ -251,26 +251,26 @@ def test_one_with_a_home_goes_when_that_says_so(run, world, at_home, find, *, to
     assert pool() == 0
 
 
-def test_the_disk_stays_while_a_snapshot_is_taken_of_it(run, world, at_home, add_snapshot, *, told):
+def test_the_disk_stays_while_a_snapshot_is_taken_of_it(run, world, at_home, add_snapshot, *, sent):
     volume_id = at_home()
     taken = [add_snapshot(volume_id=volume_id, state="pending", host_id=world.host_id) for _ in range(2)]
     add_snapshot(volume_id=volume_id)
     add_snapshot(state="pending", host_id=world.host_id)
     delete(run, world, volume_id)
-    assert told(volume_id) is True
+    assert sent(volume_id) is True
     run(lambda tx: snapshot_life.complete(tx, tx.session.get_one(Snapshot, taken[0]), NOW))
-    assert told(volume_id) is True
+    assert sent(volume_id) is True
     run(lambda tx: snapshot_life.fail(tx, tx.session.get_one(Snapshot, taken[1]), "why"))
-    assert told(volume_id) is False
+    assert sent(volume_id) is False
 
 
 @pytest.mark.parametrize("end", ["complete", "fail", "delete"])
-def test_the_disk_goes_when_a_snapshot_ends_that_the_controller_makes(run, world, at_home, add_snapshot, *, told, end):
+def test_the_disk_goes_when_a_snapshot_ends_that_the_controller_makes(run, world, at_home, add_snapshot, *, sent, end):
     """Begun before the volume had a home, it is encrypted anew without a host."""
     volume_id = at_home()
     snapshot_id = add_snapshot(volume_id=volume_id, state="pending")
     delete(run, world, volume_id)
-    assert told(volume_id) is True
+    assert sent(volume_id) is True
 
     def finish(tx):
         snapshot = tx.session.get_one(Snapshot, snapshot_id)
@@ -283,32 +283,32 @@ def test_the_disk_goes_when_a_snapshot_ends_that_the_controller_makes(run, world
                 snapshot_life.delete_snapshot(tx, snapshot)
 
     run(finish)
-    assert told(volume_id) is False
+    assert sent(volume_id) is False
 
 
-def test_only_what_is_being_deleted_goes_when_a_snapshot_ends(run, at_home, told, unchanged, add_snapshot):
+def test_only_what_is_being_deleted_goes_when_a_snapshot_ends(run, at_home, sent, unchanged, add_snapshot):
     volume_id = at_home()
     unchanged()
     run(volume_life.continue_deletion, volume_id)
     run(volume_life.continue_deletion, "vol-ffffffff")
     unchanged()
-    assert told(volume_id) is True
+    assert sent(volume_id) is True
 
 
 @pytest.mark.parametrize(
     ("state", "shared", "stays"), [("deleting", False, False), ("deleting", True, True), ("completed", False, True)]
 )
 def test_what_the_last_volume_of_a_deleted_snapshot_lies_over_goes_with_it(  # noqa: PLR0917 - fixtures and a case
-    run, world, at_home, add_snapshot, told, state, shared, stays
+    run, world, at_home, add_snapshot, sent, state, shared, stays
 ):
     snapshot_id = add_snapshot()
     volume_id = at_home(snapshot_id=snapshot_id)
     if shared:
         at_home(snapshot_id=snapshot_id)
     run(lambda tx: setattr(tx.session.get_one(Snapshot, snapshot_id), "state", state))
-    assert told(snapshot_id, desired.KIND_BASE) is True
+    assert sent(snapshot_id, desired.KIND_BASE) is True
     run(lambda tx: volume_life.forget(tx, tx.session.get_one(Volume, volume_id)))
-    assert told(snapshot_id, desired.KIND_BASE) is stays
+    assert sent(snapshot_id, desired.KIND_BASE) is stays
 
 
 def test_a_zone_without_hosts_has_no_room(run, world, create):

@@ -156,7 +156,7 @@ def test_blackholes_and_longest_prefixes(network):
     assert ask(network, "weba", "203.0.114.5").reachable
 
 
-def test_nobody_has_the_address(network):
+def test_no_interface_has_the_address(network):
     assert codes(ask(network, "weba", "10.1.2.77")) == [("NO_POSSIBLE_DESTINATION", "vpc-a")]
 
 

@@ -18,7 +18,7 @@ from stead_controller.aws.protocol import codec_for
 from stead_controller.aws.protocol.codec import WireError
 from stead_controller.errors import SteadError
 from tests.api.conftest import Api
-from tests.support.plans import steps_of_anybody
+from tests.support.plans import steps_for_any_account
 
 # The steps of statements that may read anybody's rows: the same in each database of the same schema.
 _PLANS: dict[str, list[str]] = {}
@@ -48,7 +48,7 @@ def answer(api: Api, service: str, operation: str, params: Mapping[str, Any]) ->
         return translate(error, service, "request", codec_for(service).wire)
 
 
-def told_alike(
+def answered_alike(
     api: Api, service: str, operation: str, request: Callable[[str], Mapping[str, Any]], names: tuple[str, str]
 ) -> WireError:
     """Check that another's name and an absent one are refused alike, by the same work, with no change; give the refusal."""
@@ -58,7 +58,7 @@ def told_alike(
         with unchanged(api), statements(api) as ran:
             wire = answer(api, service, operation, params)
         assert isinstance(wire, WireError), (operation, wire)
-        assert read_of_anybody(api, value, ran) == []
+        assert read_of_other_accounts(api, value, ran) == []
         seen.append((replace(wire, message=wire.message.replace(value, "X")), [statement for statement, _ in ran]))
     assert seen[0][0] == seen[1][0]
     assert seen[0][1] == seen[1][1], operation
@@ -80,14 +80,14 @@ def statements(api: Api) -> Iterator[list[tuple[str, Any]]]:
         event.remove(api.database.engine, "before_cursor_execute", note)
 
 
-def read_of_anybody(api: Api, value: str, ran: Iterable[tuple[str, Any]]) -> list[str]:
+def read_of_other_accounts(api: Api, value: str, ran: Iterable[tuple[str, Any]]) -> list[str]:
     """What the statements that ask for this name read of whoever's rows, with the end of each."""
     asked = {statement: parameters for statement, parameters in ran if value in parameters}
     unknown = asked.keys() - _PLANS.keys()
     if unknown:
         with closing(sqlite3.connect(str(api.database.engine.url.database))) as connection:
             for statement in unknown:
-                _PLANS[statement] = list(steps_of_anybody(connection, statement, asked[statement]))
+                _PLANS[statement] = list(steps_for_any_account(connection, statement, asked[statement]))
     return [f"{step}: {statement[-400:]}" for statement in asked for step in _PLANS[statement]]
 
 

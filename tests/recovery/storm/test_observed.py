@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.recovery.storm.picture import NOTE, TAG, facts_of
+from tests.recovery.storm.observed import NOTE, TAG, facts_of
 
 
 def tagged(name: str) -> list[dict[str, str]]:
@@ -69,7 +69,7 @@ def test_an_image_has_its_snapshots() -> None:
     assert found == {"image-1": {"id": "ami-1", "state": "available", "parts": "2 completed 1 pending"}}
 
 
-def test_a_thing_without_a_name_is_seen() -> None:
+def test_a_resource_without_a_name_is_seen() -> None:
     unnamed = {**volume("available", ""), "Tags": []}
     assert list(facts_of(described(volumes=[unnamed]))) == ["unnamed vol-1"]
 

@@ -18,7 +18,7 @@ from tests.support.waiting import wait_for
 
 INSTANCES: Final = 60
 USERS: Final = 12
-WHIMS: Final = 6  # of each, before it is terminated
+CALLS: Final = 6  # of each, before it is terminated
 PATIENCE: Final = 120.0
 # What EC2 answers who comes at the wrong time.
 REFUSALS: Final = {
@@ -47,7 +47,7 @@ class User:
         launched = self.ec2.run_instances(ImageId=self.image_id, InstanceType="t3.micro", MinCount=1, MaxCount=1)
         instance = launched["Instances"][0]
         instance_id, zone = instance["InstanceId"], instance["Placement"]["AvailabilityZone"]
-        whims: list[Callable[[str], Any]] = [
+        calls: list[Callable[[str], Any]] = [
             lambda it: self.ec2.stop_instances(InstanceIds=[it], Force=self.chance.random() < 0.3),
             lambda it: self.ec2.start_instances(InstanceIds=[it]),
             lambda it: self.ec2.reboot_instances(InstanceIds=[it]),
@@ -57,14 +57,14 @@ class User:
             lambda it: self.grow(),
             lambda it: self.ec2.create_snapshot(VolumeId=self.chance.choice(self.volumes or ["vol-00000000"])),
         ]
-        for whim in self.chance.choices(whims, k=WHIMS):
-            self.ask(whim, instance_id)
+        for call in self.chance.choices(calls, k=CALLS):
+            self.ask(call, instance_id)
         self.ec2.terminate_instances(InstanceIds=[instance_id])  # never refused
 
-    def ask(self, whim: Callable[[str], Any], instance_id: str) -> None:
+    def ask(self, call: Callable[[str], Any], instance_id: str) -> None:
         """Do one thing, which may be refused."""
         try:
-            whim(instance_id)
+            call(instance_id)
         except ClientError as refusal:
             code = _expected(refusal, REFUSALS)
             self.refused[code] = self.refused.get(code, 0) + 1
@@ -113,7 +113,7 @@ def test_all_ends_whatever_it_was_doing(own_cloud: Callable[..., Cloud]) -> None
     wait_for(all_end, "all are terminated", PATIENCE)
     give_all_back(ec2)
     refused = sum((sum(user.refused.values()) for user in users), 0)
-    assert 0 < refused < INSTANCES * WHIMS
+    assert 0 < refused < INSTANCES * CALLS
     nothing_remains(cloud)
 
 

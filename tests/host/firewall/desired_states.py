@@ -9,7 +9,7 @@ from tests.host.firewall.hosts import UNDERLAY
 from tests.host.firewall.random_cloud import PEERING
 
 
-def network_picture(cloud: Cloud, vpc: Vpc, host: str) -> net.VpcNetwork:
+def desired_network(cloud: Cloud, vpc: Vpc, host: str) -> net.VpcNetwork:
     """Give what the network of a host is told of a VPC."""
     own = list(_enis(cloud, vpc))
     here = [eni for eni in own if eni.host == host]
@@ -43,7 +43,7 @@ def network_picture(cloud: Cloud, vpc: Vpc, host: str) -> net.VpcNetwork:
     )
 
 
-def firewall_picture(cloud: Cloud, vpc: Vpc, host: str) -> fw.VpcFirewall:
+def desired_firewall(cloud: Cloud, vpc: Vpc, host: str) -> fw.VpcFirewall:
     """Give what the firewall of a host is told of a VPC."""
     peer = cloud.vpcs.get(vpc.peer)
     return fw.VpcFirewall(
