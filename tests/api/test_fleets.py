@@ -3,8 +3,9 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
-from stead_controller.db.tables import Fleet, Instance, Reservation
+from stead_controller.db.tables import Fleet, HostResource, Instance, Reservation, Revision
 from tests.api.test_authorization import User, refused, statement
 from tests.api.test_launch_by_template import arn, further_subnet, make, system_tags, tags_of
 from tests.support import rows
@@ -179,6 +180,8 @@ def test_a_minimum_or_nothing(api):
 def test_of_one_type_or_in_one_zone(api):
     make(api)
     api.run(lambda tx: tx.session.add(rows.host(zone="us-east-1b", cpus=8, cpus_free=8)))
+    events = []
+    api.database.on_commit(lambda tx: events.append(set(tx.events)) if tx.events else None)
     one, two = api.world.one.subnet_ids[:2]
     pools = [
         {"InstanceType": "t3.nano", "SubnetId": two},
@@ -187,10 +190,9 @@ def test_of_one_type_or_in_one_zone(api):
     ]
     # Alone: four of the first fit, then the third.
     request = asked(*pools, target=6)
-    both = api.ec2.create_fleet(**request, DryRun=False)
+    both = api.ec2.create_fleet(**request)
     assert launched(both) == {"t3.nano": 4, "t3.small": 2}
-    for fleet in (both,):
-        api.ec2.delete_fleets(FleetIds=[fleet["FleetId"]], TerminateInstances=True)
+    api.ec2.delete_fleets(FleetIds=[both["FleetId"]], TerminateInstances=True)
     api.run(release)
     single = api.ec2.create_fleet(**request, OnDemandOptions={"SingleInstanceType": True})
     assert launched(single) == {"t3.small": 6}
@@ -206,6 +208,14 @@ def test_of_one_type_or_in_one_zone(api):
         OnDemandOptions={"SingleInstanceType": True},
     )
     assert launched(nearest) == {"t3.nano": 4}
+    there = {instance for one in nearest["Instances"] for instance in one["InstanceIds"]}
+    assert events[-1] == there  # nobody is told of what was undone
+    assert max(api.run(revisions)) == api.run(lambda tx: tx.session.get_one(Revision, 1).value)
+
+
+def revisions(tx):
+    """The revisions of what hosts are sent."""
+    return tx.session.scalars(select(HostResource.revision)).all()
 
 
 def release(tx):

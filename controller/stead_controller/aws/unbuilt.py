@@ -227,7 +227,6 @@ REFUSED: Final[dict[str, str]] = {
     "GetInstanceTpmEkPub": "of instances that there are",
     "GetInstanceTypesFromInstanceRequirements": "of types that there are",
     "GetInstanceUefiData": "of instances that there are",
-    "GetLaunchTemplateData": "of instances that there are",
     "GetManagedResourceVisibility": "a setting of the account, not a list",
     "GetReservedInstancesExchangeQuote": "an offer, which nobody makes here",
     "GetSerialConsoleAccessStatus": "a setting of the account, not a list",

@@ -182,7 +182,7 @@ class Launcher:
 
     def _launch_pool(self, one: _Ready, count: int, outcome: Outcome) -> list[str]:
         tags = {**one.request.system_tags, **self.system_tags}
-        request = replace(one.request, max_count=count, system_tags=tags, client_token="")
+        request = replace(one.request, max_count=count, system_tags=tags)
         try:
             with self._undone_on(SteadError):
                 made = run_instances(self.tx, self.caller, self.cloud, request, self.now, choices=one.choices)

@@ -50,5 +50,6 @@ RULES: Final[dict[str, Rule]] = {
     "DescribeLaunchTemplateVersions": rule(),
     "DescribeLaunchTemplates": rule(),
     "DescribePlacementGroups": rule(),
+    "GetLaunchTemplateData": rule(),
     "ModifyLaunchTemplate": rule(*_TEMPLATE),
 }
