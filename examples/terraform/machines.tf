@@ -59,6 +59,49 @@ resource "aws_instance" "back" {
   }
 }
 
+# What more machines like the front are launched from: aws ec2 run-instances --launch-template LaunchTemplateName=...
+resource "aws_launch_template" "front" {
+  name                   = "${var.site}-front"
+  description            = "machines like the front"
+  update_default_version = true
+  image_id               = data.aws_ami.base.id
+  instance_type          = var.instance_type
+  key_name               = aws_key_pair.site.key_name
+  user_data              = base64encode("#!/bin/sh\necho front >/var/tmp/word\n")
+  tags                   = { Name = "${var.site}-front" }
+
+  iam_instance_profile {
+    name = aws_iam_instance_profile.machine.name
+  }
+
+  block_device_mappings {
+    device_name = "/dev/sdf"
+
+    ebs {
+      volume_type           = "gp2"
+      volume_size           = 1
+      encrypted             = true
+      delete_on_termination = true
+    }
+  }
+
+  network_interfaces {
+    subnet_id                   = aws_subnet.public[0].id
+    security_groups             = [aws_security_group.front.id]
+    associate_public_ip_address = true
+  }
+
+  metadata_options {
+    http_endpoint = "enabled"
+    http_tokens   = "required"
+  }
+
+  tag_specifications {
+    resource_type = "instance"
+    tags          = { Name = "${var.site}-more" }
+  }
+}
+
 resource "aws_eip" "front" {
   vpc        = true
   tags       = { Name = "${var.site}-front" }

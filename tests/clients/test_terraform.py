@@ -52,6 +52,10 @@ def test_a_site_is_made_changed_in_place_and_removed(account, tmp_path):
     ]
     assert (front["InstanceType"], front["State"]["Name"]) == ("t3.micro", "running")
     assert {"Key": "stage", "Value": "second"} in front["Tags"]
+    [template] = ec2.describe_launch_templates()["LaunchTemplates"]
+    assert (template["DefaultVersionNumber"], template["LatestVersionNumber"]) == (2, 2)
+    [version] = ec2.describe_launch_template_versions(Versions=["$Default"])["LaunchTemplateVersions"]
+    assert version["LaunchTemplateData"]["InstanceType"] == "t3.micro"
     [data] = ec2.describe_volumes(VolumeIds=[first["volume"]])["Volumes"]
     assert (data["Size"], data["State"]) == (2, "in-use")
 

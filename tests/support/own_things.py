@@ -36,6 +36,7 @@ def own_things(account: Account) -> dict[str, list[Any]]:
         "Volumes": ec2.describe_volumes()["Volumes"],
         "Snapshots": ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"],
         "Images": ec2.describe_images(Owners=["self"])["Images"],
+        "LaunchTemplates": ec2.describe_launch_templates()["LaunchTemplates"],
         "KeyPairs": ec2.describe_key_pairs()["KeyPairs"],
         "PrefixLists": [
             one for one in ec2.describe_managed_prefix_lists()["PrefixLists"] if one["OwnerId"] == account.account_id
