@@ -130,6 +130,29 @@ def test_none_outlives_its_parent(supervised: Callable[..., Supervised]) -> None
         os.close(child)
 
 
+def test_none_begins_whose_parent_is_dead_already(supervised: Callable[..., Supervised]) -> None:
+    late = """
+import time
+parent, fork = os.getpid(), os.fork
+def slow():
+    child = fork()
+    if child == 0:
+        os.write(1, b"%d\\n" % os.getpid())
+        while os.getppid() == parent:
+            time.sleep(0.01)
+    return child
+os.fork = slow
+"""
+    one = supervised(_WAITS, late)
+    child = os.pidfd_open(int(one.line()))
+    try:
+        one.process.kill()
+        wait_for(lambda: _has_ended(child), "the child ends", _SECONDS)
+    finally:
+        os.close(child)
+    assert one.line() == b"", "it did not begin"
+
+
 def test_who_dies_again_and_again_is_replaced_ever_more_slowly_and_can_be_ended(
     supervised: Callable[..., Supervised],
 ) -> None:
