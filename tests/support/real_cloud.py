@@ -284,7 +284,13 @@ class User:
         return self.when_booted(instance_id, answering, "SSH answers", poll=0.2)
 
     def when_booted[Found](
-        self, instance_id: str, condition: Callable[[], Found | None], what: str, *, poll: float = 0.5
+        self,
+        instance_id: str,
+        condition: Callable[[], Found | None],
+        what: str,
+        *,
+        poll: float = 0.5,
+        seconds: float = BOOT_SECONDS,
     ) -> Found:
         """Wait for something that a guest does at boot, and return the condition's result.
 
@@ -300,7 +306,7 @@ class User:
             return found
 
         explain = partial(self.explain, instance_id)
-        return wait_for(looked, f"{instance_id}: {what}", BOOT_SECONDS, poll, explain=explain)
+        return wait_for(looked, f"{instance_id}: {what}", seconds, poll, explain=explain)
 
     def explain(self, instance_id: str) -> str:
         """What is known of a guest that did not behave as expected: states, the ends of its console and of the logs."""
