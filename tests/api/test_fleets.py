@@ -1,14 +1,17 @@
 """Fleets of type instant through boto3: what is launched, in which order, what is said of the rest, and their end."""
 
+import json
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
 
 from stead_controller.db.tables import Fleet, HostResource, Instance, Reservation, Revision
+from tests.api.conftest import SECRET
 from tests.api.test_authorization import User, refused, statement
 from tests.api.test_launch_by_template import arn, further_subnet, make, system_tags, tags_of
 from tests.support import rows
+from tests.support.clients import Account
 
 ABSENT = "fleet-00000000000000000"
 NO_ROOM = "InsufficientInstanceCapacity"
@@ -152,7 +155,10 @@ def test_what_has_no_room_is_an_error_and_the_next_pool_is_used(api):
 def test_as_much_as_there_is_room_for(api):
     """The host of this world has 64 vCPUs."""
     make(api)
+    events = []
+    api.database.on_commit(lambda tx: events.append(set(tx.events)) if tx.events else None)
     answer = api.ec2.create_fleet(**asked({"InstanceType": "t3.nano"}, {"InstanceType": "t3.micro"}, target=40))
+    assert events == [set(answer["Instances"][0]["InstanceIds"])]
     assert launched(answer) == {"t3.nano": 32}
     assert failed(answer) == {"t3.nano": NO_ROOM, "t3.micro": NO_ROOM}
     found = described(api, answer["FleetId"])
@@ -454,3 +460,26 @@ def test_who_may(api):
     refused(client.delete_fleets, FleetIds=[fleet], TerminateInstances=True)
     user.may(statement("ec2:DeleteFleets", arn(api, "fleet", fleet)))
     client.delete_fleets(FleetIds=[fleet], TerminateInstances=True)
+
+
+def test_the_aws_command_launches_by_template_alias_and_fleet(api):
+    caller = api.world.one.caller
+    aws = Account(caller.account_id, caller.access_key_id, SECRET, f"http://127.0.0.1:{api.port}").aws
+    alias = "/stead/image/name/micro-1"
+    image = aws("ssm", "get-parameter", "--name", alias, "--query", "Parameter.Value")
+    data = json.dumps({"ImageId": f"resolve:ssm:{alias}", "InstanceType": "t3.nano"})
+    made = aws("ec2", "create-launch-template", "--launch-template-name", "cli", "--launch-template-data", data)
+    template = made["LaunchTemplate"]["LaunchTemplateId"]
+    shown = aws("ec2", "describe-launch-template-versions", "--launch-template-id", template, "--resolve-alias")
+    assert shown["LaunchTemplateVersions"][0]["LaunchTemplateData"]["ImageId"] == image
+    by_name = "LaunchTemplateName=cli,Version=$Latest"
+    [instance] = aws("ec2", "run-instances", "--launch-template", by_name, "--instance-type", "t3.micro")["Instances"]
+    assert (instance["ImageId"], instance["InstanceType"]) == (image, "t3.micro")
+    configs = json.dumps(asked({"InstanceType": "t3.nano"}, template="cli")["LaunchTemplateConfigs"])
+    capacity = "TotalTargetCapacity=2,DefaultTargetCapacityType=on-demand"
+    words = ("--type", "instant", "--launch-template-configs", configs, "--target-capacity-specification", capacity)
+    fleet = aws("ec2", "create-fleet", *words)
+    assert (launched(fleet), fleet["Errors"]) == ({"t3.nano": 2}, [])
+    gone = aws("ec2", "delete-fleets", "--fleet-ids", fleet["FleetId"], "--terminate-instances")
+    assert gone["SuccessfulFleetDeletions"][0]["CurrentFleetState"] == "deleted_terminating"
+    assert aws("ec2", "delete-launch-template", "--launch-template-name", "cli")["LaunchTemplate"]
