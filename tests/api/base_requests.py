@@ -409,6 +409,7 @@ BASES: Final[dict[str, Named]] = {
     "ImportSnapshot": {"DiskContainer": _IMPORT},
     "ModifyImageAttribute": {"Description": {"Value": "d"}},
     "ModifyInstanceAttribute": {"InstanceId": "{stopped}", "DisableApiStop": {"Value": True}},
+    "ModifyInstanceCpuOptions": {"InstanceId": "{stopped}", "CoreCount": 1, "ThreadsPerCore": 1},
     "ModifyInstanceMaintenanceOptions": {"AutoRecovery": "disabled"},
     "ModifyInstanceMetadataDefaults": {"HttpTokens": "required"},
     "ModifyNetworkInterfaceAttribute": {

@@ -119,7 +119,9 @@ def test_which_version(api):
     api.refused(
         "InvalidLaunchTemplateId.NotFound", api.other.run_instances, LaunchTemplate=there, MinCount=1, MaxCount=1
     )
-    api.refused("UnsupportedOperation", call, LaunchTemplate=there, MinCount=1, MaxCount=1, CpuOptions={"CoreCount": 1})
+    api.refused(
+        "UnsupportedOperation", call, LaunchTemplate=there, MinCount=1, MaxCount=1, CpuOptions={"AmdSevSnp": "enabled"}
+    )
     api.refused("UnsupportedOperation", call, LaunchTemplate=there, MinCount=1, MaxCount=1, AdditionalInfo="x", **image)
 
 

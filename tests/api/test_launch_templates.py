@@ -265,7 +265,7 @@ def test_names_may_be_so(api, name):
         ("UnsupportedOperation", {"RamDiskId": "ari-1"}),
         ("UnsupportedOperation", {"ElasticGpuSpecifications": [{"Type": "x"}]}),
         ("UnsupportedOperation", {"InstanceMarketOptions": {"MarketType": "spot"}}),
-        ("UnsupportedOperation", {"CpuOptions": {"CoreCount": 1}}),
+        ("UnsupportedOperation", {"CpuOptions": {"AmdSevSnp": "enabled"}}),
         ("UnsupportedOperation", {"HibernationOptions": {"Configured": True}}),
         ("UnsupportedOperation", {"Placement": {"Tenancy": "dedicated"}}),
         ("UnsupportedOperation", {"NetworkInterfaces": [{"DeviceIndex": 0, "InterfaceType": "efa"}]}),

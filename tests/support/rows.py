@@ -214,6 +214,7 @@ def launch(
         "image_id": world.image_id,
         "instance_type": "t3.micro",
         "vcpus": 2,
+        "threads_per_core": 2,
         "memory": GIB,
         "architecture": "x86_64",
         "boot_mode": "legacy-bios",

@@ -1,4 +1,4 @@
-"""What guests' processes, each with its own user, may open on the host: their disks, /dev/kvm, a TPM."""
+"""What guests' processes, each with its own user, may open on the host: their disks, /dev/kvm, a TPM; its processor."""
 
 import contextlib
 import os
@@ -13,6 +13,7 @@ from stead_agent.disks.disk_sources import Layer, Source
 from stead_agent.machines.interface import MachineError
 
 _KVM: Final = Path("/dev/kvm")
+_CPUINFO: Final = Path("/proc/cpuinfo")
 _ACL: Final = "system.posix_acl_access"
 # linux/posix_acl_xattr.h: version 2, then entries of tag, permissions, id; tags of linux/posix_acl.h.
 _USER_OBJ, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 0x01, 0x04, 0x08, 0x10, 0x20
@@ -30,6 +31,12 @@ def guests_gid(capabilities_xml: str) -> int:
             if gid.startswith("+") and gid[1:].isdigit():
                 return int(gid[1:])
     raise MachineError("libvirt does not run guests as a user of their own (security model dac); see qemu.conf(5)")
+
+
+def has_topoext(cpuinfo: Path = _CPUINFO) -> bool:
+    """Tell whether guests need the feature `topoext` to see threads, as with processors of AMD."""
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+    return any("topoext" in line.split() for line in lines if line.startswith("flags"))
 
 
 def give_disk(source: Source, base: Layer | None, uid: int) -> None:

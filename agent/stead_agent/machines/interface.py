@@ -109,6 +109,7 @@ class MachineSpec:
     boot_mode: Literal["legacy-bios", "uefi"] = "legacy-bios"
     tpm: Tpm | None = None  # only with UEFI
     uefi_variables: bytes = field(default=b"", repr=False)  # with which it begins: zlib of a variable store
+    threads_per_core: int = 1  # of the vCPUs, which are a multiple of it
     instance_type: str = ""  # what the guest reads as its product name, as on EC2
 
 

@@ -11,6 +11,7 @@ from stead_agent.machines.host_access import (
     allow_tpms,
     give_disk,
     guests_gid,
+    has_topoext,
     make_private,
     remove_private,
 )
@@ -28,6 +29,7 @@ class Preparation:
         self._screens = state_dir / "screens"
         self._variables = VariableStores(state_dir / "firmware")
         self._virtualization: Final = virtualization
+        self._topoext: Final = virtualization == "kvm" and has_topoext()
         self._tpm_sockets = tpm_sockets
         self._gid: int | None = None
         if len(str(self._screens)) > _MOST_SCREENS_PATH:
@@ -48,7 +50,8 @@ class Preparation:
         for disk in spec.disks:
             give_disk(disk.source, disk.base, uid)
         screen = self._screens / spec.id / "vnc"
-        return HostSide(self._virtualization, self._gid, console_log, screen, self._variables.path(spec.id))
+        variables = self._variables.path(spec.id)
+        return HostSide(self._virtualization, self._gid, console_log, screen, variables, topoext=self._topoext)
 
     def remove(self, machine_id: str) -> None:
         """Remove what was made for a guest."""

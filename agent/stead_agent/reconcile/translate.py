@@ -126,6 +126,7 @@ def machine_spec(
         id=resource.id,
         vcpus=body.vcpus,
         memory=body.memory,
+        threads_per_core=body.threads_per_core or 1,
         disks=tuple(
             _disk(name, known.get(name), sources[name])
             for name in (disk_id(resource.id, each) for each in body.disks)

@@ -24,6 +24,7 @@ _INSTANT: Final = "an instant fleet does nothing more once it is made"
 _LOGS: Final = "flow logs are written so"
 _NO_ROLE: Final = "files of the caller's own are read and written, with its own rights"
 _NONE: Final = "there are none, whichever are asked for"
+_NO_NESTED: Final = "no guest is promised that it can run guests"
 _NO_SRD: Final = "no interface has ENA Express"
 
 _OF_TEMPLATES: Final = frozenset({"CreateLaunchTemplate", "CreateLaunchTemplateVersion"})
@@ -53,6 +54,9 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("ec2", "RunInstances", "CapacityReservationSpecification.CapacityReservationPreference"): Accepted(
         "there are no capacity reservations that an instance could run in", ("open", "none")
     ),
+    ("ec2", "ModifyInstanceCpuOptions", "NestedVirtualization"): Accepted(_NO_NESTED, ("disabled",)),
+    ("ec2", "RunInstances", "CpuOptions.AmdSevSnp"): Accepted("no instance has encrypted memory", ("disabled",)),
+    ("ec2", "RunInstances", "CpuOptions.NestedVirtualization"): Accepted(_NO_NESTED, ("disabled",)),
     ("ec2", "RunInstances", "CreditSpecification.CpuCredits"): Accepted(
         "CPU credits are not counted: no instance is slowed down for want of them", ("standard", "unlimited")
     ),

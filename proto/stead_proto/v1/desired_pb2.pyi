@@ -1207,6 +1207,7 @@ class Machine(_message.Message):
     BOOT_MODE_FIELD_NUMBER: _builtins.int
     TPM_FIELD_NUMBER: _builtins.int
     UEFI_VARIABLES_FIELD_NUMBER: _builtins.int
+    THREADS_PER_CORE_FIELD_NUMBER: _builtins.int
     power: Global___Power.ValueType
     start_count: _builtins.int
     """Each increment means one start: the agent starts the guest once per number, so that a guest which
@@ -1225,6 +1226,8 @@ class Machine(_message.Message):
     """"legacy-bios" or "uefi" """
     uefi_variables: _builtins.bytes
     """with which a machine of UEFI begins: zlib of a variable store; empty: with none"""
+    threads_per_core: _builtins.int
+    """of vcpus, which are a multiple of it; 0 = 1"""
     @_builtins.property
     def disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___MachineDisk]:
         """the first one boots"""
@@ -1253,10 +1256,11 @@ class Machine(_message.Message):
         boot_mode: _builtins.str = ...,
         tpm: Global___Tpm | None = ...,
         uefi_variables: _builtins.bytes = ...,
+        threads_per_core: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "tpm", b"tpm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "disks", b"disks", "force_stop", b"force_stop", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "disks", b"disks", "force_stop", b"force_stop", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

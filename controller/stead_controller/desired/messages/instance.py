@@ -87,6 +87,7 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
         reboot_count=instance.reboot_count,
         force_stop=instance.force_stop,
         vcpus=instance.vcpus,
+        threads_per_core=instance.threads_per_core,
         memory=instance.memory,
         disks=[
             *(pb.MachineDisk(volume_id=volume.id, device_name=volume.device_name or "") for volume in volumes),

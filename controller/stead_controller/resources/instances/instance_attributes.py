@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from stead_controller.catalog import instance_types
 from stead_controller.db.tables import Instance, InterfaceGroup, NetworkInterface, SecurityGroup, Volume
@@ -105,7 +105,8 @@ _READERS: Final[dict[str, Callable[[Transaction, Instance], Any]]] = {
 def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: str) -> None:
     """Give a stopped instance another type; raises MalformedId, NotFound, InvalidParameter, WrongState.
 
-    Raises LimitExceeded when the instance has more interfaces than the type may have.
+    Its CPU options become the type's. Raises LimitExceeded when the instance has more interfaces, or addresses of one,
+    than the type may have.
     """
     kind = instance_types.find(name)
     if kind is None:
@@ -117,12 +118,15 @@ def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: s
         raise InvalidParameter(f"The instance type '{name}' has not the architecture '{instance.architecture}'")
     if instance.ebs_optimized and kind.ebs_optimized == "unsupported":
         raise _no_ebs_optimization(name)
-    interfaces = select(func.count()).where(NetworkInterface.instance_id == instance.id)
-    network_interface_attachments.check_number(kind.name, tx.session.scalar(interfaces) or 0)
+    interfaces = tx.session.scalars(select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)).all()
+    network_interface_attachments.check_number(kind.name, len(interfaces))
+    for interface in interfaces:
+        network_interface_attachments.check_addresses(tx, interface, kind.name)
     volumes = select(Volume.device_name).where(Volume.instance_id == instance.id)
     devices = [name for name in tx.session.scalars(volumes) if name is not None]
     launch_volumes.change_scratch(tx, instance, kind, devices)
     instance.instance_type, instance.vcpus, instance.memory = kind.name, kind.vcpus, kind.memory
+    instance.threads_per_core = kind.threads_per_core
     desired_state.refresh_instance(tx, instance.id)
 
 

@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import BindParameter, and_, bindparam, case, select
 from sqlalchemy import Row as _Row
 
-from stead_controller.catalog import instance_types
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import (
     Instance,
@@ -71,8 +70,6 @@ class DescribedInstance(NamedTuple):
 
     row: Row
     zone_id: str | None
-    cores: int
-    threads_per_core: int
     private_name: str
     public_name: str
     interfaces: Sequence[DescribedInterface]
@@ -104,6 +101,7 @@ _INSTANCE: Final = (
     Instance.image_id,
     Instance.instance_type,
     Instance.vcpus,
+    Instance.threads_per_core,
     Instance.architecture,
     Instance.boot_mode,
     Instance.sealed_tpm_key.is_not(None).label("tpm"),
@@ -310,12 +308,9 @@ class _Batch:
         interfaces = self._interfaces.get(instance_id, ())
         shown = [self._interface(interface) for interface in interfaces]
         private, public = self._names(row, shown[0]) if shown else ("", "")
-        cores, threads_per_core = _cpu_options(row.instance_type, row.vcpus)
         return DescribedInstance(
             row,
             self._zone_ids.get(row.zone),
-            cores,
-            threads_per_core,
             private,
             public,
             shown,
@@ -362,12 +357,6 @@ class _Batch:
 
     def _public_name(self, address: str | None, *, named: bool) -> str:
         return public_name(address, self._region) if address is not None and named else ""
-
-
-def _cpu_options(instance_type: str, vcpus: int) -> tuple[int, int]:
-    """Return the number of cores and of threads of each."""
-    found = instance_types.find(instance_type)
-    return (vcpus, 1) if found is None else (found.cores, found.threads_per_core)
 
 
 def _root_first(volumes: Sequence[Row], root_device_name: str) -> Sequence[Row]:

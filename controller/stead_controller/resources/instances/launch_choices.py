@@ -16,7 +16,8 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.request.zones import zone_ids
 from stead_controller.resources.images import image_parameters, images
-from stead_controller.resources.instances import launch_interfaces, launch_volumes, profile_associations
+from stead_controller.resources.instances import cpu_options, launch_interfaces, launch_volumes, profile_associations
+from stead_controller.resources.instances.cpu_options import CpuOptions
 from stead_controller.resources.instances.launch_interfaces import InterfacePlan
 from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.launch_volumes import DiskPlan
@@ -34,6 +35,7 @@ class Choices:
 
     image: Image
     type: InstanceType
+    cpu_options: CpuOptions
     interfaces: tuple[InterfacePlan, ...]
     disks: DiskPlan
     public_key: str | None
@@ -54,6 +56,7 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
     zone = _zone(cloud, request)
     check_offered(kind, zone)
     check_image(image, kind)
+    cpus = cpu_options.settle(kind, request.cpu_options)
     interfaces = launch_interfaces.plan(
         tx,
         caller,
@@ -66,7 +69,7 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
     disks = launch_volumes.plan(tx, caller, image, kind, request.block_devices, cloud=cloud)
     launch_volumes.check_number(kind, disks, len(interfaces))
     profile = None if request.profile is None else profile_associations.find(tx, caller.account_id, request.profile)
-    return Choices(image, kind, interfaces, disks, public_key(tx, caller, request.key_name), profile)
+    return Choices(image, kind, cpus, interfaces, disks, public_key(tx, caller, request.key_name), profile)
 
 
 def check_offered(kind: InstanceType, zone: str | None) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from stead_controller.resources.instances.cpu_options import CpuOptions
 from stead_controller.resources.instances.launch_interfaces import InterfaceRequest
 from stead_controller.resources.instances.metadata_options import MetadataOptions
 from stead_controller.resources.instances.profile_associations import ProfileName
@@ -34,6 +35,7 @@ class LaunchRequest:
     group_ids: tuple[str, ...] = ()
     group_names: tuple[str, ...] = ()
     interfaces: tuple[InterfaceRequest, ...] = ()
+    cpu_options: CpuOptions | None = None
     block_devices: tuple[BlockDevice, ...] = ()
     shutdown_behavior: str = "stop"
     disable_api_termination: bool = False

@@ -89,8 +89,8 @@ def facts(kind: InstanceType) -> dict[str, tuple[str, ...]]:
         "vcpu-info.default-cores": (str(kind.cores),),
         "vcpu-info.default-threads-per-core": (str(kind.threads_per_core),),
         "vcpu-info.default-vcpus": (str(kind.vcpus),),
-        "vcpu-info.valid-cores": (str(kind.cores),),
-        "vcpu-info.valid-threads-per-core": (str(kind.threads_per_core),),
+        "vcpu-info.valid-cores": tuple(map(str, kind.valid_cores)),
+        "vcpu-info.valid-threads-per-core": tuple(map(str, kind.valid_threads_per_core)),
     }
 
 

@@ -84,8 +84,8 @@ def run_instances(
     insert_new(tx.session, Reservation(id=launch.reservation_id, account_id=caller.account_id, created=now))
     launched: dict[str, list[Instance]] = defaultdict(list)
     made: dict[str, Parts] = {}
-    type_vcpus = choices.type.vcpus
-    fits = quotas.launchable(tx, caller.account_id, type_vcpus, request.min_count, request.max_count)
+    vcpus = choices.cpu_options.vcpus
+    fits = quotas.launchable(tx, caller.account_id, vcpus, request.min_count, request.max_count)
     for index in range(fits):
         place = _reserve(tx, launch, index)
         if place is None:
@@ -97,7 +97,7 @@ def run_instances(
     for host_id, instances in launched.items():
         desired_state.refresh_instances(tx, host_id, instances, made)
         tx.events.update(instance.id for instance in instances)
-    quotas.use_vcpus(tx, caller.account_id, type_vcpus * sum(len(instances) for instances in launched.values()))
+    quotas.use_vcpus(tx, caller.account_id, vcpus * sum(len(instances) for instances in launched.values()))
     if request.client_token:
         client_tokens.remember(
             tx,
@@ -139,7 +139,7 @@ def _reserve(tx: Transaction, launch: _Launch, index: int) -> Place | None:
     stores = launch_volumes.scratch_size(kind) * len(choices.disks.scratch)
     uefi = boot_modes.CURRENT[choices.image.boot_mode] == boot_modes.UEFI
     tpm = bool(choices.image.tpm_support)
-    need = Need(kind.vcpus, kind.memory, choices.image.architecture, stores, uefi=uefi, tpm=tpm)
+    need = Need(choices.cpu_options.vcpus, kind.memory, choices.image.architecture, stores, uefi=uefi, tpm=tpm)
     try:
         return capacity.reserve_any(tx, launch.cloud, need, choices.subnet.zone, choices.disks.needs)
     except NoCapacity:
@@ -187,7 +187,8 @@ def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
         reservation_id=launch.reservation_id,
         image_id=image.id,
         instance_type=kind.name,
-        vcpus=kind.vcpus,
+        vcpus=choices.cpu_options.vcpus,
+        threads_per_core=choices.cpu_options.threads_per_core,
         memory=kind.memory,
         architecture=image.architecture,
         boot_mode=image.boot_mode,

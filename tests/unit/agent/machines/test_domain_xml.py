@@ -241,6 +241,8 @@ def test_a_hostile_value_is_refused_or_stands_for_itself(value, field):
         {"id": "../x"},
         {"vcpus": 0},
         {"vcpus": 256},
+        {"threads_per_core": 0},
+        {"vcpus": 3, "threads_per_core": 2},
         {"memory": 0},
         {"disks": ()},
         {"architecture": "arm64"},
@@ -282,6 +284,24 @@ def test_kvm_and_emulation_differ_in_processor_only():
     assert kvm.get("type") == "kvm"
     assert kvm.find("cpu").get("mode") == "host-passthrough"
     assert kvm.find("features/tcg") is None
+
+
+def test_vcpus_are_the_threads_of_cores():
+    def processor(virtualization, *, threads, topoext=False):
+        side = replace(HOST, virtualization=virtualization, topoext=topoext)
+        domain = parsed(spec(vcpus=8, threads_per_core=threads), side)
+        topology = domain.find("cpu/topology")
+        features = [(each.get("name"), each.get("policy")) for each in domain.findall("cpu/feature")]
+        arguments = [each.get("value") for each in domain.iter("{http://libvirt.org/schemas/domain/qemu/1.0}arg")]
+        return topology.get("cores"), topology.get("threads"), features, arguments
+
+    intel = ["-global", "max-x86_64-cpu.vendor=GenuineIntel"]
+    amd = [("topoext", "require")]
+    assert processor("kvm", threads=1, topoext=True) == ("8", "1", [], [])
+    assert processor("kvm", threads=2) == ("4", "2", [], [])
+    assert processor("kvm", threads=2, topoext=True) == ("4", "2", amd, [])
+    assert processor("qemu", threads=1) == ("8", "1", [], [])
+    assert processor("qemu", threads=2) == ("4", "2", [], intel)
 
 
 def test_the_guest_is_a_user_of_its_own_and_nothing_is_relabelled():

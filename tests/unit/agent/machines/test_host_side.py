@@ -11,7 +11,7 @@ import pytest
 
 from stead_agent.disks.disk_sources import FileSource
 from stead_agent.machines.console_log import ConsoleLogs
-from stead_agent.machines.host_access import allow_kvm, allow_tpms, give_disk, guests_gid
+from stead_agent.machines.host_access import allow_kvm, allow_tpms, give_disk, guests_gid, has_topoext
 from stead_agent.machines.interface import MachineError
 from stead_agent.machines.process_watch import ProcessWatch
 
@@ -146,3 +146,16 @@ def entries(path):
         shown = "".join(letter if rights & bit else "-" for letter, bit in (("r", 4), ("w", 2), ("x", 1)))
         found.add(f"{tags[tag]}:{number if tag in {0x02, 0x08} else ''}:{shown}")
     return found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("processor: 0\nflags\t\t: fpu svm topoext ibs\nbugs: none\n", True),
+        ("processor: 0\nflags\t\t: fpu vmx\nbugs: topoext\n", False),
+        ("", False),
+    ],
+)
+def test_processors_of_amd_are_known_by_their_feature(tmp_path, text, found):
+    (tmp_path / "cpuinfo").write_text(text)
+    assert has_topoext(tmp_path / "cpuinfo") is found

@@ -22,9 +22,11 @@ def test_a_machine() -> None:
         "vol-2": VolumeSource(BlockSource(Path("/v/2")), "raw", None),
     }
     wanted = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
+    wanted.machine.vcpus, wanted.machine.threads_per_core = 4, 2
     known["vol-1"].volume.throughput = 125
     spec = translate.machine_spec(wanted, known, sources)
-    assert (spec.id, spec.vcpus, spec.memory, spec.instance_type) == ("i-1", 1, make.GIB, "t3.micro")
+    assert (spec.id, spec.vcpus, spec.memory, spec.instance_type) == ("i-1", 4, make.GIB, "t3.micro")
+    assert spec.threads_per_core == 2
     assert [disk.id for disk in spec.disks] == ["vol-1", "vol-2"]
     assert (spec.disks[0].iops, spec.disks[0].throughput) == (100, 125 << 20)
     assert spec.disks[0].base is not None

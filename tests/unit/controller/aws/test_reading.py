@@ -92,7 +92,7 @@ def test_the_request_itself_is_not_changed() -> None:
 @pytest.mark.parametrize(
     ("service", "operation", "params", "name"),
     [
-        ("ec2", "RunInstances", {"CpuOptions": {"CoreCount": 1}}, "CpuOptions.CoreCount"),
+        ("ec2", "RunInstances", {"CpuOptions": {"AmdSevSnp": "enabled"}}, "CpuOptions.AmdSevSnp"),
         ("ec2", "RunInstances", {"BlockDeviceMappings": [{}, {"Ebs": {"Iops": 1}}]}, "BlockDeviceMapping.2.Ebs.Iops"),
         ("ec2", "DescribeVolumes", {"Filters": [{"Values": ["a"]}]}, "Filter.1.Value"),
         ("iam", "CreateUser", {"Tags": [{"Key": "a"}]}, "Tags.member.1.Key"),

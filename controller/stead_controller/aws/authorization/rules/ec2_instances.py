@@ -186,6 +186,7 @@ RULES: Final[dict[str, Rule]] = {
     "AssociateIamInstanceProfile": rule(_associate_profile),
     "DisassociateIamInstanceProfile": rule(_ASSOCIATED),
     "ModifyInstanceAttribute": rule(setting(_INSTANCE), named("security-group", "Groups")),
+    "ModifyInstanceCpuOptions": rule(setting(_INSTANCE)),
     "ModifyInstanceMaintenanceOptions": rule(setting(_INSTANCE)),
     "ModifyInstanceMetadataDefaults": rule(setting(_of_the_account)),
     "ModifyInstanceMetadataOptions": rule(setting(_INSTANCE)),

@@ -4,6 +4,7 @@ from base64 import b64encode
 from typing import Any, Final
 
 from stead_controller.aws.call import Result
+from stead_controller.aws.ec2.instances.cpu_options_view import cpu_options_view
 from stead_controller.aws.ec2.instances.metadata_options_view import metadata_options_view
 from stead_controller.aws.ec2.tags_view import tags_view
 from stead_controller.resources.fleet.instance_parameters import LaunchedWith
@@ -19,6 +20,7 @@ def instance_data_view(found: LaunchedWith) -> Result:
     return {
         "ImageId": row.image_id,
         "InstanceType": row.instance_type,
+        "CpuOptions": cpu_options_view(row.vcpus, row.threads_per_core),
         "KeyName": row.key_name,
         "EbsOptimized": row.ebs_optimized,
         "Monitoring": {"Enabled": row.monitoring},

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from stead_controller.aws.call import Result
+from stead_controller.aws.ec2.instances.cpu_options_view import cpu_options_view
 from stead_controller.aws.ec2.instances.metadata_options_view import metadata_options_view
 from stead_controller.aws.ec2.network.connection_tracking_view import connection_tracking_view
 from stead_controller.aws.ec2.network.network_interface_view import ipv6_addresses_view
@@ -94,7 +95,7 @@ def instance_view(found: DescribedInstance) -> Result:
         "SourceDestCheck": primary.row.source_dest_check if primary else None,
         "Tags": tags_view(found.tags) if found.tags else None,
         "IamInstanceProfile": found.profile and {"Arn": found.profile[0], "Id": found.profile[1]},
-        "CpuOptions": {"CoreCount": found.cores, "ThreadsPerCore": found.threads_per_core},
+        "CpuOptions": cpu_options_view(row.vcpus, row.threads_per_core),
         "MetadataOptions": metadata_options_view(row),
         "PrivateDnsNameOptions": _name_options_view(row),
         "BootMode": row.boot_mode,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import request_digest, tags_on_create
-from stead_controller.aws.ec2.instances import launch_parameters
+from stead_controller.aws.ec2.instances import cpu_options, launch_parameters
 from stead_controller.aws.ec2.instances.instance_attributes import choice
 from stead_controller.aws.ec2.instances.instance_profiles import profile_name
 from stead_controller.aws.ec2.instances.instance_view import reservation_view
@@ -94,6 +94,7 @@ def _launch_request(params: Params, image_id: str, min_count: int, max_count: in
         key_name=params.get("KeyName"),
         user_data=user_data(params.get("UserData")),
         client_token=params.get("ClientToken", ""),
+        cpu_options=cpu_options.read(params.get("CpuOptions", {})),
         zone=placement.get("AvailabilityZone"),
         zone_id=placement.get("AvailabilityZoneId"),
         block_devices=block_devices.parse(params.get("BlockDeviceMappings", ())),

@@ -45,6 +45,7 @@ class Instance(Base):
     image_id: Mapped[str] = mapped_column(ResourceId)
     instance_type: Mapped[str] = mapped_column(String(32))
     vcpus: Mapped[int] = mapped_column(Integer)
+    threads_per_core: Mapped[int] = mapped_column(Integer, default=1, server_default="1")  # vcpus is a multiple of it
     memory: Mapped[int] = mapped_column(BigInteger)  # bytes
     architecture: Mapped[str] = mapped_column(String(16))
     boot_mode: Mapped[str] = mapped_column(String(16))

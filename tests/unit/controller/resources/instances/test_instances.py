@@ -96,7 +96,7 @@ def test_everything_is_known(world, run, web):
     assert (instance.row.zone, instance.zone_id) == ("us-east-1a", "use1-az1")
     assert instance.private_name == "ip-172-31-0-4.ec2.internal"
     assert instance.public_name == "ec2-198-18-0-5.compute-1.amazonaws.com"
-    assert (instance.cores, instance.threads_per_core) == (1, 2)
+    assert (instance.row.vcpus, instance.row.threads_per_core) == (2, 2)
     assert instance.tags == [("Name", "web"), ("tier", "front")]
     (volume,) = instance.volumes
     assert (volume.device_name, volume.attachment_state) == (instance.row.root_device_name, "attached")
