@@ -404,6 +404,10 @@ BASES: Final[dict[str, Named]] = {
     "DisassociateSubnetCidrBlock": {"AssociationId": "{far_subnet_block}"},
     "DisassociateVpcCidrBlock": {"AssociationId": "{empty_block}"},
     "ExportImage": {"S3ExportLocation": {"S3Bucket": "exchange"}, "DiskImageFormat": "RAW"},
+    "GetInstanceTypesFromInstanceRequirements": {
+        "ArchitectureTypes": ["x86_64"], "VirtualizationTypes": ["hvm"],
+        "InstanceRequirements": {"VCpuCount": {"Min": 1}, "MemoryMiB": {"Min": 1}},
+    },
     "ImportImage": {"DiskContainers": [_IMPORT]},
     "ImportKeyPair": {"KeyName": "new", "PublicKeyMaterial": _PUBLIC_KEY},
     "ImportSnapshot": {"DiskContainer": _IMPORT},

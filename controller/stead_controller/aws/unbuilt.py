@@ -225,7 +225,6 @@ REFUSED: Final[dict[str, str]] = {
     "GetImageAncestry": "of images that there are",
     "GetImageFindings": "of images that there are",
     "GetInstanceTpmEkPub": "of instances that there are",
-    "GetInstanceTypesFromInstanceRequirements": "of types that there are",
     "GetInstanceUefiData": "of instances that there are",
     "GetManagedResourceVisibility": "a setting of the account, not a list",
     "GetReservedInstancesExchangeQuote": "an offer, which nobody makes here",

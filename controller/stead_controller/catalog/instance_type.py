@@ -79,10 +79,14 @@ class InstanceType:
     credits: Credits | None = None
     gpus: Gpus | None = None
 
-    boot_modes = ("legacy-bios", "uefi")
     hypervisor = "nitro"
     root_device_types = ("ebs",)
     max_volumes = 28
+
+    @property
+    def boot_modes(self) -> tuple[str, ...]:
+        """The firmware that its images may ask for."""
+        return ("uefi",) if self.architecture == "arm64" else ("legacy-bios", "uefi")
 
     @property
     def family(self) -> str:

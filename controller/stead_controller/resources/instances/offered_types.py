@@ -1,6 +1,7 @@
 """Instance types by EC2's filters, and where each is offered: everywhere."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 from stead_controller.catalog import instance_types
@@ -10,6 +11,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.conditions import holds
 from stead_controller.request.filters import Filter
 from stead_controller.request.zones import zone_ids
+from stead_controller.resources.instances.instance_requirements import Requirements, meets
 
 # EC2's filters about what no type has here, or what is not promised of any.
 _ABSENT: Final = (
@@ -39,8 +41,9 @@ def _word(value: bool) -> str:
     return "true" if value else "false"
 
 
+@cache
 def facts(kind: InstanceType) -> dict[str, tuple[str, ...]]:
-    """What a type answers to each filter."""
+    """Return what a type answers to each filter; all requests share it, so it must not be changed."""
     store = kind.instance_store
     nothing: tuple[str, ...] = ()
     return dict.fromkeys(_ABSENT, nothing) | {
@@ -120,6 +123,20 @@ def describe(
         kind
         for name, kind in sorted(listed.items())
         if (not names or name in names) and (after is None or name > after) and holds(asked, facts(kind))
+    ]
+    return found[:limit]
+
+
+def with_requirements(asked: Requirements, *, after: str | None = None, limit: int | None = None) -> list[InstanceType]:
+    """List the offered types that have what is asked for, sorted by name.
+
+    Raises InvalidParameter and InvalidCombination for what nothing can have.
+    """
+    asked.check()
+    found = [
+        kind
+        for name, kind in sorted(instance_types.ALL.items())
+        if kind.offered and (after is None or name > after) and meets(kind, asked)
     ]
     return found[:limit]
 

@@ -54,6 +54,7 @@ _LISTS: Final = (
     "GetEbsEncryptionByDefault",
     "GetImageBlockPublicAccessState",
     "GetInstanceMetadataDefaults",
+    "GetInstanceTypesFromInstanceRequirements",
     "GetSnapshotBlockPublicAccessState",
 )
 

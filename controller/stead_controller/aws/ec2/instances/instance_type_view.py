@@ -1,8 +1,18 @@
 """Instance types, and where they are offered, as EC2 shows them."""
 
+from functools import cache
+from typing import Final
+
 from stead_controller.aws.call import Result
-from stead_controller.catalog.instance_type import InstanceType
+from stead_controller.catalog.instance_type import Gpus, InstanceType
 from stead_controller.resources.instances.offered_types import Offering
+
+# As hosts have them where an interface does not say otherwise.
+_IDLE_SECONDS: Final = {
+    "DefaultTcpEstablishedTimeout": 432_000,
+    "DefaultUdpTimeout": 30,
+    "DefaultUdpStreamTimeout": 180,
+}
 
 
 def offering_view(found: Offering) -> Result:
@@ -10,9 +20,10 @@ def offering_view(found: Offering) -> Result:
     return {"InstanceType": found.instance_type, "LocationType": found.location_type, "Location": found.location}
 
 
+@cache
 def instance_type_view(kind: InstanceType) -> Result:
-    """Show an instance type."""
-    return {
+    """Show an instance type; all answers share what is shown, so it must not be changed."""
+    shown = {
         "InstanceType": kind.name,
         "CurrentGeneration": kind.current_generation,
         "FreeTierEligible": kind.free_tier,
@@ -49,6 +60,7 @@ def instance_type_view(kind: InstanceType) -> Result:
         "RebootMigrationSupport": "unsupported",
         "SupportedInRegion": kind.offered,
     }
+    return shown if kind.gpus is None else {**shown, "GpuInfo": _gpus(kind.gpus)}
 
 
 def _storage(kind: InstanceType) -> Result:
@@ -97,4 +109,18 @@ def _network(kind: InstanceType) -> Result:
         "EncryptionInTransitSupported": False,
         "EnaSrdSupported": False,
         "FlexibleEnaQueuesSupport": "unsupported",
+        "ConnectionTrackingConfiguration": _IDLE_SECONDS,
+        "SecondaryNetworkSupported": False,
+        "MaximumSecondaryNetworkInterfaces": 0,
+        "Ipv4AddressesPerSecondaryInterface": 0,
     }
+
+
+def _gpus(gpus: Gpus) -> Result:
+    one = {
+        "Name": gpus.name,
+        "Manufacturer": gpus.manufacturer,
+        "Count": gpus.count,
+        "MemoryInfo": {"SizeInMiB": gpus.memory},
+    }
+    return {"Gpus": [one], "TotalGpuMemoryInMiB": gpus.count * gpus.memory}

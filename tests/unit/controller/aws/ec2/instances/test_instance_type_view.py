@@ -1,0 +1,86 @@
+"""What is answered of a type has each field of EC2's model that can be known here, and each filter finds what is answered."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from stead_controller.aws.ec2.instances.instance_type_view import instance_type_view
+from stead_controller.aws.protocol.models import load_service
+from stead_controller.catalog.instance_types import ALL
+from stead_controller.resources.instances import offered_types
+
+_CARD = "NetworkInfo.NetworkCards"
+# What no type has here, and what is not held and so not said.
+LEFT_OUT = {
+    "EbsInfo.EbsCards",
+    "EbsInfo.EbsOptimizedInfo",
+    "EbsInfo.MaximumEbsCards",
+    "FpgaInfo",
+    "InferenceAcceleratorInfo",
+    "MediaAcceleratorInfo",
+    "NetworkInfo.BandwidthWeightings",
+    "NetworkInfo.EfaInfo",
+    "NeuronInfo",
+    "ProcessorInfo.SupportedFeatures",
+    f"{_CARD}.AdditionalFlexibleNetworkInterfaces",
+    f"{_CARD}.BaselineBandwidthInGbps",
+    f"{_CARD}.DefaultEnaQueueCountPerInterface",
+    f"{_CARD}.MaximumEnaQueueCount",
+    f"{_CARD}.MaximumEnaQueueCountPerInterface",
+    f"{_CARD}.PeakBandwidthInGbps",
+    "GpuInfo.Gpus.GpuPartitionSize",
+    "GpuInfo.Gpus.LogicalGpuCount",
+    "GpuInfo.Gpus.Workloads",
+}
+# Names of filters that are not the path of their field.
+ELSEWHERE = {"supported-usage-class": "SupportedUsageClasses"}
+
+
+def fields(shape: Any, path: str = "") -> Iterator[str]:
+    """The paths of a model's values, lists passed over."""
+    while shape.type_name == "list":
+        shape = shape.member
+    if shape.type_name != "structure":
+        yield path
+        return
+    for name, member in shape.members.items():
+        yield from fields(member, f"{path}.{name}" if path else name)
+
+
+def values(shown: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The paths and values of an answer, lists passed over."""
+    if isinstance(shown, dict):
+        for name, value in shown.items():
+            yield from values(value, f"{path}.{name}" if path else name)
+    elif isinstance(shown, list):
+        for value in shown:
+            yield from values(value, path)
+    elif shown is not None:
+        yield path, shown
+
+
+def test_every_field_is_there() -> None:
+    model = load_service("ec2").operation("DescribeInstanceTypes").output_shape.members["InstanceTypes"].member
+    shown = {path for kind in ALL.values() for path, _ in values(instance_type_view(kind))}
+    lacking = set(fields(model)) - shown
+    named = {path for path in lacking if any(path == one or path.startswith(f"{one}.") for one in LEFT_OUT)}
+    # A list that is empty for each type is there all the same.
+    assert lacking - named == {"PlacementGroupInfo.SupportedStrategies"}
+    assert not [one for one in LEFT_OUT if any(path == one or path.startswith(f"{one}.") for path in shown)]
+
+
+def _plain(path: str) -> str:
+    return ".".join(part.replace("-", "").lower().removesuffix("s") for part in path.split("."))
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@pytest.mark.parametrize("name", sorted(offered_types.FILTERS))
+def test_a_filter_finds_what_is_answered(name: str) -> None:
+    wanted = _plain(ELSEWHERE.get(name, name))
+    for kind in ALL.values():
+        shown = {_text(value) for path, value in values(instance_type_view(kind)) if _plain(path) == wanted}
+        assert set(offered_types.facts(kind)[name]) == shown, kind.name
