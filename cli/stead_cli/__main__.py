@@ -23,6 +23,7 @@ _NAMES: Final = (
     "logs",
     "account",
     "quota",
+    "type",
     "key",
     "host",
     "image",

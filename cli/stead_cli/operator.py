@@ -20,6 +20,7 @@ from stead_proto.v1.operator_pb2_grpc import (
     KeysStub,
     NetworkStub,
     QuotasStub,
+    TypesStub,
 )
 
 _CALL_SECONDS: Final = 30.0
@@ -258,6 +259,24 @@ class Operator:
             lambda channel: QuotasStub(channel).AnswerQuotaRequest(request, timeout=_CALL_SECONDS)
         )
         return answer
+
+    def list_types(self) -> list[pb.InstanceType]:
+        """All instance types, by name."""
+        request = pb.ListTypesRequest()
+        return list(self._call(lambda channel: TypesStub(channel).ListTypes(request, timeout=_CALL_SECONDS)).types)
+
+    def add_type(self, wish: pb.InstanceType) -> pb.InstanceType:
+        """Add an instance type of one's own and return it as it is listed."""
+        request = pb.AddTypeRequest(type=wish)
+        made: pb.AddTypeResponse = self._call(
+            lambda channel: TypesStub(channel).AddType(request, timeout=_CALL_SECONDS)
+        )
+        return made.type
+
+    def remove_type(self, name: str) -> None:
+        """Remove an instance type of one's own."""
+        request = pb.RemoveTypeRequest(name=name)
+        self._call(lambda channel: TypesStub(channel).RemoveType(request, timeout=_CALL_SECONDS))
 
     def rotate_key(self) -> pb.RotateKeyResponse:
         """Rotate the master key, and seal everything under its new version."""

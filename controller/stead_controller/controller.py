@@ -62,6 +62,7 @@ from stead_controller.operator.network import Network
 from stead_controller.operator.operators_only import OperatorsOnly
 from stead_controller.operator.quotas import Quotas
 from stead_controller.operator.recording import OperatorCall, Recording
+from stead_controller.operator.types import Types
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.questions import (
     Capture,
@@ -338,6 +339,7 @@ class Controller:
         )
         operator_pb2_grpc.add_KeysServicer_to_server(Keys(self._master_key, self._resealing), server)
         operator_pb2_grpc.add_QuotasServicer_to_server(Quotas(self.database, self.cloud, self._clock), server)
+        operator_pb2_grpc.add_TypesServicer_to_server(Types(self.database, self._clock), server)
         operator_pb2_grpc.add_NetworkServicer_to_server(Network(self.database, self._ask), server)
         server.add_secure_port(f"{self.settings.listen}:{self.settings.host_port}", tls.server_credentials(identity))
         return server

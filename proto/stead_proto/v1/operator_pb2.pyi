@@ -1367,6 +1367,191 @@ class DamagedBlock(_message.Message):
 Global___DamagedBlock: _TypeAlias = DamagedBlock  # noqa: Y015
 
 @_typing.final
+class InstanceType(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VCPUS_FIELD_NUMBER: _builtins.int
+    THREADS_PER_CORE_FIELD_NUMBER: _builtins.int
+    MEMORY_MIB_FIELD_NUMBER: _builtins.int
+    INTERFACES_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    NETWORK_BASELINE_MBPS_FIELD_NUMBER: _builtins.int
+    NETWORK_BURST_MBPS_FIELD_NUMBER: _builtins.int
+    EBS_BASELINE_MBPS_FIELD_NUMBER: _builtins.int
+    EBS_MAX_MBPS_FIELD_NUMBER: _builtins.int
+    EBS_BASELINE_IOPS_FIELD_NUMBER: _builtins.int
+    EBS_MAX_IOPS_FIELD_NUMBER: _builtins.int
+    STORE_COUNT_FIELD_NUMBER: _builtins.int
+    STORE_GB_FIELD_NUMBER: _builtins.int
+    BASELINE_PERCENT_FIELD_NUMBER: _builtins.int
+    OWN_FIELD_NUMBER: _builtins.int
+    OFFERED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """family.size"""
+    vcpus: _builtins.int
+    threads_per_core: _builtins.int
+    """of the vCPUs, which are a multiple of it"""
+    memory_mib: _builtins.int
+    interfaces: _builtins.int
+    addresses: _builtins.int
+    """of each interface, and of each IP version"""
+    network_baseline_mbps: _builtins.int
+    network_burst_mbps: _builtins.int
+    ebs_baseline_mbps: _builtins.int
+    """of EBS: 0 = nothing is said"""
+    ebs_max_mbps: _builtins.int
+    ebs_baseline_iops: _builtins.int
+    ebs_max_iops: _builtins.int
+    store_count: _builtins.int
+    """disks of the instance store"""
+    store_gb: _builtins.int
+    """GB of each"""
+    baseline_percent: _builtins.float
+    """of a burstable type: of each vCPU, that its CPU credits pay; 0 = not burstable"""
+    own: _builtins.bool
+    """of the operator's own; AddType does not read it"""
+    offered: _builtins.bool
+    """instances of it can run here; AddType does not read it"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        vcpus: _builtins.int = ...,
+        threads_per_core: _builtins.int = ...,
+        memory_mib: _builtins.int = ...,
+        interfaces: _builtins.int = ...,
+        addresses: _builtins.int = ...,
+        network_baseline_mbps: _builtins.int = ...,
+        network_burst_mbps: _builtins.int = ...,
+        ebs_baseline_mbps: _builtins.int = ...,
+        ebs_max_mbps: _builtins.int = ...,
+        ebs_baseline_iops: _builtins.int = ...,
+        ebs_max_iops: _builtins.int = ...,
+        store_count: _builtins.int = ...,
+        store_gb: _builtins.int = ...,
+        baseline_percent: _builtins.float = ...,
+        own: _builtins.bool = ...,
+        offered: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "baseline_percent", b"baseline_percent", "ebs_baseline_iops", b"ebs_baseline_iops", "ebs_baseline_mbps", b"ebs_baseline_mbps", "ebs_max_iops", b"ebs_max_iops", "ebs_max_mbps", b"ebs_max_mbps", "interfaces", b"interfaces", "memory_mib", b"memory_mib", "name", b"name", "network_baseline_mbps", b"network_baseline_mbps", "network_burst_mbps", b"network_burst_mbps", "offered", b"offered", "own", b"own", "store_count", b"store_count", "store_gb", b"store_gb", "threads_per_core", b"threads_per_core", "vcpus", b"vcpus"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstanceType: _TypeAlias = InstanceType  # noqa: Y015
+
+@_typing.final
+class ListTypesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTypesRequest: _TypeAlias = ListTypesRequest  # noqa: Y015
+
+@_typing.final
+class ListTypesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def types(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstanceType]: ...
+    def __init__(
+        self,
+        *,
+        types: _abc.Iterable[Global___InstanceType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["types", b"types"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTypesResponse: _TypeAlias = ListTypesResponse  # noqa: Y015
+
+@_typing.final
+class AddTypeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def type(self) -> Global___InstanceType: ...
+    def __init__(
+        self,
+        *,
+        type: Global___InstanceType | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["type", b"type"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddTypeRequest: _TypeAlias = AddTypeRequest  # noqa: Y015
+
+@_typing.final
+class AddTypeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def type(self) -> Global___InstanceType: ...
+    def __init__(
+        self,
+        *,
+        type: Global___InstanceType | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["type", b"type"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddTypeResponse: _TypeAlias = AddTypeResponse  # noqa: Y015
+
+@_typing.final
+class RemoveTypeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveTypeRequest: _TypeAlias = RemoveTypeRequest  # noqa: Y015
+
+@_typing.final
+class RemoveTypeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveTypeResponse: _TypeAlias = RemoveTypeResponse  # noqa: Y015
+
+@_typing.final
 class ListQuotasRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -1047,6 +1047,167 @@ class Network:
             _registered_method=True)
 
 
+class TypesStub:
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.ListTypes = channel.unary_unary(
+                '/stead.v1.Types/ListTypes',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.ListTypesRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListTypesResponse.FromString,
+                _registered_method=True)
+        self.AddType = channel.unary_unary(
+                '/stead.v1.Types/AddType',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.AddTypeRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.AddTypeResponse.FromString,
+                _registered_method=True)
+        self.RemoveType = channel.unary_unary(
+                '/stead.v1.Types/RemoveType',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.RemoveTypeRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.RemoveTypeResponse.FromString,
+                _registered_method=True)
+
+
+class TypesServicer:
+    """Missing associated documentation comment in .proto file."""
+
+    def ListTypes(self, request, context):
+        """The instance types that there are, of the catalogue and of the operator's own, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddType(self, request, context):
+        """Add a type of one's own, which every account may launch.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveType(self, request, context):
+        """Remove one; refused for those of the catalogue, and while an instance has it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_TypesServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'ListTypes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTypes,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListTypesRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.ListTypesResponse.SerializeToString,
+            ),
+            'AddType': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddType,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.AddTypeRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.AddTypeResponse.SerializeToString,
+            ),
+            'RemoveType': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveType,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.RemoveTypeRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.RemoveTypeResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'stead.v1.Types', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('stead.v1.Types', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Types:
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def ListTypes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Types/ListTypes',
+            stead__proto_dot_v1_dot_operator__pb2.ListTypesRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.ListTypesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddType(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Types/AddType',
+            stead__proto_dot_v1_dot_operator__pb2.AddTypeRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.AddTypeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveType(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Types/RemoveType',
+            stead__proto_dot_v1_dot_operator__pb2.RemoveTypeRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.RemoveTypeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class QuotasStub:
     """Missing associated documentation comment in .proto file."""
 

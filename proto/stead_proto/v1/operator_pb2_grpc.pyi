@@ -328,6 +328,55 @@ class NetworkServicer(metaclass=_abc_1.ABCMeta):
 
 def add_NetworkServicer_to_server(servicer: NetworkServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
+class TypesStub:
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> TypesAsyncStub: ...
+    ListTypes: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListTypesRequest, _operator_pb2.ListTypesResponse]
+    """The instance types that there are, of the catalogue and of the operator's own, by name."""
+    AddType: _grpc.UnaryUnaryMultiCallable[_operator_pb2.AddTypeRequest, _operator_pb2.AddTypeResponse]
+    """Add a type of one's own, which every account may launch."""
+    RemoveType: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RemoveTypeRequest, _operator_pb2.RemoveTypeResponse]
+    """Remove one; refused for those of the catalogue, and while an instance has it."""
+
+@_typing.type_check_only
+class TypesAsyncStub(TypesStub):
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    ListTypes: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListTypesRequest, _operator_pb2.ListTypesResponse]  # type: ignore[assignment]
+    """The instance types that there are, of the catalogue and of the operator's own, by name."""
+    AddType: _aio.UnaryUnaryMultiCallable[_operator_pb2.AddTypeRequest, _operator_pb2.AddTypeResponse]  # type: ignore[assignment]
+    """Add a type of one's own, which every account may launch."""
+    RemoveType: _aio.UnaryUnaryMultiCallable[_operator_pb2.RemoveTypeRequest, _operator_pb2.RemoveTypeResponse]  # type: ignore[assignment]
+    """Remove one; refused for those of the catalogue, and while an instance has it."""
+
+class TypesServicer(metaclass=_abc_1.ABCMeta):
+    @_abc_1.abstractmethod
+    def ListTypes(
+        self,
+        request: _operator_pb2.ListTypesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListTypesResponse, _abc.Awaitable[_operator_pb2.ListTypesResponse]]:
+        """The instance types that there are, of the catalogue and of the operator's own, by name."""
+
+    @_abc_1.abstractmethod
+    def AddType(
+        self,
+        request: _operator_pb2.AddTypeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.AddTypeResponse, _abc.Awaitable[_operator_pb2.AddTypeResponse]]:
+        """Add a type of one's own, which every account may launch."""
+
+    @_abc_1.abstractmethod
+    def RemoveType(
+        self,
+        request: _operator_pb2.RemoveTypeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.RemoveTypeResponse, _abc.Awaitable[_operator_pb2.RemoveTypeResponse]]:
+        """Remove one; refused for those of the catalogue, and while an instance has it."""
+
+def add_TypesServicer_to_server(servicer: TypesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
 class QuotasStub:
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...

@@ -22,6 +22,7 @@ from stead_controller.db.tables.instances.instance import Instance, Reservation
 from stead_controller.db.tables.instances.instance_store_disk import InstanceStoreDisk
 from stead_controller.db.tables.instances.key_pair import KeyPair
 from stead_controller.db.tables.instances.metadata_defaults import MetadataDefaults
+from stead_controller.db.tables.instances.own_instance_type import OwnInstanceType
 from stead_controller.db.tables.network.dhcp_options import DhcpOptions, DhcpOptionValue
 from stead_controller.db.tables.network.elastic_address import ElasticAddress
 from stead_controller.db.tables.network.ended_cidr_block import EndedCidrBlock
@@ -127,6 +128,7 @@ __all__ = [
     "NetworkInterface",
     "ObjectAccount",
     "ObjectKey",
+    "OwnInstanceType",
     "PlacementGroup",
     "PrefixList",
     "PrefixListEntry",

@@ -7,7 +7,7 @@ from typing import Final
 from google.protobuf.message import Message
 from sqlalchemy import bindparam, select
 
-from stead_controller.catalog import boot_modes, instance_types
+from stead_controller.catalog import boot_modes
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import (
@@ -26,6 +26,7 @@ from stead_controller.desired.messages.region import zone_id_of
 from stead_controller.desired.messages.role import of_role
 from stead_controller.desired.messages.volume import of_used_volume
 from stead_controller.names import instance_name, resource_name
+from stead_controller.request import instance_types
 from stead_proto.v1 import desired_pb2 as pb
 
 _RUNNING_STATES: Final = frozenset({"pending", "running"})
@@ -111,7 +112,7 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
 
 
 def _scratch_disks(tx: Transaction, instance: Instance) -> list[pb.MachineDisk]:
-    kind = instance_types.find(instance.instance_type)
+    kind = instance_types.find(tx, instance.instance_type)
     if kind is not None and kind.instance_store is None:
         return []
     query = select(InstanceStoreDisk).where(InstanceStoreDisk.instance_id == instance.id)

@@ -5,12 +5,11 @@ See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-optimize-cpu.ht
 
 from dataclasses import dataclass
 
-from stead_controller.catalog import instance_types
 from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.db.tables import Instance
 from stead_controller.desired import desired_state
 from stead_controller.errors import InvalidParameter, WrongState
-from stead_controller.request import lookup
+from stead_controller.request import instance_types, lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 
@@ -52,7 +51,7 @@ def modify(tx: Transaction, caller: Caller, instance_id: str, asked: CpuOptions)
     instance = lookup.find(tx, caller, "instance", Instance, instance_id)
     if instance.state != "stopped":
         raise WrongState("instance", f"The instance '{instance.id}' is not in the 'stopped' state.")
-    kind = instance_types.find(instance.instance_type)
+    kind = instance_types.find(tx, instance.instance_type)
     if kind is None:
         raise InvalidParameter(f"Invalid value '{instance.instance_type}' for InstanceType.")
     settled = settle(kind, asked)

@@ -9,11 +9,10 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from stead_controller.catalog import instance_types
 from stead_controller.db.tables import Instance, InterfaceGroup, NetworkInterface, SecurityGroup, Volume
 from stead_controller.desired import desired_state
 from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported, WrongState
-from stead_controller.request import lookup
+from stead_controller.request import instance_types, lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
@@ -108,7 +107,7 @@ def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: s
     Its CPU options become the type's. Raises LimitExceeded when the instance has more interfaces, or addresses of one,
     than the type may have.
     """
-    kind = instance_types.find(name)
+    kind = instance_types.find(tx, name)
     if kind is None:
         raise InvalidParameter(f"Invalid value '{name}' for InstanceType.", code="InvalidInstanceAttributeValue")
     if not kind.offered:
@@ -119,9 +118,9 @@ def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: s
     if instance.ebs_optimized and kind.ebs_optimized == "unsupported":
         raise _no_ebs_optimization(name)
     interfaces = tx.session.scalars(select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)).all()
-    network_interface_attachments.check_number(kind.name, len(interfaces))
+    network_interface_attachments.check_number(kind, len(interfaces))
     for interface in interfaces:
-        network_interface_attachments.check_addresses(tx, interface, kind.name)
+        network_interface_attachments.check_addresses(tx, interface, kind)
     volumes = select(Volume.device_name).where(Volume.instance_id == instance.id)
     devices = [name for name in tx.session.scalars(volumes) if name is not None]
     launch_volumes.change_scratch(tx, instance, kind, devices)
@@ -145,7 +144,7 @@ def set_user_data(tx: Transaction, caller: Caller, instance_id: str, user_data: 
 def set_ebs_optimized(tx: Transaction, caller: Caller, instance_id: str, value: bool) -> None:
     """Set whether a stopped instance is EBS-optimized; raises MalformedId, NotFound, WrongState, Unsupported."""
     instance = _find_stopped(tx, caller, instance_id)
-    kind = instance_types.find(instance.instance_type)
+    kind = instance_types.find(tx, instance.instance_type)
     if value and (kind is None or kind.ebs_optimized == "unsupported"):
         raise _no_ebs_optimization(instance.instance_type)
     instance.ebs_optimized = value

@@ -2,9 +2,10 @@
 
 from sqlalchemy import func, select
 
-from stead_controller.catalog import boot_modes, instance_types
+from stead_controller.catalog import boot_modes
 from stead_controller.db.tables import Instance, InstanceStoreDisk
 from stead_controller.placement.choose_host import Need
+from stead_controller.request import instance_types
 from stead_controller.request.transaction import Transaction
 
 
@@ -21,7 +22,7 @@ def of(tx: Transaction, instance: Instance) -> Need:
 
 
 def _instance_store(tx: Transaction, instance: Instance) -> int:
-    kind = instance_types.find(instance.instance_type)
+    kind = instance_types.find(tx, instance.instance_type)
     if kind is not None and kind.instance_store is None:
         return 0
     total = select(func.sum(InstanceStoreDisk.size)).where(InstanceStoreDisk.instance_id == instance.id)

@@ -8,9 +8,9 @@ automatic recovery): at most three times a day, and not for types with an instan
 from datetime import datetime, timedelta
 from typing import Final
 
-from stead_controller.catalog import instance_types
 from stead_controller.db.tables import Instance
 from stead_controller.desired import desired_state
+from stead_controller.request import instance_types
 from stead_controller.request.transaction import Transaction
 
 _MOST: Final = 3
@@ -21,7 +21,7 @@ def begin(tx: Transaction, instance: Instance, now: datetime) -> bool:
     """Begin the recovery of an instance whose VM process failed; return whether it is allowed."""
     since = (now - _PERIOD).timestamp()
     recent = [moment for moment in instance.recoveries if moment > since]
-    if not instance.auto_recovery or not _is_supported(instance) or len(recent) >= _MOST:
+    if not instance.auto_recovery or not _is_supported(tx, instance) or len(recent) >= _MOST:
         return False
     instance.recoveries = [*recent, now.timestamp()]
     instance.recovery_began = now
@@ -39,6 +39,6 @@ def end(tx: Transaction, instance: Instance) -> None:
         tx.events.add(instance.id)
 
 
-def _is_supported(instance: Instance) -> bool:
-    kind = instance_types.find(instance.instance_type)
+def _is_supported(tx: Transaction, instance: Instance) -> bool:
+    kind = instance_types.find(tx, instance.instance_type)
     return kind is not None and kind.auto_recovery

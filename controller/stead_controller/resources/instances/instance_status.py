@@ -16,10 +16,9 @@ from typing import Final
 from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.orm import aliased
 
-from stead_controller.catalog import instance_types
 from stead_controller.db.tables import Host, Instance, Volume
 from stead_controller.errors import Unsupported
-from stead_controller.request import lookup
+from stead_controller.request import instance_types, lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.conditions import NEVER, Condition, Selection, constant, shown_as, text
@@ -162,7 +161,7 @@ def credit_specifications(tx: Transaction, caller: Caller, cloud: Cloud, asked: 
     ids = lookup.select_ids(tx, caller, Instance.id, asked, mine, conditions=known)
     types = {row.id: row.instance_type for row in lookup.rows(tx, Instance, ids)}
     for instance_id, name in types.items():
-        kind = instance_types.find(name)
+        kind = instance_types.find(tx, name)
         if kind is None or not kind.burstable:
             raise Unsupported(
                 f"The instance '{instance_id}' of type {name} has no CPU credits",

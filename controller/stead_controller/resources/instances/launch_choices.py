@@ -6,11 +6,10 @@ from typing import Final
 
 from sqlalchemy import bindparam, select
 
-from stead_controller.catalog import instance_types
 from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.db.tables import IamInstanceProfile, Image, KeyPair, Subnet, Vpc
 from stead_controller.errors import InvalidCombination, InvalidParameter, NotFound, Unsupported
-from stead_controller.request import lookup
+from stead_controller.request import instance_types, lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
@@ -49,7 +48,7 @@ class Choices:
 
 def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest) -> Choices:
     """Look up and check all that a launch names; raises BadRequest and NotFound as EC2 does."""
-    kind = instance_types.find(request.instance_type)
+    kind = instance_types.find(tx, request.instance_type)
     if kind is None:
         raise InvalidParameter(f"Invalid value '{request.instance_type}' for InstanceType.")
     image = images.find_launchable(tx, caller, image_parameters.image_of(tx, request.image_id))

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from stead_controller.catalog import instance_types
 from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.db.tables import NetworkInterface, SecurityGroup, Subnet
 from stead_controller.errors import InvalidParameter, MalformedId, SteadError
-from stead_controller.request import lookup
+from stead_controller.request import instance_types, lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
@@ -25,7 +24,7 @@ def doubts(
     never be one.
     """
     checks: list[Callable[[], object]] = []
-    kind = instance_types.find(request.instance_type)
+    kind = instance_types.find(tx, request.instance_type)
     if has_type and kind is None:
         yield InvalidParameter(f"Invalid value '{request.instance_type}' for InstanceType.")
     if has_type and kind is not None:

@@ -62,7 +62,7 @@ def plan(
     InvalidParameter, InvalidCombination, LimitExceeded, WrongState.
     """
     _check_indices(requests)
-    attachments.check_number(kind.name, len(requests))
+    attachments.check_number(kind, len(requests))
     plans = []
     for request in sorted(requests, key=lambda request: request.device_index):
         _check_request(request, kind, many=many, alone=len(requests) == 1)
@@ -83,7 +83,7 @@ def _plan_one(
     if request.interface_id is not None:
         existing = lookup.find(tx, caller, "network-interface", NetworkInterface, request.interface_id)
         attachments.require_free(existing)
-        attachments.check_addresses(tx, existing, kind.name)
+        attachments.check_addresses(tx, existing, kind)
         return InterfacePlan(request, tx.session.get_one(Subnet, existing.subnet_id), (), existing, public=False)
     subnet = find_subnet(request.subnet_id)
     if subnet.cidr_block is None and request.associate_public_address:
@@ -133,8 +133,8 @@ def _check_request(request: InterfaceRequest, kind: InstanceType, *, many: bool,
     asked = request.addresses
     if many and (asked.primary is not None or asked.secondary or asked.ipv6):
         raise InvalidCombination("A private address can be given to one instance only")
-    attachments.check_address_number(kind.name, asked.ipv4_number)
-    attachments.check_address_number(kind.name, len(asked.ipv6) + (asked.ipv6_count or 0))
+    attachments.check_address_number(kind, asked.ipv4_number)
+    attachments.check_address_number(kind, len(asked.ipv6) + (asked.ipv6_count or 0))
 
 
 def _check_places(plans: Sequence[InterfacePlan]) -> None:

@@ -4,12 +4,14 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
-from stead_controller.catalog import instance_types
 from stead_controller.catalog.instance_type import InstanceType
+from stead_controller.catalog.instance_types import ALL
 from stead_controller.errors import InvalidParameter
+from stead_controller.request import instance_types
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.conditions import holds
 from stead_controller.request.filters import Filter
+from stead_controller.request.transaction import Transaction
 from stead_controller.request.zones import zone_ids
 from stead_controller.resources.instances.instance_requirements import Requirements, meets
 
@@ -97,10 +99,11 @@ def facts(kind: InstanceType) -> dict[str, tuple[str, ...]]:
     }
 
 
-FILTERS: Final = frozenset(facts(instance_types.ALL["t3.micro"]))
+FILTERS: Final = frozenset(facts(ALL["t3.micro"]))
 
 
 def describe(
+    tx: Transaction,
     names: Sequence[str],
     filters: Iterable[Filter],
     *,
@@ -112,7 +115,7 @@ def describe(
 
     Raises InvalidParameter (InvalidInstanceType) for unknown names.
     """
-    listed = {name: kind for name, kind in instance_types.ALL.items() if kind.offered or not_offered}
+    listed = {kind.name: kind for kind in instance_types.everything(tx) if kind.offered or not_offered}
     unknown = [name for name in names if name not in listed]
     if unknown:
         raise InvalidParameter(
@@ -121,13 +124,15 @@ def describe(
     asked = tuple(filters)
     found = [
         kind
-        for name, kind in sorted(listed.items())
+        for name, kind in listed.items()
         if (not names or name in names) and (after is None or name > after) and holds(asked, facts(kind))
     ]
     return found[:limit]
 
 
-def with_requirements(asked: Requirements, *, after: str | None = None, limit: int | None = None) -> list[InstanceType]:
+def with_requirements(
+    tx: Transaction, asked: Requirements, *, after: str | None = None, limit: int | None = None
+) -> list[InstanceType]:
     """List the offered types that have what is asked for, sorted by name.
 
     Raises InvalidParameter and InvalidCombination for what nothing can have.
@@ -135,13 +140,14 @@ def with_requirements(asked: Requirements, *, after: str | None = None, limit: i
     asked.check()
     found = [
         kind
-        for name, kind in sorted(instance_types.ALL.items())
-        if kind.offered and (after is None or name > after) and meets(kind, asked)
+        for kind in instance_types.everything(tx)
+        if kind.offered and (after is None or kind.name > after) and meets(kind, asked)
     ]
     return found[:limit]
 
 
 def offerings(
+    tx: Transaction,
     cloud: Cloud,
     location_type: str,
     filters: Iterable[Filter],
@@ -156,10 +162,11 @@ def offerings(
     places = {"region": [cloud.region], "availability-zone": list(ids), "availability-zone-id": list(ids.values())}
     asked = tuple(filters)
     found = [
-        Offering(name, location_type, place)
-        for name, kind in sorted(instance_types.ALL.items())
+        Offering(kind.name, location_type, place)
+        for kind in instance_types.everything(tx)
         if kind.offered
         for place in sorted(places.get(location_type, ()))
-        if (after is None or (name, place) > after) and holds(asked, {"instance-type": (name,), "location": (place,)})
+        if (after is None or (kind.name, place) > after)
+        and holds(asked, {"instance-type": (kind.name,), "location": (place,)})
     ]
     return found[:limit]

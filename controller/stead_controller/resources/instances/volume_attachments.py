@@ -11,12 +11,12 @@ from typing import Final
 
 from sqlalchemy import bindparam, func, select
 
-from stead_controller.catalog import device_names, instance_types, volume_types
+from stead_controller.catalog import device_names, volume_types
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import HostError, Instance, InstanceStoreDisk, NetworkInterface, Volume
 from stead_controller.desired import desired_state
 from stead_controller.errors import LimitExceeded, NoCapacity, NotFound, WrongState
-from stead_controller.request import lookup
+from stead_controller.request import instance_types, lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
@@ -141,7 +141,7 @@ def end_damaged(tx: Transaction) -> None:
 
 def _check_number(tx: Transaction, instance: Instance) -> None:
     """Raise LimitExceeded when an instance has no slot left, which volumes, interfaces and scratch disks share."""
-    kind = instance_types.find(instance.instance_type)
+    kind = instance_types.find(tx, instance.instance_type)
     taken = 0
     for table in (Volume, NetworkInterface, InstanceStoreDisk):
         query = select(func.count()).select_from(table).where(table.instance_id == instance.id)

@@ -9,6 +9,7 @@ from sqlalchemy import update
 
 from stead_controller.db.tables import Instance, InterfaceAddress, NetworkInterface, PublicAddress, Subnet
 from stead_controller.errors import InvalidCombination, InvalidParameter, LimitExceeded, MissingParameter, WrongState
+from stead_controller.request import instance_types
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.network import interface_changes, private_addresses
@@ -151,7 +152,7 @@ def _check_one(wanted: Sequence[str], count: int | None, list_name: str, count_n
 def _check_number(tx: Transaction, interface: NetworkInterface, number: int) -> None:
     instance = tx.session.get(Instance, interface.instance_id) if interface.instance_id else None
     if instance is not None:
-        check_address_number(instance.instance_type, number)
+        check_address_number(instance_types.find(tx, instance.instance_type), number)
     elif number > ADDRESSES_PER_INTERFACE:
         raise LimitExceeded(
             f"Number of private addresses will exceed limit ({ADDRESSES_PER_INTERFACE}).",

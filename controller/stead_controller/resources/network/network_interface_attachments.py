@@ -9,7 +9,8 @@ from typing import Final
 
 from sqlalchemy import bindparam, func, select, update
 
-from stead_controller.catalog import ids, instance_types
+from stead_controller.catalog import ids
+from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import Host, Instance, InterfaceAddress, NetworkInterface
 from stead_controller.desired import desired_state, topics
@@ -20,7 +21,7 @@ from stead_controller.errors import (
     NotFound,
     WrongState,
 )
-from stead_controller.request import lookup
+from stead_controller.request import instance_types, lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
@@ -59,8 +60,9 @@ def attach(  # noqa: PLR0917 — what the operation asks
         raise InvalidParameter(
             f"Instance '{instance.id}' already has an interface attached at device index '{device_index}'."
         )
-    check_number(instance.instance_type, len(present) + 1)
-    check_addresses(tx, interface, instance.instance_type)
+    kind = instance_types.find(tx, instance.instance_type)
+    check_number(kind, len(present) + 1)
+    check_addresses(tx, interface, kind)
     attachment_id = plug(interface, instance, device_index, now, state="attaching")
     interface_changes.changed(tx, interface)
     return attachment_id
@@ -74,16 +76,15 @@ def require_free(interface: NetworkInterface) -> None:
         )
 
 
-def check_number(instance_type: str, number: int) -> None:
-    """Raise LimitExceeded when a type offers fewer interfaces."""
-    kind = instance_types.find(instance_type)
+def check_number(kind: InstanceType | None, number: int) -> None:
+    """Raise LimitExceeded when a type offers fewer interfaces; a type that is not known offers all."""
     if kind is not None and number > kind.max_interfaces:
         raise LimitExceeded(
-            f"Interface count {number} exceeds the limit for {instance_type}", code="AttachmentLimitExceeded"
+            f"Interface count {number} exceeds the limit for {kind.name}", code="AttachmentLimitExceeded"
         )
 
 
-def check_addresses(tx: Transaction, interface: NetworkInterface, instance_type: str) -> None:
+def check_addresses(tx: Transaction, interface: NetworkInterface, kind: InstanceType | None) -> None:
     """Raise LimitExceeded when a type offers an interface fewer addresses than it has."""
     query = (
         select(InterfaceAddress.ipv6, func.count())
@@ -91,15 +92,14 @@ def check_addresses(tx: Transaction, interface: NetworkInterface, instance_type:
         .group_by(InterfaceAddress.ipv6)
     )
     for _, number in tx.session.execute(query):
-        check_address_number(instance_type, number)
+        check_address_number(kind, number)
 
 
-def check_address_number(instance_type: str, number: int) -> None:
+def check_address_number(kind: InstanceType | None, number: int) -> None:
     """Raise LimitExceeded when a type offers an interface fewer addresses of one family."""
-    kind = instance_types.find(instance_type)
     if kind is not None and number > kind.max_addresses:
         raise LimitExceeded(
-            f"Number of private addresses will exceed limit ({kind.max_addresses} for {instance_type}).",
+            f"Number of private addresses will exceed limit ({kind.max_addresses} for {kind.name}).",
             code="PrivateIpAddressLimitExceeded",
         )
 

@@ -17,7 +17,7 @@ def types_from_requirements(call: Call, params: Params) -> Result:
     """List the names of the types that have what is asked for."""
     page = describe.page(call, params, _NAME, at_least=1, default=1000)
     after = page.after[0] if page.after else None
-    found = offered_types.with_requirements(_requirements(params), after=after, limit=page.fetch)
+    found = offered_types.with_requirements(call.tx, _requirements(params), after=after, limit=page.fetch)
     return selection.answered(
         "InstanceTypes", found, page, lambda kind: (kind.name,), lambda kind: {"InstanceType": kind.name}
     )

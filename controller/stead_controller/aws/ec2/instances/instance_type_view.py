@@ -35,7 +35,7 @@ def instance_type_view(kind: InstanceType) -> Result:
         "ProcessorInfo": {
             "SupportedArchitectures": [kind.architecture],
             "SustainedClockSpeedInGhz": kind.clock_speed,
-            "Manufacturer": kind.manufacturer,
+            "Manufacturer": kind.manufacturer or None,
         },
         "VCpuInfo": {
             "DefaultVCpus": kind.vcpus,

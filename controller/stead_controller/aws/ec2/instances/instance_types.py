@@ -15,7 +15,7 @@ def describe_types(call: Call, params: Params) -> Result:
     after = page.after[0] if page.after else None
     names = params.get("InstanceTypes", ())
     not_offered = params.get("IncludeUnsupportedInRegion", False)
-    found = offered_types.describe(names, filters, not_offered=not_offered, after=after, limit=page.fetch)
+    found = offered_types.describe(call.tx, names, filters, not_offered=not_offered, after=after, limit=page.fetch)
     return selection.answered("InstanceTypes", found, page, lambda kind: (kind.name,), instance_type_view)
 
 
@@ -25,7 +25,7 @@ def describe_offerings(call: Call, params: Params) -> Result:
     page = describe.page(call, params, "DescribeInstanceTypeOfferings")
     filters = describe.filters(params, offered_types.OFFERING_FILTERS, tags=False)
     location_type = params.get("LocationType", "region")
-    found = offered_types.offerings(call.cloud, location_type, filters, after=page.after, limit=page.fetch)
+    found = offered_types.offerings(call.tx, call.cloud, location_type, filters, after=page.after, limit=page.fetch)
     return selection.answered(
         "InstanceTypeOfferings", found, page, lambda one: (one.instance_type, one.location), offering_view
     )

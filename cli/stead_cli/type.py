@@ -1,0 +1,124 @@
+"""`stead type`: the instance types that accounts may launch."""
+
+from typing import Final
+
+import click
+
+from stead_cli import settings
+from stead_cli.errors import CliError
+from stead_cli.operator import Operator
+from stead_cli.output import Row, output_option, say, show_rows
+from stead_proto.v1 import operator_pb2 as pb
+
+_COLUMNS: Final = ("name", "vcpus", "threads", "memory_mib", "network_mbps", "ebs_mbps", "store_gb", "own", "offered")
+_PAIR: Final = "BASELINE[:MOST]"
+
+
+@click.group()
+def type() -> None:  # noqa: A001 - the name of the command
+    """Show instance types, add and remove your own."""
+
+
+@type.command("list")
+@click.option("--own", is_flag=True, help="Only those that were added here.")
+@output_option
+def list_types(output: str, *, own: bool) -> None:
+    """List instance types."""
+    rows = [_row(found) for found in Operator(settings.load()).list_types() if found.own or not own]
+    show_rows(rows, _COLUMNS, output)
+
+
+@type.command("add")
+@click.argument("name")
+@click.option("--vcpus", type=click.IntRange(min=1), required=True)
+@click.option("--threads-per-core", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--memory-mib", type=click.IntRange(min=1), required=True)
+@click.option("--interfaces", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--addresses", type=click.IntRange(min=1), default=4, show_default=True, help="Of each interface.")
+@click.option("--network-mbps", default="1000:5000", show_default=True, metavar=_PAIR)
+@click.option("--ebs-mbps", default="", metavar=_PAIR, help="Of all volumes together.")
+@click.option("--ebs-iops", default="", metavar=_PAIR, help="Of all volumes together.")
+@click.option("--instance-store", default="", metavar="COUNTxGB", help="Disks that end with the instance.")
+@click.option("--baseline-percent", type=click.FloatRange(0, 100), default=0, help="Of each vCPU of a burstable type.")
+@output_option
+def add_type(
+    name: str,
+    *,
+    vcpus: int,
+    threads_per_core: int,
+    memory_mib: int,
+    interfaces: int,
+    addresses: int,
+    network_mbps: str,
+    ebs_mbps: str,
+    ebs_iops: str,
+    instance_store: str,
+    baseline_percent: float,
+    output: str,
+) -> None:
+    """Add the type NAME, such as lab.big; every account may launch it at once."""
+    network = _pair("--network-mbps", network_mbps, ":")
+    bandwidth, iops = _pair("--ebs-mbps", ebs_mbps, ":"), _pair("--ebs-iops", ebs_iops, ":")
+    count, size = _pair("--instance-store", instance_store, "x", both=True)
+    wish = pb.InstanceType(
+        name=name,
+        vcpus=vcpus,
+        threads_per_core=threads_per_core,
+        memory_mib=memory_mib,
+        interfaces=interfaces,
+        addresses=addresses,
+        network_baseline_mbps=network[0],
+        network_burst_mbps=network[1],
+        ebs_baseline_mbps=bandwidth[0],
+        ebs_max_mbps=bandwidth[1],
+        ebs_baseline_iops=iops[0],
+        ebs_max_iops=iops[1],
+        store_count=count,
+        store_gb=size,
+        baseline_percent=baseline_percent,
+    )
+    show_rows([_row(Operator(settings.load()).add_type(wish))], _COLUMNS, output)
+
+
+@type.command("remove")
+@click.argument("name")
+def remove_type(name: str) -> None:
+    """Remove the type NAME, which no instance may have."""
+    Operator(settings.load()).remove_type(name)
+    say(f"there is no type {name} any longer")
+
+
+def _pair(option: str, text: str, between: str, *, both: bool = False) -> tuple[int, int]:
+    """Read two numbers; one alone stands for both unless `both` are needed, none for zeros."""
+    if not text:
+        return 0, 0
+    first, found, second = text.partition(between)
+    try:
+        least, most = int(first), int(second if found or both else first)
+    except ValueError:
+        least = most = 0
+    if not 0 < least < 1 << 31 or not 0 < most < 1 << 31:
+        raise CliError(f"{option} must be numbers, such as 100{between}200, not {text!r}")
+    return least, most
+
+
+def _row(found: pb.InstanceType) -> Row:
+    return {
+        "name": found.name,
+        "vcpus": found.vcpus,
+        "threads": found.threads_per_core,
+        "memory_mib": found.memory_mib,
+        "interfaces": found.interfaces,
+        "addresses": found.addresses,
+        "network_mbps": _range(found.network_baseline_mbps, found.network_burst_mbps),
+        "ebs_mbps": _range(found.ebs_baseline_mbps, found.ebs_max_mbps),
+        "ebs_iops": _range(found.ebs_baseline_iops, found.ebs_max_iops),
+        "store_gb": f"{found.store_count}x{found.store_gb}" if found.store_count else "",
+        "baseline_percent": found.baseline_percent or None,
+        "own": found.own,
+        "offered": found.offered,
+    }
+
+
+def _range(baseline: int, most: int) -> str:
+    return "" if not most else f"{baseline}:{most}" if baseline < most else str(most)
