@@ -1,8 +1,12 @@
 """Images that an operator brings, as a client of the account that owns them sees them."""
 
+import json
+
 import pytest
+from click.testing import CliRunner
 
 from stead_cli.errors import CliError
+from stead_cli.image import list_images
 from stead_proto.blocks import BLOCK_BYTES
 from stead_proto.v1 import operator_pb2 as pb
 
@@ -11,14 +15,14 @@ CONTENT = b"an operator's disk" * BLOCK_BYTES
 
 @pytest.fixture
 def bring(cloud, account, tmp_path):
-    """Import a raw disk of 64 MiB for the account, and give the image's id and the percents that were told."""
+    """Import a raw disk of 64 MiB for the account, and give the image's id and the percents that were reported."""
 
-    def send(name, *, public=False):
+    def send(name, *, public=False, owner=account.account_id):
         path = tmp_path / name
         path.write_bytes(CONTENT.ljust(64 << 20, b"\0"))
         percents = []
         header = pb.ImportImageHeader(
-            name=name, format="raw", file_size=path.stat().st_size, public=public, account_id=account.account_id
+            name=name, format="raw", file_size=path.stat().st_size, public=public, account_id=owner
         )
         made = cloud.operator.import_image(header, path, lambda _count: None, percents.append)
         return made.image_id, percents
@@ -59,3 +63,11 @@ def test_an_image_is_encrypted_where_its_account_has_all_encrypted(account, brin
     assert first == CONTENT[:BLOCK_BYTES]
     names = [image["Name"] for image in account.ec2.describe_images(Owners=["self"])["Images"]]
     assert sorted(names) == ["in the open", "sealed"]
+
+
+def test_operators_see_whose_an_image_is(cloud, account, bring, monkeypatch):
+    monkeypatch.setattr("stead_cli.image.settings.load", lambda: cloud.settings)
+    (own_id, _), (clouds_id, _) = bring("of the account"), bring("of the cloud", owner="")
+    done = CliRunner().invoke(list_images, ["--output", "json"], catch_exceptions=False)
+    owners = {each["image_id"]: each["owner"] for each in json.loads(done.stdout)}
+    assert (owners[own_id], owners[clouds_id]) == (account.account_id, "amazon")

@@ -22,6 +22,7 @@ from stead_controller.errors import InvalidParameter, SteadError
 from stead_controller.operator.peers import refuse
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.cloud import Cloud
+from stead_controller.request.owners import CLOUD_ACCOUNT
 from stead_controller.resources.images import imported_images
 from stead_controller.resources.images.imported_images import ImageFile, ImageRequest
 from stead_controller.resources.storage import segments
@@ -71,7 +72,7 @@ class Images(operator_pb2_grpc.ImagesServicer):
             await refuse(context, error)
         except OSError as error:
             _log.warning("image_not_received", extra={"error": str(error)})
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the image cannot be kept: {error.strerror}")
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the image cannot be stored: {error.strerror}")
         percent = -1
         while (found := await self._ingestion(image_id)).state == "pending":
             if found.percent != percent:
@@ -168,7 +169,7 @@ class Images(operator_pb2_grpc.ImagesServicer):
                 pb.ImageSummary(
                     id=image.id,
                     name=image.name,
-                    account_id=image.account_id,
+                    account_id="" if image.account_id == CLOUD_ACCOUNT else image.account_id,
                     state=image.state,
                     file_size=image.file_size,
                     virtual_size=image.virtual_size,

@@ -519,6 +519,7 @@ class ImageSummary(_message.Message):
     id: _builtins.str
     name: _builtins.str
     account_id: _builtins.str
+    """owner; empty = the cloud itself ("amazon")"""
     state: _builtins.str
     file_size: _builtins.int
     virtual_size: _builtins.int
