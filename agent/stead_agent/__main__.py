@@ -158,7 +158,7 @@ def purge(**options: Any) -> None:
 @click.option("--cpus", default=64, show_default=True, help="Of each host.")
 @click.option("--memory", default=256 << 30, show_default=True, help="Bytes of each host.")
 @click.option("--keep", is_flag=True, help="Worlds and desired states are files that outlive the process.")
-@click.option("--control", type=_PATH, help="Unix socket on which another process may let things happen.")
+@click.option("--control", type=_PATH, help="Unix socket on which another process may simulate events.")
 @click.option("--boot-seconds", default=0.0, show_default=True, help="Until a guest hears the power button.")
 @click.option("--shut-down-seconds", default=0.0, show_default=True, help="From the power button to off.")
 @click.option("--die-at", default=0, help="Kill the process at this step of its work, for tests of what comes after.")

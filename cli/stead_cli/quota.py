@@ -85,4 +85,4 @@ def approve(request_id: str) -> None:
 def deny(request_id: str) -> None:
     """Turn down what an account asked for."""
     done = Operator(settings.load()).answer_quota_request(request_id, grant=False)
-    say(f"{done.account_id} is told that {done.quota_code} stays as it is")
+    say(f"{done.account_id} is answered that {done.quota_code} stays as it is")

@@ -45,9 +45,9 @@ def register(api):
 
     mapping = [{"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": api.run(add)}}]
 
-    def call(**wish):
+    def call(**params):
         plain = {"Name": "mine", "BlockDeviceMappings": mapping, "RootDeviceName": "/dev/sda1", "BootMode": "uefi"}
-        return api.ec2.register_image(**plain | wish)["ImageId"]
+        return api.ec2.register_image(**plain | params)["ImageId"]
 
     return call
 
@@ -67,7 +67,7 @@ def test_an_images_instances_begin_with_its_variables(api, register, mode):
 
 
 @pytest.mark.parametrize(
-    ("code", "wish"),
+    ("code", "params"),
     [
         ("InvalidParameterCombination", {"UefiData": data(store()), "BootMode": "legacy-bios"}),
         ("UnsupportedOperation", {"UefiData": base64.b64encode(b"AMZNUEFI" + bytes(8)).decode()}),
@@ -85,9 +85,9 @@ def test_an_images_instances_begin_with_its_variables(api, register, mode):
         ("InvalidParameterValue", {"UefiData": data(store(72, b"\x79"))}),
     ],
 )
-def test_what_is_no_variable_store_is_refused(api, register, code, wish):
+def test_what_is_no_variable_store_is_refused(api, register, code, params):
     before = api.dump()
-    api.refused(code, lambda: register(**wish))
+    api.refused(code, lambda: register(**params))
     assert api.dump() == before
 
 

@@ -143,7 +143,7 @@ def _own_lines(files: ServerFiles) -> Iterator[str]:
     """Return the lines about the process: it reads none of the host's files, and has no rights but its sockets."""
     folder = str(files.folder)
     if not folder.isprintable() or re.search(r"[\s\"'#,\\]", folder):
-        raise DhcpRefusedError(f"dnsmasq cannot be told of the folder {folder!r}")
+        raise DhcpRefusedError(f"dnsmasq cannot take the folder {folder!r}")
     yield f"user={_checked(_USER, files.user, 'user')}"
     yield f"group={_checked(_USER, files.group, 'group')}"
     yield f"pid-file={files.pid}"

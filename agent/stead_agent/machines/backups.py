@@ -99,7 +99,7 @@ class LibvirtBackups:
     def end(self, machine_id: str, name: str) -> None:
         """End a backup and remove what it needed.
 
-        libvirt goes on to show an ended backup until QEMU has let go of it; its name is "" then.
+        libvirt still shows an ended backup until QEMU has released it; its name is "" then.
         """
         try:
             with self._running(machine_id) as domain:
@@ -200,7 +200,7 @@ class LibvirtBackups:
             raise
         socket = self._folder / machine_id / _SOCKET
         if backup_xml.socket_of(text) != socket:
-            raise BackupBusyError(f"{machine_id}: a backup goes on that is not ours")
+            raise BackupBusyError(f"{machine_id}: a backup is running that is not ours")
         return backup_xml.parse_backup(self._name(machine_id), text, socket)
 
     def _name(self, machine_id: str) -> str:

@@ -205,7 +205,7 @@ class Watch:
 
     def _notify(self, touched: Touched) -> None:
         if self._report is None:
-            raise AssertionError("nobody wants to know")
+            raise AssertionError("no callback is set")
         self._report(touched)
 
     def _read(self, place: _Place) -> None:

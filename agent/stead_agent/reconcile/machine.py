@@ -306,7 +306,7 @@ class MachineWork:
             return status(self.unit, self.resource.revision, host_pb2.CONDITION_READY, machine=machine)
         reason = self.unmet.reason if plan.then is Then.WAITING_FOR_NEEDS else ""
         if plan.then is Then.WAITING_FOR_GUEST:
-            reason = f"the guest has not let go of {', '.join(sorted(self.memory.releasing))} yet"
+            reason = f"the guest has not released {', '.join(sorted(self.memory.releasing))} yet"
         if plan.then is Then.WAITING_FOR_SPACE and seen is not None:
             reason = f"the guest is paused until there is room for what it wrote to {', '.join(sorted(seen.full))}"
         failed = plan.then is Then.WAITING_FOR_NEEDS and self.unmet.failed

@@ -35,7 +35,7 @@ class Then(enum.Enum):
     SETTLED = "settled"  # as desired, or it has ended by itself, which is only reported
     WAITING_FOR_NEEDS = "waiting for what it needs"
     WAITING_FOR_END = "waiting for the guest's end"  # `machines` notifies us of it
-    WAITING_FOR_GUEST = "waiting until the guest lets go"  # of a device; `machines` notifies us of it
+    WAITING_FOR_GUEST = "waiting until the guest releases it"  # of a device; `machines` notifies us of it
     WAITING_FOR_SPACE = "waiting for room on its disks"  # an operator must free some
     WAITING_FOR_GRACE = "waiting for the end of the guest's grace"
     UNCERTAIN = "libvirt cannot tell"

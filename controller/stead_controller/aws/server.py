@@ -195,7 +195,7 @@ class AwsServer:
         if arrived.via.service != OBJECTS:
             return await self._serve_app(http, request)
         if self._objects is None:
-            raise AssertionError("nobody answers for objects")
+            raise AssertionError("there is no object store")
         return await self._objects.serve(http, request)
 
     async def _serve_app(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:

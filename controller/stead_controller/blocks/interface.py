@@ -65,7 +65,7 @@ def encode(block: Block) -> bytes:
 def decode(name: BlockName, stored: bytes) -> Block:
     """Return the block of stored bytes, its content checked by its digest; raises BadBlockError."""
     if stored[:1] not in _PACKED or len(stored) > MOST_BYTES:
-        raise BadBlockError(f"block {name.digest.hex()} is kept in no known way")
+        raise BadBlockError(f"block {name.digest.hex()} is stored in an unknown form")
     block = Block(digest=name.digest, content=stored[1:], compression=_PACKED[stored[:1]])
     unpack(block)
     return block

@@ -94,7 +94,7 @@ class Backend:
         if begun.status in _REFUSED:
             return False
         if upload is None:
-            raise BackendError(f"whether it encrypts cannot be told: {begun.status} {text[:200]}")
+            raise BackendError(f"whether it encrypts is unknown: {begun.status} {text[:200]}")
         async with await self.send(Ask("DELETE", path, [("uploadId", upload[1])])) as ended:
             await _text_of(ended)
         [(name, value)] = ENCRYPTED.items()

@@ -191,7 +191,7 @@ class LazyBase:
             for block in blocks:
                 self._filling.put(block, content)
         except OSError as error:
-            _log.warning("%s: what came cannot be kept: %s", self._filling.id, error)
+            _log.warning("%s: fetched blocks cannot be stored: %s", self._filling.id, error)
             unkept = content  # waiting readers get it anyway
         with self._moved:
             self._left -= sum(block in self._filling.presence for block in blocks)

@@ -30,7 +30,7 @@ def of_ends(tx: Transaction, asked: Asked) -> list[str]:
 def _warnings(interface: Interface, host: Host) -> list[str]:
     named = f"Host {host.hostname} ({host.id}) of {interface.id}"
     if host.state != "up":
-        return [f"{named} is {host.state}: it goes on with what it was told last, and learns of no change."]
+        return [f"{named} is {host.state}: it works with its last desired state, and gets no changes."]
     if host.revision_reached < host.revision:
         behind = f"{host.revision_reached} of {host.revision}"
         return [f"{named} has not reported that all changes are made (revision {behind}); the newest may be missing."]

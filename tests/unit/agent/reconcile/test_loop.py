@@ -343,7 +343,7 @@ def test_a_guest_that_does_not_release_is_reported_and_asked_again(bench: Bench,
     bench.host.keep_disks("i-1", keeps=True)
     bench.settle(sender.change(make.volume("vol-3", base_id=""), _machine(volumes=("vol-1", "vol-3"))), seconds=7)
     reported = bench.report()[MACHINE]
-    assert (reported.condition, reported.error) == (PENDING, "the guest has not let go of vol-2 yet")
+    assert (reported.condition, reported.error) == (PENDING, "the guest has not released vol-2 yet")
     assert reported.machine.volume_ids == ["vol-1", "vol-2", "vol-3"]
     bench.host.keep_disks("i-1", keeps=False)
     bench.settle(seconds=7)

@@ -305,7 +305,7 @@ class Walk:
                 return
         self._hop(peering_id, f"peering connection {peering_id} leads to {peer_id}", vpc_id=subnet.vpc_id)
         if peer.opaque:
-            self.warnings.append(f"{peer_id} belongs to another account: what happens in it is not told.")
+            self.warnings.append(f"{peer_id} belongs to another account: what happens in it is not shown.")
             self.ended = peering_id
             return
         self._deliver(peer_id, None)
