@@ -56,6 +56,12 @@ def test_a_machine_has_a_tpm_if_it_shall_with_a_secret_of_its_own() -> None:
     assert first.secret != second.secret
 
 
+def test_a_machine_begins_with_the_variables_of_its_image() -> None:
+    wanted = make.machine("i-1", volumes=(), interfaces=())
+    wanted.machine.uefi_variables = b"stream"
+    assert translate.machine_spec(wanted, {}, {}).uefi_variables == b"stream"
+
+
 def test_other_boot_modes_are_refused() -> None:
     wanted = make.machine("i-1", volumes=(), interfaces=())
     wanted.machine.boot_mode = "coreboot"
