@@ -2,11 +2,13 @@
 
 import json
 from datetime import timedelta
+from unittest.mock import patch
 
 import pytest
 from sqlalchemy import select
 
 from stead_controller.db.tables import Fleet, HostResource, Instance, Reservation, Revision
+from stead_controller.resources.instances import launch_interfaces
 from tests.api.conftest import SECRET
 from tests.api.test_authorization import User, refused, statement
 from tests.api.test_launch_by_template import arn, further_subnet, make, system_tags, tags_of
@@ -460,6 +462,18 @@ def test_who_may(api):
     refused(client.delete_fleets, FleetIds=[fleet], TerminateInstances=True)
     user.may(statement("ec2:DeleteFleets", arn(api, "fleet", fleet)))
     client.delete_fleets(FleetIds=[fleet], TerminateInstances=True)
+
+
+def test_what_a_pool_uses_is_chosen_once(api):
+    """To decide whether a user may, and for the launch itself; root is not asked, and its launch chooses."""
+    make(api)
+    user = User(api)
+    user.may(statement("ec2:*"))
+    pools = asked({"InstanceType": "t3.nano"}, {"InstanceType": "t3.micro"})
+    with patch.object(launch_interfaces, "plan", wraps=launch_interfaces.plan) as plan:
+        for client, times in ((user.client(), 2), (api.ec2, 4)):
+            assert launched(client.create_fleet(**pools)) == {"t3.nano": 1}
+            assert plan.call_count == times
 
 
 def test_the_aws_command_launches_by_template_alias_and_fleet(api):
