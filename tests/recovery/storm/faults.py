@@ -8,20 +8,23 @@ import contextlib
 import json
 import os
 import random
+import select
 import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from stead_cli import processes, rig_links
 from stead_cli.processes import Program
 from stead_cli.rig_cloud import RigHost
+from stead_proto import alone
 from tests.recovery.storm import drift
 from tests.support.real_cloud import kill
 from tests.support.rig import TestRig
+from tests.support.waiting import wait_for
 
 # The programs of a host that outlive its agent, as `pgrep` finds them.
 PROGRAMS: Final = {
@@ -72,8 +75,30 @@ def kill_controller(scene: Scene) -> str:
     return f"controller, away {away:.1f} s"
 
 
+def kill_serving(scene: Scene) -> str:
+    """Kill -9 the process of the controller that serves, which its parent replaces."""
+    running = processes.hold(_serving(scene))
+    if running is None:
+        raise NothingThereError("none serves at this moment")
+    try:
+        signal.pidfd_send_signal(running.pidfd, signal.SIGKILL)
+        wait_for(lambda: select.select([running.pidfd], [], [], 0)[0], "it is dead", 10)
+    finally:
+        running.close()
+    scene.rig.rig.start_controller()  # it runs: this waits until it answers
+    return f"process {running.pid}, which served"
+
+
 def freeze_controller(scene: Scene) -> str:
-    return _freeze(scene, scene.rig.rig.controller)
+    return _freeze(scene, _serving(scene))
+
+
+def _serving(scene: Scene) -> Program:
+    """The process of the controller that serves, which is found by the lock that it holds."""
+    controller = scene.rig.rig.controller
+    assert controller.lock_file is not None
+    lock = controller.lock_file.with_name(alone.SERVING_FILE_NAME)
+    return replace(controller, pid_file=lock.with_suffix(".pid"), lock_file=lock)
 
 
 def kill_agent(scene: Scene) -> str:
@@ -245,6 +270,7 @@ def cut_power(scene: Scene) -> str:
 
 FAULTS: Final[dict[str, Fault]] = {
     "kill controller": kill_controller,
+    "kill serving process": kill_serving,
     "freeze controller": freeze_controller,
     "kill agent": kill_agent,
     "freeze agent": freeze_agent,
@@ -259,7 +285,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "cut power": cut_power,
 }
 # How often each befalls, of those that can: a host that boots is long about it, and its guests too.
-WEIGHTS: Final = {"cut power": 1, "kill qemu": 1, "kill controller": 4, "kill agent": 4}
+WEIGHTS: Final = {"cut power": 1, "kill qemu": 1, "kill controller": 4, "kill serving process": 4, "kill agent": 4}
 WEIGHT: Final = 2
 
 
