@@ -265,9 +265,9 @@ class Operator:
         request = pb.ListTypesRequest()
         return list(self._call(lambda channel: TypesStub(channel).ListTypes(request, timeout=_CALL_SECONDS)).types)
 
-    def add_type(self, wish: pb.InstanceType) -> pb.InstanceType:
+    def add_type(self, new_type: pb.InstanceType) -> pb.InstanceType:
         """Add an instance type of one's own and return it as it is listed."""
-        request = pb.AddTypeRequest(type=wish)
+        request = pb.AddTypeRequest(type=new_type)
         made: pb.AddTypeResponse = self._call(
             lambda channel: TypesStub(channel).AddType(request, timeout=_CALL_SECONDS)
         )

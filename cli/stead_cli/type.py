@@ -60,7 +60,7 @@ def add_type(
     network = _pair("--network-mbps", network_mbps, ":")
     bandwidth, iops = _pair("--ebs-mbps", ebs_mbps, ":"), _pair("--ebs-iops", ebs_iops, ":")
     count, size = _pair("--instance-store", instance_store, "x", both=True)
-    wish = pb.InstanceType(
+    new_type = pb.InstanceType(
         name=name,
         vcpus=vcpus,
         threads_per_core=threads_per_core,
@@ -77,7 +77,7 @@ def add_type(
         store_gb=size,
         baseline_percent=baseline_percent,
     )
-    show_rows([_row(Operator(settings.load()).add_type(wish))], _COLUMNS, output)
+    show_rows([_row(Operator(settings.load()).add_type(new_type))], _COLUMNS, output)
 
 
 @type.command("remove")

@@ -7,12 +7,12 @@ from stead_proto.v1 import desired_pb2 as desired
 
 
 def launch(api, name, cores=None, threads=None, **changes):
-    wish = {"ImageId": api.world.image_id, "InstanceType": name, "MinCount": 1, "MaxCount": 1} | changes
+    params = {"ImageId": api.world.image_id, "InstanceType": name, "MinCount": 1, "MaxCount": 1} | changes
     given = {"CoreCount": cores, "ThreadsPerCore": threads}
     options = {key: value for key, value in given.items() if value is not None}
     if options:
-        wish["CpuOptions"] = options
-    return wish
+        params["CpuOptions"] = options
+    return params
 
 
 def options_of(api, instance_id):

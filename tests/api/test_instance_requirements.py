@@ -16,9 +16,9 @@ def asked(architectures=("x86_64",), virtualization=("hvm",), **requirements):
     }
 
 
-def names(api, *wish, **requirements):
+def names(api, *params, **requirements):
     pages = api.ec2.get_paginator("get_instance_types_from_instance_requirements")
-    found = pages.paginate(**asked(*wish, **requirements))
+    found = pages.paginate(**asked(*params, **requirements))
     return [one["InstanceType"] for page in found for one in page["InstanceTypes"]]
 
 
@@ -74,14 +74,14 @@ def test_each_attribute_chooses(api, requirements, test):
 
 
 def test_burstable_types_must_be_asked_for(api):
-    wish = asked()
-    del wish["InstanceRequirements"]["BurstablePerformance"]
-    found = api.ec2.get_instance_types_from_instance_requirements(**wish)["InstanceTypes"]
+    params = asked()
+    del params["InstanceRequirements"]["BurstablePerformance"]
+    found = api.ec2.get_instance_types_from_instance_requirements(**params)["InstanceTypes"]
     assert [one["InstanceType"] for one in found] == those(lambda kind: not kind.burstable)
 
 
 @pytest.mark.parametrize(
-    ("wish", "requirements"),
+    ("params", "requirements"),
     [
         ((["arm64"],), {}),
         ((["x86_64"], ["paravirtual"]), {}),
@@ -95,8 +95,8 @@ def test_burstable_types_must_be_asked_for(api):
         ((), {"AcceleratorTotalMemoryMiB": {"Min": 1}}),
     ],
 )
-def test_what_nothing_here_has_is_found_nowhere(api, wish, requirements):
-    assert names(api, *wish, **requirements) == []
+def test_what_nothing_here_has_is_found_nowhere(api, params, requirements):
+    assert names(api, *params, **requirements) == []
 
 
 @pytest.mark.parametrize(

@@ -423,7 +423,7 @@ def own_topology(api, operation, member):
     return needed.get(operation, {})
 
 
-def own_things(api, operation, own_instance):
+def own_resources(api, operation, own_instance):
     """What an operation needs of the caller's own beside the parameter in question."""
     (interface,) = api.ec2.describe_network_interfaces(
         Filters=[{"Name": "attachment.instance-id", "Values": [own_instance]}]
@@ -489,7 +489,7 @@ def request(api, operation, member, value, own_instance):
     if operation == "ReplaceNetworkAclAssociation" and member == "NetworkAclId":
         acls = api.ec2.describe_network_acls()["NetworkAcls"]
         params["AssociationId"] = acls[0]["Associations"][0]["NetworkAclAssociationId"]
-    params |= own_things(api, operation, own_instance)
+    params |= own_resources(api, operation, own_instance)
     if operation in ("CreateVpcEndpoint", "ModifyVpcEndpoint"):
         params |= own_endpoint(api, operation, member)
     params |= own_topology(api, operation, member)

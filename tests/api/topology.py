@@ -7,12 +7,12 @@ from sqlalchemy import select
 from stead_controller.db.tables import VpcResource
 from stead_proto.v1 import desired_pb2 as pb
 
-_TOLD = ("client_tokens", "revisions", "vpc_resources")
+_SENT = ("client_tokens", "revisions", "vpc_resources")
 
 
 def rows_of(api: Any) -> dict[str, Any]:
     """All rows, but for used client tokens and what hosts are told: what was told once leaves its mark there."""
-    return {table: rows for table, rows in api.dump().items() if table not in _TOLD}
+    return {table: rows for table, rows in api.dump().items() if table not in _SENT}
 
 
 def with_network(api: Any, kind: int, resource_id: str) -> Any:

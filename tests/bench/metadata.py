@@ -83,7 +83,7 @@ def flood_requests() -> None:
         del socks[:-128]
 
 
-def flood_kept() -> None:
+def flood_connection() -> None:
     """Keep 64 connections full of requests."""
     socks = [connect() for _ in range(64)]
     for sock in socks:

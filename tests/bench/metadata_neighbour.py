@@ -28,7 +28,7 @@ from stead_agent.metadata.interface import Options
 from stead_agent.metadata.server_process import MetadataProcess
 from stead_agent.network import interface as net
 from stead_agent.network.namespaces import enter as enter_namespace
-from tests.bench.metadata import GET, TOKEN, ask, burn, connect, flood_kept, flood_requests, flood_silent, used
+from tests.bench.metadata import GET, TOKEN, ask, burn, connect, flood_connection, flood_requests, flood_silent, used
 from tests.host.network.world import POOL, Guest, new_world, sent
 from tests.support.metadata_guests import guest
 
@@ -170,10 +170,10 @@ def main() -> None:
         base = "a guest burns its processor"
         floods: dict[str, tuple[Guest, Callable[[], None]]] = {
             "one of its VPC floods connections": (near, flood_requests),
-            "one of its VPC keeps 64 full": (near, flood_kept),
+            "one of its VPC keeps 64 full": (near, flood_connection),
             "one of its VPC opens and says nothing": (near, flood_silent),
             "one of another VPC floods connections": (far, flood_requests),
-            "one of another VPC keeps 64 full": (far, flood_kept),
+            "one of another VPC keeps 64 full": (far, flood_connection),
         }
         conditions = {name: flood for name, flood in floods.items() if asked.only is None or asked.only in name}
         found = _measure(pid, processors, neighbour, {base: (near, burn), **conditions}, asked.rounds)

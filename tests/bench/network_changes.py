@@ -21,7 +21,7 @@ CHANGES = 20
 ELSEWHERE = (100, 10_000)
 
 
-def _pictures(number: int, interfaces: int) -> tuple[net.VpcNetwork, fw.VpcFirewall]:
+def _states(number: int, interfaces: int) -> tuple[net.VpcNetwork, fw.VpcFirewall]:
     subnet = net.Subnet(f"subnet-{number:017x}", "10.0.1.0/24")
     link = net.subnet_link_name(subnet.id)
     ids = [f"eni-{number:08x}{n:09x}" for n in range(interfaces)]
@@ -78,12 +78,12 @@ def _measure(world: World) -> None:
             both.setdefault(f"{what}, {name}", []).append(value)
 
     for number in range(1, VPCS + 1):
-        note("first VPC", *_pictures(number, 1))
+        note("first VPC", *_states(number, 1))
     for interfaces in range(2, INTERFACES + 1):
         for number in range(1, VPCS + 1):
-            note("interface more", *_pictures(number, interfaces))
+            note("interface more", *_states(number, interfaces))
     for number in range(1, VPCS + 1):
-        note("nothing", *_pictures(number, INTERFACES))
+        note("nothing", *_states(number, INTERFACES))
     for what, taken in both.items():
         limit = next((value for start, value in LIMITS.items() if what.startswith(start)), None)
         _report(what, taken, limit if what.endswith("both") else None)
@@ -102,7 +102,7 @@ def _after_restart(world: World) -> None:
     world.restart()
     host = replace(net.HostNetwork((POOL,)), public_pools=("198.51.96.0/20",))
     print(f"restart, host: {_time(lambda: world.start(host)):.1f} ms")
-    both = [_pictures(number, INTERFACES) for number in range(1, VPCS + 1)]
+    both = [_states(number, INTERFACES) for number in range(1, VPCS + 1)]
     print(f"restart, {VPCS} VPCs, network: {_time(lambda: [world.network.apply(one) for one, _ in both]):.0f} ms")
     print(f"restart, {VPCS} VPCs, firewall: {_time(lambda: [world.firewall.apply(two) for _, two in both]):.0f} ms")
 
@@ -119,7 +119,7 @@ def _elsewhere(world: World, count: int) -> None:
         )
         for n in range(count + CHANGES)
     ]
-    plain = _pictures(VPCS + 1, INTERFACES)[0]
+    plain = _states(VPCS + 1, INTERFACES)[0]
     network = replace(plain, cidrs=("10.0.0.0/15",), remotes=tuple(remotes[:count]))
     print(f"first time with {count} addresses elsewhere: {_time(lambda: world.network.apply(network)):.0f} ms")
     taken = []

@@ -85,7 +85,7 @@ def _new_snapshot(database: Database, host_id: str, parent_id: str | None = None
     return snapshot_id
 
 
-def _kept(folder: Path) -> int:
+def _stored(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
@@ -119,12 +119,12 @@ async def _measure(folder: Path) -> None:
                 f"round {number}: hashing {hashing:.2f} s, ingest {ingest:.2f} s of {BLOCKS * BLOCK_BYTES >> 20} MiB, "
                 f"{time.process_time() - processor:.2f} CPU-s of both ends, x {ratios[-1]:.1f}"
             )
-        before = _kept(folder / "blocks")
+        before = _stored(folder / "blocks")
         changed = {index: os.urandom(BLOCK_BYTES) for index in range(0, BLOCKS, BLOCKS // CHANGED)}
         whole = dict(enumerate(disk)) | changed
         child_id = _new_snapshot(database, host_id, snapshot_id)
         sent = await _store(stub, child_id, snapshot_id, whole)
-        stored = _kept(folder / "blocks") - before
+        stored = _stored(folder / "blocks") - before
     await server.stop(0)
     store.close()
     database.run_blocking(lambda tx: tx.session.get_one(Snapshot, child_id))

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.support.own_things import own_things
+from tests.support.own_resources import own_resources
 from tests.support.processes import ROOT
 
 SECONDS = 600  # each task is a Python program of a second, or by Mitogen a third of one
@@ -55,4 +55,4 @@ def test_a_second_run_changes_nothing(account, play, made_by, removed_by):
     assert play(made_by, plainly=made_by == "site.yml") > 10
     assert play(made_by, "--skip-tags=look") == 0
     play(removed_by)
-    assert {kind: found for kind, found in own_things(account).items() if found} == {}
+    assert {kind: found for kind, found in own_resources(account).items() if found} == {}

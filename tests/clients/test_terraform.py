@@ -4,7 +4,7 @@ import pytest
 
 from tests.support import outside_clients
 from tests.support.cloud import Cloud
-from tests.support.own_things import own_things
+from tests.support.own_resources import own_resources
 from tests.support.terraform import SECONDS, Terraform
 
 ZONES = ("us-east-1a", "us-east-1b")
@@ -33,7 +33,7 @@ def test_a_site_is_made_changed_in_place_and_removed(account, tmp_path):
     terraform = Terraform(tmp_path, account)
     added, changed, destroyed = terraform.apply()
     assert (changed, destroyed) == (0, 0)
-    made = {kind: len(found) for kind, found in own_things(account).items()}
+    made = {kind: len(found) for kind, found in own_resources(account).items()}
     assert min(made.values()) > 0, made  # one at least of each kind that is looked for
     assert made["Instances"] == 1 + len(ZONES)
     terraform.plan_is_empty()
@@ -60,4 +60,4 @@ def test_a_site_is_made_changed_in_place_and_removed(account, tmp_path):
     assert (data["Size"], data["State"]) == (2, "in-use")
 
     assert terraform.destroy(*changes) == added
-    assert {kind: found for kind, found in own_things(account).items() if found} == {}
+    assert {kind: found for kind, found in own_resources(account).items() if found} == {}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import outside_clients
-from tests.support.own_things import own_things
+from tests.support.own_resources import own_resources
 from tests.support.real_cloud import User
 from tests.support.terraform import SECONDS, Terraform
 
@@ -16,11 +16,11 @@ from tests.support.terraform import SECONDS, Terraform
 def test_a_site_of_real_guests(user: User, tmp_path: Path) -> None:
     if why := outside_clients.why_missing("terraform"):
         pytest.skip(why)
-    before = own_things(user.account)
+    before = own_resources(user.account)
     terraform = Terraform(tmp_path, user.account)
     added, _, _ = terraform.apply()
     terraform.plan_is_empty()
     login = replace(user.login(terraform.outputs["machines"][0]), key_file=terraform.key)
     assert login.run("cat /var/tmp/word").strip() == "front"  # as its user data says
     assert terraform.destroy() == added
-    assert own_things(user.account) == before
+    assert own_resources(user.account) == before

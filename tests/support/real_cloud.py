@@ -312,7 +312,7 @@ class User:
         """What is known of a guest that did not behave as expected: states, the ends of its console and of the logs."""
         return "\n".join(
             (
-                *(f"--- {what}\n{_told(ask)}" for what, ask in self._questions(instance_id).items()),
+                *(f"--- {what}\n{_answer(ask)}" for what, ask in self._questions(instance_id).items()),
                 self.cloud.log_ends(),
             )
         )
@@ -390,7 +390,7 @@ def _end_emulator(instance_id: str) -> None:
     os.kill(process, signal.SIGKILL)
 
 
-def _told(ask: Callable[[], str]) -> str:
+def _answer(ask: Callable[[], str]) -> str:
     """Return the answer, or the error text: an error here must not hide the failure that is being explained."""
     try:
         return ask()

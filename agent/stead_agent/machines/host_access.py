@@ -71,16 +71,16 @@ def remove_private(directory: Path) -> None:
 def allow_kvm(gid: int, device: Path = _KVM) -> None:
     """Let guests' group use KVM: an access list on the device, which libvirt copies into each guest's /dev."""
     mode = device.stat().st_mode
-    _let_in(device, _acl(mode, gid, group=_READ_WRITE, guests=_READ_WRITE))
+    _allow_access(device, _acl(mode, gid, group=_READ_WRITE, guests=_READ_WRITE))
 
 
 def allow_tpms(gid: int, folder: Path) -> None:
     """Let guests' group pass through the folder of the TPMs' sockets, of which each guest's user has its own."""
     folder.mkdir(mode=0o770, exist_ok=True)  # libvirt sets its owner, and its mode again at each start of a TPM
-    _let_in(folder, _acl(folder.stat().st_mode, gid, group=_ALL, guests=_PASS))
+    _allow_access(folder, _acl(folder.stat().st_mode, gid, group=_ALL, guests=_PASS))
 
 
-def _let_in(path: Path, wanted: bytes) -> None:
+def _allow_access(path: Path, wanted: bytes) -> None:
     """Set an access list unless it is there."""
     with contextlib.suppress(OSError):  # no list yet, or a file system without lists: set below, or an error there
         if os.getxattr(path, _ACL) == wanted:

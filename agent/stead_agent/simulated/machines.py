@@ -20,7 +20,7 @@ from stead_agent.simulated.networks import SimulatedMetadata
 from stead_agent.simulated.world import Guest, Objects, World
 
 # The smallest PNG: one grey pixel.
-_PICTURE: Final = bytes.fromhex(
+_SCREENSHOT: Final = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
     "0000000a49444154789c636800000082008177cd72b60000000049454e44ae426082"
 )
@@ -209,7 +209,7 @@ class SimulatedMachines:
         with self._world.lock:
             if _guest(self._world.objects, machine_id).power is Power.OFF:
                 raise MachineError(f"{machine_id} is off")
-        return _PICTURE
+        return _SCREENSHOT
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """Call back on changes."""

@@ -90,11 +90,11 @@ class AuditFiles:
 
     def remove_old(self, now: datetime) -> None:
         """Remove files that are too old, then the oldest while the total is too large; never the newest."""
-        oldest_kept = now.date() - timedelta(days=self._days)
+        oldest_stored = now.date() - timedelta(days=self._days)
         files = self._files()
         total = sum(path.stat().st_size for _, _, path in files)
         for day, _, path in files[:-1]:
-            if day >= oldest_kept and total <= self._most_bytes:
+            if day >= oldest_stored and total <= self._most_bytes:
                 break
             total -= path.stat().st_size
             path.unlink()

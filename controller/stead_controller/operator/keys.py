@@ -13,7 +13,7 @@ from stead_controller.secrets.master_key import MasterKey
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1 import operator_pb2_grpc
 
-_TELL_SECONDS = 0.5
+_PROGRESS_SECONDS = 0.5
 
 
 class Keys(operator_pb2_grpc.KeysServicer):
@@ -36,7 +36,7 @@ class Keys(operator_pb2_grpc.KeysServicer):
 
         rotating = asyncio.create_task(self._resealing.rotate(progress))
         while not rotating.done():
-            await asyncio.wait({rotating}, timeout=_TELL_SECONDS)
+            await asyncio.wait({rotating}, timeout=_PROGRESS_SECONDS)
             if not rotating.done():
                 yield seen
         try:

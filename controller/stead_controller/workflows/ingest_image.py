@@ -20,7 +20,7 @@ from stead_controller.secrets.sealing import Sealer
 from stead_controller.workflows.engine import Done, GiveUp, Life, Next, Outcome
 from stead_proto.block_cipher import BlockCipher
 
-_TELL_SECONDS: Final = 0.5
+_PROGRESS_SECONDS: Final = 0.5
 
 
 class IngestImage(Life):
@@ -94,7 +94,7 @@ class IngestImage(Life):
         """Write the progress periodically."""
         reported = 0
         while True:
-            await asyncio.sleep(_TELL_SECONDS)
+            await asyncio.sleep(_PROGRESS_SECONDS)
             percent = self._percent
             if percent != reported:
                 await self.database.run(lambda tx, percent=percent: imported_images.progress(tx, self.id, percent))  # type: ignore[misc]  # mypy: a default is no parameter of Callable

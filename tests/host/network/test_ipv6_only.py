@@ -79,7 +79,7 @@ def stage() -> Iterator[Stage]:
         try:
             dhcp.apply(_dhcp(made))
             metadata.serve(vpc_id, world.namespaces.path(vpc_id))
-            _tell(metadata, made)
+            _serve_metadata(metadata, made)
             yield made
             assert world.network.audit() == ()
             assert world.firewall.audit() == ()
@@ -122,7 +122,7 @@ def _dhcp(stage: Stage) -> VpcDhcp:
     )
 
 
-def _tell(metadata: Metadata, stage: Stage) -> None:
+def _serve_metadata(metadata: Metadata, stage: Stage) -> None:
     nic = replace(
         metadata_interface(vpc_id=stage.vpc_id),
         mac_address=stage.guest.mac,

@@ -68,7 +68,7 @@ class Store:
     """A running object store: two accounts, and a role of the first whose policies the test chooses."""
 
     app: AwsApp
-    door: ObjectStoreHandler
+    handler: ObjectStoreHandler
     database: Database
     find_key: KeyLookup
     one: Account
@@ -180,7 +180,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         cloud=world.cloud,
         page_key=b"page key",
     )
-    door = ObjectStoreHandler(
+    handler = ObjectStoreHandler(
         transactions=database,
         find_key=find_key,
         backend=Backend(
@@ -199,7 +199,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     )
     listeners = [Listener("127.0.0.1", 0), Listener("127.0.0.1", 0, _tls(folder))]
     endpoints = _endpoints(folder, database)
-    with serving(AwsServer(app, listeners, objects=door, endpoints=endpoints, shutdown_seconds=2), door) as (
+    with serving(AwsServer(app, listeners, objects=handler, endpoints=endpoints, shutdown_seconds=2), handler) as (
         http,
         https,
     ):
@@ -208,7 +208,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             for tenant in (world.one, world.other)
         )
         secure = replace(one, endpoint=f"https://127.0.0.1:{https}", ca_file=folder / "ca.pem")
-        made = Store(app, door, database, find_key, one, other, secure, folder / "store", *limits, found, tags, calls)
+        made = Store(
+            app, handler, database, find_key, one, other, secure, folder / "store", *limits, found, tags, calls
+        )
         made.world, made.endpoint_port = world, endpoints.port
         yield made
     database.close()
@@ -254,7 +256,7 @@ def _endpoints(folder: Path, database: Database) -> EndpointListener:
 
 
 @contextmanager
-def serving(server: AwsServer, door: ObjectStoreHandler) -> Iterator[list[int]]:
+def serving(server: AwsServer, handler: ObjectStoreHandler) -> Iterator[list[int]]:
     """Serve in a thread of its own; give the ports."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -263,7 +265,7 @@ def serving(server: AwsServer, door: ObjectStoreHandler) -> Iterator[list[int]]:
         yield [port for _, port in asyncio.run_coroutine_threadsafe(server.start(), loop).result(20)]
     finally:
         asyncio.run_coroutine_threadsafe(server.stop(), loop).result(20)
-        asyncio.run_coroutine_threadsafe(door.close(), loop).result(20)
+        asyncio.run_coroutine_threadsafe(handler.close(), loop).result(20)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()

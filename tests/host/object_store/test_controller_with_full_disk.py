@@ -29,7 +29,7 @@ def test_nothing_is_made_and_all_can_be_read_and_removed(store: Store) -> None:
     s3 = store.one.client("s3")
     s3.create_bucket(Bucket="roomless")
     s3.put_object(Bucket="roomless", Key="k", Body=b"kept")
-    with patch.object(store.door, "_require_room", _no_room):
+    with patch.object(store.handler, "_require_room", _no_room):
         assert _refusal(s3.put_object, Bucket="roomless", Key="k", Body=b"new") == ("ServiceUnavailable", 503)
         assert _refusal(s3.create_bucket, Bucket="roomless-2") == ("ServiceUnavailable", 503)
         assert s3.get_object(Bucket="roomless", Key="k")["Body"].read() == b"kept"
@@ -39,6 +39,6 @@ def test_nothing_is_made_and_all_can_be_read_and_removed(store: Store) -> None:
 
 def test_what_cannot_be_recorded_is_not_answered(store: Store) -> None:
     s3 = store.one.client("s3")
-    with patch.object(store.door, "_on_call", _not_recorded):
+    with patch.object(store.handler, "_on_call", _not_recorded):
         assert _refusal(s3.list_buckets) == ("ServiceUnavailable", 503)
     s3.list_buckets()

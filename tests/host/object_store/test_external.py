@@ -24,14 +24,16 @@ def settings(store, tmp_path):
 
 
 def test_objects_are_stored_elsewhere(store, settings):
-    door = ObjectStoreHandler(
+    handler = ObjectStoreHandler(
         transactions=store.database,
         find_key=store.find_key,
         backend=Backend(open_server(settings, store.find_store_key)),
         region="us-east-1",
         rights=Given(),
     )
-    with serving(AwsServer(store.app, [Listener("127.0.0.1", 0)], objects=door, shutdown_seconds=2), door) as [port]:
+    with serving(AwsServer(store.app, [Listener("127.0.0.1", 0)], objects=handler, shutdown_seconds=2), handler) as [
+        port
+    ]:
         s3 = replace(store.other, endpoint=f"http://127.0.0.1:{port}").client("s3")
         bucket = f"elsewhere-{secrets.token_hex(4)}"
         s3.create_bucket(Bucket=bucket)

@@ -224,9 +224,9 @@ def test_too_many_requests_get_slow_down(store, bucket, monkeypatch):
 
 
 def test_too_many_concurrent_requests_get_slow_down(store, bucket, monkeypatch):
-    monkeypatch.setattr(store.door, "_at_once", AtOnce(0))
+    monkeypatch.setattr(store.handler, "_at_once", AtOnce(0))
     refused("SlowDown", store.s3.get_object, Bucket=bucket, Key="open/a")
-    monkeypatch.setattr(store.door, "_at_once", AtOnce(1))
+    monkeypatch.setattr(store.handler, "_at_once", AtOnce(1))
     for _ in range(3):  # those that have ended, well or not, count no more
         store.s3.get_object(Bucket=bucket, Key="open/a")
         refused("NoSuchKey", store.s3.get_object, Bucket=bucket, Key="open/none")

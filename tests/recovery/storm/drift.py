@@ -17,7 +17,7 @@ for name in $(ls /run/netns 2>/dev/null); do
 done
 """
 # Prints the links, then `DOMAIN TAP` for each interface of a guest that runs, then the tables.
-PICTURE: Final = f"""
+OBSERVED: Final = f"""
 ip -j -d link || exit
 echo ====
 for domain in $(virsh -q list --name); do virsh -q domiflist "$domain" | sed -n "s/^ *\\([^ ]*\\) .*/$domain \\1/p"; done

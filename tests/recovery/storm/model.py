@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 Facts = Mapping[str, str]  # of a thing, by their names; empty: it is not there
-Picture = Mapping[str, Facts]  # all things that are there, by their names
+Observed = Mapping[str, Facts]  # all things that are there, by their names
 
 GONE: Final[Facts] = {}
 NEWS_SHOWN: Final = 12
@@ -60,7 +60,7 @@ class Model:
         self.under_way.remove(call)
         self.in_doubt.append(call)
 
-    def differences(self, observed: Picture) -> list[str]:
+    def differences(self, observed: Observed) -> list[str]:
         """Name, each in a line, what is not as it was acknowledged; of calls in doubt, those that are done by halves."""
         assert not self.under_way
         doubtful = {name for call in self.in_doubt for name in call.after}
@@ -70,7 +70,7 @@ class Model:
         strangers = observed.keys() - self.resources.keys() - doubtful
         return found + [f"{name} is there, and nobody made it: {dict(observed[name])}" for name in sorted(strangers)]
 
-    def settle(self, observed: Picture) -> None:
+    def settle(self, observed: Observed) -> None:
         """Take what a picture without differences says of the calls in doubt."""
         for call in self.in_doubt:
             for name in call.after:
@@ -87,7 +87,7 @@ class Model:
         else:
             self.resources.pop(name, None)
 
-    def _halves(self, call: Call, observed: Picture) -> list[str]:
+    def _halves(self, call: Call, observed: Observed) -> list[str]:
         undone = [line for name in call.after for line in _difference(name, self.resources.get(name, GONE), observed)]
         done = [line for name, facts in call.after.items() for line in _difference(name, facts, observed)]
         if not undone or not done:
@@ -95,7 +95,7 @@ class Model:
         return [f"{call.operation}, whose answer was lost, is done by halves: {line}" for line in (*undone, *done)]
 
 
-def _difference(name: str, expected: Facts, observed: Picture) -> Iterable[str]:
+def _difference(name: str, expected: Facts, observed: Observed) -> Iterable[str]:
     """Say in what a thing is not as it should be; facts of which nothing is expected are no matter while it is there."""
     seen = observed.get(name, GONE)
     if not expected and seen:

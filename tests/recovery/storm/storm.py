@@ -212,7 +212,7 @@ class Storm:
         wrong = [
             f"{host.name}: {fault}"
             for host in self.rig.hosts
-            for fault in drift.faults_of(host.place.run("sh", "-c", drift.PICTURE).stdout)
+            for fault in drift.faults_of(host.place.run("sh", "-c", drift.OBSERVED).stdout)
         ]
         for keeper in self.keepers:
             try:

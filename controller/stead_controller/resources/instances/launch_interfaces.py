@@ -38,7 +38,7 @@ class InterfaceRequest:
 
 @dataclass(frozen=True, slots=True)
 class InterfacePlan:
-    """A checked wish with what it names; `public` tells whether a new one gets an automatic public address."""
+    """A checked request with what it names; `public` tells whether a new one gets an automatic public address."""
 
     request: InterfaceRequest
     subnet: Subnet

@@ -13,7 +13,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.network import address_pools
 
-_NOBODY: Final = ""  # belongs to no account
+_NO_ACCOUNT: Final = ""  # belongs to no account
 
 
 def take(tx: Transaction, cloud: Cloud, host: Host, now: datetime) -> None:
@@ -24,7 +24,7 @@ def take(tx: Transaction, cloud: Cloud, host: Host, now: datetime) -> None:
     known = tx.session.scalar(select(func.count()).where(Host.pool_address != "")) or 0
     begin = min(known, len(candidates))
     for address in (*candidates[begin:], *candidates[:begin]):
-        if address_pools.hold_public(tx, {"address": address, "account_id": _NOBODY, "released": None}):
+        if address_pools.hold_public(tx, {"address": address, "account_id": _NO_ACCOUNT, "released": None}):
             host.pool_address = address
             return
     raise LimitExceeded("No public address is free for a further host.", code="InsufficientAddressCapacity")

@@ -52,7 +52,7 @@ def _touched(bench: Bench) -> set[str]:
     return {subject for name, subject in bench.calls if not name.startswith("store.")}
 
 
-def _all_kept(bench: Bench) -> None:
+def _all_held(bench: Bench) -> None:
     assert bench.host.violations == []
     assert all(count == 1 for count in bench.host.world.objects.starts.values()), bench.host.world.objects.starts
 
@@ -69,7 +69,7 @@ def test_a_launch_makes_all_in_order_and_reports_each(bench: Bench, sender: make
     order = ["network.apply_host", "network.apply", "firewall.apply", "dhcp.apply", "metadata.put", "metadata.serve"]
     assert [name for name in names if name in order] == order
     assert names.index("metadata.serve") < names.index("machines.start")
-    _all_kept(bench)
+    _all_held(bench)
 
 
 def test_what_has_not_changed_is_not_touched(bench: Bench, sender: make.Sender) -> None:
@@ -87,7 +87,7 @@ def test_a_launch_into_a_vpc_that_is_here_starts_with_its_own_parts_only(bench: 
     bench.settle(sender.change(*make.launch("2")))
     assert bench.host.running() == {"i-1", "i-2"}
     assert _touched(bench) == {"vpc-1", "vol-2", "i-2"}
-    _all_kept(bench)
+    _all_held(bench)
 
 
 def test_stop_and_start(bench: Bench, sender: make.Sender) -> None:
@@ -97,7 +97,7 @@ def test_stop_and_start(bench: Bench, sender: make.Sender) -> None:
     bench.settle(sender.change(_machine(start_count=2)))
     assert bench.machine("i-1").power == host_pb2.MACHINE_POWER_RUNNING
     assert bench.machine("i-1").start_count == 2
-    _all_kept(bench)
+    _all_held(bench)
 
 
 def test_a_slow_guest_is_reported_as_stopping_until_it_has_stopped(bench: Bench, sender: make.Sender) -> None:
@@ -130,7 +130,7 @@ def test_a_guest_that_powered_itself_off_is_reported_and_stays_off(bench: Bench,
     assert bench.host.running() == set()
     bench.settle(sender.change(_machine(start_count=2)))
     assert bench.host.running() == {"i-1"}
-    _all_kept(bench)
+    _all_held(bench)
 
 
 def test_a_crash_is_reported(bench: Bench) -> None:
@@ -165,7 +165,7 @@ def test_a_restarted_agent_adopts_running_guests(bench: Bench) -> None:
     assert bench.host.running() == {"i-1"}
     assert bench.report()[MACHINE].condition == READY
     assert bench.host.metadata.guests["vpc-1"]["i-1"].instance_id == "i-1"
-    _all_kept(bench)
+    _all_held(bench)
 
 
 def test_a_host_reboot_is_repaired_without_a_controller(bench: Bench, sender: make.Sender) -> None:
@@ -321,7 +321,7 @@ def test_a_volume_is_plugged_in_and_out(bench: Bench, sender: make.Sender) -> No
     bench.settle(sender.change(_machine(), gone=(Key(pb.KIND_VOLUME, "vol-2"),)))
     assert [disk.id for disk in bench.host.world.objects.guests["i-1"].spec.disks] == ["vol-1"]
     assert bench.host.volumes.present() == {"vol-1"}
-    _all_kept(bench)
+    _all_held(bench)
 
 
 def test_a_volume_is_not_pulled_from_a_guest_that_cannot_release_it(bench: Bench, sender: make.Sender) -> None:
@@ -333,7 +333,7 @@ def test_a_volume_is_not_pulled_from_a_guest_that_cannot_release_it(bench: Bench
     bench.restart()
     bench.settle()
     assert bench.host.volumes.present() == {"vol-1"}
-    _all_kept(bench)
+    _all_held(bench)
 
 
 def test_a_guest_that_does_not_release_is_reported_and_asked_again(bench: Bench, sender: make.Sender) -> None:
@@ -349,7 +349,7 @@ def test_a_guest_that_does_not_release_is_reported_and_asked_again(bench: Bench,
     bench.settle(seconds=7)
     assert bench.report()[MACHINE].condition == READY
     assert bench.machine("i-1").volume_ids == ["vol-1", "vol-3"]
-    _all_kept(bench)
+    _all_held(bench)
 
 
 def test_a_volume_that_cannot_be_made_does_not_delay_a_detachment(bench: Bench, sender: make.Sender) -> None:
@@ -359,7 +359,7 @@ def test_a_volume_that_cannot_be_made_does_not_delay_a_detachment(bench: Bench, 
     reported = bench.report()[MACHINE]
     assert (reported.condition, reported.error) == (FAILED, "vol-3: the disk is broken")
     assert reported.machine.volume_ids == ["vol-1"]
-    _all_kept(bench)
+    _all_held(bench)
 
 
 def test_a_volumes_size_is_reported_before_and_after_it_has_grown(bench: Bench, sender: make.Sender) -> None:
@@ -368,7 +368,7 @@ def test_a_volumes_size_is_reported_before_and_after_it_has_grown(bench: Bench, 
     volume.volume.size *= 2
     bench.settle(sender.change(volume))
     assert bench.report()[Key(pb.KIND_VOLUME, "vol-1")].volume.size == volume.volume.size
-    _all_kept(bench)
+    _all_held(bench)
 
 
 def test_a_guest_whose_volume_is_full_waits_and_goes_on(bench: Bench, sender: make.Sender) -> None:
@@ -384,7 +384,7 @@ def test_a_guest_whose_volume_is_full_waits_and_goes_on(bench: Bench, sender: ma
     bench.settle(seconds=7)
     assert (bench.report()[MACHINE].condition, bench.machine("i-1").power) == (READY, host_pb2.MACHINE_POWER_RUNNING)
     assert not bench.report()[volume].volume.full
-    _all_kept(bench)
+    _all_held(bench)
 
 
 def _with_store(**changes: object) -> pb.Resource:
@@ -431,7 +431,7 @@ def test_a_plug_that_failed_after_its_work_is_undone_when_it_is_no_longer_wanted
     bench.settle(sender.change(_machine(), gone=(Key(pb.KIND_VOLUME, "vol-2"),)))
     assert [disk.id for disk in bench.host.world.objects.guests["i-1"].spec.disks] == ["vol-1"]
     assert bench.host.volumes.present() == {"vol-1"}
-    _all_kept(bench)
+    _all_held(bench)
 
 
 def test_an_interface_stays_until_its_guest_released_it(bench: Bench, sender: make.Sender) -> None:
@@ -449,7 +449,7 @@ def test_an_interface_stays_until_its_guest_released_it(bench: Bench, sender: ma
     assert not any(key in bench.reconciler.wanted.tombstones for key in gone[1:])
     assert [each.id for each in bench.host.world.objects.networks["vpc-1"].interfaces] == ["eni-1"]
     assert [each.id for each in bench.host.world.objects.networks["vpc-1"].subnets] == ["subnet-1"]
-    _all_kept(bench)
+    _all_held(bench)
 
 
 def test_a_volume_grows_under_its_guest(bench: Bench, sender: make.Sender) -> None:
@@ -459,7 +459,7 @@ def test_a_volume_grows_under_its_guest(bench: Bench, sender: make.Sender) -> No
     bench.settle(sender.change(_machine(power=pb.POWER_STOPPED)))
     bench.settle(sender.change(make.volume("vol-1", size=3 * make.GIB)))
     assert bench.host.volumes.size("vol-1") == 3 * make.GIB
-    _all_kept(bench)
+    _all_held(bench)
 
 
 def test_a_new_limit_of_a_volume_reaches_its_guest(bench: Bench, sender: make.Sender) -> None:
@@ -474,7 +474,7 @@ def test_metadata_follows_tags_and_public_addresses(bench: Bench, sender: make.S
     guest = bench.host.metadata.guests["vpc-1"]["i-1"]
     assert dict(guest.tags) == {"Name": "web"}
     assert guest.interfaces[0].public_addresses[0].public_address == "198.18.0.9"
-    _all_kept(bench)
+    _all_held(bench)
 
 
 def test_strays_are_removed_but_never_before_a_state_is_loaded(bench: Bench, sender: make.Sender) -> None:
@@ -506,7 +506,7 @@ def test_a_vpc_may_come_back(bench: Bench, sender: make.Sender) -> None:
     assert reported[VPC].condition == reported[IMAGE].condition == READY
     assert SUBNET not in reported
     assert GROUP not in reported
-    _all_kept(bench)
+    _all_held(bench)
 
 
 def test_an_unexpected_error_is_contained(sender: make.Sender, caplog: pytest.LogCaptureFixture) -> None:
@@ -593,4 +593,4 @@ def test_guests_get_the_mtu_that_fits_between_hosts(bench: Bench, sender: make.S
     other.host_network.underlay_addresses.append("192.0.2.2")
     bench.settle(sender.change(other))
     assert mtus() == (1500, 1450)
-    _all_kept(bench)
+    _all_held(bench)

@@ -295,11 +295,11 @@ def fail_late(store, now):
 )
 def test_who_waits_for_a_silent_host(store, host_state, since, state):
     snapshot_id = store.add(at_host=True)
-    of_nobody = store.add()
+    of_no_host = store.add()
     store.change(Host, store.world.host_id, state=host_state, last_seen=None if since is None else NOW - since)
     fail_late(store, NOW)
     assert store.state(snapshot_id) == (state, GONE if state == "error" else "")
-    assert store.state(of_nobody) == ("pending", "")
+    assert store.state(of_no_host) == ("pending", "")
 
 
 def test_another_hosts_silence_is_not_waited_for(store, other_host):
@@ -330,14 +330,14 @@ def test_who_waits_for_a_host_that_fails(store, fails_at, since, state):
 
 
 def test_other_failures_are_no_failures_of_a_snapshot(store, fails_at, other_host):
-    taken, complete, of_nobody = store.add(at_host=True), store.add(at_host=True), store.add()
+    taken, complete, of_no_host = store.add(at_host=True), store.add(at_host=True), store.add()
     store.change(Snapshot, complete, state="completed")
     fails_at(taken, NOW - PATIENCE, kind=BASE)
     fails_at(taken, NOW - PATIENCE, host_id=other_host)
     fails_at(complete, NOW - PATIENCE)
-    fails_at(of_nobody, NOW - PATIENCE)
+    fails_at(of_no_host, NOW - PATIENCE)
     fail_late(store, NOW)
-    assert [store.state(each)[0] for each in (taken, complete, of_nobody)] == ["pending", "completed", "pending"]
+    assert [store.state(each)[0] for each in (taken, complete, of_no_host)] == ["pending", "completed", "pending"]
 
 
 def test_those_that_have_ended_take_no_place_of_those_that_have_not(store, fails_at, monkeypatch):

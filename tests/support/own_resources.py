@@ -5,7 +5,7 @@ from typing import Any
 from tests.support.clients import Account
 
 
-def own_things(account: Account) -> dict[str, list[Any]]:
+def own_resources(account: Account) -> dict[str, list[Any]]:
     """An account's resources, by kind, except those that every new account has."""
     ec2: Any = account.ec2
     iam, s3 = account.client("iam"), account.client("s3")
