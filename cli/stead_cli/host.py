@@ -31,6 +31,7 @@ def row_of(found: pb.Host) -> dict[str, Any]:
         "disk": "; ".join(_disk(pool) for pool in found.pools),
         "virtualization": found.virtualization,
         "virtualization_reason": found.virtualization_reason,
+        "firmware": _firmware(found),
         "simulated": found.simulated,
         "last_seen": _time(found.last_seen) if found.last_seen else None,
         "revision": found.revision,
@@ -53,6 +54,12 @@ def row_of(found: pb.Host) -> dict[str, Any]:
             {"kind": each.kind, "id": each.id, "since": _time(each.since), "error": each.error} for each in found.errors
         ],
     }
+
+
+def _firmware(found: pb.Host) -> str:
+    """Name what the host's guests may boot by, and whether they may have a TPM."""
+    parts = {"BIOS": True, "UEFI": found.uefi, "TPM": found.tpm}
+    return ", ".join(name for name, has in parts.items() if has)
 
 
 def _disk(pool: pb.HostPool) -> str:
@@ -94,6 +101,7 @@ COLUMNS = (
     "memory",
     "disk",
     "virtualization",
+    "firmware",
 )
 
 

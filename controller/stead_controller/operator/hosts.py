@@ -106,6 +106,8 @@ def _message(record: HostRecord) -> pb.Host:
         memory_reserved=host.memory_reserved,
         virtualization=host.virtualization,
         virtualization_reason=host.virtualization_reason,
+        uefi=host.uefi,
+        tpm=host.tpm,
         last_seen=int(host.last_seen.timestamp()) if host.last_seen else 0,
         revision=host.revision,
         revision_reached=host.revision_reached,

@@ -42,6 +42,8 @@ class Host(_message.Message):
     ERRORS_FIELD_NUMBER: _builtins.int
     ERROR_COUNT_FIELD_NUMBER: _builtins.int
     POOLS_FIELD_NUMBER: _builtins.int
+    UEFI_FIELD_NUMBER: _builtins.int
+    TPM_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     hostname: _builtins.str
     state: _builtins.str
@@ -63,6 +65,10 @@ class Host(_message.Message):
     agent_version: _builtins.str
     error_count: _builtins.int
     """how many there are"""
+    uefi: _builtins.bool
+    """whether its guests may boot by UEFI"""
+    tpm: _builtins.bool
+    """whether they may have a TPM"""
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostError]:
         """what it fails at now, the oldest first, at most 20; SetSchedulable names none"""
@@ -94,10 +100,12 @@ class Host(_message.Message):
         errors: _abc.Iterable[Global___HostError] | None = ...,
         error_count: _builtins.int = ...,
         pools: _abc.Iterable[Global___HostPool] | None = ...,
+        uefi: _builtins.bool = ...,
+        tpm: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cpus", b"cpus", "cpus_reserved", b"cpus_reserved", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "last_seen", b"last_seen", "memory", b"memory", "memory_reserved", b"memory_reserved", "pools", b"pools", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cpus", b"cpus", "cpus_reserved", b"cpus_reserved", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "last_seen", b"last_seen", "memory", b"memory", "memory_reserved", b"memory_reserved", "pools", b"pools", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -100,3 +100,16 @@ def test_pools_are_shown_with_what_is_promised_of_them():
         "volume_types": ["st1"],
         "is_default": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [
+        (pb.Host(), "BIOS"),
+        (pb.Host(uefi=True), "BIOS, UEFI"),
+        (pb.Host(uefi=True, tpm=True), "BIOS, UEFI, TPM"),
+    ],
+)
+def test_by_what_firmware_guests_of_a_host_can_boot_is_shown(found: pb.Host, shown: str) -> None:
+    assert host.row_of(found)["firmware"] == shown
+    assert "firmware" in host.COLUMNS

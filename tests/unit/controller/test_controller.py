@@ -123,6 +123,8 @@ class Cloud:
         channel = await self.channel(tls.channel_to_controller(f"127.0.0.1:{self.settings.host_port}", identity))
         stream = host_pb2_grpc.HostLinkStub(channel).Session()
         facts = pb.HostFacts(hostname="box", architecture="x86_64", cpus=cpus, memory=8 << 30, virtualization="qemu")
+        facts.boot_modes.append("uefi")
+        facts.tpm = True
         await stream.write(
             pb.HostReport(hello=pb.Hello(revision=revision, desired_epoch=epoch, agent_version="0", facts=facts))
         )
@@ -193,7 +195,7 @@ async def test_a_machine_enrols_once_with_a_token_and_becomes_a_host(cloud):
     await (await cloud.agent(identity)).next_state()
     hosts = operator_pb2_grpc.HostsStub(await cloud.operator())
     [host] = (await hosts.ListHosts(operator.ListHostsRequest())).hosts
-    assert (host.id, host.state, host.cpus) == (host_id, "up", 4)
+    assert (host.id, host.state, host.cpus, host.uefi, host.tpm) == (host_id, "up", 4, True, True)
 
 
 async def test_the_native_api_asks_the_policies_of_users(cloud):
