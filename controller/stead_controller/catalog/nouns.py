@@ -422,7 +422,7 @@ NOUNS: Final = (
         duplicate="InvalidLaunchTemplateName.AlreadyExistsException",
         sentence=(
             "The specified launch template, with template ID {names}, does not exist.",
-            "At least one of the launch templates specified in the request does not exist.",
+            "The specified launch templates, with template IDs {names}, do not exist.",
         ),
         table=tables.LaunchTemplate,
         domain="fleet",
