@@ -160,6 +160,7 @@ class Link:
         return host_pb2.Hello(
             # If an agent did not know some kinds of resources, the next one, perhaps newer, asks for all again.
             revision=0 if wanted.is_partial else wanted.revision,
+            known_revision=wanted.revision,
             desired_epoch=wanted.epoch,
             agent_version=self._dialling.version,
             facts=await self._in_thread(self._host.facts),

@@ -96,6 +96,15 @@ class News:
     ended: dict[str, dict[str, bytes]] = field(default_factory=lambda: defaultdict(dict))
 
 
+class Greeting(NamedTuple):
+    """What a host says of its desired state when it connects."""
+
+    host_id: str
+    revision: int  # what it missed since this one is to be sent; 0: all
+    epoch: str
+    known: int  # the last revision that it has stored
+
+
 @dataclass(slots=True)
 class Reader:
     """Reads what hosts have missed, all in one transaction; what many hosts have missed is read and encoded once."""
@@ -113,23 +122,23 @@ class Reader:
         self.revision = revisions.current(self.tx)
         self.epoch = self.epoch or epoch_of(self.tx)
 
-    def firsts(self, hellos: Sequence[tuple[str, int, str]]) -> list[Update]:
-        """Return the updates for hosts that say Hello, by id, revision and epoch: what they missed, or all if unknown.
+    def firsts(self, hellos: Sequence[Greeting]) -> list[Update]:
+        """Return the updates for hosts that say Hello: what they missed, or all if unknown.
 
         A host knows at least the revision it once reached, unless it lost its state: older removals may be forgotten.
         Resources are not to be removed just because an older copy of the database does not contain them.
         """
         if not hellos:
             return []
-        host_ids = [host_id for host_id, _, _ in hellos]
+        host_ids = [each.host_id for each in hellos]
         least = {
             row.id: max(row.revision_reached, row.revision_forgotten)
             for row in self.tx.session.execute(_KNOWN, {"host_ids": host_ids})
         }
-        ahead = {host_id for host_id, revision, epoch in hellos if is_ahead(self.tx, revision, epoch, here=self.epoch)}
+        ahead = {each.host_id for each in hellos if is_ahead(self.tx, each.known, each.epoch, here=self.epoch)}
         since = {
             host_id: revision
-            for host_id, revision, epoch in hellos
+            for host_id, revision, epoch, _known in hellos
             if revision and epoch == self.epoch and least.get(host_id, 0) <= revision and host_id not in ahead
         }
         own = self._own({host_id: since.get(host_id, 0) for host_id in host_ids})

@@ -16,7 +16,7 @@ from typing import Final
 
 from stead_controller.db.session import Database
 from stead_controller.desired import host_errors, wire
-from stead_controller.desired.changes import News, Reader, TopicNews, Update
+from stead_controller.desired.changes import Greeting, News, Reader, TopicNews, Update
 from stead_controller.desired.coalescing import DelayedUpdates, joined
 from stead_controller.desired.messages.keys import Addition, OpenKey, without_keys
 
@@ -38,6 +38,7 @@ class Stream:
     host_id: str
     revision: int
     epoch: str
+    known: int = 0
     vpc_ids: set[str] = field(default_factory=set)
     failing: set[tuple[int, str]] = field(default_factory=set)
     sent: int = 0
@@ -235,5 +236,5 @@ def _read(
     # Without streams no earlier changes are needed.
     news = reader.news(since, host_ids) if host_ids else News(reader.revision, reader.epoch)
     failing = host_errors.of_hosts(reader.tx, [stream.host_id for stream in joining])
-    firsts = reader.firsts([(stream.host_id, stream.revision, stream.epoch) for stream in joining])
+    firsts = reader.firsts([Greeting(each.host_id, each.revision, each.epoch, each.known) for each in joining])
     return news, [(first, failing.get(each.host_id, set())) for first, each in zip(firsts, joining, strict=True)]

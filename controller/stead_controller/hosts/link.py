@@ -144,7 +144,7 @@ class HostLink:
         if not is_newer:
             self._first_reports.came(host_id)
         _log.info("host_connected", extra={"host": host_id, "revision": hello.hello.revision})
-        stream = Stream(host_id, hello.hello.revision, hello.hello.desired_epoch)
+        stream = Stream(host_id, hello.hello.revision, hello.hello.desired_epoch, _known(hello.hello))
         throttle = pb.Throttle(heartbeat_seconds=self._heartbeat_seconds)
         stream.put(pb.HostUpdate(throttle=throttle).SerializeToString())
         self._feed.join(stream)
@@ -227,13 +227,18 @@ class HostLink:
     def _take_facts(self, tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]]) -> list[tuple[facts.Taken, bool]]:
         """Store hosts' facts; return how each host is regarded, and whether it has what this database does not know."""
         taken, here = facts.take_facts(tx, hellos, self._cloud, self._clock()), epoch_of(tx)
-        ahead = [is_ahead(tx, hello.revision, hello.desired_epoch, here=here) for _, hello in hellos]
+        ahead = [is_ahead(tx, _known(hello), hello.desired_epoch, here=here) for _, hello in hellos]
         return list(zip(taken, ahead, strict=True))
 
     def _committed(self, tx: Transaction) -> None:
         """Wake the feed when a transaction has changed desired state; called in the thread that committed."""
         if tx.revision is not None:
             self._feed.committed(tx.revision, gathers=tx.gathers)
+
+
+def _known(hello: pb.Hello) -> int:
+    """Return the last revision that a host has stored; an agent of an earlier release that asks for all says none."""
+    return max(hello.revision, hello.known_revision)
 
 
 def _additions(sealer: Sealer, sign: SignDocument | None) -> list[Addition]:

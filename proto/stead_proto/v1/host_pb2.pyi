@@ -410,11 +410,14 @@ class Hello(_message.Message):
     DESIRED_EPOCH_FIELD_NUMBER: _builtins.int
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
+    KNOWN_REVISION_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """last revision persisted by the agent; 0 = none: send all"""
     desired_epoch: _builtins.str
     """the controller's database this revision belongs to; another one = send all"""
     agent_version: _builtins.str
+    known_revision: _builtins.int
+    """the last one persisted, also where `revision` is 0 to ask for all"""
     @_builtins.property
     def facts(self) -> Global___HostFacts: ...
     def __init__(
@@ -424,10 +427,11 @@ class Hello(_message.Message):
         desired_epoch: _builtins.str = ...,
         agent_version: _builtins.str = ...,
         facts: Global___HostFacts | None = ...,
+        known_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "desired_epoch", b"desired_epoch", "facts", b"facts", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "desired_epoch", b"desired_epoch", "facts", b"facts", "known_revision", b"known_revision", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

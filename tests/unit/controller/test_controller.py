@@ -119,15 +119,14 @@ class Cloud:
         assert [response.percent for response in responses] == sorted(response.percent for response in responses)
         return responses[-1]
 
-    async def agent(self, identity, revision=0, epoch="", cpus=4):
+    async def agent(self, identity, revision=0, epoch="", cpus=4, *, known=0):
         channel = await self.channel(tls.channel_to_controller(f"127.0.0.1:{self.settings.host_port}", identity))
         stream = host_pb2_grpc.HostLinkStub(channel).Session()
         facts = pb.HostFacts(hostname="box", architecture="x86_64", cpus=cpus, memory=8 << 30, virtualization="qemu")
         facts.boot_modes.append("uefi")
         facts.tpm = True
-        await stream.write(
-            pb.HostReport(hello=pb.Hello(revision=revision, desired_epoch=epoch, agent_version="0", facts=facts))
-        )
+        hello = pb.Hello(revision=revision, desired_epoch=epoch, agent_version="0", facts=facts, known_revision=known)
+        await stream.write(pb.HostReport(hello=hello))
         return Agent(stream, channel)
 
     async def compute(self):

@@ -70,6 +70,24 @@ async def test_a_launch_waits_for_hosts_if_the_database_may_be_an_older_copy(clo
     assert other.interface.private_address != newer.interface.private_address
 
 
+async def test_an_older_database_is_noticed_by_a_host_that_asks_for_all(cloud, tmp_path):
+    """An agent that was sent a kind it did not know asks for all again, and may have what the copy lacks."""
+    _, identity = await cloud.enrol()
+    await cloud.controller.stop()
+    copy = (cloud.settings.state_dir / "stead.sqlite").read_bytes()
+    await cloud.restart()
+    agent = await cloud.agent(identity)
+    seen = await agent.next_state()
+    await cloud.put_back(a_day_older(copy, tmp_path / "older.sqlite"))
+    agent = await cloud.agent(identity, 0, seen.epoch, known=seen.revision)
+    state = await agent.next_state()
+    assert (state.full, state.older) == (True, True)
+    await cloud.restart()
+    agent = await cloud.agent(identity, 0, state.epoch, known=state.revision)
+    again = await agent.next_state()
+    assert (again.full, again.older) == (True, False)
+
+
 async def test_addresses_of_what_an_older_database_does_not_know_are_not_given_again(cloud):
     image = await cloud.import_image(bytes(make_empty(1 << 29)))
     _, identity = await cloud.enrol()
