@@ -94,6 +94,8 @@ def test_templates_are_found_by_what_they_are(api):
     assert "does not exist" in api.refused("InvalidLaunchTemplateId.NotFound", call, LaunchTemplateIds=[ABSENT])
     api.refused("InvalidLaunchTemplateId.Malformed", call, LaunchTemplateIds=["lt-1"])
     api.refused("InvalidLaunchTemplateName.NotFoundException", call, LaunchTemplateNames=["web", "none"])
+    said = api.refused("InvalidLaunchTemplateName.NotFoundException", call, LaunchTemplateNames=["web", "none", "nil"])
+    assert "with template names none, nil, do not exist" in said
     api.refused("InvalidParameterCombination", call, LaunchTemplateNames=["web"], LaunchTemplateIds=[ids["web"]])
     api.refused("InvalidParameterValue", call, Filters=[{"Name": "colour", "Values": ["red"]}])
     api.refused("InvalidParameterValue", call, MaxResults=201)

@@ -175,7 +175,7 @@ def remove(tx: Transaction, caller: Caller, asked: TemplateName) -> LaunchTempla
 
 
 def _no_such_name(names: Sequence[str]) -> NotFound:
-    message = "At least one of the launch templates specified in the request does not exist."
+    message = f"The specified launch templates, with template names {', '.join(names)}, do not exist."
     if len(names) == 1:
         message = f"The specified launch template, with template name {names[0]}, does not exist."
     return NotFound("launch-template", names, code=_NO_NAME, message=message)
