@@ -84,8 +84,6 @@ def render_domain(spec: MachineSpec, record: Record, host: HostSide) -> str:
     _text(label, "label", f"+{uid_of(spec.id)}:+{host.gid}")
     # Without this capability libvirt reads the processor's features by 2 monitor messages instead of 466, which took
     # # three quarters of the time of a start. We do not use them.
-    if spec.threads_per_core > 1 and host.virtualization == "qemu":
-        _name_emulated_processor(domain)
     capabilities = ET.SubElement(domain, f"{{{_QEMU}}}capabilities")
     ET.SubElement(capabilities, f"{{{_QEMU}}}del", capability="cpu-unavailable-features")
     return ET.tostring(domain, encoding="unicode")
@@ -262,13 +260,6 @@ def _add_processor(domain: ET.Element, spec: MachineSpec, host: HostSide) -> Non
         ET.SubElement(processor, "feature", policy="require", name="topoext")
     clock = ET.SubElement(domain, "clock", offset="utc")
     ET.SubElement(clock, "timer", name="hpet", present="no")
-
-
-def _name_emulated_processor(domain: ET.Element) -> None:
-    """Say that QEMU's own processor is Intel's: of AMD's, as it is named otherwise, it can show no threads."""
-    commandline = ET.SubElement(domain, f"{{{_QEMU}}}commandline")
-    for value in ("-global", "max-x86_64-cpu.vendor=GenuineIntel"):
-        ET.SubElement(commandline, f"{{{_QEMU}}}arg", value=value)
 
 
 def _add_devices(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
