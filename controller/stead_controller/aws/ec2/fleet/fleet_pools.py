@@ -38,9 +38,12 @@ class PoolParameters:
 
 
 def target(params: Params) -> int:
-    """Return the units of on-demand instances that a fleet asks for; raises Unsupported for spot ones."""
-    asked = params["TargetCapacitySpecification"]
-    total = asked["TotalTargetCapacity"]
+    """Return the units of on-demand instances that a fleet asks for.
+
+    Raises MissingParameter, InvalidParameter, InvalidCombination, and Unsupported for spot ones.
+    """
+    asked = _required(params, "TargetCapacitySpecification")
+    total = _required(asked, "TotalTargetCapacity")
     kind = asked.get("DefaultTargetCapacityType", "spot")
     on_demand, spot = asked.get("OnDemandTargetCapacity"), asked.get("SpotTargetCapacity", 0)
     if asked.get("TargetCapacityUnitType", "units") != "units":
@@ -65,7 +68,7 @@ def pools(call: Call, params: Params) -> list[PoolParameters]:
     wanted = target(params)
     tags = [one for one in params.get("TagSpecifications", ()) if one.get("ResourceType") != "fleet"]
     found: list[PoolParameters] = []
-    for config in params["LaunchTemplateConfigs"]:
+    for config in _required(params, "LaunchTemplateConfigs"):
         template, user_data = _template(call, config.get("LaunchTemplateSpecification", {}))
         overrides: Sequence[Mapping[str, Any]] = config.get("Overrides") or ({},)
         for override in overrides:
@@ -78,6 +81,13 @@ def pools(call: Call, params: Params) -> list[PoolParameters]:
             launch = Overridden(own, template, key=f"pool {number}")
             found.append(PoolParameters(number, template, override, launch, weight, override.get("Priority")))
     return found
+
+
+def _required(params: Mapping[str, Any], name: str) -> Any:
+    """Return a parameter; authorization reads the pools before it is known that the request is complete."""
+    if name not in params:
+        raise MissingParameter(name)
+    return params[name]
 
 
 def _template(call: Call, given: Mapping[str, Any]) -> tuple[Template, str | None]:
