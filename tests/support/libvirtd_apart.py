@@ -19,7 +19,8 @@ _PLACES = {
     "cache": "/var/cache/libvirt",
     "log": "/var/log/libvirt",
 }
-_ROOTS_ALONE = {"run"}  # the daemons' sockets; libvirtd passes open sockets to guests
+# Guests pass the directory of the daemons' sockets, to that of their TPMs; the sockets are root's alone.
+_SOCKETS = "".join(f'unix_sock_{kind}_perms = "0700"\n' for kind in ("ro", "rw"))
 _MS_BIND = 4096  # linux/mount.h
 _MS_REC = 16384
 _MS_PRIVATE = 1 << 18
@@ -55,7 +56,7 @@ def _prepare(root: Path) -> None:
         for file in Path(_PLACES["etc"]).glob("*.conf"):
             shutil.copy2(file, root / "etc")
         with configuration.open("a", encoding="utf-8") as appended:
-            appended.write(f'\nhost_uuid = "{_host_uuid(root)}"\n')
+            appended.write(f'\nhost_uuid = "{_host_uuid(root)}"\n{_SOCKETS}')
 
 
 def _host_uuid(root: Path) -> str:

@@ -122,11 +122,12 @@ def test_libvirt_does_not_listen_to_a_guest_that_broke_out(world, tmp_path, name
     command = ["unshare", "--mount", "sh", "-c", f'{become} "$@"', "sh", *asks]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, "Permission denied" in done.stderr) == (1, True), done.stderr
-    (world.daemon.root / "run").chmod(0o711)
+    path = world.daemon.root / "run" / name
+    path.chmod(0o777)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     finally:
-        (world.daemon.root / "run").chmod(0o700)
+        path.chmod(0o700)
     assert done.returncode != 0
     assert f"Failed to find user record for uid '{uid}'" in done.stderr
     assert spec.id not in done.stdout
