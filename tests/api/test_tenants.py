@@ -189,6 +189,7 @@ ATTRIBUTES = {
     "ResetSnapshotAttribute": "createVolumePermission",
 }
 NEEDED = {
+    "ModifyInstanceCpuOptions": {"CoreCount": 1, "ThreadsPerCore": 1},
     "AssociateIamInstanceProfile": {"IamInstanceProfile": {"Name": "own"}},
     "ReplaceIamInstanceProfileAssociation": {"IamInstanceProfile": {"Name": "own"}},
     "ExportImage": {"DiskImageFormat": "VHD", "S3ExportLocation": {"S3Bucket": "exchange"}},
