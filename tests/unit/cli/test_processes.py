@@ -87,7 +87,7 @@ def test_one_that_an_earlier_release_started_plainly_is_replaced(program: Progra
     with subprocess.Popen([str(word) for word in program.command], stdout=subprocess.DEVNULL) as old:
         program.pid_file.parent.mkdir(parents=True)
         processes.note(program, old.pid)
-        assert processes.find(program) == old.pid
+        wait_for(lambda: processes.find(program) == old.pid, 10, lambda: CliError("its arguments are not seen"))
         assert processes.ensure(program) == Began.REPLACED
         assert old.wait(10) == -signal.SIGTERM
 

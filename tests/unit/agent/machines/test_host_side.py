@@ -65,13 +65,15 @@ def test_a_console_that_is_a_symbolic_link_is_not_followed(tmp_path):
 @pytest.fixture
 def guest(tmp_path):
     """A process that looks like a guest's."""
+    code = "import signal; print(flush=True); signal.pause()"
     process = subprocess.Popen(
-        [sys.executable, "-c", "import signal; signal.pause()", "-name", f"guest={ID},debug-threads=on"]
+        [sys.executable, "-c", code, "-name", f"guest={ID},debug-threads=on"], stdout=subprocess.PIPE
     )
+    assert process.stdout.readline()  # Popen returns before the kernel shows the arguments of a new program
     (tmp_path / f"{ID}.pid").write_text(str(process.pid))
     yield process
     process.kill()
-    process.wait()
+    process.communicate()
 
 
 def test_the_end_of_a_process_is_reported(tmp_path, guest):
