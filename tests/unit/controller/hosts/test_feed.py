@@ -288,7 +288,7 @@ async def _live(database, steps):
 
 
 @settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(steps=st.lists(_steps, min_size=8, max_size=40))
 def test_every_host_ends_with_exactly_what_it_must_have(tmp_path_factory, empty_database_file, steps):
