@@ -56,7 +56,10 @@ def add_type(
     baseline_percent: float,
     output: str,
 ) -> None:
-    """Add the type NAME, such as lab.big; every account may launch it at once."""
+    """Add the type NAME, such as lab.big; every account may launch it at once.
+
+    Bandwidth, IOPS and the baseline describe the type, so that it is found by them: nothing limits them yet.
+    """
     network = _pair("--network-mbps", network_mbps, ":")
     bandwidth, iops = _pair("--ebs-mbps", ebs_mbps, ":"), _pair("--ebs-iops", ebs_iops, ":")
     count, size = _pair("--instance-store", instance_store, "x", both=True)
