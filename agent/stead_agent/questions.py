@@ -36,10 +36,14 @@ def _content(question: Question, parts: Subsystems) -> bytes:
             most = min(asked.last_bytes or limits.CONSOLE_OUTPUT_BYTES, limits.CONSOLE_OUTPUT_BYTES)
             return parts.machines.console_output(asked.machine_id, most)
         case "screenshot":
-            image = parts.machines.screenshot(question.screenshot.machine_id)
+            shot = question.screenshot
+            image = parts.machines.screenshot(shot.machine_id, wake_up=shot.wake_up)
             if len(image) > limits.SCREENSHOT_BYTES:
                 raise MachineError(f"the screenshot has {len(image)} bytes")
             return image
+        case "interrupt":
+            parts.machines.interrupt(question.interrupt.machine_id)
+            return b""
         case "password":
             return parts.machines.password_data(question.password.machine_id)
         case "path":

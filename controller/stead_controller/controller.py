@@ -68,6 +68,7 @@ from stead_controller.request.questions import (
     Capture,
     ConsoleOutput,
     HostAnswer,
+    Interrupt,
     Look,
     PasswordCheck,
     PasswordData,
@@ -444,8 +445,11 @@ class Controller:
             message.capture.snap_length = question.snap_length
         elif isinstance(question, PasswordData):
             message.password.machine_id = question.instance_id
+        elif isinstance(question, Interrupt):
+            message.interrupt.machine_id = question.instance_id
         else:
             message.screenshot.machine_id = question.instance_id
+            message.screenshot.wake_up = question.wake_up
         answer = await self._link.ask(question.host_id, message)
         return HostAnswer(answer.content, datetime.fromtimestamp(answer.taken_at / 1000, UTC), answer.error)
 

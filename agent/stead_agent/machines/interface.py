@@ -195,8 +195,11 @@ class Machines(Protocol):
     def password_data(self, machine_id: str) -> bytes:
         """Return the encrypted password that the guest wrote to its serial port, base64; nothing when it wrote none."""
 
-    def screenshot(self, machine_id: str) -> bytes:
-        """Return a picture of the running guest's screen, as PNG."""
+    def screenshot(self, machine_id: str, *, wake_up: bool = False) -> bytes:
+        """Return a picture of the running guest's screen, as PNG, after the press of a key if it is to wake up."""
+
+    def interrupt(self, machine_id: str) -> None:
+        """Send the running guest a non-maskable interrupt, at which most systems crash and write a dump."""
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """Call `callback(machine_id)`, in a thread of ours, whenever that machine's status may have changed.

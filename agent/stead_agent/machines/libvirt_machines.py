@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 import libvirt
 
 from stead_agent.disks.disk_users import uid_of
-from stead_agent.machines import devices, life, plug, secrets, taps
+from stead_agent.machines import devices, life, plug, screen, secrets, taps
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.connection import Connection
 from stead_agent.machines.console_log import ConsoleLogs
@@ -53,7 +53,6 @@ _UNDEFINE_ALL: Final = (
     | libvirt.VIR_DOMAIN_UNDEFINE_TPM
 )
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-_PNG: Final = b"\x89PNG\r\n\x1a\n"
 _BUSY_SECONDS: Final = 0.05
 
 
@@ -264,22 +263,18 @@ class LibvirtMachines:
             raise MachineAbsentError(f"{machine_id} is not on this host")
         return self._logs.password(machine_id, status.start_count)
 
-    def screenshot(self, machine_id: str) -> bytes:
+    def screenshot(self, machine_id: str, *, wake_up: bool = False) -> bytes:
         """Return a picture of the guest's screen."""
         with self._translated(machine_id):
-            found = self._get(machine_id)
-            if not found.view.active:
-                raise MachineError(f"{machine_id} is off")
-            stream = self._link.get().newStream()
-            image = bytearray()
-            found.handle.screenshot(stream, 0)
-            stream.recvAll(lambda _stream, piece, _opaque: image.extend(piece), None)
-            stream.finish()
-        if not image.startswith(_PNG):
-            raise MachineError(
-                f"{machine_id}: the screen did not come as PNG: libvirt 8.6 and QEMU 7.1 or later do that"
-            )
-        return bytes(image)
+            handle = self._running(machine_id)
+            if wake_up:
+                screen.wake(handle)
+            return screen.take(self._link.get(), handle)
+
+    def interrupt(self, machine_id: str) -> None:
+        """Send the guest a non-maskable interrupt."""
+        with self._translated(machine_id):
+            self._running(machine_id).injectNMI(0)
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """Call the callback whenever a machine's status may have changed."""
@@ -500,6 +495,13 @@ class LibvirtMachines:
         if not found:
             raise MachineAbsentError(f"{machine_id} is not on this host")
         return found
+
+    def _running(self, machine_id: str) -> Any:
+        """Return libvirt's handle of a guest that must run."""
+        found = self._get(machine_id)
+        if not found.view.active:
+            raise MachineError(f"{machine_id} is off")
+        return found.handle
 
     def _is_ours(self, name: str) -> bool:
         """Tell whether a domain exists and was made by this agent."""

@@ -204,12 +204,16 @@ class SimulatedMachines:
         with self._world.lock:
             return password.find(_guest(self._world.objects, machine_id).wrote)
 
-    def screenshot(self, machine_id: str) -> bytes:
-        """Return one grey pixel."""
-        with self._world.lock:
-            if _guest(self._world.objects, machine_id).power is Power.OFF:
-                raise MachineError(f"{machine_id} is off")
+    def screenshot(self, machine_id: str, *, wake_up: bool = False) -> bytes:
+        """Return one grey pixel; a key that was pressed is written to the console."""
+        with self._world.call("machines.screenshot", machine_id) as objects:
+            _running(objects, machine_id).wrote += b"key pressed\r\n" if wake_up else b""
         return _SCREENSHOT
+
+    def interrupt(self, machine_id: str) -> None:
+        """Write of it to the console."""
+        with self._world.call("machines.interrupt", machine_id) as objects:
+            _running(objects, machine_id).wrote += b"NMI received\r\n"
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """Call back on changes."""
@@ -332,6 +336,13 @@ def _guest(objects: Objects, machine_id: str) -> Guest:
     guest = objects.guests.get(machine_id)
     if guest is None:
         raise MachineAbsentError(f"there is no {machine_id}")
+    return guest
+
+
+def _running(objects: Objects, machine_id: str) -> Guest:
+    guest = _guest(objects, machine_id)
+    if guest.power is Power.OFF:
+        raise MachineError(f"{machine_id} is off")
     return guest
 
 

@@ -16,7 +16,16 @@ class ConsoleOutput:
 
 @dataclass(frozen=True, slots=True)
 class Screenshot:
-    """A screenshot of an instance's console."""
+    """A screenshot of an instance's console, after the press of a key if it is to wake up."""
+
+    host_id: str
+    instance_id: str
+    wake_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """A non-maskable interrupt for an instance's guest; the answer has no content."""
 
     host_id: str
     instance_id: str
@@ -75,7 +84,7 @@ class WriteBlock:
 
 
 type BlockQuestion = ReadBlock | WriteBlock
-type HostQuestion = ConsoleOutput | Screenshot | PasswordData | Capture | Look
+type HostQuestion = ConsoleOutput | Screenshot | Interrupt | PasswordData | Capture | Look
 type Question = HostQuestion | BlockQuestion | PasswordCheck
 
 

@@ -825,6 +825,7 @@ class Question(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     CAPTURE_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
+    INTERRUPT_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     @_builtins.property
     def console_output(self) -> Global___ConsoleOutputQuestion: ...
@@ -836,6 +837,8 @@ class Question(_message.Message):
     def capture(self) -> Global___CaptureQuestion: ...
     @_builtins.property
     def password(self) -> Global___PasswordQuestion: ...
+    @_builtins.property
+    def interrupt(self) -> Global___InterruptQuestion: ...
     def __init__(
         self,
         *,
@@ -845,12 +848,13 @@ class Question(_message.Message):
         path: Global___PathQuestion | None = ...,
         capture: Global___CaptureQuestion | None = ...,
         password: Global___PasswordQuestion | None = ...,
+        interrupt: Global___InterruptQuestion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console_output", b"console_output", "password", b"password", "path", b"path", "screenshot", b"screenshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console_output", b"console_output", "interrupt", b"interrupt", "password", b"password", "path", b"path", "screenshot", b"screenshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console_output", b"console_output", "id", b"id", "password", b"password", "path", b"path", "screenshot", b"screenshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console_output", b"console_output", "id", b"id", "interrupt", b"interrupt", "password", b"password", "path", b"path", "screenshot", b"screenshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["console_output", "screenshot", "path", "capture", "password"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["console_output", "screenshot", "path", "capture", "password", "interrupt"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -883,6 +887,31 @@ class ScreenshotQuestion(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MACHINE_ID_FIELD_NUMBER: _builtins.int
+    WAKE_UP_FIELD_NUMBER: _builtins.int
+    machine_id: _builtins.str
+    wake_up: _builtins.bool
+    """a key is pressed first, which wakes a screen that sleeps"""
+    def __init__(
+        self,
+        *,
+        machine_id: _builtins.str = ...,
+        wake_up: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["machine_id", b"machine_id", "wake_up", b"wake_up"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScreenshotQuestion: _TypeAlias = ScreenshotQuestion  # noqa: Y015
+
+@_typing.final
+class InterruptQuestion(_message.Message):
+    """A non-maskable interrupt for a running machine's guest; the answer has no content."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MACHINE_ID_FIELD_NUMBER: _builtins.int
     machine_id: _builtins.str
     def __init__(
         self,
@@ -895,7 +924,7 @@ class ScreenshotQuestion(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ScreenshotQuestion: _TypeAlias = ScreenshotQuestion  # noqa: Y015
+Global___InterruptQuestion: _TypeAlias = InterruptQuestion  # noqa: Y015
 
 @_typing.final
 class PasswordQuestion(_message.Message):

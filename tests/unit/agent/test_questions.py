@@ -13,6 +13,7 @@ from stead_proto import limits
 from stead_proto.v1.host_pb2 import (
     CaptureQuestion,
     ConsoleOutputQuestion,
+    InterruptQuestion,
     PasswordQuestion,
     PathQuestion,
     Question,
@@ -49,6 +50,14 @@ def test_a_password_is_what_the_guest_wrote() -> None:
     assert questions.answer(console, bench.host.subsystems).content == b"</Password>\r\n"
 
 
+def test_an_interrupt_is_sent_and_one_that_cannot_be_is_an_error() -> None:
+    parts = _running()
+    for number, machine_id, error in ((1, "i-1", ""), (2, "i-2", "there is no i-2")):
+        question = Question(id=number, interrupt=InterruptQuestion(machine_id=machine_id))
+        assert questions.answer(question, parts).error == error
+    assert parts.machines.console_output("i-1", 14) == b"NMI received\r\n"
+
+
 def test_more_than_the_limit_is_never_asked_of_the_machine() -> None:
     asked: list[int] = []
 
@@ -57,7 +66,7 @@ def test_more_than_the_limit_is_never_asked_of_the_machine() -> None:
             asked.append(last_bytes)
             return b""
 
-        def screenshot(self, machine_id: str) -> bytes:
+        def screenshot(self, machine_id: str, *, wake_up: bool = False) -> bytes:
             return b"x" * (limits.SCREENSHOT_BYTES + 1)
 
     parts = _host_with(Machines)
@@ -71,7 +80,7 @@ def test_more_than_the_limit_is_never_asked_of_the_machine() -> None:
 
 def test_an_unexpected_error_is_an_answer() -> None:
     class Machines(SimulatedMachines):
-        def screenshot(self, machine_id: str) -> bytes:
+        def screenshot(self, machine_id: str, *, wake_up: bool = False) -> bytes:
             raise ZeroDivisionError(machine_id)
 
     parts = _host_with(Machines)

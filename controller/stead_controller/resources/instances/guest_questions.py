@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
+from stead_controller.db.tables import Instance
+from stead_controller.errors import WrongState
 from stead_controller.request.caller import Caller
-from stead_controller.request.questions import ConsoleOutput, PasswordData, Question, Screenshot
+from stead_controller.request.questions import ConsoleOutput, Interrupt, PasswordData, Question, Screenshot
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.instances.instance_lookup import find_instances
 
@@ -19,12 +21,20 @@ def console_output(tx: Transaction, caller: Caller, instance_ids: Sequence[str],
     return ConsoleOutput(instance.host_id, instance.id, last_bytes)
 
 
-def screenshot(tx: Transaction, caller: Caller, instance_ids: Sequence[str]) -> Question | None:
-    """Return the question for an instance's screen; None when it is not running."""
-    instance = find_instances(tx, caller, instance_ids)[0]
+def screenshot(tx: Transaction, caller: Caller, instance_id: str, *, wake_up: bool) -> Question:
+    """Return the question for an instance's screen; raises WrongState when it is not running."""
+    return Screenshot(_host_of(find_instances(tx, caller, [instance_id])[0]), instance_id, wake_up)
+
+
+def interrupt(tx: Transaction, caller: Caller, instance_id: str) -> Question:
+    """Return what interrupts an instance's guest; raises WrongState when it is not running."""
+    return Interrupt(_host_of(find_instances(tx, caller, [instance_id])[0]), instance_id)
+
+
+def _host_of(instance: Instance) -> str:
     if instance.host_id is None or instance.state != "running":
-        return None
-    return Screenshot(instance.host_id, instance.id)
+        raise WrongState("instance", f"The instance '{instance.id}' is not running.")
+    return instance.host_id
 
 
 def password_data(tx: Transaction, caller: Caller, instance_id: str) -> tuple[PasswordData | None, str]:

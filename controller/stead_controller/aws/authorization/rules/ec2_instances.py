@@ -196,6 +196,7 @@ RULES: Final[dict[str, Rule]] = {
     "ReplaceIamInstanceProfileAssociation": rule(_associate_profile),
     "ResetInstanceAttribute": rule(_INSTANCE),
     "RunInstances": rule(launching),
+    "SendDiagnosticInterrupt": rule(_INSTANCE),
     "StartInstances": rule(_INSTANCES),
     "StopInstances": rule(_INSTANCES),
     "TerminateInstances": rule(_INSTANCES),

@@ -1,9 +1,9 @@
-"""GetConsoleOutput, GetConsoleScreenshot and GetPasswordData: what an instance's host can read of it."""
+"""GetConsoleOutput, GetConsoleScreenshot, GetPasswordData, SendDiagnosticInterrupt: what a host does with a guest."""
 
 import base64
 
 from stead_controller.aws.call import Call, Later, Params, Result, Then, operation
-from stead_controller.errors import WrongState
+from stead_controller.errors import SteadError
 from stead_controller.request.questions import HostAnswer
 from stead_controller.resources.instances import guest_questions
 from stead_proto import limits
@@ -28,14 +28,25 @@ def get_console_output(call: Call, params: Params) -> Result | Later:
 def get_console_screenshot(call: Call, params: Params) -> Result | Later:
     """Answer a screenshot."""
     instance_id = params["InstanceId"]
-    question = guest_questions.screenshot(call.tx, call.caller, [instance_id])
-    if question is None:
-        raise WrongState("instance", f"The instance '{instance_id}' is not running.")
+    wakes = params.get("WakeUp", False)
+    question = guest_questions.screenshot(call.tx, call.caller, instance_id, wake_up=wakes)
 
     def finish(answer: HostAnswer) -> Result:
         return {"InstanceId": instance_id, "ImageData": base64.b64encode(answer.content).decode()}
 
     return Later(question, finish)
+
+
+@operation("SendDiagnosticInterrupt", writes=False)
+def send_diagnostic_interrupt(call: Call, params: Params) -> Later:
+    """Send a guest a non-maskable interrupt; the answer comes when its host has done it."""
+
+    def finish(answer: HostAnswer) -> Result:
+        if answer.error:
+            raise SteadError("The host of this instance could not interrupt it. Try again later.", code="Unavailable")
+        return {}
+
+    return Later(guest_questions.interrupt(call.tx, call.caller, params["InstanceId"]), finish)
 
 
 @operation("GetPasswordData", writes=False)
