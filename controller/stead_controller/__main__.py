@@ -83,6 +83,13 @@ _OPTIONS = (
     click.option(
         "--volume-overcommit", default=4.0, help="Bytes of volumes promised per byte of a pool.", show_default=True
     ),
+    click.option(
+        "--placement",
+        type=click.Choice(["spread", "pack"]),
+        default="spread",
+        help="Whether instances go to the emptiest host that fits, or to the fullest.",
+        show_default=True,
+    ),
     click.option("--heartbeat-seconds", default=5, show_default=True),
     click.option("--host-timeout-seconds", default=20, show_default=True),
     click.option("--address-rest-seconds", default=60, show_default=True),

@@ -536,6 +536,7 @@ def cloud_of(settings: Settings) -> Cloud:
         cpu_overcommit=settings.cpu_overcommit,
         memory_kept=settings.memory_kept,
         volume_overcommit=settings.volume_overcommit,
+        placement=settings.placement,
     )
 
 

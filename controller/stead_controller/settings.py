@@ -17,7 +17,8 @@ class Settings:
     unique local one (RFC 4193), which is not routed outside, until the operator sets one that is routed here.
     `cpu_overcommit` is how many vCPUs are offered per physical one; `memory_kept` bytes (or a tenth, if that is
     less) of each host are reserved for itself. `volume_overcommit` is how many bytes of volumes, which are thin, are
-    offered per byte of a storage pool. Blocks of snapshots that nothing refers to are retained `block_grace_seconds`;
+    offered per byte of a storage pool. With the `placement` spread instances go to the emptiest host that fits, with
+    pack to the fullest. Blocks of snapshots that nothing refers to are retained `block_grace_seconds`;
     all blocks are read again and checked every `scrub_days`, 0 is never.
     The master key is in `master.key` of the state directory, or what `master_key_command` prints (`master_key.py`).
     An account may call `request_rate_factor` times as often as EC2 would allow (`aws/throttle.py`); 0 is no limit.
@@ -45,6 +46,7 @@ class Settings:
     cpu_overcommit: float = 8.0
     memory_kept: int = 1 << 30
     volume_overcommit: float = 4.0
+    placement: str = "spread"
     heartbeat_seconds: int = 5
     host_timeout_seconds: int = 20
     address_rest_seconds: int = 60

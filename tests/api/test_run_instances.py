@@ -1,12 +1,14 @@
 """RunInstances and the lives of instances through boto3: what is made, and that bad input changes no row."""
 
 import base64
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from sqlalchemy import select
 
 from stead_controller.db.tables import Host, HostResource, Instance
 from stead_proto.v1 import desired_pb2 as pb
@@ -132,6 +134,16 @@ def test_ids_are_checked_for_their_form_before_their_existence(api: Api, name: s
     absent = api.refused("InvalidInstanceID.NotFound", call, InstanceIds=[mine, ABSENT["instance"]])
     other = api.refused("InvalidInstanceID.NotFound", call, InstanceIds=[mine, foreign])
     assert absent.replace(ABSENT["instance"], "X") == other.replace(foreign, "X")
+
+
+def test_the_instances_of_one_launch_are_on_different_hosts(api: Api) -> None:
+    """Also where one host has much more room than the others."""
+    smaller = [rows.host(memory_free=8 << 30, cpus_free=8) for _ in range(2)]
+    api.run(lambda tx: tx.session.add_all(smaller))
+    reservation = run(api, MinCount=6, MaxCount=6)["ReservationId"]
+    query = select(Instance.host_id).where(Instance.reservation_id == reservation)
+    placed = Counter(api.run(lambda tx: list(tx.session.scalars(query))))
+    assert placed == dict.fromkeys([api.world.host_id, *(host.id for host in smaller)], 2)
 
 
 def test_a_dry_run_says_it_would_work_and_changes_nothing(api: Api) -> None:

@@ -1,47 +1,68 @@
-"""Choose a host for an instance by the hosts' free capacity: pure, no clock, no SQL."""
+"""Choose a host for an instance: filters, of which each may refuse a host, then scores. Pure: no clock, no SQL."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from stead_controller.placement.filters import availability, capacity, machine
+from stead_controller.placement.filters.filter import Filter
+from stead_controller.placement.room import Room
+from stead_controller.placement.scores import acceleration, anti_affinity, fullness, locality
+from stead_controller.placement.search import Search
+
+FILTERS: Final[tuple[Filter, ...]] = (*availability.FILTERS, *machine.FILTERS, *capacity.FILTERS)
+
+# The first that differs decides: lower goes first.
+_SCORES: Final = (
+    locality.volumes,
+    acceleration.acceleration,
+    anti_affinity.siblings,
+    fullness.memory,
+    fullness.vcpus,
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
-    """What one instance needs: vCPUs, bytes of memory and of instance store, the architecture, UEFI firmware, a TPM."""
+class Refusal(NamedTuple):
+    """Why a host must not be chosen: the filter's name, and its reason in a few words."""
 
-    vcpus: int
-    memory: int
-    architecture: str = "x86_64"
-    instance_store: int = 0
-    uefi: bool = False
-    tpm: bool = False
+    filter: str
+    reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """A host's free capacity, after overcommit and what it reserves for itself; negative after the host shrank.
+class Verdict(NamedTuple):
+    """A host, and why it must not be chosen; it fits if nothing refuses it."""
 
-    `threads` is its number of hardware threads, `accelerated` whether guests run with KVM instead of emulation.
-    """
-
-    host_id: str
-    zone: str
-    cpus_free: int
-    memory_free: int
-    threads: int
-    accelerated: bool = False
+    room: Room
+    refusals: tuple[Refusal, ...]
 
 
-def fits(room: Room, need: Need) -> bool:
-    """Tell whether the need fits; a guest with more vCPUs than its host has threads would compete with itself."""
-    return room.threads >= need.vcpus and room.cpus_free >= need.vcpus and room.memory_free >= need.memory
+def fits(room: Room, search: Search) -> bool:
+    """Tell whether no filter refuses a host."""
+    return all(one.refuses(room, search) is None for one in FILTERS)
 
 
-def choose_host(rooms: Iterable[Room], need: Need) -> Room | None:
-    """Prefer a host with KVM to one that emulates, then the most free memory, then vCPUs; None when none fits.
+def choose_host(rooms: Iterable[Room], search: Search) -> Room | None:
+    """Return the best host of those that fit, None when none does; which of equals it is depends on their ids alone."""
+    return next(iter(_ranked([room for room in rooms if fits(room, search)], search)), None)
 
-    Spreading keeps noisy neighbours apart; ties go to the smallest id, so that the choice is deterministic.
-    """
-    fitting = [room for room in rooms if fits(room, need)]
-    if not fitting:
-        return None
-    return min(fitting, key=lambda room: (not room.accelerated, -room.memory_free, -room.cpus_free, room.host_id))
+
+def explain(rooms: Iterable[Room], search: Search) -> list[Verdict]:
+    """Judge each host: those that fit first, the best of them first, and of the others all that refuses them."""
+    verdicts = [Verdict(room, tuple(_refusals(room, search))) for room in _ranked(rooms, search)]
+    return sorted(verdicts, key=lambda one: len(one.refusals))
+
+
+def _refusals(room: Room, search: Search) -> Iterable[Refusal]:
+    for one in FILTERS:
+        reason = one.refuses(room, search)
+        if reason is not None:
+            yield Refusal(one.name, reason)
+
+
+def _ranked(rooms: Iterable[Room], search: Search) -> list[Room]:
+    """Sort hosts, the best first; equals by id as an index has them: backwards where the emptiest go first."""
+    by_id = sorted(rooms, key=_id, reverse=not search.packs)
+    return sorted(by_id, key=lambda room: [score(room, search) for score in _SCORES])
+
+
+def _id(room: Room) -> str:
+    return room.host_id

@@ -13,8 +13,8 @@ class Cloud:
     `public_pools` are CIDR blocks; a released public address is not reused for `address_rest_seconds`; VPCs get their
     IPv6 blocks, a /56 each, from `ipv6_pool`; `elastic_addresses_per_account` is EC2's default quota. `api_addresses`
     and `api_ports` (TCP) are where guests reach the AWS APIs; at `endpoint_port` controllers receive requests through
-    VPC endpoints. Storage pools may allocate `volume_overcommit` bytes of volumes per byte. `issuers` are those of web
-    identities; `sealer` seals and opens secrets.
+    VPC endpoints. Storage pools may allocate `volume_overcommit` bytes of volumes per byte. `placement` is spread or
+    pack. `issuers` are those of web identities; `sealer` seals and opens secrets.
     """
 
     region: str
@@ -31,5 +31,6 @@ class Cloud:
     cpu_overcommit: float = 8.0
     memory_kept: int = 1 << 30
     volume_overcommit: float = 4.0
+    placement: str = "spread"
     issuers: OidcIssuers = field(default_factory=OidcIssuers, repr=False, compare=False)
     sealer: Sealer = field(default_factory=no_sealer, repr=False, compare=False)

@@ -65,7 +65,7 @@ def mutants(*arguments: str, path: str = ""):
 
 def test_a_condition_that_is_tested_leaves_no_survivor():
     lines = CHOICE.read_text(encoding="utf-8").splitlines()
-    number = lines.index("    if not fitting:") + 1
+    number = lines.index("        if reason is not None:") + 1
     done = mutants(str(CHOICE), f"--lines={number}-{number}")
     assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stdout + done.stderr
     assert done.stdout.endswith(": 3 mutants, 0 survived, 0 with all imported anew\n")

@@ -20,7 +20,7 @@ class Host(Base):
     """
 
     __tablename__ = "hosts"
-    __table_args__ = (Index("ix_hosts_room", "zone", "accelerated", "memory_free"),)
+    __table_args__ = (Index("ix_hosts_room", "zone", "accelerated", "memory_free", "id"),)
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     hostname: Mapped[str] = mapped_column(String(255))

@@ -3,9 +3,8 @@
 A host's free capacity is its total minus what is reserved; it is negative if the host shrank.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Boolean, bindparam, select, update
@@ -13,13 +12,15 @@ from sqlalchemy import Boolean, bindparam, select, update
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import Host
 from stead_controller.errors import NoCapacity
-from stead_controller.placement.choose_host import Need, Room, choose_host
+from stead_controller.placement.choose_host import Verdict, explain
+from stead_controller.placement.need import Need
+from stead_controller.placement.search import Search, Terms
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.host_capacity import volume_homes
+from stead_controller.resources.host_capacity import rooms, volume_homes
 from stead_controller.resources.host_capacity.volume_homes import DiskNeed
 
-_CANDIDATES = 32
+_NO_TERMS: Final = Terms()
 
 
 # Run for each instance of a launch.
@@ -42,25 +43,19 @@ _TAKE: Final = Prepared(
     )
     .returning(Host.id)
 )
-_SUITABLE: Final = (
-    Host.zone == bindparam("zone"),
-    Host.state == "up",
-    Host.schedulable.is_(True),
-    Host.architecture == bindparam("architecture"),
-    Host.cpus >= bindparam("vcpus"),
-    Host.uefi >= bindparam("uefi", type_=Boolean),
-    Host.tpm >= bindparam("tpm", type_=Boolean),
+_LARGE_ENOUGH: Final = Prepared(
+    select(Host.id)
+    .where(
+        Host.zone == bindparam("zone"),
+        Host.state == "up",
+        Host.schedulable.is_(True),
+        Host.architecture == bindparam("architecture"),
+        Host.cpus >= bindparam("vcpus"),
+        Host.uefi >= bindparam("uefi", type_=Boolean),
+        Host.tpm >= bindparam("tpm", type_=Boolean),
+    )
+    .limit(1)
 )
-# Run for hosts with KVM and, only if there is none, for those without: each is one range of the index.
-_FITTING: Final = select(
-    Host.id, Host.zone, Host.cpus_free, Host.memory_free, Host.cpus.label("threads"), Host.accelerated
-).where(
-    *_SUITABLE,
-    Host.accelerated == bindparam("accelerated", type_=Boolean),
-    Host.memory_free >= bindparam("memory"),
-    Host.cpus_free >= bindparam("vcpus"),
-)
-_LARGE_ENOUGH: Final = Prepared(select(Host.id).where(*_SUITABLE).limit(1))
 _WITH_FIRMWARE: Final = Prepared(
     select(Host.id).where(
         Host.zone == bindparam("zone"),
@@ -69,12 +64,6 @@ _WITH_FIRMWARE: Final = Prepared(
         Host.uefi >= bindparam("uefi", type_=Boolean),
         Host.tpm >= bindparam("tpm", type_=Boolean),
     )
-)
-_ROOMS: Final = Prepared(_FITTING.limit(_CANDIDATES))
-_ROOMS_WITH_POOLS: Final = Prepared(
-    _FITTING.where(volume_homes.HAS_ROOM, Host.id.not_in(bindparam("refused", expanding=True)))
-    .order_by(Host.memory_free.desc(), Host.id)
-    .limit(_CANDIDATES)
 )
 
 
@@ -86,40 +75,66 @@ class Place:
     pools: tuple[str, ...]
 
 
-def reserve_any(tx: Transaction, cloud: Cloud, need: Need, zone: str, disks: Sequence[DiskNeed] = ()) -> Place:
+def reserve_any(
+    tx: Transaction, cloud: Cloud, need: Need, zone: str, disks: Sequence[DiskNeed] = (), *, terms: Terms = _NO_TERMS
+) -> Place:
     """Choose a host for one instance and its volumes and reserve capacity; raises NoCapacity when none has enough."""
-    refused: set[str] = set()
-    while True:
-        fits = {**volume_homes.room_for(cloud, disks, need.instance_store), "refused": list(refused)}
-        chosen = choose_host(_rooms(tx, _ROOMS_WITH_POOLS, need, zone, fits), need)
-        if chosen is None:
-            raise _refusal(tx, need, zone)
+    search = search_for(cloud, need, zone, disks, terms)
+    tried: set[str] = set()
+    while (chosen := rooms.best(tx, cloud, search, tried)) is not None:
         if _take(tx, chosen.host_id, need):
             pools = volume_homes.reserve(tx, cloud, chosen.host_id, disks, instance_store=need.instance_store)
             if pools is not None:
                 return Place(chosen.host_id, tuple(pools))
             _release(tx, chosen.host_id, need)
-        refused.add(chosen.host_id)
+        tried.add(chosen.host_id)
+    raise _refusal(tx, cloud, search)
 
 
-def _refusal(tx: Transaction, need: Need, zone: str) -> NoCapacity:
-    """Make the error that says what is lacking: space for volumes if the instance alone would fit, else hosts."""
-    if choose_host(_rooms(tx, _ROOMS, need, zone), need) is not None:
+def search_for(cloud: Cloud, need: Need, zone: str, disks: Sequence[DiskNeed] = (), terms: Terms = _NO_TERMS) -> Search:
+    """Return the search for a host that an instance and its volumes need."""
+    disk = volume_homes.largest(disks, need.instance_store)
+    return Search(need, zone, disk, packs=cloud.placement == "pack", terms=terms)
+
+
+def judge(tx: Transaction, cloud: Cloud, search: Search) -> list[Verdict]:
+    """Say of each host of the cloud whether placement may choose it now, the one that it would choose first."""
+    return explain(rooms.every(tx, cloud, search), search)
+
+
+def _refusal(tx: Transaction, cloud: Cloud, search: Search) -> NoCapacity:
+    """Make the error that says what is lacking: space for volumes if the instance alone would fit, else hosts.
+
+    Why each host does not do is the operator's business (`judge`).
+    """
+    need, zone = search.need, search.zone
+    if rooms.best(tx, cloud, replace(search, disk=0)) is not None:
         if need.instance_store:
             return NoCapacity(
                 "There is no host with enough room for the requested volumes and instance store in the "
                 f"Availability Zone {zone}."
             )
         return volume_homes.no_room(zone)
+    words = _sorry(tx, cloud, search)
     if need.uefi and _WITH_FIRMWARE.first(tx.connection, {"zone": zone, "uefi": need.uefi, "tpm": need.tpm}) is None:
-        return NoCapacity(f"There is no host with {_firmware(need)} in the Availability Zone {zone}.")
+        return NoCapacity(f"{words} There is no host with {_firmware(need)} in it.")
     if _LARGE_ENOUGH.first(tx.connection, _asked(need, zone)) is None:
-        return NoCapacity(
-            f"There is no host with as many processors as the requested instance type has vCPUs ({need.vcpus}) in the "
-            f"Availability Zone {zone}."
-        )
-    return NoCapacity(
-        f"There is no host with enough free capacity for the requested instance type in the Availability Zone {zone}."
+        return NoCapacity(f"{words} No host in it has as many processors as that type has vCPUs ({need.vcpus}).")
+    return NoCapacity(words)
+
+
+def _sorry(tx: Transaction, cloud: Cloud, search: Search) -> str:
+    """Say in EC2's words that a zone has no capacity, and which have some."""
+    kind = f"{search.terms.instance_type} " if search.terms.instance_type else ""
+    zone = search.zone
+    words = f"We currently do not have sufficient {kind}capacity in the Availability Zone you requested ({zone})."
+    zones = (each for each in cloud.zones if each != zone)
+    others = [each for each in zones if rooms.best(tx, cloud, replace(search, zone=each)) is not None]
+    if not others:
+        return words
+    return (
+        f"{words} You can currently get {kind}capacity by not specifying an Availability Zone in your request or "
+        f"choosing {', '.join(others)}."
     )
 
 
@@ -169,20 +184,6 @@ def count(tx: Transaction, host_id: str, vcpus: int, memory: int) -> None:
 
 def _release(tx: Transaction, host_id: str, need: Need) -> None:
     count(tx, host_id, -need.vcpus, -need.memory)
-
-
-def _rooms(
-    tx: Transaction,
-    query: Prepared,
-    need: Need,
-    zone: str,
-    fits: Mapping[str, Any] = MappingProxyType({}),
-) -> list[Room]:
-    for accelerated in (True, False):
-        asked = {**_asked(need, zone), "memory": need.memory, "accelerated": accelerated, **fits}
-        if rooms := query.all(tx.connection, asked):
-            return [Room(*row) for row in rooms]
-    return []
 
 
 def _asked(need: Need, zone: str) -> dict[str, Any]:

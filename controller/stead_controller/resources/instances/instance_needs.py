@@ -3,10 +3,12 @@
 from sqlalchemy import func, select
 
 from stead_controller.catalog import boot_modes
-from stead_controller.db.tables import Instance, InstanceStoreDisk
-from stead_controller.placement.choose_host import Need
+from stead_controller.catalog.instance_type import InstanceType
+from stead_controller.db.tables import Image, Instance, InstanceStoreDisk
+from stead_controller.placement.need import Need
 from stead_controller.request import instance_types
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.instances.cpu_options import CpuOptions
 
 
 def of(tx: Transaction, instance: Instance) -> Need:
@@ -18,6 +20,18 @@ def of(tx: Transaction, instance: Instance) -> Need:
         _instance_store(tx, instance),
         tpm=instance.sealed_tpm_key is not None,
         uefi=boot_modes.CURRENT[instance.boot_mode] == boot_modes.UEFI,
+    )
+
+
+def planned(image: Image, kind: InstanceType, cpus: CpuOptions, instance_store: int = 0) -> Need:
+    """Return the capacity that an instance of an image will need, with so many bytes of instance store."""
+    return Need(
+        cpus.vcpus,
+        kind.memory,
+        image.architecture,
+        instance_store,
+        uefi=boot_modes.CURRENT[image.boot_mode] == boot_modes.UEFI,
+        tpm=bool(image.tpm_support),
     )
 
 

@@ -9,20 +9,29 @@ from sqlalchemy import bindparam, select
 from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.db.tables import IamInstanceProfile, Image, KeyPair, Subnet, Vpc
 from stead_controller.errors import InvalidCombination, InvalidParameter, NotFound, Unsupported
+from stead_controller.placement.need import Need
 from stead_controller.request import instance_types, lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.request.zones import zone_ids
+from stead_controller.resources.host_capacity import rooms
 from stead_controller.resources.images import image_parameters, images
-from stead_controller.resources.instances import cpu_options, launch_interfaces, launch_volumes, profile_associations
+from stead_controller.resources.instances import (
+    cpu_options,
+    instance_needs,
+    launch_interfaces,
+    launch_volumes,
+    profile_associations,
+)
 from stead_controller.resources.instances.cpu_options import CpuOptions
 from stead_controller.resources.instances.launch_interfaces import InterfacePlan
 from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.launch_volumes import DiskPlan
 
+# Each with the free memory of the roomiest host in its zone where the instance fits, with KVM and without.
 _DEFAULT_SUBNETS: Final = (
-    select(Subnet)
+    select(Subnet, rooms.roomiest(Subnet.zone, accelerated=True), rooms.roomiest(Subnet.zone, accelerated=False))
     .join(Vpc, Vpc.id == Subnet.vpc_id)
     .where(Vpc.account_id == bindparam("account_id"), Vpc.is_default.is_(True), Subnet.default_for_zone.is_(True))
 )
@@ -56,13 +65,14 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
     check_offered(kind, zone)
     check_image(image, kind)
     cpus = cpu_options.settle(kind, request.cpu_options)
+    need = instance_needs.planned(image, kind, cpus)
     interfaces = launch_interfaces.plan(
         tx,
         caller,
         request.interface_requests,
         kind,
         many=request.max_count > 1,
-        find_subnet=partial(_subnet, tx, caller, cloud, zone),
+        find_subnet=partial(_subnet, tx, caller, cloud, zone, need=need),
     )
     _check_zone(zone, interfaces[0].subnet)
     disks = launch_volumes.plan(tx, caller, image, kind, request.block_devices, cloud=cloud)
@@ -99,11 +109,13 @@ def _zone(cloud: Cloud, request: LaunchRequest) -> str | None:
     return next((zone for zone, known in zone_ids(cloud).items() if known == request.zone_id), request.zone_id)
 
 
-def _subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, subnet_id: str | None) -> Subnet:
+def _subnet(
+    tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, subnet_id: str | None, *, need: Need
+) -> Subnet:
     if zone is not None and zone not in cloud.zones:
         raise InvalidParameter(f"Invalid availability zone: [{zone}]")
     if subnet_id is None:
-        return _default_subnet(tx, caller, cloud, zone)
+        return _default_subnet(tx, caller, cloud, zone, need)
     return lookup.find(tx, caller, "subnet", Subnet, subnet_id)
 
 
@@ -112,18 +124,29 @@ def _check_zone(zone: str | None, subnet: Subnet) -> None:
         raise InvalidParameter(f"The availability zone '{zone}' does not match the subnet's, which is '{subnet.zone}'")
 
 
-def _default_subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None) -> Subnet:
-    subnets = tx.session.scalars(_DEFAULT_SUBNETS, {"account_id": caller.account_id})
-    found = {subnet.zone: subnet for subnet in subnets}
+def _default_subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, need: Need) -> Subnet:
+    """Return the account's default subnet in a zone or, without one, in the zone that suits the instance best.
+
+    That is one with a host that has room for it, by KVM if there is any; of several such zones the one with the
+    roomiest host and, where placement packs, with the subnet of which fewest addresses were given.
+    """
+    asked = {"account_id": caller.account_id, **rooms.asked_by(need)}
+    found = [(row[0], row[1], row[2]) for row in tx.session.execute(_DEFAULT_SUBNETS, asked)]
     if not found:
         raise InvalidParameter(
             "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.",
             code="VPCIdNotSpecified",
         )
-    for name in (zone,) if zone else cloud.zones:
-        if name in found:
-            return found[name]
-    raise InvalidParameter(f"No default subnet for availability zone: '{zone}'.", code="MissingInput")
+
+    def rank(choice: tuple[Subnet, int | None, int | None]) -> tuple[bool, bool, int, int, int]:
+        subnet, by_kvm, emulated = choice
+        roomiest = 0 if cloud.placement == "pack" else (by_kvm or emulated or 0)
+        return by_kvm is None, emulated is None, -roomiest, subnet.next_turn, cloud.zones.index(subnet.zone)
+
+    known = [choice for choice in found if choice[0].zone in ((zone,) if zone else cloud.zones)]
+    if not known:
+        raise InvalidParameter(f"No default subnet for availability zone: '{zone}'.", code="MissingInput")
+    return min(known, key=rank)[0]
 
 
 def public_key(tx: Transaction, caller: Caller, key_name: str | None) -> str | None:

@@ -3,19 +3,19 @@
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from stead_controller.catalog import boot_modes, ids
+from stead_controller.catalog import ids
 from stead_controller.db.insert import insert_new
 from stead_controller.db.tables import Instance, Reservation
 from stead_controller.desired import desired_state
 from stead_controller.desired.messages.instance import Parts
 from stead_controller.errors import InvalidCombination, InvalidParameter, NoCapacity
-from stead_controller.placement.choose_host import Need
+from stead_controller.placement.search import Terms
 from stead_controller.request import client_tokens
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
@@ -24,6 +24,7 @@ from stead_controller.resources import quotas, tags
 from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.host_capacity.capacity import Place
 from stead_controller.resources.instances import (
+    instance_needs,
     launch_interfaces,
     launch_volumes,
     metadata_options,
@@ -83,15 +84,17 @@ def run_instances(
     launch = _Launch(caller, cloud, request, choices, metadata, request.all_tags, reservation_id, now)
     insert_new(tx.session, Reservation(id=launch.reservation_id, account_id=caller.account_id, created=now))
     launched: dict[str, list[Instance]] = defaultdict(list)
+    beside: Counter[str] = Counter()
     made: dict[str, Parts] = {}
     vcpus = choices.cpu_options.vcpus
     fits = quotas.launchable(tx, caller.account_id, vcpus, request.min_count, request.max_count)
     for index in range(fits):
-        place = _reserve(tx, launch, index)
+        place = _reserve(tx, launch, index, beside)
         if place is None:
             break
         instance, made_for_it = _add_instance(tx, launch, place, index)
         launched[place.host_id].append(instance)
+        beside[place.host_id] += 1
         made[instance.id] = made_for_it
     tx.gathers = True  # the other hosts of a VPC only get the locations of the new instances, which boot first
     for host_id, instances in launched.items():
@@ -132,16 +135,17 @@ def check_request(request: LaunchRequest) -> None:
     request.names.check("hostnameType")
 
 
-def _reserve(tx: Transaction, launch: _Launch, index: int) -> Place | None:
-    """Reserve capacity for one more instance; None when there is none left, but enough were launched."""
+def _reserve(tx: Transaction, launch: _Launch, index: int, beside: Mapping[str, int]) -> Place | None:
+    """Reserve capacity for one more instance, with `beside` how many each host has got of this launch.
+
+    None when there is no capacity left, but enough were launched.
+    """
     choices = launch.choices
-    kind = choices.type
-    stores = launch_volumes.scratch_size(kind) * len(choices.disks.scratch)
-    uefi = boot_modes.CURRENT[choices.image.boot_mode] == boot_modes.UEFI
-    tpm = bool(choices.image.tpm_support)
-    need = Need(choices.cpu_options.vcpus, kind.memory, choices.image.architecture, stores, uefi=uefi, tpm=tpm)
+    stores = launch_volumes.scratch_size(choices.type) * len(choices.disks.scratch)
+    need = instance_needs.planned(choices.image, choices.type, choices.cpu_options, stores)
+    terms = Terms(choices.type.name, choices.image.snapshot_id, beside)
     try:
-        return capacity.reserve_any(tx, launch.cloud, need, choices.subnet.zone, choices.disks.needs)
+        return capacity.reserve_any(tx, launch.cloud, need, choices.subnet.zone, choices.disks.needs, terms=terms)
     except NoCapacity:
         if index < launch.request.min_count:
             raise

@@ -7,7 +7,7 @@ import pytest
 from stead_controller.db.tables import Host
 from stead_controller.errors import NoCapacity
 from stead_controller.hosts.facts import take_facts
-from stead_controller.placement.choose_host import Need
+from stead_controller.placement.need import Need
 from stead_controller.resources.host_capacity import capacity
 from stead_proto.v1 import host_pb2 as pb
 from tests.support.rows import CLOUD, GIB, NOW

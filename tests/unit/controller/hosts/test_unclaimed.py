@@ -18,7 +18,7 @@ from stead_controller.db.tables import (
 from stead_controller.errors import LimitExceeded, NoCapacity, NotFound, WrongState
 from stead_controller.hosts import pools
 from stead_controller.hosts.reports import apply_progress
-from stead_controller.placement.choose_host import Need
+from stead_controller.placement.need import Need
 from stead_controller.request.conditions import Selection
 from stead_controller.request.filters import Filter
 from stead_controller.resources.host_capacity import capacity

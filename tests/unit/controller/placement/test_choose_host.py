@@ -1,4 +1,4 @@
-"""Which host is chosen of those that fit, against a model that looks at each."""
+"""Which host is chosen of those that fit, against a model that looks at each; each filter and score by itself."""
 
 from dataclasses import replace
 
@@ -6,58 +6,197 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stead_controller.placement.choose_host import Need, Room, choose_host
+from stead_controller.placement.choose_host import FILTERS, choose_host, explain
+from stead_controller.placement.need import Need
+from stead_controller.placement.room import Room
+from stead_controller.placement.search import Search, Terms
 
+ZONE = "us-east-1a"
+MIB = 1 << 20
 # Small numbers, so that what just fits and what just does not are often among them.
 small = st.integers(-2, 6)
+mostly = st.sampled_from([True, True, True, False])
+hosts = st.uuids().map(str)
 rooms = st.lists(
-    st.builds(Room, st.uuids().map(str), st.just("z"), small, small, st.integers(0, 6), st.booleans()), max_size=12
+    st.builds(
+        Room,
+        hosts,
+        st.sampled_from([ZONE, ZONE, ZONE, "us-east-1b"]),
+        small,
+        small,
+        st.integers(0, 6),
+        st.booleans(),
+        st.sampled_from(["up", "up", "up", "down", "enrolled"]),
+        mostly,
+        st.sampled_from(["x86_64", "x86_64", "x86_64", "arm64"]),
+        mostly,
+        mostly,
+        st.none() | small,
+        st.booleans(),
+    ),
+    max_size=12,
+    unique_by=lambda room: room.host_id,
 )
-needs = st.builds(Need, st.integers(1, 5), st.integers(1, 5))
-ROOM = Room("h-5", "z", cpus_free=16, memory_free=10, threads=4, accelerated=True)
+needs = st.builds(
+    Need, st.integers(1, 5), st.integers(1, 5), st.just("x86_64"), st.just(0), uefi=st.booleans(), tpm=st.booleans()
+)
+ROOM = Room("h-5", ZONE, cpus_free=16, memory_free=10, threads=4, accelerated=True, uefi=True, tpm=True, pool_free=5)
+NEED = Need(4, 10, uefi=True, tpm=True)
+SEARCH = Search(NEED, ZONE, disk=5)
 
 
-def model(room, need):
+@st.composite
+def searches(draw, found):
+    """A search whose counts by host are of some of the hosts."""
+    counts = st.dictionaries(st.sampled_from([room.host_id for room in found] or ["h-0"]), st.integers(1, 3))
+    terms = Terms(beside=draw(counts), homes=draw(st.just({}) | counts))
+    return Search(draw(needs), ZONE, draw(st.integers(0, 5)), packs=draw(st.booleans()), terms=terms)
+
+
+fleets = rooms.flatmap(lambda found: st.tuples(st.just(found), searches(found)))
+
+
+def model(room, search):
     """Whether the rules allow it."""
-    return all([need.vcpus <= room.threads, need.vcpus <= room.cpus_free, need.memory <= room.memory_free])
+    need = search.need
+    right = (room.zone, room.state, room.schedulable, room.architecture) == (ZONE, "up", True, need.architecture)
+    firmware = (room.uefi or not need.uefi) and (room.tpm or not need.tpm)
+    enough = need.vcpus <= min(room.threads, room.cpus_free) and need.memory <= room.memory_free
+    return (
+        right and firmware and enough and (not search.disk or room.pool_free is None or search.disk <= room.pool_free)
+    )
 
 
-@given(rooms, needs)
-def test_it_finds_a_place_whenever_one_exists_and_never_where_there_is_none(rooms, need):
-    fitting = [room for room in rooms if model(room, need)]
-    chosen = choose_host(rooms, need)
-    assert (chosen is None) == (not fitting)
-    if chosen:
-        assert chosen in fitting
-        of_its_kind = [room for room in fitting if room.accelerated == chosen.accelerated]
-        assert chosen.accelerated or not any(room.accelerated for room in fitting)
-        assert all(chosen.memory_free >= room.memory_free for room in of_its_kind)
+def best(fitting, search):
+    """Which of those that fit is preferred: all are looked at once for each preference, in order."""
+    terms, sign = search.terms, 1 if search.packs else -1
+    most = max(terms.homes.get(room.host_id, 0) for room in fitting)
+    left = [room for room in fitting if terms.homes.get(room.host_id, 0) == most]
+    left = [room for room in left if room.accelerated] or left
+    if not search.packs:
+        fewest = min(terms.beside.get(room.host_id, 0) for room in left)
+        left = [room for room in left if terms.beside.get(room.host_id, 0) == fewest]
+    for figure in (
+        lambda room: sign * room.memory_free - search.need.memory * room.has_image,
+        lambda room: sign * room.cpus_free,
+    ):
+        least = min(map(figure, left))
+        left = [room for room in left if figure(room) == least]
+    ends = min if search.packs else max
+    return ends(left, key=lambda room: room.host_id)
 
 
-@given(rooms, needs, st.randoms())
-def test_the_order_of_hosts_does_not_matter(rooms, need, random):
-    shuffled = list(rooms)
+@given(fleets)
+def test_it_finds_the_best_place_whenever_one_exists_and_none_where_rules_forbid(fleet):
+    found, search = fleet
+    fitting = [room for room in found if model(room, search)]
+    assert choose_host(found, search) == (best(fitting, search) if fitting else None)
+
+
+@given(fleets, st.randoms())
+def test_the_order_of_hosts_does_not_matter(fleet, random):
+    found, search = fleet
+    shuffled = list(found)
     random.shuffle(shuffled)
-    assert choose_host(rooms, need) == choose_host(shuffled, need)
+    assert choose_host(found, search) == choose_host(shuffled, search)
+    assert explain(found, search) == explain(shuffled, search)
 
 
-@pytest.mark.parametrize(
-    "better", [{"memory_free": 11}, {"cpus_free": 17}, {"host_id": "h-4"}], ids=["memory", "vCPUs", "id"]
-)
-def test_one_kind_of_room_after_the_other_decides(better):
-    other = replace(ROOM, **{"host_id": "h-6"} | better)
-    assert choose_host([ROOM, other], Need(1, 1)) is other
+@given(fleets)
+def test_an_explanation_begins_with_the_choice_and_says_why_of_each_other(fleet):
+    found, search = fleet
+    verdicts = explain(found, search)
+    assert sorted(one.room.host_id for one in verdicts) == sorted(room.host_id for room in found)
+    chosen = choose_host(found, search)
+    assert chosen is None or verdicts[0].room == chosen
+    assert all(bool(one.refusals) != model(one.room, search) for one in verdicts)
+
+
+# What makes each filter, and none but it, refuse a host that just fits, and what it says.
+ALONE = {
+    "zone": ({"zone": "us-east-1b"}, "it is in the zone us-east-1b"),
+    "state": ({"state": "down"}, "it is down"),
+    "schedulable": ({"schedulable": False}, "it is not to get new instances"),
+    "architecture": ({"architecture": "arm64"}, "its architecture is arm64"),
+    "uefi": ({"uefi": False}, "it has no UEFI firmware for guests"),
+    "tpm": ({"tpm": False}, "it has no TPM for guests"),
+    "threads": ({"threads": 3}, "it has 3 threads for 4 vCPUs"),
+    "vcpus": ({"cpus_free": 3}, "3 of 4 vCPUs are free"),
+    "memory": ({"memory_free": 9}, "0 of 1 MiB of memory are free"),
+    "pool": ({"pool_free": 4}, "no pool has room for a disk of 1 MiB"),
+}
+
+
+def test_each_filter_is_tried_alone():
+    assert [one.name for one in FILTERS] == list(ALONE)
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_each_filter_refuses_alone_and_says_why(name):
+    changes, reason = ALONE[name]
+    assert choose_host([ROOM], SEARCH) == ROOM
+    other = ROOM._replace(**changes)
+    assert choose_host([other], SEARCH) is None
+    assert explain([other], SEARCH) == [(other, ((name, reason),))]
+    assert choose_host([other, ROOM], SEARCH) == ROOM
+
+
+def test_what_is_free_is_never_less_than_nothing():
+    over = ROOM._replace(cpus_free=-2, memory_free=-5 * MIB)
+    assert [one.reason for one in explain([over], SEARCH)[0].refusals] == [
+        "0 of 4 vCPUs are free",
+        "0 of 1 MiB of memory are free",
+    ]
+
+
+def test_what_is_not_needed_is_not_asked():
+    plain = Search(Need(4, 10), ZONE)
+    bare = ROOM._replace(uefi=False, tpm=False, pool_free=-1)
+    assert choose_host([bare], plain) == bare
+    assert choose_host([ROOM._replace(pool_free=None)], SEARCH) is not None
+
+
+@pytest.mark.parametrize("packs", [False, True])
+@pytest.mark.parametrize("figure", ["memory_free", "cpus_free"])
+def test_spread_takes_the_emptiest_and_pack_the_fullest_that_fits(figure, packs):
+    room = ROOM._replace(cpus_free=20, memory_free=20)
+    emptier = room._replace(host_id="h-6", **{figure: 21})
+    assert choose_host([room, emptier], replace(SEARCH, packs=packs)) == (room if packs else emptier)
+
+
+def test_memory_goes_before_vcpus():
+    other = ROOM._replace(host_id="h-6", memory_free=11, cpus_free=4)
+    assert choose_host([ROOM, other], SEARCH) == other
 
 
 def test_kvm_goes_before_room():
-    emulated = replace(ROOM, host_id="h-1", memory_free=1000, cpus_free=1000, accelerated=False)
-    assert choose_host([emulated, ROOM], Need(1, 1)) is ROOM
-    assert choose_host([emulated, ROOM], Need(1, 11)) is emulated
+    emulated = ROOM._replace(host_id="h-1", memory_free=1000, cpus_free=1000, accelerated=False)
+    assert choose_host([emulated, ROOM], SEARCH) == ROOM
+    assert choose_host([emulated, ROOM], replace(SEARCH, need=replace(NEED, memory=11))) == emulated
 
 
-@pytest.mark.parametrize(
-    ("need", "fits"),
-    [(Need(4, 10), True), (Need(5, 10), False), (Need(4, 11), False), (Need(17, 1), False)],
-)
-def test_a_guest_has_no_more_vcpus_than_its_host_has_threads(need, fits):
-    assert (choose_host([ROOM], need) is ROOM) == fits
+def test_a_host_with_the_image_goes_before_one_that_has_room_for_one_instance_more():
+    other = ROOM._replace(host_id="h-6", has_image=True)
+    assert choose_host([ROOM._replace(memory_free=19), other], SEARCH) == other
+    assert choose_host([ROOM._replace(memory_free=21), other], SEARCH).host_id == "h-5"
+    packed = replace(SEARCH, packs=True)
+    assert choose_host([ROOM, other._replace(memory_free=19)], packed).host_id == "h-6"
+    assert choose_host([ROOM, other._replace(memory_free=21)], packed).host_id == "h-5"
+
+
+def test_instances_of_one_launch_avoid_each_other_unless_they_are_packed():
+    other = ROOM._replace(host_id="h-6", memory_free=1000)
+    beside = replace(SEARCH, terms=Terms(beside={"h-6": 1}))
+    assert choose_host([ROOM, other], SEARCH) == other
+    assert choose_host([ROOM, other], beside) == ROOM
+    assert choose_host([ROOM, other], replace(beside, packs=True, terms=Terms(beside={"h-5": 1}))) == ROOM
+    assert choose_host([ROOM._replace(accelerated=False), other], beside) == other, "KVM goes before"
+
+
+def test_where_its_volumes_are_an_instance_is_placed_first():
+    other = ROOM._replace(host_id="h-6", memory_free=1000)
+    at_home = replace(SEARCH, terms=Terms(homes={"h-5": 8, "h-6": 1}))
+    assert choose_host([ROOM, other], at_home) == ROOM
+    assert choose_host([ROOM._replace(accelerated=False), other], at_home).host_id == "h-5"
+    assert choose_host([ROOM._replace(state="down"), other], at_home) == other
+    assert at_home.near == {"h-5", "h-6"}

@@ -24,7 +24,7 @@ class Volume(Base):
         Index("ix_volumes_account_id_id", "account_id", "id", unique=True),
         Index("ix_volumes_instance_id", "instance_id"),
         Index("ix_volumes_account_id_instance_id", "account_id", "instance_id"),
-        Index("ix_volumes_host_id", "host_id"),
+        Index("ix_volumes_host_id", "host_id", "snapshot_id"),
         Index("ix_volumes_snapshot_id", "snapshot_id"),
         Index("ix_volumes_export_port", "host_id", "export_port", unique=True),
     )

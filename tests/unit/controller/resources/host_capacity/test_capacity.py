@@ -8,7 +8,8 @@ from sqlalchemy import delete, select, update
 
 from stead_controller.db.tables import Host, StoragePool
 from stead_controller.errors import NoCapacity
-from stead_controller.placement.choose_host import Need
+from stead_controller.placement.need import Need
+from stead_controller.placement.search import Terms
 from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.host_capacity.volume_homes import DiskNeed
 from tests.support import rows
@@ -16,6 +17,7 @@ from tests.support.rows import CLOUD, GIB
 
 ZONE = "us-east-1a"
 SMALL_CLOUD = replace(CLOUD, volume_overcommit=1.0)
+PACKING = replace(SMALL_CLOUD, placement="pack")
 FLEETS = 40
 STEPS = 25
 
@@ -119,9 +121,9 @@ def random_need(dice):
     return need, tuple(DiskNeed(dice.randint(1, 4), "gp3") for _ in range(dice.randint(0, 2)))
 
 
-def place(tx, need, disks, zone=ZONE):
+def place(tx, need, disks, zone=ZONE, cloud=SMALL_CLOUD, **terms):
     try:
-        return capacity.reserve_any(tx, SMALL_CLOUD, need, zone, disks).host_id
+        return capacity.reserve_any(tx, cloud, need, zone, disks, terms=Terms(**terms)).host_id
     except NoCapacity:
         return None
 
@@ -148,6 +150,7 @@ def modelled(fleet):
 def test_random_fleets_against_the_model(database, seed):
     """It never places where the model forbids, finds a place whenever there is one, and counts as the model counts."""
     dice = random.Random(seed)
+    cloud, roomiest = (PACKING, min) if seed % 2 else (SMALL_CLOUD, max)
     fleet = {host.id: host for host in (random_host(dice, number) for number in range(dice.randint(1, 7)))}
 
     def live(tx):
@@ -168,7 +171,7 @@ def test_random_fleets_against_the_model(database, seed):
         need, disks = random_need(dice)
         zone = dice.choice([ZONE, "us-east-1b"])
         allowed = [host for host in fleet.values() if host.may_take(need, zone, disks)]
-        found = place(tx, need, disks, zone)
+        found = place(tx, need, disks, zone, cloud)
         assert (found is None) == (not allowed)
         if found is None:
             return
@@ -176,7 +179,7 @@ def test_random_fleets_against_the_model(database, seed):
         assert chosen in allowed
         assert chosen.accelerated or not any(host.accelerated for host in allowed)
         of_its_kind = [host for host in allowed if host.accelerated == chosen.accelerated]
-        assert chosen.memory_free() == max(host.memory_free() for host in of_its_kind)
+        assert chosen.memory_free() == roomiest(host.memory_free() for host in of_its_kind)
         chosen.taken.append((need, disks))
 
     def end_one(tx):
@@ -245,10 +248,10 @@ def test_that_no_host_has_the_firmware_is_said(run, world, lost, words):
     need = Need(1, GIB, uefi=True, tpm=lost == "tpm")
     run(lambda tx: tx.session.add(rows.host(zone="us-east-1b")))
     change(run, world.host_id, **{lost: False})
-    with pytest.raises(NoCapacity, match=f"no host {words}.*{ZONE}"):
+    with pytest.raises(NoCapacity, match=f"{ZONE}.*no host {words}"):
         run(capacity.reserve_any, CLOUD, need, ZONE)
     change(run, world.host_id, **{lost: True})
-    with pytest.raises(NoCapacity, match="enough free capacity"):
+    with pytest.raises(NoCapacity, match=f"sufficient capacity in .*{ZONE}.\\.$"):
         run(capacity.reserve_any, CLOUD, replace(need, memory=1 << 50), ZONE)
 
 
@@ -284,7 +287,11 @@ def spare(world):
         ({"disks": [DiskNeed(11, "gp3")]}, "InsufficientVolumeCapacity", "enough capacity for the requested volume"),
         ({"instance_store": 11 * GIB}, None, "volumes and instance store"),
         ({"vcpus": 65}, None, r"as many processors .* vCPUs \(65\)"),
-        ({"memory": 1 << 50}, None, "enough free capacity"),
+        (
+            {"memory": 1 << 50},
+            None,
+            f"do not have sufficient capacity in the Availability Zone you requested .{ZONE}.\\.$",
+        ),
     ],
     ids=str,
 )
@@ -332,14 +339,15 @@ def test_among_more_hosts_than_are_looked_at_the_roomiest_is_found(run, world):
     assert run(place, Need(1, GIB), ()) == names[0]
 
 
-def test_of_hosts_that_have_as_much_the_first_is_chosen(run, world):
-    """So that it is the same one each time."""
+def test_of_hosts_that_have_as_much_the_first_or_last_is_chosen(run, world):
+    """So that it is the same one each time, found where an index begins."""
     change(run, world.host_id, state="down")
     names = [f"h-{number:017x}" for number in range(40)]
     for name in reversed(names):
         run(lambda tx, name=name: tx.session.add(rows.host(id=name, memory_free=GIB)))
     assert run(capacity.choose_any, ZONE) == names[0]
-    assert run(place, Need(1, GIB), ()) == names[0]
+    assert run(place, Need(1, GIB), ()) == names[-1]
+    assert run(place, Need(1, GIB), (), cloud=PACKING) == names[0]
     change(run, names[-1], memory_free=2 * GIB)
     assert run(capacity.choose_any, ZONE) == names[-1]
 
@@ -356,3 +364,105 @@ def test_hosts_whose_pools_are_full_are_not_tried(run, world, statements):
     statements.clear()
     assert run(place, Need(1, GIB), (DiskNeed(50, "gp3"),)) == world.host_id
     assert len([one for one in statements if one.startswith("UPDATE hosts")]) == 1
+
+
+def several(tx, count, **values):
+    """Add hosts and return their ids, sorted."""
+    made = [rows.host(**values) for _ in range(count)]
+    tx.session.add_all(made)
+    tx.session.flush()
+    return sorted(host.id for host in made)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"state": "down"},
+        {"schedulable": False},
+        {"architecture": "arm64"},
+        {"cpus": 1},
+        {"cpus_free": 1},
+        {"memory_free": GIB - 1},
+        {"uefi": False},
+        {"tpm": False},
+        {"zone": "us-east-1b"},
+    ],
+    ids=str,
+)
+def test_however_many_hosts_do_not_do_the_one_that_does_is_found_at_once(run, world, statements, wrong):
+    run(several, 40, **{"memory_free": 1000 * GIB} | wrong)
+    cloud = PACKING if "memory_free" in wrong else SMALL_CLOUD
+    statements.clear()
+    assert run(place, Need(2, GIB, uefi=True, tpm=True), (), cloud=cloud) == world.host_id
+    assert len([one for one in statements if one.startswith(("SELECT", "UPDATE"))]) == 2
+
+
+def test_hosts_are_read_in_the_order_of_an_index_and_not_sorted(run, world, statements, database):
+    statements.clear()
+    run(place, Need(1, GIB), ())
+    run(place, Need(1, GIB), (), cloud=PACKING)
+    reads = [one for one in statements if one.startswith("SELECT hosts")]
+    assert len(reads) == 2
+    with database.engine.connect() as connection:
+        for read in reads:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {read}", (None,) * read.count("?")).all()
+            words = " ".join(row[-1] for row in plan)
+            assert "ix_hosts_room (zone=? AND accelerated=? AND memory_free>?)" in words
+            assert "ix_volumes_host_id (host_id=? AND snapshot_id=?)" in words
+            assert "SCAN" not in words.replace("SCAN CONSTANT ROW", "")
+            assert "B-TREE" not in words
+
+
+def test_a_host_that_has_the_images_blocks_is_chosen_of_equals(run, world):
+    first, *_, last = run(several, 3, memory_free=1000 * GIB)
+    snapshot_id = "snap-0123456789abcdef0"
+
+    def put(tx, host_id):
+        instance = rows.launch(tx, world, world.one, host_id=host_id)
+        assert tx.session.query(rows.Volume).filter_by(instance_id=instance.id).one().snapshot_id == snapshot_id
+
+    run(put, first)
+    assert run(place, Need(1, GIB), ()) == last
+    change(run, last, memory_free=1000 * GIB, cpus_free=64)
+    assert run(place, Need(1, GIB), (), snapshot_id=snapshot_id) == first
+    change(run, first, memory_free=1000 * GIB, cpus_free=64)
+    assert run(place, Need(1, GIB), (), snapshot_id="snap-00000000000000000") == last
+
+
+def test_an_instance_goes_where_its_volumes_are_if_it_fits_there(run, world):
+    roomy = run(several, 40, memory_free=1000 * GIB)
+    homes = {world.host_id: 8, roomy[0]: 1}
+    assert run(place, Need(1, GIB), (), homes=homes) == world.host_id
+    run(lambda tx: tx.session.add(pool_of(world.host_id, 10)))
+    assert run(place, Need(1, GIB), (DiskNeed(11, "gp3"),), homes=homes) == roomy[0]
+    assert run(place, Need(1, GIB), (DiskNeed(6, "gp3"), DiskNeed(6, "gp3")), homes=homes) == roomy[0]
+    change(run, roomy[0], state="down")
+    assert run(place, Need(1, GIB), (DiskNeed(11, "gp3"),), homes=homes) == roomy[-1]
+
+
+def test_each_host_is_judged_and_nothing_reserved(run, world, unchanged):
+    away = run(several, 1, zone="us-east-1b", state="down", cpus_free=-1)[0]
+    run(lambda tx: tx.session.add(pool_of(world.host_id, 10)))
+    need = Need(1, GIB, instance_store=11 * GIB)
+    unchanged()
+    judged = run(lambda tx: capacity.judge(tx, SMALL_CLOUD, capacity.search_for(SMALL_CLOUD, need, ZONE)))
+    assert [(room.host_id, [one.filter for one in refusals]) for room, refusals in judged] == [
+        (world.host_id, ["pool"]),
+        (away, ["zone", "state", "vcpus"]),
+    ]
+    small = capacity.search_for(SMALL_CLOUD, replace(need, instance_store=0), ZONE, (DiskNeed(10, "gp3"),))
+    judged = run(lambda tx: capacity.judge(tx, SMALL_CLOUD, small))
+    assert judged[0].room.host_id == world.host_id
+    assert not judged[0].refusals
+    unchanged()
+
+
+def test_where_else_there_is_capacity_is_said(run, world):
+    run(several, 1, zone="us-east-1b", memory_free=1000 * GIB)
+    change(run, world.host_id, memory_free=0)
+    with pytest.raises(NoCapacity) as refusal:
+        run(capacity.reserve_any, CLOUD, Need(1, GIB), ZONE, terms=Terms("t3.micro"))
+    assert refusal.value.message == (
+        f"We currently do not have sufficient t3.micro capacity in the Availability Zone you requested ({ZONE}). You can "
+        "currently get t3.micro capacity by not specifying an Availability Zone in your request or choosing us-east-1b."
+    )

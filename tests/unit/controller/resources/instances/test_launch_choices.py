@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from stead_controller.catalog import ids
-from stead_controller.db.tables import Image, KeyPair, Subnet, Vpc
+from stead_controller.db.tables import Host, Image, KeyPair, Subnet, Vpc
 from stead_controller.errors import (
     InvalidCombination,
     InvalidParameter,
@@ -23,7 +23,7 @@ from stead_controller.resources.instances.profile_associations import ProfileNam
 from stead_controller.resources.network.network_interface_life import AddressRequest
 from stead_controller.resources.storage.block_devices import BlockDevice
 from tests.support import rows
-from tests.support.rows import CLOUD, NOW
+from tests.support.rows import CLOUD, GIB, NOW
 
 
 @pytest.fixture
@@ -109,11 +109,62 @@ def test_without_a_subnet_it_is_the_default_one_of_the_zone_or_of_the_first(choo
     assert choose(**asked).subnet.id == world.one.subnet_ids[subnet]
 
 
-def test_the_first_zone_is_that_of_the_cloud_which_has_a_default_subnet(choose, world, run):
+def test_without_any_host_the_zone_is_the_first_of_the_cloud_which_has_a_default_subnet(choose, world, run):
+    change_hosts(run, state="down")
     backwards = replace(CLOUD, zones=tuple(reversed(CLOUD.zones)))
     assert choose(cloud=backwards).subnet.id == world.one.subnet_ids[1]
     no_default(run, world.one.subnet_ids[0])
     assert choose().subnet.id == world.one.subnet_ids[1]
+
+
+def change_hosts(run, zone=None, **values):
+    """Change all hosts, or those of a zone."""
+    chosen = update(Host).where(Host.zone == zone) if zone else update(Host)
+    run(lambda tx: tx.session.execute(chosen.values(**values)) and None)
+
+
+@pytest.mark.parametrize(
+    ("sides", "zone"),
+    [
+        (({}, {}), 0),
+        (({"memory_free": 255 * GIB}, {}), 1),
+        (({}, {"memory_free": 255 * GIB}), 0),
+        (({"memory_free": 255 * GIB}, {"accelerated": False}), 0),
+        (({"accelerated": False}, {"accelerated": False, "memory_free": 255 * GIB}), 0),
+        (({"accelerated": False, "memory_free": 255 * GIB}, {"accelerated": False}), 1),
+        *((({}, {"memory_free": 999 * GIB} | wrong), 0) for wrong in ({"state": "down"}, {"schedulable": False})),
+        *((({}, {"memory_free": 999 * GIB} | wrong), 0) for wrong in ({"architecture": "arm64"}, {"cpus": 1})),
+        (({}, {"memory_free": 999 * GIB, "cpus_free": 1}), 0),
+        (({"memory_free": GIB - 1}, {"memory_free": GIB, "accelerated": False}), 1),
+    ],
+    ids=str,
+)
+def test_a_launch_without_a_zone_goes_where_the_roomiest_host_that_fits_is(choose, world, run, sides, zone):
+    here, there = sides
+    run(lambda tx: tx.session.add(rows.host(zone="us-east-1b")))
+    change_hosts(run, "us-east-1a", state="up", **here)
+    change_hosts(run, "us-east-1b", **{"state": "up"} | there)
+    assert choose().subnet.id == world.one.subnet_ids[zone]
+    assert choose(zone="us-east-1a").subnet.id == world.one.subnet_ids[0]
+    assert choose(subnet_id=world.one.subnet_ids[1]).subnet.id == world.one.subnet_ids[1]
+
+
+@pytest.mark.parametrize("firmware", ["uefi", "tpm"])
+def test_the_zone_has_hosts_with_the_firmware_that_the_image_needs(choose, world, run, firmware):
+    run(lambda tx: tx.session.add(rows.host(zone="us-east-1b", memory_free=GIB)))
+    change_hosts(run, "us-east-1a", **{firmware: False})
+    assert choose().subnet.id == world.one.subnet_ids[0]
+    values = {"boot_mode": "uefi", "tpm_support": "v2.0" if firmware == "tpm" else ""}
+    run(lambda tx: tx.session.execute(update(Image).values(**values)) and None)
+    assert choose().subnet.id == world.one.subnet_ids[1]
+
+
+def test_where_instances_are_packed_zones_are_balanced_by_the_addresses_given(choose, world, run):
+    packing = replace(CLOUD, placement="pack")
+    run(lambda tx: tx.session.add(rows.host(zone="us-east-1b", memory_free=999 * GIB)))
+    assert choose(cloud=packing).subnet.id == world.one.subnet_ids[0]
+    run(lambda tx: setattr(tx.session.get_one(Subnet, world.one.subnet_ids[0]), "next_turn", 1))
+    assert choose(cloud=packing).subnet.id == world.one.subnet_ids[1]
 
 
 def no_default(run, subnet_id):

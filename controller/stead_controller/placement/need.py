@@ -1,0 +1,15 @@
+"""What one instance takes of its host while it runs."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one instance needs: vCPUs, bytes of memory and of instance store, the architecture, UEFI firmware, a TPM."""
+
+    vcpus: int
+    memory: int
+    architecture: str = "x86_64"
+    instance_store: int = 0
+    uefi: bool = False
+    tpm: bool = False

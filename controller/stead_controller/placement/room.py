@@ -1,0 +1,26 @@
+"""What placement knows of a host."""
+
+from typing import NamedTuple
+
+
+class Room(NamedTuple):
+    """A host with its free capacity, after overcommit and what it reserves for itself; negative after it shrank.
+
+    `threads` is its number of hardware threads, `accelerated` whether guests run with KVM instead of emulation,
+    `pool_free` the bytes of volumes that its roomiest pool still takes, None where it has reported no pools.
+    `has_image` is whether it has the blocks already with which the instance's root volume begins.
+    """
+
+    host_id: str
+    zone: str
+    cpus_free: int
+    memory_free: int
+    threads: int
+    accelerated: bool = False
+    state: str = "up"
+    schedulable: bool = True
+    architecture: str = "x86_64"
+    uefi: bool = False
+    tpm: bool = False
+    pool_free: float | None = None
+    has_image: bool = False

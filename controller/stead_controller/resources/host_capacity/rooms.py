@@ -1,0 +1,136 @@
+"""Read what placement knows of hosts: the best candidates by an index, some, or all.
+
+The index has the hosts of a zone in the order of their free memory, which is the order of placement where no other
+preference differs: so few rows are read however many hosts there are, and no copy in memory can be out of date.
+"""
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Boolean, Float, ScalarSelect, bindparam, exists, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from stead_controller.db.prepared import Prepared
+from stead_controller.db.tables import Host, StoragePool, Volume
+from stead_controller.placement.choose_host import choose_host
+from stead_controller.placement.need import Need
+from stead_controller.placement.room import Room
+from stead_controller.placement.search import Search
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.host_capacity import volume_homes
+
+_FIRST: Final = 16
+_ALL: Final = 1 << 31
+
+_POOL_FREE: Final = (
+    select(func.max(StoragePool.total * bindparam("overcommit", type_=Float) - StoragePool.provisioned))
+    .where(StoragePool.host_id == Host.id)
+    .correlate(Host)
+    .scalar_subquery()
+)
+_HAS_IMAGE: Final = exists().where(Volume.host_id == Host.id, Volume.snapshot_id == bindparam("snapshot_id"))
+# In the order of a Room.
+_ROOM: Final = (
+    Host.id,
+    Host.zone,
+    Host.cpus_free,
+    Host.memory_free,
+    Host.cpus,
+    Host.accelerated,
+    Host.state,
+    Host.schedulable,
+    Host.architecture,
+    Host.uefi,
+    Host.tpm,
+    _POOL_FREE.label("pool_free"),
+    _HAS_IMAGE.label("has_image"),
+)
+# What the filters would refuse as well: reading it only to refuse it costs time.
+_LIKELY: Final = (
+    Host.state == "up",
+    Host.schedulable.is_(True),
+    Host.architecture == bindparam("architecture"),
+    Host.cpus >= bindparam("vcpus"),
+    Host.cpus_free >= bindparam("vcpus"),
+    Host.memory_free >= bindparam("memory"),
+    Host.uefi >= bindparam("uefi", type_=Boolean),
+    Host.tpm >= bindparam("tpm", type_=Boolean),
+)
+_CANDIDATES: Final = (
+    select(*_ROOM)
+    .where(
+        Host.zone == bindparam("zone"),
+        Host.accelerated == bindparam("accelerated", type_=Boolean),
+        *_LIKELY,
+        or_(bindparam("bytes", type_=BigInteger) == 0, volume_homes.HAS_ROOM),
+        Host.id.not_in(bindparam("tried", expanding=True)),
+    )
+    .limit(bindparam("most"))
+)
+# Both orders are those of the index, forwards and backwards: nothing is sorted.
+_EMPTIEST: Final = Prepared(_CANDIDATES.order_by(Host.memory_free.desc(), Host.id.desc()))
+_FULLEST: Final = Prepared(_CANDIDATES.order_by(Host.memory_free, Host.id))
+_SOME: Final = Prepared(select(*_ROOM).where(Host.id.in_(bindparam("ids", expanding=True))))
+_EVERY: Final = Prepared(select(*_ROOM))
+
+
+def best(tx: Transaction, cloud: Cloud, search: Search, tried: Collection[str] = ()) -> Room | None:
+    """Return the host that placement chooses, without those that were `tried`; None if there is none that fits.
+
+    Hosts with KVM are read before others. Preferences are weighed among the first `_FIRST` of each kind; all are
+    read only if the filters refuse each of these.
+    """
+    if search.near:
+        chosen = choose_host(_some(tx, cloud, search, search.near.difference(tried)), search)
+        if chosen is not None:
+            return chosen
+    query = _FULLEST if search.packs else _EMPTIEST
+    for accelerated in (True, False):
+        for most in (_FIRST, _ALL):
+            asked = {**_asked(cloud, search), "accelerated": accelerated, "tried": list(tried), "most": most}
+            found = query.all(tx.connection, asked)
+            chosen = choose_host(map(Room._make, found), search)
+            if chosen is not None:
+                return chosen
+            if len(found) < most:
+                break
+    return None
+
+
+def every(tx: Transaction, cloud: Cloud, search: Search) -> list[Room]:
+    """Return all hosts of the cloud, for an explanation."""
+    return [Room._make(row) for row in _EVERY.all(tx.connection, _data(cloud, search))]
+
+
+def roomiest(zone: InstrumentedAttribute[str], *, accelerated: bool) -> ScalarSelect[int]:
+    """Return the free memory of the roomiest host in a zone, a column, where a need fits, in bytes; NULL without one.
+
+    The subquery has the parameters of `asked_by`.
+    """
+    hosts = select(Host.memory_free).where(Host.zone == zone, Host.accelerated.is_(accelerated), *_LIKELY)
+    return hosts.order_by(Host.memory_free.desc()).limit(1).correlate(zone.class_).scalar_subquery()
+
+
+def asked_by(need: Need) -> dict[str, Any]:
+    """Return the parameters of what a need asks of a host."""
+    return {
+        "architecture": need.architecture,
+        "vcpus": need.vcpus,
+        "memory": need.memory,
+        "uefi": need.uefi,
+        "tpm": need.tpm,
+    }
+
+
+def _some(tx: Transaction, cloud: Cloud, search: Search, ids: Collection[str]) -> list[Room]:
+    return [Room._make(row) for row in _SOME.all(tx.connection, {**_data(cloud, search), "ids": list(ids)})]
+
+
+def _data(cloud: Cloud, search: Search) -> dict[str, Any]:
+    """Return the parameters of the columns of a room."""
+    return {"overcommit": cloud.volume_overcommit, "snapshot_id": search.terms.snapshot_id}
+
+
+def _asked(cloud: Cloud, search: Search) -> dict[str, Any]:
+    return {**_data(cloud, search), **asked_by(search.need), "zone": search.zone, "bytes": search.disk}
