@@ -19,6 +19,7 @@ from stead_proto.v1.operator_pb2_grpc import (
     ImagesStub,
     KeysStub,
     NetworkStub,
+    PlacementStub,
     QuotasStub,
     TypesStub,
 )
@@ -264,6 +265,12 @@ class Operator:
         """All instance types, by name."""
         request = pb.ListTypesRequest()
         return list(self._call(lambda channel: TypesStub(channel).ListTypes(request, timeout=_CALL_SECONDS)).types)
+
+    def explain_placement(self, asked: pb.ExplainPlacementRequest) -> list[pb.JudgedHost]:
+        """All hosts, judged for a launch that might be: the one that would be chosen first."""
+        return list(
+            self._call(lambda channel: PlacementStub(channel).ExplainPlacement(asked, timeout=_CALL_SECONDS)).hosts
+        )
 
     def add_type(self, new_type: pb.InstanceType) -> pb.InstanceType:
         """Add an instance type of one's own and return it as it is listed."""

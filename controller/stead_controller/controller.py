@@ -60,6 +60,7 @@ from stead_controller.operator.images import Images
 from stead_controller.operator.keys import Keys
 from stead_controller.operator.network import Network
 from stead_controller.operator.operators_only import OperatorsOnly
+from stead_controller.operator.placement import Placement
 from stead_controller.operator.quotas import Quotas
 from stead_controller.operator.recording import OperatorCall, Recording
 from stead_controller.operator.types import Types
@@ -341,6 +342,7 @@ class Controller:
         operator_pb2_grpc.add_KeysServicer_to_server(Keys(self._master_key, self._resealing), server)
         operator_pb2_grpc.add_QuotasServicer_to_server(Quotas(self.database, self.cloud, self._clock), server)
         operator_pb2_grpc.add_TypesServicer_to_server(Types(self.database, self._clock), server)
+        operator_pb2_grpc.add_PlacementServicer_to_server(Placement(self.database, self.cloud), server)
         operator_pb2_grpc.add_NetworkServicer_to_server(Network(self.database, self._ask), server)
         server.add_secure_port(f"{self.settings.listen}:{self.settings.host_port}", tls.server_credentials(identity))
         return server

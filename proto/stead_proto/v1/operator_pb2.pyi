@@ -1561,6 +1561,124 @@ class RemoveTypeResponse(_message.Message):
 Global___RemoveTypeResponse: _TypeAlias = RemoveTypeResponse  # noqa: Y015
 
 @_typing.final
+class ExplainPlacementRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTANCE_TYPE_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    UEFI_FIELD_NUMBER: _builtins.int
+    TPM_FIELD_NUMBER: _builtins.int
+    VOLUME_GIB_FIELD_NUMBER: _builtins.int
+    instance_type: _builtins.str
+    zone: _builtins.str
+    """empty = the first"""
+    uefi: _builtins.bool
+    """whether the image boots by UEFI"""
+    tpm: _builtins.bool
+    """whether it has a TPM, which needs UEFI"""
+    volume_gib: _builtins.int
+    """its largest volume; 0 = none"""
+    def __init__(
+        self,
+        *,
+        instance_type: _builtins.str = ...,
+        zone: _builtins.str = ...,
+        uefi: _builtins.bool = ...,
+        tpm: _builtins.bool = ...,
+        volume_gib: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_type", b"instance_type", "tpm", b"tpm", "uefi", b"uefi", "volume_gib", b"volume_gib", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainPlacementRequest: _TypeAlias = ExplainPlacementRequest  # noqa: Y015
+
+@_typing.final
+class ExplainPlacementResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOSTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___JudgedHost]: ...
+    def __init__(
+        self,
+        *,
+        hosts: _abc.Iterable[Global___JudgedHost] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainPlacementResponse: _TypeAlias = ExplainPlacementResponse  # noqa: Y015
+
+@_typing.final
+class JudgedHost(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    HOSTNAME_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    VCPUS_FREE_FIELD_NUMBER: _builtins.int
+    MEMORY_FREE_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.str
+    hostname: _builtins.str
+    zone: _builtins.str
+    vcpus_free: _builtins.int
+    """below zero after the host shrank"""
+    memory_free: _builtins.int
+    """bytes, as above"""
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlacementRefusal]:
+        """empty: an instance may be placed on it"""
+
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.str = ...,
+        hostname: _builtins.str = ...,
+        zone: _builtins.str = ...,
+        vcpus_free: _builtins.int = ...,
+        memory_free: _builtins.int = ...,
+        refusals: _abc.Iterable[Global___PlacementRefusal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "hostname", b"hostname", "memory_free", b"memory_free", "refusals", b"refusals", "vcpus_free", b"vcpus_free", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JudgedHost: _TypeAlias = JudgedHost  # noqa: Y015
+
+@_typing.final
+class PlacementRefusal(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    filter: _builtins.str
+    """the rule's name"""
+    reason: _builtins.str
+    """in a few words"""
+    def __init__(
+        self,
+        *,
+        filter: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlacementRefusal: _TypeAlias = PlacementRefusal  # noqa: Y015
+
+@_typing.final
 class ListQuotasRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

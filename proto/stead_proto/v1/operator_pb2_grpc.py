@@ -1208,6 +1208,79 @@ class Types:
             _registered_method=True)
 
 
+class PlacementStub:
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.ExplainPlacement = channel.unary_unary(
+                '/stead.v1.Placement/ExplainPlacement',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementResponse.FromString,
+                _registered_method=True)
+
+
+class PlacementServicer:
+    """Missing associated documentation comment in .proto file."""
+
+    def ExplainPlacement(self, request, context):
+        """Which host an instance would get now, and why not each of the others: nothing is reserved.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_PlacementServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'ExplainPlacement': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainPlacement,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'stead.v1.Placement', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('stead.v1.Placement', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Placement:
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def ExplainPlacement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Placement/ExplainPlacement',
+            stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class QuotasStub:
     """Missing associated documentation comment in .proto file."""
 

@@ -377,6 +377,31 @@ class TypesServicer(metaclass=_abc_1.ABCMeta):
 
 def add_TypesServicer_to_server(servicer: TypesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
+class PlacementStub:
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> PlacementAsyncStub: ...
+    ExplainPlacement: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ExplainPlacementRequest, _operator_pb2.ExplainPlacementResponse]
+    """Which host an instance would get now, and why not each of the others: nothing is reserved."""
+
+@_typing.type_check_only
+class PlacementAsyncStub(PlacementStub):
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    ExplainPlacement: _aio.UnaryUnaryMultiCallable[_operator_pb2.ExplainPlacementRequest, _operator_pb2.ExplainPlacementResponse]  # type: ignore[assignment]
+    """Which host an instance would get now, and why not each of the others: nothing is reserved."""
+
+class PlacementServicer(metaclass=_abc_1.ABCMeta):
+    @_abc_1.abstractmethod
+    def ExplainPlacement(
+        self,
+        request: _operator_pb2.ExplainPlacementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ExplainPlacementResponse, _abc.Awaitable[_operator_pb2.ExplainPlacementResponse]]:
+        """Which host an instance would get now, and why not each of the others: nothing is reserved."""
+
+def add_PlacementServicer_to_server(servicer: PlacementServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
 class QuotasStub:
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...

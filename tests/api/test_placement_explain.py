@@ -1,0 +1,59 @@
+"""`stead placement explain`: what an operator learns of each host before a launch, or after one was refused."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from stead_cli.placement import placement as commands
+
+
+@pytest.fixture
+def explain(cloud, monkeypatch):
+    """Run `stead placement explain` for the shared cloud, whose hosts have room; gives what it prints."""
+    monkeypatch.setattr("stead_cli.placement.settings.load", lambda: cloud.settings)
+
+    def run(*arguments, fails=""):
+        done = CliRunner().invoke(commands, ["explain", *arguments])
+        assert (done.exit_code != 0) is bool(fails), done.output
+        assert fails in done.output
+        return done.stdout
+
+    return run
+
+
+def verdicts(text):
+    """Return the verdict of each host of a printed table, in its order."""
+    lines = [line.split("\t") for line in text.splitlines()]
+    assert lines[0][:4] == ["HOST ID", "HOSTNAME", "ZONE", "VERDICT"]
+    return [line[3] for line in lines[1:]]
+
+
+def test_the_first_host_would_be_chosen(explain):
+    assert verdicts(explain("stead.tiny")) == ["chosen", "fits"]
+    shown = json.loads(explain("stead.tiny", "--output", "json"))
+    assert [(one["fits"], one["refusals"]) for one in shown] == [(True, []), (True, [])]
+    assert shown[0]["memory_free"] >= shown[1]["memory_free"] > 0
+    assert shown[0]["host_id"] != shown[1]["host_id"]
+
+
+def test_it_is_said_why_hosts_must_not_be_chosen_and_the_caller_gets_ec2s_words(explain, account, image_id):
+    for verdict in verdicts(explain("x1.32xlarge", "--volume-gib", "16000", "--tpm")):
+        assert verdict.startswith("no: ")
+        assert "MiB of memory are free" in verdict
+        assert "threads for 128 vCPUs" in verdict
+    filters = [one["filter"] for one in json.loads(explain("x1.32xlarge", "--output", "json"))[0]["refusals"]]
+    assert filters[0] == "threads"
+    assert filters[-1] == "memory"
+    with pytest.raises(account.ec2.exceptions.ClientError) as refusal:
+        account.ec2.run_instances(ImageId=image_id, InstanceType="x1.32xlarge", MinCount=1, MaxCount=1)
+    assert refusal.value.response["Error"]["Code"] == "InsufficientInstanceCapacity"
+    words = (
+        "We currently do not have sufficient x1.32xlarge capacity in the Availability Zone you requested (us-east-1a)."
+    )
+    assert refusal.value.response["Error"]["Message"].startswith(words)
+
+
+def test_bad_requests_are_refused(explain):
+    explain("t9.nano", fails="'t9.nano' is no instance type of this cloud")
+    explain("stead.tiny", "--zone", "us-east-1z", fails="'us-east-1z' is no zone of this cloud")
