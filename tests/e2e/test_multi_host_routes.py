@@ -69,7 +69,7 @@ def test_public_and_private_subnets(town: Town) -> None:
     assert not town.hidden.reaches(FAR)
     with listening(town.rig.internet, FAR, 8080) as server, ThreadPoolExecutor(1) as pool:
         seen = pool.submit(caller_of, server)
-        town.west.tries(f"timeout 5 nc {FAR} 8080 </dev/null")
+        town.west.tries(f"timeout 25 nc {FAR} 8080 </dev/null")
         assert seen.result() == town.west.public_address
 
 
@@ -274,7 +274,7 @@ def test_nat_gateway_is_the_way_out_of_a_private_subnet(town: Town) -> None:
         ec2.create_route(RouteTableId=table, DestinationCidrBlock=ANYWHERE, NatGatewayId=nat)
         with listening(town.rig.internet, FAR, 8081) as server, ThreadPoolExecutor(1) as pool:
             seen = pool.submit(caller_of, server)
-            town.hidden.tries(f"timeout 8 nc {FAR} 8081 </dev/null")
+            town.hidden.tries(f"timeout 25 nc {FAR} 8081 </dev/null")
             assert seen.result() == elastic["PublicIp"]
         assert town.hidden.reaches(FAR)
         assert not ssh.answers(elastic["PublicIp"])

@@ -26,7 +26,7 @@ def test_guests_on_two_hosts_are_reached_from_the_internet(rig: TestRig, street:
         assert client == str(rig.plan.gateway)
         # And out again, through the host's uplink, to the world and to the other by its public address.
         assert "1 packets received" in login.run(f"ping -c 1 -W 5 {rig.plan.gateway}")
-    assert "SSH-2.0" in login.run(f"timeout 5 nc {street.west.public_address} 22 </dev/null | head -c 20")
+    assert "SSH-2.0" in login.run(f"timeout 25 nc {street.west.public_address} 22 </dev/null | head -c 20")
 
 
 def test_status_knows_all_parts(rig: TestRig) -> None:

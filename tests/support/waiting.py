@@ -2,6 +2,10 @@
 
 import time
 from collections.abc import Callable
+from typing import Final
+
+_SLOWER: Final = 4.0  # than the idle machine that deadlines are written for
+_MOST_SECONDS: Final = 100.0  # of what is added for that: a test's own deadline (pyproject.toml) is not far from it
 
 
 def wait_for[Found](
@@ -14,9 +18,10 @@ def wait_for[Found](
 ) -> Found:
     """Return the condition's first truthy value; at the deadline fail, naming `what` was awaited.
 
-    The last check begins after the deadline, so that a busy machine that did not run us meanwhile causes no failure.
+    `seconds` are those of an idle machine: a short deadline is made longer, since nothing may fail for being slow. The last check begins after the deadline, so that a busy machine that did not run us meanwhile causes no failure.
     `explain` is called for details of a failure.
     """
+    seconds = max(seconds, min(_SLOWER * seconds, _MOST_SECONDS))
     deadline = time.monotonic() + seconds
     while True:
         is_last = time.monotonic() > deadline
