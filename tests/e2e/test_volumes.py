@@ -19,6 +19,11 @@ def test_a_volume_grows_under_one_guest_and_is_read_by_another(guest_owner: User
     user.ec2.attach_volume(VolumeId=volume_id, InstanceId=writer, Device="/dev/sdf")
     one = user.connect(writer)
     one.run(f"until [ -b {path} ]; do usleep 100000; done")
+    known = f"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{volume_id.replace('-', '')}"
+    one.run(f"until [ -b {known} ] && [ -b /dev/sdf ]; do usleep 100000; done")
+    assert len(set(one.run(f"for n in {path} {known} /dev/sdf; do readlink -f $n; done").split())) == 1
+    root = user.describe(writer)["RootDeviceName"]
+    assert one.run(f"readlink -f {root}") == one.run("readlink -f /dev/vda")
     one.run(f"sudo mkfs.ext4 -q {path}; sudo mount {path} /mnt; seq 50000 | sudo tee /mnt/numbers >/dev/null; sync")
     assert one.run("imds get meta-data/block-device-mapping").split() == ["ami", "root"]  # as at its start
 
@@ -31,7 +36,7 @@ def test_a_volume_grows_under_one_guest_and_is_read_by_another(guest_owner: User
     one.run("sudo umount /mnt")
     user.ec2.detach_volume(VolumeId=volume_id)
     user.ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig=FAST)
-    one.run(f"until ! [ -e {path} ]; do usleep 100000; done")
+    one.run(f"until ! [ -e {path} ] && ! [ -L {known} ] && ! [ -L /dev/sdf ]; do usleep 100000; done")
     user.wait("instance_running", [reader])
     user.ec2.attach_volume(VolumeId=volume_id, InstanceId=reader, Device="/dev/sdg")
     other = user.connect(reader)

@@ -130,6 +130,7 @@ class Guest:
     root_device_name: str = "/dev/sda1"
     ebs_device_names: tuple[str, ...] = ()  # at the last start, without the root device
     ephemeral_device_names: tuple[str, ...] = ()
+    volumes: Mapping[str, str] = field(default_factory=dict)  # names that they are attached as now, by id
     tags: Mapping[str, str] = field(default_factory=dict)  # shown only with options.instance_metadata_tags
     options: Options = Options()
     role: Role | None = None  # None: it has no instance profile

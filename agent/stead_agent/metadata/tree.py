@@ -96,6 +96,9 @@ def _leaves(guest: Guest) -> Iterator[tuple[str, bytes]]:
         yield "dynamic/instance-identity/pkcs7", guest.identity.pkcs7.encode()
         yield "dynamic/instance-identity/rsa2048", guest.identity.pkcs7.encode()
         yield "dynamic/instance-identity/signature", guest.identity.signature.encode()
+    # What EC2's instances learn from their NVMe controllers: by which name each volume is attached.
+    for volume_id, name in guest.volumes.items():
+        yield f"dynamic/stead/volumes/{volume_id}", name.encode()
     for path, text in _instance_leaves(guest):
         yield f"meta-data/{path}", text.encode()
     if guest.role:

@@ -204,6 +204,7 @@ def guest(machine: Resource, known: Mapping[str, Resource]) -> metadata.Guest:
         root_device_name=devices[0] if devices else "/dev/sda1",
         ebs_device_names=tuple(started_with),
         ephemeral_device_names=tuple(each.device_name for each in stores),
+        volumes={each.volume_id: each.device_name for each in body.disks if each.volume_id},
         tags=dict(words.tags),
         options=_options(words.options),
         identity=_identity(words.identity) if words.HasField("identity") else None,

@@ -43,6 +43,7 @@ _ANY_GUEST = st.builds(
     security_groups=st.lists(st.text(max_size=3), max_size=2).map(tuple),
     ebs_device_names=st.lists(st.text(max_size=3), max_size=2).map(tuple),
     ephemeral_device_names=st.lists(st.text(max_size=3), max_size=2).map(tuple),
+    volumes=st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
     tags=st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
     options=st.builds(Options),
     role=st.none() | st.builds(Role),

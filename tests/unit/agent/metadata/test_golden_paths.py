@@ -19,6 +19,7 @@ dynamic/instance-identity/document
 dynamic/instance-identity/pkcs7
 dynamic/instance-identity/rsa2048
 dynamic/instance-identity/signature
+dynamic/stead/volumes/vol-0123456789abcdef0
 meta-data/ami-id
 meta-data/ami-launch-index
 meta-data/ami-manifest-path
@@ -125,6 +126,7 @@ def everything() -> Guest:
         interfaces=(first, replace(interface(1, "172.31.16.9"), security_groups=("databases",))),
         ebs_device_names=("/dev/sdf",),
         ephemeral_device_names=("/dev/sdb",),
+        volumes={"vol-0123456789abcdef0": "/dev/sda1"},
         tags={"Name": "web"},
         user_data=b"#!/bin/sh\n",
         options=Options(instance_metadata_tags=True),

@@ -53,6 +53,7 @@ def test_the_first_version_shows_what_there_was_at_first() -> None:
         ("meta-data/events", "2018-03-28", "2018-08-17"),
         ("meta-data/ipv6", "2020-10-27", "2021-01-03"),
         ("meta-data/tags/instance/Name", "2021-01-03", "2021-03-23"),
+        ("dynamic/stead/volumes", "2008-09-01", "2009-04-04"),
         ("meta-data/system", "2021-07-15", "2022-09-24"),
     ],
 )

@@ -84,6 +84,7 @@ def test_a_guests_metadata() -> None:
     assert guest.identity is None
     assert guest.interfaces[0].security_groups == ("web",)
     assert (guest.root_device_name, guest.ebs_device_names) == ("/dev/sda", ("/dev/sdb",))
+    assert guest.volumes == {"vol-1": "/dev/sda", "vol-2": "/dev/sdb"}
     words.ebs_at_start.names.extend(["/dev/sdg", "/dev/sdh"])
     assert translate.guest(wanted, known).ebs_device_names == ("/dev/sdg", "/dev/sdh")
     words.ebs_at_start.Clear()
