@@ -9,10 +9,11 @@ from stead_agent.findings import Finding, Path
 from stead_agent.firewall.interface import FirewallError
 from stead_agent.logs import Log
 from stead_agent.machines.interface import MachineError
+from stead_agent.metadata.interface import MetadataError, PushedKey
 from stead_agent.network.interface import NetworkError
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_proto import limits
-from stead_proto.v1.host_pb2 import Answer, PathQuestion, Question
+from stead_proto.v1.host_pb2 import Answer, PathQuestion, PushedKeyQuestion, Question
 
 _log = Log(__name__)
 
@@ -21,7 +22,7 @@ def answer(question: Question, parts: Subsystems) -> Answer:
     """Answer a question, in any thread; an error is part of the answer."""
     try:
         content = _content(question, parts)
-    except (DhcpError, FirewallError, MachineError, NetworkError) as error:
+    except (DhcpError, FirewallError, MachineError, MetadataError, NetworkError) as error:
         return _refusal(question, str(error))
     except Exception as error:  # whatever it is, the controller waits for an answer
         _log.error("question_broke", error=error, question=question.WhichOneof("body"))
@@ -46,6 +47,9 @@ def _content(question: Question, parts: Subsystems) -> bytes:
             return b""
         case "password":
             return parts.machines.password_data(question.password.machine_id)
+        case "pushed_key":
+            parts.metadata.push_key(question.pushed_key.machine_id, _pushed_key(question.pushed_key))
+            return b""
         case "path":
             return _path(question.path, parts)
         case "capture":
@@ -58,6 +62,12 @@ def _content(question: Question, parts: Subsystems) -> bytes:
             )
         case _:
             raise MachineError("this agent does not know the question")
+
+
+def _pushed_key(pushed: PushedKeyQuestion) -> PushedKey:
+    """Return the key as metadata shows it; its time begins now, by this host's clock."""
+    expires = int(time.time()) + pushed.seconds
+    return PushedKey(pushed.os_user, pushed.openssh, expires, pushed.caller, pushed.request_id)
 
 
 def _path(wanted: PathQuestion, parts: Subsystems) -> bytes:

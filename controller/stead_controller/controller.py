@@ -73,6 +73,7 @@ from stead_controller.request.questions import (
     Look,
     PasswordCheck,
     PasswordData,
+    PushedKey,
     Question,
     ReadBlock,
     WriteBlock,
@@ -449,6 +450,17 @@ class Controller:
             message.password.machine_id = question.instance_id
         elif isinstance(question, Interrupt):
             message.interrupt.machine_id = question.instance_id
+        elif isinstance(question, PushedKey):
+            message.pushed_key.CopyFrom(
+                pb.PushedKeyQuestion(
+                    machine_id=question.instance_id,
+                    os_user=question.os_user,
+                    openssh=question.openssh,
+                    seconds=question.seconds,
+                    caller=question.caller,
+                    request_id=question.request_id,
+                )
+            )
         else:
             message.screenshot.machine_id = question.instance_id
             message.screenshot.wake_up = question.wake_up

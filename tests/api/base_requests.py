@@ -15,6 +15,7 @@ from tests.support import rows
 Named = dict[str, Any]
 POLICY: Final = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
 BLOCK: Final = bytes(512 * 1024)
+SSH_KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 PASSWORD: Final = "Pass-word-1234!"
 _IMPORT: Final = {"Format": "RAW", "UserBucket": {"S3Bucket": "exchange", "S3Key": "disk"}}
 
@@ -480,6 +481,9 @@ BASES: Final[dict[str, Named]] = {
     "UpdateAssumeRolePolicy": {"PolicyDocument": trust()},
     "RequestServiceQuotaIncrease": {"QuotaCode": "{other_quota}", "DesiredValue": 9e9},
     "GetFederationToken": {"Name": "own"},
+    "SendSSHPublicKey": {
+        "InstanceId": "{instance}", "InstanceOSUser": "admin", "SSHPublicKey": SSH_KEY, "AvailabilityZone": "us-east-1a",
+    },
     "GetParameter": {"Name": "/stead/image/name/micro-1"},
     "GetParameters": {"Names": ["/stead/image/name/micro-1"]},
     "GetParametersByPath": {"Path": "/stead"},

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from stead_agent.metadata import control
 from stead_agent.metadata.files import Files, from_json
-from stead_agent.metadata.interface import MetadataError
+from stead_agent.metadata.interface import MetadataError, PushedKey
 from stead_agent.metadata.service import Metadata
 
 log = logging.getLogger("stead_agent.metadata")
@@ -80,6 +80,8 @@ class Program:
             case "remove":
                 self._files.remove_guest(what["vpc_id"], what["instance_id"])
                 self._service.remove(what["vpc_id"], what["instance_id"])
+            case "push_key":
+                self._service.push_key(what["instance_id"], PushedKey(**what["key"]))
             case "present":
                 return {vpc_id: sorted(guests) for vpc_id, guests in self._service.present().items()}
             case "end":

@@ -11,7 +11,7 @@ from typing import Final
 
 from stead_agent.metadata import tokens
 from stead_agent.metadata.http import Request, Response, phrase
-from stead_agent.metadata.interface import Guest
+from stead_agent.metadata.interface import Guest, PushedKey
 from stead_agent.metadata.role import for_who_has_no_token, without_credentials
 from stead_agent.metadata.tree import entries, find, normal_path, role_entries
 from stead_agent.metadata.versions import LATEST, first_versions
@@ -28,24 +28,27 @@ class Known:
     """A guest and, from its first request on, all that it can read."""
 
     guest: Guest
+    pushed: tuple[PushedKey, ...] = ()
     _entries: dict[str, bytes] = field(default_factory=dict)
     _without_token: dict[str, bytes] = field(default_factory=dict)
     _first: dict[str, str] | None = None  # since which version each path exists; None until needed
     _good_since: float = math.inf  # Unix seconds: when the clock is set back, credentials are valid again
-    _good_until: float = 0.0  # the credentials' expiry
+    _good_until: float = 0.0  # when the first of the credentials and of the pushed keys expires
 
     def find(self, path: str, now: float, *, by_token: bool = True) -> bytes | None:
         """Return the current value of a path, for a request with a token or without one."""
         if not self._good_since <= now < self._good_until:
             self._good_since, self._first = now, None
             role, identity_role = self.guest.role, self.guest.identity_role
+            pushed = [key for key in self.pushed if now < key.expires]
             ends = [each.expires for each in (role, identity_role) if each is not None and now < each.expires]
+            ends += [key.expires for key in pushed]
             self._good_until = min(ends, default=math.inf)
             if role is not None and now >= role.expires:
                 role = without_credentials(role)
             if identity_role is not None and now >= identity_role.expires:
                 identity_role = without_credentials(identity_role)
-            self._entries = entries(replace(self.guest, role=role, identity_role=identity_role))
+            self._entries = entries(replace(self.guest, role=role, identity_role=identity_role), pushed)
             self._without_token = self._entries
             if role is not None and role.without_token is not None:
                 self._without_token = self._entries | role_entries(for_who_has_no_token(role))

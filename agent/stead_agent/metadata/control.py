@@ -1,6 +1,7 @@
 """The protocol between agent and metadata process: one JSON object each way per connection, over a unix socket.
 
-Requests: {"do": "about" | "serve" | "withdraw" | "put" | "remove" | "present" | "end", …}; answers: {"result": …} or
+Requests: {"do": "about" | "serve" | "withdraw" | "put" | "remove" | "push_key" |
+"present" | "end", …}; answers: {"result": …} or
 {"error": text}, which is raised as MetadataError in the agent.
 """
 

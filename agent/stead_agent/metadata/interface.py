@@ -109,6 +109,17 @@ class Role:
 
 
 @dataclass(frozen=True, slots=True)
+class PushedKey:
+    """A public SSH key that one of the guest's users may log in with until it expires."""
+
+    os_user: str
+    openssh: str  # one authorized_keys line
+    expires: int  # Unix seconds
+    caller: str  # who pushed it, an ARN
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Guest:
     """All metadata of one guest."""
 
@@ -163,6 +174,12 @@ class MetadataService(Protocol):
 
     def remove(self, vpc_id: str, instance_id: str) -> None:
         """Forget a guest; further requests from its addresses get 404."""
+
+    def push_key(self, instance_id: str, key: PushedKey) -> None:
+        """Show a key to a guest until it expires, or until this service's process ends.
+
+        Raises MetadataError for an unknown guest, and for one that has as many keys as it may.
+        """
 
     def present(self) -> Mapping[str, frozenset[str]]:
         """List the VPCs that are served or have guests, and their guests' instance ids."""

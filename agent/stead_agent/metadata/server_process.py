@@ -1,6 +1,7 @@
 """The metadata service's process, which outlives the agent: started, adopted, restarted and replaced."""
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ from typing import Any, Final
 from stead_agent.logs import Log
 from stead_agent.metadata import control
 from stead_agent.metadata.files import Files, to_json
-from stead_agent.metadata.interface import Guest, MetadataError
+from stead_agent.metadata.interface import Guest, MetadataError, PushedKey
 from stead_agent.programs import processes
 from stead_agent.programs.run import RunError, start_daemon
 
@@ -64,6 +65,10 @@ class MetadataProcess:
         """Forget a guest."""
         if self._is_needed():
             self._ask({"do": "remove", "vpc_id": vpc_id, "instance_id": instance_id})
+
+    def push_key(self, instance_id: str, key: PushedKey) -> None:
+        """Show a key to a guest until it expires."""
+        self._ask({"do": "push_key", "instance_id": instance_id, "key": dataclasses.asdict(key)})
 
     def present(self) -> Mapping[str, frozenset[str]]:
         """List VPCs and the guests known in each."""

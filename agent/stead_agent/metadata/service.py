@@ -4,13 +4,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 from stead_agent.metadata.answers import Known, answer
 from stead_agent.metadata.http import Request, Response
-from stead_agent.metadata.interface import ADDRESS, IPV6_ADDRESS, PORT, Guest, MetadataError
+from stead_agent.metadata.interface import ADDRESS, IPV6_ADDRESS, PORT, Guest, MetadataError, PushedKey
 from stead_agent.metadata.namespace_socket import listen_in
 from stead_agent.metadata.server import Peer, Server
 from stead_agent.metadata.token_key import load_key
+
+MOST_KEYS: Final = 100  # that a guest is shown at a time
 
 
 class Metadata:
@@ -57,12 +60,29 @@ class Metadata:
         """Answer for a guest from its next request on."""
         with self._changing:
             before = self._guests.get(vpc_id, {}).get(guest.instance_id)
-            known = before if before and before.guest == guest else Known(guest)
+            pushed = before.pushed if before else ()
+            known = before if before and before.guest == guest else Known(guest, pushed)
             peers = {(vpc_id, address) for address in _addresses(guest, vpc_id)}
             self._by_peer.update(dict.fromkeys(peers, known))
             if before:
                 self._release(vpc_id, before, keep=peers)
             self._guests.setdefault(vpc_id, {})[guest.instance_id] = known
+
+    def push_key(self, instance_id: str, key: PushedKey) -> None:
+        """Show a key to a guest, in each VPC that it has an interface in, until it expires."""
+        with self._changing:
+            found = {vpc_id: guests[instance_id] for vpc_id, guests in self._guests.items() if instance_id in guests}
+            if not found:
+                raise MetadataError(f"{instance_id} has no metadata here")
+            for vpc_id, before in found.items():
+                pushed = [each for each in before.pushed if self._clock() < each.expires]
+                if len(pushed) >= MOST_KEYS:
+                    raise MetadataError(f"{instance_id} has {MOST_KEYS} keys, and none has expired")
+                known = Known(before.guest, (*pushed, key))
+                self._guests[vpc_id][instance_id] = known
+                for address in _addresses(before.guest, vpc_id):
+                    if self._by_peer.get((vpc_id, address)) is before:
+                        self._by_peer[vpc_id, address] = known
 
     def remove(self, vpc_id: str, instance_id: str) -> None:
         """Forget a guest."""

@@ -8,13 +8,13 @@ that answers 404. `versions.py` decides which paths an old version shows.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import unquote
 
 from stead_agent.metadata import role
-from stead_agent.metadata.interface import Guest, GuestInterface, Role
+from stead_agent.metadata.interface import Guest, GuestInterface, PushedKey, Role
 from stead_agent.metadata.versions import LATEST, VERSIONS, listed
 
 _KNOWN_VERSIONS: Final = frozenset(VERSIONS)
@@ -27,7 +27,7 @@ _TAG_KEY: Final = re.compile(r"[A-Za-z0-9+\-=.,_:@]{1,128}")
 _RESERVED_TAG_KEYS: Final = frozenset({".", "..", "_index"})
 
 
-def entries(guest: Guest) -> dict[str, bytes]:
+def entries(guest: Guest, pushed: Sequence[PushedKey] = ()) -> dict[str, bytes]:
     """List all that a guest can read below a version: leaves and directories, both without a trailing slash."""
     keys = [key for key in guest.public_keys if key.openssh]
     leaves = {path: value for path, value in _leaves(guest) if value}
@@ -35,6 +35,7 @@ def entries(guest: Guest) -> dict[str, bytes]:
     lines = (f"{key.openssh.rstrip()}\n".encode() for key in keys)
     leaves |= {f"meta-data/public-keys/{number}/openssh-key": line for number, line in enumerate(lines)}
     leaves |= {f"meta-data/tags/instance/{key}": value for key, value in _tags(guest)}
+    leaves |= {f"meta-data/managed-ssh-keys/active-keys/{user}": value for user, value in _pushed(guest, pushed)}
     if guest.user_data is not None:
         leaves["user-data"] = guest.user_data
     listings = {path: "\n".join(names).encode() for path, names in _listings(leaves).items()}
@@ -203,6 +204,21 @@ def _tags(guest: Guest) -> Iterator[tuple[str, bytes]]:
         for key, value in guest.tags.items():
             if _TAG_KEY.fullmatch(key) and key not in _RESERVED_TAG_KEYS:
                 yield key, value.encode()
+
+
+def _pushed(guest: Guest, keys: Sequence[PushedKey]) -> Iterator[tuple[str, bytes]]:
+    """Return the pushed keys of each user, in EC2's form but for its signatures.
+
+    Facts of a key are comments before it, so that the whole is a file of authorized keys (sshd(8)) as well.
+    """
+    for user in dict.fromkeys(key.os_user for key in keys):
+        parts = (
+            f"#Timestamp={key.expires}\n#Instance={guest.instance_id}\n#Caller={key.caller}\n"
+            f"#Request={key.request_id}\n{key.openssh}\n\n"
+            for key in keys
+            if key.os_user == user
+        )
+        yield user, "".join(parts).encode()
 
 
 def _listings(leaves: dict[str, bytes]) -> dict[str, list[str]]:

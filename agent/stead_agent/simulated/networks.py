@@ -10,7 +10,7 @@ from stead_agent.dhcp.interface import VpcDhcp
 from stead_agent.endpoints.interface import Endpoint
 from stead_agent.firewall.interface import HostFirewall, Refusal, VpcFirewall
 from stead_agent.flow_logs.interface import VpcFlowLogs
-from stead_agent.metadata.interface import Guest
+from stead_agent.metadata.interface import Guest, MetadataError, PushedKey
 from stead_agent.network.interface import HostNetwork, HostPaths, LocalInterface, NetworkError, Touched, VpcNetwork
 from stead_agent.simulated.world import World
 
@@ -223,6 +223,7 @@ class SimulatedMetadata:
         self._world = world
         self.served: set[str] = set()
         self.guests: dict[str, dict[str, Guest]] = {}
+        self.pushed: list[tuple[str, PushedKey]] = []  # with the instance's id, in the order in which they came
 
     def serve(self, vpc_id: str, namespace: Path) -> None:
         """Remember that the VPC is served."""
@@ -249,6 +250,13 @@ class SimulatedMetadata:
             guests.pop(instance_id, None)
             if not guests:
                 self.guests.pop(vpc_id, None)
+
+    def push_key(self, instance_id: str, key: PushedKey) -> None:
+        """Remember the key."""
+        with self._world.call("metadata.push_key", instance_id):
+            if not any(instance_id in guests for guests in self.guests.values()):
+                raise MetadataError(f"{instance_id} has no metadata here")
+            self.pushed.append((instance_id, key))
 
     def present(self) -> Mapping[str, frozenset[str]]:
         """List the VPCs and guests."""

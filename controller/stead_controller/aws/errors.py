@@ -115,6 +115,10 @@ _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
     ("cloudtrail", errors.NotAuthorized): "AccessDeniedException",
     **{("ssm", kind): "ValidationException" for kind in (*_INVALID, errors.BadRequest)},
     ("ssm", errors.NotAuthorized): "AccessDeniedException",
+    **{("ec2-instance-connect", kind): "InvalidArgsException" for kind in (*_INVALID, errors.BadRequest)},
+    ("ec2-instance-connect", errors.NotFound): "EC2InstanceNotFoundException",
+    ("ec2-instance-connect", errors.WrongState): "EC2InstanceStateInvalidException",
+    ("ec2-instance-connect", errors.NotAuthorized): "AccessDeniedException",
     **{("service-quotas", kind): "IllegalArgumentException" for kind in (*_INVALID, errors.BadRequest)},
     ("service-quotas", errors.NotFound): "NoSuchResourceException",
     ("service-quotas", errors.NotAuthorized): "AccessDeniedException",
@@ -125,6 +129,12 @@ _FAULTS: Final = {
     "ebs": "InternalServerException",
     "dlm": "InternalServerException",
     "ssm": "InternalServerError",
+    "ec2-instance-connect": "ServiceException",
+}
+# Codes of errors that carry EC2's, where a service has its own word for them.
+_RENAMED: Final[dict[tuple[str, str], str]] = {
+    ("ec2-instance-connect", "InvalidKey.Format"): "InvalidArgsException",
+    ("ec2-instance-connect", "Unavailable"): "EC2InstanceUnavailableException",
 }
 
 _EC2_FAILURE: Final = "AWS was not able to validate the provided access credentials"
@@ -204,7 +214,8 @@ def _code_and_status(error: errors.SteadError, service: str) -> tuple[str, int]:
         (errors.SteadError, "InvalidRequest", 400),
     )
     if error.code:
-        return error.code, _STATUSES.get(error.code, 400)
+        code = _RENAMED.get((service, error.code), error.code)
+        return code, _STATUSES.get(code, 400)
     if service == "ec2":
         code = _ec2_code(error) or general
     else:

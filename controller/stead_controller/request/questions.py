@@ -40,6 +40,19 @@ class PasswordData:
 
 
 @dataclass(frozen=True, slots=True)
+class PushedKey:
+    """Show a public SSH key in an instance's metadata for some seconds; the answer is empty."""
+
+    host_id: str
+    instance_id: str
+    os_user: str
+    openssh: str
+    seconds: int
+    caller: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class PasswordCheck:
     """Which passwords match the stored hashes: a byte for each, 1 or 0; each takes some hundredths of a second."""
 
@@ -84,7 +97,7 @@ class WriteBlock:
 
 
 type BlockQuestion = ReadBlock | WriteBlock
-type HostQuestion = ConsoleOutput | Screenshot | Interrupt | PasswordData | Capture | Look
+type HostQuestion = ConsoleOutput | Screenshot | Interrupt | PasswordData | PushedKey | Capture | Look
 type Question = HostQuestion | BlockQuestion | PasswordCheck
 
 

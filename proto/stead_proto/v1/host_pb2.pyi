@@ -826,6 +826,7 @@ class Question(_message.Message):
     CAPTURE_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
     INTERRUPT_FIELD_NUMBER: _builtins.int
+    PUSHED_KEY_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     @_builtins.property
     def console_output(self) -> Global___ConsoleOutputQuestion: ...
@@ -839,6 +840,8 @@ class Question(_message.Message):
     def password(self) -> Global___PasswordQuestion: ...
     @_builtins.property
     def interrupt(self) -> Global___InterruptQuestion: ...
+    @_builtins.property
+    def pushed_key(self) -> Global___PushedKeyQuestion: ...
     def __init__(
         self,
         *,
@@ -849,12 +852,13 @@ class Question(_message.Message):
         capture: Global___CaptureQuestion | None = ...,
         password: Global___PasswordQuestion | None = ...,
         interrupt: Global___InterruptQuestion | None = ...,
+        pushed_key: Global___PushedKeyQuestion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console_output", b"console_output", "interrupt", b"interrupt", "password", b"password", "path", b"path", "screenshot", b"screenshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console_output", b"console_output", "interrupt", b"interrupt", "password", b"password", "path", b"path", "pushed_key", b"pushed_key", "screenshot", b"screenshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console_output", b"console_output", "id", b"id", "interrupt", b"interrupt", "password", b"password", "path", b"path", "screenshot", b"screenshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console_output", b"console_output", "id", b"id", "interrupt", b"interrupt", "password", b"password", "path", b"path", "pushed_key", b"pushed_key", "screenshot", b"screenshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["console_output", "screenshot", "path", "capture", "password", "interrupt"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["console_output", "screenshot", "path", "capture", "password", "interrupt", "pushed_key"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -946,6 +950,45 @@ class PasswordQuestion(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PasswordQuestion: _TypeAlias = PasswordQuestion  # noqa: Y015
+
+@_typing.final
+class PushedKeyQuestion(_message.Message):
+    """A public SSH key that the machine's metadata must show; answered, without content, when it does."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MACHINE_ID_FIELD_NUMBER: _builtins.int
+    OS_USER_FIELD_NUMBER: _builtins.int
+    OPENSSH_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    machine_id: _builtins.str
+    os_user: _builtins.str
+    openssh: _builtins.str
+    """one authorized_keys line"""
+    seconds: _builtins.int
+    """from now on"""
+    caller: _builtins.str
+    """ARN"""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        machine_id: _builtins.str = ...,
+        os_user: _builtins.str = ...,
+        openssh: _builtins.str = ...,
+        seconds: _builtins.int = ...,
+        caller: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "machine_id", b"machine_id", "openssh", b"openssh", "os_user", b"os_user", "request_id", b"request_id", "seconds", b"seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PushedKeyQuestion: _TypeAlias = PushedKeyQuestion  # noqa: Y015
 
 @_typing.final
 class PathQuestion(_message.Message):

@@ -1,6 +1,7 @@
 """Whatever is asked, there is an answer."""
 
 import json
+import time
 from dataclasses import replace
 
 from stead_agent import questions
@@ -16,6 +17,7 @@ from stead_proto.v1.host_pb2 import (
     InterruptQuestion,
     PasswordQuestion,
     PathQuestion,
+    PushedKeyQuestion,
     Question,
     ScreenshotQuestion,
 )
@@ -117,3 +119,21 @@ def test_the_path_of_an_interface_is_a_list_of_findings() -> None:
     ]
     question.path.vpc_id = "vpc-2"
     assert not any(each["ok"] for each in json.loads(questions.answer(question, _running()).content))
+
+
+def test_a_pushed_key_is_shown_from_now_on() -> None:
+    bench = Bench()
+    bench.settle(make.Sender().change(make.host_network(), *make.launch(), full=True))
+    pushed = PushedKeyQuestion(
+        machine_id="i-1", os_user="admin", openssh="ssh-ed25519 AAAA", seconds=60, caller="arn", request_id="r"
+    )
+    before = int(time.time())
+    answer = questions.answer(Question(id=4, pushed_key=pushed), bench.host.subsystems)
+    assert (answer.id, answer.error, answer.content) == (4, "", b"")
+    [(machine_id, key)] = bench.host.metadata.pushed
+    assert (machine_id, key.os_user, key.openssh, key.caller, key.request_id) == (
+        "i-1", "admin", "ssh-ed25519 AAAA", "arn", "r",
+    )  # fmt: skip
+    assert before + 60 <= key.expires <= int(time.time()) + 60
+    pushed.machine_id = "i-2"
+    assert "no metadata" in questions.answer(Question(id=5, pushed_key=pushed), bench.host.subsystems).error

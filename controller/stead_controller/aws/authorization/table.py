@@ -1,7 +1,7 @@
 """The rules of all operations in one table; an operation without a rule is allowed to the root user only.
 
-To add one: a line in the `RULES` of `rules/<noun>.py`. Files `ec2_*` are for EC2, any other for the service that its
-name says.
+To add one: a line in the `RULES` of `rules/<noun>.py`. Files `ec2_*` are for EC2, `instance_connect` for EC2 Instance
+Connect, any other for the service that its name says.
 """
 
 import importlib
@@ -12,11 +12,13 @@ from typing import Final
 from stead_controller.aws.authorization import rules
 from stead_controller.aws.authorization.rule import Rule
 
+_NAMES: Final = {"instance_connect": "ec2-instance-connect"}
+
 
 def _files() -> Iterator[tuple[str, Mapping[str, Rule]]]:
     for file in pkgutil.iter_modules(rules.__path__, f"{rules.__name__}."):
         name = file.name.rpartition(".")[2]
-        service = "ec2" if name.startswith("ec2_") else name.replace("_", "-")
+        service = "ec2" if name.startswith("ec2_") else _NAMES.get(name, name.replace("_", "-"))
         yield service, getattr(importlib.import_module(file.name), "RULES", {})
 
 

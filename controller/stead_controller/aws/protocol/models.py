@@ -46,6 +46,7 @@ SIGNING_NAMES: Final[dict[str, str]] = {
     "cloudtrail": "cloudtrail",
     "servicequotas": "service-quotas",
     "ssm": "ssm",
+    "ec2-instance-connect": "ec2-instance-connect",
 }
 
 # Signing names that some SDKs use instead if they have a custom endpoint: the model's serviceId.
@@ -60,6 +61,7 @@ _SERVICE_IDS: Final[dict[str, str]] = {
     "CloudTrail": "cloudtrail",
     "Service Quotas": "service-quotas",
     "SSM": "ssm",
+    "EC2 Instance Connect": "ec2-instance-connect",
 }
 
 # Names of services in X-Amz-Target and in the paths of the CBOR protocol.
@@ -68,6 +70,7 @@ _TARGETS: Final[dict[str, str]] = {
     "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101": "cloudtrail",
     "ServiceQuotasV20190624": "service-quotas",
     "AmazonSSM": "ssm",
+    "AWSEC2InstanceConnectService": "ec2-instance-connect",
 }
 
 SERVICES: Final = frozenset(SIGNING_NAMES.values())

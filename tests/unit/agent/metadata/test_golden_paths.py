@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from stead_agent.metadata.interface import Guest, Identity, Options, PublicAddress, Role
+from stead_agent.metadata.interface import Guest, Identity, Options, PublicAddress, PushedKey, Role
 from stead_agent.metadata.tree import entries, find
 from tests.support.metadata_guests import guest, interface
 
@@ -43,6 +43,7 @@ meta-data/ipv6
 meta-data/local-hostname
 meta-data/local-ipv4
 meta-data/mac
+meta-data/managed-ssh-keys/active-keys/ec2-user
 meta-data/metrics/vhostmd
 meta-data/network/interfaces/macs/{FIRST}/device-number
 meta-data/network/interfaces/macs/{FIRST}/interface-id
@@ -140,7 +141,7 @@ def everything() -> Guest:
 
 
 def test_golden_paths() -> None:
-    known = entries(everything())
+    known = entries(everything(), [PushedKey("ec2-user", "ssh-ed25519 AAAA", 2, "arn:aws:iam::1:user/u", "r")])
     inner = {path.rpartition("/")[0] for path in known}
     directories = {"", *inner}
     for path in inner:

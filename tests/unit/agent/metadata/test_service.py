@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from stead_agent.metadata.http import Request
-from stead_agent.metadata.service import Metadata
+from stead_agent.metadata.interface import MetadataError, PushedKey
+from stead_agent.metadata.service import MOST_KEYS, Metadata
 from tests.support.metadata_guests import VPC, guest, interface
 
 OTHER_VPC = "vpc-0123456789abcdef1"
@@ -92,3 +93,85 @@ def test_a_guest_is_known_by_its_link_local_address_where_it_has_ipv6(service: M
     service.put(VPC, guest())
     assert ask("fe80::5") is None
     assert ask("") is None
+
+
+KEYS = "/latest/meta-data/managed-ssh-keys/active-keys"
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    seconds = 1_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def timed(tmp_path: Path) -> Iterator[tuple[Metadata, Clock]]:
+    """A service that listens nowhere, and its clock."""
+    clock = Clock()
+    made = Metadata(tmp_path, clock)
+    yield made, clock
+    made.close()
+
+
+def _read(service: Metadata, path: str, address: str = FIRST, vpc_id: str = VPC) -> str | None:
+    response = service._answer((vpc_id, address), Request("GET", path, {}, keep_alive=False))
+    return response.body.decode() if response.status == 200 else None
+
+
+def _key(user: str, material: str, expires: int = 1_060) -> PushedKey:
+    return PushedKey(user, f"ssh-ed25519 {material}", expires, "arn:aws:iam::123456789012:user/ann", "request-1")
+
+
+def test_a_pushed_key_is_its_users_until_it_expires(timed: tuple[Metadata, Clock]) -> None:
+    """In the form that EC2's reader of such keys takes apart, which sshd reads as well."""
+    service, clock = timed
+    service.put(VPC, guest())
+    assert _read(service, KEYS) is None
+    service.push_key(guest().instance_id, _key("ec2-user", "AAAA"))
+    service.push_key(guest().instance_id, _key("ec2-user", "BBBB", 1_080))
+    service.push_key(guest().instance_id, _key("root", "CCCC", 1_080))
+    facts = "#Instance=i-0123456789abcde00\n#Caller=arn:aws:iam::123456789012:user/ann\n#Request=request-1\n"
+    both = [
+        f"#Timestamp=1060\n{facts}ssh-ed25519 AAAA\n\n",
+        f"#Timestamp=1080\n{facts}ssh-ed25519 BBBB\n\n",
+    ]
+    assert _read(service, f"{KEYS}/") == "ec2-user\nroot"
+    assert _read(service, f"{KEYS}/ec2-user/") == "".join(both)
+    clock.seconds = 1_060
+    assert _read(service, f"{KEYS}/ec2-user") == both[1]
+    clock.seconds = 1_080
+    assert _read(service, KEYS) is None
+    assert _read(service, "/latest/meta-data/managed-ssh-keys") is None
+
+
+def test_a_pushed_key_stays_when_the_guest_changes_and_is_no_other_guests(timed: tuple[Metadata, Clock]) -> None:
+    service, _ = timed
+    two = (interface(0, FIRST), interface(1, SECOND, OTHER_VPC))
+    for vpc_id in (VPC, OTHER_VPC):
+        service.put(vpc_id, replace(guest(), interfaces=two))
+    service.put(VPC, guest(1, "172.31.0.9"))
+    service.push_key(guest().instance_id, _key("root", "AAAA"))
+    service.put(VPC, replace(guest(), interfaces=two, hostname="another"))
+    assert "AAAA" in (_read(service, f"{KEYS}/root") or "")
+    assert "AAAA" in (_read(service, f"{KEYS}/root", SECOND, OTHER_VPC) or "")
+    assert _read(service, KEYS, "172.31.0.9") is None
+    service.remove(VPC, guest().instance_id)
+    service.put(VPC, guest())
+    assert _read(service, KEYS) is None
+
+
+def test_a_guest_has_so_many_keys_at_a_time(timed: tuple[Metadata, Clock]) -> None:
+    service, clock = timed
+    with pytest.raises(MetadataError, match="has no metadata here"):
+        service.push_key(guest().instance_id, _key("root", "AAAA"))
+    service.put(VPC, guest())
+    for number in range(MOST_KEYS):
+        service.push_key(guest().instance_id, _key(f"user{number}", "AAAA"))
+    with pytest.raises(MetadataError, match="none has expired"):
+        service.push_key(guest().instance_id, _key("root", "AAAA"))
+    clock.seconds = 1_060
+    service.push_key(guest().instance_id, _key("root", "AAAA", 1_120))
+    assert _read(service, KEYS) == "root"

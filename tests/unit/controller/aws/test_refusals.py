@@ -32,6 +32,11 @@ CALLS = [
     ("cloudtrail", "describe_trails", {}),
     ("service-quotas", "list_services", {}),
     ("ssm", "get_parameters", {"Names": ["x"]}),
+    (
+        "ec2-instance-connect",
+        "send_ssh_public_key",
+        {"InstanceId": "i-0123456789", "InstanceOSUser": "u", "SSHPublicKey": "x" * 80},
+    ),
     ("logs", "describe_log_groups", {}),
     ("dynamodb", "list_tables", {}),
     ("lambda", "list_functions", {}),
@@ -42,7 +47,9 @@ CALLS = [
     ("s3", "list_buckets", {}),
     ("s3", "put_object", {"Bucket": "b", "Key": "k", "Body": b"x"}),
 ]
-OURS = frozenset({"ec2", "iam", "cloudwatch", "ebs", "dlm", "cloudtrail", "service-quotas", "ssm"})
+OURS = frozenset(
+    {"ec2", "iam", "cloudwatch", "ebs", "dlm", "cloudtrail", "service-quotas", "ssm", "ec2-instance-connect"}
+)
 
 
 class Endpoint:
