@@ -63,6 +63,7 @@ def interface(
     group_id: str = "sg-1",
     number: int = 5,
     public: str = "",
+    bandwidth: tuple[int, int] | None = (100, 1000),
 ) -> pb.Resource:
     address = f"10.{vpc_id[-1]}.0.{number}"
     body = pb.Interface(
@@ -76,6 +77,9 @@ def interface(
         private_dns_name=f"ip-{address.replace('.', '-')}.internal",
         instance_id=instance_id,
     )
+    if bandwidth is not None:
+        baseline, burst = bandwidth
+        body.bandwidth.CopyFrom(pb.Bandwidth(baseline_mbps=baseline, burst_mbps=burst, vpc_id=vpc_id))
     return pb.Resource(id=interface_id, interface=body)
 
 

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
 from stead_agent.network import ipv6
+from stead_agent.network.bandwidth import shaper_objects
 from stead_agent.network.interface import (
     GATEWAY_MAC,
     GATEWAY_PREFIX,
@@ -190,6 +191,7 @@ def vpc_objects(
             objects += [Neighbour(Place.VPC, link, address, interface.mac) for address in interface.addresses]
             objects += ipv6.neighbours(vpc, interface)
         objects += _public_addresses(vpc, interface, paths, inner_address)
+    objects += shaper_objects(vpc, vpc_alias(vpc.vpc_id))
     objects += overlay_objects(vpc, paths)
     present = [endpoint for endpoint in vpc.endpoints if endpoint.id in (peers or {})]
     for endpoint in present:

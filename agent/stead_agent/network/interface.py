@@ -162,6 +162,19 @@ class RouteTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Bandwidth:
+    """How much an instance may send, and the same again receive, by all its interfaces together.
+
+    What it does not use of its baseline is saved, and spent on up to the burst.
+    """
+
+    instance_id: str
+    vpc_id: str  # of the primary interface: this VPC has the shapers, which interfaces of other VPCs share
+    baseline_mbps: int  # megabits per second, of IP packets
+    burst_mbps: int
+
+
+@dataclass(frozen=True, slots=True)
 class LocalInterface:
     """A network interface of a guest, or of a NAT gateway, on this host."""
 
@@ -172,6 +185,7 @@ class LocalInterface:
     public_addresses: tuple[PublicAddress, ...] = ()
     ipv6_addresses: tuple[str, ...] = ()
     is_router: bool = False  # without source/destination check: routes may lead to it
+    bandwidth: Bandwidth | None = None  # of its instance; None = not limited
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +272,12 @@ class Network(Protocol):
 
     def apply(self, vpc: VpcNetwork) -> None:
         """Bring the VPC on this host into exactly this state; anything else is removed. A small change costs little."""
+
+    def settle(self, vpc_id: str, interface_ids: AbstractSet[str]) -> None:
+        """Limit the taps of these interfaces to their instances' bandwidth; those that are not there are ignored.
+
+        Called when a machine has started or got an interface; what changes later is found by `audit`.
+        """
 
     def remove(self, vpc_id: str) -> None:
         """Remove everything of a VPC; the firewall's `remove` comes before."""

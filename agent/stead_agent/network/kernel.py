@@ -12,6 +12,7 @@ from stead_agent import findings
 from stead_agent.logs import Log
 from stead_agent.named_locks import NamedLocks
 from stead_agent.network import endpoint_interface, nat_gateway
+from stead_agent.network.bandwidth import limited, shaper_names, shapers_of
 from stead_agent.network.capture import capture
 from stead_agent.network.desired_objects import choose_inner_address, default_host_address, host_objects, masqueraded
 from stead_agent.network.endpoints import Endpoints
@@ -21,13 +22,23 @@ from stead_agent.network.interface import (
     PEER_PREFIX,
     HostNetwork,
     HostPaths,
+    LocalInterface,
     NetworkError,
     Peer,
     Touched,
     VpcNetwork,
     tap_name,
 )
-from stead_agent.network.kernel_objects import Bridge, KernelObject, Neighbour, PeerLink, Place, Setting, Vxlan, is_ipv6
+from stead_agent.network.kernel_objects import (
+    Bridge,
+    KernelObject,
+    Neighbour,
+    PeerLink,
+    Place,
+    Setting,
+    Vxlan,
+    is_ipv6,
+)
 from stead_agent.network.look import look
 from stead_agent.network.namespaces import GATEWAY_PREFIX, INTERFACE_PREFIX, Namespaces
 from stead_agent.network.notices import HOST
@@ -110,6 +121,7 @@ class KernelNetwork:
             self._first_view = view
             for link in view.half_made():
                 kernel.carry_out(Remove(Bridge(link.name, "", 0)))
+                del view.links[link.index]
             for plugged in self._plugged:
                 plugged.remove_orphans(view)
             self._endpoints.remove_orphans()
@@ -149,11 +161,14 @@ class KernelNetwork:
         inner, peers = self._inner_address(vpc.vpc_id), self._joinable(vpc) | self._endpoints.prepare(vpc)
         wanted = wanted_of(vpc, paths, inner, peers, before.wanted if before else None)
         steps = steps_between(before.wanted, wanted) if before else None
-        if steps != []:
+        limits = _limited_anew(before.desired, vpc) if before else []
+        if steps != [] or limits:
             # Until it is done the kernel's state is unknown: after an error the next apply reads it from the kernel.
             self._forget(vpc.vpc_id)
             with self._watch.own(vpc.vpc_id):
                 steps = self._with_kernel(vpc.vpc_id, lambda kernel: self._carry_out(kernel, vpc, steps, wanted))
+                if limits:
+                    self._with_kernel(None, lambda kernel: _limit(kernel, limits))
         for plugged in self._plugged:
             plugged.apply(vpc)
         self._endpoints.apply(vpc)
@@ -175,8 +190,16 @@ class KernelNetwork:
         steps = plan(observe_vpc(kernel, view, vpc.vpc_id, objects), objects)
         kernel.carry_out_all(steps)
         # A bridge that was recreated has lost the taps.
-        kernel.carry_out_all(damaged(vpc, (view_host(kernel) if steps else view).links.values()))
+        kernel.carry_out_all(_damaged(kernel, vpc, view_host(kernel) if steps else view))
         return steps
+
+    def settle(self, vpc_id: str, interface_ids: AbstractSet[str]) -> None:
+        """Limit the taps of these interfaces to their instances' bandwidth; those missing are ignored."""
+        with self._vpc_locks.at(vpc_id):
+            applied = self._applied.get(vpc_id)
+            interfaces = applied.desired.interfaces if applied is not None else ()
+            found = [each for each in interfaces if each.id in interface_ids]
+            self._with_kernel(None, lambda kernel: _limit(kernel, found))
 
     # --- peers
 
@@ -284,14 +307,14 @@ class KernelNetwork:
 
         def compare(kernel: Kernel) -> list[Step]:
             objects = applied.wanted.everything()
-            taps = list(damaged(applied.desired, view.links.values()))
+            taps = _damaged(kernel, applied.desired, view)
             if not taps and not plan(observe_vpc(kernel, view, vpc_id, objects), objects):
                 return []
             # The view was read for all VPCs at once, some time ago: read again before a repair.
             now = view_host(kernel)
             steps = plan(observe_vpc(kernel, now, vpc_id, objects), objects)
             kernel.carry_out_all(steps)
-            taps = list(damaged(applied.desired, view_host(kernel).links.values()))
+            taps = _damaged(kernel, applied.desired, view_host(kernel))
             kernel.carry_out_all(taps)
             return [*steps, *taps]
 
@@ -326,10 +349,14 @@ class KernelNetwork:
         return frozenset(found)
 
     def _vpc_of_tap(self, tap: str) -> str | None:
-        """Return the VPC of a guest's tap; called only when a tap was damaged."""
+        """Return the VPC of a guest's tap or shaper; called only when one was damaged."""
         with self._lock:
             desired = list(self._desired.values())
-        return next((vpc.vpc_id for vpc in desired if any(tap_name(it.id) == tap for it in vpc.interfaces)), None)
+        for vpc in desired:
+            shapers = {name for it in limited(vpc).values() for name in shaper_names(it)}
+            if tap in shapers or any(tap == tap_name(it.id) for it in vpc.interfaces):
+                return vpc.vpc_id
+        return None
 
     # --- for other subsystems
 
@@ -373,6 +400,25 @@ def _differ(kernel: Kernel, objects: Iterable[KernelObject]) -> bool:
     """Tell whether one of the settings among these objects differs from its desired value."""
     settings = [obj for obj in objects if isinstance(obj, Setting)]
     return set(settings_of(kernel, settings)) != set(settings)
+
+
+def _limit(kernel: Kernel, interfaces: Iterable[LocalInterface]) -> None:
+    """Redirect the taps of interfaces to the shapers of their instances; those that are not there are left out."""
+    for interface in interfaces:
+        kernel.limit(tap_name(interface.id), *shapers_of(interface))
+
+
+def _limited_anew(before: VpcNetwork, after: VpcNetwork) -> list[LocalInterface]:
+    """List the interfaces that other shapers, or none, are for now: their taps may be there already."""
+    known = {each.id: shapers_of(each) for each in before.interfaces}
+    return [each for each in after.interfaces if shapers_of(each) != known.get(each.id, ("", ""))]
+
+
+def _damaged(kernel: Kernel, vpc: VpcNetwork, view: HostView) -> list[Change]:
+    """List the changes that repair the taps of a VPC."""
+    taps = {tap_name(each.id) for each in vpc.interfaces}
+    redirects = {index: kernel.redirects(index) for index, link in view.links.items() if link.name in taps}
+    return list(damaged(vpc, view.links.values(), redirects))
 
 
 def _namespaces_of(vpc: VpcNetwork) -> set[str]:

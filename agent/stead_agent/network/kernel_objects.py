@@ -71,6 +71,19 @@ class Tap:
     mtu: int  # 0 = not managed by us
     is_isolated: bool
     is_up: bool
+    into: str = ""  # the shaper of packets to the guest; "" = none
+    out_of: str = ""  # the shaper of packets from the guest
+
+
+@dataclass(frozen=True, slots=True)
+class Shaper:
+    """An ifb link that sends what taps redirect to it on its way again, at a limited rate; the rest is dropped."""
+
+    name: str
+    alias: str
+    rate: int  # bytes per second, with link headers
+    ceil: int  # the same while something is saved
+    saved_ms: int  # what can be saved, in milliseconds of the rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +181,20 @@ class Proxy:
 
 
 KernelObject = (
-    Setting | Bridge | Veth | Tap | PeerLink | Vxlan | Address | Up | Route | RoutingRule | Neighbour | Tunnel | Proxy
+    Setting
+    | Bridge
+    | Veth
+    | Tap
+    | Shaper
+    | PeerLink
+    | Vxlan
+    | Address
+    | Up
+    | Route
+    | RoutingRule
+    | Neighbour
+    | Tunnel
+    | Proxy
 )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from stead_agent.network.bandwidth import INTO_PREFIX, OUT_OF_PREFIX
 from stead_agent.network.desired_objects import owner_of
 from stead_agent.network.interface import (
     BRIDGE_PREFIX,
@@ -27,8 +28,9 @@ HOST: Final = ""
 EVERYTHING: Final = "*"
 """All VPCs: the message does not say which one it concerns."""
 
-# RTNLGRP_…: links, neighbours, addresses, routes, rules, and settings such as proxy_arp (linux/rtnetlink.h).
-GROUPS: Final = (1, 3, 5, 7, 8, 9, 11, 19, 24, 25)
+# RTNLGRP_…: links, neighbours, traffic control, addresses, routes, rules, and settings such as proxy_arp
+# (linux/rtnetlink.h).
+GROUPS: Final = (1, 3, 4, 5, 7, 8, 9, 11, 19, 24, 25)
 
 _HEADER: Final = struct.Struct("=IHHII")  # struct nlmsghdr
 _ATTRIBUTE: Final = struct.Struct("=HH")  # struct rtattr
@@ -36,6 +38,7 @@ _LINK: Final = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index
 _ADDRESS: Final = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
 _ROUTE: Final = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, destination's length, …, table, protocol, …
 _NEIGHBOUR: Final = struct.Struct("=BxxxiHBB")  # struct ndmsg: family, index, state, flags, type
+_CONTROL: Final = struct.Struct("=BxxxiIII")  # struct tcmsg: family, index, handle, parent, info
 _NETCONF: Final = struct.Struct("=Bxxx")  # struct netconfmsg
 _TYPE_BITS: Final = 0x3FFF
 
@@ -43,6 +46,8 @@ _NEW_LINK, _DEL_LINK = 16, 17  # RTM_…, also below
 _ADDRESSES: Final = frozenset({20, 21})
 _ROUTES: Final = frozenset({24, 25})
 _NEIGHBOURS: Final = frozenset({28, 29})
+# Qdiscs and filters that are deleted, classes that are changed or deleted: what is new limits nobody less.
+_CONTROLS: Final = frozenset({37, 40, 41, 45})
 _SETTINGS: Final = frozenset({80, 81})
 _IS_UP: Final = 1  # IFF_UP
 _PROXY: Final = 8  # NTF_PROXY
@@ -51,6 +56,7 @@ _ISOLATED: Final = 33  # IFLA_BRPORT_ISOLATED
 _OUT: Final = 4  # RTA_OIF
 _SETTING_LINK: Final = 1  # NETCONFA_IFINDEX
 _OURS: Final = (BRIDGE_PREFIX, GATEWAY_PREFIX, INTERNET_PREFIX, TAP_PREFIX)
+_SHAPERS: Final = (INTO_PREFIX, OUT_OF_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ class Mark:
     """A possible change of our objects: in a VPC, at the host, or at a tap, whose VPC the caller knows."""
 
     vpc_id: str = ""
-    tap: str = ""
+    tap: str = ""  # or a shaper
     is_over: bool = False  # what was marked before has its required state again
 
 
@@ -79,6 +85,10 @@ class HostNotices:
                 yield from self._of_route(buffer, start, end)
             elif kind in _NEIGHBOURS:
                 yield from self._of_neighbour(buffer, start)
+            elif kind in _CONTROLS:
+                name = self.links.get(_CONTROL.unpack_from(buffer, start)[1], ("", ""))[0]
+                if name.startswith((TAP_PREFIX, *_SHAPERS)):
+                    yield Mark(tap=name)
             elif kind in _SETTINGS:
                 found = attributes(buffer, start + _NETCONF.size, end)
                 yield from self._of_setting(_number(found.get(_SETTING_LINK, b"")))
@@ -97,7 +107,9 @@ class HostNotices:
             self.links[index] = (name, alias)
         if before[0] and before[0] != name and before[0].startswith((*_OURS, HOST_LINK)):
             yield from _marks_of(*before)  # it was renamed
-        if name.startswith(TAP_PREFIX) and owner_of(alias) is None:
+        if name.startswith(_SHAPERS):
+            yield Mark(tap=name, is_over=kind == _NEW_LINK and bool(flags & _IS_UP))
+        elif name.startswith(TAP_PREFIX) and owner_of(alias) is None:
             is_well = kind == _NEW_LINK and _is_well(family, flags, found)
             yield Mark(tap=name, is_over=is_well)
         else:

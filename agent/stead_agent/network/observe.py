@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, ip_address
 
+from stead_agent.network.bandwidth import INTO_PREFIX, OUT_OF_PREFIX
 from stead_agent.network.desired_objects import INNER_ADDRESSES, owner_of
 from stead_agent.network.interface import (
     BRIDGE_PREFIX,
@@ -27,6 +28,7 @@ from stead_agent.network.kernel_objects import (
     Proxy,
     Route,
     Setting,
+    Shaper,
     Tunnel,
     Up,
     Veth,
@@ -36,7 +38,7 @@ from stead_agent.network.kernel_objects import (
 from stead_agent.network.plan import key_of
 from stead_agent.network.readings import Link, Readings
 
-_MADE_BY_US = (BRIDGE_PREFIX, GATEWAY_PREFIX, INTERNET_PREFIX)
+_MADE_BY_US = (BRIDGE_PREFIX, GATEWAY_PREFIX, INTERNET_PREFIX, INTO_PREFIX, OUT_OF_PREFIX)
 _PEER_WORDS = 4  # of the alias that rtnetlink.py gives the ends of a pair
 
 
@@ -133,6 +135,8 @@ def observe_namespace(
             objects.append(Bridge(link.name, link.alias, link.mtu))
         elif link.kind == "veth":
             objects.append(_pair(link, view, inside))
+        elif link.kind == "ifb":
+            objects.append(Shaper(link.name, link.alias, *kernel.limits(link.index)))
         objects += [Up(Place.HOST, link.name)] if link.is_up else []
     objects += _inner_links(kernel, inside)
     objects += [Up(Place.VPC, link.name) for link in inside.values() if link.is_up]

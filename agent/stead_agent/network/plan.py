@@ -15,6 +15,7 @@ from stead_agent.network.kernel_objects import (
     Route,
     RoutingRule,
     Setting,
+    Shaper,
     Tap,
     Tunnel,
     Up,
@@ -52,6 +53,7 @@ Key = tuple[object, ...]
 _RANKS: Final[dict[type[KernelObject], int]] = {
     Bridge: 1,
     Veth: 2,
+    Shaper: 2,
     PeerLink: 2,
     Vxlan: 2,
     Tap: 3,
@@ -71,7 +73,7 @@ def key_of(obj: KernelObject) -> Key:
     match obj:
         case Setting():
             return (Setting, obj.place, obj.path)
-        case Bridge() | Veth() | Tap():
+        case Bridge() | Veth() | Tap() | Shaper():
             return (Bridge, obj.name)  # link names are unique
         case PeerLink() | Vxlan():
             return (PeerLink, obj.name)
@@ -109,10 +111,10 @@ def is_replaced(old: KernelObject, new: KernelObject) -> bool:
 
 
 def links_of(obj: KernelObject) -> frozenset[tuple[Place, str]]:
-    """Return the links that are removed together with a bridge or a pair."""
+    """Return the links that are removed together with a bridge, a pair or a shaper."""
     if isinstance(obj, Veth):
         return frozenset({(Place.HOST, obj.name), (Place.VPC, obj.inner)})
-    if isinstance(obj, Bridge):
+    if isinstance(obj, Bridge | Shaper):
         return frozenset({(Place.HOST, obj.name)})
     if isinstance(obj, PeerLink | Vxlan):
         return frozenset({(Place.VPC, obj.name)})
@@ -128,7 +130,7 @@ def depends_on(obj: KernelObject) -> tuple[Place, str] | None:
             return (Place.HOST, obj.link)
         case Tunnel():
             return (Place.VPC, obj.link)
-        case Bridge() | Veth() | Tap() | PeerLink() | Vxlan() | RoutingRule():
+        case Bridge() | Veth() | Tap() | Shaper() | PeerLink() | Vxlan() | RoutingRule():
             return None
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from stead_agent.network import route_messages
+from stead_agent.network import route_messages, traffic_control
 from stead_agent.network.kernel_objects import Place, Route, RoutingRule, Setting
 from stead_agent.network.namespaces import enter
 from stead_agent.network.route_messages import FAMILIES, PROTOCOL
@@ -112,6 +112,16 @@ class Readings:
                         message.get_attr("FRA_FWMARK") or 0,
                         message.get_attr("FRA_IP_PROTO") or 0,
                     )
+
+    def limits(self, index: int) -> tuple[int, int, int]:
+        """Return a shaper's rate, ceil and what it saves, as `traffic_control.limits` does."""
+        self._go(Place.HOST)
+        return traffic_control.limits(index)
+
+    def redirects(self, index: int) -> tuple[int, int]:
+        """Return the indexes of the shapers to and from a tap's guest; 0 for none."""
+        self._go(Place.HOST)
+        return traffic_control.redirects(index)
 
     def default_link(self) -> str | None:
         """Return the link of the host's default route: the one with the lowest metric."""

@@ -51,11 +51,11 @@ def read(opened: socket.socket, place: Place) -> Iterator[tuple[int, Route]]:
     for family in FAMILIES:
         body = _ROUTE.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0)
         opened.send(_HEADER.pack(_HEADER.size + _ROUTE.size, _RTM_GETROUTE, _DUMP, 1, 0) + body)
-        for kind, buffer, start, end in _messages(opened):
+        for kind, buffer, start, end in received(opened):
             if kind == _NLMSG_DONE:
                 break
             if kind == _NLMSG_ERROR:
-                _check(buffer, start)
+                check(buffer, start)
             elif kind == _RTM_NEWROUTE and (found := decode(buffer, start, end, place)):
                 yield found
 
@@ -65,9 +65,9 @@ def write(opened: socket.socket, routes: Iterable[tuple[int, Route]]) -> None:
     for some in batched(routes, _AT_ONCE):
         opened.send(b"".join(encode(index, route, number) for number, (index, route) in enumerate(some, 1)))
         answers = 0
-        for kind, buffer, start, _ in _messages(opened):
+        for kind, buffer, start, _ in received(opened):
             if kind == _NLMSG_ERROR:
-                _check(buffer, start)
+                check(buffer, start)
                 answers += 1
             if answers == len(some):
                 break
@@ -120,7 +120,7 @@ def decode(buffer: bytes, start: int, end: int, place: Place) -> tuple[int, Rout
     return (numbers[_OIF] if kind is Kind.ONWARD else 0), route
 
 
-def _messages(opened: socket.socket) -> Iterator[tuple[int, bytes, int, int]]:
+def received(opened: socket.socket) -> Iterator[tuple[int, bytes, int, int]]:
     """Return the received messages: type, buffer, and where in it the body begins and ends."""
     while True:
         buffer = opened.recv(_BUFFER)
@@ -131,7 +131,8 @@ def _messages(opened: socket.socket) -> Iterator[tuple[int, bytes, int, int]]:
             at += (size + 3) & ~3
 
 
-def _check(buffer: bytes, start: int) -> None:
+def check(buffer: bytes, start: int) -> None:
+    """Raise the OSError that the body of an NLMSG_ERROR message is about; 0 is an acknowledgement."""
     (error,) = struct.unpack_from("=i", buffer, start)
     if error:
         raise OSError(-error, os.strerror(-error))

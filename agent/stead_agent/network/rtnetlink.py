@@ -10,7 +10,7 @@ from typing import Any, Final
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from stead_agent.network import route_messages
+from stead_agent.network import route_messages, traffic_control
 from stead_agent.network.announce import announce
 from stead_agent.network.interface import NetworkError
 from stead_agent.network.kernel_objects import (
@@ -26,6 +26,7 @@ from stead_agent.network.kernel_objects import (
     Route,
     RoutingRule,
     Setting,
+    Shaper,
     Tap,
     Tunnel,
     Up,
@@ -119,6 +120,9 @@ class Kernel(Readings):
                 self._set_link(obj.name, ifalias=obj.alias)
             case Veth():
                 self._make_pair(obj)
+            case Shaper():
+                self._netlink(Place.HOST).link("add", ifname=obj.name, kind="ifb")
+                self._shape(obj)
             case PeerLink():
                 with _one_pair_at_a_time:
                     self._make_peer_link(obj)
@@ -225,6 +229,8 @@ class Kernel(Readings):
                 self._change_pair(old, new)
             case Tap(), Tap():
                 self._change_tap(old, new)
+            case Shaper(), Shaper():
+                self._shape(new)
             case (_, PeerLink() | Vxlan() as link):
                 self._netlink(Place.VPC).link("set", index=self._index(Place.VPC, link.name), mtu=link.mtu)
             case RoutingRule(), RoutingRule():
@@ -251,14 +257,37 @@ class Kernel(Readings):
             self._set_link(new.name, master=self._index(Place.HOST, new.master), mtu=new.mtu)
         if old.master != new.master or not old.is_isolated:
             self._netlink(Place.HOST).brport("set", index=index, isolated=1)
+        if (old.into, old.out_of) != (new.into, new.out_of):
+            shapers = (self._index(Place.HOST, name) if name else 0 for name in (new.into, new.out_of))
+            self._go(Place.HOST)
+            traffic_control.redirect(index, *shapers)
         if not old.is_up:
             self._set_link(new.name, state="up")
+
+    def _shape(self, shaper: Shaper) -> None:
+        """Give a shaper its rates, and then its owner: one without was left half made by a crash."""
+        index = self._index(Place.HOST, shaper.name)
+        self._go(Place.HOST)
+        traffic_control.shape(index, shaper)
+        self._set_link(shaper.name, ifalias=shaper.alias)
+
+    def limit(self, tap: str, into: str, out_of: str) -> None:
+        """Redirect a tap to its shapers, "" for none, unless it is so; one that is not there is no error."""
+        try:
+            found = self._netlink(Place.HOST).link_lookup(ifname=tap)
+            if not found:
+                return
+            shapers = (self._index(Place.HOST, into), self._index(Place.HOST, out_of)) if into else (0, 0)
+            if self.redirects(found[0]) != shapers:
+                traffic_control.redirect(found[0], *shapers)
+        except (NetlinkError, OSError) as error:
+            raise NetworkError(f"{tap} is not limited: {error}") from error
 
     def _remove(self, obj: KernelObject) -> None:
         match obj:
             case Setting() | Up() | Tap():
                 pass  # removed with its link or namespace; taps are libvirt's
-            case Bridge() | Veth():
+            case Bridge() | Veth() | Shaper():
                 self._netlink(Place.HOST).link("del", index=self._index(Place.HOST, obj.name))
                 self._indexes.clear()
             case PeerLink() | Vxlan():

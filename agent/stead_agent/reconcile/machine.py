@@ -175,6 +175,7 @@ class MachineWork:
                 self._release(spec, seen)
                 self.memory.spec = None  # if it fails halfway, it is unknown what the guest has
                 self.memory.releasing = machines.update(spec)
+                self._settle(spec)
                 self.memory.asked_at = self.now
                 if not self.memory.releasing:
                     self.memory.spec = spec
@@ -217,11 +218,20 @@ class MachineWork:
         self._release(spec, None)
         self.memory.spec = None
         started = self.parts.machines.start(spec, wanted.start_count, wanted.reboot_count)
+        self._settle(spec)
         self.memory.spec = spec
         self.memory.started = started.start_count
         self.memory.reboot_asked = max(self.memory.reboot_asked, wanted.reboot_count)
         _log.info("machine_started", machine=self.unit.id, start=wanted.start_count)
         return started
+
+    def _settle(self, spec: MachineSpec) -> None:
+        """Have the network limit the interfaces of a guest that has just got them; if it fails, it is updated again."""
+        vpcs: dict[str, set[str]] = {}
+        for nic in spec.nics:
+            vpcs.setdefault(self.known[nic.interface_id].interface.vpc_id, set()).add(nic.interface_id)
+        for vpc_id, interface_ids in vpcs.items():
+            self.parts.network.settle(vpc_id, interface_ids)
 
     def _release(self, spec: MachineSpec, seen: MachineStatus | None) -> None:
         """Stop reads of the volumes that the guest is about to get: no other process may have them open."""

@@ -236,7 +236,15 @@ def _network_interface(resource: Resource) -> network.LocalInterface:
         ),
         ipv6_addresses=tuple(body.ipv6_addresses),
         is_router=not body.source_dest_check,
+        bandwidth=_bandwidth(body),
     )
+
+
+def _bandwidth(body: desired_pb2.Interface) -> network.Bandwidth | None:
+    if not body.HasField("bandwidth") or not body.instance_id:
+        return None
+    limits = body.bandwidth
+    return network.Bandwidth(body.instance_id, limits.vpc_id, limits.baseline_mbps, limits.burst_mbps)
 
 
 def vpc_firewall(vpc: Resource, contents: VpcContents, beyond: Beyond, memory: Memory) -> firewall.VpcFirewall:

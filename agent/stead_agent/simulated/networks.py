@@ -39,7 +39,18 @@ class SimulatedNetwork:
                 each.id for each in vpc.interfaces
             }
             self._note_used(gone)
+            for each in gone:
+                objects.bandwidths.pop(each, None)
             objects.networks[vpc.vpc_id] = vpc
+
+    def settle(self, vpc_id: str, interface_ids: AbstractSet[str]) -> None:
+        """Remember which interfaces' traffic is limited."""
+        with self._world.call("network.settle", vpc_id) as objects:
+            known = {each.id: each for each in _interfaces(objects.networks.get(vpc_id))}
+            if not interface_ids <= known.keys():
+                self._world.broken(f"interfaces settled before the network of {vpc_id} was applied")
+            for each in interface_ids & known.keys():
+                objects.bandwidths[each] = known[each].bandwidth
 
     def remove(self, vpc_id: str) -> None:
         """Forget the VPC."""

@@ -18,7 +18,7 @@ from stead_agent.disks.exports.interface import Export, Remote
 from stead_agent.disks.volumes.interface import VolumeSpec
 from stead_agent.firewall.interface import VpcFirewall
 from stead_agent.machines.interface import DiskHome, MachineSpec, OffReason, Power
-from stead_agent.network.interface import VpcNetwork
+from stead_agent.network.interface import Bandwidth, VpcNetwork
 
 
 @dataclass(slots=True)
@@ -58,6 +58,7 @@ class Objects:
     boot_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     public_pools: tuple[str, ...] = ()
     networks: dict[str, VpcNetwork] = field(default_factory=dict)
+    bandwidths: dict[str, Bandwidth | None] = field(default_factory=dict)  # of the interfaces that guests were given
     firewalls: dict[str, VpcFirewall] = field(default_factory=dict)
     dhcps: dict[str, VpcDhcp] = field(default_factory=dict)
     bases: dict[str, int] = field(default_factory=dict)

@@ -1108,6 +1108,7 @@ class Interface(_message.Message):
     TCP_ESTABLISHED_TIMEOUT_FIELD_NUMBER: _builtins.int
     UDP_TIMEOUT_FIELD_NUMBER: _builtins.int
     UDP_STREAM_TIMEOUT_FIELD_NUMBER: _builtins.int
+    BANDWIDTH_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     subnet_id: _builtins.str
     mac_address: _builtins.str
@@ -1139,6 +1140,10 @@ class Interface(_message.Message):
     def security_group_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def ipv6_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def bandwidth(self) -> Global___Bandwidth:
+        """What the instance of instance_id may send, and the same again receive, by all its interfaces together; absent: no limit."""
+
     def __init__(
         self,
         *,
@@ -1159,14 +1164,43 @@ class Interface(_message.Message):
         tcp_established_timeout: _builtins.int = ...,
         udp_timeout: _builtins.int = ...,
         udp_stream_timeout: _builtins.int = ...,
+        bandwidth: Global___Bandwidth | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bandwidth", b"bandwidth"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_name", b"host_name", "instance_id", b"instance_id", "ipv6_addresses", b"ipv6_addresses", "mac_address", b"mac_address", "private_address", b"private_address", "private_dns_name", b"private_dns_name", "public_addresses", b"public_addresses", "public_dns_name", b"public_dns_name", "secondary_addresses", b"secondary_addresses", "security_group_ids", b"security_group_ids", "source_dest_check", b"source_dest_check", "subnet_id", b"subnet_id", "tcp_established_timeout", b"tcp_established_timeout", "udp_stream_timeout", b"udp_stream_timeout", "udp_timeout", b"udp_timeout", "unfiltered", b"unfiltered", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bandwidth", b"bandwidth", "host_name", b"host_name", "instance_id", b"instance_id", "ipv6_addresses", b"ipv6_addresses", "mac_address", b"mac_address", "private_address", b"private_address", "private_dns_name", b"private_dns_name", "public_addresses", b"public_addresses", "public_dns_name", b"public_dns_name", "secondary_addresses", b"secondary_addresses", "security_group_ids", b"security_group_ids", "source_dest_check", b"source_dest_check", "subnet_id", b"subnet_id", "tcp_established_timeout", b"tcp_established_timeout", "udp_stream_timeout", b"udp_stream_timeout", "udp_timeout", b"udp_timeout", "unfiltered", b"unfiltered", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Interface: _TypeAlias = Interface  # noqa: Y015
+
+@_typing.final
+class Bandwidth(_message.Message):
+    """In megabits per second. What an instance does not use of its baseline is saved, and spent on up to the burst."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASELINE_MBPS_FIELD_NUMBER: _builtins.int
+    BURST_MBPS_FIELD_NUMBER: _builtins.int
+    VPC_ID_FIELD_NUMBER: _builtins.int
+    baseline_mbps: _builtins.int
+    burst_mbps: _builtins.int
+    vpc_id: _builtins.str
+    """of the primary interface: with that VPC a host makes what interfaces of others share too"""
+    def __init__(
+        self,
+        *,
+        baseline_mbps: _builtins.int = ...,
+        burst_mbps: _builtins.int = ...,
+        vpc_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_mbps", b"baseline_mbps", "burst_mbps", b"burst_mbps", "vpc_id", b"vpc_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Bandwidth: _TypeAlias = Bandwidth  # noqa: Y015
 
 @_typing.final
 class PublicAddress(_message.Message):

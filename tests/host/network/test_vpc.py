@@ -46,6 +46,7 @@ def desired(number: int = 1, interfaces: int = 2) -> net.VpcNetwork:
                 f"06:00:00:{number:02x}:00:{i:02x}",
                 (f"10.{number}.{i % 2}.{10 + i}",),
                 (net.PublicAddress(f"198.51.100.{number * 10 + i}", f"10.{number}.{i % 2}.{10 + i}"),),
+                bandwidth=net.Bandwidth(f"i-{number:08x}{i % 2:08x}", f"vpc-{number:016x}0", 500 + i % 2, 1000),
             )
             for i in range(interfaces)
         ),

@@ -16,6 +16,7 @@ OURS = {
     8: ("stt000000000001", ""),
     9: ("eth0", ""),
     10: ("stead0", "stead host"),
+    11: ("sto000000000001", f"stead {VPC} i-1"),
 }
 NEW_LINK, DEL_LINK, NEW_ADDRESS, DEL_ADDRESS, NEW_ROUTE, DEL_ROUTE, NEW_NEIGHBOUR, DEL_NEIGHBOUR = (
     16,
@@ -28,6 +29,7 @@ NEW_LINK, DEL_LINK, NEW_ADDRESS, DEL_ADDRESS, NEW_ROUTE, DEL_ROUTE, NEW_NEIGHBOU
     29,
 )
 NETCONF = 80
+NEW_QDISC, DEL_QDISC, NEW_CLASS, DEL_CLASS, NEW_FILTER, DEL_FILTER = 36, 37, 40, 41, 44, 45
 
 
 def message(kind: int, body: bytes, found: Mapping[int, bytes] | None = None) -> bytes:
@@ -63,6 +65,10 @@ def neighbour(kind: int, index: int, *, flags: int = 0, family: int = socket.AF_
 
 def address(kind: int, index: int) -> bytes:
     return message(kind, struct.pack("=BBBBI", socket.AF_INET, 32, 0, 0, index))
+
+
+def control(kind: int, index: int) -> bytes:
+    return message(kind, struct.pack("=BxxxiIII", 0, index, 0x1_0000, 0xFFFF_FFFF, 0))
 
 
 def marks(*buffers: bytes) -> list[Mark]:
@@ -102,6 +108,17 @@ def marks(*buffers: bytes) -> list[Mark]:
         (neighbour(DEL_NEIGHBOUR, 9, flags=8), [Mark(EVERYTHING)]),
         (neighbour(NEW_NEIGHBOUR, 7, family=socket.AF_BRIDGE), []),
         (message(NETCONF, bytes(4), {1: struct.pack("=i", 7)}), [Mark(VPC)]),
+        (link(NEW_LINK, 12, "stn000000000001"), [Mark(tap="stn000000000001", is_over=True)]),
+        (link(NEW_LINK, 11, "sto000000000001", up=False), [Mark(tap="sto000000000001")]),
+        (link(DEL_LINK, 11, "sto000000000001", alias=f"stead {VPC} i-1"), [Mark(tap="sto000000000001")]),
+        (control(DEL_QDISC, 11), [Mark(tap="sto000000000001")]),
+        (control(NEW_CLASS, 11), [Mark(tap="sto000000000001")]),
+        (control(DEL_CLASS, 11), [Mark(tap="sto000000000001")]),
+        (control(DEL_QDISC, 8), [Mark(tap="stt000000000001")]),
+        (control(DEL_FILTER, 8), [Mark(tap="stt000000000001")]),
+        (control(NEW_QDISC, 8), []),
+        (control(NEW_FILTER, 8), []),
+        (control(DEL_QDISC, 9), []),
         (message(NETCONF, bytes(4), {1: struct.pack("=i", -2)}), [Mark(HOST)]),
     ],
 )

@@ -24,6 +24,7 @@ VPCS = ("vpc-1", "vpc-2")
 FAULTS: dict[str, Exception] = {
     "network.apply": NetworkError("netlink said no"),
     "network.remove": NetworkError("device is busy"),
+    "network.settle": NetworkError("no shaper"),
     "network.apply_host": NetworkError("no route"),
     "firewall.apply": FirewallError("nft said no"),
     "firewall.remove": FirewallError("nft said no"),

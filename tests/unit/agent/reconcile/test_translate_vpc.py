@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from stead_agent.dhcp.interface import DnsDomain, DnsName
 from stead_agent.endpoints.interface import Endpoint
 from stead_agent.firewall import interface as firewall
 from stead_agent.network.interface import (
+    Bandwidth,
     GatewayEndpoint,
     NatGateway,
     Peer,
@@ -37,9 +40,20 @@ def test_a_vpc_for_the_network() -> None:
     assert [(each.id, each.cidr) for each in vpc.subnets] == [("subnet-1", "10.1.0.0/20")]
     assert vpc.interfaces[0].addresses == ("10.1.0.5",)
     assert vpc.interfaces[0].public_addresses[0].public == "198.18.0.7"
+    assert vpc.interfaces[0].bandwidth == Bandwidth("i-1", "vpc-1", 100, 1000)
     assert [each.routes for each in vpc.route_tables if each.id == vpc.subnets[0].route_table_id] == [
         (TableRoute("0.0.0.0/0", RouteTo.INTERNET),)
     ]
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [make.interface("eni-1", "i-1", bandwidth=None), make.interface("eni-1", "")],
+    ids=["of a controller of an earlier release", "of no instance"],
+)
+def test_an_interface_without_bandwidth_is_not_limited(resource: pb.Resource) -> None:
+    vpc = translate_vpc.vpc_network(make.vpc(), _contents(make.subnet(), resource), Beyond(), VpcSettings(), Memory())
+    assert vpc.interfaces[0].bandwidth is None
 
 
 def test_only_subnets_with_interfaces_here_are_made() -> None:
