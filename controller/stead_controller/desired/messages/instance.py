@@ -76,6 +76,8 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
     public_hostname = ""
     for interface in interfaces:
         message = of_interface(tx, interface, list(groups[interface.id]), region)
+        if (bandwidth := _bandwidth(tx, instance, interfaces[0].vpc_id)) is not None:
+            message.bandwidth.CopyFrom(bandwidth)
         if interface.device_index == 0:
             primary = groups[interface.id]
             public_hostname = message.public_dns_name
@@ -109,6 +111,14 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
         tpm=pb.Tpm(encryption_key=instance.sealed_tpm_key) if instance.sealed_tpm_key else None,
     )
     return messages
+
+
+def _bandwidth(tx: Transaction, instance: Instance, vpc_id: str) -> pb.Bandwidth | None:
+    """Return what its type promises of the network; None for a type that is not there any more."""
+    kind = instance_types.find(tx, instance.instance_type)
+    if kind is None:
+        return None
+    return pb.Bandwidth(baseline_mbps=kind.network_baseline_mbps, burst_mbps=kind.network_burst_mbps, vpc_id=vpc_id)
 
 
 def _scratch_disks(tx: Transaction, instance: Instance) -> list[pb.MachineDisk]:

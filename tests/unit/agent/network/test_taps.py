@@ -80,7 +80,7 @@ def test_what_a_limited_tap_carries_passes_both_shapers(redirected: tuple[int, i
 def test_a_tap_stays_as_it_is_while_another_vpc_has_no_shapers_for_it() -> None:
     assert list(damaged(LIMITED, [BRIDGE, TAP, INTO], {})) == []
     found = damaged(LIMITED, [BRIDGE, replace(TAP, is_up=False), INTO], {TAP.index: (INTO.index, GONE)})
-    assert [(change.new.into, change.new.out_of) for change in found] == [(INTO.name, "gone")]
+    assert [change.new for change in found] == [replace(WANTED, into=INTO.name, out_of="gone")]
 
 
 def test_a_tap_without_limits_passes_none() -> None:
