@@ -21,6 +21,8 @@ from stead_agent.disks.volumes.open_pools import open_pool
 from stead_agent.firewall.interface import FirewallError
 from stead_agent.firewall.nftables import Nft
 from stead_agent.machines import firmware
+from stead_agent.network import traffic_control
+from stead_agent.network.kernel_objects import Shaper
 from stead_agent.settings import DEFAULT_LIBVIRT_URI, PoolSetting
 
 _GIB: Final = 1 << 30
@@ -164,6 +166,8 @@ def _kernel_network() -> list[Check]:
         found.append(Check("network namespaces", "ok", "one was made"))
         with IPRoute() as netlink:
             found.extend(_try_link(netlink, name, what) for name, what in _LINKS.items())
+        remedy = "a kernel with sch_htb, sch_ingress, cls_u32, act_mirred and ifb"
+        found.append(_try("bandwidth limits", _try_shaper, remedy))
         found.append(_try("nftables", _try_nft, "a kernel with nf_tables for inet and bridge, and conntrack"))
 
     thread = threading.Thread(target=look, name="doctor")
@@ -179,6 +183,16 @@ def _try_link(netlink: IPRoute, name: str, what: dict[str, Any]) -> Check:
         netlink.link("del", index=index)
 
     return _try(name, make, f"a kernel with {name}: modprobe {what['kind']}")
+
+
+def _try_shaper() -> None:
+    """Limit a link as a guest's tap is limited."""
+    with IPRoute() as netlink:
+        for name in ("stead-check-1", "stead-check-2"):
+            netlink.link("add", ifname=name, kind="ifb")
+        tap, shaper = (netlink.link_lookup(ifname=name)[0] for name in ("stead-check-1", "stead-check-2"))
+        traffic_control.shape(shaper, Shaper("stead-check-2", "", 1_000_000, 1_000_000, traffic_control.LATE_MS))
+        traffic_control.redirect(tap, shaper, shaper)
 
 
 def _try_nft() -> None:

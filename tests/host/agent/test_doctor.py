@@ -24,7 +24,7 @@ def test_each_check_says_what_it_found_and_what_is_not_well_has_a_remedy(tmp_pat
 
 
 def test_the_kernel_of_a_test_machine_can_do_all_that_the_network_needs(tmp_path):
-    needed = {"network namespaces", "bridges", "veth pairs", "VXLAN", "taps", "nftables"}
+    needed = {"network namespaces", "bridges", "veth pairs", "VXLAN", "taps", "bandwidth limits", "nftables"}
     assert {check.name for check in doctor.checks(tmp_path) if check.status == "ok"} >= needed
 
 
