@@ -53,6 +53,19 @@ WITHOUT_HOSTS: Final = MappingProxyType(
 
 ON_A_HOST: Final = MappingProxyType(
     {
+        "bandwidth": Smallest(
+            ("--rounds", "1"),
+            {
+                "FIGURES": (8,),
+                "SECONDS": 0.2,
+                "WARMING": 0.1,
+                "LEAST": 0,
+                "MOST": 1e9,
+                "BYTES": 1 << 20,
+                "ROUND_TRIPS": 5,
+                "LEAST_RATIOS": {"sent": 0, "received": 0, "round trips": 0},
+            },
+        ),
         "firewall_changes": Smallest((), {"SIZES": (10, 60), "FLOWS": 10, "TIMES": 2, "LIMIT": 1e9}),
         "firewall_datapath": Smallest((), {"SECONDS": 0.05, "ROUNDS": 1, "LIMIT": 0}),
         "firewall_oracle": Smallest(("30", "1")),
