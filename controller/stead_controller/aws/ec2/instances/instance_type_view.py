@@ -98,6 +98,8 @@ def _network(kind: InstanceType) -> Result:
                 "NetworkCardIndex": 0,
                 "NetworkPerformance": kind.network_performance,
                 "MaximumNetworkInterfaces": kind.max_interfaces,
+                "BaselineBandwidthInGbps": kind.network_baseline_mbps / 1000,
+                "PeakBandwidthInGbps": kind.network_burst_mbps / 1000,
                 "InterfaceTypes": ["interface"],
             }
         ],

@@ -24,11 +24,9 @@ LEFT_OUT = {
     "NeuronInfo",
     "ProcessorInfo.SupportedFeatures",
     f"{_CARD}.AdditionalFlexibleNetworkInterfaces",
-    f"{_CARD}.BaselineBandwidthInGbps",
     f"{_CARD}.DefaultEnaQueueCountPerInterface",
     f"{_CARD}.MaximumEnaQueueCount",
     f"{_CARD}.MaximumEnaQueueCountPerInterface",
-    f"{_CARD}.PeakBandwidthInGbps",
     "GpuInfo.Gpus.GpuPartitionSize",
     "GpuInfo.Gpus.LogicalGpuCount",
     "GpuInfo.Gpus.Workloads",
@@ -68,6 +66,14 @@ def test_every_field_is_there() -> None:
     # A list that is empty for each type is there all the same.
     assert lacking - named == {"PlacementGroupInfo.SupportedStrategies"}
     assert not [one for one in LEFT_OUT if any(path == one or path.startswith(f"{one}.") for path in shown)]
+
+
+@pytest.mark.parametrize(
+    ("name", "baseline", "peak"), [("t3.nano", 0.032, 5.0), ("m5.large", 0.75, 10.0), ("c6i.32xlarge", 50.0, 50.0)]
+)
+def test_the_bandwidth_is_what_hosts_hold_an_instance_to(name: str, baseline: float, peak: float) -> None:
+    (card,) = instance_type_view(ALL[name])["NetworkInfo"]["NetworkCards"]
+    assert (card["BaselineBandwidthInGbps"], card["PeakBandwidthInGbps"]) == (baseline, peak)
 
 
 def _plain(path: str) -> str:
