@@ -1,7 +1,9 @@
 """A real guest gets and loses a network interface and an Elastic IP address while it runs."""
 
+import subprocess
 from typing import Any
 
+from stead_agent.network.interface import tap_name
 from stead_cli import ssh
 from tests.support.real_cloud import User
 from tests.support.waiting import wait_for
@@ -10,6 +12,16 @@ from tests.support.waiting import wait_for
 def shown(user: User, interface_id: str) -> dict[str, Any]:
     (found,) = user.ec2.describe_network_interfaces(NetworkInterfaceIds=[interface_id])["NetworkInterfaces"]
     return dict(found)
+
+
+def limited_by(interface_id: str) -> str:
+    """What tc(8) of this host says of where the packets of an interface go first: the shapers of its instance."""
+    found = ""
+    for hook in ("egress", "ingress"):
+        command = ["tc", "filter", "show", "dev", tap_name(interface_id), hook]
+        shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
+        found += "".join(line.strip() for line in shown.splitlines() if "Redirect to device" in line)
+    return found
 
 
 def test_an_interface_comes_and_goes_while_the_guest_runs(guest_owner: User, guest: str) -> None:
@@ -54,6 +66,8 @@ def test_an_interface_of_another_vpc_has_that_vpcs_network(guest_owner: User, gu
     interface_id, address = made["NetworkInterfaceId"], made["PrivateIpAddress"]
     attached = user.ec2.attach_network_interface(NetworkInterfaceId=interface_id, InstanceId=instance_id, DeviceIndex=1)
     wait_for(lambda: address in machine.run("ip -4 addr"), "the other VPC's DHCP gives the address", 90, poll=0.5)
+    primary = user.describe(instance_id)["NetworkInterfaces"][0]["NetworkInterfaceId"]
+    assert limited_by(interface_id) == limited_by(primary) != "", "both share the bandwidth of the instance"
 
     user.ec2.detach_network_interface(AttachmentId=attached["AttachmentId"])
     wait_for(lambda: shown(user, interface_id)["Status"] == "available", "the interface is available", 60)
