@@ -1,4 +1,4 @@
-"""The bandwidth of an instance's type is what its host is told of each of its interfaces, through boto3."""
+"""The bandwidth of an instance's type is sent to its host with each of its interfaces, through boto3."""
 
 from stead_controller.db.tables import HostResource, Instance
 from stead_controller.desired import desired_state
@@ -6,7 +6,7 @@ from stead_proto.v1 import desired_pb2 as desired
 
 
 def limits(api, interface_id):
-    """The baseline and burst in megabits per second that an interface's host is told; None when none."""
+    """The baseline and burst in megabits per second that an interface's host is sent; None when none."""
     key = (api.world.host_id, int(desired.KIND_INTERFACE), interface_id)
     body = desired.Resource.FromString(api.run(lambda tx: tx.session.get_one(HostResource, key).body)).interface
     return (body.bandwidth.baseline_mbps, body.bandwidth.burst_mbps) if body.HasField("bandwidth") else None

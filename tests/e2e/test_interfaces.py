@@ -67,7 +67,8 @@ def test_an_interface_of_another_vpc_has_that_vpcs_network(guest_owner: User, gu
     attached = user.ec2.attach_network_interface(NetworkInterfaceId=interface_id, InstanceId=instance_id, DeviceIndex=1)
     wait_for(lambda: address in machine.run("ip -4 addr"), "the other VPC's DHCP gives the address", 90, poll=0.5)
     primary = user.describe(instance_id)["NetworkInterfaces"][0]["NetworkInterfaceId"]
-    assert limited_by(interface_id) == limited_by(primary) != "", "both share the bandwidth of the instance"
+    wait_for(lambda: limited_by(interface_id), "the new interface is limited", 30)
+    assert limited_by(interface_id) == limited_by(primary), "both share the bandwidth of the instance"
 
     user.ec2.detach_network_interface(AttachmentId=attached["AttachmentId"])
     wait_for(lambda: shown(user, interface_id)["Status"] == "available", "the interface is available", 60)
