@@ -10,7 +10,7 @@ from stead_cli.operator import Operator
 from stead_cli.output import Row, output_option, say, show_rows
 from stead_proto.v1 import operator_pb2 as pb
 
-_COLUMNS: Final = ("name", "vcpus", "threads", "memory_mib", "network_mbps", "ebs_mbps", "store_gb", "own", "offered")
+_COLUMNS: Final = ("name", "vcpus", "threads", "memory_mib", "network_mbps", "store_gb", "own", "offered")
 _PAIR: Final = "BASELINE[:MOST]"
 
 
@@ -36,8 +36,6 @@ def list_types(output: str, *, own: bool) -> None:
 @click.option("--interfaces", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option("--addresses", type=click.IntRange(min=1), default=4, show_default=True, help="Of each interface.")
 @click.option("--network-mbps", default="1000:5000", show_default=True, metavar=_PAIR)
-@click.option("--ebs-mbps", default="", metavar=_PAIR, help="Of all volumes together.")
-@click.option("--ebs-iops", default="", metavar=_PAIR, help="Of all volumes together.")
 @click.option("--instance-store", default="", metavar="COUNTxGB", help="Disks that end with the instance.")
 @click.option("--baseline-percent", type=click.FloatRange(0, 100), default=0, help="Of each vCPU of a burstable type.")
 @output_option
@@ -50,18 +48,15 @@ def add_type(
     interfaces: int,
     addresses: int,
     network_mbps: str,
-    ebs_mbps: str,
-    ebs_iops: str,
     instance_store: str,
     baseline_percent: float,
     output: str,
 ) -> None:
     """Add the type NAME, such as lab.big; every account may launch it at once.
 
-    Bandwidth, IOPS and the baseline describe the type, so that it is found by them: nothing limits them yet.
+    Hosts hold each instance to its network bandwidth. The baseline describes the type: nothing limits it yet.
     """
     network = _pair("--network-mbps", network_mbps, ":")
-    bandwidth, iops = _pair("--ebs-mbps", ebs_mbps, ":"), _pair("--ebs-iops", ebs_iops, ":")
     count, size = _pair("--instance-store", instance_store, "x", both=True)
     new_type = pb.InstanceType(
         name=name,
@@ -72,10 +67,6 @@ def add_type(
         addresses=addresses,
         network_baseline_mbps=network[0],
         network_burst_mbps=network[1],
-        ebs_baseline_mbps=bandwidth[0],
-        ebs_max_mbps=bandwidth[1],
-        ebs_baseline_iops=iops[0],
-        ebs_max_iops=iops[1],
         store_count=count,
         store_gb=size,
         baseline_percent=baseline_percent,
@@ -114,8 +105,6 @@ def _row(found: pb.InstanceType) -> Row:
         "interfaces": found.interfaces,
         "addresses": found.addresses,
         "network_mbps": _range(found.network_baseline_mbps, found.network_burst_mbps),
-        "ebs_mbps": _range(found.ebs_baseline_mbps, found.ebs_max_mbps),
-        "ebs_iops": _range(found.ebs_baseline_iops, found.ebs_max_iops),
         "store_gb": f"{found.store_count}x{found.store_gb}" if found.store_count else "",
         "baseline_percent": found.baseline_percent or None,
         "own": found.own,

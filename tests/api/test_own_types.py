@@ -6,7 +6,10 @@ import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
+from stead_cli.errors import CliError
+from stead_cli.operator import Operator
 from stead_cli.type import type as commands
+from stead_proto.v1 import operator_pb2 as pb
 from tests.support.clients import FAST
 
 
@@ -39,14 +42,10 @@ def test_a_type_is_added_launched_and_removed(stead, account, image_id):
         "256",
         "--interfaces",
         "1",
-        "--ebs-mbps",
-        "50:90",
     )
-    (made,) = json.loads(
-        stead("add", "lab.pair", *asked, "--ebs-iops", "300", "--instance-store", "2x1", "--output", "json")
-    )
+    (made,) = json.loads(stead("add", "lab.pair", *asked, "--instance-store", "2x1", "--output", "json"))
     assert (made["name"], made["own"], made["offered"]) == ("lab.pair", True, True)
-    assert (made["network_mbps"], made["ebs_mbps"], made["ebs_iops"]) == ("1000:5000", "50:90", "300")
+    assert made["network_mbps"] == "1000:5000"
     assert json.loads(stead("list", "--own", "--output", "json")) == [made]
     assert "lab.pair\t2\t2\t256" in stead("list")
     shown = described(account, "lab.pair")
@@ -84,7 +83,7 @@ def test_a_type_is_added_launched_and_removed(stead, account, image_id):
         (("add", "lab.odd", "--vcpus", "3", "--threads-per-core", "2", "--memory-mib", "256"), "no cores of 2 threads"),
         (("add", "lab.odd", "--vcpus", "3", "--memory-mib", "256", "--network-mbps", "fast"), "--network-mbps must be"),
         (("add", "lab.odd", "--vcpus", "3", "--memory-mib", "256", "--network-mbps", "9:1"), "more than burst"),
-        (("add", "lab.odd", "--vcpus", "3", "--memory-mib", "256", "--ebs-mbps", "9"), "belong together"),
+        (("add", "lab.odd", "--vcpus", "3", "--memory-mib", "256", "--ebs-mbps", "9"), "No such option"),
         (
             ("add", "lab.odd", "--vcpus", "3", "--memory-mib", "256", "--instance-store", "2"),
             "--instance-store must be",
@@ -95,6 +94,16 @@ def test_a_type_is_added_launched_and_removed(stead, account, image_id):
 )
 def test_nonsense_is_refused_in_words(stead, arguments, words):
     stead(*arguments, fails=words)
+
+
+@pytest.mark.parametrize("figure", ["ebs_baseline_mbps", "ebs_max_mbps", "ebs_baseline_iops", "ebs_max_iops"])
+def test_what_the_command_line_of_an_earlier_release_says_of_ebs_is_refused(cloud, stead, figure):
+    new_type = pb.InstanceType(
+        name="lab.odd", vcpus=1, memory_mib=256, interfaces=1, addresses=1, network_burst_mbps=9, **{figure: 9}
+    )
+    with pytest.raises(CliError, match=r"ebs_.* is not supported"):
+        Operator(cloud.settings).add_type(new_type)
+    assert json.loads(stead("list", "--own", "--output", "json")) == []
 
 
 def test_a_burstable_type_earns_what_its_baseline_costs(stead, account):

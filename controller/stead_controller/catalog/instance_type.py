@@ -52,7 +52,8 @@ class Gpus:
 class InstanceType:
     """What a guest of this type gets: `memory` in bytes, `max_interfaces` with `max_addresses` of each IP version.
 
-    Bandwidths are in megabits per second, an operation is one of 16 KiB. Those of EBS are None where EC2 gives none.
+    Bandwidths are in megabits per second, an operation is one of 16 KiB. Those of EBS are None where EC2 gives none;
+    no host limits all volumes of an instance together, so they are shown nowhere.
     """
 
     name: str

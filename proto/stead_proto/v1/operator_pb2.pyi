@@ -1408,8 +1408,9 @@ class InstanceType(_message.Message):
     network_baseline_mbps: _builtins.int
     network_burst_mbps: _builtins.int
     ebs_baseline_mbps: _builtins.int
-    """of EBS: 0 = nothing is said"""
+    """of all volumes together: refused by AddType and not shown, since nothing limits it"""
     ebs_max_mbps: _builtins.int
+    """this and the two below the same"""
     ebs_baseline_iops: _builtins.int
     ebs_max_iops: _builtins.int
     store_count: _builtins.int

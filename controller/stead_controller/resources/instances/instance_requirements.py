@@ -61,7 +61,6 @@ class Requirements:
     local_storage: str = "included"
     local_storage_types: tuple[str, ...] = ()
     local_storage_gb: Range = _ANY
-    ebs_mbps: Range = _ANY
     accelerator_types: tuple[str, ...] = ()
     accelerators: Range = _ANY
     accelerator_manufacturers: tuple[str, ...] = ()
@@ -92,7 +91,6 @@ class Requirements:
         yield "MemoryGiBPerVCpu", self.memory_gib_per_vcpu
         yield "NetworkInterfaceCount", self.interfaces
         yield "TotalLocalStorageGB", self.local_storage_gb
-        yield "BaselineEbsBandwidthMbps", self.ebs_mbps
         yield "AcceleratorCount", self.accelerators
         yield "AcceleratorTotalMemoryMiB", self.accelerator_memory_mib
         yield "NetworkBandwidthGbps", self.network_gbps
@@ -155,7 +153,6 @@ def _has_storage(kind: InstanceType, asked: Requirements) -> bool:
         _wanted(asked.local_storage, has=store is not None)
         and (store is None or _in(store.medium, asked.local_storage_types))
         and asked.local_storage_gb.has(store.total_size if store else None)
-        and asked.ebs_mbps.has(kind.ebs_baseline_mbps)
     )
 
 

@@ -42,7 +42,6 @@ def _requirements(params: Params) -> Requirements:
         local_storage=given.get("LocalStorage", "included"),
         local_storage_types=_texts(given, "LocalStorageTypes"),
         local_storage_gb=_range(given, "TotalLocalStorageGB"),
-        ebs_mbps=_range(given, "BaselineEbsBandwidthMbps"),
         accelerator_types=_texts(given, "AcceleratorTypes"),
         accelerators=_range(given, "AcceleratorCount"),
         accelerator_manufacturers=_texts(given, "AcceleratorManufacturers"),

@@ -16,8 +16,6 @@ FACTS = {
     "interfaces": 3,
     "addresses": 5,
     "network_mbps": {"baseline": 100, "burst": 200},
-    "ebs_mbps": {"baseline": 300, "max": 400},
-    "ebs_iops": {"baseline": 500, "max": 600},
     "instance_store": {"count": 1, "size_gb": 2, "medium": "ssd"},
     "credits": {"per_hour": 24, "max": 576, "baseline_percent": 10},
 }
@@ -38,8 +36,7 @@ def test_an_added_type_is_found_with_all_its_figures(life):
     assert (found.vcpus, found.cores, found.memory, found.offered) == (4, 2, GIB, True)
     assert (found.max_interfaces, found.max_addresses) == (3, 5)
     assert (found.network_baseline_mbps, found.network_burst_mbps) == (100, 200)
-    assert (found.ebs_baseline_mbps, found.ebs_max_mbps, found.ebs_optimized) == (300, 400, "default")
-    assert (found.ebs_baseline_iops, found.ebs_max_iops) == (500, 600)
+    assert found.ebs_optimized == "unsupported"
     assert found.instance_store.total_size == 2
     assert found.credits.baseline_percent == 10
     assert found in life.run(instance_types.everything)
@@ -56,7 +53,14 @@ def test_an_added_type_is_found_with_all_its_figures(life):
         ("lab.other", {"vcpus": 3}, BadRequest, "3 vcpus are no cores of 2 threads"),
         ("lab.other", {"vcpus": 0}, BadRequest, "vcpus must be from 1"),
         ("lab.other", {"colour": "red"}, BadRequest, "unknown key colour"),
-        ("lab.other", {"ebs_iops": {"baseline": 2, "max": 1}}, BadRequest, "the baseline 2 is more than max, 1"),
+        (
+            "lab.other",
+            {"network_mbps": {"baseline": 2, "burst": 1}},
+            BadRequest,
+            "the baseline 2 is more than burst, 1",
+        ),
+        ("lab.other", {"ebs_mbps": {"baseline": 1, "max": 2}}, InvalidParameter, "ebs_mbps is not supported"),
+        ("lab.other", {"ebs_iops": {"baseline": 1, "max": 2}}, InvalidParameter, "ebs_iops is not supported"),
     ],
 )
 def test_what_is_no_new_type_is_refused(life, name, change, error, words):
