@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from stead_cli import settings
+from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.output import bytes_text, json_or, output_option, say, show_json, show_rows
 from stead_proto.v1 import operator_pb2 as pb
@@ -14,7 +15,7 @@ from stead_proto.v1 import operator_pb2 as pb
 
 @click.group()
 def host() -> None:
-    """See, enrol, drain and forget hosts."""
+    """See, enrol, set, cordon, drain and remove hosts."""
 
 
 def row_of(found: pb.Host) -> dict[str, Any]:
@@ -26,8 +27,14 @@ def row_of(found: pb.Host) -> dict[str, Any]:
         "zone": found.zone,
         "schedulable": found.schedulable,
         "instances": found.instances,
-        "vcpus": f"{found.cpus_reserved} of {found.cpus} cores",
-        "memory": f"{bytes_text(found.memory_reserved)} of {bytes_text(found.memory)}",
+        "threads": found.cpus,
+        "vcpus": f"{found.cpus_reserved} of {found.cpus_offered}",
+        "memory": f"{bytes_text(found.memory_reserved)} of {bytes_text(found.memory_offered)}",
+        "memory_total": found.memory,
+        "labels": dict(sorted(found.labels.items())),
+        "overcommit_cpus": found.overcommit_cpus,
+        "overcommit_memory": found.overcommit_memory,
+        "reserve_memory": found.reserve_memory,
         "disk": "; ".join(_disk(pool) for pool in found.pools),
         "virtualization": found.virtualization,
         "virtualization_reason": found.virtualization_reason,
@@ -49,6 +56,7 @@ def row_of(found: pb.Host) -> dict[str, Any]:
             }
             for pool in found.pools
         ],
+        "uses": [{"kind": use.kind, "id": use.id, "state": use.state} for use in found.uses],
         "error_count": found.error_count,
         "errors": [
             {"kind": each.kind, "id": each.id, "since": _time(each.since), "error": each.error} for each in found.errors
@@ -95,8 +103,8 @@ COLUMNS = (
     "hostname",
     "state",
     "zone",
-    "schedulable",
     "instances",
+    "threads",
     "vcpus",
     "memory",
     "disk",
@@ -133,24 +141,105 @@ def token(zone: str, valid_seconds: int, output: str) -> None:
 
 @host.command()
 @click.argument("host_id")
-@click.option("--undo", is_flag=True, help="Allow new instances again.")
 @output_option
-def drain(host_id: str, *, undo: bool, output: str) -> None:
-    """Start no new instances on a host; those it has stay."""
-    changed = row_of(Operator(settings.load()).set_schedulable(host_id, schedulable=undo))
-    show_rows([changed], COLUMNS, output) if output != "json" else show_json(changed)
+def show(host_id: str, output: str) -> None:
+    """Show all that is known of a host, and what is on it."""
+    _show_one(Operator(settings.load()).show_host(host_id), output)
+
+
+@host.command("set")
+@click.argument("host_id")
+@click.option("--zone", help="Only with nothing on the host: a volume's zone never changes.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Set a label; may be repeated.")
+@click.option("--remove-label", "removed", multiple=True, metavar="KEY", help="May be repeated.")
+@click.option("--overcommit-cpus", type=float, help="vCPUs offered per hardware thread; 0: as the controller is set.")
+@click.option("--overcommit-memory", type=float, help="Bytes offered per byte of memory; 0: one.")
+@click.option("--reserve-memory", type=click.IntRange(min=0), metavar="MIB", help="For itself; 0: as set there.")
+@output_option
+def set_host(
+    host_id: str,
+    *,
+    zone: str | None,
+    labels: Sequence[str],
+    removed: Sequence[str],
+    overcommit_cpus: float | None,
+    overcommit_memory: float | None,
+    reserve_memory: int | None,
+    output: str,
+) -> None:
+    """Set a host's zone, labels and what it offers; the next instance is placed by it."""
+    request = pb.SetHostRequest(
+        host_id=host_id,
+        zone=zone,
+        labels=dict(_label(text) for text in labels),
+        removed_labels=removed,
+        overcommit_cpus=overcommit_cpus,
+        overcommit_memory=overcommit_memory,
+        reserve_memory=None if reserve_memory is None else reserve_memory << 20,
+    )
+    _show_one(Operator(settings.load()).set_host(request), output)
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, found, value = text.partition("=")
+    if not found:
+        raise CliError(f"--label must be KEY=VALUE, not {text!r}")
+    return key, value
 
 
 @host.command()
 @click.argument("host_id")
-@click.option("--force", is_flag=True, help="Also with instances and volumes: they end with it.")
-def remove(host_id: str, *, force: bool) -> None:
-    """Forget a host.
+@output_option
+def cordon(host_id: str, output: str) -> None:
+    """Place nothing new on a host; what it has stays."""
+    _show_one(Operator(settings.load()).set_schedulable(host_id, schedulable=False), output)
 
-    With --force you say that it is off for good. Volumes in a pool of Ceph that other hosts have, too, get a new home.
+
+@host.command()
+@click.argument("host_id")
+@output_option
+def uncordon(host_id: str, output: str) -> None:
+    """Place new instances on a host again, and end its draining."""
+    _show_one(Operator(settings.load()).set_schedulable(host_id, schedulable=True), output)
+
+
+@host.command()
+@click.argument("host_id")
+@output_option
+def drain(host_id: str, output: str) -> None:
+    """Cordon a host that is to become empty, and show what is on it.
+
+    Nothing is stopped or deleted: its state is `draining` until nothing is on it, then `drained`.
     """
-    Operator(settings.load()).remove_host(host_id, force=force)
-    say(f"{host_id} is forgotten")
+    _show_one(Operator(settings.load()).drain_host(host_id), output)
+
+
+def _show_one(found: pb.Host, output: str) -> None:
+    """Print a host, its settings and what is on it."""
+    row = row_of(found)
+    if output == "json":
+        show_json(row)
+        return
+    show_hosts([row], output)
+    say(f"labels: {', '.join(f'{key}={value}' for key, value in row['labels'].items()) or 'none'}")
+    say(
+        f"offers {found.overcommit_cpus:g} vCPUs per thread and {found.overcommit_memory:g} bytes per byte of memory, "
+        f"and keeps {bytes_text(found.reserve_memory)} for itself"
+    )
+    for use in row["uses"]:
+        say(f"has the {use['kind']} {use['id']} ({use['state']})")
+
+
+@host.command()
+@click.argument("host_id")
+@click.option("--lost", is_flag=True, help="It is off for good: the instances and volumes on it end with it.")
+def remove(host_id: str, *, lost: bool) -> None:
+    """Remove a host on which nothing is, or one that is down and lost.
+
+    Volumes of a lost host in a pool of Ceph that other hosts have, too, get a new home.
+    """
+    Operator(settings.load()).remove_host(host_id, lost=lost)
+    say(f"{host_id} is removed")
 
 
 @host.command()

@@ -45,6 +45,14 @@ class Operator:
             self._call(lambda channel: HostsStub(channel).ListHosts(pb.ListHostsRequest(), timeout=_CALL_SECONDS)).hosts
         )
 
+    def show_host(self, host_id: str) -> pb.Host:
+        """One host with what is on it."""
+        request = pb.ListHostsRequest(host_id=host_id)
+        found: pb.ListHostsResponse = self._call(
+            lambda channel: HostsStub(channel).ListHosts(request, timeout=_CALL_SECONDS)
+        )
+        return found.hosts[0]
+
     def create_token(self, zone: str = "", valid_seconds: int = 0) -> pb.CreateEnrolmentTokenResponse:
         """Make a one-time token with which a machine may enrol."""
         request = pb.CreateEnrolmentTokenRequest(zone=zone, valid_seconds=valid_seconds)
@@ -54,14 +62,25 @@ class Operator:
         return made
 
     def set_schedulable(self, host_id: str, *, schedulable: bool) -> pb.Host:
-        """Stop or allow again new instances on a host."""
+        """Cordon a host, or end that and its draining."""
         request = pb.SetSchedulableRequest(host_id=host_id, schedulable=schedulable)
         changed: pb.Host = self._call(lambda channel: HostsStub(channel).SetSchedulable(request, timeout=_CALL_SECONDS))
         return changed
 
-    def remove_host(self, host_id: str, *, force: bool) -> None:
-        """Forget a host; with force its instances are terminated."""
-        request = pb.RemoveHostRequest(host_id=host_id, force=force)
+    def set_host(self, request: pb.SetHostRequest) -> pb.Host:
+        """Change what is set for a host."""
+        changed: pb.Host = self._call(lambda channel: HostsStub(channel).SetHost(request, timeout=_CALL_SECONDS))
+        return changed
+
+    def drain_host(self, host_id: str) -> pb.Host:
+        """Cordon a host that is to become empty; the answer names what is on it."""
+        request = pb.DrainHostRequest(host_id=host_id)
+        drained: pb.Host = self._call(lambda channel: HostsStub(channel).DrainHost(request, timeout=_CALL_SECONDS))
+        return drained
+
+    def remove_host(self, host_id: str, *, lost: bool) -> None:
+        """Forget a host; with one that is lost, what is on it ends."""
+        request = pb.RemoveHostRequest(host_id=host_id, lost=lost)
         self._call(lambda channel: HostsStub(channel).RemoveHost(request, timeout=_CALL_SECONDS))
 
     def discard_unclaimed(self, host_id: str, ids: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """`stead status`: which parts of the cloud run on this machine, its hosts, and their failures."""
 
 import os
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -9,6 +9,8 @@ from stead_cli import cloud, host, processes, settings
 from stead_cli.operator import Operator
 from stead_cli.output import output_option, say, show_json, show_rows
 from stead_cli.processes import Program
+
+_AWAY: Final = ("down", "enrolled")
 
 
 @click.command()
@@ -24,7 +26,9 @@ def status(output: str) -> None:
     if may_see_store:
         rows.append(_row(cloud.object_store_program(chosen)))
     hosts = [host.row_of(found) for found in Operator(chosen).list_hosts()] if health.answers else []
-    well = health.is_well and all(row["runs"] for row in must_run) and any(found["state"] == "up" for found in hosts)
+    well = (
+        health.is_well and all(row["runs"] for row in must_run) and any(found["state"] not in _AWAY for found in hosts)
+    )
     if output == "json":
         show_json({"well": well, "endpoint": chosen.https_endpoint, "programs": rows, "hosts": hosts})
     else:

@@ -231,7 +231,7 @@ def release(tx):
     for instance in tx.session.query(Instance).filter(Instance.state != "terminated"):
         instance.state = "terminated"
     for host in tx.session.query(rows.Host):
-        host.cpus_free, host.memory_free = host.cpus, host.memory
+        host.cpus_reserved = host.memory_reserved = 0
 
 
 def test_what_an_override_replaces(api):

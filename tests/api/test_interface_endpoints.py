@@ -433,7 +433,7 @@ def test_an_interface_moves_when_its_host_is_given_up(api: Api) -> None:
         return str(other.id)
 
     other = api.run(add_host)
-    api.run(host_records.remove_host, api.world.cloud, api.world.host_id, NOW, force=True)
+    api.run(host_records.remove_host, api.world.cloud, api.world.host_id, NOW, lost=False)
     (interface_id,) = made["NetworkInterfaceIds"]
     key = (other, int(KIND), interface_id)
     assert api.run(lambda tx: tx.session.get_one(HostResource, key).body) is not None

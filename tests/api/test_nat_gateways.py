@@ -197,7 +197,7 @@ def test_a_gateway_moves_when_its_host_is_given_up(api: Api) -> None:
         return str(other.id)
 
     other = api.run(add_host)
-    api.run(host_records.remove_host, api.world.cloud, api.world.host_id, NOW, force=True)
+    api.run(host_records.remove_host, api.world.cloud, api.world.host_id, NOW, lost=False)
     assert api.run(lambda tx: tx.session.get_one(NatGateway, made["NatGatewayId"]).host_id) == other
     key = (other, int(desired_pb2.KIND_NAT_GATEWAY), made["NatGatewayId"])
     assert api.run(lambda tx: tx.session.get_one(HostResource, key).body) is not None

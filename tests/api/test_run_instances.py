@@ -115,7 +115,7 @@ def test_a_bad_launch_is_refused_by_ec2s_code_and_changes_no_row(api: Api, code:
 
 
 def test_more_than_fits_is_refused_whole_and_with_a_server_status(api: Api) -> None:
-    api.run(lambda tx: setattr(tx.session.get_one(Host, api.world.host_id), "cpus_free", 5))
+    api.run(lambda tx: setattr(tx.session.get_one(Host, api.world.host_id), "cpus_offered", 5))
     before = api.dump()
     with pytest.raises(ClientError) as refused:
         run(api, MinCount=3, MaxCount=3)

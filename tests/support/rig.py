@@ -131,7 +131,10 @@ class TestRig:
     def wait_until_up(self) -> None:
         """Wait until all hosts' agents have reported to the controller."""
         wait_for(
-            lambda: all(host.state == "up" for host in self.operator.list_hosts()), "all hosts are up", 30, poll=0.2
+            lambda: all(host.state in ("up", "cordoned") for host in self.operator.list_hosts()),
+            "all hosts are up",
+            30,
+            poll=0.2,
         )
 
     def inventories(self) -> dict[str, leaks.HostInventory]:

@@ -120,7 +120,17 @@ def access_key(caller: Caller, secret: str, **changes: Any) -> AccessKey:
     return AccessKey(**values | changes)
 
 
+def offered(values: dict[str, Any]) -> dict[str, Any]:
+    """New values of columns of hosts, with what must be offered where `cpus_free` or `memory_free` is given."""
+    reserved = {"cpus_free": Host.cpus_reserved, "memory_free": Host.memory_reserved}
+    return {
+        name.replace("_free", "_offered"): reserved[name] + value if name in reserved else value
+        for name, value in values.items()
+    }
+
+
 def host(**changes: Any) -> Host:
+    """A host with the given columns; `cpus_free` and `memory_free` say what it offers, of which nothing is reserved."""
     values = {
         "id": ids.new_id("host"),
         "hostname": "box",
@@ -128,8 +138,8 @@ def host(**changes: Any) -> Host:
         "state": "up",
         "cpus": 64,
         "memory": 256 * GIB,
-        "cpus_free": 64,
-        "memory_free": 256 * GIB,
+        "cpus_offered": changes.pop("cpus_free", 64),
+        "memory_offered": changes.pop("memory_free", 256 * GIB),
         "virtualization": "kvm",
         "accelerated": True,
         "uefi": True,

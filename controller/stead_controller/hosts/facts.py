@@ -13,6 +13,7 @@ from stead_controller.db.tables import Host, NetworkInterface, RemovedHost, Volu
 from stead_controller.desired import desired_state, host_networks, topics
 from stead_controller.hosts import pools
 from stead_controller.request.cloud import Cloud
+from stead_controller.resources.host_capacity import offer
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 
@@ -36,8 +37,7 @@ def is_known(tx: Transaction, host_id: str) -> bool:
 def take_facts(tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]], cloud: Cloud, now: datetime) -> list[Taken]:
     """Store the facts of hosts, by their ids, and that they are up; return how each is regarded.
 
-    All others must get the new address of one that MOVED (`host_networks`). Free capacity is what the facts offer after
-    overcommit, less what is reserved; a host that shrank offers no new capacity.
+    All others must get the new address of one that MOVED (`host_networks`).
     """
     host_ids = {host_id for host_id, _ in hellos}
     hosts = {host.id: host for host in tx.session.scalars(select(Host).where(Host.id.in_(host_ids)))}
@@ -59,7 +59,6 @@ def take_facts(tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]], cloud: C
 
 def _take(tx: Transaction, host: Host, hello: pb.Hello, cloud: Cloud, now: datetime, *, has_network: bool) -> Taken:
     facts = hello.facts
-    reserved = min(cloud.memory_kept, facts.memory // 10)
     host.hostname = facts.hostname or host.hostname
     host.architecture = facts.architecture or host.architecture
     host.virtualization = facts.virtualization
@@ -71,8 +70,7 @@ def _take(tx: Transaction, host: Host, hello: pb.Hello, cloud: Cloud, now: datet
     host.simulated = facts.simulated
     host.cpus = facts.cpus
     host.memory = facts.memory
-    host.cpus_free = int(facts.cpus * cloud.cpu_overcommit) - host.cpus_reserved
-    host.memory_free = facts.memory - reserved - host.memory_reserved
+    offer.renew(host, cloud)
     host.state = "up"
     host.last_seen = now
     moved = host.underlay_address != facts.underlay_address

@@ -12,8 +12,10 @@ from stead_controller.hosts.enrolment import create_token
 from stead_controller.operator.peers import refuse
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
 from stead_controller.resources.operators import host_records
 from stead_controller.resources.operators.host_records import HostRecord
+from stead_controller.resources.operators.host_settings import HostChange
 from stead_proto.v1 import desired_pb2, operator_pb2_grpc
 from stead_proto.v1 import operator_pb2 as pb
 
@@ -21,7 +23,7 @@ _TOKEN_SECONDS = 3600
 
 
 class Hosts(operator_pb2_grpc.HostsServicer):
-    """Lists, enrols, drains and removes hosts."""
+    """Lists, enrols, changes, drains and removes hosts."""
 
     def __init__(
         self, database: Transactions, cloud: Cloud, clock: Clock, ca_pem: bytes, end_session: Callable[[str], None]
@@ -36,9 +38,17 @@ class Hosts(operator_pb2_grpc.HostsServicer):
     async def ListHosts(  # noqa: N802 - the name of the RPC
         self, request: pb.ListHostsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListHostsResponse:
-        """List all hosts with their capacity and how far they are."""
-        del request, context
-        found = await self._database.run(host_records.list_hosts, writes=False)
+        """List all hosts, or one, with their capacity and how far they are."""
+
+        def find(tx: Transaction) -> list[HostRecord]:
+            if request.host_id:
+                return [host_records.show_host(tx, self._cloud, request.host_id)]
+            return host_records.list_hosts(tx, self._cloud)
+
+        try:
+            found = await self._database.run(find, writes=False)
+        except SteadError as error:
+            await refuse(context, error)
         return pb.ListHostsResponse(hosts=[_message(record) for record in found])
 
     async def CreateEnrolmentToken(  # noqa: N802 - the name of the RPC
@@ -57,11 +67,38 @@ class Hosts(operator_pb2_grpc.HostsServicer):
     async def SetSchedulable(  # noqa: N802 - the name of the RPC
         self, request: pb.SetSchedulableRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.Host:
-        """Stop or allow again new instances on a host."""
+        """Cordon a host, or end that and its draining."""
+        return await self._change(
+            context,
+            lambda tx: host_records.set_schedulable(tx, self._cloud, request.host_id, schedulable=request.schedulable),
+        )
+
+    async def SetHost(  # noqa: N802 - the name of the RPC
+        self, request: pb.SetHostRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.Host:
+        """Change a host's zone, labels, overcommit or reserve."""
+        asked = HostChange(
+            request.zone if request.HasField("zone") else None,
+            dict(request.labels),
+            list(request.removed_labels),
+            request.overcommit_cpus if request.HasField("overcommit_cpus") else None,
+            request.overcommit_memory if request.HasField("overcommit_memory") else None,
+            request.reserve_memory if request.HasField("reserve_memory") else None,
+        )
+        return await self._change(context, lambda tx: host_records.set_host(tx, self._cloud, request.host_id, asked))
+
+    async def DrainHost(  # noqa: N802 - the name of the RPC
+        self, request: pb.DrainHostRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.Host:
+        """Cordon a host that is to become empty."""
+        return await self._change(context, lambda tx: host_records.drain_host(tx, self._cloud, request.host_id))
+
+    async def _change(
+        self, context: grpc.aio.ServicerContext[Any, Any], change: Callable[[Transaction], HostRecord]
+    ) -> pb.Host:
+        """Change a host in a transaction, or refuse."""
         try:
-            record = await self._database.run(
-                lambda tx: host_records.set_schedulable(tx, request.host_id, schedulable=request.schedulable)
-            )
+            record = await self._database.run(change)
         except SteadError as error:
             await refuse(context, error)
         return _message(record)
@@ -72,9 +109,7 @@ class Hosts(operator_pb2_grpc.HostsServicer):
         """Remove a host from the cloud."""
         try:
             await self._database.run(
-                lambda tx: host_records.remove_host(
-                    tx, self._cloud, request.host_id, self._clock(), force=request.force
-                )
+                lambda tx: host_records.remove_host(tx, self._cloud, request.host_id, self._clock(), lost=request.lost)
             )
         except SteadError as error:
             await refuse(context, error)
@@ -97,13 +132,19 @@ def _message(record: HostRecord) -> pb.Host:
     return pb.Host(
         id=host.id,
         hostname=host.hostname,
-        state=host.state,
+        state=record.state,
         zone=host.zone,
         schedulable=host.schedulable,
         cpus=host.cpus,
         cpus_reserved=host.cpus_reserved,
         memory=host.memory,
         memory_reserved=host.memory_reserved,
+        labels=host.labels,
+        overcommit_cpus=record.terms.overcommit_cpus,
+        overcommit_memory=record.terms.overcommit_memory,
+        reserve_memory=record.terms.reserve_memory,
+        cpus_offered=host.cpus_offered,
+        memory_offered=host.memory_offered,
         virtualization=host.virtualization,
         virtualization_reason=host.virtualization_reason,
         uefi=host.uefi,
@@ -124,6 +165,7 @@ def _message(record: HostRecord) -> pb.Host:
             for error in record.errors
         ],
         error_count=record.error_count,
+        uses=[pb.HostUse(kind=use.kind, id=use.resource_id, state=use.state) for use in record.uses],
         pools=[
             pb.HostPool(
                 name=pool.name,

@@ -22,6 +22,26 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class Host(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ID_FIELD_NUMBER: _builtins.int
     HOSTNAME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -44,10 +64,17 @@ class Host(_message.Message):
     POOLS_FIELD_NUMBER: _builtins.int
     UEFI_FIELD_NUMBER: _builtins.int
     TPM_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    OVERCOMMIT_CPUS_FIELD_NUMBER: _builtins.int
+    OVERCOMMIT_MEMORY_FIELD_NUMBER: _builtins.int
+    RESERVE_MEMORY_FIELD_NUMBER: _builtins.int
+    CPUS_OFFERED_FIELD_NUMBER: _builtins.int
+    MEMORY_OFFERED_FIELD_NUMBER: _builtins.int
+    USES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     hostname: _builtins.str
     state: _builtins.str
-    """"up", "down" or "enrolled" (never seen)"""
+    """"up", "cordoned", "draining", "drained" (nothing is on it), "down" or "enrolled" (never seen)"""
     zone: _builtins.str
     schedulable: _builtins.bool
     cpus: _builtins.int
@@ -69,6 +96,16 @@ class Host(_message.Message):
     """whether its guests may boot by UEFI"""
     tpm: _builtins.bool
     """whether they may have a TPM"""
+    overcommit_cpus: _builtins.float
+    """vCPUs offered per hardware thread"""
+    overcommit_memory: _builtins.float
+    """bytes offered per byte of memory"""
+    reserve_memory: _builtins.int
+    """bytes that the host needs itself"""
+    cpus_offered: _builtins.int
+    """to instances"""
+    memory_offered: _builtins.int
+    """bytes; below zero where more is reserved for the host than it has"""
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostError]:
         """what it fails at now, the oldest first, at most 20; SetSchedulable names none"""
@@ -76,6 +113,12 @@ class Host(_message.Message):
     @_builtins.property
     def pools(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostPool]:
         """by name; SetSchedulable names none"""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def uses(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostUse]:
+        """what is on it, by kind and id, at most 1,000; only of a host that was asked for alone"""
 
     def __init__(
         self,
@@ -102,14 +145,49 @@ class Host(_message.Message):
         pools: _abc.Iterable[Global___HostPool] | None = ...,
         uefi: _builtins.bool = ...,
         tpm: _builtins.bool = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        overcommit_cpus: _builtins.float = ...,
+        overcommit_memory: _builtins.float = ...,
+        reserve_memory: _builtins.int = ...,
+        cpus_offered: _builtins.int = ...,
+        memory_offered: _builtins.int = ...,
+        uses: _abc.Iterable[Global___HostUse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cpus", b"cpus", "cpus_reserved", b"cpus_reserved", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "last_seen", b"last_seen", "memory", b"memory", "memory_reserved", b"memory_reserved", "pools", b"pools", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cpus", b"cpus", "cpus_offered", b"cpus_offered", "cpus_reserved", b"cpus_reserved", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "labels", b"labels", "last_seen", b"last_seen", "memory", b"memory", "memory_offered", b"memory_offered", "memory_reserved", b"memory_reserved", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "pools", b"pools", "reserve_memory", b"reserve_memory", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "uses", b"uses", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Host: _TypeAlias = Host  # noqa: Y015
+
+@_typing.final
+class HostUse(_message.Message):
+    """Something that is on a host."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """"instance", "volume", "nat-gateway" or "vpc-endpoint-interface" """
+    id: _builtins.str
+    state: _builtins.str
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        id: _builtins.str = ...,
+        state: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "kind", b"kind", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostUse: _TypeAlias = HostUse  # noqa: Y015
 
 @_typing.final
 class HostPool(_message.Message):
@@ -193,12 +271,16 @@ Global___HostError: _TypeAlias = HostError  # noqa: Y015
 class ListHostsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.str
     def __init__(
         self,
+        *,
+        host_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -296,22 +378,120 @@ class SetSchedulableRequest(_message.Message):
 Global___SetSchedulableRequest: _TypeAlias = SetSchedulableRequest  # noqa: Y015
 
 @_typing.final
-class RemoveHostRequest(_message.Message):
+class SetHostRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     HOST_ID_FIELD_NUMBER: _builtins.int
-    FORCE_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    REMOVED_LABELS_FIELD_NUMBER: _builtins.int
+    OVERCOMMIT_CPUS_FIELD_NUMBER: _builtins.int
+    OVERCOMMIT_MEMORY_FIELD_NUMBER: _builtins.int
+    RESERVE_MEMORY_FIELD_NUMBER: _builtins.int
     host_id: _builtins.str
-    force: _builtins.bool
+    zone: _builtins.str
+    """only with nothing on the host"""
+    overcommit_cpus: _builtins.float
+    """of each of these three 0 = what the controller's settings say"""
+    overcommit_memory: _builtins.float
+    reserve_memory: _builtins.int
+    """bytes"""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """to set"""
+
+    @_builtins.property
+    def removed_labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         host_id: _builtins.str = ...,
-        force: _builtins.bool = ...,
+        zone: _builtins.str | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        removed_labels: _abc.Iterable[_builtins.str] | None = ...,
+        overcommit_cpus: _builtins.float | None = ...,
+        overcommit_memory: _builtins.float | None = ...,
+        reserve_memory: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_overcommit_cpus", b"_overcommit_cpus", "_overcommit_memory", b"_overcommit_memory", "_reserve_memory", b"_reserve_memory", "_zone", b"_zone", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "reserve_memory", b"reserve_memory", "zone", b"zone"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_overcommit_cpus", b"_overcommit_cpus", "_overcommit_memory", b"_overcommit_memory", "_reserve_memory", b"_reserve_memory", "_zone", b"_zone", "host_id", b"host_id", "labels", b"labels", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "removed_labels", b"removed_labels", "reserve_memory", b"reserve_memory", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__overcommit_cpus: _TypeAlias = _typing.Literal["overcommit_cpus"]  # noqa: Y015
+    _WhichOneofArgType__overcommit_cpus: _TypeAlias = _typing.Literal["_overcommit_cpus", b"_overcommit_cpus"]  # noqa: Y015
+    _WhichOneofReturnType__overcommit_memory: _TypeAlias = _typing.Literal["overcommit_memory"]  # noqa: Y015
+    _WhichOneofArgType__overcommit_memory: _TypeAlias = _typing.Literal["_overcommit_memory", b"_overcommit_memory"]  # noqa: Y015
+    _WhichOneofReturnType__reserve_memory: _TypeAlias = _typing.Literal["reserve_memory"]  # noqa: Y015
+    _WhichOneofArgType__reserve_memory: _TypeAlias = _typing.Literal["_reserve_memory", b"_reserve_memory"]  # noqa: Y015
+    _WhichOneofReturnType__zone: _TypeAlias = _typing.Literal["zone"]  # noqa: Y015
+    _WhichOneofArgType__zone: _TypeAlias = _typing.Literal["_zone", b"_zone"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overcommit_cpus) -> _WhichOneofReturnType__overcommit_cpus | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overcommit_memory) -> _WhichOneofReturnType__overcommit_memory | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reserve_memory) -> _WhichOneofReturnType__reserve_memory | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__zone) -> _WhichOneofReturnType__zone | None: ...
+
+Global___SetHostRequest: _TypeAlias = SetHostRequest  # noqa: Y015
+
+@_typing.final
+class DrainHostRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "host_id", b"host_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainHostRequest: _TypeAlias = DrainHostRequest  # noqa: Y015
+
+@_typing.final
+class RemoveHostRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.str
+    lost: _builtins.bool
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.str = ...,
+        lost: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "lost", b"lost"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -49,6 +49,16 @@ class HostsStub:
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.SetSchedulableRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_operator__pb2.Host.FromString,
                 _registered_method=True)
+        self.SetHost = channel.unary_unary(
+                '/stead.v1.Hosts/SetHost',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.SetHostRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.Host.FromString,
+                _registered_method=True)
+        self.DrainHost = channel.unary_unary(
+                '/stead.v1.Hosts/DrainHost',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.DrainHostRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.Host.FromString,
+                _registered_method=True)
         self.RemoveHost = channel.unary_unary(
                 '/stead.v1.Hosts/RemoveHost',
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.RemoveHostRequest.SerializeToString,
@@ -65,7 +75,8 @@ class HostsServicer:
     """Missing associated documentation comment in .proto file."""
 
     def ListHosts(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """All hosts, or one with what is on it.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -78,14 +89,28 @@ class HostsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetSchedulable(self, request, context):
-        """Stop (or allow again) new instances on a host.
+        """Cordon a host, so that nothing new is placed on it, or end that, and its draining.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetHost(self, request, context):
+        """Set a host's zone, labels, overcommit and the memory for itself; in force at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainHost(self, request, context):
+        """Cordon a host that is to become empty. What is on it stays until somebody ends it; the answer names it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RemoveHost(self, request, context):
-        """Forget a host. Refused while it has instances, unless forced: then they are terminated.
+        """Forget a host. Refused while something is on it, unless the host is down and said to be lost: then that ends with it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,6 +139,16 @@ def add_HostsServicer_to_server(servicer, server):
             'SetSchedulable': grpc.unary_unary_rpc_method_handler(
                     servicer.SetSchedulable,
                     request_deserializer=stead__proto_dot_v1_dot_operator__pb2.SetSchedulableRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.Host.SerializeToString,
+            ),
+            'SetHost': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetHost,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.SetHostRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.Host.SerializeToString,
+            ),
+            'DrainHost': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainHost,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.DrainHostRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_operator__pb2.Host.SerializeToString,
             ),
             'RemoveHost': grpc.unary_unary_rpc_method_handler(
@@ -207,6 +242,60 @@ class Hosts:
             target,
             '/stead.v1.Hosts/SetSchedulable',
             stead__proto_dot_v1_dot_operator__pb2.SetSchedulableRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.Host.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetHost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Hosts/SetHost',
+            stead__proto_dot_v1_dot_operator__pb2.SetHostRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.Host.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainHost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Hosts/DrainHost',
+            stead__proto_dot_v1_dot_operator__pb2.DrainHostRequest.SerializeToString,
             stead__proto_dot_v1_dot_operator__pb2.Host.FromString,
             options,
             channel_credentials,

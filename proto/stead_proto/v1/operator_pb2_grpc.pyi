@@ -32,12 +32,17 @@ class HostsStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> HostsAsyncStub: ...
     ListHosts: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListHostsRequest, _operator_pb2.ListHostsResponse]
+    """All hosts, or one with what is on it."""
     CreateEnrolmentToken: _grpc.UnaryUnaryMultiCallable[_operator_pb2.CreateEnrolmentTokenRequest, _operator_pb2.CreateEnrolmentTokenResponse]
     """Make a one-time token with which one machine may enrol."""
     SetSchedulable: _grpc.UnaryUnaryMultiCallable[_operator_pb2.SetSchedulableRequest, _operator_pb2.Host]
-    """Stop (or allow again) new instances on a host."""
+    """Cordon a host, so that nothing new is placed on it, or end that, and its draining."""
+    SetHost: _grpc.UnaryUnaryMultiCallable[_operator_pb2.SetHostRequest, _operator_pb2.Host]
+    """Set a host's zone, labels, overcommit and the memory for itself; in force at once."""
+    DrainHost: _grpc.UnaryUnaryMultiCallable[_operator_pb2.DrainHostRequest, _operator_pb2.Host]
+    """Cordon a host that is to become empty. What is on it stays until somebody ends it; the answer names it."""
     RemoveHost: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RemoveHostRequest, _operator_pb2.RemoveHostResponse]
-    """Forget a host. Refused while it has instances, unless forced: then they are terminated."""
+    """Forget a host. Refused while something is on it, unless the host is down and said to be lost: then that ends with it."""
     DiscardUnclaimed: _grpc.UnaryUnaryMultiCallable[_operator_pb2.DiscardUnclaimedRequest, _operator_pb2.DiscardUnclaimedResponse]
     """Have a host remove what it has and this database does not know, since that is older than the host."""
 
@@ -45,12 +50,17 @@ class HostsStub:
 class HostsAsyncStub(HostsStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListHosts: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListHostsRequest, _operator_pb2.ListHostsResponse]  # type: ignore[assignment]
+    """All hosts, or one with what is on it."""
     CreateEnrolmentToken: _aio.UnaryUnaryMultiCallable[_operator_pb2.CreateEnrolmentTokenRequest, _operator_pb2.CreateEnrolmentTokenResponse]  # type: ignore[assignment]
     """Make a one-time token with which one machine may enrol."""
     SetSchedulable: _aio.UnaryUnaryMultiCallable[_operator_pb2.SetSchedulableRequest, _operator_pb2.Host]  # type: ignore[assignment]
-    """Stop (or allow again) new instances on a host."""
+    """Cordon a host, so that nothing new is placed on it, or end that, and its draining."""
+    SetHost: _aio.UnaryUnaryMultiCallable[_operator_pb2.SetHostRequest, _operator_pb2.Host]  # type: ignore[assignment]
+    """Set a host's zone, labels, overcommit and the memory for itself; in force at once."""
+    DrainHost: _aio.UnaryUnaryMultiCallable[_operator_pb2.DrainHostRequest, _operator_pb2.Host]  # type: ignore[assignment]
+    """Cordon a host that is to become empty. What is on it stays until somebody ends it; the answer names it."""
     RemoveHost: _aio.UnaryUnaryMultiCallable[_operator_pb2.RemoveHostRequest, _operator_pb2.RemoveHostResponse]  # type: ignore[assignment]
-    """Forget a host. Refused while it has instances, unless forced: then they are terminated."""
+    """Forget a host. Refused while something is on it, unless the host is down and said to be lost: then that ends with it."""
     DiscardUnclaimed: _aio.UnaryUnaryMultiCallable[_operator_pb2.DiscardUnclaimedRequest, _operator_pb2.DiscardUnclaimedResponse]  # type: ignore[assignment]
     """Have a host remove what it has and this database does not know, since that is older than the host."""
 
@@ -60,7 +70,8 @@ class HostsServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _operator_pb2.ListHostsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operator_pb2.ListHostsResponse, _abc.Awaitable[_operator_pb2.ListHostsResponse]]: ...
+    ) -> _typing.Union[_operator_pb2.ListHostsResponse, _abc.Awaitable[_operator_pb2.ListHostsResponse]]:
+        """All hosts, or one with what is on it."""
 
     @_abc_1.abstractmethod
     def CreateEnrolmentToken(
@@ -76,7 +87,23 @@ class HostsServicer(metaclass=_abc_1.ABCMeta):
         request: _operator_pb2.SetSchedulableRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.Host, _abc.Awaitable[_operator_pb2.Host]]:
-        """Stop (or allow again) new instances on a host."""
+        """Cordon a host, so that nothing new is placed on it, or end that, and its draining."""
+
+    @_abc_1.abstractmethod
+    def SetHost(
+        self,
+        request: _operator_pb2.SetHostRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.Host, _abc.Awaitable[_operator_pb2.Host]]:
+        """Set a host's zone, labels, overcommit and the memory for itself; in force at once."""
+
+    @_abc_1.abstractmethod
+    def DrainHost(
+        self,
+        request: _operator_pb2.DrainHostRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.Host, _abc.Awaitable[_operator_pb2.Host]]:
+        """Cordon a host that is to become empty. What is on it stays until somebody ends it; the answer names it."""
 
     @_abc_1.abstractmethod
     def RemoveHost(
@@ -84,7 +111,7 @@ class HostsServicer(metaclass=_abc_1.ABCMeta):
         request: _operator_pb2.RemoveHostRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.RemoveHostResponse, _abc.Awaitable[_operator_pb2.RemoveHostResponse]]:
-        """Forget a host. Refused while it has instances, unless forced: then they are terminated."""
+        """Forget a host. Refused while something is on it, unless the host is down and said to be lost: then that ends with it."""
 
     @_abc_1.abstractmethod
     def DiscardUnclaimed(

@@ -23,6 +23,9 @@ ILL = pb.Host(
 LINES = ("security group sg-1 since 2027-01-15T08:00:00+00:00: no such table", "and 7 more")
 
 
+ASKED: list[pb.SetHostRequest] = []
+
+
 class FakeOperator:
     """Knows two hosts."""
 
@@ -31,6 +34,20 @@ class FakeOperator:
 
     def list_hosts(self) -> list[pb.Host]:
         return [WELL, ILL]
+
+    def show_host(self, host_id: str) -> pb.Host:
+        return self.set_host(pb.SetHostRequest(host_id=host_id, labels={"rack": "7"}))
+
+    def set_host(self, request: pb.SetHostRequest) -> pb.Host:
+        ASKED.append(request)
+        uses = [pb.HostUse(kind="volume", id="vol-1", state="available")]
+        return pb.Host(id=request.host_id, state="up", labels=request.labels, overcommit_cpus=2.5, uses=uses)
+
+    def set_schedulable(self, host_id: str, *, schedulable: bool) -> pb.Host:
+        return pb.Host(id=host_id, state="up" if schedulable else "cordoned")
+
+    def drain_host(self, host_id: str) -> pb.Host:
+        return pb.Host(id=host_id, state="draining")
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +130,35 @@ def test_pools_are_shown_with_what_is_promised_of_them():
 def test_by_what_firmware_guests_of_a_host_can_boot_is_shown(found: pb.Host, shown: str) -> None:
     assert host.row_of(found)["firmware"] == shown
     assert "firmware" in host.COLUMNS
+
+
+def test_one_host_is_shown_with_its_settings_and_what_is_on_it() -> None:
+    shown = CliRunner().invoke(cli, ["host", "show", "h-7"])
+    assert "h-7" in shown.stdout
+    for line in ("labels: rack=7", "offers 2.5 vCPUs per thread", "has the volume vol-1 (available)"):
+        assert line in shown.stderr
+    row = json.loads(CliRunner().invoke(cli, ["host", "show", "h-7", "--output", "json"]).stdout)
+    assert (row["labels"], row["uses"]) == ({"rack": "7"}, [{"kind": "volume", "id": "vol-1", "state": "available"}])
+
+
+def test_what_is_set_of_a_host() -> None:
+    options = ["--zone", "z", "--label", "rack=7", "--label", "empty=", "--remove-label", "old", "--overcommit-cpus"]
+    options += ["1.5", "--overcommit-memory", "0", "--reserve-memory", "2048"]
+    assert CliRunner().invoke(cli, ["host", "set", "h-7", *options]).exit_code == 0
+    assert ASKED[-1] == pb.SetHostRequest(
+        host_id="h-7",
+        zone="z",
+        labels={"rack": "7", "empty": ""},
+        removed_labels=["old"],
+        overcommit_cpus=1.5,
+        overcommit_memory=0,
+        reserve_memory=2 << 30,
+    )
+    assert CliRunner().invoke(cli, ["host", "set", "h-7"]).exit_code == 0
+    assert ASKED[-1] == pb.SetHostRequest(host_id="h-7")
+    assert "must be KEY=VALUE" in CliRunner().invoke(cli, ["host", "set", "h-7", "--label", "rack"]).stderr
+
+
+@pytest.mark.parametrize(("command", "state"), [("cordon", "cordoned"), ("uncordon", "up"), ("drain", "draining")])
+def test_the_state_that_an_operator_sets(command: str, state: str) -> None:
+    assert json.loads(CliRunner().invoke(cli, ["host", command, "h-7", "--output", "json"]).stdout)["state"] == state

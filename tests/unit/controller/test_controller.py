@@ -197,6 +197,29 @@ async def test_a_machine_enrols_once_with_a_token_and_becomes_a_host(cloud):
     assert (host.id, host.state, host.cpus, host.uefi, host.tpm) == (host_id, "up", 4, True, True)
 
 
+async def test_an_operator_sets_a_host_and_takes_it_out(cloud):
+    host_id, identity = await cloud.enrol()
+    await (await cloud.agent(identity)).next_state()
+    hosts = operator_pb2_grpc.HostsStub(await cloud.operator())
+    asked = operator.SetHostRequest(host_id=host_id, labels={"rack": "7"}, overcommit_cpus=2, reserve_memory=1 << 30)
+    done = await hosts.SetHost(asked)
+    assert (done.state, dict(done.labels), done.cpus_offered, done.memory_offered) == ("up", {"rack": "7"}, 8, 7 << 30)
+    assert (await hosts.SetSchedulable(operator.SetSchedulableRequest(host_id=host_id))).state == "cordoned"
+    assert (await hosts.DrainHost(operator.DrainHostRequest(host_id=host_id))).state == "drained"
+    [shown] = (await hosts.ListHosts(operator.ListHostsRequest(host_id=host_id))).hosts
+    assert (shown.state, shown.overcommit_cpus, shown.overcommit_memory) == ("drained", 2, 1)
+    for call in (
+        hosts.SetHost(operator.SetHostRequest(host_id=host_id, zone="nowhere")),
+        hosts.SetHost(operator.SetHostRequest(host_id=host_id, overcommit_memory=99)),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await hosts.ListHosts(operator.ListHostsRequest(host_id="h-00000000000000000"))
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
 async def test_the_native_api_asks_the_policies_of_users(cloud):
     def make_user():
         root = cloud.credentials

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, false
+from sqlalchemy import JSON, BigInteger, Computed, Float, ForeignKey, Index, Integer, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -14,8 +14,10 @@ class Host(Base):
 
     `revision` is that of the last change it was sent, `revision_reached` that up to which it has done all; both are
     written some seconds late. A host that knows less than `revision_forgotten` must be sent everything again.
-    `*_free` is what may still be reserved: the host's capacity, after overcommit and its own reserve, less what
-    is reserved, so that it is below zero after the host shrank. `accelerated` is whether its guests run by KVM.
+    `*_offered` is what instances may have of it, after overcommit and its own reserve. `*_free` is what may still be
+    reserved: the database derives it, so that it is below zero after the host shrank, or was made to offer less.
+    `accelerated` is whether its guests run by KVM. A host that is not `schedulable` is cordoned, or being drained.
+    `overcommit_*` and `reserve_memory` (bytes) are NULL where the controller's settings hold.
     `pool_address` is its own from the first public pool, `underlay_address` where other hosts reach it.
     """
 
@@ -27,13 +29,20 @@ class Host(Base):
     zone: Mapped[str] = mapped_column(String(64))
     state: Mapped[str] = mapped_column(String(16))  # enrolled, up, down
     schedulable: Mapped[bool] = mapped_column(default=True)
+    draining: Mapped[bool] = mapped_column(default=False, server_default=false())
+    labels: Mapped[dict[str, str]] = mapped_column(JSON, default=dict, server_default="{}")
+    overcommit_cpus: Mapped[float | None] = mapped_column(Float)
+    overcommit_memory: Mapped[float | None] = mapped_column(Float)
+    reserve_memory: Mapped[int | None] = mapped_column(BigInteger)
     simulated: Mapped[bool] = mapped_column(default=False)
     cpus: Mapped[int] = mapped_column(Integer, default=0)
     memory: Mapped[int] = mapped_column(BigInteger, default=0)
-    cpus_free: Mapped[int] = mapped_column(Integer, default=0)
-    memory_free: Mapped[int] = mapped_column(BigInteger, default=0)
+    cpus_offered: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    memory_offered: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     cpus_reserved: Mapped[int] = mapped_column(Integer, default=0)
     memory_reserved: Mapped[int] = mapped_column(BigInteger, default=0)
+    cpus_free: Mapped[int] = mapped_column(Integer, Computed("cpus_offered - cpus_reserved"))
+    memory_free: Mapped[int] = mapped_column(BigInteger, Computed("memory_offered - memory_reserved"))
     revision: Mapped[int] = mapped_column(BigInteger, default=0)
     revision_reached: Mapped[int] = mapped_column(BigInteger, default=0)
     revision_forgotten: Mapped[int] = mapped_column(BigInteger, default=0)

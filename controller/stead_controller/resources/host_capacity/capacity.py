@@ -1,6 +1,7 @@
 """Reserve capacity on hosts with a conditional UPDATE, which cannot oversubscribe even with several controllers.
 
-A host's free capacity is its total minus what is reserved; it is negative if the host shrank.
+A host's free capacity is what it offers (`offer.py`) less what is reserved, as the database derives it: it is negative
+if the host shrank.
 """
 
 from collections.abc import Sequence
@@ -36,8 +37,6 @@ _TAKE: Final = Prepared(
         Host.memory_free >= bindparam("needed"),
     )
     .values(
-        cpus_free=Host.cpus_free - bindparam("vcpus"),
-        memory_free=Host.memory_free - bindparam("needed"),
         cpus_reserved=Host.cpus_reserved + bindparam("vcpus"),
         memory_reserved=Host.memory_reserved + bindparam("needed"),
     )
@@ -172,12 +171,7 @@ def count(tx: Transaction, host_id: str, vcpus: int, memory: int) -> None:
     tx.session.execute(
         update(Host)
         .where(Host.id == host_id)
-        .values(
-            cpus_free=Host.cpus_free - vcpus,
-            memory_free=Host.memory_free - memory,
-            cpus_reserved=Host.cpus_reserved + vcpus,
-            memory_reserved=Host.memory_reserved + memory,
-        )
+        .values(cpus_reserved=Host.cpus_reserved + vcpus, memory_reserved=Host.memory_reserved + memory)
         .execution_options(synchronize_session=False)
     )
 

@@ -19,7 +19,6 @@ from stead_controller.db.tables import (
     RemovedHost,
     Snapshot,
     StoragePool,
-    Volume,
 )
 from stead_controller.desired import host_errors as errors
 from stead_controller.desired import host_networks, outbox, topics
@@ -27,6 +26,8 @@ from stead_controller.errors import InUse, MalformedId, NotFound
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas
+from stead_controller.resources.host_capacity import offer
+from stead_controller.resources.host_capacity.offer import Terms
 from stead_controller.resources.instances import volume_attachments
 from stead_controller.resources.instances.instance_states import HOST_FAILURE, change_state
 from stead_controller.resources.network import (
@@ -35,7 +36,9 @@ from stead_controller.resources.network import (
     network_interface_attachments,
     vpc_endpoint_interfaces,
 )
-from stead_controller.resources.operators import lost_homes
+from stead_controller.resources.operators import host_settings, host_uses, lost_homes
+from stead_controller.resources.operators.host_settings import HostChange
+from stead_controller.resources.operators.host_uses import HostUse
 from stead_controller.resources.storage import snapshot_life
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -44,19 +47,22 @@ ERRORS_SHOWN: Final = 20  # of each host
 
 @dataclass(frozen=True, slots=True)
 class HostRecord:
-    """A host, its number of instances that are not terminated, its pools, and its current errors.
+    """A host, its state and terms, its number of instances that are not terminated, its pools, and its current errors.
 
-    Only the oldest errors are listed, together with their total number.
+    Only the oldest errors are listed, together with their total number. `uses` is listed of one host only.
     """
 
     host: Host
+    state: str
+    terms: Terms
     instances: int
     errors: Sequence[HostError] = ()
     error_count: int = 0
     pools: Sequence[StoragePool] = ()
+    uses: Sequence[HostUse] = ()
 
 
-def list_hosts(tx: Transaction) -> list[HostRecord]:
+def list_hosts(tx: Transaction, cloud: Cloud) -> list[HostRecord]:
     """All hosts, by name."""
     counts = dict(
         tx.session.execute(
@@ -71,6 +77,8 @@ def list_hosts(tx: Transaction) -> list[HostRecord]:
     return [
         HostRecord(
             host,
+            _state(tx, host),
+            offer.terms_of(host, cloud),
             counts.get(host.id, 0),
             errors.get(host.id, ()),
             error_counts.get(host.id, 0),
@@ -80,14 +88,18 @@ def list_hosts(tx: Transaction) -> list[HostRecord]:
     ]
 
 
-def _errors(tx: Transaction) -> tuple[dict[str, list[HostError]], dict[str, int]]:
-    """List each host's oldest errors, and count all of them."""
-    counts = dict(tx.session.execute(select(HostError.host_id, func.count()).group_by(HostError.host_id)).all())
+def _errors(tx: Transaction, host_id: str = "") -> tuple[dict[str, list[HostError]], dict[str, int]]:
+    """List the oldest errors of each host, or of one, and count all of them."""
+    counted = select(HostError.host_id, func.count()).group_by(HostError.host_id)
+    if host_id:
+        counted = counted.where(HostError.host_id == host_id)
+    counts = dict(tx.session.execute(counted).all())
     if not counts:
         return {}, {}
     order = (HostError.since, HostError.kind, HostError.resource_id)
     place = func.row_number().over(partition_by=HostError.host_id, order_by=order).label("place")
-    ranked = select(HostError, place).subquery()
+    ranking = select(HostError, place)
+    ranked = (ranking.where(HostError.host_id == host_id) if host_id else ranking).subquery()
     oldest = select(aliased(HostError, ranked)).where(ranked.c.place <= ERRORS_SHOWN).order_by(ranked.c.place)
     found: dict[str, list[HostError]] = defaultdict(list)
     for error in tx.session.scalars(oldest):
@@ -95,24 +107,68 @@ def _errors(tx: Transaction) -> tuple[dict[str, list[HostError]], dict[str, int]
     return found, counts
 
 
-def set_schedulable(tx: Transaction, host_id: str, *, schedulable: bool) -> HostRecord:
-    """Stop or allow new instances on a host."""
+def _state(tx: Transaction, host: Host) -> str:
+    """Name the state of a host: whether it is there, and if so, whether something may be placed on it."""
+    if host.state != "up" or host.schedulable:
+        return host.state
+    if not host.draining:
+        return "cordoned"
+    return "draining" if host_uses.is_used(tx, host.id) else "drained"
+
+
+def show_host(tx: Transaction, cloud: Cloud, host_id: str) -> HostRecord:
+    """One host with what is on it; raises MalformedId, NotFound."""
+    host = _find(tx, host_id)
+    errors, error_counts = _errors(tx, host_id)
+    pools = select(StoragePool).where(StoragePool.host_id == host_id).order_by(StoragePool.name)
+    return HostRecord(
+        host,
+        _state(tx, host),
+        offer.terms_of(host, cloud),
+        _count(tx, host_id),
+        errors.get(host_id, ()),
+        error_counts.get(host_id, 0),
+        tx.session.scalars(pools).all(),
+        host_uses.uses_of(tx, host_id),
+    )
+
+
+def set_schedulable(tx: Transaction, cloud: Cloud, host_id: str, *, schedulable: bool) -> HostRecord:
+    """Cordon a host, so that nothing new is placed on it, or end that, and its draining."""
     host = _find(tx, host_id)
     host.schedulable = schedulable
-    return HostRecord(host, _count(tx, host_id))
+    host.draining = False
+    tx.session.flush()
+    return show_host(tx, cloud, host_id)
 
 
-def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, force: bool) -> None:
-    """Remove a host and notify the others; raises InUse with instances or volumes, unless forced: then these end.
+def set_host(tx: Transaction, cloud: Cloud, host_id: str, asked: HostChange) -> HostRecord:
+    """Change a host's settings; raises as `host_settings.change`."""
+    host_settings.change(tx, cloud, _find(tx, host_id), asked)
+    tx.session.flush()
+    return show_host(tx, cloud, host_id)
+
+
+def drain_host(tx: Transaction, cloud: Cloud, host_id: str) -> HostRecord:
+    """Cordon a host that is to become empty; what is on it stays there, and is listed."""
+    host = _find(tx, host_id)
+    host.schedulable = False
+    host.draining = True
+    tx.session.flush()
+    return show_host(tx, cloud, host_id)
+
+
+def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, lost: bool) -> None:
+    """Remove a host and notify the others; one with instances or volumes only if it is down and `lost`: they end.
 
     Volumes in pools that other hosts share get another home instead; raises InUse as in `lost_homes`.
     """
     host = _find(tx, host_id)
-    if _count(tx, host_id) and not force:
-        raise InUse(f"{host_id} has instances: terminate them first, or force their end with the host's.")
-    volumes = select(Volume.id).where(Volume.host_id == host_id, Volume.state != "deleting")
-    if not force and tx.session.scalar(volumes.limit(1)) is not None:
-        raise InUse(f"{host_id} has volumes: delete them first, or force their end with the host's.")
+    if lost and host.state == "up":
+        raise InUse(f"{host_id} is up: it is lost only when it is off for good.")
+    use = None if lost else host_uses.what_ends_with(tx, host_id)
+    if use is not None:
+        raise InUse(f"{host_id} has the {use.kind} {use.resource_id}, which would end with it.")
     gone: dict[str, str] = {}
     for instance in tx.session.scalars(select(Instance).where(Instance.host_id == host_id)).all():
         gone |= _end(tx, instance, now)

@@ -23,8 +23,7 @@ _GIB: Final = 1 << 30
 def give_up(tx: Transaction, host: Host, now: datetime) -> None:
     """Assign another home to each volume of a host, or remove the volume; the host's instances have ended.
 
-    Raises InUse while the host is up, or while no host is up that could be the new home; the transaction must then be
-    rolled back.
+    Raises InUse while no host is up that could be the new home; the transaction must then be rolled back.
     """
     volumes = tx.session.scalars(select(Volume).where(Volume.host_id == host.id).order_by(Volume.id)).all()
     for volume in volumes:
@@ -33,11 +32,6 @@ def give_up(tx: Transaction, host: Host, now: datetime) -> None:
         if not sharers:
             volume_attachments.lose_home(tx, volume)
             continue
-        if host.state == "up":
-            raise InUse(
-                f"{host.id} is up, and {volume.id} is in a pool that other hosts have too: it gets another home when "
-                f"{host.id} is off."
-            )
         pool = next((pool for sharer, pool in sharers if _can_be_home(tx, sharer, volume)), None)
         if pool is None:
             raise InUse(

@@ -86,7 +86,7 @@ def test_hosts_are_sent_the_addresses_of_all(run):
         assert list(network.public_pools) == list(CLOUD.public_pools)
         assert list(network.ipv6_pools) == [CLOUD.ipv6_pool]
         assert list(network.underlay_addresses) == ["10.0.0.1", "10.0.0.2"]
-    run(host_records.remove_host, CLOUD, one, NOW, force=False)
+    run(host_records.remove_host, CLOUD, one, NOW, lost=False)
     assert list(sent(run, two).underlay_addresses) == ["10.0.0.2"]
 
 
@@ -114,7 +114,7 @@ def test_an_unchanged_state_is_not_sent_again(run):
 
 def test_a_removed_hosts_address_rests(run):
     one = enrol(run)
-    run(host_records.remove_host, CLOUD, one, NOW, force=False)
+    run(host_records.remove_host, CLOUD, one, NOW, lost=False)
     assert pool_address(run, enrol(run)) == "198.18.0.2"
     token, _ = run(create_token, "us-east-1a", timedelta(days=1), NOW)
     late = run(enrol_host, CLOUD, token, "box", NOW + timedelta(hours=1))

@@ -181,7 +181,7 @@ def test_its_macs_and_public_addresses_are_not_given_again(run, world, report, m
 def test_its_room_is_taken_also_where_there_was_less(run, world, report):
     def fill(tx):
         host = tx.session.get_one(Host, world.host_id)
-        host.cpus_free, host.memory_free = 4, 4 * GIB
+        host.cpus_offered, host.memory_offered = 4, 4 * GIB
 
     run(fill)
     need = Need(vcpus=2, memory=2 * GIB, architecture="x86_64", instance_store=0)
@@ -230,7 +230,7 @@ def test_its_disks_take_room_of_their_pools(run, world, report):
 
 def test_a_removed_host_has_nothing_reserved(run, world, report):
     report(ENI, subnet_id=world.one.subnet_ids[0], private_addresses=["172.31.0.7"])
-    run(host_records.remove_host, CLOUD, world.host_id, NOW, force=True)
+    run(host_records.remove_host, CLOUD, world.host_id, NOW, lost=False)
     run(create(world, primary="172.31.0.7"))
 
 

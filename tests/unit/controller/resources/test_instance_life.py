@@ -289,7 +289,7 @@ def test_a_client_token_launches_once(life):
 
 
 def test_as_many_as_fit_are_launched_but_never_fewer_than_asked(life, unchanged):
-    life.run(lambda tx: setattr(tx.session.get_one(Host, life.world.host_id), "cpus_free", 3))
+    life.run(lambda tx: setattr(tx.session.get_one(Host, life.world.host_id), "cpus_offered", 3))
     unchanged()
     with pytest.raises(NoCapacity):
         life.launch(4)

@@ -82,7 +82,7 @@ def host(database, world):
     def shrink(tx):
         write_facts(tx, Settings(state_dir=Path("/nowhere")))
         host = tx.session.get_one(Host, world.host_id)
-        host.cpus = host.cpus_free = INSTANCES
+        host.cpus = host.cpus_offered = INSTANCES
 
     database.run_blocking(shrink)
     return world.host_id

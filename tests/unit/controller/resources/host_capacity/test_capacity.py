@@ -195,7 +195,8 @@ def test_random_fleets_against_the_model(database, seed):
 
 
 def change(run, host_id, **values):
-    run(lambda tx: tx.session.execute(update(Host).where(Host.id == host_id).values(**values)) and None)
+    """Change columns of a host; `cpus_free` and `memory_free` by what it offers."""
+    run(lambda tx: tx.session.execute(update(Host).where(Host.id == host_id).values(**rows.offered(values))) and None)
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_without_any_host_the_zone_is_the_first_of_the_cloud_which_has_a_default
 def change_hosts(run, zone=None, **values):
     """Change all hosts, or those of a zone."""
     chosen = update(Host).where(Host.zone == zone) if zone else update(Host)
-    run(lambda tx: tx.session.execute(chosen.values(**values)) and None)
+    run(lambda tx: tx.session.execute(chosen.values(**rows.offered(values))) and None)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def dies(cloud, host):
 
 
 def give_up(cloud, host):
-    cloud.run(host_records.remove_host, CLOUD, host.id, NOW, force=True)
+    cloud.run(host_records.remove_host, CLOUD, host.id, NOW, lost=True)
 
 
 def sent(cloud, host, volume_id):
@@ -101,7 +101,7 @@ def test_a_home_that_is_lost_too_is_named_as_well(cloud):
     first, second, third = cloud.hosts
     volume_id = cloud.volumes[0]
     for host in (first, second):  # the third has what is left
-        cloud.run(lambda tx, it=host: tx.session.execute(update(Host).where(Host.id == it.id).values(memory_free=1)))
+        cloud.run(lambda tx, it=host: tx.session.execute(update(Host).where(Host.id == it.id).values(memory_offered=1)))
     goes_to(cloud, volume_id, cloud.instances[0])
     dies(cloud, first)
     cloud.run(lambda tx: tx.session.execute(update(Host).where(Host.id == third.id).values(schedulable=False)))
@@ -115,7 +115,7 @@ def test_a_home_that_is_lost_too_is_named_as_well(cloud):
 
 def test_a_host_that_is_up_is_not_given_up_with_them(cloud):
     first = cloud.hosts[0]
-    with pytest.raises(InUse, match=r"is up.*another home when .* is off"):
+    with pytest.raises(InUse, match="is up: it is lost only when it is off"):
         give_up(cloud, first)
     assert volume(cloud, cloud.volumes[0]).host_id == first.id
     assert cloud.run(lambda tx: tx.session.get(Host, first.id)) is not None
