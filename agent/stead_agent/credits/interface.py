@@ -1,0 +1,60 @@
+"""The interface of CPU credits: burstable machines earn them, spend them, and are slowed down without them.
+
+The rules are EC2's:
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/burstable-credits-baseline-concepts.html
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a machine's type and mode promise; credits are in thousandths, a credit is one vCPU for a minute."""
+
+    vcpus: int
+    per_hour: int  # earned while it runs
+    most: int  # of the earned ones that it saves; and of surplus ones that it owes before they are charged
+    unlimited: bool = False  # without credits it runs on, and owes surplus ones; if not, it is slowed down
+    at_start: int = 0  # given at each start in the mode `standard`, on top of `most`, and spent first
+    saved_seconds: int = 0  # how long the credits of a stopped machine are saved
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What a machine has and owes, in thousandths of a credit; `spent` and `charged` are sums since it was made."""
+
+    credits: int = 0
+    surplus: int = 0
+    spent: int = 0
+    charged: int = 0
+
+
+class Credits(Protocol):
+    """Counts the credits of this host's burstable machines. All methods may be repeated and called from any thread.
+
+    What a machine has survives the agent, libvirt and the host's reboot.
+    """
+
+    def watch(self, machine_id: str, terms: Terms, start_count: int, *, fresh: bool) -> Balance:
+        """Continue to count a running machine, or begin when it is new or was started again; return what it has.
+
+        `fresh` says that this agent saw the start: all its CPU time since then is counted. Terms may have changed. The
+        balance is renewed every few minutes, and when the machine starts or its terms change.
+        """
+
+    def rest(self, machine_id: str, terms: Terms) -> Balance:
+        """Stop counting, since the machine is off; return what it has saved."""
+
+    def forget(self, machine_id: str) -> None:
+        """Remove all that is known of a machine that was removed, or is not burstable any more, and its limit."""
+
+    def present(self) -> frozenset[str]:
+        """List the machines of which there is something to remove."""
+
+    def subscribe(self, callback: Callable[[str], None]) -> None:
+        """Have `callback(machine_id)` called, from a thread of ours, whenever a balance was renewed."""
+
+    def close(self) -> None:
+        """Save all and end the thread; limits stay in force."""
