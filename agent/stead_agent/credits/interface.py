@@ -37,11 +37,11 @@ class Credits(Protocol):
     What a machine has survives the agent, libvirt and the host's reboot.
     """
 
-    def watch(self, machine_id: str, terms: Terms, start_count: int, *, fresh: bool) -> Balance:
+    def watch(self, machine_id: str, terms: Terms, start_count: int) -> Balance:
         """Continue to count a running machine, or begin when it is new or was started again; return what it has.
 
-        `fresh` says that this agent saw the start: all its CPU time since then is counted. Terms may have changed. The
-        balance is renewed every few minutes, and when the machine starts or its terms change.
+        Terms may have changed. The balance is renewed every few minutes, and when the machine starts or its terms
+        change. What a machine used before it was first watched is not counted.
         """
 
     def rest(self, machine_id: str, terms: Terms) -> Balance:

@@ -134,9 +134,7 @@ def _owing(ledger: Ledger, terms: Terms) -> Ledger:
     missing = max(0, -ledger.earned)
     owed = ledger.surplus + missing
     charged = max(0, owed - _most(terms))
-    return replace(
-        ledger, earned=ledger.earned + missing, surplus=owed - charged, charged=ledger.charged + charged
-    )
+    return replace(ledger, earned=ledger.earned + missing, surplus=owed - charged, charged=ledger.charged + charged)
 
 
 def _charged(ledger: Ledger) -> Ledger:

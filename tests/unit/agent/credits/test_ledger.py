@@ -205,9 +205,7 @@ def test_nothing_is_made_or_lost_unseen(steps: list[tuple[str, Terms, int, int]]
 
 
 @given(terms=TERMS, splits=st.lists(st.tuples(st.integers(0, MINUTE), st.integers(0, 10**11)), max_size=8))
-def test_how_often_it_is_counted_changes_nothing_below_the_limits(
-    terms: Terms, splits: list[tuple[int, int]]
-) -> None:
+def test_how_often_it_is_counted_changes_nothing_below_the_limits(terms: Terms, splits: list[tuple[int, int]]) -> None:
     """Only what would be lost beyond the limits depends on when it was looked at."""
     begin = started(Ledger(earned=100 * CREDIT, gained=100 * CREDIT), terms)
     by_parts = begin
