@@ -40,6 +40,7 @@ from stead_agent.machines.interface import (
 )
 from stead_agent.machines.preparation import Preparation
 from stead_agent.machines.process_watch import ProcessWatch
+from stead_agent.machines.processors import Processors, weigh
 from stead_proto.tls import Identity
 
 _log = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ class LibvirtMachines:
         self._pressed: dict[str, float] = {}
         self._chores = Chores("machine-chores")
         self.direct = DirectDisks(self.domain, credentials, self._dirs.state)
+        self.processors = Processors(self.domain, self._dirs.runtime)
         self._processes = ProcessWatch(self._notify, self._dirs.runtime)
         self._link = Connection(uri, on_event=self._on_event, on_link=self._on_link, revive=revive)
         self._link.start()
@@ -337,6 +339,7 @@ class LibvirtMachines:
         self.direct.started(spec.id)
         with secrets.defined_for(live, spec.disks, spec.tpm):
             self._create(spec.id, domain, start_count)
+        weigh(domain, spec.vcpus)
         self._processes.watch(spec.id)
         return self._status(spec.id, self._get(spec.id))
 

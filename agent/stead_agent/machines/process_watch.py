@@ -56,7 +56,7 @@ class ProcessWatch:
         if pid is None:
             yield None
             return
-        with processes.held(pid, lambda: _runs(pid, machine_id)) as process:
+        with processes.held(pid, lambda: runs(pid, machine_id)) as process:
             yield process
 
     def _noted(self, machine_id: str) -> int | None:
@@ -71,7 +71,7 @@ class ProcessWatch:
         if pid is None:
             self._processes.drop(machine_id)
             return False
-        return self._processes.add(machine_id, pid, lambda: _runs(pid, machine_id))
+        return self._processes.add(machine_id, pid, lambda: runs(pid, machine_id))
 
     def _ended(self, machine_id: str) -> None:
         with self._lock:
@@ -80,7 +80,7 @@ class ProcessWatch:
         self._on_exit(machine_id)
 
 
-def _runs(pid: int, machine_id: str) -> bool:
+def runs(pid: int, machine_id: str) -> bool:
     """Tell whether a process is a guest's."""
     try:
         return f"\0guest={machine_id},".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
