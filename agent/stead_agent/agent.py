@@ -57,6 +57,7 @@ class Agent:
         """Work until cancelled; guests stay as they are."""
         self._parts.machines.subscribe(self._notice_machine)
         self._parts.reachability.subscribe(self._notice_machine)
+        self._parts.credits.subscribe(self._notice_machine)
         self._parts.exports.subscribe(self._notice_volume)
         self._parts.snapshots.subscribe(self._notice_snapshot)
         with contextlib.ExitStack() as ends:
@@ -76,7 +77,7 @@ class Agent:
         self._store.close()
 
     def _notice_machine(self, machine_id: str) -> None:
-        """Called by a thread of `machines` or `reachability` when something may have happened."""
+        """Called by a thread of `machines`, `reachability` or `credits` when something may have happened."""
         try:
             self._loop.call_soon_threadsafe(self.reconciler.notice_machine, machine_id)
         except RuntimeError:
@@ -211,7 +212,9 @@ def list_present(parts: Subsystems) -> Iterator[Key]:
     volumes = {*parts.volumes.present(), *parts.exports.present()}
     yield from (Key(desired_pb2.KIND_VOLUME, each) for each in volumes)
     yield from (Key(desired_pb2.KIND_SNAPSHOT, each) for each in parts.snapshots.present())
-    machines = parts.machines.present().union(parts.volumes.instance_stores(), *served.values())
+    machines = parts.machines.present().union(
+        parts.volumes.instance_stores(), parts.credits.present(), *served.values()
+    )
     yield from (Key(desired_pb2.KIND_MACHINE, each) for each in machines)
 
 

@@ -16,6 +16,7 @@ import libvirt
 
 from stead_agent import facts, heap, kvm_proof
 from stead_agent.agent import Agent
+from stead_agent.credits.meter import Meter
 from stead_agent.desired import SqliteStore
 from stead_agent.dhcp.dnsmasq import Dnsmasq
 from stead_agent.disks.attachment_credentials import AttachmentCredentials
@@ -119,6 +120,7 @@ async def _run(settings: Settings, version: str) -> None:
         logs.cancel()
         host.flow_logs.close()
         host.parts.reachability.close()
+        host.parts.credits.close()
         host.parts.endpoints.close()
         host.parts.exports.close()
 
@@ -138,6 +140,8 @@ def _purge(settings: Settings) -> None:
     parts = host.parts
     for machine_id in sorted(parts.machines.present()):
         parts.machines.remove(machine_id)
+    for machine_id in parts.credits.present():
+        parts.credits.forget(machine_id)
     for volume_id in parts.exports.present():
         parts.exports.end(volume_id)
     parts.exports.close()
@@ -226,6 +230,7 @@ def _assemble(settings: Settings) -> _Assembled:
         snapshots=LocalSnapshots(settings.state_dir, settings.run_dir, block_store, backups),
         machines=machines,
         reachability=NeighbourProbes(namespaces),
+        credits=Meter(machines.processors, settings.state_dir / "credits"),
     )
     return _Assembled(parts, firewall, flow_logs, metadata, volumes, verdict, daemon.uri, address)
 

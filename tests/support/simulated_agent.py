@@ -128,6 +128,7 @@ class Bench:
         reconciler = Reconciler(self.host.subsystems, self.store, habits=self.habits, clock=self.clock.now)
         self.host.machines.subscribe(reconciler.notice_machine)
         self.host.reachability.subscribe(reconciler.notice_machine)
+        self.host.credits.subscribe(reconciler.notice_machine)
         return reconciler
 
     # -- restarts

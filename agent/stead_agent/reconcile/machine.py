@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from stead_agent.credits.interface import Balance
 from stead_agent.desired import Store
 from stead_agent.disks.volumes.interface import VolumeError, VolumeSource
 from stead_agent.logs import Log
@@ -249,6 +250,7 @@ class MachineWork:
     def _outcome(self, plan: MachinePlan, seen: MachineStatus | None) -> Outcome:
         if plan.then is Then.GONE and not self.look_only:
             self.parts.reachability.forget(self.unit.id)
+            self.parts.credits.forget(self.unit.id)
             self._note_holding(Held())
             return Outcome(gone=[self.unit])
         held = self._holding(seen)
@@ -309,7 +311,7 @@ class MachineWork:
         return Held(frozenset(disk.id for disk in spec.disks), frozenset(nic.interface_id for nic in spec.nics))
 
     def _status(self, plan: MachinePlan, seen: MachineStatus | None) -> ResourceStatus | None:
-        machine = translate.machine_status(seen, self._answers(seen))
+        machine = translate.machine_status(seen, self._answers(seen), self._credits(seen))
         if self.resource is None or machine is None:
             return None
         if plan.then is Then.SETTLED:
@@ -331,6 +333,22 @@ class MachineWork:
             return None
         fresh = self.memory.started == seen.start_count
         return self.parts.reachability.watch(self.unit.id, nic, seen.start_count, fresh=fresh)
+
+    def _credits(self, seen: MachineStatus | None) -> Balance | None:
+        """Return a burstable machine's CPU credits, and keep counting them; None when there is nothing to say.
+
+        A machine that is off since the host went down, and will run again, continues its start.
+        """
+        if self.resource is None or seen is None or seen.power is Power.UNKNOWN:
+            return None
+        terms = translate.credit_terms(self.resource)
+        if terms is None:
+            self.parts.credits.forget(self.unit.id)
+            return None
+        if seen.power is not Power.OFF:
+            return self.parts.credits.watch(self.unit.id, terms, seen.start_count)
+        runs_again = seen.off_reason is OffReason.HOST and self.resource.machine.power == desired_pb2.POWER_RUNNING
+        return None if runs_again else self.parts.credits.rest(self.unit.id, terms)
 
 
 def _has_ended(plan: MachinePlan, seen: MachineStatus | None) -> bool:

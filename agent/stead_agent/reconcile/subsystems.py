@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from stead_agent.credits.interface import Credits
 from stead_agent.dhcp.interface import Dhcp
 from stead_agent.disks.bases.interface import Bases
 from stead_agent.disks.exports.interface import Exports
@@ -32,3 +33,4 @@ class Subsystems:
     snapshots: Snapshots
     machines: Machines
     reachability: Reachability
+    credits: Credits

@@ -4,6 +4,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal, cast
 
+from stead_agent.credits.interface import Balance, Terms
 from stead_agent.disks.bases import interface as bases
 from stead_agent.disks.disk_sources import Layer, NbdSource, secret_uuid
 from stead_agent.disks.exports import interface as exports
@@ -138,6 +139,22 @@ def machine_spec(
         instance_type=body.metadata.instance_type,
         uefi_variables=body.uefi_variables,
         tpm=machines.Tpm(secret_uuid(f"tpm {resource.id}"), body.tpm.encryption_key) if body.HasField("tpm") else None,
+    )
+
+
+def credit_terms(resource: Resource) -> Terms | None:
+    """Return how a machine earns and spends CPU credits; None when it is not burstable."""
+    body = resource.machine
+    if not body.HasField("cpu_credits"):
+        return None
+    given = body.cpu_credits
+    return Terms(
+        vcpus=body.vcpus,
+        per_hour=given.per_hour,
+        most=given.most,
+        unlimited=given.unlimited,
+        at_start=given.at_start,
+        saved_seconds=given.saved_seconds,
     )
 
 
@@ -340,9 +357,11 @@ _ANSWERS: Final = {
 
 
 def machine_status(
-    status: machines.MachineStatus | None, found: reachability.Finding | None = None
+    status: machines.MachineStatus | None,
+    found: reachability.Finding | None = None,
+    balance: Balance | None = None,
 ) -> host_pb2.MachineStatus | None:
-    """Return what is reported of a machine and its reachability; None while that is unknown."""
+    """Return what is reported of a machine, its reachability and its CPU credits; None while that is unknown."""
     if status is None:
         return host_pb2.MachineStatus(power=host_pb2.MACHINE_POWER_OFF)
     if status.power is machines.Power.UNKNOWN:
@@ -356,6 +375,13 @@ def machine_status(
         volume_ids=sorted(status.volume_ids),
         answers=_ANSWERS[found.answers] if found is not None else host_pb2.GUEST_ANSWERS_UNSPECIFIED,
         silent_since=int(found.since) if found is not None else 0,
+        cpu_credits=_balance(balance) if balance is not None else None,
+    )
+
+
+def _balance(balance: Balance) -> host_pb2.CpuCreditBalance:
+    return host_pb2.CpuCreditBalance(
+        credits=balance.credits, surplus=balance.surplus, spent=balance.spent, charged=balance.charged
     )
 
 

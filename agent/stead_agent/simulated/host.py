@@ -9,6 +9,7 @@ from stead_agent.machines.interface import OffReason, Power
 from stead_agent.reconcile import translate
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.simulated.clock import Clock
+from stead_agent.simulated.credits import SimulatedCredits
 from stead_agent.simulated.disks import SimulatedBases, SimulatedVolumes
 from stead_agent.simulated.exports import SimulatedExports
 from stead_agent.simulated.machines import Durations, SimulatedMachines
@@ -66,6 +67,7 @@ class SimulatedHost:
         self.metadata = SimulatedMetadata(self.world)
         self.machines = SimulatedMachines(self.world, self.metadata, self._clock, self.durations)
         self.reachability = SimulatedReachability(self._clock, self.durations)
+        self.credits = SimulatedCredits(self.world)
         self.volumes = SimulatedVolumes(self.world, self.disk)
         self.flow_logs = SimulatedFlowLogs()
         return Subsystems(
@@ -81,6 +83,7 @@ class SimulatedHost:
             snapshots=SimulatedSnapshots(self.world, self._clock, self.durations),
             machines=self.machines,
             reachability=self.reachability,
+            credits=self.credits,
         )
 
     # -- what the agent reports of it

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stead_agent.credits.interface import Balance, Terms
 from stead_agent.dhcp.interface import VpcDhcp
 from stead_agent.disks.exports.interface import Export, Remote
 from stead_agent.disks.volumes.interface import VolumeSpec
@@ -38,6 +39,15 @@ class Guest:
     holds_disks: bool = False  # does not release devices to be detached
     hears_at: float = 0.0  # the time from which it reacts to the power button
     epoch: int = 0  # counts its scheduled events; those of another epoch do not happen
+
+
+@dataclass(frozen=True, slots=True)
+class CreditAccount:
+    """The CPU credits of a simulated machine."""
+
+    terms: Terms
+    start_count: int  # 0 = it is off
+    balance: Balance
 
 
 @dataclass(slots=True)
@@ -73,6 +83,7 @@ class Objects:
     homes: dict[str, tuple[DiskHome, ...]] = field(default_factory=dict)  # that machines reach without proxies
     trash: list[str] = field(default_factory=list)
     guests: dict[str, Guest] = field(default_factory=dict)
+    credits: dict[str, CreditAccount] = field(default_factory=dict)
     starts: Counter[tuple[str, int]] = field(default_factory=Counter)  # how often each start happened
     violations: list[str] = field(default_factory=list)  # interface rules that the caller violated
 

@@ -1242,6 +1242,7 @@ class Machine(_message.Message):
     TPM_FIELD_NUMBER: _builtins.int
     UEFI_VARIABLES_FIELD_NUMBER: _builtins.int
     THREADS_PER_CORE_FIELD_NUMBER: _builtins.int
+    CPU_CREDITS_FIELD_NUMBER: _builtins.int
     power: Global___Power.ValueType
     start_count: _builtins.int
     """Each increment means one start: the agent starts the guest once per number, so that a guest which
@@ -1274,6 +1275,10 @@ class Machine(_message.Message):
     def tpm(self) -> Global___Tpm:
         """absent: it has none"""
 
+    @_builtins.property
+    def cpu_credits(self) -> Global___CpuCredits:
+        """of a burstable type; absent: its CPU time is not limited"""
+
     def __init__(
         self,
         *,
@@ -1291,14 +1296,53 @@ class Machine(_message.Message):
         tpm: Global___Tpm | None = ...,
         uefi_variables: _builtins.bytes = ...,
         threads_per_core: _builtins.int = ...,
+        cpu_credits: Global___CpuCredits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "tpm", b"tpm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits", "metadata", b"metadata", "tpm", b"tpm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "disks", b"disks", "force_stop", b"force_stop", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "cpu_credits", b"cpu_credits", "disks", b"disks", "force_stop", b"force_stop", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Machine: _TypeAlias = Machine  # noqa: Y015
+
+@_typing.final
+class CpuCredits(_message.Message):
+    """How a burstable machine earns and spends CPU credits, in thousandths; a credit is one vCPU for a minute."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNLIMITED_FIELD_NUMBER: _builtins.int
+    PER_HOUR_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    AT_START_FIELD_NUMBER: _builtins.int
+    SAVED_SECONDS_FIELD_NUMBER: _builtins.int
+    unlimited: _builtins.bool
+    """without credits it owes surplus ones; if not, it is slowed down to what it earns"""
+    per_hour: _builtins.int
+    """earned while it runs"""
+    most: _builtins.int
+    """of the earned ones that it saves; of surplus ones that it owes, more are charged"""
+    at_start: _builtins.int
+    """given with this start on top of `most`, unless unlimited"""
+    saved_seconds: _builtins.int
+    """how long the credits of a stopped machine are saved"""
+    def __init__(
+        self,
+        *,
+        unlimited: _builtins.bool = ...,
+        per_hour: _builtins.int = ...,
+        most: _builtins.int = ...,
+        at_start: _builtins.int = ...,
+        saved_seconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_start", b"at_start", "most", b"most", "per_hour", b"per_hour", "saved_seconds", b"saved_seconds", "unlimited", b"unlimited"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CpuCredits: _TypeAlias = CpuCredits  # noqa: Y015
 
 @_typing.final
 class Tpm(_message.Message):

@@ -718,6 +718,7 @@ class MachineStatus(_message.Message):
     VOLUME_IDS_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
     SILENT_SINCE_FIELD_NUMBER: _builtins.int
+    CPU_CREDITS_FIELD_NUMBER: _builtins.int
     power: Global___MachinePower.ValueType
     start_count: _builtins.int
     """the start that this power state belongs to"""
@@ -731,6 +732,10 @@ class MachineStatus(_message.Message):
     def volume_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """what the running guest has plugged in now"""
 
+    @_builtins.property
+    def cpu_credits(self) -> Global___CpuCreditBalance:
+        """of a burstable machine, renewed every few minutes; absent when unknown"""
+
     def __init__(
         self,
         *,
@@ -741,14 +746,49 @@ class MachineStatus(_message.Message):
         volume_ids: _abc.Iterable[_builtins.str] | None = ...,
         answers: Global___GuestAnswers.ValueType = ...,
         silent_since: _builtins.int = ...,
+        cpu_credits: Global___CpuCreditBalance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "off_reason", b"off_reason", "power", b"power", "reboot_count", b"reboot_count", "silent_since", b"silent_since", "start_count", b"start_count", "volume_ids", b"volume_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "cpu_credits", b"cpu_credits", "off_reason", b"off_reason", "power", b"power", "reboot_count", b"reboot_count", "silent_since", b"silent_since", "start_count", b"start_count", "volume_ids", b"volume_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MachineStatus: _TypeAlias = MachineStatus  # noqa: Y015
+
+@_typing.final
+class CpuCreditBalance(_message.Message):
+    """In thousandths of a credit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREDITS_FIELD_NUMBER: _builtins.int
+    SURPLUS_FIELD_NUMBER: _builtins.int
+    SPENT_FIELD_NUMBER: _builtins.int
+    CHARGED_FIELD_NUMBER: _builtins.int
+    credits: _builtins.int
+    """what it has"""
+    surplus: _builtins.int
+    """what it owes"""
+    spent: _builtins.int
+    """since it was made"""
+    charged: _builtins.int
+    """since it was made: surplus credits that were owed too long"""
+    def __init__(
+        self,
+        *,
+        credits: _builtins.int = ...,
+        surplus: _builtins.int = ...,
+        spent: _builtins.int = ...,
+        charged: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charged", b"charged", "credits", b"credits", "spent", b"spent", "surplus", b"surplus"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CpuCreditBalance: _TypeAlias = CpuCreditBalance  # noqa: Y015
 
 @_typing.final
 class VolumeStatus(_message.Message):
