@@ -405,6 +405,7 @@ BASES: Final[dict[str, Named]] = {
     "DisassociateSubnetCidrBlock": {"AssociationId": "{far_subnet_block}"},
     "DisassociateVpcCidrBlock": {"AssociationId": "{empty_block}"},
     "ExportImage": {"S3ExportLocation": {"S3Bucket": "exchange"}, "DiskImageFormat": "RAW"},
+    "GetDefaultCreditSpecification": {"InstanceFamily": "t3"},
     "GetInstanceTypesFromInstanceRequirements": {
         "ArchitectureTypes": ["x86_64"], "VirtualizationTypes": ["hvm"],
         "InstanceRequirements": {"VCpuCount": {"Min": 1}, "MemoryMiB": {"Min": 1}},
@@ -414,7 +415,11 @@ BASES: Final[dict[str, Named]] = {
     "ImportSnapshot": {"DiskContainer": _IMPORT},
     "ModifyImageAttribute": {"Description": {"Value": "d"}},
     "ModifyInstanceAttribute": {"InstanceId": "{stopped}", "DisableApiStop": {"Value": True}},
+    "ModifyDefaultCreditSpecification": {"InstanceFamily": "t3", "CpuCredits": "standard"},
     "ModifyInstanceCpuOptions": {"InstanceId": "{stopped}", "CoreCount": 1, "ThreadsPerCore": 1},
+    "ModifyInstanceCreditSpecification": {
+        "InstanceCreditSpecifications": [{"InstanceId": "{stopped}", "CpuCredits": "unlimited"}]
+    },
     "ModifyInstanceMaintenanceOptions": {"AutoRecovery": "disabled"},
     "ModifyInstanceMetadataDefaults": {"HttpTokens": "required"},
     "ModifyNetworkInterfaceAttribute": {

@@ -1,4 +1,4 @@
-"""The health of instances, and what burstable ones do with CPU credits."""
+"""The health of instances."""
 
 from datetime import UTC, datetime
 
@@ -67,19 +67,6 @@ def test_filters(api):
     assert statuses(api, Filters=[{"Name": "event.code", "Values": ["*"]}]) == {}
     bad = [{"Name": "colour", "Values": ["red"]}]
     api.refused("InvalidParameterValue", api.ec2.describe_instance_status, Filters=bad)
-
-
-def test_credit_specifications(api):
-    burstable, other = api.launch(), api.launch(number=1, instance_type="m5.large")
-    describe = api.ec2.describe_instance_credit_specifications
-    assert describe(InstanceIds=[burstable])["InstanceCreditSpecifications"] == [
-        {"InstanceId": burstable, "CpuCredits": "standard"}
-    ]
-    assert describe()["InstanceCreditSpecifications"] == []
-    api.refused("InstanceCreditSpecification.NotSupported", describe, InstanceIds=[other])
-    api.refused(
-        "InvalidInstanceID.NotFound", api.other.describe_instance_credit_specifications, InstanceIds=[burstable]
-    )
 
 
 def reported(api, instance_id, answers, *, power=pb.MACHINE_POWER_RUNNING, silent_since=0, start_count=1):

@@ -218,7 +218,6 @@ REFUSED: Final[dict[str, str]] = {
     "GetCapacityManagerMetricDimensions": "measurements that nobody makes here",
     "GetCapacityManagerMonitoredTagKeys": "a setting of the account",
     "GetCapacityManagerSupportabilityScores": "a forecast of capacity that nobody makes here",
-    "GetDefaultCreditSpecification": "a setting of the account, not a list",
     "GetEnabledIpamPolicy": "a setting of the account, not a list",
     "GetFlowLogsIntegrationTemplate": "of flow logs that there are",
     "GetHostReservationPurchasePreview": "an offer, which nobody makes here",

@@ -57,9 +57,6 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("ec2", "ModifyInstanceCpuOptions", "NestedVirtualization"): Accepted(_NO_NESTED, ("disabled",)),
     ("ec2", "RunInstances", "CpuOptions.AmdSevSnp"): Accepted("no instance has encrypted memory", ("disabled",)),
     ("ec2", "RunInstances", "CpuOptions.NestedVirtualization"): Accepted(_NO_NESTED, ("disabled",)),
-    ("ec2", "RunInstances", "CreditSpecification.CpuCredits"): Accepted(
-        "CPU credits are not counted: no instance is slowed down for want of them", ("standard", "unlimited")
-    ),
     ("ec2", "RunInstances", "EnclaveOptions.Enabled"): Accepted("no instance has enclaves", (False,)),
     ("ec2", "RunInstances", "HibernationOptions.Configured"): Accepted("no instance hibernates", (False,)),
     ("ec2", "RunInstances", "NetworkInterfaces.EnaSrdSpecification.EnaSrdEnabled"): Accepted(_NO_SRD, (False,)),

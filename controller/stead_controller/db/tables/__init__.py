@@ -18,6 +18,7 @@ from stead_controller.db.tables.iam.user import IamGroup, IamGroupMember, IamOld
 from stead_controller.db.tables.images.image import Image
 from stead_controller.db.tables.images.image_block_device import ImageBlockDevice, ImagePermission
 from stead_controller.db.tables.images.image_task import ImageTask
+from stead_controller.db.tables.instances.burstable_settings import BurstableSettings
 from stead_controller.db.tables.instances.instance import Instance, Reservation
 from stead_controller.db.tables.instances.instance_store_disk import InstanceStoreDisk
 from stead_controller.db.tables.instances.key_pair import KeyPair
@@ -71,6 +72,7 @@ __all__ = [
     "Base",
     "BlockSegment",
     "Bucket",
+    "BurstableSettings",
     "ClientToken",
     "CloudFact",
     "CondemnedBlock",

@@ -7,7 +7,7 @@ from typing import Final
 from google.protobuf.message import Message
 from sqlalchemy import bindparam, select
 
-from stead_controller.catalog import boot_modes
+from stead_controller.catalog import boot_modes, cpu_credits
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import (
@@ -91,6 +91,7 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
         force_stop=instance.force_stop,
         vcpus=instance.vcpus,
         threads_per_core=instance.threads_per_core,
+        cpu_credits=_cpu_credits(tx, instance),
         memory=instance.memory,
         disks=[
             *(pb.MachineDisk(volume_id=volume.id, device_name=volume.device_name or "") for volume in volumes),
@@ -119,6 +120,19 @@ def _bandwidth(tx: Transaction, instance: Instance, vpc_id: str) -> pb.Bandwidth
     if kind is None:
         return None
     return pb.Bandwidth(baseline_mbps=kind.network_baseline_mbps, burst_mbps=kind.network_burst_mbps, vpc_id=vpc_id)
+
+
+def _cpu_credits(tx: Transaction, instance: Instance) -> pb.CpuCredits | None:
+    kind = instance_types.find(tx, instance.instance_type)
+    if kind is None or kind.credits is None:
+        return None
+    return pb.CpuCredits(
+        unlimited=instance.cpu_credits == cpu_credits.UNLIMITED,
+        per_hour=round(1000 * kind.credits.per_hour),
+        most=round(1000 * kind.credits.most),
+        at_start=1000 * instance.launch_credits,
+        saved_seconds=cpu_credits.saved_seconds(kind),
+    )
 
 
 def _scratch_disks(tx: Transaction, instance: Instance) -> list[pb.MachineDisk]:

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from stead_controller.db.tables import Instance, NetworkInterface, Volume
 from stead_controller.errors import WrongState
-from stead_controller.request import lookup
+from stead_controller.request import instance_types, lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
@@ -19,7 +19,8 @@ from stead_controller.resources.instances.instances import DescribedInterface
 class LaunchedWith:
     """An instance with its volumes by device, and its interfaces by index with whether each has an automatic address.
 
-    `tags` are those of its user; `profile_arn` is that of its instance profile.
+    `tags` are those of its user; `profile_arn` is that of its instance profile, `cpu_credits` the mode of
+    a burstable one.
     """
 
     instance: Instance
@@ -27,6 +28,7 @@ class LaunchedWith:
     volumes: Sequence[Volume]
     tags: Sequence[tuple[str, str]]
     profile_arn: str | None
+    cpu_credits: str | None
 
 
 def describe(tx: Transaction, caller: Caller, cloud: Cloud, instance_id: str) -> LaunchedWith:
@@ -38,6 +40,7 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, instance_id: str) ->
     [found] = reservation.instances
     mine = NetworkInterface.instance_id == instance_id
     public = set(tx.session.scalars(select(NetworkInterface.id).where(mine, NetworkInterface.associate_public_address)))
+    kind = instance_types.find(tx, row.instance_type)
     disks = select(Volume).where(Volume.instance_id == instance_id).order_by(Volume.device_name)
     return LaunchedWith(
         row,
@@ -45,4 +48,5 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, instance_id: str) ->
         tx.session.scalars(disks).all(),
         [(key, value) for key, value in found.tags if not key.startswith("aws:")],
         found.profile[0] if found.profile else None,
+        row.cpu_credits if kind is not None and kind.burstable else None,
     )

@@ -16,7 +16,7 @@ from stead_controller.request import instance_types, lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
-from stead_controller.resources.instances import instances, launch_volumes, metadata_options
+from stead_controller.resources.instances import credit_specifications, instances, launch_volumes, metadata_options
 from stead_controller.resources.network import interface_groups, network_interface_attachments
 from stead_proto import limits
 
@@ -124,6 +124,7 @@ def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: s
     volumes = select(Volume.device_name).where(Volume.instance_id == instance.id)
     devices = [name for name in tx.session.scalars(volumes) if name is not None]
     launch_volumes.change_scratch(tx, instance, kind, devices)
+    instance.cpu_credits = credit_specifications.after_type_change(tx, instance, kind)
     instance.instance_type, instance.vcpus, instance.memory = kind.name, kind.vcpus, kind.memory
     instance.threads_per_core = kind.threads_per_core
     desired_state.refresh_instance(tx, instance.id)

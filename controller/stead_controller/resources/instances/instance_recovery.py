@@ -12,6 +12,7 @@ from stead_controller.db.tables import Instance
 from stead_controller.desired import desired_state
 from stead_controller.request import instance_types
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.instances import credit_specifications
 
 _MOST: Final = 3
 _PERIOD: Final = timedelta(days=1)
@@ -26,6 +27,7 @@ def begin(tx: Transaction, instance: Instance, now: datetime) -> bool:
     instance.recoveries = [*recent, now.timestamp()]
     instance.recovery_began = now
     instance.start_count += 1
+    credit_specifications.begin_start(tx, instance, now)
     instance.host_error = ""
     tx.events.add(instance.id)
     desired_state.refresh_instance(tx, instance.id)

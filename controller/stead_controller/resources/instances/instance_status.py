@@ -17,8 +17,7 @@ from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.orm import aliased
 
 from stead_controller.db.tables import Host, Instance, Volume
-from stead_controller.errors import Unsupported
-from stead_controller.request import instance_types, lookup
+from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.conditions import NEVER, Condition, Selection, constant, shown_as, text
@@ -145,29 +144,6 @@ def describe(
         for batch in lookup.batches(ids)
         for row in tx.session.execute(_ROWS.where(Instance.id.in_(batch)).order_by(Instance.id))
     ]
-
-
-def credit_specifications(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[str]:
-    """List the ids of burstable instances, which all spend CPU credits in the mode `standard`.
-
-    Without ids EC2 lists those in the mode `unlimited`, which are none. Raises MalformedId, NotFound, Unsupported for
-    an instance that is not burstable.
-    """
-    mine = Instance.account_id == caller.account_id
-    lookup.require(tx, "instance", Instance.id, asked.ids, mine)
-    if not asked.ids:
-        return []
-    known = instance_filters.conditions(cloud)
-    ids = lookup.select_ids(tx, caller, Instance.id, asked, mine, conditions=known)
-    types = {row.id: row.instance_type for row in lookup.rows(tx, Instance, ids)}
-    for instance_id, name in types.items():
-        kind = instance_types.find(tx, name)
-        if kind is None or not kind.burstable:
-            raise Unsupported(
-                f"The instance '{instance_id}' of type {name} has no CPU credits",
-                code="InstanceCreditSpecification.NotSupported",
-            )
-    return list(types)
 
 
 def _check(status: str, *since: datetime | None) -> StatusCheck:

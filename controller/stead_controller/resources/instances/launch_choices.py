@@ -19,6 +19,7 @@ from stead_controller.resources.host_capacity import rooms
 from stead_controller.resources.images import image_parameters, images
 from stead_controller.resources.instances import (
     cpu_options,
+    credit_specifications,
     instance_needs,
     launch_interfaces,
     launch_volumes,
@@ -44,6 +45,7 @@ class Choices:
     image: Image
     type: InstanceType
     cpu_options: CpuOptions
+    cpu_credits: str
     interfaces: tuple[InterfacePlan, ...]
     disks: DiskPlan
     public_key: str | None
@@ -66,6 +68,7 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
     check_image(image, kind)
     cpus = cpu_options.settle(kind, request.cpu_options)
     need = instance_needs.planned(image, kind, cpus)
+    mode = credit_specifications.settle(tx, caller.account_id, kind, request.cpu_credits)
     interfaces = launch_interfaces.plan(
         tx,
         caller,
@@ -78,7 +81,7 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
     disks = launch_volumes.plan(tx, caller, image, kind, request.block_devices, cloud=cloud)
     launch_volumes.check_number(kind, disks, len(interfaces))
     profile = None if request.profile is None else profile_associations.find(tx, caller.account_id, request.profile)
-    return Choices(image, kind, cpus, interfaces, disks, public_key(tx, caller, request.key_name), profile)
+    return Choices(image, kind, cpus, mode, interfaces, disks, public_key(tx, caller, request.key_name), profile)
 
 
 def check_offered(kind: InstanceType, zone: str | None) -> None:

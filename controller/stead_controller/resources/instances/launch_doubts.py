@@ -11,7 +11,13 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.images import image_parameters, images
-from stead_controller.resources.instances import cpu_options, launch_choices, launch_volumes, profile_associations
+from stead_controller.resources.instances import (
+    cpu_options,
+    credit_specifications,
+    launch_choices,
+    launch_volumes,
+    profile_associations,
+)
 from stead_controller.resources.instances.launch_request import LaunchRequest
 
 
@@ -30,6 +36,7 @@ def doubts(
     if has_type and kind is not None:
         checks.append(partial(launch_choices.check_offered, kind, request.zone))
         checks.append(partial(cpu_options.settle, kind, request.cpu_options))
+        checks.append(partial(credit_specifications.settle, tx, caller.account_id, kind, request.cpu_credits))
     if request.image_id:
         checks.append(partial(_check_image, tx, caller, cloud, request, kind=kind if has_type else None))
     if request.key_name is not None:

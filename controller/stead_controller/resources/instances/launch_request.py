@@ -36,6 +36,7 @@ class LaunchRequest:
     group_names: tuple[str, ...] = ()
     interfaces: tuple[InterfaceRequest, ...] = ()
     cpu_options: CpuOptions | None = None
+    cpu_credits: str | None = None
     block_devices: tuple[BlockDevice, ...] = ()
     shutdown_behavior: str = "stop"
     disable_api_termination: bool = False

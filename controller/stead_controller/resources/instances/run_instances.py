@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from stead_controller.catalog import ids
+from stead_controller.catalog import cpu_credits, ids
 from stead_controller.db.insert import insert_new
 from stead_controller.db.tables import Instance, Reservation
 from stead_controller.desired import desired_state
@@ -24,6 +24,7 @@ from stead_controller.resources import quotas, tags
 from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.host_capacity.capacity import Place
 from stead_controller.resources.instances import (
+    credit_specifications,
     instance_needs,
     launch_interfaces,
     launch_volumes,
@@ -53,6 +54,7 @@ class _Launch:
     metadata: SettledOptions
     tags: Mapping[str, Mapping[str, str]]
     reservation_id: str
+    credited: int  # so many of them are given CPU credits
     now: datetime
 
 
@@ -81,7 +83,8 @@ def run_instances(
     if metadata.tags:
         tags.check_metadata_keys(request.tags.get("instance", ()))
     reservation_id = ids.new_id("reservation")
-    launch = _Launch(caller, cloud, request, choices, metadata, request.all_tags, reservation_id, now)
+    credited = credit_specifications.launches_left(tx, caller.account_id, choices.type, choices.cpu_credits, now)
+    launch = _Launch(caller, cloud, request, choices, metadata, request.all_tags, reservation_id, credited, now)
     insert_new(tx.session, Reservation(id=launch.reservation_id, account_id=caller.account_id, created=now))
     launched: dict[str, list[Instance]] = defaultdict(list)
     beside: Counter[str] = Counter()
@@ -97,10 +100,12 @@ def run_instances(
         beside[place.host_id] += 1
         made[instance.id] = made_for_it
     tx.gathers = True  # the other hosts of a VPC only get the locations of the new instances, which boot first
+    everything = [instance for instances in launched.values() for instance in instances]
+    credit_specifications.count_launches(tx, caller.account_id, min(credited, len(everything)), now)
     for host_id, instances in launched.items():
         desired_state.refresh_instances(tx, host_id, instances, made)
         tx.events.update(instance.id for instance in instances)
-    quotas.use_vcpus(tx, caller.account_id, vcpus * sum(len(instances) for instances in launched.values()))
+    quotas.use_vcpus(tx, caller.account_id, vcpus * len(everything))
     if request.client_token:
         client_tokens.remember(
             tx,
@@ -193,6 +198,8 @@ def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
         instance_type=kind.name,
         vcpus=choices.cpu_options.vcpus,
         threads_per_core=choices.cpu_options.threads_per_core,
+        cpu_credits=choices.cpu_credits,
+        launch_credits=cpu_credits.launch_credits(kind) if index < launch.credited else 0,
         memory=kind.memory,
         architecture=image.architecture,
         boot_mode=image.boot_mode,

@@ -14,7 +14,7 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas
 from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.iam import instance_credentials
-from stead_controller.resources.instances import instance_needs
+from stead_controller.resources.instances import credit_specifications, instance_needs
 from stead_controller.resources.instances.instance_lookup import find_instances
 from stead_controller.resources.instances.instance_states import StateChange, change_state
 from stead_controller.resources.instances.volume_attachments import DETACHING
@@ -44,6 +44,7 @@ def start_instances(
         instance.capacity_held = True
         quotas.use_vcpus(tx, instance.account_id, instance.vcpus)
         instance.start_count += 1
+        credit_specifications.begin_start(tx, instance, now)
         instance.ebs_at_start = None
         instance.force_stop = False
         instance.launch_time = instance.identity_issued = now

@@ -187,6 +187,8 @@ RULES: Final[dict[str, Rule]] = {
     "DisassociateIamInstanceProfile": rule(_ASSOCIATED),
     "ModifyInstanceAttribute": rule(setting(_INSTANCE), named("security-group", "Groups")),
     "ModifyInstanceCpuOptions": rule(setting(_INSTANCE)),
+    "ModifyDefaultCreditSpecification": rule(setting(_of_the_account)),
+    "ModifyInstanceCreditSpecification": rule(setting(named("instance", "InstanceCreditSpecifications.InstanceId"))),
     "ModifyInstanceMaintenanceOptions": rule(setting(_INSTANCE)),
     "ModifyInstanceMetadataDefaults": rule(setting(_of_the_account)),
     "ModifyInstanceMetadataOptions": rule(setting(_INSTANCE)),

@@ -53,6 +53,7 @@ _LISTS: Final = (
     "GetEbsDefaultKmsKeyId",
     "GetEbsEncryptionByDefault",
     "GetImageBlockPublicAccessState",
+    "GetDefaultCreditSpecification",
     "GetInstanceMetadataDefaults",
     "GetInstanceTypesFromInstanceRequirements",
     "GetSnapshotBlockPublicAccessState",

@@ -21,6 +21,7 @@ def instance_data_view(found: LaunchedWith) -> Result:
         "ImageId": row.image_id,
         "InstanceType": row.instance_type,
         "CpuOptions": cpu_options_view(row.vcpus, row.threads_per_core),
+        "CreditSpecification": None if found.cpu_credits is None else {"CpuCredits": found.cpu_credits},
         "KeyName": row.key_name,
         "EbsOptimized": row.ebs_optimized,
         "Monitoring": {"Enabled": row.monitoring},

@@ -20,11 +20,6 @@ def instance_status_view(found: DescribedStatus) -> Result:
     }
 
 
-def credit_specification_view(instance_id: str) -> Result:
-    """Show how a burstable instance spends CPU credits."""
-    return {"InstanceId": instance_id, "CpuCredits": "standard"}
-
-
 def _check_view(found: StatusCheck) -> Result:
     if found.reachability is None:
         return {"Status": found.status}

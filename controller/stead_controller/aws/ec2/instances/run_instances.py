@@ -95,6 +95,7 @@ def _launch_request(params: Params, image_id: str, min_count: int, max_count: in
         user_data=user_data(params.get("UserData")),
         client_token=params.get("ClientToken", ""),
         cpu_options=cpu_options.read(params.get("CpuOptions", {})),
+        cpu_credits=params.get("CreditSpecification", {}).get("CpuCredits") or None,
         zone=placement.get("AvailabilityZone"),
         zone_id=placement.get("AvailabilityZoneId"),
         block_devices=block_devices.parse(params.get("BlockDeviceMappings", ())),

@@ -46,6 +46,8 @@ class Instance(Base):
     instance_type: Mapped[str] = mapped_column(String(32))
     vcpus: Mapped[int] = mapped_column(Integer)
     threads_per_core: Mapped[int] = mapped_column(Integer, default=1, server_default="1")  # vcpus is a multiple of it
+    cpu_credits: Mapped[str] = mapped_column(String(16), default="standard", server_default="standard")  # how it spends
+    launch_credits: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # given with its latest start
     memory: Mapped[int] = mapped_column(BigInteger)  # bytes
     architecture: Mapped[str] = mapped_column(String(16))
     boot_mode: Mapped[str] = mapped_column(String(16))
