@@ -106,6 +106,7 @@ def machine(
         metadata=pb.Metadata(instance_id=machine_id, instance_type="t3.micro"),
         architecture="x86_64",
         boot_mode="legacy-bios",
+        cpu_credits=pb.CpuCredits(unlimited=True, per_hour=12_000, most=288_000, saved_seconds=604_800),
     )
     return pb.Resource(id=machine_id, machine=body)
 
