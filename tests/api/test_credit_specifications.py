@@ -8,6 +8,7 @@ import pytest
 from stead_controller.catalog.cpu_credits import LAUNCHES
 from stead_controller.clock import now
 from stead_controller.db.tables import BurstableSettings, HostResource, Instance
+from stead_controller.resources.instances import instance_recovery
 from stead_proto.v1 import desired_pb2 as pb
 from tests.api.conftest import Api
 
@@ -191,6 +192,20 @@ def test_a_change_of_type_keeps_the_mode(api: Api, before: str, mode: str | None
     stop(api, instance_id)
     api.ec2.modify_instance_attribute(InstanceId=instance_id, InstanceType={"Value": after})
     assert modes(api, InstanceIds=[instance_id]) == {instance_id: then}
+
+
+def test_an_instance_that_was_unlimited_is_again(api: Api) -> None:
+    [instance_id] = run(api, "t2.micro", "unlimited")
+    stop(api, instance_id)
+    for kind in ("m5.large", "t2.micro"):
+        api.ec2.modify_instance_attribute(InstanceId=instance_id, InstanceType={"Value": kind})
+    assert modes(api, InstanceIds=[instance_id]) == {instance_id: "unlimited"}
+
+
+def test_a_recovery_is_a_start(api: Api) -> None:
+    [instance_id] = run(api, "t2.micro")
+    assert api.run(lambda tx: instance_recovery.begin(tx, tx.session.get(Instance, instance_id), now()))
+    assert len(credited(api)) == 2
 
 
 def test_each_start_of_t2_is_given_credits(api: Api) -> None:

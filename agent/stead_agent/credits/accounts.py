@@ -99,7 +99,7 @@ def off(account: Account, terms: Terms, now: Moment) -> Account:
             process="",
             off_since=now.unix,
         )
-    if account.off_since and now.unix - account.off_since >= terms.saved_seconds:
+    if now.unix - account.off_since >= terms.saved_seconds:
         account = replace(account, ledger=ledgers.expired(account.ledger))
     return account
 

@@ -123,6 +123,28 @@ def test_a_stop_and_a_start(host: Host, meter: Meter) -> None:
     assert meter.watch("i-1", T2, 2).credits >= 30_000
 
 
+def test_a_new_process_is_limited_anew(host: Host, meter: Meter) -> None:
+    meter.watch("i-1", T3, 1)
+    host.process, host.cpu_time = "8", 0
+    meter.watch("i-1", T3, 2)
+    assert host.limits == [100, 100]
+
+
+def test_time_before_new_terms_is_counted_by_the_old_ones(host: Host, meter: Meter) -> None:
+    meter.watch("i-1", T3, 1)
+    host.live(3600)
+    assert meter.watch("i-1", replace(T3, per_hour=24_000), 1) == Balance(credits=12_000)
+
+
+def test_a_machine_that_stays_off_is_not_written_again(host: Host, meter: Meter, tmp_path: Path) -> None:
+    meter.watch("i-1", T3, 1)
+    host.process = None
+    meter.rest("i-1", T3)
+    written = (tmp_path / "i-1.json").stat()
+    meter.rest("i-1", T3)
+    assert (tmp_path / "i-1.json").stat() == written
+
+
 def test_what_is_saved_survives_a_stop(host: Host, meter: Meter) -> None:
     meter.watch("i-1", T3, 1)
     host.live(3600)
@@ -137,6 +159,9 @@ def test_a_new_agent_counts_what_the_old_one_missed(host: Host, tmp_path: Path) 
     old.watch("i-1", T3, 1)
     host.live(3600, cpu_minutes=1)
     old.close()
+    saved = AccountFiles(tmp_path).load("i-1")
+    assert saved is not None
+    assert saved.ledger.spent == CREDIT
     host.live(3600, cpu_minutes=1)
     new = Meter(host, tmp_path, now=host.now)
     assert new.watch("i-1", T3, 1) == Balance(credits=22_000, spent=2_000)
@@ -199,11 +224,21 @@ def test_who_is_forgotten_is_free(host: Host, meter: Meter) -> None:
 
 
 def test_the_thread_counts_and_calls_back(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault with one machine does not end it."""
     monkeypatch.setattr(meters, "COUNT_SECONDS", 0.001)
     monkeypatch.setattr(meters, "SHOW_SECONDS", 0.0)
-    heard = threading.Event()
+    heard, broken = threading.Event(), threading.Event()
     meter = Meter(host, tmp_path, now=host.now)
+
+    def read(machine_id: str) -> tuple[str, int, int] | None:
+        if threading.current_thread().name == "cpu-credits" and not broken.is_set():
+            broken.set()
+            raise RuntimeError("a fault")
+        return Host.processor_time(host, machine_id)
+
+    host.processor_time = read  # type: ignore[method-assign]  # to fail once
     meter.subscribe(lambda _machine_id: heard.set())
     meter.watch("i-1", T3, 1)
     assert heard.wait(60)
+    assert broken.is_set()
     meter.close()
