@@ -199,3 +199,20 @@ def test_a_row_that_would_hang_on_nothing_ends_the_migration(tmp_path):
         assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("5c9e2f81ab47",)]
         assert connection.exec_driver_sql("PRAGMA foreign_keys").all() == [(1,)]
     database.close()
+
+
+def test_old_instances_spend_credits_by_ec2s_defaults(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    upgrade(database.engine, "104f1b76a2a6")
+    types = {"i-1": "t2.micro", "i-2": "t3.nano", "i-3": "t3a.nano", "i-4": "m5.large"}
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        for instance_id, name in types.items():
+            insert(connection, "instances", id=instance_id, account_id="1", instance_type=name)
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+    upgrade(database.engine)
+    with database.engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT id, cpu_credits, launch_credits FROM instances ORDER BY id").all()
+    modes = ("standard", "unlimited", "unlimited", "standard")
+    assert found == [(instance_id, mode, 0) for instance_id, mode in zip(types, modes, strict=True)]
+    database.close()
