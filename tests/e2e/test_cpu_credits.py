@@ -14,18 +14,18 @@ def test_an_instance_spends_its_credits(real_cloud: RealCloud, user: User) -> No
     group = VcpuGroups(process)
     assert not group.is_limited()
     _set_mode(user, instance_id, "standard")  # it has no credits of its launch then
-    wait_for(group.is_limited, "it is limited", 30)
+    wait_for(group.is_limited, "it is limited", 120)
 
     real_cloud.kill(real_cloud.agent)
     owed = _ledger(real_cloud, instance_id)
     real_cloud.up()
     _set_mode(user, instance_id, "unlimited")
-    wait_for(lambda: not group.is_limited(), "it is free", 30)
+    wait_for(lambda: not group.is_limited(), "it is free", 120)
     after = _ledger(real_cloud, instance_id)
     assert after.spent >= owed.spent
     assert after.charged >= owed.charged
     user.terminate([instance_id])
-    wait_for(lambda: instance_id not in _files(real_cloud).present(), "its account is removed", 30)
+    wait_for(lambda: instance_id not in _files(real_cloud).present(), "its account is removed", 120)
 
 
 def _set_mode(user: User, instance_id: str, mode: str) -> None:

@@ -87,8 +87,15 @@ def weigh(domain: Any, vcpus: int) -> None:
 
 
 def _vcpu_threads(pid: int) -> tuple[int, ...]:
-    tasks = (_PROC / str(pid) / "task").iterdir()
-    return tuple(int(task.name) for task in tasks if _VCPU.match((task / "comm").read_text(errors="replace")))
+    return tuple(int(task.name) for task in (_PROC / str(pid) / "task").iterdir() if _VCPU.match(_name(task)))
+
+
+def _name(task: Path) -> str:
+    """Return a thread's name; nothing when it has just ended, as QEMU's workers do at any time."""
+    try:
+        return (task / "comm").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _used(pid: int, thread: int) -> int:

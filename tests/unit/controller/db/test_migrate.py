@@ -208,11 +208,10 @@ def test_old_instances_spend_credits_by_ec2s_defaults(tmp_path):
     with database.engine.begin() as connection:
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
         for instance_id, name in types.items():
-            insert(connection, "instances", id=instance_id, account_id="1", instance_type=name)
+            insert(connection, "instances", id=instance_id, account_id="1", instance_type=name, vcpus=2)
         connection.exec_driver_sql("PRAGMA foreign_keys=ON")
     upgrade(database.engine)
     with database.engine.connect() as connection:
         found = connection.exec_driver_sql("SELECT id, cpu_credits, launch_credits FROM instances ORDER BY id").all()
-    modes = ("standard", "unlimited", "unlimited", "standard")
-    assert found == [(instance_id, mode, 0) for instance_id, mode in zip(types, modes, strict=True)]
+    assert found == [("i-1", "standard", 60), ("i-2", "unlimited", 0), ("i-3", "unlimited", 0), ("i-4", "standard", 0)]
     database.close()

@@ -23,6 +23,8 @@ def upgrade() -> None:
     op.execute(
         "UPDATE instances SET cpu_credits = 'unlimited' WHERE instance_type LIKE 't3.%' OR instance_type LIKE 't3a.%'"
     )
+    # The others that are burstable begin as at a start, and not with nothing.
+    op.execute("UPDATE instances SET launch_credits = 30 * vcpus WHERE instance_type LIKE 't2.%'")
 
 
 def downgrade() -> None:
