@@ -30,7 +30,7 @@ def test_an_instance_spends_its_credits(real_cloud: RealCloud, user: User) -> No
 
 def _set_mode(user: User, instance_id: str, mode: str) -> None:
     asked = [{"InstanceId": instance_id, "CpuCredits": mode}]
-    done = user.ec2.modify_instance_credit_specification(InstanceCreditSpecifications=asked)  # type: ignore[arg-type]
+    done = user.ec2.modify_instance_credit_specification(InstanceCreditSpecifications=asked)  # type: ignore[arg-type]  # one of two literals
     assert done["UnsuccessfulInstanceCreditSpecifications"] == []
 
 
