@@ -12,11 +12,12 @@ from stead_agent.credits.accounts import AccountFiles
 from stead_agent.credits.interface import Terms
 from stead_agent.credits.ledger import PER_NANOSECOND
 from stead_agent.credits.meter import Meter
-from tests.host.machines.conftest import World, new_world
 from tests.support import micro
 from tests.support.serial_shell import SerialShell, with_shell
 from tests.support.vcpu_groups import VcpuGroups
 from tests.support.waiting import wait_for
+
+from .conftest import World, new_world
 
 pytestmark = pytest.mark.guest
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "77092c835cf9"
-down_revision = "104f1b76a2a6"
+down_revision = "2f6e91d4b8a3"
 branch_labels = None
 depends_on = None
 
