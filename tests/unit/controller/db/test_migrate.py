@@ -203,7 +203,7 @@ def test_a_row_that_would_hang_on_nothing_ends_the_migration(tmp_path):
 
 def test_old_instances_spend_credits_by_ec2s_defaults(tmp_path):
     database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
-    upgrade(database.engine, "2f6e91d4b8a3")
+    upgrade(database.engine, "5e71c09ad3b8")
     types = {"i-1": "t2.micro", "i-2": "t3.nano", "i-3": "t3a.nano", "i-4": "m5.large"}
     with database.engine.begin() as connection:
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "77092c835cf9"
-down_revision = "2f6e91d4b8a3"
+down_revision = "5e71c09ad3b8"
 branch_labels = None
 depends_on = None
 
