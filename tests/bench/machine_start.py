@@ -33,10 +33,11 @@ from stead_agent.disks.volumes.interface import VolumeSpec  # noqa: E402 - the c
 from stead_agent.disks.volumes.local_files import LocalStore  # noqa: E402 - the checkout comes first
 from stead_agent.disks.volumes.open_pools import open_pools  # noqa: E402 - the checkout comes first
 from stead_agent.disks.volumes.pooled_volumes import PooledVolumes  # noqa: E402 - the checkout comes first
+from stead_agent.machines.daemon_dirs import DaemonDirs  # noqa: E402 - the checkout comes first
 from stead_agent.machines.domain_xml import HostSide, render_domain  # noqa: E402 - the checkout comes first
 from stead_agent.machines.host_access import give_disk, make_private  # noqa: E402 - the checkout comes first
 from stead_agent.machines.interface import Disk, MachineSpec, Nic  # noqa: E402 - the checkout comes first
-from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines  # noqa: E402 - the checkout comes first
+from stead_agent.machines.libvirt_machines import LibvirtMachines  # noqa: E402 - the checkout comes first
 from stead_agent.machines.life import Record  # noqa: E402 - the checkout comes first
 from tests.support import box, private_libvirtd  # noqa: E402 - the checkout comes first
 from tests.support.waiting import wait_for  # noqa: E402 - the checkout comes first

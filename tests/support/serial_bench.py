@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import libvirt_qemu
 
 from stead_agent.disks.disk_sources import FileSource, Format, Layer
+from stead_agent.machines.daemon_dirs import DaemonDirs
 from stead_agent.machines.interface import Disk, MachineSpec
-from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines
+from stead_agent.machines.libvirt_machines import LibvirtMachines
 from stead_agent.programs.run import run
 from tests.support import micro, private_libvirtd
 from tests.support.serial_shell import with_shell

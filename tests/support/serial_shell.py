@@ -29,8 +29,15 @@ def with_shell(image: Path, raw: Path) -> Path:
 class SerialShell:
     """The shell of one running guest."""
 
-    def __init__(self, machines: LibvirtMachines, machine_id: str, check: Callable[[], None] = lambda: None) -> None:
-        """Wait for the shell's prompt; `check` raises when it cannot come."""
+    def __init__(
+        self,
+        machines: LibvirtMachines,
+        machine_id: str,
+        check: Callable[[], None] = lambda: None,
+        *,
+        resumed: bool = False,
+    ) -> None:
+        """Wait for the shell's prompt; `check` raises when it cannot come. One that was `resumed` waits for a line."""
         self._machines = machines
         self._id = machine_id
         self._count = 0
@@ -39,6 +46,9 @@ class SerialShell:
             found = ET.fromstring(domain.XMLDesc(0)).find("devices/serial/source")
         assert found is not None
         self._pty = os.open(found.get("path", ""), os.O_WRONLY | os.O_NOCTTY)
+
+        if resumed:
+            self.begin("")
 
         def has_shell() -> bool:
             check()

@@ -125,6 +125,7 @@ class MachineStatus:
     volume_ids: frozenset[str] = frozenset()  # volumes attached to the running guest now
     full: frozenset[str] = frozenset()  # those without room for the guest's writes, so that it is paused
     dead_nics: frozenset[str] = frozenset()  # MAC addresses of a running guest's nics whose taps were deleted by others
+    hibernated: bool = False  # it is off, and its memory is saved: the next start resumes it
 
 
 class Machines(Protocol):
@@ -133,9 +134,10 @@ class Machines(Protocol):
     def start(self, spec: MachineSpec, start_count: int, reboot_count: int = 0) -> MachineStatus:
         """Perform start number `start_count` once: define the machine as `spec` says and start its guest.
 
-        A start counts for all reboots up to `reboot_count`. Does nothing when that start has already happened, whatever
-        its result, or when a later one has. While an earlier start still runs it raises MachineError. Only a few
-        starts run at a time; the others wait in order.
+        A hibernated guest is resumed instead, with the devices that it had. If its memory cannot be loaded that is an
+        error, and the guest boots when the start is repeated. A start counts for all reboots up to `reboot_count`. Does
+        nothing when that start has already happened, whatever its result, or when a later one has. While an earlier
+        start still runs it raises MachineError. Only a few starts run at a time; the others wait in order.
         """
 
     def update(self, spec: MachineSpec) -> frozenset[str]:
@@ -152,6 +154,13 @@ class Machines(Protocol):
 
         Returns at once when asking: the guest gets some minutes, then it is powered off, also across restarts of the
         agent. Subscribers are notified of the end.
+        """
+
+    def hibernate(self, machine_id: str, encryption_key: bytes) -> MachineStatus:
+        """Save the memory of a running guest, encrypted, and end its process; then its off reason is ASKED.
+
+        The key is that of its root disk, which must be encrypted and of this host. May take as long as it takes to
+        write the memory. Raises MachineError when it cannot be saved: then the guest runs on.
         """
 
     def reboot(self, machine_id: str, reboot_count: int) -> MachineStatus:

@@ -6,7 +6,6 @@ the agent starts them again, when their network is there. What must outlive the 
 """
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -20,13 +19,15 @@ from weakref import WeakValueDictionary
 import libvirt
 
 from stead_agent.disks.disk_users import uid_of
-from stead_agent.machines import devices, life, plug, screen, secrets, taps
+from stead_agent.machines import devices, life, plug, records, screen, secrets, taps
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.connection import Connection
 from stead_agent.machines.console_log import ConsoleLogs
+from stead_agent.machines.daemon_dirs import DaemonDirs
 from stead_agent.machines.direct_disks import DirectDisks
 from stead_agent.machines.domain_xml import is_machine_id, render_domain, volume_of
 from stead_agent.machines.fair_semaphore import FairSemaphore
+from stead_agent.machines.hibernation import Hibernation, woken_xml
 from stead_agent.machines.host_access import give_disk
 from stead_agent.machines.interface import (
     DiskHome,
@@ -45,7 +46,6 @@ from stead_proto.tls import Identity
 
 _log = logging.getLogger(__name__)
 
-_LIVE_AND_LATER: Final = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
 _UNDEFINE_ALL: Final = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
     | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
@@ -53,6 +53,7 @@ _UNDEFINE_ALL: Final = (
     | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
     | libvirt.VIR_DOMAIN_UNDEFINE_TPM
 )
+_WHOLE: Final = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _BUSY_SECONDS: Final = 0.05
 
@@ -64,15 +65,6 @@ class Patience:
     stop: int = 240
     reboot: int = 240
     press_again: int = 10  # a guest that was still in its firmware has missed the power button
-
-
-@dataclass(frozen=True, slots=True)
-class DaemonDirs:
-    """The directories in which libvirt's QEMU daemon stores its guests' state."""
-
-    runtime: Path = Path("/run/libvirt/qemu")  # their process ids
-    state: Path = Path("/var/lib/libvirt/qemu")  # a directory for each running guest
-    tpm_logs: Path = Path("/var/log/swtpm/libvirt/qemu")  # a file for each guest with a TPM, also when it is removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +103,7 @@ class LibvirtMachines:
         self._boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
         self._logs = ConsoleLogs(state_dir / "consoles")
         self._host = Preparation(state_dir, virtualization, self._dirs.runtime / "swtpm")
+        self._hibernation = Hibernation(state_dir / "memories")
         self._starts = FairSemaphore(starts_at_once)
         self._locks: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
         self._locks_lock = threading.Lock()
@@ -172,6 +165,19 @@ class LibvirtMachines:
             self._press(machine_id, found)
             return self._status(machine_id, found)
 
+    def hibernate(self, machine_id: str, encryption_key: bytes) -> MachineStatus:
+        """Save the memory of the guest and end its process."""
+        with self._asking(machine_id):
+            found = self._get(machine_id)
+            if not found.view.active or found.view.starting:
+                return self._status(machine_id, found)
+            start = found.record.start_count
+            if found.record.saved_of != start:
+                self._hibernation.save(self._link.get(), found.handle, encryption_key)
+                found = self._write(found, saved_of=start, stop_asked_of=start, stop_due=0)
+            self._destroy(found)
+            return self._status(machine_id, self._get(machine_id))
+
     def reboot(self, machine_id: str, reboot_count: int) -> MachineStatus:
         """Perform a reboot once.
 
@@ -202,7 +208,8 @@ class LibvirtMachines:
             self._logs.remove(machine_id)
             self.direct.forget(machine_id)
             self._host.remove(machine_id)
-            self._remove_left_over(machine_id)
+            self._hibernation.forget(machine_id)
+            self._dirs.clear(machine_id)
             self._last.pop(machine_id, None)
             self._pressed.pop(machine_id, None)
             self._unsure.discard(machine_id)
@@ -332,28 +339,55 @@ class LibvirtMachines:
             off_of=0 if record.off_of == start_count else record.off_of,
         )
         host = self._host.prepare(live, spec, self._logs.path(spec.id, start_count))
-        domain_xml = render_domain(spec, record, host)
+        saved = found is not None and 0 < record.saved_of == before and self._hibernation.has(spec.id)
+        if found is not None and saved:
+            domain_xml = woken_xml(found.handle.XMLDesc(_WHOLE), record, host.console_log)
+        else:
+            record = replace(record, saved_of=0)
+            domain_xml = render_domain(spec, record, host)
         self._logs.prepare(spec.id)
         domain = live.defineXMLFlags(domain_xml)
         self._last[spec.id] = MachineStatus(spec.id, Power.UNKNOWN, before, record.reboot_count)
         self.direct.started(spec.id)
         with secrets.defined_for(live, spec.disks, spec.tpm):
-            self._create(spec.id, domain, start_count)
+            self._create(spec.id, domain, start_count, saved=saved)
         weigh(domain, spec.vcpus)
         self._processes.watch(spec.id)
         return self._status(spec.id, self._get(spec.id))
 
-    def _create(self, machine_id: str, domain: Any, start_count: int) -> None:
-        """Start the guest. A failed start leaves no trace of having happened."""
+    def _create(self, machine_id: str, domain: Any, start_count: int, *, saved: bool = False) -> None:
+        """Start the guest, with its saved memory if it has one. A failed start leaves no trace of having happened."""
         self._unsure.add(machine_id)
         try:
-            domain.create()
+            domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if saved else 0)
+            if saved:
+                self._resume_from_memory(machine_id, start_count)
         except libvirt.libvirtError:
             if self._link.is_up():
                 self._logs.discard(machine_id, start_count)
                 self._unsure.discard(machine_id)
                 self._chores.soon(self._link.revive)  # virtlogd, which libvirt needs to start guests, may have ended
             raise
+        self._unsure.discard(machine_id)
+
+    def _resume_from_memory(self, machine_id: str, start_count: int) -> None:
+        """Load the memory of a guest that was started paused, and resume it; if that fails, it is lost."""
+        found = self._get(machine_id)
+        try:
+            self._hibernation.load(found.handle)
+        except MachineError:
+            _log.exception("saved_memory_lost", extra={"machine": machine_id})
+            self._end_half_loaded(machine_id, self._write(found, saved_of=0))
+            self._hibernation.forget(machine_id)
+            raise
+        self._write(found, saved_of=0, loaded_of=start_count)
+        found.handle.resume()
+        self._hibernation.forget(machine_id)
+
+    def _end_half_loaded(self, machine_id: str, found: _Domain) -> None:
+        """End a guest that has not all of its memory, as if its start had not happened."""
+        self._destroy(found)
+        self._logs.discard(machine_id, found.record.start_count)
         self._unsure.discard(machine_id)
 
     # Ending
@@ -374,14 +408,6 @@ class LibvirtMachines:
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
                 raise
-
-    def _remove_left_over(self, machine_id: str) -> None:
-        """Remove what libvirt removes itself, except when the guest went down with its host or with libvirtd."""
-        for left in self._dirs.state.glob(f"domain-*-{machine_id}"):
-            shutil.rmtree(left)
-        for left in self._dirs.runtime.glob(f"channel/*-{machine_id}"):
-            shutil.rmtree(left)
-        (self._dirs.tpm_logs / f"{machine_id}-swtpm.log").unlink(missing_ok=True)
 
     # Events
 
@@ -413,6 +439,12 @@ class LibvirtMachines:
             found = self._find_ours(machine_id)
             if found and found.view.active and not self._processes.is_watched(machine_id):
                 self._processes.watch(machine_id)
+            if found and life.is_half_loaded(found.record, found.view):
+                self._end_half_loaded(machine_id, found)
+            elif found and found.view.active and found.record.loaded_of == found.record.start_count:
+                if found.view.state == life.State.PAUSED and found.view.reason != life.PAUSED_IO_ERROR:
+                    found.handle.resume()  # its memory was loaded, and that was all
+                self._hibernation.forget(machine_id)
             if found and found.record.reboot_asked > found.record.reboot_count:
                 # The guest was asked, and we may have missed its reboot: better not to reset a healthy guest later.
                 self._write(found, reboot_count=found.record.reboot_asked)
@@ -474,7 +506,7 @@ class LibvirtMachines:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 return None
             raise
-        record = _record_of(domain)
+        record = records.read(domain)
         if record is None or record.owner != self._owner:
             raise MachineError(f"{machine_id}: a domain of this name exists that is not ours")
         state, reason = domain.state()
@@ -509,7 +541,7 @@ class LibvirtMachines:
     def _is_ours(self, name: str) -> bool:
         """Tell whether a domain exists and was made by this agent."""
         try:
-            record = _record_of(self._link.get().lookupByName(name))
+            record = records.read(self._link.get().lookupByName(name))
         except libvirt.libvirtError as error:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 return False
@@ -534,15 +566,9 @@ class LibvirtMachines:
         return replace(last, power=Power.UNKNOWN)
 
     def _write(self, found: _Domain, **changed: Any) -> _Domain:
-        """Change the record of a machine, in its persistent and its live configuration."""
+        """Change the record of a machine."""
         record = replace(found.record, **changed)
-        found.handle.setMetadata(
-            libvirt.VIR_DOMAIN_METADATA_ELEMENT,
-            record.to_plain_xml(),
-            life.PREFIX,
-            life.NAMESPACE,
-            _LIVE_AND_LATER if found.view.active else libvirt.VIR_DOMAIN_AFFECT_CONFIG,
-        )
+        records.write(found.handle, record, is_active=found.view.active)
         return replace(found, record=record)
 
     def _lock_of(self, machine_id: str) -> threading.RLock:
@@ -565,17 +591,6 @@ class LibvirtMachines:
             if not self._link.is_up():
                 raise MachinesUnavailableError(f"libvirt went away: {error}") from error
             raise MachineError(f"{subject}: {error}") from error
-
-
-def _record_of(domain: Any) -> life.Record | None:
-    """Read our record of a domain; None when it is not ours, or just vanished."""
-    try:
-        text = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, life.NAMESPACE, 0)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() in {libvirt.VIR_ERR_NO_DOMAIN_METADATA, libvirt.VIR_ERR_NO_DOMAIN}:
-            return None
-        raise
-    return life.parse_record(text)
 
 
 def _boot_clock() -> int:

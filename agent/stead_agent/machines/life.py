@@ -67,6 +67,8 @@ class Record:
     reboot_due: int = 0  # when it is reset: ms on the boot clock
     off_of: int = 0  # the start whose end was observed
     off_reason: str = ""  # and why it ended
+    saved_of: int = 0  # the start at whose end its memory was saved, until it is loaded
+    loaded_of: int = 0  # the start for which its memory was loaded
 
     def to_plain_xml(self) -> str:
         """Render the record for libvirt's call that sets metadata: without its namespace, a separate argument."""
@@ -133,7 +135,8 @@ def status_of(machine_id: str, record: Record, view: View) -> MachineStatus:
             dead_nics=view.dead_nics,
         )
     start = record.start_count if _had_started(view) else record.started_before
-    return MachineStatus(machine_id, Power.OFF, start, record.reboot_count, _off_reason(start, record, view))
+    reason, saved = _off_reason(start, record, view), record.saved_of
+    return MachineStatus(machine_id, Power.OFF, start, record.reboot_count, reason, hibernated=0 < saved == start)
 
 
 def _power(record: Record, view: View) -> Power:
@@ -168,6 +171,11 @@ _REASONS: Final[dict[int, OffReason]] = {
     Shutoff.SHUTDOWN: OffReason.GUEST,
     Shutoff.DESTROYED: OffReason.ASKED,  # by an operator's virsh, which is authorised
 }
+
+
+def is_half_loaded(record: Record, view: View) -> bool:
+    """Tell whether a guest was being resumed when the agent ended: its process has not all of its memory."""
+    return view.active and 0 < record.saved_of < record.start_count
 
 
 def with_off_seen(record: Record, status: MachineStatus) -> Record:

@@ -148,6 +148,7 @@ class Guest:
     identity_role: Role | None = None  # by which the guest can prove its identity
     identity: Identity | None = None  # None: the controller has not sent one yet
     monitoring: bool = False  # detailed monitoring
+    hibernation: bool = False  # whether it may hibernate
     availability_zone_id: str = ""
     host_id: str = ""  # dedicated host, or empty
     partition: str = "aws"

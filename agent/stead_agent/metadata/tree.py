@@ -119,7 +119,7 @@ def _instance_leaves(guest: Guest) -> Iterator[tuple[str, str]]:
     yield "ami-manifest-path", "(unknown)"
     yield "events/maintenance/history", "[]"
     yield "events/maintenance/scheduled", "[]"
-    yield "hibernation/configured", "false"
+    yield "hibernation/configured", "true" if guest.hibernation else "false"
     yield "hostname", guest.hostname
     yield "instance-action", "none"
     yield "instance-id", guest.instance_id

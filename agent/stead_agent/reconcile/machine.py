@@ -8,7 +8,14 @@ from stead_agent.credits.interface import Balance
 from stead_agent.desired import Store
 from stead_agent.disks.volumes.interface import VolumeError, VolumeSource
 from stead_agent.logs import Log
-from stead_agent.machines.interface import MachineSpec, MachineStatus, OffReason, Power
+from stead_agent.machines.interface import (
+    MachineError,
+    MachineSpec,
+    MachineStatus,
+    MachinesUnavailableError,
+    OffReason,
+    Power,
+)
 from stead_agent.metadata.interface import Guest
 from stead_agent.reachability.interface import Finding
 from stead_agent.reconcile import translate
@@ -42,6 +49,7 @@ class MachineMemory:
     full: frozenset[str] = frozenset()  # the volumes that had no room at the last check
     started: int = 0  # the start that this agent has seen
     reboot_asked: int = 0
+    unsaved: int = 0  # the start whose guest could not be hibernated
     removal_asked: bool = False
     grace_ends: float = 0.0
 
@@ -105,6 +113,7 @@ class MachineWork:
             releasing=bool(self.memory.releasing) and self.memory.asked_at == self.now,
             metadata_current=self.book.is_current(guest),
             reboot_asked=self.memory.reboot_asked >= self.resource.machine.reboot_count,
+            can_hibernate=seen is None or self.memory.unsaved != seen.start_count,
         )
         return plan_machine(self.resource.machine, view)
 
@@ -191,6 +200,8 @@ class MachineWork:
                 seen = machines.reboot(machine_id, self.resource.machine.reboot_count)
                 self.memory.reboot_asked = self.resource.machine.reboot_count
                 _log.info("machine_rebooted", machine=machine_id, reboot=self.memory.reboot_asked)
+            case Step.HIBERNATE:
+                return self._hibernate(seen)
             case Step.ASK_TO_STOP | Step.PULL_PLUG:
                 seen = machines.stop(machine_id, force=step is Step.PULL_PLUG)
                 _log.info("machine_stopped", machine=machine_id, forced=step is Step.PULL_PLUG)
@@ -219,8 +230,9 @@ class MachineWork:
         self._release(spec, None)
         self.memory.spec = None
         started = self.parts.machines.start(spec, wanted.start_count, wanted.reboot_count)
-        self._settle(spec)
-        self.memory.spec = spec
+        if seen is None or not seen.hibernated:  # else it has the devices and limits that it had before: see `UPDATE`
+            self._settle(spec)
+            self.memory.spec = spec
         self.memory.started = started.start_count
         self.memory.reboot_asked = max(self.memory.reboot_asked, wanted.reboot_count)
         _log.info("machine_started", machine=self.unit.id, start=wanted.start_count)
@@ -233,6 +245,21 @@ class MachineWork:
             vpcs.setdefault(self.known[nic.interface_id].interface.vpc_id, set()).add(nic.interface_id)
         for vpc_id, interface_ids in vpcs.items():
             self.parts.network.settle(vpc_id, interface_ids)
+
+    def _hibernate(self, seen: MachineStatus | None) -> MachineStatus | None:
+        """Hibernate a guest; one that cannot be is stopped by the plan that follows."""
+        assert self.resource is not None
+        root = self.known.get(self.resource.machine.disks[0].volume_id)
+        try:
+            seen = self.parts.machines.hibernate(self.unit.id, root.volume.encryption_key if root else b"")
+        except MachinesUnavailableError:
+            raise
+        except MachineError as error:
+            _log.warning("machine_not_hibernated", machine=self.unit.id, reason=str(error))
+            self.memory.unsaved = seen.start_count if seen is not None else 0
+        else:
+            _log.info("machine_hibernated", machine=self.unit.id)
+        return seen
 
     def _release(self, spec: MachineSpec, seen: MachineStatus | None) -> None:
         """Stop reads of the volumes that the guest is about to get: no other process may have them open."""

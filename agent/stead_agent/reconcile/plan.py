@@ -23,6 +23,7 @@ class Step(enum.Enum):
     UPDATE = "update"
     RESUME = "resume"
     REBOOT = "reboot"
+    HIBERNATE = "hibernate"
     ASK_TO_STOP = "ask to stop"
     PULL_PLUG = "pull plug"
     REMOVE = "remove"
@@ -62,6 +63,7 @@ class MachineView:
     releasing: bool = False  # the guest was just asked to release a device
     has_room: bool = False  # a guest that is paused for lack of room has room again
     reboot_asked: bool = False  # the desired reboot was already requested
+    can_hibernate: bool = True  # nothing has prevented it yet
 
 
 def plan_machine(wanted: Machine, view: MachineView) -> MachinePlan:
@@ -115,7 +117,7 @@ def _plan_running(wanted: Machine, view: MachineView, status: MachineStatus) -> 
 
 
 def _plan_stopped(wanted: Machine, view: MachineView) -> MachinePlan:
-    """Stop a guest, gracefully or by force; remove from metadata what it may no longer have, such as credentials."""
+    """Hibernate a guest, or stop it, gracefully or by force; remove from metadata what it may no longer have."""
     status = view.status
     if status is None:
         return MachinePlan((), Then.SETTLED)
@@ -124,8 +126,10 @@ def _plan_stopped(wanted: Machine, view: MachineView) -> MachinePlan:
         return MachinePlan((*steps, *_metadata(view)), Then.SETTLED)
     if wanted.force_stop:
         return MachinePlan((Step.PULL_PLUG, *_metadata(view)), Then.WAITING_FOR_END)
-    steps = () if status.power is Power.STOPPING else (Step.ASK_TO_STOP,)
-    return MachinePlan((*steps, *_metadata(view)), Then.WAITING_FOR_END)
+    if status.power is Power.STOPPING:
+        return MachinePlan(_metadata(view), Then.WAITING_FOR_END)
+    step = Step.HIBERNATE if wanted.hibernate and view.can_hibernate else Step.ASK_TO_STOP
+    return MachinePlan((step, *_metadata(view)), Then.WAITING_FOR_END)
 
 
 def plan_removal(status: MachineStatus | None, *, force: bool, asked: bool, grace_over: bool) -> MachinePlan:

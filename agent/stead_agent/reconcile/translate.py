@@ -228,6 +228,7 @@ def guest(machine: Resource, known: Mapping[str, Resource]) -> metadata.Guest:
         role=_role(words.role) if words.HasField("role") else None,
         identity_role=_identity_role(words.identity_credentials) if words.HasField("identity_credentials") else None,
         monitoring=words.monitoring,
+        hibernation=words.hibernation,
         availability_zone_id=words.availability_zone_id,
         partition=words.partition or "aws",
         domain=words.domain or "amazonaws.com",
@@ -376,6 +377,7 @@ def machine_status(
         answers=_ANSWERS[found.answers] if found is not None else host_pb2.GUEST_ANSWERS_UNSPECIFIED,
         silent_since=int(found.since) if found is not None else 0,
         cpu_credits=_balance(balance) if balance is not None else None,
+        hibernated=status.hibernated,
     )
 
 

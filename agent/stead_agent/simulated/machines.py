@@ -73,7 +73,11 @@ class SimulatedMachines:
             guest.start_count = start_count
             guest.reboot_count = max(guest.reboot_count, reboot_count)
             guest.off_reason = OffReason.NONE
-            guest.boots = 1
+            if guest.hibernated:
+                guest.wrote += b"resumed\r\n"
+            else:
+                guest.boots = 1
+            guest.hibernated = False
             guest.dead_nics = frozenset()
             guest.hangs = guest.holds_disks = False
             guest.hears_at = self._clock.now() + self._durations.boot
@@ -110,6 +114,19 @@ class SimulatedMachines:
             elif guest.power is not Power.STOPPING:
                 guest.power = Power.STOPPING
                 self._end_later(machine_id, guest)
+        self._notify(machine_id)
+        return _status(machine_id, guest)
+
+    def hibernate(self, machine_id: str, encryption_key: bytes) -> MachineStatus:
+        """End the guest, whose next start resumes it, if it has a key."""
+        with self._world.call("machines.hibernate", machine_id) as objects:
+            self._must_answer()
+            guest = _guest(objects, machine_id)
+            if not encryption_key:
+                raise MachineError(f"{machine_id}: its root disk has no key")
+            if guest.power is not Power.OFF:
+                self._end(guest, OffReason.ASKED)
+                guest.hibernated = True
         self._notify(machine_id)
         return _status(machine_id, guest)
 
@@ -357,4 +374,5 @@ def _status(machine_id: str, guest: Guest) -> MachineStatus:
         volume_ids=frozenset(disk.id for disk in has if disk.id.startswith("vol-")),
         full=guest.waits_for,
         dead_nics=frozenset() if guest.power is Power.OFF else guest.dead_nics,
+        hibernated=guest.hibernated,
     )

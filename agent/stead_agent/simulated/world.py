@@ -37,6 +37,7 @@ class Guest:
     waits_for: frozenset[str] = frozenset()  # volumes without room: it is paused
     dead_nics: frozenset[str] = frozenset()  # MAC addresses of those whose taps were deleted
     holds_disks: bool = False  # does not release devices to be detached
+    hibernated: bool = False  # is off, and its next start resumes it
     hears_at: float = 0.0  # the time from which it reacts to the power button
     epoch: int = 0  # counts its scheduled events; those of another epoch do not happen
 

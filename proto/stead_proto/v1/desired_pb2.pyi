@@ -1243,6 +1243,7 @@ class Machine(_message.Message):
     UEFI_VARIABLES_FIELD_NUMBER: _builtins.int
     THREADS_PER_CORE_FIELD_NUMBER: _builtins.int
     CPU_CREDITS_FIELD_NUMBER: _builtins.int
+    HIBERNATE_FIELD_NUMBER: _builtins.int
     power: Global___Power.ValueType
     start_count: _builtins.int
     """Each increment means one start: the agent starts the guest once per number, so that a guest which
@@ -1263,6 +1264,10 @@ class Machine(_message.Message):
     """with which a machine of UEFI begins: zlib of a variable store; empty: with none"""
     threads_per_core: _builtins.int
     """of vcpus, which are a multiple of it; 0 = 1"""
+    hibernate: _builtins.bool
+    """With POWER_STOPPED: save the memory, encrypted with the root volume's key, and resume from it with the next start. A
+    guest whose memory cannot be saved is asked to shut down.
+    """
     @_builtins.property
     def disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___MachineDisk]:
         """the first one boots"""
@@ -1297,10 +1302,11 @@ class Machine(_message.Message):
         uefi_variables: _builtins.bytes = ...,
         threads_per_core: _builtins.int = ...,
         cpu_credits: Global___CpuCredits | None = ...,
+        hibernate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits", "metadata", b"metadata", "tpm", b"tpm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "cpu_credits", b"cpu_credits", "disks", b"disks", "force_stop", b"force_stop", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "cpu_credits", b"cpu_credits", "disks", b"disks", "force_stop", b"force_stop", "hibernate", b"hibernate", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1502,6 +1508,7 @@ class Metadata(_message.Message):
     IDENTITY_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     IDENTITY_CREDENTIALS_FIELD_NUMBER: _builtins.int
+    HIBERNATION_FIELD_NUMBER: _builtins.int
     EBS_AT_START_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     account_id: _builtins.str
@@ -1528,6 +1535,8 @@ class Metadata(_message.Message):
     availability_zone_id: _builtins.str
     monitoring: _builtins.bool
     """in detail"""
+    hibernation: _builtins.bool
+    """whether it may hibernate"""
     @_builtins.property
     def public_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___PublicKey]: ...
     @_builtins.property
@@ -1584,11 +1593,12 @@ class Metadata(_message.Message):
         identity: Global___IdentityDocument | None = ...,
         role: Global___RoleCredentials | None = ...,
         identity_credentials: Global___IdentityCredentials | None = ...,
+        hibernation: _builtins.bool = ...,
         ebs_at_start: Global___DeviceNames | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ebs_at_start", b"ebs_at_start", "identity", b"identity", "identity_credentials", b"identity_credentials", "options", b"options", "role", b"role"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "availability_zone", b"availability_zone", "availability_zone_id", b"availability_zone_id", "domain", b"domain", "ebs_at_start", b"ebs_at_start", "has_user_data", b"has_user_data", "hostname", b"hostname", "identity", b"identity", "identity_credentials", b"identity_credentials", "image_id", b"image_id", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_index", b"launch_index", "monitoring", b"monitoring", "options", b"options", "partition", b"partition", "pending_time", b"pending_time", "private_address", b"private_address", "public_hostname", b"public_hostname", "public_keys", b"public_keys", "region", b"region", "reservation_id", b"reservation_id", "role", b"role", "security_groups", b"security_groups", "tags", b"tags", "user_data", b"user_data"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "availability_zone", b"availability_zone", "availability_zone_id", b"availability_zone_id", "domain", b"domain", "ebs_at_start", b"ebs_at_start", "has_user_data", b"has_user_data", "hibernation", b"hibernation", "hostname", b"hostname", "identity", b"identity", "identity_credentials", b"identity_credentials", "image_id", b"image_id", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_index", b"launch_index", "monitoring", b"monitoring", "options", b"options", "partition", b"partition", "pending_time", b"pending_time", "private_address", b"private_address", "public_hostname", b"public_hostname", "public_keys", b"public_keys", "region", b"region", "reservation_id", b"reservation_id", "role", b"role", "security_groups", b"security_groups", "tags", b"tags", "user_data", b"user_data"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -719,6 +719,7 @@ class MachineStatus(_message.Message):
     ANSWERS_FIELD_NUMBER: _builtins.int
     SILENT_SINCE_FIELD_NUMBER: _builtins.int
     CPU_CREDITS_FIELD_NUMBER: _builtins.int
+    HIBERNATED_FIELD_NUMBER: _builtins.int
     power: Global___MachinePower.ValueType
     start_count: _builtins.int
     """the start that this power state belongs to"""
@@ -728,6 +729,8 @@ class MachineStatus(_message.Message):
     answers: Global___GuestAnswers.ValueType
     silent_since: _builtins.int
     """of NO: Unix seconds of its last answer, or of its start"""
+    hibernated: _builtins.bool
+    """it is off, and the host has its memory for the next start"""
     @_builtins.property
     def volume_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """what the running guest has plugged in now"""
@@ -747,10 +750,11 @@ class MachineStatus(_message.Message):
         answers: Global___GuestAnswers.ValueType = ...,
         silent_since: _builtins.int = ...,
         cpu_credits: Global___CpuCreditBalance | None = ...,
+        hibernated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "cpu_credits", b"cpu_credits", "off_reason", b"off_reason", "power", b"power", "reboot_count", b"reboot_count", "silent_since", b"silent_since", "start_count", b"start_count", "volume_ids", b"volume_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "cpu_credits", b"cpu_credits", "hibernated", b"hibernated", "off_reason", b"off_reason", "power", b"power", "reboot_count", b"reboot_count", "silent_since", b"silent_since", "start_count", b"start_count", "volume_ids", b"volume_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -17,8 +17,9 @@ from pyroute2 import IPRoute
 from stead_agent.disks.disk_files import write_disk
 from stead_agent.disks.disk_sources import FileSource, Format, Layer, secret_uuid
 from stead_agent.disks.qcow2 import render_empty
+from stead_agent.machines.daemon_dirs import DaemonDirs
 from stead_agent.machines.interface import Disk, MachineSpec, Nic, OffReason, Power
-from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines, Patience
+from stead_agent.machines.libvirt_machines import LibvirtMachines, Patience
 from stead_agent.programs.run import run
 from stead_proto.tls import Identity
 from tests.support import emulator, micro, private_libvirtd, waiting
@@ -148,13 +149,14 @@ class World:
         run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", base_format, path], timeout=20)
         return Disk(volume, FileSource(path), "qcow2", Layer(FileSource(base), base_format))
 
-    def encrypted_disk(self, key: bytes) -> Disk:
-        """A disk that only QEMU with the key can read."""
+    def encrypted_disk(self, key: bytes, base: Path | None = None) -> Disk:
+        """A disk that only QEMU with the key can read, blank or laid over a raw base."""
         volume = f"vol-0{secrets.token_hex(8)}"
         path = self.root / "disks" / f"{volume}.qcow2"
         path.touch()
-        write_disk(path, render_empty(64 << 20, encryption_key=key))
-        return Disk(volume, FileSource(path), "qcow2", secret=secret_uuid(volume), encryption_key=key)
+        size, below = (base.stat().st_size, Layer(FileSource(base), "raw")) if base else (64 << 20, None)
+        write_disk(path, render_empty(size, str(base or ""), "raw" if base else "", encryption_key=key))
+        return Disk(volume, FileSource(path), "qcow2", below, secret=secret_uuid(volume), encryption_key=key)
 
     def image(self, *, bootable: bool) -> Path:
         """An image of our own to lay disks over."""

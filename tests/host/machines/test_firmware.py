@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from stead_agent.disks.disk_users import uid_of
+from stead_agent.machines.daemon_dirs import DaemonDirs
 from stead_agent.machines.interface import MachineError, Power, Tpm
-from stead_agent.machines.libvirt_machines import DaemonDirs
 from stead_agent.machines.life import uuid_of
 
 from .shell import Shell, image_with_shell

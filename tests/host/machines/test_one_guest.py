@@ -1,17 +1,19 @@
-"""What one guest sees of its machine and of what is done to it: threads of its cores, a key, an interrupt."""
+"""What one guest sees of its machine and of what is done to it: threads of its cores, interrupts, hibernation."""
 
 from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
-from stead_agent.machines.interface import MachineError, MachineSpec
+from stead_agent.machines.interface import MachineError, MachineSpec, OffReason, Power
 from tests.support import micro
 from tests.support.serial_shell import SerialShell, with_shell
 
 from .conftest import Daemon, World, new_world, wait_for
 
 pytestmark = pytest.mark.guest
+KEY = bytes(range(32))
+MARK = "this-is-what-the-guest-has-in-its-memory"
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def one_world(daemon: Daemon, bridge: str) -> Iterator[World]:
 def spec(one_world: World) -> MachineSpec:
     image = with_shell(micro.build(), one_world.root / "disks" / "shell.raw")
     image.chmod(0o444)
-    return one_world.spec(disks=(one_world.disk(base=image, base_format="raw"),), vcpus=4, threads_per_core=2)
+    return one_world.spec(disks=(one_world.encrypted_disk(KEY, image),), vcpus=4, threads_per_core=2)
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +63,37 @@ def test_a_diagnostic_interrupt_comes_as_an_nmi(one_world: World, spec: MachineS
     assert interrupts(shell, "NMI:") > before
     with pytest.raises(MachineError):
         one_world.machines.interrupt("i-0123456789abcdef0")
+
+
+def test_a_hibernated_guest_goes_on_with_the_same_processes(
+    one_world: World, spec: MachineSpec, shell: SerialShell
+) -> None:
+    machines = one_world.machines
+    seen = machines.status(spec.id)
+    assert seen is not None
+    shell.run("sleep 1000000 & echo")
+    process = shell.run("pidof sleep")
+    boot = shell.run("cat /proc/sys/kernel/random/boot_id")
+    shell.run(f"word=$(printf %s {MARK[:12]} {MARK[12:]})")
+    status = machines.hibernate(spec.id, KEY)
+    assert (status.power, status.off_reason, status.hibernated) == (Power.OFF, OffReason.ASKED, True)
+    memory = one_world.root / "memories" / f"{spec.id}.qcow2"
+    saved = memory.read_bytes()
+    assert len(saved) > 16 << 20
+    assert saved.startswith(b"LUKS")
+    assert MARK.encode() not in saved
+    assert b"BusyBox" not in saved
+    assert memory.stat().st_mode & 0o777 == 0o600
+
+    one_world.connect()
+    assert one_world.machines.status(spec.id) == status
+    number = seen.start_count + 1
+    status = one_world.machines.start(spec, number)
+    assert (status.power, status.start_count, status.hibernated) == (Power.RUNNING, number, False)
+    assert not memory.exists()
+    woken = SerialShell(one_world.machines, spec.id, partial(one_world.check, spec.id), resumed=True)
+    assert woken.run("pidof sleep") == process
+    assert woken.run("cat /proc/sys/kernel/random/boot_id") == boot
+    assert woken.run("echo $word") == MARK
+    assert woken.run("echo said >/var/tmp/word && sync && cat /var/tmp/word") == "said"
+    woken.close()

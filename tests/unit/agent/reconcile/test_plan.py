@@ -32,6 +32,7 @@ RUN = _wanted(pb.POWER_RUNNING)
 RUN_2 = _wanted(pb.POWER_RUNNING, 2)
 STOP = _wanted(pb.POWER_STOPPED)
 PULL = _wanted(pb.POWER_STOPPED, force=True)
+SLEEP = pb.Machine(power=pb.POWER_STOPPED, start_count=1, hibernate=True)
 OFF, ON, GOING, STILL, DARK = Power.OFF, Power.RUNNING, Power.STOPPING, Power.PAUSED, Power.UNKNOWN
 PUT, START, ASK = Step.PUT_METADATA, Step.START, Step.ASK_TO_STOP
 
@@ -56,6 +57,10 @@ TABLE: list[tuple[str, pb.Machine, MachineStatus | None, tuple[Step, ...], Then]
     ("stop, paused", STOP, _seen(STILL), (ASK, PUT), Then.WAITING_FOR_END),
     ("pull", PULL, _seen(ON), (Step.PULL_PLUG, PUT), Then.WAITING_FOR_END),
     ("pull, asked before", PULL, _seen(GOING), (Step.PULL_PLUG, PUT), Then.WAITING_FOR_END),
+    ("hibernate", SLEEP, _seen(ON), (Step.HIBERNATE, PUT), Then.WAITING_FOR_END),
+    ("hibernate, while it was being saved", SLEEP, _seen(STILL), (Step.HIBERNATE, PUT), Then.WAITING_FOR_END),
+    ("hibernate, asked to stop before", SLEEP, _seen(GOING), (PUT,), Then.WAITING_FOR_END),
+    ("hibernated", SLEEP, _seen(OFF, reason=OffReason.ASKED), (PUT,), Then.SETTLED),
     ("stopped", STOP, _seen(OFF, reason=OffReason.ASKED), (PUT,), Then.SETTLED),
     ("stopped, never there", STOP, None, (), Then.SETTLED),
     ("reboot of one that is off", _wanted(pb.POWER_STOPPED, reboot=1), _seen(OFF), (Step.REBOOT, PUT), Then.SETTLED),
@@ -68,6 +73,13 @@ TABLE: list[tuple[str, pb.Machine, MachineStatus | None, tuple[Step, ...], Then]
 def test_machine(wanted: pb.Machine, seen: MachineStatus | None, steps: tuple[Step, ...], then: Then) -> None:
     plan = plan_machine(wanted, MachineView(seen))
     assert (plan.steps, plan.then) == (steps, then)
+
+
+def test_a_guest_that_cannot_be_hibernated_is_asked_to_stop() -> None:
+    plan = plan_machine(SLEEP, MachineView(_seen(ON), can_hibernate=False))
+    assert (plan.steps, plan.then) == ((ASK, PUT), Then.WAITING_FOR_END)
+    forced = pb.Machine(power=pb.POWER_STOPPED, start_count=1, hibernate=True, force_stop=True)
+    assert plan_machine(forced, MachineView(_seen(ON))).steps == (Step.PULL_PLUG, PUT)
 
 
 def test_nothing_starts_without_its_needs() -> None:

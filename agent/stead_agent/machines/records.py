@@ -1,0 +1,26 @@
+"""Reads and writes our record of a machine in its domain's metadata."""
+
+from typing import Any, Final
+
+import libvirt
+
+from stead_agent.machines import life
+
+_LIVE_AND_LATER: Final = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
+
+
+def read(domain: Any) -> life.Record | None:
+    """Read our record of a domain; None when it is not ours, or just vanished."""
+    try:
+        text = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, life.NAMESPACE, 0)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in {libvirt.VIR_ERR_NO_DOMAIN_METADATA, libvirt.VIR_ERR_NO_DOMAIN}:
+            return None
+        raise
+    return life.parse_record(text)
+
+
+def write(domain: Any, record: life.Record, *, is_active: bool) -> None:
+    """Change the record in a domain's persistent configuration, and in its live one if it is active."""
+    where = _LIVE_AND_LATER if is_active else libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, record.to_plain_xml(), life.PREFIX, life.NAMESPACE, where)
