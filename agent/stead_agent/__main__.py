@@ -19,9 +19,11 @@ from stead_agent.settings import (
     DEFAULT_NETNS_DIR,
     DEFAULT_RUN_DIR,
     DEFAULT_STATE_DIR,
+    DeviceSettingError,
     PoolSetting,
     PoolSettingError,
     Settings,
+    parse_device,
 )
 
 _log = logs.Log("stead_agent")
@@ -55,6 +57,23 @@ _pools_option = click.option(
     help="Another place for volumes: NAME:directory:/PATH, NAME:lvm:GROUP/THINPOOL or "
     "NAME:rbd:CEPHPOOL@CONF (/etc/ceph/ceph.conf; as client.stead); append :io1,io2 to keep it for "
     "volumes of these types. One named `default` takes the place of the state directory.",
+)
+
+
+def _read_devices(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return tuple(parse_device(value) for value in values)
+    except DeviceSettingError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+_devices_option = click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    callback=_read_devices,
+    metavar="ADDRESS|VENDOR:DEVICE",
+    help="PCI devices that guests may have; this host must be able to do without them. Default: none.",
 )
 
 
@@ -106,6 +125,7 @@ def enrol(state_dir: Path, controller: str, ca: Any, token_file: Any) -> None:
 @click.option("--guest-address", default="", help="Another IPv4 address of this host at which they may.")
 @click.option("--dns-upstream", "dns_upstreams", multiple=True, help="Resolver for names outside; default: the host's.")
 @_pools_option
+@_devices_option
 def run(controllers: tuple[str, ...], dns_upstreams: tuple[str, ...], **options: Any) -> None:
     """Run the agent until it is told to end; guests run on."""
     from stead_agent import real_host  # noqa: PLC0415 - heavy: only this command needs libvirt
@@ -118,12 +138,20 @@ def run(controllers: tuple[str, ...], dns_upstreams: tuple[str, ...], **options:
 @_state_dir_option
 @click.option("--proof-image", type=_PATH, help="A micro image, booted once to prove that KVM works.")
 @_pools_option
+@_devices_option
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def doctor(state_dir: Path, proof_image: Path | None, pools: tuple[PoolSetting, ...], output: str) -> None:
+def doctor(
+    state_dir: Path,
+    *,
+    proof_image: Path | None,
+    pools: tuple[PoolSetting, ...],
+    devices: tuple[str, ...],
+    output: str,
+) -> None:
     """Tell what this machine can do as a host, and the remedies; status 1 when something must be done."""
     from stead_agent import doctor as look  # noqa: PLC0415 - heavy: only this command needs it
 
-    found = look.checks(state_dir, proof_image, pools)
+    found = look.checks(state_dir, proof_image, pools, devices)
     if output == "json":
         click.echo(json.dumps([dataclasses.asdict(check) for check in found], indent=2))
     else:

@@ -6,7 +6,7 @@ Kernel features are really tried, in a network namespace that exists only for th
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -23,6 +23,7 @@ from stead_agent.firewall.nftables import Nft
 from stead_agent.machines import firmware
 from stead_agent.network import traffic_control
 from stead_agent.network.kernel_objects import Shaper
+from stead_agent.pci import grants, inventory
 from stead_agent.settings import DEFAULT_LIBVIRT_URI, PoolSetting
 
 _GIB: Final = 1 << 30
@@ -66,7 +67,12 @@ class Check:
     remedy: str = ""
 
 
-def checks(state_dir: Path, proof_image: Path | None = None, pools: Sequence[PoolSetting] = ()) -> list[Check]:
+def checks(
+    state_dir: Path,
+    proof_image: Path | None = None,
+    pools: Sequence[PoolSetting] = (),
+    devices: Collection[str] = (),
+) -> list[Check]:
     """Check everything a host needs; needs root, and up to 15 s the first time after a boot (the proof of KVM)."""
     return [
         _kvm(state_dir, proof_image),
@@ -82,6 +88,7 @@ def checks(state_dir: Path, proof_image: Path | None = None, pools: Sequence[Poo
         _cgroups(),
         _lvm(),
         *(_pool(each) for each in pools),
+        *device_checks(devices),
     ]
 
 
@@ -229,6 +236,33 @@ def _cgroups() -> Check:
     return Check(
         "cgroups", "warning", "no CPU control", "guests run without CPU limits; mount cgroup2 with cpu enabled"
     )
+
+
+def device_checks(named: Collection[str], sysfs: Path = inventory.SYSFS) -> Iterator[Check]:
+    """Check what guests need to have PCI devices, and each that the operator named; nothing where none is named."""
+    if not named:
+        return
+    groups = sysfs / "kernel/iommu_groups"
+    if groups.is_dir() and any(groups.iterdir()):
+        yield Check("IOMMU", "ok", f"on, with {len(list(groups.iterdir()))} groups")
+    else:
+        remedy = "enable VT-d or AMD-Vi in the firmware, and boot with intel_iommu=on or amd_iommu=on"
+        yield Check("IOMMU", "failed", "off: no guest can have a device", remedy)
+    if (sysfs / "bus/pci/drivers/vfio-pci").is_dir():
+        yield Check("vfio-pci", "ok", "loaded")
+    else:
+        yield Check("vfio-pci", "failed", "not loaded", "modprobe vfio-pci, and name it in /etc/modules-load.d")
+    judged = grants.grants(inventory.read(sysfs), named)
+    for one in judged:
+        name = f"device {one.device.address}"
+        if one.refusal:
+            yield Check(name, "failed", one.refusal, "name all of its group with --device, or none of it")
+        else:
+            detail = f"{one.device.model}, in IOMMU group {one.device.iommu_group}, can be reset by {one.device.reset}"
+            yield Check(name, "ok", detail)
+    for text in named:
+        if not any(text in (one.device.address, one.device.model) for one in judged):
+            yield Check(f"device {text}", "failed", "this host has none", "lspci -Dnn lists what there is")
 
 
 def _lvm() -> Check:

@@ -3,12 +3,15 @@
 import os
 import platform
 import socket
+from collections.abc import Collection
 from pathlib import Path
 
 from stead_agent.disks.volumes.interface import Volumes
 from stead_agent.kvm_proof import Verdict
 from stead_agent.machines import firmware
+from stead_agent.pci import grants, inventory
 from stead_agent.reconcile import translate
+from stead_agent.settings import Settings
 from stead_proto.v1 import host_pb2
 
 _MEMINFO = Path("/proc/meminfo")
@@ -19,10 +22,16 @@ class RealHost:
     """The host as the link reports it to the controller."""
 
     def __init__(
-        self, volumes: Volumes, verdict: Verdict, versions: tuple[str, str], underlay_address: str, memory: int = 0
+        self,
+        volumes: Volumes,
+        verdict: Verdict,
+        versions: tuple[str, str],
+        underlay_address: str,
+        settings: Settings,
     ) -> None:
-        """Take what was detected at the start; `versions` are libvirt's and QEMU's, `memory` is Settings.memory."""
-        self._memory = memory
+        """Take the settings, and what was detected at the start; `versions` are libvirt's and QEMU's."""
+        self._memory = settings.memory
+        self._devices = settings.devices
         self._volumes = volumes
         self._verdict = verdict
         self._versions = versions
@@ -47,6 +56,7 @@ class RealHost:
             pools=self.pools(),
             boot_modes=firmware.boot_modes(),
             tpm=firmware.has_tpm(),
+            devices=pci_devices(self._devices),
         )
 
     def pools(self) -> list[host_pb2.StoragePool]:
@@ -56,6 +66,25 @@ class RealHost:
     def disk_free(self) -> int:
         """Bytes free for guests' disks."""
         return self._volumes.capacity().free
+
+
+def pci_devices(named: Collection[str], sysfs: Path = inventory.SYSFS) -> list[host_pb2.PciDevice]:
+    """List the PCI devices that the operator has named for guests, as of now."""
+    if not named:
+        return []
+    return [
+        host_pb2.PciDevice(
+            address=device.address,
+            model=device.model,
+            class_code=device.class_code,
+            iommu_group=device.iommu_group or 0,
+            driver=device.driver,
+            numa_node=device.numa_node,
+            reset=device.reset,
+            refusal=refusal,
+        )
+        for device, refusal in ((one.device, one.refusal) for one in grants.grants(inventory.read(sysfs), named))
+    ]
 
 
 def boot_id() -> str:

@@ -90,7 +90,8 @@ async def _run(settings: Settings, version: str) -> None:
     host = _assemble(settings)
     verdict = host.verdict
     address = host.address
-    view = facts.RealHost(host.parts.volumes, verdict, _versions(host.libvirt_uri), address, settings.memory)
+    versions = _versions(host.libvirt_uri)
+    view = facts.RealHost(host.parts.volumes, verdict, versions, address, settings)
     identity: partial[Identity] = partial(Identity.load, settings.state_dir)
     habits = Habits(
         uplink=settings.uplink,

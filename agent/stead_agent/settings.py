@@ -49,6 +49,25 @@ class PoolSetting:
         return cls(found["name"], cast("Backend", found["backend"]), found["place"], types)
 
 
+class DeviceSettingError(ValueError):
+    """This text names no PCI devices."""
+
+
+_DEVICE: Final = re.compile(r"((?P<domain>[0-9a-f]{4,8}):)?(?P<slot>[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])\Z")
+_MODEL: Final = re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}\Z")
+
+
+def parse_device(text: str) -> str:
+    """Parse what names PCI devices that guests may have: an address, or vendor:device; raises DeviceSettingError."""
+    lower = text.lower()
+    found = _DEVICE.match(lower)
+    if found is not None:
+        return f"{found['domain'] or '0000'}:{found['slot']}"
+    if _MODEL.match(lower):
+        return lower
+    raise DeviceSettingError(f"{text!r} is neither a PCI address such as 0000:01:00.0 nor a model such as 10de:1eb8")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of this host."""
@@ -67,6 +86,7 @@ class Settings:
     proof_image: Path | None = None  # a micro image that is booted once to prove KVM
     dns_upstreams: tuple[str, ...] = ()  # resolvers for external names; empty: those of this host
     pools: tuple[PoolSetting, ...] = ()  # storage pools besides the state directory
+    devices: tuple[str, ...] = ()  # PCI devices that guests may have: addresses, or vendor:device
     removal_grace_seconds: float = 5.0  # time for a guest to shut down when its machine is removed
     stop_grace_seconds: float = 90.0  # time for a guest to shut down when it is stopped
 

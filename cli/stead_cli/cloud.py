@@ -68,6 +68,7 @@ def agent_program(settings: Settings, *options: str) -> Program:
         *(f"--guest-port={port}" for port in settings.guest_ports),
         *([f"--guest-address={settings.listen}"] if settings.guests_may_reach_listen else []),
         *(f"--pool={pool}" for pool in settings.pools.split()),
+        *(f"--device={device}" for device in settings.devices.split()),
         *options,
     ]
     unit = units.agent_unit(command, log, settings.unit("controller"))

@@ -41,6 +41,7 @@ def agent_checks(chosen: Settings) -> list[dict[str, Any]]:
     command = [str(cloud.BIN / "stead-agent"), "doctor", f"--state-dir={chosen.agent_dir}"]
     command += [f"--proof-image={chosen.image_dir / 'micro.qcow2'}", "--output=json"]
     command += [f"--pool={pool}" for pool in chosen.pools.split()]
+    command += [f"--device={device}" for device in chosen.devices.split()]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False

@@ -57,6 +57,20 @@ def row_of(found: pb.Host) -> dict[str, Any]:
             for pool in found.pools
         ],
         "uses": [{"kind": use.kind, "id": use.id, "state": use.state} for use in found.uses],
+        "devices": [
+            {
+                "address": device.address,
+                "model": device.model,
+                "class": f"{device.class_code:06x}",
+                "iommu_group": device.iommu_group,
+                "driver": device.driver,
+                "numa_node": device.numa_node,
+                "reset": device.reset,
+                "refusal": device.refusal,
+                "instance_id": device.instance_id or None,
+            }
+            for device in found.devices
+        ],
         "error_count": found.error_count,
         "errors": [
             {"kind": each.kind, "id": each.id, "since": _time(each.since), "error": each.error} for each in found.errors
@@ -228,6 +242,15 @@ def _show_one(found: pb.Host, output: str) -> None:
     )
     for use in row["uses"]:
         say(f"has the {use['kind']} {use['id']} ({use['state']})")
+    for device in row["devices"]:
+        say(f"device {device['address']} ({device['model']}): {_who_has(device)}")
+
+
+def _who_has(device: Mapping[str, Any]) -> str:
+    """Say which instance has a device, or why none can have it."""
+    if device["instance_id"]:
+        return f"{device['instance_id']} has it"
+    return device["refusal"] or f"free, in IOMMU group {device['iommu_group']}"
 
 
 @host.command()

@@ -35,6 +35,7 @@ class Settings:
     netns_dir: str = "/run/netns"  # of the VPCs' network namespaces; each cloud of a machine needs its own
     listen: str = "127.0.0.1"  # the controller's address
     guest_address: str = ""  # a further address for guests, if it is not a host's own; empty: see `guest_listen`
+    devices: str = ""  # PCI devices that guests may have, as `stead-agent run --device` takes them, by spaces
     pools: str = ""  # further storage pools, as `stead-agent run --pool` takes them, separated by spaces
 
     @property

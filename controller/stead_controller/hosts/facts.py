@@ -11,7 +11,7 @@ from stead_controller.catalog import boot_modes
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, NetworkInterface, RemovedHost, Volume
 from stead_controller.desired import desired_state, host_networks, topics
-from stead_controller.hosts import pools
+from stead_controller.hosts import devices, pools
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.host_capacity import offer
 from stead_proto.v1 import desired_pb2 as desired
@@ -43,9 +43,11 @@ def take_facts(tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]], cloud: C
     hosts = {host.id: host for host in tx.session.scalars(select(Host).where(Host.id.in_(host_ids)))}
     with_network = host_networks.with_network(tx, host_ids)
     known = pools.of_hosts(tx, host_ids)
+    known_devices = devices.of_hosts(tx, host_ids)
     for host_id, hello in hellos:
         if host_id in hosts:
             pools.take(tx, host_id, hello.facts.pools, known[host_id])
+            devices.take(tx, host_id, hello.facts.devices, known_devices[host_id])
     removed = set(tx.session.scalars(select(RemovedHost.id).where(RemovedHost.id.in_(host_ids - hosts.keys()))))
     return [
         _take(tx, hosts[host_id], hello, cloud, now, has_network=host_id in with_network)

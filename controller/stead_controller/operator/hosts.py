@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 
 from stead_controller.clock import Clock
+from stead_controller.db.tables import HostDevice
 from stead_controller.errors import InvalidParameter, SteadError
 from stead_controller.hosts.enrolment import create_token
 from stead_controller.operator.peers import refuse
@@ -178,4 +179,19 @@ def _message(record: HostRecord) -> pb.Host:
             )
             for pool in record.pools
         ],
+        devices=[_device(device) for device in record.devices],
+    )
+
+
+def _device(device: HostDevice) -> pb.HostDevice:
+    return pb.HostDevice(
+        address=device.address,
+        model=device.model,
+        class_code=device.class_code,
+        iommu_group=device.iommu_group,
+        driver=device.driver,
+        numa_node=device.numa_node,
+        reset=device.reset,
+        refusal=device.refusal,
+        instance_id=device.instance_id or "",
     )

@@ -456,6 +456,7 @@ class HostFacts(_message.Message):
     POOLS_FIELD_NUMBER: _builtins.int
     BOOT_MODES_FIELD_NUMBER: _builtins.int
     TPM_FIELD_NUMBER: _builtins.int
+    DEVICES_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     architecture: _builtins.str
     cpus: _builtins.int
@@ -480,6 +481,10 @@ class HostFacts(_message.Message):
     def boot_modes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """EC2's names; an agent of an earlier release says none, and its guests boot by BIOS"""
 
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___PciDevice]:
+        """those that its operator lets guests have"""
+
     def __init__(
         self,
         *,
@@ -498,14 +503,65 @@ class HostFacts(_message.Message):
         pools: _abc.Iterable[Global___StoragePool] | None = ...,
         boot_modes: _abc.Iterable[_builtins.str] | None = ...,
         tpm: _builtins.bool = ...,
+        devices: _abc.Iterable[Global___PciDevice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_id", b"boot_id", "boot_modes", b"boot_modes", "cpus", b"cpus", "disk", b"disk", "hostname", b"hostname", "libvirt_version", b"libvirt_version", "memory", b"memory", "pools", b"pools", "qemu_version", b"qemu_version", "simulated", b"simulated", "tpm", b"tpm", "underlay_address", b"underlay_address", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_id", b"boot_id", "boot_modes", b"boot_modes", "cpus", b"cpus", "devices", b"devices", "disk", b"disk", "hostname", b"hostname", "libvirt_version", b"libvirt_version", "memory", b"memory", "pools", b"pools", "qemu_version", b"qemu_version", "simulated", b"simulated", "tpm", b"tpm", "underlay_address", b"underlay_address", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HostFacts: _TypeAlias = HostFacts  # noqa: Y015
+
+@_typing.final
+class PciDevice(_message.Message):
+    """A function of a PCI device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    CLASS_CODE_FIELD_NUMBER: _builtins.int
+    IOMMU_GROUP_FIELD_NUMBER: _builtins.int
+    DRIVER_FIELD_NUMBER: _builtins.int
+    NUMA_NODE_FIELD_NUMBER: _builtins.int
+    RESET_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """such as 0000:01:00.0"""
+    model: _builtins.str
+    """vendor:device, four hexadecimal digits each"""
+    class_code: _builtins.int
+    """24 bits"""
+    iommu_group: _builtins.int
+    """all of one group go to the same guest; without meaning if it has a refusal"""
+    driver: _builtins.str
+    """that it is bound to now; may be empty"""
+    numa_node: _builtins.int
+    """-1: not known"""
+    reset: _builtins.str
+    """how the kernel can reset it, such as "flr bus"; empty: in no way"""
+    refusal: _builtins.str
+    """why no guest can have it now; empty: one can"""
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        model: _builtins.str = ...,
+        class_code: _builtins.int = ...,
+        iommu_group: _builtins.int = ...,
+        driver: _builtins.str = ...,
+        numa_node: _builtins.int = ...,
+        reset: _builtins.str = ...,
+        refusal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "class_code", b"class_code", "driver", b"driver", "iommu_group", b"iommu_group", "model", b"model", "numa_node", b"numa_node", "refusal", b"refusal", "reset", b"reset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PciDevice: _TypeAlias = PciDevice  # noqa: Y015
 
 @_typing.final
 class StoragePool(_message.Message):

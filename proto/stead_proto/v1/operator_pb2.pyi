@@ -71,6 +71,7 @@ class Host(_message.Message):
     CPUS_OFFERED_FIELD_NUMBER: _builtins.int
     MEMORY_OFFERED_FIELD_NUMBER: _builtins.int
     USES_FIELD_NUMBER: _builtins.int
+    DEVICES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     hostname: _builtins.str
     state: _builtins.str
@@ -120,6 +121,10 @@ class Host(_message.Message):
     def uses(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostUse]:
         """what is on it, by kind and id, at most 1,000; only of a host that was asked for alone"""
 
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostDevice]:
+        """that instances may have, by address; only of a host that was asked for alone"""
+
     def __init__(
         self,
         *,
@@ -152,10 +157,11 @@ class Host(_message.Message):
         cpus_offered: _builtins.int = ...,
         memory_offered: _builtins.int = ...,
         uses: _abc.Iterable[Global___HostUse] | None = ...,
+        devices: _abc.Iterable[Global___HostDevice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cpus", b"cpus", "cpus_offered", b"cpus_offered", "cpus_reserved", b"cpus_reserved", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "labels", b"labels", "last_seen", b"last_seen", "memory", b"memory", "memory_offered", b"memory_offered", "memory_reserved", b"memory_reserved", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "pools", b"pools", "reserve_memory", b"reserve_memory", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "uses", b"uses", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cpus", b"cpus", "cpus_offered", b"cpus_offered", "cpus_reserved", b"cpus_reserved", "devices", b"devices", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "labels", b"labels", "last_seen", b"last_seen", "memory", b"memory", "memory_offered", b"memory_offered", "memory_reserved", b"memory_reserved", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "pools", b"pools", "reserve_memory", b"reserve_memory", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "uses", b"uses", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -188,6 +194,60 @@ class HostUse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HostUse: _TypeAlias = HostUse  # noqa: Y015
+
+@_typing.final
+class HostDevice(_message.Message):
+    """A function of a PCI device that guests may have."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    CLASS_CODE_FIELD_NUMBER: _builtins.int
+    IOMMU_GROUP_FIELD_NUMBER: _builtins.int
+    DRIVER_FIELD_NUMBER: _builtins.int
+    NUMA_NODE_FIELD_NUMBER: _builtins.int
+    RESET_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """such as 0000:01:00.0"""
+    model: _builtins.str
+    """vendor:device"""
+    class_code: _builtins.int
+    """24 bits"""
+    iommu_group: _builtins.int
+    """all of one group go to the same instance"""
+    driver: _builtins.str
+    """when the host last connected; may be empty"""
+    numa_node: _builtins.int
+    """-1: not known"""
+    reset: _builtins.str
+    """how the kernel can reset it"""
+    refusal: _builtins.str
+    """why no instance can have it now; empty: one can"""
+    instance_id: _builtins.str
+    """that has it; empty: it is free"""
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        model: _builtins.str = ...,
+        class_code: _builtins.int = ...,
+        iommu_group: _builtins.int = ...,
+        driver: _builtins.str = ...,
+        numa_node: _builtins.int = ...,
+        reset: _builtins.str = ...,
+        refusal: _builtins.str = ...,
+        instance_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "class_code", b"class_code", "driver", b"driver", "instance_id", b"instance_id", "iommu_group", b"iommu_group", "model", b"model", "numa_node", b"numa_node", "refusal", b"refusal", "reset", b"reset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostDevice: _TypeAlias = HostDevice  # noqa: Y015
 
 @_typing.final
 class HostPool(_message.Message):

@@ -162,3 +162,18 @@ def test_what_is_set_of_a_host() -> None:
 @pytest.mark.parametrize(("command", "state"), [("cordon", "cordoned"), ("uncordon", "up"), ("drain", "draining")])
 def test_the_state_that_an_operator_sets(command: str, state: str) -> None:
     assert json.loads(CliRunner().invoke(cli, ["host", command, "h-7", "--output", "json"]).stdout)["state"] == state
+
+
+def test_devices_of_a_host_are_shown_with_who_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = [
+        pb.HostDevice(address="0000:01:00.0", model="10de:1eb8", class_code=0x030200, iommu_group=7, instance_id="i-1"),
+        pb.HostDevice(address="0000:02:00.0", model="10de:1eb8", iommu_group=8),
+        pb.HostDevice(address="0000:03:00.0", model="10de:1eb8", refusal="it is a bridge"),
+    ]
+    monkeypatch.setattr(FakeOperator, "show_host", lambda _self, _id: pb.Host(id="h-9", devices=devices))
+    shown = CliRunner().invoke(cli, ["host", "show", "h-9"])
+    assert "device 0000:01:00.0 (10de:1eb8): i-1 has it" in shown.stderr
+    assert "device 0000:02:00.0 (10de:1eb8): free, in IOMMU group 8" in shown.stderr
+    assert "device 0000:03:00.0 (10de:1eb8): it is a bridge" in shown.stderr
+    row = json.loads(CliRunner().invoke(cli, ["host", "show", "h-9", "--output", "json"]).stdout)["devices"][0]
+    assert (row["class"], row["instance_id"]) == ("030200", "i-1")

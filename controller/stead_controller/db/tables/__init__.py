@@ -9,6 +9,7 @@ from stead_controller.db.tables.fleet.fleet import Fleet, FleetInstance
 from stead_controller.db.tables.fleet.launch_template import LaunchTemplate, LaunchTemplateVersion
 from stead_controller.db.tables.fleet.placement_group import PlacementGroup
 from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource, RemovedHost
+from stead_controller.db.tables.host_device import HostDevice
 from stead_controller.db.tables.iam.account_settings import IamAccount, IamCredentialReport, IamOidcProvider, IamTag
 from stead_controller.db.tables.iam.instance_profile_association import InstanceProfileAssociation
 from stead_controller.db.tables.iam.mfa_device import IamMfaDevice
@@ -87,6 +88,7 @@ __all__ = [
     "FleetInstance",
     "FlowLog",
     "Host",
+    "HostDevice",
     "HostError",
     "HostResource",
     "IamAccount",

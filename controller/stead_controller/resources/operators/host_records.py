@@ -12,6 +12,7 @@ from sqlalchemy.orm import aliased
 from stead_controller.catalog import ids
 from stead_controller.db.tables import (
     Host,
+    HostDevice,
     HostError,
     HostResource,
     Instance,
@@ -49,7 +50,8 @@ ERRORS_SHOWN: Final = 20  # of each host
 class HostRecord:
     """A host, its state and terms, its number of instances that are not terminated, its pools, and its current errors.
 
-    Only the oldest errors are listed, together with their total number. `uses` is listed of one host only.
+    Only the oldest errors are listed, together with their total number. `uses` and `devices` are listed of one host
+    only.
     """
 
     host: Host
@@ -60,6 +62,7 @@ class HostRecord:
     error_count: int = 0
     pools: Sequence[StoragePool] = ()
     uses: Sequence[HostUse] = ()
+    devices: Sequence[HostDevice] = ()
 
 
 def list_hosts(tx: Transaction, cloud: Cloud) -> list[HostRecord]:
@@ -121,6 +124,7 @@ def show_host(tx: Transaction, cloud: Cloud, host_id: str) -> HostRecord:
     host = _find(tx, host_id)
     errors, error_counts = _errors(tx, host_id)
     pools = select(StoragePool).where(StoragePool.host_id == host_id).order_by(StoragePool.name)
+    devices = select(HostDevice).where(HostDevice.host_id == host_id).order_by(HostDevice.address)
     return HostRecord(
         host,
         _state(tx, host),
@@ -130,6 +134,7 @@ def show_host(tx: Transaction, cloud: Cloud, host_id: str) -> HostRecord:
         error_counts.get(host_id, 0),
         tx.session.scalars(pools).all(),
         host_uses.uses_of(tx, host_id),
+        tx.session.scalars(devices).all(),
     )
 
 

@@ -1,0 +1,1 @@
+"""The host's PCI devices that guests may have, by VFIO."""
