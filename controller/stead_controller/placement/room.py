@@ -7,7 +7,8 @@ class Room(NamedTuple):
     """A host with its free capacity, after overcommit and what it reserves for itself; negative after it shrank.
 
     `threads` is its number of hardware threads, `accelerated` whether guests run with KVM instead of emulation,
-    `pool_free` the bytes of volumes that its roomiest pool still takes, None where it has reported no pools.
+    `pool_free` the bytes of volumes that its roomiest pool still takes, None where it has reported no pools, and
+    `store_free` those of instance store that its default pool takes, None also where no instance store is needed.
     `has_image` is whether it has the blocks already with which the instance's root volume begins.
     """
 
@@ -23,4 +24,5 @@ class Room(NamedTuple):
     uefi: bool = False
     tpm: bool = False
     pool_free: float | None = None
+    store_free: float | None = None
     has_image: bool = False

@@ -403,8 +403,10 @@ def test_an_instance_store_begins_with_zeroes_and_ends_with_its_machine(place, r
         done = subprocess.run(["qemu-io", "-f", "qcow2", "-c", command, path], check=True, capture_output=True)
         return b"failed" not in done.stdout
 
+    empty = place.volumes.capacity().held
     place.volumes.ensure_instance_store(STORE, 4 * MIB, fresh=True)
     assert io("write -P 9 0 4M")
+    assert place.volumes.capacity().held >= empty + 4 * MIB, "it takes room of the pool"
     place.volumes.ensure_instance_store(STORE, 4 * MIB, fresh=False)  # its host went down under it
     assert io("read -P 9 0 4M")
     place.volumes.ensure_instance_store(STORE, 4 * MIB, fresh=True)
@@ -416,6 +418,7 @@ def test_an_instance_store_begins_with_zeroes_and_ends_with_its_machine(place, r
     place.volumes.remove_instance_store("i-0123456789abcdef0")
     place.volumes.remove_instance_store("i-0123456789abcdef0")
     assert everything(root) == []
+    assert place.volumes.capacity().held == empty, "and gives it back at once"
 
 
 def test_volumes_are_made_in_their_pool_and_found_wherever_they_are(root):

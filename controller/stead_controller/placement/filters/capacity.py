@@ -28,4 +28,17 @@ def _pool(room: Room, search: Search) -> str | None:
     return f"no pool has room for a disk of {-(-search.disk // _MIB)} MiB"
 
 
-FILTERS: Final = (Filter("vcpus", _vcpus), Filter("memory", _memory), Filter("pool", _pool))
+def _instance_store(room: Room, search: Search) -> str | None:
+    """All of an instance's disks that end with it are made in the default pool."""
+    store = search.need.instance_store
+    if not store or room.store_free is None or store <= room.store_free:
+        return None
+    return f"its default pool has no room for {-(-store // _MIB)} MiB of instance store"
+
+
+FILTERS: Final = (
+    Filter("vcpus", _vcpus),
+    Filter("memory", _memory),
+    Filter("pool", _pool),
+    Filter("instance-store", _instance_store),
+)

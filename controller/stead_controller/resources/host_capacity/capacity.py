@@ -92,8 +92,7 @@ def reserve_any(
 
 def search_for(cloud: Cloud, need: Need, zone: str, disks: Sequence[DiskNeed] = (), terms: Terms = _NO_TERMS) -> Search:
     """Return the search for a host that an instance and its volumes need."""
-    disk = volume_homes.largest(disks, need.instance_store)
-    return Search(need, zone, disk, packs=cloud.placement == "pack", terms=terms)
+    return Search(need, zone, volume_homes.largest(disks), packs=cloud.placement == "pack", terms=terms)
 
 
 def judge(tx: Transaction, cloud: Cloud, search: Search) -> list[Verdict]:
@@ -107,7 +106,8 @@ def _refusal(tx: Transaction, cloud: Cloud, search: Search) -> NoCapacity:
     Why each host does not do is the operator's business (`judge`).
     """
     need, zone = search.need, search.zone
-    if rooms.best(tx, cloud, replace(search, disk=0)) is not None:
+    without_disks = replace(search, disk=0, need=replace(need, instance_store=0))
+    if rooms.best(tx, cloud, without_disks) is not None:
         if need.instance_store:
             return NoCapacity(
                 "There is no host with enough room for the requested volumes and instance store in the "

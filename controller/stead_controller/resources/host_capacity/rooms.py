@@ -7,7 +7,7 @@ preference differs: so few rows are read however many hosts there are, and no co
 from collections.abc import Collection
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Float, ScalarSelect, bindparam, exists, func, or_, select
+from sqlalchemy import BigInteger, Boolean, Float, ScalarSelect, bindparam, case, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from stead_controller.db.prepared import Prepared
@@ -23,9 +23,12 @@ from stead_controller.resources.host_capacity import volume_homes
 _FIRST: Final = 16
 _ALL: Final = 1 << 31
 
-_POOL_FREE: Final = (
-    select(func.max(StoragePool.total * bindparam("overcommit", type_=Float) - StoragePool.provisioned))
-    .where(StoragePool.host_id == Host.id)
+_FREE: Final = StoragePool.total * bindparam("overcommit", type_=Float) - StoragePool.provisioned
+_POOL_FREE: Final = select(func.max(_FREE)).where(StoragePool.host_id == Host.id).correlate(Host).scalar_subquery()
+_STORE_FREE: Final = (
+    select(_FREE)
+    .where(StoragePool.host_id == Host.id, StoragePool.is_default.is_(True))
+    .limit(1)
     .correlate(Host)
     .scalar_subquery()
 )
@@ -44,6 +47,7 @@ _ROOM: Final = (
     Host.uefi,
     Host.tpm,
     _POOL_FREE.label("pool_free"),
+    case((bindparam("instance_store", type_=BigInteger) > 0, _STORE_FREE)).label("store_free"),
     _HAS_IMAGE.label("has_image"),
 )
 # What the filters would refuse as well: reading it only to refuse it costs time.
@@ -129,7 +133,11 @@ def _some(tx: Transaction, cloud: Cloud, search: Search, ids: Collection[str]) -
 
 def _data(cloud: Cloud, search: Search) -> dict[str, Any]:
     """Return the parameters of the columns of a room."""
-    return {"overcommit": cloud.volume_overcommit, "snapshot_id": search.terms.snapshot_id}
+    return {
+        "overcommit": cloud.volume_overcommit,
+        "snapshot_id": search.terms.snapshot_id,
+        "instance_store": search.need.instance_store,
+    }
 
 
 def _asked(cloud: Cloud, search: Search) -> dict[str, Any]:

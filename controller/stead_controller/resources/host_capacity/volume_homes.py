@@ -76,14 +76,14 @@ def find_home(tx: Transaction, cloud: Cloud, volume: Volume, preferred: str | No
     raise no_room(volume.zone)
 
 
-def room_for(cloud: Cloud, needs: Iterable[DiskNeed], instance_store: int = 0) -> dict[str, float]:
-    """Return the parameters of `HAS_ROOM` for volumes and bytes of instance store."""
-    return {"bytes": largest(needs, instance_store), "overcommit": cloud.volume_overcommit}
+def room_for(cloud: Cloud, needs: Iterable[DiskNeed]) -> dict[str, float]:
+    """Return the parameters of `HAS_ROOM` for volumes."""
+    return {"bytes": largest(needs), "overcommit": cloud.volume_overcommit}
 
 
-def largest(needs: Iterable[DiskNeed], instance_store: int = 0) -> int:
-    """Return the size of the largest of some volumes and an instance store, in bytes."""
-    return max(max((need.size for need in needs), default=0) * _GIB, instance_store)
+def largest(needs: Iterable[DiskNeed]) -> int:
+    """Return the size of the largest of some volumes, in bytes."""
+    return max((need.size for need in needs), default=0) * _GIB
 
 
 def reserve(

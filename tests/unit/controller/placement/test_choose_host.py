@@ -32,16 +32,34 @@ rooms = st.lists(
         mostly,
         mostly,
         st.none() | small,
+        st.none() | small,
         st.booleans(),
     ),
     max_size=12,
     unique_by=lambda room: room.host_id,
 )
 needs = st.builds(
-    Need, st.integers(1, 5), st.integers(1, 5), st.just("x86_64"), st.just(0), uefi=st.booleans(), tpm=st.booleans()
+    Need,
+    st.integers(1, 5),
+    st.integers(1, 5),
+    st.just("x86_64"),
+    st.integers(0, 3),
+    uefi=st.booleans(),
+    tpm=st.booleans(),
 )
-ROOM = Room("h-5", ZONE, cpus_free=16, memory_free=10, threads=4, accelerated=True, uefi=True, tpm=True, pool_free=5)
-NEED = Need(4, 10, uefi=True, tpm=True)
+ROOM = Room(
+    "h-5",
+    ZONE,
+    cpus_free=16,
+    memory_free=10,
+    threads=4,
+    accelerated=True,
+    uefi=True,
+    tpm=True,
+    pool_free=5,
+    store_free=6,
+)
+NEED = Need(4, 10, instance_store=6, uefi=True, tpm=True)
 SEARCH = Search(NEED, ZONE, disk=5)
 
 
@@ -62,9 +80,9 @@ def model(room, search):
     right = (room.zone, room.state, room.schedulable, room.architecture) == (ZONE, "up", True, need.architecture)
     firmware = (room.uefi or not need.uefi) and (room.tpm or not need.tpm)
     enough = need.vcpus <= min(room.threads, room.cpus_free) and need.memory <= room.memory_free
-    return (
-        right and firmware and enough and (not search.disk or room.pool_free is None or search.disk <= room.pool_free)
-    )
+    disk = not search.disk or room.pool_free is None or search.disk <= room.pool_free
+    store = not need.instance_store or room.store_free is None or need.instance_store <= room.store_free
+    return right and firmware and enough and disk and store
 
 
 def best(fitting, search):
@@ -124,6 +142,7 @@ ALONE = {
     "vcpus": ({"cpus_free": 3}, "3 of 4 vCPUs are free"),
     "memory": ({"memory_free": 9}, "0 of 1 MiB of memory are free"),
     "pool": ({"pool_free": 4}, "no pool has room for a disk of 1 MiB"),
+    "instance-store": ({"store_free": 5}, "its default pool has no room for 1 MiB of instance store"),
 }
 
 
@@ -151,9 +170,9 @@ def test_what_is_free_is_never_less_than_nothing():
 
 def test_what_is_not_needed_is_not_asked():
     plain = Search(Need(4, 10), ZONE)
-    bare = ROOM._replace(uefi=False, tpm=False, pool_free=-1)
+    bare = ROOM._replace(uefi=False, tpm=False, pool_free=-1, store_free=-1)
     assert choose_host([bare], plain) == bare
-    assert choose_host([ROOM._replace(pool_free=None)], SEARCH) is not None
+    assert choose_host([ROOM._replace(pool_free=None, store_free=None)], SEARCH) is not None
 
 
 @pytest.mark.parametrize("packs", [False, True])

@@ -448,7 +448,7 @@ def test_each_host_is_judged_and_nothing_reserved(run, world, unchanged):
     unchanged()
     judged = run(lambda tx: capacity.judge(tx, SMALL_CLOUD, capacity.search_for(SMALL_CLOUD, need, ZONE)))
     assert [(room.host_id, [one.filter for one in refusals]) for room, refusals in judged] == [
-        (world.host_id, ["pool"]),
+        (world.host_id, ["instance-store"]),
         (away, ["zone", "state", "vcpus"]),
     ]
     small = capacity.search_for(SMALL_CLOUD, replace(need, instance_store=0), ZONE, (DiskNeed(10, "gp3"),))
@@ -456,6 +456,22 @@ def test_each_host_is_judged_and_nothing_reserved(run, world, unchanged):
     assert judged[0].room.host_id == world.host_id
     assert not judged[0].refusals
     unchanged()
+
+
+def test_an_instance_store_needs_room_in_the_default_pool_and_volumes_in_any(run, world):
+    def refusals(store, *disks):
+        search = capacity.search_for(SMALL_CLOUD, Need(1, GIB, instance_store=store * GIB), ZONE, disks)
+        [judged] = run(capacity.judge, SMALL_CLOUD, search)
+        return [one.filter for one in judged.refusals]
+
+    assert refusals(11) == [], "nothing is known of its pools"
+    bulk = {"name": "bulk", "is_default": False}
+    run(lambda tx: tx.session.add_all([pool_of(world.host_id, 100, **bulk), pool_of(world.host_id, 10)]))
+    assert refusals(10) == refusals(0, DiskNeed(100, "gp3")) == refusals(10, DiskNeed(100, "gp3")) == []
+    assert refusals(11) == refusals(11, DiskNeed(100, "gp3")) == ["instance-store"]
+    assert refusals(10, DiskNeed(101, "gp3")) == ["pool"]
+    run(capacity.reserve_on, SMALL_CLOUD, world.host_id, Need(1, GIB, instance_store=GIB))
+    assert refusals(10) == ["instance-store"], "what others have is not free"
 
 
 def test_where_else_there_is_capacity_is_said(run, world):
