@@ -268,7 +268,6 @@ def test_names_may_be_so(api, name):
         ("UnsupportedOperation", {"ElasticGpuSpecifications": [{"Type": "x"}]}),
         ("UnsupportedOperation", {"InstanceMarketOptions": {"MarketType": "spot"}}),
         ("UnsupportedOperation", {"CpuOptions": {"AmdSevSnp": "enabled"}}),
-        ("UnsupportedOperation", {"HibernationOptions": {"Configured": True}}),
         ("UnsupportedOperation", {"Placement": {"Tenancy": "dedicated"}}),
         ("UnsupportedOperation", {"NetworkInterfaces": [{"DeviceIndex": 0, "InterfaceType": "efa"}]}),
         ("UnsupportedOperation", {"InstanceRequirements": {"VCpuCount": {"Min": 1}, "MemoryMiB": {"Min": 1}}}),

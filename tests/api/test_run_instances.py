@@ -195,7 +195,6 @@ def test_a_zone_is_named_or_given_by_its_id(api: Api) -> None:
 
 UNBUILT: list[dict[str, Any]] = [
     {"CpuOptions": {"CoreCount": 1, "ThreadsPerCore": 1, "AmdSevSnp": "enabled"}},
-    {"HibernationOptions": {"Configured": True}},
     {"EnclaveOptions": {"Enabled": True}},
     {"Placement": {"Tenancy": "dedicated"}},
     {"Placement": {"GroupName": "near"}},

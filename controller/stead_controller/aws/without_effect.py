@@ -58,7 +58,6 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("ec2", "RunInstances", "CpuOptions.AmdSevSnp"): Accepted("no instance has encrypted memory", ("disabled",)),
     ("ec2", "RunInstances", "CpuOptions.NestedVirtualization"): Accepted(_NO_NESTED, ("disabled",)),
     ("ec2", "RunInstances", "EnclaveOptions.Enabled"): Accepted("no instance has enclaves", (False,)),
-    ("ec2", "RunInstances", "HibernationOptions.Configured"): Accepted("no instance hibernates", (False,)),
     ("ec2", "RunInstances", "NetworkInterfaces.EnaSrdSpecification.EnaSrdEnabled"): Accepted(_NO_SRD, (False,)),
     ("ec2", "RunInstances", "NetworkInterfaces.EnaSrdSpecification.EnaSrdUdpSpecification.EnaSrdUdpEnabled"): Accepted(
         _NO_SRD, (False,)
@@ -67,7 +66,6 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
         "network and disks share no bandwidth of an instance", ("default",)
     ),
     ("ec2", "RunInstances", "Placement.Tenancy"): Accepted("all instances share their hosts", ("default",)),
-    ("ec2", "StopInstances", "Hibernate"): Accepted("no instance hibernates", (False,)),
     **{
         ("iam", operation, member): Accepted(_NONE)
         for operation, members in (

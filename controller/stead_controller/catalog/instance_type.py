@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _MIB: Final = 1024 * 1024
+_MOST_SAVED: Final = 150 * 1024 * _MIB
 RUNS: Final = "x86_64"
 """The architecture of guests that hosts can run."""
 
@@ -118,6 +119,11 @@ class InstanceType:
     def auto_recovery(self) -> bool:
         """Whether instances are recovered when their VM's process fails: not with an instance store, which is lost."""
         return self.instance_store is None
+
+    @property
+    def hibernation(self) -> bool:
+        """Whether instances may hibernate: not with an instance store or GPUs, nor with more than 150 GiB of memory."""
+        return self.instance_store is None and self.gpus is None and self.memory <= _MOST_SAVED
 
     @property
     def memory_mib(self) -> int:

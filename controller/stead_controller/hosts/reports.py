@@ -26,6 +26,7 @@ from stead_controller.request.lookup import batches
 from stead_controller.resources import quotas
 from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.instances import (
+    hibernation,
     instance_needs,
     instance_recovery,
     profile_associations,
@@ -34,6 +35,7 @@ from stead_controller.resources.instances import (
 from stead_controller.resources.instances.instance_states import (
     GUEST_SHUTDOWN,
     HOST_FAILURE,
+    USER_HIBERNATION,
     USER_SHUTDOWN,
     Reason,
     change_state,
@@ -159,7 +161,7 @@ def _machine(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None
     if status.machine.start_count == instance.start_count:
         _power(tx, instance, status.machine, now)
     elif instance.state == "stopping" and _never_started(tx, host_id, status, instance):
-        _is_off(tx, instance, now, Reason(instance.state_reason_code, instance.state_reason_message))
+        _has_stopped(tx, instance, status.machine, now)
 
 
 def _never_started(tx: Transaction, host_id: str, status: pb.ResourceStatus, instance: Instance) -> bool:
@@ -201,10 +203,11 @@ def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: 
         _note_answers(instance, machine, now)
         instance_recovery.end(tx, instance)
     if machine.power == pb.MACHINE_POWER_RUNNING and instance.state == "pending":
+        hibernation.forget_memory(tx, instance)
         change_state(tx, instance, "running", now)
     elif machine.power == pb.MACHINE_POWER_OFF:
         if instance.state == "stopping":
-            _is_off(tx, instance, now, Reason(instance.state_reason_code, instance.state_reason_message))
+            _has_stopped(tx, instance, machine, now)
         elif (instance.state, machine.off_reason) in _OFF_BY_ITSELF:
             _went_off(tx, instance, machine, now)
 
@@ -256,6 +259,15 @@ def _went_off(tx: Transaction, instance: Instance, machine: pb.MachineStatus, no
     _is_off(tx, instance, now, GUEST_SHUTDOWN if by_guest else _CRASHED)
 
 
+def _has_stopped(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
+    """Handle a stop that was requested; one that should have hibernated the guest may have shut it down instead."""
+    reason = Reason(instance.state_reason_code, instance.state_reason_message)
+    if not machine.hibernated:
+        hibernation.forget_memory(tx, instance)
+        reason = USER_SHUTDOWN if reason == USER_HIBERNATION else reason
+    _is_off(tx, instance, now, reason)
+
+
 def _is_off(tx: Transaction, instance: Instance, now: datetime, reason: Reason) -> None:
     """Handle a machine that is off: its capacity and automatic public address are freed, disks and addresses stay."""
     transition = user_initiated(now) if reason.code == USER_SHUTDOWN.code else ""
@@ -275,6 +287,7 @@ def _is_gone(tx: Transaction, host_id: str, instance: Instance, now: datetime) -
     reason = Reason(instance.state_reason_code, instance.state_reason_message)
     change_state(tx, instance, "terminated", now, reason, transition=instance.state_transition_reason)
     _release(tx, instance)
+    hibernation.forget_memory(tx, instance)
     instance.public_address = None
     gone: set[tuple[int, str]] = set()
     parts: dict[str, str] = {}

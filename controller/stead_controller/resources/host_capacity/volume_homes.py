@@ -165,7 +165,8 @@ def shared_id(tx: Transaction, volume: Volume) -> str:
 def provisioned(tx: Transaction, host_id: str, name: str, *, is_default: bool) -> int:
     """Sum the bytes that a host's volumes take in a pool, also those that this database does not know.
 
-    Volumes without a named pool are in the default one, and so is the instance store of instances with capacity.
+    Volumes without a named pool are in the default one, and so are the instance store of instances with capacity and
+    the memory of hibernated ones.
     """
     names = (name, "") if is_default else (name,)
     total = select(func.sum(Volume.size)).where(Volume.host_id == host_id, Volume.pool.in_(names))
@@ -177,7 +178,8 @@ def provisioned(tx: Transaction, host_id: str, name: str, *, is_default: bool) -
         return of_volumes
     held = select(func.sum(InstanceStoreDisk.size)).join(Instance, Instance.id == InstanceStoreDisk.instance_id)
     stores = held.where(Instance.host_id == host_id, Instance.capacity_held.is_(True))
-    return of_volumes + int(tx.session.scalar(stores) or 0)
+    memories = select(func.sum(Instance.memory)).where(Instance.host_id == host_id, Instance.memory_saved.is_(True))
+    return of_volumes + int(tx.session.scalar(stores) or 0) + int(tx.session.scalar(memories) or 0)
 
 
 def _pool_of(tx: Transaction, host_id: str, pool: str) -> str:

@@ -51,6 +51,8 @@ def modify(tx: Transaction, caller: Caller, instance_id: str, asked: CpuOptions)
     instance = lookup.find(tx, caller, "instance", Instance, instance_id)
     if instance.state != "stopped":
         raise WrongState("instance", f"The instance '{instance.id}' is not in the 'stopped' state.")
+    if instance.memory_saved:
+        raise WrongState("instance", f"The instance '{instance.id}' is hibernated.", code="IncorrectState")
     kind = instance_types.find(tx, instance.instance_type)
     if kind is None:
         raise InvalidParameter(f"Invalid value '{instance.instance_type}' for InstanceType.")

@@ -16,7 +16,13 @@ from stead_controller.request import instance_types, lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
-from stead_controller.resources.instances import credit_specifications, instances, launch_volumes, metadata_options
+from stead_controller.resources.instances import (
+    credit_specifications,
+    hibernation,
+    instances,
+    launch_volumes,
+    metadata_options,
+)
 from stead_controller.resources.network import interface_groups, network_interface_attachments
 from stead_proto import limits
 
@@ -113,6 +119,7 @@ def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: s
     if not kind.offered:
         raise Unsupported(f"The instance type '{name}' is not supported in this Region.", code="Unsupported")
     instance = _find_stopped(tx, caller, instance_id)
+    hibernation.require_awake(instance, "change its type")
     if instance.architecture != kind.architecture:
         raise InvalidParameter(f"The instance type '{name}' has not the architecture '{instance.architecture}'")
     if instance.ebs_optimized and kind.ebs_optimized == "unsupported":

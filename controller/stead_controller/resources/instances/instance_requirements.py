@@ -131,7 +131,7 @@ def _is_of_kind(kind: InstanceType, asked: Requirements) -> bool:
         _in("current" if kind.current_generation else "previous", asked.generations)
         and _wanted(asked.bare_metal, has=False)
         and _wanted(asked.burstable, has=kind.burstable)
-        and not asked.hibernation
+        and (kind.hibernation or not asked.hibernation)
     )
 
 

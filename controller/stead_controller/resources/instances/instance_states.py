@@ -38,6 +38,9 @@ class Reason:
 
 
 USER_SHUTDOWN: Final = Reason("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown")
+USER_HIBERNATION: Final = Reason(
+    "Client.UserInitiatedHibernate", "Client.UserInitiatedHibernate: User initiated hibernate"
+)
 GUEST_SHUTDOWN: Final = Reason(
     "Client.InstanceInitiatedShutdown", "Client.InstanceInitiatedShutdown: Instance initiated shutdown"
 )

@@ -122,6 +122,7 @@ _INSTANCE: Final = (
     Instance.ebs_optimized,
     Instance.monitoring,
     Instance.auto_recovery,
+    Instance.hibernation,
     Instance.metadata_enabled,
     Instance.metadata_tokens_required,
     Instance.metadata_hop_limit,

@@ -20,6 +20,7 @@ from stead_controller.resources.images import image_parameters, images
 from stead_controller.resources.instances import (
     cpu_options,
     credit_specifications,
+    hibernation,
     instance_needs,
     launch_interfaces,
     launch_volumes,
@@ -80,6 +81,8 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
     _check_zone(zone, interfaces[0].subnet)
     disks = launch_volumes.plan(tx, caller, image, kind, request.block_devices, cloud=cloud)
     launch_volumes.check_number(kind, disks, len(interfaces))
+    if request.hibernation:
+        hibernation.check_launch(kind, image, disks.volumes[0])
     profile = None if request.profile is None else profile_associations.find(tx, caller.account_id, request.profile)
     return Choices(image, kind, cpus, mode, interfaces, disks, public_key(tx, caller, request.key_name), profile)
 

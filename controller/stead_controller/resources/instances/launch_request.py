@@ -42,6 +42,7 @@ class LaunchRequest:
     disable_api_termination: bool = False
     disable_api_stop: bool = False
     ebs_optimized: bool = False
+    hibernation: bool = False
     monitoring: bool = False
     auto_recovery: bool = True
     metadata: MetadataOptions = field(default_factory=MetadataOptions)

@@ -60,7 +60,7 @@ def facts(kind: InstanceType) -> dict[str, tuple[str, ...]]:
         "ebs-info.maximum-ebs-attachments": (str(kind.max_volumes),),
         "ebs-info.nvme-support": ("unsupported",),
         "free-tier-eligible": (_word(kind.free_tier),),
-        "hibernation-supported": ("false",),
+        "hibernation-supported": (_word(kind.hibernation),),
         "hypervisor": (kind.hypervisor,),
         "instance-storage-info.disk.count": (str(store.count),) if store else (),
         "instance-storage-info.disk.size-in-gb": (str(store.size),) if store else (),

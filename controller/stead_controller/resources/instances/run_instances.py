@@ -223,6 +223,7 @@ def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
         disable_api_termination=request.disable_api_termination,
         disable_api_stop=request.disable_api_stop,
         ebs_optimized=request.ebs_optimized,
+        hibernation=request.hibernation,
         monitoring=request.monitoring,
         auto_recovery=request.auto_recovery,
         metadata_enabled=launch.metadata.enabled,

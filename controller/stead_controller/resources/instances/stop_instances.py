@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from stead_controller.db.tables import Instance
 from stead_controller.desired import desired_state
 from stead_controller.errors import WrongState
 from stead_controller.request.caller import Caller
@@ -22,13 +23,7 @@ def stop_instances(
     """Stop running instances; stopped ones are left alone, and `force` hastens a stop under way. Raises WrongState."""
     changes = []
     for instance in find_instances(tx, caller, instance_ids):
-        if instance.disable_api_stop:
-            raise WrongState(
-                "instance",
-                f"The instance '{instance.id}' may not be stopped. Modify its 'disableApiStop' instance attribute and "
-                "try again.",
-                code="OperationNotPermitted",
-            )
+        require_unprotected(instance)
         if instance.state in ("stopping", "stopped"):
             changes.append(StateChange(instance.id, instance.state, instance.state))
             if instance.state == "stopping" and force and not instance.force_stop:
@@ -39,7 +34,18 @@ def stop_instances(
             raise WrongState(
                 "instance", f"The instance '{instance.id}' is not in a state from which it can be stopped."
             )
-        instance.force_stop = force
+        instance.force_stop, instance.hibernate_stop = force, False
         changes.append(change_state(tx, instance, "stopping", now, USER_SHUTDOWN, transition=user_initiated(now)))
         desired_state.refresh_instance(tx, instance.id)
     return changes
+
+
+def require_unprotected(instance: Instance) -> None:
+    """Raise WrongState for an instance with stop protection."""
+    if instance.disable_api_stop:
+        raise WrongState(
+            "instance",
+            f"The instance '{instance.id}' may not be stopped. Modify its 'disableApiStop' instance attribute and "
+            "try again.",
+            code="OperationNotPermitted",
+        )

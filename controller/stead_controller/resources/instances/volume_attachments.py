@@ -22,6 +22,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources.host_capacity import volume_homes
+from stead_controller.resources.instances import hibernation
 from stead_controller.resources.storage import snapshot_damage, snapshot_life, volume_life
 from stead_proto import limits
 from stead_proto.v1 import desired_pb2 as desired
@@ -230,6 +231,7 @@ def detach(
             f"Unable to detach root volume '{volume.id}' from instance '{instance.id}'",
             code="OperationNotPermitted",
         )
+    hibernation.require_awake(instance, "detach its volumes")
     volume.delete_on_termination = False
     if volume.attachment_state not in DETACHING:
         _note_start(tx, instance)

@@ -144,6 +144,12 @@ def test_account_info_is_json_as_that_of_a_role() -> None:
     assert json.loads(text) == {"Code": "Success", "LastUpdated": "2016-11-19T16:32:11Z", "AccountId": "123456789012"}
 
 
+def test_hibernation() -> None:
+    assert [
+        read(replace(guest(), hibernation=value), "/latest/meta-data/hibernation/configured") for value in (True, False)
+    ] == ["true", "false"]
+
+
 @pytest.mark.parametrize(("monitoring", "word"), [(True, "enabled"), (False, "disabled")])
 def test_monitoring(monitoring: bool, word: str) -> None:
     who = replace(guest(), monitoring=monitoring)

@@ -116,11 +116,11 @@ def test_a_refusal_names_the_member_as_requests_write_it(
 
 def test_what_asks_for_what_is_so_anyway_is_accepted() -> None:
     codec = codec_for("ec2")
-    assert accepted("ec2", "RunInstances", ("HibernationOptions", "Configured")) is not None
-    refuse_unread(codec, "RunInstances", Reading({"HibernationOptions": {"Configured": False}, "DryRun": True}))
-    with pytest.raises(Unsupported, match=r"HibernationOptions\.Configured"):
-        refuse_unread(codec, "RunInstances", Reading({"HibernationOptions": {"Configured": True}}))
-    assert accepted("ec2", "StartInstances", ("HibernationOptions", "Configured")) is None
+    assert accepted("ec2", "RunInstances", ("EnclaveOptions", "Enabled")) is not None
+    refuse_unread(codec, "RunInstances", Reading({"EnclaveOptions": {"Enabled": False}, "DryRun": True}))
+    with pytest.raises(Unsupported, match=r"EnclaveOptions\.Enabled"):
+        refuse_unread(codec, "RunInstances", Reading({"EnclaveOptions": {"Enabled": True}}))
+    assert accepted("ec2", "StartInstances", ("EnclaveOptions", "Enabled")) is None
 
 
 def test_each_exemption_is_of_a_member_and_has_a_reason() -> None:

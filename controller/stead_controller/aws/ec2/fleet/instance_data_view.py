@@ -41,7 +41,7 @@ def instance_data_view(found: LaunchedWith) -> Result:
             "EnableResourceNameDnsAAAARecord": row.resource_name_aaaa_record,
         },
         "MaintenanceOptions": {"AutoRecovery": "default" if row.auto_recovery else "disabled"},
-        "HibernationOptions": {"Configured": False},
+        "HibernationOptions": {"Configured": row.hibernation},
         "EnclaveOptions": {"Enabled": False},
         "CapacityReservationSpecification": {"CapacityReservationPreference": "open"},
     }

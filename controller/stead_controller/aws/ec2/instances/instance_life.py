@@ -4,7 +4,8 @@ The requests have ids, the answers changes of state.
 """
 
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.errors import Unsupported
+from stead_controller.errors import InvalidCombination, Unsupported
+from stead_controller.resources.instances.hibernation import hibernate_instances
 from stead_controller.resources.instances.instance_states import STATE_CODES, StateChange
 from stead_controller.resources.instances.monitor_instances import set_monitoring
 from stead_controller.resources.instances.reboot_instances import reboot_instances
@@ -22,8 +23,14 @@ def start(call: Call, params: Params) -> Result:
 
 @operation("StopInstances")
 def stop(call: Call, params: Params) -> Result:
-    """Stop running instances."""
-    changes = stop_instances(call.tx, call.caller, params["InstanceIds"], call.now, force=_at_once(params))
+    """Stop running instances, or hibernate them."""
+    force = _at_once(params)
+    if params.get("Hibernate", False):
+        if force:
+            raise InvalidCombination("Hibernate cannot be used with Force or SkipOsShutdown")
+        changes = hibernate_instances(call.tx, call.caller, call.cloud, params["InstanceIds"], call.now)
+    else:
+        changes = stop_instances(call.tx, call.caller, params["InstanceIds"], call.now, force=force)
     return {"StoppingInstances": [_change(change) for change in changes]}
 
 

@@ -48,7 +48,7 @@ def instance_type_view(kind: InstanceType) -> Result:
         **_storage(kind),
         "NetworkInfo": _network(kind),
         "PlacementGroupInfo": {"SupportedStrategies": []},
-        "HibernationSupported": False,
+        "HibernationSupported": kind.hibernation,
         "BurstablePerformanceSupported": kind.burstable,
         "DedicatedHostsSupported": False,
         "AutoRecoverySupported": kind.auto_recovery,

@@ -41,11 +41,11 @@ _ALIKE: Final[Mapping[str, Any]] = {
     "RootDeviceType": "ebs",
     "VirtualizationType": "hvm",
     "CapacityReservationSpecification": {"CapacityReservationPreference": "open"},
-    "HibernationOptions": {"Configured": False},
     "EnclaveOptions": {"Enabled": False},
     "PlatformDetails": "Linux/UNIX",
     "UsageOperation": "RunInstances",
 }
+_HIBERNATION: Final = {True: {"Configured": True}, False: {"Configured": False}}
 _MAINTENANCE: Final = {
     True: {"AutoRecovery": "default", "RebootMigration": "default"},
     False: {"AutoRecovery": "disabled", "RebootMigration": "default"},
@@ -85,6 +85,7 @@ def instance_view(found: DescribedInstance) -> Result:
         },
         "Monitoring": _MONITORING[row.monitoring, row.state == "pending"],
         "MaintenanceOptions": _MAINTENANCE[row.auto_recovery],
+        "HibernationOptions": _HIBERNATION[row.hibernation],
         "Architecture": row.architecture,
         "BlockDeviceMappings": block_devices_view(found.volumes),
         "ClientToken": row.client_token,

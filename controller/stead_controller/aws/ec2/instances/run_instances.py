@@ -103,6 +103,7 @@ def _launch_request(params: Params, image_id: str, min_count: int, max_count: in
         disable_api_termination=params.get("DisableApiTermination", False),
         disable_api_stop=params.get("DisableApiStop", False),
         ebs_optimized=params.get("EbsOptimized", False),
+        hibernation=params.get("HibernationOptions", {}).get("Configured", False),
         monitoring=params.get("Monitoring", {}).get("Enabled", False),
         auto_recovery=choice(params.get("MaintenanceOptions", {}), "AutoRecovery", "default", "disabled") is not False,
         profile=profile_name(params["IamInstanceProfile"]) if params.get("IamInstanceProfile") else None,

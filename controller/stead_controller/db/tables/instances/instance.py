@@ -87,6 +87,9 @@ class Instance(Base):
     reboot_count: Mapped[int] = mapped_column(Integer, default=0)
     reboots_done: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # as reported by the host
     force_stop: Mapped[bool] = mapped_column(default=False)
+    hibernation: Mapped[bool] = mapped_column(default=False, server_default=false())  # whether it may hibernate
+    hibernate_stop: Mapped[bool] = mapped_column(default=False, server_default=false())  # its stop saves its memory
+    memory_saved: Mapped[bool] = mapped_column(default=False, server_default=false())  # or is to be: the host has room
     # Device names of its volumes when it was started, without the root; None while it still has these volumes.
     ebs_at_start: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     auto_recovery: Mapped[bool] = mapped_column(default=True, server_default=true())
