@@ -81,3 +81,15 @@ def _disorders(texts: Mapping[str, str]) -> list[str]:
             if f'make_accounts_indexes_last("{table}")' not in text and not _is_new_and_in_order(text, table)
         ]
     return found
+
+
+def test_a_controller_finds_the_revisions_of_each() -> None:
+    """It reads these two lines without Alembic (`db/schema.py`), and starts with no database that it takes for newer."""
+    lines = (
+        re.compile(r'^revision = "\w+"$', re.MULTILINE),
+        re.compile(r'^down_revision = (?:"\w+"|None)$', re.MULTILINE),
+    )
+    strange = [
+        path.name for path in sorted(_VERSIONS.glob("*.py")) if not all(one.search(path.read_text()) for one in lines)
+    ]
+    assert not strange, f"write `revision = …` and `down_revision = …` without types, as the others do: {strange}"

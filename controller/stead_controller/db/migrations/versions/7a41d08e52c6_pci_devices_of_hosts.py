@@ -1,14 +1,12 @@
 """PCI devices of hosts that instances may have."""
 
-from collections.abc import Sequence
-
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "7a41d08e52c6"
-down_revision: str | None = "77092c835cf9"
-branch_labels: str | Sequence[str] | None = None
-depends_on: str | Sequence[str] | None = None
+revision = "7a41d08e52c6"
+down_revision = "77092c835cf9"
+branch_labels = None
+depends_on = None
 
 
 def upgrade() -> None:
