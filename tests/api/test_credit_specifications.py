@@ -8,11 +8,14 @@ import pytest
 from stead_controller.catalog.cpu_credits import LAUNCHES
 from stead_controller.clock import now
 from stead_controller.db.tables import BurstableSettings, HostResource, Instance
+from stead_controller.hosts import reports
 from stead_controller.resources.instances import instance_recovery
 from stead_proto.v1 import desired_pb2 as pb
+from stead_proto.v1 import host_pb2 as pb_host
 from tests.api.conftest import Api
 
 ABSENT = "i-00000000000000000"
+WEEK = 7 * 24 * 3600
 NOT_SUPPORTED = "InstanceCreditSpecification.NotSupported"
 
 
@@ -72,8 +75,7 @@ def test_new_instances_have_their_familys_mode(api: Api) -> None:
 def test_hosts_are_sent_what_types_promise(api: Api) -> None:
     [t2], [t3], [m5] = run(api, "t2.medium"), run(api, "t3.nano"), run(api, "m5.large")
     assert sent(api, t2) == pb.CpuCredits(per_hour=24_000, most=576_000, at_start=60_000)
-    week = 7 * 24 * 3600
-    assert sent(api, t3) == pb.CpuCredits(unlimited=True, per_hour=6_000, most=144_000, saved_seconds=week)
+    assert sent(api, t3) == pb.CpuCredits(unlimited=True, per_hour=6_000, most=144_000, saved_seconds=WEEK)
     assert sent(api, m5) is None
 
 
@@ -223,6 +225,61 @@ def test_each_start_of_t2_is_given_credits(api: Api) -> None:
     assert told is not None
     assert told.at_start == 30_000
     assert len(credited(api)) == 2
+
+
+def test_what_a_stopped_instance_saved_goes_with_it(api: Api) -> None:
+    """To whichever host it starts on; for a week, and not by way of a type without credits."""
+    [instance_id] = run(api, "t3.micro", "standard")
+    assert saved(api, instance_id) == 0
+    for seconds, kept in ((WEEK - 60, 7_500), (WEEK, 0)):
+        ended(api, instance_id, 7_500)
+        stopped_for(api, instance_id, seconds)
+        api.ec2.start_instances(InstanceIds=[instance_id])
+        assert saved(api, instance_id) == kept
+    ended(api, instance_id, 7_500)
+    api.ec2.modify_instance_attribute(InstanceId=instance_id, InstanceType={"Value": "m5.large"})
+    api.ec2.start_instances(InstanceIds=[instance_id])
+    stop(api, instance_id)
+    api.ec2.modify_instance_attribute(InstanceId=instance_id, InstanceType={"Value": "t3.micro"})
+    api.ec2.start_instances(InstanceIds=[instance_id])
+    assert saved(api, instance_id) == 0
+
+
+def test_only_the_end_of_the_latest_start_says_what_is_saved(api: Api) -> None:
+    [instance_id] = run(api, "t3.micro", "standard")
+    ended(api, instance_id, 7_500)
+    api.ec2.start_instances(InstanceIds=[instance_id])
+    report(api, instance_id, 1, pb_host.MACHINE_POWER_OFF, 9_000)  # of the first start, once more
+    report(api, instance_id, 2, pb_host.MACHINE_POWER_RUNNING, 8_000)
+    assert api.run(lambda tx: tx.session.get(Instance, instance_id).saved_credits) == 7_500
+
+
+def saved(api: Api, instance_id: str) -> int:
+    found = sent(api, instance_id)
+    assert found is not None
+    return found.saved
+
+
+def ended(api: Api, instance_id: str, credits_: int) -> None:
+    """Let an instance stop, with so many thousandths of a credit left."""
+    api.ec2.stop_instances(InstanceIds=[instance_id])
+    start_count = api.run(lambda tx: tx.session.get(Instance, instance_id).start_count)
+    report(api, instance_id, start_count, pb_host.MACHINE_POWER_OFF, credits_)
+
+
+def report(api: Api, instance_id: str, start_count: int, power: pb_host.MachinePower, credits_: int) -> None:
+    balance = pb_host.CpuCreditBalance(credits=credits_)
+    machine = pb_host.MachineStatus(power=power, start_count=start_count, cpu_credits=balance)
+    ready = pb_host.CONDITION_READY
+    status = pb_host.ResourceStatus(kind=pb.KIND_MACHINE, id=instance_id, condition=ready, machine=machine)
+    api.run(reports.apply_progress, [(api.world.host_id, [status])], now())
+
+
+def stopped_for(api: Api, instance_id: str, seconds: int) -> None:
+    def set_back(tx: Any) -> None:
+        tx.session.get(Instance, instance_id).state_changed = now() - timedelta(seconds=seconds)
+
+    api.run(set_back)
 
 
 def credited(api: Api) -> list[float]:

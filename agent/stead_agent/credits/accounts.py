@@ -52,9 +52,20 @@ class Account:
     off_since: int = 0  # Unix seconds; 0 = it was never off
 
 
-def opened(now: Moment, reading: Reading) -> Account:
-    """Return the account of a machine that runs and has none yet: counted from now on, whenever it was started."""
-    return Account(boot_id=now.boot_id, process=reading.process, counted_at=now.since_boot, counted=reading.cpu_time)
+def opened(now: Moment, reading: Reading, saved: int = 0) -> Account:
+    """Return the account of a machine that runs and has none yet: counted from now on, whenever it was started.
+
+    It begins with what it has saved on another host, in thousandths.
+    """
+    begins = saved * ledgers.THOUSANDTH
+    return Account(
+        Ledger(earned=begins, gained=begins),
+        boot_id=now.boot_id,
+        process=reading.process,
+        counted_at=now.since_boot,
+        counted=reading.cpu_time,
+        off_since=now.unix,
+    )
 
 
 def counted(account: Account, terms: Terms, now: Moment, reading: Reading) -> Account:

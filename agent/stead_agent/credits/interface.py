@@ -19,6 +19,7 @@ class Terms:
     unlimited: bool = False  # without credits it runs on, and owes surplus ones; if not, it is slowed down
     at_start: int = 0  # given at each start in the mode `standard`, on top of `most`, and spent first
     saved_seconds: int = 0  # how long the credits of a stopped machine are saved
+    saved: int = 0  # of a machine that is new here: what it had saved on another host
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class Meter:
             if reading is None:  # it has just ended, and is found off when it is looked at next
                 return watched.shown if watched is not None else Balance()
             if watched is None:
-                account = self._files.load(machine_id) or accounts.opened(now, reading)
+                account = self._files.load(machine_id) or accounts.opened(now, reading, terms.saved)
                 watched = _Watched(account, terms)
             account = accounts.counted(watched.account, watched.terms, now, reading)
             if account.process != reading.process:

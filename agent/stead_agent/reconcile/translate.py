@@ -155,6 +155,7 @@ def credit_terms(resource: Resource) -> Terms | None:
         unlimited=given.unlimited,
         at_start=given.at_start,
         saved_seconds=given.saved_seconds,
+        saved=given.saved,
     )
 
 

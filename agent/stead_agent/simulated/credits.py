@@ -20,9 +20,10 @@ class SimulatedCredits:
             known = self._world.objects.credits.get(machine_id)
             if known is not None and (known.terms, known.start_count) == (terms, start_count):
                 return known.balance
-            balance = known.balance if known is not None else Balance()
+            balance = known.balance if known is not None else Balance(terms.saved)
             if known is None or known.start_count != start_count:
-                balance = Balance(0 if terms.unlimited else terms.at_start, 0, balance.spent, balance.charged)
+                given = 0 if terms.unlimited else terms.at_start
+                balance = Balance(balance.credits + given, 0, balance.spent, balance.charged)
             return self._put(machine_id, CreditAccount(terms, start_count, balance))
 
     def rest(self, machine_id: str, terms: Terms) -> Balance:
@@ -33,7 +34,8 @@ class SimulatedCredits:
                 return Balance()
             if (known.terms, known.start_count) == (terms, 0):
                 return known.balance
-            balance = Balance(0, 0, known.balance.spent, known.balance.charged)
+            saved = known.balance.credits if terms.saved_seconds else 0
+            balance = Balance(saved, 0, known.balance.spent, known.balance.charged)
             return self._put(machine_id, CreditAccount(terms, 0, balance))
 
     def forget(self, machine_id: str) -> None:

@@ -159,6 +159,8 @@ def _machine(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None
     if not status.HasField("machine"):
         return
     if status.machine.start_count == instance.start_count:
+        if status.machine.power == pb.MACHINE_POWER_OFF and status.machine.HasField("cpu_credits"):
+            instance.saved_credits = status.machine.cpu_credits.credits
         _power(tx, instance, status.machine, now)
     elif instance.state == "stopping" and _never_started(tx, host_id, status, instance):
         _has_stopped(tx, instance, status.machine, now)

@@ -1323,6 +1323,7 @@ class CpuCredits(_message.Message):
     MOST_FIELD_NUMBER: _builtins.int
     AT_START_FIELD_NUMBER: _builtins.int
     SAVED_SECONDS_FIELD_NUMBER: _builtins.int
+    SAVED_FIELD_NUMBER: _builtins.int
     unlimited: _builtins.bool
     """without credits it owes surplus ones; if not, it is slowed down to what it earns"""
     per_hour: _builtins.int
@@ -1333,6 +1334,8 @@ class CpuCredits(_message.Message):
     """given with this start on top of `most`, unless unlimited"""
     saved_seconds: _builtins.int
     """how long the credits of a stopped machine are saved"""
+    saved: _builtins.int
+    """what it had saved on another host, for a host that knows nothing of it yet"""
     def __init__(
         self,
         *,
@@ -1341,10 +1344,11 @@ class CpuCredits(_message.Message):
         most: _builtins.int = ...,
         at_start: _builtins.int = ...,
         saved_seconds: _builtins.int = ...,
+        saved: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_start", b"at_start", "most", b"most", "per_hour", b"per_hour", "saved_seconds", b"saved_seconds", "unlimited", b"unlimited"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_start", b"at_start", "most", b"most", "per_hour", b"per_hour", "saved", b"saved", "saved_seconds", b"saved_seconds", "unlimited", b"unlimited"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

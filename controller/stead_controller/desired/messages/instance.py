@@ -133,6 +133,7 @@ def _cpu_credits(tx: Transaction, instance: Instance) -> pb.CpuCredits | None:
         most=round(1000 * kind.credits.most),
         at_start=1000 * instance.launch_credits,
         saved_seconds=cpu_credits.saved_seconds(kind),
+        saved=instance.saved_credits,
     )
 
 

@@ -165,8 +165,14 @@ def count_launches(tx: Transaction, account_id: str, number: int, now: datetime)
 
 
 def begin_start(tx: Transaction, instance: Instance, now: datetime) -> None:
-    """Give an instance that is started again its launch credits, if it gets any."""
+    """Give an instance that is started again its launch credits, if it gets any; after too long its old ones are lost.
+
+    To be called while it is still stopped. What it has saved counts only where its host does not know it yet.
+    """
     kind = instance_types.find(tx, instance.instance_type)
+    off_seconds = (now - instance.state_changed).total_seconds() if instance.state == "stopped" else 0
+    if kind is None or not kind.burstable or off_seconds >= cpu_credits.saved_seconds(kind):
+        instance.saved_credits = 0
     if kind is None or not launches_left(tx, instance.account_id, kind, instance.cpu_credits, now):
         instance.launch_credits = 0
         return

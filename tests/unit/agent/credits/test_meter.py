@@ -123,6 +123,16 @@ def test_a_stop_and_a_start(host: Host, meter: Meter) -> None:
     assert meter.watch("i-1", T2, 2).credits >= 30_000
 
 
+def test_what_was_saved_on_another_host_counts_once(host: Host, meter: Meter) -> None:
+    moved = replace(T3, saved=5_000)
+    assert meter.watch("i-1", moved, 3) == Balance(credits=5_000)
+    host.process = None
+    meter.rest("i-1", moved)
+    host.process, host.cpu_time = "8", 0
+    assert meter.watch("i-1", moved, 4).credits == 5_000
+    assert meter.watch("i-2", replace(T2, saved=5_000), 1).credits == 30_000  # T2 saves nothing over a stop
+
+
 def test_a_new_process_is_limited_anew(host: Host, meter: Meter) -> None:
     meter.watch("i-1", T3, 1)
     host.process, host.cpu_time = "8", 0

@@ -12,7 +12,7 @@ from stead_proto.v1 import host_pb2
 from tests.support import desired_states as make
 from tests.support.simulated_agent import Bench
 
-CREDITS = pb.CpuCredits(per_hour=6_000, most=144_000, at_start=30_000, saved_seconds=60)
+CREDITS = pb.CpuCredits(per_hour=6_000, most=144_000, at_start=30_000, saved_seconds=60, saved=5)
 MACHINE = Key(pb.KIND_MACHINE, "i-1")
 
 
@@ -43,7 +43,7 @@ def _shown(bench: Bench) -> tuple[int, int] | None:
 
 
 def test_its_terms_are_those_of_the_controller() -> None:
-    terms = Terms(vcpus=1, per_hour=6_000, most=144_000, at_start=30_000, saved_seconds=60)
+    terms = Terms(vcpus=1, per_hour=6_000, most=144_000, at_start=30_000, saved_seconds=60, saved=5)
     assert translate.credit_terms(_machine()) == terms
     unlimited = _machine(pb.CpuCredits(unlimited=True))
     unlimited.machine.vcpus = 4
@@ -53,7 +53,7 @@ def test_its_terms_are_those_of_the_controller() -> None:
 
 def test_a_renewed_balance_is_reported(sender: make.Sender) -> None:
     bench = _begin(sender)
-    assert _shown(bench) == (30_000, 0)
+    assert _shown(bench) == (30_005, 0)
     bench.host.credits.set_balance("i-1", Balance(1, 2, 3, 4))
     bench.work()
     assert bench.machine("i-1").cpu_credits == host_pb2.CpuCreditBalance(credits=1, surplus=2, spent=3, charged=4)

@@ -48,6 +48,7 @@ class Instance(Base):
     threads_per_core: Mapped[int] = mapped_column(Integer, default=1, server_default="1")  # vcpus is a multiple of it
     cpu_credits: Mapped[str] = mapped_column(String(16), default="standard", server_default="standard")  # how it spends
     launch_credits: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # given with its latest start
+    saved_credits: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # thousandths, at its stop
     memory: Mapped[int] = mapped_column(BigInteger)  # bytes
     architecture: Mapped[str] = mapped_column(String(16))
     boot_mode: Mapped[str] = mapped_column(String(16))
