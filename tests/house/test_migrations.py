@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from stead_controller.db import schema
 from stead_controller.db.tables import Base
 from tests.house.checkout import ROOT, complain
 
@@ -19,6 +20,7 @@ def test_revisions_are_one_line() -> None:
     ends = {one["id"] for one in found if one["name"] == "revision"} - set(after)
     twice = {one for one in after if after.count(one) > 1}
     assert len(ends) == 1, f"Let the newest revision follow the other ({', '.join(sorted(ends))}); forks at {twice}"
+    assert ends == {schema.newest()}, "Write `revision = …` without a type, as db/schema.py reads it"
 
 
 _IN_ORDER = "e4b87a20c5d3"  # the first after which each account's index is the last of its table
