@@ -9,7 +9,19 @@ from stead_controller.db.tables import Base
 from tests.house.checkout import ROOT, complain
 
 _VERSIONS: Path = ROOT / "controller" / "stead_controller" / "db" / "migrations" / "versions"
-_REVISION = re.compile(r'^(?P<name>(?:down_)?revision)\b.*= "(?P<id>\w+)"', re.MULTILINE)
+_REVISION = re.compile(r'^(?P<name>(?:down_)?revision) = "(?P<id>\w+)"$', re.MULTILINE)  # as `db/schema.py` reads it
+
+
+def test_each_revision_is_read_without_alembic() -> None:
+    """A revision that is written in another way is not seen by a controller that starts, which then does not."""
+    complain(
+        'Write `revision = "…"` and `down_revision = "…"`, without types, as `db/schema.py` reads them:',
+        [path.name for path in sorted(_VERSIONS.glob("*.py")) if "revision = " not in _names(path)],
+    )
+
+
+def _names(path: Path) -> set[str]:
+    return {f"{match['name']} = " for match in _REVISION.finditer(path.read_text())}
 
 
 def test_revisions_are_one_line() -> None:
