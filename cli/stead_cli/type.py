@@ -54,7 +54,7 @@ def add_type(
 ) -> None:
     """Add the type NAME, such as lab.big; every account may launch it at once.
 
-    Hosts hold each instance to its network bandwidth. The baseline describes the type: nothing limits it yet.
+    Hosts hold each instance to its network bandwidth, and those of a type with a baseline to their CPU credits.
     """
     network = _pair("--network-mbps", network_mbps, ":")
     count, size = _pair("--instance-store", instance_store, "x", both=True)
