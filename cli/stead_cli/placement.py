@@ -23,14 +23,24 @@ def placement() -> None:
 @click.option("--uefi", is_flag=True, help="Its image boots by UEFI.")
 @click.option("--tpm", is_flag=True, help="Its image has a TPM.")
 @click.option("--volume-gib", type=click.IntRange(min=0), default=0, help="The size of its largest volume.")
+@click.option("--group", default="", metavar="pg-…", help="The id of its placement group.")
+@click.option("--partition", type=click.IntRange(min=0), default=0, help="Of the group; default: that of the fewest.")
 @output_option
-def explain(instance_type: str, *, zone: str, uefi: bool, tpm: bool, volume_gib: int, output: str) -> None:
+def explain(
+    instance_type: str, *, zone: str, uefi: bool, tpm: bool, volume_gib: int, group: str, partition: int, output: str
+) -> None:
     """Say of each host whether it could take an instance of INSTANCE_TYPE now, and if not, why.
 
     The first is the one that would be chosen. Nothing is reserved.
     """
     asked = pb.ExplainPlacementRequest(
-        instance_type=instance_type, zone=zone, uefi=uefi, tpm=tpm, volume_gib=volume_gib
+        instance_type=instance_type,
+        zone=zone,
+        uefi=uefi,
+        tpm=tpm,
+        volume_gib=volume_gib,
+        placement_group_id=group,
+        partition_number=partition,
     )
     found = Operator(settings.load()).explain_placement(asked)
     rows = [_row(host, chosen=number == 0) for number, host in enumerate(found)]

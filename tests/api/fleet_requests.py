@@ -19,7 +19,7 @@ _NEEDED: Final[dict[str, Named]] = {
 
 def build(api: Api) -> Named:
     """Make one of each for the first tenant; gives their ids."""
-    group = api.ec2.create_placement_group(GroupName="own", Strategy="cluster")["PlacementGroup"]
+    group = api.ec2.create_placement_group(GroupName="own", Strategy="partition")["PlacementGroup"]
     data = _DATA | {"ImageId": api.world.image_id}
     template = api.ec2.create_launch_template(LaunchTemplateName="own", LaunchTemplateData=data)["LaunchTemplate"]
     api.ec2.create_launch_template_version(LaunchTemplateName="own", LaunchTemplateData=data)
@@ -47,6 +47,7 @@ BASES: Final[dict[str, Named]] = {
     "CreatePlacementGroup": {"GroupName": "new", "Strategy": "partition"},
     "DeletePlacementGroup": {"GroupName": "own"},
     "DescribePlacementGroups": {"GroupIds": ["{placement_group}"]},
+    "ModifyInstancePlacement": {"InstanceId": "{stopped}", "GroupName": "own"},
 }
 
 TAGGED: Final = {

@@ -330,7 +330,7 @@ def test_bad_requests_change_nothing(api, code, change):
     [
         ("UnsupportedOperation", {"MaxPrice": "1"}),
         ("UnsupportedOperation", {"InstanceRequirements": {"VCpuCount": {"Min": 1}, "MemoryMiB": {"Min": 1}}}),
-        ("UnsupportedOperation", {"Placement": {"GroupName": "x"}}),
+        ("UnsupportedOperation", {"Placement": {"Tenancy": "dedicated"}}),
         ("InvalidParameterValue", {"WeightedCapacity": 0.0}),
         ("InvalidParameterValue", {"WeightedCapacity": 1000.0}),
         ("InvalidParameterValue", {"SubnetId": "subnet-1,subnet-2"}),

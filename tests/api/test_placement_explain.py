@@ -54,6 +54,26 @@ def test_it_is_said_why_hosts_must_not_be_chosen_and_the_caller_gets_ec2s_words(
     assert refusal.value.response["Error"]["Message"].startswith(words)
 
 
+def test_the_rules_of_a_placement_group_are_explained(explain, account, image_id):
+    own = account.ec2.create_placement_group(GroupName="own", Strategy="spread")["PlacementGroup"]["GroupId"]
+    parts = account.ec2.create_placement_group(GroupName="parts", Strategy="partition")["PlacementGroup"]["GroupId"]
+    launch = {"ImageId": image_id, "InstanceType": "stead.tiny", "MinCount": 1, "MaxCount": 1}
+    ids = [
+        account.ec2.run_instances(**launch, Placement={"GroupName": name})["Instances"][0]["InstanceId"]
+        for name in ("own", "parts")
+    ]
+    free, taken = verdicts(explain("stead.tiny", "--group", own))
+    assert free == "chosen"
+    assert taken.endswith("has an instance of the spread placement group")
+    free, taken = verdicts(explain("stead.tiny", "--group", parts))
+    assert free == "chosen"
+    assert taken.endswith("is of partition 1 of the placement group")
+    assert verdicts(explain("stead.tiny", "--group", parts, "--partition", "1")) == ["chosen", "fits"]
+    explain("stead.tiny", "--group", parts, "--partition", "3", fails="partitionNumber")
+    explain("stead.tiny", "--group", "pg-" + "0" * 17, fails="does not exist")
+    account.ec2.terminate_instances(InstanceIds=ids)
+
+
 def test_bad_requests_are_refused(explain):
     explain("t9.nano", fails="'t9.nano' is no instance type of this cloud")
     explain("stead.tiny", "--zone", "us-east-1z", fails="'us-east-1z' is no zone of this cloud")

@@ -26,9 +26,10 @@ def test_a_group_of_each_strategy(api):
     }
     assert made["GroupId"].startswith("pg-0")
     assert make(api, "spread", Strategy="spread")["SpreadLevel"] == "rack"
+    assert make(api, "hosts", Strategy="spread", SpreadLevel="host")["SpreadLevel"] == "host"
     assert make(api, "parts", Strategy="partition")["PartitionCount"] == 2
     assert make(api, "seven", Strategy="partition", PartitionCount=7)["PartitionCount"] == 7
-    assert names(api) == ["own", "parts", "seven", "spread"]
+    assert names(api) == ["hosts", "own", "parts", "seven", "spread"]
     assert api.ec2.describe_placement_groups(GroupIds=[made["GroupId"]])["PlacementGroups"] == [made]
 
 
@@ -79,7 +80,6 @@ def test_a_deleted_group_leaves_its_name_and_nothing_else(api):
         ("InvalidParameterCombination", {"PartitionCount": 2}),
         ("InvalidParameterCombination", {"SpreadLevel": "rack"}),
         ("InvalidParameterValue", {"Strategy": "spread", "SpreadLevel": "room"}),
-        ("UnsupportedOperation", {"Strategy": "spread", "SpreadLevel": "host"}),
         ("UnsupportedOperation", {"LinkedGroupId": "pg-" + "0" * 17}),
         ("InvalidPlacementGroup.Duplicate", {"GroupName": "taken"}),
     ],

@@ -103,6 +103,7 @@ ID_PARAMETERS = {
 ID_PARAMETERS_OF = {
     ("DescribeImportSnapshotTasks", "ImportTaskIds"): "import-snapshot-task",
     ("DescribePlacementGroups", "GroupIds"): "placement-group",
+    ("ModifyInstancePlacement", "GroupId"): "placement-group",
     ("DisassociateAddress", "AssociationId"): "elastic-ip-association",
     ("DisassociateIamInstanceProfile", "AssociationId"): "iam-instance-profile-association",
     ("DisassociateRouteTable", "AssociationId"): "route-table-association",
@@ -130,6 +131,7 @@ NO_TENANTS_IDS = {
     "PoolIds",  # of addresses of IPv6 that somebody brought
     "LinkedGroupId",  # refused whatever they are
     "ParentGroupId",
+    "HostId",  # refused whatever it is
     "ServiceIds",
     "AssociatedSubnetIds",  # refused whatever they are
     "CustomerOwnedIpv4Pool",
@@ -190,6 +192,7 @@ ATTRIBUTES = {
 }
 NEEDED = {
     "ModifyInstanceCpuOptions": {"CoreCount": 1, "ThreadsPerCore": 1},
+    "ModifyInstancePlacement": {"GroupName": ""},
     "AssociateIamInstanceProfile": {"IamInstanceProfile": {"Name": "own"}},
     "ReplaceIamInstanceProfileAssociation": {"IamInstanceProfile": {"Name": "own"}},
     "ExportImage": {"DiskImageFormat": "VHD", "S3ExportLocation": {"S3Bucket": "exchange"}},
@@ -481,6 +484,8 @@ def request(api, operation, member, value, own_instance):
         params |= {"GroupId": api.world.one.group_id}
         if member != "SecurityGroupRuleIds":
             params["IpPermissions"] = [PERMISSION]
+    if operation == "ModifyInstancePlacement" and member == "GroupId":
+        params = {"InstanceId": own_instance}
     if operation == "ModifyInstanceAttribute" and member != "InstanceId":
         params = {"InstanceId": own_instance}
     if operation == "ModifyNetworkInterfaceAttribute" and member == "NetworkInterfaceId":

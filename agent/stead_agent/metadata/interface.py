@@ -151,6 +151,8 @@ class Guest:
     hibernation: bool = False  # whether it may hibernate
     availability_zone_id: str = ""
     host_id: str = ""  # dedicated host, or empty
+    placement_group: str = ""  # its name, or empty
+    partition_number: int | None = None  # of a placement group of partitions
     partition: str = "aws"
     domain: str = "amazonaws.com"
 

@@ -129,7 +129,9 @@ def _instance_leaves(guest: Guest) -> Iterator[tuple[str, str]]:
     yield "metrics/vhostmd", '<?xml version="1.0" encoding="UTF-8"?>'
     yield "placement/availability-zone", guest.availability_zone
     yield "placement/availability-zone-id", guest.availability_zone_id
+    yield "placement/group-name", guest.placement_group
     yield "placement/host-id", guest.host_id
+    yield "placement/partition-number", str(guest.partition_number or "")
     yield "placement/region", guest.region
     yield "profile", "default-hvm"
     yield "public-hostname", guest.public_hostname

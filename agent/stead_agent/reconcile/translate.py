@@ -231,6 +231,8 @@ def guest(machine: Resource, known: Mapping[str, Resource]) -> metadata.Guest:
         monitoring=words.monitoring,
         hibernation=words.hibernation,
         availability_zone_id=words.availability_zone_id,
+        placement_group=words.placement_group,
+        partition_number=words.partition_number or None,
         partition=words.partition or "aws",
         domain=words.domain or "amazonaws.com",
     )

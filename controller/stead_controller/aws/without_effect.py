@@ -65,6 +65,7 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("ec2", "RunInstances", "NetworkPerformanceOptions.BandwidthWeighting"): Accepted(
         "network and disks share no bandwidth of an instance", ("default",)
     ),
+    ("ec2", "ModifyInstancePlacement", "Tenancy"): Accepted("all instances share their hosts", ("default",)),
     ("ec2", "RunInstances", "Placement.Tenancy"): Accepted("all instances share their hosts", ("default",)),
     **{
         ("iam", operation, member): Accepted(_NONE)

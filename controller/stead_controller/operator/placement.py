@@ -26,7 +26,15 @@ class Placement(operator_pb2_grpc.PlacementServicer):
         self, request: pb.ExplainPlacementRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ExplainPlacementResponse:
         """Judge each host for a launch that might be."""
-        launch = Launch(request.instance_type, request.zone, request.uefi, request.tpm, request.volume_gib)
+        launch = Launch(
+            request.instance_type,
+            request.zone,
+            request.uefi,
+            request.tpm,
+            request.volume_gib,
+            request.placement_group_id,
+            request.partition_number or None,
+        )
         try:
             found = await self._database.run(
                 lambda tx: placement_explanation.judge_hosts(tx, self._cloud, launch), writes=False

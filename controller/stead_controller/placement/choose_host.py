@@ -3,17 +3,24 @@
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from stead_controller.placement.filters import availability, capacity, machine
+from stead_controller.placement.filters import availability, capacity, groups, machine
 from stead_controller.placement.filters.filter import Filter
 from stead_controller.placement.room import Room
-from stead_controller.placement.scores import acceleration, anti_affinity, fullness, locality
+from stead_controller.placement.scores import acceleration, anti_affinity, fullness, locality, neighbours
 from stead_controller.placement.search import Search
 
-FILTERS: Final[tuple[Filter, ...]] = (*availability.FILTERS, *machine.FILTERS, *capacity.FILTERS)
+FILTERS: Final[tuple[Filter, ...]] = (
+    *availability.FILTERS,
+    *machine.FILTERS,
+    *capacity.FILTERS,
+    *groups.FILTERS,
+)
 
 # The first that differs decides: lower goes first.
 _SCORES: Final = (
     locality.volumes,
+    neighbours.on_the_host,
+    neighbours.in_the_rack,
     acceleration.acceleration,
     anti_affinity.siblings,
     fullness.memory,
@@ -38,6 +45,11 @@ class Verdict(NamedTuple):
 def fits(room: Room, search: Search) -> bool:
     """Tell whether no filter refuses a host."""
     return all(one.refuses(room, search) is None for one in FILTERS)
+
+
+def is_allowed_by_group(room: Room, search: Search) -> bool:
+    """Tell whether the rules of the instance's placement group let it be on a host."""
+    return all(one.refuses(room, search) is None for one in groups.FILTERS)
 
 
 def choose_host(rooms: Iterable[Room], search: Search) -> Room | None:

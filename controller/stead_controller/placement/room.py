@@ -9,7 +9,8 @@ class Room(NamedTuple):
     `threads` is its number of hardware threads, `accelerated` whether guests run with KVM instead of emulation,
     `pool_free` the bytes of volumes that its roomiest pool still takes, None where it has reported no pools, and
     `store_free` those of instance store that its default pool takes, None also where no instance store is needed.
-    `has_image` is whether it has the blocks already with which the instance's root volume begins.
+    `has_image` is whether it has the blocks already with which the instance's root volume begins. `rack` is the host's
+    id where the operator named none.
     """
 
     host_id: str
@@ -26,3 +27,4 @@ class Room(NamedTuple):
     pool_free: float | None = None
     store_free: float | None = None
     has_image: bool = False
+    rack: str = ""

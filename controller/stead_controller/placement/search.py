@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from stead_controller.placement.group import Group
 from stead_controller.placement.need import Need
 
 
@@ -11,13 +12,15 @@ class Terms:
     """What decides about a host besides the room that an instance needs.
 
     `beside` is how many instances of the same launch each host has got, `homes` how many GiB of the instance's volumes
-    each has; hosts by their ids. `snapshot_id` is that of the root volume; `instance_type` is named in refusals.
+    each has; hosts by their ids. `group` is the instance's placement group. `snapshot_id` is that of the root volume;
+    `instance_type` is named in refusals.
     """
 
     instance_type: str = ""
     snapshot_id: str | None = None
     beside: Mapping[str, int] = field(default_factory=dict)
     homes: Mapping[str, int] = field(default_factory=dict)
+    group: Group | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,4 +39,5 @@ class Search:
     @property
     def near(self) -> frozenset[str]:
         """The ids of the hosts that are preferred to all others, where they fit."""
-        return frozenset(self.terms.homes)
+        group = self.terms.group
+        return frozenset(self.terms.homes) | (group.near if group is not None else frozenset())

@@ -1512,8 +1512,10 @@ class Metadata(_message.Message):
     IDENTITY_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     IDENTITY_CREDENTIALS_FIELD_NUMBER: _builtins.int
-    HIBERNATION_FIELD_NUMBER: _builtins.int
     EBS_AT_START_FIELD_NUMBER: _builtins.int
+    HIBERNATION_FIELD_NUMBER: _builtins.int
+    PLACEMENT_GROUP_FIELD_NUMBER: _builtins.int
+    PARTITION_NUMBER_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     account_id: _builtins.str
     reservation_id: _builtins.str
@@ -1541,6 +1543,10 @@ class Metadata(_message.Message):
     """in detail"""
     hibernation: _builtins.bool
     """whether it may hibernate"""
+    placement_group: _builtins.str
+    """its name; empty: in none"""
+    partition_number: _builtins.int
+    """of the placement group; 0 = none"""
     @_builtins.property
     def public_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___PublicKey]: ...
     @_builtins.property
@@ -1597,12 +1603,14 @@ class Metadata(_message.Message):
         identity: Global___IdentityDocument | None = ...,
         role: Global___RoleCredentials | None = ...,
         identity_credentials: Global___IdentityCredentials | None = ...,
-        hibernation: _builtins.bool = ...,
         ebs_at_start: Global___DeviceNames | None = ...,
+        hibernation: _builtins.bool = ...,
+        placement_group: _builtins.str = ...,
+        partition_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ebs_at_start", b"ebs_at_start", "identity", b"identity", "identity_credentials", b"identity_credentials", "options", b"options", "role", b"role"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "availability_zone", b"availability_zone", "availability_zone_id", b"availability_zone_id", "domain", b"domain", "ebs_at_start", b"ebs_at_start", "has_user_data", b"has_user_data", "hibernation", b"hibernation", "hostname", b"hostname", "identity", b"identity", "identity_credentials", b"identity_credentials", "image_id", b"image_id", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_index", b"launch_index", "monitoring", b"monitoring", "options", b"options", "partition", b"partition", "pending_time", b"pending_time", "private_address", b"private_address", "public_hostname", b"public_hostname", "public_keys", b"public_keys", "region", b"region", "reservation_id", b"reservation_id", "role", b"role", "security_groups", b"security_groups", "tags", b"tags", "user_data", b"user_data"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "availability_zone", b"availability_zone", "availability_zone_id", b"availability_zone_id", "domain", b"domain", "ebs_at_start", b"ebs_at_start", "has_user_data", b"has_user_data", "hibernation", b"hibernation", "hostname", b"hostname", "identity", b"identity", "identity_credentials", b"identity_credentials", "image_id", b"image_id", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_index", b"launch_index", "monitoring", b"monitoring", "options", b"options", "partition", b"partition", "partition_number", b"partition_number", "pending_time", b"pending_time", "placement_group", b"placement_group", "private_address", b"private_address", "public_hostname", b"public_hostname", "public_keys", b"public_keys", "region", b"region", "reservation_id", b"reservation_id", "role", b"role", "security_groups", b"security_groups", "tags", b"tags", "user_data", b"user_data"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1810,6 +1810,8 @@ class ExplainPlacementRequest(_message.Message):
     UEFI_FIELD_NUMBER: _builtins.int
     TPM_FIELD_NUMBER: _builtins.int
     VOLUME_GIB_FIELD_NUMBER: _builtins.int
+    PLACEMENT_GROUP_ID_FIELD_NUMBER: _builtins.int
+    PARTITION_NUMBER_FIELD_NUMBER: _builtins.int
     instance_type: _builtins.str
     zone: _builtins.str
     """empty = the first"""
@@ -1819,6 +1821,9 @@ class ExplainPlacementRequest(_message.Message):
     """whether it has a TPM, which needs UEFI"""
     volume_gib: _builtins.int
     """its largest volume; 0 = none"""
+    placement_group_id: _builtins.str
+    partition_number: _builtins.int
+    """of the placement group; 0 = that of the fewest instances"""
     def __init__(
         self,
         *,
@@ -1827,10 +1832,12 @@ class ExplainPlacementRequest(_message.Message):
         uefi: _builtins.bool = ...,
         tpm: _builtins.bool = ...,
         volume_gib: _builtins.int = ...,
+        placement_group_id: _builtins.str = ...,
+        partition_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_type", b"instance_type", "tpm", b"tpm", "uefi", b"uefi", "volume_gib", b"volume_gib", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_type", b"instance_type", "partition_number", b"partition_number", "placement_group_id", b"placement_group_id", "tpm", b"tpm", "uefi", b"uefi", "volume_gib", b"volume_gib", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

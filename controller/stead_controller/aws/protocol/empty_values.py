@@ -19,6 +19,7 @@ MEANINGFUL: Final[dict[tuple[str, str], str]] = {
     ("AttributeValue", "Value"): "an attribute becomes empty (Description.Value of an image or an interface)",
     ("ModifyImageAttributeRequest", "Value"): "as AttributeValue, in the older form with Attribute=description",
     ("ModifyInstanceAttributeRequest", "Value"): "as AttributeValue, in the older form: empty user data",
+    ("ModifyInstancePlacementRequest", "GroupName"): "the instance is to be in no placement group",
     ("*", "Description"): "a text of the user's: an empty one replaces the description of a rule or a prefix list",
 }
 

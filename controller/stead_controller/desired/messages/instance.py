@@ -196,6 +196,8 @@ def _metadata(
         availability_zone_id=zone_id_of(tx, instance.zone),
         monitoring=instance.monitoring,
         hibernation=instance.hibernation,
+        placement_group=instance.placement_group_name,
+        partition_number=instance.partition_number or 0,
         role=of_role(tx, instance),
         identity_credentials=of_session(instance),
         ebs_at_start=None if instance.ebs_at_start is None else pb.DeviceNames(names=instance.ebs_at_start),

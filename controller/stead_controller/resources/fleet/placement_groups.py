@@ -1,4 +1,4 @@
-"""Create, find and delete placement groups. No launch can name one yet, so all are empty.
+"""Create, find and delete placement groups; what they say of instances is in `instances/instance_groups.py`.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/placement-groups.html.
 """
@@ -12,15 +12,14 @@ from sqlalchemy import String, cast, delete, func, select
 
 from stead_controller.catalog import ids
 from stead_controller.catalog.nouns import OF_TYPE
-from stead_controller.db.tables import PlacementGroup
+from stead_controller.db.tables import Instance, PlacementGroup
 from stead_controller.errors import (
     AlreadyExists,
+    InUse,
     InvalidCombination,
     InvalidParameter,
     LimitExceeded,
     MissingParameter,
-    NotFound,
-    Unsupported,
 )
 from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
@@ -28,12 +27,13 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.conditions import Condition, Selection, clauses, constant, text
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
+from stead_controller.resources.instances import instance_groups
+from stead_controller.resources.instances.instance_groups import STRATEGIES
 
 # "A maximum of 500 placement groups per account in each Region":
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/placement-groups.html
 MOST: Final = 500
 _MOST_NAME: Final = 255
-_STRATEGIES: Final = ("cluster", "spread", "partition")
 _PARTITIONS: Final = range(1, 8)
 _PARTITIONS_BY_DEFAULT: Final = 2
 
@@ -76,7 +76,7 @@ def create(
     """Make a group.
 
     Raises MissingParameter without name or strategy, InvalidParameter, InvalidCombination for parameters of another
-    strategy, Unsupported, AlreadyExists, LimitExceeded.
+    strategy, AlreadyExists, LimitExceeded.
     """
     if not request.name:
         raise MissingParameter("GroupName")
@@ -114,7 +114,7 @@ def describe(
     mine = PlacementGroup.account_id == caller.account_id
     lookup.require(tx, "placement-group", PlacementGroup.id, asked.ids, mine)
     for name in dict.fromkeys(names):
-        find(tx, caller, name)
+        instance_groups.find(tx, caller, name)
     known = conditions(caller, cloud)
     query = select(PlacementGroup).where(mine, *clauses(tx, caller, asked.filters, known, PlacementGroup.id))
     if names:
@@ -124,18 +124,18 @@ def describe(
     return _described(tx, caller, cloud, tx.session.scalars(query.order_by(PlacementGroup.name)).all())
 
 
-def find(tx: Transaction, caller: Caller, name: str) -> PlacementGroup:
-    """Return the caller's group of that name; raises NotFound."""
-    query = select(PlacementGroup).where(PlacementGroup.account_id == caller.account_id, PlacementGroup.name == name)
-    found = tx.session.scalar(query)
-    if found is None:
-        raise NotFound("placement-group", name)
-    return found
-
-
 def remove(tx: Transaction, caller: Caller, name: str) -> None:
-    """Delete a group; raises NotFound."""
-    group = find(tx, caller, name)
+    """Delete a group; raises NotFound, InUse while it has instances that are not terminated."""
+    group = instance_groups.find(tx, caller, name)
+    members = select(Instance.id).where(
+        Instance.account_id == group.account_id,
+        Instance.placement_group_id == group.id,
+        Instance.state != "terminated",
+    )
+    if tx.session.scalar(members.limit(1)) is not None:
+        raise InUse(
+            f"The placement group '{name}' is in use and may not be deleted.", code="InvalidPlacementGroup.InUse"
+        )
     tags.remove_all(tx, [group.id])
     tx.session.execute(delete(PlacementGroup).where(PlacementGroup.id == group.id))
 
@@ -145,9 +145,9 @@ def _shape(request: PlacementGroupRequest) -> tuple[str, int | None, str | None]
     strategy, partitions, level = request.strategy, request.partition_count, request.spread_level
     if not strategy:
         raise MissingParameter("Strategy")
-    if strategy not in _STRATEGIES:
+    if strategy not in STRATEGIES:
         raise InvalidParameter(
-            f"Value ({strategy}) for parameter strategy is invalid. Expecting one of: {', '.join(_STRATEGIES)}."
+            f"Value ({strategy}) for parameter strategy is invalid. Expecting one of: {', '.join(STRATEGIES)}."
         )
     if partitions is not None and strategy != "partition":
         raise InvalidCombination("The parameter partitionCount can only be used with the strategy partition.")
@@ -155,14 +155,12 @@ def _shape(request: PlacementGroupRequest) -> tuple[str, int | None, str | None]
         raise InvalidParameter(f"Value ({partitions}) for parameter partitionCount is invalid. Expecting 1 to 7.")
     if level is not None and strategy != "spread":
         raise InvalidCombination("The parameter spreadLevel can only be used with the strategy spread.")
-    if level == "host":
-        raise Unsupported("There are no Outposts in this cloud, and only they can spread by host (SpreadLevel).")
-    if level not in (None, "rack"):
+    if level not in (None, "host", "rack"):
         raise InvalidParameter(f"Value ({level}) for parameter spreadLevel is invalid. Expecting host or rack.")
     return (
         strategy,
         (partitions or _PARTITIONS_BY_DEFAULT) if strategy == "partition" else None,
-        "rack" if strategy == "spread" else None,
+        (level or "rack") if strategy == "spread" else None,
     )
 
 

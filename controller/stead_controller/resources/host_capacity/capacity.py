@@ -13,7 +13,7 @@ from sqlalchemy import Boolean, bindparam, select, update
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import Host
 from stead_controller.errors import NoCapacity
-from stead_controller.placement.choose_host import Verdict, explain
+from stead_controller.placement.choose_host import Verdict, explain, is_allowed_by_group
 from stead_controller.placement.need import Need
 from stead_controller.placement.search import Search, Terms
 from stead_controller.request.cloud import Cloud
@@ -68,10 +68,11 @@ _WITH_FIRMWARE: Final = Prepared(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A host with reserved capacity, and the pool chosen for each of the instance's volumes."""
+    """A host with reserved capacity, the pool chosen for each of the instance's volumes, the partition of its group."""
 
     host_id: str
     pools: tuple[str, ...]
+    partition: int | None = None
 
 
 def reserve_any(
@@ -148,8 +149,15 @@ def choose_any(tx: Transaction, zone: str, *, but: str = "") -> str | None:
     return tx.session.scalar(query.order_by(Host.memory_free.desc(), Host.id).limit(1))
 
 
-def reserve_on(tx: Transaction, cloud: Cloud, host_id: str, need: Need) -> None:
-    """Reserve capacity on one host (where an instance's disks are); raises NoCapacity when it has not enough."""
+def reserve_on(tx: Transaction, cloud: Cloud, host_id: str, need: Need, terms: Terms = _NO_TERMS) -> None:
+    """Reserve capacity on one host (where an instance's disks are); raises NoCapacity when it has not enough.
+
+    The rules of a placement group hold there as well.
+    """
+    if terms.group is not None:
+        search = search_for(cloud, need, "", terms=terms)
+        if not is_allowed_by_group(rooms.one(tx, cloud, search, host_id), search):
+            raise NoCapacity("The host of this instance has instances of its placement group now.")
     if not _take(tx, host_id, need):
         has = tx.session.execute(select(Host.uefi, Host.tpm).where(Host.id == host_id)).one()
         if has.uefi < need.uefi or has.tpm < need.tpm:

@@ -33,6 +33,8 @@ _STORE_FREE: Final = (
     .scalar_subquery()
 )
 _HAS_IMAGE: Final = exists().where(Volume.host_id == Host.id, Volume.snapshot_id == bindparam("snapshot_id"))
+RACK: Final = func.coalesce(Host.labels["rack"].as_string(), Host.id)
+"""The rack of a host: its label of that name; where it has none, the host is a rack of its own."""
 # In the order of a Room.
 _ROOM: Final = (
     Host.id,
@@ -49,6 +51,7 @@ _ROOM: Final = (
     _POOL_FREE.label("pool_free"),
     case((bindparam("instance_store", type_=BigInteger) > 0, _STORE_FREE)).label("store_free"),
     _HAS_IMAGE.label("has_image"),
+    RACK.label("rack"),
 )
 # What the filters would refuse as well: reading it only to refuse it costs time.
 _LIKELY: Final = (
@@ -100,6 +103,12 @@ def best(tx: Transaction, cloud: Cloud, search: Search, tried: Collection[str] =
             if len(found) < most:
                 break
     return None
+
+
+def one(tx: Transaction, cloud: Cloud, search: Search, host_id: str) -> Room:
+    """Return one host."""
+    (found,) = _some(tx, cloud, search, [host_id])
+    return found
 
 
 def every(tx: Transaction, cloud: Cloud, search: Search) -> list[Room]:

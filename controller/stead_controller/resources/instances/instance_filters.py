@@ -1,7 +1,7 @@
 """The filters of DescribeInstances, as EC2 documents them, as conditions on rows.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html. Filters about what no instance
-has here (placement groups, Outposts, IPv6, Windows, …) are known and match nothing.
+has here (Outposts, IPv6, Windows, …) are known and match nothing.
 """
 
 from collections.abc import Mapping
@@ -68,8 +68,6 @@ _ABSENT: Final = (
     "network-interface.requester-id",
     "operator.principal",
     "outpost-arn",
-    "placement-group-name",
-    "placement-partition-number",
     "platform",
     "product-code",
     "product-code.type",
@@ -131,6 +129,8 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
         "metadata-options.state": shown_as(Instance.metadata_pending, {True: "pending", False: "applied"}),
         "monitoring-state": switch(Instance.monitoring),
         "owner-id": text(Instance.account_id),
+        "placement-group-name": _named_group,
+        "placement-partition-number": number(Instance.partition_number),
         "private-dns-name": text(_shown_private_name(domain)),
         "private-dns-name-options.enable-resource-name-dns-a-record": flag(Instance.resource_name_a_record),
         "private-dns-name-options.enable-resource-name-dns-aaaa-record": flag(Instance.resource_name_aaaa_record),
@@ -261,6 +261,11 @@ def _of_groups() -> dict[str, Condition]:
         "network-interface.group-id": by_id,
         "network-interface.group-name": by_name,
     }
+
+
+def _named_group(asked: Filter) -> ColumnElement[bool]:
+    """Compare the name of the placement group, if the instance is in one."""
+    return and_(Instance.placement_group_id.is_not(None), text(Instance.placement_group_name)(asked))
 
 
 def _vpc_with_host_names() -> Select[Any]:

@@ -133,6 +133,9 @@ _INSTANCE: Final = (
     Instance.hostname_type,
     Instance.resource_name_a_record,
     Instance.resource_name_aaaa_record,
+    Instance.placement_group_id,
+    Instance.placement_group_name,
+    Instance.partition_number,
 )
 _INTERFACE: Final = (
     NetworkInterface.id,

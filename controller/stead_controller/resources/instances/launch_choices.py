@@ -21,12 +21,14 @@ from stead_controller.resources.instances import (
     cpu_options,
     credit_specifications,
     hibernation,
+    instance_groups,
     instance_needs,
     launch_interfaces,
     launch_volumes,
     profile_associations,
 )
 from stead_controller.resources.instances.cpu_options import CpuOptions
+from stead_controller.resources.instances.instance_groups import ChosenGroup
 from stead_controller.resources.instances.launch_interfaces import InterfacePlan
 from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.launch_volumes import DiskPlan
@@ -51,6 +53,7 @@ class Choices:
     disks: DiskPlan
     public_key: str | None
     profile: IamInstanceProfile | None
+    group: ChosenGroup | None = None
 
     @property
     def subnet(self) -> Subnet:
@@ -70,21 +73,25 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
     cpus = cpu_options.settle(kind, request.cpu_options)
     need = instance_needs.planned(image, kind, cpus)
     mode = credit_specifications.settle(tx, caller.account_id, kind, request.cpu_credits)
+    group = instance_groups.choose(tx, caller, request.group, kind)
+    home = zone or instance_groups.cluster_zone(tx, group)
     interfaces = launch_interfaces.plan(
         tx,
         caller,
         request.interface_requests,
         kind,
         many=request.max_count > 1,
-        find_subnet=partial(_subnet, tx, caller, cloud, zone, need=need),
+        find_subnet=partial(_subnet, tx, caller, cloud, home, need=need),
     )
     _check_zone(zone, interfaces[0].subnet)
+    instance_groups.check_zone(tx, group, interfaces[0].subnet.zone)
     disks = launch_volumes.plan(tx, caller, image, kind, request.block_devices, cloud=cloud)
     launch_volumes.check_number(kind, disks, len(interfaces))
     if request.hibernation:
         hibernation.check_launch(kind, image, disks.volumes[0])
     profile = None if request.profile is None else profile_associations.find(tx, caller.account_id, request.profile)
-    return Choices(image, kind, cpus, mode, interfaces, disks, public_key(tx, caller, request.key_name), profile)
+    key = public_key(tx, caller, request.key_name)
+    return Choices(image, kind, cpus, mode, interfaces, disks, key, profile, group)
 
 
 def check_offered(kind: InstanceType, zone: str | None) -> None:

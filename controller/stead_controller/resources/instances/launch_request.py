@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stead_controller.resources.instances.cpu_options import CpuOptions
+from stead_controller.resources.instances.instance_groups import GroupRequest
 from stead_controller.resources.instances.launch_interfaces import InterfaceRequest
 from stead_controller.resources.instances.metadata_options import MetadataOptions
 from stead_controller.resources.instances.profile_associations import ProfileName
@@ -30,6 +31,7 @@ class LaunchRequest:
     digest: str = ""
     zone: str | None = None
     zone_id: str | None = None
+    group: GroupRequest = field(default_factory=GroupRequest)
     subnet_id: str | None = None
     addresses: AddressRequest = field(default_factory=AddressRequest)
     group_ids: tuple[str, ...] = ()

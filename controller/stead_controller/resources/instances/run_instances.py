@@ -3,7 +3,7 @@
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,23 +15,21 @@ from stead_controller.db.tables import Instance, Reservation
 from stead_controller.desired import desired_state
 from stead_controller.desired.messages.instance import Parts
 from stead_controller.errors import InvalidCombination, InvalidParameter, NoCapacity
-from stead_controller.placement.search import Terms
 from stead_controller.request import client_tokens
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
-from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.host_capacity.capacity import Place
 from stead_controller.resources.instances import (
     credit_specifications,
-    instance_needs,
     launch_interfaces,
     launch_volumes,
     metadata_options,
     profile_associations,
 )
 from stead_controller.resources.instances.launch_choices import Choices, choose
+from stead_controller.resources.instances.launch_places import LaunchPlaces
 from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.metadata_options import SettledOptions
 from stead_controller.resources.network import address_pools as addresses
@@ -87,17 +85,16 @@ def run_instances(
     launch = _Launch(caller, cloud, request, choices, metadata, request.all_tags, reservation_id, credited, now)
     insert_new(tx.session, Reservation(id=launch.reservation_id, account_id=caller.account_id, created=now))
     launched: dict[str, list[Instance]] = defaultdict(list)
-    beside: Counter[str] = Counter()
     made: dict[str, Parts] = {}
     vcpus = choices.cpu_options.vcpus
+    places = LaunchPlaces(tx, cloud, choices)
     fits = quotas.launchable(tx, caller.account_id, vcpus, request.min_count, request.max_count)
-    for index in range(fits):
-        place = _reserve(tx, launch, index, beside)
+    for index in range(places.allowed(request.min_count, fits)):
+        place = _next(places, index, request.min_count)
         if place is None:
             break
         instance, made_for_it = _add_instance(tx, launch, place, index)
         launched[place.host_id].append(instance)
-        beside[place.host_id] += 1
         made[instance.id] = made_for_it
     tx.gathers = True  # the other hosts of a VPC only get the locations of the new instances, which boot first
     everything = [instance for instances in launched.values() for instance in instances]
@@ -140,26 +137,19 @@ def check_request(request: LaunchRequest) -> None:
     request.names.check("hostnameType")
 
 
-def _reserve(tx: Transaction, launch: _Launch, index: int, beside: Mapping[str, int]) -> Place | None:
-    """Reserve capacity for one more instance, with `beside` how many each host has got of this launch.
-
-    None when there is no capacity left, but enough were launched.
-    """
-    choices = launch.choices
-    stores = launch_volumes.scratch_size(choices.type) * len(choices.disks.scratch)
-    need = instance_needs.planned(choices.image, choices.type, choices.cpu_options, stores)
-    terms = Terms(choices.type.name, choices.image.snapshot_id, beside)
+def _next(places: LaunchPlaces, index: int, least: int) -> Place | None:
+    """Reserve the place of one more instance; None when there is none left, but enough were launched."""
     try:
-        return capacity.reserve_any(tx, launch.cloud, need, choices.subnet.zone, choices.disks.needs, terms=terms)
+        return places.next()
     except NoCapacity:
-        if index < launch.request.min_count:
+        if index < least:
             raise
         return None
 
 
 def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) -> tuple[Instance, Parts]:
     """Add the rows of one instance, its disks and its interfaces, in the order in which its host gets them."""
-    instance = _instance(launch, place.host_id, index)
+    instance = _instance(launch, place, index)
     choices = launch.choices
     plans = choices.interfaces
     interfaces = launch_interfaces.build(tx, launch.caller, instance, plans, launch.now)
@@ -186,7 +176,7 @@ def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) ->
     return instance, Parts(interfaces, volumes)
 
 
-def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
+def _instance(launch: _Launch, place: Place, index: int) -> Instance:
     request, choices = launch.request, launch.choices
     image = choices.image
     kind = choices.type
@@ -207,7 +197,7 @@ def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
         sealed_tpm_key=volume_keys.new_key(launch.cloud, "").sealed if image.tpm_support else None,
         state="pending",
         state_changed=launch.now,
-        host_id=host_id,
+        host_id=place.host_id,
         zone=choices.subnet.zone,
         vpc_id=choices.subnet.vpc_id,
         subnet_id=choices.subnet.id,
@@ -232,5 +222,8 @@ def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
         metadata_tags=launch.metadata.tags,
         metadata_ipv6=launch.metadata.ipv6,
         metadata_pending=True,
+        placement_group_id=choices.group.group.id if choices.group is not None else None,
+        placement_group_name=choices.group.group.name if choices.group is not None else "",
+        partition_number=place.partition,
         **private_names.settle(request.names, choices.subnet),
     )

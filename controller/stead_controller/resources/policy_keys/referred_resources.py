@@ -11,6 +11,7 @@ from stead_controller.db.tables import (
     LaunchTemplate,
     NetworkAclAssociation,
     NetworkInterface,
+    PlacementGroup,
     PublicAddress,
     RouteTableAssociation,
     SecurityGroup,
@@ -96,12 +97,13 @@ _COLUMNS: Final[dict[tuple[str, str], tuple[Any, Any, tuple[tuple[Any, Any], ...
         SecurityGroupRule.account_id,
     ),
     ("launch-template", "name"): (LaunchTemplate.name, LaunchTemplate.id, (), LaunchTemplate.account_id),
+    ("placement-group", "id"): (PlacementGroup.id, PlacementGroup.name, (), PlacementGroup.account_id),
     ("key-pair", "id"): (KeyPair.id, KeyPair.name, (), KeyPair.account_id),
 }
 
 
 def find(tx: Transaction, caller: Caller, kind: str, by: str, texts: Sequence[str]) -> list[str]:
-    """Return the ids (of key pairs the names) of the caller's resources of a kind; those of others are left out."""
+    """Return the ids of the caller's resources of a kind; of key pairs and placement groups, their names."""
     given, wanted, joins, account = _COLUMNS[kind, by]
     found: list[str] = []
     for batch in batches(texts):

@@ -140,6 +140,14 @@ def everything() -> Guest:
     )
 
 
+def test_a_guest_in_a_placement_group_reads_its_name_and_partition() -> None:
+    known = entries(replace(everything(), placement_group="racks", partition_number=3))
+    assert find(known, "latest/meta-data/placement/group-name") == b"racks"
+    assert find(known, "latest/meta-data/placement/partition-number") == b"3"
+    known = entries(replace(everything(), placement_group="apart"))
+    assert find(known, "latest/meta-data/placement/partition-number") is None
+
+
 def test_golden_paths() -> None:
     known = entries(everything(), [PushedKey("ec2-user", "ssh-ed25519 AAAA", 2, "arn:aws:iam::1:user/u", "r")])
     inner = {path.rpartition("/")[0] for path in known}

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stead_controller.placement.choose_host import FILTERS, choose_host, explain
+from stead_controller.placement.group import Group, Member
 from stead_controller.placement.need import Need
 from stead_controller.placement.room import Room
 from stead_controller.placement.search import Search, Terms
@@ -34,6 +35,7 @@ rooms = st.lists(
         st.none() | small,
         st.none() | small,
         st.booleans(),
+        st.sampled_from(["r1", "r2", "r3", "r4"]),
     ),
     max_size=12,
     unique_by=lambda room: room.host_id,
@@ -58,16 +60,27 @@ ROOM = Room(
     tpm=True,
     pool_free=5,
     store_free=6,
+    rack="r",
 )
 NEED = Need(4, 10, instance_store=6, uefi=True, tpm=True)
 SEARCH = Search(NEED, ZONE, disk=5)
 
 
 @st.composite
+def groups(draw, found):
+    """A placement group that has instances on some of the hosts, each in a partition if the group has any."""
+    strategy = draw(st.sampled_from(["cluster", "spread", "partition"]))
+    partition = st.integers(1, 2) if strategy == "partition" else st.none()
+    hosts = draw(st.lists(st.sampled_from(found), max_size=3)) if found else []
+    members = tuple(Member(room.host_id, room.rack, draw(partition)) for room in hosts)
+    return Group(strategy, members, by_host=draw(st.booleans()), partition=draw(partition))
+
+
+@st.composite
 def searches(draw, found):
     """A search whose counts by host are of some of the hosts."""
     counts = st.dictionaries(st.sampled_from([room.host_id for room in found] or ["h-0"]), st.integers(1, 3))
-    terms = Terms(beside=draw(counts), homes=draw(st.just({}) | counts))
+    terms = Terms(beside=draw(counts), homes=draw(st.just({}) | counts), group=draw(st.none() | groups(found)))
     return Search(draw(needs), ZONE, draw(st.integers(0, 5)), packs=draw(st.booleans()), terms=terms)
 
 
@@ -82,7 +95,26 @@ def model(room, search):
     enough = need.vcpus <= min(room.threads, room.cpus_free) and need.memory <= room.memory_free
     disk = not search.disk or room.pool_free is None or search.disk <= room.pool_free
     store = not need.instance_store or room.store_free is None or need.instance_store <= room.store_free
-    return right and firmware and enough and disk and store
+    return right and firmware and enough and disk and store and group_allows(room, search.terms.group)
+
+
+def group_allows(room, group):
+    """Whether the instance may be beside those of its group that are there."""
+    if group is None or group.strategy == "cluster":
+        return True
+    if group.strategy == "spread" and group.by_host:
+        return room.host_id not in [member.host_id for member in group.members]
+    there = [member.partition for member in group.members if member.rack == room.rack]
+    return not there if group.strategy == "spread" else set(there) <= {group.partition}
+
+
+def near(room, group):
+    """How near a host is to those of the same cluster or partition, the nearest first."""
+    if group is None or group.strategy == "spread":
+        return (0,)
+    same = [member for member in group.members if member.partition == group.partition]
+    on_it = sum(member.host_id == room.host_id for member in same) if group.strategy == "cluster" else 0
+    return (-on_it, room.rack not in [member.rack for member in same])
 
 
 def best(fitting, search):
@@ -90,6 +122,8 @@ def best(fitting, search):
     terms, sign = search.terms, 1 if search.packs else -1
     most = max(terms.homes.get(room.host_id, 0) for room in fitting)
     left = [room for room in fitting if terms.homes.get(room.host_id, 0) == most]
+    nearest = min(near(room, terms.group) for room in left)
+    left = [room for room in left if near(room, terms.group) == nearest]
     left = [room for room in left if room.accelerated] or left
     if not search.packs:
         fewest = min(terms.beside.get(room.host_id, 0) for room in left)
@@ -143,6 +177,12 @@ ALONE = {
     "memory": ({"memory_free": 9}, "0 of 1 MiB of memory are free"),
     "pool": ({"pool_free": 4}, "no pool has room for a disk of 1 MiB"),
     "instance-store": ({"store_free": 5}, "its default pool has no room for 1 MiB of instance store"),
+    "spread": ({"rack": "r1"}, "its rack r1 has an instance of the spread placement group"),
+    "partition": ({"rack": "r1"}, "its rack r1 is of partition 2 of the placement group"),
+}
+GROUPS = {
+    "spread": Group("spread", (Member("h-1", "r1"),)),
+    "partition": Group("partition", (Member("h-1", "r2", 1), Member("h-1", "r1", 2)), partition=1),
 }
 
 
@@ -153,11 +193,50 @@ def test_each_filter_is_tried_alone():
 @pytest.mark.parametrize("name", ALONE)
 def test_each_filter_refuses_alone_and_says_why(name):
     changes, reason = ALONE[name]
-    assert choose_host([ROOM], SEARCH) == ROOM
+    search = replace(SEARCH, terms=Terms(group=GROUPS.get(name)))
+    assert choose_host([ROOM], search) == ROOM
     other = ROOM._replace(**changes)
-    assert choose_host([other], SEARCH) is None
-    assert explain([other], SEARCH) == [(other, ((name, reason),))]
-    assert choose_host([other, ROOM], SEARCH) == ROOM
+    assert choose_host([other], search) is None
+    assert explain([other], search) == [(other, ((name, reason),))]
+    assert choose_host([other, ROOM], search) == ROOM
+
+
+def in_group(*members, strategy="spread", partition=None, by_host=False):
+    group = Group(strategy, tuple(Member(*member) for member in members), by_host=by_host, partition=partition)
+    return replace(SEARCH, terms=Terms(group=group))
+
+
+def test_a_spread_group_may_share_racks_where_it_spreads_over_hosts():
+    search = in_group(("h-1", "r"), by_host=True)
+    assert choose_host([ROOM], search) == ROOM
+    (verdict,) = explain([ROOM._replace(host_id="h-1")], search)
+    assert verdict.refusals == (("spread", "it has an instance of the spread placement group"),)
+
+
+def test_a_cluster_is_on_one_host_or_else_in_one_rack():
+    full = ROOM._replace(host_id="h-1", memory_free=9)
+    same_rack, other_rack = ROOM._replace(host_id="h-2"), ROOM._replace(host_id="h-3", rack="r9", memory_free=1000)
+    search = in_group(("h-1", "r"), ("h-1", "r"), ("h-3", "r9"), strategy="cluster")
+    assert choose_host([full._replace(memory_free=10), same_rack, other_rack], search).host_id == "h-1"
+    assert choose_host([full, same_rack, other_rack], search).host_id == "h-3"
+    assert choose_host([full, same_rack, other_rack], in_group(("h-1", "r"), strategy="cluster")).host_id == "h-2"
+    assert search.near == {"h-1", "h-3"}
+
+
+def test_a_partition_has_as_few_racks_as_it_needs():
+    emulated = ROOM._replace(accelerated=False)
+    free = ROOM._replace(host_id="h-9", rack="r9", memory_free=1000)
+    search = in_group(("h-1", "r", 1), ("h-2", "r8", 2), strategy="partition", partition=1)
+    assert choose_host([emulated, free], search) == emulated
+    assert choose_host([emulated._replace(state="down"), free], search) == free
+    assert search.near == {"h-1"}
+    assert in_group(("h-1", "r")).near == frozenset()
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_of_equals_the_one_is_chosen_where_the_index_begins(packs):
+    equals = [ROOM._replace(host_id=f"h-{number}") for number in (2, 1, 3)]
+    assert choose_host(equals, replace(SEARCH, packs=packs)).host_id == ("h-1" if packs else "h-3")
 
 
 def test_what_is_free_is_never_less_than_nothing():

@@ -26,6 +26,7 @@ _ASSOCIATED = referred("instance", "profile-association", "AssociationId")
 _NAMED_BY: Final = {
     "image": ("ImageId",),
     "key-pair": ("KeyName",),
+    "placement-group": ("Placement",),
     "network-interface": ("NetworkInterfaces",),
     "security-group": ("SecurityGroupIds", "SecurityGroups", "NetworkInterfaces"),
     "snapshot": ("BlockDeviceMappings",),
@@ -67,6 +68,8 @@ def _parts(asked: Asked) -> Iterator[Check]:
     yield from making(asked, "instance", _instance_context(asked, choices))
     yield from _image(asked, choices)
     yield from named("key-pair", "KeyName")(asked)
+    yield from named("placement-group", "Placement.GroupName")(asked)
+    yield from referred("placement-group", "id", "Placement.GroupId")(asked)
     if choices is None:
         yield from named("subnet", "SubnetId", "NetworkInterfaces.SubnetId")(asked)
         yield from named("security-group", "SecurityGroupIds", "NetworkInterfaces.Groups")(asked)
@@ -192,6 +195,9 @@ RULES: Final[dict[str, Rule]] = {
     "ModifyInstanceMaintenanceOptions": rule(setting(_INSTANCE)),
     "ModifyInstanceMetadataDefaults": rule(setting(_of_the_account)),
     "ModifyInstanceMetadataOptions": rule(setting(_INSTANCE)),
+    "ModifyInstancePlacement": rule(
+        setting(_INSTANCE), named("placement-group", "GroupName"), referred("placement-group", "id", "GroupId")
+    ),
     "ModifyPrivateDnsNameOptions": rule(setting(_INSTANCE)),
     "MonitorInstances": rule(_INSTANCES),
     "RebootInstances": rule(_INSTANCES),

@@ -109,6 +109,9 @@ def _own(override: Mapping[str, Any], template: Template) -> dict[str, Any]:
     """Return an override in the shape of a launch: a subnet goes to the template's interfaces, if it has any."""
     own = {name: value for name in _SAME if (value := override.get(name)) is not None}
     place = {name: value for name in _PLACES if (value := override.get(name)) is not None}
+    group = override.get("Placement", {}).get("GroupName")
+    if group:
+        place["GroupName"] = group
     if place:
         own["Placement"] = {**template.data.get("Placement", {}), **place}
     subnet = override.get("SubnetId")

@@ -25,7 +25,12 @@ def instance_data_view(found: LaunchedWith) -> Result:
         "KeyName": row.key_name,
         "EbsOptimized": row.ebs_optimized,
         "Monitoring": {"Enabled": row.monitoring},
-        "Placement": {"AvailabilityZone": row.zone, "Tenancy": "default"},
+        "Placement": {
+            "AvailabilityZone": row.zone,
+            "Tenancy": "default",
+            "GroupName": row.placement_group_name or None,
+            "PartitionNumber": row.partition_number,
+        },
         "UserData": None if row.user_data is None else b64encode(row.user_data).decode("ascii"),
         "DisableApiTermination": row.disable_api_termination,
         "DisableApiStop": row.disable_api_stop,

@@ -5,6 +5,7 @@ from typing import Final
 
 from stead_controller.aws.call import Result
 from stead_controller.catalog.instance_type import Gpus, InstanceType
+from stead_controller.resources.instances.instance_groups import STRATEGIES
 from stead_controller.resources.instances.offered_types import Offering
 
 # As hosts have them where an interface does not say otherwise.
@@ -47,7 +48,9 @@ def instance_type_view(kind: InstanceType) -> Result:
         "MemoryInfo": {"SizeInMiB": kind.memory_mib},
         **_storage(kind),
         "NetworkInfo": _network(kind),
-        "PlacementGroupInfo": {"SupportedStrategies": []},
+        "PlacementGroupInfo": {
+            "SupportedStrategies": [each for each in STRATEGIES if each != "cluster" or not kind.burstable]
+        },
         "HibernationSupported": kind.hibernation,
         "BurstablePerformanceSupported": kind.burstable,
         "DedicatedHostsSupported": False,

@@ -77,12 +77,7 @@ def instance_view(found: DescribedInstance) -> Result:
         "AmiLaunchIndex": row.launch_index,
         "InstanceType": row.instance_type,
         "LaunchTime": row.launch_time,
-        "Placement": {
-            "AvailabilityZone": row.zone,
-            "AvailabilityZoneId": found.zone_id,
-            "GroupName": "",
-            "Tenancy": "default",
-        },
+        "Placement": _placement_view(found),
         "Monitoring": _MONITORING[row.monitoring, row.state == "pending"],
         "MaintenanceOptions": _MAINTENANCE[row.auto_recovery],
         "HibernationOptions": _HIBERNATION[row.hibernation],
@@ -114,6 +109,20 @@ def instance_view(found: DescribedInstance) -> Result:
         shown["Ipv6Address"] = primary.ipv6_addresses[0] if primary and primary.ipv6_addresses else None
         shown["SubnetId"] = row.subnet_id
         shown["VpcId"] = row.vpc_id
+    return shown
+
+
+def _placement_view(found: DescribedInstance) -> Result:
+    row = found.row
+    shown = {
+        "AvailabilityZone": row.zone,
+        "AvailabilityZoneId": found.zone_id,
+        "GroupName": row.placement_group_name,
+        "Tenancy": "default",
+    }
+    if row.placement_group_id is not None:
+        shown["GroupId"] = row.placement_group_id
+        shown["PartitionNumber"] = row.partition_number
     return shown
 
 

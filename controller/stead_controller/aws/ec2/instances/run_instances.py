@@ -18,6 +18,7 @@ from stead_controller.aws.ec2.network.private_names import name_options
 from stead_controller.aws.ec2.storage import block_devices
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
 from stead_controller.resources.instances import instances, launch_choices
+from stead_controller.resources.instances.instance_groups import GroupRequest
 from stead_controller.resources.instances.launch_choices import Choices
 from stead_controller.resources.instances.launch_interfaces import InterfaceRequest
 from stead_controller.resources.instances.launch_request import LaunchRequest
@@ -98,6 +99,7 @@ def _launch_request(params: Params, image_id: str, min_count: int, max_count: in
         cpu_credits=params.get("CreditSpecification", {}).get("CpuCredits") or None,
         zone=placement.get("AvailabilityZone"),
         zone_id=placement.get("AvailabilityZoneId"),
+        group=group_request(placement),
         block_devices=block_devices.parse(params.get("BlockDeviceMappings", ())),
         shutdown_behavior=params.get("InstanceInitiatedShutdownBehavior", "stop"),
         disable_api_termination=params.get("DisableApiTermination", False),
@@ -112,6 +114,11 @@ def _launch_request(params: Params, image_id: str, min_count: int, max_count: in
         tags=tags_on_create(params, "instance", "volume", "network-interface"),
         **network,
     )
+
+
+def group_request(given: Mapping[str, Any]) -> GroupRequest:
+    """Read the placement group that a request names."""
+    return GroupRequest(given.get("GroupName"), given.get("GroupId"), given.get("PartitionNumber"))
 
 
 def user_data(text: str | None) -> bytes | None:

@@ -23,5 +23,5 @@ class PlacementGroup(Base):
     name: Mapped[str] = mapped_column(String(255))
     strategy: Mapped[str] = mapped_column(String(16))  # cluster, spread, partition
     partition_count: Mapped[int | None]
-    spread_level: Mapped[str | None] = mapped_column(String(8))  # rack
+    spread_level: Mapped[str | None] = mapped_column(String(8))  # host, rack
     created: Mapped[datetime]

@@ -12,6 +12,8 @@ from stead_controller.db.types import AccountId, ResourceId
 class Instance(Base):
     """A virtual machine, from RunInstances until an hour after its termination.
 
+    The name of its placement group is repeated here, since names of groups do not change.
+
     `start_count` and `reboot_count` are the numbers that the host acts on (see desired.proto). `capacity_held` is
     whether its vCPUs and memory are taken from the host's free capacity.
     """
@@ -30,6 +32,14 @@ class Instance(Base):
         Index("ix_instances_host_id", "host_id"),
         Index("ix_instances_identity_issued", "identity_issued"),
         Index("ix_instances_state_changed", "state", "state_changed"),
+        # Only rows of instances in a placement group are in the index.
+        Index(
+            "ix_instances_account_placement_group",
+            "account_id",
+            "placement_group_id",
+            sqlite_where=text("placement_group_id IS NOT NULL"),
+            postgresql_where=text("placement_group_id IS NOT NULL"),
+        ),
         # Only rows of the few instances that are being recovered are in the index.
         Index(
             "ix_instances_recovery_began",
@@ -104,6 +114,9 @@ class Instance(Base):
     profile_association_id: Mapped[str | None] = mapped_column(ResourceId)  # of its instance profile association
     sealed_tpm_key: Mapped[bytes | None]  # of its TPM's state, sealed by the master key; NULL: it has no TPM
     uefi_data: Mapped[bytes | None]  # of its image, as at launch
+    placement_group_id: Mapped[str | None] = mapped_column(ResourceId)
+    placement_group_name: Mapped[str] = mapped_column(String(255), default="", server_default="")
+    partition_number: Mapped[int | None] = mapped_column(Integer)  # of a group of partitions
     host_error: Mapped[str] = mapped_column(String(2048), default="")  # the agent's last error, for operators
 
 

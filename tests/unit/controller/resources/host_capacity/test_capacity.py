@@ -8,6 +8,7 @@ from sqlalchemy import delete, select, update
 
 from stead_controller.db.tables import Host, StoragePool
 from stead_controller.errors import NoCapacity
+from stead_controller.placement.group import Group, Member
 from stead_controller.placement.need import Need
 from stead_controller.placement.search import Terms
 from stead_controller.resources.host_capacity import capacity
@@ -483,3 +484,30 @@ def test_where_else_there_is_capacity_is_said(run, world):
         f"We currently do not have sufficient t3.micro capacity in the Availability Zone you requested ({ZONE}). You can "
         "currently get t3.micro capacity by not specifying an Availability Zone in your request or choosing us-east-1b."
     )
+
+
+def test_all_hosts_are_read_if_a_rule_refuses_all_that_were_read_first(run, world, statements):
+    roomy = run(several, 40, memory_free=1000 * GIB)
+    group = Group("spread", tuple(Member(host_id, host_id) for host_id in roomy))
+    statements.clear()
+    assert run(place, Need(1, GIB), (), group=group) == world.host_id
+    assert len([one for one in statements if one.startswith("SELECT hosts")]) == 2
+    run(several, 1, memory_free=GIB, accelerated=False)
+    change(run, world.host_id, state="down")
+    assert run(place, Need(1, GIB), (), group=group) not in (None, *roomy)
+    assert run(place, Need(1, GIB), (), group=group) is None
+
+
+def test_the_rules_of_a_group_hold_where_an_instances_disks_are(run, world):
+    group = Group("spread", (Member(world.host_id, world.host_id),))
+    before = run(free)
+    with pytest.raises(NoCapacity, match="instances of its placement group"):
+        run(capacity.reserve_on, CLOUD, world.host_id, Need(1, GIB), Terms(group=group))
+    assert run(free) == before
+    run(capacity.reserve_on, CLOUD, world.host_id, Need(1, GIB), Terms(group=replace(group, members=())))
+
+
+def test_the_hosts_of_a_cluster_are_read_first(run, world):
+    run(several, 40, memory_free=1000 * GIB)
+    cluster = Group("cluster", (Member(world.host_id, world.host_id),))
+    assert run(place, Need(1, GIB), (), group=cluster) == world.host_id

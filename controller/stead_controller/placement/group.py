@@ -1,0 +1,37 @@
+"""What a placement group says about where an instance may run."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Member(NamedTuple):
+    """Where another instance of the group runs, in the same zone, and in which partition."""
+
+    host_id: str
+    rack: str
+    partition: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The placement group of an instance: its strategy, with its other instances in the zone.
+
+    With `by_host` instances are spread over hosts, else over racks. `partition` is that of the instance itself.
+    """
+
+    strategy: str
+    members: tuple[Member, ...] = ()
+    by_host: bool = False
+    partition: int | None = None
+
+    @property
+    def of_the_same_partition(self) -> tuple[Member, ...]:
+        """The members in the instance's partition; all of a group that has no partitions."""
+        return tuple(member for member in self.members if member.partition == self.partition)
+
+    @property
+    def near(self) -> frozenset[str]:
+        """The hosts that go before others: those of the cluster, or of the same partition."""
+        if self.strategy == "spread":
+            return frozenset()
+        return frozenset(member.host_id for member in self.of_the_same_partition)
