@@ -29,6 +29,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from stead_controller.placement.guest_memory import memory_of as memory_of_guest
 from tests.support.clients import Account
 from tests.support.cloud import Cloud, HostSize
 from tests.support.memory import memory_of
@@ -171,7 +172,8 @@ class Bench:
         """How many hosts have promised more than they have, or not just what their instances take."""
         query = """
             SELECT count(*) FROM hosts h LEFT JOIN (
-                SELECT host_id, sum(memory) AS memory, sum(vcpus) AS vcpus FROM instances WHERE capacity_held GROUP BY 1
+                SELECT host_id, sum(memory_of(memory, vcpus)) AS memory, sum(vcpus) AS vcpus
+                FROM instances WHERE capacity_held GROUP BY 1
             ) i ON i.host_id = h.id
             WHERE h.memory_reserved != coalesce(i.memory, 0) OR h.cpus_reserved != coalesce(i.vcpus, 0)
                OR h.memory_reserved > h.memory OR h.memory_free < 0 OR h.cpus_free < 0
@@ -200,7 +202,9 @@ class Bench:
 
     def _database(self) -> sqlite3.Connection:
         path = self.cloud.settings.controller_dir / "stead.sqlite"
-        return sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        database.create_function("memory_of", 2, memory_of_guest, deterministic=True)
+        return database
 
     @property
     def _controller_pid(self) -> int:

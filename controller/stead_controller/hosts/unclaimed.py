@@ -11,6 +11,7 @@ from sqlalchemy import select, tuple_
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, UnclaimedAddress, UnclaimedResource
+from stead_controller.placement.guest_memory import memory_of
 from stead_controller.resources.host_capacity import capacity, volume_homes
 from stead_controller.resources.network.unclaimed_addresses import EVERYWHERE
 from stead_proto.v1 import host_pb2 as pb
@@ -46,7 +47,7 @@ def _add(tx: Transaction, host_id: str, kind: int, resource_id: str, reported: p
         kind=kind,
         resource_id=resource_id,
         vcpus=reported.vcpus,
-        memory=reported.memory,
+        memory=memory_of(reported.memory, reported.vcpus) if reported.vcpus else reported.memory,
         disk=reported.disk,
         pool=reported.pool[:_POOL_LENGTH],
     )

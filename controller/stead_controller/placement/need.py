@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one instance needs: vCPUs, bytes of memory and of instance store, the architecture, UEFI firmware, a TPM."""
+    """What one instance needs: vCPUs, bytes of memory and of instance store, the architecture, UEFI firmware, a TPM.
+
+    The memory is what it takes of its host (`guest_memory.py`).
+    """
 
     vcpus: int
     memory: int

@@ -5,6 +5,7 @@ from sqlalchemy import func, select
 from stead_controller.catalog import boot_modes
 from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.db.tables import Image, Instance, InstanceStoreDisk
+from stead_controller.placement.guest_memory import memory_of
 from stead_controller.placement.need import Need
 from stead_controller.request import instance_types
 from stead_controller.request.transaction import Transaction
@@ -13,26 +14,24 @@ from stead_controller.resources.instances.cpu_options import CpuOptions
 
 def of(tx: Transaction, instance: Instance) -> Need:
     """Return the capacity that is reserved for an instance, or must be before it starts."""
+    uefi = boot_modes.CURRENT[instance.boot_mode] == boot_modes.UEFI
+    tpm = instance.sealed_tpm_key is not None
     return Need(
         instance.vcpus,
-        instance.memory,
+        memory_of(instance.memory, instance.vcpus, uefi=uefi, tpm=tpm),
         instance.architecture,
         _instance_store(tx, instance),
-        tpm=instance.sealed_tpm_key is not None,
-        uefi=boot_modes.CURRENT[instance.boot_mode] == boot_modes.UEFI,
+        tpm=tpm,
+        uefi=uefi,
     )
 
 
 def planned(image: Image, kind: InstanceType, cpus: CpuOptions, instance_store: int = 0) -> Need:
     """Return the capacity that an instance of an image will need, with so many bytes of instance store."""
-    return Need(
-        cpus.vcpus,
-        kind.memory,
-        image.architecture,
-        instance_store,
-        uefi=boot_modes.CURRENT[image.boot_mode] == boot_modes.UEFI,
-        tpm=bool(image.tpm_support),
-    )
+    uefi = boot_modes.CURRENT[image.boot_mode] == boot_modes.UEFI
+    tpm = bool(image.tpm_support)
+    memory = memory_of(kind.memory, cpus.vcpus, uefi=uefi, tpm=tpm)
+    return Need(cpus.vcpus, memory, image.architecture, instance_store, uefi=uefi, tpm=tpm)
 
 
 def _instance_store(tx: Transaction, instance: Instance) -> int:

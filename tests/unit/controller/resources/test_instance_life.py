@@ -32,6 +32,7 @@ from stead_controller.errors import (
     WrongState,
 )
 from stead_controller.hosts.reports import apply_progress, give_up_launch
+from stead_controller.placement.guest_memory import memory_of
 from stead_controller.resources.instances.metadata_options import MetadataOptions
 from stead_controller.resources.instances.reboot_instances import reboot_instances
 from stead_controller.resources.instances.start_instances import start_instances
@@ -59,7 +60,7 @@ def test_a_launch_writes_all_rows_and_the_hosts_desired_state(life):
     assert ipaddress.ip_address(address) in ipaddress.ip_network("172.31.0.0/20")
     assert instance.public_address
     host = life.host()
-    assert host.memory_free == before.memory_free - (128 << 20)
+    assert host.memory_free == before.memory_free - memory_of(128 << 20, 1)
     assert host.cpus_free == before.cpus_free - 1
     wanted, removals = life.wanted()
     machine = wanted[instance_id].machine
@@ -106,7 +107,7 @@ def test_an_instance_runs_stops_and_starts_again_with_the_same_private_address(l
     assert again.private_address == first.private_address
     assert again.public_address not in (None, first.public_address)
     assert life.wanted()[0][instance_id].machine.start_count == 2
-    assert life.host().memory_reserved == 128 << 20
+    assert life.host().memory_reserved == memory_of(128 << 20, 1)
     life.power(instance_id, pb.MACHINE_POWER_OFF, pb.OFF_REASON_GUEST, start_count=1)  # late news of the first start
     assert life.instance(instance_id).state == "pending"
     life.is_running(instance_id)
@@ -442,7 +443,7 @@ def check_invariants(life):
     held = [instance for instance in instances if instance.capacity_held]
     assert {instance.state for instance in held} <= {"pending", "running", "stopping", "shutting-down"}
     host = life.host()
-    assert host.memory_reserved == sum(instance.memory for instance in held)
+    assert host.memory_reserved == sum(memory_of(instance.memory, instance.vcpus) for instance in held)
     assert host.cpus_reserved == sum(instance.vcpus for instance in held)
     assert host.memory_free >= 0
     usage = life.run(lambda tx: dict(tx.session.execute(select(AccountUsage.account_id, AccountUsage.value)).all()))

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from stead_controller.db.tables import Instance, PublicAddress
 from stead_controller.desired import changes, revisions
+from stead_controller.placement.guest_memory import memory_of
 from stead_controller.resources.instances.instance_attributes import set_auto_recovery
 from stead_controller.resources.instances.reboot_instances import reboot_instances
 from stead_controller.resources.instances.start_instances import start_instances
@@ -197,6 +198,7 @@ def test_nothing_is_counted_twice(life, instance_id):
     life.is_running(instance_id)
     held = select(func.count()).where(Instance.capacity_held.is_(True))
     assert life.run(lambda tx: tx.session.scalar(held)) == 1
-    assert life.host().memory_reserved == life.instance(instance_id).memory
+    instance = life.instance(instance_id)
+    assert life.host().memory_reserved == memory_of(instance.memory, instance.vcpus)
     given = select(func.count()).where(PublicAddress.interface_id.is_not(None))
     assert life.run(lambda tx: tx.session.scalar(given)) == 1

@@ -16,6 +16,7 @@ from stead_controller.errors import (
     Unsupported,
     WrongState,
 )
+from stead_controller.placement.guest_memory import memory_of
 from stead_controller.resources.instances import launch_choices
 from stead_controller.resources.instances.launch_interfaces import InterfaceRequest
 from stead_controller.resources.instances.launch_request import LaunchRequest
@@ -24,6 +25,8 @@ from stead_controller.resources.network.network_interface_life import AddressReq
 from stead_controller.resources.storage.block_devices import BlockDevice
 from tests.support import rows
 from tests.support.rows import CLOUD, GIB, NOW
+
+TAKEN = memory_of(GIB, 2)  # by an instance of t3.micro
 
 
 @pytest.fixture
@@ -135,7 +138,7 @@ def change_hosts(run, zone=None, **values):
         *((({}, {"memory_free": 999 * GIB} | wrong), 0) for wrong in ({"state": "down"}, {"schedulable": False})),
         *((({}, {"memory_free": 999 * GIB} | wrong), 0) for wrong in ({"architecture": "arm64"}, {"cpus": 1})),
         (({}, {"memory_free": 999 * GIB, "cpus_free": 1}), 0),
-        (({"memory_free": GIB - 1}, {"memory_free": GIB, "accelerated": False}), 1),
+        (({"memory_free": TAKEN - 1}, {"memory_free": TAKEN, "accelerated": False}), 1),
     ],
     ids=str,
 )
@@ -151,7 +154,7 @@ def test_a_launch_without_a_zone_goes_where_the_roomiest_host_that_fits_is(choos
 
 @pytest.mark.parametrize("firmware", ["uefi", "tpm"])
 def test_the_zone_has_hosts_with_the_firmware_that_the_image_needs(choose, world, run, firmware):
-    run(lambda tx: tx.session.add(rows.host(zone="us-east-1b", memory_free=GIB)))
+    run(lambda tx: tx.session.add(rows.host(zone="us-east-1b", memory_free=2 * GIB)))
     change_hosts(run, "us-east-1a", **{firmware: False})
     assert choose().subnet.id == world.one.subnet_ids[0]
     values = {"boot_mode": "uefi", "tpm_support": "v2.0" if firmware == "tpm" else ""}
