@@ -90,6 +90,7 @@ ON_A_HOST: Final = MappingProxyType(
 
 WITH_GUESTS: Final = MappingProxyType(
     {
+        "guest_memory": Smallest(("bios",)),
         "launch": Smallest(("--rounds", "1")),
         "lazy_base": Smallest(("--mib", "128"), {"VOLUMES": 3}),
         "machine_start": Smallest(("--rounds", "1", "--machines", "2")),

@@ -36,8 +36,12 @@ class SerialShell:
         check: Callable[[], None] = lambda: None,
         *,
         resumed: bool = False,
+        seconds: float = 120.0,
     ) -> None:
-        """Wait for the shell's prompt; `check` raises when it cannot come. One that was `resumed` waits for a line."""
+        """Wait so long for the shell's prompt; `check` raises when it cannot come.
+
+        One that was `resumed` waits for a line.
+        """
         self._machines = machines
         self._id = machine_id
         self._count = 0
@@ -54,7 +58,7 @@ class SerialShell:
             check()
             return b"# " in self.heard()
 
-        wait_for(has_shell, "the guest has a shell", 120.0, poll=0.1, explain=self._console_end)
+        wait_for(has_shell, "the guest has a shell", seconds, poll=0.1, explain=self._console_end)
 
     def close(self) -> None:
         """Close the serial port."""
