@@ -221,7 +221,7 @@ def test_old_instances_spend_credits_by_ec2s_defaults(tmp_path):
 def test_hosts_have_reserved_what_their_guests_take(tmp_path):
     """By the figures of `memory_of`, by which it is given back: other ones need another migration."""
     database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
-    upgrade(database.engine, "c4e19a70d2b6")
+    upgrade(database.engine, "5b1c7e90a4d2")
     gib = 1 << 30
     with database.engine.begin() as connection:
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
@@ -236,7 +236,7 @@ def test_hosts_have_reserved_what_their_guests_take(tmp_path):
     upgrade(database.engine)
     taken = memory_of(gib, 1) + memory_of(gib, 2, uefi=True) + memory_of(gib, 1, uefi=True, tpm=True)
     assert reserved(database) == [4 * gib + taken, 5]
-    downgrade(database.engine, "c4e19a70d2b6")
+    downgrade(database.engine, "5b1c7e90a4d2")
     assert reserved(database) == [7 * gib, 5]
     database.close()
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "8d2f6a3b91c5"
-down_revision = "c4e19a70d2b6"
+down_revision = "5b1c7e90a4d2"
 branch_labels = None
 depends_on = None
 
