@@ -11,6 +11,7 @@ hosts back within two seconds, and less often when it stays away.
 
 import asyncio
 import concurrent.futures
+import os
 import random
 import time
 from collections import deque
@@ -22,7 +23,7 @@ from typing import Final, Protocol
 
 import grpc
 
-from stead_agent import enrol, questions
+from stead_agent import console_session, enrol, questions
 from stead_agent.desired import StoreError
 from stead_agent.logs import Log
 from stead_agent.reconcile.loop import Reconciler
@@ -88,6 +89,7 @@ class Link:
         self._heartbeat_seconds = float(limits.HEARTBEAT_SECONDS)
         self._last_session = time.monotonic()  # as if there had been one: a new agent may expect a controller soon
         self._asking = asyncio.Semaphore(limits.QUESTIONS_AT_ONCE)
+        self._consoles: set[asyncio.Task[None]] = set()
         self.connected = asyncio.Event()
 
     async def run(self) -> None:
@@ -152,7 +154,7 @@ class Link:
                 if first:
                     helpers.append(tasks.create_task(self._report(outgoing)))
                     self._begun(address)
-            for helper in helpers:
+            for helper in (*helpers, *self._consoles):
                 helper.cancel()
 
     async def _hello(self) -> host_pb2.Hello:
@@ -180,7 +182,12 @@ class Link:
                 await self._reconciler.apply(update.state, answers_hello=first)
                 return first
             case "question":
-                tasks.create_task(self._answer(update.question, outgoing))
+                if update.question.HasField("console"):
+                    session = tasks.create_task(self._console(update.question, outgoing))
+                    self._consoles.add(session)
+                    session.add_done_callback(self._consoles.discard)
+                else:
+                    tasks.create_task(self._answer(update.question, outgoing))
             case "throttle":
                 self._heartbeat_seconds = float(max(1, update.throttle.heartbeat_seconds))
             case _:
@@ -225,6 +232,19 @@ class Link:
             parts = self._reconciler.parts
             answer = await self._in_thread(partial(questions.answer, question, parts))
         await outgoing.write(HostReport(answer=answer))
+
+    async def _console(self, question: host_pb2.Question, outgoing: "_Outgoing") -> None:
+        """Open a guest's serial port, say so, and serve the session until it ends."""
+        parts, stub = self._reconciler.parts, self._stub
+        answer, terminal = await self._in_thread(partial(questions.open_console, question, parts))
+        try:
+            await outgoing.write(HostReport(answer=answer))
+        except BaseException:
+            if terminal is not None:
+                os.close(terminal)
+            raise
+        if terminal is not None and stub is not None:
+            await console_session.serve(stub, question.console.session_id, terminal)
 
     async def _in_thread[T](self, ask: Callable[[], T]) -> T:
         """Call something that may block."""

@@ -30,6 +30,15 @@ def answer(question: Question, parts: Subsystems) -> Answer:
     return Answer(id=question.id, content=content, taken_at=time.time_ns() // 1_000_000)
 
 
+def open_console(question: Question, parts: Subsystems) -> tuple[Answer, int | None]:
+    """Open the serial port that a question is about; return the answer, and the port unless there is none."""
+    try:
+        terminal = parts.machines.open_console(question.console.machine_id)
+    except (MachineError, OSError) as error:
+        return _refusal(question, str(error)), None
+    return Answer(id=question.id, taken_at=time.time_ns() // 1_000_000), terminal
+
+
 def _content(question: Question, parts: Subsystems) -> bytes:
     match question.WhichOneof("body"):
         case "console_output":

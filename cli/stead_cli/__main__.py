@@ -26,6 +26,7 @@ _NAMES: Final = (
     "type",
     "key",
     "host",
+    "console",
     "placement",
     "image",
     "blocks",

@@ -43,6 +43,7 @@ def controller_program(settings: Settings) -> Program:
         f"--host-port={settings.host_port}",
         f"--enrolment-port={settings.enrolment_port}",
         f"--endpoint-port={settings.endpoint_port}",
+        f"--serial-console-port={settings.serial_console_port}",
         f"--region={settings.region}",
         f"--zone={settings.region}a",
         f"--public-pool={settings.public_pool}",

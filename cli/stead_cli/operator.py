@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1.operator_pb2_grpc import (
     AccountsStub,
     BlocksStub,
+    ConsolesStub,
     HostsStub,
     ImagesStub,
     KeysStub,
@@ -100,6 +101,36 @@ class Operator:
         """Forget an image and its file."""
         request = pb.RemoveImageRequest(image_id=image_id)
         self._call(lambda channel: ImagesStub(channel).RemoveImage(request, timeout=_CALL_SECONDS))
+
+    def console(
+        self,
+        instance_id: str,
+        keys: Callable[[], Iterator[bytes]],
+        opened: Callable[[], None],
+        show: Callable[[bytes], None],
+    ) -> None:
+        """Join an instance's serial port until the keys or the session end; `keys` is iterated over in a thread.
+
+        An empty piece of keys is nothing typed. `opened` is called when the port is open, `show` with what the guest
+        writes.
+        """
+
+        async def requests() -> AsyncIterator[pb.OpenConsoleRequest]:
+            yield pb.OpenConsoleRequest(instance_id=instance_id)
+            typed = keys()
+            while (piece := await asyncio.to_thread(next, typed, None)) is not None:
+                if piece:
+                    yield pb.OpenConsoleRequest(content=piece)
+
+        async def call(channel: Any) -> None:
+            is_open = False
+            async for response in ConsolesStub(channel).OpenConsole(requests()):
+                if not is_open:
+                    is_open = True
+                    opened()
+                show(response.content)
+
+        self._call(call)
 
     def import_image(
         self, header: pb.ImportImageHeader, path: Path, progress: Progress, stored: Progress | None = None

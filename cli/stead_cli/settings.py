@@ -29,6 +29,7 @@ class Settings:
     host_port: int = 8775
     enrolment_port: int = 8776
     endpoint_port: int = 8777
+    serial_console_port: int = 8778
     region: str = "us-east-1"
     uplink: str = "auto"
     public_pool: str = "198.18.0.0/16"

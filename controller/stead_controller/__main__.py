@@ -59,6 +59,7 @@ _OPTIONS = (
     click.option("--host-port", default=8775, help="gRPC for hosts and operators.", show_default=True),
     click.option("--enrolment-port", default=8776, help="gRPC for enrolment and compute.", show_default=True),
     click.option("--endpoint-port", default=8777, help="For what hosts bring of VPC endpoints.", show_default=True),
+    click.option("--serial-console-port", default=0, help="SSH to serial consoles; 0: none.", show_default=True),
     click.option("--region", default="us-east-1", help="The cloud's region name.", show_default=True),
     click.option("--any-region", is_flag=True, help="Take requests that are signed for other regions, too."),
     click.option("--zone", "zones", multiple=True, default=("us-east-1a",), help="Zone names.", show_default=True),

@@ -54,6 +54,7 @@ from stead_controller.object_store.image_files import ImageFiles
 from stead_controller.operator.accounts import Accounts
 from stead_controller.operator.blocks import Blocks
 from stead_controller.operator.compute import Compute
+from stead_controller.operator.consoles import Consoles
 from stead_controller.operator.events import InstanceEvents
 from stead_controller.operator.hosts import Hosts
 from stead_controller.operator.images import Images
@@ -68,6 +69,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.questions import (
     Capture,
     ConsoleOutput,
+    ConsoleUse,
     HostAnswer,
     Interrupt,
     Look,
@@ -93,6 +95,8 @@ from stead_controller.room import Room
 from stead_controller.secrets.identity_signer import IdentitySigner
 from stead_controller.secrets.master_key import MasterKey, require_opening
 from stead_controller.secrets.oidc_issuers import OidcIssuers
+from stead_controller.serial_console import host_key
+from stead_controller.serial_console.ssh_server import SerialConsoleServer
 from stead_controller.settings import Settings
 from stead_controller.workflows import lifecycle
 from stead_controller.workflows.copy_image import CopyImage
@@ -240,6 +244,8 @@ class Controller:
             sign=lru_cache(_MAX_SIGNED)(self._identity_signer.sign),
             heartbeat_seconds=settings.heartbeat_seconds,
         )
+        key = host_key.load_or_create(settings.state_dir / "ca")
+        self._serial_consoles = SerialConsoleServer(self.database, self._link.consoles, key, self._clock)
         self._grpc = self._grpc_server(identity)
         self._enrolment = grpc.aio.server(options=limits.server_options())
         host_pb2_grpc.add_EnrolmentServicer_to_server(
@@ -260,6 +266,8 @@ class Controller:
         await self._grpc.start()
         await self._enrolment.start()
         await self._aws.start()
+        if settings.serial_console_port:
+            self._serial_consoles.start(settings.listen, settings.serial_console_port)
         self._begin_work()
         _log.info("controller_started", extra={"http": settings.http_port, "https": settings.https_port})
 
@@ -310,6 +318,7 @@ class Controller:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._serial_consoles.stop()
         await self._aws.stop()
         await self._objects.close()
         await asyncio.gather(self._grpc.stop(_GRACE_SECONDS), self._enrolment.stop(_GRACE_SECONDS))
@@ -342,6 +351,7 @@ class Controller:
         )
         operator_pb2_grpc.add_KeysServicer_to_server(Keys(self._master_key, self._resealing), server)
         operator_pb2_grpc.add_QuotasServicer_to_server(Quotas(self.database, self.cloud, self._clock), server)
+        operator_pb2_grpc.add_ConsolesServicer_to_server(Consoles(self.database, self._link.consoles), server)
         operator_pb2_grpc.add_TypesServicer_to_server(Types(self.database, self._clock), server)
         operator_pb2_grpc.add_PlacementServicer_to_server(Placement(self.database, self.cloud), server)
         operator_pb2_grpc.add_NetworkServicer_to_server(Network(self.database, self._ask), server)
@@ -424,6 +434,9 @@ class Controller:
     async def _ask(self, question: Question) -> HostAnswer:
         if isinstance(question, ReadBlock | WriteBlock):
             return await self._blocks.answer(question)
+        if isinstance(question, ConsoleUse):
+            is_used = self._link.consoles.is_open(question.instance_id)
+            return HostAnswer(b"1" if is_used else b"", self._clock(), "")
         if isinstance(question, PasswordCheck):
             found = await asyncio.to_thread(lambda: bytes(is_password(*pair) for pair in question.pairs))
             return HostAnswer(found, self._clock(), "")

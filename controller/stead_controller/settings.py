@@ -12,6 +12,7 @@ class Settings:
     `public_pools` are the CIDR blocks of public addresses, of which the first address of the first is the hosts' own.
     With `any_region` the APIs accept requests signed for another region than `region`, which EC2 refuses.
     Requests through VPC endpoints arrive at `endpoint_port`, from hosts, which show their certificates.
+    SSH to instances' serial consoles is served at `serial_console_port`; 0 is nowhere.
     With `guest_listen` the AWS APIs listen there as well, for guests of this machine: the address need not exist yet.
     `ipv6_pool` is the IPv6 block, a /56 or larger, of which each VPC that asks for one gets a /56; the default is a
     unique local one (RFC 4193), which is not routed outside, until the operator sets one that is routed here.
@@ -38,6 +39,7 @@ class Settings:
     host_port: int = 8775
     enrolment_port: int = 8776
     endpoint_port: int = 8777
+    serial_console_port: int = 0
     region: str = "us-east-1"
     any_region: bool = False
     zones: tuple[str, ...] = ("us-east-1a",)

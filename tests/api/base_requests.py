@@ -55,6 +55,7 @@ def _guests(api: Api) -> Named:
     found = ec2.describe_volumes(Filters=[{"Name": "attachment.device", "Values": ["/dev/sda1"]}])["Volumes"]
     free = ec2.create_volume(AvailabilityZone="us-east-1a", Size=1, VolumeType="gp3")
     ec2.create_key_pair(KeyName="own", KeyType="ed25519")
+    ec2.enable_serial_console_access()
     (key,) = ec2.describe_key_pairs()["KeyPairs"]
     return named | {
         **fleet_requests.build(api),
@@ -486,9 +487,7 @@ BASES: Final[dict[str, Named]] = {
     "UpdateAssumeRolePolicy": {"PolicyDocument": trust()},
     "RequestServiceQuotaIncrease": {"QuotaCode": "{other_quota}", "DesiredValue": 9e9},
     "GetFederationToken": {"Name": "own"},
-    "SendSSHPublicKey": {
-        "InstanceId": "{instance}", "InstanceOSUser": "admin", "SSHPublicKey": SSH_KEY, "AvailabilityZone": "us-east-1a",
-    },
+    "SendSerialConsoleSSHPublicKey": {"SSHPublicKey": SSH_KEY}, "SendSSHPublicKey": {"InstanceOSUser": "admin", "SSHPublicKey": SSH_KEY},
     "GetParameter": {"Name": "/stead/image/name/micro-1"},
     "GetParameters": {"Names": ["/stead/image/name/micro-1"]},
     "GetParametersByPath": {"Path": "/stead"},
@@ -521,6 +520,7 @@ VALUES_OF: Final[dict[tuple[str, str], Any]] = {
     **{(operation, "TagSpecifications.ResourceType"): kind for operation, kind in TAGGED.items()},
     **fleet_requests.VALUES_OF,
     ("ListChangedBlocks", "MaxResults"): 100,
+    ("SendSerialConsoleSSHPublicKey", "SerialPort"): 0,
     ("ListSnapshotBlocks", "MaxResults"): 100,
     ("ModifyInstanceAttribute", "UserData.Value"): b"eA==",
     ("ModifyImageAttribute", "Attribute"): "description",

@@ -1,9 +1,11 @@
-"""A public key that is pushed by the unchanged `aws` is in a real guest's metadata when the command has ended."""
+"""Keys that the unchanged `aws` pushes: one is in a real guest's metadata, another opens its serial console."""
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.support.real_cloud import User
+from tests.support.real_cloud import RealCloud, User
+from tests.support.waiting import wait_for
 
 
 def test_a_pushed_key_is_read_in_the_guest(guest_owner: User, guest: str, tmp_path: Path) -> None:
@@ -24,3 +26,37 @@ def test_a_pushed_key_is_read_in_the_guest(guest_owner: User, guest: str, tmp_pa
     now = int(machine.run("date +%s"))
     assert shown[0].startswith("#Timestamp=")
     assert int(shown[0].removeprefix("#Timestamp=")) <= now + 70
+
+
+def test_a_serial_console_is_joined_by_an_unchanged_ssh(
+    real_cloud: RealCloud, guest_owner: User, guest: str, tmp_path: Path
+) -> None:
+    """What the guest writes to its serial port comes out, and what is typed goes in."""
+    machine = guest_owner.connect(guest)
+    port = real_cloud.settings.serial_console_port
+    known = real_cloud.settings.controller_dir / "ca" / "serial-console-key.pub"
+    (tmp_path / "known").write_text(f"[127.0.0.1]:{port} {known.read_text()}")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    guest_owner.ec2.enable_serial_console_access()
+    words = ("--instance-id", guest, "--ssh-public-key", f"file://{tmp_path / 'key.pub'}")
+    guest_owner.account.aws("ec2-instance-connect", "send-serial-console-ssh-public-key", *words)
+    options = ("StrictHostKeyChecking=yes", f"UserKnownHostsFile={tmp_path / 'known'}", "BatchMode=yes")
+    command = ["ssh", "-F", "none", "-tt", *(f"-o{option}" for option in options), "-i", str(tmp_path / "key")]
+    pipe = subprocess.PIPE
+    said = "while ! [ -e /tmp/enough ]; do echo from the guest; usleep 200000; done | sudo tee /dev/ttyS0 >/dev/null"
+    with (
+        ThreadPoolExecutor(2) as pool,
+        subprocess.Popen([*command, "-p", str(port), f"{guest}.port0@127.0.0.1"], stdin=pipe, stdout=pipe) as session,
+    ):
+        assert session.stdin is not None
+        assert session.stdout is not None
+        writing = pool.submit(machine.run, said, 100)
+        assert any(b"from the guest" in line for line in session.stdout), "the session goes on until it is heard"
+        reading = pool.submit(machine.run, "sudo timeout 60 head -n 1 /dev/ttyS0", 100)
+        wait_for(lambda: machine.run("pidof head || true").strip(), "the guest reads its serial port")
+        session.stdin.write(b"from outside\n")
+        session.stdin.flush()
+        assert reading.result().strip() == "from outside"
+        machine.run("touch /tmp/enough")
+        writing.result()
+        session.kill()

@@ -72,7 +72,7 @@ class Cloud:
 
     def __post_init__(self) -> None:
         """Choose ports; start nothing."""
-        http, https, hosts, enrolment, endpoints = free_ports(5)
+        http, https, hosts, enrolment, endpoints, consoles = free_ports(6)
         self.settings = Settings(
             self.folder,
             http_port=http,
@@ -80,6 +80,7 @@ class Cloud:
             host_port=hosts,
             enrolment_port=enrolment,
             endpoint_port=endpoints,
+            serial_console_port=consoles,
             uplink="none",
         )
         command: list[str | Path] = [
@@ -91,6 +92,7 @@ class Cloud:
             f"--host-port={hosts}",
             f"--enrolment-port={enrolment}",
             f"--endpoint-port={endpoints}",
+            f"--serial-console-port={consoles}",
             *self.options,
         ]
         self.controller = ControllerChild(

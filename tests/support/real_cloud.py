@@ -52,7 +52,7 @@ class RealCloud:
 
     def __post_init__(self) -> None:
         """Choose ports; start nothing."""
-        http, https, hosts, enrolment, endpoints = free_ports(5)
+        http, https, hosts, enrolment, endpoints, consoles = free_ports(6)
         self.settings = Settings(
             self.state_dir,
             http_port=http,
@@ -60,6 +60,7 @@ class RealCloud:
             host_port=hosts,
             enrolment_port=enrolment,
             endpoint_port=endpoints,
+            serial_console_port=consoles,
             uplink="none",
             public_pool=self.public_pool,
             netns_dir=self.netns_dir,
@@ -76,6 +77,7 @@ class RealCloud:
             STEAD_HOST_PORT=str(self.settings.host_port),
             STEAD_ENROLMENT_PORT=str(self.settings.enrolment_port),
             STEAD_ENDPOINT_PORT=str(self.settings.endpoint_port),
+            STEAD_SERIAL_CONSOLE_PORT=str(self.settings.serial_console_port),
             STEAD_PUBLIC_POOL=self.public_pool,
             STEAD_NETNS_DIR=self.netns_dir,
             STEAD_POOLS=self.pools,

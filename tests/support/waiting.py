@@ -18,7 +18,8 @@ def wait_for[Found](
 ) -> Found:
     """Return the condition's first truthy value; at the deadline fail, naming `what` was awaited.
 
-    `seconds` are those of an idle machine: a short deadline is made longer, since nothing may fail for being slow. The last check begins after the deadline, so that a busy machine that did not run us meanwhile causes no failure.
+    `seconds` are those of an idle machine: a short deadline is made longer, since nothing may fail for being slow. The
+    last check begins after the deadline, so that a busy machine that did not run us meanwhile causes no failure.
     `explain` is called for details of a failure.
     """
     seconds = max(seconds, min(_SLOWER * seconds, _MOST_SECONDS))

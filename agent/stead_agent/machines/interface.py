@@ -204,6 +204,12 @@ class Machines(Protocol):
     def password_data(self, machine_id: str) -> bytes:
         """Return the encrypted password that the guest wrote to its serial port, base64; nothing when it wrote none."""
 
+    def open_console(self, machine_id: str) -> int:
+        """Open the running guest's serial port; return a file descriptor of the caller's, which never blocks.
+
+        What the guest writes while nobody reads is in its console output alone.
+        """
+
     def screenshot(self, machine_id: str, *, wake_up: bool = False) -> bytes:
         """Return a picture of the running guest's screen, as PNG, after the press of a key if it is to wake up."""
 

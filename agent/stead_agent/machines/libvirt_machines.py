@@ -20,6 +20,7 @@ import libvirt
 
 from stead_agent.disks.disk_users import uid_of
 from stead_agent.machines import devices, life, plug, records, screen, secrets, taps
+from stead_agent.machines.boot_clock import boot_clock
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.connection import Connection
 from stead_agent.machines.console_log import ConsoleLogs
@@ -42,6 +43,7 @@ from stead_agent.machines.interface import (
 from stead_agent.machines.preparation import Preparation
 from stead_agent.machines.process_watch import ProcessWatch
 from stead_agent.machines.processors import Processors, weigh
+from stead_agent.machines.serial_port import open_port
 from stead_proto.tls import Identity
 
 _log = logging.getLogger(__name__)
@@ -156,7 +158,7 @@ class LibvirtMachines:
             found = self._get(machine_id)
             if not found.view.active:
                 return self._status(machine_id, found)
-            due = 0 if force else _boot_clock() + 1000 * self._patience.stop
+            due = 0 if force else boot_clock() + 1000 * self._patience.stop
             if found.record.stop_asked_of != found.record.start_count or force:
                 found = self._write(found, stop_asked_of=found.record.start_count, stop_due=due)
             if force:
@@ -191,7 +193,7 @@ class LibvirtMachines:
                 return self._status(machine_id, self._write(found, reboot_count=reboot_count))
             if found.record.reboot_asked < reboot_count:
                 found.handle.reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
-                due = _boot_clock() + 1000 * self._patience.reboot
+                due = boot_clock() + 1000 * self._patience.reboot
                 found = self._write(found, reboot_asked=reboot_count, reboot_due=due)
                 self._chores.later(self._patience.reboot, partial(self._attend, machine_id))
             return self._status(machine_id, found)
@@ -271,6 +273,11 @@ class LibvirtMachines:
         if status is None:
             raise MachineAbsentError(f"{machine_id} is not on this host")
         return self._logs.password(machine_id, status.start_count)
+
+    def open_console(self, machine_id: str) -> int:
+        """Open the running guest's serial port."""
+        with self._translated(machine_id):
+            return open_port(self._running(machine_id))
 
     def screenshot(self, machine_id: str, *, wake_up: bool = False) -> bytes:
         """Return a picture of the guest's screen."""
@@ -397,7 +404,7 @@ class LibvirtMachines:
         now = time.monotonic()
         if now - self._pressed.get(machine_id, -1e9) >= self._patience.press_again:
             self._pressed[machine_id] = now
-            wait = min(self._patience.press_again, max(0.0, (found.record.stop_due - _boot_clock()) / 1000))
+            wait = min(self._patience.press_again, max(0.0, (found.record.stop_due - boot_clock()) / 1000))
             self._chores.later(wait, partial(self._attend, machine_id))
             found.handle.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
 
@@ -476,7 +483,7 @@ class LibvirtMachines:
             if seen != found.record:
                 self._write(found, off_of=seen.off_of, off_reason=seen.off_reason)
             return
-        now = _boot_clock()
+        now = boot_clock()
         record = found.record
         if record.stop_asked_of == record.start_count:
             if now >= record.stop_due:
@@ -591,8 +598,3 @@ class LibvirtMachines:
             if not self._link.is_up():
                 raise MachinesUnavailableError(f"libvirt went away: {error}") from error
             raise MachineError(f"{subject}: {error}") from error
-
-
-def _boot_clock() -> int:
-    """Read the clock since boot, which includes suspend and cannot be set; milliseconds."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000

@@ -1,5 +1,6 @@
 """Guests of a simulated host: they boot, react to the power button or not, crash and end, in real or stepped time."""
 
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Final
@@ -44,6 +45,7 @@ class SimulatedMachines:
     def __init__(self, world: World, metadata: SimulatedMetadata, clock: Clock, durations: Durations) -> None:
         self._world = world
         self._metadata = metadata
+        self._consoles: dict[str, int] = {}  # guests' ends of their terminals
         self._clock = clock
         self._durations = durations
         self._callbacks: list[Callable[[str], None]] = []
@@ -221,6 +223,19 @@ class SimulatedMachines:
         with self._world.lock:
             return password.find(_guest(self._world.objects, machine_id).wrote)
 
+    def open_console(self, machine_id: str) -> int:
+        """Open a terminal that says whose it is and echoes what is typed; an earlier one of the guest ends."""
+        with self._world.lock:
+            if _guest(self._world.objects, machine_id).power is Power.OFF:
+                raise MachineError(f"{machine_id} is off")
+        ours, guests = os.openpty()
+        os.set_blocking(ours, False)
+        os.write(guests, f"serial port of {machine_id}\n".encode())
+        if (before := self._consoles.get(machine_id)) is not None:
+            os.close(before)
+        self._consoles[machine_id] = guests
+        return ours
+
     def screenshot(self, machine_id: str, *, wake_up: bool = False) -> bytes:
         """Return one grey pixel; a key that was pressed is written to the console."""
         with self._world.call("machines.screenshot", machine_id) as objects:
@@ -239,6 +254,8 @@ class SimulatedMachines:
     def close(self) -> None:
         """Stop calling back; guests run on."""
         self._callbacks.clear()
+        while self._consoles:
+            os.close(self._consoles.popitem()[1])
 
     # -- what happens to guests by themselves
 
@@ -324,6 +341,8 @@ class SimulatedMachines:
             guest.waits_for = frozenset()
             guest.off_reason = reason
             guest.epoch += 1
+            if (terminal := self._consoles.pop(guest.spec.id, None)) is not None:
+                os.close(terminal)
 
     def _reboot(self, guest: Guest, reboot_count: int) -> None:
         guest.reboot_count = reboot_count

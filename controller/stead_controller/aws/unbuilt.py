@@ -227,7 +227,6 @@ REFUSED: Final[dict[str, str]] = {
     "GetInstanceUefiData": "of instances that there are",
     "GetManagedResourceVisibility": "a setting of the account, not a list",
     "GetReservedInstancesExchangeQuote": "an offer, which nobody makes here",
-    "GetSerialConsoleAccessStatus": "a setting of the account, not a list",
     "GetSpotPlacementScores": "a forecast of capacity that nobody makes here",
     "GetVpcResourcesBlockingEncryptionEnforcement": "of VPCs that there are",
     "GetVpnConnectionDeviceTypes": "a catalogue, not what somebody made",

@@ -23,6 +23,7 @@ from stead_controller.desired.messages.keys import Addition
 from stead_controller.desired.messages.role import with_secret
 from stead_controller.errors import SteadError
 from stead_controller.hosts import attachment_rights, facts, reports
+from stead_controller.hosts.consoles import Consoles
 from stead_controller.hosts.feed import Feed, Stream
 from stead_controller.hosts.first_reports import FirstReports
 from stead_controller.hosts.liveness import Liveness
@@ -79,6 +80,7 @@ class HostLink:
         self._questions: dict[tuple[str, int], asyncio.Future[pb.Answer]] = {}  # by host and question id
         self._question_ids = itertools.count(1)
         self._loop = asyncio.get_running_loop()
+        self.consoles = Consoles(self.ask)
         database.on_commit(self._committed)
 
     def connected(self) -> set[str]:
@@ -263,6 +265,11 @@ def serve(link: HostLink, server: grpc.aio.Server) -> None:
             link.RenewCertificate,
             request_deserializer=pb.RenewCertificateRequest.FromString,
             response_serializer=pb.RenewCertificateResponse.SerializeToString,
+        ),
+        "Console": grpc.stream_stream_rpc_method_handler(
+            link.consoles.Console,
+            request_deserializer=pb.ConsoleText.FromString,
+            response_serializer=pb.ConsoleKeys.SerializeToString,
         ),
         "AttachmentCredentials": grpc.unary_unary_rpc_method_handler(
             link.AttachmentCredentials,

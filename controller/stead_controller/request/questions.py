@@ -53,6 +53,13 @@ class PushedKey:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsoleUse:
+    """Whether somebody has a session at an instance's serial console: a byte if so, else nothing."""
+
+    instance_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class PasswordCheck:
     """Which passwords match the stored hashes: a byte for each, 1 or 0; each takes some hundredths of a second."""
 
@@ -98,7 +105,7 @@ class WriteBlock:
 
 type BlockQuestion = ReadBlock | WriteBlock
 type HostQuestion = ConsoleOutput | Screenshot | Interrupt | PasswordData | PushedKey | Capture | Look
-type Question = HostQuestion | BlockQuestion | PasswordCheck
+type Question = HostQuestion | BlockQuestion | PasswordCheck | ConsoleUse
 
 
 @dataclass(frozen=True, slots=True)

@@ -927,6 +927,7 @@ class Question(_message.Message):
     PASSWORD_FIELD_NUMBER: _builtins.int
     INTERRUPT_FIELD_NUMBER: _builtins.int
     PUSHED_KEY_FIELD_NUMBER: _builtins.int
+    CONSOLE_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     @_builtins.property
     def console_output(self) -> Global___ConsoleOutputQuestion: ...
@@ -942,6 +943,8 @@ class Question(_message.Message):
     def interrupt(self) -> Global___InterruptQuestion: ...
     @_builtins.property
     def pushed_key(self) -> Global___PushedKeyQuestion: ...
+    @_builtins.property
+    def console(self) -> Global___ConsoleQuestion: ...
     def __init__(
         self,
         *,
@@ -953,16 +956,84 @@ class Question(_message.Message):
         password: Global___PasswordQuestion | None = ...,
         interrupt: Global___InterruptQuestion | None = ...,
         pushed_key: Global___PushedKeyQuestion | None = ...,
+        console: Global___ConsoleQuestion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console_output", b"console_output", "interrupt", b"interrupt", "password", b"password", "path", b"path", "pushed_key", b"pushed_key", "screenshot", b"screenshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console", b"console", "console_output", b"console_output", "interrupt", b"interrupt", "password", b"password", "path", b"path", "pushed_key", b"pushed_key", "screenshot", b"screenshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console_output", b"console_output", "id", b"id", "interrupt", b"interrupt", "password", b"password", "path", b"path", "pushed_key", b"pushed_key", "screenshot", b"screenshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console", b"console", "console_output", b"console_output", "id", b"id", "interrupt", b"interrupt", "password", b"password", "path", b"path", "pushed_key", b"pushed_key", "screenshot", b"screenshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["console_output", "screenshot", "path", "capture", "password", "interrupt", "pushed_key"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["console_output", "screenshot", "path", "capture", "password", "interrupt", "pushed_key", "console"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___Question: _TypeAlias = Question  # noqa: Y015
+
+@_typing.final
+class ConsoleQuestion(_message.Message):
+    """Open the machine's serial port, then call Console for this session; answered, without content, when the port is open."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MACHINE_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    machine_id: _builtins.str
+    session_id: _builtins.str
+    """a secret"""
+    def __init__(
+        self,
+        *,
+        machine_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["machine_id", b"machine_id", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsoleQuestion: _TypeAlias = ConsoleQuestion  # noqa: Y015
+
+@_typing.final
+class ConsoleText(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """in the first message, alone"""
+    content: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsoleText: _TypeAlias = ConsoleText  # noqa: Y015
+
+@_typing.final
+class ConsoleKeys(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsoleKeys: _TypeAlias = ConsoleKeys  # noqa: Y015
 
 @_typing.final
 class ConsoleOutputQuestion(_message.Message):

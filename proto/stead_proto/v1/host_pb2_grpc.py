@@ -50,6 +50,11 @@ class HostLinkStub:
                 request_serializer=stead__proto_dot_v1_dot_host__pb2.AttachmentCredentialsRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_host__pb2.AttachmentCredentialsResponse.FromString,
                 _registered_method=True)
+        self.Console = channel.stream_stream(
+                '/stead.v1.HostLink/Console',
+                request_serializer=stead__proto_dot_v1_dot_host__pb2.ConsoleText.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_host__pb2.ConsoleKeys.FromString,
+                _registered_method=True)
 
 
 class HostLinkServicer:
@@ -79,6 +84,14 @@ class HostLinkServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Console(self, request_iterator, context):
+        """A session at a machine's serial port, which a ConsoleQuestion asked for. The agent's first message names the session;
+        then what the guest writes goes one way and what is typed the other, until either side ends the call.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HostLinkServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +109,11 @@ def add_HostLinkServicer_to_server(servicer, server):
                     servicer.AttachmentCredentials,
                     request_deserializer=stead__proto_dot_v1_dot_host__pb2.AttachmentCredentialsRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_host__pb2.AttachmentCredentialsResponse.SerializeToString,
+            ),
+            'Console': grpc.stream_stream_rpc_method_handler(
+                    servicer.Console,
+                    request_deserializer=stead__proto_dot_v1_dot_host__pb2.ConsoleText.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_host__pb2.ConsoleKeys.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -180,6 +198,33 @@ class HostLink:
             '/stead.v1.HostLink/AttachmentCredentials',
             stead__proto_dot_v1_dot_host__pb2.AttachmentCredentialsRequest.SerializeToString,
             stead__proto_dot_v1_dot_host__pb2.AttachmentCredentialsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Console(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/stead.v1.HostLink/Console',
+            stead__proto_dot_v1_dot_host__pb2.ConsoleText.SerializeToString,
+            stead__proto_dot_v1_dot_host__pb2.ConsoleKeys.FromString,
             options,
             channel_credentials,
             insecure,

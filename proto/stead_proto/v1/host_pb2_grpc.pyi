@@ -43,6 +43,10 @@ class HostLinkStub:
     """What a guest's QEMU shows the home of a volume to reach it without its host's proxy. Only for the host that has just
     this attachment, of a volume whose home is, and stays, another host; else PERMISSION_DENIED.
     """
+    Console: _grpc.StreamStreamMultiCallable[_host_pb2.ConsoleText, _host_pb2.ConsoleKeys]
+    """A session at a machine's serial port, which a ConsoleQuestion asked for. The agent's first message names the session;
+    then what the guest writes goes one way and what is typed the other, until either side ends the call.
+    """
 
 @_typing.type_check_only
 class HostLinkAsyncStub(HostLinkStub):
@@ -58,6 +62,10 @@ class HostLinkAsyncStub(HostLinkStub):
     AttachmentCredentials: _aio.UnaryUnaryMultiCallable[_host_pb2.AttachmentCredentialsRequest, _host_pb2.AttachmentCredentialsResponse]  # type: ignore[assignment]
     """What a guest's QEMU shows the home of a volume to reach it without its host's proxy. Only for the host that has just
     this attachment, of a volume whose home is, and stays, another host; else PERMISSION_DENIED.
+    """
+    Console: _aio.StreamStreamMultiCallable[_host_pb2.ConsoleText, _host_pb2.ConsoleKeys]  # type: ignore[assignment]
+    """A session at a machine's serial port, which a ConsoleQuestion asked for. The agent's first message names the session;
+    then what the guest writes goes one way and what is typed the other, until either side ends the call.
     """
 
 class HostLinkServicer(metaclass=_abc_1.ABCMeta):
@@ -89,6 +97,16 @@ class HostLinkServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_host_pb2.AttachmentCredentialsResponse, _abc.Awaitable[_host_pb2.AttachmentCredentialsResponse]]:
         """What a guest's QEMU shows the home of a volume to reach it without its host's proxy. Only for the host that has just
         this attachment, of a volume whose home is, and stays, another host; else PERMISSION_DENIED.
+        """
+
+    @_abc_1.abstractmethod
+    def Console(
+        self,
+        request_iterator: _MaybeAsyncIterator[_host_pb2.ConsoleText],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_host_pb2.ConsoleKeys], _abc.AsyncIterator[_host_pb2.ConsoleKeys]]:
+        """A session at a machine's serial port, which a ConsoleQuestion asked for. The agent's first message names the session;
+        then what the guest writes goes one way and what is typed the other, until either side ends the call.
         """
 
 def add_HostLinkServicer_to_server(servicer: HostLinkServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

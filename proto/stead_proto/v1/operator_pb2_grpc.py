@@ -1136,6 +1136,79 @@ class Network:
             _registered_method=True)
 
 
+class ConsolesStub:
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.OpenConsole = channel.stream_stream(
+                '/stead.v1.Consoles/OpenConsole',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.OpenConsoleRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.OpenConsoleResponse.FromString,
+                _registered_method=True)
+
+
+class ConsolesServicer:
+    """Missing associated documentation comment in .proto file."""
+
+    def OpenConsole(self, request_iterator, context):
+        """A session at an instance's serial port, of any account; it is the only one at a time. Ends with the guest's machine.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_ConsolesServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'OpenConsole': grpc.stream_stream_rpc_method_handler(
+                    servicer.OpenConsole,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.OpenConsoleRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.OpenConsoleResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'stead.v1.Consoles', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('stead.v1.Consoles', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Consoles:
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def OpenConsole(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/stead.v1.Consoles/OpenConsole',
+            stead__proto_dot_v1_dot_operator__pb2.OpenConsoleRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.OpenConsoleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class TypesStub:
     """Missing associated documentation comment in .proto file."""
 

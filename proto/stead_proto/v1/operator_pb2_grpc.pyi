@@ -355,6 +355,31 @@ class NetworkServicer(metaclass=_abc_1.ABCMeta):
 
 def add_NetworkServicer_to_server(servicer: NetworkServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
+class ConsolesStub:
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> ConsolesAsyncStub: ...
+    OpenConsole: _grpc.StreamStreamMultiCallable[_operator_pb2.OpenConsoleRequest, _operator_pb2.OpenConsoleResponse]
+    """A session at an instance's serial port, of any account; it is the only one at a time. Ends with the guest's machine."""
+
+@_typing.type_check_only
+class ConsolesAsyncStub(ConsolesStub):
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    OpenConsole: _aio.StreamStreamMultiCallable[_operator_pb2.OpenConsoleRequest, _operator_pb2.OpenConsoleResponse]  # type: ignore[assignment]
+    """A session at an instance's serial port, of any account; it is the only one at a time. Ends with the guest's machine."""
+
+class ConsolesServicer(metaclass=_abc_1.ABCMeta):
+    @_abc_1.abstractmethod
+    def OpenConsole(
+        self,
+        request_iterator: _MaybeAsyncIterator[_operator_pb2.OpenConsoleRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_operator_pb2.OpenConsoleResponse], _abc.AsyncIterator[_operator_pb2.OpenConsoleResponse]]:
+        """A session at an instance's serial port, of any account; it is the only one at a time. Ends with the guest's machine."""
+
+def add_ConsolesServicer_to_server(servicer: ConsolesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
 class TypesStub:
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...

@@ -25,6 +25,7 @@ from stead_controller.db.tables.instances.instance_store_disk import InstanceSto
 from stead_controller.db.tables.instances.key_pair import KeyPair
 from stead_controller.db.tables.instances.metadata_defaults import MetadataDefaults
 from stead_controller.db.tables.instances.own_instance_type import OwnInstanceType
+from stead_controller.db.tables.instances.serial_console import SerialConsoleAccess, SerialConsoleKey
 from stead_controller.db.tables.network.dhcp_options import DhcpOptions, DhcpOptionValue
 from stead_controller.db.tables.network.elastic_address import ElasticAddress
 from stead_controller.db.tables.network.ended_cidr_block import EndedCidrBlock
@@ -148,6 +149,8 @@ __all__ = [
     "RouteTableAssociation",
     "SecurityGroup",
     "SecurityGroupRule",
+    "SerialConsoleAccess",
+    "SerialConsoleKey",
     "ServiceQuota",
     "Snapshot",
     "SnapshotDamage",

@@ -193,6 +193,8 @@ RULES: Final[dict[str, Rule]] = {
     "ModifyDefaultCreditSpecification": rule(setting(_of_the_account)),
     "ModifyInstanceCreditSpecification": rule(setting(named("instance", "InstanceCreditSpecifications.InstanceId"))),
     "ModifyInstanceMaintenanceOptions": rule(setting(_INSTANCE)),
+    "DisableSerialConsoleAccess": rule(),
+    "EnableSerialConsoleAccess": rule(),
     "ModifyInstanceMetadataDefaults": rule(setting(_of_the_account)),
     "ModifyInstanceMetadataOptions": rule(setting(_INSTANCE)),
     "ModifyInstancePlacement": rule(

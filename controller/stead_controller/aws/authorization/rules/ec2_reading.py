@@ -69,6 +69,7 @@ RULES: Final[dict[str, Rule]] = {
     "DescribeVolumeAttribute": rule(named("volume", "VolumeId")),
     "DescribeVpcAttribute": rule(named("vpc", "VpcId")),
     "GetConsoleOutput": rule(named("instance", "InstanceId")),
+    "GetSerialConsoleAccessStatus": rule(),
     "GetConsoleScreenshot": rule(named("instance", "InstanceId")),
     "GetManagedPrefixListAssociations": rule(named("prefix-list", "PrefixListId")),
     "GetManagedPrefixListEntries": rule(named("prefix-list", "PrefixListId")),

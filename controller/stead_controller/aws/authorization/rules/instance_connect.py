@@ -17,5 +17,6 @@ def _for_user(asked: Asked) -> Iterator[Check]:
 
 
 RULES: Final[dict[str, Rule]] = {
+    "SendSerialConsoleSSHPublicKey": rule(_INSTANCE),
     "SendSSHPublicKey": rule(_for_user),
 }

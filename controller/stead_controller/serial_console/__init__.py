@@ -1,0 +1,1 @@
+"""Instances' serial consoles by SSH."""
