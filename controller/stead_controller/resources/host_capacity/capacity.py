@@ -4,7 +4,7 @@ A host's free capacity is what it offers (`offer.py`) less what is reserved, as 
 if the host shrank.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ _TAKE: Final = Prepared(
     .where(
         Host.id == bindparam("host_id"),
         Host.state == "up",
+        Host.schedulable.is_(True),
         Host.cpus >= bindparam("vcpus"),
         Host.uefi >= bindparam("uefi", type_=Boolean),
         Host.tpm >= bindparam("tpm", type_=Boolean),
@@ -76,11 +77,18 @@ class Place:
 
 
 def reserve_any(
-    tx: Transaction, cloud: Cloud, need: Need, zone: str, disks: Sequence[DiskNeed] = (), *, terms: Terms = _NO_TERMS
+    tx: Transaction,
+    cloud: Cloud,
+    need: Need,
+    zone: str,
+    disks: Sequence[DiskNeed] = (),
+    *,
+    terms: Terms = _NO_TERMS,
+    but: Collection[str] = (),
 ) -> Place:
-    """Choose a host for one instance and its volumes and reserve capacity; raises NoCapacity when none has enough."""
+    """Choose a host for one instance and its volumes, `but` not these, and reserve capacity; raises NoCapacity."""
     search = search_for(cloud, need, zone, disks, terms)
-    tried: set[str] = set()
+    tried = set(but)
     while (chosen := rooms.best(tx, cloud, search, tried)) is not None:
         if _take(tx, chosen.host_id, need):
             pools = volume_homes.reserve(tx, cloud, chosen.host_id, disks, instance_store=need.instance_store)
@@ -88,7 +96,7 @@ def reserve_any(
                 return Place(chosen.host_id, tuple(pools))
             _release(tx, chosen.host_id, need)
         tried.add(chosen.host_id)
-    raise _refusal(tx, cloud, search)
+    raise _refusal(tx, cloud, search, but)
 
 
 def search_for(cloud: Cloud, need: Need, zone: str, disks: Sequence[DiskNeed] = (), terms: Terms = _NO_TERMS) -> Search:
@@ -101,14 +109,14 @@ def judge(tx: Transaction, cloud: Cloud, search: Search) -> list[Verdict]:
     return explain(rooms.every(tx, cloud, search), search)
 
 
-def _refusal(tx: Transaction, cloud: Cloud, search: Search) -> NoCapacity:
+def _refusal(tx: Transaction, cloud: Cloud, search: Search, but: Collection[str]) -> NoCapacity:
     """Make the error that says what is lacking: space for volumes if the instance alone would fit, else hosts.
 
     Why each host does not do is the operator's business (`judge`).
     """
     need, zone = search.need, search.zone
     without_disks = replace(search, disk=0, need=replace(need, instance_store=0))
-    if rooms.best(tx, cloud, without_disks) is not None:
+    if rooms.best(tx, cloud, without_disks, but) is not None:
         if need.instance_store:
             return NoCapacity(
                 "There is no host with enough room for the requested volumes and instance store in the "
@@ -150,7 +158,7 @@ def choose_any(tx: Transaction, zone: str, *, but: str = "") -> str | None:
 
 
 def reserve_on(tx: Transaction, cloud: Cloud, host_id: str, need: Need, terms: Terms = _NO_TERMS) -> None:
-    """Reserve capacity on one host (where an instance's disks are); raises NoCapacity when it has not enough.
+    """Reserve capacity on the one host where an instance can start; raises NoCapacity when it has not enough.
 
     The rules of a placement group hold there as well.
     """
@@ -164,6 +172,7 @@ def reserve_on(tx: Transaction, cloud: Cloud, host_id: str, need: Need, terms: T
             raise NoCapacity(f"The host of this instance has not {_firmware(need)} now.")
         raise NoCapacity("The host of this instance has not enough free capacity to start it now.")
     if volume_homes.reserve(tx, cloud, host_id, (), instance_store=need.instance_store) is None:
+        _release(tx, host_id, need)  # another partition of its group may be tried
         raise NoCapacity("The host of this instance has not enough room for its instance store now.")
 
 

@@ -14,7 +14,7 @@ from stead_controller.resources.instances.cpu_options import CpuOptions
 
 def of(tx: Transaction, instance: Instance) -> Need:
     """Return the capacity that is reserved for an instance, or must be before it starts."""
-    uefi = boot_modes.CURRENT[instance.boot_mode] == boot_modes.UEFI
+    uefi = boots_by_uefi(instance)
     tpm = instance.sealed_tpm_key is not None
     return Need(
         instance.vcpus,
@@ -24,6 +24,11 @@ def of(tx: Transaction, instance: Instance) -> Need:
         tpm=tpm,
         uefi=uefi,
     )
+
+
+def boots_by_uefi(instance: Instance) -> bool:
+    """Tell whether an instance boots by UEFI."""
+    return boot_modes.CURRENT[instance.boot_mode] == boot_modes.UEFI
 
 
 def planned(image: Image, kind: InstanceType, cpus: CpuOptions, instance_store: int = 0) -> Need:

@@ -1,4 +1,4 @@
-"""StartInstances: reserve capacity on the instance's host, maybe a new public address, and request a start."""
+"""StartInstances: reserve capacity on a host, maybe take a new public address, and request a start."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,14 +7,13 @@ from sqlalchemy import select
 
 from stead_controller.db.tables import Instance, NetworkInterface, Volume
 from stead_controller.desired import desired_state
-from stead_controller.errors import InvalidParameter, NoCapacity, WrongState
+from stead_controller.errors import InvalidParameter, WrongState
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas
-from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.iam import instance_credentials
-from stead_controller.resources.instances import credit_specifications, instance_groups, instance_needs
+from stead_controller.resources.instances import credit_specifications, start_places
 from stead_controller.resources.instances.instance_lookup import find_instances
 from stead_controller.resources.instances.instance_states import StateChange, change_state
 from stead_controller.resources.instances.volume_attachments import DETACHING
@@ -41,7 +40,7 @@ def start_instances(
             )
         _require_root(tx, instance)
         quotas.launchable(tx, caller.account_id, instance.vcpus, 1, 1)
-        _reserve(tx, cloud, instance, instance.host_id)
+        start_places.reserve(tx, cloud, instance, instance.host_id)
         instance.capacity_held = True
         quotas.use_vcpus(tx, instance.account_id, instance.vcpus)
         instance.start_count += 1
@@ -55,22 +54,6 @@ def start_instances(
         instance_credentials.begin(tx, cloud, instance, now)
         desired_state.refresh_instance(tx, instance.id)
     return changes
-
-
-def _reserve(tx: Transaction, cloud: Cloud, instance: Instance, host_id: str) -> None:
-    """Reserve capacity on an instance's host, in the first partition of its placement group that may be there."""
-    need = instance_needs.of(tx, instance)
-    options = instance_groups.terms(tx, instance)
-    for number, terms in enumerate(options, 1):
-        try:
-            capacity.reserve_on(tx, cloud, host_id, need, terms)
-        except NoCapacity:
-            if number == len(options):
-                raise
-        else:
-            if terms.group is not None:
-                instance.partition_number = terms.group.partition
-            return
 
 
 def _require_root(tx: Transaction, instance: Instance) -> None:

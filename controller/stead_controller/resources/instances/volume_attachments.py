@@ -171,11 +171,22 @@ def plug(tx: Transaction, volume: Volume, instance: Instance, device: str, now: 
 
 
 def serve_anew(tx: Transaction, volume: Volume) -> None:
-    """Export a volume from its new home to the other host that uses it: the former home's export has ended."""
+    """Export a volume to the host that uses it, if that is not its home: an export of before has ended, or must."""
     volume.export_port = None
     if is_remote(volume):
         volume.generation += 1
         volume.export_port = _free_port(tx, volume.host_id)
+
+
+def move_use(tx: Transaction, volume: Volume, host_id: str) -> None:
+    """Let another host use an attached volume, whose instance is off and moves there; its last one releases it."""
+    last = _remote_user(volume)
+    if last is not None:
+        desired_state.remove_volume(tx, last, volume.id)
+    volume.attached_host_id = host_id
+    serve_anew(tx, volume)
+    snapshot_life.follow(tx, volume)
+    desired_state.refresh_volume(tx, volume)
 
 
 def is_remote(volume: Volume) -> bool:

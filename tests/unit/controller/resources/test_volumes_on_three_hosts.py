@@ -155,6 +155,7 @@ class Cloud:
         self.instances = self.run(add)
         self.hosts = [ModelHost(host_id) for host_id in host_ids]
         self.delayed: list[tuple[str, list[pb.ResourceStatus]]] = []
+        self.roots = self.run(lambda tx: list(tx.session.scalars(select(Volume.id))))
         self.volumes = [self.create() for _ in range(2)]
 
     def run(self, function, *args, **kwargs):
@@ -186,7 +187,7 @@ class Cloud:
     def check(self):
         free = select(Volume.id).where(Volume.state == "available")
         available = self.run(lambda tx: set(tx.session.scalars(free)))
-        for volume_id in self.volumes:
+        for volume_id in (*self.roots, *self.volumes):
             writers = sum(host.writes(volume_id, self.hosts) for host in self.hosts)
             most = 0 if volume_id in available else 1
             assert writers <= most, f"{volume_id} is writable from {writers} places"
@@ -210,7 +211,7 @@ class Cloud:
     def step(self, rng):
         instance_id, volume_id = rng.choice(self.instances), rng.choice(self.volumes)
         host = rng.choice(self.hosts)
-        match rng.randrange(16):
+        match rng.randrange(17):
             case 0 | 1 | 2:
                 device = f"/dev/sd{rng.choice('fghij')}"
                 self.attempt(volume_attachments.attach, CLOUD, volume_id, instance_id, device, NOW)
@@ -226,12 +227,16 @@ class Cloud:
                 self.attempt(volume_life.delete, volume_id)
                 self.volumes.append(self.create())
             case 9:
-                host = self.hosts[self.instances.index(instance_id) % len(self.hosts)]
-                host.stubborn ^= {instance_id}
+                now_on = self.run(lambda tx: tx.session.get_one(Instance, instance_id).host_id)
+                for each in self.hosts:
+                    each.stubborn ^= {instance_id} if each.id == now_on else each.stubborn & {instance_id}
             case 10 if self.delayed:
                 self.report(*self.delayed.pop(rng.randrange(len(self.delayed))))
             case 11:
                 self.act(host, delay=True)
+            case 12:  # what starts then, starts elsewhere
+                cordoned = update(Host).where(Host.id == host.id).values(schedulable=rng.random() < 0.5)
+                self.run(lambda tx: tx.session.execute(cordoned) and None)
             case _:
                 self.act(host)
         self.check()

@@ -223,7 +223,11 @@ def test_one_unmet_need_excludes_a_host(run, world, wrong):
     assert run(place, need, ()) is None
 
 
-@pytest.mark.parametrize("wrong", [{"state": "down"}, {"cpus": 1}, {"cpus_free": 1}, {"memory_free": GIB - 1}], ids=str)
+@pytest.mark.parametrize(
+    "wrong",
+    [{"state": "down"}, {"schedulable": False}, {"cpus": 1}, {"cpus_free": 1}, {"memory_free": GIB - 1}],
+    ids=str,
+)
 def test_an_instance_starts_only_where_its_disks_are_and_there_is_room(run, world, wrong):
     run(capacity.reserve_on, CLOUD, world.host_id, Need(2, GIB))
     change(run, world.host_id, **wrong)

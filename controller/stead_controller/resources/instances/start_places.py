@@ -1,0 +1,116 @@
+"""On which host a stopped instance starts: any of its zone, a home of its volumes before others.
+
+Its volumes stay at their homes, which serve them to another host. What its last host alone has of it, such as the
+state of its TPM, binds it to that host. EC2, too, starts most instances on another host than before:
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/how-ec2-instance-stop-start-works.html.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import select
+
+from stead_controller.db.tables import Host, HostResource, Instance, NetworkInterface, Volume
+from stead_controller.desired import outbox, topics
+from stead_controller.errors import NoCapacity
+from stead_controller.placement.search import Terms
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.host_capacity import capacity
+from stead_controller.resources.instances import instance_groups, instance_needs, volume_attachments
+from stead_proto.v1 import desired_pb2 as pb
+
+
+def reserve(tx: Transaction, cloud: Cloud, instance: Instance, last_host_id: str) -> None:
+    """Reserve capacity for the start of a stopped instance and move it to that host; raises NoCapacity, LimitExceeded.
+
+    Of its placement group it gets the first partition in which it can start.
+    """
+    volumes = tx.session.scalars(select(Volume).where(Volume.instance_id == instance.id).order_by(Volume.id)).all()
+    interfaces = tx.session.scalars(
+        select(NetworkInterface).where(NetworkInterface.instance_id == instance.id).order_by(NetworkInterface.id)
+    ).all()
+    bound = _left_on_host(instance) or _bound(tx, volumes, interfaces)
+    options = instance_groups.terms(tx, instance)
+    for number, terms in enumerate(options, 1):
+        try:
+            host_id = _reserve(tx, cloud, instance, volumes, terms, bound_to=last_host_id if bound else "")
+        except NoCapacity as refusal:
+            if number < len(options):
+                continue
+            words = f"{refusal.message} It can start on no other host, since {bound}." if bound else refusal.message
+            raise NoCapacity(words, code=refusal.code) from refusal
+        if terms.group is not None:
+            instance.partition_number = terms.group.partition
+        if host_id != last_host_id:
+            _move(tx, instance, volumes, interfaces, host_id)
+        return
+
+
+def _reserve(
+    tx: Transaction, cloud: Cloud, instance: Instance, volumes: Sequence[Volume], terms: Terms, *, bound_to: str
+) -> str:
+    """Reserve capacity on any host, or on the one that an instance is bound to, and return which; raises NoCapacity."""
+    need = instance_needs.of(tx, instance)
+    if bound_to:
+        capacity.reserve_on(tx, cloud, bound_to, need, terms)
+        return bound_to
+    homes = Counter[str]()
+    for volume in volumes:
+        homes[volume.host_id or ""] += volume.size
+    near = replace(terms, homes=homes)
+    return capacity.reserve_any(tx, cloud, need, instance.zone, terms=near, but=_releasing(tx, volumes)).host_id
+
+
+def _left_on_host(instance: Instance) -> str:
+    """Say what the last host alone has of a guest; empty when there is no such thing."""
+    if instance.memory_saved:
+        return "its memory is saved there"
+    if instance.sealed_tpm_key is not None:
+        return "the state of its TPM is there"
+    return "its UEFI variables are there" if instance_needs.boots_by_uefi(instance) else ""
+
+
+def _bound(tx: Transaction, volumes: Sequence[Volume], interfaces: Sequence[NetworkInterface]) -> str:
+    """Say why another host could not have an instance's volumes and interfaces now; empty when it could."""
+    parts: list[Volume | NetworkInterface] = [*volumes, *interfaces]
+    for part in parts:
+        if part.attachment_state != "attached":
+            return f"{part.id} is {part.attachment_state}"
+    down = select(Host.id).where(Host.id.in_({volume.host_id for volume in volumes}), Host.state != "up")
+    for host_id in tx.session.scalars(down):
+        return f"{next(volume.id for volume in volumes if volume.host_id == host_id)} is on {host_id}, which is down"
+    return ""
+
+
+def _releasing(tx: Transaction, volumes: Sequence[Volume]) -> set[str]:
+    """Return the hosts that have not yet released one of these volumes, which another guest there may still use."""
+    query = select(HostResource.host_id).where(
+        HostResource.kind == pb.KIND_VOLUME,
+        HostResource.resource_id.in_([volume.id for volume in volumes]),
+        HostResource.body.is_(None),
+    )
+    return set(tx.session.scalars(query))
+
+
+def _move(
+    tx: Transaction,
+    instance: Instance,
+    volumes: Sequence[Volume],
+    interfaces: Sequence[NetworkInterface],
+    host_id: str,
+) -> None:
+    """Move a stopped instance to another host: its last one removes what it has of it, its volumes are served anew."""
+    last = instance.host_id
+    assert last is not None
+    instance.host_id = host_id
+    for interface in interfaces:
+        interface.host_id = host_id
+    tx.session.flush()
+    gone = {(int(pb.KIND_INTERFACE), interface.id) for interface in interfaces}
+    outbox.write(tx, last, {}, gone={(int(pb.KIND_MACHINE), instance.id), *gone})
+    for volume in volumes:
+        volume_attachments.move_use(tx, volume, host_id)
+    for vpc_id in sorted({interface.vpc_id for interface in interfaces}):
+        topics.refresh_host(tx, vpc_id, last)
