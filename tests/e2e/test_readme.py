@@ -1,4 +1,7 @@
-"""The commands of the README and of the guides that go on with its tour, as a newcomer types them on a bare machine."""
+"""The commands of the README and of the guides that go on with its tour, as a newcomer types them.
+
+The machine has no cloud, but has built the micro image before: test_up_down.py is about one that has not.
+"""
 
 import itertools
 import os
@@ -59,6 +62,7 @@ def test_the_tour_from_its_first_line_to_its_last(tmp_path: Path) -> None:
 def _take_the_tour(folder: Path) -> None:
     before = leaks.take_inventory()
     cloud = RealCloud(public_pool=POOL)
+    cloud.prepare()
     try:
         done = _type(cloud, folder, "\n".join(itertools.starmap(commands, SECTIONS)))
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-6000:]}\n{cloud.log_ends()}"

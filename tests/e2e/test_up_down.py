@@ -22,7 +22,7 @@ def test_up_twice_down_up_again_and_purge(tmp_path: Path) -> None:
 def _from_first_up_to_purge(folder: Path) -> None:
     """The life of a cloud on a machine that never had one, and has nothing of it afterwards."""
     before = leaks.take_inventory()
-    cloud = RealCloud()
+    cloud = RealCloud(bare=True)
     try:
         _up_is_idempotent(cloud)
         instance_id = _guest_and_objects_outlive_a_plain_down(cloud, folder)

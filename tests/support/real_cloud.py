@@ -22,6 +22,7 @@ from stead_cli.settings import Settings
 from tests.support.clients import FAST, Account
 from tests.support.connections import shared
 from tests.support.emulator import HangWatch
+from tests.support.prepared import prepare
 from tests.support.processes import BIN, clean_environment, free_ports
 from tests.support.waiting import wait_for
 
@@ -48,6 +49,7 @@ class RealCloud:
     public_pool: str = field(default_factory=lambda: f"198.19.{secrets.randbelow(256)}.0/24")
     netns_dir: str = "/run/netns"
     pools: str = ""
+    bare: bool = False  # it builds the micro image and proves KVM by itself, which takes half a minute of a processor
     settings: Settings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,8 +103,14 @@ class RealCloud:
         assert done.returncode == 0, f"stead {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}\n{self.log_ends()}"
         return done.stdout
 
+    def prepare(self) -> None:
+        """Place what this machine has found out before, unless the cloud is to find it out itself."""
+        if not self.bare:
+            prepare(self.settings.image_dir, self.settings.agent_dir)
+
     def up(self) -> dict[str, Any]:
         """Start the parts that do not run; return the JSON output of `up`."""
+        self.prepare()
         said: dict[str, Any] = json.loads(self.stead_well("up", "--output", "json"))
         return said
 

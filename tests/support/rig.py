@@ -18,6 +18,7 @@ from stead_cli.rig_places import RigPlace
 from stead_cli.rig_plan import RigPlan
 from tests.support import leaks
 from tests.support.clients import Account
+from tests.support.prepared import prepare
 from tests.support.processes import BIN, clean_environment
 from tests.support.real_cloud import EMULATOR_LINES, User
 from tests.support.waiting import wait_for
@@ -72,6 +73,8 @@ class TestRig:
 
     def up(self) -> dict[str, Any]:
         """Make the rig, or the parts that do not run; return the JSON output of `rig up`."""
+        settings = [self.plan.host_settings(number) for number in self.plan.numbers]
+        prepare(self.plan.cloud.image_dir, *(each.agent_dir for each in settings))
         options = [f"--hosts={self.hosts_wanted}", *(f"--pool={pool}" for pool in self.pools)]
         said: dict[str, Any] = json.loads(self.stead_well("rig", "up", *options, "--output", "json"))
         self.ids, self.image_id = said["hosts"], said["image_id"]
