@@ -91,7 +91,7 @@ ON_A_HOST: Final = MappingProxyType(
 WITH_GUESTS: Final = MappingProxyType(
     {
         "guest_memory": Smallest(("bios",)),
-        "launch": Smallest(("--rounds", "1")),
+        "launch": Smallest(("--rounds", "1"), {"WARMING": 0}),
         "lazy_base": Smallest(("--mib", "128"), {"VOLUMES": 3}),
         "machine_start": Smallest(("--rounds", "1", "--machines", "2")),
         "rule_to_kernel": Smallest(("--members", "20"), {"ROUNDS": 2}),  # each second round undoes the first
