@@ -15,6 +15,8 @@ _RIG = (
 )
 _OWN = ("test_host_reboot.py", "test_rig_life.py", "test_systemd.py", "test_up_down.py")  # clouds in boxes of their own
 _LONG = ("tests/recovery/storm/test_storm.py",)  # with guests, though not in a folder of such tests
+# These wait for their clients' pauses most of the time: less than a quarter of a processor is in use.
+_WAITING: Final = ("tests/clients/test_prometheus.py", "tests/clients/test_terraform.py")
 _TOOLS: Final = "tests/house/test_tools.py"  # waits for programs; the other house tests read all files of the checkout
 _LIGHT: Final = "gw2"  # the third process, as pytest-xdist names it
 _RANKS = ("house", "cloud", "host", "rig", "clients", "e2e")
@@ -48,7 +50,7 @@ def rank_of(test: str) -> int:
 
 
 def is_light(worker: str) -> bool:
-    """Tell whether a process, by its name, runs only short tests, at a lower priority.
+    """Tell whether a process, by its name, runs only short tests and those that wait, at a lower priority.
 
     It uses the idle time of the processors, which tests that wait for guests and the kernel leave.
     """
@@ -58,13 +60,13 @@ def is_light(worker: str) -> bool:
 def choose(waiting: Iterable[str], worker: str) -> str | None:
     """Return the next share for a process, of the shares that wait, in their order."""
     for share in waiting:
-        if not is_light(worker) or rank_of(share) in (0, len(_RANKS)):
+        if not is_light(worker) or rank_of(share) in (0, len(_RANKS)) or share in _WAITING:
             return share
     return None
 
 
 class Shares(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
-    """Assigns shares in the order in which their first tests were collected; the light process gets only short ones."""
+    """Assigns shares in the order in which their first tests were collected; the light process gets only light ones."""
 
     def _split_scope(self, nodeid: str) -> str:
         return share_of(nodeid)

@@ -51,3 +51,9 @@ def test_the_light_process_has_small_shares_alone():
     assert choose(waiting, "gw2") == "tests/unit/agent/programs/test_run.py"
     assert choose(waiting[:2], "gw2") is None
     assert choose(waiting[3:], "gw2") == "house"
+
+
+def test_the_light_process_runs_what_waits_for_a_client():
+    waiting = ["cloud", "tests/clients/test_ansible.py", "tests/clients/test_terraform.py"]
+    assert choose(waiting, "gw2") == "tests/clients/test_terraform.py"
+    assert choose(waiting, "gw0") == "cloud"
