@@ -72,10 +72,10 @@ def refusal_of(here: PooledVolumes, spec: VolumeSpec) -> str:
 @trial
 def a_disk_is_made_written_and_grown() -> None:
     here = volumes()
-    made = here.ensure(VolumeSpec(FIRST, 64 * MIB, pool="fast"))
+    made = here.ensure(VolumeSpec(FIRST, 16 * MIB, pool="fast"))
     assert (made.format, made.base) == ("qcow2", None)
-    assert here.ensure(VolumeSpec(FIRST, 64 * MIB)) == made
-    assert "failed" not in disk_io(FIRST, "read -P 0 0 64M", "write -P 9 1M 8M")
+    assert here.ensure(VolumeSpec(FIRST, 16 * MIB)) == made
+    assert "failed" not in disk_io(FIRST, "read -P 0 0 16M", "write -P 9 1M 8M")
     assert here.ensure(VolumeSpec(FIRST, 512 * MIB)) == made
     assert (here.size(FIRST), here.present()) == (512 * MIB, {FIRST})
     assert "failed" not in disk_io(FIRST, "read -P 9 1M 8M", "read -P 0 500M 1M", "write -P 8 500M 1M")
@@ -121,8 +121,8 @@ def a_removed_disk_rests_in_the_trash_and_a_new_one_reads_zeroes() -> None:
     assert f"{FIRST}.trash." in shell("lvs", "-o", "lv_name", "group")
     volumes(trash_seconds=0).purge()
     assert "trash" not in shell("lvs", "-o", "lv_name", "group")
-    here.ensure(VolumeSpec(THIRD, 64 * MIB, pool="fast"))
-    assert "failed" not in disk_io(THIRD, "read -P 0 0 64M")
+    here.ensure(VolumeSpec(THIRD, 16 * MIB, pool="fast"))
+    assert "failed" not in disk_io(THIRD, "read -P 0 0 16M")
     # Not even beside what its format shows is anything of the former.
     assert not Path(device(THIRD)).read_bytes()[4 * 65536 :].strip(b"\0")
     here.remove(THIRD)
@@ -174,10 +174,10 @@ def a_pool_that_is_not_there_is_told_without_room() -> None:
 def an_instance_store_is_deleted_at_once() -> None:
     found = open_pools(LocalStore(Path("/run/disks")), (PoolSetting.parse("default:lvm:group/thin"),))
     here = PooledVolumes(LocalStore(Path("/run/disks")), found)
-    here.ensure_instance_store(STORE, 64 * MIB, fresh=True)
+    here.ensure_instance_store(STORE, 16 * MIB, fresh=True)
     assert "failed" not in disk_io(STORE, "write -P 9 0 4M")
-    here.ensure_instance_store(STORE, 64 * MIB, fresh=True)
-    assert "failed" not in disk_io(STORE, "read -P 0 0 64M")
+    here.ensure_instance_store(STORE, 16 * MIB, fresh=True)
+    assert "failed" not in disk_io(STORE, "read -P 0 0 16M")
     assert here.instance_stores() == {"i-0123456789abcdef0"}
     here.remove_instance_store("i-0123456789abcdef0")
     assert STORE not in shell("lvs", "-o", "lv_name", "group")
@@ -186,14 +186,12 @@ def an_instance_store_is_deleted_at_once() -> None:
 @trial
 def an_encrypted_disk_is_made_written_and_grown() -> None:
     here, key = volumes(trash_seconds=0), bytes(range(32))
-    spec = VolumeSpec(FIRST, 64 * MIB, pool="fast", encrypted=True, encryption_key=key)
+    spec = VolumeSpec(FIRST, 16 * MIB, pool="fast", encrypted=True, encryption_key=key)
     here.ensure(spec)
-    assert not here.ensure(replace(spec, size=128 * MIB)).base
+    assert not here.ensure(replace(spec, size=32 * MIB)).base
     options = f"driver=qcow2,file.driver=host_device,file.filename={device(FIRST)},encrypt.key-secret=key"
     command = ["qemu-io", "-t", "none", "--object", f"secret,id=key,data={key.hex()}", "--image-opts", options]
-    assert "failed" not in shell(
-        *command, "-c", "write -P 9 100M 8M", "-c", "read -P 9 100M 8M", "-c", "read -P 0 0 9M"
-    )
+    assert "failed" not in shell(*command, "-c", "write -P 9 24M 2M", "-c", "read -P 9 24M 2M", "-c", "read -P 0 0 2M")
     assert b"\x09" * 512 not in Path(device(FIRST)).read_bytes()
     here.remove(FIRST)
     here.purge()
@@ -204,7 +202,7 @@ def main() -> None:
     shell("modprobe", "dm_thin_pool")
     shell("pvcreate", *config, "-qq", "/dev/vda")
     shell("vgcreate", *config, "-qq", "group", "/dev/vda")
-    shell("lvcreate", *config, "-qq", "--type", "thin-pool", "-L", "192M", "-n", "thin", "group")
+    shell("lvcreate", *config, "-qq", "--type", "thin-pool", "-L", "112M", "-n", "thin", "group")
     for each in TRIALS:
         try:
             begun = time.monotonic()
