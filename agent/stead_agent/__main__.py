@@ -127,7 +127,7 @@ def enrol(state_dir: Path, controller: str, ca: Any, token_file: Any) -> None:
 @_pools_option
 @_devices_option
 def run(controllers: tuple[str, ...], dns_upstreams: tuple[str, ...], **options: Any) -> None:
-    """Run the agent until it is told to end; guests run on."""
+    """Run the agent until a signal ends it; guests run on."""
     from stead_agent import real_host  # noqa: PLC0415 - heavy: only this command needs libvirt
 
     settings = Settings(controllers=controllers, dns_upstreams=dns_upstreams, **options)

@@ -1,4 +1,4 @@
-"""The C library's heap of a program with many threads, kept as small as what is in use (mallopt(3))."""
+"""The C library's heap of a program with many threads, trimmed to what is in use (mallopt(3))."""
 
 import ctypes
 from typing import Final

@@ -85,7 +85,7 @@ def needs_of(resource: Resource) -> Iterator[Key]:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """A resource to be removed, as last desired; kept until nothing of it is left and the controller knows that."""
+    """A resource to be removed, as last desired; stored until nothing of it is left and the controller knows that."""
 
     key: Key
     revision: int

@@ -1,4 +1,4 @@
-"""A cloud with one of each thing in it, and for each operation a request about them that is good."""
+"""A cloud with one resource of each type in it, and for each operation a request about them that is good."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ _IMPORT: Final = {"Format": "RAW", "UserBucket": {"S3Bucket": "exchange", "S3Key
 
 
 def build(api: Api) -> Named:
-    """Make one of each thing for the first tenant; gives ids and names by what requests call them."""
+    """Make one resource of each type for the first tenant; gives ids and names by what requests call them."""
     guests = _guests(api)
     return {
         "image": api.world.image_id,

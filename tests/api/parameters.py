@@ -101,7 +101,7 @@ def _leaves(shape: Shape, path: Path, inside: tuple[str, ...]) -> Iterator[tuple
 
 
 class Rollback:
-    """Transactions of which none is kept, unless `kept` is set."""
+    """Transactions that are rolled back, unless `commits` is set."""
 
     def __init__(self, api: Api) -> None:
         self.database = api.database

@@ -1,4 +1,4 @@
-"""Many requests at once with one client token make one thing, and each is answered with it (FAULTS 12)."""
+"""Many requests at once with one client token make one resource, and each is answered with it (FAULTS 12)."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

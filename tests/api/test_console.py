@@ -1,4 +1,4 @@
-"""The console of a guest, a picture of its screen and an interrupt, asked of simulated hosts."""
+"""The console of a guest, a screenshot and an interrupt, asked of simulated hosts."""
 
 import pytest
 from botocore.exceptions import ClientError

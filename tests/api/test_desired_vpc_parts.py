@@ -1,4 +1,4 @@
-"""What hosts are told after changes, through boto3, to ACLs, groups, prefix lists, peerings and flow logs."""
+"""What hosts are sent after changes, through boto3, to ACLs, groups, prefix lists, peerings and flow logs."""
 
 import pytest
 from sqlalchemy import select
@@ -20,7 +20,7 @@ MEMBERS = {
 
 
 def topic(api, kind, resource_id):
-    """The picture of a part in its VPC's topic; None when hosts are told that it is gone."""
+    """The state of a part in its VPC's topic; None when hosts are sent its removal."""
     query = select(VpcResource.body).where(VpcResource.resource_id == resource_id, VpcResource.kind == kind)
     (body,) = api.run(lambda tx: tx.session.scalars(query).all())
     return None if body is None else getattr(pb.Resource.FromString(body), MEMBERS[kind])

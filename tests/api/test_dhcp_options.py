@@ -1,4 +1,4 @@
-"""Sets of DHCP options through boto3, and what hosts are told of them."""
+"""Sets of DHCP options through boto3, and what hosts are sent of them."""
 
 import pytest
 

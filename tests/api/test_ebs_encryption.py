@@ -19,7 +19,7 @@ def make(api, **params):
 
 
 def sent(api, kind, resource_id):
-    """What the host is sent of a resource, with keys opened, or None when it is told to have none."""
+    """What the host is sent of a resource, with keys opened, or None when it is to have none."""
 
     def read(tx):
         tx.session.merge(CloudFact(name="epoch", value="1"))

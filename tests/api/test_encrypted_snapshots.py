@@ -1,4 +1,4 @@
-"""Encrypted snapshots through boto3: whose key they have, who is told it and when, and what is encrypted anew."""
+"""Encrypted snapshots through boto3: whose key they have, who is sent it and when, and what is encrypted anew."""
 
 import asyncio
 import contextlib

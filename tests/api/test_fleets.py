@@ -217,7 +217,7 @@ def test_of_one_type_or_in_one_zone(api):
     )
     assert launched(nearest) == {"t3.nano": 4}
     there = {instance for one in nearest["Instances"] for instance in one["InstanceIds"]}
-    assert events[-1] == there  # nobody is told of what was undone
+    assert events[-1] == there  # no event reports what was rolled back
     assert max(api.run(revisions)) == api.run(lambda tx: tx.session.get_one(Revision, 1).value)
 
 

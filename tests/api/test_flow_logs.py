@@ -61,7 +61,7 @@ def test_subnets_and_interfaces(api, asked):
 
 
 def test_a_vpcs_flow_logs_go_with_it(api, asked):
-    """Those of what it had as well, with their tags; hosts that know the VPC are told so."""
+    """Those of what it had as well, with their tags; hosts that know the VPC are sent that."""
     vpc_id = api.ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     subnet_id = api.ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"]
     tags = [{"ResourceType": "vpc-flow-log", "Tags": [{"Key": "a", "Value": "b"}]}]

@@ -168,7 +168,7 @@ def test_passwords_are_not_had_again(owner, iam):
     refused("PasswordPolicyViolation", user.change_password, **change(0, 0))
     user.change_password(**change(0, 3))
     iam.update_account_password_policy(**rules, PasswordReusePrevention=24)
-    user.change_password(**change(3, 0))  # of those before, none was kept when one only was to be
+    user.change_password(**change(3, 0))  # of those before, none was remembered when only one was to be
     iam.delete_login_profile(UserName="again")
     iam.create_login_profile(UserName="again", Password=passwords[0])
     iam.delete_account_password_policy()

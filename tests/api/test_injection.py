@@ -130,7 +130,7 @@ def test_texts_stand_for_themselves_or_are_refused(api):
         try:
             shown = FIELDS[field](api, word)
         except ParamValidationError:
-            continue  # the client itself sends no such thing
+            continue  # the client itself sends no such text
         except ClientError as refusal:
             status = refusal.response["ResponseMetadata"]["HTTPStatusCode"]
             wrong += [(field, word, status)] if not 400 <= status < 500 else []

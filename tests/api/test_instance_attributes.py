@@ -1,4 +1,4 @@
-"""Attributes of instances through boto3: shown, changed, told to the host."""
+"""Attributes of instances through boto3: shown, changed, sent to the host."""
 
 import base64
 
@@ -36,7 +36,7 @@ ATTRIBUTES = {
 
 @pytest.fixture
 def instance_id(api):
-    """A stopped instance of which its host has been told."""
+    """A stopped instance which its host has been sent."""
     instance_id = api.launch(state="stopped", user_data=b"#!/bin/sh\n")
     api.run(desired_state.refresh_instance, instance_id)
     return instance_id
@@ -47,7 +47,7 @@ def attribute(api, instance_id, name):
 
 
 def sent(api, kind, resource_id):
-    """What the host is told of one thing."""
+    """What the host is sent of one resource."""
     table = VpcResource if kind == pb.KIND_MAPPING else HostResource
     query = select(table.body).where(table.resource_id == resource_id, table.kind == kind)
     (body,) = api.run(lambda tx: tx.session.scalars(query).all())
@@ -55,13 +55,13 @@ def sent(api, kind, resource_id):
 
 
 def sent_revision(api, instance_id):
-    """The revision at which its host was last told of an instance's machine."""
+    """The revision at which its host was last sent an instance's machine."""
     key = (api.world.host_id, pb.KIND_MACHINE, instance_id)
     return api.run(lambda tx: tx.session.get_one(HostResource, key).revision)
 
 
 def report(api, instance_id, revision=None, condition=host_pb2.CONDITION_READY):
-    """Have an instance's host say what became of its machine, as it was told last or at an earlier revision."""
+    """Have an instance's host say what became of its machine, as it was sent last or at an earlier revision."""
     if revision is None:
         revision = sent_revision(api, instance_id)
     said = host_pb2.ResourceStatus(kind=pb.KIND_MACHINE, id=instance_id, revision=revision, condition=condition)
@@ -278,7 +278,7 @@ def test_metadata_options_are_applied_when_the_host_has_said_so(api, instance_id
     answer = modify(InstanceId=instance_id, HttpTokens="required")
     assert answer["InstanceMetadataOptions"]["State"] == "pending"
     assert (shown(), found("applied"), found("pending")) == ("pending", [], [instance_id])
-    report(api, instance_id, before)  # of what it was told before
+    report(api, instance_id, before)  # of what it was sent before
     report(api, instance_id, condition=host_pb2.CONDITION_FAILED)
     assert shown() == "pending"
     report(api, instance_id)

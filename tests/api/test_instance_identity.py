@@ -85,7 +85,7 @@ def test_credentials_are_made_as_they_are_sent(api, instance_id):
 def test_credentials_die_with_their_instance(api, instance_id, state):
     client = session(api, instance_id, "sts")
     if state == "terminated":
-        api.ec2.terminate_instances(InstanceIds=[instance_id])  # of which the host is told, not of what comes after
+        api.ec2.terminate_instances(InstanceIds=[instance_id])  # which the host is sent, unlike what comes after
     change(api, instance_id, state=state)
     assert sent(api, instance_id) is None
     with pytest.raises(ClientError) as refusal:

@@ -1,4 +1,4 @@
-"""Roles of instances through boto3, and what their hosts are told of them."""
+"""Roles of instances through boto3, and what their hosts are sent of them."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -76,7 +76,7 @@ def sent(api, instance_id):
 
 
 def as_guest(api, machine, service, *, by_token=True):
-    """A client with the credentials that a guest is told, which asks with a token or without."""
+    """A client with the credentials that a guest gets, which asks with a token or without."""
     role = machine.metadata.role if by_token else machine.metadata.role.without_token
     return api.session(
         {
@@ -237,7 +237,7 @@ def test_association_while_it_runs(api, profiles):
     made = api.ec2.associate_iam_instance_profile(InstanceId=instance_id, IamInstanceProfile={"Name": "Servers"})
     made = made["IamInstanceProfileAssociation"]
     assert (made["State"], made["IamInstanceProfile"]["Arn"], made["InstanceId"]) == ("associating", ARN, instance_id)
-    report(api, instance_id, before)  # of what it was told before
+    report(api, instance_id, before)  # of what it was sent before
     assert states(api) == {instance_id: "associating"}
     report(api, instance_id)
     assert states(api) == {instance_id: "associated"}

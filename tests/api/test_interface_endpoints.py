@@ -464,7 +464,7 @@ def test_only_a_home_of_its_interfaces_brings_what_came_by_it(api: Api) -> None:
 
 
 def test_a_new_version_of_the_messages_is_sent_again(api: Api) -> None:
-    """What hosts were told of it is lost here, and comes back; of what is being deleted nothing does."""
+    """What hosts were sent of it is lost here, and comes back; of what is being deleted nothing does."""
     made, going = create(api, here(api)), create(api, here(api), PrivateDnsEnabled=False)
     api.ec2.delete_vpc_endpoints(VpcEndpointIds=[going["VpcEndpointId"]])
     (remaining,), (gone,) = made["NetworkInterfaceIds"], going["NetworkInterfaceIds"]

@@ -27,7 +27,7 @@ def volumes(api, instance_id):
 
 
 def sent(api, instance_id):
-    """The machine as its host is told of it."""
+    """The machine as its host is sent it."""
     row = api.run(
         lambda tx: tx.session.get_one(HostResource, (api.world.host_id, int(desired.KIND_MACHINE), instance_id))
     )

@@ -1,4 +1,4 @@
-"""Network Insights through boto3: questions are kept and answered from the rows as they are."""
+"""Network Insights through boto3: questions are stored and answered from the rows as they are."""
 
 import re
 

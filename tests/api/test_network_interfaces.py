@@ -33,7 +33,7 @@ def addresses(interface: dict[str, Any]) -> list[str]:
 
 
 def sent(api: Api, kind: int, resource_id: str) -> desired_pb2.Resource | None:
-    """What the world's host is told of a resource; None when nothing, or that it must go."""
+    """What the world's host is sent of a resource; None when nothing, or its removal."""
 
     def read(tx: Any) -> bytes | None:
         row = tx.session.get(HostResource, (api.world.host_id, kind, resource_id))
@@ -44,7 +44,7 @@ def sent(api: Api, kind: int, resource_id: str) -> desired_pb2.Resource | None:
 
 
 def report(api: Api, kind: int, resource_id: str, condition: int, revision: int = 1 << 40) -> None:
-    """Let the world's host report that a resource is as it was told at a revision, which is the last one."""
+    """Let the world's host report that a resource is as it was sent at a revision, which is the last one."""
     status = pb.ResourceStatus(
         kind=desired_pb2.Kind.ValueType(kind),
         id=resource_id,
@@ -474,7 +474,7 @@ def test_an_interface_of_another_vpc_is_attached_and_detached(api: Api) -> None:
 
 
 def sent_vpcs(api: Api) -> set[str]:
-    """The VPCs that the world's host is told of."""
+    """The VPCs that the world's host is sent."""
     query = select(VpcHost.vpc_id).where(VpcHost.host_id == api.world.host_id, VpcHost.gone_revision.is_(None))
     return set(api.run(lambda tx: tx.session.scalars(query).all()))
 

@@ -1,4 +1,4 @@
-"""Services that Stead has not: whatever wire their clients speak, they are told so, and not that their keys are wrong."""
+"""Services that Stead has not: whatever wire their clients speak, the answer says so, and not that keys are wrong."""
 
 import pytest
 

@@ -45,7 +45,7 @@ _EXEMPT_HEAD: Final = (
 
 @pytest.fixture(scope="module")
 def named(tmp_path_factory: pytest.TempPathFactory, api_database: Any) -> Iterator[tuple[Prober, Named]]:
-    """An endpoint of which nothing is kept, over a cloud with one of each thing, whose names it gives."""
+    """An endpoint that commits nothing, over a cloud with one resource of each type, whose names it gives."""
     with serving(tmp_path_factory.mktemp("parameters"), *api_database) as api:
         yield Prober(api), build(api)
 

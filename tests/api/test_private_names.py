@@ -35,14 +35,14 @@ def by_address(one: Any) -> str:
 
 
 def mapping(api: Api, one: Any) -> Any:
-    """What all hosts of the VPC are told of an instance's interface."""
+    """What all hosts of the VPC are sent of an instance's interface."""
     interface_id = one["NetworkInterfaces"][0]["NetworkInterfaceId"]
     key = (api.world.one.vpc_id, int(desired_pb2.KIND_MAPPING), interface_id)
     return desired_pb2.Resource.FromString(api.run(lambda tx: tx.session.get_one(VpcResource, key).body)).mapping
 
 
 def host_names(api: Api, one: Any) -> tuple[str, str]:
-    """The host name by metadata and the one by DHCP, as the instance's host is told."""
+    """The host name by metadata and the one by DHCP, as they are sent to the instance's host."""
     machine = sent(api, desired_pb2.KIND_MACHINE, one["InstanceId"])
     interface = sent(api, desired_pb2.KIND_INTERFACE, one["NetworkInterfaces"][0]["NetworkInterfaceId"])
     assert machine is not None

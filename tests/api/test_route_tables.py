@@ -1,4 +1,4 @@
-"""Route tables through boto3: routes, their targets and states, what tables apply to, and what hosts are told."""
+"""Route tables through boto3: routes, their targets and states, what tables apply to, and what hosts are sent."""
 
 import pytest
 

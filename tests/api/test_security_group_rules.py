@@ -1,4 +1,4 @@
-"""Rules of security groups through boto3: allowed, revoked, described, told to hosts."""
+"""Rules of security groups through boto3: allowed, revoked, described, sent to hosts."""
 
 import pytest
 from sqlalchemy import select, update
@@ -43,7 +43,7 @@ def permissions(api, group_id, direction="IpPermissions"):
 
 
 def sent(api, group_id):
-    """What hosts are told of a group: its rules as (protocol, from, to, peer)."""
+    """What hosts are sent of a group: its rules as (protocol, from, to, peer)."""
     query = select(VpcResource.body).where(
         VpcResource.resource_id == group_id, VpcResource.kind == pb.KIND_SECURITY_GROUP
     )

@@ -30,7 +30,7 @@ def instance(api):
 
 @pytest.fixture
 def sent(api):
-    """What the host is told to take, by id."""
+    """What the host is to take, by id."""
 
     def read():
         def rows_of(tx):

@@ -105,7 +105,7 @@ def test_a_session_dies_with_its_account(api, sts):
 
 
 def test_another_controller_knows_it_too(api, sts):
-    """Nothing of a session is kept: whoever has the database and the master key knows it, also after a restart."""
+    """Nothing of a session is stored: whoever has the database and the master key knows it, also after a restart."""
     given = sts.get_session_token()["Credentials"]
     another = KeyCache(api.database, api.world.cloud.sealer)
     found = asyncio.run(another.find(given["AccessKeyId"], given["SessionToken"]))

@@ -1,4 +1,4 @@
-"""No operation tells a tenant anything of another's things: each id is answered exactly like an absent one.
+"""No operation shows a tenant anything of another's resources: each id is answered exactly like an absent one.
 
 The matrix is made from the table of operations and botocore's model: every parameter that takes ids is tried with the
 other tenant's id, an absent one and a deleted one's form; a new operation is covered when it is built.
@@ -114,7 +114,7 @@ ID_PARAMETERS_OF = {
 }
 # What is a name, not an id.
 NAMES = ("key-name", "launch-template-name")
-# Not ids of a tenant's things, or things that nobody has yet.
+# Not ids of a tenant's resources, or of resources that nobody has yet.
 NO_TENANTS_IDS = {
     "AvailabilityZoneId",
     "DestinationAvailabilityZoneId",
@@ -221,7 +221,7 @@ PERMISSION = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 1, "IpRanges": [{"Ci
 
 
 def id_parameters():
-    """Every (operation, parameter) whose values name things."""
+    """Every (operation, parameter) whose values name resources."""
     for service, name in sorted(OPERATIONS):
         if service != "ec2" or name in unbuilt.ABSENT:  # of which nobody has one
             continue

@@ -156,7 +156,7 @@ def test_hosts_come_back_and_old_resources_are_changed_and_removed(old: OldCloud
     wait_for(lambda: state(made["third"]) == "running", "the third one starts")
     wait_for(lambda: [a["State"] for a in volume(made["loose"])["Attachments"]] == ["attached"], "it is attached")
 
-    # New requests for old things.
+    # New requests for old resources.
     ec2.stop_instances(InstanceIds=[made["first"]])
     ec2.detach_volume(VolumeId=made["loose"])
     ec2.modify_volume(VolumeId=made["loose"], Size=9, VolumeType="gp3")

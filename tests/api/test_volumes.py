@@ -17,7 +17,7 @@ LATE = 1 << 40
 
 
 def settle(api, instance_id, *, plugged=(), host_id=None):
-    """Let the host say that a machine is as it was told to be."""
+    """Let the host say that a machine is as it was asked to be."""
     report(api, desired.KIND_MACHINE, instance_id, machine=pb.MachineStatus(volume_ids=plugged), host_id=host_id)
 
 

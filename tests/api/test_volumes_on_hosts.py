@@ -93,7 +93,7 @@ def test_termination_deletes_volumes_by_their_setting(account, launch, volume_id
     wait_for(lambda: all(is_absent(ec2, each) for each in volumes.values()), "the others end with their instance")
     assert shown(ec2, remaining)["State"] == "available"
     ec2.delete_volume(VolumeId=remaining)
-    wait_for(lambda: is_absent(ec2, remaining), "the kept one is deleted")
+    wait_for(lambda: is_absent(ec2, remaining), "the remaining one is deleted")
 
 
 def test_another_root_volume(account, launch):

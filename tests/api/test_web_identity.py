@@ -79,7 +79,7 @@ def test_others_get_none(api, role, anybody, code, claims):
 
 
 def test_an_issuer_gives_tags_and_says_who_is_behind_it(api, iam, role, anybody):
-    """Where the role lets it; conditions see them, and the issuer."""
+    """Where the role allows it; conditions see them, and the issuer."""
     provider = f"arn:aws:iam::{ACCOUNT}:oidc-provider/issuer.example/team"
     tags = {"principal_tags": {"team": ["web"], "cost": "7"}, "transitive_tag_keys": ["team"]}
     claims = {"https://aws.amazon.com/tags": tags, "https://aws.amazon.com/source_identity": "ada"}

@@ -91,10 +91,10 @@ async def _one_host(figures: Figures, folder: Path, cache: Path) -> None:
         message = sender.change(make.group(port=port, peer="sg-9"))
         began = time.perf_counter()
         session.send(message)
-        await controller.until(lambda want=message.revision: session.revision >= want, "it is told")
+        await controller.until(lambda want=message.revision: session.revision >= want, "it is sent")
         times.append((time.perf_counter() - began) * 1000)
     median = statistics.median(times)
-    figures.add(f"rule change among {MEMBERS} members, told to reported, p50", median, 10, "ms", _raw(times))
+    figures.add(f"rule change among {MEMBERS} members, sent to reported, p50", median, 10, "ms", _raw(times))
     assert child.process is not None
     figures.add("idle simulated agent with 50 guests, RSS", _rss_mib(child.process.pid), 60, "MiB")
     child.stop()

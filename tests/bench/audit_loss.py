@@ -1,4 +1,4 @@
-"""Which records of calls a controller that is killed has not kept: none of what was answered.
+"""Which records of calls a controller that is killed has lost: none of what was answered.
 
     python tests/bench/audit_loss.py [--rounds 10]
 

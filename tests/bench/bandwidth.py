@@ -20,7 +20,7 @@ from tests.host.network.world import ANYWHERE, POOL, Guest, World, got, new_worl
 FIGURES = (32, 100, 750)  # megabits per second: from t3.nano to m5.large
 SECONDS, WARMING = 4.0, 0.5
 LEAST, MOST = 0.95, 1.03
-BYTES, ROUND_TRIPS = 64 << 20, 2000  # of a turn
+BYTES, ROUND_TRIPS = 64 << 20, 2000  # of a measurement
 LEAST_RATIOS = {"sent": 0.95, "received": 0.95, "round trips": 0.8}
 INSTANCE, NEVER_REACHED = "i-00000000000000001", 400_000
 GROUP = fw.Group("sg-0000000000000000a", (sent(), got(1, "-1", ANYWHERE)))

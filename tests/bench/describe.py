@@ -7,7 +7,7 @@ A real controller serves a database with 1,000 running instances (rows as a laun
 describe them); moto_server has 1,000 of its own. The calls alternate. Server time is what the controller's own
 record of each call says, from the request's last byte to the answer's first.
 
-P8 is from the first page's request to the last page's last byte; boto3, whose parsing is most of its time, is told beside.
+P8 is from the first page's request to the last page's last byte; boto3, which mostly parses, is printed beside.
 """
 
 import argparse

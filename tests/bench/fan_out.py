@@ -4,7 +4,7 @@
 
 Prints for each figure its limit and the raw values; a figure over its limit ends with status 1. A change counts as acked
 when the agent has said that it reached the change's revision. All programs share the machine's cores, so a thousand
-agents on two of them are more of the time than the controller is: CPU seconds are told apart.
+agents on two of them are more of the time than the controller is: CPU seconds are printed for each.
 """
 
 import argparse

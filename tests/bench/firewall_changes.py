@@ -1,7 +1,7 @@
 """Budget P10: a change of rules or members is in force within p50 <= 30 ms, however large the sets are.
 
 Run as root: python -m tests.bench.firewall_changes. One VPC with 100 guests here, 10,000 members in the group that
-their rules name, 200 rules in their own group. Measured is `Firewall.apply` with the whole picture, as the
+their rules name, 200 rules in their own group. Measured is `Firewall.apply` with the whole state, as the
 reconciler calls it: reading it, comparing, the transaction, ending flows.
 """
 
@@ -138,7 +138,7 @@ def _cutting(world: World, flows: int) -> None:
 
 
 def main() -> None:
-    """Measure with few and with many members, in turn, in one run."""
+    """Measure with few and with many members, one after the other, in one run."""
     with new_world() as world:
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
         world.start(net.HostNetwork((POOL,)))

@@ -99,7 +99,7 @@ def _measure(world: World, one: Guest, two: Guest) -> None:
 
 
 def main() -> None:
-    """Measure both in turn in one run."""
+    """Measure both alternately in one run."""
     with new_world() as world:
         world.start(net.HostNetwork((POOL,)))
         vpc = world.vpc("10.0.0.0/16", "10.0.1.0/24", groups=_groups(many=False))

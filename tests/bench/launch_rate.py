@@ -5,7 +5,7 @@
 A real controller as shipped (HTTPS, SQLite on disk, records of calls), agents in processes of their own over gRPC and
 TLS, one VPC with public addresses per account. A launch counts when its host has reported it `running`; rates are from
 the first call to the last such report. CPU is the controller's whole process: calls, streams, reports, records. At the
-end no host may have promised more than it has. All programs share the machine's cores: CPU seconds are told apart.
+end no host may have promised more than it has. All programs share the machine's cores: CPU seconds are those of each.
 """
 
 import argparse

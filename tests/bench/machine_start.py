@@ -2,7 +2,7 @@
 
     .venv/bin/python tests/bench/machine_start.py [--rounds 12] [--machines 20]
 
-Every way starts the same guest (blank disk, one tap, 96 MiB), in turn, in one run. Host side only: nothing is waited for
+Every way starts the same guest (blank disk, one tap, 96 MiB), alternately, in one run. On the host only: nothing is awaited
 inside of guests. Each line has the median wall time, the CPU time of all that worked for it, and the raw values.
 """
 

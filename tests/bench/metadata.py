@@ -93,7 +93,7 @@ def flood_connection() -> None:
             try:
                 sock.send((GET + b"\r\n") * 50)
             except BlockingIOError:
-                pass  # the service lets it wait, as it should
+                pass  # the service makes it wait, as it should
             except OSError:
                 sock.close()
                 socks[number] = connect()

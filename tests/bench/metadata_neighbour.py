@@ -5,7 +5,7 @@ makes them, with its firewall, and the service is the process that serves a host
 as much as P17 promises it, each time by a connection of its own, and is compared with itself beside a guest that burns its
 processor without asking: a guest may use what it has. So the load generator has a processor of its own, as a guest's
 virtual ones are, and the neighbour another; the service is on whichever the kernel gives it. Turns of half a second, in
-another order in each round; what is told is the median of all rounds' ratios, and how far it may be from the truth.
+another order in each round; what is printed is the median of all rounds' ratios, and how far it may be from the truth.
 """
 
 import argparse
@@ -34,14 +34,14 @@ from tests.support.metadata_guests import guest
 
 RATE: Final = 1024
 SECONDS: Final = 0.5
-PAUSE: Final = 0.6  # longer than a guest is shut out, so that no turn pays for the one before
+PAUSE: Final = 0.6  # longer than a guest is shut out, so that no measurement pays for the one before
 LIMIT: Final = 0.05
 GROUP: Final = "sg-0000000000000000a"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the neighbour saw in one turn."""
+    """What the neighbour saw in one measurement."""
 
     rate: float  # answers per second
     times: tuple[float, ...]  # seconds from when a question was due until its answer, sorted
@@ -49,7 +49,7 @@ class Sample:
 
 
 def _neighbour(orders: Connection) -> None:
-    """Ask for one turn whenever told to."""
+    """Measure once for each command."""
     with connect() as sock:
         token = ask(sock, TOKEN).split(b"\r\n\r\n")[1]
     request = GET + b"X-aws-ec2-metadata-token: " + token + b"\r\nConnection: close\r\n\r\n"
@@ -148,7 +148,7 @@ def _measure(
 
 
 def main() -> None:
-    """Measure all in turn and print."""
+    """Measure all, one after the other, and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--only", help="measure those floods alone whose names have this in them")

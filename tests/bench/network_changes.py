@@ -1,6 +1,6 @@
 """How long the network takes: the first VPC, an interface more, nothing, a look at everything, removal (P2, P4, P10).
 
-Run as root: python -m tests.bench.network_changes. `Network.apply` and `Firewall.apply` with whole pictures, as the
+Run as root: python -m tests.bench.network_changes. `Network.apply` and `Firewall.apply` with whole states, as the
 reconciler calls them, on a host with 50 VPCs of 10 interfaces.
 """
 

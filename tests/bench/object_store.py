@@ -1,4 +1,4 @@
-"""The object store's front door beside SeaweedFS itself: throughput, small objects, and how much memory a body costs.
+"""The object store's endpoint beside SeaweedFS itself: throughput, small objects, and how much memory a body costs.
 
 Run: python -m tests.bench.object_store [--rounds 3]. A controller of its own with the server that it starts, and a second SeaweedFS
 with the same options that the client speaks to directly. Budget: a controller's memory grows by at most 32 MiB by a body
@@ -169,7 +169,7 @@ def main() -> int:
             idle = memory(weed_of(ours), "VmRSS")
             with bare(theirs, ours / "object-store" / "identities.json") as direct:
                 measure("SeaweedFS ", direct, rounds)
-            measure("front door", account, rounds)
+            measure("endpoint", account, rounds)
             growth = memory(process, "VmHWM") - before
             weed = memory(weed_of(ours), "VmHWM")
     print(f"controller grew by {growth / 2**20:.0f} MiB (limit {GROWTH >> 20}) from {before / 2**20:.0f} MiB")

@@ -3,8 +3,8 @@
     python -m tests.bench.prepared_statements [--rounds 9] [--database URL]
 
 Each round executes the same SELECT of a tag by its resource's id, and the same INSERT, by SQLAlchemy's Core (whose compiled form
-is found in its cache), as a lambda statement, and as a `Prepared`; in turn, in one process, so that what else the machine does
-befalls all. CPU seconds of the process are counted: of a database in another process its own part is left out. The URL may be of
+is found in its cache), as a lambda statement, and as a `Prepared`; alternately, in a process, so that other work of the machine
+slows all of them. CPU seconds of the process are counted: of a database in another process its own part is left out. The URL may be of
 PostgreSQL, whose driver must be installed (`pip install psycopg[binary]`); it gets the tables, and they are removed again.
 """
 
@@ -84,7 +84,7 @@ def measure(connection: Connection, way: str) -> tuple[float, float]:
 
 
 def main() -> int:
-    """Measure in turn, and print the medians."""
+    """Measure alternately, and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--database", help="a URL of SQLAlchemy's; default: an SQLite file of its own")

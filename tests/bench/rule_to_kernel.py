@@ -5,7 +5,7 @@
 In a box: a cloud as `stead up` makes it, one real guest in a VPC, and simulated hosts with all other members of the
 group that its rules name. The kernel itself says when a transaction of rules is in force (the netlink group of
 nftables, nf_tables_commit_notify); a process in the VPC's namespace listens. What was in force before the answer came
-counts as 0. Then the memory of the agent, of its metadata process and of the controller is told.
+counts as 0. Then the memory of the agent, of its metadata process and of the controller is printed.
 """
 
 import argparse
@@ -82,7 +82,7 @@ class Kernel:
             when, content = self._said.recv()
             if wanted in content:
                 return float(when)
-        raise TimeoutError("the kernel was told nothing")
+        raise TimeoutError("the kernel was sent nothing")
 
     def drain(self) -> None:
         """Forget what was said."""

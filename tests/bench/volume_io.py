@@ -33,7 +33,7 @@ from tests.support.serial_shell import SerialShell  # noqa: E402 - the checkout 
 from tests.support.waiting import wait_for  # noqa: E402 - the checkout comes first
 
 LIMIT = 0.98
-LEAST_SECONDS = 0.1  # of a turn
+LEAST_SECONDS = 0.1  # of a measurement
 SIZE = 128 << 20
 WORK = {
     "reads of 4 KiB": "dd if=/dev/vdb of=/dev/null bs=4k count=4000 iflag=direct",

@@ -7,7 +7,7 @@ bridges with a VXLAN device as a port, which has neither overlapping blocks, rou
 groups. Measured in turn: bytes of one TCP connection, and round trips of small datagrams. All of it is on one processor, and
 what is counted are the seconds of it that guests and network took, so that what else the machine does counts for little. A
 turn takes some 10 ms and their order is another in each round, since a machine's pace drifts by more in a second than the
-paths differ; what is told is the median of all rounds' ratios, and its error.
+paths differ; what is printed is the median of all rounds' ratios, and its error.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from tests.host.network.hosts import Cloud, new_cloud, underlay_address
 from tests.host.network.world import Guest
 
 LIMIT = 0.95
-BYTES, ROUND_TRIPS = 16 << 20, 300  # of a turn
+BYTES, ROUND_TRIPS = 16 << 20, 300  # of a measurement
 _BLOCK = 1 << 18
 _MTU = 1500
 _FLAT, _PLAIN, _RULED = "10.98.0", "10.99.0", "10.97.0"  # subnets of the pairs by hand
@@ -244,7 +244,7 @@ def _quartiles(values: list[float]) -> str:
 
 
 def main() -> None:
-    """Measure all in turn in one run."""
+    """Measure all, one after the other, in one run."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=250)
     rounds = parser.parse_args().rounds

@@ -100,7 +100,7 @@ def _story(ceph: Ceph, street: Street) -> None:
         explain=lambda: _explain(ceph, street, one),
     )
     one.place.run("sh", "-c", "kill -CONT -1")
-    wait_for(lambda: _guests(one) == "", "it is told that it was removed, and ends its guest", 60, poll=0.5)
+    wait_for(lambda: _guests(one) == "", "it hears that it was removed, and ends its guest", 60, poll=0.5)
     assert _total(street.east, own) == renewed
     done = _times_written(street.east)
     wait_for(lambda: _times_written(street.east) > done + 5, "the guest of host 2 still goes on", 60)

@@ -41,9 +41,9 @@ def _reboot(folder: Path) -> None:
         again = _seen_inside(login)
         assert again.pop("boot") != first.pop("boot")
         assert again == first, f"{again} after, {first} before"
-        assert again["address"] == again["told address"] == described["PrivateIpAddress"]
-        assert again["told public address"] == described["PublicIpAddress"] == login.address
-        assert again["told id"] == instance_id
+        assert again["address"] == again["reported address"] == described["PrivateIpAddress"]
+        assert again["reported public address"] == described["PublicIpAddress"] == login.address
+        assert again["reported id"] == instance_id
         assert again["user data"] == "once"
         assert processes.find(cloud.controller) is None
 
@@ -79,7 +79,7 @@ def _seen_inside(login: Login) -> dict[str, str]:
         "address": "ip -4 -o addr show dev eth0",
         "user data": f"cat {_MARK}",
         "lease": "sudo udhcpc -i eth0 -n -q -f -s /bin/true 2>&1",
-        **{f"told {what}": f"imds get meta-data/{path}" for what, path in reported.items()},
+        **{f"reported {what}": f"imds get meta-data/{path}" for what, path in reported.items()},
     }
     script = "; echo ---; ".join(questions.values())
     output = login.run(f"IMDS_TOKEN=$(imds token) && export IMDS_TOKEN; {script}")

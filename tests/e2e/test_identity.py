@@ -157,13 +157,13 @@ def _check_role(user: User, login: ssh.Login, instance_id: str, cloud: RealCloud
 
 
 def _check_association(user: User, login: ssh.Login, association_id: str, reported: Mapping[str, str]) -> None:
-    """See that it is associated once the guest is told, and that who shows no token is told other credentials."""
+    """See that it is associated once the guest is sent it, and that who shows no token gets other credentials."""
 
     def state() -> str:
         found = user.ec2.describe_iam_instance_profile_associations(AssociationIds=[association_id])
         return found["IamInstanceProfileAssociations"][0]["State"]
 
-    wait_for(lambda: state() == "associated", "the host has said that its guest is told")
+    wait_for(lambda: state() == "associated", "the host has said that its guest has it")
     by_v1 = json.loads(login.run(f"IMDS_TOKEN= imds get {ROLE}/worker"))
     assert (by_v1["Code"], by_v1["Expiration"]) == (reported["Code"], reported["Expiration"])
     assert by_v1["AccessKeyId"] != reported["AccessKeyId"]

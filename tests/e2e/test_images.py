@@ -50,7 +50,7 @@ def test_an_image_of_a_running_guest_has_its_files(user: User) -> None:
     assert not set(its_own) & set(of_the_copy)
     assert login.run(f"sudo dd if={DATA_DEVICE} bs=16 count=1 2>/dev/null").strip() == "on the data disk"
     user.terminate([copy])
-    wait_for(lambda: len(_volumes(user)) == 2, "its root volume is deleted, and both data disks are kept", 30)
+    wait_for(lambda: len(_volumes(user)) == 2, "its root volume is deleted, and both data disks remain", 30)
     for volume in _volumes(user):
         user.ec2.delete_volume(VolumeId=volume["VolumeId"])
     results = user.ec2.deregister_image(ImageId=image_id, DeleteAssociatedSnapshots=True)["DeleteSnapshotResults"]

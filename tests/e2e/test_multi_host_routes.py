@@ -158,7 +158,7 @@ def _hears_securely(town: Town, guest: Inhabitant, interface_id: str, url: str) 
 
 
 def test_a_private_subnet_calls_the_api(town: Town) -> None:
-    """By an interface endpoint: by the name that clients know, where the endpoint's group lets it, as its policy says."""
+    """By an interface endpoint: by the name that clients know, if its group allows it, as its policy says."""
     user, ec2, hidden = town.user, town.user.ec2, town.hidden
     ec2.modify_vpc_attribute(VpcId=town.vpc.id, EnableDnsHostnames={"Value": True})
     group = town.vpc.new_group("endpoint")

@@ -183,7 +183,7 @@ def test_a_snapshot_of_a_disk_in_use_becomes_a_disk_of_another_host(street: Stre
 
 
 def test_a_snapshot_not_begun_before_its_disk_is_released_has_that_content(street: Street) -> None:
-    """The guest's host hears of both at once; its guest lets go first, and the way to the disk stays until it is read."""
+    """The guest's host is sent both at once; its guest releases the disk, whose way stays until it is read."""
     _, two, _ = street.rig.hosts
     volume_id = street.at_west()
     street.detach(volume_id)

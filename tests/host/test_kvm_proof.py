@@ -19,5 +19,5 @@ def test_a_sound_guest_is_a_proof(tmp_path, monkeypatch):
     before = image.stat()
     assert kvm_proof.prove(image, tmp_path) == kvm_proof.Verdict("kvm")
     assert (image.stat().st_mtime_ns, image.stat().st_uid) == (before.st_mtime_ns, before.st_uid)
-    monkeypatch.setattr(kvm_proof, "_boot", lambda _guest: pytest.fail("a kept proof was made again"))
+    monkeypatch.setattr(kvm_proof, "_boot", lambda _guest: pytest.fail("a stored proof was made again"))
     assert kvm_proof.prove(image, tmp_path) == kvm_proof.Verdict("kvm")

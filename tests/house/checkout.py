@@ -86,7 +86,7 @@ def comments() -> tuple[Comment, ...]:
 
 
 def forget() -> None:
-    """Drop what was kept of files' contents; whoever asks again has it read again."""
+    """Drop the cached contents of files; whoever asks again has it read again."""
     for stored in (text_of, tree_of, nodes_of, comments, _comment_lines):
         stored.cache_clear()
 

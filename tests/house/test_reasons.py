@@ -121,8 +121,8 @@ def test_tests_do_not_sleep() -> None:
 
 
 def test_processes_are_started_in_one_module() -> None:
-    """Only the doors start processes, so that each has a deadline, no shell, and no more rights than it needs."""
-    doors = {
+    """Only some rooms start processes, so that each has a deadline, no shell, and no more rights than it needs."""
+    allowed = {
         "agent/": ("agent/stead_agent/programs/run.py",),
         "controller/": (
             "controller/stead_controller/blocks/confinement.py",
@@ -133,11 +133,11 @@ def test_processes_are_started_in_one_module() -> None:
     offences = []
     for path in python_files():
         name = name_of(path)
-        if any(name.startswith(top) and name not in found for top, found in doors.items()):
+        if any(name.startswith(top) and name not in found for top, found in allowed.items()):
             for node in nodes_of(path):
                 text = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
                 if text in {"subprocess.run", "subprocess.Popen", "os.system", "asyncio.create_subprocess_exec"}:
                     offences.append(f"{name}:{getattr(node, 'lineno', 0)}: {text}")
     complain(
-        f"the only doors to processes are {', '.join(door for found in doors.values() for door in found)}:", offences
+        f"processes are started only in {', '.join(name for found in allowed.values() for name in found)}:", offences
     )

@@ -1,4 +1,4 @@
-"""`./stead test` runs every folder of tests, each at its turn."""
+"""`./stead test` runs every folder of tests, one after the other."""
 
 import re
 

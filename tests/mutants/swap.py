@@ -50,7 +50,7 @@ class LoadedModule:
         self._doubtful: Final = {trail for found in trails.values() if len(found) > 1 for trail in found}
 
     def swap(self, source: str) -> Swap | None:
-        """Find what a mutant changes; nothing if that is code that ran at import, or cannot be told from its neighbour."""
+        """Find what a mutant changes; nothing if that is code that ran at import, or is the same as its neighbour."""
         try:
             mutated = _codes(compile(source, str(self._path), "exec", dont_inherit=True))
         except SyntaxError:

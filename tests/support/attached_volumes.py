@@ -1,4 +1,4 @@
-"""Instances and their volumes on two hosts, with what the hosts are told of them."""
+"""Instances and their volumes on two hosts, with what the hosts are sent of them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +58,7 @@ class Place:
         return self.run(add)
 
     def attached(self, instance_id: Any, **changes: Any) -> Any:
-        """Add a volume that an instance has, and of which it was told."""
+        """Add a volume that an instance has, and which it was sent."""
         values = {"instance_id": instance_id, "device_name": "/dev/sdf", "attachment_state": "attached"}
         host_id = self.instance(instance_id).host_id
         volume_id = self.volume(**values | {"attached_host_id": host_id, "state": "in-use"} | changes)
@@ -94,14 +94,14 @@ class Place:
         return self.run(lambda tx: function(tx, tx.session.get_one(Volume, volume_id), *args, **kwargs))
 
     def sent(self, volume_id: Any, host_id: Any = None) -> Any:
-        """What a host, the world's, is told of a volume; False for nothing more, None where it never was."""
+        """What a host, the world's, is sent of a volume; False for nothing more, None where it never was."""
         row = self.run(lambda tx: tx.session.get(HostResource, (host_id or self.world.host_id, VOLUME, volume_id)))
         if row is None or row.body is None:
             return row and (False, row.force)
         return desired.Resource.FromString(row.body).volume
 
     def machine_has(self, instance_id: Any) -> Any:
-        """The volumes that an instance's host is told the machine has."""
+        """The volumes of the machine as an instance's host is sent it."""
         key = (self.instance(instance_id).host_id, MACHINE, instance_id)
         body = self.run(lambda tx: tx.session.get_one(HostResource, key)).body
         return {each.volume_id for each in desired.Resource.FromString(body).machine.disks}

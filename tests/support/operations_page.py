@@ -16,7 +16,7 @@ Written by `python -m tests.support.operations_page` from the tables of operatio
 edit. S3 is in `controller/stead_controller/object_store/operations.py`.
 
 - **Built** does what AWS documents, or refuses by name what it does not do.
-- **Empty** is answered with an empty list, or with NotFound for an id, since nobody can have such a thing here.
+- **Empty** is answered with an empty list, or with NotFound for an id, since nobody can have such a resource here.
 - **Refused** is answered with UnsupportedOperation, and changes nothing.
 """
 

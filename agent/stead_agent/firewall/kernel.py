@@ -172,7 +172,7 @@ class _Vpc:
 
     rules: _Rules
     desired: VpcFirewall | None = None  # None: unknown, since nothing was applied yet or the last apply failed
-    clean: Clean | None = None  # the valid parts of `picture`
+    clean: Clean | None = None  # the valid parts of the desired state
     addresses: frozenset[str] = frozenset()  # of all interfaces that may have tracked flows
     overlay_index: int = 0  # of the link to other hosts that has our chain
 

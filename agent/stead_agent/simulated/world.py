@@ -122,7 +122,7 @@ class World:
 
     @contextlib.contextmanager
     def call(self, name: str, subject: str = "") -> Iterator[Objects]:
-        """Wrap one call of a subsystem that changes things."""
+        """Wrap one call of a subsystem that changes the world."""
         with self.lock:
             self._watch(name, subject, done=False)
             self._fail(name, after=False)

@@ -2,7 +2,7 @@
 
 `ABSENT` are those of resource types that cannot exist here, because creating them is refused: an empty list is the
 complete answer. `REFUSED` are those whose empty answer would be wrong: they describe existing resources (instances,
-images, settings of the account), or things outside of Stead. When a resource type is implemented, its operations are
+images, settings of the account), or resources outside of Stead. When a resource type is implemented, its operations are
 removed from `ABSENT`; a test requires each reading operation of EC2's model in exactly one place.
 """
 

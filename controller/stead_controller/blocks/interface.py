@@ -17,7 +17,7 @@ _PACKINGS: Final = {COMPRESSION_UNSPECIFIED: b"\0", COMPRESSION_ZSTD: b"\1"}
 _PACKED: Final = {mark: packing for packing, mark in _PACKINGS.items()}
 
 MOST_BYTES: Final = BLOCK_BYTES + 1
-"""The most that a kept block takes: what cannot be compressed, and the byte that says so."""
+"""The most that a stored block takes: what cannot be compressed, and the byte that says so."""
 
 
 class BlockStoreError(Exception):

@@ -30,7 +30,7 @@ def disk_size(read: Read, file_size: int) -> int:
         if not footer.startswith(_MAGIC):
             raise BadImageError("the VMDK has no footer: it is cut short")
         if _check(footer, file_size) != (capacity, False):
-            raise BadImageError("the VMDK's footer says other things than its header")
+            raise BadImageError("the VMDK's footer contradicts its header")
     _check_descriptor(head, read, file_size, capacity)
     return check_disk_size(capacity * SECTOR)
 

@@ -1,7 +1,7 @@
 """Reads what a host has missed since a revision, or its whole desired state, as the update that it is sent.
 
 A part of a VPC is sent at the revision of its last change or, where that is older, at that of the host's subscription:
-so a part that the host was told to remove, when it was not subscribed to the VPC, counts as new again.
+so a part whose removal the host was sent, when it was not subscribed to the VPC, counts as new again.
 """
 
 from collections import defaultdict

@@ -49,7 +49,7 @@ def refresh_instances(
 ) -> None:
     """Write the desired state of several instances for their host, and their interfaces' mappings for the VPCs' hosts.
 
-    Instances that have ended are left out: the host was already told to remove them.
+    Instances that have ended are left out: the host was already sent their removal.
     For instances in `made` these parts are used instead of being read.
     """
     tx.session.flush()
@@ -140,7 +140,7 @@ def _withdraw_key(tx: Transaction, host_id: str, base: Snapshot | None) -> None:
 
 
 def removal_pending(tx: Transaction, host_id: str, volume_id: str) -> bool:
-    """Tell whether a host was told to remove a volume and has not confirmed it."""
+    """Tell whether a host was sent the removal of a volume and has not confirmed it."""
     return outbox.removal_pending(tx, host_id, (pb.KIND_VOLUME, volume_id))
 
 
@@ -150,7 +150,7 @@ def remove_machine(tx: Transaction, host_id: str, instance_id: str, *, force: bo
 
 
 def remove_ended(tx: Transaction) -> int:
-    """Tell hosts to remove machines that are shutting down, where they were not told so; return how many.
+    """Send hosts the removal of machines that are shutting down, where that was not sent; return how many.
 
     An earlier release could write such a machine to the desired state again, and nothing then waited for its end.
     """

@@ -1,4 +1,4 @@
-"""The front door, and the S3 server behind it that the settings select."""
+"""The S3 endpoint, and the S3 server behind it that the settings select."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ def build_handler(
     failed_logins: FailedLogins,
     clock: Clock,
 ) -> ObjectStoreHandler:
-    """Make the front door from the settings, with a server from `open_server`."""
+    """Make the S3 endpoint from the settings, with a server from `open_server`."""
     return ObjectStoreHandler(
         transactions=transactions,
         find_key=find_key,

@@ -1,4 +1,4 @@
-"""One request to the object store as it passes through the front door."""
+"""One request to the object store as it passes through the S3 endpoint."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

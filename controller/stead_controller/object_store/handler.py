@@ -1,4 +1,4 @@
-"""The front door of the object store: from an HTTP request to an answer through one visible chain.
+"""The object store's endpoint: from an HTTP request to an answer through one visible chain.
 
     _look_at_origin → _authenticate → _locate → _throttle_account → _authorize
     → answered here, or forwarded to the server behind

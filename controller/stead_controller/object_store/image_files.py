@@ -1,4 +1,4 @@
-"""Objects of an account's buckets as files: imports read and exports write them, without the front door.
+"""Objects of an account's buckets as files: imports read and exports write them, without the S3 endpoint.
 
 The account's permission is checked when the task begins; here it is checked that it still owns the bucket.
 """

@@ -87,5 +87,5 @@ def test_a_guest_that_never_speaks_proves_nothing(tmp_path, monkeypatch):
     assert verdict.virtualization == "qemu"
     stored = json.loads((tmp_path / "kvm-proof.json").read_text())
     assert stored["reason"] == verdict.reason
-    monkeypatch.setattr(kvm_proof, "_boot", lambda _image: pytest.fail("a kept proof was made again"))
+    monkeypatch.setattr(kvm_proof, "_boot", lambda _image: pytest.fail("a stored proof was made again"))
     assert kvm_proof.prove(image, tmp_path) == verdict

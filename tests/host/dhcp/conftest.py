@@ -78,7 +78,7 @@ class Vm:
 
 
 def read_events(log: Path) -> list[dict[str, str]]:
-    """Read what udhcpc told its script."""
+    """Read what udhcpc passed to its script."""
     lines = log.read_text().splitlines() if log.exists() else []
     return [dict(part.split("=", 1) for part in line.split()) for line in lines]
 
@@ -173,7 +173,7 @@ def ask(server: str, name: str, kind: int) -> tuple[int, list[str]]:
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.settimeout(3)
-        sock.connect((server, 53))  # so that a closed port is told at once
+        sock.connect((server, 53))  # so that a closed port is reported at once
         sock.send(struct.pack("!HHHHHH", 7, 0x0100, 1, 0, 0, 0) + question + struct.pack("!HH", kind, 1))
         answer = sock.recv(4096)
     flags, _, count = struct.unpack_from("!HHH", answer, 2)
@@ -195,7 +195,7 @@ def _value(message: bytes, at: int, kind: int) -> str:
 
 
 def _name(message: bytes, at: int) -> tuple[str, int]:
-    """Read a name of a DNS message, and tell where the next thing begins (RFC 1035 section 4.1.4)."""
+    """Read a name of a DNS message, and tell where the next field begins (RFC 1035 section 4.1.4)."""
     labels, end = [], 0
     while length := message[at]:
         if length >= 0xC0:
@@ -208,5 +208,5 @@ def _name(message: bytes, at: int) -> tuple[str, int]:
 
 
 def without_host(wanted: VpcDhcp, number: int) -> VpcDhcp:
-    """The same picture without one of its hosts."""
+    """The same state without one of its hosts."""
     return replace(wanted, hosts=tuple(host for host in wanted.hosts if host.address != f"172.31.0.{number}"))

@@ -219,7 +219,7 @@ def test_changed_options_reach_the_next_lease(dhcp: Dnsmasq, vpc: Vpc) -> None:
 
 def test_what_a_killed_agent_left_half_done_is_finished(dhcp: Dnsmasq, vpc: Vpc, folder: Path) -> None:
     dhcp.apply(vpc.wanted(5, 6))
-    # Killed after it had deleted the file and before it told the server.
+    # Killed after it had deleted the file and before it signalled the server.
     (folder / "dhcp" / f"vpc-{vpc.name}" / "dhcp-hosts" / host(6).interface_id).unlink()
     Dnsmasq(folder / "dhcp").apply(vpc.wanted(5))
     assert vpc.vm(6).gets_nothing()

@@ -23,7 +23,7 @@ echo "event=$1 ipv6=$ipv6 dns=$dns" >> "$LEASE_LOG"
 
 
 def dual(vpc: Vpc, *numbers: int) -> VpcDhcp:
-    """The picture of a VPC whose only subnet has IPv6 too."""
+    """The desired state of a VPC whose only subnet has IPv6 too."""
     wanted = vpc.wanted(*numbers)
     hosts = tuple(
         replace(host, ipv6_addresses=(f"fd00:5:0:1::{host.address.rpartition('.')[2]}",)) for host in wanted.hosts

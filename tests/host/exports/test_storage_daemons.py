@@ -76,7 +76,7 @@ def test_files_are_read_by_io_uring_or_by_threads_where_it_is_refused(
 
 
 def test_a_volume_over_a_base_has_what_the_base_has(world: World) -> None:
-    """The base that was told, whatever else the disk's own header names, which a guest that broke out could write."""
+    """The base that was passed, whatever else the disk's own header names, which a guest that broke out could write."""
     base, other = world.root / "base.raw", world.root / "other.raw"
     for path, content in ((base, b"\x77"), (other, b"\xca")):
         path.write_bytes(content * MIB + bytes(SIZE - MIB))
@@ -158,7 +158,7 @@ def test_only_the_host_of_the_attachment_is_let_in(world: World, who: str) -> No
 
 
 def test_a_guest_is_let_in_by_what_it_was_given_for_just_this_attachment(world: World) -> None:
-    """An earlier one's, kept, or another volume's or host's, opens nothing; nor does the home believe another CA."""
+    """An earlier one's, stored, or another volume's or host's, opens nothing; nor does the home believe another CA."""
     world.home.daemons.serve(world.export())
     server = secured.Server("127.0.0.1", PORT, tls.host_server_name(HOME))
     issue = world.authority.issue_attachment
@@ -267,7 +267,7 @@ def test_what_was_written_is_there_after_the_home_was_killed_under_it(world: Wor
         ["stdbuf", "-oL", "qemu-io", "-t", "writeback", "-f", "raw", f"nbd+unix:///{VOLUME}?socket={source.socket}"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    for each in range(8):  # no flush: what the guest was told is written must be, for it is not told of the death
+    for each in range(8):  # no flush: what the guest got as written must be so, since it does not notice the death
         say(qemu, f"write -P {each + 1} {each * 4 * MIB} {MIB}")
         wait_for(lambda: "wrote" in hear(qemu), "it is written")
     os.kill(server, signal.SIGKILL)
@@ -322,7 +322,7 @@ def test_what_cannot_be_served_leaves_nothing(world: World) -> None:
 
 
 def say(qemu: "subprocess.Popen[str]", command: str) -> None:
-    """Tell qemu-io one thing: it reads a line at a time, and only when there is something new to read."""
+    """Send qemu-io one command: it reads a line at a time, and only when there is something new to read."""
     assert qemu.stdin
     qemu.stdin.write(f"{command}\n")
     qemu.stdin.flush()

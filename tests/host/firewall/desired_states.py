@@ -1,4 +1,4 @@
-"""A cloud becomes the pictures that each host is told."""
+"""A cloud becomes the states that each host is sent."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.host.firewall.random_cloud import PEERING
 
 
 def desired_network(cloud: Cloud, vpc: Vpc, host: str) -> net.VpcNetwork:
-    """Give what the network of a host is told of a VPC."""
+    """Give what the network of a host is sent of a VPC."""
     own = list(_enis(cloud, vpc))
     here = [eni for eni in own if eni.host == host]
     subnets = [subnet for subnet in cloud.subnets.values() if subnet.vpc == vpc.id]
@@ -44,7 +44,7 @@ def desired_network(cloud: Cloud, vpc: Vpc, host: str) -> net.VpcNetwork:
 
 
 def desired_firewall(cloud: Cloud, vpc: Vpc, host: str) -> fw.VpcFirewall:
-    """Give what the firewall of a host is told of a VPC."""
+    """Give what the firewall of a host is sent of a VPC."""
     peer = cloud.vpcs.get(vpc.peer)
     return fw.VpcFirewall(
         vpc.id,

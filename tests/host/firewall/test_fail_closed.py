@@ -32,7 +32,7 @@ def _open_vpc(world: World) -> str:
 
 
 def test_unknown_tap_passes_nothing(world: World) -> None:
-    """libvirt plugs a tap in before the firewall was told: not a frame passes, in either direction."""
+    """libvirt plugs a tap in before the firewall knows it: not a frame passes, in either direction."""
     vpc = _open_vpc(world)
     known = world.guest(vpc, "10.0.1.10", OPEN)
     early = world.guest(vpc, "10.0.1.11", OPEN)
@@ -218,7 +218,7 @@ def test_a_host_that_is_given_up_has_no_tables(world: World) -> None:
 
 
 def test_more_vpcs_than_contexts(world: World) -> None:
-    """nft contexts are kept for the VPCs used last; all others work as well, side by side."""
+    """nft contexts stay open for the VPCs used last; all others work as well, side by side."""
     vpcs = [_open_vpc(world) for _ in range(15)]
     errors: list[BaseException] = []
 

@@ -116,7 +116,7 @@ def test_bad_rules_are_refused_alone(world: World) -> None:
         got(5, "carrier-pigeon", ANYWHERE),
         got(6, "icmp", ANYWHERE, 300, 0),
         replace(got(7, "udp", ANYWHERE, 1, 2), id='x"\n}'),
-        got(8, "icmp", "::/0", 8, -1),  # no such thing, but not wrong: it matches nothing
+        got(8, "icmp", "::/0", 8, -1),  # no such type, but not wrong: it matches nothing
         got(9, "icmpv6", ANYWHERE, 128, -1),
     )
     groups = (fw.Group(WEB, (sent(),)), fw.Group(APP, (*bad, got(20, "udp", ANYWHERE, 53, 53)), frozenset({"x"})))

@@ -97,7 +97,7 @@ def test_each_look_counts_what_came_since_and_ended_flows_are_not_lost(
         logs.collect()
         sender.sendto(b"probe", (open_guest.address, 53))
         world.settle()
-    # The group no longer lets it in, so the kernel forgets the flow.
+    # The group no longer allows it, so the kernel forgets the flow.
     world.groups(open_guest.vpc_id, fw.Group(OPEN, (sent(),), frozenset({open_guest.address})))
     logs.collect()
     assert [it[5:] for it in _records(tmp_path, open_guest) if it[3] == "53"] == [

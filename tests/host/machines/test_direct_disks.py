@@ -127,7 +127,7 @@ def guest(hosts, world):
 
 
 def in_flight(guest, pattern):
-    """Have 16 requests wait, each for its turn of the disk's limit."""
+    """Have 16 requests wait, as the disk's limit lets one after the other pass."""
     for at in range(16):
         guest.io(f"aio_write -P {pattern} {at * MIB} 64k")
 
@@ -279,7 +279,7 @@ def test_a_guest_that_must_release_gets_errors_at_once_past_the_proxy(guest):
 
 
 def test_what_is_left_when_a_home_has_ended_is_removed_and_the_guest_waits_for_nothing(guest):
-    """As when a guest has let go of a disk, and its home ends what it served before our node is gone."""
+    """As when a guest has released a disk, and its home ends what it served before our node is gone."""
     guest.go_direct()
     disk = guest.seen().disks[VOLUME]
     with guest.world.machines.domain(guest.id) as domain:
@@ -292,7 +292,7 @@ def test_what_is_left_when_a_home_has_ended_is_removed_and_the_guest_waits_for_n
 
 
 def test_another_attachment_is_reached_with_its_own_credentials(guest):
-    """The same disk of the same guest, attached anew before it had let go."""
+    """The same disk of the same guest, attached anew before it had released the former one."""
     guest.go_direct()
     guest.write(1, 0, MIB)
     guest.hosts.home.daemons.serve(guest.hosts.export(2))
@@ -377,7 +377,7 @@ def test_a_writing_guest_is_not_disturbed_and_releases_the_disk(hosts, world):
     assert count > 100
     world.machines.update(guest.bare)
     world.machines.reach_homes(guest.id, [])  # as long as it has the disk it is left alone
-    wait_for(lambda: VOLUME not in world.machines.status(guest.id).volume_ids, "the guest has let go", 30)
+    wait_for(lambda: VOLUME not in world.machines.status(guest.id).volume_ids, "the guest has released it", 30)
     world.machines.reach_homes(guest.id, [])
     wait_for(lambda: guest.of_ours() == [], "nothing of ours is left in its QEMU")
     assert guest.connections() == []

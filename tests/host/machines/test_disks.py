@@ -29,7 +29,7 @@ class Guest:
     shell: Shell
 
     def has(self, disks: tuple[Disk, ...]) -> None:
-        """Have exactly these disks plugged in beside the root disk, and wait until the guest has let go of others."""
+        """Have exactly these disks plugged in beside the root disk, and wait until the guest has released others."""
         self.spec = replace(self.spec, disks=(self.spec.disks[0], *disks))
         self.world.machines.update(self.spec)
         wanted = {disk.id for disk in self.spec.disks}
@@ -191,7 +191,7 @@ def test_the_life_of_a_disk_in_a_running_guest(guest):
     guest.shell.run(f"resize2fs {paths[0]}")
     assert int(guest.shell.run("df -k /mnt | tail -1 | tr -s ' ' | cut -d' ' -f2")) > 100 * 1024
 
-    # A guest that has a disk mounted lets go of it all the same; what was synced is there when it comes back.
+    # A guest that has a disk mounted releases it all the same; what was synced is there when it comes back.
     guest.has((second,))
     guest.shell.run(
         f"umount /mnt; for n in $(seq 100); do [ -e {paths[0]} ] || break; usleep 50000; done; ! [ -e {paths[0]} ]"

@@ -18,7 +18,7 @@ def test_guests_and_the_agent_outlive_a_killed_libvirtd(world):
     process = world.process_of(spec.id)
     world.heard.clear()
     world.daemon.kill()
-    wait_for(lambda: spec.id in world.heard, "the loss was told")
+    wait_for(lambda: spec.id in world.heard, "the loss was reported")
     world.wait_for_power(spec.id, Power.RUNNING)  # `revive` has started it again
     assert world.process_of(spec.id) == process
     assert world.machines.stop(spec.id, force=True).off_reason is OffReason.ASKED
@@ -95,7 +95,7 @@ def test_a_start_cut_off_by_a_dying_libvirtd_is_repeated_or_found(world, moment)
 def test_the_reason_of_an_end_outlives_both_the_agent_and_libvirtd(world):
     spec = world.spec()
     world.machines.start(spec, 1)
-    os.kill(world.process_of(spec.id), signal.SIGTERM)  # libvirt takes this for the guest's own wish
+    os.kill(world.process_of(spec.id), signal.SIGTERM)  # libvirt takes this for a shutdown by the guest
     world.wait_for_power(spec.id, Power.OFF)
     wait_for(lambda: world.machines._find(spec.id).record.off_of == 1, "the reason is noted")
     world.machines.close()

@@ -59,7 +59,7 @@ def test_a_killed_process_is_reported_as_a_crash(world):
     world.machines.start(spec, 1)
     world.heard.clear()
     os.kill(world.process_of(spec.id), signal.SIGKILL)
-    wait_for(lambda: spec.id in world.heard, "the end was told")
+    wait_for(lambda: spec.id in world.heard, "the end was reported")
     world.wait_for_power(spec.id, Power.OFF)
     assert world.machines.status(spec.id).off_reason is OffReason.CRASHED
     assert world.machines.start(spec, 1).power is Power.OFF

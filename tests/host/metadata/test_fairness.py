@@ -1,4 +1,4 @@
-"""Guests are answered in turn, however many connections one of them has waiting."""
+"""Guests are answered one after the other, however many connections one of them has waiting."""
 
 import socket
 import threading

@@ -68,7 +68,7 @@ class Cloud:
         self.apply(vpc_id)
 
     def view(self, vpc_id: str, host: int) -> net.VpcNetwork:
-        """Give the picture that a host has of a VPC."""
+        """Give the state of a VPC that a host is to have."""
         vpc = self.vpcs[vpc_id]
         here = tuple(it for it in vpc.interfaces if self.homes[it.id] == host)
         return replace(
@@ -191,7 +191,7 @@ class Cloud:
 
     @staticmethod
     def desired_host(number: int) -> net.HostNetwork:
-        """Give the picture of a host itself."""
+        """Give the state of a host itself."""
         return net.HostNetwork((POOL,), ipv6_pools=(IPV6_POOL,), underlay_address=underlay_address(number))
 
     def reaches(self, sender: Guest, receiver: Guest, address: str = "") -> str | None:
@@ -286,7 +286,7 @@ def _configure(number: int) -> None:
 
 @contextlib.contextmanager
 def new_cloud(count: int = 2, mtu: int = UNDERLAY_MTU) -> Iterator[Cloud]:
-    """Make hosts that are joined and have been told of their own part."""
+    """Make hosts that are joined and have been sent their own part."""
     with contextlib.ExitStack() as stack:
         hosts = [stack.enter_context(new_world(has_firewall=False)) for _ in range(count)]
         _join(hosts, mtu)

@@ -77,7 +77,7 @@ def limits(
 def carried(*ways: tuple[Guest, Guest], megabits: float = 1.5 * BASELINE) -> float:
     """Send so much at once, which queues, and return the seconds from the first arrival to the last one.
 
-    It is the kernel's clock that counts: how soon this process gets its turn makes no difference.
+    It is the kernel's clock that counts: how soon this process runs makes no difference.
     """
     time.sleep(LATE)  # what goes at once is there again; it has no sign
     each = round(megabits * 1e6 / 8 / 1500 / len(ways))

@@ -27,7 +27,7 @@ def world() -> Iterator[World]:
 
 
 def _endpoint(world: World, vpc_id: str, address: str, *group_ids: str, subnet: int = 0) -> Guest:
-    """Add an endpoint's interface to the pictures; the network plugs it in."""
+    """Add an endpoint's interface to the states; the network plugs it in."""
     guest = world.guest(vpc_id, address, *group_ids, subnet=subnet, plugged=False)
     _mark(world, vpc_id, guest.interface_id)
     return guest

@@ -74,7 +74,7 @@ def _through(outside: Guest, cloud: Cloud, vpc: str) -> None:
 
 
 def test_an_idle_flow_is_forgotten_and_reset(cloud: Cloud) -> None:
-    """350 s, as EC2 says; whoever goes on with such a flow is told by a reset."""
+    """350 s, as EC2 says; whoever goes on with such a flow gets a reset."""
     _, gateway, client, outside = _world(cloud, 0)
     namespaces = cloud.hosts[0].namespaces
     for name in ("tcp_timeout_established", "udp_timeout", "udp_timeout_stream", "icmp_timeout", "generic_timeout"):

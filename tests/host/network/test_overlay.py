@@ -77,7 +77,7 @@ def test_full_packets_pass_uncut(cloud: Cloud) -> None:
 
 
 def test_a_narrow_underlay_says_so() -> None:
-    """Where guests were told too much they learn it by ICMP, and nothing is cut."""
+    """Where guests were sent too large an MTU they learn it by ICMP, and nothing is cut."""
     with new_cloud(2, mtu=1500) as cloud:
         vpc = cloud.vpc("10.0.0.0/16", "10.0.1.0/24")
         near, far = cloud.guest(vpc, 0, "10.0.1.10"), cloud.guest(vpc, 1, "10.0.1.11")

@@ -89,7 +89,7 @@ class Events:
 
 
 def test_applying_again_changes_nothing(world: World) -> None:
-    """Neither by the same agent nor by one that was just started: the kernel is not told a word."""
+    """Neither by the same agent nor by one that was just started: the kernel gets no command."""
     world.network.apply_host(HOST)
     world.network.apply(desired())
     world.wait_for_carriers(vpcs=(desired().vpc_id,))

@@ -142,7 +142,7 @@ class Frames:
 
 @dataclass
 class World:
-    """All namespaces, the subsystems, and the pictures that were last applied."""
+    """All namespaces, the subsystems, and the states that were last applied."""
 
     folder: Path
     machine: Namespaces
@@ -154,7 +154,7 @@ class World:
     _sockets: list[socket.socket] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    # --- pictures
+    # --- desired states
 
     def start(self, host: net.HostNetwork, **settings: object) -> net.HostPaths:
         """Apply the host's part."""
@@ -192,7 +192,7 @@ class World:
         return vpc_id
 
     def apply(self, network: net.VpcNetwork, firewall: fw.VpcFirewall) -> tuple[fw.Refusal, ...]:
-        """Apply both pictures in the order that the promise asks for."""
+        """Apply both states in the order that the promise asks for."""
         self.vpcs[network.vpc_id] = (network, firewall)
         self.network.apply(network)
         return self.firewall.apply(firewall)
@@ -213,7 +213,7 @@ class World:
         source_dest_check: bool = True,
         plugged: bool = True,
     ) -> Guest:
-        """Add an interface to the pictures and a guest that uses it; join it to its groups."""
+        """Add an interface to the states and a guest that uses it; join it to its groups."""
         number = next(self._numbers)
         network, firewall = self.vpcs[vpc_id]
         place = network.subnets[subnet]
@@ -253,7 +253,7 @@ class World:
         return guest
 
     def forget(self, guest: Guest) -> None:
-        """Take a guest's interface and memberships out of the pictures; its link stays plugged in."""
+        """Take a guest's interface and memberships out of the states; its link stays plugged in."""
         network, firewall = self.vpcs[guest.vpc_id]
         self.apply(
             replace(network, interfaces=tuple(i for i in network.interfaces if i.id != guest.interface_id)),
@@ -265,7 +265,7 @@ class World:
         )
 
     def change(self, guest: Guest, **values: object) -> None:
-        """Change the firewall's picture of a guest's interface."""
+        """Change the firewall's state of a guest's interface."""
         network, firewall = self.vpcs[guest.vpc_id]
         self.apply(
             network,

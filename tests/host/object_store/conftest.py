@@ -1,4 +1,4 @@
-"""The front door over HTTP and HTTPS, with a real database and a real SeaweedFS behind it, for all tests here."""
+"""The S3 endpoint over HTTP and HTTPS, with a real database and a real SeaweedFS behind it, for all tests here."""
 
 import asyncio
 import os
@@ -112,7 +112,7 @@ class Store:
         self.policies[GUEST_KEY] = of_principal(documents)
 
     def server(self) -> EmbeddedServer:
-        """The server behind, which the front door's own has started, as another controller finds it."""
+        """The server behind, which the endpoint's own has started, as another controller finds it."""
         return EmbeddedServer(self.folder, self.folder / "weed.log", self.find_store_key)
 
     async def find_store_key(self) -> bytes:
@@ -220,7 +220,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 @pytest.fixture(autouse=True)
 def _rights_end_with_the_test(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a test lets roles do, it lets them do alone."""
+    """Each test gives roles its own rights."""
     yield
     if "store" in request.fixturenames:
         made: Store = request.getfixturevalue("store")

@@ -1,4 +1,4 @@
-"""A body is kept when all of it is what was signed, and else nothing of it is."""
+"""A body is stored when all of it is what was signed, and else nothing of it is."""
 
 import base64
 import gzip

@@ -1,4 +1,4 @@
-"""Any S3 server can be behind, by an endpoint and a key file; here it is another cloud's front door."""
+"""Any S3 server can be behind, by an endpoint and a key file; here it is another cloud's S3 endpoint."""
 
 import secrets
 from dataclasses import replace

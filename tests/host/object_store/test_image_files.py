@@ -43,7 +43,7 @@ def work(store, tmp_path):
     moment = [datetime.now(UTC)]
 
     async def live(rounds):
-        # A client of its own, which finds the server that the front door has started.
+        # A client of its own, which finds the server that the endpoint has started.
         with closing(store.server()) as server:
             backend = Backend(server)
             places = Places(settings, ImageFiles(store.database, backend, "us-east-1"), blocks)

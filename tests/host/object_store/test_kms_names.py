@@ -1,4 +1,4 @@
-"""Names of keys of KMS: kept with objects and buckets, shown wherever S3 shows them, while the content is encrypted."""
+"""Names of keys of KMS: stored with objects and buckets, shown where S3 shows them, while the content is encrypted."""
 
 import asyncio
 import json

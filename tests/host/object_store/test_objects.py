@@ -1,4 +1,4 @@
-"""boto3 speaks S3 to the front door as it would to Amazon's."""
+"""boto3 speaks S3 to Stead's endpoint as it would to Amazon's."""
 
 import contextlib
 import hashlib

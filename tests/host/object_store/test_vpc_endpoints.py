@@ -268,7 +268,7 @@ def test_records_say_by_which_endpoint(endpoint: Endpoint, bucket: str) -> None:
 
 
 def test_who_has_not_signed(endpoint: Endpoint, bucket: str) -> None:
-    """What a bucket lets everybody read passes only where the endpoint's policy lets it."""
+    """What everybody may read of a bucket passes only where the endpoint's policy allows it."""
     store = endpoint.store
     arn = f"arn:aws:s3:::{bucket}/*"
     store.s3.delete_public_access_block(Bucket=bucket)

@@ -24,7 +24,7 @@ def test_a_guest_answers_whatever_its_groups_say(stage: Stage) -> None:
     guest = stage.world.guest(stage.vpc_id, "10.0.1.10")
     assert stage.watch(guest) is Answers.STARTING
     stage.wait_for(guest, Answers.YES)
-    wait_for(lambda: stage.heard == [guest.interface_id], "its change was told of")
+    wait_for(lambda: stage.heard == [guest.interface_id], "its change was reported")
 
 
 def test_a_guest_that_goes_silent_and_comes_back(stage: Stage) -> None:
@@ -39,7 +39,7 @@ def test_a_guest_that_goes_silent_and_comes_back(stage: Stage) -> None:
     assert stage.find(guest).since == since
     set_link(stage, guest, "up")
     stage.wait_for(guest, Answers.YES, seconds=1)
-    wait_for(lambda: stage.heard.count(guest.interface_id) == 3, "each change was told of")
+    wait_for(lambda: stage.heard.count(guest.interface_id) == 3, "each change was reported")
 
 
 def test_a_guest_that_never_answers(stage: Stage) -> None:

@@ -109,7 +109,7 @@ def test_a_disk_over_a_base_is_taken_whole(snapshots, place, fake):
     qemu_io(image, f"write -P 9 {BLOCK_BYTES} 4k", f"write -z {2 * BLOCK_BYTES} 512k")
     base.chmod(0o444)
     expected = content_of(image)
-    # What is told is its base, whatever the disk's own header names, which a guest that broke out could write.
+    # What is passed is its base, whatever the disk's own header names, which a guest that broke out could write.
     other = place / "other.raw"
     other.write_bytes(b"\xca" * 3 * BLOCK_BYTES)
     other.chmod(0o444)

@@ -209,7 +209,7 @@ def main() -> None:
             each()
             print(f"{each.__name__}: {time.monotonic() - begun:.1f} s")
             result = "ok"
-        except Exception:  # whatever it is, it is told, and the other trials still go on
+        except Exception:  # whatever it is, it is reported, and the other trials still go on
             result = traceback.format_exc()
         print("result", json.dumps([each.__name__, result]))
         sys.stdout.flush()

@@ -85,7 +85,7 @@ def test_a_header_that_a_guest_wrote_into_its_disk_leads_nowhere_from_its_snapsh
     assert written.startswith(b"QFI\xfb")
     assert str(canary).encode() in written
     source = volumes.ensure(VolumeSpec(VOL, MIB, base_id=SNAP))
-    # QEMU opens all of the chain as the disk's own header says; libvirt and the daemons are told each layer's format.
+    # QEMU opens all of the chain as the disk's own header says; libvirt and the daemons are passed each layer's format.
     out = tmp_path / "out"
     subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", source.source.path, out], check=True)
     assert out.read_bytes() == written

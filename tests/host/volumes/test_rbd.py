@@ -92,7 +92,7 @@ def qemu_io(source: RbdSource, *commands: str, key: bytes = b"") -> str:
 
 
 class Writer:
-    """A QEMU that has a disk open for writing, and is told what to do as long as it lives."""
+    """A QEMU that has a disk open for writing, and takes commands as long as it lives."""
 
     _PROMPT = b"qemu-io> "
 
@@ -222,7 +222,7 @@ def test_hosts_that_share_a_pool_leave_each_others_disks_alone(host):
 
 @pytest.fixture
 def other(host: Host) -> Iterator[Host]:
-    """Another host of the pool, with another folder for its own things."""
+    """Another host of the pool, with another folder for its own files."""
     made = Host(host.ceph, host.root.parent / "other", OTHER_HOST)
     yield made
     made.clean()

@@ -34,7 +34,7 @@ class Lonely:
 
     @property
     def world(self) -> Path:
-        """Where the simulated kernel is kept."""
+        """Where the simulated kernel is stored."""
         return self.folder / "simulated-0001" / "world.pickle"
 
     def start(self, *, die_at: int = 0) -> Child:
@@ -62,7 +62,7 @@ class Lonely:
         return self.controller.sessions[HOST]
 
     async def settled(self, after: int) -> HostSession:
-        """Wait until the agent has done all it was told."""
+        """Wait until the agent has done all it was sent."""
         session = await self.session(after)
         sender = self.controller.sender(HOST)
         await self.controller.until(lambda: session.revision == sender.revision, f"{sender.revision} is reached")

@@ -62,7 +62,7 @@ class User:
         self.ec2.terminate_instances(InstanceIds=[instance_id])  # never refused
 
     def ask(self, call: Callable[[str], Any], instance_id: str) -> None:
-        """Do one thing, which may be refused."""
+        """Make one change, which may be refused."""
         try:
             call(instance_id)
         except ClientError as refusal:

@@ -20,7 +20,7 @@ from tests.support.cloud import Cloud
 from tests.support.remains import nothing_remains
 from tests.support.waiting import wait_for
 
-PATIENCE: Final = 40.0  # for what takes several deaths; each is told by itself when it is late
+PATIENCE: Final = 40.0  # for what takes several deaths; each one that is late is reported alone
 
 
 class Client:
@@ -208,7 +208,7 @@ def be_reached(client: Client, instance_id: str) -> None:
 
 
 def keep_an_image(client: Client, instance_id: str) -> None:
-    """Make an image of the instance, and let go of it and its snapshots."""
+    """Make an image of the instance, and delete it and its snapshots."""
 
     def images() -> list[dict[str, Any]]:
         return list(client.ask("describe_images", Owners=["self"])["Images"])

@@ -205,7 +205,7 @@ def test_who_is_replaced_writes_to_the_log_that_the_last_one_began(
     log = tmp_path / "controller.log"
     cloud = own_cloud(hosts=0, options=(f"--log-file={log}",))
     cloud.controller.stop()
-    cloud.controller.log = log  # what the shell, or systemd, lets it append to
+    cloud.controller.log = log  # the file of the shell, or systemd, that it appends to
     cloud.start_controller()
     os.truncate(log, bounded_log.FILE_BYTES)
     older = log.with_name("controller.log.1")

@@ -235,7 +235,7 @@ def _link_down(scene: Scene, host: RigHost) -> Iterator[None]:
 
 
 def drift_link(scene: Scene) -> str:
-    """A link of Stead's is set down, let go of, or deleted."""
+    """A link of Stead's is set down, taken out of its bridge, or deleted."""
     host = scene.host()
     shown = json.loads(host.place.run("ip", "-j", "-d", "link").stdout)
     return _drift(scene, host, drift.of_links(shown))

@@ -1,15 +1,15 @@
-"""What a cloud must be like after a storm: the answers it gave become facts, and a picture of it is held against them.
+"""What a cloud must be like after a storm: its answers become facts, and an observation is compared with them.
 
 A call that was answered is done. One whose answer was lost is done whole or not at all: nobody touches what it touches
-until a picture of the cloud at rest says which.
+until an observation of the cloud at rest says which.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-Facts = Mapping[str, str]  # of a thing, by their names; empty: it is not there
-Observed = Mapping[str, Facts]  # all things that are there, by their names
+Facts = Mapping[str, str]  # of a resource, by their names; empty: it is not there
+Observed = Mapping[str, Facts]  # all resources that are there, by their names
 
 GONE: Final[Facts] = {}
 NEWS_SHOWN: Final = 12
@@ -17,7 +17,7 @@ NEWS_SHOWN: Final = 12
 
 @dataclass(frozen=True)
 class Call:
-    """A request by what it leads to: the facts of each thing that it changes, and what else must stay as it is meanwhile."""
+    """A request by its effect: the facts of each resource that it changes, and what must stay as it is meanwhile."""
 
     operation: str
     after: Mapping[str, Facts]
@@ -25,7 +25,7 @@ class Call:
 
     @property
     def touches(self) -> frozenset[str]:
-        """All things that nobody else may change before its outcome is known."""
+        """All resources that nobody else may change before its outcome is known."""
         return self.reads | self.after.keys()
 
 
@@ -38,16 +38,16 @@ class Model:
     in_doubt: list[Call] = field(default_factory=list)
 
     def free(self, name: str) -> bool:
-        """Tell whether no call that may still have an effect touches a thing."""
+        """Tell whether no call that may still have an effect touches a resource."""
         return not any(name in call.touches for call in (*self.under_way, *self.in_doubt))
 
     def begin(self, call: Call) -> None:
-        """A call is sent; its things are free."""
+        """A call is sent; its resources are free."""
         assert all(self.free(name) for name in call.touches)
         self.under_way.append(call)
 
     def acknowledge(self, call: Call, learned: Mapping[str, Facts]) -> None:
-        """It was answered, with further facts of the things that it changed."""
+        """It was answered, with further facts of the resources that it changed."""
         self.under_way.remove(call)
         self._apply(call, learned)
 
@@ -71,7 +71,7 @@ class Model:
         return found + [f"{name} is there, and nobody made it: {dict(observed[name])}" for name in sorted(strangers)]
 
     def settle(self, observed: Observed) -> None:
-        """Take what a picture without differences says of the calls in doubt."""
+        """Take what an observation without differences says of the calls in doubt."""
         for call in self.in_doubt:
             for name in call.after:
                 self._put(name, observed.get(name, GONE))
@@ -96,7 +96,7 @@ class Model:
 
 
 def _difference(name: str, expected: Facts, observed: Observed) -> Iterable[str]:
-    """Say in what a thing is not as it should be; facts of which nothing is expected are no matter while it is there."""
+    """Say how a resource differs from what is expected; facts without an expectation do not count while it exists."""
     seen = observed.get(name, GONE)
     if not expected and seen:
         yield f"{name} should be gone, and is {dict(seen)}"

@@ -1,4 +1,4 @@
-"""What an account has, as the AWS API describes it, becomes facts by the names that the storm gave to its things."""
+"""What an account has, as the AWS API describes it, becomes facts by the names that the storm gave to its resources."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from tests.recovery.storm.model import Facts
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
 
-TAG: Final = "storm"  # its value is the name of the thing
+TAG: Final = "storm"  # its value is the name of the resource
 NOTE: Final = "note"  # another tag, which is changed now and then
 
 
@@ -45,7 +45,7 @@ def facts_of(described: Mapping[str, Iterable[Any]]) -> dict[str, Facts]:
     for name, facts in found_facts:
         owner = name.partition("/")[0]
         if owner == name:
-            assert name not in found, f"two things are named {name}: {found[name]}, {facts}"
+            assert name not in found, f"two resources are named {name}: {found[name]}, {facts}"
             found[name] = facts
         else:
             parts.setdefault(owner, Counter())[facts["state"]] += 1
@@ -56,7 +56,7 @@ def facts_of(described: Mapping[str, Iterable[Any]]) -> dict[str, Facts]:
 
 
 def name_of(described: Mapping[str, Any]) -> str:
-    """The name that the storm gave to a thing; of one without, what EC2 calls it."""
+    """The name that the storm gave to a resource; of one without, what EC2 calls it."""
     named = [tag["Value"] for tag in described.get("Tags", ()) if tag["Key"] == TAG]
     return str(named[0]) if named else f"unnamed {next(each for key, each in described.items() if key.endswith('Id'))}"
 

@@ -1,6 +1,6 @@
-"""What the storm may ask next: a request to EC2 whose things are free, with the call that it is to the model; pure.
+"""What the storm may ask next: a request to EC2 whose resources are free, with the call that it is to the model; pure.
 
-A thing's kind is the first word of its name: volume-3, instance-1.
+A resource's kind is the first word of its name: volume-3, instance-1.
 """
 
 import itertools
@@ -68,7 +68,7 @@ class RandomRequests:
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def next(self) -> Request | None:
-        """A request whose things are free, or None when there is none."""
+        """A request whose resources are free, or None when there is none."""
         makers = [
             *(self.run_instances, self.stop_instances, self.start_instances, self.terminate_instances),
             *(self.reboot_instances, self.modify_instance_attribute, self.create_image, self.deregister_image),
@@ -88,7 +88,7 @@ class RandomRequests:
     # --- what there is
 
     def _free(self, kind: str, **facts: str) -> list[str]:
-        """The names of free things of a kind that have these facts."""
+        """The names of free resources of a kind that have these facts."""
         return [
             name
             for name, known in self.model.resources.items()
@@ -112,7 +112,7 @@ class RandomRequests:
         return f"{kind}-{next(self._numbers)}"
 
     def _with(self, name: str, **facts: str) -> Mapping[str, Facts]:
-        """A thing as it is, with other facts."""
+        """A resource as it is, with other facts."""
         return {name: {**self.model.resources[name], **facts}}
 
     def _users(self) -> list[str]:

@@ -31,7 +31,7 @@ PATIENCE: Final = 240.0  # for how long it is waited for all the same, to know w
 _DISK_BYTES: Final = 768 << 20
 _PERSONS: Final = 3
 _ZONE: Final = "us-east-1a"
-_NAME: Final = re.compile(r"\b[a-z]+-\d+\b")  # of a thing, or of a host
+_NAME: Final = re.compile(r"\b[a-z]+-\d+\b")  # of a resource, or of a host
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Storm:
             self.user.ec2.attach_volume(VolumeId=made, InstanceId=user, Device=f"/dev/sd{DEVICES[number]}")
             wait_for(partial(self._is_attached, made, user), f"{made} is attached", 120, poll=0.5)
             if user != instance_id:
-                self.user.connect(user)  # its kernel runs, so it lets go of the disk
+                self.user.connect(user)  # its kernel runs, so it releases the disk
                 self.user.ec2.detach_volume(VolumeId=made)
                 wait_for(lambda: not self._attachments(made), f"{made} is detached", 120, poll=0.5)
         self.keepers.append(Keeper(self.user, name, instance_id, made, self.report.history))
@@ -273,7 +273,7 @@ def weather(plan: Plan, folder: Path) -> Report:
             try:
                 storm.run()
                 report.violations += left.look(rig, before, PATIENCE)
-            except Exception as failure:  # whatever ends a storm early, what it saw until then is told
+            except Exception as failure:  # whatever ends a storm early, what it saw until then is reported
                 report.violations.append("it ended early: " + "".join(traceback.format_exception(failure)))
     finally:
         rig.keep_logs(folder)

@@ -1,4 +1,4 @@
-"""What the storm asks: of free things alone, everything in its turn; and what becomes of an answer."""
+"""What the storm asks: of free resources alone, each kind often enough; and what becomes of an answer."""
 
 import random
 from collections import Counter

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.root,
     pytest.mark.libvirt,
     pytest.mark.guest,
-    pytest.mark.timeout(900),  # a storm on a machine that has other work to do is as long as that lets it be
+    pytest.mark.timeout(900),  # a storm on a machine that has other work to do is as long as that allows
 ]
 
 

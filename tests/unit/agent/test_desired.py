@@ -216,7 +216,7 @@ def test_the_tests_own_store_does_as_the_real_one(moves: list[tuple[str, str]]) 
 
 
 def _move(what: str, name: str, stores: tuple[Store, ...], wanted: Wanted, sender: make.Sender) -> None:
-    """Do one thing with each store and with what is wanted."""
+    """Do one operation on each store and with what is wanted."""
     is_volume = name.startswith("vol")
     key = Key(pb.KIND_VOLUME if is_volume else pb.KIND_SECURITY_GROUP, name)
     stone = wanted.tombstones.get(key)

@@ -88,7 +88,7 @@ async def test_another_process_lets_a_guest_crash(controller: FakeController, tm
     assert (await _ask(control, do="hosts"))["hosts"][host_id] == {"running": ["i-1"]}
     assert await _ask(control, do="crash_guest", machine="i-1") == {"well": True}
     await controller.until(
-        lambda: session.statuses[machine].machine.off_reason == host_pb2.OFF_REASON_CRASHED, "the crash is told"
+        lambda: session.statuses[machine].machine.off_reason == host_pb2.OFF_REASON_CRASHED, "the crash is reported"
     )
     remains = await _ask(control, do="remains", host=host_id)
     assert remains["remains"]["guests"] == ["i-1"]

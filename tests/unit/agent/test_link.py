@@ -107,7 +107,7 @@ async def rig(controller: FakeController, tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 def _own(controller: FakeController) -> set[Key]:
-    """What is told of when all is well: not the parts that all hosts of a VPC have."""
+    """What is reported when all is well: not the parts that all hosts of a VPC have."""
     return {key for key in controller.sender(HOST).resources if key.kind not in SHARED_KINDS}
 
 
@@ -143,7 +143,7 @@ async def test_a_launch_is_made_true_and_reported(rig: Rig, controller: FakeCont
     assert host.running() == {"i-1"}
     host.power_off_guest("i-1")
     await controller.until(
-        lambda: session.statuses[MACHINE].machine.off_reason == host_pb2.OFF_REASON_GUEST, "the guest's end is told"
+        lambda: session.statuses[MACHINE].machine.off_reason == host_pb2.OFF_REASON_GUEST, "the guest's end is reported"
     )
 
 
@@ -180,13 +180,13 @@ async def test_a_restarted_agent_goes_on_from_what_it_stored(
     rig.start(store=store, host=host)
     session = await rig.session(after=1)
     assert (session.hello.revision, session.hello.desired_epoch) == (1, "epoch-1")
-    await controller.until(lambda: _is(session, MACHINE, host_pb2.CONDITION_ABSENT, 2), "the machine's end is told")
+    await controller.until(lambda: _is(session, MACHINE, host_pb2.CONDITION_ABSENT, 2), "the machine's end is reported")
     assert host.running() == set()
     await rig.stop()
     store.close()
     rig.start(store=SqliteStore(tmp_path / "desired.sqlite"), host=host)  # what is gone is said again by the next one
     again = await rig.session(after=2)
-    await controller.until(lambda: _is(again, MACHINE, host_pb2.CONDITION_ABSENT, 2), "the machine's end is told again")
+    await controller.until(lambda: _is(again, MACHINE, host_pb2.CONDITION_ABSENT, 2), "its end is reported again")
 
 
 async def test_another_epoch_makes_the_agent_ask_for_all_and_remove_nothing(
@@ -203,7 +203,7 @@ async def test_another_epoch_makes_the_agent_ask_for_all_and_remove_nothing(
     await _ready(controller, session, Key(pb.KIND_MACHINE, "i-2"), 1)
     await controller.until(lambda: session.revision == 1, "revision 1 is reached")
     assert host.running() == {"i-1", "i-2"}
-    await controller.until(lambda: _is(session, MACHINE, host_pb2.CONDITION_UNCLAIMED, 1), "it says what it kept")
+    await controller.until(lambda: _is(session, MACHINE, host_pb2.CONDITION_UNCLAIMED, 1), "it reports what it has")
 
 
 async def test_an_agent_with_a_later_revision_asks_for_all(rig: Rig, controller: FakeController) -> None:

@@ -1,4 +1,4 @@
-"""One at a time at a thing; at another thing nobody waits; and nothing is kept of what nobody is at."""
+"""One at a time for a name; for another name nobody waits; a name without users takes no memory."""
 
 import gc
 import threading

@@ -12,7 +12,7 @@ from stead_proto.v1 import operator_pb2 as pb
 
 
 class FakeOperator:
-    """Answers as told, and keeps what it was asked."""
+    """Gives prepared answers, and records what it was asked."""
 
     def __init__(self, answer: pb.ExplainResponse, look: pb.LookResponse | CliError) -> None:
         self.answer = answer

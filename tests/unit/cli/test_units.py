@@ -1,4 +1,4 @@
-"""What systemd is told of controller and agent."""
+"""The units of systemd for controller and agent."""
 
 import configparser
 import os
@@ -110,7 +110,7 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
 
 
 class Machine:
-    """A systemd that does what it is told."""
+    """A systemd that follows its commands."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, ...]] = []

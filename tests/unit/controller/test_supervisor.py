@@ -51,7 +51,7 @@ class Supervised:
 
 @pytest.fixture
 def supervised(tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
-    """Start a parent with a child that does what it is told."""
+    """Start a parent with a child that follows commands."""
     made: list[Supervised] = []
 
     def start(child: str, first: str = "") -> Supervised:

@@ -1,4 +1,4 @@
-"""A process is told from every other one by a line."""
+"""A line identifies a process among all others."""
 
 import os
 import subprocess

@@ -12,7 +12,7 @@ type OpenKey = Callable[[bytes], bytes]
 """From a sealed key to the key, or to the same sealed anew."""
 
 type Addition = Callable[[bytes], bytes]
-"""From an encoded resource to the same with what is kept nowhere and made as it is sent."""
+"""From an encoded resource to the same with what is stored nowhere and made as it is sent."""
 
 _HOLDERS: Final[dict[int, Callable[[pb.Resource], Any]]] = {
     pb.KIND_VOLUME: lambda resource: resource.volume,

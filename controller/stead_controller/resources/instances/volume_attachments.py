@@ -333,7 +333,7 @@ def _live_instance(tx: Transaction, instance_id: str | None) -> Instance | None:
 def end_with_instance(tx: Transaction, instance: Instance, now: datetime, *, host_lost: bool = False) -> None:
     """Record that an instance's VM is removed from its host or, with `host_lost`, was lost with it.
 
-    Volumes at home are freed or deleted; the host is told to release other homes' volumes that are no longer used. With
+    Volumes at home are freed or deleted; the host must release other homes' volumes that are no longer used. With
     a lost host its own volumes are lost; the homes of other volumes end their exports to it.
     """
     for volume in tx.session.scalars(select(Volume).where(Volume.instance_id == instance.id)).all():

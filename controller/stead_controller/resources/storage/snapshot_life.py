@@ -92,7 +92,7 @@ def follow(tx: Transaction, volume: Volume) -> None:
     pending = select(Snapshot).where(Snapshot.volume_id == volume.id, Snapshot.state == "pending")
     for snapshot in tx.session.scalars(pending).all():
         if snapshot.host_id in (None, host_id):
-            continue  # of no host: the controller makes it, or it failed with another of its set, one turn before
+            continue  # of no host: the controller makes it, or it failed with another of its set, one iteration before
         if host_id is None or snapshot.set_id is not None or not segments.drop(tx, snapshot.id, _SEGMENTS_AT_ONCE):
             fail(tx, snapshot, MOVED)
             continue

@@ -1,4 +1,4 @@
-"""What programs of QEMU are told of a disk's bytes; keys are in no word of it."""
+"""What programs of QEMU are passed about a disk's bytes; keys are in no word of it."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What makes no sense in a picture is left out and named; all else is as it was."""
+"""What makes no sense in a desired state is left out and named; all else is as it was."""
 
 from dataclasses import replace
 
@@ -162,7 +162,7 @@ def test_interfaces_that_make_no_sense_get_nothing(bad: Interface) -> None:
 
 
 def test_what_another_interface_has_is_left_out_alone() -> None:
-    """A public address that moves is told of at its new interface first: both go on with what is theirs alone."""
+    """A public address that moves is sent with its new interface first: both go on with what is theirs alone."""
     public = PublicAddress("198.51.100.7", "10.0.1.1")
     moved = PublicAddress("198.51.100.7", "10.0.1.2")
     own = PublicAddress("198.51.100.8", "10.0.1.3")

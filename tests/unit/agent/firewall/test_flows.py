@@ -197,7 +197,7 @@ BEFORE = VpcFirewall(
 
 
 def after(group: Group | None = None, interface: Interface | None = None) -> VpcFirewall:
-    """The picture with another group, or another first interface."""
+    """The state with another group, or another first interface."""
     groups = tuple(group if group and it.id == group.id else it for it in BEFORE.groups)
     interfaces = tuple(interface if interface and it.id == interface.id else it for it in BEFORE.interfaces)
     return replace(BEFORE, groups=groups, interfaces=interfaces)

@@ -384,7 +384,7 @@ def test_an_audit_fills_a_new_namespace_and_a_new_overlay(
 def test_what_was_never_applied_is_not_audited(spaces: Spaces) -> None:
     firewall = KernelFirewall(spaces, LINKS)
     assert firewall.audit() == ()
-    assert firewall._audit_vpc("vpc-1") == []  # as when it is removed before its turn comes
+    assert firewall._audit_vpc("vpc-1") == []  # as when it is removed before it is examined
     assert spaces.log == []
     firewall.close()
 
@@ -413,7 +413,7 @@ def test_contexts_that_are_used_least_recently_are_closed(firewall: KernelFirewa
     firewall.apply(vpc(guest(1), vpc_id="vpc-1"))
     firewall.apply(vpc(vpc_id="vpc-13"))
     assert [number for number in numbers if spaces.vpcs[f"vpc-{number}"].open == 1] == [2]
-    assert (spaces.host.open, spaces.host.made) == (2, 1)  # the host's is kept
+    assert (spaces.host.open, spaces.host.made) == (2, 1)  # the host's stays open
     firewall.apply(vpc(vpc_id="vpc-14"))
     assert [number for number in numbers if spaces.vpcs[f"vpc-{number}"].open == 1] == [2, 3]
     firewall.remove("vpc-14")

@@ -162,7 +162,7 @@ def test_one_interface_more_is_a_few_commands() -> None:
 
 
 def test_idle_timeouts_are_shared_and_go_with_the_last_that_has_them() -> None:
-    """Each is named by its values; what a flow has of the kernel's state is set before any group lets it through."""
+    """Each is named by its values; what a flow has of the kernel's state is set before any group allows it."""
     both = IdleTimeouts(tcp_established=350, udp=45, udp_stream=90)
     old = table_of(cleaned(desired(interface(1, idle_timeouts=both), interface(2, idle_timeouts=both))), LINKS)
     assert {name: it.properties for name, it in old.timeouts.items()} == {

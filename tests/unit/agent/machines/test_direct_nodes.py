@@ -1,4 +1,4 @@
-"""What a QEMU tells of its nodes is read, and what it is told fits."""
+"""What a QEMU says of its nodes is read, and the commands for it fit."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A VPC's picture becomes the kernel objects that docs/data-plane.md names."""
+"""A VPC's desired state becomes the kernel objects that docs/data-plane.md names."""
 
 from dataclasses import replace
 

@@ -21,7 +21,7 @@ HOST, VPC = Place.HOST, Place.VPC
 
 
 class Kernel:
-    """Keeps things as a kernel does: what depends on a link needs it, and goes with it."""
+    """Has objects as a kernel does: what depends on a link needs it, and goes with it."""
 
     def __init__(self, objects: list[KernelObject]) -> None:
         self.objects = {key_of(obj): obj for obj in objects}
@@ -75,7 +75,7 @@ class Kernel:
 
 @st.composite
 def states(draw: st.DrawFn) -> list[KernelObject]:
-    """A consistent set of things: whatever needs a link has it."""
+    """A consistent set of objects: whatever needs a link has it."""
     pick = st.sampled_from
     objects: list[KernelObject] = [
         Bridge(name, draw(pick(["x", "y"])), draw(pick([1400, 1500]))) for name in draw(st.sets(pick(["b1", "b2"])))

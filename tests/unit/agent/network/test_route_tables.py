@@ -126,7 +126,7 @@ def test_the_overlay() -> None:
 
 
 def test_what_is_here_is_not_elsewhere() -> None:
-    """An address that moved here may still be told of as being on another host."""
+    """An address that moved here may still be listed as being on another host."""
     late = replace(VPC.remotes[0], addresses=("10.0.1.10", "10.0.2.10", "2001:db8::1"))
     assert whereabouts(replace(VPC, remotes=(late,)), PATHS).hosts == {"10.0.2.10": "192.0.2.2"}
 

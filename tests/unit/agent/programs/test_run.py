@@ -1,4 +1,4 @@
-"""The door to programs: what comes back, what is refused, and that nothing stays behind."""
+"""The function that runs programs: what comes back, what is refused, and that nothing stays behind."""
 
 import os
 import time

@@ -157,7 +157,7 @@ def _check(bench: Bench, sender: make.Sender, started: dict[tuple[str, int], int
         key for key in reported if key.kind in SHARED_KINDS and reported[key].condition != host_pb2.CONDITION_READY
     ], when
     for key, resource in sender.resources.items():
-        if key.kind in SHARED_KINDS:  # of these only what fails is told
+        if key.kind in SHARED_KINDS:  # of these only failures are reported
             continue
         assert (reported[key].condition, reported[key].revision) == (host_pb2.CONDITION_READY, resource.revision), when
     for key in sender.removals:

@@ -280,7 +280,7 @@ class HostLife(RuleBasedStateMachine):
         assert set(host.world.objects.guests) <= ids[pb.KIND_MACHINE]
         reported = self.bench.report()
         for key, resource in resources.items():
-            if key.kind in SHARED_KINDS:  # of these only what fails is told
+            if key.kind in SHARED_KINDS:  # of these only failures are reported
                 assert key not in reported or reported[key].condition == host_pb2.CONDITION_READY, (key, reported[key])
                 continue
             assert reported[key].condition == host_pb2.CONDITION_READY, (key, reported[key])

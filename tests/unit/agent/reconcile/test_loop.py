@@ -59,7 +59,7 @@ def _all_held(bench: Bench) -> None:
 
 def test_a_launch_makes_all_in_order_and_reports_each(bench: Bench, sender: make.Sender) -> None:
     reported = bench.report()
-    own = [key for key in sender.resources if key.kind not in SHARED_KINDS]  # of the others only what fails is told
+    own = [key for key in sender.resources if key.kind not in SHARED_KINDS]  # of the others only failures are reported
     assert {key: each.condition for key, each in reported.items()} == dict.fromkeys(own, READY)
     assert {key: each.revision for key, each in reported.items()} == dict.fromkeys(own, 1)
     assert reported[MACHINE].machine.power == host_pb2.MACHINE_POWER_RUNNING
@@ -275,7 +275,7 @@ def test_what_moved_while_a_machine_was_looked_at_is_not_missed(sender: make.Sen
     bench = Bench()
     bench.tell(sender.change(make.host_network(), *make.launch(), full=True))
     begun: dict[int, Work] = {}
-    while len(begun) < 4:  # the machine's turn began before what it waits for is there
+    while len(begun) < 4:  # work on the machine began before what it waits for is there
         while (work := bench.reconciler.begin()) is not None:
             begun[work.unit.kind] = work
         if pb.KIND_MACHINE in begun and pb.KIND_VPC in begun:
@@ -568,7 +568,7 @@ def test_tombstones_known_to_the_controller_are_dropped(bench: Bench, sender: ma
     bench.restart()
     bench.reported.clear()
     assert MACHINE not in bench.report()
-    assert bench.report()[VOLUME].condition == ABSENT  # another revision of it was told
+    assert bench.report()[VOLUME].condition == ABSENT  # another revision of it was sent
 
 
 def test_durations_of_minutes_end_too() -> None:

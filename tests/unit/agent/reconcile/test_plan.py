@@ -49,7 +49,7 @@ TABLE: list[tuple[str, pb.Machine, MachineStatus | None, tuple[Step, ...], Then]
     ("to be recovered", RUN_2, _seen(OFF, reason=OffReason.CRASHED), (PUT, START), Then.SETTLED),
     ("an earlier start runs", RUN_2, _seen(ON), (ASK,), Then.WAITING_FOR_END),
     ("an earlier start ends", RUN_2, _seen(GOING), (), Then.WAITING_FOR_END),
-    ("ends against our wish", RUN, _seen(GOING), (PUT,), Then.WAITING_FOR_END),
+    ("ends while it should run", RUN, _seen(GOING), (PUT,), Then.WAITING_FOR_END),
     ("paused", RUN, _seen(STILL), (PUT, Step.UPDATE), Then.SETTLED),
     ("reboot", _wanted(pb.POWER_RUNNING, reboot=2), _seen(ON, reboot=1), (PUT, Step.UPDATE, Step.REBOOT), Then.SETTLED),
     ("stop", STOP, _seen(ON), (ASK, PUT), Then.WAITING_FOR_END),

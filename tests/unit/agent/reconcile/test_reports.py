@@ -1,4 +1,4 @@
-"""What the controller is told, and how far the host says it is."""
+"""What the controller is sent, and which revision the host says it has reached."""
 
 from stead_agent.reconcile.reports import Reports, status
 from stead_agent.wanted import Key

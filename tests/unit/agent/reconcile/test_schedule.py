@@ -1,4 +1,4 @@
-"""Whose turn it is: never twice at a time, failures later and later, waiting until another has run."""
+"""Which resource is next: never twice at a time, failures later and later, waiting until another has run."""
 
 import random
 from typing import Any

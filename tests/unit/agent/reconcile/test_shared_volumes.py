@@ -171,12 +171,12 @@ def test_a_guest_reaches_the_homes_of_volumes_that_stay_attached(sender: make.Se
     assert [each.generation for each in homes["i-1"]] == [2]
     bench.host.machines.keep_disks("i-1", keeps=True)
     bench.settle(sender.change(_machine("vol-1")), seconds=5)
-    assert homes["i-1"] == (), "it is asked to let go"
+    assert homes["i-1"] == (), "it is asked to release it"
     assert bench.host.violations == []
 
 
 def test_a_guest_that_does_not_release_a_remote_volume_by_force_gets_errors(sender: make.Sender) -> None:
-    """Its requests may wait for a home that serves somebody else by now: then it cannot let go before they fail."""
+    """Its requests may wait for a home that serves somebody else now: it cannot release the volume before they fail."""
     bench = Bench()
     bench.settle(
         sender.change(make.host_network(), *make.launch(), _brought(), _machine("vol-1", "vol-2"), full=True)

@@ -94,7 +94,7 @@ def test_a_snapshot_is_taken_when_its_machine_has_just_rebooted():
 
 
 def test_a_volume_of_another_host_is_read_before_it_is_released():
-    """The guest let go of it before the snapshot was begun: what is left of it here is the way to its home."""
+    """The guest released it before the snapshot was begun: what is left of it here is the way to its home."""
     bench, sender = begun(seconds=20)
     remote = pb.RemoteVolume(home_host_id="host-2", address="192.0.2.2", port=61000, generation=1)
     brought = pb.Resource(id="vol-3", volume=pb.Volume(size=make.GIB, remote=remote))

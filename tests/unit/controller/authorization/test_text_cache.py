@@ -1,4 +1,4 @@
-"""What is kept has an end, by the length of the texts, and is what was used last."""
+"""The cache is limited by the length of the texts, and has those used last."""
 
 import json
 

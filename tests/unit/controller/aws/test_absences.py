@@ -1,4 +1,4 @@
-"""What does not exist is told in EC2's words, whatever operation was asked."""
+"""What does not exist is reported in EC2's words, whatever operation was asked."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Addresses that fail to show who they are: how often, what they are told, and who is let through all the same."""
+"""Addresses that fail to show who they are: how often, what they are answered, and who is let through all the same."""
 
 from stead_controller.aws.failed_logins import FailedLogins
 from stead_controller.aws.signature import Reason, Refused
@@ -24,7 +24,7 @@ def is_let_in(failed_logins, address, key="AKIA1"):
 
 
 def failures(failed_logins, address, most=1000):
-    """How many failures in a row are told what they are."""
+    """How many failures in a row are answered with their reason."""
     return next((n for n in range(most) if failed_logins.failed(address, REFUSAL) is not REFUSAL), most)
 
 

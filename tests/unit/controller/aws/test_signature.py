@@ -154,7 +154,7 @@ def test_accepts_what_botocore_signs(
 
 
 def mutants(text: str) -> list[str]:
-    """The text with each one of its characters replaced by another in turn."""
+    """The text with each one of its characters replaced by another, one text for each."""
     return [
         text[:index] + ("b" if character == "a" else "a") + text[index + 1 :] for index, character in enumerate(text)
     ]

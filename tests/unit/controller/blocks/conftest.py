@@ -13,7 +13,7 @@ __all__ = ["database", "run", "statements", "world", "world_file"]
 
 
 class Time:
-    """A clock that stands still until it is told."""
+    """A clock that stands still until it is set."""
 
     def __init__(self):
         self.now = rows.NOW

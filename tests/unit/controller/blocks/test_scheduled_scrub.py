@@ -27,7 +27,7 @@ async def blocks(store):
 
 @pytest.fixture
 def made(database, store, files, time, monkeypatch):
-    """A maker of scrubs, one for each process; four blocks are a turn's share."""
+    """A maker of scrubs, one for each process; four blocks are checked at a time."""
     monkeypatch.setattr(scheduled_scrub, "_FEWEST", 4)
 
     def make(days=30):

@@ -1,4 +1,4 @@
-"""Each migration since the oldest release that is kept has a way back, with a row in each table that there is."""
+"""Each migration since the oldest release that is supported has a way back, with a row in each table that there is."""
 
 import sqlite3
 from typing import Any

@@ -1,4 +1,4 @@
-"""Each host has an address of its own, and is told where all others are."""
+"""Each host has an address of its own, and is sent where all others are."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -87,7 +87,7 @@ async def stranger(authority, connect):
 
 @pytest.fixture
 def pending(run, world):
-    """Add a snapshot that the world's host is told to take, and give its id."""
+    """Add a snapshot that the world's host is to take, and give its id."""
 
     def add(**changes):
         values = {"state": "pending", "host_id": world.host_id, "progress": 0, "completed": None}
@@ -158,7 +158,7 @@ async def test_a_snapshot_comes_and_goes_out_again(host, pending, run, world):
     assert await storing.end() == 41 * BLOCK_BYTES
     row = run(lambda tx: tx.session.get_one(Snapshot, snapshot_id))
     assert (row.state, row.progress, row.stored_size, row.host_id) == ("completed", 100, 41 * BLOCK_BYTES, None)
-    # Whoever took it is not told to have it, and sees it no longer; as a base it may be read.
+    # Whoever took it is not sent it, and sees it no longer; as a base it may be read.
     call = host.ListSegments(pb.ListSegmentsRequest(snapshot_id=snapshot_id))
     assert await refusal(call) is grpc.StatusCode.NOT_FOUND
     run(outbox.write, world.host_id, {(desired.KIND_BASE, snapshot_id): desired.Base(size=1)})

@@ -1,4 +1,4 @@
-"""Whatever is told, to whomever, in whatever order hosts come and go: each ends with exactly what it must have."""
+"""Whatever is sent, to whomever, in whatever order hosts come and go: each ends with exactly what it must have."""
 
 import asyncio
 from collections import defaultdict
@@ -24,7 +24,7 @@ VPCS = 2
 
 
 class Agent:
-    """A host's memory, kept by the real agent's rules, and its stream."""
+    """A host's memory, maintained by the real agent's rules, and its stream."""
 
     def __init__(self, host_id):
         self.host_id = host_id
@@ -63,7 +63,7 @@ class Agent:
 
 
 class Cloud:
-    """A database, its feed and agents, and what each agent must have, kept beside it."""
+    """A database, its feed and agents, and what each agent must have, recorded beside it."""
 
     def __init__(self, database):
         self.database = database
@@ -170,7 +170,7 @@ class Cloud:
         self.run(toggle)
 
     def report(self, host, forgets):
-        """A host says that it has done all that it was told, and may forget what it removed."""
+        """A host says that it has done all that it was sent, and may forget what it removed."""
         agent = self.agents[host]
         if agent.wanted.epoch:
             self.run(

@@ -1,4 +1,4 @@
-"""A database of before topics: nothing that hosts refer to is lost, and all hosts are told everything anew."""
+"""A database of before topics: nothing that hosts refer to is lost, and all hosts are sent everything anew."""
 
 from alembic import command
 from alembic.config import Config

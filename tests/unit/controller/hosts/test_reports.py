@@ -1,4 +1,4 @@
-"""What hosts report of parts of VPCs: only what they fail at is kept."""
+"""What hosts report of parts of VPCs: only failures are stored."""
 
 from datetime import timedelta
 

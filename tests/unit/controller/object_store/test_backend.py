@@ -19,7 +19,7 @@ class There:
         return self._place
 
     def close(self):
-        """There is nothing to let go of."""
+        """There is nothing to release."""
 
 
 async def serve(answers, seen):

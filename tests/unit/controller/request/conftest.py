@@ -1,4 +1,4 @@
-"""The database and world of these tests, and what hosts are told of it."""
+"""The database and world of these tests, and what hosts are sent of it."""
 
 from tests.support.world import database, life, run, statements, unchanged, world, world_file
 

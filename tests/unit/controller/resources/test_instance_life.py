@@ -163,7 +163,7 @@ def test_what_must_go_is_not_wanted_again_whatever_changes_of_it(life):
 
 @pytest.mark.parametrize("row", ["wanted", "forgotten"])
 def test_a_termination_that_an_earlier_release_took_back_is_ended_at_the_start(life, row):
-    """It told the host to have the machine again, or no longer waited for a word of it."""
+    """It sent the machine to the host again, or no longer waited for a word of it."""
     [instance_id], [runs] = life.launch(), life.launch()
     key = (life.world.host_id, desired.KIND_MACHINE, instance_id)
     had = life.run(lambda tx: tx.session.get(HostResource, key).body)

@@ -1,4 +1,4 @@
-"""The encrypted password of a Windows guest: asked of a host while the guest runs, and kept as it was last found."""
+"""The encrypted password of a Windows guest: asked of a host while the guest runs, and stored as it was last found."""
 
 import pytest
 

@@ -1,6 +1,6 @@
 """A power cut between any two writes to the controller's database: what was answered is there, and rows agree (FAULTS 10).
 
-SQLite syncs its log before a commit returns (`db/test_migrate.py` looks that it is told to). So a cut leaves the log as
+SQLite syncs its log before a commit returns (`db/test_migrate.py` checks that setting). So a cut leaves the log as
 long as it was at the last answer, and of what was written after that any part, in sectors; and while the log is brought
 into the file, any of the file's pages old or new.
 """

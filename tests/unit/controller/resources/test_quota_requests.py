@@ -28,7 +28,7 @@ def ask(run, world):
 
 @pytest.fixture
 def add(run, world):
-    """Add the row of a wish, `add("a", created=…)`, and give its id."""
+    """Add the row of a request, `add("a", created=…)`, and give its id."""
 
     def insert(name, *, tenant=world.one, created=NOW, status=TURNED_DOWN, quota=VPCS):
         row = QuotaRequest(

@@ -20,7 +20,7 @@ from tests.unit.controller.resources.test_address_races import ACTIONS, Tenant, 
 
 ROOT = Path(__file__).parents[4]
 CLIENTS = 4
-ROUNDS = 5  # that both begin together: a process that lets go of the file's lock is mostly the next to have it
+ROUNDS = 5  # that both begin together: a process that releases the file's lock is mostly the next to have it
 STEPS = 5
 INSTANCES = 20  # that have room on the host; twice as many are asked for
 CHILD = "import sys; from tests.unit.controller.resources.test_two_controllers import main; main(*sys.argv[1:])"

@@ -1,8 +1,8 @@
 """Volumes on three hosts: whatever is asked and whenever hosts speak, no volume is writable from two places.
 
-The hosts are models that do what an agent does with the pictures it is told: a home serves one client at a time, and
+The hosts are models that do what an agent does with the states it is sent: a home serves one client at a time, and
 none while a guest of its own has the volume; what must go goes when no guest has it. A guest that is stubborn keeps
-what it should let go.
+what it should release.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ VOLUME, MACHINE = int(desired.KIND_VOLUME), int(desired.KIND_MACHINE)
 
 @dataclass
 class ModelHost:
-    """What is on one host; `told` is its outbox as it has read it, in part."""
+    """What is on one host; `sent` is its outbox as it has read it, in part."""
 
     id: str
     sent: dict[tuple[int, str], tuple[int, bytes | None]] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class ModelHost:
     serves: dict[str, tuple[str, int]] = field(default_factory=dict)  # volume: client and generation
     proxies: dict[str, int] = field(default_factory=dict)  # volumes of other hosts, and their generation
     plugged: dict[str, dict[str, int]] = field(default_factory=dict)  # machine: volumes and their generation, 0 = own
-    stubborn: set[str] = field(default_factory=set)  # machines whose guests let go of nothing
+    stubborn: set[str] = field(default_factory=set)  # machines whose guests release nothing
 
     def users(self, volume_id: str) -> list[str]:
         return [machine for machine, volumes in self.plugged.items() if volume_id in volumes]
@@ -433,7 +433,7 @@ def test_a_pending_snapshot_goes_where_the_volume_can_be_read(cloud, elsewhere):
     snapshot = snapshot_of(cloud, elsewhere)
     assert snapshot().host_id == second.id
     cloud.run(volume_attachments.detach, cloud.caller, elsewhere)
-    assert snapshot().host_id == second.id, "the host reads it before it lets go of the volume"
+    assert snapshot().host_id == second.id, "the host reads it before it releases the volume"
     cloud.run(volume_attachments.detach, cloud.caller, elsewhere, force=True)
     assert snapshot().host_id == first.id
     sent = select(HostResource.host_id, HostResource.body).where(HostResource.resource_id == snapshot().id)

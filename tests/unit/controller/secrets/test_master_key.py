@@ -1,4 +1,4 @@
-"""Where the master key is kept: a private file or a command, with versions, and never half-written."""
+"""Where the master key is stored: a private file or a command, with versions, and never half-written."""
 
 import contextlib
 import os

@@ -29,7 +29,7 @@ class Clock:
 
 
 class House(Life):
-    """Writes a row per step, which may be there already; its trouble is told by the test."""
+    """Writes a row per step, which may be there already; the test chooses its failures."""
 
     kind = "house"
     trouble: dict

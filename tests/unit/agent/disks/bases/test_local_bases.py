@@ -1,4 +1,4 @@
-"""Bases fetched whole: right or not there, gone on with after a break, kept for the next volume and evicted."""
+"""Bases fetched whole: right or not there, continued after a break, cached for the next volume and evicted."""
 
 import errno
 import hashlib

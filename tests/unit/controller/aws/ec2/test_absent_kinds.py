@@ -31,7 +31,7 @@ def test_the_model_says_what_is_empty(name: str) -> None:
     assert model.output_shape is not None
     lists = [key for key, member in model.output_shape.members.items() if member.type_name == "list" and key != "Tags"]
     if kind.member is None:
-        assert required & kind.ids.keys(), "only what must name a thing has no list"
+        assert required & kind.ids.keys(), "only what must name a resource has no list"
     else:
         assert [kind.member] == lists, "an answer with several lists is not simply empty"
     assert all(code.startswith("Invalid") for code in kind.ids.values())

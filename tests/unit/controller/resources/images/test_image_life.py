@@ -223,7 +223,7 @@ def test_snapshots_that_no_other_image_has_go_with_it_on_request(run, mine, add,
         ids["absent"]: "missing-permissions",
         ids["deleting"]: "success",
     }
-    assert len(results) == len(ids), "one that is mapped twice is told of once"
+    assert len(results) == len(ids), "one that is mapped twice is reported once"
     states = {name: run(lambda tx, each=each: tx.session.get(Snapshot, each)) for name, each in ids.items()}
     assert {name: row and row.state for name, row in states.items()} == {
         "success": "deleting",

@@ -1,4 +1,4 @@
-"""Volumes are attached, detached and let go: what is refused, what is written, what hosts are told.
+"""Volumes are attached, detached and released: what is refused, what is written, what hosts are sent.
 
 What comes of it on several hosts is in `test_volumes_on_three_hosts.py`.
 """

@@ -1,4 +1,4 @@
-"""Network interfaces are attached to instances, and detached: what is refused, what is written, what hosts are told."""
+"""Network interfaces are attached to instances, and detached: what is refused, what is written, what hosts are sent."""
 
 import pytest
 from sqlalchemy import select, update
@@ -82,7 +82,7 @@ def change(run):
 
 @pytest.fixture
 def sent(run, world):
-    """Whether the host is told to have an interface, or (False) to have it no more, and at which revision."""
+    """Whether the host is to have an interface, or (False) to have it no more, and at which revision."""
 
     def look(interface_id):
         row = run(lambda tx: tx.session.get(HostResource, (world.host_id, INTERFACE, interface_id)))
@@ -93,7 +93,7 @@ def sent(run, world):
 
 @pytest.fixture
 def hosts(run, world):
-    """Which hosts are told of the first tenant's VPC."""
+    """Which hosts are sent the first tenant's VPC."""
     of_vpc = (VpcHost.vpc_id == world.one.vpc_id, VpcHost.gone_revision.is_(None))
     return lambda: run(lambda tx: list(tx.session.scalars(select(VpcHost.host_id).where(*of_vpc))))
 
@@ -309,7 +309,7 @@ def test_what_is_detached_keeps_its_addresses_and_groups(run, world, make, attac
         return list(tx.session.scalars(addresses)), list(tx.session.scalars(groups))
 
     def where():
-        """The host where hosts of the VPC are told that the interface is."""
+        """The host where the interface is, as hosts of the VPC are sent it."""
         key = (world.one.vpc_id, int(desired.KIND_MAPPING), interface_id)
         body = run(lambda tx: tx.session.get_one(VpcResource, key)).body
         return desired.Resource.FromString(body).mapping.host_address
@@ -325,7 +325,7 @@ def test_what_is_detached_keeps_its_addresses_and_groups(run, world, make, attac
 
 
 def test_a_host_is_sent_a_vpc_while_it_has_an_interface_of_it(run, world, make, attach, *, launch, hosts, change):
-    """The instance's own interface is put into another VPC: what is told of is what the second one needs."""
+    """The instance's own interface is put into another VPC: what is sent is what the second one needs."""
     instance_id, interface_id = launch(), make()
     elsewhere = update(NetworkInterface).where(NetworkInterface.instance_id == instance_id)
     run(lambda tx: tx.session.execute(elsewhere.values(vpc_id=world.other.vpc_id)) and None)

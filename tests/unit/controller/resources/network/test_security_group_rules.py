@@ -1,4 +1,4 @@
-"""Rules of security groups in their transaction: all or none, for their group and direction, told to hosts."""
+"""Rules of security groups in their transaction: all or none, for their group and direction, sent to hosts."""
 
 import pytest
 from sqlalchemy import select, update
@@ -96,7 +96,7 @@ def ports(world, run):
 
 @pytest.fixture
 def sent(world, run):
-    """The first ports of a group's rules of both directions as hosts are told them."""
+    """The first ports of a group's rules of both directions as hosts are sent them."""
 
     def call(group_id=world.one.group_id):
         query = select(VpcResource.body).where(

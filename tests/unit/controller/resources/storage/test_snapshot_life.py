@@ -41,7 +41,7 @@ class Store:
     world: rows.World
 
     def add(self, *, at_host=False, **changes):
-        """Add a snapshot, pending where nothing else is said, which the world's host may be told to take."""
+        """Add a snapshot, pending where nothing else is said, which the world's host may have to take."""
         values = {"state": "pending", "progress": 40, "completed": None, "size": 100 * SEGMENT_BLOCKS * BLOCK_BYTES}
         if at_host:
             values["host_id"] = self.world.host_id
@@ -67,7 +67,7 @@ class Store:
         return self.run(lambda tx: function(tx, tx.session.get_one(Snapshot, snapshot_id), *args, **kwargs))
 
     def sent(self, snapshot_id, host_id=None, kind=SNAPSHOT):
-        """Whether a host, the world's, is told to take it, or (False) to do so no more; None where it never was."""
+        """Whether a host, the world's, is to take it, or (False) to do so no more; None where it never was."""
         row = self.run(lambda tx: tx.session.get(HostResource, (host_id or self.world.host_id, kind, snapshot_id)))
         return row and row.body is not None
 

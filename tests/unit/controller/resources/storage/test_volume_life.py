@@ -86,7 +86,7 @@ def at_home(run, world, create):
 
 @pytest.fixture
 def sent(run, world):
-    """Whether the host is told to have something, or (False) to have it no more; None where it never was."""
+    """Whether the host is to have something, or (False) to have it no more; None where it never was."""
 
     def look(resource_id, kind=desired.KIND_VOLUME):
         row = run(lambda tx: tx.session.get(HostResource, (world.host_id, int(kind), resource_id)))

@@ -1,4 +1,4 @@
-"""Each thing that can stop traffic is named with its id and EC2's code; what nothing stops gets there and back."""
+"""Each component that can stop traffic is named with its id and EC2's code; what nothing stops gets there and back."""
 
 import ipaddress
 from dataclasses import replace
