@@ -28,7 +28,6 @@ import libvirt
 from stead_agent.disks.attachment_credentials import CredentialsError, NoCredentialsError
 from stead_agent.disks.disk_users import uid_of
 from stead_agent.disks.nbd import secured
-from stead_agent.disks.nbd.wire import NbdError
 from stead_agent.logs import Log
 from stead_agent.machines import direct_nodes
 from stead_agent.machines.chores import Chores
@@ -36,6 +35,7 @@ from stead_agent.machines.direct_nodes import PluggedDisk, Seen
 from stead_agent.machines.interface import DiskHome, MachineError
 from stead_agent.machines.monitor import MonitorError, execute
 from stead_proto import tls
+from stead_proto.nbd.wire import NbdError
 from stead_proto.tls import Identity
 
 _log = Log(__name__)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from stead_controller.blocks import confinement, image_formats
+from stead_controller.blocks import confinement, image_formats, served_disk
 from stead_controller.blocks.bad_image import BadImageError
-from stead_controller.blocks.nbd_reader import NbdError, NbdReader
 from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK
+from stead_proto.nbd.wire import NbdError
 
 _MIB: Final = 1 << 20
 # Limits for reading an image: a fixed part and one by the size of its file.
@@ -83,11 +83,11 @@ class ImageBlocks:
         with (
             confinement.serve(self._path, self._format, seconds) as reader,
             _with_reason(reader),
-            NbdReader(reader.socket_path, _ANSWER_SECONDS, reader.is_alive) as disk,
+            served_disk.connect(reader.socket_path, _ANSWER_SECONDS, reader.is_alive) as disk,
         ):
             if disk.size != self.size:
                 raise BadImageError(f"the image holds {disk.size} bytes, not {self.size}")
-            for start, content in disk.read_all(_parts(disk.data_extents(), self.size)):
+            for start, content in served_disk.read(disk, _parts(served_disk.data_extents(disk), self.size)):
                 for block in _made(start, content):
                     left -= BLOCK_BYTES
                     if left < 0:

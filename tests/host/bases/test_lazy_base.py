@@ -16,10 +16,10 @@ from stead_agent.disks.bases.base_servers import BaseServers
 from stead_agent.disks.bases.interface import BaseAwayError, BaseSpec
 from stead_agent.disks.bases.local_bases import EAGER_BYTES, LocalBases
 from stead_agent.disks.disk_sources import FileSource, NbdSource
-from stead_agent.disks.nbd import wire
-from stead_agent.disks.nbd.client import NbdClient
 from stead_proto.block_cipher import BlockCipher
 from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK
+from stead_proto.nbd import wire
+from stead_proto.nbd.client import NbdClient
 from tests.support.fake_block_store import random_disk
 from tests.support.waiting import wait_for
 

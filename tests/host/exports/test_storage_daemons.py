@@ -17,10 +17,10 @@ from stead_agent.disks.disk_sources import FileSource, Layer, NbdSource
 from stead_agent.disks.exports import graph
 from stead_agent.disks.exports.interface import ExportError, HomeAwayError
 from stead_agent.disks.nbd import secured
-from stead_agent.disks.nbd.wire import NbdError
 from stead_agent.disks.qcow2 import render_empty
 from stead_proto import tls
 from stead_proto.certificates import Authority
+from stead_proto.nbd.wire import NbdError
 from tests.host.exports.conftest import (
     CLIENT,
     HOME,

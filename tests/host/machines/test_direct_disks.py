@@ -19,11 +19,11 @@ from stead_agent.disks.disk_backups import BackupError, DiskToFreeze
 from stead_agent.disks.disk_users import uid_of
 from stead_agent.disks.exports import graph
 from stead_agent.disks.exports.daemon import find
-from stead_agent.disks.nbd.client import NbdClient
 from stead_agent.machines import direct_disks, direct_nodes
 from stead_agent.machines.backups import LibvirtBackups
 from stead_agent.machines.interface import Disk, DiskHome
 from stead_agent.machines.monitor import execute
+from stead_proto.nbd.client import NbdClient
 from tests.host.exports.conftest import CLIENT, HOME, MIB, PORT, SIZE, STRANGER, VOLUME, new_world
 from tests.host.machines.conftest import wait_for
 from tests.support import micro

@@ -10,8 +10,6 @@ import pytest
 
 from stead_agent.disks.disk_backups import BackupBusyError, DiskToFreeze, NotPluggedError
 from stead_agent.disks.disk_sources import Layer
-from stead_agent.disks.nbd import wire
-from stead_agent.disks.nbd.client import NbdClient
 from stead_agent.disks.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup, SnapshotSpec
 from stead_agent.disks.snapshots.local_snapshots import LocalSnapshots
 from stead_agent.machines.backups import LibvirtBackups
@@ -19,6 +17,8 @@ from stead_agent.machines.host_access import remove_private
 from stead_agent.machines.interface import Power
 from stead_proto.block_cipher import BlockCipher
 from stead_proto.blocks import BLOCK_BYTES
+from stead_proto.nbd import wire
+from stead_proto.nbd.client import NbdClient
 from tests.host.machines.conftest import wait_for
 
 MIB = 1 << 20

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from stead_agent.disks.nbd import wire
-from stead_agent.disks.nbd.client import NbdClient
-from stead_agent.disks.nbd.wire import NbdError
+from stead_proto.nbd import wire
+from stead_proto.nbd.client import NbdClient
+from stead_proto.nbd.wire import NbdError
 from tests.support.qemu_nbd import exported
 
 KIB = 1024

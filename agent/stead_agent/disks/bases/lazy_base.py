@@ -20,9 +20,9 @@ from stead_agent.disks.bases.block_map import blocks_of, same_content
 from stead_agent.disks.bases.fetch_order import FetchOrder
 from stead_agent.disks.bases.filling import Filling
 from stead_agent.disks.block_store import BlockStoreError
-from stead_agent.disks.nbd import wire
-from stead_agent.disks.nbd.wire import Extent
 from stead_proto.blocks import BLOCK_BYTES
+from stead_proto.nbd import wire
+from stead_proto.nbd.wire import Extent
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Final, Protocol
 
 from stead_agent.disks.bases.block_map import blocks_of
 from stead_agent.disks.nbd.server import Export
-from stead_agent.disks.nbd.wire import Extent
 from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK
+from stead_proto.nbd.wire import Extent
 
 _CACHED_BLOCKS: Final = 32  # blocks of 512 KiB
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from stead_agent.disks.nbd.wire import Extent
+from stead_proto.nbd.wire import Extent
 
 
 class WholeBase:

@@ -1,1 +1,1 @@
-"""The NBD protocol: a client and a server over unix sockets, and queries to another host over TLS."""
+"""A server of the NBD protocol over unix sockets, and queries to another host over TLS; messages are in stead_proto."""

@@ -9,8 +9,8 @@ import ssl
 from dataclasses import dataclass
 from typing import Final
 
-from stead_agent.disks.nbd import wire
-from stead_agent.disks.nbd.wire import NbdError
+from stead_proto.nbd import wire
+from stead_proto.nbd.wire import NbdError
 from stead_proto.tls import Identity
 
 _OPTION_STARTTLS: Final = 5

@@ -11,8 +11,8 @@ import struct
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from stead_agent.disks.nbd import wire
-from stead_agent.disks.nbd.wire import Extent, NbdError
+from stead_proto.nbd import wire
+from stead_proto.nbd.wire import Extent, NbdError
 
 _log = logging.getLogger(__name__)
 

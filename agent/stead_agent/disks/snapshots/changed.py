@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from stead_agent.disks.nbd import wire
-from stead_agent.disks.nbd.wire import Extent
 from stead_proto.blocks import BLOCK_BYTES, SEGMENT_BLOCKS
+from stead_proto.nbd import wire
+from stead_proto.nbd.wire import Extent
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,15 +21,15 @@ from typing import Final
 
 from stead_agent.disks.block_store import BlockStore, BlockStoreError
 from stead_agent.disks.disk_backups import Backup, BackupError, DiskExport, DiskToFreeze, GuestBackups, NotPluggedError
-from stead_agent.disks.nbd import wire
-from stead_agent.disks.nbd.client import NbdClient
-from stead_agent.disks.nbd.wire import NbdError
 from stead_agent.disks.snapshots.interface import SnapshotError, SnapshotGroup, SnapshotProgress, SnapshotSpec
 from stead_agent.disks.snapshots.notes import GroupNote, Notes, SnapshotNote
 from stead_agent.disks.snapshots.quiet_disk import QuietDisks, fingerprint
 from stead_agent.disks.snapshots.reader import Cipher, Pass, Stopped
 from stead_agent.named_locks import NamedLocks
 from stead_proto.blocks import BadBlockError
+from stead_proto.nbd import wire
+from stead_proto.nbd.client import NbdClient
+from stead_proto.nbd.wire import NbdError
 
 _log = logging.getLogger(__name__)
 

@@ -16,12 +16,12 @@ from functools import partial
 from typing import Final, Protocol
 
 from stead_agent.disks.block_store import BlockStore, Storing
-from stead_agent.disks.nbd import wire
-from stead_agent.disks.nbd.client import NbdClient
 from stead_agent.disks.snapshots import changed
 from stead_agent.disks.snapshots.interface import SnapshotError, SnapshotSpec
 from stead_proto import blocks
 from stead_proto.blocks import BLOCK_BYTES, SEGMENT_BLOCKS, ZERO_BLOCK
+from stead_proto.nbd import wire
+from stead_proto.nbd.client import NbdClient
 from stead_proto.v1.blocks_pb2 import Block, Segment
 
 _IN_FLIGHT: Final = 8

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from stead_controller.blocks import confinement, image_export
+from stead_controller.blocks import confinement, image_export, served_disk
 from stead_controller.blocks.bad_image import BadImageError
 from stead_controller.blocks.image_blocks import ImageBlocks
-from stead_controller.blocks.nbd_reader import NbdError, NbdReader
 from stead_proto.blocks import BLOCK_BYTES
+from stead_proto.nbd.wire import NbdError
 from tests.support import crafted_images
 from tests.support.crafted_images import MIB
 
@@ -63,8 +63,11 @@ def test_without_the_checks_the_confined_reader_still_reads_nothing_else(name, c
     size = place.stat().st_size
     seen = b""
     try:
-        with confinement.serve(place, "qcow2", 2) as reader, NbdReader(reader.socket_path, 10, reader.is_alive) as disk:
-            seen = b"".join(content for _, content in disk.read_all([(0, min(disk.size, len(SECRET)))]))
+        with (
+            confinement.serve(place, "qcow2", 2) as reader,
+            served_disk.connect(reader.socket_path, 10, reader.is_alive) as disk,
+        ):
+            seen = b"".join(content for _, content in served_disk.read(disk, [(0, min(disk.size, len(SECRET)))]))
     except (BadImageError, NbdError):
         pass  # most of these files QEMU refuses by itself
     assert b"the host's secret" not in seen
@@ -102,6 +105,22 @@ def test_honest_files_become_their_blocks(image_format, subformat, place):
     assert not any(disk[len(content) : image.size])
     assert indexes == list(range(-(-len(content) // BLOCK_BYTES)))
     assert image.size == 8 * MIB + 512 * 3
+
+
+@needs_qemu
+def test_data_on_both_sides_of_a_gibibyte_are_read(place):
+    """Where data are is asked of a gibibyte at a time, and not while blocks are awaited."""
+    written = {0: 7, 1022 * MIB: 8, 1024 * MIB: 9, 2100 * MIB: 10}
+    commands = [word for at, byte in written.items() for word in ("-c", f"write -P {byte} {at} 2M")]
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", place, "3G"], check=True)
+    subprocess.run(["qemu-io", "-f", "qcow2", *commands, place], check=True, stdout=subprocess.DEVNULL)
+    image = ImageBlocks(place, "qcow2")
+    try:
+        found = {block.index * BLOCK_BYTES: set(block.content) for block in image.blocks()}
+    finally:
+        image.close()
+    assert found == {at + offset: {byte} for at, byte in written.items() for offset in range(0, 2 * MIB, BLOCK_BYTES)}
+    assert list(found) == sorted(found)
 
 
 @needs_qemu

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stead_agent.disks.bases.sealed_base import _CACHED_BLOCKS, SealedBase
-from stead_agent.disks.nbd.wire import Extent
 from stead_proto.block_cipher import BlockCipher
 from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK
+from stead_proto.nbd.wire import Extent
 from tests.support.fake_block_store import random_disk
 
 SIZE = 5 * BLOCK_BYTES + 512

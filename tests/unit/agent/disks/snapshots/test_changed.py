@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stead_agent.disks.nbd import wire
-from stead_agent.disks.nbd.wire import Extent
 from stead_agent.disks.snapshots.changed import in_segments, to_read, touched, without
 from stead_proto.blocks import BLOCK_BYTES, SEGMENT_BLOCKS
+from stead_proto.nbd import wire
+from stead_proto.nbd.wire import Extent
 
 UNIT = 64 * 1024
 UNITS = BLOCK_BYTES // UNIT

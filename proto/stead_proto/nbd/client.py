@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from stead_agent.disks.nbd import wire
-from stead_agent.disks.nbd.wire import Chunk, Extent, NbdError
+from stead_proto.nbd import wire
+from stead_proto.nbd.wire import Chunk, Extent, NbdError
 
 _MOST_EXTENTS_BYTES: Final = 16 << 20
 _MOST_STATUS: Final = (1 << 32) - (1 << 20)  # one block status request; a multiple of any block size
