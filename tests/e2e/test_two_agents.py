@@ -19,6 +19,7 @@ def neighbour() -> Iterator[ProcessPoolExecutor]:
         yield process
 
 
+@pytest.mark.timeout(900)  # two clouds and a guest of each, and the shared ones may have to be made first
 def test_two_clouds_keep_out_of_each_others_vpcs(
     real_cloud: RealCloud, guest: str, guest_owner: User, neighbour: ProcessPoolExecutor, tmp_path: Path
 ) -> None:
