@@ -233,7 +233,7 @@ def test_what_a_stopped_instance_saved_goes_with_it(api: Api) -> None:
     assert saved(api, instance_id) == 0
     for seconds, kept in ((WEEK - 60, 7_500), (WEEK, 0)):
         ended(api, instance_id, 7_500)
-        stopped_for(api, instance_id, seconds)
+        in_its_state_for(api, instance_id, seconds)
         api.ec2.start_instances(InstanceIds=[instance_id])
         assert saved(api, instance_id) == kept
     ended(api, instance_id, 7_500)
@@ -251,6 +251,9 @@ def test_only_the_end_of_the_latest_start_says_what_is_saved(api: Api) -> None:
     api.ec2.start_instances(InstanceIds=[instance_id])
     report(api, instance_id, 1, pb_host.MACHINE_POWER_OFF, 9_000)  # of the first start, once more
     report(api, instance_id, 2, pb_host.MACHINE_POWER_RUNNING, 8_000)
+    report(api, instance_id, 2, pb_host.MACHINE_POWER_OFF, None)  # its host was down, and will start it again
+    in_its_state_for(api, instance_id, WEEK)  # it has been running for so long when its process ends
+    assert api.run(lambda tx: instance_recovery.begin(tx, tx.session.get(Instance, instance_id), now()))
     assert api.run(lambda tx: tx.session.get(Instance, instance_id).saved_credits) == 7_500
 
 
@@ -267,15 +270,15 @@ def ended(api: Api, instance_id: str, credits_: int) -> None:
     report(api, instance_id, start_count, pb_host.MACHINE_POWER_OFF, credits_)
 
 
-def report(api: Api, instance_id: str, start_count: int, power: pb_host.MachinePower, credits_: int) -> None:
-    balance = pb_host.CpuCreditBalance(credits=credits_)
+def report(api: Api, instance_id: str, start_count: int, power: pb_host.MachinePower, credits_: int | None) -> None:
+    balance = None if credits_ is None else pb_host.CpuCreditBalance(credits=credits_)
     machine = pb_host.MachineStatus(power=power, start_count=start_count, cpu_credits=balance)
     ready = pb_host.CONDITION_READY
     status = pb_host.ResourceStatus(kind=pb.KIND_MACHINE, id=instance_id, condition=ready, machine=machine)
     api.run(reports.apply_progress, [(api.world.host_id, [status])], now())
 
 
-def stopped_for(api: Api, instance_id: str, seconds: int) -> None:
+def in_its_state_for(api: Api, instance_id: str, seconds: int) -> None:
     def set_back(tx: Any) -> None:
         tx.session.get(Instance, instance_id).state_changed = now() - timedelta(seconds=seconds)
 

@@ -90,7 +90,7 @@ ON_A_HOST: Final = MappingProxyType(
 
 WITH_GUESTS: Final = MappingProxyType(
     {
-        "guest_memory": Smallest(("bios",)),
+        "guest_memory": Smallest(("96mib",)),
         "launch": Smallest(("--rounds", "1"), {"WARMING": 0}),
         "lazy_base": Smallest(("--mib", "128"), {"VOLUMES": 3}),
         "machine_start": Smallest(("--rounds", "1", "--machines", "2")),
