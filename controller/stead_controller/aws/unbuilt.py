@@ -204,7 +204,6 @@ REFUSED: Final[dict[str, str]] = {
     "DescribeImageReferences": "of images that there are, which instances may refer to",
     "DescribeInstanceEventNotificationAttributes": "a setting of the account, not a list",
     "DescribeInstanceImageMetadata": "of instances that there are",
-    "DescribeInstanceTopology": "of instances that there are",
     "DescribeMetricCategories": "what metrics can be had, not what somebody made",
     "DescribePrincipalIdFormat": "all ids are long: a list of settings that would not be empty",
     "DescribeSnapshotTierStatus": "of snapshots that there are",

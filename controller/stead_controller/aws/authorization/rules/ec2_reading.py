@@ -19,6 +19,7 @@ _LISTS: Final = (
     "DescribeImportSnapshotTasks",
     "DescribeInstanceCreditSpecifications",
     "DescribeInstanceStatus",
+    "DescribeInstanceTopology",
     "DescribeInstanceTypeOfferings",
     "DescribeInstanceTypes",
     "DescribeInstances",
