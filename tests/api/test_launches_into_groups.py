@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from stead_controller.db.tables import Host, Instance
+from tests.api.identity import document, who_may
 from tests.support import rows
 
 TYPE = "stead.tiny"
@@ -126,11 +127,11 @@ def test_partitions_share_no_rack(api, hosts):
 def test_no_partition_is_in_the_rack_of_another(api, hosts):
     group(api, "partition")
     change_hosts(api, hosts, labels={"rack": "north"})
-    assert len(launch(api, 4, least=1, PartitionNumber=1)) == 4
+    first = set(hosts_of(api, launch(api, 4, PartitionNumber=1)))
     refused(api, FULL, PartitionNumber=2)
-    change_hosts(api, hosts[2:3], labels={})
-    ids = launch(api, 4, PartitionNumber=2)
-    assert set(hosts_of(api, ids)) == {hosts[2]}
+    other = next(host_id for host_id in hosts[:3] if host_id not in first)
+    change_hosts(api, [other], labels={})
+    assert set(hosts_of(api, launch(api, 4, PartitionNumber=2))) == {other}
 
 
 def test_a_cluster_is_on_one_host_while_that_has_room_and_in_one_zone(api, hosts):
@@ -241,3 +242,24 @@ def test_templates_and_fleets_launch_into_groups(api, hosts):
     ids = [instance_id for pool in fleet["Instances"] for instance_id in pool["InstanceIds"]]
     assert sorted(hosts_of(api, ids)) == sorted(hosts[:3])
     assert [error["ErrorCode"] for error in fleet["Errors"]] == [FULL]
+
+
+def test_launches_and_moves_into_a_group_need_rights_on_it(api, hosts):
+    """Whether the request names it or gives its id."""
+    own, iam = group(api, "spread"), api.client(api.world.one, "iam")
+    alice = who_may(api, iam, "alice", "ec2:*")("ec2")
+    deny = document("ec2:RunInstances", "ec2:ModifyInstancePlacement", effect="Deny", resource=own["GroupArn"])
+    iam.put_user_policy(UserName="alice", PolicyName="deny", PolicyDocument=deny)
+    values = {"ImageId": api.world.image_id, "InstanceType": TYPE, "MinCount": 1, "MaxCount": 1}
+    [halted] = launch(api, GroupName=None)
+    stopped(api, halted)
+    for given in ({"GroupName": "own"}, {"GroupId": own["GroupId"]}):
+        for call, params in (
+            (alice.run_instances, values | {"Placement": given}),
+            (alice.modify_instance_placement, {"InstanceId": halted} | given),
+        ):
+            words = api.refused("UnauthorizedOperation", call, **params)
+            assert f"on resource: {own['GroupArn']} with an explicit deny" in words
+    iam.delete_user_policy(UserName="alice", PolicyName="deny")
+    alice.modify_instance_placement(InstanceId=halted, GroupId=own["GroupId"])
+    alice.run_instances(**values, Placement={"GroupId": own["GroupId"]})

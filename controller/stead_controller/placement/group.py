@@ -25,13 +25,8 @@ class Group:
     partition: int | None = None
 
     @property
-    def of_the_same_partition(self) -> tuple[Member, ...]:
-        """The members in the instance's partition; all of a group that has no partitions."""
-        return tuple(member for member in self.members if member.partition == self.partition)
-
-    @property
-    def near(self) -> frozenset[str]:
-        """The hosts that go before others: those of the cluster, or of the same partition."""
+    def companions(self) -> tuple[Member, ...]:
+        """The members near which the instance is to be: of its cluster or its partition; none of a spread group."""
         if self.strategy == "spread":
-            return frozenset()
-        return frozenset(member.host_id for member in self.of_the_same_partition)
+            return ()
+        return tuple(member for member in self.members if member.partition == self.partition)

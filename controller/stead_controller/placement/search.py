@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stead_controller.placement.group import Group
+from stead_controller.placement.group import Group, Member
 from stead_controller.placement.need import Need
 
 
@@ -39,5 +39,9 @@ class Search:
     @property
     def near(self) -> frozenset[str]:
         """The ids of the hosts that are preferred to all others, where they fit."""
-        group = self.terms.group
-        return frozenset(self.terms.homes) | (group.near if group is not None else frozenset())
+        return frozenset(self.terms.homes) | {member.host_id for member in self.companions}
+
+    @property
+    def companions(self) -> tuple[Member, ...]:
+        """The instances of its placement group near to which the instance is to be."""
+        return self.terms.group.companions if self.terms.group is not None else ()

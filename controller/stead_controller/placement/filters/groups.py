@@ -23,9 +23,9 @@ def _spread(room: Room, search: Search) -> str | None:
 
 
 def _partition(room: Room, search: Search) -> str | None:
-    """No rack is shared by two partitions of a group."""
+    """No rack is shared by two partitions of a group; the members of one without partitions are all in none."""
     group = search.terms.group
-    if group is None or group.strategy != "partition":
+    if group is None:
         return None
     for member in group.members:
         if member.rack == room.rack and member.partition != group.partition:

@@ -5,16 +5,10 @@ from stead_controller.placement.search import Search
 
 
 def on_the_host(room: Room, search: Search) -> int:
-    """Rank hosts by how many instances of the same cluster are on them."""
-    group = search.terms.group
-    if group is None or group.strategy != "cluster":
-        return 0
-    return -sum(member.host_id == room.host_id for member in group.members)
+    """Rank hosts by how many instances of the same cluster or partition are on them."""
+    return -sum(member.host_id == room.host_id for member in search.companions)
 
 
 def in_the_rack(room: Room, search: Search) -> int:
     """Rank racks with instances of the same cluster or partition first: other partitions may need the other racks."""
-    group = search.terms.group
-    if group is None or group.strategy == "spread":
-        return 0
-    return 0 if any(member.rack == room.rack for member in group.of_the_same_partition) else 1
+    return 0 if any(member.rack == room.rack for member in search.companions) else 1

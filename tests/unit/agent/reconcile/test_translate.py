@@ -69,6 +69,13 @@ def test_other_boot_modes_are_refused() -> None:
         translate.machine_spec(wanted, {}, {})
 
 
+def test_a_guests_metadata_names_its_placement_group() -> None:
+    wanted = make.machine("i-1", volumes=(), interfaces=())
+    assert (translate.guest(wanted, {}).placement_group, translate.guest(wanted, {}).partition_number) == ("", None)
+    wanted.machine.metadata.placement_group, wanted.machine.metadata.partition_number = "racks", 3
+    assert (translate.guest(wanted, {}).placement_group, translate.guest(wanted, {}).partition_number) == ("racks", 3)
+
+
 def test_a_guests_metadata() -> None:
     wanted = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
     words = wanted.machine.metadata

@@ -113,7 +113,7 @@ def near(room, group):
     if group is None or group.strategy == "spread":
         return (0,)
     same = [member for member in group.members if member.partition == group.partition]
-    on_it = sum(member.host_id == room.host_id for member in same) if group.strategy == "cluster" else 0
+    on_it = sum(member.host_id == room.host_id for member in same)
     return (-on_it, room.rack not in [member.rack for member in same])
 
 
@@ -231,6 +231,18 @@ def test_a_partition_has_as_few_racks_as_it_needs():
     assert choose_host([emulated._replace(state="down"), free], search) == free
     assert search.near == {"h-1"}
     assert in_group(("h-1", "r")).near == frozenset()
+
+
+def test_a_partition_fills_the_hosts_that_it_has():
+    emptier = ROOM._replace(host_id="h-9", memory_free=1000)
+    search = in_group(("h-5", "r", 1), ("h-8", "r8", 2), strategy="partition", partition=1)
+    assert choose_host([ROOM, emptier], search) == ROOM
+    assert choose_host([ROOM._replace(memory_free=9), emptier], search) == emptier
+
+
+def test_instances_that_are_spread_over_hosts_do_not_seek_each_others_racks():
+    elsewhere = ROOM._replace(host_id="h-2", rack="r2", memory_free=11)
+    assert choose_host([ROOM, elsewhere], in_group(("h-1", "r"), by_host=True)) == elsewhere
 
 
 @pytest.mark.parametrize("packs", [False, True])
