@@ -43,6 +43,7 @@ from stead_agent.network import interface as network
 from stead_agent.network.desired_objects import INNER_ADDRESSES
 from stead_agent.network.kernel import KernelNetwork
 from stead_agent.network.namespaces import Namespaces
+from stead_agent.pci.assignments import Assignments
 from stead_agent.programs import daemon_logs, libvirtd
 from stead_agent.reachability.probes import NeighbourProbes
 from stead_agent.reconcile.loop import THREADS
@@ -141,6 +142,8 @@ def _purge(settings: Settings) -> None:
     parts = host.parts
     for machine_id in sorted(parts.machines.present()):
         parts.machines.remove(machine_id)
+    for machine_id in sorted(parts.pci.holders()):
+        parts.pci.release(machine_id)
     for machine_id in parts.credits.present():
         parts.credits.forget(machine_id)
     for volume_id in parts.exports.present():
@@ -232,6 +235,7 @@ def _assemble(settings: Settings) -> _Assembled:
         machines=machines,
         reachability=NeighbourProbes(namespaces),
         credits=Meter(machines.processors, settings.state_dir / "credits"),
+        pci=Assignments(settings.devices, settings.state_dir / "devices"),
     )
     return _Assembled(parts, firewall, flow_logs, metadata, volumes, verdict, daemon.uri, address)
 

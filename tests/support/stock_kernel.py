@@ -10,12 +10,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from images.micro.build import find_kernel
-from images.packages import PackageCache
+from images.packages import PackageCache, find_candidates
 from stead_cli.processes import last_lines
 from tests.support import emulator
 from tests.support.processes import ROOT
@@ -60,6 +61,8 @@ echo o >/proc/sysrq-trigger
 exec tail -f /dev/null
 """
 
+_PHYSICAL: Final = "linux-image-amd64"  # that depends on the newest one
+
 
 class CannotRunError(Exception):
     """This machine lacks something that such a guest needs."""
@@ -73,11 +76,27 @@ class Ended:
     status: int
 
 
-def kernel() -> Path:
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What such a guest has besides two disks: options of QEMU that come before all that are devices, and the kernel's.
+
+    With `physical` it has the kernel that Debian installs on machines, which knows far more hardware than that for clouds.
+    """
+
+    options: Sequence[str] = ()
+    kernel_options: str = ""
+    physical: bool = False
+    seconds: int = _SECONDS  # after which it must be done
+
+
+_NOTHING_MORE: Final = Hardware()
+
+
+def kernel(*, physical: bool = False) -> Path:
     """Unpack the kernel and its modules once per version; needs the network only when the cache is empty."""
     cache = Path(os.environ.get("STEAD_CACHE_DIR") or "/var/cache/stead")
     packages = PackageCache(cache / "images")
-    name = find_kernel(packages)
+    name = _physical_kernel() if physical else find_kernel(packages)
     package = packages.fetch([name])[name]
     folder = cache / "tests" / "kernels" / package.stem
     if not folder.exists():
@@ -92,12 +111,20 @@ def kernel() -> Path:
     return folder
 
 
+def _physical_kernel() -> str:
+    """Return the name of the kernel package for machines; raises CannotRunError when apt knows none."""
+    meta = find_candidates([_PHYSICAL]).get(_PHYSICAL)
+    if meta is None:
+        raise CannotRunError(f"apt does not know {_PHYSICAL}: run apt-get update")
+    return next(name for name in meta.depends if name.startswith("linux-image-"))
+
+
 def has_programs() -> bool:
     """Tell whether this machine has the program that serves such a guest its files."""
     return _VIRTIOFSD.exists()
 
 
-def run(command: str, *, disk: int) -> Ended:
+def run(command: str, *, disk: int, hardware: Hardware = _NOTHING_MORE) -> Ended:
     """Run a shell command at the top of this checkout, with an empty disk of `disk` bytes as /dev/vda.
 
     Raises CannotRunError, and AssertionError when the guest did not finish the command.
@@ -105,12 +132,12 @@ def run(command: str, *, disk: int) -> Ended:
     if not has_programs():
         raise CannotRunError("virtiofsd is not installed")
     with tempfile.TemporaryDirectory(prefix="stead-stock-", dir="/var/tmp") as folder:
-        return emulator.booted(lambda: _boot(Path(folder), command, disk))
+        return emulator.booted(lambda: _boot(Path(folder), command, disk, hardware))
 
 
-def _boot(folder: Path, command: str, disk: int) -> Ended:
+def _boot(folder: Path, command: str, disk: int, hardware: Hardware) -> Ended:
     """Boot the guest and wait until it ends; raises EmulatorDiedError, and AssertionError when it did not finish."""
-    root = kernel()
+    root = kernel(physical=hardware.physical)
     sock, console, status, init = (folder / name for name in ("fs.sock", "console", "status", "init"))
     with (folder / "disk").open("wb") as file:
         file.truncate(disk)
@@ -126,9 +153,9 @@ def _boot(folder: Path, command: str, disk: int) -> Ended:
     )  # fmt: skip
     try:
         wait_for(sock.exists, "virtiofsd listens")
-        machine = _start(root, folder)
+        machine = _start(root, folder, hardware)
         try:
-            machine.wait(_SECONDS)
+            machine.wait(hardware.seconds)
         except subprocess.TimeoutExpired:
             pass  # no status then, which is reported below with its console's end
         finally:
@@ -141,21 +168,22 @@ def _boot(folder: Path, command: str, disk: int) -> Ended:
     output, said = console.read_text(errors="replace").replace("\r\n", "\n"), status.read_text().strip()
     if not said:
         emulator.check_status(machine.returncode, last_lines(folder / "qemu.log"))
-    assert said, f"the guest was not done after {_SECONDS} s, or died; its console ends with\n{output[-2000:]}"
+    assert said, f"the guest was not done after {hardware.seconds} s, or died; its console ends with\n{output[-2000:]}"
     return Ended(output.strip(), int(said))
 
 
-def _start(root: Path, folder: Path) -> "subprocess.Popen[bytes]":
+def _start(root: Path, folder: Path, hardware: Hardware) -> "subprocess.Popen[bytes]":
     """Start the guest with the files in the folder."""
     (kernel_file,) = (root / "boot").glob("vmlinuz-*")
     arguments: list[str | Path] = [
         *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1G"),
+        *hardware.options,
         *("-object", "memory-backend-memfd,id=mem,size=1G,share=on", "-numa", "node,memdev=mem"),
         *("-chardev", f"socket,id=fs,path={folder}/fs.sock", "-device", "vhost-user-fs-pci,chardev=fs,tag=rootfs"),
         *("-drive", f"file={folder}/disk,format=raw,if=none,id=disk,cache=unsafe,discard=unmap"),
         *("-device", "virtio-blk-pci,drive=disk", "-kernel", kernel_file, "-nodefaults", "-display", "none"),
         *("-serial", f"file:{folder}/console", "-serial", f"file:{folder}/status", "-no-reboot", "-append"),
-        f"console=ttyS0 quiet mitigations=off rootfstype=virtiofs root=rootfs ro init={folder}/init panic=-1",
+        f"console=ttyS0 quiet mitigations=off rootfstype=virtiofs root=rootfs ro init={folder}/init panic=-1 {hardware.kernel_options}",
     ]
     with (folder / "qemu.log").open("wb") as log:
         return subprocess.Popen(["qemu-system-x86_64", *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)

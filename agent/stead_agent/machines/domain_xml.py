@@ -30,6 +30,7 @@ _MAC: Final = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}\Z")  # not a mult
 _LINK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}\Z")
 _PATH: Final = re.compile(r"(/[A-Za-z0-9_.+@=-]+)+\Z")
 _CEPH_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")
+_PCI: Final = re.compile(r"(?P<domain>[0-9a-f]{4,8}):(?P<bus>[0-9a-f]{2}):(?P<slot>[0-9a-f]{2})\.(?P<function>[0-7])\Z")
 _TYPE: Final = re.compile(r"[a-z0-9.-]{0,32}\Z")
 
 # EBS counts an operation of up to 256 KiB as one
@@ -152,6 +153,8 @@ def _check(spec: MachineSpec) -> None:
         _check_disk(disk)
     for nic in spec.nics:
         _check_nic(nic)
+    for address in spec.devices:
+        _match(_PCI, address, "PCI address")
 
 
 def _check_disk(disk: Disk) -> None:
@@ -274,11 +277,12 @@ def _add_devices(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
         ET.SubElement(channels, "address", type="pci", slot=_SHARED_SLOT, function="0", multifunction="on")
     else:
         ET.SubElement(devices, "controller", type="pci", index="0", model="pcie-root")
-        for _ in range(_SPARE_PORTS + len(spec.disks) + len(spec.nics)):
+        for _ in range(_SPARE_PORTS + len(spec.disks) + len(spec.nics) + len(spec.devices)):
             ET.SubElement(devices, "controller", type="pci", model="pcie-root-port")
     for index, (disk, target) in enumerate(zip(spec.disks, target_names(), strict=False)):
         devices.append(_disk(spec, disk, target, boots=index == 0))
     devices.extend(_nic(nic) for nic in spec.nics)
+    devices.extend(_host_device(address) for address in spec.devices)
     serial = ET.SubElement(devices, "serial", type="pty")
     ET.SubElement(serial, "log", file=str(host.console_log), append="on")
     agent = ET.SubElement(devices, "channel", type="unix")
@@ -296,6 +300,17 @@ def _add_devices(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
     if spec.boot_mode == "legacy-bios":
         ET.SubElement(entropy, "address", type="pci", slot=_SHARED_SLOT, function="1")
     ET.SubElement(devices, "memballoon", model="none")
+
+
+def _host_device(address: str) -> ET.Element:
+    """Create a device of the host; binding it to vfio-pci and returning it is our work, not libvirt's."""
+    found = _PCI.match(address)
+    assert found is not None, address  # checked by `_check`
+    element = ET.Element("hostdev", mode="subsystem", type="pci", managed="no")
+    ET.SubElement(element, "driver", name="vfio")
+    source = ET.SubElement(element, "source")
+    ET.SubElement(source, "address", {name: f"0x{digits}" for name, digits in found.groupdict().items()})
+    return element
 
 
 def _disk(spec: MachineSpec, disk: Disk, target: str, *, boots: bool) -> ET.Element:

@@ -111,6 +111,7 @@ class MachineSpec:
     uefi_variables: bytes = field(default=b"", repr=False)  # with which it begins: zlib of a variable store
     threads_per_core: int = 1  # of the vCPUs, which are a multiple of it
     instance_type: str = ""  # what the guest reads as its product name, as on EC2
+    devices: tuple[str, ...] = ()  # PCI addresses of the host's devices that it has alone, whole IOMMU groups
 
 
 @dataclass(frozen=True, slots=True)

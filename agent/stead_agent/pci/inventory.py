@@ -49,12 +49,17 @@ def _read_one(path: Path) -> PciDevice | None:
             model=f"{vendor:04x}:{device:04x}",
             class_code=_number(path / "class"),
             iommu_group=_group(path),
-            driver=_target(path / "driver"),
+            driver=driver_of(path),
             numa_node=int(_text(path / "numa_node") or _NO_NODE),
             reset=_reset(path),
         )
     except FileNotFoundError:
         return None
+
+
+def driver_of(folder: Path) -> str:
+    """Return the driver that a device is bound to, by its folder in sysfs; empty for none."""
+    return _target(folder / "driver")
 
 
 def _number(path: Path) -> int:

@@ -89,6 +89,8 @@ class MachineWork:
             plan = self._plan(seen)
         if self.has_store and not self.look_only and _has_ended(plan, seen):
             self.parts.volumes.remove_instance_store(self.unit.id)
+        if not self.look_only and _needs_no_devices(plan, seen):
+            self.parts.pci.release(self.unit.id)
         return self._outcome(plan, seen)
 
     def subjects(self) -> Iterable[tuple[Key, int]]:
@@ -228,6 +230,7 @@ class MachineWork:
         spec = self._spec()
         self._note_holding(self.may_hold)
         self._release(spec, None)
+        self.parts.pci.assign(self.unit.id, spec.devices)
         self.memory.spec = None
         started = self.parts.machines.start(spec, wanted.start_count, wanted.reboot_count)
         if seen is None or not seen.hibernated:  # else it has the devices and limits that it had before: see `UPDATE`
@@ -339,7 +342,7 @@ class MachineWork:
 
     def _status(self, plan: MachinePlan, seen: MachineStatus | None) -> ResourceStatus | None:
         machine = translate.machine_status(seen, self._answers(seen), self._credits(seen))
-        if self.resource is None or machine is None:
+        if self.resource is None or machine is None or self._has_devices_to_return(plan, seen):
             return None
         if plan.then is Then.SETTLED:
             return status(self.unit, self.resource.revision, host_pb2.CONDITION_READY, machine=machine)
@@ -351,6 +354,12 @@ class MachineWork:
         failed = plan.then is Then.WAITING_FOR_NEEDS and self.unmet.failed
         condition = host_pb2.CONDITION_FAILED if failed else host_pb2.CONDITION_PENDING
         return status(self.unit, self.resource.revision, condition, reason, machine=machine)
+
+    def _has_devices_to_return(self, plan: MachinePlan, seen: MachineStatus | None) -> bool:
+        """Tell whether a guest has ended whose devices are not back: until then its end is not reported."""
+        assert self.resource is not None
+        has_some = bool(self.resource.machine.devices) and _needs_no_devices(plan, seen)
+        return has_some and self.unit.id in self.parts.pci.holders()
 
     def _answers(self, seen: MachineStatus | None) -> Finding | None:
         """Return what is known of whether a running guest answers, and keep checking; None if it cannot be checked."""
@@ -376,6 +385,12 @@ class MachineWork:
             return self.parts.credits.watch(self.unit.id, terms, seen.start_count)
         runs_again = seen.off_reason is OffReason.HOST and self.resource.machine.power == desired_pb2.POWER_RUNNING
         return None if runs_again else self.parts.credits.rest(self.unit.id, terms)
+
+
+def _needs_no_devices(plan: MachinePlan, seen: MachineStatus | None) -> bool:
+    """Tell whether no guest of a machine has devices of the host, and none is about to get them."""
+    is_off = seen is None or seen.power is Power.OFF
+    return plan.then is Then.GONE or (is_off and plan.then is Then.SETTLED)
 
 
 def _has_ended(plan: MachinePlan, seen: MachineStatus | None) -> bool:

@@ -14,6 +14,7 @@ from stead_agent.flow_logs.interface import FlowLogs
 from stead_agent.machines.interface import Machines
 from stead_agent.metadata.interface import MetadataService
 from stead_agent.network.interface import Network
+from stead_agent.pci.interface import PciDevices
 from stead_agent.reachability.interface import Reachability
 
 
@@ -34,3 +35,4 @@ class Subsystems:
     machines: Machines
     reachability: Reachability
     credits: Credits
+    pci: PciDevices

@@ -137,6 +137,7 @@ def machine_spec(
         architecture=body.architecture or "x86_64",
         boot_mode=cast("Literal['legacy-bios', 'uefi']", body.boot_mode or "legacy-bios"),
         instance_type=body.metadata.instance_type,
+        devices=tuple(sorted(body.devices)),
         uefi_variables=body.uefi_variables,
         tpm=machines.Tpm(secret_uuid(f"tpm {resource.id}"), body.tpm.encryption_key) if body.HasField("tpm") else None,
     )

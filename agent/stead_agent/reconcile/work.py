@@ -15,6 +15,7 @@ from stead_agent.firewall.interface import FirewallError
 from stead_agent.machines.interface import MachineError
 from stead_agent.metadata.interface import MetadataError
 from stead_agent.network.interface import NetworkError
+from stead_agent.pci.interface import PciError
 from stead_agent.reconcile.translate import Untranslatable
 from stead_agent.wanted import Key
 from stead_proto.v1.host_pb2 import ResourceStatus
@@ -28,6 +29,7 @@ EXPECTED_ERRORS = (
     MachineError,
     MetadataError,
     NetworkError,
+    PciError,
     SnapshotError,
     StoreError,
     Untranslatable,

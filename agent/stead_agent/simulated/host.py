@@ -21,6 +21,7 @@ from stead_agent.simulated.networks import (
     SimulatedMetadata,
     SimulatedNetwork,
 )
+from stead_agent.simulated.pci import SimulatedPciDevices
 from stead_agent.simulated.reachability import SimulatedReachability
 from stead_agent.simulated.snapshots import SimulatedSnapshots
 from stead_agent.simulated.world import World
@@ -52,6 +53,7 @@ class SimulatedHost:
         self.memory = memory
         self.disk = disk
         self.durations = durations or Durations()
+        self.devices: list[host_pb2.PciDevice] = []  # that its operator lets guests have
         self.world = World(world_file)
         self._clock = clock
         self.machines: SimulatedMachines
@@ -84,6 +86,7 @@ class SimulatedHost:
             machines=self.machines,
             reachability=self.reachability,
             credits=self.credits,
+            pci=SimulatedPciDevices(self.world),
         )
 
     # -- what the agent reports of it
@@ -105,6 +108,7 @@ class SimulatedHost:
             pools=self.pools(),
             boot_modes=("legacy-bios", "uefi"),
             tpm=True,
+            devices=self.devices,
         )
 
     def pools(self) -> list[host_pb2.StoragePool]:
@@ -189,6 +193,7 @@ class SimulatedHost:
                 "bases": sorted(objects.bases),
                 "snapshots": sorted(objects.snapshots),
                 "guests": sorted(objects.guests),
+                "devices": sorted(objects.devices),
             }
         return {kind: names for kind, names in kinds.items() if names}
 

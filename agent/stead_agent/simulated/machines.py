@@ -357,6 +357,9 @@ class SimulatedMachines:
         for disk in spec.disks:
             if not any(disk.id in place for place in (objects.volumes, objects.remotes, objects.stores)):
                 self._world.broken(f"{spec.id} runs without its disk {disk.id}")
+        for address in spec.devices:
+            if objects.devices.get(address) != spec.id:
+                self._world.broken(f"{spec.id} runs without its device {address}")
         for nic in spec.nics:
             name = nic.interface_id
             linked = any(name in {each.id for each in vpc.interfaces} for vpc in objects.networks.values())

@@ -82,6 +82,7 @@ class Objects:
     refused: list[str] = field(default_factory=list)  # volumes of other hosts of which guests got errors
     cut_off: list[tuple[str, str]] = field(default_factory=list)  # machines and their volumes of other hosts
     homes: dict[str, tuple[DiskHome, ...]] = field(default_factory=dict)  # that machines reach without proxies
+    devices: dict[str, str] = field(default_factory=dict)  # PCI addresses, and the machine that has each
     trash: list[str] = field(default_factory=list)
     guests: dict[str, Guest] = field(default_factory=dict)
     credits: dict[str, CreditAccount] = field(default_factory=dict)

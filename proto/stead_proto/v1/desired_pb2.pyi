@@ -1244,6 +1244,7 @@ class Machine(_message.Message):
     THREADS_PER_CORE_FIELD_NUMBER: _builtins.int
     CPU_CREDITS_FIELD_NUMBER: _builtins.int
     HIBERNATE_FIELD_NUMBER: _builtins.int
+    DEVICES_FIELD_NUMBER: _builtins.int
     power: Global___Power.ValueType
     start_count: _builtins.int
     """Each increment means one start: the agent starts the guest once per number, so that a guest which
@@ -1284,6 +1285,10 @@ class Machine(_message.Message):
     def cpu_credits(self) -> Global___CpuCredits:
         """of a burstable type; absent: its CPU time is not limited"""
 
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """PCI addresses of the host's devices that it has alone while it runs, such as 0000:01:00.0"""
+
     def __init__(
         self,
         *,
@@ -1303,10 +1308,11 @@ class Machine(_message.Message):
         threads_per_core: _builtins.int = ...,
         cpu_credits: Global___CpuCredits | None = ...,
         hibernate: _builtins.bool = ...,
+        devices: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits", "metadata", b"metadata", "tpm", b"tpm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "cpu_credits", b"cpu_credits", "disks", b"disks", "force_stop", b"force_stop", "hibernate", b"hibernate", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "cpu_credits", b"cpu_credits", "devices", b"devices", "disks", b"disks", "force_stop", b"force_stop", "hibernate", b"hibernate", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -371,3 +371,28 @@ def test_by_bios_a_guest_has_neither():
     domain = parsed(spec(boot_mode="legacy-bios"))
     assert domain.find("os/type").get("machine") == "pc"
     assert [domain.find(path) for path in ("os/loader", "os/nvram", "features/smm")] == [None] * 3
+
+
+@pytest.mark.parametrize("boot_mode", ["legacy-bios", "uefi"])
+def test_devices_of_the_host_are_given_by_vfio_and_bound_by_us(boot_mode):
+    found = parsed(spec(boot_mode=boot_mode, devices=("0000:01:00.0", "10000:0a:1f.7"))).findall("devices/hostdev")
+    assert [dict(each.attrib) for each in found] == [{"mode": "subsystem", "type": "pci", "managed": "no"}] * 2
+    assert [each.find("driver").get("name") for each in found] == ["vfio", "vfio"]
+    assert [each.find("source/address").attrib for each in found] == [
+        {"domain": "0x0000", "bus": "0x01", "slot": "0x00", "function": "0x0"},
+        {"domain": "0x10000", "bus": "0x0a", "slot": "0x1f", "function": "0x7"},
+    ]
+
+
+def test_each_device_of_the_host_has_a_port_of_its_own():
+    def ports(**changes):
+        domain = parsed(spec(boot_mode="uefi", **changes))
+        return len(domain.findall("devices/controller[@model='pcie-root-port']"))
+
+    assert ports(devices=("0000:01:00.0",)) == ports() + 1
+
+
+@pytest.mark.parametrize("address", ["", "01:00.0", "0000:01:00.8", "0000:01:00.0'/>", "0000:01:00.0\n"])
+def test_what_is_no_address_of_a_device_is_refused(address):
+    with pytest.raises(MachineError, match="not a PCI address"):
+        parsed(spec(devices=(address,)))
