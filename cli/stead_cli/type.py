@@ -1,5 +1,6 @@
 """`stead type`: the instance types that accounts may launch."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import click
@@ -10,7 +11,7 @@ from stead_cli.operator import Operator
 from stead_cli.output import Row, output_option, say, show_rows
 from stead_proto.v1 import operator_pb2 as pb
 
-_COLUMNS: Final = ("name", "vcpus", "threads", "memory_mib", "network_mbps", "store_gb", "own", "offered")
+_COLUMNS: Final = ("name", "vcpus", "threads", "memory_mib", "network_mbps", "store_gb", "devices", "own", "offered")
 _PAIR: Final = "BASELINE[:MOST]"
 
 
@@ -37,6 +38,13 @@ def list_types(output: str, *, own: bool) -> None:
 @click.option("--addresses", type=click.IntRange(min=1), default=4, show_default=True, help="Of each interface.")
 @click.option("--network-mbps", default="1000:5000", show_default=True, metavar=_PAIR)
 @click.option("--instance-store", default="", metavar="COUNTxGB", help="Disks that end with the instance.")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="VENDOR:DEVICE[=COUNT]",
+    help="PCI devices of the host that each instance has alone; may be repeated.",
+)
 @click.option("--baseline-percent", type=click.FloatRange(0, 100), default=0, help="Of each vCPU of a burstable type.")
 @output_option
 def add_type(
@@ -49,6 +57,7 @@ def add_type(
     addresses: int,
     network_mbps: str,
     instance_store: str,
+    devices: Sequence[str],
     baseline_percent: float,
     output: str,
 ) -> None:
@@ -70,6 +79,7 @@ def add_type(
         store_count=count,
         store_gb=size,
         baseline_percent=baseline_percent,
+        devices=dict(_device(text) for text in devices),
     )
     show_rows([_row(Operator(settings.load()).add_type(new_type))], _COLUMNS, output)
 
@@ -80,6 +90,18 @@ def remove_type(name: str) -> None:
     """Remove the type NAME, which no instance may have."""
     Operator(settings.load()).remove_type(name)
     say(f"there is no type {name} any longer")
+
+
+def _device(text: str) -> tuple[str, int]:
+    """Read a model of devices and how many of it, one if nothing is said."""
+    model, found, number = text.lower().partition("=")
+    try:
+        count = int(number if found else "1")
+    except ValueError:
+        count = 0
+    if not 0 < count < 1 << 31:
+        raise CliError(f"--device must be VENDOR:DEVICE=COUNT, such as 10de:1eb8=1, not {text!r}")
+    return model, count
 
 
 def _pair(option: str, text: str, between: str, *, both: bool = False) -> tuple[int, int]:
@@ -107,6 +129,7 @@ def _row(found: pb.InstanceType) -> Row:
         "network_mbps": _range(found.network_baseline_mbps, found.network_burst_mbps),
         "store_gb": f"{found.store_count}x{found.store_gb}" if found.store_count else "",
         "baseline_percent": found.baseline_percent or None,
+        "devices": ", ".join(f"{model}={count}" for model, count in sorted(found.devices.items())),
         "own": found.own,
         "offered": found.offered,
     }

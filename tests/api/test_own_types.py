@@ -88,6 +88,8 @@ def test_a_type_is_added_launched_and_removed(stead, account, image_id):
             ("add", "lab.odd", "--vcpus", "3", "--memory-mib", "256", "--instance-store", "2"),
             "--instance-store must be",
         ),
+        (("add", "lab.odd", "--vcpus", "1", "--memory-mib", "256", "--device", "10de:1eb8=0"), "--device must be"),
+        (("add", "lab.odd", "--vcpus", "1", "--memory-mib", "256", "--device", "gpu"), "a device is vendor:device"),
         (("remove", "lab.odd"), "does not exist"),
         (("remove", "t3.micro"), "is of Stead's catalogue"),
     ],
@@ -112,3 +114,10 @@ def test_a_burstable_type_earns_what_its_baseline_costs(stead, account):
     (shown,) = json.loads(stead("list", "--own", "--output", "json"))
     assert shown["baseline_percent"] == 10
     stead("remove", "lab.slow")
+
+
+def test_a_type_with_devices_is_offered_only_where_a_host_has_them(stead, account):
+    stead("add", "lab.gpu", "--vcpus", "1", "--memory-mib", "256", "--device", "10DE:1eb8=2", "--device", "10de:10f8")
+    (shown,) = json.loads(stead("list", "--own", "--output", "json"))
+    assert (shown["devices"], shown["offered"]) == ("10de:10f8=1, 10de:1eb8=2", False)
+    stead("remove", "lab.gpu")

@@ -40,6 +40,14 @@ class Credits:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceCount:
+    """So many PCI devices of a model, `vendor:device`, that an instance has alone."""
+
+    model: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Gpus:
     """The GPUs of a type: `count` of one kind, with `memory` MiB each."""
 
@@ -80,6 +88,7 @@ class InstanceType:
     instance_store: InstanceStore | None = None
     credits: Credits | None = None
     gpus: Gpus | None = None
+    devices: tuple[DeviceCount, ...] = ()  # those of the GPUs as well
 
     hypervisor = "nitro"
     root_device_types = ("ebs",)
@@ -111,9 +120,14 @@ class InstanceType:
         return self.credits is not None
 
     @property
+    def runs(self) -> bool:
+        """Whether instances of it can run here, on a host that has its devices: all are of one architecture."""
+        return self.architecture == RUNS
+
+    @property
     def offered(self) -> bool:
-        """Whether instances of it can run here: guests are given no GPUs, and are all of one architecture."""
-        return self.architecture == RUNS and self.gpus is None
+        """Whether instances of it can run here whatever hosts there are; if not, it may be for a want of devices."""
+        return self.runs and not self.devices
 
     @property
     def auto_recovery(self) -> bool:
@@ -122,8 +136,8 @@ class InstanceType:
 
     @property
     def hibernation(self) -> bool:
-        """Whether instances may hibernate: not with an instance store or GPUs, nor with more than 150 GiB of memory."""
-        return self.instance_store is None and self.gpus is None and self.memory <= _MOST_SAVED
+        """Whether instances may hibernate: not with an instance store, devices, or more than 150 GiB of memory."""
+        return self.instance_store is None and not self.devices and self.memory <= _MOST_SAVED
 
     @property
     def memory_mib(self) -> int:

@@ -8,11 +8,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from stead_controller.catalog.instance_type import Credits, Gpus, InstanceStore, InstanceType
+from stead_controller.catalog.instance_type import Credits, DeviceCount, Gpus, InstanceStore, InstanceType
 
 _MIB: Final = 1024 * 1024
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,20}\Z")
 _SIZE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,8}\Z")
+_MODEL: Final = re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}\Z")
+_MOST_DEVICES: Final = 16  # of a model, as many as the largest of EC2's types have of GPUs
 MOST: Final = 1 << 31
 """More than any figure of a type may be."""
 
@@ -40,11 +42,15 @@ class _Table:
             raise BadDocumentError(f"{self.where}: {key} must be {words}, not {value!r}")
         return value
 
-    def whole(self, key: str, least: int = 1, default: Any = ...) -> int:  # None or a number
-        """Take a whole number from `least` to less than `MOST`."""
+    def unread(self) -> list[str]:
+        """Return the keys that nobody has read yet, sorted."""
+        return sorted(self._left)
+
+    def whole(self, key: str, least: int = 1, default: Any = ..., *, most: int = MOST - 1) -> int:  # None or a number
+        """Take a whole number from `least` to `most`."""
         value: int = self._take(key, int, "a whole number", default)
-        if not least <= value < MOST:
-            raise BadDocumentError(f"{self.where}: {key} must be from {least} to {MOST - 1}, not {value}")
+        if not least <= value <= most:
+            raise BadDocumentError(f"{self.where}: {key} must be from {least} to {most}, not {value}")
         return value
 
     def number(self, key: str, default: Any = ...) -> float | None:  # None or a number
@@ -117,6 +123,7 @@ def _size(name: str, size: str, table: _Table, shared: dict[str, Any], clock_spe
     baseline_iops, max_iops = _pair(table, "ebs_iops", "max") or (None, None)
     if (ebs_max is None) is not (max_iops is None):
         raise BadDocumentError(f"{table.where}: ebs_mbps and ebs_iops belong together")
+    gpus, devices = _devices(table)
     made = InstanceType(
         name=name,
         vcpus=vcpus,
@@ -135,7 +142,8 @@ def _size(name: str, size: str, table: _Table, shared: dict[str, Any], clock_spe
         ebs_max_iops=max_iops,
         instance_store=_instance_store(table.table("instance_store")),
         credits=_credits(table.table("credits")),
-        gpus=_gpus(table.table("gpus")),
+        gpus=gpus,
+        devices=devices,
         **shared,
     )
     table.end()
@@ -193,9 +201,24 @@ def _credits(table: _Table | None) -> Credits | None:
     return Credits(per_hour or 0, most or 0, baseline or 0)
 
 
-def _gpus(table: _Table | None) -> Gpus | None:
-    if table is None:
-        return None
-    made = Gpus(table.whole("count"), table.text("name"), table.text("manufacturer"), table.whole("memory_mib"))
-    table.end()
-    return made
+def _devices(table: _Table) -> tuple[Gpus | None, tuple[DeviceCount, ...]]:
+    """Read GPUs, with the model of PCI device that they are, or how many devices of other models there are."""
+    found = table.table("gpus")
+    if found is not None:
+        count = found.whole("count", most=_MOST_DEVICES)
+        gpus = Gpus(count, found.text("name"), found.text("manufacturer"), found.whole("memory_mib"))
+        devices = (DeviceCount(_model(found.where, found.text("device")), count),)
+        found.end()
+        return gpus, devices
+    others = table.table("devices")
+    if others is None:
+        return None, ()
+    return None, tuple(
+        DeviceCount(_model(others.where, model), others.whole(model, most=_MOST_DEVICES)) for model in others.unread()
+    )
+
+
+def _model(where: str, text: str) -> str:
+    if not _MODEL.match(text):
+        raise BadDocumentError(f"{where}: a device is vendor:device, such as 10de:1eb8, not {text!r}")
+    return text

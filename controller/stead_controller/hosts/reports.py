@@ -24,7 +24,7 @@ from stead_controller.desired import desired_state, host_errors, outbox, topics
 from stead_controller.hosts import unclaimed
 from stead_controller.request.lookup import batches
 from stead_controller.resources import quotas
-from stead_controller.resources.host_capacity import capacity
+from stead_controller.resources.host_capacity import capacity, devices
 from stead_controller.resources.instances import (
     hibernation,
     instance_needs,
@@ -314,7 +314,10 @@ def _interfaces(tx: Transaction, instance: Instance) -> Iterable[NetworkInterfac
 
 def _release(tx: Transaction, instance: Instance) -> None:
     if instance.capacity_held and instance.host_id is not None:
-        capacity.release(tx, instance.host_id, instance_needs.of(tx, instance))
+        need = instance_needs.of(tx, instance)
+        capacity.release(tx, instance.host_id, need)
+        if need.devices:
+            devices.release(tx, instance.id)
         instance.capacity_held = False
         quotas.use_vcpus(tx, instance.account_id, -instance.vcpus)
 

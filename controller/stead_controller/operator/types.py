@@ -13,6 +13,8 @@ from stead_controller.operator.peers import refuse
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request import instance_types
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.host_capacity import devices
+from stead_controller.resources.host_capacity.devices import Offer
 from stead_controller.resources.instances import own_types
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1 import operator_pb2_grpc
@@ -33,19 +35,24 @@ class Types(operator_pb2_grpc.TypesServicer):
     ) -> pb.ListTypesResponse:
         """Show all types by name."""
         del request, context
-        found = await self._database.run(instance_types.everything, writes=False)
-        return pb.ListTypesResponse(types=[_shown(kind) for kind in found])
+
+        def find(tx: Transaction) -> list[pb.InstanceType]:
+            offer = devices.Offer(tx)
+            return [_shown(kind, offer) for kind in instance_types.everything(tx)]
+
+        return pb.ListTypesResponse(types=await self._database.run(find, writes=False))
 
     async def AddType(  # noqa: N802 - the name of the RPC
         self, request: pb.AddTypeRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.AddTypeResponse:
         """Add a type, and show it as it is listed from now on."""
 
-        def change(tx: Transaction) -> InstanceType:
-            return own_types.add(tx, request.type.name, _facts(request.type), self._clock())
+        def change(tx: Transaction) -> pb.InstanceType:
+            added = own_types.add(tx, request.type.name, _facts(request.type), self._clock())
+            return _shown(added, devices.Offer(tx))
 
         try:
-            return pb.AddTypeResponse(type=_shown(await self._database.run(change)))
+            return pb.AddTypeResponse(type=await self._database.run(change))
         except SteadError as error:
             await refuse(context, error)
 
@@ -76,6 +83,8 @@ def _facts(given: pb.InstanceType) -> Mapping[str, Any]:
         facts["ebs_iops"] = {"baseline": given.ebs_baseline_iops, "max": given.ebs_max_iops}
     if given.store_count or given.store_gb:
         facts["instance_store"] = {"count": given.store_count, "size_gb": given.store_gb, "medium": "ssd"}
+    if given.devices:
+        facts["devices"] = dict(given.devices)
     if given.baseline_percent:
         # Credits are vCPU minutes: what is earned pays the baseline, and is saved for a day.
         daily = given.vcpus * _MINUTES_OF_A_DAY * given.baseline_percent / 100
@@ -83,7 +92,7 @@ def _facts(given: pb.InstanceType) -> Mapping[str, Any]:
     return facts
 
 
-def _shown(kind: InstanceType) -> pb.InstanceType:
+def _shown(kind: InstanceType, offer: Offer) -> pb.InstanceType:
     store = kind.instance_store
     return pb.InstanceType(
         name=kind.name,
@@ -98,5 +107,6 @@ def _shown(kind: InstanceType) -> pb.InstanceType:
         store_gb=store.size if store else 0,
         baseline_percent=kind.credits.baseline_percent if kind.credits else 0,
         own=catalogue.find(kind.name) is None,
-        offered=kind.offered,
+        offered=offer.has(kind),
+        devices={one.model: one.count for one in kind.devices},
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from stead_controller.placement.filters import availability, capacity, groups, machine
+from stead_controller.placement.filters import availability, capacity, devices, groups, machine
 from stead_controller.placement.filters.filter import Filter
 from stead_controller.placement.room import Room
 from stead_controller.placement.scores import acceleration, anti_affinity, fullness, locality, neighbours
@@ -13,6 +13,7 @@ FILTERS: Final[tuple[Filter, ...]] = (
     *availability.FILTERS,
     *machine.FILTERS,
     *capacity.FILTERS,
+    *devices.FILTERS,
     *groups.FILTERS,
 )
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from stead_controller.catalog.instance_type import DeviceCount
+
 
 @dataclass(frozen=True, slots=True)
 class Need:
@@ -16,3 +18,4 @@ class Need:
     instance_store: int = 0
     uefi: bool = False
     tpm: bool = False
+    devices: tuple[DeviceCount, ...] = ()  # PCI devices of the host

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from stead_controller.placement.devices import Device
+
 
 class Room(NamedTuple):
     """A host with its free capacity, after overcommit and what it reserves for itself; negative after it shrank.
@@ -10,7 +12,7 @@ class Room(NamedTuple):
     `pool_free` the bytes of volumes that its roomiest pool still takes, None where it has reported no pools, and
     `store_free` those of instance store that its default pool takes, None also where no instance store is needed.
     `has_image` is whether it has the blocks already with which the instance's root volume begins. `rack` is the host's
-    id where the operator named none.
+    id where the operator named none. `devices` are read only if the instance needs some.
     """
 
     host_id: str
@@ -28,3 +30,4 @@ class Room(NamedTuple):
     store_free: float | None = None
     has_image: bool = False
     rack: str = ""
+    devices: tuple[Device, ...] = ()

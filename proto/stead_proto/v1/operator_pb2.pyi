@@ -1663,6 +1663,26 @@ Global___OpenConsoleResponse: _TypeAlias = OpenConsoleResponse  # noqa: Y015
 class InstanceType(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class DevicesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     VCPUS_FIELD_NUMBER: _builtins.int
     THREADS_PER_CORE_FIELD_NUMBER: _builtins.int
@@ -1680,6 +1700,7 @@ class InstanceType(_message.Message):
     BASELINE_PERCENT_FIELD_NUMBER: _builtins.int
     OWN_FIELD_NUMBER: _builtins.int
     OFFERED_FIELD_NUMBER: _builtins.int
+    DEVICES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """family.size"""
     vcpus: _builtins.int
@@ -1707,6 +1728,10 @@ class InstanceType(_message.Message):
     """of the operator's own; AddType does not read it"""
     offered: _builtins.bool
     """instances of it can run here; AddType does not read it"""
+    @_builtins.property
+    def devices(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """PCI devices that an instance has alone: how many of each vendor:device"""
+
     def __init__(
         self,
         *,
@@ -1727,10 +1752,11 @@ class InstanceType(_message.Message):
         baseline_percent: _builtins.float = ...,
         own: _builtins.bool = ...,
         offered: _builtins.bool = ...,
+        devices: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "baseline_percent", b"baseline_percent", "ebs_baseline_iops", b"ebs_baseline_iops", "ebs_baseline_mbps", b"ebs_baseline_mbps", "ebs_max_iops", b"ebs_max_iops", "ebs_max_mbps", b"ebs_max_mbps", "interfaces", b"interfaces", "memory_mib", b"memory_mib", "name", b"name", "network_baseline_mbps", b"network_baseline_mbps", "network_burst_mbps", b"network_burst_mbps", "offered", b"offered", "own", b"own", "store_count", b"store_count", "store_gb", b"store_gb", "threads_per_core", b"threads_per_core", "vcpus", b"vcpus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "baseline_percent", b"baseline_percent", "devices", b"devices", "ebs_baseline_iops", b"ebs_baseline_iops", "ebs_baseline_mbps", b"ebs_baseline_mbps", "ebs_max_iops", b"ebs_max_iops", "ebs_max_mbps", b"ebs_max_mbps", "interfaces", b"interfaces", "memory_mib", b"memory_mib", "name", b"name", "network_baseline_mbps", b"network_baseline_mbps", "network_burst_mbps", b"network_burst_mbps", "offered", b"offered", "own", b"own", "store_count", b"store_count", "store_gb", b"store_gb", "threads_per_core", b"threads_per_core", "vcpus", b"vcpus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,6 +11,7 @@ from stead_controller.catalog import boot_modes, cpu_credits
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import (
+    HostDevice,
     Instance,
     InstanceStoreDisk,
     InterfaceGroup,
@@ -111,6 +112,7 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
         boot_mode=boot_modes.CURRENT[instance.boot_mode],
         uefi_variables=instance.uefi_data or b"",
         tpm=pb.Tpm(encryption_key=instance.sealed_tpm_key) if instance.sealed_tpm_key else None,
+        devices=_devices(tx, instance),
     )
     return messages
 
@@ -135,6 +137,15 @@ def _cpu_credits(tx: Transaction, instance: Instance) -> pb.CpuCredits | None:
         saved_seconds=cpu_credits.saved_seconds(kind),
         saved=instance.saved_credits,
     )
+
+
+def _devices(tx: Transaction, instance: Instance) -> list[str]:
+    """Return the addresses of the PCI devices that an instance has; those of a type without any are not looked for."""
+    kind = instance_types.find(tx, instance.instance_type)
+    if kind is not None and not kind.devices:
+        return []
+    query = select(HostDevice.address).where(HostDevice.instance_id == instance.id)
+    return list(tx.session.scalars(query.order_by(HostDevice.address)))
 
 
 def _scratch_disks(tx: Transaction, instance: Instance) -> list[pb.MachineDisk]:

@@ -5,6 +5,7 @@ preference differs: so few rows are read however many hosts there are, and no co
 """
 
 from collections.abc import Collection
+from itertools import starmap
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Boolean, Float, ScalarSelect, bindparam, case, exists, func, or_, select
@@ -18,7 +19,7 @@ from stead_controller.placement.room import Room
 from stead_controller.placement.search import Search
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.host_capacity import volume_homes
+from stead_controller.resources.host_capacity import devices, volume_homes
 
 _FIRST: Final = 16
 _ALL: Final = 1 << 31
@@ -97,7 +98,7 @@ def best(tx: Transaction, cloud: Cloud, search: Search, tried: Collection[str] =
         for most in (_FIRST, _ALL):
             asked = {**_asked(cloud, search), "accelerated": accelerated, "tried": list(tried), "most": most}
             found = query.all(tx.connection, asked)
-            chosen = choose_host(map(Room._make, found), search)
+            chosen = choose_host(devices.with_devices(tx, starmap(Room, found), search.need.devices), search)
             if chosen is not None:
                 return chosen
             if len(found) < most:
@@ -113,7 +114,8 @@ def one(tx: Transaction, cloud: Cloud, search: Search, host_id: str) -> Room:
 
 def every(tx: Transaction, cloud: Cloud, search: Search) -> list[Room]:
     """Return all hosts of the cloud, for an explanation."""
-    return [Room._make(row) for row in _EVERY.all(tx.connection, _data(cloud, search))]
+    found = starmap(Room, _EVERY.all(tx.connection, _data(cloud, search)))
+    return list(devices.with_devices(tx, found, search.need.devices))
 
 
 def roomiest(zone: InstrumentedAttribute[str], *, accelerated: bool) -> ScalarSelect[int]:
@@ -137,7 +139,8 @@ def asked_by(need: Need) -> dict[str, Any]:
 
 
 def _some(tx: Transaction, cloud: Cloud, search: Search, ids: Collection[str]) -> list[Room]:
-    return [Room._make(row) for row in _SOME.all(tx.connection, {**_data(cloud, search), "ids": list(ids)})]
+    found = starmap(Room, _SOME.all(tx.connection, {**_data(cloud, search), "ids": list(ids)}))
+    return list(devices.with_devices(tx, found, search.need.devices))
 
 
 def _data(cloud: Cloud, search: Search) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from stead_controller.request import instance_types, lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
+from stead_controller.resources.host_capacity import devices
 from stead_controller.resources.instances import (
     credit_specifications,
     hibernation,
@@ -116,7 +117,7 @@ def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: s
     kind = instance_types.find(tx, name)
     if kind is None:
         raise InvalidParameter(f"Invalid value '{name}' for InstanceType.", code="InvalidInstanceAttributeValue")
-    if not kind.offered:
+    if not devices.Offer(tx).has(kind):
         raise Unsupported(f"The instance type '{name}' is not supported in this Region.", code="Unsupported")
     instance = _find_stopped(tx, caller, instance_id)
     hibernation.require_awake(instance, "change its type")
@@ -129,8 +130,8 @@ def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: s
     for interface in interfaces:
         network_interface_attachments.check_addresses(tx, interface, kind)
     volumes = select(Volume.device_name).where(Volume.instance_id == instance.id)
-    devices = [name for name in tx.session.scalars(volumes) if name is not None]
-    launch_volumes.change_scratch(tx, instance, kind, devices)
+    names = [name for name in tx.session.scalars(volumes) if name is not None]
+    launch_volumes.change_scratch(tx, instance, kind, names)
     instance.cpu_credits = credit_specifications.after_type_change(tx, instance, kind)
     instance.instance_type, instance.vcpus, instance.memory = kind.name, kind.vcpus, kind.memory
     instance.threads_per_core = kind.threads_per_core

@@ -3,7 +3,7 @@
 from sqlalchemy import func, select
 
 from stead_controller.catalog import boot_modes
-from stead_controller.catalog.instance_type import InstanceType
+from stead_controller.catalog.instance_type import DeviceCount, InstanceType
 from stead_controller.db.tables import Image, Instance, InstanceStoreDisk
 from stead_controller.placement.guest_memory import memory_of
 from stead_controller.placement.need import Need
@@ -23,6 +23,7 @@ def of(tx: Transaction, instance: Instance) -> Need:
         _instance_store(tx, instance),
         tpm=tpm,
         uefi=uefi,
+        devices=devices_of(tx, instance),
     )
 
 
@@ -31,12 +32,18 @@ def boots_by_uefi(instance: Instance) -> bool:
     return boot_modes.CURRENT[instance.boot_mode] == boot_modes.UEFI
 
 
+def devices_of(tx: Transaction, instance: Instance) -> tuple[DeviceCount, ...]:
+    """Return the PCI devices that an instance needs while it runs."""
+    kind = instance_types.find(tx, instance.instance_type)
+    return kind.devices if kind is not None else ()
+
+
 def planned(image: Image, kind: InstanceType, cpus: CpuOptions, instance_store: int = 0) -> Need:
     """Return the capacity that an instance of an image will need, with so many bytes of instance store."""
     uefi = boot_modes.CURRENT[image.boot_mode] == boot_modes.UEFI
     tpm = bool(image.tpm_support)
     memory = memory_of(kind.memory, cpus.vcpus, uefi=uefi, tpm=tpm)
-    return Need(cpus.vcpus, memory, image.architecture, instance_store, uefi=uefi, tpm=tpm)
+    return Need(cpus.vcpus, memory, image.architecture, instance_store, uefi=uefi, tpm=tpm, devices=kind.devices)
 
 
 def _instance_store(tx: Transaction, instance: Instance) -> int:

@@ -1,5 +1,6 @@
 """Resolve what a launch request uses: image, type, subnet, groups, key; every refusal of a launch is here."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -15,7 +16,7 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.request.zones import zone_ids
-from stead_controller.resources.host_capacity import rooms
+from stead_controller.resources.host_capacity import devices, rooms
 from stead_controller.resources.images import image_parameters, images
 from stead_controller.resources.instances import (
     cpu_options,
@@ -68,7 +69,7 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
         raise InvalidParameter(f"Invalid value '{request.instance_type}' for InstanceType.")
     image = images.find_launchable(tx, caller, image_parameters.image_of(tx, request.image_id))
     zone = _zone(cloud, request)
-    check_offered(kind, zone)
+    check_offered(tx, kind, zone)
     check_image(image, kind)
     cpus = cpu_options.settle(kind, request.cpu_options)
     need = instance_needs.planned(image, kind, cpus)
@@ -94,9 +95,9 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
     return Choices(image, kind, cpus, mode, interfaces, disks, key, profile, group)
 
 
-def check_offered(kind: InstanceType, zone: str | None) -> None:
-    """Raise Unsupported for a type that is known and not offered here."""
-    if not kind.offered:
+def check_offered(tx: Transaction, kind: InstanceType, zone: str | None) -> None:
+    """Raise Unsupported for a type that is known and not offered here, or not in that zone."""
+    if not devices.Offer(tx).has_in(kind, zone):
         where = f"Availability Zone ({zone})" if zone else "Region"
         raise Unsupported(
             f"Your requested instance type ({kind.name}) is not supported in your requested {where}.",
@@ -156,7 +157,10 @@ def _default_subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | N
         roomiest = 0 if cloud.placement == "pack" else (by_kvm or emulated or 0)
         return by_kvm is None, emulated is None, -roomiest, subnet.next_turn, cloud.zones.index(subnet.zone)
 
-    known = [choice for choice in found if choice[0].zone in ((zone,) if zone else cloud.zones)]
+    zones: Collection[str] = (zone,) if zone else cloud.zones
+    if need.devices and not zone:
+        zones = devices.Offer(tx).zones(need.devices)
+    known = [choice for choice in found if choice[0].zone in zones]
     if not known:
         raise InvalidParameter(f"No default subnet for availability zone: '{zone}'.", code="MissingInput")
     return min(known, key=rank)[0]

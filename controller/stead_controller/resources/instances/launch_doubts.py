@@ -34,7 +34,7 @@ def doubts(
     if has_type and kind is None:
         yield InvalidParameter(f"Invalid value '{request.instance_type}' for InstanceType.")
     if has_type and kind is not None:
-        checks.append(partial(launch_choices.check_offered, kind, request.zone))
+        checks.append(partial(launch_choices.check_offered, tx, kind, request.zone))
         checks.append(partial(cpu_options.settle, kind, request.cpu_options))
         checks.append(partial(credit_specifications.settle, tx, caller.account_id, kind, request.cpu_credits))
     if request.image_id:

@@ -1,4 +1,4 @@
-"""Instance types by EC2's filters, and where each is offered: everywhere."""
+"""Instance types by EC2's filters, and where each is offered: everywhere, or where hosts have its devices."""
 
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -13,6 +13,7 @@ from stead_controller.request.conditions import holds
 from stead_controller.request.filters import Filter
 from stead_controller.request.transaction import Transaction
 from stead_controller.request.zones import zone_ids
+from stead_controller.resources.host_capacity import devices
 from stead_controller.resources.instances.instance_requirements import Requirements, meets
 
 # EC2's filters about what no type has here, or what is not promised of any.
@@ -115,7 +116,8 @@ def describe(
 
     Raises InvalidParameter (InvalidInstanceType) for unknown names.
     """
-    listed = {kind.name: kind for kind in instance_types.everything(tx) if kind.offered or not_offered}
+    offer = devices.Offer(tx)
+    listed = {kind.name: kind for kind in instance_types.everything(tx) if not_offered or offer.has(kind)}
     unknown = [name for name in names if name not in listed]
     if unknown:
         raise InvalidParameter(
@@ -138,10 +140,11 @@ def with_requirements(
     Raises InvalidParameter and InvalidCombination for what nothing can have.
     """
     asked.check()
+    offer = devices.Offer(tx)
     found = [
         kind
         for kind in instance_types.everything(tx)
-        if kind.offered and (after is None or kind.name > after) and meets(kind, asked)
+        if (after is None or kind.name > after) and meets(kind, asked) and offer.has(kind)
     ]
     return found[:limit]
 
@@ -158,15 +161,21 @@ def offerings(
     """List every offered type at every place of a kind, sorted; raises InvalidParameter for no such kind."""
     if location_type not in _LOCATION_TYPES:
         raise InvalidParameter(f"Value ({location_type}) for parameter locationType is invalid.")
-    ids = zone_ids(cloud)
-    places = {"region": [cloud.region], "availability-zone": list(ids), "availability-zone-id": list(ids.values())}
     asked = tuple(filters)
+    offer = devices.Offer(tx)
     found = [
         Offering(kind.name, location_type, place)
         for kind in instance_types.everything(tx)
-        if kind.offered
-        for place in sorted(places.get(location_type, ()))
+        if offer.has(kind)
+        for place in _places(cloud, location_type, offer.zones(kind.devices) if kind.devices else None)
         if (after is None or (kind.name, place) > after)
         and holds(asked, {"instance-type": (kind.name,), "location": (place,)})
     ]
     return found[:limit]
+
+
+def _places(cloud: Cloud, location_type: str, zones: frozenset[str] | None) -> list[str]:
+    """Return the places of a kind, sorted: those in some zones, or with None all."""
+    ids = {zone: zone_id for zone, zone_id in zone_ids(cloud).items() if zones is None or zone in zones}
+    places = {"region": [cloud.region], "availability-zone": list(ids), "availability-zone-id": list(ids.values())}
+    return sorted(places.get(location_type, ()))

@@ -20,6 +20,7 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
+from stead_controller.resources.host_capacity import devices
 from stead_controller.resources.host_capacity.capacity import Place
 from stead_controller.resources.instances import (
     credit_specifications,
@@ -168,6 +169,8 @@ def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) ->
         instance.public_address = addresses.public_of(tx, primary)
     for row in (instance, *volumes):
         insert_new(tx.session, row)
+    if not devices.take(tx, place.host_id, instance.id, choices.type.devices):
+        raise NoCapacity("The devices of that instance type were just given to another instance.")
     tx.session.add_all(launch_volumes.build_scratch(instance, choices.type, choices.disks.scratch))
     if choices.profile is not None:
         profile_associations.give(tx, launch.cloud, instance, choices.profile, launch.now)

@@ -7,13 +7,14 @@ from sqlalchemy import select
 
 from stead_controller.db.tables import Instance, NetworkInterface, Volume
 from stead_controller.desired import desired_state
-from stead_controller.errors import InvalidParameter, WrongState
+from stead_controller.errors import InvalidParameter, NoCapacity, WrongState
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas
+from stead_controller.resources.host_capacity import devices
 from stead_controller.resources.iam import instance_credentials
-from stead_controller.resources.instances import credit_specifications, start_places
+from stead_controller.resources.instances import credit_specifications, instance_needs, start_places
 from stead_controller.resources.instances.instance_lookup import find_instances
 from stead_controller.resources.instances.instance_states import StateChange, change_state
 from stead_controller.resources.instances.volume_attachments import DETACHING
@@ -41,6 +42,8 @@ def start_instances(
         _require_root(tx, instance)
         quotas.launchable(tx, caller.account_id, instance.vcpus, 1, 1)
         start_places.reserve(tx, cloud, instance, instance.host_id)
+        if not devices.take(tx, instance.host_id, instance.id, instance_needs.devices_of(tx, instance)):
+            raise NoCapacity("The host of this instance has not the free devices to start it now.")
         instance.capacity_held = True
         quotas.use_vcpus(tx, instance.account_id, instance.vcpus)
         instance.start_count += 1

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stead_controller.catalog.instance_type import Credits, Gpus, InstanceStore
+from stead_controller.catalog.instance_type import Credits, DeviceCount, Gpus, InstanceStore
 from stead_controller.catalog.instance_type_document import BadDocumentError, read_family
 
 FAMILY: dict[str, Any] = {
@@ -28,7 +28,7 @@ FAMILY: dict[str, Any] = {
             "ebs_iops": {"baseline": 3600, "max": 18_750},
             "instance_store": {"count": 2, "size_gb": 75, "medium": "ssd"},
             "credits": {"per_hour": 24, "max": 576, "baseline_percent": 5},
-            "gpus": {"count": 1, "name": "T4", "manufacturer": "NVIDIA", "memory_mib": 16384},
+            "gpus": {"count": 1, "device": "10de:1eb8", "name": "T4", "manufacturer": "NVIDIA", "memory_mib": 16384},
         }
     },
 }
@@ -58,6 +58,8 @@ def test_all_of_a_document_is_read():
     assert found.instance_store == InstanceStore(2, 75, "ssd")
     assert found.credits == Credits(24, 576, 5)
     assert found.gpus == Gpus(1, "T4", "NVIDIA", 16384)
+    assert found.devices == (DeviceCount("10de:1eb8", 1),)
+    assert (found.runs, found.offered) == (True, False)
     assert (found.clock_speed, found.current_generation, found.free_tier) == (2.5, True, False)
 
 
@@ -116,5 +118,33 @@ BIG = ("sizes", "big")
     ],
 )
 def test_each_mistake_is_refused_with_its_place(document, words):
+    with pytest.raises(BadDocumentError, match=words):
+        read_family("lab.toml", document)
+
+
+def test_a_type_may_have_devices_that_are_no_gpus():
+    document = changed("sizes", "big", "gpus", to=None)
+    document["sizes"]["big"]["devices"] = {"8086:10d3": 2, "1234:11e8": 1}
+    (found,) = read_family("lab.toml", document)
+    assert found.gpus is None
+    assert found.devices == (DeviceCount("1234:11e8", 1), DeviceCount("8086:10d3", 2))
+    del document["sizes"]["big"]["instance_store"]
+    (without_store,) = read_family("lab.toml", document)
+    assert not without_store.hibernation  # a device has a state that nothing saves
+
+
+@pytest.mark.parametrize(
+    ("devices", "words"),
+    [
+        ({"10de": 1}, "a device is vendor:device, such as 10de:1eb8, not '10de'"),
+        ({"10DE:1EB8": 1}, "a device is vendor:device"),
+        ({"10de:1eb8": 0}, "10de:1eb8 must be from 1 to 16, not 0"),
+        ({"10de:1eb8": 17}, "10de:1eb8 must be from 1 to 16, not 17"),
+        ({"10de:1eb8": "one"}, "10de:1eb8 must be a whole number"),
+    ],
+)
+def test_what_names_no_devices_is_refused(devices, words):
+    document = changed("sizes", "big", "gpus", to=None)
+    document["sizes"]["big"]["devices"] = devices
     with pytest.raises(BadDocumentError, match=words):
         read_family("lab.toml", document)

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from stead_controller.catalog import instance_types
+from stead_controller.catalog.instance_type import DeviceCount
 from stead_controller.catalog.instance_type_document import BadDocumentError
 
 GIB = 1024**3
@@ -123,11 +124,13 @@ def test_instance_stores_come_with_their_families_only():
     assert store.total_size == 600
 
 
-def test_what_cannot_run_here_is_not_offered():
+def test_what_cannot_run_on_any_host_is_not_offered():
     assert {found.family for found in ALL if not found.offered} == {"t4g", "g4dn", "g5", "p3"}
     gpus = instance_types.ALL["g5.12xlarge"].gpus
     assert gpus is not None
     assert (gpus.count, gpus.name, gpus.memory) == (4, "A10G", 24576)
+    assert instance_types.ALL["g5.12xlarge"].devices == (DeviceCount("10de:2237", 4),)
+    assert {found.family for found in ALL if not found.runs} == {"t4g"}
 
 
 def test_an_unknown_name_is_no_type():

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stead_controller.catalog.instance_type import DeviceCount
 from stead_controller.placement.choose_host import FILTERS, choose_host, explain
+from stead_controller.placement.devices import Device
 from stead_controller.placement.group import Group, Member
 from stead_controller.placement.need import Need
 from stead_controller.placement.room import Room
@@ -16,6 +18,8 @@ ZONE = "us-east-1a"
 MIB = 1 << 20
 # Small numbers, so that what just fits and what just does not are often among them.
 small = st.integers(-2, 6)
+GPU = "10de:1eb8"
+ONE, OTHER = Device("0000:01:00.0", GPU, 1), Device("0000:02:00.0", GPU, 2)
 mostly = st.sampled_from([True, True, True, False])
 hosts = st.uuids().map(str)
 rooms = st.lists(
@@ -36,6 +40,7 @@ rooms = st.lists(
         st.none() | small,
         st.booleans(),
         st.sampled_from(["r1", "r2", "r3", "r4"]),
+        st.sampled_from([(), (), (ONE,), (ONE, OTHER), (ONE, OTHER._replace(free=False))]),
     ),
     max_size=12,
     unique_by=lambda room: room.host_id,
@@ -48,6 +53,7 @@ needs = st.builds(
     st.integers(0, 3),
     uefi=st.booleans(),
     tpm=st.booleans(),
+    devices=st.sampled_from([(), (), (DeviceCount(GPU, 1),), (DeviceCount(GPU, 2),)]),
 )
 ROOM = Room(
     "h-5",
@@ -61,8 +67,9 @@ ROOM = Room(
     pool_free=5,
     store_free=6,
     rack="r",
+    devices=(ONE, OTHER),
 )
-NEED = Need(4, 10, instance_store=6, uefi=True, tpm=True)
+NEED = Need(4, 10, instance_store=6, uefi=True, tpm=True, devices=(DeviceCount(GPU, 2),))
 SEARCH = Search(NEED, ZONE, disk=5)
 
 
@@ -95,7 +102,9 @@ def model(room, search):
     enough = need.vcpus <= min(room.threads, room.cpus_free) and need.memory <= room.memory_free
     disk = not search.disk or room.pool_free is None or search.disk <= room.pool_free
     store = not need.instance_store or room.store_free is None or need.instance_store <= room.store_free
-    return right and firmware and enough and disk and store and group_allows(room, search.terms.group)
+    devices = sum(device.free for device in room.devices) >= sum(one.count for one in need.devices)
+    allowed = group_allows(room, search.terms.group)
+    return right and firmware and enough and disk and store and devices and allowed
 
 
 def group_allows(room, group):
@@ -177,6 +186,7 @@ ALONE = {
     "memory": ({"memory_free": 9}, "0 of 1 MiB of memory are free"),
     "pool": ({"pool_free": 4}, "no pool has room for a disk of 1 MiB"),
     "instance-store": ({"store_free": 5}, "its default pool has no room for 1 MiB of instance store"),
+    "devices": ({"devices": (ONE, OTHER._replace(free=False))}, "it has not the devices: 2 of 10de:1eb8, 1 free"),
     "spread": ({"rack": "r1"}, "its rack r1 has an instance of the spread placement group"),
     "partition": ({"rack": "r1"}, "its rack r1 is of partition 2 of the placement group"),
 }
@@ -261,7 +271,7 @@ def test_what_is_free_is_never_less_than_nothing():
 
 def test_what_is_not_needed_is_not_asked():
     plain = Search(Need(4, 10), ZONE)
-    bare = ROOM._replace(uefi=False, tpm=False, pool_free=-1, store_free=-1)
+    bare = ROOM._replace(uefi=False, tpm=False, pool_free=-1, store_free=-1, devices=())
     assert choose_host([bare], plain) == bare
     assert choose_host([ROOM._replace(pool_free=None, store_free=None)], SEARCH) is not None
 

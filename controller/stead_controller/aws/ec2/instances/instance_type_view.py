@@ -22,7 +22,7 @@ def offering_view(found: Offering) -> Result:
 
 
 @cache
-def instance_type_view(kind: InstanceType) -> Result:
+def instance_type_view(kind: InstanceType, *, offered: bool = True) -> Result:
     """Show an instance type; all answers share what is shown, so it must not be changed."""
     shown = {
         "InstanceType": kind.name,
@@ -61,7 +61,7 @@ def instance_type_view(kind: InstanceType) -> Result:
         "NitroTpmInfo": {"SupportedVersions": ["2.0"]},
         "PhcSupport": "unsupported",
         "RebootMigrationSupport": "unsupported",
-        "SupportedInRegion": kind.offered,
+        "SupportedInRegion": offered,
     }
     return shown if kind.gpus is None else {**shown, "GpuInfo": _gpus(kind.gpus)}
 

@@ -4,6 +4,8 @@ from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.ec2 import selection
 from stead_controller.aws.ec2.instances.instance_type_view import instance_type_view, offering_view
+from stead_controller.catalog.instance_type import InstanceType
+from stead_controller.resources.host_capacity.devices import Offer
 from stead_controller.resources.instances import offered_types
 
 
@@ -16,7 +18,12 @@ def describe_types(call: Call, params: Params) -> Result:
     names = params.get("InstanceTypes", ())
     not_offered = params.get("IncludeUnsupportedInRegion", False)
     found = offered_types.describe(call.tx, names, filters, not_offered=not_offered, after=after, limit=page.fetch)
-    return selection.answered("InstanceTypes", found, page, lambda kind: (kind.name,), instance_type_view)
+    offer = Offer(call.tx)
+
+    def view(kind: InstanceType) -> Result:
+        return instance_type_view(kind, offered=not not_offered or offer.has(kind))
+
+    return selection.answered("InstanceTypes", found, page, lambda kind: (kind.name,), view)
 
 
 @operation("DescribeInstanceTypeOfferings", writes=False)
