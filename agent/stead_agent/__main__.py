@@ -185,6 +185,7 @@ def purge(**options: Any) -> None:
 @click.option("--token-file", type=click.File("r"), help="One token a line, for hosts without certificate.")
 @click.option("--cpus", default=64, show_default=True, help="Of each host.")
 @click.option("--memory", default=256 << 30, show_default=True, help="Bytes of each host.")
+@_devices_option
 @click.option("--keep", is_flag=True, help="Worlds and desired states are files that outlive the process.")
 @click.option("--control", type=_PATH, help="Unix socket on which another process may simulate events.")
 @click.option("--boot-seconds", default=0.0, show_default=True, help="Until a guest hears the power button.")

@@ -16,7 +16,7 @@ from stead_agent.link import Dialling
 from stead_agent.logs import Log
 from stead_agent.reconcile.prepare import Habits
 from stead_agent.simulated.clock import RealClock
-from stead_agent.simulated.host import SimulatedHost
+from stead_agent.simulated.host import SimulatedHost, simulated_device
 from stead_agent.simulated.machines import Durations
 from stead_proto import tls
 from stead_proto.tls import Identity
@@ -39,6 +39,7 @@ class FleetPlan:
     cpus: int = 64
     memory: int = 256 << 30
     disk: int = 4096 << 30
+    devices: tuple[str, ...] = ()  # models of PCI devices, one device each, that guests of each host may have
     durations: Durations | None = None
     keep: bool = False  # worlds and desired states are files that outlive the process
     control: Path | None = None  # unix socket on which another process may trigger events
@@ -93,6 +94,7 @@ class Fleet:
             world_file=directory / "world.pickle" if plan.keep else None,
             durations=plan.durations,
         )
+        host.devices = [simulated_device(number, model) for number, model in enumerate(plan.devices, 1)]
         if plan.die_at:
             host.world.watcher = _Killer(plan.die_at).watch
         store: Store = SqliteStore(directory / "desired.sqlite") if plan.keep else ForgetfulStore()

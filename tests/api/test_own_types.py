@@ -11,6 +11,7 @@ from stead_cli.operator import Operator
 from stead_cli.type import type as commands
 from stead_proto.v1 import operator_pb2 as pb
 from tests.support.clients import FAST
+from tests.support.cloud import DEVICE
 
 
 @pytest.fixture
@@ -116,8 +117,37 @@ def test_a_burstable_type_earns_what_its_baseline_costs(stead, account):
     stead("remove", "lab.slow")
 
 
-def test_a_type_with_devices_is_offered_only_where_a_host_has_them(stead, account):
+def test_a_type_with_devices_that_no_host_has_is_not_offered(stead):
     stead("add", "lab.gpu", "--vcpus", "1", "--memory-mib", "256", "--device", "10DE:1eb8=2", "--device", "10de:10f8")
     (shown,) = json.loads(stead("list", "--own", "--output", "json"))
     assert (shown["devices"], shown["offered"]) == ("10de:10f8=1, 10de:1eb8=2", False)
     stead("remove", "lab.gpu")
+
+
+def test_each_host_gives_its_device_to_one_instance_at_a_time(cloud, stead, account, image_id):
+    stead("add", "lab.card", "--vcpus", "1", "--memory-mib", "256", "--device", DEVICE)
+
+    def launch(count=1):
+        asked = {"ImageId": image_id, "InstanceType": "lab.card", "MinCount": count, "MaxCount": count}
+        return [one["InstanceId"] for one in account.ec2.run_instances(**asked)["Instances"]]
+
+    def holders():
+        hosts = [cloud.operator.show_host(host.id) for host in cloud.operator.list_hosts()]
+        return sorted(device.instance_id for host in hosts for device in host.devices)
+
+    both = launch(2)
+    account.ec2.get_waiter("instance_running").wait(InstanceIds=both, WaiterConfig=FAST)
+    assert holders() == sorted(both)
+    with pytest.raises(ClientError, match="InsufficientInstanceCapacity"):
+        launch()
+    account.ec2.stop_instances(InstanceIds=both[:1])
+    account.ec2.get_waiter("instance_stopped").wait(InstanceIds=both[:1], WaiterConfig=FAST)
+    third = launch()
+    account.ec2.get_waiter("instance_running").wait(InstanceIds=third, WaiterConfig=FAST)
+    assert holders() == sorted([both[1], *third])
+    with pytest.raises(ClientError, match="InsufficientInstanceCapacity"):
+        account.ec2.start_instances(InstanceIds=both[:1])
+    account.ec2.terminate_instances(InstanceIds=both + third)
+    account.ec2.get_waiter("instance_terminated").wait(InstanceIds=both + third, WaiterConfig=FAST)
+    assert holders() == ["", ""]
+    stead("remove", "lab.card")

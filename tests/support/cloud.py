@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from stead_cli import processes
 from stead_cli.cloud import object_store_program
@@ -27,12 +27,16 @@ from tests.support.waiting import wait_for
 GIB = 1 << 30
 
 
+DEVICE: Final = "1234:0001"  # the model of PCI device that each host of the shared cloud has
+
+
 @dataclass(frozen=True)
 class HostSize:
     """The capacity of a simulated host."""
 
     cpus: int = 32
     memory: int = 128 * GIB
+    devices: Sequence[str] = ()  # models of PCI devices that guests may have, one device each
 
 
 @dataclass
@@ -186,6 +190,7 @@ class Cloud:
             f"--hosts={count}",
             f"--cpus={size.cpus}",
             f"--memory={size.memory}",
+            *(f"--device={model}" for model in size.devices),
             f"--control={folder / 'control'}",
         ]
         simulator = Child(f"simulated hosts {len(self.simulators)}", command, folder / "agent.log")

@@ -9,7 +9,7 @@ import pytest
 from tests.support import leaks, micro
 from tests.support.ceph import Ceph, missing_programs
 from tests.support.clients import Account, share_client_classes
-from tests.support.cloud import Cloud
+from tests.support.cloud import DEVICE, Cloud, HostSize
 from tests.support.real_cloud import RealCloud, User
 from tests.support.rig import TestRig
 from tests.support.street import Street, new_street
@@ -53,11 +53,11 @@ def micro_image() -> Path:
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """A running cloud with two simulated hosts, shared by all tests: leave no running instances, stop nothing."""
+    """A running cloud with two simulated hosts, each with one DEVICE, shared by all tests: leave no running instances, stop nothing."""
     made = Cloud(tmp_path_factory.mktemp("cloud"))
     try:
         made.start_controller()
-        made.add_hosts(2)
+        made.add_hosts(2, HostSize(devices=[DEVICE]))
         yield made
     finally:
         made.stop()

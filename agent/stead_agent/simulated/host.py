@@ -31,6 +31,12 @@ GIB: Final = 1 << 30
 _numbers = itertools.count(1)
 
 
+def simulated_device(number: int, model: str) -> host_pb2.PciDevice:
+    """Make a PCI device of an IOMMU group of its own, as an agent reports it."""
+    address = f"0000:{number:02x}:00.0"
+    return host_pb2.PciDevice(address=address, model=model, iommu_group=number, numa_node=-1, reset="flr")
+
+
 class SimulatedHost:
     """A host whose kernel, disks and guests are in memory; an agent is put on it with `subsystems`.
 

@@ -63,9 +63,7 @@ def judge_hosts(tx: Transaction, cloud: Cloud, launch: Launch) -> list[JudgedHos
     stores = scratch_size(kind) * (kind.instance_store.count if kind.instance_store is not None else 0)
     uefi = launch.uefi or launch.tpm
     memory = memory_of(kind.memory, kind.vcpus, uefi=uefi, tpm=launch.tpm)
-    need = Need(
-        kind.vcpus, memory, kind.architecture, stores, uefi=uefi, tpm=launch.tpm, devices=kind.devices
-    )
+    need = Need(kind.vcpus, memory, kind.architecture, stores, uefi=uefi, tpm=launch.tpm, devices=kind.devices)
     disks = [DiskNeed(launch.volume, "gp3")] if launch.volume else []
     search = capacity.search_for(cloud, need, zone, disks, _terms(tx, launch, kind, zone))
     names = {row[0]: row[1] for row in tx.session.execute(select(Host.id, Host.hostname))}
