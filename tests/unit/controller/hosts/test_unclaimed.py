@@ -188,6 +188,7 @@ def test_its_room_is_taken_also_where_there_was_less(run, world, report):
     need = Need(vcpus=2, memory=2 * GIB, architecture="x86_64", instance_store=0)
     report(MACHINE, vcpus=3, memory=GIB)
     report(MACHINE, vcpus=3, memory=GIB)  # each session repeats what it said
+    report(ENI, subnet_id=world.one.subnet_ids[0])  # which takes no room
     host = run(lambda tx: tx.session.get_one(Host, world.host_id))
     assert (host.cpus_free, host.cpus_reserved, host.memory_free) == (1, 3, 4 * GIB - memory_of(GIB, 3))
     with pytest.raises(NoCapacity):
