@@ -42,6 +42,7 @@ WARMING: Final = 200  # launches before the first that is measured
 AT_ONCE: Final = 50
 AGENTS_PER_PROCESS: Final = 250
 IDLE_SECONDS: Final = 20
+RECORDED_SECONDS: Final = 2  # within one, records of calls are written
 
 
 class Figures:
@@ -155,7 +156,7 @@ class Bench:
         self._launched += count
         wait_for(lambda: self._running() == self._launched, "all instances run", 600)
         seconds = time.monotonic() - began
-        time.sleep(2)  # the records of the last calls are written within a second, and are part of the cost
+        time.sleep(RECORDED_SECONDS)  # the records of the last calls are a part of the cost
         return Burst(count, seconds, answered, self._controller_cpu() - controller, self._agents_cpu() - agents)
 
     def _call(self, calls: Iterator[int], at_once: int) -> None:

@@ -38,11 +38,13 @@ WITHOUT_HOSTS: Final = MappingProxyType(
         "aws_protocol": Smallest((), {"COUNT": 5, "TIMES": 2}),
         "controller_start": Smallest(("--rounds", "1")),
         "describe": Smallest(("--pages", "1"), {"COUNT": 5}),
-        "fan_out": Smallest(("--hosts", "3", "--processes", "1")),
+        "fan_out": Smallest(
+            ("--hosts", "3", "--processes", "1"), {"ROUNDS": 2, "REPORTED_SECONDS": 0.1, "STORED_SECONDS": 0.1}
+        ),
         "launch_cost": Smallest(("--rounds", "1", "--launches", "2", "--hosts", "3")),
         "launch_rate": Smallest(
             ("--hosts", "3", "--accounts", "2", "--present", "12", "--singly", "2", "--bulk", "2"),
-            {"WARMING": 2, "AT_ONCE": 2, "IDLE_SECONDS": 0.2},
+            {"WARMING": 2, "AT_ONCE": 2, "IDLE_SECONDS": 0.2, "RECORDED_SECONDS": 0.1},
         ),
         "placement": Smallest(("--hosts", "3", "--volumes", "1", "--times", "2"), {"LIMIT_MS": 1e9}),
         "prepared_statements": Smallest(("--rounds", "1"), {"TIMES": 20, "LEAST": 0}),
