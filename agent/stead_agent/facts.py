@@ -6,6 +6,7 @@ import socket
 from collections.abc import Collection
 from pathlib import Path
 
+from stead_agent import hardware
 from stead_agent.disks.volumes.interface import Volumes
 from stead_agent.kvm_proof import Verdict
 from stead_agent.machines import firmware
@@ -56,6 +57,7 @@ class RealHost:
             pools=self.pools(),
             boot_modes=firmware.boot_modes(),
             tpm=firmware.has_tpm(),
+            hardware=_hardware(),
             devices=pci_devices(self._devices),
         )
 
@@ -66,6 +68,12 @@ class RealHost:
     def disk_free(self) -> int:
         """Bytes free for guests' disks."""
         return self._volumes.capacity().free
+
+
+def _hardware() -> host_pb2.Hardware:
+    found = hardware.read()
+    nodes = [host_pb2.NumaNode(number=node.number, threads=node.threads, memory=node.memory) for node in found.nodes]
+    return host_pb2.Hardware(cores=found.cores, cpu_model=found.model, cpu_features=found.features, numa_nodes=nodes)
 
 
 def pci_devices(named: Collection[str], sysfs: Path = inventory.SYSFS) -> list[host_pb2.PciDevice]:

@@ -28,6 +28,7 @@ def row_of(found: pb.Host) -> dict[str, Any]:
         "schedulable": found.schedulable,
         "instances": found.instances,
         "threads": found.cpus,
+        **_processors(found),
         "vcpus": f"{found.cpus_reserved} of {found.cpus_offered}",
         "memory": f"{bytes_text(found.memory_reserved)} of {bytes_text(found.memory_offered)}",
         "memory_total": found.memory,
@@ -75,6 +76,17 @@ def row_of(found: pb.Host) -> dict[str, Any]:
         "errors": [
             {"kind": each.kind, "id": each.id, "since": _time(each.since), "error": each.error} for each in found.errors
         ],
+    }
+
+
+def _processors(found: pb.Host) -> dict[str, Any]:
+    nodes = [{"number": node.number, "threads": node.threads, "memory": node.memory} for node in found.numa_nodes]
+    return {
+        "cores": found.cores or None,
+        "cpu_model": found.cpu_model,
+        "cpu_features": list(found.cpu_features),
+        "numa_nodes": nodes,
+        "kvm_proven": found.virtualization == "kvm",
     }
 
 
@@ -219,13 +231,15 @@ def uncordon(host_id: str, output: str) -> None:
 
 @host.command()
 @click.argument("host_id")
+@click.option("--stop", is_flag=True, help="Shut its guests down, and start them on other hosts that can have them.")
 @output_option
-def drain(host_id: str, output: str) -> None:
+def drain(host_id: str, *, stop: bool, output: str) -> None:
     """Cordon a host that is to become empty, and show what is on it.
 
-    Nothing is stopped or deleted: its state is `draining` until nothing is on it, then `drained`.
+    Its state is `draining` until nothing is on it, then `drained`. Volumes stay: a guest that starts elsewhere uses
+    them over the network.
     """
-    _show_one(Operator(settings.load()).drain_host(host_id), output)
+    _show_one(Operator(settings.load()).drain_host(host_id, stop=stop), output)
 
 
 def _show_one(found: pb.Host, output: str) -> None:
@@ -235,6 +249,8 @@ def _show_one(found: pb.Host, output: str) -> None:
         show_json(row)
         return
     show_hosts([row], output)
+    for line in _hardware(found):
+        say(line)
     say(f"labels: {', '.join(f'{key}={value}' for key, value in row['labels'].items()) or 'none'}")
     say(
         f"offers {found.overcommit_cpus:g} vCPUs per thread and {found.overcommit_memory:g} bytes per byte of memory, "
@@ -251,6 +267,18 @@ def _who_has(device: Mapping[str, Any]) -> str:
     if device["instance_id"]:
         return f"{device['instance_id']} has it"
     return device["refusal"] or f"free, in IOMMU group {device['iommu_group']}"
+
+
+def _hardware(found: pb.Host) -> list[str]:
+    """Say what a host's processors and memory nodes are, and whether a guest has proven that KVM works."""
+    if found.virtualization == "kvm":
+        kvm = "KVM: proven by a guest that booted with it"
+    else:
+        kvm = f"KVM: not proven, guests are emulated ({found.virtualization_reason or 'no reason is known'})"
+    lines = [f"processors: {found.cpu_model or 'not known'}, {found.cores or '?'} cores, {found.cpus} threads", kvm]
+    return lines + [
+        f"memory node {node.number}: {bytes_text(node.memory)}, threads {node.threads}" for node in found.numa_nodes
+    ]
 
 
 @host.command()

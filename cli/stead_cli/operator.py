@@ -73,9 +73,9 @@ class Operator:
         changed: pb.Host = self._call(lambda channel: HostsStub(channel).SetHost(request, timeout=_CALL_SECONDS))
         return changed
 
-    def drain_host(self, host_id: str) -> pb.Host:
-        """Cordon a host that is to become empty; the answer names what is on it."""
-        request = pb.DrainHostRequest(host_id=host_id)
+    def drain_host(self, host_id: str, *, stop: bool) -> pb.Host:
+        """Cordon a host that is to become empty, and maybe stop its guests; the answer names what is on it."""
+        request = pb.DrainHostRequest(host_id=host_id, stop=stop)
         drained: pb.Host = self._call(lambda channel: HostsStub(channel).DrainHost(request, timeout=_CALL_SECONDS))
         return drained
 

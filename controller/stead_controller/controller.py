@@ -89,7 +89,7 @@ from stead_controller.resources.iam.policies_of_caller import policies_of
 from stead_controller.resources.images import image_tasks, imported_images
 from stead_controller.resources.network import host_addresses, vpc_endpoint_access, vpc_endpoint_services
 from stead_controller.resources.network.vpc_endpoint_access import Via
-from stead_controller.resources.operators import sealed_rows
+from stead_controller.resources.operators import host_drain, sealed_rows
 from stead_controller.resources.storage import object_keys
 from stead_controller.room import Room
 from stead_controller.secrets.identity_signer import IdentitySigner
@@ -504,6 +504,7 @@ class Controller:
         self._clock_steps.take(look)
         ahead = self._clock_steps.forward_within(timedelta(seconds=self.settings.launch_deadline_seconds))
         await self.database.run(lambda tx: clean_up(tx, self.settings, look.now, ahead))
+        await self.database.run(lambda tx: host_drain.start_elsewhere(tx, self.cloud, look.now))
 
     async def _collect_blocks(self) -> None:
         """Remove blocks that nothing refers to; if there are very many, the rest in the next run."""

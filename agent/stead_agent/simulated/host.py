@@ -115,6 +115,7 @@ class SimulatedHost:
             boot_modes=("legacy-bios", "uefi"),
             tpm=True,
             devices=self.devices,
+            hardware=host_pb2.Hardware(cores=self.cpus, cpu_model="simulated"),
         )
 
     def pools(self) -> list[host_pb2.StoragePool]:

@@ -18,6 +18,10 @@ from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 
 _ADDRESS_LENGTH: Final = 45
+_MODEL_LENGTH: Final = 128
+_FEATURES_LENGTH: Final = 8192
+_THREADS_LENGTH: Final = 256
+_MOST_NODES: Final = 256
 
 
 class Taken(enum.Enum):
@@ -71,6 +75,7 @@ def _take(tx: Transaction, host: Host, hello: pb.Hello, cloud: Cloud, now: datet
     host.agent_version = hello.agent_version[:32]
     host.simulated = facts.simulated
     host.cpus = facts.cpus
+    _take_hardware(host, facts.hardware)
     host.memory = facts.memory
     offer.renew(host, cloud)
     host.state = "up"
@@ -83,6 +88,16 @@ def _take(tx: Transaction, host: Host, hello: pb.Hello, cloud: Cloud, now: datet
     if moved or not has_network:
         host_networks.refresh(tx, host, cloud)
     return Taken.MOVED if moved else Taken.KNOWN
+
+
+def _take_hardware(host: Host, hardware: pb.Hardware) -> None:
+    """Write the processors and memory nodes of a host; nothing of those of an agent of an earlier release."""
+    host.cores = hardware.cores
+    host.cpu_model = hardware.cpu_model[:_MODEL_LENGTH]
+    host.cpu_features = " ".join(hardware.cpu_features)[:_FEATURES_LENGTH]
+    host.numa_nodes = [
+        (node.number, node.threads[:_THREADS_LENGTH], node.memory) for node in hardware.numa_nodes[:_MOST_NODES]
+    ]
 
 
 def _send_interface_mappings(tx: Transaction, host_id: str) -> None:

@@ -92,7 +92,10 @@ class Hosts(operator_pb2_grpc.HostsServicer):
         self, request: pb.DrainHostRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.Host:
         """Cordon a host that is to become empty."""
-        return await self._change(context, lambda tx: host_records.drain_host(tx, self._cloud, request.host_id))
+        return await self._change(
+            context,
+            lambda tx: host_records.drain_host(tx, self._cloud, request.host_id, self._clock(), stop=request.stop),
+        )
 
     async def _change(
         self, context: grpc.aio.ServicerContext[Any, Any], change: Callable[[Transaction], HostRecord]
@@ -140,6 +143,13 @@ def _message(record: HostRecord) -> pb.Host:
         cpus_reserved=host.cpus_reserved,
         memory=host.memory,
         memory_reserved=host.memory_reserved,
+        cores=host.cores,
+        cpu_model=host.cpu_model,
+        cpu_features=host.cpu_features.split(),
+        numa_nodes=[
+            pb.HostNumaNode(number=number, threads=threads, memory=memory)
+            for number, threads, memory in host.numa_nodes
+        ],
         labels=host.labels,
         overcommit_cpus=record.terms.overcommit_cpus,
         overcommit_memory=record.terms.overcommit_memory,

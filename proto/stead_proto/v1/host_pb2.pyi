@@ -456,6 +456,7 @@ class HostFacts(_message.Message):
     POOLS_FIELD_NUMBER: _builtins.int
     BOOT_MODES_FIELD_NUMBER: _builtins.int
     TPM_FIELD_NUMBER: _builtins.int
+    HARDWARE_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     architecture: _builtins.str
@@ -482,6 +483,10 @@ class HostFacts(_message.Message):
         """EC2's names; an agent of an earlier release says none, and its guests boot by BIOS"""
 
     @_builtins.property
+    def hardware(self) -> Global___Hardware:
+        """not from agents of earlier releases"""
+
+    @_builtins.property
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___PciDevice]:
         """those that its operator lets guests have"""
 
@@ -503,15 +508,78 @@ class HostFacts(_message.Message):
         pools: _abc.Iterable[Global___StoragePool] | None = ...,
         boot_modes: _abc.Iterable[_builtins.str] | None = ...,
         tpm: _builtins.bool = ...,
+        hardware: Global___Hardware | None = ...,
         devices: _abc.Iterable[Global___PciDevice] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hardware", b"hardware"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_id", b"boot_id", "boot_modes", b"boot_modes", "cpus", b"cpus", "devices", b"devices", "disk", b"disk", "hostname", b"hostname", "libvirt_version", b"libvirt_version", "memory", b"memory", "pools", b"pools", "qemu_version", b"qemu_version", "simulated", b"simulated", "tpm", b"tpm", "underlay_address", b"underlay_address", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_id", b"boot_id", "boot_modes", b"boot_modes", "cpus", b"cpus", "devices", b"devices", "disk", b"disk", "hardware", b"hardware", "hostname", b"hostname", "libvirt_version", b"libvirt_version", "memory", b"memory", "pools", b"pools", "qemu_version", b"qemu_version", "simulated", b"simulated", "tpm", b"tpm", "underlay_address", b"underlay_address", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HostFacts: _TypeAlias = HostFacts  # noqa: Y015
+
+@_typing.final
+class Hardware(_message.Message):
+    """Processors and memory nodes, as the kernel has them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORES_FIELD_NUMBER: _builtins.int
+    CPU_MODEL_FIELD_NUMBER: _builtins.int
+    CPU_FEATURES_FIELD_NUMBER: _builtins.int
+    NUMA_NODES_FIELD_NUMBER: _builtins.int
+    cores: _builtins.int
+    """to which the threads that guests may have belong; 0: not known"""
+    cpu_model: _builtins.str
+    @_builtins.property
+    def cpu_features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """as in /proc/cpuinfo"""
+
+    @_builtins.property
+    def numa_nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NumaNode]: ...
+    def __init__(
+        self,
+        *,
+        cores: _builtins.int = ...,
+        cpu_model: _builtins.str = ...,
+        cpu_features: _abc.Iterable[_builtins.str] | None = ...,
+        numa_nodes: _abc.Iterable[Global___NumaNode] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cores", b"cores", "cpu_features", b"cpu_features", "cpu_model", b"cpu_model", "numa_nodes", b"numa_nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hardware: _TypeAlias = Hardware  # noqa: Y015
+
+@_typing.final
+class NumaNode(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    threads: _builtins.str
+    """the hardware threads next to it, such as "0-3,8" """
+    memory: _builtins.int
+    """bytes"""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        threads: _builtins.str = ...,
+        memory: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "number", b"number", "threads", b"threads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NumaNode: _TypeAlias = NumaNode  # noqa: Y015
 
 @_typing.final
 class PciDevice(_message.Message):

@@ -72,6 +72,10 @@ class Host(_message.Message):
     MEMORY_OFFERED_FIELD_NUMBER: _builtins.int
     USES_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
+    CORES_FIELD_NUMBER: _builtins.int
+    CPU_MODEL_FIELD_NUMBER: _builtins.int
+    CPU_FEATURES_FIELD_NUMBER: _builtins.int
+    NUMA_NODES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     hostname: _builtins.str
     state: _builtins.str
@@ -107,6 +111,9 @@ class Host(_message.Message):
     """to instances"""
     memory_offered: _builtins.int
     """bytes; below zero where more is reserved for the host than it has"""
+    cores: _builtins.int
+    """to which its threads belong; 0: not known, and so the next three"""
+    cpu_model: _builtins.str
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostError]:
         """what it fails at now, the oldest first, at most 20; SetSchedulable names none"""
@@ -125,6 +132,12 @@ class Host(_message.Message):
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostDevice]:
         """that instances may have, by address; only of a host that was asked for alone"""
 
+    @_builtins.property
+    def cpu_features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """as in /proc/cpuinfo"""
+
+    @_builtins.property
+    def numa_nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostNumaNode]: ...
     def __init__(
         self,
         *,
@@ -158,14 +171,45 @@ class Host(_message.Message):
         memory_offered: _builtins.int = ...,
         uses: _abc.Iterable[Global___HostUse] | None = ...,
         devices: _abc.Iterable[Global___HostDevice] | None = ...,
+        cores: _builtins.int = ...,
+        cpu_model: _builtins.str = ...,
+        cpu_features: _abc.Iterable[_builtins.str] | None = ...,
+        numa_nodes: _abc.Iterable[Global___HostNumaNode] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cpus", b"cpus", "cpus_offered", b"cpus_offered", "cpus_reserved", b"cpus_reserved", "devices", b"devices", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "labels", b"labels", "last_seen", b"last_seen", "memory", b"memory", "memory_offered", b"memory_offered", "memory_reserved", b"memory_reserved", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "pools", b"pools", "reserve_memory", b"reserve_memory", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "uses", b"uses", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cores", b"cores", "cpu_features", b"cpu_features", "cpu_model", b"cpu_model", "cpus", b"cpus", "cpus_offered", b"cpus_offered", "cpus_reserved", b"cpus_reserved", "devices", b"devices", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "labels", b"labels", "last_seen", b"last_seen", "memory", b"memory", "memory_offered", b"memory_offered", "memory_reserved", b"memory_reserved", "numa_nodes", b"numa_nodes", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "pools", b"pools", "reserve_memory", b"reserve_memory", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "uses", b"uses", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Host: _TypeAlias = Host  # noqa: Y015
+
+@_typing.final
+class HostNumaNode(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    threads: _builtins.str
+    """the hardware threads next to it, such as "0-3,8" """
+    memory: _builtins.int
+    """bytes"""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        threads: _builtins.str = ...,
+        memory: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "number", b"number", "threads", b"threads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostNumaNode: _TypeAlias = HostNumaNode  # noqa: Y015
 
 @_typing.final
 class HostUse(_message.Message):
@@ -521,15 +565,19 @@ class DrainHostRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HOST_ID_FIELD_NUMBER: _builtins.int
+    STOP_FIELD_NUMBER: _builtins.int
     host_id: _builtins.str
+    stop: _builtins.bool
+    """ask its guests to shut down, and start them on other hosts that can have them"""
     def __init__(
         self,
         *,
         host_id: _builtins.str = ...,
+        stop: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "stop", b"stop"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

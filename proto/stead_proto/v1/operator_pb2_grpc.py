@@ -103,7 +103,8 @@ class HostsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DrainHost(self, request, context):
-        """Cordon a host that is to become empty. What is on it stays until somebody ends it; the answer names it.
+        """Cordon a host that is to become empty. The answer names what is on it, which stays there, except for instances that
+        are to be stopped: these start again on other hosts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,7 +40,9 @@ class HostsStub:
     SetHost: _grpc.UnaryUnaryMultiCallable[_operator_pb2.SetHostRequest, _operator_pb2.Host]
     """Set a host's zone, labels, overcommit and the memory for itself; in force at once."""
     DrainHost: _grpc.UnaryUnaryMultiCallable[_operator_pb2.DrainHostRequest, _operator_pb2.Host]
-    """Cordon a host that is to become empty. What is on it stays until somebody ends it; the answer names it."""
+    """Cordon a host that is to become empty. The answer names what is on it, which stays there, except for instances that
+    are to be stopped: these start again on other hosts.
+    """
     RemoveHost: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RemoveHostRequest, _operator_pb2.RemoveHostResponse]
     """Forget a host. Refused while something is on it, unless the host is down and said to be lost: then that ends with it."""
     DiscardUnclaimed: _grpc.UnaryUnaryMultiCallable[_operator_pb2.DiscardUnclaimedRequest, _operator_pb2.DiscardUnclaimedResponse]
@@ -58,7 +60,9 @@ class HostsAsyncStub(HostsStub):
     SetHost: _aio.UnaryUnaryMultiCallable[_operator_pb2.SetHostRequest, _operator_pb2.Host]  # type: ignore[assignment]
     """Set a host's zone, labels, overcommit and the memory for itself; in force at once."""
     DrainHost: _aio.UnaryUnaryMultiCallable[_operator_pb2.DrainHostRequest, _operator_pb2.Host]  # type: ignore[assignment]
-    """Cordon a host that is to become empty. What is on it stays until somebody ends it; the answer names it."""
+    """Cordon a host that is to become empty. The answer names what is on it, which stays there, except for instances that
+    are to be stopped: these start again on other hosts.
+    """
     RemoveHost: _aio.UnaryUnaryMultiCallable[_operator_pb2.RemoveHostRequest, _operator_pb2.RemoveHostResponse]  # type: ignore[assignment]
     """Forget a host. Refused while something is on it, unless the host is down and said to be lost: then that ends with it."""
     DiscardUnclaimed: _aio.UnaryUnaryMultiCallable[_operator_pb2.DiscardUnclaimedRequest, _operator_pb2.DiscardUnclaimedResponse]  # type: ignore[assignment]
@@ -103,7 +107,9 @@ class HostsServicer(metaclass=_abc_1.ABCMeta):
         request: _operator_pb2.DrainHostRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.Host, _abc.Awaitable[_operator_pb2.Host]]:
-        """Cordon a host that is to become empty. What is on it stays until somebody ends it; the answer names it."""
+        """Cordon a host that is to become empty. The answer names what is on it, which stays there, except for instances that
+        are to be stopped: these start again on other hosts.
+        """
 
     @_abc_1.abstractmethod
     def RemoveHost(

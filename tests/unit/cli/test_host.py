@@ -46,8 +46,8 @@ class FakeOperator:
     def set_schedulable(self, host_id: str, *, schedulable: bool) -> pb.Host:
         return pb.Host(id=host_id, state="up" if schedulable else "cordoned")
 
-    def drain_host(self, host_id: str) -> pb.Host:
-        return pb.Host(id=host_id, state="draining")
+    def drain_host(self, host_id: str, *, stop: bool) -> pb.Host:
+        return pb.Host(id=host_id, state="draining", hostname="stopped" if stop else "")
 
 
 @pytest.fixture(autouse=True)
@@ -177,3 +177,34 @@ def test_devices_of_a_host_are_shown_with_who_has_them(monkeypatch: pytest.Monke
     assert "device 0000:03:00.0 (10de:1eb8): it is a bridge" in shown.stderr
     row = json.loads(CliRunner().invoke(cli, ["host", "show", "h-9", "--output", "json"]).stdout)["devices"][0]
     assert (row["class"], row["instance_id"]) == ("030200", "i-1")
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        (pb.Host(virtualization="kvm"), "KVM: proven by a guest that booted with it"),
+        (
+            pb.Host(virtualization="qemu", virtualization_reason="no /dev/kvm"),
+            "not proven, guests are emulated (no /dev",
+        ),
+        (pb.Host(cpus=8, cores=4, cpu_model="Fast"), "processors: Fast, 4 cores, 8 threads"),
+        (pb.Host(cpus=8), "processors: not known, ? cores, 8 threads"),
+        (
+            pb.Host(numa_nodes=[pb.HostNumaNode(number=1, threads="0-3", memory=1 << 30)]),
+            "node 1: 1.0 GiB, threads 0-3",
+        ),
+    ],
+    ids=str,
+)
+def test_its_hardware_is_shown(monkeypatch: pytest.MonkeyPatch, found: pb.Host, line: str) -> None:
+    monkeypatch.setattr(FakeOperator, "show_host", lambda _self, _host_id: found)
+    assert line in CliRunner().invoke(cli, ["host", "show", "h-7"]).stderr
+    row = json.loads(CliRunner().invoke(cli, ["host", "show", "h-7", "--output", "json"]).stdout)
+    assert row["kvm_proven"] == (found.virtualization == "kvm")
+    assert [node["threads"] for node in row["numa_nodes"]] == [node.threads for node in found.numa_nodes]
+
+
+@pytest.mark.parametrize(("options", "hostname"), [([], ""), (["--stop"], "stopped")])
+def test_guests_are_stopped_only_if_that_is_asked(options: list[str], hostname: str) -> None:
+    shown = CliRunner().invoke(cli, ["host", "drain", "h-7", *options, "--output", "json"]).stdout
+    assert json.loads(shown)["hostname"] == hostname

@@ -123,6 +123,8 @@ class Cloud:
         channel = await self.channel(tls.channel_to_controller(f"127.0.0.1:{self.settings.host_port}", identity))
         stream = host_pb2_grpc.HostLinkStub(channel).Session()
         facts = pb.HostFacts(hostname="box", architecture="x86_64", cpus=cpus, memory=8 << 30, virtualization="qemu")
+        node = pb.NumaNode(number=2, threads="0-3", memory=8 << 30)
+        facts.hardware.CopyFrom(pb.Hardware(cores=2, cpu_model="A", cpu_features=["fpu", "vmx"], numa_nodes=[node]))
         facts.boot_modes.append("uefi")
         facts.tpm = True
         hello = pb.Hello(revision=revision, desired_epoch=epoch, agent_version="0", facts=facts, known_revision=known)
@@ -208,6 +210,8 @@ async def test_an_operator_sets_a_host_and_takes_it_out(cloud):
     assert (await hosts.DrainHost(operator.DrainHostRequest(host_id=host_id))).state == "drained"
     [shown] = (await hosts.ListHosts(operator.ListHostsRequest(host_id=host_id))).hosts
     assert (shown.state, shown.overcommit_cpus, shown.overcommit_memory) == ("drained", 2, 1)
+    assert (shown.cores, shown.cpu_model, list(shown.cpu_features)) == (2, "A", ["fpu", "vmx"])
+    assert list(shown.numa_nodes) == [operator.HostNumaNode(number=2, threads="0-3", memory=8 << 30)]
     for call in (
         hosts.SetHost(operator.SetHostRequest(host_id=host_id, zone="nowhere")),
         hosts.SetHost(operator.SetHostRequest(host_id=host_id, overcommit_memory=99)),

@@ -35,7 +35,12 @@ class Host(Base):
     overcommit_memory: Mapped[float | None] = mapped_column(Float)
     reserve_memory: Mapped[int | None] = mapped_column(BigInteger)
     simulated: Mapped[bool] = mapped_column(default=False)
-    cpus: Mapped[int] = mapped_column(Integer, default=0)
+    cpus: Mapped[int] = mapped_column(Integer, default=0)  # hardware threads
+    cores: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # 0: not known
+    cpu_model: Mapped[str] = mapped_column(String(128), default="", server_default="")
+    cpu_features: Mapped[str] = mapped_column(String(8192), default="", server_default="")  # separated by spaces
+    # Of each memory node its number, its threads as the kernel lists them, its bytes.
+    numa_nodes: Mapped[list[tuple[int, str, int]]] = mapped_column(JSON, default=list, server_default="[]")
     memory: Mapped[int] = mapped_column(BigInteger, default=0)
     cpus_offered: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     memory_offered: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")

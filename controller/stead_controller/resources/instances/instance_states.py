@@ -44,6 +44,10 @@ USER_HIBERNATION: Final = Reason(
 GUEST_SHUTDOWN: Final = Reason(
     "Client.InstanceInitiatedShutdown", "Client.InstanceInitiatedShutdown: Instance initiated shutdown"
 )
+SCHEDULED_STOP: Final = Reason(
+    "Server.ScheduledStop", "Server.ScheduledStop: The instance was stopped due to a scheduled retirement."
+)
+"""A drain of its host has stopped it: it is started on another host when one has room."""
 HOST_FAILURE: Final = Reason("Server.InternalError", "Server.InternalError: Internal error on launch")
 
 

@@ -34,29 +34,35 @@ def start_instances(
         if instance.state in ("pending", "running"):
             changes.append(StateChange(instance.id, instance.state, instance.state))
             continue
-        if instance.state != "stopped" or instance.host_id is None:
-            raise WrongState(
-                "instance",
-                f"The instance '{instance.id}' is not in a state from which it can be started.",
-            )
-        _require_root(tx, instance)
-        quotas.launchable(tx, caller.account_id, instance.vcpus, 1, 1)
-        start_places.reserve(tx, cloud, instance, instance.host_id)
-        if not devices.take(tx, instance.host_id, instance.id, instance_needs.devices_of(tx, instance)):
-            raise NoCapacity("The host of this instance has not the free devices to start it now.")
-        instance.capacity_held = True
-        quotas.use_vcpus(tx, instance.account_id, instance.vcpus)
-        instance.start_count += 1
-        credit_specifications.begin_start(tx, instance, now)
-        instance.ebs_at_start = None
-        instance.force_stop = instance.hibernate_stop = False
-        instance.launch_time = instance.identity_issued = now
-        instance.host_error = ""
-        _renew_public_address(tx, cloud, instance, now)
-        changes.append(change_state(tx, instance, "pending", now))
-        instance_credentials.begin(tx, cloud, instance, now)
-        desired_state.refresh_instance(tx, instance.id)
+        changes.append(start(tx, cloud, instance, now))
     return changes
+
+
+def start(tx: Transaction, cloud: Cloud, instance: Instance, now: datetime) -> StateChange:
+    """Start a stopped instance; raises WrongState, LimitExceeded, NoCapacity, InvalidParameter if it has no root."""
+    if instance.state != "stopped" or instance.host_id is None:
+        raise WrongState(
+            "instance",
+            f"The instance '{instance.id}' is not in a state from which it can be started.",
+        )
+    _require_root(tx, instance)
+    quotas.launchable(tx, instance.account_id, instance.vcpus, 1, 1)
+    start_places.reserve(tx, cloud, instance, instance.host_id)
+    if not devices.take(tx, instance.host_id, instance.id, instance_needs.devices_of(tx, instance)):
+        raise NoCapacity("The host of this instance has not the free devices to start it now.")
+    instance.capacity_held = True
+    quotas.use_vcpus(tx, instance.account_id, instance.vcpus)
+    instance.start_count += 1
+    credit_specifications.begin_start(tx, instance, now)
+    instance.ebs_at_start = None
+    instance.force_stop = instance.hibernate_stop = False
+    instance.launch_time = instance.identity_issued = now
+    instance.host_error = ""
+    _renew_public_address(tx, cloud, instance, now)
+    change = change_state(tx, instance, "pending", now)
+    instance_credentials.begin(tx, cloud, instance, now)
+    desired_state.refresh_instance(tx, instance.id)
+    return change
 
 
 def _require_root(tx: Transaction, instance: Instance) -> None:

@@ -10,6 +10,7 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.instances.instance_lookup import find_instances
 from stead_controller.resources.instances.instance_states import (
+    SCHEDULED_STOP,
     USER_SHUTDOWN,
     StateChange,
     change_state,
@@ -26,6 +27,8 @@ def stop_instances(
         require_unprotected(instance)
         if instance.state in ("stopping", "stopped"):
             changes.append(StateChange(instance.id, instance.state, instance.state))
+            if instance.state_reason_code == SCHEDULED_STOP.code:  # now its user wants it to stay off
+                instance.state_reason_code, instance.state_reason_message = USER_SHUTDOWN.code, USER_SHUTDOWN.message
             if instance.state == "stopping" and force and not instance.force_stop:
                 instance.force_stop = True
                 desired_state.refresh_instance(tx, instance.id)

@@ -37,7 +37,7 @@ from stead_controller.resources.network import (
     network_interface_attachments,
     vpc_endpoint_interfaces,
 )
-from stead_controller.resources.operators import host_settings, host_uses, lost_homes
+from stead_controller.resources.operators import host_drain, host_settings, host_uses, lost_homes
 from stead_controller.resources.operators.host_settings import HostChange
 from stead_controller.resources.operators.host_uses import HostUse
 from stead_controller.resources.storage import snapshot_life
@@ -154,12 +154,14 @@ def set_host(tx: Transaction, cloud: Cloud, host_id: str, asked: HostChange) -> 
     return show_host(tx, cloud, host_id)
 
 
-def drain_host(tx: Transaction, cloud: Cloud, host_id: str) -> HostRecord:
-    """Cordon a host that is to become empty; what is on it stays there, and is listed."""
+def drain_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, stop: bool = False) -> HostRecord:
+    """Cordon a host that is to become empty; what is on it is listed, and stays unless its guests are to be stopped."""
     host = _find(tx, host_id)
     host.schedulable = False
     host.draining = True
     tx.session.flush()
+    if stop:
+        host_drain.stop_guests(tx, host_id, now)
     return show_host(tx, cloud, host_id)
 
 

@@ -67,3 +67,13 @@ def test_a_host_gives_tpms_if_it_says_so(says, tpm):
 @pytest.mark.parametrize(("virtualization", "accelerated"), [("kvm", True), ("qemu", False), ("", False)])
 def test_a_host_is_accelerated_while_kvm_works(says, virtualization, accelerated):
     assert says(virtualization=virtualization).accelerated is accelerated
+
+
+def test_its_processors_and_memory_nodes(says):
+    nodes = [pb.NumaNode(number=0, threads="0-3", memory=GIB), pb.NumaNode(number=1, threads="4-7", memory=2 * GIB)]
+    known = pb.Hardware(cores=4, cpu_model="x" * 300, cpu_features=["avx2", "vmx"], numa_nodes=nodes)
+    found = says(hardware=known)
+    assert (found.cores, found.cpu_model, found.cpu_features) == (4, "x" * 128, "avx2 vmx")
+    assert [tuple(node) for node in found.numa_nodes] == [(0, "0-3", GIB), (1, "4-7", 2 * GIB)]
+    older = says()
+    assert (older.cores, older.cpu_model, older.cpu_features, older.numa_nodes) == (0, "", "", [])

@@ -40,6 +40,13 @@ class Instance(Base):
             sqlite_where=text("placement_group_id IS NOT NULL"),
             postgresql_where=text("placement_group_id IS NOT NULL"),
         ),
+        Index(
+            "ix_instances_scheduled_stop",
+            "state_reason_code",
+            "state",
+            sqlite_where=text("state_reason_code = 'Server.ScheduledStop'"),
+            postgresql_where=text("state_reason_code = 'Server.ScheduledStop'"),
+        ),
         # Only rows of the few instances that are being recovered are in the index.
         Index(
             "ix_instances_recovery_began",

@@ -156,7 +156,7 @@ def test_a_host_with_something_on_it_stays_in_its_zone(run, host_id, used):
 
 
 def test_a_host_is_drained_when_nothing_is_on_it(run, host_id, used):
-    drained = run(host_records.drain_host, CLOUD, host_id)
+    drained = run(host_records.drain_host, CLOUD, host_id, NOW)
     assert drained.state == "draining"
     assert [(use.kind, use.resource_id) for use in drained.uses] == [used]
     assert places(run) == 0
@@ -172,7 +172,7 @@ def test_states_of_a_host(run, host_id):
 
     assert state() == "up"
     assert run(host_records.set_schedulable, CLOUD, host_id, schedulable=False).state == state() == "cordoned"
-    assert run(host_records.drain_host, CLOUD, host_id).state == state() == "drained"
+    assert run(host_records.drain_host, CLOUD, host_id, NOW).state == state() == "drained"
     assert run(host_records.set_schedulable, CLOUD, host_id, schedulable=False).state == state() == "cordoned"
     run(lambda tx: tx.session.execute(update(Host).values(state="down")) and None)
     assert state() == "down"
@@ -194,7 +194,7 @@ def test_a_host_with_something_on_it_is_removed_only_when_it_is_down_and_lost(ru
 def test_an_unknown_host_is_refused(run, host_id, error):
     for change_it in (
         lambda tx: host_records.show_host(tx, CLOUD, host_id),
-        lambda tx: host_records.drain_host(tx, CLOUD, host_id),
+        lambda tx: host_records.drain_host(tx, CLOUD, host_id, NOW),
         lambda tx: host_records.set_host(tx, CLOUD, host_id, HostChange()),
         lambda tx: host_records.set_schedulable(tx, CLOUD, host_id, schedulable=True),
     ):

@@ -1,0 +1,46 @@
+"""Drain a host: its guests are shut down, as for EC2's scheduled retirement, and started on other hosts of their zone.
+
+No state but the instances' own is needed: one that a drain has stopped has the reason `Server.ScheduledStop` until it
+starts again, or until its user wants it to be stopped. One that can start nowhere yet stays stopped.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import func, literal_column, select
+
+from stead_controller.db.tables import Instance
+from stead_controller.desired import desired_state
+from stead_controller.errors import InvalidParameter, LimitExceeded, NoCapacity
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.instances.instance_states import SCHEDULED_STOP, change_state
+from stead_controller.resources.instances.start_instances import start
+
+_AT_ONCE: Final = 20
+# Written out, not a parameter: else SQLite would not use the index that has only these rows.
+_STOPPED: Final = select(Instance).where(
+    Instance.state_reason_code == literal_column(f"'{SCHEDULED_STOP.code}'"), Instance.state == "stopped"
+)
+
+
+def stop_guests(tx: Transaction, host_id: str, now: datetime) -> None:
+    """Ask all guests of a host to shut down; stop protection does not hold for a host's retirement, as in EC2."""
+    running = select(Instance).where(Instance.host_id == host_id, Instance.state.in_(("pending", "running")))
+    for instance in tx.session.scalars(running.order_by(Instance.id)).all():
+        instance.force_stop = instance.hibernate_stop = False
+        change_state(tx, instance, "stopping", now, SCHEDULED_STOP)
+        desired_state.refresh_instance(tx, instance.id)
+
+
+def start_elsewhere(tx: Transaction, cloud: Cloud, now: datetime) -> None:
+    """Start some of the instances that drains have stopped, where hosts have room; to be repeated.
+
+    They are chosen at random, so that those which can start nowhere do not hold up the others.
+    """
+    for instance in tx.session.scalars(_STOPPED.order_by(func.random()).limit(_AT_ONCE)).all():
+        try:
+            with tx.session.begin_nested():
+                start(tx, cloud, instance, now)
+        except (InvalidParameter, LimitExceeded, NoCapacity):
+            continue  # without a root volume, above its account's quota, or without room anywhere: it stays stopped

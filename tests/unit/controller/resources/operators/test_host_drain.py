@@ -1,0 +1,131 @@
+"""A drain with --stop: guests are shut down and start elsewhere, by themselves, unless their users want them off."""
+
+import pytest
+from sqlalchemy import event, select, update
+
+from stead_controller.db.tables import Host, Instance, Volume
+from stead_controller.resources import quotas
+from stead_controller.resources.instances.start_instances import start_instances
+from stead_controller.resources.instances.stop_instances import stop_instances
+from stead_controller.resources.operators import host_drain, host_records
+from tests.support.rows import CLOUD, NOW
+from tests.unit.controller.resources.test_volumes_on_three_hosts import Cloud
+
+REASON = "Server.ScheduledStop"
+
+
+@pytest.fixture
+def cloud(tmp_path, empty_database_file):
+    """Three hosts with two instances each; those of the first are numbers 0 and 3."""
+    made = Cloud(tmp_path / "stead.sqlite", empty_database_file)
+    made.settle()
+    yield made
+    made.database.close()
+
+
+def instance(cloud, number):
+    return cloud.run(lambda tx: tx.session.get_one(Instance, cloud.instances[number]))
+
+
+def drain(cloud, *, stop=True):
+    first = cloud.hosts[0]
+    record = cloud.run(host_records.drain_host, CLOUD, first.id, NOW, stop=stop)
+    cloud.settle()
+    return record
+
+
+def states(cloud):
+    return [instance(cloud, number).state for number in (0, 3)]
+
+
+def test_without_it_nothing_is_stopped(cloud):
+    assert drain(cloud, stop=False).state == "draining"
+    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
+    assert states(cloud) == ["running", "running"]
+
+
+def test_guests_are_stopped_and_start_on_other_hosts(cloud):
+    set_instance(cloud, 3, disable_api_stop=True)  # does not hold for this
+    drained = drain(cloud)
+    assert {use.state for use in drained.uses if use.kind == "instance"} == {"stopping"}
+    assert states(cloud) == ["stopped", "stopped"]
+    assert {instance(cloud, number).state_reason_code for number in (0, 3)} == {REASON}
+    others = [instance(cloud, number) for number in (1, 2, 4, 5)]
+    assert {each.state for each in others} == {"running"}
+    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
+    cloud.settle()
+    assert states(cloud) == ["running", "running"]
+    assert {instance(cloud, number).host_id for number in (0, 3)} <= {host.id for host in cloud.hosts[1:]}
+    assert instance(cloud, 0).state_reason_code == ""
+    left = cloud.run(host_records.show_host, CLOUD, cloud.hosts[0].id)
+    assert (left.state, left.instances) == ("draining", 0)  # its volumes are still there
+    assert {use.kind for use in left.uses} == {"volume"}
+
+
+def set_instance(cloud, number, **values):
+    mine = update(Instance).where(Instance.id == cloud.instances[number]).values(**values)
+    cloud.run(lambda tx: tx.session.execute(mine) and None)
+
+
+def test_one_that_can_start_nowhere_holds_up_no_other_and_starts_when_its_host_may_again(cloud):
+    set_instance(cloud, 0, boot_mode="uefi")
+    drain(cloud)
+    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
+    cloud.settle()
+    assert states(cloud) == ["stopped", "running"]
+    assert instance(cloud, 0).state_reason_code == REASON
+    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, schedulable=True)
+    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
+    cloud.settle()
+    assert (states(cloud), instance(cloud, 0).host_id) == (["running", "running"], cloud.hosts[0].id)
+
+
+@pytest.mark.parametrize("when", ["stopping", "stopped"])
+def test_one_that_its_user_wants_off_stays_off(cloud, when):
+    if when == "stopping":
+        cloud.run(host_records.drain_host, CLOUD, cloud.hosts[0].id, NOW, stop=True)
+    else:
+        drain(cloud)
+    assert instance(cloud, 0).state == when
+    cloud.run(stop_instances, cloud.caller, cloud.instances[:1], NOW)
+    cloud.settle()
+    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
+    cloud.settle()
+    assert states(cloud) == ["stopped", "running"]
+    assert instance(cloud, 0).state_reason_code == "Client.UserInitiatedShutdown"
+    cloud.run(start_instances, cloud.caller, CLOUD, cloud.instances[:1], NOW)
+    cloud.settle()
+    assert states(cloud) == ["running", "running"]
+
+
+def test_above_its_accounts_quota_it_stays_stopped(cloud):
+    drain(cloud)
+    cloud.run(quotas.use_vcpus, instance(cloud, 0).account_id, 1 << 20)
+    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
+    assert states(cloud) == ["stopped", "stopped"]
+
+
+def test_without_its_root_volume_it_stays_stopped(cloud):
+    drain(cloud)
+    root = update(Volume).where(Volume.instance_id == cloud.instances[0]).values(device_name="/dev/sdf")
+    cloud.run(lambda tx: tx.session.execute(root) and None)
+    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
+    cloud.settle()
+    assert states(cloud) == ["stopped", "running"]
+
+
+def test_only_what_drains_have_stopped_is_read(cloud):
+    statements = []
+    event.listen(cloud.database.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
+    (read,) = [each for each in statements if each.startswith("SELECT instances")]
+    with cloud.database.engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {read}", (None,) * read.count("?")).all()
+    assert "ix_instances_scheduled_stop" in " ".join(row[-1] for row in plan)
+
+
+def test_the_hosts_of_others_are_left_alone(cloud):
+    before = cloud.run(lambda tx: tx.session.execute(select(Host.id, Host.schedulable).order_by(Host.id)).all())
+    drain(cloud)
+    after = cloud.run(lambda tx: tx.session.execute(select(Host.id, Host.schedulable).order_by(Host.id)).all())
+    assert {tuple(row) for row in set(before) - set(after)} == {(cloud.hosts[0].id, True)}
