@@ -61,6 +61,7 @@ def test_an_account_allows_its_consoles_or_not(api):
     for call, enabled in (
         (ec2.get_serial_console_access_status, False),
         (ec2.disable_serial_console_access, False),
+        (ec2.get_serial_console_access_status, False),
         (ec2.enable_serial_console_access, True),
         (ec2.enable_serial_console_access, True),
         (ec2.get_serial_console_access_status, True),

@@ -16,7 +16,6 @@ from stead_controller.resources.instances.instance_lookup import find_instances
 
 SECONDS: Final = 60
 
-_MATERIAL: Final = range(80, 4097)  # characters
 # The model's pattern of InstanceOSUser: a name, or one that begins with digits.
 _OS_USER: Final = re.compile(
     r"[A-Za-z_][A-Za-z0-9@._-]{0,30}[A-Za-z0-9$_-]?|(?=.{2,32}\Z)[0-9]{1,32}[A-Za-z@._-][A-Za-z0-9@._-]*[A-Za-z0-9$_-]?"
@@ -40,8 +39,6 @@ def push(tx: Transaction, caller: Caller, wanted: Wanted, request_id: str) -> Pu
     """
     if not _OS_USER.fullmatch(wanted.os_user):
         raise InvalidParameter(f"Invalid instance OS user: {wanted.os_user}")
-    if len(wanted.material) not in _MATERIAL:
-        raise InvalidParameter(f"SSHPublicKey must have {_MATERIAL.start} to {_MATERIAL.stop - 1} characters")
     key = public_keys.read(wanted.material.encode())
     instance = find_instances(tx, caller, [wanted.instance_id])[0]
     if wanted.zone not in (None, instance.zone):
