@@ -110,7 +110,7 @@ def test_an_agent_that_died_between_definition_and_start_starts_again(world, mon
     world.machines.start(spec, 1)
     world.machines.stop(spec.id, force=True)
 
-    def die(*_arguments):
+    def die(*_arguments, **_options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(world.machines, "_create", die)

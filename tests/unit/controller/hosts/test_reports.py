@@ -10,7 +10,7 @@ from stead_controller.hosts.reports import apply_progress, is_news
 from stead_controller.resources.operators import host_records
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
-from tests.support.rows import NOW
+from tests.support.rows import CLOUD, NOW
 
 GROUP = (desired.KIND_SECURITY_GROUP, "sg-0123456789abcdef0")
 
@@ -53,7 +53,7 @@ def test_operators_see_what_hosts_fail_at_and_since_when(run, world):
         run(apply_progress, [(world.host_id, statuses)], NOW + timedelta(seconds=seconds))
 
     def shown():
-        (record,) = [it for it in run(host_records.list_hosts) if it.host.id == world.host_id]
+        (record,) = [it for it in run(host_records.list_hosts, CLOUD) if it.host.id == world.host_id]
         return [(it.resource_id, it.error, it.since - NOW) for it in record.errors], record.error_count
 
     assert shown() == ([], 0)
