@@ -5,6 +5,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from stead_cli import processes
 from stead_cli.rig_cloud import RigHost
 from stead_proto.limits import EXPORT_PORTS
@@ -183,7 +185,7 @@ def test_a_snapshot_of_a_disk_in_use_becomes_a_disk_of_another_host(street: Stre
 
 
 def test_a_snapshot_not_begun_before_its_disk_is_released_has_that_content(street: Street) -> None:
-    """The guest's host is sent both at once; its guest releases the disk, whose way stays until it is read."""
+    """The guest's host hears of both at once; its guest lets go first, and the way to the disk stays until it is read."""
     _, two, _ = street.rig.hosts
     volume_id = street.at_west()
     street.detach(volume_id)
@@ -226,12 +228,17 @@ def test_who_is_detached_by_force_writes_no_more(street: Street) -> None:
     street.detach(volume_id)
 
 
+@pytest.mark.timeout(900)  # a guest boots twice by emulation, beside other tests
 def test_an_image_of_a_stopped_instance_has_a_disk_of_another_host(street: Street) -> None:
-    """Its volumes are read one after the other, here and from the other's home; whatever fails on the way is tried again."""
+    """Its volumes are read one after the other, here and from the other's home; whatever fails on the way is tried again.
+
+    Then its own host may start nothing: a third one boots it from its root volume, which stays where it is.
+    """
     volume_id = street.at_west()
     street.detach(volume_id)
     street.attach(volume_id, street.east)
     written = fill(street.east, volume_id, "east")
+    street.east.run("echo of before | sudo tee /var/lib/note >/dev/null; sync")
     ec2 = street.user.ec2
     ec2.stop_instances(InstanceIds=[street.east.id], Force=True)
     street.user.wait("instance_stopped", [street.east.id])
@@ -253,5 +260,22 @@ def test_an_image_of_a_stopped_instance_has_a_disk_of_another_host(street: Stree
     street.attach(made, street.west)
     assert total(street.west, made) == written
     street.drop(made)
+    starts_elsewhere(street)
     ec2.start_instances(InstanceIds=[street.east.id])
     street.east.booted()
+    assert street.east.run("cat /var/lib/note").split() == ["of", "before", "of", "elsewhere"]
+
+
+def starts_elsewhere(street: Street) -> None:
+    """The stopped guest of the second host runs on the third, writes there, and is stopped again."""
+    _, two, three = street.rig.hosts
+    with street.rig.only(three):
+        street.user.ec2.start_instances(InstanceIds=[street.east.id])
+    street.east.booted()
+    assert street.east.run("cat /var/lib/note").strip() == "of before"
+    street.east.run("echo of elsewhere | sudo tee -a /var/lib/note >/dev/null; sync")
+    assert street.east.id in three.place.run("virsh", "list", "--name").stdout
+    assert street.east.id not in two.place.run("virsh", "list", "--all", "--name").stdout
+    wait_for(lambda: street.west.reaches(street.east.address), "west reaches it", 30, poll=0.5)
+    street.user.ec2.stop_instances(InstanceIds=[street.east.id])
+    street.user.wait("instance_stopped", [street.east.id])
