@@ -190,6 +190,16 @@ def test_a_host_with_something_on_it_is_removed_only_when_it_is_down_and_lost(ru
         run(host_records.remove_host, CLOUD, host_id, NOW, lost=lost)
 
 
+def test_a_volume_that_is_being_deleted_ends_with_its_host(run, host_id, world):
+    def add(tx):
+        instance = rows.launch(tx, world, world.one, state="terminated")
+        tx.session.execute(update(Volume).where(Volume.instance_id == instance.id).values(state="deleting"))
+
+    run(add)
+    run(host_records.remove_host, CLOUD, host_id, NOW, lost=False)
+    assert run(lambda tx: tx.session.get(Host, host_id)) is None
+
+
 @pytest.mark.parametrize(("host_id", "error"), [("h-1", MalformedId), ("h-00000000000000000", NotFound)])
 def test_an_unknown_host_is_refused(run, host_id, error):
     for change_it in (
