@@ -11,6 +11,7 @@ import libvirt
 import pytest
 
 from stead_agent.disks.disk_sources import passphrase_of
+from stead_cli import ssh
 from stead_cli.ssh import Login
 from stead_controller.resources.storage import volume_keys
 from stead_controller.secrets.master_key import KeyFile, MasterKey
@@ -19,6 +20,7 @@ from tests.support.waiting import wait_for
 
 WORD = b"nobody shall read this sentence on the disk of the host; "
 MIB = 1 << 20
+LARGER = "t3.micro"  # 2 vCPUs and 1 GiB, of twice of what the guest has first
 
 
 @pytest.fixture
@@ -133,9 +135,28 @@ def check_image(cloud: RealCloud, user: User, instance_id: str, before: str) -> 
     user.ec2.deregister_image(ImageId=image_id, DeleteAssociatedSnapshots=True)
 
 
+def check_hibernation(cloud: RealCloud, user: User, machine: Login, instance_id: str) -> Login:
+    """The guest goes on without a boot, and what its memory has of the word is on no disk of the host in the open."""
+    machine.run("cat /var/tmp/word >/dev/null")
+    boot, keys = machine.run("cat /proc/sys/kernel/random/boot_id"), ssh.host_keys(user.console(instance_id))
+    user.ec2.stop_instances(InstanceIds=[instance_id], Hibernate=True)
+    user.wait("instance_stopped", [instance_id])
+    assert user.describe(instance_id)["StateReason"]["Code"] == "Client.UserInitiatedHibernate"
+    [memory] = cloud.settings.agent_dir.rglob(f"{instance_id}.qcow2")
+    assert memory.stat().st_blocks * 512 > 32 * MIB
+    assert files_with(cloud.settings.state_dir, [WORD]) == []
+    user.ec2.start_instances(InstanceIds=[instance_id])
+    user.wait("instance_running", [instance_id])
+    machine = user.connect(instance_id, keys=keys)
+    assert machine.run("cat /proc/sys/kernel/random/boot_id") == boot
+    wait_for(lambda: not memory.exists(), "its memory is on no disk", 20)
+    return machine
+
+
 def test_an_encrypted_volume_shows_nothing_to_the_host(real_cloud: RealCloud, user: User, volume_id: str) -> None:
     cloud = real_cloud
-    [instance_id] = user.run(BlockDeviceMappings=[{"DeviceName": "/dev/sda1", "Ebs": {"Encrypted": True}}])
+    root_disk = {"DeviceName": "/dev/sda1", "Ebs": {"Encrypted": True}}
+    [instance_id] = user.run(BlockDeviceMappings=[root_disk], HibernationOptions={"Configured": True})
     machine = user.connect(instance_id)
     key = key_of(cloud, volume_id)
     secrets = [key, key.hex().encode(), passphrase_of(key)]
@@ -170,11 +191,17 @@ def test_an_encrypted_volume_shows_nothing_to_the_host(real_cloud: RealCloud, us
     assert arguments_with(secrets) == []
     assert files_with(cloud.settings.log_dir, secrets) == []
 
+    machine = check_hibernation(cloud, user, machine, instance_id)
+    assert total(machine, disk) == before
     user.ec2.stop_instances(InstanceIds=[instance_id])
     user.wait("instance_stopped", [instance_id])
+    user.ec2.modify_instance_attribute(InstanceId=instance_id, InstanceType={"Value": LARGER})
+    assert user.describe(instance_id)["InstanceType"] == LARGER
     user.ec2.start_instances(InstanceIds=[instance_id])
     user.wait("instance_running", [instance_id])
     machine = user.connect(instance_id)
+    assert machine.run("nproc; cat /sys/class/dmi/id/product_name").split() == ["2", LARGER]
+    assert int(machine.run("awk '/^MemTotal:/ {print $2}' /proc/meminfo")) > 768 << 10
     assert total(machine, disk) == before
 
     user.ec2.detach_volume(VolumeId=volume_id)

@@ -256,10 +256,13 @@ class User:
         """An instance's state name."""
         return self.describe(instance_id)["State"]["Name"]
 
-    def login(self, instance_id: str) -> ssh.Login:
-        """A working login: SSH is allowed in the group, the guest answers, its host keys are those on its console."""
+    def login(self, instance_id: str, keys: list[str] | None = None) -> ssh.Login:
+        """A working login: SSH is allowed in the group, the guest answers, its host keys are those on its console.
+
+        `keys` are known already, of a guest that was resumed: it writes none again.
+        """
         address = self._answering_address(instance_id)
-        keys = wait_for(
+        keys = keys or wait_for(
             lambda: ssh.host_keys(self.console(instance_id)),
             "host keys are on the console",
             60,
@@ -270,12 +273,12 @@ class User:
         login.trust(keys)
         return login
 
-    def connect(self, instance_id: str, key_file: Path | None = None) -> ssh.Login:
+    def connect(self, instance_id: str, key_file: Path | None = None, keys: list[str] | None = None) -> ssh.Login:
         """As `login`, for many commands: they share one connection, which ends with the guest's boot.
 
         `key_file` is for a guest that was launched with another key pair.
         """
-        login = replace(self.login(instance_id), key_file=key_file or self.key_file)
+        login = replace(self.login(instance_id, keys), key_file=key_file or self.key_file)
         return shared(login, self.folder / f"m{next(self._numbers)}")
 
     def _answering_address(self, instance_id: str) -> str:
