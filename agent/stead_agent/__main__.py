@@ -25,6 +25,7 @@ from stead_agent.settings import (
     Settings,
     parse_device,
 )
+from stead_proto.limits import EXPORT_PORTS
 
 _log = logs.Log("stead_agent")
 
@@ -65,6 +66,12 @@ def _read_devices(_context: click.Context, _option: click.Parameter, values: tup
         return tuple(parse_device(value) for value in values)
     except DeviceSettingError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def _check_guest_ports(_context: click.Context, _option: click.Parameter, ports: tuple[int, ...]) -> tuple[int, ...]:
+    if taken := next((port for port in ports if port in EXPORT_PORTS), None):
+        raise click.BadParameter(f"{taken} is one of the ports at which hosts serve volumes, where no guest may come")
+    return ports
 
 
 _devices_option = click.option(
@@ -120,6 +127,7 @@ def enrol(state_dir: Path, controller: str, ca: Any, token_file: Any) -> None:
     "host_ports",
     type=click.IntRange(1, 65535),
     multiple=True,
+    callback=_check_guest_ports,
     help="TCP port of this host's address out of the public pool that guests may reach, such as the AWS APIs'.",
 )
 @click.option("--guest-address", default="", help="Another IPv4 address of this host at which they may.")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from stead_cli.errors import CliError
+from stead_proto.limits import EXPORT_PORTS
 
 DEFAULT_STATE_DIR: Final = Path("/var/lib/stead")
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
@@ -189,4 +190,10 @@ def _port(name: str, value: str | int) -> int:
         number = 0
     if not 0 < number < 1 << 16:
         raise CliError(f"STEAD_{name.upper()}={value} is no port number")
+    if number in EXPORT_PORTS:
+        raise CliError(
+            f"STEAD_{name.upper()}={value} is taken: hosts serve volumes to each other at {EXPORT_PORTS[0]} to "
+            f"{EXPORT_PORTS[-1]}, and their firewalls let nobody else in",
+            "choose another port",
+        )
     return number

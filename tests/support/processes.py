@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stead_proto.limits import EXPORT_PORTS
+
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,10 +24,11 @@ _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")  # ip_sysctl.rst
 def free_ports(count: int) -> list[int]:
     """Return free ports; all are held open until the last is found, so that they differ.
 
-    They are chosen at random, so that other tests get others, and outside the kernel's range for outgoing connections.
+    They are chosen at random, so that other tests get others, outside the kernel's range for outgoing connections and
+    outside that of volume exports, in which a host's firewall lets no guest in.
     """
     first, last = (int(word) for word in _EPHEMERAL.read_text(encoding="ascii").split())
-    usable = [port for port in _PORTS if not first <= port <= last]
+    usable = [port for port in _PORTS if not first <= port <= last and port not in EXPORT_PORTS]
     ports: list[int] = []
     with contextlib.ExitStack() as held:
         for port in random.SystemRandom().sample(usable, len(usable)):

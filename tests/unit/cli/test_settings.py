@@ -39,6 +39,16 @@ def test_a_bad_port_is_refused_by_name(tmp_path: Path, port: str) -> None:
         settings.load(environment)
 
 
+@pytest.mark.parametrize(("port", "is_taken"), [(60999, False), (61000, True), (63047, True), (63048, False)])
+def test_the_ports_of_volumes_are_refused(tmp_path: Path, port: int, is_taken: bool) -> None:
+    environment = {"STEAD_STATE_DIR": str(tmp_path), "STEAD_HTTP_PORT": str(port)}
+    if not is_taken:
+        assert settings.load(environment).http_port == port
+        return
+    with pytest.raises(CliError, match=f"STEAD_HTTP_PORT={port} is taken: .* 61000 to 63047"):
+        settings.load(environment)
+
+
 def test_relative_state_directory_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert settings.load({"STEAD_STATE_DIR": "here"}).state_dir == tmp_path / "here"
