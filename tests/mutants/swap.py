@@ -38,6 +38,7 @@ class LoadedModule:
         trails: dict[Place, list[Trail]] = {}
         for trail, code in self._codes.items():
             trails.setdefault(place_of(code), []).append(trail)
+        gc.unfreeze()  # what tests/conftest.py froze is not among the objects
         self.functions: Final = [
             each
             for each in gc.get_objects()
