@@ -13,7 +13,6 @@ from stead_controller.errors import (
     MalformedId,
     MissingParameter,
     NotFound,
-    Unsupported,
 )
 from stead_controller.request.conditions import Selection
 from stead_controller.request.filters import Filter
@@ -60,6 +59,7 @@ def of_ids(*group_ids):
         ("cluster", {}, None, None),
         ("spread", {}, None, "rack"),
         ("spread", {"level": "rack"}, None, "rack"),
+        ("spread", {"level": "host"}, None, "host"),
         ("partition", {}, 2, None),
         ("partition", {"partitions": 1}, 1, None),
         ("partition", {"partitions": 7}, 7, None),
@@ -92,7 +92,6 @@ def test_a_group_has_what_its_strategy_takes(create, world, *, strategy, given, 
         (InvalidCombination, "spreadLevel", {"level": "rack"}),
         (InvalidCombination, "spreadLevel", {"strategy": "partition", "level": "host"}),
         (InvalidParameter, "spreadLevel", {"strategy": "spread", "level": "room"}),
-        (Unsupported, "Outposts", {"strategy": "spread", "level": "host"}),
     ],
 )
 def test_what_no_group_can_be_is_refused_by_name(create, unchanged, error, about, given):
