@@ -7,7 +7,7 @@ from typing import Any
 import libvirt
 import libvirt_qemu
 
-from stead_agent.machines import plug
+from stead_agent.machines import attach
 
 
 def ask_to_release(domain: Any, alias: str) -> None:
@@ -22,17 +22,17 @@ def ask_to_release(domain: Any, alias: str) -> None:
             raise
 
 
-def plugged(domain: Any) -> plug.Plugged:
+def plugged(domain: Any) -> attach.Plugged:
     """Return which disks a running domain has: none if it is just ending."""
     try:
-        return plug.plugged(domain.XMLDesc(0))
+        return attach.plugged(domain.XMLDesc(0))
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-            return plug.Plugged({})
+            return attach.Plugged({})
         raise
 
 
-def full_disks(domain: Any, has: plug.Plugged) -> Iterator[str]:
+def full_disks(domain: Any, has: attach.Plugged) -> Iterator[str]:
     """List the volumes that had no room for what the guest wrote; an instance store disk is listed by its target."""
     volumes = {target: volume_id for volume_id, target in has.targets.items()}
     for target, error in domain.diskErrors(0).items():
@@ -40,7 +40,7 @@ def full_disks(domain: Any, has: plug.Plugged) -> Iterator[str]:
             yield volumes.get(target, target)
 
 
-def grow(domain: Any, has: plug.Plugged, volume_id: str, size: int, by_proxy: Callable[[], None]) -> None:
+def grow(domain: Any, has: attach.Plugged, volume_id: str, size: int, by_proxy: Callable[[], None]) -> None:
     """Show a guest this size of a disk, if it is larger than before.
 
     A volume of another host must be used through the proxy for that: `by_proxy` ensures it.

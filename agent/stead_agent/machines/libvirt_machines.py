@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 import libvirt
 
 from stead_agent.disks.disk_users import uid_of
-from stead_agent.machines import devices, life, plug, records, screen, secrets, taps
+from stead_agent.machines import attach, devices, life, records, screen, secrets, taps
 from stead_agent.machines.boot_clock import boot_clock
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.connection import Connection
@@ -140,7 +140,7 @@ class LibvirtMachines:
             if found.view.dead_nics:
                 with self._processes.held(spec.id) as process:
                     taps.make_anew(found.handle, process, devices.plugged(found.handle).taps)
-            todo = plug.changes(found.handle.XMLDesc(0), spec)
+            todo = attach.changes(found.handle.XMLDesc(0), spec)
             for device in todo.detach:
                 devices.ask_to_release(found.handle, device.alias)
             for disk in spec.disks:
@@ -220,7 +220,7 @@ class LibvirtMachines:
         """Show a running guest its disk grown."""
         with self._asking(machine_id):
             found = self._get(machine_id)
-            has = devices.plugged(found.handle) if found.view.active else plug.Plugged({})
+            has = devices.plugged(found.handle) if found.view.active else attach.Plugged({})
             if volume_id not in has.targets:
                 raise MachineError(f"{machine_id}: has no {volume_id} plugged in")
             devices.grow(found.handle, has, volume_id, size, partial(self.direct.fall_back, found.handle, [volume_id]))
@@ -519,7 +519,7 @@ class LibvirtMachines:
         state, reason = domain.state()
         happened = self._logs.exists(machine_id, record.start_count) and machine_id not in self._unsure
         is_active = state != life.State.SHUTOFF
-        has = devices.plugged(domain) if is_active else plug.Plugged({})
+        has = devices.plugged(domain) if is_active else attach.Plugged({})
         full = devices.full_disks(domain, has) if state == life.State.PAUSED and reason == life.PAUSED_IO_ERROR else ()
         dead = frozenset(taps.missing(has.taps))
         view = life.View(is_active, state, reason, self._boot_id, happened, has.volume_ids, frozenset(full), dead)

@@ -38,7 +38,10 @@ class NetworkInsightsPath(Base):
 
 
 class NetworkInsightsAnalysis(Base):
-    """A result: whether a path was found, its components and the reasons why not; `result` is EC2's members as JSON."""
+    """A result: whether a path was found, its components and the reasons why not.
+
+    `result` is the answer as it was given, EC2's members as JSON: it says what was so then, and nobody computes with it.
+    """
 
     __tablename__ = "network_insights_analyses"
     __table_args__ = (Index("ix_network_insights_analyses_account_id_id", "account_id", "id", unique=True),)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stead_agent.disks.disk_sources import FileSource, NbdSource, RbdSource
+from stead_agent.machines.attach import Changes, Detach, Limit, changes, plugged
 from stead_agent.machines.domain_xml import HostSide, render_domain
 from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic, instance_store_id
 from stead_agent.machines.life import Record
-from stead_agent.machines.plug import Changes, Detach, Limit, changes, plugged
 
 DISKS = [Disk(f"vol-{n:017x}", FileSource(Path(f"/v/{n}")), "qcow2") for n in range(6)]
 STORE = Disk(instance_store_id("i-0123456789abcdef0", 0), FileSource(Path("/v/store")), "qcow2")
