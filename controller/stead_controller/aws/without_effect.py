@@ -81,7 +81,9 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
         ("ssm", operation, "WithDecryption"): Accepted("no parameter is encrypted")
         for operation in ("GetParameter", "GetParameters", "GetParametersByPath")
     },
-    ("ec2-instance-connect", "SendSerialConsoleSSHPublicKey", "SerialPort"): Accepted("no instance has another serial port", (0,)),
+    ("ec2-instance-connect", "SendSerialConsoleSSHPublicKey", "SerialPort"): Accepted(
+        "no instance has another serial port", (0,)
+    ),
     ("iam", "SimulateCustomPolicy", "ContextEntries.ContextKeyType"): Accepted(_TYPES_OF_KEYS),
     ("iam", "SimulatePrincipalPolicy", "ContextEntries.ContextKeyType"): Accepted(_TYPES_OF_KEYS),
 }

@@ -40,7 +40,7 @@ class NetworkInsightsPath(Base):
 class NetworkInsightsAnalysis(Base):
     """A result: whether a path was found, its components and the reasons why not.
 
-    `result` is the answer as it was given, EC2's members as JSON: it says what was so then, and nobody computes with it.
+    `result` is the answer as it was given, EC2's members as JSON: it says what was so then, nobody computes with it.
     """
 
     __tablename__ = "network_insights_analyses"
