@@ -197,7 +197,7 @@ UNBUILT: list[dict[str, Any]] = [
     {"CpuOptions": {"CoreCount": 1, "ThreadsPerCore": 1, "AmdSevSnp": "enabled"}},
     {"EnclaveOptions": {"Enabled": True}},
     {"Placement": {"Tenancy": "dedicated"}},
-    {"Placement": {"GroupName": "near"}},
+    {"Placement": {"Affinity": "host"}},
     {"Placement": {"HostId": "h-00000000000000000"}},
     {"CapacityReservationSpecification": {"CapacityReservationPreference": "capacity-reservations-only"}},
     {"NetworkPerformanceOptions": {"BandwidthWeighting": "vpc-1"}},

@@ -43,7 +43,7 @@ def test_nothing_leads_out_of_a_rig(rig: TestRig) -> None:
     for place in rig.rig.places.values():
         for link in json.loads(place.run("ip", "-j", "-d", "link").stdout):
             kind = link.get("linkinfo", {}).get("info_kind")  # a device that is real has none
-            of_a_guest = leaks.is_our_link(link["ifname"]) and kind in {"bridge", "tun", "veth"}
+            of_a_guest = leaks.is_our_link(link["ifname"]) and kind in {"bridge", "ifb", "tun", "veth"}
             assert link["ifname"] in own or of_a_guest, f"{place.name}: {link}"
     assert rig.internet.run("ip", "route", "get", "8.8.8.8").returncode != 0
     # A host of the rig may not begin anything with the caller, who may be listening on all addresses.
