@@ -13,7 +13,7 @@ from tests.support import box
 from tests.support.waiting import wait_for
 
 # Names that Stead gives to kernel objects: stead_agent/network/interface.py and firewall/.
-_LINK = re.compile(r"st[abgit][0-9a-f]{10,12}|stead\w*|vx[0-9a-f]{8,13}|vnet\d+")
+_LINK = re.compile(r"st[abginot][0-9a-f]{10,12}|stead\w*|vx[0-9a-f]{8,13}|vnet\d+")
 _NAMESPACE = re.compile(r"(vpce?|nat|eni)-")
 _TABLE = re.compile(r"stead")
 _TELLING = (b"guest=", b"--conf-file=", b"--state-dir=", b"--socket=", b"--pidfile=")

@@ -21,8 +21,7 @@ ANYWHERE = "0.0.0.0/0"
 # Each guest serves its instance id at port 80 of all its addresses.
 _WHO = """#!/bin/sh
 mkdir -p /var/www
-IMDS_TOKEN=$(imds token); export IMDS_TOKEN
-imds get meta-data/instance-id >/var/www/who
+until IMDS_TOKEN=$(imds token) imds get meta-data/instance-id >/var/www/who && test -s /var/www/who; do sleep 1; done
 httpd -p 80 -h /var/www
 mv /var/www/who /var/www/index.html
 """
@@ -156,7 +155,7 @@ class Inhabitant:
             f"{self.id} is ready",
             BOOT_SECONDS,
             poll=0.5,
-            explain=lambda: self.user.explain(self.id),
+            explain=lambda: f"{_says(login, 'ls -l /var/www; ip -6 addr')}\n{self.user.explain(self.id)}",
         )
         return self
 
@@ -208,6 +207,11 @@ def _has(ipv6_address: str) -> str:
 
 def _succeeds(login: ssh.Login, command: str) -> bool:
     return subprocess.run(login.words(command), capture_output=True, timeout=60, check=False).returncode == 0
+
+
+def _says(login: ssh.Login, command: str) -> str:
+    said = subprocess.run(login.words(command), capture_output=True, timeout=60, check=False, text=True)
+    return said.stdout + said.stderr
 
 
 @contextmanager

