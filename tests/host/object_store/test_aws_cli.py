@@ -1,13 +1,16 @@
 """The real `aws s3` works unchanged: buckets, large files, folders, presigned URLs."""
 
 import json
+import os
 import secrets
 import ssl
+import time
 import urllib.request
 
 import pytest
 
 PARTS = 12 << 20  # above the 8 MiB from which `aws` uploads and downloads in parts
+YESTERDAY = time.time() - 86_400
 
 
 @pytest.fixture
@@ -45,7 +48,10 @@ def test_a_day_with_aws_s3(run, store, tmp_path):
     folder = tmp_path / "folder"
     (folder / "below").mkdir(parents=True)
     for number in range(5):
-        (folder / "below" / f"file {number}").write_text(f"content {number}")
+        file = folder / "below" / f"file {number}"
+        file.write_text(f"content {number}")
+        # S3 gives times of change in whole seconds: what is uploaded in the second of its own change counts as older.
+        os.utime(file, (YESTERDAY, YESTERDAY))
     run("s3", "cp", "--sse", "AES256", str(large), f"{url}/large")
     assert store.s3.head_object(Bucket=bucket, Key="large")["ServerSideEncryption"] == "AES256"
     run("s3", "cp", f"{url}/large", str(tmp_path / "back"))
