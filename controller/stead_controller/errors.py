@@ -135,7 +135,15 @@ class TooManyRequests(SteadError):
 
 
 class NoCapacity(SteadError):
-    """No host has enough free capacity for the request."""
+    """No host has enough free capacity for the request.
+
+    `ending` are the Spot Instances that are to end so that it has some later, by their ids.
+    """
+
+    def __init__(self, message: str, *, code: str | None = None, ending: Sequence[str] = ()) -> None:
+        """Store the message, EC2's code, and the Spot Instances."""
+        super().__init__(message, code=code)
+        self.ending = tuple(ending)
 
 
 class OutOfRoom(SteadError):

@@ -1,4 +1,4 @@
-"""Launch templates and placement groups of `base_requests.py`: what there is of them, and good requests about them."""
+"""Launch templates, placement groups, fleets and Spot requests of `base_requests.py`: what there is of them, and good requests about them."""
 
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ _TEMPLATES: Final = ("CreateLaunchTemplate", "CreateLaunchTemplateVersion")
 # What a structure of a template's data needs where one of its members is given.
 _NEEDED: Final[dict[str, Named]] = {
     "": _DATA,
+    ".InstanceMarketOptions": {"MarketType": "spot"},
     ".BlockDeviceMappings.Ebs": {"VolumeSize": 1},
     ".NetworkInterfaces": {"DeviceIndex": 0},
     ".NetworkInterfaces.Ipv6Addresses": {"Ipv6Address": "{free_ipv6}"},
@@ -24,7 +25,15 @@ def build(api: Api) -> Named:
     template = api.ec2.create_launch_template(LaunchTemplateName="own", LaunchTemplateData=data)["LaunchTemplate"]
     api.ec2.create_launch_template_version(LaunchTemplateName="own", LaunchTemplateData=data)
     fleet = api.ec2.create_fleet(**BASES["CreateFleet"])["FleetId"]
-    return {"fleet": fleet, "launch_template": template["LaunchTemplateId"], "placement_group": group["GroupId"]}
+    [spot] = api.ec2.run_instances(
+        ImageId=api.world.image_id, MinCount=1, MaxCount=1, InstanceMarketOptions={"MarketType": "spot"}
+    )["Instances"]
+    return {
+        "fleet": fleet,
+        "launch_template": template["LaunchTemplateId"],
+        "placement_group": group["GroupId"],
+        "spot_request": spot["SpotInstanceRequestId"],
+    }
 
 
 _SPECIFICATION: Final = {"LaunchTemplateName": "own", "Version": "1"}
@@ -35,6 +44,8 @@ BASES: Final[dict[str, Named]] = {
         "LaunchTemplateConfigs": [{"LaunchTemplateSpecification": _SPECIFICATION}],
         "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"},
     },
+    "CancelSpotInstanceRequests": {"SpotInstanceRequestIds": ["{spot_request}"]},
+    "DescribeSpotInstanceRequests": {"SpotInstanceRequestIds": ["{spot_request}"]},
     "DeleteFleets": {"FleetIds": ["{fleet}"], "TerminateInstances": True},
     "DescribeFleets": {"FleetIds": ["{fleet}"]},
     "DescribeFleetInstances": {"FleetId": "{fleet}"},
@@ -66,5 +77,6 @@ COMPANIONS: Final[dict[str, Named]] = {
     "CreateFleet LaunchTemplateConfigs.Overrides.BlockDeviceMappings.Ebs": {"VolumeSize": 1},
     "CreateFleet TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"},
     "RunInstances LaunchTemplate": {"LaunchTemplateName": "own"},
+    "RunInstances InstanceMarketOptions": {"MarketType": "spot"},
     **{f"{operation} LaunchTemplateData{path}": given for operation in _TEMPLATES for path, given in _NEEDED.items()},
 }

@@ -32,6 +32,7 @@ ID_PARAMETERS = {
     "AssociationIds": "iam-instance-profile-association",
     "FleetId": "fleet",
     "FleetIds": "fleet",
+    "SpotInstanceRequestIds": "spot-instances-request",
     "FlowLogIds": "vpc-flow-log",
     "DestinationPrefixListId": "prefix-list",
     "DhcpOptionsId": "dhcp-options",
@@ -325,7 +326,11 @@ def their_fleet(api):
     configs = [{"LaunchTemplateSpecification": {"LaunchTemplateId": template, "Version": "1"}}]
     capacity = {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"}
     fleet = {"Type": "instant", "LaunchTemplateConfigs": configs, "TargetCapacitySpecification": capacity}
+    [spot] = api.other.run_instances(
+        ImageId=api.world.image_id, MinCount=1, MaxCount=1, InstanceMarketOptions={"MarketType": "spot"}
+    )["Instances"]
     return {
+        "spot-instances-request": spot["SpotInstanceRequestId"],
         "fleet": api.other.create_fleet(**fleet)["FleetId"],
         "launch-template": template,
         "launch-template-name": "theirs",

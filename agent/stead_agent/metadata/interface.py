@@ -153,6 +153,8 @@ class Guest:
     host_id: str = ""  # dedicated host, or empty
     placement_group: str = ""  # its name, or empty
     partition_number: int | None = None  # of a placement group of partitions
+    spot: bool = False  # a Spot Instance
+    interruption_time: int | None = None  # Unix seconds, when a Spot Instance is to end; None: it has no notice
     partition: str = "aws"
     domain: str = "amazonaws.com"
 

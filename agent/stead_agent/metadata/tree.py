@@ -24,6 +24,7 @@ _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
 # (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html). EC2 refuses other keys when tags
 # are shown; if one arrives here nevertheless, it is not shown.
 _TAG_KEY: Final = re.compile(r"[A-Za-z0-9+\-=.,_:@]{1,128}")
+_NOTICE_SECONDS: Final = 120  # between the notice that a Spot Instance ends and its end
 _RESERVED_TAG_KEYS: Final = frozenset({".", "..", "_index"})
 
 
@@ -100,7 +101,7 @@ def _leaves(guest: Guest) -> Iterator[tuple[str, bytes]]:
     # What EC2's instances learn from their NVMe controllers: by which name each volume is attached.
     for volume_id, name in guest.volumes.items():
         yield f"dynamic/stead/volumes/{volume_id}", name.encode()
-    for path, text in _instance_leaves(guest):
+    for path, text in (*_instance_leaves(guest), *_interruption_leaves(guest)):
         yield f"meta-data/{path}", text.encode()
     if guest.role:
         yield from role_entries(guest.role).items()
@@ -123,7 +124,7 @@ def _instance_leaves(guest: Guest) -> Iterator[tuple[str, str]]:
     yield "hostname", guest.hostname
     yield "instance-action", "none"
     yield "instance-id", guest.instance_id
-    yield "instance-life-cycle", "on-demand"
+    yield "instance-life-cycle", "spot" if guest.spot else "on-demand"
     yield "instance-type", guest.instance_type
     yield "local-hostname", guest.hostname
     yield "metrics/vhostmd", '<?xml version="1.0" encoding="UTF-8"?>'
@@ -150,6 +151,21 @@ def _instance_leaves(guest: Guest) -> Iterator[tuple[str, str]]:
         yield "ipv6", primary.ipv6_addresses[0] if primary.ipv6_addresses else ""
         yield "mac", primary.mac_address.lower()
         yield "public-ipv4", _public_address(primary)
+
+
+def _interruption_leaves(guest: Guest) -> Iterator[tuple[str, str]]:
+    """Return the notice of a Spot Instance's end, which is given two minutes before it.
+
+    See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html. The recommendation
+    to rebalance comes at the same moment, as it may on EC2.
+    """
+    if guest.interruption_time is None:
+        return
+    end = _time(guest.interruption_time)
+    notice = _time(guest.interruption_time - _NOTICE_SECONDS)
+    yield "events/recommendations/rebalance", json.dumps({"noticeTime": notice})
+    yield "spot/instance-action", json.dumps({"action": "terminate", "time": end})
+    yield "spot/termination-time", end
 
 
 def _account_info(guest: Guest) -> str:

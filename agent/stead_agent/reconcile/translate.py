@@ -234,6 +234,8 @@ def guest(machine: Resource, known: Mapping[str, Resource]) -> metadata.Guest:
         availability_zone_id=words.availability_zone_id,
         placement_group=words.placement_group,
         partition_number=words.partition_number or None,
+        spot=words.spot,
+        interruption_time=words.interruption_time or None,
         partition=words.partition or "aws",
         domain=words.domain or "amazonaws.com",
     )

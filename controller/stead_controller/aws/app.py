@@ -38,11 +38,20 @@ from stead_controller.aws.signature import Claim, Reason, Refused, read_claim
 from stead_controller.aws.throttle import Throttle
 from stead_controller.aws.without_effect import refuse_unread
 from stead_controller.clock import Clock, now
-from stead_controller.errors import BadRequest, OutOfRoom, SteadError, TooManyRequests, Unsupported, WrongState
+from stead_controller.errors import (
+    BadRequest,
+    NoCapacity,
+    OutOfRoom,
+    SteadError,
+    TooManyRequests,
+    Unsupported,
+    WrongState,
+)
 from stead_controller.request.caller import NO_CALLER, Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.questions import Ask, HostAnswer, Question
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.instances import spot_interruptions
 
 log = logging.getLogger(__name__)
 
@@ -323,7 +332,12 @@ class AwsApp:
             (self._require_room_for_deletion if operation.makes_room else self._require_room)()
             if exchange.service == "ec2":
                 await self._until_hosts_reported()
-        outcome = await self._transactions.run(in_transaction, writes=writes, dry_run=dry_run)
+        try:
+            outcome = await self._transactions.run(in_transaction, writes=writes, dry_run=dry_run)
+        except NoCapacity as refusal:
+            if not dry_run:
+                await self._interrupt(refusal, exchange.now)
+            raise
         if dry_run:
             raise DryRunOperation
         if isinstance(outcome, Later):
@@ -338,6 +352,11 @@ class AwsApp:
 
             outcome = await self._transactions.run(in_another)
         exchange.response = outcome
+
+    async def _interrupt(self, refusal: NoCapacity, at: datetime) -> None:
+        """Give notice to the Spot Instances that are to end for a launch that was refused, which undid its changes."""
+        if refusal.ending:
+            await self._transactions.run(lambda tx: spot_interruptions.begin(tx, refusal.ending, at))
 
     def _call(self, exchange: Exchange, caller: Caller, tx: Transaction, prepared: object) -> Call:
         return Call(

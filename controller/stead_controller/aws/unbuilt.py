@@ -60,7 +60,6 @@ ABSENT: Final = (
     "DescribeSpotFleetInstances",
     "DescribeSpotFleetRequestHistory",
     "DescribeSpotFleetRequests",
-    "DescribeSpotInstanceRequests",
     "GetCapacityReservationUsage",
     "GetGroupsForCapacityReservation",
     # addresses, pools and IPAM

@@ -437,6 +437,17 @@ NOUNS: Final = (
         table=tables.Fleet,
         domain="fleet",
     ),
+    Noun(
+        "spot-instances-request",
+        "sir",
+        malformed="InvalidSpotInstanceRequestID.Malformed",
+        absent="InvalidSpotInstanceRequestID.NotFound",
+        word="spot instance request",
+        sentence=_BY_ID,
+        table=tables.SpotRequest,
+        domain="fleet",
+        file="spot_request",
+    ),
     Noun("instance-type", "", absent="InvalidInstanceType"),
 )
 """Kinds with a prefix have ids; the others are named in other ways, and only their codes are used."""

@@ -1,13 +1,13 @@
 """The `Compute` service: the instances of an account over gRPC, with changes pushed."""
 
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import grpc
 
 from stead_controller.clock import Clock
-from stead_controller.errors import NotAuthenticated, SteadError
+from stead_controller.errors import NoCapacity, NotAuthenticated, SteadError
 from stead_controller.operator.events import InstanceEvents
 from stead_controller.operator.peers import refuse
 from stead_controller.operator.transactions import Transactions
@@ -15,7 +15,7 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.iam.accounts import OpenedKey
-from stead_controller.resources.instances import instance_summaries
+from stead_controller.resources.instances import instance_summaries, spot_interruptions
 from stead_controller.resources.instances.instance_states import StateChange
 from stead_controller.resources.instances.instance_summaries import InstanceSummary
 from stead_controller.resources.instances.launch_request import LaunchRequest
@@ -224,8 +224,17 @@ class Compute(compute_pb2_grpc.ComputeServicer):
             await self._until_hosts_reported()
         try:
             return await self._database.run(function, writes=writes)
+        except NoCapacity as refusal:
+            await self._interrupt(refusal.ending)
+            await refuse(context, refusal)
         except SteadError as error:
             await refuse(context, error)
+
+    async def _interrupt(self, instance_ids: Sequence[str]) -> None:
+        """Give notice to the Spot Instances that are to end for a launch that was refused, which undid its changes."""
+        if instance_ids:
+            now = self._clock()
+            await self._database.run(lambda tx: spot_interruptions.begin(tx, instance_ids, now))
 
     async def _change(
         self,

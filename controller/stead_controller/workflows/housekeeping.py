@@ -23,7 +23,7 @@ from stead_controller.hosts.reports import give_up_launch, give_up_recovery
 from stead_controller.request.client_tokens import LIFETIME
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
-from stead_controller.resources.instances import volume_attachments
+from stead_controller.resources.instances import spot_interruptions, volume_attachments
 from stead_controller.resources.network import (
     ended_cidr_blocks,
     nat_gateways,
@@ -47,6 +47,7 @@ def clean_up(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahead
     _end_late_launches(tx, late, now)
     _end_late_recoveries(tx, late, now)
     _forget_terminated(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
+    spot_interruptions.end_due(tx, now, clock_ran_ahead)
     _end_late_gateways(tx, late, now)
     _forget_gateways(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
     vpc_endpoint_interfaces.place_waiting(tx)
@@ -112,7 +113,10 @@ def _forget_terminated(tx: Transaction, since: datetime) -> None:
     if not old:
         return
     reservations = set(tx.session.scalars(select(Instance.reservation_id).where(Instance.id.in_(old))))
-    tx.session.execute(delete(Tag).where(Tag.resource_id.in_(old)))
+    requests = tx.session.scalars(
+        select(Instance.spot_request_id).where(Instance.id.in_(old), Instance.spot_request_id.is_not(None))
+    )
+    tx.session.execute(delete(Tag).where(Tag.resource_id.in_([*old, *requests])))
     tx.session.execute(delete(Instance).where(Instance.id.in_(old)))
     used = set(
         tx.session.scalars(select(Instance.reservation_id).where(Instance.reservation_id.in_(reservations)).distinct())

@@ -8,6 +8,7 @@ from stead_controller.db.tables.cloud import CloudFact
 from stead_controller.db.tables.fleet.fleet import Fleet, FleetInstance
 from stead_controller.db.tables.fleet.launch_template import LaunchTemplate, LaunchTemplateVersion
 from stead_controller.db.tables.fleet.placement_group import PlacementGroup
+from stead_controller.db.tables.fleet.spot_request import SpotRequest
 from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource, RemovedHost
 from stead_controller.db.tables.host_device import HostDevice
 from stead_controller.db.tables.iam.account_settings import IamAccount, IamCredentialReport, IamOidcProvider, IamTag
@@ -156,6 +157,7 @@ __all__ = [
     "SnapshotDamage",
     "SnapshotPermission",
     "SnapshotSegment",
+    "SpotRequest",
     "StoragePool",
     "StoredBlock",
     "Subnet",

@@ -211,5 +211,7 @@ def _metadata(
         partition_number=instance.partition_number or 0,
         role=of_role(tx, instance),
         identity_credentials=of_session(instance),
+        spot=instance.spot_request_id is not None,
+        interruption_time=0 if instance.interruption is None else int(instance.interruption.timestamp()),
         ebs_at_start=None if instance.ebs_at_start is None else pb.DeviceNames(names=instance.ebs_at_start),
     )

@@ -90,7 +90,7 @@ def best(tx: Transaction, cloud: Cloud, search: Search, tried: Collection[str] =
     read only if the filters refuse each of these.
     """
     if search.near:
-        chosen = choose_host(_some(tx, cloud, search, search.near.difference(tried)), search)
+        chosen = choose_host(some(tx, cloud, search, search.near.difference(tried)), search)
         if chosen is not None:
             return chosen
     query = _FULLEST if search.packs else _EMPTIEST
@@ -108,8 +108,14 @@ def best(tx: Transaction, cloud: Cloud, search: Search, tried: Collection[str] =
 
 def one(tx: Transaction, cloud: Cloud, search: Search, host_id: str) -> Room:
     """Return one host."""
-    (found,) = _some(tx, cloud, search, [host_id])
+    (found,) = some(tx, cloud, search, [host_id])
     return found
+
+
+def some(tx: Transaction, cloud: Cloud, search: Search, ids: Collection[str]) -> list[Room]:
+    """Return some hosts, at most some hundreds, sorted by id."""
+    found = starmap(Room, _SOME.all(tx.connection, {**_data(cloud, search), "ids": sorted(ids)}))
+    return sorted(devices.with_devices(tx, found, search.need.devices), key=lambda room: room.host_id)
 
 
 def every(tx: Transaction, cloud: Cloud, search: Search) -> list[Room]:
@@ -136,11 +142,6 @@ def asked_by(need: Need) -> dict[str, Any]:
         "uefi": need.uefi,
         "tpm": need.tpm,
     }
-
-
-def _some(tx: Transaction, cloud: Cloud, search: Search, ids: Collection[str]) -> list[Room]:
-    found = starmap(Room, _SOME.all(tx.connection, {**_data(cloud, search), "ids": list(ids)}))
-    return list(devices.with_devices(tx, found, search.need.devices))
 
 
 def _data(cloud: Cloud, search: Search) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from stead_controller.resources.instances import (
     instances,
     launch_volumes,
     metadata_options,
+    spot_instances,
 )
 from stead_controller.resources.network import interface_groups, network_interface_attachments
 from stead_proto import limits
@@ -160,23 +161,32 @@ def set_ebs_optimized(tx: Transaction, caller: Caller, instance_id: str, value: 
 
 
 def set_termination_protection(tx: Transaction, caller: Caller, instance_id: str, value: bool) -> None:
-    """Set whether TerminateInstances is refused; raises MalformedId, NotFound, WrongState."""
-    _find_alive(tx, caller, instance_id).disable_api_termination = value
+    """Set whether TerminateInstances is refused; raises MalformedId, NotFound, WrongState, Unsupported."""
+    instance = _find_alive(tx, caller, instance_id)
+    if value:
+        spot_instances.require_on_demand(instance, "disableApiTermination")
+    instance.disable_api_termination = value
 
 
 def set_stop_protection(tx: Transaction, caller: Caller, instance_id: str, value: bool) -> None:
-    """Set whether StopInstances is refused; raises MalformedId, NotFound, WrongState."""
-    _find_alive(tx, caller, instance_id).disable_api_stop = value
+    """Set whether StopInstances is refused; raises MalformedId, NotFound, WrongState, Unsupported."""
+    instance = _find_alive(tx, caller, instance_id)
+    if value:
+        spot_instances.require_on_demand(instance, "disableApiStop")
+    instance.disable_api_stop = value
 
 
 def set_shutdown_behavior(tx: Transaction, caller: Caller, instance_id: str, value: str) -> None:
     """Set what a guest's own shutdown means, `stop` or `terminate`.
 
-    Raises MalformedId, NotFound, InvalidParameter, WrongState.
+    Raises MalformedId, NotFound, InvalidParameter, WrongState, Unsupported for a Spot Instance that is to stop.
     """
     if value not in ("stop", "terminate"):
         raise InvalidParameter(f"Value ({value}) for parameter instanceInitiatedShutdownBehavior is invalid.")
-    _find_alive(tx, caller, instance_id).shutdown_behavior = value
+    instance = _find_alive(tx, caller, instance_id)
+    if value == "stop":
+        spot_instances.require_on_demand(instance, "instanceInitiatedShutdownBehavior")
+    instance.shutdown_behavior = value
 
 
 def set_auto_recovery(tx: Transaction, caller: Caller, instance_id: str, value: bool | None) -> bool:

@@ -54,7 +54,6 @@ _ABSENT: Final = (
     "capacity-reservation-specification.capacity-reservation-target.capacity-reservation-id",
     "capacity-reservation-specification.capacity-reservation-target.capacity-reservation-resource-group-arn",
     "host-id",
-    "instance-lifecycle",
     "kernel-id",
     "network-interface.addresses.association.carrier-ip",
     "network-interface.addresses.association.customer-owned-ip",
@@ -73,7 +72,6 @@ _ABSENT: Final = (
     "product-code.type",
     "ramdisk-id",
     "requester-id",
-    "spot-instance-request-id",
 )
 _ALIKE: Final = {
     "capacity-reservation-specification.capacity-reservation-preference": "open",
@@ -111,6 +109,7 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
         "hibernation-options.configured": flag(Instance.hibernation),
         "image-id": text(Instance.image_id),
         "instance-id": text(Instance.id),
+        "instance-lifecycle": text(case((Instance.spot_request_id.is_not(None), "spot"))),
         "instance-state-code": _state_code,
         "instance-state-name": text(Instance.state),
         "instance-type": text(Instance.instance_type),
@@ -139,6 +138,7 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
         "reason": text(Instance.state_transition_reason),
         "reservation-id": text(Instance.reservation_id),
         "root-device-name": text(Instance.root_device_name),
+        "spot-instance-request-id": text(Instance.spot_request_id),
         "tpm-support": text(case((Instance.sealed_tpm_key.is_not(None), TPM_VERSION))),
         "state-reason-code": text(Instance.state_reason_code),
         "state-reason-message": text(Instance.state_reason_message),

@@ -48,6 +48,9 @@ SCHEDULED_STOP: Final = Reason(
     "Server.ScheduledStop", "Server.ScheduledStop: The instance was stopped due to a scheduled retirement."
 )
 """A drain of its host has stopped it: it is started on another host when one has room."""
+SPOT_INTERRUPTION: Final = Reason(
+    "Server.SpotInstanceTermination", "Server.SpotInstanceTermination: Spot instance termination"
+)
 HOST_FAILURE: Final = Reason("Server.InternalError", "Server.InternalError: Internal error on launch")
 
 

@@ -136,6 +136,7 @@ _INSTANCE: Final = (
     Instance.placement_group_id,
     Instance.placement_group_name,
     Instance.partition_number,
+    Instance.spot_request_id,
 )
 _INTERFACE: Final = (
     NetworkInterface.id,

@@ -27,6 +27,7 @@ from stead_controller.resources.instances import (
     launch_interfaces,
     launch_volumes,
     profile_associations,
+    spot_interruptions,
 )
 from stead_controller.resources.instances.cpu_options import CpuOptions
 from stead_controller.resources.instances.instance_groups import ChosenGroup
@@ -82,7 +83,7 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
         request.interface_requests,
         kind,
         many=request.max_count > 1,
-        find_subnet=partial(_subnet, tx, caller, cloud, home, need=need),
+        find_subnet=partial(_subnet, tx, caller, cloud, home, need=need, spot=request.spot),
     )
     _check_zone(zone, interfaces[0].subnet)
     instance_groups.check_zone(tx, group, interfaces[0].subnet.zone)
@@ -124,12 +125,12 @@ def _zone(cloud: Cloud, request: LaunchRequest) -> str | None:
 
 
 def _subnet(
-    tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, subnet_id: str | None, *, need: Need
+    tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, subnet_id: str | None, *, need: Need, spot: bool
 ) -> Subnet:
     if zone is not None and zone not in cloud.zones:
         raise InvalidParameter(f"Invalid availability zone: [{zone}]")
     if subnet_id is None:
-        return _default_subnet(tx, caller, cloud, zone, need)
+        return _default_subnet(tx, caller, cloud, zone, need, spot=spot)
     return lookup.find(tx, caller, "subnet", Subnet, subnet_id)
 
 
@@ -138,14 +139,18 @@ def _check_zone(zone: str | None, subnet: Subnet) -> None:
         raise InvalidParameter(f"The availability zone '{zone}' does not match the subnet's, which is '{subnet.zone}'")
 
 
-def _default_subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, need: Need) -> Subnet:
+def _default_subnet(
+    tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, need: Need, *, spot: bool
+) -> Subnet:
     """Return the account's default subnet in a zone or, without one, in the zone that suits the instance best.
 
     That is one with a host that has room for it, by KVM if there is any; of several such zones the one with the
-    roomiest host and, where placement packs, with the subnet of which fewest addresses were given.
+    roomiest host and, where placement packs, with the subnet of which fewest addresses were given. Where no zone
+    has room, it is one with Spot Instances, which may be interrupted for others.
     """
     asked = {"account_id": caller.account_id, **rooms.asked_by(need)}
-    found = [(row[0], row[1], row[2]) for row in tx.session.execute(_DEFAULT_SUBNETS, asked)]
+    rows = tx.session.execute(_DEFAULT_SUBNETS, asked)
+    found: list[tuple[Subnet, int | None, int | None]] = [(row[0], row[1], row[2]) for row in rows]
     if not found:
         raise InvalidParameter(
             "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.",
@@ -163,7 +168,11 @@ def _default_subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | N
     known = [choice for choice in found if choice[0].zone in zones]
     if not known:
         raise InvalidParameter(f"No default subnet for availability zone: '{zone}'.", code="MissingInput")
-    return min(known, key=rank)[0]
+    best = min(known, key=rank)
+    if best[1] is None and best[2] is None and not spot:
+        with_spot = spot_interruptions.zones(tx, zones)
+        best = min((choice for choice in known if choice[0].zone in with_spot), key=rank, default=best)
+    return best[0]
 
 
 def public_key(tx: Transaction, caller: Caller, key_name: str | None) -> str | None:

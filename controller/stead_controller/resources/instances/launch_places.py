@@ -9,7 +9,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.host_capacity.capacity import Place
-from stead_controller.resources.instances import instance_groups, instance_needs, launch_volumes
+from stead_controller.resources.instances import instance_groups, instance_needs, launch_volumes, spot_interruptions
 from stead_controller.resources.instances.instance_groups import Neighbours
 from stead_controller.resources.instances.launch_choices import Choices
 
@@ -17,11 +17,12 @@ from stead_controller.resources.instances.launch_choices import Choices
 class LaunchPlaces:
     """Reserves places; `next` does so for one more instance."""
 
-    def __init__(self, tx: Transaction, cloud: Cloud, choices: Choices) -> None:
+    def __init__(self, tx: Transaction, cloud: Cloud, choices: Choices, *, spot: bool) -> None:
         """Look up where the other instances of the placement group are, if there is one."""
         self._tx = tx
         self._cloud = cloud
         self._choices = choices
+        self._spot = spot
         stores = launch_volumes.scratch_size(choices.type) * len(choices.disks.scratch)
         self._need = instance_needs.planned(choices.image, choices.type, choices.cpu_options, stores)
         self._beside: Counter[str] = Counter()
@@ -50,6 +51,19 @@ class LaunchPlaces:
                 self._neighbours.add(self._tx, place.host_id, partition)
                 return replace(place, partition=partition)
         raise AssertionError("a launch into a group tries a partition, or none of them once")
+
+    def refusal(self, refusal: NoCapacity, missing: int) -> NoCapacity:
+        """Return a refusal with the Spot Instances that are to end for so many more instances, if any can.
+
+        None end for another Spot Instance, nor for a placement group, whose rules their end might not satisfy.
+        """
+        if self._spot or self._neighbours is not None:
+            return refusal
+        choices = self._choices
+        terms = Terms(choices.type.name, choices.image.snapshot_id)
+        zone = choices.subnet.zone
+        search = capacity.search_for(self._cloud, self._need, zone, choices.disks.needs, terms)
+        return spot_interruptions.for_room(self._tx, self._cloud, refusal, search, missing)
 
     def _reserve(self, terms: Terms) -> Place:
         choices = self._choices

@@ -50,6 +50,7 @@ class LaunchRequest:
     metadata: MetadataOptions = field(default_factory=MetadataOptions)
     names: NameOptions = field(default_factory=NameOptions)
     profile: ProfileName | None = None
+    spot: bool = False
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     system_tags: Mapping[str, str] = field(default_factory=dict)
 

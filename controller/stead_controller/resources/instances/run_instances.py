@@ -28,6 +28,7 @@ from stead_controller.resources.instances import (
     launch_volumes,
     metadata_options,
     profile_associations,
+    spot_instances,
 )
 from stead_controller.resources.instances.launch_choices import Choices, choose
 from stead_controller.resources.instances.launch_places import LaunchPlaces
@@ -88,7 +89,7 @@ def run_instances(
     launched: dict[str, list[Instance]] = defaultdict(list)
     made: dict[str, Parts] = {}
     vcpus = choices.cpu_options.vcpus
-    places = LaunchPlaces(tx, cloud, choices)
+    places = LaunchPlaces(tx, cloud, choices, spot=request.spot)
     fits = quotas.launchable(tx, caller.account_id, vcpus, request.min_count, request.max_count)
     for index in range(places.allowed(request.min_count, fits)):
         place = _next(places, index, request.min_count)
@@ -135,6 +136,8 @@ def check_request(request: LaunchRequest) -> None:
         raise InvalidParameter(
             f"Value ({request.shutdown_behavior}) for parameter instanceInitiatedShutdownBehavior is invalid"
         )
+    if request.spot:
+        spot_instances.check_request(request)
     request.names.check("hostnameType")
 
 
@@ -142,9 +145,9 @@ def _next(places: LaunchPlaces, index: int, least: int) -> Place | None:
     """Reserve the place of one more instance; None when there is none left, but enough were launched."""
     try:
         return places.next()
-    except NoCapacity:
+    except NoCapacity as refusal:
         if index < least:
-            raise
+            raise places.refusal(refusal, least - index) from refusal
         return None
 
 
@@ -169,6 +172,9 @@ def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) ->
         instance.public_address = addresses.public_of(tx, primary)
     for row in (instance, *volumes):
         insert_new(tx.session, row)
+    if instance.spot_request_id is not None:
+        spot_instances.add_request(tx, instance)
+        made.append(("spot-instances-request", instance.spot_request_id))
     if not devices.take(tx, place.host_id, instance.id, choices.type.devices):
         raise NoCapacity("The devices of that instance type were just given to another instance.")
     tx.session.add_all(launch_volumes.build_scratch(instance, choices.type, choices.disks.scratch))
@@ -228,5 +234,6 @@ def _instance(launch: _Launch, place: Place, index: int) -> Instance:
         placement_group_id=choices.group.group.id if choices.group is not None else None,
         placement_group_name=choices.group.group.name if choices.group is not None else "",
         partition_number=place.partition,
+        spot_request_id=ids.new_id("spot-instances-request") if request.spot else None,
         **private_names.settle(request.names, choices.subnet),
     )

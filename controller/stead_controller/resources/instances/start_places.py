@@ -18,7 +18,7 @@ from stead_controller.placement.search import Terms
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.host_capacity import capacity
-from stead_controller.resources.instances import instance_groups, instance_needs, volume_attachments
+from stead_controller.resources.instances import instance_groups, instance_needs, spot_interruptions, volume_attachments
 from stead_proto.v1 import desired_pb2 as pb
 
 
@@ -40,7 +40,7 @@ def reserve(tx: Transaction, cloud: Cloud, instance: Instance, last_host_id: str
             if number < len(options):
                 continue
             words = f"{refusal.message} It can start on no other host, since {bound}." if bound else refusal.message
-            raise NoCapacity(words, code=refusal.code) from refusal
+            raise NoCapacity(words, code=refusal.code, ending=refusal.ending) from refusal
         if terms.group is not None:
             instance.partition_number = terms.group.partition
         if host_id != last_host_id:
@@ -60,7 +60,14 @@ def _reserve(
     for volume in volumes:
         homes[volume.host_id or ""] += volume.size
     near = replace(terms, homes=homes)
-    return capacity.reserve_any(tx, cloud, need, instance.zone, terms=near, but=_releasing(tx, volumes)).host_id
+    releasing = _releasing(tx, volumes)
+    try:
+        return capacity.reserve_any(tx, cloud, need, instance.zone, terms=near, but=releasing).host_id
+    except NoCapacity as refusal:
+        if instance.spot_request_id is not None or terms.group is not None:
+            raise
+        search = capacity.search_for(cloud, need, instance.zone, terms=near)
+        raise spot_interruptions.for_room(tx, cloud, refusal, search, 1, but=releasing) from refusal
 
 
 def _left_on_host(instance: Instance) -> str:

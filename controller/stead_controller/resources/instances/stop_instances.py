@@ -8,6 +8,7 @@ from stead_controller.desired import desired_state
 from stead_controller.errors import WrongState
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.instances import spot_instances
 from stead_controller.resources.instances.instance_lookup import find_instances
 from stead_controller.resources.instances.instance_states import (
     SCHEDULED_STOP,
@@ -24,6 +25,7 @@ def stop_instances(
     """Stop running instances; stopped ones are left alone, and `force` hastens a stop under way. Raises WrongState."""
     changes = []
     for instance in find_instances(tx, caller, instance_ids):
+        spot_instances.require_stoppable(instance)
         require_unprotected(instance)
         if instance.state in ("stopping", "stopped"):
             changes.append(StateChange(instance.id, instance.state, instance.state))

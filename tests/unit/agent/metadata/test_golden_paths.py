@@ -4,12 +4,14 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-metadata.html n
 is seen here.
 """
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from stead_agent.metadata.interface import Guest, Identity, Options, PublicAddress, PushedKey, Role
 from stead_agent.metadata.tree import entries, find
+from stead_agent.metadata.versions import first_versions
 from tests.support.metadata_guests import guest, interface
 
 FIRST, SECOND = "0e:49:61:0f:c3:00", "0e:49:61:0f:c3:01"
@@ -146,6 +148,23 @@ def test_a_guest_in_a_placement_group_reads_its_name_and_partition() -> None:
     assert find(known, "latest/meta-data/placement/partition-number") == b"3"
     known = entries(replace(everything(), placement_group="apart"))
     assert find(known, "latest/meta-data/placement/partition-number") is None
+
+
+def test_a_spot_instance_says_so_and_shows_its_end_two_minutes_before() -> None:
+    known = entries(replace(everything(), spot=True))
+    assert find(known, "latest/meta-data/instance-life-cycle") == b"spot"
+    assert find(known, "latest/meta-data/spot") is None
+    known = entries(replace(everything(), spot=True, interruption_time=1_795_861_320))
+    action = {"action": "terminate", "time": "2026-11-28T10:22:00Z"}
+    assert json.loads(find(known, "latest/meta-data/spot/instance-action") or b"") == action
+    assert find(known, "latest/meta-data/spot/termination-time") == b"2026-11-28T10:22:00Z"
+    notice = {"noticeTime": "2026-11-28T10:20:00Z"}
+    assert json.loads(find(known, "latest/meta-data/events/recommendations/rebalance") or b"") == notice
+    first = first_versions(known)
+    old = {"spot/termination-time": "2014-11-05", "spot/instance-action": "2016-11-15"}
+    old |= {"events/recommendations/rebalance": "2020-10-27"}
+    for path, version in old.items():
+        assert first[f"meta-data/{path}"] == version
 
 
 def test_golden_paths() -> None:

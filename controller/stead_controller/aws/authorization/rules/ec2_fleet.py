@@ -1,4 +1,4 @@
-"""EC2's operations on fleets, launch templates and placement groups."""
+"""EC2's operations on fleets, launch templates, placement groups and requests for Spot Instances."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -37,6 +37,7 @@ _TEMPLATE: Final = (
 )
 
 RULES: Final[dict[str, Rule]] = {
+    "CancelSpotInstanceRequests": rule(named("spot-instances-request", "SpotInstanceRequestIds")),
     "CreateFleet": rule(_new_fleet),
     "CreateLaunchTemplate": rule(made("launch-template")),
     "CreateLaunchTemplateVersion": rule(*_TEMPLATE),
@@ -50,6 +51,7 @@ RULES: Final[dict[str, Rule]] = {
     "DescribeLaunchTemplateVersions": rule(),
     "DescribeLaunchTemplates": rule(),
     "DescribePlacementGroups": rule(),
+    "DescribeSpotInstanceRequests": rule(),
     "GetLaunchTemplateData": rule(),
     "ModifyLaunchTemplate": rule(*_TEMPLATE),
 }

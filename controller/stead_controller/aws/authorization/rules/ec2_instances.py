@@ -66,6 +66,8 @@ def _by_template(check: Check, params: Overridden, template: str) -> Check:
 def _parts(asked: Asked) -> Iterator[Check]:
     choices = _choices(asked)
     yield from making(asked, "instance", _instance_context(asked, choices))
+    if _is_spot(asked.params):
+        yield from making(asked, "spot-instances-request", {})
     yield from _image(asked, choices)
     yield from named("key-pair", "KeyName")(asked)
     yield from named("placement-group", "Placement.GroupName")(asked)
@@ -106,14 +108,14 @@ def _choices(asked: Asked) -> Choices | None:
 
 
 def _instance_context(asked: Asked, choices: Choices | None) -> dict[str, Any]:
-    """Return the instance's condition keys; requests for other markets or tenancies are refused."""
+    """Return the instance's condition keys; requests for other tenancies are refused."""
     params = asked.params
     options = params.get("MetadataOptions", {})
     zone = params.get("Placement", {}).get("AvailabilityZone") if choices is None else choices.subnet.zone
     return {
         "ec2:AvailabilityZone": zone,
         "ec2:EbsOptimized": bool(params.get("EbsOptimized", False)),
-        "ec2:InstanceMarketType": "on-demand",
+        "ec2:InstanceMarketType": "spot" if _is_spot(params) else "on-demand",
         "ec2:InstanceMetadataTags": options.get("InstanceMetadataTags"),
         "ec2:InstanceProfile": _profile_arn(asked, params.get("IamInstanceProfile", {})),
         "ec2:InstanceType": params.get("InstanceType", DEFAULT_TYPE),
@@ -123,6 +125,11 @@ def _instance_context(asked: Asked, choices: Choices | None) -> dict[str, Any]:
         "ec2:RootDeviceType": "ebs",
         "ec2:Tenancy": "default",
     }
+
+
+def _is_spot(params: Mapping[str, Any]) -> bool:
+    """Tell whether a launch is for Spot Instances; other markets are refused."""
+    return bool(params.get("InstanceMarketOptions", {}).get("MarketType") == "spot")
 
 
 def _volume_context(asked: Asked, volume: VolumePlan, zone: str) -> dict[str, Any]:

@@ -103,6 +103,9 @@ def instance_view(found: DescribedInstance) -> Result:
     }
     if row.state_reason_code:
         shown["StateReason"] = {"Code": row.state_reason_code, "Message": row.state_reason_message}
+    if row.spot_request_id is not None:
+        shown["InstanceLifecycle"] = "spot"
+        shown["SpotInstanceRequestId"] = row.spot_request_id
     if row.state != "terminated":
         shown["PrivateIpAddress"] = row.private_address
         shown["PublicIpAddress"] = row.public_address

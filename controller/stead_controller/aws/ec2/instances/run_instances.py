@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import request_digest, tags_on_create
-from stead_controller.aws.ec2.instances import cpu_options, launch_parameters
+from stead_controller.aws.ec2.instances import cpu_options, launch_parameters, market_options
 from stead_controller.aws.ec2.instances.instance_attributes import choice
 from stead_controller.aws.ec2.instances.instance_profiles import profile_name
 from stead_controller.aws.ec2.instances.instance_view import reservation_view
@@ -28,7 +28,6 @@ from stead_controller.resources.instances.run_instances import run_instances
 DEFAULT_TYPE: Final = "t3.micro"
 _NAME: Final = "RunInstances"
 _UNBUILT: Final = (
-    "InstanceMarketOptions",
     "KernelId",
     "RamdiskId",
     "RamDiskId",  # as templates call it
@@ -87,6 +86,7 @@ def _launch_request(params: Params, image_id: str, min_count: int, max_count: in
         if params.get(name):
             raise Unsupported(f"The parameter {name} is not supported yet.")
     network, placement = _network(params), params.get("Placement", {})
+    spot = market_options.is_spot(params)
     return LaunchRequest(
         image_id=image_id,
         instance_type=params.get("InstanceType", DEFAULT_TYPE),
@@ -101,7 +101,7 @@ def _launch_request(params: Params, image_id: str, min_count: int, max_count: in
         zone_id=placement.get("AvailabilityZoneId"),
         group=group_request(placement),
         block_devices=block_devices.parse(params.get("BlockDeviceMappings", ())),
-        shutdown_behavior=params.get("InstanceInitiatedShutdownBehavior", "stop"),
+        shutdown_behavior=params.get("InstanceInitiatedShutdownBehavior", "terminate" if spot else "stop"),
         disable_api_termination=params.get("DisableApiTermination", False),
         disable_api_stop=params.get("DisableApiStop", False),
         ebs_optimized=params.get("EbsOptimized", False),
@@ -111,7 +111,8 @@ def _launch_request(params: Params, image_id: str, min_count: int, max_count: in
         profile=profile_name(params["IamInstanceProfile"]) if params.get("IamInstanceProfile") else None,
         metadata=_metadata(params.get("MetadataOptions", {})),
         names=name_options(params.get("PrivateDnsNameOptions", {}), "HostnameType"),
-        tags=tags_on_create(params, "instance", "volume", "network-interface"),
+        spot=spot,
+        tags=tags_on_create(params, "instance", "volume", "network-interface", *(("spot-instances-request",) * spot)),
         **network,
     )
 

@@ -54,6 +54,20 @@ class Instance(Base):
             sqlite_where=text("recovery_began IS NOT NULL"),
             postgresql_where=text("recovery_began IS NOT NULL"),
         ),
+        # Only rows of Spot Instances are in the index.
+        Index(
+            "ix_instances_spot_zone",
+            "zone",
+            "launch_time",
+            sqlite_where=text("spot_request_id IS NOT NULL"),
+            postgresql_where=text("spot_request_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_instances_interruption",
+            "interruption",
+            sqlite_where=text("interruption IS NOT NULL"),
+            postgresql_where=text("interruption IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
@@ -124,6 +138,8 @@ class Instance(Base):
     placement_group_id: Mapped[str | None] = mapped_column(ResourceId)
     placement_group_name: Mapped[str] = mapped_column(String(255), default="", server_default="")
     partition_number: Mapped[int | None] = mapped_column(Integer)  # of a group of partitions
+    spot_request_id: Mapped[str | None] = mapped_column(ResourceId)  # of a Spot Instance
+    interruption: Mapped[datetime | None]  # when a Spot Instance is to end, of which it has been given notice
     host_error: Mapped[str] = mapped_column(String(2048), default="")  # the agent's last error, for operators
 
 

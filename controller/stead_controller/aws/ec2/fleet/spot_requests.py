@@ -1,0 +1,27 @@
+"""DescribeSpotInstanceRequests and CancelSpotInstanceRequests; RunInstances and CreateFleet make the requests."""
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.fleet.spot_request_view import cancelled_view, spot_request_view
+from stead_controller.resources.fleet import spot_requests
+
+
+@operation("DescribeSpotInstanceRequests", writes=False)
+def describe_spot_instance_requests(call: Call, params: Params) -> Result:
+    """List the caller's requests for Spot Instances."""
+    asked, page = selection.paged(
+        call,
+        params,
+        "DescribeSpotInstanceRequests",
+        spot_requests.conditions(call.cloud),
+        ids="SpotInstanceRequestIds",
+    )
+    found = spot_requests.describe(call.tx, call.caller, call.cloud, asked)
+    return selection.answered("SpotInstanceRequests", found, page, lambda one: (one.request.id,), spot_request_view)
+
+
+@operation("CancelSpotInstanceRequests")
+def cancel_spot_instance_requests(call: Call, params: Params) -> Result:
+    """Cancel requests; their instances go on running."""
+    found = spot_requests.cancel(call.tx, call.caller, call.cloud, params["SpotInstanceRequestIds"], call.now)
+    return {"CancelledSpotInstanceRequests": [cancelled_view(one) for one in found]}

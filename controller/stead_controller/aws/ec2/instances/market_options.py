@@ -1,0 +1,61 @@
+"""Parse InstanceMarketOptions: Spot Instances by one-time requests, which end when they are interrupted.
+
+See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_SpotMarketOptions.html.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from stead_controller.errors import InvalidCombination, InvalidParameter, Unsupported
+
+_MARKETS: Final = ("capacity-block", "interruptible-capacity-reservation")
+_BEHAVIORS: Final = ("hibernate", "stop")
+
+
+def is_spot(params: Mapping[str, Any]) -> bool:
+    """Tell whether a launch is for Spot Instances.
+
+    Raises InvalidParameter, InvalidCombination, and Unsupported for other markets, persistent requests and prices.
+    """
+    given = params.get("InstanceMarketOptions", {})
+    market, options = given.get("MarketType"), given.get("SpotOptions", {})
+    if market is None:
+        if options:
+            raise InvalidCombination("The parameter spotOptions needs the marketType spot.")
+        return False
+    if market in _MARKETS:
+        raise Unsupported(f"The MarketType {market} is not supported.")
+    if market != "spot":
+        raise InvalidParameter(f"Value ({market}) for parameter marketType is invalid.")
+    check_options(options)
+    return True
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Check SpotOptions; raises what `is_spot` raises."""
+    kind = options.get("SpotInstanceType", "one-time")
+    if kind == "persistent":
+        raise Unsupported("The SpotInstanceType persistent is not supported: Spot Instances are launched once.")
+    if kind != "one-time":
+        raise InvalidParameter(f"Value ({kind}) for parameter spotInstanceType is invalid.")
+    check_interruption(options)
+    if options.get("ValidUntil") is not None:
+        raise InvalidCombination(
+            "The parameter validUntil cannot be specified when the SpotRequestType is set to 'one-time'."
+        )
+    if options.get("MaxPrice"):
+        raise Unsupported("The parameter MaxPrice is not supported: Spot Instances have no prices here.")
+    if options.get("BlockDurationMinutes") is not None:
+        raise Unsupported("The parameter BlockDurationMinutes is not supported.")
+
+
+def check_interruption(options: Mapping[str, Any]) -> None:
+    """Check what is to become of interrupted instances; raises InvalidParameter, InvalidCombination."""
+    behavior = options.get("InstanceInterruptionBehavior", "terminate")
+    if behavior in _BEHAVIORS:
+        raise InvalidCombination(
+            f"The request with type 'one-time' is not supported when instanceInterruptionBehavior is set to "
+            f"'{behavior}'."
+        )
+    if behavior != "terminate":
+        raise InvalidParameter(f"Value ({behavior}) for parameter instanceInterruptionBehavior is invalid.")
