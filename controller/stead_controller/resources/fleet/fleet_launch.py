@@ -1,7 +1,7 @@
 """Launch the instances of a fleet: pool after pool, in the order of its strategy, until its target is reached.
 
 There are no prices here. What takes least of a host is the cheapest: a vCPU counts as much as 4 GiB of memory, as in
-EC2's general purpose types.
+EC2's general purpose types. Since all pools are of the same hosts, it is also that of which there is most capacity.
 """
 
 import math
@@ -18,7 +18,7 @@ from stead_controller.errors import NoCapacity, SteadError
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.instances import launch_choices
+from stead_controller.resources.instances import launch_choices, spot_interruptions
 from stead_controller.resources.instances.launch_choices import Choices
 from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.run_instances import run_instances
@@ -48,12 +48,14 @@ class Pool:
 class Goal:
     """What a fleet is to reach: `target` units, at least `minimum` of them or nothing, of one type or in one zone.
 
-    `strategy` is lowest-price or prioritized; `coded` gives EC2's code and message of an error.
+    It is of Spot Instances with `spot`. `by_priority` is whether priorities say which pool is first, or else what takes
+    least of a host; `coded` gives EC2's code and message of an error.
     """
 
     target: int
     coded: Callable[[SteadError], tuple[str, str]]
-    strategy: str = "lowest-price"
+    spot: bool = False
+    by_priority: bool = False
     minimum: int | None = None
     single_type: bool = False
     single_zone: bool = False
@@ -61,18 +63,24 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a pool gave nothing, or not all that was wanted: EC2's code and message."""
+    """Why a pool gave nothing, or not all that was wanted: EC2's code and message.
+
+    `ending` are the Spot Instances whose end would make room for one instance of it.
+    """
 
     pool: int
     code: str
     message: str
+    spot: bool = False
+    ending: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What was launched, by the numbers of the pools, and what could not be."""
+    """What was launched, by the numbers of the pools, and what could not be; `ending` are to end for what could not."""
 
     fulfilled: float = 0.0
+    ending: tuple[str, ...] = ()
     launched: list[tuple[int, list[str]]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
@@ -111,11 +119,13 @@ class Launcher:
         """Launch instances until the target is reached or no pool has room."""
         unready: list[Failure] = []
         ready = list(self._ready(pools, unready))
-        ready.sort(key=_order(self.goal.strategy))
+        ready.sort(key=_by_priority if self.goal.by_priority else _by_price)
         if self.goal.single_type or self.goal.single_zone:
             outcome = self._launch_one_of(_groups(ready, self.goal))
         else:
             outcome = self._launch(ready)
+        if outcome.fulfilled < self.goal.target:
+            _interrupt(outcome)
         outcome.failures = sorted([*unready, *outcome.failures], key=lambda one: one.pool)
         return outcome
 
@@ -125,7 +135,7 @@ class Launcher:
             try:
                 request, choices = self._choose(pool)
             except SteadError as error:
-                unready.append(Failure(pool.number, *self.goal.coded(error)))
+                unready.append(self._failure(pool, error))
             else:
                 yield _Ready(pool, request, choices)
 
@@ -187,14 +197,22 @@ class Launcher:
             with self._undone_on(SteadError):
                 made = run_instances(self.tx, self.caller, self.cloud, request, self.now, choices=one.choices)
         except SteadError as error:
-            outcome.failures.append(Failure(one.pool.number, *self.goal.coded(error)))
+            outcome.failures.append(self._failure(one.pool, error))
             return []
         mine = Instance.account_id == self.caller.account_id
         launched = sorted(self.tx.session.scalars(select(Instance.id).where(mine, Instance.reservation_id == made)))
         if len(launched) < count:
             few = NoCapacity(f"There is room for {len(launched)} of {count} instances of {request.instance_type}.")
-            outcome.failures.append(Failure(one.pool.number, *self.goal.coded(few)))
+            outcome.failures.append(self._failure(one.pool, few))
         return launched
+
+    def _failure(self, pool: Pool, error: SteadError) -> Failure:
+        """Say why a pool failed; whether Spot Instances end for it is known only when all pools were tried."""
+        code, message = self.goal.coded(error)
+        ending = error.ending if isinstance(error, NoCapacity) else ()
+        if ending:
+            message = message.removesuffix(spot_interruptions.PROMISE)
+        return Failure(pool.number, code, message, self.goal.spot, ending)
 
     @contextmanager
     def _undone_on(self, kind: type[Exception]) -> Iterator[None]:
@@ -215,11 +233,23 @@ def _check_enough(outcome: Outcome, needed: int) -> None:
         raise _NotEnoughError
 
 
-def _order(strategy: str) -> Callable[[_Ready], tuple[float, int]]:
-    """Return the key of a strategy's order; among equals the request's order decides."""
-    if strategy == "prioritized":
-        return lambda one: (math.inf if one.pool.priority is None else one.pool.priority, one.pool.number)
-    return lambda one: (one.price, one.pool.number)
+def _interrupt(outcome: Outcome) -> None:
+    """Choose which Spot Instances end, those for the first pool for which any can, and have its failure say so."""
+    for number, failure in enumerate(outcome.failures):
+        if failure.ending:
+            outcome.ending = failure.ending
+            outcome.failures[number] = replace(failure, message=failure.message + spot_interruptions.PROMISE)
+            return
+
+
+def _by_priority(one: _Ready) -> tuple[float, int]:
+    """The key of an order by priorities; among equals the request's order decides."""
+    return math.inf if one.pool.priority is None else one.pool.priority, one.pool.number
+
+
+def _by_price(one: _Ready) -> tuple[float, int]:
+    """The key of an order by what a unit takes of a host; among equals the request's order decides."""
+    return one.price, one.pool.number
 
 
 def _groups(ready: Sequence[_Ready], goal: Goal) -> list[list[_Ready]]:

@@ -21,6 +21,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources.fleet.fleet_launch import Failure, Goal, Launcher, Pool
+from stead_controller.resources.instances import spot_interruptions
 from stead_controller.resources.instances.terminate_instances import terminate_instances
 
 FLEET_TAG: Final = "aws:ec2:fleet-id"
@@ -33,10 +34,19 @@ _SHOWN_AFTER_DELETION: Final = timedelta(hours=48)
 class FleetRequest:
     """A fleet to be made: `config` is the JSON of its request, which is stored and given back unread."""
 
-    goal: Goal
+    on_demand: Goal
+    spot: Goal
     config: str
     tags: Mapping[str, str]
     repeatable: Repeatable
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPools:
+    """What a fleet may launch, of instances on demand and of Spot Instances, by the same numbers."""
+
+    on_demand: Sequence[Pool]
+    spot: Sequence[Pool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,7 @@ class FleetMember:
     zone: str
     subnet_id: str
     state: str
+    spot: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,7 @@ class FleetDeletion:
 
 
 def create(
-    tx: Transaction, caller: Caller, cloud: Cloud, request: FleetRequest, pools: Sequence[Pool], *, now: datetime
+    tx: Transaction, caller: Caller, cloud: Cloud, request: FleetRequest, pools: FleetPools, *, now: datetime
 ) -> DescribedFleet:
     """Launch a fleet, as far as its pools have room; a repeated request gets the fleet it made.
 
@@ -96,26 +107,33 @@ def create(
 
 
 def _make(
-    tx: Transaction, caller: Caller, cloud: Cloud, request: FleetRequest, pools: Sequence[Pool], *, now: datetime
+    tx: Transaction, caller: Caller, cloud: Cloud, request: FleetRequest, pools: FleetPools, *, now: datetime
 ) -> str:
     _forget(tx, caller, now)
     fleet_id = ids.new_id("fleet")
-    outcome = Launcher(tx, caller, cloud, request.goal, {FLEET_TAG: fleet_id}, now).fill(pools)
+    tags_of_all = {FLEET_TAG: fleet_id}
+    # Those on demand are first, and Spot Instances end for what of them has no room.
+    on_demand = Launcher(tx, caller, cloud, request.on_demand, tags_of_all, now).fill(pools.on_demand)
+    spot_interruptions.begin(tx, on_demand.ending, now)
+    spot = Launcher(tx, caller, cloud, request.spot, tags_of_all, now).fill(pools.spot)
+    failures = [*on_demand.failures, *spot.failures]
     fleet = Fleet(
         id=fleet_id,
         account_id=caller.account_id,
         created=now,
         client_token=request.repeatable.token,
-        target=request.goal.target,
-        fulfilled=outcome.fulfilled,
+        target=request.on_demand.target + request.spot.target,
+        spot_target=request.spot.target,
+        fulfilled=on_demand.fulfilled + spot.fulfilled,
+        spot_fulfilled=spot.fulfilled,
         config=request.config,
-        failures=[[one.pool, one.code, one.message] for one in outcome.failures],
+        failures=[[one.pool, one.code, one.message, one.spot] for one in failures],
     )
     tx.session.add(fleet)
     tx.session.flush()
     tx.session.add_all(
         FleetInstance(fleet_id=fleet_id, instance_id=instance_id, pool=pool)
-        for pool, instance_ids in outcome.launched
+        for pool, instance_ids in (*on_demand.launched, *spot.launched)
         for instance_id in instance_ids
     )
     tx.session.flush()
@@ -134,11 +152,16 @@ def describe(tx: Transaction, caller: Caller, fleet_ids: Sequence[str]) -> list[
         DescribedFleet(
             fleet,
             members[fleet.id],
-            [Failure(int(str(pool)), str(code), str(message)) for pool, code, message in fleet.failures],
+            [_failure(*stored) for stored in fleet.failures],
             tagged.get(fleet.id, ()),
         )
         for fleet in found
     ]
+
+
+def _failure(pool: object, code: object, message: object, spot: object = False) -> Failure:
+    """Read a stored failure; those that older releases have stored do not say `spot`."""
+    return Failure(int(str(pool)), str(code), str(message), bool(spot))
 
 
 def _members(tx: Transaction, fleet_ids: Sequence[str]) -> dict[str, list[FleetMember]]:
@@ -152,6 +175,7 @@ def _members(tx: Transaction, fleet_ids: Sequence[str]) -> dict[str, list[FleetM
             Instance.zone,
             Instance.subnet_id,
             Instance.state,
+            Instance.spot_request_id.is_not(None),
         )
         .join(Instance, Instance.id == FleetInstance.instance_id)
         .order_by(FleetInstance.pool, Instance.id)

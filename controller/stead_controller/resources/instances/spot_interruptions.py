@@ -29,6 +29,11 @@ from stead_controller.resources.instances.instance_states import SPOT_INTERRUPTI
 NOTICE: Final = timedelta(minutes=2)
 """How long before its end a Spot Instance is given notice of it."""
 
+PROMISE: Final = (
+    " Spot Instances are being interrupted for such requests: try again in two minutes, when they have ended."
+)
+"""What a refusal says at its end if they are."""
+
 _MOST: Final = 1000  # of the Spot Instances of a zone, so many are considered: those that were launched last
 _BATCH: Final = 500
 _NOT: Final = timedelta()
@@ -83,11 +88,8 @@ def for_room(
     found = interruptions.choose(rooms.some(tx, cloud, search, hosts), residents, search, missing)
     if found is None:
         return refusal
-    message = (
-        f"{refusal.message} Spot Instances are being interrupted for such requests: try again in two minutes, when "
-        "they have ended."
-    )
-    return NoCapacity(message, code=refusal.code, ending=[one.instance_id for one in found])
+    ending = [one.instance_id for one in found]
+    return NoCapacity(refusal.message + PROMISE, code=refusal.code, ending=ending)
 
 
 def begin(tx: Transaction, instance_ids: Sequence[str], now: datetime) -> None:

@@ -20,7 +20,8 @@ def _new_fleet(asked: Asked) -> Iterator[Check]:
     """Check the fleet, its templates, and all that each of its pools would launch, as RunInstances does."""
     yield from making(asked, "fleet", {})
     try:
-        pools = fleet_pools.pools(asked.call, asked.params)
+        markets = fleet_pools.targets(asked.params).markets
+        pools = [pool for spot in markets for pool in fleet_pools.pools(asked.call, asked.params, spot=spot)]
     except SteadError:
         return  # the operation finds the error again, after the caller was authorized
     for template_id in dict.fromkeys(pool.template.id for pool in pools):

@@ -37,36 +37,47 @@ class PoolParameters:
     priority: float | None
 
 
-def target(params: Params) -> int:
-    """Return the units of on-demand instances that a fleet asks for.
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The units that a fleet asks for."""
 
-    Raises MissingParameter, InvalidParameter, InvalidCombination, and Unsupported for spot ones.
-    """
+    on_demand: int
+    spot: int
+
+    @property
+    def markets(self) -> list[bool]:
+        """Whether units are of Spot Instances: of those markets of which there are to be any."""
+        return [spot for spot, target in ((False, self.on_demand), (True, self.spot)) if target]
+
+
+def targets(params: Params) -> Targets:
+    """Return the units of a fleet; raises MissingParameter, InvalidParameter, InvalidCombination, Unsupported."""
     asked = _required(params, "TargetCapacitySpecification")
     total = _required(asked, "TotalTargetCapacity")
     kind = asked.get("DefaultTargetCapacityType", "spot")
-    on_demand, spot = asked.get("OnDemandTargetCapacity"), asked.get("SpotTargetCapacity", 0)
+    on_demand, spot = asked.get("OnDemandTargetCapacity") or 0, asked.get("SpotTargetCapacity") or 0
     if asked.get("TargetCapacityUnitType", "units") != "units":
         raise Unsupported("The parameter TargetCapacityUnitType is not supported: targets are in units.")
     if total < 1:
         raise InvalidParameter(f"Value ({total}) for parameter totalTargetCapacity is invalid. Expecting 1 or more.")
-    rest = total - (on_demand or 0) - spot
+    if on_demand < 0 or spot < 0:
+        raise InvalidParameter("The on-demand and spot target capacities must not be negative.")
+    rest = total - on_demand - spot
     if rest < 0:
         raise InvalidCombination("The on-demand and spot target capacities are more than the total target capacity.")
-    if spot or (rest and kind == "spot"):
-        raise Unsupported(
-            "Spot instances are not supported: give DefaultTargetCapacityType on-demand, or all of the total as "
-            "OnDemandTargetCapacity."
-        )
     if kind not in ("spot", "on-demand"):
         raise Unsupported(f"The DefaultTargetCapacityType {kind} is not supported.")
-    return int(total)
+    return Targets(on_demand, spot + rest) if kind == "spot" else Targets(on_demand + rest, spot)
 
 
-def pools(call: Call, params: Params) -> list[PoolParameters]:
-    """Return the pools of a request, by number; raises what `launch_parameters.find` raises, MissingParameter."""
-    wanted = target(params)
-    tags = [one for one in params.get("TagSpecifications", ()) if one.get("ResourceType") != "fleet"]
+def pools(call: Call, params: Params, *, spot: bool) -> list[PoolParameters]:
+    """Return the pools of a request, by number, as they launch Spot Instances or those on demand.
+
+    Raises what `launch_parameters.find` raises, MissingParameter, and InvalidParameter for a template with a market.
+    """
+    asked = targets(params)
+    wanted = asked.spot if spot else asked.on_demand
+    tags = _tags(params, spot=spot)
     found: list[PoolParameters] = []
     for config in _required(params, "LaunchTemplateConfigs"):
         template, user_data = _template(call, config.get("LaunchTemplateSpecification", {}))
@@ -74,13 +85,21 @@ def pools(call: Call, params: Params) -> list[PoolParameters]:
         for override in overrides:
             own = {**_own(override, template), **({"UserData": user_data} if user_data is not None else {})}
             weight = _weight(override)
-            own |= {"MinCount": 1, "MaxCount": min(math.ceil(wanted / weight), 1000)}
+            own |= {"MinCount": 1, "MaxCount": max(1, min(math.ceil(wanted / weight), 1000))}
             if tags:
                 own["TagSpecifications"] = tags
+            if spot:
+                own["InstanceMarketOptions"] = {"MarketType": "spot"}
             number = len(found)
-            launch = Overridden(own, template, key=f"pool {number}")
+            launch = Overridden(own, template, key=f"pool {number}{' spot' * spot}")
             found.append(PoolParameters(number, template, override, launch, weight, override.get("Priority")))
     return found
+
+
+def _tags(params: Params, *, spot: bool) -> list[Any]:
+    """Return the tags of what is launched; those of Spot requests are for Spot Instances alone."""
+    others = {"fleet"} if spot else {"fleet", "spot-instances-request"}
+    return [one for one in params.get("TagSpecifications", ()) if one.get("ResourceType") not in others]
 
 
 def _required(params: Mapping[str, Any], name: str) -> Any:
@@ -95,7 +114,13 @@ def _template(call: Call, given: Mapping[str, Any]) -> tuple[Template, str | Non
     version = given.get("Version")
     if version is None:
         raise MissingParameter("LaunchTemplateConfigs.LaunchTemplateSpecification.Version")
-    return launch_parameters.find(call, named, version), given.get("LaunchTemplateSpecificationUserData")
+    found = launch_parameters.find(call, named, version)
+    if found.data.get("InstanceMarketOptions", {}).get("MarketType"):
+        raise InvalidParameter(
+            f"The launch template '{found.id}' has InstanceMarketOptions, which a fleet cannot use: its own target "
+            "capacities say what is on demand."
+        )
+    return found, given.get("LaunchTemplateSpecificationUserData")
 
 
 def _weight(override: Mapping[str, Any]) -> float:

@@ -23,7 +23,7 @@ _SHOWN: Final = (
     "ImageId",
     "BlockDeviceMappings",
 )
-_ON_DEMAND: Final = "on-demand"
+_LIFECYCLES: Final = {True: "spot", False: "on-demand"}
 _ERRORS: Final[tuple[tuple[type[SteadError], str], ...]] = (
     (MalformedId, "fleetIdMalformed"),
     (NotFound, "fleetIdDoesNotExist"),
@@ -72,14 +72,15 @@ def fleet_view(found: DescribedFleet) -> Result:
         "Type": "instant",
         "ExcessCapacityTerminationPolicy": config["ExcessCapacityTerminationPolicy"],
         "FulfilledCapacity": fleet.fulfilled,
-        "FulfilledOnDemandCapacity": fleet.fulfilled,
+        "FulfilledOnDemandCapacity": fleet.fulfilled - fleet.spot_fulfilled,
         "TargetCapacitySpecification": {
             "TotalTargetCapacity": fleet.target,
-            "OnDemandTargetCapacity": fleet.target,
-            "SpotTargetCapacity": 0,
+            "OnDemandTargetCapacity": fleet.target - fleet.spot_target,
+            "SpotTargetCapacity": fleet.spot_target,
             "DefaultTargetCapacityType": target.get("DefaultTargetCapacityType"),
         },
         "OnDemandOptions": {"AllocationStrategy": "lowest-price", **options},
+        "SpotOptions": _spot_options(config, is_used=fleet.spot_target > 0),
         "TerminateInstancesWithExpiration": False,
         "ReplaceUnhealthyInstances": False,
         "LaunchTemplateConfigs": [
@@ -90,6 +91,14 @@ def fleet_view(found: DescribedFleet) -> Result:
         "Instances": [_members_view(members, pools) for members in _by_pool(found.members)],
         "Tags": tags_view(found.tags),
     }
+
+
+def _spot_options(config: Any, *, is_used: bool) -> Result | None:
+    """Show the options of Spot Instances, if there were to be any; fleets of older releases have none."""
+    options = config.get("SpotOptions")
+    if not is_used and options is None:
+        return None
+    return {"AllocationStrategy": "lowest-price", "InstanceInterruptionBehavior": "terminate", **(options or {})}
 
 
 def deletions_view(found: Sequence[FleetDeletion]) -> Result:
@@ -115,16 +124,16 @@ def _code(error: SteadError) -> str:
 
 
 def _by_pool(members: Sequence[FleetMember]) -> list[list[FleetMember]]:
-    grouped: dict[int, list[FleetMember]] = defaultdict(list)
+    grouped: dict[tuple[int, bool], list[FleetMember]] = defaultdict(list)
     for member in members:
-        grouped[member.pool].append(member)
+        grouped[member.pool, member.spot].append(member)
     return list(grouped.values())
 
 
 def _members_view(members: Sequence[FleetMember], pools: Sequence[Any]) -> Result:
     return {
         "LaunchTemplateAndOverrides": pools[members[0].pool],
-        "Lifecycle": _ON_DEMAND,
+        "Lifecycle": _LIFECYCLES[members[0].spot],
         "InstanceIds": [member.instance_id for member in members],
         "InstanceType": members[0].instance_type,
     }
@@ -133,7 +142,7 @@ def _members_view(members: Sequence[FleetMember], pools: Sequence[Any]) -> Resul
 def _failure_view(failure: Failure, pools: Sequence[Any]) -> Result:
     return {
         "LaunchTemplateAndOverrides": pools[failure.pool],
-        "Lifecycle": _ON_DEMAND,
+        "Lifecycle": _LIFECYCLES[failure.spot],
         "ErrorCode": failure.code,
         "ErrorMessage": failure.message,
     }

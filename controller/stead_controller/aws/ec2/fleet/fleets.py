@@ -9,6 +9,7 @@ from stead_controller.aws.describe import filters, page, repeatable, tags_on_cre
 from stead_controller.aws.ec2.fleet import fleet_pools
 from stead_controller.aws.ec2.fleet.fleet_pools import PoolParameters
 from stead_controller.aws.ec2.fleet.fleet_view import created_view, deletions_view, fleet_view, pool_view
+from stead_controller.aws.ec2.instances import market_options
 from stead_controller.aws.ec2.instances.run_instances import launch_request
 from stead_controller.aws.errors import translate
 from stead_controller.aws.protocol.codec import Wire
@@ -16,11 +17,21 @@ from stead_controller.errors import InvalidCombination, InvalidParameter, SteadE
 from stead_controller.request.conditions import holds
 from stead_controller.resources.fleet import fleets
 from stead_controller.resources.fleet.fleet_launch import Goal, Pool
-from stead_controller.resources.fleet.fleets import DescribedFleet, FleetRequest
+from stead_controller.resources.fleet.fleets import DescribedFleet, FleetPools, FleetRequest
 
-_STRATEGIES: Final = ("lowest-price", "prioritized")
+# By market, whether priorities decide. All pools are of the same hosts: what takes least of a host is the cheapest and
+# that of which there is most capacity, and none is interrupted more often than others.
+_STRATEGIES: Final = {
+    "OnDemandOptions": {"lowest-price": False, "prioritized": True},
+    "SpotOptions": {
+        "capacity-optimized": False,
+        "capacity-optimized-prioritized": True,
+        "lowest-price": False,
+        "price-capacity-optimized": False,
+    },
+}
 _POLICIES: Final = ("no-termination", "termination")
-_STORED: Final = ("LaunchTemplateConfigs", "OnDemandOptions", "TargetCapacitySpecification")
+_STORED: Final = ("LaunchTemplateConfigs", "OnDemandOptions", "SpotOptions", "TargetCapacitySpecification")
 _FILTERS: Final = (
     "activity-status",
     "excess-capacity-termination-policy",
@@ -35,10 +46,16 @@ def create_fleet(call: Call, params: Params) -> Result:
     """Launch instances of several types and subnets."""
     if params.get("Type", "maintain") != "instant":
         raise Unsupported("Fleets of the Type request or maintain are not supported: only instant ones are.")
-    tags = tags_on_create(params, "fleet", "instance", "volume", "network-interface")["fleet"]
-    given = fleet_pools.pools(call, params)
-    request = FleetRequest(_goal(call, params), _config(params, given), tags, repeatable("CreateFleet", params))
-    made = fleets.create(call.tx, call.caller, call.cloud, request, [_pool(call, one) for one in given], now=call.now)
+    tags = tags_on_create(params, "fleet", "instance", "volume", "network-interface", "spot-instances-request")["fleet"]
+    targets = fleet_pools.targets(params)
+    on_demand = _goal(call, params, "OnDemandOptions", targets.on_demand)
+    spot = _goal(call, params, "SpotOptions", targets.spot)
+    market_options.check_interruption(params.get("SpotOptions", {}))
+    given = {one: fleet_pools.pools(call, params, spot=one) for one in targets.markets}
+    pools = FleetPools(*([_pool(call, one) for one in given.get(market, ())] for market in (False, True)))
+    config = _config(params, given[targets.markets[0]])
+    request = FleetRequest(on_demand, spot, config, tags, repeatable("CreateFleet", params))
+    made = fleets.create(call.tx, call.caller, call.cloud, request, pools, now=call.now)
     return created_view(made)
 
 
@@ -54,16 +71,20 @@ def _pool(call: Call, given: PoolParameters) -> Pool:
     return Pool(given.number, request, given.weight, given.priority, choices)
 
 
-def _goal(call: Call, params: Params) -> Goal:
-    options = params.get("OnDemandOptions", {})
+def _goal(call: Call, params: Params, name: str, target: int) -> Goal:
+    """Read the options of one market."""
+    options = params.get(name, {})
     strategy = options.get("AllocationStrategy", "lowest-price")
-    if strategy not in _STRATEGIES:
+    if strategy == "diversified" and name == "SpotOptions":
+        raise Unsupported("The AllocationStrategy diversified is not supported: all pools are of the same hosts.")
+    if strategy not in _STRATEGIES[name]:
         raise InvalidParameter(f"Value ({strategy}) for parameter allocationStrategy is invalid.")
     minimum = options.get("MinTargetCapacity")
     goal = Goal(
-        target=fleet_pools.target(params),
+        target=target,
         coded=lambda error: _coded(call, error),
-        strategy=strategy,
+        spot=name == "SpotOptions",
+        by_priority=_STRATEGIES[name][strategy],
         minimum=minimum,
         single_type=options.get("SingleInstanceType", False),
         single_zone=options.get("SingleAvailabilityZone", False),

@@ -1,4 +1,4 @@
-"""spot instances, their requests and interruptions."""
+"""spot instances, their requests and interruptions, also in fleets."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -46,9 +46,13 @@ def upgrade() -> None:
         postgresql_where=_INTERRUPTED,
     )
     make_accounts_indexes_last("instances")
+    op.add_column("fleets", sa.Column("spot_target", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("fleets", sa.Column("spot_fulfilled", sa.Float(), server_default="0", nullable=False))
 
 
 def downgrade() -> None:
+    op.drop_column("fleets", "spot_fulfilled")
+    op.drop_column("fleets", "spot_target")
     op.drop_index("ix_instances_interruption", "instances")
     op.drop_index("ix_instances_spot_zone", "instances")
     op.drop_column("instances", "interruption")

@@ -23,10 +23,12 @@ class Fleet(Base):
     created: Mapped[datetime]
     deleted: Mapped[datetime | None]
     client_token: Mapped[str] = mapped_column(String(64))
-    target: Mapped[int] = mapped_column(Integer)  # units
-    fulfilled: Mapped[float] = mapped_column(Float)  # units, at its creation
+    target: Mapped[int] = mapped_column(Integer)  # units, with those of Spot Instances
+    spot_target: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    fulfilled: Mapped[float] = mapped_column(Float)  # units, at its creation, with those of Spot Instances
+    spot_fulfilled: Mapped[float] = mapped_column(Float, default=0.0, server_default="0")
     config: Mapped[str] = mapped_column(Text)
-    failures: Mapped[list[list[object]]] = mapped_column(JSON)  # number of the pool, EC2's code, message
+    failures: Mapped[list[list[object]]] = mapped_column(JSON)  # number of the pool, code, message, spot
 
 
 class FleetInstance(Base):
