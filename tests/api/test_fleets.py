@@ -16,6 +16,7 @@ from tests.support import rows
 from tests.support.clients import Account
 
 ABSENT = "fleet-00000000000000000"
+DENIED = "UnauthorizedOperation"
 NO_ROOM = "InsufficientInstanceCapacity"
 
 
@@ -524,18 +525,26 @@ def test_who_may(api):
     of_template, image = arn(api, "launch-template", template), f"arn:aws:ec2:us-east-1::image/{api.world.image_id}"
     request = asked({"InstanceType": "t3.nano"}, {"InstanceType": "t3.micro"})
     user.may(statement("ec2:CreateFleet"))
-    assert "ec2:RunInstances" in refused(client.create_fleet, **request)
+    none = client.create_fleet(**request)
+    assert (none["Instances"], failed(none)) == ([], {"t3.nano": DENIED, "t3.micro": DENIED})
+    assert "ec2:RunInstances" in none["Errors"][0]["ErrorMessage"]
+    assert "ec2:RunInstances" in refused(client.create_fleet, **request, DryRun=True)
     user.may(statement("ec2:RunInstances"))
     assert "ec2:CreateFleet" in refused(client.create_fleet, **request)
     user.may(statement(["ec2:CreateFleet", "ec2:RunInstances"]))
     fleet = client.create_fleet(**request)["FleetId"]
-    for denied in (
-        statement("ec2:CreateFleet", of_template, effect="Deny"),
-        statement("ec2:RunInstances", image, effect="Deny"),
-        statement("ec2:RunInstances", effect="Deny", StringEquals={"ec2:InstanceType": "t3.micro"}),
-    ):
-        user.may(statement(["ec2:CreateFleet", "ec2:RunInstances"]), denied)
-        refused(client.create_fleet, **request)
+    both = statement(["ec2:CreateFleet", "ec2:RunInstances"])
+    user.may(both, statement("ec2:CreateFleet", of_template, effect="Deny"))
+    refused(client.create_fleet, **request)
+    user.may(both, statement("ec2:RunInstances", image, effect="Deny"))
+    assert failed(client.create_fleet(**request)) == {"t3.nano": DENIED, "t3.micro": DENIED}
+    user.may(both, statement("ec2:RunInstances", effect="Deny", StringEquals={"ec2:InstanceType": "t3.nano"}))
+    some = client.create_fleet(**request)
+    assert (launched(some), failed(some)) == ({"t3.micro": 1}, {"t3.nano": DENIED})
+    user.may(both, statement("ec2:RunInstances", effect="Deny", StringEquals={"ec2:InstanceMarketType": "spot"}))
+    mixed = client.create_fleet(**spot_asked({"InstanceType": "t3.nano"}, on_demand=1))
+    assert launched(mixed) == {"t3.nano": 1}
+    assert [(one["Lifecycle"], one["ErrorCode"]) for one in mixed["Errors"]] == [("spot", DENIED)]
     tags = [{"ResourceType": "fleet", "Tags": [{"Key": "a", "Value": "b"}]}]
     user.may(statement(["ec2:CreateFleet", "ec2:RunInstances"]))
     assert "ec2:CreateTags" in refused(client.create_fleet, **request, TagSpecifications=tags)

@@ -214,6 +214,34 @@ def test_a_repeated_launch_is_the_same_whatever_became_of_the_default(api):
     api.refused("IdempotentParameterMismatch", api.ec2.run_instances, ClientToken="t", **named)
 
 
+def test_a_repeated_launch_is_the_same_when_its_template_is_gone(api):
+    make(api)
+    first = launch(api.ec2, ClientToken="t")
+    fleet = {
+        "Type": "instant",
+        "LaunchTemplateConfigs": [
+            {
+                "LaunchTemplateSpecification": {"LaunchTemplateName": "web", "Version": "1"},
+                "Overrides": [{"Priority": 1.0}],
+            }
+        ],
+        "TargetCapacitySpecification": {"TotalTargetCapacity": 1},
+        "ClientToken": "f",
+    }
+    made = api.ec2.create_fleet(**fleet)
+    api.ec2.delete_launch_template(LaunchTemplateName="web")
+    before = api.dump()
+    assert launch(api.ec2, ClientToken="t")["InstanceId"] == first["InstanceId"]
+    assert api.ec2.create_fleet(**fleet)["Instances"] == made["Instances"]
+    assert api.dump() == before
+    named = {"LaunchTemplate": {"LaunchTemplateName": "web"}, "MinCount": 1, "MaxCount": 2}
+    api.refused("IdempotentParameterMismatch", api.ec2.run_instances, ClientToken="t", **named)
+    absent = "InvalidLaunchTemplateName.NotFoundException"
+    api.refused(absent, api.ec2.run_instances, ClientToken="new", **named)
+    api.refused(absent, api.ec2.run_instances, **named)
+    api.refused(absent, api.ec2.create_fleet, **fleet | {"ClientToken": "new"})
+
+
 def test_a_dry_run_launches_nothing(api):
     make(api)
     named = {"LaunchTemplate": {"LaunchTemplateName": "web"}, "MinCount": 1, "MaxCount": 1}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from stead_controller.errors import NotAuthorized
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.questions import HostAnswer, Question
@@ -29,7 +30,8 @@ class Call:
     `secure` tells whether it came through TLS. `page_key` seals NextTokens (only `aws/describe.py` uses it).
     `prepared` is the result of the operation's `prepare`. `host` is the address, and the port if any, that the caller
     used; `via` the VPC endpoint through which it came, if any: `source_ip` is then a private address. `chosen` is what
-    authorization has chosen in this transaction, by the operation's name; the operation uses the same.
+    authorization has chosen in this transaction, by the operation's name; the operation uses the same. `refused` are
+    the parts of the request that the caller may not make, by their keys, where the others are carried out.
     """
 
     caller: Caller
@@ -45,6 +47,7 @@ class Call:
     host: str = ""
     via: Via | None = None
     chosen: dict[str, Any] = field(default_factory=dict, repr=False)
+    refused: dict[str, NotAuthorized] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

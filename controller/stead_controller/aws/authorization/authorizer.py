@@ -101,24 +101,27 @@ class PolicyAuthorizer:
         checks = [check for check in (rule.checks(asked) if rule else ()) if check.action.startswith(prefix)]
         checks = checks or [Check(Target("*"), prefix + asked.operation)]
         principal = principal_of(call.caller)
-        for request in self._requests(call, principal, Policies(resource=policy), checks):
+        requests = self._requests(call, principal, Policies(resource=policy), checks)
+        for check, request in zip(checks, requests, strict=True):
             decision = evaluate_endpoint(request, policy)
             if not decision.allowed:
                 sealer = call.cloud.sealer
-                raise refusal(call.caller, request, decision, service=asked.service, sealer=sealer, by_endpoint=True)
+                error = refusal(call.caller, request, decision, service=asked.service, sealer=sealer, by_endpoint=True)
+                _refuse(call, check, error)
 
     def check(self, asked: Asked, rule: Rule) -> None:
-        """Raise NotAuthorized unless everything that a rule requires is allowed."""
+        """Raise NotAuthorized unless everything that a rule requires is allowed, but for parts that can be left out."""
         checks = list(rule.checks(asked))
         if not checks:
             return
         call = asked.call
         policies = self.policies(call.tx, call.caller)
         principal = principal_of(call.caller)
-        for request in self._requests(call, principal, policies, checks):
+        for check, request in zip(checks, self._requests(call, principal, policies, checks), strict=True):
             decision = evaluate(request, policies)
             if not decision.allowed:
-                raise refusal(call.caller, request, decision, service=asked.service, sealer=call.cloud.sealer)
+                error = refusal(call.caller, request, decision, service=asked.service, sealer=call.cloud.sealer)
+                _refuse(call, check, error)
 
     def policies(self, tx: Transaction, caller: Caller) -> Policies:
         """Return the policies that apply to a caller."""
@@ -183,6 +186,13 @@ class PolicyAuthorizer:
         if any(key.startswith(principal_keys.PRINCIPAL_TAG) for key in keys):
             values |= principal_keys.of_tags(self.tags(call.tx, call.caller))
         return context_of(values)
+
+
+def _refuse(call: Call, check: Check, error: NotAuthorized) -> None:
+    """Refuse a request or, where others may be carried out without it, the part of it that a check is about."""
+    if not check.part:
+        raise error
+    call.refused.setdefault(check.part, error)
 
 
 def _check_session(caller: Caller, operation: Operation) -> None:

@@ -5,7 +5,7 @@ A rule is declared in `rules/<noun>.py` and reads like a line of the Service Aut
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params
@@ -62,10 +62,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """An action that must be allowed on a resource; an empty action is the operation's own."""
+    """An action that must be allowed on a resource; an empty action is the operation's own.
+
+    If it is not allowed, the request is refused, or only its `part` of that key (`Call.refused`) if there is one.
+    """
 
     target: Target
     action: str = ""
+    part: str = ""
 
 
 Part = Callable[[Asked], Iterator[Check]]
@@ -91,7 +95,7 @@ class Rule:
         for part in self.parts:
             for check in part(asked):
                 found = True
-                yield check if check.action else Check(check.target, own)
+                yield check if check.action else replace(check, action=own)
         if not found:
             yield Check(Target("*"), own)
 

@@ -1,6 +1,7 @@
 """EC2's operations on fleets, launch templates, placement groups and requests for Spot Instances."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, made, making, named, referred, rule
@@ -17,7 +18,10 @@ def _new_placement_group(asked: Asked) -> Iterator[Check]:
 
 
 def _new_fleet(asked: Asked) -> Iterator[Check]:
-    """Check the fleet, its templates, and all that each of its pools would launch, as RunInstances does."""
+    """Check the fleet, its templates, and all that each of its pools would launch, as RunInstances does.
+
+    A pool that the caller may not launch is a failure of that pool.
+    """
     yield from making(asked, "fleet", {})
     try:
         markets = fleet_pools.targets(asked.params).markets
@@ -29,7 +33,7 @@ def _new_fleet(asked: Asked) -> Iterator[Check]:
     for pool in pools:
         launch = Asked(asked.service, "RunInstances", asked.call, pool.params)
         for check in launching(launch):
-            yield check if check.action else Check(check.target, "ec2:RunInstances")
+            yield replace(check, action=check.action or "ec2:RunInstances", part=pool.params.key)
 
 
 _TEMPLATE: Final = (

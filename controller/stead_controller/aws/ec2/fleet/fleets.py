@@ -10,10 +10,10 @@ from stead_controller.aws.ec2.fleet import fleet_pools
 from stead_controller.aws.ec2.fleet.fleet_pools import PoolParameters
 from stead_controller.aws.ec2.fleet.fleet_view import created_view, deletions_view, fleet_view, pool_view
 from stead_controller.aws.ec2.instances import market_options
-from stead_controller.aws.ec2.instances.run_instances import launch_request
+from stead_controller.aws.ec2.instances.run_instances import launch_request, repeated
 from stead_controller.aws.errors import translate
 from stead_controller.aws.protocol.codec import Wire
-from stead_controller.errors import InvalidCombination, InvalidParameter, SteadError, Unsupported
+from stead_controller.errors import InvalidCombination, InvalidParameter, NotFound, SteadError, Unsupported
 from stead_controller.request.conditions import holds
 from stead_controller.resources.fleet import fleets
 from stead_controller.resources.fleet.fleet_launch import Goal, Pool
@@ -46,6 +46,21 @@ def create_fleet(call: Call, params: Params) -> Result:
     """Launch instances of several types and subnets."""
     if params.get("Type", "maintain") != "instant":
         raise Unsupported("Fleets of the Type request or maintain are not supported: only instant ones are.")
+    if call.refused and params.get("DryRun", False):  # which asks whether all of it is allowed
+        raise next(iter(call.refused.values()))
+    try:
+        request, pools = _read(call, params)
+    except NotFound:
+        known = repeated(call, params, "CreateFleet")
+        if known is None:
+            raise
+        (made,) = fleets.describe(call.tx, call.caller, [known])
+    else:
+        made = fleets.create(call.tx, call.caller, call.cloud, request, pools, now=call.now)
+    return created_view(made)
+
+
+def _read(call: Call, params: Params) -> tuple[FleetRequest, FleetPools]:
     tags = tags_on_create(params, "fleet", "instance", "volume", "network-interface", "spot-instances-request")["fleet"]
     targets = fleet_pools.targets(params)
     on_demand = _goal(call, params, "OnDemandOptions", targets.on_demand)
@@ -54,9 +69,7 @@ def create_fleet(call: Call, params: Params) -> Result:
     given = {one: fleet_pools.pools(call, params, spot=one) for one in targets.markets}
     pools = FleetPools(*([_pool(call, one) for one in given.get(market, ())] for market in (False, True)))
     config = _config(params, given[targets.markets[0]])
-    request = FleetRequest(on_demand, spot, config, tags, repeatable("CreateFleet", params))
-    made = fleets.create(call.tx, call.caller, call.cloud, request, pools, now=call.now)
-    return created_view(made)
+    return FleetRequest(on_demand, spot, config, tags, repeatable("CreateFleet", params)), pools
 
 
 def _pool(call: Call, given: PoolParameters) -> Pool:
@@ -67,6 +80,9 @@ def _pool(call: Call, given: PoolParameters) -> Pool:
         raise
     except SteadError as error:
         return Pool(given.number, None, error=error)
+    refused = call.refused.get(given.params.key)
+    if refused is not None:
+        return Pool(given.number, None, error=refused)
     choices = call.chosen.get(given.params.key)
     return Pool(given.number, request, given.weight, given.priority, choices)
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from stead_controller.aws import reading
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.aws.describe import request_digest, tags_on_create
+from stead_controller.aws.describe import repeatable, request_digest, tags_on_create
 from stead_controller.aws.ec2.instances import cpu_options, launch_parameters, market_options
 from stead_controller.aws.ec2.instances.instance_attributes import choice
 from stead_controller.aws.ec2.instances.instance_profiles import profile_name
@@ -16,7 +17,8 @@ from stead_controller.aws.ec2.instances.launch_parameters import Overridden
 from stead_controller.aws.ec2.network.network_interfaces import address_request, idle_timeouts
 from stead_controller.aws.ec2.network.private_names import name_options
 from stead_controller.aws.ec2.storage import block_devices
-from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
+from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, NotFound, Unsupported
+from stead_controller.request import client_tokens
 from stead_controller.resources.instances import instances, launch_choices
 from stead_controller.resources.instances.instance_groups import GroupRequest
 from stead_controller.resources.instances.launch_choices import Choices
@@ -53,10 +55,27 @@ _OF_ONE_INTERFACE: Final = frozenset(
 @operation("RunInstances")
 def run(call: Call, params: Params) -> Result:
     """Launch instances, with the choices that were made for authorization."""
-    request = launch_request(launch_parameters.effective(call, params))
-    choices = call.chosen.get(_NAME)
-    reservation_id = run_instances(call.tx, call.caller, call.cloud, request, call.now, choices=choices)
+    try:
+        request = launch_request(launch_parameters.effective(call, params))
+    except NotFound:
+        reservation_id = repeated(call, params, _NAME)
+        if reservation_id is None:
+            raise
+    else:
+        choices = call.chosen.get(_NAME)
+        reservation_id = run_instances(call.tx, call.caller, call.cloud, request, call.now, choices=choices)
     return reservation_view(instances.reservation(call.tx, call.caller, call.cloud, reservation_id))
+
+
+def repeated(call: Call, params: Params, operation_name: str) -> str | None:
+    """Return what a request made before whose template is gone since, which cannot be read again; else None.
+
+    Raises IdempotencyMismatch.
+    """
+    known = client_tokens.replay_request(call.tx, call.caller, repeatable(operation_name, params), call.now)
+    if known is not None:
+        reading.whole(params)
+    return known
 
 
 def choose(call: Call, params: Params | Overridden) -> Choices:
