@@ -120,6 +120,7 @@ def user(api: Api, *statements: dict[str, Any]) -> tuple[str, str]:
         ("sts", lambda client: client.get_caller_identity()["Account"]),
         ("iam", lambda client: client.list_users()["Users"] == []),
         ("servicequotas", lambda client: client.list_service_quotas(ServiceCode="vpc")["Quotas"]),
+        ("ssm", lambda client: client.get_parameters_by_path(Path="/stead", Recursive=True)["Parameters"]),
         ("cloudtrail", lambda client: client.lookup_events()["Events"] == []),
         ("dlm", lambda client: client.get_lifecycle_policies()["Policies"] == []),
         ("ebs", lambda client: client.start_snapshot(VolumeSize=1)["SnapshotId"]),

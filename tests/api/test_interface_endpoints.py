@@ -372,7 +372,7 @@ def test_services(api: Api) -> None:
     by_type = [{"Name": "service-type", "Values": ["Interface"]}]
     found = ask(Filters=by_type)
     codes = [name.rpartition(".")[2] for name in found["ServiceNames"]]
-    assert codes == ["iam", "cloudtrail", "dlm", "ebs", "ec2", "s3", "servicequotas", "sts"]
+    assert codes == ["iam", "cloudtrail", "dlm", "ebs", "ec2", "s3", "servicequotas", "ssm", "sts"]
     (detail,) = [one for one in found["ServiceDetails"] if one["ServiceName"] == EC2]
     assert detail == {
         "ServiceName": EC2,
@@ -501,7 +501,7 @@ def test_what_hosts_say_of_others_and_too_early_counts_for_nothing(api: Api) -> 
 def test_names_in_the_certificate_of_the_apis() -> None:
     """Clients by HTTPS verify the service's own name, and those of endpoints."""
     found = vpc_endpoint_services.host_names("eu-west-1")
-    for code in ("cloudtrail", "dlm", "ebs", "ec2", "servicequotas", "sts"):
+    for code in ("cloudtrail", "dlm", "ebs", "ec2", "servicequotas", "ssm", "sts"):
         assert {f"{code}.eu-west-1.amazonaws.com", f"*.{code}.eu-west-1.vpce.amazonaws.com"} <= set(found)
     assert {"s3.eu-west-1.amazonaws.com", "*.s3.eu-west-1.amazonaws.com"} <= set(found)
 

@@ -56,10 +56,8 @@ class Service:
         return endpoint_names.endpoint_domain(self.code, region)
 
 
-SERVICES: Final = (
-    Service("s3", GATEWAY),
-    *(Service(code, INTERFACE) for code in ("cloudtrail", "dlm", "ebs", "ec2", "iam", "s3", "servicequotas", "sts")),
-)
+_WITH_INTERFACES: Final = ("cloudtrail", "dlm", "ebs", "ec2", "iam", "s3", "servicequotas", "ssm", "sts")
+SERVICES: Final = (Service("s3", GATEWAY), *(Service(code, INTERFACE) for code in _WITH_INTERFACES))
 """Those of this cloud that AWS has endpoints for, by its names and types; IAM's are in one region only.
 
 https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html
