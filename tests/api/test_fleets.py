@@ -20,6 +20,9 @@ DENIED = "UnauthorizedOperation"
 NO_ROOM = "InsufficientInstanceCapacity"
 
 
+REQUIRED = {"VCpuCount": {"Min": 4}, "MemoryMiB": {"Min": 8192}, "ExcludedInstanceTypes": ["c5*", "c6*"]}
+
+
 def asked(*overrides, target=1, template="web", **given):
     """A request for instances on demand."""
     specification = {"LaunchTemplateName": template, "Version": "$Latest"}
@@ -217,6 +220,61 @@ def test_what_is_the_default_of_a_target_and_which_spot_pool_is_first(api):
         assert (made["Lifecycle"], made["InstanceType"]) == ("spot", first)
 
 
+def test_types_are_chosen_by_requirements(api):
+    """Of those that have what is required, what takes least of a host; whoever is forbidden it gets the next."""
+    template = make(api)
+    answer = api.ec2.create_fleet(**asked({"InstanceRequirements": REQUIRED}, {"InstanceType": "m5.24xlarge"}))
+    assert answer["Errors"] == []
+    [group] = answer["Instances"]
+    assert group["InstanceType"] == "c7i.xlarge"
+    assert group["LaunchTemplateAndOverrides"]["Overrides"] == {
+        "InstanceType": "c7i.xlarge",
+        "InstanceRequirements": REQUIRED,
+    }
+    of_template = {"LaunchTemplateId": template, "Version": "1"}
+    assert described(api, answer["FleetId"])["LaunchTemplateConfigs"] == [
+        {"LaunchTemplateSpecification": of_template, "Overrides": [{"InstanceRequirements": REQUIRED}]},
+        {"LaunchTemplateSpecification": of_template, "Overrides": [{"InstanceType": "m5.24xlarge"}]},
+    ]
+    user = User(api)
+    both = statement(["ec2:CreateFleet", "ec2:RunInstances"])
+    user.may(both, statement("ec2:RunInstances", effect="Deny", StringEquals={"ec2:InstanceType": "c7i.xlarge"}))
+    answer = user.client().create_fleet(**asked({"InstanceRequirements": REQUIRED}))
+    assert failed(answer) == {"c7i.xlarge": DENIED}
+    assert sum(launched(answer).values()) == 1
+
+
+def test_what_nothing_has_is_a_failure(api):
+    make(api)
+    lacking = {"VCpuCount": {"Min": 4000}, "MemoryMiB": {"Min": 1}}
+    absent = {"InstanceRequirements": REQUIRED, "ImageId": "ami-00000000000000000"}
+    answer = api.ec2.create_fleet(**asked({"InstanceRequirements": lacking}, absent))
+    assert answer["Instances"] == []
+    assert [one["ErrorCode"] for one in answer["Errors"]] == ["InvalidParameterValue", "InvalidAMIID.NotFound"]
+    assert answer["Errors"][0]["LaunchTemplateAndOverrides"]["Overrides"] == {"InstanceRequirements": lacking}
+
+
+def test_a_template_with_requirements_is_for_fleets(api):
+    data = {"ImageId": api.world.image_id, "InstanceRequirements": REQUIRED}
+    api.ec2.create_launch_template(LaunchTemplateName="web", LaunchTemplateData=data)
+    assert launched(api.ec2.create_fleet(**asked())) == {"c7i.xlarge": 1}
+    assert launched(api.ec2.create_fleet(**asked({"InstanceType": "t3.nano"}))) == {"t3.nano": 1}
+    other = {"VCpuCount": {"Min": 2, "Max": 2}, "MemoryMiB": {"Min": 1}, "AllowedInstanceTypes": ["m5.*"]}
+    answer = api.ec2.create_fleet(**asked({"InstanceRequirements": other}))
+    assert launched(answer) == {"m5.large": 1}
+    call = api.ec2.run_instances
+    of_template = {"LaunchTemplate": {"LaunchTemplateName": "web"}, "MinCount": 1, "MaxCount": 1}
+    for more in ({}, {"InstanceType": "t3.nano"}):
+        message = api.refused("InvalidParameterCombination", call, **of_template, **more)
+        assert "InstanceRequirements" in message
+    # Another version says in its own way which type there is to be.
+    version = api.ec2.create_launch_template_version
+    made = version(LaunchTemplateName="web", SourceVersion="1", LaunchTemplateData={"InstanceType": "t3.nano"})
+    assert "InstanceRequirements" not in made["LaunchTemplateVersion"]["LaunchTemplateData"]
+    made = version(LaunchTemplateName="web", SourceVersion="2", LaunchTemplateData={"InstanceRequirements": other})
+    assert made["LaunchTemplateVersion"]["LaunchTemplateData"] == data | {"InstanceRequirements": other}
+
+
 def test_a_template_with_a_market_is_of_no_fleet(api):
     make(api, InstanceMarketOptions={"MarketType": "spot"})
     for request in (asked(), spot_asked()):
@@ -412,7 +470,12 @@ def test_bad_requests_change_nothing(api, code, change):
     ("code", "override"),
     [
         ("UnsupportedOperation", {"MaxPrice": "1"}),
-        ("UnsupportedOperation", {"InstanceRequirements": {"VCpuCount": {"Min": 1}, "MemoryMiB": {"Min": 1}}}),
+        ("InvalidParameterCombination", {"InstanceRequirements": REQUIRED, "InstanceType": "t3.nano"}),
+        ("InvalidParameterValue", {"InstanceRequirements": REQUIRED | {"BareMetal": "perhaps"}}),
+        (
+            "UnsupportedOperation",
+            {"InstanceRequirements": REQUIRED | {"OnDemandMaxPricePercentageOverLowestPrice": 20}},
+        ),
         ("UnsupportedOperation", {"Placement": {"Tenancy": "dedicated"}}),
         ("InvalidParameterValue", {"WeightedCapacity": 0.0}),
         ("InvalidParameterValue", {"WeightedCapacity": 1000.0}),

@@ -270,7 +270,14 @@ def test_names_may_be_so(api, name):
         ("UnsupportedOperation", {"CpuOptions": {"AmdSevSnp": "enabled"}}),
         ("UnsupportedOperation", {"Placement": {"Tenancy": "dedicated"}}),
         ("UnsupportedOperation", {"NetworkInterfaces": [{"DeviceIndex": 0, "InterfaceType": "efa"}]}),
-        ("UnsupportedOperation", {"InstanceRequirements": {"VCpuCount": {"Min": 1}, "MemoryMiB": {"Min": 1}}}),
+        (
+            "InvalidParameterCombination",
+            {"InstanceRequirements": {"VCpuCount": {"Min": 1}, "MemoryMiB": {"Min": 1}}, "InstanceType": "t3.nano"},
+        ),
+        (
+            "InvalidParameterValue",
+            {"InstanceRequirements": {"VCpuCount": {"Min": 3, "Max": 1}, "MemoryMiB": {"Min": 1}}},
+        ),
         ("InvalidParameterValue", {"TagSpecifications": [{"ResourceType": "vpc", "Tags": [{"Key": "a"}]}]}),
         ("InvalidParameterValue", {"TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "aws:a"}]}]}),
     ],

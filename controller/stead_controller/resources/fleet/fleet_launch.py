@@ -13,6 +13,7 @@ from typing import Final
 
 from sqlalchemy import select
 
+from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.db.tables import Instance
 from stead_controller.errors import NoCapacity, SteadError
 from stead_controller.request.caller import Caller
@@ -26,6 +27,11 @@ from stead_controller.resources.instances.run_instances import run_instances
 _GIB_OF_A_VCPU: Final = 4
 _GIB: Final = 1 << 30
 _MOST_AT_ONCE: Final = 1000
+
+
+def price_of(kind: InstanceType) -> float:
+    """Return what an instance takes of a host, in GiB of memory."""
+    return kind.vcpus * _GIB_OF_A_VCPU + kind.memory / _GIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +102,7 @@ class _Ready:
     @property
     def price(self) -> float:
         """What a unit takes of a host."""
-        kind = self.choices.type
-        return (kind.vcpus * _GIB_OF_A_VCPU + kind.memory / _GIB) / self.pool.weight
+        return price_of(self.choices.type) / self.pool.weight
 
 
 class _NotEnoughError(Exception):

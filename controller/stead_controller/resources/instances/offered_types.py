@@ -1,19 +1,21 @@
 """Instance types by EC2's filters, and where each is offered: everywhere, or where hosts have its devices."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
 from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.catalog.instance_types import ALL
-from stead_controller.errors import InvalidParameter
+from stead_controller.errors import InvalidParameter, MissingParameter
 from stead_controller.request import instance_types
+from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.conditions import holds
 from stead_controller.request.filters import Filter
 from stead_controller.request.transaction import Transaction
 from stead_controller.request.zones import zone_ids
 from stead_controller.resources.host_capacity import devices
+from stead_controller.resources.images import image_parameters, images
 from stead_controller.resources.instances.instance_requirements import Requirements, meets
 
 # EC2's filters about what no type has here, or what is not promised of any.
@@ -147,6 +149,19 @@ def with_requirements(
         if (after is None or kind.name > after) and meets(kind, asked) and offer.has(kind)
     ]
     return found[:limit]
+
+
+def of_image(
+    tx: Transaction, caller: Caller, image_id: str, requirements: Callable[[tuple[str, ...]], Requirements]
+) -> list[InstanceType]:
+    """List the offered types that can run an image and have what is asked for, given the image's architecture.
+
+    Raises what `with_requirements` and `images.find_launchable` raise, MissingParameter for no image.
+    """
+    if not image_id:
+        raise MissingParameter("ImageId")
+    image = images.find_launchable(tx, caller, image_parameters.image_of(tx, image_id))
+    return with_requirements(tx, requirements((image.architecture,)))
 
 
 def offerings(

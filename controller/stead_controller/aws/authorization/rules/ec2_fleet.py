@@ -31,6 +31,8 @@ def _new_fleet(asked: Asked) -> Iterator[Check]:
     for template_id in dict.fromkeys(pool.template.id for pool in pools):
         yield Check(Target(asked.arn("launch-template", template_id), "launch-template", template_id))
     for pool in pools:
+        if pool.error is not None:
+            continue
         launch = Asked(asked.service, "RunInstances", asked.call, pool.params)
         for check in launching(launch):
             yield replace(check, action=check.action or "ec2:RunInstances", part=pool.params.key)

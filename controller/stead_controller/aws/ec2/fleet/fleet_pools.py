@@ -1,15 +1,18 @@
 """The pools of a fleet: each template of CreateFleet with each of its overrides, as parameters of a launch."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from stead_controller.aws.call import Call, Params
-from stead_controller.aws.ec2.instances import launch_parameters
+from stead_controller.aws.ec2.instances import instance_requirements, launch_parameters
 from stead_controller.aws.ec2.instances.launch_parameters import Overridden, Template
-from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
+from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, SteadError, Unsupported
+from stead_controller.resources.fleet.fleet_launch import price_of
 from stead_controller.resources.fleet.launch_templates import TemplateName
+from stead_controller.resources.instances import offered_types
 
 # What an override has under RunInstances' own names.
 _SAME: Final = (
@@ -21,20 +24,29 @@ _SAME: Final = (
     "MetadataOptions",
 )
 _PLACES: Final = ("AvailabilityZone", "AvailabilityZoneId")
+_REQUIREMENTS: Final = "InstanceRequirements"
+_MOST_TYPES: Final = 20  # of those that have what an override requires: those that take least of a host
 _INTERFACES: Final = "NetworkInterfaces"
 _MOST_WEIGHT: Final = 999
 
 
 @dataclass(frozen=True, slots=True)
 class PoolParameters:
-    """A template with one override: the launch's parameters, and what the fleet weighs them by."""
+    """A template with one override: the launch's parameters, and what the fleet weighs them by.
+
+    `config` is the number of the override in the request. Of requirements each type that has them makes a pool, with
+    that `instance_type`; `error` says why none does.
+    """
 
     number: int
+    config: int
     template: Template
     override: Mapping[str, Any]
     params: Overridden
     weight: float
     priority: float | None
+    instance_type: str | None = None
+    error: SteadError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +91,60 @@ def pools(call: Call, params: Params, *, spot: bool) -> list[PoolParameters]:
     wanted = asked.spot if spot else asked.on_demand
     tags = _tags(params, spot=spot)
     found: list[PoolParameters] = []
+    configs = 0
     for config in _required(params, "LaunchTemplateConfigs"):
         template, user_data = _template(call, config.get("LaunchTemplateSpecification", {}))
         overrides: Sequence[Mapping[str, Any]] = config.get("Overrides") or ({},)
         for override in overrides:
-            own = {**_own(override, template), **({"UserData": user_data} if user_data is not None else {})}
-            weight = _weight(override)
-            own |= {"MinCount": 1, "MaxCount": max(1, min(math.ceil(wanted / weight), 1000))}
+            weight, priority = _weight(override), override.get("Priority")
+            shared: dict[str, Any] = {"MinCount": 1, "MaxCount": max(1, min(math.ceil(wanted / weight), 1000))}
+            if user_data is not None:
+                shared["UserData"] = user_data
             if tags:
-                own["TagSpecifications"] = tags
+                shared["TagSpecifications"] = tags
             if spot:
-                own["InstanceMarketOptions"] = {"MarketType": "spot"}
-            number = len(found)
-            launch = Overridden(own, template, key=f"pool {number}{' spot' * spot}")
-            found.append(PoolParameters(number, template, override, launch, weight, override.get("Priority")))
+                shared["InstanceMarketOptions"] = {"MarketType": "spot"}
+            own = _own(override, template) | shared
+            for way in _ways(call, override, template):
+                number = len(found)
+                chosen = own if way.instance_type is None else own | {"InstanceType": way.instance_type}
+                launch = Overridden(chosen, way.template, key=f"pool {number}{' spot' * spot}")
+                one = PoolParameters(number, configs, template, override, launch, weight, priority, *way[1:])
+                found.append(one)
+            configs += 1
     return found
+
+
+class _Way(NamedTuple):
+    """A template without its requirements, and a type that has those of the request, if there are any."""
+
+    template: Template
+    instance_type: str | None = None
+    error: SteadError | None = None
+
+
+def _ways(call: Call, override: Mapping[str, Any], template: Template) -> Iterator[_Way]:
+    """Yield each type that has what an override or its template requires, the cheapest ones."""
+    named, required = override.get("InstanceType"), override.get("InstanceRequirements")
+    if named and required:
+        raise InvalidCombination("The parameters InstanceType and InstanceRequirements cannot be used together.")
+    by_name = replace(template, data={name: it for name, it in template.data.items() if name != _REQUIREMENTS})
+    required = required or (None if named else template.data.get(_REQUIREMENTS))
+    if not required:
+        yield _Way(by_name)
+        return
+    read = partial(instance_requirements.requirements, required)
+    read(()).check()
+    image_id = override.get("ImageId") or template.data.get("ImageId", "")
+    try:
+        kinds = offered_types.of_image(call.tx, call.caller, image_id, read)
+    except SteadError as error:
+        yield _Way(by_name, error=error)
+        return
+    if not kinds:
+        yield _Way(by_name, error=InvalidParameter("No instance type has what InstanceRequirements ask for."))
+    for kind in sorted(kinds, key=price_of)[:_MOST_TYPES]:
+        yield _Way(by_name, kind.name)
 
 
 def _tags(params: Params, *, spot: bool) -> list[Any]:

@@ -15,6 +15,7 @@ from stead_controller.resources.fleet.fleets import DescribedFleet, FleetDeletio
 # What answers have of an override.
 _SHOWN: Final = (
     "InstanceType",
+    "InstanceRequirements",
     "SubnetId",
     "AvailabilityZone",
     "AvailabilityZoneId",
@@ -33,7 +34,19 @@ _PROTECTED: Final = "OperationNotPermitted"
 
 
 def pool_view(pool: PoolParameters) -> Result:
-    """Show a template and its override."""
+    """Show a template and its override, with the type that was chosen by requirements."""
+    view = _asked_view(pool)
+    if pool.instance_type is not None:
+        view["Overrides"]["InstanceType"] = pool.instance_type
+    return view
+
+
+def overrides_view(pools: Sequence[PoolParameters]) -> list[Result]:
+    """Show the templates and overrides as they were asked for."""
+    return list({one.config: _asked_view(one) for one in pools}.values())
+
+
+def _asked_view(pool: PoolParameters) -> Result:
     version = {"LaunchTemplateId": pool.template.id, "Version": str(pool.template.number)}
     override = {name: value for name in _SHOWN if (value := pool.override.get(name)) is not None}
     return {"LaunchTemplateSpecification": version, "Overrides": override}
@@ -85,7 +98,7 @@ def fleet_view(found: DescribedFleet) -> Result:
         "ReplaceUnhealthyInstances": False,
         "LaunchTemplateConfigs": [
             {"LaunchTemplateSpecification": one["LaunchTemplateSpecification"], "Overrides": [one["Overrides"]]}
-            for one in pools
+            for one in config.get("Overrides", pools)
         ],
         "Errors": [_failure_view(one, pools) for one in found.failures],
         "Instances": [_members_view(members, pools) for members in _by_pool(found.members)],

@@ -8,7 +8,13 @@ from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import filters, page, repeatable, tags_on_create
 from stead_controller.aws.ec2.fleet import fleet_pools
 from stead_controller.aws.ec2.fleet.fleet_pools import PoolParameters
-from stead_controller.aws.ec2.fleet.fleet_view import created_view, deletions_view, fleet_view, pool_view
+from stead_controller.aws.ec2.fleet.fleet_view import (
+    created_view,
+    deletions_view,
+    fleet_view,
+    overrides_view,
+    pool_view,
+)
 from stead_controller.aws.ec2.instances import market_options
 from stead_controller.aws.ec2.instances.run_instances import launch_request, repeated
 from stead_controller.aws.errors import translate
@@ -74,6 +80,8 @@ def _read(call: Call, params: Params) -> tuple[FleetRequest, FleetPools]:
 
 def _pool(call: Call, given: PoolParameters) -> Pool:
     """Parse the launch of a pool; what is wrong with it is said of it alone, as EC2 does."""
+    if given.error is not None:
+        return Pool(given.number, None, error=given.error)
     try:
         request = launch_request(given.params)
     except Unsupported:
@@ -126,7 +134,8 @@ def _config(params: Params, given: list[PoolParameters]) -> str:
     if policy not in (None, *_POLICIES):
         raise InvalidParameter(f"Value ({policy}) for parameter excessCapacityTerminationPolicy is invalid.")
     asked = {name: dict(params).get(name) for name in _STORED}
-    return json.dumps(asked | {"ExcessCapacityTerminationPolicy": policy, "Pools": [pool_view(one) for one in given]})
+    views = {"Pools": [pool_view(one) for one in given], "Overrides": overrides_view(given)}
+    return json.dumps(asked | {"ExcessCapacityTerminationPolicy": policy} | views)
 
 
 @operation("DescribeFleets", writes=False)

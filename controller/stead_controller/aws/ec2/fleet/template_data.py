@@ -18,6 +18,7 @@ from stead_controller.resources.images import image_parameters
 from stead_controller.resources.instances import launch_doubts
 from stead_controller.resources.instances.run_instances import check_request
 
+_TYPES: Final = ("InstanceType", "InstanceRequirements")
 _DEVICES: Final = "BlockDeviceMappings"
 
 
@@ -30,7 +31,7 @@ def version_request(
     """
     given = params["LaunchTemplateData"]
     template_request(given)  # reads it, so that what nobody reads is refused
-    data = {**_inherited(source or {}), **given}
+    data = {**_inherited(source or {}, given), **given}
     request = template_request(data)
     check_request(request)
     found = launch_doubts.doubts(call.tx, call.caller, call.cloud, request, has_type="InstanceType" in data)
@@ -50,13 +51,16 @@ def resolve_images(tx: Transaction, shown: Sequence[Result]) -> None:
             data["ImageId"] = known[data["ImageId"]]
 
 
-def _inherited(source: Mapping[str, Any]) -> dict[str, Any]:
+def _inherited(source: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the data of a source as a new version has them: without the snapshots of its disks.
+
+    What is given says in its own way which type there is to be, by name or by requirements.
 
     "Snapshots applied to the block device mapping are ignored when creating a new version unless they are explicitly
     included": https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateLaunchTemplateVersion.html.
     """
-    data = dict(source)
+    has_type = any(given.get(name) for name in _TYPES)
+    data = {name: value for name, value in source.items() if not (has_type and name in _TYPES)}
     if _DEVICES in data:
         data[_DEVICES] = [_without_snapshot(device) for device in data[_DEVICES]]
     return data

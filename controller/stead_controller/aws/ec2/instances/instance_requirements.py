@@ -1,4 +1,4 @@
-"""GetInstanceTypesFromInstanceRequirements."""
+"""GetInstanceTypesFromInstanceRequirements, and the same requirements in fleets and templates."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,17 +17,22 @@ def types_from_requirements(call: Call, params: Params) -> Result:
     """List the names of the types that have what is asked for."""
     page = describe.page(call, params, _NAME, at_least=1, default=1000)
     after = page.after[0] if page.after else None
-    found = offered_types.with_requirements(call.tx, _requirements(params), after=after, limit=page.fetch)
+    asked = requirements(
+        params["InstanceRequirements"], tuple(params["ArchitectureTypes"]), tuple(params["VirtualizationTypes"])
+    )
+    found = offered_types.with_requirements(call.tx, asked, after=after, limit=page.fetch)
     return selection.answered(
         "InstanceTypes", found, page, lambda kind: (kind.name,), lambda kind: {"InstanceType": kind.name}
     )
 
 
-def _requirements(params: Params) -> Requirements:
-    given = params["InstanceRequirements"]
+def requirements(
+    given: Mapping[str, Any], architectures: tuple[str, ...], virtualization_types: tuple[str, ...] = ("hvm",)
+) -> Requirements:
+    """Parse InstanceRequirements; what no code reads of them is refused by name."""
     return Requirements(
-        architectures=tuple(params["ArchitectureTypes"]),
-        virtualization_types=tuple(params["VirtualizationTypes"]),
+        architectures=architectures,
+        virtualization_types=virtualization_types,
         vcpus=_range(given, "VCpuCount"),
         memory_mib=_range(given, "MemoryMiB"),
         cpu_manufacturers=_texts(given, "CpuManufacturers"),

@@ -9,7 +9,7 @@ from typing import Any, Final
 from stead_controller.aws import reading
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import repeatable, request_digest, tags_on_create
-from stead_controller.aws.ec2.instances import cpu_options, launch_parameters, market_options
+from stead_controller.aws.ec2.instances import cpu_options, instance_requirements, launch_parameters, market_options
 from stead_controller.aws.ec2.instances.instance_attributes import choice
 from stead_controller.aws.ec2.instances.instance_profiles import profile_name
 from stead_controller.aws.ec2.instances.instance_view import reservation_view
@@ -36,7 +36,6 @@ _UNBUILT: Final = (
     "ElasticGpuSpecification",
     "ElasticGpuSpecifications",  # as templates call it
     "ElasticInferenceAccelerators",
-    "InstanceRequirements",
     "LicenseSpecifications",
 )
 _OF_ONE_INTERFACE: Final = frozenset(
@@ -89,6 +88,8 @@ def launch_request(params: Params | Overridden) -> LaunchRequest:
     """Parse the parameters of a launch, with those of its template; raises BadRequest."""
     if "ImageId" not in params:
         raise MissingParameter("ImageId")
+    if isinstance(params, Overridden) and params.get("InstanceRequirements"):
+        raise InvalidCombination("By a launch template with InstanceRequirements only fleets can launch.")
     request = _launch_request(params, params["ImageId"], params["MinCount"], params["MaxCount"])
     if isinstance(params, Overridden):
         return replace(request, digest=request_digest(params.own), system_tags=params.template.system_tags)
@@ -97,6 +98,11 @@ def launch_request(params: Params | Overridden) -> LaunchRequest:
 
 def template_request(data: Params) -> LaunchRequest:
     """Parse the data of a launch template as the launch of one instance; the image is empty if it names none."""
+    asked = data.get("InstanceRequirements")
+    if asked:
+        instance_requirements.requirements(asked, ()).check()
+    if asked and data.get("InstanceType"):
+        raise InvalidCombination("The parameters InstanceType and InstanceRequirements cannot be used together.")
     return _launch_request(data, data.get("ImageId", ""), 1, 1)
 
 
