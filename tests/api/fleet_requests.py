@@ -5,7 +5,7 @@ from typing import Any, Final
 from tests.api.conftest import Api
 
 Named = dict[str, Any]
-_DATA: Final = {"InstanceType": "t3.nano"}
+_DATA: Final = {"EbsOptimized": False}  # no type, which InstanceRequirements choose
 _TEMPLATES: Final = ("CreateLaunchTemplate", "CreateLaunchTemplateVersion")
 # What a structure of a template's data needs where one of its members is given.
 _NEEDED: Final[dict[str, Named]] = {
@@ -21,7 +21,7 @@ _NEEDED: Final[dict[str, Named]] = {
 def build(api: Api) -> Named:
     """Make one of each for the first tenant; gives their ids."""
     group = api.ec2.create_placement_group(GroupName="own", Strategy="partition")["PlacementGroup"]
-    data = _DATA | {"ImageId": api.world.image_id}
+    data = {"ImageId": api.world.image_id, "InstanceType": "t3.nano"}
     template = api.ec2.create_launch_template(LaunchTemplateName="own", LaunchTemplateData=data)["LaunchTemplate"]
     api.ec2.create_launch_template_version(LaunchTemplateName="own", LaunchTemplateData=data)
     fleet = api.ec2.create_fleet(**BASES["CreateFleet"])["FleetId"]
