@@ -198,22 +198,6 @@ def test_tenancy_and_market_are_what_an_instance_will_have(api, user, ec2):
         assert "with an explicit deny" in refused(lambda asked=asked: run(ec2, api, **asked))
 
 
-def test_a_spot_instance_needs_a_right_on_its_request(api, user, ec2):
-    instance, request = (f"arn:aws:ec2:us-east-1:*:{kind}/*" for kind in ("instance", "spot-instances-request"))
-    market = {"ec2:InstanceMarketType": "spot"}
-    spot = {"InstanceMarketOptions": {"MarketType": "spot"}}
-    user.may(*launch_rights(statement("ec2:RunInstances", instance, StringEquals=market)))
-    assert ":instance/*" in refused(lambda: run(ec2, api))
-    assert ":spot-instances-request/*" in refused(lambda: run(ec2, api, **spot))
-    user.may(*launch_rights(statement("ec2:RunInstances", [instance, request])))
-    [made] = run(ec2, api, **spot)["Instances"]
-    cancel = ec2.cancel_spot_instance_requests
-    request_id = made["SpotInstanceRequestId"]
-    assert request_id in refused(lambda: cancel(SpotInstanceRequestIds=[request_id]))
-    user.may(statement("ec2:CancelSpotInstanceRequests", request))
-    assert cancel(SpotInstanceRequestIds=[request_id])["CancelledSpotInstanceRequests"]
-
-
 def test_a_launch_needs_rights_on_all_that_it_uses_and_makes(api, user, ec2):
     instance = "arn:aws:ec2:us-east-1:*:instance/*"
     user.may(*launch_rights(statement("ec2:RunInstances", instance, StringEquals={"ec2:InstanceType": "t3.micro"})))

@@ -5,9 +5,9 @@ from datetime import timedelta
 from unittest.mock import patch
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
-from stead_controller.db.tables import Fleet, Host, HostResource, Instance, Reservation, Revision
+from stead_controller.db.tables import Fleet, HostResource, Instance, Reservation, Revision
 from stead_controller.resources.instances import launch_interfaces
 from tests.api.conftest import SECRET
 from tests.api.test_authorization import User, refused, statement
@@ -175,143 +175,6 @@ def spot_asked(*overrides, on_demand=0, spot=1, **given):
     """A request for Spot Instances, and for some on demand."""
     capacity = {"TotalTargetCapacity": on_demand + spot, "OnDemandTargetCapacity": on_demand}
     return asked(*overrides) | {"TargetCapacitySpecification": capacity} | given
-
-
-def test_spot_instances_and_others_of_one_fleet(api):
-    make(api)
-    tags = [{"Key": "a", "Value": "b"}]
-    answer = api.ec2.create_fleet(
-        **spot_asked({"InstanceType": "t3.micro"}, {"InstanceType": "x9.huge"}, on_demand=1, spot=2),
-        SpotOptions={"AllocationStrategy": "price-capacity-optimized", "InstanceInterruptionBehavior": "terminate"},
-        TagSpecifications=[{"ResourceType": "spot-instances-request", "Tags": tags}],
-    )
-    assert {one["Lifecycle"]: len(one["InstanceIds"]) for one in answer["Instances"]} == {"on-demand": 1, "spot": 2}
-    assert sorted(one["Lifecycle"] for one in answer["Errors"]) == ["on-demand", "spot"]
-    requests = api.ec2.describe_spot_instance_requests()["SpotInstanceRequests"]
-    [launched_spot] = [one["InstanceIds"] for one in answer["Instances"] if one["Lifecycle"] == "spot"]
-    assert sorted(one["InstanceId"] for one in requests) == sorted(launched_spot)
-    assert [one["Tags"] for one in requests] == [tags] * 2
-    shown = described(api, answer["FleetId"])
-    assert shown["TargetCapacitySpecification"] == {
-        "TotalTargetCapacity": 3,
-        "OnDemandTargetCapacity": 1,
-        "SpotTargetCapacity": 2,
-    }
-    assert (shown["FulfilledCapacity"], shown["FulfilledOnDemandCapacity"]) == (3.0, 1.0)
-    options = {"AllocationStrategy": "price-capacity-optimized", "InstanceInterruptionBehavior": "terminate"}
-    assert shown["SpotOptions"] == options
-    assert shown["Errors"] == answer["Errors"]
-    assert len(shown["Instances"]) == 2
-
-
-def test_what_is_the_default_of_a_target_and_which_spot_pool_is_first(api):
-    make(api)
-    pools = [{"InstanceType": "m5.large", "Priority": 1}, {"InstanceType": "t3.nano", "Priority": 2}]
-    request = asked(*pools) | {"TargetCapacitySpecification": {"TotalTargetCapacity": 1}}
-    for strategy, first in {
-        None: "t3.nano",
-        "lowest-price": "t3.nano",
-        "capacity-optimized": "t3.nano",
-        "price-capacity-optimized": "t3.nano",
-        "capacity-optimized-prioritized": "m5.large",
-    }.items():
-        options = {} if strategy is None else {"SpotOptions": {"AllocationStrategy": strategy}}
-        [made] = api.ec2.create_fleet(**request, **options)["Instances"]
-        assert (made["Lifecycle"], made["InstanceType"]) == ("spot", first)
-
-
-def test_types_are_chosen_by_requirements(api):
-    """Of those that have what is required, what takes least of a host; whoever is forbidden it gets the next."""
-    template = make(api)
-    answer = api.ec2.create_fleet(**asked({"InstanceRequirements": REQUIRED}, {"InstanceType": "m5.24xlarge"}))
-    assert answer["Errors"] == []
-    [group] = answer["Instances"]
-    assert group["InstanceType"] == "c7i.xlarge"
-    assert group["LaunchTemplateAndOverrides"]["Overrides"] == {
-        "InstanceType": "c7i.xlarge",
-        "InstanceRequirements": REQUIRED,
-    }
-    of_template = {"LaunchTemplateId": template, "Version": "1"}
-    assert described(api, answer["FleetId"])["LaunchTemplateConfigs"] == [
-        {"LaunchTemplateSpecification": of_template, "Overrides": [{"InstanceRequirements": REQUIRED}]},
-        {"LaunchTemplateSpecification": of_template, "Overrides": [{"InstanceType": "m5.24xlarge"}]},
-    ]
-    user = User(api)
-    both = statement(["ec2:CreateFleet", "ec2:RunInstances"])
-    user.may(both, statement("ec2:RunInstances", effect="Deny", StringEquals={"ec2:InstanceType": "c7i.xlarge"}))
-    answer = user.client().create_fleet(**asked({"InstanceRequirements": REQUIRED}))
-    assert failed(answer) == {"c7i.xlarge": DENIED}
-    assert sum(launched(answer).values()) == 1
-
-
-def test_what_nothing_has_is_a_failure(api):
-    make(api)
-    lacking = {"VCpuCount": {"Min": 4000}, "MemoryMiB": {"Min": 1}}
-    absent = {"InstanceRequirements": REQUIRED, "ImageId": "ami-00000000000000000"}
-    answer = api.ec2.create_fleet(**asked({"InstanceRequirements": lacking}, absent))
-    assert answer["Instances"] == []
-    assert [one["ErrorCode"] for one in answer["Errors"]] == ["InvalidParameterValue", "InvalidAMIID.NotFound"]
-    assert answer["Errors"][0]["LaunchTemplateAndOverrides"]["Overrides"] == {"InstanceRequirements": lacking}
-
-
-def test_a_template_with_requirements_is_for_fleets(api):
-    data = {"ImageId": api.world.image_id, "InstanceRequirements": REQUIRED}
-    api.ec2.create_launch_template(LaunchTemplateName="web", LaunchTemplateData=data)
-    assert launched(api.ec2.create_fleet(**asked())) == {"c7i.xlarge": 1}
-    assert launched(api.ec2.create_fleet(**asked({"InstanceType": "t3.nano"}))) == {"t3.nano": 1}
-    other = {"VCpuCount": {"Min": 2, "Max": 2}, "MemoryMiB": {"Min": 1}, "AllowedInstanceTypes": ["m5.*"]}
-    answer = api.ec2.create_fleet(**asked({"InstanceRequirements": other}))
-    assert launched(answer) == {"m5.large": 1}
-    call = api.ec2.run_instances
-    of_template = {"LaunchTemplate": {"LaunchTemplateName": "web"}, "MinCount": 1, "MaxCount": 1}
-    for more in ({}, {"InstanceType": "t3.nano"}):
-        message = api.refused("InvalidParameterCombination", call, **of_template, **more)
-        assert "InstanceRequirements" in message
-    # Another version says in its own way which type there is to be.
-    version = api.ec2.create_launch_template_version
-    made = version(LaunchTemplateName="web", SourceVersion="1", LaunchTemplateData={"InstanceType": "t3.nano"})
-    assert "InstanceRequirements" not in made["LaunchTemplateVersion"]["LaunchTemplateData"]
-    made = version(LaunchTemplateName="web", SourceVersion="2", LaunchTemplateData={"InstanceRequirements": other})
-    assert made["LaunchTemplateVersion"]["LaunchTemplateData"] == data | {"InstanceRequirements": other}
-
-
-def test_a_template_with_a_market_is_of_no_fleet(api):
-    make(api, InstanceMarketOptions={"MarketType": "spot"})
-    for request in (asked(), spot_asked()):
-        assert "InstanceMarketOptions" in api.refused("InvalidParameterValue", api.ec2.create_fleet, **request)
-
-
-def interrupted(api):
-    return api.run(lambda tx: set(tx.session.scalars(select(Instance.id).where(Instance.interruption.is_not(None)))))
-
-
-def test_a_fleet_on_demand_interrupts_spot_instances_only_for_what_it_lacks(api):
-    make(api)
-    api.run(lambda tx: tx.session.execute(update(Host).values(**rows.offered({"cpus_free": 4}))))
-    spot = api.ec2.create_fleet(**spot_asked({"InstanceType": "t3.nano"}, spot=2))["Instances"][0]["InstanceIds"]
-    # Neither is there room for more Spot Instances, for which nobody has to go.
-    answer = api.ec2.create_fleet(**spot_asked({"InstanceType": "t3.nano"}))
-    assert failed(answer) == {"t3.nano": NO_ROOM}
-    assert interrupted(api) == set()
-    # Of both pools one instance only is missing: only the first has others end, and only its failure says so.
-    answer = api.ec2.create_fleet(**asked({"InstanceType": "t3.nano"}, {"InstanceType": "t3.micro"}))
-    assert [one["ErrorCode"] for one in answer["Errors"]] == [NO_ROOM] * 2
-    assert ["two minutes" in one["ErrorMessage"] for one in answer["Errors"]] == [True, False]
-    assert len(interrupted(api)) == 1
-    assert interrupted(api) < set(spot)
-
-
-def test_a_fleet_that_gets_all_interrupts_nobody(api):
-    make(api)
-    api.run(lambda tx: tx.session.execute(update(Host).values(**rows.offered({"cpus_free": 6}))))
-    api.ec2.create_fleet(**spot_asked({"InstanceType": "t3.nano"}, spot=2))
-    options = {"OnDemandOptions": {"AllocationStrategy": "prioritized"}}
-    pools = [{"InstanceType": "m5.xlarge", "Priority": 1}, {"InstanceType": "t3.nano", "Priority": 2}]
-    answer = api.ec2.create_fleet(**asked(*pools, **options))
-    assert launched(answer) == {"t3.nano": 1}
-    [error] = answer["Errors"]
-    assert "two minutes" not in error["ErrorMessage"]
-    assert interrupted(api) == set()
 
 
 def test_a_minimum_or_nothing(api):

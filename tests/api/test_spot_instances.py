@@ -13,6 +13,7 @@ from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import clean_up
 from stead_proto.v1 import desired_pb2 as pb
 from tests.api.conftest import serving
+from tests.api.test_authorization import User, launch_rights, refused, statement
 from tests.support import rows
 
 SPOT = {"MarketType": "spot"}
@@ -353,7 +354,7 @@ def test_nobody_is_interrupted_in_vain(api):
     for asked in (
         {"InstanceType": "m5.2xlarge"},  # which has 8 vCPUs: all that end would not be enough
         {"MinCount": 3, "MaxCount": 3},
-        {"InstanceMarketOptions": SPOT},
+        {"InstanceMarketOptions": SPOT, "SubnetId": api.world.one.subnet_ids[0]},
         {"SubnetId": api.world.one.subnet_ids[1]},  # where no host is
     ):
         assert "two minutes" not in api.refused(NO_ROOM, lambda asked=asked: run(api, **asked))
@@ -390,3 +391,21 @@ def test_a_start_interrupts_as_a_launch_does(api):
     with pytest.raises(ClientError, match="try again in two minutes"):
         api.ec2.start_instances(InstanceIds=[stopped])
     assert len(interrupted(api)) == 1
+
+
+def test_a_spot_instance_needs_a_right_on_its_request(api):
+    user = User(api)
+    ec2 = user.client()
+    instance, request = (f"arn:aws:ec2:us-east-1:*:{kind}/*" for kind in ("instance", "spot-instances-request"))
+    market = {"InstanceMarketOptions": SPOT}
+    of_market = {"ec2:InstanceMarketType": "spot"}
+    user.may(*launch_rights(statement("ec2:RunInstances", instance, StringEquals=of_market)))
+    assert ":instance/*" in refused(lambda: run(api, client=ec2))
+    assert ":spot-instances-request/*" in refused(lambda: run(api, client=ec2, **market))
+    user.may(*launch_rights(statement("ec2:RunInstances", [instance, request])))
+    [made] = run(api, client=ec2, **market)
+    cancel = ec2.cancel_spot_instance_requests
+    request_id = made["SpotInstanceRequestId"]
+    assert request_id in refused(lambda: cancel(SpotInstanceRequestIds=[request_id]))
+    user.may(statement("ec2:CancelSpotInstanceRequests", request))
+    assert cancel(SpotInstanceRequestIds=[request_id])["CancelledSpotInstanceRequests"]

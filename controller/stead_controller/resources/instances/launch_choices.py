@@ -83,7 +83,7 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
         request.interface_requests,
         kind,
         many=request.max_count > 1,
-        find_subnet=partial(_subnet, tx, caller, cloud, home, need=need, spot=request.spot),
+        find_subnet=partial(_subnet, tx, caller, cloud, home, need=need),
     )
     _check_zone(zone, interfaces[0].subnet)
     instance_groups.check_zone(tx, group, interfaces[0].subnet.zone)
@@ -125,12 +125,12 @@ def _zone(cloud: Cloud, request: LaunchRequest) -> str | None:
 
 
 def _subnet(
-    tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, subnet_id: str | None, *, need: Need, spot: bool
+    tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, subnet_id: str | None, *, need: Need
 ) -> Subnet:
     if zone is not None and zone not in cloud.zones:
         raise InvalidParameter(f"Invalid availability zone: [{zone}]")
     if subnet_id is None:
-        return _default_subnet(tx, caller, cloud, zone, need, spot=spot)
+        return _default_subnet(tx, caller, cloud, zone, need)
     return lookup.find(tx, caller, "subnet", Subnet, subnet_id)
 
 
@@ -139,9 +139,7 @@ def _check_zone(zone: str | None, subnet: Subnet) -> None:
         raise InvalidParameter(f"The availability zone '{zone}' does not match the subnet's, which is '{subnet.zone}'")
 
 
-def _default_subnet(
-    tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, need: Need, *, spot: bool
-) -> Subnet:
+def _default_subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, need: Need) -> Subnet:
     """Return the account's default subnet in a zone or, without one, in the zone that suits the instance best.
 
     That is one with a host that has room for it, by KVM if there is any; of several such zones the one with the
@@ -169,7 +167,7 @@ def _default_subnet(
     if not known:
         raise InvalidParameter(f"No default subnet for availability zone: '{zone}'.", code="MissingInput")
     best = min(known, key=rank)
-    if best[1] is None and best[2] is None and not spot:
+    if best[1] is None and best[2] is None:
         with_spot = spot_interruptions.zones(tx, zones)
         best = min((choice for choice in known if choice[0].zone in with_spot), key=rank, default=best)
     return best[0]

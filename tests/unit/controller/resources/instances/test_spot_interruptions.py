@@ -1,0 +1,129 @@
+"""Which Spot Instances are given notice, and when they end: never another's, and never twice."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+
+from stead_controller.db.tables import Host, HostResource, Instance
+from stead_controller.errors import NoCapacity
+from stead_controller.placement.need import Need
+from stead_controller.resources.host_capacity import capacity
+from stead_controller.resources.instances import spot_interruptions
+from stead_controller.resources.instances.spot_interruptions import NOTICE
+from stead_controller.resources.instances.start_instances import start_instances
+from stead_controller.resources.instances.stop_instances import stop_instances
+from stead_proto.v1 import desired_pb2 as pb
+from tests.support.rows import CLOUD, GIB, NOW
+from tests.unit.controller.resources.test_volumes_on_three_hosts import Cloud
+
+REFUSAL = NoCapacity("There is none.", code="X")
+
+
+@pytest.fixture
+def cloud(tmp_path, empty_database_file):
+    """Three full hosts with two running instances each, of which one is a Spot Instance."""
+    made = Cloud(tmp_path / "stead.sqlite", empty_database_file)
+    made.settle()
+    for number, instance_id in enumerate(made.instances[:3]):
+        change(made, instance_id, spot_request_id=f"sir-{number:017}", launch_time=NOW + timedelta(seconds=number))
+    made.run(lambda tx: tx.session.execute(update(Host).values(cpus_offered=Host.cpus_reserved)) and None)
+    yield made
+    made.database.close()
+
+
+def change(cloud, instance_id, **values):
+    cloud.run(
+        lambda tx: tx.session.execute(update(Instance).where(Instance.id == instance_id).values(**values)) and None
+    )
+
+
+def instance(cloud, instance_id):
+    return cloud.run(lambda tx: tx.session.get_one(Instance, instance_id))
+
+
+def ask(cloud, missing=1, *, zone="us-east-1a", **given):
+    search = capacity.search_for(CLOUD, Need(1, GIB), zone)
+    return cloud.run(lambda tx: spot_interruptions.for_room(tx, CLOUD, REFUSAL, search, missing, **given))
+
+
+def test_the_refusal_names_those_that_end_and_says_so(cloud):
+    found = ask(cloud)
+    assert len(found.ending) == 1
+    assert set(found.ending) < set(cloud.instances[:3])
+    assert found.code == "X"
+    assert found.message == REFUSAL.message + spot_interruptions.PROMISE
+    assert set(ask(cloud, 3).ending) <= set(cloud.instances[:3])
+    assert ask(cloud, 100) is REFUSAL
+    assert ask(cloud, zone="us-east-1b") is REFUSAL
+
+
+def test_hosts_that_cannot_be_used_are_not_considered(cloud):
+    hosts = [host.id for host in cloud.hosts]
+    [ending] = ask(cloud, but=hosts[:2]).ending
+    assert instance(cloud, ending).host_id == hosts[2]
+    assert ask(cloud, but=hosts) is REFUSAL
+
+
+def test_one_that_has_no_room_of_its_host_any_more_gives_none(cloud):
+    hosts = [host.id for host in cloud.hosts]
+    change(cloud, cloud.instances[0], state="stopped", capacity_held=False)
+    assert ask(cloud, but=hosts[1:]) is REFUSAL
+    assert cloud.run(spot_interruptions.zones, ["us-east-1a", "us-east-1b"]) == ["us-east-1a"]
+    for instance_id in cloud.instances[:3]:
+        change(cloud, instance_id, capacity_held=False)
+    assert cloud.run(spot_interruptions.zones, ["us-east-1a", "us-east-1b"]) == []
+
+
+def test_a_start_has_others_end_unless_it_is_of_a_spot_instance(cloud):
+    """A Spot Instance is stopped by the drain of its host, and only starts where there is room."""
+    stopped = cloud.instances[3]
+    cloud.run(stop_instances, cloud.caller, [stopped], NOW)
+    cloud.settle()
+    cloud.run(lambda tx: tx.session.execute(update(Host).values(cpus_offered=Host.cpus_reserved)) and None)
+
+    def start():
+        with pytest.raises(NoCapacity) as refusal:
+            cloud.run(start_instances, cloud.caller, CLOUD, [stopped], NOW)
+        return refusal.value.ending
+
+    assert len(start()) == 1
+    change(cloud, stopped, spot_request_id="sir-00000000000000009")
+    assert start() == ()
+
+
+def test_one_that_is_ending_by_itself_counts_without_notice(cloud):
+    hosts = [host.id for host in cloud.hosts]
+    change(cloud, cloud.instances[0], state="shutting-down")
+    found = ask(cloud, but=hosts[1:])
+    assert found.ending == ()
+    assert found.message.endswith(spot_interruptions.PROMISE)
+
+
+def test_only_running_spot_instances_get_notice_and_only_once(cloud):
+    first, second, third, plain, *_ = cloud.instances
+    change(cloud, third, state="stopped")
+    cloud.run(spot_interruptions.begin, [first, third, plain], NOW)
+    cloud.run(spot_interruptions.begin, [first, second], NOW + timedelta(seconds=30))
+    times = [instance(cloud, each).interruption for each in cloud.instances[:4]]
+    assert times == [NOW + NOTICE, NOW + NOTICE + timedelta(seconds=30), None, None]
+    assert timedelta(minutes=2) == NOTICE
+
+
+def test_it_ends_when_its_notice_is_over(cloud):
+    first, second, *_ = cloud.instances
+    cloud.run(spot_interruptions.begin, [first], NOW)
+    cloud.run(spot_interruptions.begin, [second], NOW + timedelta(seconds=1))
+    cloud.run(spot_interruptions.end_due, NOW + NOTICE, timedelta(seconds=1))  # so far the clock was set forward
+    assert instance(cloud, first).state == "running"
+    cloud.run(spot_interruptions.end_due, NOW + NOTICE)
+    assert (instance(cloud, first).state, instance(cloud, second).state) == ("shutting-down", "running")
+    assert instance(cloud, first).state_reason_code == "Server.SpotInstanceTermination"
+    host = cloud.hosts[0].id
+    machine = cloud.run(lambda tx: tx.session.get_one(HostResource, (host, int(pb.KIND_MACHINE), first)))
+    assert (machine.body, machine.force) == (None, False)
+    cloud.settle()
+    assert instance(cloud, first).state == "terminated"
+    before = instance(cloud, first).state_changed
+    cloud.run(spot_interruptions.end_due, NOW + NOTICE)
+    assert (instance(cloud, first).state, instance(cloud, first).state_changed) == ("terminated", before)
