@@ -299,6 +299,7 @@ def test_who_may_only_launch_by_a_template_as_it_is(api, user):
         ("network-interface", "web", {"NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": "{subnet}"}]}),
         ("subnet", "web", {"NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": "{subnet}"}]}),
         ("security-group", "web", {"NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": "{subnet}"}]}),
+        ("spot-instances-request", "plain", {"InstanceMarketOptions": {"MarketType": "spot"}}),
         ("subnet", "plain", {"SubnetId": "{subnet}"}),
         ("security-group", "plain", {"SecurityGroupIds": ["{group}"]}),
         ("security-group", "plain", {"SecurityGroups": ["default"]}),

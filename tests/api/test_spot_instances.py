@@ -290,6 +290,15 @@ def test_a_template_may_ask_for_spot_instances(api):
     api.ec2.create_launch_template(LaunchTemplateName="web", LaunchTemplateData=data)
     [made] = api.ec2.run_instances(LaunchTemplate={"LaunchTemplateName": "web"}, MinCount=1, MaxCount=1)["Instances"]
     assert made["InstanceLifecycle"] == "spot"
+    # And the data of a Spot Instance make a template of others.
+    data = api.ec2.get_launch_template_data(InstanceId=made["InstanceId"])["LaunchTemplateData"]
+    options = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
+    assert data["InstanceMarketOptions"] == {"MarketType": "spot", "SpotOptions": options}
+    for interface in data["NetworkInterfaces"]:
+        del interface["PrivateIpAddresses"]  # which the first has still
+    api.ec2.create_launch_template(LaunchTemplateName="like", LaunchTemplateData=data)
+    [made] = api.ec2.run_instances(LaunchTemplate={"LaunchTemplateName": "like"}, MinCount=1, MaxCount=1)["Instances"]
+    assert made["InstanceLifecycle"] == "spot"
 
 
 def test_a_launch_without_room_interrupts_a_spot_instance(api):
@@ -407,5 +416,15 @@ def test_a_spot_instance_needs_a_right_on_its_request(api):
     cancel = ec2.cancel_spot_instance_requests
     request_id = made["SpotInstanceRequestId"]
     assert request_id in refused(lambda: cancel(SpotInstanceRequestIds=[request_id]))
-    user.may(statement("ec2:CancelSpotInstanceRequests", request))
+    owned = {"aws:ResourceTag/Owner": "me"}
+    user.may(statement("ec2:CancelSpotInstanceRequests", request, StringEquals=owned))
+    assert request_id in refused(lambda: cancel(SpotInstanceRequestIds=[request_id]))
+    api.ec2.create_tags(Resources=[request_id], Tags=[{"Key": "Owner", "Value": "me"}])
+    terminate = ec2.terminate_instances
+    user.may(
+        statement("ec2:CancelSpotInstanceRequests", request, StringEquals=owned),
+        statement("ec2:TerminateInstances", StringEquals=of_market),
+    )
     assert cancel(SpotInstanceRequestIds=[request_id])["CancelledSpotInstanceRequests"]
+    refused(lambda: terminate(InstanceIds=[run(api)[0]["InstanceId"]]))
+    assert terminate(InstanceIds=[made["InstanceId"]])["TerminatingInstances"]

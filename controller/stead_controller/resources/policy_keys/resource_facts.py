@@ -57,6 +57,7 @@ def _of_instance(row: Instance, arn: Arn) -> Facts:
         "ec2:EbsOptimized": row.ebs_optimized,
         "ec2:InstanceAutoRecovery": "default" if row.auto_recovery else "disabled",
         "ec2:InstanceID": row.id,
+        "ec2:InstanceMarketType": "on-demand" if row.spot_request_id is None else "spot",
         "ec2:InstanceMetadataTags": "enabled" if row.metadata_tags else "disabled",
         "ec2:InstanceType": row.instance_type,
         "ec2:MetadataHttpEndpoint": "enabled" if row.metadata_enabled else "disabled",

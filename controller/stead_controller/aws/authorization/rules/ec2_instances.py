@@ -30,6 +30,7 @@ _NAMED_BY: Final = {
     "network-interface": ("NetworkInterfaces",),
     "security-group": ("SecurityGroupIds", "SecurityGroups", "NetworkInterfaces"),
     "snapshot": ("BlockDeviceMappings",),
+    "spot-instances-request": ("InstanceMarketOptions",),
     "subnet": ("SubnetId", "NetworkInterfaces"),
     "volume": ("BlockDeviceMappings",),
 }

@@ -11,6 +11,10 @@ from stead_controller.resources.fleet.instance_parameters import LaunchedWith
 from stead_controller.resources.instances.instances import DescribedInterface
 
 _WITH_IOPS: Final = ("gp3", "io1", "io2")  # the types of which a request may say them
+_SPOT: Final = {
+    "MarketType": "spot",
+    "SpotOptions": {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"},
+}
 
 
 def instance_data_view(found: LaunchedWith) -> Result:
@@ -47,6 +51,7 @@ def instance_data_view(found: LaunchedWith) -> Result:
         },
         "MaintenanceOptions": {"AutoRecovery": "default" if row.auto_recovery else "disabled"},
         "HibernationOptions": {"Configured": row.hibernation},
+        "InstanceMarketOptions": None if row.spot_request_id is None else _SPOT,
         "EnclaveOptions": {"Enabled": False},
         "CapacityReservationSpecification": {"CapacityReservationPreference": "open"},
     }
