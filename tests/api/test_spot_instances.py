@@ -334,6 +334,19 @@ def test_a_launch_without_room_interrupts_a_spot_instance(api):
     assert (ended["State"], ended["Status"]["Code"]) == ("closed", "instance-terminated-no-capacity")
 
 
+def test_room_that_is_claimed_is_not_for_new_spot_instances(api):
+    room_for(api, 4)
+    spot(api, MinCount=2, MaxCount=2)
+    with pytest.raises(ClientError, match="try again in two minutes"):
+        run(api)
+    room_for(api, 2)  # as when one has ended
+    api.refused(NO_ROOM, lambda: spot(api))
+    assert len(run(api)) == 1
+    room_for(api, 2)
+    api.run(lambda tx: tx.session.execute(update(Instance).values(interruption=now() - timedelta(minutes=3))))
+    assert len(spot(api)) == 1
+
+
 def test_the_notice_is_two_minutes_and_sent_to_the_host(api):
     room_for(api, 2)
     [made] = spot(api)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime
 
 from stead_controller.errors import NoCapacity
 from stead_controller.placement.search import Terms
@@ -17,12 +18,16 @@ from stead_controller.resources.instances.launch_choices import Choices
 class LaunchPlaces:
     """Reserves places; `next` does so for one more instance."""
 
-    def __init__(self, tx: Transaction, cloud: Cloud, choices: Choices, *, spot: bool) -> None:
-        """Look up where the other instances of the placement group are, if there is one."""
+    def __init__(self, tx: Transaction, cloud: Cloud, choices: Choices, *, spot: bool, now: datetime) -> None:
+        """Look up where the other instances of the placement group are, if there is one.
+
+        Spot Instances are on no host whose room others have claimed.
+        """
         self._tx = tx
         self._cloud = cloud
         self._choices = choices
         self._spot = spot
+        self._but = spot_interruptions.claimed_hosts(tx, now) if spot else frozenset()
         stores = launch_volumes.scratch_size(choices.type) * len(choices.disks.scratch)
         self._need = instance_needs.planned(choices.image, choices.type, choices.cpu_options, stores)
         self._beside: Counter[str] = Counter()
@@ -68,7 +73,13 @@ class LaunchPlaces:
     def _reserve(self, terms: Terms) -> Place:
         choices = self._choices
         place = capacity.reserve_any(
-            self._tx, self._cloud, self._need, choices.subnet.zone, choices.disks.needs, terms=terms
+            self._tx,
+            self._cloud,
+            self._need,
+            choices.subnet.zone,
+            choices.disks.needs,
+            terms=terms,
+            but=self._but,
         )
         self._beside[place.host_id] += 1
         return place

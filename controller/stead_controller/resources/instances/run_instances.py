@@ -89,7 +89,7 @@ def run_instances(
     launched: dict[str, list[Instance]] = defaultdict(list)
     made: dict[str, Parts] = {}
     vcpus = choices.cpu_options.vcpus
-    places = LaunchPlaces(tx, cloud, choices, spot=request.spot)
+    places = LaunchPlaces(tx, cloud, choices, spot=request.spot, now=now)
     fits = quotas.launchable(tx, caller.account_id, vcpus, request.min_count, request.max_count)
     for index in range(places.allowed(request.min_count, fits)):
         place = _next(places, index, request.min_count)

@@ -29,6 +29,9 @@ from stead_controller.resources.instances.instance_states import SPOT_INTERRUPTI
 NOTICE: Final = timedelta(minutes=2)
 """How long before its end a Spot Instance is given notice of it."""
 
+CLAIMED: Final = timedelta(minutes=2)
+"""How long after such an end its host takes no new Spot Instances: those for whom it was may try again meanwhile."""
+
 PROMISE: Final = (
     " Spot Instances are being interrupted for such requests: try again in two minutes, when they have ended."
 )
@@ -72,6 +75,12 @@ _ANY: Final = Prepared(
 def zones(tx: Transaction, among: Collection[str]) -> list[str]:
     """Return those of some zones that have Spot Instances with room of a host."""
     return [zone for zone in among if _ANY.first(tx.connection, {"zone": zone}) is not None]
+
+
+def claimed_hosts(tx: Transaction, now: datetime) -> frozenset[str]:
+    """Return the hosts whose room others have claimed: from the notice of a Spot Instance to a while after its end."""
+    claimed = select(Instance.host_id).where(Instance.interruption > now - CLAIMED, Instance.host_id.is_not(None))
+    return frozenset(host_id for host_id in tx.session.scalars(claimed) if host_id is not None)
 
 
 def for_room(

@@ -10,7 +10,7 @@ from stead_controller.errors import NoCapacity
 from stead_controller.placement.need import Need
 from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.instances import spot_interruptions
-from stead_controller.resources.instances.spot_interruptions import NOTICE
+from stead_controller.resources.instances.spot_interruptions import CLAIMED, NOTICE
 from stead_controller.resources.instances.start_instances import start_instances
 from stead_controller.resources.instances.stop_instances import stop_instances
 from stead_proto.v1 import desired_pb2 as pb
@@ -108,6 +108,20 @@ def test_only_running_spot_instances_get_notice_and_only_once(cloud):
     times = [instance(cloud, each).interruption for each in cloud.instances[:4]]
     assert times == [NOW + NOTICE, NOW + NOTICE + timedelta(seconds=30), None, None]
     assert timedelta(minutes=2) == NOTICE
+
+
+def test_its_host_is_claimed_until_a_while_after_its_end(cloud):
+    first, *_ = cloud.instances
+    host = cloud.hosts[0].id
+    assert cloud.run(spot_interruptions.claimed_hosts, NOW) == set()
+    cloud.run(spot_interruptions.begin, [first], NOW)
+    assert cloud.run(spot_interruptions.claimed_hosts, NOW) == {host}
+    over = NOW + NOTICE + CLAIMED
+    cloud.run(spot_interruptions.end_due, NOW + NOTICE)
+    cloud.settle()
+    assert instance(cloud, first).state == "terminated"
+    assert cloud.run(spot_interruptions.claimed_hosts, over - timedelta(seconds=1)) == {host}
+    assert cloud.run(spot_interruptions.claimed_hosts, over) == set()
 
 
 def test_it_ends_when_its_notice_is_over(cloud):
