@@ -27,6 +27,7 @@ _NAMES: Final = (
     "key",
     "host",
     "console",
+    "instance",
     "placement",
     "image",
     "blocks",

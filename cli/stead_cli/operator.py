@@ -322,6 +322,14 @@ class Operator:
             self._call(lambda channel: PlacementStub(channel).ExplainPlacement(asked, timeout=_CALL_SECONDS)).hosts
         )
 
+    def interrupt_instance(self, instance_id: str) -> int:
+        """Give a Spot Instance notice and return when it ends, in Unix seconds."""
+        request = pb.InterruptInstanceRequest(instance_id=instance_id)
+        answer: pb.InterruptInstanceResponse = self._call(
+            lambda channel: PlacementStub(channel).InterruptInstance(request, timeout=_CALL_SECONDS)
+        )
+        return answer.end_time
+
     def add_type(self, new_type: pb.InstanceType) -> pb.InstanceType:
         """Add an instance type of one's own and return it as it is listed."""
         request = pb.AddTypeRequest(type=new_type)

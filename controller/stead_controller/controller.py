@@ -353,7 +353,7 @@ class Controller:
         operator_pb2_grpc.add_QuotasServicer_to_server(Quotas(self.database, self.cloud, self._clock), server)
         operator_pb2_grpc.add_ConsolesServicer_to_server(Consoles(self.database, self._link.consoles), server)
         operator_pb2_grpc.add_TypesServicer_to_server(Types(self.database, self._clock), server)
-        operator_pb2_grpc.add_PlacementServicer_to_server(Placement(self.database, self.cloud), server)
+        operator_pb2_grpc.add_PlacementServicer_to_server(Placement(self.database, self.cloud, self._clock), server)
         operator_pb2_grpc.add_NetworkServicer_to_server(Network(self.database, self._ask), server)
         server.add_secure_port(f"{self.settings.listen}:{self.settings.host_port}", tls.server_credentials(identity))
         return server

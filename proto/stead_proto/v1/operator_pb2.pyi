@@ -1920,6 +1920,44 @@ class RemoveTypeResponse(_message.Message):
 Global___RemoveTypeResponse: _TypeAlias = RemoveTypeResponse  # noqa: Y015
 
 @_typing.final
+class InterruptInstanceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    instance_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        instance_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InterruptInstanceRequest: _TypeAlias = InterruptInstanceRequest  # noqa: Y015
+
+@_typing.final
+class InterruptInstanceResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    END_TIME_FIELD_NUMBER: _builtins.int
+    end_time: _builtins.int
+    def __init__(
+        self,
+        *,
+        end_time: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InterruptInstanceResponse: _TypeAlias = InterruptInstanceResponse  # noqa: Y015
+
+@_typing.final
 class ExplainPlacementRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

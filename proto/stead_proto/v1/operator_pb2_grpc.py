@@ -1385,6 +1385,11 @@ class PlacementStub:
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementResponse.FromString,
                 _registered_method=True)
+        self.InterruptInstance = channel.unary_unary(
+                '/stead.v1.Placement/InterruptInstance',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.InterruptInstanceRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.InterruptInstanceResponse.FromString,
+                _registered_method=True)
 
 
 class PlacementServicer:
@@ -1397,6 +1402,13 @@ class PlacementServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def InterruptInstance(self, request, context):
+        """Give a Spot Instance the notice that it has when others need its room.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PlacementServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1404,6 +1416,11 @@ def add_PlacementServicer_to_server(servicer, server):
                     servicer.ExplainPlacement,
                     request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementResponse.SerializeToString,
+            ),
+            'InterruptInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.InterruptInstance,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.InterruptInstanceRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.InterruptInstanceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1433,6 +1450,33 @@ class Placement:
             '/stead.v1.Placement/ExplainPlacement',
             stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementRequest.SerializeToString,
             stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InterruptInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Placement/InterruptInstance',
+            stead__proto_dot_v1_dot_operator__pb2.InterruptInstanceRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.InterruptInstanceResponse.FromString,
             options,
             channel_credentials,
             insecure,

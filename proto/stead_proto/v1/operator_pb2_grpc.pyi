@@ -442,12 +442,16 @@ class PlacementStub:
     def __new__(cls, channel: _aio.Channel) -> PlacementAsyncStub: ...
     ExplainPlacement: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ExplainPlacementRequest, _operator_pb2.ExplainPlacementResponse]
     """Which host an instance would get now, and why not each of the others: nothing is reserved."""
+    InterruptInstance: _grpc.UnaryUnaryMultiCallable[_operator_pb2.InterruptInstanceRequest, _operator_pb2.InterruptInstanceResponse]
+    """Give a Spot Instance the notice that it has when others need its room."""
 
 @_typing.type_check_only
 class PlacementAsyncStub(PlacementStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ExplainPlacement: _aio.UnaryUnaryMultiCallable[_operator_pb2.ExplainPlacementRequest, _operator_pb2.ExplainPlacementResponse]  # type: ignore[assignment]
     """Which host an instance would get now, and why not each of the others: nothing is reserved."""
+    InterruptInstance: _aio.UnaryUnaryMultiCallable[_operator_pb2.InterruptInstanceRequest, _operator_pb2.InterruptInstanceResponse]  # type: ignore[assignment]
+    """Give a Spot Instance the notice that it has when others need its room."""
 
 class PlacementServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -457,6 +461,14 @@ class PlacementServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.ExplainPlacementResponse, _abc.Awaitable[_operator_pb2.ExplainPlacementResponse]]:
         """Which host an instance would get now, and why not each of the others: nothing is reserved."""
+
+    @_abc_1.abstractmethod
+    def InterruptInstance(
+        self,
+        request: _operator_pb2.InterruptInstanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.InterruptInstanceResponse, _abc.Awaitable[_operator_pb2.InterruptInstanceResponse]]:
+        """Give a Spot Instance the notice that it has when others need its room."""
 
 def add_PlacementServicer_to_server(servicer: PlacementServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

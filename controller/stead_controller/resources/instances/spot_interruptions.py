@@ -15,7 +15,7 @@ from stead_controller.catalog import boot_modes
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import Instance
 from stead_controller.desired import desired_state
-from stead_controller.errors import NoCapacity
+from stead_controller.errors import NoCapacity, NotFound, WrongState
 from stead_controller.placement import interruptions
 from stead_controller.placement.guest_memory import memory_of
 from stead_controller.placement.interruptions import Resident
@@ -113,6 +113,27 @@ def begin(tx: Transaction, instance_ids: Sequence[str], now: datetime) -> None:
         for instance in tx.session.scalars(running.order_by(Instance.id)).all():
             instance.interruption = now + NOTICE
             desired_state.refresh_instance(tx, instance.id)
+
+
+def interrupt(tx: Transaction, instance_id: str, now: datetime) -> datetime:
+    """Give one Spot Instance notice and return when it ends; one that has notice ends when it was to end.
+
+    Raises MalformedId, NotFound, WrongState for one that is on demand or does not run.
+    """
+    lookup.check_form("instance", [instance_id])
+    instance = tx.session.get(Instance, instance_id)
+    if instance is None:
+        raise NotFound("instance", instance_id)
+    if instance.spot_request_id is None:
+        raise WrongState("instance", f"The instance '{instance_id}' is on demand: only Spot Instances are interrupted.")
+    if instance.state not in _ALIVE:
+        raise WrongState(
+            "instance", f"The instance '{instance_id}' is {instance.state}: there is nothing to interrupt."
+        )
+    begin(tx, [instance_id], now)
+    end = instance.interruption
+    assert end is not None
+    return end
 
 
 def end_due(tx: Transaction, now: datetime, clock_ran_ahead: timedelta = _NOT) -> None:
