@@ -1,8 +1,15 @@
 """Fleets and templates that say what types must have, instead of naming them."""
 
+from stead_controller.catalog import instance_types
 from tests.api.test_authorization import User, statement
 from tests.api.test_fleets import DENIED, REQUIRED, asked, described, failed, launched
 from tests.api.test_launch_by_template import make
+
+
+def price(name):
+    """What it takes of a host, a vCPU counted as 4 GiB."""
+    kind = instance_types.ALL[name]
+    return kind.vcpus * 4 + kind.memory_mib / 1024
 
 
 def test_types_are_chosen_by_requirements(api):
@@ -27,6 +34,19 @@ def test_types_are_chosen_by_requirements(api):
     answer = user.client().create_fleet(**asked({"InstanceRequirements": REQUIRED}))
     assert failed(answer) == {"c7i.xlarge": DENIED}
     assert sum(launched(answer).values()) == 1
+
+
+def test_of_many_types_the_twenty_cheapest_are_tried(api):
+    make(api)
+    little = {"VCpuCount": {"Min": 2}, "MemoryMiB": {"Min": 1024}}
+    elsewhere = api.world.one.subnet_ids[1]  # where no host is
+    answer = api.ec2.create_fleet(**asked({"InstanceRequirements": little, "SubnetId": elsewhere}))
+    assert len(answer["Errors"]) == 20
+    types = [one["LaunchTemplateAndOverrides"]["Overrides"]["InstanceType"] for one in answer["Errors"]]
+    known = api.ec2.get_instance_types_from_instance_requirements(
+        ArchitectureTypes=["x86_64"], VirtualizationTypes=["hvm"], InstanceRequirements=little
+    )["InstanceTypes"]
+    assert [price(name) for name in types] == sorted(price(one["InstanceType"]) for one in known)[:20]
 
 
 def test_what_nothing_has_is_a_failure(api):

@@ -35,6 +35,16 @@ def test_spot_instances_and_others_of_one_fleet(api):
     assert len(shown["Instances"]) == 2
 
 
+def test_more_of_one_market_than_was_asked_does_not_make_up_for_the_other(api):
+    make(api)
+    api.run(lambda tx: tx.session.execute(update(Host).values(**rows.offered({"cpus_free": 2}))))
+    heavy = {"InstanceType": "t3.nano", "WeightedCapacity": 3.0}
+    answer = api.ec2.create_fleet(**spot_asked(heavy, on_demand=1, spot=1))
+    assert [one["Lifecycle"] for one in answer["Instances"]] == ["on-demand"]
+    shown = described(api, answer["FleetId"])
+    assert (shown["FulfilledCapacity"], shown["ActivityStatus"]) == (3.0, "error")
+
+
 def test_what_is_the_default_of_a_target_and_which_spot_pool_is_first(api):
     make(api)
     pools = [{"InstanceType": "m5.large", "Priority": 1}, {"InstanceType": "t3.nano", "Priority": 2}]

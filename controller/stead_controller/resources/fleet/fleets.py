@@ -72,6 +72,13 @@ class DescribedFleet:
     tags: Sequence[tuple[str, str]]
 
     @property
+    def is_fulfilled(self) -> bool:
+        """Whether it got all that it asked for, of both markets."""
+        fleet = self.fleet
+        on_demand, wanted = fleet.fulfilled - fleet.spot_fulfilled, fleet.target - fleet.spot_target
+        return on_demand >= wanted and fleet.spot_fulfilled >= fleet.spot_target
+
+    @property
     def state(self) -> str:
         """EC2's word for its state."""
         if self.fleet.deleted is None:

@@ -79,7 +79,7 @@ def fleet_view(found: DescribedFleet) -> Result:
     return {
         "FleetId": fleet.id,
         "FleetState": found.state,
-        "ActivityStatus": "fulfilled" if fleet.fulfilled >= fleet.target else "error",
+        "ActivityStatus": "fulfilled" if found.is_fulfilled else "error",
         "CreateTime": fleet.created,
         "ClientToken": fleet.client_token or None,
         "Type": "instant",
