@@ -65,17 +65,22 @@ def choose(
 def _plan(order: int, room: Room, residents: tuple[Resident, ...], search: Search) -> _Plan | None:
     """Return what has to end on a host; None if it would not do even without all of them."""
     ends: list[Resident] = []
+    free = room
     for resident in residents:
-        if fits(_without(room, ends), search):
+        if fits(free, search):
             break
         ends.append(resident)
-    if not fits(_without(room, ends), search):
+        free = _without(free, (resident,))
+    if not fits(free, search):
         return None
-    for one in tuple(ends):  # a large one may have made the small ones before it needless
-        fewer = [other for other in ends if other is not one]
-        if fits(_without(room, fewer), search):
-            ends = fewer
-    return _Plan(len(ends), order, room, residents, tuple(ends))
+    needed: list[Resident] = []
+    for one in ends:  # a large one may have made the small ones before it needless
+        fewer = free._replace(cpus_free=free.cpus_free - one.vcpus, memory_free=free.memory_free - one.memory)
+        if fits(fewer, search):
+            free = fewer
+        else:
+            needed.append(one)
+    return _Plan(len(needed), order, room, residents, tuple(needed))
 
 
 def _replace_first(plans: list[_Plan], plan: _Plan | None) -> None:
