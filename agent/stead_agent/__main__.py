@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import click
 
-from stead_agent import VERSION, logs
+from stead_agent import VERSION, hardware, logs
 from stead_agent import enrol as enrolment
 from stead_agent.settings import (
     DEFAULT_LIBVIRT_URI,
@@ -84,6 +84,22 @@ _devices_option = click.option(
 )
 
 
+def _read_threads(_context: click.Context, _option: click.Parameter, text: str) -> tuple[int, ...]:
+    try:
+        return hardware.parse_threads(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+_whole_cores_option = click.option(
+    "--whole-cores",
+    default="",
+    callback=_read_threads,
+    metavar="THREADS",
+    help="Hardware threads, such as 2-7, of the cores that guests may have alone, and others never use. Default: none.",
+)
+
+
 @click.group(context_settings={"auto_envvar_prefix": "STEAD"})
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
@@ -134,6 +150,7 @@ def enrol(state_dir: Path, controller: str, ca: Any, token_file: Any) -> None:
 @click.option("--dns-upstream", "dns_upstreams", multiple=True, help="Resolver for names outside; default: the host's.")
 @_pools_option
 @_devices_option
+@_whole_cores_option
 def run(controllers: tuple[str, ...], dns_upstreams: tuple[str, ...], **options: Any) -> None:
     """Run the agent until a signal ends it; guests run on."""
     from stead_agent import real_host  # noqa: PLC0415 - heavy: only this command needs libvirt
@@ -147,6 +164,7 @@ def run(controllers: tuple[str, ...], dns_upstreams: tuple[str, ...], **options:
 @click.option("--proof-image", type=_PATH, help="A micro image, booted once to prove that KVM works.")
 @_pools_option
 @_devices_option
+@_whole_cores_option
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def doctor(
     state_dir: Path,
@@ -154,12 +172,13 @@ def doctor(
     proof_image: Path | None,
     pools: tuple[PoolSetting, ...],
     devices: tuple[str, ...],
+    whole_cores: tuple[int, ...],
     output: str,
 ) -> None:
     """Tell what this machine can do as a host, and the remedies; status 1 when something must be done."""
     from stead_agent import doctor as look  # noqa: PLC0415 - heavy: only this command needs it
 
-    found = look.checks(state_dir, proof_image, pools, devices)
+    found = look.checks(state_dir, proof_image, pools, devices, whole_cores)
     if output == "json":
         click.echo(json.dumps([dataclasses.asdict(check) for check in found], indent=2))
     else:
@@ -194,6 +213,7 @@ def purge(**options: Any) -> None:
 @click.option("--cpus", default=64, show_default=True, help="Of each host.")
 @click.option("--memory", default=256 << 30, show_default=True, help="Bytes of each host.")
 @_devices_option
+@click.option("--whole-cores", default=0, help="Cores of two threads of each host that guests may have alone.")
 @click.option("--keep", is_flag=True, help="Worlds and desired states are files that outlive the process.")
 @click.option("--control", type=_PATH, help="Unix socket on which another process may simulate events.")
 @click.option("--boot-seconds", default=0.0, show_default=True, help="Until a guest hears the power button.")

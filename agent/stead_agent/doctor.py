@@ -15,7 +15,7 @@ import libvirt
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from stead_agent import facts, kvm_proof
+from stead_agent import facts, hardware, kvm_proof
 from stead_agent.disks.volumes.interface import VolumeError
 from stead_agent.disks.volumes.open_pools import open_pool
 from stead_agent.firewall.interface import FirewallError
@@ -25,6 +25,7 @@ from stead_agent.network import traffic_control
 from stead_agent.network.kernel_objects import Shaper
 from stead_agent.pci import grants, inventory
 from stead_agent.settings import DEFAULT_LIBVIRT_URI, PoolSetting
+from stead_agent.whole_cores import WholeCoresError, divide
 
 _GIB: Final = 1 << 30
 _LEAST_MEMORY: Final = 2 * _GIB
@@ -72,6 +73,7 @@ def checks(
     proof_image: Path | None = None,
     pools: Sequence[PoolSetting] = (),
     devices: Collection[str] = (),
+    whole_cores: Collection[int] = (),
 ) -> list[Check]:
     """Check everything a host needs; needs root, and up to 15 s the first time after a boot (the proof of KVM)."""
     return [
@@ -89,6 +91,7 @@ def checks(
         _lvm(),
         *(_pool(each) for each in pools),
         *device_checks(devices),
+        *whole_core_checks(whole_cores),
     ]
 
 
@@ -263,6 +266,22 @@ def device_checks(named: Collection[str], sysfs: Path = inventory.SYSFS) -> Iter
     for text in named:
         if not any(text in (one.device.address, one.device.model) for one in judged):
             yield Check(f"device {text}", "failed", "this host has none", "lspci -Dnn lists what there is")
+
+
+def whole_core_checks(named: Collection[int], root: Path = Path("/")) -> Iterator[Check]:
+    """Check the cores that the operator set apart, and the huge pages beside them; nothing where none are."""
+    if not named:
+        return
+    try:
+        division = divide(named, root=root)
+    except WholeCoresError as error:
+        yield Check("whole cores", "failed", str(error), "STEAD_WHOLE_CORES names threads; lscpu -e lists the cores")
+        return
+    nodes = sorted({core.node for core in division.cores})
+    yield Check("whole cores", "ok", f"{len(division.cores)} in memory nodes {', '.join(map(str, nodes))}")
+    pages = {node.number: node.huge_pages for node in hardware.read([], root).nodes}
+    found = ", ".join(f"{pages.get(node, 0)} in node {node}" for node in nodes)
+    yield Check("huge pages", "ok", f"{found}, of 2 MiB")
 
 
 def _lvm() -> Check:

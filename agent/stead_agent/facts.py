@@ -1,6 +1,5 @@
 """What this host is: read from the kernel and from libvirt."""
 
-import os
 import platform
 import socket
 from collections.abc import Collection
@@ -13,6 +12,7 @@ from stead_agent.machines import firmware
 from stead_agent.pci import grants, inventory
 from stead_agent.reconcile import translate
 from stead_agent.settings import Settings
+from stead_agent.whole_cores import Division
 from stead_proto.v1 import host_pb2
 
 _MEMINFO = Path("/proc/meminfo")
@@ -29,8 +29,11 @@ class RealHost:
         versions: tuple[str, str],
         underlay_address: str,
         settings: Settings,
+        *,
+        division: Division,
     ) -> None:
         """Take the settings, and what was detected at the start; `versions` are libvirt's and QEMU's."""
+        self._division = division
         self._memory = settings.memory
         self._devices = settings.devices
         self._volumes = volumes
@@ -45,7 +48,7 @@ class RealHost:
         return host_pb2.HostFacts(
             hostname=socket.gethostname(),
             architecture=platform.machine(),
-            cpus=len(os.sched_getaffinity(0)),
+            cpus=len(self._division.shared),
             memory=self._memory or memory_bytes(),
             disk=capacity.total,
             virtualization=self._verdict.virtualization,
@@ -57,7 +60,7 @@ class RealHost:
             pools=self.pools(),
             boot_modes=firmware.boot_modes(),
             tpm=firmware.has_tpm(),
-            hardware=_hardware(),
+            hardware=_hardware(self._division),
             devices=pci_devices(self._devices),
         )
 
@@ -70,10 +73,21 @@ class RealHost:
         return self._volumes.capacity().free
 
 
-def _hardware() -> host_pb2.Hardware:
-    found = hardware.read()
-    nodes = [host_pb2.NumaNode(number=node.number, threads=node.threads, memory=node.memory) for node in found.nodes]
-    return host_pb2.Hardware(cores=found.cores, cpu_model=found.model, cpu_features=found.features, numa_nodes=nodes)
+def _hardware(division: Division) -> host_pb2.Hardware:
+    found = hardware.read([*division.shared, *(thread for core in division.cores for thread in core.threads)])
+    nodes = [
+        host_pb2.NumaNode(number=node.number, threads=node.threads, memory=node.memory, huge_pages=node.huge_pages)
+        for node in found.nodes
+    ]
+    return host_pb2.Hardware(
+        cores=found.cores,
+        cpu_model=found.model,
+        cpu_features=found.features,
+        numa_nodes=nodes,
+        whole_cores=[
+            host_pb2.WholeCore(number=core.number, numa_node=core.node, threads=core.threads) for core in division.cores
+        ],
+    )
 
 
 def pci_devices(named: Collection[str], sysfs: Path = inventory.SYSFS) -> list[host_pb2.PciDevice]:
@@ -101,8 +115,7 @@ def boot_id() -> str:
 
 
 def memory_bytes() -> int:
-    """All memory of the host."""
-    for line in _MEMINFO.read_text().splitlines():
-        if line.startswith("MemTotal:"):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"{_MEMINFO} has no MemTotal")
+    """All memory of the host but that of huge pages, which nothing else can use."""
+    lines = (line.partition(":") for line in _MEMINFO.read_text().splitlines())
+    kib = {name: int(value.split()[0]) for name, _, value in lines if name in {"MemTotal", "Hugetlb"}}
+    return (kib["MemTotal"] - kib.get("Hugetlb", 0)) * 1024

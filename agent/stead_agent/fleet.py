@@ -16,7 +16,7 @@ from stead_agent.link import Dialling
 from stead_agent.logs import Log
 from stead_agent.reconcile.prepare import Habits
 from stead_agent.simulated.clock import RealClock
-from stead_agent.simulated.host import SimulatedHost, simulated_device
+from stead_agent.simulated.host import SimulatedHost, simulated_core, simulated_device
 from stead_agent.simulated.machines import Durations
 from stead_proto import tls
 from stead_proto.tls import Identity
@@ -40,6 +40,7 @@ class FleetPlan:
     memory: int = 256 << 30
     disk: int = 4096 << 30
     devices: tuple[str, ...] = ()  # models of PCI devices, one device each, that guests of each host may have
+    whole_cores: int = 0  # of two threads, that guests of each host may have alone
     durations: Durations | None = None
     keep: bool = False  # worlds and desired states are files that outlive the process
     control: Path | None = None  # unix socket on which another process may trigger events
@@ -95,6 +96,7 @@ class Fleet:
             durations=plan.durations,
         )
         host.devices = [simulated_device(number, model) for number, model in enumerate(plan.devices, 1)]
+        host.whole_cores = [simulated_core(number) for number in range(plan.whole_cores)]
         if plan.die_at:
             host.world.watcher = _Killer(plan.die_at).watch
         store: Store = SqliteStore(directory / "desired.sqlite") if plan.keep else ForgetfulStore()

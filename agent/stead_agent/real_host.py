@@ -51,6 +51,7 @@ from stead_agent.reconcile.prepare import Habits
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.translate_vpc import Reachable, VpcSettings, host_firewall
 from stead_agent.settings import Settings
+from stead_agent.whole_cores import Division, divide
 from stead_proto import alone
 from stead_proto.tls import Identity, NoIdentityError
 
@@ -72,6 +73,7 @@ class _Assembled:
     metadata: MetadataProcess
     volumes: PooledVolumes
     verdict: kvm_proof.Verdict
+    division: Division
     libvirt_uri: str
     address: str  # at which other hosts reach this one; empty: none
 
@@ -92,7 +94,7 @@ async def _run(settings: Settings, version: str) -> None:
     verdict = host.verdict
     address = host.address
     versions = _versions(host.libvirt_uri)
-    view = facts.RealHost(host.parts.volumes, verdict, versions, address, settings)
+    view = facts.RealHost(host.parts.volumes, verdict, versions, address, settings, division=host.division)
     identity: partial[Identity] = partial(Identity.load, settings.state_dir)
     habits = Habits(
         uplink=settings.uplink,
@@ -195,6 +197,7 @@ def _alone(settings: Settings) -> Iterator[None]:
 def _assemble(settings: Settings) -> _Assembled:
     for folder in (settings.state_dir, settings.run_dir):
         _make_passable(folder)
+    division = divide(settings.whole_cores)
     daemon = libvirtd.ensure_running(settings.libvirt_uri, settings.state_dir)
     verdict = kvm_proof.prove(settings.proof_image, settings.state_dir)
     store = LocalStore(settings.state_dir / "disks")
@@ -204,6 +207,7 @@ def _assemble(settings: Settings) -> _Assembled:
         settings.state_dir,
         owner=str(settings.state_dir),
         virtualization=verdict.virtualization,
+        shared_threads=division.limit,
         revive=partial(libvirtd.ensure_running, settings.libvirt_uri, settings.state_dir),
         patience=Patience(stop=int(settings.stop_grace_seconds)),
         credentials=AttachmentCredentials(settings.controllers, identity),
@@ -237,7 +241,7 @@ def _assemble(settings: Settings) -> _Assembled:
         credits=Meter(machines.processors, settings.state_dir / "credits"),
         pci=Assignments(settings.devices, settings.state_dir / "devices"),
     )
-    return _Assembled(parts, firewall, flow_logs, metadata, volumes, verdict, daemon.uri, address)
+    return _Assembled(parts, firewall, flow_logs, metadata, volumes, verdict, division, daemon.uri, address)
 
 
 def _host_id(settings: Settings) -> str:

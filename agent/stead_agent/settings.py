@@ -87,6 +87,7 @@ class Settings:
     dns_upstreams: tuple[str, ...] = ()  # resolvers for external names; empty: those of this host
     pools: tuple[PoolSetting, ...] = ()  # storage pools besides the state directory
     devices: tuple[str, ...] = ()  # PCI devices that guests may have: addresses, or vendor:device
+    whole_cores: tuple[int, ...] = ()  # hardware threads of the cores that guests may have alone
     removal_grace_seconds: float = 5.0  # time for a guest to shut down when its machine is removed
     stop_grace_seconds: float = 90.0  # time for a guest to shut down when it is stopped
 

@@ -70,6 +70,7 @@ def agent_program(settings: Settings, *options: str) -> Program:
         *([f"--guest-address={settings.listen}"] if settings.guests_may_reach_listen else []),
         *(f"--pool={pool}" for pool in settings.pools.split()),
         *(f"--device={device}" for device in settings.devices.split()),
+        *([f"--whole-cores={settings.whole_cores}"] if settings.whole_cores else []),
         *options,
     ]
     unit = units.agent_unit(command, log, settings.unit("controller"))

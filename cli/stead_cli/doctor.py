@@ -42,6 +42,7 @@ def agent_checks(chosen: Settings) -> list[dict[str, Any]]:
     command += [f"--proof-image={chosen.image_dir / 'micro.qcow2'}", "--output=json"]
     command += [f"--pool={pool}" for pool in chosen.pools.split()]
     command += [f"--device={device}" for device in chosen.devices.split()]
+    command += [f"--whole-cores={chosen.whole_cores}"] if chosen.whole_cores else []
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False

@@ -58,20 +58,8 @@ def row_of(found: pb.Host) -> dict[str, Any]:
             for pool in found.pools
         ],
         "uses": [{"kind": use.kind, "id": use.id, "state": use.state} for use in found.uses],
-        "devices": [
-            {
-                "address": device.address,
-                "model": device.model,
-                "class": f"{device.class_code:06x}",
-                "iommu_group": device.iommu_group,
-                "driver": device.driver,
-                "numa_node": device.numa_node,
-                "reset": device.reset,
-                "refusal": device.refusal,
-                "instance_id": device.instance_id or None,
-            }
-            for device in found.devices
-        ],
+        "devices": [_device(device) for device in found.devices],
+        "whole_cores": [_core(core) for core in found.whole_cores],
         "error_count": found.error_count,
         "errors": [
             {"kind": each.kind, "id": each.id, "since": _time(each.since), "error": each.error} for each in found.errors
@@ -79,8 +67,36 @@ def row_of(found: pb.Host) -> dict[str, Any]:
     }
 
 
+def _device(device: pb.HostDevice) -> dict[str, Any]:
+    return {
+        "address": device.address,
+        "model": device.model,
+        "class": f"{device.class_code:06x}",
+        "iommu_group": device.iommu_group,
+        "driver": device.driver,
+        "numa_node": device.numa_node,
+        "reset": device.reset,
+        "refusal": device.refusal,
+        "instance_id": device.instance_id or None,
+    }
+
+
+def _core(core: pb.HostCore) -> dict[str, Any]:
+    return {
+        "number": core.number,
+        "numa_node": core.numa_node,
+        "threads": list(core.threads),
+        "gone": core.gone,
+        "instance_id": core.instance_id or None,
+        "huge_pages": core.huge_pages,
+    }
+
+
 def _processors(found: pb.Host) -> dict[str, Any]:
-    nodes = [{"number": node.number, "threads": node.threads, "memory": node.memory} for node in found.numa_nodes]
+    nodes = [
+        {"number": node.number, "threads": node.threads, "memory": node.memory, "huge_pages": node.huge_pages}
+        for node in found.numa_nodes
+    ]
     return {
         "cores": found.cores or None,
         "cpu_model": found.cpu_model,
@@ -260,6 +276,25 @@ def _show_one(found: pb.Host, output: str) -> None:
         say(f"has the {use['kind']} {use['id']} ({use['state']})")
     for device in row["devices"]:
         say(f"device {device['address']} ({device['model']}): {_who_has(device)}")
+    for line in _whole_cores(found):
+        say(line)
+
+
+def _whole_cores(found: pb.Host) -> list[str]:
+    """Say of each core that is set apart which instance has it, and of huge pages how many are free."""
+    lines = []
+    for core in found.whole_cores:
+        threads = ", ".join(map(str, core.threads))
+        holder = f"{core.instance_id} has it" if core.instance_id else "free"
+        kept = ", and it is no longer set apart" if core.gone else ""
+        lines.append(f"core of the threads {threads} in memory node {core.numa_node}: {holder}{kept}")
+    for node in found.numa_nodes:
+        taken = sum(core.huge_pages for core in found.whole_cores if core.numa_node == node.number)
+        if node.huge_pages:
+            lines.append(
+                f"memory node {node.number}: {node.huge_pages - taken} of {node.huge_pages} huge pages are free"
+            )
+    return lines
 
 
 def _who_has(device: Mapping[str, Any]) -> str:

@@ -38,6 +38,9 @@ class Settings:
     listen: str = "127.0.0.1"  # the controller's address
     guest_address: str = ""  # a further address for guests, if it is not a host's own; empty: see `guest_listen`
     devices: str = ""  # PCI devices that guests may have, as `stead-agent run --device` takes them, by spaces
+    whole_cores: str = (
+        ""  # threads of the cores that guests may have alone, as `stead-agent run --whole-cores` takes them
+    )
     pools: str = ""  # further storage pools, as `stead-agent run --pool` takes them, separated by spaces
 
     @property

@@ -11,7 +11,18 @@ from stead_cli.operator import Operator
 from stead_cli.output import Row, output_option, say, show_rows
 from stead_proto.v1 import operator_pb2 as pb
 
-_COLUMNS: Final = ("name", "vcpus", "threads", "memory_mib", "network_mbps", "store_gb", "devices", "own", "offered")
+_COLUMNS: Final = (
+    "name",
+    "vcpus",
+    "threads",
+    "memory_mib",
+    "network_mbps",
+    "store_gb",
+    "devices",
+    "whole",
+    "own",
+    "offered",
+)
 _PAIR: Final = "BASELINE[:MOST]"
 
 
@@ -45,6 +56,8 @@ def list_types(output: str, *, own: bool) -> None:
     metavar="VENDOR:DEVICE[=COUNT]",
     help="PCI devices of the host that each instance has alone; may be repeated.",
 )
+@click.option("--whole-cores", is_flag=True, help="Each instance has its cores alone, where hosts set some apart.")
+@click.option("--huge-pages", is_flag=True, help="Its memory is made of pages of 2 MiB; with --whole-cores.")
 @click.option("--baseline-percent", type=click.FloatRange(0, 100), default=0, help="Of each vCPU of a burstable type.")
 @output_option
 def add_type(
@@ -58,6 +71,8 @@ def add_type(
     network_mbps: str,
     instance_store: str,
     devices: Sequence[str],
+    whole_cores: bool,
+    huge_pages: bool,
     baseline_percent: float,
     output: str,
 ) -> None:
@@ -80,6 +95,8 @@ def add_type(
         store_gb=size,
         baseline_percent=baseline_percent,
         devices=dict(_device(text) for text in devices),
+        whole_cores=whole_cores,
+        huge_pages=huge_pages,
     )
     show_rows([_row(Operator(settings.load()).add_type(new_type))], _COLUMNS, output)
 
@@ -130,9 +147,15 @@ def _row(found: pb.InstanceType) -> Row:
         "store_gb": f"{found.store_count}x{found.store_gb}" if found.store_count else "",
         "baseline_percent": found.baseline_percent or None,
         "devices": ", ".join(f"{model}={count}" for model, count in sorted(found.devices.items())),
+        "whole": " and ".join(_whole(found)),
         "own": found.own,
         "offered": found.offered,
     }
+
+
+def _whole(found: pb.InstanceType) -> list[str]:
+    """Name what an instance has alone of its host's processors and memory."""
+    return ["cores"] * found.whole_cores + ["huge pages"] * found.huge_pages
 
 
 def _range(baseline: int, most: int) -> str:

@@ -151,3 +151,31 @@ def test_each_host_gives_its_device_to_one_instance_at_a_time(cloud, stead, acco
     account.ec2.get_waiter("instance_terminated").wait(InstanceIds=both + third, WaiterConfig=FAST)
     assert holders() == ["", ""]
     stead("remove", "lab.card")
+
+
+def test_each_host_gives_its_core_to_one_instance_at_a_time(cloud, stead, account, image_id):
+    asked = ("--vcpus", "2", "--threads-per-core", "2", "--memory-mib", "256", "--whole-cores")
+    (made,) = json.loads(stead("add", "lab.fast", *asked, "--output", "json"))
+    assert (made["whole"], made["offered"]) == ("cores", True)
+    (made,) = json.loads(stead("add", "lab.huge", *asked, "--huge-pages", "--output", "json"))
+    assert (made["whole"], made["offered"]) == ("cores and huge pages", False)
+    stead("add", "lab.odd", "--vcpus", "1", "--memory-mib", "256", "--huge-pages", fails="types with whole cores")
+
+    def launch(count):
+        asked = {"ImageId": image_id, "InstanceType": "lab.fast", "MinCount": count, "MaxCount": count}
+        return [one["InstanceId"] for one in account.ec2.run_instances(**asked)["Instances"]]
+
+    def holders():
+        hosts = [cloud.operator.show_host(host.id) for host in cloud.operator.list_hosts()]
+        return sorted(core.instance_id for host in hosts for core in host.whole_cores)
+
+    both = launch(2)
+    account.ec2.get_waiter("instance_running").wait(InstanceIds=both, WaiterConfig=FAST)
+    assert holders() == sorted(both)
+    with pytest.raises(ClientError, match="InsufficientInstanceCapacity"):
+        launch(1)
+    account.ec2.terminate_instances(InstanceIds=both)
+    account.ec2.get_waiter("instance_terminated").wait(InstanceIds=both, WaiterConfig=FAST)
+    assert holders() == ["", ""]
+    stead("remove", "lab.fast")
+    stead("remove", "lab.huge")

@@ -37,6 +37,7 @@ class HostSize:
     cpus: int = 32
     memory: int = 128 * GIB
     devices: Sequence[str] = ()  # models of PCI devices that guests may have, one device each
+    whole_cores: int = 0  # cores of two threads that guests may have alone
 
 
 @dataclass
@@ -191,6 +192,7 @@ class Cloud:
             f"--cpus={size.cpus}",
             f"--memory={size.memory}",
             *(f"--device={model}" for model in size.devices),
+            f"--whole-cores={size.whole_cores}",
             f"--control={folder / 'control'}",
         ]
         simulator = Child(f"simulated hosts {len(self.simulators)}", command, folder / "agent.log")

@@ -53,11 +53,11 @@ def micro_image() -> Path:
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """A running cloud with two simulated hosts, each with one DEVICE, shared by all tests: leave no running instances, stop nothing."""
+    """A running cloud with two simulated hosts, each with one DEVICE and one core set apart, shared by all tests: leave no running instances, stop nothing."""
     made = Cloud(tmp_path_factory.mktemp("cloud"))
     try:
         made.start_controller()
-        made.add_hosts(2, HostSize(devices=[DEVICE]))
+        made.add_hosts(2, HostSize(devices=[DEVICE], whole_cores=1))
         yield made
     finally:
         made.stop()

@@ -1,7 +1,7 @@
 """Queries and commands to libvirt about the devices of a domain."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import libvirt
@@ -20,6 +20,12 @@ def ask_to_release(domain: Any, alias: str) -> None:
     except libvirt.libvirtError as error:
         if error.get_error_code() not in {libvirt.VIR_ERR_DEVICE_MISSING, libvirt.VIR_ERR_OPERATION_FAILED}:
             raise
+
+
+def limit(domain: Any, limits: Iterable[attach.Limit]) -> None:
+    """Limit disks of a running domain."""
+    for one in limits:
+        domain.setBlockIoTune(one.target, one.parameters(), libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
 
 def plugged(domain: Any) -> attach.Plugged:

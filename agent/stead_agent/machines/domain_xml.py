@@ -15,8 +15,9 @@ from xml.etree import ElementTree as ET
 
 from stead_agent.disks.disk_sources import BlockSource, FileSource, NbdSource, RbdSource, Source
 from stead_agent.disks.disk_users import uid_of
+from stead_agent.hardware import HUGE_PAGE
 from stead_agent.machines import firmware
-from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic
+from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic, Pinning
 from stead_agent.machines.life import Record, uuid_of
 
 _QEMU: Final = "http://libvirt.org/schemas/domain/qemu/1.0"
@@ -58,6 +59,7 @@ class HostSide:
     variables: Path  # a UEFI guest's variable store
     emulator: Path = Path("/usr/bin/qemu-system-x86_64")
     topoext: bool = False  # the processor is AMD's, of which guests see threads with this feature only
+    shared_threads: str = ""  # of the host, that guests without whole cores may use, such as 0-3; empty: all
 
 
 def render_domain(spec: MachineSpec, record: Record, host: HostSide) -> str:
@@ -68,7 +70,7 @@ def render_domain(spec: MachineSpec, record: Record, host: HostSide) -> str:
     _text(domain, "uuid", str(uuid_of(spec.id)))
     ET.SubElement(domain, "metadata").append(record.to_element())
     _text(domain, "memory", str(spec.memory), unit="b")
-    _text(domain, "vcpu", str(spec.vcpus), placement="static")
+    _add_threads(domain, spec, host)
     _add_firmware(domain, spec, host)
     _add_identity(domain, spec)
     _add_processor(domain, spec, host)
@@ -147,6 +149,8 @@ def _check(spec: MachineSpec) -> None:
         raise MachineError(
             f"{spec.id}: cannot be made with {spec.vcpus} processors, {threads} a core, and {spec.memory} bytes"
         )
+    if spec.pinning is not None:
+        _check_pinning(spec, spec.pinning)
     if not spec.disks:
         raise MachineError(f"{spec.id}: a machine needs a disk to boot from")
     for disk in spec.disks:
@@ -155,6 +159,14 @@ def _check(spec: MachineSpec) -> None:
         _check_nic(nic)
     for address in spec.devices:
         _match(_PCI, address, "PCI address")
+
+
+def _check_pinning(spec: MachineSpec, pinning: Pinning) -> None:
+    """Refuse threads that are not one for each vCPU, and memory that is not made of whole pages."""
+    if len(set(pinning.threads)) != spec.vcpus or len(pinning.threads) != spec.vcpus:
+        raise MachineError(f"{spec.id}: {spec.vcpus} processors need as many hardware threads")
+    if pinning.huge_pages and spec.memory % HUGE_PAGE:
+        raise MachineError(f"{spec.id}: {spec.memory} bytes are no whole huge pages")
 
 
 def _check_disk(disk: Disk) -> None:
@@ -211,6 +223,31 @@ def _match(pattern: re.Pattern[str], value: str, what: str) -> None:
 def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:
     """Add an element that holds text."""
     ET.SubElement(parent, tag, attributes).text = text
+
+
+def _add_threads(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
+    """Add the vCPUs and the hardware threads that they run on: shared ones, or those that the guest has alone.
+
+    QEMU's own work is always done on shared ones. All memory of a guest with threads of its own is in their node: with
+    huge pages, of which there are enough, strictly; without, as long as there is room.
+    """
+    limit = {"cpuset": host.shared_threads} if host.shared_threads else {}
+    _text(domain, "vcpu", str(spec.vcpus), placement="static", **limit)
+    if spec.pinning is None:
+        return
+    tuning = ET.SubElement(domain, "cputune")
+    for number, thread in enumerate(spec.pinning.threads):
+        ET.SubElement(tuning, "vcpupin", vcpu=str(number), cpuset=str(thread))
+    if host.shared_threads:
+        ET.SubElement(tuning, "emulatorpin", cpuset=host.shared_threads)
+    mode = "preferred"
+    if spec.pinning.huge_pages:
+        mode = "strict"
+        backing = ET.SubElement(domain, "memoryBacking")
+        ET.SubElement(ET.SubElement(backing, "hugepages"), "page", size=str(HUGE_PAGE), unit="b")
+        # Not a file of a hugetlbfs: nothing has to be mounted, and no folder belongs to the guest's user.
+        ET.SubElement(backing, "source", type="memfd")
+    ET.SubElement(ET.SubElement(domain, "numatune"), "memory", mode=mode, nodeset=str(spec.pinning.node))
 
 
 def _add_firmware(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:

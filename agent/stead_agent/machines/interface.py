@@ -97,6 +97,15 @@ class Tpm:
 
 
 @dataclass(frozen=True, slots=True)
+class Pinning:
+    """The hardware threads that a guest has alone, one for each vCPU in order, and the memory node of all of them."""
+
+    threads: tuple[int, ...]
+    node: int
+    huge_pages: bool = False  # its memory is made of pages of 2 MiB of that node
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSpec:
     """The complete description of a guest; the first disk boots, nics are in the order of their device index."""
 
@@ -112,6 +121,7 @@ class MachineSpec:
     threads_per_core: int = 1  # of the vCPUs, which are a multiple of it
     instance_type: str = ""  # what the guest reads as its product name, as on EC2
     devices: tuple[str, ...] = ()  # PCI addresses of the host's devices that it has alone, whole IOMMU groups
+    pinning: Pinning | None = None  # None: it runs on the threads that all such guests share
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,21 +90,22 @@ class LibvirtMachines:
         virtualization: Literal["kvm", "qemu"],
         revive: Callable[[], object] | None = None,
         starts_at_once: int = 4,
+        shared_threads: str = "",
         patience: Patience | None = None,
         dirs: DaemonDirs | None = None,
         credentials: Callable[[str, int], Identity] | None = None,
     ) -> None:
         """Connect, and take over the machines that an earlier process with this `owner` made.
 
-        `revive` is called before each try to reach a daemon that is away, and may start one. `credentials` returns
-        those of attachments, by volume and generation; without it, guests use volumes of other hosts only by proxies.
+        `revive` is called before each try to reach a daemon that is away, and may start one. `shared_threads` are for
+        guests without whole cores (empty: all). Without the `credentials` of attachments only proxies are used.
         """
         self._owner = owner
         self._dirs = dirs or DaemonDirs()
         self._patience = patience or Patience()
         self._boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
         self._logs = ConsoleLogs(state_dir / "consoles")
-        self._host = Preparation(state_dir, virtualization, self._dirs.runtime / "swtpm")
+        self._host = Preparation(state_dir, virtualization, self._dirs.runtime / "swtpm", shared_threads)
         self._hibernation = Hibernation(state_dir / "memories")
         self._starts = FairSemaphore(starts_at_once)
         self._locks: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
@@ -148,8 +149,8 @@ class LibvirtMachines:
             with secrets.defined_for(self._link.get(), todo.attached_disks):
                 for xml in todo.attach:
                     found.handle.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-            for limit in todo.limits:
-                found.handle.setBlockIoTune(limit.target, limit.parameters(), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            devices.limit(found.handle, todo.limits)
+            self._host.keep_apart(found.handle, spec)
             return frozenset(volume_of(device.subject) or device.subject for device in todo.detach)
 
     def stop(self, machine_id: str, *, force: bool = False) -> MachineStatus:
@@ -350,8 +351,7 @@ class LibvirtMachines:
         if found is not None and saved:
             domain_xml = woken_xml(found.handle.XMLDesc(_WHOLE), record, host.console_log)
         else:
-            record = replace(record, saved_of=0)
-            domain_xml = render_domain(spec, record, host)
+            domain_xml = render_domain(spec, replace(record, saved_of=0), host)
         self._logs.prepare(spec.id)
         domain = live.defineXMLFlags(domain_xml)
         self._last[spec.id] = MachineStatus(spec.id, Power.UNKNOWN, before, record.reboot_count)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from stead_agent.disks.disk_users import uid_of
+from stead_agent.machines import affinity
 from stead_agent.machines.domain_xml import HostSide
 from stead_agent.machines.firmware import VariableStores
 from stead_agent.machines.host_access import (
@@ -24,8 +25,14 @@ _MOST_SCREENS_PATH: Final = 107 - 24
 class Preparation:
     """Prepares the host for guests, and removes what was made for one."""
 
-    def __init__(self, state_dir: Path, virtualization: Literal["kvm", "qemu"], tpm_sockets: Path) -> None:
-        """Make nothing yet; `tpm_sockets` is libvirt's folder. Raises MachineError if `state_dir` has a long path."""
+    def __init__(
+        self, state_dir: Path, virtualization: Literal["kvm", "qemu"], tpm_sockets: Path, shared_threads: str = ""
+    ) -> None:
+        """Make nothing yet; `tpm_sockets` is libvirt's folder. Raises MachineError if `state_dir` has a long path.
+
+        `shared_threads` are those that guests without whole cores may use; empty: all.
+        """
+        self._shared_threads: Final = shared_threads
         self._screens = state_dir / "screens"
         self._variables = VariableStores(state_dir / "firmware")
         self._virtualization: Final = virtualization
@@ -37,6 +44,7 @@ class Preparation:
 
     def prepare(self, live: Any, spec: MachineSpec, console_log: Path) -> HostSide:
         """Let the guest's user open what it needs, and return what the host adds to its domain."""
+        affinity.check_huge_pages(spec)
         if self._gid is None:
             self._gid = guests_gid(live.getCapabilities())
         uid = uid_of(spec.id)
@@ -51,7 +59,19 @@ class Preparation:
             give_disk(disk.source, disk.base, uid)
         screen = self._screens / spec.id / "vnc"
         variables = self._variables.path(spec.id)
-        return HostSide(self._virtualization, self._gid, console_log, screen, variables, topoext=self._topoext)
+        return HostSide(
+            self._virtualization,
+            self._gid,
+            console_log,
+            screen,
+            variables,
+            topoext=self._topoext,
+            shared_threads=self._shared_threads,
+        )
+
+    def keep_apart(self, domain: Any, spec: MachineSpec) -> None:
+        """Move a running guest off the threads that are set apart for others since it started."""
+        affinity.renew(domain, spec, self._shared_threads)
 
     def remove(self, machine_id: str) -> None:
         """Remove what was made for a guest."""

@@ -138,9 +138,17 @@ def machine_spec(
         boot_mode=cast("Literal['legacy-bios', 'uefi']", body.boot_mode or "legacy-bios"),
         instance_type=body.metadata.instance_type,
         devices=tuple(sorted(body.devices)),
+        pinning=_pinning(body),
         uefi_variables=body.uefi_variables,
         tpm=machines.Tpm(secret_uuid(f"tpm {resource.id}"), body.tpm.encryption_key) if body.HasField("tpm") else None,
     )
+
+
+def _pinning(body: desired_pb2.Machine) -> machines.Pinning | None:
+    if not body.HasField("pinning"):
+        return None
+    given = body.pinning
+    return machines.Pinning(tuple(given.threads), given.numa_node, given.huge_pages)
 
 
 def credit_terms(resource: Resource) -> Terms | None:

@@ -37,6 +37,11 @@ def simulated_device(number: int, model: str) -> host_pb2.PciDevice:
     return host_pb2.PciDevice(address=address, model=model, iommu_group=number, numa_node=-1, reset="flr")
 
 
+def simulated_core(number: int) -> host_pb2.WholeCore:
+    """Make a core of two threads, as an agent reports it: the first of a host are all in memory node 0."""
+    return host_pb2.WholeCore(number=2 * number, numa_node=0, threads=[2 * number, 2 * number + 1])
+
+
 class SimulatedHost:
     """A host whose kernel, disks and guests are in memory; an agent is put on it with `subsystems`.
 
@@ -60,6 +65,8 @@ class SimulatedHost:
         self.disk = disk
         self.durations = durations or Durations()
         self.devices: list[host_pb2.PciDevice] = []  # that its operator lets guests have
+        self.whole_cores: list[host_pb2.WholeCore] = []  # that its operator has set apart
+        self.huge_pages = 0  # of its one memory node
         self.world = World(world_file)
         self._clock = clock
         self.machines: SimulatedMachines
@@ -115,7 +122,12 @@ class SimulatedHost:
             boot_modes=("legacy-bios", "uefi"),
             tpm=True,
             devices=self.devices,
-            hardware=host_pb2.Hardware(cores=self.cpus, cpu_model="simulated"),
+            hardware=host_pb2.Hardware(
+                cores=self.cpus,
+                cpu_model="simulated",
+                numa_nodes=[host_pb2.NumaNode(memory=self.memory, huge_pages=self.huge_pages)],
+                whole_cores=self.whole_cores,
+            ),
         )
 
     def pools(self) -> list[host_pb2.StoragePool]:

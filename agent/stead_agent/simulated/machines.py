@@ -360,6 +360,10 @@ class SimulatedMachines:
         for address in spec.devices:
             if objects.devices.get(address) != spec.id:
                 self._world.broken(f"{spec.id} runs without its device {address}")
+        mine = _own_threads(spec)
+        for other in objects.guests.values():
+            if other.power is not Power.OFF and other.spec.id != spec.id and mine & _own_threads(other.spec):
+                self._world.broken(f"{spec.id} has threads of {other.spec.id}")
         for nic in spec.nics:
             name = nic.interface_id
             linked = any(name in {each.id for each in vpc.interfaces} for vpc in objects.networks.values())
@@ -369,6 +373,10 @@ class SimulatedMachines:
             for ready, what in ((linked, "link"), (bound, "firewall"), (leased, "DHCP"), (has_metadata, "metadata")):
                 if not ready:
                     self._world.broken(f"{spec.id} runs before the {what} of {name}")
+
+
+def _own_threads(spec: MachineSpec) -> set[int]:
+    return set(spec.pinning.threads) if spec.pinning is not None else set()
 
 
 def _guest(objects: Objects, machine_id: str) -> Guest:

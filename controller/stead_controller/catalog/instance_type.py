@@ -89,6 +89,8 @@ class InstanceType:
     credits: Credits | None = None
     gpus: Gpus | None = None
     devices: tuple[DeviceCount, ...] = ()  # those of the GPUs as well
+    whole_cores: bool = False  # an instance has its cores alone
+    huge_pages: bool = False  # and its memory is made of pages of 2 MiB
 
     hypervisor = "nitro"
     root_device_types = ("ebs",)
@@ -126,8 +128,8 @@ class InstanceType:
 
     @property
     def offered(self) -> bool:
-        """Whether instances of it can run here whatever hosts there are; if not, it may be for a want of devices."""
-        return self.runs and not self.devices
+        """Whether instances of it can run here whatever hosts there are; if not, for a want of their parts."""
+        return self.runs and not self.devices and not self.whole_cores
 
     @property
     def auto_recovery(self) -> bool:
@@ -136,8 +138,9 @@ class InstanceType:
 
     @property
     def hibernation(self) -> bool:
-        """Whether instances may hibernate: not with an instance store, devices, or more than 150 GiB of memory."""
-        return self.instance_store is None and not self.devices and self.memory <= _MOST_SAVED
+        """Whether instances may hibernate: not with an instance store, parts of the host, or over 150 GiB of memory."""
+        has_parts = bool(self.devices) or self.whole_cores
+        return self.instance_store is None and not has_parts and self.memory <= _MOST_SAVED
 
     @property
     def memory_mib(self) -> int:

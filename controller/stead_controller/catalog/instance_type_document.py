@@ -144,10 +144,23 @@ def _size(name: str, size: str, table: _Table, shared: dict[str, Any], clock_spe
         credits=_credits(table.table("credits")),
         gpus=gpus,
         devices=devices,
+        whole_cores=table.flag("whole_cores", default=False),
+        huge_pages=table.flag("huge_pages", default=False),
         **shared,
     )
     table.end()
+    _check_whole_cores(table, made)
     return made
+
+
+def _check_whole_cores(table: _Table, made: InstanceType) -> None:
+    """Refuse what cannot be promised together."""
+    if made.whole_cores and made.burstable:
+        raise BadDocumentError(f"{table.where}: with cores of its own an instance has no use for CPU credits")
+    if made.huge_pages and not made.whole_cores:
+        raise BadDocumentError(f"{table.where}: huge pages are for types with whole cores")
+    if made.huge_pages and made.memory_mib % 2:
+        raise BadDocumentError(f"{table.where}: {made.memory_mib} MiB are no whole pages of 2 MiB")
 
 
 def _performance(baseline: int, burst: int) -> str:

@@ -11,7 +11,7 @@ from stead_controller.catalog import boot_modes
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, NetworkInterface, RemovedHost, Volume
 from stead_controller.desired import desired_state, host_networks, topics
-from stead_controller.hosts import devices, pools
+from stead_controller.hosts import cores, devices, pools
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.host_capacity import offer
 from stead_proto.v1 import desired_pb2 as desired
@@ -48,10 +48,12 @@ def take_facts(tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]], cloud: C
     with_network = host_networks.with_network(tx, host_ids)
     known = pools.of_hosts(tx, host_ids)
     known_devices = devices.of_hosts(tx, host_ids)
+    known_cores = cores.of_hosts(tx, host_ids)
     for host_id, hello in hellos:
         if host_id in hosts:
             pools.take(tx, host_id, hello.facts.pools, known[host_id])
             devices.take(tx, host_id, hello.facts.devices, known_devices[host_id])
+            cores.take(tx, host_id, hello.facts.hardware.whole_cores, known_cores[host_id])
     removed = set(tx.session.scalars(select(RemovedHost.id).where(RemovedHost.id.in_(host_ids - hosts.keys()))))
     return [
         _take(tx, hosts[host_id], hello, cloud, now, has_network=host_id in with_network)
@@ -98,6 +100,9 @@ def _take_hardware(host: Host, hardware: pb.Hardware) -> None:
     host.numa_nodes = [
         (node.number, node.threads[:_THREADS_LENGTH], node.memory) for node in hardware.numa_nodes[:_MOST_NODES]
     ]
+    host.huge_pages = {
+        str(node.number): node.huge_pages for node in hardware.numa_nodes[:_MOST_NODES] if node.huge_pages
+    }
 
 
 def _send_interface_mappings(tx: Transaction, host_id: str) -> None:

@@ -24,7 +24,7 @@ from stead_controller.desired import desired_state, host_errors, outbox, topics
 from stead_controller.hosts import unclaimed
 from stead_controller.request.lookup import batches
 from stead_controller.resources import quotas
-from stead_controller.resources.host_capacity import capacity, devices
+from stead_controller.resources.host_capacity import capacity, cores, devices
 from stead_controller.resources.instances import (
     hibernation,
     instance_needs,
@@ -318,6 +318,8 @@ def _release(tx: Transaction, instance: Instance) -> None:
         capacity.release(tx, instance.host_id, need)
         if need.devices:
             devices.release(tx, instance.id)
+        if need.cores is not None:
+            cores.release(tx, instance.id)
         instance.capacity_held = False
         quotas.use_vcpus(tx, instance.account_id, -instance.vcpus)
 

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from stead_controller.clock import Clock
-from stead_controller.db.tables import HostDevice
+from stead_controller.db.tables import Host, HostCore, HostDevice
 from stead_controller.errors import InvalidParameter, SteadError
 from stead_controller.hosts.enrolment import create_token
 from stead_controller.operator.peers import refuse
@@ -146,10 +146,7 @@ def _message(record: HostRecord) -> pb.Host:
         cores=host.cores,
         cpu_model=host.cpu_model,
         cpu_features=host.cpu_features.split(),
-        numa_nodes=[
-            pb.HostNumaNode(number=number, threads=threads, memory=memory)
-            for number, threads, memory in host.numa_nodes
-        ],
+        numa_nodes=_nodes(host),
         labels=host.labels,
         overcommit_cpus=record.terms.overcommit_cpus,
         overcommit_memory=record.terms.overcommit_memory,
@@ -190,6 +187,26 @@ def _message(record: HostRecord) -> pb.Host:
             for pool in record.pools
         ],
         devices=[_device(device) for device in record.devices],
+        whole_cores=[_core(core) for core in record.cores],
+    )
+
+
+def _nodes(host: Host) -> list[pb.HostNumaNode]:
+    pages = host.huge_pages
+    return [
+        pb.HostNumaNode(number=number, threads=threads, memory=memory, huge_pages=pages.get(str(number), 0))
+        for number, threads, memory in host.numa_nodes
+    ]
+
+
+def _core(core: HostCore) -> pb.HostCore:
+    return pb.HostCore(
+        number=core.number,
+        numa_node=core.numa_node,
+        threads=core.threads,
+        gone=core.gone,
+        instance_id=core.instance_id or "",
+        huge_pages=core.huge_pages,
     )
 
 

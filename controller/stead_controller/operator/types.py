@@ -83,6 +83,10 @@ def _facts(given: pb.InstanceType) -> Mapping[str, Any]:
         facts["ebs_iops"] = {"baseline": given.ebs_baseline_iops, "max": given.ebs_max_iops}
     if given.store_count or given.store_gb:
         facts["instance_store"] = {"count": given.store_count, "size_gb": given.store_gb, "medium": "ssd"}
+    if given.whole_cores:
+        facts["whole_cores"] = True
+    if given.huge_pages:
+        facts["huge_pages"] = True
     if given.devices:
         facts["devices"] = dict(given.devices)
     if given.baseline_percent:
@@ -109,4 +113,6 @@ def _shown(kind: InstanceType, offer: Offer) -> pb.InstanceType:
         own=catalogue.find(kind.name) is None,
         offered=offer.has(kind),
         devices={one.model: one.count for one in kind.devices},
+        whole_cores=kind.whole_cores,
+        huge_pages=kind.huge_pages,
     )

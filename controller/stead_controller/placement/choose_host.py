@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from stead_controller.placement.filters import availability, capacity, devices, groups, machine
+from stead_controller.placement.filters import availability, capacity, cores, devices, groups, machine
 from stead_controller.placement.filters.filter import Filter
 from stead_controller.placement.room import Room
 from stead_controller.placement.scores import acceleration, anti_affinity, fullness, locality, neighbours
@@ -14,6 +14,7 @@ FILTERS: Final[tuple[Filter, ...]] = (
     *machine.FILTERS,
     *capacity.FILTERS,
     *devices.FILTERS,
+    *cores.FILTERS,
     *groups.FILTERS,
 )
 

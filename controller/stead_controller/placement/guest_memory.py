@@ -19,7 +19,11 @@ _UEFI: Final = 12 * _MIB
 _TPM: Final = 4 * _MIB
 
 
-def memory_of(memory: int, vcpus: int, *, uefi: bool = False, tpm: bool = False) -> int:
-    """Return the bytes that a guest with so many of its own takes of its host while it runs."""
+def memory_of(memory: int, vcpus: int, *, uefi: bool = False, tpm: bool = False, huge: bool = False) -> int:
+    """Return the bytes that a guest with so many of its own takes of its host while it runs.
+
+    If its own are `huge` pages, which are counted apart, it takes only what QEMU needs.
+    """
+    own = 0 if huge else memory + memory // _TABLES
     qemu = _QEMU + _TRANSLATED_CODE + _PER_VCPU * vcpus + _UEFI * uefi
-    return memory + memory // _TABLES + qemu + _TPM * tpm
+    return own + qemu + _TPM * tpm

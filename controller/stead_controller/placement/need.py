@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 
 from stead_controller.catalog.instance_type import DeviceCount
+from stead_controller.placement.cores import CoreNeed
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
     """What one instance needs: vCPUs, bytes of memory and of instance store, the architecture, UEFI firmware, a TPM.
 
-    The memory is what it takes of its host (`guest_memory.py`).
+    The memory is what it takes of its host (`guest_memory.py`). With cores of its own it takes none of the vCPUs that
+    all others share, and huge pages are no part of that memory.
     """
 
     vcpus: int
@@ -19,3 +21,4 @@ class Need:
     uefi: bool = False
     tpm: bool = False
     devices: tuple[DeviceCount, ...] = ()  # PCI devices of the host
+    cores: CoreNeed | None = None

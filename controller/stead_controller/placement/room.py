@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from stead_controller.placement.cores import Node
 from stead_controller.placement.devices import Device
 
 
@@ -12,7 +13,7 @@ class Room(NamedTuple):
     `pool_free` the bytes of volumes that its roomiest pool still takes, None where it has reported no pools, and
     `store_free` those of instance store that its default pool takes, None also where no instance store is needed.
     `has_image` is whether it has the blocks already with which the instance's root volume begins. `rack` is the host's
-    id where the operator named none. `devices` are read only if the instance needs some.
+    id where the operator named none. `devices` and `nodes` are read only if the instance needs some, or whole cores.
     """
 
     host_id: str
@@ -31,3 +32,4 @@ class Room(NamedTuple):
     has_image: bool = False
     rack: str = ""
     devices: tuple[Device, ...] = ()
+    nodes: tuple[Node, ...] = ()

@@ -1245,6 +1245,7 @@ class Machine(_message.Message):
     CPU_CREDITS_FIELD_NUMBER: _builtins.int
     HIBERNATE_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
+    PINNING_FIELD_NUMBER: _builtins.int
     power: Global___Power.ValueType
     start_count: _builtins.int
     """Each increment means one start: the agent starts the guest once per number, so that a guest which
@@ -1289,6 +1290,10 @@ class Machine(_message.Message):
     def devices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """PCI addresses of the host's devices that it has alone while it runs, such as 0000:01:00.0"""
 
+    @_builtins.property
+    def pinning(self) -> Global___Pinning:
+        """absent: it runs on the threads that all such guests share"""
+
     def __init__(
         self,
         *,
@@ -1309,14 +1314,47 @@ class Machine(_message.Message):
         cpu_credits: Global___CpuCredits | None = ...,
         hibernate: _builtins.bool = ...,
         devices: _abc.Iterable[_builtins.str] | None = ...,
+        pinning: Global___Pinning | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits", "metadata", b"metadata", "tpm", b"tpm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits", "metadata", b"metadata", "pinning", b"pinning", "tpm", b"tpm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "cpu_credits", b"cpu_credits", "devices", b"devices", "disks", b"disks", "force_stop", b"force_stop", "hibernate", b"hibernate", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "cpu_credits", b"cpu_credits", "devices", b"devices", "disks", b"disks", "force_stop", b"force_stop", "hibernate", b"hibernate", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "pinning", b"pinning", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Machine: _TypeAlias = Machine  # noqa: Y015
+
+@_typing.final
+class Pinning(_message.Message):
+    """The hardware threads that a machine has alone while it runs, and its memory."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THREADS_FIELD_NUMBER: _builtins.int
+    NUMA_NODE_FIELD_NUMBER: _builtins.int
+    HUGE_PAGES_FIELD_NUMBER: _builtins.int
+    numa_node: _builtins.int
+    """where all of them are, and its memory is to be"""
+    huge_pages: _builtins.bool
+    """its memory is made of pages of 2 MiB of that node"""
+    @_builtins.property
+    def threads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """one for each vCPU, in order"""
+
+    def __init__(
+        self,
+        *,
+        threads: _abc.Iterable[_builtins.int] | None = ...,
+        numa_node: _builtins.int = ...,
+        huge_pages: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["huge_pages", b"huge_pages", "numa_node", b"numa_node", "threads", b"threads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pinning: _TypeAlias = Pinning  # noqa: Y015
 
 @_typing.final
 class CpuCredits(_message.Message):

@@ -529,6 +529,7 @@ class Hardware(_message.Message):
     CPU_MODEL_FIELD_NUMBER: _builtins.int
     CPU_FEATURES_FIELD_NUMBER: _builtins.int
     NUMA_NODES_FIELD_NUMBER: _builtins.int
+    WHOLE_CORES_FIELD_NUMBER: _builtins.int
     cores: _builtins.int
     """to which the threads that guests may have belong; 0: not known"""
     cpu_model: _builtins.str
@@ -538,6 +539,10 @@ class Hardware(_message.Message):
 
     @_builtins.property
     def numa_nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NumaNode]: ...
+    @_builtins.property
+    def whole_cores(self) -> _containers.RepeatedCompositeFieldContainer[Global___WholeCore]:
+        """that it has set apart, for guests that have them alone; not among `cpus`"""
+
     def __init__(
         self,
         *,
@@ -545,10 +550,11 @@ class Hardware(_message.Message):
         cpu_model: _builtins.str = ...,
         cpu_features: _abc.Iterable[_builtins.str] | None = ...,
         numa_nodes: _abc.Iterable[Global___NumaNode] | None = ...,
+        whole_cores: _abc.Iterable[Global___WholeCore] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cores", b"cores", "cpu_features", b"cpu_features", "cpu_model", b"cpu_model", "numa_nodes", b"numa_nodes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cores", b"cores", "cpu_features", b"cpu_features", "cpu_model", b"cpu_model", "numa_nodes", b"numa_nodes", "whole_cores", b"whole_cores"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -561,25 +567,56 @@ class NumaNode(_message.Message):
     NUMBER_FIELD_NUMBER: _builtins.int
     THREADS_FIELD_NUMBER: _builtins.int
     MEMORY_FIELD_NUMBER: _builtins.int
+    HUGE_PAGES_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     threads: _builtins.str
     """the hardware threads next to it, such as "0-3,8" """
     memory: _builtins.int
     """bytes"""
+    huge_pages: _builtins.int
+    """of 2 MiB, free or not"""
     def __init__(
         self,
         *,
         number: _builtins.int = ...,
         threads: _builtins.str = ...,
         memory: _builtins.int = ...,
+        huge_pages: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "number", b"number", "threads", b"threads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["huge_pages", b"huge_pages", "memory", b"memory", "number", b"number", "threads", b"threads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NumaNode: _TypeAlias = NumaNode  # noqa: Y015
+
+@_typing.final
+class WholeCore(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    NUMA_NODE_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """its lowest thread"""
+    numa_node: _builtins.int
+    @_builtins.property
+    def threads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        numa_node: _builtins.int = ...,
+        threads: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["numa_node", b"numa_node", "number", b"number", "threads", b"threads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WholeCore: _TypeAlias = WholeCore  # noqa: Y015
 
 @_typing.final
 class PciDevice(_message.Message):

@@ -76,6 +76,7 @@ class Host(_message.Message):
     CPU_MODEL_FIELD_NUMBER: _builtins.int
     CPU_FEATURES_FIELD_NUMBER: _builtins.int
     NUMA_NODES_FIELD_NUMBER: _builtins.int
+    WHOLE_CORES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     hostname: _builtins.str
     state: _builtins.str
@@ -138,6 +139,10 @@ class Host(_message.Message):
 
     @_builtins.property
     def numa_nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostNumaNode]: ...
+    @_builtins.property
+    def whole_cores(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostCore]:
+        """that it has set apart, by number; only of a host that was asked for alone"""
+
     def __init__(
         self,
         *,
@@ -175,10 +180,11 @@ class Host(_message.Message):
         cpu_model: _builtins.str = ...,
         cpu_features: _abc.Iterable[_builtins.str] | None = ...,
         numa_nodes: _abc.Iterable[Global___HostNumaNode] | None = ...,
+        whole_cores: _abc.Iterable[Global___HostCore] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cores", b"cores", "cpu_features", b"cpu_features", "cpu_model", b"cpu_model", "cpus", b"cpus", "cpus_offered", b"cpus_offered", "cpus_reserved", b"cpus_reserved", "devices", b"devices", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "labels", b"labels", "last_seen", b"last_seen", "memory", b"memory", "memory_offered", b"memory_offered", "memory_reserved", b"memory_reserved", "numa_nodes", b"numa_nodes", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "pools", b"pools", "reserve_memory", b"reserve_memory", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "uses", b"uses", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cores", b"cores", "cpu_features", b"cpu_features", "cpu_model", b"cpu_model", "cpus", b"cpus", "cpus_offered", b"cpus_offered", "cpus_reserved", b"cpus_reserved", "devices", b"devices", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "labels", b"labels", "last_seen", b"last_seen", "memory", b"memory", "memory_offered", b"memory_offered", "memory_reserved", b"memory_reserved", "numa_nodes", b"numa_nodes", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "pools", b"pools", "reserve_memory", b"reserve_memory", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "uses", b"uses", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "whole_cores", b"whole_cores", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -191,25 +197,70 @@ class HostNumaNode(_message.Message):
     NUMBER_FIELD_NUMBER: _builtins.int
     THREADS_FIELD_NUMBER: _builtins.int
     MEMORY_FIELD_NUMBER: _builtins.int
+    HUGE_PAGES_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     threads: _builtins.str
     """the hardware threads next to it, such as "0-3,8" """
     memory: _builtins.int
     """bytes"""
+    huge_pages: _builtins.int
+    """of 2 MiB, free or not"""
     def __init__(
         self,
         *,
         number: _builtins.int = ...,
         threads: _builtins.str = ...,
         memory: _builtins.int = ...,
+        huge_pages: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "number", b"number", "threads", b"threads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["huge_pages", b"huge_pages", "memory", b"memory", "number", b"number", "threads", b"threads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HostNumaNode: _TypeAlias = HostNumaNode  # noqa: Y015
+
+@_typing.final
+class HostCore(_message.Message):
+    """A core that one instance may have alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    NUMA_NODE_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    HUGE_PAGES_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """its lowest thread"""
+    numa_node: _builtins.int
+    gone: _builtins.bool
+    """its host no longer sets it apart: it is not given again"""
+    instance_id: _builtins.str
+    """that has it; empty: it is free"""
+    huge_pages: _builtins.int
+    """of its node that this instance has, with one of its cores"""
+    @_builtins.property
+    def threads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        numa_node: _builtins.int = ...,
+        threads: _abc.Iterable[_builtins.int] | None = ...,
+        gone: _builtins.bool = ...,
+        instance_id: _builtins.str = ...,
+        huge_pages: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gone", b"gone", "huge_pages", b"huge_pages", "instance_id", b"instance_id", "numa_node", b"numa_node", "number", b"number", "threads", b"threads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostCore: _TypeAlias = HostCore  # noqa: Y015
 
 @_typing.final
 class HostUse(_message.Message):
@@ -1749,6 +1800,8 @@ class InstanceType(_message.Message):
     OWN_FIELD_NUMBER: _builtins.int
     OFFERED_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
+    WHOLE_CORES_FIELD_NUMBER: _builtins.int
+    HUGE_PAGES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """family.size"""
     vcpus: _builtins.int
@@ -1776,6 +1829,10 @@ class InstanceType(_message.Message):
     """of the operator's own; AddType does not read it"""
     offered: _builtins.bool
     """instances of it can run here; AddType does not read it"""
+    whole_cores: _builtins.bool
+    """an instance has its cores alone"""
+    huge_pages: _builtins.bool
+    """and its memory is made of huge pages"""
     @_builtins.property
     def devices(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """PCI devices that an instance has alone: how many of each vendor:device"""
@@ -1801,10 +1858,12 @@ class InstanceType(_message.Message):
         own: _builtins.bool = ...,
         offered: _builtins.bool = ...,
         devices: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        whole_cores: _builtins.bool = ...,
+        huge_pages: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "baseline_percent", b"baseline_percent", "devices", b"devices", "ebs_baseline_iops", b"ebs_baseline_iops", "ebs_baseline_mbps", b"ebs_baseline_mbps", "ebs_max_iops", b"ebs_max_iops", "ebs_max_mbps", b"ebs_max_mbps", "interfaces", b"interfaces", "memory_mib", b"memory_mib", "name", b"name", "network_baseline_mbps", b"network_baseline_mbps", "network_burst_mbps", b"network_burst_mbps", "offered", b"offered", "own", b"own", "store_count", b"store_count", "store_gb", b"store_gb", "threads_per_core", b"threads_per_core", "vcpus", b"vcpus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "baseline_percent", b"baseline_percent", "devices", b"devices", "ebs_baseline_iops", b"ebs_baseline_iops", "ebs_baseline_mbps", b"ebs_baseline_mbps", "ebs_max_iops", b"ebs_max_iops", "ebs_max_mbps", b"ebs_max_mbps", "huge_pages", b"huge_pages", "interfaces", b"interfaces", "memory_mib", b"memory_mib", "name", b"name", "network_baseline_mbps", b"network_baseline_mbps", "network_burst_mbps", b"network_burst_mbps", "offered", b"offered", "own", b"own", "store_count", b"store_count", "store_gb", b"store_gb", "threads_per_core", b"threads_per_core", "vcpus", b"vcpus", "whole_cores", b"whole_cores"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -101,6 +101,7 @@ class World:
     changed: threading.Condition = field(default_factory=threading.Condition)
     patience: Patience = field(default_factory=Patience)
     credentials: Callable[[str, int], Identity] | None = None
+    shared_threads: str = ""
 
     def connect(self) -> LibvirtMachines:
         """Be a new agent process: know nothing but what the host holds."""
@@ -115,6 +116,7 @@ class World:
             patience=self.patience,
             dirs=DaemonDirs(self.daemon.root / "run" / "qemu", self.daemon.root / "lib" / "qemu"),
             credentials=self.credentials,
+            shared_threads=self.shared_threads,
         )
         self.machines.subscribe(self._hear)
         return self.machines

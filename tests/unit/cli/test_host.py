@@ -179,6 +179,29 @@ def test_devices_of_a_host_are_shown_with_who_has_them(monkeypatch: pytest.Monke
     assert (row["class"], row["instance_id"]) == ("030200", "i-1")
 
 
+def test_whole_cores_of_a_host_are_shown_with_who_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = pb.Host(
+        id="h-9",
+        numa_nodes=[pb.HostNumaNode(number=1, huge_pages=70), pb.HostNumaNode(number=2)],
+        whole_cores=[
+            pb.HostCore(number=2, numa_node=1, threads=[2, 6], instance_id="i-1", huge_pages=64),
+            pb.HostCore(number=3, numa_node=1, threads=[3, 7]),
+            pb.HostCore(number=4, numa_node=2, threads=[4], instance_id="i-2", gone=True),
+        ],
+    )
+    monkeypatch.setattr(FakeOperator, "show_host", lambda _self, _id: found)
+    shown = CliRunner().invoke(cli, ["host", "show", "h-9"]).stderr.splitlines()
+    assert shown[-4:] == [
+        "core of the threads 2, 6 in memory node 1: i-1 has it",
+        "core of the threads 3, 7 in memory node 1: free",
+        "core of the threads 4 in memory node 2: i-2 has it, and it is no longer set apart",
+        "memory node 1: 6 of 70 huge pages are free",
+    ]
+    row = json.loads(CliRunner().invoke(cli, ["host", "show", "h-9", "--output", "json"]).stdout)
+    assert [core["instance_id"] for core in row["whole_cores"]] == ["i-1", None, "i-2"]
+    assert [node["huge_pages"] for node in row["numa_nodes"]] == [70, 0]
+
+
 @pytest.mark.parametrize(
     ("found", "line"),
     [

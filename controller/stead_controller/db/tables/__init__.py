@@ -10,6 +10,7 @@ from stead_controller.db.tables.fleet.launch_template import LaunchTemplate, Lau
 from stead_controller.db.tables.fleet.placement_group import PlacementGroup
 from stead_controller.db.tables.fleet.spot_request import SpotRequest
 from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource, RemovedHost
+from stead_controller.db.tables.host_core import HostCore
 from stead_controller.db.tables.host_device import HostDevice
 from stead_controller.db.tables.iam.account_settings import IamAccount, IamCredentialReport, IamOidcProvider, IamTag
 from stead_controller.db.tables.iam.instance_profile_association import InstanceProfileAssociation
@@ -90,6 +91,7 @@ __all__ = [
     "FleetInstance",
     "FlowLog",
     "Host",
+    "HostCore",
     "HostDevice",
     "HostError",
     "HostResource",

@@ -35,12 +35,14 @@ class Host(Base):
     overcommit_memory: Mapped[float | None] = mapped_column(Float)
     reserve_memory: Mapped[int | None] = mapped_column(BigInteger)
     simulated: Mapped[bool] = mapped_column(default=False)
-    cpus: Mapped[int] = mapped_column(Integer, default=0)  # hardware threads
+    cpus: Mapped[int] = mapped_column(Integer, default=0)  # hardware threads that instances share
     cores: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # 0: not known
     cpu_model: Mapped[str] = mapped_column(String(128), default="", server_default="")
     cpu_features: Mapped[str] = mapped_column(String(8192), default="", server_default="")  # separated by spaces
     # Of each memory node its number, its threads as the kernel lists them, its bytes.
     numa_nodes: Mapped[list[tuple[int, str, int]]] = mapped_column(JSON, default=list, server_default="[]")
+    # Of each memory node, by its number as text, how many pages of 2 MiB it has; of some, if it has any.
+    huge_pages: Mapped[dict[str, int]] = mapped_column(JSON, default=dict, server_default="{}")
     memory: Mapped[int] = mapped_column(BigInteger, default=0)
     cpus_offered: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     memory_offered: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")

@@ -11,6 +11,7 @@ from stead_controller.catalog import boot_modes, cpu_credits
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import (
+    HostCore,
     HostDevice,
     Instance,
     InstanceStoreDisk,
@@ -113,6 +114,7 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
         uefi_variables=instance.uefi_data or b"",
         tpm=pb.Tpm(encryption_key=instance.sealed_tpm_key) if instance.sealed_tpm_key else None,
         devices=_devices(tx, instance),
+        pinning=_pinning(tx, instance),
     )
     return messages
 
@@ -146,6 +148,19 @@ def _devices(tx: Transaction, instance: Instance) -> list[str]:
         return []
     query = select(HostDevice.address).where(HostDevice.instance_id == instance.id)
     return list(tx.session.scalars(query.order_by(HostDevice.address)))
+
+
+def _pinning(tx: Transaction, instance: Instance) -> pb.Pinning | None:
+    """Return the threads that an instance has alone now; None for one that shares them, or is not to run."""
+    kind = instance_types.find(tx, instance.instance_type)
+    if kind is None or not kind.whole_cores:
+        return None
+    query = select(HostCore).where(HostCore.instance_id == instance.id).order_by(HostCore.number)
+    cores = tx.session.scalars(query).all()
+    if not cores:
+        return None
+    threads = [thread for core in cores for thread in core.threads[: instance.threads_per_core]]
+    return pb.Pinning(threads=threads, numa_node=cores[0].numa_node, huge_pages=kind.huge_pages)
 
 
 def _scratch_disks(tx: Transaction, instance: Instance) -> list[pb.MachineDisk]:

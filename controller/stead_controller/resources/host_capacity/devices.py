@@ -12,9 +12,12 @@ from sqlalchemy import bindparam, select, update
 from stead_controller.catalog.instance_type import DeviceCount, InstanceType
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import Host, HostDevice
+from stead_controller.placement import cores as placement_cores
+from stead_controller.placement.cores import CoreNeed, Node
 from stead_controller.placement.devices import Device, choose
 from stead_controller.placement.room import Room
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.host_capacity import cores
 
 _OF_HOST: Final = (
     select(HostDevice.address, HostDevice.model, HostDevice.iommu_group, HostDevice.refusal, HostDevice.instance_id)
@@ -37,36 +40,49 @@ _OF_ALL: Final = Prepared(
 
 
 class Offer:
-    """Which types are offered, by the devices that hosts have: also while instances have these. One per transaction."""
+    """Which types are offered, by the devices and whole cores that hosts have: also while instances have these.
+
+    One per transaction.
+    """
 
     def __init__(self, tx: Transaction) -> None:
         """Read nothing yet."""
         self._tx = tx
-        self._hosts: list[tuple[str, list[Device]]] | None = None
+        self._devices: dict[tuple[str, str], list[Device]] | None = None  # by zone and host
+        self._nodes: dict[tuple[str, str], tuple[Node, ...]] | None = None
 
     def has(self, kind: InstanceType) -> bool:
-        """Tell whether a type is offered: it runs here, and some host has the devices that it needs."""
-        return kind.offered or (kind.runs and bool(self.zones(kind.devices)))
+        """Tell whether a type is offered: it runs here, and some host has the devices and cores that it needs."""
+        return kind.offered or (kind.runs and bool(self.zones_of(kind)))
 
     def has_in(self, kind: InstanceType, zone: str | None) -> bool:
         """Tell whether a type is offered in a zone, or without one anywhere."""
-        if zone is None or not kind.devices:
+        if zone is None or kind.offered:
             return self.has(kind)
-        return kind.runs and zone in self.zones(kind.devices)
+        return kind.runs and zone in self.zones_of(kind)
 
-    def zones(self, wanted: Sequence[DeviceCount]) -> frozenset[str]:
-        """Return the zones in which a host has such devices."""
-        if self._hosts is None:
-            self._hosts = self._read()
-        return frozenset(zone for zone, devices in self._hosts if choose(devices, wanted) is not None)
+    def zones_of(self, kind: InstanceType) -> frozenset[str]:
+        """Return the zones in which a host has what a type needs that is not offered everywhere."""
+        return self.zones(kind.devices, placement_cores.needed(kind, kind.cores, kind.threads_per_core))
 
-    def _read(self) -> list[tuple[str, list[Device]]]:
+    def zones(self, wanted: Sequence[DeviceCount], need: CoreNeed | None) -> frozenset[str]:
+        """Return the zones in which a host has such devices, and such cores; one of both must be needed."""
+        fitting = []
+        if wanted:
+            self._devices = self._read() if self._devices is None else self._devices
+            fitting.append({place for place, devices in self._devices.items() if choose(devices, wanted) is not None})
+        if need is not None:
+            self._nodes = cores.all_nodes(self._tx) if self._nodes is None else self._nodes
+            fitting.append({place for place, found in self._nodes.items() if placement_cores.choose(found, need)})
+        return frozenset(zone for zone, _ in set.intersection(*fitting))
+
+    def _read(self) -> dict[tuple[str, str], list[Device]]:
         columns = (Host.zone, Host.id, HostDevice.address, HostDevice.model, HostDevice.iommu_group, HostDevice.refusal)
         query = select(*columns).join(HostDevice, HostDevice.host_id == Host.id).order_by(Host.id, HostDevice.address)
         found: defaultdict[tuple[str, str], list[Device]] = defaultdict(list)
         for zone, host_id, address, model, group, refusal in self._tx.session.execute(query):
             found[zone, host_id].append(Device(address, model, group, not refusal))
-        return [(zone, devices) for (zone, _), devices in found.items()]
+        return found
 
 
 def with_devices(tx: Transaction, rooms: Iterable[Room], wanted: Collection[DeviceCount]) -> Iterable[Room]:

@@ -4,11 +4,11 @@ The index has the hosts of a zone in the order of their free memory, which is th
 preference differs: so few rows are read however many hosts there are, and no copy in memory can be out of date.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from itertools import starmap
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Float, ScalarSelect, bindparam, case, exists, func, or_, select
+from sqlalchemy import BigInteger, Boolean, Float, Integer, ScalarSelect, bindparam, case, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from stead_controller.db.prepared import Prepared
@@ -19,7 +19,7 @@ from stead_controller.placement.room import Room
 from stead_controller.placement.search import Search
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.host_capacity import devices, volume_homes
+from stead_controller.resources.host_capacity import cores, devices, volume_homes
 
 _FIRST: Final = 16
 _ALL: Final = 1 << 31
@@ -72,6 +72,7 @@ _CANDIDATES: Final = (
         Host.accelerated == bindparam("accelerated", type_=Boolean),
         *_LIKELY,
         or_(bindparam("bytes", type_=BigInteger) == 0, volume_homes.HAS_ROOM),
+        or_(bindparam("whole_cores", type_=Integer) == 0, bindparam("whole_cores", type_=Integer) <= cores.FREE),
         Host.id.not_in(bindparam("tried", expanding=True)),
     )
     .limit(bindparam("most"))
@@ -98,7 +99,7 @@ def best(tx: Transaction, cloud: Cloud, search: Search, tried: Collection[str] =
         for most in (_FIRST, _ALL):
             asked = {**_asked(cloud, search), "accelerated": accelerated, "tried": list(tried), "most": most}
             found = query.all(tx.connection, asked)
-            chosen = choose_host(devices.with_devices(tx, starmap(Room, found), search.need.devices), search)
+            chosen = choose_host(_with_parts(tx, starmap(Room, found), search.need), search)
             if chosen is not None:
                 return chosen
             if len(found) < most:
@@ -115,13 +116,12 @@ def one(tx: Transaction, cloud: Cloud, search: Search, host_id: str) -> Room:
 def some(tx: Transaction, cloud: Cloud, search: Search, ids: Collection[str]) -> list[Room]:
     """Return some hosts, at most some hundreds, sorted by id."""
     found = starmap(Room, _SOME.all(tx.connection, {**_data(cloud, search), "ids": sorted(ids)}))
-    return sorted(devices.with_devices(tx, found, search.need.devices), key=lambda room: room.host_id)
+    return sorted(_with_parts(tx, found, search.need), key=lambda room: room.host_id)
 
 
 def every(tx: Transaction, cloud: Cloud, search: Search) -> list[Room]:
     """Return all hosts of the cloud, for an explanation."""
-    found = starmap(Room, _EVERY.all(tx.connection, _data(cloud, search)))
-    return list(devices.with_devices(tx, found, search.need.devices))
+    return list(_with_parts(tx, starmap(Room, _EVERY.all(tx.connection, _data(cloud, search))), search.need))
 
 
 def roomiest(zone: InstrumentedAttribute[str], *, accelerated: bool) -> ScalarSelect[int]:
@@ -144,6 +144,11 @@ def asked_by(need: Need) -> dict[str, Any]:
     }
 
 
+def _with_parts(tx: Transaction, found: Iterable[Room], need: Need) -> Iterable[Room]:
+    """Return rooms with what an instance would have alone of their hosts."""
+    return cores.with_cores(tx, devices.with_devices(tx, found, need.devices), need.cores)
+
+
 def _data(cloud: Cloud, search: Search) -> dict[str, Any]:
     """Return the parameters of the columns of a room."""
     return {
@@ -154,4 +159,6 @@ def _data(cloud: Cloud, search: Search) -> dict[str, Any]:
 
 
 def _asked(cloud: Cloud, search: Search) -> dict[str, Any]:
-    return {**_data(cloud, search), **asked_by(search.need), "zone": search.zone, "bytes": search.disk}
+    asked = {**_data(cloud, search), **asked_by(search.need), "zone": search.zone, "bytes": search.disk}
+    asked["whole_cores"] = search.need.cores.cores if search.need.cores is not None else 0
+    return asked

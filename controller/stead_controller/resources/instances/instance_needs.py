@@ -3,8 +3,9 @@
 from sqlalchemy import func, select
 
 from stead_controller.catalog import boot_modes
-from stead_controller.catalog.instance_type import DeviceCount, InstanceType
+from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.db.tables import Image, Instance, InstanceStoreDisk
+from stead_controller.placement import cores
 from stead_controller.placement.guest_memory import memory_of
 from stead_controller.placement.need import Need
 from stead_controller.request import instance_types
@@ -14,17 +15,11 @@ from stead_controller.resources.instances.cpu_options import CpuOptions
 
 def of(tx: Transaction, instance: Instance) -> Need:
     """Return the capacity that is reserved for an instance, or must be before it starts."""
-    uefi = boots_by_uefi(instance)
-    tpm = instance.sealed_tpm_key is not None
-    return Need(
-        instance.vcpus,
-        memory_of(instance.memory, instance.vcpus, uefi=uefi, tpm=tpm),
-        instance.architecture,
-        _instance_store(tx, instance),
-        tpm=tpm,
-        uefi=uefi,
-        devices=devices_of(tx, instance),
-    )
+    kind = instance_types.find(tx, instance.instance_type)
+    cpus = CpuOptions(instance.vcpus // instance.threads_per_core, instance.threads_per_core)
+    uefi, tpm = boots_by_uefi(instance), instance.sealed_tpm_key is not None
+    store = _instance_store(tx, instance, kind)
+    return need_of(kind, cpus, instance.memory, instance.architecture, store, uefi=uefi, tpm=tpm)
 
 
 def boots_by_uefi(instance: Instance) -> bool:
@@ -32,22 +27,39 @@ def boots_by_uefi(instance: Instance) -> bool:
     return boot_modes.CURRENT[instance.boot_mode] == boot_modes.UEFI
 
 
-def devices_of(tx: Transaction, instance: Instance) -> tuple[DeviceCount, ...]:
-    """Return the PCI devices that an instance needs while it runs."""
-    kind = instance_types.find(tx, instance.instance_type)
-    return kind.devices if kind is not None else ()
-
-
 def planned(image: Image, kind: InstanceType, cpus: CpuOptions, instance_store: int = 0) -> Need:
     """Return the capacity that an instance of an image will need, with so many bytes of instance store."""
     uefi = boot_modes.CURRENT[image.boot_mode] == boot_modes.UEFI
     tpm = bool(image.tpm_support)
-    memory = memory_of(kind.memory, cpus.vcpus, uefi=uefi, tpm=tpm)
-    return Need(cpus.vcpus, memory, image.architecture, instance_store, uefi=uefi, tpm=tpm, devices=kind.devices)
+    return need_of(kind, cpus, kind.memory, image.architecture, instance_store, uefi=uefi, tpm=tpm)
 
 
-def _instance_store(tx: Transaction, instance: Instance) -> int:
-    kind = instance_types.find(tx, instance.instance_type)
+def need_of(
+    kind: InstanceType | None,
+    cpus: CpuOptions,
+    memory: int,
+    architecture: str,
+    instance_store: int,
+    *,
+    uefi: bool,
+    tpm: bool,
+) -> Need:
+    """Return the capacity that a guest of a type takes with so many bytes of memory, and bytes of instance store."""
+    own_cores = cores.needed(kind, cpus.cores, cpus.threads_per_core) if kind is not None else None
+    huge = own_cores is not None and own_cores.huge_pages > 0
+    return Need(
+        cpus.vcpus if own_cores is None else 0,
+        memory_of(memory, cpus.vcpus, uefi=uefi, tpm=tpm, huge=huge),
+        architecture,
+        instance_store,
+        uefi=uefi,
+        tpm=tpm,
+        devices=kind.devices if kind is not None else (),
+        cores=own_cores,
+    )
+
+
+def _instance_store(tx: Transaction, instance: Instance, kind: InstanceType | None) -> int:
     if kind is not None and kind.instance_store is None:
         return 0
     total = select(func.sum(InstanceStoreDisk.size)).where(InstanceStoreDisk.instance_id == instance.id)

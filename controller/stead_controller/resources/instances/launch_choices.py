@@ -161,8 +161,8 @@ def _default_subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | N
         return by_kvm is None, emulated is None, -roomiest, subnet.next_turn, cloud.zones.index(subnet.zone)
 
     zones: Collection[str] = (zone,) if zone else cloud.zones
-    if need.devices and not zone:
-        zones = devices.Offer(tx).zones(need.devices)
+    if (need.devices or need.cores) and not zone:
+        zones = devices.Offer(tx).zones(need.devices, need.cores)
     known = [choice for choice in found if choice[0].zone in zones]
     if not known:
         raise InvalidParameter(f"No default subnet for availability zone: '{zone}'.", code="MissingInput")

@@ -182,7 +182,7 @@ def offerings(
         Offering(kind.name, location_type, place)
         for kind in instance_types.everything(tx)
         if offer.has(kind)
-        for place in _places(cloud, location_type, offer.zones(kind.devices) if kind.devices else None)
+        for place in _places(cloud, location_type, None if kind.offered else offer.zones_of(kind))
         if (after is None or (kind.name, place) > after)
         and holds(asked, {"instance-type": (kind.name,), "location": (place,)})
     ]

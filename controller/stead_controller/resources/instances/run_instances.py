@@ -15,12 +15,13 @@ from stead_controller.db.tables import Instance, Reservation
 from stead_controller.desired import desired_state
 from stead_controller.desired.messages.instance import Parts
 from stead_controller.errors import InvalidCombination, InvalidParameter, NoCapacity
+from stead_controller.placement.cores import needed
 from stead_controller.request import client_tokens
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
-from stead_controller.resources.host_capacity import devices
+from stead_controller.resources.host_capacity import cores, devices
 from stead_controller.resources.host_capacity.capacity import Place
 from stead_controller.resources.instances import (
     credit_specifications,
@@ -177,6 +178,10 @@ def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) ->
         made.append(("spot-instances-request", instance.spot_request_id))
     if not devices.take(tx, place.host_id, instance.id, choices.type.devices):
         raise NoCapacity("The devices of that instance type were just given to another instance.")
+    options = choices.cpu_options
+    need = needed(choices.type, options.cores, options.threads_per_core)
+    if not cores.take(tx, place.host_id, instance.id, need):
+        raise NoCapacity("The cores that an instance of that type has alone were just given to another instance.")
     tx.session.add_all(launch_volumes.build_scratch(instance, choices.type, choices.disks.scratch))
     if choices.profile is not None:
         profile_associations.give(tx, launch.cloud, instance, choices.profile, launch.now)

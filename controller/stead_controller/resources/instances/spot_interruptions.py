@@ -9,11 +9,11 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, exists, select
 
 from stead_controller.catalog import boot_modes
 from stead_controller.db.prepared import Prepared
-from stead_controller.db.tables import Instance
+from stead_controller.db.tables import HostCore, Instance
 from stead_controller.desired import desired_state
 from stead_controller.errors import NoCapacity, NotFound, WrongState
 from stead_controller.placement import interruptions
@@ -57,6 +57,7 @@ _RESIDENTS: Final = Prepared(
         Instance.spot_request_id.is_not(None),
         Instance.capacity_held.is_(True),
         Instance.host_id.is_not(None),
+        ~exists().where(HostCore.instance_id == Instance.id),  # their end frees none of the vCPUs that others share
     )
     .order_by(Instance.launch_time.desc(), Instance.id.desc())
     .limit(_MOST)

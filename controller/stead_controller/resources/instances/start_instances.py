@@ -12,7 +12,7 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas
-from stead_controller.resources.host_capacity import devices
+from stead_controller.resources.host_capacity import cores, devices
 from stead_controller.resources.iam import instance_credentials
 from stead_controller.resources.instances import credit_specifications, instance_needs, start_places
 from stead_controller.resources.instances.instance_lookup import find_instances
@@ -48,8 +48,11 @@ def start(tx: Transaction, cloud: Cloud, instance: Instance, now: datetime) -> S
     _require_root(tx, instance)
     quotas.launchable(tx, instance.account_id, instance.vcpus, 1, 1)
     start_places.reserve(tx, cloud, instance, instance.host_id)
-    if not devices.take(tx, instance.host_id, instance.id, instance_needs.devices_of(tx, instance)):
+    need = instance_needs.of(tx, instance)
+    if not devices.take(tx, instance.host_id, instance.id, need.devices):
         raise NoCapacity("The host of this instance has not the free devices to start it now.")
+    if not cores.take(tx, instance.host_id, instance.id, need.cores):
+        raise NoCapacity("The host of this instance has not the free whole cores to start it now.")
     instance.capacity_held = True
     quotas.use_vcpus(tx, instance.account_id, instance.vcpus)
     instance.start_count += 1

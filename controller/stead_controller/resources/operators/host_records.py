@@ -12,6 +12,7 @@ from sqlalchemy.orm import aliased
 from stead_controller.catalog import ids
 from stead_controller.db.tables import (
     Host,
+    HostCore,
     HostDevice,
     HostError,
     HostResource,
@@ -50,8 +51,8 @@ ERRORS_SHOWN: Final = 20  # of each host
 class HostRecord:
     """A host, its state and terms, its number of instances that are not terminated, its pools, and its current errors.
 
-    Only the oldest errors are listed, together with their total number. `uses` and `devices` are listed of one host
-    only.
+    Only the oldest errors are listed, together with their total number. `uses`, `devices` and `cores` are listed of one
+    host only.
     """
 
     host: Host
@@ -63,6 +64,7 @@ class HostRecord:
     pools: Sequence[StoragePool] = ()
     uses: Sequence[HostUse] = ()
     devices: Sequence[HostDevice] = ()
+    cores: Sequence[HostCore] = ()
 
 
 def list_hosts(tx: Transaction, cloud: Cloud) -> list[HostRecord]:
@@ -125,6 +127,7 @@ def show_host(tx: Transaction, cloud: Cloud, host_id: str) -> HostRecord:
     errors, error_counts = _errors(tx, host_id)
     pools = select(StoragePool).where(StoragePool.host_id == host_id).order_by(StoragePool.name)
     devices = select(HostDevice).where(HostDevice.host_id == host_id).order_by(HostDevice.address)
+    cores = select(HostCore).where(HostCore.host_id == host_id).order_by(HostCore.number)
     return HostRecord(
         host,
         _state(tx, host),
@@ -135,6 +138,7 @@ def show_host(tx: Transaction, cloud: Cloud, host_id: str) -> HostRecord:
         tx.session.scalars(pools).all(),
         host_uses.uses_of(tx, host_id),
         tx.session.scalars(devices).all(),
+        tx.session.scalars(cores).all(),
     )
 
 

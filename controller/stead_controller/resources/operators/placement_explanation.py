@@ -8,15 +8,14 @@ from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.db.tables import Host, PlacementGroup
 from stead_controller.errors import InvalidParameter, NotFound
 from stead_controller.placement.choose_host import Refusal
-from stead_controller.placement.guest_memory import memory_of
-from stead_controller.placement.need import Need
 from stead_controller.placement.search import Terms
 from stead_controller.request import instance_types
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.host_capacity.volume_homes import DiskNeed
-from stead_controller.resources.instances import instance_groups
+from stead_controller.resources.instances import instance_groups, instance_needs
+from stead_controller.resources.instances.cpu_options import CpuOptions
 from stead_controller.resources.instances.instance_groups import ChosenGroup
 from stead_controller.resources.instances.launch_volumes import scratch_size
 
@@ -62,8 +61,8 @@ def judge_hosts(tx: Transaction, cloud: Cloud, launch: Launch) -> list[JudgedHos
         raise InvalidParameter(f"'{zone}' is no zone of this cloud: {', '.join(cloud.zones)}")
     stores = scratch_size(kind) * (kind.instance_store.count if kind.instance_store is not None else 0)
     uefi = launch.uefi or launch.tpm
-    memory = memory_of(kind.memory, kind.vcpus, uefi=uefi, tpm=launch.tpm)
-    need = Need(kind.vcpus, memory, kind.architecture, stores, uefi=uefi, tpm=launch.tpm, devices=kind.devices)
+    cpus = CpuOptions(kind.cores, kind.threads_per_core)
+    need = instance_needs.need_of(kind, cpus, kind.memory, kind.architecture, stores, uefi=uefi, tpm=launch.tpm)
     disks = [DiskNeed(launch.volume, "gp3")] if launch.volume else []
     search = capacity.search_for(cloud, need, zone, disks, _terms(tx, launch, kind, zone))
     names = {row[0]: row[1] for row in tx.session.execute(select(Host.id, Host.hostname))}

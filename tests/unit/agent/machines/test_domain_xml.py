@@ -20,7 +20,7 @@ from stead_agent.machines.domain_xml import (
     serial_of,
     target_names,
 )
-from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic, Tpm, instance_store_id
+from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic, Pinning, Tpm, instance_store_id
 from stead_agent.machines.life import NAMESPACE, Record, parse_record, uuid_of
 
 HOST = HostSide(
@@ -396,3 +396,46 @@ def test_each_device_of_the_host_has_a_port_of_its_own():
 def test_what_is_no_address_of_a_device_is_refused(address):
     with pytest.raises(MachineError, match="not a PCI address"):
         parsed(spec(devices=(address,)))
+
+
+APART = replace(HOST, shared_threads="0,4")
+
+
+def test_guests_use_the_shared_threads_where_others_are_set_apart():
+    assert parsed(spec()).find("vcpu").get("cpuset") is None
+    domain = parsed(spec(), APART)
+    assert domain.find("vcpu").get("cpuset") == "0,4"
+    assert [domain.find(tag) for tag in ("cputune", "numatune", "memoryBacking")] == [None] * 3
+
+
+def test_a_guest_has_threads_of_its_own_and_prefers_the_memory_beside_them():
+    domain = parsed(spec(vcpus=2, pinning=Pinning((5, 1), 3)), APART)
+    assert [dict(pin.attrib) for pin in domain.findall("cputune/vcpupin")] == [
+        {"vcpu": "0", "cpuset": "5"},
+        {"vcpu": "1", "cpuset": "1"},
+    ]
+    assert domain.find("cputune/emulatorpin").get("cpuset") == "0,4"
+    assert dict(domain.find("numatune/memory").attrib) == {"mode": "preferred", "nodeset": "3"}
+    assert domain.find("memoryBacking") is None
+
+
+def test_huge_pages_are_of_the_guests_node_alone():
+    domain = parsed(spec(vcpus=1, pinning=Pinning((5,), 3, huge_pages=True)), APART)
+    assert dict(domain.find("numatune/memory").attrib) == {"mode": "strict", "nodeset": "3"}
+    assert dict(domain.find("memoryBacking/hugepages/page").attrib) == {"size": str(2 << 20), "unit": "b"}
+    assert domain.find("memoryBacking/source").get("type") == "memfd"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"vcpus": 2, "pinning": Pinning((5,), 0)},
+        {"vcpus": 2, "pinning": Pinning((5, 5), 0)},
+        {"vcpus": 1, "pinning": Pinning((5, 6), 0)},
+        {"vcpus": 1, "memory": 97 << 20, "pinning": Pinning((5,), 0, huge_pages=True)},
+    ],
+    ids=str,
+)
+def test_threads_that_are_not_one_for_each_vcpu_are_refused(changes):
+    with pytest.raises(MachineError, match=r"hardware threads|huge pages"):
+        parsed(spec(**changes), APART)

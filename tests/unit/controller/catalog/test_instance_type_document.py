@@ -47,6 +47,34 @@ def changed(*path, to=None):
     return document
 
 
+def test_cores_and_memory_that_an_instance_has_alone_are_read():
+    (plain,) = read_family("lab.toml", changed("sizes", "big", "instance_store"))
+    assert (plain.whole_cores, plain.huge_pages) == (False, False)
+    alone = changed("sizes", "big", "whole_cores", to=True)
+    del alone["sizes"]["big"]["credits"], alone["sizes"]["big"]["instance_store"], alone["sizes"]["big"]["gpus"]
+    (kind,) = read_family("lab.toml", alone)
+    assert (kind.whole_cores, kind.huge_pages, kind.hibernation, kind.offered) == (True, False, False, False)
+    alone["sizes"]["big"]["huge_pages"] = True
+    (kind,) = read_family("lab.toml", alone)
+    assert (kind.whole_cores, kind.huge_pages) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({"whole_cores": True}, "no use for CPU credits"),
+        ({"huge_pages": True}, "huge pages are for types with whole cores"),
+        ({"whole_cores": True, "huge_pages": True, "credits": None, "memory_mib": 4095}, "4095 MiB are no whole pages"),
+    ],
+    ids=lambda each: "",
+)
+def test_what_an_instance_cannot_have_alone_is_refused(figures, words):
+    document = changed("sizes", "big", "instance_store")
+    document["sizes"]["big"] = {key: v for key, v in (document["sizes"]["big"] | figures).items() if v is not None}
+    with pytest.raises(BadDocumentError, match=words):
+        read_family("lab.toml", document)
+
+
 def test_all_of_a_document_is_read():
     (found,) = read_family("lab.toml", FAMILY)
     assert (found.name, found.family, found.vcpus, found.memory) == ("lab.big", "lab", 8, 4 << 30)

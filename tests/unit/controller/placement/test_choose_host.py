@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from stead_controller.catalog.instance_type import DeviceCount
 from stead_controller.placement.choose_host import FILTERS, choose_host, explain
+from stead_controller.placement.cores import Core, CoreNeed, Node
 from stead_controller.placement.devices import Device
 from stead_controller.placement.group import Group, Member
 from stead_controller.placement.need import Need
@@ -19,6 +20,7 @@ MIB = 1 << 20
 # Small numbers, so that what just fits and what just does not are often among them.
 small = st.integers(-2, 6)
 GPU = "10de:1eb8"
+NODE = Node(0, (Core(2, 2), Core(3, 2, free=False)), 2)
 ONE, OTHER = Device("0000:01:00.0", GPU, 1), Device("0000:02:00.0", GPU, 2)
 mostly = st.sampled_from([True, True, True, False])
 hosts = st.uuids().map(str)
@@ -41,6 +43,7 @@ rooms = st.lists(
         st.booleans(),
         st.sampled_from(["r1", "r2", "r3", "r4"]),
         st.sampled_from([(), (), (ONE,), (ONE, OTHER), (ONE, OTHER._replace(free=False))]),
+        nodes=st.sampled_from([(), (NODE,), (NODE._replace(huge_pages=1),)]),
     ),
     max_size=12,
     unique_by=lambda room: room.host_id,
@@ -54,6 +57,7 @@ needs = st.builds(
     uefi=st.booleans(),
     tpm=st.booleans(),
     devices=st.sampled_from([(), (), (DeviceCount(GPU, 1),), (DeviceCount(GPU, 2),)]),
+    cores=st.sampled_from([None, None, CoreNeed(1), CoreNeed(2), CoreNeed(1, 1, 2)]),
 )
 ROOM = Room(
     "h-5",
@@ -68,8 +72,11 @@ ROOM = Room(
     store_free=6,
     rack="r",
     devices=(ONE, OTHER),
+    nodes=(NODE,),
 )
-NEED = Need(4, 10, instance_store=6, uefi=True, tpm=True, devices=(DeviceCount(GPU, 2),))
+NEED = Need(
+    4, 10, instance_store=6, uefi=True, tpm=True, devices=(DeviceCount(GPU, 2),), cores=CoreNeed(1, 2, huge_pages=2)
+)
 SEARCH = Search(NEED, ZONE, disk=5)
 
 
@@ -103,8 +110,11 @@ def model(room, search):
     disk = not search.disk or room.pool_free is None or search.disk <= room.pool_free
     store = not need.instance_store or room.store_free is None or need.instance_store <= room.store_free
     devices = sum(device.free for device in room.devices) >= sum(one.count for one in need.devices)
+    cores = need.cores is None or any(
+        need.cores.cores <= 1 and need.cores.huge_pages <= n.huge_pages for n in room.nodes
+    )
     allowed = group_allows(room, search.terms.group)
-    return right and firmware and enough and disk and store and devices and allowed
+    return right and firmware and enough and disk and store and devices and cores and allowed
 
 
 def group_allows(room, group):
@@ -187,6 +197,10 @@ ALONE = {
     "pool": ({"pool_free": 4}, "no pool has room for a disk of 1 MiB"),
     "instance-store": ({"store_free": 5}, "its default pool has no room for 1 MiB of instance store"),
     "devices": ({"devices": (ONE, OTHER._replace(free=False))}, "it has not the devices: 2 of 10de:1eb8, 1 free"),
+    "cores": (
+        {"nodes": (NODE._replace(huge_pages=1),)},
+        "no memory node has 1 whole cores of 2 threads and 2 huge pages free: node 0 has 1 and 1",
+    ),
     "spread": ({"rack": "r1"}, "its rack r1 has an instance of the spread placement group"),
     "partition": ({"rack": "r1"}, "its rack r1 is of partition 2 of the placement group"),
 }
@@ -271,7 +285,7 @@ def test_what_is_free_is_never_less_than_nothing():
 
 def test_what_is_not_needed_is_not_asked():
     plain = Search(Need(4, 10), ZONE)
-    bare = ROOM._replace(uefi=False, tpm=False, pool_free=-1, store_free=-1, devices=())
+    bare = ROOM._replace(uefi=False, tpm=False, pool_free=-1, store_free=-1, devices=(), nodes=())
     assert choose_host([bare], plain) == bare
     assert choose_host([ROOM._replace(pool_free=None, store_free=None)], SEARCH) is not None
 

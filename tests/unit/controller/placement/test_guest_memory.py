@@ -31,6 +31,7 @@ def test_it_is_more_than_was_measured_with_one_disk(more: dict[str, int], measur
 
 def test_a_guest_takes_what_is_written() -> None:
     assert memory_of(256 * MIB, 1) == (256 + 1 + 44 + 32 + 1) * MIB
+    assert memory_of(256 * MIB, 1, huge=True) == (44 + 32 + 1) * MIB
     assert memory_of(256 * MIB, 2, uefi=True, tpm=True) == (256 + 1 + 44 + 32 + 2 + 12 + 4) * MIB
 
 
