@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from stead_controller.db.tables import Host, HostResource, Instance
+from stead_controller.db.tables import Host, HostCore, HostResource, Instance
 from stead_controller.errors import NoCapacity
 from stead_controller.placement.need import Need
 from stead_controller.resources.host_capacity import capacity
@@ -73,6 +73,15 @@ def test_one_that_has_no_room_of_its_host_any_more_gives_none(cloud):
     for instance_id in cloud.instances[:3]:
         change(cloud, instance_id, capacity_held=False)
     assert cloud.run(spot_interruptions.zones, ["us-east-1a", "us-east-1b"]) == []
+
+
+def test_one_with_whole_cores_frees_no_vcpus_that_others_share(cloud):
+    for number, spot in enumerate(cloud.instances[:3]):
+        row = HostCore(
+            host_id=instance(cloud, spot).host_id, number=number, numa_node=0, threads=[number], instance_id=spot
+        )
+        cloud.run(lambda tx, row=row: tx.session.add(row))
+    assert ask(cloud) is REFUSAL
 
 
 def test_a_start_has_others_end_unless_it_is_of_a_spot_instance(cloud):
