@@ -11,6 +11,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final, Protocol
@@ -37,6 +38,7 @@ METADATA_ADDRESS: Final = "169.254.169.254"
 RESOLVER_ADDRESS: Final = "169.254.169.253"
 METADATA_IPV6_ADDRESS: Final = "fd00:ec2::254"
 RESOLVER_IPV6_ADDRESS: Final = "fd00:ec2::253"
+_RESOLVERS_CACHED: Final = 1024  # VPCs, or versions of them
 
 
 def bridge_name(subnet_id: str) -> str:
@@ -78,6 +80,7 @@ def gateway_address(cidr: str) -> str:
     return str(IPv4Network(cidr)[1])
 
 
+@lru_cache(_RESOLVERS_CACHED)
 def resolver_addresses(cidrs: tuple[str, ...], subnet_cidrs: tuple[str, ...]) -> frozenset[str]:
     """Return the addresses in the VPC namespace where DNS may listen: base + 2 of the VPC and of each IPv4 subnet.
 

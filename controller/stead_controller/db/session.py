@@ -1,15 +1,18 @@
 """Transactions: each mutation is one, retried where the database requires it.
 
 SQLite has one writer at a time, so all writing transactions run in one thread, in order, without lock errors; reads
-run in parallel in a few threads (WAL). PostgreSQL runs both in the same pool, SERIALIZABLE, and transactions that it
+run in parallel in a few threads (WAL). Writers share one connection: SQLite empties a connection's cache of pages when
+another one has written, so only a connection that does all the writing still has, in the next transaction, the pages
+that it has read. PostgreSQL runs both in the same pool, SERIALIZABLE, and transactions that it
 rejects because of concurrency (SQLSTATE 40001 and 40P01) are repeated.
 """
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -23,7 +26,11 @@ from stead_controller.errors import OutOfRoom
 from stead_controller.room import Room
 
 _READERS: Final = 4
-_CACHE_KIB: Final = 4 << 10
+_CACHE_KIB: Final = 2 << 10  # of a reader, of which little is left after the next write
+_WRITERS_CACHE_KIB: Final = 12 << 10
+# Pages of the log after which they are written to the database: a page that many transactions change is written once.
+# At most 16 MiB are read again at the next start, which takes some milliseconds.
+_CHECKPOINT_PAGES: Final = 4096
 _TRIES: Final = 8
 _RETRY_SQLSTATES: Final = frozenset({"40001", "40P01"})
 _FULL_SQLSTATE: Final = "53100"
@@ -39,7 +46,7 @@ class Transaction:
     `events` are ids of instances whose watchers must be notified; `revision` is that of this transaction, once it
     changes the desired state of hosts (`desired/revisions.py`); `workflows` is whether it began or moved a workflow.
     `facts` caches values that are constant during the transaction, by the module that caches them. With `gathers` its
-    changes for all hosts of a VPC may reach them up to a second later, so that many such changes are sent together.
+    changes for all hosts of a VPC may reach them some seconds later, so that many such changes are sent together.
     """
 
     session: Session
@@ -79,6 +86,7 @@ class Database:
         self._readers = ThreadPoolExecutor(_READERS, "db-read")
         self._writers = ThreadPoolExecutor(1 if self._sqlite else _READERS, "db-write")
         self._write_lock = threading.Lock() if self._sqlite else None
+        self._writer: Connection | None = None  # of SQLite, once something was written; used with the lock held
         self._listeners: list[CommitListener] = []
 
     def on_commit(self, listener: CommitListener) -> None:
@@ -99,6 +107,9 @@ class Database:
         """Stop the threads and close the connections."""
         self._readers.shutdown()
         self._writers.shutdown()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
         self.engine.dispose()
 
     def _attempt[T](self, function: Callable[[Transaction], T], writes: bool, dry_run: bool) -> T:
@@ -116,35 +127,52 @@ class Database:
         raise AssertionError("unreachable")
 
     def _once[T](self, function: Callable[[Transaction], T], writes: bool, dry_run: bool) -> T:
-        lock = self._write_lock if writes else None
-        if lock:
-            lock.acquire()
-        try:
-            with self.engine.connect() as connection:
-                if self._sqlite:
-                    connection.begin()  # SQLAlchemy now regards it as begun; nothing was sent
-                    execute_text(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
-                with Session(connection, autoflush=False, expire_on_commit=False) as session:
-                    tx = Transaction(session)
-                    result = function(tx)
-                    session.flush()
-                    if not writes or dry_run:
-                        connection.rollback()
-                        return result
-                    # The session only joined the connection's transaction, which must be ended here.
-                    connection.commit()
-        finally:
-            if lock:
-                lock.release()
+        with self._connection(writes=writes) as connection:
+            if self._sqlite:
+                connection.begin()  # SQLAlchemy now regards it as begun; nothing was sent
+                execute_text(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
+            with Session(connection, autoflush=False, expire_on_commit=False) as session:
+                tx = Transaction(session)
+                result = function(tx)
+                session.flush()
+                if not writes or dry_run:
+                    connection.rollback()
+                    return result
+                # The session only joined the connection's transaction, which must be ended here.
+                connection.commit()
         for listener in self._listeners:
             listener(tx)
         return result
+
+    @contextlib.contextmanager
+    def _connection(self, *, writes: bool) -> Iterator[Connection]:
+        """Give a connection without a transaction; whatever is not committed at the end is rolled back."""
+        if self._write_lock is None or not writes:
+            with self.engine.connect() as connection:
+                yield connection
+            return
+        with self._write_lock:
+            if self._writer is None:
+                self._writer = self.engine.connect()
+                execute_text(self._writer, f"PRAGMA cache_size=-{_WRITERS_CACHE_KIB}")
+            connection = self._writer
+            try:
+                yield connection
+                connection.rollback()
+            except DBAPIError:
+                self._writer = None
+                connection.invalidate()  # whatever ails it, the next transaction has another one
+                connection.close()
+                raise
+            except BaseException:
+                connection.rollback()
+                raise
 
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
         return create_engine(url, isolation_level="SERIALIZABLE", pool_size=2 * _READERS, pool_pre_ping=True)
-    # The connection that was used last is used next: its cache is the warmest, and of many idle ones few have any.
+    # The connection that was used last is used next: of many idle ones few have a cache.
     engine = create_engine(
         url,
         pool_size=2 * _READERS,
@@ -157,7 +185,13 @@ def _engine(url: str) -> Engine:
         # Transactions are begun explicitly (IMMEDIATE for writers), not by the driver at the first write.
         connection.isolation_level = None
         # Each connection has its own cache; pages outside it come from the kernel's page cache, which all share.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"cache_size=-{_CACHE_KIB}"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"cache_size=-{_CACHE_KIB}",
+            f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
+        ):
             connection.execute(f"PRAGMA {pragma}")
         # The service may write to its state directory only: a statement that needs a temporary file would fail.
         connection.execute("PRAGMA temp_store=MEMORY")

@@ -10,8 +10,8 @@ from typing import Final
 
 from stead_controller.desired.changes import TopicNews
 
-_SECONDS_PER_MESSAGE: Final = 0.005  # of pause: sending a message and handling its answer takes a few percent of that
-_LONGEST_PAUSE: Final = 1.0
+_SECONDS_PER_MESSAGE: Final = 0.01  # of pause: sending a message and handling its answer takes a few percent of that
+_LONGEST_PAUSE: Final = 3.0  # after 300 messages or more; the rest of a launch takes its guest about as long
 
 
 class DelayedUpdates:

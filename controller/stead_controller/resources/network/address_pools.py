@@ -57,7 +57,7 @@ def take_free(tx: Transaction, cloud: Cloud, account_id: str, now: datetime, **c
     forget_rested(tx, cloud, now)
     taken = set(tx.session.scalars(select(PublicAddress.address)))
     for pool in cloud.public_pools:
-        for address in _usable(pool):
+        for address in map(str, map(ipaddress.IPv4Address, _usable(pool))):
             if address not in taken and hold_public(tx, {"address": address, **values}):
                 return address
     raise LimitExceeded("No public address is free in the cloud's pools.", code="InsufficientAddressCapacity")
@@ -71,26 +71,26 @@ def forget_rested(tx: Transaction, cloud: Cloud, now: datetime) -> None:
 
 def in_pools(cloud: Cloud, address: str) -> bool:
     """Tell whether an address is one of the usable ones of the cloud's pools."""
-    return any(address in _usable_set(pool) for pool in cloud.public_pools)
+    try:
+        number = int(ipaddress.IPv4Address(address))
+    except ValueError:
+        return False
+    return any(number in _usable(pool) for pool in cloud.public_pools)
 
 
 def _some(cloud: Cloud) -> Iterator[str]:
     """Choose a few addresses of the pools at random; while the pools are not nearly full, one of them is free."""
     pools = [usable for usable in map(_usable, cloud.public_pools) if usable]
     for _ in range(_PICKS if pools else 0):
-        yield secrets.choice(secrets.choice(pools))
+        yield str(ipaddress.IPv4Address(secrets.choice(secrets.choice(pools))))
 
 
 @cache
-def _usable(pool: str) -> list[str]:
-    """List a pool's usable addresses: without network and broadcast address and the first, which is the hosts' own."""
+def _usable(pool: str) -> range:
+    """Return a pool's usable addresses as numbers: no network and broadcast address, nor the first, the hosts' own."""
     network = ipaddress.IPv4Network(pool)
-    return [str(network[offset]) for offset in range(2, min(network.num_addresses - 1, 1 << 18))]
-
-
-@cache
-def _usable_set(pool: str) -> frozenset[str]:
-    return frozenset(_usable(pool))
+    begin = int(network.network_address)
+    return range(begin + 2, begin + max(2, min(network.num_addresses - 1, 1 << 18)))
 
 
 def release_public(tx: Transaction, interface_id: str, now: datetime) -> None:

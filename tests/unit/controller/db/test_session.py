@@ -35,9 +35,11 @@ def room(tmp_path: Path) -> Limit:
 def database(tmp_path: Path, room: Limit) -> Iterator[Database]:
     made = Database(f"sqlite:///{tmp_path / 'd.sqlite'}", room)
 
-    @event.listens_for(made.engine, "checkout")
-    def limit(connection: sqlite3.Connection, *_: object) -> None:
-        connection.execute(f"PRAGMA max_page_count={room.pages}")
+    @event.listens_for(made.engine, "begin")
+    def limit(connection: Connection) -> None:
+        driver = connection.connection.dbapi_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.execute(f"PRAGMA max_page_count={room.pages}")
 
     made.run_blocking(lambda tx: tx.connection.execute(text("CREATE TABLE t (x)")))
     yield made
@@ -79,7 +81,7 @@ def test_pages_are_cached_once_where_one_connection_is_enough(tmp_path: Path) ->
     try:
         with database.engine.connect() as first, database.engine.connect() as second:
             pages = first.execute(text("PRAGMA cache_size")).scalar_one()
-            assert pages == -4096, "KiB of each, of which there may be eight"
+            assert pages == -2048, "KiB of each, of which there may be seven, and one more that writes"
             assert _driver(first) is not _driver(second)
         used = [database.run_blocking(lambda tx: _driver(tx.connection), writes=False) for _ in range(4)]
         assert [each is used[0] for each in used] == [True] * 4
@@ -87,5 +89,38 @@ def test_pages_are_cached_once_where_one_connection_is_enough(tmp_path: Path) ->
         database.close()
 
 
-def _driver(connection: Connection) -> object:
-    return connection.connection.dbapi_connection
+def test_one_connection_writes_and_is_never_a_readers(database: Database, room: Limit) -> None:
+    room.pages = 1000
+    writers, readers = [], []
+    for _ in range(3):
+        writers.append(database.run_blocking(lambda tx: _driver(tx.connection)))
+        readers.append(database.run_blocking(lambda tx: _driver(tx.connection), writes=False))
+        with pytest.raises(ZeroDivisionError):
+            database.run_blocking(_grow_and_fail)
+    assert len(set(map(id, writers))) == 1
+    assert not set(map(id, writers)) & set(map(id, readers))
+    assert _rows(database) == 0, "what failed was rolled back, and did not wait for the next commit"
+    assert database.run_blocking(lambda tx: tx.connection.scalar(text("PRAGMA cache_size"))) == -12288
+
+
+def test_after_an_error_of_the_database_another_connection_writes(database: Database, room: Limit) -> None:
+    room.pages = 1000
+    before = database.run_blocking(lambda tx: _driver(tx.connection))
+    with pytest.raises(OperationalError):
+        database.run_blocking(lambda tx: tx.connection.execute(text("INSERT INTO nothing VALUES (1)")))
+    assert database.run_blocking(lambda tx: _driver(tx.connection)) is not before
+    with pytest.raises(sqlite3.ProgrammingError):
+        before.execute("SELECT 1")
+    database.run_blocking(_grow)
+    assert _rows(database) == 1
+
+
+def _grow_and_fail(tx: Transaction) -> None:
+    _grow(tx)
+    raise ZeroDivisionError
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    driver = connection.connection.dbapi_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver

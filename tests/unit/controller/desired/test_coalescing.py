@@ -29,13 +29,13 @@ def test_the_pause_grows_with_what_was_sent_and_ends():
     delayed.take_all()
     assert delayed.due_in() is None  # nothing waits
     delayed.add(["h-1"], news(("b", b"2")))
-    assert 0.1 < delayed.due_in() <= 0.25
-    clock.now += 0.25
+    assert 0.1 < delayed.due_in() <= 0.5
+    clock.now += 0.5
     assert delayed.due_in() == 0
     delayed.add([f"h-{number}" for number in range(1000)], news(("a", b"1")))
     delayed.take_all()
     delayed.add(["h-1"], news(("b", b"2")))
-    assert delayed.due_in() <= 1.0  # however many they are
+    assert 2.0 < delayed.due_in() <= 3.0  # however many they are
 
 
 def test_each_host_gets_what_waits_for_it_once():
