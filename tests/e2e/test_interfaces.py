@@ -5,7 +5,7 @@ from typing import Any
 
 from stead_agent.network.interface import tap_name
 from stead_cli import ssh
-from tests.support.real_cloud import User
+from tests.support.real_cloud import RealCloud, User
 from tests.support.waiting import wait_for
 
 
@@ -24,7 +24,19 @@ def limited_by(interface_id: str) -> str:
     return found
 
 
-def test_an_interface_comes_and_goes_while_the_guest_runs(guest_owner: User, guest: str) -> None:
+def repairs(cloud: RealCloud, interface_id: str) -> list[str]:
+    """The lines of the agent's log that say of an interface's tap that it was repaired."""
+    lines = cloud.agent.log_file.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if "repaired" in line and tap_name(interface_id) in line]
+
+
+def test_a_launch_repairs_nothing(real_cloud: RealCloud, guest_owner: User, guest: str) -> None:
+    [interface] = guest_owner.describe(guest)["NetworkInterfaces"]
+    assert limited_by(interface["NetworkInterfaceId"])
+    assert repairs(real_cloud, interface["NetworkInterfaceId"]) == []
+
+
+def test_an_interface_comes_and_goes_while_the_guest_runs(real_cloud: RealCloud, guest_owner: User, guest: str) -> None:
     user, instance_id = guest_owner, guest
     machine = user.connect(instance_id)
     made = user.ec2.create_network_interface(SubnetId=user.describe(instance_id)["SubnetId"])["NetworkInterface"]
@@ -37,6 +49,7 @@ def test_an_interface_comes_and_goes_while_the_guest_runs(guest_owner: User, gue
     user.ec2.detach_network_interface(AttachmentId=attached["AttachmentId"])
     wait_for(lambda: shown(user, interface_id)["Status"] == "available", "the interface is available", 60)
     assert mac not in machine.run(addresses)
+    assert repairs(real_cloud, interface_id) == []
     user.ec2.delete_network_interface(NetworkInterfaceId=interface_id)
 
 

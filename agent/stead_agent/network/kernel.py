@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
@@ -84,6 +84,8 @@ class KernelNetwork:
         ] = {}  # the last desired states, whether or not they were applied successfully
         self._settled: set[str] = set()  # VPCs whose last apply completed, including that of their peers
         self._applied: dict[str, _Applied] = {}
+        # Indexes of guests' taps, by VPC and name, once they are as desired: libvirt may still be making any other.
+        self._settled_taps: dict[str, dict[str, int]] = {}
         self._inner_addresses: dict[str, str] = {}
         self._plugged = (
             Plugged(namespaces, GATEWAY_PREFIX, nat_gateway.draw),
@@ -168,7 +170,7 @@ class KernelNetwork:
             with self._watch.own(vpc.vpc_id):
                 steps = self._with_kernel(vpc.vpc_id, lambda kernel: self._carry_out(kernel, vpc, steps, wanted))
                 if limits:
-                    self._with_kernel(None, lambda kernel: _limit(kernel, limits))
+                    self._note_taps(vpc, self._with_kernel(None, lambda kernel: _limit(kernel, limits)))
         for plugged in self._plugged:
             plugged.apply(vpc)
         self._endpoints.apply(vpc)
@@ -190,16 +192,25 @@ class KernelNetwork:
         steps = plan(observe_vpc(kernel, view, vpc.vpc_id, objects), objects)
         kernel.carry_out_all(steps)
         # A bridge that was recreated has lost the taps.
-        kernel.carry_out_all(_damaged(kernel, vpc, view_host(kernel) if steps else view))
+        view = view_host(kernel) if steps else view
+        kernel.carry_out_all(_damaged(kernel, vpc, view))
+        self._note_taps(vpc, _taps_of(vpc, view))
         return steps
 
     def settle(self, vpc_id: str, interface_ids: AbstractSet[str]) -> None:
         """Limit the taps of these interfaces to their instances' bandwidth; those missing are ignored."""
         with self._vpc_locks.at(vpc_id):
             applied = self._applied.get(vpc_id)
-            interfaces = applied.desired.interfaces if applied is not None else ()
-            found = [each for each in interfaces if each.id in interface_ids]
-            self._with_kernel(None, lambda kernel: _limit(kernel, found))
+            if applied is None:  # its next apply settles all
+                return
+            found = [each for each in applied.desired.interfaces if each.id in interface_ids]
+            self._note_taps(applied.desired, self._with_kernel(None, lambda kernel: _limit(kernel, found)))
+
+    def _note_taps(self, vpc: VpcNetwork, settled: Mapping[str, int]) -> None:
+        """Remember taps that are as desired now, and forget those of interfaces that the VPC no longer has."""
+        names = {tap_name(each.id) for each in vpc.interfaces}
+        known = self._settled_taps.get(vpc.vpc_id, {}) | dict(settled)
+        self._settled_taps[vpc.vpc_id] = {name: index for name, index in known.items() if name in names}
 
     # --- peers
 
@@ -241,6 +252,7 @@ class KernelNetwork:
         """Remove the VPC's links (its addresses, routes and neighbours go with them) and the name of its namespace."""
         with self._vpc_locks.at(vpc_id):
             self._forget(vpc_id)
+            self._settled_taps.pop(vpc_id, None)
             with self._lock:
                 self._touched.add(vpc_id)
                 self._desired.pop(vpc_id, None)
@@ -305,16 +317,18 @@ class KernelNetwork:
         self.namespaces.create(vpc_id)
         self._watch.follow(vpc_id, _namespaces_of(applied.desired))
 
+        settled = self._settled_taps.get(vpc_id, {})
+
         def compare(kernel: Kernel) -> list[Step]:
             objects = applied.wanted.everything()
-            taps = _damaged(kernel, applied.desired, view)
+            taps = _damaged(kernel, applied.desired, view, settled)
             if not taps and not plan(observe_vpc(kernel, view, vpc_id, objects), objects):
                 return []
             # The view was read for all VPCs at once, some time ago: read again before a repair.
             now = view_host(kernel)
             steps = plan(observe_vpc(kernel, now, vpc_id, objects), objects)
             kernel.carry_out_all(steps)
-            taps = _damaged(kernel, applied.desired, view_host(kernel))
+            taps = _damaged(kernel, applied.desired, view_host(kernel), settled)
             kernel.carry_out_all(taps)
             return [*steps, *taps]
 
@@ -402,10 +416,10 @@ def _differ(kernel: Kernel, objects: Iterable[KernelObject]) -> bool:
     return set(settings_of(kernel, settings)) != set(settings)
 
 
-def _limit(kernel: Kernel, interfaces: Iterable[LocalInterface]) -> None:
-    """Redirect the taps of interfaces to the shapers of their instances; those that are not there are left out."""
-    for interface in interfaces:
-        kernel.limit(tap_name(interface.id), *shapers_of(interface))
+def _limit(kernel: Kernel, interfaces: Iterable[LocalInterface]) -> dict[str, int]:
+    """Redirect the taps of interfaces to the shapers of their instances; return the indexes of those that are there."""
+    found = {tap_name(each.id): kernel.limit(tap_name(each.id), *shapers_of(each)) for each in interfaces}
+    return {name: index for name, index in found.items() if index is not None}
 
 
 def _limited_anew(before: VpcNetwork, after: VpcNetwork) -> list[LocalInterface]:
@@ -414,11 +428,21 @@ def _limited_anew(before: VpcNetwork, after: VpcNetwork) -> list[LocalInterface]
     return [each for each in after.interfaces if shapers_of(each) != known.get(each.id, ("", ""))]
 
 
-def _damaged(kernel: Kernel, vpc: VpcNetwork, view: HostView) -> list[Change]:
-    """List the changes that repair the taps of a VPC."""
-    taps = {tap_name(each.id) for each in vpc.interfaces}
-    redirects = {index: kernel.redirects(index) for index, link in view.links.items() if link.name in taps}
-    return list(damaged(vpc, view.links.values(), redirects))
+def _damaged(kernel: Kernel, vpc: VpcNetwork, view: HostView, settled: Mapping[str, int] | None = None) -> list[Change]:
+    """List the changes that repair the taps of a VPC: all, or those that were as desired before (`settled`).
+
+    One that nobody has settled yet is being made by libvirt, and gets its limits when that is done.
+    """
+    taps = _taps_of(vpc, view)
+    unsettled = set() if settled is None else set(taps.values()) - set(settled.values())
+    links = [link for index, link in view.links.items() if index not in unsettled]
+    return list(damaged(vpc, links, {each: kernel.redirects(each) for each in taps.values() if each not in unsettled}))
+
+
+def _taps_of(vpc: VpcNetwork, view: HostView) -> dict[str, int]:
+    """Return the indexes of the taps of a VPC's interfaces that are there, by name."""
+    names = {tap_name(each.id) for each in vpc.interfaces}
+    return {link.name: index for index, link in view.links.items() if link.name in names}
 
 
 def _namespaces_of(vpc: VpcNetwork) -> set[str]:

@@ -271,15 +271,16 @@ class Kernel(Readings):
         traffic_control.shape(index, shaper)
         self._set_link(shaper.name, ifalias=shaper.alias)
 
-    def limit(self, tap: str, into: str, out_of: str) -> None:
-        """Redirect a tap to its shapers, "" for none, unless it is so; one that is not there is no error."""
+    def limit(self, tap: str, into: str, out_of: str) -> int | None:
+        """Redirect a tap to its shapers, "" for none, unless it is so; return its index, None if it is not there."""
         try:
             found = self._netlink(Place.HOST).link_lookup(ifname=tap)
             if not found:
-                return
+                return None
             shapers = (self._index(Place.HOST, into), self._index(Place.HOST, out_of)) if into else (0, 0)
             if self.redirects(found[0]) != shapers:
                 traffic_control.redirect(found[0], *shapers)
+            return int(found[0])
         except (NetlinkError, OSError) as error:
             raise NetworkError(f"{tap} is not limited: {error}") from error
 

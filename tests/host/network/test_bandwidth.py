@@ -192,11 +192,30 @@ def test_a_tap_that_comes_later_is_limited_when_its_machine_has_started(pair: Pa
     whole = pair.shown()
     pair.world.at_host_run("ip", "link", "delete", pair.one.tap)
     pair.world.network.settle(network.vpc_id, {pair.one.interface_id})  # there is none now
-    pair.world.plug(pair.one, network.subnets[0])
+    pair.world.wire(pair.one, network.subnets[0])
     pair.world.network.settle(network.vpc_id, {pair.two.interface_id})
     assert _numberless(pair.shown()) != _numberless(whole)
     pair.world.network.settle(network.vpc_id, {pair.one.interface_id})
     assert _numberless(pair.shown()) == _numberless(whole)
+
+
+def test_a_tap_that_is_being_made_is_no_damage(pair: Pair) -> None:
+    """Its machine is just starting: libvirt goes on with it, and the limits come when that is done."""
+    pair.limit(one=limits())
+    network, _ = pair.world.vpcs[pair.one.vpc_id]
+    pair.world.at_host_run("ip", "link", "delete", pair.one.tap)
+    pair.world.wire(pair.one, network.subnets[0])
+    for unfinished in ("down", "up"):
+        pair.world.at_host_run("ip", "link", "set", pair.one.tap, unfinished)
+        before = pair.shown()
+        assert pair.world.network.audit() == ()
+        assert pair.shown() == before
+    pair.world.network.settle(network.vpc_id, {pair.one.interface_id})
+    assert pair.shown() != before
+    assert pair.world.network.audit() == ()
+    pair.world.at_host_run(*f"tc qdisc delete dev {pair.one.tap} clsact".split())
+    assert pair.world.network.audit() != ()
+    assert pair.world.network.audit() == ()
 
 
 def test_an_agent_that_begins_finds_it_as_it_is(pair: Pair) -> None:

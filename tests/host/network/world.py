@@ -283,6 +283,7 @@ class World:
     def plug(self, guest: Guest, subnet: net.Subnet, tap: str = "") -> None:
         """Do what libvirt and the guest's DHCP client do: an isolated port, an address, a route by the gateway."""
         self.wire(guest, subnet, tap)
+        self.network.settle(guest.vpc_id, {guest.interface_id})
 
         def configure() -> None:
             Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("1", encoding="ascii")
