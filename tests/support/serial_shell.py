@@ -10,6 +10,7 @@ from stead_agent.machines.libvirt_machines import LibvirtMachines
 from tests.support.waiting import wait_for
 
 _CONSOLE_BYTES = 1 << 20
+_RESUMED = 1000
 # The guest's init tests with this whether a shell is wanted; the other is always true: a word of any command line.
 _ASKED = b'*" stead.shell "*)'
 _ALWAYS = b'*" quiet "*)'.ljust(len(_ASKED))
@@ -44,19 +45,20 @@ class SerialShell:
         """
         self._machines = machines
         self._id = machine_id
-        self._count = 0
+        self._count = _RESUMED if resumed else 0  # its marks are not those of the shell before
         with machines.domain(machine_id) as domain:
             assert domain is not None, f"{machine_id} does not run"
             found = ET.fromstring(domain.XMLDesc(0)).find("devices/serial/source")
         assert found is not None
         self._pty = os.open(found.get("path", ""), os.O_WRONLY | os.O_NOCTTY)
 
+        said = len(self.heard()) if resumed else 0
         if resumed:
             self.begin("")
 
         def has_shell() -> bool:
             check()
-            return b"# " in self.heard()
+            return b"# " in self.heard()[said:]
 
         wait_for(has_shell, "the guest has a shell", seconds, poll=0.1, explain=self._console_end)
 

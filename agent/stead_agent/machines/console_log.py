@@ -1,5 +1,7 @@
 """The logs of guests' serial ports: one file per start, named after it, and `password` beside.
 
+A start that resumes a hibernated guest continues what the guest wrote before: `N.before` has the end of that.
+
 Virtlogd writes them, and rotates `1.log` to `1.log.0` … at 2 MiB, so a guest that writes without end fills 8 MiB at
 most (https://libvirt.org/manpages/virtlogd.html). A file's existence shows that the start happened: see `life.py`.
 """
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from stead_agent.machines import password
+from stead_proto import limits
 
 _PASSWORD: Final = "password"  # noqa: S105 - the name of a file
 _ROLLED: Final = ("", ".0", ".1", ".2")  # newest first
@@ -31,18 +34,25 @@ class ConsoleLogs:
         """Tell whether that start got as far as opening its log."""
         return self.path(machine_id, start).exists()
 
-    def prepare(self, machine_id: str) -> None:
-        """Prepare a new start: delete the logs of earlier ones, except the password, which guests write only once."""
+    def prepare(self, machine_id: str, start: int, *, resumes: int = 0) -> None:
+        """Prepare a new start: delete the logs of earlier ones, except the password, which guests write only once.
+
+        The end of the log of the start that it `resumes` stays as well, 0 for none. It may be repeated.
+        """
         folder = self._root / machine_id
         folder.mkdir(mode=0o700, exist_ok=True)
-        stored = folder / _PASSWORD
+        stored, before = folder / _PASSWORD, self._before(machine_id, start)
+        if resumes and not before.exists():
+            new = folder / ".before"
+            new.write_bytes(self.tail(machine_id, resumes, limits.CONSOLE_OUTPUT_BYTES))
+            new.replace(before)
         for log in sorted(folder.glob("*.log")):
             if found := self._find_password(log):
                 new = folder / f".{_PASSWORD}"
                 new.write_bytes(found)
                 new.replace(stored)
         for path in folder.iterdir():
-            if path != stored:
+            if path != stored and not (resumes and path == before):
                 path.unlink()
 
     def discard(self, machine_id: str, start: int) -> None:
@@ -57,12 +67,16 @@ class ConsoleLogs:
             return
 
     def tail(self, machine_id: str, start: int, last_bytes: int) -> bytes:
-        """Return the end of what the guest wrote since that start, including from rotated files."""
+        """Return the end of what the guest wrote since that start, or the one it resumed, also of rotated files."""
         path = self.path(machine_id, start)
-        newest = _tail(path, last_bytes)
-        if len(newest) < last_bytes:
-            newest = _tail(path.with_name(path.name + ".0"), last_bytes - len(newest)) + newest
+        newest = b""
+        for each in (path, path.with_name(path.name + ".0"), self._before(machine_id, start)):
+            newest = _tail(each, last_bytes - len(newest)) + newest
         return newest
+
+    def _before(self, machine_id: str, start: int) -> Path:
+        """Return the file of what a guest wrote before it was hibernated and resumed by that start."""
+        return self._root / machine_id / f"{start}.before"
 
     def password(self, machine_id: str, start: int) -> bytes:
         """Return the encrypted password that the guest wrote since that start, or else in an earlier one."""

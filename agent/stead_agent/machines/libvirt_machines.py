@@ -352,7 +352,7 @@ class LibvirtMachines:
             domain_xml = woken_xml(found.handle.XMLDesc(_WHOLE), record, host.console_log)
         else:
             domain_xml = render_domain(spec, replace(record, saved_of=0), host)
-        self._logs.prepare(spec.id)
+        self._logs.prepare(spec.id, start_count, resumes=before if saved else 0)
         domain = live.defineXMLFlags(domain_xml)
         self._last[spec.id] = MachineStatus(spec.id, Power.UNKNOWN, before, record.reboot_count)
         self.direct.started(spec.id)

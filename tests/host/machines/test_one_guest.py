@@ -75,6 +75,7 @@ def test_a_hibernated_guest_goes_on_with_the_same_processes(
     process = shell.run("pidof sleep")
     boot = shell.run("cat /proc/sys/kernel/random/boot_id")
     shell.run(f"word=$(printf %s {MARK[:12]} {MARK[12:]})")
+    said = shell.heard()
     status = machines.hibernate(spec.id, KEY)
     assert (status.power, status.off_reason, status.hibernated) == (Power.OFF, OffReason.ASKED, True)
     memory = one_world.root / "memories" / f"{spec.id}.qcow2"
@@ -91,6 +92,7 @@ def test_a_hibernated_guest_goes_on_with_the_same_processes(
     status = one_world.machines.start(spec, number)
     assert (status.power, status.start_count, status.hibernated) == (Power.RUNNING, number, False)
     assert not memory.exists()
+    assert one_world.machines.console_output(spec.id, 1 << 20).startswith(said)
     woken = SerialShell(one_world.machines, spec.id, partial(one_world.check, spec.id), resumed=True)
     assert woken.run("pidof sleep") == process
     assert woken.run("cat /proc/sys/kernel/random/boot_id") == boot

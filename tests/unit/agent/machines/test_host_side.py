@@ -21,30 +21,65 @@ ID = "i-0123456789abcdef0"
 def test_the_end_of_a_console_also_from_a_file_rolled_over(tmp_path):
     logs = ConsoleLogs(tmp_path / "consoles")
     assert logs.tail(ID, 1, 10) == b""
-    logs.prepare(ID)
+    logs.prepare(ID, 1)
     logs.path(ID, 1).write_bytes(b"klmnop")
     logs.path(ID, 1).with_name("1.log.0").write_bytes(b"abcdefghij")
     assert logs.tail(ID, 1, 4) == b"mnop"
     assert logs.tail(ID, 1, 9) == b"hijklmnop"
     assert logs.tail(ID, 1, 100) == b"abcdefghijklmnop"
     assert (logs.exists(ID, 1), logs.exists(ID, 2)) == (True, False)
-    logs.prepare(ID)
+    logs.prepare(ID, 2)
     assert not logs.exists(ID, 1)
     logs.remove(ID)
     logs.remove(ID)
     assert list((tmp_path / "consoles").iterdir()) == []
 
 
+def test_a_start_that_resumes_a_guest_continues_its_console(tmp_path):
+    logs = ConsoleLogs(tmp_path / "consoles")
+    logs.prepare(ID, 1)
+    logs.path(ID, 1).write_bytes(b"one ")
+    for _ in range(2):  # the first try is interrupted, or fails
+        logs.prepare(ID, 2, resumes=1)
+        assert not logs.exists(ID, 2)
+        assert logs.tail(ID, 2, 100) == b"one "
+    logs.path(ID, 2).write_bytes(b"two ")
+    logs.path(ID, 2).with_name("2.log.0").write_bytes(b"rolled ")
+    assert logs.tail(ID, 2, 100) == b"one rolled two "
+    assert logs.tail(ID, 2, 13) == b"e rolled two "
+    assert logs.tail(ID, 2, 4) == b"two "
+    logs.prepare(ID, 3, resumes=2)
+    logs.path(ID, 3).write_bytes(b"three")
+    assert logs.tail(ID, 3, 100) == b"one rolled two three"
+    assert sorted(path.name for path in (tmp_path / "consoles" / ID).iterdir()) == ["3.before", "3.log"]
+    logs.prepare(ID, 4)
+    assert logs.tail(ID, 4, 100) == b""
+    assert list((tmp_path / "consoles" / ID).iterdir()) == []
+
+
+def test_what_an_interrupted_start_left_is_not_doubled(tmp_path):
+    logs = ConsoleLogs(tmp_path / "consoles")
+    logs.prepare(ID, 1)
+    log = logs.path(ID, 1)
+    log.write_bytes(b"one ")
+    logs.prepare(ID, 2, resumes=1)
+    log.write_bytes(b"one ")  # as if the agent had been killed before it was deleted
+    logs.prepare(ID, 2, resumes=1)
+    assert logs.tail(ID, 2, 100) == b"one "
+    logs.prepare(ID, 2)  # its memory could not be loaded: it boots
+    assert logs.tail(ID, 2, 100) == b""
+
+
 def test_a_password_is_found_across_files_and_outlives_its_log(tmp_path):
     logs = ConsoleLogs(tmp_path / "consoles")
     assert logs.password(ID, 1) == b""
-    logs.prepare(ID)
+    logs.prepare(ID, 1)
     logs.path(ID, 1).write_bytes(b"Y29tZXM=</Password>\r\nready\r\n")
     assert logs.password(ID, 1) == b""
     logs.path(ID, 1).with_name("1.log.0").write_bytes(b"boot\r\n<Password>")
     assert logs.password(ID, 1) == b"Y29tZXM="
     for start in (2, 3):
-        logs.prepare(ID)
+        logs.prepare(ID, start)
         logs.path(ID, start).write_bytes(b"not the first boot\r\n")
         assert logs.password(ID, start) == b"Y29tZXM="
     logs.path(ID, 3).write_bytes(b"<Password>bmV3</Password>")
@@ -55,7 +90,7 @@ def test_a_password_is_found_across_files_and_outlives_its_log(tmp_path):
 
 def test_a_console_that_is_a_symbolic_link_is_not_followed(tmp_path):
     logs = ConsoleLogs(tmp_path)
-    logs.prepare(ID)
+    logs.prepare(ID, 1)
     (tmp_path / "canary").write_text("secret")
     logs.path(ID, 1).symlink_to(tmp_path / "canary")
     with pytest.raises(OSError, match="symbolic"):
