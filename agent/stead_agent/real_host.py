@@ -35,7 +35,8 @@ from stead_agent.flow_logs.recorder import KernelFlowLogs
 from stead_agent.link import Dialling
 from stead_agent.logs import Log
 from stead_agent.machines.backups import LibvirtBackups
-from stead_agent.machines.libvirt_machines import LibvirtMachines, Patience
+from stead_agent.machines.boot_clock import Patience
+from stead_agent.machines.libvirt_machines import LibvirtMachines
 from stead_agent.metadata.interface import MetadataError
 from stead_agent.metadata.server_process import MetadataProcess
 from stead_agent.network import folder_owner

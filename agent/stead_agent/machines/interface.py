@@ -160,11 +160,11 @@ class Machines(Protocol):
         adds to its bridge. Does nothing for a machine that is off, since its next start has a new spec.
         """
 
-    def stop(self, machine_id: str, *, force: bool = False) -> MachineStatus:
+    def stop(self, machine_id: str, *, force: bool = False, hasten: bool = False) -> MachineStatus:
         """Ask the guest to shut down (ACPI), or power it off with `force`; then its off reason is ASKED.
 
-        Returns at once when asking: the guest gets some minutes, then it is powered off, also across restarts of the
-        agent. Subscribers are notified of the end.
+        Returns at once when asking: the guest gets some time, less with `hasten`, also if it was asked before. Then it
+        is powered off, also across restarts of the agent. Subscribers are notified of the end.
         """
 
     def hibernate(self, machine_id: str, encryption_key: bytes) -> MachineStatus:

@@ -20,7 +20,7 @@ import libvirt
 
 from stead_agent.disks.disk_users import uid_of
 from stead_agent.machines import attach, devices, life, records, screen, secrets, taps
-from stead_agent.machines.boot_clock import boot_clock
+from stead_agent.machines.boot_clock import Patience, boot_clock
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.connection import Connection
 from stead_agent.machines.console_log import ConsoleLogs
@@ -58,15 +58,6 @@ _UNDEFINE_ALL: Final = (
 _WHOLE: Final = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _BUSY_SECONDS: Final = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """Timeouts for guests, in seconds. EC2 speaks of "a few minutes" for both."""
-
-    stop: int = 240
-    reboot: int = 240
-    press_again: int = 10  # a guest that was still in its firmware has missed the power button
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +144,22 @@ class LibvirtMachines:
             self._host.keep_apart(found.handle, spec)
             return frozenset(volume_of(device.subject) or device.subject for device in todo.detach)
 
-    def stop(self, machine_id: str, *, force: bool = False) -> MachineStatus:
+    def stop(self, machine_id: str, *, force: bool = False, hasten: bool = False) -> MachineStatus:
         """Ask the guest to shut down, or power it off."""
         with self._asking(machine_id):
             found = self._get(machine_id)
             if not found.view.active:
                 return self._status(machine_id, found)
-            due = 0 if force else boot_clock() + 1000 * self._patience.stop
-            if found.record.stop_asked_of != found.record.start_count or force:
+            seconds = self._patience.until_off(hasten=hasten)
+            due = 0 if force else boot_clock() + 1000 * seconds
+            if found.record.stop_asked_of != found.record.start_count or due < found.record.stop_due:
                 found = self._write(found, stop_asked_of=found.record.start_count, stop_due=due)
             if force:
                 self._destroy(found)
                 return self._status(machine_id, self._get(machine_id))
             self._press(machine_id, found)
+            if hasten:  # the button may have been pressed just now, and not be due again before that
+                self._chores.later(seconds, partial(self._attend, machine_id))
             return self._status(machine_id, found)
 
     def hibernate(self, machine_id: str, encryption_key: bytes) -> MachineStatus:

@@ -49,6 +49,7 @@ class MachineMemory:
     full: frozenset[str] = frozenset()  # the volumes that had no room at the last check
     started: int = 0  # the start that this agent has seen
     reboot_asked: int = 0
+    hastened: int = 0  # the start whose stop was hastened
     unsaved: int = 0  # the start whose guest could not be hibernated
     removal_asked: bool = False
     grace_ends: float = 0.0
@@ -116,6 +117,7 @@ class MachineWork:
             metadata_current=self.book.is_current(guest),
             reboot_asked=self.memory.reboot_asked >= self.resource.machine.reboot_count,
             can_hibernate=seen is None or self.memory.unsaved != seen.start_count,
+            hastened=seen is not None and self.memory.hastened == seen.start_count,
         )
         return plan_machine(self.resource.machine, view)
 
@@ -204,9 +206,11 @@ class MachineWork:
                 _log.info("machine_rebooted", machine=machine_id, reboot=self.memory.reboot_asked)
             case Step.HIBERNATE:
                 return self._hibernate(seen)
-            case Step.ASK_TO_STOP | Step.PULL_PLUG:
-                seen = machines.stop(machine_id, force=step is Step.PULL_PLUG)
-                _log.info("machine_stopped", machine=machine_id, forced=step is Step.PULL_PLUG)
+            case Step.ASK_TO_STOP | Step.HASTEN_STOP | Step.PULL_PLUG:
+                hastened, forced = step is Step.HASTEN_STOP, step is Step.PULL_PLUG
+                seen = machines.stop(machine_id, force=forced, hasten=hastened)
+                self.memory.hastened = seen.start_count if hastened else self.memory.hastened
+                _log.info("machine_stopped", machine=machine_id, hastened=hastened, forced=forced)
                 if self.resource is None:
                     self.memory.removal_asked = True
                     self.memory.grace_ends = self.now + self.grace_seconds

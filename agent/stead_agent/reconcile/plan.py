@@ -25,6 +25,7 @@ class Step(enum.Enum):
     REBOOT = "reboot"
     HIBERNATE = "hibernate"
     ASK_TO_STOP = "ask to stop"
+    HASTEN_STOP = "hasten stop"
     PULL_PLUG = "pull plug"
     REMOVE = "remove"
     REMOVE_METADATA = "remove metadata"
@@ -64,6 +65,7 @@ class MachineView:
     has_room: bool = False  # a guest that is paused for lack of room has room again
     reboot_asked: bool = False  # the desired reboot was already requested
     can_hibernate: bool = True  # nothing has prevented it yet
+    hastened: bool = False  # its stop was hastened before
 
 
 def plan_machine(wanted: Machine, view: MachineView) -> MachinePlan:
@@ -127,8 +129,10 @@ def _plan_stopped(wanted: Machine, view: MachineView) -> MachinePlan:
     if wanted.force_stop:
         return MachinePlan((Step.PULL_PLUG, *_metadata(view)), Then.WAITING_FOR_END)
     if status.power is Power.STOPPING:
-        return MachinePlan(_metadata(view), Then.WAITING_FOR_END)
-    step = Step.HIBERNATE if wanted.hibernate and view.can_hibernate else Step.ASK_TO_STOP
+        steps = (Step.HASTEN_STOP,) if wanted.hasten_stop and not view.hastened else ()
+        return MachinePlan((*steps, *_metadata(view)), Then.WAITING_FOR_END)
+    ask = Step.HASTEN_STOP if wanted.hasten_stop else Step.ASK_TO_STOP
+    step = Step.HIBERNATE if wanted.hibernate and view.can_hibernate else ask
     return MachinePlan((step, *_metadata(view)), Then.WAITING_FOR_END)
 
 

@@ -274,7 +274,7 @@ def _is_off(tx: Transaction, instance: Instance, now: datetime, reason: Reason) 
     """Handle a machine that is off: its capacity and automatic public address are freed, disks and addresses stay."""
     transition = user_initiated(now) if reason.code == USER_SHUTDOWN.code else ""
     change_state(tx, instance, "stopped", now, reason, transition=instance.state_transition_reason or transition)
-    instance.force_stop = False
+    instance.force_stop = instance.hasten_stop = False
     instance_recovery.end(tx, instance)
     _release(tx, instance)
     for interface in _interfaces(tx, instance):

@@ -144,7 +144,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
             caller,
             "StopInstances",
             request.instance_ids,
-            lambda tx: stop_instances(tx, caller, request.instance_ids, self._clock(), force=request.force),
+            lambda tx: stop_instances(tx, caller, request.instance_ids, self._clock(), skip_shutdown=request.force),
         )
 
     async def RebootInstances(  # noqa: N802 - the name of the RPC

@@ -1244,6 +1244,7 @@ class Machine(_message.Message):
     THREADS_PER_CORE_FIELD_NUMBER: _builtins.int
     CPU_CREDITS_FIELD_NUMBER: _builtins.int
     HIBERNATE_FIELD_NUMBER: _builtins.int
+    HASTEN_STOP_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
     PINNING_FIELD_NUMBER: _builtins.int
     power: Global___Power.ValueType
@@ -1270,6 +1271,8 @@ class Machine(_message.Message):
     """With POWER_STOPPED: save the memory, encrypted with the root volume's key, and resume from it with the next start. A
     guest whose memory cannot be saved is asked to shut down.
     """
+    hasten_stop: _builtins.bool
+    """With POWER_STOPPED: ask the guest, and power it off soon if it does not end. An agent of an earlier release waits longer."""
     @_builtins.property
     def disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___MachineDisk]:
         """the first one boots"""
@@ -1313,12 +1316,13 @@ class Machine(_message.Message):
         threads_per_core: _builtins.int = ...,
         cpu_credits: Global___CpuCredits | None = ...,
         hibernate: _builtins.bool = ...,
+        hasten_stop: _builtins.bool = ...,
         devices: _abc.Iterable[_builtins.str] | None = ...,
         pinning: Global___Pinning | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits", "metadata", b"metadata", "pinning", b"pinning", "tpm", b"tpm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "cpu_credits", b"cpu_credits", "devices", b"devices", "disks", b"disks", "force_stop", b"force_stop", "hibernate", b"hibernate", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "pinning", b"pinning", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "cpu_credits", b"cpu_credits", "devices", b"devices", "disks", b"disks", "force_stop", b"force_stop", "hasten_stop", b"hasten_stop", "hibernate", b"hibernate", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "pinning", b"pinning", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

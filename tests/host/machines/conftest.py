@@ -17,9 +17,10 @@ from pyroute2 import IPRoute
 from stead_agent.disks.disk_files import write_disk
 from stead_agent.disks.disk_sources import FileSource, Format, Layer, secret_uuid
 from stead_agent.disks.qcow2 import render_empty
+from stead_agent.machines.boot_clock import Patience
 from stead_agent.machines.daemon_dirs import DaemonDirs
 from stead_agent.machines.interface import Disk, MachineSpec, Nic, OffReason, Power
-from stead_agent.machines.libvirt_machines import LibvirtMachines, Patience
+from stead_agent.machines.libvirt_machines import LibvirtMachines
 from stead_agent.programs.run import run
 from stead_proto.tls import Identity
 from tests.support import emulator, micro, private_libvirtd, waiting

@@ -13,8 +13,8 @@ import pytest
 from pyroute2 import IPRoute
 
 from stead_agent.machines import libvirt_machines
+from stead_agent.machines.boot_clock import Patience
 from stead_agent.machines.interface import MachineAbsentError, MachineError, OffReason, Power
-from stead_agent.machines.libvirt_machines import Patience
 
 from .conftest import wait_for
 
@@ -239,6 +239,22 @@ def test_a_guest_that_does_not_listen_is_stopped_after_some_time(world):
     assert world.machines.stop(spec.id).power is Power.STOPPING
     world.wait_for_power(spec.id, Power.OFF)
     assert world.machines.status(spec.id).off_reason is OffReason.ASKED
+
+
+def test_a_stop_that_is_hastened_ends_sooner_and_is_not_put_off_by_others(world):
+    world.patience = Patience(stop=600, hastened_stop=1)
+    world.connect()
+    spec = world.spec()
+    world.machines.start(spec, 1)
+    assert world.machines.stop(spec.id).power is Power.STOPPING
+
+    def is_off():
+        world.machines.stop(spec.id)
+        return world.machines.stop(spec.id, hasten=True).power is Power.OFF
+
+    wait_for(is_off, "it is powered off")
+    assert world.machines.status(spec.id).off_reason is OffReason.ASKED
+    assert Patience(stop=5).until_off(hasten=True) == 5
 
 
 def test_a_stop_goes_on_after_the_agent_died(world):

@@ -91,6 +91,7 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
         start_count=instance.start_count,
         reboot_count=instance.reboot_count,
         force_stop=instance.force_stop,
+        hasten_stop=instance.hasten_stop,
         hibernate=instance.hibernate_stop,
         vcpus=instance.vcpus,
         threads_per_core=instance.threads_per_core,

@@ -75,7 +75,8 @@ def hibernate_instances(
             )
         if volume_homes.reserve(tx, cloud, instance.host_id, (), instance_store=instance.memory) is None:
             raise NoCapacity("The host of this instance has not enough room for its memory now.")
-        instance.force_stop, instance.hibernate_stop, instance.memory_saved = False, True, True
+        instance.force_stop = instance.hasten_stop = False
+        instance.hibernate_stop = instance.memory_saved = True
         changes.append(change_state(tx, instance, "stopping", now, USER_HIBERNATION, transition=user_initiated(now)))
         desired_state.refresh_instance(tx, instance.id)
     return changes

@@ -58,7 +58,7 @@ def start(tx: Transaction, cloud: Cloud, instance: Instance, now: datetime) -> S
     instance.start_count += 1
     credit_specifications.begin_start(tx, instance, now)
     instance.ebs_at_start = None
-    instance.force_stop = instance.hibernate_stop = False
+    instance.force_stop = instance.hasten_stop = instance.hibernate_stop = False
     instance.launch_time = instance.identity_issued = now
     instance.host_error = ""
     _renew_public_address(tx, cloud, instance, now)

@@ -1,4 +1,9 @@
-"""StopInstances: shut down the guest, or power it off; its capacity is released when it is off."""
+"""StopInstances: shut down the guest, or power it off; its capacity is released when it is off.
+
+Each stop ends its guest: one that does not shut down in some time is powered off. `Force` shortens that time, also of a
+stop under way, and SkipOsShutdown takes it all.
+See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/stop-instances.html.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,9 +25,18 @@ from stead_controller.resources.instances.instance_states import (
 
 
 def stop_instances(
-    tx: Transaction, caller: Caller, instance_ids: Sequence[str], now: datetime, *, force: bool = False
+    tx: Transaction,
+    caller: Caller,
+    instance_ids: Sequence[str],
+    now: datetime,
+    *,
+    hasten: bool = False,
+    skip_shutdown: bool = False,
 ) -> list[StateChange]:
-    """Stop running instances; stopped ones are left alone, and `force` hastens a stop under way. Raises WrongState."""
+    """Stop running instances; stopped ones are left alone. Raises WrongState.
+
+    Guests have less time to shut down with `hasten`, and none with `skip_shutdown`, also if their stop is under way.
+    """
     changes = []
     for instance in find_instances(tx, caller, instance_ids):
         spot_instances.require_stoppable(instance)
@@ -31,18 +45,26 @@ def stop_instances(
             changes.append(StateChange(instance.id, instance.state, instance.state))
             if instance.state_reason_code == SCHEDULED_STOP.code:  # now its user wants it to stay off
                 instance.state_reason_code, instance.state_reason_message = USER_SHUTDOWN.code, USER_SHUTDOWN.message
-            if instance.state == "stopping" and force and not instance.force_stop:
-                instance.force_stop = True
-                desired_state.refresh_instance(tx, instance.id)
+            if instance.state == "stopping":
+                _hasten(tx, instance, hasten=hasten, skip_shutdown=skip_shutdown)
             continue
         if instance.state not in ("pending", "running"):
             raise WrongState(
                 "instance", f"The instance '{instance.id}' is not in a state from which it can be stopped."
             )
-        instance.force_stop, instance.hibernate_stop = force, False
+        instance.hasten_stop, instance.force_stop, instance.hibernate_stop = hasten, skip_shutdown, False
         changes.append(change_state(tx, instance, "stopping", now, USER_SHUTDOWN, transition=user_initiated(now)))
         desired_state.refresh_instance(tx, instance.id)
     return changes
+
+
+def _hasten(tx: Transaction, instance: Instance, *, hasten: bool, skip_shutdown: bool) -> None:
+    """Give a guest whose stop is under way less time, if that is news."""
+    before = (instance.hasten_stop, instance.force_stop)
+    instance.hasten_stop |= hasten
+    instance.force_stop |= skip_shutdown
+    if (instance.hasten_stop, instance.force_stop) != before:
+        desired_state.refresh_instance(tx, instance.id)
 
 
 def require_unprotected(instance: Instance) -> None:

@@ -17,11 +17,11 @@ from stead_controller.resources.instances.instance_states import (
 
 
 def terminate_instances(
-    tx: Transaction, caller: Caller, instance_ids: Sequence[str], now: datetime, *, force: bool = False
+    tx: Transaction, caller: Caller, instance_ids: Sequence[str], now: datetime, *, skip_shutdown: bool = False
 ) -> list[StateChange]:
     """Terminate instances in any state; those that are gone already stay so. Raises WrongState when protected.
 
-    With `force` no guest is asked to shut down, nor waited for if it was asked before.
+    Guests have some seconds to shut down; with `skip_shutdown` none, also if they were asked before.
     """
     found = find_instances(tx, caller, instance_ids)
     for instance in found:
@@ -35,11 +35,11 @@ def terminate_instances(
     changes = []
     for instance in found:
         if instance.state in ("shutting-down", "terminated"):
-            if force and instance.state == "shutting-down" and instance.host_id is not None:
+            if skip_shutdown and instance.state == "shutting-down" and instance.host_id is not None:
                 desired_state.remove_machine(tx, instance.host_id, instance.id, force=True)
             changes.append(StateChange(instance.id, instance.state, instance.state))
             continue
         changes.append(change_state(tx, instance, "shutting-down", now, USER_SHUTDOWN, transition=user_initiated(now)))
         if instance.host_id is not None:
-            desired_state.remove_machine(tx, instance.host_id, instance.id, force=force)
+            desired_state.remove_machine(tx, instance.host_id, instance.id, force=skip_shutdown)
     return changes

@@ -28,7 +28,7 @@ def stop_guests(tx: Transaction, host_id: str, now: datetime) -> None:
     """Ask all guests of a host to shut down; stop protection does not hold for a host's retirement, as in EC2."""
     running = select(Instance).where(Instance.host_id == host_id, Instance.state.in_(("pending", "running")))
     for instance in tx.session.scalars(running.order_by(Instance.id)).all():
-        instance.force_stop = instance.hibernate_stop = False
+        instance.force_stop = instance.hasten_stop = instance.hibernate_stop = False
         change_state(tx, instance, "stopping", now, SCHEDULED_STOP)
         desired_state.refresh_instance(tx, instance.id)
 

@@ -32,6 +32,7 @@ RUN = _wanted(pb.POWER_RUNNING)
 RUN_2 = _wanted(pb.POWER_RUNNING, 2)
 STOP = _wanted(pb.POWER_STOPPED)
 PULL = _wanted(pb.POWER_STOPPED, force=True)
+SOON = pb.Machine(power=pb.POWER_STOPPED, start_count=1, hasten_stop=True)
 SLEEP = pb.Machine(power=pb.POWER_STOPPED, start_count=1, hibernate=True)
 OFF, ON, GOING, STILL, DARK = Power.OFF, Power.RUNNING, Power.STOPPING, Power.PAUSED, Power.UNKNOWN
 PUT, START, ASK = Step.PUT_METADATA, Step.START, Step.ASK_TO_STOP
@@ -57,6 +58,9 @@ TABLE: list[tuple[str, pb.Machine, MachineStatus | None, tuple[Step, ...], Then]
     ("stop, paused", STOP, _seen(STILL), (ASK, PUT), Then.WAITING_FOR_END),
     ("pull", PULL, _seen(ON), (Step.PULL_PLUG, PUT), Then.WAITING_FOR_END),
     ("pull, asked before", PULL, _seen(GOING), (Step.PULL_PLUG, PUT), Then.WAITING_FOR_END),
+    ("soon", SOON, _seen(ON), (Step.HASTEN_STOP, PUT), Then.WAITING_FOR_END),
+    ("soon, asked before", SOON, _seen(GOING), (Step.HASTEN_STOP, PUT), Then.WAITING_FOR_END),
+    ("soon, and it is off", SOON, _seen(OFF, reason=OffReason.ASKED), (PUT,), Then.SETTLED),
     ("hibernate", SLEEP, _seen(ON), (Step.HIBERNATE, PUT), Then.WAITING_FOR_END),
     ("hibernate, while it was being saved", SLEEP, _seen(STILL), (Step.HIBERNATE, PUT), Then.WAITING_FOR_END),
     ("hibernate, asked to stop before", SLEEP, _seen(GOING), (PUT,), Then.WAITING_FOR_END),
@@ -80,6 +84,19 @@ def test_a_guest_that_cannot_be_hibernated_is_asked_to_stop() -> None:
     assert (plan.steps, plan.then) == ((ASK, PUT), Then.WAITING_FOR_END)
     forced = pb.Machine(power=pb.POWER_STOPPED, start_count=1, hibernate=True, force_stop=True)
     assert plan_machine(forced, MachineView(_seen(ON))).steps == (Step.PULL_PLUG, PUT)
+
+
+def test_a_stop_is_hastened_once_and_only_where_it_is_one() -> None:
+    going = plan_machine(SOON, MachineView(_seen(GOING), metadata_current=True, hastened=True))
+    assert (going.steps, going.then) == ((), Then.WAITING_FOR_END)
+    both = pb.Machine(power=pb.POWER_STOPPED, start_count=1, hibernate=True, hasten_stop=True)
+    assert plan_machine(both, MachineView(_seen(ON))).steps == (Step.HIBERNATE, PUT)
+    assert plan_machine(both, MachineView(_seen(ON), can_hibernate=False)).steps == (Step.HASTEN_STOP, PUT)
+    at_once = pb.Machine(power=pb.POWER_STOPPED, start_count=1, hasten_stop=True, force_stop=True)
+    for power in (ON, GOING):
+        assert plan_machine(at_once, MachineView(_seen(power))).steps == (Step.PULL_PLUG, PUT)
+    runs = pb.Machine(power=pb.POWER_RUNNING, start_count=1, hasten_stop=True)
+    assert plan_machine(runs, MachineView(_seen(ON), up_to_date=True, metadata_current=True)).steps == ()
 
 
 def test_nothing_starts_without_its_needs() -> None:

@@ -31,7 +31,7 @@ def test_each_start_happens_once() -> None:
 
 
 def test_a_guest_takes_its_time_or_hangs() -> None:
-    host, clock = _host(Durations(shut_down=10, patience=90))
+    host, clock = _host(Durations(shut_down=10, patience=90, hastened=30))
     reported: list[str] = []
     host.machines.subscribe(reported.append)
     host.machines.start(SPEC, 1)
@@ -46,6 +46,15 @@ def test_a_guest_takes_its_time_or_hangs() -> None:
     host.hang_guest("i-1")
     host.machines.stop("i-1")
     clock.step(89)
+    assert host.running() == {"i-1"}
+    clock.step(1)
+    assert host.running() == set()
+    host.machines.start(SPEC, 3)
+    host.hang_guest("i-1")
+    host.machines.stop("i-1")
+    clock.step(5)
+    assert host.machines.stop("i-1", hasten=True).power is Power.STOPPING
+    clock.step(29)
     assert host.running() == {"i-1"}
     clock.step(1)
     assert host.running() == set()

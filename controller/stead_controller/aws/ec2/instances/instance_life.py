@@ -24,13 +24,15 @@ def start(call: Call, params: Params) -> Result:
 @operation("StopInstances")
 def stop(call: Call, params: Params) -> Result:
     """Stop running instances, or hibernate them."""
-    force = _at_once(params)
+    hasten, skip_shutdown = params.get("Force", False), params.get("SkipOsShutdown", False)
     if params.get("Hibernate", False):
-        if force:
+        if hasten or skip_shutdown:
             raise InvalidCombination("Hibernate cannot be used with Force or SkipOsShutdown")
         changes = hibernate_instances(call.tx, call.caller, call.cloud, params["InstanceIds"], call.now)
     else:
-        changes = stop_instances(call.tx, call.caller, params["InstanceIds"], call.now, force=force)
+        changes = stop_instances(
+            call.tx, call.caller, params["InstanceIds"], call.now, hasten=hasten, skip_shutdown=skip_shutdown
+        )
     return {"StoppingInstances": [_change(change) for change in changes]}
 
 
@@ -43,14 +45,11 @@ def reboot(call: Call, params: Params) -> Result:
 
 @operation("TerminateInstances", makes_room=True)
 def terminate(call: Call, params: Params) -> Result:
-    """Terminate instances."""
-    changes = terminate_instances(call.tx, call.caller, params["InstanceIds"], call.now, force=_at_once(params))
+    """Terminate instances; a guest that does not shut down in some seconds is ended, which is all that Force asks."""
+    params.get("Force")
+    skip_shutdown = params.get("SkipOsShutdown", False)
+    changes = terminate_instances(call.tx, call.caller, params["InstanceIds"], call.now, skip_shutdown=skip_shutdown)
     return {"TerminatingInstances": [_change(change) for change in changes]}
-
-
-def _at_once(params: Params) -> bool:
-    """Tell whether the guest is not asked to shut down, which is the effect of both of EC2's parameters here."""
-    return bool(params.get("Force", False) | params.get("SkipOsShutdown", False))
 
 
 @operation("MonitorInstances")

@@ -118,7 +118,8 @@ class Instance(Base):
     start_count: Mapped[int] = mapped_column(Integer, default=1)
     reboot_count: Mapped[int] = mapped_column(Integer, default=0)
     reboots_done: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # as reported by the host
-    force_stop: Mapped[bool] = mapped_column(default=False)
+    force_stop: Mapped[bool] = mapped_column(default=False)  # its guest is not asked
+    hasten_stop: Mapped[bool] = mapped_column(default=False, server_default=false())  # it is, and soon powered off
     hibernation: Mapped[bool] = mapped_column(default=False, server_default=false())  # whether it may hibernate
     hibernate_stop: Mapped[bool] = mapped_column(default=False, server_default=false())  # its stop saves its memory
     memory_saved: Mapped[bool] = mapped_column(default=False, server_default=false())  # or is to be: the host has room

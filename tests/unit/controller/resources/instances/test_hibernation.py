@@ -100,7 +100,7 @@ def test_a_guest_that_was_shut_down_instead_takes_no_room(life, instance_id, tak
 
 def test_a_forced_stop_ends_a_hibernation(life, instance_id, taken):
     hibernate(life, instance_id)
-    life.run(stop_instances, life.caller, [instance_id], NOW, force=True)
+    life.run(stop_instances, life.caller, [instance_id], NOW, skip_shutdown=True)
     assert life.wanted()[0][instance_id].machine.force_stop
     is_off(life, instance_id, hibernated=False)
     assert (life.instance(instance_id).state, taken()) == ("stopped", 0)
