@@ -296,4 +296,6 @@ def _message(summary: InstanceSummary) -> pb.Instance:
         launch_time=int(summary.launch_time.timestamp() * 1000),
         tags=summary.tags,
         state_reason=summary.state_reason,
+        spot=summary.spot,
+        interruption_time=0 if summary.interruption is None else int(summary.interruption.timestamp()),
     )

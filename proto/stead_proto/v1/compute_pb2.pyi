@@ -222,6 +222,8 @@ class Instance(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     STATE_REASON_FIELD_NUMBER: _builtins.int
     HOST_ID_FIELD_NUMBER: _builtins.int
+    SPOT_FIELD_NUMBER: _builtins.int
+    INTERRUPTION_TIME_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     state: _builtins.str
     """EC2's state names"""
@@ -236,6 +238,10 @@ class Instance(_message.Message):
     state_reason: _builtins.str
     host_id: _builtins.str
     """empty for callers who are not operators"""
+    spot: _builtins.bool
+    """a Spot Instance, which may be interrupted"""
+    interruption_time: _builtins.int
+    """Unix seconds, when a Spot Instance is to end; 0 = it has no notice"""
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     def __init__(
@@ -253,10 +259,12 @@ class Instance(_message.Message):
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         state_reason: _builtins.str = ...,
         host_id: _builtins.str = ...,
+        spot: _builtins.bool = ...,
+        interruption_time: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "image_id", b"image_id", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_time", b"launch_time", "private_address", b"private_address", "public_address", b"public_address", "state", b"state", "state_reason", b"state_reason", "subnet_id", b"subnet_id", "tags", b"tags", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "image_id", b"image_id", "instance_id", b"instance_id", "instance_type", b"instance_type", "interruption_time", b"interruption_time", "launch_time", b"launch_time", "private_address", b"private_address", "public_address", b"public_address", "spot", b"spot", "state", b"state", "state_reason", b"state_reason", "subnet_id", b"subnet_id", "tags", b"tags", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,6 +26,8 @@ class InstanceSummary:
     launch_time: datetime
     state_reason: str
     tags: dict[str, str]
+    spot: bool
+    interruption: datetime | None
 
 
 def summaries(tx: Transaction, account_id: str, instance_ids: Collection[str] = ()) -> list[InstanceSummary]:
@@ -64,4 +66,6 @@ def _summary(instance: Instance, tags: dict[str, str]) -> InstanceSummary:
         launch_time=instance.launch_time,
         state_reason=instance.state_reason_message,
         tags=tags,
+        spot=instance.spot_request_id is not None,
+        interruption=instance.interruption,
     )

@@ -113,6 +113,7 @@ def begin(tx: Transaction, instance_ids: Sequence[str], now: datetime) -> None:
         )
         for instance in tx.session.scalars(running.order_by(Instance.id)).all():
             instance.interruption = now + NOTICE
+            tx.events.add(instance.id)
             desired_state.refresh_instance(tx, instance.id)
 
 
