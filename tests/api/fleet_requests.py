@@ -45,6 +45,7 @@ BASES: Final[dict[str, Named]] = {
         "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"},
     },
     "CancelSpotInstanceRequests": {"SpotInstanceRequestIds": ["{spot_request}"]},
+    "RequestSpotInstances": {"LaunchSpecification": {"ImageId": "{image}"}},
     "DescribeSpotInstanceRequests": {"SpotInstanceRequestIds": ["{spot_request}"]},
     "DeleteFleets": {"FleetIds": ["{fleet}"], "TerminateInstances": True},
     "DescribeFleets": {"FleetIds": ["{fleet}"]},
@@ -65,6 +66,7 @@ TAGGED: Final = {
     "CreateFleet": "fleet",
     "CreateLaunchTemplate": "launch-template",
     "CreatePlacementGroup": "placement-group",
+    "RequestSpotInstances": "spot-instances-request",
 }
 
 VALUES_OF: Final[dict[tuple[str, str], Any]] = {
@@ -78,5 +80,8 @@ COMPANIONS: Final[dict[str, Named]] = {
     "CreateFleet TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"},
     "RunInstances LaunchTemplate": {"LaunchTemplateName": "own"},
     "RunInstances InstanceMarketOptions": {"MarketType": "spot"},
+    "RequestSpotInstances LaunchSpecification.BlockDeviceMappings.Ebs": {"VolumeSize": 1},
+    "RequestSpotInstances LaunchSpecification.NetworkInterfaces": {"DeviceIndex": 0, "SubnetId": "{subnet}"},
+    "RequestSpotInstances LaunchSpecification.NetworkInterfaces.Ipv6Addresses": {"Ipv6Address": "{free_ipv6}"},
     **{f"{operation} LaunchTemplateData{path}": given for operation in _TEMPLATES for path, given in _NEEDED.items()},
 }

@@ -60,6 +60,7 @@ ABSENT: Final = (
     "DescribeSpotFleetInstances",
     "DescribeSpotFleetRequestHistory",
     "DescribeSpotFleetRequests",
+    "DescribeSpotPriceHistory",
     "GetCapacityReservationUsage",
     "GetGroupsForCapacityReservation",
     # addresses, pools and IPAM
@@ -207,7 +208,6 @@ REFUSED: Final[dict[str, str]] = {
     "DescribePrincipalIdFormat": "all ids are long: a list of settings that would not be empty",
     "DescribeSnapshotTierStatus": "of snapshots that there are",
     "DescribeSpotDatafeedSubscription": "one setting of the account, not a list",
-    "DescribeSpotPriceHistory": "prices: none would say that instances cost nothing",
     "GetAllowedImagesSettings": "a setting of the account, not a list",
     "GetAssociatedEnclaveCertificateIamRoles": "of certificates, which another service keeps",
     "GetAwsNetworkPerformanceData": "measurements that nobody makes here",

@@ -1,6 +1,6 @@
-"""Find and cancel the requests by which Spot Instances were launched.
+"""Make, find and cancel the requests by which Spot Instances are launched.
 
-All are one-time requests that were fulfilled at once: a launch without room is refused. See
+All are one-time requests that are fulfilled at once: a launch without room is refused. See
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-request-status.html.
 """
 
@@ -12,8 +12,10 @@ from typing import Final
 from sqlalchemy import and_, case, func, select
 
 from stead_controller.db.tables import Instance, InterfaceGroup, NetworkInterface, SecurityGroup, SpotRequest, Volume
-from stead_controller.request import lookup
+from stead_controller.errors import NoCapacity
+from stead_controller.request import client_tokens, lookup
 from stead_controller.request.caller import Caller
+from stead_controller.request.client_tokens import Repeatable
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.conditions import (
     NEVER,
@@ -31,7 +33,11 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.request.zones import zone_ids
 from stead_controller.resources import tags
 from stead_controller.resources.instances.instance_states import SPOT_INTERRUPTION
+from stead_controller.resources.instances.launch_choices import Choices
+from stead_controller.resources.instances.launch_request import LaunchRequest
+from stead_controller.resources.instances.run_instances import run_instances
 
+_NO_WAITING: Final = " Requests that wait for room are not supported: ask again later."
 _ENDED: Final = Instance.state.in_(("shutting-down", "terminated"))
 _OF: Final = Instance.id == SpotRequest.instance_id
 
@@ -133,6 +139,33 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
 
 def _of_instance(inner: Condition) -> Condition:
     return exists_where(select(Instance.id).where(_OF).correlate(SpotRequest), inner)
+
+
+def launch(
+    tx: Transaction,
+    caller: Caller,
+    cloud: Cloud,
+    request: LaunchRequest,
+    repeated: Repeatable,
+    *,
+    now: datetime,
+    choices: Choices | None = None,
+) -> list[DescribedSpotRequest]:
+    """Launch Spot Instances, each by a request of its own, all or none; a repeated request gets those that it made.
+
+    `choices` are those of this launch, if they were made already. Raises what `run_instances` raises.
+    """
+
+    def make() -> str:
+        try:
+            return run_instances(tx, caller, cloud, request, now, choices=choices)
+        except NoCapacity as refusal:
+            raise NoCapacity(refusal.message + _NO_WAITING, code=refusal.code) from refusal
+
+    reservation_id = client_tokens.once(tx, caller, repeated, now, make)
+    mine = Instance.account_id == caller.account_id
+    found = tx.session.scalars(select(Instance.spot_request_id).where(mine, Instance.reservation_id == reservation_id))
+    return _described(tx, caller, cloud, [request_id for request_id in found if request_id is not None])
 
 
 def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[DescribedSpotRequest]:

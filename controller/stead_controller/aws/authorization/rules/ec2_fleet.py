@@ -6,8 +6,10 @@ from typing import Final
 
 from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, made, making, named, referred, rule
 from stead_controller.aws.authorization.rules.ec2_instances import launching
-from stead_controller.aws.ec2.fleet import fleet_pools
+from stead_controller.aws.ec2.fleet import fleet_pools, spot_launch
 from stead_controller.errors import SteadError
+
+_MADE_LATER: Final = ("instance/*", "volume/*")  # by a request for Spot Instances, whose caller needs no right on them
 
 
 def _new_placement_group(asked: Asked) -> Iterator[Check]:
@@ -38,6 +40,13 @@ def _new_fleet(asked: Asked) -> Iterator[Check]:
             yield replace(check, action=check.action or "ec2:RunInstances", part=pool.params.key)
 
 
+def _new_spot_requests(asked: Asked) -> Iterator[Check]:
+    """Check the requests and what their launch names; as in EC2, not the instances and volumes that it makes."""
+    for check in launching(replace(asked, params=spot_launch.of_request(asked.params))):
+        if check.target.arn.rpartition(":")[2] not in _MADE_LATER:
+            yield check
+
+
 _TEMPLATE: Final = (
     named("launch-template", "LaunchTemplateId"),
     referred("launch-template", "name", "LaunchTemplateName"),
@@ -61,4 +70,5 @@ RULES: Final[dict[str, Rule]] = {
     "DescribeSpotInstanceRequests": rule(),
     "GetLaunchTemplateData": rule(),
     "ModifyLaunchTemplate": rule(*_TEMPLATE),
+    "RequestSpotInstances": rule(_new_spot_requests),
 }

@@ -1,9 +1,25 @@
-"""DescribeSpotInstanceRequests and CancelSpotInstanceRequests; RunInstances and CreateFleet make the requests."""
+"""RequestSpotInstances, DescribeSpotInstanceRequests and CancelSpotInstanceRequests.
+
+RunInstances and CreateFleet make such requests too.
+"""
 
 from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.describe import repeatable
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.fleet import spot_launch
 from stead_controller.aws.ec2.fleet.spot_request_view import cancelled_view, spot_request_view
+from stead_controller.aws.ec2.instances.run_instances import chosen, launch_request
 from stead_controller.resources.fleet import spot_requests
+
+
+@operation("RequestSpotInstances")
+def request_spot_instances(call: Call, params: Params) -> Result:
+    """Launch Spot Instances at once, each by a request of its own."""
+    spot_launch.check(params)
+    launch = launch_request(spot_launch.of_request(params))
+    repeated = repeatable("RequestSpotInstances", params)
+    made = spot_requests.launch(call.tx, call.caller, call.cloud, launch, repeated, now=call.now, choices=chosen(call))
+    return {"SpotInstanceRequests": [spot_request_view(one) for one in made]}
 
 
 @operation("DescribeSpotInstanceRequests", writes=False)

@@ -61,8 +61,7 @@ def run(call: Call, params: Params) -> Result:
         if reservation_id is None:
             raise
     else:
-        choices = call.chosen.get(_NAME)
-        reservation_id = run_instances(call.tx, call.caller, call.cloud, request, call.now, choices=choices)
+        reservation_id = run_instances(call.tx, call.caller, call.cloud, request, call.now, choices=chosen(call))
     return reservation_view(instances.reservation(call.tx, call.caller, call.cloud, reservation_id))
 
 
@@ -82,6 +81,12 @@ def choose(call: Call, params: Params | Overridden) -> Choices:
     choices = launch_choices.choose(call.tx, call.caller, call.cloud, launch_request(params))
     call.chosen[params.key if isinstance(params, Overridden) else _NAME] = choices
     return choices
+
+
+def chosen(call: Call) -> Choices | None:
+    """Return what `choose` chose for the launch of this call, if it could."""
+    found: Choices | None = call.chosen.get(_NAME)
+    return found
 
 
 def launch_request(params: Params | Overridden) -> LaunchRequest:
