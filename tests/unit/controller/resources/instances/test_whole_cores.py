@@ -200,6 +200,9 @@ def test_a_core_that_its_host_no_longer_sets_apart_is_not_given(life, apart):
     apart([2, 3], gone=True)
     with pytest.raises(Unsupported):
         launch(life)
+    apart([4, 5])
+    [instance_id] = launch(life)
+    assert holders(life) == {2: None, 3: None, 4: instance_id, 5: instance_id}
 
 
 def test_the_node_of_its_devices_is_preferred(life, apart):
