@@ -79,8 +79,10 @@ _OPTIONS = (
         help="IPv6 block of which VPCs get a /56 each.",
         show_default=True,
     ),
-    click.option("--cpu-overcommit", default=8.0, help="vCPUs promised per real one.", show_default=True),
-    click.option("--memory-kept", default=1 << 30, help="Bytes of each host left to itself.", show_default=True),
+    click.option("--cpu-overcommit", default=4.0, help="vCPUs offered per hardware thread.", show_default=True),
+    click.option(
+        "--memory-kept", default=1 << 30, help="Bytes of each host for itself; at most a quarter.", show_default=True
+    ),
     click.option(
         "--volume-overcommit", default=4.0, help="Bytes of volumes promised per byte of a pool.", show_default=True
     ),

@@ -16,7 +16,7 @@ class Settings:
     With `guest_listen` the AWS APIs listen there as well, for guests of this machine: the address need not exist yet.
     `ipv6_pool` is the IPv6 block, a /56 or larger, of which each VPC that asks for one gets a /56; the default is a
     unique local one (RFC 4193), which is not routed outside, until the operator sets one that is routed here.
-    `cpu_overcommit` is how many vCPUs are offered per physical one; `memory_kept` bytes (or a tenth, if that is
+    `cpu_overcommit` is how many vCPUs are offered per physical one; `memory_kept` bytes (or a quarter, if that is
     less) of each host are reserved for itself. `volume_overcommit` is how many bytes of volumes, which are thin, are
     offered per byte of a storage pool. With the `placement` spread instances go to the emptiest host that fits, with
     pack to the fullest. Blocks of snapshots that nothing refers to are retained `block_grace_seconds`;
@@ -45,7 +45,7 @@ class Settings:
     zones: tuple[str, ...] = ("us-east-1a",)
     public_pools: tuple[str, ...] = ("198.18.0.0/16",)
     ipv6_pool: str = "fd73:7465::/32"
-    cpu_overcommit: float = 8.0
+    cpu_overcommit: float = 4.0
     memory_kept: int = 1 << 30
     volume_overcommit: float = 4.0
     placement: str = "spread"

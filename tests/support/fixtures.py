@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stead_proto.v1 import operator_pb2
 from tests.support import leaks, micro
 from tests.support.ceph import Ceph, missing_programs
 from tests.support.clients import Account, share_client_classes
@@ -118,6 +119,8 @@ def real_cloud(request: pytest.FixtureRequest) -> Iterator[RealCloud]:
     made = RealCloud()
     try:
         made.up()
+        [host] = made.operator.list_hosts()  # of as few threads as the machine; many guests are there at the same time
+        made.operator.set_host(operator_pb2.SetHostRequest(host_id=host.id, overcommit_cpus=8))
         yield made
     finally:
         results = os.environ.get("STEAD_TEST_RESULTS")

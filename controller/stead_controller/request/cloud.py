@@ -28,7 +28,7 @@ class Cloud:
     api_addresses: tuple[str, ...] = ("198.18.0.1",)
     api_ports: tuple[int, ...] = (80, 443, 8773, 8774)
     endpoint_port: int = 8777
-    cpu_overcommit: float = 8.0
+    cpu_overcommit: float = 4.0
     memory_kept: int = 1 << 30
     volume_overcommit: float = 4.0
     placement: str = "spread"

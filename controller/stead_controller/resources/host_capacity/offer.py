@@ -22,9 +22,9 @@ class Terms:
 def terms_of(host: Host, cloud: Cloud) -> Terms:
     """Return what is set for a host; where nothing is, the cloud's overcommit and reserve, and memory is offered once.
 
-    The cloud's reserve is at most a tenth of the host's memory.
+    The cloud's reserve is at most a quarter of the host's memory.
     """
-    reserve = min(cloud.memory_kept, host.memory // 10) if host.reserve_memory is None else host.reserve_memory
+    reserve = min(cloud.memory_kept, host.memory // 4) if host.reserve_memory is None else host.reserve_memory
     return Terms(host.overcommit_cpus or cloud.cpu_overcommit, host.overcommit_memory or 1.0, reserve)
 
 

@@ -24,7 +24,8 @@ STEPS = 60
     ("changes", "cpus", "memory"),
     [
         ({}, 16, 63 * GIB),
-        ({"memory": 5 * GIB}, 16, 5 * GIB - GIB // 2),  # a tenth is less than the cloud's reserve
+        ({"memory": 4 * GIB}, 16, 3 * GIB),
+        ({"memory": 2 * GIB}, 16, GIB + GIB // 2),  # a quarter is less than the cloud's reserve
         ({"overcommit_cpus": 1.5}, 12, 63 * GIB),
         ({"overcommit_memory": 1.5}, 16, 95 * GIB),
         ({"reserve_memory": 8 * GIB}, 16, 56 * GIB),
