@@ -322,6 +322,13 @@ class Operator:
             self._call(lambda channel: PlacementStub(channel).ExplainPlacement(asked, timeout=_CALL_SECONDS)).hosts
         )
 
+    def refused_places(self, zone: str) -> list[pb.RefusedPlace]:
+        """The last searches for a host that found none, in a zone or (empty) all zones, the newest first."""
+        asked = pb.ListRefusedPlacesRequest(zone=zone)
+        return list(
+            self._call(lambda channel: PlacementStub(channel).ListRefusedPlaces(asked, timeout=_CALL_SECONDS)).places
+        )
+
     def interrupt_instance(self, instance_id: str) -> int:
         """Give a Spot Instance notice and return when it ends, in Unix seconds."""
         request = pb.InterruptInstanceRequest(instance_id=instance_id)

@@ -74,6 +74,24 @@ def test_the_rules_of_a_placement_group_are_explained(explain, account, image_id
     account.ec2.terminate_instances(InstanceIds=ids)
 
 
+def test_the_last_refused_launches_are_explained(explain, account, image_id):
+    for _ in range(2):
+        with pytest.raises(account.ec2.exceptions.ClientError):
+            account.ec2.run_instances(ImageId=image_id, InstanceType="x1.16xlarge", MinCount=1, MaxCount=1)
+    (shown,) = json.loads(explain("x1.16xlarge", "--refused", "--zone", "us-east-1a", "--output", "json"))
+    assert (shown["times"], shown["zone"], shown["hosts"]) == (2, "us-east-1a", 2)
+    assert {one["filter"]: one["hosts"] for one in shown["rules"]} == {"threads": 2, "memory": 2}
+    first, *others = explain("--refused").splitlines()
+    assert first == "LAST\tTIMES\tINSTANCE TYPE\tZONE\tNEEDS\tWHY"
+    (mine,) = [line.split("\t") for line in others if "x1.16xlarge" in line]
+    assert mine[1] == "2"
+    assert mine[4].startswith("64 vCPUs, 9")
+    assert "2 of 2: it has 32 threads for 64 vCPUs" in mine[5]
+    explain("--refused", "--uefi", fails="only INSTANCE_TYPE and --zone")
+    explain("--refused", "--zone", "us-east-1z", fails="'us-east-1z' is no zone of this cloud")
+    explain(fails="give an INSTANCE_TYPE, or --refused")
+
+
 def test_bad_requests_are_refused(explain):
     explain("t9.nano", fails="'t9.nano' is no instance type of this cloud")
     explain("stead.tiny", "--zone", "us-east-1z", fails="'us-east-1z' is no zone of this cloud")

@@ -5,10 +5,11 @@ from typing import Any
 import grpc
 
 from stead_controller.clock import Clock
-from stead_controller.errors import SteadError
+from stead_controller.errors import InvalidParameter, SteadError
 from stead_controller.operator.peers import refuse
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.cloud import Cloud
+from stead_controller.request.refused_places import RefusedPlace
 from stead_controller.resources.instances import spot_interruptions
 from stead_controller.resources.operators import placement_explanation
 from stead_controller.resources.operators.placement_explanation import Launch
@@ -68,3 +69,32 @@ class Placement(operator_pb2_grpc.PlacementServicer):
         except SteadError as error:
             await refuse(context, error)
         return pb.InterruptInstanceResponse(end_time=int(end.timestamp()))
+
+    async def ListRefusedPlaces(  # noqa: N802 - the name of the RPC
+        self, request: pb.ListRefusedPlacesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListRefusedPlacesResponse:
+        """List the last searches for a host that found none."""
+        if request.zone and request.zone not in self._cloud.zones:
+            await refuse(context, InvalidParameter(f"'{request.zone}' is no zone of this cloud"))
+        return pb.ListRefusedPlacesResponse(places=map(_shown, self._cloud.refused.newest(request.zone)))
+
+
+def _shown(place: RefusedPlace) -> pb.RefusedPlace:
+    wanted, counts = place.wanted, place.counts
+    return pb.RefusedPlace(
+        first=int(place.first.timestamp() * 1000),
+        last=int(place.last.timestamp() * 1000),
+        times=place.times,
+        instance_type=wanted.instance_type,
+        zone=wanted.zone,
+        vcpus=wanted.vcpus,
+        memory=wanted.memory,
+        disk=wanted.disk,
+        group_strategy=wanted.strategy,
+        counted=counts is not None,
+        hosts=counts.hosts if counts is not None else 0,
+        rules=[
+            pb.RefusingRule(filter=one.rule, hosts=one.hosts, reason=one.reason)
+            for one in (counts.rules if counts is not None else ())
+        ],
+    )

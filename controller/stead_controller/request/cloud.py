@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from stead_controller.request.refused_places import RefusedPlaces
 from stead_controller.secrets.oidc_issuers import OidcIssuers
 from stead_controller.secrets.sealing import Sealer, no_sealer
 
@@ -14,7 +15,8 @@ class Cloud:
     IPv6 blocks, a /56 each, from `ipv6_pool`; `elastic_addresses_per_account` is EC2's default quota. `api_addresses`
     and `api_ports` (TCP) are where guests reach the AWS APIs; at `endpoint_port` controllers receive requests through
     VPC endpoints. Storage pools may allocate `volume_overcommit` bytes of volumes per byte. `placement` is spread or
-    pack. `issuers` are those of web identities; `sealer` seals and opens secrets.
+    pack. `issuers` are those of web identities; `sealer` seals and opens secrets; `refused` are the last
+    searches for a host that found none.
     """
 
     region: str
@@ -34,3 +36,4 @@ class Cloud:
     placement: str = "spread"
     issuers: OidcIssuers = field(default_factory=OidcIssuers, repr=False, compare=False)
     sealer: Sealer = field(default_factory=no_sealer, repr=False, compare=False)
+    refused: RefusedPlaces = field(default_factory=RefusedPlaces, repr=False, compare=False)

@@ -2142,6 +2142,136 @@ class PlacementRefusal(_message.Message):
 Global___PlacementRefusal: _TypeAlias = PlacementRefusal  # noqa: Y015
 
 @_typing.final
+class ListRefusedPlacesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ZONE_FIELD_NUMBER: _builtins.int
+    zone: _builtins.str
+    def __init__(
+        self,
+        *,
+        zone: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRefusedPlacesRequest: _TypeAlias = ListRefusedPlacesRequest  # noqa: Y015
+
+@_typing.final
+class ListRefusedPlacesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def places(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusedPlace]: ...
+    def __init__(
+        self,
+        *,
+        places: _abc.Iterable[Global___RefusedPlace] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["places", b"places"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRefusedPlacesResponse: _TypeAlias = ListRefusedPlacesResponse  # noqa: Y015
+
+@_typing.final
+class RefusedPlace(_message.Message):
+    """equal searches that found no host"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    TIMES_FIELD_NUMBER: _builtins.int
+    INSTANCE_TYPE_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    VCPUS_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    DISK_FIELD_NUMBER: _builtins.int
+    GROUP_STRATEGY_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    first: _builtins.int
+    """Unix milliseconds"""
+    last: _builtins.int
+    times: _builtins.int
+    instance_type: _builtins.str
+    zone: _builtins.str
+    vcpus: _builtins.int
+    memory: _builtins.int
+    """bytes of a host, with what QEMU needs"""
+    disk: _builtins.int
+    """bytes of the largest volume"""
+    group_strategy: _builtins.str
+    """of the placement group; empty = none"""
+    counted: _builtins.bool
+    """whether `hosts` and `rules` are known"""
+    hosts: _builtins.int
+    """of the zone"""
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusingRule]:
+        """a host may be refused by several"""
+
+    def __init__(
+        self,
+        *,
+        first: _builtins.int = ...,
+        last: _builtins.int = ...,
+        times: _builtins.int = ...,
+        instance_type: _builtins.str = ...,
+        zone: _builtins.str = ...,
+        vcpus: _builtins.int = ...,
+        memory: _builtins.int = ...,
+        disk: _builtins.int = ...,
+        group_strategy: _builtins.str = ...,
+        counted: _builtins.bool = ...,
+        hosts: _builtins.int = ...,
+        rules: _abc.Iterable[Global___RefusingRule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "disk", b"disk", "first", b"first", "group_strategy", b"group_strategy", "hosts", b"hosts", "instance_type", b"instance_type", "last", b"last", "memory", b"memory", "rules", b"rules", "times", b"times", "vcpus", b"vcpus", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusedPlace: _TypeAlias = RefusedPlace  # noqa: Y015
+
+@_typing.final
+class RefusingRule(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    filter: _builtins.str
+    """the rule's name"""
+    hosts: _builtins.int
+    """how many it refused"""
+    reason: _builtins.str
+    """for one of them"""
+    def __init__(
+        self,
+        *,
+        filter: _builtins.str = ...,
+        hosts: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "hosts", b"hosts", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusingRule: _TypeAlias = RefusingRule  # noqa: Y015
+
+@_typing.final
 class ListQuotasRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -1385,6 +1385,11 @@ class PlacementStub:
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementResponse.FromString,
                 _registered_method=True)
+        self.ListRefusedPlaces = channel.unary_unary(
+                '/stead.v1.Placement/ListRefusedPlaces',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.ListRefusedPlacesRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListRefusedPlacesResponse.FromString,
+                _registered_method=True)
         self.InterruptInstance = channel.unary_unary(
                 '/stead.v1.Placement/InterruptInstance',
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.InterruptInstanceRequest.SerializeToString,
@@ -1397,6 +1402,13 @@ class PlacementServicer:
 
     def ExplainPlacement(self, request, context):
         """Which host an instance would get now, and why not each of the others: nothing is reserved.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRefusedPlaces(self, request, context):
+        """The last searches for a host that found none, the newest first: of this controller since its start.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1416,6 +1428,11 @@ def add_PlacementServicer_to_server(servicer, server):
                     servicer.ExplainPlacement,
                     request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementResponse.SerializeToString,
+            ),
+            'ListRefusedPlaces': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRefusedPlaces,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListRefusedPlacesRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.ListRefusedPlacesResponse.SerializeToString,
             ),
             'InterruptInstance': grpc.unary_unary_rpc_method_handler(
                     servicer.InterruptInstance,
@@ -1450,6 +1467,33 @@ class Placement:
             '/stead.v1.Placement/ExplainPlacement',
             stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementRequest.SerializeToString,
             stead__proto_dot_v1_dot_operator__pb2.ExplainPlacementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRefusedPlaces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Placement/ListRefusedPlaces',
+            stead__proto_dot_v1_dot_operator__pb2.ListRefusedPlacesRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.ListRefusedPlacesResponse.FromString,
             options,
             channel_credentials,
             insecure,

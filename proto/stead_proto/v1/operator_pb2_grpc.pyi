@@ -442,6 +442,8 @@ class PlacementStub:
     def __new__(cls, channel: _aio.Channel) -> PlacementAsyncStub: ...
     ExplainPlacement: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ExplainPlacementRequest, _operator_pb2.ExplainPlacementResponse]
     """Which host an instance would get now, and why not each of the others: nothing is reserved."""
+    ListRefusedPlaces: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListRefusedPlacesRequest, _operator_pb2.ListRefusedPlacesResponse]
+    """The last searches for a host that found none, the newest first: of this controller since its start."""
     InterruptInstance: _grpc.UnaryUnaryMultiCallable[_operator_pb2.InterruptInstanceRequest, _operator_pb2.InterruptInstanceResponse]
     """Give a Spot Instance the notice that it has when others need its room."""
 
@@ -450,6 +452,8 @@ class PlacementAsyncStub(PlacementStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ExplainPlacement: _aio.UnaryUnaryMultiCallable[_operator_pb2.ExplainPlacementRequest, _operator_pb2.ExplainPlacementResponse]  # type: ignore[assignment]
     """Which host an instance would get now, and why not each of the others: nothing is reserved."""
+    ListRefusedPlaces: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListRefusedPlacesRequest, _operator_pb2.ListRefusedPlacesResponse]  # type: ignore[assignment]
+    """The last searches for a host that found none, the newest first: of this controller since its start."""
     InterruptInstance: _aio.UnaryUnaryMultiCallable[_operator_pb2.InterruptInstanceRequest, _operator_pb2.InterruptInstanceResponse]  # type: ignore[assignment]
     """Give a Spot Instance the notice that it has when others need its room."""
 
@@ -461,6 +465,14 @@ class PlacementServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.ExplainPlacementResponse, _abc.Awaitable[_operator_pb2.ExplainPlacementResponse]]:
         """Which host an instance would get now, and why not each of the others: nothing is reserved."""
+
+    @_abc_1.abstractmethod
+    def ListRefusedPlaces(
+        self,
+        request: _operator_pb2.ListRefusedPlacesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListRefusedPlacesResponse, _abc.Awaitable[_operator_pb2.ListRefusedPlacesResponse]]:
+        """The last searches for a host that found none, the newest first: of this controller since its start."""
 
     @_abc_1.abstractmethod
     def InterruptInstance(

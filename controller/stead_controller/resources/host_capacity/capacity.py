@@ -18,7 +18,7 @@ from stead_controller.placement.need import Need
 from stead_controller.placement.search import Search, Terms
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.host_capacity import rooms, volume_homes
+from stead_controller.resources.host_capacity import refusals, rooms, volume_homes
 from stead_controller.resources.host_capacity.volume_homes import DiskNeed
 
 _NO_TERMS: Final = Terms()
@@ -96,6 +96,7 @@ def reserve_any(
                 return Place(chosen.host_id, tuple(pools))
             _release(tx, chosen.host_id, need)
         tried.add(chosen.host_id)
+    refusals.note(tx, cloud, search, but)
     raise _refusal(tx, cloud, search, but)
 
 
