@@ -130,6 +130,7 @@ class Change:
     forgotten: tuple[Key, ...] = ()  # tombstones
     unknown: tuple[str, ...] = ()  # ids of resources of a kind that this agent does not know
     unclaimed: frozenset[Key] | None = None  # all that an older database does not know; None: unchanged
+    patient: bool = False  # nobody waits until it is done
 
     def leaves_partial(self, before: bool) -> bool:
         """Tell whether, after this change, the desired state has resources of a kind that this agent does not know."""
@@ -306,7 +307,18 @@ def change_of(wanted: Wanted, state: DesiredState, *, answers_hello: bool = Fals
         named = {Key(removal.kind, removal.id) for removal in state.removals}
         forgotten = tuple(key for key, each in wanted.tombstones.items() if each.done and key not in named)
     still_unclaimed = unclaimed if unclaimed != wanted.unclaimed else None
-    return Change(state.revision, state.epoch, state.full, foreign, put, buried, forgotten, unknown, still_unclaimed)
+    return Change(
+        state.revision,
+        state.epoch,
+        state.full,
+        foreign,
+        put,
+        buried,
+        forgotten,
+        unknown,
+        still_unclaimed,
+        patient=state.patient,
+    )
 
 
 def _puts(wanted: Wanted, state: DesiredState, *, foreign: bool) -> tuple[tuple[Resource, ...], tuple[str, ...]]:

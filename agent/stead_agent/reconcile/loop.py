@@ -249,14 +249,14 @@ class Reconciler:
         if change.unknown:
             _log.warning("unknown_kinds", ids=",".join(change.unknown))
         for key in change.touched:
-            self._touch(key)
+            self._touch(key, patient=change.patient)
         if not self._preparer.host_is_ready:
             self._schedule.touch(HOST_NETWORK)
         if change.full:
             self._full_state.set()
         self._wake.set()
 
-    def _touch(self, key: Key) -> None:
+    def _touch(self, key: Key, *, patient: bool = False) -> None:
         """Schedule a changed resource, and all that depends on it."""
         resource = self.wanted.resources.get(key)
         tombstone = self.wanted.tombstones.get(key)
@@ -264,12 +264,12 @@ class Reconciler:
             last = self.reports.latest(key)
             if last is not None and last.condition == host_pb2.CONDITION_ABSENT:
                 self.reports.forget(key)
-            self.reports.expect(key, resource.revision)
+            self.reports.expect(key, resource.revision, patient=patient)
         elif tombstone is not None:
             if tombstone.done or (unit_of(key, self.wanted) is None):
                 self._gone_all([key])
                 return
-            self.reports.expect(key, tombstone.revision)
+            self.reports.expect(key, tombstone.revision, patient=patient)
         if unit := unit_of(key, self.wanted):
             self._schedule.touch(unit)
         for user in self._preparer.dependents(key):

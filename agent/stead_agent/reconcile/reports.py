@@ -52,6 +52,7 @@ class Reports:
         self._latest: dict[Key, ResourceStatus] = {}
         self._unsent: dict[Key, None] = {}
         self._open: dict[Key, int] = {}  # revisions without a final status
+        self._patient: set[Key] = set()  # those of them whose end nobody waits for
         self._reached_changed = False
 
     def latest(self, key: Key) -> ResourceStatus | None:
@@ -68,8 +69,15 @@ class Reports:
         last = self._latest.get(key)
         return last is not None and last.condition == host_pb2.CONDITION_FAILED
 
-    def expect(self, key: Key, revision: int) -> None:
-        """Record that a resource has a new revision, which is to be reconciled."""
+    def expect(self, key: Key, revision: int, *, patient: bool = False) -> None:
+        """Record that a resource has a new revision, which is to be reconciled.
+
+        With `patient`, a good end of it is no news by itself: the revision reached is said with the next report.
+        """
+        if not patient:
+            self._patient.discard(key)
+        elif key not in self._open:
+            self._patient.add(key)
         self._open[key] = revision
 
     def put(self, new: ResourceStatus) -> None:
@@ -79,8 +87,7 @@ class Reports:
         """
         key = Key(new.kind, new.id)
         if new.condition in _FINAL and self._open.get(key, new.revision + 1) <= new.revision:
-            del self._open[key]
-            self._reached_changed = True
+            self._close(key)
         last = self._latest.get(key)
         is_well = new.condition == host_pb2.CONDITION_READY
         if key.kind in SHARED_KINDS and is_well and not self.is_failed(key):
@@ -96,9 +103,18 @@ class Reports:
         """Forget a resource that needs no more reports."""
         self._latest.pop(key, None)
         self._unsent.pop(key, None)
-        if self._open.pop(key, None) is not None:
+        if key in self._open:
+            self._close(key)
+            if self.has_news():
+                self._news()
+
+    def _close(self, key: Key) -> None:
+        """Record that nothing of a resource is open any more."""
+        del self._open[key]
+        if key in self._patient:
+            self._patient.discard(key)
+        else:
             self._reached_changed = True
-            self._news()
 
     def open_keys(self) -> Iterable[Key]:
         """List the resources whose revision has no final status."""
@@ -136,6 +152,7 @@ class Reports:
         self._latest.clear()
         self._unsent.clear()
         self._open.clear()
+        self._patient.clear()
 
     def resend_all(self) -> None:
         """Mark all statuses as unsent: what an ended session sent may not have been stored."""

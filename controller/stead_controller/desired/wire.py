@@ -45,8 +45,16 @@ def removal(kind: int, resource_id: str, revision: int, *, force: bool = False) 
     return b"".join((_REMOVALS, _varint(len(content)), content))
 
 
-def update(revision: int, epoch: str, pieces: Iterable[bytes], *, full: bool = False, older: bool = False) -> bytes:
+def update(
+    revision: int,
+    epoch: str,
+    pieces: Iterable[bytes],
+    *,
+    full: bool = False,
+    older: bool = False,
+    patient: bool = False,
+) -> bytes:
     """Encode a whole HostUpdate from the resources and removals of its state."""
-    head = pb.DesiredState(revision=revision, epoch=epoch, full=full, older=older).SerializeToString()
+    head = pb.DesiredState(revision=revision, epoch=epoch, full=full, older=older, patient=patient).SerializeToString()
     content = b"".join((head, *pieces))
     return b"".join((_STATE, _varint(len(content)), content))

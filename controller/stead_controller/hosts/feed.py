@@ -202,15 +202,21 @@ class Feed:
         """Send the collected changes."""
         contents: dict[tuple[int, ...], bytes] = {}
         for host_id, topics in self._delayed.take_all().items():
-            self._put_alike(self._streams[host_id], self._revision, topics, contents)
+            self._put_alike(self._streams[host_id], self._revision, topics, contents, patient=True)
 
     def _put_alike(
-        self, stream: Stream, revision: int, topics: Sequence[TopicNews], contents: dict[tuple[int, ...], bytes]
+        self,
+        stream: Stream,
+        revision: int,
+        topics: Sequence[TopicNews],
+        contents: dict[tuple[int, ...], bytes],
+        *,
+        patient: bool = False,
     ) -> None:
         """Send changes of VPCs, which are encoded once for all hosts that get the same ones."""
         key = tuple(map(id, topics))
         if key not in contents:
-            contents[key] = wire.update(revision, self._epoch, joined(topics))
+            contents[key] = wire.update(revision, self._epoch, joined(topics), patient=patient)
         stream.sent = revision
         stream.put(contents[key])
 

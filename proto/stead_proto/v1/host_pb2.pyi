@@ -314,6 +314,7 @@ class DesiredState(_message.Message):
     REMOVALS_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     OLDER_FIELD_NUMBER: _builtins.int
+    PATIENT_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """the host's revision after this change"""
     full: _builtins.bool
@@ -325,6 +326,8 @@ class DesiredState(_message.Message):
     """With `full`: made by a database that does not know all that the host was told, since it is an older copy. What is not
     named stays as it is, until a later state names it or a removal ends it.
     """
+    patient: _builtins.bool
+    """Nobody waits until the host has reached this revision: it may say so with what it reports next, or its heartbeat."""
     @_builtins.property
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[_desired_pb2.Resource]: ...
     @_builtins.property
@@ -338,10 +341,11 @@ class DesiredState(_message.Message):
         removals: _abc.Iterable[_desired_pb2.Removal] | None = ...,
         epoch: _builtins.str = ...,
         older: _builtins.bool = ...,
+        patient: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "full", b"full", "older", b"older", "removals", b"removals", "resources", b"resources", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "full", b"full", "older", b"older", "patient", b"patient", "removals", b"removals", "resources", b"resources", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -50,6 +50,35 @@ def test_the_revision_waits_for_all_that_is_open() -> None:
     assert reports.reached(4) == 4
 
 
+def test_what_nobody_waits_for_is_said_with_the_next_report() -> None:
+    reports, calls = _reports()
+    mapping = Key(pb.KIND_MAPPING, "eni-1")
+    reports.expect(mapping, 3, patient=True)
+    assert reports.reached(3) == 2
+    reports.put(status(mapping, 3, READY))
+    assert (calls, reports.has_news(), reports.reached(3)) == ([], False, 3)
+    reports.expect(mapping, 4, patient=True)
+    reports.forget(mapping)  # it is gone
+    assert (calls, reports.has_news(), reports.reached(4)) == ([], False, 4)
+    reports.expect(mapping, 5, patient=True)
+    reports.put(status(mapping, 5, FAILED, "no room"))
+    assert [each.error for each in reports.take()] == ["no room"]
+    assert calls
+
+
+def test_once_somebody_waits_for_a_resource_its_end_is_news() -> None:
+    for orders in ((True, False), (False, True)):
+        reports, calls = _reports()
+        mapping = Key(pb.KIND_MAPPING, "eni-1")
+        for revision, patient in enumerate(orders, 3):
+            reports.expect(mapping, revision, patient=patient)
+        reports.put(status(mapping, 4, READY))
+        assert calls
+        assert reports.has_news()
+        assert reports.take() == []
+        assert reports.reached(4) == 4
+
+
 def test_the_revision_waits_for_what_was_not_sent_yet() -> None:
     reports, _ = _reports()
     for number in range(3):

@@ -24,3 +24,6 @@ def test_an_update_is_what_protobuf_would_write(revision, full, resources, remov
     for name, at in removals:
         state.removals.add(kind=desired.KIND_VOLUME, id=name, revision=at, force=True)
     assert pb.HostUpdate.FromString(wire.update(revision, "e", pieces, full=full)) == pb.HostUpdate(state=state)
+    state.patient = True
+    sent = wire.update(revision, "e", pieces, full=full, patient=True)
+    assert pb.HostUpdate.FromString(sent) == pb.HostUpdate(state=state)

@@ -299,3 +299,27 @@ def test_every_host_ends_with_exactly_what_it_must_have(tmp_path_factory, empty_
         asyncio.run(_live(database, steps))
     finally:
         database.close()
+
+
+async def _patience(database):
+    """Say of each update of a host, in order, whether somebody waits until it is done."""
+    cloud = Cloud(database)
+    cloud.toggle_interface(0, 0)
+    cloud.change_part(0, 0, 1, False)
+    await cloud.check()
+    for gathers in (True, False, True):
+        cloud.change_part(0, 0, 2 + gathers, gathers)
+        await cloud.feed._round()
+        cloud.feed._send_delayed()
+    unread = cloud.agents[0].stream._unread
+    return [pb.HostUpdate.FromString(unread.get_nowait()).state.patient for _ in range(unread.qsize())]
+
+
+def test_nobody_waits_for_what_itself_has_waited(tmp_path, empty_database_file):
+    path = tmp_path / "stead.sqlite"
+    path.write_bytes(empty_database_file)
+    database = Database(f"sqlite:///{path}")
+    try:
+        assert asyncio.run(_patience(database)) == [True, False, True]
+    finally:
+        database.close()
