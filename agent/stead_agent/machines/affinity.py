@@ -1,11 +1,25 @@
-"""On which hardware threads a running guest may be, and whether there are the huge pages that a start needs."""
+"""On which hardware threads a running guest may be, and whether a start finds its threads and huge pages free."""
 
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import libvirt
 
 from stead_agent import hardware
 from stead_agent.machines.interface import MachineError, MachineSpec
+
+
+def check_threads(live: Any, spec: MachineSpec) -> None:
+    """Raise MachineError if another guest still runs on a thread that a guest is to have alone.
+
+    The controller gives none twice; but one whose database is older than the host may not know the other guest.
+    """
+    if spec.pinning is None:
+        return
+    for domain in live.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+        taken = _pinned(domain).intersection(spec.pinning.threads) if domain.name() != spec.id else ()
+        if taken:
+            raise MachineError(f"{spec.id}: {domain.name()} still has the hardware thread {min(taken)}")
 
 
 def check_huge_pages(spec: MachineSpec) -> None:
@@ -38,6 +52,18 @@ def renew(domain: Any, spec: MachineSpec, shared: str) -> None:
     for vcpu, has in enumerate(domain.vcpuPinInfo(live)):
         if has != allowed:
             domain.pinVcpuFlags(vcpu, allowed, live)
+
+
+def _pinned(domain: Any) -> set[int]:
+    """Return the threads that a running guest's vCPUs were pinned to; none if it has just ended."""
+    try:
+        text = domain.XMLDesc(0)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return set()
+        raise
+    pins = ET.fromstring(text).iterfind("cputune/vcpupin")  # noqa: S314 (libvirt's own)
+    return {thread for pin in pins for thread in hardware.parse_threads(pin.get("cpuset", ""))}
 
 
 def _map(threads: tuple[int, ...], count: int) -> tuple[bool, ...]:

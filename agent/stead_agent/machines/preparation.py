@@ -44,6 +44,7 @@ class Preparation:
 
     def prepare(self, live: Any, spec: MachineSpec, console_log: Path) -> HostSide:
         """Let the guest's user open what it needs, and return what the host adds to its domain."""
+        affinity.check_threads(live, spec)
         affinity.check_huge_pages(spec)
         if self._gid is None:
             self._gid = guests_gid(live.getCapabilities())

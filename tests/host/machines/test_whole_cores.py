@@ -72,11 +72,15 @@ def test_vcpus_have_their_core_alone_and_huge_pages_and_give_them_back(world, co
     assert allowed(world, other.id) == {"vcpus": shared, "others": shared}
     assert pages_of(world, pinned.id) == MEMORY >> 10
     assert pages_of(world, other.id) == 0
-    too_much = world.spec(pinning=Pinning((core.number,), core.node, huge_pages=True))
+    second = world.spec(pinning=Pinning((core.number,), core.node))
+    with pytest.raises(MachineError, match=f"{pinned.id} still has the hardware thread {core.number}"):
+        world.machines.start(second, 1)
+    too_much = world.spec(pinning=Pinning((int(world.shared_threads),), core.node, huge_pages=True))
     with pytest.raises(MachineError, match=rf"0 of {PAGES} huge pages of 2 MiB are free"):
         world.machines.start(too_much, 1)
     world.machines.stop(pinned.id, force=True)
     wait_for(lambda: hardware.free_huge_pages(core.node) == PAGES, "the huge pages are free again")
+    assert world.machines.start(second, 1).power is Power.RUNNING
 
 
 def test_a_guest_that_was_there_leaves_a_core_that_is_set_apart(world, core):

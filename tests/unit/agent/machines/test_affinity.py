@@ -1,5 +1,8 @@
 """A running guest is moved to the threads that it may use now, and a start without enough huge pages is refused."""
 
+from types import SimpleNamespace
+
+import libvirt
 import pytest
 
 from stead_agent import hardware
@@ -32,6 +35,32 @@ class Domain:
         self.calls += 1
 
 
+class Guest:
+    """A domain that runs, and how its vCPUs are pinned."""
+
+    def __init__(self, name, *pins):
+        self._name, self._pins = name, pins
+
+    def name(self):
+        return self._name
+
+    def XMLDesc(self, _flags):  # noqa: N802 - libvirt's name
+        if self._pins == ("ended",):
+            raise NoDomainError
+        pins = "".join(f"<vcpupin vcpu='{number}' cpuset='{pin}'/>" for number, pin in enumerate(self._pins))
+        return f"<domain><cputune>{pins}<emulatorpin cpuset='5'/></cputune></domain>"
+
+
+class NoDomainError(libvirt.libvirtError):
+    """What libvirt says of a domain that has ended."""
+
+    def __init__(self):
+        super().__init__("no domain")
+
+    def get_error_code(self):
+        return libvirt.VIR_ERR_NO_DOMAIN
+
+
 def spec(**changes):
     return MachineSpec("i-0123456789abcdef0", 2, 128 << 20, (), (), **changes)
 
@@ -55,6 +84,18 @@ def test_where_nothing_is_set_apart_nothing_is_moved():
     domain = Domain([ALL], SOME)
     affinity.renew(domain, spec(), "")
     assert domain.calls == 0
+
+
+def test_threads_that_another_guest_still_has_are_not_given():
+    def check(*guests):
+        live = SimpleNamespace(listAllDomains=lambda _flags: list(guests))
+        affinity.check_threads(live, spec(pinning=Pinning((3, 5), 0)))
+
+    check(Guest("i-1"), Guest("i-2", "0-2,4"), Guest("i-3", "ended"), Guest("i-0123456789abcdef0", "3", "5"))
+    for pin in ("5", "2-4"):
+        with pytest.raises(MachineError, match=r"i-2 still has the hardware thread [35]"):
+            check(Guest("i-1"), Guest("i-2", "0", pin))
+    affinity.check_threads(None, spec())
 
 
 def test_a_start_without_enough_huge_pages_says_so(monkeypatch):

@@ -262,3 +262,16 @@ def test_a_launch_without_whole_cores_reads_nothing_of_them(life, apart, stateme
     statements.clear()
     life.launch()
     assert not [text for text in statements if "host_cores.threads" in text]
+
+
+def test_emptier_hosts_without_cores_are_not_read(life, apart, statements):
+    """Of many such hosts, the first rows that are read would all be theirs, and all hosts be read after them."""
+    kind = {"accelerated": life.host().accelerated, "memory": 999 * GIB, "memory_free": 999 * GIB}
+    others = [rows.host(id=f"h-{number:017x}", **kind) for number in range(2, 18)]
+    life.run(lambda tx: tx.session.add_all(others))
+    apart([2, 3])
+    statements.clear()
+    [instance_id] = launch(life)
+    assert life.instance(instance_id).host_id == life.world.host_id
+    reads = [text for text in statements if "ORDER BY hosts.memory_free DESC" in text and "has_image" in text]
+    assert len(reads) == 1
