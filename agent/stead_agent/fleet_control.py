@@ -3,6 +3,7 @@
     {"do": "crash_guest", "machine": "i-0…"}                   the host is the one that has this machine
     {"do": "fail_next", "host": "h-0…", "name": "machines.start", "error": "QEMU said no", "times": 3}
     {"do": "fill_volume", "machine": "i-0…", "volume": "vol-0…", "full": true}     pauses its guest
+    {"do": "stall_volume", "machine": "i-0…", "volume": "vol-0…", "stalled": true}  none of its requests is done
     {"do": "silence_guest", "machine": "i-0…", "silent": true}                     it answers its host's ARP no longer
     {"do": "hosts"}
 
@@ -106,6 +107,10 @@ def _fill_volume(hosts: Hosts, command: Mapping[str, Any]) -> None:
     _host_of(hosts, command).fill_volume(command["machine"], command["volume"], full=bool(command["full"]))
 
 
+def _stall_volume(hosts: Hosts, command: Mapping[str, Any]) -> None:
+    _host_of(hosts, command).stall_volume(command["machine"], command["volume"], stalled=bool(command["stalled"]))
+
+
 def _silence_guest(hosts: Hosts, command: Mapping[str, Any]) -> None:
     _host_of(hosts, command).silence_guest(command["machine"], silent=bool(command["silent"]))
 
@@ -120,5 +125,6 @@ _DEEDS: dict[str, Deed] = {
     "fail_next": _fail_next,
     "libvirt_away": _libvirt_away,
     "fill_volume": _fill_volume,
+    "stall_volume": _stall_volume,
     "silence_guest": _silence_guest,
 }

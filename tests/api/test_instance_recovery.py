@@ -126,6 +126,14 @@ def test_a_guest_that_waits_for_room_is_impaired_until_there_is_some(
     assert "ImpairedSince" in status["AttachedEbsStatus"]["Details"][0]
     cloud.let_happen(**values, full=False)
     wait_for(lambda: all_are("ok"), "they are well again", 30)
+    stall = {**values, "do": "stall_volume"}
+    cloud.let_happen(**stall, stalled=True)
+    wait_for(lambda: found("attached-ebs-status", "impaired"), "its volume does no requests", 30)
+    assert found("instance-status", "ok")
+    volumes = [{"Name": "volume-status.status", "Values": ["impaired"]}]
+    assert ec2.describe_volume_status(VolumeIds=[values["volume"]], Filters=volumes)["VolumeStatuses"]
+    cloud.let_happen(**stall, stalled=False)
+    wait_for(lambda: all_are("ok"), "it does them", 30)
 
 
 def root_of(ec2: Any, instance_id: str) -> str:

@@ -7,7 +7,7 @@ hanging daemon, so no call waits for more than a few seconds; a thread then retr
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import libvirt
@@ -65,6 +65,7 @@ class Connection:
         self._on_event = on_event
         self._on_link = on_link
         self._revive = revive
+        self._listeners: Mapping[int, Callable[..., None]] = {}
         self._lock = threading.Lock()
         self._live: Any = None
         self._why = "not connected yet"
@@ -72,8 +73,9 @@ class Connection:
         self._lost = threading.Event()
         self._tried = threading.Event()
 
-    def start(self) -> None:
-        """Begin, and wait for the first try."""
+    def start(self, listeners: Mapping[int, Callable[..., None]]) -> None:
+        """Begin, and wait for the first try; `listeners` are called at other events of domains, by libvirt's ids."""
+        self._listeners = listeners
         start_event_loop()
         threading.Thread(target=self._keep, name="libvirt-connection", daemon=True).start()
         self._tried.wait(_FIRST_TRY_SECONDS)
@@ -145,6 +147,7 @@ class Connection:
             (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle),
             (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._on_reboot),
             (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self._on_device_removed),
+            *self._listeners.items(),
         ):
             live.domainEventRegisterAny(None, kind, callback, None)
 

@@ -136,6 +136,8 @@ class MachineStatus:
     volume_ids: frozenset[str] = frozenset()  # volumes attached to the running guest now
     full: frozenset[str] = frozenset()  # those without room for the guest's writes, so that it is paused
     dead_nics: frozenset[str] = frozenset()  # MAC addresses of a running guest's nics whose taps were deleted by others
+    stalled: frozenset[str] = frozenset()  # volumes of a running guest whose requests fail, or wait for long
+    agent_silent_since: int = 0  # Unix seconds; 0 = the guest's agent answers, or there is none
     hibernated: bool = False  # it is off, and its memory is saved: the next start resumes it
 
 

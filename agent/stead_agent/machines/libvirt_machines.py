@@ -28,6 +28,7 @@ from stead_agent.machines.daemon_dirs import DaemonDirs
 from stead_agent.machines.direct_disks import DirectDisks
 from stead_agent.machines.domain_xml import is_machine_id, render_domain, volume_of
 from stead_agent.machines.fair_semaphore import FairSemaphore
+from stead_agent.machines.health import GuestHealth
 from stead_agent.machines.hibernation import Hibernation, woken_xml
 from stead_agent.machines.host_access import give_disk
 from stead_agent.machines.interface import (
@@ -110,7 +111,9 @@ class LibvirtMachines:
         self.processors = Processors(self.domain, self._dirs.runtime)
         self._processes = ProcessWatch(self._notify, self._dirs.runtime)
         self._link = Connection(uri, on_event=self._on_event, on_link=self._on_link, revive=revive)
-        self._link.start()
+        self.health = GuestHealth(self._link.get, self._is_ours, self._notify)
+        self._link.start(self.health.listeners())
+        self.health.start()
 
     # Commands
 
@@ -300,6 +303,7 @@ class LibvirtMachines:
 
     def close(self) -> None:
         """Close the connection to libvirt and end our threads."""
+        self.health.close()
         self.direct.close()
         self._chores.close()
         self._link.close()
@@ -552,6 +556,8 @@ class LibvirtMachines:
     def _status(self, machine_id: str, found: _Domain) -> MachineStatus:
         """Return the status of a machine, and remember it."""
         status = life.status_of(machine_id, found.record, found.view)
+        if found.view.active:
+            status = self.health.complete(status, found.handle.ID())
         self._last[machine_id] = status
         return status
 

@@ -107,10 +107,10 @@ class VolumeWork:
         return Outcome(statuses=[self._ready()])
 
     def _ready(self) -> ResourceStatus:
-        """Return the ready status, with the size that a guest sees and whether a guest waits for room on it."""
+        """Return the ready status, with what a guest sees of it."""
         assert self.resource is not None
         size = self.parts.volumes.size(self.unit.id) or 0
-        seen_by_guest = host_pb2.VolumeStatus(size=size, full=is_full(self.parts, self.unit, self.users))
+        seen_by_guest = volume_status(self.parts, self.unit, self.users, size)
         return status(self.unit, self.resource.revision, host_pb2.CONDITION_READY, volume=seen_by_guest)
 
     def _remove(self) -> Outcome:
@@ -143,13 +143,19 @@ class VolumeWork:
         return [(self.unit, self.resource.revision)] if self.resource is not None else []
 
 
-def is_full(parts: Subsystems, unit: Key, users: Iterable[Key]) -> bool:
-    """Tell whether one of these guests is paused because there was no room for its writes to a volume."""
+def volume_status(parts: Subsystems, unit: Key, users: Iterable[Key], size: int) -> host_pb2.VolumeStatus:
+    """Return what these guests see of a volume of this size.
+
+    It is full when one of them is paused because there was no room for its writes, and stalled when the requests of one
+    are not done.
+    """
+    is_full = is_stalled = False
     for user in users:
         try:
             seen = parts.machines.status(user.id)
         except MachinesUnavailableError:
             continue  # unknown now; when libvirt is back, all machines are reconciled, and then this
-        if seen is not None and unit.id in seen.full:
-            return True
-    return False
+        if seen is not None:
+            is_full |= unit.id in seen.full
+            is_stalled |= unit.id in seen.stalled
+    return host_pb2.VolumeStatus(size=size, full=is_full, stalled=is_stalled)

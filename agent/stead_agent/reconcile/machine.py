@@ -17,7 +17,7 @@ from stead_agent.machines.interface import (
     Power,
 )
 from stead_agent.metadata.interface import Guest
-from stead_agent.reachability.interface import Finding
+from stead_agent.reachability.interface import Answers, Finding
 from stead_agent.reconcile import translate
 from stead_agent.reconcile.metadata_guests import GuestBook
 from stead_agent.reconcile.plan import MachinePlan, MachineView, Step, Then, plan_machine, plan_removal
@@ -46,7 +46,7 @@ class MachineMemory:
     releasing: frozenset[str] = frozenset()  # what the guest was asked to release, and has not released yet
     asked_at: float = -1.0  # time of the run in which it was asked
     resumed_at: float = -1.0  # time of the run in which a guest that waited for room was resumed
-    full: frozenset[str] = frozenset()  # the volumes that had no room at the last check
+    impaired: frozenset[tuple[str, str]] = frozenset()  # volumes, and what was wrong with each at the last check
     started: int = 0  # the start that this agent has seen
     reboot_asked: int = 0
     hastened: int = 0  # the start whose stop was hastened
@@ -315,10 +315,11 @@ class MachineWork:
         return outcome
 
     def _volumes_to_report(self, seen: MachineStatus | None) -> frozenset[Key]:
-        """List the volumes that have become full, or have room again, since the last check of the guest."""
-        full = seen.full if seen is not None else frozenset()
-        changed, self.memory.full = self.memory.full ^ full, full
-        return frozenset(Key(desired_pb2.KIND_VOLUME, each) for each in changed if each in self.known)
+        """List the volumes that are full or stalled, or are so no longer, since the last check of the guest."""
+        full, stalled = (seen.full, seen.stalled) if seen is not None else (frozenset(), frozenset())
+        impaired = frozenset({(each, "full") for each in full} | {(each, "stalled") for each in stalled})
+        changed, self.memory.impaired = self.memory.impaired ^ impaired, impaired
+        return frozenset(Key(desired_pb2.KIND_VOLUME, each) for each, _ in changed if each in self.known)
 
     def _reach_homes(self, seen: MachineStatus | None) -> None:
         """Connect a guest directly to the homes of the volumes of other hosts that it keeps, if their proxies work."""
@@ -372,7 +373,10 @@ class MachineWork:
             self.parts.reachability.forget(self.unit.id)
             return None
         fresh = self.memory.started == seen.start_count
-        return self.parts.reachability.watch(self.unit.id, nic, seen.start_count, fresh=fresh)
+        found = self.parts.reachability.watch(self.unit.id, nic, seen.start_count, fresh=fresh)
+        if found.answers is Answers.YES and seen.agent_silent_since:  # its kernel lives, and no more than that
+            return Finding(Answers.NO, seen.agent_silent_since)
+        return found
 
     def _credits(self, seen: MachineStatus | None) -> Balance | None:
         """Return a burstable machine's CPU credits, and keep counting them; None when there is nothing to say.

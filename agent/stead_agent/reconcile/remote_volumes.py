@@ -6,7 +6,7 @@ from typing import Final
 
 from stead_agent.disks.exports.interface import HomeAwayError
 from stead_agent.reconcile import translate
-from stead_agent.reconcile.disks import is_full
+from stead_agent.reconcile.disks import volume_status
 from stead_agent.reconcile.reports import status
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.work import Outcome
@@ -31,17 +31,20 @@ class RemoteVolumeWork:
         """Run a proxy for it, show its size to the guest, and report whether a guest waits for room on it."""
         if self.busy:
             return Outcome(wait_on=self.busy)
+        size = self.resource.volume.size
         try:
             self.parts.exports.connect(translate.remote_volume(self.resource))
         except HomeAwayError as error:
-            waiting = status(self.unit, self.resource.revision, host_pb2.CONDITION_PENDING, str(error))
+            seen_by_guest = volume_status(self.parts, self.unit, self.users, size)
+            waiting = status(
+                self.unit, self.resource.revision, host_pb2.CONDITION_PENDING, str(error), volume=seen_by_guest
+            )
             return Outcome(statuses=[waiting], wait_seconds=_HOME_SECONDS)
-        size = self.resource.volume.size
         for user in self.users:
             seen = self.parts.machines.status(user.id)
             if seen is not None and self.unit.id in seen.volume_ids:
                 self.parts.machines.resize_disk(user.id, self.unit.id, size)
-        seen_by_guest = host_pb2.VolumeStatus(size=size, full=is_full(self.parts, self.unit, self.users))
+        seen_by_guest = volume_status(self.parts, self.unit, self.users, size)
         ready = status(self.unit, self.resource.revision, host_pb2.CONDITION_READY, volume=seen_by_guest)
         return Outcome(statuses=[ready])
 

@@ -160,6 +160,14 @@ class SimulatedHost:
         """Set whether a volume is full for a guest's writes, which pauses the guest."""
         self.machines.fill_volume(machine_id, volume_id, full=full)
 
+    def stall_volume(self, machine_id: str, volume_id: str, *, stalled: bool) -> None:
+        """Set whether a running guest's requests to a volume are done."""
+        self.machines.stall_volume(machine_id, volume_id, stalled=stalled)
+
+    def silence_agent(self, machine_id: str, *, since: int) -> None:
+        """Let a guest's agent no longer answer since a time in Unix seconds, or again: 0."""
+        self.machines.silence_agent(machine_id, since=since)
+
     def keep_disks(self, machine_id: str, *, keeps: bool) -> None:
         """Set whether a guest refuses to release devices; if not, it releases them when it is next asked."""
         self.machines.keep_disks(machine_id, keeps=keeps)

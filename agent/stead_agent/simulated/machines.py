@@ -296,6 +296,21 @@ class SimulatedMachines:
             self._world.save()
         self._notify(machine_id)
 
+    def stall_volume(self, machine_id: str, volume_id: str, *, stalled: bool) -> None:
+        """Set whether a volume does a guest's requests."""
+        with self._world.lock:
+            guest = _guest(self._world.objects, machine_id)
+            guest.stalled = guest.stalled | {volume_id} if stalled else guest.stalled - {volume_id}
+            self._world.save()
+        self._notify(machine_id)
+
+    def silence_agent(self, machine_id: str, *, since: int) -> None:
+        """Set since when a guest's agent does not answer; 0 = it does."""
+        with self._world.lock:
+            _guest(self._world.objects, machine_id).agent_silent_since = since
+            self._world.save()
+        self._notify(machine_id)
+
     def keep_disks(self, machine_id: str, *, keeps: bool) -> None:
         """Set whether a guest refuses to release devices; if not, it releases them when it is next asked."""
         with self._world.lock:
@@ -341,7 +356,8 @@ class SimulatedMachines:
     def _end(self, guest: Guest, reason: OffReason) -> None:
         if guest.power is not Power.OFF:
             guest.power = Power.OFF
-            guest.waits_for = frozenset()
+            guest.waits_for = guest.stalled = frozenset()
+            guest.agent_silent_since = 0
             guest.off_reason = reason
             guest.epoch += 1
             if (terminal := self._consoles.pop(guest.spec.id, None)) is not None:
@@ -406,6 +422,8 @@ def _status(machine_id: str, guest: Guest) -> MachineStatus:
         guest.off_reason,
         volume_ids=frozenset(disk.id for disk in has if disk.id.startswith("vol-")),
         full=guest.waits_for,
+        stalled=guest.stalled,
+        agent_silent_since=guest.agent_silent_since,
         dead_nics=frozenset() if guest.power is Power.OFF else guest.dead_nics,
         hibernated=guest.hibernated,
     )

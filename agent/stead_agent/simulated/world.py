@@ -35,6 +35,8 @@ class Guest:
     wrote: bytes = b""  # to its serial port, besides the lines about its boots
     hangs: bool = False  # ignores the power button
     waits_for: frozenset[str] = frozenset()  # volumes without room: it is paused
+    stalled: frozenset[str] = frozenset()  # volumes that do no requests
+    agent_silent_since: int = 0  # Unix seconds; 0 = it answers
     dead_nics: frozenset[str] = frozenset()  # MAC addresses of those whose taps were deleted
     holds_disks: bool = False  # does not release devices to be detached
     hibernated: bool = False  # is off, and its next start resumes it

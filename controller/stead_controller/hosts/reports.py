@@ -72,7 +72,12 @@ def is_news(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> 
 
     Each host reports of each part of a VPC that it is as desired; that is not stored.
     """
-    if status.condition in _FAILURES or (status.kind, status.id) in failing or status.volume.full:
+    if (
+        status.condition in _FAILURES
+        or (status.kind, status.id) in failing
+        or status.volume.full
+        or status.volume.stalled
+    ):
         return True
     if status.kind == desired.KIND_SNAPSHOT:
         return status.HasField("snapshot")
@@ -334,28 +339,28 @@ def _volume(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
         if status.condition == pb.CONDITION_ABSENT and _is_news(tx, host_id, status):
             outbox.forget_removal(tx, host_id, (status.kind, status.id))
             volume_attachments.settle_gone(tx, host_id, volume, now)
-        elif status.condition == pb.CONDITION_READY and volume.attached_host_id == host_id:
-            _note_full(volume, status, now)
-            volume_modifications.settle(tx, volume, now, size=status.volume.size)
+        elif volume.attached_host_id == host_id:
+            _note_impairments(volume, status, now)
+            if status.condition == pb.CONDITION_READY:
+                volume_modifications.settle(tx, volume, now, size=status.volume.size)
         return
     if status.condition == pb.CONDITION_ABSENT:
         if volume.state == "deleting":
             volume_life.forget(tx, volume)
         return
     if volume.attached_host_id in (None, host_id):
-        _note_full(volume, status, now)
+        _note_impairments(volume, status, now)
     if status.condition == pb.CONDITION_READY and _is_news(tx, host_id, status):
         volume_attachments.settle_at_home(tx, volume, now)
         if volume.attached_host_id in (None, host_id):
             volume_modifications.settle(tx, volume, now, size=status.volume.size)
 
 
-def _note_full(volume: Volume, status: pb.ResourceStatus, now: datetime) -> None:
-    """Store since when a guest waits for space on a volume, which only the host of the guest knows."""
-    if not status.volume.full:
-        volume.full_since = None if status.HasField("volume") else volume.full_since
-    elif volume.full_since is None:
-        volume.full_since = now
+def _note_impairments(volume: Volume, status: pb.ResourceStatus, now: datetime) -> None:
+    """Store since when a guest waits for space on a volume, or for its requests, which only the guest's host knows."""
+    if status.HasField("volume"):
+        volume.full_since = (volume.full_since or now) if status.volume.full else None
+        volume.stalled_since = (volume.stalled_since or now) if status.volume.stalled else None
 
 
 def _interface(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:

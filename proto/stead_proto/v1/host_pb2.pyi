@@ -116,7 +116,9 @@ class _GuestAnswersEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GuestAns
     """for too long"""
 
 class GuestAnswers(_GuestAnswers, metaclass=_GuestAnswersEnumTypeWrapper):
-    """Whether a running guest answers at its primary interface (ARP, or neighbour discovery without IPv4), as its host sees it from the subnet's gateway."""
+    """Whether a running guest answers at its primary interface (ARP, or neighbour discovery without IPv4), as its host sees it
+    from the subnet's gateway; and its QEMU guest agent, where one is connected.
+    """
 
 GUEST_ANSWERS_UNSPECIFIED: GuestAnswers.ValueType  # 0
 """nobody asks: it is off, or its agent is of an earlier release"""
@@ -965,19 +967,23 @@ class VolumeStatus(_message.Message):
 
     SIZE_FIELD_NUMBER: _builtins.int
     FULL_FIELD_NUMBER: _builtins.int
+    STALLED_FIELD_NUMBER: _builtins.int
     size: _builtins.int
     """bytes that a guest sees now"""
     full: _builtins.bool
     """its pool is full: the guest that writes to it is paused"""
+    stalled: _builtins.bool
+    """a guest's requests to it fail, or wait for long"""
     def __init__(
         self,
         *,
         size: _builtins.int = ...,
         full: _builtins.bool = ...,
+        stalled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["full", b"full", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["full", b"full", "size", b"size", "stalled", b"stalled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

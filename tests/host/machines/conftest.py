@@ -39,9 +39,11 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.root)
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:
+def wait_for(
+    condition: Callable[[], object], what: str, seconds: float = 15.0, *, explain: Callable[[], str] | None = None
+) -> None:
     """Return when the condition holds; fail when it does not in time."""
-    waiting.wait_for(condition, what, seconds, poll=0.02)
+    waiting.wait_for(condition, what, seconds, poll=0.02, explain=explain)
 
 
 @dataclass

@@ -19,7 +19,7 @@ from stead_agent.disks.disk_backups import BackupError, DiskToFreeze
 from stead_agent.disks.disk_users import uid_of
 from stead_agent.disks.exports import graph
 from stead_agent.disks.exports.daemon import find
-from stead_agent.machines import direct_disks, direct_nodes
+from stead_agent.machines import direct_disks, direct_nodes, disk_progress
 from stead_agent.machines.backups import LibvirtBackups
 from stead_agent.machines.interface import Disk, DiskHome
 from stead_agent.machines.monitor import execute
@@ -353,14 +353,46 @@ def test_a_guest_stays_with_the_proxy_where_it_must(hosts, world, monkeypatch, w
 
 WRITER = (
     "i=0; while [ ! -e /tmp/enough ]; do printf '%04095d\\n' $i | "
-    "dd of=/dev/vdb bs=4096 seek=$i conv=notrunc,fsync 2>>/tmp/said || echo FAILED >/tmp/failed; i=$((i+1)); done; "
+    "dd of=/dev/vdb bs=4096 seek=$i conv=notrunc,fsync 2>>/tmp/said || echo FAILED >/tmp/failed; i=$((i+1)); echo $i >/tmp/at; done; "
     "echo $i >/tmp/count"
 )
 
 
+class Looks:
+    """A look at the health of a guest with each call, in stepped time; tells whether its volume is stalled."""
+
+    def __init__(self, guest):
+        self.guest = guest
+        self.health = guest.world.machines.health
+        self.health.close()  # its thread, which has looked before, would go on with that
+        self.time = time.monotonic()
+        self.health._now = lambda: self.time
+
+    def __call__(self, seconds=0.0):
+        self.time += seconds
+        self.health.look()
+        return VOLUME in self.guest.world.machines.status(self.guest.id).stalled
+
+
+def stalls_while_its_home_is_away(guest, looks):
+    """End what serves the volume, and serve it again: requests of the guest wait, and are done."""
+    daemons = guest.hosts.home.daemons
+    wait_for(guest.settled, "nothing is being moved")
+    assert not any(looks() for _ in range(3))
+    os.kill(find(daemons._place(VOLUME)), signal.SIGKILL)
+    waits = partial(looks, disk_progress.STALLED_SECONDS)
+    wait_for(waits, "its writes are found to wait", 60, explain=lambda: repr(looks.health._guests))
+    assert looks(disk_progress.STALLED_SECONDS)
+    daemons.serve(guest.hosts.export())
+    wait_for(lambda: not looks(), "it goes on", 60)
+
+
 @pytest.mark.guest
 def test_a_writing_guest_is_not_disturbed_and_releases_the_disk(hosts, world):
-    """Moved twenty times each way: each record is written whole, in order, and reaches the home."""
+    """Moved twenty times each way: each record is written whole, in order, and reaches the home.
+
+    Whenever no record can be written, the volume is found to be stalled.
+    """
     image = with_shell(micro.build(), world.root / "disks" / "shell.raw")
     image.chmod(0o444)
     root = world.disk(base=image, base_format="raw")
@@ -371,10 +403,14 @@ def test_a_writing_guest_is_not_disturbed_and_releases_the_disk(hosts, world):
         guest.go_direct()
         with world.machines.domain(guest.id) as domain:
             world.machines.direct.fall_back(domain, [VOLUME])
+    looks = Looks(guest)
+    stalls_while_its_home_is_away(guest, looks)
     guest.go_direct()
+    stalls_while_its_home_is_away(guest, looks)
+    shell.run("until grep -q ... /tmp/at; do usleep 100000; done", 120)  # a number of three digits
     shell.run("touch /tmp/enough; while [ ! -e /tmp/count ]; do usleep 100000; done", 60)
     count = int(shell.run("[ ! -e /tmp/failed ] && cat /tmp/count"))
-    assert count > 100
+    assert count >= 100
     world.machines.update(guest.bare)
     world.machines.reach_homes(guest.id, [])  # as long as it has the disk it is left alone
     wait_for(lambda: VOLUME not in world.machines.status(guest.id).volume_ids, "the guest has released it", 30)

@@ -1,7 +1,8 @@
 """The health of instances, by three checks: of the host, the guest and the attached volumes.
 
-A running guest is healthy when it answers its host's ARP requests and is not paused; a full pool pauses it. The host
-is healthy while it reports; the volumes are while the guest can reach all their home hosts and these have space.
+A running guest is healthy when it answers its host's ARP requests, and its guest agent answers if it has one, and it is
+not paused; a full pool pauses it. The host is healthy while it reports; the volumes are while they do the guest's
+requests, and it can reach all their home hosts and these have space.
 The status of a guest on a lost host is unknown.
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html.
 """
@@ -40,6 +41,7 @@ _attached = and_(
     Volume.instance_id == Instance.id, Volume.attachment_state.in_(("attached", *volume_attachments.DETACHING))
 )
 _full_since = select(func.min(Volume.full_since)).where(_attached).correlate(Instance).scalar_subquery()
+_stalled_since = select(func.min(Volume.stalled_since)).where(_attached).correlate(Instance).scalar_subquery()
 _away_since = (
     select(func.min(func.coalesce(_Home.last_seen, _Home.created), type_=Host.created.type))
     .join(Volume, Volume.host_id == _Home.id)
@@ -53,9 +55,8 @@ _INSTANCE_STATUS: Final = case(
     (Instance.answers == "starting", "initializing"),
     else_="ok",  # unknown for guests on hosts of an earlier release
 )
-_EBS_STATUS: Final = case(
-    (and_(_STATUS == "ok", or_(_full_since.is_not(None), _away_since.is_not(None))), "impaired"), else_=_STATUS
-)
+_ebs_impaired = or_(_full_since.is_not(None), _stalled_since.is_not(None), _away_since.is_not(None))
+_EBS_STATUS: Final = case((and_(_STATUS == "ok", _ebs_impaired), "impaired"), else_=_STATUS)
 _ROWS: Final = select(
     Instance.id,
     Instance.state,
@@ -65,6 +66,7 @@ _ROWS: Final = select(
     _EBS_STATUS.label("ebs"),
     _full_since.label("full_since"),
     Instance.silent_since,
+    _stalled_since.label("stalled_since"),
     _away_since.label("away_since"),
 )
 _REACHABILITY: Final = {
@@ -139,7 +141,7 @@ def describe(
             row.state,
             instance=_check(row.status, row.full_since, row.silent_since),
             system=_check(row.system),
-            volumes=_check(row.ebs, row.full_since, row.away_since),
+            volumes=_check(row.ebs, row.full_since, row.stalled_since, row.away_since),
         )
         for batch in lookup.batches(ids)
         for row in tx.session.execute(_ROWS.where(Instance.id.in_(batch)).order_by(Instance.id))

@@ -1,7 +1,8 @@
 """The health of volumes, and the attributes that have to do with it.
 
 A volume is impaired while its pool is full: the guest that writes to it is paused and goes on when there is room. So it
-is while data of its snapshot is damaged that its host has not fetched. The status of a volume whose home is down is
+is while a guest's requests to it fail or wait for long, and while data of its snapshot is damaged that its host has not
+fetched. The status of a volume whose home is down is
 unknown.
 See https://docs.aws.amazon.com/ebs/latest/userguide/monitoring-volume-status.html.
 """
@@ -27,6 +28,7 @@ from stead_controller.resources.storage.volumes import of_instance
 
 _EVENT_TYPE: Final = "stalled"
 _EVENT: Final = "Stalled: the storage pool of the volume is full. Its instance is paused until there is room."
+_STALL: Final = "Stalled: requests of the volume's instance fail or wait. They go on when its host reaches its data."
 _DAMAGE_TYPE: Final = "potential-data-inconsistency"
 _DAMAGE: Final = "Damaged: data of the volume's snapshot is damaged. Who reads it waits until it is restored."
 _IO_ENABLED: Final = {"ok": "passed", "impaired": "failed", "insufficient-data": "insufficient-data"}
@@ -34,7 +36,7 @@ _IO_ENABLED: Final = {"ok": "passed", "impaired": "failed", "insufficient-data":
 _at_home = select(Host.state).where(Host.id == Volume.host_id).correlate(Volume).scalar_subquery()
 _status = case(
     (Volume.state.not_in(("available", "in-use")), "insufficient-data"),
-    (Volume.full_since.is_not(None), "impaired"),
+    (or_(Volume.full_since.is_not(None), Volume.stalled_since.is_not(None)), "impaired"),
     (VOLUME_LACKS_DATA, "impaired"),
     (_at_home == "down", "insufficient-data"),
     else_="ok",
@@ -79,11 +81,15 @@ _damage_since = (
 )
 
 
-def _of_event(full: Condition, damage: Condition) -> Condition:
-    """Ask about the event of a full pool or about that of damaged data."""
+def _of_event(full: Condition, stall: Condition, damage: Condition) -> Condition:
+    """Ask about the events of a full pool, of requests that are not done, and of damaged data."""
 
     def condition(asked: Filter) -> Any:
-        return or_(Volume.full_since.is_not(None) & full(asked), VOLUME_LACKS_DATA & damage(asked))
+        return or_(
+            Volume.full_since.is_not(None) & full(asked),
+            Volume.stalled_since.is_not(None) & stall(asked),
+            VOLUME_LACKS_DATA & damage(asked),
+        )
 
     return condition
 
@@ -95,11 +101,11 @@ FILTERS: Final[dict[str, Condition]] = {
     "attachment-status.instance-id": of_instance,
     "attachment-status.io-performance": NEVER,
     "availability-zone": text(Volume.zone),
-    "event.description": _of_event(constant(_EVENT), constant(_DAMAGE)),
-    "event.event-id": _of_event(text("e" + Volume.id), text("d" + Volume.id)),
-    "event.event-type": _of_event(constant(_EVENT_TYPE), constant(_DAMAGE_TYPE)),
+    "event.description": _of_event(constant(_EVENT), constant(_STALL), constant(_DAMAGE)),
+    "event.event-id": _of_event(text("e" + Volume.id), text("s" + Volume.id), text("d" + Volume.id)),
+    "event.event-type": _of_event(constant(_EVENT_TYPE), constant(_EVENT_TYPE), constant(_DAMAGE_TYPE)),
     "event.not-after": NEVER,
-    "event.not-before": _of_event(instant(Volume.full_since), instant(_damage_since)),
+    "event.not-before": _of_event(instant(Volume.full_since), instant(Volume.stalled_since), instant(_damage_since)),
     "operator.managed": constant("false"),
     "operator.principal": NEVER,
     "volume-status.details-name": constant("io-enabled"),
@@ -135,6 +141,7 @@ def _events(volume: Volume, damaged_since: datetime | None) -> list[VolumeEvent]
         VolumeEvent(f"{letter}{volume.id}", kind, description, since)
         for letter, kind, description, since in (
             ("e", _EVENT_TYPE, _EVENT, volume.full_since),
+            ("s", _EVENT_TYPE, _STALL, volume.stalled_since),
             ("d", _DAMAGE_TYPE, _DAMAGE, damaged_since),
         )
         if since is not None

@@ -69,6 +69,20 @@ def test_a_guest_goes_silent_and_comes_back(sender: make.Sender) -> None:
     assert (bench.machine("i-1").answers, bench.machine("i-1").silent_since) == (YES, 0)
 
 
+def test_a_guest_whose_agent_does_not_answer_is_silent_though_its_kernel_answers(sender: make.Sender) -> None:
+    bench = _begin(sender)
+    bench.host.silence_agent("i-1", since=77)
+    bench.work()
+    assert (bench.machine("i-1").answers, bench.machine("i-1").silent_since) == (NO, 77)
+    bench.host.silence_agent("i-1", since=0)
+    bench.work()
+    assert bench.machine("i-1").answers == YES
+    bench = _begin(make.Sender(), Durations(answer=30))
+    bench.host.silence_agent("i-1", since=77)  # which says nothing of one that has not answered yet
+    bench.work()
+    assert bench.machine("i-1").answers == STARTING
+
+
 def test_a_later_agent_calls_no_guest_a_new_one(sender: make.Sender) -> None:
     bench = _begin(sender, Durations(answer=30))
     asked: list[bool] = []

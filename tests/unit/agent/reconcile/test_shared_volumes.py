@@ -116,6 +116,25 @@ def test_a_guest_that_waits_for_space_on_another_host_is_reported(sender: make.S
     assert bench.host.violations == []
 
 
+def test_requests_that_are_not_done_are_reported_also_while_the_home_is_away(sender: make.Sender) -> None:
+    bench = Bench()
+    bench.settle(
+        sender.change(make.host_network(), *make.launch(), _brought(), _machine("vol-1", "vol-2"), full=True)
+    )  # fmt: skip
+    away = HomeAwayError("nobody is there")
+    bench.host.fail_next("exports.connect", away, times=3)
+    bench.host.stall_volume("i-1", "vol-2", stalled=True)
+    bench.settle(seconds=0)
+    reported = bench.report()[VOLUME]
+    assert (reported.condition, reported.volume.stalled) == (host_pb2.CONDITION_PENDING, True)
+    bench.settle(seconds=5)
+    reported = bench.report()[VOLUME]
+    assert (reported.condition, reported.volume.stalled) == (host_pb2.CONDITION_READY, True)
+    bench.host.stall_volume("i-1", "vol-2", stalled=False)
+    bench.settle(seconds=5)
+    assert not bench.report()[VOLUME].volume.stalled
+
+
 def test_a_guest_gets_a_volume_of_another_host(sender: make.Sender) -> None:
     bench = Bench()
     bench.settle(sender.change(make.host_network(), *make.launch(), full=True))

@@ -15,7 +15,8 @@ class Volume(Base):
     A volume has no home until it is first attached. `attached_host_id` is the only host that may use it now; where that
     is not its home, the home exports it at `export_port`, and `generation` counts attachments. During a forced
     detachment it is NULL. `sealed_key` is its key, sealed by the master key. `full_since` is set while its pool
-    is full and the guest that writes to it is paused. `former_homes` are ids, separated by spaces, of lost hosts under
+    is full and the guest that writes to it is paused, and `stalled_since` while the guest's requests to it fail or wait
+    for long. `former_homes` are ids, separated by spaces, of lost hosts under
     whose names its disk may still be in the pool that its home shared with them.
     """
 
@@ -54,6 +55,7 @@ class Volume(Base):
     generation: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     auto_enable_io: Mapped[bool] = mapped_column(default=False, server_default=false())
     full_since: Mapped[datetime | None]
+    stalled_since: Mapped[datetime | None]
     former_homes: Mapped[str] = mapped_column(String(256), default="", server_default="")
 
 

@@ -125,6 +125,16 @@ def test_a_guest_that_waits_for_room_is_impaired_and_so_are_its_volumes(world, r
     assert listed(run, world.one, ("instance-status.reachability", "failed")) == [paused]
 
 
+def test_a_volume_that_does_no_requests_impairs_only_that_check(world, run, launch, change_volume):
+    stalled, well = launch(), launch()
+    change_volume(stalled, stalled_since=NOW)
+    first, second = sorted(describe(run, world.one), key=lambda shown: shown.instance_id == well)
+    assert first.volumes == impaired_since(NOW)
+    assert checks(first) == ("ok", "ok", "impaired")
+    assert checks(second) == ("ok", "ok", "ok")
+    assert listed(run, world.one, ("attached-ebs-status.status", "impaired")) == [stalled]
+
+
 def test_a_volume_whose_home_is_away_impairs_only_that_check(world, run, launch, change_volume, away):
     cut_off, well = launch(), launch()
     change_volume(cut_off, host_id=away)

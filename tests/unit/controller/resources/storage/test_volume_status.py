@@ -59,6 +59,22 @@ def test_a_full_pool(run, world, volume_id):
         run(volume_status.enable_io, world.one.caller, volume_id)
 
 
+def test_requests_that_are_not_done(run, world, volume_id):
+    change(run, volume_id, stalled_since=NOW)
+    (known,) = statuses(run, world, ("volume-status.status", "impaired"), ("event.event-type", "stalled"))
+    assert (known.status, known.io_enabled) == ("impaired", "failed")
+    (event,) = known.events
+    assert (event.id, event.kind, event.since) == (f"s{volume_id}", "stalled", NOW)
+    for name, value in (
+        ("event.event-id", event.id),
+        ("event.not-before", NOW.isoformat()),
+        ("event.description", event.description),
+    ):
+        assert [one.events for one in statuses(run, world, (name, value))] == [[event]]
+    change(run, volume_id, full_since=NOW)
+    assert len(statuses(run, world)[0].events) == 2
+
+
 @pytest.mark.parametrize("state", ["creating", "deleting"])
 def test_a_volume_that_comes_or_goes(run, world, volume_id, state):
     change(run, volume_id, state=state, full_since=NOW)
