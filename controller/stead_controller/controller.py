@@ -503,7 +503,8 @@ class Controller:
         look = self._clock_steps.look()
         self._clock_steps.take(look)
         ahead = self._clock_steps.forward_within(timedelta(seconds=self.settings.launch_deadline_seconds))
-        await self.database.run(lambda tx: clean_up(tx, self.settings, look.now, ahead))
+        while await self.database.run(lambda tx: clean_up(tx, self.settings, look.now, ahead)):
+            pass  # others' transactions come between
         await self.database.run(lambda tx: host_drain.start_elsewhere(tx, self.cloud, look.now))
 
     async def _collect_blocks(self) -> None:

@@ -145,11 +145,14 @@ class Cloud:
         except (urllib.error.URLError, OSError):
             return False
 
-    def add_hosts(self, count: int, size: HostSize | None = None, zone: str = "") -> None:
-        """Enrol simulated hosts of a zone (default: the first), all in one process, and wait until they are up."""
+    def add_hosts(self, count: int, size: HostSize | None = None, zone: str = "", *, keep: bool = False) -> None:
+        """Enrol simulated hosts of a zone (default: the first), all in one process, and wait until they are up.
+
+        With `keep` what they have is in files, and outlives the process.
+        """
         known = {host.id for host in self.operator.list_hosts()}
         tokens = [self.operator.create_token(zone).token for _ in range(count)]
-        simulator = self._simulate(count, tokens, size or HostSize())
+        simulator = self._simulate(count, tokens, size or HostSize(), keep=keep)
 
         def all_up() -> bool:
             simulator.check()
@@ -175,7 +178,7 @@ class Cloud:
     def _next_folder(self) -> Path:
         return self.folder / f"simulated-{len(self.simulators)}"
 
-    def _simulate(self, count: int, tokens: Sequence[str], size: HostSize) -> Child:
+    def _simulate(self, count: int, tokens: Sequence[str], size: HostSize, *, keep: bool = False) -> Child:
         """Start a process of simulated hosts."""
         folder = self._next_folder
         folder.mkdir(exist_ok=True)
@@ -194,6 +197,7 @@ class Cloud:
             *(f"--device={model}" for model in size.devices),
             f"--whole-cores={size.whole_cores}",
             f"--control={folder / 'control'}",
+            *(("--keep",) if keep else ()),
         ]
         simulator = Child(f"simulated hosts {len(self.simulators)}", command, folder / "agent.log")
         simulator.start()

@@ -59,7 +59,10 @@ class SimulatedNetwork:
                 self._world.broken(f"network removed before the firewall: {vpc_id}")
             if vpc_id in objects.dhcps:
                 self._world.broken(f"network removed before DHCP: {vpc_id}")
-            self._note_used({each.id for each in _interfaces(objects.networks.pop(vpc_id, None))})
+            gone = {each.id for each in _interfaces(objects.networks.pop(vpc_id, None))}
+            self._note_used(gone)
+            for each in gone:
+                objects.bandwidths.pop(each, None)
 
     def _note_used(self, interface_ids: set[str]) -> None:
         for machine_id, guest in self._world.objects.guests.items():

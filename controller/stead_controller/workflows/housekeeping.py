@@ -38,15 +38,15 @@ _NOT: Final = timedelta()
 _SILENCE: Final = timedelta(hours=1)  # of a host, after which its snapshots are not awaited any longer
 
 
-def clean_up(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahead: timedelta = _NOT) -> None:
-    """Handle all that is due now, in one transaction.
+def clean_up(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahead: timedelta = _NOT) -> bool:
+    """Handle what is due now, in one transaction; tell whether more terminated instances are due than one deletes.
 
     `clock_ran_ahead` is by how much the clock was set forward during the launch deadline, which is extended by it.
     """
     late = now - timedelta(seconds=settings.launch_deadline_seconds) - clock_ran_ahead
     _end_late_launches(tx, late, now)
     _end_late_recoveries(tx, late, now)
-    _forget_terminated(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
+    forgotten = _forget_terminated(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
     spot_interruptions.end_due(tx, now, clock_ran_ahead)
     _end_late_gateways(tx, late, now)
     _forget_gateways(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
@@ -62,6 +62,7 @@ def clean_up(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahead
     vpc_peering_connections.expire(tx, now)
     ended_cidr_blocks.forget_old(tx, now)
     tx.session.execute(delete(EnrolmentToken).where(EnrolmentToken.expires <= now))
+    return forgotten == _BATCH
 
 
 def _end_late_launches(tx: Transaction, since: datetime, now: datetime) -> None:
@@ -104,14 +105,15 @@ def _forget_gateways(tx: Transaction, since: datetime) -> None:
     tx.session.execute(delete(NatGateway).where(NatGateway.id.in_(old)))
 
 
-def _forget_terminated(tx: Transaction, since: datetime) -> None:
+def _forget_terminated(tx: Transaction, since: datetime) -> int:
+    """Delete the rows of instances that were terminated a while ago, of a batch at most; return how many."""
     old = list(
         tx.session.scalars(
             select(Instance.id).where(Instance.state == "terminated", Instance.state_changed <= since).limit(_BATCH)
         )
     )
     if not old:
-        return
+        return 0
     reservations = set(tx.session.scalars(select(Instance.reservation_id).where(Instance.id.in_(old))))
     requests = tx.session.scalars(
         select(Instance.spot_request_id).where(Instance.id.in_(old), Instance.spot_request_id.is_not(None))
@@ -122,3 +124,4 @@ def _forget_terminated(tx: Transaction, since: datetime) -> None:
         tx.session.scalars(select(Instance.reservation_id).where(Instance.reservation_id.in_(reservations)).distinct())
     )
     tx.session.execute(delete(Reservation).where(Reservation.id.in_(reservations - used)))
+    return len(old)

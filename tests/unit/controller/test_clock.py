@@ -94,4 +94,8 @@ async def test_the_housekeeping_takes_it_into_account(tmp_path, empty_database_f
     clocks.moment += 1
     await whole._clean_up()
     assert [ahead for _, ahead in stored] == [HOUR, HOUR, timedelta()]
+    more = [False, True, True]
+    monkeypatch.setattr(controller, "clean_up", lambda *_: more.pop())
+    await whole._clean_up()
+    assert more == []
     whole.database.close()

@@ -1,0 +1,39 @@
+"""Lives by hand: `python -m tests.recovery.lives --lives 20000 --seed 7`; prints what came of it, and ends with 1 for violations."""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.recovery.lives.lives import Plan, run
+from tests.support.clients import share_client_classes
+
+
+def main() -> int:
+    """Let so many instances live."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lives", type=int, default=20_000)
+    parser.add_argument("--round", type=int, default=500, help="lives between two looks")
+    parser.add_argument("--kills", type=int, default=4, help="in each round")
+    parser.add_argument(
+        "--quiet", type=int, default=10, help="rounds at the end without kills, when memory is measured"
+    )
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument(
+        "--folder", type=Path, help="for the cloud; default: a new one below /var/tmp, removed at the end"
+    )
+    asked = parser.parse_args()
+    share_client_classes()
+    plan = Plan(asked.seed, asked.lives, asked.round, asked.kills, asked.quiet)
+    print(f"seed {plan.seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="stead-lives-", dir="/var/tmp", delete=asked.folder is None) as made:
+        folder = asked.folder or Path(made)
+        folder.mkdir(parents=True, exist_ok=True)
+        report = run(plan, folder, lambda text: print(text, flush=True))
+    print(report.text())
+    return int(bool(report.violations))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""Thousands of lives on simulated hosts, with random kills: nothing is given twice, oversubscribed or left, and nothing grows."""
+
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from typing import Final
+
+from stead_agent.simulated.world import Objects, World
+from stead_proto import alone
+from stead_proto.tls import Identity
+from stead_proto.v1 import desired_pb2 as pb
+from tests.recovery.lives import held
+from tests.recovery.lives.slope import Sample, grown, per_thousand
+from tests.recovery.lives.users import Lives, User, shapes
+from tests.support.cloud import Cloud, HostSize
+from tests.support.memory import memory_of
+from tests.support.waiting import wait_for
+
+PATIENCE: Final = 60.0  # until all is in order, after the last call and the last kill
+OVERCOMMIT: Final = 0.05  # of volumes: with the size of simulated disks, so few that instances wait for instance store
+SIZE: Final = HostSize(cpus=2, memory=32 << 30, devices=["10de:1eb8"])
+USERS: Final = 4
+MOST_EACH: Final = 16  # instances: together some more than there is room for
+SETTINGS: Final = (
+    "--request-rate-factor=0",
+    "--terminated-kept-seconds=1",
+    "--address-rest-seconds=1",
+    "--audit-events=1000",
+    f"--volume-overcommit={OVERCOMMIT}",
+)
+# By how much figures may grow in a thousand lives. What begins with none of these names is shown, and not judged.
+LIMITS: Final = {"rows of ": 0.0, "files of ": 0.0}
+LIMITS_OF_PROCESSES: Final = {"open files of ": 0.5, "threads of ": 0.5, "MiB of ": 0.5}
+# Client tokens are remembered for a day, of records of calls as many as the settings say, and one row for each start of a
+# controller: counted, and not judged.
+_BOUNDED: Final = {"client_tokens", "audit_events", "audit_event_resources", "revision_leaps"}
+_BASES: Final = f" WHERE kind != {pb.KIND_BASE}"  # of images, which hosts get one after the other, and keep
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many lives, in rounds of how many, with how many kills in each round; the last `quiet` rounds have none."""
+
+    seed: int
+    lives: int
+    round: int = 500
+    kills: int = 4
+    quiet: int = 0
+    away: float = 1.0  # seconds at most until what was killed is started again
+    processes: int = 2  # of simulated hosts
+    hosts: int = 2  # of each process
+
+
+@dataclass
+class Report:
+    """What came of it."""
+
+    plan: Plan
+    lives: Lives = field(default_factory=Lives)
+    kills: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)  # with nothing there, after each round
+    quiet: list[Sample] = field(default_factory=list)  # of processes that nobody killed meanwhile
+    seconds: float = 0.0
+
+    def judge(self) -> None:
+        """Add what has grown to the violations. The first sample is of a cloud where some things are not yet there."""
+        self.violations += grown(self.samples[1:], LIMITS)
+        self.violations += grown(self.quiet[1:], LIMITS_OF_PROCESSES)
+
+    def text(self) -> str:
+        """All of it, for a reader."""
+        killed = ", ".join(f"{count} {what}" for what, count in sorted(self.kills.items()))
+        refused = ", ".join(f"{count} {code}" for code, count in sorted(self.lives.refused.items()))
+        lines = [
+            (
+                f"seed {self.plan.seed}: {self.lives.launched} lives in {self.seconds:.0f} s on"
+                f" {self.plan.processes * self.plan.hosts} simulated hosts"
+            ),
+            f"killed: {killed or 'nothing'}; answers lost: {self.lives.lost}; refused: {refused or 'nothing'}",
+        ]
+        for what, samples in (("with kills", self.samples), ("without kills", self.quiet)):
+            for name in sorted(samples[-1].figures) if samples else ():
+                first, last = samples[0].figures.get(name, 0.0), samples[-1].figures[name]
+                if first != last:
+                    slope = per_thousand(samples[1:], name)
+                    lines.append(f"{what}: {name}: {first:g} to {last:g}, {slope:+.3g} in a thousand lives")
+        return "\n".join([*lines, f"violations: {len(self.violations)}", *self.violations])
+
+
+@dataclass
+class Story:
+    """A cloud whose instances live and whose programs are killed."""
+
+    plan: Plan
+    cloud: Cloud
+    report: Report
+    chance: random.Random
+    users: list[User] = field(default_factory=list)
+
+    @property
+    def database(self) -> Path:
+        return self.cloud.settings.controller_dir / "stead.sqlite"
+
+    def begin(self) -> None:
+        """Start all programs, and make accounts and placement groups."""
+        brief = [sys.executable, "-m", "tests.recovery.lives.brief_controller", *self.cloud.controller.command[1:]]
+        self.cloud.controller = replace(self.cloud.controller, command=brief)
+        self.cloud.start_controller()
+        for _ in range(self.plan.processes):
+            self.cloud.add_hosts(self.plan.hosts, SIZE, keep=True)
+        image_id = self.cloud.add_image()
+        for number in range(USERS):
+            account = self.cloud.new_account(f"user-{number}")
+            ec2 = account.client("ec2", connect_timeout=2)
+            ec2.create_placement_group(GroupName="spread", Strategy="spread")
+            ec2.create_placement_group(GroupName="parts", Strategy="partition", PartitionCount=3)
+            chance = random.Random(self.chance.random())
+            choices = shapes("spread", "parts")
+            self.users.append(User(f"user-{number}", ec2, image_id, choices, MOST_EACH, chance, self.report.lives))
+
+    def run(self, say: Callable[[str], None]) -> None:
+        """Rounds until as many lived as planned, or something is wrong."""
+        kinds = self._kinds_of_kills()
+        rounds = max(1, self.plan.lives // self.plan.round)
+        for number in range(rounds):
+            is_quiet = number >= rounds - self.plan.quiet
+            self._round(number, 0 if is_quiet else self.plan.kills, kinds)
+            if is_quiet:
+                self.report.quiet.append(Sample(self.report.lives.launched, self._processes()))
+            say(f"{self.report.lives.launched} lives, {self.report.kills.total()} kills")
+            if self.report.violations:
+                return
+        self.report.judge()
+
+    # --- a round
+
+    def _round(self, number: int, kills: int, kinds: "Iterator[Callable[[], str]]") -> None:
+        """Let all live for a while with some kills, look while they are there, end them, and look what is left."""
+        lives = self.report.lives
+        first, lives.wanted = lives.launched, (number + 1) * self.plan.round
+        moments = sorted(self.chance.sample(range(first, max(lives.wanted, first + kills)), k=kills))
+        threads = [threading.Thread(target=user.live, name=user.name) for user in self.users]
+        for thread in threads:
+            thread.start()
+        try:
+            for moment in moments:
+                wait_for(partial(self._has_come, moment), "instances live", 600)
+                self.report.kills[next(kinds)()] += 1
+        except BaseException:
+            lives.abandoned = True
+            raise
+        finally:
+            for thread in threads:
+                thread.join()
+        if lives.failures:
+            raise lives.failures[0]
+        self._await(self._out_of_order)
+        for user in self.users:
+            user.end_all()
+        self._await(lambda: [*self._out_of_order(), *self._left()])
+        self.report.samples.append(Sample(lives.launched, self._rows() | self._files()))
+
+    def _has_come(self, moment: int) -> bool:
+        """Tell whether so many were launched, or no more will be."""
+        return self.report.lives.launched >= moment or self.report.lives.is_over
+
+    def _await(self, wrong: Callable[[], list[str]]) -> None:
+        """Wait until nothing is wrong; what still is at the deadline are violations, and the first ones are the last."""
+        if self.report.violations:
+            return
+        try:
+            wait_for(lambda: not wrong(), "all is in order", PATIENCE, poll=0.2)
+        except AssertionError:
+            self.report.violations += wrong()
+
+    def _out_of_order(self) -> list[str]:
+        expected: set[str] = set().union(*(user.living for user in self.users))
+        worlds = self._worlds()
+        with held.opened(self.database) as database:
+            there = held.living(database)
+            return [
+                *(f"{each} is there, and nobody has it" for each in sorted(there - expected)),
+                *(f"{each} is gone, and nobody terminated it" for each in sorted(expected - there)),
+                *held.in_database(database, OVERCOMMIT),
+                *held.on_hosts(database, worlds),
+                *held.held_twice(worlds),
+            ]
+
+    def _left(self) -> list[str]:
+        with held.opened(self.database) as database:
+            return held.left(database, self._worlds())
+
+    def _worlds(self) -> Mapping[str, Objects]:
+        """What each host has, by its id, as its process last wrote it down."""
+        folders = [
+            folder
+            for number in range(self.plan.processes)
+            for folder in (self.cloud.folder / f"simulated-{number}").glob("simulated-*")
+        ]
+        return {Identity.load(folder).peer.name: World(folder / "world.pickle").objects for folder in folders}
+
+    # --- kills
+
+    def _kill_controller(self) -> str:
+        self.cloud.controller.kill()
+        self._moment()
+        self.cloud.start_controller()
+        return "controllers"
+
+    def _kill_serving(self) -> str:
+        killed = self.cloud.controller.kill_serving()
+        serving = self.cloud.controller.serving_file
+        wait_for(lambda: alone.holder(serving) not in {None, killed} and self.cloud.answers(), "another serves", 60)
+        return "serving processes"
+
+    def _kill_agents(self, number: int) -> str:
+        hosts = self.cloud.simulators[number]
+        hosts.kill()
+        self._moment()
+        hosts.start()
+        return "agents' processes"
+
+    def _kinds_of_kills(self) -> "Iterator[Callable[[], str]]":
+        """All kinds by turns, in an order that chance chooses: each is seen, however few kills there are."""
+        agents = [partial(self._kill_agents, number) for number in range(self.plan.processes)]
+        kinds: list[Callable[[], str]] = [self._kill_controller, self._kill_serving, *agents]
+        self.chance.shuffle(kinds)
+        return cycle(kinds)
+
+    def _moment(self) -> None:
+        time.sleep(self.chance.uniform(0.0, self.plan.away))  # how long it is away is a part of the fault
+
+    # --- figures
+
+    def _rows(self) -> dict[str, float]:
+        """How many rows each table has."""
+        with held.opened(self.database) as database:
+            names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            found: dict[str, float] = {}
+            for name in names:
+                kinds = _BASES if name == "host_resources" else ""
+                [(count,)] = database.execute(f"SELECT count(*) FROM {name}{kinds}")
+                found[f"bounded rows of {name}" if name in _BOUNDED else f"rows of {name}"] = float(count)
+            return found
+
+    def _files(self) -> dict[str, float]:
+        """How many files there are, without the records of calls, and how large the databases are."""
+        controller = self.cloud.settings.controller_dir
+        folders = {"agents": [child.log.parent for child in self.cloud.simulators], "the controller": [controller]}
+        found: dict[str, float] = {}
+        for name, parts in folders.items():
+            paths = [path for part in parts for path in part.rglob("*") if controller / "audit" not in path.parents]
+            found[f"files of {name}"] = float(sum(not path.name.endswith(".draft") for path in paths))
+            sizes = [path.stat().st_size for path in paths if path.suffix in (".sqlite", ".pickle")]
+            found[f"KiB of {name}"] = sum(sizes) / 1024
+        return found
+
+    def _processes(self) -> dict[str, float]:
+        """Memory, open files and threads of each process."""
+        pids = {"the controller": self.cloud.controller.serving}
+        for number, simulator in enumerate(self.cloud.simulators):
+            assert simulator.process is not None
+            pids[f"agents {number}"] = simulator.process.pid
+        found: dict[str, float] = {}
+        for name, pid in pids.items():
+            process = Path(f"/proc/{pid}")
+            found[f"MiB of {name}"] = memory_of(pid)["Anonymous"]
+            found[f"open files of {name}"] = float(len(list((process / "fd").iterdir())))
+            found[f"threads of {name}"] = float(len(list((process / "task").iterdir())))
+        return found
+
+
+def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _text: None) -> Report:
+    """Make a cloud in a folder, let instances live as planned, and stop it."""
+    report = Report(plan)
+    cloud = Cloud(folder, SETTINGS)
+    began = time.monotonic()
+    try:
+        story = Story(plan, cloud, report, random.Random(plan.seed))
+        story.begin()
+        story.run(say)
+    finally:
+        cloud.stop()
+        report.seconds = time.monotonic() - began
+    return report

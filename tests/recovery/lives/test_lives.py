@@ -1,0 +1,20 @@
+"""Some lives with a kill of each kind, as `python -m tests.recovery.lives` has thousands of them."""
+
+import os
+from pathlib import Path
+
+from tests.recovery.lives.lives import Plan, run
+from tests.support.clients import share_client_classes
+
+SEED = int(os.environ.get("STEAD_LIVES_SEED") or 5)
+
+
+def test_nothing_is_given_twice_oversubscribed_or_left_when_programs_are_killed(tmp_path: Path) -> None:
+    share_client_classes()
+    plan = Plan(SEED, lives=30, round=30, kills=4, away=0.2)
+    report = run(plan, tmp_path)
+    print(report.text())
+    assert report.violations == [], report.text()
+    assert report.lives.launched >= plan.lives
+    assert report.kills == {"controllers": 1, "serving processes": 1, "agents' processes": 2}
+    assert [len(each.figures) > 100 for each in report.samples] == [True]
