@@ -41,7 +41,7 @@ class Guest:
     def path(self, disk: Disk) -> str:
         """Wait until the guest shows a disk under its serial number, and name that."""
         link = f"/dev/disk/by-id/virtio-{disk.id.replace('-', '', 1)}"
-        self.shell.run(f"for n in $(seq 100); do [ -b {link} ] && break; usleep 100000; done; [ -b {link} ]", 30)
+        self.shell.run(f"for n in $(seq 600); do [ -b {link} ] && break; usleep 100000; done; [ -b {link} ]", 120)
         return link
 
 
@@ -194,7 +194,8 @@ def test_the_life_of_a_disk_in_a_running_guest(guest):
     # A guest that has a disk mounted releases it all the same; what was synced is there when it comes back.
     guest.has((second,))
     guest.shell.run(
-        f"umount /mnt; for n in $(seq 100); do [ -e {paths[0]} ] || break; usleep 50000; done; ! [ -e {paths[0]} ]"
+        f"umount /mnt; for n in $(seq 600); do [ -e {paths[0]} ] || break; usleep 100000; done; ! [ -e {paths[0]} ]",
+        120,
     )
     guest.has((second, first))
     guest.shell.run(f"mount {guest.path(first)} /mnt")
