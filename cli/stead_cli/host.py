@@ -1,12 +1,13 @@
 """`stead host`: the machines on which instances run."""
 
 import datetime as dt
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from stead_cli import settings
+from stead_cli import drain_progress, settings
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.output import bytes_text, json_or, output_option, say, show_json, show_rows
@@ -57,7 +58,7 @@ def row_of(found: pb.Host) -> dict[str, Any]:
             }
             for pool in found.pools
         ],
-        "uses": [{"kind": use.kind, "id": use.id, "state": use.state} for use in found.uses],
+        "uses": [_use(use) for use in found.uses],
         "devices": [_device(device) for device in found.devices],
         "whole_cores": [_core(core) for core in found.whole_cores],
         "error_count": found.error_count,
@@ -90,6 +91,11 @@ def _core(core: pb.HostCore) -> dict[str, Any]:
         "instance_id": core.instance_id or None,
         "huge_pages": core.huge_pages,
     }
+
+
+def _use(use: pb.HostUse) -> dict[str, Any]:
+    percent = use.percent if use.HasField("percent") else None
+    return {"kind": use.kind, "id": use.id, "state": use.state, "note": use.note, "percent": percent}
 
 
 def _processors(found: pb.Host) -> dict[str, Any]:
@@ -248,14 +254,21 @@ def uncordon(host_id: str, output: str) -> None:
 @host.command()
 @click.argument("host_id")
 @click.option("--stop", is_flag=True, help="Shut its guests down, and start them on other hosts that can have them.")
+@click.option(
+    "--wait/--no-wait", default=None, help="Wait until nothing can leave it any more; default: on a terminal."
+)
 @output_option
-def drain(host_id: str, *, stop: bool, output: str) -> None:
+def drain(host_id: str, *, stop: bool, wait: bool | None, output: str) -> None:
     """Cordon a host that is to become empty, and show what is on it.
 
-    Its state is `draining` until nothing is on it, then `drained`. Volumes stay: a guest that starts elsewhere uses
-    them over the network.
+    Volumes that nobody uses, and stopped instances, move to other hosts of its zone. Its state is `draining` until
+    nothing is on it, then `drained`. What stays is named with the reason; ask again when that is gone.
     """
-    _show_one(Operator(settings.load()).drain_host(host_id, stop=stop), output)
+    operator = Operator(settings.load())
+    found = operator.drain_host(host_id, stop=stop)
+    if wait or (wait is None and output != "json" and sys.stderr.isatty()):
+        found = drain_progress.follow(operator, found)
+    _show_one(found, output)
 
 
 def _show_one(found: pb.Host, output: str) -> None:
@@ -273,7 +286,7 @@ def _show_one(found: pb.Host, output: str) -> None:
         f"and keeps {bytes_text(found.reserve_memory)} for itself"
     )
     for use in row["uses"]:
-        say(f"has the {use['kind']} {use['id']} ({use['state']})")
+        say(f"has the {use['kind']} {use['id']} ({use['state']}){_note(use)}")
     for device in row["devices"]:
         say(f"device {device['address']} ({device['model']}): {_who_has(device)}")
     for line in _whole_cores(found):
@@ -295,6 +308,13 @@ def _whole_cores(found: pb.Host) -> list[str]:
                 f"memory node {node.number}: {node.huge_pages - taken} of {node.huge_pages} huge pages are free"
             )
     return lines
+
+
+def _note(use: Mapping[str, Any]) -> str:
+    """Say how far something is on its way from a host that is drained, or why it stays."""
+    if not use["note"]:
+        return ""
+    return f": {use['note']}" if use["percent"] is None else f": {use['note']}, {use['percent']} %"
 
 
 def _who_has(device: Mapping[str, Any]) -> str:

@@ -89,7 +89,7 @@ from stead_controller.resources.iam.policies_of_caller import policies_of
 from stead_controller.resources.images import image_tasks, imported_images
 from stead_controller.resources.network import host_addresses, vpc_endpoint_access, vpc_endpoint_services
 from stead_controller.resources.network.vpc_endpoint_access import Via
-from stead_controller.resources.operators import host_drain, sealed_rows
+from stead_controller.resources.operators import drain_moves, host_drain, sealed_rows
 from stead_controller.resources.storage import object_keys
 from stead_controller.room import Room
 from stead_controller.secrets.identity_signer import IdentitySigner
@@ -122,6 +122,7 @@ _HOUSEKEEPING_SECONDS: Final = 15.0
 _USES_SECONDS: Final = 5.0
 _COLLECTING_SECONDS: Final = 5.0
 _COMPOSING_SECONDS: Final = 1.0
+_MOVES_SECONDS: Final = 1.0
 _COLLECTIONS_AT_ONCE: Final = 100
 _CREDENTIALS_SECONDS: Final = 1.0
 _RENEWALS_AT_ONCE: Final = 100
@@ -312,6 +313,7 @@ class Controller:
         self._every(_HOUSEKEEPING_SECONDS, self._run_lifecycle)
         self._every(expiry.INTERVAL_SECONDS, self._object_expiry.run)
         self._every(_CREDENTIALS_SECONDS, self._renew_credentials)
+        self._every(_MOVES_SECONDS, self._empty_hosts)
 
     async def stop(self) -> None:
         """End the streams and running requests, then close the state."""
@@ -505,7 +507,13 @@ class Controller:
         ahead = self._clock_steps.forward_within(timedelta(seconds=self.settings.launch_deadline_seconds))
         while await self.database.run(lambda tx: clean_up(tx, self.settings, look.now, ahead)):
             pass  # others' transactions come between
-        await self.database.run(lambda tx: host_drain.start_elsewhere(tx, self.cloud, look.now))
+
+    async def _empty_hosts(self) -> None:
+        """Move what nobody uses from hosts that are drained, and start what a drain has stopped."""
+        if await self.database.run(drain_moves.are_due, writes=False):
+            await self.database.run(lambda tx: drain_moves.take_steps(tx, self.cloud, self._clock()))
+        if await self.database.run(host_drain.are_waiting, writes=False):
+            await self.database.run(lambda tx: host_drain.start_elsewhere(tx, self.cloud, self._clock()))
 
     async def _collect_blocks(self) -> None:
         """Remove blocks that nothing refers to; if there are very many, the rest in the next run."""

@@ -1,9 +1,11 @@
 """A volume is used by guests of other hosts than its home: same bytes, one user at a time, through deaths on both sides."""
 
+import json
 import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -232,7 +234,8 @@ def test_who_is_detached_by_force_writes_no_more(street: Street) -> None:
 def test_an_image_of_a_stopped_instance_has_a_disk_of_another_host(street: Street) -> None:
     """Its volumes are read one after the other, here and from the other's home; whatever fails on the way is tried again.
 
-    Then its own host may start nothing: a third one boots it from its root volume, which stays where it is.
+    Then its own host is drained, so that it goes to a third one with its root volume, and back when that is drained. Then its
+    own may start nothing: the third one boots it from its root volume, which stays, until it is drained with its guest.
     """
     volume_id = street.at_west()
     street.detach(volume_id)
@@ -260,14 +263,100 @@ def test_an_image_of_a_stopped_instance_has_a_disk_of_another_host(street: Stree
     street.attach(made, street.west)
     assert total(street.west, made) == written
     street.drop(made)
+    goes_to_and_fro(street)
     starts_elsewhere(street)
-    ec2.start_instances(InstanceIds=[street.east.id])
-    street.east.booted()
+    is_drained_away(street)
     assert street.east.run("cat /var/lib/note").split() == ["of", "before", "of", "elsewhere"]
 
 
+def goes_to_and_fro(street: Street) -> None:
+    """The stopped guest of the second host goes to the third with its root volume, and back, whoever is killed then."""
+    _, two, three = street.rig.hosts
+    (root,) = street.user.describe(street.east.id)["BlockDeviceMappings"]
+    volume_id = root["Ebs"]["VolumeId"]
+    goes(street, volume_id, two, three)
+    goes(street, volume_id, three, two, kills=True)
+
+
+def goes(street: Street, volume_id: str, last: RigHost, now: RigHost, *, kills: bool = False) -> None:
+    """The stopped guest and its volume go from one host to another; with `kills` their agents and the controller die."""
+    with cordoned(street, street.rig.hosts[0]), drained(street, last):
+        if kills:
+            wait_for(lambda: on_the_way(street, last, volume_id), "its content is read", 30, poll=0.1)
+            for host in (last, now):
+                kill(host.agent)
+                host.start_agent()
+            kill(street.rig.rig.controller)
+            street.rig.rig.start_controller()
+        wait_for(lambda: shown(street, last)["state"] == "drained", f"{last.name} is empty", 120, poll=0.5)
+        uses = {use["id"]: use["state"] for use in shown(street, now)["uses"]}
+        assert (uses[street.east.id], uses[volume_id]) == ("stopped", "in-use")
+        wait_for(lambda: volume_id in disks(now), f"{now.name} has its root volume", 60, poll=0.5)
+        assert disks(last) == []
+
+
+def on_the_way(street: Street, host: RigHost, volume_id: str) -> bool:
+    """Tell whether a volume is about to leave a host, or has left it."""
+    notes = {use["id"]: use["note"] for use in shown(street, host)["uses"]}
+    return notes.get(volume_id) != "it waits its turn"
+
+
+def is_drained_away(street: Street) -> None:
+    """The guest, now of the third host, starts on the second when that is drained; its volume with a home there goes too."""
+    one, two, three = street.rig.hosts
+    zone = street.user.describe(street.east.id)["Placement"]["AvailabilityZone"]
+    volume_id = street.user.ec2.create_volume(AvailabilityZone=zone, Size=1)["VolumeId"]
+    street.attach(volume_id, street.east)
+    written = fill(street.east, volume_id, "three")
+    assert disks(three) == [volume_id]
+    with cordoned(street, one), drained(street, three, "--stop"):
+        wait_for(lambda: shown(street, three)["state"] == "drained", f"{three.name} is empty", 240, poll=0.5)
+        assert disks(three) == []
+        assert street.east.id not in three.place.run("virsh", "list", "--all", "--name").stdout
+        street.user.wait("instance_running", [street.east.id])
+    street.east.booted()
+    assert street.east.id in two.place.run("virsh", "list", "--name").stdout
+    assert volume_id in disks(two)
+    assert total(street.east, volume_id) == written
+    street.drop(volume_id)
+
+
+@contextmanager
+def drained(street: Street, host: RigHost, *options: str) -> Iterator[None]:
+    """A host that is drained while the context is open."""
+    host_id = street.rig.ids[host.name]
+    street.rig.stead_well("host", "drain", host_id, *options)
+    try:
+        yield
+    finally:
+        street.rig.stead_well("host", "uncordon", host_id)
+
+
+@contextmanager
+def cordoned(street: Street, host: RigHost) -> Iterator[None]:
+    """A host that gets nothing while the context is open."""
+    street.rig.operator.set_schedulable(street.rig.ids[host.name], schedulable=False)
+    try:
+        yield
+    finally:
+        street.rig.operator.set_schedulable(street.rig.ids[host.name], schedulable=True)
+
+
+def shown(street: Street, host: RigHost) -> dict[str, Any]:
+    """A host as its operator sees it."""
+    said = street.rig.stead_well("host", "show", street.rig.ids[host.name], "--output", "json")
+    found: dict[str, Any] = json.loads(said)
+    return found
+
+
+def disks(host: RigHost) -> list[str]:
+    """The volumes that have a disk on a host."""
+    folder = host.settings.agent_dir / "disks" / "volumes"
+    return sorted(path.stem for path in folder.iterdir() if path.name.startswith("vol-"))
+
+
 def starts_elsewhere(street: Street) -> None:
-    """The stopped guest of the second host runs on the third, writes there, and is stopped again."""
+    """The stopped guest of the second host starts on the third, and writes there."""
     _, two, three = street.rig.hosts
     with street.rig.only(three):
         street.user.ec2.start_instances(InstanceIds=[street.east.id])
@@ -277,5 +366,3 @@ def starts_elsewhere(street: Street) -> None:
     assert street.east.id in three.place.run("virsh", "list", "--name").stdout
     assert street.east.id not in two.place.run("virsh", "list", "--all", "--name").stdout
     wait_for(lambda: street.west.reaches(street.east.address), "west reaches it", 30, poll=0.5)
-    street.user.ec2.stop_instances(InstanceIds=[street.east.id])
-    street.user.wait("instance_stopped", [street.east.id])

@@ -76,6 +76,7 @@ def volume_spec(resource: Resource) -> volumes.VolumeSpec:
         encrypted=body.encrypted,
         encryption_key=body.encryption_key,
         former_homes=tuple(body.former_home_ids),
+        home_count=body.home_count,
     )
 
 

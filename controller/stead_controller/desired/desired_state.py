@@ -132,6 +132,15 @@ def remove_volume(tx: Transaction, host_id: str, volume_id: str, *, force: bool 
         _withdraw_key(tx, host_id, tx.session.get(Snapshot, volume.snapshot_id))
 
 
+def leave_home(tx: Transaction, host_id: str, volume: Volume, base_id: str | None) -> None:
+    """Tell a volume's former home to remove its disk, and a deleted base below it that it needs no more."""
+    tx.session.flush()
+    outbox.write(tx, host_id, {}, gone={(pb.KIND_VOLUME, volume.id)})
+    if base_id is not None:
+        _withdraw_key(tx, host_id, tx.session.get(Snapshot, base_id))
+        remove_unused_base(tx, base_id)
+
+
 def _withdraw_key(tx: Transaction, host_id: str, base: Snapshot | None) -> None:
     """Withdraw the key of a base from a host that reads no volume over it any more."""
     if base is not None and base.encrypted and outbox.is_desired(tx, host_id, pb.KIND_BASE, base.id):

@@ -17,6 +17,7 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources.operators import host_records
 from stead_controller.resources.operators.host_records import HostRecord
 from stead_controller.resources.operators.host_settings import HostChange
+from stead_controller.resources.operators.host_uses import HostUse
 from stead_proto.v1 import desired_pb2, operator_pb2_grpc
 from stead_proto.v1 import operator_pb2 as pb
 
@@ -173,7 +174,7 @@ def _message(record: HostRecord) -> pb.Host:
             for error in record.errors
         ],
         error_count=record.error_count,
-        uses=[pb.HostUse(kind=use.kind, id=use.resource_id, state=use.state) for use in record.uses],
+        uses=[_use(use) for use in record.uses],
         pools=[
             pb.HostPool(
                 name=pool.name,
@@ -208,6 +209,10 @@ def _core(core: HostCore) -> pb.HostCore:
         instance_id=core.instance_id or "",
         huge_pages=core.huge_pages,
     )
+
+
+def _use(use: HostUse) -> pb.HostUse:
+    return pb.HostUse(kind=use.kind, id=use.resource_id, state=use.state, note=use.note, percent=use.percent)
 
 
 def _device(device: HostDevice) -> pb.HostDevice:

@@ -305,6 +305,7 @@ class Volume(_message.Message):
     EXPORT_FIELD_NUMBER: _builtins.int
     REMOTE_FIELD_NUMBER: _builtins.int
     FORMER_HOME_IDS_FIELD_NUMBER: _builtins.int
+    HOME_COUNT_FIELD_NUMBER: _builtins.int
     size: _builtins.int
     """bytes"""
     volume_type: _builtins.str
@@ -320,6 +321,8 @@ class Volume(_message.Message):
     encrypted: _builtins.bool
     encryption_key: _builtins.bytes
     """32 bytes; only while a machine has the volume, or a snapshot of it is being taken"""
+    home_count: _builtins.int
+    """how often it has moved to another home: a disk of an earlier time is not this one's"""
     @_builtins.property
     def export(self) -> Global___VolumeExport: ...
     @_builtins.property
@@ -342,10 +345,11 @@ class Volume(_message.Message):
         export: Global___VolumeExport | None = ...,
         remote: Global___RemoteVolume | None = ...,
         former_home_ids: _abc.Iterable[_builtins.str] | None = ...,
+        home_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["export", b"export", "remote", b"remote"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_id", b"base_id", "encrypted", b"encrypted", "encryption_key", b"encryption_key", "export", b"export", "former_home_ids", b"former_home_ids", "iops", b"iops", "pool", b"pool", "remote", b"remote", "size", b"size", "throughput", b"throughput", "volume_type", b"volume_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_id", b"base_id", "encrypted", b"encrypted", "encryption_key", b"encryption_key", "export", b"export", "former_home_ids", b"former_home_ids", "home_count", b"home_count", "iops", b"iops", "pool", b"pool", "remote", b"remote", "size", b"size", "throughput", b"throughput", "volume_type", b"volume_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -271,22 +271,33 @@ class HostUse(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """"instance", "volume", "nat-gateway" or "vpc-endpoint-interface" """
     id: _builtins.str
     state: _builtins.str
+    """"removing": it is no longer this host's, which has still to remove it"""
+    note: _builtins.str
+    """on a host that is drained: what happens with it, or why it stays and what to do"""
+    percent: _builtins.int
+    """how far it is on its way to another host; absent: it stays"""
     def __init__(
         self,
         *,
         kind: _builtins.str = ...,
         id: _builtins.str = ...,
         state: _builtins.str = ...,
+        note: _builtins.str = ...,
+        percent: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "percent", b"percent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "kind", b"kind", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "id", b"id", "kind", b"kind", "note", b"note", "percent", b"percent", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+    _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
 
 Global___HostUse: _TypeAlias = HostUse  # noqa: Y015
 

@@ -14,7 +14,7 @@ from stead_agent.disks.disk_sources import FileSource, Layer, NbdSource
 from stead_agent.disks.qcow2 import render_empty
 from stead_agent.disks.volumes import grow_disk
 from stead_agent.disks.volumes.interface import BaseAbsentError, DiskFullError, VolumeError, VolumeSpec
-from stead_agent.disks.volumes.local_files import LocalStore
+from stead_agent.disks.volumes.local_files import LocalStore, Noted
 from stead_agent.disks.volumes.open_pools import open_pools
 from stead_agent.disks.volumes.pooled_volumes import PooledVolumes
 from stead_agent.programs.run import Identity, Limits, run
@@ -232,13 +232,75 @@ def test_a_disk_that_was_removed_is_not_made_anew(root):
     assert place.volumes.present() == frozenset()
     assert [path.name for path in place.store.made.iterdir()] == [VOL]
     place.store.forget_removed(older_than=3600)
-    assert place.store.was_removed(VOL)
+    assert place.store.noted(VOL) == Noted(removed=True)
     place.store.forget_removed(older_than=-1)
-    assert not place.store.was_made(VOL)
+    assert place.store.noted(VOL) is None
     stored = place.volumes.ensure(VolumeSpec(VOL, MIB))
     place.store.forget_removed(older_than=-1)
-    assert place.store.was_made(VOL)  # of what is here nothing is forgotten
+    assert place.store.noted(VOL) == Noted()  # of what is here nothing is forgotten
     assert stored.source.path.exists()
+
+
+def write(place, pattern):
+    path = place.volumes.source(VOL).source.path
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", f"write -P {pattern} 0 64k", path], check=True, capture_output=True)
+
+
+def has(place, pattern):
+    path = place.volumes.source(VOL).source.path
+    read = ["qemu-io", "-f", "qcow2", "-c", f"read -P {pattern} 0 64k", path]
+    return b"failed" not in subprocess.run(read, check=True, capture_output=True).stdout
+
+
+def test_a_volume_that_moved_away_and_back_has_a_new_disk(root):
+    """Whether its old one was removed, has vanished, or is still here; the latest one stays, whoever asks."""
+    for homes, leave in ((2, remove), (4, None), (6, unlink)):
+        place = Place(root)
+        place.volumes.ensure(VolumeSpec(VOL, MIB, home_count=homes - 2))
+        write(place, 9)
+        if leave is not None:
+            leave(place)
+        place.volumes.ensure(VolumeSpec(VOL, MIB, home_count=homes))
+        assert has(place, 0)
+        write(place, 7)
+        for again in (Place(root), Place(root)):
+            again.volumes.ensure(VolumeSpec(VOL, MIB, home_count=homes))
+            assert has(again, 7)
+        again.store.forget_removed(older_than=-1)
+        assert again.store.noted(VOL) == Noted(homes)
+
+
+def remove(place):
+    place.volumes.remove(VOL)
+
+
+def unlink(place):
+    place.volumes.source(VOL).source.path.unlink()
+
+
+def test_what_moved_away_is_not_made_anew_for_who_does_not_know_that(root):
+    place = Place(root, trash_seconds=0)
+    place.volumes.ensure(VolumeSpec(VOL, MIB, home_count=3))
+    for each in (2, 3):
+        place.volumes.ensure(VolumeSpec(VOL, MIB, home_count=each))
+    place.volumes.remove(VOL)
+    for each in (2, 3):
+        with pytest.raises(VolumeError, match="was removed here"):
+            place.volumes.ensure(VolumeSpec(VOL, MIB, home_count=each))
+    assert place.store.noted(VOL) == Noted(3, removed=True)
+
+
+def test_a_new_disk_of_a_death_before_it_is_noted_is_made_again(root, monkeypatch):
+    """Nobody has used it yet; a disk of which that is not known could be of an earlier time."""
+    place = Place(root)
+    with monkeypatch.context() as patch:
+        patch.setattr(place.store, "note_made", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            place.volumes.ensure(VolumeSpec(VOL, MIB, home_count=1))
+    assert place.volumes.present() == {VOL}
+    again = Place(root)
+    again.volumes.ensure(VolumeSpec(VOL, MIB, home_count=1))
+    assert again.store.noted(VOL) == Noted(1)
 
 
 def test_a_disk_that_has_vanished_is_not_made_anew(root):

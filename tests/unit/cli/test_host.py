@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from stead_cli import cloud, doctor, host, status
+from stead_cli import cloud, doctor, drain_progress, host, status
 from stead_cli.__main__ import cli
 from stead_cli.errors import CliError
 from stead_proto.v1 import operator_pb2 as pb
@@ -24,6 +24,10 @@ LINES = ("security group sg-1 since 2027-01-15T08:00:00+00:00: no such table", "
 
 
 ASKED: list[pb.SetHostRequest] = []
+LEAVING = [
+    pb.HostUse(kind="volume", id="vol-1", state="available", note="it moves to another host", percent=45),
+    pb.HostUse(kind="instance", id="i-1", state="running", note="it runs here"),
+]
 
 
 class FakeOperator:
@@ -47,7 +51,7 @@ class FakeOperator:
         return pb.Host(id=host_id, state="up" if schedulable else "cordoned")
 
     def drain_host(self, host_id: str, *, stop: bool) -> pb.Host:
-        return pb.Host(id=host_id, state="draining", hostname="stopped" if stop else "")
+        return pb.Host(id=host_id, state="draining", hostname="stopped" if stop else "", uses=LEAVING[:1])
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +142,10 @@ def test_one_host_is_shown_with_its_settings_and_what_is_on_it() -> None:
     for line in ("labels: rack=7", "offers 2.5 vCPUs per thread", "has the volume vol-1 (available)"):
         assert line in shown.stderr
     row = json.loads(CliRunner().invoke(cli, ["host", "show", "h-7", "--output", "json"]).stdout)
-    assert (row["labels"], row["uses"]) == ({"rack": "7"}, [{"kind": "volume", "id": "vol-1", "state": "available"}])
+    assert (row["labels"], row["uses"]) == (
+        {"rack": "7"},
+        [{"kind": "volume", "id": "vol-1", "state": "available", "note": "", "percent": None}],
+    )
 
 
 def test_what_is_set_of_a_host() -> None:
@@ -225,6 +232,28 @@ def test_its_hardware_is_shown(monkeypatch: pytest.MonkeyPatch, found: pb.Host, 
     row = json.loads(CliRunner().invoke(cli, ["host", "show", "h-7", "--output", "json"]).stdout)
     assert row["kvm_proven"] == (found.virtualization == "kvm")
     assert [node["threads"] for node in row["numa_nodes"]] == [node.threads for node in found.numa_nodes]
+
+
+def test_what_leaves_a_host_is_shown_with_how_far_it_is_and_what_stays_with_the_reason() -> None:
+    shown = CliRunner().invoke(cli, ["host", "drain", "h-7"]).stderr
+    assert "has the volume vol-1 (available): it moves to another host, 45 %\n" in shown
+
+
+def test_a_drain_is_waited_for_until_nothing_moves_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    stays = pb.Host(id="h-7", state="draining", uses=LEAVING[1:])
+    seen = [pb.Host(id="h-7", state="draining", uses=LEAVING), stays]
+    monkeypatch.setattr(FakeOperator, "show_host", lambda _self, _id: seen.pop(0))
+    monkeypatch.setattr(drain_progress, "LOOK_SECONDS", 0.0)
+    shown = CliRunner().invoke(cli, ["host", "drain", "h-7", "--wait", "--output", "json"])
+    assert [use["id"] for use in json.loads(shown.stdout)["uses"]] == ["i-1"]
+    assert seen == []
+
+
+def test_a_host_that_is_empty_or_is_drained_no_more_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeOperator, "show_host", lambda _self, _id: pytest.fail("it is asked again"))
+    for state in ("drained", "up", "down"):
+        found = pb.Host(id="h-7", state=state, uses=LEAVING)
+        assert drain_progress.follow(FakeOperator(None), found) is found
 
 
 @pytest.mark.parametrize(("options", "hostname"), [([], ""), (["--stop"], "stopped")])

@@ -33,6 +33,7 @@ class VolumeSpec:
     encrypted: bool = False
     encryption_key: bytes = field(default=b"", repr=False)  # 32 bytes; empty while no guest may open it
     former_homes: tuple[str, ...] = ()  # removed hosts; its disk may be in a shared pool under their ids
+    home_count: int = 0  # how often it has moved to another home: a disk that was made here before that is outdated
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 Below one directory: `bases/` and `volumes/` hold complete files, `incoming/` unfinished ones, `trash/` removed ones.
 `made/` has a file for each volume whose disk was created, in whatever pool, so that a lost disk is never taken for one
-that is yet to be created. For a volume that we removed, this file says so for some months: ids are never reused, so a
-request for it comes from outdated data. A file gets its final name when it is complete and synced, and a name is only
-made from a checked id. Guests' processes may traverse the directories and read bases; only root may list or change
-them.
+that is yet to be created. For a volume that we removed, this file says so for some months: a request for it comes from
+outdated data, unless the volume has moved since, from home to home, which is counted. A file gets its final name when
+it is complete and synced, and a name is only made from a checked id. Guests' processes may traverse the directories and
+read bases; only root may list or change them.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import re
 import stat
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,15 @@ from stead_agent.disks.volumes.interface import DiskFullError, VolumeError
 BASE_NAME: Final = re.compile(r"(?P<id>snap-[0-9a-f]{8,17})\.raw\Z")
 _TRASH_NAME: Final = re.compile(r".+\.(?P<removed>[0-9]{1,20})\Z")
 _PASSABLE: Final = 0o711
-_REMOVED: Final = b"removed\n"
+_NOTE: Final = re.compile(rb"(?P<what>removed|made)(?: (?P<homes>[0-9]{1,10}))?\n\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A disk that was here: how often its volume had moved then, and whether it was removed by us."""
+
+    home_count: int = 0
+    removed: bool = False
 
 
 class LocalStore:
@@ -69,34 +78,49 @@ class LocalStore:
             if name and now - int(name["removed"]) >= older_than * 1e9:
                 path.unlink(missing_ok=True)
 
-    def note_made(self, volume_id: str) -> None:
-        """Record that a volume's disk was created here."""
-        path = self.made / volume_id
-        if not path.exists():
-            path.touch(mode=0o600)
+    def note_made(self, volume_id: str, home_count: int = 0) -> None:
+        """Record that a volume's disk was created here, when it had moved so often; on the disk when this returns."""
+        noted = self.noted(volume_id)
+        if noted is None and not home_count:
+            (self.made / volume_id).touch(mode=0o600)
+        elif home_count and noted != Noted(home_count):
+            self._write_note(volume_id, f"made {home_count}\n")
 
-    def was_made(self, volume_id: str) -> bool:
-        """Tell whether a volume's disk has been here."""
-        return (self.made / volume_id).exists()
-
-    def was_removed(self, volume_id: str) -> bool:
-        """Tell whether a volume's disk has been here, and was removed by us."""
+    def noted(self, volume_id: str) -> "Noted | None":
+        """Return what is known of a volume's latest disk here, None if there never was one."""
         try:
-            return (self.made / volume_id).read_bytes() == _REMOVED
+            note = (self.made / volume_id).read_bytes()
         except FileNotFoundError:
-            return False
+            return None
+        found = _NOTE.match(note)
+        if found is None:
+            return Noted()
+        return Noted(int(found["homes"] or 0), removed=found["what"] == b"removed")
 
     def note_removed(self, volume_id: str) -> None:
         """Record that a volume's disk was removed, if it ever was here."""
-        path = self.made / volume_id
-        if path.exists():
-            path.write_bytes(_REMOVED)
+        noted = self.noted(volume_id)
+        if noted is None or noted.removed:
+            return
+        if noted.home_count:
+            self._write_note(volume_id, f"removed {noted.home_count}\n")
+        else:
+            (self.made / volume_id).write_bytes(b"removed\n")
+
+    def _write_note(self, volume_id: str, note: str) -> None:
+        """Replace a note: either the old or the new one is there, whenever the host loses its power."""
+        beside = self.made / f".{volume_id}"
+        with beside.open("w") as file:
+            file.write(note)
+            file.flush()
+            os.fsync(file.fileno())
+        self.publish(beside, self.made / volume_id)
 
     def forget_removed(self, older_than: float) -> None:
         """Forget the volumes that were removed so many seconds ago."""
         for path in self.made.iterdir():
-            found = path.stat()
-            if found.st_size and time.time() - found.st_mtime > older_than:
+            noted = self.noted(path.name)
+            if noted is not None and noted.removed and time.time() - path.stat().st_mtime > older_than:
                 path.unlink(missing_ok=True)
 
     def publish(self, incoming: Path, final: Path) -> None:

@@ -53,21 +53,31 @@ class PooledVolumes:
         """Ensure that the disk exists with at least this size, where it is already or in its intended pool.
 
         A disk that was here and is missing, such as when a pool is not mounted, is not created again: a guest would
-        take the blank one for its own.
+        take the blank one for its own. A disk of before the volume moved away, and came back, is outdated: what it had
+        is in the base now.
         """
         with self._store.room(checked(volume.id)):
+            noted = self._store.noted(volume.id)
+            is_new = volume.home_count > (noted.home_count if noted is not None else 0)
             found = self._find(volume.id)
+            if found is not None and is_new and not volume.former_homes:
+                found[0].discard(volume.id)
+                found = None
+                _log.warning("outdated_disk_discarded", extra={"volume": volume.id})
             if found is None and volume.former_homes:
                 self._adopt(volume)
-            elif found is None and self._store.was_removed(volume.id):
-                raise VolumeError(f"{volume.id}: its disk was removed here, as the controller once wanted")
-            elif found is None and self._store.was_made(volume.id):
-                raise VolumeError(f"{volume.id}: its disk was here, and is in no pool any more")
+            elif found is None and noted is not None and not is_new:
+                what = (
+                    "removed here, as the controller once wanted"
+                    if noted.removed
+                    else "here, and is in no pool any more"
+                )
+                raise VolumeError(f"{volume.id}: its disk was {what}")
             elif found is None:
                 self._make(volume)
             elif _header(found[0], volume.id).size < volume.size and (volume.encryption_key or not volume.encrypted):
                 self._grow(volume)
-            self._store.note_made(volume.id)
+            self._store.note_made(volume.id, volume.home_count)
             source = self.source(volume.id)
         if source is None:
             raise VolumeError(f"{volume.id} vanished while it was made")

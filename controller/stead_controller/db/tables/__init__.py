@@ -63,6 +63,7 @@ from stead_controller.db.tables.storage.public_sharing import PublicSharing
 from stead_controller.db.tables.storage.snapshot import Snapshot, SnapshotPermission, WrittenBlock
 from stead_controller.db.tables.storage.storage_pool import StoragePool
 from stead_controller.db.tables.storage.volume import Volume, VolumeModification
+from stead_controller.db.tables.storage.volume_move import VolumeMove
 from stead_controller.db.tables.tag import Tag
 from stead_controller.db.tables.unclaimed_resource import UnclaimedAddress, UnclaimedResource
 from stead_controller.db.tables.workflow import Workflow
@@ -169,6 +170,7 @@ __all__ = [
     "UnclaimedResource",
     "Volume",
     "VolumeModification",
+    "VolumeMove",
     "Vpc",
     "VpcCidrBlock",
     "VpcEndpoint",

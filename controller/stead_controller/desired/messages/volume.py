@@ -23,6 +23,7 @@ def of_volume(volume: Volume, *, is_read: bool) -> pb.Volume:
         encrypted=volume.encrypted,
         encryption_key=(volume.sealed_key or b"") if is_read else b"",
         former_home_ids=volume.former_homes.split(),
+        home_count=volume.home_count,
     )
     if volume.attached_host_id not in (None, volume.host_id):
         message.export.CopyFrom(

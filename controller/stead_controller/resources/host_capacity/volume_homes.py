@@ -4,7 +4,7 @@ Disks are thin, so a pool may be overcommitted, up to the cloud's limit. A host 
 of an earlier release) is not accounted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,12 +57,14 @@ def no_room(zone: str) -> NoCapacity:
     )
 
 
-def find_home(tx: Transaction, cloud: Cloud, volume: Volume, preferred: str | None) -> None:
-    """Assign a home to a volume without one, on the preferred host if that has space; raises NoCapacity."""
+def find_home(
+    tx: Transaction, cloud: Cloud, volume: Volume, preferred: str | None, *, but: Collection[str] = ()
+) -> None:
+    """Assign a home to a volume, on the preferred host if that has space, not on those in `but`; raises NoCapacity."""
     need = DiskNeed(volume.size, volume.volume_type)
     others = (
         select(Host.id)
-        .where(Host.zone == volume.zone, Host.state == "up", Host.schedulable.is_(True), HAS_ROOM)
+        .where(Host.zone == volume.zone, Host.state == "up", Host.schedulable.is_(True), HAS_ROOM, Host.id.not_in(but))
         .order_by(Host.memory_free.desc(), Host.id)
         .limit(_CANDIDATES)
     )

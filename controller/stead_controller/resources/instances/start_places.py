@@ -12,7 +12,7 @@ from dataclasses import replace
 from sqlalchemy import select
 
 from stead_controller.db.tables import Host, HostResource, Instance, NetworkInterface, Volume
-from stead_controller.desired import outbox, topics
+from stead_controller.desired import desired_state, outbox, topics
 from stead_controller.errors import NoCapacity
 from stead_controller.placement.search import Terms
 from stead_controller.request.cloud import Cloud
@@ -27,11 +27,8 @@ def reserve(tx: Transaction, cloud: Cloud, instance: Instance, last_host_id: str
 
     Of its placement group it gets the first partition in which it can start.
     """
-    volumes = tx.session.scalars(select(Volume).where(Volume.instance_id == instance.id).order_by(Volume.id)).all()
-    interfaces = tx.session.scalars(
-        select(NetworkInterface).where(NetworkInterface.instance_id == instance.id).order_by(NetworkInterface.id)
-    ).all()
-    bound = _left_on_host(instance) or _bound(tx, volumes, interfaces)
+    volumes, interfaces = _parts(tx, instance)
+    bound = _what_binds(tx, instance, volumes, interfaces)
     options = instance_groups.terms(tx, instance)
     for number, terms in enumerate(options, 1):
         try:
@@ -46,6 +43,49 @@ def reserve(tx: Transaction, cloud: Cloud, instance: Instance, last_host_id: str
         if host_id != last_host_id:
             _move(tx, instance, volumes, interfaces, host_id)
         return
+
+
+def what_binds(tx: Transaction, instance: Instance) -> str:
+    """Say why a stopped instance could not have another host now; empty when it could."""
+    return _what_binds(tx, instance, *_parts(tx, instance))
+
+
+def any_other(tx: Transaction, instance: Instance) -> str | None:
+    """Return another host that a stopped instance could have, a home of its volumes before others; None without one."""
+    volumes, _ = _parts(tx, instance)
+    homes = {volume.host_id for volume in volumes}
+    others = (
+        select(Host.id)
+        .where(
+            Host.zone == instance.zone,
+            Host.state == "up",
+            Host.schedulable.is_(True),
+            Host.id.not_in({*_releasing(tx, volumes), instance.host_id}),
+        )
+        .order_by(Host.id.in_(homes).desc(), Host.memory_free.desc(), Host.id)
+    )
+    return tx.session.scalar(others.limit(1))
+
+
+def relocate(tx: Transaction, instance: Instance, host_id: str) -> None:
+    """Give a stopped instance another host, which reserves nothing for it; raises NoCapacity where that must wait."""
+    volumes, interfaces = _parts(tx, instance)
+    if host_id in _releasing(tx, volumes):
+        raise NoCapacity(f"{host_id} has still to release a volume of {instance.id}.")
+    _move(tx, instance, volumes, interfaces, host_id)
+    desired_state.refresh_instance(tx, instance.id)
+
+
+def _parts(tx: Transaction, instance: Instance) -> tuple[Sequence[Volume], Sequence[NetworkInterface]]:
+    volumes = select(Volume).where(Volume.instance_id == instance.id).order_by(Volume.id)
+    interfaces = select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)
+    return tx.session.scalars(volumes).all(), tx.session.scalars(interfaces.order_by(NetworkInterface.id)).all()
+
+
+def _what_binds(
+    tx: Transaction, instance: Instance, volumes: Sequence[Volume], interfaces: Sequence[NetworkInterface]
+) -> str:
+    return _left_on_host(instance) or _bound(tx, volumes, interfaces)
 
 
 def _reserve(

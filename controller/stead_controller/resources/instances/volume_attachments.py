@@ -178,6 +178,12 @@ def serve_anew(tx: Transaction, volume: Volume) -> None:
         volume.export_port = _free_port(tx, volume.host_id)
 
 
+def have_new_home(tx: Transaction, volume: Volume) -> None:
+    """Have a volume's new home make its disk, and serve it to the host that has its stopped instance."""
+    serve_anew(tx, volume)
+    desired_state.refresh_volume(tx, volume)
+
+
 def move_use(tx: Transaction, volume: Volume, host_id: str) -> None:
     """Let another host use an attached volume, whose instance is off and moves there; its last one releases it."""
     last = _remote_user(volume)

@@ -7,9 +7,9 @@ starts again, or until its user wants it to be stopped. One that can start nowhe
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import func, literal_column, select
+from sqlalchemy import exists, func, literal_column, select
 
-from stead_controller.db.tables import Instance
+from stead_controller.db.tables import Host, Instance, Volume, VolumeMove
 from stead_controller.desired import desired_state
 from stead_controller.errors import InvalidParameter, LimitExceeded, NoCapacity
 from stead_controller.request.cloud import Cloud
@@ -22,6 +22,12 @@ _AT_ONCE: Final = 20
 _STOPPED: Final = select(Instance).where(
     Instance.state_reason_code == literal_column(f"'{SCHEDULED_STOP.code}'"), Instance.state == "stopped"
 )
+_WAITS_FOR_VOLUMES: Final = exists().where(
+    Volume.instance_id == Instance.id,
+    Host.id == Volume.host_id,
+    Host.draining.is_(True),
+    ~exists().where(VolumeMove.volume_id == Volume.id, VolumeMove.failure != ""),
+)
 
 
 def stop_guests(tx: Transaction, host_id: str, now: datetime) -> None:
@@ -33,12 +39,19 @@ def stop_guests(tx: Transaction, host_id: str, now: datetime) -> None:
         desired_state.refresh_instance(tx, instance.id)
 
 
+def are_waiting(tx: Transaction) -> bool:
+    """Tell whether there is an instance that a drain has stopped."""
+    return tx.session.scalar(_STOPPED.limit(1)) is not None
+
+
 def start_elsewhere(tx: Transaction, cloud: Cloud, now: datetime) -> None:
     """Start some of the instances that drains have stopped, where hosts have room; to be repeated.
 
-    They are chosen at random, so that those which can start nowhere do not hold up the others.
+    They are chosen at random, so that those which can start nowhere do not hold up the others. One waits until its
+    volumes have left, unless one of them cannot: a started instance would hold it there.
     """
-    for instance in tx.session.scalars(_STOPPED.order_by(func.random()).limit(_AT_ONCE)).all():
+    waiting = _STOPPED.where(~_WAITS_FOR_VOLUMES).order_by(func.random()).limit(_AT_ONCE)
+    for instance in tx.session.scalars(waiting).all():
         try:
             with tx.session.begin_nested():
                 start(tx, cloud, instance, now)

@@ -38,7 +38,14 @@ from stead_controller.resources.network import (
     network_interface_attachments,
     vpc_endpoint_interfaces,
 )
-from stead_controller.resources.operators import host_drain, host_settings, host_uses, lost_homes
+from stead_controller.resources.operators import (
+    drain_moves,
+    drain_notes,
+    host_drain,
+    host_settings,
+    host_uses,
+    lost_homes,
+)
 from stead_controller.resources.operators.host_settings import HostChange
 from stead_controller.resources.operators.host_uses import HostUse
 from stead_controller.resources.storage import snapshot_life
@@ -128,6 +135,7 @@ def show_host(tx: Transaction, cloud: Cloud, host_id: str) -> HostRecord:
     pools = select(StoragePool).where(StoragePool.host_id == host_id).order_by(StoragePool.name)
     devices = select(HostDevice).where(HostDevice.host_id == host_id).order_by(HostDevice.address)
     cores = select(HostCore).where(HostCore.host_id == host_id).order_by(HostCore.number)
+    uses = host_uses.uses_of(tx, host_id)
     return HostRecord(
         host,
         _state(tx, host),
@@ -136,7 +144,7 @@ def show_host(tx: Transaction, cloud: Cloud, host_id: str) -> HostRecord:
         errors.get(host_id, ()),
         error_counts.get(host_id, 0),
         tx.session.scalars(pools).all(),
-        host_uses.uses_of(tx, host_id),
+        drain_notes.annotated(tx, host_id, uses) if host.draining else uses,
         tx.session.scalars(devices).all(),
         tx.session.scalars(cores).all(),
     )
@@ -159,10 +167,14 @@ def set_host(tx: Transaction, cloud: Cloud, host_id: str, asked: HostChange) -> 
 
 
 def drain_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, stop: bool = False) -> HostRecord:
-    """Cordon a host that is to become empty; what is on it is listed, and stays unless its guests are to be stopped."""
+    """Cordon a host that is to become empty, and list what is on it: what nobody uses leaves it (`drain_moves.py`).
+
+    With `stop` its guests are stopped, and leave it too. What could not leave it before is tried again.
+    """
     host = _find(tx, host_id)
     host.schedulable = False
     host.draining = True
+    drain_moves.retry(tx, host_id)
     tx.session.flush()
     if stop:
         host_drain.stop_guests(tx, host_id, now)
@@ -180,6 +192,9 @@ def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, l
     use = None if lost else host_uses.what_ends_with(tx, host_id)
     if use is not None:
         raise InUse(f"{host_id} has the {use.kind} {use.resource_id}, which would end with it.")
+    left = host_uses.what_is_left(tx, host_id) if host.state == "up" else None
+    if left is not None:
+        raise InUse(f"{host_id} has still to remove the {left.kind} {left.resource_id}: ask again in a moment.")
     gone: dict[str, str] = {}
     for instance in tx.session.scalars(select(Instance).where(Instance.host_id == host_id)).all():
         gone |= _end(tx, instance, now)

@@ -5,22 +5,33 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, exists, select
 
-from stead_controller.db.tables import Instance, NatGateway, Volume, VpcEndpointInterface
+from stead_controller.db.tables import Host, HostResource, Instance, NatGateway, Volume, VpcEndpointInterface
 from stead_controller.request.transaction import Transaction
+from stead_proto.v1 import desired_pb2 as desired
 
 MOST: Final = 1000
+REMOVING: Final = "removing"
+"""The state of what a host has still to remove: it belongs to another host now, or to nobody."""
+
 _GONE: Final = ("failed", "deleted")
+_REMOVED_KINDS: Final = {int(desired.KIND_MACHINE): "instance", int(desired.KIND_VOLUME): "volume"}
 
 
 @dataclass(frozen=True, slots=True)
 class HostUse:
-    """Something on a host: its kind as in EC2's resource types, its id and its state."""
+    """Something on a host: its kind as in EC2's resource types, its id and its state.
+
+    Of a host that is drained, `percent` is how far it is on its way to another one, None if it stays, and `note` says
+    more (`drain_notes.py`).
+    """
 
     kind: str
     resource_id: str
     state: str
+    note: str = ""
+    percent: int | None = None
 
 
 def uses_of(tx: Transaction, host_id: str, most: int = MOST) -> list[HostUse]:
@@ -41,6 +52,11 @@ def what_ends_with(tx: Transaction, host_id: str) -> HostUse | None:
     return None
 
 
+def what_is_left(tx: Transaction, host_id: str) -> HostUse | None:
+    """Return an instance or volume that is not a host's any more and that it has still to remove, None without one."""
+    return next(_removals(tx, host_id, 1), None)
+
+
 def is_used(tx: Transaction, host_id: str) -> bool:
     """Tell whether anything is on a host."""
     return bool(uses_of(tx, host_id, 1))
@@ -50,6 +66,25 @@ def _uses(tx: Transaction, host_id: str, most: int) -> Iterator[HostUse]:
     for kind, query in _queries(host_id).items():
         for resource_id, state in tx.session.execute(query.limit(most)):
             yield HostUse(kind, resource_id, state)
+    yield from _removals(tx, host_id, most)
+
+
+def _removals(tx: Transaction, host_id: str, most: int) -> Iterator[HostUse]:
+    """List what a host has still to remove; what is its own until then is among its uses anyhow."""
+    query = (
+        select(HostResource.kind, HostResource.resource_id)
+        .where(
+            HostResource.host_id == host_id,
+            HostResource.kind.in_(_REMOVED_KINDS),
+            HostResource.body.is_(None),
+            HostResource.revision > select(Host.revision_reached).where(Host.id == host_id).scalar_subquery(),
+            ~exists().where(Volume.id == HostResource.resource_id, Volume.host_id == host_id),
+            ~exists().where(Instance.id == HostResource.resource_id, Instance.host_id == host_id),
+        )
+        .order_by(HostResource.kind, HostResource.resource_id)
+    )
+    for kind, resource_id in tx.session.execute(query.limit(most)):
+        yield HostUse(_REMOVED_KINDS[kind], resource_id, REMOVING)
 
 
 def _queries(host_id: str) -> dict[str, Select[str, str]]:

@@ -20,6 +20,7 @@ from stead_controller.errors import InvalidParameter, LimitExceeded, NotFound, W
 from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
+from stead_controller.request.owners import CLOUD_ACCOUNT
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.storage import ebs_encryption, recoded_snapshots, snapshots, volume_keys
@@ -103,6 +104,13 @@ def of_instance(tx: Transaction, caller: Caller, asked: OfInstance, now: datetim
     return snapshots.describe_begun(tx, caller, made)
 
 
+def of_moving(tx: Transaction, volume: Volume, now: datetime) -> Snapshot:
+    """Begin the snapshot by which a volume moves to another home; it is the cloud's, so no account sees it."""
+    snapshot = _add(tx, volume, CLOUD_ACCOUNT, f"moves {volume.id}", now)
+    _take(tx, [snapshot], [volume], now)
+    return snapshot
+
+
 def copy(tx: Transaction, caller: Caller, cloud: Cloud, asked: CopyOf, now: datetime) -> str:
     """Make a snapshot of the caller's own with the content of one that it may use, and return its id.
 
@@ -176,16 +184,22 @@ def _begin(tx: Transaction, caller: Caller, volume: Volume, description: str, no
     _check(tx, caller, description)
     if volume.state not in ("available", "in-use"):
         raise WrongState("volume", f"The volume '{volume.id}' is in state {volume.state}.", code="IncorrectState")
-    pending = select(func.count()).where(Snapshot.volume_id == volume.id, Snapshot.state == "pending")
+    pending = select(func.count()).where(
+        Snapshot.volume_id == volume.id, Snapshot.account_id == volume.account_id, Snapshot.state == "pending"
+    )
     most = PENDING_PER_DISK if volume.volume_type in ("st1", "sc1") else PENDING_PER_VOLUME
     if tx.session.scalars(pending).one() >= most:
         raise LimitExceeded(
             f"At most {most} snapshots of a volume of the type {volume.volume_type} can be pending.",
             code="ConcurrentSnapshotLimitExceeded",
         )
+    return _add(tx, volume, caller.account_id, description, now)
+
+
+def _add(tx: Transaction, volume: Volume, account_id: str, description: str, now: datetime) -> Snapshot:
     snapshot = Snapshot(
         id=ids.new_id("snapshot"),
-        account_id=caller.account_id,
+        account_id=account_id,
         volume_id=volume.id,
         volume_size=volume.size,
         size=volume.size * _GIB,

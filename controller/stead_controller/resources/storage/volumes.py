@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import aliased
 
 from stead_controller.db.tables import Volume
@@ -65,7 +65,7 @@ def conditions(cloud: Cloud) -> dict[str, Condition]:
         "operator.managed": constant("false"),
         "operator.principal": NEVER,
         "size": number(Volume.size),
-        "snapshot-id": text(Volume.snapshot_id),
+        "snapshot-id": text(func.coalesce(Volume.origin_id, Volume.snapshot_id)),
         "status": text(Volume.state),
         "volume-id": text(Volume.id),
         "volume-type": text(Volume.volume_type),

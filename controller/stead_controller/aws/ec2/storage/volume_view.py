@@ -20,7 +20,7 @@ def volume_view(found: DescribedVolume) -> Result:
         "Throughput": volume.throughput,
         "Encrypted": volume.encrypted,
         "KmsKeyId": volume.kms_key_id,
-        "SnapshotId": volume.snapshot_id or "",
+        "SnapshotId": volume.made_of or "",
         "AvailabilityZone": volume.zone,
         "AvailabilityZoneId": found.zone_id,
         "CreateTime": volume.created,

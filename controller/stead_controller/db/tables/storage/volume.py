@@ -18,6 +18,9 @@ class Volume(Base):
     is full and the guest that writes to it is paused, and `stalled_since` while the guest's requests to it fail or wait
     for long. `former_homes` are ids, separated by spaces, of lost hosts under
     whose names its disk may still be in the pool that its home shared with them.
+
+    `snapshot_id` is what its disk is laid over. `home_count` says how often it has moved to another home; since then it
+    is laid over a snapshot of the cloud's own, and `origin_id` is what it was made of, empty for a blank one.
     """
 
     __tablename__ = "volumes"
@@ -57,6 +60,13 @@ class Volume(Base):
     full_since: Mapped[datetime | None]
     stalled_since: Mapped[datetime | None]
     former_homes: Mapped[str] = mapped_column(String(256), default="", server_default="")
+    origin_id: Mapped[str | None] = mapped_column(ResourceId)
+    home_count: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+
+    @property
+    def made_of(self) -> str | None:
+        """The snapshot that it was made of, which it may be laid over no more; None for a blank one."""
+        return self.snapshot_id if self.origin_id is None else self.origin_id or None
 
 
 class VolumeModification(Base):

@@ -9,7 +9,7 @@ from stead_controller.resources.instances.start_instances import start_instances
 from stead_controller.resources.instances.stop_instances import stop_instances
 from stead_controller.resources.operators import host_drain, host_records
 from tests.support.rows import CLOUD, NOW
-from tests.unit.controller.resources.test_volumes_on_three_hosts import Cloud
+from tests.unit.controller.resources.operators.test_drain_moves import DrainedCloud
 
 REASON = "Server.ScheduledStop"
 
@@ -17,7 +17,7 @@ REASON = "Server.ScheduledStop"
 @pytest.fixture
 def cloud(tmp_path, empty_database_file):
     """Three hosts with two instances each; those of the first are numbers 0 and 3."""
-    made = Cloud(tmp_path / "stead.sqlite", empty_database_file)
+    made = DrainedCloud(tmp_path / "stead.sqlite", empty_database_file)
     made.settle()
     yield made
     made.database.close()
@@ -46,20 +46,20 @@ def test_without_it_nothing_is_stopped(cloud):
 
 def test_guests_are_stopped_and_start_on_other_hosts(cloud):
     set_instance(cloud, 3, disable_api_stop=True)  # does not hold for this
+    assert not cloud.run(host_drain.are_waiting)
     drained = drain(cloud)
     assert {use.state for use in drained.uses if use.kind == "instance"} == {"stopping"}
+    assert cloud.run(host_drain.are_waiting)
     assert states(cloud) == ["stopped", "stopped"]
     assert {instance(cloud, number).state_reason_code for number in (0, 3)} == {REASON}
     others = [instance(cloud, number) for number in (1, 2, 4, 5)]
     assert {each.state for each in others} == {"running"}
-    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
-    cloud.settle()
+    cloud.settle_all()
     assert states(cloud) == ["running", "running"]
     assert {instance(cloud, number).host_id for number in (0, 3)} <= {host.id for host in cloud.hosts[1:]}
     assert instance(cloud, 0).state_reason_code == ""
     left = cloud.run(host_records.show_host, CLOUD, cloud.hosts[0].id)
-    assert (left.state, left.instances) == ("draining", 0)  # its volumes are still there
-    assert {use.kind for use in left.uses} == {"volume"}
+    assert (left.state, left.instances, left.uses) == ("drained", 0, [])
 
 
 def set_instance(cloud, number, **values):
@@ -70,13 +70,11 @@ def set_instance(cloud, number, **values):
 def test_one_that_can_start_nowhere_holds_up_no_other_and_starts_when_its_host_may_again(cloud):
     set_instance(cloud, 0, boot_mode="uefi")
     drain(cloud)
-    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
-    cloud.settle()
+    cloud.settle_all()
     assert states(cloud) == ["stopped", "running"]
     assert instance(cloud, 0).state_reason_code == REASON
     cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, schedulable=True)
-    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
-    cloud.settle()
+    cloud.settle_all()
     assert (states(cloud), instance(cloud, 0).host_id) == (["running", "running"], cloud.hosts[0].id)
 
 
@@ -89,8 +87,7 @@ def test_one_that_its_user_wants_off_stays_off(cloud, when):
     assert instance(cloud, 0).state == when
     cloud.run(stop_instances, cloud.caller, cloud.instances[:1], NOW)
     cloud.settle()
-    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
-    cloud.settle()
+    cloud.settle_all()
     assert states(cloud) == ["stopped", "running"]
     assert instance(cloud, 0).state_reason_code == "Client.UserInitiatedShutdown"
     cloud.run(start_instances, cloud.caller, CLOUD, cloud.instances[:1], NOW)
@@ -101,7 +98,7 @@ def test_one_that_its_user_wants_off_stays_off(cloud, when):
 def test_above_its_accounts_quota_it_stays_stopped(cloud):
     drain(cloud)
     cloud.run(quotas.use_vcpus, instance(cloud, 0).account_id, 1 << 20)
-    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
+    cloud.settle_all()
     assert states(cloud) == ["stopped", "stopped"]
 
 
@@ -109,8 +106,7 @@ def test_without_its_root_volume_it_stays_stopped(cloud):
     drain(cloud)
     root = update(Volume).where(Volume.instance_id == cloud.instances[0]).values(device_name="/dev/sdf")
     cloud.run(lambda tx: tx.session.execute(root) and None)
-    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
-    cloud.settle()
+    cloud.settle_all()
     assert states(cloud) == ["stopped", "running"]
 
 

@@ -1,0 +1,587 @@
+"""What nobody uses leaves a host that is drained: with its content, to one home at a time, and leaving nothing there.
+
+The hosts are those of `test_volumes_on_three_hosts.py`, whose disks have a content here: the number of the last write.
+"""
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+from sqlalchemy import select, update
+
+from stead_controller.db.tables import Host, HostResource, Instance, Snapshot, StoragePool, Volume, VolumeMove
+from stead_controller.errors import InUse
+from stead_controller.request.conditions import Filter, Selection
+from stead_controller.resources.instances import volume_attachments
+from stead_controller.resources.instances.start_instances import start_instances
+from stead_controller.resources.instances.stop_instances import stop_instances
+from stead_controller.resources.instances.terminate_instances import terminate_instances
+from stead_controller.resources.operators import drain_moves, host_drain, host_records
+from stead_controller.resources.storage import (
+    create_snapshots,
+    snapshot_life,
+    volume_life,
+    volume_modifications,
+    volumes,
+)
+from stead_controller.resources.storage.create_snapshots import OfVolume
+from stead_controller.resources.storage.volume_modifications import ModifyRequest
+from stead_proto.v1 import desired_pb2 as desired
+from stead_proto.v1 import host_pb2 as pb
+from tests.support.rows import CLOUD, GIB, NOW
+from tests.unit.controller.resources.test_volumes_on_three_hosts import Cloud, ModelHost
+
+SNAPSHOT = int(desired.KIND_SNAPSHOT)
+DONE = (pb.CONDITION_READY, pb.CONDITION_ABSENT)
+
+
+@dataclass
+class HostWithContent(ModelHost):
+    """Makes each disk of its base; one of before its volume moved away and came back is made anew."""
+
+    bases: dict[str, int] = field(default_factory=dict)  # of all hosts: a snapshot's content
+    contents: dict[str, tuple[int, int]] = field(default_factory=dict)  # a disk's home count and content
+
+    def _volume(self, name, volume):
+        condition = super()._volume(name, volume)
+        if name not in self.disks:
+            self.contents.pop(name, None)
+        elif volume is not None and not volume.HasField("remote"):
+            made = self.contents.get(name)
+            if made is None or made[0] < volume.home_count:
+                self.contents[name] = (volume.home_count, self.bases.get(volume.base_id, 0))
+        return condition
+
+
+class DrainedCloud(Cloud):
+    """Each guest writes to all its disks whenever a host acts, and must find there what was written last."""
+
+    def __init__(self, path, content):
+        super().__init__(path, content)
+        self.bases = {}
+        self.hosts = [HostWithContent(host.id, bases=self.bases) for host in self.hosts]
+        self.written = {}
+
+    def read(self, host, choose=lambda _: True):
+        super().read(host, choose)
+        query = select(HostResource.resource_id, HostResource.body).where(
+            HostResource.host_id == host.id, HostResource.kind == SNAPSHOT, HostResource.body.is_not(None)
+        )
+        host.taken = {name: desired.Resource.FromString(body).snapshot.volume_id for name, body in self.all(query)}
+
+    def all(self, query):
+        return self.run(lambda tx: tx.session.execute(query).all())
+
+    def home_for(self, host, volume_id, generation):
+        if not generation:
+            return host
+        way = (host.id, host.proxies.get(volume_id, 0))
+        return next((each for each in self.hosts if each.serves.get(volume_id) == way), None)
+
+    def check(self):
+        super().check()
+        for host in self.hosts:
+            for plugged in host.plugged.values():
+                for volume_id, generation in plugged.items():
+                    home = self.home_for(host, volume_id, generation)
+                    if home is not None:
+                        self._write(home, volume_id)
+
+    def _write(self, home, volume_id):
+        count, found = home.contents[volume_id]
+        assert found == self.written.get(volume_id, 0), f"{volume_id} on {home.id} is not what was written last"
+        self.written[volume_id] = found + 1
+        home.contents[volume_id] = (count, found + 1)
+
+    def act(self, host, *, delay=False):
+        statuses = super().act(host, delay=delay)
+        for name, volume_id in host.taken.items():
+            if name in self.bases:
+                self.run(complete, name)
+            elif volume_id in host.contents and not host.users(volume_id):
+                self.bases[name] = host.contents[volume_id][1]
+            elif (home := self.home_for(host, volume_id, 1)) is not None:
+                self.bases[name] = home.contents[volume_id][1]
+        if all(status.condition in DONE for status in statuses):
+            reached = max((revision for revision, _ in host.sent.values()), default=0)
+            mine = update(Host).where(Host.id == host.id).values(revision_reached=reached)
+            self.run(lambda tx: tx.session.execute(mine) and None)
+        return statuses
+
+    def empty(self):
+        """Let the controller do what it does each second."""
+        self.run(drain_moves.take_steps, CLOUD, NOW)
+        self.run(host_drain.start_elsewhere, CLOUD, NOW)
+
+    def settle_all(self):
+        for _ in range(4):
+            self.empty()
+            self.settle()
+
+    def drain(self, number=0, *, stop=False):
+        return self.run(host_records.drain_host, CLOUD, self.hosts[number].id, NOW, stop=stop)
+
+    def shown(self, number=0):
+        return self.run(host_records.show_host, CLOUD, self.hosts[number].id)
+
+    def step(self, rng):
+        host = rng.choice(self.hosts)
+        match rng.randrange(8):
+            case 0:
+                self.run(host_records.drain_host, CLOUD, host.id, NOW, stop=rng.random() < 0.3)
+            case 1:
+                self.run(host_records.set_schedulable, CLOUD, host.id, schedulable=True)
+            case 2 | 3:
+                self.empty()
+            case _:
+                super().step(rng)
+
+
+def complete(tx, snapshot_id):
+    snapshot = tx.session.get_one(Snapshot, snapshot_id)
+    if snapshot.state == "pending":
+        snapshot_life.complete(tx, snapshot, NOW)
+
+
+@pytest.fixture
+def cloud(tmp_path, empty_database_file):
+    """Three hosts with two instances each; those of the first are numbers 0 and 3."""
+    made = DrainedCloud(tmp_path / "stead.sqlite", empty_database_file)
+    made.settle()
+    yield made
+    made.database.close()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_is_asked_meanwhile_no_write_is_lost_and_nothing_leaks(cloud, seed):
+    rng = random.Random(seed)
+    for _ in range(100):
+        cloud.step(rng)
+    for host in cloud.hosts:
+        cloud.run(host_records.set_schedulable, CLOUD, host.id, schedulable=True)
+    cloud.settle_all()
+    cloud.end()
+    cloud.empty()
+    assert cloud.left() == []
+    assert cloud.all(select(VolumeMove.volume_id)) == []
+    assert hidden(cloud) == []
+
+
+def hidden(cloud):
+    """List the snapshots of moves that are not over."""
+    found = select(Snapshot.id).where(Snapshot.description.like("moves %"), Snapshot.state != "deleting")
+    return [name for (name,) in cloud.all(found)]
+
+
+def volume(cloud, volume_id):
+    return cloud.run(lambda tx: tx.session.get(Volume, volume_id))
+
+
+def instance(cloud, number):
+    return cloud.run(lambda tx: tx.session.get_one(Instance, cloud.instances[number]))
+
+
+@pytest.fixture
+def loose(cloud):
+    """A volume with a content whose home is the first host, attached to nothing; the host's instances are gone."""
+    volume_id = cloud.volumes[0]
+    attach(cloud, volume_id, 0)
+    cloud.settle()
+    cloud.run(volume_attachments.detach, cloud.caller, volume_id)
+    cloud.settle()
+    end_guests(cloud)
+    return volume_id
+
+
+def end_guests(cloud):
+    mine = [cloud.instances[0], cloud.instances[3]]
+    ends = update(Volume).where(Volume.instance_id.in_(mine)).values(delete_on_termination=True)
+    cloud.run(lambda tx: tx.session.execute(ends) and None)
+    cloud.run(terminate_instances, cloud.caller, mine, NOW)
+    cloud.settle()
+
+
+def attach(cloud, volume_id, number):
+    cloud.run(volume_attachments.attach, cloud.caller, CLOUD, volume_id, cloud.instances[number], "/dev/sdf", NOW)
+
+
+def moves(cloud):
+    return [(move.volume_id, move.failure) for (move,) in cloud.all(select(VolumeMove))]
+
+
+def promised(cloud, host):
+    return cloud.run(lambda tx: tx.session.get_one(StoragePool, (host.id, "main")).provisioned)
+
+
+def test_a_volume_that_nobody_uses_moves_and_its_old_disk_goes_last(cloud, loose):
+    first, *others = cloud.hosts
+    before = [promised(cloud, host) for host in cloud.hosts]
+    assert cloud.drain().state == "draining"
+    cloud.empty()
+    assert volume(cloud, loose).host_id == first.id
+    cloud.act(first)  # its content is read
+    cloud.act(first)  # and stored
+    assert volume(cloud, loose).host_id == first.id
+    cloud.empty()
+    row = volume(cloud, loose)
+    assert row.host_id in {host.id for host in others}
+    assert (row.state, row.home_count, row.made_of) == ("available", 1, None)
+    home = next(host for host in others if host.id == row.host_id)
+    assert loose in first.contents
+    left = cloud.shown()
+    assert (left.state, [(use.kind, use.resource_id, use.state) for use in left.uses]) == (
+        "draining",
+        [("volume", loose, "removing")],
+    )
+    with pytest.raises(InUse, match=f"still to remove the volume {loose}"):
+        cloud.run(host_records.remove_host, CLOUD, first.id, NOW, lost=False)
+    cloud.settle()
+    assert (loose in first.disks, home.contents[loose]) == (False, (1, cloud.written[loose]))
+    assert cloud.shown().state == "drained"
+    after = [promised(cloud, host) for host in cloud.hosts]
+    assert sum(after) == sum(before)
+    assert after[0] == before[0] - GIB
+    attach(cloud, loose, 1)
+    cloud.settle()
+    assert volume(cloud, loose).attachment_state == "attached"
+    cloud.run(host_records.remove_host, CLOUD, first.id, NOW, lost=False)
+
+
+def test_accounts_see_nothing_of_the_snapshot(cloud, loose):
+    cloud.drain()
+    cloud.empty()
+    mine = select(Snapshot.id).where(Snapshot.account_id == cloud.caller.account_id)
+    assert (len(hidden(cloud)), cloud.all(mine)) == (1, [])
+    cloud.settle_all()
+    row = volume(cloud, loose)
+    assert row.snapshot_id is not None
+    found = cloud.run(
+        volumes.describe, cloud.caller, CLOUD, Selection((), (Filter("snapshot-id", (row.snapshot_id,)),))
+    )
+    assert found == []
+
+
+def test_the_snapshot_stays_as_long_as_the_volume(cloud, loose):
+    of_move = select(Snapshot.id).where(Snapshot.description.like("moves %"))
+    cloud.drain()
+    cloud.settle_all()
+    cloud.run(snapshot_life.drop_some, NOW)
+    assert len(cloud.all(of_move)) == 1
+    cloud.run(volume_life.delete, cloud.caller, loose)
+    cloud.settle()
+    while cloud.run(snapshot_life.drop_some, NOW):
+        pass
+    assert cloud.all(of_move) == []
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["while it is read", "when all is in the store"])
+@pytest.mark.parametrize("released", [False, True], ids=["attached", "and detached"])
+def test_who_attaches_it_meanwhile_has_it_and_it_moves_later(cloud, loose, late, released):
+    cloud.drain()
+    cloud.empty()
+    for _ in range(2 if late else 0):
+        cloud.act(cloud.hosts[0])
+    attach(cloud, loose, 1)
+    if released:
+        cloud.settle()
+        cloud.run(volume_attachments.detach, cloud.caller, loose)
+        cloud.settle()
+    cloud.empty()
+    assert volume(cloud, loose).host_id == cloud.hosts[0].id
+    cloud.settle_all()
+    if not released:
+        row = volume(cloud, loose)
+        assert (row.host_id, row.attachment_state) == (cloud.hosts[0].id, "attached")
+        assert moves(cloud) == []
+        (use,) = cloud.shown().uses
+        assert (use.percent, use.note) == (None, f"{cloud.instances[1]} uses it: detach it, or stop that")
+        cloud.run(volume_attachments.detach, cloud.caller, loose)
+        cloud.settle()
+        cloud.settle_all()
+    row = volume(cloud, loose)
+    assert (row.host_id != cloud.hosts[0].id, row.home_count) == (True, 1)
+
+
+def stopped(cloud, number=0):
+    cloud.run(stop_instances, cloud.caller, [cloud.instances[number]], NOW)
+    cloud.settle()
+
+
+def test_a_stopped_instance_leaves_with_all_its_volumes(cloud):
+    cloud.run(terminate_instances, cloud.caller, [cloud.instances[3]], NOW)
+    attach(cloud, cloud.volumes[0], 0)
+    cloud.settle()
+    stopped(cloud)
+    cloud.drain()
+    cloud.empty()
+    first = cloud.hosts[0]
+    mine = select(Volume.id, Volume.host_id).where(Volume.instance_id == cloud.instances[0])
+    assert {home for _, home in cloud.all(mine)} == {first.id}
+    cloud.settle_all()
+    (home,) = {home for _, home in cloud.all(mine)}
+    assert home != first.id
+    assert (instance(cloud, 0).host_id, instance(cloud, 0).state) == (home, "stopped")
+    assert not first.disks & {name for name, _ in cloud.all(mine)}
+    cloud.run(start_instances, cloud.caller, CLOUD, cloud.instances[:1], NOW)
+    cloud.settle()
+    assert instance(cloud, 0).state == "running"
+
+
+def test_who_starts_it_meanwhile_has_its_volumes(cloud):
+    stopped(cloud)
+    cloud.drain()
+    cloud.empty()
+    for _ in range(2):
+        cloud.act(cloud.hosts[0])
+    cloud.run(start_instances, cloud.caller, CLOUD, cloud.instances[:1], NOW)
+    cloud.empty()
+    cloud.settle_all()
+    root = next(each for (each,) in cloud.all(select(Volume).where(Volume.instance_id == cloud.instances[0])))
+    assert (root.host_id, instance(cloud, 0).state) == (cloud.hosts[0].id, "running")
+    assert instance(cloud, 0).host_id != cloud.hosts[0].id
+
+
+def test_one_that_was_started_and_stopped_again_on_its_host_is_read_anew(cloud):
+    stopped(cloud)
+    cloud.drain()
+    cloud.empty()
+    for _ in range(2):
+        cloud.act(cloud.hosts[0])
+    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, schedulable=True)
+    cordon = update(Host).where(Host.id != cloud.hosts[0].id)
+    cloud.run(lambda tx: tx.session.execute(cordon.values(schedulable=False)) and None)
+    cloud.run(start_instances, cloud.caller, CLOUD, cloud.instances[:1], NOW)
+    cloud.settle()
+    assert instance(cloud, 0).host_id == cloud.hosts[0].id
+    stopped(cloud)
+    cloud.run(lambda tx: tx.session.execute(cordon.values(schedulable=True)) and None)
+    cloud.drain()
+    cloud.settle_all()
+    cloud.run(start_instances, cloud.caller, CLOUD, cloud.instances[:1], NOW)
+    cloud.settle()  # its guest finds what it wrote last
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_volume_of_an_instance_elsewhere_moves_without_it(cloud, loose, number):
+    """Where the instance's own host can have it, it is there."""
+    attach(cloud, loose, number)
+    cloud.settle()
+    stopped(cloud, number)
+    cloud.drain()
+    cloud.settle_all()
+    host_id = instance(cloud, number).host_id
+    row = volume(cloud, loose)
+    assert (row.host_id, row.attached_host_id, row.export_port) == (host_id, host_id, None)
+    cloud.run(start_instances, cloud.caller, CLOUD, [cloud.instances[number]], NOW)
+    cloud.settle()
+    assert (instance(cloud, number).state, volume(cloud, loose).attachment_state) == ("running", "attached")
+
+
+def test_a_drain_that_stops_guests_empties_their_host(cloud):
+    attach(cloud, cloud.volumes[0], 0)
+    cloud.settle()
+    cloud.drain(stop=True)
+    cloud.settle_all()
+    first = cloud.hosts[0]
+    assert [instance(cloud, number).state for number in (0, 3)] == ["running", "running"]
+    assert first.id not in {instance(cloud, number).host_id for number in (0, 3)}
+    assert cloud.shown().state == "drained"
+    assert (first.disks, first.plugged, first.serves) == (set(), {}, {})
+    cloud.run(host_records.remove_host, CLOUD, first.id, NOW, lost=False)
+
+
+def test_what_comes_back_to_its_first_home_has_the_content_of_the_second(cloud, loose):
+    cloud.drain()
+    cloud.settle_all()
+    second = next(host for host in cloud.hosts if host.id == volume(cloud, loose).host_id)
+    number = cloud.hosts.index(second)
+    attach(cloud, loose, number)
+    cloud.settle()
+    cloud.run(volume_attachments.detach, cloud.caller, loose)
+    cloud.settle()
+    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, schedulable=True)
+    for each in (1, 2):
+        cloud.drain(each)
+    cloud.settle_all()
+    row = volume(cloud, loose)
+    assert (row.host_id, row.home_count) == (cloud.hosts[0].id, 2)
+    assert cloud.hosts[0].contents[loose] == (2, cloud.written[loose])
+
+
+def test_a_host_that_has_still_to_remove_it_is_no_home(cloud, loose):
+    cloud.drain()
+    cloud.empty()
+    for _ in range(2):
+        cloud.act(cloud.hosts[0])
+    cloud.empty()
+    assert volume(cloud, loose).home_count == 1
+    for each in (1, 2):
+        cloud.drain(each)
+    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, schedulable=True)
+    for _ in range(3):  # the first host hears of nothing
+        cloud.empty()
+        for host in cloud.hosts[1:]:
+            cloud.act(host)
+    assert volume(cloud, loose).home_count == 1
+    (move,) = [each for each in moves(cloud) if each[0] == loose]
+    assert move[1]
+    cloud.settle_all()
+    assert volume(cloud, loose).host_id == cloud.hosts[0].id
+
+
+def test_without_room_elsewhere_it_waits_where_it_is(cloud, loose):
+    full = update(StoragePool).where(StoragePool.host_id != cloud.hosts[0].id)
+    cloud.run(lambda tx: tx.session.execute(full.values(total=0)) and None)
+    cloud.drain()
+    cloud.settle_all()
+    assert volume(cloud, loose).host_id == cloud.hosts[0].id
+    (use,) = cloud.shown().uses
+    assert use.percent is None
+    assert use.note.startswith("it waits for a place on another host: ")
+    cloud.run(lambda tx: tx.session.execute(full.values(total=1000 * GIB)) and None)
+    cloud.settle_all()
+    assert volume(cloud, loose).host_id != cloud.hosts[0].id
+
+
+def test_what_could_not_be_read_is_said_and_tried_again_when_it_is_asked_for(cloud, loose):
+    cloud.drain()
+    cloud.empty()
+    fail_snapshots(cloud)
+    for _ in range(2):
+        cloud.empty()
+    assert moves(cloud) == [(loose, "the disk is broken")]
+    (use,) = cloud.shown().uses
+    assert (use.percent, use.note) == (
+        None,
+        "it did not move, drain the host again to try once more: the disk is broken",
+    )
+    assert hidden(cloud) == []
+    cloud.drain()
+    assert moves(cloud) == []
+    cloud.settle_all()
+    assert volume(cloud, loose).home_count == 1
+
+
+def fail_snapshots(cloud):
+    def fail(tx):
+        for snapshot in tx.session.scalars(select(Snapshot).where(Snapshot.state == "pending")).all():
+            snapshot_life.fail(tx, snapshot, "the disk is broken")
+
+    cloud.run(fail)
+
+
+def test_a_guest_whose_volume_cannot_leave_starts_elsewhere_without_it(cloud):
+    cloud.drain(stop=True)
+    cloud.settle()
+    cloud.empty()
+    assert instance(cloud, 0).state == "stopped"
+    fail_snapshots(cloud)
+    for _ in range(2):
+        cloud.empty()
+    cloud.settle()
+    assert instance(cloud, 0).state == "running"
+    assert instance(cloud, 0).host_id != cloud.hosts[0].id
+    root = next(each for (each,) in cloud.all(select(Volume).where(Volume.instance_id == cloud.instances[0])))
+    assert root.host_id == cloud.hosts[0].id
+
+
+def test_a_deletion_does_not_wait_for_a_move(cloud, loose):
+    cloud.drain()
+    cloud.empty()
+    cloud.run(volume_life.delete, cloud.caller, loose)
+    cloud.empty()
+    cloud.settle()
+    assert (volume(cloud, loose), moves(cloud)) == (None, [])
+
+
+def test_it_waits_for_a_snapshot_of_its_owner(cloud, loose):
+    cloud.drain()
+    cloud.empty()
+    asked = cloud.run(create_snapshots.of_volume, cloud.caller, OfVolume(loose), NOW).snapshot.id
+    (moving,) = [name for (name,) in cloud.all(select(VolumeMove.snapshot_id))]
+    cloud.run(complete, moving)
+    cloud.empty()
+    assert volume(cloud, loose).home_count == 0
+    cloud.run(complete, asked)
+    cloud.empty()
+    assert volume(cloud, loose).home_count == 1
+
+
+def test_an_owner_may_take_as_many_snapshots_as_without_a_move(cloud, loose):
+    throughput = update(Volume).where(Volume.id == loose).values(volume_type="st1")
+    cloud.run(lambda tx: tx.session.execute(throughput) and None)
+    cloud.drain()
+    cloud.empty()
+    assert cloud.run(create_snapshots.of_volume, cloud.caller, OfVolume(loose), NOW).snapshot.state == "pending"
+
+
+def test_it_waits_for_a_modification_and_is_as_large_then(cloud, loose):
+    cloud.drain()
+    cloud.empty()
+    cloud.run(volume_modifications.modify, cloud.caller, CLOUD, ModifyRequest(loose, size=3), NOW)
+    (moving,) = [name for (name,) in cloud.all(select(VolumeMove.snapshot_id))]
+    cloud.run(complete, moving)
+    cloud.empty()
+    assert volume(cloud, loose).home_count == 0
+    cloud.settle_all()
+    row = volume(cloud, loose)
+    assert (row.home_count, row.size) == (1, 3)
+
+
+def test_uncordoned_hosts_keep_their_volumes(cloud, loose):
+    cloud.drain()
+    cloud.empty()
+    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, schedulable=True)
+    cloud.settle_all()
+    assert (volume(cloud, loose).host_id, moves(cloud)) == (cloud.hosts[0].id, [])
+
+
+def test_a_host_that_is_down_is_not_asked(cloud, loose):
+    cloud.drain()
+    down = update(Host).where(Host.id == cloud.hosts[0].id)
+    cloud.run(lambda tx: tx.session.execute(down.values(state="down")) and None)
+    cloud.settle_all()
+    assert moves(cloud) == []
+    assert volume(cloud, loose).host_id == cloud.hosts[0].id
+
+
+def test_a_few_move_at_a_time(cloud):
+    made = [cloud.create() for _ in range(6)]
+    home = update(Volume).where(Volume.id.in_(made)).values(host_id=cloud.hosts[0].id, pool="main")
+    cloud.run(lambda tx: tx.session.execute(home) and None)
+    cloud.drain()
+    for _ in range(2):
+        cloud.empty()
+    assert len(moves(cloud)) == 4
+
+
+def test_one_whose_machine_binds_it_stays_with_its_volumes_and_says_why(cloud):
+    bound = update(Instance).where(Instance.id == cloud.instances[0])
+    cloud.run(lambda tx: tx.session.execute(bound.values(memory_saved=True)) and None)
+    stopped(cloud)
+    cloud.run(lambda tx: tx.session.execute(bound.values(memory_saved=True)) and None)
+    cloud.run(terminate_instances, cloud.caller, [cloud.instances[3]], NOW)
+    cloud.settle()
+    for (root,) in cloud.all(select(Volume.id).where(Volume.instance_id.is_(None), Volume.host_id.is_not(None))):
+        cloud.run(volume_life.delete, cloud.caller, root)
+    cloud.settle()
+    cloud.drain()
+    cloud.settle_all()
+    uses = {use.kind: use for use in cloud.shown().uses}
+    assert {kind: use.percent for kind, use in uses.items()} == {"instance": None, "volume": None}
+    assert uses["instance"].note == (
+        "it stays, since its memory is saved there: uncordon the host, start it, and stop it without hibernation"
+    )
+    assert uses["volume"].note == f"it stays with {cloud.instances[0]}"
+    assert instance(cloud, 0).host_id == cloud.hosts[0].id
+
+
+def test_nothing_is_read_while_no_host_is_drained(cloud, loose):
+    assert not cloud.run(drain_moves.are_due)
+    cloud.drain()
+    assert cloud.run(drain_moves.are_due)
+    cloud.empty()
+    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, schedulable=True)
+    assert cloud.run(drain_moves.are_due)
+    cloud.empty()
+    assert not cloud.run(drain_moves.are_due)
