@@ -25,7 +25,7 @@ from tests.support.waiting import wait_for
 
 PATIENCE: Final = 60.0  # until all is in order, after the last call and the last kill
 OVERCOMMIT: Final = 0.05  # of volumes: with the size of simulated disks, so few that instances wait for instance store
-SIZE: Final = HostSize(cpus=2, memory=32 << 30, devices=["10de:1eb8"])
+SIZE: Final = HostSize(cpus=4, memory=32 << 30, devices=["10de:1eb8"])
 USERS: Final = 4
 MOST_EACH: Final = 16  # instances: together some more than there is room for
 SETTINGS: Final = (
@@ -79,11 +79,13 @@ class Report:
         """All of it, for a reader."""
         killed = ", ".join(f"{count} {what}" for what, count in sorted(self.kills.items()))
         refused = ", ".join(f"{count} {code}" for code, count in sorted(self.lives.refused.items()))
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.lives.kinds.items()))
         lines = [
             (
                 f"seed {self.plan.seed}: {self.lives.launched} lives in {self.seconds:.0f} s on"
                 f" {self.plan.processes * self.plan.hosts} simulated hosts"
             ),
+            f"of these: {kinds}",
             f"killed: {killed or 'nothing'}; answers lost: {self.lives.lost}; refused: {refused or 'nothing'}",
         ]
         for what, samples in (("with kills", self.samples), ("without kills", self.quiet)):

@@ -53,6 +53,7 @@ class Lives:
 
     wanted: int = 0
     launched: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)  # how many of each instance type
     lost: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     failures: list[Exception] = field(default_factory=list)
@@ -112,6 +113,7 @@ class User:
             self.living |= made
             with self.lives.lock:
                 self.lives.launched += len(made)
+                self.lives.kinds[chosen["InstanceType"]] += len(made)
 
     def _stop_or_start(self, instance_id: str) -> None:
         call = self.chance.choice((self.ec2.stop_instances, self.ec2.start_instances))
