@@ -3,13 +3,16 @@
 import json
 import socket
 import threading
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stead_cli.rig_places import RigPlace
 from stead_cli.rig_plan import CALLER_IPV6_ADDRESS, FAR_IPV6_ADDRESS, VXLAN_BYTES
 from tests.support import leaks
-from tests.support.rig import TestRig
+from tests.support.rig import RigUser, TestRig
 from tests.support.street import Street
 from tests.support.waiting import wait_for
 
@@ -94,3 +97,40 @@ def test_underlay_carries_what_guests_send_in_one_piece(rig: TestRig) -> None:
     wait_for(lambda: sender.run("python3", "-c", code).returncode == 0 and (not thread.is_alive() or got), "it arrives")
     thread.join()
     assert got == [str(payload)]
+
+
+def test_placement_groups_hold_on_three_hosts(rig: TestRig, tmp_path: Path) -> None:
+    """By where libvirt has each instance's domain; the guests need not boot."""
+    user = RigUser(rig, rig.new_account(), tmp_path, rig=rig)
+    ec2: Any = user.ec2
+    groups = {
+        strategy: ec2.create_placement_group(GroupName=strategy, Strategy=strategy, **given)["PlacementGroup"][
+            "GroupId"
+        ]
+        for strategy, given in (("spread", {}), ("partition", {"PartitionCount": 3}), ("cluster", {}))
+    }
+    launched: list[str] = []
+
+    def launch(strategy: str, count: int = 1, **placement: int) -> list[str]:
+        """Launch into a group; return the names of the hosts on which the instances run."""
+        ids = user.run(count, InstanceType="stead.pico", Placement={"GroupName": strategy, **placement})
+        launched.extend(ids)
+        domains = {host.name: host.place.run("virsh", "list", "--name").stdout.split() for host in rig.hosts}
+        return [name for each in ids for name, there in domains.items() if each in there]
+
+    try:
+        assert sorted(launch("spread", 3)) == sorted(host.name for host in rig.hosts)
+        with pytest.raises(ec2.exceptions.ClientError, match="InsufficientInstanceCapacity"):
+            launch("spread")
+        said = rig.stead_well("placement", "explain", "stead.pico", "--group", groups["spread"])
+        assert said.count("has an instance of the spread placement group") == 3
+        parts = [launch("partition", PartitionNumber=number) for number in (1, 2, 3)]
+        assert sorted(chain(*parts)) == sorted(host.name for host in rig.hosts)
+        assert launch("partition", PartitionNumber=2) == parts[1]
+        [first, second] = launch("cluster", 2)
+        assert first == second
+    finally:
+        ec2.terminate_instances(InstanceIds=launched)
+        user.wait("instance_terminated", launched)
+        for strategy in groups:
+            ec2.delete_placement_group(GroupName=strategy)
