@@ -48,7 +48,19 @@ resource "aws_instance" "back" {
   subnet_id              = aws_subnet.private[count.index].id
   private_ip             = cidrhost(aws_subnet.private[count.index].cidr_block, 10)
   vpc_security_group_ids = [aws_security_group.back.id]
+  placement_group        = aws_placement_group.back.id
+  cpu_core_count         = 1
+  cpu_threads_per_core   = 1
+  hibernation            = true
   tags                   = { Name = "${var.site}-back-${count.index}" }
+
+  credit_specification {
+    cpu_credits = var.credits
+  }
+
+  root_block_device {
+    encrypted = true # where the machine's memory goes when it hibernates
+  }
 
   ebs_block_device {
     device_name = "/dev/sdf"
@@ -75,6 +87,15 @@ resource "aws_launch_template" "front" {
   }
 
   block_device_mappings {
+    device_name = "/dev/sda1"
+
+    ebs {
+      volume_size = 2
+      encrypted   = true
+    }
+  }
+
+  block_device_mappings {
     device_name = "/dev/sdf"
 
     ebs {
@@ -94,6 +115,23 @@ resource "aws_launch_template" "front" {
   metadata_options {
     http_endpoint = "enabled"
     http_tokens   = "required"
+  }
+
+  placement {
+    group_name = aws_placement_group.front.name
+  }
+
+  cpu_options {
+    core_count       = 1
+    threads_per_core = 1
+  }
+
+  credit_specification {
+    cpu_credits = var.credits
+  }
+
+  hibernation_options {
+    configured = true
   }
 
   tag_specifications {

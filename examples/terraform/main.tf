@@ -41,6 +41,12 @@ variable "instance_type" {
   default = "t3.nano"
 }
 
+variable "credits" {
+  description = "How the machines of the private subnets spend CPU credits: standard, unlimited."
+  type        = string
+  default     = "standard"
+}
+
 variable "data_size" {
   description = "GiB of the data volume."
   type        = number

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support import outside_clients
+from tests.support.clients import FAST
 from tests.support.cloud import Cloud
 from tests.support.own_resources import own_resources
 from tests.support.terraform import SECONDS, Terraform
@@ -40,12 +41,16 @@ def test_a_site_is_made_changed_in_place_and_removed(account, tmp_path):
     first = terraform.outputs
 
     people = 'people=["198.18.0.0/15","203.0.113.0/24"]'
-    changes = [f"-var={one}" for one in ("instance_type=t3.micro", "data_size=2", "stage=second", people)]
+    two = placed(account, first, "standard")
+    changes = [
+        f"-var={one}" for one in ("instance_type=t3.micro", "data_size=2", "stage=second", "credits=unlimited", people)
+    ]
     added_now, changed, destroyed = terraform.apply(*changes)
     assert (added_now, destroyed) == (0, 0)
     assert changed > 30  # all that has tags, and what the other variables are of
     terraform.plan_is_empty(*changes)
     assert terraform.outputs == first  # the same machines at the same addresses
+    assert placed(account, first, "unlimited") == two
     ec2 = account.ec2
     [[front]] = [
         group["Instances"] for group in ec2.describe_instances(InstanceIds=first["machines"][:1])["Reservations"]
@@ -56,8 +61,33 @@ def test_a_site_is_made_changed_in_place_and_removed(account, tmp_path):
     assert (template["DefaultVersionNumber"], template["LatestVersionNumber"]) == (2, 2)
     [version] = ec2.describe_launch_template_versions(Versions=["$Default"])["LaunchTemplateVersions"]
     assert version["LaunchTemplateData"]["InstanceType"] == "t3.micro"
+    is_launched_as_the_template_says(ec2)
     [data] = ec2.describe_volumes(VolumeIds=[first["volume"]])["Volumes"]
     assert (data["Size"], data["State"]) == (2, "in-use")
 
     assert terraform.destroy(*changes) == added
     assert {kind: found for kind, found in own_resources(account).items() if found} == {}
+
+
+def placed(account, outputs, spends):
+    """The machines of the private subnets, whose placement, processors, credits and hibernation must be those asked."""
+    ids = outputs["machines"][1:]
+    pages = account.ec2.describe_instances(InstanceIds=ids)["Reservations"]
+    machines = [one for page in pages for one in page["Instances"]]
+    assert {one["Placement"]["GroupName"] for one in machines} == {"terraform-site-back"}
+    assert {(one["CpuOptions"]["CoreCount"], one["CpuOptions"]["ThreadsPerCore"]) for one in machines} == {(1, 1)}
+    assert {one["HibernationOptions"]["Configured"] for one in machines} == {True}
+    found = account.ec2.describe_instance_credit_specifications(InstanceIds=ids)["InstanceCreditSpecifications"]
+    assert {one["CpuCredits"] for one in found} == {spends}
+    return sorted(one["InstanceId"] for one in machines)
+
+
+def is_launched_as_the_template_says(ec2):
+    """The provider's words for a template are those that RunInstances understands; its instance is ended again."""
+    template = {"LaunchTemplateName": "terraform-site-front"}
+    [made] = ec2.run_instances(LaunchTemplate=template, MinCount=1, MaxCount=1)["Instances"]
+    assert made["Placement"]["GroupName"] == "terraform-site-front"
+    assert made["CpuOptions"] == {"CoreCount": 1, "ThreadsPerCore": 1}
+    assert made["HibernationOptions"] == {"Configured": True}
+    ec2.terminate_instances(InstanceIds=[made["InstanceId"]])
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=[made["InstanceId"]], WaiterConfig=FAST)

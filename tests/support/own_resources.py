@@ -37,6 +37,7 @@ def own_resources(account: Account) -> dict[str, list[Any]]:
         "Snapshots": ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"],
         "Images": ec2.describe_images(Owners=["self"])["Images"],
         "LaunchTemplates": ec2.describe_launch_templates()["LaunchTemplates"],
+        "PlacementGroups": ec2.describe_placement_groups()["PlacementGroups"],
         "KeyPairs": ec2.describe_key_pairs()["KeyPairs"],
         "PrefixLists": [
             one for one in ec2.describe_managed_prefix_lists()["PrefixLists"] if one["OwnerId"] == account.account_id
