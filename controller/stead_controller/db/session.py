@@ -27,7 +27,7 @@ from stead_controller.room import Room
 
 _READERS: Final = 4
 _CACHE_KIB: Final = 2 << 10  # of a reader, of which little is left after the next write
-_WRITERS_CACHE_KIB: Final = 12 << 10
+_WRITERS_CACHE_KIB: Final = 8 << 10
 # Pages of the log after which they are written to the database: a page that many transactions change is written once.
 # At most 16 MiB are read again at the next start, which takes some milliseconds.
 _CHECKPOINT_PAGES: Final = 4096

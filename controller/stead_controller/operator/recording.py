@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, Final
 
 import grpc
-from google.protobuf.json_format import MessageToDict
 
 from stead_controller.audit.stored_events import AuditEvent
 from stead_controller.clock import Clock
@@ -36,6 +35,8 @@ class OperatorCall:
 
     def drawn(self, region: str) -> AuditEvent:
         """Make a record in CloudTrail's form, which no account may look up."""
+        from google.protobuf.json_format import MessageToDict  # noqa: PLC0415 - only operators' calls need it
+
         event_id = str(uuid.uuid4())
         asked = MessageToDict(self.request, preserving_proto_field_name=True) if self.request is not None else None
         read_only = self.name.startswith(_READING)

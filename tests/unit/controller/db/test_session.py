@@ -100,7 +100,7 @@ def test_one_connection_writes_and_is_never_a_readers(database: Database, room: 
     assert len(set(map(id, writers))) == 1
     assert not set(map(id, writers)) & set(map(id, readers))
     assert _rows(database) == 0, "what failed was rolled back, and did not wait for the next commit"
-    assert database.run_blocking(lambda tx: tx.connection.scalar(text("PRAGMA cache_size"))) == -12288
+    assert database.run_blocking(lambda tx: tx.connection.scalar(text("PRAGMA cache_size"))) == -8192
 
 
 def test_after_an_error_of_the_database_another_connection_writes(database: Database, room: Limit) -> None:
