@@ -41,6 +41,7 @@ class _Compiled:
     from_driver: tuple[tuple[int, _Convert], ...]
     named: Callable[[Iterable[Any]], Any]
     returns_rows: bool
+    places: tuple[tuple[str, _Convert | None], ...]  # `names`, each with its conversion
 
 
 class Prepared:
@@ -129,9 +130,11 @@ def _compile(statement: Any, dialect: Dialect, columns: Sequence[str] | None) ->
     names: list[str] = [column.key for column in returned]
     converters = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in returned]
     row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]  # noqa: PYI024 - of any columns
+    positions = tuple(compiled.positiontup or compiled.binds)
     return _Compiled(
         sql=compiled.string,
-        names=tuple(compiled.positiontup or compiled.binds),
+        names=positions,
+        places=tuple((name, to_driver.get(name)) for name in positions),
         constants=constants,
         defaults=defaults,
         lists=frozenset(_LIST.findall(compiled.string)),
@@ -158,6 +161,8 @@ def _read(row: Row, converters: Sequence[tuple[int, _Convert]]) -> list[Any]:
 
 def _arguments(compiled: _Compiled, dialect: Dialect, params: Mapping[str, Any]) -> tuple[str, Any]:
     """Return the SQL and its arguments in the driver's form: by position or by name."""
+    if dialect.positional and not compiled.lists:
+        return compiled.sql, _by_position(compiled, params)
     values: dict[str, Any] = dict(compiled.constants)
     for name, make in compiled.defaults.items():
         values[name] = _converted(compiled.to_driver.get(name), make(None), is_list=False)
@@ -165,7 +170,7 @@ def _arguments(compiled: _Compiled, dialect: Dialect, params: Mapping[str, Any])
         convert = compiled.to_driver.get(name)
         values[name] = value if convert is None else _converted(convert, value, is_list=name in compiled.lists)
     if not compiled.lists:
-        return compiled.sql, tuple(values[name] for name in compiled.names) if dialect.positional else values
+        return compiled.sql, values
     if not dialect.positional:
         return _spread_by_name(compiled, values)
     arguments: list[Any] = []
@@ -175,6 +180,21 @@ def _arguments(compiled: _Compiled, dialect: Dialect, params: Mapping[str, Any])
         else:
             arguments.append(values[name])
     return _LIST.sub(lambda found: _places(["?"] * len(values[found[1]])), compiled.sql), tuple(arguments)
+
+
+def _by_position(compiled: _Compiled, params: Mapping[str, Any]) -> list[Any]:
+    """Return the arguments of a statement without lists: this is run for each statement of each launch."""
+    arguments: list[Any] = []
+    for name, convert in compiled.places:
+        if name in params:
+            value = params[name]
+        elif name in compiled.defaults:
+            value = compiled.defaults[name](None)
+        else:
+            arguments.append(compiled.constants[name])  # which is converted already
+            continue
+        arguments.append(value if convert is None else convert(value))
+    return arguments
 
 
 def _spread_by_name(compiled: _Compiled, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -56,7 +56,7 @@ def is_allowed_by_group(room: Room, search: Search) -> bool:
 
 def choose_host(rooms: Iterable[Room], search: Search) -> Room | None:
     """Return the best host of those that fit, None when none does; which of equals it is depends on their ids alone."""
-    return next(iter(_ranked([room for room in rooms if fits(room, search)], search)), None)
+    return next((room for room in _ranked(rooms, search) if fits(room, search)), None)
 
 
 def explain(rooms: Iterable[Room], search: Search) -> list[Verdict]:
