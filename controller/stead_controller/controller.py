@@ -6,7 +6,7 @@ import logging
 import secrets
 import shutil
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
@@ -102,11 +102,12 @@ from stead_controller.settings import Settings
 from stead_controller.workflows import lifecycle
 from stead_controller.workflows.copy_image import CopyImage
 from stead_controller.workflows.create_image import CreateImage
-from stead_controller.workflows.engine import Engine
+from stead_controller.workflows.engine import Engine, MakeLife
 from stead_controller.workflows.housekeeping import clean_up
 from stead_controller.workflows.image_tasks import ExportTask, ImportTask, Places
 from stead_controller.workflows.ingest_image import IngestImage
 from stead_controller.workflows.recode_snapshot import RecodeSnapshot
+from stead_controller.workflows.replace_root_volume import ReplaceRootVolume
 from stead_controller.workflows.reseal import Resealing
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
@@ -163,21 +164,8 @@ class Controller:
             open_server(settings, lambda: self.database.run(lambda tx: object_keys.of_embedded(tx, self._sealer)))
         )
         places = Places(settings, ImageFiles(self.database, objects, settings.region), self._blocks)
-        self._engine = Engine(
-            self.database,
-            clock,
-            {
-                CreateImage.kind: partial(CreateImage, self.database, clock),
-                ExportTask.kind: partial(ExportTask, self.database, clock, places=places),
-                ImportTask.kind: partial(ImportTask, self.database, clock, places=places),
-                IngestImage.kind: partial(IngestImage, self.database, clock, store=self._blocks, sealer=self._sealer),
-                CopyImage.kind: partial(CopyImage, self.database, clock),
-                RecodeSnapshot.kind: partial(
-                    RecodeSnapshot, self.database, clock, store=self._blocks, sealer=self._sealer
-                ),
-            },
-            alone=self.database.engine.dialect.name == "sqlite",
-        )
+        alone = self.database.engine.dialect.name == "sqlite"
+        self._engine = Engine(self.database, clock, self._new_lives(places), alone=alone)
         self._trail = self._new_trail()
         self._throttle = Throttle(settings.request_rate_factor)
         self._failed_logins = FailedLogins(settings.request_rate_factor)
@@ -198,6 +186,20 @@ class Controller:
         self._resealing = Resealing(self.database, self._master_key, clock)
         self._tasks: set[asyncio.Task[None]] = set()
         self._was_full = False
+
+    def _new_lives(self, places: Places) -> Mapping[str, MakeLife]:
+        """Return all workflows, by kind."""
+        database, clock = self.database, self._clock
+        patience = self.settings.launch_deadline_seconds
+        return {
+            CreateImage.kind: partial(CreateImage, database, clock),
+            ExportTask.kind: partial(ExportTask, database, clock, places=places),
+            ImportTask.kind: partial(ImportTask, database, clock, places=places),
+            IngestImage.kind: partial(IngestImage, database, clock, store=self._blocks, sealer=self._sealer),
+            CopyImage.kind: partial(CopyImage, database, clock),
+            ReplaceRootVolume.kind: partial(ReplaceRootVolume, database, clock, patience_seconds=patience),
+            RecodeSnapshot.kind: partial(RecodeSnapshot, database, clock, store=self._blocks, sealer=self._sealer),
+        }
 
     def _new_trail(self) -> Trail[CallRecord | OperatorCall]:
         settings = self.settings

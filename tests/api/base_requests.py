@@ -7,7 +7,7 @@ import json
 from typing import Any, Final
 
 from stead_controller.db.tables import IamMfaDevice, Instance
-from tests.api import fleet_requests
+from tests.api import fleet_requests, instance_requests
 from tests.api.conftest import Api
 from tests.api.identity import trust
 from tests.support import rows
@@ -48,7 +48,8 @@ def _guests(api: Api) -> Named:
         tx.session.flush()
         data = rows.volume(tx.session.get_one(Instance, instance), api.world, device_name="/dev/sdp")
         tx.session.add(data)
-        return {"snapshot": snapshot.id, "own_image": image.id, "lent_image": lent.id, "data_volume": data.id}
+        named = {"snapshot": snapshot.id, "own_image": image.id, "lent_image": lent.id, "data_volume": data.id}
+        return named | instance_requests.build(tx, tx.session.get_one(Instance, instance))
 
     named = api.run(add)
     api.other.modify_image_attribute(ImageId=named["lent_image"], LaunchPermission={"Add": [{"UserId": account}]})
@@ -343,6 +344,7 @@ VALUES: Final[Named] = {
 # What an operation needs beside what its model requires; None leaves out what the model requires.
 BASES: Final[dict[str, Named]] = {
     **fleet_requests.BASES,
+    **instance_requests.BASES,
     "CreateLifecyclePolicy": {"ExecutionRoleArn": _ROLE, "PolicyDetails": LIFECYCLE},
     "CompleteSnapshot": {"SnapshotId": "{pending}", "ChangedBlocksCount": 0},
     "ListChangedBlocks": {"FirstSnapshotId": "{snapshot}", "SecondSnapshotId": "{snapshot}"},
@@ -416,13 +418,6 @@ BASES: Final[dict[str, Named]] = {
     "ImportSnapshot": {"DiskContainer": _IMPORT},
     "ModifyImageAttribute": {"Description": {"Value": "d"}},
     "ModifyInstanceAttribute": {"InstanceId": "{stopped}", "DisableApiStop": {"Value": True}},
-    "ModifyDefaultCreditSpecification": {"InstanceFamily": "t3", "CpuCredits": "standard"},
-    "ModifyInstanceCpuOptions": {"InstanceId": "{stopped}", "CoreCount": 1, "ThreadsPerCore": 1},
-    "ModifyInstanceCreditSpecification": {
-        "InstanceCreditSpecifications": [{"InstanceId": "{stopped}", "CpuCredits": "unlimited"}]
-    },
-    "ModifyInstanceMaintenanceOptions": {"AutoRecovery": "disabled"},
-    "ModifyInstanceMetadataDefaults": {"HttpTokens": "required"},
     "ModifyNetworkInterfaceAttribute": {
         "NetworkInterfaceId": "{attached_interface}", "Description": {"Value": "d"}
     },
@@ -502,7 +497,7 @@ TAGGED: Final[dict[str, str]] = {
     "CreateFlowLogs": "vpc-flow-log", "CreateImage": "image", "CreateInternetGateway": "internet-gateway",
     "CreateKeyPair": "key-pair", "CreateManagedPrefixList": "prefix-list", "CreateNatGateway": "natgateway",
     "CreateNetworkAcl": "network-acl", "CreateNetworkInsightsPath": "network-insights-path",
-    "CreateNetworkInterface": "network-interface", "CreateRouteTable": "route-table",
+    "CreateNetworkInterface": "network-interface", "CreateReplaceRootVolumeTask": "replace-root-volume-task", "CreateRouteTable": "route-table",
     "CreateSecurityGroup": "security-group", "CreateSnapshot": "snapshot", "CreateSnapshots": "snapshot",
     "CreateSubnet": "subnet", "CreateSubnetCidrReservation": "subnet-cidr-reservation", "CreateVolume": "volume",
     "CreateVpc": "vpc",
@@ -519,6 +514,7 @@ _FLAT_OF: Final = dict.fromkeys(_FLAT, _FLAT) | {"SourceSecurityGroupOwnerId": {
 VALUES_OF: Final[dict[tuple[str, str], Any]] = {
     **{(operation, "TagSpecifications.ResourceType"): kind for operation, kind in TAGGED.items()},
     **fleet_requests.VALUES_OF,
+    **instance_requests.VALUES_OF,
     ("ListChangedBlocks", "MaxResults"): 100,
     ("SendSerialConsoleSSHPublicKey", "SerialPort"): 0,
     ("ListSnapshotBlocks", "MaxResults"): 100,
@@ -556,6 +552,7 @@ COMPANIONS: Final[dict[str, Named]] = {
 # Members of base requests that go where another member comes, and what that one needs instead.
 INSTEAD: Final[dict[str, tuple[tuple[str, ...], dict[str, Named]]]] = {
     "AuthorizeSecurityGroupIngress": (("IpPermissions",), _FLAT_OF),
+    "CreateReplaceRootVolumeTask": (("SnapshotId",), {}),
     "ModifyImageAttribute": (("Description",), {"Value": {"Attribute": "description"}, "Attribute": {"Value": "d"}}),
     "ModifyInstanceAttribute": (
         ("DisableApiStop",),

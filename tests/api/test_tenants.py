@@ -14,7 +14,7 @@ from stead_controller.aws.call import OPERATIONS
 from stead_controller.aws.protocol.models import load_service
 from stead_controller.catalog import ids
 from stead_controller.catalog.nouns import OF_TYPE
-from stead_controller.db.tables import ImageTask
+from stead_controller.db.tables import ImageTask, ReplaceRootVolumeTask
 from stead_controller.resources.policy_keys import resource_facts
 from tests.api.conftest import serving
 from tests.api.identity import trust
@@ -73,6 +73,7 @@ ID_PARAMETERS = {
     "PeerVpcId": "vpc",
     "PrefixListId": "prefix-list",
     "PrefixListIds": "prefix-list",
+    "ReplaceRootVolumeTaskIds": "replace-root-volume-task",
     "ResourceIds": "vpc",
     "Resources": None,
     "RouteTableId": "route-table",
@@ -274,6 +275,7 @@ def theirs(api):
         return row.id
 
     (volume,) = api.other.describe_volumes()["Volumes"]
+
     (interface,) = api.other.describe_network_interfaces()["NetworkInterfaces"]
     allocation_id = api.other.allocate_address()["AllocationId"]
     association = api.other.associate_address(AllocationId=allocation_id, InstanceId=instance_id)
@@ -289,18 +291,17 @@ def theirs(api):
     )["NetworkInsightsPath"]["NetworkInsightsPathId"]
     analysis = api.other.start_network_insights_analysis(NetworkInsightsPathId=path, ClientToken="a")
     (acl,) = api.other.describe_network_acls()["NetworkAcls"]
-    gateway = api.other.create_nat_gateway(SubnetId=api.world.other.subnet_ids[0], ConnectivityType="private")
     return {
         "iam-instance-profile-association": their_profile(api, instance_id),
         "elastic-ip": allocation_id,
         "elastic-ip-association": association["AssociationId"],
         "image": api.run(private_image),
-        **their_image_tasks(api),
+        **their_tasks(api, instance_id),
         "instance": instance_id,
         **topology,
         "key-name": "theirs",
         "key-pair": material["KeyPairId"],
-        "natgateway": gateway["NatGateway"]["NatGatewayId"],
+        "natgateway": their_gateway(api),
         "network-acl": acl["NetworkAclId"],
         "network-acl-association": acl["Associations"][0]["NetworkAclAssociationId"],
         "network-insights-analysis": analysis["NetworkInsightsAnalysis"]["NetworkInsightsAnalysisId"],
@@ -318,6 +319,26 @@ def theirs(api):
         "vpc-flow-log": flow_logs["FlowLogIds"][0],
         "vpc-peering-connection": peering["VpcPeeringConnection"]["VpcPeeringConnectionId"],
     }
+
+
+def their_gateway(api):
+    """A NAT gateway of the other tenant."""
+    subnet = api.world.other.subnet_ids[0]
+    return api.other.create_nat_gateway(SubnetId=subnet, ConnectivityType="private")["NatGateway"]["NatGatewayId"]
+
+
+def their_tasks(api, instance_id):
+    """Tasks of the other tenant: it imports and exports images, and has replaced a root volume."""
+
+    def replacement(tx):
+        values = {"account_id": api.world.other.caller.account_id, "instance_id": instance_id, "state": "succeeded"}
+        times = {"state_changed": rows.NOW, "started": rows.NOW}
+        volumes = {name: ids.new_id("volume") for name in ("old_volume_id", "new_volume_id")}
+        row = ReplaceRootVolumeTask(id=ids.new_id("replace-root-volume-task"), **values, **times, **volumes)
+        tx.session.add(row)
+        return row.id
+
+    return {**their_image_tasks(api), "replace-root-volume-task": api.run(replacement)}
 
 
 def their_fleet(api):
@@ -456,6 +477,8 @@ def own_resources(api, operation, own_instance):
         case "CreateNatGateway":
             (address,) = api.ec2.describe_addresses()["Addresses"]
             return {"AllocationId": address["AllocationId"], "SubnetId": api.world.one.subnet_ids[0]}
+        case "CreateReplaceRootVolumeTask":
+            return {"InstanceId": own_instance}
         case "CreateNetworkInterface":
             return {"SubnetId": api.world.one.subnet_ids[0]}
         case "ModifyNetworkInterfaceAttribute":

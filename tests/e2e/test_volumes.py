@@ -1,7 +1,9 @@
-"""Volumes in real guests of one host: attached while they run, grown while mounted, and what was written stays."""
+"""Volumes in real guests of one host: attached while they run, grown while mounted, a root volume replaced."""
+
+from typing import Any
 
 from tests.support.clients import FAST
-from tests.support.real_cloud import User
+from tests.support.real_cloud import HEARS_THE_POWER_BUTTON, User
 from tests.support.waiting import wait_for
 
 GIB = 1 << 30
@@ -48,3 +50,37 @@ def test_a_volume_grows_under_one_guest_and_is_read_by_another(guest_owner: User
     volume = user.ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]
     assert (volume["State"], volume["Size"], volume["Attachments"]) == ("available", 2, [])
     user.ec2.delete_volume(VolumeId=volume_id)
+
+
+def test_a_guest_boots_again_from_an_earlier_state_of_its_root_volume(guest_owner: User, guest: str) -> None:
+    """The shared guest is in the end as it was, but for one more boot."""
+    user = guest_owner
+    before = user.describe(guest)
+    old = before["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    login = user.connect(guest)
+    login.run("sync")
+    snapshot_id = user.ec2.create_snapshot(VolumeId=old)["SnapshotId"]
+    user.ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig=FAST)
+    login.run("echo later >/var/tmp/later; sync")
+    login.run(HEARS_THE_POWER_BUTTON, timeout=60)
+    begun = user.ec2.create_replace_root_volume_task(
+        InstanceId=guest, SnapshotId=snapshot_id, DeleteReplacedRootVolume=True
+    )["ReplaceRootVolumeTask"]
+
+    def state() -> str:
+        assert user.describe(guest)["State"]["Name"] == "running"
+        ids = [begun["ReplaceRootVolumeTaskId"]]
+        (task,) = user.ec2.describe_replace_root_volume_tasks(ReplaceRootVolumeTaskIds=ids)["ReplaceRootVolumeTasks"]
+        return task["TaskState"]
+
+    wait_for(lambda: state() not in ("pending", "in-progress"), "the root volume is replaced", 60, poll=0.5)
+    assert state() == "succeeded"
+    login = user.connect(guest)
+    assert login.run("cat /var/tmp/word; ls /var/tmp/later 2>/dev/null || echo gone").split() == ["shared", "gone"]
+    after = user.describe(guest)
+    assert after["BlockDeviceMappings"][0]["Ebs"]["VolumeId"] != old
+    for name in ("PrivateIpAddress", "PublicIpAddress", "LaunchTime", "ImageId"):
+        assert after[name] == before[name]
+    user.ec2.delete_snapshot(SnapshotId=snapshot_id)
+    mine: Any = [{"Name": "volume-id", "Values": [old]}]
+    wait_for(lambda: user.ec2.describe_volumes(Filters=mine)["Volumes"] == [], "the replaced volume is deleted", 30)

@@ -92,6 +92,7 @@ def machine(
     start_count: int = 1,
     reboot_count: int = 0,
     force_stop: bool = False,
+    stores_since: int = 0,
 ) -> pb.Resource:
     letters = "abcdefgh"
     body = pb.Machine(
@@ -99,6 +100,7 @@ def machine(
         start_count=start_count,
         reboot_count=reboot_count,
         force_stop=force_stop,
+        stores_since=stores_since,
         vcpus=1,
         memory=GIB,
         disks=[pb.MachineDisk(volume_id=each, device_name=f"/dev/sd{letters[at]}") for at, each in enumerate(volumes)],

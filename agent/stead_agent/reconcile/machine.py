@@ -226,7 +226,8 @@ class MachineWork:
     def _start(self, seen: MachineStatus | None) -> MachineStatus:
         assert self.resource is not None
         wanted = self.resource.machine
-        is_new = seen is None or seen.start_count < wanted.start_count  # else the host went down during this start
+        # Else the host went down during this start, or the start is one that leaves the instance store as it is.
+        is_new = seen is None or seen.start_count < (wanted.stores_since or wanted.start_count)
         for disk in wanted.disks:
             if disk.HasField("instance_store"):
                 disk_id = translate.disk_id(self.unit.id, disk)

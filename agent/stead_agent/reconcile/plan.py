@@ -81,9 +81,12 @@ def plan_machine(wanted: Machine, view: MachineView) -> MachinePlan:
     if status is None or power is Power.OFF:
         return _plan_off(wanted, view)
     if status.start_count < wanted.start_count:
-        # An earlier start still runs: it must end first. One request to stop is enough.
-        steps = () if power is Power.STOPPING else (Step.ASK_TO_STOP,)
-        return MachinePlan(steps, Then.WAITING_FOR_END)
+        # An earlier start still runs: it must end first, when the next one can begin. One request to stop is enough.
+        if power is Power.STOPPING:
+            return MachinePlan((), Then.WAITING_FOR_END)
+        if not view.needs_met:
+            return MachinePlan((), Then.WAITING_FOR_NEEDS)
+        return MachinePlan((Step.ASK_TO_STOP,), Then.WAITING_FOR_END)
     return _plan_running(wanted, view, status)
 
 

@@ -131,7 +131,8 @@ class SimulatedVolumes:
             for machine_id, guest in objects.guests.items():
                 if fresh and guest.power is not Power.OFF and any(disk.id == disk_id for disk in guest.spec.disks):
                     self._world.broken(f"{disk_id} made anew under running {machine_id}")
-            objects.stores[disk_id] = VolumeSpec(disk_id, size)
+            if fresh or disk_id not in objects.stores:
+                objects.stores[disk_id] = VolumeSpec(disk_id, size)
             return _source(objects.stores[disk_id])
 
     def remove_instance_store(self, machine_id: str) -> None:

@@ -18,7 +18,6 @@ ABSENT: Final = (
     "DescribeImageUsageReportEntries",
     "DescribeImageUsageReports",
     "DescribeLockedSnapshots",
-    "DescribeReplaceRootVolumeTasks",
     "DescribeStoreImageTasks",
     "ListImagesInRecycleBin",
     "ListSnapshotsInRecycleBin",

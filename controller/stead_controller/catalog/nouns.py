@@ -357,6 +357,16 @@ NOUNS: Final = (
         named=True,
         domain="instances",
     ),
+    Noun(
+        "replace-root-volume-task",
+        "replacevol",
+        malformed="InvalidReplaceRootVolumeTaskId.Malformed",
+        absent="InvalidReplaceRootVolumeTaskId.NotFound",
+        word="replace root volume task",
+        sentence=_BY_ID,
+        table=tables.ReplaceRootVolumeTask,
+        domain="instances",
+    ),
     Noun("lifecycle-policy", "policy", malformed="InvalidID", absent="InvalidID"),
     Noun(
         "import-image-task",

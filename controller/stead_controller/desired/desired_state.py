@@ -90,8 +90,8 @@ def refresh_volume(tx: Transaction, volume: Volume) -> None:
 
 
 def _is_read(tx: Transaction, volume: Volume) -> bool:
-    """Tell whether an instance has a volume, or its home takes a snapshot of it: then the home needs its key."""
-    if volume.instance_id is not None or not volume.encrypted:
+    """Tell whether an instance has a volume or is to get it, or its home takes a snapshot: then that needs its key."""
+    if volume.instance_id is not None or volume.state == "creating" or not volume.encrypted:
         return True
     return bool(tx.session.scalar(select(_taken_at(volume.id, volume.host_id))))
 
@@ -108,7 +108,7 @@ def _base_is_read(tx: Transaction, host_id: str, snapshot: Snapshot) -> bool:
     over = select(Volume.id).where(
         Volume.snapshot_id == snapshot.id,
         Volume.host_id == host_id,
-        or_(Volume.instance_id.is_not(None), _taken_at(Volume.id, host_id)),
+        or_(Volume.instance_id.is_not(None), Volume.state == "creating", _taken_at(Volume.id, host_id)),
     )
     return tx.session.scalar(over.limit(1)) is not None
 

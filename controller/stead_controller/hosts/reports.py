@@ -351,6 +351,8 @@ def _volume(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
     if volume.attached_host_id in (None, host_id):
         _note_impairments(volume, status, now)
     if status.condition == pb.CONDITION_READY and _is_news(tx, host_id, status):
+        if volume.state == volume_life.CREATING:
+            volume.state = "available"
         volume_attachments.settle_at_home(tx, volume, now)
         if volume.attached_host_id in (None, host_id):
             volume_modifications.settle(tx, volume, now, size=status.volume.size)

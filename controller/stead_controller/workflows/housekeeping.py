@@ -23,7 +23,7 @@ from stead_controller.hosts.reports import give_up_launch, give_up_recovery
 from stead_controller.request.client_tokens import LIFETIME
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
-from stead_controller.resources.instances import spot_interruptions, volume_attachments
+from stead_controller.resources.instances import root_replacement, spot_interruptions, volume_attachments
 from stead_controller.resources.network import (
     ended_cidr_blocks,
     nat_gateways,
@@ -119,6 +119,7 @@ def _forget_terminated(tx: Transaction, since: datetime) -> int:
         select(Instance.spot_request_id).where(Instance.id.in_(old), Instance.spot_request_id.is_not(None))
     )
     tx.session.execute(delete(Tag).where(Tag.resource_id.in_([*old, *requests])))
+    root_replacement.forget(tx, old)
     tx.session.execute(delete(Instance).where(Instance.id.in_(old)))
     used = set(
         tx.session.scalars(select(Instance.reservation_id).where(Instance.reservation_id.in_(reservations)).distinct())

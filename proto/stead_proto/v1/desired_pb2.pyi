@@ -1250,6 +1250,7 @@ class Machine(_message.Message):
     HIBERNATE_FIELD_NUMBER: _builtins.int
     HASTEN_STOP_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
+    STORES_SINCE_FIELD_NUMBER: _builtins.int
     PINNING_FIELD_NUMBER: _builtins.int
     power: Global___Power.ValueType
     start_count: _builtins.int
@@ -1277,6 +1278,8 @@ class Machine(_message.Message):
     """
     hasten_stop: _builtins.bool
     """With POWER_STOPPED: ask the guest, and power it off soon if it does not end. An agent of an earlier release waits longer."""
+    stores_since: _builtins.int
+    """The start since which its instance store lasts, which is not made anew by those after it; 0 = the latest."""
     @_builtins.property
     def disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___MachineDisk]:
         """the first one boots"""
@@ -1322,11 +1325,12 @@ class Machine(_message.Message):
         hibernate: _builtins.bool = ...,
         hasten_stop: _builtins.bool = ...,
         devices: _abc.Iterable[_builtins.str] | None = ...,
+        stores_since: _builtins.int = ...,
         pinning: Global___Pinning | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits", "metadata", b"metadata", "pinning", b"pinning", "tpm", b"tpm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "cpu_credits", b"cpu_credits", "devices", b"devices", "disks", b"disks", "force_stop", b"force_stop", "hasten_stop", b"hasten_stop", "hibernate", b"hibernate", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "pinning", b"pinning", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "cpu_credits", b"cpu_credits", "devices", b"devices", "disks", b"disks", "force_stop", b"force_stop", "hasten_stop", b"hasten_stop", "hibernate", b"hibernate", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "pinning", b"pinning", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "stores_since", b"stores_since", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

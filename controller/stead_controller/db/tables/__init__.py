@@ -27,6 +27,7 @@ from stead_controller.db.tables.instances.instance_store_disk import InstanceSto
 from stead_controller.db.tables.instances.key_pair import KeyPair
 from stead_controller.db.tables.instances.metadata_defaults import MetadataDefaults
 from stead_controller.db.tables.instances.own_instance_type import OwnInstanceType
+from stead_controller.db.tables.instances.replace_root_volume_task import ReplaceRootVolumeTask
 from stead_controller.db.tables.instances.serial_console import SerialConsoleAccess, SerialConsoleKey
 from stead_controller.db.tables.network.dhcp_options import DhcpOptions, DhcpOptionValue
 from stead_controller.db.tables.network.elastic_address import ElasticAddress
@@ -145,6 +146,7 @@ __all__ = [
     "PublicSharing",
     "QuotaRequest",
     "RemovedHost",
+    "ReplaceRootVolumeTask",
     "Reservation",
     "Revision",
     "RevisionLeap",

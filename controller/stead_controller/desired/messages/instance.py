@@ -116,6 +116,7 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
         tpm=pb.Tpm(encryption_key=instance.sealed_tpm_key) if instance.sealed_tpm_key else None,
         devices=_devices(tx, instance),
         pinning=_pinning(tx, instance),
+        stores_since=instance.stores_since,
     )
     return messages
 

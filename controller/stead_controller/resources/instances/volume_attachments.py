@@ -54,6 +54,22 @@ def attach(  # noqa: PLR0917 — what the operation asks
     instance = lookup.find(tx, caller, "instance", Instance, instance_id)
     if instance.state not in ("running", "stopped"):
         raise WrongState("instance", f"Instance '{instance.id}' is not 'running' or 'stopped'.", code="IncorrectState")
+    require_attachable(tx, volume, instance)
+    device_names.check_free(device, devices(tx, instance.id))
+    if device_names.point(device) == device_names.point(instance.root_device_name):
+        volume_types.check_root(volume.volume_type)
+    _check_number(tx, instance)
+    if volume.host_id is None:
+        volume_homes.find_home(tx, cloud, volume, instance.host_id)
+    _note_start(tx, instance)
+    plug(tx, volume, instance, device, now, state="attaching")
+    desired_state.refresh_volume(tx, volume)
+    desired_state.refresh_instance(tx, instance.id)
+    return volume
+
+
+def require_attachable(tx: Transaction, volume: Volume, instance: Instance) -> None:
+    """Raise WrongState for a volume that is not free, lacks data, or is not in the zone of an instance."""
     _require_free(volume)
     _require_data(tx, volume)
     if volume.zone != instance.zone:
@@ -62,22 +78,10 @@ def attach(  # noqa: PLR0917 — what the operation asks
             f"The volume '{volume.id}' is not in the same availability zone as instance '{instance.id}'",
             code="InvalidVolume.ZoneMismatch",
         )
-    device_names.check_free(device, devices(tx, instance.id))
-    if device_names.point(device) == device_names.point(instance.root_device_name):
-        volume_types.check_root(volume.volume_type)
-    _check_number(tx, instance)
-    if volume.host_id is None:
-        volume_homes.find_home(tx, cloud, volume, instance.host_id)
-    elif instance.host_id not in (None, volume.host_id) and desired_state.removal_pending(
-        tx, instance.host_id, volume.id
-    ):
+    is_remote_use = volume.host_id is not None and instance.host_id not in (None, volume.host_id)
+    if is_remote_use and desired_state.removal_pending(tx, instance.host_id or "", volume.id):
         # After a forced detach it is free for other hosts, but not for another guest of the same host.
         raise WrongState("volume", f"{volume.id} is not 'available'.", code="IncorrectState")
-    _note_start(tx, instance)
-    plug(tx, volume, instance, device, now, state="attaching")
-    desired_state.refresh_volume(tx, volume)
-    desired_state.refresh_instance(tx, instance.id)
-    return volume
 
 
 def devices(tx: Transaction, instance_id: str) -> list[str]:
@@ -136,7 +140,7 @@ def end_damaged(tx: Transaction) -> None:
         )
     )
     for volume, instance_id in tx.session.execute(failing.limit(_FAILED_AT_ONCE)).all():
-        _begin_detaching(tx, volume)
+        begin_detaching(tx, volume)
         desired_state.refresh_instance(tx, instance_id)
 
 
@@ -252,7 +256,7 @@ def detach(
     volume.delete_on_termination = False
     if volume.attachment_state not in DETACHING:
         _note_start(tx, instance)
-        _begin_detaching(tx, volume)
+        begin_detaching(tx, volume)
         desired_state.refresh_instance(tx, instance.id)
     user = _remote_user(volume)
     if force and user is not None:
@@ -261,7 +265,7 @@ def detach(
     return volume
 
 
-def _begin_detaching(tx: Transaction, volume: Volume) -> None:
+def begin_detaching(tx: Transaction, volume: Volume) -> None:
     """Tell the host that uses a volume to release it; the caller then sends the VM's state without the volume."""
     volume.attachment_state = "detaching"
     user = _remote_user(volume)
@@ -350,7 +354,7 @@ def end_with_instance(tx: Transaction, instance: Instance, now: datetime, *, hos
         elif volume.host_id == volume.attached_host_id:
             settle_detached(tx, volume, now)
         elif volume.attachment_state not in DETACHING:
-            _begin_detaching(tx, volume)
+            begin_detaching(tx, volume)
 
 
 def lose_home(tx: Transaction, volume: Volume) -> None:

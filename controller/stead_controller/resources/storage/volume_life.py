@@ -6,6 +6,7 @@ See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVolume.html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import select
 
@@ -30,6 +31,9 @@ from stead_controller.request.zones import zone_ids
 from stead_controller.resources import tags
 from stead_controller.resources.host_capacity import volume_homes
 from stead_controller.resources.storage import ebs_encryption, snapshots, volume_keys
+
+CREATING: Final = "creating"
+"""The state of a volume that its home makes before it is attached: it is to replace a root volume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,8 @@ def delete(tx: Transaction, caller: Caller, volume_id: str) -> None:
         raise WrongState(
             "volume", f"Volume {volume.id} is currently attached to {volume.instance_id}", code="VolumeInUse"
         )
+    if volume.state == CREATING:
+        raise WrongState("volume", f"The volume '{volume.id}' is in the 'creating' state.", code="IncorrectState")
     begin_deletion(tx, volume)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, making, named, referred, rule
+from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, made, making, named, referred, rule
 from stead_controller.aws.authorization.rules.attributes import setting
 from stead_controller.aws.authorization.rules.ssm import parameter
 from stead_controller.aws.ec2.instances import launch_parameters
@@ -195,6 +195,14 @@ def _associate_profile(asked: Asked) -> Iterator[Check]:
 
 RULES: Final[dict[str, Rule]] = {
     "AssociateIamInstanceProfile": rule(_associate_profile),
+    "CreateReplaceRootVolumeTask": rule(
+        made("replace-root-volume-task"),
+        made("volume"),
+        _INSTANCE,
+        named("image", "ImageId"),
+        named("snapshot", "SnapshotId"),
+        named("volume", "VolumeId"),
+    ),
     "DisassociateIamInstanceProfile": rule(_ASSOCIATED),
     "ModifyInstanceAttribute": rule(setting(_INSTANCE), named("security-group", "Groups")),
     "ModifyInstanceCpuOptions": rule(setting(_INSTANCE)),

@@ -33,6 +33,7 @@ _LISTS: Final = (
     "DescribeNetworkInterfaces",
     "DescribePrefixLists",
     "DescribeRegions",
+    "DescribeReplaceRootVolumeTasks",
     "DescribeRouteTables",
     "DescribeSecurityGroupReferences",
     "DescribeSecurityGroupRules",

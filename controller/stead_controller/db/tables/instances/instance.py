@@ -116,6 +116,8 @@ class Instance(Base):
     identity_issued: Mapped[datetime | None]  # when its session of the identity role began, while it runs
     password_data: Mapped[str | None] = mapped_column(String(2048))  # as the guest encrypted and wrote it
     start_count: Mapped[int] = mapped_column(Integer, default=1)
+    # Its instance store has lasted since this start: a replaced root volume is another start. 0: since its latest one.
+    stores_since: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     reboot_count: Mapped[int] = mapped_column(Integer, default=0)
     reboots_done: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # as reported by the host
     force_stop: Mapped[bool] = mapped_column(default=False)  # its guest is not asked
