@@ -80,7 +80,7 @@ def zones(tx: Transaction, among: Collection[str]) -> list[str]:
 
 def claimed_hosts(tx: Transaction, now: datetime) -> frozenset[str]:
     """Return the hosts whose room others have claimed: from the notice of a Spot Instance to a while after its end."""
-    claimed = select(Instance.host_id).where(Instance.interruption > now - CLAIMED, Instance.host_id.is_not(None))
+    claimed = select(Instance.host_id).where(Instance.interruption > now - CLAIMED)
     return frozenset(host_id for host_id in tx.session.scalars(claimed) if host_id is not None)
 
 

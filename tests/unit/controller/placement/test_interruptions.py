@@ -76,6 +76,12 @@ def test_the_disks_of_the_first_count_for_the_second():
     assert choose([host("a", pool_free=4.0, store_free=3.0)], there, search, 2) is None
 
 
+def test_the_vcpus_of_the_first_count_for_the_second():
+    there = [Resident("i-1", "a", 2, 0), Resident("i-2", "a", 2, 0)]
+    assert ids(choose([host("a", memory=9)], there, NEED, 2)) == ["i-1", "i-2"]
+    assert choose([host("a", memory=9)], there, NEED, 3) is None
+
+
 amounts = st.integers(0, 3)
 rooms = st.lists(
     st.builds(host, st.sampled_from("abc"), amounts, amounts), max_size=3, unique_by=lambda room: room.host_id

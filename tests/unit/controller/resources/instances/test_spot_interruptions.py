@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import update
 
 from stead_controller.db.tables import Host, HostCore, HostResource, Instance
-from stead_controller.errors import NoCapacity
+from stead_controller.errors import MalformedId, NoCapacity, NotFound, WrongState
+from stead_controller.placement.guest_memory import memory_of
 from stead_controller.placement.need import Need
 from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.instances import spot_interruptions
@@ -18,6 +19,7 @@ from tests.support.rows import CLOUD, GIB, NOW
 from tests.unit.controller.resources.test_volumes_on_three_hosts import Cloud
 
 REFUSAL = NoCapacity("There is none.", code="X")
+SMALL = Need(1, GIB)
 
 
 @pytest.fixture
@@ -42,8 +44,8 @@ def instance(cloud, instance_id):
     return cloud.run(lambda tx: tx.session.get_one(Instance, instance_id))
 
 
-def ask(cloud, missing=1, *, zone="us-east-1a", **given):
-    search = capacity.search_for(CLOUD, Need(1, GIB), zone)
+def ask(cloud, missing=1, *, zone="us-east-1a", need=SMALL, **given):
+    search = capacity.search_for(CLOUD, need, zone)
     return cloud.run(lambda tx: spot_interruptions.for_room(tx, CLOUD, REFUSAL, search, missing, **given))
 
 
@@ -84,6 +86,18 @@ def test_one_with_whole_cores_frees_no_vcpus_that_others_share(cloud):
     assert ask(cloud) is REFUSAL
 
 
+def test_all_that_a_guest_takes_of_its_host_comes_back(cloud):
+    """Its firmware and its TPM need memory beside its own."""
+    first, hosts = cloud.instances[0], [host.id for host in cloud.hosts]
+    cloud.run(lambda tx: tx.session.execute(update(Host).values(memory_offered=Host.memory_reserved)) and None)
+    row = instance(cloud, first)
+    for changed, what in (({}, {}), ({"boot_mode": "uefi"}, {"uefi": True}), ({"sealed_tpm_key": b"k"}, {"tpm": True})):
+        change(cloud, first, **{"boot_mode": "legacy-bios", "sealed_tpm_key": None} | changed)
+        back = memory_of(row.memory, row.vcpus, **what)
+        assert ask(cloud, but=hosts[1:], need=Need(1, back)).ending == (first,)
+        assert ask(cloud, but=hosts[1:], need=Need(1, back + 1)) is REFUSAL
+
+
 def test_a_start_has_others_end_unless_it_is_of_a_spot_instance(cloud):
     """A Spot Instance is stopped by the drain of its host, and only starts where there is room."""
     stopped = cloud.instances[3]
@@ -117,6 +131,27 @@ def test_only_running_spot_instances_get_notice_and_only_once(cloud):
     times = [instance(cloud, each).interruption for each in cloud.instances[:4]]
     assert times == [NOW + NOTICE, NOW + NOTICE + timedelta(seconds=30), None, None]
     assert timedelta(minutes=2) == NOTICE
+
+
+def test_an_operator_interrupts_a_spot_instance_that_runs(cloud):
+    first, second, _, plain, *_ = cloud.instances
+    end = cloud.run(spot_interruptions.interrupt, first, NOW)
+    assert end == NOW + NOTICE == instance(cloud, first).interruption
+    key = (cloud.hosts[0].id, int(pb.KIND_MACHINE), first)
+    sent = pb.Resource.FromString(cloud.run(lambda tx: tx.session.get_one(HostResource, key)).body)
+    assert sent.machine.metadata.interruption_time == int(end.timestamp())
+    assert cloud.run(spot_interruptions.interrupt, first, NOW + timedelta(seconds=30)) == end
+    change(cloud, second, state="stopped")
+    refused = {plain: WrongState, second: WrongState, "i-00000000000000000": NotFound, "i-1": MalformedId}
+    for instance_id, error in refused.items():
+        with pytest.raises(error):
+            cloud.run(spot_interruptions.interrupt, instance_id, NOW)
+    assert (instance(cloud, plain).interruption, instance(cloud, second).interruption) == (None, None)
+
+
+def test_a_host_that_is_gone_claims_nothing(cloud):
+    change(cloud, cloud.instances[0], interruption=NOW, host_id=None)
+    assert cloud.run(spot_interruptions.claimed_hosts, NOW) == set()
 
 
 def test_its_host_is_claimed_until_a_while_after_its_end(cloud):
