@@ -44,6 +44,15 @@ def room_for(api, cpus):
     api.run(lambda tx: tx.session.execute(update(Host).values(**rows.offered({"cpus_free": cpus}))))
 
 
+def stop(api, instance_id):
+    """An instance is stopped, and nothing else takes room of the only host."""
+    values = {"state": "stopped", "capacity_held": False}
+    api.run(lambda tx: tx.session.execute(update(Instance).where(Instance.id == instance_id).values(values)))
+    for part in (Volume, NetworkInterface):
+        api.run(lambda tx, part=part: tx.session.execute(update(part).values(attachment_state="attached")))
+    api.run(lambda tx: tx.session.execute(update(Host).values(cpus_reserved=0, memory_reserved=0)))
+
+
 def interrupted(api):
     """The instances that have notice of their end, and when that is."""
     query = select(Instance.id, Instance.interruption).where(Instance.interruption.is_not(None))
@@ -392,7 +401,28 @@ def test_a_launch_into_a_placement_group_interrupts_nobody(api):
     api.ec2.create_placement_group(GroupName="apart", Strategy="spread")
     room_for(api, 2)
     spot(api)
-    api.refused(NO_ROOM, lambda: run(api, InstanceType="m5.large", Placement={"GroupName": "apart"}))
+    in_group = {"InstanceType": "m5.large", "Placement": {"GroupName": "apart"}}
+    assert "two minutes" not in api.refused(NO_ROOM, lambda: run(api, **in_group))
+    assert interrupted(api) == {}
+    room_for(api, 4)
+    stopped = run(api, **in_group)[0]["InstanceId"]
+    stop(api, stopped)
+    room_for(api, 4)
+    spot(api, MinCount=2, MaxCount=2)
+    assert "two minutes" not in api.refused(NO_ROOM, api.ec2.start_instances, InstanceIds=[stopped])
+    assert interrupted(api) == {}
+
+
+def test_where_no_zone_has_room_that_of_spot_instances_is_taken(api):
+    for zone in ("us-east-1b", "us-east-1a"):
+        api.run(lambda tx, zone=zone: tx.session.execute(update(Host).values(zone=zone)))
+        room_for(api, 2)
+        [made] = spot(api)
+        assert made["Placement"]["AvailabilityZone"] == zone
+        with pytest.raises(ClientError, match="try again in two minutes"):
+            run(api)
+        assert set(interrupted(api)) == {made["InstanceId"]}
+        api.run(lambda tx: tx.session.execute(update(Instance).values(interruption=None, capacity_held=False)))
 
 
 def test_on_demand_instances_are_never_interrupted(api):
@@ -404,11 +434,7 @@ def test_on_demand_instances_are_never_interrupted(api):
 def test_a_start_interrupts_as_a_launch_does(api):
     room_for(api, 4)
     stopped = run(api)[0]["InstanceId"]
-    values = {"state": "stopped", "capacity_held": False}
-    api.run(lambda tx: tx.session.execute(update(Instance).where(Instance.id == stopped).values(values)))
-    for part in (Volume, NetworkInterface):
-        api.run(lambda tx, part=part: tx.session.execute(update(part).values(attachment_state="attached")))
-    api.run(lambda tx: tx.session.execute(update(Host).values(cpus_reserved=0, memory_reserved=0)))
+    stop(api, stopped)
     spot(api, MinCount=2, MaxCount=2)
     with pytest.raises(ClientError, match="try again in two minutes"):
         api.ec2.start_instances(InstanceIds=[stopped])
