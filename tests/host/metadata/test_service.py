@@ -44,6 +44,20 @@ def test_changes_are_seen_at_once(service: Metadata, vpc: Vpc) -> None:
     assert vm.curl(ID)[0] == 404
 
 
+def test_a_spot_instance_reads_of_its_end_once_it_has_notice(service: Metadata, vpc: Vpc) -> None:
+    vm = vpc.vm("172.31.0.5")
+    service.serve(vpc.vpc_id, vpc.path)
+    spot = replace(guest_of(vpc), spot=True)
+    service.put(vpc.vpc_id, spot)
+    assert vm.curl("/latest/meta-data/instance-life-cycle") == (200, "spot")
+    assert vm.curl("/latest/meta-data/spot/instance-action")[0] == 404
+    service.put(vpc.vpc_id, replace(spot, interruption_time=1_795_861_320))
+    action = '{"action": "terminate", "time": "2026-11-28T10:22:00Z"}'
+    assert vm.curl("/latest/meta-data/spot/instance-action") == (200, action)
+    assert vm.curl("/latest/meta-data/spot/termination-time") == (200, "2026-11-28T10:22:00Z")
+    assert vm.curl("/latest/meta-data/events/recommendations/rebalance")[0] == 200
+
+
 def test_guests_with_the_same_address_in_two_vpcs(service: Metadata, new_vpc: Callable[[], Vpc]) -> None:
     vpcs = [new_vpc(), new_vpc()]
     vms = [vpc.vm("172.31.0.5") for vpc in vpcs]
