@@ -387,6 +387,20 @@ def stalls_while_its_home_is_away(guest, looks):
     wait_for(lambda: not looks(), "it goes on", 60)
 
 
+def stalls_after_an_error(guest, looks):
+    """Have a read fail, of which libvirt gives notice: since then none has succeeded."""
+    daemons = guest.hosts.home.daemons
+    os.kill(find(daemons._place(VOLUME)), signal.SIGKILL)
+    guest.shell.begin("dd if=/dev/vdb of=/dev/null bs=4096 count=1 skip=9000")
+    wait_for(lambda: looks(disk_progress.STALLED_SECONDS), "it is found to wait", 60)
+    assert not guest.world.machines.health._failures
+    guest.world.machines.reach_homes(guest.id, [])
+    guest.world.machines.cut_off(guest.id, VOLUME)
+    wait_for(lambda: guest.world.machines.health._failures, "libvirt gives notice of the error", 60)
+    assert looks()
+    daemons.serve(guest.hosts.export())
+
+
 @pytest.mark.guest
 def test_a_writing_guest_is_not_disturbed_and_releases_the_disk(hosts, world):
     """Moved twenty times each way: each record is written whole, in order, and reaches the home.
@@ -411,6 +425,7 @@ def test_a_writing_guest_is_not_disturbed_and_releases_the_disk(hosts, world):
     shell.run("touch /tmp/enough; while [ ! -e /tmp/count ]; do usleep 100000; done", 60)
     count = int(shell.run("[ ! -e /tmp/failed ] && cat /tmp/count"))
     assert count >= 100
+    stalls_after_an_error(guest, looks)
     world.machines.update(guest.bare)
     world.machines.reach_homes(guest.id, [])  # as long as it has the disk it is left alone
     wait_for(lambda: VOLUME not in world.machines.status(guest.id).volume_ids, "the guest has released it", 30)

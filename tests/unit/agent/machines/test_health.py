@@ -64,6 +64,7 @@ class Bench:
         self.asked: list[tuple[str, int]] = []
         self.pinged: list[str] = []
         self.silent: set[str] = set()
+        self.code = libvirt.VIR_ERR_AGENT_UNRESPONSIVE  # of libvirt's error when one is silent
         self.heard: list[str] = []
         self.health = GuestHealth(lambda: self, lambda name: name != FOREIGN, self.heard.append, now=lambda: self.time)
 
@@ -85,7 +86,7 @@ class Bench:
         self.pinged.append(domain.name())
         if domain.name() in self.silent:
             error = libvirt.libvirtError("no answer")
-            error.err = (libvirt.VIR_ERR_AGENT_UNRESPONSIVE,)
+            error.err = (self.code,)
             raise error
         return '{"return":{}}'
 
@@ -154,6 +155,8 @@ def test_what_is_known_is_of_one_start_and_of_disks_that_are_there(bench: Bench)
     bench.fail("disk-vda")
     bench.fail("disk-vdb")
     assert bench.look(1).stalled == {VOLUME, OTHER}
+    detached = MachineStatus(GUEST, Power.RUNNING, 1, 0, volume_ids=frozenset({OTHER}))
+    assert bench.health.complete(detached, guest.number).stalled == {OTHER}
     del guest.counts["vdb"], guest.serials["vdb"]
     assert bench.look(1).stalled == {VOLUME}
     guest.number = 2
@@ -164,6 +167,7 @@ def test_what_is_known_is_of_one_start_and_of_disks_that_are_there(bench: Bench)
     bench.domains = []
     bench.look(1)
     assert bench.status().stalled == frozenset(), "it has ended"
+    assert not bench.health._failures
 
 
 def test_a_definition_is_read_when_it_may_have_changed(bench: Bench) -> None:
@@ -222,6 +226,10 @@ def test_one_that_is_not_connected_is_not_asked_and_has_no_fault(bench: Bench, m
     for _ in range(MISSED_PINGS):
         guest.agent = "connected"
         assert bench.look(PING_SECONDS).agent_silent_since == 0, "it ended while it was asked"
+    monkeypatch.setattr(libvirt_qemu, "qemuAgentCommand", bench.ping)
+    guest.agent, bench.code = "connected", libvirt.VIR_ERR_OPERATION_INVALID
+    for _ in range(MISSED_PINGS):
+        assert bench.look(PING_SECONDS).agent_silent_since == 0, "libvirt has not asked it"
 
 
 def test_guests_that_do_not_answer_take_only_so_much_of_a_look(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +247,10 @@ def test_guests_that_do_not_answer_take_only_so_much_of_a_look(bench: Bench, mon
     monkeypatch.setattr(health, "execute", lambda *_: 0)
     monkeypatch.setattr(libvirt_qemu, "qemuAgentCommand", wait(bench.ping))
     bench.silent = {domain.name() for domain in bench.domains}
-    for _ in range(3):
+    names = [domain.name() for domain in bench.domains]
+    for count in (2, 4, 6):
         bench.look()
-    assert bench.pinged == [domain.name() for domain in bench.domains], "who has waited longest comes first"
+        assert bench.pinged == names[:count]
+    bench.domains.reverse()
+    bench.look(PING_SECONDS)
+    assert bench.pinged[6:] == names[:2], "who has waited longest comes first"

@@ -154,11 +154,14 @@ async def test_a_refusal_is_said(bench: Bench) -> None:
     assert "Only 1 session" in done.stdout + done.stderr
 
 
-async def test_what_is_no_ssh_is_closed_and_the_next_is_served(bench: Bench) -> None:
+async def test_what_is_no_ssh_is_closed_and_the_next_is_served(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", ssh_server.__name__)
     reader, writer = await asyncio.open_connection(bench.address, bench.port)
     writer.write(b"GET / HTTP/1.1\r\n\r\n" * 20)
     await asyncio.wait_for(reader.read(), 60)
     writer.close()
+    await until(lambda: not bench.server._connections)
+    assert "serial_console_refused" in caplog.messages
     async with bench.session():
         pass
 
