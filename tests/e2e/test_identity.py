@@ -1,4 +1,4 @@
-"""A real guest proves who it is, hands its owner a secret, is asked for its metadata otherwise, and uses its role."""
+"""A real guest proves who it is, hands its owner a secret, is asked for its metadata otherwise, uses its role, and reads of its end."""
 
 import json
 import subprocess
@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import boto3
@@ -32,6 +33,7 @@ def test_identity_password_and_options(user: User, real_cloud: RealCloud, tmp_pa
     pem.write_text(pair["KeyMaterial"] + "\n", encoding="ascii")
     [instance_id] = user.run(
         KeyName="windows",
+        InstanceMarketOptions={"MarketType": "spot"},
         MetadataOptions={"InstanceMetadataTags": "enabled"},
         TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "proof"}]}],
     )
@@ -43,6 +45,7 @@ def test_identity_password_and_options(user: User, real_cloud: RealCloud, tmp_pa
     _check_password(user, login, instance_id, pem)
     _check_options(user, login, instance_id)
     _check_role(user, login, instance_id, real_cloud)
+    _check_notice(login, instance_id, real_cloud)
 
 
 def _check_identity(user: User, login: ssh.Login, instance_id: str, certificate: Path, folder: Path) -> None:
@@ -102,6 +105,19 @@ def _check_options(user: User, login: ssh.Login, instance_id: str) -> None:
     change("yes no no", InstanceMetadataTags="disabled")
     change("no no no", HttpEndpoint="disabled")
     change("yes yes yes", HttpEndpoint="enabled", HttpTokens="optional", InstanceMetadataTags="enabled")
+
+
+def _check_notice(login: ssh.Login, instance_id: str, cloud: RealCloud) -> None:
+    """Interrupt the Spot Instance: the guest reads then when it is to end."""
+    action = "imds get meta-data/spot/instance-action"
+    look = f"{action} >/dev/null && echo yes || echo no"
+    assert login.run(f"imds get meta-data/instance-life-cycle; echo; {look}").split() == ["spot", "no"]
+    said = cloud.stead_well("instance", "interrupt", instance_id)
+    wait_for(lambda: login.run(look).strip() == "yes", "the guest reads of its end")
+    read = json.loads(login.run(action))
+    end = datetime.fromisoformat(read["time"])
+    assert (read["action"], f"{end:%Y-%m-%d %H:%M:%S} UTC" in said) == ("terminate", True)
+    assert login.run("imds get meta-data/spot/termination-time").strip() == read["time"]
 
 
 def _check_role(user: User, login: ssh.Login, instance_id: str, cloud: RealCloud) -> None:
