@@ -71,6 +71,28 @@ resource "aws_instance" "back" {
   }
 }
 
+# Machines that run in room which others may claim: they get two minutes' notice of their end in their metadata.
+resource "aws_spot_instance_request" "worker" {
+  count                  = var.workers
+  ami                    = data.aws_ami.base.id
+  instance_type          = "t3.nano"
+  spot_type              = "one-time"
+  wait_for_fulfillment   = true
+  key_name               = aws_key_pair.site.key_name
+  subnet_id              = aws_subnet.private[0].id
+  vpc_security_group_ids = [aws_security_group.back.id]
+  tags                   = { Name = "${var.site}-worker-${count.index}" }
+
+  root_block_device {
+    volume_type = "gp3"
+    volume_size = 2
+  }
+
+  lifecycle {
+    ignore_changes = [tags] # the provider reads its own default tags of a request as tags to be removed
+  }
+}
+
 # What more machines like the front are launched from: aws ec2 run-instances --launch-template LaunchTemplateName=...
 resource "aws_launch_template" "front" {
   name                   = "${var.site}-front"

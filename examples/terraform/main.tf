@@ -53,6 +53,12 @@ variable "data_size" {
   default     = 1
 }
 
+variable "workers" {
+  description = "How many Spot Instances there are."
+  type        = number
+  default     = 0
+}
+
 variable "stage" {
   description = "A tag of everything."
   type        = string

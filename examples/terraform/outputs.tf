@@ -7,6 +7,10 @@ output "machines" {
   value = concat([aws_instance.front.id], aws_instance.back[*].id)
 }
 
+output "workers" {
+  value = aws_spot_instance_request.worker[*].spot_instance_id
+}
+
 output "bucket" {
   value = aws_s3_bucket.site.id
 }

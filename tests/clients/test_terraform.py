@@ -31,18 +31,22 @@ def account(tmp_path_factory):
 @pytest.mark.timeout(SECONDS)
 def test_a_site_is_made_changed_in_place_and_removed(account, tmp_path):
     """After each apply a plan finds nothing to do; what is destroyed leaves nothing."""
-    terraform = Terraform(tmp_path, account)
-    added, changed, destroyed = terraform.apply()
+    terraform, workers = Terraform(tmp_path, account), "-var=workers=1"
+    added, changed, destroyed = terraform.apply(workers)
     assert (changed, destroyed) == (0, 0)
     made = {kind: len(found) for kind, found in own_resources(account).items()}
     assert min(made.values()) > 0, made  # one at least of each kind that is looked for
-    assert made["Instances"] == 1 + len(ZONES)
-    terraform.plan_is_empty()
+    assert made["Instances"] == 1 + len(ZONES) + 1
+    terraform.plan_is_empty(workers)
     first = terraform.outputs
+    [[worker]] = [
+        group["Instances"] for group in account.ec2.describe_instances(InstanceIds=first["workers"])["Reservations"]
+    ]
+    assert worker["InstanceLifecycle"] == "spot"
 
     people = 'people=["198.18.0.0/15","203.0.113.0/24"]'
     two = placed(account, first, "standard")
-    changes = [
+    changes = [workers] + [
         f"-var={one}" for one in ("instance_type=t3.micro", "data_size=2", "stage=second", "credits=unlimited", people)
     ]
     added_now, changed, destroyed = terraform.apply(*changes)

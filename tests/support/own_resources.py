@@ -38,6 +38,9 @@ def own_resources(account: Account) -> dict[str, list[Any]]:
         "Images": ec2.describe_images(Owners=["self"])["Images"],
         "LaunchTemplates": ec2.describe_launch_templates()["LaunchTemplates"],
         "PlacementGroups": ec2.describe_placement_groups()["PlacementGroups"],
+        "SpotRequests": [
+            one for one in ec2.describe_spot_instance_requests()["SpotInstanceRequests"] if one["State"] == "active"
+        ],
         "KeyPairs": ec2.describe_key_pairs()["KeyPairs"],
         "PrefixLists": [
             one for one in ec2.describe_managed_prefix_lists()["PrefixLists"] if one["OwnerId"] == account.account_id
