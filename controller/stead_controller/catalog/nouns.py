@@ -458,6 +458,17 @@ NOUNS: Final = (
         domain="fleet",
         file="spot_request",
     ),
+    Noun(
+        "capacity-reservation",
+        "cr",
+        malformed="InvalidCapacityReservationId.Malformed",
+        absent="InvalidCapacityReservationId.NotFound",
+        wrong_state="InvalidCapacityReservationState",
+        word="capacity reservation ID",
+        sentence=("The {word} '{names}' was not found", "The {word}s '{names}' were not found"),
+        table=tables.CapacityReservation,
+        domain="fleet",
+    ),
     Noun("instance-type", "", absent="InvalidInstanceType"),
 )
 """Kinds with a prefix have ids; the others are named in other ways, and only their codes are used."""

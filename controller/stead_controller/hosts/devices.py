@@ -28,7 +28,8 @@ def of_hosts(tx: Transaction, host_ids: Collection[str]) -> defaultdict[str, lis
 def take(tx: Transaction, host_id: str, reported: Iterable[pb.PciDevice], rows: Iterable[HostDevice]) -> None:
     """Store the devices that a host has now; `rows` are the known ones.
 
-    One that it no longer reports is forgotten; if an instance has it, it cannot be given again.
+    One that it no longer reports is forgotten; if an instance or a capacity reservation has it, it cannot be given
+    again.
     """
     known = {row.address: row for row in rows}
     for device in reported:
@@ -46,7 +47,7 @@ def take(tx: Transaction, host_id: str, reported: Iterable[pb.PciDevice], rows: 
         row.reset = device.reset[:_TEXT_LENGTH]
         row.refusal = device.refusal[:_REFUSAL_LENGTH]
     for gone in known.values():
-        if gone.instance_id is None:
+        if gone.instance_id is None and gone.capacity_reservation_id is None:
             tx.session.delete(gone)
         else:
             gone.refusal = GONE

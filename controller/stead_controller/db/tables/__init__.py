@@ -5,6 +5,7 @@ from stead_controller.db.tables.audit_event import AuditEventResource, AuditEven
 from stead_controller.db.tables.base import Base
 from stead_controller.db.tables.client_token import ClientToken
 from stead_controller.db.tables.cloud import CloudFact
+from stead_controller.db.tables.fleet.capacity_reservation import CapacityReservation, CapacityReservationSlots
 from stead_controller.db.tables.fleet.fleet import Fleet, FleetInstance
 from stead_controller.db.tables.fleet.launch_template import LaunchTemplate, LaunchTemplateVersion
 from stead_controller.db.tables.fleet.placement_group import PlacementGroup
@@ -79,6 +80,8 @@ __all__ = [
     "BlockSegment",
     "Bucket",
     "BurstableSettings",
+    "CapacityReservation",
+    "CapacityReservationSlots",
     "ClientToken",
     "CloudFact",
     "CondemnedBlock",

@@ -69,11 +69,15 @@ _WITH_FIRMWARE: Final = Prepared(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A host with reserved capacity, the pool chosen for each of the instance's volumes, the partition of its group."""
+    """A host with reserved capacity, the pool chosen for each of the instance's volumes, the partition of its group.
+
+    `reservation_id` is that of the capacity reservation whose slot is used instead of other room.
+    """
 
     host_id: str
     pools: tuple[str, ...]
     partition: int | None = None
+    reservation_id: str | None = None
 
 
 def reserve_any(
@@ -90,7 +94,7 @@ def reserve_any(
     search = search_for(cloud, need, zone, disks, terms)
     tried = set(but)
     while (chosen := rooms.best(tx, cloud, search, tried)) is not None:
-        if _take(tx, chosen.host_id, need):
+        if take(tx, chosen.host_id, need):
             pools = volume_homes.reserve(tx, cloud, chosen.host_id, disks, instance_store=need.instance_store)
             if pools is not None:
                 return Place(chosen.host_id, tuple(pools))
@@ -167,7 +171,7 @@ def reserve_on(tx: Transaction, cloud: Cloud, host_id: str, need: Need, terms: T
         search = search_for(cloud, need, "", terms=terms)
         if not is_allowed_by_group(rooms.one(tx, cloud, search, host_id), search):
             raise NoCapacity("The host of this instance has instances of its placement group now.")
-    if not _take(tx, host_id, need):
+    if not take(tx, host_id, need):
         has = tx.session.execute(select(Host.uefi, Host.tpm).where(Host.id == host_id)).one()
         if has.uefi < need.uefi or has.tpm < need.tpm:
             raise NoCapacity(f"The host of this instance has not {_firmware(need)} now.")
@@ -202,6 +206,7 @@ def _asked(need: Need, zone: str) -> dict[str, Any]:
     return {"architecture": need.architecture, "vcpus": need.vcpus, "uefi": need.uefi, "tpm": need.tpm, "zone": zone}
 
 
-def _take(tx: Transaction, host_id: str, need: Need) -> bool:
+def take(tx: Transaction, host_id: str, need: Need) -> bool:
+    """Reserve vCPUs and memory of a host that gets new instances, if it has them free; tells whether it had."""
     asked = {"host_id": host_id, "vcpus": need.vcpus, "needed": need.memory, "uefi": need.uefi, "tpm": need.tpm}
     return _TAKE.first(tx.connection, asked) is not None

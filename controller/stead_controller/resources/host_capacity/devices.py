@@ -3,11 +3,11 @@
 Nothing is read for an instance that needs none.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, select, update
 
 from stead_controller.catalog.instance_type import DeviceCount, InstanceType
 from stead_controller.db.prepared import Prepared
@@ -19,8 +19,11 @@ from stead_controller.placement.room import Room
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.host_capacity import cores
 
+# Nothing speaks against giving it to an instance, and none has it; and no capacity reservation.
+_USABLE: Final = and_(HostDevice.refusal == "", HostDevice.instance_id.is_(None))
+IS_FREE: Final = and_(_USABLE, HostDevice.capacity_reservation_id.is_(None))
 _OF_HOST: Final = (
-    select(HostDevice.address, HostDevice.model, HostDevice.iommu_group, HostDevice.refusal, HostDevice.instance_id)
+    select(HostDevice.address, HostDevice.model, HostDevice.iommu_group, IS_FREE)
     .where(HostDevice.host_id == bindparam("host"))
     .order_by(HostDevice.address)
 )
@@ -31,8 +34,7 @@ _OF_ALL: Final = Prepared(
         HostDevice.address,
         HostDevice.model,
         HostDevice.iommu_group,
-        HostDevice.refusal,
-        HostDevice.instance_id,
+        IS_FREE,
     )
     .where(HostDevice.host_id.in_(_WITH_MODEL))
     .order_by(HostDevice.host_id, HostDevice.address)
@@ -91,8 +93,8 @@ def with_devices(tx: Transaction, rooms: Iterable[Room], wanted: Collection[Devi
         return rooms
     found: defaultdict[str, list[Device]] = defaultdict(list)
     rows = _OF_ALL.all(tx.connection, {"models": [one.model for one in wanted]})
-    for host_id, address, model, group, refusal, holder in rows:
-        found[host_id].append(Device(address, model, group, not refusal and holder is None))
+    for host_id, address, model, group, free in rows:
+        found[host_id].append(Device(address, model, group, bool(free)))
     return [room._replace(devices=tuple(found[room.host_id])) for room in rooms]
 
 
@@ -103,32 +105,140 @@ def take(tx: Transaction, host_id: str, instance_id: str, wanted: Sequence[Devic
     """
     if not wanted:
         return True
-    rows = tx.session.execute(_OF_HOST, {"host": host_id})
-    devices = [
-        Device(address, model, group, not refusal and holder is None) for address, model, group, refusal, holder in rows
-    ]
-    chosen = choose(devices, wanted)
+    chosen = _choose(tx, host_id, wanted)
     if chosen is None:
         return False
     tx.session.flush()
-    taken = tx.session.execute(
-        update(HostDevice)
-        .where(HostDevice.host_id == host_id, HostDevice.address.in_(chosen), HostDevice.instance_id.is_(None))
-        .values(instance_id=instance_id)
-        .returning(HostDevice.address)
-        .execution_options(synchronize_session=False)
-    ).all()
-    if len(taken) == len(chosen):
+    if _give(tx, host_id, chosen, IS_FREE, instance_id=instance_id):
         return True
     release(tx, instance_id)
     return False
 
 
-def release(tx: Transaction, instance_id: str) -> None:
-    """Return the devices of an instance; others may have them."""
-    tx.session.execute(
-        update(HostDevice)
-        .where(HostDevice.instance_id == instance_id)
-        .values(instance_id=None)
-        .execution_options(synchronize_session=False)
+def hold(tx: Transaction, host_id: str, reservation_id: str, wanted: Sequence[DeviceCount]) -> bool:
+    """Reserve the devices of one more slot of a capacity reservation; False, and nothing done, if they are taken."""
+    if not wanted:
+        return True
+    chosen = _choose(tx, host_id, wanted)
+    if chosen is None:
+        return False
+    number = _next_slot(tx, reservation_id)
+    if _give(tx, host_id, chosen, IS_FREE, capacity_reservation_id=reservation_id, reserved_slot=number):
+        return True
+    _give_up(tx, reservation_id, HostDevice.reserved_slot == number)
+    return False
+
+
+def adopt(tx: Transaction, instance_id: str, reservation_id: str) -> None:
+    """Make the devices that an instance has those of a new slot of a capacity reservation."""
+    number = _next_slot(tx, reservation_id)
+    _change(tx, HostDevice.instance_id == instance_id, capacity_reservation_id=reservation_id, reserved_slot=number)
+
+
+def take_reserved(
+    tx: Transaction, host_id: str, instance_id: str, reservation_id: str, wanted: Collection[DeviceCount]
+) -> bool:
+    """Give an instance, whose row is written, the devices of a slot of its reservation; False if none is free."""
+    if not wanted:
+        return True
+    for number in _free_slots(tx, host_id, reservation_id):
+        of_slot = and_(HostDevice.capacity_reservation_id == reservation_id, HostDevice.reserved_slot == number)
+        addresses = select(HostDevice.address).where(HostDevice.host_id == host_id, of_slot)
+        tx.session.flush()
+        if _give(tx, host_id, tx.session.scalars(addresses).all(), and_(_USABLE, of_slot), instance_id=instance_id):
+            return True
+        release(tx, instance_id)
+    return False
+
+
+def give_up_reserved(tx: Transaction, host_id: str, reservation_id: str, slots: int) -> None:
+    """Let others have the devices of so many slots that no instance uses."""
+    numbers = _unused_slots(tx, host_id, reservation_id)[:slots]
+    _give_up(tx, reservation_id, HostDevice.reserved_slot.in_(numbers))
+
+
+def leave_reservation(tx: Transaction, instance_id: str) -> None:
+    """Take the devices that an instance has out of its capacity reservation: they are free when it ends."""
+    _change(tx, HostDevice.instance_id == instance_id, capacity_reservation_id=None, reserved_slot=None)
+
+
+def with_reserved(tx: Transaction, rooms: Iterable[Room], reservation_id: str) -> list[Room]:
+    """Return rooms with the devices that a capacity reservation has on their hosts."""
+    columns = (HostDevice.host_id, HostDevice.address, HostDevice.model, HostDevice.iommu_group, _USABLE)
+    query = select(*columns).where(HostDevice.capacity_reservation_id == reservation_id)
+    found: defaultdict[str, list[Device]] = defaultdict(list)
+    for host_id, address, model, group, free in tx.session.execute(query):
+        found[host_id].append(Device(address, model, group, bool(free)))
+    return [room._replace(devices=tuple(found[room.host_id])) for room in rooms]
+
+
+def broken_slots(tx: Transaction, reservation_id: str) -> Counter[str]:
+    """Count on each host the slots of a capacity reservation that no instance uses, nor can use, for their devices."""
+    query = select(HostDevice.host_id, HostDevice.reserved_slot).where(
+        HostDevice.capacity_reservation_id == reservation_id,
+        HostDevice.instance_id.is_(None),
+        HostDevice.refusal != "",
     )
+    return Counter(host_id for host_id, _ in tx.session.execute(query.distinct()))
+
+
+def release(tx: Transaction, instance_id: str) -> None:
+    """Return the devices of an instance; others may have them, or the next one in its capacity reservation."""
+    _change(tx, HostDevice.instance_id == instance_id, instance_id=None)
+
+
+def _choose(tx: Transaction, host_id: str, wanted: Sequence[DeviceCount]) -> tuple[str, ...] | None:
+    rows = tx.session.execute(_OF_HOST, {"host": host_id})
+    return choose([Device(address, model, group, bool(free)) for address, model, group, free in rows], wanted)
+
+
+def _next_slot(tx: Transaction, reservation_id: str) -> int:
+    last = select(func.max(HostDevice.reserved_slot)).where(HostDevice.capacity_reservation_id == reservation_id)
+    return (tx.session.scalar(last) or 0) + 1
+
+
+def _unused_slots(tx: Transaction, host_id: str, reservation_id: str) -> list[int]:
+    """Return the slots without an instance, those first that none can use."""
+    query = (
+        select(HostDevice.reserved_slot)
+        .where(
+            HostDevice.host_id == host_id,
+            HostDevice.capacity_reservation_id == reservation_id,
+            HostDevice.instance_id.is_(None),
+        )
+        .group_by(HostDevice.reserved_slot)
+        .order_by(func.max(HostDevice.refusal).desc(), HostDevice.reserved_slot)
+    )
+    return [number for number in tx.session.scalars(query) if number is not None]
+
+
+def _free_slots(tx: Transaction, host_id: str, reservation_id: str) -> list[int]:
+    """Return the slots that an instance can have."""
+    query = (
+        select(HostDevice.reserved_slot)
+        .where(HostDevice.host_id == host_id, HostDevice.capacity_reservation_id == reservation_id)
+        .group_by(HostDevice.reserved_slot)
+        .having(func.min(case((_USABLE, 1), else_=0)) == 1)
+        .order_by(HostDevice.reserved_slot)
+    )
+    return [number for number in tx.session.scalars(query) if number is not None]
+
+
+def _give_up(tx: Transaction, reservation_id: str, which: ColumnElement[bool]) -> None:
+    mine = HostDevice.capacity_reservation_id == reservation_id
+    _change(tx, and_(mine, which), capacity_reservation_id=None, reserved_slot=None)
+
+
+def _give(
+    tx: Transaction, host_id: str, addresses: Sequence[str], condition: ColumnElement[bool], **values: str | int
+) -> bool:
+    """Change devices of which the condition still holds, and tell whether these were all; if not, it must be undone."""
+    return _change(
+        tx, and_(HostDevice.host_id == host_id, HostDevice.address.in_(addresses), condition), **values
+    ) == len(addresses)
+
+
+def _change(tx: Transaction, which: ColumnElement[bool], **values: str | int | None) -> int:
+    """Change devices and return how many."""
+    changed = update(HostDevice).where(which).values(**values).returning(HostDevice.address)
+    return len(tx.session.execute(changed.execution_options(synchronize_session=False)).all())

@@ -11,7 +11,16 @@ from typing import Final
 from sqlalchemy import ColumnElement, Float, bindparam, exists, func, or_, select, update
 
 from stead_controller.db.prepared import Prepared
-from stead_controller.db.tables import Host, Instance, InstanceStoreDisk, StoragePool, UnclaimedResource, Volume
+from stead_controller.db.tables import (
+    CapacityReservation,
+    CapacityReservationSlots,
+    Host,
+    Instance,
+    InstanceStoreDisk,
+    StoragePool,
+    UnclaimedResource,
+    Volume,
+)
 from stead_controller.errors import NoCapacity
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
@@ -168,7 +177,7 @@ def provisioned(tx: Transaction, host_id: str, name: str, *, is_default: bool) -
     """Sum the bytes that a host's volumes take in a pool, also those that this database does not know.
 
     Volumes without a named pool are in the default one, and so are the instance store of instances with capacity and
-    the memory of hibernated ones.
+    of slots of capacity reservations, and the memory of hibernated ones.
     """
     names = (name, "") if is_default else (name,)
     total = select(func.sum(Volume.size)).where(Volume.host_id == host_id, Volume.pool.in_(names))
@@ -179,9 +188,16 @@ def provisioned(tx: Transaction, host_id: str, name: str, *, is_default: bool) -
     if not is_default:
         return of_volumes
     held = select(func.sum(InstanceStoreDisk.size)).join(Instance, Instance.id == InstanceStoreDisk.instance_id)
-    stores = held.where(Instance.host_id == host_id, Instance.capacity_held.is_(True))
+    stores = held.where(
+        Instance.host_id == host_id, Instance.capacity_held.is_(True), Instance.capacity_reservation_id.is_(None)
+    )
+    slots = (
+        select(func.sum(CapacityReservation.instance_store * CapacityReservationSlots.slots))
+        .join(CapacityReservationSlots, CapacityReservationSlots.reservation_id == CapacityReservation.id)
+        .where(CapacityReservationSlots.host_id == host_id)
+    )
     memories = select(func.sum(Instance.memory)).where(Instance.host_id == host_id, Instance.memory_saved.is_(True))
-    return of_volumes + int(tx.session.scalar(stores) or 0) + int(tx.session.scalar(memories) or 0)
+    return of_volumes + sum(int(tx.session.scalar(part) or 0) for part in (stores, slots, memories))
 
 
 def _pool_of(tx: Transaction, host_id: str, pool: str) -> str:

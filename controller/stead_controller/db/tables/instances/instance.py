@@ -15,7 +15,8 @@ class Instance(Base):
     The name of its placement group is repeated here, since names of groups do not change.
 
     `start_count` and `reboot_count` are the numbers that the host acts on (see desired.proto). `capacity_held` is
-    whether its vCPUs and memory are taken from the host's free capacity.
+    whether its vCPUs and memory are taken from the host's free capacity; those of one with a `capacity_reservation_id`
+    are taken by the slot that it uses.
     """
 
     __tablename__ = "instances"
@@ -39,6 +40,14 @@ class Instance(Base):
             "placement_group_id",
             sqlite_where=text("placement_group_id IS NOT NULL"),
             postgresql_where=text("placement_group_id IS NOT NULL"),
+        ),
+        # Likewise of those that run in a capacity reservation.
+        Index(
+            "ix_instances_account_capacity_reservation",
+            "account_id",
+            "capacity_reservation_id",
+            sqlite_where=text("capacity_reservation_id IS NOT NULL"),
+            postgresql_where=text("capacity_reservation_id IS NOT NULL"),
         ),
         Index(
             "ix_instances_scheduled_stop",
@@ -143,6 +152,10 @@ class Instance(Base):
     partition_number: Mapped[int | None] = mapped_column(Integer)  # of a group of partitions
     spot_request_id: Mapped[str | None] = mapped_column(ResourceId)  # of a Spot Instance
     interruption: Mapped[datetime | None]  # when a Spot Instance is to end, of which it has been given notice
+    capacity_reservation_id: Mapped[str | None] = mapped_column(ResourceId)  # in a slot of which it runs
+    # open, none or capacity-reservations-only; NULL where there is only a target.
+    reservation_preference: Mapped[str | None] = mapped_column(String(32), default="open", server_default="open")
+    reservation_target: Mapped[str | None] = mapped_column(ResourceId)  # the capacity reservation it is meant for
     host_error: Mapped[str] = mapped_column(String(2048), default="")  # the agent's last error, for operators
 
 
