@@ -199,7 +199,7 @@ UNBUILT: list[dict[str, Any]] = [
     {"Placement": {"Tenancy": "dedicated"}},
     {"Placement": {"Affinity": "host"}},
     {"Placement": {"HostId": "h-00000000000000000"}},
-    {"CapacityReservationSpecification": {"CapacityReservationPreference": "capacity-reservations-only"}},
+    {"CapacityReservationSpecification": {"CapacityReservationTarget": {"CapacityReservationResourceGroupArn": "arn"}}},
     {"NetworkPerformanceOptions": {"BandwidthWeighting": "vpc-1"}},
     {"AdditionalInfo": "more"},
     {"BlockDeviceMappings": [{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "EbsCardIndex": 0}}]},

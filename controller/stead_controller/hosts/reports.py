@@ -24,7 +24,7 @@ from stead_controller.desired import desired_state, host_errors, outbox, topics
 from stead_controller.hosts import unclaimed
 from stead_controller.request.lookup import batches
 from stead_controller.resources import quotas
-from stead_controller.resources.host_capacity import capacity, cores, devices
+from stead_controller.resources.host_capacity import capacity, cores, devices, reserved_slots
 from stead_controller.resources.instances import (
     hibernation,
     instance_needs,
@@ -320,13 +320,17 @@ def _interfaces(tx: Transaction, instance: Instance) -> Iterable[NetworkInterfac
 def _release(tx: Transaction, instance: Instance) -> None:
     if instance.capacity_held and instance.host_id is not None:
         need = instance_needs.of(tx, instance)
-        capacity.release(tx, instance.host_id, need)
+        if instance.capacity_reservation_id is None:
+            capacity.release(tx, instance.host_id, need)
+            quotas.use_vcpus(tx, instance.account_id, -instance.vcpus)
+        else:
+            reserved_slots.give_back(tx, instance.capacity_reservation_id, instance.host_id)
+            instance.capacity_reservation_id = None
         if need.devices:
             devices.release(tx, instance.id)
         if need.cores is not None:
             cores.release(tx, instance.id)
         instance.capacity_held = False
-        quotas.use_vcpus(tx, instance.account_id, -instance.vcpus)
 
 
 def _volume(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:

@@ -50,8 +50,6 @@ from stead_controller.resources.network.network_interface_filters import VPC_GIV
 _STATE_MASK: Final = 0xFF  # the high byte of a state code means nothing outside of EC2
 _ABSENT: Final = (
     "affinity",
-    "capacity-reservation-id",
-    "capacity-reservation-specification.capacity-reservation-target.capacity-reservation-id",
     "capacity-reservation-specification.capacity-reservation-target.capacity-reservation-resource-group-arn",
     "host-id",
     "kernel-id",
@@ -74,7 +72,6 @@ _ABSENT: Final = (
     "requester-id",
 )
 _ALIKE: Final = {
-    "capacity-reservation-specification.capacity-reservation-preference": "open",
     "ena-support": "true",
     "enclave-options.enabled": "false",
     "hypervisor": "xen",
@@ -103,6 +100,11 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
         "availability-zone": text(Instance.zone),
         "availability-zone-id": shown_as(Instance.zone, ids),
         "boot-mode": text(Instance.boot_mode),
+        "capacity-reservation-id": text(Instance.capacity_reservation_id),
+        "capacity-reservation-specification.capacity-reservation-preference": text(Instance.reservation_preference),
+        "capacity-reservation-specification.capacity-reservation-target.capacity-reservation-id": text(
+            Instance.reservation_target
+        ),
         "client-token": text(Instance.client_token),
         "current-instance-boot-mode": shown_as(Instance.boot_mode, boot_modes.CURRENT),
         "ebs-optimized": flag(Instance.ebs_optimized),

@@ -137,6 +137,9 @@ _INSTANCE: Final = (
     Instance.placement_group_name,
     Instance.partition_number,
     Instance.spot_request_id,
+    Instance.capacity_reservation_id,
+    Instance.reservation_preference,
+    Instance.reservation_target,
 )
 _INTERFACE: Final = (
     NetworkInterface.id,

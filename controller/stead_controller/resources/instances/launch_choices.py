@@ -1,7 +1,7 @@
 """Resolve what a launch request uses: image, type, subnet, groups, key; every refusal of a launch is here."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -24,6 +24,7 @@ from stead_controller.resources.instances import (
     hibernation,
     instance_groups,
     instance_needs,
+    instance_reservations,
     launch_interfaces,
     launch_volumes,
     profile_associations,
@@ -31,6 +32,7 @@ from stead_controller.resources.instances import (
 )
 from stead_controller.resources.instances.cpu_options import CpuOptions
 from stead_controller.resources.instances.instance_groups import ChosenGroup
+from stead_controller.resources.instances.instance_reservations import ChosenReservations
 from stead_controller.resources.instances.launch_interfaces import InterfacePlan
 from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.launch_volumes import DiskPlan
@@ -56,6 +58,7 @@ class Choices:
     public_key: str | None
     profile: IamInstanceProfile | None
     group: ChosenGroup | None = None
+    reservations: ChosenReservations = field(default_factory=ChosenReservations)
 
     @property
     def subnet(self) -> Subnet:
@@ -76,14 +79,16 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
     need = instance_needs.planned(image, kind, cpus)
     mode = credit_specifications.settle(tx, caller.account_id, kind, request.cpu_credits)
     group = instance_groups.choose(tx, caller, request.group, kind)
+    reservations = instance_reservations.find(tx, caller, request.reservation, kind.name, spot=request.spot)
     home = zone or instance_groups.cluster_zone(tx, group)
+    better = reservations.zone(request.min_count)
     interfaces = launch_interfaces.plan(
         tx,
         caller,
         request.interface_requests,
         kind,
         many=request.max_count > 1,
-        find_subnet=partial(_subnet, tx, caller, cloud, home, need=need),
+        find_subnet=partial(_subnet, tx, caller, cloud, home, need=need, better=better),
     )
     _check_zone(zone, interfaces[0].subnet)
     instance_groups.check_zone(tx, group, interfaces[0].subnet.zone)
@@ -93,7 +98,8 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
         hibernation.check_launch(kind, image, disks.volumes[0])
     profile = None if request.profile is None else profile_associations.find(tx, caller.account_id, request.profile)
     key = public_key(tx, caller, request.key_name)
-    return Choices(image, kind, cpus, mode, interfaces, disks, key, profile, group)
+    reserved = reservations.within(interfaces[0].subnet.zone)
+    return Choices(image, kind, cpus, mode, interfaces, disks, key, profile, group, reserved)
 
 
 def check_offered(tx: Transaction, kind: InstanceType, zone: str | None) -> None:
@@ -125,12 +131,19 @@ def _zone(cloud: Cloud, request: LaunchRequest) -> str | None:
 
 
 def _subnet(
-    tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, subnet_id: str | None, *, need: Need
+    tx: Transaction,
+    caller: Caller,
+    cloud: Cloud,
+    zone: str | None,
+    subnet_id: str | None,
+    *,
+    need: Need,
+    better: str | None,
 ) -> Subnet:
     if zone is not None and zone not in cloud.zones:
         raise InvalidParameter(f"Invalid availability zone: [{zone}]")
     if subnet_id is None:
-        return _default_subnet(tx, caller, cloud, zone, need)
+        return _default_subnet(tx, caller, cloud, zone, need, better=better)
     return lookup.find(tx, caller, "subnet", Subnet, subnet_id)
 
 
@@ -139,12 +152,15 @@ def _check_zone(zone: str | None, subnet: Subnet) -> None:
         raise InvalidParameter(f"The availability zone '{zone}' does not match the subnet's, which is '{subnet.zone}'")
 
 
-def _default_subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, need: Need) -> Subnet:
+def _default_subnet(
+    tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, need: Need, *, better: str | None
+) -> Subnet:
     """Return the account's default subnet in a zone or, without one, in the zone that suits the instance best.
 
-    That is one with a host that has room for it, by KVM if there is any; of several such zones the one with the
-    roomiest host and, where placement packs, with the subnet of which fewest addresses were given. Where no zone
-    has room, it is one with Spot Instances, which may be interrupted for others.
+    That is the zone that is `better` for its capacity reservations, if there is one, then one with a host that has
+    room for it, by KVM if there is any; of several such zones the one with the roomiest host and, where placement
+    packs, with the subnet of which fewest addresses were given. Where no zone has room, it is one with Spot Instances,
+    which may be interrupted for others.
     """
     asked = {"account_id": caller.account_id, **rooms.asked_by(need)}
     rows = tx.session.execute(_DEFAULT_SUBNETS, asked)
@@ -155,10 +171,11 @@ def _default_subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | N
             code="VPCIdNotSpecified",
         )
 
-    def rank(choice: tuple[Subnet, int | None, int | None]) -> tuple[bool, bool, int, int, int]:
+    def rank(choice: tuple[Subnet, int | None, int | None]) -> tuple[bool, bool, bool, int, int, int]:
         subnet, by_kvm, emulated = choice
         roomiest = 0 if cloud.placement == "pack" else (by_kvm or emulated or 0)
-        return by_kvm is None, emulated is None, -roomiest, subnet.next_turn, cloud.zones.index(subnet.zone)
+        order = subnet.next_turn, cloud.zones.index(subnet.zone)
+        return subnet.zone != better, by_kvm is None, emulated is None, -roomiest, *order
 
     zones: Collection[str] = (zone,) if zone else cloud.zones
     if (need.devices or need.cores) and not zone:
@@ -167,7 +184,7 @@ def _default_subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | N
     if not known:
         raise InvalidParameter(f"No default subnet for availability zone: '{zone}'.", code="MissingInput")
     best = min(known, key=rank)
-    if best[1] is None and best[2] is None:
+    if best[0].zone != better and best[1] is None and best[2] is None:
         with_spot = spot_interruptions.zones(tx, zones)
         best = min((choice for choice in known if choice[0].zone in with_spot), key=rank, default=best)
     return best[0]

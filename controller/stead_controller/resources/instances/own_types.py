@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 from stead_controller.catalog import instance_types as catalogue
 from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.catalog.instance_type_document import BadDocumentError
-from stead_controller.db.tables import Instance, OwnInstanceType
+from stead_controller.db.tables import CapacityReservation, Instance, OwnInstanceType
 from stead_controller.errors import AlreadyExists, InUse, InvalidParameter, NotFound
 from stead_controller.request import instance_types
 from stead_controller.request.transaction import Transaction
@@ -51,9 +51,10 @@ def add(tx: Transaction, name: str, facts: Mapping[str, Any], now: datetime) -> 
 
 
 def remove(tx: Transaction, name: str) -> None:
-    """Remove a type; raises NotFound, InvalidParameter for one of the catalogue, and InUse while an instance has it.
+    """Remove a type; raises NotFound, InvalidParameter for one of the catalogue, and InUse.
 
-    All instances are looked at, since this is done once in a while: no index is worth its cost at each launch.
+    No instance may have it, and no active capacity reservation. All instances are looked at, since this is done once in
+    a while: no index is worth its cost at each launch.
     """
     if catalogue.find(name) is not None:
         raise InvalidParameter(f"The instance type {name} is of Stead's catalogue.")
@@ -63,4 +64,8 @@ def remove(tx: Transaction, name: str) -> None:
     used = tx.session.scalar(query)
     if used is not None:
         raise InUse(f"The instance {used} has the type {name}.")
+    active = CapacityReservation.instance_type == name, CapacityReservation.state == "active"
+    reserved = tx.session.scalar(select(CapacityReservation.id).where(*active).limit(1))
+    if reserved is not None:
+        raise InUse(f"The capacity reservation {reserved} has the type {name}.")
     tx.session.execute(delete(OwnInstanceType).where(OwnInstanceType.name == name))

@@ -14,17 +14,18 @@ from stead_controller.db.insert import insert_new
 from stead_controller.db.tables import Instance, Reservation
 from stead_controller.desired import desired_state
 from stead_controller.desired.messages.instance import Parts
-from stead_controller.errors import InvalidCombination, InvalidParameter, NoCapacity
+from stead_controller.errors import InvalidCombination, InvalidParameter, LimitExceeded, NoCapacity
 from stead_controller.placement.cores import needed
 from stead_controller.request import client_tokens
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
-from stead_controller.resources.host_capacity import cores, devices
+from stead_controller.resources.host_capacity import cores
 from stead_controller.resources.host_capacity.capacity import Place
 from stead_controller.resources.instances import (
     credit_specifications,
+    instance_reservations,
     launch_interfaces,
     launch_volumes,
     metadata_options,
@@ -89,10 +90,8 @@ def run_instances(
     insert_new(tx.session, Reservation(id=launch.reservation_id, account_id=caller.account_id, created=now))
     launched: dict[str, list[Instance]] = defaultdict(list)
     made: dict[str, Parts] = {}
-    vcpus = choices.cpu_options.vcpus
-    places = LaunchPlaces(tx, cloud, choices, spot=request.spot, now=now)
-    fits = quotas.launchable(tx, caller.account_id, vcpus, request.min_count, request.max_count)
-    for index in range(places.allowed(request.min_count, fits)):
+    places = LaunchPlaces(tx, cloud, caller.account_id, choices, spot=request.spot, now=now)
+    for index in range(places.allowed(request.min_count, request.max_count)):
         place = _next(places, index, request.min_count)
         if place is None:
             break
@@ -105,7 +104,7 @@ def run_instances(
     for host_id, instances in launched.items():
         desired_state.refresh_instances(tx, host_id, instances, made)
         tx.events.update(instance.id for instance in instances)
-    quotas.use_vcpus(tx, caller.account_id, vcpus * len(everything))
+    quotas.use_vcpus(tx, caller.account_id, choices.cpu_options.vcpus * places.outside)
     if request.client_token:
         client_tokens.remember(
             tx,
@@ -140,6 +139,7 @@ def check_request(request: LaunchRequest) -> None:
     if request.spot:
         spot_instances.check_request(request)
     request.names.check("hostnameType")
+    instance_reservations.check(request.reservation)
 
 
 def _next(places: LaunchPlaces, index: int, least: int) -> Place | None:
@@ -149,7 +149,10 @@ def _next(places: LaunchPlaces, index: int, least: int) -> Place | None:
     except NoCapacity as refusal:
         if index < least:
             raise places.refusal(refusal, least - index) from refusal
-        return None
+    except LimitExceeded:
+        if index < least:
+            raise
+    return None
 
 
 def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) -> tuple[Instance, Parts]:
@@ -176,7 +179,7 @@ def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) ->
     if instance.spot_request_id is not None:
         spot_instances.add_request(tx, instance)
         made.append(("spot-instances-request", instance.spot_request_id))
-    if not devices.take(tx, place.host_id, instance.id, choices.type.devices):
+    if not instance_reservations.take_devices(tx, place.host_id, instance, choices.type.devices):
         raise NoCapacity("The devices of that instance type were just given to another instance.")
     options = choices.cpu_options
     need = needed(choices.type, options.cores, options.threads_per_core)
@@ -240,5 +243,8 @@ def _instance(launch: _Launch, place: Place, index: int) -> Instance:
         placement_group_name=choices.group.group.name if choices.group is not None else "",
         partition_number=place.partition,
         spot_request_id=ids.new_id("spot-instances-request") if request.spot else None,
+        capacity_reservation_id=place.reservation_id,
+        reservation_preference=request.reservation.settled.preference,
+        reservation_target=request.reservation.target,
         **private_names.settle(request.names, choices.subnet),
     )

@@ -7,19 +7,23 @@ from stead_controller.db.insert import insert_new
 from stead_controller.db.tables import Instance, SpotRequest
 from stead_controller.errors import InvalidCombination, Unsupported
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.instances.instance_reservations import ONLY
 from stead_controller.resources.instances.launch_request import LaunchRequest
 
 
 def check_request(request: LaunchRequest) -> None:
     """Raise InvalidCombination for a launch with what no Spot Instance can have.
 
-    One of a one-time request ends with its guest's shutdown and is never stopped, and protection would not hold.
+    One of a one-time request ends with its guest's shutdown and is never stopped, protection would not hold, and none
+    runs in a capacity reservation.
     """
     asked = {
         "instanceInitiatedShutdownBehavior": request.shutdown_behavior != "terminate",
         "disableApiTermination": request.disable_api_termination,
         "disableApiStop": request.disable_api_stop,
         "hibernationOptions": request.hibernation,
+        "capacityReservationSpecification": request.reservation.target is not None
+        or request.reservation.preference == ONLY,
     }
     for name, is_asked in asked.items():
         if is_asked:

@@ -12,9 +12,14 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas
-from stead_controller.resources.host_capacity import cores, devices
+from stead_controller.resources.host_capacity import cores
 from stead_controller.resources.iam import instance_credentials
-from stead_controller.resources.instances import credit_specifications, instance_needs, start_places
+from stead_controller.resources.instances import (
+    credit_specifications,
+    instance_needs,
+    instance_reservations,
+    start_places,
+)
 from stead_controller.resources.instances.instance_lookup import find_instances
 from stead_controller.resources.instances.instance_states import StateChange, change_state
 from stead_controller.resources.instances.volume_attachments import DETACHING
@@ -46,15 +51,16 @@ def start(tx: Transaction, cloud: Cloud, instance: Instance, now: datetime) -> S
             f"The instance '{instance.id}' is not in a state from which it can be started.",
         )
     _require_root(tx, instance)
-    quotas.launchable(tx, instance.account_id, instance.vcpus, 1, 1)
     start_places.reserve(tx, cloud, instance, instance.host_id)
     need = instance_needs.of(tx, instance)
-    if not devices.take(tx, instance.host_id, instance.id, need.devices):
+    if not instance_reservations.take_devices(tx, instance.host_id, instance, need.devices):
         raise NoCapacity("The host of this instance has not the free devices to start it now.")
     if not cores.take(tx, instance.host_id, instance.id, need.cores):
         raise NoCapacity("The host of this instance has not the free whole cores to start it now.")
     instance.capacity_held = True
-    quotas.use_vcpus(tx, instance.account_id, instance.vcpus)
+    if instance.capacity_reservation_id is None:
+        quotas.launchable(tx, instance.account_id, instance.vcpus, 1, 1)
+        quotas.use_vcpus(tx, instance.account_id, instance.vcpus)
     instance.start_count += 1
     instance.stores_since = 0
     credit_specifications.begin_start(tx, instance, now)

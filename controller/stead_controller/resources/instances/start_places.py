@@ -18,7 +18,15 @@ from stead_controller.placement.search import Terms
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.host_capacity import capacity
-from stead_controller.resources.instances import instance_groups, instance_needs, spot_interruptions, volume_attachments
+from stead_controller.resources.host_capacity.capacity import Place
+from stead_controller.resources.instances import (
+    instance_groups,
+    instance_needs,
+    instance_reservations,
+    spot_interruptions,
+    volume_attachments,
+)
+from stead_controller.resources.instances.instance_reservations import ChosenReservations
 from stead_proto.v1 import desired_pb2 as pb
 
 
@@ -30,9 +38,11 @@ def reserve(tx: Transaction, cloud: Cloud, instance: Instance, last_host_id: str
     volumes, interfaces = _parts(tx, instance)
     bound = _what_binds(tx, instance, volumes, interfaces)
     options = instance_groups.terms(tx, instance)
+    reservations = instance_reservations.choose_for(tx, instance)
     for number, terms in enumerate(options, 1):
+        bound_to = last_host_id if bound else ""
         try:
-            host_id = _reserve(tx, cloud, instance, volumes, terms, bound_to=last_host_id if bound else "")
+            place = _reserve(tx, cloud, instance, volumes, terms, reservations, bound_to=bound_to)
         except NoCapacity as refusal:
             if number < len(options):
                 continue
@@ -40,8 +50,9 @@ def reserve(tx: Transaction, cloud: Cloud, instance: Instance, last_host_id: str
             raise NoCapacity(words, code=refusal.code, ending=refusal.ending) from refusal
         if terms.group is not None:
             instance.partition_number = terms.group.partition
-        if host_id != last_host_id:
-            _move(tx, instance, volumes, interfaces, host_id)
+        instance.capacity_reservation_id = place.reservation_id
+        if place.host_id != last_host_id:
+            _move(tx, instance, volumes, interfaces, place.host_id)
         return
 
 
@@ -88,26 +99,36 @@ def _what_binds(
     return _left_on_host(instance) or _bound(tx, volumes, interfaces)
 
 
-def _reserve(
-    tx: Transaction, cloud: Cloud, instance: Instance, volumes: Sequence[Volume], terms: Terms, *, bound_to: str
-) -> str:
-    """Reserve capacity on any host, or on the one that an instance is bound to, and return which; raises NoCapacity."""
+def _reserve(  # noqa: PLR0917 - a place depends on all of these
+    tx: Transaction,
+    cloud: Cloud,
+    instance: Instance,
+    volumes: Sequence[Volume],
+    terms: Terms,
+    reservations: ChosenReservations,
+    *,
+    bound_to: str,
+) -> Place:
+    """Reserve a place on any host, or on the one that an instance is bound to, and return it; raises NoCapacity."""
     need = instance_needs.of(tx, instance)
-    if bound_to:
-        capacity.reserve_on(tx, cloud, bound_to, need, terms)
-        return bound_to
     homes = Counter[str]()
     for volume in volumes:
         homes[volume.host_id or ""] += volume.size
     near = replace(terms, homes=homes)
-    releasing = _releasing(tx, volumes)
+    but = set() if bound_to else _releasing(tx, volumes)
+    search = capacity.search_for(cloud, need, instance.zone, terms=near)
+    reserved = instance_reservations.use(tx, cloud, reservations, search, but=but, only_on=bound_to)
+    if reserved is not None:
+        return reserved
+    if bound_to:
+        capacity.reserve_on(tx, cloud, bound_to, need, terms)
+        return Place(bound_to, ())
     try:
-        return capacity.reserve_any(tx, cloud, need, instance.zone, terms=near, but=releasing).host_id
+        return capacity.reserve_any(tx, cloud, need, instance.zone, terms=near, but=but)
     except NoCapacity as refusal:
         if instance.spot_request_id is not None or terms.group is not None:
             raise
-        search = capacity.search_for(cloud, need, instance.zone, terms=near)
-        raise spot_interruptions.for_room(tx, cloud, refusal, search, 1, but=releasing) from refusal
+        raise spot_interruptions.for_room(tx, cloud, refusal, search, 1, but=but) from refusal
 
 
 def _left_on_host(instance: Instance) -> str:

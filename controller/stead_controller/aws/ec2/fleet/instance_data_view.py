@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from stead_controller.aws.call import Result
 from stead_controller.aws.ec2.instances.cpu_options_view import cpu_options_view
+from stead_controller.aws.ec2.instances.instance_reservation_view import specification_view
 from stead_controller.aws.ec2.instances.metadata_options_view import metadata_options_view
 from stead_controller.aws.ec2.tags_view import tags_view
 from stead_controller.resources.fleet.instance_parameters import LaunchedWith
@@ -53,7 +54,7 @@ def instance_data_view(found: LaunchedWith) -> Result:
         "HibernationOptions": {"Configured": row.hibernation},
         "InstanceMarketOptions": None if row.spot_request_id is None else _SPOT,
         "EnclaveOptions": {"Enabled": False},
-        "CapacityReservationSpecification": {"CapacityReservationPreference": "open"},
+        "CapacityReservationSpecification": specification_view(row),
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from stead_controller.aws.call import Result
 from stead_controller.aws.ec2.instances.cpu_options_view import cpu_options_view
+from stead_controller.aws.ec2.instances.instance_reservation_view import specification_view
 from stead_controller.aws.ec2.instances.metadata_options_view import metadata_options_view
 from stead_controller.aws.ec2.network.connection_tracking_view import connection_tracking_view
 from stead_controller.aws.ec2.network.network_interface_view import ipv6_addresses_view
@@ -40,11 +41,11 @@ _ALIKE: Final[Mapping[str, Any]] = {
     "Hypervisor": "xen",
     "RootDeviceType": "ebs",
     "VirtualizationType": "hvm",
-    "CapacityReservationSpecification": {"CapacityReservationPreference": "open"},
     "EnclaveOptions": {"Enabled": False},
     "PlatformDetails": "Linux/UNIX",
     "UsageOperation": "RunInstances",
 }
+_ANY_OPEN: Final = {"CapacityReservationPreference": "open"}
 _HIBERNATION: Final = {True: {"Configured": True}, False: {"Configured": False}}
 _MAINTENANCE: Final = {
     True: {"AutoRecovery": "default", "RebootMigration": "default"},
@@ -78,6 +79,8 @@ def instance_view(found: DescribedInstance) -> Result:
         "InstanceType": row.instance_type,
         "LaunchTime": row.launch_time,
         "Placement": _placement_view(found),
+        "CapacityReservationId": row.capacity_reservation_id,
+        "CapacityReservationSpecification": _reservations_view(row),
         "Monitoring": _MONITORING[row.monitoring, row.state == "pending"],
         "MaintenanceOptions": _MAINTENANCE[row.auto_recovery],
         "HibernationOptions": _HIBERNATION[row.hibernation],
@@ -127,6 +130,10 @@ def _placement_view(found: DescribedInstance) -> Result:
         shown["GroupId"] = row.placement_group_id
         shown["PartitionNumber"] = row.partition_number
     return shown
+
+
+def _reservations_view(row: Row) -> Result:
+    return _ANY_OPEN if row.reservation_preference == "open" else specification_view(row)
 
 
 def block_devices_view(volumes: Sequence[Row]) -> list[Result]:

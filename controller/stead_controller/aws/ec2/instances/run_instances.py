@@ -12,6 +12,7 @@ from stead_controller.aws.describe import repeatable, request_digest, tags_on_cr
 from stead_controller.aws.ec2.instances import cpu_options, instance_requirements, launch_parameters, market_options
 from stead_controller.aws.ec2.instances.instance_attributes import choice
 from stead_controller.aws.ec2.instances.instance_profiles import profile_name
+from stead_controller.aws.ec2.instances.instance_reservations import reservation_request
 from stead_controller.aws.ec2.instances.instance_view import reservation_view
 from stead_controller.aws.ec2.instances.launch_parameters import Overridden
 from stead_controller.aws.ec2.network.network_interfaces import address_request, idle_timeouts
@@ -130,6 +131,7 @@ def _launch_request(params: Params, image_id: str, min_count: int, max_count: in
         zone=placement.get("AvailabilityZone"),
         zone_id=placement.get("AvailabilityZoneId"),
         group=group_request(placement),
+        reservation=reservation_request(params),
         block_devices=block_devices.parse(params.get("BlockDeviceMappings", ())),
         shutdown_behavior=params.get("InstanceInitiatedShutdownBehavior", "terminate" if spot else "stop"),
         disable_api_termination=params.get("DisableApiTermination", False),

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "70aa0e2203fc"
-down_revision = "5a2c8e71d9b4"
+down_revision = "a2c95f10e7d4"
 branch_labels = None
 depends_on = None
 
