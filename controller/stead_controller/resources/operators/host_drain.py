@@ -9,11 +9,12 @@ from typing import Final
 
 from sqlalchemy import exists, func, literal_column, select
 
-from stead_controller.db.tables import Host, Instance, Volume, VolumeMove
+from stead_controller.db.tables import CapacityReservationSlots, Host, Instance, Volume, VolumeMove
 from stead_controller.desired import desired_state
 from stead_controller.errors import InvalidParameter, LimitExceeded, NoCapacity
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.host_capacity import reserved_slots
 from stead_controller.resources.instances.instance_states import SCHEDULED_STOP, change_state
 from stead_controller.resources.instances.start_instances import start
 
@@ -29,6 +30,13 @@ _WAITS_FOR_VOLUMES: Final = exists().where(
     ~exists().where(VolumeMove.volume_id == Volume.id, VolumeMove.failure != ""),
 )
 
+_WITH_SLOTS: Final = (
+    select(CapacityReservationSlots.host_id)
+    .join(Host, Host.id == CapacityReservationSlots.host_id)
+    .where(Host.draining.is_(True), CapacityReservationSlots.used < CapacityReservationSlots.slots)
+    .distinct()
+)
+
 
 def stop_guests(tx: Transaction, host_id: str, now: datetime) -> None:
     """Ask all guests of a host to shut down; stop protection does not hold for a host's retirement, as in EC2."""
@@ -40,16 +48,19 @@ def stop_guests(tx: Transaction, host_id: str, now: datetime) -> None:
 
 
 def are_waiting(tx: Transaction) -> bool:
-    """Tell whether there is an instance that a drain has stopped."""
-    return tx.session.scalar(_STOPPED.limit(1)) is not None
+    """Tell whether there is an instance that a drain has stopped, or a slot on a host that is drained."""
+    return any(tx.session.scalar(query.limit(1)) is not None for query in (_STOPPED, _WITH_SLOTS))
 
 
 def start_elsewhere(tx: Transaction, cloud: Cloud, now: datetime) -> None:
     """Start some of the instances that drains have stopped, where hosts have room; to be repeated.
 
-    They are chosen at random, so that those which can start nowhere do not hold up the others. One waits until its
-    volumes have left, unless one of them cannot: a started instance would hold it there.
+    Slots of capacity reservations that they have left move first. The instances are chosen at random, so that those
+    which can start nowhere do not hold up the others. One waits until its volumes have left, unless one of them cannot:
+    a started instance would hold it there.
     """
+    for host_id in tx.session.scalars(_WITH_SLOTS).all():
+        reserved_slots.move_away(tx, cloud, host_id)
     waiting = _STOPPED.where(~_WAITS_FOR_VOLUMES).order_by(func.random()).limit(_AT_ONCE)
     for instance in tx.session.scalars(waiting).all():
         try:

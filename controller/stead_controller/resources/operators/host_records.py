@@ -28,7 +28,7 @@ from stead_controller.errors import InUse, MalformedId, NotFound
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas
-from stead_controller.resources.host_capacity import offer
+from stead_controller.resources.host_capacity import offer, reserved_slots
 from stead_controller.resources.host_capacity.offer import Terms
 from stead_controller.resources.instances import volume_attachments
 from stead_controller.resources.instances.instance_states import HOST_FAILURE, change_state
@@ -176,6 +176,7 @@ def drain_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, st
     host.draining = True
     drain_moves.retry(tx, host_id)
     tx.session.flush()
+    reserved_slots.move_away(tx, cloud, host_id)
     if stop:
         host_drain.stop_guests(tx, host_id, now)
     return show_host(tx, cloud, host_id)
@@ -189,6 +190,7 @@ def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, l
     host = _find(tx, host_id)
     if lost and host.state == "up":
         raise InUse(f"{host_id} is up: it is lost only when it is off for good.")
+    reserved_slots.move_away(tx, cloud, host_id)
     use = None if lost else host_uses.what_ends_with(tx, host_id)
     if use is not None:
         raise InUse(f"{host_id} has the {use.kind} {use.resource_id}, which would end with it.")
@@ -198,6 +200,7 @@ def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, l
     gone: dict[str, str] = {}
     for instance in tx.session.scalars(select(Instance).where(Instance.host_id == host_id)).all():
         gone |= _end(tx, instance, now)
+    _lose_slots(tx, host_id, now)
     nat_gateways.leave_host(tx, host_id, now)
     vpc_endpoint_interfaces.leave_host(tx, host_id, now)
     for interface_id, vpc_id in gone.items():
@@ -234,7 +237,9 @@ def _end(tx: Transaction, instance: Instance, now: datetime) -> dict[str, str]:
     instance.host_id = None
     if instance.capacity_held:
         instance.capacity_held = False
-        quotas.use_vcpus(tx, instance.account_id, -instance.vcpus)
+        if instance.capacity_reservation_id is None:
+            quotas.use_vcpus(tx, instance.account_id, -instance.vcpus)
+        instance.capacity_reservation_id = None
     instance.public_address = None
     interfaces = select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)
     gone: dict[str, str] = {}
@@ -242,6 +247,15 @@ def _end(tx: Transaction, instance: Instance, now: datetime) -> dict[str, str]:
         gone[interface.id] = interface.vpc_id
         network_interface_attachments.end_with_instance(tx, interface, now)
     return gone
+
+
+def _lose_slots(tx: Transaction, host_id: str, now: datetime) -> None:
+    """Take the slots of a removed host out of their capacity reservations; one that has none left has failed."""
+    for reservation, lost in reserved_slots.lose(tx, host_id):
+        quotas.use_vcpus(tx, reservation.account_id, -reservation.vcpus * lost)
+        reservation.instance_count -= lost
+        if not reservation.instance_count:
+            reservation.state, reservation.ended = "failed", now
 
 
 def _find(tx: Transaction, host_id: str) -> Host:

@@ -7,7 +7,16 @@ from typing import Final
 
 from sqlalchemy import Select, exists, select
 
-from stead_controller.db.tables import Host, HostResource, Instance, NatGateway, Volume, VpcEndpointInterface
+from stead_controller.db.tables import (
+    CapacityReservation,
+    CapacityReservationSlots,
+    Host,
+    HostResource,
+    Instance,
+    NatGateway,
+    Volume,
+    VpcEndpointInterface,
+)
 from stead_controller.request.transaction import Transaction
 from stead_proto.v1 import desired_pb2 as desired
 
@@ -40,12 +49,16 @@ def uses_of(tx: Transaction, host_id: str, most: int = MOST) -> list[HostUse]:
 
 
 def what_ends_with(tx: Transaction, host_id: str) -> HostUse | None:
-    """Return an instance or volume that would end with its host, None when there is none.
+    """Return an instance, a volume or reserved capacity that would end with its host, None when there is none.
 
     Not what can be moved to another host at once, and not a volume that is being deleted.
     """
     queries = _queries(host_id)
-    lasting = {"instance": queries["instance"], "volume": queries["volume"].where(Volume.state != "deleting")}
+    lasting = {
+        "instance": queries["instance"],
+        "volume": queries["volume"].where(Volume.state != "deleting"),
+        "capacity-reservation": queries["capacity-reservation"],
+    }
     for kind, query in lasting.items():
         for resource_id, state in tx.session.execute(query.limit(1)):
             return HostUse(kind, resource_id, state)
@@ -93,6 +106,10 @@ def _queries(host_id: str) -> dict[str, Select[str, str]]:
         "instance": select(Instance.id, Instance.state)
         .where(Instance.host_id == host_id, Instance.state != "terminated")
         .order_by(Instance.id),
+        "capacity-reservation": select(CapacityReservation.id, CapacityReservation.state)
+        .join(CapacityReservationSlots, CapacityReservationSlots.reservation_id == CapacityReservation.id)
+        .where(CapacityReservationSlots.host_id == host_id)
+        .order_by(CapacityReservation.id),
         "nat-gateway": select(NatGateway.id, NatGateway.state)
         .where(NatGateway.host_id == host_id, NatGateway.state.not_in(_GONE))
         .order_by(NatGateway.id),
