@@ -20,6 +20,7 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.instances import launch_choices, spot_interruptions
+from stead_controller.resources.instances.instance_reservations import RESERVATION_FULL
 from stead_controller.resources.instances.launch_choices import Choices
 from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.run_instances import run_instances
@@ -55,7 +56,8 @@ class Goal:
     """What a fleet is to reach: `target` units, at least `minimum` of them or nothing, of one type or in one zone.
 
     It is of Spot Instances with `spot`. `by_priority` is whether priorities say which pool is first, or else what takes
-    least of a host; `coded` gives EC2's code and message of an error.
+    least of a host; with `reservations_first` they decide after what capacity reservations have unused. `coded` gives
+    EC2's code and message of an error.
     """
 
     target: int
@@ -65,6 +67,7 @@ class Goal:
     minimum: int | None = None
     single_type: bool = False
     single_zone: bool = False
+    reservations_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +157,28 @@ class Launcher:
 
     def _launch(self, ready: Sequence[_Ready]) -> Outcome:
         """Launch of each pool what is missing still."""
-        outcome = Outcome()
+        outcome = self._launch_reserved(ready) if self.goal.reservations_first else Outcome()
         for one in ready:
             missing = self.goal.target - outcome.fulfilled
             if missing <= 0:
                 break
             count = min(math.ceil(missing / one.pool.weight), _MOST_AT_ONCE)
             launched = self._launch_pool(one, count, outcome)
+            if launched:
+                outcome.launched.append((one.pool.number, launched))
+                outcome.fulfilled += one.pool.weight * len(launched)
+        return outcome
+
+    def _launch_reserved(self, ready: Sequence[_Ready]) -> Outcome:
+        """Launch what has unused slots in capacity reservations; what they do not give is no failure."""
+        outcome = Outcome()
+        for one in ready:
+            missing = math.ceil((self.goal.target - outcome.fulfilled) / one.pool.weight)
+            reserved = one.choices.reservations
+            if missing <= 0 or not reserved.unused:
+                continue
+            only = replace(one, choices=replace(one.choices, reservations=replace(reserved, only=True)))
+            launched = self._launch_pool(only, min(missing, reserved.unused, _MOST_AT_ONCE), Outcome())
             if launched:
                 outcome.launched.append((one.pool.number, launched))
                 outcome.fulfilled += one.pool.weight * len(launched)
@@ -207,7 +225,10 @@ class Launcher:
         mine = Instance.account_id == self.caller.account_id
         launched = sorted(self.tx.session.scalars(select(Instance.id).where(mine, Instance.reservation_id == made)))
         if len(launched) < count:
-            few = NoCapacity(f"There is room for {len(launched)} of {count} instances of {request.instance_type}.")
+            few = NoCapacity(
+                f"There is room for {len(launched)} of {count} instances of {request.instance_type}.",
+                code=RESERVATION_FULL if one.choices.reservations.only else None,
+            )
             outcome.failures.append(self._failure(one.pool, few))
         return launched
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import filters, page, repeatable, tags_on_create
@@ -36,6 +36,7 @@ _STRATEGIES: Final = {
         "price-capacity-optimized": False,
     },
 }
+_RESERVATIONS_FIRST: Final = "use-capacity-reservations-first"
 _POLICIES: Final = ("no-termination", "termination")
 _STORED: Final = ("LaunchTemplateConfigs", "OnDemandOptions", "SpotOptions", "TargetCapacitySpecification")
 _FILTERS: Final = (
@@ -112,6 +113,7 @@ def _goal(call: Call, params: Params, name: str, target: int) -> Goal:
         minimum=minimum,
         single_type=options.get("SingleInstanceType", False),
         single_zone=options.get("SingleAvailabilityZone", False),
+        reservations_first=_reservations_first(options.get("CapacityReservationOptions", {})),
     )
     if minimum is not None and not (goal.single_type or goal.single_zone):
         raise InvalidCombination(
@@ -120,6 +122,13 @@ def _goal(call: Call, params: Params, name: str, target: int) -> Goal:
     if minimum is not None and not 1 <= minimum <= goal.target:
         raise InvalidParameter(f"Value ({minimum}) for parameter minTargetCapacity is invalid.")
     return goal
+
+
+def _reservations_first(options: Mapping[str, Any]) -> bool:
+    strategy = options.get("UsageStrategy")
+    if strategy not in (None, _RESERVATIONS_FIRST):
+        raise InvalidParameter(f"Value ({strategy}) for parameter usageStrategy is invalid.")
+    return strategy is not None
 
 
 def _coded(call: Call, error: SteadError) -> tuple[str, str]:
