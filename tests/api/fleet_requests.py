@@ -28,17 +28,34 @@ def build(api: Api) -> Named:
     [spot] = api.ec2.run_instances(
         ImageId=api.world.image_id, MinCount=1, MaxCount=1, InstanceMarketOptions={"MarketType": "spot"}
     )["Instances"]
+    reserved = api.ec2.create_capacity_reservation(**_RESERVATION, InstanceMatchCriteria="targeted")
     return {
         "fleet": fleet,
         "launch_template": template["LaunchTemplateId"],
         "placement_group": group["GroupId"],
         "spot_request": spot["SpotInstanceRequestId"],
+        "capacity_reservation": reserved["CapacityReservation"]["CapacityReservationId"],
     }
 
 
+_RESERVATION: Final = {
+    "InstanceType": "t3.nano",
+    "InstancePlatform": "Linux/UNIX",
+    "AvailabilityZone": "us-east-1a",
+    "InstanceCount": 1,
+}
 _SPECIFICATION: Final = {"LaunchTemplateName": "own", "Version": "1"}
 
 BASES: Final[dict[str, Named]] = {
+    "CancelCapacityReservation": {"CapacityReservationId": "{capacity_reservation}"},
+    "CreateCapacityReservation": _RESERVATION,
+    "DescribeCapacityReservations": {"CapacityReservationIds": ["{capacity_reservation}"]},
+    "GetCapacityReservationUsage": {"CapacityReservationId": "{capacity_reservation}"},
+    "ModifyCapacityReservation": {"CapacityReservationId": "{capacity_reservation}", "InstanceCount": 2},
+    "ModifyInstanceCapacityReservationAttributes": {
+        "InstanceId": "{stopped}",
+        "CapacityReservationSpecification": {"CapacityReservationPreference": "none"},
+    },
     "CreateFleet": {
         "Type": "instant",
         "LaunchTemplateConfigs": [{"LaunchTemplateSpecification": _SPECIFICATION}],
@@ -63,6 +80,7 @@ BASES: Final[dict[str, Named]] = {
 }
 
 TAGGED: Final = {
+    "CreateCapacityReservation": "capacity-reservation",
     "CreateFleet": "fleet",
     "CreateLaunchTemplate": "launch-template",
     "CreatePlacementGroup": "placement-group",

@@ -30,6 +30,8 @@ ID_PARAMETERS = {
     "AttachmentId": "network-interface-attachment",
     "AssociationId": "network-acl-association",
     "AssociationIds": "iam-instance-profile-association",
+    "CapacityReservationId": "capacity-reservation",
+    "CapacityReservationIds": "capacity-reservation",
     "FleetId": "fleet",
     "FleetIds": "fleet",
     "SpotInstanceRequestIds": "spot-instances-request",
@@ -124,6 +126,7 @@ NO_TENANTS_IDS = {
     "Ipv4IpamPoolId",
     "Ipv6IpamPoolId",
     "LocalGatewayId",
+    "QuoteId",
     "TransitGatewayId",
     "ConnectionNotificationId",
     "ConversionTaskIds",
@@ -155,6 +158,13 @@ NO_TENANTS_IDS = {
 # which a plan does not tell.
 BY_ANOTHER_INDEX = {("DescribeInstances", "group-id"), ("DescribeNetworkInterfaces", "group-id")}
 GROUP = {"GroupName": "theirs", "Strategy": "cluster"}
+RESERVATION = {
+    "InstanceType": "t3.nano",
+    "InstancePlatform": "Linux/UNIX",
+    "AvailabilityZone": "us-east-1a",
+    "InstanceCount": 1,
+    "InstanceMatchCriteria": "targeted",
+}
 TEMPLATE = {"LaunchTemplateName": "theirs", "LaunchTemplateData": {"InstanceType": "t3.nano"}}
 # How the codes of what is absent end.
 ABSENT_CODES = ("NotFound", "NotFoundException", "InvalidConversionTaskId", "InvalidPlacementGroup.Unknown")
@@ -175,6 +185,8 @@ REFUSED = {
 }
 S3 = "com.amazonaws.us-east-1.s3"
 SAMPLES = {
+    "InstanceCount": 1,
+    "InstancePlatform": "Linux/UNIX",
     "Attribute": "description",
     "ImageId": None,
     "MaxCount": 1,
@@ -194,6 +206,10 @@ ATTRIBUTES = {
 }
 NEEDED = {
     "ModifyInstanceCpuOptions": {"CoreCount": 1, "ThreadsPerCore": 1},
+    "CreateCapacityReservation": {"AvailabilityZone": "us-east-1a"},
+    "ModifyInstanceCapacityReservationAttributes": {
+        "CapacityReservationSpecification": {"CapacityReservationPreference": "none"}
+    },
     "ModifyInstancePlacement": {"GroupName": ""},
     "AssociateIamInstanceProfile": {"IamInstanceProfile": {"Name": "own"}},
     "ReplaceIamInstanceProfileAssociation": {"IamInstanceProfile": {"Name": "own"}},
@@ -350,8 +366,10 @@ def their_fleet(api):
     [spot] = api.other.run_instances(
         ImageId=api.world.image_id, MinCount=1, MaxCount=1, InstanceMarketOptions={"MarketType": "spot"}
     )["Instances"]
+    reserved = api.other.create_capacity_reservation(**RESERVATION)["CapacityReservation"]
     return {
         "spot-instances-request": spot["SpotInstanceRequestId"],
+        "capacity-reservation": reserved["CapacityReservationId"],
         "fleet": api.other.create_fleet(**fleet)["FleetId"],
         "launch-template": template,
         "launch-template-name": "theirs",

@@ -36,7 +36,6 @@ ABSENT: Final = (
     "DescribeCapacityReservationDateChangeQuotes",
     "DescribeCapacityReservationFleets",
     "DescribeCapacityReservationTopology",
-    "DescribeCapacityReservations",
     "DescribeClassicLinkInstances",
     "DescribeElasticGpus",
     "DescribeFpgaImageAttribute",
@@ -60,7 +59,6 @@ ABSENT: Final = (
     "DescribeSpotFleetRequestHistory",
     "DescribeSpotFleetRequests",
     "DescribeSpotPriceHistory",
-    "GetCapacityReservationUsage",
     "GetGroupsForCapacityReservation",
     # addresses, pools and IPAM
     "DescribeAddressTransfers",

@@ -39,6 +39,8 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("ec2", "CancelImportTask", "CancelReason"): Accepted("a remark for people, which EC2 shows nowhere"),
     ("ec2", "CopySnapshot", "PresignedUrl"): Accepted("the source is in this region, so nothing is fetched by a URL"),
     ("ec2", "DescribeAddressesAttribute", "Attribute"): Accepted("it is the only attribute", ("domain-name",)),
+    ("ec2", "CreateCapacityReservation", "EphemeralStorage"): Accepted("EC2 no longer reads it", (False,)),
+    ("ec2", "CreateCapacityReservation", "Tenancy"): Accepted("all instances share their hosts", ("default",)),
     ("ec2", "CreateFleet", "ReplaceUnhealthyInstances"): Accepted(_INSTANT, (False,)),
     ("ec2", "CreateFleet", "TerminateInstancesWithExpiration"): Accepted(_INSTANT, (False,)),
     ("ec2", "CreateFlowLogs", "DestinationOptions.FileFormat"): Accepted(_LOGS, ("plain-text",)),
@@ -51,9 +53,6 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("ec2", "GetConsoleOutput", "Latest"): Accepted("the output is always the latest"),
     ("ec2", "ImportImage", "RoleName"): Accepted(_NO_ROLE),
     ("ec2", "ImportSnapshot", "RoleName"): Accepted(_NO_ROLE),
-    ("ec2", "RunInstances", "CapacityReservationSpecification.CapacityReservationPreference"): Accepted(
-        "there are no capacity reservations that an instance could run in", ("open", "none")
-    ),
     ("ec2", "ModifyInstanceCpuOptions", "NestedVirtualization"): Accepted(_NO_NESTED, ("disabled",)),
     ("ec2", "RunInstances", "CpuOptions.AmdSevSnp"): Accepted("no instance has encrypted memory", ("disabled",)),
     ("ec2", "RunInstances", "CpuOptions.NestedVirtualization"): Accepted(_NO_NESTED, ("disabled",)),

@@ -23,6 +23,7 @@ from stead_controller.hosts.reports import give_up_launch, give_up_recovery
 from stead_controller.request.client_tokens import LIFETIME
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
+from stead_controller.resources.fleet import capacity_reservations
 from stead_controller.resources.instances import root_replacement, spot_interruptions, volume_attachments
 from stead_controller.resources.network import (
     ended_cidr_blocks,
@@ -60,6 +61,8 @@ def clean_up(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahead
     tx.session.execute(delete(PublicAddress).where(PublicAddress.released <= rested))
     tx.session.execute(delete(ClientToken).where(ClientToken.created <= now - LIFETIME))
     vpc_peering_connections.expire(tx, now)
+    capacity_reservations.expire(tx, now)
+    capacity_reservations.forget(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
     ended_cidr_blocks.forget_old(tx, now)
     tx.session.execute(delete(EnrolmentToken).where(EnrolmentToken.expires <= now))
     return forgotten == _BATCH

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from stead_controller.catalog.nouns import OF_TYPE
 from stead_controller.db.tables import (
+    CapacityReservation,
     ElasticAddress,
     IamInstanceProfile,
     IamRole,
@@ -149,6 +150,7 @@ def _own(table: Any) -> SeenBy:
 
 # The table of a resource type, the ways in which its rows are visible to the caller, and their facts.
 _KINDS: Final[dict[str, tuple[Any, SeenBy, Callable[[Any, Arn], Facts]]]] = {
+    "capacity-reservation": (CapacityReservation, _own(CapacityReservation), lambda *_: {}),
     "elastic-ip": (
         ElasticAddress,
         _own(ElasticAddress),

@@ -52,8 +52,12 @@ _TEMPLATE: Final = (
     referred("launch-template", "name", "LaunchTemplateName"),
 )
 
+_RESERVATION: Final = named("capacity-reservation", "CapacityReservationId")
+
 RULES: Final[dict[str, Rule]] = {
+    "CancelCapacityReservation": rule(_RESERVATION),
     "CancelSpotInstanceRequests": rule(named("spot-instances-request", "SpotInstanceRequestIds")),
+    "CreateCapacityReservation": rule(made("capacity-reservation")),
     "CreateFleet": rule(_new_fleet),
     "CreateLaunchTemplate": rule(made("launch-template")),
     "CreateLaunchTemplateVersion": rule(*_TEMPLATE),
@@ -62,13 +66,16 @@ RULES: Final[dict[str, Rule]] = {
     "DeleteLaunchTemplate": rule(*_TEMPLATE),
     "DeleteLaunchTemplateVersions": rule(*_TEMPLATE),
     "DeletePlacementGroup": rule(named("placement-group", "GroupName")),
+    "DescribeCapacityReservations": rule(),
     "DescribeFleetInstances": rule(named("fleet", "FleetId")),
     "DescribeFleets": rule(),
     "DescribeLaunchTemplateVersions": rule(),
     "DescribeLaunchTemplates": rule(),
     "DescribePlacementGroups": rule(),
     "DescribeSpotInstanceRequests": rule(),
+    "GetCapacityReservationUsage": rule(_RESERVATION),
     "GetLaunchTemplateData": rule(),
+    "ModifyCapacityReservation": rule(_RESERVATION),
     "ModifyLaunchTemplate": rule(*_TEMPLATE),
     "RequestSpotInstances": rule(_new_spot_requests),
 }

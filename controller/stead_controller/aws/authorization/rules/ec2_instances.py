@@ -19,11 +19,15 @@ from stead_controller.resources.policy_keys import resource_facts
 
 _INSTANCE = named("instance", "InstanceId")
 _INSTANCES = named("instance", "InstanceIds")
+_TARGET = named(
+    "capacity-reservation", "CapacityReservationSpecification.CapacityReservationTarget.CapacityReservationId"
+)
 _ASSOCIATED = referred("instance", "profile-association", "AssociationId")
 
 
 # The parameters that name a resource of a launch, by its type: with one of them a request overrides its template.
 _NAMED_BY: Final = {
+    "capacity-reservation": ("CapacityReservationSpecification",),
     "image": ("ImageId",),
     "key-pair": ("KeyName",),
     "placement-group": ("Placement",),
@@ -71,6 +75,7 @@ def _parts(asked: Asked) -> Iterator[Check]:
         yield from making(asked, "spot-instances-request", {})
     yield from _image(asked, choices)
     yield from named("key-pair", "KeyName")(asked)
+    yield from _TARGET(asked)
     yield from named("placement-group", "Placement.GroupName")(asked)
     yield from referred("placement-group", "id", "Placement.GroupId")(asked)
     if choices is None:
@@ -208,6 +213,7 @@ RULES: Final[dict[str, Rule]] = {
     "ModifyInstanceCpuOptions": rule(setting(_INSTANCE)),
     "ModifyDefaultCreditSpecification": rule(setting(_of_the_account)),
     "ModifyInstanceCreditSpecification": rule(setting(named("instance", "InstanceCreditSpecifications.InstanceId"))),
+    "ModifyInstanceCapacityReservationAttributes": rule(setting(_INSTANCE), _TARGET),
     "ModifyInstanceMaintenanceOptions": rule(setting(_INSTANCE)),
     "DisableSerialConsoleAccess": rule(),
     "EnableSerialConsoleAccess": rule(),
