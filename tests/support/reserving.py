@@ -7,10 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from stead_controller.db.tables import (
-    CapacityReservation,
-    Host,
-)
+from stead_controller.db.tables import CapacityReservation, Host
 from stead_controller.hosts.reports import apply_progress
 from stead_controller.request.client_tokens import Repeatable
 from stead_controller.request.conditions import Selection
@@ -21,9 +18,7 @@ from stead_controller.resources.fleet.capacity_reservations import (
     EndRequest,
 )
 from stead_controller.resources.instances import own_types
-from stead_controller.resources.instances.instance_reservations import (
-    ReservationRequest,
-)
+from stead_controller.resources.instances.instance_reservations import ReservationRequest
 from stead_controller.resources.instances.start_instances import start_instances
 from stead_controller.resources.instances.stop_instances import stop_instances
 from stead_controller.resources.instances.terminate_instances import terminate_instances
@@ -137,9 +132,14 @@ def report(life: Life, instance_id: str, condition: Any = pb.CONDITION_READY, **
 def stop(life: Life, *ids: str) -> None:
     life.run(stop_instances, life.caller, ids, NOW)
     for instance_id in ids:
-        count = life.instance(instance_id).start_count
-        report(life, instance_id, machine=pb.MachineStatus(power=pb.MACHINE_POWER_OFF, start_count=count))
-        assert life.instance(instance_id).state == "stopped"
+        power_off(life, instance_id)
+
+
+def power_off(life: Life, instance_id: str) -> None:
+    """Let the host report that a stopping instance is off."""
+    count = life.instance(instance_id).start_count
+    report(life, instance_id, machine=pb.MachineStatus(power=pb.MACHINE_POWER_OFF, start_count=count))
+    assert life.instance(instance_id).state == "stopped"
 
 
 def start(life: Life, *ids: str) -> None:

@@ -11,10 +11,7 @@ from stead_controller.db.tables import (
     StoragePool,
     Volume,
 )
-from stead_controller.errors import (
-    LimitExceeded,
-    NoCapacity,
-)
+from stead_controller.errors import InvalidCombination, LimitExceeded, NoCapacity
 from stead_controller.resources import quotas
 from stead_controller.resources.instances.cpu_options import CpuOptions
 from stead_controller.resources.instances.instance_reservations import (
@@ -25,6 +22,7 @@ from stead_controller.resources.instances.instance_reservations import (
 )
 from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.run_instances import run_instances
+from stead_controller.resources.operators import host_drain
 from stead_controller.resources.storage.block_devices import BlockDevice
 from stead_proto.v1 import desired_pb2 as desired
 from tests.support import rows
@@ -37,6 +35,7 @@ from tests.support.reserving import (
     launch,
     modify,
     offer,
+    power_off,
     set_host,
     shown,
     start,
@@ -205,6 +204,48 @@ def test_who_runs_in_reservations_only_needs_no_quota(life, reserve):
     with pytest.raises(NoCapacity) as refused:
         launch(life, wants=ONLY)
     assert refused.value.code == "ReservationCapacityExceeded"
+
+
+def launch_spot(life, **changes):
+    (instance_id,) = launch(life, spot=True, shutdown_behavior="terminate", **changes)
+    return instance_id
+
+
+def test_spot_instances_run_in_none(life, reserve):
+    first = launch_spot(life)
+    reserved = reserve(1)
+    second = launch_spot(life)
+    assert shown(life, reserved) == [("active", 1, 1, 0)]
+    life.run(host_drain.stop_guests, life.world.host_id, NOW)
+    power_off(life, first)
+    start(life, first)
+    assert inside(life, [first, second]) == [None, None]
+    for wants in (ONLY, ReservationRequest(target=reserved)):
+        with pytest.raises(InvalidCombination):
+            launch_spot(life, wants=wants)
+
+
+def test_none_is_interrupted_for_who_runs_in_reservations_only(life, reserve):
+    reserve(1)
+    spot = launch_spot(life)
+    launch(life, wants=ONLY)
+    offer(life, 2)
+    endings = {}
+    for wants in (ONLY, NONE):
+        with pytest.raises(NoCapacity) as refused:
+            launch(life, wants=wants)
+        endings[wants] = refused.value.ending
+    assert endings == {ONLY: (), NONE: (spot,)}
+
+
+def test_a_zone_with_slots_is_before_one_with_spot_instances(life, reserve):
+    host = rows.host(zone="us-east-1b")
+    life.run(lambda tx: tx.session.add(host))
+    launch_spot(life, zone="us-east-1b")
+    reserved = reserve(1)
+    for host_id in (life.world.host_id, host.id):
+        offer(life, 1, host_id)
+    assert inside(life, launch(life)) == [reserved]
 
 
 def test_an_instance_with_fewer_vcpus_uses_a_slot(life, reserve):
