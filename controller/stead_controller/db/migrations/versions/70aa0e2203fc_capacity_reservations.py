@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "70aa0e2203fc"
-down_revision = "a2c95f10e7d4"
+down_revision = "d27a90c4e1b5"
 branch_labels = None
 depends_on = None
 
