@@ -21,6 +21,7 @@ def test_a_site_of_real_guests(user: User, tmp_path: Path) -> None:
     added, _, _ = terraform.apply()
     terraform.plan_is_empty()
     login = replace(user.login(terraform.outputs["machines"][0]), key_file=terraform.key)
-    assert login.run("cat /var/tmp/word").strip() == "front"  # as its user data says
+    said = login.run("until test -s /var/tmp/word; do sleep 1; done; cat /var/tmp/word", 120)  # by its user data
+    assert said.strip() == "front"
     assert terraform.destroy() == added
     assert own_resources(user.account) == before
