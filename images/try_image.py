@@ -240,6 +240,30 @@ def prove_metadata_client(trial: Trial, machine: Machine) -> None:
     trial.report.note("imds, http and sudo in micro")
 
 
+def prove_pushed_keys(trial: Trial, machine: Machine) -> None:
+    """A key of EC2 Instance Connect lets its user in while the metadata service has it, and nobody else."""
+    key, path = trial.folder / "pushed", f"meta-data/managed-ssh-keys/active-keys/{trial.kind.user}"
+    run_checked(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "pushed", "-f", str(key)])
+
+    def lets_in(user: str) -> bool:
+        try:
+            return machine.ssh("id -un", user=user, key=key).strip() == user
+        except TrialFailed as refusal:
+            if "Permission denied" in str(refusal):
+                return False
+            raise
+
+    public = key.with_suffix(".pub").read_bytes()
+    seen = [lets_in(trial.kind.user)]
+    trial.metadata.values = {**trial.metadata.values, path: b"#Timestamp=1\n" + public}
+    seen += [lets_in(trial.kind.user), lets_in("root")]
+    trial.metadata.values = {each: value for each, value in trial.metadata.values.items() if each != path}
+    seen.append(lets_in(trial.kind.user))
+    if seen != [False, True, False, False]:
+        raise TrialFailed(f"before, with and without the pushed key, and as root: {seen}")
+    trial.report.note("a pushed key lets its user in while it is there")
+
+
 def first_boot(trial: Trial) -> str:
     """Prove all of a first boot and the power button; return the host key."""
     trial.become(FIRST_INSTANCE, USER_DATA)
@@ -252,6 +276,8 @@ def first_boot(trial: Trial) -> str:
         if trial.image_kind == "micro":
             prove_metadata_client(trial, machine)
             prove_ipv6(trial, machine, 0)
+        else:
+            prove_pushed_keys(trial, machine)
         host_key = read_host_key()
         if host_key.split()[1] not in machine.console():
             raise TrialFailed(f"the host key {host_key} is not on the console: {machine.console()}")

@@ -123,11 +123,11 @@ class Machine:
         except OSError:  # no server listens yet: the caller tries again until its deadline
             return False
 
-    def ssh(self, command: str, *, user: str | None = None) -> str:
+    def ssh(self, command: str, *, user: str | None = None, key: Path | None = None) -> str:
         """Run a shell command in the guest and return its output; raise TrialFailed when its status is not 0."""
         done = subprocess.run(
             [
-                "ssh", "-i", str(self._key), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
+                "ssh", "-i", str(key or self._key), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
                 "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10",
                 "-o", "ServerAliveInterval=5", f"{user or self._user}@{ADDRESSES[0]}", command,
             ],
