@@ -257,18 +257,34 @@ def uncordon(host_id: str, output: str) -> None:
 @click.option(
     "--wait/--no-wait", default=None, help="Wait until nothing can leave it any more; default: on a terminal."
 )
+@click.option("--at", metavar="TIME", help="With --stop: when, such as 2027-01-31T22:00 (UTC). Users see it.")
+@click.option("--latest", metavar="TIME", help="With --at: until when users may choose another time.")
 @output_option
-def drain(host_id: str, *, stop: bool, wait: bool | None, output: str) -> None:
+def drain(host_id: str, *, stop: bool, at: str | None, latest: str | None, wait: bool | None, output: str) -> None:
     """Cordon a host that is to become empty, and show what is on it.
 
     Volumes that nobody uses, and stopped instances, move to other hosts of its zone. Its state is `draining` until
-    nothing is on it, then `drained`. What stays is named with the reason; ask again when that is gone.
+    nothing is on it, then `drained`. What stays is named with the reason; ask again when that is gone. With a time, its
+    instances have a scheduled event until then, which `uncordon` cancels.
     """
+    if (at and not stop) or (latest and not at):
+        raise CliError("--at goes with --stop, and --latest with --at")
     operator = Operator(settings.load())
-    found = operator.drain_host(host_id, stop=stop)
+    found = operator.drain_host(host_id, stop=stop, at=_seconds(at), latest=_seconds(latest))
     if wait or (wait is None and output != "json" and sys.stderr.isatty()):
         found = drain_progress.follow(operator, found)
     _show_one(found, output)
+
+
+def _seconds(text: str | None) -> int:
+    """Return a time of a zone, or of UTC where none is named, in Unix seconds; 0 where there is none."""
+    if text is None:
+        return 0
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise CliError(f"{text!r} is no time such as 2027-01-31T22:00") from error
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp())
 
 
 def _show_one(found: pb.Host, output: str) -> None:

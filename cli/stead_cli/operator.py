@@ -73,9 +73,12 @@ class Operator:
         changed: pb.Host = self._call(lambda channel: HostsStub(channel).SetHost(request, timeout=_CALL_SECONDS))
         return changed
 
-    def drain_host(self, host_id: str, *, stop: bool) -> pb.Host:
-        """Cordon a host that is to become empty, and maybe stop its guests; the answer names what is on it."""
-        request = pb.DrainHostRequest(host_id=host_id, stop=stop)
+    def drain_host(self, host_id: str, *, stop: bool, at: int = 0, latest: int = 0) -> pb.Host:
+        """Cordon a host that is to become empty, and maybe stop its guests; the answer names what is on it.
+
+        They are stopped now, or `at` a time, or until `latest` when their users want it; Unix seconds.
+        """
+        request = pb.DrainHostRequest(host_id=host_id, stop=stop, at=at, latest=latest)
         drained: pb.Host = self._call(lambda channel: HostsStub(channel).DrainHost(request, timeout=_CALL_SECONDS))
         return drained
 

@@ -1,15 +1,20 @@
 """What good requests about one instance need: see `base_requests.py`."""
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from stead_controller.db.tables import Instance, Volume
+from stead_controller.catalog import ids
+from stead_controller.db.tables import Instance, InstanceEvent, Volume
 from stead_controller.request.transaction import Transaction
 from tests.support import rows
+
+_LATER: Final = datetime(2097, 1, 1, tzinfo=UTC)
 
 BASES: Final[dict[str, dict[str, Any]]] = {
     "CreateReplaceRootVolumeTask": {"SnapshotId": "{of_root}"},
     "ModifyDefaultCreditSpecification": {"InstanceFamily": "t3", "CpuCredits": "standard"},
     "ModifyInstanceCpuOptions": {"InstanceId": "{stopped}", "CoreCount": 1, "ThreadsPerCore": 1},
+    "ModifyInstanceEventStartTime": {"InstanceEventId": "{event}", "NotBefore": _LATER},
     "ModifyInstanceMaintenanceOptions": {"AutoRecovery": "disabled"},
     "ModifyInstanceMetadataDefaults": {"HttpTokens": "required"},
     "ModifyInstanceCreditSpecification": {
@@ -21,11 +26,13 @@ VALUES_OF: Final[dict[tuple[str, str], Any]] = {
     ("CreateReplaceRootVolumeTask", "ImageId"): "{large_image}",
     ("CreateReplaceRootVolumeTask", "SnapshotId"): "{of_root}",
     ("CreateReplaceRootVolumeTask", "VolumeId"): "{free_volume}",
+    ("ModifyInstanceEventStartTime", "InstanceEventId"): "{event}",
+    ("ModifyInstanceEventStartTime", "NotBefore"): _LATER,
 }
 
 
 def build(tx: Transaction, instance: Instance) -> dict[str, str]:
-    """Add what an instance's root volume may be replaced by; gives ids by what requests call them."""
+    """Add what an instance's root volume may be replaced by, and an event; gives ids by what requests call them."""
     device = Volume.device_name == instance.root_device_name
     root = tx.session.query(Volume).filter(Volume.instance_id == instance.id, device).one()
     of_root = rows.snapshot(instance.account_id, volume_id=root.id)
@@ -33,4 +40,21 @@ def build(tx: Transaction, instance: Instance) -> dict[str, str]:
     tx.session.add_all([of_root, large])
     tx.session.flush()
     tx.session.add_all([rows.image_device(large), rows.image_snapshot(large)])
-    return {"of_root": of_root.id, "large_image": large.id}
+    return {"of_root": of_root.id, "large_image": large.id, "event": _event(tx, instance)}
+
+
+def _event(tx: Transaction, instance: Instance) -> str:
+    """Add a scheduled event that may be moved to `_LATER`."""
+    event = InstanceEvent(
+        id=ids.new_id("instance-event"),
+        account_id=instance.account_id,
+        instance_id=instance.id,
+        host_id=instance.host_id,
+        code="instance-stop",
+        description="d",
+        state="active",
+        not_before=_LATER.replace(year=2098),
+        not_before_deadline=_LATER.replace(year=2099),
+    )
+    tx.session.add(event)
+    return str(event.id)

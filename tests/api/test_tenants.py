@@ -5,6 +5,7 @@ other tenant's id, an absent one and a deleted one's form; a new operation is co
 """
 
 import itertools
+from datetime import UTC, datetime
 
 import pytest
 from botocore.model import ListShape, StructureShape
@@ -12,13 +13,12 @@ from botocore.model import ListShape, StructureShape
 from stead_controller.aws import operations, unbuilt
 from stead_controller.aws.call import OPERATIONS
 from stead_controller.aws.protocol.models import load_service
-from stead_controller.catalog import ids
 from stead_controller.catalog.nouns import OF_TYPE
-from stead_controller.db.tables import ImageTask, ReplaceRootVolumeTask
 from stead_controller.resources.policy_keys import resource_facts
 from tests.api.conftest import serving
 from tests.api.identity import trust
 from tests.api.other_accounts import answer, answered_alike, read_of_other_accounts, statements
+from tests.api.other_tasks import their_tasks
 from tests.support import rows
 
 operations.load()
@@ -76,6 +76,7 @@ ID_PARAMETERS = {
     "PrefixListId": "prefix-list",
     "PrefixListIds": "prefix-list",
     "ReplaceRootVolumeTaskIds": "replace-root-volume-task",
+    "InstanceEventId": "instance-event",
     "ResourceIds": "vpc",
     "Resources": None,
     "RouteTableId": "route-table",
@@ -219,6 +220,10 @@ NEEDED = {
     "EnableImageDeprecation": {"DeprecateAt": "2033-05-04T05:06:07Z"},
     "ModifyImageAttribute": {"Description": {"Value": "x"}},
     "AttachVolume": {"Device": "/dev/sdf"},
+    "ModifyInstanceEventStartTime": {
+        "InstanceEventId": "instance-event-00000000000000009",
+        "NotBefore": datetime(2097, 1, 1, tzinfo=UTC),
+    },
     "CreateVolume": {"AvailabilityZone": "us-east-1a"},
     "ModifyVolume": {"Size": 9},
     "ModifyVolumeAttribute": {"AutoEnableIO": {"Value": True}},
@@ -343,20 +348,6 @@ def their_gateway(api):
     return api.other.create_nat_gateway(SubnetId=subnet, ConnectivityType="private")["NatGateway"]["NatGatewayId"]
 
 
-def their_tasks(api, instance_id):
-    """Tasks of the other tenant: it imports and exports images, and has replaced a root volume."""
-
-    def replacement(tx):
-        values = {"account_id": api.world.other.caller.account_id, "instance_id": instance_id, "state": "succeeded"}
-        times = {"state_changed": rows.NOW, "started": rows.NOW}
-        volumes = {name: ids.new_id("volume") for name in ("old_volume_id", "new_volume_id")}
-        row = ReplaceRootVolumeTask(id=ids.new_id("replace-root-volume-task"), **values, **times, **volumes)
-        tx.session.add(row)
-        return row.id
-
-    return {**their_image_tasks(api), "replace-root-volume-task": api.run(replacement)}
-
-
 def their_fleet(api):
     """What the other tenant launches with."""
     template = api.other.create_launch_template(**TEMPLATE)["LaunchTemplate"]["LaunchTemplateId"]
@@ -390,25 +381,6 @@ def role_in_profile(api, tenant, name):
     iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust())
     iam.create_instance_profile(InstanceProfileName=name)
     iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
-
-
-def their_image_tasks(api):
-    """Imports and an export of the other tenant, under way."""
-    place = {"Format": "RAW", "UserBucket": {"S3Bucket": "exchange", "S3Key": "disk"}}
-    image_task = api.other.import_image(DiskContainers=[place])
-    snapshot_task = api.other.import_snapshot(DiskContainer=place)
-
-    def export_task(tx):
-        values = {"account_id": api.world.other.caller.account_id, "kind": "export-image-task", "state": "active"}
-        row = ImageTask(id=ids.new_id("export-image-task"), format="raw", location="", created=rows.NOW, **values)
-        tx.session.add(row)
-        return row.id
-
-    return {
-        "export-image-task": api.run(export_task),
-        "import-image-task": image_task["ImportTaskId"],
-        "import-snapshot-task": snapshot_task["ImportTaskId"],
-    }
 
 
 def their_topology(api):
@@ -495,7 +467,7 @@ def own_resources(api, operation, own_instance):
         case "CreateNatGateway":
             (address,) = api.ec2.describe_addresses()["Addresses"]
             return {"AllocationId": address["AllocationId"], "SubnetId": api.world.one.subnet_ids[0]}
-        case "CreateReplaceRootVolumeTask":
+        case "CreateReplaceRootVolumeTask" | "ModifyInstanceEventStartTime":
             return {"InstanceId": own_instance}
         case "CreateNetworkInterface":
             return {"SubnetId": api.world.one.subnet_ids[0]}

@@ -38,6 +38,17 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class MaintenanceEvent:
+    """What is scheduled for an instance, or was: `state` is active, completed or canceled."""
+
+    id: str
+    code: str
+    description: str
+    state: str
+    not_before: int  # Unix seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """The instance's MetadataOptions, named as EC2 names them in lower case."""
 
@@ -148,6 +159,7 @@ class Guest:
     identity_role: Role | None = None  # by which the guest can prove its identity
     identity: Identity | None = None  # None: the controller has not sent one yet
     monitoring: bool = False  # detailed monitoring
+    events: tuple[MaintenanceEvent, ...] = ()
     hibernation: bool = False  # whether it may hibernate
     availability_zone_id: str = ""
     host_id: str = ""  # dedicated host, or empty

@@ -8,13 +8,13 @@ that answers 404. `versions.py` decides which paths an old version shows.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import unquote
 
 from stead_agent.metadata import role
-from stead_agent.metadata.interface import Guest, GuestInterface, PushedKey, Role
+from stead_agent.metadata.interface import Guest, GuestInterface, MaintenanceEvent, PushedKey, Role
 from stead_agent.metadata.versions import LATEST, VERSIONS, listed
 
 _KNOWN_VERSIONS: Final = frozenset(VERSIONS)
@@ -118,8 +118,8 @@ def _instance_leaves(guest: Guest) -> Iterator[tuple[str, str]]:
     yield "ami-id", guest.image_id
     yield "ami-launch-index", str(guest.launch_index)
     yield "ami-manifest-path", "(unknown)"
-    yield "events/maintenance/history", "[]"
-    yield "events/maintenance/scheduled", "[]"
+    yield "events/maintenance/history", _events(each for each in guest.events if each.state != "active")
+    yield "events/maintenance/scheduled", _events(each for each in guest.events if each.state == "active")
     yield "hibernation/configured", "true" if guest.hibernation else "false"
     yield "hostname", guest.hostname
     yield "instance-action", "none"
@@ -172,6 +172,21 @@ def _account_info(guest: Guest) -> str:
     """Return the instance's account, in the JSON form of a role's information."""
     info = {"Code": "Success", "LastUpdated": _time(guest.pending_time), "AccountId": guest.account_id}
     return json.dumps(info, indent=2, separators=(",", " : "))
+
+
+def _events(events: Iterable[MaintenanceEvent]) -> str:
+    """Return maintenance events in EC2's JSON form, an empty list where there are none."""
+    shown = [
+        {
+            "NotBefore": datetime.fromtimestamp(each.not_before, UTC).strftime("%d %b %Y %H:%M:%S GMT"),
+            "Code": each.code,
+            "Description": each.description,
+            "EventId": each.id,
+            "State": each.state,
+        }
+        for each in events
+    ]
+    return json.dumps(shown, indent=2, separators=(",", " : "))
 
 
 def _time(seconds: int) -> str:

@@ -239,6 +239,10 @@ def guest(machine: Resource, known: Mapping[str, Resource]) -> metadata.Guest:
         role=_role(words.role) if words.HasField("role") else None,
         identity_role=_identity_role(words.identity_credentials) if words.HasField("identity_credentials") else None,
         monitoring=words.monitoring,
+        events=tuple(
+            metadata.MaintenanceEvent(each.id, each.code, each.description, each.state, each.not_before)
+            for each in words.events
+        ),
         hibernation=words.hibernation,
         availability_zone_id=words.availability_zone_id,
         placement_group=words.placement_group,

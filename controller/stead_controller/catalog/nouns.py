@@ -367,6 +367,15 @@ NOUNS: Final = (
         table=tables.ReplaceRootVolumeTask,
         domain="instances",
     ),
+    Noun(
+        "instance-event",
+        "instance-event",
+        malformed="InvalidInstanceEventIDNotFound",
+        absent="InvalidInstanceEventIDNotFound",
+        word="instance event",
+        sentence=_BY_ID,
+        domain="instances",
+    ),
     Noun("lifecycle-policy", "policy", malformed="InvalidID", absent="InvalidID"),
     Noun(
         "import-image-task",

@@ -1,7 +1,7 @@
 """The `Hosts` service."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -15,7 +15,7 @@ from stead_controller.operator.transactions import Transactions
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.operators import host_records
-from stead_controller.resources.operators.host_records import HostRecord
+from stead_controller.resources.operators.host_records import HostRecord, StopTime
 from stead_controller.resources.operators.host_settings import HostChange
 from stead_controller.resources.operators.host_uses import HostUse
 from stead_proto.v1 import desired_pb2, operator_pb2_grpc
@@ -72,7 +72,9 @@ class Hosts(operator_pb2_grpc.HostsServicer):
         """Cordon a host, or end that and its draining."""
         return await self._change(
             context,
-            lambda tx: host_records.set_schedulable(tx, self._cloud, request.host_id, schedulable=request.schedulable),
+            lambda tx: host_records.set_schedulable(
+                tx, self._cloud, request.host_id, self._clock(), schedulable=request.schedulable
+            ),
         )
 
     async def SetHost(  # noqa: N802 - the name of the RPC
@@ -95,7 +97,9 @@ class Hosts(operator_pb2_grpc.HostsServicer):
         """Cordon a host that is to become empty."""
         return await self._change(
             context,
-            lambda tx: host_records.drain_host(tx, self._cloud, request.host_id, self._clock(), stop=request.stop),
+            lambda tx: host_records.drain_host(
+                tx, self._cloud, request.host_id, self._clock(), stop=request.stop, when=_stop_time(request)
+            ),
         )
 
     async def _change(
@@ -213,6 +217,16 @@ def _core(core: HostCore) -> pb.HostCore:
 
 def _use(use: HostUse) -> pb.HostUse:
     return pb.HostUse(kind=use.kind, id=use.resource_id, state=use.state, note=use.note, percent=use.percent)
+
+
+def _stop_time(request: pb.DrainHostRequest) -> StopTime | None:
+    if not request.at:
+        return None
+    return StopTime(datetime.fromtimestamp(request.at, UTC), _moment(request.latest))
+
+
+def _moment(seconds: int) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 
 def _device(device: HostDevice) -> pb.HostDevice:

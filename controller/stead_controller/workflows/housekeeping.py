@@ -24,7 +24,12 @@ from stead_controller.request.client_tokens import LIFETIME
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources.fleet import capacity_reservations
-from stead_controller.resources.instances import root_replacement, spot_interruptions, volume_attachments
+from stead_controller.resources.instances import (
+    instance_events,
+    root_replacement,
+    spot_interruptions,
+    volume_attachments,
+)
 from stead_controller.resources.network import (
     ended_cidr_blocks,
     nat_gateways,
@@ -63,6 +68,8 @@ def clean_up(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahead
     vpc_peering_connections.expire(tx, now)
     capacity_reservations.expire(tx, now)
     capacity_reservations.forget(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
+    instance_events.carry_out(tx, now)
+    instance_events.forget_old(tx, now)
     ended_cidr_blocks.forget_old(tx, now)
     tx.session.execute(delete(EnrolmentToken).where(EnrolmentToken.expires <= now))
     return forgotten == _BATCH
@@ -123,6 +130,7 @@ def _forget_terminated(tx: Transaction, since: datetime) -> int:
     )
     tx.session.execute(delete(Tag).where(Tag.resource_id.in_([*old, *requests])))
     root_replacement.forget(tx, old)
+    instance_events.forget(tx, old)
     tx.session.execute(delete(Instance).where(Instance.id.in_(old)))
     used = set(
         tx.session.scalars(select(Instance.reservation_id).where(Instance.reservation_id.in_(reservations)).distinct())

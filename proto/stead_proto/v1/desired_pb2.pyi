@@ -1574,6 +1574,7 @@ class Metadata(_message.Message):
     PARTITION_NUMBER_FIELD_NUMBER: _builtins.int
     SPOT_FIELD_NUMBER: _builtins.int
     INTERRUPTION_TIME_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     account_id: _builtins.str
     reservation_id: _builtins.str
@@ -1637,6 +1638,8 @@ class Metadata(_message.Message):
     def ebs_at_start(self) -> Global___DeviceNames:
         """but the root's; absent when the machine has still the volumes of its start"""
 
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___MaintenanceEvent]: ...
     def __init__(
         self,
         *,
@@ -1671,14 +1674,51 @@ class Metadata(_message.Message):
         partition_number: _builtins.int = ...,
         spot: _builtins.bool = ...,
         interruption_time: _builtins.int = ...,
+        events: _abc.Iterable[Global___MaintenanceEvent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ebs_at_start", b"ebs_at_start", "identity", b"identity", "identity_credentials", b"identity_credentials", "options", b"options", "role", b"role"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "availability_zone", b"availability_zone", "availability_zone_id", b"availability_zone_id", "domain", b"domain", "ebs_at_start", b"ebs_at_start", "has_user_data", b"has_user_data", "hibernation", b"hibernation", "hostname", b"hostname", "identity", b"identity", "identity_credentials", b"identity_credentials", "image_id", b"image_id", "instance_id", b"instance_id", "instance_type", b"instance_type", "interruption_time", b"interruption_time", "launch_index", b"launch_index", "monitoring", b"monitoring", "options", b"options", "partition", b"partition", "partition_number", b"partition_number", "pending_time", b"pending_time", "placement_group", b"placement_group", "private_address", b"private_address", "public_hostname", b"public_hostname", "public_keys", b"public_keys", "region", b"region", "reservation_id", b"reservation_id", "role", b"role", "security_groups", b"security_groups", "spot", b"spot", "tags", b"tags", "user_data", b"user_data"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "availability_zone", b"availability_zone", "availability_zone_id", b"availability_zone_id", "domain", b"domain", "ebs_at_start", b"ebs_at_start", "events", b"events", "has_user_data", b"has_user_data", "hibernation", b"hibernation", "hostname", b"hostname", "identity", b"identity", "identity_credentials", b"identity_credentials", "image_id", b"image_id", "instance_id", b"instance_id", "instance_type", b"instance_type", "interruption_time", b"interruption_time", "launch_index", b"launch_index", "monitoring", b"monitoring", "options", b"options", "partition", b"partition", "partition_number", b"partition_number", "pending_time", b"pending_time", "placement_group", b"placement_group", "private_address", b"private_address", "public_hostname", b"public_hostname", "public_keys", b"public_keys", "region", b"region", "reservation_id", b"reservation_id", "role", b"role", "security_groups", b"security_groups", "spot", b"spot", "tags", b"tags", "user_data", b"user_data"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Metadata: _TypeAlias = Metadata  # noqa: Y015
+
+@_typing.final
+class MaintenanceEvent(_message.Message):
+    """What is scheduled for an instance, or was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    code: _builtins.str
+    """EC2's, such as instance-stop"""
+    description: _builtins.str
+    state: _builtins.str
+    """active, completed, canceled"""
+    not_before: _builtins.int
+    """Unix seconds"""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        code: _builtins.str = ...,
+        description: _builtins.str = ...,
+        state: _builtins.str = ...,
+        not_before: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "description", b"description", "id", b"id", "not_before", b"not_before", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MaintenanceEvent: _TypeAlias = MaintenanceEvent  # noqa: Y015
 
 @_typing.final
 class DeviceNames(_message.Message):

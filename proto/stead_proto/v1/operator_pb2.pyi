@@ -628,18 +628,26 @@ class DrainHostRequest(_message.Message):
 
     HOST_ID_FIELD_NUMBER: _builtins.int
     STOP_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    LATEST_FIELD_NUMBER: _builtins.int
     host_id: _builtins.str
     stop: _builtins.bool
     """ask its guests to shut down, and start them on other hosts that can have them"""
+    at: _builtins.int
+    """with `stop`: when, in Unix seconds; their users see it as a scheduled event; 0 = now"""
+    latest: _builtins.int
+    """until when a user may have that done instead; 0 = at no other time"""
     def __init__(
         self,
         *,
         host_id: _builtins.str = ...,
         stop: _builtins.bool = ...,
+        at: _builtins.int = ...,
+        latest: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "stop", b"stop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "host_id", b"host_id", "latest", b"latest", "stop", b"stop"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

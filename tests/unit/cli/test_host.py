@@ -28,6 +28,7 @@ LEAVING = [
     pb.HostUse(kind="volume", id="vol-1", state="available", note="it moves to another host", percent=45),
     pb.HostUse(kind="instance", id="i-1", state="running", note="it runs here"),
 ]
+DRAINS: list[tuple[bool, int, int]] = []
 
 
 class FakeOperator:
@@ -50,7 +51,8 @@ class FakeOperator:
     def set_schedulable(self, host_id: str, *, schedulable: bool) -> pb.Host:
         return pb.Host(id=host_id, state="up" if schedulable else "cordoned")
 
-    def drain_host(self, host_id: str, *, stop: bool) -> pb.Host:
+    def drain_host(self, host_id: str, *, stop: bool, at: int, latest: int) -> pb.Host:
+        DRAINS.append((stop, at, latest))
         return pb.Host(id=host_id, state="draining", hostname="stopped" if stop else "", uses=LEAVING[:1])
 
 
@@ -169,6 +171,21 @@ def test_what_is_set_of_a_host() -> None:
 @pytest.mark.parametrize(("command", "state"), [("cordon", "cordoned"), ("uncordon", "up"), ("drain", "draining")])
 def test_the_state_that_an_operator_sets(command: str, state: str) -> None:
     assert json.loads(CliRunner().invoke(cli, ["host", command, "h-7", "--output", "json"]).stdout)["state"] == state
+
+
+def test_a_host_is_drained_at_a_time() -> None:
+    def drain(*options: str) -> str:
+        return CliRunner().invoke(cli, ["host", "drain", "h-7", *options]).stderr
+
+    drain("--stop", "--at", "2027-01-31T22:00", "--latest", "2027-02-01T00:00+01:00")
+    assert DRAINS[-1] == (True, 1_801_432_800, 1_801_436_400)
+    drain("--stop")
+    assert DRAINS[-1] == (True, 0, 0)
+    count = len(DRAINS)
+    assert "--at goes with --stop" in drain("--at", "2027-01-31T22:00")
+    assert "--latest with --at" in drain("--stop", "--latest", "2027-01-31T22:00")
+    assert "'tomorrow' is no time" in drain("--stop", "--at", "tomorrow")
+    assert len(DRAINS) == count
 
 
 def test_devices_of_a_host_are_shown_with_who_has_them(monkeypatch: pytest.MonkeyPatch) -> None:

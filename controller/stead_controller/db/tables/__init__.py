@@ -24,6 +24,7 @@ from stead_controller.db.tables.images.image_block_device import ImageBlockDevic
 from stead_controller.db.tables.images.image_task import ImageTask
 from stead_controller.db.tables.instances.burstable_settings import BurstableSettings
 from stead_controller.db.tables.instances.instance import Instance, Reservation
+from stead_controller.db.tables.instances.instance_event import InstanceEvent
 from stead_controller.db.tables.instances.instance_store_disk import InstanceStoreDisk
 from stead_controller.db.tables.instances.key_pair import KeyPair
 from stead_controller.db.tables.instances.metadata_defaults import MetadataDefaults
@@ -120,6 +121,7 @@ __all__ = [
     "ImagePermission",
     "ImageTask",
     "Instance",
+    "InstanceEvent",
     "InstanceProfileAssociation",
     "InstanceStoreDisk",
     "InterfaceAddress",

@@ -14,6 +14,7 @@ from stead_controller.db.tables import (
     HostCore,
     HostDevice,
     Instance,
+    InstanceEvent,
     InstanceStoreDisk,
     InterfaceGroup,
     NetworkInterface,
@@ -185,6 +186,23 @@ def _groups(tx: Transaction, interface_id: str) -> dict[str, str]:
     return dict(_GROUPS.all(tx.connection, {"interface_id": interface_id}))
 
 
+def _events(tx: Transaction, instance: Instance) -> list[pb.MaintenanceEvent]:
+    """Return the scheduled events of an instance; for one without any they are not looked for."""
+    if not instance.has_events:
+        return []
+    query = select(InstanceEvent).where(InstanceEvent.instance_id == instance.id)
+    return [
+        pb.MaintenanceEvent(
+            id=event.id,
+            code=event.code,
+            description=event.description,
+            state=event.state,
+            not_before=int(event.not_before.timestamp()),
+        )
+        for event in tx.session.scalars(query.order_by(InstanceEvent.not_before, InstanceEvent.id))
+    ]
+
+
 def _metadata(
     tx: Transaction, instance: Instance, group_names: list[str], public_hostname: str, region: str
 ) -> pb.Metadata:
@@ -224,6 +242,7 @@ def _metadata(
         availability_zone_id=zone_id_of(tx, instance.zone),
         monitoring=instance.monitoring,
         hibernation=instance.hibernation,
+        events=_events(tx, instance),
         placement_group=instance.placement_group_name,
         partition_number=instance.partition_number or 0,
         role=of_role(tx, instance),

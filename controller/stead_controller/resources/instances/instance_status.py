@@ -7,7 +7,7 @@ The status of a guest on a lost host is unknown.
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -24,7 +24,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.conditions import NEVER, Condition, Selection, constant, shown_as, text
 from stead_controller.request.transaction import Transaction
 from stead_controller.request.zones import zone_ids
-from stead_controller.resources.instances import instance_filters, volume_attachments
+from stead_controller.resources.instances import instance_events, instance_filters, volume_attachments
 
 _host_state = select(Host.state).where(Host.id == Instance.host_id).correlate(Instance).scalar_subquery()
 # The status of a guest on a lost host is unknown; an instance that is not running has none.
@@ -59,6 +59,7 @@ _ebs_impaired = or_(_full_since.is_not(None), _stalled_since.is_not(None), _away
 _EBS_STATUS: Final = case((and_(_STATUS == "ok", _ebs_impaired), "impaired"), else_=_STATUS)
 _ROWS: Final = select(
     Instance.id,
+    Instance.has_events,
     Instance.state,
     Instance.zone,
     _INSTANCE_STATUS.label("status"),
@@ -100,6 +101,7 @@ class DescribedStatus:
     instance: StatusCheck
     system: StatusCheck
     volumes: StatusCheck
+    events: Sequence[instance_events.Event] = ()
 
 
 @cache
@@ -107,11 +109,11 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
     """All filters of DescribeInstanceStatus by name."""
     of_instances = instance_filters.conditions(cloud)
     alike = ("availability-zone", "availability-zone-id", "instance-state-code", "instance-state-name")
-    events = ("code", "description", "instance-event-id", "not-after", "not-before", "not-before-deadline")
     return MappingProxyType(
         {name: of_instances[name] for name in alike}
-        | {f"event.{name}": NEVER for name in events}
+        | instance_events.FILTERS
         | {
+            "event.not-after": NEVER,
             "application-status.status": NEVER,
             "attached-ebs-status.status": text(_EBS_STATUS),
             "instance-status.reachability": shown_as(_INSTANCE_STATUS, _REACHABILITY),
@@ -133,6 +135,12 @@ def describe(
     running = [Instance.state == "running"] if only_running else []
     ids = lookup.select_ids(tx, caller, Instance.id, asked, mine, *running, conditions=conditions(cloud))
     zones = zone_ids(cloud)
+    found = [
+        row
+        for batch in lookup.batches(ids)
+        for row in tx.session.execute(_ROWS.where(Instance.id.in_(batch)).order_by(Instance.id))
+    ]
+    events = instance_events.of_instances(tx, [row.id for row in found if row.has_events])
     return [
         DescribedStatus(
             row.id,
@@ -142,9 +150,9 @@ def describe(
             instance=_check(row.status, row.full_since, row.silent_since),
             system=_check(row.system),
             volumes=_check(row.ebs, row.full_since, row.stalled_since, row.away_since),
+            events=events.get(row.id, ()),
         )
-        for batch in lookup.batches(ids)
-        for row in tx.session.execute(_ROWS.where(Instance.id.in_(batch)).order_by(Instance.id))
+        for row in found
     ]
 
 

@@ -16,6 +16,7 @@ from stead_controller.resources.host_capacity import cores
 from stead_controller.resources.iam import instance_credentials
 from stead_controller.resources.instances import (
     credit_specifications,
+    instance_events,
     instance_needs,
     instance_reservations,
     start_places,
@@ -52,6 +53,7 @@ def start(tx: Transaction, cloud: Cloud, instance: Instance, now: datetime) -> S
         )
     _require_root(tx, instance)
     start_places.reserve(tx, cloud, instance, instance.host_id)
+    instance_events.leave_host(tx, instance, now)
     need = instance_needs.of(tx, instance)
     if not instance_reservations.take_devices(tx, instance.host_id, instance, need.devices):
         raise NoCapacity("The host of this instance has not the free devices to start it now.")

@@ -67,6 +67,13 @@ def _hasten(tx: Transaction, instance: Instance, *, hasten: bool, skip_shutdown:
         desired_state.refresh_instance(tx, instance.id)
 
 
+def scheduled_stop(tx: Transaction, instance: Instance, now: datetime) -> None:
+    """Ask a guest to shut down since its host is to be empty; stop protection does not hold for that, as in EC2."""
+    instance.force_stop = instance.hasten_stop = instance.hibernate_stop = False
+    change_state(tx, instance, "stopping", now, SCHEDULED_STOP)
+    desired_state.refresh_instance(tx, instance.id)
+
+
 def require_unprotected(instance: Instance) -> None:
     """Raise WrongState for an instance with stop protection."""
     if instance.disable_api_stop:

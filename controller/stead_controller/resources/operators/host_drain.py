@@ -10,13 +10,13 @@ from typing import Final
 from sqlalchemy import exists, func, literal_column, select
 
 from stead_controller.db.tables import CapacityReservationSlots, Host, Instance, Volume, VolumeMove
-from stead_controller.desired import desired_state
 from stead_controller.errors import InvalidParameter, LimitExceeded, NoCapacity
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.host_capacity import reserved_slots
-from stead_controller.resources.instances.instance_states import SCHEDULED_STOP, change_state
+from stead_controller.resources.instances.instance_states import SCHEDULED_STOP
 from stead_controller.resources.instances.start_instances import start
+from stead_controller.resources.instances.stop_instances import scheduled_stop
 
 _AT_ONCE: Final = 20
 # Written out, not a parameter: else SQLite would not use the index that has only these rows.
@@ -42,9 +42,7 @@ def stop_guests(tx: Transaction, host_id: str, now: datetime) -> None:
     """Ask all guests of a host to shut down; stop protection does not hold for a host's retirement, as in EC2."""
     running = select(Instance).where(Instance.host_id == host_id, Instance.state.in_(("pending", "running")))
     for instance in tx.session.scalars(running.order_by(Instance.id)).all():
-        instance.force_stop = instance.hasten_stop = instance.hibernate_stop = False
-        change_state(tx, instance, "stopping", now, SCHEDULED_STOP)
-        desired_state.refresh_instance(tx, instance.id)
+        scheduled_stop(tx, instance, now)
 
 
 def are_waiting(tx: Transaction) -> bool:

@@ -30,7 +30,7 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas
 from stead_controller.resources.host_capacity import offer, reserved_slots
 from stead_controller.resources.host_capacity.offer import Terms
-from stead_controller.resources.instances import volume_attachments
+from stead_controller.resources.instances import instance_events, volume_attachments
 from stead_controller.resources.instances.instance_states import HOST_FAILURE, change_state
 from stead_controller.resources.network import (
     host_addresses,
@@ -52,6 +52,14 @@ from stead_controller.resources.storage import snapshot_life
 from stead_proto.v1 import desired_pb2 as pb
 
 ERRORS_SHOWN: Final = 20  # of each host
+
+
+@dataclass(frozen=True, slots=True)
+class StopTime:
+    """When the guests of a host are to be stopped, and until when their users may choose another time."""
+
+    at: datetime
+    latest: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +158,10 @@ def show_host(tx: Transaction, cloud: Cloud, host_id: str) -> HostRecord:
     )
 
 
-def set_schedulable(tx: Transaction, cloud: Cloud, host_id: str, *, schedulable: bool) -> HostRecord:
-    """Cordon a host, so that nothing new is placed on it, or end that, and its draining."""
+def set_schedulable(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, schedulable: bool) -> HostRecord:
+    """Cordon a host, so that nothing new is placed on it, or end that; both end its draining, and what is scheduled."""
     host = _find(tx, host_id)
+    instance_events.cancel(tx, host_id, now)
     host.schedulable = schedulable
     host.draining = False
     tx.session.flush()
@@ -166,10 +175,13 @@ def set_host(tx: Transaction, cloud: Cloud, host_id: str, asked: HostChange) -> 
     return show_host(tx, cloud, host_id)
 
 
-def drain_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, stop: bool = False) -> HostRecord:
+def drain_host(
+    tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, stop: bool = False, when: StopTime | None = None
+) -> HostRecord:
     """Cordon a host that is to become empty, and list what is on it: what nobody uses leaves it (`drain_moves.py`).
 
-    With `stop` its guests are stopped, and leave it too. What could not leave it before is tried again.
+    With `stop` its guests are stopped, now or at a time, and leave it too; InvalidParameter is raised as by
+    `instance_events.schedule_stops`. What could not leave it before is tried again.
     """
     host = _find(tx, host_id)
     host.schedulable = False
@@ -177,8 +189,11 @@ def drain_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, st
     drain_moves.retry(tx, host_id)
     tx.session.flush()
     reserved_slots.move_away(tx, cloud, host_id)
-    if stop:
+    if stop and when is not None:
+        instance_events.schedule_stops(tx, host_id, when.at, when.latest, now)
+    elif stop:
         host_drain.stop_guests(tx, host_id, now)
+        instance_events.complete(tx, host_id, now)
     return show_host(tx, cloud, host_id)
 
 

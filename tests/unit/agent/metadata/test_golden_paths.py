@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from stead_agent.metadata.interface import Guest, Identity, Options, PublicAddress, PushedKey, Role
+from stead_agent.metadata.interface import Guest, Identity, MaintenanceEvent, Options, PublicAddress, PushedKey, Role
 from stead_agent.metadata.tree import entries, find
 from stead_agent.metadata.versions import first_versions
 from tests.support.metadata_guests import guest, interface
@@ -201,3 +201,27 @@ def test_what_an_instance_has_not_is_not_there(path: str) -> None:
 )
 def test_values_that_few_guests_have(path: str, value: str) -> None:
     assert find(entries(everything()), f"latest/meta-data/{path}") == value.encode()
+
+
+def test_scheduled_events_and_those_that_ended_are_shown_as_ec2_does() -> None:
+    planned = MaintenanceEvent("instance-event-1", "instance-stop", "a host is replaced", "active", 1_548_061_243)
+    ended = MaintenanceEvent("instance-event-2", "instance-stop", "[Completed] d", "completed", 1_548_752_443)
+    canceled = MaintenanceEvent("instance-event-3", "instance-stop", "[Canceled] d", "canceled", 1_548_752_443)
+    known = entries(replace(everything(), events=(planned, ended, canceled)))
+    shown = find(known, "latest/meta-data/events/maintenance/scheduled")
+    assert shown is not None
+    assert json.loads(shown) == [
+        {
+            "NotBefore": "21 Jan 2019 09:00:43 GMT",
+            "Code": "instance-stop",
+            "Description": "a host is replaced",
+            "EventId": "instance-event-1",
+            "State": "active",
+        }
+    ]
+    history = find(known, "latest/meta-data/events/maintenance/history")
+    assert history is not None
+    assert [(each["EventId"], each["State"]) for each in json.loads(history)] == [
+        ("instance-event-2", "completed"),
+        ("instance-event-3", "canceled"),
+    ]

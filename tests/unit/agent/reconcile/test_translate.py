@@ -8,6 +8,7 @@ import pytest
 from stead_agent.disks.disk_sources import BlockSource, FileSource, Layer
 from stead_agent.disks.volumes.interface import VolumeSource
 from stead_agent.machines.interface import MachineStatus, OffReason, Power
+from stead_agent.metadata.interface import MaintenanceEvent
 from stead_agent.reconcile import translate
 from stead_proto.v1 import desired_pb2, host_pb2
 from tests.support import desired_states as make
@@ -77,6 +78,8 @@ def test_a_guests_metadata_names_its_placement_group() -> None:
     assert (translate.guest(wanted, {}).spot, translate.guest(wanted, {}).interruption_time) == (False, None)
     wanted.machine.metadata.spot, wanted.machine.metadata.interruption_time = True, 7
     assert (translate.guest(wanted, {}).spot, translate.guest(wanted, {}).interruption_time) == (True, 7)
+    wanted.machine.metadata.events.add(id="e", code="c", description="d", state="active", not_before=8)
+    assert translate.guest(wanted, {}).events == (MaintenanceEvent("e", "c", "d", "active", 8),)
 
 
 def test_a_guests_metadata() -> None:

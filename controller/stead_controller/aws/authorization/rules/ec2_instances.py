@@ -214,6 +214,7 @@ RULES: Final[dict[str, Rule]] = {
     "ModifyDefaultCreditSpecification": rule(setting(_of_the_account)),
     "ModifyInstanceCreditSpecification": rule(setting(named("instance", "InstanceCreditSpecifications.InstanceId"))),
     "ModifyInstanceCapacityReservationAttributes": rule(setting(_INSTANCE), _TARGET),
+    "ModifyInstanceEventStartTime": rule(_INSTANCE),
     "ModifyInstanceMaintenanceOptions": rule(setting(_INSTANCE)),
     "DisableSerialConsoleAccess": rule(),
     "EnableSerialConsoleAccess": rule(),

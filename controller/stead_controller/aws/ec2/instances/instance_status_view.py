@@ -1,6 +1,7 @@
 """The status of instances as EC2 shows it."""
 
 from stead_controller.aws.call import Result
+from stead_controller.aws.ec2.instances.instance_event_view import event_view
 from stead_controller.resources.instances.instance_states import STATE_CODES
 from stead_controller.resources.instances.instance_status import DescribedStatus, StatusCheck
 
@@ -15,7 +16,7 @@ def instance_status_view(found: DescribedStatus) -> Result:
         "InstanceStatus": _check_view(found.instance),
         "SystemStatus": _check_view(found.system),
         "AttachedEbsStatus": _check_view(found.volumes),
-        "Events": [],
+        "Events": [event_view(event) for event in found.events],
         "Operator": {"Managed": False},
     }
 

@@ -156,6 +156,7 @@ class Instance(Base):
     # open, none or capacity-reservations-only; NULL where there is only a target.
     reservation_preference: Mapped[str | None] = mapped_column(String(32), default="open", server_default="open")
     reservation_target: Mapped[str | None] = mapped_column(ResourceId)  # the capacity reservation it is meant for
+    has_events: Mapped[bool] = mapped_column(default=False, server_default=false())  # scheduled ones, or ended ones
     host_error: Mapped[str] = mapped_column(String(2048), default="")  # the agent's last error, for operators
 
 

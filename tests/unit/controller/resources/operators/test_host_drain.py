@@ -1,13 +1,19 @@
 """A drain with --stop: guests are shut down and start elsewhere, by themselves, unless their users want them off."""
 
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 from sqlalchemy import event, select, update
 
 from stead_controller.db.tables import Host, Instance, Volume
 from stead_controller.resources import quotas
+from stead_controller.resources.instances import instance_events
 from stead_controller.resources.instances.start_instances import start_instances
 from stead_controller.resources.instances.stop_instances import stop_instances
 from stead_controller.resources.operators import host_drain, host_records
+from stead_controller.settings import Settings
+from stead_controller.workflows.housekeeping import clean_up
 from tests.support.rows import CLOUD, NOW
 from tests.unit.controller.resources.operators.test_drain_moves import DrainedCloud
 
@@ -73,7 +79,7 @@ def test_one_that_can_start_nowhere_holds_up_no_other_and_starts_when_its_host_m
     cloud.settle_all()
     assert states(cloud) == ["stopped", "running"]
     assert instance(cloud, 0).state_reason_code == REASON
-    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, schedulable=True)
+    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, NOW, schedulable=True)
     cloud.settle_all()
     assert (states(cloud), instance(cloud, 0).host_id) == (["running", "running"], cloud.hosts[0].id)
 
@@ -125,3 +131,45 @@ def test_the_hosts_of_others_are_left_alone(cloud):
     drain(cloud)
     after = cloud.run(lambda tx: tx.session.execute(select(Host.id, Host.schedulable).order_by(Host.id)).all())
     assert {tuple(row) for row in set(before) - set(after)} == {(cloud.hosts[0].id, True)}
+
+
+def test_a_drain_at_a_time_is_announced_and_carried_out_then(cloud):
+    first, later = cloud.hosts[0], NOW + timedelta(days=1)
+
+    def states():
+        events = cloud.run(instance_events.of_instances, cloud.instances)
+        return [[event.state for event in events.get(each, ())] for each in cloud.instances]
+
+    when = host_records.StopTime(later)
+    record = cloud.run(host_records.drain_host, CLOUD, first.id, NOW, stop=True, when=when)
+    assert record.state == "draining"
+    assert {use.state for use in record.uses if use.kind == "instance"} == {"running"}
+    assert states() == [["active"], [], [], ["active"], [], []]
+    cloud.run(host_records.set_schedulable, CLOUD, first.id, NOW, schedulable=True)
+    assert states() == [["canceled"], [], [], ["canceled"], [], []]
+    cloud.run(host_records.drain_host, CLOUD, first.id, NOW, stop=True, when=when)
+    cloud.run(host_records.drain_host, CLOUD, first.id, NOW, when=when)  # without stopping anything
+    assert instance(cloud, 0).state == "running"
+    cloud.run(lambda tx: clean_up(tx, Settings(state_dir=Path("/nowhere")), later))
+    assert (instance(cloud, 0).state, instance(cloud, 0).state_reason_code) == ("stopping", REASON)
+    assert sorted(states()[0]) == ["canceled", "completed"]
+
+
+def test_a_drain_now_is_what_was_announced(cloud):
+    first = cloud.hosts[0]
+    when = host_records.StopTime(NOW + timedelta(days=1))
+    cloud.run(host_records.drain_host, CLOUD, first.id, NOW, stop=True, when=when)
+    drain(cloud)
+    assert [event.state for event in cloud.run(instance_events.of_instance, cloud.instances[0])] == ["completed"]
+
+
+def test_an_instance_that_starts_elsewhere_is_not_concerned_any_more(cloud):
+    when = host_records.StopTime(NOW + timedelta(days=1))
+    cloud.run(host_records.drain_host, CLOUD, cloud.hosts[0].id, NOW, stop=True, when=when)
+    instance_id = cloud.instances[0]
+
+    cloud.run(stop_instances, cloud.world.one.caller, [instance_id], NOW)
+    cloud.settle()
+    cloud.run(start_instances, cloud.world.one.caller, CLOUD, [instance_id], NOW)
+    assert instance(cloud, 0).host_id != cloud.hosts[0].id
+    assert [event.state for event in cloud.run(instance_events.of_instance, instance_id)] == ["canceled"]

@@ -206,7 +206,7 @@ def test_an_unknown_host_is_refused(run, host_id, error):
         lambda tx: host_records.show_host(tx, CLOUD, host_id),
         lambda tx: host_records.drain_host(tx, CLOUD, host_id, NOW),
         lambda tx: host_records.set_host(tx, CLOUD, host_id, HostChange()),
-        lambda tx: host_records.set_schedulable(tx, CLOUD, host_id, schedulable=True),
+        lambda tx: host_records.set_schedulable(tx, CLOUD, host_id, NOW, schedulable=True),
     ):
         with pytest.raises(error):
             run(change_it)

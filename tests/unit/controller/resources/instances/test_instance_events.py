@@ -1,0 +1,220 @@
+"""Scheduled events: a host is to be drained at a time, of which its instances' users know and which they may move."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from stead_controller.db.tables import Instance, InstanceEvent
+from stead_controller.errors import InvalidParameter, MalformedId, NotFound, SteadError
+from stead_controller.resources.instances import instance_events
+from stead_proto.v1 import desired_pb2 as desired
+from tests.support import rows
+from tests.support.life import Life
+from tests.support.rows import NOW
+
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+SECOND = timedelta(seconds=1)
+
+
+class Announced:
+    """A host that is to be drained in a day, with one running instance."""
+
+    def __init__(self, life: Life) -> None:
+        self.life, self.host_id = life, life.world.host_id
+        self.instance_id = self.launch()
+        self.schedule()
+
+    def launch(self) -> str:
+        [made] = self.life.launch()
+        self.life.is_running(made)
+        return str(made)
+
+    def schedule(self, not_before: Any = NOW + DAY, deadline: Any = NOW + 3 * DAY, now: Any = NOW) -> None:
+        self.life.run(instance_events.schedule_stops, self.host_id, not_before, deadline, now)
+
+    @property
+    def event(self) -> InstanceEvent:
+        (found,) = self.life.run(instance_events.of_instance, self.instance_id)
+        return found  # type: ignore[no-any-return]  # `run` is for every function
+
+    @property
+    def instance(self) -> Instance:
+        found: Instance = self.life.instance(self.instance_id)
+        return found
+
+    def sent(self) -> list[tuple[str, str, int]]:
+        events = self.life.wanted()[0][self.instance_id].machine.metadata.events
+        return [(event.id, event.state, event.not_before) for event in events]
+
+    def move(self, not_before: Any, now: Any = NOW) -> None:
+        ids = (self.instance_id, self.event.id)
+        self.life.run(instance_events.modify_start, self.life.caller, *ids, not_before, now)
+
+    def carry_out(self, now: Any) -> None:
+        self.life.run(instance_events.carry_out, now)
+
+
+@pytest.fixture
+def announced(life: Life) -> Announced:
+    return Announced(life)
+
+
+def test_each_instance_that_runs_there_has_an_event(announced: Announced) -> None:
+    event = announced.event
+    assert (event.code, event.state, event.ended) == ("instance-stop", "active", None)
+    assert (event.not_before, event.not_before_deadline) == (NOW + DAY, NOW + 3 * DAY)
+    assert announced.sent() == [(event.id, "active", int((NOW + DAY).timestamp()))]
+    assert announced.instance.has_events
+
+
+def test_only_what_runs_on_that_host_is_concerned(announced: Announced) -> None:
+    life, other = announced.life, rows.host(hostname="box2")
+    life.run(lambda tx: tx.session.add(other))
+    elsewhere, stopped, ended = (announced.launch() for _ in range(3))
+
+    def change(tx: Any) -> None:
+        tx.session.get_one(Instance, elsewhere).host_id = other.id
+        tx.session.get_one(Instance, stopped).state = "stopped"
+        tx.session.get_one(Instance, ended).state = "shutting-down"
+
+    life.run(change)
+    announced.schedule()
+    for instance_id in (elsewhere, stopped, ended):
+        assert life.run(instance_events.of_instance, instance_id) == []
+
+
+def test_another_time_is_the_same_event(announced: Announced) -> None:
+    first = announced.event.id
+    announced.schedule(NOW + 2 * DAY, None)
+    assert (announced.event.id, announced.event.not_before) == (first, NOW + 2 * DAY)
+    assert announced.event.not_before_deadline is None
+
+
+def test_a_time_must_be_ahead_and_before_the_latest(announced: Announced) -> None:
+    with pytest.raises(InvalidParameter, match="is past"):
+        announced.schedule(NOW)
+    with pytest.raises(InvalidParameter, match="latest time"):
+        announced.schedule(NOW + DAY, NOW + DAY - SECOND)
+    announced.schedule(NOW + SECOND, NOW + SECOND)
+    assert announced.event.not_before == NOW + SECOND
+
+
+def test_the_instance_is_stopped_at_the_time_and_not_before(announced: Announced) -> None:
+    announced.carry_out(NOW + DAY - SECOND)
+    assert (announced.instance.state, announced.event.state) == ("running", "active")
+    for _ in range(2):
+        announced.carry_out(NOW + DAY)
+    assert (announced.instance.state, announced.instance.state_reason_code) == ("stopping", "Server.ScheduledStop")
+    event = announced.event
+    assert (event.state, event.ended) == ("completed", NOW + DAY)
+    assert event.description == "[Completed] The instance is on a host that is to be taken out of service"
+    machine = announced.life.wanted()[0][announced.instance_id].machine
+    assert machine.power == desired.POWER_STOPPED
+    assert [one.state for one in machine.metadata.events] == ["completed"]
+
+
+@pytest.mark.parametrize("state", ["stopped", "stopping", "terminated"])
+def test_what_does_not_run_then_is_left_alone(announced: Announced, state: str) -> None:
+    announced.life.run(lambda tx: setattr(tx.session.get_one(Instance, announced.instance_id), "state", state))
+    announced.carry_out(NOW + DAY)
+    assert (announced.instance.state, announced.event.state) == (state, "canceled")
+    assert announced.event.description.startswith("[Canceled] The instance")
+
+
+def test_what_is_on_another_host_by_then_is_left_alone(announced: Announced) -> None:
+    life, other = announced.life, rows.host(hostname="box2")
+    life.run(lambda tx: tx.session.add(other))
+    life.run(lambda tx: setattr(tx.session.get_one(Instance, announced.instance_id), "host_id", other.id))
+    life.run(lambda tx: instance_events.leave_host(tx, tx.session.get_one(Instance, announced.instance_id), NOW))
+    assert announced.event.state == "canceled"
+    announced.carry_out(NOW + DAY)
+    assert announced.instance.state == "running"
+
+
+def test_an_instance_that_starts_on_the_same_host_is_still_concerned(announced: Announced) -> None:
+    life = announced.life
+    life.run(lambda tx: instance_events.leave_host(tx, tx.session.get_one(Instance, announced.instance_id), NOW))
+    assert announced.event.state == "active"
+
+
+def test_a_host_that_stays_in_service_or_is_drained_now_ends_the_events(announced: Announced) -> None:
+    announced.life.run(instance_events.cancel, "h-00000000000000009", NOW)
+    assert announced.event.state == "active"
+    announced.life.run(instance_events.cancel, announced.host_id, NOW)
+    assert (announced.event.state, announced.event.ended) == ("canceled", NOW)
+    announced.schedule()
+    events = announced.life.run(instance_events.of_instance, announced.instance_id)
+    assert sorted(event.state for event in events) == ["active", "canceled"]
+    announced.life.run(instance_events.complete, announced.host_id, NOW + MINUTE)
+    events = announced.life.run(instance_events.of_instance, announced.instance_id)
+    assert sorted((event.state, event.ended) for event in events) == [
+        ("canceled", NOW),
+        ("completed", NOW + MINUTE),
+    ]
+
+
+def test_its_user_chooses_another_time(announced: Announced) -> None:
+    announced.move(NOW + 60 * MINUTE)
+    assert announced.event.not_before == NOW + 60 * MINUTE
+    announced.move(NOW + 3 * DAY)
+    assert announced.sent()[0][2] == int((NOW + 3 * DAY).timestamp())
+    announced.carry_out(NOW + DAY)
+    assert announced.instance.state == "running"
+
+
+def refused(announced: Announced, error: type[SteadError], *times: Any, words: str = "") -> None:
+    before = announced.event.not_before
+    with pytest.raises(error, match=words) as refusal:
+        announced.move(*times)
+    if error is InvalidParameter:
+        assert refusal.value.code == "InvalidInstanceEventStartTime"
+    assert announced.event.not_before == before
+
+
+def test_a_time_that_ec2_would_not_allow_is_refused(announced: Announced) -> None:
+    refused(announced, InvalidParameter, NOW + 60 * MINUTE - SECOND, words="60 minutes")
+    refused(announced, InvalidParameter, NOW + 3 * DAY + SECOND, words="after the deadline")
+    soon = NOW + DAY - 5 * MINUTE
+    refused(announced, InvalidParameter, NOW + 2 * DAY, soon, words="cannot be rescheduled")
+    announced.move(NOW + 2 * DAY, soon - SECOND)
+    announced.schedule(NOW + DAY, None)
+    refused(announced, InvalidParameter, NOW + 2 * DAY, words="cannot be rescheduled")
+    announced.schedule()
+    announced.life.run(instance_events.cancel, announced.host_id, NOW)
+    refused(announced, InvalidParameter, NOW + 2 * DAY, words="cannot be rescheduled")
+
+
+def test_only_own_events_of_that_instance_are_found(announced: Announced) -> None:
+    modify, life, event_id = instance_events.modify_start, announced.life, announced.event.id
+    other = announced.launch()
+    later = NOW + 2 * DAY
+    with pytest.raises(NotFound):
+        life.run(modify, life.caller, other, event_id, later, NOW)
+    with pytest.raises(NotFound):
+        life.run(modify, life.world.other.caller, announced.instance_id, event_id, later, NOW)
+    with pytest.raises(NotFound):
+        life.run(modify, life.caller, announced.instance_id, "instance-event-00000000000000000", later, NOW)
+    with pytest.raises(MalformedId):
+        life.run(modify, life.caller, "i-x", event_id, later, NOW)
+
+
+def test_an_ended_event_is_shown_for_a_week(announced: Announced) -> None:
+    announced.carry_out(NOW + DAY)
+    announced.life.run(instance_events.forget_old, NOW + 8 * DAY - SECOND)
+    assert announced.event.state == "completed"
+    announced.schedule(NOW + 9 * DAY, None, NOW + 2 * DAY)  # of the instance, that is stopping: none
+    announced.life.run(instance_events.forget_old, NOW + 8 * DAY)
+    assert announced.life.run(instance_events.of_instance, announced.instance_id) == []
+    assert not announced.instance.has_events
+    assert announced.sent() == []
+
+
+def test_an_active_event_is_never_old(announced: Announced) -> None:
+    announced.life.run(instance_events.forget_old, NOW + 30 * DAY)
+    assert announced.event.state == "active"
+    announced.life.run(instance_events.forget, ["i-00000000000000009"])
+    assert announced.event.state == "active"
+    announced.life.run(instance_events.forget, [announced.instance_id])
+    assert announced.life.run(instance_events.of_instance, announced.instance_id) == []
