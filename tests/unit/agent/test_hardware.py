@@ -31,7 +31,9 @@ def root(tmp_path):
         node = tmp_path / f"sys/devices/system/node/node{number}"
         node.mkdir(parents=True)
         (node / "cpulist").write_text(f"{threads}\n")
-        (node / "meminfo").write_text(f"Node {number} MemTotal:  {memory} kB\nNode {number} MemFree: 1 kB\n")
+        (node / "meminfo").write_text(
+            f"Node {number} MemFree: 1 kB\nNode {number} MemTotal:  {memory} kB\nNode {number} MemUsed: 2 kB\n"
+        )
     (tmp_path / "sys/devices/system/node/online").write_text("2,10\n")
     return tmp_path
 

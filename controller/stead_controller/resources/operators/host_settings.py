@@ -1,6 +1,5 @@
 """What operators set for a host: its zone, labels, overcommit and the memory for itself, in force at once."""
 
-import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -59,7 +58,7 @@ def change(tx: Transaction, cloud: Cloud, host: Host, asked: HostChange) -> None
 def _check_ratio(name: str, ratio: float | None, most: float) -> None:
     if ratio is None or ratio == 0:
         return
-    if not math.isfinite(ratio) or not 0.1 <= ratio <= most:
+    if not 0.1 <= ratio <= most:  # NaN is not, either
         raise InvalidParameter(f"The {name} is between 0.1 and {most:g}, or 0 for the default: not {ratio}.")
 
 

@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import select, update
 
-from stead_controller.db.tables import Host, HostResource, Instance, Snapshot, StoragePool, Volume, VolumeMove
+from stead_controller.db.tables import (
+    Host,
+    HostResource,
+    Instance,
+    Snapshot,
+    StoragePool,
+    UnclaimedResource,
+    Volume,
+    VolumeMove,
+)
 from stead_controller.errors import InUse
 from stead_controller.request.conditions import Filter, Selection
 from stead_controller.resources.instances import volume_attachments
@@ -183,7 +192,11 @@ def instance(cloud, number):
 
 @pytest.fixture
 def loose(cloud):
-    """A volume with a content whose home is the first host, attached to nothing; the host's instances are gone."""
+    return make_loose(cloud)
+
+
+def make_loose(cloud):
+    """Make a volume with a content at home on the first host, attached to nothing; the host's instances are gone."""
     volume_id = cloud.volumes[0]
     attach(cloud, volume_id, 0)
     cloud.settle()
@@ -216,6 +229,8 @@ def promised(cloud, host):
 def test_a_volume_that_nobody_uses_moves_and_its_old_disk_goes_last(cloud, loose):
     first, *others = cloud.hosts
     before = [promised(cloud, host) for host in cloud.hosts]
+    lost = update(Volume).where(Volume.id == loose).values(former_homes="h-0123456789abcdef0")
+    cloud.run(lambda tx: tx.session.execute(lost) and None)
     assert cloud.drain().state == "draining"
     cloud.empty()
     assert volume(cloud, loose).host_id == first.id
@@ -225,13 +240,13 @@ def test_a_volume_that_nobody_uses_moves_and_its_old_disk_goes_last(cloud, loose
     cloud.empty()
     row = volume(cloud, loose)
     assert row.host_id in {host.id for host in others}
-    assert (row.state, row.home_count, row.made_of) == ("available", 1, None)
+    assert (row.state, row.home_count, row.made_of, row.former_homes) == ("available", 1, None, "")
     home = next(host for host in others if host.id == row.host_id)
     assert loose in first.contents
     left = cloud.shown()
-    assert (left.state, [(use.kind, use.resource_id, use.state) for use in left.uses]) == (
+    assert (left.state, [(use.resource_id, use.state, use.note, use.percent) for use in left.uses]) == (
         "draining",
-        [("volume", loose, "removing")],
+        [(loose, "removing", "the host has still to remove it", 99)],
     )
     with pytest.raises(InUse, match=f"still to remove the volume {loose}"):
         cloud.run(host_records.remove_host, CLOUD, first.id, NOW, lost=False)
@@ -317,9 +332,13 @@ def test_a_stopped_instance_leaves_with_all_its_volumes(cloud):
     first = cloud.hosts[0]
     mine = select(Volume.id, Volume.host_id).where(Volume.instance_id == cloud.instances[0])
     assert {home for _, home in cloud.all(mine)} == {first.id}
+    made_of = next(name for (name,) in cloud.all(select(Volume.snapshot_id)) if name is not None)
     cloud.settle_all()
     (home,) = {home for _, home in cloud.all(mine)}
     assert home != first.id
+    rows = [volume(cloud, name) for name, _ in cloud.all(mine)]
+    assert {row.made_of for row in rows} == {made_of, None}
+    assert made_of not in {row.snapshot_id for row in rows}
     assert (instance(cloud, 0).host_id, instance(cloud, 0).state) == (home, "stopped")
     assert not first.disks & {name for name, _ in cloud.all(mine)}
     cloud.run(start_instances, cloud.caller, CLOUD, cloud.instances[:1], NOW)
@@ -406,6 +425,11 @@ def test_what_comes_back_to_its_first_home_has_the_content_of_the_second(cloud, 
     row = volume(cloud, loose)
     assert (row.host_id, row.home_count) == (cloud.hosts[0].id, 2)
     assert cloud.hosts[0].contents[loose] == (2, cloud.written[loose])
+    assert row.made_of is None
+    based = (HostResource.kind == int(desired.KIND_BASE), HostResource.body.is_not(None))
+    bases = cloud.all(select(HostResource.host_id, HostResource.resource_id).where(*based))
+    assert [base for base in bases if base[0] == second.id] == []
+    assert (row.host_id, row.snapshot_id) in bases
 
 
 def test_a_host_that_has_still_to_remove_it_is_no_home(cloud, loose):
@@ -429,37 +453,41 @@ def test_a_host_that_has_still_to_remove_it_is_no_home(cloud, loose):
     assert volume(cloud, loose).host_id == cloud.hosts[0].id
 
 
-def test_without_room_elsewhere_it_waits_where_it_is(cloud, loose):
-    full = update(StoragePool).where(StoragePool.host_id != cloud.hosts[0].id)
-    cloud.run(lambda tx: tx.session.execute(full.values(total=0)) and None)
+def test_a_host_that_has_an_unclaimed_disk_of_it_is_no_home(cloud, loose):
+    def add(tx):
+        found = {"vcpus": 0, "memory": 0, "disk": GIB, "pool": "main"}
+        tx.session.add(
+            UnclaimedResource(host_id=cloud.hosts[1].id, kind=int(desired.KIND_VOLUME), resource_id=loose, **found)
+        )
+
+    cloud.run(add)
+    less = update(Host).where(Host.id == cloud.hosts[2].id).values(memory_reserved=Host.memory_reserved + GIB)
+    cloud.run(lambda tx: tx.session.execute(less) and None)  # else it would be the first choice anyhow
     cloud.drain()
     cloud.settle_all()
-    assert volume(cloud, loose).host_id == cloud.hosts[0].id
-    (use,) = cloud.shown().uses
-    assert use.percent is None
-    assert use.note.startswith("it waits for a place on another host: ")
-    cloud.run(lambda tx: tx.session.execute(full.values(total=1000 * GIB)) and None)
+    assert volume(cloud, loose).host_id == cloud.hosts[2].id
+
+
+def test_a_host_that_is_cordoned_gets_no_volume_though_it_has_the_instance(cloud, loose):
+    attach(cloud, loose, 1)
+    cloud.settle()
+    stopped(cloud, 1)
+    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[1].id, schedulable=False)
+    cloud.drain()
     cloud.settle_all()
-    assert volume(cloud, loose).host_id != cloud.hosts[0].id
+    row = volume(cloud, loose)
+    assert (row.host_id, row.attached_host_id) == (cloud.hosts[2].id, cloud.hosts[1].id)
+    assert cloud.hosts[2].serves[loose] == (cloud.hosts[1].id, row.generation)
 
 
-def test_what_could_not_be_read_is_said_and_tried_again_when_it_is_asked_for(cloud, loose):
+def test_what_was_on_its_way_from_a_host_that_is_lost_is_over(cloud, loose):
     cloud.drain()
     cloud.empty()
-    fail_snapshots(cloud)
-    for _ in range(2):
-        cloud.empty()
-    assert moves(cloud) == [(loose, "the disk is broken")]
-    (use,) = cloud.shown().uses
-    assert (use.percent, use.note) == (
-        None,
-        "it did not move, drain the host again to try once more: the disk is broken",
-    )
-    assert hidden(cloud) == []
-    cloud.drain()
-    assert moves(cloud) == []
-    cloud.settle_all()
-    assert volume(cloud, loose).home_count == 1
+    down = update(Host).where(Host.id == cloud.hosts[0].id).values(state="down")
+    cloud.run(lambda tx: tx.session.execute(down) and None)
+    cloud.run(host_records.remove_host, CLOUD, cloud.hosts[0].id, NOW, lost=True)
+    cloud.empty()
+    assert (volume(cloud, loose), moves(cloud), hidden(cloud)) == (None, [], [])
 
 
 def fail_snapshots(cloud):
@@ -553,27 +581,6 @@ def test_a_few_move_at_a_time(cloud):
     for _ in range(2):
         cloud.empty()
     assert len(moves(cloud)) == 4
-
-
-def test_one_whose_machine_binds_it_stays_with_its_volumes_and_says_why(cloud):
-    bound = update(Instance).where(Instance.id == cloud.instances[0])
-    cloud.run(lambda tx: tx.session.execute(bound.values(memory_saved=True)) and None)
-    stopped(cloud)
-    cloud.run(lambda tx: tx.session.execute(bound.values(memory_saved=True)) and None)
-    cloud.run(terminate_instances, cloud.caller, [cloud.instances[3]], NOW)
-    cloud.settle()
-    for (root,) in cloud.all(select(Volume.id).where(Volume.instance_id.is_(None), Volume.host_id.is_not(None))):
-        cloud.run(volume_life.delete, cloud.caller, root)
-    cloud.settle()
-    cloud.drain()
-    cloud.settle_all()
-    uses = {use.kind: use for use in cloud.shown().uses}
-    assert {kind: use.percent for kind, use in uses.items()} == {"instance": None, "volume": None}
-    assert uses["instance"].note == (
-        "it stays, since its memory is saved there: uncordon the host, start it, and stop it without hibernation"
-    )
-    assert uses["volume"].note == f"it stays with {cloud.instances[0]}"
-    assert instance(cloud, 0).host_id == cloud.hosts[0].id
 
 
 def test_nothing_is_read_while_no_host_is_drained(cloud, loose):

@@ -76,6 +76,25 @@ def test_what_is_set_stays_when_the_host_reports_again(run, host_id):
     assert shown.terms.reserve_memory == GIB
 
 
+def test_what_is_not_asked_for_stays_and_0_is_what_the_controller_says(run, host_id):
+    def settings():
+        host = run(host_records.show_host, CLOUD, host_id).host
+        return (host.overcommit_cpus, host.overcommit_memory, host.reserve_memory)
+
+    change(run, host_id, overcommit_cpus=0.1, overcommit_memory=4, reserve_memory=GIB)
+    change(run, host_id, labels={"rack": "7"})
+    assert settings() == (0.1, 4, GIB)
+    change(run, host_id, overcommit_cpus=64, overcommit_memory=0.1)
+    assert settings() == (64, 0.1, GIB)
+    change(run, host_id, overcommit_cpus=0, overcommit_memory=0, reserve_memory=0)
+    assert settings() == (None, None, None)
+
+
+def test_a_host_that_has_said_nothing_yet_may_have_any_reserve(run, world):
+    run(lambda tx: tx.session.execute(update(Host).values(memory=0)) and None)
+    assert change(run, world.host_id, reserve_memory=GIB).host.reserve_memory == GIB
+
+
 def test_labels_are_set_replaced_and_removed(run, host_id):
     change(run, host_id, labels={"rack": "7", "disk": "nvme"})
     change(run, host_id, labels={"rack": "8", "spare": ""}, removed_labels=["disk", "never"])
