@@ -53,12 +53,12 @@ def test_a_volume_grows_under_one_guest_and_is_read_by_another(guest_owner: User
 
 
 def test_a_guest_boots_again_from_an_earlier_state_of_its_root_volume(guest_owner: User, guest: str) -> None:
-    """The shared guest is in the end as it was, but for one more boot."""
+    """The shared guest is in the end as it was, but for one more boot and a file."""
     user = guest_owner
     before = user.describe(guest)
     old = before["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
     login = user.connect(guest)
-    login.run("sync")
+    login.run("echo before >/var/tmp/before; sync")
     snapshot_id = user.ec2.create_snapshot(VolumeId=old)["SnapshotId"]
     user.ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig=FAST)
     login.run("echo later >/var/tmp/later; sync")
@@ -76,7 +76,7 @@ def test_a_guest_boots_again_from_an_earlier_state_of_its_root_volume(guest_owne
     wait_for(lambda: state() not in ("pending", "in-progress"), "the root volume is replaced", 60, poll=0.5)
     assert state() == "succeeded"
     login = user.connect(guest)
-    assert login.run("cat /var/tmp/word; ls /var/tmp/later 2>/dev/null || echo gone").split() == ["shared", "gone"]
+    assert login.run("cat /var/tmp/before; ls /var/tmp/later 2>/dev/null || echo gone").split() == ["before", "gone"]
     after = user.describe(guest)
     assert after["BlockDeviceMappings"][0]["Ebs"]["VolumeId"] != old
     for name in ("PrivateIpAddress", "PublicIpAddress", "LaunchTime", "ImageId"):
