@@ -572,6 +572,7 @@ def cloud_of(settings: Settings) -> Cloud:
         ipv6_pool=settings.ipv6_pool,
         address_rest_seconds=settings.address_rest_seconds,
         elastic_addresses_per_account=settings.elastic_addresses_per_account,
+        dedicated_hosts_per_account=settings.dedicated_hosts_per_account,
         api_addresses=settings.api_addresses,
         api_ports=settings.api_ports,
         endpoint_port=settings.endpoint_port,

@@ -53,6 +53,7 @@ class Settings:
     host_timeout_seconds: int = 20
     address_rest_seconds: int = 60
     elastic_addresses_per_account: int = 5
+    dedicated_hosts_per_account: int = 2
     terminated_kept_seconds: int = 3600
     launch_deadline_seconds: int = 300
     snapshot_deadline_seconds: int = 1800

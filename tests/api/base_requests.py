@@ -185,7 +185,7 @@ def _spare(api: Api, named: Named, instance_id: str) -> Named:
         "free_subnet": ec2.create_subnet(VpcId=vpc, CidrBlock="100.64.1.0/24")["Subnet"]["SubnetId"],
         "free_ipv6": prefix.replace("::/64", "::99"),
         "free_prefix": _further(prefix, 1),
-        "lone_vpc": ec2.create_vpc(CidrBlock="10.12.0.0/16")["Vpc"]["VpcId"],
+        "lone_vpc": ec2.create_vpc(CidrBlock="10.12.0.0/16", InstanceTenancy="dedicated")["Vpc"]["VpcId"],
         "gated_vpc": ec2.create_vpc(CidrBlock="10.13.0.0/16")["Vpc"]["VpcId"],
         "spare_gateway": ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"],
         "free_path": ec2.create_network_insights_path(
@@ -397,6 +397,7 @@ BASES: Final[dict[str, Named]] = {
     "DeleteSubnet": {"SubnetId": "{free_subnet}"},
     "DeleteVolume": {"VolumeId": "{free_volume}"},
     "DeleteVpc": {"VpcId": "{lone_vpc}"},
+    "ModifyVpcTenancy": {"VpcId": "{lone_vpc}", "InstanceTenancy": "default"},
     "DescribeNetworkInterfaceAttribute": {"Attribute": "description"},
     "DescribeSecurityGroupReferences": {"GroupId": ["{group}"]},
     "DetachInternetGateway": {"InternetGatewayId": "{spare_gateway}", "VpcId": "{gated_vpc}"},
@@ -582,7 +583,6 @@ REFUSED_BASES: Final[dict[str, str]] = {
     "GetTrail": "there are no trails",
     "GetTrailStatus": "there are no trails",
     "ModifyEbsDefaultKmsKeyId": "there are no keys of one's own",
-    "ModifyVpcTenancy": "a VPC's tenancy is never dedicated",
     "PutSnapshotBlock": "the store has no real time here",
     "ResyncMFADevice": "it needs two codes of this minute",
 }

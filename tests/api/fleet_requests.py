@@ -3,6 +3,8 @@
 from typing import Any, Final
 
 from tests.api.conftest import Api
+from tests.support import rows
+from tests.support.rows import GIB
 
 Named = dict[str, Any]
 _DATA: Final = {"EbsOptimized": False}  # no type, which InstanceRequirements choose
@@ -29,12 +31,17 @@ def build(api: Api) -> Named:
         ImageId=api.world.image_id, MinCount=1, MaxCount=1, InstanceMarketOptions={"MarketType": "spot"}
     )["Instances"]
     reserved = api.ec2.create_capacity_reservation(**_RESERVATION, InstanceMatchCriteria="targeted")
+    # One host for a Dedicated Host, and one more in each zone that could be.
+    zones = ("us-east-1a", "us-east-1b", "us-east-1b")
+    small = [rows.host(zone=zone, memory_free=4 * GIB) for zone in zones]
+    api.run(lambda tx: tx.session.add_all(small))
     return {
         "fleet": fleet,
         "launch_template": template["LaunchTemplateId"],
         "placement_group": group["GroupId"],
         "spot_request": spot["SpotInstanceRequestId"],
         "capacity_reservation": reserved["CapacityReservation"]["CapacityReservationId"],
+        "dedicated_host": api.ec2.allocate_hosts(**_HOST)["HostIds"][0],
     }
 
 
@@ -44,9 +51,14 @@ _RESERVATION: Final = {
     "AvailabilityZone": "us-east-1a",
     "InstanceCount": 1,
 }
+_HOST: Final = {"InstanceType": "t3.nano", "Quantity": 1, "AvailabilityZone": "us-east-1b"}
 _SPECIFICATION: Final = {"LaunchTemplateName": "own", "Version": "1"}
 
 BASES: Final[dict[str, Named]] = {
+    "AllocateHosts": _HOST,
+    "DescribeHosts": {"HostIds": ["{dedicated_host}"]},
+    "ModifyHosts": {"HostIds": ["{dedicated_host}"], "AutoPlacement": "on"},
+    "ReleaseHosts": {"HostIds": ["{dedicated_host}"]},
     "CancelCapacityReservation": {"CapacityReservationId": "{capacity_reservation}"},
     "CreateCapacityReservation": _RESERVATION,
     "DescribeCapacityReservations": {"CapacityReservationIds": ["{capacity_reservation}"]},
@@ -80,6 +92,7 @@ BASES: Final[dict[str, Named]] = {
 }
 
 TAGGED: Final = {
+    "AllocateHosts": "dedicated-host",
     "CreateCapacityReservation": "capacity-reservation",
     "CreateFleet": "fleet",
     "CreateLaunchTemplate": "launch-template",

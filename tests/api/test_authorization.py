@@ -189,12 +189,14 @@ def run(ec2, api, **params):
 
 
 def test_tenancy_and_market_are_what_an_instance_will_have(api, user, ec2):
-    """Another tenancy is asked for in vain: it is refused only when the caller was found to be allowed."""
+    """Another market is asked for in vain: it is refused only when the caller was found to be allowed."""
     instance = "arn:aws:ec2:us-east-1:*:instance/*"
-    will_be = {"ec2:Tenancy": "default", "ec2:InstanceMarketType": "on-demand"}
-    deny = statement("ec2:RunInstances", instance, "Deny", StringEquals=will_be)
-    user.may(*launch_rights(statement("ec2:RunInstances", instance)), deny)
-    for asked in ({"Placement": {"Tenancy": "dedicated"}}, {"InstanceMarketOptions": {"MarketType": "capacity-block"}}):
+    for will_be, asked in (
+        ({"ec2:Tenancy": "dedicated"}, {"Placement": {"Tenancy": "dedicated"}}),
+        ({"ec2:InstanceMarketType": "on-demand"}, {"InstanceMarketOptions": {"MarketType": "capacity-block"}}),
+    ):
+        deny = statement("ec2:RunInstances", instance, "Deny", StringEquals=will_be)
+        user.may(*launch_rights(statement("ec2:RunInstances", instance)), deny)
         assert "with an explicit deny" in refused(lambda asked=asked: run(ec2, api, **asked))
 
 

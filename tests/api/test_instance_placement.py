@@ -73,7 +73,6 @@ def test_a_cluster_elsewhere_takes_no_instance(api, halted):
     ("code", "given"),
     [
         ("MissingParameter", {}),
-        ("MissingParameter", {"Tenancy": "default"}),
         ("InvalidInstanceID.NotFound", {"InstanceId": "i-" + "0" * 17, "GroupName": "parts"}),
         ("InvalidPlacementGroup.Unknown", {"GroupName": "nobody"}),
         ("InvalidPlacementGroup.Unknown", {"GroupName": "theirs"}),
@@ -81,9 +80,12 @@ def test_a_cluster_elsewhere_takes_no_instance(api, halted):
         ("InvalidParameterCombination", {"GroupName": "parts", "GroupId": "pg-" + "0" * 17}),
         ("InvalidParameterCombination", {"PartitionNumber": 1}),
         ("InvalidParameterValue", {"GroupName": "parts", "PartitionNumber": 3}),
-        ("UnsupportedOperation", {"GroupName": "parts", "Tenancy": "dedicated"}),
-        ("UnsupportedOperation", {"GroupName": "parts", "Affinity": "host"}),
-        ("UnsupportedOperation", {"GroupName": "parts", "HostId": "h-0"}),
+        ("InvalidParameterCombination", {"GroupName": "parts", "Tenancy": "host"}),
+        ("InvalidParameterCombination", {"Affinity": "host"}),
+        ("InvalidAffinity", {"Affinity": "guest"}),
+        ("InvalidParameterValue", {"Tenancy": "shared"}),
+        ("InvalidHostID.Malformed", {"HostId": "h-0", "Tenancy": "host"}),
+        ("InvalidHostID.NotFound", {"HostId": "h-" + "0" * 17, "Tenancy": "host"}),
         ("UnsupportedOperation", {"GroupName": "parts", "HostResourceGroupArn": "arn:aws:x"}),
     ],
 )

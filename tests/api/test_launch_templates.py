@@ -268,7 +268,9 @@ def test_names_may_be_so(api, name):
         ("UnsupportedOperation", {"ElasticGpuSpecifications": [{"Type": "x"}]}),
         ("UnsupportedOperation", {"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": {"MaxPrice": "1"}}}),
         ("UnsupportedOperation", {"CpuOptions": {"AmdSevSnp": "enabled"}}),
-        ("UnsupportedOperation", {"Placement": {"Tenancy": "dedicated"}}),
+        ("UnsupportedOperation", {"Placement": {"HostResourceGroupArn": "arn:aws:x"}}),
+        ("InvalidParameterValue", {"Placement": {"Tenancy": "shared"}}),
+        ("InvalidParameterCombination", {"Placement": {"Tenancy": "dedicated", "Affinity": "host"}}),
         ("UnsupportedOperation", {"NetworkInterfaces": [{"DeviceIndex": 0, "InterfaceType": "efa"}]}),
         (
             "InvalidParameterCombination",

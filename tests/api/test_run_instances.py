@@ -196,9 +196,8 @@ def test_a_zone_is_named_or_given_by_its_id(api: Api) -> None:
 UNBUILT: list[dict[str, Any]] = [
     {"CpuOptions": {"CoreCount": 1, "ThreadsPerCore": 1, "AmdSevSnp": "enabled"}},
     {"EnclaveOptions": {"Enabled": True}},
-    {"Placement": {"Tenancy": "dedicated"}},
-    {"Placement": {"Affinity": "host"}},
-    {"Placement": {"HostId": "h-00000000000000000"}},
+    {"Placement": {"HostResourceGroupArn": "arn:aws:x"}},
+    {"Placement": {"SpreadDomain": "x"}},
     {"CapacityReservationSpecification": {"CapacityReservationTarget": {"CapacityReservationResourceGroupArn": "arn"}}},
     {"NetworkPerformanceOptions": {"BandwidthWeighting": "vpc-1"}},
     {"AdditionalInfo": "more"},

@@ -19,6 +19,7 @@ from tests.api.conftest import serving
 from tests.api.identity import trust
 from tests.api.other_accounts import answer, answered_alike, read_of_other_accounts, statements
 from tests.api.other_tasks import their_tasks
+from tests.api.their_fleet import their_fleet
 from tests.support import rows
 
 operations.load()
@@ -32,6 +33,8 @@ ID_PARAMETERS = {
     "AssociationIds": "iam-instance-profile-association",
     "CapacityReservationId": "capacity-reservation",
     "CapacityReservationIds": "capacity-reservation",
+    "HostId": "dedicated-host",
+    "HostIds": "dedicated-host",
     "FleetId": "fleet",
     "FleetIds": "fleet",
     "SpotInstanceRequestIds": "spot-instances-request",
@@ -124,6 +127,7 @@ NO_TENANTS_IDS = {
     "AvailabilityZoneId",
     "DestinationAvailabilityZoneId",
     "CarrierGatewayId",
+    "AssetIds",  # of Outposts
     "Ipv4IpamPoolId",
     "Ipv6IpamPoolId",
     "LocalGatewayId",
@@ -137,7 +141,6 @@ NO_TENANTS_IDS = {
     "PoolIds",  # of addresses of IPv6 that somebody brought
     "LinkedGroupId",  # refused whatever they are
     "ParentGroupId",
-    "HostId",  # refused whatever it is
     "ServiceIds",
     "AssociatedSubnetIds",  # refused whatever they are
     "CustomerOwnedIpv4Pool",
@@ -158,15 +161,6 @@ NO_TENANTS_IDS = {
 # Filters whose values are found by an index without an account after those that are not the caller's own are left out,
 # which a plan does not tell.
 BY_ANOTHER_INDEX = {("DescribeInstances", "group-id"), ("DescribeNetworkInterfaces", "group-id")}
-GROUP = {"GroupName": "theirs", "Strategy": "cluster"}
-RESERVATION = {
-    "InstanceType": "t3.nano",
-    "InstancePlatform": "Linux/UNIX",
-    "AvailabilityZone": "us-east-1a",
-    "InstanceCount": 1,
-    "InstanceMatchCriteria": "targeted",
-}
-TEMPLATE = {"LaunchTemplateName": "theirs", "LaunchTemplateData": {"InstanceType": "t3.nano"}}
 # How the codes of what is absent end.
 ABSENT_CODES = ("NotFound", "NotFoundException", "InvalidConversionTaskId", "InvalidPlacementGroup.Unknown")
 # Operations that answer success to the absent, and so to another's.
@@ -175,6 +169,7 @@ SILENT = {
     ("CreateKeyPair", "KeyName"),
     ("ImportKeyPair", "KeyName"),
     ("CreateLaunchTemplate", "LaunchTemplateName"),
+    *((name, "HostIds") for name in ("ModifyHosts", "ReleaseHosts")),  # say so too: test_dedicated_hosts.py
     ("DeleteFleets", "FleetIds"),  # says of each why not, as test_fleets.py looks at
     ("DeleteVpcEndpoints", "VpcEndpointIds"),  # says of each why not, as test_vpc_endpoints.py looks at
 }
@@ -348,26 +343,6 @@ def their_gateway(api):
     return api.other.create_nat_gateway(SubnetId=subnet, ConnectivityType="private")["NatGateway"]["NatGatewayId"]
 
 
-def their_fleet(api):
-    """What the other tenant launches with."""
-    template = api.other.create_launch_template(**TEMPLATE)["LaunchTemplate"]["LaunchTemplateId"]
-    configs = [{"LaunchTemplateSpecification": {"LaunchTemplateId": template, "Version": "1"}}]
-    capacity = {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"}
-    fleet = {"Type": "instant", "LaunchTemplateConfigs": configs, "TargetCapacitySpecification": capacity}
-    [spot] = api.other.run_instances(
-        ImageId=api.world.image_id, MinCount=1, MaxCount=1, InstanceMarketOptions={"MarketType": "spot"}
-    )["Instances"]
-    reserved = api.other.create_capacity_reservation(**RESERVATION)["CapacityReservation"]
-    return {
-        "spot-instances-request": spot["SpotInstanceRequestId"],
-        "capacity-reservation": reserved["CapacityReservationId"],
-        "fleet": api.other.create_fleet(**fleet)["FleetId"],
-        "launch-template": template,
-        "launch-template-name": "theirs",
-        "placement-group": api.other.create_placement_group(**GROUP)["PlacementGroup"]["GroupId"],
-    }
-
-
 def their_profile(api, instance_id):
     """The association of an instance of the other tenant with an instance profile."""
     role_in_profile(api, api.world.other, "theirs")
@@ -502,7 +477,7 @@ def request(api, operation, member, value, own_instance):
         params |= {"GroupId": api.world.one.group_id}
         if member != "SecurityGroupRuleIds":
             params["IpPermissions"] = [PERMISSION]
-    if operation == "ModifyInstancePlacement" and member == "GroupId":
+    if operation == "ModifyInstancePlacement" and member in ("GroupId", "HostId"):
         params = {"InstanceId": own_instance}
     if operation == "ModifyInstanceAttribute" and member != "InstanceId":
         params = {"InstanceId": own_instance}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from stead_controller.db.tables import EndedCidrBlock, Vpc, VpcResource
+from stead_controller.db.tables import EndedCidrBlock, VpcResource
 from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import clean_up
 from stead_proto.v1 import desired_pb2 as pb
@@ -158,9 +158,8 @@ def test_attributes(api):
 
 
 def test_a_dedicated_tenancy_can_only_be_given_up(api):
-    api.refused("UnsupportedOperation", lambda: create(api, InstanceTenancy="dedicated"))
-    vpc = create(api, InstanceTenancy="default")
-    api.run(lambda tx: setattr(tx.session.get_one(Vpc, vpc["VpcId"]), "instance_tenancy", "dedicated"))  # of old
+    vpc = create(api, InstanceTenancy="dedicated")
+    assert vpc["InstanceTenancy"] == "dedicated"
     api.ec2.modify_vpc_tenancy(VpcId=vpc["VpcId"], InstanceTenancy="default")
     assert api.ec2.describe_vpcs(VpcIds=[vpc["VpcId"]])["Vpcs"][0]["InstanceTenancy"] == "default"
     api.refused("InvalidTenancy", api.ec2.modify_vpc_tenancy, VpcId=vpc["VpcId"], InstanceTenancy="default")

@@ -42,7 +42,6 @@ ABSENT: Final = (
     "DescribeFpgaImages",
     "DescribeHostReservationOfferings",
     "DescribeHostReservations",
-    "DescribeHosts",
     "DescribeInstanceConnectEndpoints",
     "DescribeInstanceEventWindows",
     "DescribeInstanceSqlHaHistoryStates",

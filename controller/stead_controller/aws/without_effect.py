@@ -24,6 +24,8 @@ _INSTANT: Final = "an instant fleet does nothing more once it is made"
 _LOGS: Final = "flow logs are written so"
 _NO_ROLE: Final = "files of the caller's own are read and written, with its own rights"
 _NONE: Final = "there are none, whichever are asked for"
+_NO_MAINTENANCE: Final = "guests of a host in maintenance are not moved"
+_NO_RECOVERY: Final = "guests of a failed host are not moved"
 _NO_NESTED: Final = "no guest is promised that it can run guests"
 _NO_SRD: Final = "no interface has ENA Express"
 
@@ -36,11 +38,14 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("cloudtrail", "DescribeTrails", "trailNameList"): Accepted(_NONE),
     ("cloudtrail", "ListEventDataStores", "MaxResults"): Accepted(_NONE),
     ("ec2", "*", "IncludeManagedResources"): Accepted("nothing here is managed by another service of AWS"),
+    ("ec2", "AllocateHosts", "HostMaintenance"): Accepted(_NO_MAINTENANCE, ("off",)),
+    ("ec2", "AllocateHosts", "HostRecovery"): Accepted(_NO_RECOVERY, ("off",)),
+    ("ec2", "AllocateHosts", "CpuOptions.AmdSevSnp"): Accepted("no instance has encrypted memory", ("disabled",)),
     ("ec2", "CancelImportTask", "CancelReason"): Accepted("a remark for people, which EC2 shows nowhere"),
     ("ec2", "CopySnapshot", "PresignedUrl"): Accepted("the source is in this region, so nothing is fetched by a URL"),
     ("ec2", "DescribeAddressesAttribute", "Attribute"): Accepted("it is the only attribute", ("domain-name",)),
     ("ec2", "CreateCapacityReservation", "EphemeralStorage"): Accepted("EC2 no longer reads it", (False,)),
-    ("ec2", "CreateCapacityReservation", "Tenancy"): Accepted("all instances share their hosts", ("default",)),
+    ("ec2", "CreateCapacityReservation", "Tenancy"): Accepted("slots are on shared hosts", ("default",)),
     ("ec2", "CreateFleet", "ReplaceUnhealthyInstances"): Accepted(_INSTANT, (False,)),
     ("ec2", "CreateFleet", "TerminateInstancesWithExpiration"): Accepted(_INSTANT, (False,)),
     ("ec2", "CreateFlowLogs", "DestinationOptions.FileFormat"): Accepted(_LOGS, ("plain-text",)),
@@ -54,6 +59,8 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("ec2", "ImportImage", "RoleName"): Accepted(_NO_ROLE),
     ("ec2", "ImportSnapshot", "RoleName"): Accepted(_NO_ROLE),
     ("ec2", "ModifyInstanceCpuOptions", "NestedVirtualization"): Accepted(_NO_NESTED, ("disabled",)),
+    ("ec2", "ModifyHosts", "HostMaintenance"): Accepted(_NO_MAINTENANCE, ("off",)),
+    ("ec2", "ModifyHosts", "HostRecovery"): Accepted(_NO_RECOVERY, ("off",)),
     ("ec2", "RunInstances", "CpuOptions.AmdSevSnp"): Accepted("no instance has encrypted memory", ("disabled",)),
     ("ec2", "RunInstances", "CpuOptions.NestedVirtualization"): Accepted(_NO_NESTED, ("disabled",)),
     ("ec2", "RunInstances", "EnclaveOptions.Enabled"): Accepted("no instance has enclaves", (False,)),
@@ -64,8 +71,6 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("ec2", "RunInstances", "NetworkPerformanceOptions.BandwidthWeighting"): Accepted(
         "network and disks share no bandwidth of an instance", ("default",)
     ),
-    ("ec2", "ModifyInstancePlacement", "Tenancy"): Accepted("all instances share their hosts", ("default",)),
-    ("ec2", "RunInstances", "Placement.Tenancy"): Accepted("all instances share their hosts", ("default",)),
     **{
         ("iam", operation, member): Accepted(_NONE)
         for operation, members in (

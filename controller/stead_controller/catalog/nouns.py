@@ -478,9 +478,23 @@ NOUNS: Final = (
         table=tables.CapacityReservation,
         domain="fleet",
     ),
+    Noun(
+        "dedicated-host",
+        "h",
+        malformed="InvalidHostID.Malformed",
+        absent="InvalidHostID.NotFound",
+        wrong_state="InvalidHostState",
+        word="dedicated host",
+        sentence=_BY_ID,
+        table=tables.DedicatedHost,
+        domain="fleet",
+    ),
     Noun("instance-type", "", absent="InvalidInstanceType"),
 )
-"""Kinds with a prefix have ids; the others are named in other ways, and only their codes are used."""
+"""Kinds with a prefix have ids; the others are named in other ways, and only their codes are used.
+
+Hosts of the cloud have the prefix of EC2's Dedicated Hosts: no request can name both.
+"""
 
 OF_TYPE: Final = {noun.type: noun for noun in NOUNS}
 OF_PREFIX: Final = {noun.prefix: noun for noun in NOUNS if noun.prefix}

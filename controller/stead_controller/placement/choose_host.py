@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from stead_controller.placement.filters import availability, capacity, cores, devices, groups, machine
+from stead_controller.placement.filters import availability, capacity, cores, devices, groups, machine, tenancies
 from stead_controller.placement.filters.filter import Filter
 from stead_controller.placement.room import Room
 from stead_controller.placement.scores import acceleration, anti_affinity, fullness, locality, neighbours
@@ -11,6 +11,7 @@ from stead_controller.placement.search import Search
 
 FILTERS: Final[tuple[Filter, ...]] = (
     *availability.FILTERS,
+    *tenancies.FILTERS,
     *machine.FILTERS,
     *capacity.FILTERS,
     *devices.FILTERS,
@@ -49,9 +50,9 @@ def fits(room: Room, search: Search) -> bool:
     return all(one.refuses(room, search) is None for one in FILTERS)
 
 
-def is_allowed_by_group(room: Room, search: Search) -> bool:
-    """Tell whether the rules of the instance's placement group let it be on a host."""
-    return all(one.refuses(room, search) is None for one in groups.FILTERS)
+def is_allowed_by_neighbours(room: Room, search: Search) -> bool:
+    """Tell whether an instance may be on a host beside those that are there: by its placement group and its tenancy."""
+    return all(one.refuses(room, search) is None for one in (*tenancies.FILTERS, *groups.FILTERS))
 
 
 def choose_host(rooms: Iterable[Room], search: Search) -> Room | None:

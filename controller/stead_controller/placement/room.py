@@ -13,7 +13,9 @@ class Room(NamedTuple):
     `pool_free` the bytes of volumes that its roomiest pool still takes, None where it has reported no pools, and
     `store_free` those of instance store that its default pool takes, None also where no instance store is needed.
     `has_image` is whether it has the blocks already with which the instance's root volume begins. `rack` is the host's
-    id where the operator named none. `devices` and `nodes` are read only if the instance needs some, or whole cores.
+    id where the operator named none. `owner` is the account whose instances alone may be there, empty where all may,
+    `dedicated_host_id` that of its Dedicated Host, and `empty` whether nothing has room reserved there. `devices` and
+    `nodes` are read only if the instance needs some, or whole cores.
     """
 
     host_id: str
@@ -31,5 +33,8 @@ class Room(NamedTuple):
     store_free: float | None = None
     has_image: bool = False
     rack: str = ""
+    owner: str = ""
+    dedicated_host_id: str = ""
+    empty: bool = True
     devices: tuple[Device, ...] = ()
     nodes: tuple[Node, ...] = ()

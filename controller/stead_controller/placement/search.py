@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from stead_controller.placement.group import Group, Member
 from stead_controller.placement.need import Need
+from stead_controller.placement.tenancy import SHARED, Tenancy
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +13,8 @@ class Terms:
     """What decides about a host besides the room that an instance needs.
 
     `beside` is how many instances of the same launch each host has got, `homes` how many GiB of the instance's volumes
-    each has; hosts by their ids. `group` is the instance's placement group. `snapshot_id` is that of the root volume;
-    `instance_type` is named in refusals.
+    each has; hosts by their ids. `group` is the instance's placement group, `tenancy` with whom it may share a host.
+    `snapshot_id` is that of the root volume; `instance_type` is named in refusals.
     """
 
     instance_type: str = ""
@@ -21,6 +22,7 @@ class Terms:
     beside: Mapping[str, int] = field(default_factory=dict)
     homes: Mapping[str, int] = field(default_factory=dict)
     group: Group | None = None
+    tenancy: Tenancy = SHARED
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,12 @@ class Cloud:
     """Names and pools that requests need; from `settings.py`.
 
     `public_pools` are CIDR blocks; a released public address is not reused for `address_rest_seconds`; VPCs get their
-    IPv6 blocks, a /56 each, from `ipv6_pool`; `elastic_addresses_per_account` is EC2's default quota. `api_addresses`
-    and `api_ports` (TCP) are where guests reach the AWS APIs; at `endpoint_port` controllers receive requests through
-    VPC endpoints. Storage pools may allocate `volume_overcommit` bytes of volumes per byte. `placement` is spread or
-    pack. `issuers` are those of web identities; `sealer` seals and opens secrets; `refused` are the last
-    searches for a host that found none.
+    IPv6 blocks, a /56 each, from `ipv6_pool`; `elastic_addresses_per_account` is EC2's default quota;
+    `dedicated_hosts_per_account` is how many hosts each account may have for itself. `api_addresses` and `api_ports`
+    (TCP) are where guests reach the AWS APIs; at `endpoint_port` controllers receive requests through VPC endpoints.
+    Storage pools may allocate `volume_overcommit` bytes of volumes per byte. `placement` is spread or pack. `issuers`
+    are those of web identities; `sealer` seals and opens secrets; `refused` are the last searches for a host that found
+    none.
     """
 
     region: str
@@ -27,6 +28,7 @@ class Cloud:
     ipv6_pool: str = "fd73:7465::/32"
     address_rest_seconds: int = 60
     elastic_addresses_per_account: int = 5
+    dedicated_hosts_per_account: int = 2
     api_addresses: tuple[str, ...] = ("198.18.0.1",)
     api_ports: tuple[int, ...] = (80, 443, 8773, 8774)
     endpoint_port: int = 8777

@@ -6,6 +6,7 @@ from stead_controller.db.tables.base import Base
 from stead_controller.db.tables.client_token import ClientToken
 from stead_controller.db.tables.cloud import CloudFact
 from stead_controller.db.tables.fleet.capacity_reservation import CapacityReservation, CapacityReservationSlots
+from stead_controller.db.tables.fleet.dedicated_host import DedicatedHost
 from stead_controller.db.tables.fleet.fleet import Fleet, FleetInstance
 from stead_controller.db.tables.fleet.launch_template import LaunchTemplate, LaunchTemplateVersion
 from stead_controller.db.tables.fleet.placement_group import PlacementGroup
@@ -86,6 +87,7 @@ __all__ = [
     "ClientToken",
     "CloudFact",
     "CondemnedBlock",
+    "DedicatedHost",
     "DhcpOptionValue",
     "DhcpOptions",
     "EbsEncryption",

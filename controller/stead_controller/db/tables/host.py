@@ -6,7 +6,7 @@ from sqlalchemy import JSON, BigInteger, Computed, Float, ForeignKey, Index, Int
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
-from stead_controller.db.types import ResourceId
+from stead_controller.db.types import AccountId, ResourceId
 
 
 class Host(Base):
@@ -18,6 +18,8 @@ class Host(Base):
     reserved: the database derives it, so that it is below zero after the host shrank, or was made to offer less.
     `accelerated` is whether its guests run by KVM. A host that is not `schedulable` is cordoned, or being drained.
     `overcommit_*` and `reserve_memory` (bytes) are NULL where the controller's settings hold.
+    All instances on one with an `owner_account_id` are of that account; one with a `dedicated_host_id` is its Dedicated
+    Host.
     `pool_address` is its own from the first public pool, `underlay_address` where other hosts reach it.
     """
 
@@ -50,6 +52,8 @@ class Host(Base):
     memory_reserved: Mapped[int] = mapped_column(BigInteger, default=0)
     cpus_free: Mapped[int] = mapped_column(Integer, Computed("cpus_offered - cpus_reserved"))
     memory_free: Mapped[int] = mapped_column(BigInteger, Computed("memory_offered - memory_reserved"))
+    owner_account_id: Mapped[str | None] = mapped_column(AccountId)
+    dedicated_host_id: Mapped[str | None] = mapped_column(ResourceId)
     revision: Mapped[int] = mapped_column(BigInteger, default=0)
     revision_reached: Mapped[int] = mapped_column(BigInteger, default=0)
     revision_forgotten: Mapped[int] = mapped_column(BigInteger, default=0)

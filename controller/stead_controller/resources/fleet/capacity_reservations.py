@@ -320,6 +320,7 @@ def _adopt(tx: Transaction, cloud: Cloud, row: CapacityReservation, most: int) -
         Instance.reservation_preference == OPEN,
         Instance.capacity_reservation_id.is_(None),
         Instance.spot_request_id.is_(None),
+        Instance.tenancy == "default",
     )
     adopted = 0
     for instance in tx.session.scalars(matching.order_by(Instance.launch_time, Instance.id)).all():

@@ -13,15 +13,19 @@ from sqlalchemy import Boolean, bindparam, select, update
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import Host
 from stead_controller.errors import NoCapacity
-from stead_controller.placement.choose_host import Verdict, explain, is_allowed_by_group
+from stead_controller.placement.choose_host import Verdict, explain, is_allowed_by_neighbours
 from stead_controller.placement.need import Need
 from stead_controller.placement.search import Search, Terms
+from stead_controller.placement.tenancy import DEFAULT, HOST, SHARED, Tenancy
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.host_capacity import refusals, rooms, volume_homes
+from stead_controller.resources.host_capacity import refusals, rooms, tenancies, volume_homes
 from stead_controller.resources.host_capacity.volume_homes import DiskNeed
 
 _NO_TERMS: Final = Terms()
+
+HOST_FULL: Final = "InsufficientCapacityOnHost"
+"""EC2's code for an instance for which its Dedicated Hosts have no room."""
 
 
 # Run for each instance of a launch.
@@ -36,10 +40,12 @@ _TAKE: Final = Prepared(
         Host.tpm >= bindparam("tpm", type_=Boolean),
         Host.cpus_free >= bindparam("vcpus"),
         Host.memory_free >= bindparam("needed"),
+        tenancies.IS_STILL,
     )
     .values(
         cpus_reserved=Host.cpus_reserved + bindparam("vcpus"),
         memory_reserved=Host.memory_reserved + bindparam("needed"),
+        owner_account_id=tenancies.OWNER_THEN,
     )
     .returning(Host.id)
 )
@@ -71,13 +77,15 @@ _WITH_FIRMWARE: Final = Prepared(
 class Place:
     """A host with reserved capacity, the pool chosen for each of the instance's volumes, the partition of its group.
 
-    `reservation_id` is that of the capacity reservation whose slot is used instead of other room.
+    `reservation_id` is that of the capacity reservation whose slot is used instead of other room, `dedicated_host_id`
+    that of the Dedicated Host that it is.
     """
 
     host_id: str
     pools: tuple[str, ...]
     partition: int | None = None
     reservation_id: str | None = None
+    dedicated_host_id: str | None = None
 
 
 def reserve_any(
@@ -94,10 +102,10 @@ def reserve_any(
     search = search_for(cloud, need, zone, disks, terms)
     tried = set(but)
     while (chosen := rooms.best(tx, cloud, search, tried)) is not None:
-        if take(tx, chosen.host_id, need):
+        if take(tx, chosen.host_id, need, terms.tenancy, chosen.dedicated_host_id):
             pools = volume_homes.reserve(tx, cloud, chosen.host_id, disks, instance_store=need.instance_store)
             if pools is not None:
-                return Place(chosen.host_id, tuple(pools))
+                return Place(chosen.host_id, tuple(pools), dedicated_host_id=chosen.dedicated_host_id or None)
             _release(tx, chosen.host_id, need)
         tried.add(chosen.host_id)
     refusals.note(tx, cloud, search, but)
@@ -128,6 +136,8 @@ def _refusal(tx: Transaction, cloud: Cloud, search: Search, but: Collection[str]
                 f"Availability Zone {zone}."
             )
         return volume_homes.no_room(zone)
+    if search.terms.tenancy.kind == HOST:
+        return NoCapacity("There is not enough capacity on the Dedicated Host to launch the instance.", code=HOST_FULL)
     words = _sorry(tx, cloud, search)
     if need.uefi and _WITH_FIRMWARE.first(tx.connection, {"zone": zone, "uefi": need.uefi, "tpm": need.tpm}) is None:
         return NoCapacity(f"{words} There is no host with {_firmware(need)} in it.")
@@ -162,16 +172,20 @@ def choose_any(tx: Transaction, zone: str, *, but: str = "") -> str | None:
     return tx.session.scalar(query.order_by(Host.memory_free.desc(), Host.id).limit(1))
 
 
-def reserve_on(tx: Transaction, cloud: Cloud, host_id: str, need: Need, terms: Terms = _NO_TERMS) -> None:
+def reserve_on(tx: Transaction, cloud: Cloud, host_id: str, need: Need, terms: Terms = _NO_TERMS) -> Place:
     """Reserve capacity on the one host where an instance can start; raises NoCapacity when it has not enough.
 
-    The rules of a placement group hold there as well.
+    The rules of a placement group and of a tenancy hold there as well.
     """
-    if terms.group is not None:
+    dedicated = ""
+    if terms.group is not None or terms.tenancy.kind != DEFAULT:
         search = search_for(cloud, need, "", terms=terms)
-        if not is_allowed_by_group(rooms.one(tx, cloud, search, host_id), search):
-            raise NoCapacity("The host of this instance has instances of its placement group now.")
-    if not take(tx, host_id, need):
+        room = rooms.one(tx, cloud, search, host_id)
+        dedicated = room.dedicated_host_id
+        if not is_allowed_by_neighbours(room, search):
+            words = "has instances of its placement group" if terms.group is not None else "is not for its tenancy"
+            raise NoCapacity(f"The host of this instance {words} now.")
+    if not take(tx, host_id, need, terms.tenancy, dedicated):
         has = tx.session.execute(select(Host.uefi, Host.tpm).where(Host.id == host_id)).one()
         if has.uefi < need.uefi or has.tpm < need.tpm:
             raise NoCapacity(f"The host of this instance has not {_firmware(need)} now.")
@@ -179,6 +193,7 @@ def reserve_on(tx: Transaction, cloud: Cloud, host_id: str, need: Need, terms: T
     if volume_homes.reserve(tx, cloud, host_id, (), instance_store=need.instance_store) is None:
         _release(tx, host_id, need)  # another partition of its group may be tried
         raise NoCapacity("The host of this instance has not enough room for its instance store now.")
+    return Place(host_id, (), dedicated_host_id=dedicated or None)
 
 
 def release(tx: Transaction, host_id: str, need: Need) -> None:
@@ -190,12 +205,14 @@ def release(tx: Transaction, host_id: str, need: Need) -> None:
 
 def count(tx: Transaction, host_id: str, vcpus: int, memory: int) -> None:
     """Reserve capacity on a host without a check whether it is free; negative amounts release it."""
-    tx.session.execute(
-        update(Host)
-        .where(Host.id == host_id)
-        .values(cpus_reserved=Host.cpus_reserved + vcpus, memory_reserved=Host.memory_reserved + memory)
-        .execution_options(synchronize_session=False)
-    )
+    values: dict[str, Any] = {
+        "cpus_reserved": Host.cpus_reserved + vcpus,
+        "memory_reserved": Host.memory_reserved + memory,
+    }
+    if vcpus < 0 or memory < 0:
+        values["owner_account_id"] = tenancies.owner_without(-vcpus, -memory)
+    changed = update(Host).where(Host.id == host_id).values(values)
+    tx.session.execute(changed.execution_options(synchronize_session=False))
 
 
 def _release(tx: Transaction, host_id: str, need: Need) -> None:
@@ -206,7 +223,18 @@ def _asked(need: Need, zone: str) -> dict[str, Any]:
     return {"architecture": need.architecture, "vcpus": need.vcpus, "uefi": need.uefi, "tpm": need.tpm, "zone": zone}
 
 
-def take(tx: Transaction, host_id: str, need: Need) -> bool:
-    """Reserve vCPUs and memory of a host that gets new instances, if it has them free; tells whether it had."""
-    asked = {"host_id": host_id, "vcpus": need.vcpus, "needed": need.memory, "uefi": need.uefi, "tpm": need.tpm}
+def take(tx: Transaction, host_id: str, need: Need, tenancy: Tenancy = SHARED, dedicated_host_id: str = "") -> bool:
+    """Reserve vCPUs and memory of a host that gets new instances, if it has them free; tells whether it had.
+
+    The tenancy must still allow the host, which is that Dedicated Host, or none if it is empty.
+    """
+    asked = {
+        "host_id": host_id,
+        "vcpus": need.vcpus,
+        "needed": need.memory,
+        "uefi": need.uefi,
+        "tpm": need.tpm,
+        "dedicated_host": dedicated_host_id,
+        **tenancies.asked_by(tenancy),
+    }
     return _TAKE.first(tx.connection, asked) is not None

@@ -5,6 +5,7 @@ preference differs: so few rows are read however many hosts there are, and no co
 """
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from itertools import starmap
 from typing import Any, Final
 
@@ -17,9 +18,10 @@ from stead_controller.placement.choose_host import choose_host
 from stead_controller.placement.need import Need
 from stead_controller.placement.room import Room
 from stead_controller.placement.search import Search
+from stead_controller.placement.tenancy import DEDICATED, OWN, SHARED, Tenancy
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.host_capacity import cores, devices, volume_homes
+from stead_controller.resources.host_capacity import cores, devices, tenancies, volume_homes
 
 _FIRST: Final = 16
 _ALL: Final = 1 << 31
@@ -53,6 +55,9 @@ _ROOM: Final = (
     case((bindparam("instance_store", type_=BigInteger) > 0, _STORE_FREE)).label("store_free"),
     _HAS_IMAGE.label("has_image"),
     RACK.label("rack"),
+    func.coalesce(Host.owner_account_id, "").label("owner"),
+    func.coalesce(Host.dedicated_host_id, "").label("dedicated_host_id"),
+    tenancies.EMPTY.label("empty"),
 )
 # What the filters would refuse as well: reading it only to refuse it costs time.
 _LIKELY: Final = (
@@ -64,6 +69,7 @@ _LIKELY: Final = (
     Host.memory_free >= bindparam("memory"),
     Host.uefi >= bindparam("uefi", type_=Boolean),
     Host.tpm >= bindparam("tpm", type_=Boolean),
+    tenancies.ALLOWS,
 )
 _CANDIDATES: Final = (
     select(*_ROOM)
@@ -87,9 +93,16 @@ _EVERY: Final = Prepared(select(*_ROOM))
 def best(tx: Transaction, cloud: Cloud, search: Search, tried: Collection[str] = ()) -> Room | None:
     """Return the host that placement chooses, without those that were `tried`; None if there is none that fits.
 
-    Hosts with KVM are read before others. Preferences are weighed among the first `_FIRST` of each kind; all are
+    Hosts that an account has for itself are before those that it would get, and hosts with KVM are read before others.
+    Preferences are weighed among the first `_FIRST` of each kind; all are
     read only if the filters refuse each of these.
     """
+    tenancy = search.terms.tenancy
+    if tenancy.kind == DEDICATED:
+        own = replace(search, terms=replace(search.terms, tenancy=replace(tenancy, kind=OWN)))
+        chosen = best(tx, cloud, own, tried)
+        if chosen is not None:
+            return chosen
     if search.near:
         chosen = choose_host(some(tx, cloud, search, search.near.difference(tried)), search)
         if chosen is not None:
@@ -133,14 +146,15 @@ def roomiest(zone: InstrumentedAttribute[str], *, accelerated: bool) -> ScalarSe
     return hosts.order_by(Host.memory_free.desc()).limit(1).correlate(zone.class_).scalar_subquery()
 
 
-def asked_by(need: Need) -> dict[str, Any]:
-    """Return the parameters of what a need asks of a host."""
+def asked_by(need: Need, tenancy: Tenancy = SHARED) -> dict[str, Any]:
+    """Return the parameters of what a need and a tenancy ask of a host."""
     return {
         "architecture": need.architecture,
         "vcpus": need.vcpus,
         "memory": need.memory,
         "uefi": need.uefi,
         "tpm": need.tpm,
+        **tenancies.asked_by(tenancy),
     }
 
 
@@ -159,6 +173,7 @@ def _data(cloud: Cloud, search: Search) -> dict[str, Any]:
 
 
 def _asked(cloud: Cloud, search: Search) -> dict[str, Any]:
-    asked = {**_data(cloud, search), **asked_by(search.need), "zone": search.zone, "bytes": search.disk}
+    asked = {**_data(cloud, search), **asked_by(search.need, search.terms.tenancy)}
+    asked |= {"zone": search.zone, "bytes": search.disk}
     asked["whole_cores"] = search.need.cores.cores if search.need.cores is not None else 0
     return asked

@@ -49,9 +49,7 @@ from stead_controller.resources.network.network_interface_filters import VPC_GIV
 
 _STATE_MASK: Final = 0xFF  # the high byte of a state code means nothing outside of EC2
 _ABSENT: Final = (
-    "affinity",
     "capacity-reservation-specification.capacity-reservation-target.capacity-reservation-resource-group-arn",
-    "host-id",
     "kernel-id",
     "network-interface.addresses.association.carrier-ip",
     "network-interface.addresses.association.customer-owned-ip",
@@ -80,9 +78,13 @@ _ALIKE: Final = {
     "operator.managed": "false",
     "platform-details": "Linux/UNIX",
     "root-device-type": "ebs",
-    "tenancy": "default",
     "usage-operation": "RunInstances",
     "virtualization-type": "hvm",
+}
+_BY_TENANCY: Final[dict[str, Condition]] = {
+    "affinity": text(case((Instance.tenancy == "host", Instance.host_affinity))),
+    "host-id": text(Instance.dedicated_host_id),
+    "tenancy": text(Instance.tenancy),
 }
 
 # An alias of the table, so that these subqueries are not confused with the outer query's interface.
@@ -96,6 +98,7 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
     domain = private_domain(cloud.region)
     ids = zone_ids(cloud)
     own: dict[str, Condition] = {
+        **_BY_TENANCY,
         "architecture": text(Instance.architecture),
         "availability-zone": text(Instance.zone),
         "availability-zone-id": shown_as(Instance.zone, ids),

@@ -15,6 +15,7 @@ from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import CapacityReservation, CapacityReservationSlots, Instance
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, NoCapacity, WrongState
 from stead_controller.placement.search import Search
+from stead_controller.placement.tenancy import DEFAULT, SHARED, Tenancy
 from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
@@ -95,8 +96,10 @@ class Candidates:
             unused[one.zone] += one.unused
         return next((zone for zone, free in unused.most_common(1) if self.only or free >= count), None)
 
-    def within(self, zone: str) -> ChosenReservations:
-        """Return those of a zone that have unused slots."""
+    def within(self, zone: str, tenancy: Tenancy = SHARED) -> ChosenReservations:
+        """Return those of a zone that have unused slots; they are for shared hosts."""
+        if tenancy.kind != DEFAULT:
+            return ChosenReservations(only=self.only)
         there = [one for one in self.found if one.zone == zone and one.unused]
         return ChosenReservations(tuple(one.id for one in there), sum(one.unused for one in there), only=self.only)
 
@@ -147,7 +150,8 @@ def choose_for(tx: Transaction, instance: Instance) -> ChosenReservations:
     meant = tx.session.get(CapacityReservation, asked.target) if asked.target is not None else None
     if asked.target is not None and meant is None:
         return ChosenReservations(only=True)
-    return _candidates(tx, instance.account_id, asked, meant, instance.instance_type).within(instance.zone)
+    found = _candidates(tx, instance.account_id, asked, meant, instance.instance_type)
+    return found.within(instance.zone, Tenancy(instance.tenancy))
 
 
 def _candidates(

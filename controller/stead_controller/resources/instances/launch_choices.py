@@ -11,6 +11,7 @@ from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.db.tables import IamInstanceProfile, Image, KeyPair, Subnet, Vpc
 from stead_controller.errors import InvalidCombination, InvalidParameter, NotFound, Unsupported
 from stead_controller.placement.need import Need
+from stead_controller.placement.tenancy import SHARED, Tenancy
 from stead_controller.request import instance_types, lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
@@ -25,6 +26,7 @@ from stead_controller.resources.instances import (
     instance_groups,
     instance_needs,
     instance_reservations,
+    instance_tenancies,
     launch_interfaces,
     launch_volumes,
     profile_associations,
@@ -33,6 +35,7 @@ from stead_controller.resources.instances import (
 from stead_controller.resources.instances.cpu_options import CpuOptions
 from stead_controller.resources.instances.instance_groups import ChosenGroup
 from stead_controller.resources.instances.instance_reservations import ChosenReservations
+from stead_controller.resources.instances.instance_tenancies import FoundTenancy
 from stead_controller.resources.instances.launch_interfaces import InterfacePlan
 from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.launch_volumes import DiskPlan
@@ -59,6 +62,7 @@ class Choices:
     profile: IamInstanceProfile | None
     group: ChosenGroup | None = None
     reservations: ChosenReservations = field(default_factory=ChosenReservations)
+    tenancy: Tenancy = SHARED
 
     @property
     def subnet(self) -> Subnet:
@@ -77,18 +81,20 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
     check_image(image, kind)
     cpus = cpu_options.settle(kind, request.cpu_options)
     need = instance_needs.planned(image, kind, cpus)
-    mode = credit_specifications.settle(tx, caller.account_id, kind, request.cpu_credits)
+    tenancy = instance_tenancies.find(tx, caller, request.tenancy, kind)
+    wanted_mode = instance_tenancies.settle_credits(tenancy.kind, kind, request.cpu_credits)
+    mode = credit_specifications.settle(tx, caller.account_id, kind, wanted_mode)
     group = instance_groups.choose(tx, caller, request.group, kind)
     reservations = instance_reservations.find(tx, caller, request.reservation, kind.name, spot=request.spot)
     home = zone or instance_groups.cluster_zone(tx, group)
-    better = reservations.zone(request.min_count)
+    better = tenancy.zone or reservations.zone(request.min_count)
     interfaces = launch_interfaces.plan(
         tx,
         caller,
         request.interface_requests,
         kind,
         many=request.max_count > 1,
-        find_subnet=partial(_subnet, tx, caller, cloud, home, need=need, better=better),
+        find_subnet=partial(_subnet, tx, caller, cloud, home, need=need, tenancy=tenancy, better=better),
     )
     _check_zone(zone, interfaces[0].subnet)
     instance_groups.check_zone(tx, group, interfaces[0].subnet.zone)
@@ -98,8 +104,10 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
         hibernation.check_launch(kind, image, disks.volumes[0])
     profile = None if request.profile is None else profile_associations.find(tx, caller.account_id, request.profile)
     key = public_key(tx, caller, request.key_name)
-    reserved = reservations.within(interfaces[0].subnet.zone)
-    return Choices(image, kind, cpus, mode, interfaces, disks, key, profile, group, reserved)
+    settled = tenancy.within(interfaces[0].subnet)
+    instance_tenancies.check_group(settled.kind, group.group if group is not None else None)
+    reserved = reservations.within(interfaces[0].subnet.zone, settled)
+    return Choices(image, kind, cpus, mode, interfaces, disks, key, profile, group, reserved, settled)
 
 
 def check_offered(tx: Transaction, kind: InstanceType, zone: str | None) -> None:
@@ -138,12 +146,13 @@ def _subnet(
     subnet_id: str | None,
     *,
     need: Need,
+    tenancy: FoundTenancy,
     better: str | None,
 ) -> Subnet:
     if zone is not None and zone not in cloud.zones:
         raise InvalidParameter(f"Invalid availability zone: [{zone}]")
     if subnet_id is None:
-        return _default_subnet(tx, caller, cloud, zone, need, better=better)
+        return _default_subnet(tx, caller, cloud, zone, need, tenancy=tenancy, better=better)
     return lookup.find(tx, caller, "subnet", Subnet, subnet_id)
 
 
@@ -153,16 +162,24 @@ def _check_zone(zone: str | None, subnet: Subnet) -> None:
 
 
 def _default_subnet(
-    tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, need: Need, *, better: str | None
+    tx: Transaction,
+    caller: Caller,
+    cloud: Cloud,
+    zone: str | None,
+    need: Need,
+    *,
+    tenancy: FoundTenancy,
+    better: str | None,
 ) -> Subnet:
     """Return the account's default subnet in a zone or, without one, in the zone that suits the instance best.
 
-    That is the zone that is `better` for its capacity reservations, if there is one, then one with a host that has
-    room for it, by KVM if there is any; of several such zones the one with the roomiest host and, where placement
-    packs, with the subnet of which fewest addresses were given. Where no zone has room, it is one with Spot Instances,
-    which may be interrupted for others.
+    That is the zone that is `better` for its capacity reservations or Dedicated Hosts, if there is one, then one with a
+    host that has room for it, by KVM if there is any; of several such zones the one with the roomiest host and, where
+    placement packs, with the subnet of which fewest addresses were given. Where no zone has room, it is one with Spot
+    Instances, which may be interrupted for others.
     """
-    asked = {"account_id": caller.account_id, **rooms.asked_by(need)}
+    shares = Tenancy(tenancy.kind, caller.account_id)
+    asked = {"account_id": caller.account_id, **rooms.asked_by(need, shares)}
     rows = tx.session.execute(_DEFAULT_SUBNETS, asked)
     found: list[tuple[Subnet, int | None, int | None]] = [(row[0], row[1], row[2]) for row in rows]
     if not found:

@@ -41,6 +41,7 @@ class LaunchPlaces:
         stores = launch_volumes.scratch_size(choices.type) * len(choices.disks.scratch)
         self._need = instance_needs.planned(choices.image, choices.type, choices.cpu_options, stores)
         self._beside: Counter[str] = Counter()
+        self._terms = Terms(choices.type.name, choices.image.snapshot_id, self._beside, tenancy=choices.tenancy)
         self._slots_left = choices.reservations.unused
         self._most_outside = 0
         self.outside = 0
@@ -67,13 +68,11 @@ class LaunchPlaces:
         Raises NoCapacity, and LimitExceeded if it cannot be in a reservation as was expected.
         """
         if self._neighbours is None:
-            return self._reserve(Terms(self._choices.type.name, self._choices.image.snapshot_id, self._beside))
+            return self._reserve(self._terms)
         partitions = self._neighbours.partitions()
         for number, partition in enumerate(partitions, 1):
-            group = self._neighbours.group(partition)
-            terms = Terms(self._choices.type.name, self._choices.image.snapshot_id, self._beside, group=group)
             try:
-                place = self._reserve(terms)
+                place = self._reserve(replace(self._terms, group=self._neighbours.group(partition)))
             except NoCapacity:
                 if number == len(partitions):
                     raise
@@ -91,7 +90,7 @@ class LaunchPlaces:
         if self._spot or self._neighbours is not None or self._choices.reservations.only:
             return refusal
         choices = self._choices
-        terms = Terms(choices.type.name, choices.image.snapshot_id)
+        terms = replace(self._terms, beside={})
         zone = choices.subnet.zone
         search = capacity.search_for(self._cloud, self._need, zone, choices.disks.needs, terms)
         return spot_interruptions.for_room(self._tx, self._cloud, refusal, search, missing)

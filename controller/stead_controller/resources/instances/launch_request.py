@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from stead_controller.resources.instances.cpu_options import CpuOptions
 from stead_controller.resources.instances.instance_groups import GroupRequest
 from stead_controller.resources.instances.instance_reservations import ReservationRequest
+from stead_controller.resources.instances.instance_tenancies import TenancyRequest
 from stead_controller.resources.instances.launch_interfaces import InterfaceRequest
 from stead_controller.resources.instances.metadata_options import MetadataOptions
 from stead_controller.resources.instances.profile_associations import ProfileName
@@ -39,6 +40,7 @@ class LaunchRequest:
     group_names: tuple[str, ...] = ()
     interfaces: tuple[InterfaceRequest, ...] = ()
     reservation: ReservationRequest = field(default_factory=ReservationRequest)
+    tenancy: TenancyRequest = field(default_factory=TenancyRequest)
     cpu_options: CpuOptions | None = None
     cpu_credits: str | None = None
     block_devices: tuple[BlockDevice, ...] = ()

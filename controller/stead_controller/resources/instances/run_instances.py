@@ -26,6 +26,7 @@ from stead_controller.resources.host_capacity.capacity import Place
 from stead_controller.resources.instances import (
     credit_specifications,
     instance_reservations,
+    instance_tenancies,
     launch_interfaces,
     launch_volumes,
     metadata_options,
@@ -140,6 +141,7 @@ def check_request(request: LaunchRequest) -> None:
         spot_instances.check_request(request)
     request.names.check("hostnameType")
     instance_reservations.check(request.reservation)
+    instance_tenancies.check(request.tenancy)
 
 
 def _next(places: LaunchPlaces, index: int, least: int) -> Place | None:
@@ -243,6 +245,9 @@ def _instance(launch: _Launch, place: Place, index: int) -> Instance:
         placement_group_name=choices.group.group.name if choices.group is not None else "",
         partition_number=place.partition,
         spot_request_id=ids.new_id("spot-instances-request") if request.spot else None,
+        tenancy=choices.tenancy.kind,
+        dedicated_host_id=place.dedicated_host_id,
+        host_affinity=request.tenancy.affinity or "default",
         capacity_reservation_id=place.reservation_id,
         reservation_preference=request.reservation.settled.preference,
         reservation_target=request.reservation.target,

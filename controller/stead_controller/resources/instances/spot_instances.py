@@ -6,6 +6,7 @@ See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-spot-instances.htm
 from stead_controller.db.insert import insert_new
 from stead_controller.db.tables import Instance, SpotRequest
 from stead_controller.errors import InvalidCombination, Unsupported
+from stead_controller.placement.tenancy import HOST
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.instances.instance_reservations import ONLY
 from stead_controller.resources.instances.launch_request import LaunchRequest
@@ -15,7 +16,7 @@ def check_request(request: LaunchRequest) -> None:
     """Raise InvalidCombination for a launch with what no Spot Instance can have.
 
     One of a one-time request ends with its guest's shutdown and is never stopped, protection would not hold, and none
-    runs in a capacity reservation.
+    runs in a capacity reservation or on a Dedicated Host.
     """
     asked = {
         "instanceInitiatedShutdownBehavior": request.shutdown_behavior != "terminate",
@@ -24,6 +25,7 @@ def check_request(request: LaunchRequest) -> None:
         "hibernationOptions": request.hibernation,
         "capacityReservationSpecification": request.reservation.target is not None
         or request.reservation.preference == ONLY,
+        "placement.tenancy": request.tenancy.kind == HOST,
     }
     for name, is_asked in asked.items():
         if is_asked:

@@ -23,6 +23,7 @@ from stead_controller.resources.instances import (
     instance_groups,
     instance_needs,
     instance_reservations,
+    instance_tenancies,
     spot_interruptions,
     volume_attachments,
 )
@@ -33,11 +34,13 @@ from stead_proto.v1 import desired_pb2 as pb
 def reserve(tx: Transaction, cloud: Cloud, instance: Instance, last_host_id: str) -> None:
     """Reserve capacity for the start of a stopped instance and move it to that host; raises NoCapacity, LimitExceeded.
 
-    Of its placement group it gets the first partition in which it can start.
+    Of its placement group it gets the first partition in which it can start, and of Dedicated Hosts its last one, if it
+    can.
     """
     volumes, interfaces = _parts(tx, instance)
     bound = _what_binds(tx, instance, volumes, interfaces)
-    options = instance_groups.terms(tx, instance)
+    tenancies = instance_tenancies.for_start(tx, instance)
+    options = [replace(one, tenancy=tenancy) for tenancy in tenancies for one in instance_groups.terms(tx, instance)]
     reservations = instance_reservations.choose_for(tx, instance)
     for number, terms in enumerate(options, 1):
         bound_to = last_host_id if bound else ""
@@ -51,6 +54,7 @@ def reserve(tx: Transaction, cloud: Cloud, instance: Instance, last_host_id: str
         if terms.group is not None:
             instance.partition_number = terms.group.partition
         instance.capacity_reservation_id = place.reservation_id
+        instance.dedicated_host_id = place.dedicated_host_id
         if place.host_id != last_host_id:
             _move(tx, instance, volumes, interfaces, place.host_id)
         return
@@ -121,8 +125,7 @@ def _reserve(  # noqa: PLR0917 - a place depends on all of these
     if reserved is not None:
         return reserved
     if bound_to:
-        capacity.reserve_on(tx, cloud, bound_to, need, terms)
-        return Place(bound_to, ())
+        return capacity.reserve_on(tx, cloud, bound_to, need, terms)
     try:
         return capacity.reserve_any(tx, cloud, need, instance.zone, terms=near, but=but)
     except NoCapacity as refusal:

@@ -121,6 +121,7 @@ def add(
         vpc_id=vpc.id,
         cidr_block=cidr_block,
         zone=zone,
+        instance_tenancy=vpc.instance_tenancy,
         default_for_zone=default_for_zone,
         map_public_address=default_for_zone,
         assign_ipv6_address=native,

@@ -14,7 +14,7 @@ from stead_controller.db.tables import (
     Vpc,
     VpcCidrBlock,
 )
-from stead_controller.errors import InvalidParameter, Unsupported
+from stead_controller.errors import InvalidParameter
 from stead_controller.request import cidr_blocks
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
@@ -50,9 +50,8 @@ def create(tx: Transaction, caller: Caller, cloud: Cloud, request: VpcRequest, n
             "A VPC's tenancy is default or dedicated.",
             code="UnsupportedTenancy",
         )
-    if request.instance_tenancy == "dedicated":
-        raise Unsupported("VPCs of dedicated tenancy are not supported by this cloud (InstanceTenancy).")
     vpc = add(tx, cloud, caller.account_id, str(block), now)
+    vpc.instance_tenancy = request.instance_tenancy
     if request.ipv6:
         vpc_cidr_blocks.add_ipv6(tx, cloud, vpc, now)
     tags.create_on_launch(tx, caller, [("vpc", vpc.id)], {"vpc": request.tags})

@@ -2,7 +2,9 @@
 
 from typing import Final
 
-from stead_controller.db.tables import Vpc
+from sqlalchemy import update
+
+from stead_controller.db.tables import Subnet, Vpc
 from stead_controller.errors import InvalidParameter, WrongState
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
@@ -37,7 +39,7 @@ def modify(tx: Transaction, caller: Caller, vpc_id: str, attribute: str, *, valu
 
 
 def modify_tenancy(tx: Transaction, caller: Caller, vpc_id: str, tenancy: str) -> None:
-    """Give up a VPC's dedicated tenancy.
+    """Give up a VPC's dedicated tenancy; its instances stay as they are.
 
     Raises MalformedId, NotFound, InvalidParameter (UnsupportedTenancy), WrongState (InvalidTenancy).
     """
@@ -51,3 +53,4 @@ def modify_tenancy(tx: Transaction, caller: Caller, vpc_id: str, tenancy: str) -
     if vpc.instance_tenancy == "default":
         raise WrongState("vpc", f"The tenancy of '{vpc.id}' is default already.", code="InvalidTenancy")
     vpc.instance_tenancy = "default"
+    tx.session.execute(update(Subnet).where(Subnet.vpc_id == vpc.id).values(instance_tenancy="default"))

@@ -28,6 +28,7 @@ from stead_controller.errors import InUse, MalformedId, NotFound
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas
+from stead_controller.resources.fleet import dedicated_hosts
 from stead_controller.resources.host_capacity import offer, reserved_slots
 from stead_controller.resources.host_capacity.offer import Terms
 from stead_controller.resources.instances import instance_events, volume_attachments
@@ -216,6 +217,7 @@ def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, l
     for instance in tx.session.scalars(select(Instance).where(Instance.host_id == host_id)).all():
         gone |= _end(tx, instance, now)
     _lose_slots(tx, host_id, now)
+    dedicated_hosts.fail(tx, host_id, now)
     nat_gateways.leave_host(tx, host_id, now)
     vpc_endpoint_interfaces.leave_host(tx, host_id, now)
     for interface_id, vpc_id in gone.items():

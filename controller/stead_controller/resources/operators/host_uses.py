@@ -10,6 +10,7 @@ from sqlalchemy import Select, exists, select
 from stead_controller.db.tables import (
     CapacityReservation,
     CapacityReservationSlots,
+    DedicatedHost,
     Host,
     HostResource,
     Instance,
@@ -49,7 +50,7 @@ def uses_of(tx: Transaction, host_id: str, most: int = MOST) -> list[HostUse]:
 
 
 def what_ends_with(tx: Transaction, host_id: str) -> HostUse | None:
-    """Return an instance, a volume or reserved capacity that would end with its host, None when there is none.
+    """Return an instance, a volume, reserved capacity or a Dedicated Host that would end with its host, if any.
 
     Not what can be moved to another host at once, and not a volume that is being deleted.
     """
@@ -58,6 +59,7 @@ def what_ends_with(tx: Transaction, host_id: str) -> HostUse | None:
         "instance": queries["instance"],
         "volume": queries["volume"].where(Volume.state != "deleting"),
         "capacity-reservation": queries["capacity-reservation"],
+        "dedicated-host": queries["dedicated-host"],
     }
     for kind, query in lasting.items():
         for resource_id, state in tx.session.execute(query.limit(1)):
@@ -110,6 +112,9 @@ def _queries(host_id: str) -> dict[str, Select[str, str]]:
         .join(CapacityReservationSlots, CapacityReservationSlots.reservation_id == CapacityReservation.id)
         .where(CapacityReservationSlots.host_id == host_id)
         .order_by(CapacityReservation.id),
+        "dedicated-host": select(DedicatedHost.id, DedicatedHost.state)
+        .where(DedicatedHost.host_id == host_id, DedicatedHost.state == "allocated")
+        .order_by(DedicatedHost.id),
         "nat-gateway": select(NatGateway.id, NatGateway.state)
         .where(NatGateway.host_id == host_id, NatGateway.state.not_in(_GONE))
         .order_by(NatGateway.id),

@@ -65,7 +65,7 @@ def _of_instance(row: Instance, arn: Arn) -> Facts:
         "ec2:MetadataHttpPutResponseHopLimit": row.metadata_hop_limit,
         "ec2:MetadataHttpTokens": "required" if row.metadata_tokens_required else "optional",
         "ec2:RootDeviceType": "ebs",
-        "ec2:Tenancy": "default",
+        "ec2:Tenancy": row.tenancy,
         "ec2:Subnet": arn("subnet", row.subnet_id),
         "ec2:Vpc": arn("vpc", row.vpc_id),
     }

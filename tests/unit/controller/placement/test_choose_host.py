@@ -14,6 +14,7 @@ from stead_controller.placement.group import Group, Member
 from stead_controller.placement.need import Need
 from stead_controller.placement.room import Room
 from stead_controller.placement.search import Search, Terms
+from stead_controller.placement.tenancy import SHARED, Tenancy
 
 ZONE = "us-east-1a"
 MIB = 1 << 20
@@ -42,6 +43,9 @@ rooms = st.lists(
         st.none() | small,
         st.booleans(),
         st.sampled_from(["r1", "r2", "r3", "r4"]),
+        st.sampled_from(["", "", "", "1", "2"]),
+        st.sampled_from(["", "", "", "h-a", "h-b"]),
+        st.booleans(),
         st.sampled_from([(), (), (ONE,), (ONE, OTHER), (ONE, OTHER._replace(free=False))]),
         nodes=st.sampled_from([(), (NODE,), (NODE._replace(huge_pages=1),)]),
     ),
@@ -59,6 +63,7 @@ needs = st.builds(
     devices=st.sampled_from([(), (), (DeviceCount(GPU, 1),), (DeviceCount(GPU, 2),)]),
     cores=st.sampled_from([None, None, CoreNeed(1), CoreNeed(2), CoreNeed(1, 1, 2)]),
 )
+tenancies = st.sampled_from([SHARED, SHARED, Tenancy("dedicated", "1"), Tenancy("host", "1", frozenset({"h-a"}))])
 ROOM = Room(
     "h-5",
     ZONE,
@@ -94,7 +99,12 @@ def groups(draw, found):
 def searches(draw, found):
     """A search whose counts by host are of some of the hosts."""
     counts = st.dictionaries(st.sampled_from([room.host_id for room in found] or ["h-0"]), st.integers(1, 3))
-    terms = Terms(beside=draw(counts), homes=draw(st.just({}) | counts), group=draw(st.none() | groups(found)))
+    terms = Terms(
+        beside=draw(counts),
+        homes=draw(st.just({}) | counts),
+        group=draw(st.none() | groups(found)),
+        tenancy=draw(tenancies),
+    )
     return Search(draw(needs), ZONE, draw(st.integers(0, 5)), packs=draw(st.booleans()), terms=terms)
 
 
@@ -113,8 +123,17 @@ def model(room, search):
     cores = need.cores is None or any(
         need.cores.cores <= 1 and need.cores.huge_pages <= n.huge_pages for n in room.nodes
     )
-    allowed = group_allows(room, search.terms.group)
+    allowed = group_allows(room, search.terms.group) and tenancy_allows(room, search.terms.tenancy)
     return right and firmware and enough and disk and store and devices and cores and allowed
+
+
+def tenancy_allows(room, tenancy):
+    """Whether the instance may share the host with those that are there."""
+    if tenancy.kind == "host":
+        return (room.owner, room.dedicated_host_id) == ("1", "h-a")
+    if room.dedicated_host_id:
+        return False
+    return not room.owner if tenancy.kind == "default" else room.owner == "1" or (not room.owner and room.empty)
 
 
 def group_allows(room, group):
@@ -188,6 +207,8 @@ ALONE = {
     "zone": ({"zone": "us-east-1b"}, "it is in the zone us-east-1b"),
     "state": ({"state": "down"}, "it is down"),
     "schedulable": ({"schedulable": False}, "it is not to get new instances"),
+    "tenancy": ({"owner": "1"}, "it is dedicated to the account 1"),
+    "dedicated-host": ({"dedicated_host_id": "h-a"}, "it is the Dedicated Host h-a"),
     "architecture": ({"architecture": "arm64"}, "its architecture is arm64"),
     "uefi": ({"uefi": False}, "it has no UEFI firmware for guests"),
     "tpm": ({"tpm": False}, "it has no TPM for guests"),
@@ -223,6 +244,39 @@ def test_each_filter_refuses_alone_and_says_why(name):
     assert choose_host([other], search) is None
     assert explain([other], search) == [(other, ((name, reason),))]
     assert choose_host([other, ROOM], search) == ROOM
+
+
+@pytest.mark.parametrize(
+    ("tenancy", "changes", "refusal"),
+    [
+        (Tenancy("dedicated", "1"), {}, None),
+        (Tenancy("dedicated", "1"), {"owner": "1", "empty": False}, None),
+        (Tenancy("own", "1"), {"owner": "1", "empty": False}, None),
+        (Tenancy("own", "1"), {}, ("tenancy", "it is shared")),
+        (Tenancy("dedicated", "1"), {"empty": False}, ("tenancy", "it has instances of shared tenancy")),
+        (Tenancy("dedicated", "1"), {"owner": "2"}, ("tenancy", "it is dedicated to the account 2")),
+        (
+            Tenancy("dedicated", "1"),
+            {"owner": "1", "dedicated_host_id": "h-a"},
+            ("dedicated-host", "it is the Dedicated Host h-a"),
+        ),
+        (Tenancy("host", "1", frozenset({"h-a"})), {"owner": "1", "dedicated_host_id": "h-a", "empty": False}, None),
+        (
+            Tenancy("host", "1", frozenset({"h-b"})),
+            {"owner": "1", "dedicated_host_id": "h-a"},
+            ("dedicated-host", "it is none of the Dedicated Hosts"),
+        ),
+        (
+            Tenancy("host", "1", frozenset({"h-a"})),
+            {"owner": "2", "dedicated_host_id": "h-a"},
+            ("tenancy", "it is dedicated to the account 2"),
+        ),
+        (Tenancy("host", "1", frozenset({"h-a"})), {"dedicated_host_id": "h-a"}, ("tenancy", "it is shared")),
+    ],
+)
+def test_a_tenancy_says_beside_whom_an_instance_may_be(tenancy, changes, refusal):
+    (verdict,) = explain([ROOM._replace(**changes)], replace(SEARCH, terms=Terms(tenancy=tenancy)))
+    assert list(verdict.refusals) == ([] if refusal is None else [refusal])
 
 
 def in_group(*members, strategy="spread", partition=None, by_host=False):

@@ -54,7 +54,10 @@ _TEMPLATE: Final = (
 
 _RESERVATION: Final = named("capacity-reservation", "CapacityReservationId")
 
+_HOSTS: Final = named("dedicated-host", "HostIds")
+
 RULES: Final[dict[str, Rule]] = {
+    "AllocateHosts": rule(made("dedicated-host")),
     "CancelCapacityReservation": rule(_RESERVATION),
     "CancelSpotInstanceRequests": rule(named("spot-instances-request", "SpotInstanceRequestIds")),
     "CreateCapacityReservation": rule(made("capacity-reservation")),
@@ -69,6 +72,7 @@ RULES: Final[dict[str, Rule]] = {
     "DescribeCapacityReservations": rule(),
     "DescribeFleetInstances": rule(named("fleet", "FleetId")),
     "DescribeFleets": rule(),
+    "DescribeHosts": rule(),
     "DescribeLaunchTemplateVersions": rule(),
     "DescribeLaunchTemplates": rule(),
     "DescribePlacementGroups": rule(),
@@ -76,6 +80,8 @@ RULES: Final[dict[str, Rule]] = {
     "GetCapacityReservationUsage": rule(_RESERVATION),
     "GetLaunchTemplateData": rule(),
     "ModifyCapacityReservation": rule(_RESERVATION),
+    "ModifyHosts": rule(_HOSTS),
     "ModifyLaunchTemplate": rule(*_TEMPLATE),
+    "ReleaseHosts": rule(_HOSTS),
     "RequestSpotInstances": rule(_new_spot_requests),
 }

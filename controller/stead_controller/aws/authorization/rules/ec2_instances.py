@@ -9,7 +9,7 @@ from stead_controller.aws.authorization.rules.attributes import setting
 from stead_controller.aws.authorization.rules.ssm import parameter
 from stead_controller.aws.ec2.instances import launch_parameters
 from stead_controller.aws.ec2.instances.launch_parameters import Overridden
-from stead_controller.aws.ec2.instances.run_instances import DEFAULT_TYPE, choose
+from stead_controller.aws.ec2.instances.run_instances import DEFAULT_TYPE, choose, tenancy_request
 from stead_controller.errors import SteadError
 from stead_controller.resources.images.image_parameters import ALIAS
 from stead_controller.resources.instances.launch_choices import Choices
@@ -114,7 +114,7 @@ def _choices(asked: Asked) -> Choices | None:
 
 
 def _instance_context(asked: Asked, choices: Choices | None) -> dict[str, Any]:
-    """Return the instance's condition keys; requests for other tenancies are refused."""
+    """Return the instance's condition keys."""
     params = asked.params
     options = params.get("MetadataOptions", {})
     zone = params.get("Placement", {}).get("AvailabilityZone") if choices is None else choices.subnet.zone
@@ -129,7 +129,7 @@ def _instance_context(asked: Asked, choices: Choices | None) -> dict[str, Any]:
         "ec2:MetadataHttpPutResponseHopLimit": options.get("HttpPutResponseHopLimit"),
         "ec2:MetadataHttpTokens": options.get("HttpTokens"),
         "ec2:RootDeviceType": "ebs",
-        "ec2:Tenancy": "default",
+        "ec2:Tenancy": tenancy_request(params.get("Placement", {})).kind if choices is None else choices.tenancy.kind,
     }
 
 
@@ -221,7 +221,10 @@ RULES: Final[dict[str, Rule]] = {
     "ModifyInstanceMetadataDefaults": rule(setting(_of_the_account)),
     "ModifyInstanceMetadataOptions": rule(setting(_INSTANCE)),
     "ModifyInstancePlacement": rule(
-        setting(_INSTANCE), named("placement-group", "GroupName"), referred("placement-group", "id", "GroupId")
+        setting(_INSTANCE),
+        named("dedicated-host", "HostId"),
+        named("placement-group", "GroupName"),
+        referred("placement-group", "id", "GroupId"),
     ),
     "ModifyPrivateDnsNameOptions": rule(setting(_INSTANCE)),
     "MonitorInstances": rule(_INSTANCES),

@@ -32,7 +32,9 @@ def instance_data_view(found: LaunchedWith) -> Result:
         "Monitoring": {"Enabled": row.monitoring},
         "Placement": {
             "AvailabilityZone": row.zone,
-            "Tenancy": "default",
+            "Tenancy": row.tenancy,
+            "HostId": row.dedicated_host_id if row.host_affinity == "host" else None,
+            "Affinity": row.host_affinity if row.tenancy == "host" else None,
             "GroupName": row.placement_group_name or None,
             "PartitionNumber": row.partition_number,
         },

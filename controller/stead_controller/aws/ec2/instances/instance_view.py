@@ -124,8 +124,11 @@ def _placement_view(found: DescribedInstance) -> Result:
         "AvailabilityZone": row.zone,
         "AvailabilityZoneId": found.zone_id,
         "GroupName": row.placement_group_name,
-        "Tenancy": "default",
+        "Tenancy": row.tenancy,
     }
+    if row.tenancy == "host":
+        shown["HostId"] = row.dedicated_host_id
+        shown["Affinity"] = row.host_affinity
     if row.placement_group_id is not None:
         shown["GroupId"] = row.placement_group_id
         shown["PartitionNumber"] = row.partition_number

@@ -22,6 +22,7 @@ from stead_controller.errors import InvalidCombination, InvalidParameter, Missin
 from stead_controller.request import client_tokens
 from stead_controller.resources.instances import instances, launch_choices
 from stead_controller.resources.instances.instance_groups import GroupRequest
+from stead_controller.resources.instances.instance_tenancies import TenancyRequest
 from stead_controller.resources.instances.launch_choices import Choices
 from stead_controller.resources.instances.launch_interfaces import InterfaceRequest
 from stead_controller.resources.instances.launch_request import LaunchRequest
@@ -131,6 +132,7 @@ def _launch_request(params: Params, image_id: str, min_count: int, max_count: in
         zone=placement.get("AvailabilityZone"),
         zone_id=placement.get("AvailabilityZoneId"),
         group=group_request(placement),
+        tenancy=tenancy_request(placement),
         reservation=reservation_request(params),
         block_devices=block_devices.parse(params.get("BlockDeviceMappings", ())),
         shutdown_behavior=params.get("InstanceInitiatedShutdownBehavior", "terminate" if spot else "stop"),
@@ -152,6 +154,11 @@ def _launch_request(params: Params, image_id: str, min_count: int, max_count: in
 def group_request(given: Mapping[str, Any]) -> GroupRequest:
     """Read the placement group that a request names."""
     return GroupRequest(given.get("GroupName"), given.get("GroupId"), given.get("PartitionNumber"))
+
+
+def tenancy_request(given: Mapping[str, Any]) -> TenancyRequest:
+    """Read the tenancy that a request asks for, and the Dedicated Host that it names."""
+    return TenancyRequest(given.get("Tenancy"), given.get("HostId"), given.get("Affinity"))
 
 
 def user_data(text: str | None) -> bytes | None:

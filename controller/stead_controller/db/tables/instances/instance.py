@@ -151,6 +151,9 @@ class Instance(Base):
     placement_group_name: Mapped[str] = mapped_column(String(255), default="", server_default="")
     partition_number: Mapped[int | None] = mapped_column(Integer)  # of a group of partitions
     spot_request_id: Mapped[str | None] = mapped_column(ResourceId)  # of a Spot Instance
+    tenancy: Mapped[str] = mapped_column(String(16), default="default", server_default="default")
+    dedicated_host_id: Mapped[str | None] = mapped_column(ResourceId)  # where it runs, ran last, or is to start
+    host_affinity: Mapped[str] = mapped_column(String(8), default="default", server_default="default")  # or host
     interruption: Mapped[datetime | None]  # when a Spot Instance is to end, of which it has been given notice
     capacity_reservation_id: Mapped[str | None] = mapped_column(ResourceId)  # in a slot of which it runs
     # open, none or capacity-reservations-only; NULL where there is only a target.

@@ -10,7 +10,10 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class Subnet(Base):
-    """A block of a VPC's addresses in one zone and perhaps a /64 of its IPv6 addresses, or such a /64 only."""
+    """A block of a VPC's addresses in one zone and perhaps a /64 of its IPv6 addresses, or such a /64 only.
+
+    The tenancy of its VPC is repeated here, since each launch needs it.
+    """
 
     __tablename__ = "subnets"
     __table_args__ = (
@@ -26,6 +29,7 @@ class Subnet(Base):
     ipv6_cidr_block: Mapped[str | None] = mapped_column(String(43))
     ipv6_association_id: Mapped[str | None] = mapped_column(ResourceId)
     zone: Mapped[str] = mapped_column(String(64))
+    instance_tenancy: Mapped[str] = mapped_column(String(16), default="default", server_default="default")
     default_for_zone: Mapped[bool] = mapped_column(default=False)
     map_public_address: Mapped[bool] = mapped_column(default=False)
     assign_ipv6_address: Mapped[bool] = mapped_column(default=False, server_default=false())
