@@ -32,7 +32,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dedicated_hosts")),
     )
-    op.create_index("ix_dedicated_hosts_host", name, ["host_id"])
+    op.create_index("ix_dedicated_hosts_host", name, ["host_id", "id"])
     op.create_index("ix_dedicated_hosts_ended", name, ["ended"], sqlite_where=_ENDED, postgresql_where=_ENDED)
     op.create_index("ix_dedicated_hosts_account_id_id", name, ["account_id", "id"], unique=True)
     op.add_column("hosts", sa.Column("owner_account_id", sa.String(length=12), nullable=True))
@@ -50,8 +50,15 @@ def upgrade() -> None:
         "WHERE vpc_id IN (SELECT id FROM vpcs WHERE instance_tenancy = 'dedicated')"
     )
 
+    op.drop_index("ix_subnets_vpc_id", table_name="subnets")
+    op.create_index("ix_subnets_vpc_id", "subnets", ["vpc_id", "id"])
+    make_accounts_indexes_last("subnets")
+
 
 def downgrade() -> None:
+    op.drop_index("ix_subnets_vpc_id", table_name="subnets")
+    op.create_index("ix_subnets_vpc_id", "subnets", ["vpc_id"])
+    make_accounts_indexes_last("subnets")
     op.drop_column("subnets", "instance_tenancy")
     op.drop_column("instances", "host_affinity")
     op.drop_column("instances", "dedicated_host_id")
@@ -59,3 +66,15 @@ def downgrade() -> None:
     op.drop_column("hosts", "dedicated_host_id")
     op.drop_column("hosts", "owner_account_id")
     op.drop_table("dedicated_hosts")
+
+
+def make_accounts_indexes_last(table: str) -> None:
+    """Have SQLite find rows by their account first, as `12d456e280e3` says: of two indexes it takes the one made later."""
+    bind = op.get_bind()
+    if bind.dialect.name != "sqlite":
+        return
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = :table AND name LIKE :names"
+    found = bind.execute(sa.text(query), {"table": table, "names": f"ix_{table}_account%"}).all()
+    for name, statement in sorted(found, key=lambda one: (one[0].endswith("_account_id_id"), one[0])):
+        op.drop_index(name, table_name=table)
+        op.execute(statement)

@@ -25,8 +25,8 @@ def upgrade() -> None:
         sa.Column("ended", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_instance_events")),
     )
-    op.create_index("ix_instance_events_instance_id", "instance_events", ["instance_id"])
-    op.create_index("ix_instance_events_state_not_before", "instance_events", ["state", "not_before"])
+    op.create_index("ix_instance_events_instance_id", "instance_events", ["instance_id", "id"])
+    op.create_index("ix_instance_events_state_not_before", "instance_events", ["state", "not_before", "id"])
     op.create_index("ix_instance_events_host_id", "instance_events", ["host_id", "state"])
     op.create_index("ix_instance_events_account_id_id", "instance_events", ["account_id", "id"], unique=True)
 

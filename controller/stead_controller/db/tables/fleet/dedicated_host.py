@@ -20,7 +20,7 @@ class DedicatedHost(Base):
 
     __tablename__ = "dedicated_hosts"
     __table_args__ = (
-        Index("ix_dedicated_hosts_host", "host_id"),
+        Index("ix_dedicated_hosts_host", "host_id", "id"),  # as wide as the account's, which SQLite prefers then
         Index("ix_dedicated_hosts_ended", "ended", sqlite_where=_ENDED, postgresql_where=_ENDED),
         Index("ix_dedicated_hosts_account_id_id", "account_id", "id", unique=True),
     )
