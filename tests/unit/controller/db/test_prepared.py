@@ -160,8 +160,9 @@ def test_a_new_row_is_as_a_flush_would_write_it(database):
 
 
 def test_a_transaction_that_cannot_begin_is_tried_again(database):
-    with database.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA busy_timeout=1")
+    # Each try has a new connection, and each would wait for ten seconds.
+    event.listen(database.engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=1"))
+    database.engine.dispose()
     with closing(sqlite3.connect(database.engine.url.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(OperationalError) as caught:
