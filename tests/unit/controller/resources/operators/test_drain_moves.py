@@ -139,7 +139,7 @@ class DrainedCloud(Cloud):
             case 0:
                 self.run(host_records.drain_host, CLOUD, host.id, NOW, stop=rng.random() < 0.3)
             case 1:
-                self.run(host_records.set_schedulable, CLOUD, host.id, schedulable=True)
+                self.run(host_records.set_schedulable, CLOUD, host.id, NOW, schedulable=True)
             case 2 | 3:
                 self.empty()
             case _:
@@ -167,7 +167,7 @@ def test_whatever_is_asked_meanwhile_no_write_is_lost_and_nothing_leaks(cloud, s
     for _ in range(100):
         cloud.step(rng)
     for host in cloud.hosts:
-        cloud.run(host_records.set_schedulable, CLOUD, host.id, schedulable=True)
+        cloud.run(host_records.set_schedulable, CLOUD, host.id, NOW, schedulable=True)
     cloud.settle_all()
     cloud.end()
     cloud.empty()
@@ -366,7 +366,7 @@ def test_one_that_was_started_and_stopped_again_on_its_host_is_read_anew(cloud):
     cloud.empty()
     for _ in range(2):
         cloud.act(cloud.hosts[0])
-    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, schedulable=True)
+    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, NOW, schedulable=True)
     cordon = update(Host).where(Host.id != cloud.hosts[0].id)
     cloud.run(lambda tx: tx.session.execute(cordon.values(schedulable=False)) and None)
     cloud.run(start_instances, cloud.caller, CLOUD, cloud.instances[:1], NOW)
@@ -418,7 +418,7 @@ def test_what_comes_back_to_its_first_home_has_the_content_of_the_second(cloud, 
     cloud.settle()
     cloud.run(volume_attachments.detach, cloud.caller, loose)
     cloud.settle()
-    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, schedulable=True)
+    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, NOW, schedulable=True)
     for each in (1, 2):
         cloud.drain(each)
     cloud.settle_all()
@@ -441,7 +441,7 @@ def test_a_host_that_has_still_to_remove_it_is_no_home(cloud, loose):
     assert volume(cloud, loose).home_count == 1
     for each in (1, 2):
         cloud.drain(each)
-    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, schedulable=True)
+    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, NOW, schedulable=True)
     for _ in range(3):  # the first host hears of nothing
         cloud.empty()
         for host in cloud.hosts[1:]:
@@ -472,7 +472,7 @@ def test_a_host_that_is_cordoned_gets_no_volume_though_it_has_the_instance(cloud
     attach(cloud, loose, 1)
     cloud.settle()
     stopped(cloud, 1)
-    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[1].id, schedulable=False)
+    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[1].id, NOW, schedulable=False)
     cloud.drain()
     cloud.settle_all()
     row = volume(cloud, loose)
@@ -559,7 +559,7 @@ def test_it_waits_for_a_modification_and_is_as_large_then(cloud, loose):
 def test_uncordoned_hosts_keep_their_volumes(cloud, loose):
     cloud.drain()
     cloud.empty()
-    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, schedulable=True)
+    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, NOW, schedulable=True)
     cloud.settle_all()
     assert (volume(cloud, loose).host_id, moves(cloud)) == (cloud.hosts[0].id, [])
 
@@ -588,7 +588,7 @@ def test_nothing_is_read_while_no_host_is_drained(cloud, loose):
     cloud.drain()
     assert cloud.run(drain_moves.are_due)
     cloud.empty()
-    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, schedulable=True)
+    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, NOW, schedulable=True)
     assert cloud.run(drain_moves.are_due)
     cloud.empty()
     assert not cloud.run(drain_moves.are_due)

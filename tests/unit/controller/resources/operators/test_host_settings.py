@@ -179,7 +179,7 @@ def test_a_host_is_drained_when_nothing_is_on_it(run, host_id, used):
     assert drained.state == "draining"
     assert [(use.kind, use.resource_id) for use in drained.uses] == [used]
     assert places(run) == 0
-    assert run(host_records.set_schedulable, CLOUD, host_id, schedulable=True).state == "up"
+    assert run(host_records.set_schedulable, CLOUD, host_id, NOW, schedulable=True).state == "up"
     assert places(run) == 7
 
 
@@ -190,9 +190,9 @@ def test_states_of_a_host(run, host_id):
         return found.state
 
     assert state() == "up"
-    assert run(host_records.set_schedulable, CLOUD, host_id, schedulable=False).state == state() == "cordoned"
+    assert run(host_records.set_schedulable, CLOUD, host_id, NOW, schedulable=False).state == state() == "cordoned"
     assert run(host_records.drain_host, CLOUD, host_id, NOW).state == state() == "drained"
-    assert run(host_records.set_schedulable, CLOUD, host_id, schedulable=False).state == state() == "cordoned"
+    assert run(host_records.set_schedulable, CLOUD, host_id, NOW, schedulable=False).state == state() == "cordoned"
     run(lambda tx: tx.session.execute(update(Host).values(state="down")) and None)
     assert state() == "down"
 
