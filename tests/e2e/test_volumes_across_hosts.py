@@ -270,22 +270,35 @@ def test_an_image_of_a_stopped_instance_has_a_disk_of_another_host(street: Stree
 
 
 def goes_to_and_fro(street: Street) -> None:
-    """The stopped guest of the second host goes to the third with its root volume, and back."""
+    """The stopped guest of the second host goes to the third with its root volume, and back, whoever is killed then."""
     _, two, three = street.rig.hosts
     (root,) = street.user.describe(street.east.id)["BlockDeviceMappings"]
     volume_id = root["Ebs"]["VolumeId"]
     goes(street, volume_id, two, three)
-    goes(street, volume_id, three, two)
+    goes(street, volume_id, three, two, kills=True)
 
 
-def goes(street: Street, volume_id: str, last: RigHost, now: RigHost) -> None:
-    """The stopped guest and its volume go from one host to another when that is drained."""
+def goes(street: Street, volume_id: str, last: RigHost, now: RigHost, *, kills: bool = False) -> None:
+    """The stopped guest and its volume go from one host to another; with `kills` their agents and the controller die."""
     with cordoned(street, street.rig.hosts[0]), drained(street, last):
+        if kills:
+            wait_for(lambda: on_the_way(street, last, volume_id), "its content is read", 30, poll=0.1)
+            for host in (last, now):
+                kill(host.agent)
+                host.start_agent()
+            kill(street.rig.rig.controller)
+            street.rig.rig.start_controller()
         wait_for(lambda: shown(street, last)["state"] == "drained", f"{last.name} is empty", 120, poll=0.5)
         uses = {use["id"]: use["state"] for use in shown(street, now)["uses"]}
         assert (uses[street.east.id], uses[volume_id]) == ("stopped", "in-use")
         wait_for(lambda: volume_id in disks(now), f"{now.name} has its root volume", 60, poll=0.5)
         assert disks(last) == []
+
+
+def on_the_way(street: Street, host: RigHost, volume_id: str) -> bool:
+    """Tell whether a volume is about to leave a host, or has left it."""
+    notes = {use["id"]: use["note"] for use in shown(street, host)["uses"]}
+    return notes.get(volume_id) != "it waits its turn"
 
 
 def is_drained_away(street: Street) -> None:
