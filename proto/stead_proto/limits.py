@@ -46,6 +46,7 @@ QUESTIONS_AT_ONCE: Final = 8
 
 KEEPALIVE_MILLISECONDS: Final = 10_000
 KEEPALIVE_TIMEOUT_MILLISECONDS: Final = 5_000
+CONNECT_MILLISECONDS: Final = 8_000
 
 Options = list[tuple[str, int | str]]
 
@@ -62,6 +63,8 @@ def channel_options() -> Options:
         # Its own subchannel pool: it shares its backoff and certificate with no other channel of the process.
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_retries", 0),
+        # How long an attempt to connect may take; gRPC's own is 20 seconds, for which whoever waits hangs.
+        ("grpc.min_reconnect_backoff_ms", CONNECT_MILLISECONDS),
     ]
 
 

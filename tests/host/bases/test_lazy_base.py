@@ -140,7 +140,7 @@ def test_reads_wait_for_a_store_that_is_away(bases, fake):
         reading.join(1.0)
         assert reading.is_alive()
         fake.start()
-        reading.join(60)  # gRPC gives an attempt to connect 20 seconds
+        reading.join(60)  # an attempt to connect may take eight seconds
         assert got == [disk[30 * BLOCK_BYTES : 31 * BLOCK_BYTES]]
 
 
