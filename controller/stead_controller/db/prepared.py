@@ -182,7 +182,7 @@ def _arguments(compiled: _Compiled, dialect: Dialect, params: Mapping[str, Any])
     return _LIST.sub(lambda found: _places(["?"] * len(values[found[1]])), compiled.sql), tuple(arguments)
 
 
-def _by_position(compiled: _Compiled, params: Mapping[str, Any]) -> list[Any]:
+def _by_position(compiled: _Compiled, params: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return the arguments of a statement without lists: this is run for each statement of each launch."""
     arguments: list[Any] = []
     for name, convert in compiled.places:
@@ -194,7 +194,7 @@ def _by_position(compiled: _Compiled, params: Mapping[str, Any]) -> list[Any]:
             arguments.append(compiled.constants[name])  # which is converted already
             continue
         arguments.append(value if convert is None else convert(value))
-    return arguments
+    return tuple(arguments)  # as SQLAlchemy gives them to whoever listens to the engine
 
 
 def _spread_by_name(compiled: _Compiled, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:

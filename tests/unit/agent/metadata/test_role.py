@@ -114,3 +114,11 @@ def test_a_later_process_serves_the_same() -> None:
 def test_secrets_are_not_shown() -> None:
     assert "a secret" not in repr(ROLE)
     assert "a token" not in repr(ROLE)
+
+
+def test_a_file_of_an_older_agent_is_read() -> None:
+    """It knew no events."""
+    who = guest()
+    fields = to_json(who)
+    del fields["events"]
+    assert from_json(fields) == who
