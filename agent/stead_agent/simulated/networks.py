@@ -213,7 +213,8 @@ class SimulatedEndpoints:
             return
         with self._world.call("endpoints.apply", vpc_id) as objects:
             network = objects.networks.get(vpc_id)
-            if not {each.id for each in endpoints} <= {each.id for each in (network.endpoints if network else ())}:
+            ways = {each.id for each in network.endpoints} | network.endpoint_interfaces if network else set()
+            if not {each.namespace.name for each in endpoints} <= ways:
                 self._world.broken(f"endpoints of {vpc_id} applied before the network")
             self.served[vpc_id] = endpoints
 

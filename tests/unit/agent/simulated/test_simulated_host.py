@@ -1,12 +1,15 @@
 """The simulated host keeps the promises of the interfaces that agents rely on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stead_agent.disks.bases.interface import BaseSpec
 from stead_agent.disks.volumes.interface import BaseAbsentError, DiskFullError, VolumeSpec
+from stead_agent.endpoints.interface import Endpoint
 from stead_agent.machines.interface import MachineAbsentError, MachineError, MachineSpec, OffReason, Power
+from stead_agent.network.interface import GatewayEndpoint, HostNetwork, VpcNetwork
 from stead_agent.simulated.clock import SteppedClock
 from stead_agent.simulated.host import SimulatedHost
 from stead_agent.simulated.machines import Durations
@@ -132,6 +135,24 @@ def test_broken_promises_are_noted() -> None:
     host.machines.start(SPEC, 1)
     with pytest.raises(MachineAbsentError):
         host.machines.stop("i-2")
+
+
+def test_endpoints_have_a_way_in_the_network() -> None:
+    """A gateway endpoint has one of its own id, an interface endpoint one of its interface's."""
+    host, _ = _host()
+    parts = host.subsystems
+    parts.network.apply_host(HostNetwork(public_pools=()))
+    way = parts.network.namespace_path
+    gateway, plugged, nowhere = (
+        Endpoint(each, way(place), (443,), 8773)
+        for each, place in (("vpce-1", "vpce-1"), ("vpce-2", "eni-2"), ("vpce-3", "vpce-3"))
+    )
+    network = VpcNetwork("vpc-1", 1, ("10.0.0.0/16",), endpoints=(GatewayEndpoint("vpce-1", ("198.18.0.1",)),))
+    parts.network.apply(replace(network, endpoint_interfaces=frozenset({"eni-2"})))
+    parts.endpoints.apply("vpc-1", (gateway, plugged))
+    assert host.violations == []
+    parts.endpoints.apply("vpc-1", (gateway, plugged, nowhere))
+    assert host.violations == ["endpoints of vpc-1 applied before the network"]
 
 
 def test_a_screenshot_is_a_png() -> None:
