@@ -159,14 +159,17 @@ def test_a_new_row_is_as_a_flush_would_write_it(database):
     database.run_blocking(look)
 
 
-def test_a_transaction_that_cannot_begin_is_tried_again(database):
+def test_a_transaction_that_cannot_begin_is_tried_again(tmp_path, empty_database_file):
+    path = tmp_path / "stead.sqlite"
+    path.write_bytes(empty_database_file)
+    database = Database(f"sqlite:///{path}")
     # Each try has a new connection, and each would wait for ten seconds.
     event.listen(database.engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=1"))
-    database.engine.dispose()
-    with closing(sqlite3.connect(database.engine.url.database, isolation_level=None)) as other:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(OperationalError) as caught:
             database.run_blocking(lambda _: None)
         assert _asks_for_retry(caught.value)
         other.execute("ROLLBACK")
     assert database.run_blocking(lambda _: "done") == "done"
+    database.close()

@@ -161,7 +161,7 @@ def cloud(tmp_path, empty_database_file):
     made.database.close()
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_whatever_is_asked_meanwhile_no_write_is_lost_and_nothing_leaks(cloud, seed):
     rng = random.Random(seed)
     for _ in range(100):
