@@ -32,7 +32,9 @@ from stead_controller.resources.network.elastic_address_associations import has_
 from stead_controller.resources.network.network_interface_life import AddressRequest
 
 _TYPE: Final = "natgateway"
-_LIVE: Final = ("pending", "available", "deleting")
+_WORKING: Final = ("pending", "available")
+_LIVE: Final = (*_WORKING, "deleting")
+_AT_ONCE: Final = 20
 
 FILTERS: Final[dict[str, Condition]] = {
     "nat-gateway-id": text(NatGateway.id),
@@ -232,21 +234,40 @@ def give_up(tx: Transaction, gateway: NatGateway, now: datetime) -> None:
 def leave_host(tx: Transaction, host_id: str, now: datetime) -> None:
     """Move the gateways of a removed host to other hosts; those that are being deleted are deleted with it."""
     for gateway in tx.session.scalars(select(NatGateway).where(NatGateway.host_id == host_id)).all():
-        if gateway.state not in ("pending", "available") or gateway.interface_id is None:
+        if gateway.state not in _WORKING or gateway.interface_id is None:
             if gateway.state == "deleting":
                 settle_deleted(tx, gateway, now)
             gateway.host_id = None
             continue
         subnet = tx.session.get_one(Subnet, gateway.subnet_id)
         home = capacity.choose_any(tx, subnet.zone, but=host_id)
-        gateway.host_id = home
         if home is None:
+            gateway.host_id = None
             _drop_interface(tx, gateway, now)
             _fail(gateway, "InternalError", f"There is no host up in the Availability Zone {subnet.zone}", now)
             notify_topology.target(tx, gateway.id)
             continue
-        tx.session.get_one(NetworkInterface, gateway.interface_id).host_id = home
-        desired_state.refresh_nat_gateway(tx, gateway.id)
+        _place(tx, gateway, home)
+
+
+def move_some(tx: Transaction, host_id: str, home: str) -> None:
+    """Move some of the gateways of a host that is drained to another host, with their addresses; to be repeated.
+
+    Connections through them end, since the other host does not know them.
+    """
+    row = NatGateway
+    query = select(row).where(row.host_id == host_id, row.state.in_(_WORKING), row.interface_id.is_not(None))
+    for gateway in tx.session.scalars(query.order_by(row.id).limit(_AT_ONCE)).all():
+        assert gateway.interface_id is not None
+        desired_state.remove_nat_gateway(tx, host_id, gateway.id, gateway.interface_id)
+        gateway.host_error = ""
+        _place(tx, gateway, home)
+        topics.refresh_host(tx, gateway.vpc_id, host_id)
+
+
+def _place(tx: Transaction, gateway: NatGateway, home: str) -> None:
+    gateway.host_id = tx.session.get_one(NetworkInterface, gateway.interface_id).host_id = home
+    desired_state.refresh_nat_gateway(tx, gateway.id)
 
 
 def _drop_interface(tx: Transaction, gateway: NatGateway, now: datetime) -> None:

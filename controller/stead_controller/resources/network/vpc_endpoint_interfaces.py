@@ -22,6 +22,7 @@ from stead_proto.v1 import desired_pb2 as pb
 
 INTERFACE_TYPE: Final = "vpc_endpoint"
 _BATCH: Final = 500
+_AT_ONCE: Final = 20
 
 
 def of(tx: Transaction, endpoint_id: str) -> list[VpcEndpointInterface]:
@@ -149,9 +150,27 @@ def leave_host(tx: Transaction, host_id: str, now: datetime) -> None:
         if row.state == "deleting":
             settle_gone(tx, row, now)
         else:
-            row.state = "pending"
-            _place(tx, row, capacity.choose_any(tx, row.zone, but=host_id))
-            refresh(tx, tx.session.get_one(VpcEndpoint, row.endpoint_id))
+            _move(tx, row, capacity.choose_any(tx, row.zone, but=host_id))
+
+
+def move_some(tx: Transaction, host_id: str, home: str) -> None:
+    """Move some of the interfaces of a host that is drained to another host, with their addresses; to be repeated.
+
+    Connections through them end, and the endpoint's names do not lead to them until the other host has them.
+    """
+    row = VpcEndpointInterface
+    query = select(row).where(row.host_id == host_id, row.state != "deleting").order_by(row.interface_id)
+    for each in tx.session.scalars(query.limit(_AT_ONCE)).all():
+        desired_state.remove_endpoint_interface(tx, host_id, each.interface_id)
+        each.host_error = ""
+        _move(tx, each, home)
+        topics.refresh_host(tx, tx.session.get_one(NetworkInterface, each.interface_id).vpc_id, host_id)
+
+
+def _move(tx: Transaction, row: VpcEndpointInterface, home: str | None) -> None:
+    row.state = "pending"
+    _place(tx, row, home)
+    refresh(tx, tx.session.get_one(VpcEndpoint, row.endpoint_id))
 
 
 def place_waiting(tx: Transaction) -> None:

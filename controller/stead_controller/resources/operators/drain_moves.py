@@ -1,4 +1,4 @@
-"""What nobody uses leaves a host that is drained: volumes, and stopped instances with theirs.
+"""What can leave a host that is drained: volumes that nobody uses, stopped instances with theirs, gateways.
 
 A loop without input, to be repeated: it reads all that is on such hosts, and takes for each the step that is next.
 """
@@ -15,7 +15,9 @@ from stead_controller.db.tables import Host, Instance, Snapshot, Volume, VolumeM
 from stead_controller.errors import NoCapacity
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.instances import start_places, volume_attachments
+from stead_controller.resources.network import nat_gateways, vpc_endpoint_interfaces
 from stead_controller.resources.storage import volume_moves
 
 _AT_ONCE: Final = 4
@@ -41,6 +43,7 @@ def take_steps(tx: Transaction, cloud: Cloud, now: datetime) -> None:
         if host.state == "up":
             _begin(tx, host, now)
             _relocate(tx, host)
+            _move_gateways(tx, host)
 
 
 def retry(tx: Transaction, host_id: str) -> None:
@@ -161,3 +164,11 @@ def _relocate(tx: Transaction, host: Host) -> None:
         target = None if start_places.what_binds(tx, instance) else start_places.any_other(tx, instance)
         if target is not None:
             start_places.relocate(tx, instance, target)
+
+
+def _move_gateways(tx: Transaction, host: Host) -> None:
+    """Move NAT gateways and interfaces of endpoints, if another host of the zone can have them."""
+    home = capacity.choose_any(tx, host.zone, but=host.id)
+    if home is not None:
+        nat_gateways.move_some(tx, host.id, home)
+        vpc_endpoint_interfaces.move_some(tx, host.id, home)

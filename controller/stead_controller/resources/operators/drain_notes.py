@@ -6,13 +6,15 @@ from typing import Final
 
 from sqlalchemy import exists, select
 
-from stead_controller.db.tables import Instance, Snapshot, Volume, VolumeMove
+from stead_controller.db.tables import Host, Instance, Snapshot, Volume, VolumeMove
 from stead_controller.request.lookup import batches
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.instances import start_places
 from stead_controller.resources.operators.host_uses import REMOVING, HostUse
 
 _ALMOST: Final = 99
+_GATEWAYS: Final = frozenset({"nat-gateway", "vpc-endpoint-interface"})
 _STOPS: Final = ("stopping", "shutting-down")
 
 
@@ -20,9 +22,10 @@ def annotated(tx: Transaction, host_id: str, uses: Collection[HostUse]) -> list[
     """Return what is on a host that is drained, with notes; `percent` is None for what stays."""
     of_instances = _instance_notes(tx, host_id, [use.resource_id for use in uses if use.kind == "instance"])
     of_volumes = _volume_notes(tx, host_id, of_instances)
+    of_gateways = _gateway_note(tx, host_id) if any(use.kind in _GATEWAYS for use in uses) else ("", None)
     found = []
     for use in uses:
-        note, percent = _OTHERS.get(use.kind, ("", None))
+        note, percent = of_gateways if use.kind in _GATEWAYS else ("", None)
         if use.state == REMOVING:
             note, percent = "the host has still to remove it", _ALMOST
         elif use.kind == "instance":
@@ -33,10 +36,14 @@ def annotated(tx: Transaction, host_id: str, uses: Collection[HostUse]) -> list[
     return found
 
 
-_OTHERS: Final[dict[str, tuple[str, int | None]]] = {
-    "nat-gateway": ("it goes to another host when this one is removed", None),
-    "vpc-endpoint-interface": ("it goes to another host when this one is removed", None),
-}
+def _gateway_note(tx: Transaction, host_id: str) -> tuple[str, int | None]:
+    """Say what becomes of a host's NAT gateways and interfaces of endpoints."""
+    host = tx.session.get_one(Host, host_id)
+    if capacity.choose_any(tx, host.zone, but=host_id) is None:
+        return f"it waits until another host of {host.zone} is up and not cordoned", None
+    if host.state != "up":
+        return "it leaves when its host is up, or removed", None
+    return "it moves to another host", 0
 
 
 def _instance_notes(tx: Transaction, host_id: str, instance_ids: Sequence[str]) -> dict[str, tuple[str, int | None]]:

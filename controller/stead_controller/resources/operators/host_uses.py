@@ -26,7 +26,12 @@ REMOVING: Final = "removing"
 """The state of what a host has still to remove: it belongs to another host now, or to nobody."""
 
 _GONE: Final = ("failed", "deleted")
-_REMOVED_KINDS: Final = {int(desired.KIND_MACHINE): "instance", int(desired.KIND_VOLUME): "volume"}
+_REMOVED_KINDS: Final = {
+    int(desired.KIND_MACHINE): "instance",
+    int(desired.KIND_VOLUME): "volume",
+    int(desired.KIND_NAT_GATEWAY): "nat-gateway",
+    int(desired.KIND_ENDPOINT_INTERFACE): "vpc-endpoint-interface",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ def what_ends_with(tx: Transaction, host_id: str) -> HostUse | None:
 
 
 def what_is_left(tx: Transaction, host_id: str) -> HostUse | None:
-    """Return an instance or volume that is not a host's any more and that it has still to remove, None without one."""
+    """Return what is not a host's any more and it has still to remove, None if there is nothing."""
     return next(_removals(tx, host_id, 1), None)
 
 
@@ -95,6 +100,10 @@ def _removals(tx: Transaction, host_id: str, most: int) -> Iterator[HostUse]:
             HostResource.revision > select(Host.revision_reached).where(Host.id == host_id).scalar_subquery(),
             ~exists().where(Volume.id == HostResource.resource_id, Volume.host_id == host_id),
             ~exists().where(Instance.id == HostResource.resource_id, Instance.host_id == host_id),
+            ~exists().where(NatGateway.id == HostResource.resource_id, NatGateway.host_id == host_id),
+            ~exists().where(
+                VpcEndpointInterface.interface_id == HostResource.resource_id, VpcEndpointInterface.host_id == host_id
+            ),
         )
         .order_by(HostResource.kind, HostResource.resource_id)
     )
