@@ -496,6 +496,7 @@ TAGGED: Final[dict[str, str]] = {
     "AuthorizeSecurityGroupIngress": "security-group-rule", "CopyImage": "image", "CopySnapshot": "snapshot",
     "CreateDhcpOptions": "dhcp-options", "CreateEgressOnlyInternetGateway": "egress-only-internet-gateway",
     "CreateFlowLogs": "vpc-flow-log", "CreateImage": "image", "CreateInternetGateway": "internet-gateway",
+    "CreateInstanceEventWindow": "instance-event-window",
     "CreateKeyPair": "key-pair", "CreateManagedPrefixList": "prefix-list", "CreateNatGateway": "natgateway",
     "CreateNetworkAcl": "network-acl", "CreateNetworkInsightsPath": "network-insights-path",
     "CreateNetworkInterface": "network-interface", "CreateReplaceRootVolumeTask": "replace-root-volume-task", "CreateRouteTable": "route-table",
@@ -539,6 +540,7 @@ COMPANIONS: Final[dict[str, Named]] = {
     "Tags": {"Key": "a"},
     "UserIdGroupPairs": {"GroupId": "{group}"},
     **fleet_requests.COMPANIONS,
+    **instance_requests.COMPANIONS,
     "RunInstances NetworkInterfaces": {"DeviceIndex": 0, "SubnetId": "{subnet}"},
     "RunInstances NetworkInterfaces.Ipv6Addresses": {"Ipv6Address": "{free_ipv6}"},
     "Attachment": {"AttachmentId": "{attachment}", "DeleteOnTermination": True},
@@ -553,6 +555,7 @@ COMPANIONS: Final[dict[str, Named]] = {
 # Members of base requests that go where another member comes, and what that one needs instead.
 INSTEAD: Final[dict[str, tuple[tuple[str, ...], dict[str, Named]]]] = {
     "AuthorizeSecurityGroupIngress": (("IpPermissions",), _FLAT_OF),
+    **instance_requests.INSTEAD,
     "CreateReplaceRootVolumeTask": (("SnapshotId",), {}),
     "ModifyImageAttribute": (("Description",), {"Value": {"Attribute": "description"}, "Attribute": {"Value": "d"}}),
     "ModifyInstanceAttribute": (

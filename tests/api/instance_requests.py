@@ -4,13 +4,22 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from stead_controller.catalog import ids
-from stead_controller.db.tables import Instance, InstanceEvent, Volume
+from stead_controller.db.tables import EventWindowTarget, Instance, InstanceEvent, InstanceEventWindow, Volume
 from stead_controller.request.transaction import Transaction
 from tests.support import rows
 
 _LATER: Final = datetime(2097, 1, 1, tzinfo=UTC)
+_NIGHTS: Final = "* 0-4 * * *"
+_WINDOW: Final = {"InstanceEventWindowId": "{event_window}"}
+_RANGE: Final = {"StartWeekDay": "monday", "StartHour": 2, "EndWeekDay": "monday", "EndHour": 8}
 
 BASES: Final[dict[str, dict[str, Any]]] = {
+    "AssociateInstanceEventWindow": _WINDOW | {"AssociationTarget": {"InstanceIds": ["{stopped}"]}},
+    "CreateInstanceEventWindow": {"CronExpression": _NIGHTS},
+    "DeleteInstanceEventWindow": _WINDOW | {"ForceDelete": True},
+    "DescribeInstanceEventWindows": {"InstanceEventWindowIds": ["{event_window}"]},
+    "DisassociateInstanceEventWindow": _WINDOW | {"AssociationTarget": {"InstanceIds": ["{instance}"]}},
+    "ModifyInstanceEventWindow": _WINDOW | {"CronExpression": _NIGHTS},
     "CreateReplaceRootVolumeTask": {"SnapshotId": "{of_root}"},
     "ModifyDefaultCreditSpecification": {"InstanceFamily": "t3", "CpuCredits": "standard"},
     "ModifyInstanceCpuOptions": {"InstanceId": "{stopped}", "CoreCount": 1, "ThreadsPerCore": 1},
@@ -23,11 +32,28 @@ BASES: Final[dict[str, dict[str, Any]]] = {
 }
 
 VALUES_OF: Final[dict[tuple[str, str], Any]] = {
+    **{
+        (f"{verb}InstanceEventWindow", f"TimeRanges.{member}"): value
+        for verb in ("Create", "Modify")
+        for member, value in _RANGE.items()
+    },
+    ("DescribeInstanceEventWindows", "MaxResults"): 20,
     ("CreateReplaceRootVolumeTask", "ImageId"): "{large_image}",
     ("CreateReplaceRootVolumeTask", "SnapshotId"): "{of_root}",
     ("CreateReplaceRootVolumeTask", "VolumeId"): "{free_volume}",
     ("ModifyInstanceEventStartTime", "InstanceEventId"): "{event}",
     ("ModifyInstanceEventStartTime", "NotBefore"): _LATER,
+}
+
+
+COMPANIONS: Final[dict[str, dict[str, Any]]] = {
+    f"{verb}InstanceEventWindow TimeRanges": _RANGE for verb in ("Create", "Modify")
+}
+
+# Members of base requests that go where another member comes: see `base_requests.py`.
+INSTEAD: Final[dict[str, tuple[tuple[str, ...], dict[str, Any]]]] = {
+    f"{verb}InstanceEventWindow": (("CronExpression",), {"Name": BASES["CreateInstanceEventWindow"]})
+    for verb in ("Create", "Modify")
 }
 
 
@@ -40,7 +66,19 @@ def build(tx: Transaction, instance: Instance) -> dict[str, str]:
     tx.session.add_all([of_root, large])
     tx.session.flush()
     tx.session.add_all([rows.image_device(large), rows.image_snapshot(large)])
-    return {"of_root": of_root.id, "large_image": large.id, "event": _event(tx, instance)}
+    made = {"event": _event(tx, instance), "event_window": _event_window(tx, instance)}
+    return {"of_root": of_root.id, "large_image": large.id, **made}
+
+
+def _event_window(tx: Transaction, instance: Instance) -> str:
+    """Add an event window of an instance."""
+    own = {"account_id": instance.account_id}
+    window = InstanceEventWindow(id=ids.new_id("instance-event-window"), **own, time_ranges=[], cron_expression=_NIGHTS)
+    target = EventWindowTarget(**own, kind="instance", name=instance.id, value="", window_id=window.id)
+    tx.session.add(window)
+    tx.session.flush()
+    tx.session.add(target)
+    return str(window.id)
 
 
 def _event(tx: Transaction, instance: Instance) -> str:

@@ -43,6 +43,9 @@ def their_tasks(api: Api, instance_id: str) -> dict[str, str]:
     return {
         **their_image_tasks(api),
         "instance-event": api.run(event),
+        "instance-event-window": api.other.create_instance_event_window(CronExpression="* 0-4 * * *")[
+            "InstanceEventWindow"
+        ]["InstanceEventWindowId"],
         "replace-root-volume-task": api.run(replacement),
     }
 

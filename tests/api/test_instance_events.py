@@ -1,4 +1,4 @@
-"""A host is drained at a time: its instance's user sees that, moves it, and the controller carries it out."""
+"""A host is drained at a time: its instance's user sees that, moves it, and has it in a window of the week."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -70,3 +70,69 @@ def test_what_ec2_would_not_allow_is_refused(api: Api) -> None:
     assert "NotBeforeDeadline" not in final
     named["InstanceEventId"] = final["InstanceEventId"]
     api.refused("InvalidInstanceEventStartTime", move, **named, NotBefore=event["NotBefore"] + HOUR)
+
+
+def test_an_event_window_says_when_the_event_is(api: Api) -> None:
+    instance_id, ec2 = api.launch(), api.ec2
+    created = ec2.create_instance_event_window(
+        Name="nights",
+        CronExpression="* 0-4,20-23 * * *",
+        TagSpecifications=[{"ResourceType": "instance-event-window", "Tags": [{"Key": "a", "Value": "b"}]}],
+    )["InstanceEventWindow"]
+    window = {"InstanceEventWindowId": created["InstanceEventWindowId"]}
+    about = {
+        "Name": "nights",
+        "TimeRanges": [],
+        "CronExpression": "* 0-4,20-23 * * *",
+        "AssociationTarget": {"InstanceIds": [], "Tags": [], "DedicatedHostIds": []},
+        "Tags": [{"Key": "a", "Value": "b"}],
+    }
+    assert created == window | about | {"State": "creating"}
+    ranges = [
+        {"StartWeekDay": "monday", "StartHour": 22, "EndWeekDay": "tuesday", "EndHour": 2},
+        {"StartWeekDay": "saturday", "StartHour": 23, "EndWeekDay": "sunday", "EndHour": 4},
+    ]
+    del about["CronExpression"]
+    about |= {"TimeRanges": ranges, "State": "active"}
+    assert ec2.modify_instance_event_window(**window, TimeRanges=ranges)["InstanceEventWindow"] == window | about
+    target = {"InstanceIds": [instance_id]}
+    about["AssociationTarget"] |= target
+    associated = ec2.associate_instance_event_window(**window, AssociationTarget=target)["InstanceEventWindow"]
+    assert associated == window | about
+    by_instance = [{"Name": "instance-id", "Values": [instance_id]}]
+    assert ec2.describe_instance_event_windows(Filters=by_instance)["InstanceEventWindows"] == [associated]
+
+    # Of any eight days one begins when a range does; a deadline of two has the event where the cloud planned it.
+    event = announced(api, instance_id, 8 * 24 * HOUR)["NotBefore"]
+    week = event.isoweekday() % 7 * 24 + event.hour
+    assert week in {46, 47, 48, 49} or week >= 167 or week < 4
+    ec2.disassociate_instance_event_window(**window, AssociationTarget=target)
+    ec2.delete_instance_event_window(**window)
+    again = announced(api, instance_id, 8 * 24 * HOUR)["NotBefore"]
+    assert again - datetime.now(UTC) < 24 * HOUR
+    api.refused("InvalidInstanceEventWindowID.NotFound", ec2.delete_instance_event_window, **window)
+
+
+def test_windows_are_listed_by_pages_and_removed(api: Api) -> None:
+    ec2 = api.ec2
+    made = [ec2.create_instance_event_window(CronExpression="* 0-4 * * *")["InstanceEventWindow"] for _ in range(21)]
+    windows = [one["InstanceEventWindowId"] for one in made]
+    pages = ec2.get_paginator("describe_instance_event_windows").paginate(PaginationConfig={"PageSize": 20})
+    found = [[one["InstanceEventWindowId"] for one in page["InstanceEventWindows"]] for page in pages]
+    assert [len(page) for page in found] == [20, 1]
+    assert [one for page in found for one in page] == sorted(windows)
+    tag = {"InstanceTags": [{"Key": "stage", "Value": "test"}]}
+    first, second = ({"InstanceEventWindowId": one} for one in windows[:2])
+    ec2.associate_instance_event_window(**first, AssociationTarget=tag)
+    refused = ec2.associate_instance_event_window
+    api.refused("Resource.AlreadyAssociated", refused, **second, AssociationTarget=tag)
+    both = tag | {"InstanceIds": ["i-00000000000000009"]}
+    api.refused("InvalidParameterCombination", refused, **second, AssociationTarget=both)
+    api.refused("DependencyViolation", ec2.delete_instance_event_window, **first)
+    gone = ec2.delete_instance_event_window(**first, ForceDelete=True)["InstanceEventWindowState"]
+    assert gone == first | {"State": "deleting"}
+    api.refused("InvalidParameterValue", ec2.create_instance_event_window, CronExpression="0 0-4 * * *")
+    api.refused("MissingParameter", ec2.create_instance_event_window)
+    asked = {"CronExpression": "* 0-4 * * *", "TimeRanges": [{"StartHour": 1}]}
+    api.refused("InvalidParameterCombination", ec2.create_instance_event_window, **asked)
+    api.refused("InvalidInstanceEventWindowID.Malformed", ec2.delete_instance_event_window, InstanceEventWindowId="x")

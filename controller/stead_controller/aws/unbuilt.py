@@ -43,7 +43,6 @@ ABSENT: Final = (
     "DescribeHostReservationOfferings",
     "DescribeHostReservations",
     "DescribeInstanceConnectEndpoints",
-    "DescribeInstanceEventWindows",
     "DescribeInstanceSqlHaHistoryStates",
     "DescribeInstanceSqlHaStates",
     "DescribeMacHosts",

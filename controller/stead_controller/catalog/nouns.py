@@ -376,6 +376,16 @@ NOUNS: Final = (
         sentence=_BY_ID,
         domain="instances",
     ),
+    Noun(
+        "instance-event-window",
+        "iew",
+        malformed="InvalidInstanceEventWindowID.Malformed",
+        absent="InvalidInstanceEventWindowID.NotFound",
+        word="instance event window",
+        sentence=_BY_ID,
+        table=tables.InstanceEventWindow,
+        domain="instances",
+    ),
     Noun("lifecycle-policy", "policy", malformed="InvalidID", absent="InvalidID"),
     Noun(
         "import-image-task",

@@ -25,6 +25,7 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources.fleet import capacity_reservations, dedicated_hosts
 from stead_controller.resources.instances import (
+    instance_event_windows,
     instance_events,
     root_replacement,
     spot_interruptions,
@@ -132,6 +133,7 @@ def _forget_terminated(tx: Transaction, since: datetime) -> int:
     tx.session.execute(delete(Tag).where(Tag.resource_id.in_([*old, *requests])))
     root_replacement.forget(tx, old)
     instance_events.forget(tx, old)
+    instance_event_windows.forget_instances(tx, old)
     tx.session.execute(delete(Instance).where(Instance.id.in_(old)))
     used = set(
         tx.session.scalars(select(Instance.reservation_id).where(Instance.reservation_id.in_(reservations)).distinct())

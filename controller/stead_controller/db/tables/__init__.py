@@ -26,6 +26,7 @@ from stead_controller.db.tables.images.image_task import ImageTask
 from stead_controller.db.tables.instances.burstable_settings import BurstableSettings
 from stead_controller.db.tables.instances.instance import Instance, Reservation
 from stead_controller.db.tables.instances.instance_event import InstanceEvent
+from stead_controller.db.tables.instances.instance_event_window import EventWindowTarget, InstanceEventWindow
 from stead_controller.db.tables.instances.instance_store_disk import InstanceStoreDisk
 from stead_controller.db.tables.instances.key_pair import KeyPair
 from stead_controller.db.tables.instances.metadata_defaults import MetadataDefaults
@@ -95,6 +96,7 @@ __all__ = [
     "ElasticAddress",
     "EndedCidrBlock",
     "EnrolmentToken",
+    "EventWindowTarget",
     "Fleet",
     "FleetInstance",
     "FlowLog",
@@ -124,6 +126,7 @@ __all__ = [
     "ImageTask",
     "Instance",
     "InstanceEvent",
+    "InstanceEventWindow",
     "InstanceProfileAssociation",
     "InstanceStoreDisk",
     "InterfaceAddress",

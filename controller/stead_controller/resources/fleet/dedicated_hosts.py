@@ -39,7 +39,7 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.request.zones import zone_ids
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.host_capacity import rooms, tenancies
-from stead_controller.resources.instances import launch_choices
+from stead_controller.resources.instances import instance_event_windows, launch_choices
 from stead_controller.resources.instances.instance_tenancies import supports, target
 
 MOST: Final = 100
@@ -173,6 +173,7 @@ def forget(tx: Transaction, since: datetime) -> None:
     """Delete hosts that were released a while ago; a batch of them."""
     old = list(tx.session.scalars(select(DedicatedHost.id).where(DedicatedHost.ended <= since).limit(_BATCH)))
     tags.remove_all(tx, old)
+    instance_event_windows.forget_dedicated_hosts(tx, old)
     tx.session.execute(delete(DedicatedHost).where(DedicatedHost.id.in_(old)))
 
 

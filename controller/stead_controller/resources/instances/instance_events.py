@@ -19,6 +19,7 @@ from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.conditions import Condition, among, instant, text
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.instances import event_window_times, instance_event_windows
 from stead_controller.resources.instances.stop_instances import scheduled_stop
 
 type Event = InstanceEvent
@@ -55,8 +56,8 @@ def schedule_stops(
 ) -> None:
     """Schedule the stop of all instances that run on a host, at a time that their users may move up to the deadline.
 
-    Those that have such an event get the new time. Raises InvalidParameter for a time that is past, or after the
-    deadline.
+    An instance that has an event window is stopped in it, if it opens before the deadline. Those that have such an
+    event get the new time. Raises InvalidParameter for a time that is past, or after the deadline.
     """
     if not_before <= now:
         raise InvalidParameter("The time at which the host is to be drained is past.")
@@ -76,7 +77,8 @@ def schedule_stops(
                 state=_ACTIVE,
             )
             tx.session.add(event)
-        event.not_before, event.not_before_deadline = not_before, deadline
+        event.not_before = _in_window(tx, instance, not_before, deadline)
+        event.not_before_deadline = deadline
         instance.has_events = True
         desired_state.refresh_instance(tx, instance.id)
 
@@ -161,6 +163,15 @@ def forget_old(tx: Transaction, now: datetime) -> None:
 def forget(tx: Transaction, instance_ids: Collection[str]) -> None:
     """Delete the events of instances whose rows are deleted."""
     tx.session.execute(delete(InstanceEvent).where(InstanceEvent.instance_id.in_(instance_ids)))
+
+
+def _in_window(tx: Transaction, instance: Instance, not_before: datetime, deadline: datetime | None) -> datetime:
+    """Return when an instance's event is: in its window if that opens before the deadline, else when the cloud says."""
+    hours = None if deadline is None else instance_event_windows.hours_of(tx, instance)
+    if hours is None or deadline is None:
+        return not_before
+    opened = event_window_times.first_time(hours, not_before)
+    return opened if opened <= deadline else not_before
 
 
 def _concerns(event: InstanceEvent, host_id: str) -> bool:

@@ -17,6 +17,7 @@ from stead_controller.resources.instances.launch_interfaces import InterfacePlan
 from stead_controller.resources.instances.launch_volumes import VolumePlan
 from stead_controller.resources.policy_keys import resource_facts
 
+_EVENT_WINDOW = named("instance-event-window", "InstanceEventWindowId")
 _INSTANCE = named("instance", "InstanceId")
 _INSTANCES = named("instance", "InstanceIds")
 _TARGET = named(
@@ -200,6 +201,8 @@ def _associate_profile(asked: Asked) -> Iterator[Check]:
 
 RULES: Final[dict[str, Rule]] = {
     "AssociateIamInstanceProfile": rule(_associate_profile),
+    "AssociateInstanceEventWindow": rule(_EVENT_WINDOW),
+    "CreateInstanceEventWindow": rule(made("instance-event-window")),
     "CreateReplaceRootVolumeTask": rule(
         made("replace-root-volume-task"),
         made("volume"),
@@ -208,13 +211,17 @@ RULES: Final[dict[str, Rule]] = {
         named("snapshot", "SnapshotId"),
         named("volume", "VolumeId"),
     ),
+    "DeleteInstanceEventWindow": rule(_EVENT_WINDOW),
+    "DescribeInstanceEventWindows": rule(),
     "DisassociateIamInstanceProfile": rule(_ASSOCIATED),
+    "DisassociateInstanceEventWindow": rule(_EVENT_WINDOW),
     "ModifyInstanceAttribute": rule(setting(_INSTANCE), named("security-group", "Groups")),
     "ModifyInstanceCpuOptions": rule(setting(_INSTANCE)),
     "ModifyDefaultCreditSpecification": rule(setting(_of_the_account)),
     "ModifyInstanceCreditSpecification": rule(setting(named("instance", "InstanceCreditSpecifications.InstanceId"))),
     "ModifyInstanceCapacityReservationAttributes": rule(setting(_INSTANCE), _TARGET),
     "ModifyInstanceEventStartTime": rule(_INSTANCE),
+    "ModifyInstanceEventWindow": rule(_EVENT_WINDOW),
     "ModifyInstanceMaintenanceOptions": rule(setting(_INSTANCE)),
     "DisableSerialConsoleAccess": rule(),
     "EnableSerialConsoleAccess": rule(),

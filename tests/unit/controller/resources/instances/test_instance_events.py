@@ -1,13 +1,14 @@
 """Scheduled events: a host is to be drained at a time, of which its instances' users know and which they may move."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from stead_controller.db.tables import Instance, InstanceEvent
 from stead_controller.errors import InvalidParameter, MalformedId, NotFound, SteadError
-from stead_controller.resources.instances import instance_events
+from stead_controller.resources.instances import instance_event_windows, instance_events
+from stead_controller.resources.instances.instance_event_windows import Targets, WindowRequest
 from stead_proto.v1 import desired_pb2 as desired
 from tests.support import rows
 from tests.support.life import Life
@@ -218,3 +219,29 @@ def test_an_active_event_is_never_old(announced: Announced) -> None:
     assert announced.event.state == "active"
     announced.life.run(instance_events.forget, [announced.instance_id])
     assert announced.life.run(instance_events.of_instance, announced.instance_id) == []
+
+
+def in_window(announced: Announced, cron: str, deadline: Any) -> Any:
+    """When the instance's event is, if it has such a window."""
+    life = announced.life
+    windows, targets = instance_event_windows, Targets(instance_ids=[announced.instance_id])
+    made = life.run(windows.create, life.caller, WindowRequest(cron=cron))
+    life.run(windows.associate, life.caller, made.row.id, targets)
+    announced.schedule(deadline=deadline)
+    life.run(windows.remove, life.caller, made.row.id, force=True)
+    assert announced.event.not_before_deadline == deadline
+    return announced.event.not_before
+
+
+def test_the_event_is_in_the_window_of_its_instance(announced: Announced) -> None:
+    planned = NOW + DAY  # a Thursday, 05:06:07
+    opens = datetime(2026, 3, 6, 18, tzinfo=UTC)
+    for deadline, start in {opens + SECOND: opens, opens: opens, opens - SECOND: planned, None: planned}.items():
+        assert in_window(announced, "* 18-23 * * FRI", deadline) == start
+    assert in_window(announced, "* 2-8 * * 4", planned + DAY) == planned
+    assert announced.sent()[0][2] == int(planned.timestamp())
+    assert in_window(announced, "* 6-10 * * 4", planned + DAY) == datetime(2026, 3, 5, 6, tzinfo=UTC)
+    assert announced.sent()[0][2] == int(datetime(2026, 3, 5, 6, tzinfo=UTC).timestamp())
+    another = announced.launch()
+    announced.schedule()
+    assert announced.life.run(instance_events.of_instance, another)[0].not_before == planned
