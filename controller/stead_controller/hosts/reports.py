@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, select
 
+from stead_controller.db.load import Load
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import (
@@ -54,8 +55,8 @@ from stead_proto.v1 import host_pb2 as pb
 
 _CLOCKS_DIFFER_SECONDS: Final = 5.0
 _ERROR_LENGTH: Final = 2000
-_VOLUMES: Final = select(Volume).where(Volume.id.in_(bindparam("ids", expanding=True)))
-_INSTANCES: Final = select(Instance).where(Instance.id.in_(bindparam("ids", expanding=True)))
+_VOLUMES: Final = Load.by_ids(Volume)
+_INSTANCES: Final = Load.by_ids(Instance)
 _REVISION: Final = Prepared(
     select(HostResource.revision).where(
         HostResource.host_id == bindparam("host_id"),
@@ -134,9 +135,9 @@ def _look_up(tx: Transaction, statuses: Iterable[pb.ResourceStatus], now: dateti
     want_volumes: set[str] = set()
     want_profiles: set[str] = set()
     for batch in batches(sorted(ids[desired.KIND_VOLUME])):
-        rows += tx.session.scalars(_VOLUMES, {"ids": batch})
+        rows += _VOLUMES.all(tx.session, {"ids": batch})
     for batch in batches(sorted(ids[desired.KIND_MACHINE])):
-        rows += tx.session.scalars(_INSTANCES, {"ids": batch})
+        rows += _INSTANCES.all(tx.session, {"ids": batch})
         want_interfaces |= network_interface_attachments.waiting(tx, batch)
         want_volumes |= volume_attachments.waiting(tx, batch)
         want_profiles |= profile_associations.waiting(tx, batch)

@@ -10,9 +10,10 @@ from functools import cache
 from itertools import batched
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, bindparam, select
+from sqlalchemy import ColumnElement, bindparam, select
 
 from stead_controller.catalog import ids
+from stead_controller.db.load import Load, columns_of
 from stead_controller.db.prepared import Prepared
 from stead_controller.errors import MalformedId, NotFound
 from stead_controller.request.caller import Caller
@@ -121,7 +122,7 @@ def find[Model](tx: Transaction, caller: Caller, resource_type: str, model: type
     """Return one of the caller's rows by its id; raises MalformedId, NotFound."""
     check_form(resource_type, [resource_id])
     table: Any = model
-    found: Model | None = tx.session.scalar(_own(table), {"id": resource_id, "account_id": caller.account_id})
+    found: Model | None = _own(table).first(tx.session, {"id": resource_id, "account_id": caller.account_id})
     if found is None:
         raise NotFound(resource_type, resource_id)
     return found
@@ -142,9 +143,10 @@ def _key(model: Any) -> Prepared:
 
 
 @cache
-def _own(model: Any) -> Select[Any]:
+def _own(model: Any) -> Load[Any]:
     """Build the query for one of the caller's rows by its id, once for each table."""
-    return select(model).where(model.id == bindparam("id"), model.account_id == bindparam("account_id"))
+    query = select(*columns_of(model)).where(model.id == bindparam("id"), model.account_id == bindparam("account_id"))
+    return Load(model, query)
 
 
 def select_ids(

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, or_, select
 
-from stead_controller.db.prepared import Prepared
+from stead_controller.db.load import Load, columns_of
 from stead_controller.db.tables import CloudFact, Image, ImageBlockDevice, ImagePermission, Instance
 from stead_controller.errors import InvalidParameter, NotAuthorized, NotFound, WrongState
 from stead_controller.request import lookup
@@ -34,10 +34,13 @@ PLATFORM: Final = "Linux/UNIX"
 
 _IS_SHARED: Final = or_(Image.state == "available", Image.state == "error")
 """States in which others see a shared image, also one that lacks data: they see why it cannot be launched."""
-# The first two of `ways`, queried at each launch.
-_FREQUENT_WAYS: Final = (
-    Prepared(select(Image.id).where(Image.id == bindparam("image_id"), Image.account_id == bindparam("account_id"))),
-    Prepared(select(Image.id).where(Image.id == bindparam("image_id"), Image.public.is_(True), _IS_SHARED)),
+# An image that is seen in one of the first two of `ways`, queried at each launch.
+_OFTEN_SEEN: Final = Load(
+    Image,
+    select(*columns_of(Image)).where(
+        Image.id == bindparam("image_id"),
+        or_(Image.account_id == bindparam("account_id"), and_(Image.public.is_(True), _IS_SHARED)),
+    ),
 )
 
 _region = select(CloudFact.value).where(CloudFact.name == "region").scalar_subquery()
@@ -162,9 +165,9 @@ def find_visible(tx: Transaction, caller: Caller, image_id: str) -> Image:
     Raises MalformedId, NotFound, and WrongState for a deregistered one that still has instances.
     """
     lookup.check_form("image", [image_id])
-    asked = {"image_id": image_id, "account_id": caller.account_id}
-    if any(way.first(tx.connection, asked) is not None for way in _FREQUENT_WAYS):
-        return tx.session.get_one(Image, image_id)
+    found = _OFTEN_SEEN.first(tx.session, {"image_id": image_id, "account_id": caller.account_id})
+    if found is not None:
+        return found
     if lookup.unseen(tx, "image", Image.id, [image_id], partial(ways, tx, caller)):
         if _never_launched(tx, caller, [image_id]):
             raise NotFound("image", image_id)

@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import bindparam, select
 
 from stead_controller.catalog.instance_type import InstanceType
+from stead_controller.db.load import Load, columns_of
 from stead_controller.db.tables import IamInstanceProfile, Image, KeyPair, Subnet, Vpc
 from stead_controller.errors import InvalidCombination, InvalidParameter, NotFound, Unsupported
 from stead_controller.placement.need import Need
@@ -41,10 +42,15 @@ from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.launch_volumes import DiskPlan
 
 # Each with the free memory of the roomiest host in its zone where the instance fits, with KVM and without.
-_DEFAULT_SUBNETS: Final = (
-    select(Subnet, rooms.roomiest(Subnet.zone, accelerated=True), rooms.roomiest(Subnet.zone, accelerated=False))
+_DEFAULT_SUBNETS: Final = Load(
+    Subnet,
+    select(
+        *columns_of(Subnet),
+        rooms.roomiest(Subnet.zone, accelerated=True),
+        rooms.roomiest(Subnet.zone, accelerated=False),
+    )
     .join(Vpc, Vpc.id == Subnet.vpc_id)
-    .where(Vpc.account_id == bindparam("account_id"), Vpc.is_default.is_(True), Subnet.default_for_zone.is_(True))
+    .where(Vpc.account_id == bindparam("account_id"), Vpc.is_default.is_(True), Subnet.default_for_zone.is_(True)),
 )
 
 
@@ -180,8 +186,8 @@ def _default_subnet(
     """
     shares = Tenancy(tenancy.kind, caller.account_id)
     asked = {"account_id": caller.account_id, **rooms.asked_by(need, shares)}
-    rows = tx.session.execute(_DEFAULT_SUBNETS, asked)
-    found: list[tuple[Subnet, int | None, int | None]] = [(row[0], row[1], row[2]) for row in rows]
+    rows = _DEFAULT_SUBNETS.with_more(tx.session, asked)
+    found: list[tuple[Subnet, int | None, int | None]] = [(subnet, *roomiest) for subnet, roomiest in rows]
     if not found:
         raise InvalidParameter(
             "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.",

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from stead_controller.catalog import device_names
 from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.catalog.volume_types import Shape, check_root, complete
+from stead_controller.db import load
 from stead_controller.db.tables import Image, ImageBlockDevice, Instance, InstanceStoreDisk, Snapshot, Volume
 from stead_controller.errors import InvalidParameter, LimitExceeded, MissingParameter, WrongState
 from stead_controller.request.caller import Caller
@@ -171,7 +172,7 @@ def _snapshot(
         return snapshots.find_usable(tx, caller, request.snapshot_id)
     if of_image is None:
         return None
-    found = tx.session.get(Snapshot, of_image)
+    found = load.get(tx.session, Snapshot, of_image)
     if found is None or found.state != "completed":
         raise WrongState("image", f"The image ID '{image.id}' is not available; its snapshot {of_image} is not whole.")
     return found

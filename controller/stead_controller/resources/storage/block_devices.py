@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, select
 
 from stead_controller.catalog import volume_types
 from stead_controller.catalog.volume_types import Shape
+from stead_controller.db.load import Load, columns_of
 from stead_controller.db.tables import ImageBlockDevice
 from stead_controller.errors import InvalidParameter, Unsupported
 from stead_controller.request.caller import Caller
@@ -48,10 +49,11 @@ class BlockDevice:
 type ImageDevice = ImageBlockDevice
 """The row of a mapping that an image has."""
 
-_OF_IMAGES: Final = (
-    select(ImageBlockDevice)
+_OF_IMAGES: Final = Load(
+    ImageBlockDevice,
+    select(*columns_of(ImageBlockDevice))
     .where(ImageBlockDevice.image_id.in_(bindparam("ids", expanding=True)))
-    .order_by(ImageBlockDevice.device_name)
+    .order_by(ImageBlockDevice.device_name),
 )
 
 
@@ -59,7 +61,7 @@ def of_images(tx: Transaction, image_ids: Iterable[str]) -> dict[str, list[Image
     """Return the mappings of each image, the devices in order of their names."""
     found: dict[str, list[ImageBlockDevice]] = defaultdict(list)
     for batch in batches(image_ids):
-        for device in tx.session.scalars(_OF_IMAGES, {"ids": batch}):
+        for device in _OF_IMAGES.all(tx.session, {"ids": batch}):
             found[device.image_id].append(device)
     return found
 
