@@ -221,9 +221,11 @@ def purge(**options: Any) -> None:
 @click.option("--die-at", default=0, help="Kill the process at this step of its work, for tests of what comes after.")
 def simulate(controllers: tuple[str, ...], ca: Any, token_file: Any, keep: bool, **options: Any) -> None:
     """Run simulated hosts, each with its own agent, in one process."""
+    from stead_agent import heap  # noqa: PLC0415 - only this command needs it
     from stead_agent.fleet import Fleet, FleetPlan  # noqa: PLC0415 - only this command needs it
     from stead_agent.simulated.machines import Durations  # noqa: PLC0415 - only this command needs it
 
+    heap.limit_size()
     ca_pem = ca.read() if ca is not None else b""
     tokens = token_file.read().split() if token_file is not None else []
     durations = Durations(boot=options.pop("boot_seconds"), shut_down=options.pop("shut_down_seconds"))

@@ -68,8 +68,7 @@ class Agent:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.reconciler.run(self._threads))
             tasks.create_task(self.link.run())
-            if self._threads is not None:
-                tasks.create_task(self._mend())
+            tasks.create_task(self._empty_trash() if self._threads is None else self._mend())
             tasks.create_task(self._look_for_strays())
 
     def close(self) -> None:
@@ -123,6 +122,12 @@ class Agent:
             if touched != Touched():
                 await self._audit(touched)
 
+    async def _empty_trash(self) -> None:
+        """Empty the trash of a simulated host, where nobody else changes anything."""
+        while True:
+            await asyncio.sleep(AUDIT_SECONDS)
+            empty_trash(self._parts)
+
     async def _audit(self, touched: Touched | None) -> None:
         if await self._loop.run_in_executor(self._threads, audit, self._parts, touched):
             self.reconciler.look_at_networks()
@@ -174,12 +179,18 @@ def audit(parts: Subsystems, touched: Touched | None = None) -> bool:
     if "network" in audits:  # it may have recreated namespaces
         audits["endpoints"] = parts.endpoints.audit
     repairs = [_repair(name, audit_one) for name, audit_one in audits.items()]
-    for purge in (parts.volumes.purge, parts.bases.purge) if touched is None else ():
+    if touched is None:
+        empty_trash(parts)
+    return any(repairs)
+
+
+def empty_trash(parts: Subsystems) -> None:
+    """Delete what was removed; what cannot be deleted now stays until the next time."""
+    for purge in (parts.volumes.purge, parts.bases.purge):
         try:
             purge()
         except EXPECTED_ERRORS as error:
             _log.warning("trash_not_emptied", reason=str(error))
-    return any(repairs)
 
 
 def _repair(subsystem: str, audit_one: Callable[[], tuple[str, ...]]) -> bool:

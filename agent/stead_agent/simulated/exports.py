@@ -40,7 +40,8 @@ class SimulatedExports:
     def refuse(self, volume_id: str) -> None:
         """Let a guest that does not release the volume release it."""
         with self._world.call("exports.refuse", volume_id) as objects:
-            objects.refused.append(volume_id)
+            if volume_id not in objects.refused:
+                objects.refused.append(volume_id)
 
     def generation(self, volume_id: str) -> int | None:
         """Return the attachment to which the volume is served."""
@@ -61,6 +62,7 @@ class SimulatedExports:
             if objects.remotes.pop(volume_id, None) is not None:
                 self._note_user(volume_id, "taken")
             objects.exports.pop(volume_id, None)
+            objects.refused = [each for each in objects.refused if each != volume_id]
 
     def outdated(self) -> frozenset[str]:
         """Return nothing: there are no certificates here."""

@@ -25,6 +25,7 @@ _SCREENSHOT: Final = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
     "0000000a49444154789c636800000082008177cd72b60000000049454e44ae426082"
 )
+_STARTS_KEPT: Final = 100  # of machines that are gone: a start that is repeated late is noticed
 
 
 @dataclass(slots=True)
@@ -86,6 +87,7 @@ class SimulatedMachines:
             guest.hears_at = self._clock.now() + self._durations.boot
             guest.epoch += 1
             objects.starts[spec.id, start_count] += 1
+            _forget_starts(objects)
         self._notify(spec.id)
         return _status(spec.id, guest)
 
@@ -155,6 +157,7 @@ class SimulatedMachines:
             self._must_answer()
             guest = objects.guests.pop(machine_id, None)
             objects.homes.pop(machine_id, None)
+            objects.cut_off = [each for each in objects.cut_off if each[0] != machine_id]
             if guest is not None:
                 self._end(guest, OffReason.ASKED)
 
@@ -392,6 +395,15 @@ class SimulatedMachines:
             for ready, what in ((linked, "link"), (bound, "firewall"), (leased, "DHCP"), (has_metadata, "metadata")):
                 if not ready:
                     self._world.broken(f"{spec.id} runs before the {what} of {name}")
+
+
+def _forget_starts(objects: Objects) -> None:
+    """Keep the latest starts of machines that are gone, all of others, and all that happened more than once."""
+    if len(objects.starts) < 2 * (_STARTS_KEPT + len(objects.guests)):
+        return
+    of_gone = [start for start, count in objects.starts.items() if start[0] not in objects.guests and count == 1]
+    for start in of_gone[:-_STARTS_KEPT]:
+        del objects.starts[start]
 
 
 def _own_threads(spec: MachineSpec) -> set[int]:

@@ -38,7 +38,7 @@ SETTINGS: Final = (
 # By how much figures may grow in a thousand lives. What begins with none of these names is shown, and not judged.
 LIMITS: Final = {"rows of ": 0.0, "files of ": 0.0}
 LIMITS_OF_PROCESSES: Final = {"open files of ": 0.5, "threads of ": 0.5, "MiB of ": 0.5}
-# Client tokens are remembered for a day, of records of calls as many as the settings say, and one row for each start of a
+# Client tokens are remembered for some minutes here, of records of calls as many as the settings say, and one row for each start of a
 # controller: counted, and not judged.
 _BOUNDED: Final = {"client_tokens", "audit_events", "audit_event_resources", "revision_leaps"}
 _BASES: Final = f" WHERE kind != {pb.KIND_BASE}"  # of images, which hosts get one after the other, and keep

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stead_agent import agent
 from stead_agent.enrol import EnrolmentError
 from stead_agent.fleet import Fleet, FleetPlan
 from stead_agent.wanted import Key
@@ -15,6 +16,7 @@ from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
 from tests.support import desired_states as make
 from tests.support.fake_controller import FakeController
+from tests.support.waiting import wait_for
 
 HOSTS = 20
 
@@ -41,13 +43,20 @@ def _plan(controller: FakeController, folder: Path, **words: Any) -> FleetPlan:
     )
 
 
-async def test_all_hosts_enrol_and_connect(controller: FakeController, tmp_path: Path) -> None:
+async def test_all_hosts_enrol_and_connect(
+    controller: FakeController, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "AUDIT_SECONDS", 0.05)
     fleet = Fleet(_plan(controller, tmp_path))
     await fleet.enrol(sorted(controller.tokens))
     assert controller.tokens == set()
     running = asyncio.create_task(fleet.run())
     await controller.until(lambda: len(controller.sessions) == HOSTS, "all are connected")
     assert set(controller.sessions) == set(fleet.hosts)
+    objects = next(iter(fleet.hosts.values())).world.objects
+    for _ in range(2):
+        objects.trash.append("vol-1")
+        await asyncio.to_thread(wait_for, lambda: not objects.trash, "what was removed is deleted")
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     again = Fleet(_plan(controller, tmp_path))
