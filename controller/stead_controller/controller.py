@@ -1,9 +1,7 @@
 """One controller: all parts are built and connected here; no other module knows them all."""
 
 import asyncio
-import json
 import logging
-import secrets
 import shutil
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,7 +11,6 @@ from functools import lru_cache, partial
 from typing import Final
 
 import grpc
-from sqlalchemy import select
 
 from stead_controller import allocator
 from stead_controller.audit.files import AuditFiles
@@ -27,6 +24,7 @@ from stead_controller.aws.authenticate import by_opened_keys
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.authorization.native import native_gate
 from stead_controller.aws.call_record import CallRecord
+from stead_controller.aws.ec2.fleet import spot_launch
 from stead_controller.aws.endpoint_arrivals import EndpointListener
 from stead_controller.aws.endpoint_certificates import EndpointCertificates
 from stead_controller.aws.failed_logins import FailedLogins
@@ -38,7 +36,6 @@ from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import Clock, ClockSteps, now
 from stead_controller.db.schema import bring_up_to_date
 from stead_controller.db.session import Database, Transaction
-from stead_controller.db.tables import CloudFact
 from stead_controller.desired import desired_state, host_networks, revisions
 from stead_controller.desired.redraw import redraw
 from stead_controller.hosts import link
@@ -81,7 +78,6 @@ from stead_controller.request.questions import (
     ReadBlock,
     WriteBlock,
 )
-from stead_controller.request.zones import zone_ids
 from stead_controller.resources.iam import instance_credentials, instance_identity
 from stead_controller.resources.iam.key_cache import KeyCache
 from stead_controller.resources.iam.key_uses import KeyUses
@@ -90,7 +86,7 @@ from stead_controller.resources.iam.policies_of_caller import policies_of
 from stead_controller.resources.images import image_tasks, imported_images
 from stead_controller.resources.network import host_addresses, vpc_endpoint_access, vpc_endpoint_services
 from stead_controller.resources.network.vpc_endpoint_access import Via
-from stead_controller.resources.operators import drain_moves, host_drain, sealed_rows
+from stead_controller.resources.operators import cloud_facts, drain_moves, host_drain, sealed_rows
 from stead_controller.resources.storage import object_keys
 from stead_controller.room import Room
 from stead_controller.secrets.identity_signer import IdentitySigner
@@ -109,6 +105,7 @@ from stead_controller.workflows.ingest_image import IngestImage
 from stead_controller.workflows.recode_snapshot import RecodeSnapshot
 from stead_controller.workflows.replace_root_volume import ReplaceRootVolume
 from stead_controller.workflows.reseal import Resealing
+from stead_controller.workflows.spot_launches import SpotLaunches
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
 from stead_proto.v1 import blocks_pb2_grpc, compute_pb2_grpc, host_pb2_grpc, operator_pb2, operator_pb2_grpc
@@ -166,6 +163,7 @@ class Controller:
         places = Places(settings, ImageFiles(self.database, objects, settings.region), self._blocks)
         alone = self.database.engine.dialect.name == "sqlite"
         self._engine = Engine(self.database, clock, self._new_lives(places), alone=alone)
+        self._spot_launches = SpotLaunches(self.database, self.cloud, spot_launch.read, clock)
         self._trail = self._new_trail()
         self._throttle = Throttle(settings.request_rate_factor)
         self._failed_logins = FailedLogins(settings.request_rate_factor)
@@ -225,7 +223,7 @@ class Controller:
         self._room.begin()
         bring_up_to_date(self.database.engine)
         require_opening(await self.database.run(lambda tx: sealed_rows.unreadable(tx, self._sealer), writes=False))
-        page_key = await self.database.run(lambda tx: write_facts(tx, settings))
+        page_key = await self.database.run(lambda tx: cloud_facts.write(tx, self.cloud))
         self._first_reports = await self._awaited_reports()
         await self.database.run(lambda tx: revisions.leap(tx, self._clock()))
         await self.database.run(self._write_host_networks)
@@ -236,6 +234,7 @@ class Controller:
         events = InstanceEvents()
         self.database.on_commit(events.committed)
         self.database.on_commit(self._engine.committed)
+        self.database.on_commit(self._spot_launches.committed)
         await self._take_over_files()
         addresses = [each for each in (settings.listen, settings.guest_listen) if each]
         identity = self.authority.issue_server([*addresses, *vpc_endpoint_services.host_names(settings.region)])
@@ -266,7 +265,8 @@ class Controller:
         self._aws = AwsServer(
             app, listeners, objects=self._objects, endpoints=self._endpoints(identity, listeners), health=self._health
         )
-        self._tasks |= {asyncio.create_task(work) for work in (self._link.run(), self._engine.run())}
+        running = (self._link.run(), self._engine.run(), self._spot_launches.run())
+        self._tasks |= {asyncio.create_task(work) for work in running}
         self._recording = asyncio.create_task(self._trail.run())
         await self._grpc.start()
         await self._enrolment.start()
@@ -581,19 +581,3 @@ def cloud_of(settings: Settings) -> Cloud:
         volume_overcommit=settings.volume_overcommit,
         placement=settings.placement,
     )
-
-
-def write_facts(tx: Transaction, settings: Settings) -> bytes:
-    """Write the facts that the database must store about the cloud, and return the key that seals NextTokens."""
-    facts = {row.name: row for row in tx.session.scalars(select(CloudFact))}
-    for name, value in (("epoch", secrets.token_hex(8)), ("page_key", secrets.token_hex(32))):
-        if name not in facts:
-            facts[name] = CloudFact(name=name, value=value)
-            tx.session.add(facts[name])
-    facts_of_cloud = {"region": settings.region, "zone_ids": json.dumps(zone_ids(cloud_of(settings)))}
-    for name, value in facts_of_cloud.items():
-        if name not in facts:
-            tx.session.add(CloudFact(name=name, value=value))
-        else:
-            facts[name].value = value
-    return bytes.fromhex(facts["page_key"].value)

@@ -7,12 +7,12 @@ from typing import Final
 
 from sqlalchemy import select
 
-from stead_controller.controller import cloud_of, write_facts
+from stead_controller.controller import cloud_of
 from stead_controller.db.schema import bring_up_to_date
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Account
 from stead_controller.resources.iam.accounts import NewAccount
-from stead_controller.resources.operators import sealed_rows
+from stead_controller.resources.operators import cloud_facts, sealed_rows
 from stead_controller.resources.operators.create_account import create_account
 from stead_controller.room import Room
 from stead_controller.secrets.identity_signer import IdentitySigner
@@ -49,7 +49,7 @@ def initialise(settings: Settings, now: datetime) -> None:
         require_opening(database.run_blocking(lambda tx: sealed_rows.unreadable(tx, sealer), writes=False))
 
         def first_account(tx: Transaction) -> NewAccount | None:
-            write_facts(tx, settings)
+            cloud_facts.write(tx, cloud_of(settings))
             if tx.session.scalar(select(Account.id).where(Account.name == FIRST_ACCOUNT)) is not None:
                 return None
             made = create_account(tx, sealer, cloud_of(settings), FIRST_ACCOUNT, now)

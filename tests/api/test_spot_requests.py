@@ -4,7 +4,7 @@ import pytest
 
 from stead_controller.db.tables import Instance
 from tests.api.test_authorization import User, refused, statement
-from tests.api.test_spot_instances import described, interrupted, requested, room_for
+from tests.api.test_spot_instances import described, requested
 
 ABSENT_IMAGE = "ami-00000000000000000"
 
@@ -105,16 +105,6 @@ def test_bad_requests_change_nothing(api, code, given, specification):
         if code == "UnsupportedOperation" and name != "Placement":
             assert name in message
     assert api.dump() == before
-
-
-def test_without_room_a_request_is_refused_and_nobody_is_interrupted(api):
-    room_for(api, 4)
-    request(api)
-    message = api.refused("InsufficientInstanceCapacity", lambda: request(api, InstanceCount=2))
-    assert "Requests that wait for room are not supported" in message
-    assert len(api.ec2.describe_spot_instance_requests()["SpotInstanceRequests"]) == 1
-    assert interrupted(api) == {}
-    assert len(request(api)) == 1
 
 
 def test_a_repeated_request_gets_what_the_first_made(api):

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from stead_controller.controller import write_facts
+from stead_controller.controller import cloud_of
 from stead_controller.db.session import Database
+from stead_controller.resources.operators import cloud_facts
 from stead_controller.settings import Settings
 from tests.support import rows
 from tests.support.life import Life
@@ -67,7 +68,7 @@ def run(database: Any) -> Callable[..., Any]:
 @pytest.fixture
 def life(database: Any, world: Any) -> Life:
     """A driver for instances of the world's first tenant and for the reports of their host."""
-    database.run_blocking(lambda tx: write_facts(tx, Settings(state_dir=Path("/nowhere"))))
+    database.run_blocking(lambda tx: cloud_facts.write(tx, cloud_of(Settings(state_dir=Path("/nowhere")))))
     return Life(database, world)
 
 

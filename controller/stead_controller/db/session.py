@@ -47,6 +47,7 @@ class Transaction:
     changes the desired state of hosts (`desired/revisions.py`); `workflows` is whether it began or moved a workflow.
     `facts` caches values that are constant during the transaction, by the module that caches them. With `gathers` its
     changes for all hosts of a VPC may reach them some seconds later, so that many such changes are sent together.
+    `makes_room` is whether hosts may have room now for what waits for it.
     """
 
     session: Session
@@ -54,6 +55,7 @@ class Transaction:
     revision: int | None = None
     workflows: bool = False
     gathers: bool = False
+    makes_room: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
     _connection: Connection | None = None
 

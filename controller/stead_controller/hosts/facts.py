@@ -81,6 +81,7 @@ def _take(tx: Transaction, host: Host, hello: pb.Hello, cloud: Cloud, now: datet
     host.memory = facts.memory
     offer.renew(host, cloud)
     host.state = "up"
+    tx.makes_room = True
     host.last_seen = now
     moved = host.underlay_address != facts.underlay_address
     if moved:

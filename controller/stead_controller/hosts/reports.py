@@ -332,6 +332,7 @@ def _release(tx: Transaction, instance: Instance) -> None:
         if need.cores is not None:
             cores.release(tx, instance.id)
         instance.capacity_held = False
+        tx.makes_room = True
 
 
 def _volume(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:

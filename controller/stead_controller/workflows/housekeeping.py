@@ -23,7 +23,7 @@ from stead_controller.hosts.reports import give_up_launch, give_up_recovery
 from stead_controller.request.client_tokens import LIFETIME
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
-from stead_controller.resources.fleet import capacity_reservations, dedicated_hosts
+from stead_controller.resources.fleet import capacity_reservations, dedicated_hosts, waiting_spot_requests
 from stead_controller.resources.instances import (
     instance_event_windows,
     instance_events,
@@ -69,6 +69,7 @@ def clean_up(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahead
     vpc_peering_connections.expire(tx, now)
     capacity_reservations.expire(tx, now)
     capacity_reservations.forget(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
+    waiting_spot_requests.forget(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
     instance_events.carry_out(tx, now)
     instance_events.forget_old(tx, now)
     dedicated_hosts.forget(tx, now - timedelta(seconds=settings.terminated_kept_seconds))

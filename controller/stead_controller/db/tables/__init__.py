@@ -10,7 +10,7 @@ from stead_controller.db.tables.fleet.dedicated_host import DedicatedHost
 from stead_controller.db.tables.fleet.fleet import Fleet, FleetInstance
 from stead_controller.db.tables.fleet.launch_template import LaunchTemplate, LaunchTemplateVersion
 from stead_controller.db.tables.fleet.placement_group import PlacementGroup
-from stead_controller.db.tables.fleet.spot_request import SpotRequest
+from stead_controller.db.tables.fleet.spot_request import SpotRequest, SpotRequestValue
 from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource, RemovedHost
 from stead_controller.db.tables.host_core import HostCore
 from stead_controller.db.tables.host_device import HostDevice
@@ -173,6 +173,7 @@ __all__ = [
     "SnapshotPermission",
     "SnapshotSegment",
     "SpotRequest",
+    "SpotRequestValue",
     "StoragePool",
     "StoredBlock",
     "Subnet",

@@ -6,7 +6,6 @@ EC2's general purpose types. Since all pools are of the same hosts, it is also t
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -18,7 +17,7 @@ from stead_controller.db.tables import Instance
 from stead_controller.errors import NoCapacity, SteadError
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
-from stead_controller.request.transaction import Transaction
+from stead_controller.request.transaction import Transaction, undone_on
 from stead_controller.resources.instances import launch_choices, spot_interruptions
 from stead_controller.resources.instances.instance_reservations import RESERVATION_FULL
 from stead_controller.resources.instances.launch_choices import Choices
@@ -206,7 +205,7 @@ class Launcher:
         """Launch a group, and undo it unless it gives what is needed; the outcome says what it would have given."""
         outcome = Outcome()
         try:
-            with self._undone_on(_NotEnoughError):
+            with undone_on(self.tx, _NotEnoughError):
                 outcome = self._launch(group)
                 _check_enough(outcome, needed)
         except _NotEnoughError:
@@ -217,7 +216,7 @@ class Launcher:
         tags = {**one.request.system_tags, **self.system_tags}
         request = replace(one.request, max_count=count, system_tags=tags)
         try:
-            with self._undone_on(SteadError):
+            with undone_on(self.tx, SteadError):
                 made = run_instances(self.tx, self.caller, self.cloud, request, self.now, choices=one.choices)
         except SteadError as error:
             outcome.failures.append(self._failure(one.pool, error))
@@ -239,19 +238,6 @@ class Launcher:
         if ending:
             message = message.removesuffix(spot_interruptions.PROMISE)
         return Failure(pool.number, code, message, self.goal.spot, ending)
-
-    @contextmanager
-    def _undone_on(self, kind: type[Exception]) -> Iterator[None]:
-        """Undo all changes of the block, and what it noted of them, when it raises this."""
-        events, revision = set(self.tx.events), self.tx.revision
-        try:
-            with self.tx.session.begin_nested():
-                yield
-        except kind:
-            self.tx.events.clear()
-            self.tx.events.update(events)
-            self.tx.revision = revision
-            raise
 
 
 def _check_enough(outcome: Outcome, needed: int) -> None:

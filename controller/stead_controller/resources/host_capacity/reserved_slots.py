@@ -287,6 +287,7 @@ def _drop_on(tx: Transaction, reservation: CapacityReservation, host_id: str, co
     """End unused slots of a host and release their room."""
     _change(tx, reservation.id, host_id, slots=-count)
     capacity.count(tx, host_id, -reservation.vcpus * count, -reservation.memory * count)
+    tx.makes_room = True
     if reservation.instance_store:
         volume_homes.release_bytes(tx, host_id, "", reservation.instance_store * count)
     devices.give_up_reserved(tx, host_id, reservation.id, count)

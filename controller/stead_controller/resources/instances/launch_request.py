@@ -20,7 +20,8 @@ class LaunchRequest:
     """RunInstances, parsed; `tags` are by resource type, `digest` that of all parameters (for ClientToken).
 
     Subnet, addresses and groups are those of the only interface, if `interfaces` is empty. `system_tags` are those of
-    instances whose keys begin with `aws:`, which no request can set.
+    instances whose keys begin with `aws:`, which no request can set. `spot_request_ids` are the requests that wait for
+    this launch of Spot Instances, one for each; without them each gets a new one.
     """
 
     image_id: str
@@ -55,6 +56,7 @@ class LaunchRequest:
     names: NameOptions = field(default_factory=NameOptions)
     profile: ProfileName | None = None
     spot: bool = False
+    spot_request_ids: tuple[str, ...] = ()
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     system_tags: Mapping[str, str] = field(default_factory=dict)
 

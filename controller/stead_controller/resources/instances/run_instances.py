@@ -179,8 +179,11 @@ def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) ->
     for row in (instance, *volumes):
         insert_new(tx.session, row)
     if instance.spot_request_id is not None:
-        spot_instances.add_request(tx, instance)
-        made.append(("spot-instances-request", instance.spot_request_id))
+        if launch.request.spot_request_ids:
+            spot_instances.fulfil_request(tx, instance)
+        else:
+            spot_instances.add_request(tx, instance)
+            made.append(("spot-instances-request", instance.spot_request_id))
     if not instance_reservations.take_devices(tx, place.host_id, instance, choices.type.devices):
         raise NoCapacity("The devices of that instance type were just given to another instance.")
     options = choices.cpu_options
@@ -244,7 +247,7 @@ def _instance(launch: _Launch, place: Place, index: int) -> Instance:
         placement_group_id=choices.group.group.id if choices.group is not None else None,
         placement_group_name=choices.group.group.name if choices.group is not None else "",
         partition_number=place.partition,
-        spot_request_id=ids.new_id("spot-instances-request") if request.spot else None,
+        spot_request_id=_spot_request_id(request, index),
         tenancy=choices.tenancy.kind,
         dedicated_host_id=place.dedicated_host_id,
         host_affinity=request.tenancy.affinity or "default",
@@ -253,3 +256,10 @@ def _instance(launch: _Launch, place: Place, index: int) -> Instance:
         reservation_target=request.reservation.target,
         **private_names.settle(request.names, choices.subnet),
     )
+
+
+def _spot_request_id(request: LaunchRequest, index: int) -> str | None:
+    """Return the id of the request for a Spot Instance; None for one on demand."""
+    if not request.spot:
+        return None
+    return request.spot_request_ids[index] if request.spot_request_ids else ids.new_id("spot-instances-request")

@@ -3,8 +3,10 @@
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-spot-instances.html.
 """
 
+from sqlalchemy import delete, update
+
 from stead_controller.db.insert import insert_new
-from stead_controller.db.tables import Instance, SpotRequest
+from stead_controller.db.tables import Instance, SpotRequest, SpotRequestValue
 from stead_controller.errors import InvalidCombination, Unsupported
 from stead_controller.placement.tenancy import HOST
 from stead_controller.request.transaction import Transaction
@@ -41,6 +43,30 @@ def add_request(tx: Transaction, instance: Instance) -> None:
         created=instance.launch_time,
     )
     insert_new(tx.session, request)
+
+
+def fulfil_request(tx: Transaction, instance: Instance) -> None:
+    """Write in a request that has waited which Spot Instance it has got, so that it waits no longer."""
+    waits = SpotRequest.id == instance.spot_request_id, SpotRequest.next_try.is_not(None)
+    fulfilled = (
+        update(SpotRequest)
+        .where(*waits)
+        .values(
+            instance_id=instance.id,
+            specification=None,
+            shape=None,
+            vcpus=0,
+            status=None,
+            status_time=instance.launch_time,
+            next_try=None,
+            tries=0,
+        )
+    )
+    changed = tx.session.execute(fulfilled.execution_options(synchronize_session=False))
+    if not changed.rowcount:  # type: ignore[attr-defined]  # an UPDATE has a row count
+        raise RuntimeError(f"the request {instance.spot_request_id} does not wait, and cannot have {instance.id}")
+    values = delete(SpotRequestValue).where(SpotRequestValue.request_id == instance.spot_request_id)
+    tx.session.execute(values.execution_options(synchronize_session=False))
 
 
 def require_stoppable(instance: Instance) -> None:

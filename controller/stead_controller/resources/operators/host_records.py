@@ -164,6 +164,7 @@ def set_schedulable(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, 
     host = _find(tx, host_id)
     instance_events.cancel(tx, host_id, now)
     host.schedulable = schedulable
+    tx.makes_room = True
     host.draining = False
     tx.session.flush()
     return show_host(tx, cloud, host_id)

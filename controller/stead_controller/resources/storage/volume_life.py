@@ -178,6 +178,7 @@ def forget(tx: Transaction, volume: Volume) -> None:
     tags.remove_all(tx, [volume.id])
     if volume.host_id is not None:
         volume_homes.release(tx, volume.host_id, volume.pool, volume.size)
+        tx.makes_room = True
     tx.session.delete(volume)
     tx.session.flush()
     if volume.snapshot_id is not None:

@@ -401,10 +401,11 @@ ACTIONS = st.lists(
 )
 @given(ACTIONS)
 def test_room_is_what_the_living_take_and_no_address_is_given_twice(database, world, actions):
-    from stead_controller.controller import write_facts
+    from stead_controller.controller import cloud_of
+    from stead_controller.resources.operators import cloud_facts
     from stead_controller.settings import Settings
 
-    database.run_blocking(lambda tx: write_facts(tx, Settings(state_dir=None)))
+    database.run_blocking(lambda tx: cloud_facts.write(tx, cloud_of(Settings(state_dir=None))))
     life = Life(database, world)
     known = life.run(lambda tx: list(tx.session.scalars(select(Instance.id))))
     for action, number in actions:

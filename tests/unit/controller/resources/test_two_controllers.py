@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from stead_controller.controller import write_facts
+from stead_controller.controller import cloud_of
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Host, Instance, Subnet
 from stead_controller.errors import NoCapacity
+from stead_controller.resources.operators import cloud_facts
 from stead_controller.settings import Settings
 from tests.support import rows
 from tests.support.life import Life
@@ -80,7 +81,7 @@ def host(database, world):
     """The only host, with room for some of the instances."""
 
     def shrink(tx):
-        write_facts(tx, Settings(state_dir=Path("/nowhere")))
+        cloud_facts.write(tx, cloud_of(Settings(state_dir=Path("/nowhere"))))
         host = tx.session.get_one(Host, world.host_id)
         host.cpus = host.cpus_offered = INSTANCES
 

@@ -2,27 +2,73 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import ForeignKey, Index, Integer, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
 from stead_controller.db.types import AccountId, ResourceId
 
+_WAITS = text("next_try IS NOT NULL")
+_ENDED = text("ended IS NOT NULL")
+_TOGETHER = text("batch_id IS NOT NULL")
+
 
 class SpotRequest(Base):
-    """The one-time request by which a Spot Instance was launched; it is forgotten with its instance.
+    """The request for one Spot Instance; one that has an instance is forgotten with it.
 
-    What changes about it follows from the instance, but for `cancelled`.
+    What becomes of it follows from its instance, but for `cancelled`. One without an instance waits for room, or has
+    `ended`; `status` is EC2's code for that, and `fault` what was wrong with it. `specification` is the launch that one
+    which waits asks for: JSON in the shape of RunInstances' parameters; requests of an account with the same launch
+    have the same `shape`. One that waits has a `next_try`, and was tried `tries` times before. `batch_id` is the first
+    of those that were made by one call.
     """
 
     __tablename__ = "spot_requests"
     __table_args__ = (
+        Index("ix_spot_requests_waiting", "created", "id", sqlite_where=_WAITS, postgresql_where=_WAITS),
+        Index("ix_spot_requests_next_try", "next_try", "id", sqlite_where=_WAITS, postgresql_where=_WAITS),
+        Index("ix_spot_requests_ended", "ended", "id", sqlite_where=_ENDED, postgresql_where=_ENDED),
+        Index(
+            "ix_spot_requests_account_shape",
+            "account_id",
+            "shape",
+            "created",
+            sqlite_where=_WAITS,
+            postgresql_where=_WAITS,
+        ),
+        Index(
+            "ix_spot_requests_account_batch",
+            "account_id",
+            "batch_id",
+            sqlite_where=_TOGETHER,
+            postgresql_where=_TOGETHER,
+        ),
         Index("ix_spot_requests_account_instance", "account_id", "instance_id", unique=True),
         Index("ix_spot_requests_account_id_id", "account_id", "id", unique=True),
     )
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)
-    instance_id: Mapped[str] = mapped_column(ForeignKey("instances.id", ondelete="CASCADE"), index=True)
+    instance_id: Mapped[str | None] = mapped_column(ForeignKey("instances.id", ondelete="CASCADE"), index=True)
     created: Mapped[datetime]
     cancelled: Mapped[datetime | None]
+    batch_id: Mapped[str | None] = mapped_column(ResourceId)
+    specification: Mapped[str | None] = mapped_column(Text)
+    shape: Mapped[str | None] = mapped_column(String(64))
+    vcpus: Mapped[int] = mapped_column(Integer, default=0)  # of its instance, while it waits
+    status: Mapped[str | None] = mapped_column(String(40))
+    status_time: Mapped[datetime | None]
+    fault: Mapped[str | None] = mapped_column(Text)
+    next_try: Mapped[datetime | None]
+    tries: Mapped[int] = mapped_column(Integer, default=0)
+    ended: Mapped[datetime | None]
+
+
+class SpotRequestValue(Base):
+    """One value of what a request asks for, under the name of the filter that compares it; while it waits."""
+
+    __tablename__ = "spot_request_values"
+
+    request_id: Mapped[str] = mapped_column(ForeignKey("spot_requests.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(String(2048), primary_key=True)

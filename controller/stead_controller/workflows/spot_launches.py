@@ -1,0 +1,79 @@
+"""Launches Spot Instances whose requests wait, as soon as a transaction has made room for them.
+
+Those that wait longest are first. In a round each shape of launch is tried once, and after some that find no room the
+rest waits for the next round: one comes with each transaction that makes room. Each request is also tried again by
+time, at least once a minute, since rooms come back by time too and another controller may have been killed. Rows say
+all that is needed, so a new process goes on where an earlier one was killed.
+"""
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from stead_controller.clock import Clock
+from stead_controller.db.session import Database, Transaction
+from stead_controller.request.cloud import Cloud
+from stead_controller.resources.fleet import waiting_spot_requests
+from stead_controller.resources.fleet.waiting_spot_requests import Read
+
+_log = logging.getLogger(__name__)
+
+_SHAPES_IN_A_ROUND: Final = 20
+_POLL_SECONDS: Final = 1.0
+_PAUSE_SECONDS: Final = 0.2
+"""Between rounds: of many instances that end together, some give their room back in this time."""
+
+
+@dataclass
+class SpotLaunches:
+    """Tries requests when there is reason to; `read` makes a launch of what a request has stored."""
+
+    database: Database
+    cloud: Cloud
+    read: Read
+    clock: Clock
+    _awake: asyncio.Event = field(default_factory=asyncio.Event)
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    def committed(self, tx: Transaction) -> None:
+        """Begin a round when a transaction made room; called in any thread."""
+        if tx.makes_room and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._awake.set)
+
+    async def run(self) -> None:
+        """Run until cancelled; the first round is at once, since an earlier process may have been killed in one."""
+        self._loop = asyncio.get_running_loop()
+        self._awake.set()
+        while True:
+            try:
+                if self._awake.is_set():
+                    self._awake.clear()
+                    await self.try_all()
+                await self.try_due()
+            except Exception:  # the loop must survive a database that is unavailable for a while
+                _log.exception("spot_requests_not_tried")
+            await asyncio.sleep(_PAUSE_SECONDS)
+            with contextlib.suppress(TimeoutError):  # requests also become due by time alone
+                await asyncio.wait_for(self._awake.wait(), _POLL_SECONDS)
+
+    async def try_all(self) -> None:
+        """Try one shape after the other, that of the longest waiting request first, each in its own transaction."""
+        tried: set[str] = set()
+        while len(tried) < _SHAPES_IN_A_ROUND:
+            shape = await self.database.run(
+                partial(waiting_spot_requests.try_oldest, cloud=self.cloud, read=self.read, now=self.clock(), but=tried)
+            )
+            if shape is None:
+                return
+            tried.add(shape)
+
+    async def try_due(self) -> None:
+        """Try requests whose time has come, some at once."""
+        for _ in range(_SHAPES_IN_A_ROUND):
+            now = self.clock()
+            if not await self.database.run(partial(waiting_spot_requests.are_due, now=now), writes=False):
+                return
+            await self.database.run(partial(waiting_spot_requests.try_due, cloud=self.cloud, read=self.read, now=now))
