@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, delete, func, insert, literal, select, true, tuple_
 
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import AuditEventResource, AuditEventRow
 from stead_controller.request.transaction import Transaction
 
@@ -24,6 +25,11 @@ _RESOURCE_COLUMNS: Final[Mapping[str, Any]] = {
     "ResourceName": AuditEventResource.name,
     "ResourceType": AuditEventResource.type,
 }
+
+# Run for each call that is recorded.
+_LAST: Final = Prepared(select(func.max(AuditEventRow.id)))
+_ADD_EVENTS: Final = Prepared(insert(AuditEventRow))
+_ADD_RESOURCES: Final = Prepared(insert(AuditEventResource))
 
 ATTRIBUTES: Final = frozenset({"ReadOnly", *_COLUMNS, *_RESOURCE_COLUMNS})
 """The attributes that events may be looked up by."""
@@ -70,7 +76,7 @@ class FoundEvent:
 
 def add(tx: Transaction, events: Sequence[AuditEvent]) -> None:
     """Write a batch of events in two statements."""
-    first = (tx.session.scalar(select(func.max(AuditEventRow.id))) or 0) + 1
+    first = (_LAST.scalar(tx.connection, {}) or 0) + 1
     rows = [
         {
             "id": number,
@@ -98,11 +104,8 @@ def add(tx: Transaction, events: Sequence[AuditEvent]) -> None:
         for number, event in enumerate(events, first)
         for place, (kind, name) in enumerate(event.resources)
     ]
-    connection = tx.session.connection()
-    if rows:
-        connection.execute(insert(AuditEventRow), rows)
-    if resources:
-        connection.execute(insert(AuditEventResource), resources)
+    _ADD_EVENTS.many(tx.connection, rows)
+    _ADD_RESOURCES.many(tx.connection, resources)
 
 
 def missing(tx: Transaction, events: Sequence[AuditEvent]) -> list[AuditEvent]:

@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import Table, insert
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import DeclarativeBase, Session, make_transient_to_detached
-from sqlalchemy.orm.attributes import set_committed_value
 
 from stead_controller.db.prepared import Prepared
 
@@ -64,7 +63,7 @@ def insert_new(session: Session, row: DeclarativeBase) -> None:
     statement, makers = _insert_new(type(row))
     given = row.__dict__
     for name in makers.keys() - given.keys():
-        set_committed_value(row, name, makers[name]())
+        given[name] = makers[name]()  # not by the attribute: nothing of a new row is a change
     statement.all(session.connection(), {name: given[name] for name in makers})
     make_transient_to_detached(row)
     session.add(row)

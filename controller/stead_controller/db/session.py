@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from stead_controller.db.flush import flush
 from stead_controller.db.prepared import execute_text
 from stead_controller.errors import OutOfRoom
 from stead_controller.room import Room
@@ -136,7 +137,7 @@ class Database:
             with Session(connection, autoflush=False, expire_on_commit=False) as session:
                 tx = Transaction(session)
                 result = function(tx)
-                session.flush()
+                flush(session)
                 if not writes or dry_run:
                     connection.rollback()
                     return result

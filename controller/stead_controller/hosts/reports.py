@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, select
 
+from stead_controller.db.flush import flush
 from stead_controller.db.load import Load
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
@@ -118,7 +119,7 @@ def apply_progress(tx: Transaction, progress: Sequence[tuple[str, Sequence[pb.Re
                 continue  # there is no row to change
             if (handler := _HANDLERS.get(status.kind)) is not None:
                 handler(writing, host_id, status)
-        tx.session.flush()  # the next report must see the changes
+        flush(tx.session)  # the next report must see the changes
 
 
 def _is_about_errors(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> bool:
