@@ -283,7 +283,7 @@ def _may_have_had_key(resource: Resource) -> bool:
         case "snapshot":
             return bool(resource.snapshot.encryption_key)
         case "machine":
-            return _has_role(resource)
+            return _has_role(resource) or resource.machine.HasField("tpm") or resource.machine.HasField("firmware")
         case _:
             return False
 
@@ -299,6 +299,8 @@ def without_key(resource: Resource) -> Resource:
     bare = Resource.FromString(resource.SerializeToString())
     if bare.HasField("machine"):
         bare.machine.metadata.ClearField("role")
+        bare.machine.ClearField("tpm")
+        bare.machine.ClearField("firmware")
         return bare
     getattr(bare, bare.WhichOneof("body") or "").ClearField("encryption_key")
     return bare

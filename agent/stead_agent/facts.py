@@ -60,6 +60,7 @@ class RealHost:
             pools=self.pools(),
             boot_modes=firmware.boot_modes(),
             tpm=firmware.has_tpm(),
+            lays_firmware=True,
             hardware=_hardware(self._division),
             devices=pci_devices(self._devices),
         )

@@ -36,6 +36,7 @@ from stead_agent.link import Dialling
 from stead_agent.logs import Log
 from stead_agent.machines.backups import LibvirtBackups
 from stead_agent.machines.boot_clock import Patience
+from stead_agent.machines.firmware_files import FirmwareFiles
 from stead_agent.machines.libvirt_machines import LibvirtMachines
 from stead_agent.metadata.interface import MetadataError
 from stead_agent.metadata.server_process import MetadataProcess
@@ -238,6 +239,7 @@ def _assemble(settings: Settings) -> _Assembled:
         exports=StorageDaemons(settings.run_dir / "exports", address, identity),
         snapshots=LocalSnapshots(settings.state_dir, settings.run_dir, block_store, backups),
         machines=machines,
+        firmware=FirmwareFiles(settings.state_dir),
         reachability=NeighbourProbes(namespaces),
         credits=Meter(machines.processors, settings.state_dir / "credits"),
         pci=Assignments(settings.devices, settings.state_dir / "devices"),

@@ -35,6 +35,9 @@ EXPORT_PORTS: Final = range(61000, 63048)
 """TCP ports at which a host serves its volumes to other hosts: above those that Linux gives to outgoing connections
 (ip_local_port_range), where hardly anybody else is. Its firewall lets hosts alone in."""
 
+FIRMWARE_BYTES: Final = 512 * KIB
+"""The most that a guest's variables and the state of its TPM have together; more of it stays on its host."""
+
 CSR_BYTES: Final = 16 * KIB
 """A certificate signing request beyond this is refused unread."""
 

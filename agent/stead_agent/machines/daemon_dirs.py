@@ -11,6 +11,7 @@ class DaemonDirs:
 
     runtime: Path = Path("/run/libvirt/qemu")  # their process ids
     state: Path = Path("/var/lib/libvirt/qemu")  # a directory for each running guest
+    tpms: Path = Path("/var/lib/libvirt/swtpm")  # a directory for each guest with a TPM, by its UUID
     tpm_logs: Path = Path("/var/log/swtpm/libvirt/qemu")  # a file for each guest with a TPM, also when it is removed
 
     def clear(self, machine_id: str) -> None:

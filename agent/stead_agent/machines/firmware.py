@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 from typing import Final
 
-from stead_agent.machines.host_access import remove_private
+from stead_agent.machines.host_access import remove_private, write_private
 from stead_agent.machines.interface import MachineError
 
 CODE: Final = Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
@@ -52,13 +52,23 @@ class VariableStores:
         if path.exists():
             os.chown(path, uid, 0)  # libvirt may have taken it back at the last stop
             return
+        self._write(path, _store(first), uid)
+
+    def read(self, machine_id: str) -> bytes | None:
+        """Return a guest's variables as a zlib stream; None when it has none."""
+        try:
+            return zlib.compress(self.path(machine_id).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def replace(self, machine_id: str, variables: bytes) -> None:
+        """Give a guest other variables, as a zlib stream, which the next start gives its user; raises as `prepare`."""
+        self._write(self.path(machine_id), _store(variables), 0)
+
+    def _write(self, path: Path, content: bytes, uid: int) -> None:
         self._folder.mkdir(mode=0o711, exist_ok=True)
         path.parent.mkdir(mode=0o711, exist_ok=True)
-        beside = path.with_suffix(".new")  # left by an interrupted start
-        beside.write_bytes(_store(first))
-        beside.chmod(0o600)
-        os.chown(beside, uid, 0)
-        beside.replace(path)
+        write_private(path, content, uid)
 
     def remove(self, machine_id: str) -> None:
         """Remove a guest's variables, if it has any."""

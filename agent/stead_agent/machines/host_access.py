@@ -68,6 +68,18 @@ def remove_private(directory: Path) -> None:
         return
 
 
+def write_private(path: Path, content: bytes, uid: int) -> None:
+    """Write a file that only a user may access, whole and synced, in the place of an earlier one."""
+    beside = path.with_suffix(".new")
+    beside.unlink(missing_ok=True)  # left by an interrupted write
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fchown(file.fileno(), uid, 0)
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
 def allow_kvm(gid: int, device: Path = _KVM) -> None:
     """Let guests' group use KVM: an access list on the device, which libvirt copies into each guest's /dev."""
     mode = device.stat().st_mode

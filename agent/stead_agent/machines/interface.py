@@ -141,6 +141,30 @@ class MachineStatus:
     hibernated: bool = False  # it is off, and its memory is saved: the next start resumes it
 
 
+@dataclass(frozen=True, slots=True)
+class FirmwareState:
+    """What a UEFI guest stores beside its disks."""
+
+    variables: bytes = field(repr=False)  # zlib of the variable store
+    tpm: bytes = field(default=b"", repr=False)  # the state of its TPM, encrypted with its key; empty: it has none
+
+
+class FirmwareStates(Protocol):
+    """What this host's UEFI guests store beside their disks; to be used while a guest is off, and by one at a time."""
+
+    def read(self, machine_id: str, *, tpm: bool) -> FirmwareState | None:
+        """Return what a guest has stored, with the state of its TPM if it has one; None if not all of it is here."""
+
+    def lay(self, machine_id: str, state: FirmwareState) -> None:
+        """Put what a guest has stored on another host in the place of what is here; it is on the disk then.
+
+        Raises MachineError for variables that are no store of the firmware's size.
+        """
+
+    def remove(self, machine_id: str) -> None:
+        """Remove what a guest has stored, if there is anything."""
+
+
 class Machines(Protocol):
     """The virtual machines that this agent made on this host."""
 

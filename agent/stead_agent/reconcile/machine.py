@@ -9,6 +9,7 @@ from stead_agent.desired import Store
 from stead_agent.disks.volumes.interface import VolumeError, VolumeSource
 from stead_agent.logs import Log
 from stead_agent.machines.interface import (
+    FirmwareState,
     MachineError,
     MachineSpec,
     MachineStatus,
@@ -216,6 +217,7 @@ class MachineWork:
                     self.memory.grace_ends = self.now + self.grace_seconds
             case Step.REMOVE:
                 machines.remove(machine_id)
+                self.parts.firmware.remove(machine_id)
                 if seen is not None:
                     _log.info("machine_removed", machine=machine_id)
                 seen = None
@@ -236,6 +238,7 @@ class MachineWork:
         self._note_holding(self.may_hold)
         self._release(spec, None)
         self.parts.pci.assign(self.unit.id, spec.devices)
+        self._lay_firmware(seen)
         self.memory.spec = None
         started = self.parts.machines.start(spec, wanted.start_count, wanted.reboot_count)
         if seen is None or not seen.hibernated:  # else it has the devices and limits that it had before: see `UPDATE`
@@ -245,6 +248,14 @@ class MachineWork:
         self.memory.reboot_asked = max(self.memory.reboot_asked, wanted.reboot_count)
         _log.info("machine_started", machine=self.unit.id, start=wanted.start_count)
         return started
+
+    def _lay_firmware(self, seen: MachineStatus | None) -> None:
+        """Lay what a guest had stored on another host, unless it has been started here since."""
+        assert self.resource is not None
+        kept = self.resource.machine.firmware
+        if self.resource.machine.HasField("firmware") and (seen is None or seen.start_count <= kept.start_count):
+            self.parts.firmware.lay(self.unit.id, FirmwareState(kept.variables, kept.tpm))
+            _log.info("firmware_laid", machine=self.unit.id, start=kept.start_count)
 
     def _settle(self, spec: MachineSpec) -> None:
         """Have the network limit the interfaces of a guest that has just got them; if it fails, it is updated again."""
@@ -347,7 +358,7 @@ class MachineWork:
         return Held(frozenset(disk.id for disk in spec.disks), frozenset(nic.interface_id for nic in spec.nics))
 
     def _status(self, plan: MachinePlan, seen: MachineStatus | None) -> ResourceStatus | None:
-        machine = translate.machine_status(seen, self._answers(seen), self._credits(seen))
+        machine = translate.machine_status(seen, self._answers(seen), self._credits(seen), self._stored(seen))
         if self.resource is None or machine is None or self._has_devices_to_return(plan, seen):
             return None
         if plan.then is Then.SETTLED:
@@ -379,11 +390,22 @@ class MachineWork:
             return Finding(Answers.NO, seen.agent_silent_since)
         return found
 
-    def _credits(self, seen: MachineStatus | None) -> Balance | None:
-        """Return a burstable machine's CPU credits, and keep counting them; None when there is nothing to say.
+    def _stored(self, seen: MachineStatus | None) -> FirmwareState | None:
+        """Return what a UEFI guest has stored when its start has ended, until the controller has it."""
+        if self.resource is None or seen is None or seen.power is not Power.OFF or self._runs_again(seen):
+            return None
+        wanted = self.resource.machine
+        if wanted.boot_mode != "uefi" or seen.start_count <= wanted.firmware_kept:
+            return None
+        return self.parts.firmware.read(self.unit.id, tpm=wanted.HasField("tpm"))
 
-        A machine that is off since the host went down, and will run again, continues its start.
-        """
+    def _runs_again(self, seen: MachineStatus) -> bool:
+        """Tell whether a machine is off since the host went down, and continues its start."""
+        assert self.resource is not None
+        return seen.off_reason is OffReason.HOST and self.resource.machine.power == desired_pb2.POWER_RUNNING
+
+    def _credits(self, seen: MachineStatus | None) -> Balance | None:
+        """Return a burstable machine's CPU credits, and keep counting them; None when there is nothing to say."""
         if self.resource is None or seen is None or seen.power is Power.UNKNOWN:
             return None
         terms = translate.credit_terms(self.resource)
@@ -392,8 +414,7 @@ class MachineWork:
             return None
         if seen.power is not Power.OFF:
             return self.parts.credits.watch(self.unit.id, terms, seen.start_count)
-        runs_again = seen.off_reason is OffReason.HOST and self.resource.machine.power == desired_pb2.POWER_RUNNING
-        return None if runs_again else self.parts.credits.rest(self.unit.id, terms)
+        return None if self._runs_again(seen) else self.parts.credits.rest(self.unit.id, terms)
 
 
 def _needs_no_devices(plan: MachinePlan, seen: MachineStatus | None) -> bool:

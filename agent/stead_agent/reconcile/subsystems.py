@@ -11,7 +11,7 @@ from stead_agent.disks.volumes.interface import Volumes
 from stead_agent.endpoints.interface import Endpoints
 from stead_agent.firewall.interface import Firewall
 from stead_agent.flow_logs.interface import FlowLogs
-from stead_agent.machines.interface import Machines
+from stead_agent.machines.interface import FirmwareStates, Machines
 from stead_agent.metadata.interface import MetadataService
 from stead_agent.network.interface import Network
 from stead_agent.pci.interface import PciDevices
@@ -33,6 +33,7 @@ class Subsystems:
     exports: Exports
     snapshots: Snapshots
     machines: Machines
+    firmware: FirmwareStates
     reachability: Reachability
     credits: Credits
     pci: PciDevices

@@ -380,8 +380,12 @@ def machine_status(
     status: machines.MachineStatus | None,
     found: reachability.Finding | None = None,
     balance: Balance | None = None,
+    stored: machines.FirmwareState | None = None,
 ) -> host_pb2.MachineStatus | None:
-    """Return what is reported of a machine, its reachability and its CPU credits; None while that is unknown."""
+    """Return what is reported of a machine, how it is reached, its CPU credits and what it has stored beside its disks.
+
+    None while that is unknown.
+    """
     if status is None:
         return host_pb2.MachineStatus(power=host_pb2.MACHINE_POWER_OFF)
     if status.power is machines.Power.UNKNOWN:
@@ -397,7 +401,12 @@ def machine_status(
         silent_since=int(found.since) if found is not None else 0,
         cpu_credits=_balance(balance) if balance is not None else None,
         hibernated=status.hibernated,
+        firmware=_firmware(stored, status.start_count) if stored is not None else None,
     )
+
+
+def _firmware(stored: machines.FirmwareState, start_count: int) -> desired_pb2.FirmwareState:
+    return desired_pb2.FirmwareState(start_count=start_count, variables=stored.variables, tpm=stored.tpm)
 
 
 def _balance(balance: Balance) -> host_pb2.CpuCreditBalance:

@@ -12,6 +12,7 @@ from stead_agent.simulated.clock import Clock
 from stead_agent.simulated.credits import SimulatedCredits
 from stead_agent.simulated.disks import SimulatedBases, SimulatedVolumes
 from stead_agent.simulated.exports import SimulatedExports
+from stead_agent.simulated.firmware import SimulatedFirmware
 from stead_agent.simulated.machines import Durations, SimulatedMachines
 from stead_agent.simulated.networks import (
     SimulatedDhcp,
@@ -97,6 +98,7 @@ class SimulatedHost:
             exports=SimulatedExports(self.world),
             snapshots=SimulatedSnapshots(self.world, self._clock, self.durations),
             machines=self.machines,
+            firmware=SimulatedFirmware(self.world),
             reachability=self.reachability,
             credits=self.credits,
             pci=SimulatedPciDevices(self.world),
@@ -121,6 +123,7 @@ class SimulatedHost:
             pools=self.pools(),
             boot_modes=("legacy-bios", "uefi"),
             tpm=True,
+            lays_firmware=True,
             devices=self.devices,
             hardware=host_pb2.Hardware(
                 cores=self.cpus,
@@ -220,6 +223,7 @@ class SimulatedHost:
                 "bases": sorted(objects.bases),
                 "snapshots": sorted(objects.snapshots),
                 "guests": sorted(objects.guests),
+                "firmware": sorted(objects.firmware),
                 "devices": sorted(objects.devices),
             }
         return {kind: names for kind, names in kinds.items() if names}

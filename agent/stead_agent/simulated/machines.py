@@ -8,6 +8,7 @@ from typing import Final
 from stead_agent.machines import password
 from stead_agent.machines.interface import (
     DiskHome,
+    FirmwareState,
     MachineAbsentError,
     MachineError,
     MachineSpec,
@@ -88,6 +89,10 @@ class SimulatedMachines:
             guest.epoch += 1
             objects.starts[spec.id, start_count] += 1
             _forget_starts(objects)
+            if spec.boot_mode == "uefi":
+                objects.firmware[spec.id] = _stored(
+                    objects.firmware.get(spec.id), start_count, tpm=spec.tpm is not None
+                )
         self._notify(spec.id)
         return _status(spec.id, guest)
 
@@ -404,6 +409,12 @@ def _forget_starts(objects: Objects) -> None:
     of_gone = [start for start, count in objects.starts.items() if start[0] not in objects.guests and count == 1]
     for start in of_gone[:-_STARTS_KEPT]:
         del objects.starts[start]
+
+
+def _stored(before: FirmwareState | None, start_count: int, *, tpm: bool) -> FirmwareState:
+    """Return what a UEFI guest has stored at a start, besides what it had."""
+    variables = (before.variables if before is not None else b"") + f"{start_count} ".encode()
+    return FirmwareState(variables, variables if tpm else b"")
 
 
 def _own_threads(spec: MachineSpec) -> set[int]:

@@ -18,7 +18,7 @@ from stead_agent.dhcp.interface import VpcDhcp
 from stead_agent.disks.exports.interface import Export, Remote
 from stead_agent.disks.volumes.interface import VolumeSpec
 from stead_agent.firewall.interface import VpcFirewall
-from stead_agent.machines.interface import DiskHome, MachineSpec, OffReason, Power
+from stead_agent.machines.interface import DiskHome, FirmwareState, MachineSpec, OffReason, Power
 from stead_agent.network.interface import Bandwidth, VpcNetwork
 
 
@@ -87,6 +87,7 @@ class Objects:
     devices: dict[str, str] = field(default_factory=dict)  # PCI addresses, and the machine that has each
     trash: list[str] = field(default_factory=list)
     guests: dict[str, Guest] = field(default_factory=dict)
+    firmware: dict[str, FirmwareState] = field(default_factory=dict)  # of UEFI guests that have started
     credits: dict[str, CreditAccount] = field(default_factory=dict)
     starts: Counter[tuple[str, int]] = field(default_factory=Counter)  # how often each start happened
     violations: list[str] = field(default_factory=list)  # interface rules that the caller violated

@@ -74,6 +74,7 @@ def _take(tx: Transaction, host: Host, hello: pb.Hello, cloud: Cloud, now: datet
     host.virtualization_reason = facts.virtualization_reason[:1024]
     host.uefi = boot_modes.UEFI in facts.boot_modes
     host.tpm = facts.tpm
+    host.lays_firmware = facts.lays_firmware
     host.agent_version = hello.agent_version[:32]
     host.simulated = facts.simulated
     host.cpus = facts.cpus

@@ -29,6 +29,7 @@ from stead_controller.resources import quotas
 from stead_controller.resources.host_capacity import capacity, cores, devices, reserved_slots
 from stead_controller.resources.instances import (
     hibernation,
+    instance_firmware,
     instance_needs,
     instance_recovery,
     profile_associations,
@@ -165,6 +166,7 @@ def _machine(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None
         instance.reboots_done = status.machine.reboot_count
     if not status.HasField("machine"):
         return
+    instance_firmware.note(tx, instance, status.machine)
     if status.machine.start_count == instance.start_count:
         if status.machine.power == pb.MACHINE_POWER_OFF and status.machine.HasField("cpu_credits"):
             instance.saved_credits = status.machine.cpu_credits.credits
@@ -297,6 +299,7 @@ def _is_gone(tx: Transaction, host_id: str, instance: Instance, now: datetime) -
     change_state(tx, instance, "terminated", now, reason, transition=instance.state_transition_reason)
     _release(tx, instance)
     hibernation.forget_memory(tx, instance)
+    instance_firmware.forget(tx, instance)
     instance.public_address = None
     gone: set[tuple[int, str]] = set()
     parts: dict[str, str] = {}

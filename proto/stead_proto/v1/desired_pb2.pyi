@@ -1252,6 +1252,8 @@ class Machine(_message.Message):
     DEVICES_FIELD_NUMBER: _builtins.int
     STORES_SINCE_FIELD_NUMBER: _builtins.int
     PINNING_FIELD_NUMBER: _builtins.int
+    FIRMWARE_FIELD_NUMBER: _builtins.int
+    FIRMWARE_KEPT_FIELD_NUMBER: _builtins.int
     power: Global___Power.ValueType
     start_count: _builtins.int
     """Each increment means one start: the agent starts the guest once per number, so that a guest which
@@ -1280,6 +1282,8 @@ class Machine(_message.Message):
     """With POWER_STOPPED: ask the guest, and power it off soon if it does not end. An agent of an earlier release waits longer."""
     stores_since: _builtins.int
     """The start since which its instance store lasts, which is not made anew by those after it; 0 = the latest."""
+    firmware_kept: _builtins.int
+    """The start whose FirmwareState the controller has: that of a later one is reported when that has ended. 0 = of none."""
     @_builtins.property
     def disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___MachineDisk]:
         """the first one boots"""
@@ -1304,6 +1308,10 @@ class Machine(_message.Message):
     def pinning(self) -> Global___Pinning:
         """absent: it runs on the threads that all such guests share"""
 
+    @_builtins.property
+    def firmware(self) -> Global___FirmwareState:
+        """What it had stored when its last start ended, on another host: it is laid here before its next start."""
+
     def __init__(
         self,
         *,
@@ -1327,10 +1335,12 @@ class Machine(_message.Message):
         devices: _abc.Iterable[_builtins.str] | None = ...,
         stores_since: _builtins.int = ...,
         pinning: Global___Pinning | None = ...,
+        firmware: Global___FirmwareState | None = ...,
+        firmware_kept: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits", "metadata", b"metadata", "pinning", b"pinning", "tpm", b"tpm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits", "firmware", b"firmware", "metadata", b"metadata", "pinning", b"pinning", "tpm", b"tpm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "cpu_credits", b"cpu_credits", "devices", b"devices", "disks", b"disks", "force_stop", b"force_stop", "hasten_stop", b"hasten_stop", "hibernate", b"hibernate", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "pinning", b"pinning", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "stores_since", b"stores_since", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "cpu_credits", b"cpu_credits", "devices", b"devices", "disks", b"disks", "firmware", b"firmware", "firmware_kept", b"firmware_kept", "force_stop", b"force_stop", "hasten_stop", b"hasten_stop", "hibernate", b"hibernate", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "pinning", b"pinning", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "stores_since", b"stores_since", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1412,7 +1422,7 @@ Global___CpuCredits: _TypeAlias = CpuCredits  # noqa: Y015
 
 @_typing.final
 class Tpm(_message.Message):
-    """A TPM 2.0. Its state stays on the host until the machine is removed."""
+    """A TPM 2.0. Its state is on the machine's host until the machine is removed from there."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1431,6 +1441,36 @@ class Tpm(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Tpm: _TypeAlias = Tpm  # noqa: Y015
+
+@_typing.final
+class FirmwareState(_message.Message):
+    """What a machine of UEFI stores beside its disks, as it is when one of its starts has ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_COUNT_FIELD_NUMBER: _builtins.int
+    VARIABLES_FIELD_NUMBER: _builtins.int
+    TPM_FIELD_NUMBER: _builtins.int
+    start_count: _builtins.int
+    """of that start"""
+    variables: _builtins.bytes
+    """zlib of the variable store"""
+    tpm: _builtins.bytes
+    """the state of its TPM, encrypted with the TPM's key; empty: it has none"""
+    def __init__(
+        self,
+        *,
+        start_count: _builtins.int = ...,
+        variables: _builtins.bytes = ...,
+        tpm: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["start_count", b"start_count", "tpm", b"tpm", "variables", b"variables"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FirmwareState: _TypeAlias = FirmwareState  # noqa: Y015
 
 @_typing.final
 class MachineDisk(_message.Message):

@@ -464,6 +464,7 @@ class HostFacts(_message.Message):
     TPM_FIELD_NUMBER: _builtins.int
     HARDWARE_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
+    LAYS_FIRMWARE_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     architecture: _builtins.str
     cpus: _builtins.int
@@ -482,6 +483,8 @@ class HostFacts(_message.Message):
     simulated: _builtins.bool
     tpm: _builtins.bool
     """whether its guests may have a TPM 2.0"""
+    lays_firmware: _builtins.bool
+    """whether it lays the FirmwareState of machines that come from other hosts"""
     @_builtins.property
     def pools(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoragePool]: ...
     @_builtins.property
@@ -516,10 +519,11 @@ class HostFacts(_message.Message):
         tpm: _builtins.bool = ...,
         hardware: Global___Hardware | None = ...,
         devices: _abc.Iterable[Global___PciDevice] | None = ...,
+        lays_firmware: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hardware", b"hardware"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_id", b"boot_id", "boot_modes", b"boot_modes", "cpus", b"cpus", "devices", b"devices", "disk", b"disk", "hardware", b"hardware", "hostname", b"hostname", "libvirt_version", b"libvirt_version", "memory", b"memory", "pools", b"pools", "qemu_version", b"qemu_version", "simulated", b"simulated", "tpm", b"tpm", "underlay_address", b"underlay_address", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_id", b"boot_id", "boot_modes", b"boot_modes", "cpus", b"cpus", "devices", b"devices", "disk", b"disk", "hardware", b"hardware", "hostname", b"hostname", "lays_firmware", b"lays_firmware", "libvirt_version", b"libvirt_version", "memory", b"memory", "pools", b"pools", "qemu_version", b"qemu_version", "simulated", b"simulated", "tpm", b"tpm", "underlay_address", b"underlay_address", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -887,6 +891,7 @@ class MachineStatus(_message.Message):
     SILENT_SINCE_FIELD_NUMBER: _builtins.int
     CPU_CREDITS_FIELD_NUMBER: _builtins.int
     HIBERNATED_FIELD_NUMBER: _builtins.int
+    FIRMWARE_FIELD_NUMBER: _builtins.int
     power: Global___MachinePower.ValueType
     start_count: _builtins.int
     """the start that this power state belongs to"""
@@ -906,6 +911,10 @@ class MachineStatus(_message.Message):
     def cpu_credits(self) -> Global___CpuCreditBalance:
         """of a burstable machine, renewed every few minutes; absent when unknown"""
 
+    @_builtins.property
+    def firmware(self) -> _desired_pb2.FirmwareState:
+        """of a machine of UEFI whose start has ended, until the controller has it"""
+
     def __init__(
         self,
         *,
@@ -918,10 +927,11 @@ class MachineStatus(_message.Message):
         silent_since: _builtins.int = ...,
         cpu_credits: Global___CpuCreditBalance | None = ...,
         hibernated: _builtins.bool = ...,
+        firmware: _desired_pb2.FirmwareState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits", "firmware", b"firmware"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "cpu_credits", b"cpu_credits", "hibernated", b"hibernated", "off_reason", b"off_reason", "power", b"power", "reboot_count", b"reboot_count", "silent_since", b"silent_since", "start_count", b"start_count", "volume_ids", b"volume_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "cpu_credits", b"cpu_credits", "firmware", b"firmware", "hibernated", b"hibernated", "off_reason", b"off_reason", "power", b"power", "reboot_count", b"reboot_count", "silent_since", b"silent_since", "start_count", b"start_count", "volume_ids", b"volume_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

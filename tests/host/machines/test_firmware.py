@@ -1,4 +1,4 @@
-"""A guest boots by UEFI, secure, with a TPM: it sees all that, and variables and state stay with it until it is removed."""
+"""A guest boots by UEFI, secure, with a TPM: it sees all that, and finds what it stored, here and on its next host."""
 
 import uuid
 import zlib
@@ -10,6 +10,7 @@ import pytest
 
 from stead_agent.disks.disk_users import uid_of
 from stead_agent.machines.daemon_dirs import DaemonDirs
+from stead_agent.machines.firmware_files import FirmwareFiles
 from stead_agent.machines.interface import MachineError, Power, Tpm
 from stead_agent.machines.life import uuid_of
 
@@ -38,7 +39,31 @@ def shell_of(world, spec):
     return shell
 
 
-def test_a_guest_boots_secure_with_a_tpm_and_keeps_what_they_store(world, image):
+AUTHORIZED = bytes.fromhex("0000000940000009 0000 00 0000")  # TPM_RS_PW without a password
+OWNER, INDEX = bytes.fromhex("40000001"), bytes.fromhex("01500001")
+
+
+def ask_tpm(shell, code, body):
+    """Send a command of TPM 2.0 with a session, and return the small letters of what is answered."""
+    command = b"\x80\x02" + (10 + len(body)).to_bytes(4) + code.to_bytes(4) + body
+    text = "".join(f"\\{byte:03o}" for byte in command)
+    return shell.run(
+        f"exec 3<>/dev/tpmrm0; printf '{text}' >&3; dd bs=4096 count=1 <&3 2>/dev/null | tr -dc a-z; exec 3>&-"
+    )
+
+
+def store_in_tpm(shell, letters):
+    """Make 8 bytes of the TPM's own memory, and write letters there."""
+    public = INDEX + bytes.fromhex("000b 02060006 0000 0008")
+    ask_tpm(shell, 0x12A, OWNER + AUTHORIZED + bytes(2) + len(public).to_bytes(2) + public)  # TPM2_NV_DefineSpace
+    ask_tpm(shell, 0x137, OWNER + INDEX + AUTHORIZED + (8).to_bytes(2) + letters + bytes(2))  # TPM2_NV_Write
+
+
+def stored_in_tpm(shell):
+    return ask_tpm(shell, 0x14E, OWNER + INDEX + AUTHORIZED + (8).to_bytes(2) + bytes(2))  # TPM2_NV_Read
+
+
+def test_a_guest_boots_secure_with_a_tpm_and_what_they_store_goes_with_it(world, image):
     tpm = Tpm(str(uuid.uuid4()), b"k" * 32)
     spec = world.spec(memory=MEMORY, disks=(world.disk(image, "raw"),), nics=0, boot_mode="uefi", tpm=tpm)
     spec = replace(spec, uefi_variables=zlib.compress(KEYS.read_bytes()))
@@ -47,7 +72,8 @@ def test_a_guest_boots_secure_with_a_tpm_and_keeps_what_they_store(world, image)
     assert "runtime" in shell.run("ls /sys/firmware/efi").split()
     assert "Secure boot enabled" in shell.run("dmesg | grep -i 'secure boot'")
     assert shell.run("cat /sys/class/tpm/tpm0/tpm_version_major") == "2"
-    shell.run("[ -c /dev/tpmrm0 ]")
+    store_in_tpm(shell, b"ofthefir")
+    assert stored_in_tpm(shell) == "ofthefir"
     shell.close()
     world.machines.stop(spec.id, force=True)
     variables = world.root / "firmware" / spec.id / "vars.fd"
@@ -65,7 +91,22 @@ def test_a_guest_boots_secure_with_a_tpm_and_keeps_what_they_store(world, image)
     assert "encrypted using a key" in log.read_text()
     state = world.daemon.root / "lib" / "swtpm" / str(uuid_of(spec.id))
     assert list(state.rglob("tpm2-00.permall"))
+    world.machines.stop(spec.id, force=True)
+    files = FirmwareFiles(world.root, state.parent)
+    kept = files.read(spec.id, tpm=True)
     world.machines.remove(spec.id)
+    assert [path for path in (variables.parent, state, log) if path.exists()] == []
+    # Its next host, which knows nothing of it, is this one again.
+    files.lay(spec.id, kept)
+    world.machines.start(spec, start + 1)
+    assert "Boot0001".encode("utf-16le") in variables.read_bytes()
+    shell = shell_of(world, spec)
+    assert stored_in_tpm(shell) == "ofthefir"
+    assert "Secure boot enabled" in shell.run("dmesg | grep -i 'secure boot'")
+    shell.close()
+    assert "Successfully authored TPM state" not in (log.read_text() if log.exists() else "")
+    world.machines.remove(spec.id)
+    files.remove(spec.id)
     assert [path for path in (variables.parent, state, log) if path.exists()] == []
 
 

@@ -27,6 +27,7 @@ from stead_controller.db.tables.instances.burstable_settings import BurstableSet
 from stead_controller.db.tables.instances.instance import Instance, Reservation
 from stead_controller.db.tables.instances.instance_event import InstanceEvent
 from stead_controller.db.tables.instances.instance_event_window import EventWindowTarget, InstanceEventWindow
+from stead_controller.db.tables.instances.instance_firmware import InstanceFirmware
 from stead_controller.db.tables.instances.instance_store_disk import InstanceStoreDisk
 from stead_controller.db.tables.instances.key_pair import KeyPair
 from stead_controller.db.tables.instances.metadata_defaults import MetadataDefaults
@@ -127,6 +128,7 @@ __all__ = [
     "Instance",
     "InstanceEvent",
     "InstanceEventWindow",
+    "InstanceFirmware",
     "InstanceProfileAssociation",
     "InstanceStoreDisk",
     "InterfaceAddress",

@@ -64,6 +64,8 @@ class Host(Base):
     accelerated: Mapped[bool] = mapped_column(default=False, server_default=false())
     uefi: Mapped[bool] = mapped_column(default=False, server_default=false())  # whether its guests may boot by it
     tpm: Mapped[bool] = mapped_column(default=False, server_default=false())  # whether its guests may have one
+    # Whether its agent lays what an instance of UEFI had stored on another host.
+    lays_firmware: Mapped[bool] = mapped_column(default=False, server_default=false())
     virtualization_reason: Mapped[str] = mapped_column(String(1024), default="")
     agent_version: Mapped[str] = mapped_column(String(32), default="")
     created: Mapped[datetime]

@@ -15,6 +15,7 @@ from stead_controller.db.tables import (
     HostDevice,
     Instance,
     InstanceEvent,
+    InstanceFirmware,
     InstanceStoreDisk,
     InterfaceGroup,
     NetworkInterface,
@@ -87,6 +88,7 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
             if instance.hostname_type == "resource-name":
                 message.host_name = resource_name(instance.id, region)
         messages[pb.KIND_INTERFACE, interface.id] = message
+    kept = _firmware(tx, instance)
     messages[pb.KIND_MACHINE, instance.id] = pb.Machine(
         power=pb.POWER_RUNNING if instance.state in _RUNNING_STATES else pb.POWER_STOPPED,
         start_count=instance.start_count,
@@ -118,8 +120,18 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
         devices=_devices(tx, instance),
         pinning=_pinning(tx, instance),
         stores_since=instance.stores_since,
+        firmware_kept=kept.start_count if kept is not None else 0,
+        firmware=pb.FirmwareState(start_count=kept.start_count, variables=kept.variables, tpm=kept.tpm)
+        if kept is not None and kept.is_moved
+        else None,
     )
     return messages
+
+
+def _firmware(tx: Transaction, instance: Instance) -> InstanceFirmware | None:
+    if boot_modes.CURRENT[instance.boot_mode] != boot_modes.UEFI:
+        return None
+    return tx.session.get(InstanceFirmware, instance.id)
 
 
 def _bandwidth(tx: Transaction, instance: Instance, vpc_id: str) -> pb.Bandwidth | None:

@@ -1,7 +1,7 @@
 """On which host a stopped instance starts: any of its zone, a home of its volumes before others.
 
-Its volumes stay at their homes, which serve them to another host. What its last host alone has of it, such as the
-state of its TPM, binds it to that host. EC2, too, starts most instances on another host than before:
+Its volumes stay at their homes, which serve them to another host. What its last host alone has of it, such as its saved
+memory, binds it to that host. EC2, too, starts most instances on another host than before:
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/how-ec2-instance-stop-start-works.html.
 """
 
@@ -20,6 +20,7 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.host_capacity.capacity import Place
 from stead_controller.resources.instances import (
+    instance_firmware,
     instance_groups,
     instance_needs,
     instance_reservations,
@@ -69,13 +70,16 @@ def any_other(tx: Transaction, instance: Instance) -> str | None:
     """Return another host that a stopped instance could have, a home of its volumes before others; None without one."""
     volumes, _ = _parts(tx, instance)
     homes = {volume.host_id for volume in volumes}
+    need = instance_needs.of(tx, instance)
     others = (
         select(Host.id)
         .where(
             Host.zone == instance.zone,
             Host.state == "up",
             Host.schedulable.is_(True),
-            Host.id.not_in({*_releasing(tx, volumes), instance.host_id}),
+            Host.uefi.in_((True, need.uefi)),
+            Host.tpm.in_((True, need.tpm)),
+            Host.id.not_in({*_unfit(tx, instance, volumes), instance.host_id}),
         )
         .order_by(Host.id.in_(homes).desc(), Host.memory_free.desc(), Host.id)
     )
@@ -87,6 +91,8 @@ def relocate(tx: Transaction, instance: Instance, host_id: str) -> None:
     volumes, interfaces = _parts(tx, instance)
     if host_id in _releasing(tx, volumes):
         raise NoCapacity(f"{host_id} has still to release a volume of {instance.id}.")
+    if host_id in _unfit(tx, instance, volumes):
+        raise NoCapacity(f"{host_id} cannot have what {instance.id} has stored beside its volumes: renew its agent.")
     _move(tx, instance, volumes, interfaces, host_id)
     desired_state.refresh_instance(tx, instance.id)
 
@@ -100,7 +106,7 @@ def _parts(tx: Transaction, instance: Instance) -> tuple[Sequence[Volume], Seque
 def _what_binds(
     tx: Transaction, instance: Instance, volumes: Sequence[Volume], interfaces: Sequence[NetworkInterface]
 ) -> str:
-    return _left_on_host(instance) or _bound(tx, volumes, interfaces)
+    return _left_on_host(tx, instance) or _bound(tx, volumes, interfaces)
 
 
 def _reserve(  # noqa: PLR0917 - a place depends on all of these
@@ -119,7 +125,7 @@ def _reserve(  # noqa: PLR0917 - a place depends on all of these
     for volume in volumes:
         homes[volume.host_id or ""] += volume.size
     near = replace(terms, homes=homes)
-    but = set() if bound_to else _releasing(tx, volumes)
+    but = set() if bound_to else _unfit(tx, instance, volumes)
     search = capacity.search_for(cloud, need, instance.zone, terms=near)
     reserved = instance_reservations.use(tx, cloud, reservations, search, but=but, only_on=bound_to)
     if reserved is not None:
@@ -134,13 +140,13 @@ def _reserve(  # noqa: PLR0917 - a place depends on all of these
         raise spot_interruptions.for_room(tx, cloud, refusal, search, 1, but=but) from refusal
 
 
-def _left_on_host(instance: Instance) -> str:
+def _left_on_host(tx: Transaction, instance: Instance) -> str:
     """Say what the last host alone has of a guest; empty when there is no such thing."""
     if instance.memory_saved:
         return "its memory is saved there"
-    if instance.sealed_tpm_key is not None:
-        return "the state of its TPM is there"
-    return "its UEFI variables are there" if instance_needs.boots_by_uefi(instance) else ""
+    if not instance_needs.boots_by_uefi(instance) or instance_firmware.is_kept(tx, instance):
+        return ""
+    return "the state of its TPM is there" if instance.sealed_tpm_key is not None else "its UEFI variables are there"
 
 
 def _bound(tx: Transaction, volumes: Sequence[Volume], interfaces: Sequence[NetworkInterface]) -> str:
@@ -153,6 +159,15 @@ def _bound(tx: Transaction, volumes: Sequence[Volume], interfaces: Sequence[Netw
     for host_id in tx.session.scalars(down):
         return f"{next(volume.id for volume in volumes if volume.host_id == host_id)} is on {host_id}, which is down"
     return ""
+
+
+def _unfit(tx: Transaction, instance: Instance, volumes: Sequence[Volume]) -> set[str]:
+    """Return the hosts that cannot have an instance now, for its volumes or for what it has stored."""
+    found = _releasing(tx, volumes)
+    if instance_needs.boots_by_uefi(instance):
+        query = select(Host.id).where(Host.uefi.is_(True), Host.lays_firmware.is_(False), Host.id != instance.host_id)
+        found.update(tx.session.scalars(query))
+    return found
 
 
 def _releasing(tx: Transaction, volumes: Sequence[Volume]) -> set[str]:
@@ -178,6 +193,7 @@ def _move(
     instance.host_id = host_id
     for interface in interfaces:
         interface.host_id = host_id
+    instance_firmware.move(tx, instance)
     tx.session.flush()
     gone = {(int(pb.KIND_INTERFACE), interface.id) for interface in interfaces}
     outbox.write(tx, last, {}, gone={(int(pb.KIND_MACHINE), instance.id), *gone})

@@ -31,7 +31,7 @@ from stead_controller.resources import quotas
 from stead_controller.resources.fleet import dedicated_hosts
 from stead_controller.resources.host_capacity import offer, reserved_slots
 from stead_controller.resources.host_capacity.offer import Terms
-from stead_controller.resources.instances import instance_events, volume_attachments
+from stead_controller.resources.instances import instance_events, instance_firmware, volume_attachments
 from stead_controller.resources.instances.instance_states import HOST_FAILURE, change_state
 from stead_controller.resources.network import (
     host_addresses,
@@ -252,6 +252,7 @@ def _end(tx: Transaction, instance: Instance, now: datetime) -> dict[str, str]:
     if instance.state != "terminated":
         change_state(tx, instance, "terminated", now, HOST_FAILURE)
     volume_attachments.end_with_instance(tx, instance, now, host_lost=True)
+    instance_firmware.forget(tx, instance)
     instance.host_id = None
     if instance.capacity_held:
         instance.capacity_held = False

@@ -40,3 +40,25 @@ def test_what_is_no_store_is_refused_and_nothing_is_made(stores, first):
     with pytest.raises(MachineError, match="UEFI variables"):
         stores.prepare(GUEST, 200_000, first)
     assert not stores.path(GUEST).exists()
+
+
+def test_what_was_stored_elsewhere_takes_the_place_of_what_is_here(stores):
+    assert stores.read(GUEST) is None
+    stores.prepare(GUEST, 200_000)
+    stores.replace(GUEST, zlib.compress(b"of there"))
+    path = stores.path(GUEST)
+    assert (path.read_bytes(), path.stat().st_uid, path.stat().st_mode & 0o777) == (b"of there", 0, 0o600)
+    assert zlib.decompress(stores.read(GUEST)) == b"of there"
+    stores.prepare(GUEST, 200_000)
+    assert (path.read_bytes(), path.stat().st_uid) == (b"of there", 200_000)
+    with pytest.raises(MachineError, match="UEFI variables"):
+        stores.replace(GUEST, zlib.compress(b"short"))
+    assert path.read_bytes() == b"of there"
+
+
+def test_what_an_interrupted_write_left_is_not_in_the_way(stores):
+    stores.prepare(GUEST, 200_000)
+    stores.path(GUEST).with_suffix(".new").symlink_to("/etc/passwd")
+    stores.replace(GUEST, zlib.compress(b"of there"))
+    assert stores.path(GUEST).read_bytes() == b"of there"
+    assert list(stores.path(GUEST).parent.iterdir()) == [stores.path(GUEST)]

@@ -204,7 +204,7 @@ def test_the_host_of_its_volume_must_be_up(cloud):
     ("values", "words"),
     [
         ({"boot_mode": "uefi"}, "its UEFI variables are there"),
-        ({"sealed_tpm_key": b"x"}, "the state of its TPM is there"),
+        ({"boot_mode": "uefi", "sealed_tpm_key": b"x"}, "the state of its TPM is there"),
         ({"memory_saved": True}, "its memory is saved there"),
     ],
     ids=["uefi", "tpm", "hibernated"],

@@ -181,7 +181,7 @@ def test_an_instance_bound_to_its_host_does_not_start_there_without_cores(life, 
     [one] = launch(life)
     stop(life, one)
     launch(life)
-    monkeypatch.setattr("stead_controller.resources.instances.start_places._left_on_host", lambda _: "all of it is")
+    monkeypatch.setattr("stead_controller.resources.instances.start_places._left_on_host", lambda *_: "all of it is")
     with pytest.raises(NoCapacity, match="has not the free whole cores to start it now"):
         life.run(start_instances, life.caller, life.world.cloud, [one], NOW)
 

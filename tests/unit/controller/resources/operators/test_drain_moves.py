@@ -1,10 +1,6 @@
-"""What nobody uses leaves a host that is drained: with its content, to one home at a time, and leaving nothing there.
-
-The hosts are those of `test_volumes_on_three_hosts.py`, whose disks have a content here: the number of the last write.
-"""
+"""What nobody uses leaves a host that is drained: with its content, to one home at a time, and leaving nothing there."""
 
 import random
-from dataclasses import dataclass, field
 
 import pytest
 from sqlalchemy import select, update
@@ -12,7 +8,7 @@ from sqlalchemy import select, update
 from stead_controller.db.tables import (
     Host,
     HostResource,
-    Instance,
+    InstanceFirmware,
     Snapshot,
     StoragePool,
     UnclaimedResource,
@@ -23,9 +19,8 @@ from stead_controller.errors import InUse
 from stead_controller.request.conditions import Filter, Selection
 from stead_controller.resources.instances import volume_attachments
 from stead_controller.resources.instances.start_instances import start_instances
-from stead_controller.resources.instances.stop_instances import stop_instances
 from stead_controller.resources.instances.terminate_instances import terminate_instances
-from stead_controller.resources.operators import drain_moves, host_drain, host_records
+from stead_controller.resources.operators import drain_moves, host_records
 from stead_controller.resources.storage import (
     create_snapshots,
     snapshot_life,
@@ -36,120 +31,19 @@ from stead_controller.resources.storage import (
 from stead_controller.resources.storage.create_snapshots import OfVolume
 from stead_controller.resources.storage.volume_modifications import ModifyRequest
 from stead_proto.v1 import desired_pb2 as desired
-from stead_proto.v1 import host_pb2 as pb
 from tests.support.rows import CLOUD, GIB, NOW
-from tests.unit.controller.resources.test_volumes_on_three_hosts import Cloud, ModelHost
-
-SNAPSHOT = int(desired.KIND_SNAPSHOT)
-DONE = (pb.CONDITION_READY, pb.CONDITION_ABSENT)
-
-
-@dataclass
-class HostWithContent(ModelHost):
-    """Makes each disk of its base; one of before its volume moved away and came back is made anew."""
-
-    bases: dict[str, int] = field(default_factory=dict)  # of all hosts: a snapshot's content
-    contents: dict[str, tuple[int, int]] = field(default_factory=dict)  # a disk's home count and content
-
-    def _volume(self, name, volume):
-        condition = super()._volume(name, volume)
-        if name not in self.disks:
-            self.contents.pop(name, None)
-        elif volume is not None and not volume.HasField("remote"):
-            made = self.contents.get(name)
-            if made is None or made[0] < volume.home_count:
-                self.contents[name] = (volume.home_count, self.bases.get(volume.base_id, 0))
-        return condition
-
-
-class DrainedCloud(Cloud):
-    """Each guest writes to all its disks whenever a host acts, and must find there what was written last."""
-
-    def __init__(self, path, content):
-        super().__init__(path, content)
-        self.bases = {}
-        self.hosts = [HostWithContent(host.id, bases=self.bases) for host in self.hosts]
-        self.written = {}
-
-    def read(self, host, choose=lambda _: True):
-        super().read(host, choose)
-        query = select(HostResource.resource_id, HostResource.body).where(
-            HostResource.host_id == host.id, HostResource.kind == SNAPSHOT, HostResource.body.is_not(None)
-        )
-        host.taken = {name: desired.Resource.FromString(body).snapshot.volume_id for name, body in self.all(query)}
-
-    def all(self, query):
-        return self.run(lambda tx: tx.session.execute(query).all())
-
-    def home_for(self, host, volume_id, generation):
-        if not generation:
-            return host
-        way = (host.id, host.proxies.get(volume_id, 0))
-        return next((each for each in self.hosts if each.serves.get(volume_id) == way), None)
-
-    def check(self):
-        super().check()
-        for host in self.hosts:
-            for plugged in host.plugged.values():
-                for volume_id, generation in plugged.items():
-                    home = self.home_for(host, volume_id, generation)
-                    if home is not None:
-                        self._write(home, volume_id)
-
-    def _write(self, home, volume_id):
-        count, found = home.contents[volume_id]
-        assert found == self.written.get(volume_id, 0), f"{volume_id} on {home.id} is not what was written last"
-        self.written[volume_id] = found + 1
-        home.contents[volume_id] = (count, found + 1)
-
-    def act(self, host, *, delay=False):
-        statuses = super().act(host, delay=delay)
-        for name, volume_id in host.taken.items():
-            if name in self.bases:
-                self.run(complete, name)
-            elif volume_id in host.contents and not host.users(volume_id):
-                self.bases[name] = host.contents[volume_id][1]
-            elif (home := self.home_for(host, volume_id, 1)) is not None:
-                self.bases[name] = home.contents[volume_id][1]
-        if all(status.condition in DONE for status in statuses):
-            reached = max((revision for revision, _ in host.sent.values()), default=0)
-            mine = update(Host).where(Host.id == host.id).values(revision_reached=reached)
-            self.run(lambda tx: tx.session.execute(mine) and None)
-        return statuses
-
-    def empty(self):
-        """Let the controller do what it does each second."""
-        self.run(drain_moves.take_steps, CLOUD, NOW)
-        self.run(host_drain.start_elsewhere, CLOUD, NOW)
-
-    def settle_all(self):
-        for _ in range(4):
-            self.empty()
-            self.settle()
-
-    def drain(self, number=0, *, stop=False):
-        return self.run(host_records.drain_host, CLOUD, self.hosts[number].id, NOW, stop=stop)
-
-    def shown(self, number=0):
-        return self.run(host_records.show_host, CLOUD, self.hosts[number].id)
-
-    def step(self, rng):
-        host = rng.choice(self.hosts)
-        match rng.randrange(8):
-            case 0:
-                self.run(host_records.drain_host, CLOUD, host.id, NOW, stop=rng.random() < 0.3)
-            case 1:
-                self.run(host_records.set_schedulable, CLOUD, host.id, NOW, schedulable=True)
-            case 2 | 3:
-                self.empty()
-            case _:
-                super().step(rng)
-
-
-def complete(tx, snapshot_id):
-    snapshot = tx.session.get_one(Snapshot, snapshot_id)
-    if snapshot.state == "pending":
-        snapshot_life.complete(tx, snapshot, NOW)
+from tests.unit.controller.resources.operators.drained_cloud import (
+    DrainedCloud,
+    attach,
+    complete,
+    fail_snapshots,
+    hidden,
+    instance,
+    make_loose,
+    moves,
+    stopped,
+    volume,
+)
 
 
 @pytest.fixture
@@ -163,6 +57,7 @@ def cloud(tmp_path, empty_database_file):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_whatever_is_asked_meanwhile_no_write_is_lost_and_nothing_leaks(cloud, seed):
+    cloud.boot_by_uefi(0, 1, 5)
     rng = random.Random(seed)
     for _ in range(100):
         cloud.step(rng)
@@ -174,52 +69,13 @@ def test_whatever_is_asked_meanwhile_no_write_is_lost_and_nothing_leaks(cloud, s
     assert cloud.left() == []
     assert cloud.all(select(VolumeMove.volume_id)) == []
     assert hidden(cloud) == []
-
-
-def hidden(cloud):
-    """List the snapshots of moves that are not over."""
-    found = select(Snapshot.id).where(Snapshot.description.like("moves %"), Snapshot.state != "deleting")
-    return [name for (name,) in cloud.all(found)]
-
-
-def volume(cloud, volume_id):
-    return cloud.run(lambda tx: tx.session.get(Volume, volume_id))
-
-
-def instance(cloud, number):
-    return cloud.run(lambda tx: tx.session.get_one(Instance, cloud.instances[number]))
+    assert cloud.all(select(InstanceFirmware.instance_id)) == []
+    assert [host.firmware for host in cloud.hosts] == [{}, {}, {}]
 
 
 @pytest.fixture
 def loose(cloud):
     return make_loose(cloud)
-
-
-def make_loose(cloud):
-    """Make a volume with a content at home on the first host, attached to nothing; the host's instances are gone."""
-    volume_id = cloud.volumes[0]
-    attach(cloud, volume_id, 0)
-    cloud.settle()
-    cloud.run(volume_attachments.detach, cloud.caller, volume_id)
-    cloud.settle()
-    end_guests(cloud)
-    return volume_id
-
-
-def end_guests(cloud):
-    mine = [cloud.instances[0], cloud.instances[3]]
-    ends = update(Volume).where(Volume.instance_id.in_(mine)).values(delete_on_termination=True)
-    cloud.run(lambda tx: tx.session.execute(ends) and None)
-    cloud.run(terminate_instances, cloud.caller, mine, NOW)
-    cloud.settle()
-
-
-def attach(cloud, volume_id, number):
-    cloud.run(volume_attachments.attach, cloud.caller, CLOUD, volume_id, cloud.instances[number], "/dev/sdf", NOW)
-
-
-def moves(cloud):
-    return [(move.volume_id, move.failure) for (move,) in cloud.all(select(VolumeMove))]
 
 
 def promised(cloud, host):
@@ -315,11 +171,6 @@ def test_who_attaches_it_meanwhile_has_it_and_it_moves_later(cloud, loose, late,
         cloud.settle_all()
     row = volume(cloud, loose)
     assert (row.host_id != cloud.hosts[0].id, row.home_count) == (True, 1)
-
-
-def stopped(cloud, number=0):
-    cloud.run(stop_instances, cloud.caller, [cloud.instances[number]], NOW)
-    cloud.settle()
 
 
 def test_a_stopped_instance_leaves_with_all_its_volumes(cloud):
@@ -488,14 +339,6 @@ def test_what_was_on_its_way_from_a_host_that_is_lost_is_over(cloud, loose):
     cloud.run(host_records.remove_host, CLOUD, cloud.hosts[0].id, NOW, lost=True)
     cloud.empty()
     assert (volume(cloud, loose), moves(cloud), hidden(cloud)) == (None, [], [])
-
-
-def fail_snapshots(cloud):
-    def fail(tx):
-        for snapshot in tx.session.scalars(select(Snapshot).where(Snapshot.state == "pending")).all():
-            snapshot_life.fail(tx, snapshot, "the disk is broken")
-
-    cloud.run(fail)
 
 
 def test_a_guest_whose_volume_cannot_leave_starts_elsewhere_without_it(cloud):

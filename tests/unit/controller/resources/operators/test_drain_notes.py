@@ -8,7 +8,7 @@ from stead_controller.resources.instances.stop_instances import stop_instances
 from stead_controller.resources.instances.terminate_instances import terminate_instances
 from stead_controller.resources.storage import volume_life
 from tests.support.rows import GIB, NOW
-from tests.unit.controller.resources.operators.test_drain_moves import (
+from tests.unit.controller.resources.operators.drained_cloud import (
     DrainedCloud,
     complete,
     fail_snapshots,

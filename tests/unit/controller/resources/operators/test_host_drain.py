@@ -15,7 +15,7 @@ from stead_controller.resources.operators import host_drain, host_records
 from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import clean_up
 from tests.support.rows import CLOUD, NOW
-from tests.unit.controller.resources.operators.test_drain_moves import DrainedCloud
+from tests.unit.controller.resources.operators.drained_cloud import DrainedCloud
 
 REASON = "Server.ScheduledStop"
 
