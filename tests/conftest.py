@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests.support import box, micro, outside_clients
+from tests.support import box, micro, outside_clients, shared_dialect
 from tests.support.shares import Shares, is_light, rank_of
 
 pytest_plugins = ["tests.support.fixtures"]
@@ -34,6 +34,7 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 def pytest_configure(config: pytest.Config) -> None:
     """Let one of several processes stand back behind the others; garbage is collected from the first test on."""
     gc.disable()
+    shared_dialect.share()
     if is_light(getattr(config, "workerinput", {}).get("workerid", "")):
         os.nice(_LIGHT_NICENESS)
 

@@ -1,11 +1,17 @@
 """What tests of the database share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
+from typing import Any
 
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy import event
+
+from stead_controller.db import migrate
+from stead_controller.db.session import Database
+from tests.support.world import closed
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,3 +28,32 @@ def _migrations_are_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ScriptDirectory, "from_config", lambda config: stored(config.get_main_option("script_location")))
         yield
+
+
+@pytest.fixture(scope="session")
+def file_at(tmp_path_factory: Any) -> Callable[[str], bytes]:
+    """Give the bytes of a database without rows of some revision: made once, from those of the nearest one before it."""
+    made: dict[str, bytes] = {}
+
+    @cache
+    def at(revision: str) -> bytes:
+        path = tmp_path_factory.mktemp("revisions") / "stead.sqlite"
+        line = revisions()
+        before = [known for known in line[: line.index(revision)] if known in made]
+        path.write_bytes(made[before[-1]] if before else b"")
+        database = Database(f"sqlite:///{path}")
+        # Nothing here outlives a crash, so no disk is awaited.
+        event.listen(database.engine, "connect", lambda driver, _: driver.execute("PRAGMA synchronous=OFF"))
+        migrate.upgrade(database.engine, revision)
+        made[revision] = closed(database)
+        path.unlink()
+        return made[revision]
+
+    return at
+
+
+def revisions() -> list[str]:
+    """List all revisions, the oldest first."""
+    config = Config()
+    config.set_main_option("script_location", str(migrate._MIGRATIONS))
+    return [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()][::-1]

@@ -7,19 +7,19 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from stead_controller.__main__ import cli
-from stead_controller.db import migrate, schema
+from stead_controller.db import schema
 from stead_controller.db.downgrade import DowngradeError, downgrade_to
 from stead_controller.db.session import Database
-from tests.unit.controller.db.test_downgrade_paths import LINE
+from tests.unit.controller.db.conftest import revisions
 
-OLD = LINE[-2]
+OLD = revisions()[-2]
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(tmp_path, file_at):
     """A database that was upgraded from the revision before the newest."""
+    (tmp_path / "stead.sqlite").write_bytes(file_at(OLD))
     database = Database(f"sqlite:///{tmp_path / 'stead.sqlite'}")
-    migrate.upgrade(database.engine, OLD)
     with database.engine.begin() as connection:
         connection.execute(text("INSERT INTO accounts (id, name, created, disabled) VALUES ('1', 'old', 5, 0)"))
     schema.bring_up_to_date(database.engine)

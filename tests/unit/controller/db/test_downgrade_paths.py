@@ -1,29 +1,22 @@
 """Each migration since the oldest release that is supported has a way back, with a row in each table that there is."""
 
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import event, text
 
 from stead_controller.db import migrate, schema
 from stead_controller.db.session import Database
 from tests.house.checkout import ROOT
+from tests.unit.controller.db.conftest import revisions
 from tests.unit.controller.db.rows import Rows, fill, rows_of
 
 _RELEASES = sorted((ROOT / "tests" / "api" / "releases").glob("*/cloud.sql"))
 
 
-def _line() -> list[str]:
-    """All revisions, the oldest first."""
-    config = Config()
-    config.set_main_option("script_location", str(migrate._MIGRATIONS))
-    return [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()][::-1]
-
-
-LINE = _line()
+LINE = revisions()
 _OLDEST = "9b4c61d7e0f2"  # of the release of 2026-11-25
 STEPS = list(zip(LINE[LINE.index(_OLDEST) :], LINE[LINE.index(_OLDEST) + 1 :], strict=False))
 
@@ -37,22 +30,10 @@ def database(tmp_path):
     database.close()
 
 
-@pytest.fixture(scope="session")
-def at(tmp_path_factory):
-    """Bring an empty database to a revision: by a copy of one that goes up from test to test, which is the quicker way."""
-    template = Database(f"sqlite:///{tmp_path_factory.mktemp('revisions') / 'template.sqlite'}")
-
-    def copy(revision: str, to: Database) -> None:
-        present = schema.revision_of(template.engine)
-        if present is not None and LINE.index(present) > LINE.index(revision):  # the tests are in another order today
-            return migrate.upgrade(to.engine, revision)
-        migrate.upgrade(template.engine, revision)
-        with template.engine.connect() as source, to.engine.connect() as target:
-            source.connection.driver_connection.backup(target.connection.driver_connection)
-        return None
-
-    yield copy
-    template.close()
+@pytest.fixture
+def at(database, file_at):
+    """Bring the database, which nobody has opened yet, to a revision."""
+    return lambda revision: Path(database.engine.url.database).write_bytes(file_at(revision))
 
 
 def contents(database: Database) -> tuple[Rows, Any]:
@@ -80,7 +61,7 @@ def narrowed(rows: Rows, to: Rows) -> Rows:
 
 @pytest.mark.parametrize(("before", "after"), STEPS, ids=[f"{step[1]}" for step in STEPS])
 def test_there_and_back_and_there_again(database, at, before, after):
-    at(before, database)
+    at(before)
     add_rows(database, 11)
     first = contents(database)
     migrate.upgrade(database.engine, after)
@@ -112,9 +93,9 @@ def test_the_cloud_of_a_release_goes_up_and_comes_back_as_it_was(database, relea
     assert migrate.differences(database.engine) == []
 
 
-def test_every_revision_has_a_way_back(database):
+def test_every_revision_has_a_way_back(database, at):
     """From the newest to nothing, with no rows."""
-    migrate.upgrade(database.engine)
+    at(LINE[-1])
     migrate.downgrade(database.engine, "base")
     assert list(contents(database)[0]) == ["alembic_version"]
 
@@ -130,8 +111,8 @@ def test_every_revision_has_a_way_back(database):
         ("6b20f4d8e1a7", ("subnets", {"cidr_block": None}), "subnets without IPv4"),
     ],
 )
-def test_where_there_is_no_way_back_it_says_why_and_changes_nothing(database, revision, row, reason):
-    migrate.upgrade(database.engine, revision)
+def test_where_there_is_no_way_back_it_says_why_and_changes_nothing(database, at, revision, row, reason):
+    at(revision)
     none_encrypted = {"volumes": {"kms_key_id": None}, "snapshots": {"kms_key_id": None}}
     with database.engine.begin() as connection:
         fill(connection, 11, **none_encrypted | {row[0]: row[1]})
@@ -141,10 +122,10 @@ def test_where_there_is_no_way_back_it_says_why_and_changes_nothing(database, re
     assert contents(database) == before
 
 
-def test_room_of_instance_store_is_counted_for_what_runs_and_kvm_is_known(database):
+def test_room_of_instance_store_is_counted_for_what_runs_and_kvm_is_known(database, at):
     """Also back: the release before neither counts it nor knows room below zero."""
     before = LINE[LINE.index("3f9d72b6c1e8") - 1]
-    migrate.upgrade(database.engine, before)
+    at(before)
     pool = {"is_default": True, "provisioned": 7}
     kinds = {11: ("kvm", True, True), 12: ("kvm", False, True), 13: ("qemu", True, False)}
     for number, (kind, held, default) in kinds.items():
@@ -173,9 +154,9 @@ def test_room_of_instance_store_is_counted_for_what_runs_and_kvm_is_known(databa
     assert set(shown("SELECT cpus_free FROM hosts") + shown("SELECT memory_free FROM hosts")) == {0}
 
 
-def test_the_release_before_does_not_count_unclaimed_resources(database):
+def test_the_release_before_does_not_count_unclaimed_resources(database, at):
     """It would never free that; after the next way up each host says anew what it has."""
-    migrate.upgrade(database.engine, "5d9c1e7fa204")
+    at("5d9c1e7fa204")
     room = {"cpus_free": 1, "cpus_reserved": 5, "memory_free": 2, "memory_reserved": 7}
     for number, (pool, default) in {11: ("", True), 12: ("", False), 13: ("13name", False)}.items():
         with database.engine.begin() as connection:

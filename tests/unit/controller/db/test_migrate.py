@@ -73,9 +73,9 @@ async def test_times_come_back_as_they_went_in(database):
     assert created == made.created
 
 
-def test_an_old_attachment_is_at_home(tmp_path):
+def test_an_old_attachment_is_at_home(tmp_path, file_at):
+    (tmp_path / "old.sqlite").write_bytes(file_at("3d895a4f6117"))
     database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
-    upgrade(database.engine, "3d895a4f6117")
     with database.engine.begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO hosts (id, hostname, zone, state, schedulable, simulated, cpus, memory, cpus_free, memory_free,"
@@ -170,10 +170,10 @@ def insert(connection, table, **values):
     connection.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({places})", tuple(values.values()))
 
 
-def test_what_hangs_on_rows_stays_when_their_table_is_made_anew(tmp_path):
+def test_what_hangs_on_rows_stays_when_their_table_is_made_anew(tmp_path, file_at):
     """SQLite's foreign keys would delete it with the old table."""
+    (tmp_path / "old.sqlite").write_bytes(file_at("5c9e2f81ab47"))
     database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
-    upgrade(database.engine, "5c9e2f81ab47")
     with database.engine.begin() as connection:
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
         insert(connection, "instances", id="i-1", account_id="1")
@@ -187,9 +187,9 @@ def test_what_hangs_on_rows_stays_when_their_table_is_made_anew(tmp_path):
     database.close()
 
 
-def test_a_row_that_would_hang_on_nothing_ends_the_migration(tmp_path):
+def test_a_row_that_would_hang_on_nothing_ends_the_migration(tmp_path, file_at):
+    (tmp_path / "old.sqlite").write_bytes(file_at("5c9e2f81ab47"))
     database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
-    upgrade(database.engine, "5c9e2f81ab47")
     with database.engine.begin() as connection:
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
         insert(connection, "instance_store_disks", instance_id="i-gone")
@@ -202,9 +202,9 @@ def test_a_row_that_would_hang_on_nothing_ends_the_migration(tmp_path):
     database.close()
 
 
-def test_old_instances_spend_credits_by_ec2s_defaults(tmp_path):
+def test_old_instances_spend_credits_by_ec2s_defaults(tmp_path, file_at):
+    (tmp_path / "old.sqlite").write_bytes(file_at("5e71c09ad3b8"))
     database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
-    upgrade(database.engine, "5e71c09ad3b8")
     types = {"i-1": "t2.micro", "i-2": "t3.nano", "i-3": "t3a.nano", "i-4": "m5.large"}
     with database.engine.begin() as connection:
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
@@ -218,10 +218,10 @@ def test_old_instances_spend_credits_by_ec2s_defaults(tmp_path):
     database.close()
 
 
-def test_hosts_have_reserved_what_their_guests_take(tmp_path):
+def test_hosts_have_reserved_what_their_guests_take(tmp_path, file_at):
     """By the figures of `memory_of`, by which it is given back: other ones need another migration."""
+    (tmp_path / "old.sqlite").write_bytes(file_at("5b1c7e90a4d2"))
     database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
-    upgrade(database.engine, "5b1c7e90a4d2")
     gib = 1 << 30
     with database.engine.begin() as connection:
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")

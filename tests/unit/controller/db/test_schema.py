@@ -68,9 +68,9 @@ def test_where_there_is_no_room_for_the_copy_nothing_is_changed(tmp_path, monkey
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_database_of_a_newer_release_is_left_alone(tmp_path):
+def test_a_database_of_a_newer_release_is_left_alone(tmp_path, empty_database_file):
+    (tmp_path / "stead.sqlite").write_bytes(empty_database_file)
     database = Database(f"sqlite:///{tmp_path / 'stead.sqlite'}")
-    migrate.upgrade(database.engine)
     with database.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'ffffffffffff'")
     with pytest.raises(schema.NewerDatabaseError, match="ffffffffffff, of a newer release"):

@@ -1,0 +1,31 @@
+"""All databases of a test process have one SQLAlchemy dialect, and what it has compiled.
+
+SQLAlchemy keeps compiled statements for each engine. A process of Stead has one engine; thousands of tests have one each, and
+compiled the same statements again: a seventh of the time of the tests that run in one process.
+"""
+
+from typing import Any, Final
+
+import sqlalchemy
+from sqlalchemy import Dialect, Engine
+from sqlalchemy.util import LRUCache
+
+from stead_controller.db import session
+
+_SIZE: Final = 3000  # statements that are kept; more than all tests of a process have
+_make: Final = sqlalchemy.create_engine
+_dialects: Final[dict[str, Dialect]] = {}
+_compiled: Final[LRUCache[Any, Any]] = LRUCache(_SIZE)
+
+
+def share() -> None:
+    """Let the databases that are opened from now on in this process share their dialect; to call it again changes nothing."""
+    session.create_engine = _create_engine
+
+
+def _create_engine(url: str, **arguments: Any) -> Engine:
+    engine = _make(url, **arguments)
+    if engine.dialect.name == "sqlite":
+        engine.dialect = _dialects.setdefault(engine.dialect.name, engine.dialect)
+        engine.update_execution_options(compiled_cache=_compiled)
+    return engine
