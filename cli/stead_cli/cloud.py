@@ -2,12 +2,11 @@
 
 import contextlib
 import fcntl
+import http.client
 import json
 import os
 import shlex
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,14 +132,14 @@ class Health:
 
 def controller_health(settings: Settings) -> Health:
     """Ask the controller for its health."""
-    request = urllib.request.Request(f"http://{settings.listen}:{settings.http_port}/_stead/health")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    connection = http.client.HTTPConnection(settings.listen, settings.http_port, timeout=3)
     try:
-        with opener.open(request, timeout=3) as response:
-            return Health(answers=True, detail=json.load(response).get("status", ""))
-    except (OSError, ValueError) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        return Health(answers=False, detail=str(reason))
+        connection.request("GET", "/_stead/health")
+        return Health(answers=True, detail=json.load(connection.getresponse()).get("status", ""))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return Health(answers=False, detail=str(error))
+    finally:
+        connection.close()
 
 
 def refuse_rig(settings: Settings) -> None:

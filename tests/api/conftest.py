@@ -23,13 +23,12 @@ from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import now
-from stead_controller.db import migrate
 from stead_controller.db.session import Database, Transaction
 from stead_controller.resources.iam.key_cache import KeyCache
 from stead_controller.resources.iam.policies_of_caller import policies_of
-from tests.support import rows
+from tests.support import empty_database, rows
+from tests.support.empty_database import closed
 from tests.support.rows import Tenant, World
-from tests.support.world import closed
 
 SECRET = "a/secret+key"
 
@@ -123,8 +122,7 @@ class Api:
 @pytest.fixture(scope="session")
 def api_database(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, World]:
     """The bytes of a migrated database with the two tenants of `rows.build_world` and their keys, and the world."""
-    database = Database(f"sqlite:///{tmp_path_factory.mktemp('api') / 'world.sqlite'}")
-    migrate.upgrade(database.engine)
+    database = Database(f"sqlite:///{empty_database.write(tmp_path_factory.mktemp('api') / 'world.sqlite')}")
     world: World = database.run_blocking(_build)
     return closed(database), world
 

@@ -1,13 +1,12 @@
 """A cloud in a box for API tests: a real controller on free ports, simulated hosts, any number of accounts."""
 
+import http.client
 import json
 import os
 import secrets
 import signal
 import socket
 import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from stead_cli.settings import Settings
 from stead_proto import alone
 from stead_proto.certificates import Authority
 from stead_proto.v1 import operator_pb2 as pb
+from tests.support import empty_database
 from tests.support.clients import Account
 from tests.support.processes import BIN, Child, free_ports
 from tests.support.waiting import wait_for
@@ -131,19 +131,26 @@ class Cloud:
         return Account(made.account_id, made.access_key_id, made.secret_access_key, endpoint=self.endpoint)
 
     def start_controller(self) -> None:
-        """Start the controller and wait until it answers."""
+        """Start the controller and wait until it answers; its database is migrated before, where there is none."""
+        database = self.settings.controller_dir / "stead.sqlite"
+        if not database.exists():
+            self.settings.controller_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            empty_database.write(database)
         self.controller.start()
         wait_for(self.answers, "the controller answers", 30)
 
     def answers(self) -> bool:
         """Tell whether the controller answers; fail when it has exited."""
         self.controller.check()
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        # urllib reads the machine's certificates for each opener, which takes longer than all else of an early try.
+        connection = http.client.HTTPConnection(self.endpoint.removeprefix("http://"), timeout=2)
         try:
-            with opener.open(f"{self.endpoint}/_stead/health", timeout=2) as response:
-                return bool(response.status == 200)
-        except (urllib.error.URLError, OSError):
+            connection.request("GET", "/_stead/health")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
             return False
+        finally:
+            connection.close()
 
     def add_hosts(self, count: int, size: HostSize | None = None, zone: str = "", *, keep: bool = False) -> None:
         """Enrol simulated hosts of a zone (default: the first), all in one process, and wait until they are up.

@@ -12,6 +12,7 @@ from stead_controller.db.session import Database
 from stead_controller.resources.operators import cloud_facts
 from stead_controller.settings import Settings
 from tests.support import rows
+from tests.support.empty_database import closed
 from tests.support.life import Life
 
 
@@ -23,16 +24,6 @@ def world_file(tmp_path_factory: Any, empty_database_file: Any) -> tuple[bytes, 
     database = Database(f"sqlite:///{path}")
     world = database.run_blocking(rows.build_world)
     return closed(database), world
-
-
-def closed(database: Database) -> bytes:
-    """Close a database and return the bytes of its file."""
-    path = database.engine.url.database
-    assert path is not None
-    with database.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.close()
-    return Path(path).read_bytes()
 
 
 @pytest.fixture

@@ -12,11 +12,10 @@ from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.image_files import IncomingImage
 from stead_controller.blocks.interface import BlockStoreError
 from stead_controller.blocks.store import BlockStore
-from stead_controller.db import migrate
 from stead_controller.db.session import Database
 from stead_controller.resources.storage import segments
 from stead_proto.blocks import BLOCK_BYTES, make_segment, pack, unpack
-from tests.support import rows
+from tests.support import empty_database, rows
 
 MIB = 1 << 20
 
@@ -33,8 +32,7 @@ def small_disk(tmp_path):
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'stead.sqlite'}")
-    migrate.upgrade(database.engine)
+    database = Database(f"sqlite:///{empty_database.write(tmp_path / 'stead.sqlite')}")
     yield database
     database.close()
 

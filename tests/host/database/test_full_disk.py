@@ -7,13 +7,12 @@ import subprocess
 import pytest
 from sqlalchemy import select
 
-from stead_controller.db import migrate
 from stead_controller.db.session import Database
 from stead_controller.db.tables import NetworkInterface
 from stead_controller.errors import OutOfRoom
 from stead_controller.resources.network import network_interface_life
 from stead_controller.resources.network.network_interface_life import AddressRequest, CreateRequest
-from tests.support import rows
+from tests.support import empty_database, rows
 from tests.unit.controller.resources.test_address_races import check
 
 
@@ -29,8 +28,7 @@ def small_disk(tmp_path):
 
 @pytest.fixture
 def database(small_disk):
-    database = Database(f"sqlite:///{small_disk / 'stead.sqlite'}")
-    migrate.upgrade(database.engine)
+    database = Database(f"sqlite:///{empty_database.write(small_disk / 'stead.sqlite')}")
     yield database
     database.close()
 

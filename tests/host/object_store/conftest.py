@@ -23,7 +23,6 @@ from stead_controller.aws.endpoint_arrivals import EndpointListener
 from stead_controller.aws.failed_logins import FailedLogins
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.aws.throttle import Throttle
-from stead_controller.db import migrate
 from stead_controller.db.session import Database, Transaction
 from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.embedded import PROCESS_FILE, EmbeddedServer
@@ -35,7 +34,7 @@ from stead_controller.resources.network.vpc_endpoint_access import Via
 from stead_controller.resources.storage import object_keys
 from stead_controller.secrets.sealing import Sealer
 from stead_proto.certificates import Authority
-from tests.support import rows
+from tests.support import empty_database, rows
 from tests.support.clients import Account
 from tests.support.processes import free_ports
 
@@ -158,8 +157,7 @@ def _role(root: Caller, key: str, role_id: str) -> Credential:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A running object store; nothing is behind it until the first request."""
     folder = tmp_path_factory.mktemp("objects")
-    database = Database(f"sqlite:///{folder / 'stead.sqlite'}")
-    migrate.upgrade(database.engine)
+    database = Database(f"sqlite:///{empty_database.write(folder / 'stead.sqlite')}")
     world: rows.World = database.run_blocking(rows.build_world)
     database.run_blocking(lambda tx: _add_roles(tx, world))
     known = _credentials(world.one.caller, world.other.caller)

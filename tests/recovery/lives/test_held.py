@@ -14,11 +14,10 @@ from stead_agent.disks.volumes.interface import VolumeSpec
 from stead_agent.machines.interface import MachineSpec, Power
 from stead_agent.network.interface import LocalInterface, PublicAddress, VpcNetwork
 from stead_agent.simulated.world import Guest, Objects
-from stead_controller.db import migrate
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Host, Instance, NetworkInterface, StoragePool, Volume
 from tests.recovery.lives import held
-from tests.support import rows
+from tests.support import empty_database, rows
 from tests.support.life import Life
 from tests.support.rows import GIB
 
@@ -58,8 +57,7 @@ class Scene:
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, str, str, Objects]:
     """The bytes of the database, the ids of host and instance, and what the host has."""
     file = tmp_path_factory.mktemp("held") / "stead.sqlite"
-    database = Database(f"sqlite:///{file}")
-    migrate.upgrade(database.engine)
+    database = Database(f"sqlite:///{empty_database.write(file)}")
     life = Life(database, database.run_blocking(rows.build_world))
     pool = {"host_id": life.world.host_id, "name": "default", "backend": "directory", "is_default": True}
     life.run(lambda tx: tx.session.add(StoragePool(**pool, total=10 * GIB, free=10 * GIB, provisioned=0)))

@@ -2,14 +2,10 @@
 
 import pytest
 
-from stead_controller.db import migrate
-from stead_controller.db.session import Database
-from tests.support.world import closed
+from tests.support import empty_database
 
 
 @pytest.fixture(scope="session")
-def empty_database_file(tmp_path_factory) -> bytes:
-    """The bytes of a migrated database without rows: migrating takes longer than most tests."""
-    database = Database(f"sqlite:///{tmp_path_factory.mktemp('db') / 'empty.sqlite'}")
-    migrate.upgrade(database.engine)
-    return closed(database)
+def empty_database_file() -> bytes:
+    """The bytes of a migrated database without rows."""
+    return empty_database.content()

@@ -7,10 +7,9 @@ import pytest
 from sqlalchemy import Boolean, select
 from sqlalchemy.dialects import sqlite
 
-from stead_controller.db.migrate import upgrade
-from stead_controller.db.session import Database
 from stead_controller.db.tables import Base
 from stead_controller.db.types import UtcTime
+from tests.support import empty_database
 from tests.support.plans import steps_for_any_account
 
 # Ids that nobody asks for: only rows that were found otherwise lead to them, or names do.
@@ -43,10 +42,7 @@ TABLES = sorted(
 
 @pytest.fixture(scope="module")
 def connection(tmp_path_factory):
-    path = tmp_path_factory.mktemp("plans") / "stead.sqlite"
-    database = Database(f"sqlite:///{path}")
-    upgrade(database.engine)
-    database.close()
+    path = empty_database.write(tmp_path_factory.mktemp("plans") / "stead.sqlite")
     with closing(sqlite3.connect(path)) as opened:
         yield opened
 

@@ -1,9 +1,5 @@
 from datetime import timedelta
 
-import pytest
-
-from stead_controller.db.migrate import upgrade
-from stead_controller.db.session import Database
 from stead_controller.request.caller import Caller
 from stead_controller.resources.iam import access_keys, roles
 from stead_controller.resources.iam.access_keys import LastUse
@@ -17,14 +13,6 @@ TRUST = (
     '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},'
     '"Action":"sts:AssumeRole"}}'
 )
-
-
-@pytest.fixture
-def database(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'test.sqlite'}")
-    upgrade(database.engine)
-    yield database
-    database.close()
 
 
 async def test_the_last_use_of_keys_and_roles_is_written(database):
