@@ -20,7 +20,7 @@ _compiled: Final[LRUCache[Any, Any]] = LRUCache(_SIZE)
 
 def share() -> None:
     """Let the databases that are opened from now on in this process share their dialect; to call it again changes nothing."""
-    session.create_engine = _create_engine
+    vars(session)["create_engine"] = _create_engine
 
 
 def _create_engine(url: str, **arguments: Any) -> Engine:
