@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 import libvirt
 
 from stead_agent.disks.disk_users import uid_of
-from stead_agent.machines import attach, devices, life, records, screen, secrets, taps
+from stead_agent.machines import attach, devices, domains, life, screen, secrets, taps
 from stead_agent.machines.boot_clock import Patience, boot_clock
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.connection import Connection
@@ -27,6 +27,7 @@ from stead_agent.machines.console_log import ConsoleLogs
 from stead_agent.machines.daemon_dirs import DaemonDirs
 from stead_agent.machines.direct_disks import DirectDisks
 from stead_agent.machines.domain_xml import is_machine_id, render_domain, volume_of
+from stead_agent.machines.domains import Domain, Domains
 from stead_agent.machines.fair_semaphore import FairSemaphore
 from stead_agent.machines.health import GuestHealth
 from stead_agent.machines.hibernation import Hibernation, woken_xml
@@ -59,15 +60,6 @@ _UNDEFINE_ALL: Final = (
 _WHOLE: Final = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _BUSY_SECONDS: Final = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class _Domain:
-    """A domain of ours as libvirt shows it now."""
-
-    handle: Any  # libvirt.virDomain
-    record: life.Record
-    view: life.View
 
 
 class LibvirtMachines:
@@ -104,14 +96,14 @@ class LibvirtMachines:
         self._locks_lock = threading.Lock()
         self._callbacks: list[Callable[[str], None]] = []
         self._last: dict[str, MachineStatus] = {}
-        self._unsure: set[str] = set()  # being started, or the result was lost with the connection
         self._pressed: dict[str, float] = {}
         self._chores = Chores("machine-chores")
         self.direct = DirectDisks(self.domain, credentials, self._dirs.state)
         self.processors = Processors(self.domain, self._dirs.runtime)
         self._processes = ProcessWatch(self._notify, self._dirs.runtime)
         self._link = Connection(uri, on_event=self._on_event, on_link=self._on_link, revive=revive)
-        self.health = GuestHealth(self._link.get, self._is_ours, self._notify)
+        self._domains = Domains(self._link.get, owner, self._boot_id, self._logs)
+        self.health = GuestHealth(self._link.get, self._domains.is_ours, self._notify)
         self._link.start(self.health.listeners())
         self.health.start()
 
@@ -129,7 +121,7 @@ class LibvirtMachines:
     def update(self, spec: MachineSpec) -> frozenset[str]:
         """Attach and detach disks and nics of a running guest, and set limits of disks."""
         with self._asking(spec.id):
-            found = self._get(spec.id)
+            found = self._domains.get(spec.id)
             if not found.view.active:
                 return frozenset()
             if found.view.dead_nics:
@@ -150,16 +142,16 @@ class LibvirtMachines:
     def stop(self, machine_id: str, *, force: bool = False, hasten: bool = False) -> MachineStatus:
         """Ask the guest to shut down, or power it off."""
         with self._asking(machine_id):
-            found = self._get(machine_id)
+            found = self._domains.get(machine_id)
             if not found.view.active:
                 return self._status(machine_id, found)
             seconds = self._patience.until_off(hasten=hasten)
             due = 0 if force else boot_clock() + 1000 * seconds
             if found.record.stop_asked_of != found.record.start_count or due < found.record.stop_due:
-                found = self._write(found, stop_asked_of=found.record.start_count, stop_due=due)
+                found = domains.write(found, stop_asked_of=found.record.start_count, stop_due=due)
             if force:
                 self._destroy(found)
-                return self._status(machine_id, self._get(machine_id))
+                return self._status(machine_id, self._domains.get(machine_id))
             self._press(machine_id, found)
             if hasten:  # the button may have been pressed just now, and not be due again before that
                 self._chores.later(seconds, partial(self._attend, machine_id))
@@ -168,15 +160,15 @@ class LibvirtMachines:
     def hibernate(self, machine_id: str, encryption_key: bytes) -> MachineStatus:
         """Save the memory of the guest and end its process."""
         with self._asking(machine_id):
-            found = self._get(machine_id)
+            found = self._domains.get(machine_id)
             if not found.view.active or found.view.starting:
                 return self._status(machine_id, found)
             start = found.record.start_count
             if found.record.saved_of != start:
                 self._hibernation.save(self._link.get(), found.handle, encryption_key)
-                found = self._write(found, saved_of=start, stop_asked_of=start, stop_due=0)
+                found = domains.write(found, saved_of=start, stop_asked_of=start, stop_due=0)
             self._destroy(found)
-            return self._status(machine_id, self._get(machine_id))
+            return self._status(machine_id, self._domains.get(machine_id))
 
     def reboot(self, machine_id: str, reboot_count: int) -> MachineStatus:
         """Perform a reboot once.
@@ -184,25 +176,25 @@ class LibvirtMachines:
         The guest is asked before that is recorded: after a crash in between it is asked again, rather than not at all.
         """
         with self._asking(machine_id):
-            found = self._get(machine_id)
+            found = self._domains.get(machine_id)
             if found.record.reboot_count >= reboot_count:
                 return self._status(machine_id, found)
             if not found.view.active:
-                return self._status(machine_id, self._write(found, reboot_count=reboot_count))
+                return self._status(machine_id, domains.write(found, reboot_count=reboot_count))
             if found.record.reboot_asked < reboot_count:
                 found.handle.reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
                 due = boot_clock() + 1000 * self._patience.reboot
-                found = self._write(found, reboot_asked=reboot_count, reboot_due=due)
+                found = domains.write(found, reboot_asked=reboot_count, reboot_due=due)
                 self._chores.later(self._patience.reboot, partial(self._attend, machine_id))
             return self._status(machine_id, found)
 
     def remove(self, machine_id: str) -> None:
         """End the guest and remove everything of the machine."""
         with self._asking(machine_id):
-            found = self._find(machine_id)
+            found = self._domains.find(machine_id)
             if found:
                 if found.view.active:
-                    self._destroy(self._write(found, stop_asked_of=found.record.start_count, stop_due=0))
+                    self._destroy(domains.write(found, stop_asked_of=found.record.start_count, stop_due=0))
                 found.handle.undefineFlags(_UNDEFINE_ALL)
             self._processes.forget(machine_id)
             self._logs.remove(machine_id)
@@ -212,12 +204,12 @@ class LibvirtMachines:
             self._dirs.clear(machine_id)
             self._last.pop(machine_id, None)
             self._pressed.pop(machine_id, None)
-            self._unsure.discard(machine_id)
+            self._domains.unsure.discard(machine_id)
 
     def resize_disk(self, machine_id: str, volume_id: str, size: int) -> None:
         """Show a running guest its disk grown."""
         with self._asking(machine_id):
-            found = self._get(machine_id)
+            found = self._domains.get(machine_id)
             has = devices.plugged(found.handle) if found.view.active else attach.Plugged({})
             if volume_id not in has.targets:
                 raise MachineError(f"{machine_id}: has no {volume_id} plugged in")
@@ -237,7 +229,7 @@ class LibvirtMachines:
     def resume(self, machine_id: str) -> None:
         """Resume a guest that was paused because a disk was full; the failed writes are repeated first."""
         with self._asking(machine_id):
-            found = self._get(machine_id)
+            found = self._domains.get(machine_id)
             if found.view.state == life.State.PAUSED and found.view.reason == life.PAUSED_IO_ERROR:
                 found.handle.resume()
 
@@ -247,7 +239,7 @@ class LibvirtMachines:
         """Return the status of the machine; while libvirt is away, derived from the last status and its process."""
         try:
             with self._translated(machine_id):
-                found = self._find(machine_id)
+                found = self._domains.find(machine_id)
         except MachinesUnavailableError:
             return self._status_without_libvirt(machine_id)
         return self._status(machine_id, found) if found else None
@@ -255,8 +247,7 @@ class LibvirtMachines:
     def present(self) -> frozenset[str]:
         """List all machines of this agent."""
         with self._translated("present"):
-            names = [domain.name() for domain in self._link.get().listAllDomains()]
-            return frozenset(name for name in names if is_machine_id(name) and self._is_ours(name))
+            return self._domains.present()
 
     def console_output(self, machine_id: str, last_bytes: int) -> bytes:
         """Return the end of what the guest wrote to its serial port."""
@@ -275,12 +266,12 @@ class LibvirtMachines:
     def open_console(self, machine_id: str) -> int:
         """Open the running guest's serial port."""
         with self._translated(machine_id):
-            return open_port(self._running(machine_id))
+            return open_port(self._domains.running(machine_id))
 
     def screenshot(self, machine_id: str, *, wake_up: bool = False) -> bytes:
         """Return a picture of the guest's screen."""
         with self._translated(machine_id):
-            handle = self._running(machine_id)
+            handle = self._domains.running(machine_id)
             if wake_up:
                 screen.wake(handle)
             return screen.take(self._link.get(), handle)
@@ -288,7 +279,7 @@ class LibvirtMachines:
     def interrupt(self, machine_id: str) -> None:
         """Send the guest a non-maskable interrupt."""
         with self._translated(machine_id):
-            self._running(machine_id).injectNMI(0)
+            self._domains.running(machine_id).injectNMI(0)
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """Call the callback whenever a machine's status may have changed."""
@@ -298,7 +289,7 @@ class LibvirtMachines:
     def domain(self, machine_id: str) -> Iterator[Any]:
         """Yield libvirt's handle of a running guest, or None; the machine's lock is held meanwhile."""
         with self._asking(machine_id):
-            found = self._find(machine_id)
+            found = self._domains.find(machine_id)
             yield found.handle if found is not None and found.view.active else None
 
     def close(self) -> None:
@@ -314,7 +305,7 @@ class LibvirtMachines:
     def _started_already(self, machine_id: str, start_count: int) -> MachineStatus | None:
         """Return the status if this start has happened already; raise if it cannot be done now."""
         with self._asking(machine_id):
-            found = self._find(machine_id)
+            found = self._domains.find(machine_id)
             if not found:
                 return None
             status = self._status(machine_id, found)
@@ -329,7 +320,7 @@ class LibvirtMachines:
     def _start(self, spec: MachineSpec, start_count: int, reboot_count: int) -> MachineStatus:
         """Redefine the machine and start its guest; the machine is off, and its lock is held."""
         live = self._link.get()
-        found = self._find(spec.id)
+        found = self._domains.find(spec.id)
         record = life.Record(self._owner)
         before = 0
         if found:
@@ -358,11 +349,11 @@ class LibvirtMachines:
             self._create(spec.id, domain, start_count, saved=saved)
         weigh(domain, spec.vcpus)
         self._processes.watch(spec.id)
-        return self._status(spec.id, self._get(spec.id))
+        return self._status(spec.id, self._domains.get(spec.id))
 
     def _create(self, machine_id: str, domain: Any, start_count: int, *, saved: bool = False) -> None:
         """Start the guest, with its saved memory if it has one. A failed start leaves no trace of having happened."""
-        self._unsure.add(machine_id)
+        self._domains.unsure.add(machine_id)
         try:
             domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if saved else 0)
             if saved:
@@ -370,34 +361,34 @@ class LibvirtMachines:
         except libvirt.libvirtError:
             if self._link.is_up():
                 self._logs.discard(machine_id, start_count)
-                self._unsure.discard(machine_id)
+                self._domains.unsure.discard(machine_id)
                 self._chores.soon(self._link.revive)  # virtlogd, which libvirt needs to start guests, may have ended
             raise
-        self._unsure.discard(machine_id)
+        self._domains.unsure.discard(machine_id)
 
     def _resume_from_memory(self, machine_id: str, start_count: int) -> None:
         """Load the memory of a guest that was started paused, and resume it; if that fails, it is lost."""
-        found = self._get(machine_id)
+        found = self._domains.get(machine_id)
         try:
             self._hibernation.load(found.handle)
         except MachineError:
             _log.exception("saved_memory_lost", extra={"machine": machine_id})
-            self._end_half_loaded(machine_id, self._write(found, saved_of=0))
+            self._end_half_loaded(machine_id, domains.write(found, saved_of=0))
             self._hibernation.forget(machine_id)
             raise
-        self._write(found, saved_of=0, loaded_of=start_count)
+        domains.write(found, saved_of=0, loaded_of=start_count)
         found.handle.resume()
         self._hibernation.forget(machine_id)
 
-    def _end_half_loaded(self, machine_id: str, found: _Domain) -> None:
+    def _end_half_loaded(self, machine_id: str, found: Domain) -> None:
         """End a guest that has not all of its memory, as if its start had not happened."""
         self._destroy(found)
         self._logs.discard(machine_id, found.record.start_count)
-        self._unsure.discard(machine_id)
+        self._domains.unsure.discard(machine_id)
 
     # Ending
 
-    def _press(self, machine_id: str, found: _Domain) -> None:
+    def _press(self, machine_id: str, found: Domain) -> None:
         """Press the power button, not too often, and schedule a check of the result."""
         now = time.monotonic()
         if now - self._pressed.get(machine_id, -1e9) >= self._patience.press_again:
@@ -406,7 +397,7 @@ class LibvirtMachines:
             self._chores.later(wait, partial(self._attend, machine_id))
             found.handle.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
 
-    def _destroy(self, found: _Domain) -> None:
+    def _destroy(self, found: Domain) -> None:
         """Power off; it is fine if the guest ended by itself at this moment."""
         try:
             found.handle.destroy()
@@ -441,7 +432,7 @@ class LibvirtMachines:
     def _adopt_one(self, machine_id: str) -> None:
         """Take over a machine: watch its process again, and do what is overdue."""
         with self._asking(machine_id):
-            found = self._find_ours(machine_id)
+            found = self._domains.find_ours(machine_id)
             if found and found.view.active and not self._processes.is_watched(machine_id):
                 self._processes.watch(machine_id)
             if found and life.is_half_loaded(found.record, found.view):
@@ -452,7 +443,7 @@ class LibvirtMachines:
                 self._hibernation.forget(machine_id)
             if found and found.record.reboot_asked > found.record.reboot_count:
                 # The guest was asked, and we may have missed its reboot: better not to reset a healthy guest later.
-                self._write(found, reboot_count=found.record.reboot_asked)
+                domains.write(found, reboot_count=found.record.reboot_asked)
         self._attend(machine_id)
 
     def _attend(self, machine_id: str, *, rebooted: bool = False) -> None:
@@ -463,23 +454,23 @@ class LibvirtMachines:
             return
         try:
             with self._translated(machine_id):
-                found = self._find_ours(machine_id)
+                found = self._domains.find_ours(machine_id)
                 if found:
                     self._settle(machine_id, found, rebooted)
         finally:
             lock.release()
         self._notify(machine_id)
 
-    def _settle(self, machine_id: str, found: _Domain, rebooted: bool) -> None:
+    def _settle(self, machine_id: str, found: Domain, rebooted: bool) -> None:
         """Record what happened to a machine and do what is overdue; its lock is held."""
         record = found.record
         if rebooted and record.reboot_asked > record.reboot_count:
-            found = self._write(found, reboot_count=record.reboot_asked)
+            found = domains.write(found, reboot_count=record.reboot_asked)
         status = self._status(machine_id, found)
         if status.power is Power.OFF:
             seen = life.with_off_seen(found.record, status)
             if seen != found.record:
-                self._write(found, off_of=seen.off_of, off_reason=seen.off_reason)
+                domains.write(found, off_of=seen.off_of, off_reason=seen.off_reason)
             return
         now = boot_clock()
         record = found.record
@@ -492,68 +483,16 @@ class LibvirtMachines:
         elif record.reboot_asked > record.reboot_count and now >= record.reboot_due:
             _log.warning("guest_did_not_reboot", extra={"machine": machine_id})
             found.handle.reset()
-            self._write(found, reboot_count=record.reboot_asked)
+            domains.write(found, reboot_count=record.reboot_asked)
 
     def _notify(self, machine_id: str) -> None:
         """Notify the subscribers that a machine's status may have changed."""
         for callback in self._callbacks:
             callback(machine_id)
 
-    # Lookup and records
+    # Status
 
-    def _find(self, machine_id: str) -> _Domain | None:
-        """Look a machine up; one that is not ours is an error."""
-        if not is_machine_id(machine_id):
-            raise MachineError(f"not a machine id: {machine_id!r}")
-        try:
-            domain = self._link.get().lookupByName(machine_id)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return None
-            raise
-        record = records.read(domain)
-        if record is None or record.owner != self._owner:
-            raise MachineError(f"{machine_id}: a domain of this name exists that is not ours")
-        state, reason = domain.state()
-        happened = self._logs.exists(machine_id, record.start_count) and machine_id not in self._unsure
-        is_active = state != life.State.SHUTOFF
-        has = devices.plugged(domain) if is_active else attach.Plugged({})
-        full = devices.full_disks(domain, has) if state == life.State.PAUSED and reason == life.PAUSED_IO_ERROR else ()
-        dead = frozenset(taps.missing(has.taps))
-        view = life.View(is_active, state, reason, self._boot_id, happened, has.volume_ids, frozenset(full), dead)
-        if state == life.State.RUNNING:
-            self._unsure.discard(machine_id)
-        return _Domain(domain, record, view)
-
-    def _find_ours(self, machine_id: str) -> _Domain | None:
-        """Look a machine up; one that is not ours counts as absent."""
-        return self._find(machine_id) if self._is_ours(machine_id) else None
-
-    def _get(self, machine_id: str) -> _Domain:
-        """Look up a machine that must exist."""
-        found = self._find(machine_id)
-        if not found:
-            raise MachineAbsentError(f"{machine_id} is not on this host")
-        return found
-
-    def _running(self, machine_id: str) -> Any:
-        """Return libvirt's handle of a guest that must run."""
-        found = self._get(machine_id)
-        if not found.view.active:
-            raise MachineError(f"{machine_id} is off")
-        return found.handle
-
-    def _is_ours(self, name: str) -> bool:
-        """Tell whether a domain exists and was made by this agent."""
-        try:
-            record = records.read(self._link.get().lookupByName(name))
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return False
-            raise
-        return record is not None and record.owner == self._owner
-
-    def _status(self, machine_id: str, found: _Domain) -> MachineStatus:
+    def _status(self, machine_id: str, found: Domain) -> MachineStatus:
         """Return the status of a machine, and remember it."""
         status = life.status_of(machine_id, found.record, found.view)
         if found.view.active:
@@ -571,12 +510,6 @@ class LibvirtMachines:
         if self._processes.is_gone(machine_id):
             return replace(last, power=Power.OFF, off_reason=OffReason.CRASHED)
         return replace(last, power=Power.UNKNOWN)
-
-    def _write(self, found: _Domain, **changed: Any) -> _Domain:
-        """Change the record of a machine."""
-        record = replace(found.record, **changed)
-        records.write(found.handle, record, is_active=found.view.active)
-        return replace(found, record=record)
 
     def _lock_of(self, machine_id: str) -> threading.RLock:
         """Return the machine's lock, which exists while a thread holds it or waits for it."""

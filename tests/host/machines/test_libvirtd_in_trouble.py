@@ -81,7 +81,7 @@ def test_a_start_cut_off_by_a_dying_libvirtd_is_repeated_or_found(world, moment)
 
     thread = threading.Thread(target=start)
     thread.start()
-    wait_for(lambda: world.machines._unsure, "the start is under way")
+    wait_for(lambda: world.machines._domains.unsure, "the start is under way")
     threading.Event().wait(moment)  # the fault comes at a moment of its own, whatever the start is at
     world.daemon.kill()
     thread.join()
@@ -97,7 +97,7 @@ def test_the_reason_of_an_end_outlives_both_the_agent_and_libvirtd(world):
     world.machines.start(spec, 1)
     os.kill(world.process_of(spec.id), signal.SIGTERM)  # libvirt takes this for a shutdown by the guest
     world.wait_for_power(spec.id, Power.OFF)
-    wait_for(lambda: world.machines._find(spec.id).record.off_of == 1, "the reason is noted")
+    wait_for(lambda: world.machines._domains.find(spec.id).record.off_of == 1, "the reason is noted")
     world.machines.close()
     world.machines = None
     world.daemon.kill()
