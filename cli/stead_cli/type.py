@@ -17,6 +17,8 @@ _COLUMNS: Final = (
     "threads",
     "memory_mib",
     "network_mbps",
+    "ebs_mbps",
+    "ebs_iops",
     "store_gb",
     "devices",
     "whole",
@@ -48,6 +50,8 @@ def list_types(output: str, *, own: bool) -> None:
 @click.option("--interfaces", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option("--addresses", type=click.IntRange(min=1), default=4, show_default=True, help="Of each interface.")
 @click.option("--network-mbps", default="1000:5000", show_default=True, metavar=_PAIR)
+@click.option("--ebs-mbps", default="", metavar=_PAIR, help="Of all volumes of an instance together; with --ebs-iops.")
+@click.option("--ebs-iops", default="", metavar=_PAIR, help="The same, in operations of up to 256 KiB per second.")
 @click.option("--instance-store", default="", metavar="COUNTxGB", help="Disks that end with the instance.")
 @click.option(
     "--device",
@@ -69,6 +73,8 @@ def add_type(
     interfaces: int,
     addresses: int,
     network_mbps: str,
+    ebs_mbps: str,
+    ebs_iops: str,
     instance_store: str,
     devices: Sequence[str],
     whole_cores: bool,
@@ -81,6 +87,7 @@ def add_type(
     Hosts hold each instance to its network bandwidth, and those of a type with a baseline to their CPU credits.
     """
     network = _pair("--network-mbps", network_mbps, ":")
+    mbps, iops = _pair("--ebs-mbps", ebs_mbps, ":"), _pair("--ebs-iops", ebs_iops, ":")
     count, size = _pair("--instance-store", instance_store, "x", both=True)
     new_type = pb.InstanceType(
         name=name,
@@ -91,6 +98,10 @@ def add_type(
         addresses=addresses,
         network_baseline_mbps=network[0],
         network_burst_mbps=network[1],
+        ebs_baseline_mbps=mbps[0],
+        ebs_max_mbps=mbps[1],
+        ebs_baseline_iops=iops[0],
+        ebs_max_iops=iops[1],
         store_count=count,
         store_gb=size,
         baseline_percent=baseline_percent,
@@ -144,6 +155,8 @@ def _row(found: pb.InstanceType) -> Row:
         "interfaces": found.interfaces,
         "addresses": found.addresses,
         "network_mbps": _range(found.network_baseline_mbps, found.network_burst_mbps),
+        "ebs_mbps": _range(found.ebs_baseline_mbps, found.ebs_max_mbps),
+        "ebs_iops": _range(found.ebs_baseline_iops, found.ebs_max_iops),
         "store_gb": f"{found.store_count}x{found.store_gb}" if found.store_count else "",
         "baseline_percent": found.baseline_percent or None,
         "devices": ", ".join(f"{model}={count}" for model, count in sorted(found.devices.items())),

@@ -31,6 +31,9 @@ STATUSES_PER_PROGRESS: Final = 1000
 ERROR_CHARACTERS: Final = 2000
 """The most of an error's text that travels in a status or an answer."""
 
+EBS_BURST_SECONDS: Final = 30 * 60
+"""So long an instance may at most use its volumes at their maximum before it must save again: EC2's figure."""
+
 EXPORT_PORTS: Final = range(61000, 63048)
 """TCP ports at which a host serves its volumes to other hosts: above those that Linux gives to outgoing connections
 (ip_local_port_range), where hardly anybody else is. Its firewall lets hosts alone in."""

@@ -115,7 +115,7 @@ def test_what_nothing_here_has_is_found_nowhere(api, params, requirements):
         ({"AllowedInstanceTypes": ["a*"], "ExcludedInstanceTypes": ["b*"]}, "InvalidParameterCombination"),
         ({"AllowedInstanceTypes": ["a*"] * 401}, "InvalidParameterValue"),
         ({"SpotMaxPricePercentageOverLowestPrice": 20}, "UnsupportedOperation"),
-        ({"BaselineEbsBandwidthMbps": {"Min": 20000}}, "UnsupportedOperation"),
+        ({"BaselineEbsBandwidthMbps": {"Min": 4, "Max": 2}}, "InvalidParameterValue"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(api, requirements, code):

@@ -6,10 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
-from stead_cli.errors import CliError
-from stead_cli.operator import Operator
 from stead_cli.type import type as commands
-from stead_proto.v1 import operator_pb2 as pb
 from tests.support.clients import FAST
 from tests.support.cloud import DEVICE
 
@@ -84,7 +81,7 @@ def test_a_type_is_added_launched_and_removed(stead, account, image_id):
         (("add", "lab.odd", "--vcpus", "3", "--threads-per-core", "2", "--memory-mib", "256"), "no cores of 2 threads"),
         (("add", "lab.odd", "--vcpus", "3", "--memory-mib", "256", "--network-mbps", "fast"), "--network-mbps must be"),
         (("add", "lab.odd", "--vcpus", "3", "--memory-mib", "256", "--network-mbps", "9:1"), "more than burst"),
-        (("add", "lab.odd", "--vcpus", "3", "--memory-mib", "256", "--ebs-mbps", "9"), "No such option"),
+        (("add", "lab.odd", "--vcpus", "3", "--memory-mib", "256", "--ebs-mbps", "9"), "belong together"),
         (
             ("add", "lab.odd", "--vcpus", "3", "--memory-mib", "256", "--instance-store", "2"),
             "--instance-store must be",
@@ -99,14 +96,22 @@ def test_nonsense_is_refused_in_words(stead, arguments, words):
     stead(*arguments, fails=words)
 
 
-@pytest.mark.parametrize("figure", ["ebs_baseline_mbps", "ebs_max_mbps", "ebs_baseline_iops", "ebs_max_iops"])
-def test_what_the_command_line_of_an_earlier_release_says_of_ebs_is_refused(cloud, stead, figure):
-    new_type = pb.InstanceType(
-        name="lab.odd", vcpus=1, memory_mib=256, interfaces=1, addresses=1, network_burst_mbps=9, **{figure: 9}
-    )
-    with pytest.raises(CliError, match=r"ebs_.* is not supported"):
-        Operator(cloud.settings).add_type(new_type)
-    assert json.loads(stead("list", "--own", "--output", "json")) == []
+def test_a_type_limits_all_volumes_of_an_instance_together(stead, account):
+    figures = ("--ebs-mbps", "100:400", "--ebs-iops", "500")
+    stead("add", "lab.disks", "--vcpus", "1", "--memory-mib", "256", *figures)
+    ebs = described(account, "lab.disks")["EbsInfo"]
+    assert ebs["EbsOptimizedSupport"] == "default"
+    assert ebs["EbsOptimizedInfo"] == {
+        "BaselineBandwidthInMbps": 100,
+        "BaselineThroughputInMBps": 12.5,
+        "BaselineIops": 500,
+        "MaximumBandwidthInMbps": 400,
+        "MaximumThroughputInMBps": 50.0,
+        "MaximumIops": 500,
+    }
+    (shown,) = json.loads(stead("list", "--own", "--output", "json"))
+    assert (shown["ebs_mbps"], shown["ebs_iops"]) == ("100:400", "500")
+    stead("remove", "lab.disks")
 
 
 def test_a_burstable_type_earns_what_its_baseline_costs(stead, account):

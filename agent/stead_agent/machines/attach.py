@@ -82,12 +82,12 @@ def changes(live_xml: str, spec: MachineSpec) -> Changes:
     new_disks = [disk for serial, disk in wanted_disks.items() if serial not in disks]
     attach = [render_disk(spec, disk, next(free)) for disk in new_disks]
     attach += [render_nic(nic) for mac, nic in wanted_nics.items() if mac not in nics]
-    limits = [
+    new_limits = [
         Limit(_target(disks[serial]), disk.throughput, disk.iops)
         for serial, disk in wanted_disks.items()
         if serial in disks and _limits(disks[serial]) != (disk.throughput, disk.iops)
     ]
-    return Changes(tuple(detach), tuple(attach), tuple(limits), tuple(new_disks))
+    return Changes(tuple(detach), tuple(attach), tuple(new_limits), tuple(new_disks))
 
 
 def plugged(live_xml: str) -> Plugged:
@@ -102,6 +102,13 @@ def plugged(live_xml: str) -> Plugged:
     nics = [(nic.find("mac"), nic.find("target")) for nic in domain.iterfind("devices/interface")]
     taps = {mac.get("address", ""): tap.get("dev", "") for mac, tap in nics if mac is not None and tap is not None}
     return Plugged(targets, aliases, taps)
+
+
+def limits(live_xml: str) -> dict[str, Limit]:
+    """Read the limits of a running domain's volumes, by volume."""
+    disks = ET.fromstring(live_xml).iterfind("devices/disk")  # noqa: S314 (from libvirt)
+    found = {volume_of(disk.findtext("serial", "")): Limit(_target(disk), *_limits(disk)) for disk in disks}
+    return {volume_id: limit for volume_id, limit in found.items() if volume_id is not None}
 
 
 def _alias(device: ET.Element) -> str:

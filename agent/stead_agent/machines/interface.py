@@ -106,6 +106,28 @@ class Pinning:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """What a guest has saved of the rate of all its volumes together, in thousandths of all that it can save."""
+
+    bytes: int = 1000
+    operations: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class JointLimit:
+    """What all volumes of a guest together may do per second; the instance store does not count, nor do discards.
+
+    What it does not use of a baseline is saved, and spent on up to the most.
+    """
+
+    baseline_bytes: int
+    most_bytes: int
+    baseline_operations: int
+    most_operations: int
+    saved: Saved = field(default=Saved(), compare=False)  # by a machine that this host does not know yet
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSpec:
     """The complete description of a guest; the first disk boots, nics are in the order of their device index."""
 
@@ -122,6 +144,7 @@ class MachineSpec:
     instance_type: str = ""  # what the guest reads as its product name, as on EC2
     devices: tuple[str, ...] = ()  # PCI addresses of the host's devices that it has alone, whole IOMMU groups
     pinning: Pinning | None = None  # None: it runs on the threads that all such guests share
+    joint: JointLimit | None = None  # None: only the limits of each volume count
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +162,7 @@ class MachineStatus:
     stalled: frozenset[str] = frozenset()  # volumes of a running guest whose requests fail, or wait for long
     agent_silent_since: int = 0  # Unix seconds; 0 = the guest's agent answers, or there is none
     hibernated: bool = False  # it is off, and its memory is saved: the next start resumes it
+    saved: Saved | None = None  # of a machine that is off and has a joint limit
 
 
 @dataclass(frozen=True, slots=True)

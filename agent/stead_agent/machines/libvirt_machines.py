@@ -42,6 +42,7 @@ from stead_agent.machines.interface import (
     OffReason,
     Power,
 )
+from stead_agent.machines.joint_keeper import JointKeeper
 from stead_agent.machines.preparation import Preparation
 from stead_agent.machines.process_watch import ProcessWatch
 from stead_agent.machines.processors import Processors, weigh
@@ -104,6 +105,7 @@ class LibvirtMachines:
         self._link = Connection(uri, on_event=self._on_event, on_link=self._on_link, revive=revive)
         self._domains = Domains(self._link.get, owner, self._boot_id, self._logs)
         self.health = GuestHealth(self._link.get, self._domains.is_ours, self._notify)
+        self.joint = JointKeeper(self._link.get, state_dir / "joint-limits")
         self._link.start(self.health.listeners())
         self.health.start()
 
@@ -115,8 +117,10 @@ class LibvirtMachines:
         if done:
             return done
         with self._starts.held(), self._asking(spec.id):
-            done = self._started_already(spec.id, start_count)
-            return done or self._start(spec, start_count, reboot_count)
+            if done := self._started_already(spec.id, start_count):
+                return done
+            with self.joint.arranged(spec) as arranged:
+                return self._start(arranged.spec, start_count, reboot_count)
 
     def update(self, spec: MachineSpec) -> frozenset[str]:
         """Attach and detach disks and nics of a running guest, and set limits of disks."""
@@ -127,15 +131,11 @@ class LibvirtMachines:
             if found.view.dead_nics:
                 with self._processes.held(spec.id) as process:
                     taps.make_anew(found.handle, process, devices.plugged(found.handle).taps)
-            todo = attach.changes(found.handle.XMLDesc(0), spec)
-            for device in todo.detach:
-                devices.ask_to_release(found.handle, device.alias)
-            for disk in spec.disks:
-                give_disk(disk.source, disk.base, uid_of(spec.id))
-            with secrets.defined_for(self._link.get(), todo.attached_disks):
-                for xml in todo.attach:
-                    found.handle.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-            devices.limit(found.handle, todo.limits)
+            live_xml = found.handle.XMLDesc(0)
+            with self.joint.arranged(spec, live_xml) as arranged:
+                todo = attach.changes(live_xml, arranged.spec)
+                devices.limit(found.handle, (*arranged.limits, *todo.limits))
+                self._plug(found, spec, todo)
             self._host.keep_apart(found.handle, spec)
             return frozenset(volume_of(device.subject) or device.subject for device in todo.detach)
 
@@ -199,6 +199,7 @@ class LibvirtMachines:
             self._processes.forget(machine_id)
             self._logs.remove(machine_id)
             self.direct.forget(machine_id)
+            self.joint.forget(machine_id)
             self._host.remove(machine_id)
             self._hibernation.forget(machine_id)
             self._dirs.clear(machine_id)
@@ -295,10 +296,21 @@ class LibvirtMachines:
     def close(self) -> None:
         """Close the connection to libvirt and end our threads."""
         self.health.close()
+        self.joint.close()
         self.direct.close()
         self._chores.close()
         self._link.close()
         self._processes.close()
+
+    def _plug(self, found: Domain, spec: MachineSpec, todo: attach.Changes) -> None:
+        """Attach what a running guest lacks, and ask it to release what it has too much; its lock is held."""
+        for device in todo.detach:
+            devices.ask_to_release(found.handle, device.alias)
+        for disk in spec.disks:
+            give_disk(disk.source, disk.base, uid_of(spec.id))
+        with secrets.defined_for(self._link.get(), todo.attached_disks):
+            for xml in todo.attach:
+                found.handle.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     # Starting
 
@@ -497,6 +509,8 @@ class LibvirtMachines:
         status = life.status_of(machine_id, found.record, found.view)
         if found.view.active:
             status = self.health.complete(status, found.handle.ID())
+        elif status.power is Power.OFF:
+            status = replace(status, saved=self.joint.rest(machine_id))
         self._last[machine_id] = status
         return status
 

@@ -140,6 +140,7 @@ def machine_spec(
         instance_type=body.metadata.instance_type,
         devices=tuple(sorted(body.devices)),
         pinning=_pinning(body),
+        joint=_joint(body),
         uefi_variables=body.uefi_variables,
         tpm=machines.Tpm(secret_uuid(f"tpm {resource.id}"), body.tpm.encryption_key) if body.HasField("tpm") else None,
     )
@@ -150,6 +151,19 @@ def _pinning(body: desired_pb2.Machine) -> machines.Pinning | None:
         return None
     given = body.pinning
     return machines.Pinning(tuple(given.threads), given.numa_node, given.huge_pages)
+
+
+def _joint(body: desired_pb2.Machine) -> machines.JointLimit | None:
+    if not body.HasField("volumes_limit"):
+        return None
+    given = body.volumes_limit
+    return machines.JointLimit(
+        baseline_bytes=given.baseline_bytes,
+        most_bytes=given.most_bytes,
+        baseline_operations=given.baseline_operations,
+        most_operations=given.most_operations,
+        saved=machines.Saved(given.saved.bytes, given.saved.operations),
+    )
 
 
 def credit_terms(resource: Resource) -> Terms | None:
@@ -402,11 +416,16 @@ def machine_status(
         cpu_credits=_balance(balance) if balance is not None else None,
         hibernated=status.hibernated,
         firmware=_firmware(stored, status.start_count) if stored is not None else None,
+        saved_for_volumes=_saved(status.saved) if status.saved is not None else None,
     )
 
 
 def _firmware(stored: machines.FirmwareState, start_count: int) -> desired_pb2.FirmwareState:
     return desired_pb2.FirmwareState(start_count=start_count, variables=stored.variables, tpm=stored.tpm)
+
+
+def _saved(saved: machines.Saved) -> desired_pb2.SavedForVolumes:
+    return desired_pb2.SavedForVolumes(bytes=saved.bytes, operations=saved.operations)
 
 
 def _balance(balance: Balance) -> host_pb2.CpuCreditBalance:

@@ -6,6 +6,8 @@ Every type is a KVM guest here, so all are `nitro`, whatever EC2 itself runs the
 from dataclasses import dataclass
 from typing import Final
 
+from stead_proto.limits import EBS_BURST_SECONDS
+
 _MIB: Final = 1024 * 1024
 _MOST_SAVED: Final = 150 * 1024 * _MIB
 RUNS: Final = "x86_64"
@@ -48,6 +50,31 @@ class DeviceCount:
 
 
 @dataclass(frozen=True, slots=True)
+class EbsLimit:
+    """What all EBS volumes of an instance together may do, in megabits and in operations of up to 256 KiB per second.
+
+    What an instance does not use of its baseline it saves, at most so much as half an hour at the maximum spends.
+    """
+
+    baseline_mbps: int
+    max_mbps: int
+    baseline_iops: int
+    max_iops: int
+
+    def earned(self, seconds: float) -> tuple[float, float]:
+        """Return which parts of all that can be saved, of bandwidth and of operations, are saved in some idle time."""
+        return (
+            _part(self.baseline_mbps, self.max_mbps, seconds),
+            _part(self.baseline_iops, self.max_iops, seconds),
+        )
+
+
+def _part(baseline: int, most: int, seconds: float) -> float:
+    """Return the part of all that can be saved that is saved in some time."""
+    return min(1.0, baseline * seconds / ((most - baseline) * EBS_BURST_SECONDS)) if most > baseline else 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Gpus:
     """The GPUs of a type: `count` of one kind, with `memory` MiB each."""
 
@@ -61,8 +88,7 @@ class Gpus:
 class InstanceType:
     """What a guest of this type gets: `memory` in bytes, `max_interfaces` with `max_addresses` of each IP version.
 
-    Bandwidths are in megabits per second, an operation is one of 16 KiB. Those of EBS are None where EC2 gives none;
-    no host limits all volumes of an instance together, so they are shown nowhere.
+    Bandwidths are in megabits per second. `ebs` is None where EC2 says nothing, and then only each volume is limited.
     """
 
     name: str
@@ -80,11 +106,8 @@ class InstanceType:
     clock_speed: float | None
     current_generation: bool
     free_tier: bool
-    ebs_optimized: str  # unsupported, supported, default
-    ebs_baseline_mbps: int | None = None
-    ebs_max_mbps: int | None = None
-    ebs_baseline_iops: int | None = None
-    ebs_max_iops: int | None = None
+    ebs_optimized: str  # unsupported, default
+    ebs: EbsLimit | None = None
     instance_store: InstanceStore | None = None
     credits: Credits | None = None
     gpus: Gpus | None = None

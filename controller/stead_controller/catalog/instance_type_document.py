@@ -8,12 +8,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from stead_controller.catalog.instance_type import Credits, DeviceCount, Gpus, InstanceStore, InstanceType
+from stead_controller.catalog.instance_type import Credits, DeviceCount, EbsLimit, Gpus, InstanceStore, InstanceType
 
 _MIB: Final = 1024 * 1024
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,20}\Z")
 _SIZE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,8}\Z")
 _MODEL: Final = re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}\Z")
+_LEAST_IOPS: Final = 100  # so that each of so many volumes as an instance may have gets some
 _MOST_DEVICES: Final = 16  # of a model, as many as the largest of EC2's types have of GPUs
 MOST: Final = 1 << 31
 """More than any figure of a type may be."""
@@ -99,7 +100,7 @@ def read_family(where: str, document: Mapping[str, Any]) -> list[InstanceType]:
         "architecture": table.text("architecture", ("x86_64", "arm64")),
         "threads_per_core": table.whole("threads_per_core"),
         "current_generation": table.flag("current_generation"),
-        "ebs_optimized": table.text("ebs_optimized", ("unsupported", "supported", "default")),
+        "ebs_optimized": table.text("ebs_optimized", ("unsupported", "default")),
     }
     clock_speed = table.number("clock_speed_ghz", None)
     sizes = table.tables("sizes")
@@ -119,10 +120,6 @@ def _size(name: str, size: str, table: _Table, shared: dict[str, Any], clock_spe
     baseline, burst = _pair(table, "network_mbps", "burst") or (0, 0)
     if not burst:
         raise BadDocumentError(f"{table.where}: network_mbps is missing")
-    ebs_baseline, ebs_max = _pair(table, "ebs_mbps", "max") or (None, None)
-    baseline_iops, max_iops = _pair(table, "ebs_iops", "max") or (None, None)
-    if (ebs_max is None) is not (max_iops is None):
-        raise BadDocumentError(f"{table.where}: ebs_mbps and ebs_iops belong together")
     gpus, devices = _devices(table)
     made = InstanceType(
         name=name,
@@ -136,10 +133,7 @@ def _size(name: str, size: str, table: _Table, shared: dict[str, Any], clock_spe
         network_burst_mbps=burst,
         clock_speed=table.number("clock_speed_ghz", clock_speed),
         free_tier=table.flag("free_tier", default=False),
-        ebs_baseline_mbps=ebs_baseline,
-        ebs_max_mbps=ebs_max,
-        ebs_baseline_iops=baseline_iops,
-        ebs_max_iops=max_iops,
+        ebs=_ebs(table, shared["ebs_optimized"]),
         instance_store=_instance_store(table.table("instance_store")),
         credits=_credits(table.table("credits")),
         gpus=gpus,
@@ -180,16 +174,27 @@ def _valid_cores(table: _Table, cores: int) -> tuple[int, ...]:
     return tuple(range(least, cores + 1, step))
 
 
-def _pair(table: _Table, key: str, most: str) -> tuple[int, int] | None:
+def _pair(table: _Table, key: str, most: str, *, least: int = 1) -> tuple[int, int] | None:
     """Read a baseline, and the figure that is reached for some time."""
     found = table.table(key)
     if found is None:
         return None
-    baseline, largest = found.whole("baseline"), found.whole(most)
+    baseline, largest = found.whole("baseline", least), found.whole(most)
     found.end()
     if baseline > largest:
         raise BadDocumentError(f"{found.where}: the baseline {baseline} is more than {most}, {largest}")
     return baseline, largest
+
+
+def _ebs(table: _Table, ebs_optimized: str) -> EbsLimit | None:
+    """Read what all volumes together may do; a type that always is EBS-optimized says it, and no other does."""
+    mbps = _pair(table, "ebs_mbps", "max")
+    iops = _pair(table, "ebs_iops", "max", least=_LEAST_IOPS)
+    if (mbps is None) is not (iops is None):
+        raise BadDocumentError(f"{table.where}: ebs_mbps and ebs_iops belong together")
+    if (ebs_optimized == "default") is (mbps is None):
+        raise BadDocumentError(f"{table.where}: ebs_mbps is for types that are EBS-optimized by default, and for all")
+    return EbsLimit(*mbps, *iops) if mbps is not None and iops is not None else None
 
 
 def _instance_store(table: _Table | None) -> InstanceStore | None:

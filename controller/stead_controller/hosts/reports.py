@@ -170,6 +170,9 @@ def _machine(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None
     if status.machine.start_count == instance.start_count:
         if status.machine.power == pb.MACHINE_POWER_OFF and status.machine.HasField("cpu_credits"):
             instance.saved_credits = status.machine.cpu_credits.credits
+        if status.machine.HasField("saved_for_volumes"):
+            instance.saved_ebs_bytes = status.machine.saved_for_volumes.bytes
+            instance.saved_ebs_iops = status.machine.saved_for_volumes.operations
         _power(tx, instance, status.machine, now)
     elif instance.state == "stopping" and _never_started(tx, host_id, status, instance):
         _has_stopped(tx, instance, status.machine, now)

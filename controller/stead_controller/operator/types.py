@@ -115,4 +115,8 @@ def _shown(kind: InstanceType, offer: Offer) -> pb.InstanceType:
         devices={one.model: one.count for one in kind.devices},
         whole_cores=kind.whole_cores,
         huge_pages=kind.huge_pages,
+        ebs_baseline_mbps=kind.ebs.baseline_mbps if kind.ebs else 0,
+        ebs_max_mbps=kind.ebs.max_mbps if kind.ebs else 0,
+        ebs_baseline_iops=kind.ebs.baseline_iops if kind.ebs else 0,
+        ebs_max_iops=kind.ebs.max_iops if kind.ebs else 0,
     )

@@ -1254,6 +1254,7 @@ class Machine(_message.Message):
     PINNING_FIELD_NUMBER: _builtins.int
     FIRMWARE_FIELD_NUMBER: _builtins.int
     FIRMWARE_KEPT_FIELD_NUMBER: _builtins.int
+    VOLUMES_LIMIT_FIELD_NUMBER: _builtins.int
     power: Global___Power.ValueType
     start_count: _builtins.int
     """Each increment means one start: the agent starts the guest once per number, so that a guest which
@@ -1312,6 +1313,10 @@ class Machine(_message.Message):
     def firmware(self) -> Global___FirmwareState:
         """What it had stored when its last start ended, on another host: it is laid here before its next start."""
 
+    @_builtins.property
+    def volumes_limit(self) -> Global___VolumesLimit:
+        """absent: only the limits of each volume count"""
+
     def __init__(
         self,
         *,
@@ -1337,14 +1342,77 @@ class Machine(_message.Message):
         pinning: Global___Pinning | None = ...,
         firmware: Global___FirmwareState | None = ...,
         firmware_kept: _builtins.int = ...,
+        volumes_limit: Global___VolumesLimit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits", "firmware", b"firmware", "metadata", b"metadata", "pinning", b"pinning", "tpm", b"tpm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits", "firmware", b"firmware", "metadata", b"metadata", "pinning", b"pinning", "tpm", b"tpm", "volumes_limit", b"volumes_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "cpu_credits", b"cpu_credits", "devices", b"devices", "disks", b"disks", "firmware", b"firmware", "firmware_kept", b"firmware_kept", "force_stop", b"force_stop", "hasten_stop", b"hasten_stop", "hibernate", b"hibernate", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "pinning", b"pinning", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "stores_since", b"stores_since", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "cpu_credits", b"cpu_credits", "devices", b"devices", "disks", b"disks", "firmware", b"firmware", "firmware_kept", b"firmware_kept", "force_stop", b"force_stop", "hasten_stop", b"hasten_stop", "hibernate", b"hibernate", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "pinning", b"pinning", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "stores_since", b"stores_since", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus", "volumes_limit", b"volumes_limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Machine: _TypeAlias = Machine  # noqa: Y015
+
+@_typing.final
+class VolumesLimit(_message.Message):
+    """What all volumes of a machine together may do per second; the instance store does not count. What it does not use of a
+    baseline is saved, and spent on up to the most. An operation is one of up to 256 KiB.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASELINE_BYTES_FIELD_NUMBER: _builtins.int
+    MOST_BYTES_FIELD_NUMBER: _builtins.int
+    BASELINE_OPERATIONS_FIELD_NUMBER: _builtins.int
+    MOST_OPERATIONS_FIELD_NUMBER: _builtins.int
+    SAVED_FIELD_NUMBER: _builtins.int
+    baseline_bytes: _builtins.int
+    most_bytes: _builtins.int
+    baseline_operations: _builtins.int
+    most_operations: _builtins.int
+    @_builtins.property
+    def saved(self) -> Global___SavedForVolumes:
+        """what it had saved on another host, for a host that knows nothing of it yet"""
+
+    def __init__(
+        self,
+        *,
+        baseline_bytes: _builtins.int = ...,
+        most_bytes: _builtins.int = ...,
+        baseline_operations: _builtins.int = ...,
+        most_operations: _builtins.int = ...,
+        saved: Global___SavedForVolumes | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["saved", b"saved"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_bytes", b"baseline_bytes", "baseline_operations", b"baseline_operations", "most_bytes", b"most_bytes", "most_operations", b"most_operations", "saved", b"saved"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VolumesLimit: _TypeAlias = VolumesLimit  # noqa: Y015
+
+@_typing.final
+class SavedForVolumes(_message.Message):
+    """In thousandths of all that a machine can save for its volumes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BYTES_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    bytes: _builtins.int
+    operations: _builtins.int
+    def __init__(
+        self,
+        *,
+        bytes: _builtins.int = ...,
+        operations: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "operations", b"operations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SavedForVolumes: _TypeAlias = SavedForVolumes  # noqa: Y015
 
 @_typing.final
 class Pinning(_message.Message):

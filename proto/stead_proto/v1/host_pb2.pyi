@@ -892,6 +892,7 @@ class MachineStatus(_message.Message):
     CPU_CREDITS_FIELD_NUMBER: _builtins.int
     HIBERNATED_FIELD_NUMBER: _builtins.int
     FIRMWARE_FIELD_NUMBER: _builtins.int
+    SAVED_FOR_VOLUMES_FIELD_NUMBER: _builtins.int
     power: Global___MachinePower.ValueType
     start_count: _builtins.int
     """the start that this power state belongs to"""
@@ -915,6 +916,10 @@ class MachineStatus(_message.Message):
     def firmware(self) -> _desired_pb2.FirmwareState:
         """of a machine of UEFI whose start has ended, until the controller has it"""
 
+    @_builtins.property
+    def saved_for_volumes(self) -> _desired_pb2.SavedForVolumes:
+        """of a machine that is off and has a VolumesLimit"""
+
     def __init__(
         self,
         *,
@@ -928,10 +933,11 @@ class MachineStatus(_message.Message):
         cpu_credits: Global___CpuCreditBalance | None = ...,
         hibernated: _builtins.bool = ...,
         firmware: _desired_pb2.FirmwareState | None = ...,
+        saved_for_volumes: _desired_pb2.SavedForVolumes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits", "firmware", b"firmware"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits", "firmware", b"firmware", "saved_for_volumes", b"saved_for_volumes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "cpu_credits", b"cpu_credits", "firmware", b"firmware", "hibernated", b"hibernated", "off_reason", b"off_reason", "power", b"power", "reboot_count", b"reboot_count", "silent_since", b"silent_since", "start_count", b"start_count", "volume_ids", b"volume_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "cpu_credits", b"cpu_credits", "firmware", b"firmware", "hibernated", b"hibernated", "off_reason", b"off_reason", "power", b"power", "reboot_count", b"reboot_count", "saved_for_volumes", b"saved_for_volumes", "silent_since", b"silent_since", "start_count", b"start_count", "volume_ids", b"volume_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1833,7 +1833,7 @@ class InstanceType(_message.Message):
     network_baseline_mbps: _builtins.int
     network_burst_mbps: _builtins.int
     ebs_baseline_mbps: _builtins.int
-    """of all volumes together: refused by AddType and not shown, since nothing limits it"""
+    """of all volumes of an instance together; 0 = only each volume is limited"""
     ebs_max_mbps: _builtins.int
     """this and the two below the same"""
     ebs_baseline_iops: _builtins.int

@@ -33,6 +33,7 @@ from stead_controller.names import instance_name, resource_name
 from stead_controller.request import instance_types
 from stead_proto.v1 import desired_pb2 as pb
 
+_BYTES_PER_MEGABIT: Final = 1_000_000 // 8
 _RUNNING_STATES: Final = frozenset({"pending", "running"})
 
 
@@ -119,6 +120,7 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
         tpm=pb.Tpm(encryption_key=instance.sealed_tpm_key) if instance.sealed_tpm_key else None,
         devices=_devices(tx, instance),
         pinning=_pinning(tx, instance),
+        volumes_limit=_volumes_limit(tx, instance),
         stores_since=instance.stores_since,
         firmware_kept=kept.start_count if kept is not None else 0,
         firmware=pb.FirmwareState(start_count=kept.start_count, variables=kept.variables, tpm=kept.tpm)
@@ -153,6 +155,20 @@ def _cpu_credits(tx: Transaction, instance: Instance) -> pb.CpuCredits | None:
         at_start=1000 * instance.launch_credits,
         saved_seconds=cpu_credits.saved_seconds(kind),
         saved=instance.saved_credits,
+    )
+
+
+def _volumes_limit(tx: Transaction, instance: Instance) -> pb.VolumesLimit | None:
+    """Return what its type lets all its volumes together do; None for a type without such figures."""
+    kind = instance_types.find(tx, instance.instance_type)
+    if kind is None or kind.ebs is None:
+        return None
+    return pb.VolumesLimit(
+        baseline_bytes=kind.ebs.baseline_mbps * _BYTES_PER_MEGABIT,
+        most_bytes=kind.ebs.max_mbps * _BYTES_PER_MEGABIT,
+        baseline_operations=kind.ebs.baseline_iops,
+        most_operations=kind.ebs.max_iops,
+        saved=pb.SavedForVolumes(bytes=instance.saved_ebs_bytes, operations=instance.saved_ebs_iops),
     )
 
 

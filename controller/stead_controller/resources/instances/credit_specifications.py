@@ -167,12 +167,16 @@ def count_launches(tx: Transaction, account_id: str, number: int, now: datetime)
 def begin_start(tx: Transaction, instance: Instance, now: datetime) -> None:
     """Give an instance that is started again its launch credits, if it gets any; after too long its old ones are lost.
 
-    To be called while it is still stopped. What it has saved counts only where its host does not know it yet.
+    To be called while it is still stopped. What it has saved, for its volumes too, counts only on a host that is new.
     """
     kind = instance_types.find(tx, instance.instance_type)
     off_seconds = (now - instance.state_changed).total_seconds() if instance.state == "stopped" else 0
     if kind is None or not kind.burstable or off_seconds >= cpu_credits.saved_seconds(kind):
         instance.saved_credits = 0
+    if kind is not None and kind.ebs is not None and off_seconds > 0:
+        earned = kind.ebs.earned(off_seconds)
+        instance.saved_ebs_bytes = min(1000, instance.saved_ebs_bytes + round(1000 * earned[0]))
+        instance.saved_ebs_iops = min(1000, instance.saved_ebs_iops + round(1000 * earned[1]))
     if kind is None or not launches_left(tx, instance.account_id, kind, instance.cpu_credits, now):
         instance.launch_credits = 0
         return

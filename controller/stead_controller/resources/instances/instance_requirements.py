@@ -67,6 +67,7 @@ class Requirements:
     accelerator_names: tuple[str, ...] = ()
     accelerator_memory_mib: Range = _ANY
     network_gbps: Range = _ANY
+    ebs_mbps: Range = _ANY
     encryption_in_transit: bool = False
 
     def check(self) -> None:
@@ -94,6 +95,7 @@ class Requirements:
         yield "AcceleratorCount", self.accelerators
         yield "AcceleratorTotalMemoryMiB", self.accelerator_memory_mib
         yield "NetworkBandwidthGbps", self.network_gbps
+        yield "BaselineEbsBandwidthMbps", self.ebs_mbps
 
 
 def _in(value: str, asked: tuple[str, ...]) -> bool:
@@ -153,6 +155,7 @@ def _has_storage(kind: InstanceType, asked: Requirements) -> bool:
         _wanted(asked.local_storage, has=store is not None)
         and (store is None or _in(store.medium, asked.local_storage_types))
         and asked.local_storage_gb.has(store.total_size if store else None)
+        and asked.ebs_mbps.has(kind.ebs.baseline_mbps if kind.ebs else None)
     )
 
 

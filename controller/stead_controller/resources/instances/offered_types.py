@@ -20,15 +20,17 @@ from stead_controller.resources.instances.instance_requirements import Requireme
 
 # EC2's filters about what no type has here, or what is not promised of any.
 _ABSENT: Final = (
-    "ebs-info.ebs-optimized-info.baseline-bandwidth-in-mbps",
-    "ebs-info.ebs-optimized-info.baseline-iops",
-    "ebs-info.ebs-optimized-info.baseline-throughput-in-mbps",
-    "ebs-info.ebs-optimized-info.maximum-bandwidth-in-mbps",
-    "ebs-info.ebs-optimized-info.maximum-iops",
-    "ebs-info.ebs-optimized-info.maximum-throughput-in-mbps",
     "network-info.bandwidth-weightings",
     "network-info.efa-info.maximum-efa-interfaces",
     "processor-info.supported-features",
+)
+_EBS: Final = (
+    "baseline-bandwidth-in-mbps",
+    "baseline-iops",
+    "baseline-throughput-in-mbps",
+    "maximum-bandwidth-in-mbps",
+    "maximum-iops",
+    "maximum-throughput-in-mbps",
 )
 OFFERING_FILTERS: Final = frozenset({"instance-type", "location"})
 _LOCATION_TYPES: Final = ("region", "availability-zone", "availability-zone-id", "outpost")
@@ -51,55 +53,74 @@ def facts(kind: InstanceType) -> dict[str, tuple[str, ...]]:
     """Return what a type answers to each filter; all requests share it, so it must not be changed."""
     store = kind.instance_store
     nothing: tuple[str, ...] = ()
-    return dict.fromkeys(_ABSENT, nothing) | {
-        "auto-recovery-supported": (_word(kind.auto_recovery),),
-        "bare-metal": ("false",),
-        "burstable-performance-supported": (_word(kind.burstable),),
-        "current-generation": (_word(kind.current_generation),),
-        "dedicated-hosts-supported": ("false",),
-        "ebs-info.attachment-limit-type": ("shared",),
-        "ebs-info.ebs-optimized-support": (kind.ebs_optimized,),
-        "ebs-info.encryption-support": ("supported",),
-        "ebs-info.maximum-ebs-attachments": (str(kind.max_volumes),),
-        "ebs-info.nvme-support": ("unsupported",),
-        "free-tier-eligible": (_word(kind.free_tier),),
-        "hibernation-supported": (_word(kind.hibernation),),
-        "hypervisor": (kind.hypervisor,),
-        "instance-storage-info.disk.count": (str(store.count),) if store else (),
-        "instance-storage-info.disk.size-in-gb": (str(store.size),) if store else (),
-        "instance-storage-info.disk.type": (store.medium,) if store else (),
-        "instance-storage-info.encryption-support": ("unsupported",) if store else (),
-        "instance-storage-info.nvme-support": ("unsupported",) if store else (),
-        "instance-storage-info.total-size-in-gb": (str(store.total_size),) if store else (),
-        "instance-storage-supported": (_word(store is not None),),
-        "instance-type": (kind.name,),
-        "memory-info.size-in-mib": (str(kind.memory_mib),),
-        "network-info.efa-supported": ("false",),
-        "network-info.ena-support": ("supported",),
-        "network-info.encryption-in-transit-supported": ("false",),
-        "network-info.flexible-ena-queues-support": ("unsupported",),
-        "network-info.ipv4-addresses-per-interface": (str(kind.max_addresses),),
-        "network-info.ipv6-addresses-per-interface": (str(kind.max_addresses),),
-        "network-info.ipv6-supported": ("true",),
-        "network-info.maximum-network-cards": ("1",),
-        "network-info.maximum-network-interfaces": (str(kind.max_interfaces),),
-        "network-info.network-performance": (kind.network_performance,),
-        "nitro-enclaves-support": ("unsupported",),
-        "nitro-tpm-info.supported-versions": ("2.0",),
-        "nitro-tpm-support": ("supported",),
-        "processor-info.supported-architecture": (kind.architecture,),
-        "processor-info.sustained-clock-speed-in-ghz": (str(kind.clock_speed),) if kind.clock_speed else (),
-        "reboot-migration-support": ("unsupported",),
-        "supported-boot-mode": kind.boot_modes,
-        "supported-root-device-type": kind.root_device_types,
-        "supported-usage-class": ("on-demand",),
-        "supported-virtualization-type": ("hvm",),
-        "vcpu-info.default-cores": (str(kind.cores),),
-        "vcpu-info.default-threads-per-core": (str(kind.threads_per_core),),
-        "vcpu-info.default-vcpus": (str(kind.vcpus),),
-        "vcpu-info.valid-cores": tuple(map(str, kind.valid_cores)),
-        "vcpu-info.valid-threads-per-core": tuple(map(str, kind.valid_threads_per_core)),
-    }
+    return (
+        dict.fromkeys(_ABSENT, nothing)
+        | _ebs(kind)
+        | {
+            "auto-recovery-supported": (_word(kind.auto_recovery),),
+            "bare-metal": ("false",),
+            "burstable-performance-supported": (_word(kind.burstable),),
+            "current-generation": (_word(kind.current_generation),),
+            "dedicated-hosts-supported": ("false",),
+            "ebs-info.attachment-limit-type": ("shared",),
+            "ebs-info.ebs-optimized-support": (kind.ebs_optimized,),
+            "ebs-info.encryption-support": ("supported",),
+            "ebs-info.maximum-ebs-attachments": (str(kind.max_volumes),),
+            "ebs-info.nvme-support": ("unsupported",),
+            "free-tier-eligible": (_word(kind.free_tier),),
+            "hibernation-supported": (_word(kind.hibernation),),
+            "hypervisor": (kind.hypervisor,),
+            "instance-storage-info.disk.count": (str(store.count),) if store else (),
+            "instance-storage-info.disk.size-in-gb": (str(store.size),) if store else (),
+            "instance-storage-info.disk.type": (store.medium,) if store else (),
+            "instance-storage-info.encryption-support": ("unsupported",) if store else (),
+            "instance-storage-info.nvme-support": ("unsupported",) if store else (),
+            "instance-storage-info.total-size-in-gb": (str(store.total_size),) if store else (),
+            "instance-storage-supported": (_word(store is not None),),
+            "instance-type": (kind.name,),
+            "memory-info.size-in-mib": (str(kind.memory_mib),),
+            "network-info.efa-supported": ("false",),
+            "network-info.ena-support": ("supported",),
+            "network-info.encryption-in-transit-supported": ("false",),
+            "network-info.flexible-ena-queues-support": ("unsupported",),
+            "network-info.ipv4-addresses-per-interface": (str(kind.max_addresses),),
+            "network-info.ipv6-addresses-per-interface": (str(kind.max_addresses),),
+            "network-info.ipv6-supported": ("true",),
+            "network-info.maximum-network-cards": ("1",),
+            "network-info.maximum-network-interfaces": (str(kind.max_interfaces),),
+            "network-info.network-performance": (kind.network_performance,),
+            "nitro-enclaves-support": ("unsupported",),
+            "nitro-tpm-info.supported-versions": ("2.0",),
+            "nitro-tpm-support": ("supported",),
+            "processor-info.supported-architecture": (kind.architecture,),
+            "processor-info.sustained-clock-speed-in-ghz": (str(kind.clock_speed),) if kind.clock_speed else (),
+            "reboot-migration-support": ("unsupported",),
+            "supported-boot-mode": kind.boot_modes,
+            "supported-root-device-type": kind.root_device_types,
+            "supported-usage-class": ("on-demand",),
+            "supported-virtualization-type": ("hvm",),
+            "vcpu-info.default-cores": (str(kind.cores),),
+            "vcpu-info.default-threads-per-core": (str(kind.threads_per_core),),
+            "vcpu-info.default-vcpus": (str(kind.vcpus),),
+            "vcpu-info.valid-cores": tuple(map(str, kind.valid_cores)),
+            "vcpu-info.valid-threads-per-core": tuple(map(str, kind.valid_threads_per_core)),
+        }
+    )
+
+
+def _ebs(kind: InstanceType) -> dict[str, tuple[str, ...]]:
+    """Return what a type answers to filters of what all its volumes together may do; nothing if that is not limited."""
+    ebs, figures = kind.ebs, {}
+    if ebs is not None:
+        figures = {
+            "baseline-bandwidth-in-mbps": (str(ebs.baseline_mbps),),
+            "baseline-iops": (str(ebs.baseline_iops),),
+            "baseline-throughput-in-mbps": (str(ebs.baseline_mbps / 8),),
+            "maximum-bandwidth-in-mbps": (str(ebs.max_mbps),),
+            "maximum-iops": (str(ebs.max_iops),),
+            "maximum-throughput-in-mbps": (str(ebs.max_mbps / 8),),
+        }
+    return {f"ebs-info.ebs-optimized-info.{name}": figures.get(name, ()) for name in _EBS}
 
 
 FILTERS: Final = frozenset(facts(ALL["t3.micro"]))

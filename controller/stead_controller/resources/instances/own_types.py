@@ -16,7 +16,6 @@ from stead_controller.request import instance_types
 from stead_controller.request.transaction import Transaction
 
 _FAMILIES: Final = frozenset(kind.family for kind in catalogue.ALL.values())
-_NOT_LIMITED: Final = frozenset({"ebs_mbps", "ebs_iops"})  # of all volumes of an instance together
 
 
 def add(tx: Transaction, name: str, facts: Mapping[str, Any], now: datetime) -> InstanceType:
@@ -24,8 +23,6 @@ def add(tx: Transaction, name: str, facts: Mapping[str, Any], now: datetime) -> 
 
     Raises InvalidParameter, and AlreadyExists for a name that is taken.
     """
-    for figure in _NOT_LIMITED & facts.keys():
-        raise InvalidParameter(f"{figure} is not supported: hosts limit the volumes of an instance each for itself.")
     family, _, size = name.partition(".")
     if family in _FAMILIES:
         raise InvalidParameter(f"The family {family} has the sizes of Stead's catalogue, and no others.")
@@ -38,7 +35,7 @@ def add(tx: Transaction, name: str, facts: Mapping[str, Any], now: datetime) -> 
         "architecture": "x86_64",
         "threads_per_core": figures.pop("threads_per_core", 1),
         "current_generation": True,
-        "ebs_optimized": "unsupported",
+        "ebs_optimized": "default" if facts.keys() & {"ebs_mbps", "ebs_iops"} else "unsupported",
         "sizes": {size: figures},
     }
     text = json.dumps(document, sort_keys=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stead_controller.catalog.instance_type import Credits, DeviceCount, Gpus, InstanceStore
+from stead_controller.catalog.instance_type import Credits, DeviceCount, EbsLimit, Gpus, InstanceStore
 from stead_controller.catalog.instance_type_document import BadDocumentError, read_family
 
 FAMILY: dict[str, Any] = {
@@ -81,8 +81,7 @@ def test_all_of_a_document_is_read():
     assert (found.cores, found.valid_cores, found.valid_threads_per_core) == (4, (2, 4), (1, 2))
     assert (found.max_interfaces, found.max_addresses) == (3, 10)
     assert (found.network_performance, found.network_baseline_mbps) == ("Up to 10 Gigabit", 750)
-    assert (found.ebs_baseline_mbps, found.ebs_max_mbps) == (650, 4750)
-    assert (found.ebs_baseline_iops, found.ebs_max_iops) == (3600, 18_750)
+    assert found.ebs == EbsLimit(650, 4750, 3600, 18_750)
     assert found.instance_store == InstanceStore(2, 75, "ssd")
     assert found.credits == Credits(24, 576, 5)
     assert found.gpus == Gpus(1, "T4", "NVIDIA", 16384)
@@ -134,6 +133,10 @@ BIG = ("sizes", "big")
         (changed(*BIG, "network_mbps", "baseline", to=20_000), "network_mbps: the baseline 20000 is more than burst"),
         (changed(*BIG, "network_mbps", "peak", to=1), "lab.toml: sizes.big: network_mbps: unknown key peak"),
         (changed(*BIG, "ebs_iops"), "lab.toml: sizes.big: ebs_mbps and ebs_iops belong together"),
+        (changed(*BIG, "ebs_mbps"), "lab.toml: sizes.big: ebs_mbps and ebs_iops belong together"),
+        (changed(*BIG, "ebs_iops", "baseline", to=99), "ebs_iops: baseline must be from 100 to"),
+        (changed("ebs_optimized", to="unsupported"), "sizes.big: ebs_mbps is for types that are EBS-optimized"),
+        (changed("ebs_optimized", to="supported"), "lab.toml: ebs_optimized must be one of unsupported, default"),
         (changed(*BIG, "valid_cores", "step", to=3), "valid_cores: steps of 3 from 2 do not reach 4 cores"),
         (changed(*BIG, "valid_cores", "least", to=5), "valid_cores: steps of 2 from 5 do not reach 4 cores"),
         (changed(*BIG, "instance_store", "medium", to="tape"), "medium must be one of ssd, hdd, not 'tape'"),

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from stead_controller.catalog import instance_types
-from stead_controller.catalog.instance_type import DeviceCount
+from stead_controller.catalog.instance_type import DeviceCount, EbsLimit
 from stead_controller.catalog.instance_type_document import BadDocumentError
 
 GIB = 1024**3
@@ -55,22 +55,21 @@ def test_sizes_are_those_of_ec2(name, vcpus, memory, interfaces, addresses):
 
 
 @pytest.mark.parametrize(
-    ("name", "network", "ebs", "iops"),
+    ("name", "network", "ebs"),
     [
-        ("t3.micro", (64, 5000), (87, 2085), (500, 11800)),
-        ("m5.large", (750, 10000), (650, 4750), (3600, 18750)),
-        ("c5.9xlarge", (12000, 12000), (9500, 9500), (40000, 40000)),
-        ("m7i.48xlarge", (50000, 50000), (40000, 40000), (240000, 240000)),
-        ("i3.large", (750, 10000), (425, 425), (3000, 3000)),
-        ("g4dn.xlarge", (5000, 25000), (950, 3500), (3000, 20000)),
-        ("t2.micro", (64, 1024), (None, None), (None, None)),
+        ("t3.micro", (64, 5000), EbsLimit(87, 2085, 500, 11800)),
+        ("m5.large", (750, 10000), EbsLimit(650, 4750, 3600, 18750)),
+        ("c5.9xlarge", (12000, 12000), EbsLimit(9500, 9500, 40000, 40000)),
+        ("m7i.48xlarge", (50000, 50000), EbsLimit(40000, 40000, 240000, 240000)),
+        ("i3.large", (750, 10000), EbsLimit(425, 425, 3000, 3000)),
+        ("g4dn.xlarge", (5000, 25000), EbsLimit(950, 3500, 3000, 20000)),
+        ("t2.micro", (64, 1024), None),
     ],
 )
-def test_bandwidths_are_those_of_ec2(name, network, ebs, iops):
+def test_bandwidths_are_those_of_ec2(name, network, ebs):
     found = instance_types.ALL[name]
     assert (found.network_baseline_mbps, found.network_burst_mbps) == network
-    assert (found.ebs_baseline_mbps, found.ebs_max_mbps) == ebs
-    assert (found.ebs_baseline_iops, found.ebs_max_iops) == iops
+    assert found.ebs == ebs
 
 
 @pytest.mark.parametrize(
@@ -149,8 +148,7 @@ def test_every_type_is_well_formed(found):
     assert found.valid_threads_per_core[-1] == found.threads_per_core
     assert found.memory % MIB == 0
     assert found.network_baseline_mbps <= found.network_burst_mbps
-    assert (found.ebs_max_mbps is None) == (found.ebs_max_iops is None)
-    assert found.ebs_optimized == ("default" if found.ebs_max_mbps else "unsupported")
+    assert found.ebs_optimized == ("default" if found.ebs else "unsupported")
     assert found.burstable == (found.family in {"t2", "t3", "t3a", "t4g"})
 
 
@@ -166,8 +164,8 @@ def test_a_larger_size_has_no_less(family):
     for less, more in itertools.pairwise(ordered):
         assert less.memory < more.memory
         assert less.vcpus <= more.vcpus
-        assert (less.ebs_max_mbps or 0) <= (more.ebs_max_mbps or 0)
-        assert (less.ebs_max_iops or 0) <= (more.ebs_max_iops or 0)
+        assert less.ebs is more.ebs is None or less.ebs.max_mbps <= more.ebs.max_mbps
+        assert less.ebs is more.ebs is None or less.ebs.max_iops <= more.ebs.max_iops
         # A g5.16xlarge has one GPU, as the 8xlarge, and less network than the 12xlarge with four.
         if family != "g5":
             assert less.network_baseline_mbps <= more.network_baseline_mbps

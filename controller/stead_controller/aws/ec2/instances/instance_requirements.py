@@ -53,6 +53,7 @@ def requirements(
         accelerator_names=_texts(given, "AcceleratorNames"),
         accelerator_memory_mib=_range(given, "AcceleratorTotalMemoryMiB"),
         network_gbps=_range(given, "NetworkBandwidthGbps"),
+        ebs_mbps=_range(given, "BaselineEbsBandwidthMbps"),
         encryption_in_transit=given.get("RequireEncryptionInTransit", False),
     )
 

@@ -4,7 +4,7 @@ from functools import cache
 from typing import Final
 
 from stead_controller.aws.call import Result
-from stead_controller.catalog.instance_type import Gpus, InstanceType
+from stead_controller.catalog.instance_type import EbsLimit, Gpus, InstanceType
 from stead_controller.resources.instances.instance_groups import STRATEGIES
 from stead_controller.resources.instances.offered_types import Offering
 
@@ -68,13 +68,15 @@ def instance_type_view(kind: InstanceType, *, offered: bool = True) -> Result:
 
 def _storage(kind: InstanceType) -> Result:
     store = kind.instance_store
-    ebs = {
+    ebs: Result = {
         "EbsOptimizedSupport": kind.ebs_optimized,
         "EncryptionSupport": "supported",
         "NvmeSupport": "unsupported",
         "MaximumEbsAttachments": kind.max_volumes,
         "AttachmentLimitType": "shared",
     }
+    if kind.ebs is not None:
+        ebs["EbsOptimizedInfo"] = _ebs_optimized(kind.ebs)
     if store is None:
         return {"InstanceStorageSupported": False, "EbsInfo": ebs}
     disks = [{"SizeInGB": store.size, "Count": store.count, "Type": store.medium}]
@@ -87,6 +89,17 @@ def _storage(kind: InstanceType) -> Result:
             "EncryptionSupport": "unsupported",
         },
         "EbsInfo": ebs,
+    }
+
+
+def _ebs_optimized(ebs: EbsLimit) -> Result:
+    return {
+        "BaselineBandwidthInMbps": ebs.baseline_mbps,
+        "BaselineThroughputInMBps": ebs.baseline_mbps / 8,
+        "BaselineIops": ebs.baseline_iops,
+        "MaximumBandwidthInMbps": ebs.max_mbps,
+        "MaximumThroughputInMBps": ebs.max_mbps / 8,
+        "MaximumIops": ebs.max_iops,
     }
 
 

@@ -89,6 +89,9 @@ class Instance(Base):
     cpu_credits: Mapped[str] = mapped_column(String(16), default="standard", server_default="standard")  # how it spends
     launch_credits: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # given with its latest start
     saved_credits: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # thousandths, at its stop
+    # At its stop: in thousandths of what it can save of what all its volumes together may do.
+    saved_ebs_bytes: Mapped[int] = mapped_column(Integer, default=1000, server_default="1000")
+    saved_ebs_iops: Mapped[int] = mapped_column(Integer, default=1000, server_default="1000")
     memory: Mapped[int] = mapped_column(BigInteger)  # bytes
     architecture: Mapped[str] = mapped_column(String(16))
     boot_mode: Mapped[str] = mapped_column(String(16))

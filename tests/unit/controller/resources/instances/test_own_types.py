@@ -2,6 +2,7 @@
 
 import pytest
 
+from stead_controller.catalog.instance_type import EbsLimit
 from stead_controller.errors import AlreadyExists, BadRequest, InUse, InvalidParameter, NotFound
 from stead_controller.request import instance_types
 from stead_controller.resources.instances import own_types
@@ -43,6 +44,12 @@ def test_an_added_type_is_found_with_all_its_figures(life):
     assert life.run(lambda tx: instance_types.find(tx, "lab.small")) is None
 
 
+def test_a_type_may_limit_all_volumes_together(life):
+    limits = {"ebs_mbps": {"baseline": 10, "max": 20}, "ebs_iops": {"baseline": 100, "max": 300}}
+    found = add(life, facts=FACTS | limits)
+    assert (found.ebs, found.ebs_optimized) == (EbsLimit(10, 20, 100, 300), "default")
+
+
 @pytest.mark.parametrize(
     ("name", "change", "error", "words"),
     [
@@ -59,8 +66,8 @@ def test_an_added_type_is_found_with_all_its_figures(life):
             BadRequest,
             "the baseline 2 is more than burst, 1",
         ),
-        ("lab.other", {"ebs_mbps": {"baseline": 1, "max": 2}}, InvalidParameter, "ebs_mbps is not supported"),
-        ("lab.other", {"ebs_iops": {"baseline": 1, "max": 2}}, InvalidParameter, "ebs_iops is not supported"),
+        ("lab.other", {"ebs_mbps": {"baseline": 1, "max": 2}}, InvalidParameter, "belong together"),
+        ("lab.other", {"ebs_iops": {"baseline": 100, "max": 200}}, InvalidParameter, "belong together"),
     ],
 )
 def test_what_is_no_new_type_is_refused(life, name, change, error, words):

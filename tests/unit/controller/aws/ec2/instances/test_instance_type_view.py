@@ -14,7 +14,6 @@ _CARD = "NetworkInfo.NetworkCards"
 # What no type has here, and what is not held and so not said.
 LEFT_OUT = {
     "EbsInfo.EbsCards",
-    "EbsInfo.EbsOptimizedInfo",
     "EbsInfo.MaximumEbsCards",
     "FpgaInfo",
     "InferenceAcceleratorInfo",
@@ -73,6 +72,18 @@ def test_every_field_is_there() -> None:
 def test_the_bandwidth_is_what_hosts_hold_an_instance_to(name: str, baseline: float, peak: float) -> None:
     (card,) = instance_type_view(ALL[name])["NetworkInfo"]["NetworkCards"]
     assert (card["BaselineBandwidthInGbps"], card["PeakBandwidthInGbps"]) == (baseline, peak)
+
+
+def test_what_all_volumes_may_do_together_is_shown_where_ec2_says_something() -> None:
+    assert instance_type_view(ALL["m5.large"])["EbsInfo"]["EbsOptimizedInfo"] == {
+        "BaselineBandwidthInMbps": 650,
+        "BaselineThroughputInMBps": 81.25,
+        "BaselineIops": 3600,
+        "MaximumBandwidthInMbps": 4750,
+        "MaximumThroughputInMBps": 593.75,
+        "MaximumIops": 18_750,
+    }
+    assert "EbsOptimizedInfo" not in instance_type_view(ALL["t2.micro"])["EbsInfo"]
 
 
 def _plain(path: str) -> str:
