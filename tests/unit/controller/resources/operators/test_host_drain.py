@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, select, update
 
-from stead_controller.db.tables import Host, Instance, Volume
+from stead_controller.db.tables import Host, Instance, Volume, VolumeMove
 from stead_controller.resources import quotas
 from stead_controller.resources.instances import instance_events
 from stead_controller.resources.instances.start_instances import start_instances
 from stead_controller.resources.instances.stop_instances import stop_instances
-from stead_controller.resources.operators import host_drain, host_records
+from stead_controller.resources.instances.terminate_instances import terminate_instances
+from stead_controller.resources.operators import drain_moves, host_drain, host_records
 from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import clean_up
 from tests.support.rows import CLOUD, NOW
@@ -99,6 +100,56 @@ def test_one_that_its_user_wants_off_stays_off(cloud, when):
     cloud.run(start_instances, cloud.caller, CLOUD, cloud.instances[:1], NOW)
     cloud.settle()
     assert states(cloud) == ["running", "running"]
+
+
+def test_what_is_off_already_or_has_ended_is_left_alone(cloud):
+    cloud.run(stop_instances, cloud.caller, cloud.instances[:1], NOW)
+    cloud.run(terminate_instances, cloud.caller, [cloud.instances[3]], NOW)
+    cloud.settle()
+    drain(cloud)
+    cloud.settle_all()
+    assert states(cloud) == ["stopped", "terminated"]
+    assert instance(cloud, 0).state_reason_code == "Client.UserInitiatedShutdown"
+
+
+def test_one_that_is_still_stopping_waits_also_where_nothing_has_to_leave_any_more(cloud):
+    cloud.run(host_records.drain_host, CLOUD, cloud.hosts[0].id, NOW, stop=True)
+    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, NOW, schedulable=True)
+    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
+    assert states(cloud) == ["stopping", "stopping"]
+    cloud.settle()
+    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
+    cloud.settle()
+    assert states(cloud) == ["running", "running"]
+
+
+@pytest.mark.parametrize("stuck", [0, 3])
+def test_where_few_are_tried_at_a_time_one_that_can_start_nowhere_is_not_always_the_one(cloud, monkeypatch, stuck):
+    monkeypatch.setattr(host_drain, "_AT_ONCE", 1)
+    set_instance(cloud, stuck, boot_mode="uefi")
+    drain(cloud)
+    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, NOW, schedulable=True)
+    set_all_hosts(cloud, cloud.hosts[0].id, schedulable=False)
+    for _ in range(50):
+        cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
+    assert instance(cloud, 3 - stuck).state == "pending"
+    assert instance(cloud, stuck).state == "stopped"
+
+
+def set_all_hosts(cloud, host_id, **values):
+    cloud.run(lambda tx: tx.session.execute(update(Host).where(Host.id == host_id).values(**values)) and None)
+
+
+def test_only_a_volume_of_its_own_that_cannot_leave_ends_the_wait(cloud):
+    drain(cloud)
+    cloud.run(drain_moves.take_steps, CLOUD, NOW)
+    roots = {number: select(Volume.id).where(Volume.instance_id == cloud.instances[number]) for number in (0, 3)}
+    moves = update(VolumeMove).where(VolumeMove.volume_id.in_(roots[0])).values(failure="the disk is broken")
+    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
+    assert states(cloud) == ["stopped", "stopped"]
+    cloud.run(lambda tx: tx.session.execute(moves) and None)
+    cloud.run(host_drain.start_elsewhere, CLOUD, NOW)
+    assert states(cloud) == ["pending", "stopped"]
 
 
 def test_above_its_accounts_quota_it_stays_stopped(cloud):
