@@ -17,7 +17,7 @@ from stead_controller.resources.storage import volume_moves
 from stead_proto.v1 import desired_pb2 as desired
 from tests.support import rows
 from tests.support.rows import CLOUD, GIB, NOW
-from tests.unit.controller.resources.operators.drained_cloud import DrainedCloud, make_loose
+from tests.unit.controller.resources.operators.drained_cloud import DrainedCloud, hidden, make_loose, stopped
 
 VOLUME_ID, OTHER_ID = "vol-0123456789abcdef0", "vol-0123456789abcdef1"
 STOPPED = Instance(state="stopped", start_count=2)
@@ -175,3 +175,15 @@ def test_what_it_was_made_of_first_is_remembered(cloud, loose):
         lambda tx: tx.session.execute(update(Volume).where(Volume.id == loose).values(origin_id="snap-1")) and None
     )
     assert change_home(cloud, loose).origin_id == "snap-1"
+
+
+def test_a_move_that_is_of_no_use_leaves_nothing(cloud, loose):
+    cloud.run(lambda tx: volume_moves.cancel(tx, tx.session.get_one(VolumeMove, loose)))
+    assert (cloud.all(select(VolumeMove.volume_id)), hidden(cloud)) == ([], [])
+
+
+def test_what_is_read_of_a_stopped_instance_is_of_its_last_start(cloud):
+    stopped(cloud)
+    cloud.drain()
+    cloud.empty()
+    assert {count for (count,) in cloud.all(select(VolumeMove.start_count))} == {1}
