@@ -20,6 +20,7 @@ from stead_controller.desired.revisions import next_revision
 _DESIRED: Final = Prepared(
     select(HostResource.kind, HostResource.resource_id, HostResource.body, HostResource.force).where(
         HostResource.host_id == bindparam("host_id"),
+        HostResource.kind.in_(bindparam("kinds", expanding=True)),  # else all that the host has is read
         HostResource.resource_id.in_(bindparam("resource_ids", expanding=True)),
     )
 )
@@ -33,11 +34,13 @@ def write(
     bodies.update(dict.fromkeys(gone))
     if not bodies:
         return
+    asked = {
+        "host_id": host_id,
+        "kinds": sorted({kind for kind, _ in bodies}),
+        "resource_ids": [resource_id for _, resource_id in bodies],
+    }
     known = {
-        (kind, resource_id): (body, forced)
-        for kind, resource_id, body, forced in _DESIRED.all(
-            tx.connection, {"host_id": host_id, "resource_ids": [key[1] for key in bodies]}
-        )
+        (kind, resource_id): (body, forced) for kind, resource_id, body, forced in _DESIRED.all(tx.connection, asked)
     }
     changes = []
     for key, body in bodies.items():

@@ -222,10 +222,9 @@ _GROUPS: Final = Prepared(
     .order_by(InterfaceGroup.group_id)
 )
 _VOLUMES: Final = Prepared(select(*_VOLUME).where(Volume.instance_id.in_(_IDS)).order_by(Volume.device_name))
+# With the account as a condition, SQLite would read all instances of the account by their index.
 _OF_RESERVATION: Final = Prepared(
-    select(Instance.id).where(
-        Instance.account_id == bindparam("account_id"), Instance.reservation_id == bindparam("reservation_id")
-    )
+    select(Instance.id, Instance.account_id).where(Instance.reservation_id == bindparam("reservation_id"))
 )
 
 
@@ -256,8 +255,9 @@ def reservations(
 
 def reservation(tx: Transaction, caller: Caller, cloud: Cloud, reservation_id: str) -> DescribedReservation:
     """Return the instances of one launch with their details; none if the caller has no such reservation."""
-    asked = {"account_id": caller.account_id, "reservation_id": reservation_id}
-    found = reservations(tx, caller, cloud, _OF_RESERVATION.scalars(tx.connection, asked))
+    rows = _OF_RESERVATION.all(tx.connection, {"reservation_id": reservation_id})
+    ids = [instance_id for instance_id, account_id in rows if account_id == caller.account_id]
+    found = reservations(tx, caller, cloud, ids)
     return found[0] if found else DescribedReservation(reservation_id, caller.account_id, ())
 
 
