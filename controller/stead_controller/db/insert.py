@@ -4,9 +4,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Table, insert
+from sqlalchemy import Table, insert, inspect
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import DeclarativeBase, Session, make_transient_to_detached
+from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 
 from stead_controller.db.prepared import Prepared
 
@@ -53,6 +54,22 @@ def _default(default: Any) -> Callable[[], Any]:
         return lambda: None
     value = default.arg
     return (lambda: value(None)) if default.is_callable else (lambda: value)
+
+
+def new_row[Model: DeclarativeBase](model: type[Model], **values: Any) -> Model:
+    """Make an object as the model's constructor does, without an event for each attribute; raises TypeError."""
+    unknown = values.keys() - _attributes(model)
+    if unknown:
+        raise TypeError(f"{model.__name__} has no {', '.join(sorted(unknown))}")
+    manager: ClassManager[Model] = manager_of_class(model)
+    made = manager.new_instance()
+    made.__dict__.update(values)
+    return made
+
+
+@cache
+def _attributes(model: type[DeclarativeBase]) -> frozenset[str]:
+    return frozenset(inspect(model).column_attrs.keys())
 
 
 def insert_new(session: Session, row: DeclarativeBase) -> None:

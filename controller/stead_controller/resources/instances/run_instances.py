@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from stead_controller.catalog import cpu_credits, ids
-from stead_controller.db.insert import insert_new
+from stead_controller.db.insert import insert_new, new_row
 from stead_controller.db.tables import Instance, Reservation
 from stead_controller.desired import desired_state
 from stead_controller.desired.messages.instance import Parts
@@ -202,7 +202,8 @@ def _instance(launch: _Launch, place: Place, index: int) -> Instance:
     request, choices = launch.request, launch.choices
     image = choices.image
     kind = choices.type
-    return Instance(
+    return new_row(
+        Instance,
         id=ids.new_id("instance"),
         account_id=launch.caller.account_id,
         reservation_id=launch.reservation_id,

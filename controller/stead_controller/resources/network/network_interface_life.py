@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from stead_controller.catalog import ids
-from stead_controller.db.insert import insert_new
+from stead_controller.db.insert import insert_new, new_row
 from stead_controller.db.tables import NetworkInterface, Subnet
 from stead_controller.errors import InvalidCombination, InvalidParameter, LimitExceeded, WrongState
 from stead_controller.request import client_tokens, lookup
@@ -109,7 +109,8 @@ def build(tx: Transaction, subnet: Subnet, request: AddressRequest, now: datetim
         primary = private_addresses.take(tx, subnet, interface_id, request.primary, primary=True)
     take_secondary(tx, subnet, interface_id, (), request.secondary_count)
     take_ipv6(tx, subnet, interface_id, request)
-    interface = NetworkInterface(
+    interface = new_row(
+        NetworkInterface,
         id=interface_id,
         account_id=subnet.account_id,
         vpc_id=subnet.vpc_id,

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from stead_controller.catalog import ids
 from stead_controller.catalog.volume_types import DEFAULT, Shape, complete
+from stead_controller.db.insert import new_row
 from stead_controller.db.tables import Host, Snapshot, Volume
 from stead_controller.desired import desired_state
 from stead_controller.errors import (
@@ -93,7 +94,8 @@ def build(
     now: datetime,
 ) -> Volume:
     """Make the row of a volume, of a snapshot or blank, that is attached to nothing; with a key of KMS, encrypted."""
-    volume = Volume(
+    volume = new_row(
+        Volume,
         id=ids.new_id("volume"),
         account_id=account_id,
         zone=zone,

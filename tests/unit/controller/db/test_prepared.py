@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from stead_controller.catalog import ids
-from stead_controller.db.insert import insert_new
+from stead_controller.db.insert import insert_new, new_row
 from stead_controller.db.prepared import Prepared, _arguments, _compile
 from stead_controller.db.session import Database, _asks_for_retry
 from stead_controller.db.tables import Host, Instance, Reservation, Tag
@@ -173,3 +173,16 @@ def test_a_transaction_that_cannot_begin_is_tried_again(tmp_path, empty_database
         other.execute("ROLLBACK")
     assert database.run_blocking(lambda _: "done") == "done"
     database.close()
+
+
+def test_a_new_row_is_as_its_constructor_makes_it(database):
+    made = new_row(Reservation, id="r-1", account_id="1" * 12)
+    made.created = AT
+    with pytest.raises(TypeError, match="Reservation has no colour"):
+        new_row(Reservation, id="r-2", colour="red")
+    assert made.__dict__.keys() == Reservation(id="r-1", account_id="1" * 12, created=AT).__dict__.keys()
+    database.run_blocking(lambda tx: insert_new(tx.session, made))
+    second = new_row(Reservation, id="r-2", account_id="1" * 12, created=AT)
+    database.run_blocking(lambda tx: tx.session.add(second))
+    found = database.run_blocking(lambda tx: tx.connection.execute(select(Reservation.id, Reservation.created)).all())
+    assert sorted(map(tuple, found)) == [("r-1", AT), ("r-2", AT)]
