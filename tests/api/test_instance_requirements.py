@@ -65,6 +65,10 @@ def test_whoever_asks_for_little_gets_all_that_are_offered(api):
             {"TotalLocalStorageGB": {"Min": 1900}},
             lambda kind: kind.instance_store and kind.instance_store.total_size >= 1900,
         ),
+        (
+            {"BaselineEbsBandwidthMbps": {"Min": 650, "Max": 700}},
+            lambda kind: kind.ebs and 650 <= kind.ebs.baseline_mbps <= 700,
+        ),
         ({"NetworkBandwidthGbps": {"Min": 50}}, lambda kind: kind.network_baseline_mbps >= 50000),
     ],
     ids=lambda given: "-".join(given) if isinstance(given, dict) else "",
