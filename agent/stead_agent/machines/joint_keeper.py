@@ -154,14 +154,21 @@ class JointKeeper:
                 self._changed.notify_all()
 
     def rest(self, machine_id: str) -> Saved | None:
-        """Note that a machine is off, and return what it has saved; None when it has no joint limit."""
+        """Note that a machine is off, and return what it has saved; None when it has no joint limit.
+
+        One that is just being started is not waited for: that is still what it had saved before.
+        """
         with self._changed:
-            guest = self._guests.pop(machine_id, None)
-        if guest is not None:
-            with guest.lock:
-                self._save(machine_id, guest)
-        account = self._accounts.load(machine_id)
-        return _shown(account) if account is not None else None
+            guest = self._guests.get(machine_id)
+        if guest is None:
+            account = self._accounts.load(machine_id)
+            return _shown(account) if account is not None else None
+        if guest.lock.acquire(blocking=False):
+            try:
+                self._drop(machine_id, guest)
+            finally:
+                guest.lock.release()
+        return _shown(guest.account)
 
     def forget(self, machine_id: str) -> None:
         """Remove all that is known of a machine that was removed, or has no joint limit any more."""
@@ -216,6 +223,8 @@ class JointKeeper:
         now = self._now()
         if not counters:  # libvirt is busy with it, or it is off
             guest.due = now + _BUSY_SECONDS
+            if not handle.isActive():
+                self._drop(handle.name(), guest)
             return
         if guest.targets.keys() != counters.keys():
             found = attach.plugged(handle.XMLDesc(0)).targets
@@ -271,6 +280,12 @@ class JointKeeper:
                 if step != before:
                     handle.setBlockIoTune(target, Limit(target, *step).parameters(), libvirt.VIR_DOMAIN_AFFECT_LIVE)
                     guest.shares[volume_id] = step
+
+    def _drop(self, machine_id: str, guest: _Guest) -> None:
+        """Save the account of a guest that is off, and look at it no more."""
+        self._save(machine_id, guest)
+        with self._changed:
+            self._guests.pop(machine_id, None)
 
     def _save(self, machine_id: str, guest: _Guest) -> None:
         self._accounts.save(machine_id, guest.account)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Thread
 
 import libvirt
 import pytest
@@ -27,9 +28,13 @@ class Domain:
     counters: dict[str, tuple[int, int]] = field(default_factory=dict)
     set_count: int = 0
     is_busy: bool = False
+    is_active: bool = True
 
     def name(self):
         return GUEST
+
+    def isActive(self):  # noqa: N802 - libvirt's name
+        return self.is_active
 
     def ID(self):  # noqa: N802 - libvirt's name
         return self.number
@@ -213,6 +218,24 @@ def test_a_guest_that_libvirt_is_busy_with_is_looked_at_soon_again(host):
     host.passes(0)
     assert 0 < host.keeper._guests[GUEST].due - host.time < 1
     assert host.keeper._guests[GUEST].account.number == -1
+
+
+def test_a_guest_that_has_ended_is_looked_at_no_more(host):
+    host.update(ONE, TWO)
+    host.domain.is_busy, host.domain.is_active = True, False
+    host.passes(0)
+    assert host.keeper.saved(GUEST) is None
+    assert host.keeper.rest(GUEST) == Saved()
+
+
+def test_nobody_waits_for_a_start_to_learn_what_a_machine_has_saved(host):
+    with host.keeper.arranged(MachineSpec(GUEST, 1, 1 << 30, (ONE,), (), joint=BURST)):
+        others = Thread(target=lambda: found.append(host.keeper.rest(GUEST)), daemon=True)
+        found = []
+        others.start()
+        others.join(20)
+        assert found == [BURST.saved]
+    assert host.keeper.saved(GUEST) == BURST.saved
 
 
 def test_a_failed_change_is_mended_by_the_next_look(host):
