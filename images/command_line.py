@@ -1,4 +1,4 @@
-"""The command line that all image builds share: --output, --cache, --output-format; one line per step."""
+"""The command line that all image builds share: --output, --architecture, --cache, --output-format; a line per step."""
 
 import argparse
 import json
@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from images.architectures import ALL, X86_64, Architecture
 from images.packages import DEFAULT_CACHE, ImageBuildError
 
 
 class Build(Protocol):
     """A build: writes ``output``, keeps packages in ``cache``, tells ``say`` each step, raises ImageBuildError."""
 
-    def __call__(self, output: Path, cache: Path, say: Callable[[str], None]) -> None:
+    def __call__(self, output: Path, cache: Path, say: Callable[[str], None], architecture: Architecture) -> None:
         """Build the image."""
 
 
@@ -26,6 +27,7 @@ def run_as_program(image: str, build: Build, arguments: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser(description=f"Build the {image} guest image from Debian packages.")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.qcow2")
+    parser.add_argument("--architecture", choices=list(ALL), default=X86_64.name)
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, metavar="DIR", help=f"packages ({DEFAULT_CACHE})")
     parser.add_argument("--output-format", choices=("plain", "json"), default="plain")
     options = parser.parse_args(arguments)
@@ -40,7 +42,7 @@ def run_as_program(image: str, build: Build, arguments: Sequence[str]) -> int:
             print(f"{image} {seconds:6.2f} s  {said}", file=sys.stderr, flush=True)
 
     try:
-        build(options.output, options.cache, lambda step: show("step", step))
+        build(options.output, options.cache, lambda step: show("step", step), ALL[options.architecture])
     except ImageBuildError as failure:
         show("error", str(failure))
         return 1

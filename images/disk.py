@@ -1,8 +1,9 @@
-"""A tar of a root file system becomes a qcow2 that boots by BIOS and by UEFI: MBR, GRUB, ext4; no loop mounts or root.
+"""A tar of a root file system becomes a qcow2 that boots by UEFI, and by BIOS: MBR, GRUB, ext4; no loop mounts or root.
 
 Layout: sector 0 GRUB's boot.img with the partition table, sectors 1.. GRUB's core image (both as built, no patching:
 boot.img looks for the core image at sector 1), the EFI system partition from 1 MiB, the ext4 partition from 8 MiB to
-the end, so that it can grow. The latter is the first in the table: guests know it as such.
+the end, so that it can grow. The latter is the first in the table: guests know it as such. Where machines have no BIOS,
+GRUB's two images are left out.
 """
 
 import os
@@ -57,11 +58,13 @@ def build_disk(tar: Path, plan: DiskPlan, loaders: Loaders, output: Path) -> Non
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
         raw = Path(scratch) / "disk.raw"
         make_file_system(tar, plan, raw)
-        core = make_grub_core(plan, Path(scratch))
+        has_bios = loaders.architecture.has_bios
+        boot_code = (GRUB_FOLDER / "boot.img").read_bytes() if has_bios else bytes(SECTOR)
+        core = make_grub_core(plan, Path(scratch)) if has_bios else b""
         serial = plan.identity.hex[:8]
         system_partition = efi.make_partition(loaders, efi_config(plan), plan.time, serial, Path(scratch))
         with raw.open("r+b") as disk:
-            disk.write(master_boot_record((GRUB_FOLDER / "boot.img").read_bytes(), plan))
+            disk.write(master_boot_record(boot_code, plan))
             disk.write(core)
             disk.seek(EFI_START * SECTOR)
             disk.write(system_partition)

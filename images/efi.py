@@ -9,31 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from images.architectures import Architecture
 from images.packages import ImageBuildError, PackageCache, read_members, run
 
 SECTORS: Final = 7 * 2048  # 7 MiB: room for loaders twice as large
-PACKAGES: Final = {
-    "shim-signed": "usr/lib/shim/shimx64.efi.signed",
-    "grub-efi-amd64-signed": "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
-}
-"""Package to the loader in it."""
-
 TOOLS: Final = {"mformat": "mtools", "mmd": "mtools", "mcopy": "mtools"}
 
 
 @dataclass(frozen=True)
 class Loaders:
-    """The programs that firmware and shim start."""
+    """The programs that firmware and shim start on an architecture."""
 
+    architecture: Architecture
     shim: bytes
     grub: bytes
 
 
-def read_loaders(store: PackageCache) -> Loaders:
+def read_loaders(store: PackageCache, architecture: Architecture) -> Loaders:
     """Read the loaders from their packages; raise ImageBuildError when a package has no such file any more."""
-    debs = store.fetch(list(PACKAGES))
-    found = {package: _member(debs[package], path) for package, path in PACKAGES.items()}
-    return Loaders(found["shim-signed"], found["grub-efi-amd64-signed"])
+    shim, grub = architecture.shim, architecture.grub
+    debs = store.fetch([shim.package, grub.package])
+    return Loaders(architecture, _member(debs[shim.package], shim.path), _member(debs[grub.package], grub.path))
 
 
 def _member(deb: Path, path: str) -> bytes:
@@ -56,8 +52,8 @@ def make_partition(loaders: Loaders, config: str, time: int, serial: str, scratc
     run(["mformat", "-i", str(made), "-T", str(SECTORS), "-h", "16", "-s", "32", "-N", serial, "::"], env=environment)
     run(["mmd", "-i", str(made), "::/EFI", "::/EFI/BOOT", "::/EFI/debian"], env=environment)
     files = {
-        "EFI/BOOT/BOOTX64.EFI": loaders.shim,
-        "EFI/BOOT/grubx64.efi": loaders.grub,
+        f"EFI/BOOT/{loaders.architecture.shim.name}": loaders.shim,
+        f"EFI/BOOT/{loaders.architecture.grub.name}": loaders.grub,
         "EFI/debian/grub.cfg": config.encode(),
     }
     for place, content in files.items():

@@ -2,20 +2,26 @@
 
 Only ``apt-cache`` and ``apt-get download`` are used, so the machine's own sources, keys and pins decide what comes and
 apt checks every signature. A cache that holds a package is enough: apt's lists and the network may then be missing.
+For another architecture apt gets a folder of its own for lists, so nothing of the machine's own changes.
 """
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 ARCHITECTURE = "amd64"
+"""Debian's name of the architecture that images have unless another is asked for."""
+LISTS_LAST = 24 * 3600
+"""Seconds after which the lists of another architecture are fetched again."""
 DEFAULT_CACHE = Path("/var/cache/stead/images")
 
 
@@ -67,19 +73,22 @@ def run(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, st
 
 
 class PackageCache:
-    """A folder of .deb files, one per package and version; several builds may share it at the same time."""
+    """A folder of .deb files, one per package, version and architecture; several builds may share it at a time."""
 
-    def __init__(self, folder: Path) -> None:
-        """Use ``folder``, made if absent."""
+    def __init__(self, folder: Path, architecture: str = ARCHITECTURE) -> None:
+        """Use ``folder``, made if absent, for packages of Debian's ``architecture``."""
         self.folder = folder
+        self.architecture = architecture
         folder.mkdir(parents=True, exist_ok=True)
+        self._apt = None if architecture == ARCHITECTURE else ForeignApt(folder / f"apt-{architecture}", architecture)
+        self._environment = self._apt.environment() if self._apt else None
 
     def fetch(self, names: Sequence[str]) -> dict[str, Path]:
         """Return the .deb of each name at apt's candidate version, downloading those not cached.
 
         Where apt's lists know nothing of a name (never updated, or offline), the newest cached version is taken.
         """
-        candidates = find_candidates(names)
+        candidates = self.find_candidates(names)
         found: dict[str, Path] = {}
         wanted: list[Candidate] = []
         for name in names:
@@ -94,6 +103,17 @@ class PackageCache:
             found.update(self._download_or_fall_back(wanted))
         return found
 
+    def find_candidates(self, names: Sequence[str]) -> dict[str, Candidate]:
+        """Ask apt for the candidate version of each name; names apt does not know are left out."""
+        if self._apt:
+            self._apt.update()
+        return find_candidates(names, self._environment)
+
+    def cached(self, name: str) -> list[Path]:
+        """List the files here of all versions of a package, in whose name ``*`` may stand."""
+        files = {path for suffix in (self.architecture, "all") for path in self.folder.glob(f"{name}_*_{suffix}.deb")}
+        return sorted(files)
+
     def _download_or_fall_back(self, wanted: Sequence[Candidate]) -> dict[str, Path]:
         """Download, or take older cached versions when the network fails and every one of them is there."""
         try:
@@ -107,7 +127,7 @@ class PackageCache:
     def _newest_cached(self, name: str) -> Path:
         """The cached file of the highest version by dpkg's order."""
         best: Path | None = None
-        for path in sorted(self.folder.glob(f"{name}_*.deb")):
+        for path in self.cached(name):
             if best is None or is_newer(_version_of(path), _version_of(best)):
                 best = path
         if best is None:
@@ -121,6 +141,7 @@ class PackageCache:
                 ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root"]
                 + [f"{candidate.name}={candidate.version}" for candidate in wanted],
                 cwd=Path(scratch),
+                env=self._environment,
             )
             found: dict[str, Path] = {}
             for candidate in wanted:
@@ -134,10 +155,45 @@ class PackageCache:
         return found
 
 
-def find_candidates(names: Sequence[str]) -> dict[str, Candidate]:
+class ForeignApt:
+    """Apt's lists of another architecture, from the machine's own sources, in a folder that only builds use."""
+
+    def __init__(self, folder: Path, architecture: str) -> None:
+        """Use ``folder``, made by the first update."""
+        self._folder = folder
+        self._architecture = architecture
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which apt's programs are about that architecture alone."""
+        return {**os.environ, "APT_CONFIG": str(self._folder / "apt.conf")}
+
+    def update(self) -> None:
+        """Fetch the lists unless they are of today; without the network those of earlier stay, or none."""
+        done = self._folder / "updated"
+        if done.exists() and time.time() - done.stat().st_mtime < LISTS_LAST:
+            return
+        for folder in ("lists/partial", "cache/archives/partial"):
+            (self._folder / folder).mkdir(parents=True, exist_ok=True)
+        (self._folder / "apt.conf").write_text(
+            f'APT::Architecture "{self._architecture}";\nAPT::Architectures {{ "{self._architecture}"; }};\n'
+            f'Dir::State::lists "{self._folder}/lists";\nDir::State::status "/dev/null";\n'
+            f'Dir::Cache "{self._folder}/cache";\nAPT::Sandbox::User "root";\n'
+        )
+        fetched = subprocess.run(
+            ["apt-get", "update", "-qq", "--error-on=any"], env=self.environment(), capture_output=True, check=False
+        )
+        if fetched.returncode == 0:
+            done.touch()
+
+
+def find_candidates(names: Sequence[str], environment: Mapping[str, str] | None = None) -> dict[str, Candidate]:
     """Ask apt for the candidate version of each name, without the network; names apt does not know are left out."""
     shown = subprocess.run(
-        ["apt-cache", "show", "--no-all-versions", *names], capture_output=True, text=True, check=False
+        ["apt-cache", "show", "--no-all-versions", *names],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return {candidate.name: candidate for candidate in parse_candidates(shown.stdout) if candidate.name in names}
 

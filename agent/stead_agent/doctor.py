@@ -20,7 +20,7 @@ from stead_agent.disks.volumes.interface import VolumeError
 from stead_agent.disks.volumes.open_pools import open_pool
 from stead_agent.firewall.interface import FirewallError
 from stead_agent.firewall.nftables import Nft
-from stead_agent.machines import firmware
+from stead_agent.machines import architectures, firmware
 from stead_agent.network import traffic_control
 from stead_agent.network.kernel_objects import Shaper
 from stead_agent.pci import grants, inventory
@@ -30,6 +30,7 @@ from stead_agent.whole_cores import WholeCoresError, divide
 _GIB: Final = 1 << 30
 _LEAST_MEMORY: Final = 2 * _GIB
 _LEAST_DISK: Final = 5 * _GIB
+_ARM64_PACKAGES: Final = "apt-get install qemu-system-arm qemu-efi-aarch64"
 _CPU_FLAGS: Final = {"vmx": "Intel VT-x", "svm": "AMD-V"}
 _PROGRAMS: Final = {
     "qemu-system-x86_64": "apt-get install qemu-system-x86",
@@ -85,6 +86,7 @@ def checks(
         *_programs(),
         _uefi(),
         _tpm(),
+        *_arm64(),
         *_kernel_network(),
         _bridge_netfilter(),
         _cgroups(),
@@ -153,8 +155,25 @@ def _programs() -> Iterator[Check]:
 
 def _uefi() -> Check:
     if "uefi" in firmware.boot_modes():
-        return Check("UEFI firmware", "ok", f"{firmware.CODE}, with secure boot for guests that have keys")
+        return Check("UEFI firmware", "ok", f"{firmware.OVMF.code}, with secure boot for guests that have keys")
     return Check("UEFI firmware", "warning", "not installed: guests boot by BIOS only", "apt-get install ovmf")
+
+
+def _arm64() -> Iterator[Check]:
+    """Say whether arm64 guests run here, once libvirt can be asked; optional, so nothing of it is a warning."""
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)
+    try:
+        connection = libvirt.open(DEFAULT_LIBVIRT_URI)
+    except libvirt.libvirtError:  # the check of libvirt says so
+        return
+    try:
+        found = architectures.emulated(connection)
+    finally:
+        connection.close()
+    if found:
+        yield Check("other architectures", "ok", f"{', '.join(found)} guests run by emulation")
+    else:
+        yield Check("other architectures", "ok", f"none; for arm64 guests: {_ARM64_PACKAGES}, then restart the agent")
 
 
 def _tpm() -> Check:

@@ -1,6 +1,5 @@
 """What this host is: read from the kernel and from libvirt."""
 
-import platform
 import socket
 from collections.abc import Collection
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from stead_agent import hardware
 from stead_agent.disks.volumes.interface import Volumes
 from stead_agent.kvm_proof import Verdict
-from stead_agent.machines import firmware
+from stead_agent.machines import architectures, firmware
 from stead_agent.pci import grants, inventory
 from stead_agent.reconcile import translate
 from stead_agent.settings import Settings
@@ -31,8 +30,13 @@ class RealHost:
         settings: Settings,
         *,
         division: Division,
+        emulates: tuple[str, ...] = (),
     ) -> None:
-        """Take the settings, and what was detected at the start; `versions` are libvirt's and QEMU's."""
+        """Take the settings, and what was detected at the start; `versions` are libvirt's and QEMU's.
+
+        `emulates` are the architectures beside its own that it runs.
+        """
+        self._emulates = emulates
         self._division = division
         self._memory = settings.memory
         self._devices = settings.devices
@@ -47,7 +51,8 @@ class RealHost:
         libvirt, qemu = self._versions
         return host_pb2.HostFacts(
             hostname=socket.gethostname(),
-            architecture=platform.machine(),
+            architecture=architectures.own(),
+            emulates=self._emulates,
             cpus=len(self._division.shared),
             memory=self._memory or memory_bytes(),
             disk=capacity.total,

@@ -34,6 +34,7 @@ from stead_agent.firewall.kernel import KernelFirewall, shut
 from stead_agent.flow_logs.recorder import KernelFlowLogs
 from stead_agent.link import Dialling
 from stead_agent.logs import Log
+from stead_agent.machines import architectures
 from stead_agent.machines.backups import LibvirtBackups
 from stead_agent.machines.boot_clock import Patience
 from stead_agent.machines.firmware_files import FirmwareFiles
@@ -95,8 +96,10 @@ async def _run(settings: Settings, version: str) -> None:
     host = _assemble(settings)
     verdict = host.verdict
     address = host.address
-    versions = _versions(host.libvirt_uri)
-    view = facts.RealHost(host.parts.volumes, verdict, versions, address, settings, division=host.division)
+    versions, emulates = _of_libvirt(host.libvirt_uri)
+    view = facts.RealHost(
+        host.parts.volumes, verdict, versions, address, settings, division=host.division, emulates=emulates
+    )
     identity: partial[Identity] = partial(Identity.load, settings.state_dir)
     habits = Habits(
         uplink=settings.uplink,
@@ -273,11 +276,12 @@ def _links() -> LinkPrefixes:
     )
 
 
-def _versions(uri: str) -> tuple[str, str]:
-    """The versions of libvirt and QEMU, as libvirt reports them."""
-    connection = libvirt.openReadOnly(uri)
+def _of_libvirt(uri: str) -> tuple[tuple[str, str], tuple[str, ...]]:
+    """The versions of libvirt and QEMU, and the architectures that are emulated, as libvirt reports them."""
+    connection = libvirt.open(uri)
     try:
-        return _dotted(connection.getLibVersion()), _dotted(connection.getVersion())
+        versions = _dotted(connection.getLibVersion()), _dotted(connection.getVersion())
+        return versions, architectures.emulated(connection)
     finally:
         connection.close()
 

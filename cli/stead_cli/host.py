@@ -40,6 +40,7 @@ def row_of(found: pb.Host) -> dict[str, Any]:
         "disk": "; ".join(_disk(pool) for pool in found.pools),
         "virtualization": found.virtualization,
         "virtualization_reason": found.virtualization_reason,
+        "architectures": _architectures(found),
         "firmware": _firmware(found),
         "simulated": found.simulated,
         "last_seen": _time(found.last_seen) if found.last_seen else None,
@@ -110,6 +111,12 @@ def _processors(found: pb.Host) -> dict[str, Any]:
         "numa_nodes": nodes,
         "kvm_proven": found.virtualization == "kvm",
     }
+
+
+def _architectures(found: pb.Host) -> dict[str, str]:
+    """Name the architectures of guests that the host runs, each with `kvm` or `emulation`."""
+    own = {found.architecture: "kvm" if found.virtualization == "kvm" else "emulation"} if found.architecture else {}
+    return own | dict.fromkeys(found.emulates, "emulation")
 
 
 def _firmware(found: pb.Host) -> str:
@@ -346,7 +353,12 @@ def _hardware(found: pb.Host) -> list[str]:
         kvm = "KVM: proven by a guest that booted with it"
     else:
         kvm = f"KVM: not proven, guests are emulated ({found.virtualization_reason or 'no reason is known'})"
-    lines = [f"processors: {found.cpu_model or 'not known'}, {found.cores or '?'} cores, {found.cpus} threads", kvm]
+    how = ", ".join(f"{name} by {'KVM' if by == 'kvm' else by}" for name, by in _architectures(found).items())
+    lines = [
+        f"guests: {how or 'not known'}",
+        f"processors: {found.cpu_model or 'not known'}, {found.cores or '?'} cores, {found.cpus} threads",
+        kvm,
+    ]
     return lines + [
         f"memory node {node.number}: {bytes_text(node.memory)}, threads {node.threads}" for node in found.numa_nodes
     ]

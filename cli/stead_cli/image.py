@@ -53,10 +53,16 @@ def list_images(output: str) -> None:
 @click.option("--description", default="")
 @click.option("--format", "image_format", type=click.Choice(FORMATS), default="qcow2", show_default=True)
 @click.option(
+    "--architecture",
+    type=click.Choice(image_build.ARCHITECTURES),
+    default="x86_64",
+    show_default=True,
+    help="The processors that it is for.",
+)
+@click.option(
     "--boot-mode",
     type=click.Choice(["legacy-bios", "uefi", "uefi-preferred"]),
-    default="legacy-bios",
-    show_default=True,
+    help="Default: legacy-bios; for arm64 uefi, the only one there.",
 )
 @click.option("--account", "account_id", default="", help="Owner's account id; default: the cloud itself.")
 @click.option("--public/--private", default=True, show_default=True, help="Whether every account may launch it.")
@@ -68,7 +74,8 @@ def import_image(
     name: str,
     description: str,
     image_format: str,
-    boot_mode: str,
+    architecture: str,
+    boot_mode: str | None,
     account_id: str,
     root_device_name: str,
     public: bool,
@@ -81,8 +88,8 @@ def import_image(
         description=description,
         format=image_format,
         file_size=file.stat().st_size,
-        architecture="x86_64",
-        boot_mode=boot_mode,
+        architecture=architecture,
+        boot_mode=boot_mode or "",
         public=public,
         account_id=account_id,
         root_device_name=root_device_name,
@@ -91,7 +98,8 @@ def import_image(
 
     def lines() -> None:
         click.echo(made.image_id)
-        say(f"aws ec2 run-instances --image-id {made.image_id} --instance-type t3.small")
+        kind = "t4g.small" if architecture == "arm64" else "t3.small"
+        say(f"aws ec2 run-instances --image-id {made.image_id} --instance-type {kind}")
 
     json_or(output, {"image_id": made.image_id, "sha256": made.sha256}, lines)
 
@@ -145,13 +153,14 @@ def export_image(image_id: str, file: Path, image_format: str, device_name: str)
 
 @image.command("build")
 @click.argument("kind", type=click.Choice(image_build.KINDS))
+@click.option("--architecture", type=click.Choice(image_build.ARCHITECTURES), default="x86_64", show_default=True)
 @click.option("--again", is_flag=True, help="Also if the recipe has not changed, for newer Debian packages.")
 @output_option
-def build(kind: str, *, again: bool, output: str) -> None:
+def build(kind: str, *, architecture: str, again: bool, output: str) -> None:
     """Build an image of images/ from Debian packages and make it a public image of the cloud."""
     cloud.require_root("building an image")
     chosen = settings.load()
-    built = image_build.build(chosen, kind, say, again=again)
+    built = image_build.build(chosen, kind, say, again=again, architecture=architecture)
     image_id = image_build.enter(Operator(chosen), built, lambda _count: None)
     json_or(output, {"image_id": image_id, "name": built.name}, lambda: click.echo(f"{image_id}\t{built.name}"))
 

@@ -16,6 +16,7 @@ from stead_cli.settings import CHECKOUT, Settings
 from stead_proto.v1 import operator_pb2 as pb
 
 KINDS: Final = ("micro", "debian")
+ARCHITECTURES: Final = ("x86_64", "arm64")
 _CACHE: Final = Path(os.environ.get("STEAD_CACHE_DIR") or "/var/cache/stead") / "images"
 _NAME_DIGITS: Final = 12
 _ERROR_LINES: Final = 8
@@ -35,6 +36,7 @@ class BuiltImage:
     kind: str
     path: Path
     sha256: str
+    architecture: str = "x86_64"
 
     @property
     def name(self) -> str:
@@ -42,20 +44,26 @@ class BuiltImage:
         return f"stead-{self.kind}-{self.sha256[:_NAME_DIGITS]}"
 
 
-def build(settings: Settings, kind: str, say: Callable[[str], None], *, again: bool = False) -> BuiltImage:
-    """Build an image unless it was built from the same recipe before; `say` is called with each line of progress."""
+def build(
+    settings: Settings, kind: str, say: Callable[[str], None], *, again: bool = False, architecture: str = "x86_64"
+) -> BuiltImage:
+    """Build an image unless it was built from the same recipe before; `say` is called with each line of progress.
+
+    The architecture is one of `ARCHITECTURES`.
+    """
     settings.image_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    path = settings.image_dir / f"{kind}.qcow2"
-    stamp = settings.image_dir / f"{kind}.recipe"
+    file_name = kind if architecture == "x86_64" else f"{kind}-{architecture}"
+    path = settings.image_dir / f"{file_name}.qcow2"
+    stamp = settings.image_dir / f"{file_name}.recipe"
     recipe = _recipe_hash(kind)
     if again or not path.exists() or not stamp.exists() or stamp.read_text(encoding="ascii") != recipe:
         _install_packages(kind, say)
         stamp.unlink(missing_ok=True)
-        _run_build(kind, path, say)
+        _run_build(kind, architecture, path, say)
         stamp.write_text(recipe, encoding="ascii")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return BuiltImage(kind, path, digest)
+    return BuiltImage(kind, path, digest, architecture)
 
 
 def enter(operator: Operator, image: BuiltImage, progress: Progress) -> str:
@@ -68,8 +76,8 @@ def enter(operator: Operator, image: BuiltImage, progress: Progress) -> str:
         description=_DESCRIPTIONS[image.kind],
         format="qcow2",
         file_size=image.path.stat().st_size,
-        architecture="x86_64",
-        boot_mode="legacy-bios",
+        architecture=image.architecture,
+        boot_mode="legacy-bios" if image.architecture == "x86_64" else "uefi",
         public=True,
     )
     return operator.import_image(header, image.path, progress).image_id
@@ -110,10 +118,11 @@ def _install_packages(kind: str, say: Callable[[str], None]) -> None:
     raise CliError(f"apt-get could not install {' '.join(missing)}: {done.stderr.strip()[-500:]}", "try it by hand")
 
 
-def _run_build(kind: str, path: Path, say: Callable[[str], None]) -> None:
+def _run_build(kind: str, architecture: str, path: Path, say: Callable[[str], None]) -> None:
     """Run the build; its steps are passed to `say`, and its error message is raised when it fails."""
     script = CHECKOUT / "images" / kind / "build.py"
-    command: list[str | Path] = [sys.executable, script, "--output", path, "--cache", _CACHE, "--output-format=json"]
+    command: list[str | Path] = [sys.executable, script, "--output", path, "--architecture", architecture]
+    command += ["--cache", _CACHE, "--output-format=json"]
     error = ""
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

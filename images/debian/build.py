@@ -19,6 +19,7 @@ if __name__ == "__main__":
 
 from images import disk
 from images.apt_sources import AptSource, find_sources, newest_date, travelling_options
+from images.architectures import X86_64, Architecture
 from images.command_line import run_as_program
 from images.disk import DiskPlan, build_disk
 from images.efi import read_loaders
@@ -82,13 +83,18 @@ def plan_disk(time: int) -> DiskPlan:
     )
 
 
-def build(output: Path, cache: Path, say: Callable[[str], None]) -> None:
+def build(output: Path, cache: Path, say: Callable[[str], None], architecture: Architecture = X86_64) -> None:
     """Write the image to ``output``; ``say`` is told each step.
 
     A copy is kept in ``cache``: when the packages cannot be had, the image last built from this same recipe is given.
-    Raise ImageBuildError when a tool is missing, or when there is no such copy either.
+    Raise ImageBuildError when a tool is missing, when there is no such copy either, or for another architecture.
     """
     require_tools(TOOLS)
+    if architecture is not X86_64:
+        raise ImageBuildError(
+            f"debian is built for {X86_64.name} alone, since its packages' scripts run in it here: "
+            f"import Debian's own cloud image for {architecture.name} instead"
+        )
     if os.geteuid() != 0:
         raise ImageBuildError("building debian needs root: mmdebstrap makes a chroot")
     sources = find_sources(RELEASE)
@@ -109,7 +115,7 @@ def build(output: Path, cache: Path, say: Callable[[str], None]) -> None:
             say("disk: file system, boot loader, qcow2")
             gnu_tar = tar.with_suffix(".gnu.tar")
             rewrite_as_gnu_tar(tar, gnu_tar)
-            build_disk(gnu_tar, plan_disk(time), read_loaders(PackageCache(cache)), cached)
+            build_disk(gnu_tar, plan_disk(time), read_loaders(PackageCache(cache), architecture), cached)
             for older in set(cache.glob("debian-*.qcow2")) - {cached}:
                 older.unlink()
     output.parent.mkdir(parents=True, exist_ok=True)

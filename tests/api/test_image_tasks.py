@@ -253,7 +253,8 @@ def test_bad_requests_change_nothing(api):
         ("InvalidParameterDependency", {"DiskContainers": [good], "KmsKeyId": "alias/mine"}),
         ("InvalidParameterValue", {"DiskContainers": [good], "Encrypted": True, "KmsKeyId": "nonsense"}),
         ("UnsupportedOperation", {"DiskContainers": [good], "Platform": "Windows"}),
-        ("InvalidParameterValue", {"DiskContainers": [good], "Architecture": "arm64"}),
+        ("InvalidParameterValue", {"DiskContainers": [good], "Architecture": "i386"}),
+        ("InvalidParameterCombination", {"DiskContainers": [good], "Architecture": "arm64", "BootMode": "legacy-bios"}),
     ):
         api.refused(code, api.ec2.import_image, **params)
     place = {"S3Bucket": "exchange"}

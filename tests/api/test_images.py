@@ -5,6 +5,7 @@ import pytest
 from tests.support import rows
 
 ABSENT = "ami-00000000000000000"
+UEFI_DATA = "eA=="  # which is refused before it is read
 
 
 @pytest.fixture
@@ -95,7 +96,9 @@ def test_an_image_is_what_was_registered(api, snapshot_id):
         ("InvalidAMIName.Malformed", {"Name": "with*star"}),
         ("InvalidParameterValue", {"Name": "x" * 129}),
         ("InvalidAMIName.Duplicate", {"Name": "taken"}),
-        ("InvalidParameterValue", {"Architecture": "arm64"}),
+        ("InvalidParameterValue", {"Architecture": "i386"}),
+        ("InvalidParameterCombination", {"Architecture": "arm64", "BootMode": "legacy-bios"}),
+        ("UnsupportedOperation", {"Architecture": "arm64", "UefiData": UEFI_DATA}),
         ("InvalidParameterValue", {"ImdsSupport": "v1.0"}),
         ("InvalidParameterValue", {"SriovNetSupport": "complex"}),
         ("UnsupportedOperation", {"VirtualizationType": "paravirtual"}),

@@ -94,7 +94,14 @@ class Bench:
             give_disk(disk.source, disk.base, uid_of(spec.id))
         screens = self.root / "screens" / spec.id
         make_private(screens, uid_of(spec.id))
-        host = HostSide("qemu", 64055, self.root / f"{spec.id}.log", screens / "vnc", self.root / "no-variables")
+        host = HostSide(
+            "qemu",
+            64055,
+            self.root / f"{spec.id}.log",
+            screens / "vnc",
+            self.root / "no-variables",
+            Path("/usr/bin/qemu-system-x86_64"),
+        )
         return render_domain(spec, Record("virsh"), host)
 
     def cpu_of_libvirtd(self) -> float:

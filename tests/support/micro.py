@@ -8,7 +8,7 @@ from stead_cli import image_build
 from stead_cli.settings import Settings
 
 
-def build() -> Path:
+def build(architecture: str = "x86_64") -> Path:
     """Build the image unless it exists; needs the network only when Debian packages are missing in the cache.
 
     If two processes call it at once, the second uses the image of the first.
@@ -17,4 +17,4 @@ def build() -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return image_build.build(Settings(folder), "micro", lambda _line: None).path
+        return image_build.build(Settings(folder), "micro", lambda _line: None, architecture=architecture).path

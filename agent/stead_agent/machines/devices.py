@@ -1,20 +1,45 @@
 """Queries and commands to libvirt about the devices of a domain."""
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import libvirt
 import libvirt_qemu
 
 from stead_agent.machines import attach
 
+_BETWEEN_REQUESTS: Final = 10.0  # seconds
 
-def ask_to_release(domain: Any, alias: str) -> None:
-    """Request the unplug of a device, without waiting for the guest: the removal is reported by an event.
 
-    It may have been requested before, or may be done by now.
+class Releases:
+    """Asks guests to release devices, without waiting: the removal is reported by an event.
+
+    It does no harm to ask again, but with PCI Express's own hotplug, which arm64 has: a guest takes five seconds, in
+    which QEMU refuses the same request, and libvirtd 11.3 may crash by that. So it is asked again only after ten.
     """
+
+    def __init__(self) -> None:
+        """Nothing was asked for yet."""
+        self._asked: dict[tuple[str, attach.Detach], float] = {}
+
+    def ask(self, domain: Any, architecture: str, wanted: Iterable[attach.Detach]) -> None:
+        """Request the unplug of devices; it may have been requested before, or may be done by now."""
+        for device in wanted:
+            if architecture != "arm64" or self._is_due((domain.name(), device)):
+                _release(domain, device.alias)
+
+    def _is_due(self, request: tuple[str, attach.Detach]) -> bool:
+        """Tell whether a request was not made in the last seconds, and note it."""
+        now = time.monotonic()
+        for known, then in list(self._asked.items()):
+            if now - then >= _BETWEEN_REQUESTS:
+                self._asked.pop(known, None)
+        return self._asked.setdefault(request, now) == now
+
+
+def _release(domain: Any, alias: str) -> None:
     try:
         domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     except libvirt.libvirtError as error:

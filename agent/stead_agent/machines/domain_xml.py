@@ -16,7 +16,8 @@ from xml.etree import ElementTree as ET
 from stead_agent.disks.disk_sources import BlockSource, FileSource, NbdSource, RbdSource, Source
 from stead_agent.disks.disk_users import uid_of
 from stead_agent.hardware import HUGE_PAGE
-from stead_agent.machines import firmware
+from stead_agent.machines.architectures import ALL as ARCHITECTURES
+from stead_agent.machines.firmware import BUILDS
 from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic, Pinning
 from stead_agent.machines.life import Record, uuid_of
 
@@ -57,7 +58,7 @@ class HostSide:
     console_log: Path
     screen: Path  # socket of the VNC server, in a directory owned by this guest's user
     variables: Path  # a UEFI guest's variable store
-    emulator: Path = Path("/usr/bin/qemu-system-x86_64")
+    emulator: Path  # QEMU's program for the guest's architecture
     topoext: bool = False  # the processor is AMD's, of which guests see threads with this feature only
     shared_threads: str = ""  # of the host, that guests without whole cores may use, such as 0-3; empty: all
 
@@ -74,9 +75,10 @@ def render_domain(spec: MachineSpec, record: Record, host: HostSide) -> str:
     _add_firmware(domain, spec, host)
     _add_identity(domain, spec)
     _add_processor(domain, spec, host)
-    power = ET.SubElement(domain, "pm")
-    ET.SubElement(power, "suspend-to-mem", enabled="no")
-    ET.SubElement(power, "suspend-to-disk", enabled="no")
+    if ARCHITECTURES[spec.architecture].is_pc:
+        power = ET.SubElement(domain, "pm")
+        ET.SubElement(power, "suspend-to-mem", enabled="no")
+        ET.SubElement(power, "suspend-to-disk", enabled="no")
     # A guest that powers off ends, one that resets continues, whatever state its kernel reports.
     for event, action in (("poweroff", "destroy"), ("reboot", "restart"), ("crash", "destroy")):
         _text(domain, f"on_{event}", action)
@@ -136,10 +138,11 @@ def _check(spec: MachineSpec) -> None:
     """Refuse a spec with an invalid value."""
     _match(_MACHINE_ID, spec.id, "machine id")
     _match(_TYPE, spec.instance_type, "instance type")
-    if spec.architecture != "x86_64":
-        raise MachineError(f"{spec.id}: this host runs x86_64 guests, not {spec.architecture!r}")
-    if spec.boot_mode not in {"legacy-bios", "uefi"}:
-        raise MachineError(f"{spec.id}: no such boot mode: {spec.boot_mode!r}")
+    architecture = ARCHITECTURES.get(spec.architecture)
+    if architecture is None:
+        raise MachineError(f"{spec.id}: no such architecture of guests: {spec.architecture!r}")
+    if spec.boot_mode not in ({"legacy-bios", "uefi"} if architecture.is_pc else {"uefi"}):
+        raise MachineError(f"{spec.id}: no such boot mode of {architecture.name}: {spec.boot_mode!r}")
     if spec.tpm:
         _match(_UUID, spec.tpm.secret, "secret's UUID")
         if spec.boot_mode != "uefi":
@@ -253,12 +256,15 @@ def _add_threads(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
 def _add_firmware(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
     """Add the boot firmware."""
     system = ET.SubElement(domain, "os")
+    architecture = ARCHITECTURES[spec.architecture]
     if spec.boot_mode == "uefi":
-        _text(system, "type", "hvm", arch=spec.architecture, machine="q35")
-        _text(system, "loader", str(firmware.CODE), readonly="yes", secure="yes", type="pflash", format="raw")
+        _text(system, "type", "hvm", arch=architecture.libvirt, machine=architecture.machine)
+        code = BUILDS[spec.architecture].code
+        protection = {"secure": "yes"} if architecture.is_pc else {}  # of the variables, by system management mode
+        _text(system, "loader", str(code), readonly="yes", type="pflash", format="raw", **protection)
         _text(system, "nvram", str(host.variables), format="raw")
     else:
-        _text(system, "type", "hvm", arch=spec.architecture, machine="pc")
+        _text(system, "type", "hvm", arch=architecture.libvirt, machine="pc")
     ET.SubElement(system, "smbios", mode="sysinfo")
 
 
@@ -284,11 +290,15 @@ def _add_identity(domain: ET.Element, spec: MachineSpec) -> None:
 
 def _add_processor(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
     """Add the best available processor, and clocks that cost nothing when idle."""
+    is_pc = ARCHITECTURES[spec.architecture].is_pc
     features = ET.SubElement(domain, "features")
     ET.SubElement(features, "acpi")
-    ET.SubElement(features, "apic")
-    if spec.boot_mode == "uefi":
-        ET.SubElement(features, "smm", state="on")
+    if is_pc:
+        ET.SubElement(features, "apic")
+        if spec.boot_mode == "uefi":
+            ET.SubElement(features, "smm", state="on")
+    else:  # version 2 ends at eight processors
+        ET.SubElement(features, "gic", version="host" if host.virtualization == "kvm" else "3")
     if host.virtualization == "qemu":
         _text(ET.SubElement(features, "tcg"), "tb-cache", str(_TB_CACHE_MIB), unit="MiB")
     mode = "host-passthrough" if host.virtualization == "kvm" else "maximum"
@@ -299,11 +309,13 @@ def _add_processor(domain: ET.Element, spec: MachineSpec, host: HostSide) -> Non
     if threads > 1 and host.topoext:
         ET.SubElement(processor, "feature", policy="require", name="topoext")
     clock = ET.SubElement(domain, "clock", offset="utc")
-    ET.SubElement(clock, "timer", name="hpet", present="no")
+    if is_pc:
+        ET.SubElement(clock, "timer", name="hpet", present="no")
 
 
 def _add_devices(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
     """Add the devices, and disable those that libvirt would add by default."""
+    is_pc = ARCHITECTURES[spec.architecture].is_pc
     devices = ET.SubElement(domain, "devices")
     _text(devices, "emulator", str(host.emulator))
     ET.SubElement(devices, "controller", type="usb", model="none")
@@ -324,14 +336,17 @@ def _add_devices(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
     ET.SubElement(serial, "log", file=str(host.console_log), append="on")
     agent = ET.SubElement(devices, "channel", type="unix")
     ET.SubElement(agent, "target", type="virtio", name="org.qemu.guest_agent.0")
-    screen = ET.SubElement(devices, "graphics", type="vnc")
-    ET.SubElement(screen, "listen", type="socket", socket=str(host.screen))
-    ET.SubElement(ET.SubElement(devices, "video"), "model", type="vga")
+    if is_pc:  # an arm64 instance has no screen on EC2 either
+        screen = ET.SubElement(devices, "graphics", type="vnc")
+        ET.SubElement(screen, "listen", type="socket", socket=str(host.screen))
+        ET.SubElement(ET.SubElement(devices, "video"), "model", type="vga")
+    else:
+        ET.SubElement(ET.SubElement(devices, "video"), "model", type="none")
     entropy = ET.SubElement(devices, "rng", model="virtio")
     _text(entropy, "backend", "/dev/urandom", model="random")
     if spec.tpm:
-        # Crb is what Windows and Linux expect of a TPM that is no chip on a slow bus.
-        chip = ET.SubElement(devices, "tpm", model="tpm-crb")
+        # Crb is what Windows and Linux expect of a TPM that is no chip on a slow bus; QEMU has none for arm64.
+        chip = ET.SubElement(devices, "tpm", model="tpm-crb" if is_pc else "tpm-tis")
         emulator = ET.SubElement(chip, "backend", type="emulator", version="2.0")
         ET.SubElement(emulator, "encryption", secret=spec.tpm.secret)
     if spec.boot_mode == "legacy-bios":

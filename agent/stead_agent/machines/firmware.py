@@ -1,29 +1,42 @@
 """The firmware that guests boot by: which this host has, and the variables of a UEFI guest.
 
-All UEFI guests run the same build of OVMF, which checks signatures as soon as a guest's variables have a platform key,
-and protects them by system management mode, which only `q35` machines have.
+All UEFI guests of an architecture run the same build of EDK II, which checks signatures as soon as a guest's variables
+have a platform key. That of x86_64, OVMF, protects them by system management mode, which only `q35` machines have; on
+arm64 the guest's kernel can write them.
 """
 
 import os
 import shutil
 import zlib
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from stead_agent.machines.host_access import remove_private, write_private
 from stead_agent.machines.interface import MachineError
 
-CODE: Final = Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
-NO_VARIABLES: Final = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
-"""A variable store of the size that `CODE` wants, without any key."""
 
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A build of the firmware, and a variable store of the size that it wants, without any key."""
+
+    code: Path
+    no_variables: Path
+
+
+OVMF: Final = Build(Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd"))
+AAVMF: Final = Build(Path("/usr/share/AAVMF/AAVMF_CODE.secboot.fd"), Path("/usr/share/AAVMF/AAVMF_VARS.fd"))
+BUILDS: Final = {"x86_64": OVMF, "arm64": AAVMF}
+"""By EC2's name of the architecture."""
 
 _PROGRAMS_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def boot_modes() -> tuple[str, ...]:
-    """Return EC2's names of the boot modes that guests of this host may have."""
-    return ("legacy-bios", "uefi") if CODE.exists() and NO_VARIABLES.exists() else ("legacy-bios",)
+    """Return EC2's names of the boot modes that x86_64 guests of this host may have."""
+    has_uefi = OVMF.code.exists() and OVMF.no_variables.exists()
+    return ("legacy-bios", "uefi") if has_uefi else ("legacy-bios",)
 
 
 def has_tpm() -> bool:
@@ -42,7 +55,7 @@ class VariableStores:
         """Return the file of a guest's variables, which may not exist."""
         return self._folder / machine_id / "vars.fd"
 
-    def prepare(self, machine_id: str, uid: int, first: bytes = b"") -> None:
+    def prepare(self, machine_id: str, uid: int, build: Build, first: bytes = b"") -> None:
         """Make a guest's variables, owned by its user, unless it has some of an earlier start.
 
         `first` are those with which it begins, as a zlib stream; without any it has no key. Raises MachineError for
@@ -52,7 +65,7 @@ class VariableStores:
         if path.exists():
             os.chown(path, uid, 0)  # libvirt may have taken it back at the last stop
             return
-        self._write(path, _store(first), uid)
+        self._write(path, _store([build], first), uid)
 
     def read(self, machine_id: str) -> bytes | None:
         """Return a guest's variables as a zlib stream; None when it has none."""
@@ -63,7 +76,10 @@ class VariableStores:
 
     def replace(self, machine_id: str, variables: bytes) -> None:
         """Give a guest other variables, as a zlib stream, which the next start gives its user; raises as `prepare`."""
-        self._write(self.path(machine_id), _store(variables), 0)
+        builds = [build for build in BUILDS.values() if build.no_variables.exists()]
+        if not builds:
+            raise MachineError("this host has no UEFI firmware for guests")
+        self._write(self.path(machine_id), _store(builds, variables), 0)
 
     def _write(self, path: Path, content: bytes, uid: int) -> None:
         self._folder.mkdir(mode=0o711, exist_ok=True)
@@ -75,16 +91,16 @@ class VariableStores:
         remove_private(self._folder / machine_id)
 
 
-def _store(first: bytes) -> bytes:
-    """Return the store with which a guest begins."""
-    none = NO_VARIABLES.read_bytes()
+def _store(builds: Collection[Build], first: bytes) -> bytes:
+    """Return a store of the size of one of these builds; without a stream the one with which a guest of it begins."""
     if not first:
-        return none
+        return next(iter(builds)).no_variables.read_bytes()
+    sizes = {build.no_variables.stat().st_size for build in builds}
     reader = zlib.decompressobj()
     try:
-        store = reader.decompress(first, len(none) + 1)
+        store = reader.decompress(first, max(sizes) + 1)
     except zlib.error as error:
         raise MachineError(f"the UEFI variables are no zlib stream: {error}") from error
-    if len(store) != len(none):
-        raise MachineError(f"the UEFI variables are no store of {len(none)} bytes")
+    if len(store) not in sizes:
+        raise MachineError(f"the UEFI variables are no store of {' or '.join(map(str, sorted(sizes)))} bytes")
     return store

@@ -91,6 +91,7 @@ class LibvirtMachines:
         self._boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
         self._logs = ConsoleLogs(state_dir / "consoles")
         self._host = Preparation(state_dir, virtualization, self._dirs.runtime / "swtpm", shared_threads)
+        self._releases = devices.Releases()
         self._hibernation = Hibernation(state_dir / "memories")
         self._starts = FairSemaphore(starts_at_once)
         self._locks: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
@@ -304,8 +305,7 @@ class LibvirtMachines:
 
     def _plug(self, found: Domain, spec: MachineSpec, todo: attach.Changes) -> None:
         """Attach what a running guest lacks, and ask it to release what it has too much; its lock is held."""
-        for device in todo.detach:
-            devices.ask_to_release(found.handle, device.alias)
+        self._releases.ask(found.handle, spec.architecture, todo.detach)
         for disk in spec.disks:
             give_disk(disk.source, disk.base, uid_of(spec.id))
         with secrets.defined_for(self._link.get(), todo.attached_disks):

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from stead_agent.disks.disk_users import uid_of
-from stead_agent.machines import affinity
+from stead_agent.machines import affinity, architectures
 from stead_agent.machines.domain_xml import HostSide
-from stead_agent.machines.firmware import VariableStores
+from stead_agent.machines.firmware import BUILDS, VariableStores
 from stead_agent.machines.host_access import (
     allow_kvm,
     allow_tpms,
@@ -39,21 +39,23 @@ class Preparation:
         self._topoext: Final = virtualization == "kvm" and has_topoext()
         self._tpm_sockets = tpm_sockets
         self._gid: int | None = None
+        self._emulators: dict[str, architectures.Emulator] = {}
         if len(str(self._screens)) > _MOST_SCREENS_PATH:
             raise MachineError(f"the path of {state_dir} is too long for the sockets below it")
 
     def prepare(self, live: Any, spec: MachineSpec, console_log: Path) -> HostSide:
         """Let the guest's user open what it needs, and return what the host adds to its domain."""
+        virtualization, emulator = self._emulator(live, spec)
         affinity.check_threads(live, spec)
         affinity.check_huge_pages(spec)
         if self._gid is None:
             self._gid = guests_gid(live.getCapabilities())
         uid = uid_of(spec.id)
-        if self._virtualization == "kvm":  # each time: udev may have reset the device's permissions
+        if virtualization == "kvm":  # each time: udev may have reset the device's permissions
             allow_kvm(self._gid)
         make_private(self._screens / spec.id, uid)
         if spec.boot_mode == "uefi":
-            self._variables.prepare(spec.id, uid, spec.uefi_variables)
+            self._variables.prepare(spec.id, uid, BUILDS[spec.architecture], spec.uefi_variables)
         if spec.tpm:
             allow_tpms(self._gid, self._tpm_sockets)
         for disk in spec.disks:
@@ -61,14 +63,24 @@ class Preparation:
         screen = self._screens / spec.id / "vnc"
         variables = self._variables.path(spec.id)
         return HostSide(
-            self._virtualization,
+            virtualization,
             self._gid,
             console_log,
             screen,
             variables,
+            emulator,
             topoext=self._topoext,
             shared_threads=self._shared_threads,
         )
+
+    def _emulator(self, live: Any, spec: MachineSpec) -> tuple[Literal["kvm", "qemu"], Path]:
+        """Return how a guest is run, and by which program; raises MachineError where libvirt knows none."""
+        if spec.architecture not in self._emulators:  # libvirt may have learned of a program since
+            self._emulators = architectures.emulators(live.getCapabilities())
+        found = self._emulators.get(spec.architecture)
+        if found is None:
+            raise MachineError(f"{spec.id}: libvirt has no emulator for {spec.architecture!r} guests on this host")
+        return self._virtualization if spec.architecture == architectures.own() else "qemu", found.path
 
     def keep_apart(self, domain: Any, spec: MachineSpec) -> None:
         """Move a running guest off the threads that are set apart for others since it started."""

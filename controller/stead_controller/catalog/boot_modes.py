@@ -10,4 +10,7 @@ LEGACY_BIOS: Final = "legacy-bios"
 UEFI: Final = "uefi"
 
 CURRENT: Final = MappingProxyType({LEGACY_BIOS: LEGACY_BIOS, UEFI: UEFI, "uefi-preferred": UEFI})
-"""What an image says, to what its instances boot by: all instance types of Stead support both."""
+"""What an image says, to what its instances boot by: all instance types of its architecture support it."""
+
+OF_ARCHITECTURE: Final = MappingProxyType({"x86_64": (LEGACY_BIOS, UEFI), "arm64": (UEFI,)})
+"""By which firmware machines of an architecture may boot; that of an image that says nothing is the first."""

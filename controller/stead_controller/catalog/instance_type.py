@@ -6,12 +6,13 @@ Every type is a KVM guest here, so all are `nitro`, whatever EC2 itself runs the
 from dataclasses import dataclass
 from typing import Final
 
+from stead_controller.catalog import boot_modes
 from stead_proto.limits import EBS_BURST_SECONDS
 
 _MIB: Final = 1024 * 1024
 _MOST_SAVED: Final = 150 * 1024 * _MIB
-RUNS: Final = "x86_64"
-"""The architecture of guests that hosts can run."""
+EVERYWHERE: Final = "x86_64"
+"""The architecture whose types are offered whatever hosts there are; others are where a host runs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class InstanceType:
     @property
     def boot_modes(self) -> tuple[str, ...]:
         """The firmware that its images may ask for."""
-        return ("uefi",) if self.architecture == "arm64" else ("legacy-bios", "uefi")
+        return boot_modes.OF_ARCHITECTURE[self.architecture]
 
     @property
     def family(self) -> str:
@@ -145,14 +146,9 @@ class InstanceType:
         return self.credits is not None
 
     @property
-    def runs(self) -> bool:
-        """Whether instances of it can run here, on a host that has its devices: all are of one architecture."""
-        return self.architecture == RUNS
-
-    @property
     def offered(self) -> bool:
-        """Whether instances of it can run here whatever hosts there are; if not, for a want of their parts."""
-        return self.runs and not self.devices and not self.whole_cores
+        """Whether instances of it can run here whatever hosts there are; if not, it depends on what these have."""
+        return self.architecture == EVERYWHERE and not self.devices and not self.whole_cores
 
     @property
     def auto_recovery(self) -> bool:
@@ -161,9 +157,10 @@ class InstanceType:
 
     @property
     def hibernation(self) -> bool:
-        """Whether instances may hibernate: not with an instance store, parts of the host, or over 150 GiB of memory."""
+        """Whether instances may hibernate: with a BIOS, no instance store, no parts of the host, at most 150 GiB."""
         has_parts = bool(self.devices) or self.whole_cores
-        return self.instance_store is None and not has_parts and self.memory <= _MOST_SAVED
+        by_bios = boot_modes.LEGACY_BIOS in self.boot_modes
+        return by_bios and self.instance_store is None and not has_parts and self.memory <= _MOST_SAVED
 
     @property
     def memory_mib(self) -> int:

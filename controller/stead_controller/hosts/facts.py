@@ -21,6 +21,7 @@ _ADDRESS_LENGTH: Final = 45
 _MODEL_LENGTH: Final = 128
 _FEATURES_LENGTH: Final = 8192
 _THREADS_LENGTH: Final = 256
+_EMULATES_LENGTH: Final = 64
 _MOST_NODES: Final = 256
 
 
@@ -69,6 +70,7 @@ def _take(tx: Transaction, host: Host, hello: pb.Hello, cloud: Cloud, now: datet
     facts = hello.facts
     host.hostname = facts.hostname or host.hostname
     host.architecture = facts.architecture or host.architecture
+    host.emulates = " ".join(sorted(set(facts.emulates) - {host.architecture}))[:_EMULATES_LENGTH]
     host.virtualization = facts.virtualization
     host.accelerated = facts.virtualization == "kvm"
     host.virtualization_reason = facts.virtualization_reason[:1024]

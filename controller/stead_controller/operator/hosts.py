@@ -160,6 +160,8 @@ def _message(record: HostRecord) -> pb.Host:
         memory_offered=host.memory_offered,
         virtualization=host.virtualization,
         virtualization_reason=host.virtualization_reason,
+        architecture=host.architecture,
+        emulates=host.emulates.split(),
         uefi=host.uefi,
         tpm=host.tpm,
         last_seen=int(host.last_seen.timestamp()) if host.last_seen else 0,

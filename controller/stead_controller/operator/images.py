@@ -206,7 +206,7 @@ def _requested_image(header: pb.ImportImageHeader) -> ImageRequest:
         name=header.name,
         description=header.description,
         architecture=header.architecture or "x86_64",
-        boot_mode=header.boot_mode or "legacy-bios",
+        boot_mode=header.boot_mode,
         public=header.public,
         account_id=header.account_id,
         root_device_name=header.root_device_name or "/dev/sda1",

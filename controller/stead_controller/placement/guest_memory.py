@@ -16,14 +16,23 @@ _TRANSLATED_CODE: Final = 32 * _MIB  # `tb-cache` of the agent's domain_xml.py
 _PER_VCPU: Final = 1 * _MIB
 _TABLES: Final = 256  # 8 bytes for each page of 4 KiB, in QEMU's page tables and in those of KVM
 _UEFI: Final = 12 * _MIB
+_AAVMF: Final = 140 * _MIB  # of arm64: two flash chips of 64 MiB, which QEMU reads into memory whole
 _TPM: Final = 4 * _MIB
 
 
-def memory_of(memory: int, vcpus: int, *, uefi: bool = False, tpm: bool = False, huge: bool = False) -> int:
+def memory_of(
+    memory: int,
+    vcpus: int,
+    *,
+    uefi: bool = False,
+    tpm: bool = False,
+    huge: bool = False,
+    architecture: str = "x86_64",
+) -> int:
     """Return the bytes that a guest with so many of its own takes of its host while it runs.
 
     If its own are `huge` pages, which are counted apart, it takes only what QEMU needs.
     """
     own = 0 if huge else memory + memory // _TABLES
-    qemu = _QEMU + _TRANSLATED_CODE + _PER_VCPU * vcpus + _UEFI * uefi
-    return own + qemu + _TPM * tpm
+    firmware = _AAVMF if architecture == "arm64" else _UEFI * uefi
+    return own + _QEMU + _TRANSLATED_CODE + _PER_VCPU * vcpus + firmware + _TPM * tpm

@@ -10,6 +10,7 @@ from stead_controller.placement.cores import CoreNeed
 class Need:
     """What one instance needs: vCPUs, bytes of memory and of instance store, the architecture, UEFI firmware, a TPM.
 
+    `uefi` is about x86_64: whatever runs arm64 has its firmware, by which alone it boots.
     The memory is what it takes of its host (`guest_memory.py`). With cores of its own it takes none of the vCPUs that
     all others share, and huge pages are no part of that memory.
     """

@@ -9,7 +9,8 @@ from stead_controller.placement.devices import Device
 class Room(NamedTuple):
     """A host with its free capacity, after overcommit and what it reserves for itself; negative after it shrank.
 
-    `threads` is its number of hardware threads, `accelerated` whether guests run with KVM instead of emulation,
+    `threads` is its number of hardware threads, `accelerated` whether guests of its own `architecture` run with KVM
+    instead of emulation, `emulates` the other architectures that it runs, separated by spaces,
     `pool_free` the bytes of volumes that its roomiest pool still takes, None where it has reported no pools, and
     `store_free` those of instance store that its default pool takes, None also where no instance store is needed.
     `has_image` is whether it has the blocks already with which the instance's root volume begins. `rack` is the host's
@@ -27,6 +28,7 @@ class Room(NamedTuple):
     state: str = "up"
     schedulable: bool = True
     architecture: str = "x86_64"
+    emulates: str = ""
     uefi: bool = False
     tpm: bool = False
     pool_free: float | None = None
@@ -38,3 +40,7 @@ class Room(NamedTuple):
     empty: bool = True
     devices: tuple[Device, ...] = ()
     nodes: tuple[Node, ...] = ()
+
+    def runs(self, architecture: str) -> bool:
+        """Tell whether guests of an architecture run there."""
+        return architecture == self.architecture or architecture in self.emulates.split()

@@ -1268,7 +1268,7 @@ class Machine(_message.Message):
     memory: _builtins.int
     """bytes"""
     architecture: _builtins.str
-    """"x86_64" """
+    """"x86_64" or "arm64" """
     boot_mode: _builtins.str
     """"legacy-bios" or "uefi" """
     uefi_variables: _builtins.bytes

@@ -462,11 +462,13 @@ class HostFacts(_message.Message):
     POOLS_FIELD_NUMBER: _builtins.int
     BOOT_MODES_FIELD_NUMBER: _builtins.int
     TPM_FIELD_NUMBER: _builtins.int
+    EMULATES_FIELD_NUMBER: _builtins.int
     HARDWARE_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
     LAYS_FIRMWARE_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     architecture: _builtins.str
+    """its own, in EC2's words: of guests that KVM may run"""
     cpus: _builtins.int
     memory: _builtins.int
     """bytes"""
@@ -490,6 +492,10 @@ class HostFacts(_message.Message):
     @_builtins.property
     def boot_modes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """EC2's names; an agent of an earlier release says none, and its guests boot by BIOS"""
+
+    @_builtins.property
+    def emulates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """other architectures of guests that it runs, always by emulation; none from agents of earlier releases"""
 
     @_builtins.property
     def hardware(self) -> Global___Hardware:
@@ -517,13 +523,14 @@ class HostFacts(_message.Message):
         pools: _abc.Iterable[Global___StoragePool] | None = ...,
         boot_modes: _abc.Iterable[_builtins.str] | None = ...,
         tpm: _builtins.bool = ...,
+        emulates: _abc.Iterable[_builtins.str] | None = ...,
         hardware: Global___Hardware | None = ...,
         devices: _abc.Iterable[Global___PciDevice] | None = ...,
         lays_firmware: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hardware", b"hardware"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_id", b"boot_id", "boot_modes", b"boot_modes", "cpus", b"cpus", "devices", b"devices", "disk", b"disk", "hardware", b"hardware", "hostname", b"hostname", "lays_firmware", b"lays_firmware", "libvirt_version", b"libvirt_version", "memory", b"memory", "pools", b"pools", "qemu_version", b"qemu_version", "simulated", b"simulated", "tpm", b"tpm", "underlay_address", b"underlay_address", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_id", b"boot_id", "boot_modes", b"boot_modes", "cpus", b"cpus", "devices", b"devices", "disk", b"disk", "emulates", b"emulates", "hardware", b"hardware", "hostname", b"hostname", "lays_firmware", b"lays_firmware", "libvirt_version", b"libvirt_version", "memory", b"memory", "pools", b"pools", "qemu_version", b"qemu_version", "simulated", b"simulated", "tpm", b"tpm", "underlay_address", b"underlay_address", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -64,6 +64,8 @@ class Host(_message.Message):
     POOLS_FIELD_NUMBER: _builtins.int
     UEFI_FIELD_NUMBER: _builtins.int
     TPM_FIELD_NUMBER: _builtins.int
+    ARCHITECTURE_FIELD_NUMBER: _builtins.int
+    EMULATES_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     OVERCOMMIT_CPUS_FIELD_NUMBER: _builtins.int
     OVERCOMMIT_MEMORY_FIELD_NUMBER: _builtins.int
@@ -102,6 +104,8 @@ class Host(_message.Message):
     """whether its guests may boot by UEFI"""
     tpm: _builtins.bool
     """whether they may have a TPM"""
+    architecture: _builtins.str
+    """its own, of guests that `virtualization` is about"""
     overcommit_cpus: _builtins.float
     """vCPUs offered per hardware thread"""
     overcommit_memory: _builtins.float
@@ -122,6 +126,10 @@ class Host(_message.Message):
     @_builtins.property
     def pools(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostPool]:
         """by name; SetSchedulable names none"""
+
+    @_builtins.property
+    def emulates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """other architectures of guests, by emulation"""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
@@ -168,6 +176,8 @@ class Host(_message.Message):
         pools: _abc.Iterable[Global___HostPool] | None = ...,
         uefi: _builtins.bool = ...,
         tpm: _builtins.bool = ...,
+        architecture: _builtins.str = ...,
+        emulates: _abc.Iterable[_builtins.str] | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         overcommit_cpus: _builtins.float = ...,
         overcommit_memory: _builtins.float = ...,
@@ -184,7 +194,7 @@ class Host(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cores", b"cores", "cpu_features", b"cpu_features", "cpu_model", b"cpu_model", "cpus", b"cpus", "cpus_offered", b"cpus_offered", "cpus_reserved", b"cpus_reserved", "devices", b"devices", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "labels", b"labels", "last_seen", b"last_seen", "memory", b"memory", "memory_offered", b"memory_offered", "memory_reserved", b"memory_reserved", "numa_nodes", b"numa_nodes", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "pools", b"pools", "reserve_memory", b"reserve_memory", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "uses", b"uses", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "whole_cores", b"whole_cores", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "architecture", b"architecture", "cores", b"cores", "cpu_features", b"cpu_features", "cpu_model", b"cpu_model", "cpus", b"cpus", "cpus_offered", b"cpus_offered", "cpus_reserved", b"cpus_reserved", "devices", b"devices", "emulates", b"emulates", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "labels", b"labels", "last_seen", b"last_seen", "memory", b"memory", "memory_offered", b"memory_offered", "memory_reserved", b"memory_reserved", "numa_nodes", b"numa_nodes", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "pools", b"pools", "reserve_memory", b"reserve_memory", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "uses", b"uses", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "whole_cores", b"whole_cores", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -793,9 +803,9 @@ class ImportImageHeader(_message.Message):
     """"qcow2", "raw", "vmdk", "vhd" or "vhdx": given, never guessed"""
     file_size: _builtins.int
     architecture: _builtins.str
-    """"x86_64" """
+    """"x86_64" or "arm64"; empty: the former"""
     boot_mode: _builtins.str
-    """"legacy-bios" or "uefi" """
+    """"legacy-bios" or "uefi"; empty: the usual one of the architecture"""
     public: _builtins.bool
     """every account may launch it"""
     account_id: _builtins.str

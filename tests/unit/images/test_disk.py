@@ -6,9 +6,10 @@ import struct
 import pytest
 
 from images.disk import efi_config, master_boot_record
-from images.micro.build import PLAN
+from images.micro.build import plan_disk
 from images.packages import ImageBuildError
 
+PLAN = plan_disk()
 CODE = bytes(range(256)) * 2
 
 

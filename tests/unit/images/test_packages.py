@@ -35,14 +35,14 @@ def test_nothing_shown_is_nothing() -> None:
 def test_the_newest_cached_version_answers_for_an_unknown_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packages, "find_candidates", lambda names: {})
+    monkeypatch.setattr(packages, "find_candidates", lambda *_: {})
     for version in ("1%3a1.9", "1%3a1.10", "2.0~rc1", "1.99"):
         (tmp_path / f"x_{version}_amd64.deb").write_bytes(b"")
     assert PackageCache(tmp_path).fetch(["x"]) == {"x": tmp_path / "x_1%3a1.10_amd64.deb"}
 
 
 def test_an_unknown_package_that_is_not_cached_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages, "find_candidates", lambda names: {})
+    monkeypatch.setattr(packages, "find_candidates", lambda *_: {})
     with pytest.raises(ImageBuildError, match="apt-get update"):
         PackageCache(tmp_path).fetch(["x"])
 
@@ -51,7 +51,7 @@ def test_a_failing_download_falls_back_to_an_older_copy(tmp_path: Path, monkeypa
     def fail(*_: object, **__: object) -> str:
         raise ImageBuildError("no network")
 
-    monkeypatch.setattr(packages, "find_candidates", lambda names: {"x": Candidate("x", "2", "amd64", "", ())})
+    monkeypatch.setattr(packages, "find_candidates", lambda *_: {"x": Candidate("x", "2", "amd64", "", ())})
     monkeypatch.setattr(packages, "run", fail)
     with pytest.raises(ImageBuildError, match="no network"):
         PackageCache(tmp_path).fetch(["x"])

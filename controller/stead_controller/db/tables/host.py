@@ -59,7 +59,9 @@ class Host(Base):
     revision_forgotten: Mapped[int] = mapped_column(BigInteger, default=0)
     pool_address: Mapped[str] = mapped_column(String(45), default="")
     underlay_address: Mapped[str] = mapped_column(String(45), default="")
-    architecture: Mapped[str] = mapped_column(String(16), default="x86_64")
+    architecture: Mapped[str] = mapped_column(String(16), default="x86_64")  # its own, of which guests may have KVM
+    # Other architectures that it runs, always by emulation, separated by spaces.
+    emulates: Mapped[str] = mapped_column(String(64), default="", server_default="")
     virtualization: Mapped[str] = mapped_column(String(16), default="")
     accelerated: Mapped[bool] = mapped_column(default=False, server_default=false())
     uefi: Mapped[bool] = mapped_column(default=False, server_default=false())  # whether its guests may boot by it

@@ -8,7 +8,8 @@ from stead_controller.placement.search import Search
 
 
 def _architecture(room: Room, search: Search) -> str | None:
-    return None if room.architecture == search.need.architecture else f"its architecture is {room.architecture}"
+    its = search.need.architecture
+    return None if room.runs(its) else f"its architecture is {room.architecture}, and it does not emulate {its}"
 
 
 def _uefi(room: Room, search: Search) -> str | None:

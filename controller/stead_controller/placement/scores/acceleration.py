@@ -1,9 +1,14 @@
-"""KVM before emulation."""
+"""KVM before emulation, and emulation where nobody else would have KVM."""
 
 from stead_controller.placement.room import Room
 from stead_controller.placement.search import Search
 
 
-def acceleration(room: Room, _search: Search) -> int:
-    """Rank hosts with KVM before those that emulate, on which guests run many times slower."""
-    return 0 if room.accelerated else 1
+def acceleration(room: Room, search: Search) -> int:
+    """Rank hosts that run the guest by KVM before those that emulate it, on which it is many times slower.
+
+    Of the latter, those without KVM go first: on the others, guests of the host's own architecture could have it.
+    """
+    if not room.accelerated:
+        return 1
+    return 0 if room.architecture == search.need.architecture else 2

@@ -197,7 +197,7 @@ def _make(tx: Transaction, caller: Caller, cloud: Cloud, request: CapacityReserv
         match_criteria=request.match_criteria,
         ebs_optimized=request.ebs_optimized,
         vcpus=kind.vcpus,
-        memory=memory_of(kind.memory, kind.vcpus, uefi=True, tpm=True),
+        memory=memory_of(kind.memory, kind.vcpus, uefi=True, tpm=True, architecture=kind.architecture),
         instance_store=scratch_size(kind) * stores,
         state="active",
         created=now,

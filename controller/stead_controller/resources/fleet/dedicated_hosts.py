@@ -278,7 +278,7 @@ def _take(
 
 def _need(kind: InstanceType) -> Need:
     """Return what the smallest instance of a type takes of its host."""
-    memory = memory_of(kind.memory, kind.vcpus, uefi=False, tpm=False)
+    memory = memory_of(kind.memory, kind.vcpus, uefi=False, tpm=False, architecture=kind.architecture)
     return Need(kind.vcpus, memory, kind.architecture, devices=kind.devices)
 
 

@@ -55,11 +55,16 @@ _LARGE_ENOUGH: Final = Prepared(
         Host.zone == bindparam("zone"),
         Host.state == "up",
         Host.schedulable.is_(True),
-        Host.architecture == bindparam("architecture"),
+        rooms.RUNS,
         Host.cpus >= bindparam("vcpus"),
         Host.uefi >= bindparam("uefi", type_=Boolean),
         Host.tpm >= bindparam("tpm", type_=Boolean),
     )
+    .limit(1)
+)
+_RUNNING: Final = Prepared(
+    select(Host.id)
+    .where(Host.zone == bindparam("zone"), Host.state == "up", Host.schedulable.is_(True), rooms.RUNS)
     .limit(1)
 )
 _WITH_FIRMWARE: Final = Prepared(
@@ -67,6 +72,7 @@ _WITH_FIRMWARE: Final = Prepared(
         Host.zone == bindparam("zone"),
         Host.state == "up",
         Host.schedulable.is_(True),
+        rooms.RUNS,
         Host.uefi >= bindparam("uefi", type_=Boolean),
         Host.tpm >= bindparam("tpm", type_=Boolean),
     )
@@ -139,9 +145,12 @@ def _refusal(tx: Transaction, cloud: Cloud, search: Search, but: Collection[str]
     if search.terms.tenancy.kind == HOST:
         return NoCapacity("There is not enough capacity on the Dedicated Host to launch the instance.", code=HOST_FULL)
     words = _sorry(tx, cloud, search)
-    if need.uefi and _WITH_FIRMWARE.first(tx.connection, {"zone": zone, "uefi": need.uefi, "tpm": need.tpm}) is None:
+    asked = _asked(need, zone)
+    if _RUNNING.first(tx.connection, asked) is None:
+        return NoCapacity(f"{words} No host in it runs {need.architecture} instances.")
+    if (need.uefi or need.tpm) and _WITH_FIRMWARE.first(tx.connection, asked) is None:
         return NoCapacity(f"{words} There is no host with {_firmware(need)} in it.")
-    if _LARGE_ENOUGH.first(tx.connection, _asked(need, zone)) is None:
+    if _LARGE_ENOUGH.first(tx.connection, asked) is None:
         return NoCapacity(f"{words} No host in it has as many processors as that type has vCPUs ({need.vcpus}).")
     return NoCapacity(words)
 
@@ -163,6 +172,8 @@ def _sorry(tx: Transaction, cloud: Cloud, search: Search) -> str:
 
 def _firmware(need: Need) -> str:
     """Name the firmware that an instance needs, for a refusal."""
+    if need.tpm and not need.uefi:
+        return "a TPM, as the image needs,"
     return "UEFI firmware and a TPM, as the image needs," if need.tpm else "UEFI firmware, as the image needs,"
 
 
@@ -220,7 +231,7 @@ def _release(tx: Transaction, host_id: str, need: Need) -> None:
 
 
 def _asked(need: Need, zone: str) -> dict[str, Any]:
-    return {"architecture": need.architecture, "vcpus": need.vcpus, "uefi": need.uefi, "tpm": need.tpm, "zone": zone}
+    return {**rooms.running(need.architecture), "vcpus": need.vcpus, "uefi": need.uefi, "tpm": need.tpm, "zone": zone}
 
 
 def take(tx: Transaction, host_id: str, need: Need, tenancy: Tenancy = SHARED, dedicated_host_id: str = "") -> bool:

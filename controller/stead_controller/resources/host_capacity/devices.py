@@ -42,7 +42,7 @@ _OF_ALL: Final = Prepared(
 
 
 class Offer:
-    """Which types are offered, by the devices and whole cores that hosts have: also while instances have these.
+    """Which types are offered, by the architectures, devices and whole cores of hosts: also while instances have these.
 
     One per transaction.
     """
@@ -52,24 +52,27 @@ class Offer:
         self._tx = tx
         self._devices: dict[tuple[str, str], list[Device]] | None = None  # by zone and host
         self._nodes: dict[tuple[str, str], tuple[Node, ...]] | None = None
+        self._running: dict[str, set[tuple[str, str]]] | None = None  # by architecture
 
     def has(self, kind: InstanceType) -> bool:
-        """Tell whether a type is offered: it runs here, and some host has the devices and cores that it needs."""
-        return kind.offered or (kind.runs and bool(self.zones_of(kind)))
+        """Tell whether a type is offered: some host runs its architecture, with the devices and cores that it needs."""
+        return kind.offered or bool(self.zones_of(kind))
 
     def has_in(self, kind: InstanceType, zone: str | None) -> bool:
         """Tell whether a type is offered in a zone, or without one anywhere."""
         if zone is None or kind.offered:
             return self.has(kind)
-        return kind.runs and zone in self.zones_of(kind)
+        return zone in self.zones_of(kind)
 
     def zones_of(self, kind: InstanceType) -> frozenset[str]:
         """Return the zones in which a host has what a type needs that is not offered everywhere."""
-        return self.zones(kind.devices, placement_cores.needed(kind, kind.cores, kind.threads_per_core))
+        need = placement_cores.needed(kind, kind.cores, kind.threads_per_core)
+        return self.zones(kind.architecture, kind.devices, need)
 
-    def zones(self, wanted: Sequence[DeviceCount], need: CoreNeed | None) -> frozenset[str]:
-        """Return the zones in which a host has such devices, and such cores; one of both must be needed."""
-        fitting = []
+    def zones(self, architecture: str, wanted: Sequence[DeviceCount], need: CoreNeed | None) -> frozenset[str]:
+        """Return the zones in which a host runs an architecture and has such devices, and such cores."""
+        self._running = self._read_architectures() if self._running is None else self._running
+        fitting = [self._running.get(architecture, set())]
         if wanted:
             self._devices = self._read() if self._devices is None else self._devices
             fitting.append({place for place, devices in self._devices.items() if choose(devices, wanted) is not None})
@@ -77,6 +80,14 @@ class Offer:
             self._nodes = cores.all_nodes(self._tx) if self._nodes is None else self._nodes
             fitting.append({place for place, found in self._nodes.items() if placement_cores.choose(found, need)})
         return frozenset(zone for zone, _ in set.intersection(*fitting))
+
+    def _read_architectures(self) -> dict[str, set[tuple[str, str]]]:
+        found: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+        query = select(Host.zone, Host.id, Host.architecture, Host.emulates)
+        for zone, host_id, own, emulates in self._tx.session.execute(query):
+            for architecture in (own, *emulates.split()):
+                found[architecture].add((zone, host_id))
+        return found
 
     def _read(self) -> dict[tuple[str, str], list[Device]]:
         columns = (Host.zone, Host.id, HostDevice.address, HostDevice.model, HostDevice.iommu_group, HostDevice.refusal)

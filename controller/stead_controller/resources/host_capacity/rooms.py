@@ -9,7 +9,21 @@ from dataclasses import replace
 from itertools import starmap
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Float, Integer, ScalarSelect, bindparam, case, exists, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Float,
+    Integer,
+    ScalarSelect,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+)
 from sqlalchemy.orm import InstrumentedAttribute
 
 from stead_controller.db.prepared import Prepared
@@ -49,6 +63,7 @@ _ROOM: Final = (
     Host.state,
     Host.schedulable,
     Host.architecture,
+    Host.emulates,
     Host.uefi,
     Host.tpm,
     _POOL_FREE.label("pool_free"),
@@ -59,11 +74,14 @@ _ROOM: Final = (
     func.coalesce(Host.dedicated_host_id, "").label("dedicated_host_id"),
     tenancies.EMPTY.label("empty"),
 )
+RUNS: Final = or_(Host.architecture == bindparam("own"), Host.emulates.contains(bindparam("emulated")))
+"""Whether a host runs guests of an architecture; `running` makes the parameters."""
+_NO_ARCHITECTURE: Final = "-"  # no part of any name
 # What the filters would refuse as well: reading it only to refuse it costs time.
 _LIKELY: Final = (
     Host.state == "up",
     Host.schedulable.is_(True),
-    Host.architecture == bindparam("architecture"),
+    RUNS,
     Host.cpus >= bindparam("vcpus"),
     Host.cpus_free >= bindparam("vcpus"),
     Host.memory_free >= bindparam("memory"),
@@ -93,9 +111,9 @@ _EVERY: Final = Prepared(select(*_ROOM))
 def best(tx: Transaction, cloud: Cloud, search: Search, tried: Collection[str] = ()) -> Room | None:
     """Return the host that placement chooses, without those that were `tried`; None if there is none that fits.
 
-    Hosts that an account has for itself are before those that it would get, and hosts with KVM are read before others.
-    Preferences are weighed among the first `_FIRST` of each kind; all are
-    read only if the filters refuse each of these.
+    Hosts that an account has for itself are before those that it would get, and hosts that run it by KVM are read
+    before those that emulate, of which those go first that have no KVM. Preferences are weighed among the first
+    `_FIRST` of each kind; all are read only if the filters refuse each of these.
     """
     tenancy = search.terms.tenancy
     if tenancy.kind == DEDICATED:
@@ -108,9 +126,11 @@ def best(tx: Transaction, cloud: Cloud, search: Search, tried: Collection[str] =
         if chosen is not None:
             return chosen
     query = _FULLEST if search.packs else _EMPTIEST
-    for accelerated in (True, False):
+    its, none = search.need.architecture, _NO_ARCHITECTURE
+    for accelerated, native, emulated in ((True, its, none), (False, its, its), (True, none, its)):
+        kind = {"accelerated": accelerated, "own": native, "emulated": emulated}
         for most in (_FIRST, _ALL):
-            asked = {**_asked(cloud, search), "accelerated": accelerated, "tried": list(tried), "most": most}
+            asked = {**_asked(cloud, search), **kind, "tried": list(tried), "most": most}
             found = query.all(tx.connection, asked)
             chosen = choose_host(_with_parts(tx, starmap(Room, found), search.need), search)
             if chosen is not None:
@@ -140,22 +160,28 @@ def every(tx: Transaction, cloud: Cloud, search: Search) -> list[Room]:
 def roomiest(zone: InstrumentedAttribute[str], *, accelerated: bool) -> ScalarSelect[int]:
     """Return the free memory of the roomiest host in a zone, a column, where a need fits, in bytes; NULL without one.
 
-    The subquery has the parameters of `asked_by`.
+    It runs the guest by KVM, or not. The subquery has the parameters of `asked_by`.
     """
-    hosts = select(Host.memory_free).where(Host.zone == zone, Host.accelerated.is_(accelerated), *_LIKELY)
+    by_kvm = and_(Host.accelerated.is_(True), Host.architecture == bindparam("own"))
+    hosts = select(Host.memory_free).where(Host.zone == zone, by_kvm if accelerated else not_(by_kvm), *_LIKELY)
     return hosts.order_by(Host.memory_free.desc()).limit(1).correlate(zone.class_).scalar_subquery()
 
 
 def asked_by(need: Need, tenancy: Tenancy = SHARED) -> dict[str, Any]:
     """Return the parameters of what a need and a tenancy ask of a host."""
     return {
-        "architecture": need.architecture,
+        **running(need.architecture),
         "vcpus": need.vcpus,
         "memory": need.memory,
         "uefi": need.uefi,
         "tpm": need.tpm,
         **tenancies.asked_by(tenancy),
     }
+
+
+def running(architecture: str) -> dict[str, str]:
+    """Return the parameters of `RUNS` for an architecture, by KVM or by emulation."""
+    return {"own": architecture, "emulated": architecture}
 
 
 def _with_parts(tx: Transaction, found: Iterable[Room], need: Need) -> Iterable[Room]:

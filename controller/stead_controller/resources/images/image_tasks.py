@@ -24,7 +24,7 @@ from stead_controller.request.conditions import Condition, Selection, text
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources import workflow_rows as workflows
-from stead_controller.resources.images import image_attributes, images, imported_images
+from stead_controller.resources.images import firmware, image_attributes, images, imported_images
 from stead_controller.resources.images.imported_images import ImageFile, ImageRequest
 from stead_controller.resources.storage import buckets, ebs_encryption, volume_keys
 from stead_controller.resources.storage.volume_keys import SealedKey
@@ -66,6 +66,7 @@ class NewTask:
     place: Place
     description: str = ""
     boot_mode: str = ""
+    architecture: str = "x86_64"
     image_id: str | None = None
     encrypted: bool = False
     kms_key_id: str | None = None
@@ -93,6 +94,7 @@ def _begin(tx: Transaction, caller: Caller, cloud: Cloud, asked: NewTask, now: d
     known = _EXPORTED if exports else _IMPORTED
     if asked.format.upper() not in known:
         raise InvalidParameter(f"Value ({asked.format}) for the disk image's format is invalid: {', '.join(known)}.")
+    firmware.settle_boot_mode(asked.architecture, asked.boot_mode)
     location = _location(tx, caller, asked.place, exports=exports)
     task = ImageTask(
         id=ids.new_id(asked.kind),
@@ -104,6 +106,7 @@ def _begin(tx: Transaction, caller: Caller, cloud: Cloud, asked: NewTask, now: d
         bucket=asked.place.bucket,
         location=location,
         boot_mode=asked.boot_mode,
+        architecture=asked.architecture,
         created=now,
         encrypted=False,
     )
@@ -192,7 +195,8 @@ def read(tx: Transaction, task_id: str, file: ImageFile, now: datetime) -> None:
     request = ImageRequest(
         task.id,
         task.description,
-        boot_mode=task.boot_mode or "legacy-bios",
+        architecture=task.architecture,
+        boot_mode=task.boot_mode,
         public=False,
         account_id=task.account_id,
         key=key,

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import insert, select
 
-from stead_controller.catalog import boot_modes, ids
+from stead_controller.catalog import ids
 from stead_controller.db.tables import Image, ImageBlockDevice, Instance, Snapshot, Tag
 from stead_controller.errors import (
     AlreadyExists,
@@ -27,7 +27,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.owners import CLOUD_ACCOUNT
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import workflow_rows
-from stead_controller.resources.images import image_life
+from stead_controller.resources.images import firmware, image_life
 from stead_controller.resources.storage import (
     block_devices,
     ebs_encryption,
@@ -64,7 +64,7 @@ class ImageRequest:
     name: str
     description: str = ""
     architecture: str = "x86_64"
-    boot_mode: str = "legacy-bios"
+    boot_mode: str = ""  # that of its architecture
     public: bool = True
     account_id: str = ""
     root_device_name: str = "/dev/sda1"
@@ -79,10 +79,7 @@ def check_request(tx: Transaction, request: ImageRequest) -> None:
     """
     if not 3 <= len(request.name) <= 128 or not request.name.isprintable():
         raise InvalidParameter("An image's name has 3 to 128 printable characters.")
-    if request.architecture != "x86_64":
-        raise InvalidParameter(f"Images for '{request.architecture}' are not supported: only x86_64 is.")
-    if request.boot_mode not in boot_modes.CURRENT:
-        raise InvalidParameter(f"'{request.boot_mode}' is no boot mode: {', '.join(boot_modes.CURRENT)}.")
+    firmware.settle_boot_mode(request.architecture, request.boot_mode)
     if request.public and _is_encrypted(tx, request):
         raise Unsupported("Images with encrypted snapshots cannot be public.", code="OperationNotPermitted")
     owner = request.account_id or CLOUD_ACCOUNT
@@ -121,7 +118,7 @@ def add_image(tx: Transaction, image_id: str, request: ImageRequest, file: Image
             state="pending",
             public=request.public,
             architecture=request.architecture,
-            boot_mode=request.boot_mode,
+            boot_mode=firmware.settle_boot_mode(request.architecture, request.boot_mode),
             root_device_name=request.root_device_name,
             snapshot_id=snapshot_id,
             format=file.format,

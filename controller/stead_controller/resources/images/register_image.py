@@ -13,11 +13,11 @@ from sqlalchemy import select
 
 from stead_controller.catalog import boot_modes, ids
 from stead_controller.db.tables import Image, ImageBlockDevice
-from stead_controller.errors import AlreadyExists, InvalidCombination, InvalidParameter
+from stead_controller.errors import AlreadyExists, InvalidCombination, InvalidParameter, Unsupported
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
-from stead_controller.resources.images import image_attributes, uefi_data
+from stead_controller.resources.images import firmware, image_attributes, uefi_data
 from stead_controller.resources.storage import block_devices
 from stead_controller.resources.storage.block_devices import BlockDevice
 
@@ -34,7 +34,7 @@ class NewImage:
     description: str = ""
     architecture: str = "x86_64"
     root_device_name: str = "/dev/sda1"
-    boot_mode: str = boot_modes.LEGACY_BIOS
+    boot_mode: str = ""  # that of its architecture
     ena_support: bool = False
     sriov_net_support: str = ""
     imds_support: str = ""
@@ -50,18 +50,17 @@ def register(tx: Transaction, caller: Caller, asked: NewImage, now: datetime) ->
     """
     check_name(tx, caller.account_id, asked.name)
     image_attributes.check_description(asked.description)
-    if asked.architecture != "x86_64":
-        raise InvalidParameter(f"Images for '{asked.architecture}' are not supported: only x86_64 is.")
-    if asked.boot_mode not in boot_modes.CURRENT:
-        raise InvalidParameter(f"Value ({asked.boot_mode}) for parameter bootMode is invalid.")
+    boot_mode = firmware.settle_boot_mode(asked.architecture, asked.boot_mode)
     if asked.imds_support not in ("", "v2.0"):
         raise InvalidParameter(f"Value ({asked.imds_support}) for parameter imdsSupport is invalid.")
     if asked.tpm_support not in ("", TPM_VERSION):
         raise InvalidParameter(f"Value ({asked.tpm_support}) for parameter tpmSupport is invalid.")
-    if asked.tpm_support and asked.boot_mode != boot_modes.UEFI:
+    if asked.tpm_support and boot_mode != boot_modes.UEFI:
         raise InvalidCombination("An image with TPM support needs the boot mode uefi.")
-    if asked.uefi_data and boot_modes.CURRENT[asked.boot_mode] != boot_modes.UEFI:
+    if asked.uefi_data and boot_modes.CURRENT[boot_mode] != boot_modes.UEFI:
         raise InvalidCombination("An image with UEFI data needs the boot mode uefi or uefi-preferred.")
+    if asked.uefi_data and asked.architecture != "x86_64":
+        raise Unsupported(f"UEFI data is not supported with images of the architecture {asked.architecture}.")
     variables = uefi_data.parse(asked.uefi_data) if asked.uefi_data else None
     if asked.sriov_net_support not in ("", "simple"):
         raise InvalidParameter(f"Value ({asked.sriov_net_support}) for parameter sriovNetSupport is invalid.")
@@ -76,7 +75,7 @@ def register(tx: Transaction, caller: Caller, asked: NewImage, now: datetime) ->
         state="available",
         public=False,
         architecture=asked.architecture,
-        boot_mode=asked.boot_mode,
+        boot_mode=boot_mode,
         root_device_name=asked.root_device_name,
         snapshot_id=root.snapshot_id or "",
         format="",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from stead_controller.db.tables import Instance
-from stead_controller.errors import WrongState
+from stead_controller.errors import Unsupported, WrongState
 from stead_controller.request.caller import Caller
 from stead_controller.request.questions import ConsoleOutput, Interrupt, PasswordData, Question, Screenshot
 from stead_controller.request.transaction import Transaction
@@ -22,13 +22,19 @@ def console_output(tx: Transaction, caller: Caller, instance_ids: Sequence[str],
 
 
 def screenshot(tx: Transaction, caller: Caller, instance_id: str, *, wake_up: bool) -> Question:
-    """Return the question for an instance's screen; raises WrongState when it is not running."""
-    return Screenshot(_host_of(find_instances(tx, caller, [instance_id])[0]), instance_id, wake_up)
+    """Return the question for an instance's screen; raises WrongState when it does not run, Unsupported without one."""
+    instance = find_instances(tx, caller, [instance_id])[0]
+    if instance.architecture == "arm64":
+        raise Unsupported(f"The instance '{instance.id}' is arm64: such instances have no screen, as on EC2.")
+    return Screenshot(_host_of(instance), instance_id, wake_up)
 
 
 def interrupt(tx: Transaction, caller: Caller, instance_id: str) -> Question:
-    """Return what interrupts an instance's guest; raises WrongState when it is not running."""
-    return Interrupt(_host_of(find_instances(tx, caller, [instance_id])[0]), instance_id)
+    """Return what interrupts an instance's guest; raises WrongState when it is not running, Unsupported for arm64."""
+    instance = find_instances(tx, caller, [instance_id])[0]
+    if instance.architecture == "arm64":
+        raise Unsupported(f"The instance '{instance.id}' is arm64: QEMU cannot interrupt such a guest.")
+    return Interrupt(_host_of(instance), instance_id)
 
 
 def _host_of(instance: Instance) -> str:

@@ -123,7 +123,10 @@ def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: s
     instance = _find_stopped(tx, caller, instance_id)
     hibernation.require_awake(instance, "change its type")
     if instance.architecture != kind.architecture:
-        raise InvalidParameter(f"The instance type '{name}' has not the architecture '{instance.architecture}'")
+        raise InvalidParameter(
+            f"The architecture '{kind.architecture}' of the specified instance type does not match the architecture "
+            f"'{instance.architecture}' of the instance."
+        )
     if instance.ebs_optimized and kind.ebs_optimized == "unsupported":
         raise _no_ebs_optimization(name)
     interfaces = tx.session.scalars(select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)).all()

@@ -3,7 +3,7 @@
 from sqlalchemy import func, select
 
 from stead_controller.catalog import boot_modes
-from stead_controller.catalog.instance_type import InstanceType
+from stead_controller.catalog.instance_type import EVERYWHERE, InstanceType
 from stead_controller.db.tables import Image, Instance, InstanceStoreDisk
 from stead_controller.placement import cores
 from stead_controller.placement.guest_memory import memory_of
@@ -49,10 +49,10 @@ def need_of(
     huge = own_cores is not None and own_cores.huge_pages > 0
     return Need(
         cpus.vcpus if own_cores is None else 0,
-        memory_of(memory, cpus.vcpus, uefi=uefi, tpm=tpm, huge=huge),
+        memory_of(memory, cpus.vcpus, uefi=uefi, tpm=tpm, huge=huge, architecture=architecture),
         architecture,
         instance_store,
-        uefi=uefi,
+        uefi=uefi and architecture == EVERYWHERE,
         tpm=tpm,
         devices=kind.devices if kind is not None else (),
         cores=own_cores,

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, select
 
-from stead_controller.catalog.instance_type import InstanceType
+from stead_controller.catalog.instance_type import EVERYWHERE, InstanceType
 from stead_controller.db.load import Load, columns_of
 from stead_controller.db.tables import IamInstanceProfile, Image, KeyPair, Subnet, Vpc
 from stead_controller.errors import InvalidCombination, InvalidParameter, NotFound, Unsupported
@@ -130,8 +130,10 @@ def check_image(image: Image, kind: InstanceType) -> None:
     """Raise InvalidParameter for a type that cannot run an image."""
     if image.architecture != kind.architecture:
         raise InvalidParameter(
-            f"The architecture '{image.architecture}' of the specified AMI does not match that of the instance type "
-            f"'{kind.name}'."
+            f"The architecture '{kind.architecture}' of the specified instance type does not match the architecture "
+            f"'{image.architecture}' of the specified AMI. Specify an instance type and an AMI that have matching "
+            "architectures, and try again. You can use 'describe-instance-types' or 'describe-images' to discover the "
+            "architecture of the instance type or AMI."
         )
 
 
@@ -201,8 +203,8 @@ def _default_subnet(
         return subnet.zone != better, by_kvm is None, emulated is None, -roomiest, *order
 
     zones: Collection[str] = (zone,) if zone else cloud.zones
-    if (need.devices or need.cores) and not zone:
-        zones = devices.Offer(tx).zones(need.devices, need.cores)
+    if (need.devices or need.cores or need.architecture != EVERYWHERE) and not zone:
+        zones = devices.Offer(tx).zones(need.architecture, need.devices, need.cores)
     known = [choice for choice in found if choice[0].zone in zones]
     if not known:
         raise InvalidParameter(f"No default subnet for availability zone: '{zone}'.", code="MissingInput")

@@ -48,6 +48,7 @@ _RESIDENTS: Final = Prepared(
         Instance.vcpus,
         Instance.memory,
         Instance.boot_mode,
+        Instance.architecture,
         Instance.sealed_tpm_key.is_not(None).label("tpm"),
         Instance.state,
         Instance.interruption,
@@ -152,6 +153,6 @@ def end_due(tx: Transaction, now: datetime, clock_ran_ahead: timedelta = _NOT) -
 
 def _resident(row: Any) -> Resident:
     uefi = boot_modes.CURRENT[row.boot_mode] == boot_modes.UEFI
-    memory = memory_of(row.memory, row.vcpus, uefi=uefi, tpm=row.tpm)
+    memory = memory_of(row.memory, row.vcpus, uefi=uefi, tpm=row.tpm, architecture=row.architecture)
     ending = row.interruption is not None or row.state not in _ALIVE
     return Resident(row.id, row.host_id, row.vcpus, memory, ending)

@@ -24,7 +24,7 @@ def spec(disks, nics):
 
 
 def live(machine):
-    return render_domain(machine, Record("us"), HostSide("qemu", 1, Path("/l"), Path("/s"), Path("/n")))
+    return render_domain(machine, Record("us"), HostSide("qemu", 1, Path("/l"), Path("/s"), Path("/n"), Path("/q")))
 
 
 SOME_DISKS = st.lists(st.sampled_from(DISKS), min_size=1, unique=True)

@@ -29,6 +29,7 @@ HOST = HostSide(
     Path("/var/lib/stead/consoles/i-0/1.log"),
     Path("/var/lib/stead/screens/i-0/vnc"),
     Path("/var/lib/stead/firmware/i-0/vars.fd"),
+    Path("/usr/bin/qemu-system-x86_64"),
 )
 HEX = "0123456789abcdef"
 HOSTILE = st.one_of(
@@ -245,7 +246,8 @@ def test_a_hostile_value_is_refused_or_stands_for_itself(value, field):
         {"vcpus": 3, "threads_per_core": 2},
         {"memory": 0},
         {"disks": ()},
-        {"architecture": "arm64"},
+        {"architecture": "arm64"},  # it has no BIOS
+        {"architecture": "aarch64", "boot_mode": "uefi"},
         {"boot_mode": "tpm"},
         {"tpm": Tpm("5ead0000-6d69-4372-8f00-000000000001")},
         {"boot_mode": "uefi", "tpm": Tpm("no uuid")},
@@ -280,7 +282,7 @@ def test_kvm_and_emulation_differ_in_processor_only():
     assert emulated.get("type") == "qemu"
     assert emulated.find("cpu").get("mode") == "maximum"
     assert emulated.findtext("features/tcg/tb-cache") == "32"
-    kvm = parsed(spec(), HostSide("kvm", 1, HOST.console_log, HOST.screen, HOST.variables))
+    kvm = parsed(spec(), replace(HOST, virtualization="kvm"))
     assert kvm.get("type") == "kvm"
     assert kvm.find("cpu").get("mode") == "host-passthrough"
     assert kvm.find("features/tcg") is None
@@ -336,9 +338,30 @@ def test_by_uefi_a_guest_has_its_own_variables_which_only_firmware_may_write():
     domain = parsed(spec(boot_mode="uefi"))
     assert (domain.find("os/type").get("machine"), domain.find("features/smm").get("state")) == ("q35", "on")
     loader = domain.find("os/loader")
-    assert loader.text == str(firmware.CODE)
+    assert loader.text == str(firmware.OVMF.code)
     assert (loader.get("secure"), loader.get("readonly"), loader.get("type")) == ("yes", "yes", "pflash")
     assert domain.findtext("os/nvram") == str(HOST.variables)
+
+
+def test_an_arm64_guest_has_a_machine_with_nothing_of_a_pc():
+    arm = spec(architecture="arm64", boot_mode="uefi", tpm=Tpm("5ead0000-6d69-4372-8f00-000000000001"))
+    domain = parsed(arm, replace(HOST, emulator=Path("/usr/bin/qemu-system-aarch64")))
+    kind = domain.find("os/type")
+    assert (kind.get("arch"), kind.get("machine")) == ("aarch64", "virt")
+    loader = domain.find("os/loader")
+    assert (loader.text, loader.get("secure"), loader.get("type")) == (str(firmware.AAVMF.code), None, "pflash")
+    assert domain.findtext("os/nvram") == str(HOST.variables)
+    assert domain.findtext("devices/emulator") == "/usr/bin/qemu-system-aarch64"
+    assert {feature.tag for feature in domain.find("features")} == {"acpi", "gic", "tcg"}
+    assert domain.find("features/gic").get("version") == "3"
+    assert domain.find("devices/tpm").get("model") == "tpm-tis"
+    assert domain.find("devices/video/model").get("type") == "none"
+    for absent in ("pm", "devices/graphics", "clock/timer"):
+        assert domain.find(absent) is None, absent
+        assert parsed(spec()).find(absent) is not None, absent
+    assert domain.find("sysinfo").get("type") == "smbios"
+    kvm = parsed(arm, replace(HOST, virtualization="kvm"))
+    assert (kvm.find("features/gic").get("version"), kvm.find("cpu").get("mode")) == ("host", "host-passthrough")
 
 
 def test_a_guest_with_a_tpm_gets_its_socket_and_no_disk_is_given_away():

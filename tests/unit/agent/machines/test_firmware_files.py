@@ -21,7 +21,7 @@ def files(tmp_path, monkeypatch):
     """The files of a host whose firmware has 8 bytes of variables, and on which no guest had a TPM yet."""
     none = tmp_path / "none.fd"
     none.write_bytes(b"no keys!")
-    monkeypatch.setattr(firmware, "NO_VARIABLES", none)
+    monkeypatch.setattr(firmware, "BUILDS", {"x86_64": firmware.Build(tmp_path / "code.fd", none)})
     return FirmwareFiles(tmp_path, tmp_path / "swtpm")
 
 

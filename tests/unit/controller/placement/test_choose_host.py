@@ -37,6 +37,7 @@ rooms = st.lists(
         st.sampled_from(["up", "up", "up", "down", "enrolled"]),
         mostly,
         st.sampled_from(["x86_64", "x86_64", "x86_64", "arm64"]),
+        st.sampled_from(["", "", "x86_64", "arm64"]),
         mostly,
         mostly,
         st.none() | small,
@@ -56,7 +57,7 @@ needs = st.builds(
     Need,
     st.integers(1, 5),
     st.integers(1, 5),
-    st.just("x86_64"),
+    st.sampled_from(["x86_64", "x86_64", "arm64"]),
     st.integers(0, 3),
     uefi=st.booleans(),
     tpm=st.booleans(),
@@ -209,7 +210,7 @@ ALONE = {
     "schedulable": ({"schedulable": False}, "it is not to get new instances"),
     "tenancy": ({"owner": "1"}, "it is dedicated to the account 1"),
     "dedicated-host": ({"dedicated_host_id": "h-a"}, "it is the Dedicated Host h-a"),
-    "architecture": ({"architecture": "arm64"}, "its architecture is arm64"),
+    "architecture": ({"architecture": "arm64"}, "its architecture is arm64, and it does not emulate x86_64"),
     "uefi": ({"uefi": False}, "it has no UEFI firmware for guests"),
     "tpm": ({"tpm": False}, "it has no TPM for guests"),
     "threads": ({"threads": 3}, "it has 3 threads for 4 vCPUs"),
@@ -244,6 +245,16 @@ def test_each_filter_refuses_alone_and_says_why(name):
     assert choose_host([other], search) is None
     assert explain([other], search) == [(other, ((name, reason),))]
     assert choose_host([other, ROOM], search) == ROOM
+
+
+def test_a_host_that_emulates_an_architecture_takes_it_after_those_that_have_it():
+    emulated = ROOM._replace(architecture="arm64", emulates="x86_64")
+    assert choose_host([emulated], SEARCH) == emulated
+    assert choose_host([emulated._replace(emulates="i386")], SEARCH) is None
+    without_kvm = ROOM._replace(host_id="h-1", accelerated=False)
+    assert choose_host([emulated, without_kvm], SEARCH) == without_kvm
+    assert choose_host([emulated, emulated._replace(host_id="h-1", accelerated=False)], SEARCH).host_id == "h-1"
+    assert choose_host([emulated, without_kvm, ROOM._replace(host_id="h-2")], SEARCH).host_id == "h-2"
 
 
 @pytest.mark.parametrize(

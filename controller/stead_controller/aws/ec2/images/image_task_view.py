@@ -31,7 +31,7 @@ def cancelled_view(task: Task) -> Result:
 def _import_image(task: Task) -> Result:
     return {
         "ImportTaskId": task.id,
-        "Architecture": "x86_64",
+        "Architecture": task.architecture,
         "Platform": "Linux",
         "Description": task.description or None,
         "Encrypted": task.encrypted,

@@ -7,8 +7,7 @@ from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import repeatable, tags_on_create
 from stead_controller.aws.ec2 import selection
 from stead_controller.aws.ec2.images.image_task_view import begun_view, cancelled_view, task_view
-from stead_controller.catalog import boot_modes
-from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported
+from stead_controller.errors import MissingParameter, Unsupported
 from stead_controller.request.conditions import Selection
 from stead_controller.resources.images import image_tasks
 from stead_controller.resources.images.image_tasks import EXPORT_IMAGE, IMPORT_IMAGE, IMPORT_SNAPSHOT, NewTask, Place
@@ -22,10 +21,6 @@ def import_image(call: Call, params: Params) -> Result:
     _refuse_unbuilt(params)
     if params.get("Platform", "Linux").lower() != "linux":
         raise Unsupported("Only images of Linux are imported.")
-    if params.get("Architecture", "x86_64") != "x86_64":
-        raise InvalidParameter(f"Images for '{params['Architecture']}' are not supported: only x86_64 is.")
-    if params.get("BootMode", boot_modes.LEGACY_BIOS) not in boot_modes.CURRENT:
-        raise InvalidParameter(f"Value ({params['BootMode']}) for parameter BootMode is invalid.")
     containers = params.get("DiskContainers", ())
     if not containers:
         raise MissingParameter("DiskContainers")
@@ -40,6 +35,7 @@ def import_image(call: Call, params: Params) -> Result:
         _place(container),
         params.get("Description", "") or container.get("Description", ""),
         params.get("BootMode", ""),
+        architecture=params.get("Architecture", "x86_64"),
         encrypted=params.get("Encrypted", False),
         kms_key_id=params.get("KmsKeyId"),
         tags=tags_on_create(params, IMPORT_IMAGE)[IMPORT_IMAGE],

@@ -32,7 +32,7 @@ def register(call: Call, params: Params) -> Result:
         description=params.get("Description", ""),
         architecture=params.get("Architecture", "x86_64"),
         root_device_name=params.get("RootDeviceName", "/dev/sda1"),
-        boot_mode=params.get("BootMode", "legacy-bios"),
+        boot_mode=params.get("BootMode", ""),
         ena_support=params.get("EnaSupport", False),
         sriov_net_support=params.get("SriovNetSupport", ""),
         imds_support=params.get("ImdsSupport", ""),

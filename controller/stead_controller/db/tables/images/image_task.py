@@ -31,6 +31,7 @@ class ImageTask(Base):
     bucket: Mapped[str] = mapped_column(String(63), default="exchange", server_default="exchange")
     location: Mapped[str] = mapped_column(String(1100))
     boot_mode: Mapped[str] = mapped_column(String(16), default="")
+    architecture: Mapped[str] = mapped_column(String(16), default="x86_64", server_default="x86_64")
     image_id: Mapped[str | None] = mapped_column(ResourceId)
     snapshot_id: Mapped[str | None] = mapped_column(ResourceId)
     created: Mapped[datetime]

@@ -32,6 +32,7 @@ class ModelHost:
     state: str
     schedulable: bool
     architecture: str
+    emulates: str
     accelerated: bool
     uefi: bool
     tpm: bool
@@ -43,12 +44,20 @@ class ModelHost:
 
     def may_take(self, need, zone, disks):
         """Whether no rule forbids it."""
-        if (self.zone, self.state, self.schedulable, self.architecture) != (zone, "up", True, need.architecture):
+        if (self.zone, self.state, self.schedulable) != (zone, "up", True):
+            return False
+        if need.architecture not in {self.architecture, self.emulates}:
             return False
         if need.vcpus > self.threads or (need.uefi and not self.uefi) or (need.tpm and not self.tpm):
             return False
         room = self.pool is None or self.pool_taken() + sum_of(need, disks) <= self.pool * GIB
         return self.cpus_free() >= need.vcpus and self.memory_free() >= need.memory and room
+
+    def way(self, need):
+        """How it runs a guest: by KVM, by emulation, or by emulation where others could have KVM."""
+        if not self.accelerated:
+            return 1
+        return 0 if self.architecture == need.architecture else 2
 
     def cpus_free(self):
         return self.cpus - sum(need.vcpus for need, _ in self.taken)
@@ -71,6 +80,7 @@ def random_host(dice, number):
         dice.choice(["up", "up", "up", "down", "enrolled"]),
         dice.random() < 0.8,
         dice.choice(["x86_64", "x86_64", "arm64"]),
+        dice.choice(["", "x86_64", "arm64"]),
         dice.random() < 0.5,
         dice.random() < 0.7,
         dice.random() < 0.5,
@@ -92,6 +102,7 @@ def store(tx, fleet):
                 state=host.state,
                 schedulable=host.schedulable,
                 architecture=host.architecture,
+                emulates=host.emulates,
                 accelerated=host.accelerated,
                 uefi=host.uefi,
                 tpm=host.tpm,
@@ -103,6 +114,7 @@ def store(tx, fleet):
         tx.session.flush()
         if host.pool is not None:
             tx.session.add(pool_of(host.id, host.pool))
+    tx.session.flush()
 
 
 def pool_of(host_id, size, **changes):
@@ -178,8 +190,9 @@ def test_random_fleets_against_the_model(database, seed):
             return
         chosen = fleet[found]
         assert chosen in allowed
-        assert chosen.accelerated or not any(host.accelerated for host in allowed)
-        of_its_kind = [host for host in allowed if host.accelerated == chosen.accelerated]
+        best = min(host.way(need) for host in allowed)
+        assert chosen.way(need) == best
+        of_its_kind = [host for host in allowed if host.way(need) == best]
         assert chosen.memory_free() == roomiest(host.memory_free() for host in of_its_kind)
         chosen.taken.append((need, disks))
 
@@ -247,6 +260,17 @@ def test_an_instance_does_not_start_where_its_firmware_is_gone(run, world, lost,
         run(capacity.reserve_on, CLOUD, world.host_id, need)
     assert run(free) == before
     run(capacity.reserve_on, CLOUD, world.host_id, Need(2, GIB))
+
+
+def test_that_no_host_runs_the_architecture_is_said(run, world):
+    need = Need(1, GIB, "arm64", tpm=True)
+    with pytest.raises(NoCapacity, match="No host in it runs arm64 instances"):
+        run(capacity.reserve_any, CLOUD, need, ZONE)
+    change(run, world.host_id, emulates="arm64", tpm=False)
+    with pytest.raises(NoCapacity, match="no host with a TPM"):
+        run(capacity.reserve_any, CLOUD, need, ZONE)
+    change(run, world.host_id, tpm=True, uefi=False)
+    assert run(place, need, ()) == world.host_id
 
 
 @pytest.mark.parametrize(("lost", "words"), [("uefi", "with UEFI firmware"), ("tpm", "with UEFI firmware and a TPM")])
