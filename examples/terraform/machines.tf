@@ -76,7 +76,6 @@ resource "aws_spot_instance_request" "worker" {
   count                  = var.workers
   ami                    = data.aws_ami.base.id
   instance_type          = "t3.nano"
-  spot_type              = "one-time"
   wait_for_fulfillment   = true
   key_name               = aws_key_pair.site.key_name
   subnet_id              = aws_subnet.private[0].id

@@ -229,7 +229,7 @@ def test_a_request_is_forgotten_with_its_instance(api):
         ("InvalidParameterValue", "marketType", {"MarketType": "cheap"}),
         ("UnsupportedOperation", "MarketType", {"MarketType": "capacity-block"}),
         ("InvalidParameterCombination", "spotOptions", {"SpotOptions": {"SpotInstanceType": "one-time"}}),
-        ("UnsupportedOperation", "SpotInstanceType", SPOT | {"SpotOptions": {"SpotInstanceType": "persistent"}}),
+        ("InvalidParameterCombination", "persistent", SPOT | {"SpotOptions": {"SpotInstanceType": "persistent"}}),
         ("InvalidParameterValue", "spotInstanceType", SPOT | {"SpotOptions": {"SpotInstanceType": "daily"}}),
         (
             "InvalidParameterCombination",

@@ -74,15 +74,13 @@ def test_all_that_a_specification_says_of_an_instance(api):
 @pytest.mark.parametrize(
     ("code", "given", "specification"),
     [
-        ("UnsupportedOperation", {"Type": "persistent"}, {}),
         ("InvalidParameterValue", {"Type": "daily"}, {}),
         ("UnsupportedOperation", {"SpotPrice": "0.1"}, {}),
-        ("UnsupportedOperation", {"ValidUntil": "2033-01-01T00:00:00Z"}, {}),
-        ("UnsupportedOperation", {"ValidFrom": "2033-01-01T00:00:00Z"}, {}),
         ("UnsupportedOperation", {"LaunchGroup": "g"}, {}),
         ("UnsupportedOperation", {"AvailabilityZoneGroup": "g"}, {}),
         ("UnsupportedOperation", {"BlockDurationMinutes": 60}, {}),
         ("InvalidParameterCombination", {"InstanceInterruptionBehavior": "stop"}, {}),
+        ("InvalidParameterValue", {"Type": "persistent", "InstanceInterruptionBehavior": "sleep"}, {}),
         ("InvalidParameterValue", {"InstanceCount": 0}, {}),
         (
             "InvalidParameterValue",

@@ -33,6 +33,7 @@ from stead_controller.resources.instances import (
     instance_needs,
     instance_recovery,
     profile_associations,
+    spot_instances,
     volume_attachments,
 )
 from stead_controller.resources.instances.instance_states import (
@@ -301,6 +302,7 @@ def _is_gone(tx: Transaction, host_id: str, instance: Instance, now: datetime) -
     reason = Reason(instance.state_reason_code, instance.state_reason_message)
     change_state(tx, instance, "terminated", now, reason, transition=instance.state_transition_reason)
     _release(tx, instance)
+    spot_instances.reopen_request(tx, instance, now)
     hibernation.forget_memory(tx, instance)
     instance_firmware.forget(tx, instance)
     instance.public_address = None

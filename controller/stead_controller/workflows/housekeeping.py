@@ -16,6 +16,7 @@ from stead_controller.db.tables import (
     NatGateway,
     PublicAddress,
     Reservation,
+    SpotRequest,
     Tag,
 )
 from stead_controller.desired.forgetting import forget_removals
@@ -69,6 +70,7 @@ def clean_up(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahead
     vpc_peering_connections.expire(tx, now)
     capacity_reservations.expire(tx, now)
     capacity_reservations.forget(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
+    waiting_spot_requests.expire(tx, now)
     waiting_spot_requests.forget(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
     instance_events.carry_out(tx, now)
     instance_events.forget_old(tx, now)
@@ -128,9 +130,7 @@ def _forget_terminated(tx: Transaction, since: datetime) -> int:
     if not old:
         return 0
     reservations = set(tx.session.scalars(select(Instance.reservation_id).where(Instance.id.in_(old))))
-    requests = tx.session.scalars(
-        select(Instance.spot_request_id).where(Instance.id.in_(old), Instance.spot_request_id.is_not(None))
-    )
+    requests = tx.session.scalars(select(SpotRequest.id).where(SpotRequest.instance_id.in_(old)))
     tx.session.execute(delete(Tag).where(Tag.resource_id.in_([*old, *requests])))
     root_replacement.forget(tx, old)
     instance_events.forget(tx, old)

@@ -43,8 +43,6 @@ _ABSENT: Final = (
     "launch.kernel-id",
     "launch.ramdisk-id",
     "spot-price",
-    "valid-from",
-    "valid-until",
 )
 _INSTANCE: Final = select(Instance.id).where(Instance.id == SpotRequest.instance_id).correlate(SpotRequest)
 _VOLUME: Final = select(Volume.id).where(Volume.instance_id == SpotRequest.instance_id).correlate(SpotRequest)
@@ -94,7 +92,9 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
         "state": _with_or_without(text(STATE_WITH), text(STATE_WITHOUT)),
         "status-code": _with_or_without(text(STATUS_WITH), text(status)),
         "status-message": _with_or_without(text(case(MESSAGES, value=STATUS_WITH)), text(case(MESSAGES, value=status))),
-        "type": constant("one-time"),
+        "type": shown_as(SpotRequest.persistent, {False: "one-time", True: "persistent"}),
+        "valid-from": instant(SpotRequest.valid_from),
+        "valid-until": instant(SpotRequest.valid_until),
     }
 
 

@@ -1,7 +1,7 @@
 """Find and cancel requests for Spot Instances.
 
-All are one-time requests. Those of RunInstances and of fleets are fulfilled at once, or the launch is refused; those of
-RequestSpotInstances wait for room (`waiting_spot_requests.py`).
+Those of RunInstances and of fleets are one-time requests that are fulfilled at once, or the launch is refused; those of
+RequestSpotInstances wait for room (`waiting_spot_requests.py`), and the persistent ones again after each instance.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ from stead_controller.resources.fleet.spot_request_filters import conditions
 from stead_controller.resources.fleet.spot_request_states import CHANGED, MESSAGES, STATE, STATUS
 from stead_controller.resources.fleet.waiting_spot_requests import Wanted
 from stead_controller.resources.instances.launch_choices import Choices
+from stead_controller.resources.instances.terminate_instances import terminate_instances
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +82,18 @@ def cancel(
 ) -> list[DescribedSpotRequest]:
     """Cancel requests: those that wait are never fulfilled, instances go on running. Raises MalformedId, NotFound.
 
-    Those that are over already stay as they are.
+    Instances that their users have stopped are terminated, as in EC2. Requests that are over already stay as they are.
     """
     mine = SpotRequest.account_id == caller.account_id
     lookup.require(tx, "spot-instances-request", SpotRequest.id, request_ids, mine)
     wanted = list(dict.fromkeys(request_ids))
     for found in _described(tx, caller, cloud, wanted):
-        if found.state == "open":
+        if found.state == "open" and found.instance is None:
             waiting_spot_requests.cancel(found.request, now)
-        elif found.state == "active":
-            found.request.cancelled = now
+        elif found.state in ("active", "disabled", "open"):
+            found.request.cancelled, found.request.expires = now, None
+            if found.state == "disabled" and found.instance is not None:
+                terminate_instances(tx, caller, [found.instance.id], now)
     tx.session.flush()
     return _described(tx, caller, cloud, wanted)
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import case, delete, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, func, literal, or_, select, update
 
 from stead_controller.catalog import ids
 from stead_controller.db.insert import insert_new
 from stead_controller.db.tables import SpotRequest, SpotRequestValue
-from stead_controller.errors import LimitExceeded, NoCapacity, SteadError, Unsupported
+from stead_controller.errors import InvalidParameter, LimitExceeded, NoCapacity, SteadError, Unsupported
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction, undone_on
@@ -26,6 +26,7 @@ from stead_controller.resources.instances import launch_choices
 from stead_controller.resources.instances.launch_choices import Choices
 from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.run_instances import check_request, run_instances
+from stead_controller.resources.instances.spot_instances import EVALUATED
 
 type Read = Callable[[str, int], LaunchRequest]
 """Makes the launch of so many instances of a specification; raises BadRequest."""
@@ -34,13 +35,15 @@ AT_ONCE: Final = 50
 """How many requests are fulfilled in one transaction, which others wait for."""
 
 CANCELLED: Final = "canceled-before-fulfillment"
+EXPIRED: Final = "schedule-expired"
+TOO_EARLY: Final = "not-scheduled-yet"
 BAD: Final = "bad-parameters"
-EVALUATED: Final = "pending-evaluation"
 NO_CAPACITY: Final = "capacity-not-available"
 
 _KIND: Final = "spot-instances-request"
 
 _LOOKED_AT: Final = 500
+_VALID: Final = timedelta(days=7)  # of a one-time request that does not say it
 _SHORTEST: Final = timedelta(seconds=5)
 _LONGEST: Final = timedelta(seconds=60)
 _MOST_TRIES: Final = 4  # that are counted: the pause after them is the longest
@@ -51,17 +54,38 @@ _OLDEST_FIRST: Final = (SpotRequest.created, SpotRequest.id)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What each request of one call asks for: the launch, its text, what filters compare, and the request's tags."""
+    """What each request of one call asks for: the launch, its text, what filters compare, and the request's tags.
+
+    It is valid from a time to another, or always; one that is persistent wants an instance again when it has lost it.
+    """
 
     launch: LaunchRequest
     specification: str
     values: Collection[tuple[str, str]]
     tags: Mapping[str, str]
+    persistent: bool = False
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
 
     @property
     def count(self) -> int:
         """How many Spot Instances are wanted, each by a request of its own."""
         return self.launch.max_count
+
+    @property
+    def shape(self) -> str:
+        """The same for all that can be launched together."""
+        text = f"{self.persistent} {self.valid_from} {self.valid_until} {self.specification}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def check(self, now: datetime) -> None:
+        """Raise InvalidParameter for times that are past, or in the wrong order."""
+        for name, time, earliest in (
+            ("validFrom", self.valid_from, now),
+            ("validUntil", self.valid_until, self.valid_from or now),
+        ):
+            if time is not None and time <= earliest:
+                raise InvalidParameter(f"Value ({time:%Y-%m-%dT%H:%M:%SZ}) for parameter {name} is invalid: too early.")
 
 
 def add(
@@ -70,15 +94,16 @@ def add(
     """Make requests and fulfil those for which there is room now; return the id of the first, which is their batch.
 
     They wait for their turn if others with the same launch wait already. `choices` are those of the launch, if they
-    were made in this transaction. Raises what `run_instances` raises, but for NoCapacity.
+    were made in this transaction. Raises what `run_instances` raises, but for NoCapacity, and what `check` raises.
     """
+    wanted.check(now)
     check_request(wanted.launch)
     choices = choices or launch_choices.choose(tx, caller, cloud, wanted.launch)
     vcpus = choices.cpu_options.vcpus
     in_use = _vcpus_awaited(tx, caller.account_id)
     quotas.launchable(tx, caller.account_id, in_use + vcpus * wanted.count, 1, 1)
-    shape = hashlib.sha256(wanted.specification.encode()).hexdigest()
-    others = _of_shape(tx, caller.account_id, shape, 1)
+    others = _of_shape(tx, caller.account_id, wanted.shape, 1)
+    until = wanted.valid_until or (None if wanted.persistent else now + _VALID)
     made = sorted(ids.new_id(_KIND) for _ in range(wanted.count))
     for request_id in made:
         row = SpotRequest(
@@ -87,11 +112,15 @@ def add(
             created=now,
             batch_id=made[0],
             specification=wanted.specification,
-            shape=shape,
+            shape=wanted.shape,
             vcpus=vcpus,
-            status=EVALUATED,
+            status=EVALUATED if wanted.valid_from is None else TOO_EARLY,
             status_time=now,
-            next_try=now,
+            next_try=wanted.valid_from or now,
+            persistent=wanted.persistent,
+            valid_from=wanted.valid_from,
+            valid_until=until,
+            expires=until,
         )
         insert_new(tx.session, row)
         for name, value in wanted.values:
@@ -99,9 +128,9 @@ def add(
     tags.create_on_launch(tx, caller, [(_KIND, each) for each in made], {_KIND: wanted.tags})
     if others:
         tx.makes_room = True  # they are all tried, in their order
-    else:
+    elif wanted.valid_from is None:
         request = replace(wanted.launch, spot_request_ids=tuple(made))
-        _try(tx, caller, cloud, lambda: request, now, shape=shape, tries=0, choices=choices)
+        _try(tx, caller, cloud, lambda: request, now, shape=wanted.shape, tries=0, choices=choices)
     return made[0]
 
 
@@ -121,7 +150,7 @@ def try_oldest(tx: Transaction, cloud: Cloud, read: Read, now: datetime, *, but:
 
     Returns the shape with its account, None if no such request is among the first that wait.
     """
-    waiting = select(SpotRequest.id, SpotRequest.account_id, SpotRequest.shape).where(_WAITS).order_by(*_OLDEST_FIRST)
+    waiting = select(SpotRequest.account_id, SpotRequest.shape).where(_WAITS, _has_begun(now)).order_by(*_OLDEST_FIRST)
     for row in tx.session.execute(waiting.limit(_LOOKED_AT)):
         name = f"{row.account_id}/{row.shape}"
         if name not in but:
@@ -139,6 +168,20 @@ def try_due(tx: Transaction, cloud: Cloud, read: Read, now: datetime) -> bool:
     return True
 
 
+def expire(tx: Transaction, now: datetime) -> None:
+    """End the waiting of requests that are not valid any longer, some at once; an instance goes on without one."""
+    due = select(SpotRequest).where(SpotRequest.expires <= now).order_by(SpotRequest.expires).limit(_BATCH)
+    for request in tx.session.scalars(due).all():
+        _expire(request, now)
+
+
+def _expire(request: SpotRequest, now: datetime) -> None:
+    if request.instance_id is None:
+        _end(request, EXPIRED, now)
+    else:
+        request.cancelled, request.expires = now, None
+
+
 def forget(tx: Transaction, since: datetime) -> None:
     """Delete requests that ended by then without an instance."""
     old = list(tx.session.scalars(select(SpotRequest.id).where(SpotRequest.ended <= since).limit(_BATCH)))
@@ -149,8 +192,12 @@ def forget(tx: Transaction, since: datetime) -> None:
 
 def _due(now: datetime) -> Any:
     """The request whose next try is longest due; also one whose time was set by a clock that was ahead."""
-    come = or_(SpotRequest.next_try <= now, SpotRequest.next_try > now + _LONGEST)
+    come = or_(SpotRequest.next_try <= now, and_(_has_begun(now), SpotRequest.next_try > now + _LONGEST))
     return select(SpotRequest.account_id, SpotRequest.shape).where(_WAITS, come).order_by(SpotRequest.next_try).limit(1)
+
+
+def _has_begun(now: datetime) -> ColumnElement[bool]:
+    return or_(SpotRequest.valid_from.is_(None), SpotRequest.valid_from <= now)
 
 
 def _of_shape(tx: Transaction, account_id: str, shape: str, limit: int) -> Sequence[SpotRequest]:
@@ -168,6 +215,13 @@ def _try_shape(  # noqa: PLR0917 - a try depends on all of these
     tx: Transaction, cloud: Cloud, read: Read, now: datetime, account_id: str, shape: str
 ) -> None:
     found = _of_shape(tx, account_id, shape, AT_ONCE)
+    over = [each for each in found if each.expires is not None and each.expires <= now]
+    for each in over:
+        _expire(each, now)
+    tx.session.flush()
+    found = [each for each in found if each not in over]
+    if not found:
+        return
     specification = found[0].specification or ""
     caller = Caller(account_id, f"arn:{cloud.partition}:iam::{account_id}:root", account_id, "")
     wanted = tuple(request.id for request in found)
@@ -237,4 +291,4 @@ def _hold(tx: Transaction, account_id: str, shape: str, status: str, now: dateti
 
 def _end(request: SpotRequest, status: str, now: datetime) -> None:
     request.status, request.status_time, request.ended = status, now, now
-    request.next_try = None
+    request.next_try = request.expires = None

@@ -143,7 +143,7 @@ def end_due(tx: Transaction, now: datetime, clock_ran_ahead: timedelta = _NOT) -
     """Terminate Spot Instances whose notice is over; it is longer by what the clock was set forward meanwhile."""
     due = select(Instance).where(
         Instance.interruption <= now - clock_ran_ahead,
-        Instance.state.not_in(("shutting-down", "terminated")),
+        Instance.state.in_(_ALIVE),
     )
     for instance in tx.session.scalars(due.order_by(Instance.interruption).limit(_BATCH)).all():
         change_state(tx, instance, "shutting-down", now, SPOT_INTERRUPTION)

@@ -65,6 +65,7 @@ def start(tx: Transaction, cloud: Cloud, instance: Instance, now: datetime) -> S
         quotas.use_vcpus(tx, instance.account_id, instance.vcpus)
     instance.start_count += 1
     instance.stores_since = 0
+    instance.interruption = None
     credit_specifications.begin_start(tx, instance, now)
     instance.ebs_at_start = None
     instance.force_stop = instance.hasten_stop = instance.hibernate_stop = False

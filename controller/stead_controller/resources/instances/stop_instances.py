@@ -39,7 +39,7 @@ def stop_instances(
     """
     changes = []
     for instance in find_instances(tx, caller, instance_ids):
-        spot_instances.require_stoppable(instance)
+        spot_instances.require_stoppable(tx, instance)
         require_unprotected(instance)
         if instance.state in ("stopping", "stopped"):
             changes.append(StateChange(instance.id, instance.state, instance.state))

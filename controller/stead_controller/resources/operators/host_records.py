@@ -31,7 +31,7 @@ from stead_controller.resources import quotas
 from stead_controller.resources.fleet import dedicated_hosts
 from stead_controller.resources.host_capacity import offer, reserved_slots
 from stead_controller.resources.host_capacity.offer import Terms
-from stead_controller.resources.instances import instance_events, instance_firmware, volume_attachments
+from stead_controller.resources.instances import instance_events, instance_firmware, spot_instances, volume_attachments
 from stead_controller.resources.instances.instance_states import HOST_FAILURE, change_state
 from stead_controller.resources.network import (
     host_addresses,
@@ -260,6 +260,7 @@ def _end(tx: Transaction, instance: Instance, now: datetime) -> dict[str, str]:
             quotas.use_vcpus(tx, instance.account_id, -instance.vcpus)
         instance.capacity_reservation_id = None
     instance.public_address = None
+    spot_instances.reopen_request(tx, instance, now)
     interfaces = select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)
     gone: dict[str, str] = {}
     for interface in tx.session.scalars(interfaces).all():

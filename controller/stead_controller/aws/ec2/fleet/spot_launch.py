@@ -58,7 +58,15 @@ def wanted(params: Params) -> Wanted:
     launch = launch_request(of_request(params))
     specification = _specification(params.get("LaunchSpecification", {}))
     stored = json.dumps(specification, sort_keys=True, separators=(",", ":"))
-    return Wanted(launch, stored, frozenset(_values(specification)), launch.tags[_KIND])
+    return Wanted(
+        launch,
+        stored,
+        frozenset(_values(specification)),
+        launch.tags[_KIND],
+        persistent=params.get("Type") == "persistent",
+        valid_from=params.get("ValidFrom"),
+        valid_until=params.get("ValidUntil"),
+    )
 
 
 def read(specification: str, count: int) -> LaunchRequest:
@@ -118,11 +126,9 @@ def _text(value: Any) -> str:
 def check(params: Params) -> None:
     """Check what a request has beside its launch; raises InvalidParameter, InvalidCombination, Unsupported."""
     kind = params.get("Type", "one-time")
-    if kind == "persistent":
-        raise Unsupported("Requests of the Type persistent are not supported: only one-time ones are.")
-    if kind != "one-time":
+    if kind not in ("one-time", "persistent"):
         raise InvalidParameter(f"Value ({kind}) for parameter type is invalid.")
-    market_options.check_interruption(params)
+    market_options.check_interruption(params, kind)
     if params.get("SpotPrice"):
         raise Unsupported("The parameter SpotPrice is not supported: Spot Instances have no prices here.")
     tenancy = params.get("LaunchSpecification", {}).get("Placement", {}).get("Tenancy", "default")

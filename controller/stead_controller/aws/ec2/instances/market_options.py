@@ -1,5 +1,7 @@
 """Parse InstanceMarketOptions: Spot Instances by one-time requests, which end when they are interrupted.
 
+EC2 has persistent ones there only for instances that are stopped or hibernated when they are interrupted.
+
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_SpotMarketOptions.html.
 """
 
@@ -34,11 +36,14 @@ def is_spot(params: Mapping[str, Any]) -> bool:
 def check_options(options: Mapping[str, Any]) -> None:
     """Check SpotOptions; raises what `is_spot` raises."""
     kind = options.get("SpotInstanceType", "one-time")
-    if kind == "persistent":
-        raise Unsupported("The SpotInstanceType persistent is not supported: Spot Instances are launched once.")
-    if kind != "one-time":
+    if kind not in ("one-time", "persistent"):
         raise InvalidParameter(f"Value ({kind}) for parameter spotInstanceType is invalid.")
-    check_interruption(options)
+    check_interruption(options, kind)
+    if kind == "persistent":
+        raise InvalidCombination(
+            "The request with type 'persistent' is not supported when instanceInterruptionBehavior is set to "
+            "'terminate'."
+        )
     if options.get("ValidUntil") is not None:
         raise InvalidCombination(
             "The parameter validUntil cannot be specified when the SpotRequestType is set to 'one-time'."
@@ -49,9 +54,16 @@ def check_options(options: Mapping[str, Any]) -> None:
         raise Unsupported("The parameter BlockDurationMinutes is not supported.")
 
 
-def check_interruption(options: Mapping[str, Any]) -> None:
-    """Check what is to become of interrupted instances; raises InvalidParameter, InvalidCombination."""
+def check_interruption(options: Mapping[str, Any], kind: str) -> None:
+    """Check what is to become of interrupted instances of a kind of request.
+
+    Raises InvalidParameter, InvalidCombination for what no one-time request may have, Unsupported for the rest of it.
+    """
     behavior = options.get("InstanceInterruptionBehavior", "terminate")
+    if behavior in _BEHAVIORS and kind == "persistent":
+        raise Unsupported(
+            f"The InstanceInterruptionBehavior {behavior} is not supported: interrupted instances are terminated."
+        )
     if behavior in _BEHAVIORS:
         raise InvalidCombination(
             f"The request with type 'one-time' is not supported when instanceInterruptionBehavior is set to "

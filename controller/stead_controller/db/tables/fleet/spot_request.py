@@ -10,6 +10,7 @@ from stead_controller.db.types import AccountId, ResourceId
 
 _WAITS = text("next_try IS NOT NULL")
 _ENDED = text("ended IS NOT NULL")
+_EXPIRES = text("expires IS NOT NULL")
 _TOGETHER = text("batch_id IS NOT NULL")
 
 
@@ -20,13 +21,16 @@ class SpotRequest(Base):
     `ended`; `status` is EC2's code for that, and `fault` what was wrong with it. `specification` is the launch that one
     which waits asks for: JSON in the shape of RunInstances' parameters; requests of an account with the same launch
     have the same `shape`. One that waits has a `next_try`, and was tried `tries` times before. `batch_id` is the first
-    of those that were made by one call.
+    of those that were made by one call. One that is `persistent` waits again when its instance has ended, and keeps
+    what it asks for. None is launched before `valid_from`, nor from `valid_until` on; `expires` is that time as long
+    as something changes then.
     """
 
     __tablename__ = "spot_requests"
     __table_args__ = (
         Index("ix_spot_requests_waiting", "created", "id", sqlite_where=_WAITS, postgresql_where=_WAITS),
         Index("ix_spot_requests_next_try", "next_try", "id", sqlite_where=_WAITS, postgresql_where=_WAITS),
+        Index("ix_spot_requests_expires", "expires", "id", sqlite_where=_EXPIRES, postgresql_where=_EXPIRES),
         Index("ix_spot_requests_ended", "ended", "id", sqlite_where=_ENDED, postgresql_where=_ENDED),
         Index(
             "ix_spot_requests_account_shape",
@@ -55,17 +59,21 @@ class SpotRequest(Base):
     batch_id: Mapped[str | None] = mapped_column(ResourceId)
     specification: Mapped[str | None] = mapped_column(Text)
     shape: Mapped[str | None] = mapped_column(String(64))
-    vcpus: Mapped[int] = mapped_column(Integer, default=0)  # of its instance, while it waits
+    vcpus: Mapped[int] = mapped_column(Integer, default=0)  # of the instance that it asks for
     status: Mapped[str | None] = mapped_column(String(40))
     status_time: Mapped[datetime | None]
     fault: Mapped[str | None] = mapped_column(Text)
     next_try: Mapped[datetime | None]
     tries: Mapped[int] = mapped_column(Integer, default=0)
     ended: Mapped[datetime | None]
+    persistent: Mapped[bool] = mapped_column(default=False)
+    valid_from: Mapped[datetime | None]
+    valid_until: Mapped[datetime | None]
+    expires: Mapped[datetime | None]
 
 
 class SpotRequestValue(Base):
-    """One value of what a request asks for, under the name of the filter that compares it; while it waits."""
+    """One value of what a request asks for, under the name of the filter that compares it."""
 
     __tablename__ = "spot_request_values"
 
