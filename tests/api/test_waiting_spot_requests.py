@@ -160,6 +160,13 @@ def test_one_that_can_never_be_launched_fails(api):
     assert requested(api, made[0]["SpotInstanceRequestId"]) == found
 
 
+def test_a_call_that_is_refused_for_more_than_room_makes_no_request(api):
+    subnet = api.world.one.subnet_ids[0]
+    interface = {"DeviceIndex": 0, "SubnetId": subnet, "PrivateIpAddress": "172.31.0.77"}
+    request(api, specification={"NetworkInterfaces": [interface]})
+    api.refused("InvalidIPAddress.InUse", lambda: request(api, specification={"NetworkInterfaces": [interface]}))
+
+
 def test_into_a_placement_group_it_waits_for_that(api):
     api.ec2.create_placement_group(GroupName="apart", Strategy="spread")
     made = request(api, InstanceCount=2, specification={"Placement": {"GroupName": "apart"}})

@@ -251,12 +251,10 @@ def _try(
         with undone_on(tx, SteadError):
             run_instances(tx, caller, cloud, request(), now, choices=choices)
     except (NoCapacity, LimitExceeded, Unsupported) as refusal:
-        if choices is not None and not isinstance(refusal, NoCapacity):
-            raise  # the call that makes the requests is refused
         _hold(tx, account_id, shape, _status(refusal, request), now, tries=tries)
     except SteadError as error:
         if choices is not None:
-            raise
+            raise  # the call that makes the requests is refused
         for one in _of_shape(tx, account_id, shape, AT_ONCE):
             one.fault = error.message
             _end(one, BAD, now)

@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Host, Instance, SpotRequest, Volume
+from stead_controller.errors import InvalidParameter, Unsupported
 from stead_controller.hosts import facts
 from stead_controller.resources.fleet import waiting_spot_requests
 from stead_controller.resources.fleet.waiting_spot_requests import Wanted
@@ -211,3 +212,59 @@ def test_a_scheduled_one_waits_until_then(life):
     life.add(valid_from=at)
     assert life.try_oldest() is None
     assert life.instances() == []
+
+
+def statuses(life):
+    return [(one.status, one.status_time, one.ended) for one in life.requests()]
+
+
+def test_what_no_host_can_run_now_waits_for_one_that_can(life):
+    life.room_for(0)
+    life.add()
+    life.room_for(64)
+    read = life.read
+
+    def refuse(specification, count):
+        raise Unsupported("No host has such a type.")
+
+    life.read = refuse
+    life.try_all()
+    assert statuses(life) == [("constraint-not-fulfillable", NOW, None)]
+    life.read = read
+    life.try_all()
+    assert len(life.instances()) == 1
+
+
+def test_a_status_is_as_old_as_its_code(life):
+    life.room_for(0)
+    life.add()
+    begun = NOW + timedelta(milliseconds=1)
+    life.try_all()
+    assert statuses(life) == [("capacity-not-available", begun, None)]
+
+
+def test_a_call_for_none_makes_no_request(life):
+    with pytest.raises(InvalidParameter, match="at least 1"):
+        life.add(0)
+    assert (life.requests(), life.instances()) == ([], [])
+
+
+def test_times_are_in_the_future_and_in_their_order(life):
+    soon, later = (NOW + timedelta(hours=hours) for hours in (1, 2))
+    bad = [{"valid_from": NOW}, {"valid_until": NOW}, {"valid_from": later, "valid_until": later}]
+    for given in (*bad, {"valid_from": later, "valid_until": soon}):
+        wanted = Wanted(life.read(TINY, 1), TINY, (), {}, **given)
+        with pytest.raises(InvalidParameter, match="too early"):
+            wanted.check(NOW)
+    Wanted(life.read(TINY, 1), TINY, (), {}, valid_from=soon, valid_until=later).check(NOW)
+
+
+def test_a_persistent_one_whose_host_is_lost_wants_another_instance(life):
+    life.add(persistent=True)
+    life.add()
+    host = life.world.host_id
+    life.run(lambda tx: tx.session.execute(update(Host).values(state="down")) and None)
+    life.run(host_records.remove_host, life.world.cloud, host, NOW, lost=True)
+    again, once = life.requests()
+    assert (again.instance_id, again.status, again.next_try) == (None, "pending-evaluation", NOW)
+    assert (once.instance_id is None, once.next_try) == (False, None)

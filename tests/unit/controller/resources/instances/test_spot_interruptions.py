@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from stead_controller.db.tables import Host, HostCore, HostResource, Instance
+from stead_controller.db.tables import Host, HostCore, HostResource, Instance, SpotRequest
 from stead_controller.errors import MalformedId, NoCapacity, NotFound, WrongState
 from stead_controller.placement.guest_memory import memory_of
 from stead_controller.placement.need import Need
@@ -185,3 +185,24 @@ def test_it_ends_when_its_notice_is_over(cloud):
     before = instance(cloud, first).state_changed
     cloud.run(spot_interruptions.end_due, NOW + NOTICE)
     assert (instance(cloud, first).state, instance(cloud, first).state_changed) == ("terminated", before)
+
+
+def test_one_that_was_stopped_during_its_notice_gave_its_room_and_is_not_ended(cloud):
+    first, *_ = cloud.instances
+    change(cloud, first, spot_request_id="sir-00000000000000008")
+    row = SpotRequest(
+        id="sir-00000000000000008",
+        account_id=cloud.caller.account_id,
+        instance_id=first,
+        created=NOW,
+        persistent=True,
+    )
+    cloud.run(lambda tx: tx.session.add(row))
+    cloud.run(spot_interruptions.begin, [first], NOW)
+    cloud.run(stop_instances, cloud.caller, [first], NOW)
+    cloud.settle()
+    cloud.run(spot_interruptions.end_due, NOW + NOTICE)
+    assert instance(cloud, first).state == "stopped"
+    cloud.run(start_instances, cloud.caller, CLOUD, [first], NOW + NOTICE)
+    cloud.run(spot_interruptions.end_due, NOW + NOTICE)
+    assert (instance(cloud, first).state, instance(cloud, first).interruption) == ("pending", None)
