@@ -1,15 +1,22 @@
 """Dedicated Hosts and Instances through boto3: made, shown, filtered, used by launches, changed, released."""
 
+import json
+import os
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from stead_controller.clock import now
-from stead_controller.db.tables import Instance
+from stead_controller.db.tables import HostResource, Instance
+from stead_controller.request import instance_types
+from stead_controller.resources.instances.offered_types import facts
 from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import clean_up
+from stead_proto.v1 import desired_pb2 as pb
+from tests.api.conftest import SECRET
 from tests.api.identity import document, who_may
-from tests.support import rows
+from tests.support import aws_command, rows
 from tests.support.rows import GIB
 
 TYPE = "stead.tiny"
@@ -225,3 +232,52 @@ def test_policies_are_about_the_host_that_is_named(api):
     api.refused("UnauthorizedOperation", user.release_hosts, HostIds=[mine, other])
     api.refused("UnauthorizedOperation", user.modify_hosts, HostIds=[other], AutoPlacement="on")
     assert user.release_hosts(HostIds=[mine])["Successful"] == [mine]
+
+
+def metadata_host(api, instance_id):
+    """The Dedicated Host that a guest reads in its metadata."""
+    host_id = api.run(lambda tx: tx.session.get_one(Instance, instance_id).host_id)
+    body = api.run(lambda tx: tx.session.get_one(HostResource, (host_id, pb.KIND_MACHINE, instance_id)).body)
+    return pb.Resource.FromString(body).machine.metadata.dedicated_host_id
+
+
+def test_a_guest_reads_on_which_dedicated_host_it_is(api):
+    [host] = allocate(api)
+    assert metadata_host(api, launch(api, HostId=host)["InstanceId"]) == host
+    assert metadata_host(api, launch(api)["InstanceId"]) == ""
+
+
+def test_types_say_whether_dedicated_hosts_are_for_them(api):
+    supported = [{"Name": "dedicated-hosts-supported", "Values": ["true"]}]
+    [found] = api.ec2.describe_instance_types(InstanceTypes=[TYPE], Filters=supported)["InstanceTypes"]
+    assert found["DedicatedHostsSupported"]
+    kind = api.run(instance_types.find, TYPE)
+    assert facts(replace(kind, whole_cores=True))["dedicated-hosts-supported"] == ("false",)
+
+
+def test_the_command_line(api):
+    """Dedicated Hosts and capacity reservations with the `aws` of its users."""
+    key = {"AWS_ACCESS_KEY_ID": api.world.one.caller.access_key_id, "AWS_SECRET_ACCESS_KEY": SECRET}
+    place = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{api.port}", "AWS_DEFAULT_REGION": "us-east-1"}
+
+    def aws(*arguments):
+        done = aws_command.call(("--output", "json", "ec2", *arguments), os.environ | key | place)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    about = ("--instance-type", TYPE, "--availability-zone", "us-east-1a")
+    [host] = aws("allocate-hosts", *about, "--quantity", "1")["HostIds"]
+    assert aws("modify-hosts", "--host-ids", host, "--auto-placement", "on") == {
+        "Successful": [host],
+        "Unsuccessful": [],
+    }
+    [seen] = aws("describe-hosts", "--filter", "Name=auto-placement,Values=on")["Hosts"]
+    assert (seen["HostId"], seen["State"]) == (host, "available")
+    assert aws("release-hosts", "--host-ids", host)["Successful"] == [host]
+    count = ("--instance-platform", "Linux/UNIX", "--instance-count", "2")
+    made = aws("create-capacity-reservation", *about, *count)["CapacityReservation"]
+    named = ("--capacity-reservation-id", made["CapacityReservationId"])
+    assert aws("modify-capacity-reservation", *named, "--instance-count", "1") == {"Return": True}
+    [left] = aws("describe-capacity-reservations")["CapacityReservations"]
+    assert (left["TotalInstanceCount"], left["State"]) == (1, "active")
+    assert aws("cancel-capacity-reservation", *named) == {"Return": True}

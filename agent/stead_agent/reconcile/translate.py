@@ -259,6 +259,7 @@ def guest(machine: Resource, known: Mapping[str, Resource]) -> metadata.Guest:
         ),
         hibernation=words.hibernation,
         availability_zone_id=words.availability_zone_id,
+        host_id=words.dedicated_host_id,
         placement_group=words.placement_group,
         partition_number=words.partition_number or None,
         spot=words.spot,

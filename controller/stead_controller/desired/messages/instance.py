@@ -273,6 +273,7 @@ def _metadata(
         events=_events(tx, instance),
         placement_group=instance.placement_group_name,
         partition_number=instance.partition_number or 0,
+        dedicated_host_id=(instance.dedicated_host_id or "") if instance.tenancy == "host" else "",
         role=of_role(tx, instance),
         identity_credentials=of_session(instance),
         spot=instance.spot_request_id is not None,

@@ -61,7 +61,7 @@ def facts(kind: InstanceType) -> dict[str, tuple[str, ...]]:
             "bare-metal": ("false",),
             "burstable-performance-supported": (_word(kind.burstable),),
             "current-generation": (_word(kind.current_generation),),
-            "dedicated-hosts-supported": ("false",),
+            "dedicated-hosts-supported": (_word(not kind.whole_cores),),
             "ebs-info.attachment-limit-type": ("shared",),
             "ebs-info.ebs-optimized-support": (kind.ebs_optimized,),
             "ebs-info.encryption-support": ("supported",),

@@ -90,7 +90,7 @@ def _create(tx: Transaction, caller: Caller, cloud: Cloud, asked: NewTask, now: 
         volume_homes.find_home(tx, cloud, new, instance.host_id)
     tx.session.add(new)
     desired_state.refresh_volume(tx, new)
-    image = source.image if source is not None else None
+    image, made_of = (None, None) if source is None else (source.image, source.snapshot.id)
     task = ReplaceRootVolumeTask(
         id=ids.new_id(RESOURCE),
         account_id=caller.account_id,
@@ -102,13 +102,12 @@ def _create(tx: Transaction, caller: Caller, cloud: Cloud, asked: NewTask, now: 
         new_volume_id=new.id,
         is_own_volume=source is None,
         delete_replaced=asked.delete_replaced,
-        snapshot_id=source.snapshot.id if source is not None and image is None else None,
+        snapshot_id=made_of if image is None else None,
         image_id=image.id if image is not None else None,
         former_image_id=instance.image_id if image is not None else None,
-        launch_snapshot_id=source.snapshot.id if source is not None and image is not None else launched_with,
+        launch_snapshot_id=launched_with if image is None else made_of,
     )
     tx.session.add(task)
-    tx.session.flush()
     tags.create_on_launch(tx, caller, [(RESOURCE, task.id)], {RESOURCE: asked.tags})
     workflow_rows.begin(tx, root_replacement.REPLACE, task.id, {}, now=now, patience=_PATIENCE)
     return task.id
@@ -163,13 +162,13 @@ def _source(  # noqa: PLR0917 - what the request names, and what that must agree
         return _of_image(tx, images.find_launchable(tx, caller, asked.image_id), instance, root)
     if asked.snapshot_id is not None:
         snapshot = snapshots.find_usable(tx, caller, asked.snapshot_id)
-        if snapshot.account_id != caller.account_id or snapshot.volume_id not in _lineage(tx, root):
+        if snapshot.volume_id not in _lineage(tx, root):
             raise InvalidParameter(
                 f"Invalid snapshot for root volume for virt {instance.id}. The snapshot should be of one of the root "
                 "volumes attached to the instance in the past"
             )
         return _Source(snapshot, root.size)
-    found = tx.session.get(Snapshot, launched_with) if launched_with is not None else None
+    found = tx.session.get(Snapshot, launched_with or "")
     if found is None or found.state != "completed":
         raise InvalidParameter(
             f"The root volume of the instance '{instance.id}' cannot be restored to its launch state: "
@@ -199,8 +198,8 @@ def _of_image(tx: Transaction, image: Image, instance: Instance, root: Volume) -
     if bool(image.tpm_support) != (instance.sealed_tpm_key is not None):
         raise Unsupported(f"Of the image '{image.id}' and the instance '{instance.id}', only one has a NitroTPM.")
     device = next(one for one in block_devices.of_image(tx, image.id) if one.device_name == image.root_device_name)
-    snapshot = tx.session.get(Snapshot, device.snapshot_id)
-    if snapshot is None or snapshot.state != "completed":
+    snapshot = tx.session.get_one(Snapshot, device.snapshot_id)  # an image's snapshots are not deleted
+    if snapshot.state != "completed":
         raise WrongState("image", f"The image ID '{image.id}' is not available; {device.snapshot_id} is not whole.")
     size = device.volume_size or snapshot.volume_size
     if size < root.size:

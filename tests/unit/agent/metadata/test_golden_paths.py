@@ -150,6 +150,12 @@ def test_a_guest_in_a_placement_group_reads_its_name_and_partition() -> None:
     assert find(known, "latest/meta-data/placement/partition-number") is None
 
 
+def test_a_guest_on_a_dedicated_host_reads_its_id() -> None:
+    known = entries(replace(everything(), host_id="h-0123456789abcdef0"))
+    assert find(known, "latest/meta-data/placement/host-id") == b"h-0123456789abcdef0"
+    assert find(entries(everything()), "latest/meta-data/placement/host-id") is None
+
+
 def test_a_spot_instance_says_so_and_shows_its_end_two_minutes_before() -> None:
     known = entries(replace(everything(), spot=True))
     assert find(known, "latest/meta-data/instance-life-cycle") == b"spot"

@@ -75,6 +75,9 @@ def test_a_guests_metadata_names_its_placement_group() -> None:
     assert (translate.guest(wanted, {}).placement_group, translate.guest(wanted, {}).partition_number) == ("", None)
     wanted.machine.metadata.placement_group, wanted.machine.metadata.partition_number = "racks", 3
     assert (translate.guest(wanted, {}).placement_group, translate.guest(wanted, {}).partition_number) == ("racks", 3)
+    assert translate.guest(wanted, {}).host_id == ""
+    wanted.machine.metadata.dedicated_host_id = "h-0123"
+    assert translate.guest(wanted, {}).host_id == "h-0123"
     assert (translate.guest(wanted, {}).spot, translate.guest(wanted, {}).interruption_time) == (False, None)
     wanted.machine.metadata.spot, wanted.machine.metadata.interruption_time = True, 7
     assert (translate.guest(wanted, {}).spot, translate.guest(wanted, {}).interruption_time) == (True, 7)

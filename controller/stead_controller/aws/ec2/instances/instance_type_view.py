@@ -53,7 +53,7 @@ def instance_type_view(kind: InstanceType, *, offered: bool = True) -> Result:
         },
         "HibernationSupported": kind.hibernation,
         "BurstablePerformanceSupported": kind.burstable,
-        "DedicatedHostsSupported": False,
+        "DedicatedHostsSupported": not kind.whole_cores,
         "AutoRecoverySupported": kind.auto_recovery,
         "SupportedBootModes": list(kind.boot_modes),
         "NitroEnclavesSupport": "unsupported",

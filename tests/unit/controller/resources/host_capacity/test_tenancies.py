@@ -10,6 +10,7 @@ from stead_controller.placement.search import Terms
 from stead_controller.placement.tenancy import SHARED, Tenancy
 from stead_controller.resources.host_capacity import capacity, rooms, tenancies
 from stead_controller.resources.host_capacity.volume_homes import DiskNeed
+from tests.support import rows
 from tests.support.reserving import set_host
 from tests.support.rows import CLOUD, GIB
 
@@ -111,6 +112,22 @@ def test_only_a_host_without_anything_is_given(life, columns):
     before = owner(life)
     assert not life.run(tenancies.give, life.world.host_id, OTHER.account_id, "h-a")
     assert owner(life) == before
+
+
+def test_only_the_host_that_is_meant_is_given_and_taken_back(life):
+    other = rows.host(hostname="box2")
+    life.run(lambda tx: tx.session.add(other))
+    assert life.run(tenancies.give, other.id, ON_A.account_id, "h-a")
+    assert owner(life) == (None, None)
+    assert not life.run(tenancies.take_back, life.world.host_id, "h-a")
+    assert life.run(tenancies.take_back, other.id, "h-a")
+
+
+@pytest.mark.parametrize(("cpus", "memory", "left"), [(2, GIB, ONE), (1, 2 * GIB, ONE), (1, GIB, None)])
+def test_a_host_is_an_accounts_while_processors_or_memory_are_reserved(life, cpus, memory, left):
+    set_host(life, owner_account_id=ONE.account_id, cpus_reserved=cpus, memory_reserved=memory)
+    life.run(capacity.release, life.world.host_id, NEED)
+    assert owner(life) == (left and left.account_id, None)
 
 
 def test_a_full_dedicated_host_is_said_in_ec2s_words(life):

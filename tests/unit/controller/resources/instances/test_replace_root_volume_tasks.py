@@ -4,7 +4,17 @@ from typing import Any
 
 import pytest
 
-from stead_controller.db.tables import Image, Instance, ReplaceRootVolumeTask, Snapshot, StoragePool, Volume
+from stead_controller.db.tables import (
+    HostResource,
+    Image,
+    ImageBlockDevice,
+    Instance,
+    ReplaceRootVolumeTask,
+    Snapshot,
+    StoragePool,
+    Volume,
+    Workflow,
+)
 from stead_controller.errors import (
     InvalidCombination,
     InvalidParameter,
@@ -15,9 +25,11 @@ from stead_controller.errors import (
     WrongState,
 )
 from stead_controller.request.client_tokens import Repeatable
-from stead_controller.resources.instances import replace_root_volume_tasks
+from stead_controller.request.conditions import Selection
+from stead_controller.resources.instances import replace_root_volume_tasks, root_replacement
 from stead_controller.resources.instances.replace_root_volume_tasks import NewTask
 from stead_controller.resources.storage import ebs_encryption, volume_keys
+from stead_proto.v1 import desired_pb2 as desired
 from tests.support import rows
 from tests.support.rows import GIB, NOW
 
@@ -79,6 +91,9 @@ class Place:
         volume: Volume = self.find(Volume, Volume.id == task.new_volume_id)
         return volume
 
+    def root_of(self, instance_id: str) -> str:
+        return str(self.find(Volume, Volume.instance_id == instance_id).id)
+
     def done(self, task: ReplaceRootVolumeTask) -> None:
         """The task has succeeded: its new volume is the instance's root."""
         self.set(ReplaceRootVolumeTask, task.id, state="succeeded")
@@ -105,6 +120,13 @@ def test_the_launch_state_is_that_of_the_roots_snapshot(place: Place) -> None:
     task = place.begin(delete_replaced=True, tags={"a": "b"})
     assert (task.state, task.old_volume_id, task.snapshot_id, task.image_id) == ("pending", place.root, FIRST, None)
     assert (task.delete_replaced, task.is_own_volume, task.started, task.completed) == (True, False, NOW, None)
+    assert task.former_image_id is None
+    [shown] = place.run(replace_root_volume_tasks.describe, place.caller, Selection())
+    assert (shown.row.id, shown.tags) == (task.id, [("a", "b")])
+    life = place.find(Workflow)
+    assert (life.kind, life.id) == (root_replacement.REPLACE, task.id)
+    told = place.find(HostResource, HostResource.resource_id == task.new_volume_id)
+    assert (told.host_id, told.kind) == (place.world.host_id, desired.KIND_VOLUME)
     new, old = place.new(task), place.find(Volume, Volume.id == place.root)
     assert (new.snapshot_id, new.state, new.instance_id, new.host_id) == (FIRST, "creating", None, old.host_id)
     names = ("size", "volume_type", "iops", "throughput", "zone", "encrypted")
@@ -284,3 +306,67 @@ POOL: dict[str, Any] = {"name": "default", "backend": "directory", "total": 10 *
 
 def test_a_repeated_request_is_one_task(place: Place) -> None:
     assert place.begin("t").id == place.begin("t").id
+
+
+def test_only_the_attached_root_volume_of_that_instance_is_replaced(place: Place) -> None:
+    other = place.run(lambda tx: rows.launch(tx, place.world, place.world.one, number=5).id)
+    first = place.instance_id
+    place.instance_id = other
+    assert place.begin(snapshot_id=place.snapshot(volume_id=place.root_of(other))).old_volume_id == place.root_of(other)
+    place.instance_id = first
+    assert place.begin().old_volume_id == place.root
+
+
+def test_the_launch_state_is_that_of_the_task_that_made_this_root_volume(place: Place) -> None:
+    image_id = place.image()
+    of_image = place.find(Image, Image.id == image_id).snapshot_id
+    task = place.begin(image_id=image_id)
+    place.done(task)
+    others: list[dict[str, Any]] = [
+        {"instance_id": "i-00000000000000009"},
+        {"new_volume_id": "vol-00000000000000009"},
+        {"state": "failed"},
+    ]
+    good = {name: getattr(task, name) for name in ("instance_id", "new_volume_id")} | {"state": "succeeded"}
+    for change in others:
+        place.set(ReplaceRootVolumeTask, task.id, launch_snapshot_id="snap-00000000000000009", **good | change)
+        again = place.begin()
+        assert again.snapshot_id == of_image, change
+        place.set(ReplaceRootVolumeTask, again.id, state="failed", new_volume_id="vol-00000000000000008")
+    place.set(ReplaceRootVolumeTask, task.id, launch_snapshot_id=FIRST, **good)
+    assert place.begin().snapshot_id == FIRST
+
+
+def test_the_root_disk_of_an_image_is_taken_and_as_large_as_it_says(place: Place) -> None:
+    image = rows.image(account_id=place.caller.account_id, public=False, virtual_size=9 * GIB)
+    place.add(image)
+    place.add(rows.image_snapshot(image))
+    data = place.snapshot(volume_size=30)
+    root = rows.image_device(image)
+
+    def add(tx: Any) -> None:
+        tx.session.add_all([root, rows.image_device(image, device_name="/dev/aaa", snapshot_id=data)])
+
+    place.run(add)
+    task = place.begin(image_id=image.id)
+    assert (place.new(task).snapshot_id, place.new(task).size) == (image.snapshot_id, 9)
+    place.set(ReplaceRootVolumeTask, task.id, state="failed")
+
+    def resize(size: int | None) -> None:
+        root_disk = ImageBlockDevice.snapshot_id == image.snapshot_id
+        place.run(
+            lambda tx: tx.session.query(ImageBlockDevice).filter(root_disk).update({"volume_size": size}) and None
+        )
+
+    for says, size in ((12, 12), (None, 9)):
+        resize(says)
+        task = place.begin(image_id=image.id)
+        assert place.new(task).size == size
+        place.set(ReplaceRootVolumeTask, task.id, state="failed")
+
+
+def test_a_volume_that_has_a_home_stays_there(place: Place) -> None:
+    other = rows.host(hostname="box2")
+    place.add(other)
+    free = place.add(rows.volume(place.find(Instance), place.world, **FREE | {"host_id": other.id}))
+    assert place.new(place.begin(volume_id=free)).host_id == other.id
