@@ -1,8 +1,11 @@
-"""Keys that the unchanged `aws` pushes: one is in a real guest's metadata, another opens its serial console."""
+"""What a real guest learns while it runs: keys that the unchanged `aws` pushes, and what is scheduled for it."""
 
+import json
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from tests.support.real_cloud import RealCloud, User
 from tests.support.waiting import wait_for
@@ -26,6 +29,42 @@ def test_a_pushed_key_is_read_in_the_guest(guest_owner: User, guest: str, tmp_pa
     now = int(machine.run("date +%s"))
     assert shown[0].startswith("#Timestamp=")
     assert int(shown[0].removeprefix("#Timestamp=")) <= now + 70
+
+
+def test_a_guest_reads_what_is_scheduled_for_it(real_cloud: RealCloud, guest_owner: User, guest: str) -> None:
+    """In the window of its instance, which opens before the latest time; after that it is over."""
+    machine, aws = guest_owner.connect(guest), guest_owner.account.aws
+    assert machine.run("imds get meta-data/events/maintenance/scheduled").strip() == "[]"
+    (host,) = real_cloud.operator.list_hosts()
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).replace(hour=12, minute=30, second=0, microsecond=0)
+    later, latest = tomorrow.replace(hour=20, minute=0), tomorrow.replace(hour=21)
+    window = aws("ec2", "create-instance-event-window", "--cron-expression", "* 20-23,0-4 * * *")["InstanceEventWindow"]
+    named = ("--instance-event-window-id", window["InstanceEventWindowId"])
+    aws("ec2", "associate-instance-event-window", *named, "--association-target", f"InstanceIds={guest}")
+    try:
+        when = ("--at", f"{tomorrow:%Y-%m-%dT%H:%M}", "--latest", f"{latest:%Y-%m-%dT%H:%M}")
+        real_cloud.stead_well("host", "drain", host.id, "--stop", "--no-wait", *when)
+        (status,) = aws("ec2", "describe-instance-status", "--instance-ids", guest)["InstanceStatuses"]
+        (event,) = status["Events"]
+        assert datetime.fromisoformat(event["NotBefore"]) == later
+
+        def scheduled() -> Any:
+            return json.loads(machine.run("imds get meta-data/events/maintenance/scheduled"))
+
+        (seen,) = wait_for(scheduled, "the guest reads of it")
+        assert seen == {
+            "NotBefore": f"{later:%d %b %Y %H:%M:%S} GMT",
+            "Code": "instance-stop",
+            "Description": event["Description"],
+            "EventId": event["InstanceEventId"],
+            "State": "active",
+        }
+    finally:
+        real_cloud.stead_well("host", "uncordon", host.id)
+        aws("ec2", "delete-instance-event-window", *named, "--force-delete")
+    wait_for(lambda: scheduled() == [], "nothing is scheduled any more")
+    (over,) = json.loads(machine.run("imds get meta-data/events/maintenance/history"))
+    assert (over["State"], over["EventId"]) == ("canceled", event["InstanceEventId"])
 
 
 def test_a_serial_console_is_joined_by_an_unchanged_ssh(
