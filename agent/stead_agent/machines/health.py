@@ -35,6 +35,8 @@ _STATS_FLAGS: Final = (
     libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_RUNNING | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
 )
 _MOST_QUEUES: Final = 1024
+# The first unanswered question after an answer, and those after it.
+_SILENT: Final = {libvirt.VIR_ERR_AGENT_COMMAND_TIMEOUT, libvirt.VIR_ERR_AGENT_UNRESPONSIVE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,7 @@ def _answers(domain: Any) -> bool:
             return True
         libvirt_qemu.qemuAgentCommand(domain, '{"execute":"guest-ping"}', _ANSWER_SECONDS, 0)
     except libvirt.libvirtError as error:
-        return error.get_error_code() != libvirt.VIR_ERR_AGENT_UNRESPONSIVE or not _is_connected(domain)
+        return error.get_error_code() not in _SILENT or not _is_connected(domain)
     return True
 
 

@@ -41,14 +41,12 @@ def of_cron(expression: str) -> frozenset[int]:
     fields = expression.split(" ")
     if len(expression) > _LONGEST or len(fields) != _FIELDS or [fields[0], *fields[2:4]] != ["*"] * 3:
         raise _bad_cron(expression, "it has five fields, of which only hour and day of the week may differ from *")
-    days = range(7) if fields[4] == "*" else [_DAY_NUMBERS.get(day) for day in fields[4].split(",")]
-    hours = [_hours(part) for part in fields[1].split(",")]
-    if None in days:
-        raise _bad_cron(expression, "days of the week are 0 to 6 or SUN to SAT")
-    if None in hours:
-        raise _bad_cron(expression, "hours are one or several ranges, as 0-4,20-23")
-    pairs = [(day, found) for day in days if day is not None for found in hours if found is not None]
-    return _long_enough((day * 24 + start, end - start) for day, (start, end) in pairs)
+    try:
+        days = range(7) if fields[4] == "*" else [_DAY_NUMBERS[day] for day in fields[4].split(",")]
+    except KeyError:
+        raise _bad_cron(expression, "days of the week are 0 to 6 or SUN to SAT") from None
+    hours = [_hours(expression, part) for part in fields[1].split(",")]
+    return _long_enough((day * 24 + start, end - start) for day in days for start, end in hours)
 
 
 def first_time(hours: frozenset[int], earliest: datetime) -> datetime:
@@ -59,10 +57,12 @@ def first_time(hours: frozenset[int], earliest: datetime) -> datetime:
     return moment
 
 
-def _hours(part: str) -> tuple[int, int] | None:
-    """Return the bounds of a range of hours of a day; None for what is none."""
+def _hours(expression: str, part: str) -> tuple[int, int]:
+    """Return the bounds of a range of hours of a day; raises InvalidParameter for what is none."""
     start, end = (_HOUR_NUMBERS.get(bound) for bound in part.partition("-")[::2])
-    return None if start is None or end is None or end <= start else (start, end)
+    if start is None or end is None or end <= start:
+        raise _bad_cron(expression, "hours are one or several ranges, as 0-4,20-23")
+    return start, end
 
 
 def _hour_of_week(moment: datetime) -> int:
