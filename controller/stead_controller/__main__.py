@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -217,13 +218,14 @@ def run(**options: Any) -> None:
 
         from stead_controller.aws import operations  # noqa: PLC0415 - see _loading
         from stead_controller.controller import Controller  # noqa: PLC0415 - see _loading
+        from stead_controller.db.schema import bring_up_to_date  # noqa: PLC0415 - see _loading
         from stead_controller.initialise import initialise  # noqa: PLC0415 - see _loading
 
         operations.load()
         configure_mappers()
     supervisor.fork_until_ended(handler.reopen)
     _lock_serving(settings.state_dir / alone.SERVING_FILE_NAME)
-    initialise(settings, clock.now())
+    initialise(settings, clock.now(), partial(bring_up_to_date, run=supervisor.apart))
     asyncio.run(_serve(Controller, settings))
 
 

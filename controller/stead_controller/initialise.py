@@ -1,11 +1,12 @@
 """Turns a state directory into a cloud: CA, database, master key, and the first account with its access key."""
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 
 from stead_controller.controller import cloud_of
 from stead_controller.db.schema import bring_up_to_date
@@ -24,8 +25,8 @@ from stead_proto.tls import write_private, write_public
 FIRST_ACCOUNT: Final = "default"
 
 
-def initialise(settings: Settings, now: datetime) -> None:
-    """Create what is missing of a cloud; a second run changes nothing.
+def initialise(settings: Settings, now: datetime, migrate: Callable[[Engine], None] = bring_up_to_date) -> None:
+    """Create what is missing of a cloud; a second run changes nothing. `migrate` brings the database up to date.
 
     Writes ca.pem for clients, instance-identity.pem to verify identity documents with, operator.pem and
     operator-key.pem for operators, and credentials.json with the first account's key: the last two readable by their
@@ -45,7 +46,7 @@ def initialise(settings: Settings, now: datetime) -> None:
     sealer = MasterKey.of(settings).sealer
     database = Database(settings.database)
     try:
-        bring_up_to_date(database.engine)
+        migrate(database.engine)
         require_opening(database.run_blocking(lambda tx: sealed_rows.unreadable(tx, sealer), writes=False))
 
         def first_account(tx: Transaction) -> NewAccount | None:

@@ -73,6 +73,25 @@ def fork_until_ended(before_replacing: Callable[[], None]) -> None:
             sys.exit(0)
 
 
+def apart(work: Callable[[], None]) -> None:
+    """Do work in a process of its own, whose modules and memory end with it; what fails there is done here.
+
+    The calling process must have no other thread. Raises what the work raises here.
+    """
+    parent = os.getpid()
+    child = _fork()
+    if child == 0:
+        code = 1
+        try:
+            _die_with(parent)
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    if child is None or os.waitpid(child, 0)[1] != 0:
+        work()
+
+
 def _fork() -> int | None:
     """Fork; None where the kernel refuses, as it does while there is no memory or no process id."""
     try:

@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,13 +15,18 @@ _VERSIONS: Final = Path(__file__).resolve().parent / "migrations" / "versions"
 _REVISION: Final = re.compile(r'^(revision|down_revision) = "(\w+)"$', re.MULTILINE)
 
 
+def _here(work: Callable[[], None]) -> None:
+    work()
+
+
 class NewerDatabaseError(SteadError):
     """A newer release has changed the database's schema."""
 
 
-def bring_up_to_date(engine: Engine) -> None:
+def bring_up_to_date(engine: Engine, run: Callable[[Callable[[], None]], None] = _here) -> None:
     """Run the migrations that this database has not had, in one transaction; an SQLite database is copied before.
 
+    `run` calls what migrates, perhaps in a forked process: what it loads, 20 MiB, is of no use afterwards.
     Raises NewerDatabaseError, and changes nothing, where the database knows a revision that this release does not.
     """
     present = revision_of(engine)
@@ -31,10 +38,15 @@ def bring_up_to_date(engine: Engine) -> None:
             f"`stead-controller database downgrade {newest()}`, or put the copy back that its upgrade left beside the "
             "database."
         )
-    from stead_controller.db.migrate import upgrade  # noqa: PLC0415 - see above
-
     if present is not None and engine.dialect.name == "sqlite" and engine.url.database:
         _keep_copy(engine, Path(engine.url.database), present)
+    engine.dispose()  # no connection may be used in two processes
+    run(partial(_upgrade, engine))
+
+
+def _upgrade(engine: Engine) -> None:
+    from stead_controller.db.migrate import upgrade  # noqa: PLC0415 - see above
+
     upgrade(engine)
 
 

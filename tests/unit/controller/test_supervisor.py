@@ -194,3 +194,33 @@ def _has_ended(pidfd: int) -> bool:
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     return bool(poller.poll(0))
+
+
+_APART: Final = """
+import os, signal, sys
+from stead_controller import supervisor
+here = os.getpid()
+def work():
+    print("here" if os.getpid() == here else "apart", flush=True)
+    if os.getpid() != here:
+        exec(sys.argv[1])
+supervisor.apart(work)
+print("goes on")
+"""
+
+
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        ("import alembic", ["apart", "goes on"]),
+        ("raise ValueError", ["apart", "here", "goes on"]),
+        ("sys.exit(0)", ["apart", "here", "goes on"]),
+        ("os.kill(os.getpid(), signal.SIGKILL)", ["apart", "here", "goes on"]),
+        ("os.kill(here, signal.SIGKILL); signal.pause()", ["apart"]),
+    ],
+)
+def test_work_is_done_in_another_process_and_here_if_that_fails(does: str, said: list[str]) -> None:
+    # The output ends when all who could write to it have: with a process that outlives its parent, never.
+    words = [sys.executable, "-c", _APART, does]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=_SECONDS, check=False)
+    assert done.stdout.splitlines() == said

@@ -2,7 +2,7 @@
 
 import ipaddress
 from datetime import datetime
-from functools import cache
+from itertools import chain
 from typing import Final
 
 from sqlalchemy import func, select, update
@@ -23,7 +23,8 @@ def take(tx: Transaction, cloud: Cloud, host: Host, now: datetime) -> None:
     # Where the first free address is likely: hosts take them in order.
     known = tx.session.scalar(select(func.count()).where(Host.pool_address != "")) or 0
     begin = min(known, len(candidates))
-    for address in (*candidates[begin:], *candidates[:begin]):
+    for number in chain(candidates[begin:], candidates[:begin]):
+        address = str(ipaddress.IPv4Address(number))
         if address_pools.hold_public(tx, {"address": address, "account_id": _NO_ACCOUNT, "released": None}):
             host.pool_address = address
             return
@@ -55,8 +56,8 @@ def release(tx: Transaction, host: Host, now: datetime) -> None:
         host.pool_address = ""
 
 
-@cache
-def _candidates(pool: str) -> list[str]:
-    """List the possible addresses of hosts: the pool's first one, then all that guests may have."""
+def _candidates(pool: str) -> range:
+    """Return the possible addresses of hosts as numbers: the pool's first one, then all that guests may have."""
     network = ipaddress.IPv4Network(pool)
-    return [str(network[offset]) for offset in range(1, min(network.num_addresses - 1, 1 << 16))]
+    begin = int(network.network_address)
+    return range(begin + 1, begin + min(network.num_addresses - 1, 1 << 16))

@@ -89,6 +89,20 @@ def test_what_a_start_does_not_need_is_not_loaded():
     assert done.stdout.split() == []
 
 
+def test_what_migrates_need_not_be_loaded_here(tmp_path):
+    script = (
+        "import sys\n"
+        "from stead_controller import supervisor\n"
+        "from stead_controller.db import schema\n"
+        "from stead_controller.db.session import Database\n"
+        f"database = Database('sqlite:///{tmp_path}/stead.sqlite')\n"
+        "schema.bring_up_to_date(database.engine, supervisor.apart)\n"
+        "print(schema.revision_of(database.engine) == schema.newest(), 'alembic' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
 _DIES = """
 import os, signal, sys
 from sqlalchemy import event
