@@ -5,12 +5,10 @@ import socket
 from collections.abc import Iterator
 from typing import Any, Final
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from stead_agent.findings import Finding, Path
 from stead_agent.network.interface import bridge_name, subnet_link_name, tap_name
 from stead_agent.network.namespaces import Namespaces
+from stead_agent.network.routing_sockets import IPRoute, NetlinkError
 
 _NO_ROUTE: Final = {
     errno.ENETUNREACH: "no route table has a route there",

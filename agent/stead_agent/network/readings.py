@@ -11,13 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from stead_agent.network import route_messages, traffic_control
 from stead_agent.network.kernel_objects import Place, Route, RoutingRule, Setting
 from stead_agent.network.namespaces import enter
 from stead_agent.network.route_messages import FAMILIES, PROTOCOL
+from stead_agent.network.routing_sockets import IPRoute, NetlinkError
 
 NTF_PROXY: Final = 8
 SETTINGS: Final = Path("/proc/sys")

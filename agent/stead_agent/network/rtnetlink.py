@@ -7,9 +7,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from stead_agent.network import route_messages, traffic_control
 from stead_agent.network.announce import announce
 from stead_agent.network.interface import NetworkError
@@ -38,6 +35,7 @@ from stead_agent.network.namespaces import Namespaces, enter, on_a_thread
 from stead_agent.network.plan import Change, Make, Remove, Step
 from stead_agent.network.readings import NTF_PROXY, SETTINGS, Readings
 from stead_agent.network.route_messages import FAMILIES, PROTOCOL
+from stead_agent.network.routing_sockets import IPRoute, NetlinkError
 
 BRIDGE_MAC: Final = "02:53:54:45:41:03"
 VXLAN_PORT: Final = 4789  # RFC 7348

@@ -10,10 +10,27 @@ def test_the_agent_names_the_version_that_is_installed():
 
 
 def test_a_running_agent_is_spared_what_it_has_no_use_for():
-    heavy = ("cryptography", "aiohttp", "importlib.metadata", "email", "sqlalchemy", "botocore")
+    heavy = ("cryptography", "aiohttp", "importlib.metadata", "email", "sqlalchemy", "botocore", "pyroute2.ndb")
     program = (
         "import sys, stead_agent.__main__, stead_agent.real_host;"
         f"print(*[name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.split() == []
+
+
+def test_what_else_pyroute2_has_is_loaded_when_it_is_asked_for():
+    program = (
+        "import sys, stead_agent.network.routing_sockets as mine;"
+        "print('pyroute2.ndb' in sys.modules);"
+        "from pyroute2 import netns, __version__, IPRoute, NDB;"
+        "print('pyroute2.ndb' in sys.modules, IPRoute is mine.IPRoute, NDB.__module__, netns.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["False", "True", "True", "pyroute2.ndb.main", "pyroute2.netns"]
+
+
+def test_all_of_pyroute2_may_be_loaded_before():
+    program = "import pyroute2, stead_agent.network.routing_sockets as mine; print(pyroute2.IPRoute is mine.IPRoute)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["True"]
