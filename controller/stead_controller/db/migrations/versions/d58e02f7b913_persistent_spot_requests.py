@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "d58e02f7b913"
-down_revision = "d6a93b15c7e0"
+down_revision = "5d0a97c3e41b"
 branch_labels = None
 depends_on = None
 
