@@ -44,8 +44,6 @@ def divide(limit: int, wants: Sequence[Want]) -> tuple[int, ...]:
     those that want more, alike. What nobody wants is for all alike.
     """
     caps = _caps(limit, wants)
-    if sum(caps) <= limit:
-        return tuple(caps)
     least = max(1, limit // (_FLOORS * len(wants)))
     wishes = [
         cap if want.is_saturated else min(cap, max(least, int(_HEADROOM * want.used)))

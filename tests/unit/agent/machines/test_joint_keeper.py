@@ -17,6 +17,7 @@ GUEST = "i-0123456789abcdef0"
 ONE, TWO = (Disk(f"vol-{n:017x}", FileSource(Path(f"/v/{n}")), "qcow2") for n in range(2))
 STORE = Disk(instance_store_id(GUEST, 0), FileSource(Path("/v/store")), "qcow2")
 JOINT = JointLimit(1000, 1000, 500, 500)
+BURST = JointLimit(100, 600, 500, 500, saved=Saved(bytes=500))
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Domain:
     number: int = 1
     limits: dict[str, tuple[int, int]] = field(default_factory=dict)  # bytes and operations by disk
     counters: dict[str, tuple[int, int]] = field(default_factory=dict)
+    targets: dict[str, str] = field(default_factory=dict)  # of disks whose target has another name
     set_count: int = 0
     is_busy: bool = False
     is_active: bool = True
@@ -43,11 +45,14 @@ class Domain:
         assert flags == 0
         return f"<domain><devices>{''.join(map(self._disk, self.limits))}</devices></domain>"
 
+    def target(self, disk_id):
+        return self.targets.get(disk_id, disk_id)
+
     def _disk(self, disk_id):
         bytes_, operations = self.limits[disk_id]
         tune = f"<total_bytes_sec>{bytes_}</total_bytes_sec><total_iops_sec>{operations}</total_iops_sec>"
         serial = f"<serial>{serial_of(disk_id)}</serial>"
-        return f"<disk><target dev='{disk_id}'/>{serial}<iotune>{tune}</iotune></disk>"
+        return f"<disk><target dev='{self.target(disk_id)}'/>{serial}<iotune>{tune}</iotune></disk>"
 
     def setBlockIoTune(self, target, parameters, flags):  # noqa: N802 - libvirt's name
         assert flags == libvirt.VIR_DOMAIN_AFFECT_LIVE
@@ -60,7 +65,7 @@ class Domain:
         for number, disk_id in enumerate(self.limits):
             bytes_, operations = self.counters.get(disk_id, (0, 0))
             done = {"rd.bytes": bytes_ // 2, "wr.bytes": bytes_ - bytes_ // 2, "rd.reqs": operations, "wr.reqs": 0}
-            found[f"block.{number}.name"] = disk_id
+            found[f"block.{number}.name"] = self.target(disk_id)
             found |= {} if self.is_busy else {f"block.{number}.{name}": value for name, value in done.items()}
         return found
 
@@ -93,8 +98,9 @@ class Host:
         """Have these disks plugged in beside those that are being detached."""
         spec = MachineSpec(GUEST, 1, 1 << 30, disks, (), joint=joint)
         with self.keeper.arranged(spec, self.domain.XMLDesc(0)) as arranged:
+            names = {self.domain.target(disk_id): disk_id for disk_id in self.domain.limits}
             self.domain.limits |= {
-                limit.target: (limit.total_bytes_sec, limit.total_iops_sec) for limit in arranged.limits
+                names[limit.target]: (limit.total_bytes_sec, limit.total_iops_sec) for limit in arranged.limits
             }
             self.domain.limits |= {disk.id: (disk.throughput, disk.iops) for disk in arranged.spec.disks}
         return arranged.spec
@@ -153,6 +159,21 @@ def test_a_volume_that_is_being_detached_keeps_a_share_and_no_more(host):
     del host.domain.limits[TWO.id]
     host.update(ONE)
     assert host.bytes(ONE) == 1000
+    host.update(TWO)
+    assert (host.bytes(ONE), host.bytes(TWO)) == (20, 980)
+
+
+def test_a_volume_in_the_place_of_another_is_known_by_its_own_name(host):
+    host.domain.targets = {ONE.id: "vdb", TWO.id: "vdb"}
+    host.update(ONE, joint=BURST)
+    assert host.keeper._guests[GUEST].due == host.time
+    host.passes(0)
+    assert host.keeper._guests[GUEST].targets == {"vdb": ONE.id}
+    del host.domain.limits[ONE.id]
+    host.update(TWO, joint=BURST)
+    assert host.keeper._guests[GUEST].due == host.time + 1
+    host.passes(1)
+    assert host.keeper._guests[GUEST].targets == {"vdb": TWO.id}
 
 
 def test_own_limits_within_the_joint_one_are_exact_and_follow_a_change(host):
@@ -163,9 +184,6 @@ def test_own_limits_within_the_joint_one_are_exact_and_follow_a_change(host):
     host.update(slow, replace(TWO, throughput=900, iops=300))
     assert host.bytes(ONE) + host.bytes(TWO) <= 1000
     assert host.keeper._guests[GUEST].due < float("inf")
-
-
-BURST = JointLimit(100, 600, 500, 500, saved=Saved(bytes=500))
 
 
 def test_a_guest_that_spends_what_it_saved_is_slowed_down_in_time(host):
