@@ -69,9 +69,9 @@ def test_filters(api):
     api.refused("InvalidParameterValue", api.ec2.describe_instance_status, Filters=bad)
 
 
-def reported(api, instance_id, answers, *, power=pb.MACHINE_POWER_RUNNING, silent_since=0, start_count=1):
+def reported(api, instance_id, answers, *, power=pb.MACHINE_POWER_RUNNING, start_count=1, **more):
     """Let the world's host report what it knows of a guest."""
-    machine = pb.MachineStatus(power=power, start_count=start_count, answers=answers, silent_since=silent_since)
+    machine = pb.MachineStatus(power=power, start_count=start_count, answers=answers, **more)
     status = pb.ResourceStatus(
         kind=desired_pb2.KIND_MACHINE, id=instance_id, condition=pb.CONDITION_READY, machine=machine
     )
@@ -113,6 +113,21 @@ def test_a_guest_that_answers_no_longer_is_impaired(api):
     assert checked(api, instance_id) == ("ok", "passed", None)
     reported(api, instance_id, pb.GUEST_ANSWERS_NO, silent_since=int(NOW.timestamp()) + 500)  # the host's clock is fast
     assert checked(api, instance_id) == ("impaired", "failed", NOW)
+
+
+def test_a_guest_whose_qemu_does_not_answer_has_an_impaired_system(api):
+    instance_id, since = api.launch(), int(NOW.timestamp()) - 90
+    for reported_since, shown in ((since, since), (since + 999, int(NOW.timestamp()))):  # that host's clock is fast
+        reported(api, instance_id, pb.GUEST_ANSWERS_YES, hung_since=reported_since)
+        (found,) = api.ec2.describe_instance_status()["InstanceStatuses"]
+        (detail,) = found["SystemStatus"]["Details"]
+        assert (found["SystemStatus"]["Status"], detail["Status"]) == ("impaired", "failed")
+        assert int(detail["ImpairedSince"].timestamp()) == shown
+        assert checked(api, instance_id) == ("ok", "passed", None)
+        wanted = [{"Name": "system-status.status", "Values": ["impaired"]}]
+        assert statuses(api, Filters=wanted) == {instance_id: ("running", "ok", "impaired")}
+    reported(api, instance_id, pb.GUEST_ANSWERS_YES)
+    assert statuses(api) == {instance_id: ("running", "ok", "ok")}
 
 
 def test_no_guest_is_judged_by_an_agent_that_does_not_ask(api):

@@ -30,6 +30,8 @@ class Domains:
         self._owner = owner
         self._boot_id = boot_id
         self._logs = logs
+        self.volumes_of_hung: Callable[[str], frozenset[str] | None] = lambda _: None
+        """What is known of a guest whose QEMU hangs: libvirt would say the same, after half a minute."""
         self.unsure: set[str] = set()
         """Machines that are being started, or whose start's result was lost with the connection."""
 
@@ -49,10 +51,12 @@ class Domains:
         state, reason = domain.state()
         happened = self._logs.exists(machine_id, record.start_count) and machine_id not in self.unsure
         is_active = state != life.State.SHUTOFF
-        has = devices.plugged(domain) if is_active else attach.Plugged({})
+        known = self.volumes_of_hung(machine_id) if is_active else None
+        has = devices.plugged(domain) if is_active and known is None else attach.Plugged({})
         full = devices.full_disks(domain, has) if state == life.State.PAUSED and reason == life.PAUSED_IO_ERROR else ()
         dead = frozenset(taps.missing(has.taps))
-        view = life.View(is_active, state, reason, self._boot_id, happened, has.volume_ids, frozenset(full), dead)
+        volume_ids = has.volume_ids if known is None else known
+        view = life.View(is_active, state, reason, self._boot_id, happened, volume_ids, frozenset(full), dead)
         if state == life.State.RUNNING:
             self.unsure.discard(machine_id)
         return Domain(domain, record, view)

@@ -1,4 +1,4 @@
-"""Whether the disks of running guests do their requests, and whether the guest agents of those that have one answer.
+"""Whether running guests' QEMU answers, their disks do their requests, and their guest agents answer if there are some.
 
 The counters of all guests' disks are read by one call to libvirt. Only about a disk without progress is QEMU asked, and
 only guest agents that are connected are; each has a few seconds to answer. Nothing waits for this thread.
@@ -8,8 +8,9 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
@@ -20,10 +21,13 @@ from stead_agent.machines.disk_progress import DiskProgress, Queue
 from stead_agent.machines.domain_xml import is_machine_id, volume_of
 from stead_agent.machines.interface import MachineError, MachineStatus
 from stead_agent.machines.monitor import MonitorError, execute
+from stead_agent.machines.waiting import Asker, seconds_waiting
 
 _log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 20.0
+HUNG_SECONDS: Final = 60.0
+"""For how long QEMU leaves a question unanswered until that is an impairment."""
 PING_SECONDS: Final = 60.0
 """How often a guest agent is asked."""
 MISSED_PINGS: Final = 3
@@ -82,8 +86,10 @@ class GuestHealth:
         self._is_ours = is_ours
         self._notify = notify
         self._now = now
-        self._lock = threading.Lock()  # guards the next two
+        self._asker = Asker()
+        self._lock = threading.Lock()  # guards the next three
         self._guests: dict[str, _Guest] = {}
+        self._hung: dict[str, float] = {}  # Unix seconds: since when QEMU has not answered
         self._failures: Counter[tuple[str, str]] = Counter()  # events of failed requests, by machine and device
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="guest-health", daemon=True)
@@ -102,8 +108,19 @@ class GuestHealth:
         """Return what to call at events of domains, by their ids in libvirt; they may not be blocked."""
         return {libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON: self._on_io_error}
 
+    def hung_since(self, machine_id: str) -> float:
+        """Return since when a running guest's QEMU has not answered, in Unix seconds; 0 when it does."""
+        with self._lock:
+            return self._hung.get(machine_id, 0.0)
+
+    def forget_hung(self, machine_id: str) -> None:
+        """Forget that a guest's QEMU does not answer: it has ended."""
+        with self._lock:
+            self._hung.pop(machine_id, None)
+
     def complete(self, status: MachineStatus, number: int) -> MachineStatus:
         """Add what is known of a running guest, by libvirt's number of it, to its status."""
+        status = replace(status, hung_since=int(self.hung_since(status.id)))
         with self._lock:
             guest = self._guests.get(status.id)
         if guest is None or guest.number != number:
@@ -133,7 +150,11 @@ class GuestHealth:
 
     def look(self) -> None:
         """Look at all running guests once, and notify of those whose health has changed."""
-        found = self._connection().getAllDomainStats(libvirt.VIR_DOMAIN_STATS_BLOCK, _STATS_FLAGS)
+        connection = self._connection()
+        found = self._asker.ask(partial(connection.getAllDomainStats, libvirt.VIR_DOMAIN_STATS_BLOCK, _STATS_FLAGS))
+        if found is None:  # the QEMU of some guest does not answer: of which, each one's state tells
+            active = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+            found = [(domain, {}) for domain in active]
         ours = {
             domain.name(): (domain, stats)
             for domain, stats in found
@@ -144,10 +165,29 @@ class GuestHealth:
                 del self._guests[machine_id]
             for key in [key for key in self._failures if key[0] not in ours]:
                 del self._failures[key]
-        changed = {machine_id for machine_id, (domain, stats) in ours.items() if self._look_at(domain, stats)}
-        changed |= self._ping({machine_id: domain for machine_id, (domain, _) in ours.items()})
+            for machine_id in self._hung.keys() - ours.keys():
+                del self._hung[machine_id]
+        waiting = {machine_id: _waiting(domain, stats) for machine_id, (domain, stats) in ours.items()}
+        changed = {machine_id for machine_id, seconds in waiting.items() if self._note_waiting(machine_id, seconds)}
+        changed |= {machine_id for machine_id, (domain, stats) in ours.items() if self._look_at(domain, stats)}
+        changed |= self._ping(
+            {machine_id: domain for machine_id, (domain, _) in ours.items() if not waiting[machine_id]}
+        )
         for machine_id in sorted(changed):
             self._notify(machine_id)
+
+    def _note_waiting(self, machine_id: str, seconds: float) -> bool:
+        """Note for how long QEMU has not answered; tell whether it hangs now and did not before, or the other way."""
+        was, hangs = machine_id in self._hung, seconds >= HUNG_SECONDS
+        if was == hangs:
+            return False
+        with self._lock:
+            if hangs:
+                self._hung[machine_id] = time.time() - seconds
+            else:
+                self._hung.pop(machine_id, None)
+        _log.warning("qemu_hangs" if hangs else "qemu_answers", extra={"machine": machine_id})
+        return True
 
     def _look_at(self, domain: Any, stats: Mapping[str, Any]) -> bool:
         """Look at the disks of one guest; tell whether one is impaired that was not, or the other way round."""
@@ -162,7 +202,9 @@ class GuestHealth:
                     failures = self._failures[machine_id, device.alias]
                 disk = guest.disks.setdefault(device.volume_id, DiskProgress(counters[target], failures))
                 if disk.look(counters[target], failures, now):
-                    disk.note_queues(list(_queues(domain, device.alias)), now)
+                    queues = self._asker.ask(partial(_queues, domain, device.alias))
+                    if queues is not None:
+                        disk.note_queues(queues, now)
         except (MonitorError, libvirt.libvirtError) as error:  # it has just ended, or released the disk
             _log.info("guest_not_looked_at", extra={"machine": machine_id, "error": str(error)})
             return False
@@ -263,10 +305,18 @@ def _succeeded(stats: Mapping[str, Any]) -> dict[str, int]:
     return found
 
 
-def _queues(domain: Any, alias: str) -> Iterable[Queue]:
+def _waiting(domain: Any, stats: Mapping[str, Any]) -> float:
+    """Return for how many seconds a guest's QEMU has not answered; one with counters of its disks has just done so."""
+    try:
+        return 0.0 if _succeeded(stats) else seconds_waiting(domain)
+    except libvirt.libvirtError:  # it has just ended
+        return 0.0
+
+
+def _queues(domain: Any, alias: str) -> list[Queue]:
     """Ask QEMU about all queues of a disk; raises MonitorError when it has none any more."""
     path = f"/machine/peripheral/{alias}/virtio-backend"
     count = int(execute(domain, "qom-get", {"path": path, "property": "num-queues"}))
-    for number in range(min(count, _MOST_QUEUES)):
-        seen = execute(domain, "x-query-virtio-queue-status", {"path": path, "queue": number})
-        yield Queue(int(seen["inuse"]), int(seen["used-idx"]))
+    status = partial(execute, domain, "x-query-virtio-queue-status")
+    found = [status({"path": path, "queue": number}) for number in range(min(count, _MOST_QUEUES))]
+    return [Queue(int(seen["inuse"]), int(seen["used-idx"])) for seen in found]

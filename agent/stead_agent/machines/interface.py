@@ -161,6 +161,7 @@ class MachineStatus:
     dead_nics: frozenset[str] = frozenset()  # MAC addresses of a running guest's nics whose taps were deleted by others
     stalled: frozenset[str] = frozenset()  # volumes of a running guest whose requests fail, or wait for long
     agent_silent_since: int = 0  # Unix seconds; 0 = the guest's agent answers, or there is none
+    hung_since: int = 0  # Unix seconds; 0 = the QEMU of the running guest answers
     hibernated: bool = False  # it is off, and its memory is saved: the next start resumes it
     saved: Saved | None = None  # of a machine that is off and has a joint limit
 

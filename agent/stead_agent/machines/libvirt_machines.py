@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 import libvirt
 
 from stead_agent.disks.disk_users import uid_of
-from stead_agent.machines import attach, devices, domains, life, screen, secrets, taps
+from stead_agent.machines import attach, devices, domains, life, records, screen, secrets, taps
 from stead_agent.machines.boot_clock import Patience, boot_clock
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.connection import Connection
@@ -47,17 +47,11 @@ from stead_agent.machines.preparation import Preparation
 from stead_agent.machines.process_watch import ProcessWatch
 from stead_agent.machines.processors import Processors, weigh
 from stead_agent.machines.serial_port import open_port
+from stead_agent.machines.waiting import power_off, seconds_waiting
 from stead_proto.tls import Identity
 
 _log = logging.getLogger(__name__)
 
-_UNDEFINE_ALL: Final = (
-    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
-    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
-    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
-    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
-    | libvirt.VIR_DOMAIN_UNDEFINE_TPM
-)
 _WHOLE: Final = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _BUSY_SECONDS: Final = 0.05
@@ -106,6 +100,7 @@ class LibvirtMachines:
         self._link = Connection(uri, on_event=self._on_event, on_link=self._on_link, revive=revive)
         self._domains = Domains(self._link.get, owner, self._boot_id, self._logs)
         self.health = GuestHealth(self._link.get, self._domains.is_ours, self._notify)
+        self._domains.volumes_of_hung = self._volumes_of_hung
         self.joint = JointKeeper(self._link.get, state_dir / "joint-limits")
         self._link.start(self.health.listeners())
         self.health.start()
@@ -147,11 +142,14 @@ class LibvirtMachines:
             if not found.view.active:
                 return self._status(machine_id, found)
             seconds = self._patience.until_off(hasten=hasten)
+            force = force or self.health.hung_since(machine_id) > 0  # nobody is there to be asked
             due = 0 if force else boot_clock() + 1000 * seconds
+            if force and seconds_waiting(found.handle):
+                found = self._end_hung(found)
             if found.record.stop_asked_of != found.record.start_count or due < found.record.stop_due:
                 found = domains.write(found, stop_asked_of=found.record.start_count, stop_due=due)
             if force:
-                self._destroy(found)
+                power_off(found.handle)
                 return self._status(machine_id, self._domains.get(machine_id))
             self._press(machine_id, found)
             if hasten:  # the button may have been pressed just now, and not be due again before that
@@ -168,7 +166,7 @@ class LibvirtMachines:
             if found.record.saved_of != start:
                 self._hibernation.save(self._link.get(), found.handle, encryption_key)
                 found = domains.write(found, saved_of=start, stop_asked_of=start, stop_due=0)
-            self._destroy(found)
+            power_off(found.handle)
             return self._status(machine_id, self._domains.get(machine_id))
 
     def reboot(self, machine_id: str, reboot_count: int) -> MachineStatus:
@@ -194,9 +192,11 @@ class LibvirtMachines:
         with self._asking(machine_id):
             found = self._domains.find(machine_id)
             if found:
+                if found.view.active and seconds_waiting(found.handle):
+                    found = self._end_hung(found)
                 if found.view.active:
-                    self._destroy(domains.write(found, stop_asked_of=found.record.start_count, stop_due=0))
-                found.handle.undefineFlags(_UNDEFINE_ALL)
+                    power_off(domains.write(found, stop_asked_of=found.record.start_count, stop_due=0).handle)
+                found.handle.undefineFlags(records.UNDEFINE_ALL)
             self._processes.forget(machine_id)
             self._logs.remove(machine_id)
             self.direct.forget(machine_id)
@@ -394,7 +394,7 @@ class LibvirtMachines:
 
     def _end_half_loaded(self, machine_id: str, found: Domain) -> None:
         """End a guest that has not all of its memory, as if its start had not happened."""
-        self._destroy(found)
+        power_off(found.handle)
         self._logs.discard(machine_id, found.record.start_count)
         self._domains.unsure.discard(machine_id)
 
@@ -409,13 +409,11 @@ class LibvirtMachines:
             self._chores.later(wait, partial(self._attend, machine_id))
             found.handle.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
 
-    def _destroy(self, found: Domain) -> None:
-        """Power off; it is fine if the guest ended by itself at this moment."""
-        try:
-            found.handle.destroy()
-        except libvirt.libvirtError as error:
-            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
-                raise
+    def _end_hung(self, found: Domain) -> Domain:
+        """Power off a guest whose QEMU does not answer: as long as it runs, nothing can be recorded of it."""
+        power_off(found.handle)
+        self.health.forget_hung(found.handle.name())
+        return replace(found, view=replace(found.view, active=False))
 
     # Events
 
@@ -489,7 +487,7 @@ class LibvirtMachines:
         if record.stop_asked_of == record.start_count:
             if now >= record.stop_due:
                 _log.warning("guest_did_not_stop", extra={"machine": machine_id})
-                self._destroy(found)
+                power_off(found.handle)
             else:
                 self._press(machine_id, found)
         elif record.reboot_asked > record.reboot_count and now >= record.reboot_due:
@@ -503,6 +501,11 @@ class LibvirtMachines:
             callback(machine_id)
 
     # Status
+
+    def _volumes_of_hung(self, machine_id: str) -> frozenset[str] | None:
+        """Return the volumes that a guest had when its QEMU was last known to answer; None while it does."""
+        last = self._last.get(machine_id) if self.health.hung_since(machine_id) else None
+        return last.volume_ids if last is not None else None
 
     def _status(self, machine_id: str, found: Domain) -> MachineStatus:
         """Return the status of a machine, and remember it."""

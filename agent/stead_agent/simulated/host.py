@@ -167,6 +167,10 @@ class SimulatedHost:
         """Set whether a running guest's requests to a volume are done."""
         self.machines.stall_volume(machine_id, volume_id, stalled=stalled)
 
+    def hang_qemu(self, machine_id: str, *, since: int) -> None:
+        """Let a guest's QEMU no longer answer since a time in Unix seconds, or again: 0."""
+        self.machines.hang_qemu(machine_id, since=since)
+
     def silence_agent(self, machine_id: str, *, since: int) -> None:
         """Let a guest's agent no longer answer since a time in Unix seconds, or again: 0."""
         self.machines.silence_agent(machine_id, since=since)

@@ -319,6 +319,13 @@ class SimulatedMachines:
             self._world.save()
         self._notify(machine_id)
 
+    def hang_qemu(self, machine_id: str, *, since: int) -> None:
+        """Set since when a guest's QEMU does not answer; 0 = it does."""
+        with self._world.lock:
+            _guest(self._world.objects, machine_id).hung_since = since
+            self._world.save()
+        self._notify(machine_id)
+
     def keep_disks(self, machine_id: str, *, keeps: bool) -> None:
         """Set whether a guest refuses to release devices; if not, it releases them when it is next asked."""
         with self._world.lock:
@@ -365,7 +372,7 @@ class SimulatedMachines:
         if guest.power is not Power.OFF:
             guest.power = Power.OFF
             guest.waits_for = guest.stalled = frozenset()
-            guest.agent_silent_since = 0
+            guest.agent_silent_since = guest.hung_since = 0
             guest.off_reason = reason
             guest.epoch += 1
             if (terminal := self._consoles.pop(guest.spec.id, None)) is not None:
@@ -447,6 +454,7 @@ def _status(machine_id: str, guest: Guest) -> MachineStatus:
         full=guest.waits_for,
         stalled=guest.stalled,
         agent_silent_since=guest.agent_silent_since,
+        hung_since=guest.hung_since,
         dead_nics=frozenset() if guest.power is Power.OFF else guest.dead_nics,
         hibernated=guest.hibernated,
     )

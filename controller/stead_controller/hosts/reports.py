@@ -216,6 +216,8 @@ def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: 
     """Move an instance to the actual power state of its machine."""
     if machine.power in _ALIVE:
         _note_answers(instance, machine, now)
+        hung_since = machine.hung_since
+        instance.hung_since = min(datetime.fromtimestamp(hung_since, UTC), now) if hung_since else None
         instance_recovery.end(tx, instance)
     if machine.power == pb.MACHINE_POWER_RUNNING and instance.state == "pending":
         hibernation.forget_memory(tx, instance)

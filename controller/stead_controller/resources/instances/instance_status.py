@@ -1,9 +1,9 @@
 """The health of instances, by three checks: of the host, the guest and the attached volumes.
 
 A running guest is healthy when it answers its host's ARP requests, and its guest agent answers if it has one, and it is
-not paused; a full pool pauses it. The host is healthy while it reports; the volumes are while they do the guest's
-requests, and it can reach all their home hosts and these have space.
-The status of a guest on a lost host is unknown.
+not paused; a full pool pauses it. The host is healthy while it reports and the guest's QEMU answers; the volumes are
+while they do the guest's requests, and it can reach all their home hosts and these have space. The status of a guest on
+a lost host is unknown.
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html.
 """
 
@@ -34,7 +34,7 @@ _STATUS: Final = case(
     (_host_state == "up", case((Instance.recovery_began.is_(None), "ok"), else_="initializing")),
     else_="insufficient-data",
 )
-_RUNNING_SYSTEM: Final = case((_STATUS == "ok", "ok"), else_="impaired")
+_RUNNING_SYSTEM: Final = case((and_(_STATUS == "ok", Instance.hung_since.is_(None)), "ok"), else_="impaired")
 _SYSTEM_STATUS: Final = case((Instance.state == "running", _RUNNING_SYSTEM), else_=_STATUS)
 _Home = aliased(Host)
 _attached = and_(
@@ -67,6 +67,7 @@ _ROWS: Final = select(
     _EBS_STATUS.label("ebs"),
     _full_since.label("full_since"),
     Instance.silent_since,
+    Instance.hung_since,
     _stalled_since.label("stalled_since"),
     _away_since.label("away_since"),
 )
@@ -148,7 +149,7 @@ def describe(
             zones.get(row.zone),
             row.state,
             instance=_check(row.status, row.full_since, row.silent_since),
-            system=_check(row.system),
+            system=_check(row.system, row.hung_since),
             volumes=_check(row.ebs, row.full_since, row.stalled_since, row.away_since),
             events=events.get(row.id, ()),
         )

@@ -1,5 +1,6 @@
 """Whose disks and agents are looked at, how often, and what becomes of the answers: with libvirt played by the test."""
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -8,9 +9,9 @@ import libvirt
 import libvirt_qemu
 import pytest
 
-from stead_agent.machines import health
+from stead_agent.machines import health, waiting
 from stead_agent.machines.disk_progress import ASK_SECONDS, STALLED_SECONDS
-from stead_agent.machines.health import MISSED_PINGS, PING_SECONDS, GuestHealth
+from stead_agent.machines.health import HUNG_SECONDS, MISSED_PINGS, PING_SECONDS, GuestHealth
 from stead_agent.machines.interface import MachineStatus, Power
 
 GUEST, FOREIGN = "i-0123456789abcdef0", "i-0fffffffffffffff0"
@@ -28,6 +29,10 @@ class Domain:
         self.serials = {"vda": VOLUME.replace("-", "", 1), "vdb": OTHER.replace("-", "", 1), "vdc": "AWS123"}
         self.agent = "disconnected"
         self.described = 0
+        self.control = [libvirt.VIR_DOMAIN_CONTROL_OK, 0, 0]
+
+    def controlInfo(self) -> list[int]:  # noqa: N802 - libvirt's
+        return self.control
 
     def name(self) -> str:
         return self._name
@@ -255,3 +260,82 @@ def test_guests_that_do_not_answer_take_only_so_much_of_a_look(bench: Bench, mon
     bench.domains.reverse()
     bench.look(PING_SECONDS)
     assert bench.pinged[6:] == names[:2], "who has waited longest comes first"
+
+
+def waits(bench: Bench, seconds: float, state: int = libvirt.VIR_DOMAIN_CONTROL_OCCUPIED) -> MachineStatus:
+    """Look when libvirt has waited so long for the guest's QEMU, and so skips it."""
+    bench.guest.counts, bench.guest.control = {}, [state, 0, int(seconds * 1000)]
+    return bench.look()
+
+
+def test_a_qemu_that_does_not_answer_hangs_until_it_does(bench: Bench) -> None:
+    assert waits(bench, HUNG_SECONDS - 0.001).hung_since == 0
+    assert bench.heard == []
+    began = time.time() - HUNG_SECONDS
+    assert began - 1 <= waits(bench, HUNG_SECONDS).hung_since <= time.time() - HUNG_SECONDS
+    since = bench.status().hung_since
+    assert waits(bench, HUNG_SECONDS + 100).hung_since == since
+    assert bench.heard == [GUEST]
+    assert waits(bench, 0, libvirt.VIR_DOMAIN_CONTROL_OK).hung_since == 0
+    assert bench.heard == [GUEST, GUEST]
+
+
+def test_only_waiting_for_qemu_is_hanging(bench: Bench) -> None:
+    assert waits(bench, HUNG_SECONDS, libvirt.VIR_DOMAIN_CONTROL_JOB).hung_since == 0
+    bench.guest.control = [libvirt.VIR_DOMAIN_CONTROL_OCCUPIED, 0, int(HUNG_SECONDS * 1000)]
+    bench.guest.counts = {"vda": 1}
+    assert bench.look().hung_since == 0, "it has answered this look"
+
+
+def test_what_ended_does_not_hang_any_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert waits(bench, HUNG_SECONDS).hung_since
+    bench.health.forget_hung(GUEST)
+    assert bench.status().hung_since == 0
+    assert waits(bench, HUNG_SECONDS).hung_since
+    bench.domains = []
+    assert bench.look().hung_since == 0
+
+    def gone() -> list[int]:
+        raise libvirt.libvirtError("it has just ended")
+
+    bench.domains = [bench.guest]
+    monkeypatch.setattr(bench.guest, "controlInfo", gone)
+    assert bench.look().hung_since == 0
+
+
+def test_the_agent_of_a_guest_whose_qemu_does_not_answer_is_not_asked(bench: Bench) -> None:
+    bench.guest.agent = "connected"
+    bench.look()
+    assert bench.pinged == [GUEST]
+    bench.time += PING_SECONDS
+    waits(bench, 1)
+    assert bench.pinged == [GUEST]
+    bench.guest.counts = {"vda": 1}
+    bench.look()
+    assert bench.pinged == [GUEST, GUEST]
+
+
+def test_one_hung_qemu_hinders_no_other_guest(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libvirt does not answer the question about all; then each guest's state says whose QEMU it waits for."""
+    release = threading.Event()
+    monkeypatch.setattr(bench, "getAllDomainStats", lambda *_: release.wait())
+    monkeypatch.setattr(bench, "listAllDomains", lambda _flags: bench.domains, raising=False)
+    monkeypatch.setattr(bench.health, "_asker", waiting.Asker(0.01))
+    bench.guest.control = [libvirt.VIR_DOMAIN_CONTROL_OCCUPIED, 0, int(HUNG_SECONDS * 1000)]
+    for _ in range(4):
+        assert bench.look().hung_since
+    asking = [thread for thread in threading.enumerate() if thread.name == "asks-libvirt"]
+    assert len(asking) == 2
+    release.set()
+    for thread in asking:
+        thread.join()
+
+
+def test_a_question_to_qemu_without_an_answer_says_nothing_of_the_disk(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.waiting = {"disk-vda"}
+    bench.look()
+    monkeypatch.setattr(bench.health._asker, "ask", lambda question: question() if "Stats" in repr(question) else None)
+    assert bench.look(STALLED_SECONDS - 1).stalled == frozenset()
+    assert bench.look(1).stalled == {VOLUME}

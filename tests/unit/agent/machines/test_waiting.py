@@ -1,12 +1,14 @@
-"""A semaphore in the order of arrival, and chores in the order of time."""
+"""A semaphore in the order of arrival, chores in the order of time, and questions that are not waited for."""
 
 import threading
 
+import libvirt
 import pytest
 
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.fair_semaphore import FairSemaphore
 from stead_agent.machines.interface import MachineError
+from stead_agent.machines.waiting import Asker, power_off
 from tests.support.waiting import wait_for
 
 
@@ -74,3 +76,40 @@ def test_a_chore_may_end_the_chores():
 
     chores.soon(end)
     until(lambda: done)
+
+
+def test_questions_to_libvirt_are_not_waited_for_without_end():
+    asker, release = Asker(0.01), threading.Event()
+    assert asker.ask(lambda: 7) == 7
+    with pytest.raises(MachineError, match="refused"):
+        asker.ask(_refuse)
+    assert [asker.ask(release.wait) for _ in range(2)] == [None, None]
+    asked = []
+    assert asker.ask(lambda: asked.append(1)) is None
+    assert asked == []  # two at a time are enough
+    release.set()
+    wait_for(lambda: asker.ask(lambda: 7) == 7, "it asks again when one is answered", 5, poll=0.001)
+
+
+def _refuse():
+    raise MachineError("refused")
+
+
+class Ending:
+    """A domain that is ended, with what libvirt says of that."""
+
+    def __init__(self, code):
+        self.code = code
+
+    def destroy(self):
+        if self.code is not None:
+            error = libvirt.libvirtError("not running")
+            error.err = (self.code,)
+            raise error
+
+
+def test_a_guest_that_has_just_ended_is_powered_off():
+    for code in (None, libvirt.VIR_ERR_OPERATION_INVALID):
+        power_off(Ending(code))
+    with pytest.raises(libvirt.libvirtError):
+        power_off(Ending(libvirt.VIR_ERR_INTERNAL_ERROR))

@@ -83,6 +83,15 @@ def test_a_guest_whose_agent_does_not_answer_is_silent_though_its_kernel_answers
     assert bench.machine("i-1").answers == STARTING
 
 
+def test_since_when_qemu_does_not_answer_is_reported(sender: make.Sender) -> None:
+    bench = _begin(sender)
+    assert bench.machine("i-1").hung_since == 0
+    for since in (77, 0):
+        bench.host.hang_qemu("i-1", since=since)
+        bench.work()
+        assert bench.machine("i-1").hung_since == since
+
+
 def test_a_later_agent_calls_no_guest_a_new_one(sender: make.Sender) -> None:
     bench = _begin(sender, Durations(answer=30))
     asked: list[bool] = []

@@ -144,6 +144,7 @@ class Instance(Base):
     recovery_began: Mapped[datetime | None]  # until its host reports that it runs again
     answers: Mapped[str | None] = mapped_column(String(16))  # starting, yes or no; None: its host checks no guests
     silent_since: Mapped[datetime | None]  # since when `answers` is `no`
+    hung_since: Mapped[datetime | None]  # since when the QEMU of its guest has not answered
     hostname_type: Mapped[str] = mapped_column(String(16), default="ip-name", server_default="ip-name")
     resource_name_a_record: Mapped[bool] = mapped_column(default=False, server_default=false())
     resource_name_aaaa_record: Mapped[bool] = mapped_column(default=False, server_default=false())
