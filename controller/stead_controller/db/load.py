@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, Self, cast
 
-from sqlalchemy import Select, Table, bindparam, inspect, select
+from sqlalchemy import CompoundSelect, Select, Table, bindparam, inspect, select
 from sqlalchemy.orm import DeclarativeBase, Session, make_transient_to_detached
 from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 
@@ -18,7 +18,7 @@ from stead_controller.db.prepared import Prepared, Row
 class Load[Model: DeclarativeBase]:
     """One query of whole rows of a table."""
 
-    def __init__(self, model: type[Model], query: Select[*tuple[Any, ...]]) -> None:
+    def __init__(self, model: type[Model], query: Select[*tuple[Any, ...]] | CompoundSelect[*tuple[Any, ...]]) -> None:
         """Store the query, which has all columns of the model's table first, in their order (`columns_of`)."""
         mapper = inspect(model)
         self._model = model

@@ -1,5 +1,6 @@
 """The checks of a host, on the real kernel: they find what is there and leave nothing."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -37,7 +38,8 @@ def test_a_missing_program_is_named_with_its_package(monkeypatch, tmp_path):
 def test_without_ovmf_a_machine_is_a_host_whose_guests_boot_by_bios(monkeypatch, tmp_path):
     check = next(check for check in doctor.checks(tmp_path) if check.name == "UEFI firmware")
     assert check.status == "ok"
-    monkeypatch.setattr(doctor.firmware, "CODE", tmp_path / "absent")
+    absent = dataclasses.replace(doctor.firmware.OVMF, code=tmp_path / "absent")
+    monkeypatch.setattr(doctor.firmware, "OVMF", absent)
     check = next(check for check in doctor.checks(tmp_path) if check.name == "UEFI firmware")
     assert (check.status, check.remedy) == ("warning", "apt-get install ovmf")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from stead_agent.machines import domains
 from stead_agent.machines.hibernation import Hibernation
 from stead_agent.machines.interface import MachineError, MachineSpec, OffReason, Power
 
@@ -69,7 +70,7 @@ def test_an_agent_that_ended_after_it_has_saved_saves_again(
 def test_an_agent_that_ended_before_the_guest_has_ended_ends_it(
     world: World, spec: MachineSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with dying_after(monkeypatch, world.machines, "_write"):
+    with dying_after(monkeypatch, domains, "write"):
         world.machines.hibernate(spec.id, KEY)
     world.connect()
     wait_for(lambda: is_hibernated(world, spec, 1), "it is hibernated")
@@ -92,7 +93,7 @@ def test_an_agent_that_ended_before_it_resumed_the_guest_resumes_it(
     world: World, spec: MachineSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.machines.hibernate(spec.id, KEY)
-    with dying_after(monkeypatch, world.machines, "_write"):
+    with dying_after(monkeypatch, domains, "write"):
         world.machines.start(spec, 2)
     assert memory_of(world, spec).exists()
     world.connect()

@@ -62,9 +62,11 @@ _LARGE_ENOUGH: Final = Prepared(
     )
     .limit(1)
 )
-_RUNNING: Final = Prepared(
-    select(Host.id)
-    .where(Host.zone == bindparam("zone"), Host.state == "up", Host.schedulable.is_(True), rooms.RUNS)
+# Of a zone's hosts, or of all where it has none, the one that comes nearest.
+_RUNS: Final = Prepared(
+    select(rooms.RUNS.label("runs"))
+    .where(Host.state == "up", Host.schedulable.is_(True))
+    .order_by((Host.zone == bindparam("zone")).desc(), rooms.RUNS.desc())
     .limit(1)
 )
 _WITH_FIRMWARE: Final = Prepared(
@@ -146,7 +148,8 @@ def _refusal(tx: Transaction, cloud: Cloud, search: Search, but: Collection[str]
         return NoCapacity("There is not enough capacity on the Dedicated Host to launch the instance.", code=HOST_FULL)
     words = _sorry(tx, cloud, search)
     asked = _asked(need, zone)
-    if _RUNNING.first(tx.connection, asked) is None:
+    nearest = _RUNS.first(tx.connection, asked)
+    if nearest is not None and not nearest[0]:
         return NoCapacity(f"{words} No host in it runs {need.architecture} instances.")
     if (need.uefi or need.tpm) and _WITH_FIRMWARE.first(tx.connection, asked) is None:
         return NoCapacity(f"{words} There is no host with {_firmware(need)} in it.")

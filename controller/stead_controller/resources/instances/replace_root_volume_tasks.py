@@ -108,6 +108,7 @@ def _create(tx: Transaction, caller: Caller, cloud: Cloud, asked: NewTask, now: 
         launch_snapshot_id=launched_with if image is None else made_of,
     )
     tx.session.add(task)
+    tx.session.flush()  # the caller describes it in this transaction
     tags.create_on_launch(tx, caller, [(RESOURCE, task.id)], {RESOURCE: asked.tags})
     workflow_rows.begin(tx, root_replacement.REPLACE, task.id, {}, now=now, patience=_PATIENCE)
     return task.id
