@@ -165,7 +165,7 @@ def prove_interface_hotplug(trial: Trial, machine: Machine) -> None:
     """A second interface gets its address, answers by itself, is not the way out, and goes away."""
     machine.plug_interface()
     machine.wait_for_guest(f"ip -4 addr show | grep -q '{ADDRESSES[1]}/'", 30)
-    wait_until(lambda: machine.greets(ADDRESSES[1]), 10, "SSH banner at the second interface's address")
+    wait_until(lambda: machine.greets(ADDRESSES[1]), 30, "SSH banner at the second interface's address")
     machine.wait_for_guest(f"ip route get {GATEWAY} from {ADDRESSES[1]} | grep -q 'dev eth1'", 30)
     first = machine.ssh("ip route show default").splitlines()[0]
     if "eth0" not in first:
@@ -194,7 +194,7 @@ def prove_ipv6(trial: Trial, machine: Machine, number: int) -> None:
     """Interface ``number`` gets its address by DHCPv6 and answers there, by the way that it came."""
     address = IPV6_ADDRESSES[number]
     machine.wait_for_guest(f"ip -6 addr show dev eth{number} | grep -q '{address}/128'", 30)
-    wait_until(lambda: machine.greets(address), 10, f"SSH banner at {address}")
+    wait_until(lambda: machine.greets(address), 30, f"SSH banner at {address}")
     machine.ssh(f"ip -6 route get {IPV6_GATEWAY} from {address} | grep -q 'via fe80::.* dev eth{number}'")
     if f"nameserver {IPV6_GATEWAY}" not in seen_name_servers(machine):
         raise TrialFailed(f"name servers are {seen_name_servers(machine)}")

@@ -38,6 +38,7 @@ BOOT_SECONDS = 120.0  # a micro guest takes 5 s on an idle machine of two cores 
 # Run in a guest before a reboot: SSH is up before acpid, and a guest that misses the button is reset minutes later.
 HEARS_THE_POWER_BUTTON = "until pidof acpid; do usleep 100000; done"
 _CONSOLE_LINES = 30
+_SOMEBODY = "198.51.100.7"  # on the internet
 EMULATOR_LINES = 8
 
 
@@ -185,7 +186,11 @@ def kill(program: Program) -> None:
 
 
 class Explains(Protocol):
-    """A cloud whose logs can explain why something did not happen."""
+    """A cloud that can explain why something did not happen."""
+
+    @property
+    def operator(self) -> Operator:
+        """A client of the operators' services."""
 
     def log_ends(self) -> str:
         """The ends of its logs."""
@@ -350,6 +355,7 @@ class User:
             "its status checks": status,
             "the end of its console": console,
             "QEMU's last words": lambda: self.cloud.emulator_log_end(instance_id),
+            "what its host has in force for it": lambda: _look(self.cloud.operator, instance_id),
         }
 
     def open_ssh(self, instance_id: str, source: str) -> None:
@@ -402,6 +408,13 @@ def _end_emulator(instance_id: str) -> None:
     process = qemu_process_of(instance_id)
     assert process is not None, f"{instance_id} is on no host"
     os.kill(process, signal.SIGKILL)
+
+
+def _look(operator: Operator, instance_id: str) -> str:
+    """What `stead net look` says of a guest's way to the internet."""
+    found = operator.look(instance_id, _SOMEBODY)
+    lines = [f"{'ok ' if each.ok else 'NOT'} {each.what} {each.id}: {each.detail}" for each in found.findings]
+    return "\n".join((found.host_id, *lines))
 
 
 def _answer(ask: Callable[[], str]) -> str:

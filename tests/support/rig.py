@@ -5,9 +5,10 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,18 @@ class RigUser(User):
     """A user with an account on a rig."""
 
     rig: TestRig = field(kw_only=True)
+
+    def _questions(self, instance_id: str) -> dict[str, Callable[[], str]]:
+        """Also how the internet and all hosts would reach public addresses, and whom they know as neighbours."""
+
+        def neighbours(place: RigPlace) -> str:
+            asked = (("-4", "route", "show", "table", "all"), ("neigh",), ("neigh", "show", "proxy"))
+            return "\n".join(place.run("ip", *words).stdout for words in asked)
+
+        places = [self.rig.internet, *(host.place for host in self.rig.hosts)]
+        return super()._questions(instance_id) | {
+            f"routes and neighbours of {place.name}": partial(neighbours, place) for place in places
+        }
 
     def run_from_internet(self, login: ssh.Login, command: str) -> str:
         """Run a command in a guest by SSH from the internet, which its group must allow; fail with ssh's output."""
