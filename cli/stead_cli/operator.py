@@ -117,19 +117,20 @@ class Operator:
         An empty piece of keys is nothing typed. `opened` is called when the port is open, `show` with what the guest
         writes.
         """
+        is_open = asyncio.Event()
 
         async def requests() -> AsyncIterator[pb.OpenConsoleRequest]:
             yield pb.OpenConsoleRequest(instance_id=instance_id)
+            await is_open.wait()  # sending while a refusal arrives would turn it into an error of gRPC itself
             typed = keys()
             while (piece := await asyncio.to_thread(next, typed, None)) is not None:
                 if piece:
                     yield pb.OpenConsoleRequest(content=piece)
 
         async def call(channel: Any) -> None:
-            is_open = False
             async for response in ConsolesStub(channel).OpenConsole(requests()):
-                if not is_open:
-                    is_open = True
+                if not is_open.is_set():
+                    is_open.set()
                     opened()
                 show(response.content)
 
