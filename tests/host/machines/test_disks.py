@@ -214,15 +214,14 @@ def test_limits_are_changed_under_a_running_guest(guest):
         begun, ended = guest.shell.run(read, 60).split()
         return float(ended) - float(begun)
 
-    free = seconds()
     guest.has((replace(disk, throughput=2 * MIB),))
     seconds()  # what was saved up is spent
-    assert seconds() > max(2.5, free)
+    assert seconds() > 2.5
     guest.has((replace(disk, iops=8),))  # operations of 256 KiB at most: 32 of them
     seconds()
     assert seconds() > 2.5
     guest.has((disk,))
-    assert seconds() < max(2.0, 2 * free)
+    wait_for(lambda: seconds() < 2.0, "it reads without limits, in a moment when the machine has time for it", 60)
 
 
 def test_as_many_disks_as_ec2_allows(guest):

@@ -18,8 +18,8 @@ def test_a_hung_qemu_is_noticed_hinders_no_other_guest_and_is_ended(world: World
     looks = world.machines.health
     looks._asker = waiting.Asker(0.5)
     process = world.process_of(hung.id)
-    looks.look()
     began = int(time.time())
+    looks.look()
     os.kill(process, signal.SIGSTOP)
     wait_for(lambda: looks.look() or looks.hung_since(hung.id), "it is noticed", 60)
     status = world.machines.status(hung.id)

@@ -60,7 +60,7 @@ def test_a_hung_libvirtd_hides_no_dead_guest(world):
         os.kill(process, signal.SIGKILL)
         began = time.monotonic()
         status = world.machines.status(spec.id)
-        assert time.monotonic() - began < 20  # without end, if it waited for libvirtd
+        assert time.monotonic() - began < 100  # without end, if it waited for libvirtd
         assert (status.power, status.off_reason) == (Power.OFF, OffReason.CRASHED)
     finally:
         os.kill(hung, signal.SIGCONT)

@@ -275,9 +275,9 @@ def test_a_guest_that_does_not_listen_is_reset_after_some_time(world):
     spec = world.spec()
     world.machines.start(spec, 1)
     process = world.process_of(spec.id)
-    assert world.machines.reboot(spec.id, 1).reboot_count == 0
     began = time.monotonic()
+    assert world.machines.reboot(spec.id, 1).reboot_count == 0
     wait_for(lambda: world.machines.status(spec.id).reboot_count == 1, "the reboot is counted")
-    assert time.monotonic() - began > 0.5
+    assert time.monotonic() - began >= 1
     assert world.process_of(spec.id) == process
     assert world.machines.reboot(spec.id, 1).reboot_count == 1

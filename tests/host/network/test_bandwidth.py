@@ -160,10 +160,19 @@ def test_what_was_saved_is_spent_at_the_burst_and_then_the_baseline_is_left(
 ) -> None:
     monkeypatch.setattr(bandwidth, "SAVED_MS", 2000)
     pair.limit(one=limits(burst=4 * BASELINE))
-    at_burst = carried((pair.one, pair.free), megabits=2 * BASELINE) + LATE
-    assert 0.4 <= at_burst < 1.5, "a part of it, at the burst: 2 s at the baseline"
-    all_of_it = carried((pair.free, pair.one), megabits=4 * BASELINE)
-    assert 1.8 <= all_of_it < 3.5, "all, the rest at the baseline: 4 s without anything saved"
+
+    def takes(way: tuple[Guest, Guest], times: int, least: float, most: float) -> bool:
+        """Tell whether it takes what it should in a moment when the machine has time; it never takes less."""
+        for _ in range(_TRIES):
+            time.sleep(2.0)  # all that can be is saved; that has no sign
+            seconds = carried(way, megabits=times * BASELINE) + LATE
+            assert seconds >= least
+            if seconds < most:
+                return True
+        return False
+
+    assert takes((pair.one, pair.free), 2, 0.4, 1.5), "a part of it, at the burst: 2 s at the baseline"
+    assert takes((pair.free, pair.one), 4, 2.0, 3.7), "all, the rest at the baseline: 4 s without anything saved"
 
 
 def test_another_type_changes_it_and_makes_no_link_anew(pair: Pair) -> None:
