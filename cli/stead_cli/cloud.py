@@ -82,6 +82,17 @@ def object_store_program(settings: Settings) -> Program:
     return Program("object-store", [], folder / "weed.pid", folder / "weed.log", may_be_killed=True)
 
 
+def metrics_program(settings: Settings) -> Program:
+    """The engine of metrics, which the controller starts when it is first needed."""
+    folder = settings.controller_dir / "metrics"
+    return Program("metrics", [], folder / "victoria-metrics.pid", folder / "victoria-metrics.log")
+
+
+def started_by_controller(settings: Settings) -> tuple[Program, Program]:
+    """The programs that the controller starts, and that outlive it."""
+    return object_store_program(settings), metrics_program(settings)
+
+
 def _program(settings: Settings, name: str, command: list[str | Path], unit_text: str, state: Path) -> Program:
     return Program(
         name,

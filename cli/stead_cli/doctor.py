@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from typing import Any
 
@@ -64,6 +65,13 @@ def _controller_checks(chosen: Settings) -> list[dict[str, Any]]:
     pid = processes.find(cloud.object_store_program(chosen))
     detail = f"process {pid}" if pid else "starts when it is first used, and takes 110 MB of memory then"
     checks.append(_check("object store", detail, well=True))
+    pid = processes.find(cloud.metrics_program(chosen))
+    detail = (
+        f"process {pid}" if pid else "starts with the first metrics of an instance, and takes 80 MB of memory at most"
+    )
+    checks.append(_check("metrics", detail, well=shutil.which("victoria-metrics") is not None))
+    if checks[-1]["status"] != "ok":
+        checks[-1]["remedy"] = "as root: apt-get install victoria-metrics"
     checks.append(_check("endpoint", f"{chosen.https_endpoint}: {health.detail}", well=health.is_well))
     if health.answers and not health.is_well:
         checks[-1]["remedy"] = f"make room: df -h {chosen.controller_dir}"

@@ -42,7 +42,7 @@ def down(*, purge: bool, yes: bool) -> None:
 
 def _stop_programs(chosen: Settings, steps: Steps) -> None:
     """Stop the agent, then the controller, so that the last reports arrive, then what the controller started."""
-    programs = (cloud.agent_program(chosen), cloud.controller_program(chosen), cloud.object_store_program(chosen))
+    programs = (cloud.agent_program(chosen), cloud.controller_program(chosen), *cloud.started_by_controller(chosen))
     for program in programs:
         with steps.step(f"{program.name} stopped") as step:
             step.note = "" if processes.stop(program) else "did not run"

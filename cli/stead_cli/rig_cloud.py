@@ -248,7 +248,8 @@ def _remove_control_groups(plan: RigPlan) -> None:
 def _remove_state(plan: RigPlan) -> None:
     """Delete Stead's files in the rig's folder, and the folder itself if nothing else is in it."""
     mine = plan.cloud
-    processes.stop(cloud.object_store_program(mine))
+    for program in cloud.started_by_controller(mine):
+        processes.stop(program)
     for folder in (
         plan.folder / "hosts",
         mine.controller_dir,

@@ -24,7 +24,7 @@ def status(output: str) -> None:
     must_run = list(rows)
     may_see_store = os.access(chosen.controller_dir, os.X_OK)
     if may_see_store:
-        rows.append(_row(cloud.object_store_program(chosen)))
+        rows += [_row(program) for program in cloud.started_by_controller(chosen)]
     hosts = [host.row_of(found) for found in Operator(chosen).list_hosts()] if health.answers else []
     well = (
         health.is_well and all(row["runs"] for row in must_run) and any(found["state"] not in _AWAY for found in hosts)
@@ -33,7 +33,7 @@ def status(output: str) -> None:
         show_json({"well": well, "endpoint": chosen.https_endpoint, "programs": rows, "hosts": hosts})
     else:
         show_rows(rows, ("program", "runs", "pid", "log"), output)
-        if may_see_store and not rows[-1]["runs"]:
+        if may_see_store and not rows[-2]["runs"]:
             say("The object store starts when it is first used, and takes 110 MB of memory then.")
         say(f"endpoint {chosen.https_endpoint}: {'answers' if health.is_well else health.detail}")
         if hosts:

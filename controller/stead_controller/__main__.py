@@ -152,6 +152,16 @@ _OPTIONS = (
     click.option(
         "--object-domain", default="localhost", help="What may stand after a bucket in a host name.", show_default=True
     ),
+    click.option(
+        "--metrics-endpoint",
+        default="",
+        help="URL of a Prometheus-compatible server for metrics, below which is /api/v1; default: one started here.",
+    ),
+    click.option(
+        "--metrics-token-file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="File with the bearer token that this server wants.",
+    ),
     click.option("--log-level", default="info", show_default=True),
     click.option(
         "--log-file",

@@ -44,6 +44,7 @@ from stead_controller.hosts.enrolment import Enrolment
 from stead_controller.hosts.first_reports import FirstReports, doubtful
 from stead_controller.hosts.link import HostLink
 from stead_controller.hosts.liveness import Liveness
+from stead_controller.metrics.build import open_store as open_metrics
 from stead_controller.object_store import expiry
 from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.build import build_handler, open_server
@@ -180,6 +181,7 @@ class Controller:
             failed_logins=self._failed_logins,
             clock=clock,
         )
+        self._metrics = open_metrics(settings, clock)
         self._object_expiry = ObjectExpiry(self.database, objects, clock)
         self._resealing = Resealing(self.database, self._master_key, clock)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -328,6 +330,7 @@ class Controller:
         await self._serial_consoles.stop()
         await self._aws.stop()
         await self._objects.close()
+        await self._metrics.close()
         await asyncio.gather(self._grpc.stop(_GRACE_SECONDS), self._enrolment.stop(_GRACE_SECONDS))
         self._recording.cancel()  # last, because answers to clients wait for it
         await asyncio.gather(self._recording, return_exceptions=True)

@@ -28,6 +28,8 @@ class Settings:
     With `block_bucket` blocks are stored in that S3 bucket of `block_endpoint` instead of the state directory.
     With `object_endpoint` the objects of accounts' buckets are stored by that S3 server, instead of one that is started
     here when first used. `object_domain` is the domain that may follow a bucket's name in a Host header.
+    With `metrics_endpoint` metrics are stored by that Prometheus-compatible server, which is sent the bearer token in
+    `metrics_token_file`, instead of a VictoriaMetrics that is started here when first used.
     """
 
     state_dir: Path
@@ -72,6 +74,8 @@ class Settings:
     object_region: str = "us-east-1"
     object_key_file: Path | None = None
     object_domain: str = "localhost"
+    metrics_endpoint: str = ""
+    metrics_token_file: Path | None = None
 
     @property
     def api_addresses(self) -> tuple[str, ...]:
@@ -97,6 +101,11 @@ class Settings:
     def object_folder(self) -> Path:
         """The folder of the embedded object store's state."""
         return self.state_dir / "object-store"
+
+    @property
+    def metrics_folder(self) -> Path:
+        """The folder of the embedded engine of metrics."""
+        return self.state_dir / "metrics"
 
     @property
     def oidc_folder(self) -> Path:

@@ -19,7 +19,7 @@ _GUIDE_LINES: Final = 60
 
 # Not of the checkout but of a cloud's state directory, where these pages say so.
 _OF_THE_STATE: Final = re.compile(
-    r"^(?:agent/(?:disks|flow-logs)|controller/(?:audit|blocks|ca|exchange/ACCOUNT|master\.key|object-store|oidc)|log/)$"
+    r"^(?:agent/(?:disks|flow-logs)|controller/(?:audit|blocks|ca|exchange/ACCOUNT|master\.key|metrics|object-store|oidc)|log/)$"
 )
 
 

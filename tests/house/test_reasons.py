@@ -126,7 +126,7 @@ def test_processes_are_started_in_one_module() -> None:
         "agent/": ("agent/stead_agent/programs/run.py",),
         "controller/": (
             "controller/stead_controller/blocks/confinement.py",
-            "controller/stead_controller/object_store/embedded.py",
+            "controller/stead_controller/enclosed_process.py",
             "controller/stead_controller/secrets/master_key.py",  # the operator's own command, at the start
         ),
     }

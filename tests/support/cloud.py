@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from stead_cli import processes
-from stead_cli.cloud import object_store_program
+from stead_cli.cloud import started_by_controller
 from stead_cli.operator import Operator
 from stead_cli.settings import Settings
 from stead_proto import alone
@@ -239,8 +239,9 @@ class Cloud:
         return self.operator.import_image(header, path, lambda _count: None).image_id
 
     def stop(self) -> None:
-        """Stop all programs: hosts first, and last the object store, which outlives its controller."""
+        """Stop all programs: hosts first, and last what outlives its controller."""
         for simulator in self.simulators:
             simulator.stop()
         self.controller.stop()
-        processes.stop(object_store_program(self.settings))
+        for program in started_by_controller(self.settings):
+            processes.stop(program)

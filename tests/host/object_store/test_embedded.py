@@ -72,7 +72,7 @@ def test_stopped_as_stead_down_does_it_comes_back_with_all_objects(store, bucket
 
 
 def test_two_cannot_run_in_one_folder(store, bucket):
-    command = [sys.executable, "-m", "stead_controller.object_store.network_sandbox", PROCESS_FILE, "/bin/true"]
+    command = [sys.executable, "-m", "stead_controller.network_sandbox", PROCESS_FILE, "/bin/true"]
     done = subprocess.run(command, cwd=store.folder, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "BlockingIOError" in done.stderr
@@ -85,7 +85,7 @@ def test_its_program_may_be_in_the_home_of_a_person(tmp_path):
     program = shutil.copy("/bin/true", home)
     os.chown(home, 1234, 1234)
     home.chmod(0o700)
-    command = [sys.executable, "-m", "stead_controller.object_store.network_sandbox", PROCESS_FILE, program]
+    command = [sys.executable, "-m", "stead_controller.network_sandbox", PROCESS_FILE, program]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

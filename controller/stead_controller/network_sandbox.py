@@ -1,4 +1,4 @@
-"""`python -m stead_controller.object_store.network_sandbox FILE PROGRAM …`: run a program in its own network.
+"""`python -m stead_controller.network_sandbox FILE PROGRAM …`: run a program in its own network.
 
 Its network namespace has only a loopback interface, so nobody else on the machine can reach its ports; the only way in
 is a Unix socket. The program also has its own /tmp, where SeaweedFS's parts find each other by sockets that are named

@@ -1,0 +1,1 @@
+"""Metrics: what was measured, and reading it back as CloudWatch's statistics."""

@@ -1,0 +1,69 @@
+"""Requests to an engine by HTTP."""
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import aiohttp
+
+from stead_controller.metrics.datum import MetricsUnavailable
+
+WRITE_PATH: Final = "/api/v1/write"
+"""Where the engine takes samples by the remote-write protocol; a part of the endpoint's URL may come before it."""
+
+_AT_ONCE: Final = 4
+_CONNECT_SECONDS: Final = 5.0
+_SECONDS: Final = 30.0
+_MOST_TEXT: Final = 300
+
+
+class NoAnswer(MetricsUnavailable):
+    """The connection failed, or was cut off."""
+
+
+class HttpEngine:
+    """An engine at a URL, to which paths are appended."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str = "",
+        take_socket: Callable[[aiohttp.AddrInfoType], socket.socket] | None = None,
+    ) -> None:
+        """Set where it is; `token` is a bearer token, `take_socket` returns a socket in the engine's network."""
+        self._url = url
+        self._token = token
+        self._take_socket = take_socket
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+        """Send a body, and return that of the answer; raises MetricsUnavailable."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=_AT_ONCE, socket_factory=self._take_socket, keepalive_timeout=3600
+                ),
+                timeout=aiohttp.ClientTimeout(total=_SECONDS, sock_connect=_CONNECT_SECONDS),
+                trust_env=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"Authorization": f"Bearer {self._token}"} if self._token else {},
+            )
+        try:
+            async with self._session.post(self._url + path, data=body, headers=headers) as answer:
+                content = await answer.read()
+                if answer.status >= 300:
+                    text = content.decode("utf-8", "replace")[:_MOST_TEXT]
+                    raise MetricsUnavailable(f"the engine of metrics answers {answer.status} to {path}: {text}")
+                return content
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise NoAnswer(f"the engine of metrics does not answer: {type(error).__name__}: {error}") from error
+
+    async def show_written(self) -> None:
+        """Do nothing: when an engine of others shows what was written is its own matter."""
+
+    async def close(self) -> None:
+        """Close connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
