@@ -7,7 +7,7 @@ import json
 from typing import Any, Final
 
 from stead_controller.db.tables import IamMfaDevice, Instance
-from tests.api import fleet_requests, instance_requests
+from tests.api import cloudwatch_requests, fleet_requests, instance_requests
 from tests.api.conftest import Api
 from tests.api.identity import trust
 from tests.support import rows
@@ -59,7 +59,7 @@ def _guests(api: Api) -> Named:
     ec2.enable_serial_console_access()
     (key,) = ec2.describe_key_pairs()["KeyPairs"]
     return named | {
-        **fleet_requests.build(api),
+        **fleet_requests.build(api), **cloudwatch_requests.build(api),
         "instance": instance,
         "stopped": stopped,
         "root_of_stopped": next(one["VolumeId"] for one in found if one["Attachments"][0]["InstanceId"] == stopped),
@@ -69,7 +69,7 @@ def _guests(api: Api) -> Named:
         "key_id": key["KeyPairId"],
         "import_image": ec2.import_image(DiskContainers=[_IMPORT])["ImportTaskId"],
         "import_snapshot": ec2.import_snapshot(DiskContainer=_IMPORT)["ImportTaskId"],
-    }
+    }  # fmt: skip
 
 
 def _network(api: Api, instance_id: str) -> Named:
@@ -302,6 +302,7 @@ LIFECYCLE: Final[Named] = {
 # What a member's value is in every operation, by its last name, unless VALUES_OF says otherwise.
 # A text in braces is what `build` gives under that name.
 VALUES: Final[Named] = {
+    **cloudwatch_requests.VALUES,
     "AccessKeyId": "{key}", "AccountAlias": "own-alias", "ActionNames": ["ec2:RunInstances"], "AddressFamily": "IPv4",
     "AllocationId": "{allocation}", "AllocationIds": ["{allocation}"], "AssociationId": "{association}",
     "AssumeRolePolicyDocument": trust(), "AvailabilityZone": "us-east-1a", "AvailabilityZoneId": "use1-az1",
@@ -343,7 +344,7 @@ VALUES: Final[Named] = {
 
 # What an operation needs beside what its model requires; None leaves out what the model requires.
 BASES: Final[dict[str, Named]] = {
-    **fleet_requests.BASES,
+    **fleet_requests.BASES, **cloudwatch_requests.BASES,
     **instance_requests.BASES,
     "CreateLifecyclePolicy": {"ExecutionRoleArn": _ROLE, "PolicyDetails": LIFECYCLE},
     "CompleteSnapshot": {"SnapshotId": "{pending}", "ChangedBlocksCount": 0},
@@ -515,8 +516,7 @@ _FLAT_OF: Final = dict.fromkeys(_FLAT, _FLAT) | {"SourceSecurityGroupOwnerId": {
 # What a member's value is in one operation, by its path.
 VALUES_OF: Final[dict[tuple[str, str], Any]] = {
     **{(operation, "TagSpecifications.ResourceType"): kind for operation, kind in TAGGED.items()},
-    **fleet_requests.VALUES_OF,
-    **instance_requests.VALUES_OF,
+    **fleet_requests.VALUES_OF, **instance_requests.VALUES_OF, **cloudwatch_requests.VALUES_OF,
     ("ListChangedBlocks", "MaxResults"): 100,
     ("SendSerialConsoleSSHPublicKey", "SerialPort"): 0,
     ("ListSnapshotBlocks", "MaxResults"): 100,
@@ -527,7 +527,7 @@ VALUES_OF: Final[dict[tuple[str, str], Any]] = {
     ("AuthorizeSecurityGroupIngress", "SourceSecurityGroupOwnerId"): "111111111111",
     ("RevokeSecurityGroupIngress", "SourceSecurityGroupOwnerId"): "111111111111",
     ("ModifyInstanceAttribute", "BlockDeviceMappings.Ebs.VolumeId"): "{root_of_stopped}",
-}
+}  # fmt: skip
 
 # What a structure needs where one of its members is given, by its name, or by operation and path.
 COMPANIONS: Final[dict[str, Named]] = {
@@ -539,8 +539,7 @@ COMPANIONS: Final[dict[str, Named]] = {
     "SourcePortRange": {"FromPort": 1, "ToPort": 2},
     "Tags": {"Key": "a"},
     "UserIdGroupPairs": {"GroupId": "{group}"},
-    **fleet_requests.COMPANIONS,
-    **instance_requests.COMPANIONS,
+    **fleet_requests.COMPANIONS, **instance_requests.COMPANIONS, **cloudwatch_requests.COMPANIONS,
     "RunInstances NetworkInterfaces": {"DeviceIndex": 0, "SubnetId": "{subnet}"},
     "RunInstances NetworkInterfaces.Ipv6Addresses": {"Ipv6Address": "{free_ipv6}"},
     "Attachment": {"AttachmentId": "{attachment}", "DeleteOnTermination": True},
@@ -550,12 +549,12 @@ COMPANIONS: Final[dict[str, Named]] = {
     "ContextEntries": {"ContextKeyName": "aws:SourceIp"},
     "UpdateLifecyclePolicy PolicyDetails": LIFECYCLE,
     **{f"{operation} TagSpecifications": {"ResourceType": kind} for operation, kind in TAGGED.items()},
-}
+}  # fmt: skip
 
 # Members of base requests that go where another member comes, and what that one needs instead.
 INSTEAD: Final[dict[str, tuple[tuple[str, ...], dict[str, Named]]]] = {
     "AuthorizeSecurityGroupIngress": (("IpPermissions",), _FLAT_OF),
-    **instance_requests.INSTEAD,
+    **instance_requests.INSTEAD, **cloudwatch_requests.INSTEAD,
     "CreateReplaceRootVolumeTask": (("SnapshotId",), {}),
     "ModifyImageAttribute": (("Description",), {"Value": {"Attribute": "description"}, "Attribute": {"Value": "d"}}),
     "ModifyInstanceAttribute": (
@@ -568,7 +567,7 @@ INSTEAD: Final[dict[str, tuple[tuple[str, ...], dict[str, Named]]]] = {
     "ModifyVolumeAttribute": (("AutoEnableIO",), {}),
     "ModifyVpcAttribute": (("EnableDnsSupport",), {}),
     "RevokeSecurityGroupIngress": (("IpPermissions",), _FLAT_OF),
-}
+}  # fmt: skip
 
 # Operations whose base request is refused here, and why.
 REFUSED_BASES: Final[dict[str, str]] = {

@@ -24,7 +24,7 @@ from stead_controller.aws.app import AwsApp
 from stead_controller.aws.authenticate import by_opened_keys
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.call import OPERATIONS, Call, Later, Operation, Params, Result, Then
-from stead_controller.aws.protocol import codec_for
+from stead_controller.aws.protocol import cbor, codec_for
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.protocol.models import load_service
 from stead_controller.aws.reading import Path, Reading, unread
@@ -179,6 +179,9 @@ def _text(value: Any) -> str:
 def _error(response: Response) -> tuple[str, str]:
     if response.status < 300:
         return "", ""
+    if response.content_type == "application/cbor":
+        found = cbor.decode(response.body)
+        return found["__type"], found["message"]
     text = response.body.decode()
     if text.startswith("{"):
         found = json.loads(text)

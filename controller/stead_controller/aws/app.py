@@ -25,6 +25,7 @@ from stead_controller.aws.errors import translate
 from stead_controller.aws.failed_logins import FailedLogins, counted_as
 from stead_controller.aws.protocol import codec_for, wires
 from stead_controller.aws.protocol.codec import Codec, Wire, WireError
+from stead_controller.aws.protocol.compressed import opened
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.protocol.models import (
     SERVICES,
@@ -61,6 +62,7 @@ _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::
 _GLOBAL: Final = frozenset({"iam", "sts"})
 _UNKNOWN: Final = "unknown"  # the service of a request that names none
 _PAYLOADS: Final = frozenset({"BlockData", "Body"})  # contents, which are large and are not recorded
+_COMPRESSIBLE: Final = frozenset({"cloudwatch"})  # services with operations whose requests may be compressed
 _UNSIGNED_PAYLOAD_SERVICES: Final = frozenset({"ebs"})  # the body is a block with its own checksum
 
 
@@ -273,6 +275,8 @@ class AwsApp:
             body_hash=declared,
         )
         self._failed_logins.welcome(source, claim.access_key_id)
+        if exchange.service in _COMPRESSIBLE:  # the signature is of the body as it was sent
+            exchange.request = opened(exchange.request)
 
     async def _parse(self, exchange: Exchange) -> None:
         """Determine the operation and its parameters."""

@@ -86,23 +86,26 @@ def page(
     operation: str,
     *,
     ids: str | None = None,
+    size: str = "MaxResults",
     at_least: int = 5,
     at_most: int = 1000,
     default: int | None = None,
 ) -> Page:
-    """Read MaxResults and NextToken.
+    """Read MaxResults, or what the operation calls the `size` of a page, and NextToken.
 
     `ids` names the parameter of ids, which excludes MaxResults. Raises InvalidParameter, InvalidCombination, or
     BadRequest for a token that was not issued by this operation to this account.
     """
-    limit = params.get("MaxResults")
+    limit = params.get(size)
     token = params.get("NextToken")
     if limit is not None:
         if ids is not None and params.get(ids):
             raise InvalidCombination(f"The parameter {ids} cannot be used with the parameter MaxResults")
         if not at_least <= limit <= at_most:
             expected = f"Expecting a value from {at_least} to {at_most}."
-            raise InvalidParameter(f"Value ( {limit} ) for parameter maxResults is invalid. {expected}")
+            raise InvalidParameter(
+                f"Value ( {limit} ) for parameter {size[:1].lower()}{size[1:]} is invalid. {expected}"
+            )
     after = _open(call.page_key, operation, call.caller.account_id, token) if token else None
     return Page(operation, default if limit is None else limit, after, call.caller.account_id, call.page_key)
 

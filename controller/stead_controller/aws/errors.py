@@ -78,6 +78,11 @@ _STATUSES: Final[dict[str, int]] = {
     "UnknownOperationException": 404,
 }
 
+_SERVICE_STATUSES: Final[dict[tuple[str, str], int]] = {
+    ("cloudwatch", "LimitExceeded"): 400,
+    ("cloudwatch", "DashboardNotFoundError"): 404,
+}
+
 _INVALID: Final = (
     errors.MissingParameter,
     errors.UnknownParameter,
@@ -101,6 +106,7 @@ _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
     ("iam", errors.InUse): "DeleteConflict",
     ("autoscaling", errors.InUse): "ResourceInUse",
     ("cloudwatch", errors.NotFound): "ResourceNotFound",
+    ("cloudwatch", errors.TooManyRequests): "Throttling",
     **{("ebs", kind): "ValidationException" for kind in _INVALID},
     ("ebs", errors.NotFound): "ResourceNotFoundException",
     **{("ebs", kind): "ValidationException" for kind in (errors.WrongState, errors.BadRequest)},
@@ -215,12 +221,12 @@ def _code_and_status(error: errors.SteadError, service: str) -> tuple[str, int]:
     )
     if error.code:
         code = _RENAMED.get((service, error.code), error.code)
-        return code, _STATUSES.get(code, 400)
+        return code, _SERVICE_STATUSES.get((service, code)) or _STATUSES.get(code, 400)
     if service == "ec2":
         code = _ec2_code(error) or general
     else:
         code = _SERVICE_CODES.get((service, kind)) or _SERVICE_CODES.get(("*", kind)) or general
-    return code, _STATUSES.get(code, status)
+    return code, _SERVICE_STATUSES.get((service, code)) or _STATUSES.get(code, status)
 
 
 def _ec2_code(error: errors.SteadError) -> str | None:

@@ -4,9 +4,20 @@ import importlib
 import pkgutil
 from typing import Final
 
-from stead_controller.aws import cloudtrail, dlm, ebs, ec2, ec2_instance_connect, iam, servicequotas, ssm, sts
+from stead_controller.aws import (
+    cloudtrail,
+    cloudwatch,
+    dlm,
+    ebs,
+    ec2,
+    ec2_instance_connect,
+    iam,
+    servicequotas,
+    ssm,
+    sts,
+)
 
-_SERVICES: Final = (cloudtrail, dlm, ebs, ec2, ec2_instance_connect, iam, servicequotas, ssm, sts)
+_SERVICES: Final = (cloudtrail, cloudwatch, dlm, ebs, ec2, ec2_instance_connect, iam, servicequotas, ssm, sts)
 
 
 def load() -> None:

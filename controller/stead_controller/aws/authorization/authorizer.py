@@ -24,6 +24,7 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.iam import call_targets, principal_keys
 from stead_controller.resources.iam.principals import principal_of
+from stead_controller.resources.metrics import resource_tags
 from stead_controller.resources.network import vpc_endpoint_access
 from stead_controller.resources.network.vpc_endpoint_access import Via
 from stead_controller.resources.policy_keys import resource_facts
@@ -223,9 +224,17 @@ def _facts(call: Call, checks: Sequence[Check], keys: Collection[str]) -> dict[t
         if kind == "iam":
             found |= {(kind, entity_id): _tags_of_entity(call, entity_id) for entity_id in ids}
             continue
+        if kind == "cloudwatch":
+            found |= {(kind, arn): _tags_by_arn(call, arn) for arn in ids}
+            continue
         facts = resource_facts.of(call.tx, call.caller, call.cloud, kind, ids, keys=about_resources)
         found |= {(kind, resource_id): values for resource_id, values in facts.items()}
     return found
+
+
+def _tags_by_arn(call: Call, arn: str) -> dict[str, Any]:
+    tags = resource_tags.look_up(call.tx, call.caller, call.cloud, arn)
+    return {f"aws:ResourceTag/{key}": value for key, value in tags.items()}
 
 
 def _tags_of_entity(call: Call, entity_id: str) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.protocol.models import load_service
 from stead_controller.aws.protocol.query import Ec2Codec, QueryCodec
 from stead_controller.aws.protocol.rest_json import RestJsonCodec
+from stead_controller.aws.protocol.rpc_cbor import CborCodec
 
-_PREFERENCE = ("ec2", "query", "rest-json", "json")
+_PREFERENCE = ("ec2", "query", "rest-json", "json", "smithy-rpc-v2-cbor")
 
 
 def codec_for(service_name: str, request: Request | None = None) -> Codec:
@@ -24,6 +25,8 @@ def codec_for(service_name: str, request: Request | None = None) -> Codec:
     protocols = _protocols(service_name)
     if request is not None and "json" in protocols and JsonCodec.speaks(request):
         return _codec(service_name, "json")
+    if request is not None and "smithy-rpc-v2-cbor" in protocols and CborCodec.speaks(request):
+        return _codec(service_name, "smithy-rpc-v2-cbor")
     return _codec(service_name, protocols[0])
 
 
@@ -49,4 +52,6 @@ def _codec(service_name: str, protocol: str) -> Codec:
             return RestJsonCodec(service)
         case "json":
             return JsonCodec(service)
+        case "smithy-rpc-v2-cbor":
+            return CborCodec(service)
     raise NotImplementedError(protocol)

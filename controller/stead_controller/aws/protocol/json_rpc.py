@@ -62,8 +62,9 @@ class JsonCodec:
     def write_error(self, error: WireError, request_id: str) -> Response:
         """Return the error document; clients that used the query protocol before read its code from a header."""
         del request_id
-        headers = {"x-amzn-query-error": f"{error.code};{error.fault}"}
-        body = _encode({"__type": error.code, "message": error.message})
+        shape, code = self.service.error_names(error.code)
+        headers = {"x-amzn-query-error": f"{code};{error.fault}"}
+        body = _encode({"__type": shape, "message": error.message})
         return Response(error.status, self._content_type, body, headers)
 
 

@@ -3,13 +3,14 @@
 import gzip
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import botocore.loaders
-from botocore.model import OperationModel, ServiceModel, StructureShape
+from botocore.model import OperationModel, ServiceModel, Shape, StructureShape
 
 
 class _Files(botocore.loaders.JSONFileLoader):
@@ -80,7 +81,7 @@ SERVICES: Final = frozenset(SIGNING_NAMES.values())
 NO_MEMBERS: Final = StructureShape("NoMembers", {"type": "structure", "members": {}})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Service:
     """A service's model together with the names of the service."""
 
@@ -88,6 +89,29 @@ class Service:
     signing_name: str
     model: ServiceModel
     operation_names: frozenset[str]
+
+    def error_names(self, code: str) -> tuple[str, str]:
+        """Return the two names of an error, which may be given by either: its shape's, and its code in documents.
+
+        They differ only in services that had the query protocol and now have others.
+        """
+        return self._error_names.get(code, (code, code))
+
+    @cached_property
+    def _error_names(self) -> dict[str, tuple[str, str]]:
+        found: dict[str, tuple[str, str]] = {}
+        if "awsQueryCompatible" not in self.model.metadata:
+            return found
+        shapes = {shape.name: shape.metadata.get("error", {}).get("code") or shape.name for shape in self._errors()}
+        for shape, code in shapes.items():
+            found.setdefault(code, (shape, code))
+        return found | {shape: (shape, code) for shape, code in shapes.items()}
+
+    def _errors(self) -> Iterator[Shape]:
+        for name in sorted(self.model.shape_names):
+            shape = self.model.shape_for(name)
+            if shape.metadata.get("exception"):
+                yield shape
 
     def operation(self, name: str) -> OperationModel:
         """Return the model of one of this service's operations."""

@@ -177,4 +177,6 @@ def _parse_timestamp(value: Any, path: str) -> datetime:
 
 
 def _parse_blob(value: Any, path: str) -> bytes:
+    if isinstance(value, bytes):  # of CBOR
+        return value
     return scalars.blob(_parse_string(None, None, value, path), path)

@@ -122,9 +122,10 @@ class QueryCodec:
 
     def write_error(self, error: WireError, request_id: str) -> Response:
         """Return the error document of the query protocol."""
+        _, code = self.service.error_names(error.code)
         text = (
             f'{_DECLARATION}<ErrorResponse xmlns="{self._namespace}"><Error><Type>{error.fault}</Type>'
-            f"<Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message></Error>"
+            f"<Code>{escape(code)}</Code><Message>{escape(error.message)}</Message></Error>"
             f"<RequestId>{request_id}</RequestId></ErrorResponse>"
         )
         return Response(error.status, _XML, text.encode("utf-8"))

@@ -16,8 +16,10 @@ Writer = Callable[[Any], Any]
 class JsonWriters:
     """Compiles and caches the writers of one service's shapes."""
 
-    def __init__(self) -> None:
-        """Start with an empty cache."""
+    def __init__(self, *, timestamp: Writer | None = None, blob: Writer = scalars.blob_text) -> None:
+        """Start with an empty cache; times and blobs are written by others where they are not JSON's."""
+        self._timestamp = timestamp
+        self._scalars = {**_SCALARS, "blob": blob}
         self._lock = RLock()  # a structure's members may be structures
         self._structures: dict[str, Writer] = {}
 
@@ -45,10 +47,12 @@ class JsonWriters:
             return partial(_write_list, self.value(shape.member))
         if isinstance(shape, MapShape):
             return partial(_write_map, self.value(shape.value))
+        if shape.type_name == "timestamp" and self._timestamp is not None:
+            return self._timestamp
         if shape.type_name == "timestamp":
             textual = cast("Mapping[str, str]", shape.serialization).get("timestampFormat") == "iso8601"
             return scalars.timestamp_text if textual else _write_timestamp
-        return _SCALARS[shape.type_name]
+        return self._scalars[shape.type_name]
 
 
 def _write_structure(shape_name: str, members: dict[str, tuple[str, Writer]], value: Mapping[str, Any]) -> Any:
@@ -103,5 +107,4 @@ _SCALARS: dict[str, Writer] = {
     "float": float,
     "double": float,
     "boolean": _write_boolean,
-    "blob": scalars.blob_text,
 }

@@ -34,6 +34,8 @@ from stead_controller.db.tables.instances.metadata_defaults import MetadataDefau
 from stead_controller.db.tables.instances.own_instance_type import OwnInstanceType
 from stead_controller.db.tables.instances.replace_root_volume_task import ReplaceRootVolumeTask
 from stead_controller.db.tables.instances.serial_console import SerialConsoleAccess, SerialConsoleKey
+from stead_controller.db.tables.metrics.alarm import Alarm, AlarmAction, AlarmChild, AlarmHistoryItem, AlarmMetric
+from stead_controller.db.tables.metrics.dashboard import Dashboard
 from stead_controller.db.tables.network.dhcp_options import DhcpOptions, DhcpOptionValue
 from stead_controller.db.tables.network.elastic_address import ElasticAddress
 from stead_controller.db.tables.network.ended_cidr_block import EndedCidrBlock
@@ -78,6 +80,11 @@ __all__ = [
     "AccessKey",
     "Account",
     "AccountUsage",
+    "Alarm",
+    "AlarmAction",
+    "AlarmChild",
+    "AlarmHistoryItem",
+    "AlarmMetric",
     "AuditEventResource",
     "AuditEventRow",
     "Base",
@@ -89,6 +96,7 @@ __all__ = [
     "ClientToken",
     "CloudFact",
     "CondemnedBlock",
+    "Dashboard",
     "DedicatedHost",
     "DhcpOptionValue",
     "DhcpOptions",

@@ -1,0 +1,69 @@
+"""Metrics, their statistics and queries of requests, and as answers show them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from stead_controller.aws.call import Params, Result
+from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported
+from stead_controller.resources.metrics.measures import Measure, Metric, Query, metric_of
+from stead_controller.resources.metrics.statistics import SIMPLE
+
+
+def metric_given(params: Params) -> Metric:
+    """Read Namespace, MetricName and Dimensions; raises MissingParameter, InvalidParameter."""
+    for name in ("Namespace", "MetricName"):
+        if not params.get(name):
+            raise MissingParameter(name)
+    dimensions = [(one["Name"], one["Value"]) for one in params.get("Dimensions", ())]
+    return metric_of(params["Namespace"], params["MetricName"], dimensions)
+
+
+def queries_given(given: Sequence[Params], account_id: str) -> tuple[Query, ...]:
+    """Read a list of MetricDataQuery; raises InvalidParameter, MissingParameter, Unsupported."""
+    return tuple(_query_given(one, account_id) for one in given)
+
+
+def _query_given(given: Params, account_id: str) -> Query:
+    if given.get("AccountId") not in (None, account_id):
+        raise Unsupported("Metrics of other accounts are not supported: the parameter AccountId.")
+    stat = given.get("MetricStat")
+    measure = None
+    if stat is not None:
+        measure = Measure(metric_given(stat["Metric"]), stat["Stat"], stat["Period"], stat.get("Unit"))
+        if given.get("Period") is not None:
+            raise InvalidParameter("Period is given in MetricStat, or beside an Expression.")
+    returned = given.get("ReturnData", True)
+    return Query(given["Id"], measure, given.get("Expression"), given.get("Label"), given.get("Period"), returned)
+
+
+def metric_view(metric: Metric) -> Result:
+    """Show a metric."""
+    dimensions = [{"Name": name, "Value": value} for name, value in metric.dimensions]
+    return {"Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": dimensions}
+
+
+def measure_view(measure: Measure) -> Result:
+    """Show a measure as an alarm of one metric does."""
+    simple = measure.statistic in SIMPLE
+    return {
+        **metric_view(measure.metric),
+        "Statistic": measure.statistic if simple else None,
+        "ExtendedStatistic": None if simple else measure.statistic,
+        "Period": measure.period,
+        "Unit": measure.unit,
+    }
+
+
+def query_view(query: Query) -> Result:
+    """Show a query."""
+    shown: dict[str, Any] = {"Id": query.id, "Expression": query.expression, "Label": query.label}
+    shown |= {"ReturnData": query.returned, "Period": query.period}
+    if query.measure is not None:
+        one = query.measure
+        shown["MetricStat"] = {
+            "Metric": metric_view(one.metric),
+            "Period": one.period,
+            "Stat": one.statistic,
+            "Unit": one.unit,
+        }
+    return shown

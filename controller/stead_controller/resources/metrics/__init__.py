@@ -1,0 +1,1 @@
+"""CloudWatch: dashboards, alarms, and what is made of metrics."""

@@ -1,0 +1,96 @@
+"""CloudWatch's part of `base_requests.py`: alarms and dashboards, and good requests about them."""
+
+from typing import Any, Final
+
+from tests.api.conftest import Api
+
+Named = dict[str, Any]
+ALARM: Final[Named] = {
+    "AlarmName": "own",
+    "Namespace": "AWS/EC2",
+    "MetricName": "CPUUtilization",
+    "Dimensions": [{"Name": "InstanceId", "Value": "{instance}"}],
+    "Statistic": "Average",
+    "Period": 60,
+    "EvaluationPeriods": 2,
+    "Threshold": 80.0,
+    "ComparisonOperator": "GreaterThanThreshold",
+}
+_STATE: Final = {"AlarmName": "own", "StateValue": "OK", "StateReason": "r"}
+_QUERY: Final[Named] = {
+    "Id": "a",
+    "MetricStat": {"Metric": {"Namespace": "N", "MetricName": "m"}, "Period": 60, "Stat": "Sum"},
+}
+_ACTION: Final = "arn:aws:automate:us-east-1:ec2:stop"
+_ACTIONS: Final = ("OKActions", "AlarmActions", "InsufficientDataActions")
+BODY: Final = '{"widgets": [{"type": "text", "properties": {"markdown": "hello"}}]}'
+
+
+def build(api: Api) -> Named:
+    """Make alarms of both kinds and a dashboard for the first tenant."""
+    client = api.client(api.world.one, "cloudwatch")
+    client.put_metric_alarm(**ALARM | {"Dimensions": []})
+    client.put_metric_alarm(**ALARM | {"AlarmName": "free", "Dimensions": []})
+    client.put_composite_alarm(AlarmName="above", AlarmRule="ALARM(own)")
+    client.put_dashboard(DashboardName="own", DashboardBody=BODY)
+    return {"alarm_arn": f"arn:aws:cloudwatch:us-east-1:{api.world.one.caller.account_id}:alarm:own"}
+
+
+BASES: Final[dict[str, Named]] = {
+    "PutMetricAlarm": ALARM,
+    "PutCompositeAlarm": {"AlarmName": "above", "AlarmRule": "ALARM(own)"},
+    "SetAlarmState": _STATE,
+    "DescribeAlarmsForMetric": {"Namespace": "AWS/EC2", "MetricName": "CPUUtilization"},
+    "DeleteAlarms": {"AlarmNames": ["free"]},
+}
+
+VALUES: Final[Named] = {
+    "ResourceARN": "{alarm_arn}",
+    "AlarmNames": ["own"],
+    "DashboardName": "own",
+    "DashboardNames": ["own"],
+    "DashboardNamePrefix": "o",
+    "DashboardBody": BODY,
+    "ExtendedStatistic": "p99",
+    "TreatMissingData": "missing",
+    "EvaluateLowSampleCountPercentile": "evaluate",
+    "DatapointsToAlarm": 1,
+    "MaxRecords": 5,
+}
+
+VALUES_OF: Final[dict[tuple[str, str], Any]] = {
+    **{("PutMetricAlarm", name): [_ACTION] for name in _ACTIONS},
+    ("PutMetricAlarm", "Metrics.Id"): "a",
+    ("PutMetricAlarm", "Metrics.MetricStat.Period"): 60,
+    ("PutMetricAlarm", "Metrics.MetricStat.Stat"): "Sum",
+    ("PutMetricAlarm", "Period"): 60,
+    ("SetAlarmState", "StateReasonData"): "{}",
+    ("DescribeAlarms", "ChildrenOfAlarmName"): "above",
+    ("DescribeAlarms", "ParentsOfAlarmName"): "own",
+}
+
+COMPANIONS: Final[dict[str, Named]] = {
+    "PutMetricAlarm Metrics": _QUERY,
+    "PutMetricAlarm Metrics.MetricStat": _QUERY["MetricStat"],
+    "PutMetricAlarm Metrics.MetricStat.Metric": _QUERY["MetricStat"]["Metric"],
+    "PutMetricAlarm Metrics.MetricStat.Metric.Dimensions": {"Name": "a", "Value": "b"},
+    "PutMetricAlarm Dimensions": {"Name": "a", "Value": "b"},
+    "DescribeAlarmsForMetric Dimensions": {"Name": "a", "Value": "b"},
+}
+
+# Members of base requests that go where another member comes.
+_OF_ONE_METRIC: Final = ("MetricName", "Namespace", "Dimensions", "Period", "Statistic")
+_BESIDE: Final = (
+    "AlarmDescription", "ActionsEnabled", "DatapointsToAlarm", "EvaluateLowSampleCountPercentile", "TreatMissingData",
+    "Tags", "Unit", "ThresholdMetricId", "EvaluationWindow", "WarmUpConfiguration", "EvaluationCriteria",
+    "EvaluationInterval", "ActionConfiguration", *_ACTIONS,
+)  # fmt: skip
+_EXTENDED: Final = {name: ALARM[name] for name in _OF_ONE_METRIC if name != "Statistic"}
+INSTEAD: Final[dict[str, tuple[tuple[str, ...], dict[str, Named]]]] = {
+    "PutMetricAlarm": (
+        _OF_ONE_METRIC,
+        dict.fromkeys(_BESIDE, ALARM)
+        | {"ExtendedStatistic": _EXTENDED}
+        | {"EvaluateLowSampleCountPercentile": _EXTENDED | {"ExtendedStatistic": "p99"}},
+    ),
+}
