@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import or_, select
+from sqlalchemy import bindparam, or_, select
 
+from stead_controller.db import load
+from stead_controller.db.load import Load, columns_of
 from stead_controller.db.tables import AccessKey, Account, IamUser
 from stead_controller.errors import InvalidParameter, NotFound
 from stead_controller.request import session_tokens
@@ -15,6 +18,14 @@ from stead_controller.secrets.sealing import Sealer
 
 type AccountRow = Account
 """An account as shown to operators."""
+
+# Read for each request of a caller who has not called for a second.
+_KEY: Final = Load(
+    AccessKey,
+    select(*columns_of(AccessKey), Account.disabled)
+    .join(Account, Account.id == AccessKey.account_id)
+    .where(AccessKey.id == bindparam("id")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +92,11 @@ def delete_root_key(tx: Transaction, name: str, access_key_id: str) -> None:
 
 def open_key(tx: Transaction, sealer: Sealer, access_key_id: str) -> OpenedKey | None:
     """Find an access key and open its secret; None when there is none."""
-    row = tx.session.execute(
-        select(AccessKey, Account.disabled, IamUser)
-        .join(Account, Account.id == AccessKey.account_id)
-        .outerjoin(IamUser, IamUser.id == AccessKey.user_id)
-        .where(AccessKey.id == access_key_id)
-    ).first()
-    if row is None:
+    found = _KEY.with_more(tx.session, {"id": access_key_id})
+    if not found:
         return None
-    key, disabled = row[0], row[1]
-    user: IamUser | None = row[2]
+    ((key, (disabled,)),) = found
+    user = None if key.user_id == key.account_id else load.get(tx.session, IamUser, key.user_id)
     if user is None and key.user_id != key.account_id:
         return None  # its user was deleted
     secret = sealer.open(key.secret_sealed, access_keys.context(key.id)).decode()
