@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstanceState, Session
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.elements import ClauseElement
 
-from stead_controller.db.prepared import Prepared
+from stead_controller.db.prepared import Prepared, connection_of
 
 _STATEMENTS: Final = 512  # sets of columns that are changed together
 
@@ -25,7 +25,7 @@ def flush(session: Session) -> None:
     if not all(each.are_plain for each in changes):
         session.flush()
         return
-    connection = session.connection()
+    connection = connection_of(session)
     for each in sorted(changes, key=lambda each: each.order):
         if each.values:
             statement = _update(each.state.mapper, tuple(sorted(each.values)))

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import DeclarativeBase, Session, make_transient_to_detached
 from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 
-from stead_controller.db.prepared import Prepared
+from stead_controller.db.prepared import Prepared, connection_of
 
 
 def _table(model: type[DeclarativeBase]) -> Table:
@@ -81,14 +81,14 @@ def insert_new(session: Session, row: DeclarativeBase) -> None:
     given = row.__dict__
     for name in makers.keys() - given.keys():
         given[name] = makers[name]()  # not by the attribute: nothing of a new row is a change
-    statement.all(session.connection(), {name: given[name] for name in makers})
+    statement.all(connection_of(session), {name: given[name] for name in makers})
     make_transient_to_detached(row)
     session.add(row)
 
 
 def insert_if_absent(session: Session, model: type[DeclarativeBase], values: Mapping[str, Any]) -> bool:
     """Insert one row unless a unique key of it exists; tell whether it was inserted."""
-    connection = session.connection()
+    connection = connection_of(session)
     statement = _insert_if_absent(model, connection.dialect.name)
     return statement.first(connection, values) is not None
 
@@ -99,6 +99,6 @@ def upsert(
     """Insert rows, or update existing ones by primary key except for columns in `keep`; all have the same columns."""
     if not rows:
         return
-    connection = session.connection()
+    connection = connection_of(session)
     statement = _upsert(model, connection.dialect.name, tuple(rows[0]), frozenset(keep))
     statement.many(connection, rows)

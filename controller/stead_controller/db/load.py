@@ -12,7 +12,7 @@ from sqlalchemy import CompoundSelect, Select, Table, bindparam, inspect, select
 from sqlalchemy.orm import DeclarativeBase, Session, make_transient_to_detached
 from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 
-from stead_controller.db.prepared import Prepared, Row
+from stead_controller.db.prepared import Prepared, Row, connection_of
 
 
 class Load[Model: DeclarativeBase]:
@@ -34,17 +34,17 @@ class Load[Model: DeclarativeBase]:
 
     def all(self, session: Session, params: Mapping[str, Any]) -> list[Model]:
         """Return the objects of all rows."""
-        return [self._object(session, row) for row in self._prepared.all(session.connection(), params)]
+        return [self._object(session, row) for row in self._prepared.all(connection_of(session), params)]
 
     def first(self, session: Session, params: Mapping[str, Any]) -> Model | None:
         """Return the object of the first row, if there is one."""
-        row = self._prepared.first(session.connection(), params)
+        row = self._prepared.first(connection_of(session), params)
         return None if row is None else self._object(session, row)
 
     def with_more(self, session: Session, params: Mapping[str, Any]) -> list[tuple[Model, Row]]:
         """Return the objects of all rows, each with the values of the query's further columns."""
         length = len(self._names)
-        rows = self._prepared.all(session.connection(), params)
+        rows = self._prepared.all(connection_of(session), params)
         return [(self._object(session, row), row[length:]) for row in rows]
 
     def _object(self, session: Session, row: Row) -> Model:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import CompoundSelect, Connection, Dialect
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import Delete, Insert, Select, Update
 
@@ -211,6 +212,12 @@ def _spread_by_name(compiled: _Compiled, values: dict[str, Any]) -> tuple[str, d
 
 def _places(places: Sequence[str]) -> str:
     return f"({', '.join(places)})" if places else _NO_VALUES
+
+
+def connection_of(session: Session) -> Connection:
+    """Return the connection of a transaction's session; `Session.connection` checks the session's state each time."""
+    assert isinstance(session.bind, Connection)
+    return session.bind
 
 
 def execute_text(connection: Connection, sql: str) -> None:

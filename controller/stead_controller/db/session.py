@@ -55,21 +55,31 @@ class Transaction:
     `makes_room` is whether hosts may have room now for what waits for it.
     """
 
-    session: Session
+    connection: Connection
     events: set[str] = field(default_factory=set)
     revision: int | None = None
     workflows: bool = False
     gathers: bool = False
     makes_room: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
-    _connection: Connection | None = None
+    _session: Session | None = None
 
     @property
-    def connection(self) -> Connection:
-        """The session's connection, for queries of plain columns: the session would wrap each row once more."""
-        if self._connection is None:
-            self._connection = self.session.connection()
-        return self._connection
+    def session(self) -> Session:
+        """The session on the connection, made at its first use: many transactions only read plain columns."""
+        if self._session is None:
+            self._session = Session(self.connection, autoflush=False, expire_on_commit=False)
+        return self._session
+
+    def flush(self) -> None:
+        """Write the session's changes."""
+        if self._session is not None:
+            flush(self._session)
+
+    def close(self) -> None:
+        """Detach the session's objects; to be called at the end, whatever came of the transaction."""
+        if self._session is not None:
+            self._session.close()
 
 
 type CommitListener = Callable[[Transaction], None]
@@ -140,10 +150,9 @@ class Database:
             if self._sqlite:
                 connection.begin()  # SQLAlchemy now regards it as begun; nothing was sent
                 execute_text(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
-            with Session(connection, autoflush=False, expire_on_commit=False) as session:
-                tx = Transaction(session)
+            with contextlib.closing(Transaction(connection)) as tx:
                 result = function(tx)
-                flush(session)
+                tx.flush()
                 if not writes or dry_run:
                     connection.rollback()
                     return result

@@ -5,9 +5,13 @@ Protobuf's encoding allows that: fields may come in any order, and a message is 
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
 
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
+
+_VARINTS: Final = 4096  # lengths of bodies, and the revisions of a round: all parts of a VPC have few
 
 
 def _tag(
@@ -16,6 +20,7 @@ def _tag(
     return _varint(message.DESCRIPTOR.fields_by_name[field].number << 3 | wire_type)
 
 
+@lru_cache(_VARINTS)
 def _varint(value: int) -> bytes:
     pieces = bytearray()
     while value > 0x7F:
