@@ -71,6 +71,13 @@ class Transaction:
             self._session = Session(self.connection, autoflush=False, expire_on_commit=False)
         return self._session
 
+    @contextlib.contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo all changes of the block when it raises anything."""
+        with self.session.begin_nested():
+            self.session.connection()  # sets the savepoint; prepared statements alone would not
+            yield
+
     def flush(self) -> None:
         """Write the session's changes."""
         if self._session is not None:

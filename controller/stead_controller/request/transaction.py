@@ -16,7 +16,7 @@ def undone_on(tx: Transaction, kind: type[Exception]) -> Iterator[None]:
     """Undo all changes of the block, and what it noted of them, when it raises this."""
     events, revision = set(tx.events), tx.revision
     try:
-        with tx.session.begin_nested():
+        with tx.savepoint():
             yield
     except kind:
         tx.events.clear()

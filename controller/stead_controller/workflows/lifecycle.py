@@ -68,7 +68,7 @@ def _run(tx: Transaction, due: LifecycleSchedule, now: datetime) -> None:
     targets = _targets(tx, policy.account_id, rules, due.cursor or "")
     for target_id in targets:
         try:
-            with tx.session.begin_nested():
+            with tx.savepoint():
                 made = _snapshot(tx, caller, rules, schedule, policy.id, target_id, now)
                 tx.session.add_all(
                     LifecycleSnapshot(snapshot_id=one, policy_id=policy.id, schedule_name=schedule.name) for one in made

@@ -103,7 +103,7 @@ def _finish(tx: Transaction, cloud: Cloud, group: Sequence[_Leaving]) -> None:
     if leaves is not None and (_waits(tx, leaves, len(group)) or start_places.what_binds(tx, leaves)):
         return
     try:
-        with tx.session.begin_nested():
+        with tx.savepoint():
             for each in group:
                 user = each.instance.host_id if each.instance is not None else None
                 wanted = first.volume.host_id if leaves is not None and each is not first else user

@@ -62,7 +62,7 @@ def start_elsewhere(tx: Transaction, cloud: Cloud, now: datetime) -> None:
     waiting = _STOPPED.where(~_WAITS_FOR_VOLUMES).order_by(func.random()).limit(_AT_ONCE)
     for instance in tx.session.scalars(waiting).all():
         try:
-            with tx.session.begin_nested():
+            with tx.savepoint():
                 start(tx, cloud, instance, now)
         except (InvalidParameter, LimitExceeded, NoCapacity):
             continue  # without a root volume, above its account's quota, or without room anywhere: it stays stopped

@@ -200,7 +200,7 @@ def compose_one(tx: Transaction, now: datetime) -> bool:
         snapshot_life.complete(tx, snapshot, now, inherits=True)
         return True
     try:
-        with tx.session.begin_nested():
+        with tx.savepoint():
             _compose(tx, snapshot, first // SEGMENT_BLOCKS, now)
     except MissingBlocksError:  # found damaged meanwhile: those that were ended later must not wait for it
         snapshot_life.fail(tx, snapshot, DAMAGED)

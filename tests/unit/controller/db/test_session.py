@@ -1,13 +1,18 @@
 """A database without room, where what is reserved is given up and the work is done again; and how much memory it takes."""
 
+import contextlib
 import sqlite3
+import sqlite3.dbapi2
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
+from stead_controller.db import session
 from stead_controller.db.session import Database, Transaction
 from stead_controller.errors import OutOfRoom
 from stead_controller.room import Room
@@ -124,3 +129,62 @@ def _driver(connection: Connection) -> sqlite3.Connection:
     driver = connection.connection.dbapi_connection
     assert isinstance(driver, sqlite3.Connection)
     return driver
+
+
+def test_the_connection_that_writes_keeps_more_statements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+
+    def connect(*args: Any, cached_statements: int, **options: Any) -> sqlite3.Connection:
+        kept.append(cached_statements)
+        return sqlite3.connect(*args, cached_statements=cached_statements, **options)
+
+    monkeypatch.setattr(sqlite3.dbapi2, "connect", connect)
+    with contextlib.closing(Database(f"sqlite:///{tmp_path / 'd.sqlite'}")) as database:
+        _read(database)
+        (of_reader,) = kept
+        database.run_blocking(lambda tx: tx.connection.execute(text("CREATE TABLE t (x)")))
+        _read(database)
+        assert kept == [of_reader, 128]
+        assert of_reader <= 32
+
+
+def test_a_session_is_made_where_it_is_used_and_then_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Session] = []
+    closed: list[Session] = []
+
+    class Noted(Session):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            made.append(self)
+
+        def close(self) -> None:
+            closed.append(self)
+            super().close()
+
+    monkeypatch.setattr(session, "Session", Noted)
+    with contextlib.closing(Database(f"sqlite:///{tmp_path / 'd.sqlite'}")) as database:
+        _read(database)
+        assert not made
+        assert database.run_blocking(lambda tx: tx.session is tx.session, writes=False)
+        assert closed == made
+        assert len(made) == 1
+        with pytest.raises(OperationalError):
+            database.run_blocking(lambda tx: tx.session.execute(text("SELECT * FROM nothing")))
+        assert closed == made
+        assert len(made) == 2
+
+
+def test_a_savepoint_undoes_what_was_written_without_the_session(database: Database, room: Limit) -> None:
+    room.pages = 1000
+
+    def grow_and_go_on(tx: Transaction) -> None:
+        _grow(tx)
+        with pytest.raises(ZeroDivisionError), tx.savepoint():
+            _grow_and_fail(tx)
+
+    database.run_blocking(grow_and_go_on)
+    assert _rows(database) == 1
+
+
+def _read(database: Database) -> None:
+    assert database.run_blocking(lambda tx: tx.connection.scalar(text("SELECT 1")), writes=False) == 1
