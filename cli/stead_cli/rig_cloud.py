@@ -140,6 +140,7 @@ class RigUp:
 
 def bring_up(plan: RigPlan, steps: Steps) -> RigUp:
     """Make what is missing of a rig, start what does not run, and wait until all hosts are up."""
+    rig_links.check_ways(plan)
     plan.remember()
     plan.cloud.remember()
     rig = Rig(plan)

@@ -7,6 +7,7 @@ default route, and forwards only answers to the caller.
 import errno
 import socket
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ from stead_cli.waiting import wait_for
 _CALLER: Final = "caller"  # the two places' ends of the caller's links
 _SCOPE_LINK: Final = 253
 _ONLINK: Final = 4  # linux/rtnetlink.h, RTNH_F_ONLINK
+_MAIN_TABLE: Final = 254
 _NO_DAD: Final = 2  # linux/if_addr.h, IFA_F_NODAD
 _GONE_SECONDS: Final = 15.0  # the kernel removes the links of an ended place asynchronously
 
@@ -182,6 +184,26 @@ def wire_host(plan: RigPlan, number: int, host: RigPlace, underlay: RigPlace, in
             End(upper.file, host.name, master=INTERNET),
             1500,
         )
+
+
+def check_ways(plan: RigPlan) -> None:
+    """Raise CliError if this machine has another way to a part of the rig's addresses, which would be out of reach.
+
+    A cloud with public addresses of the same network makes such a way, or another rig.
+    """
+    own = {plan.controller_link, plan.internet_link}
+    wanted = [plan.internet, IPv4Network(f"{plan.controller_address}/32")]
+    with IPRoute() as netlink:
+        names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in netlink.get_links()}
+        for route in netlink.get_routes(family=socket.AF_INET, table=_MAIN_TABLE):
+            block = IPv4Network(f"{route.get_attr('RTA_DST') or '0.0.0.0'}/{route['dst_len']}")
+            link = names.get(route.get_attr("RTA_OIF"), "")
+            if link not in own and any(block.subnet_of(each) for each in wanted):
+                where = f"leads to {link}" if link else "leads nowhere"
+                raise CliError(
+                    f"a rig with the network {plan.network} could not be reached: {block} {where} on this machine",
+                    "choose another network, such as --network 10.99.0.0/16",
+                )
 
 
 def unplug_caller(plan: RigPlan) -> None:

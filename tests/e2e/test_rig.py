@@ -2,6 +2,7 @@
 
 import json
 import socket
+import subprocess
 import threading
 from itertools import chain
 from pathlib import Path
@@ -38,6 +39,19 @@ def test_status_knows_all_parts(rig: TestRig) -> None:
     assert [part["part"] for part in said["parts"]] == ["controller", "internet", "host-1", "host-2", "host-3"]
     assert {part["state"] for part in said["parts"] if part["part"].startswith("host-")} == {"up"}
     assert rig.stead("status").stderr.count("is a rig")
+
+
+def test_a_network_that_leads_elsewhere_is_refused(rig: TestRig) -> None:
+    """As by a cloud with public addresses of the same network, whose host knows no way to those that nobody has."""
+    block = str(next(rig.plan.public_pool.subnets(new_prefix=24)))
+    subprocess.run(["ip", "route", "add", "unreachable", block], check=True)
+    try:
+        refused = rig.stead("rig", "up")
+    finally:
+        subprocess.run(["ip", "route", "delete", "unreachable", block], check=True)
+    assert refused.returncode == 1
+    assert f"could not be reached: {block} leads nowhere" in refused.stderr
+    assert rig.stead("rig", "up").returncode == 0
 
 
 def test_nothing_leads_out_of_a_rig(rig: TestRig) -> None:

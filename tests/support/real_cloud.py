@@ -42,12 +42,20 @@ _SOMEBODY = "198.51.100.7"  # on the internet
 EMULATOR_LINES = 8
 
 
+def some_pool() -> str:
+    """Choose public addresses that are no other cloud's, most likely, and no rig's, which has its own in 198.19.0.0/16.
+
+    A cloud's host has a route to its whole pool, which leads nowhere: a rig's guests could not be reached there.
+    """
+    return f"198.18.{secrets.randbelow(255) + 1}.0/24"
+
+
 @dataclass
 class RealCloud:
     """A cloud below its own folder, with its own ports and address pool."""
 
     state_dir: Path = field(default_factory=lambda: Path(f"/var/tmp/stead-e2e-{os.getpid()}-{secrets.token_hex(3)}"))
-    public_pool: str = field(default_factory=lambda: f"198.19.{secrets.randbelow(256)}.0/24")
+    public_pool: str = field(default_factory=some_pool)
     netns_dir: str = "/run/netns"
     pools: str = ""
     bare: bool = False  # it builds the micro image and proves KVM by itself, which takes half a minute of a processor
