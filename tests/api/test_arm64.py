@@ -90,3 +90,19 @@ def test_what_such_an_instance_has_not_is_refused(api, arm_image, emulating):
 def test_such_an_image_boots_by_uefi(api, arm_image):
     (image,) = api.ec2.describe_images(ImageIds=[arm_image])["Images"]
     assert (image["Architecture"], image["BootMode"]) == ("arm64", "uefi")
+
+
+def test_what_the_aws_command_shows_of_types_and_is_refused(account, image_id):
+    """Where no host runs them: they are not offered, and a launch says why; what EBS does for a type is shown."""
+    described = ("ec2", "describe-instance-types", "--query", "InstanceTypes[].[InstanceType,EbsInfo.EbsOptimizedInfo]")
+    (shown,) = account.aws(*described, "--instance-types", "t3.nano")
+    assert shown == ["t3.nano", {
+        "BaselineBandwidthInMbps": 43, "BaselineThroughputInMBps": 5.375, "BaselineIops": 250,
+        "MaximumBandwidthInMbps": 2085, "MaximumThroughputInMBps": 260.625, "MaximumIops": 11800,
+    }]  # fmt: skip
+    arm = "Name=processor-info.supported-architecture,Values=arm64"
+    assert account.aws(*described, "--filters", arm) == []
+    least = "Name=ebs-info.ebs-optimized-info.baseline-bandwidth-in-mbps,Values=43"
+    assert "t3.nano" in [name for name, _ in account.aws(*described, "--filters", least)]
+    run = ("ec2", "run-instances", "--image-id", image_id, "--instance-type", "t4g.nano")
+    assert "(Unsupported)" in account.aws_result(*run).stderr

@@ -5,6 +5,7 @@ from typing import Any
 
 from stead_controller.resources.instances import instance_events
 from tests.api.conftest import Api
+from tests.support.clients import Account
 
 HOUR = timedelta(hours=1)
 
@@ -136,3 +137,29 @@ def test_windows_are_listed_by_pages_and_removed(api: Api) -> None:
     asked = {"CronExpression": "* 0-4 * * *", "TimeRanges": [{"StartHour": 1}]}
     api.refused("InvalidParameterCombination", ec2.create_instance_event_window, **asked)
     api.refused("InvalidInstanceEventWindowID.Malformed", ec2.delete_instance_event_window, InstanceEventWindowId="x")
+
+
+def test_a_window_by_the_aws_command(account: Account) -> None:
+    ec2, tag = account.aws, {"Key": "stage", "Value": "test"}
+    tagged = "ResourceType=instance-event-window,Tags=[{Key=a,Value=b}]"
+    made = ec2(
+        "ec2", "create-instance-event-window", "--name", "nights", "--cron-expression", "* 0-4 * * *",
+        "--tag-specifications", tagged,
+    )["InstanceEventWindow"]  # fmt: skip
+    window = ("--instance-event-window-id", made["InstanceEventWindowId"])
+    hours = {"StartWeekDay": "monday", "StartHour": 22, "EndWeekDay": "tuesday", "EndHour": 2}
+    range_ = ",".join(f"{name}={value}" for name, value in hours.items())
+    changed = ec2("ec2", "modify-instance-event-window", *window, "--time-range", range_)["InstanceEventWindow"]
+    assert (changed["TimeRanges"], changed["Tags"]) == ([hours], [{"Key": "a", "Value": "b"}])
+    target = ("--association-target", "InstanceTags=[{Key=stage,Value=test}]")
+    ec2("ec2", "associate-instance-event-window", *window, *target)
+    (found,) = ec2("ec2", "describe-instance-event-windows", "--filters", "Name=instance-tag-key,Values=stage")[
+        "InstanceEventWindows"
+    ]
+    assert found["AssociationTarget"]["Tags"] == [tag]
+    refused = account.aws_result("ec2", "delete-instance-event-window", *window)
+    assert "(DependencyViolation)" in refused.stderr
+    ec2("ec2", "disassociate-instance-event-window", *window, *target)
+    gone = ec2("ec2", "delete-instance-event-window", *window)["InstanceEventWindowState"]
+    assert gone == {"InstanceEventWindowId": made["InstanceEventWindowId"], "State": "deleting"}
+    assert ec2("ec2", "describe-instance-event-windows")["InstanceEventWindows"] == []
