@@ -40,16 +40,20 @@ resource "aws_instance" "front" {
   }
 }
 
+data "aws_ec2_instance_type" "back" {
+  instance_type = "t3.nano"
+}
+
 resource "aws_instance" "back" {
   count                  = length(local.zones)
   ami                    = data.aws_ami.base.id
-  instance_type          = "t3.nano"
+  instance_type          = data.aws_ec2_instance_type.back.instance_type
   key_name               = aws_key_pair.site.key_name
   subnet_id              = aws_subnet.private[count.index].id
   private_ip             = cidrhost(aws_subnet.private[count.index].cidr_block, 10)
   vpc_security_group_ids = [aws_security_group.back.id]
   placement_group        = aws_placement_group.back.id
-  cpu_core_count         = 1
+  cpu_core_count         = data.aws_ec2_instance_type.back.default_cores
   cpu_threads_per_core   = 1
   hibernation            = true
   tags                   = { Name = "${var.site}-back-${count.index}" }

@@ -18,3 +18,12 @@ output "bucket" {
 output "volume" {
   value = aws_ebs_volume.data.id
 }
+
+output "back" {
+  description = "What the type of the machines in private subnets is, and what it may do with its volumes, in Mbps."
+  value = {
+    architectures = data.aws_ec2_instance_type.back.supported_architectures
+    always        = data.aws_ec2_instance_type.back.ebs_performance_baseline_bandwidth
+    for_a_while   = data.aws_ec2_instance_type.back.ebs_performance_maximum_bandwidth
+  }
+}

@@ -39,6 +39,7 @@ def test_a_site_is_made_changed_in_place_and_removed(account, tmp_path):
     assert made["Instances"] == 1 + len(ZONES) + 1
     terraform.plan_is_empty(workers)
     first = terraform.outputs
+    assert first["back"] == {"architectures": ["x86_64"], "always": 43, "for_a_while": 2085}
     [[worker]] = [
         group["Instances"] for group in account.ec2.describe_instances(InstanceIds=first["workers"])["Reservations"]
     ]
