@@ -42,7 +42,7 @@ class _Changes:
     def __init__(self, state: InstanceState[Any]) -> None:
         self.state = state
         now, before = state.dict, state.committed_state
-        self.values = {name: now.get(name, _NOTHING) for name in before if now.get(name, _NOTHING) != before[name]}
+        self.values = {name: now[name] for name in before if now[name] != before[name]}
 
     @property
     def are_plain(self) -> bool:
@@ -50,20 +50,23 @@ class _Changes:
         keys, derives = _facts(self.state.mapper)
         if not self.values:
             return True
-        return not derives and all(
-            name not in keys and value is not _NOTHING and not _is_sql(value) for name, value in self.values.items()
-        )
+        return not derives and all(name not in keys and not _is_sql(value) for name, value in self.values.items())
 
     @property
     def order(self) -> tuple[str, tuple[Any, ...]]:
         """The same in each transaction, so that two do not wait for each other's rows."""
-        return self.state.mapper.class_.__name__, self.state.identity or ()
+        return self.state.mapper.class_.__name__, self._key
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        assert self.state.identity is not None  # what a session calls dirty has a row
+        return self.state.identity
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The parameters of the statement."""
         found = {_new(name): value for name, value in self.values.items()}
-        for place, value in enumerate(self.state.identity or ()):
+        for place, value in enumerate(self._key):
             found[f"key_{place}"] = value
         return found
 
@@ -72,20 +75,16 @@ class _Changes:
         self.state._commit_all(self.state.dict, session.identity_map)  # noqa: SLF001 - nothing public does that
 
 
-_NOTHING: Final = object()
-
-
 def _is_sql(value: Any) -> bool:
     return isinstance(value, ClauseElement) or hasattr(value, "__clause_element__")
 
 
 @lru_cache(_STATEMENTS)
 def _facts(mapper: Any) -> tuple[frozenset[str], bool]:
-    """Return the attributes of the key, and whether the database or SQLAlchemy sets columns at an update."""
+    """Return the attributes of the key, and whether the database sets columns at an update: SQLAlchemy sets none."""
     columns = mapper.local_table.columns
     keys = frozenset(mapper.get_property_by_column(column).key for column in mapper.primary_key)
-    derived = any(column.computed or column.onupdate or column.server_onupdate for column in columns)
-    return keys, derived or mapper.version_id_col is not None
+    return keys, any(column.server_onupdate for column in columns)
 
 
 @lru_cache(_STATEMENTS)
