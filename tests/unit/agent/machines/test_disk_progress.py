@@ -39,6 +39,15 @@ def test_each_answer_is_progress() -> None:
     assert not disk.is_stalled(over + ASK_SECONDS), "they have not waited since before that"
 
 
+def test_requests_that_wait_again_have_waited_since_then() -> None:
+    """Also if the counters are by chance those of the time before: they begin anew now and then."""
+    disk, again = quiet(WAITS), BEGAN + STALLED_SECONDS
+    assert not disk.look(6, 0, BEGAN + 1)
+    disk.note_queues(WAITS, again)
+    assert not disk.is_stalled(again + STALLED_SECONDS - 1)
+    assert disk.is_stalled(again + STALLED_SECONDS)
+
+
 def test_of_an_idle_disk_qemu_is_asked_now_and_then() -> None:
     disk = quiet(IDLE)
     assert not disk.look(5, 0, BEGAN + ASK_SECONDS - 1)
