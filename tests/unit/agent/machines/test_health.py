@@ -13,6 +13,7 @@ from stead_agent.machines import health, waiting
 from stead_agent.machines.disk_progress import ASK_SECONDS, STALLED_SECONDS
 from stead_agent.machines.health import HUNG_SECONDS, MISSED_PINGS, PING_SECONDS, GuestHealth
 from stead_agent.machines.interface import MachineStatus, Power
+from tests.support.waiting import wait_for
 
 GUEST, FOREIGN = "i-0123456789abcdef0", "i-0fffffffffffffff0"
 VOLUME, OTHER = "vol-0123456789abcdef0", "vol-0123456789abcdef1"
@@ -117,7 +118,9 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     return made
 
 
-def test_requests_that_wait_stall_their_volume_until_one_is_done(bench: Bench) -> None:
+def test_requests_that_wait_stall_their_volume_until_one_is_done(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     bench.waiting = {"disk-vdb"}
     assert bench.look().stalled == frozenset(), "its counters have just been seen for the first time"
     assert bench.look(STALLED_SECONDS - 1).stalled == frozenset()
@@ -129,6 +132,7 @@ def test_requests_that_wait_stall_their_volume_until_one_is_done(bench: Bench) -
     bench.guest.counts["vdb"] = 21
     assert bench.look(1).stalled == frozenset()
     assert bench.heard == [GUEST, GUEST]
+    assert [each.message for each in caplog.records] == ["disk_stalled", "disk_goes_on"]
 
 
 def test_only_of_quiet_volumes_of_ours_is_qemu_asked(bench: Bench) -> None:
@@ -268,7 +272,7 @@ def waits(bench: Bench, seconds: float, state: int = libvirt.VIR_DOMAIN_CONTROL_
     return bench.look()
 
 
-def test_a_qemu_that_does_not_answer_hangs_until_it_does(bench: Bench) -> None:
+def test_a_qemu_that_does_not_answer_hangs_until_it_does(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     assert waits(bench, HUNG_SECONDS - 0.001).hung_since == 0
     assert bench.heard == []
     began = time.time() - HUNG_SECONDS
@@ -278,6 +282,7 @@ def test_a_qemu_that_does_not_answer_hangs_until_it_does(bench: Bench) -> None:
     assert bench.heard == [GUEST]
     assert waits(bench, 0, libvirt.VIR_DOMAIN_CONTROL_OK).hung_since == 0
     assert bench.heard == [GUEST, GUEST]
+    assert [each.message for each in caplog.records] == ["qemu_hangs", "qemu_answers"]
 
 
 def test_only_waiting_for_qemu_is_hanging(bench: Bench) -> None:
@@ -339,3 +344,35 @@ def test_a_question_to_qemu_without_an_answer_says_nothing_of_the_disk(
     monkeypatch.setattr(bench.health._asker, "ask", lambda question: question() if "Stats" in repr(question) else None)
     assert bench.look(STALLED_SECONDS - 1).stalled == frozenset()
     assert bench.look(1).stalled == {VOLUME}
+
+
+def test_its_thread_goes_on_after_errors_and_ends_when_it_is_closed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(health, "LOOK_SECONDS", 0.001)
+    errors: list[Exception] = [RuntimeError("a fault"), libvirt.libvirtError("away")]
+    looks: list[float] = []
+
+    def look() -> None:
+        looks.append(time.monotonic())
+        if errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(bench.health, "look", look)
+    bench.health.close()  # before it has begun: nothing is waited for
+    bench.health._closed.clear()
+    bench.health.start()
+    wait_for(lambda: len(looks) > 2, "it looks after both errors")
+    bench.health.close()
+    assert not bench.health._thread.is_alive()
+    assert [each.message for each in caplog.records] == ["guests_not_looked_at", "look_failed"]
+
+
+def test_whose_a_domain_is_is_asked_once_and_of_no_other_program(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(bench.health, "_is_ours", lambda name: not asked.append(name))
+    bench.domains = [bench.guest, Domain("desktop")]
+    for _ in range(2):
+        bench.health.look()
+    assert asked == [GUEST]
+    assert bench.domains[1].described == 0

@@ -2,7 +2,10 @@
 
 from dataclasses import replace
 
+import pytest
+
 from stead_controller.aws.ec2.fleet import spot_launch
+from stead_controller.errors import InvalidCombination, InvalidParameter, SteadError, Unsupported
 
 SPECIFICATION = {
     "ImageId": "ami-1",
@@ -24,7 +27,7 @@ INTERFACES = [
         "DeviceIndex": 0,
         "SubnetId": "subnet-1",
         "Groups": ["sg-3"],
-        "Description": "it",
+        "Description": "It",
         "DeleteOnTermination": True,
         "PrivateIpAddress": "10.0.0.9",
     },
@@ -69,7 +72,7 @@ def test_what_filters_compare():
         ("launch.instance-type", "t3.micro"),
         ("launch.monitoring-enabled", "false"),
         ("network-interface.delete-on-termination", "true"),
-        ("network-interface.description", "it"),
+        ("network-interface.description", "It"),
         ("network-interface.device-index", "0"),
         ("network-interface.device-index", "1"),
         ("network-interface.group-id", "sg-3"),
@@ -77,3 +80,33 @@ def test_what_filters_compare():
         ("network-interface.private-ip-address", "10.0.0.9"),
         ("network-interface.subnet-id", "subnet-1"),
     }
+
+
+def test_persistent_is_what_is_asked_for():
+    kinds = (None, "one-time", "persistent")
+    found = [spot_launch.wanted({"LaunchSpecification": SPECIFICATION, "Type": kind}).persistent for kind in kinds]
+    assert found == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "named"),
+    [
+        ({"Type": "daily"}, InvalidParameter, "daily"),
+        ({"InstanceInterruptionBehavior": "stop"}, InvalidCombination, "'stop'"),
+        ({"Type": "persistent", "InstanceInterruptionBehavior": "stop"}, Unsupported, "stop"),
+        ({"SpotPrice": "0.1"}, Unsupported, "SpotPrice"),
+        ({"LaunchSpecification": {"Placement": {"Tenancy": "dedicated"}}}, Unsupported, "dedicated"),
+        ({"TagSpecifications": [{"ResourceType": "instance"}]}, InvalidParameter, "instance"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_by_name(asked, kind, named):
+    with pytest.raises(SteadError, match=named) as refused:
+        spot_launch.check(asked)
+    assert type(refused.value) is kind
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"Type": "one-time"}, {"Type": "persistent", "LaunchSpecification": SPECIFICATION}]
+)
+def test_what_can_be_had_is_not_refused(asked):
+    spot_launch.check(asked)
