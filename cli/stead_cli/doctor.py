@@ -93,6 +93,15 @@ def _host_checks(chosen: Settings) -> list[dict[str, Any]]:
         found = {"status": "warning", "detail": "\n".join(lines), "remedy": remedy}
         well = {"status": "ok", "detail": f"{row['state']}, fails at nothing", "remedy": ""}
         checks.append({"name": f"host {row['hostname']}", **(found if lines else well)})
+        if kept := host.unclaimed(row):
+            checks.append(
+                {
+                    "name": f"unknown on {row['hostname']}",
+                    "status": "warning",
+                    "detail": "\n".join(kept),
+                    "remedy": f"put a newer database back, or remove it: stead host discard {row['host_id']} ID",
+                }
+            )
     return checks
 
 

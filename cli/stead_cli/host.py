@@ -66,6 +66,8 @@ def row_of(found: pb.Host) -> dict[str, Any]:
         "errors": [
             {"kind": each.kind, "id": each.id, "since": _time(each.since), "error": each.error} for each in found.errors
         ],
+        "unclaimed_count": found.unclaimed_count,
+        "unclaimed": [{"kind": each.kind, "id": each.id, "since": _time(each.since)} for each in found.unclaimed],
     }
 
 
@@ -137,9 +139,20 @@ def _time(seconds: int) -> str:
 
 def failings(row: Mapping[str, Any]) -> list[str]:
     """Describe a host's failures, from its table row: a line each, the oldest first, and how many more there are."""
-    lines = [f"{it['kind'].replace('_', ' ')} {it['id']} since {it['since']}: {it['error']}" for it in row["errors"]]
+    lines = [f"{_subject(it)}: {it['error']}" for it in row["errors"]]
     more = row["error_count"] - len(row["errors"])
     return lines + ([f"and {more} more"] if more else [])
+
+
+def unclaimed(row: Mapping[str, Any]) -> list[str]:
+    """Describe what a host has and the database does not know, from its table row: as `failings` does."""
+    more = row["unclaimed_count"] - len(row["unclaimed"])
+    rest = f"and {more} more: stead host show {row['host_id']} --output json"
+    return [_subject(it) for it in row["unclaimed"]] + ([rest] if more else [])
+
+
+def _subject(found: Mapping[str, Any]) -> str:
+    return f"{found['kind'].replace('_', ' ')} {found['id']} since {found['since']}"
 
 
 def show_hosts(rows: Sequence[Mapping[str, Any]], output: str, *, empty: str = "") -> None:
@@ -151,6 +164,13 @@ def show_hosts(rows: Sequence[Mapping[str, Any]], output: str, *, empty: str = "
             say(f"{row['hostname']} ({row['host_id']}) fails at this, and tries again by itself:")
         for line in lines:
             say(f"  {line}")
+        kept = unclaimed(row)
+        if kept:
+            say(f"{row['hostname']} ({row['host_id']}) has this, which the database, an older copy, does not know:")
+        for line in kept:
+            say(f"  {line}")
+        if kept:
+            say(f"  It stays until a newer database is put back, or `stead host discard {row['host_id']} ID`.")
 
 
 COLUMNS = (
@@ -382,7 +402,7 @@ def remove(host_id: str, *, lost: bool) -> None:
 def discard(host_id: str, ids: tuple[str, ...]) -> None:
     """Remove from a host what it has and the database does not know.
 
-    After an older copy of the database was put back, `stead host list` names such instances, volumes and networks: they
+    After an older copy of the database was put back, `stead host show` names such instances, volumes and networks: they
     stay as they are. Guests end and disks are removed for good.
     """
     Operator(settings.load()).discard_unclaimed(host_id, ids)

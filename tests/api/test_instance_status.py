@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 from sqlalchemy import update
 
-from stead_controller.db.tables import Host
+from stead_controller.db.tables import Host, Instance
+from stead_controller.desired import desired_state
 from stead_controller.hosts import reports
 from stead_proto.v1 import desired_pb2
 from stead_proto.v1 import host_pb2 as pb
@@ -69,12 +70,19 @@ def test_filters(api):
     api.refused("InvalidParameterValue", api.ec2.describe_instance_status, Filters=bad)
 
 
-def reported(api, instance_id, answers, *, power=pb.MACHINE_POWER_RUNNING, start_count=1, **more):
+def reported(
+    api,
+    instance_id,
+    answers,
+    *,
+    power=pb.MACHINE_POWER_RUNNING,
+    start_count=1,
+    condition=pb.CONDITION_READY,
+    **more,
+):
     """Let the world's host report what it knows of a guest."""
     machine = pb.MachineStatus(power=power, start_count=start_count, answers=answers, **more)
-    status = pb.ResourceStatus(
-        kind=desired_pb2.KIND_MACHINE, id=instance_id, condition=pb.CONDITION_READY, machine=machine
-    )
+    status = pb.ResourceStatus(kind=desired_pb2.KIND_MACHINE, id=instance_id, condition=condition, machine=machine)
     api.run(reports.apply_progress, [(api.world.host_id, [status])], NOW)
 
 
@@ -127,6 +135,45 @@ def test_a_guest_whose_qemu_does_not_answer_has_an_impaired_system(api):
         wanted = [{"Name": "system-status.status", "Values": ["impaired"]}]
         assert statuses(api, Filters=wanted) == {instance_id: ("running", "ok", "impaired")}
     reported(api, instance_id, pb.GUEST_ANSWERS_YES)
+    assert statuses(api) == {instance_id: ("running", "ok", "ok")}
+
+
+def test_an_instance_that_its_host_does_not_run_is_no_healthy_one(api):
+    """Such as after a power cut, or of an older database: it was terminated since, and its disks are gone."""
+    instance_id, other = api.launch(answers="yes", hung_since=NOW), api.launch(number=1)
+    off = {"power": pb.MACHINE_POWER_OFF}
+    for start_count in (1, 0):  # the host has not lost its records, or has
+        reported(api, instance_id, pb.GUEST_ANSWERS_UNSPECIFIED, start_count=start_count, **off)
+        assert statuses(api) == {instance_id: ("running", "impaired", "impaired"), other: ("running", "ok", "ok")}
+        (found,) = api.ec2.describe_instance_status(InstanceIds=[instance_id])["InstanceStatuses"]
+        assert {found[name]["Details"][0]["ImpairedSince"] for name in ("InstanceStatus", "SystemStatus")} == {NOW}
+        wanted = [{"Name": "system-status.reachability", "Values": ["failed"]}]
+        assert statuses(api, Filters=wanted).keys() == {instance_id}
+        reported(api, instance_id, pb.GUEST_ANSWERS_UNKNOWN)
+        assert statuses(api)[instance_id] == ("running", "initializing", "ok")
+    reported(api, instance_id, pb.GUEST_ANSWERS_YES)
+    assert statuses(api)[instance_id] == ("running", "ok", "ok")
+
+
+def test_of_an_instance_that_starts_or_stops_it_is_no_fault_that_it_is_off(api):
+    for number, state in enumerate(("pending", "stopping", "shutting-down")):
+        instance_id = api.launch(number=number, state=state, start_count=2)
+        for start_count in (1, 2):
+            reported(
+                api,
+                instance_id,
+                pb.GUEST_ANSWERS_UNSPECIFIED,
+                condition=pb.CONDITION_PENDING,
+                power=pb.MACHINE_POWER_OFF,
+                start_count=start_count,
+            )
+        assert api.run(lambda tx, one=instance_id: tx.session.get_one(Instance, one).off_since) is None
+
+
+def test_an_old_report_that_an_instance_is_off_counts_no_more(api):
+    instance_id = api.launch()
+    api.run(lambda tx: desired_state.refresh_instance(tx, instance_id))
+    reported(api, instance_id, pb.GUEST_ANSWERS_UNSPECIFIED, power=pb.MACHINE_POWER_OFF, start_count=0)
     assert statuses(api) == {instance_id: ("running", "ok", "ok")}
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final
 
 from stead_agent.desired import Store, StoreError
+from stead_agent.disks.volumes.interface import DiskLostError
 from stead_agent.logs import Log
 from stead_agent.machines.interface import MachinesUnavailableError
 from stead_agent.network.interface import tap_name
@@ -359,8 +360,12 @@ class Reconciler:
                 continue
             last = self.reports.latest(key)
             machine = last.machine if last is not None and last.HasField("machine") else None
+            if machine is None and isinstance(work, MachineWork) and not unsure:
+                machine = work.last_seen  # such as of a guest that does not start again after its host was down
+            is_lost = isinstance(error, DiskLostError) and key.kind == desired_pb2.KIND_VOLUME
+            volume = host_pb2.VolumeStatus(lost=True) if is_lost else None
             condition = host_pb2.CONDITION_PENDING if unsure else host_pb2.CONDITION_FAILED
-            self.reports.put(status(key, revision, condition, text, machine=machine))
+            self.reports.put(status(key, revision, condition, text, machine=machine, volume=volume))
 
     def _gone_all(self, keys: Iterable[Key]) -> None:
         shared = []

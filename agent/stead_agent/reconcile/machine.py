@@ -76,10 +76,12 @@ class MachineWork:
     parts: Subsystems
     store: Store
     book: GuestBook
+    last_seen: host_pb2.MachineStatus | None = None  # as it was before the first step
 
     def run(self) -> Outcome:
         """Take the steps that are due."""
         seen = self.parts.machines.status(self.unit.id)
+        self.last_seen = translate.machine_status(seen)
         plan = self._plan(seen)
         rounds = 0
         while plan.steps and not self.look_only and rounds < _MOST_ROUNDS:

@@ -36,7 +36,7 @@ def bring_up_to_date(engine: Engine, run: Callable[[Callable[[], None]], None] =
         raise NewerDatabaseError(
             f"The database has the revision {present}, of a newer release: run that one, or have it go back by "
             f"`stead-controller database downgrade {newest()}`, or put the copy back that its upgrade left beside the "
-            "database."
+            "database: what was made since then, hosts keep, and `stead host show` names it until you decide."
         )
     if present is not None and engine.dialect.name == "sqlite" and engine.url.database:
         _keep_copy(engine, Path(engine.url.database), present)

@@ -19,6 +19,7 @@ UNCLAIMED: Final = (
     "this host has it and the database, which is older, does not know it; it stays as it is until a newer database is "
     "put back, or `stead host discard` removes it"
 )
+"""The error of what a host has and this database does not know; errors of hosts never have this text."""
 _OF_HOSTS: Final = Prepared(
     select(HostError.host_id, HostError.kind, HostError.resource_id).where(
         HostError.host_id.in_(bindparam("host_ids", expanding=True))

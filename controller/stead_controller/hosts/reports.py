@@ -87,6 +87,10 @@ def is_news(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> 
         return status.HasField("snapshot")
     if status.condition == pb.CONDITION_READY:
         return status.kind in _READY_MATTERS
+    if status.condition == pb.CONDITION_PENDING:
+        machine = status.machine
+        by_itself = machine.off_reason == pb.OFF_REASON_UNSPECIFIED  # its host was down
+        return machine.start_count > 0 and machine.power == pb.MACHINE_POWER_OFF and by_itself
     return status.condition == pb.CONDITION_ABSENT and (status.kind in _HANDLERS or status.kind == desired.KIND_BASE)
 
 
@@ -177,6 +181,8 @@ def _machine(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None
         _power(tx, instance, status.machine, now)
     elif instance.state == "stopping" and _never_started(tx, host_id, status, instance):
         _has_stopped(tx, instance, status.machine, now)
+    elif instance.state == "running" and _is_news(tx, host_id, status):
+        _note_off(instance, status.machine, now)
 
 
 def _never_started(tx: Transaction, host_id: str, status: pb.ResourceStatus, instance: Instance) -> bool:
@@ -218,6 +224,7 @@ def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: 
         _note_answers(instance, machine, now)
         hung_since = machine.hung_since
         instance.hung_since = min(datetime.fromtimestamp(hung_since, UTC), now) if hung_since else None
+        instance.off_since = None
         instance_recovery.end(tx, instance)
     if machine.power == pb.MACHINE_POWER_RUNNING and instance.state == "pending":
         hibernation.forget_memory(tx, instance)
@@ -227,6 +234,15 @@ def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: 
             _has_stopped(tx, instance, machine, now)
         elif (instance.state, machine.off_reason) in _OFF_BY_ITSELF:
             _went_off(tx, instance, machine, now)
+        else:
+            _note_off(instance, machine, now)
+
+
+def _note_off(instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
+    """Store that an instance does not run though it should: its host was down, or cannot start it."""
+    if instance.state == "running" and machine.power == pb.MACHINE_POWER_OFF and instance.off_since is None:
+        instance.off_since = now
+        instance.answers, instance.silent_since, instance.hung_since = "starting", None, None
 
 
 def _note_answers(instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
@@ -367,6 +383,8 @@ def _volume(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
         return
     if volume.attached_host_id in (None, host_id):
         _note_impairments(volume, status, now)
+    if status.HasField("volume"):
+        volume.lost_since = (volume.lost_since or now) if status.volume.lost else None
     if status.condition == pb.CONDITION_READY and _is_news(tx, host_id, status):
         if volume.state == volume_life.CREATING:
             volume.state = "available"

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from stead_controller.clock import Clock
-from stead_controller.db.tables import Host, HostCore, HostDevice
+from stead_controller.db.tables import Host, HostCore, HostDevice, HostError
 from stead_controller.errors import InvalidParameter, SteadError
 from stead_controller.hosts.enrolment import create_token
 from stead_controller.operator.peers import refuse
@@ -170,16 +170,10 @@ def _message(record: HostRecord) -> pb.Host:
         instances=record.instances,
         simulated=host.simulated,
         agent_version=host.agent_version,
-        errors=[
-            pb.HostError(
-                kind=desired_pb2.Kind.Name(desired_pb2.Kind.ValueType(error.kind)).removeprefix("KIND_").lower(),
-                id=error.resource_id,
-                error=error.error,
-                since=int(error.since.timestamp()),
-            )
-            for error in record.errors
-        ],
+        errors=[_error(error) for error in record.errors],
         error_count=record.error_count,
+        unclaimed=[_error(error) for error in record.unclaimed],
+        unclaimed_count=record.unclaimed_count,
         uses=[_use(use) for use in record.uses],
         pools=[
             pb.HostPool(
@@ -195,6 +189,15 @@ def _message(record: HostRecord) -> pb.Host:
         ],
         devices=[_device(device) for device in record.devices],
         whole_cores=[_core(core) for core in record.cores],
+    )
+
+
+def _error(error: HostError) -> pb.HostError:
+    return pb.HostError(
+        kind=desired_pb2.Kind.Name(desired_pb2.Kind.ValueType(error.kind)).removeprefix("KIND_").lower(),
+        id=error.resource_id,
+        error=error.error,
+        since=int(error.since.timestamp()),
     )
 
 

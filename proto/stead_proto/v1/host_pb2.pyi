@@ -995,22 +995,26 @@ class VolumeStatus(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     FULL_FIELD_NUMBER: _builtins.int
     STALLED_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
     size: _builtins.int
     """bytes that a guest sees now"""
     full: _builtins.bool
     """its pool is full: the guest that writes to it is paused"""
     stalled: _builtins.bool
     """a guest's requests to it fail, or wait for long"""
+    lost: _builtins.bool
+    """its disk was here and is not any more; the other fields say nothing then"""
     def __init__(
         self,
         *,
         size: _builtins.int = ...,
         full: _builtins.bool = ...,
         stalled: _builtins.bool = ...,
+        lost: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["full", b"full", "size", b"size", "stalled", b"stalled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["full", b"full", "lost", b"lost", "size", b"size", "stalled", b"stalled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

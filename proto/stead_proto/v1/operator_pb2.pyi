@@ -79,6 +79,8 @@ class Host(_message.Message):
     CPU_FEATURES_FIELD_NUMBER: _builtins.int
     NUMA_NODES_FIELD_NUMBER: _builtins.int
     WHOLE_CORES_FIELD_NUMBER: _builtins.int
+    UNCLAIMED_FIELD_NUMBER: _builtins.int
+    UNCLAIMED_COUNT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     hostname: _builtins.str
     state: _builtins.str
@@ -119,6 +121,8 @@ class Host(_message.Message):
     cores: _builtins.int
     """to which its threads belong; 0: not known, and so the next three"""
     cpu_model: _builtins.str
+    unclaimed_count: _builtins.int
+    """how many there are"""
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostError]:
         """what it fails at now, the oldest first, at most 20; SetSchedulable names none"""
@@ -150,6 +154,12 @@ class Host(_message.Message):
     @_builtins.property
     def whole_cores(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostCore]:
         """that it has set apart, by number; only of a host that was asked for alone"""
+
+    @_builtins.property
+    def unclaimed(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostError]:
+        """What it has and this database, an older copy, does not know, the oldest first: at most 20, and of a host that was
+        asked for alone 1,000. It stays until a newer database is put back, or it is discarded.
+        """
 
     def __init__(
         self,
@@ -191,10 +201,12 @@ class Host(_message.Message):
         cpu_features: _abc.Iterable[_builtins.str] | None = ...,
         numa_nodes: _abc.Iterable[Global___HostNumaNode] | None = ...,
         whole_cores: _abc.Iterable[Global___HostCore] | None = ...,
+        unclaimed: _abc.Iterable[Global___HostError] | None = ...,
+        unclaimed_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "architecture", b"architecture", "cores", b"cores", "cpu_features", b"cpu_features", "cpu_model", b"cpu_model", "cpus", b"cpus", "cpus_offered", b"cpus_offered", "cpus_reserved", b"cpus_reserved", "devices", b"devices", "emulates", b"emulates", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "labels", b"labels", "last_seen", b"last_seen", "memory", b"memory", "memory_offered", b"memory_offered", "memory_reserved", b"memory_reserved", "numa_nodes", b"numa_nodes", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "pools", b"pools", "reserve_memory", b"reserve_memory", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "uses", b"uses", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "whole_cores", b"whole_cores", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "architecture", b"architecture", "cores", b"cores", "cpu_features", b"cpu_features", "cpu_model", b"cpu_model", "cpus", b"cpus", "cpus_offered", b"cpus_offered", "cpus_reserved", b"cpus_reserved", "devices", b"devices", "emulates", b"emulates", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "labels", b"labels", "last_seen", b"last_seen", "memory", b"memory", "memory_offered", b"memory_offered", "memory_reserved", b"memory_reserved", "numa_nodes", b"numa_nodes", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "pools", b"pools", "reserve_memory", b"reserve_memory", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "unclaimed", b"unclaimed", "unclaimed_count", b"unclaimed_count", "uses", b"uses", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "whole_cores", b"whole_cores", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

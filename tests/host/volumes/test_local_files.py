@@ -13,7 +13,7 @@ import pytest
 from stead_agent.disks.disk_sources import FileSource, Layer, NbdSource
 from stead_agent.disks.qcow2 import render_empty
 from stead_agent.disks.volumes import grow_disk
-from stead_agent.disks.volumes.interface import BaseAbsentError, DiskFullError, VolumeError, VolumeSpec
+from stead_agent.disks.volumes.interface import BaseAbsentError, DiskFullError, DiskLostError, VolumeError, VolumeSpec
 from stead_agent.disks.volumes.local_files import LocalStore, Noted
 from stead_agent.disks.volumes.open_pools import open_pools
 from stead_agent.disks.volumes.pooled_volumes import PooledVolumes
@@ -227,7 +227,7 @@ def test_a_disk_that_was_removed_is_not_made_anew(root):
     place.volumes.remove(VOL)
     place.volumes.remove("vol-0123456789abcdef7")  # that was never here, so nothing is remembered
     for volumes in (place.volumes, Place(root).volumes):
-        with pytest.raises(VolumeError, match="was removed here"):
+        with pytest.raises(DiskLostError, match="was removed here"):
             volumes.ensure(VolumeSpec(VOL, MIB))
     assert place.volumes.present() == frozenset()
     assert [path.name for path in place.store.made.iterdir()] == [VOL]

@@ -19,7 +19,10 @@ ILL = pb.Host(
     state="up",
     errors=[pb.HostError(kind="security_group", id="sg-1", error="no such table", since=1_800_000_000)],
     error_count=8,
+    unclaimed=[pb.HostError(kind="machine", id="i-9", error="unknown", since=1_800_000_000)],
+    unclaimed_count=3,
 )
+UNKNOWN = ("machine i-9 since 2027-01-15T08:00:00+00:00", "and 2 more: stead host show h-2 --output json")
 LINES = ("security group sg-1 since 2027-01-15T08:00:00+00:00: no such table", "and 7 more")
 
 
@@ -71,11 +74,15 @@ def test_below_the_hosts(command: list[str]) -> None:
     assert "two (h-2) fails at this, and tries again by itself:" in shown.stderr
     assert all(f"  {line}\n" in shown.stderr for line in LINES)
     assert "one (h-1)" not in shown.stderr
+    kept = shown.stderr.partition("two (h-2) has this, which the database, an older copy, does not know:\n")[2]
+    assert [line.strip() for line in kept.splitlines()[:2]] == list(UNKNOWN)
+    assert "stead host discard h-2 ID" in kept.splitlines()[2]
 
 
 def test_as_json() -> None:
     rows = json.loads(CliRunner().invoke(cli, ["host", "list", "--output", "json"]).stdout)
-    assert [row["error_count"] for row in rows] == [0, 8]
+    assert [(row["error_count"], row["unclaimed_count"]) for row in rows] == [(0, 0), (8, 3)]
+    assert rows[1]["unclaimed"] == [{"kind": "machine", "id": "i-9", "since": "2027-01-15T08:00:00+00:00"}]
     assert rows[1]["errors"] == [
         {"kind": "security_group", "id": "sg-1", "since": "2027-01-15T08:00:00+00:00", "error": "no such table"}
     ]
@@ -87,10 +94,12 @@ def _checks() -> list[dict[str, Any]]:
 
 
 def test_the_doctor_warns() -> None:
-    one, two = _checks()[-2:]
+    one, two, unknown = _checks()[-3:]
     assert (one["name"], one["status"], one["detail"]) == ("host one", "ok", "up, fails at nothing")
     assert (two["name"], two["status"], two["detail"]) == ("host two", "warning", "\n".join(LINES))
     assert "stead logs agent" in two["remedy"]
+    assert (unknown["name"], unknown["status"], unknown["detail"]) == ("unknown on two", "warning", "\n".join(UNKNOWN))
+    assert "stead host discard h-2 ID" in unknown["remedy"]
 
 
 def test_the_doctor_goes_on_without_access(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -385,7 +385,9 @@ async def test_a_database_put_back_from_a_copy_has_nothing_removed_that_it_does_
     hosts = operator_pb2_grpc.HostsStub(await cloud.operator())
 
     async def errors():
-        return [each for host in (await hosts.ListHosts(operator.ListHostsRequest())).hosts for each in host.errors]
+        (host,) = (await hosts.ListHosts(operator.ListHostsRequest())).hosts
+        assert (list(host.errors), host.unclaimed_count) == ([], len(host.unclaimed))
+        return list(host.unclaimed)
 
     async with asyncio.timeout(DEADLINE):
         while not (found := await errors()):

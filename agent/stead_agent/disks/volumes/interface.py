@@ -18,6 +18,10 @@ class DiskFullError(VolumeError):
     """There is no room for it on the host."""
 
 
+class DiskLostError(VolumeError):
+    """The disk of a volume was on this host and is not any more: none is made in its place."""
+
+
 class BaseAbsentError(VolumeError):
     """The base of a volume is not on this host (yet)."""
 

@@ -12,6 +12,7 @@ from stead_agent.disks.volumes.grow_disk import grow
 from stead_agent.disks.volumes.interface import (
     BaseAbsentError,
     Capacity,
+    DiskLostError,
     PoolStatus,
     VolumeError,
     VolumeSource,
@@ -72,7 +73,7 @@ class PooledVolumes:
                     if noted.removed
                     else "here, and is in no pool any more"
                 )
-                raise VolumeError(f"{volume.id}: its disk was {what}")
+                raise DiskLostError(f"{volume.id}: its disk was {what}")
             elif found is None:
                 self._make(volume)
             elif _header(found[0], volume.id).size < volume.size and (volume.encryption_key or not volume.encrypted):

@@ -1,9 +1,9 @@
 """The health of instances, by three checks: of the host, the guest and the attached volumes.
 
 A running guest is healthy when it answers its host's ARP requests, and its guest agent answers if it has one, and it is
-not paused; a full pool pauses it. The host is healthy while it reports and the guest's QEMU answers; the volumes are
-while they do the guest's requests, and it can reach all their home hosts and these have space. The status of a guest on
-a lost host is unknown.
+not paused; a full pool pauses it. The host is healthy while it reports, runs the guest, and the guest's QEMU answers;
+the volumes are while they do the guest's requests, their disks are there, and it can reach all their home hosts and
+these have space. The status of a guest on a lost host is unknown.
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html.
 """
 
@@ -34,7 +34,8 @@ _STATUS: Final = case(
     (_host_state == "up", case((Instance.recovery_began.is_(None), "ok"), else_="initializing")),
     else_="insufficient-data",
 )
-_RUNNING_SYSTEM: Final = case((and_(_STATUS == "ok", Instance.hung_since.is_(None)), "ok"), else_="impaired")
+_is_served = and_(_STATUS == "ok", Instance.hung_since.is_(None), Instance.off_since.is_(None))
+_RUNNING_SYSTEM: Final = case((_is_served, "ok"), else_="impaired")
 _SYSTEM_STATUS: Final = case((Instance.state == "running", _RUNNING_SYSTEM), else_=_STATUS)
 _Home = aliased(Host)
 _attached = and_(
@@ -42,6 +43,7 @@ _attached = and_(
 )
 _full_since = select(func.min(Volume.full_since)).where(_attached).correlate(Instance).scalar_subquery()
 _stalled_since = select(func.min(Volume.stalled_since)).where(_attached).correlate(Instance).scalar_subquery()
+_lost_since = select(func.min(Volume.lost_since)).where(_attached).correlate(Instance).scalar_subquery()
 _away_since = (
     select(func.min(func.coalesce(_Home.last_seen, _Home.created), type_=Host.created.type))
     .join(Volume, Volume.host_id == _Home.id)
@@ -51,11 +53,11 @@ _away_since = (
 )
 _INSTANCE_STATUS: Final = case(
     (_STATUS != "ok", _STATUS),
-    (or_(_full_since.is_not(None), Instance.answers == "no"), "impaired"),
+    (or_(_full_since.is_not(None), Instance.off_since.is_not(None), Instance.answers == "no"), "impaired"),
     (Instance.answers == "starting", "initializing"),
     else_="ok",  # unknown for guests on hosts of an earlier release
 )
-_ebs_impaired = or_(_full_since.is_not(None), _stalled_since.is_not(None), _away_since.is_not(None))
+_ebs_impaired = or_(*(each.is_not(None) for each in (_full_since, _stalled_since, _lost_since, _away_since)))
 _EBS_STATUS: Final = case((and_(_STATUS == "ok", _ebs_impaired), "impaired"), else_=_STATUS)
 _ROWS: Final = select(
     Instance.id,
@@ -68,6 +70,8 @@ _ROWS: Final = select(
     _full_since.label("full_since"),
     Instance.silent_since,
     Instance.hung_since,
+    Instance.off_since,
+    _lost_since.label("lost_since"),
     _stalled_since.label("stalled_since"),
     _away_since.label("away_since"),
 )
@@ -148,9 +152,9 @@ def describe(
             row.zone,
             zones.get(row.zone),
             row.state,
-            instance=_check(row.status, row.full_since, row.silent_since),
-            system=_check(row.system, row.hung_since),
-            volumes=_check(row.ebs, row.full_since, row.stalled_since, row.away_since),
+            instance=_check(row.status, row.full_since, row.silent_since, row.off_since),
+            system=_check(row.system, row.hung_since, row.off_since),
+            volumes=_check(row.ebs, row.full_since, row.stalled_since, row.lost_since, row.away_since),
             events=events.get(row.id, ()),
         )
         for row in found

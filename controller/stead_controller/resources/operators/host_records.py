@@ -1,7 +1,7 @@
 """Hosts as shown to and changed by operators."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -53,6 +53,7 @@ from stead_controller.resources.storage import snapshot_life
 from stead_proto.v1 import desired_pb2 as pb
 
 ERRORS_SHOWN: Final = 20  # of each host
+UNCLAIMED_SHOWN: Final = 1000  # of a host that was asked for alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ class StopTime:
 class HostRecord:
     """A host, its state and terms, its number of instances that are not terminated, its pools, and its current errors.
 
-    Only the oldest errors are listed, together with their total number. `uses`, `devices` and `cores` are listed of one
-    host only.
+    `unclaimed` is what it has and this database does not know. Only the oldest of these and of the errors are listed,
+    together with their total number. `uses`, `devices` and `cores` are listed of one host only.
     """
 
     host: Host
@@ -77,6 +78,8 @@ class HostRecord:
     instances: int
     errors: Sequence[HostError] = ()
     error_count: int = 0
+    unclaimed: Sequence[HostError] = ()
+    unclaimed_count: int = 0
     pools: Sequence[StoragePool] = ()
     uses: Sequence[HostUse] = ()
     devices: Sequence[HostDevice] = ()
@@ -90,7 +93,7 @@ def list_hosts(tx: Transaction, cloud: Cloud) -> list[HostRecord]:
             select(Instance.host_id, func.count()).where(Instance.state != "terminated").group_by(Instance.host_id)
         ).all()
     )
-    errors, error_counts = _errors(tx)
+    failed, unclaimed = _errors(tx), _errors(tx, unclaimed=True)
     pools: dict[str, list[StoragePool]] = defaultdict(list)
     for pool in tx.session.scalars(select(StoragePool).order_by(StoragePool.name)):
         pools[pool.host_id].append(pool)
@@ -101,31 +104,42 @@ def list_hosts(tx: Transaction, cloud: Cloud) -> list[HostRecord]:
             _state(tx, host),
             offer.terms_of(host, cloud),
             counts.get(host.id, 0),
-            errors.get(host.id, ()),
-            error_counts.get(host.id, 0),
+            *failed.of(host.id),
+            *unclaimed.of(host.id),
             pools.get(host.id, ()),
         )
         for host in found
     ]
 
 
-def _errors(tx: Transaction, host_id: str = "") -> tuple[dict[str, list[HostError]], dict[str, int]]:
-    """List the oldest errors of each host, or of one, and count all of them."""
-    counted = select(HostError.host_id, func.count()).group_by(HostError.host_id)
-    if host_id:
-        counted = counted.where(HostError.host_id == host_id)
-    counts = dict(tx.session.execute(counted).all())
+@dataclass(frozen=True, slots=True)
+class _Errors:
+    """The oldest errors by host, and how many each has."""
+
+    shown: Mapping[str, Sequence[HostError]]
+    counts: Mapping[str, int]
+
+    def of(self, host_id: str) -> tuple[Sequence[HostError], int]:
+        return self.shown.get(host_id, ()), self.counts.get(host_id, 0)
+
+
+def _errors(tx: Transaction, host_id: str = "", *, unclaimed: bool = False, most: int = ERRORS_SHOWN) -> _Errors:
+    """List the oldest errors of each host, or of one, and count all of them; or what is unclaimed there."""
+    about = [HostError.error == errors.UNCLAIMED if unclaimed else HostError.error != errors.UNCLAIMED]
+    about += [HostError.host_id == host_id] if host_id else []
+    counts = dict(
+        tx.session.execute(select(HostError.host_id, func.count()).where(*about).group_by(HostError.host_id)).all()
+    )
     if not counts:
-        return {}, {}
+        return _Errors({}, {})
     order = (HostError.since, HostError.kind, HostError.resource_id)
     place = func.row_number().over(partition_by=HostError.host_id, order_by=order).label("place")
-    ranking = select(HostError, place)
-    ranked = (ranking.where(HostError.host_id == host_id) if host_id else ranking).subquery()
-    oldest = select(aliased(HostError, ranked)).where(ranked.c.place <= ERRORS_SHOWN).order_by(ranked.c.place)
+    ranked = select(HostError, place).where(*about).subquery()
+    oldest = select(aliased(HostError, ranked)).where(ranked.c.place <= most).order_by(ranked.c.place)
     found: dict[str, list[HostError]] = defaultdict(list)
     for error in tx.session.scalars(oldest):
         found[error.host_id].append(error)
-    return found, counts
+    return _Errors(found, counts)
 
 
 def _state(tx: Transaction, host: Host) -> str:
@@ -140,7 +154,8 @@ def _state(tx: Transaction, host: Host) -> str:
 def show_host(tx: Transaction, cloud: Cloud, host_id: str) -> HostRecord:
     """One host with what is on it; raises MalformedId, NotFound."""
     host = _find(tx, host_id)
-    errors, error_counts = _errors(tx, host_id)
+    failed = _errors(tx, host_id)
+    unclaimed = _errors(tx, host_id, unclaimed=True, most=UNCLAIMED_SHOWN)
     pools = select(StoragePool).where(StoragePool.host_id == host_id).order_by(StoragePool.name)
     devices = select(HostDevice).where(HostDevice.host_id == host_id).order_by(HostDevice.address)
     cores = select(HostCore).where(HostCore.host_id == host_id).order_by(HostCore.number)
@@ -150,8 +165,8 @@ def show_host(tx: Transaction, cloud: Cloud, host_id: str) -> HostRecord:
         _state(tx, host),
         offer.terms_of(host, cloud),
         _count(tx, host_id),
-        errors.get(host_id, ()),
-        error_counts.get(host_id, 0),
+        *failed.of(host_id),
+        *unclaimed.of(host_id),
         tx.session.scalars(pools).all(),
         drain_notes.annotated(tx, host_id, uses) if host.draining else uses,
         tx.session.scalars(devices).all(),

@@ -1,9 +1,8 @@
 """The health of volumes, and the attributes that have to do with it.
 
 A volume is impaired while its pool is full: the guest that writes to it is paused and goes on when there is room. So it
-is while a guest's requests to it fail or wait for long, and while data of its snapshot is damaged that its host has not
-fetched. The status of a volume whose home is down is
-unknown.
+is while a guest's requests to it fail or wait for long, while data of its snapshot is damaged that its host has not
+fetched, and while its disk, which its home has had, is not there. The status of a volume whose home is down is unknown.
 See https://docs.aws.amazon.com/ebs/latest/userguide/monitoring-volume-status.html.
 """
 
@@ -31,12 +30,13 @@ _EVENT: Final = "Stalled: the storage pool of the volume is full. Its instance i
 _STALL: Final = "Stalled: requests of the volume's instance fail or wait. They go on when its host reaches its data."
 _DAMAGE_TYPE: Final = "potential-data-inconsistency"
 _DAMAGE: Final = "Damaged: data of the volume's snapshot is damaged. Who reads it waits until it is restored."
+_LOSS: Final = "Lost: the host of the volume has its disk no more. It is not replaced by an empty one."
 _IO_ENABLED: Final = {"ok": "passed", "impaired": "failed", "insufficient-data": "insufficient-data"}
 
 _at_home = select(Host.state).where(Host.id == Volume.host_id).correlate(Volume).scalar_subquery()
 _status = case(
     (Volume.state.not_in(("available", "in-use")), "insufficient-data"),
-    (or_(Volume.full_since.is_not(None), Volume.stalled_since.is_not(None)), "impaired"),
+    (or_(*(each.is_not(None) for each in (Volume.full_since, Volume.stalled_since, Volume.lost_since))), "impaired"),
     (VOLUME_LACKS_DATA, "impaired"),
     (_at_home == "down", "insufficient-data"),
     else_="ok",
@@ -81,14 +81,15 @@ _damage_since = (
 )
 
 
-def _of_event(full: Condition, stall: Condition, damage: Condition) -> Condition:
-    """Ask about the events of a full pool, of requests that are not done, and of damaged data."""
+def _of_event(full: Condition, stall: Condition, damage: Condition, loss: Condition) -> Condition:
+    """Ask about the events of a full pool, of requests that are not done, of damaged data and of a lost disk."""
 
     def condition(asked: Filter) -> Any:
         return or_(
             Volume.full_since.is_not(None) & full(asked),
             Volume.stalled_since.is_not(None) & stall(asked),
             VOLUME_LACKS_DATA & damage(asked),
+            Volume.lost_since.is_not(None) & loss(asked),
         )
 
     return condition
@@ -101,11 +102,15 @@ FILTERS: Final[dict[str, Condition]] = {
     "attachment-status.instance-id": of_instance,
     "attachment-status.io-performance": NEVER,
     "availability-zone": text(Volume.zone),
-    "event.description": _of_event(constant(_EVENT), constant(_STALL), constant(_DAMAGE)),
-    "event.event-id": _of_event(text("e" + Volume.id), text("s" + Volume.id), text("d" + Volume.id)),
-    "event.event-type": _of_event(constant(_EVENT_TYPE), constant(_EVENT_TYPE), constant(_DAMAGE_TYPE)),
+    "event.description": _of_event(constant(_EVENT), constant(_STALL), constant(_DAMAGE), constant(_LOSS)),
+    "event.event-id": _of_event(
+        text("e" + Volume.id), text("s" + Volume.id), text("d" + Volume.id), text("l" + Volume.id)
+    ),
+    "event.event-type": _of_event(*(constant(each) for each in (_EVENT_TYPE, _EVENT_TYPE, _DAMAGE_TYPE, _DAMAGE_TYPE))),
     "event.not-after": NEVER,
-    "event.not-before": _of_event(instant(Volume.full_since), instant(Volume.stalled_since), instant(_damage_since)),
+    "event.not-before": _of_event(
+        instant(Volume.full_since), instant(Volume.stalled_since), instant(_damage_since), instant(Volume.lost_since)
+    ),
     "operator.managed": constant("false"),
     "operator.principal": NEVER,
     "volume-status.details-name": constant("io-enabled"),
@@ -143,6 +148,7 @@ def _events(volume: Volume, damaged_since: datetime | None) -> list[VolumeEvent]
             ("e", _EVENT_TYPE, _EVENT, volume.full_since),
             ("s", _EVENT_TYPE, _STALL, volume.stalled_since),
             ("d", _DAMAGE_TYPE, _DAMAGE, damaged_since),
+            ("l", _DAMAGE_TYPE, _LOSS, volume.lost_since),
         )
         if since is not None
     ]
@@ -162,9 +168,11 @@ def set_auto_enable_io(tx: Transaction, caller: Caller, volume_id: str, value: b
 def enable_io(tx: Transaction, caller: Caller, volume_id: str) -> None:
     """Accept a request to enable I/O, which is never disabled here; raises MalformedId, NotFound.
 
-    Raises WrongState while the volume's pool is full, or data of its snapshot damaged.
+    Raises WrongState while the volume's pool is full, its disk lost, or data of its snapshot damaged.
     """
     volume = lookup.find(tx, caller, "volume", Volume, volume_id)
+    if volume.lost_since is not None:
+        raise WrongState("volume", f"The disk of '{volume.id}' is not there.", code="IncorrectState")
     if volume.full_since is not None:
         raise WrongState(
             "volume",

@@ -2,6 +2,8 @@
 
 import pytest
 
+from stead_agent.disks.volumes.interface import DiskLostError
+from stead_agent.machines.interface import MachineError
 from stead_agent.reconcile.unclaimed import what_it_has
 from stead_agent.wanted import Change, Key, Wanted
 from stead_proto.v1 import desired_pb2 as pb
@@ -119,3 +121,30 @@ def test_what_is_off_or_at_home_elsewhere_takes_no_room() -> None:
     keys = [Key(pb.KIND_VOLUME, "vol-1"), Key(pb.KIND_MACHINE, "i-1")]
     wanted.install(Change(1, "epoch-1", full=True, put=(remote, off), unclaimed=frozenset(keys)))
     assert [what_it_has(wanted, key) for key in keys] == [host_pb2.Unclaimed()] * 2
+
+
+def test_an_instance_whose_disk_was_removed_is_said_to_be_off_and_its_volume_lost(
+    bench: Bench, sender: make.Sender
+) -> None:
+    """It was terminated after the copy was made; that its host does not run it must show."""
+    bench.settle(sender.change(gone=(Key(pb.KIND_MACHINE, "i-1"), Key(pb.KIND_VOLUME, "vol-1"))))
+    bench.host.fail_next("volumes.ensure", DiskLostError("its disk was removed here"), times=1)
+    older = make.Sender("epoch-2")
+    bench.settle(older.change(make.host_network(), *make.launch(), full=True), seconds=0)
+    reported = bench.report()
+    volume, machine = reported[Key(pb.KIND_VOLUME, "vol-1")], reported[Key(pb.KIND_MACHINE, "i-1")]
+    assert (volume.condition, volume.volume.lost) == (host_pb2.CONDITION_FAILED, True)
+    assert (machine.condition, machine.machine.power) == (host_pb2.CONDITION_FAILED, host_pb2.MACHINE_POWER_OFF)
+    bench.settle()  # its pool is there again
+    volume = bench.report()[Key(pb.KIND_VOLUME, "vol-1")]
+    assert (volume.condition, volume.volume.lost) == (host_pb2.CONDITION_READY, False)
+
+
+def test_a_guest_that_does_not_start_after_its_host_was_down_is_said_to_be_off(bench: Bench) -> None:
+    bench.reported.clear()
+    bench.reboot()
+    bench.host.fail_next("machines.start", MachineError("no memory"), times=1)
+    bench.work()
+    machine = bench.report()[Key(pb.KIND_MACHINE, "i-1")]
+    assert machine.condition == host_pb2.CONDITION_FAILED
+    assert (machine.machine.power, machine.machine.start_count) == (host_pb2.MACHINE_POWER_OFF, 1)

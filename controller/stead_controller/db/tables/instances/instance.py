@@ -145,6 +145,7 @@ class Instance(Base):
     answers: Mapped[str | None] = mapped_column(String(16))  # starting, yes or no; None: its host checks no guests
     silent_since: Mapped[datetime | None]  # since when `answers` is `no`
     hung_since: Mapped[datetime | None]  # since when the QEMU of its guest has not answered
+    off_since: Mapped[datetime | None]  # since when its host has said that it is off, though it should run
     hostname_type: Mapped[str] = mapped_column(String(16), default="ip-name", server_default="ip-name")
     resource_name_a_record: Mapped[bool] = mapped_column(default=False, server_default=false())
     resource_name_aaaa_record: Mapped[bool] = mapped_column(default=False, server_default=false())

@@ -15,9 +15,9 @@ class Volume(Base):
     A volume has no home until it is first attached. `attached_host_id` is the only host that may use it now; where that
     is not its home, the home exports it at `export_port`, and `generation` counts attachments. During a forced
     detachment it is NULL. `sealed_key` is its key, sealed by the master key. `full_since` is set while its pool
-    is full and the guest that writes to it is paused, and `stalled_since` while the guest's requests to it fail or wait
-    for long. `former_homes` are ids, separated by spaces, of lost hosts under
-    whose names its disk may still be in the pool that its home shared with them.
+    is full and the guest that writes to it is paused, `stalled_since` while the guest's requests to it fail or wait for
+    long, and `lost_since` while its home, which had its disk, has it no more. `former_homes` are ids, separated by
+    spaces, of lost hosts under whose names its disk may still be in the pool that its home shared with them.
 
     `snapshot_id` is what its disk is laid over. `home_count` says how often it has moved to another home; since then it
     is laid over a snapshot of the cloud's own, and `origin_id` is what it was made of, empty for a blank one.
@@ -59,6 +59,7 @@ class Volume(Base):
     auto_enable_io: Mapped[bool] = mapped_column(default=False, server_default=false())
     full_since: Mapped[datetime | None]
     stalled_since: Mapped[datetime | None]
+    lost_since: Mapped[datetime | None]
     former_homes: Mapped[str] = mapped_column(String(256), default="", server_default="")
     origin_id: Mapped[str | None] = mapped_column(ResourceId)
     home_count: Mapped[int] = mapped_column(Integer, default=0, server_default="0")

@@ -135,6 +135,13 @@ def test_a_volume_that_does_no_requests_impairs_only_that_check(world, run, laun
     assert listed(run, world.one, ("attached-ebs-status.status", "impaired")) == [stalled]
 
 
+def test_a_volume_whose_disk_is_lost_impairs_only_that_check(world, run, launch, change_volume):
+    running = launch()
+    change_volume(running, lost_since=NOW)
+    (shown,) = describe(run, world.one, ("attached-ebs-status.status", "impaired"))
+    assert (shown.volumes, checks(shown)) == (impaired_since(NOW), ("ok", "ok", "impaired"))
+
+
 def test_a_volume_whose_home_is_away_impairs_only_that_check(world, run, launch, change_volume, away):
     cut_off, well = launch(), launch()
     change_volume(cut_off, host_id=away)

@@ -59,6 +59,24 @@ def test_a_full_pool(run, world, volume_id):
         run(volume_status.enable_io, world.one.caller, volume_id)
 
 
+def test_a_lost_disk(run, world, volume_id):
+    change(run, volume_id, lost_since=NOW)
+    (known,) = statuses(run, world, ("volume-status.status", "impaired"))
+    assert (known.status, known.io_enabled) == ("impaired", "failed")
+    (event,) = known.events
+    assert (event.id, event.kind, event.since) == (f"l{volume_id}", "potential-data-inconsistency", NOW)
+    for name, value in (
+        ("event.event-id", event.id),
+        ("event.event-type", event.kind),
+        ("event.not-before", NOW.isoformat()),
+        ("event.description", event.description),
+    ):
+        assert [one.events for one in statuses(run, world, (name, value))] == [[event]]
+    assert statuses(run, world, ("event.event-type", "stalled")) == []
+    with pytest.raises(WrongState):
+        run(volume_status.enable_io, world.one.caller, volume_id)
+
+
 def test_requests_that_are_not_done(run, world, volume_id):
     change(run, volume_id, stalled_since=NOW)
     (known,) = statuses(run, world, ("volume-status.status", "impaired"), ("event.event-type", "stalled"))
