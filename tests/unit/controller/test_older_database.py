@@ -119,7 +119,7 @@ async def test_addresses_of_what_an_older_database_does_not_know_are_not_given_a
     await agent.stream.write(pb.HostReport(progress=pb.Progress(revision=state.revision, statuses=[unclaimed])))
     hosts = operator_pb2_grpc.HostsStub(await cloud.operator())
     async with asyncio.timeout(DEADLINE):
-        while not (await hosts.ListHosts(operator.ListHostsRequest())).hosts[0].errors:
+        while not (await hosts.ListHosts(operator.ListHostsRequest())).hosts[0].unclaimed:
             pass
     other, _ = await launch(agent)
     assert other.interface.subnet_id == newer.interface.subnet_id

@@ -34,8 +34,10 @@ def test_an_accounts_own_value_holds_before_that_of_all(world, run):
     run(quotas.reset, mine, quotas.VPCS)
     run(quotas.reset, mine, quotas.VPCS)
     assert values() == (7, 7)
-    with pytest.raises(InvalidParameter):
-        run(quotas.set_value, mine, quotas.VPCS, -1)
+    run(quotas.set_value, mine, quotas.VPCS, 10**12)
+    for bad in (-1, 10**12 + 1):
+        with pytest.raises(InvalidParameter):
+            run(quotas.set_value, mine, quotas.VPCS, bad)
 
 
 def test_a_quota_below_what_is_there_refuses_more_and_removes_nothing(world, run):
