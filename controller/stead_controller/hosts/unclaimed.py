@@ -1,7 +1,7 @@
 """Stores hosts' reports of resources that this database, restored from an older copy, does not know, as in use.
 
 Their addresses are not assigned again (`resources/network/unclaimed_addresses.py`); their capacity is counted as
-reserved.
+reserved. A public address that this database has given to another interface stays where it is until somebody decides.
 """
 
 from collections.abc import Collection, Iterable
@@ -10,9 +10,11 @@ from typing import Final
 from sqlalchemy import select, tuple_
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import Host, UnclaimedAddress, UnclaimedResource
+from stead_controller.db.tables import Host, NetworkInterface, PublicAddress, UnclaimedAddress, UnclaimedResource
+from stead_controller.desired import desired_state
 from stead_controller.placement.guest_memory import memory_of
 from stead_controller.resources.host_capacity import capacity, volume_homes
+from stead_controller.resources.network import interface_changes
 from stead_controller.resources.network.unclaimed_addresses import EVERYWHERE
 from stead_proto.v1 import host_pb2 as pb
 
@@ -24,13 +26,44 @@ def note(tx: Transaction, host_id: str, statuses: Iterable[pb.ResourceStatus]) -
     latest = {(each.kind, each.id): each for each in statuses if each.condition != pb.CONDITION_PENDING}
     if not latest or tx.session.get(Host, host_id) is None:
         return
-    for row in _rows(tx, host_id, latest):
+    rows = _rows(tx, host_id, latest)
+    named = {
+        key: status.unclaimed
+        for key, status in latest.items()
+        if status.condition == pb.CONDITION_UNCLAIMED and status.HasField("unclaimed")
+    }
+    if not rows and not named:
+        return
+    before = _public(tx, host_id, latest)
+    for row in rows:
         _count(tx, row, -1)
         tx.session.delete(row)
     tx.session.flush()
-    for (kind, resource_id), status in latest.items():
-        if status.condition == pb.CONDITION_UNCLAIMED and status.HasField("unclaimed"):
-            _add(tx, host_id, kind, resource_id, status.unclaimed)
+    for (kind, resource_id), unclaimed in named.items():
+        _add(tx, host_id, kind, resource_id, unclaimed)
+    if changed := before ^ _public(tx, host_id, latest):
+        _publish(tx, changed)
+
+
+def _public(tx: Transaction, host_id: str, keys: Collection[tuple[int, str]]) -> frozenset[str]:
+    """The public addresses that some of a host's unclaimed resources have; MACs are among them."""
+    tx.session.flush()
+    query = select(UnclaimedAddress.address).where(
+        UnclaimedAddress.host_id == host_id,
+        tuple_(UnclaimedAddress.kind, UnclaimedAddress.resource_id).in_(list(keys)),
+        UnclaimedAddress.place == EVERYWHERE,
+    )
+    return frozenset(tx.session.scalars(query))
+
+
+def _publish(tx: Transaction, addresses: Collection[str]) -> None:
+    """Tell the hosts of interfaces to which this database has given such an address whether they may use it."""
+    query = select(NetworkInterface).join(PublicAddress, PublicAddress.interface_id == NetworkInterface.id)
+    for interface in tx.session.scalars(query.where(PublicAddress.address.in_(addresses)).distinct()).all():
+        if interface.nat_gateway_id is not None:
+            desired_state.refresh_nat_gateway(tx, interface.nat_gateway_id)
+        else:
+            interface_changes.changed(tx, interface)
 
 
 def _rows(tx: Transaction, host_id: str, keys: Collection[tuple[int, str]]) -> list[UnclaimedResource]:

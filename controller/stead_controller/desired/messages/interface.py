@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, exists, select
 
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import InterfaceAddress, NetworkInterface, PublicAddress, Vpc
+from stead_controller.db.tables import InterfaceAddress, NetworkInterface, PublicAddress, UnclaimedAddress, Vpc
 from stead_controller.names import private_name, public_name
 from stead_proto.v1 import desired_pb2 as pb
 
 # Queried for each interface of each launch.
 _NAMES: Final = Prepared(select(Vpc.dns_support, Vpc.dns_hostnames).where(Vpc.id == bindparam("vpc_id")))
+# An address that an unclaimed interface has too stays there alone: two hosts would answer for it.
+_unclaimed = exists().where(UnclaimedAddress.place == "", UnclaimedAddress.address == PublicAddress.address)
 _PUBLIC: Final = Prepared(
     select(PublicAddress.address, PublicAddress.private_address)
-    .where(PublicAddress.interface_id == bindparam("interface_id"))
+    .where(PublicAddress.interface_id == bindparam("interface_id"), ~_unclaimed)
     .order_by(PublicAddress.address)
 )
 _PUBLIC_OF: Final = Prepared(
@@ -45,7 +47,7 @@ def _gives_names(tx: Transaction, vpc_id: str) -> bool:
 
 
 def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequence[str], region: str) -> pb.Interface:
-    """An interface with its addresses and groups."""
+    """An interface with its addresses and groups, without public ones that an unclaimed interface of a host has."""
     public = _PUBLIC.all(tx.connection, {"interface_id": interface.id})
     own = next((address for address, private in public if private == interface.private_address), None)
     named = own is not None and _gives_names(tx, interface.vpc_id)

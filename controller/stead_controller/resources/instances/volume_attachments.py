@@ -113,7 +113,9 @@ def _require_free(volume: Volume) -> None:
 
 
 def _require_data(tx: Transaction, volume: Volume) -> None:
-    """Raise WrongState for a volume that cannot be created, or whose guest would wait for damaged data."""
+    """Raise WrongState for a volume that cannot be created, has lost its disk, or whose guest would wait for data."""
+    if volume.lost_since is not None:
+        raise WrongState("volume", f"{volume.id} is impaired: its disk is not there.", code="IncorrectState")
     if snapshot_damage.volume_lacks_data(tx, volume.id):
         raise WrongState(
             "volume",
@@ -123,10 +125,22 @@ def _require_data(tx: Transaction, volume: Volume) -> None:
 
 
 def end_damaged(tx: Transaction) -> None:
-    """Fail attachments whose volumes cannot be created because data of their snapshots is damaged.
+    """Fail attachments whose volumes cannot be created because data of their snapshots is damaged, or lost their disks.
 
     They are detached; the volumes' status shows the reason. An instance's first start has its own deadline.
     """
+    lost = (
+        select(Volume, Instance.id)
+        .select_from(HostError)
+        .join(Volume, (Volume.id == HostError.resource_id) & (Volume.host_id == HostError.host_id))
+        .join(Instance, Instance.id == Volume.instance_id)
+        .where(
+            HostError.kind == int(desired.KIND_VOLUME),
+            Volume.attachment_state == "attaching",
+            Volume.lost_since.is_not(None),
+            Instance.state.in_(("running", "stopped")),
+        )
+    )
     failing = (
         select(Volume, Instance.id)
         .select_from(Volume)
@@ -139,9 +153,10 @@ def end_damaged(tx: Transaction) -> None:
             snapshot_damage.VOLUME_LACKS_DATA,
         )
     )
-    for volume, instance_id in tx.session.execute(failing.limit(_FAILED_AT_ONCE)).all():
-        begin_detaching(tx, volume)
-        desired_state.refresh_instance(tx, instance_id)
+    for query in (lost, failing):
+        for volume, instance_id in tx.session.execute(query.limit(_FAILED_AT_ONCE)).all():
+            begin_detaching(tx, volume)
+            desired_state.refresh_instance(tx, instance_id)
 
 
 def _check_number(tx: Transaction, instance: Instance) -> None:

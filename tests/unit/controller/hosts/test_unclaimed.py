@@ -8,7 +8,10 @@ from sqlalchemy import func, select
 from stead_controller.db.tables import (
     ElasticAddress,
     Host,
+    HostResource,
+    Instance,
     InterfaceAddress,
+    NatGateway,
     NetworkInterface,
     StoragePool,
     Subnet,
@@ -28,6 +31,7 @@ from stead_controller.resources.network import (
     elastic_address_associations,
     elastic_addresses,
     interface_addresses,
+    nat_gateways,
     network_interface_life,
     subnets,
     unclaimed_addresses,
@@ -37,6 +41,7 @@ from stead_controller.resources.network.network_interface_life import AddressReq
 from stead_controller.resources.operators import host_records
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
+from tests.support import rows
 from tests.support.rows import CLOUD, GIB, NOW
 
 ENI = (desired.KIND_INTERFACE, "eni-0123456789abcdef0")
@@ -177,6 +182,56 @@ def test_its_macs_and_public_addresses_are_not_given_again(run, world, report, m
     report(ENI, pb.CONDITION_READY)
     assert run(associate)
     assert run(address_pools.take_free, cloud, world.one.caller.account_id, NOW) == "198.18.9.2"
+
+
+@pytest.fixture
+def told(run, world):
+    """What the world's host was told last of an interface: its public addresses, and the revision."""
+
+    def read(interface_id):
+        key = (world.host_id, desired.KIND_INTERFACE, interface_id)
+        row = run(lambda tx: tx.session.get_one(HostResource, key))
+        interface = desired.Resource.FromString(row.body).interface
+        return [each.public_address for each in interface.public_addresses], row.revision
+
+    return read
+
+
+def test_a_public_address_stays_with_it_until_somebody_decides(run, world, report, told):
+    """It was associated anew after the copy was made: two hosts would answer for it."""
+    instance_id = run(lambda tx: rows.launch(tx, world, world.one).id)
+    eni = run(lambda tx: tx.session.scalar(select(NetworkInterface.id)))
+    elastic = run(elastic_addresses.allocate, world.one.caller, CLOUD, None, {}, NOW)
+
+    def associate(tx):
+        found = elastic_addresses.find(tx, world.one.caller, elastic.id, None)
+        return elastic_address_associations.associate(tx, world.one.caller, found, Target(interface_id=eni), NOW)
+
+    run(associate)
+    own, revision = told(eni)
+    assert own == [elastic.address]
+    report(OTHER, mac_address=MAC, public_addresses=["198.18.200.7"])  # of nobody else
+    assert told(eni) == (own, revision)
+    report(ENI, mac_address=MAC, public_addresses=[elastic.address])
+    taken, without = told(eni)
+    assert (taken, without > revision) == ([], True)
+    report(ENI, mac_address=MAC, public_addresses=[elastic.address])
+    assert told(eni) == (taken, without), "the same again is no news"
+    assert run(lambda tx: tx.session.get_one(Instance, instance_id).public_address) == elastic.address
+    report(ENI, pb.CONDITION_ABSENT)
+    assert told(eni)[0] == [elastic.address]
+
+
+def test_a_nat_gateways_public_address_stays_with_it_too(run, world, report, told):
+    elastic = run(elastic_addresses.allocate, world.one.caller, CLOUD, None, {}, NOW)
+    request = nat_gateways.CreateRequest(world.one.subnet_ids[0], allocation_id=elastic.id)
+    gateway_id = run(nat_gateways.create, world.one.caller, request, NOW)
+    eni = run(lambda tx: tx.session.get_one(NatGateway, gateway_id).interface_id)
+    assert told(eni)[0] == [elastic.address]
+    report(ENI, public_addresses=[elastic.address])
+    assert told(eni)[0] == []
+    report(ENI, pb.CONDITION_ABSENT)
+    assert told(eni)[0] == [elastic.address]
 
 
 def test_its_room_is_taken_also_where_there_was_less(run, world, report):

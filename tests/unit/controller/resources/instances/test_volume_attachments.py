@@ -266,6 +266,24 @@ def test_force_ends_what_the_home_serves(place, there, monkeypatch):
     assert followed == [volume_id]
 
 
+def test_force_takes_a_volume_at_home_from_its_machine_alone(place, here):
+    volume_id = place.attached(here)
+    place.run(desired_state.refresh_instance, here)
+    place.detach(volume_id, force=True)
+    row = place.find(volume_id)
+    assert (row.attachment_state, row.attached_host_id) == ("detaching", place.world.host_id)
+    assert volume_id not in place.machine_has(here)
+    assert place.sent(volume_id, place.world.host_id) is not None
+
+
+def test_nothing_is_detached_of_an_instance_that_is_hibernated(place, unchanged):
+    instance_id = place.launch(state="stopped", memory_saved=True)
+    volume_id = place.attached(instance_id)
+    unchanged()
+    assert "hibernated" in str(refused("IncorrectState", place.detach, volume_id))
+    unchanged()
+
+
 @pytest.mark.parametrize("state", ["detaching", "busy"])
 def test_what_is_being_detached_is_detached_by_force_alone(place, here, unchanged, state):
     volume_id = place.attached(here, attachment_state=state)
@@ -451,6 +469,34 @@ def test_attachments_of_damaged_volumes_end(place, here):
     assert place.find(volume_id).attachment_state == "detaching"
     assert volume_id not in place.machine_has(here)
     assert {each: place.find(each).attachment_state for each in stays} == stays
+
+
+def test_attachments_of_volumes_without_their_disks_end_and_none_begins(place, here, unchanged):
+    lost = {"lost_since": NOW, "attachment_state": "attaching"}
+    volume_id = place.attached(here, **lost)
+    others = {
+        place.attached(here, **lost | {"attachment_state": "attached"}): "attached",
+        place.attached(here, **lost | {"lost_since": None}): "attaching",  # its home fails at something else
+        place.attached(place.launch(state="pending"), **lost): "attaching",
+    }
+    said = place.attached(here, **lost)
+
+    def fail_at(tx):
+        kinds = {"host_id": place.world.host_id, "error": "x", "since": NOW}
+        tx.session.add_all(HostError(kind=VOLUME, resource_id=each, **kinds) for each in (volume_id, *others))
+        tx.session.add(HostError(kind=BASE, resource_id=said, **kinds))
+        tx.session.add(HostError(kind=VOLUME, resource_id=said, **kinds | {"host_id": place.other_host}))
+
+    place.run(fail_at)
+    place.run(volume_attachments.end_damaged)
+    assert place.find(volume_id).attachment_state == "detaching"
+    assert volume_id not in place.machine_has(here)
+    others[said] = "attaching"  # its home says so no more
+    assert {each: place.find(each).attachment_state for each in others} == others
+    free = place.volume(lost_since=NOW)
+    unchanged()
+    assert "disk" in str(refused("IncorrectState", place.attach, free, here))
+    unchanged()
 
 
 def test_an_attachment_stays_where_a_host_fails_at_something_else_or_its_data_are_sound(place, here):
