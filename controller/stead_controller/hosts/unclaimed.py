@@ -27,37 +27,32 @@ def note(tx: Transaction, host_id: str, statuses: Iterable[pb.ResourceStatus]) -
     if not latest or tx.session.get(Host, host_id) is None:
         return
     rows = _rows(tx, host_id, latest)
-    named = {
-        key: status.unclaimed
-        for key, status in latest.items()
-        if status.condition == pb.CONDITION_UNCLAIMED and status.HasField("unclaimed")
-    }
+    named = {key: status.unclaimed for key, status in latest.items() if status.HasField("unclaimed")}
     if not rows and not named:
         return
-    before = _public(tx, host_id, latest)
+    before = _addresses(tx, host_id, latest)
     for row in rows:
         _count(tx, row, -1)
         tx.session.delete(row)
     tx.session.flush()
     for (kind, resource_id), unclaimed in named.items():
         _add(tx, host_id, kind, resource_id, unclaimed)
-    if changed := before ^ _public(tx, host_id, latest):
+    if changed := before ^ _addresses(tx, host_id, latest):
         _publish(tx, changed)
 
 
-def _public(tx: Transaction, host_id: str, keys: Collection[tuple[int, str]]) -> frozenset[str]:
-    """The public addresses that some of a host's unclaimed resources have; MACs are among them."""
+def _addresses(tx: Transaction, host_id: str, keys: Collection[tuple[int, str]]) -> frozenset[str]:
+    """All addresses that some of a host's unclaimed resources have."""
     tx.session.flush()
     query = select(UnclaimedAddress.address).where(
         UnclaimedAddress.host_id == host_id,
         tuple_(UnclaimedAddress.kind, UnclaimedAddress.resource_id).in_(list(keys)),
-        UnclaimedAddress.place == EVERYWHERE,
     )
     return frozenset(tx.session.scalars(query))
 
 
 def _publish(tx: Transaction, addresses: Collection[str]) -> None:
-    """Tell the hosts of interfaces to which this database has given such an address whether they may use it."""
+    """Tell the hosts of interfaces to which this database has given a public one of them whether they may use it."""
     query = select(NetworkInterface).join(PublicAddress, PublicAddress.interface_id == NetworkInterface.id)
     for interface in tx.session.scalars(query.where(PublicAddress.address.in_(addresses)).distinct()).all():
         if interface.nat_gateway_id is not None:

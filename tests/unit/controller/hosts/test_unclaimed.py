@@ -55,10 +55,10 @@ MAC = "02:00:00:00:00:01"
 def report(run, world):
     """Have the world's host say something of a resource."""
 
-    def say(key, condition=pb.CONDITION_UNCLAIMED, **has):
+    def say(key, condition=pb.CONDITION_UNCLAIMED, host_id=world.host_id, **has):
         reported = pb.Unclaimed(**has) if condition == pb.CONDITION_UNCLAIMED else None
         status = pb.ResourceStatus(kind=key[0], id=key[1], condition=condition, unclaimed=reported)
-        run(apply_progress, [(world.host_id, [status])], NOW)
+        run(apply_progress, [(host_id, [status])], NOW)
 
     return say
 
@@ -220,6 +220,17 @@ def test_a_public_address_stays_with_it_until_somebody_decides(run, world, repor
     assert run(lambda tx: tx.session.get_one(Instance, instance_id).public_address) == elastic.address
     report(ENI, pb.CONDITION_ABSENT)
     assert told(eni)[0] == [elastic.address]
+
+
+def test_what_another_host_has_of_the_same_id_is_its_own_affair(run, world, report):
+    """Such as a volume that has moved: of one host it goes, and stays at the other."""
+    other = rows.host()
+    other_id = run(lambda tx: tx.session.add(other) or other.id)
+    for host_id in (world.host_id, other_id):
+        report(ENI, host_id=host_id, mac_address=MAC, public_addresses=["198.18.200.7"])
+    report(ENI, pb.CONDITION_ABSENT)
+    for table in (UnclaimedResource, UnclaimedAddress):
+        assert run(lambda tx, one=table: set(tx.session.scalars(select(one.host_id)))) == {other_id}
 
 
 def test_a_nat_gateways_public_address_stays_with_it_too(run, world, report, told):
