@@ -72,6 +72,7 @@ from stead_controller.request.questions import (
     HostAnswer,
     Interrupt,
     Look,
+    OfMetrics,
     PasswordCheck,
     PasswordData,
     PushedKey,
@@ -96,7 +97,8 @@ from stead_controller.secrets.oidc_issuers import OidcIssuers
 from stead_controller.serial_console import host_key
 from stead_controller.serial_console.ssh_server import SerialConsoleServer
 from stead_controller.settings import Settings
-from stead_controller.workflows import lifecycle
+from stead_controller.workflows import alarms, lifecycle
+from stead_controller.workflows.alarms import Alarms, WatchedStore
 from stead_controller.workflows.copy_image import CopyImage
 from stead_controller.workflows.create_image import CreateImage
 from stead_controller.workflows.engine import Engine, MakeLife
@@ -119,6 +121,7 @@ _ROOM_SECONDS: Final = 1.0
 _NETWORKS_SECONDS: Final = 1.0
 _LIVENESS_SECONDS: Final = 5.0
 _HOUSEKEEPING_SECONDS: Final = 15.0
+_FORGETTING_SECONDS: Final = 600.0
 _USES_SECONDS: Final = 5.0
 _COLLECTING_SECONDS: Final = 5.0
 _COMPOSING_SECONDS: Final = 1.0
@@ -181,7 +184,9 @@ class Controller:
             failed_logins=self._failed_logins,
             clock=clock,
         )
-        self._metrics = open_metrics(settings, clock)
+        self._metrics = WatchedStore(open_metrics(settings, clock))
+        self._alarms = Alarms(self.database, self._metrics, self.cloud, clock)
+        self._metrics.watch(self._alarms)
         self._object_expiry = ObjectExpiry(self.database, objects, clock)
         self._resealing = Resealing(self.database, self._master_key, clock)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -318,6 +323,8 @@ class Controller:
         self._every(scheduled_scrub.INTERVAL_SECONDS, self._scrub.run)
         self._every(_COMPOSING_SECONDS, self._compose_snapshots)
         self._every(_HOUSEKEEPING_SECONDS, self._run_lifecycle)
+        self._every(alarms.SECONDS, self._alarms.run)
+        self._every(_FORGETTING_SECONDS, self._alarms.forget)
         self._every(expiry.INTERVAL_SECONDS, self._object_expiry.run)
         self._every(_CREDENTIALS_SECONDS, self._renew_credentials)
         self._every(_MOVES_SECONDS, self._empty_hosts)
@@ -444,6 +451,8 @@ class Controller:
     async def _ask(self, question: Question) -> HostAnswer:
         if isinstance(question, ReadBlock | WriteBlock):
             return await self._blocks.answer(question)
+        if isinstance(question, OfMetrics):
+            return HostAnswer(b"", self._clock(), found=await question.ask(self._metrics))
         if isinstance(question, ConsoleUse):
             is_used = self._link.consoles.is_open(question.instance_id)
             return HostAnswer(b"1" if is_used else b"", self._clock(), "")

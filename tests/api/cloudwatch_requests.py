@@ -1,10 +1,13 @@
 """CloudWatch's part of `base_requests.py`: alarms and dashboards, and good requests about them."""
 
+from datetime import timedelta
 from typing import Any, Final
 
+from stead_controller.clock import now
 from tests.api.conftest import Api
 
 Named = dict[str, Any]
+NOW: Final = now()
 ALARM: Final[Named] = {
     "AlarmName": "own",
     "Namespace": "AWS/EC2",
@@ -36,7 +39,11 @@ def build(api: Api) -> Named:
     return {"alarm_arn": f"arn:aws:cloudwatch:us-east-1:{api.world.one.caller.account_id}:alarm:own"}
 
 
+_TIMES: Final[Named] = {"StartTime": NOW - timedelta(hours=1), "EndTime": NOW}
 BASES: Final[dict[str, Named]] = {
+    "PutMetricData": {"Namespace": "N", "MetricData": [{"MetricName": "m", "Value": 1.0}]},
+    "GetMetricData": {"MetricDataQueries": [_QUERY], **_TIMES},
+    "GetMetricStatistics": {"Namespace": "N", "MetricName": "m", "Period": 60, "Statistics": ["Sum"], **_TIMES},
     "PutMetricAlarm": ALARM,
     "PutCompositeAlarm": {"AlarmName": "above", "AlarmRule": "ALARM(own)"},
     "SetAlarmState": _STATE,
@@ -59,6 +66,15 @@ VALUES: Final[Named] = {
 }
 
 VALUES_OF: Final[dict[tuple[str, str], Any]] = {
+    ("PutMetricData", "MetricData.Timestamp"): NOW,
+    ("PutMetricData", "MetricData.StorageResolution"): 60,
+    **{("GetMetricData", name): value for name, value in _TIMES.items()},
+    ("GetMetricData", "MetricDataQueries.Id"): "a",
+    ("GetMetricData", "MetricDataQueries.MetricStat.Period"): 60,
+    ("GetMetricData", "MetricDataQueries.MetricStat.Stat"): "Sum",
+    **{("GetMetricStatistics", name): value for name, value in _TIMES.items()},
+    ("GetMetricStatistics", "Period"): 60,
+    ("GetMetricStatistics", "ExtendedStatistics"): ["p99"],
     **{("PutMetricAlarm", name): [_ACTION] for name in _ACTIONS},
     ("PutMetricAlarm", "Metrics.Id"): "a",
     ("PutMetricAlarm", "Metrics.MetricStat.Period"): 60,
@@ -69,7 +85,17 @@ VALUES_OF: Final[dict[tuple[str, str], Any]] = {
     ("DescribeAlarms", "ParentsOfAlarmName"): "own",
 }
 
+_SET: Final = {"SampleCount": 1.0, "Sum": 1.0, "Minimum": 1.0, "Maximum": 1.0}
 COMPANIONS: Final[dict[str, Named]] = {
+    "PutMetricData MetricData": {"MetricName": "m", "Value": 1.0},
+    "PutMetricData MetricData.StatisticValues": _SET,
+    "PutMetricData MetricData.Dimensions": {"Name": "a", "Value": "b"},
+    "GetMetricData MetricDataQueries": _QUERY,
+    "GetMetricData MetricDataQueries.MetricStat": _QUERY["MetricStat"],
+    "GetMetricData MetricDataQueries.MetricStat.Metric": _QUERY["MetricStat"]["Metric"],
+    "GetMetricData MetricDataQueries.MetricStat.Metric.Dimensions": {"Name": "a", "Value": "b"},
+    "GetMetricStatistics Dimensions": {"Name": "a", "Value": "b"},
+    "ListMetrics Dimensions": {"Name": "a"},
     "PutMetricAlarm Metrics": _QUERY,
     "PutMetricAlarm Metrics.MetricStat": _QUERY["MetricStat"],
     "PutMetricAlarm Metrics.MetricStat.Metric": _QUERY["MetricStat"]["Metric"],

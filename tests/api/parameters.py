@@ -29,11 +29,12 @@ from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.protocol.models import load_service
 from stead_controller.aws.reading import Path, Reading, unread
 from stead_controller.aws.without_effect import accepted
-from stead_controller.request.questions import HostAnswer, Question
+from stead_controller.request.questions import HostAnswer, OfMetrics, Question
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.iam.key_cache import KeyCache
 from stead_controller.resources.iam.policies_of_caller import policies_of
 from tests.api.conftest import SECRET, Api
+from tests.support.memory_metrics import MemoryMetrics
 
 _REFUSES: Final = re.compile(r"not supported|only .* (?:is|are) supported|only supported for")
 
@@ -141,8 +142,9 @@ class Prober:
         return replace(operation, handler=handler)
 
     async def ask(self, question: Question) -> HostAnswer:
-        """Answer as a host would."""
-        del question
+        """Answer as a host would, and as a store of metrics without data."""
+        if isinstance(question, OfMetrics):
+            return HostAnswer(b"", datetime.now(UTC), found=await question.ask(MemoryMetrics()))
         return HostAnswer(b"", datetime.now(UTC))
 
     def send(self, service: str, operation: str, params: Mapping[str, Any]) -> Probe:

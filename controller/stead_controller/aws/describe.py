@@ -29,7 +29,7 @@ MAX_TAG_KEY: Final = 128
 MAX_TAG_VALUE: Final = 256
 MARKER_ITEMS: Final = 100
 _MAC_BYTES: Final = 16
-_MAX_TOKEN: Final = 2048
+_MAX_TOKEN: Final = 1 << 16  # the name of a metric may be long
 
 Key = tuple[str, ...]
 
@@ -77,7 +77,11 @@ class Page:
         if self.limit is None or len(rows) <= self.limit:
             return rows, None
         shown = rows[: self.limit]
-        return shown, _seal(self.page_key, self.operation, self.account_id, key(shown[-1]))
+        return shown, self.token(key(shown[-1]))
+
+    def token(self, key: Key) -> str:
+        """Return the NextToken of what follows a key."""
+        return _seal(self.page_key, self.operation, self.account_id, key)
 
 
 def page(

@@ -1,10 +1,10 @@
 """How often an account may call: one token bucket per account and action, refilled continuously.
 
 EC2's sizes and refill rates are AWS's own (`ec2_rates.py`). S3's are those of one prefix, with one bucket for all reads
-and one for all writes. STS's signed operations share one bucket; CloudTrail and Service Quotas have AWS's rates too.
-S3's and STS's are a hundredth of AWS's. All are multiplied by the operator's factor, since in a private cloud one
-account makes as many launches as thousands of accounts in EC2. About IAM, AWS only says that its buckets are refilled
-every second
+and one for all writes. STS's signed operations share one bucket; CloudTrail, CloudWatch and Service Quotas have AWS's
+rates too. S3's and STS's are a hundredth of AWS's. All are multiplied by the operator's factor, since in a private
+cloud one account makes as many launches as thousands of accounts in EC2. About IAM, AWS only says that its buckets are
+refilled every second
 (https://aws.amazon.com/blogs/security/how-to-monitor-and-query-iam-resources-at-scale-part-2/): IAM and all others have
 EC2's rates for reads and writes. Each controller has its own buckets. Unauthenticated requests have others
 (`failed_logins.py`).
@@ -40,10 +40,18 @@ OF_SESSIONS: Final = frozenset(
     }
 )
 # https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html: two per second and account.
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html
 # https://docs.aws.amazon.com/servicequotas/latest/userguide/reference_limits.html: so many per second, and a burst of
 # twice as many.
 OWN: Final = {
     ("cloudtrail", "LookupEvents"): Rate(2, 2),
+    ("cloudwatch", "DescribeAlarms"): Rate(9, 9),
+    ("cloudwatch", "GetMetricData"): Rate(50, 50),
+    ("cloudwatch", "GetMetricStatistics"): Rate(400, 400),
+    ("cloudwatch", "ListMetrics"): Rate(25, 25),
+    ("cloudwatch", "PutDashboard"): Rate(10, 10),
+    ("cloudwatch", "PutMetricAlarm"): Rate(3, 3),
+    ("cloudwatch", "PutMetricData"): Rate(500, 500),
     ("service-quotas", "GetAWSDefaultServiceQuota"): Rate(10, 5),
     ("service-quotas", "GetServiceQuota"): Rate(10, 5),
     ("service-quotas", "ListAWSDefaultServiceQuotas"): Rate(20, 10),

@@ -3,6 +3,9 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
+
+from stead_controller.metrics.datum import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +106,16 @@ class WriteBlock:
     content: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class OfMetrics:
+    """Something for the store of metrics; what it returns is `found` in the answer."""
+
+    ask: Callable[[Store], Awaitable[Any]]
+
+
 type BlockQuestion = ReadBlock | WriteBlock
 type HostQuestion = ConsoleOutput | Screenshot | Interrupt | PasswordData | PushedKey | Capture | Look
-type Question = HostQuestion | BlockQuestion | PasswordCheck | ConsoleUse
+type Question = HostQuestion | BlockQuestion | PasswordCheck | ConsoleUse | OfMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +125,7 @@ class HostAnswer:
     content: bytes
     taken_at: datetime
     error: str = ""  # why the answer is incomplete, for the operator
+    found: Any = None  # of the store of metrics
 
 
 type Ask = Callable[[Question], Awaitable[HostAnswer]]

@@ -20,6 +20,7 @@ _READING: Final = ("Describe", "Get", "List", "Search", "Lookup", "Head", "Simul
 _SHOWN_READS: Final = frozenset({"AssumeRole", "AssumeRoleWithWebIdentity", "GetSessionToken", "GetFederationToken"})
 # Calls that read and write contents are data events: there are many, and LookupEvents does not show them.
 _DATA_SERVICE: Final = "ebs"
+_METRICS: Final = frozenset({("cloudwatch", "GetMetricData"), ("cloudwatch", "PutMetricData")})
 _S3: Final = "s3"  # has no model here: its calls are recognized by the names of bucket and key
 _S3_DATA: Final = ("Object", "Upload", "ListParts")
 _S3_NAMES: Final = {"Bucket": "bucketName", "Key": "key"}
@@ -48,7 +49,11 @@ def draw(call: CallRecord, region: str) -> AuditEvent:
         name = _S3_EVENTS.get(name, name)
     read_only = name.startswith(_READING)
     parameters = elements = None
-    is_data = service == _DATA_SERVICE or (service == _S3 and any(word in name for word in _S3_DATA))
+    is_data = (
+        service == _DATA_SERVICE
+        or (service, name) in _METRICS
+        or (service == _S3 and any(word in name for word in _S3_DATA))
+    )
     if service == _S3:
         parameters = {_S3_NAMES.get(key, key): value for key, value in call.params.items()} or None
         elements = call.result if not read_only else None

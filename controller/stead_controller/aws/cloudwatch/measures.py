@@ -5,8 +5,9 @@ from typing import Any
 
 from stead_controller.aws.call import Params, Result
 from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported
+from stead_controller.metrics.datum import Identity
+from stead_controller.metrics.statistics import SIMPLE
 from stead_controller.resources.metrics.measures import Measure, Metric, Query, metric_of
-from stead_controller.resources.metrics.statistics import SIMPLE
 
 
 def metric_given(params: Params) -> Metric:
@@ -14,8 +15,23 @@ def metric_given(params: Params) -> Metric:
     for name in ("Namespace", "MetricName"):
         if not params.get(name):
             raise MissingParameter(name)
-    dimensions = [(one["Name"], one["Value"]) for one in params.get("Dimensions", ())]
-    return metric_of(params["Namespace"], params["MetricName"], dimensions)
+    return metric_of(params["Namespace"], params["MetricName"], dimensions_given(params))
+
+
+def dimensions_given(params: Params) -> list[tuple[str, str]]:
+    """Read Dimensions."""
+    return [(one["Name"], one["Value"]) for one in params.get("Dimensions", ())]
+
+
+def identity_key(one: Identity) -> tuple[str, ...]:
+    """Return a metric as the parts of a NextToken."""
+    return one.namespace, one.name, *(text for pair in one.dimensions for text in pair)
+
+
+def identity_of_key(account_id: str, key: tuple[str, ...]) -> Identity:
+    """Return the metric of a NextToken."""
+    namespace, name, *flat = key
+    return Identity(account_id, namespace, name, tuple(zip(flat[::2], flat[1::2], strict=True)))
 
 
 def queries_given(given: Sequence[Params], account_id: str) -> tuple[Query, ...]:

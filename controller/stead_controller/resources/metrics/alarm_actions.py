@@ -75,6 +75,11 @@ def check(
             raise InvalidParameter(f"The action {arn[:200]} needs a metric with the dimension InstanceId.")
 
 
+def are_left(tx: Transaction) -> bool:
+    """Tell whether there is an action to carry out."""
+    return tx.session.scalar(select(AlarmAction.number).limit(1)) is not None
+
+
 def run_one(tx: Transaction, cloud: Cloud, now: datetime) -> bool:
     """Carry out the oldest action that is left; tells whether there was one."""
     action = tx.session.scalar(select(AlarmAction).order_by(AlarmAction.number).limit(1))

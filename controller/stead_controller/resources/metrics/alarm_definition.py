@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
-from stead_controller.resources.metrics import statistics
+from stead_controller.metrics import statistics
+from stead_controller.resources.metrics import alarm_math
 from stead_controller.resources.metrics.measures import Measure, Metric, Query, check_ids, is_period
 
 COMPARISONS: Final = (
@@ -89,8 +90,7 @@ class Definition:
             return
         if self.low_samples not in LOW_SAMPLES:
             raise InvalidParameter(f"EvaluateLowSampleCountPercentile must be one of {', '.join(LOW_SAMPLES)}.")
-        found = None if self.measure is None else statistics.parse(self.measure.statistic)
-        if not isinstance(found, statistics.Percentile):
+        if self.measure is None or statistics.parse(self.measure.statistic).kind != "P":
             raise InvalidCombination("EvaluateLowSampleCountPercentile needs a percentile as ExtendedStatistic.")
 
     def text(self) -> str:
@@ -114,8 +114,7 @@ def _measure(found: dict[str, Any] | None) -> Measure | None:
 
 
 def _check_measure(measure: Measure) -> None:
-    if statistics.parse(measure.statistic) is None:
-        raise InvalidParameter(f"The statistic {measure.statistic} is not valid.")
+    measure.check_statistic()
     if not is_period(measure.period, _PERIODS):
         raise InvalidParameter("Period must be 10, 20, 30 or a multiple of 60.")
 
@@ -133,5 +132,6 @@ def _check_queries(queries: tuple[Query, ...]) -> None:
         raise InvalidParameter(f"An alarm may have at most {MAX_METRICS} metrics.")
     for measure in measures:
         _check_measure(measure)
+    alarm_math.check(queries)
     if sum(query.returned for query in queries) != 1:
         raise InvalidParameter("Exactly one element of Metrics must return data.")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from stead_controller.errors import InvalidParameter
+from stead_controller.metrics import statistics
+from stead_controller.metrics.datum import Identity
 
 SHORT_PERIODS: Final = (1, 5, 10, 20, 30)
 """Periods in seconds that are no minutes; only data of high resolution fill them."""
@@ -27,10 +29,19 @@ class Metric:
         """Return the value of a dimension."""
         return next((value for key, value in self.dimensions if key == name), None)
 
+    def of(self, account_id: str) -> Identity:
+        """Return the metric of this name that an account has."""
+        return Identity(account_id, self.namespace, self.name, self.dimensions)
+
     def digest(self, account_id: str) -> str:
         """Return 64 hex digits that stand for this metric of an account."""
-        text = json.dumps([account_id, self.namespace, self.name, self.dimensions])
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest_of(self.of(account_id))
+
+
+def digest_of(identity: Identity) -> str:
+    """Return 64 hex digits that stand for a metric."""
+    text = json.dumps([identity.account, identity.namespace, identity.name, identity.dimensions])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,13 @@ class Measure:
     statistic: str
     period: int
     unit: str | None = None
+
+    def check_statistic(self) -> None:
+        """Raise InvalidParameter unless the statistic is one."""
+        try:
+            statistics.parse(self.statistic)
+        except ValueError:
+            raise InvalidParameter(f"The statistic {self.statistic[:100]} is not valid.") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""CloudWatch: alarms and dashboards by name or by ARN.
+"""CloudWatch: alarms and dashboards by name or by ARN, data by their namespace.
 
 See https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html. An alarm that stops,
 terminates, reboots or recovers an instance needs the right to do so oneself: here no service-linked role stands for it.
@@ -73,6 +73,11 @@ def _by_arn(asked: Asked) -> Iterator[Check]:
         yield Check(Target(arn, "cloudwatch", arn, tags=_tags(asked)))
 
 
+def _namespace(asked: Asked) -> Iterator[Check]:
+    for namespace in asked.values("Namespace"):
+        yield Check(Target("*", context={"cloudwatch:namespace": namespace}))
+
+
 def _tags(asked: Asked) -> dict[str, str]:
     tags = {tag["Key"]: tag.get("Value", "") for tag in asked.params.get("Tags") or () if "Key" in tag}
     return tags | dict.fromkeys(asked.params.get("TagKeys") or (), "")
@@ -86,12 +91,16 @@ RULES: Final[dict[str, Rule]] = {
     "DescribeAlarmsForMetric": rule(),
     "DisableAlarmActions": rule(_alarms("AlarmNames")),
     "EnableAlarmActions": rule(_alarms("AlarmNames")),
+    "GetMetricData": rule(),
+    "GetMetricStatistics": rule(),
     "GetDashboard": rule(_dashboards("DashboardName")),
     "ListDashboards": rule(),
+    "ListMetrics": rule(),
     "ListTagsForResource": rule(_by_arn),
     "PutCompositeAlarm": rule(_put_alarm, _acts_on_instances),
     "PutDashboard": rule(_dashboards("DashboardName")),
     "PutMetricAlarm": rule(_put_alarm, _acts_on_instances),
+    "PutMetricData": rule(_namespace),
     "SetAlarmState": rule(_alarms("AlarmName")),
     "TagResource": rule(_by_arn),
     "UntagResource": rule(_by_arn),

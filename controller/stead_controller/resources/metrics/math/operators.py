@@ -45,14 +45,20 @@ def apply(operator: str, left: Value, right: Value) -> Value:
     of = BINARY[operator]
     if isinstance(left, str) or isinstance(right, str):
         raise InvalidParameter(f"The operator {operator} cannot be applied to texts.")
+
+    def flipped(one: float, other: float) -> float | None:
+        return of(other, one)
+
     if isinstance(left, list):
         if isinstance(right, list):
             raise InvalidParameter(f"The operator {operator} cannot be applied to two lists of time series.")
         return [_between(one, right, of) for one in left]
     if isinstance(right, list):
-        return [_between(left, one, of) for one in right]
-    if isinstance(left, Series) or isinstance(right, Series):
+        return [_between(one, left, flipped) for one in right]
+    if isinstance(left, Series):
         return _between(left, right, of)
+    if isinstance(right, Series):
+        return _between(right, left, flipped)
     found = finite(of, left, right)
     if found is None:
         raise InvalidParameter(f"The result of {left} {operator} {right} is no number.")
@@ -64,16 +70,16 @@ def negative(value: Value) -> Value:
     return apply("-", 0.0, value)
 
 
-def _between(left: float | Series, right: float | Series, of: Of) -> Series:
-    if isinstance(left, Series) and isinstance(right, Series):
-        both = ((at, finite(of, value, right.points[at])) for at, value in left.points.items() if at in right.points)
-        points = {at: value for at, value in both if value is not None}
-        return replace(left, points=points, period=max(left.period, right.period))
-    if isinstance(left, Series):
-        return left.mapped(lambda value: finite(of, value, right))  # type: ignore[arg-type]
-    if isinstance(right, Series):
-        return right.mapped(lambda value: finite(of, left, value))
-    raise AssertionError("no series")
+def _between(left: Series, right: float | Series, of: Of) -> Series:
+    if not isinstance(right, Series):
+        return left.mapped(_with_right(of, right))
+    both = ((at, finite(of, value, right.points[at])) for at, value in left.points.items() if at in right.points)
+    points = {at: value for at, value in both if value is not None}
+    return replace(left, points=points, period=max(left.period, right.period))
+
+
+def _with_right(of: Of, bound: float) -> Callable[[float], float | None]:
+    return lambda value: finite(of, value, bound)
 
 
 def finite(of: Of, left: float, right: float) -> float | None:

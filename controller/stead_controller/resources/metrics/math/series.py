@@ -30,11 +30,12 @@ class Span:
 
     start: int
     end: int
+    origin: int = 0  # a time at which periods of every length begin
 
     def grid(self, period: int) -> range:
         """Return the times at which series of a period may have data points."""
         step = period * 1000
-        return range(-(-self.start // step) * step, self.end, step)
+        return range(self.start + (self.origin - self.start) % step, self.end, step)
 
 
 @dataclass(frozen=True, slots=True)
