@@ -3,6 +3,8 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import random
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
@@ -10,7 +12,9 @@ from typing import Final
 from stead_agent.desired import Store
 from stead_agent.link import Dialling, HostView, Link
 from stead_agent.logs import Log
+from stead_agent.metrics.outgoing import Outgoing
 from stead_agent.network.interface import Touched
+from stead_agent.reconcile import measuring
 from stead_agent.reconcile.loop import Reconciler
 from stead_agent.reconcile.prepare import Habits
 from stead_agent.reconcile.subsystems import Subsystems
@@ -41,6 +45,7 @@ class Agent:
         habits: Habits | None = None,
         threads: concurrent.futures.ThreadPoolExecutor | None = None,
         question_threads: concurrent.futures.ThreadPoolExecutor | None = None,
+        measure_seconds: float = measuring.SECONDS,
     ) -> None:
         """Load the desired state; without threads (simulated hosts, which never block) all runs on the event loop."""
         self._loop = asyncio.get_running_loop()
@@ -51,7 +56,9 @@ class Agent:
         self._touched = Touched()  # changes since the last check
         news = asyncio.Event()
         self.reconciler = Reconciler(parts, store, habits=habits, news=news.set)
-        self.link = Link(dialling, self.reconciler, host, news, threads=question_threads)
+        self._measurements = Outgoing()
+        self._measure_seconds = measure_seconds
+        self.link = Link(dialling, self.reconciler, host, news, self._measurements, threads=question_threads)
 
     async def run(self) -> None:
         """Work until cancelled; guests stay as they are."""
@@ -70,6 +77,7 @@ class Agent:
             tasks.create_task(self.link.run())
             tasks.create_task(self._empty_trash() if self._threads is None else self._mend())
             tasks.create_task(self._look_for_strays())
+            tasks.create_task(self._measure())
 
     def close(self) -> None:
         """Release what `run` used."""
@@ -143,6 +151,27 @@ class Agent:
         self._touched |= touched
         self._drift.set()
         self.reconciler.notice_taps(touched.taps)
+
+    async def _measure(self) -> None:
+        """Measure all guests after each period of the clock."""
+        seconds = self._measure_seconds
+        late = random.uniform(0.0, seconds / 10)
+        measured = measuring.Measuring(self._parts.credits.balance, seconds=seconds)
+        while True:
+            end = (time.time() - late) // seconds * seconds + seconds
+            await asyncio.sleep(end + late - time.time())
+            try:
+                await self._measure_once(measured, round(end * 1000))
+            except Exception as error:  # a guest that cannot be measured must not end the agent
+                _log.error("not_measured", error=error)
+
+    async def _measure_once(self, measured: measuring.Measuring, end: int) -> None:
+        machines = measuring.to_be_measured(self.reconciler.wanted)
+        read = partial(self._parts.counters.read, tuple(machines))
+        readings = read() if self._threads is None else await self._loop.run_in_executor(self._threads, read)
+        message = measured.note(machines, readings, end)
+        if message.measured:
+            self._measurements.put(message)
 
     async def _look_for_strays(self) -> None:
         """Look for strays: after each full state and periodically; only while a controller is connected."""

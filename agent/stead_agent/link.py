@@ -11,6 +11,7 @@ hosts back within two seconds, and less often when it stays away.
 
 import asyncio
 import concurrent.futures
+import contextlib
 import os
 import random
 import time
@@ -26,6 +27,7 @@ import grpc
 from stead_agent import console_session, enrol, questions
 from stead_agent.desired import StoreError
 from stead_agent.logs import Log
+from stead_agent.metrics.outgoing import Outgoing
 from stead_agent.reconcile.loop import Reconciler
 from stead_agent.wanted import Key, OtherEpochError, after_removal
 from stead_proto import limits, tls
@@ -39,6 +41,7 @@ _QUICK_SECONDS: Final = 60.0  # after the last session, dialling stays quick for
 _QUICK_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 15.0
 _SURELY_READ_SECONDS: Final = 60.0  # the controller has read a report if the session still lives after this time
+_UNSTORED_SECONDS: Final = 20.0  # after which measurements are sent again that the controller has not stored
 _FETCH_SECONDS: Final = 60.0  # for the next piece of an image
 
 
@@ -74,15 +77,20 @@ class Link:
         reconciler: Reconciler,
         host: HostView,
         news: asyncio.Event,
+        measurements: Outgoing,
         *,
         threads: concurrent.futures.Executor | None = None,
     ) -> None:
-        """Report when `news` is set; answer questions in `threads`, or without them on the event loop (simulation)."""
+        """Report when `news` is set, send `measurements`, and answer questions.
+
+        That is in `threads`, or without them on the event loop (simulation).
+        """
         self._dialling = dialling
         self._reconciler = reconciler
         self._host = host
         self._threads = threads
         self._news = news
+        self._measurements = measurements
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stub: host_pb2_grpc.HostLinkAsyncStub | None = None
         self._random = random.Random()
@@ -153,6 +161,7 @@ class Link:
                 first = await self._take(update, outgoing, tasks)
                 if first:
                     helpers.append(tasks.create_task(self._report(outgoing)))
+                    helpers.append(tasks.create_task(self._send_measurements(outgoing)))
                     self._begun(address)
             for helper in (*helpers, *self._consoles):
                 helper.cancel()
@@ -190,6 +199,8 @@ class Link:
                     tasks.create_task(self._answer(update.question, outgoing))
             case "throttle":
                 self._heartbeat_seconds = float(max(1, update.throttle.heartbeat_seconds))
+            case "stored":
+                self._measurements.stored(update.stored.number)
             case _:
                 _log.warning("unknown_update")
         return False
@@ -226,6 +237,18 @@ class Link:
                 reached = reports.reached(self._reconciler.wanted.revision)
                 beat = host_pb2.Heartbeat(revision=reached, disk_free=free, pools=pools)
                 await outgoing.write(HostReport(heartbeat=beat))
+
+    async def _send_measurements(self, outgoing: "_Outgoing") -> None:
+        """Send one message after the other, each again until the controller has stored it."""
+        sent, again_at = 0, 0.0
+        while True:
+            message = self._measurements.first()
+            if message is not None and (message.number != sent or time.monotonic() >= again_at):
+                sent, again_at = message.number, time.monotonic() + _UNSTORED_SECONDS
+                await outgoing.write(HostReport(measurements=message))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if message is None else max(0.0, again_at - time.monotonic())):
+                    await self._measurements.has_more.wait()
 
     async def _answer(self, question: host_pb2.Question, outgoing: "_Outgoing") -> None:
         async with self._asking:

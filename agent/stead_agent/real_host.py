@@ -246,6 +246,7 @@ def _assemble(settings: Settings) -> _Assembled:
         reachability=NeighbourProbes(namespaces),
         credits=Meter(machines.processors, settings.state_dir / "credits"),
         pci=Assignments(settings.devices, settings.state_dir / "devices"),
+        counters=machines.counters,
     )
     return _Assembled(parts, firewall, flow_logs, metadata, volumes, verdict, division, daemon.uri, address)
 

@@ -38,7 +38,7 @@ from stead_controller.db.schema import bring_up_to_date
 from stead_controller.db.session import Database, Transaction
 from stead_controller.desired import desired_state, host_networks, revisions
 from stead_controller.desired.redraw import redraw
-from stead_controller.hosts import link
+from stead_controller.hosts import link, status_checks
 from stead_controller.hosts.block_service import BlockService
 from stead_controller.hosts.enrolment import Enrolment
 from stead_controller.hosts.first_reports import FirstReports, doubtful
@@ -252,6 +252,7 @@ class Controller:
             self._first_reports,
             clock=self._clock,
             authority=self.authority,
+            metrics=self._metrics,
             sign=lru_cache(_MAX_SIGNED)(self._identity_signer.sign),
             heartbeat_seconds=settings.heartbeat_seconds,
         )
@@ -326,6 +327,7 @@ class Controller:
         self._every(alarms.SECONDS, self._alarms.run)
         self._every(_FORGETTING_SECONDS, self._alarms.forget)
         self._every(expiry.INTERVAL_SECONDS, self._object_expiry.run)
+        self._every(status_checks.SECONDS, self._write_status_checks)
         self._every(_CREDENTIALS_SECONDS, self._renew_credentials)
         self._every(_MOVES_SECONDS, self._empty_hosts)
 
@@ -553,6 +555,10 @@ class Controller:
             await self.database.run(renew)
         if await self.database.run(lambda tx: instance_identity.are_due(tx, self._clock()), writes=False):
             await self.database.run(lambda tx: instance_identity.renew_due(tx, self._clock(), _IDENTITIES_AT_ONCE))
+
+    async def _write_status_checks(self) -> None:
+        """Write the metrics of all instances' status checks."""
+        await status_checks.write(self.database, self._metrics, self._clock)
 
     async def _run_lifecycle(self) -> None:
         """Run the schedules of lifecycle policies that are due, one per transaction."""

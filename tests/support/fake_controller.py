@@ -30,6 +30,7 @@ class HostSession:
     revision: int = 0
     heartbeats: int = 0
     messages: int = 0
+    measured: list[pb.Measurements] = field(default_factory=list)
 
     def send(self, state: pb.DesiredState) -> None:
         """Send a change of the desired state."""
@@ -38,6 +39,10 @@ class HostSession:
     def ask(self, question: pb.Question) -> None:
         """Send a question."""
         self.outgoing.put_nowait(pb.HostUpdate(question=question))
+
+    def stored(self, number: int) -> None:
+        """Say that measurements are stored."""
+        self.outgoing.put_nowait(pb.HostUpdate(stored=pb.Stored(number=number)))
 
     def end(self) -> None:
         """End the session from the controller's side."""
@@ -145,6 +150,8 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
                         session.answers[report.answer.id] = report.answer
                     case "heartbeat":
                         session.heartbeats += 1
+                    case "measurements":
+                        session.measured.append(report.measurements)
                 await self._note()
 
     async def RenewCertificate(self, request: pb.RenewCertificateRequest, context: Any) -> pb.RenewCertificateResponse:  # noqa: N802 - the name of the RPC

@@ -45,6 +45,9 @@ class Credits(Protocol):
         change. What a machine used before it was first watched is not counted.
         """
 
+    def balance(self, machine_id: str) -> Balance | None:
+        """Return what a running machine has, as last counted; None if it is not counted."""
+
     def rest(self, machine_id: str, terms: Terms) -> Balance:
         """Stop counting, since the machine is off; return what it has saved."""
 

@@ -91,6 +91,12 @@ class Meter:
             self._add(machine_id, watched)
             return watched.shown
 
+    def balance(self, machine_id: str) -> Balance | None:
+        """Return what a running machine has, as last counted."""
+        with self._lock:
+            watched = self._watched.get(machine_id)
+        return watched.account.ledger.shown if watched is not None else None
+
     def rest(self, machine_id: str, terms: Terms) -> Balance:
         """Stop counting a machine that is off."""
         with self._locks.at(machine_id):

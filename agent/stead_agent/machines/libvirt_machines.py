@@ -24,6 +24,7 @@ from stead_agent.machines.boot_clock import Patience, boot_clock
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.connection import Connection
 from stead_agent.machines.console_log import ConsoleLogs
+from stead_agent.machines.counters import GuestCounters
 from stead_agent.machines.daemon_dirs import DaemonDirs
 from stead_agent.machines.direct_disks import DirectDisks
 from stead_agent.machines.domain_xml import is_machine_id, render_domain, volume_of
@@ -101,6 +102,7 @@ class LibvirtMachines:
         self._domains = Domains(self._link.get, owner, self._boot_id, self._logs)
         self.health = GuestHealth(self._link.get, self._domains.is_ours, self._notify)
         self._domains.volumes_of_hung = self._volumes_of_hung
+        self.counters = GuestCounters(self._link.get, self.processors.processor_time)
         self.joint = JointKeeper(self._link.get, state_dir / "joint-limits")
         self._link.start(self.health.listeners())
         self.health.start()

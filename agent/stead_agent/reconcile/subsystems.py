@@ -13,6 +13,7 @@ from stead_agent.firewall.interface import Firewall
 from stead_agent.flow_logs.interface import FlowLogs
 from stead_agent.machines.interface import FirmwareStates, Machines
 from stead_agent.metadata.interface import MetadataService
+from stead_agent.metrics.interface import Counters
 from stead_agent.network.interface import Network
 from stead_agent.pci.interface import PciDevices
 from stead_agent.reachability.interface import Reachability
@@ -37,3 +38,4 @@ class Subsystems:
     reachability: Reachability
     credits: Credits
     pci: PciDevices
+    counters: Counters

@@ -26,6 +26,12 @@ class SimulatedCredits:
                 balance = Balance(balance.credits + given, 0, balance.spent, balance.charged)
             return self._put(machine_id, CreditAccount(terms, start_count, balance))
 
+    def balance(self, machine_id: str) -> Balance | None:
+        """Return what a running machine has."""
+        with self._world.lock:
+            known = self._world.objects.credits.get(machine_id)
+            return known.balance if known is not None and known.start_count else None
+
     def rest(self, machine_id: str, terms: Terms) -> Balance:
         """Remember that it is off."""
         with self._world.lock:

@@ -9,6 +9,7 @@ from stead_agent.machines.interface import OffReason, Power
 from stead_agent.reconcile import translate
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.simulated.clock import Clock
+from stead_agent.simulated.counters import SimulatedCounters
 from stead_agent.simulated.credits import SimulatedCredits
 from stead_agent.simulated.disks import SimulatedBases, SimulatedVolumes
 from stead_agent.simulated.exports import SimulatedExports
@@ -84,6 +85,7 @@ class SimulatedHost:
         self.machines = SimulatedMachines(self.world, self.metadata, self._clock, self.durations)
         self.reachability = SimulatedReachability(self._clock, self.durations)
         self.credits = SimulatedCredits(self.world)
+        self.counters = SimulatedCounters(self.world)
         self.volumes = SimulatedVolumes(self.world, self.disk)
         self.flow_logs = SimulatedFlowLogs()
         return Subsystems(
@@ -102,6 +104,7 @@ class SimulatedHost:
             reachability=self.reachability,
             credits=self.credits,
             pci=SimulatedPciDevices(self.world),
+            counters=self.counters,
         )
 
     # -- what the agent reports of it

@@ -27,8 +27,10 @@ from stead_controller.hosts.consoles import Consoles
 from stead_controller.hosts.feed import Feed, Stream
 from stead_controller.hosts.first_reports import FirstReports
 from stead_controller.hosts.liveness import Liveness
+from stead_controller.hosts.measurements import MeasurementIntake
 from stead_controller.hosts.peers import require_host
 from stead_controller.hosts.report_intake import ReportIntake
+from stead_controller.metrics.datum import Store
 from stead_controller.request import session_tokens
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.iam import instance_credentials, instance_identity
@@ -60,6 +62,7 @@ class HostLink:
         *,
         clock: Clock,
         authority: Authority,
+        metrics: Store,
         sign: SignDocument | None = None,
         heartbeat_seconds: int,
     ) -> None:
@@ -77,6 +80,8 @@ class HostLink:
         )
         self._hellos = Together(database, self._take_facts)
         self._reports = ReportIntake(database, clock)
+        self._measurements = MeasurementIntake(database, metrics, clock)
+        self._storing: set[asyncio.Task[None]] = set()
         self._questions: dict[tuple[str, int], asyncio.Future[pb.Answer]] = {}  # by host and question id
         self._question_ids = itertools.count(1)
         self._loop = asyncio.get_running_loop()
@@ -202,12 +207,25 @@ class HostLink:
                         future = self._questions.get((stream.host_id, report.answer.id))
                         if future is not None and not future.done():
                             future.set_result(report.answer)
+                    case "measurements":
+                        self._liveness.seen(stream.host_id)
+                        storing = asyncio.create_task(self._store(stream, report.measurements))
+                        self._storing.add(storing)
+                        storing.add_done_callback(self._storing.discard)
         except grpc.RpcError:
             _log.info("host_stream_broke", extra={"host": stream.host_id})
         except Exception:  # the session ends, the agent says Hello again and reports all statuses again
             _log.exception("host_report_failed", extra={"host": stream.host_id})
         finally:
             stream.end()
+
+    async def _store(self, stream: Stream, measurements: pb.Measurements) -> None:
+        """Store measurements, and say so; the host sends again what is not said to be stored."""
+        try:
+            if await self._measurements.take(stream.host_id, measurements):
+                stream.put(pb.HostUpdate(stored=pb.Stored(number=measurements.number)).SerializeToString())
+        except Exception:  # nothing waits for this task
+            _log.exception("measurements_failed", extra={"host": stream.host_id})
 
     def _reached(self, stream: Stream, revision: int) -> None:
         """Store that a host has reported all that it has, if it is as far as what it was sent."""

@@ -20,6 +20,70 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Metric:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    METRIC_UNSPECIFIED: _Metric.ValueType  # 0
+    METRIC_PROCESSORS: _Metric.ValueType  # 1
+    """percent of the time of all vCPUs"""
+    METRIC_RECEIVED_BYTES: _Metric.ValueType  # 2
+    METRIC_SENT_BYTES: _Metric.ValueType  # 3
+    METRIC_RECEIVED_PACKETS: _Metric.ValueType  # 4
+    METRIC_SENT_PACKETS: _Metric.ValueType  # 5
+    METRIC_STORE_READ_BYTES: _Metric.ValueType  # 6
+    METRIC_STORE_WRITTEN_BYTES: _Metric.ValueType  # 7
+    METRIC_STORE_READS: _Metric.ValueType  # 8
+    METRIC_STORE_WRITES: _Metric.ValueType  # 9
+    METRIC_READ_BYTES: _Metric.ValueType  # 10
+    """of a volume, or of all volumes of a machine"""
+    METRIC_WRITTEN_BYTES: _Metric.ValueType  # 11
+    METRIC_READS: _Metric.ValueType  # 12
+    METRIC_WRITES: _Metric.ValueType  # 13
+    METRIC_READ_SECONDS: _Metric.ValueType  # 14
+    """the sum of what each read took"""
+    METRIC_WRITE_SECONDS: _Metric.ValueType  # 15
+    METRIC_QUEUE_LENGTH: _Metric.ValueType  # 20
+    """how many requests were under way, on average"""
+    METRIC_CREDITS_SPENT: _Metric.ValueType  # 16
+    """a credit is one vCPU for a minute"""
+    METRIC_CREDITS: _Metric.ValueType  # 17
+    METRIC_SURPLUS_CREDITS: _Metric.ValueType  # 18
+    METRIC_SURPLUS_CREDITS_CHARGED: _Metric.ValueType  # 19
+
+class Metric(_Metric, metaclass=_MetricEnumTypeWrapper):
+    """What a machine or a volume is measured by. A disk without a volume is one of the instance store."""
+
+METRIC_UNSPECIFIED: Metric.ValueType  # 0
+METRIC_PROCESSORS: Metric.ValueType  # 1
+"""percent of the time of all vCPUs"""
+METRIC_RECEIVED_BYTES: Metric.ValueType  # 2
+METRIC_SENT_BYTES: Metric.ValueType  # 3
+METRIC_RECEIVED_PACKETS: Metric.ValueType  # 4
+METRIC_SENT_PACKETS: Metric.ValueType  # 5
+METRIC_STORE_READ_BYTES: Metric.ValueType  # 6
+METRIC_STORE_WRITTEN_BYTES: Metric.ValueType  # 7
+METRIC_STORE_READS: Metric.ValueType  # 8
+METRIC_STORE_WRITES: Metric.ValueType  # 9
+METRIC_READ_BYTES: Metric.ValueType  # 10
+"""of a volume, or of all volumes of a machine"""
+METRIC_WRITTEN_BYTES: Metric.ValueType  # 11
+METRIC_READS: Metric.ValueType  # 12
+METRIC_WRITES: Metric.ValueType  # 13
+METRIC_READ_SECONDS: Metric.ValueType  # 14
+"""the sum of what each read took"""
+METRIC_WRITE_SECONDS: Metric.ValueType  # 15
+METRIC_QUEUE_LENGTH: Metric.ValueType  # 20
+"""how many requests were under way, on average"""
+METRIC_CREDITS_SPENT: Metric.ValueType  # 16
+"""a credit is one vCPU for a minute"""
+METRIC_CREDITS: Metric.ValueType  # 17
+METRIC_SURPLUS_CREDITS: Metric.ValueType  # 18
+METRIC_SURPLUS_CREDITS_CHARGED: Metric.ValueType  # 19
+Global___Metric: _TypeAlias = Metric  # noqa: Y015
+
 class _Condition:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -281,28 +345,53 @@ class HostUpdate(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     QUESTION_FIELD_NUMBER: _builtins.int
     THROTTLE_FIELD_NUMBER: _builtins.int
+    STORED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def state(self) -> Global___DesiredState: ...
     @_builtins.property
     def question(self) -> Global___Question: ...
     @_builtins.property
     def throttle(self) -> Global___Throttle: ...
+    @_builtins.property
+    def stored(self) -> Global___Stored: ...
     def __init__(
         self,
         *,
         state: Global___DesiredState | None = ...,
         question: Global___Question | None = ...,
         throttle: Global___Throttle | None = ...,
+        stored: Global___Stored | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "question", b"question", "state", b"state", "throttle", b"throttle"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "question", b"question", "state", b"state", "stored", b"stored", "throttle", b"throttle"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "question", b"question", "state", b"state", "throttle", b"throttle"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "question", b"question", "state", b"state", "stored", b"stored", "throttle", b"throttle"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["state", "question", "throttle"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["state", "question", "throttle", "stored"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___HostUpdate: _TypeAlias = HostUpdate  # noqa: Y015
+
+@_typing.final
+class Stored(_message.Message):
+    """The measurements up to this number need not be sent again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Stored: _TypeAlias = Stored  # noqa: Y015
 
 @_typing.final
 class DesiredState(_message.Message):
@@ -382,6 +471,7 @@ class HostReport(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     ANSWER_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    MEASUREMENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -390,6 +480,8 @@ class HostReport(_message.Message):
     def answer(self) -> Global___Answer: ...
     @_builtins.property
     def heartbeat(self) -> Global___Heartbeat: ...
+    @_builtins.property
+    def measurements(self) -> Global___Measurements: ...
     def __init__(
         self,
         *,
@@ -397,16 +489,78 @@ class HostReport(_message.Message):
         progress: Global___Progress | None = ...,
         answer: Global___Answer | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
+        measurements: Global___Measurements | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "body", b"body", "heartbeat", b"heartbeat", "hello", b"hello", "progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "body", b"body", "heartbeat", b"heartbeat", "hello", b"hello", "measurements", b"measurements", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "body", b"body", "heartbeat", b"heartbeat", "hello", b"hello", "progress", b"progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "body", b"body", "heartbeat", b"heartbeat", "hello", b"hello", "measurements", b"measurements", "progress", b"progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "progress", "answer", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "progress", "answer", "heartbeat", "measurements"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___HostReport: _TypeAlias = HostReport  # noqa: Y015
+
+@_typing.final
+class Measurements(_message.Message):
+    """What was measured of guests and volumes, sent again until a Stored has its number. It replaces what it says again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """counts up while the agent runs"""
+    @_builtins.property
+    def measured(self) -> _containers.RepeatedCompositeFieldContainer[Global___Measured]: ...
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        measured: _abc.Iterable[Global___Measured] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["measured", b"measured", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Measurements: _TypeAlias = Measurements  # noqa: Y015
+
+@_typing.final
+class Measured(_message.Message):
+    """Of one machine or volume, over one period."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    at: _builtins.int
+    """Unix milliseconds of the period's start"""
+    @_builtins.property
+    def metrics(self) -> _containers.RepeatedScalarFieldContainer[Global___Metric.ValueType]: ...
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """of each of `metrics`; of counters what they grew by in the period"""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        at: _builtins.int = ...,
+        metrics: _abc.Iterable[Global___Metric.ValueType] | None = ...,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "id", b"id", "metrics", b"metrics", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Measured: _TypeAlias = Measured  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):

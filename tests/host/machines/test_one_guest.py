@@ -65,6 +65,31 @@ def test_a_diagnostic_interrupt_comes_as_an_nmi(one_world: World, spec: MachineS
         one_world.machines.interrupt("i-0123456789abcdef0")
 
 
+def test_its_counters_are_read(one_world: World, spec: MachineSpec, shell: SerialShell) -> None:
+    [volume_id] = [disk.id for disk in spec.disks]
+    counters = one_world.machines.counters
+    wanted = (spec.id, "i-0123456789abcdef0")
+    before = counters.read(wanted)
+    shell.run("dd if=/dev/zero of=/some bs=1M count=4 && sync && rm /some")
+    after = counters.read(wanted)
+    assert before.keys() == after.keys() == {spec.id}
+    one, other = before[spec.id], after[spec.id]
+    assert one.devices is not None
+    assert other.devices is not None
+    assert (one.process, one.began) == (other.process, other.began)
+    assert one.began < one.at < other.at
+    assert 0 < one.cpu_time < other.cpu_time <= spec.vcpus * (other.at - one.began)
+    assert other.devices.volumes.keys() == {volume_id}
+    grown = other.devices.volumes[volume_id]
+    was = one.devices.volumes[volume_id]
+    assert grown.written_bytes - was.written_bytes >= 4 << 20
+    assert grown.writes > was.writes > 0
+    assert grown.write_time > was.write_time
+    assert was.read_bytes > 1 << 20
+    assert other.devices.stores == {}
+    assert len(other.devices.nics) == len(spec.nics)
+
+
 def test_a_hibernated_guest_goes_on_with_the_same_processes(
     one_world: World, spec: MachineSpec, shell: SerialShell
 ) -> None:

@@ -62,6 +62,7 @@ class Rig:
         threads: bool = False,
         addresses: tuple[str, ...] = (),
         renews: bool = False,
+        measure_seconds: float = 60,
     ) -> tuple[Agent, SimulatedHost]:
         """Start an agent."""
         host = host or SimulatedHost(RealClock(asyncio.get_running_loop()))
@@ -76,7 +77,15 @@ class Rig:
             "1.2.3",
             self.folder if renews else None,
         )
-        agent = Agent(host.subsystems, store or MemoryStore(), host, dialling, threads=pool, question_threads=pool)
+        agent = Agent(
+            host.subsystems,
+            store or MemoryStore(),
+            host,
+            dialling,
+            threads=pool,
+            question_threads=pool,
+            measure_seconds=measure_seconds,
+        )
         self.tasks.append(asyncio.create_task(agent.run()))
         return agent, host
 
@@ -163,6 +172,47 @@ async def test_after_a_controllers_restart_the_agent_is_back_quickly_and_says_al
     assert again.hello.revision == 1
     await controller.until(lambda: again.revision == 2, "revision 2 is reached")
     assert again.statuses.keys() == _own(controller)
+
+
+async def test_measurements_are_sent_until_they_are_stored(
+    rig: Rig, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, _ = rig.start()
+    first = await rig.session()
+    for number in range(3):
+        agent._measurements.put(host_pb2.Measurements(measured=[host_pb2.Measured(id=f"i-{number}")]))
+    await controller.until(lambda: bool(first.measured), "the first is sent")
+    first.stored(1)
+    await controller.until(lambda: len(first.measured) == 2, "the second is sent, once the first is stored")
+    first.end()
+    again = await rig.session(after=1)
+    await controller.until(lambda: bool(again.measured), "the second is sent again in the next session")
+    monkeypatch.setattr(link, "_UNSTORED_SECONDS", 0.1)
+    again.stored(2)
+    await controller.until(lambda: len(again.measured) >= 4, "the third is sent again, since nobody stores it")
+    again.stored(3)
+    assert [[each.id for each in message.measured] for message in again.measured[:4]] == [["i-1"], *[["i-2"]] * 3]
+
+
+async def test_all_guests_are_measured_after_each_period(rig: Rig, controller: FakeController) -> None:
+    host = SimulatedHost(RealClock(asyncio.get_running_loop()))
+    rig.start(host=host, measure_seconds=0.5)
+    session = await rig.session()
+    *others, machine = make.launch()
+    machine.machine.metadata.monitoring = True
+    session.send(controller.sender(HOST).change(make.host_network(), *others, machine))
+    await _ready(controller, session, MACHINE, 1)
+    host.counters.set_load("i-1", 0.5)
+
+    def loads() -> list[float]:
+        for message in session.measured:
+            session.stored(message.number)
+        found = [each for message in session.measured for each in message.measured if each.id == "i-1"]
+        return [each.values[0] for each in found if each.metrics[:1] == [host_pb2.METRIC_PROCESSORS]]
+
+    await controller.until(lambda: loads()[-1:] == [pytest.approx(50, abs=5)], "a half of its vCPUs is seen")
+    found = [each for message in session.measured for each in message.measured if each.id == "i-1"]
+    assert all(each.at % 500 == 0 for each in found)
 
 
 async def test_a_restarted_agent_goes_on_from_what_it_stored(

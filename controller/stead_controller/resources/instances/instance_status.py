@@ -36,7 +36,7 @@ _STATUS: Final = case(
 )
 _is_served = and_(_STATUS == "ok", Instance.hung_since.is_(None), Instance.off_since.is_(None))
 _RUNNING_SYSTEM: Final = case((_is_served, "ok"), else_="impaired")
-_SYSTEM_STATUS: Final = case((Instance.state == "running", _RUNNING_SYSTEM), else_=_STATUS)
+SYSTEM_STATUS: Final = case((Instance.state == "running", _RUNNING_SYSTEM), else_=_STATUS)
 _Home = aliased(Host)
 _attached = and_(
     Volume.instance_id == Instance.id, Volume.attachment_state.in_(("attached", *volume_attachments.DETACHING))
@@ -51,22 +51,22 @@ _away_since = (
     .correlate(Instance)
     .scalar_subquery()
 )
-_INSTANCE_STATUS: Final = case(
+INSTANCE_STATUS: Final = case(
     (_STATUS != "ok", _STATUS),
     (or_(_full_since.is_not(None), Instance.off_since.is_not(None), Instance.answers == "no"), "impaired"),
     (Instance.answers == "starting", "initializing"),
     else_="ok",  # unknown for guests on hosts of an earlier release
 )
 _ebs_impaired = or_(*(each.is_not(None) for each in (_full_since, _stalled_since, _lost_since, _away_since)))
-_EBS_STATUS: Final = case((and_(_STATUS == "ok", _ebs_impaired), "impaired"), else_=_STATUS)
+EBS_STATUS: Final = case((and_(_STATUS == "ok", _ebs_impaired), "impaired"), else_=_STATUS)
 _ROWS: Final = select(
     Instance.id,
     Instance.has_events,
     Instance.state,
     Instance.zone,
-    _INSTANCE_STATUS.label("status"),
-    _SYSTEM_STATUS.label("system"),
-    _EBS_STATUS.label("ebs"),
+    INSTANCE_STATUS.label("status"),
+    SYSTEM_STATUS.label("system"),
+    EBS_STATUS.label("ebs"),
     _full_since.label("full_since"),
     Instance.silent_since,
     Instance.hung_since,
@@ -120,13 +120,13 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
         | {
             "event.not-after": NEVER,
             "application-status.status": NEVER,
-            "attached-ebs-status.status": text(_EBS_STATUS),
-            "instance-status.reachability": shown_as(_INSTANCE_STATUS, _REACHABILITY),
-            "instance-status.status": text(_INSTANCE_STATUS),
+            "attached-ebs-status.status": text(EBS_STATUS),
+            "instance-status.reachability": shown_as(INSTANCE_STATUS, _REACHABILITY),
+            "instance-status.status": text(INSTANCE_STATUS),
             "operator.managed": constant("false"),
             "operator.principal": NEVER,
-            "system-status.reachability": shown_as(_SYSTEM_STATUS, _REACHABILITY),
-            "system-status.status": text(_SYSTEM_STATUS),
+            "system-status.reachability": shown_as(SYSTEM_STATUS, _REACHABILITY),
+            "system-status.status": text(SYSTEM_STATUS),
         }
     )
 

@@ -10,6 +10,8 @@ from stead_controller.hosts.feed import Stream
 from stead_controller.hosts.first_reports import FirstReports, doubtful
 from stead_controller.hosts.link import HostLink
 from stead_controller.hosts.liveness import Liveness
+from stead_controller.metrics.engine_store import EngineStore
+from stead_controller.metrics.http_engine import HttpEngine
 from stead_proto.certificates import Authority
 from stead_proto.v1 import host_pb2 as pb
 from tests.support import rows
@@ -63,6 +65,7 @@ async def test_a_host_has_reported_all_when_it_is_as_far_as_what_it_was_sent(dat
         reports,
         clock=lambda: NOW,
         authority=Authority.create(),
+        metrics=EngineStore(HttpEngine("http://127.0.0.1:1"), lambda: NOW),
         heartbeat_seconds=5,
     )
     waiting = asyncio.create_task(reports.wait())

@@ -14,6 +14,8 @@ from stead_controller.hosts.first_reports import FirstReports
 from stead_controller.hosts.link import HostLink
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.hosts.report_intake import ReportIntake
+from stead_controller.metrics.engine_store import EngineStore
+from stead_controller.metrics.http_engine import HttpEngine
 from stead_proto.certificates import Authority
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
@@ -107,6 +109,7 @@ async def test_the_session_goes_on(database, run, world, volume_ids, broken):
         FirstReports(20),
         clock=lambda: NOW,
         authority=Authority.create(),
+        metrics=EngineStore(HttpEngine("http://127.0.0.1:1"), lambda: NOW),
         heartbeat_seconds=5,
     )
     stream = Stream(world.host_id, 0, "")

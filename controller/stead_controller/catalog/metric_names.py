@@ -1,0 +1,53 @@
+"""What hosts measure, in CloudWatch's words: names, units and namespaces of EC2's and EBS's metrics.
+
+Sources: "CloudWatch metrics that are available for your instances" of the EC2 user guide, "Amazon CloudWatch metrics
+for Amazon EBS" of the EBS user guide.
+"""
+
+from typing import Final
+
+from stead_proto.v1 import host_pb2 as pb
+
+EC2: Final = "AWS/EC2"
+EBS: Final = "AWS/EBS"
+INSTANCE: Final = "InstanceId"
+VOLUME: Final = "VolumeId"
+
+OF_INSTANCES: Final[dict[int, tuple[str, str]]] = {
+    pb.METRIC_PROCESSORS: ("CPUUtilization", "Percent"),
+    pb.METRIC_RECEIVED_BYTES: ("NetworkIn", "Bytes"),
+    pb.METRIC_SENT_BYTES: ("NetworkOut", "Bytes"),
+    pb.METRIC_RECEIVED_PACKETS: ("NetworkPacketsIn", "Count"),
+    pb.METRIC_SENT_PACKETS: ("NetworkPacketsOut", "Count"),
+    pb.METRIC_STORE_READ_BYTES: ("DiskReadBytes", "Bytes"),
+    pb.METRIC_STORE_WRITTEN_BYTES: ("DiskWriteBytes", "Bytes"),
+    pb.METRIC_STORE_READS: ("DiskReadOps", "Count"),
+    pb.METRIC_STORE_WRITES: ("DiskWriteOps", "Count"),
+    pb.METRIC_READ_BYTES: ("EBSReadBytes", "Bytes"),
+    pb.METRIC_WRITTEN_BYTES: ("EBSWriteBytes", "Bytes"),
+    pb.METRIC_READS: ("EBSReadOps", "Count"),
+    pb.METRIC_WRITES: ("EBSWriteOps", "Count"),
+    pb.METRIC_CREDITS_SPENT: ("CPUCreditUsage", "Count"),
+    pb.METRIC_CREDITS: ("CPUCreditBalance", "Count"),
+    pb.METRIC_SURPLUS_CREDITS: ("CPUSurplusCreditBalance", "Count"),
+    pb.METRIC_SURPLUS_CREDITS_CHARGED: ("CPUSurplusCreditsCharged", "Count"),
+}
+"""Name and unit of what is measured of a machine."""
+
+OF_VOLUMES: Final[dict[int, tuple[str, str]]] = {
+    pb.METRIC_READ_BYTES: ("VolumeReadBytes", "Bytes"),
+    pb.METRIC_WRITTEN_BYTES: ("VolumeWriteBytes", "Bytes"),
+    pb.METRIC_READS: ("VolumeReadOps", "Count"),
+    pb.METRIC_WRITES: ("VolumeWriteOps", "Count"),
+    pb.METRIC_READ_SECONDS: ("VolumeTotalReadTime", "Seconds"),
+    pb.METRIC_WRITE_SECONDS: ("VolumeTotalWriteTime", "Seconds"),
+    pb.METRIC_QUEUE_LENGTH: ("VolumeQueueLength", "Count"),
+}
+"""Name and unit of what is measured of a volume that is attached to a running machine."""
+
+STATUS_CHECKS: Final = (
+    "StatusCheckFailed_Instance",
+    "StatusCheckFailed_System",
+    "StatusCheckFailed_AttachedEBS",
+)
+ANY_STATUS_CHECK: Final = "StatusCheckFailed"

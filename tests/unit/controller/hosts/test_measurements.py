@@ -1,0 +1,139 @@
+"""Measurements become data of the right account, or none."""
+
+import logging
+import math
+
+import pytest
+from sqlalchemy import select, update
+
+from stead_controller.db.tables import Instance, Volume
+from stead_controller.hosts import status_checks
+from stead_controller.hosts.measurements import MeasurementIntake
+from stead_controller.metrics.datum import Identity, MetricsUnavailable, single
+from stead_proto.v1 import host_pb2 as pb
+from tests.support import rows
+from tests.support.rows import NOW
+
+AT = int(NOW.timestamp() * 1000) - 60_000
+
+
+class Recorded:
+    """A store that remembers, or is away."""
+
+    def __init__(self):
+        self.data = []
+        self.away = False
+
+    async def write(self, data):
+        if self.away:
+            raise MetricsUnavailable("on purpose")
+        self.data += data
+
+
+@pytest.fixture
+def store():
+    return Recorded()
+
+
+@pytest.fixture
+def instance_id(world, run):
+    return run(lambda tx: rows.launch(tx, world, world.one).id)
+
+
+@pytest.fixture
+def volume_id(world, run, instance_id):
+    def attach(tx):
+        tx.session.execute(
+            update(Volume).where(Volume.instance_id == instance_id).values(attached_host_id=world.host_id)
+        )
+        return tx.session.scalars(select(Volume.id).where(Volume.instance_id == instance_id)).one()
+
+    return run(attach)
+
+
+def _measured(name, values, *, at=AT):
+    return pb.Measured(id=name, at=at, metrics=list(values), values=list(values.values()))
+
+
+def _identity(world, namespace, name, dimension, value):
+    return Identity(world.one.caller.account_id, namespace, name, ((dimension, value),))
+
+
+async def test_they_are_metrics_of_the_account_in_cloudwatchs_words(database, world, store, instance_id, volume_id):
+    intake = MeasurementIntake(database, store, lambda: NOW)
+    message = pb.Measurements(
+        measured=[
+            _measured(instance_id, {pb.METRIC_PROCESSORS: 12.5, pb.METRIC_READS: 3, 999: 1}),
+            _measured(volume_id, {pb.METRIC_READS: 4, pb.METRIC_PROCESSORS: 5}),
+        ]
+    )
+    assert await intake.take(world.host_id, message)
+    assert store.data == [
+        single(_identity(world, "AWS/EC2", "CPUUtilization", "InstanceId", instance_id), AT, "Percent", 12.5),
+        single(_identity(world, "AWS/EC2", "EBSReadOps", "InstanceId", instance_id), AT, "Count", 3),
+        single(_identity(world, "AWS/EBS", "VolumeReadOps", "VolumeId", volume_id), AT, "Count", 4),
+    ]
+
+
+async def test_a_host_speaks_of_its_own_guests_only_and_of_now(database, world, store, instance_id, volume_id):
+    intake = MeasurementIntake(database, store, lambda: NOW)
+    good = {pb.METRIC_READS: 3.0}
+    whole = pb.Measurements(measured=[_measured(instance_id, good), _measured(volume_id, good)])
+    assert await intake.take("h-00000000000000000", whole)
+    wrong = [
+        _measured("i-0123456789abcdef0", good),
+        _measured(instance_id, good, at=AT - 3 * 3_600_000),
+        _measured(instance_id, good, at=AT + 3_600_000),
+        _measured(instance_id, {pb.METRIC_READS: -1}),
+        _measured(instance_id, {pb.METRIC_READS: math.nan}),
+        _measured(instance_id, {pb.METRIC_READS: math.inf}),
+    ]
+    assert await intake.take(world.host_id, pb.Measurements(measured=wrong))
+    assert store.data == []
+
+
+async def test_what_cannot_be_stored_is_to_be_sent_again_and_logged_once(database, world, store, instance_id, caplog):
+    intake = MeasurementIntake(database, store, lambda: NOW)
+    message = pb.Measurements(measured=[_measured(instance_id, {pb.METRIC_READS: 3})])
+    store.away = True
+    with caplog.at_level(logging.INFO):
+        assert not await intake.take(world.host_id, message)
+        assert not await intake.take(world.host_id, message)
+        store.away = False
+        assert await intake.take(world.host_id, message)
+        assert await intake.take(world.host_id, message)
+    assert [each.message for each in caplog.records] == ["measurements_not_stored", "measurements_stored_again"]
+    assert len(store.data) == 2
+
+
+async def test_status_checks_are_written_of_all_that_run(database, world, run, store, *, monkeypatch, instance_id):
+    monkeypatch.setattr(status_checks, "_AT_ONCE", 2)
+    silent, starting, hung = run(
+        lambda tx: [
+            rows.launch(tx, world, world.one, number=number, **changes).id
+            for number, changes in enumerate(({"answers": "no"}, {"answers": "starting"}, {"hung_since": NOW}), 1)
+        ]
+    )
+    run(lambda tx: rows.launch(tx, world, world.other, number=9, state="stopped").id)
+    await status_checks.write(database, store, lambda: NOW)
+    found = {}
+    for datum in store.data:
+        assert datum.at == int(NOW.timestamp() // 60 * 60_000)
+        [(_, name)] = datum.identity.dimensions
+        found.setdefault(name, {})[datum.identity.name.removeprefix("StatusCheckFailed")] = datum.total
+    well = {"_Instance": 0, "_System": 0, "_AttachedEBS": 0, "": 0}
+    assert found == {
+        instance_id: well,
+        silent: well | {"_Instance": 1, "": 1},
+        starting: {"_System": 0, "_AttachedEBS": 0, "": 0},
+        hung: well | {"_System": 1, "": 1},
+    }
+    store.away = True
+    await status_checks.write(database, store, lambda: NOW)
+
+
+async def test_of_a_lost_host_only_the_check_of_the_host_is_known(database, world, run, store, instance_id):
+    run(lambda tx: tx.session.execute(update(Instance).values(host_id=None)) and None)
+    await status_checks.write(database, store, lambda: NOW)
+    found = {datum.identity.name: datum.total for datum in store.data}
+    assert found == {"StatusCheckFailed_System": 1, "StatusCheckFailed": 1}
