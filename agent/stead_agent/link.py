@@ -246,7 +246,7 @@ class Link:
             if message is not None and (message.number != sent or time.monotonic() >= again_at):
                 sent, again_at = message.number, time.monotonic() + _UNSTORED_SECONDS
                 await outgoing.write(HostReport(measurements=message))
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError):  # then it is sent again
                 async with asyncio.timeout(None if message is None else max(0.0, again_at - time.monotonic())):
                     await self._measurements.has_more.wait()
 

@@ -327,7 +327,7 @@ class Controller:
         self._every(alarms.SECONDS, self._alarms.run)
         self._every(_FORGETTING_SECONDS, self._alarms.forget)
         self._every(expiry.INTERVAL_SECONDS, self._object_expiry.run)
-        self._every(status_checks.SECONDS, self._write_status_checks)
+        self._every(status_checks.SECONDS, partial(status_checks.write, self.database, self._metrics, self._clock))
         self._every(_CREDENTIALS_SECONDS, self._renew_credentials)
         self._every(_MOVES_SECONDS, self._empty_hosts)
 
@@ -555,10 +555,6 @@ class Controller:
             await self.database.run(renew)
         if await self.database.run(lambda tx: instance_identity.are_due(tx, self._clock()), writes=False):
             await self.database.run(lambda tx: instance_identity.renew_due(tx, self._clock(), _IDENTITIES_AT_ONCE))
-
-    async def _write_status_checks(self) -> None:
-        """Write the metrics of all instances' status checks."""
-        await status_checks.write(self.database, self._metrics, self._clock)
 
     async def _run_lifecycle(self) -> None:
         """Run the schedules of lifecycle policies that are due, one per transaction."""

@@ -74,6 +74,9 @@ ON_A_HOST: Final = MappingProxyType(
         "firewall_oracle": Smallest(("30", "1")),
         "metadata": Smallest((), {"SECONDS": 0.1, "LEAST": 0, "LIMIT_MS": 1e9}),
         "metadata_neighbour": Smallest(("--rounds", "2"), {"SECONDS": 0.05, "PAUSE": 0.05, "LIMIT": 1e9}),
+        "metrics": Smallest(
+            ("--instances", "4", "--rounds", "1", "--days", "1"), {"IDLE_SECONDS": 0.2, "READ": 2, "LIMIT_MS": 1e9}
+        ),
         "network_changes": Smallest(
             (),
             {

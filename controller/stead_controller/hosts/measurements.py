@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -20,6 +21,7 @@ _log = logging.getLogger(__name__)
 _LATE_MILLISECONDS: Final = 2 * 3_600_000
 _EARLY_MILLISECONDS: Final = 300_000
 _AT_ONCE: Final = 500
+_KNOWN_SECONDS: Final = 300.0
 
 
 class MeasurementIntake:
@@ -32,11 +34,12 @@ class MeasurementIntake:
         self._clock = clock
         self._fails = False
         self._writing = asyncio.Semaphore(4)
+        self._owners: dict[str, tuple[float, Mapping[str, str]]] = {}  # by host: until when it counts, and the accounts
 
     async def take(self, host_id: str, measurements: pb.Measurements) -> bool:
         """Store what a host measured; False if it must send it again later."""
         ids = [measured.id for measured in measurements.measured]
-        owners = await self._database.run(lambda tx: _owners(tx, host_id, ids), writes=False)
+        owners = await self._owners_of(host_id, ids)
         now = int(self._clock().timestamp() * 1000)
         data = [datum for measured in measurements.measured for datum in _data(measured, owners, now)]
         try:
@@ -51,6 +54,15 @@ class MeasurementIntake:
             _log.info("measurements_stored_again")
         self._fails = False
         return True
+
+    async def _owners_of(self, host_id: str, ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the accounts of what a host may speak of; asked again after some minutes, or when it has others."""
+        until, known = self._owners.get(host_id, (0.0, {}))
+        if time.monotonic() < until and all(each in known for each in ids):
+            return known
+        found = await self._database.run(lambda tx: _owners(tx, host_id, ids), writes=False)
+        self._owners[host_id] = time.monotonic() + _KNOWN_SECONDS, found
+        return found
 
 
 def _owners(tx: Transaction, host_id: str, ids: Sequence[str]) -> Mapping[str, str]:

@@ -59,10 +59,7 @@ class EngineStore:
         found: list[list[Found]] = [[] for _ in wanted]
         await self._engine.show_written()
         for group in queries.grouped(wanted):
-            if group.statistic in SIMPLE:
-                by_id = await self._simple(group)
-            else:
-                by_id = await self._of_values(group, parsed[group.statistic])
+            by_id = await self._answer(group, parsed[group.statistic])
             for place, id_ in group.members:
                 found[place] = sorted(by_id.get(id_, ()), key=lambda one: one.unit)
         return found
@@ -91,9 +88,29 @@ class EngineStore:
         for body in requests_of(rows):
             await self._engine.post(WRITE_PATH, body, HEADERS)
 
-    async def _simple(self, group: Group) -> dict[str, list[Found]]:
-        parameters = {"query": queries.simple_query(group), **group.parameters, "nocache": "1"}
-        answer = await self._ask("/api/v1/query_range", parameters)
+    async def _answer(self, group: Group, statistic: Statistic) -> dict[str, list[Found]]:
+        """Answer a group by what was found of each metric.
+
+        Most metrics have single values alone: then the engine reads them once, and computes percentiles too.
+        """
+        is_simple = statistic.kind in SIMPLE
+        if not is_simple and statistic.kind != "P":
+            return await self._of_values(group, statistic)
+        query, time = queries.sets_query(group)
+        answer = await self._ask("/api/v1/query", {"query": query, "time": time, "nocache": "1"})
+        have_sets = {series["metric"]["id"] for series in answer["result"]}
+        plain, mixed = group.only(have_sets, without=True), group.only(have_sets)
+        found: dict[str, list[Found]] = {}
+        if plain.members:
+            found |= await self._by_periods(plain, queries.plain_query(plain, None if is_simple else statistic.high))
+        if mixed.members and is_simple:
+            found |= await self._by_periods(mixed, queries.simple_query(mixed))
+        elif mixed.members:
+            found |= await self._of_values(mixed, statistic)
+        return found
+
+    async def _by_periods(self, group: Group, query: str) -> dict[str, list[Found]]:
+        answer = await self._ask("/api/v1/query_range", {"query": query, **group.parameters, "nocache": "1"})
         found: dict[str, list[Found]] = defaultdict(list)
         for series in answer["result"]:
             labels = series["metric"]

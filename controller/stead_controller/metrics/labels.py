@@ -9,6 +9,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from stead_controller.metrics.datum import Identity
@@ -16,6 +17,7 @@ from stead_controller.metrics.datum import Identity
 NAME: Final = "cloudwatch"
 """The name that all series have in the engine."""
 
+_MOST_NAMES: Final = 1024  # of dimensions, whose labels are remembered
 _DIMENSION: Final = "d_"
 _PLAIN: Final = re.compile(r"[a-zA-Z0-9]+")
 _OTHER: Final = re.compile(r"[^a-zA-Z0-9]")
@@ -31,20 +33,21 @@ def id_of(identity: Identity) -> str:
     return base64.urlsafe_b64encode(digest).decode("ascii")
 
 
-def labels_of(identity: Identity, unit: str, kind: str) -> dict[str, str]:
+def labels_of(identity: Identity, unit: str, kind: str) -> list[tuple[str, str]]:
     """Return the labels of one series of a metric, sorted by name as the protocol wants them."""
-    labels = {
-        "__name__": NAME,
-        "account": identity.account,
-        "id": id_of(identity),
-        "kind": kind,
-        "metric": identity.name,
-        "namespace": identity.namespace,
-        "unit": unit,
-    }
-    for name, value in identity.dimensions:
-        labels[dimension_label(name)] = value
-    return dict(sorted(labels.items()))
+    dimensions = [(dimension_label(name), value) for name, value in identity.dimensions]
+    if len(dimensions) > 1:
+        dimensions.sort()
+    return [
+        ("__name__", NAME),
+        ("account", identity.account),
+        *dimensions,  # their names begin with d
+        ("id", id_of(identity)),
+        ("kind", kind),
+        ("metric", identity.name),
+        ("namespace", identity.namespace),
+        ("unit", unit),
+    ]
 
 
 def identity_of(labels: Mapping[str, str]) -> Identity:
@@ -57,6 +60,7 @@ def identity_of(labels: Mapping[str, str]) -> Identity:
     return Identity(labels["account"], labels["namespace"], labels["metric"], tuple(dimensions))
 
 
+@lru_cache(_MOST_NAMES)
 def dimension_label(name: str) -> str:
     """Return the label of the dimension of this name."""
     if _PLAIN.fullmatch(name):

@@ -5,8 +5,8 @@ includes its right one, so it is evaluated at the period's last millisecond.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -17,6 +17,14 @@ from stead_controller.metrics.statistics import SIMPLE
 
 _MOST_IDS: Final = 500
 _MOST_POINTS: Final = 500_000
+
+_OVER_TIME: Final = {
+    "Sum": "sum_over_time",
+    "Average": "avg_over_time",
+    "Minimum": "min_over_time",
+    "Maximum": "max_over_time",
+    "SampleCount": "count_over_time",
+}
 
 type Answer = Sequence[Mapping[str, Any]]
 """The series of an engine's answer: labels in `metric`, pairs of seconds and text in `values`, or one in `value`."""
@@ -32,6 +40,10 @@ class Group:
     period: int
     unit: str | None
     members: tuple[tuple[int, str], ...]
+
+    def only(self, ids: Container[str], *, without: bool = False) -> "Group":
+        """Return the group of those members that are among `ids`, or `without` them."""
+        return replace(self, members=tuple(one for one in self.members if (one[1] in ids) != without))
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -52,6 +64,23 @@ def grouped(wanted: Sequence[Wanted]) -> list[Group]:
             chunk = tuple(members[first : first + most])
             groups.append(Group(statistic, start, end, period, unit, chunk))
     return groups
+
+
+def sets_query(group: Group) -> tuple[str, str]:
+    """Return the query of the metrics that have more than single values in the time, and when it is to be evaluated."""
+    found = f"count_over_time({_selector(group, samples.COUNT)}[{group.end - group.start}ms])"
+    return f"count by (id) ({found})", _seconds(group.end - 1)
+
+
+def plain_query(group: Group, share: float | None) -> str:
+    """Return the query of a statistic of metrics that have single values alone: one series for each metric and unit.
+
+    With a `share` that is a percentile.
+    """
+    selector = f"{_selector(group, samples.VALUE)}[{group.period}s]"
+    if share is not None:
+        return f"quantile_over_time({share!r}, {selector})"
+    return f"{_OVER_TIME[group.statistic]}({selector})"
 
 
 def simple_query(group: Group) -> str:

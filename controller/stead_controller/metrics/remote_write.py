@@ -5,7 +5,8 @@ Snappy here means its framing only: the bytes go on as literals, because the eng
 """
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from stead_controller.metrics.labels import labels_of
@@ -19,6 +20,9 @@ HEADERS: Final = {
 
 _LENGTH: Final = 2  # protobuf's wire type of what has a length
 _MOST_BYTES: Final = 4 << 20
+_MOST_LABELS: Final = 8192  # that are remembered, of some 150 bytes
+_MOST_TIMES: Final = 256
+_DOUBLE: Final = struct.Struct("<d")
 
 
 def requests_of(samples: Iterable[Sample]) -> Iterable[bytes]:
@@ -38,12 +42,23 @@ def requests_of(samples: Iterable[Sample]) -> Iterable[bytes]:
 
 def _series(sample: Sample) -> bytes:
     """Return a TimeSeries with one Sample."""
-    number = b"\x09" + struct.pack("<d", sample.value) + b"\x10" + _varint(sample.at)
-    return _labels(labels_of(sample.identity, sample.unit, sample.kind)) + _field(2, number)
+    labels = labels_of(sample.identity, sample.unit, sample.kind)
+    written = [_label_of_one(*label) if label[0] == "id" else _label(*label) for label in labels]
+    time = _time(sample.at)
+    return b"".join((*written, b"\x12", bytes((10 + len(time),)), b"\x09", _DOUBLE.pack(sample.value), b"\x10", time))
 
 
-def _labels(labels: Mapping[str, str]) -> bytes:
-    return b"".join(_field(1, _field(1, name.encode()) + _field(2, value.encode())) for name, value in labels.items())
+def _label_of_one(name: str, value: str) -> bytes:
+    return _field(1, _field(1, name.encode()) + _field(2, value.encode()))
+
+
+# Most labels come again and again: names of metrics, and of the instances that are measured each minute.
+_label: Final = lru_cache(_MOST_LABELS)(_label_of_one)
+
+
+@lru_cache(_MOST_TIMES)
+def _time(milliseconds: int) -> bytes:
+    return _varint(milliseconds)
 
 
 def _field(number: int, content: bytes) -> bytes:

@@ -2,8 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from stead_controller.metrics.datum import Datum, Identity
 
@@ -19,8 +18,7 @@ _SECOND: Final = 1000  # milliseconds, which are the slots of a second
 _MOST_SECONDS: Final = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """A number of one series at a time, in milliseconds since 1970."""
 
     identity: Identity

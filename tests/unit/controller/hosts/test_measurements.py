@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, update
 
 from stead_controller.db.tables import Instance, Volume
-from stead_controller.hosts import status_checks
+from stead_controller.hosts import measurements, status_checks
 from stead_controller.hosts.measurements import MeasurementIntake
 from stead_controller.metrics.datum import Identity, MetricsUnavailable, single
 from stead_proto.v1 import host_pb2 as pb
@@ -90,6 +90,30 @@ async def test_a_host_speaks_of_its_own_guests_only_and_of_now(database, world, 
     ]
     assert await intake.take(world.host_id, pb.Measurements(measured=wrong))
     assert store.data == []
+
+
+async def test_owners_are_asked_for_when_a_host_has_others_or_after_a_while(
+    database, world, run, store, *, instance_id, monkeypatch
+):
+    intake = MeasurementIntake(database, store, lambda: NOW)
+    other = run(lambda tx: rows.launch(tx, world, world.other, number=1).id)
+
+    async def accounts(*names):
+        store.data.clear()
+        measured = [_measured(name, {pb.METRIC_READS: 3}) for name in names]
+        assert await intake.take(world.host_id, pb.Measurements(measured=measured))
+        return [datum.identity.account for datum in store.data]
+
+    one, two = world.one.caller.account_id, world.other.caller.account_id
+    assert await accounts(instance_id) == [one]
+    assert await accounts(instance_id, other) == [one, two]
+    run(lambda tx: tx.session.execute(update(Instance).values(host_id=None)) and None)
+    assert await accounts(instance_id) == [one]
+    monkeypatch.setattr(measurements, "_KNOWN_SECONDS", 0)
+    intake._owners.clear()
+    assert await accounts(instance_id) == []
+    run(lambda tx: tx.session.execute(update(Instance).values(host_id=world.host_id)) and None)
+    assert await accounts(instance_id) == [one]
 
 
 async def test_what_cannot_be_stored_is_to_be_sent_again_and_logged_once(database, world, store, instance_id, caplog):
