@@ -12,14 +12,14 @@ SAYS = """#!/bin/sh
 
 def test_secure_boot_with_a_tpm_by_the_aws_command(user: User, real_cloud: RealCloud) -> None:
     aws = user.account.aws
-    (source,) = user.run()
-    plain = user.ec2.create_image(InstanceId=source, Name="its disk", NoReboot=True)["ImageId"]
+    plain = user.ec2.copy_image(SourceImageId=user.image_id, SourceRegion="us-east-1", Name="a copy of my own")[
+        "ImageId"
+    ]
 
     def made() -> bool:
         return user.ec2.describe_images(ImageIds=[plain])["Images"][0]["State"] == "available"
 
     wait_for(made, "the image is made", 300, poll=0.5)
-    user.terminate([source])
     disk = user.ec2.describe_images(ImageIds=[plain])["Images"][0]["BlockDeviceMappings"][0]
     mapping = f"DeviceName={disk['DeviceName']},Ebs={{SnapshotId={disk['Ebs']['SnapshotId']}}}"
     image_id = aws(

@@ -12,19 +12,12 @@ from tests.support.real_cloud import HEARS_THE_POWER_BUTTON, User, qemu_process_
 from tests.support.waiting import wait_for
 
 
-def test_guests_that_power_themselves_off(user: User) -> None:
-    """One is to be stopped then, the other terminated."""
-    guests = {}
-    for behaviour, state in (("stop", "stopped"), ("terminate", "terminated")):
-        [instance_id] = user.run(wait=False, InstanceInitiatedShutdownBehavior=behaviour)
-        guests[instance_id] = state
-    user.wait("instance_running", list(guests))
-    for instance_id, state in guests.items():
-        _ask(user, instance_id, "sudo poweroff")
-        wait_for(lambda: user.state(instance_id) == state, f"{instance_id} is {state}", 30)  # noqa: B023 - called now
-        shown = user.describe(instance_id)
-        assert shown["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
-        assert qemu_process_of(instance_id) is None
+def test_a_guest_that_powers_itself_off_is_terminated_where_that_is_asked(user: User) -> None:
+    [instance_id] = user.run(InstanceInitiatedShutdownBehavior="terminate")
+    _ask(user, instance_id, "sudo poweroff")
+    wait_for(lambda: user.state(instance_id) == "terminated", "it is terminated", 30)
+    assert user.describe(instance_id)["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+    assert qemu_process_of(instance_id) is None
 
 
 def test_guest_that_is_rebooted_and_reboots_itself(user: User) -> None:

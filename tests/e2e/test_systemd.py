@@ -38,13 +38,13 @@ def test_a_cloud_comes_back_by_itself(machine: Machine) -> None:
     assert len(lasting) == 3
     controller = _main_process(machine, UNITS[0])
     machine.must("pkill", "-KILL", "--parent", controller)
-    wait_for(lambda: machine.run(stead, "status").returncode == 0, "another process serves", 120, poll=0.5)
+    wait_for(lambda: machine.run(stead, "status").returncode == 0, "another process serves", 120, poll=2)
     assert _main_process(machine, UNITS[0]) == controller, "systemd had nothing to do"
 
     machine.must("systemctl", "restart", "stead-agent")
     for unit in UNITS:
         machine.must("kill", "-KILL", _main_process(machine, unit))
-    wait_for(lambda: machine.run(stead, "status").returncode == 0, "both are back", 120, poll=0.5)
+    wait_for(lambda: machine.run(stead, "status").returncode == 0, "both are back", 120, poll=2)
     assert _lasting_processes(machine) == lasting
     # A guest's power cut costs it what it had not written to its disk, such as its host keys.
     assert machine.must(*login, "sync; cat /proc/sys/kernel/random/boot_id") == first_boot
@@ -59,7 +59,7 @@ def test_a_cloud_comes_back_by_itself(machine: Machine) -> None:
         explain=lambda: machine.run("sh", "-c", f"tail -n 30 {_EXPLAINING}").stdout,
     )
     assert machine.must(*login, "cat /proc/sys/kernel/random/boot_id") != first_boot
-    wait_for(lambda: machine.run(stead, "status").returncode == 0, "the host is seen", 120, poll=0.5)
+    wait_for(lambda: machine.run(stead, "status").returncode == 0, "the host is seen", 120, poll=2)
     assert _states(machine) == ["active"] * 2
 
     machine.must(stead, "down", "--purge", "--yes")

@@ -288,7 +288,7 @@ def goes(street: Street, volume_id: str, last: RigHost, now: RigHost, *, kills: 
                 host.start_agent()
             kill(street.rig.rig.controller)
             street.rig.rig.start_controller()
-        wait_for(lambda: shown(street, last)["state"] == "drained", f"{last.name} is empty", 120, poll=0.5)
+        wait_for(lambda: shown(street, last)["state"] == "drained", f"{last.name} is empty", 120, poll=2)
         uses = {use["id"]: use["state"] for use in shown(street, now)["uses"]}
         assert (uses[street.east.id], uses[volume_id]) == ("stopped", "in-use")
         wait_for(lambda: volume_id in disks(now), f"{now.name} has its root volume", 60, poll=0.5)
@@ -310,7 +310,7 @@ def is_drained_away(street: Street) -> None:
     written = fill(street.east, volume_id, "three")
     assert disks(three) == [volume_id]
     with cordoned(street, one), drained(street, three, "--stop"):
-        wait_for(lambda: shown(street, three)["state"] == "drained", f"{three.name} is empty", 240, poll=0.5)
+        wait_for(lambda: shown(street, three)["state"] == "drained", f"{three.name} is empty", 240, poll=2)
         assert disks(three) == []
         assert street.east.id not in three.place.run("virsh", "list", "--all", "--name").stdout
         street.user.wait("instance_running", [street.east.id])

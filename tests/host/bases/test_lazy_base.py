@@ -227,7 +227,9 @@ def test_an_encrypted_base_stays_encrypted_and_is_read_with_its_key_alone(bases,
 
     before = server_pid(bases)
     os.kill(before, signal.SIGKILL)
-    wait_for(lambda: bases._servers.serves(SNAP) and server_pid(bases) not in (0, before), "it is revived", 30, poll=0.05)
+    wait_for(
+        lambda: bases._servers.serves(SNAP) and server_pid(bases) not in (0, before), "it is revived", 30, poll=0.05
+    )
     with NbdClient(socket_of(bases), "", timeout=30) as client:
         ((_, content),) = client.read_each([(0, BLOCK_BYTES)], in_flight=1)
     assert content == disk[:BLOCK_BYTES]
