@@ -15,8 +15,8 @@ def request(body: bytes, encoding: str = "gzip") -> Request:
 
 @pytest.mark.parametrize("content", [b"", b"Action=x", b"x" * MAX_OPENED])
 def test_a_body_is_opened(content: bytes) -> None:
-    assert opened(request(gzip.compress(content))).body == content
-    assert opened(request(gzip.compress(content), " GZIP ")).body == content
+    assert opened(request(gzip.compress(content, mtime=0))).body == content
+    assert opened(request(gzip.compress(content, mtime=0), " GZIP ")).body == content
 
 
 def test_a_body_of_no_encoding_stays() -> None:
@@ -29,9 +29,9 @@ def test_a_body_of_no_encoding_stays() -> None:
     [
         (b"", "SerializationException"),
         (b"abc", "SerializationException"),
-        (gzip.compress(b"abc")[:-4], "SerializationException"),
-        (gzip.compress(b"x" * (MAX_OPENED + 1)), "RequestEntityTooLarge"),
-        (gzip.compress(b"abc") + b"more", "RequestEntityTooLarge"),
+        (gzip.compress(b"abc", mtime=0)[:-4], "SerializationException"),
+        (gzip.compress(b"x" * (MAX_OPENED + 1), mtime=0), "RequestEntityTooLarge"),
+        (gzip.compress(b"abc", mtime=0) + b"more", "RequestEntityTooLarge"),
     ],
 )
 def test_what_is_refused(body: bytes, code: str) -> None:
