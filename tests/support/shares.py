@@ -19,18 +19,20 @@ _LONG = ("tests/recovery/storm/test_storm.py",)  # with guests, though not in a 
 _WAITING: Final = tuple(f"tests/clients/test_{client}.py" for client in ("machines", "terraform"))
 _TOOLS: Final = "tests/house/test_tools.py"  # waits for programs; the other house tests read all files of the checkout
 _LIGHT: Final = "gw2"  # the third process, as pytest-xdist names it
-_RANKS = ("house", "cloud", "host", "rig", "clients", "e2e")
+_RANKS = ("house", "cloud", "host/machines", "rig", "clients", "e2e", "host/volumes", "host")
 
 
 def share_of(test: str) -> str:
     """Return the share (group) of a test, by its id: its file, for any process, unless it is in a larger one.
 
-    Tests of the host are many and short, and their setup uses one processor anyway. A rig, a cloud with real guests and
-    the syntax trees of all files are expensive, and made once for all tests that use them.
+    Tests of one of the host's subsystems have programs and guests in common. A rig, a cloud with real guests and the
+    syntax trees of all files are expensive, and made once for all tests that use them.
     """
     file = test.partition("::")[0]
     folder, _, name = file.removeprefix("tests/").partition("/")
-    if folder == "host" or (folder == "house" and file != _TOOLS):
+    if folder == "host":
+        return f"host/{name.partition('/')[0]}"
+    if folder == "house" and file != _TOOLS:
         return folder
     if folder != "e2e" or name in _OWN:
         return file
@@ -41,16 +43,16 @@ def rank_of(test: str) -> int:
     """Return the position of a test in the order, by its id: smaller is earlier.
 
     Long tests that cannot be divided come before short ones: a process that is done with the former takes the latter,
-    so that all processes end together. Tests that boot guests use the processors, those of the host wait for the
-    kernel, so they run well in parallel.
+    so that all processes end together.
     """
     share = share_of(test)
     folder = "e2e" if share in _LONG else share.removeprefix("tests/").partition("/")[0]
-    return _RANKS.index(folder) if folder in _RANKS else len(_RANKS)
+    name = share if share in _RANKS else folder
+    return _RANKS.index(name) if name in _RANKS else len(_RANKS)
 
 
 def is_light(worker: str) -> bool:
-    """Tell whether a process, by its name, runs only short tests and those that wait, at a lower priority.
+    """Tell whether a process, by its name, runs first short tests and those that wait, at a lower priority.
 
     It uses the idle time of the processors, which tests that wait for guests and the kernel leave.
     """
@@ -58,26 +60,22 @@ def is_light(worker: str) -> bool:
 
 
 def choose(waiting: Iterable[str], worker: str) -> str | None:
-    """Return the next share for a process, of the shares that wait, in their order."""
-    for share in waiting:
-        if not is_light(worker) or rank_of(share) in (0, len(_RANKS)) or share in _WAITING:
-            return share
-    return None
+    """Return the next share for a process, of the shares that wait, in their order; None if there is none.
+
+    The light process takes the others when nothing light waits any more.
+    """
+    shares = list(waiting)
+    light = (share for share in shares if rank_of(share) in (0, len(_RANKS)) or share in _WAITING)
+    return next(light if is_light(worker) else iter(()), next(iter(shares), None))
 
 
 class Shares(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
-    """Assigns shares in the order in which their first tests were collected; the light process gets only light ones."""
+    """Assigns shares in the order in which their first tests were collected; the light process gets light ones first."""
 
     def _split_scope(self, nodeid: str) -> str:
         return share_of(nodeid)
 
-    def _reschedule(self, node: Any) -> None:
-        if self.workqueue and choose(self.workqueue, node.gateway.id) is None:
-            node.shutdown()  # after it has finished its tests
-        else:
-            super()._reschedule(node)
-
     def _assign_work_unit(self, node: Any) -> None:
-        chosen = choose(self.workqueue, node.gateway.id) or next(iter(self.workqueue))
+        chosen = choose(self.workqueue, node.gateway.id)
         self.workqueue.move_to_end(chosen, last=False)
         super()._assign_work_unit(node)

@@ -21,8 +21,11 @@ def test_a_file_is_not_split():
     assert share_of("tests/unit/agent/programs/test_run.py::test_it[a::b]") == "tests/unit/agent/programs/test_run.py"
     assert share_of("tests/e2e/test_systemd.py::test_it") == "tests/e2e/test_systemd.py"
     assert (
-        share_of("tests/host/dhcp/test_dns.py::test_it") == share_of("tests/host/test_libvirtd.py::test_it") == "host"
+        share_of("tests/host/dhcp/test_dns.py::test_it")
+        == share_of("tests/host/dhcp/test_dhcp.py::test_a")
+        == "host/dhcp"
     )
+    assert share_of("tests/host/test_libvirtd.py::test_it") == "host/test_libvirtd.py"
 
 
 def test_the_syntax_trees_of_the_checkout_are_made_once():
@@ -35,21 +38,25 @@ def test_what_is_long_comes_first():
     tests = (
         "house/test_sizes.py",
         "e2e/test_demo.py",
-        "host/dhcp/test_dns.py",
+        "host/machines/test_guests.py",
         "e2e/test_rig.py",
+        "clients/test_ansible.py",
         "e2e/test_systemd.py",
+        "host/volumes/test_lvm.py",
+        "host/dhcp/test_dns.py",
     )
     ranks = [rank_of(f"tests/{name}::test_it") for name in (*tests, "unit/agent/programs/test_run.py")]
     assert ranks == sorted(set(ranks))
     assert rank_of("tests/api/test_tags.py::test_it") == ranks[-1]
-    assert rank_of("tests/recovery/storm/test_storm.py::test_it") == ranks[4]
+    assert rank_of("tests/recovery/storm/test_storm.py::test_it") == ranks[5]
 
 
-def test_the_light_process_has_small_shares_alone():
+def test_the_light_process_has_small_shares_first():
     waiting = ["cloud", "tests/e2e/test_systemd.py", "tests/unit/agent/programs/test_run.py", "house"]
     assert choose(waiting, "gw0") == choose(waiting, "gw1") == "cloud"
     assert choose(waiting, "gw2") == "tests/unit/agent/programs/test_run.py"
-    assert choose(waiting[:2], "gw2") is None
+    assert choose(waiting[:2], "gw2") == "cloud"
+    assert choose([], "gw2") is choose([], "gw0") is None
     assert choose(waiting[3:], "gw2") == "house"
 
 
