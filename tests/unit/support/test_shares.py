@@ -25,7 +25,8 @@ def test_a_file_is_not_split():
         == share_of("tests/host/dhcp/test_dhcp.py::test_a")
         == "host/dhcp"
     )
-    assert share_of("tests/host/test_libvirtd.py::test_it") == "host/test_libvirtd.py"
+    assert share_of("tests/host/test_full_disk.py::test_it") == "host/test_full_disk.py"
+    assert share_of("tests/host/test_libvirtd.py::test_it") == "host/machines"
 
 
 def test_the_syntax_trees_of_the_checkout_are_made_once():
