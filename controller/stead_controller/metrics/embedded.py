@@ -98,8 +98,12 @@ class EmbeddedEngine:
             if not self._is_hidden:
                 return
             await asyncio.sleep(self._flushed + _FLUSH_SECONDS - time.monotonic())
-            self._is_hidden = False
-            await self.post("/internal/force_flush", b"", {})
+            self._is_hidden = False  # first: what is written meanwhile may be hidden again
+            try:
+                await self.post("/internal/force_flush", b"", {})
+            except BaseException:
+                self._is_hidden = True
+                raise
             self._flushed = time.monotonic()
 
     async def close(self) -> None:
