@@ -1,0 +1,1 @@
+"""Auto Scaling: groups of instances, their policies, and what changes their size."""
