@@ -57,6 +57,14 @@ from stead_controller.db.tables.network.vpc_peering_connection import VpcPeering
 from stead_controller.db.tables.network.vpc_topic import VpcHost, VpcResource
 from stead_controller.db.tables.quota import AccountUsage, QuotaRequest, ServiceQuota
 from stead_controller.db.tables.revision import Revision, RevisionLeap
+from stead_controller.db.tables.scaling.launch_configuration import LaunchConfiguration
+from stead_controller.db.tables.scaling.lifecycle_hook import LifecycleAction, LifecycleHook
+from stead_controller.db.tables.scaling.scaling_group import (
+    ScalingActivity,
+    ScalingGroup,
+    ScalingInstance,
+    ScalingTag,
+)
 from stead_controller.db.tables.storage.block import (
     BlockSegment,
     CondemnedBlock,
@@ -143,8 +151,11 @@ __all__ = [
     "InterfaceGroup",
     "InternetGateway",
     "KeyPair",
+    "LaunchConfiguration",
     "LaunchTemplate",
     "LaunchTemplateVersion",
+    "LifecycleAction",
+    "LifecycleHook",
     "LifecyclePolicy",
     "LifecycleSchedule",
     "LifecycleSnapshot",
@@ -173,6 +184,10 @@ __all__ = [
     "Route",
     "RouteTable",
     "RouteTableAssociation",
+    "ScalingActivity",
+    "ScalingGroup",
+    "ScalingInstance",
+    "ScalingTag",
     "SecurityGroup",
     "SecurityGroupRule",
     "SerialConsoleAccess",
