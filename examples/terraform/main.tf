@@ -47,6 +47,12 @@ variable "credits" {
   default     = "standard"
 }
 
+variable "slow" {
+  description = "Milliseconds that an answer of the site may take before an alarm says so."
+  type        = number
+  default     = 250
+}
+
 variable "data_size" {
   description = "GiB of the data volume."
   type        = number
@@ -77,6 +83,7 @@ provider "aws" {
   s3_force_path_style = true
 
   endpoints {
+    cloudwatch    = var.endpoint
     ec2           = var.endpoint
     iam           = var.endpoint
     sts           = var.endpoint

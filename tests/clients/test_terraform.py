@@ -48,7 +48,8 @@ def test_a_site_is_made_changed_in_place_and_removed(account, tmp_path):
     people = 'people=["198.18.0.0/15","203.0.113.0/24"]'
     two = placed(account, first, "standard")
     changes = [workers] + [
-        f"-var={one}" for one in ("instance_type=t3.micro", "data_size=2", "stage=second", "credits=unlimited", people)
+        f"-var={one}"
+        for one in ("instance_type=t3.micro", "data_size=2", "stage=second", "credits=unlimited", "slow=300", people)
     ]
     added_now, changed, destroyed = terraform.apply(*changes)
     assert (added_now, destroyed) == (0, 0)
@@ -62,6 +63,7 @@ def test_a_site_is_made_changed_in_place_and_removed(account, tmp_path):
     ]
     assert (front["InstanceType"], front["State"]["Name"]) == ("t3.micro", "running")
     assert {"Key": "stage", "Value": "second"} in front["Tags"]
+    alarms_are_as_changed(account, first)
     [template] = ec2.describe_launch_templates()["LaunchTemplates"]
     assert (template["DefaultVersionNumber"], template["LatestVersionNumber"]) == (2, 2)
     [version] = ec2.describe_launch_template_versions(Versions=["$Default"])["LaunchTemplateVersions"]
@@ -85,6 +87,21 @@ def placed(account, outputs, spends):
     found = account.ec2.describe_instance_credit_specifications(InstanceIds=ids)["InstanceCreditSpecifications"]
     assert {one["CpuCredits"] for one in found} == {spends}
     return sorted(one["InstanceId"] for one in machines)
+
+
+def alarms_are_as_changed(account, outputs):
+    """The alarm that was changed in place is, and has its tag; that of an expression is of each private machine."""
+    cloudwatch = account.client("cloudwatch")
+    found = cloudwatch.describe_alarms(AlarmNamePrefix="terraform-site-", AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    alarms = {one["AlarmName"].removeprefix("terraform-site-"): one for one in found["MetricAlarms"]}
+    assert sorted(alarms) == ["busy", "slow", "stuck"]
+    assert (alarms["slow"]["Threshold"], alarms["slow"]["ExtendedStatistic"]) == (300, "p99")
+    tags = cloudwatch.list_tags_for_resource(ResourceARN=alarms["slow"]["AlarmArn"])["Tags"]
+    assert {"Key": "stage", "Value": "second"} in tags
+    measured = [one["MetricStat"]["Metric"] for one in alarms["busy"]["Metrics"] if "MetricStat" in one]
+    assert sorted(one["Dimensions"][0]["Value"] for one in measured) == sorted(outputs["machines"][1:])
+    [bad] = found["CompositeAlarms"]
+    assert bad["AlarmRule"] == 'ALARM(terraform-site-busy) AND ALARM("terraform-site-slow")'
 
 
 def is_launched_as_the_template_says(ec2):

@@ -6,7 +6,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -126,6 +126,12 @@ def _check_role(user: User, login: ssh.Login, instance_id: str, cloud: RealCloud
     trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
     rights: list[Mapping[str, object]] = [
         {"Effect": "Allow", "Action": "ec2:DescribeTags", "Resource": "*"},
+        {
+            "Effect": "Allow",
+            "Action": "cloudwatch:PutMetricData",
+            "Resource": "*",
+            "Condition": {"StringEquals": {"cloudwatch:namespace": "Shop"}},
+        },
         {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": "arn:aws:s3:::of-workers/*"},
     ]
     iam.create_role(RoleName="worker", AssumeRolePolicyDocument=_policy(trust))
@@ -152,6 +158,7 @@ def _check_role(user: User, login: ssh.Login, instance_id: str, cloud: RealCloud
     assert "UnauthorizedOperation" in answer
     assert f"assumed-role/worker/{instance_id}" in answer
     _check_objects(login, endpoint)
+    _check_metrics(user, login, endpoint)
     assert user.state(neighbour) in {"pending", "running"}
     user.terminate([neighbour])
     cloud.kill(cloud.controller)
@@ -194,6 +201,26 @@ def _check_objects(login: ssh.Login, endpoint: str) -> None:
     assert (status, answer.endswith("made in a guest")) == (200, True), answer
     status, answer = guest_role.send_object(login, endpoint, "DELETE", path)
     assert (status, "AccessDenied" in answer) == (403, True), answer
+
+
+def _check_metrics(user: User, login: ssh.Login, endpoint: str) -> None:
+    """Measure by the guest's role, which may do so in one namespace; the owner reads it."""
+    asked = "Action=PutMetricData&Version=2010-08-01&Namespace={}&MetricData.member.1.MetricName=Orders&MetricData.member.1.Value=17"
+    status, answer = guest_role.query(login, endpoint, asked.format("Shop"), service="monitoring")
+    assert status == 200, answer
+    status, answer = guest_role.query(login, endpoint, asked.format("Other"), service="monitoring")
+    assert (status, "AccessDenied" in answer) == (403, True), answer
+    cloudwatch = user.account.client("cloudwatch")
+
+    def is_found() -> bool:
+        now = datetime.now(UTC)
+        found = cloudwatch.get_metric_statistics(
+            Namespace="Shop", MetricName="Orders", Period=3600, Statistics=["Sum"],
+            StartTime=now - timedelta(hours=1), EndTime=now + timedelta(hours=1),
+        )["Datapoints"]  # fmt: skip
+        return [one["Sum"] for one in found] == [17]
+
+    wait_for(is_found, "what the guest measured is found")
 
 
 def _policy(*statements: Mapping[str, object]) -> str:

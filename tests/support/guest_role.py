@@ -13,9 +13,9 @@ def install(login: ssh.Login) -> None:
     login.run(f"cat >/tmp/aws-query <<'end-of-program'\n{_PROGRAM.read_text(encoding='utf-8')}end-of-program\n")
 
 
-def query(login: ssh.Login, endpoint: str, body: str) -> tuple[int, str]:
-    """Call EC2 as the guest's role; returns the status and the body."""
-    return _ask(login, [endpoint, "ec2", body])
+def query(login: ssh.Login, endpoint: str, body: str, service: str = "ec2") -> tuple[int, str]:
+    """Call a service of the query protocol, by its name in signatures, as the guest's role; returns the status and the body."""
+    return _ask(login, [endpoint, service, body])
 
 
 def send_object(login: ssh.Login, endpoint: str, method: str, path: str, content: str = "") -> tuple[int, str]:

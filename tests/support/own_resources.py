@@ -8,7 +8,8 @@ from tests.support.clients import Account
 def own_resources(account: Account) -> dict[str, list[Any]]:
     """An account's resources, by kind, except those that every new account has."""
     ec2: Any = account.ec2
-    iam, s3 = account.client("iam"), account.client("s3")
+    iam, s3, cloudwatch = account.client("iam"), account.client("s3"), account.client("cloudwatch")
+    alarms = cloudwatch.describe_alarms(AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     instances = [one for group in ec2.describe_instances()["Reservations"] for one in group["Instances"]]
     [default] = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
     elsewhere = [{"Name": "vpc-id", "Values": [default["VpcId"]]}]
@@ -50,6 +51,8 @@ def own_resources(account: Account) -> dict[str, list[Any]]:
         "Users": iam.list_users()["Users"],
         "Groups": iam.list_groups()["Groups"],
         "Policies": iam.list_policies(Scope="Local")["Policies"],
+        "Alarms": [*alarms["MetricAlarms"], *alarms["CompositeAlarms"]],
+        "Dashboards": cloudwatch.list_dashboards()["DashboardEntries"],
         "Buckets": s3.list_buckets()["Buckets"],
     }
     return {kind: [one for one in all_of_it if one not in first.get(kind, ())] for kind, all_of_it in seen.items()}
