@@ -23,6 +23,7 @@ from stead_controller.aws.audit.recall import recall
 from stead_controller.aws.authenticate import by_opened_keys
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.authorization.native import native_gate
+from stead_controller.aws.autoscaling import launch as group_launch
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.ec2.fleet import spot_launch
 from stead_controller.aws.endpoint_arrivals import EndpointListener
@@ -64,7 +65,7 @@ from stead_controller.operator.placement import Placement
 from stead_controller.operator.quotas import Quotas
 from stead_controller.operator.recording import OperatorCall, Recording
 from stead_controller.operator.types import Types
-from stead_controller.request.cloud import Cloud
+from stead_controller.request.cloud import cloud_of
 from stead_controller.request.questions import (
     Capture,
     ConsoleOutput,
@@ -108,6 +109,7 @@ from stead_controller.workflows.ingest_image import IngestImage
 from stead_controller.workflows.recode_snapshot import RecodeSnapshot
 from stead_controller.workflows.replace_root_volume import ReplaceRootVolume
 from stead_controller.workflows.reseal import Resealing
+from stead_controller.workflows.scaling_groups import ScalingGroups
 from stead_controller.workflows.spot_launches import SpotLaunches
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
@@ -168,6 +170,7 @@ class Controller:
         alone = self.database.engine.dialect.name == "sqlite"
         self._engine = Engine(self.database, clock, self._new_lives(places), alone=alone)
         self._spot_launches = SpotLaunches(self.database, self.cloud, spot_launch.read, clock)
+        self._scaling_groups = ScalingGroups(self.database, self.cloud, group_launch.read, clock)
         self._trail = self._new_trail()
         self._throttle = Throttle(settings.request_rate_factor)
         self._failed_logins = FailedLogins(settings.request_rate_factor)
@@ -242,6 +245,7 @@ class Controller:
         self.database.on_commit(events.committed)
         self.database.on_commit(self._engine.committed)
         self.database.on_commit(self._spot_launches.committed)
+        self.database.on_commit(self._scaling_groups.committed)
         await self._take_over_files()
         addresses = [each for each in (settings.listen, settings.guest_listen) if each]
         identity = self.authority.issue_server([*addresses, *vpc_endpoint_services.host_names(settings.region)])
@@ -273,7 +277,7 @@ class Controller:
         self._aws = AwsServer(
             app, listeners, objects=self._objects, endpoints=self._endpoints(identity, listeners), health=self._health
         )
-        running = (self._link.run(), self._engine.run(), self._spot_launches.run())
+        running = (self._link.run(), self._engine.run(), self._spot_launches.run(), self._scaling_groups.run())
         self._tasks |= {asyncio.create_task(work) for work in running}
         self._recording = asyncio.create_task(self._trail.run())
         await self._grpc.start()
@@ -326,6 +330,7 @@ class Controller:
         self._every(_HOUSEKEEPING_SECONDS, self._run_lifecycle)
         self._every(alarms.SECONDS, self._alarms.run)
         self._every(_FORGETTING_SECONDS, self._alarms.forget)
+        self._every(_FORGETTING_SECONDS, self._scaling_groups.forget)
         self._every(expiry.INTERVAL_SECONDS, self._object_expiry.run)
         self._every(status_checks.SECONDS, partial(status_checks.write, self.database, self._metrics, self._clock))
         self._every(_CREDENTIALS_SECONDS, self._renew_credentials)
@@ -573,25 +578,3 @@ class Controller:
                     _log.exception("background_work_failed", extra={"work": getattr(work, "__name__", "")})
 
         self._tasks.add(asyncio.create_task(loop()))
-
-
-def cloud_of(settings: Settings) -> Cloud:
-    """Return the settings that requests need."""
-    return Cloud(
-        region=settings.region,
-        zones=settings.zones,
-        partition="aws",
-        endpoint=f"http://{settings.listen}:{settings.http_port}",
-        public_pools=settings.public_pools,
-        ipv6_pool=settings.ipv6_pool,
-        address_rest_seconds=settings.address_rest_seconds,
-        elastic_addresses_per_account=settings.elastic_addresses_per_account,
-        dedicated_hosts_per_account=settings.dedicated_hosts_per_account,
-        api_addresses=settings.api_addresses,
-        api_ports=settings.api_ports,
-        endpoint_port=settings.endpoint_port,
-        cpu_overcommit=settings.cpu_overcommit,
-        memory_kept=settings.memory_kept,
-        volume_overcommit=settings.volume_overcommit,
-        placement=settings.placement,
-    )

@@ -8,10 +8,10 @@ from typing import Final
 
 from sqlalchemy import Engine, select
 
-from stead_controller.controller import cloud_of
 from stead_controller.db.schema import bring_up_to_date
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Account
+from stead_controller.request.cloud import cloud_of
 from stead_controller.resources.iam.accounts import NewAccount
 from stead_controller.resources.operators import cloud_facts, sealed_rows
 from stead_controller.resources.operators.create_account import create_account

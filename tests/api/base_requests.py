@@ -7,7 +7,7 @@ import json
 from typing import Any, Final
 
 from stead_controller.db.tables import IamMfaDevice, Instance
-from tests.api import cloudwatch_requests, fleet_requests, instance_requests
+from tests.api import cloudwatch_requests, fleet_requests, instance_requests, scaling_requests
 from tests.api.conftest import Api
 from tests.api.identity import trust
 from tests.support import rows
@@ -59,7 +59,7 @@ def _guests(api: Api) -> Named:
     ec2.enable_serial_console_access()
     (key,) = ec2.describe_key_pairs()["KeyPairs"]
     return named | {
-        **fleet_requests.build(api), **cloudwatch_requests.build(api),
+        **fleet_requests.build(api), **cloudwatch_requests.build(api), **scaling_requests.build(api),
         "instance": instance,
         "stopped": stopped,
         "root_of_stopped": next(one["VolumeId"] for one in found if one["Attachments"][0]["InstanceId"] == stopped),
@@ -302,7 +302,7 @@ LIFECYCLE: Final[Named] = {
 # What a member's value is in every operation, by its last name, unless VALUES_OF says otherwise.
 # A text in braces is what `build` gives under that name.
 VALUES: Final[Named] = {
-    **cloudwatch_requests.VALUES,
+    **cloudwatch_requests.VALUES, **scaling_requests.VALUES,
     "AccessKeyId": "{key}", "AccountAlias": "own-alias", "ActionNames": ["ec2:RunInstances"], "AddressFamily": "IPv4",
     "AllocationId": "{allocation}", "AllocationIds": ["{allocation}"], "AssociationId": "{association}",
     "AssumeRolePolicyDocument": trust(), "AvailabilityZone": "us-east-1a", "AvailabilityZoneId": "use1-az1",
@@ -344,7 +344,7 @@ VALUES: Final[Named] = {
 
 # What an operation needs beside what its model requires; None leaves out what the model requires.
 BASES: Final[dict[str, Named]] = {
-    **fleet_requests.BASES, **cloudwatch_requests.BASES,
+    **fleet_requests.BASES, **cloudwatch_requests.BASES, **scaling_requests.BASES,
     **instance_requests.BASES,
     "CreateLifecyclePolicy": {"ExecutionRoleArn": _ROLE, "PolicyDetails": LIFECYCLE},
     "CompleteSnapshot": {"SnapshotId": "{pending}", "ChangedBlocksCount": 0},
@@ -516,7 +516,7 @@ _FLAT_OF: Final = dict.fromkeys(_FLAT, _FLAT) | {"SourceSecurityGroupOwnerId": {
 # What a member's value is in one operation, by its path.
 VALUES_OF: Final[dict[tuple[str, str], Any]] = {
     **{(operation, "TagSpecifications.ResourceType"): kind for operation, kind in TAGGED.items()},
-    **fleet_requests.VALUES_OF, **instance_requests.VALUES_OF, **cloudwatch_requests.VALUES_OF,
+    **fleet_requests.VALUES_OF, **instance_requests.VALUES_OF, **cloudwatch_requests.VALUES_OF, **scaling_requests.VALUES_OF,
     ("ListChangedBlocks", "MaxResults"): 100,
     ("SendSerialConsoleSSHPublicKey", "SerialPort"): 0,
     ("ListSnapshotBlocks", "MaxResults"): 100,
@@ -540,6 +540,7 @@ COMPANIONS: Final[dict[str, Named]] = {
     "Tags": {"Key": "a"},
     "UserIdGroupPairs": {"GroupId": "{group}"},
     **fleet_requests.COMPANIONS, **instance_requests.COMPANIONS, **cloudwatch_requests.COMPANIONS,
+    **scaling_requests.COMPANIONS,
     "RunInstances NetworkInterfaces": {"DeviceIndex": 0, "SubnetId": "{subnet}"},
     "RunInstances NetworkInterfaces.Ipv6Addresses": {"Ipv6Address": "{free_ipv6}"},
     "Attachment": {"AttachmentId": "{attachment}", "DeleteOnTermination": True},

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,10 +64,14 @@ class Requests:
                 return filled(found, self.named)
         return plain(shape)
 
+    def of_service(self, table: Mapping[str, Any], path: str = "") -> Any:
+        """What a table has for the operation of this service, where another service has one of the same name."""
+        return table.get(f"{self.service}:{self.operation}{path}")
+
     def base(self) -> dict[str, Any]:
         """What the operation needs."""
         shape = load_service(self.service).operation(self.operation).input_shape
-        needed = filled(BASES.get(self.operation, {}), self.named)
+        needed = filled(self.of_service(BASES) or BASES.get(self.operation, {}), self.named)
         if shape is not None:
             for name in shape.required_members:
                 if name not in needed:
@@ -86,7 +90,11 @@ class Requests:
     def beside(self, path: reading.Path) -> dict[str, Any]:
         """What a structure needs where one of its members is given."""
         names = [step for step in path if isinstance(step, str)]
-        for key in (f"{self.operation} {'.'.join(names)}", names[-1] if names else ""):
+        for key in (
+            f"{self.service}:{self.operation} {'.'.join(names)}",
+            f"{self.operation} {'.'.join(names)}",
+            names[-1] if names else "",
+        ):
             if key in COMPANIONS:
                 found: dict[str, Any] = filled(COMPANIONS[key], self.named)
                 return found

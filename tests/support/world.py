@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from stead_controller.controller import cloud_of
 from stead_controller.db.session import Database
+from stead_controller.request.cloud import cloud_of
 from stead_controller.resources.operators import cloud_facts
 from stead_controller.settings import Settings
 from tests.support import rows

@@ -79,6 +79,7 @@ _STATUSES: Final[dict[str, int]] = {
 }
 
 _SERVICE_STATUSES: Final[dict[tuple[str, str], int]] = {
+    ("autoscaling", "LimitExceeded"): 400,
     ("cloudwatch", "LimitExceeded"): 400,
     ("cloudwatch", "DashboardNotFoundError"): 404,
 }
@@ -105,6 +106,9 @@ _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
     ("iam", errors.AlreadyExists): "EntityAlreadyExists",
     ("iam", errors.InUse): "DeleteConflict",
     ("autoscaling", errors.InUse): "ResourceInUse",
+    ("autoscaling", errors.WrongState): "ValidationError",
+    ("autoscaling", errors.BadRequest): "ValidationError",
+    ("autoscaling", errors.TooManyRequests): "Throttling",
     ("cloudwatch", errors.NotFound): "ResourceNotFound",
     ("cloudwatch", errors.TooManyRequests): "Throttling",
     **{("ebs", kind): "ValidationException" for kind in _INVALID},

@@ -5,6 +5,7 @@ import pkgutil
 from typing import Final
 
 from stead_controller.aws import (
+    autoscaling,
     cloudtrail,
     cloudwatch,
     dlm,
@@ -17,7 +18,19 @@ from stead_controller.aws import (
     sts,
 )
 
-_SERVICES: Final = (cloudtrail, cloudwatch, dlm, ebs, ec2, ec2_instance_connect, iam, servicequotas, ssm, sts)
+_SERVICES: Final = (
+    autoscaling,
+    cloudtrail,
+    cloudwatch,
+    dlm,
+    ebs,
+    ec2,
+    ec2_instance_connect,
+    iam,
+    servicequotas,
+    ssm,
+    sts,
+)
 
 
 def load() -> None:

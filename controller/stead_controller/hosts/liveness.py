@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, case, or_, select, update
 
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
-from stead_controller.db.tables import Host
+from stead_controller.db.tables import Host, Instance
 from stead_controller.hosts import pools
 from stead_proto.v1 import host_pb2 as pb
 
@@ -123,4 +123,5 @@ def _write(
     ]
     if down:
         tx.session.execute(update(Host).where(Host.id.in_(down)).values(state="down"))
+        tx.events.update(tx.session.scalars(select(Instance.id).where(Instance.host_id.in_(down))))
     return down

@@ -220,6 +220,7 @@ def _is_news(tx: Transaction, host_id: str, status: pb.ResourceStatus) -> bool:
 
 def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
     """Move an instance to the actual power state of its machine."""
+    before = (instance.answers, instance.hung_since, instance.off_since)
     if machine.power in _ALIVE:
         _note_answers(instance, machine, now)
         hung_since = machine.hung_since
@@ -236,6 +237,8 @@ def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: 
             _went_off(tx, instance, machine, now)
         else:
             _note_off(instance, machine, now)
+    if (instance.answers, instance.hung_since, instance.off_since) != before:
+        tx.events.add(instance.id)  # its status may be another
 
 
 def _note_off(instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:

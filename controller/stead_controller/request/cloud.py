@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from stead_controller.request.refused_places import RefusedPlaces
 from stead_controller.secrets.oidc_issuers import OidcIssuers
 from stead_controller.secrets.sealing import Sealer, no_sealer
+from stead_controller.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +40,25 @@ class Cloud:
     issuers: OidcIssuers = field(default_factory=OidcIssuers, repr=False, compare=False)
     sealer: Sealer = field(default_factory=no_sealer, repr=False, compare=False)
     refused: RefusedPlaces = field(default_factory=RefusedPlaces, repr=False, compare=False)
+
+
+def cloud_of(settings: Settings) -> Cloud:
+    """Return the settings that requests need."""
+    return Cloud(
+        region=settings.region,
+        zones=settings.zones,
+        partition="aws",
+        endpoint=f"http://{settings.listen}:{settings.http_port}",
+        public_pools=settings.public_pools,
+        ipv6_pool=settings.ipv6_pool,
+        address_rest_seconds=settings.address_rest_seconds,
+        elastic_addresses_per_account=settings.elastic_addresses_per_account,
+        dedicated_hosts_per_account=settings.dedicated_hosts_per_account,
+        api_addresses=settings.api_addresses,
+        api_ports=settings.api_ports,
+        endpoint_port=settings.endpoint_port,
+        cpu_overcommit=settings.cpu_overcommit,
+        memory_kept=settings.memory_kept,
+        volume_overcommit=settings.volume_overcommit,
+        placement=settings.placement,
+    )

@@ -28,6 +28,7 @@ from stead_controller.resources.metrics import resource_tags
 from stead_controller.resources.network import vpc_endpoint_access
 from stead_controller.resources.network.vpc_endpoint_access import Via
 from stead_controller.resources.policy_keys import resource_facts
+from stead_controller.resources.scaling import group_tags
 
 _SECONDS: Final = 1.0  # after which a change of policies is effective on every controller
 _MOST: Final = 10_000
@@ -38,7 +39,7 @@ _STS_OF_SESSIONS: Final = {
     "user": ("AssumeRole", "GetCallerIdentity"),
     "federated": ("GetCallerIdentity",),
 }
-_ABOUT_RESOURCES: Final = ("ec2:", "aws:resource", "iam:resourcetag/")
+_ABOUT_RESOURCES: Final = ("ec2:", "aws:resource", "iam:resourcetag/", "autoscaling:resourcetag/")
 _ABOUT_CALLS: Final = {"ec2:region", "ec2:roledelivery", "ec2:sourceinstancearn"}
 
 
@@ -227,6 +228,9 @@ def _facts(call: Call, checks: Sequence[Check], keys: Collection[str]) -> dict[t
         if kind == "cloudwatch":
             found |= {(kind, arn): _tags_by_arn(call, arn) for arn in ids}
             continue
+        if kind == "autoscaling":
+            found |= {(kind, name): _tags_of_group(call, name) for name in ids}
+            continue
         facts = resource_facts.of(call.tx, call.caller, call.cloud, kind, ids, keys=about_resources)
         found |= {(kind, resource_id): values for resource_id, values in facts.items()}
     return found
@@ -235,6 +239,11 @@ def _facts(call: Call, checks: Sequence[Check], keys: Collection[str]) -> dict[t
 def _tags_by_arn(call: Call, arn: str) -> dict[str, Any]:
     tags = resource_tags.look_up(call.tx, call.caller, call.cloud, arn)
     return {f"aws:ResourceTag/{key}": value for key, value in tags.items()}
+
+
+def _tags_of_group(call: Call, name: str) -> dict[str, Any]:
+    tags = group_tags.of_name(call.tx, call.caller.account_id, name)
+    return {f"{service}:ResourceTag/{key}": value for key, value in tags.items() for service in ("aws", "autoscaling")}
 
 
 def _tags_of_entity(call: Call, entity_id: str) -> dict[str, Any]:

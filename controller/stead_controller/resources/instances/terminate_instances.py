@@ -17,15 +17,22 @@ from stead_controller.resources.instances.instance_states import (
 
 
 def terminate_instances(
-    tx: Transaction, caller: Caller, instance_ids: Sequence[str], now: datetime, *, skip_shutdown: bool = False
+    tx: Transaction,
+    caller: Caller,
+    instance_ids: Sequence[str],
+    now: datetime,
+    *,
+    skip_shutdown: bool = False,
+    even_protected: bool = False,
 ) -> list[StateChange]:
-    """Terminate instances in any state; those that are gone already stay so. Raises WrongState when protected.
+    """Terminate instances in any state; those that are gone already stay so.
 
-    Guests have some seconds to shut down; with `skip_shutdown` none, also if they were asked before.
+    Raises WrongState when protected, which is no protection from an Auto Scaling group (`even_protected`). Guests have
+    some seconds to shut down; with `skip_shutdown` none, also if they were asked before.
     """
     found = find_instances(tx, caller, instance_ids)
     for instance in found:
-        if instance.disable_api_termination and instance.state != "terminated":
+        if instance.disable_api_termination and instance.state != "terminated" and not even_protected:
             raise WrongState(
                 "instance",
                 f"The instance '{instance.id}' may not be terminated. Modify its 'disableApiTermination' instance "

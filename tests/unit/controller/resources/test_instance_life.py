@@ -401,7 +401,7 @@ ACTIONS = st.lists(
 )
 @given(ACTIONS)
 def test_room_is_what_the_living_take_and_no_address_is_given_twice(database, world, actions):
-    from stead_controller.controller import cloud_of
+    from stead_controller.request.cloud import cloud_of
     from stead_controller.resources.operators import cloud_facts
     from stead_controller.settings import Settings
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from stead_controller.controller import cloud_of
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Host, Instance, Subnet
 from stead_controller.errors import NoCapacity
+from stead_controller.request.cloud import cloud_of
 from stead_controller.resources.operators import cloud_facts
 from stead_controller.settings import Settings
 from tests.support import rows

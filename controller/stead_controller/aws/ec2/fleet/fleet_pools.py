@@ -165,7 +165,7 @@ def _template(call: Call, given: Mapping[str, Any]) -> tuple[Template, str | Non
     version = given.get("Version")
     if version is None:
         raise MissingParameter("LaunchTemplateConfigs.LaunchTemplateSpecification.Version")
-    found = launch_parameters.find(call, named, version)
+    found = launch_parameters.find(call.tx, call.caller, named, version)
     if found.data.get("InstanceMarketOptions", {}).get("MarketType"):
         raise InvalidParameter(
             f"The launch template '{found.id}' has InstanceMarketOptions, which a fleet cannot use: its own target "

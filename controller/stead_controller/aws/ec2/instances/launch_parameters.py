@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params
+from stead_controller.request.caller import Caller
+from stead_controller.request.transaction import Transaction
 from stead_controller.resources.fleet import launch_template_versions, launch_templates
 from stead_controller.resources.fleet.launch_templates import TemplateName
 
@@ -77,14 +79,14 @@ def effective(call: Call, params: Params) -> Params | Overridden:
     named = TemplateName(given.get("LaunchTemplateId"), given.get("LaunchTemplateName"))
     version = given.get("Version")
     if _CHOSEN not in call.chosen:
-        call.chosen[_CHOSEN] = find(call, named, version)
+        call.chosen[_CHOSEN] = find(call.tx, call.caller, named, version)
     return Overridden(params, call.chosen[_CHOSEN])
 
 
-def find(call: Call, named: TemplateName, version: str | None) -> Template:
+def find(tx: Transaction, caller: Caller, named: TemplateName, version: str | None) -> Template:
     """Look a version of a template up; raises what `effective` raises."""
-    template = launch_templates.find(call.tx, call.caller, named)
-    found = launch_template_versions.find(call.tx, template, version)
+    template = launch_templates.find(tx, caller, named)
+    found = launch_template_versions.find(tx, template, version)
     return Template(template.id, template.name, found.number, json.loads(found.data))
 
 

@@ -1,0 +1,112 @@
+"""Auto Scaling: groups by their names, with the launches that they make.
+
+See https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html. A group launches
+and ends instances in its account's name: who makes it needs the rights for the launch oneself, also to pass its role.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from stead_controller.aws.authorization.rule import Asked, Check, Part, Rule, Target, rule
+from stead_controller.aws.authorization.rules.ec2_instances import launching
+from stead_controller.aws.autoscaling import launch
+from stead_controller.errors import SteadError
+from stead_controller.resources.scaling import groups, members
+from stead_controller.resources.scaling.launches import Wanted
+
+_NAME: Final = "AutoScalingGroupName"
+
+
+def _target(asked: Asked, name: str) -> Target:
+    call = asked.call
+    arn = groups.arn_of_name(call.tx, call.caller, call.cloud, name)
+    return Target(arn, "autoscaling", name, tags=_tags(asked))
+
+
+def _groups(path: str) -> Part:
+    def part(asked: Asked) -> Iterator[Check]:
+        for name in asked.values(path):
+            yield Check(_target(asked, name))
+
+    return part
+
+
+def _of_instances(path: str) -> Part:
+    def part(asked: Asked) -> Iterator[Check]:
+        for instance_id in asked.values(path):
+            name = members.group_of(asked.call.tx, asked.call.caller, instance_id)
+            if name is not None:
+                yield Check(_target(asked, name))
+
+    return part
+
+
+def _sized(asked: Asked) -> Iterator[Check]:
+    """Check a group that a request makes or changes, with its sizes."""
+    sizes = {f"autoscaling:{name}": asked.params.get(name) for name in ("MinSize", "MaxSize")}
+    context = {name: value for name, value in sizes.items() if value is not None}
+    for name in asked.values(_NAME):
+        yield Check(replace(_target(asked, name), context=context))
+
+
+def _launches(asked: Asked) -> Iterator[Check]:
+    """Check what a group will launch, as RunInstances does."""
+    try:
+        stored = launch.stored(asked.params)
+        if stored is None:
+            return
+        subnet, _, _ = asked.params.get("VPCZoneIdentifier", "").partition(",")
+        zone = None if subnet else next(iter(asked.params.get("AvailabilityZones", ())), None)
+        call = asked.call
+        params = launch.parameters(
+            call.tx, call.caller, Wanted(stored, zone, subnet or None, 1, {}, asked.params.get("PlacementGroup"))
+        )
+    except SteadError:
+        return  # the operation finds the error again, after the caller was authorized
+    for check in launching(Asked("ec2", "RunInstances", asked.call, params)):
+        yield replace(check, action=check.action or "ec2:RunInstances")
+
+
+def _tagged(asked: Asked) -> Iterator[Check]:
+    for name in asked.values("Tags.ResourceId"):
+        yield Check(_target(asked, name))
+
+
+def _tags(asked: Asked) -> dict[str, str]:
+    return {tag["Key"]: tag.get("Value", "") for tag in asked.params.get("Tags") or () if "Key" in tag}
+
+
+_GROUP: Final = _groups(_NAME)
+
+RULES: Final[dict[str, Rule]] = {
+    "AttachInstances": rule(_GROUP),
+    "CompleteLifecycleAction": rule(_GROUP),
+    "CreateAutoScalingGroup": rule(_sized, _launches),
+    "CreateOrUpdateTags": rule(_tagged),
+    "DeleteAutoScalingGroup": rule(_GROUP),
+    "DeleteLifecycleHook": rule(_GROUP),
+    "DeleteTags": rule(_tagged),
+    "DescribeAccountLimits": rule(),
+    "DescribeAdjustmentTypes": rule(),
+    "DescribeAutoScalingGroups": rule(),
+    "DescribeAutoScalingInstances": rule(),
+    "DescribeLifecycleHookTypes": rule(),
+    "DescribeLifecycleHooks": rule(),
+    "DescribeScalingActivities": rule(),
+    "DescribeScalingProcessTypes": rule(),
+    "DescribeTags": rule(),
+    "DescribeTerminationPolicyTypes": rule(),
+    "DetachInstances": rule(_GROUP),
+    "EnterStandby": rule(_GROUP),
+    "ExitStandby": rule(_GROUP),
+    "PutLifecycleHook": rule(_GROUP),
+    "RecordLifecycleActionHeartbeat": rule(_GROUP),
+    "ResumeProcesses": rule(_GROUP),
+    "SetDesiredCapacity": rule(_GROUP),
+    "SetInstanceHealth": rule(_of_instances("InstanceId")),
+    "SetInstanceProtection": rule(_GROUP),
+    "SuspendProcesses": rule(_GROUP),
+    "TerminateInstanceInAutoScalingGroup": rule(_of_instances("InstanceId")),
+    "UpdateAutoScalingGroup": rule(_sized, _launches),
+}

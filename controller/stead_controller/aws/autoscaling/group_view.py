@@ -1,0 +1,79 @@
+"""Groups and their instances as Auto Scaling shows them."""
+
+import json
+from typing import Any
+
+from stead_controller.aws.call import Call, Result
+from stead_controller.request.zones import zone_ids
+from stead_controller.resources.scaling import groups
+from stead_controller.resources.scaling.groups import ShownGroup, ShownMember, ShownTag
+
+_TYPE = "auto-scaling-group"
+
+
+def group_view(call: Call, shown: ShownGroup, *, with_instances: bool) -> Result:
+    """Show a group."""
+    row = shown.row
+    members = shown.members if with_instances else ()
+    return {
+        "AutoScalingGroupName": row.name,
+        "AutoScalingGroupARN": groups.arn_of(call.cloud, row.account_id, row.id, row.name),
+        **json.loads(row.launch),
+        "MinSize": row.min_size,
+        "MaxSize": row.max_size,
+        "DesiredCapacity": row.desired,
+        "DefaultCooldown": row.cooldown,
+        "AvailabilityZones": row.zones,
+        "LoadBalancerNames": [],
+        "TargetGroupARNs": [],
+        "HealthCheckType": row.health_type,
+        "HealthCheckGracePeriod": row.health_grace,
+        "Instances": [instance_view(call, member) for member in members],
+        "CreatedTime": row.created,
+        "SuspendedProcesses": [
+            {"ProcessName": name, "SuspensionReason": reason} for name, reason in sorted(row.suspended.items())
+        ],
+        "PlacementGroup": row.placement_group,
+        "VPCZoneIdentifier": ",".join(row.subnets),
+        "EnabledMetrics": [],
+        "Status": "Delete in progress" if row.deleting else None,
+        "Tags": [tag_view(tag, row.name) for tag in shown.tags],
+        "TerminationPolicies": row.termination_policies,
+        "NewInstancesProtectedFromScaleIn": row.protect_new,
+        "DefaultInstanceWarmup": row.warmup,
+        "CapacityRebalance": False,
+        "TrafficSources": [],
+    }
+
+
+def instance_view(call: Call, row: ShownMember) -> dict[str, Any]:
+    """Show an instance of a group."""
+    template = None
+    if row.template_id is not None:
+        template = {
+            "LaunchTemplateId": row.template_id,
+            "LaunchTemplateName": row.template_name,
+            "Version": str(row.template_version),
+        }
+    return {
+        "InstanceId": row.instance_id,
+        "InstanceType": row.instance_type,
+        "AvailabilityZone": row.zone,
+        "AvailabilityZoneId": zone_ids(call.cloud).get(row.zone),
+        "LifecycleState": row.lifecycle_state,
+        "HealthStatus": "Healthy" if row.healthy else "Unhealthy",
+        "LaunchConfigurationName": row.configuration,
+        "LaunchTemplate": template,
+        "ProtectedFromScaleIn": row.protected,
+    }
+
+
+def tag_view(tag: ShownTag, group: str) -> dict[str, Any]:
+    """Show a tag of a group."""
+    return {
+        "ResourceId": group,
+        "ResourceType": _TYPE,
+        "Key": tag.key,
+        "Value": tag.value,
+        "PropagateAtLaunch": tag.propagate,
+    }

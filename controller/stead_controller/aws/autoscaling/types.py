@@ -1,0 +1,48 @@
+"""What never changes: kinds of adjustments, hooks, processes and termination policies; and limits of the account."""
+
+from typing import Final
+
+from stead_controller.aws.autoscaling.hooks import LAUNCHING, TERMINATING
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.resources.scaling import groups
+from stead_controller.resources.scaling.termination import POLICIES
+
+_ADJUSTMENTS: Final = ("ChangeInCapacity", "ExactCapacity", "PercentChangeInCapacity")
+
+
+@operation("DescribeAccountLimits", service="autoscaling", writes=False)
+def describe_account_limits(call: Call, params: Params) -> Result:
+    """Say how many groups there can be, and how many there are."""
+    del params
+    return {
+        "MaxNumberOfAutoScalingGroups": groups.MOST,
+        "NumberOfAutoScalingGroups": groups.count(call.tx, call.caller),
+    }
+
+
+@operation("DescribeAdjustmentTypes", service="autoscaling", writes=False)
+def describe_adjustment_types(call: Call, params: Params) -> Result:
+    """List how scaling policies change the capacity."""
+    del call, params
+    return {"AdjustmentTypes": [{"AdjustmentType": name} for name in _ADJUSTMENTS]}
+
+
+@operation("DescribeLifecycleHookTypes", service="autoscaling", writes=False)
+def describe_lifecycle_hook_types(call: Call, params: Params) -> Result:
+    """List when lifecycle hooks let instances wait."""
+    del call, params
+    return {"LifecycleHookTypes": [LAUNCHING, TERMINATING]}
+
+
+@operation("DescribeScalingProcessTypes", service="autoscaling", writes=False)
+def describe_scaling_process_types(call: Call, params: Params) -> Result:
+    """List what can be suspended."""
+    del call, params
+    return {"Processes": [{"ProcessName": name} for name in sorted(groups.PROCESSES)]}
+
+
+@operation("DescribeTerminationPolicyTypes", service="autoscaling", writes=False)
+def describe_termination_policy_types(call: Call, params: Params) -> Result:
+    """List by what instances are chosen to end."""
+    del call, params
+    return {"TerminationPolicyTypes": list(POLICIES)}

@@ -1,0 +1,249 @@
+"""One step of a group in one transaction: see what there is, decide (`plan.py`), and carry it out.
+
+A step that was undone is done again by the next one, which sees the same; what was committed is seen by it. So no
+instance is launched twice, whoever is killed and when.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+from stead_controller.db.tables import ScalingGroup, ScalingInstance
+from stead_controller.errors import SteadError
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.instances.terminate_instances import terminate_instances
+from stead_controller.resources.scaling import activities, lifecycle_hooks, plan, sight, termination, words
+from stead_controller.resources.scaling.activities import Event
+from stead_controller.resources.scaling.launches import Launched, Launcher, Origin, Read, Wanted, owner
+from stead_controller.resources.scaling.member import IN_SERVICE, Member, Source
+from stead_controller.resources.scaling.plan import Plan, Seen, Situation, Why
+from stead_controller.resources.scaling.termination import Facts
+
+NOWHERE: Final[Source] = ("", 0)
+"""The source of what was launched by nothing that is known."""
+
+
+@dataclass(slots=True)
+class Step:
+    """A step of a group; `read` makes launches of what it has stored."""
+
+    tx: Transaction
+    cloud: Cloud
+    read: Read
+    group: ScalingGroup
+    now: datetime
+    _hooked: tuple[bool, bool] = field(default=(False, False), init=False)
+
+    def run(self) -> None:
+        """See, decide and do."""
+        group = self.group
+        rows = {row.instance_id: row for row in sight.rows(self.tx, group.id)}
+        seen = sight.seen(self.tx, rows)
+        self._hooked = lifecycle_hooks.kinds(self.tx, group.id)
+        situation = Situation(
+            desired=group.desired,
+            zones=group.zones,
+            grace=timedelta(seconds=group.health_grace),
+            suspended=frozenset(group.suspended),
+            retry_at=group.retry_at,
+            deleting=group.deleting,
+        )
+        decided = plan.decide(situation, seen, self._choose, self.now)
+        group.due = decided.due
+        self._settle(decided, rows)
+        capacity = sum(one.member.weight for one in seen if plan.is_counted(one.member))
+        self._end(decided, rows, {one.member.id: one for one in seen}, capacity)
+        capacity -= sum(rows[one].weight for one in decided.ending if one in rows and self._was_counted(seen, one))
+        capacity += self._launch(decided, capacity)
+        if capacity == group.desired:
+            group.why = ""
+        self.tx.session.flush()
+        if decided.finished:
+            self.tx.session.delete(group)
+            self.tx.session.flush()
+
+    def _look_again(self, at: datetime) -> None:
+        self.group.due = at if self.group.due is None else min(self.group.due, at)
+
+    def _choose(self, members: Sequence[Member], count: int) -> Sequence[str]:
+        facts = Facts(self.now, self._current())
+        return termination.choose(members, self.group.termination_policies, count, facts)
+
+    def _current(self) -> Source:
+        """Return what the group launches from now, as far as it is there."""
+        group = self.group
+        wanted = Wanted(group.launch, group.zones[0], None, 1, {})
+        try:
+            _, origin = self.read(self.tx, owner(self.cloud, group), wanted)
+        except SteadError:
+            return NOWHERE
+        return sight.source(origin.template_id, origin.template_version, origin.configuration)
+
+    @staticmethod
+    def _was_counted(seen: Sequence[Seen], member_id: str) -> bool:
+        return any(one.member.id == member_id and plan.is_counted(one.member) for one in seen)
+
+    def _settle(self, decided: Plan, rows: dict[str, ScalingInstance]) -> None:
+        """Write what became of instances by themselves."""
+        for member_id in decided.removed:
+            row = rows.pop(member_id)
+            activity = activities.find(self.tx, row.activity_id)
+            if activity is not None:
+                activities.end(activity, self.now)
+            self.tx.session.delete(row)
+            self.group.scaled = self.now
+        for member_id in decided.doubted:
+            rows[member_id].until = self.now + plan.PATIENCE
+        for member_id in decided.trusted:
+            rows[member_id].until = None
+        for member_id in decided.unhealthy:
+            rows[member_id].healthy = False
+        for member_id in decided.proceeding:
+            self._terminate(rows[member_id])
+        for member_id in decided.entering:
+            self._enter(rows[member_id])
+
+    def _enter(self, row: ScalingInstance) -> None:
+        """Take an instance into service, or let it wait for hooks before."""
+        activity = activities.find(self.tx, row.activity_id)
+        if self._hooked[0] and row.lifecycle_state == "Pending":
+            self._wait(row, plan.PENDING_WAIT, launching=True)
+            if activity is not None:
+                activities.move(activity, activities.IN_HOOK)
+            return
+        lifecycle_hooks.forget(self.tx, row)
+        row.lifecycle_state, row.since = IN_SERVICE, self.now
+        row.in_service = row.in_service or self.now
+        row.activity_id = None
+        if activity is not None:
+            activities.end(activity, self.now)
+        self.group.failures, self.group.retry_at = 0, None
+        self.group.scaled = self.now
+
+    def _wait(self, row: ScalingInstance, state: str, *, launching: bool) -> None:
+        row.lifecycle_state, row.since = state, self.now
+        self._look_again(lifecycle_hooks.begin(self.tx, row, launching=launching, now=self.now))
+
+    def _end(self, decided: Plan, rows: dict[str, ScalingInstance], seen: dict[str, Seen], capacity: int) -> None:
+        """Begin to end instances."""
+        for member_id, why in decided.ending.items():
+            row, state = rows[member_id], seen[member_id].state
+            counted = plan.is_counted(seen[member_id].member)
+            after = capacity - row.weight if counted else capacity
+            if why in (Why.LAUNCH_FAILED, Why.ABANDONED):
+                self._fail_launch(row, why, seen[member_id])
+            self._begin_end(row, self._cause(row, why, capacity, after))
+            capacity = after
+            is_gone = state in (None, "terminated", "shutting-down")
+            if not is_gone and why is not Why.ABANDONED and self._hooked[1]:
+                self._wait(row, plan.TERMINATING_WAIT, launching=False)
+                continue
+            self._terminate(row, is_gone=is_gone)
+
+    def _begin_end(self, row: ScalingInstance, cause: str) -> None:
+        lifecycle_hooks.forget(self.tx, row)
+        place = {"Availability Zone": row.zone}
+        event = Event(f"Terminating EC2 instance: {row.instance_id}", cause, row.instance_id, place)
+        row.activity_id = activities.begin(self.tx, self.group, event, activities.IN_PROGRESS, self.now).id
+        row.lifecycle_state, row.since, row.until = plan.TERMINATING, self.now, None
+
+    def _cause(self, row: ScalingInstance, why: Why, before: int, after: int) -> str:
+        if why is not Why.SURPLUS:
+            return words.at(self.now, words.ended(why))
+        told = (words.shrunk(before, after), words.selected(row.instance_id))
+        return "  ".join(filter(None, (self.group.why, *(words.at(self.now, one) for one in told))))
+
+    def _fail_launch(self, row: ScalingInstance, why: Why, seen: Seen) -> None:
+        activity = activities.find(self.tx, row.activity_id)
+        if activity is None:
+            return
+        if why is Why.ABANDONED:
+            activities.end(activity, self.now, status=activities.CANCELLED, failure=words.ABANDONED)
+            return
+        reason = sight.state_reason(self.tx, seen.member.id)
+        activities.end(activity, self.now, failure=words.never_in_service(reason))
+        self._back_off()
+
+    def _terminate(self, row: ScalingInstance, *, is_gone: bool = False) -> None:
+        """Terminate an instance, whether protected from users' requests or not."""
+        lifecycle_hooks.forget(self.tx, row)
+        row.lifecycle_state = plan.TERMINATING
+        if is_gone:
+            self._look_again(self.now)
+            return
+        caller = owner(self.cloud, self.group)
+        terminate_instances(self.tx, caller, [row.instance_id], self.now, even_protected=True)
+
+    def _back_off(self) -> None:
+        self.group.failures += 1
+        self.group.retry_at = self.now + plan.pause_after(self.group.failures)
+
+    def _launch(self, decided: Plan, before: int) -> int:
+        """Launch what is missing; return how much capacity that is."""
+        if not decided.launches or (self.group.retry_at is not None and self.group.retry_at > self.now):
+            if decided.launches and self.group.retry_at is not None:
+                self._look_again(self.group.retry_at)
+            return 0
+        made, refusal = Launcher(self.tx, self.cloud, self.read, self.group, self.now).launch(decided.launches)
+        cause = partial(self._launch_cause, replacing=decided.replacing)
+        for number, one in enumerate(made, before):
+            self._add(one, cause(number))
+        if refusal is not None:
+            place = {"Availability Zone": ", ".join(decided.launches)}
+            failed = f"Launching a new EC2 instance.  Status Reason: {refusal} {words.REFUSED}"
+            event = Event(failed, cause(before + len(made)), None, place)
+            activities.note(self.tx, self.group, event, self.now, failure=f"{refusal} {words.REFUSED}")
+            self._back_off()
+            self._look_again(self.group.retry_at or self.now)
+        return len(made)
+
+    def _launch_cause(self, before: int, *, replacing: bool) -> str:
+        if replacing and not self.group.why:
+            return words.at(self.now, words.REPLACED)
+        grown = words.at(self.now, words.grown(before, before + 1))
+        return f"{self.group.why}  {grown}" if self.group.why else grown
+
+    def _add(self, made: Launched, cause: str) -> None:
+        place = {"Subnet ID": made.subnet, "Availability Zone": made.zone}
+        event = Event(f"Launching a new EC2 instance: {made.id}", cause, made.id, place)
+        activity = activities.begin(self.tx, self.group, event, activities.STARTING, self.now)
+        row = member_row(self.group, made.id, made.zone, made.instance_type, self.now, origin=made.origin)
+        row.spot, row.activity_id = made.spot, activity.id
+        self.tx.session.add(row)
+
+
+def member_row(
+    group: ScalingGroup, instance_id: str, zone: str, instance_type: str, now: datetime, *, origin: Origin
+) -> ScalingInstance:
+    """Return the row of a group's new instance."""
+    return ScalingInstance(
+        instance_id=instance_id,
+        group_id=group.id,
+        account_id=group.account_id,
+        zone=zone,
+        instance_type=instance_type,
+        lifecycle_state="Pending",
+        since=now,
+        until=None,
+        healthy=True,
+        protected=group.protect_new,
+        weight=1,
+        spot=False,
+        template_id=origin.template_id,
+        template_name=origin.template_name,
+        template_version=origin.template_version,
+        configuration=origin.configuration,
+        launched=now,
+        in_service=None,
+        activity_id=None,
+    )
+
+
+def run(tx: Transaction, cloud: Cloud, read: Read, group_id: str, now: datetime) -> None:
+    """Do the next step of a group, if it is still there and due."""
+    group = tx.session.get(ScalingGroup, group_id)
+    if group is not None and group.due is not None and group.due <= now:
+        Step(tx, cloud, read, group, now).run()

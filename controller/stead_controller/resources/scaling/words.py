@@ -1,0 +1,88 @@
+"""The sentences with which activities say what happened and why: AWS's own.
+
+See https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-verify-scaling-activity.html.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from stead_controller.resources.scaling.plan import Why
+
+_TERMINATED: Final = "an instance was taken out of service in response to an EC2 health check indicating it has been"
+_BECAUSE: Final = {
+    Why.STOPPED: f"{_TERMINATED} terminated or stopped.",
+    Why.IMPAIRED: "an instance was taken out of service in response to an EC2 instance status checks failure.",
+    Why.USER_HEALTH: "an instance was taken out of service in response to a user health-check.",
+    Why.LAUNCH_FAILED: f"{_TERMINATED} terminated or stopped.",
+    Why.ABANDONED: "an instance was taken out of service in response to an abandoned lifecycle action.",
+    Why.DELETION: "an instance was taken out of service in response to the deletion of the AutoScalingGroup.",
+}
+REPLACED: Final = "an instance was launched in response to an unhealthy instance needing to be replaced."
+REFUSED: Final = "Launching EC2 instance failed."
+ABANDONED: Final = "The lifecycle action of the instance was completed with ABANDON."
+
+
+def never_in_service(reason: str) -> str:
+    """Say that an instance ended before it was in service; `reason` is EC2's state reason."""
+    told = "Instance became unhealthy while waiting for instance to be in InService state."
+    return f"{told} Termination Reason: {reason}" if reason else told
+
+
+def at(now: datetime, sentence: str) -> str:
+    """Return a sentence with its time."""
+    return f"At {now:%Y-%m-%dT%H:%M:%SZ} {sentence}"
+
+
+def created(desired: int) -> str:
+    """Say why a new group has this desired capacity."""
+    return f"a user request created an AutoScalingGroup changing the desired capacity from 0 to {desired}."
+
+
+def constrained(bounds: tuple[int, int, int], before: int) -> str:
+    """Say why an update of the minimum, maximum and desired capacity changed the latter."""
+    least, most, desired = bounds
+    return (
+        f"a user request update of AutoScalingGroup constraints to min: {least}, max: {most}, desired: {desired} "
+        f"changing the desired capacity from {before} to {desired}."
+    )
+
+
+def set_explicitly(before: int, desired: int) -> str:
+    """Say that SetDesiredCapacity changed the desired capacity."""
+    change = f"changing the desired capacity from {before} to {desired}."
+    return f"a user request explicitly set group desired capacity {change}"
+
+
+def grown(before: int, after: int) -> str:
+    """Say that an instance was started to grow to the desired capacity."""
+    return (
+        "an instance was started in response to a difference between desired and actual capacity, increasing the "
+        f"capacity from {before} to {after}."
+    )
+
+
+def shrunk(before: int, after: int) -> str:
+    """Say that an instance ends to shrink to the desired capacity."""
+    return (
+        "an instance was taken out of service in response to a difference between desired and actual capacity, "
+        f"shrinking the capacity from {before} to {after}."
+    )
+
+
+def selected(instance_id: str) -> str:
+    """Say that a termination policy has chosen an instance."""
+    return f"instance {instance_id} was selected for termination."
+
+
+def ended(why: Why) -> str:
+    """Say why an instance ends that is no surplus."""
+    return _BECAUSE[why]
+
+
+def by_user(instance_id: str, how: str, before: int, after: int) -> str:
+    """Say that a user moved an instance, and how that changed the desired capacity, if it did."""
+    moved = f"instance {instance_id} was {how} in response to a user request"
+    if before == after:
+        return f"{moved}."
+    change = "shrinking" if after < before else "increasing"
+    return f"{moved}, {change} the capacity from {before} to {after}."

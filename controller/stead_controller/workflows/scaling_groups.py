@@ -1,0 +1,98 @@
+"""Does what Auto Scaling groups have to do: one step of one group after the other, each in its own transaction.
+
+Groups are woken, not polled: by a change of themselves, by news of one of their instances, and by time, for which one
+query finds those that are due. A new process looks at all of them once, since an earlier one may have been killed.
+"""
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from stead_controller.clock import Clock
+from stead_controller.db.session import Database, Transaction
+from stead_controller.request.cloud import Cloud
+from stead_controller.resources.scaling import activities, due_groups, group_step
+from stead_controller.resources.scaling.launches import Read
+
+_log = logging.getLogger(__name__)
+
+_POLL_SECONDS: Final = 1.0
+_PUT_OFF: Final = timedelta(seconds=30)
+_PAUSE_SECONDS: Final = 0.1
+"""Between rounds: of many instances that change together, some are seen together."""
+
+
+@dataclass
+class ScalingGroups:
+    """The loop; `read` makes a launch of what a group has stored."""
+
+    database: Database
+    cloud: Cloud
+    read: Read
+    clock: Clock
+    _awake: asyncio.Event = field(default_factory=asyncio.Event)
+    _noted: set[str] = field(default_factory=set)
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    def committed(self, tx: Transaction) -> None:
+        """Begin a round when a transaction changed a group or instances; called in any thread."""
+        if self._loop is None or not (tx.scaling or tx.events):
+            return
+        self._loop.call_soon_threadsafe(self._note, frozenset(tx.events))
+
+    def _note(self, instance_ids: frozenset[str]) -> None:
+        self._noted |= instance_ids
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        is_new = True
+        while True:
+            try:
+                if is_new:
+                    await self.database.run(lambda tx: due_groups.wake_all(tx, self.clock()))
+                    is_new = False
+                self._awake.clear()
+                await self.run_due()
+            except Exception:  # the loop must survive a database that is unavailable for a while
+                _log.exception("scaling_groups_not_run")
+            await asyncio.sleep(_PAUSE_SECONDS)
+            with contextlib.suppress(TimeoutError):  # groups also become due by time alone
+                await asyncio.wait_for(self._awake.wait(), _POLL_SECONDS)
+
+    async def run_due(self) -> None:
+        """Wake the groups of instances that changed, then do all that is due."""
+        noted, self._noted = self._noted, set()
+        try:
+            await self._wake(noted)
+        except Exception:
+            self._noted |= noted
+            raise
+        while True:
+            group_id = await self.database.run(lambda tx: due_groups.next_due(tx, self.clock()), writes=False)
+            if group_id is None:
+                return
+            step = partial(group_step.run, cloud=self.cloud, read=self.read, group_id=group_id, now=self.clock())
+            try:
+                await self.database.run(step)
+            except Exception:  # one group that cannot be understood must not keep others waiting
+                _log.exception("scaling_group_not_run", extra={"group": group_id})
+                later = self.clock() + _PUT_OFF
+                await self.database.run(partial(due_groups.put_off, group_id=group_id, until=later))
+
+    async def _wake(self, instance_ids: set[str]) -> None:
+        if not instance_ids:
+            return
+        are_here = await self.database.run(lambda tx: due_groups.are_of_groups(tx, instance_ids), writes=False)
+        if are_here:
+            await self.database.run(lambda tx: due_groups.wake_of(tx, instance_ids, self.clock()))
+
+    async def forget(self) -> None:
+        """Delete activities that are too old."""
+        while await self.database.run(lambda tx: activities.forget(tx, self.clock())):
+            pass

@@ -1,0 +1,116 @@
+"""Auto Scaling's part of `base_requests.py`: groups with an instance and a hook, and good requests about them."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+from stead_controller.clock import now
+from stead_controller.db.tables import LifecycleAction
+from tests.api.conftest import Api
+
+Named = dict[str, Any]
+TOKEN: Final = "11111111-2222-3333-4444-555555555555"
+_TEMPLATE: Final = {"LaunchTemplateName": "own", "Version": "1"}
+_GROUP: Final[Named] = {
+    "AutoScalingGroupName": "own",
+    "LaunchTemplate": _TEMPLATE,
+    "MinSize": 0,
+    "MaxSize": 3,
+    "AvailabilityZones": ["us-east-1a"],
+}
+_HOOK: Final = {"LifecycleHookName": "own", "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING"}
+
+
+def build(api: Api) -> Named:
+    """Make a group with an instance in service, one in standby, and one that waits for a hook; and a group of none."""
+    client = api.client(api.world.one, "autoscaling")
+    waiting, standby = api.launch(number=71), api.launch(number=72)
+    client.create_auto_scaling_group(
+        **_GROUP, LifecycleHookSpecificationList=[_HOOK], Tags=[{"Key": "a", "Value": "b", "PropagateAtLaunch": True}]
+    )
+    client.create_auto_scaling_group(**_GROUP | {"AutoScalingGroupName": "empty"})
+    client.attach_instances(AutoScalingGroupName="own", InstanceIds=[waiting, standby])
+    client.enter_standby(AutoScalingGroupName="own", InstanceIds=[standby], ShouldDecrementDesiredCapacity=True)
+    at = now() + timedelta(hours=1)
+
+    def wait(tx: Any) -> None:
+        given = {"heartbeat": 60, "default_result": "ABANDON", "result": None, "until": at, "latest": at}
+        tx.session.add(LifecycleAction(token=TOKEN, instance_id=waiting, hook="own", **given))
+
+    api.run(wait)
+    [activity] = [one for one in client.describe_scaling_activities()["Activities"] if waiting in one["Description"]]
+    return {
+        "scaling_instance": waiting,
+        "standby_instance": standby,
+        "free_instance": api.launch(number=73),
+        "activity": activity["ActivityId"],
+    }
+
+
+_OF_INSTANCES: Final = ("SetInstanceProtection", "DetachInstances", "EnterStandby")
+_OF_INSTANCE: Final = (
+    "CompleteLifecycleAction",
+    "RecordLifecycleActionHeartbeat",
+    "SetInstanceHealth",
+    "TerminateInstanceInAutoScalingGroup",
+)
+_TAG: Final = {"ResourceId": "own", "ResourceType": "auto-scaling-group", "Key": "a"}
+
+BASES: Final[dict[str, Named]] = {
+    "AttachInstances": {"AutoScalingGroupName": "own", "InstanceIds": ["{free_instance}"]},
+    "CompleteLifecycleAction": {"LifecycleActionToken": TOKEN, "LifecycleActionResult": "CONTINUE"},
+    "CreateAutoScalingGroup": _GROUP | {"AutoScalingGroupName": "new"},
+    "CreateOrUpdateTags": {"Tags": [_TAG]},
+    "DeleteAutoScalingGroup": {"AutoScalingGroupName": "empty"},
+    "autoscaling:DeleteTags": {"Tags": [_TAG]},
+    "DetachInstances": {"InstanceIds": ["{scaling_instance}"], "ShouldDecrementDesiredCapacity": True},
+    "EnterStandby": {"InstanceIds": ["{scaling_instance}"], "ShouldDecrementDesiredCapacity": True},
+    "ExitStandby": {"InstanceIds": ["{standby_instance}"]},
+    "PutLifecycleHook": _HOOK,
+    "RecordLifecycleActionHeartbeat": {"LifecycleActionToken": TOKEN},
+    "SetDesiredCapacity": {"DesiredCapacity": 1},
+    "SetInstanceHealth": {"InstanceId": "{scaling_instance}", "HealthStatus": "Healthy"},
+    "TerminateInstanceInAutoScalingGroup": {
+        "InstanceId": "{scaling_instance}",
+        "ShouldDecrementDesiredCapacity": True,
+    },
+}
+
+VALUES: Final[Named] = {
+    "AutoScalingGroupName": "own",
+    "AutoScalingGroupNames": ["own"],
+    "ActivityIds": ["{activity}"],
+    "LifecycleHookName": "own",
+    "LifecycleHookNames": ["own"],
+    "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING",
+    "LifecycleActionToken": TOKEN,
+    "HeartbeatTimeout": 60,
+    "DefaultResult": "CONTINUE",
+    "ScalingProcesses": ["Launch"],
+    "TerminationPolicies": ["OldestInstance"],
+    "HealthCheckType": "EC2",
+    "VPCZoneIdentifier": "{subnet}",
+}
+
+VALUES_OF: Final[dict[tuple[str, str], Any]] = {
+    **{(operation, "InstanceIds"): ["{scaling_instance}"] for operation in _OF_INSTANCES},
+    **{(operation, "InstanceId"): "{scaling_instance}" for operation in _OF_INSTANCE},
+    ("AttachInstances", "InstanceIds"): ["{free_instance}"],
+    ("ExitStandby", "InstanceIds"): ["{standby_instance}"],
+    ("DescribeScalingActivities", "Filters.Name"): "Status",
+    ("DescribeAutoScalingGroups", "Filters.Name"): "tag-key",
+    ("DescribeTags", "Filters.Name"): "key",
+    ("CreateAutoScalingGroup", "LaunchTemplate.Version"): "1",
+    ("UpdateAutoScalingGroup", "LaunchTemplate.Version"): "1",
+    ("UpdateAutoScalingGroup", "AvailabilityZones"): ["us-east-1a"],
+    ("CreateAutoScalingGroup", "AvailabilityZones"): ["us-east-1a"],
+}
+
+COMPANIONS: Final[dict[str, Named]] = {
+    "CreateAutoScalingGroup LifecycleHookSpecificationList": _HOOK,
+    "CreateOrUpdateTags Tags": _TAG,
+    "autoscaling:DeleteTags Tags": _TAG,
+    "UpdateAutoScalingGroup LaunchTemplate": _TEMPLATE,
+    "DescribeAutoScalingGroups Filters": {"Name": "tag-key"},
+    "DescribeScalingActivities Filters": {"Name": "Status"},
+    "autoscaling:DescribeTags Filters": {"Name": "key"},
+}
