@@ -356,6 +356,47 @@ def test_a_guest_whose_volume_cannot_leave_starts_elsewhere_without_it(cloud):
     assert root.host_id == cloud.hosts[0].id
 
 
+def test_a_stopped_instance_whose_volumes_are_elsewhere_leaves_at_once(cloud):
+    cloud.run(terminate_instances, cloud.caller, [cloud.instances[3]], NOW)
+    cloud.settle()
+    stopped(cloud)
+    cloud.drain()
+    cloud.run(start_instances, cloud.caller, CLOUD, cloud.instances[:1], NOW)
+    cloud.settle()
+    cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, NOW, schedulable=True)
+    second = next(number for number, host in enumerate(cloud.hosts) if host.id == instance(cloud, 0).host_id)
+    assert second != 0
+    cloud.drain(second)
+    cloud.empty()
+    assert instance(cloud, 0).host_id == cloud.hosts[second].id  # it runs
+    stopped(cloud)
+    cloud.empty()
+    assert instance(cloud, 0).host_id != cloud.hosts[second].id
+    assert (instance(cloud, 0).state, moves(cloud)) == ("stopped", [])
+
+
+def test_what_could_not_leave_a_host_is_tried_again_when_asked_and_nothing_else_is(cloud, loose):
+    other = cloud.volumes[1]
+    attach(cloud, other, 1)
+    cloud.settle()
+    cloud.run(volume_attachments.detach, cloud.caller, other)
+    cloud.settle()
+    assert volume(cloud, other).host_id == cloud.hosts[1].id
+    for number in (0, 1):
+        cloud.drain(number)
+    cloud.empty()
+    fail_snapshots(cloud)
+    cloud.empty()
+    failed = "the disk is broken"
+    assert sorted(moves(cloud)) == sorted([(loose, failed), (other, failed)])
+    cloud.run(drain_moves.retry, cloud.hosts[0].id)
+    assert moves(cloud) == [(other, failed)]
+    cloud.empty()  # it is read again
+    assert sorted(moves(cloud)) == sorted([(loose, ""), (other, failed)])
+    cloud.run(drain_moves.retry, cloud.hosts[0].id)
+    assert (loose, "") in moves(cloud)  # what is on its way goes on
+
+
 def test_a_deletion_does_not_wait_for_a_move(cloud, loose):
     cloud.drain()
     cloud.empty()
