@@ -164,7 +164,7 @@ def test_a_transaction_that_cannot_begin_is_tried_again(tmp_path, empty_database
     path.write_bytes(empty_database_file)
     database = Database(f"sqlite:///{path}")
     # Each try has a new connection, and each would wait for ten seconds.
-    event.listen(database.engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=1"))
+    event.listen(database._opener, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=1"))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(OperationalError) as caught:
