@@ -8,17 +8,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import cycle
 from pathlib import Path
 from typing import Final
 
 from stead_agent.simulated.world import Objects, World
-from stead_proto import alone
 from stead_proto.tls import Identity
 from stead_proto.v1 import desired_pb2 as pb
 from tests.recovery.lives import held
 from tests.recovery.lives.slope import Sample, grown, per_thousand
 from tests.recovery.lives.users import Lives, User, shapes
+from tests.support import kills
 from tests.support.cloud import Cloud, HostSize
 from tests.support.memory import memory_of
 from tests.support.waiting import wait_for
@@ -130,7 +129,7 @@ class Story:
 
     def run(self, say: Callable[[str], None]) -> None:
         """Rounds until as many lived as planned, or something is wrong."""
-        kinds = self._kinds_of_kills()
+        kinds = kills.kinds(self.cloud, self.chance, self.plan.away)
         rounds = max(1, self.plan.lives // self.plan.round)
         for number in range(rounds):
             is_quiet = number >= rounds - self.plan.quiet
@@ -144,11 +143,11 @@ class Story:
 
     # --- a round
 
-    def _round(self, number: int, kills: int, kinds: "Iterator[Callable[[], str]]") -> None:
+    def _round(self, number: int, kills_in_it: int, kinds: Iterator[Callable[[], str]]) -> None:
         """Let all live for a while with some kills, look while they are there, end them, and look what is left."""
         lives = self.report.lives
         first, lives.wanted = lives.launched, (number + 1) * self.plan.round
-        moments = sorted(self.chance.sample(range(first, max(lives.wanted, first + kills)), k=kills))
+        moments = sorted(self.chance.sample(range(first, max(lives.wanted, first + kills_in_it)), k=kills_in_it))
         threads = [threading.Thread(target=user.live, name=user.name) for user in self.users]
         for thread in threads:
             thread.start()
@@ -208,37 +207,6 @@ class Story:
             for folder in (self.cloud.folder / f"simulated-{number}").glob("simulated-*")
         ]
         return {Identity.load(folder).peer.name: World(folder / "world.pickle").objects for folder in folders}
-
-    # --- kills
-
-    def _kill_controller(self) -> str:
-        self.cloud.controller.kill()
-        self._moment()
-        self.cloud.start_controller()
-        return "controllers"
-
-    def _kill_serving(self) -> str:
-        killed = self.cloud.controller.kill_serving()
-        serving = self.cloud.controller.serving_file
-        wait_for(lambda: alone.holder(serving) not in {None, killed} and self.cloud.answers(), "another serves", 60)
-        return "serving processes"
-
-    def _kill_agents(self, number: int) -> str:
-        hosts = self.cloud.simulators[number]
-        hosts.kill()
-        self._moment()
-        hosts.start()
-        return "agents' processes"
-
-    def _kinds_of_kills(self) -> "Iterator[Callable[[], str]]":
-        """All kinds by turns, in an order that chance chooses: each is seen, however few kills there are."""
-        agents = [partial(self._kill_agents, number) for number in range(self.plan.processes)]
-        kinds: list[Callable[[], str]] = [self._kill_controller, self._kill_serving, *agents]
-        self.chance.shuffle(kinds)
-        return cycle(kinds)
-
-    def _moment(self) -> None:
-        time.sleep(self.chance.uniform(0.0, self.plan.away))  # how long it is away is a part of the fault
 
     # --- figures
 
