@@ -151,6 +151,8 @@ def enrol(state_dir: Path, controller: str, ca: Any, token_file: Any) -> None:
 @_pools_option
 @_devices_option
 @_whole_cores_option
+@click.option("--prometheus-listen", default="127.0.0.1", show_default=True, help="Address of the page for Prometheus.")
+@click.option("--prometheus-port", default=0, show_default=True, help="Its port; 0: there is none.")
 def run(controllers: tuple[str, ...], dns_upstreams: tuple[str, ...], **options: Any) -> None:
     """Run the agent until a signal ends it; guests run on."""
     from stead_agent import real_host  # noqa: PLC0415 - heavy: only this command needs libvirt

@@ -56,9 +56,9 @@ class Agent:
         self._touched = Touched()  # changes since the last check
         news = asyncio.Event()
         self.reconciler = Reconciler(parts, store, habits=habits, news=news.set)
-        self._measurements = Outgoing()
+        self.measurements = Outgoing()
         self._measure_seconds = measure_seconds
-        self.link = Link(dialling, self.reconciler, host, news, self._measurements, threads=question_threads)
+        self.link = Link(dialling, self.reconciler, host, news, self.measurements, threads=question_threads)
 
     async def run(self) -> None:
         """Work until cancelled; guests stay as they are."""
@@ -171,7 +171,7 @@ class Agent:
         readings = read() if self._threads is None else await self._loop.run_in_executor(self._threads, read)
         message = measured.note(machines, readings, end)
         if message.measured:
-            self._measurements.put(message)
+            self.measurements.put(message)
 
     async def _look_for_strays(self) -> None:
         """Look for strays: after each full state and periodically; only while a controller is connected."""

@@ -124,7 +124,7 @@ async def _run(settings: Settings, version: str) -> None:
     )
     logs = asyncio.create_task(daemon_logs.run(settings))
     try:
-        await agent.run()
+        await _run_shown(agent, settings)
     finally:
         logs.cancel()
         host.flow_logs.close()
@@ -132,6 +132,22 @@ async def _run(settings: Settings, version: str) -> None:
         host.parts.credits.close()
         host.parts.endpoints.close()
         host.parts.exports.close()
+
+
+async def _run_shown(agent: Agent, settings: Settings) -> None:
+    """Run an agent, with its page for Prometheus where that has a port."""
+    if not settings.prometheus_port:
+        await agent.run()
+        return
+    from stead_agent.exposition import Exposition  # noqa: PLC0415 - its library is loaded only where it is wanted
+
+    address = settings.prometheus_listen, settings.prometheus_port
+    page = Exposition(agent.reconciler, agent.measurements, agent.link.connected.is_set, address)
+    await page.start()
+    try:
+        await agent.run()
+    finally:
+        await page.stop()
 
 
 def purge(settings: Settings) -> None:

@@ -88,6 +88,8 @@ class Settings:
     pools: tuple[PoolSetting, ...] = ()  # storage pools besides the state directory
     devices: tuple[str, ...] = ()  # PCI devices that guests may have: addresses, or vendor:device
     whole_cores: tuple[int, ...] = ()  # hardware threads of the cores that guests may have alone
+    prometheus_listen: str = "127.0.0.1"  # address of the page of the agent's metrics of itself
+    prometheus_port: int = 0  # its port; 0: there is none
     removal_grace_seconds: float = 5.0  # time for a guest to shut down when its machine is removed
     stop_grace_seconds: float = 90.0  # time for a guest to shut down when it is stopped
 

@@ -46,6 +46,7 @@ def controller_program(settings: Settings) -> Program:
         f"--region={settings.region}",
         f"--zone={settings.region}a",
         f"--public-pool={settings.public_pool}",
+        f"--prometheus-port={settings.prometheus_port}",
         f"--log-file={log}",
     ]
     unit = units.controller_unit(command, settings.controller_dir, log)
@@ -69,6 +70,7 @@ def agent_program(settings: Settings, *options: str) -> Program:
         *([f"--guest-address={settings.listen}"] if settings.guests_may_reach_listen else []),
         *(f"--pool={pool}" for pool in settings.pools.split()),
         *(f"--device={device}" for device in settings.devices.split()),
+        f"--prometheus-port={settings.agent_prometheus_port}",
         *([f"--whole-cores={settings.whole_cores}"] if settings.whole_cores else []),
         *options,
     ]

@@ -41,6 +41,8 @@ class Settings:
     whole_cores: str = (
         ""  # threads of the cores that guests may have alone, as `stead-agent run --whole-cores` takes them
     )
+    prometheus_port: int = 0  # of the page of the controller's metrics of itself; 0: there is none
+    agent_prometheus_port: int = 0  # the same of the agent
     pools: str = ""  # further storage pools, as `stead-agent run --pool` takes them, separated by spaces
 
     @property
@@ -160,6 +162,7 @@ def replace_text(path: Path, text: str) -> None:
         raise
 
 
+_MAY_BE_OFF: Final = frozenset({"prometheus_port", "agent_prometheus_port"})
 _REMEMBERED: Final = tuple(field.name for field in fields(Settings) if field.name != "state_dir")
 
 
@@ -191,6 +194,8 @@ def _port(name: str, value: str | int) -> int:
         number = int(value)
     except ValueError:
         number = 0
+    if number == 0 and str(value) == "0" and name in _MAY_BE_OFF:
+        return number
     if not 0 < number < 1 << 16:
         raise CliError(f"STEAD_{name.upper()}={value} is no port number")
     if number in EXPORT_PORTS:

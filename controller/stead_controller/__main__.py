@@ -162,6 +162,10 @@ _OPTIONS = (
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         help="File with the bearer token that this server wants.",
     ),
+    click.option(
+        "--prometheus-listen", default="127.0.0.1", help="Address of the page for Prometheus.", show_default=True
+    ),
+    click.option("--prometheus-port", default=0, help="Its port; 0: there is none.", show_default=True),
     click.option("--log-level", default="info", show_default=True),
     click.option(
         "--log-file",

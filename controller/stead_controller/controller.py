@@ -6,13 +6,14 @@ import shutil
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache, partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import grpc
 
 from stead_controller import allocator
+from stead_controller.asking import Asking
 from stead_controller.audit.files import AuditFiles
 from stead_controller.audit.stored_events import AuditEvent
 from stead_controller.audit.trail import Trail
@@ -24,6 +25,7 @@ from stead_controller.aws.authenticate import by_opened_keys
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.authorization.native import native_gate
 from stead_controller.aws.autoscaling import launch as group_launch
+from stead_controller.aws.call import OPERATIONS
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.ec2.fleet import spot_launch
 from stead_controller.aws.endpoint_arrivals import EndpointListener
@@ -51,6 +53,7 @@ from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.build import build_handler, open_server
 from stead_controller.object_store.expiry import ObjectExpiry
 from stead_controller.object_store.image_files import ImageFiles
+from stead_controller.object_store.operations import NAMES as OBJECT_OPERATIONS
 from stead_controller.operator.accounts import Accounts
 from stead_controller.operator.blocks import Blocks
 from stead_controller.operator.compute import Compute
@@ -66,25 +69,9 @@ from stead_controller.operator.quotas import Quotas
 from stead_controller.operator.recording import OperatorCall, Recording
 from stead_controller.operator.types import Types
 from stead_controller.request.cloud import cloud_of
-from stead_controller.request.questions import (
-    Capture,
-    ConsoleOutput,
-    ConsoleUse,
-    HostAnswer,
-    Interrupt,
-    Look,
-    OfMetrics,
-    PasswordCheck,
-    PasswordData,
-    PushedKey,
-    Question,
-    ReadBlock,
-    WriteBlock,
-)
 from stead_controller.resources.iam import instance_credentials, instance_identity
 from stead_controller.resources.iam.key_cache import KeyCache
 from stead_controller.resources.iam.key_uses import KeyUses
-from stead_controller.resources.iam.passwords import is_password
 from stead_controller.resources.iam.policies_of_caller import policies_of
 from stead_controller.resources.images import image_tasks, imported_images
 from stead_controller.resources.network import host_addresses, vpc_endpoint_access, vpc_endpoint_services
@@ -114,7 +101,9 @@ from stead_controller.workflows.spot_launches import SpotLaunches
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
 from stead_proto.v1 import blocks_pb2_grpc, compute_pb2_grpc, host_pb2_grpc, operator_pb2, operator_pb2_grpc
-from stead_proto.v1 import host_pb2 as pb
+
+if TYPE_CHECKING:
+    from stead_controller.exposition.exposition import Exposition
 
 _log = logging.getLogger(__name__)
 
@@ -194,6 +183,7 @@ class Controller:
         self._resealing = Resealing(self.database, self._master_key, clock)
         self._tasks: set[asyncio.Task[None]] = set()
         self._was_full = False
+        self._exposition: Exposition | None = None
 
     def _new_lives(self, places: Places) -> Mapping[str, MakeLife]:
         """Return all workflows, by kind."""
@@ -260,6 +250,7 @@ class Controller:
             sign=lru_cache(_MAX_SIGNED)(self._identity_signer.sign),
             heartbeat_seconds=settings.heartbeat_seconds,
         )
+        self._asking = Asking(self._link, self._blocks, self._metrics, self._clock)
         key = host_key.load_or_create(settings.state_dir / "ca")
         self._serial_consoles = SerialConsoleServer(self.database, self._link.consoles, key, self._clock)
         self._grpc = self._grpc_server(identity)
@@ -280,13 +271,21 @@ class Controller:
         running = (self._link.run(), self._engine.run(), self._spot_launches.run(), self._scaling_groups.run())
         self._tasks |= {asyncio.create_task(work) for work in running}
         self._recording = asyncio.create_task(self._trail.run())
+        await self._listen()
+        self._begin_work()
+        _log.info("controller_started", extra={"http": settings.http_port, "https": settings.https_port})
+
+    async def _listen(self) -> None:
+        """Open all ports."""
+        settings = self.settings
         await self._grpc.start()
         await self._enrolment.start()
         await self._aws.start()
+        if settings.prometheus_port:
+            self._exposition = self._new_exposition()
+            await self._exposition.start()
         if settings.serial_console_port:
             self._serial_consoles.start(settings.listen, settings.serial_console_port)
-        self._begin_work()
-        _log.info("controller_started", extra={"http": settings.http_port, "https": settings.https_port})
 
     async def _awaited_reports(self) -> FirstReports:
         """Begin to wait for hosts, if the database may be an older copy."""
@@ -303,7 +302,7 @@ class Controller:
             cloud=self.cloud,
             page_key=page_key,
             authorizer=self._authorizer,
-            ask=self._ask,
+            ask=self._asking.ask,
             on_call=self._note_call,
             require_room=self._room.require,
             require_room_for_deletion=self._room.require_for_deletion,
@@ -312,6 +311,26 @@ class Controller:
             failed_logins=self._failed_logins,
             any_region=self.settings.any_region,
             clock=self._clock,
+        )
+
+    def _new_exposition(self) -> "Exposition":
+        """Build the page for Prometheus."""
+        from stead_controller.exposition.exposition import Exposition  # noqa: PLC0415 - its library: only where wanted
+
+        queues: Mapping[str, Callable[[], int]] = {
+            "reads": partial(self.database.waiting, writes=False),
+            "writes": partial(self.database.waiting, writes=True),
+            "audit": lambda: self._trail.queued,
+            "workflow_steps": lambda: self._engine.running,
+        }
+        return Exposition(
+            self.database,
+            self._clock,
+            address=(self.settings.prometheus_listen, self.settings.prometheus_port),
+            operations=[*OPERATIONS, *(("s3", name) for name in OBJECT_OPERATIONS)],
+            queues=queues,
+            connected=lambda: len(self._link.connected()),
+            dropped=lambda: self._trail.dropped,
         )
 
     def _begin_work(self) -> None:
@@ -342,6 +361,8 @@ class Controller:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._serial_consoles.stop()
+        if self._exposition is not None:
+            await self._exposition.stop()
         await self._aws.stop()
         await self._objects.close()
         await self._metrics.close()
@@ -378,7 +399,7 @@ class Controller:
         operator_pb2_grpc.add_ConsolesServicer_to_server(Consoles(self.database, self._link.consoles), server)
         operator_pb2_grpc.add_TypesServicer_to_server(Types(self.database, self._clock), server)
         operator_pb2_grpc.add_PlacementServicer_to_server(Placement(self.database, self.cloud, self._clock), server)
-        operator_pb2_grpc.add_NetworkServicer_to_server(Network(self.database, self._ask), server)
+        operator_pb2_grpc.add_NetworkServicer_to_server(Network(self.database, self._asking.ask), server)
         server.add_secure_port(f"{self.settings.listen}:{self.settings.host_port}", tls.server_credentials(identity))
         return server
 
@@ -435,6 +456,8 @@ class Controller:
 
     def _note_call(self, call: CallRecord) -> Awaitable[None]:
         self._authorizer.note(call)
+        if self._exposition is not None:
+            self._exposition.note(call)
         of_owner = call.of_owner()
         if of_owner is not None:
             self._trail.note(of_owner)
@@ -454,57 +477,6 @@ class Controller:
 
     def _health(self) -> str:
         return "the disk is full: nothing can be changed but by deletions" if self._room.is_full else "ok"
-
-    async def _ask(self, question: Question) -> HostAnswer:
-        if isinstance(question, ReadBlock | WriteBlock):
-            return await self._blocks.answer(question)
-        if isinstance(question, OfMetrics):
-            return HostAnswer(b"", self._clock(), found=await question.ask(self._metrics))
-        if isinstance(question, ConsoleUse):
-            is_used = self._link.consoles.is_open(question.instance_id)
-            return HostAnswer(b"1" if is_used else b"", self._clock(), "")
-        if isinstance(question, PasswordCheck):
-            found = await asyncio.to_thread(lambda: bytes(is_password(*pair) for pair in question.pairs))
-            return HostAnswer(found, self._clock(), "")
-        message = pb.Question()
-        if isinstance(question, ConsoleOutput):
-            message.console_output.machine_id = question.instance_id
-            message.console_output.last_bytes = question.last_bytes
-        elif isinstance(question, Look):
-            message.path.CopyFrom(
-                pb.PathQuestion(
-                    vpc_id=question.vpc_id,
-                    subnet_id=question.subnet_id,
-                    interface_id=question.interface_id,
-                    from_address=question.from_address,
-                    to_address=question.to_address,
-                )
-            )
-        elif isinstance(question, Capture):
-            message.capture.interface_id = question.interface_id
-            message.capture.seconds = question.seconds
-            message.capture.packets = question.packets
-            message.capture.snap_length = question.snap_length
-        elif isinstance(question, PasswordData):
-            message.password.machine_id = question.instance_id
-        elif isinstance(question, Interrupt):
-            message.interrupt.machine_id = question.instance_id
-        elif isinstance(question, PushedKey):
-            message.pushed_key.CopyFrom(
-                pb.PushedKeyQuestion(
-                    machine_id=question.instance_id,
-                    os_user=question.os_user,
-                    openssh=question.openssh,
-                    seconds=question.seconds,
-                    caller=question.caller,
-                    request_id=question.request_id,
-                )
-            )
-        else:
-            message.screenshot.machine_id = question.instance_id
-            message.screenshot.wake_up = question.wake_up
-        answer = await self._link.ask(question.host_id, message)
-        return HostAnswer(answer.content, datetime.fromtimestamp(answer.taken_at / 1000, UTC), answer.error)
 
     def _write_host_networks(self, tx: Transaction) -> None:
         """Write the desired networks of hosts from the present settings."""

@@ -30,6 +30,7 @@ class Settings:
     here when first used. `object_domain` is the domain that may follow a bucket's name in a Host header.
     With `metrics_endpoint` metrics are stored by that Prometheus-compatible server, which is sent the bearer token in
     `metrics_token_file`, instead of a VictoriaMetrics that is started here when first used.
+    With `prometheus_port` the controller's metrics of itself are served at `prometheus_listen`; 0 is nowhere.
     """
 
     state_dir: Path
@@ -76,6 +77,8 @@ class Settings:
     object_domain: str = "localhost"
     metrics_endpoint: str = ""
     metrics_token_file: Path | None = None
+    prometheus_listen: str = "127.0.0.1"
+    prometheus_port: int = 0
 
     @property
     def api_addresses(self) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""Prometheus, unchanged, finds the machines of an account by `examples/prometheus/prometheus.yml`."""
+"""Prometheus, unchanged, finds the machines of an account by `examples/prometheus/prometheus.yml`, and reads Stead's own page."""
 
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import pytest
@@ -10,14 +11,32 @@ from tests.support.clients import FAST
 from tests.support.processes import ROOT, Child, free_ports
 from tests.support.waiting import wait_for
 
+_STEAD = """
+  - job_name: stead
+    scrape_interval: 1s
+    static_configs:
+      - targets: ["127.0.0.1:{port}"]
+"""
 
-@pytest.mark.client("prometheus")
-def test_machines_come_and_go(account, image_id, client, tmp_path):
+
+@pytest.fixture
+def shown_cloud(own_cloud):
+    """A cloud whose controller has a page for Prometheus, and the page's port: the shared one has none."""
+    [port] = free_ports(1)
+    cloud = own_cloud(hosts=1, options=(f"--prometheus-port={port}",))
+    return cloud, port
+
+
+@pytest.fixture
+def prometheus(shown_cloud, client, tmp_path):
+    """A Prometheus that is not started, and a reader of its API: None while it does not listen."""
+    cloud, page = shown_cloud
+    account = cloud.new_account()
     text = (ROOT / "examples/prometheus/prometheus.yml").read_text()
     text = text.replace("http://127.0.0.1:8773", account.endpoint).replace(
         "refresh_interval: 30s", "refresh_interval: 1s"
     )
-    (tmp_path / "prometheus.yml").write_text(text)
+    (tmp_path / "prometheus.yml").write_text(text + _STEAD.format(port=page))
     [port] = free_ports(1)
     command = (
         client / "debian/usr/bin/prometheus",
@@ -25,19 +44,35 @@ def test_machines_come_and_go(account, image_id, client, tmp_path):
         f"--storage.tsdb.path={tmp_path}/data",
         f"--web.listen-address=127.0.0.1:{port}",
     )
-    prometheus = Child("prometheus", command, tmp_path / "log", account.environment)
+    child = Child("prometheus", command, tmp_path / "log", account.environment)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-    def found():
-        prometheus.check()
+    def read(path):
+        child.check()
         try:
-            with opener.open(f"http://127.0.0.1:{port}/api/v1/targets?state=active", timeout=5) as answer:
-                return [
-                    target["discoveredLabels"] | target["labels"]
-                    for target in json.load(answer)["data"]["activeTargets"]
-                ]
+            with opener.open(f"http://127.0.0.1:{port}/api/v1/{path}", timeout=5) as answer:
+                return json.load(answer)["data"]
         except (urllib.error.URLError, ConnectionError):
-            return None  # it does not listen yet
+            return None
+
+    yield account, child, read
+    child.stop()
+
+
+@pytest.mark.client("prometheus")
+def test_machines_come_and_go_and_the_controller_shows_itself(shown_cloud, prometheus):
+    cloud, _ = shown_cloud
+    account, child, read = prometheus
+    image_id = cloud.add_image()
+
+    def machines():
+        data = read("targets?state=active&scrapePool=machines")
+        found = None if data is None else data["activeTargets"]
+        return found if found is None else [target["discoveredLabels"] | target["labels"] for target in found]
+
+    def value(query):
+        data = read(f"query?query={urllib.parse.quote(query)}")
+        return [float(each["value"][1]) for each in data["result"]] if data else []
 
     def run(**tags):
         listed = [{"Key": key, "Value": value} for key, value in tags.items()]
@@ -50,15 +85,20 @@ def test_machines_come_and_go(account, image_id, client, tmp_path):
     web = run(monitored="yes", Name="web")
     other = run(Name="other")
     ids = [web["InstanceId"], other["InstanceId"]]
-    try:
-        account.ec2.get_waiter("instance_running").wait(InstanceIds=ids, WaiterConfig=FAST)
-        prometheus.start()
-        [target] = wait_for(found, "Prometheus finds a machine", 60)
-        assert target["__meta_ec2_instance_id"] == web["InstanceId"]
-        assert target["instance"] == f"{web['PrivateIpAddress']}:9100"
-        assert (target["machine"], target["kind"]) == ("web", f"{web['Placement']['AvailabilityZone']}/t3.nano")
-    finally:
-        account.ec2.terminate_instances(InstanceIds=ids)
-        if prometheus.runs():
-            wait_for(lambda: found() == [], "Prometheus finds it no more", 60)
-        prometheus.stop()
+    account.ec2.get_waiter("instance_running").wait(InstanceIds=ids, WaiterConfig=FAST)
+    child.start()
+    [target] = wait_for(machines, "Prometheus finds a machine", 60)
+    assert target["__meta_ec2_instance_id"] == web["InstanceId"]
+    assert target["instance"] == f"{web['PrivateIpAddress']}:9100"
+    assert (target["machine"], target["kind"]) == ("web", f"{web['Placement']['AvailabilityZone']}/t3.nano")
+
+    launches = 'stead_api_requests_total{service="ec2",operation="RunInstances",status="200"}'
+    wait_for(lambda: value(launches) == [2], "both launches are counted", 60)
+    assert value('stead_api_request_seconds_count{operation="RunInstances"}') == [2]
+    assert value('stead_hosts{state="up"}') == [1]
+    assert value("stead_hosts_connected") == [1]
+    wait_for(lambda: value('stead_instances{state="running"}') == [2], "rows are counted again", 60)
+    assert value("up{job='stead'}") == [1]
+
+    account.ec2.terminate_instances(InstanceIds=ids)
+    wait_for(lambda: machines() == [], "Prometheus finds it no more", 60)

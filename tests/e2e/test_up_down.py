@@ -1,6 +1,7 @@
 """`stead up`, `status`, `down` and `down --purge` on a cloud of its own."""
 
 import json
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def _guest_and_objects_outlive_a_plain_down(cloud: RealCloud, folder: Path) -> s
     user = User(cloud, cloud.new_account(), folder)
     [instance_id] = user.run()
     boot = user.login(instance_id).run("cat /proc/sys/kernel/random/boot_id")
+    _pages_show_the_guest(cloud)
     s3 = user.account.client("s3", read_timeout=90)
     s3.create_bucket(Bucket="outlives")
     s3.put_object(Bucket="outlives", Key="k", Body=b"kept")
@@ -67,6 +69,19 @@ def _guest_and_objects_outlive_a_plain_down(cloud: RealCloud, folder: Path) -> s
     shown = json.loads(cloud.stead_well("status", "--output", "json"))["programs"]
     assert [(program["program"], program["runs"]) for program in shown][2:3] == [("object-store", True)]
     return instance_id
+
+
+def _pages_show_the_guest(cloud: RealCloud) -> None:
+    """Read the pages for Prometheus of the controller and of the agent."""
+    ports = (cloud.settings.prometheus_port, cloud.settings.agent_prometheus_port)
+    shown = [urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30).read().decode() for port in ports]
+    assert 'stead_instances{state="running"} 1.0\n' in shown[0]
+    for line in (
+        'stead_agent_guests{power="running"} 1.0',
+        "stead_agent_controller_connected 1.0",
+        'stead_agent_reconcile_seconds_bucket{kind="machine",le="+Inf"}',
+    ):
+        assert line in shown[1]
 
 
 def _a_role_reads_objects_and_no_more(account: Account) -> None:

@@ -63,7 +63,7 @@ class RealCloud:
 
     def __post_init__(self) -> None:
         """Choose ports; start nothing."""
-        http, https, hosts, enrolment, endpoints, consoles = free_ports(6)
+        http, https, hosts, enrolment, endpoints, consoles, prometheus, agent_prometheus = free_ports(8)
         self.settings = Settings(
             self.state_dir,
             http_port=http,
@@ -72,6 +72,8 @@ class RealCloud:
             enrolment_port=enrolment,
             endpoint_port=endpoints,
             serial_console_port=consoles,
+            prometheus_port=prometheus,
+            agent_prometheus_port=agent_prometheus,
             uplink="none",
             public_pool=self.public_pool,
             netns_dir=self.netns_dir,
@@ -89,6 +91,8 @@ class RealCloud:
             STEAD_ENROLMENT_PORT=str(self.settings.enrolment_port),
             STEAD_ENDPOINT_PORT=str(self.settings.endpoint_port),
             STEAD_SERIAL_CONSOLE_PORT=str(self.settings.serial_console_port),
+            STEAD_PROMETHEUS_PORT=str(self.settings.prometheus_port),
+            STEAD_AGENT_PROMETHEUS_PORT=str(self.settings.agent_prometheus_port),
             STEAD_PUBLIC_POOL=self.public_pool,
             STEAD_NETNS_DIR=self.netns_dir,
             STEAD_POOLS=self.pools,

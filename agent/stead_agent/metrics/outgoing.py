@@ -19,6 +19,10 @@ class Outgoing:
         self._number = 0
         self.has_more = asyncio.Event()
 
+    def __len__(self) -> int:
+        """How many messages are kept."""
+        return len(self._kept)
+
     def put(self, measurements: Measurements) -> None:
         """Add a message, which gets its number."""
         self._number += 1

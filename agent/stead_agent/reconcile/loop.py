@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from stead_agent.desired import Store, StoreError
 from stead_agent.disks.volumes.interface import DiskLostError
@@ -48,6 +48,13 @@ THREADS: Final = sum(AT_ONCE.values()) + CHORES
 STORE_AGAIN_SECONDS: Final = 2.0
 _SLICE: Final = 20
 _SHOWN: Final = 50  # ids in one log line
+
+
+class Watcher(Protocol):
+    """Is told of each unit whose work has ended: how many seconds it took, waiting for a thread included."""
+
+    def __call__(self, unit: Key, seconds: float, *, failed: bool) -> None:
+        """Note it; must be quick and not raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,8 @@ class Reconciler:
         self.wanted = store.load()
         self.reports = Reports(news, lambda key: what_it_has(self.wanted, key))
         self._schedule = Schedule({kind: AT_ONCE[kind] for kind in UNIT_KINDS})
-        self._running: set[Key] = set()
+        self._running: dict[Key, float] = {}  # since when
+        self._watchers: list[Watcher] = []
         self._preparer = Preparer(
             wanted=self.wanted,
             reports=self.reports,
@@ -101,6 +109,15 @@ class Reconciler:
         self._applying = asyncio.Lock()
         self._has_unstored = False
         self._touch_all()
+
+    def watch(self, watcher: Watcher) -> None:
+        """Call `watcher` whenever a unit's work has ended."""
+        self._watchers.append(watcher)
+
+    @property
+    def running(self) -> int:
+        """How many units are being worked on."""
+        return len(self._running)
 
     def next_time(self) -> float | None:
         """Return when the next timer is due, if nothing happens before."""
@@ -294,12 +311,12 @@ class Reconciler:
         scheduled = self._schedule.take(now)
         if scheduled is None:
             return None
-        self._running.add(scheduled.unit)
+        self._running[scheduled.unit] = now
         return self._preparer.prepare(scheduled, now)
 
     def finish(self, work: Work, result: Outcome | Failure) -> None:
         """Record the result of a unit's work."""
-        self._running.discard(work.unit)
+        began = self._running.pop(work.unit, None)
         try:
             self._note_result(work, result)
         except Exception as error:  # a bug in reporting one unit: it is tried again, others continue
@@ -311,6 +328,8 @@ class Reconciler:
         if all_vpcs_follow:
             self._touch_vpcs()
         self._wake.set()
+        for watcher in self._watchers:
+            watcher(work.unit, 0.0 if began is None else self._clock() - began, failed=isinstance(result, Failure))
 
     def _note_result(self, work: Work, result: Outcome | Failure) -> None:
         if isinstance(work, MachineWork):

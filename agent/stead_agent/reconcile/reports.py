@@ -55,6 +55,11 @@ class Reports:
         self._patient: set[Key] = set()  # those of them whose end nobody waits for
         self._reached_changed = False
 
+    @property
+    def pending(self) -> int:
+        """How many resources have no final status of their last revision."""
+        return len(self._open)
+
     def latest(self, key: Key) -> ResourceStatus | None:
         """Return the last status of a resource."""
         return self._latest.get(key)

@@ -85,6 +85,11 @@ class Trail[Record: Noted]:
         self.dropped = 0
         self._dropped_logged = 0
 
+    @property
+    def queued(self) -> int:
+        """How many records are not in a file yet."""
+        return len(self._queue)
+
     def note(self, record: Record) -> None:
         """Queue a record that no call waits for, or drop it; call in the event loop."""
         self._take(_Queued(record))

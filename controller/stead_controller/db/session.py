@@ -115,6 +115,7 @@ class Database:
         self._write_lock = threading.Lock() if self._sqlite else None
         self._writer: Connection | None = None  # of SQLite, once something was written; used with the lock held
         self._listeners: list[CommitListener] = []
+        self._asked = {False: 0, True: 0}  # transactions that wait or run, by whether they write
 
     def on_commit(self, listener: CommitListener) -> None:
         """Call `listener` after each commit, in the thread that committed; it must be quick and not raise."""
@@ -124,7 +125,15 @@ class Database:
         """Run a function in a worker thread inside one transaction and return its result."""
         pool = self._writers if writes else self._readers
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(pool, self._attempt, function, writes, dry_run)
+        self._asked[writes] += 1
+        try:
+            return await loop.run_in_executor(pool, self._attempt, function, writes, dry_run)
+        finally:
+            self._asked[writes] -= 1
+
+    def waiting(self, *, writes: bool) -> int:
+        """Return how many transactions of `run` wait for a thread or have one."""
+        return self._asked[writes]
 
     def run_blocking[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
         """Do the same as `run` in the calling thread (for programs without an event loop)."""

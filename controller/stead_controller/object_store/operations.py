@@ -234,6 +234,7 @@ FIELDS: Final = SUBRESOURCES.union(
 )
 """All query fields that have a meaning for an operation."""
 
+NAMES: Final = frozenset(one.name for one in (*_TABLE.values(), *_OF_ONE.values(), LIST_V2, COPY, COPY_PART))
 COPYING: Final = frozenset({COPY.name, COPY_PART.name})
 _PARTS: Final = frozenset({"UploadPart", COPY_PART.name})
 _MOST_PARTS: Final = 10_000

@@ -118,6 +118,11 @@ class Engine:
         if tx.workflows and self._loop is not None:
             self._loop.call_soon_threadsafe(self._awake.set)
 
+    @property
+    def running(self) -> int:
+        """How many steps run here now."""
+        return len(self._running)
+
     async def run(self) -> None:
         """Run until cancelled; then the running steps are cancelled too."""
         self._loop = asyncio.get_running_loop()

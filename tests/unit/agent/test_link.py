@@ -180,7 +180,7 @@ async def test_measurements_are_sent_until_they_are_stored(
     agent, _ = rig.start()
     first = await rig.session()
     for number in range(3):
-        agent._measurements.put(host_pb2.Measurements(measured=[host_pb2.Measured(id=f"i-{number}")]))
+        agent.measurements.put(host_pb2.Measurements(measured=[host_pb2.Measured(id=f"i-{number}")]))
     await controller.until(lambda: bool(first.measured), "the first is sent")
     first.stored(1)
     await controller.until(lambda: len(first.measured) == 2, "the second is sent, once the first is stored")

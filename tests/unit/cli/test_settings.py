@@ -39,6 +39,16 @@ def test_a_bad_port_is_refused_by_name(tmp_path: Path, port: str) -> None:
         settings.load(environment)
 
 
+def test_pages_for_prometheus_may_be_switched_off_again(tmp_path: Path) -> None:
+    on = {"STEAD_STATE_DIR": str(tmp_path), "STEAD_PROMETHEUS_PORT": "9464"}
+    settings.load(on).remember()
+    assert (settings.load({"STEAD_STATE_DIR": str(tmp_path)}).prometheus_port) == 9464
+    settings.load(on | {"STEAD_PROMETHEUS_PORT": "0"}).remember()
+    assert (settings.load({"STEAD_STATE_DIR": str(tmp_path)}).prometheus_port) == 0
+    with pytest.raises(CliError, match="STEAD_AGENT_PROMETHEUS_PORT"):
+        settings.load(on | {"STEAD_AGENT_PROMETHEUS_PORT": "65536"})
+
+
 @pytest.mark.parametrize(("port", "is_taken"), [(60999, False), (61000, True), (63047, True), (63048, False)])
 def test_the_ports_of_volumes_are_refused(tmp_path: Path, port: int, is_taken: bool) -> None:
     environment = {"STEAD_STATE_DIR": str(tmp_path), "STEAD_HTTP_PORT": str(port)}

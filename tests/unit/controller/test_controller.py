@@ -460,7 +460,7 @@ async def test_a_question_is_answered_by_the_right_host(cloud):
     host_id, identity = await cloud.enrol()
     agent = await cloud.agent(identity)
     await agent.next_state()
-    asking = asyncio.create_task(cloud.controller._ask(ConsoleOutput(host_id, "i-1", 100)))
+    asking = asyncio.create_task(cloud.controller._asking.ask(ConsoleOutput(host_id, "i-1", 100)))
     question = await agent.next_question()
     assert question.console_output.machine_id == "i-1"
     answer = pb.Answer(id=question.id, content=b"login:", taken_at=1000)

@@ -170,11 +170,11 @@ async def test_a_host_cannot_answer_what_another_is_asked(cloud):
     honest, liar = await cloud.agent(asked), await cloud.agent(stranger)
     await honest.next_state()
     await liar.next_state()
-    asking = asyncio.create_task(cloud.controller._ask(ConsoleOutput(asked_id, "i-1", 100)))
+    asking = asyncio.create_task(cloud.controller._asking.ask(ConsoleOutput(asked_id, "i-1", 100)))
     question = await honest.next_question()
     for number in range(100):
         await liar.stream.write(pb.HostReport(answer=pb.Answer(id=number, content=b"a lie", taken_at=1)))
-    to_liar = asyncio.create_task(cloud.controller._ask(ConsoleOutput(stranger_id, "i-2", 100)))
+    to_liar = asyncio.create_task(cloud.controller._asking.ask(ConsoleOutput(stranger_id, "i-2", 100)))
     next_question = await liar.next_question()
     await liar.stream.write(pb.HostReport(answer=pb.Answer(id=next_question.id, content=b"of its own", taken_at=1)))
     async with asyncio.timeout(DEADLINE):

@@ -27,6 +27,7 @@ _HEAVY: Final = {
     "botocore.session": "a bucket for blocks",
     "google.protobuf.json_format": "calls of operators, for their record",
     "joserfc": "tokens of web identities",
+    "prometheus_client": "the page for Prometheus, if it has a port",
     "psycopg": "PostgreSQL",
     "rich": "terminals",
     "segno": "virtual MFA devices",

@@ -1,0 +1,1 @@
+"""The controller's metrics of itself, for Prometheus."""

@@ -1,0 +1,77 @@
+"""The page of the controller: what is in memory is fresh, rows are counted now and then."""
+
+import asyncio
+import urllib.error
+import urllib.request
+
+import pytest
+
+from stead_controller.exposition import exposition
+from stead_controller.exposition.exposition import Exposition
+from tests.support import rows
+from tests.support.rows import NOW
+
+
+@pytest.fixture
+def shown(database, world):
+    """An exposition over the database, and what its queue and its streams are."""
+    memory = {"writes": 3, "connected": 2, "dropped": 5}
+    made = Exposition(
+        database,
+        lambda: NOW,
+        address=("127.0.0.1", 0),
+        operations=[("ec2", "RunInstances")],
+        queues={"writes": lambda: memory["writes"]},
+        connected=lambda: memory["connected"],
+        dropped=lambda: memory["dropped"],
+    )
+    return made, memory
+
+
+def _get(port, path="/metrics", method="GET"):
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
+    with urllib.request.urlopen(asked, timeout=20) as answer:
+        return answer.headers["Content-Type"], answer.read().decode()
+
+
+async def test_a_page_for_prometheus(shown, database, world, monkeypatch):
+    made, memory = shown
+    port = await made.start()
+    try:
+        content_type, page = await asyncio.to_thread(_get, port)
+        assert content_type.startswith("text/plain; version=")
+        for line in (
+            'stead_queue_length{queue="writes"} 3.0',
+            "stead_hosts_connected 2.0",
+            "stead_audit_records_dropped_total 5.0",
+            'stead_hosts{state="up"} 1.0',
+            "stead_hosts_behind 0.0",
+            "stead_hosts_cordoned 0.0",
+        ):
+            assert f"\n{line}\n" in page
+        assert "\nprocess_resident_memory_bytes " in page
+        assert "stead_instances{" not in page
+
+        database.run_blocking(lambda tx: rows.launch(tx, world, world.one) and None)
+        memory["writes"] = 0
+        _, page = await asyncio.to_thread(_get, port)
+        assert '\nstead_queue_length{queue="writes"} 0.0\n' in page
+        assert "stead_instances{" not in page  # not counted again so soon
+
+        monkeypatch.setattr(exposition, "COUNTED_SECONDS", 0.0)
+        _, page = await asyncio.to_thread(_get, port)
+        assert '\nstead_instances{state="running"} 1.0\n' in page
+    finally:
+        await made.stop()
+
+
+@pytest.mark.parametrize(("path", "method", "status"), [("/", "GET", 404), ("/metrics", "POST", 405)])
+async def test_nothing_else_is_there(shown, path, method, status):
+    made, _ = shown
+    port = await made.start()
+    try:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            await asyncio.to_thread(_get, port, path, method)
+        assert caught.value.code == status
+    finally:
+        await made.stop()
