@@ -5,17 +5,20 @@ import concurrent.futures
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
 from stead_agent.desired import Store
 from stead_agent.link import Dialling, HostView, Link
 from stead_agent.logs import Log
+from stead_agent.metadata.interface import MetadataError, Uses
+from stead_agent.metrics.interface import Reading
 from stead_agent.metrics.outgoing import Outgoing
 from stead_agent.network.interface import Touched
 from stead_agent.reconcile import measuring
 from stead_agent.reconcile.loop import Reconciler
+from stead_agent.reconcile.metadata_uses import MetadataUses
 from stead_agent.reconcile.prepare import Habits
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.work import EXPECTED_ERRORS
@@ -58,6 +61,7 @@ class Agent:
         self.reconciler = Reconciler(parts, store, habits=habits, news=news.set)
         self.measurements = Outgoing()
         self._measure_seconds = measure_seconds
+        self._metadata_uses = MetadataUses()
         self.link = Link(dialling, self.reconciler, host, news, self.measurements, threads=question_threads)
 
     async def run(self) -> None:
@@ -167,9 +171,11 @@ class Agent:
 
     async def _measure_once(self, measured: measuring.Measuring, end: int) -> None:
         machines = measuring.to_be_measured(self.reconciler.wanted)
-        read = partial(self._parts.counters.read, tuple(machines))
-        readings = read() if self._threads is None else await self._loop.run_in_executor(self._threads, read)
-        message = measured.note(machines, readings, end)
+        read = partial(_read, self._parts, tuple(machines))
+        found = read() if self._threads is None else await self._loop.run_in_executor(self._threads, read)
+        readings, uses = found
+        asked = {} if uses is None else self._metadata_uses.since_before(uses)
+        message = measured.note(machines, readings, end, asked)
         if message.measured:
             self.measurements.put(message)
 
@@ -187,6 +193,16 @@ class Agent:
                     await self.reconciler.full_state_came()
             except TimeoutError:
                 continue  # the next check is due
+
+
+def _read(parts: Subsystems, machine_ids: tuple[str, ...]) -> tuple[Mapping[str, Reading], Mapping[str, Uses] | None]:
+    """Read the counters of machines, and how guests used the metadata service: None where that is not known now."""
+    readings = parts.counters.read(machine_ids)
+    try:
+        return readings, parts.metadata.uses() if machine_ids else None
+    except MetadataError as error:
+        _log.warning("metadata_not_measured", reason=str(error))
+        return readings, None
 
 
 def audit(parts: Subsystems, touched: Touched | None = None) -> bool:

@@ -85,7 +85,7 @@ from stead_controller.secrets.oidc_issuers import OidcIssuers
 from stead_controller.serial_console import host_key
 from stead_controller.serial_console.ssh_server import SerialConsoleServer
 from stead_controller.settings import Settings
-from stead_controller.workflows import alarms, lifecycle
+from stead_controller.workflows import alarms, lifecycle, usage_metrics
 from stead_controller.workflows.alarms import Alarms, WatchedStore
 from stead_controller.workflows.copy_image import CopyImage
 from stead_controller.workflows.create_image import CreateImage
@@ -98,6 +98,7 @@ from stead_controller.workflows.replace_root_volume import ReplaceRootVolume
 from stead_controller.workflows.reseal import Resealing
 from stead_controller.workflows.scaling_groups import ScalingGroups
 from stead_controller.workflows.spot_launches import SpotLaunches
+from stead_controller.workflows.usage_metrics import UsageMetrics
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
 from stead_proto.v1 import blocks_pb2_grpc, compute_pb2_grpc, host_pb2_grpc, operator_pb2, operator_pb2_grpc
@@ -179,6 +180,7 @@ class Controller:
         self._metrics = WatchedStore(open_metrics(settings, clock))
         self._alarms = Alarms(self.database, self._metrics, self.cloud, clock)
         self._metrics.watch(self._alarms)
+        self._usage = UsageMetrics(self.database, self._metrics, clock)
         self._object_expiry = ObjectExpiry(self.database, objects, clock)
         self._resealing = Resealing(self.database, self._master_key, clock)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -352,6 +354,7 @@ class Controller:
         self._every(_FORGETTING_SECONDS, self._scaling_groups.forget)
         self._every(expiry.INTERVAL_SECONDS, self._object_expiry.run)
         self._every(status_checks.SECONDS, partial(status_checks.write, self.database, self._metrics, self._clock))
+        self._every(usage_metrics.SECONDS, self._usage.write)
         self._every(_CREDENTIALS_SECONDS, self._renew_credentials)
         self._every(_MOVES_SECONDS, self._empty_hosts)
 
@@ -463,6 +466,7 @@ class Controller:
             self._trail.note(of_owner)
         if call.caller is not None:
             self._uses.note(call.caller, call.service, call.time)
+            self._usage.note(call.caller.account_id, call.service, call.operation)
         return self._trail.keep(call, lasting=call.has_changed)
 
     async def _take_room(self) -> None:

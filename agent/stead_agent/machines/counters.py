@@ -10,9 +10,9 @@ from xml.etree import ElementTree as ET
 import libvirt
 
 from stead_agent.machines.domain_xml import volume_of
-from stead_agent.machines.interface import MachineError
+from stead_agent.machines.interface import MachineError, Saved
 from stead_agent.machines.waiting import Asker
-from stead_agent.metrics.interface import Devices, DiskCounters, NicCounters, Reading
+from stead_agent.metrics.interface import Devices, DiskCounters, NicCounters, Reading, VolumeBalance
 
 _log = logging.getLogger(__name__)
 
@@ -29,10 +29,13 @@ type ProcessorTime = Callable[[str], tuple[str, int, int] | None]
 class GuestCounters:
     """Reads the counters of one agent's guests."""
 
-    def __init__(self, connection: Callable[[], Any], processor_time: ProcessorTime) -> None:
-        """Store how libvirt and the vCPUs' time are reached."""
+    def __init__(
+        self, connection: Callable[[], Any], processor_time: ProcessorTime, saved: Callable[[str], Saved | None]
+    ) -> None:
+        """Store how libvirt, the vCPUs' time and what a guest has saved for its volumes are reached."""
         self._connection = connection
         self._processor_time = processor_time
+        self._saved = saved
         self._asker = Asker()
 
     def read(self, machine_ids: Collection[str]) -> Mapping[str, Reading]:
@@ -44,7 +47,9 @@ class GuestCounters:
             if used is not None:
                 process, began, cpu_time = used
                 now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-                found[machine_id] = Reading(process, began * 1_000_000, now, cpu_time, devices.get(machine_id))
+                saved = self._saved(machine_id)
+                balance = None if saved is None else VolumeBalance(saved.bytes / 10, saved.operations / 10)
+                found[machine_id] = Reading(process, began * 1_000_000, now, cpu_time, devices.get(machine_id), balance)
         return found
 
     def _devices(self, machine_ids: frozenset[str]) -> dict[str, Devices]:

@@ -190,10 +190,12 @@ class JointKeeper:
     # -- called by anyone
 
     def saved(self, machine_id: str) -> Saved | None:
-        """Return what a running guest has saved, as of its last look; None when it has no joint limit."""
+        """Return what a running guest has saved, as of its last look; None when it has nothing to save for."""
         with self._changed:
             guest = self._guests.get(machine_id)
-        return _shown(guest.account) if guest is not None else None
+        if guest is None or not any(terms.capacity for terms in guest.terms):
+            return None
+        return _shown(guest.account)
 
     def look(self) -> None:
         """Look at the guests that are due, and give their volumes other shares where that is worth it."""

@@ -102,8 +102,8 @@ class LibvirtMachines:
         self._domains = Domains(self._link.get, owner, self._boot_id, self._logs)
         self.health = GuestHealth(self._link.get, self._domains.is_ours, self._notify)
         self._domains.volumes_of_hung = self._volumes_of_hung
-        self.counters = GuestCounters(self._link.get, self.processors.processor_time)
         self.joint = JointKeeper(self._link.get, state_dir / "joint-limits")
+        self.counters = GuestCounters(self._link.get, self.processors.processor_time, self.joint.saved)
         self._link.start(self.health.listeners())
         self.health.start()
 

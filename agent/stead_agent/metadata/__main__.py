@@ -4,6 +4,7 @@ It outlives the agent: guests get metadata and tokens while no agent runs, and w
 for the next process. STATE has the key of session tokens. Imports are few, since each costs memory on every host.
 """
 
+import dataclasses
 import fcntl
 import logging
 import os
@@ -82,6 +83,8 @@ class Program:
                 self._service.remove(what["vpc_id"], what["instance_id"])
             case "push_key":
                 self._service.push_key(what["instance_id"], PushedKey(**what["key"]))
+            case "uses":
+                return {instance_id: dataclasses.asdict(each) for instance_id, each in self._service.uses().items()}
             case "present":
                 return {vpc_id: sorted(guests) for vpc_id, guests in self._service.present().items()}
             case "end":

@@ -24,11 +24,20 @@ _LIFETIME_SENT: Final = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
 
 
 @dataclass(slots=True)
+class Counted:
+    """How often a guest has asked without a token: with success, and where one is required."""
+
+    without_token: int = 0
+    refused: int = 0
+
+
+@dataclass(slots=True)
 class Known:
     """A guest and, from its first request on, all that it can read."""
 
     guest: Guest
     pushed: tuple[PushedKey, ...] = ()
+    counted: Counted = field(default_factory=Counted)
     _entries: dict[str, bytes] = field(default_factory=dict)
     _without_token: dict[str, bytes] = field(default_factory=dict)
     _first: dict[str, str] | None = None  # since which version each path exists; None until needed
@@ -77,10 +86,13 @@ def answer(known: Known | None, request: Request, key: bytes, now: float, *, by_
             return error(401)
         headers = ((_LIFETIME_SENT, str(left)),)
     elif known.guest.options.http_tokens_required:
+        known.counted.refused += 1
         return error(401)
     body = None if path is None else known.find(path, now, by_token=token is not None)
     if path is None or body is None:
         return error(404)
+    if token is None:
+        known.counted.without_token += 1
     content_type = "application/octet-stream" if path.endswith("/user-data") else "text/plain"
     return Response(200, body, content_type, headers)
 

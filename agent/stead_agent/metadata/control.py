@@ -1,6 +1,6 @@
 """The protocol between agent and metadata process: one JSON object each way per connection, over a unix socket.
 
-Requests: {"do": "about" | "serve" | "withdraw" | "put" | "remove" | "push_key" |
+Requests: {"do": "about" | "serve" | "withdraw" | "put" | "remove" | "push_key" | "uses" |
 "present" | "end", …}; answers: {"result": …} or
 {"error": text}, which is raised as MetadataError in the agent.
 """

@@ -171,6 +171,18 @@ class Guest:
     domain: str = "amazonaws.com"
 
 
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """How often a guest has asked without a token since `process` began to serve it: with success, and in vain.
+
+    In vain is where a token is required.
+    """
+
+    process: str
+    without_token: int
+    refused: int
+
+
 class MetadataService(Protocol):
     """The metadata of this host's guests."""
 
@@ -197,6 +209,9 @@ class MetadataService(Protocol):
 
         Raises MetadataError for an unknown guest, and for one that has as many keys as it may.
         """
+
+    def uses(self) -> Mapping[str, Uses]:
+        """Return how each guest has asked, by instance id."""
 
     def present(self) -> Mapping[str, frozenset[str]]:
         """List the VPCs that are served or have guests, and their guests' instance ids."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 from stead_agent.logs import Log
 from stead_agent.metadata import control
 from stead_agent.metadata.files import Files, to_json
-from stead_agent.metadata.interface import Guest, MetadataError, PushedKey
+from stead_agent.metadata.interface import Guest, MetadataError, PushedKey, Uses
 from stead_agent.programs import processes
 from stead_agent.programs.run import RunError, start_daemon
 
@@ -69,6 +69,13 @@ class MetadataProcess:
     def push_key(self, instance_id: str, key: PushedKey) -> None:
         """Show a key to a guest until it expires."""
         self._ask({"do": "push_key", "instance_id": instance_id, "key": dataclasses.asdict(key)})
+
+    def uses(self) -> Mapping[str, Uses]:
+        """Return how each guest has asked, by instance id."""
+        if not self._is_needed():
+            return {}
+        found: dict[str, dict[str, Any]] = self._ask({"do": "uses"})
+        return {instance_id: Uses(**each) for instance_id, each in found.items()}
 
     def present(self) -> Mapping[str, frozenset[str]]:
         """List VPCs and the guests known in each."""

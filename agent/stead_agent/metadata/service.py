@@ -1,5 +1,6 @@
 """The metadata service of this host: the guest at each address of each VPC, and the sockets where it listens."""
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -8,7 +9,7 @@ from typing import Final
 
 from stead_agent.metadata.answers import Known, answer
 from stead_agent.metadata.http import Request, Response
-from stead_agent.metadata.interface import ADDRESS, IPV6_ADDRESS, PORT, Guest, MetadataError, PushedKey
+from stead_agent.metadata.interface import ADDRESS, IPV6_ADDRESS, PORT, Guest, MetadataError, PushedKey, Uses
 from stead_agent.metadata.namespace_socket import listen_in
 from stead_agent.metadata.server import Peer, Server
 from stead_agent.metadata.token_key import load_key
@@ -22,6 +23,7 @@ class Metadata:
     def __init__(self, state: Path, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         state.mkdir(parents=True, exist_ok=True)
+        self._process = secrets.token_hex(8)
         self._key = load_key(state / "metadata-token-key")
         # One thread changes these at a time; the server's thread reads the first without the lock.
         self._changing = threading.Lock()
@@ -60,8 +62,10 @@ class Metadata:
         """Answer for a guest from its next request on."""
         with self._changing:
             before = self._guests.get(vpc_id, {}).get(guest.instance_id)
-            pushed = before.pushed if before else ()
-            known = before if before and before.guest == guest else Known(guest, pushed)
+            if before is None:
+                known = Known(guest)
+            else:
+                known = before if before.guest == guest else Known(guest, before.pushed, before.counted)
             peers = {(vpc_id, address) for address in _addresses(guest, vpc_id)}
             self._by_peer.update(dict.fromkeys(peers, known))
             if before:
@@ -78,7 +82,7 @@ class Metadata:
                 pushed = [each for each in before.pushed if self._clock() < each.expires]
                 if len(pushed) >= MOST_KEYS:
                     raise MetadataError(f"{instance_id} has {MOST_KEYS} keys, and none has expired")
-                known = Known(before.guest, (*pushed, key))
+                known = Known(before.guest, (*pushed, key), before.counted)
                 self._guests[vpc_id][instance_id] = known
                 for address in _addresses(before.guest, vpc_id):
                     if self._by_peer.get((vpc_id, address)) is before:
@@ -88,6 +92,20 @@ class Metadata:
         """Forget a guest."""
         with self._changing:
             self._remove(vpc_id, instance_id)
+
+    def uses(self) -> Mapping[str, Uses]:
+        """Return how each guest has asked, by instance id, in all VPCs together."""
+        found: dict[str, Uses] = {}
+        with self._changing:
+            for guests in self._guests.values():
+                for instance_id, known in guests.items():
+                    so_far = found.get(instance_id, Uses(self._process, 0, 0))
+                    found[instance_id] = Uses(
+                        self._process,
+                        so_far.without_token + known.counted.without_token,
+                        so_far.refused + known.counted.refused,
+                    )
+        return found
 
     def present(self) -> Mapping[str, frozenset[str]]:
         """List VPCs and the guests known in each."""

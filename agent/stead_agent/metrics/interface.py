@@ -40,12 +40,20 @@ class Devices:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeBalance:
+    """What a guest has saved of the rate of all its volumes together, in percent of all that it can save."""
+
+    bytes: float
+    operations: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """The counters of a running guest at one moment.
 
     `process` names the process that runs it: no other of this boot has this name. It began at `began`, `at` is the
     moment; both are in nanoseconds since the host's boot. `cpu_time` is what its vCPUs have used, in nanoseconds.
-    Without `devices` those could not be read now.
+    Without `devices` those could not be read now; without `balance` there is nothing that it could save.
     """
 
     process: str
@@ -53,6 +61,7 @@ class Reading:
     at: int
     cpu_time: int
     devices: Devices | None
+    balance: VolumeBalance | None = None
 
 
 class Counters(Protocol):

@@ -8,11 +8,14 @@ the period's end, always the same number.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
+from types import MappingProxyType
 from typing import Final
 
 from stead_agent.credits.interface import Balance
 from stead_agent.metrics.growth import Growth, growth, together
 from stead_agent.metrics.interface import DiskCounters, Reading
+from stead_agent.reconcile.metadata_uses import Asked
 from stead_agent.wanted import Wanted
 from stead_proto.v1 import desired_pb2
 from stead_proto.v1 import host_pb2 as pb
@@ -20,6 +23,7 @@ from stead_proto.v1 import host_pb2 as pb
 SECONDS: Final = 60.0
 """How long a period is; a long one is five of them."""
 _LONG: Final = 5
+NOTHING_ASKED: Final[Mapping[str, Asked]] = MappingProxyType({})
 
 type _Values = Iterator[tuple["pb.Metric.ValueType", float]]
 
@@ -52,19 +56,32 @@ class Measuring:
         self._since: int | None = None
         self._long: dict[str, Growth] = {}  # since the last long period's end
         self._balances: dict[str, Balance] = {}
+        self._long_asked: dict[str, Asked] = {}  # as `_long`
 
-    def note(self, machines: Mapping[str, Measured], readings: Mapping[str, Reading], end: int) -> pb.Measurements:
-        """Return what happened in the period that ended at `end`, Unix milliseconds, by the readings of just now."""
+    def note(
+        self,
+        machines: Mapping[str, Measured],
+        readings: Mapping[str, Reading],
+        end: int,
+        asked: Mapping[str, Asked] = NOTHING_ASKED,
+    ) -> pb.Measurements:
+        """Return what happened in the period that ended at `end`, Unix milliseconds, by the readings of just now.
+
+        `asked` is what guests asked the metadata service in this period, of those of which it is known.
+        """
         grown = {each: growth(self._before.get(each), self._since, reading) for each, reading in readings.items()}
         self._before = dict(readings)
         self._since = min((reading.at for reading in readings.values()), default=_now())
         for each, one in grown.items():
             self._long[each] = together(self._long.get(each, Growth()), one)
+            if each in asked:
+                self._long_asked[each] = self._long_asked.get(each, Asked()) + asked[each]
         message = pb.Measurements()
         start = end - self._milliseconds
         for each, one in grown.items():
             if each in machines and machines[each].detailed:
-                _add(message, each, start, _of_machine(one, machines[each].vcpus))
+                values = chain(_of_machine(one, machines[each].vcpus), _of_metadata(asked.get(each)))
+                _add(message, each, start, values)
             for volume_id, disk in one.volumes.items():
                 _add(message, volume_id, start, _of_volume(disk, one.seconds))
         if end % (_LONG * self._milliseconds) == 0:
@@ -76,15 +93,21 @@ class Measuring:
             if each not in machines:
                 continue
             if not machines[each].detailed:
-                _add(message, each, start, _of_machine(one, machines[each].vcpus))
+                metadata = _of_metadata(self._long_asked.get(each))
+                _add(message, each, start, chain(_of_machine(one, machines[each].vcpus), metadata))
             _add(message, each, start, self._only_long(each, one))
         self._long = {}
+        self._long_asked = {}
 
     def _only_long(self, machine_id: str, grown: Growth) -> _Values:
         """Yield what EC2 has for periods of five minutes only."""
         if grown.devices:
             yield pb.METRIC_RECEIVED_PACKETS, grown.nics.received_packets
             yield pb.METRIC_SENT_PACKETS, grown.nics.sent_packets
+        reading = self._before.get(machine_id)
+        if reading is not None and reading.balance is not None:
+            yield pb.METRIC_VOLUMES_BYTE_BALANCE, reading.balance.bytes
+            yield pb.METRIC_VOLUMES_OPERATION_BALANCE, reading.balance.operations
         now, before = self._balance(machine_id), self._balances.pop(machine_id, None)
         if now is None:
             return
@@ -113,6 +136,15 @@ def _of_machine(grown: Growth, vcpus: int) -> _Values:
         yield pb.METRIC_STORE_WRITTEN_BYTES, grown.stores.written_bytes
         yield pb.METRIC_STORE_READS, grown.stores.reads
         yield pb.METRIC_STORE_WRITES, grown.stores.writes
+
+
+def _of_metadata(asked: Asked | None) -> _Values:
+    """Yield what was asked without a token; as on EC2, refusals are shown only where there were any."""
+    if asked is None:
+        return
+    yield pb.METRIC_METADATA_WITHOUT_TOKEN, asked.answered
+    if asked.refused:
+        yield pb.METRIC_METADATA_REFUSED, asked.refused
 
 
 def _of_volume(disk: DiskCounters, seconds: float) -> _Values:

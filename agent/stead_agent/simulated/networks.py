@@ -10,7 +10,7 @@ from stead_agent.dhcp.interface import VpcDhcp
 from stead_agent.endpoints.interface import Endpoint
 from stead_agent.firewall.interface import HostFirewall, Refusal, VpcFirewall
 from stead_agent.flow_logs.interface import VpcFlowLogs
-from stead_agent.metadata.interface import Guest, MetadataError, PushedKey
+from stead_agent.metadata.interface import Guest, MetadataError, PushedKey, Uses
 from stead_agent.network.interface import HostNetwork, HostPaths, LocalInterface, NetworkError, Touched, VpcNetwork
 from stead_agent.simulated.world import World
 
@@ -238,6 +238,7 @@ class SimulatedMetadata:
         self._world = world
         self.served: set[str] = set()
         self.guests: dict[str, dict[str, Guest]] = {}
+        self.asked: dict[str, int] = {}  # how often a guest has asked without a token
         self.pushed: list[tuple[str, PushedKey]] = []  # with the instance's id, in the order in which they came
 
     def serve(self, vpc_id: str, namespace: Path) -> None:
@@ -272,6 +273,12 @@ class SimulatedMetadata:
             if not any(instance_id in guests for guests in self.guests.values()):
                 raise MetadataError(f"{instance_id} has no metadata here")
             self.pushed.append((instance_id, key))
+
+    def uses(self) -> Mapping[str, Uses]:
+        """Return how often each guest has asked."""
+        with self._world.lock:
+            found = [instance_id for guests in self.guests.values() for instance_id in guests]
+            return {instance_id: Uses("simulated", self.asked.get(instance_id, 0), 0) for instance_id in found}
 
     def present(self) -> Mapping[str, frozenset[str]]:
         """List the VPCs and guests."""

@@ -31,6 +31,10 @@ OF_INSTANCES: Final[dict[int, tuple[str, str]]] = {
     pb.METRIC_CREDITS: ("CPUCreditBalance", "Count"),
     pb.METRIC_SURPLUS_CREDITS: ("CPUSurplusCreditBalance", "Count"),
     pb.METRIC_SURPLUS_CREDITS_CHARGED: ("CPUSurplusCreditsCharged", "Count"),
+    pb.METRIC_VOLUMES_BYTE_BALANCE: ("EBSByteBalance%", "Percent"),
+    pb.METRIC_VOLUMES_OPERATION_BALANCE: ("EBSIOBalance%", "Percent"),
+    pb.METRIC_METADATA_WITHOUT_TOKEN: ("MetadataNoToken", "Count"),
+    pb.METRIC_METADATA_REFUSED: ("MetadataNoTokenRejected", "Count"),
 }
 """Name and unit of what is measured of a machine."""
 

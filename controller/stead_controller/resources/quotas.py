@@ -235,6 +235,12 @@ def launchable(tx: Transaction, account_id: str, vcpus: int, least: int, most: i
     return min(fits, most)
 
 
+def vcpus_in_use(tx: Transaction) -> dict[str, int]:
+    """Return the vCPUs in use of each account that ever had an instance."""
+    rows = select(AccountUsage.account_id, AccountUsage.value).where(AccountUsage.name == _VCPUS)
+    return {account_id: value for account_id, value in tx.connection.execute(rows)}  # noqa: C416 - rows are no pairs
+
+
 def use_vcpus(tx: Transaction, account_id: str, vcpus: int) -> None:
     """Count more vCPUs in use by an account's instances, or, if negative, fewer."""
     known = _USE.first(tx.connection, {"account": account_id, "more": vcpus})

@@ -52,6 +52,13 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     METRIC_CREDITS: _Metric.ValueType  # 17
     METRIC_SURPLUS_CREDITS: _Metric.ValueType  # 18
     METRIC_SURPLUS_CREDITS_CHARGED: _Metric.ValueType  # 19
+    METRIC_METADATA_WITHOUT_TOKEN: _Metric.ValueType  # 21
+    """requests for metadata without a token that were answered"""
+    METRIC_VOLUMES_BYTE_BALANCE: _Metric.ValueType  # 23
+    """what a machine has saved for its volumes, in percent of what it can save"""
+    METRIC_VOLUMES_OPERATION_BALANCE: _Metric.ValueType  # 24
+    METRIC_METADATA_REFUSED: _Metric.ValueType  # 22
+    """those that were refused since a token is required"""
 
 class Metric(_Metric, metaclass=_MetricEnumTypeWrapper):
     """What a machine or a volume is measured by. A disk without a volume is one of the instance store."""
@@ -82,6 +89,13 @@ METRIC_CREDITS_SPENT: Metric.ValueType  # 16
 METRIC_CREDITS: Metric.ValueType  # 17
 METRIC_SURPLUS_CREDITS: Metric.ValueType  # 18
 METRIC_SURPLUS_CREDITS_CHARGED: Metric.ValueType  # 19
+METRIC_METADATA_WITHOUT_TOKEN: Metric.ValueType  # 21
+"""requests for metadata without a token that were answered"""
+METRIC_VOLUMES_BYTE_BALANCE: Metric.ValueType  # 23
+"""what a machine has saved for its volumes, in percent of what it can save"""
+METRIC_VOLUMES_OPERATION_BALANCE: Metric.ValueType  # 24
+METRIC_METADATA_REFUSED: Metric.ValueType  # 22
+"""those that were refused since a token is required"""
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
 class _Condition:

@@ -83,6 +83,13 @@ def test_guests_are_served_while_the_agent_is_dead_and_adopted_by_the_next(
     assert second.present() == {vpc.vpc_id: {"i-0123456789abcde00"}}
     second.put(vpc.vpc_id, guest_of(vpc, 1, "172.31.0.6", http_tokens_required=True))
     second.serve(vpc.vpc_id, vpc.path)
+    assert (vm.curl(ID)[0], another.curl(ID)[0]) == (200, 401)
+    uses = second.uses()
+    assert {name: (each.without_token, each.refused) for name, each in uses.items()} == {
+        "i-0123456789abcde00": (1, 0),
+        "i-0123456789abcde01": (0, 1),
+    }
+    assert len({each.process for each in uses.values()}) == 1
     assert another.curl(ID, "-H", f"{TOKEN}: {another.token()}") == (200, "i-0123456789abcde01")
     assert another.curl(ID, "-H", f"{TOKEN}: {token}")[0] == 401
     assert vm.curl(ID, "-H", f"{TOKEN}: {token}") == (200, "i-0123456789abcde00")

@@ -12,6 +12,7 @@ from stead_agent.metadata.service import MOST_KEYS, Metadata
 from tests.support.metadata_guests import VPC, guest, interface
 
 OTHER_VPC = "vpc-0123456789abcdef1"
+TTL, TOKEN = "x-aws-ec2-metadata-token-ttl-seconds", "x-aws-ec2-metadata-token"
 FIRST, SECOND = "172.31.0.5", "172.31.0.6"
 Ask = Callable[..., str | None]
 
@@ -47,6 +48,36 @@ def test_an_address_stays_with_who_took_it_when_its_former_guest_ends(service: M
         service.put(VPC, guest(0, SECOND))
         assert ask(SECOND) == guest(0).instance_id
     assert ask(FIRST) == guest(1).instance_id
+
+
+def test_requests_without_a_token_are_counted(service: Metadata, ask: Ask) -> None:
+    name = guest().instance_id
+
+    def counted() -> tuple[int, int]:
+        found = service.uses()[name]
+        return found.without_token, found.refused
+
+    service.put(VPC, guest(0, FIRST))
+    service.put(OTHER_VPC, replace(guest(0, SECOND, OTHER_VPC)))
+    assert counted() == (0, 0)
+    assert ask(FIRST) == ask(FIRST) == ask(SECOND, OTHER_VPC) == name
+    assert counted() == (3, 0)
+    key = PushedKey("ec2-user", "ssh-ed25519 AAAA", 2e12, "somebody", "1")
+    service.push_key(name, key)
+    token = service._answer((VPC, FIRST), Request("PUT", "/latest/api/token", {TTL: "60"}, keep_alive=False)).body
+    by_token = {TOKEN: token.decode()}
+    for path, headers in (("/latest/meta-data/instance-id", by_token), ("/latest/meta-data/nothing", {})):
+        service._answer((VPC, FIRST), Request("GET", path, headers, keep_alive=False))
+    assert counted() == (3, 0), "neither a token, nor a request by it, nor what is not there"
+    required = replace(guest(0, FIRST), options=replace(guest().options, http_tokens_required=True))
+    service.put(VPC, required)
+    assert ask(FIRST) is None
+    assert counted() == (3, 1)
+    service._answer((VPC, FIRST), Request("GET", "/latest/meta-data/", {TOKEN: "forged"}, keep_alive=False))
+    assert counted() == (3, 1)
+    assert service.uses()[name].process == service.uses()[name].process != ""
+    service.remove(VPC, name)
+    assert counted() == (1, 0)
 
 
 def test_an_address_that_a_guest_gave_up_is_unknown(service: Metadata, ask: Ask) -> None:

@@ -1,10 +1,13 @@
 """What is measured each minute, and what each five."""
 
+from dataclasses import replace
+
 import pytest
 
 from stead_agent.credits.interface import Balance
-from stead_agent.metrics.interface import Devices, DiskCounters, NicCounters, Reading
+from stead_agent.metrics.interface import Devices, DiskCounters, NicCounters, Reading, VolumeBalance
 from stead_agent.reconcile.measuring import Measured, Measuring, to_be_measured
+from stead_agent.reconcile.metadata_uses import Asked
 from stead_agent.wanted import Change, Wanted, key_of
 from stead_proto.v1 import desired_pb2
 from stead_proto.v1 import host_pb2 as pb
@@ -53,6 +56,41 @@ def test_a_detailed_machine_is_measured_each_minute_and_its_packets_each_five():
         assert values(messages[minute], "i-1") == {(minute - 6) * MINUTE: each_minute}
     packets = {"RECEIVED_PACKETS": 300, "SENT_PACKETS": 300}
     assert values(messages[5], "i-1") == {-MINUTE: each_minute, -5 * MINUTE: packets}
+
+
+def test_requests_without_a_token_are_counted_in_the_machines_own_period():
+    machines = {
+        "i-1": Measured(1, detailed=True),
+        "i-2": Measured(1, detailed=False),
+        "i-3": Measured(1, detailed=True),
+    }
+    measuring = Measuring(lambda _: None)
+    messages = []
+    for minute in range(6):
+        readings = {name: reading(minute) for name in machines}
+        asked = {"i-1": Asked(minute, minute - 4 if minute == 5 else 0), "i-2": Asked(minute, 0), "i-4": Asked(1, 1)}
+        messages.append(measuring.note(machines, readings, END + (minute - 5) * MINUTE, asked if minute else {}))
+    assert values(messages[4], "i-1")[-2 * MINUTE]["METADATA_WITHOUT_TOKEN"] == 4
+    assert "METADATA_REFUSED" not in values(messages[4], "i-1")[-2 * MINUTE]
+    assert values(messages[5], "i-1")[-MINUTE]["METADATA_REFUSED"] == 1
+    assert values(messages[5], "i-2")[0]["METRIC_METADATA_WITHOUT_TOKEN"] == 15
+    assert "METADATA_WITHOUT_TOKEN" not in values(messages[5], "i-3")[-MINUTE]
+    assert not any(each.id == "i-4" for message in messages for each in message.measured)
+    again = measuring.note(machines, {"i-2": reading(10)}, END + 5 * MINUTE)
+    assert "METADATA_WITHOUT_TOKEN" not in str(again)
+
+
+def test_what_is_saved_for_volumes_is_shown_each_five_minutes():
+    measuring = Measuring(lambda _: None)
+    machines = {"i-1": Measured(1, detailed=True), "i-2": Measured(1, detailed=True)}
+    for minute in range(1, 6):
+        saved = replace(reading(minute), balance=VolumeBalance(100 - minute, 50.5))
+        message = measuring.note(machines, {"i-1": saved, "i-2": reading(minute)}, END + (minute - 5) * MINUTE)
+        shown = [pb.Metric.Name(metric) for each in message.measured for metric in each.metrics]
+        assert ("METRIC_VOLUMES_BYTE_BALANCE" in shown) == (minute == 5)
+    balances = {"VOLUMES_BYTE_BALANCE": 95, "VOLUMES_OPERATION_BALANCE": 50.5}
+    assert balances.items() <= values(message, "i-1")[-5 * MINUTE].items()
+    assert "VOLUMES_BYTE_BALANCE" not in values(message, "i-2")[-5 * MINUTE]
 
 
 def test_any_other_each_five_minutes_and_volumes_each_minute():
