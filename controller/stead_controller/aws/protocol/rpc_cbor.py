@@ -4,17 +4,15 @@ See https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from botocore.model import StructureShape
-
 from stead_controller.aws.protocol import cbor
 from stead_controller.aws.protocol.codec import Wire, WireError
+from stead_controller.aws.protocol.document_codec import DocumentCodec
 from stead_controller.aws.protocol.message import Request, Response
-from stead_controller.aws.protocol.models import NO_MEMBERS, Service
-from stead_controller.aws.protocol.parse_json import JsonParsers, written
+from stead_controller.aws.protocol.models import Service
 from stead_controller.aws.protocol.write_json import JsonWriters
 from stead_controller.errors import BadRequest
 
@@ -23,16 +21,14 @@ _PROTOCOL: Final = {"smithy-protocol": "rpc-v2-cbor"}
 _PATH: Final = re.compile(r"/service/([A-Za-z0-9_]{1,128})/operation/([A-Za-z0-9_]{1,128})\Z")
 
 
-class CborCodec:
+class CborCodec(DocumentCodec):
     """The codec of a service of this protocol."""
 
     wire = Wire.CBOR
 
     def __init__(self, service: Service) -> None:
-        """Prepare for a service; its shapes are compiled on demand."""
-        self.service = service
-        self._parsers = JsonParsers()
-        self._writers = JsonWriters(timestamp=_time, blob=_bytes)
+        """Prepare for a service."""
+        super().__init__(service, JsonWriters(timestamp=_time, blob=_bytes))
         self._target = str(service.model.metadata["targetPrefix"])
 
     @staticmethod
@@ -49,30 +45,20 @@ class CborCodec:
             raise BadRequest(message, code="InvalidAction")
         return name
 
-    def parse(self, operation: str, request: Request) -> dict[str, Any]:
-        """Return the operation's parameters in the shape of the model."""
-        shape = self.service.operation(operation).input_shape or NO_MEMBERS
-        parsed: dict[str, Any] = self._parsers.structure(shape)(_decode(request.body), "")
-        return parsed
-
-    def written(self, operation: str, path: Sequence[str | int]) -> str:
-        """Return a parameter's name as in documents, without indices."""
-        return written(self.service.operation(operation).input_shape or NO_MEMBERS, path)
+    def decode(self, body: bytes) -> dict[str, Any]:
+        """Return the map of a body; raises BadRequest."""
+        return _decode(body)
 
     def write(self, operation: str, result: Mapping[str, Any], request_id: str) -> Response:
         """Return the response as CBOR; the request id is in a header."""
         del request_id
-        shape = self.service.operation(operation).output_shape
-        document = self._writers.structure(shape if isinstance(shape, StructureShape) else NO_MEMBERS)(result)
-        return Response(200, _TYPE, cbor.encode(document), dict(_PROTOCOL))
+        return Response(200, _TYPE, cbor.encode(self.document_of(operation, result)), dict(_PROTOCOL))
 
     def write_error(self, error: WireError, request_id: str) -> Response:
-        """Return the error document; clients that used the query protocol before read its code from a header."""
+        """Return the error document."""
         del request_id
-        shape, code = self.service.error_names(error.code)
-        headers = {**_PROTOCOL, "x-amzn-query-error": f"{code};{error.fault}"}
-        body = cbor.encode({"__type": shape, "message": error.message})
-        return Response(error.status, _TYPE, body, headers)
+        document, headers = self.error_of(error)
+        return Response(error.status, _TYPE, cbor.encode(document), _PROTOCOL | headers)
 
 
 def _decode(body: bytes) -> dict[str, Any]:
