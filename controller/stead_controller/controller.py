@@ -85,7 +85,7 @@ from stead_controller.secrets.oidc_issuers import OidcIssuers
 from stead_controller.serial_console import host_key
 from stead_controller.serial_console.ssh_server import SerialConsoleServer
 from stead_controller.settings import Settings
-from stead_controller.workflows import alarms, lifecycle, usage_metrics
+from stead_controller.workflows import alarms, lifecycle, scaling_groups, usage_metrics
 from stead_controller.workflows.alarms import Alarms, WatchedStore
 from stead_controller.workflows.copy_image import CopyImage
 from stead_controller.workflows.create_image import CreateImage
@@ -352,6 +352,7 @@ class Controller:
         self._every(alarms.SECONDS, self._alarms.run)
         self._every(_FORGETTING_SECONDS, self._alarms.forget)
         self._every(_FORGETTING_SECONDS, self._scaling_groups.forget)
+        self._every(scaling_groups.METRICS_SECONDS, partial(self._scaling_groups.measure, self._metrics))
         self._every(expiry.INTERVAL_SECONDS, self._object_expiry.run)
         self._every(status_checks.SECONDS, partial(status_checks.write, self.database, self._metrics, self._clock))
         self._every(usage_metrics.SECONDS, self._usage.write)

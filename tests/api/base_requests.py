@@ -555,7 +555,7 @@ COMPANIONS: Final[dict[str, Named]] = {
 # Members of base requests that go where another member comes, and what that one needs instead.
 INSTEAD: Final[dict[str, tuple[tuple[str, ...], dict[str, Named]]]] = {
     "AuthorizeSecurityGroupIngress": (("IpPermissions",), _FLAT_OF),
-    **instance_requests.INSTEAD, **cloudwatch_requests.INSTEAD,
+    **instance_requests.INSTEAD, **cloudwatch_requests.INSTEAD, **scaling_requests.INSTEAD,
     "CreateReplaceRootVolumeTask": (("SnapshotId",), {}),
     "ModifyImageAttribute": (("Description",), {"Value": {"Attribute": "description"}, "Attribute": {"Value": "d"}}),
     "ModifyInstanceAttribute": (

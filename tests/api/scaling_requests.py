@@ -1,6 +1,6 @@
 """Auto Scaling's part of `base_requests.py`: groups with an instance and a hook, and good requests about them."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from stead_controller.clock import now
@@ -37,6 +37,8 @@ def build(api: Api) -> Named:
         tx.session.add(LifecycleAction(token=TOKEN, instance_id=waiting, hook="own", **given))
 
     api.run(wait)
+    client.put_scaling_policy(AutoScalingGroupName="own", PolicyName="own", **_POLICY)
+    client.put_scheduled_update_group_action(AutoScalingGroupName="own", **_SCHEDULED)
     [activity] = [one for one in client.describe_scaling_activities()["Activities"] if waiting in one["Description"]]
     return {
         "scaling_instance": waiting,
@@ -53,19 +55,33 @@ _OF_INSTANCE: Final = (
     "SetInstanceHealth",
     "TerminateInstanceInAutoScalingGroup",
 )
+_NEXT_YEAR: Final = datetime(now().year + 1, 1, 1, tzinfo=UTC)
+_SCHEDULED: Final[Named] = {"ScheduledActionName": "own", "StartTime": _NEXT_YEAR, "MinSize": 1}
+_POLICY: Final = {"AdjustmentType": "PercentChangeInCapacity", "ScalingAdjustment": 1}
+_STEP: Final = {"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": 1}
+_METRIC: Final = {"Namespace": "N", "MetricName": "m"}
+_QUERY: Final[Named] = {"Id": "a", "MetricStat": {"Metric": _METRIC, "Stat": "Sum"}}
 _TAG: Final = {"ResourceId": "own", "ResourceType": "auto-scaling-group", "Key": "a"}
 
 BASES: Final[dict[str, Named]] = {
     "AttachInstances": {"AutoScalingGroupName": "own", "InstanceIds": ["{free_instance}"]},
+    "BatchDeleteScheduledAction": {"ScheduledActionNames": ["own"]},
+    "BatchPutScheduledUpdateGroupAction": {"ScheduledUpdateGroupActions": [_SCHEDULED]},
     "CompleteLifecycleAction": {"LifecycleActionToken": TOKEN, "LifecycleActionResult": "CONTINUE"},
     "CreateAutoScalingGroup": _GROUP | {"AutoScalingGroupName": "new"},
     "CreateOrUpdateTags": {"Tags": [_TAG]},
+    "autoscaling:DeletePolicy": {"AutoScalingGroupName": "own", "PolicyName": "own"},
+    "DeleteScheduledAction": {"ScheduledActionName": "own"},
     "DeleteAutoScalingGroup": {"AutoScalingGroupName": "empty"},
     "autoscaling:DeleteTags": {"Tags": [_TAG]},
     "DetachInstances": {"InstanceIds": ["{scaling_instance}"], "ShouldDecrementDesiredCapacity": True},
     "EnterStandby": {"InstanceIds": ["{scaling_instance}"], "ShouldDecrementDesiredCapacity": True},
     "ExitStandby": {"InstanceIds": ["{standby_instance}"]},
+    "EnableMetricsCollection": {"Granularity": "1Minute"},
+    "ExecutePolicy": {"AutoScalingGroupName": "own", "PolicyName": "own"},
     "PutLifecycleHook": _HOOK,
+    "PutScalingPolicy": _POLICY,
+    "PutScheduledUpdateGroupAction": _SCHEDULED,
     "RecordLifecycleActionHeartbeat": {"LifecycleActionToken": TOKEN},
     "SetDesiredCapacity": {"DesiredCapacity": 1},
     "SetInstanceHealth": {"InstanceId": "{scaling_instance}", "HealthStatus": "Healthy"},
@@ -86,6 +102,11 @@ VALUES: Final[Named] = {
     "HeartbeatTimeout": 60,
     "DefaultResult": "CONTINUE",
     "ScalingProcesses": ["Launch"],
+    "ScheduledActionName": "own",
+    "ScheduledActionNames": ["own"],
+    "Recurrence": "0 0 * * *",
+    "PolicyTypes": ["SimpleScaling"],
+    "AdjustmentType": "ChangeInCapacity",
     "TerminationPolicies": ["OldestInstance"],
     "HealthCheckType": "EC2",
     "VPCZoneIdentifier": "{subnet}",
@@ -97,6 +118,13 @@ VALUES_OF: Final[dict[tuple[str, str], Any]] = {
     ("AttachInstances", "InstanceIds"): ["{free_instance}"],
     ("ExitStandby", "InstanceIds"): ["{standby_instance}"],
     ("DescribeScalingActivities", "Filters.Name"): "Status",
+    **{(operation, "PolicyName"): "own" for operation in ("PutScalingPolicy", "ExecutePolicy")},
+    ("DescribePolicies", "PolicyNames"): ["own"],
+    **{(f"{verb}MetricsCollection", "Metrics"): ["GroupMinSize"] for verb in ("Enable", "Disable")},
+    ("EnableMetricsCollection", "Granularity"): "1Minute",
+    ("PutScheduledUpdateGroupAction", "Time"): _NEXT_YEAR,
+    ("PutScheduledUpdateGroupAction", "StartTime"): _NEXT_YEAR,
+    ("PutScheduledUpdateGroupAction", "TimeZone"): "Etc/UTC",
     ("DescribeAutoScalingGroups", "Filters.Name"): "tag-key",
     ("DescribeTags", "Filters.Name"): "key",
     ("CreateAutoScalingGroup", "LaunchTemplate.Version"): "1",
@@ -110,7 +138,26 @@ COMPANIONS: Final[dict[str, Named]] = {
     "CreateOrUpdateTags Tags": _TAG,
     "autoscaling:DeleteTags Tags": _TAG,
     "UpdateAutoScalingGroup LaunchTemplate": _TEMPLATE,
+    "BatchPutScheduledUpdateGroupAction ScheduledUpdateGroupActions": _SCHEDULED,
+    "PutScalingPolicy StepAdjustments": _STEP,
+    "PutScalingPolicy TargetTrackingConfiguration": {"TargetValue": 1.0},
+    "PutScalingPolicy TargetTrackingConfiguration.CustomizedMetricSpecification": {**_METRIC, "Statistic": "Sum"},
+    "PutScalingPolicy TargetTrackingConfiguration.CustomizedMetricSpecification.Dimensions": {
+        "Name": "a",
+        "Value": "b",
+    },
+    "PutScalingPolicy TargetTrackingConfiguration.CustomizedMetricSpecification.Metrics": _QUERY,
     "DescribeAutoScalingGroups Filters": {"Name": "tag-key"},
     "DescribeScalingActivities Filters": {"Name": "Status"},
     "autoscaling:DescribeTags Filters": {"Name": "key"},
+}
+
+# Members of base requests that go where another member comes.
+INSTEAD: Final[dict[str, tuple[tuple[str, ...], dict[str, Named]]]] = {
+    "PutScalingPolicy": (
+        tuple(_POLICY),
+        dict.fromkeys(("PolicyType", "MinAdjustmentMagnitude", "MinAdjustmentStep", "Cooldown", "Enabled"), _POLICY)
+        | {"StepAdjustments": {"PolicyType": "StepScaling", "AdjustmentType": "ChangeInCapacity"}}
+        | {"TargetTrackingConfiguration": {"PolicyType": "TargetTrackingScaling"}},
+    ),
 }

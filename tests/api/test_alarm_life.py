@@ -30,9 +30,9 @@ class Life:
         self.alarms = Alarms(self.api.database, self.store, self.api.world.cloud, lambda: self.now)
         self.store.watch(self.alarms)
 
-    def put(self, value, *, ago=0, name="CPUUtilization", account="111111111111", dimensions=()):
+    def put(self, value, *, ago=0, name="CPUUtilization", account="111111111111", dimensions=(), namespace="AWS/EC2"):
         at = int((self.now - timedelta(seconds=ago)).timestamp() * 1000)
-        identity = Identity(account, "AWS/EC2", name, dimensions)
+        identity = Identity(account, namespace, name, dimensions)
         asyncio.run(self.store.add([single(identity, at, "Percent", float(value))]))
 
     def later(self, seconds):

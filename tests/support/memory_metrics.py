@@ -14,9 +14,9 @@ class MemoryMetrics:
         self.is_away = False
 
     async def write(self, data: Sequence[Datum]) -> None:
-        """Replace the data of the same metric, unit and time."""
-        new = {(one.identity, one.unit, one.at) for one in data}
-        self.data = [one for one in self.data if (one.identity, one.unit, one.at) not in new]
+        """Replace the data of the same metric, unit, time and source."""
+        new = {(one.identity, one.unit, one.at, one.source) for one in data}
+        self.data = [one for one in self.data if (one.identity, one.unit, one.at, one.source) not in new]
         await self.add(data)
 
     async def add(self, data: Sequence[Datum]) -> None:

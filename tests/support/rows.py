@@ -24,6 +24,8 @@ from stead_controller.db.tables import (
     NetworkInterface,
     PublicAddress,
     Reservation,
+    ScalingGroup,
+    ScalingInstance,
     SecurityGroup,
     SecurityGroupRule,
     Snapshot,
@@ -379,3 +381,49 @@ def instance_profile(account_id: str, name: str, role_id: str | None, **changes:
         "role_id": role_id,
     }
     return IamInstanceProfile(**values | changes)
+
+
+def scaling_group(account_id: str, **changes: Any) -> ScalingGroup:
+    """An Auto Scaling group without instances, called web."""
+    values = {
+        "id": "00000000-0000-4000-8000-000000000001",
+        "account_id": account_id,
+        "name": "web",
+        "created": NOW,
+        "launch": "{}",
+        "zones": ["us-east-1a"],
+        "subnets": [],
+        "min_size": 0,
+        "max_size": 10,
+        "desired": 0,
+        "cooldown": 300,
+        "health_type": "EC2",
+        "health_grace": 0,
+        "protect_new": False,
+        "termination_policies": ["Default"],
+        "suspended": {},
+        "deleting": False,
+        "why": "",
+        "failures": 0,
+    }
+    return ScalingGroup(**values | changes)
+
+
+def scaling_instance(group: ScalingGroup, instance_id: str, **changes: Any) -> ScalingInstance:
+    """An instance of a group, in service."""
+    values = {
+        "instance_id": instance_id,
+        "group_id": group.id,
+        "account_id": group.account_id,
+        "zone": "us-east-1a",
+        "instance_type": "stead.tiny",
+        "lifecycle_state": "InService",
+        "since": NOW,
+        "healthy": True,
+        "protected": False,
+        "weight": 1,
+        "spot": False,
+        "launched": NOW,
+        "in_service": NOW,
+    }
+    return ScalingInstance(**values | changes)

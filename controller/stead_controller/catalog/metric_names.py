@@ -10,6 +10,7 @@ from stead_proto.v1 import host_pb2 as pb
 
 EC2: Final = "AWS/EC2"
 EBS: Final = "AWS/EBS"
+GROUP: Final = "AutoScalingGroupName"
 INSTANCE: Final = "InstanceId"
 VOLUME: Final = "VolumeId"
 

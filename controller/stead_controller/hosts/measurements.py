@@ -5,14 +5,16 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import select
 
-from stead_controller.catalog.metric_names import EBS, EC2, INSTANCE, OF_INSTANCES, OF_VOLUMES, VOLUME
+from stead_controller.catalog.metric_names import EBS, EC2, GROUP, INSTANCE, OF_INSTANCES, OF_VOLUMES, VOLUME
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
-from stead_controller.db.tables import Instance, Volume
+from stead_controller.db.tables import Instance, ScalingGroup, ScalingInstance, Volume
 from stead_controller.metrics.datum import Datum, Identity, MetricsUnavailable, Store, single
 from stead_proto.v1 import host_pb2 as pb
 
@@ -21,7 +23,21 @@ _log = logging.getLogger(__name__)
 _LATE_MILLISECONDS: Final = 2 * 3_600_000
 _EARLY_MILLISECONDS: Final = 300_000
 _AT_ONCE: Final = 500
-_KNOWN_SECONDS: Final = 300.0
+_KNOWN_SECONDS: Final = 60.0
+_IN_SERVICE: Final = "InService"
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """The account of an instance or a volume; and the group that an instance counts for, from a time on."""
+
+    account_id: str
+    group: str | None = None
+    counts_from: datetime | None = None
+
+    def counts(self, at: int) -> bool:
+        """Tell whether what was measured at a time, in milliseconds, counts for the group."""
+        return self.counts_from is not None and at >= self.counts_from.timestamp() * 1000
 
 
 class MeasurementIntake:
@@ -34,7 +50,7 @@ class MeasurementIntake:
         self._clock = clock
         self._fails = False
         self._writing = asyncio.Semaphore(4)
-        self._owners: dict[str, tuple[float, Mapping[str, str]]] = {}  # by host: until when it counts, and the accounts
+        self._owners: dict[str, tuple[float, Mapping[str, _Owner]]] = {}  # by host: until when it counts, and what
 
     async def take(self, host_id: str, measurements: pb.Measurements) -> bool:
         """Store what a host measured; False if it must send it again later."""
@@ -42,6 +58,7 @@ class MeasurementIntake:
         owners = await self._owners_of(host_id, ids)
         now = int(self._clock().timestamp() * 1000)
         data = [datum for measured in measurements.measured for datum in _data(measured, owners, now)]
+        data += _of_groups(host_id, data, owners)
         try:
             async with self._writing:
                 await self._store.write(data)
@@ -55,8 +72,8 @@ class MeasurementIntake:
         self._fails = False
         return True
 
-    async def _owners_of(self, host_id: str, ids: Sequence[str]) -> Mapping[str, str]:
-        """Return the accounts of what a host may speak of; asked again after some minutes, or when it has others."""
+    async def _owners_of(self, host_id: str, ids: Sequence[str]) -> Mapping[str, _Owner]:
+        """Return the owners of what a host may speak of; asked again after a minute, or when it has others."""
         until, known = self._owners.get(host_id, (0.0, {}))
         if time.monotonic() < until and all(each in known for each in ids):
             return known
@@ -65,22 +82,46 @@ class MeasurementIntake:
         return found
 
 
-def _owners(tx: Transaction, host_id: str, ids: Sequence[str]) -> Mapping[str, str]:
-    """Return the accounts of those instances and volumes that this host may speak of: its guests', and theirs."""
-    found: dict[str, str] = {}
+def _owners(tx: Transaction, host_id: str, ids: Sequence[str]) -> Mapping[str, _Owner]:
+    """Return the owners of those instances and volumes that this host may speak of: its guests', and theirs."""
+    found: dict[str, _Owner] = {}
     for first in range(0, len(ids), _AT_ONCE):
         some = ids[first : first + _AT_ONCE]
-        instances = select(Instance.id, Instance.account_id).where(Instance.id.in_(some), Instance.host_id == host_id)
         volumes = select(Volume.id, Volume.account_id).where(Volume.id.in_(some), Volume.attached_host_id == host_id)
-        for query in (instances, volumes):
-            found.update((id_, account_id) for id_, account_id in tx.session.execute(query))
+        found.update((id_, _Owner(account_id)) for id_, account_id in tx.session.execute(volumes))
+        instances = select(Instance.id, Instance.account_id).where(Instance.id.in_(some), Instance.host_id == host_id)
+        found.update((id_, _Owner(account_id)) for id_, account_id in tx.session.execute(instances))
+        found.update(_members(tx, found, some))
     return found
 
 
-def _data(measured: pb.Measured, owners: Mapping[str, str], now: int) -> Iterator[Datum]:
+def _members(tx: Transaction, known: Mapping[str, _Owner], ids: Sequence[str]) -> Iterator[tuple[str, _Owner]]:
+    """Yield the instances that are in service in a group; each counts when the group's warm-up is over."""
+    columns = ScalingInstance.instance_id, ScalingInstance.in_service, ScalingGroup.name, ScalingGroup.warmup
+    query = select(*columns).join(ScalingGroup, ScalingGroup.id == ScalingInstance.group_id)
+    in_service = ScalingInstance.lifecycle_state == _IN_SERVICE
+    for id_, since, group, warmup in tx.session.execute(query.where(ScalingInstance.instance_id.in_(ids), in_service)):
+        if id_ in known and since is not None:
+            yield id_, _Owner(known[id_].account_id, group, since + timedelta(seconds=warmup or 0))
+
+
+def _of_groups(host_id: str, data: Sequence[Datum], owners: Mapping[str, _Owner]) -> Iterator[Datum]:
+    """Yield what a host knows of the metrics of groups: a statistic set of its instances that count for each."""
+    values: dict[tuple[Identity, int, str], list[float]] = {}
+    for datum in data:
+        [(dimension, id_)] = datum.identity.dimensions
+        owner = owners[id_]
+        if dimension == INSTANCE and owner.group is not None and owner.counts(datum.at):
+            identity = Identity(owner.account_id, EC2, datum.identity.name, ((GROUP, owner.group),))
+            values.setdefault((identity, datum.at, datum.unit), []).append(datum.total)
+    for (identity, at, unit), some in values.items():
+        yield Datum(identity, at, unit, 60, len(some), sum(some), min(some), max(some), source=host_id)
+
+
+def _data(measured: pb.Measured, owners: Mapping[str, _Owner], now: int) -> Iterator[Datum]:
     """Yield the data of one instance or volume; nothing of what this controller does not know, or of a wrong time."""
-    account = owners.get(measured.id)
-    if account is None or not now - _LATE_MILLISECONDS <= measured.at <= now + _EARLY_MILLISECONDS:
+    owner = owners.get(measured.id)
+    if owner is None or not now - _LATE_MILLISECONDS <= measured.at <= now + _EARLY_MILLISECONDS:
         return
     is_volume = measured.id.startswith("vol-")
     namespace, dimension, names = (EBS, VOLUME, OF_VOLUMES) if is_volume else (EC2, INSTANCE, OF_INSTANCES)
@@ -88,4 +129,6 @@ def _data(measured: pb.Measured, owners: Mapping[str, str], now: int) -> Iterato
         known = names.get(metric)
         if known is not None and math.isfinite(value) and value >= 0:
             name, unit = known
-            yield single(Identity(account, namespace, name, ((dimension, measured.id),)), measured.at, unit, value)
+            yield single(
+                Identity(owner.account_id, namespace, name, ((dimension, measured.id),)), measured.at, unit, value
+            )

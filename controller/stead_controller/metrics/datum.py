@@ -38,7 +38,8 @@ class Datum:
     """One or more measurements of one metric at one time.
 
     `at` is in milliseconds since 1970; `resolution` is 1 or 60 seconds. `count` measurements have the sum `total`.
-    `values` are pairs of value and count, where they are known; empty for a statistic set.
+    `values` are pairs of value and count, where they are known; empty for a statistic set. A metric to which several
+    contribute at the same time has a datum of each `source`, and all count; percentiles of it are not known.
     """
 
     identity: Identity
@@ -50,6 +51,7 @@ class Datum:
     minimum: float
     maximum: float
     values: tuple[tuple[float, float], ...] = ()
+    source: str = ""
 
 
 def single(identity: Identity, at: int, unit: str, value: float, resolution: int = 60) -> Datum:

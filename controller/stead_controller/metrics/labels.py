@@ -33,7 +33,7 @@ def id_of(identity: Identity) -> str:
     return base64.urlsafe_b64encode(digest).decode("ascii")
 
 
-def labels_of(identity: Identity, unit: str, kind: str) -> list[tuple[str, str]]:
+def labels_of(identity: Identity, unit: str, kind: str, source: str = "") -> list[tuple[str, str]]:
     """Return the labels of one series of a metric, sorted by name as the protocol wants them."""
     dimensions = [(dimension_label(name), value) for name, value in identity.dimensions]
     if len(dimensions) > 1:
@@ -46,6 +46,7 @@ def labels_of(identity: Identity, unit: str, kind: str) -> list[tuple[str, str]]
         ("kind", kind),
         ("metric", identity.name),
         ("namespace", identity.namespace),
+        *((("source", source),) if source else ()),
         ("unit", unit),
     ]
 

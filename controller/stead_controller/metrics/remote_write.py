@@ -42,7 +42,7 @@ def requests_of(samples: Iterable[Sample]) -> Iterable[bytes]:
 
 def _series(sample: Sample) -> bytes:
     """Return a TimeSeries with one Sample."""
-    labels = labels_of(sample.identity, sample.unit, sample.kind)
+    labels = labels_of(sample.identity, sample.unit, sample.kind, sample.source)
     written = [_label_of_one(*label) if label[0] == "id" else _label(*label) for label in labels]
     time = _time(sample.at)
     return b"".join((*written, b"\x12", bytes((10 + len(time),)), b"\x09", _DOUBLE.pack(sample.value), b"\x10", time))

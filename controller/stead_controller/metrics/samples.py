@@ -19,25 +19,28 @@ _MOST_SECONDS: Final = 20_000
 
 
 class Sample(NamedTuple):
-    """A number of one series at a time, in milliseconds since 1970."""
+    """A number of one series at a time, in milliseconds since 1970; `source` is empty but for one of several."""
 
     identity: Identity
     unit: str
     kind: str
     at: int
     value: float
+    source: str = ""
 
 
 def samples_of(datum: Datum) -> Iterator[Sample]:
     """Return the samples of a datum; the values of a distribution take the milliseconds from `at` on, one each."""
-    identity, unit, at = datum.identity, datum.unit, datum.at
-    if datum.count == 1 and datum.minimum == datum.maximum:
+    identity, unit, at, source = datum.identity, datum.unit, datum.at, datum.source
+    if datum.count == 1 and datum.minimum == datum.maximum and not source:
         yield Sample(identity, unit, VALUE, at, datum.total)
         return
-    yield Sample(identity, unit, COUNT, at, datum.count)
-    yield Sample(identity, unit, SUM, at, datum.total)
-    yield Sample(identity, unit, MINIMUM, at, datum.minimum)
-    yield Sample(identity, unit, MAXIMUM, at, datum.maximum)
+    yield Sample(identity, unit, COUNT, at, datum.count, source)
+    yield Sample(identity, unit, SUM, at, datum.total, source)
+    yield Sample(identity, unit, MINIMUM, at, datum.minimum, source)
+    yield Sample(identity, unit, MAXIMUM, at, datum.maximum, source)
+    if source:
+        return
     for number, (value, weight) in enumerate(spread(datum)):
         yield Sample(identity, unit, SPREAD_VALUE, at + number, value)
         yield Sample(identity, unit, SPREAD_WEIGHT, at + number, weight)

@@ -15,6 +15,7 @@ from stead_controller.metrics.datum import Datum, Filter, Found, Identity, Store
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.metrics import alarm_actions, alarm_history, due_alarms
 from stead_controller.resources.metrics.measures import digest_of
+from stead_controller.resources.scaling import policy_execution
 
 SECONDS: Final = 1.0
 """How often it is looked for alarms that are due."""
@@ -85,7 +86,9 @@ class Alarms:
 
     async def _act(self) -> None:
         while await self._database.run(alarm_actions.are_left, writes=False):
-            await self._database.run(lambda tx: alarm_actions.run_one(tx, self._cloud, self._clock()))
+            await self._database.run(
+                lambda tx: alarm_actions.run_one(tx, self._cloud, policy_execution.run_for_alarm, self._clock())
+            )
 
 
 class WatchedStore:

@@ -14,11 +14,15 @@ from typing import Final
 
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
+from stead_controller.metrics.datum import MetricsUnavailable, Store
 from stead_controller.request.cloud import Cloud
-from stead_controller.resources.scaling import activities, due_groups, group_step
+from stead_controller.resources.scaling import activities, due_groups, group_metrics, group_step, scheduled_actions
 from stead_controller.resources.scaling.launches import Read
 
 _log = logging.getLogger(__name__)
+
+METRICS_SECONDS: Final = group_metrics.SECONDS
+"""How often metrics of groups are collected."""
 
 _POLL_SECONDS: Final = 1.0
 _PUT_OFF: Final = timedelta(seconds=30)
@@ -58,12 +62,19 @@ class ScalingGroups:
                     await self.database.run(lambda tx: due_groups.wake_all(tx, self.clock()))
                     is_new = False
                 self._awake.clear()
+                await self.run_scheduled()
                 await self.run_due()
             except Exception:  # the loop must survive a database that is unavailable for a while
                 _log.exception("scaling_groups_not_run")
             await asyncio.sleep(_PAUSE_SECONDS)
             with contextlib.suppress(TimeoutError):  # groups also become due by time alone
                 await asyncio.wait_for(self._awake.wait(), _POLL_SECONDS)
+
+    async def run_scheduled(self) -> None:
+        """Do the scheduled actions whose time has come."""
+        now = self.clock()
+        while await self.database.run(lambda tx: scheduled_actions.are_due(tx, now), writes=False):
+            await self.database.run(lambda tx: scheduled_actions.do_one(tx, now))
 
     async def run_due(self) -> None:
         """Wake the groups of instances that changed, then do all that is due."""
@@ -91,6 +102,19 @@ class ScalingGroups:
         are_here = await self.database.run(lambda tx: due_groups.are_of_groups(tx, instance_ids), writes=False)
         if are_here:
             await self.database.run(lambda tx: due_groups.wake_of(tx, instance_ids, self.clock()))
+
+    async def measure(self, store: Store) -> None:
+        """Store the metrics of groups that are collected; a minute that cannot be stored is missing."""
+        now, after = self.clock(), ""
+        while True:
+            data, after = await self.database.run(partial(group_metrics.measure, now=now, after=after), writes=False)
+            if not after:
+                return
+            try:
+                await store.write(data)
+            except MetricsUnavailable as error:
+                _log.warning("group_metrics_not_stored", extra={"detail": error.detail})
+                return
 
     async def forget(self) -> None:
         """Delete activities that are too old."""

@@ -65,6 +65,21 @@ async def test_what_is_written_again_counts_once_and_what_is_added_each_time(met
     assert await _points(metrics_store, other, "SampleCount") == {"Count": [(0, 6)]}
 
 
+async def test_what_several_sources_say_at_one_time_all_counts(metrics_store):
+    one = Identity("3", "N", "of-a-group")
+    some = [
+        Datum(one, NOW, "Percent", 60, 1, 10, 10, 10, source="h-1"),
+        Datum(one, NOW, "Percent", 60, 2, 80, 30, 50, source="h-2"),
+    ]
+    for _ in range(2):
+        await metrics_store.write(some)
+    expected = {"Average": 30, "Sum": 90, "Minimum": 10, "Maximum": 50, "SampleCount": 3}
+    found = await metrics_store.read([Wanted(one, name, NOW, NOW + 60_000, 60) for name in (*expected, "p50")])
+    assert found[:-1] == [[Found("Percent", ((NOW, value),))] for value in expected.values()]
+    assert found[-1] == []
+    assert await metrics_store.find(Filter("3", "N")) == [one]
+
+
 async def test_many_questions_are_answered_in_their_order(metrics_store):
     made = [_metric("many", InstanceId=f"i-{number}") for number in range(7)]
     await metrics_store.write([single(one, NOW, "None", number) for number, one in enumerate(made)])

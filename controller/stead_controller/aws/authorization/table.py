@@ -1,7 +1,7 @@
 """The rules of all operations in one table; an operation without a rule is allowed to the root user only.
 
 To add one: a line in the `RULES` of `rules/<noun>.py`. Files `ec2_*` are for EC2, `instance_connect` for EC2 Instance
-Connect, any other for the service that its name says.
+Connect, `autoscaling_policies` for Auto Scaling, any other for the service that its name says.
 """
 
 import importlib
@@ -12,7 +12,7 @@ from typing import Final
 from stead_controller.aws.authorization import rules
 from stead_controller.aws.authorization.rule import Rule
 
-_NAMES: Final = {"instance_connect": "ec2-instance-connect"}
+_NAMES: Final = {"autoscaling_policies": "autoscaling", "instance_connect": "ec2-instance-connect"}
 
 
 def _files() -> Iterator[tuple[str, Mapping[str, Rule]]]:

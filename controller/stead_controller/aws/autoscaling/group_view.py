@@ -6,6 +6,7 @@ from typing import Any
 from stead_controller.aws.call import Call, Result
 from stead_controller.request.zones import zone_ids
 from stead_controller.resources.scaling import groups
+from stead_controller.resources.scaling.group_metrics import GRANULARITY
 from stead_controller.resources.scaling.groups import ShownGroup, ShownMember, ShownTag
 
 _TYPE = "auto-scaling-group"
@@ -35,7 +36,7 @@ def group_view(call: Call, shown: ShownGroup, *, with_instances: bool) -> Result
         ],
         "PlacementGroup": row.placement_group,
         "VPCZoneIdentifier": ",".join(row.subnets),
-        "EnabledMetrics": [],
+        "EnabledMetrics": [{"Metric": name, "Granularity": GRANULARITY} for name in shown.metrics],
         "Status": "Delete in progress" if row.deleting else None,
         "Tags": [tag_view(tag, row.name) for tag in shown.tags],
         "TerminationPolicies": row.termination_policies,

@@ -1,13 +1,10 @@
 """What never changes: kinds of adjustments, hooks, processes and termination policies; and limits of the account."""
 
-from typing import Final
-
 from stead_controller.aws.autoscaling.hooks import LAUNCHING, TERMINATING
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.resources.scaling import groups
+from stead_controller.resources.scaling.step_adjustment import ADJUSTMENT_TYPES
 from stead_controller.resources.scaling.termination import POLICIES
-
-_ADJUSTMENTS: Final = ("ChangeInCapacity", "ExactCapacity", "PercentChangeInCapacity")
 
 
 @operation("DescribeAccountLimits", service="autoscaling", writes=False)
@@ -24,7 +21,7 @@ def describe_account_limits(call: Call, params: Params) -> Result:
 def describe_adjustment_types(call: Call, params: Params) -> Result:
     """List how scaling policies change the capacity."""
     del call, params
-    return {"AdjustmentTypes": [{"AdjustmentType": name} for name in _ADJUSTMENTS]}
+    return {"AdjustmentTypes": [{"AdjustmentType": name} for name in ADJUSTMENT_TYPES]}
 
 
 @operation("DescribeLifecycleHookTypes", service="autoscaling", writes=False)

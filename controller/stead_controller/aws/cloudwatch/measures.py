@@ -34,18 +34,21 @@ def identity_of_key(account_id: str, key: tuple[str, ...]) -> Identity:
     return Identity(account_id, namespace, name, tuple(zip(flat[::2], flat[1::2], strict=True)))
 
 
-def queries_given(given: Sequence[Params], account_id: str) -> tuple[Query, ...]:
-    """Read a list of MetricDataQuery; raises InvalidParameter, MissingParameter, Unsupported."""
-    return tuple(_query_given(one, account_id) for one in given)
+def queries_given(given: Sequence[Params], account_id: str, period: int | None = None) -> tuple[Query, ...]:
+    """Read a list of MetricDataQuery, with a period for metrics that have none.
+
+    Raises InvalidParameter, MissingParameter, Unsupported.
+    """
+    return tuple(_query_given(one, account_id, period) for one in given)
 
 
-def _query_given(given: Params, account_id: str) -> Query:
+def _query_given(given: Params, account_id: str, period: int | None) -> Query:
     if given.get("AccountId") not in (None, account_id):
         raise Unsupported("Metrics of other accounts are not supported: the parameter AccountId.")
     stat = given.get("MetricStat")
     measure = None
     if stat is not None:
-        measure = Measure(metric_given(stat["Metric"]), stat["Stat"], stat["Period"], stat.get("Unit"))
+        measure = Measure(metric_given(stat["Metric"]), stat["Stat"], stat.get("Period", period), stat.get("Unit"))
         if given.get("Period") is not None:
             raise InvalidParameter("Period is given in MetricStat, or beside an Expression.")
     returned = given.get("ReturnData", True)

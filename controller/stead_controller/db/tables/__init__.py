@@ -34,7 +34,14 @@ from stead_controller.db.tables.instances.metadata_defaults import MetadataDefau
 from stead_controller.db.tables.instances.own_instance_type import OwnInstanceType
 from stead_controller.db.tables.instances.replace_root_volume_task import ReplaceRootVolumeTask
 from stead_controller.db.tables.instances.serial_console import SerialConsoleAccess, SerialConsoleKey
-from stead_controller.db.tables.metrics.alarm import Alarm, AlarmAction, AlarmChild, AlarmHistoryItem, AlarmMetric
+from stead_controller.db.tables.metrics.alarm import (
+    Alarm,
+    AlarmAction,
+    AlarmChild,
+    AlarmHistoryItem,
+    AlarmMetric,
+    AlarmPolicy,
+)
 from stead_controller.db.tables.metrics.dashboard import Dashboard
 from stead_controller.db.tables.network.dhcp_options import DhcpOptions, DhcpOptionValue
 from stead_controller.db.tables.network.elastic_address import ElasticAddress
@@ -65,6 +72,7 @@ from stead_controller.db.tables.scaling.scaling_group import (
     ScalingInstance,
     ScalingTag,
 )
+from stead_controller.db.tables.scaling.scaling_policy import ScalingMetric, ScalingPolicy, ScheduledAction
 from stead_controller.db.tables.storage.block import (
     BlockSegment,
     CondemnedBlock,
@@ -93,6 +101,7 @@ __all__ = [
     "AlarmChild",
     "AlarmHistoryItem",
     "AlarmMetric",
+    "AlarmPolicy",
     "AuditEventResource",
     "AuditEventRow",
     "Base",
@@ -187,7 +196,10 @@ __all__ = [
     "ScalingActivity",
     "ScalingGroup",
     "ScalingInstance",
+    "ScalingMetric",
+    "ScalingPolicy",
     "ScalingTag",
+    "ScheduledAction",
     "SecurityGroup",
     "SecurityGroupRule",
     "SerialConsoleAccess",

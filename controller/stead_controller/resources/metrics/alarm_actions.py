@@ -7,7 +7,7 @@ See https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/UsingAlarmAct
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -43,6 +43,23 @@ _WORKFLOW: Final = re.compile(
     r"arn:(?P<partition>[a-z-]+):swf:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):action/actions/"
     r"AWS_EC2\.InstanceId\.(?P<verb>Stop|Terminate|Reboot|Recover)/1\.0\Z"
 )
+_POLICY: Final = re.compile(
+    r"arn:(?P<partition>[a-z-]+):autoscaling:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):scalingPolicy:"
+    r"(?P<token>[0-9a-f-]{36}):autoScalingGroupName/[^:]{1,255}:policyName/.{1,255}\Z",
+    re.DOTALL,
+)
+
+type RunPolicy = Callable[[Transaction, AlarmAction, datetime], None]
+"""Has a scaling policy act that an alarm's action names; raises SteadError."""
+
+
+def policy_of(cloud: Cloud, account_id: str, arn: str) -> str | None:
+    """Return the token of the scaling policy of an account that an ARN names, None for any other action."""
+    found = _POLICY.match(arn)
+    if found is None:
+        return None
+    here = found["partition"], found["region"], found["account"]
+    return found["token"] if here == (cloud.partition, cloud.region, account_id) else None
 
 
 def verb_of(cloud: Cloud, account_id: str, arn: str) -> str | None:
@@ -68,9 +85,12 @@ def check(
             raise InvalidParameter(f"Invalid arn syntax: {arn[:200]}")
         if instance_ids is None:
             raise Unsupported(f"The action {arn[:200]} is not supported: composite alarms have no actions here.")
+        if policy_of(cloud, account_id, arn) is not None:
+            continue
         if verb_of(cloud, account_id, arn) is None:
             known = ", ".join(VERBS)
-            raise Unsupported(f"The action {arn[:200]} is not supported: alarms {known} instances of this region.")
+            can = f"alarms {known} instances of this region, and run scaling policies"
+            raise Unsupported(f"The action {arn[:200]} is not supported: {can}.")
         if len(instance_ids) != 1:
             raise InvalidParameter(f"The action {arn[:200]} needs a metric with the dimension InstanceId.")
 
@@ -80,18 +100,25 @@ def are_left(tx: Transaction) -> bool:
     return tx.session.scalar(select(AlarmAction.number).limit(1)) is not None
 
 
-def run_one(tx: Transaction, cloud: Cloud, now: datetime) -> bool:
-    """Carry out the oldest action that is left; tells whether there was one."""
+def run_one(tx: Transaction, cloud: Cloud, run_policy: RunPolicy, now: datetime) -> bool:
+    """Carry out the oldest action that is left; tells whether there was one.
+
+    History has each action once: not those that are asked for again while the state stays.
+    """
     action = tx.session.scalar(select(AlarmAction).order_by(AlarmAction.number).limit(1))
     if action is None:
         return False
     failure = ""
     try:
         with undone_on(tx, SteadError):
-            _act(tx, cloud, action, now)
+            if policy_of(cloud, action.account_id, action.arn) is not None:
+                run_policy(tx, action, now)
+            else:
+                _act(tx, cloud, action, now)
     except SteadError as error:
         failure = error.message
-    _note(tx, action, failure, now)
+    if not action.again:
+        _note(tx, action, failure, now)
     tx.session.delete(action)
     tx.session.flush()
     return True

@@ -101,11 +101,12 @@ class Definition:
 def read(text: str) -> Definition:
     """Return the definition of a stored text."""
     found = json.loads(text)
-    queries = tuple(Query(**{**one, "measure": _measure(one["measure"])}) for one in found["queries"])
-    return Definition(**{**found, "measure": _measure(found["measure"]), "queries": queries})
+    queries = tuple(Query(**{**one, "measure": read_measure(one["measure"])}) for one in found["queries"])
+    return Definition(**{**found, "measure": read_measure(found["measure"]), "queries": queries})
 
 
-def _measure(found: dict[str, Any] | None) -> Measure | None:
+def read_measure(found: dict[str, Any] | None) -> Measure | None:
+    """Return the measure of a part of a stored text."""
     if found is None:
         return None
     metric = found["metric"]

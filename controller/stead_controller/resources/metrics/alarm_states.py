@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import select
@@ -17,7 +17,14 @@ ALARM: Final = "ALARM"
 INSUFFICIENT: Final = "INSUFFICIENT_DATA"
 STATES: Final = (OK, ALARM, INSUFFICIENT)
 
+POLICY: Final = ":autoscaling:"
+"""What the ARN of a scaling policy has, and no other action."""
+
+AGAIN: Final = timedelta(seconds=60)
+"""While an alarm stays in a state, scaling policies are asked to act so often."""
+
 _REASON: Final = 1023
+_EARLY: Final = timedelta(seconds=5)  # evaluations are not to the second
 _DEEPEST: Final = 50  # composite alarms above each other; a cycle is refused when it is made
 
 
@@ -46,6 +53,17 @@ def weigh(tx: Transaction, alarm: Alarm, now: datetime) -> None:
     new = _state_by_rule(tx, alarm)
     if new.state != before:
         change(tx, alarm, new, now)
+
+
+def ask_again(tx: Transaction, alarm: Alarm, now: datetime) -> bool:
+    """Have scaling policies act that the actions of an alarm's state name, unless they were asked lately.
+
+    Tells whether there are any: other actions are asked for once, when the state changes.
+    """
+    policies = [arn for arn in _actions(alarm) if POLICY in arn]
+    if policies and (alarm.acted is None or alarm.acted + AGAIN - _EARLY <= now):
+        _ask(tx, alarm, policies, now, again=True)
+    return bool(policies)
 
 
 def by_name(tx: Transaction, account_id: str, names: Iterable[str]) -> dict[str, str]:
@@ -102,20 +120,38 @@ def _change(tx: Transaction, alarm: Alarm, new: NewState, now: datetime) -> None
         summary = f"Alarm updated from {old.state} to {new.state}"
         composite = alarm.rule is not None
         alarm_history.add(tx, alarm.account_id, alarm.name, composite, "StateUpdate", summary, text, now)
-        _ask_for_actions(tx, alarm, now)
+        if arns := _actions(alarm):
+            _ask(tx, alarm, arns, now, again=False)
     tx.session.flush()
 
 
-def _ask_for_actions(tx: Transaction, alarm: Alarm, now: datetime) -> None:
+def _actions(alarm: Alarm) -> list[str]:
+    """Return the ARNs of what an alarm does in its state."""
+    if not alarm.actions_enabled:
+        return []
     arns: list[str] = json.loads(alarm.actions).get(alarm.state, [])
-    if not alarm.actions_enabled or not arns:
-        return
+    return arns
+
+
+def _ask(tx: Transaction, alarm: Alarm, arns: Iterable[str], now: datetime, *, again: bool) -> None:
+    """Store actions to be carried out; only those without an instance are of alarms without InstanceId."""
     metrics = alarm_definition.read(alarm.definition).metrics
-    [instance_id] = {found for metric in metrics if (found := metric.dimension("InstanceId")) is not None}
+    found = {instance_id for metric in metrics if (instance_id := metric.dimension("InstanceId")) is not None}
+    instance_id = found.pop() if len(found) == 1 else ""
     for arn in arns:
         tx.session.add(
-            AlarmAction(account_id=alarm.account_id, alarm=alarm.name, arn=arn, instance_id=instance_id, since=now)
+            AlarmAction(
+                account_id=alarm.account_id,
+                alarm=alarm.name,
+                arn=arn,
+                instance_id=instance_id,
+                state=alarm.state,
+                reason_data=alarm.reason_data,
+                again=again,
+                since=now,
+            )
         )
+    alarm.acted = now
 
 
 def _shown(one: NewState) -> dict[str, Any]:

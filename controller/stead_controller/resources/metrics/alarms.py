@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import delete, func, select
 
-from stead_controller.db.tables import Alarm, AlarmChild, AlarmMetric
+from stead_controller.db.tables import Alarm, AlarmChild, AlarmMetric, AlarmPolicy
 from stead_controller.errors import InvalidParameter, LimitExceeded, NotFound
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
@@ -77,6 +77,7 @@ def put_metric_alarm(  # noqa: PLR0917 - of whom, what, when
     tx.session.add_all(
         AlarmMetric(account_id=caller.account_id, alarm=request.name, digest=digest) for digest in sorted(digests)
     )
+    _put_policies(tx, cloud, row)
     tx.session.flush()
 
 
@@ -103,6 +104,17 @@ def put_composite_alarm(  # noqa: PLR0917 - of whom, what, when
     tx.session.add_all(AlarmChild(account_id=caller.account_id, alarm=request.name, child=name) for name in names)
     tx.session.flush()
     alarm_states.weigh(tx, row, now)
+
+
+def of_policies(tx: Transaction, account_id: str, tokens: Collection[str]) -> dict[str, list[str]]:
+    """Return the names of the alarms whose actions name scaling policies, sorted, by the policies' tokens."""
+    found: dict[str, list[str]] = {}
+    for first in range(0, len(tokens), _BATCH):
+        some = AlarmPolicy.token.in_(list(tokens)[first : first + _BATCH])
+        query = select(AlarmPolicy.token, AlarmPolicy.alarm).where(AlarmPolicy.account_id == account_id, some)
+        for token, name in tx.session.execute(query.order_by(AlarmPolicy.alarm)):
+            found.setdefault(token, []).append(name)
+    return found
 
 
 def search(tx: Transaction, caller: Caller, asked: Search, *, after: str | None, limit: int) -> list[Alarm]:
@@ -196,6 +208,15 @@ def arn_of(cloud: Cloud, account_id: str, name: str) -> str:
 def absent(names: Sequence[str]) -> NotFound:
     """Return the error of alarms that are not there."""
     return NotFound("alarm", names, code="ResourceNotFound", message=f"Unknown alarm: {', '.join(names)}"[:1000])
+
+
+def _put_policies(tx: Transaction, cloud: Cloud, row: Alarm) -> None:
+    """Store which scaling policies an alarm's actions name."""
+    mine = AlarmPolicy.account_id == row.account_id, AlarmPolicy.alarm == row.name
+    tx.session.execute(delete(AlarmPolicy).where(*mine))
+    arns = (arn for arns in json.loads(row.actions).values() for arn in arns)
+    tokens = {token for arn in arns if (token := alarm_actions.policy_of(cloud, row.account_id, arn)) is not None}
+    tx.session.add_all(AlarmPolicy(account_id=row.account_id, alarm=row.name, token=token) for token in sorted(tokens))
 
 
 def _put(tx: Transaction, caller: Caller, request: AlarmRequest, composite: bool, now: datetime) -> Alarm:

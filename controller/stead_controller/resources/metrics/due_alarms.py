@@ -134,6 +134,8 @@ def settle(tx: Transaction, judged: Sequence[Judged], now: datetime, awaiting: C
             row.due = next_step(now)
         elif one.new is not None and (one.new.state != row.state or row.reason != one.new.reason):
             alarm_states.change(tx, row, one.new, now)
+        if alarm_states.ask_again(tx, row, now) and row.due is None:
+            row.due = now + alarm_states.AGAIN
     tx.session.flush()
 
 

@@ -21,7 +21,7 @@ from stead_controller.errors import (
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.scaling import activities, due_groups, group_tags, words
+from stead_controller.resources.scaling import activities, due_groups, group_metrics, group_tags, policy_alarms, words
 from stead_controller.resources.scaling.group_tags import GroupTag
 from stead_controller.resources.scaling.termination import POLICIES
 
@@ -78,11 +78,12 @@ class GroupRequest:
 
 @dataclass(frozen=True, slots=True)
 class ShownGroup:
-    """A group with its instances and tags, and the images of the instances."""
+    """A group with its instances and tags, and the names of the metrics that are collected of it."""
 
     row: ScalingGroup
     members: Sequence[ScalingInstance]
     tags: Sequence[ScalingTag]
+    metrics: Sequence[str]
 
 
 def arn_of(cloud: Cloud, account_id: str, group_id: str, name: str) -> str:
@@ -246,6 +247,7 @@ def remove(tx: Transaction, caller: Caller, name: str, now: datetime, *, force: 
         )
     row.deleting = True
     row.min_size = row.max_size = row.desired = 0
+    policy_alarms.remove_all(tx, row, now)
     due_groups.wake(tx, row, now)
     if tx.session.scalar(has_any) is None:
         tx.session.delete(row)
@@ -289,7 +291,8 @@ def describe(
     of_these = [row.id for row in rows]
     members = _by_group(tx, of_these)
     tags = group_tags.of_groups(tx, of_these)
-    return [ShownGroup(row, members.get(row.id, ()), tags.get(row.id, ())) for row in rows]
+    metrics = group_metrics.of_groups(tx, of_these)
+    return [ShownGroup(row, members.get(row.id, ()), tags.get(row.id, ()), metrics.get(row.id, ())) for row in rows]
 
 
 def _by_group(tx: Transaction, group_ids: Sequence[str]) -> Mapping[str, Sequence[ScalingInstance]]:

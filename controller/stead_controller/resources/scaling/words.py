@@ -40,9 +40,18 @@ def created(desired: int) -> str:
 
 def constrained(bounds: tuple[int, int, int], before: int) -> str:
     """Say why an update of the minimum, maximum and desired capacity changed the latter."""
+    return _constrained("a user request", bounds, before)
+
+
+def scheduled(bounds: tuple[int, int, int], before: int) -> str:
+    """Say that a scheduled action changed the minimum, maximum and desired capacity."""
+    return _constrained("a scheduled action", bounds, before)
+
+
+def _constrained(who: str, bounds: tuple[int, int, int], before: int) -> str:
     least, most, desired = bounds
     return (
-        f"a user request update of AutoScalingGroup constraints to min: {least}, max: {most}, desired: {desired} "
+        f"{who} update of AutoScalingGroup constraints to min: {least}, max: {most}, desired: {desired} "
         f"changing the desired capacity from {before} to {desired}."
     )
 
@@ -51,6 +60,11 @@ def set_explicitly(before: int, desired: int) -> str:
     """Say that SetDesiredCapacity changed the desired capacity."""
     change = f"changing the desired capacity from {before} to {desired}."
     return f"a user request explicitly set group desired capacity {change}"
+
+
+def by_policy(who: str, policy: str, before: int, desired: int) -> str:
+    """Say that a policy changed the desired capacity, and who had it act."""
+    return f"{who} policy {policy} changing the desired capacity from {before} to {desired}."
 
 
 def grown(before: int, after: int) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
@@ -9,7 +10,7 @@ from sqlalchemy import select, update
 from stead_controller.db.tables import Instance, Volume
 from stead_controller.hosts import measurements, status_checks
 from stead_controller.hosts.measurements import MeasurementIntake
-from stead_controller.metrics.datum import Identity, MetricsUnavailable, single
+from stead_controller.metrics.datum import Datum, Identity, MetricsUnavailable, single
 from stead_proto.v1 import host_pb2 as pb
 from tests.support import rows
 from tests.support.rows import NOW
@@ -73,6 +74,33 @@ async def test_they_are_metrics_of_the_account_in_cloudwatchs_words(database, wo
         single(_identity(world, "AWS/EC2", "EBSReadOps", "InstanceId", instance_id), AT, "Count", 3),
         single(_identity(world, "AWS/EBS", "VolumeReadOps", "VolumeId", volume_id), AT, "Count", 4),
     ]
+
+
+async def test_instances_in_service_count_for_their_groups(database, world, run, store):
+    first, second, late, standby, stranger = run(
+        lambda tx: [rows.launch(tx, world, world.one, number=number).id for number in range(5)]
+    )
+    since = NOW - timedelta(seconds=400)
+
+    def group(tx):
+        row = rows.scaling_group(world.one.caller.account_id, warmup=300)
+        tx.session.add(row)
+        tx.session.flush()
+        for name, state, began in (
+            (first, "InService", since), (second, "InService", since), (late, "InService", NOW - timedelta(seconds=30)),
+            (standby, "Standby", since),
+        ):  # fmt: skip
+            tx.session.add(rows.scaling_instance(row, name, lifecycle_state=state, in_service=began))
+
+    run(group)
+    intake = MeasurementIntake(database, store, lambda: NOW)
+    names = (first, second, late, standby, stranger)
+    message = [_measured(name, {pb.METRIC_PROCESSORS: 10.0 * (n + 1)}) for n, name in enumerate(names)]
+    assert await intake.take(world.host_id, pb.Measurements(measured=message))
+    [of_group] = [datum for datum in store.data if datum.source]
+    identity = _identity(world, "AWS/EC2", "CPUUtilization", "AutoScalingGroupName", "web")
+    assert of_group == Datum(identity, AT, "Percent", 60, 2, 30, 10, 20, source=world.host_id)
+    assert len(store.data) == 6
 
 
 async def test_a_host_speaks_of_its_own_guests_only_and_of_now(database, world, store, instance_id, volume_id):

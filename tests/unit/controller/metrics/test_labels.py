@@ -18,9 +18,10 @@ _IDENTITIES = st.builds(
 )
 
 
-@given(_IDENTITIES)
-def test_an_identity_is_read_back_from_its_labels(identity):
-    labels = labels_of(identity, "Count", "value")
+@given(_IDENTITIES, st.sampled_from(["", "h-1"]))
+def test_an_identity_is_read_back_from_its_labels(identity, source):
+    labels = labels_of(identity, "Count", "value", source)
+    assert ("source" in dict(labels)) == bool(source)
     assert identity_of(dict(labels)) == identity
     assert labels == sorted(labels)
     assert all(re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", name) for name, _ in labels)

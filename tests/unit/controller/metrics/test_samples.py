@@ -32,6 +32,17 @@ def test_a_count_of_one_with_two_bounds_is_no_measurement():
     assert len(_kinds(Datum(ONE, AT, "Count", 60, 1, 3, 1, 5))) == 4
 
 
+def test_one_source_of_several_gives_a_set_without_values():
+    found = list(samples_of(Datum(ONE, AT, "Count", 60, 1, 3, 3, 3, source="h-1")))
+    assert [(sample.kind, sample.value) for sample in found] == [
+        ("count", 1),
+        ("sum", 3),
+        ("minimum", 3),
+        ("maximum", 3),
+    ]
+    assert {sample.source for sample in found} == {"h-1"}
+
+
 def test_values_take_a_millisecond_each():
     found = _kinds(Datum(ONE, AT, "Count", 60, 3, 6, 1, 4, ((1, 2), (4, 1))))
     assert found[4:] == [

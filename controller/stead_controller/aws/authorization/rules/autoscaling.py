@@ -18,16 +18,19 @@ from stead_controller.resources.scaling.launches import Wanted
 _NAME: Final = "AutoScalingGroupName"
 
 
-def _target(asked: Asked, name: str) -> Target:
+def target(asked: Asked, name: str) -> Target:
+    """Return a group of this name, which may not be there."""
     call = asked.call
     arn = groups.arn_of_name(call.tx, call.caller, call.cloud, name)
     return Target(arn, "autoscaling", name, tags=_tags(asked))
 
 
-def _groups(path: str) -> Part:
+def groups_of(path: str) -> Part:
+    """Check the groups that a parameter names."""
+
     def part(asked: Asked) -> Iterator[Check]:
         for name in asked.values(path):
-            yield Check(_target(asked, name))
+            yield Check(target(asked, name))
 
     return part
 
@@ -37,7 +40,7 @@ def _of_instances(path: str) -> Part:
         for instance_id in asked.values(path):
             name = members.group_of(asked.call.tx, asked.call.caller, instance_id)
             if name is not None:
-                yield Check(_target(asked, name))
+                yield Check(target(asked, name))
 
     return part
 
@@ -47,7 +50,7 @@ def _sized(asked: Asked) -> Iterator[Check]:
     sizes = {f"autoscaling:{name}": asked.params.get(name) for name in ("MinSize", "MaxSize")}
     context = {name: value for name, value in sizes.items() if value is not None}
     for name in asked.values(_NAME):
-        yield Check(replace(_target(asked, name), context=context))
+        yield Check(replace(target(asked, name), context=context))
 
 
 def _launches(asked: Asked) -> Iterator[Check]:
@@ -70,14 +73,14 @@ def _launches(asked: Asked) -> Iterator[Check]:
 
 def _tagged(asked: Asked) -> Iterator[Check]:
     for name in asked.values("Tags.ResourceId"):
-        yield Check(_target(asked, name))
+        yield Check(target(asked, name))
 
 
 def _tags(asked: Asked) -> dict[str, str]:
     return {tag["Key"]: tag.get("Value", "") for tag in asked.params.get("Tags") or () if "Key" in tag}
 
 
-_GROUP: Final = _groups(_NAME)
+_GROUP: Final = groups_of(_NAME)
 
 RULES: Final[dict[str, Rule]] = {
     "AttachInstances": rule(_GROUP),

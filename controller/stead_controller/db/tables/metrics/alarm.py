@@ -17,7 +17,7 @@ class Alarm(Base):
     `definition` (of `resources/metrics/alarm_definition.py`), `actions` (lists of ARNs by state) and `tags` are JSON.
     `due` is when it is evaluated next; None while its state cannot change without new data. `watched` is the digest of
     the one metric of an alarm without expressions. `updated` is when the state or its reason changed, `transitioned`
-    when the state did.
+    when the state did. `acted` is when scaling policies were last asked to act, which they are again and again.
     """
 
     __tablename__ = "alarms"
@@ -39,6 +39,21 @@ class Alarm(Base):
     updated: Mapped[datetime]
     transitioned: Mapped[datetime]
     due: Mapped[datetime | None] = mapped_column(index=True)
+    acted: Mapped[datetime | None]
+
+
+class AlarmPolicy(Base):
+    """A scaling policy that an alarm's actions name, by the token of its ARN; it may not be there."""
+
+    __tablename__ = "alarm_policies"
+    __table_args__ = (
+        ForeignKeyConstraint(["account_id", "alarm"], ["alarms.account_id", "alarms.name"], ondelete="CASCADE"),
+        Index("ix_alarm_policies_account_id_token", "account_id", "token"),
+    )
+
+    account_id: Mapped[str] = mapped_column(AccountId, primary_key=True)
+    alarm: Mapped[str] = mapped_column(AlarmName, primary_key=True)
+    token: Mapped[str] = mapped_column(String(36), primary_key=True)
 
 
 class AlarmMetric(Base):
@@ -89,7 +104,10 @@ class AlarmHistoryItem(Base):
 
 
 class AlarmAction(Base):
-    """An action that an alarm's new state asks for, until it is carried out, or has failed."""
+    """An action that an alarm's state asks for, until it is carried out, or has failed; `instance_id` may be empty.
+
+    `reason_data` is what the alarm told then, JSON; `again` is whether the state has asked for it before.
+    """
 
     __tablename__ = "alarm_actions"
 
@@ -98,4 +116,7 @@ class AlarmAction(Base):
     alarm: Mapped[str] = mapped_column(AlarmName)
     arn: Mapped[str] = mapped_column(String(1024))
     instance_id: Mapped[str] = mapped_column(String(40))
+    state: Mapped[str | None] = mapped_column(String(20))
+    reason_data: Mapped[str | None] = mapped_column(Text)
+    again: Mapped[bool | None]
     since: Mapped[datetime]
