@@ -62,7 +62,7 @@ def evaluate(definition: Definition, points: Sequence[Point], state: str, span: 
     """
     needed = definition.periods if definition.to_alarm is None else definition.to_alarm
     recent = list(points)[-definition.periods :]
-    if recent and not _is_significant(definition, recent):
+    if not _is_significant(definition, recent):
         return None
     breaching = sum(breaches(definition, one) for one in recent)
     filled = definition.periods - len(recent)
@@ -81,11 +81,11 @@ def _decide(  # noqa: PLR0917 - what a decision depends on
     definition: Definition, recent: Sequence[Point], breaching: int, filled: int, needed: int, span: Window
 ) -> str | None:
     policy = definition.missing or "missing"
-    if filled and policy == "breaching":
+    if policy == "breaching":
         return ALARM if breaching + filled >= needed else OK
     if breaching >= needed:
         return ALARM
-    if not filled or policy == "notBreaching":
+    if policy == "notBreaching":
         return OK
     if not recent:
         return INSUFFICIENT if policy == "missing" else None

@@ -56,7 +56,7 @@ def _aggregate(name: str) -> Function:
         values = list(single(value, name).points.values())
         if not values and name not in ("SUM", "DATAPOINT_COUNT"):
             return Series({}, single(value, name).period)
-        return combine(values) if values else 0.0
+        return combine(values)
 
     return function
 
@@ -149,7 +149,7 @@ def _filled(given: Given, series: Series, filler: Value) -> Series:
             continue
         before, value = known[index]
         points[at] = value
-        if filler == "LINEAR" and before != at:
+        if filler == "LINEAR":
             if index + 1 == len(known):
                 continue
             after, next_value = known[index + 1]
@@ -163,8 +163,6 @@ def _if(given: Given, arguments: Sequence[Value]) -> Value:
         raise InvalidParameter("IF needs a condition, and one or two values.")
     condition, then = arguments[:2]
     other = arguments[2] if len(arguments) == 3 else None
-    if isinstance(condition, list):
-        raise InvalidParameter("IF needs a number or one time series as its condition.")
     if isinstance(condition, float):
         if condition:
             return then

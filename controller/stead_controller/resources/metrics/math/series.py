@@ -47,12 +47,12 @@ class Given:
     metrics: Mapping[str, Series | list[Series]] = field(default_factory=dict)  # those of measures, for METRICS()
 
 
-def merged(series: Sequence[Series], combine: Callable[[list[float]], float | None]) -> Series:
+def merged(series: Sequence[Series], combine: Callable[[Sequence[float]], float]) -> Series:
     """Return one series of several: at each time the combination of the values that there are then."""
     times = sorted({at for one in series for at in one.points})
     found = {at: combine([one.points[at] for one in series if at in one.points]) for at in times}
     period = max((one.period for one in series), default=60)
-    return Series({at: value for at, value in found.items() if value is not None}, period)
+    return Series(found, period)
 
 
 def listed(value: Value, function: str) -> list[Series]:

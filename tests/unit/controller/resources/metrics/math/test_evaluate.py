@@ -52,6 +52,7 @@ def worth(text: str, found: dict[Search, list[Series]] | None = None, **more: An
         ("a > 1", {0: 0, 1: 1, 3: 1}),
         ("a >= 2 AND a < 4", {0: 0, 1: 1, 3: 0}),
         ("a == 1 || a != a", {0: 1, 1: 0, 3: 0}),
+        ("a == 2 OR a == 1", {0: 1, 1: 1, 3: 0}),
         ("a <= 1", {0: 1, 1: 0, 3: 0}),
         ("3", {0: 3, 1: 3, 2: 3, 3: 3}),
         ("[a, b] * 2", [{0: 2, 1: 4, 3: 8}, {0: 20, 2: 60, 3: 80}]),
@@ -74,6 +75,7 @@ def worth(text: str, found: dict[Search, list[Series]] | None = None, **more: An
         ("CEIL(a / 3)", {0: 1, 1: 1, 3: 2}),
         ("FLOOR(a / 3)", {0: 0, 1: 0, 3: 1}),
         ("LOG10(b)", {0: 1, 2: math.log10(30), 3: math.log10(40)}),
+        ("LOG10(a - 1)", {1: 0, 3: math.log10(3)}),
         ("LOG(a - 1)", {1: 0, 3: math.log(3)}),
         ("ABS([a])", [{0: 1, 1: 2, 3: 4}]),
         ("ABS(0 - 2)", dict.fromkeys(range(4), 2)),
@@ -87,6 +89,7 @@ def worth(text: str, found: dict[Search, list[Series]] | None = None, **more: An
         ("FILL(a, b)", {0: 1, 1: 2, 2: 30, 3: 4}),
         ("FILL(a, REPEAT)", {0: 1, 1: 2, 2: 2, 3: 4}),
         ("FILL(a, LINEAR)", {0: 1, 1: 2, 2: 3, 3: 4}),
+        ("FILL(a * a, LINEAR)", {0: 1, 1: 4, 2: 10, 3: 16}),
         ("FILL(DIFF(a), REPEAT)", {1: 1, 2: 1, 3: 2}),
         ("FILL(IF(a < 2, a), LINEAR)", {0: 1, 1: 1, 2: 1, 3: 1}),
         ("FILL([a, b], 0)", [{0: 1, 1: 2, 2: 0, 3: 4}, {0: 10, 1: 0, 2: 30, 3: 40}]),
@@ -100,12 +103,17 @@ def worth(text: str, found: dict[Search, list[Series]] | None = None, **more: An
         ("METRICS('a')", [{0: 1, 1: 2, 3: 4}]),
         ("METRIC_COUNT(METRICS())", dict.fromkeys(range(4), 3)),
         ("FIRST([a, b])", {0: 1, 1: 2, 3: 4}),
+        ("FIRST(a)", {0: 1, 1: 2, 3: 4}),
+        ("METRIC_COUNT(a)", dict.fromkeys(range(4), 1)),
         ("LAST([a, b])", {0: 10, 2: 30, 3: 40}),
         ("SORT([a, b], AVG, DESC, 1)", [{0: 10, 2: 30, 3: 40}]),
         ("SORT([b, a, empty], MAX, ASC)", [{0: 1, 1: 2, 3: 4}, {0: 10, 2: 30, 3: 40}, {}]),
         ("SLICE([a, b], 1)", {0: 10, 2: 30, 3: 40}),
         ("SLICE([a, b], 0, 1)", [{0: 1, 1: 2, 3: 4}]),
+        ("SLICE([a, b], 0)", {0: 1, 1: 2, 3: 4}),
+        ("SLICE([a, b], 2)", {}),
         ("SLICE([a, b], 5)", {}),
+        ("FIRST(REMOVE_EMPTY([empty]))", {}),
         ("REMOVE_EMPTY([empty, a])", [{0: 1, 1: 2, 3: 4}]),
         ("PERIOD(a)", dict.fromkeys(range(4), 60)),
         ("TIME_SERIES(2) + a", {0: 3, 1: 4, 3: 6}),
@@ -126,15 +134,51 @@ def test_values(text: str, expected: Any) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "'text'", "a + 'x'", "[a] + [b]", "[1]", "1 / 0", "SUM()", "SUM(1)", "SUM(a, b)", "AVG('x')", "NOSUCH(a)", "zz", "REPEATED",
+        "'text'", "a + 'x'", "'x' + a", "[a] + [b]", "[1]", "1 / 0", "SUM()", "SUM(1)", "SUM(a, b)", "AVG('x')", "NOSUCH(a)", "zz", "REPEATED",
         "FILL(a)", "FILL(a, ASC)", "FILL(1, 0)", "IF(a)", "IF([a], 1)", "IF(a, [b], 0)", "METRICS(1)", "SORT(a)", "SORT(a, AVG, UP)",
-        "SORT(a, LOG, ASC)", "SLICE(a)", "SLICE(a, b)", "PERIOD([a])", "TIME_SERIES(a)", "RATE(1)", "LOG(0)", "HOUR(1)", "x + 1",
+        "SORT(a, LOG, ASC)", "SORT(a, AVG, REPEAT)", "SORT(a, ASC, ASC)", "SORT(a, 1, ASC)",
+        "SORT(a, b, ASC)", "METRICS('a', 'b')", "LOG10(0)", "SLICE(a)", "SLICE(a, b)", "PERIOD([a])", "TIME_SERIES(a)", "RATE(1)", "LOG(0)", "HOUR(1)", "x + 1",
         "SEARCH(a)", "SEARCH('x')", "SEARCH('x', a)", "FIRST(1)", "METRIC_COUNT(1)", "REMOVE_EMPTY(2)",
     ],
 )  # fmt: skip
 def test_what_is_refused(text: str) -> None:
     with pytest.raises(InvalidParameter):
         worth(text)
+
+
+def test_what_is_too_large_is_no_number() -> None:
+    huge = series(1e308, 1e308)
+    for text, expected in (
+        ("huge * 10", {}),
+        ("RUNNING_SUM(huge)", {0: 1e308}),
+        ("RUNNING_SUM([huge])", [{0: 1e308}]),
+    ):
+        assert worth(text, huge=huge) == expected
+    for text in ("SUM(huge)", "SUM([huge, huge])", "10 ^ 308 * 10"):
+        with pytest.raises(InvalidParameter):
+            worth(text, huge=huge)
+
+
+def test_how_many_arguments_there_must_be_is_told() -> None:
+    with pytest.raises(InvalidParameter, match=r"SUM needs 1 argument\."):
+        worth("SUM(a, b)")
+    with pytest.raises(InvalidParameter, match=r"FILL needs 2 arguments\."):
+        worth("FILL(a)")
+
+
+def test_a_choice_without_an_alternative_keeps_the_period() -> None:
+    slow = {"slow": series(1, period=300)}
+
+    def period(text: str) -> int:
+        shown = evaluate(plan({"x": text}, ["slow"]), slow, {}, SPAN, {})["x"]
+        assert isinstance(shown, Series)
+        return shown.period
+
+    assert (period("IF(0, slow)"), period("IF(0, 1)")) == (300, 60)
+
+
+def test_metrics_are_those_of_lists_too() -> None:
+    assert worth("METRICS('l')", l=[A, B]) == [{0: 1, 1: 2, 3: 4}, {0: 10, 2: 30, 3: 40}]
 
 
 @pytest.mark.parametrize("name", ABSENT)
