@@ -82,6 +82,7 @@ class Agent:
             tasks.create_task(self._empty_trash() if self._threads is None else self._mend())
             tasks.create_task(self._look_for_strays())
             tasks.create_task(self._measure())
+            tasks.create_task(self._measure_closely())
 
     def close(self) -> None:
         """Release what `run` used."""
@@ -168,6 +169,29 @@ class Agent:
                 await self._measure_once(measured, round(end * 1000))
             except Exception as error:  # a guest that cannot be measured must not end the agent
                 _log.error("not_measured", error=error)
+
+    async def _measure_closely(self) -> None:
+        """Measure the processors of some guests after each period of ten seconds; without any, read nothing."""
+        seconds = self._measure_seconds * measuring.CLOSE_SECONDS / measuring.SECONDS
+        measured = measuring.CloseMeasuring(seconds=seconds)
+        while True:
+            end = time.time() // seconds * seconds + seconds
+            await asyncio.sleep(end - time.time())
+            try:
+                await self._measure_close(measured, round(end * 1000))
+            except Exception as error:  # a guest that cannot be measured must not end the agent
+                _log.error("not_measured_closely", error=error)
+
+    async def _measure_close(self, measured: measuring.CloseMeasuring, end: int) -> None:
+        wanted = measuring.to_be_measured(self.reconciler.wanted)
+        machines = {name: one for name, one in wanted.items() if one.closely}
+        read = partial(self._parts.counters.read, tuple(machines))
+        readings: Mapping[str, Reading] = {}
+        if machines:
+            readings = read() if self._threads is None else await self._loop.run_in_executor(self._threads, read)
+        message = measured.note(machines, readings, end)
+        if message.measured:
+            self.measurements.put(message)
 
     async def _measure_once(self, measured: measuring.Measuring, end: int) -> None:
         machines = measuring.to_be_measured(self.reconciler.wanted)

@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import update
 
 from stead_controller.db.tables import Alarm, ScalingInstance, ScalingPolicy
+from stead_proto.v1 import desired_pb2 as pb
 from tests.api.test_alarm_life import Life
+from tests.api.test_instance_attributes import sent
 from tests.support.scaling import NAME, Groups
 
 ACCOUNT = "111111111111"
@@ -235,6 +237,33 @@ def test_all_policies_must_be_low_to_scale_in(groups, life):
     life.later(70)
     custom(life, 1, 16)
     assert desired(groups) == 1
+
+
+def test_instances_are_measured_closely_while_a_policy_asks_for_it(api, groups):
+    def closely():
+        return [sent(api, pb.KIND_MACHINE, one).machine.metadata.measured_closely for one in groups.states()]
+
+    predefined = {"PredefinedMetricSpecification": {"PredefinedMetricType": "ASGAverageCPUUtilization"}}
+    track(groups, target={**predefined, "TargetValue": 40.0})
+    assert closely() == [False]
+    predefined = {"PredefinedMetricSpecification": {"PredefinedMetricType": "ASGAverageCPUUtilizationHighResolution"}}
+    track(groups, target={**predefined, "TargetValue": 40.0})
+    track(
+        groups,
+        "own",
+        {"CustomizedMetricSpecification": {**METRIC, "Statistic": "Sum", "Period": 10}, "TargetValue": 1.0},
+    )
+    assert closely() == [True]
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=2)
+    groups.up()
+    assert closely() == [True, True]
+    first, _ = groups.states()
+    groups.call(groups.client.detach_instances, InstanceIds=[first], ShouldDecrementDesiredCapacity=True)
+    assert not sent(api, pb.KIND_MACHINE, first).machine.metadata.measured_closely
+    groups.call(groups.client.attach_instances, InstanceIds=[first])
+    assert closely() == [True, True]
+    groups.call(groups.client.delete_policy, PolicyName="p")
+    assert closely() == [False, False]
 
 
 @pytest.mark.parametrize("how", ["disabled", "suspended"])

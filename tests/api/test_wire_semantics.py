@@ -5,7 +5,9 @@ import botocore.config
 import pytest
 from botocore.exceptions import ClientError
 
+from stead_proto.v1 import desired_pb2 as pb
 from tests.api.conftest import SECRET
+from tests.api.test_instance_attributes import sent
 
 ABSENT = "0123456789abcdef0"
 
@@ -98,6 +100,8 @@ def test_monitoring_is_switched_on_and_off(api):
     answer = api.ec2.unmonitor_instances(InstanceIds=[one])["InstanceMonitorings"]
     assert answer == [{"InstanceId": one, "Monitoring": {"State": "disabling"}}]
     assert [monitoring(api, each) for each in ids] == ["disabled", "enabled"]
+    told = [sent(api, pb.KIND_MACHINE, each).machine.metadata.monitoring for each in ids]
+    assert told == [False, True], "hosts are told, since they measure"
 
 
 def test_monitoring_of_what_is_gone_or_not_there_changes_nothing(api):

@@ -1,8 +1,8 @@
-"""What is measured of all guests, once a minute: readings of counters become messages for the controller.
+"""What is measured of all guests, once a minute, and of some each ten seconds: counters become messages.
 
 The periods are those of the clock, as on EC2: a minute for volumes and for guests whose monitoring is detailed, five
-for all others. So that a thousand hosts do not report in the same second, each reads its counters some seconds after
-the period's end, always the same number.
+for all others. Where a group scales by them, processors are measured each ten seconds instead. So that a thousand hosts
+do not report in the same second, each reads its counters some seconds after the period's end, always the same number.
 """
 
 import time
@@ -23,6 +23,8 @@ from stead_proto.v1 import host_pb2 as pb
 SECONDS: Final = 60.0
 """How long a period is; a long one is five of them."""
 _LONG: Final = 5
+CLOSE_SECONDS: Final = 10.0
+"""How long a period is of machines whose processors are measured closely, for groups that scale by them."""
 NOTHING_ASKED: Final[Mapping[str, Asked]] = MappingProxyType({})
 
 type _Values = Iterator[tuple["pb.Metric.ValueType", float]]
@@ -34,12 +36,17 @@ class Measured:
 
     vcpus: int
     detailed: bool
+    closely: bool = False
 
 
 def to_be_measured(wanted: Wanted) -> dict[str, Measured]:
     """Return the machines that are to run."""
     return {
-        key.id: Measured(max(1, resource.machine.vcpus), resource.machine.metadata.monitoring)
+        key.id: Measured(
+            max(1, resource.machine.vcpus),
+            resource.machine.metadata.monitoring,
+            resource.machine.metadata.measured_closely,
+        )
         for key, resource in wanted.resources.items()
         if key.kind == desired_pb2.KIND_MACHINE and resource.machine.power == desired_pb2.POWER_RUNNING
     }
@@ -80,7 +87,7 @@ class Measuring:
         start = end - self._milliseconds
         for each, one in grown.items():
             if each in machines and machines[each].detailed:
-                values = chain(_of_machine(one, machines[each].vcpus), _of_metadata(asked.get(each)))
+                values = chain(_of_machine(one, machines[each]), _of_metadata(asked.get(each)))
                 _add(message, each, start, values)
             for volume_id, disk in one.volumes.items():
                 _add(message, volume_id, start, _of_volume(disk, one.seconds))
@@ -94,7 +101,7 @@ class Measuring:
                 continue
             if not machines[each].detailed:
                 metadata = _of_metadata(self._long_asked.get(each))
-                _add(message, each, start, chain(_of_machine(one, machines[each].vcpus), metadata))
+                _add(message, each, start, chain(_of_machine(one, machines[each]), metadata))
             _add(message, each, start, self._only_long(each, one))
         self._long = {}
         self._long_asked = {}
@@ -119,9 +126,35 @@ class Measuring:
             yield pb.METRIC_SURPLUS_CREDITS_CHARGED, (now.charged - before.charged) / 1000
 
 
-def _of_machine(grown: Growth, vcpus: int) -> _Values:
+class CloseMeasuring:
+    """The processors of those machines that are measured closely, period after period of ten seconds."""
+
+    def __init__(self, *, seconds: float = CLOSE_SECONDS) -> None:
+        """Know nothing yet."""
+        self._milliseconds = round(seconds * 1000)
+        self._before: dict[str, Reading] = {}
+        self._since: int | None = None
+
+    def note(self, machines: Mapping[str, Measured], readings: Mapping[str, Reading], end: int) -> pb.Measurements:
+        """Return what happened in the period that ended at `end`, Unix milliseconds, by the readings of just now."""
+        message = pb.Measurements()
+        for each, reading in readings.items():
+            grown = growth(self._before.get(each), self._since, reading)
+            if each in machines:
+                _add(message, each, end - self._milliseconds, _of_processors(grown, machines[each].vcpus))
+        self._before = dict(readings)
+        self._since = min((reading.at for reading in readings.values()), default=None)
+        return message
+
+
+def _of_processors(grown: Growth, vcpus: int) -> _Values:
     if grown.seconds > 0:
         yield pb.METRIC_PROCESSORS, min(100.0, grown.cpu_time / (1e7 * grown.seconds * vcpus))
+
+
+def _of_machine(grown: Growth, machine: Measured) -> _Values:
+    if not machine.closely:
+        yield from _of_processors(grown, machine.vcpus)
     if not grown.devices:
         return
     yield pb.METRIC_RECEIVED_BYTES, grown.nics.received_bytes

@@ -479,3 +479,27 @@ class EndedCall:
 async def test_who_writes_when_the_controller_has_just_ended_the_session_says_why_it_did() -> None:
     with pytest.raises(ConnectionError, match="UNAVAILABLE: it is being replaced"):
         await link._Outgoing(EndedCall()).write(host_pb2.HostReport())  # type: ignore[arg-type]  # what of it is used
+
+
+async def test_processors_of_a_guest_are_measured_six_times_as_often_if_that_is_wanted(
+    rig: Rig, controller: FakeController
+) -> None:
+    host = SimulatedHost(RealClock(asyncio.get_running_loop()))
+    rig.start(host=host, measure_seconds=3)
+    session = await rig.session()
+    *others, machine = make.launch()
+    machine.machine.metadata.measured_closely = True
+    session.send(controller.sender(HOST).change(make.host_network(), *others, machine))
+    await _ready(controller, session, MACHINE, 1)
+    host.counters.set_load("i-1", 0.5)
+
+    def found() -> list[host_pb2.Measured]:
+        for message in session.measured:
+            session.stored(message.number)
+        every = [each for message in session.measured for each in message.measured if each.id == "i-1"]
+        return [each for each in every if each.metrics[:1] == [host_pb2.METRIC_PROCESSORS]]
+
+    await controller.until(
+        lambda: [each.values[0] for each in found()[-1:]] == [pytest.approx(50, abs=5)], "a half of its vCPUs is seen"
+    )
+    assert all(each.at % 500 == 0 and len(each.metrics) == 1 for each in found())

@@ -269,6 +269,7 @@ def _metadata(
         private_address=instance.private_address or "",
         availability_zone_id=zone_id_of(tx, instance.zone),
         monitoring=instance.monitoring,
+        measured_closely=bool(instance.measured_closely),
         hibernation=instance.hibernation,
         events=_events(tx, instance),
         placement_group=instance.placement_group_name,

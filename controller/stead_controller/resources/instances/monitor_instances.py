@@ -6,6 +6,7 @@ The answer is `pending` or `disabling`, as EC2's is, and the next description sh
 from collections.abc import Sequence
 from typing import Final
 
+from stead_controller.desired import desired_state
 from stead_controller.errors import WrongState
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
@@ -26,5 +27,7 @@ def set_monitoring(tx: Transaction, caller: Caller, instance_ids: Sequence[str],
                 "instance", f"The instance '{instance.id}' is not in a state from which it can be monitored."
             )
     for instance in instances:
-        instance.monitoring = enabled
+        if instance.monitoring != enabled:
+            instance.monitoring = enabled
+            desired_state.refresh_instance(tx, instance.id)
     return [instance.id for instance in instances]

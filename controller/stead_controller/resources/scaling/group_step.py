@@ -15,7 +15,15 @@ from stead_controller.errors import SteadError
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.instances.terminate_instances import terminate_instances
-from stead_controller.resources.scaling import activities, lifecycle_hooks, plan, sight, termination, words
+from stead_controller.resources.scaling import (
+    activities,
+    close_measuring,
+    lifecycle_hooks,
+    plan,
+    sight,
+    termination,
+    words,
+)
 from stead_controller.resources.scaling.activities import Event
 from stead_controller.resources.scaling.launches import Launched, Launcher, Origin, Read, Wanted, owner
 from stead_controller.resources.scaling.member import IN_SERVICE, Member, Source
@@ -188,6 +196,7 @@ class Step:
                 self._look_again(self.group.retry_at)
             return 0
         made, refusal = Launcher(self.tx, self.cloud, self.read, self.group, self.now).launch(decided.launches)
+        close_measuring.settle(self.tx, self.group, [one.id for one in made])
         cause = partial(self._launch_cause, replacing=decided.replacing)
         for number, one in enumerate(made, before):
             self._add(one, cause(number))

@@ -12,7 +12,15 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.instances.terminate_instances import terminate_instances
-from stead_controller.resources.scaling import activities, due_groups, groups, lifecycle_hooks, plan, words
+from stead_controller.resources.scaling import (
+    activities,
+    close_measuring,
+    due_groups,
+    groups,
+    lifecycle_hooks,
+    plan,
+    words,
+)
 from stead_controller.resources.scaling.activities import Event
 from stead_controller.resources.scaling.group_step import member_row
 from stead_controller.resources.scaling.launches import Origin, owner
@@ -144,6 +152,7 @@ def attach(tx: Transaction, caller: Caller, name: str, ids: Sequence[str], now: 
         activities.note(tx, group, event, now)
         before += 1
     group.desired = before
+    close_measuring.settle(tx, group, wanted)
     due_groups.wake(tx, group, now)
     tx.session.flush()
 
@@ -167,6 +176,7 @@ def detach(
         event = Event(f"Detaching EC2 instance: {row.instance_id}", cause, row.instance_id)
         done.append(activities.note(tx, group, event, now))
         tx.session.delete(row)
+    close_measuring.stop(tx, [row.instance_id for row in rows])
     due_groups.wake(tx, group, now)
     tx.session.flush()
     return done

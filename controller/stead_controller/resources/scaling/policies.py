@@ -14,8 +14,8 @@ from stead_controller.errors import InvalidParameter, LimitExceeded, NotFound
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.scaling import groups, policy_alarms
-from stead_controller.resources.scaling.policy import Policy, read
+from stead_controller.resources.scaling import close_measuring, groups, policy_alarms
+from stead_controller.resources.scaling.policy import TRACKING, Policy, read
 
 MOST: Final = 50
 """Policies of a group, as in AWS."""
@@ -78,6 +78,7 @@ def put(  # noqa: PLR0917 - of whom, what, when
     if policy.tracking is not None:
         policy_alarms.put(tx, cloud, group, row, policy.tracking, now)
         tx.session.flush()
+        close_measuring.settle(tx, group)
     return _shown(tx, cloud, group, [row])[0]
 
 
@@ -111,6 +112,8 @@ def remove(tx: Transaction, caller: Caller, group_name: str | None, name: str, n
     policy_alarms.remove(tx, group, row.alarms, now)
     tx.session.delete(row)
     tx.session.flush()
+    if row.kind == TRACKING:
+        close_measuring.settle(tx, group)
 
 
 def find(tx: Transaction, caller: Caller, group_name: str | None, name: str) -> tuple[ScalingGroup, ScalingPolicy]:

@@ -6,7 +6,7 @@ import pytest
 
 from stead_agent.credits.interface import Balance
 from stead_agent.metrics.interface import Devices, DiskCounters, NicCounters, Reading, VolumeBalance
-from stead_agent.reconcile.measuring import Measured, Measuring, to_be_measured
+from stead_agent.reconcile.measuring import CloseMeasuring, Measured, Measuring, to_be_measured
 from stead_agent.reconcile.metadata_uses import Asked
 from stead_agent.wanted import Change, Wanted, key_of
 from stead_proto.v1 import desired_pb2
@@ -109,6 +109,27 @@ def test_any_other_each_five_minutes_and_volumes_each_minute():
         assert values(messages[minute], "vol-2") == {(minute - 6) * MINUTE: of_volume}
 
 
+def test_of_a_machine_that_is_measured_closely_processors_are_not_measured_twice():
+    messages = run(Measuring(lambda _: None), {"i-1": Measured(1, detailed=True, closely=True)}, range(2))
+    assert "RECEIVED_BYTES" in values(messages[1], "i-1")[-5 * MINUTE]
+    assert "PROCESSORS" not in values(messages[1], "i-1")[-5 * MINUTE]
+
+
+def test_processors_are_measured_closely_from_the_second_reading_on():
+    measuring = CloseMeasuring()
+    machines = {"i-1": Measured(2, detailed=False, closely=True)}
+
+    def note(tens, used, process="1", names=machines):
+        given = {"i-1": Reading(process, 0, tens * 10 * SECOND, used * SECOND, None)}
+        return values(measuring.note(names, given, END + tens * 10_000), "i-1")
+
+    assert note(1, 5) == []
+    assert note(2, 15) == {10_000: {"PROCESSORS": 50.0}}
+    assert note(3, 99) == {20_000: {"PROCESSORS": 100.0}}
+    assert note(4, 100, names={}) == []
+    assert note(5, 0, process="2") == []
+
+
 def test_processors_are_never_more_than_all():
     messages = run(Measuring(lambda _: None), {"i-1": Measured(1, detailed=True)}, range(2), per_minute=61)
     assert values(messages[1], "i-1")[-5 * MINUTE]["PROCESSORS"] == 100
@@ -146,11 +167,11 @@ def test_machines_that_are_to_run(power):
     machine = make.launch()[-1]
     machine.machine.power = power
     machine.machine.vcpus = 3
-    machine.machine.metadata.monitoring = True
+    machine.machine.metadata.monitoring = machine.machine.metadata.measured_closely = True
     wanted = Wanted()
     key = key_of(machine)
     wanted.install(
         Change(1, "e", full=True, put=(machine, make.host_network()), buried=(), unknown=(), unclaimed=frozenset())
     )
-    expected = {key.id: Measured(3, detailed=True)} if power == desired_pb2.POWER_RUNNING else {}
+    expected = {key.id: Measured(3, detailed=True, closely=True)} if power == desired_pb2.POWER_RUNNING else {}
     assert to_be_measured(wanted) == expected

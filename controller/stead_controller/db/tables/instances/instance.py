@@ -119,6 +119,7 @@ class Instance(Base):
     disable_api_stop: Mapped[bool] = mapped_column(default=False)
     ebs_optimized: Mapped[bool] = mapped_column(default=False)
     monitoring: Mapped[bool] = mapped_column(default=False)
+    measured_closely: Mapped[bool | None]  # its processors, for a group that scales by them
     metadata_enabled: Mapped[bool] = mapped_column(default=True)
     metadata_tokens_required: Mapped[bool] = mapped_column(default=False)
     metadata_hop_limit: Mapped[int] = mapped_column(Integer, default=1)
