@@ -43,6 +43,7 @@ _TIMES: Final[Named] = {"StartTime": NOW - timedelta(hours=1), "EndTime": NOW}
 BASES: Final[dict[str, Named]] = {
     "PutMetricData": {"Namespace": "N", "MetricData": [{"MetricName": "m", "Value": 1.0}]},
     "GetMetricData": {"MetricDataQueries": [_QUERY], **_TIMES},
+    "GetMetricWidgetImage": {"MetricWidget": '{"metrics": [["N", "m"]], "width": 90, "height": 60}'},
     "GetMetricStatistics": {"Namespace": "N", "MetricName": "m", "Period": 60, "Statistics": ["Sum"], **_TIMES},
     "PutMetricAlarm": ALARM,
     "PutCompositeAlarm": {"AlarmName": "above", "AlarmRule": "ALARM(own)"},
@@ -80,6 +81,7 @@ VALUES_OF: Final[dict[tuple[str, str], Any]] = {
     ("PutMetricAlarm", "Metrics.MetricStat.Period"): 60,
     ("PutMetricAlarm", "Metrics.MetricStat.Stat"): "Sum",
     ("PutMetricAlarm", "Period"): 60,
+    ("GetMetricWidgetImage", "OutputFormat"): "png",
     ("SetAlarmState", "StateReasonData"): "{}",
     ("DescribeAlarms", "ChildrenOfAlarmName"): "above",
     ("DescribeAlarms", "ParentsOfAlarmName"): "own",

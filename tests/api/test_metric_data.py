@@ -1,6 +1,7 @@
 """PutMetricData, GetMetricData, GetMetricStatistics and ListMetrics through boto3."""
 
 import gzip
+import json
 from datetime import UTC, timedelta
 
 import pytest
@@ -318,3 +319,40 @@ def test_a_store_that_is_away_is_said(api, client):
     refused("ServiceUnavailable", client.put_metric_data, Namespace="N", MetricData=[datum(1)])
     refused("ServiceUnavailable", client.list_metrics)
     assert START.tzinfo is UTC
+
+
+def test_an_image_is_of_ones_own_data(client):
+    put(client, datum(1, 0), datum(40, 5))
+    widget = {"metrics": [["N", "m", {"stat": "Sum", "period": 60}]], "width": 200, "height": 120}
+    size = {"width": (200).to_bytes(4), "height": (120).to_bytes(4)}
+    images = []
+    for name in ("m", "nothing"):
+        widget["metrics"][0][1] = name
+        png = client.get_metric_widget_image(MetricWidget=json.dumps(widget))["MetricWidgetImage"]
+        assert (png[:8], png[16:24]) == (b"\x89PNG\r\n\x1a\n", size["width"] + size["height"])
+        images.append(png)
+    assert images[0] != images[1], "one of them shows a line"
+
+
+@pytest.mark.parametrize(
+    ("widget", "code"),
+    [
+        ("{", "ValidationError"),
+        ('{"metrics": [["N", "m"]], "view": "pie"}', "ValidationError"),
+        ('{"metrics": [["N", "m", {"stat": "Most"}]]}', "ValidationError"),
+        ('{"metrics": [["N", "m", {"period": 7}]]}', "ValidationError"),
+        ('{"metrics": [["N", "m", {"id": "Bad"}]]}', "ValidationError"),
+        ('{"metrics": [[{"expression": "SUM("}]]}', "ValidationError"),
+    ],
+)
+def test_what_is_no_widget_is_not_drawn(client, widget, code):
+    refused(code, client.get_metric_widget_image, MetricWidget=widget)
+
+
+def test_an_image_is_a_png(client):
+    refused(
+        "UnsupportedOperation",
+        client.get_metric_widget_image,
+        MetricWidget='{"metrics": [["N", "m"]]}',
+        OutputFormat="image/png",
+    )

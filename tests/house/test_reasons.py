@@ -127,6 +127,7 @@ def test_processes_are_started_in_one_module() -> None:
         "controller/": (
             "controller/stead_controller/blocks/confinement.py",
             "controller/stead_controller/enclosed_process.py",
+            "controller/stead_controller/resources/metrics/widget_image.py",  # our own program, with nothing of our environment
             "controller/stead_controller/secrets/master_key.py",  # the operator's own command, at the start
         ),
     }

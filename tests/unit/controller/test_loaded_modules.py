@@ -28,6 +28,7 @@ _HEAVY: Final = {
     "google.protobuf.json_format": "calls of operators, for their record",
     "joserfc": "tokens of web identities",
     "prometheus_client": "the page for Prometheus, if it has a port",
+    "matplotlib": "images of metrics, drawn by another process",
     "psycopg": "PostgreSQL",
     "rich": "terminals",
     "segno": "virtual MFA devices",

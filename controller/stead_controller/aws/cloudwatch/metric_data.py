@@ -48,7 +48,7 @@ def get_metric_data(call: Call, params: Params) -> Later:
     begun = int(page.after[0]) if page.after else 0
 
     def finish(answer: HostAnswer) -> Result:
-        rows = [row for one in answer.found if one.query.returned for row in _rows(call, one, answer.found)]
+        rows = [row for one in answer.found if one.query.returned for row in rows_of(call, one, answer.found)]
         return _paged(page, rows, begun, newest_first)
 
     return Later(OfMetrics(lambda store: readings.read(store, account_id, queries, (start, end), call.now)), finish)
@@ -57,7 +57,7 @@ def get_metric_data(call: Call, params: Params) -> Later:
 type _Row = tuple[str, str, list[tuple[int, float]]]
 
 
-def _rows(call: Call, reading: Reading, every: Sequence[Reading]) -> list[_Row]:
+def rows_of(call: Call, reading: Reading, every: Sequence[Reading]) -> list[_Row]:
     """Return the id, the label and the data points of each series of a query."""
     beside = [one for other in every for one in other.measures]
     place = call.caller.account_id, call.cloud.region

@@ -94,6 +94,7 @@ RULES: Final[dict[str, Rule]] = {
     "GetMetricData": rule(),
     "GetMetricStatistics": rule(),
     "GetDashboard": rule(_dashboards("DashboardName")),
+    "GetMetricWidgetImage": rule(),
     "ListDashboards": rule(),
     "ListMetrics": rule(),
     "ListTagsForResource": rule(_by_arn),

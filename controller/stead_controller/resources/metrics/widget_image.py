@@ -1,0 +1,56 @@
+"""The image of a picture: drawn by a process of its own, a few at a time."""
+
+import asyncio
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, Final
+
+from stead_controller.errors import SteadError
+
+_PROGRAM: Final = "stead_controller.widget_drawing"
+_AT_ONCE: Final = 2
+_SECONDS: Final = 60.0
+_ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
+
+_log = logging.getLogger(__name__)
+
+
+class NotDrawn(SteadError):
+    """The process that draws has failed, or took too long; the reason is in the log."""
+
+    def __init__(self) -> None:
+        """Set what a caller is told."""
+        super().__init__("The image cannot be drawn at the moment.", code="ServiceUnavailable")
+
+
+async def draw(picture: Mapping[str, Any]) -> bytes:
+    """Return the PNG of a picture; raises NotDrawn."""
+    return await asyncio.get_running_loop().run_in_executor(_workers(), _draw, json.dumps(picture).encode())
+
+
+@cache
+def _workers() -> ThreadPoolExecutor:
+    """Make the threads that wait for processes; others wait for them."""
+    return ThreadPoolExecutor(_AT_ONCE, "drawing")
+
+
+def _draw(picture: bytes) -> bytes:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-m", _PROGRAM],
+            input=picture,
+            capture_output=True,
+            env=_ENVIRONMENT,
+            timeout=_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", None) or b""
+        _log.error("image_not_drawn", extra={"reason": f"{error}: {said.decode(errors='replace')[-1000:]}"})
+        raise NotDrawn from error
+    return done.stdout
