@@ -120,7 +120,7 @@ class _Parser:
         if level == len(_LEVELS):
             return self._power(depth)
         node = self.level(level + 1, depth)
-        while self.token is not None and self.token[1] in _LEVELS[level] and self.token[0] != "text":
+        while self.token is not None and self.token[1] in _LEVELS[level]:
             operator = self.token[1]
             self._advance()
             node = Binary(_SYNONYMS.get(operator, operator), node, self.level(level + 1, depth))

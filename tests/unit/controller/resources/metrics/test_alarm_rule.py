@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stead_controller.errors import InvalidParameter
-from stead_controller.resources.metrics.alarm_rule import MAX_CHILDREN, MAX_ELEMENTS, children, holds, parse
+from stead_controller.resources.metrics.alarm_rule import _MAX_DEPTH, MAX_CHILDREN, MAX_ELEMENTS, children, holds, parse
 
 STATES = {"a": "ALARM", "b": "OK", "c": "INSUFFICIENT_DATA"}
 
@@ -50,6 +50,17 @@ def test_what_a_rule_says(text: str, expected: bool) -> None:
 def test_what_is_no_rule(text: str) -> None:
     with pytest.raises(InvalidParameter):
         parse(text)
+
+
+def test_what_was_not_expected_is_told() -> None:
+    with pytest.raises(InvalidParameter, match=r"unexpected ALARM\(b\)\."):
+        parse("ALARM(a) ALARM(b)")
+
+
+def test_how_deep_it_may_be() -> None:
+    assert holds(parse("NOT " * _MAX_DEPTH + "TRUE"), {}) is (_MAX_DEPTH % 2 == 0)
+    with pytest.raises(InvalidParameter, match="too deeply"):
+        parse("NOT " * (_MAX_DEPTH + 1) + "TRUE")
 
 
 def test_names_may_have_any_characters_in_quotes() -> None:

@@ -101,6 +101,7 @@ def worth(text: str, found: dict[Search, list[Series]] | None = None, **more: An
         ("IF(0, a, b)", {0: 10, 2: 30, 3: 40}),
         ("IF(0, a)", {}),
         ("METRICS('a')", [{0: 1, 1: 2, 3: 4}]),
+        ("[METRICS('a'), b]", [{0: 1, 1: 2, 3: 4}, {0: 10, 2: 30, 3: 40}]),
         ("METRIC_COUNT(METRICS())", dict.fromkeys(range(4), 3)),
         ("FIRST([a, b])", {0: 1, 1: 2, 3: 4}),
         ("FIRST(a)", {0: 1, 1: 2, 3: 4}),
@@ -193,13 +194,26 @@ def test_expressions_name_each_other_in_any_order() -> None:
     assert {name: one.points[0] for name, one in values.items() if isinstance(one, Series)} == {"x": 4, "y": 2, "z": 6}
     with pytest.raises(InvalidParameter, match="circle"):
         plan({"x": "y", "y": "z", "z": "x"}, [])
+    with pytest.raises(InvalidParameter, match="expressions x, y name each other"):
+        plan({"w": "1", "x": "y", "y": "x"}, [])
 
 
 def test_what_a_search_found_is_a_list() -> None:
     asked = Search("{N,d} m", "Sum", 300)
     planned = plan({"x": "SUM(SEARCH('{N,d} m', 'Sum', 300))"}, [])
     assert list(planned.searches()) == [asked]
+    twice = plan({"x": "SEARCH('{N,d} m', 'Sum', 300)", "y": "SUM(SEARCH('{N,d} m', 'Sum', 300))"}, [])
+    assert list(twice.searches()) == [asked]
+    with pytest.raises(InvalidParameter, match="SEARCH needs"):
+        plan({"x": "SEARCH(a)"}, ["a"])
     assert worth("SUM(SEARCH('{N,d} m', 'Sum', 300))", {asked: [A, B]}) == {0: 11, 1: 2, 2: 30, 3: 44}
+
+
+def test_a_number_is_shown_by_the_longest_period_also_of_lists() -> None:
+    measured = {"l": [series(1), series(1, period=120)]}
+    shown = evaluate(plan({"x": "5"}, ["l"]), measured, {}, SPAN, {})["x"]
+    assert isinstance(shown, Series)
+    assert list(shown.points) == [0, 2 * MINUTE]
 
 
 def test_a_number_is_shown_by_the_period_that_is_given() -> None:

@@ -21,6 +21,7 @@ ALL = {"cpu": CPU, "net": NET, "group": GROUP, "own": OWN}
         ('{AWS/EC2, InstanceId} MetricName="CPUUtilization"', {"cpu"}),
         ('{"My App",Path,Stage}', {"own"}),
         ("{AWS/EC2}", set()),
+        ("{Other,InstanceId}", set()),
         ("CPUUtilization", {"cpu", "group"}),
         ("utilization", {"cpu", "group"}),
         ("cpu", {"cpu", "group"}),

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from stead_controller.errors import InvalidParameter
 from stead_controller.resources.metrics.math.syntax import (
+    _DEEPEST,
     Binary,
     Call,
     Name,
@@ -54,6 +55,20 @@ def test_trees(text: str, tree: Node) -> None:
 def test_what_is_none(text: str) -> None:
     with pytest.raises(InvalidParameter):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("a +", "unexpected its end"), ("a + )", "unexpected '\\)'"), (")", "unexpected '\\)'")]
+)
+def test_what_was_not_expected_is_told(text: str, told: str) -> None:
+    with pytest.raises(InvalidParameter, match=told):
+        parse(text)
+
+
+def test_how_deep_it_may_be() -> None:
+    assert parse("(" * _DEEPEST + "a" + ")" * _DEEPEST) == A
+    with pytest.raises(InvalidParameter, match="too deeply"):
+        parse("(" * (_DEEPEST + 1) + "a" + ")" * (_DEEPEST + 1))
 
 
 def test_the_names_in_an_expression() -> None:
