@@ -5,19 +5,22 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, Final
 
-from stead_controller.errors import SteadError
+from stead_controller.errors import SteadError, TooManyRequests
 
 _PROGRAM: Final = "stead_controller.widget_drawing"
 _AT_ONCE: Final = 2
+_MOST_ASKED: Final = 20  # at a time: each takes a second of a processor, and its data wait in memory
 _SECONDS: Final = 60.0
 _ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
 
 _log = logging.getLogger(__name__)
+_places = threading.Semaphore(_MOST_ASKED)
 
 
 class NotDrawn(SteadError):
@@ -29,8 +32,13 @@ class NotDrawn(SteadError):
 
 
 async def draw(picture: Mapping[str, Any]) -> bytes:
-    """Return the PNG of a picture; raises NotDrawn."""
-    return await asyncio.get_running_loop().run_in_executor(_workers(), _draw, json.dumps(picture).encode())
+    """Return the PNG of a picture; raises NotDrawn, and TooManyRequests while too many others are drawn."""
+    if not _places.acquire(blocking=False):
+        raise TooManyRequests
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_workers(), _draw, json.dumps(picture).encode())
+    finally:
+        _places.release()
 
 
 @cache

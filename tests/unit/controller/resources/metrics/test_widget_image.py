@@ -1,13 +1,16 @@
 """A picture becomes a PNG of its size, by the real program."""
 
+import asyncio
 import json
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 
+from stead_controller.errors import TooManyRequests
 from stead_controller.resources.metrics import widget_image
 from stead_controller.resources.metrics.widget import parse
 
@@ -51,6 +54,14 @@ async def test_series_of_both_axes_with_any_labels() -> None:
     points = [(at + n * 60_000, float(n)) for n in range(30)]
     picture = asked.drawn([("m0", "_hidden $1", points), ("m1", "right", points[:1])])
     assert size_of(await widget_image.draw(picture)) == (320, 200)
+
+
+async def test_more_than_a_few_at_a_time_are_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(widget_image, "_places", threading.Semaphore(1))
+    monkeypatch.setattr(widget_image, "_draw", lambda picture: picture)
+    drawn = await asyncio.gather(*(widget_image.draw({}) for _ in range(3)), return_exceptions=True)
+    assert [type(one) for one in drawn] == [bytes, TooManyRequests, TooManyRequests]
+    assert await widget_image.draw({}) == b"{}"
 
 
 async def test_what_fails_is_an_error_and_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
