@@ -143,7 +143,10 @@ async def _run_shown(agent: Agent, settings: Settings) -> None:
 
     address = settings.prometheus_listen, settings.prometheus_port
     page = Exposition(agent.reconciler, agent.measurements, agent.link.connected.is_set, address)
-    await page.start()
+    try:
+        await page.start()
+    except OSError as error:  # such as of a port that is taken: guests matter more than a page
+        _log.warning("prometheus_page_not_served", reason=str(error))
     try:
         await agent.run()
     finally:
