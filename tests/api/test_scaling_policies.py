@@ -280,7 +280,11 @@ def test_a_policy_that_is_disabled_or_a_group_that_does_not_listen_stays(groups,
 def watch(groups, life, name="p"):
     """Have an alarm of a user's own act by a policy."""
     arn = policies(groups, PolicyNames=[name])[0]["PolicyARN"]
-    groups.api.client(groups.api.world.one, "cloudwatch").put_metric_alarm(
+    watch_by(groups.api.client(groups.api.world.one, "cloudwatch"), arn)
+
+
+def watch_by(client, arn):
+    client.put_metric_alarm(
         AlarmName="own", **METRIC, Statistic="Average", Period=60, EvaluationPeriods=1, Threshold=50,
         ComparisonOperator="GreaterThanThreshold", AlarmActions=[arn],
     )  # fmt: skip
@@ -405,5 +409,8 @@ def test_nothing_of_another_account_is_found_by_its_arn(api, groups):
     for call in (theirs.execute_policy, theirs.delete_policy):
         api.refused("ValidationError", call, PolicyName=arn)
     assert theirs.describe_policies(PolicyNames=[arn])["ScalingPolicies"] == []
+    assert theirs.describe_policies()["ScalingPolicies"] == []
+    put_alarm = partial(watch_by, api.client(api.world.other, "cloudwatch"), arn)
+    assert "not supported" in api.refused("UnsupportedOperation", put_alarm)
     assert api.run(lambda tx: tx.session.query(ScalingPolicy).count()) == 1
     assert api.run(lambda tx: tx.session.query(Alarm).count()) == 0

@@ -136,6 +136,12 @@ def test_many_are_put_and_deleted_at_once_those_that_can_be(api, groups):
     assert (failed["ScheduledActionName"], failed["ErrorCode"]) == ("bad", "ValidationError")
     assert [one["ScheduledActionName"] for one in shown(groups)] == ["s0", "s1", "s2"]
     assert [one["ScheduledActionName"] for one in shown(groups, ScheduledActionNames=["s1"])] == ["s1"]
+    groups.create(AutoScalingGroupName="other")
+    assert shown(groups, AutoScalingGroupName="other") == []
+    assert len(shown(groups, AutoScalingGroupName=NAME)) == 3
+    assert "not found" in api.refused(
+        "ValidationError", groups.client.describe_scheduled_actions, AutoScalingGroupName="absent"
+    )
     times = {"StartTime": at + timedelta(minutes=1), "EndTime": at + timedelta(minutes=1)}
     assert [one["ScheduledActionName"] for one in shown(groups, **times)] == ["s1"]
     pages = groups.client.get_paginator("describe_scheduled_actions").paginate(PaginationConfig={"PageSize": 2})
@@ -154,6 +160,20 @@ def test_many_are_put_and_deleted_at_once_those_that_can_be(api, groups):
     )
 
 
+def test_an_action_at_its_very_end_happens_and_nobody_else_sees_it(api, groups):
+    at = soon(groups, hours=1).replace(second=0)
+    put(groups, Recurrence=f"{at.minute} {at.hour} * * *", EndTime=at, MinSize=1)
+    assert shown(groups)[0]["StartTime"] == at
+    theirs = api.client(api.world.other, "autoscaling")
+    assert theirs.describe_scheduled_actions()["ScheduledUpdateGroupActions"] == []
+    api.refused("ValidationError", theirs.describe_scheduled_actions, AutoScalingGroupName=NAME)
+    given = {"AutoScalingGroupName": NAME, "ScheduledActionName": "s"}
+    api.refused("ValidationError", theirs.delete_scheduled_action, **given)
+    later(groups, seconds=(at - groups.now).total_seconds())
+    assert sizes(groups)[0] == 1
+    assert shown(groups) == []
+
+
 def test_a_group_has_only_so_many(api, groups):
     at = soon(groups, hours=1)
 
@@ -166,6 +186,9 @@ def test_a_group_has_only_so_many(api, groups):
 
     put(groups, StartTime=soon(groups, hours=2), MinSize=1)
     api.run(fill)
+    groups.create(AutoScalingGroupName="other", MaxSize=4)
+    other = {"AutoScalingGroupName": "other", "ScheduledActionName": "t", "MinSize": 1, "StartTime": at}
+    groups.client.put_scheduled_update_group_action(**other)
     call = groups.client.put_scheduled_update_group_action
     given = {"AutoScalingGroupName": NAME, "ScheduledActionName": "t", "MinSize": 1, "StartTime": soon(groups, hours=3)}
     assert "at most 125" in api.refused("LimitExceeded", call, **given)

@@ -71,7 +71,7 @@ def put(tx: Transaction, caller: Caller, group_name: str, asked: ActionRequest, 
     row = tx.session.get(ScheduledAction, (group.id, asked.name))
     others = ScheduledAction.group_id == group.id, ScheduledAction.name != asked.name
     if row is None:
-        if (tx.session.scalar(select(func.count()).select_from(ScheduledAction).where(*others)) or 0) >= MOST:
+        if tx.session.scalars(select(func.count()).select_from(ScheduledAction).where(*others)).one() >= MOST:
             raise LimitExceeded(f"An AutoScalingGroup can have at most {MOST} scheduled actions.")
         row = ScheduledAction(group_id=group.id, name=asked.name, token=str(uuid.uuid4()))
     due = asked.start if asked.start is not None else _next(asked.recurrence, asked.time_zone, now)
