@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from stead_controller.aws.protocol.models import load_service
 from stead_controller.clock import now
 from stead_controller.db.tables import LifecycleAction
 from tests.api.conftest import Api
@@ -28,6 +29,7 @@ def build(api: Api) -> Named:
         **_GROUP, LifecycleHookSpecificationList=[_HOOK], Tags=[{"Key": "a", "Value": "b", "PropagateAtLaunch": True}]
     )
     client.create_auto_scaling_group(**_GROUP | {"AutoScalingGroupName": "empty"})
+    client.create_launch_configuration(**_CONFIGURATION | {"ImageId": api.world.image_id})
     client.attach_instances(AutoScalingGroupName="own", InstanceIds=[waiting, standby])
     client.enter_standby(AutoScalingGroupName="own", InstanceIds=[standby], ShouldDecrementDesiredCapacity=True)
     at = now() + timedelta(hours=1)
@@ -48,6 +50,11 @@ def build(api: Api) -> Named:
     }
 
 
+_CONFIGURATION: Final[Named] = {
+    "LaunchConfigurationName": "own",
+    "ImageId": "{own_image}",
+    "InstanceType": "t3.nano",
+}
 _OF_INSTANCES: Final = ("SetInstanceProtection", "DetachInstances", "EnterStandby")
 _OF_INSTANCE: Final = (
     "CompleteLifecycleAction",
@@ -72,6 +79,7 @@ BASES: Final[dict[str, Named]] = {
     "CreateOrUpdateTags": {"Tags": [_TAG]},
     "autoscaling:DeletePolicy": {"AutoScalingGroupName": "own", "PolicyName": "own"},
     "DeleteScheduledAction": {"ScheduledActionName": "own"},
+    "CreateLaunchConfiguration": _CONFIGURATION | {"LaunchConfigurationName": "new"},
     "DeleteAutoScalingGroup": {"AutoScalingGroupName": "empty"},
     "autoscaling:DeleteTags": {"Tags": [_TAG]},
     "DetachInstances": {"InstanceIds": ["{scaling_instance}"], "ShouldDecrementDesiredCapacity": True},
@@ -92,6 +100,11 @@ BASES: Final[dict[str, Named]] = {
 }
 
 VALUES: Final[Named] = {
+    "MaxInstanceLifetime": 86_400,
+    "MinHealthyPercentage": 100,
+    "MaxHealthyPercentage": 150,
+    "LaunchConfigurationName": "own",
+    "LaunchConfigurationNames": ["own"],
     "AutoScalingGroupName": "own",
     "AutoScalingGroupNames": ["own"],
     "ActivityIds": ["{activity}"],
@@ -133,10 +146,16 @@ VALUES_OF: Final[dict[tuple[str, str], Any]] = {
     ("CreateAutoScalingGroup", "AvailabilityZones"): ["us-east-1a"],
 }
 
+_WAYS: Final = ("MixedInstancesPolicy", "LaunchConfigurationName")
+_MIXED: Final = {"LaunchTemplate": {"LaunchTemplateSpecification": _TEMPLATE}}
 COMPANIONS: Final[dict[str, Named]] = {
+    "CreateAutoScalingGroup MixedInstancesPolicy": _MIXED,
+    "UpdateAutoScalingGroup MixedInstancesPolicy": _MIXED,
+    "CreateLaunchConfiguration BlockDeviceMappings.Ebs": {"VolumeSize": 1},
     "CreateAutoScalingGroup LifecycleHookSpecificationList": _HOOK,
     "CreateOrUpdateTags Tags": _TAG,
     "autoscaling:DeleteTags Tags": _TAG,
+    "InstanceMaintenancePolicy": {"MinHealthyPercentage": 90, "MaxHealthyPercentage": 110},
     "UpdateAutoScalingGroup LaunchTemplate": _TEMPLATE,
     "BatchPutScheduledUpdateGroupAction ScheduledUpdateGroupActions": _SCHEDULED,
     "PutScalingPolicy StepAdjustments": _STEP,
@@ -152,6 +171,7 @@ COMPANIONS: Final[dict[str, Named]] = {
     "autoscaling:DescribeTags Filters": {"Name": "key"},
 }
 
+_OTHERS: Final = load_service("autoscaling").operation("CreateAutoScalingGroup").input_shape.members
 # Members of base requests that go where another member comes.
 INSTEAD: Final[dict[str, tuple[tuple[str, ...], dict[str, Named]]]] = {
     "PutScalingPolicy": (
@@ -159,5 +179,9 @@ INSTEAD: Final[dict[str, tuple[tuple[str, ...], dict[str, Named]]]] = {
         dict.fromkeys(("PolicyType", "MinAdjustmentMagnitude", "MinAdjustmentStep", "Cooldown", "Enabled"), _POLICY)
         | {"StepAdjustments": {"PolicyType": "StepScaling", "AdjustmentType": "ChangeInCapacity"}}
         | {"TargetTrackingConfiguration": {"PolicyType": "TargetTrackingScaling"}},
+    ),
+    "CreateAutoScalingGroup": (
+        ("LaunchTemplate",),
+        {name: {"LaunchTemplate": _TEMPLATE} for name in _OTHERS if name not in _WAYS},
     ),
 }

@@ -7,6 +7,7 @@ import pytest
 
 from stead_controller.db.tables import Instance, ScalingGroup
 from tests.api.test_spot_instances import described, room_for
+from tests.support import rows
 from tests.support.scaling import NAME, Groups
 
 
@@ -194,3 +195,86 @@ def test_a_group_is_deleted_with_its_instances_only_by_force(api, groups):
     groups.create()
     groups.call(delete)
     assert groups.client.describe_auto_scaling_groups()["AutoScalingGroups"] == []
+
+
+def test_a_lifetime_and_a_maintenance_policy_say_when_and_how_instances_are_replaced(api, groups):
+    update = groups.client.update_auto_scaling_group
+    kept = {"MinHealthyPercentage": 100, "MaxHealthyPercentage": 150}
+    groups.create(DesiredCapacity=2, MaxInstanceLifetime=86_400, InstanceMaintenancePolicy=kept)
+    assert (groups.shown()["MaxInstanceLifetime"], groups.shown()["InstanceMaintenancePolicy"]) == (86_400, kept)
+    old = groups.up()
+    groups.now += timedelta(days=1)
+    groups.run()
+    assert sorted(groups.states().values()) == ["InService", "InService", "Pending"]
+    groups.up()
+    assert sorted(groups.states().values()) == ["InService", "InService", "Terminating"]
+    groups.up()
+    groups.up()
+    assert not {*old} & {one for one, state in groups.states().items() if state == "InService"}
+    assert "maximum instance lifetime" in " ".join(one["Cause"] for one in groups.activities())
+
+    sick, _ = groups.up()
+    groups.client.set_instance_health(InstanceId=sick, HealthStatus="Unhealthy", ShouldRespectGracePeriod=False)
+    groups.run()
+    assert groups.states()[sick] == "InService"
+    groups.up()
+    assert groups.states()[sick] == "Terminating"
+    cleared = {"MinHealthyPercentage": -1, "MaxHealthyPercentage": -1}
+    groups.call(update, MaxInstanceLifetime=0, InstanceMaintenancePolicy=cleared)
+    assert not {"MaxInstanceLifetime", "InstanceMaintenancePolicy"} & groups.shown().keys()
+    for given in ((-1, 100), (101, 150), (0, 150), (90, 99), (100, 201), (90, None)):
+        names = ("MinHealthyPercentage", "MaxHealthyPercentage")
+        policy = {name: value for name, value in zip(names, given, strict=True) if value is not None}
+        api.refused("ValidationError", update, AutoScalingGroupName=NAME, InstanceMaintenancePolicy=policy)
+    for lifetime in (-1, 86_399, 31_536_001):
+        api.refused("ValidationError", update, AutoScalingGroupName=NAME, MaxInstanceLifetime=lifetime)
+
+
+def test_instances_go_to_the_subnets_and_the_placement_group_of_their_group(api, groups):
+    [subnet] = api.ec2.describe_subnets(Filters=[{"Name": "availability-zone", "Values": ["us-east-1a"]}])["Subnets"]
+    api.ec2.create_placement_group(GroupName="near", Strategy="cluster")
+    groups.create(AvailabilityZones=None, VPCZoneIdentifier=subnet["SubnetId"], PlacementGroup="near", Context="c")
+    shown = groups.shown()
+    assert (shown["VPCZoneIdentifier"], shown["AvailabilityZones"]) == (subnet["SubnetId"], ["us-east-1a"])
+    assert (shown["PlacementGroup"], shown["Context"]) == ("near", "c")
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=1)
+    [one] = groups.up()
+    instance = described(api, one)
+    assert (instance["SubnetId"], instance["Placement"]["GroupName"]) == (subnet["SubnetId"], "near")
+    mismatch = {"VPCZoneIdentifier": subnet["SubnetId"], "AvailabilityZones": ["us-east-1b"]}
+    update = groups.client.update_auto_scaling_group
+    assert "do not match" in api.refused("ValidationError", update, AutoScalingGroupName=NAME, **mismatch)
+
+
+def test_what_has_no_room_in_one_zone_goes_to_another_and_is_not_moved_for_nothing(api, groups):
+    groups.create(AvailabilityZones=["us-east-1a", "us-east-1b"], DesiredCapacity=2, MaxSize=3)
+    groups.up()
+    assert {one["AvailabilityZone"] for one in groups.shown()["Instances"]} == {"us-east-1a"}
+    there = groups.states()
+    assert {*there.values()} == {"InService"}
+    groups.run()
+    assert groups.states() == there  # the other zone has no host: it cannot be balanced again
+    failed = [one for one in groups.activities() if one["StatusCode"] == "Failed"]
+    assert len(failed) == 1
+    groups.run()
+    assert len([one for one in groups.activities() if one["StatusCode"] == "Failed"]) == 1
+    host = rows.host(zone="us-east-1b")
+    api.run(lambda tx: tx.session.add(host))
+    groups.now += timedelta(minutes=6)
+    groups.up()
+    groups.up()
+    serving = [one for one in groups.shown()["Instances"] if one["LifecycleState"] == "InService"]
+    assert {one["AvailabilityZone"] for one in serving} == {"us-east-1a", "us-east-1b"}
+
+
+def test_a_cooldown_is_honoured_if_that_is_asked(api, groups):
+    groups.create(DesiredCapacity=1, DefaultCooldown=3600)
+    groups.up()
+    change = groups.client.set_desired_capacity
+    asked = {"AutoScalingGroupName": NAME, "DesiredCapacity": 2, "HonorCooldown": True}
+    api.refused("ScalingActivityInProgress", change, **asked)
+    groups.call(groups.client.update_auto_scaling_group, DefaultCooldown=0)
+    change(**asked)
+    assert groups.shown()["DesiredCapacity"] == 2
+    below = {"AutoScalingGroupName": NAME, "DesiredCapacity": -1}
+    assert "below min value 0" in api.refused("ValidationError", change, **below)

@@ -6,9 +6,10 @@ And what is made of a guest whose QEMU fails.
 import contextlib
 import os
 import signal
+from typing import Any
 
 from stead_cli.errors import CliError
-from tests.support.real_cloud import HEARS_THE_POWER_BUTTON, User, qemu_process_of
+from tests.support.real_cloud import HEARS_THE_POWER_BUTTON, ONE_PROCESSOR, User, qemu_process_of
 from tests.support.waiting import wait_for
 
 
@@ -77,3 +78,44 @@ def _wait_for_another_boot(user: User, instance_id: str, before: str) -> str:
         return now if now != before else None
 
     return wait_for(boot, f"{instance_id} has booted again", 120, poll=0.5)
+
+
+def test_a_group_keeps_its_guests(user: User) -> None:
+    """From none to two; one ends itself, another's QEMU is killed for good; both are replaced, and back to none."""
+    data: Any = {"ImageId": user.image_id, "InstanceType": ONE_PROCESSOR, "KeyName": user.key_name}
+    data |= {"InstanceInitiatedShutdownBehavior": "terminate", "MaintenanceOptions": {"AutoRecovery": "disabled"}}
+    user.ec2.create_launch_template(LaunchTemplateName="kept", LaunchTemplateData=data)
+    scaling = user.account.client("autoscaling")
+    scaling.create_auto_scaling_group(
+        AutoScalingGroupName="kept",
+        LaunchTemplate={"LaunchTemplateName": "kept"},
+        MinSize=0,
+        MaxSize=2,
+        AvailabilityZones=["us-east-1a"],
+    )
+
+    def in_service(*but: str) -> list[str] | None:
+        """The two instances in service, when there are two, and none of those that are gone."""
+        [group] = scaling.describe_auto_scaling_groups(AutoScalingGroupNames=["kept"])["AutoScalingGroups"]
+        found = [one["InstanceId"] for one in group["Instances"] if one["LifecycleState"] == "InService"]
+        return found if len(found) == 2 and not {*but} & {*found} else None
+
+    scaling.set_desired_capacity(AutoScalingGroupName="kept", DesiredCapacity=2)
+    first, second = wait_for(in_service, "two are in service", 60)
+    _ask(user, first, "sudo poweroff")
+    wait_for(lambda: in_service(first), "another one stands for what ended itself", 90)
+    process = qemu_process_of(second)
+    assert process is not None
+    os.kill(process, signal.SIGKILL)
+    wait_for(lambda: in_service(first, second), "another one stands for what was killed", 90)
+    wait_for(lambda: user.state(second) == "terminated", "what was killed is terminated", 30)
+    told = scaling.describe_scaling_activities(AutoScalingGroupName="kept")["Activities"]
+    assert sum("indicating it has been terminated or stopped" in one["Cause"] for one in told) == 2
+    scaling.update_auto_scaling_group(AutoScalingGroupName="kept", DesiredCapacity=0)
+
+    def ends() -> bool:
+        [group] = scaling.describe_auto_scaling_groups(AutoScalingGroupNames=["kept"])["AutoScalingGroups"]
+        return not group["Instances"]
+
+    wait_for(ends, "none is left", 60)
+    scaling.delete_auto_scaling_group(AutoScalingGroupName="kept")

@@ -7,7 +7,7 @@ from stead_controller.aws.call import Call, Result
 from stead_controller.request.zones import zone_ids
 from stead_controller.resources.scaling import groups
 from stead_controller.resources.scaling.group_metrics import GRANULARITY
-from stead_controller.resources.scaling.groups import ShownGroup, ShownMember, ShownTag
+from stead_controller.resources.scaling.groups import ShownGroup, ShownMember, ShownRow, ShownTag
 
 _TYPE = "auto-scaling-group"
 
@@ -42,9 +42,18 @@ def group_view(call: Call, shown: ShownGroup, *, with_instances: bool) -> Result
         "TerminationPolicies": row.termination_policies,
         "NewInstancesProtectedFromScaleIn": row.protect_new,
         "DefaultInstanceWarmup": row.warmup,
+        "Context": row.context,
+        "MaxInstanceLifetime": row.max_lifetime,
+        "InstanceMaintenancePolicy": _maintenance(row),
         "CapacityRebalance": False,
         "TrafficSources": [],
     }
+
+
+def _maintenance(row: ShownRow) -> dict[str, int] | None:
+    if row.min_healthy is None or row.max_healthy is None:
+        return None
+    return {"MinHealthyPercentage": row.min_healthy, "MaxHealthyPercentage": row.max_healthy}
 
 
 def instance_view(call: Call, row: ShownMember) -> dict[str, Any]:
@@ -66,6 +75,7 @@ def instance_view(call: Call, row: ShownMember) -> dict[str, Any]:
         "LaunchConfigurationName": row.configuration,
         "LaunchTemplate": template,
         "ProtectedFromScaleIn": row.protected,
+        "WeightedCapacity": str(row.weight) if row.weight > 1 else None,
     }
 
 

@@ -8,7 +8,7 @@ from stead_controller.aws.autoscaling import launch
 from stead_controller.aws.autoscaling.group_view import group_view
 from stead_controller.aws.autoscaling.hooks import hook_request
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported
+from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
 from stead_controller.resources.scaling import groups, lifecycle_hooks
 from stead_controller.resources.scaling.group_tags import GroupTag
 from stead_controller.resources.scaling.groups import GroupRequest
@@ -22,8 +22,6 @@ _UNBUILT: Final = {
     "AvailabilityZoneIds": "Zones by their ids are",
     "CapacityRebalance": "Capacity rebalancing is",
     "ServiceLinkedRoleARN": "A role of the service is",
-    "MaxInstanceLifetime": "A maximum lifetime is",
-    "InstanceMaintenancePolicy": "An instance maintenance policy is",
     "AvailabilityZoneDistribution": "Another distribution over zones is",
     "AvailabilityZoneImpairmentPolicy": "Zonal shift is",
     "SkipZonalShiftValidation": "Zonal shift is",
@@ -31,7 +29,6 @@ _UNBUILT: Final = {
     "InstanceLifecyclePolicy": "An instance lifecycle policy is",
     "DesiredCapacityType": "Capacity in other units than instances is",
     "DeletionProtection": "Protection from deletion is",
-    "Context": "The reserved parameter is",
 }
 _MOST: Final = 100
 _DEFAULT: Final = 50
@@ -141,7 +138,7 @@ def _check_launch(call: Call, name: str) -> None:
     row = groups.find(call.tx, call.caller, name)
     subnet = row.subnets[0] if row.subnets else None
     zone = None if subnet is not None else row.zones[0]
-    launch.check(call, Wanted(row.launch, zone, subnet, 1, {}, row.placement_group))
+    launch.check(call, Wanted(row.launch, zone, subnet, placement_group=row.placement_group))
 
 
 def _request(params: Params) -> GroupRequest:
@@ -168,5 +165,17 @@ def _request(params: Params) -> GroupRequest:
         protect_new=params.get("NewInstancesProtectedFromScaleIn"),
         termination_policies=params.get("TerminationPolicies"),
         placement_group=params.get("PlacementGroup"),
+        context=params.get("Context"),
+        lifetime=params.get("MaxInstanceLifetime"),
+        healthy=_percentages(params.get("InstanceMaintenancePolicy", {})),
         tags=tags_given(params),
     )
+
+
+def _percentages(given: Params) -> tuple[int, int] | None:
+    least, most = given.get("MinHealthyPercentage"), given.get("MaxHealthyPercentage")
+    if least is None and most is None:
+        return None
+    if least is None or most is None:
+        raise InvalidCombination("An InstanceMaintenancePolicy has both of its percentages.")
+    return least, most

@@ -2,7 +2,7 @@
 
 from stead_controller.aws.autoscaling.hooks import LAUNCHING, TERMINATING
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.resources.scaling import groups
+from stead_controller.resources.scaling import groups, launch_configurations
 from stead_controller.resources.scaling.step_adjustment import ADJUSTMENT_TYPES
 from stead_controller.resources.scaling.termination import POLICIES
 
@@ -14,6 +14,8 @@ def describe_account_limits(call: Call, params: Params) -> Result:
     return {
         "MaxNumberOfAutoScalingGroups": groups.MOST,
         "NumberOfAutoScalingGroups": groups.count(call.tx, call.caller),
+        "MaxNumberOfLaunchConfigurations": launch_configurations.MOST,
+        "NumberOfLaunchConfigurations": launch_configurations.count(call.tx, call.caller),
     }
 
 

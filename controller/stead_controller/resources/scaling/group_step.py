@@ -4,8 +4,8 @@ A step that was undone is done again by the next one, which sees the same; what 
 instance is launched twice, whoever is killed and when.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -24,6 +24,7 @@ from stead_controller.resources.scaling import (
     termination,
     words,
 )
+from stead_controller.resources.scaling import launch_configurations as configurations
 from stead_controller.resources.scaling.activities import Event
 from stead_controller.resources.scaling.launches import Launched, Launcher, Origin, Read, Wanted, owner
 from stead_controller.resources.scaling.member import IN_SERVICE, Member, Source
@@ -58,6 +59,9 @@ class Step:
             suspended=frozenset(group.suspended),
             retry_at=group.retry_at,
             deleting=group.deleting,
+            maximum=group.max_size,
+            lifetime=None if group.max_lifetime is None else timedelta(seconds=group.max_lifetime),
+            healthy=_percentages(group),
         )
         decided = plan.decide(situation, seen, self._choose, self.now)
         group.due = decided.due
@@ -65,7 +69,7 @@ class Step:
         capacity = sum(one.member.weight for one in seen if plan.is_counted(one.member))
         self._end(decided, rows, {one.member.id: one for one in seen}, capacity)
         capacity -= sum(rows[one].weight for one in decided.ending if one in rows and self._was_counted(seen, one))
-        capacity += self._launch(decided, capacity)
+        capacity += self._launch(decided, capacity, _of_markets(seen, decided))
         if capacity == group.desired:
             group.why = ""
         self.tx.session.flush()
@@ -77,18 +81,27 @@ class Step:
         self.group.due = at if self.group.due is None else min(self.group.due, at)
 
     def _choose(self, members: Sequence[Member], count: int) -> Sequence[str]:
-        facts = Facts(self.now, self._current())
-        return termination.choose(members, self.group.termination_policies, count, facts)
+        return termination.choose(members, self.group.termination_policies, count, self._facts())
 
-    def _current(self) -> Source:
-        """Return what the group launches from now, as far as it is there."""
-        group = self.group
-        wanted = Wanted(group.launch, group.zones[0], None, 1, {})
+    def _facts(self) -> Facts:
+        """Return what the group launches now, as far as it is there, and what it likes best of it."""
+        group, caller = self.group, owner(self.cloud, self.group)
+        wanted = Wanted(group.launch, group.zones[0], None)
+        made = configurations.made(self.tx, caller)
         try:
-            _, origin = self.read(self.tx, owner(self.cloud, group), wanted)
+            ways = [self.read(self.tx, caller, replace(wanted, spot=spot)) for spot in (False, True)]
         except SteadError:
-            return NOWHERE
-        return sight.source(origin.template_id, origin.template_version, origin.configuration)
+            return Facts(self.now, NOWHERE, made)
+        origin = next(iter(ways[0].origins.values()))
+        current = sight.source(origin.template_id, origin.template_version, origin.configuration)
+        if ways[0].distribution is None:
+            return Facts(self.now, current, made)
+        ranks = {
+            (market, kind): rank
+            for market, way in zip(("on-demand", "spot"), ways, strict=True)
+            for rank, kind in enumerate(way.best_first(self.tx))
+        }
+        return Facts(self.now, current, made, ways[0].distribution, ranks)
 
     @staticmethod
     def _was_counted(seen: Sequence[Seen], member_id: str) -> bool:
@@ -189,30 +202,33 @@ class Step:
         self.group.failures += 1
         self.group.retry_at = self.now + plan.pause_after(self.group.failures)
 
-    def _launch(self, decided: Plan, before: int) -> int:
+    def _launch(self, decided: Plan, before: int, weights: Mapping[str, int]) -> int:
         """Launch what is missing; return how much capacity that is."""
         if not decided.launches or (self.group.retry_at is not None and self.group.retry_at > self.now):
             if decided.launches and self.group.retry_at is not None:
                 self._look_again(self.group.retry_at)
             return 0
-        made, refusal = Launcher(self.tx, self.cloud, self.read, self.group, self.now).launch(decided.launches)
+        launcher = Launcher(self.tx, self.cloud, self.read, self.group, self.now, **weights)
+        made, refusal = launcher.launch(decided.launches, only_there=decided.only_there)
         close_measuring.settle(self.tx, self.group, [one.id for one in made])
         cause = partial(self._launch_cause, replacing=decided.replacing)
-        for number, one in enumerate(made, before):
-            self._add(one, cause(number))
+        after = before
+        for one in made:
+            self._add(one, cause(after, after + one.weight))
+            after += one.weight
         if refusal is not None:
             place = {"Availability Zone": ", ".join(decided.launches)}
             failed = f"Launching a new EC2 instance.  Status Reason: {refusal} {words.REFUSED}"
-            event = Event(failed, cause(before + len(made)), None, place)
+            event = Event(failed, cause(after, after + 1), None, place)
             activities.note(self.tx, self.group, event, self.now, failure=f"{refusal} {words.REFUSED}")
             self._back_off()
             self._look_again(self.group.retry_at or self.now)
-        return len(made)
+        return after - before
 
-    def _launch_cause(self, before: int, *, replacing: bool) -> str:
+    def _launch_cause(self, before: int, after: int, *, replacing: bool) -> str:
         if replacing and not self.group.why:
             return words.at(self.now, words.REPLACED)
-        grown = words.at(self.now, words.grown(before, before + 1))
+        grown = words.at(self.now, words.grown(before, after))
         return f"{self.group.why}  {grown}" if self.group.why else grown
 
     def _add(self, made: Launched, cause: str) -> None:
@@ -220,7 +236,7 @@ class Step:
         event = Event(f"Launching a new EC2 instance: {made.id}", cause, made.id, place)
         activity = activities.begin(self.tx, self.group, event, activities.STARTING, self.now)
         row = member_row(self.group, made.id, made.zone, made.instance_type, self.now, origin=made.origin)
-        row.spot, row.activity_id = made.spot, activity.id
+        row.spot, row.weight, row.activity_id = made.spot, made.weight, activity.id
         self.tx.session.add(row)
 
 
@@ -249,6 +265,20 @@ def member_row(
         in_service=None,
         activity_id=None,
     )
+
+
+def _percentages(group: ScalingGroup) -> tuple[int, int] | None:
+    least, most = group.min_healthy, group.max_healthy
+    return None if least is None or most is None else (least, most)
+
+
+def _of_markets(seen: Sequence[Seen], decided: Plan) -> dict[str, int]:
+    """Return the capacity that stays, on demand and of Spot Instances."""
+    found = {"on_demand": 0, "spot": 0}
+    for one in seen:
+        if plan.is_counted(one.member) and one.member.id not in decided.ending:
+            found["spot" if one.member.lifecycle == "spot" else "on_demand"] += one.member.weight
+    return found
 
 
 def run(tx: Transaction, cloud: Cloud, read: Read, group_id: str, now: datetime) -> None:

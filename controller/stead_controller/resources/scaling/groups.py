@@ -41,10 +41,15 @@ PROCESSES: Final = (
 )
 """What can be suspended."""
 
+_LEAST_LIFETIME: Final = 86_400
+_MOST_LIFETIME: Final = 31_536_000
 _COOLDOWN: Final = 300
 _USER_SUSPENDED: Final = "User suspended at {:%Y-%m-%dT%H:%M:%SZ}"
 _HEALTH_TYPES: Final = ("EC2",)
 
+
+type ShownRow = ScalingGroup
+"""A group's own values as they are shown."""
 
 type ShownMember = ScalingInstance
 """An instance as it is shown."""
@@ -57,7 +62,8 @@ type ShownTag = ScalingTag
 class GroupRequest:
     """What a request says of a group; None is what it does not say. Times are in seconds.
 
-    `launch` is the JSON of what instances are launched by. A `warmup` of -1 means none.
+    `launch` is the JSON of what instances are launched by. A `warmup` of -1 means none, as do a `lifetime` of 0 and
+    percentages of a maintenance policy (`healthy`) of -1.
     """
 
     launch: str | None = None
@@ -73,6 +79,9 @@ class GroupRequest:
     protect_new: bool | None = None
     termination_policies: Sequence[str] | None = None
     placement_group: str | None = None
+    context: str | None = None
+    lifetime: int | None = None
+    healthy: tuple[int, int] | None = None
     tags: Sequence[GroupTag] = ()
 
 
@@ -324,7 +333,16 @@ def _check_sizes(row: ScalingGroup) -> None:
 
 def _apply(tx: Transaction, caller: Caller, cloud: Cloud, row: ScalingGroup, asked: GroupRequest) -> None:
     """Write what a request says, but for the desired capacity."""
-    for name in ("launch", "min_size", "max_size", "cooldown", "health_grace", "protect_new", "placement_group"):
+    for name in (
+        "launch",
+        "min_size",
+        "max_size",
+        "cooldown",
+        "health_grace",
+        "protect_new",
+        "placement_group",
+        "context",
+    ):
         value = getattr(asked, name)
         if value is not None:
             setattr(row, name, value)
@@ -335,6 +353,7 @@ def _apply(tx: Transaction, caller: Caller, cloud: Cloud, row: ScalingGroup, ask
         if asked.warmup < -1:
             raise InvalidParameter(f"The DefaultInstanceWarmup {asked.warmup} is negative.")
         row.warmup = None if asked.warmup == -1 else asked.warmup
+    _replace(row, asked)
     if asked.health_type is not None:
         _check_health_type(asked.health_type)
         row.health_type = asked.health_type
@@ -344,6 +363,28 @@ def _apply(tx: Transaction, caller: Caller, cloud: Cloud, row: ScalingGroup, ask
             raise InvalidParameter(f"The termination policy {unknown[0]} is not one of {', '.join(POLICIES)}.")
         row.termination_policies = list(asked.termination_policies) or ["Default"]
     _place(tx, caller, cloud, row, asked)
+
+
+def _replace(row: ScalingGroup, asked: GroupRequest) -> None:
+    """Write when and how instances are replaced."""
+    if asked.lifetime is not None:
+        if asked.lifetime and not _LEAST_LIFETIME <= asked.lifetime <= _MOST_LIFETIME:
+            raise InvalidParameter(
+                f"The MaxInstanceLifetime {asked.lifetime} is neither 0 nor from {_LEAST_LIFETIME} to {_MOST_LIFETIME}."
+            )
+        row.max_lifetime = asked.lifetime or None
+    if asked.healthy is None:
+        return
+    least, most = asked.healthy
+    if asked.healthy == (-1, -1):
+        row.min_healthy = row.max_healthy = None
+        return
+    if not 0 <= least <= 100 <= most <= 200 or most - least > 100:
+        raise InvalidParameter(
+            "An InstanceMaintenancePolicy has a MinHealthyPercentage from 0 to 100 and a MaxHealthyPercentage from 100 "
+            "to 200, which differ by 100 at most."
+        )
+    row.min_healthy, row.max_healthy = least, most
 
 
 def _check_health_type(given: str) -> None:

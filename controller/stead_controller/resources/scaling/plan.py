@@ -4,7 +4,7 @@ See https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-lifec
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -39,6 +39,7 @@ class Why(Enum):
     LAUNCH_FAILED = auto()
     ABANDONED = auto()
     DELETION = auto()
+    OLD = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a group wants. After a failed launch the next one is not before `retry_at`."""
+    """What a group wants. After a failed launch the next one is not before `retry_at`.
+
+    `maximum` is the size that it is not to exceed to be rebalanced, 0 for no rebalancing; `lifetime` is how long an
+    instance lives. `healthy` are the percentages of a maintenance policy: so much is in service while others are
+    replaced, and so much is there.
+    """
 
     desired: int
     zones: Sequence[str]
@@ -80,6 +86,21 @@ class Situation:
     suspended: frozenset[str] = frozenset()
     retry_at: datetime | None = None
     deleting: bool = False
+    maximum: int = 0
+    lifetime: timedelta | None = None
+    healthy: tuple[int, int] | None = None
+
+    @property
+    def least(self) -> int:
+        """How much is in service while others are replaced."""
+        return 0 if self.healthy is None else -(-self.desired * self.healthy[0] // 100)
+
+    @property
+    def most(self) -> int:
+        """How much is there while instances are replaced."""
+        if self.healthy is None or self.healthy[1] <= 100:
+            return self.desired
+        return max(self.desired + 1, self.desired * self.healthy[1] // 100)
 
 
 @dataclass(slots=True)
@@ -88,7 +109,7 @@ class Plan:
 
     `removed` have ended, `entering` come into service or wait for hooks, `unhealthy` are to be shown so, `doubted` have
     a failing status check from now on and `trusted` not any longer, `proceeding` need not wait to end any longer.
-    `launches` are by zone; `replacing` is whether they stand for unhealthy instances.
+    `launches` are by zone, with `only_there` in no other; `replacing` is whether they stand for unhealthy instances.
     """
 
     removed: list[str] = field(default_factory=list)
@@ -100,6 +121,7 @@ class Plan:
     ending: dict[str, Why] = field(default_factory=dict)
     launches: dict[str, int] = field(default_factory=dict)
     replacing: bool = False
+    only_there: bool = False
     finished: bool = False
     due: datetime | None = None
 
@@ -120,14 +142,106 @@ def decide(group: Situation, seen: Sequence[Seen], choose: Choose, now: datetime
     if group.deleting:
         _delete(seen, plan)
         return plan
-    staying = [one.member for one in seen if one.member.id not in plan.ending and is_counted(one.member)]
-    capacity = sum(member.weight for member in staying)
+    if plan.entering:
+        plan.look_again(now)  # others may end when these serve
+    waiting = _defer(group, seen, plan)
+    staying = [one.member for one in seen if is_counted(one.member)]
+    steady = [member for member in staying if member.id not in waiting]
+    _expire(group, steady, plan, now)
+    steady = [member for member in steady if member.id not in plan.ending]
+    capacity, there = _weight(steady), _weight(steady) + _weight(staying, waiting)
     if capacity < group.desired:
-        _grow(group, staying, group.desired - capacity, plan, now)
-    elif capacity > group.desired and "Terminate" not in group.suspended:
-        for member_id in choose(staying, capacity - group.desired):
-            plan.ending[member_id] = Why.SURPLUS
+        room = max(group.most, group.desired) - there
+        _grow(group, steady, min(group.desired - capacity, room), plan, now)
+    elif capacity > group.desired:
+        _shrink(group, steady, capacity - group.desired, plan, choose)
+    else:
+        _rebalance(group, steady, plan, now)
     return plan
+
+
+def _weight(members: Sequence[Member], only: Collection[str] | None = None) -> int:
+    return sum(member.weight for member in members if only is None or member.id in only)
+
+
+def _ready(members: Sequence[Member]) -> int:
+    """Return how much is in service and healthy."""
+    return sum(one.weight for one in members if one.lifecycle_state == IN_SERVICE and one.healthy)
+
+
+def _defer(group: Situation, seen: Sequence[Seen], plan: Plan) -> set[str]:
+    """Let sick instances, of which a maintenance policy says so, only end when others stand for them."""
+    if group.most <= group.desired:
+        return set()
+    ready = _ready([one.member for one in seen if one.member.id not in {*plan.ending, *plan.unhealthy}])
+    sick = {one for one, why in plan.ending.items() if why in (Why.IMPAIRED, Why.USER_HEALTH)}
+    if ready >= group.least:
+        return set()
+    for member_id in sick:
+        del plan.ending[member_id]
+    return sick
+
+
+def _expire(group: Situation, steady: Sequence[Member], plan: Plan, now: datetime) -> None:
+    """End the oldest instance that has lived its time, one after the other, when the group is whole without it."""
+    if group.lifetime is None or not steady:
+        return
+    lifetime = group.lifetime
+    old = min(steady, key=lambda member: (member.launched, member.id))
+    plan.look_again(max(now + PATIENCE, old.launched + lifetime))
+    if old.launched + lifetime > now or {"Terminate", "Launch"} & group.suspended:
+        return
+    others = [member for member in steady if member is not old]
+    is_whole = _ready(steady) == _weight(steady) >= group.desired and not plan.ending
+    if is_whole and (_ready(others) >= group.least or group.most <= group.desired):
+        plan.ending[old.id] = Why.OLD
+    elif is_whole:
+        plan.launches = spread(group.zones, _by_zone(others), old.weight)
+
+
+def _shrink(group: Situation, steady: Sequence[Member], surplus: int, plan: Plan, choose: Choose) -> None:
+    """End what is too much, but not while another instance comes that is to stand for one of these."""
+    coming = sum(member.weight for member in steady if member.lifecycle_state in PENDING)
+    if "Terminate" in group.suspended or (surplus <= coming and _is_replacing(group, steady)):
+        return
+    for member_id in choose(steady, surplus):
+        plan.ending[member_id] = Why.SURPLUS
+
+
+def _is_replacing(group: Situation, steady: Sequence[Member]) -> bool:
+    """Tell whether an instance may be coming that was launched before another one ends."""
+    serving = [one for one in steady if one.lifecycle_state == IN_SERVICE]
+    return group.lifetime is not None or (group.desired < group.maximum and _lopsided(group, serving) is not None)
+
+
+def _by_zone(members: Sequence[Member]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for member in members:
+        found[member.zone] += member.weight
+    return found
+
+
+def _lopsided(group: Situation, members: Sequence[Member]) -> str | None:
+    """Return the zone that has least, if another one has two more, one of which is not protected."""
+    have = _by_zone(members)
+    least = min(group.zones, key=lambda zone: have[zone])
+    most = max(group.zones, key=lambda zone: have[zone])
+    has_free = any(member.zone == most and not member.protected for member in members)
+    is_plain = all(member.weight == 1 for member in members)
+    return least if have[most] - have[least] > 1 and has_free and is_plain else None
+
+
+def _rebalance(group: Situation, steady: Sequence[Member], plan: Plan, now: datetime) -> None:
+    """Launch one where there is least, so that one ends where there is most; never above the maximum."""
+    if {"AZRebalance", "Launch", "Terminate"} & group.suspended or plan.launches:
+        return
+    least = _lopsided(group, steady)
+    if least is None or group.desired >= group.maximum or _ready(steady) < group.desired:
+        return
+    if group.retry_at is not None and group.retry_at > now:
+        plan.look_again(group.retry_at)
+        return
+    plan.launches, plan.only_there = {least: 1}, True
 
 
 def is_counted(member: Member) -> bool:
@@ -160,7 +274,7 @@ def _judge(group: Situation, one: Seen, plan: Plan, now: datetime) -> None:
             outcome = _outcome(one.waits, plan, now)
             if outcome is not None:
                 plan.proceeding.append(member.id)
-        case state if state in LEAVING and one.state in _GONE:
+        case _ if one.state in _GONE:
             plan.removed.append(member.id)
 
 
@@ -236,7 +350,7 @@ def _grow(group: Situation, staying: Sequence[Member], missing: int, plan: Plan,
     if group.retry_at is not None and group.retry_at > now:
         plan.look_again(group.retry_at)
         return
-    plan.launches = spread(group.zones, Counter(member.zone for member in staying), min(missing, LAUNCHED_AT_ONCE))
+    plan.launches = spread(group.zones, _by_zone(staying), min(missing, LAUNCHED_AT_ONCE))
     if missing > LAUNCHED_AT_ONCE:
         plan.look_again(now)
 

@@ -7,6 +7,7 @@ import pytest
 
 from stead_controller.db.tables import Host
 from stead_controller.hosts.liveness import Liveness
+from tests.support import rows
 from tests.support.rows import NOW
 
 TIMEOUT = 20
@@ -90,3 +91,15 @@ def test_who_was_not_heard_of_since_the_start_is_judged_by_its_row(clocks, liven
     assert state() == "up"
     clocks.pass_by(1)
     assert state() == "down"
+
+
+def test_who_watches_instances_is_told_when_their_host_goes_down(clocks, liveness, state, world, database):
+    instance = database.run_blocking(lambda tx: rows.launch(tx, world, world.one, number=1).id)
+    told = []
+    database.on_commit(lambda tx: told.append(instance in tx.events))
+    liveness.seen(world.host_id)
+    state()
+    assert not any(told)
+    clocks.pass_by(TIMEOUT + 1)
+    state()
+    assert any(told)

@@ -12,7 +12,7 @@ from stead_controller.aws.authorization.rule import Asked, Check, Part, Rule, Ta
 from stead_controller.aws.authorization.rules.ec2_instances import launching
 from stead_controller.aws.autoscaling import launch
 from stead_controller.errors import SteadError
-from stead_controller.resources.scaling import groups, members
+from stead_controller.resources.scaling import groups, launch_configurations, members
 from stead_controller.resources.scaling.launches import Wanted
 
 _NAME: Final = "AutoScalingGroupName"
@@ -62,13 +62,20 @@ def _launches(asked: Asked) -> Iterator[Check]:
         subnet, _, _ = asked.params.get("VPCZoneIdentifier", "").partition(",")
         zone = None if subnet else next(iter(asked.params.get("AvailabilityZones", ())), None)
         call = asked.call
-        params = launch.parameters(
-            call.tx, call.caller, Wanted(stored, zone, subnet or None, 1, {}, asked.params.get("PlacementGroup"))
-        )
+        group = asked.params.get("PlacementGroup")
+        wanted = Wanted(stored, zone, subnet or None, placement_group=group)
+        launches = launch.launches(call.tx, call.caller, wanted)
     except SteadError:
         return  # the operation finds the error again, after the caller was authorized
-    for check in launching(Asked("ec2", "RunInstances", asked.call, params)):
-        yield replace(check, action=check.action or "ec2:RunInstances")
+    for params in launches:
+        for check in launching(Asked("ec2", "RunInstances", call, params)):
+            yield replace(check, action=check.action or "ec2:RunInstances")
+
+
+def _configurations(asked: Asked) -> Iterator[Check]:
+    call = asked.call
+    for name in asked.values("LaunchConfigurationName"):
+        yield Check(Target(launch_configurations.arn_of_name(call.tx, call.caller, call.cloud, name)))
 
 
 def _tagged(asked: Asked) -> Iterator[Check]:
@@ -86,14 +93,17 @@ RULES: Final[dict[str, Rule]] = {
     "AttachInstances": rule(_GROUP),
     "CompleteLifecycleAction": rule(_GROUP),
     "CreateAutoScalingGroup": rule(_sized, _launches),
+    "CreateLaunchConfiguration": rule(_configurations),
     "CreateOrUpdateTags": rule(_tagged),
     "DeleteAutoScalingGroup": rule(_GROUP),
+    "DeleteLaunchConfiguration": rule(_configurations),
     "DeleteLifecycleHook": rule(_GROUP),
     "DeleteTags": rule(_tagged),
     "DescribeAccountLimits": rule(),
     "DescribeAdjustmentTypes": rule(),
     "DescribeAutoScalingGroups": rule(),
     "DescribeAutoScalingInstances": rule(),
+    "DescribeLaunchConfigurations": rule(),
     "DescribeLifecycleHookTypes": rule(),
     "DescribeLifecycleHooks": rule(),
     "DescribeScalingActivities": rule(),

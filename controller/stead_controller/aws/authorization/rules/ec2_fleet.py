@@ -27,7 +27,8 @@ def _new_fleet(asked: Asked) -> Iterator[Check]:
     yield from making(asked, "fleet", {})
     try:
         markets = fleet_pools.targets(asked.params).markets
-        pools = [pool for spot in markets for pool in fleet_pools.pools(asked.call, asked.params, spot=spot)]
+        call = asked.call
+        pools = [one for spot in markets for one in fleet_pools.pools(call.tx, call.caller, asked.params, spot=spot)]
     except SteadError:
         return  # the operation finds the error again, after the caller was authorized
     for template_id in dict.fromkeys(pool.template.id for pool in pools):

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from stead_controller.aws.call import Call, Params
+from stead_controller.aws.call import Params
 from stead_controller.aws.ec2.instances import instance_requirements, launch_parameters
 from stead_controller.aws.ec2.instances.launch_parameters import Overridden, Template
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, SteadError, Unsupported
+from stead_controller.request.caller import Caller
+from stead_controller.request.transaction import Transaction
 from stead_controller.resources.fleet.fleet_launch import price_of
 from stead_controller.resources.fleet.launch_templates import TemplateName
 from stead_controller.resources.instances import offered_types
@@ -82,7 +84,7 @@ def targets(params: Params) -> Targets:
     return Targets(on_demand, spot + rest) if kind == "spot" else Targets(on_demand + rest, spot)
 
 
-def pools(call: Call, params: Params, *, spot: bool) -> list[PoolParameters]:
+def pools(tx: Transaction, caller: Caller, params: Params, *, spot: bool) -> list[PoolParameters]:
     """Return the pools of a request, by number, as they launch Spot Instances or those on demand.
 
     Raises what `launch_parameters.find` raises, MissingParameter, and InvalidParameter for a template with a market.
@@ -93,7 +95,7 @@ def pools(call: Call, params: Params, *, spot: bool) -> list[PoolParameters]:
     found: list[PoolParameters] = []
     configs = 0
     for config in _required(params, "LaunchTemplateConfigs"):
-        template, user_data = _template(call, config.get("LaunchTemplateSpecification", {}))
+        template, user_data = _template(tx, caller, config.get("LaunchTemplateSpecification", {}))
         overrides: Sequence[Mapping[str, Any]] = config.get("Overrides") or ({},)
         for override in overrides:
             weight, priority = _weight(override), override.get("Priority")
@@ -105,7 +107,7 @@ def pools(call: Call, params: Params, *, spot: bool) -> list[PoolParameters]:
             if spot:
                 shared["InstanceMarketOptions"] = {"MarketType": "spot"}
             own = _own(override, template) | shared
-            for way in _ways(call, override, template):
+            for way in _ways(tx, caller, override, template):
                 number = len(found)
                 chosen = own if way.instance_type is None else own | {"InstanceType": way.instance_type}
                 launch = Overridden(chosen, way.template, key=f"pool {number}{' spot' * spot}")
@@ -123,7 +125,7 @@ class _Way(NamedTuple):
     error: SteadError | None = None
 
 
-def _ways(call: Call, override: Mapping[str, Any], template: Template) -> Iterator[_Way]:
+def _ways(tx: Transaction, caller: Caller, override: Mapping[str, Any], template: Template) -> Iterator[_Way]:
     """Yield each type that has what an override or its template requires, the cheapest ones."""
     named, required = override.get("InstanceType"), override.get("InstanceRequirements")
     if named and required:
@@ -137,7 +139,7 @@ def _ways(call: Call, override: Mapping[str, Any], template: Template) -> Iterat
     read(()).check()
     image_id = override.get("ImageId") or template.data.get("ImageId", "")
     try:
-        kinds = offered_types.of_image(call.tx, call.caller, image_id, read)
+        kinds = offered_types.of_image(tx, caller, image_id, read)
     except SteadError as error:
         yield _Way(by_name, error=error)
         return
@@ -160,12 +162,12 @@ def _required(params: Mapping[str, Any], name: str) -> Any:
     return params[name]
 
 
-def _template(call: Call, given: Mapping[str, Any]) -> tuple[Template, str | None]:
+def _template(tx: Transaction, caller: Caller, given: Mapping[str, Any]) -> tuple[Template, str | None]:
     named = TemplateName(given.get("LaunchTemplateId"), given.get("LaunchTemplateName"))
     version = given.get("Version")
     if version is None:
         raise MissingParameter("LaunchTemplateConfigs.LaunchTemplateSpecification.Version")
-    found = launch_parameters.find(call.tx, call.caller, named, version)
+    found = launch_parameters.find(tx, caller, named, version)
     if found.data.get("InstanceMarketOptions", {}).get("MarketType"):
         raise InvalidParameter(
             f"The launch template '{found.id}' has InstanceMarketOptions, which a fleet cannot use: its own target "

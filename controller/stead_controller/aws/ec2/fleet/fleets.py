@@ -73,7 +73,7 @@ def _read(call: Call, params: Params) -> tuple[FleetRequest, FleetPools]:
     on_demand = _goal(call, params, "OnDemandOptions", targets.on_demand)
     spot = _goal(call, params, "SpotOptions", targets.spot)
     market_options.check_interruption(params.get("SpotOptions", {}), "one-time")
-    given = {one: fleet_pools.pools(call, params, spot=one) for one in targets.markets}
+    given = {one: fleet_pools.pools(call.tx, call.caller, params, spot=one) for one in targets.markets}
     pools = FleetPools(*([_pool(call, one) for one in given.get(market, ())] for market in (False, True)))
     config = _config(params, given[targets.markets[0]])
     return FleetRequest(on_demand, spot, config, tags, repeatable("CreateFleet", params)), pools
