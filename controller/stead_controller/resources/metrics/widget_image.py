@@ -17,7 +17,13 @@ _PROGRAM: Final = "stead_controller.widget_drawing"
 _AT_ONCE: Final = 2
 _MOST_ASKED: Final = 20  # at a time: each takes a second of a processor, and its data wait in memory
 _SECONDS: Final = 60.0
-_ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
+# The library must be able to write somewhere. The service may not write to /tmp where its state is below that.
+_ENVIRONMENT: Final = {
+    "PATH": "/usr/bin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "OPENBLAS_NUM_THREADS": "1",
+    "TMPDIR": "/dev/shm",  # noqa: S108 - the program makes a folder of its own in it
+}
 
 _log = logging.getLogger(__name__)
 _places = threading.Semaphore(_MOST_ASKED)
