@@ -174,6 +174,24 @@ def test_an_action_at_its_very_end_happens_and_nobody_else_sees_it(api, groups):
     assert shown(groups) == []
 
 
+def test_actions_and_policies_are_listed_by_group_then_by_name(api, groups):
+    groups.create(AutoScalingGroupName="a")
+    at = soon(groups, hours=1)
+    expected = [("a", "s"), ("a", "t"), (NAME, "r"), (NAME, "s")]
+    for number, (group, name) in enumerate(reversed(expected)):
+        given = {"AutoScalingGroupName": group, "StartTime": at + timedelta(minutes=number), "MinSize": 1}
+        groups.client.put_scheduled_update_group_action(ScheduledActionName=name, **given)
+        policy = {"AdjustmentType": "ChangeInCapacity", "ScalingAdjustment": 1}
+        groups.client.put_scaling_policy(AutoScalingGroupName=group, PolicyName=name, **policy)
+    for operation, listed, named in (
+        ("describe_scheduled_actions", "ScheduledUpdateGroupActions", "ScheduledActionName"),
+        ("describe_policies", "ScalingPolicies", "PolicyName"),
+    ):
+        pages = groups.client.get_paginator(operation).paginate(PaginationConfig={"PageSize": 1})
+        found = [(one["AutoScalingGroupName"], one[named]) for page in pages for one in page[listed]]
+        assert found == expected
+
+
 def test_a_group_has_only_so_many(api, groups):
     at = soon(groups, hours=1)
 
