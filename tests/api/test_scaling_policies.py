@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from sqlalchemy import update
 
-from stead_controller.db.tables import Alarm, ScalingInstance, ScalingPolicy
+from stead_controller.db.tables import Alarm, Instance, ScalingInstance, ScalingPolicy
 from stead_proto.v1 import desired_pb2 as pb
 from tests.api.test_alarm_life import Life
 from tests.api.test_instance_attributes import sent
@@ -310,6 +310,36 @@ def test_an_alarm_of_ones_own_has_a_simple_policy_act_again_and_again(groups, li
     life.now += timedelta(seconds=200)
     custom(life, 120, 1)
     assert desired(groups) == 3
+
+
+def test_only_policies_act_again_while_a_state_stays(api, groups, life, alarms):
+    put(groups, AdjustmentType="ChangeInCapacity", ScalingAdjustment=1, Cooldown=0)
+    arn = policies(groups)[0]["PolicyARN"]
+    [instance] = groups.states()
+    dimensions = [{"Name": "InstanceId", "Value": instance}]
+    own = {
+        "AlarmName": "own", "Namespace": "AWS/EC2", "MetricName": "CPUUtilization", "Dimensions": dimensions,
+        "Statistic": "Average", "Period": 60, "EvaluationPeriods": 1, "Threshold": 50,
+        "ComparisonOperator": "GreaterThanThreshold",
+    }  # fmt: skip
+
+    def load():
+        life.put(90, ago=1, dimensions=(("InstanceId", instance),))
+        life.later(12)
+
+    def reboots():
+        return api.run(lambda tx: tx.session.get(Instance, instance).reboot_count)
+
+    alarms.put_metric_alarm(**own)
+    load()
+    assert life.state() == "ALARM"
+    alarms.put_metric_alarm(**own, AlarmActions=[arn])
+    load()
+    assert desired(groups) == 2, "it acts though the state was there before"
+    alarms.put_metric_alarm(**own, AlarmActions=["arn:aws:automate:us-east-1:ec2:reboot", arn])
+    life.later(70)
+    load()
+    assert (desired(groups), reboots()) == (3, 0)
 
 
 def test_an_alarm_whose_state_was_set_tells_a_step_policy_of_the_breach(api, groups, life, alarms):
