@@ -101,6 +101,7 @@ WITH_GUESTS: Final = MappingProxyType(
         "lazy_base": Smallest(("--mib", "128"), {"VOLUMES": 3}),
         "machine_start": Smallest(("--rounds", "1", "--machines", "2")),
         "rule_to_kernel": Smallest(("--members", "20"), {"ROUNDS": 2}),  # each second round undoes the first
+        "scale_out": Smallest(("--most", "2"), {"IDLE_BEFORE": 5}),
         "snapshot_stall": Smallest(("--snapshots", "1"), {"WRITES": 5, "CHANGED": 2}),
         "volume_io": Smallest(
             ("--rounds", "1"),
@@ -115,7 +116,7 @@ WITH_GUESTS: Final = MappingProxyType(
 """What boots guests: run by tests/e2e."""
 
 
-def run(name: str, *arguments: str, **environment: str) -> str:
+def run(name: str, *arguments: str, seconds: float = _SECONDS, **environment: str) -> str:
     """Run a benchmark at its smallest size in its own process and return its output; a crash fails the test.
 
     Exit status 1, which means that a limit was missed, is ignored.
@@ -127,7 +128,7 @@ def run(name: str, *arguments: str, **environment: str) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=_SECONDS,
+        timeout=seconds,
         check=False,
     )
     said = _ENDED_SERVER.sub("", done.stderr)
