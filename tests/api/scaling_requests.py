@@ -151,6 +151,8 @@ _MIXED: Final = {"LaunchTemplate": {"LaunchTemplateSpecification": _TEMPLATE}}
 COMPANIONS: Final[dict[str, Named]] = {
     "CreateAutoScalingGroup MixedInstancesPolicy": _MIXED,
     "UpdateAutoScalingGroup MixedInstancesPolicy": _MIXED,
+    "CreateAutoScalingGroup MixedInstancesPolicy.LaunchTemplate.Overrides.LaunchTemplateSpecification": _TEMPLATE,
+    "UpdateAutoScalingGroup MixedInstancesPolicy.LaunchTemplate.Overrides.LaunchTemplateSpecification": _TEMPLATE,
     "CreateLaunchConfiguration BlockDeviceMappings.Ebs": {"VolumeSize": 1},
     "CreateAutoScalingGroup LifecycleHookSpecificationList": _HOOK,
     "CreateOrUpdateTags Tags": _TAG,

@@ -34,7 +34,9 @@ def test_a_policy_shares_capacity_between_markets_and_prefers_its_first_type(api
         InstancesDistribution=shares,
         DesiredCapacity=3,
     )
-    assert groups.shown()["MixedInstancesPolicy"] == {
+    shown = groups.shown()["MixedInstancesPolicy"]
+    assert shown["LaunchTemplate"]["LaunchTemplateSpecification"].pop("LaunchTemplateId").startswith("lt-")
+    assert shown == {
         "LaunchTemplate": {**TEMPLATE, "Overrides": [{"InstanceType": "t3.micro"}, {"InstanceType": "stead.tiny"}]},
         "InstancesDistribution": {
             "OnDemandAllocationStrategy": "prioritized",

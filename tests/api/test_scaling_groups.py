@@ -278,3 +278,26 @@ def test_a_cooldown_is_honoured_if_that_is_asked(api, groups):
     assert groups.shown()["DesiredCapacity"] == 2
     below = {"AutoScalingGroupName": NAME, "DesiredCapacity": -1}
     assert "below min value 0" in api.refused("ValidationError", change, **below)
+
+
+@pytest.mark.parametrize("by", ["LaunchTemplateId", "LaunchTemplateName"])
+@pytest.mark.parametrize("version", [None, "1"])
+def test_a_group_shows_both_names_of_its_template(api, groups, by, version):
+    """Terraform's provider crashes where one is missing."""
+    [template] = api.ec2.describe_launch_templates()["LaunchTemplates"]
+    both = {name: template[name] for name in ("LaunchTemplateId", "LaunchTemplateName")}
+    given = {by: both[by]} if version is None else {by: both[by], "Version": version}
+    groups.create(LaunchTemplate=given)
+    assert groups.shown()["LaunchTemplate"] == {**both, "Version": version or "$Default"}
+
+
+def test_a_group_stays_with_its_template_when_another_has_its_name(api, groups):
+    groups.create(DesiredCapacity=1)
+    kept = groups.shown()["LaunchTemplate"]["LaunchTemplateId"]
+    api.ec2.delete_launch_template(LaunchTemplateName="web")
+    data = {"ImageId": api.world.image_id, "InstanceType": "stead.small"}
+    api.ec2.create_launch_template(LaunchTemplateName="web", LaunchTemplateData=data)
+    assert groups.shown()["LaunchTemplate"]["LaunchTemplateId"] == kept
+    groups.run()
+    assert groups.states() == {}
+    assert groups.activities()[0]["StatusCode"] == "Failed"

@@ -37,7 +37,7 @@ _DEFAULT: Final = 50
 @operation("CreateAutoScalingGroup", service="autoscaling")
 def create_group(call: Call, params: Params) -> Result:
     """Make a group."""
-    asked = _request(params)
+    asked = _request(call, params)
     if asked.launch is None:
         raise InvalidParameter(
             "Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or "
@@ -55,7 +55,7 @@ def create_group(call: Call, params: Params) -> Result:
 @operation("UpdateAutoScalingGroup", service="autoscaling")
 def update_group(call: Call, params: Params) -> Result:
     """Change a group."""
-    asked = _request(params)
+    asked = _request(call, params)
     groups.update(call.tx, call.caller, call.cloud, params[_NAME], asked, now=call.now)
     if asked.launch is not None or asked.subnets or asked.zones:
         _check_launch(call, params[_NAME])
@@ -141,7 +141,7 @@ def _check_launch(call: Call, name: str) -> None:
     launch.check(call, Wanted(row.launch, zone, subnet, placement_group=row.placement_group))
 
 
-def _request(params: Params) -> GroupRequest:
+def _request(call: Call, params: Params) -> GroupRequest:
     for name, what in _UNBUILT.items():
         if params.get(name):
             raise Unsupported(f"{what} not supported: the parameter {name}.")
@@ -152,7 +152,7 @@ def _request(params: Params) -> GroupRequest:
             raise InvalidParameter(f"Tags of the ResourceType {given['ResourceType']} are unknown.")
     subnets = params.get("VPCZoneIdentifier")
     return GroupRequest(
-        launch=launch.stored(params),
+        launch=launch.stored(call.tx, call.caller, params),
         min_size=params.get("MinSize"),
         max_size=params.get("MaxSize"),
         desired=params.get("DesiredCapacity"),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from stead_controller.aws.autoscaling import mixed
+from stead_controller.aws.autoscaling import mixed, templates
 from stead_controller.aws.autoscaling.launch_configurations import run_parameters
 from stead_controller.aws.autoscaling.mixed import POLICY
 from stead_controller.aws.call import Call, Params
@@ -57,9 +57,8 @@ def _parameters(tx: Transaction, caller: Caller, wanted: Wanted) -> Overridden |
         row = launch_configurations.find(tx, caller, stored_launch[KEY])
         data = run_parameters(json.loads(row.data))
         return {**data, **_own(wanted, data)}
-    given = stored_launch[_TEMPLATE]
-    named = TemplateName(given.get("LaunchTemplateId"), given.get("LaunchTemplateName"))
-    template = launch_parameters.find(tx, caller, named, given.get("Version"))
+    given = templates.to_find(stored_launch[_TEMPLATE])
+    template = launch_parameters.find(tx, caller, TemplateName(given["LaunchTemplateId"], None), given["Version"])
     return Overridden(_own(wanted, template.data), template, key="group")
 
 
@@ -92,15 +91,15 @@ def _place(wanted: Wanted, data: Mapping[str, Any]) -> dict[str, Any]:
     return place
 
 
-def stored(params: Mapping[str, Any]) -> str | None:
+def stored(tx: Transaction, caller: Caller, params: Mapping[str, Any]) -> str | None:
     """Return what a request says of what its group launches, as JSON, None if it says nothing of it.
 
-    Raises InvalidCombination, Unsupported.
+    Raises InvalidCombination, InvalidParameter, MissingParameter, Unsupported.
     """
     if params.get("InstanceId"):
         raise Unsupported("The parameter InstanceId is not supported: use a launch template.")
     given = [name for name in (_TEMPLATE, KEY, POLICY) if params.get(name)]
-    policy = mixed.stored(params[POLICY]) if POLICY in given else None
+    policy = mixed.stored(tx, caller, params[POLICY]) if POLICY in given else None
     if len(given) > 1:
         raise InvalidCombination(f"The parameters {given[0]} and {given[1]} cannot be used together.")
     if policy is not None:
@@ -109,8 +108,7 @@ def stored(params: Mapping[str, Any]) -> str | None:
         return launch_configurations.stored(params[KEY])
     if not params.get(_TEMPLATE):
         return None
-    template = params[_TEMPLATE]
-    return json.dumps({_TEMPLATE: {name: template[name] for name in template}})
+    return json.dumps({_TEMPLATE: templates.stored(tx, caller, params[_TEMPLATE])})
 
 
 def check(call: Call, wanted: Wanted) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from stead_controller.aws.autoscaling import templates
 from stead_controller.aws.describe import dict_to_tags
 from stead_controller.aws.ec2.fleet import fleet_pools
 from stead_controller.aws.ec2.fleet.fleet_pools import PoolParameters
@@ -37,7 +38,7 @@ _MOST_OVERRIDES: Final = 40
 _MOST_WEIGHT: Final = 999
 
 
-def stored(given: Mapping[str, Any]) -> dict[str, Any]:
+def stored(tx: Transaction, caller: Caller, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return a policy as it is stored and shown, with its defaults.
 
     Raises MissingParameter, InvalidParameter, InvalidCombination, Unsupported.
@@ -46,19 +47,19 @@ def stored(given: Mapping[str, Any]) -> dict[str, Any]:
     specification = template.get(_SPECIFICATION)
     if not specification:
         raise MissingParameter(f"{POLICY}.LaunchTemplate.{_SPECIFICATION}")
-    overrides = [_override(one) for one in template.get("Overrides", ())]
+    overrides = [_override(tx, caller, one) for one in template.get("Overrides", ())]
     if len(overrides) > _MOST_OVERRIDES:
         raise InvalidParameter(f"A mixed instances policy has at most {_MOST_OVERRIDES} overrides.")
     weighed = {"WeightedCapacity" in one for one in overrides}
     if len(weighed) > 1:
         raise InvalidCombination("If one override has a WeightedCapacity, all need one.")
-    shown: dict[str, Any] = {_SPECIFICATION: _copy(specification)}
+    shown: dict[str, Any] = {_SPECIFICATION: templates.stored(tx, caller, specification)}
     if overrides:
         shown["Overrides"] = overrides
     return {"LaunchTemplate": shown, "InstancesDistribution": _distribution(given.get("InstancesDistribution", {}))}
 
 
-def _override(given: Mapping[str, Any]) -> dict[str, Any]:
+def _override(tx: Transaction, caller: Caller, given: Mapping[str, Any]) -> dict[str, Any]:
     weight = given.get("WeightedCapacity")
     if weight is not None and not (weight.isascii() and weight.isdigit() and 1 <= int(weight) <= _MOST_WEIGHT):
         raise InvalidParameter(f"The WeightedCapacity {weight} is no number from 1 to {_MOST_WEIGHT}.")
@@ -68,12 +69,10 @@ def _override(given: Mapping[str, Any]) -> dict[str, Any]:
     if requirements:
         instance_requirements.requirements(requirements, ()).check()
     read = {name: given.get(name) for name in ("InstanceType", "WeightedCapacity", "ImageId")}
-    read |= {_SPECIFICATION: _copy(given.get(_SPECIFICATION)), "InstanceRequirements": requirements}
+    read["InstanceRequirements"] = requirements
+    if given.get(_SPECIFICATION):
+        read[_SPECIFICATION] = templates.stored(tx, caller, given[_SPECIFICATION])
     return {name: value for name, value in read.items() if value is not None}
-
-
-def _copy(specification: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if specification is None else {name: specification[name] for name in specification}
 
 
 def _distribution(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,7 +112,7 @@ def pools(tx: Transaction, caller: Caller, policy: Mapping[str, Any], wanted: Wa
         place["Placement"] = {"GroupName": wanted.placement_group}
     configs = []
     for number, override in enumerate(template.get("Overrides") or ({},)):
-        specification = {"Version": "$Default", **override.get(_SPECIFICATION, template[_SPECIFICATION])}
+        specification = templates.to_find(override.get(_SPECIFICATION, template[_SPECIFICATION]))
         own = {name: override[name] for name in ("InstanceType", "InstanceRequirements", "ImageId") if name in override}
         weight = float(override.get("WeightedCapacity", 1))
         one = {**own, **place, "WeightedCapacity": weight, "Priority": float(number)}

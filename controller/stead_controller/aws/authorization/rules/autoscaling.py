@@ -56,7 +56,7 @@ def _sized(asked: Asked) -> Iterator[Check]:
 def _launches(asked: Asked) -> Iterator[Check]:
     """Check what a group will launch, as RunInstances does."""
     try:
-        stored = launch.stored(asked.params)
+        stored = launch.stored(asked.call.tx, asked.call.caller, asked.params)
         if stored is None:
             return
         subnet, _, _ = asked.params.get("VPCZoneIdentifier", "").partition(",")
