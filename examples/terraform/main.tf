@@ -83,6 +83,7 @@ provider "aws" {
   s3_force_path_style = true
 
   endpoints {
+    autoscaling   = var.endpoint
     cloudwatch    = var.endpoint
     ec2           = var.endpoint
     iam           = var.endpoint

@@ -31,13 +31,13 @@ def account(tmp_path_factory):
 @pytest.mark.timeout(SECONDS)
 def test_a_site_is_made_changed_in_place_and_removed(account, tmp_path):
     """After each apply a plan finds nothing to do; what is destroyed leaves nothing."""
-    terraform, workers = Terraform(tmp_path, account), "-var=workers=1"
-    added, changed, destroyed = terraform.apply(workers)
+    terraform, sizes = Terraform(tmp_path, account), ("-var=workers=1", "-var=grown=1")
+    added, changed, destroyed = terraform.apply(*sizes)
     assert (changed, destroyed) == (0, 0)
     made = {kind: len(found) for kind, found in own_resources(account).items()}
     assert min(made.values()) > 0, made  # one at least of each kind that is looked for
-    assert made["Instances"] == 1 + len(ZONES) + 1
-    terraform.plan_is_empty(workers)
+    assert made["Instances"] == 1 + len(ZONES) + 1 + 1
+    terraform.plan_is_empty(*sizes)
     first = terraform.outputs
     assert first["back"] == {"architectures": ["x86_64"], "always": 43, "for_a_while": 2085}
     [[worker]] = [
@@ -47,7 +47,7 @@ def test_a_site_is_made_changed_in_place_and_removed(account, tmp_path):
 
     people = 'people=["198.18.0.0/15","203.0.113.0/24"]'
     two = placed(account, first, "standard")
-    changes = [workers] + [
+    changes = [*sizes] + [
         f"-var={one}"
         for one in ("instance_type=t3.micro", "data_size=2", "stage=second", "credits=unlimited", "slow=300", people)
     ]
@@ -64,6 +64,7 @@ def test_a_site_is_made_changed_in_place_and_removed(account, tmp_path):
     assert (front["InstanceType"], front["State"]["Name"]) == ("t3.micro", "running")
     assert {"Key": "stage", "Value": "second"} in front["Tags"]
     alarms_are_as_changed(account, first)
+    the_group_grows(account)
     [template] = ec2.describe_launch_templates()["LaunchTemplates"]
     assert (template["DefaultVersionNumber"], template["LatestVersionNumber"]) == (2, 2)
     [version] = ec2.describe_launch_template_versions(Versions=["$Default"])["LaunchTemplateVersions"]
@@ -94,7 +95,7 @@ def alarms_are_as_changed(account, outputs):
     cloudwatch = account.client("cloudwatch")
     found = cloudwatch.describe_alarms(AlarmNamePrefix="terraform-site-", AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     alarms = {one["AlarmName"].removeprefix("terraform-site-"): one for one in found["MetricAlarms"]}
-    assert sorted(alarms) == ["busy", "slow", "stuck"]
+    assert sorted(alarms) == ["busy", "queue", "slow", "stuck"]
     assert (alarms["slow"]["Threshold"], alarms["slow"]["ExtendedStatistic"]) == (300, "p99")
     tags = cloudwatch.list_tags_for_resource(ResourceARN=alarms["slow"]["AlarmArn"])["Tags"]
     assert {"Key": "stage", "Value": "second"} in tags
@@ -102,6 +103,16 @@ def alarms_are_as_changed(account, outputs):
     assert sorted(one["Dimensions"][0]["Value"] for one in measured) == sorted(outputs["machines"][1:])
     [bad] = found["CompositeAlarms"]
     assert bad["AlarmRule"] == 'ALARM(terraform-site-busy) AND ALARM("terraform-site-slow")'
+
+
+def the_group_grows(account):
+    """The policy that an alarm names adds as many machines as its step says."""
+    scaling, group = account.client("autoscaling"), {"AutoScalingGroupName": "terraform-site-front"}
+    scaling.execute_policy(**group, PolicyName="queue", MetricValue=150, BreachThreshold=100)
+    [found] = scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[*group.values()])["AutoScalingGroups"]
+    assert (found["MinSize"], found["DesiredCapacity"], found["MaxSize"]) == (1, 2, 3)
+    [action] = scaling.describe_scheduled_actions(**group)["ScheduledUpdateGroupActions"]
+    assert (action["DesiredCapacity"], action["Recurrence"], "MinSize" in action) == (2, "0 8 * * MON-FRI", False)
 
 
 def is_launched_as_the_template_says(ec2):

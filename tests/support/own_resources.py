@@ -52,6 +52,7 @@ def own_resources(account: Account) -> dict[str, list[Any]]:
         "Groups": iam.list_groups()["Groups"],
         "Policies": iam.list_policies(Scope="Local")["Policies"],
         "Alarms": [*alarms["MetricAlarms"], *alarms["CompositeAlarms"]],
+        "ScalingGroups": account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"],
         "Dashboards": cloudwatch.list_dashboards()["DashboardEntries"],
         "Buckets": s3.list_buckets()["Buckets"],
     }
