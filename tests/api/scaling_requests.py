@@ -41,12 +41,16 @@ def build(api: Api) -> Named:
     api.run(wait)
     client.put_scaling_policy(AutoScalingGroupName="own", PolicyName="own", **_POLICY)
     client.put_scheduled_update_group_action(AutoScalingGroupName="own", **_SCHEDULED)
+    refresh = client.start_instance_refresh(
+        AutoScalingGroupName="own", DesiredConfiguration={"LaunchTemplate": _TEMPLATE}
+    )
     [activity] = [one for one in client.describe_scaling_activities()["Activities"] if waiting in one["Description"]]
     return {
         "scaling_instance": waiting,
         "standby_instance": standby,
         "free_instance": api.launch(number=73),
         "activity": activity["ActivityId"],
+        "instance_refresh": refresh["InstanceRefreshId"],
     }
 
 
@@ -92,6 +96,7 @@ BASES: Final[dict[str, Named]] = {
     "PutScheduledUpdateGroupAction": _SCHEDULED,
     "RecordLifecycleActionHeartbeat": {"LifecycleActionToken": TOKEN},
     "SetDesiredCapacity": {"DesiredCapacity": 1},
+    "StartInstanceRefresh": {"AutoScalingGroupName": "empty"},
     "SetInstanceHealth": {"InstanceId": "{scaling_instance}", "HealthStatus": "Healthy"},
     "TerminateInstanceInAutoScalingGroup": {
         "InstanceId": "{scaling_instance}",
@@ -123,6 +128,10 @@ VALUES: Final[Named] = {
     "TerminationPolicies": ["OldestInstance"],
     "HealthCheckType": "EC2",
     "VPCZoneIdentifier": "{subnet}",
+    "InstanceRefreshIds": ["{instance_refresh}"],
+    "ScaleInProtectedInstances": "Ignore",
+    "StandbyInstances": "Ignore",
+    "CheckpointPercentages": [100],
 }
 
 VALUES_OF: Final[dict[tuple[str, str], Any]] = {
@@ -141,6 +150,8 @@ VALUES_OF: Final[dict[tuple[str, str], Any]] = {
     ("DescribeAutoScalingGroups", "Filters.Name"): "tag-key",
     ("DescribeTags", "Filters.Name"): "key",
     ("CreateAutoScalingGroup", "LaunchTemplate.Version"): "1",
+    ("StartInstanceRefresh", "AutoScalingGroupName"): "empty",
+    ("StartInstanceRefresh", "Strategy"): "Rolling",
     ("UpdateAutoScalingGroup", "LaunchTemplate.Version"): "1",
     ("UpdateAutoScalingGroup", "AvailabilityZones"): ["us-east-1a"],
     ("CreateAutoScalingGroup", "AvailabilityZones"): ["us-east-1a"],
@@ -153,6 +164,10 @@ COMPANIONS: Final[dict[str, Named]] = {
     "UpdateAutoScalingGroup MixedInstancesPolicy": _MIXED,
     "CreateAutoScalingGroup MixedInstancesPolicy.LaunchTemplate.Overrides.LaunchTemplateSpecification": _TEMPLATE,
     "UpdateAutoScalingGroup MixedInstancesPolicy.LaunchTemplate.Overrides.LaunchTemplateSpecification": _TEMPLATE,
+    "StartInstanceRefresh DesiredConfiguration.LaunchTemplate": _TEMPLATE,
+    "StartInstanceRefresh DesiredConfiguration.MixedInstancesPolicy": _MIXED,
+    "StartInstanceRefresh DesiredConfiguration.MixedInstancesPolicy.LaunchTemplate.Overrides"
+    ".LaunchTemplateSpecification": _TEMPLATE,
     "CreateLaunchConfiguration BlockDeviceMappings.Ebs": {"VolumeSize": 1},
     "CreateAutoScalingGroup LifecycleHookSpecificationList": _HOOK,
     "CreateOrUpdateTags Tags": _TAG,

@@ -16,7 +16,14 @@ from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.metrics.datum import MetricsUnavailable, Store
 from stead_controller.request.cloud import Cloud
-from stead_controller.resources.scaling import activities, due_groups, group_metrics, group_step, scheduled_actions
+from stead_controller.resources.scaling import (
+    activities,
+    due_groups,
+    group_metrics,
+    group_step,
+    instance_refreshes,
+    scheduled_actions,
+)
 from stead_controller.resources.scaling.launches import Read
 
 _log = logging.getLogger(__name__)
@@ -117,6 +124,7 @@ class ScalingGroups:
                 return
 
     async def forget(self) -> None:
-        """Delete activities that are too old."""
-        while await self.database.run(lambda tx: activities.forget(tx, self.clock())):
-            pass
+        """Delete activities and instance refreshes that are too old."""
+        for forget in (activities.forget, instance_refreshes.forget):
+            while await self.database.run(partial(forget, now=self.clock())):
+                pass

@@ -64,6 +64,7 @@ from stead_controller.db.tables.network.vpc_peering_connection import VpcPeering
 from stead_controller.db.tables.network.vpc_topic import VpcHost, VpcResource
 from stead_controller.db.tables.quota import AccountUsage, QuotaRequest, ServiceQuota
 from stead_controller.db.tables.revision import Revision, RevisionLeap
+from stead_controller.db.tables.scaling.instance_refresh import InstanceRefresh
 from stead_controller.db.tables.scaling.launch_configuration import LaunchConfiguration
 from stead_controller.db.tables.scaling.lifecycle_hook import LifecycleAction, LifecycleHook
 from stead_controller.db.tables.scaling.scaling_group import (
@@ -155,6 +156,7 @@ __all__ = [
     "InstanceEventWindow",
     "InstanceFirmware",
     "InstanceProfileAssociation",
+    "InstanceRefresh",
     "InstanceStoreDisk",
     "InterfaceAddress",
     "InterfaceGroup",

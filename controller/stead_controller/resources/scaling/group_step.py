@@ -18,6 +18,7 @@ from stead_controller.resources.instances.terminate_instances import terminate_i
 from stead_controller.resources.scaling import (
     activities,
     close_measuring,
+    instance_refreshes,
     lifecycle_hooks,
     plan,
     sight,
@@ -29,6 +30,7 @@ from stead_controller.resources.scaling.activities import Event
 from stead_controller.resources.scaling.launches import Launched, Launcher, Origin, Read, Wanted, owner
 from stead_controller.resources.scaling.member import IN_SERVICE, Member, Source
 from stead_controller.resources.scaling.plan import Plan, Seen, Situation, Why
+from stead_controller.resources.scaling.refresh_step import RefreshStep
 from stead_controller.resources.scaling.termination import Facts
 
 NOWHERE: Final[Source] = ("", 0)
@@ -45,6 +47,7 @@ class Step:
     group: ScalingGroup
     now: datetime
     _hooked: tuple[bool, bool] = field(default=(False, False), init=False)
+    _launching: frozenset[tuple[Source, str]] | None = field(default=None, init=False)
 
     def run(self) -> None:
         """See, decide and do."""
@@ -63,7 +66,14 @@ class Step:
             lifetime=None if group.max_lifetime is None else timedelta(seconds=group.max_lifetime),
             healthy=_percentages(group),
         )
+        members = [one.member for one in seen]
+        refresh = None if group.deleting else self._refresh()
+        if refresh is not None:
+            situation = replace(situation, refresh=refresh.see(members))
         decided = plan.decide(situation, seen, self._choose, self.now)
+        again = None if refresh is None else refresh.settle(decided, members)
+        if again is not None:
+            decided.look_again(again)
         group.due = decided.due
         self._settle(decided, rows)
         capacity = sum(one.member.weight for one in seen if plan.is_counted(one.member))
@@ -77,6 +87,33 @@ class Step:
             self.tx.session.delete(group)
             self.tx.session.flush()
 
+    def _refresh(self) -> RefreshStep | None:
+        row = instance_refreshes.under_way(self.tx, self.group.id)
+        return None if row is None else RefreshStep(self.group, row, self.now, self._fits)
+
+    def _fits(self, member: Member) -> bool:
+        """Tell whether an instance is what the group launches now."""
+        if self._launching is None:
+            self._launching = self._sources()
+        return (member.source, member.instance_type) in self._launching
+
+    def _sources(self) -> frozenset[tuple[Source, str]]:
+        """Return of what and which types the group launches; nothing where that cannot be read."""
+        group, caller = self.group, owner(self.cloud, self.group)
+        wanted = Wanted(group.launching, group.zones[0], None)
+        found: set[tuple[Source, str]] = set()
+        for spot in (False, True):
+            try:
+                ways = self.read(self.tx, caller, replace(wanted, spot=spot))
+            except SteadError:
+                continue  # nothing is launched by it, so nothing fits
+            for pool in ways.pools:
+                if pool.request is not None:
+                    origin = ways.origins[pool.number]
+                    source = sight.source(origin.template_id, origin.template_version, origin.configuration)
+                    found.add((source, pool.request.instance_type))
+        return frozenset(found)
+
     def _look_again(self, at: datetime) -> None:
         self.group.due = at if self.group.due is None else min(self.group.due, at)
 
@@ -86,7 +123,7 @@ class Step:
     def _facts(self) -> Facts:
         """Return what the group launches now, as far as it is there, and what it likes best of it."""
         group, caller = self.group, owner(self.cloud, self.group)
-        wanted = Wanted(group.launch, group.zones[0], None)
+        wanted = Wanted(group.launching, group.zones[0], None)
         made = configurations.made(self.tx, caller)
         try:
             ways = [self.read(self.tx, caller, replace(wanted, spot=spot)) for spot in (False, True)]

@@ -151,6 +151,7 @@ def create(tx: Transaction, caller: Caller, cloud: Cloud, name: str, asked: Grou
         name=name,
         created=now,
         launch=asked.launch or "",
+        refreshing=None,
         zones=[],
         subnets=[],
         min_size=asked.min_size or 0,

@@ -163,7 +163,7 @@ class Launcher:
         of_group = ScalingTag.group_id == group.id
         tags = select(ScalingTag.key, ScalingTag.value).where(of_group, ScalingTag.propagate)
         return Wanted(
-            launch=group.launch,
+            launch=group.launching,
             zone=zone if subnet is None else None,
             subnet=subnet,
             units=units,

@@ -11,6 +11,7 @@ from enum import Enum, auto
 from typing import Final
 
 from stead_controller.resources.scaling.member import IN_SERVICE, PENDING, Member
+from stead_controller.resources.scaling.rolling import Rolling, roll
 
 LAUNCHED_AT_ONCE: Final = 20
 """How many instances are launched in one transaction, which others wait for."""
@@ -40,6 +41,7 @@ class Why(Enum):
     ABANDONED = auto()
     DELETION = auto()
     OLD = auto()
+    REFRESH = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Situation:
 
     `maximum` is the size that it is not to exceed to be rebalanced, 0 for no rebalancing; `lifetime` is how long an
     instance lives. `healthy` are the percentages of a maintenance policy: so much is in service while others are
-    replaced, and so much is there.
+    replaced, and so much is there. `refresh` is an instance refresh that goes on.
     """
 
     desired: int
@@ -89,6 +91,7 @@ class Situation:
     maximum: int = 0
     lifetime: timedelta | None = None
     healthy: tuple[int, int] | None = None
+    refresh: Rolling | None = None
 
     @property
     def least(self) -> int:
@@ -110,6 +113,7 @@ class Plan:
     `removed` have ended, `entering` come into service or wait for hooks, `unhealthy` are to be shown so, `doubted` have
     a failing status check from now on and `trusted` not any longer, `proceeding` need not wait to end any longer.
     `launches` are by zone, with `only_there` in no other; `replacing` is whether they stand for unhealthy instances.
+    `refreshed` is whether a refresh has replaced what it may replace by now.
     """
 
     removed: list[str] = field(default_factory=list)
@@ -123,6 +127,7 @@ class Plan:
     replacing: bool = False
     only_there: bool = False
     finished: bool = False
+    refreshed: bool = False
     due: datetime | None = None
 
     def look_again(self, at: datetime) -> None:
@@ -147,17 +152,35 @@ def decide(group: Situation, seen: Sequence[Seen], choose: Choose, now: datetime
     waiting = _defer(group, seen, plan)
     staying = [one.member for one in seen if is_counted(one.member)]
     steady = [member for member in staying if member.id not in waiting]
-    _expire(group, steady, plan, now)
+    wanted, most = group.desired, group.most
+    if group.refresh is None:
+        _expire(group, steady, plan, now)
+    else:
+        wanted, most = _refresh(group, group.refresh, seen, steady, plan, now)
     steady = [member for member in steady if member.id not in plan.ending]
     capacity, there = _weight(steady), _weight(steady) + _weight(staying, waiting)
-    if capacity < group.desired:
-        room = max(group.most, group.desired) - there
-        _grow(group, steady, min(group.desired - capacity, room), plan, now)
-    elif capacity > group.desired:
-        _shrink(group, steady, capacity - group.desired, plan, choose)
-    else:
+    if capacity < wanted:
+        _grow(group, steady, min(wanted - capacity, max(most, wanted) - there), plan, now)
+    elif capacity > wanted:
+        _shrink(group, steady, capacity - wanted, plan, choose)
+    elif group.refresh is None:
         _rebalance(group, steady, plan, now)
     return plan
+
+
+def _refresh(  # noqa: PLR0917 - of what, when
+    group: Situation, refresh: Rolling, seen: Sequence[Seen], steady: Sequence[Member], plan: Plan, now: datetime
+) -> tuple[int, int]:
+    """Replace what a refresh may replace now; return how much is wanted and how much may be there meanwhile."""
+    paused = {"Launch", "Terminate", "InstanceRefresh"} & group.suspended
+    rolled = roll(refresh, group.desired, steady, {one.member.id: one.since for one in seen}, now)
+    if rolled.again is not None:
+        plan.look_again(rolled.again)
+    if paused:
+        return group.desired, group.most
+    plan.ending |= dict.fromkeys(rolled.ending, Why.REFRESH)
+    plan.refreshed = rolled.is_done and not plan.ending
+    return rolled.wanted, rolled.most
 
 
 def _weight(members: Sequence[Member], only: Collection[str] | None = None) -> int:

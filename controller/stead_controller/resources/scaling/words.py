@@ -16,6 +16,7 @@ _BECAUSE: Final = {
     Why.LAUNCH_FAILED: f"{_TERMINATED} terminated or stopped.",
     Why.ABANDONED: "an instance was taken out of service in response to an abandoned lifecycle action.",
     Why.OLD: "an instance was taken out of service in response to its maximum instance lifetime.",
+    Why.REFRESH: "an instance was taken out of service in response to an instance refresh.",
     Why.DELETION: "an instance was taken out of service in response to the deletion of the AutoScalingGroup.",
 }
 REPLACED: Final = "an instance was launched in response to an unhealthy instance needing to be replaced."

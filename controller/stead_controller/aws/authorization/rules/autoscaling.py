@@ -72,6 +72,16 @@ def _launches(asked: Asked) -> Iterator[Check]:
             yield replace(check, action=check.action or "ec2:RunInstances")
 
 
+def _refreshed(asked: Asked) -> Iterator[Check]:
+    """Check what a group is to launch from a refresh on, where its instances are."""
+    wanted = asked.params.get("DesiredConfiguration")
+    found = [groups.look_up(asked.call.tx, asked.call.caller, name) for name in asked.values(_NAME)]
+    for group in found:
+        if wanted and group is not None:
+            place = {"VPCZoneIdentifier": ",".join(group.subnets), "AvailabilityZones": group.zones}
+            yield from _launches(replace(asked, params={**wanted, **place}))
+
+
 def _configurations(asked: Asked) -> Iterator[Check]:
     call = asked.call
     for name in asked.values("LaunchConfigurationName"):
@@ -91,6 +101,7 @@ _GROUP: Final = groups_of(_NAME)
 
 RULES: Final[dict[str, Rule]] = {
     "AttachInstances": rule(_GROUP),
+    "CancelInstanceRefresh": rule(_GROUP),
     "CompleteLifecycleAction": rule(_GROUP),
     "CreateAutoScalingGroup": rule(_sized, _launches),
     "CreateLaunchConfiguration": rule(_configurations),
@@ -103,6 +114,7 @@ RULES: Final[dict[str, Rule]] = {
     "DescribeAdjustmentTypes": rule(),
     "DescribeAutoScalingGroups": rule(),
     "DescribeAutoScalingInstances": rule(),
+    "DescribeInstanceRefreshes": rule(),
     "DescribeLaunchConfigurations": rule(),
     "DescribeLifecycleHookTypes": rule(),
     "DescribeLifecycleHooks": rule(),
@@ -116,9 +128,11 @@ RULES: Final[dict[str, Rule]] = {
     "PutLifecycleHook": rule(_GROUP),
     "RecordLifecycleActionHeartbeat": rule(_GROUP),
     "ResumeProcesses": rule(_GROUP),
+    "RollbackInstanceRefresh": rule(_GROUP),
     "SetDesiredCapacity": rule(_GROUP),
     "SetInstanceHealth": rule(_of_instances("InstanceId")),
     "SetInstanceProtection": rule(_GROUP),
+    "StartInstanceRefresh": rule(_GROUP, _refreshed),
     "SuspendProcesses": rule(_GROUP),
     "TerminateInstanceInAutoScalingGroup": rule(_of_instances("InstanceId")),
     "UpdateAutoScalingGroup": rule(_sized, _launches),

@@ -18,7 +18,8 @@ class ScalingGroup(Base):
     """An Auto Scaling group, until its last instance has ended after its deletion.
 
     `launch` is the JSON of what its instances are launched by, as the request gave it: a launch template, the name of a
-    launch configuration, or a mixed instances policy. Without `subnets` its instances are in the default subnets of its
+    launch configuration, or a mixed instances policy; `refreshing` is it while a refresh goes on that wants another.
+    Without `subnets` its instances are in the default subnets of its
     `zones`. `suspended` has the reasons by process. `why` tells of the changes of `desired` that no activity has told
     yet. `scaled` is when the last scaling activity ended, with which the cooldown begins. After `failures` launches
     that failed, one after the other, the next is not before `retry_at`. `due` is when the group is looked at next; None
@@ -37,6 +38,7 @@ class ScalingGroup(Base):
     name: Mapped[str] = mapped_column(GroupName)
     created: Mapped[datetime]
     launch: Mapped[str] = mapped_column(Text)
+    refreshing: Mapped[str | None] = mapped_column(Text)
     zones: Mapped[list[str]] = mapped_column(JSON)
     subnets: Mapped[list[str]] = mapped_column(JSON)
     min_size: Mapped[int]
@@ -60,6 +62,11 @@ class ScalingGroup(Base):
     failures: Mapped[int]
     retry_at: Mapped[datetime | None]
     due: Mapped[datetime | None]
+
+    @property
+    def launching(self) -> str:
+        """What instances are launched by now."""
+        return self.refreshing or self.launch
 
 
 class ScalingInstance(Base):
