@@ -100,5 +100,14 @@ def test_modules_work_as_ansible_itself_runs_them(account, ansible):
     assert module("amazon.aws.ec2_key", "name=plain key_type=ed25519") == "SUCCESS"
     assert module("amazon.aws.ec2_key", "name=plain state=absent") == "CHANGED"
     assert account.ec2.describe_key_pairs()["KeyPairs"] == []
+    scaling = account.client("autoscaling")
+    [image] = account.ec2.describe_images(Owners=["amazon"])["Images"]
+    data = {"ImageId": image["ImageId"], "InstanceType": "t3.nano"}
+    account.ec2.create_launch_template(LaunchTemplateName="plain", LaunchTemplateData=data)
+    group = {"AutoScalingGroupName": "plain", "MinSize": 0, "MaxSize": 1, "AvailabilityZones": ["us-east-1a"]}
+    scaling.create_auto_scaling_group(**group, LaunchTemplate={"LaunchTemplateName": "plain"})
+    assert module("amazon.aws.autoscaling_instance_refresh", "name=plain state=started") == "SUCCESS"
+    [refresh] = scaling.describe_instance_refreshes(AutoScalingGroupName="plain")["InstanceRefreshes"]
+    assert refresh["Strategy"] == "Rolling"
     assert module("amazon.aws.s3_bucket", f"name=plain-{account.account_id} state=present") == "CHANGED"
     assert module("amazon.aws.s3_bucket", f"name=plain-{account.account_id} state=absent") == "CHANGED"

@@ -13,7 +13,7 @@ def main() -> int:
     """Let a group grow and shrink."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--instances", type=int, default=1000)
-    parser.add_argument("--kills", type=int, default=8, help="in each of three phases")
+    parser.add_argument("--kills", type=int, default=8, help="in each of four phases")
     parser.add_argument("--hosts", type=int, default=20, help="of each of two processes")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     asked = parser.parse_args()

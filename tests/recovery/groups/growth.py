@@ -1,7 +1,7 @@
-"""A group grows from nothing and shrinks to nothing again on simulated hosts, while programs are killed.
+"""A group grows from nothing, is refreshed and shrinks to nothing again on simulated hosts, while programs are killed.
 
-It never has more instances than it may have, launches none twice, replaces what is ended by others, and tells the truth
-of all of it in its activities; nothing is left.
+It never has more instances than it may have, launches none twice, replaces what is ended by others, has nine of ten in
+service while a refresh replaces all, and tells the truth of all of it in its activities; nothing is left.
 """
 
 import random
@@ -31,6 +31,11 @@ _THERE: Final = (
     "SELECT count(*) FROM instances JOIN scaling_instances ON scaling_instances.instance_id = instances.id"
     " WHERE instances.state NOT IN ('shutting-down', 'terminated')"
 )
+_SERVE: Final = (
+    "SELECT count(*) FROM instances JOIN scaling_instances ON scaling_instances.instance_id = instances.id"
+    " WHERE instances.state = 'running' AND scaling_instances.lifecycle_state = 'InService'"
+)
+_HEALTHY: Final = 90  # percent
 _OF_NOBODY: Final = (
     "SELECT id FROM instances WHERE state NOT IN ('shutting-down', 'terminated')"
     " AND id NOT IN (SELECT instance_id FROM scaling_instances)"
@@ -39,7 +44,7 @@ _OF_NOBODY: Final = (
 
 @dataclass(frozen=True)
 class Plan:
-    """How many instances, of which how many are ended by others, and how many kills in each of three phases."""
+    """How many instances, of which how many are ended by others, and how many kills in each of four phases."""
 
     seed: int
     instances: int
@@ -59,6 +64,7 @@ class Report:
     kills: Counter[str] = field(default_factory=Counter)
     activities: Counter[str] = field(default_factory=Counter)
     most: int = 0
+    least: int | None = None  # that served during the refresh
     looks: int = 0
     violations: list[str] = field(default_factory=list)
 
@@ -69,7 +75,8 @@ class Report:
         told = ", ".join(f"{count} {what}" for what, count in sorted(self.activities.items()))
         return "\n".join(
             [
-                f"seed {self.plan.seed}: {phases}; at most {self.most} at once, in {self.looks} looks",
+                f"seed {self.plan.seed}: {phases}; {self.looks} looks",
+                f"at most {self.most} at once, at least {self.least} in service during the refresh",
                 f"killed: {killed or 'nothing'}",
                 f"activities: {told}",
                 f"violations: {len(self.violations)}",
@@ -89,6 +96,7 @@ class Story:
     scaling: Any = None
     ec2: Any = None
     _ended: threading.Event = field(default_factory=threading.Event)
+    _refreshing: threading.Event = field(default_factory=threading.Event)
 
     @property
     def database(self) -> Path:
@@ -116,15 +124,24 @@ class Story:
         )
 
     def run(self, say: Callable[[str], None]) -> None:
-        """Grow, lose some, and shrink."""
+        """Grow, lose some, be refreshed, and shrink."""
         kinds = kills.kinds(self.cloud, self.chance, self.plan.away)
         with self._watched():
             self._phase("grows", kinds, say, lambda: self._want(self.plan.instances), self.plan.instances)
             self._phase("is whole again", kinds, say, self._lose, self.plan.instances)
+            self._phase("is refreshed", kinds, say, self._refresh, self.plan.instances)
+            self._refreshing.clear()
             self._phase("shrinks", kinds, say, lambda: self._want(0), 0)
         self._tell()
         self.scaling.delete_auto_scaling_group(AutoScalingGroupName=GROUP)
+        wait_for(self._hosts_listen, "the hosts' processes listen", 30)  # one may have been killed just now
         nothing_remains(self.cloud)
+
+    def _hosts_listen(self) -> bool:
+        try:
+            return bool(self.cloud.let_happen(do="hosts"))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
 
     def _phase(
         self,
@@ -155,6 +172,16 @@ class Story:
         lost = self.chance.sample(sorted(self._states()), self.plan.ended)
         self.ec2.terminate_instances(InstanceIds=lost)
 
+    def _refresh(self) -> None:
+        """Replace all."""
+        self._refreshing.set()
+        chosen = {"MinHealthyPercentage": _HEALTHY, "InstanceWarmup": 0}
+        self.scaling.start_instance_refresh(AutoScalingGroupName=GROUP, Preferences=chosen)
+
+    def _is_refreshed(self) -> bool:
+        refreshes = self.scaling.describe_instance_refreshes(AutoScalingGroupName=GROUP)["InstanceRefreshes"]
+        return all(one["Status"] == "Successful" for one in refreshes)
+
     def _states(self) -> dict[str, str]:
         [group] = self.scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[GROUP])["AutoScalingGroups"]
         return {each["InstanceId"]: each["LifecycleState"] for each in group["Instances"]}
@@ -169,7 +196,7 @@ class Story:
         if going or running != wanted:
             return False
         states = self._states()
-        return len(states) == wanted and set(states.values()) <= {"InService"}
+        return len(states) == wanted and set(states.values()) <= {"InService"} and self._is_refreshed()
 
     def _explain(self) -> str:
         states = Counter(self._states().values())
@@ -184,8 +211,11 @@ class Story:
             while not self._ended.wait(_LOOK_SECONDS):
                 with held.opened(self.database) as database:
                     [(there,)] = database.execute(_THERE).fetchall()
+                    [(serve,)] = database.execute(_SERVE).fetchall()
                 self.report.looks += 1
                 self.report.most = max(self.report.most, there)
+                if self._refreshing.is_set():
+                    self.report.least = serve if self.report.least is None else min(self.report.least, serve)
 
         thread = threading.Thread(target=look, name="looks")
         thread.start()
@@ -196,6 +226,9 @@ class Story:
             thread.join()
         if self.report.most > self.plan.instances:
             self.report.violations.append(f"{self.report.most} instances, where at most {self.plan.instances} may be")
+        least = -(-self.plan.instances * _HEALTHY // 100)
+        if self.report.least is None or self.report.least < least:
+            self.report.violations.append(f"{self.report.least} served during the refresh, where {least} must")
 
     def _tell(self) -> None:
         """Compare activities with what was done: each instance was launched once and ended once."""
@@ -203,7 +236,7 @@ class Story:
         told = [each for page in pages for each in page["Activities"]]
         verbs = Counter((each["Description"].split()[0], each["StatusCode"]) for each in told)
         self.report.activities = Counter({f"{verb} {status}": count for (verb, status), count in verbs.items()})
-        wanted = self.plan.instances + self.plan.ended
+        wanted = 2 * self.plan.instances + self.plan.ended
         if verbs != {("Launching", "Successful"): wanted, ("Terminating", "Successful"): wanted}:
             self.report.violations.append(f"{wanted} were launched and ended, and it says: {dict(verbs)}")
         with held.opened(self.database) as database:

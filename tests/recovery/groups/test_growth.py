@@ -9,10 +9,10 @@ SEED = int(os.environ.get("STEAD_GROUPS_SEED") or 5)
 
 
 def test_a_group_grows_and_shrinks_while_programs_are_killed(tmp_path: Path) -> None:
-    plan = Plan(SEED, instances=20, ended=4, kills=2, away=0.3)
+    plan = Plan(SEED, instances=20, ended=4, kills=1, away=0.3)
     report = run(plan, tmp_path)
     print(report.text())
     assert report.violations == [], report.text()
     assert report.most == plan.instances
-    assert report.kills.total() == 3 * plan.kills
+    assert report.kills.total() == 4 * plan.kills
     assert set(report.kills) == {"controllers", "serving processes", "agents' processes"}
