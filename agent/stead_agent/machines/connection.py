@@ -2,6 +2,9 @@
 
 Libvirt's event loop runs in a thread of its own for the life of the process. Keepalive messages end the connection to a
 hanging daemon, so no call waits for more than a few seconds; a thread then retries until a daemon answers again.
+
+A call that begins in the moment in which keepalive messages end the connection misses that, and would wait for ever
+(libvirt 11.3): another call on the connection wakes it, so the thread that retries makes one every few seconds.
 """
 
 import contextlib
@@ -20,6 +23,7 @@ _log = logging.getLogger(__name__)
 _KEEPALIVE_SECONDS: Final = 1
 _KEEPALIVE_COUNT: Final = 3
 _RETRY_SECONDS: Final = 0.25
+_WAKE_SECONDS: Final = 5.0
 # `start` waits this long for its first try; with a hanging daemon it would wait for ever.
 _FIRST_TRY_SECONDS: Final = 5
 
@@ -111,8 +115,10 @@ class Connection:
     def _keep(self) -> None:
         """Reopen the connection whenever it is lost."""
         while not self._closing.is_set():
-            if self._live is not None:
-                self._lost.wait()
+            live = self._live
+            if live is not None:
+                if not self._lost.wait(_WAKE_SECONDS):
+                    _wake(live)
                 continue
             is_open = self._try_open()
             if is_open:
@@ -170,3 +176,9 @@ class Connection:
         _log.warning("libvirt_lost", extra={"uri": self._uri, "reason": reason})
         self._on_link(False)
         self._lost.set()
+
+
+def _wake(live: Any) -> None:
+    """Have calls on a connection notice that it was ended: by another one, which goes to the daemon and back."""
+    with contextlib.suppress(libvirt.libvirtError):  # it was ended: `_closed` is told
+        live.getLibVersion()
