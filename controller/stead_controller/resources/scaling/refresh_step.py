@@ -70,7 +70,7 @@ class RefreshStep:
         assert most is not None, "chosen at the start"
         return Rolling(
             stale=frozenset(member.id for member in stale) - waiting,
-            budget=0 if row.resumes is not None else max(0, self._target - (row.total - left)),
+            budget=max(0, self._target - (row.total - left)),  # nothing, while it pauses at a checkpoint
             healthy=(least, most),
             warmup=timedelta(seconds=self._warmup()),
             waiting=frozenset(waiting),
