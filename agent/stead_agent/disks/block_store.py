@@ -8,6 +8,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
@@ -37,6 +38,16 @@ class BlockStoreAway(BlockStoreError):
     """The block store cannot be reached now."""
 
 
+@dataclass(slots=True, eq=False)
+class _Connection:
+    """A channel, the certificate it was opened with, and how many calls use it."""
+
+    channel: grpc.Channel
+    certificate: bytes
+    calls: int = 0
+    dropped: bool = False
+
+
 class BlockStore:
     """A client of the store; every method may be called from several threads. Raises BlockStoreError."""
 
@@ -46,8 +57,7 @@ class BlockStore:
         self._identity = identity
         self._lock = threading.Lock()
         self._failures = 0
-        self._channel: grpc.Channel | None = None
-        self._certificate = b""
+        self._connection: _Connection | None = None
 
     def segments(self, snapshot_id: str) -> Iterator[Segment]:
         """List the segments of a snapshot."""
@@ -106,43 +116,59 @@ class BlockStore:
     def close(self) -> None:
         """End all calls."""
         with self._lock:
-            self._drop()
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.channel.close()
 
-    # -- the channel
+    # -- the connection
 
     @contextlib.contextmanager
     def _speaking(self) -> Iterator[blocks_pb2_grpc.BlockStoreStub]:
         """Yield the stub of a channel that should work, and translate errors."""
         try:
-            stub = self._stub()
+            connection = self._used()
         except (tls.NoIdentityError, OSError) as error:
             raise BlockStoreAway(str(error)) from error
         try:
-            yield stub
+            yield blocks_pb2_grpc.BlockStoreStub(connection.channel)
         except grpc.RpcError as error:
             code = error.code()
             reason = f"{code.name}: {error.details()}"
             if code not in _AWAY:
                 raise BlockStoreError(reason) from error
-            with self._lock:
-                self._drop()
-                self._failures += 1
+            self._drop(connection)
             raise BlockStoreAway(reason) from error
+        finally:
+            self._leave(connection)
 
-    def _stub(self) -> blocks_pb2_grpc.BlockStoreStub:
+    def _used(self) -> _Connection:
+        """Return the connection that new calls use, counting one more; opens it if there is none."""
         identity = self._identity()
         with self._lock:
-            if self._channel is None or identity.certificate_pem != self._certificate:
-                # Calls in progress with the old certificate continue until they end.
+            found = self._connection
+            if found is None or identity.certificate_pem != found.certificate:
+                if found is not None:
+                    found.dropped = True
                 address = self._controllers[self._failures % len(self._controllers)]
-                self._channel = tls.blocking_channel_to_controller(address, identity)
-                self._certificate = identity.certificate_pem
-            return blocks_pb2_grpc.BlockStoreStub(self._channel)
+                channel = tls.blocking_channel_to_controller(address, identity)
+                found = self._connection = _Connection(channel, identity.certificate_pem)
+            found.calls += 1
+            return found
 
-    def _drop(self) -> None:
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+    def _drop(self, connection: _Connection) -> None:
+        """Have the next call connect anew, to the next controller; another call on this one goes on."""
+        with self._lock:
+            connection.dropped = True
+            if connection is self._connection:
+                self._connection = None
+                self._failures += 1
+
+    def _leave(self, connection: _Connection) -> None:
+        with self._lock:
+            connection.calls -= 1
+            unused = connection.dropped and not connection.calls
+        if unused:
+            connection.channel.close()
 
 
 class Storing:

@@ -1,6 +1,7 @@
 """Which block of a base is fetched next: requested ones, then those that follow them, then all others. No threads."""
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 from stead_agent.disks.bases.block_map import BlockMap, Presence
@@ -21,6 +22,7 @@ class FetchOrder:
         self._behind = iter(sorted(block_map.digests))
         self._again: deque[int] = deque()
         self._on_way: set[bytes] = set()
+        self._waited_for: set[int] = set()
 
     @property
     def is_asked(self) -> bool:
@@ -30,6 +32,7 @@ class FetchOrder:
     def ask(self, block: int) -> None:
         """Have a block that is being read fetched before all others, and those behind it next."""
         self._asked.append(block)
+        self._waited_for.add(block)
         for follower in range(block + 1, block + 1 + self._read_ahead):
             if follower in self._block_map.digests:
                 self._ahead.append(follower)
@@ -49,17 +52,19 @@ class FetchOrder:
             found = self._begin(block)
         return found
 
-    def came(self, digest: bytes) -> None:
-        """Record that a content has arrived."""
+    def came(self, digest: bytes, blocks: Iterable[int]) -> None:
+        """Record that a content has arrived: blocks that have it and could not be kept are fetched again, behind."""
         self._on_way.discard(digest)
+        self._waited_for.difference_update(blocks)
+        self._again.extend(block for block in blocks if block not in self._presence)
 
     def lost(self, digests: set[bytes]) -> None:
-        """Record that contents that were being fetched will not arrive: they are fetched again."""
+        """Record that contents that were being fetched will not arrive: first comes again what a reader waits for."""
         if not digests:
             return
         for block, digest in self._block_map.digests.items():
             if digest in digests and block not in self._presence:
-                self._again.append(block)
+                (self._asked if block in self._waited_for else self._again).append(block)
         self._on_way -= digests
 
     def _take(self, queue: deque[int]) -> int | None:

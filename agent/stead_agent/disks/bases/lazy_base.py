@@ -195,10 +195,8 @@ class LazyBase:
             unkept = content  # waiting readers get it anyway
         with self._moved:
             self._left -= sum(block in self._filling.presence for block in blocks)
-            if unkept is None:
-                self._order.came(digest)
-            else:
-                self._order.lost({digest})
+            self._order.came(digest, blocks)
+            if unkept is not None:
                 self._room_at = time.monotonic() + _LONGEST_PAUSE
             left = self._left
             if not left:

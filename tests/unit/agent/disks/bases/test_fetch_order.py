@@ -33,6 +33,32 @@ def test_block_zero_is_a_block():
     assert order.next_asked() is None
 
 
+def test_a_lost_block_that_a_reader_waits_for_is_asked_for_again():
+    order, block_map, presence = order_of(range(20), read_ahead=0)
+    assert order.next_behind() == 0
+    order.ask(7)
+    assert order.next_asked() == 7
+    order.lost({block_map.digests[0], block_map.digests[7]})
+    assert order.is_asked
+    assert order.next_asked() == 7
+    assert order.next_behind() == 0
+    presence.add(7)
+    order.came(block_map.digests[7], [7])
+    order.lost({block_map.digests[7]})
+    assert not order.is_asked
+
+
+def test_what_came_and_could_not_be_kept_is_fetched_again_behind():
+    order, block_map, _presence = order_of(range(20), read_ahead=0)
+    order.ask(7)
+    assert order.next_asked() == 7
+    order.came(block_map.digests[7], [7])
+    assert not order.is_asked
+    assert order.next_behind() == 7
+    order.lost({block_map.digests[7]})
+    assert not order.is_asked, "no reader waits for it any longer"
+
+
 @given(st.lists(st.tuples(st.sampled_from(["ask", "asked", "behind", "lose"]), st.integers(0, 39)), max_size=60))
 def test_every_content_comes_once_whatever_is_asked_and_lost(steps):
     contents = {block: block % 13 for block in range(40)}
@@ -54,7 +80,7 @@ def test_every_content_comes_once_whatever_is_asked_and_lost(steps):
             for block in block_map.digests:
                 if block_map.digests[block] == digest:
                     presence.add(block)
-            order.came(digest)
+            order.came(digest, [block for block in block_map.digests if block_map.digests[block] == digest])
         block = order.next_asked()
         block = order.next_behind() if block is None else block
         if block is None:
