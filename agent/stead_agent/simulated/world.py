@@ -5,7 +5,6 @@ call of a subsystem goes through `call`, which injects faults and checks the rul
 """
 
 import contextlib
-import pickle
 import threading
 import uuid
 from collections import Counter
@@ -20,6 +19,7 @@ from stead_agent.disks.volumes.interface import VolumeSpec
 from stead_agent.firewall.interface import VpcFirewall
 from stead_agent.machines.interface import DiskHome, FirmwareState, MachineSpec, OffReason, Power
 from stead_agent.network.interface import Bandwidth, VpcNetwork
+from stead_agent.simulated.world_file import WorldFile
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ class TakenSnapshot:
 
 @dataclass(slots=True)
 class Objects:
-    """All objects of a world; this is pickled."""
+    """All objects of a world; what of it changes is pickled (`world_file.py`)."""
 
     boot_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     public_pools: tuple[str, ...] = ()
@@ -112,13 +112,11 @@ class World:
 
     def __init__(self, file: Path | None = None) -> None:
         """Begin empty, or with what an earlier process left in the file."""
-        self._file = file
+        self._file = WorldFile(file, Objects()) if file is not None else None
         self._faults: dict[str, list[Fault]] = {}
         self.lock = threading.RLock()
         self.watcher: Watcher | None = None
-        self.objects = Objects()
-        if file is not None and file.exists():
-            self.objects = pickle.loads(file.read_bytes())  # noqa: S301 - written by ourselves, in our state directory
+        self.objects = Objects() if self._file is None else self._file.objects
 
     def fail_next(self, name: str, error: Exception, *, times: int = 1, after: bool = False) -> None:
         """Let the next calls of a name, such as `machines.start`, end with an error, before or after their work."""
@@ -143,9 +141,7 @@ class World:
     def save(self) -> None:
         """Write the objects to the file, if there is one, as the kernel would retain them if we died now."""
         if self._file is not None:
-            draft = self._file.with_suffix(".draft")
-            draft.write_bytes(pickle.dumps(self.objects))
-            draft.replace(self._file)
+            self._file.save()
 
     def _watch(self, name: str, subject: str, *, done: bool) -> None:
         if self.watcher is not None:
