@@ -57,7 +57,7 @@ def update_group(call: Call, params: Params) -> Result:
     """Change a group."""
     asked = _request(call, params)
     groups.update(call.tx, call.caller, call.cloud, params[_NAME], asked, now=call.now)
-    if asked.launch is not None or asked.subnets or asked.zones:
+    if asked.launch is not None or asked.subnets or asked.zones or asked.placement_group is not None:
         _check_launch(call, params[_NAME])
     return {}
 
