@@ -182,12 +182,12 @@ def good(api, own, service, operation, member):
     return base_requests.filled(needed, named)
 
 
-def answered_alike(api, service, operation, request, kind, names):
+def answered_alike(api, called, request, kind, names):
     """Check that both are answered alike, by the same work, without a change: by a refusal that names them, or nothing."""
     seen = []
     for name in names:
         with unchanged(api), statements(api) as ran:
-            found = answer(api, service, operation, request(name))
+            found = answer(api, *called, request(name))
         if kind not in FOUND_BY_ID:
             assert read_of_other_accounts(api, name, ran) == []
         seen.append((repr(found).replace(name, "X"), [statement for statement, _ in ran]))
@@ -199,13 +199,14 @@ def answered_alike(api, service, operation, request, kind, names):
         assert not any(found.values())
 
 
-@pytest.mark.parametrize(("service", "operation", "member"), list(matrix()))
-def test_anothers_name_is_answered_like_an_absent_one(api, own, theirs, service, operation, member):
+@pytest.mark.parametrize("asked", list(matrix()), ids="-".join)
+def test_anothers_name_is_answered_like_an_absent_one(api, own, theirs, asked):
+    service, operation, member = asked
     listed = isinstance(load_service(service).operation(operation).input_shape.members[member], ListShape)
     kind = NAMES[member]
     request = good(api, own, service, operation, member)
     names = theirs.get(kind, ("theirs", "nobody"))
-    answered_alike(api, service, operation, lambda name: request | {member: [name] if listed else name}, kind, names)
+    answered_alike(api, (service, operation), lambda name: request | {member: [name] if listed else name}, kind, names)
 
 
 def nested():
@@ -238,7 +239,9 @@ def test_names_inside_structures_are_no_way_in(api, own, theirs):
         if "MixedInstancesPolicy" in member(""):
             request.pop("LaunchTemplate", None)
         names = theirs.get(kind, ("theirs", "nobody"))
-        answered_alike(api, service, operation, lambda name, one=member: request | one(name), kind, names)
+        answered_alike(
+            api, (service, operation), lambda name, of=request, member=member: of | member(name), kind, names
+        )
 
 
 @pytest.mark.parametrize(("operation", "member"), sorted(LATER))

@@ -174,8 +174,8 @@ def _sorry(tx: Transaction, cloud: Cloud, search: Search) -> str:
 
 
 def _firmware(need: Need) -> str:
-    """Name the firmware that an instance needs, for a refusal."""
-    if need.tpm and not need.uefi:
+    """Name the firmware that an instance needs, which is some, for a refusal."""
+    if not need.uefi:
         return "a TPM, as the image needs,"
     return "UEFI firmware and a TPM, as the image needs," if need.tpm else "UEFI firmware, as the image needs,"
 

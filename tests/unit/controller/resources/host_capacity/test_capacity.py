@@ -250,10 +250,15 @@ def test_an_instance_starts_only_where_its_disks_are_and_there_is_room(run, worl
     assert run(free) == before
 
 
-@pytest.mark.parametrize(("lost", "words"), [("uefi", "not UEFI firmware"), ("tpm", "not UEFI firmware and a TPM")])
+@pytest.mark.parametrize(
+    ("lost", "words"), [("uefi", "not UEFI firmware, as"), ("tpm", "not UEFI firmware and a TPM, as")]
+)
 def test_an_instance_does_not_start_where_its_firmware_is_gone(run, world, lost, words):
     need = Need(2, GIB, uefi=True, tpm=lost == "tpm")
     run(capacity.reserve_on, CLOUD, world.host_id, need)
+    run(several, 1)  # another host that has all
+    with pytest.raises(NoCapacity, match="not enough free capacity"):
+        run(capacity.reserve_on, CLOUD, world.host_id, replace(need, memory=1 << 50))
     change(run, world.host_id, **{lost: False})
     before = run(free)
     with pytest.raises(NoCapacity, match=words):
@@ -273,7 +278,9 @@ def test_that_no_host_runs_the_architecture_is_said(run, world):
     assert run(place, need, ()) == world.host_id
 
 
-@pytest.mark.parametrize(("lost", "words"), [("uefi", "with UEFI firmware"), ("tpm", "with UEFI firmware and a TPM")])
+@pytest.mark.parametrize(
+    ("lost", "words"), [("uefi", "with UEFI firmware, as"), ("tpm", "with UEFI firmware and a TPM, as")]
+)
 def test_that_no_host_has_the_firmware_is_said(run, world, lost, words):
     need = Need(1, GIB, uefi=True, tpm=lost == "tpm")
     run(lambda tx: tx.session.add(rows.host(zone="us-east-1b")))
@@ -283,6 +290,19 @@ def test_that_no_host_has_the_firmware_is_said(run, world, lost, words):
     change(run, world.host_id, **{lost: True})
     with pytest.raises(NoCapacity, match=f"sufficient capacity in .*{ZONE}.\\.$"):
         run(capacity.reserve_any, CLOUD, replace(need, memory=1 << 50), ZONE)
+
+
+def test_of_firmware_nothing_is_said_where_none_is_needed(run, world):
+    change(run, world.host_id, uefi=False, tpm=False)
+    with pytest.raises(NoCapacity, match="No host in it has as many processors"):
+        run(capacity.reserve_any, CLOUD, Need(1, GIB), "us-east-1b")
+
+
+def test_a_start_on_a_host_and_its_end_ask_once_where_no_rule_of_neighbours_counts(run, world, statements):
+    statements.clear()
+    run(capacity.reserve_on, CLOUD, world.host_id, Need(1, GIB))
+    run(capacity.release, world.host_id, Need(1, GIB))  # nor is a pool changed for no instance store
+    assert [one.split()[:2] for one in statements] == [["UPDATE", "hosts"]] * 2
 
 
 def test_instance_store_takes_room_of_the_default_pool_and_gives_it_back(run, world):
@@ -297,8 +317,13 @@ def test_instance_store_takes_room_of_the_default_pool_and_gives_it_back(run, wo
     assert default() == 8 * GIB
     before = run(lambda tx: tx.session.get_one(Host, world.host_id).cpus_free)
     assert run(place, need, ()) is None
-    with pytest.raises(NoCapacity, match="instance store"):
-        run(capacity.reserve_on, SMALL_CLOUD, world.host_id, need)
+
+    def start_in_vain(tx):
+        """The transaction goes on: another host or partition may be tried in it."""
+        with pytest.raises(NoCapacity, match="instance store"):
+            capacity.reserve_on(tx, SMALL_CLOUD, world.host_id, need)
+
+    run(start_in_vain)
     assert (default(), run(lambda tx: tx.session.get_one(Host, world.host_id).cpus_free)) == (8 * GIB, before)
     run(capacity.release, world.host_id, need)
     assert default() == 4 * GIB
@@ -348,6 +373,8 @@ def test_a_host_for_what_takes_no_room(run, world):
     roomy = rows.host(memory_free=1)
     roomy_id = run(lambda tx: tx.session.add(roomy) or roomy.id)
     assert run(capacity.choose_any, ZONE) == roomy_id
+    run(lambda tx: tx.session.add(rows.host(id="h-00000000000000000", memory_free=1)))
+    assert run(capacity.choose_any, ZONE) == "h-00000000000000000", "of equals always the same"
 
 
 def test_a_launch_on_a_host_with_kvm_asks_once(run, world, statements):
@@ -512,6 +539,12 @@ def test_where_else_there_is_capacity_is_said(run, world):
         f"We currently do not have sufficient t3.micro capacity in the Availability Zone you requested ({ZONE}). You can "
         "currently get t3.micro capacity by not specifying an Availability Zone in your request or choosing us-east-1b."
     )
+
+
+def test_the_zone_that_was_asked_for_is_no_other_one(run, world):
+    """Where only its hosts that were tried in vain have room."""
+    with pytest.raises(NoCapacity, match=f"you requested .{ZONE}.\\.$"):
+        run(capacity.reserve_any, CLOUD, Need(1, GIB), ZONE, but={world.host_id})
 
 
 def test_all_hosts_are_read_if_a_rule_refuses_all_that_were_read_first(run, world, statements):

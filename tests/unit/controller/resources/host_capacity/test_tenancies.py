@@ -144,3 +144,9 @@ def test_the_one_host_of_an_instance_must_be_for_its_tenancy(life):
     assert (place.dedicated_host_id, owner(life)) == (None, (ONE.account_id, None))
     with pytest.raises(NoCapacity):
         life.run(capacity.reserve_on, CLOUD, life.world.host_id, NEED)
+
+
+def test_a_start_on_its_dedicated_host_says_which_that_is(life):
+    set_host(life, owner_account_id=ON_A.account_id, dedicated_host_id="h-a")
+    place = life.run(capacity.reserve_on, CLOUD, life.world.host_id, NEED, Terms(tenancy=ON_A))
+    assert (place.host_id, place.dedicated_host_id) == (life.world.host_id, "h-a")
