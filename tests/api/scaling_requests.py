@@ -22,13 +22,15 @@ _HOOK: Final = {"LifecycleHookName": "own", "LifecycleTransition": "autoscaling:
 
 
 def build(api: Api) -> Named:
-    """Make a group with an instance in service, one in standby, and one that waits for a hook; and a group of none."""
+    """Make a group with an instance in service, one in standby, and one that waits for a hook; and groups of none, one with a warm pool."""
     client = api.client(api.world.one, "autoscaling")
     waiting, standby = api.launch(number=71), api.launch(number=72)
     client.create_auto_scaling_group(
         **_GROUP, LifecycleHookSpecificationList=[_HOOK], Tags=[{"Key": "a", "Value": "b", "PropagateAtLaunch": True}]
     )
     client.create_auto_scaling_group(**_GROUP | {"AutoScalingGroupName": "empty"})
+    client.create_auto_scaling_group(**_GROUP | {"AutoScalingGroupName": "warm"})
+    client.put_warm_pool(AutoScalingGroupName="warm", MinSize=0)
     client.create_launch_configuration(**_CONFIGURATION | {"ImageId": api.world.image_id})
     client.attach_instances(AutoScalingGroupName="own", InstanceIds=[waiting, standby])
     client.enter_standby(AutoScalingGroupName="own", InstanceIds=[standby], ShouldDecrementDesiredCapacity=True)
@@ -85,6 +87,9 @@ BASES: Final[dict[str, Named]] = {
     "DeleteScheduledAction": {"ScheduledActionName": "own"},
     "CreateLaunchConfiguration": _CONFIGURATION | {"LaunchConfigurationName": "new"},
     "DeleteAutoScalingGroup": {"AutoScalingGroupName": "empty"},
+    "DeleteWarmPool": {"AutoScalingGroupName": "warm"},
+    "DescribeWarmPool": {"AutoScalingGroupName": "warm"},
+    "PutWarmPool": {"AutoScalingGroupName": "warm"},
     "autoscaling:DeleteTags": {"Tags": [_TAG]},
     "DetachInstances": {"InstanceIds": ["{scaling_instance}"], "ShouldDecrementDesiredCapacity": True},
     "EnterStandby": {"InstanceIds": ["{scaling_instance}"], "ShouldDecrementDesiredCapacity": True},
@@ -151,6 +156,8 @@ VALUES_OF: Final[dict[tuple[str, str], Any]] = {
     ("DescribeTags", "Filters.Name"): "key",
     ("CreateAutoScalingGroup", "LaunchTemplate.Version"): "1",
     ("StartInstanceRefresh", "AutoScalingGroupName"): "empty",
+    **{(f"{verb}WarmPool", "AutoScalingGroupName"): "warm" for verb in ("Delete", "Describe", "Put")},
+    ("PutWarmPool", "PoolState"): "Running",
     ("StartInstanceRefresh", "Strategy"): "Rolling",
     ("UpdateAutoScalingGroup", "LaunchTemplate.Version"): "1",
     ("UpdateAutoScalingGroup", "AvailabilityZones"): ["us-east-1a"],

@@ -72,6 +72,11 @@ class Groups:
         """The lifecycle states of its instances."""
         return {one["InstanceId"]: one["LifecycleState"] for one in self.shown(name)["Instances"]}
 
+    def warm(self) -> dict[str, str]:
+        """The lifecycle states of the instances in its warm pool."""
+        found = self.call(self.client.describe_warm_pool)["Instances"]
+        return {one["InstanceId"]: one["LifecycleState"] for one in found}
+
     def activities(self, **asked: Any) -> Any:
         """What it did, the latest first."""
         return self.client.describe_scaling_activities(**asked)["Activities"]

@@ -7,7 +7,7 @@ from stead_controller.aws.call import Call, Result
 from stead_controller.request.zones import zone_ids
 from stead_controller.resources.scaling import groups
 from stead_controller.resources.scaling.group_metrics import GRANULARITY
-from stead_controller.resources.scaling.groups import ShownGroup, ShownMember, ShownRow, ShownTag
+from stead_controller.resources.scaling.groups import ShownGroup, ShownMember, ShownPool, ShownRow, ShownTag
 
 _TYPE = "auto-scaling-group"
 
@@ -46,6 +46,8 @@ def group_view(call: Call, shown: ShownGroup, *, with_instances: bool) -> Result
         "MaxInstanceLifetime": row.max_lifetime,
         "InstanceMaintenancePolicy": _maintenance(row),
         "CapacityRebalance": False,
+        "WarmPoolConfiguration": None if shown.pool is None else warm_pool_view(shown.pool),
+        "WarmPoolSize": None if shown.pool is None else shown.warm,
         "TrafficSources": [],
     }
 
@@ -54,6 +56,17 @@ def _maintenance(row: ShownRow) -> dict[str, int] | None:
     if row.min_healthy is None or row.max_healthy is None:
         return None
     return {"MinHealthyPercentage": row.min_healthy, "MaxHealthyPercentage": row.max_healthy}
+
+
+def warm_pool_view(pool: ShownPool) -> dict[str, Any]:
+    """Show how a warm pool is set."""
+    return {
+        "MaxGroupPreparedCapacity": pool.max_prepared,
+        "MinSize": pool.min_size,
+        "PoolState": pool.state,
+        "Status": "PendingDelete" if pool.deleting else None,
+        "InstanceReusePolicy": None if pool.reuse is None else {"ReuseOnScaleIn": pool.reuse},
+    }
 
 
 def instance_view(call: Call, row: ShownMember) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from stead_controller.aws import describe
-from stead_controller.aws.autoscaling import launch
+from stead_controller.aws.autoscaling import launch, warm_pools
 from stead_controller.aws.autoscaling.group_view import group_view
 from stead_controller.aws.autoscaling.hooks import hook_request
 from stead_controller.aws.call import Call, Params, Result, operation
@@ -59,6 +59,7 @@ def update_group(call: Call, params: Params) -> Result:
     groups.update(call.tx, call.caller, call.cloud, params[_NAME], asked, now=call.now)
     if asked.launch is not None or asked.subnets or asked.zones or asked.placement_group is not None:
         _check_launch(call, params[_NAME])
+        warm_pools.check_launch(call, params[_NAME])
     return {}
 
 

@@ -1,11 +1,12 @@
 """Instance refreshes: started, cancelled, rolled back and described."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from stead_controller.aws import describe
-from stead_controller.aws.autoscaling import launch
+from stead_controller.aws.autoscaling import launch, warm_pools
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.errors import InvalidParameter, Unsupported
 from stead_controller.resources.scaling import groups, instance_refreshes
@@ -35,6 +36,7 @@ def start_instance_refresh(call: Call, params: Params) -> Result:
         subnet = group.subnets[0] if group.subnets else None
         zone = None if subnet is not None else group.zones[0]
         launch.check(call, Wanted(wanted, zone, subnet, placement_group=group.placement_group))
+        warm_pools.check_launch(call, params[_GROUP])
     return {"InstanceRefreshId": made}
 
 
@@ -95,7 +97,6 @@ def _one_of(given: Params, name: str, known: tuple[str, ...]) -> str | None:
 
 
 def _view(row: ShownRefresh, group: str) -> dict[str, Any]:
-    progress = {"PercentageComplete": instance_refreshes.percentage(row), "InstancesToUpdate": row.left}
     shown: dict[str, Any] = {
         "InstanceRefreshId": row.id,
         "AutoScalingGroupName": group,
@@ -103,23 +104,36 @@ def _view(row: ShownRefresh, group: str) -> dict[str, Any]:
         "StatusReason": row.reason or None,
         "StartTime": row.started,
         "EndTime": row.ended,
-        **progress,
-        "ProgressDetails": {"LivePoolProgress": progress},
+        "PercentageComplete": instance_refreshes.percentage(row),
+        "InstancesToUpdate": row.left + row.warm_left,
+        "ProgressDetails": _details(
+            None if row.targets is None else instance_refreshes.progress_of(row.total, row.left),
+            instance_refreshes.progress_of(row.warm_total, row.warm_left) if row.warm_total else None,
+        ),
         "Preferences": _preferences_view(Preferences.read(row.preferences)),
         "DesiredConfiguration": None if row.wanted is None else json.loads(row.wanted),
         "Strategy": "Rolling",
     }
     if row.rollback is not None:
         told = json.loads(row.rollback)
-        before = {"PercentageComplete": told["percentage"], "InstancesToUpdate": told["left"]}
         shown["RollbackDetails"] = {
             "RollbackReason": told["reason"],
             "RollbackStartTime": datetime.fromisoformat(told["started"]),
             "PercentageCompleteOnRollback": told["percentage"],
             "InstancesToUpdateOnRollback": told["left"],
-            "ProgressDetailsOnRollback": {"LivePoolProgress": before},
+            "ProgressDetailsOnRollback": _details(told["live"], told["warm"]),
         }
     return shown
+
+
+def _details(live: Sequence[int] | None, warm: Sequence[int] | None) -> dict[str, Any]:
+    """Show how many percent are replaced and how many instances are left, in the group and in its warm pool."""
+    told = {"LivePoolProgress": live or (0, 0), "WarmPoolProgress": warm}
+    return {
+        name: {"PercentageComplete": one[0], "InstancesToUpdate": one[1]}
+        for name, one in told.items()
+        if one is not None
+    }
 
 
 def _preferences_view(chosen: Preferences) -> dict[str, Any]:

@@ -74,6 +74,7 @@ from stead_controller.db.tables.scaling.scaling_group import (
     ScalingTag,
 )
 from stead_controller.db.tables.scaling.scaling_policy import ScalingMetric, ScalingPolicy, ScheduledAction
+from stead_controller.db.tables.scaling.warm_pool import WarmPool
 from stead_controller.db.tables.storage.block import (
     BlockSegment,
     CondemnedBlock,
@@ -231,6 +232,7 @@ __all__ = [
     "VpcHost",
     "VpcPeeringConnection",
     "VpcResource",
+    "WarmPool",
     "Workflow",
     "WrittenBlock",
 ]

@@ -52,10 +52,18 @@ def stop_instances(
             raise WrongState(
                 "instance", f"The instance '{instance.id}' is not in a state from which it can be stopped."
             )
-        instance.hasten_stop, instance.force_stop, instance.hibernate_stop = hasten, skip_shutdown, False
-        changes.append(change_state(tx, instance, "stopping", now, USER_SHUTDOWN, transition=user_initiated(now)))
-        desired_state.refresh_instance(tx, instance.id)
+        changes.append(stop(tx, instance, now, hasten=hasten, skip_shutdown=skip_shutdown))
     return changes
+
+
+def stop(
+    tx: Transaction, instance: Instance, now: datetime, *, hasten: bool = False, skip_shutdown: bool = False
+) -> StateChange:
+    """Stop a running instance, whether it is protected from users' requests or not."""
+    instance.hasten_stop, instance.force_stop, instance.hibernate_stop = hasten, skip_shutdown, False
+    change = change_state(tx, instance, "stopping", now, USER_SHUTDOWN, transition=user_initiated(now))
+    desired_state.refresh_instance(tx, instance.id)
+    return change
 
 
 def _hasten(tx: Transaction, instance: Instance, *, hasten: bool, skip_shutdown: bool) -> None:

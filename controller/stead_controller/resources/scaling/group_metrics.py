@@ -10,11 +10,12 @@ from typing import Final
 from sqlalchemy import select
 
 from stead_controller.catalog.metric_names import GROUP
-from stead_controller.db.tables import ScalingGroup, ScalingInstance, ScalingMetric
+from stead_controller.db.tables import ScalingGroup, ScalingInstance, ScalingMetric, WarmPool
 from stead_controller.metrics.datum import Datum, Identity, single
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.scaling.member import IN_SERVICE, PENDING
+from stead_controller.resources.scaling.member import IN_SERVICE, PENDING, WARM, WARMED
 from stead_controller.resources.scaling.plan import LEAVING, STANDBY
+from stead_controller.resources.scaling.warm_pool_plan import LEAVING_WARM, size_of
 
 NAMESPACE: Final = "AWS/AutoScaling"
 GRANULARITY: Final = "1Minute"
@@ -23,22 +24,37 @@ SECONDS: Final = 60
 _BATCH: Final = 200
 
 type _Members = Sequence[tuple[str, int]]  # the lifecycle state and the weight of each
-type _Value = Callable[[ScalingGroup, _Members], int]
+type _Value = Callable[[ScalingGroup, WarmPool | None, _Members], int | None]
 
 
 def _instances(*states: str) -> _Value:
-    return lambda _, members: sum(state in states for state, _ in members)
+    return lambda _, __, members: sum(state in states for state, _ in members)
 
 
 def _capacity(*states: str) -> _Value:
-    return lambda _, members: sum(weight for state, weight in members if state in states)
+    return lambda _, __, members: sum(weight for state, weight in members if state in states)
+
+
+def _wanted_warm(group: ScalingGroup, pool: WarmPool) -> int:
+    return size_of(group.desired, group.max_size, pool.min_size, pool.max_prepared)
+
+
+def _of_pool(value: Callable[[ScalingGroup, WarmPool, _Members], int]) -> _Value:
+    """Make a value of what only groups with a warm pool have."""
+    return lambda group, pool, members: None if pool is None else value(group, pool, members)
+
+
+def _warm(is_such: Callable[[str], bool]) -> _Value:
+    return _of_pool(
+        lambda _, __, members: sum(weight for state, weight in members if state.startswith(WARMED) and is_such(state))
+    )
 
 
 _ALL: Final = (IN_SERVICE, STANDBY, *PENDING, *LEAVING)
 _VALUES: Final[tuple[tuple[str, _Value], ...]] = (
-    ("GroupMinSize", lambda group, _: group.min_size),
-    ("GroupMaxSize", lambda group, _: group.max_size),
-    ("GroupDesiredCapacity", lambda group, _: group.desired),
+    ("GroupMinSize", lambda group, _, __: group.min_size),
+    ("GroupMaxSize", lambda group, _, __: group.max_size),
+    ("GroupDesiredCapacity", lambda group, _, __: group.desired),
     ("GroupInServiceInstances", _instances(IN_SERVICE)),
     ("GroupPendingInstances", _instances(*PENDING)),
     ("GroupStandbyInstances", _instances(STANDBY)),
@@ -49,9 +65,20 @@ _VALUES: Final[tuple[tuple[str, _Value], ...]] = (
     ("GroupStandbyCapacity", _capacity(STANDBY)),
     ("GroupTerminatingCapacity", _capacity(*LEAVING)),
     ("GroupTotalCapacity", _capacity(*_ALL)),
+    ("WarmPoolMinSize", _of_pool(lambda _, pool, __: pool.min_size)),
+    ("WarmPoolDesiredCapacity", _of_pool(lambda group, pool, _: _wanted_warm(group, pool))),
+    ("WarmPoolWarmedCapacity", _warm(lambda state: state in WARM)),
+    ("WarmPoolPendingCapacity", _warm(lambda state: state not in WARM and state not in LEAVING_WARM)),
+    ("WarmPoolTerminatingCapacity", _warm(lambda state: state in LEAVING_WARM)),
+    ("WarmPoolTotalCapacity", _warm(lambda _: True)),
+    (
+        "GroupAndWarmPoolDesiredCapacity",
+        _of_pool(lambda group, pool, _: group.desired + _wanted_warm(group, pool)),
+    ),
+    ("GroupAndWarmPoolTotalCapacity", _of_pool(lambda _, __, members: sum(weight for _, weight in members))),
 )
 METRICS: Final[Mapping[str, _Value]] = dict(_VALUES)
-"""The metrics by name, without those of warm pools, which no group has."""
+"""The metrics by name; those of warm pools have no value for groups without one."""
 
 
 def of_groups(tx: Transaction, group_ids: Collection[str]) -> Mapping[str, Sequence[str]]:
@@ -75,12 +102,21 @@ def measure(tx: Transaction, now: datetime, after: str = "") -> tuple[list[Datum
     for group_id, state, weight in tx.session.execute(select(*columns).where(ScalingInstance.group_id.in_(group_ids))):
         members.setdefault(group_id, []).append((state, weight))
     rows = tx.session.scalars(select(ScalingGroup).where(ScalingGroup.id.in_(group_ids)))
-    data = [datum for row in rows for datum in _data(row, members.get(row.id, ()), collected[row.id], now)]
+    pools = {
+        pool.group_id: pool for pool in tx.session.scalars(select(WarmPool).where(WarmPool.group_id.in_(group_ids)))
+    }
+    data: list[Datum] = []
+    for row in rows:
+        data += _data(row, pools.get(row.id), members.get(row.id, ()), collected[row.id], now)
     return data, group_ids[-1]
 
 
-def _data(row: ScalingGroup, members: _Members, names: Sequence[str], now: datetime) -> Iterator[Datum]:
+def _data(
+    row: ScalingGroup, pool: WarmPool | None, members: _Members, names: Sequence[str], now: datetime
+) -> Iterator[Datum]:
     at = int(now.timestamp()) // SECONDS * SECONDS * 1000
     for name in names:
         identity = Identity(row.account_id, NAMESPACE, name, ((GROUP, row.name),))
-        yield single(identity, at, "None", float(METRICS[name](row, members)))
+        value = METRICS[name](row, pool, members)
+        if value is not None:
+            yield single(identity, at, "None", float(value))

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from stead_controller.db.tables import ScalingGroup, ScalingInstance
+from stead_controller.db.tables import ScalingGroup, ScalingInstance, WarmPool
 from stead_controller.errors import SteadError
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
@@ -23,15 +23,20 @@ from stead_controller.resources.scaling import (
     plan,
     sight,
     termination,
+    warm_pool_plan,
+    warm_pools,
     words,
 )
 from stead_controller.resources.scaling import launch_configurations as configurations
 from stead_controller.resources.scaling.activities import Event
-from stead_controller.resources.scaling.launches import Launched, Launcher, Origin, Read, Wanted, owner
-from stead_controller.resources.scaling.member import IN_SERVICE, Member, Source
+from stead_controller.resources.scaling.launches import Launched, Launcher, Read, Wanted, owner
+from stead_controller.resources.scaling.member import IN_SERVICE, WARMED, Member, Source, is_warm
+from stead_controller.resources.scaling.member_row import member_row
 from stead_controller.resources.scaling.plan import Plan, Seen, Situation, Why
 from stead_controller.resources.scaling.refresh_step import RefreshStep
 from stead_controller.resources.scaling.termination import Facts
+from stead_controller.resources.scaling.warm_pool_plan import LEAVING_WARM, WarmPlan, Warmth
+from stead_controller.resources.scaling.warm_pool_step import WarmPoolStep
 
 NOWHERE: Final[Source] = ("", 0)
 """The source of what was launched by nothing that is known."""
@@ -47,6 +52,7 @@ class Step:
     group: ScalingGroup
     now: datetime
     _hooked: tuple[bool, bool] = field(default=(False, False), init=False)
+    _pool: WarmPool | None = field(default=None, init=False)
     _launching: frozenset[tuple[Source, str]] | None = field(default=None, init=False)
 
     def run(self) -> None:
@@ -54,8 +60,43 @@ class Step:
         group = self.group
         rows = {row.instance_id: row for row in sight.rows(self.tx, group.id)}
         seen = sight.seen(self.tx, rows)
+        live = [one for one in seen if not is_warm(one.member)]
+        warm = [one for one in seen if is_warm(one.member)]
         self._hooked = lifecycle_hooks.kinds(self.tx, group.id)
-        situation = Situation(
+        self._pool = self.tx.session.get(WarmPool, group.id)
+        situation, members = self._situation(), [one.member for one in live]
+        refresh = None if group.deleting else self._refresh()
+        if refresh is not None:
+            situation = replace(situation, refresh=refresh.see(members))
+        decided = plan.decide(situation, live, self._choose, self.now)
+        if refresh is not None:
+            refresh.see_warm([one.member for one in warm])
+            again = refresh.settle(decided, members)
+            if again is not None:
+                decided.look_again(again)
+        warm_plan = WarmPlan()
+        if self._pool is not None:
+            warmth = Warmth(warm_pools.seen(group, self._pool), warm)
+            if refresh is not None:
+                warmth = replace(warmth, stale=refresh.stale_warm, replacing=refresh.ends_warm)
+            warm_plan = warm_pool_plan.decide(situation, warmth, live, decided, self._choose, self.now)
+        group.due = decided.due
+        self._settle(decided, rows)
+        capacity = sum(one.member.weight for one in seen if plan.is_counted(one.member))
+        self._end(decided, rows, {one.member.id: one for one in seen}, capacity)
+        capacity -= sum(rows[one].weight for one in decided.ending if one in rows and self._was_counted(seen, one))
+        capacity = self._use_pool(warm_plan, decided, rows, capacity)
+        capacity += self._launch(decided, capacity, _of_markets(seen, decided))
+        if capacity == group.desired:
+            group.why = ""
+        self.tx.session.flush()
+        if decided.finished:
+            self.tx.session.delete(group)
+            self.tx.session.flush()
+
+    def _situation(self) -> Situation:
+        group = self.group
+        return Situation(
             desired=group.desired,
             zones=group.zones,
             grace=timedelta(seconds=group.health_grace),
@@ -66,26 +107,27 @@ class Step:
             lifetime=None if group.max_lifetime is None else timedelta(seconds=group.max_lifetime),
             healthy=_percentages(group),
         )
-        members = [one.member for one in seen]
-        refresh = None if group.deleting else self._refresh()
-        if refresh is not None:
-            situation = replace(situation, refresh=refresh.see(members))
-        decided = plan.decide(situation, seen, self._choose, self.now)
-        again = None if refresh is None else refresh.settle(decided, members)
-        if again is not None:
-            decided.look_again(again)
-        group.due = decided.due
-        self._settle(decided, rows)
-        capacity = sum(one.member.weight for one in seen if plan.is_counted(one.member))
-        self._end(decided, rows, {one.member.id: one for one in seen}, capacity)
-        capacity -= sum(rows[one].weight for one in decided.ending if one in rows and self._was_counted(seen, one))
-        capacity += self._launch(decided, capacity, _of_markets(seen, decided))
-        if capacity == group.desired:
-            group.why = ""
-        self.tx.session.flush()
-        if decided.finished:
-            self.tx.session.delete(group)
-            self.tx.session.flush()
+
+    def _use_pool(self, decided: WarmPlan, of_group: Plan, rows: dict[str, ScalingInstance], capacity: int) -> int:
+        """Let the warm pool do what is decided; return the group's capacity after it."""
+        if self._pool is None:
+            return capacity
+        step = WarmPoolStep(self.tx, self.cloud, self.group, self._pool, self.now, self._hooked, self._look_again)
+        step.settle(decided, rows)
+        for member_id in decided.returning:
+            row = rows[member_id]
+            step.give_back(row, self._cause(row, Why.SURPLUS, capacity, capacity - row.weight))
+            capacity -= row.weight
+        for member_id in decided.starting:
+            row = rows[member_id]
+            if step.start(row, self._launch_cause(capacity, capacity + row.weight, replacing=of_group.replacing)):
+                capacity += row.weight
+            else:
+                of_group.launches[row.zone] = of_group.launches.get(row.zone, 0) + row.weight
+        step.fill(Launcher(self.tx, self.cloud, self.read, self.group, self.now), decided, _warm(rows))
+        if self._pool.deleting and not any(map(is_warm, rows.values())):
+            self.tx.session.delete(self._pool)
+        return capacity
 
     def _refresh(self) -> RefreshStep | None:
         row = instance_refreshes.under_way(self.tx, self.group.id)
@@ -152,7 +194,8 @@ class Step:
             if activity is not None:
                 activities.end(activity, self.now)
             self.tx.session.delete(row)
-            self.group.scaled = self.now
+            if not is_warm(row):
+                self.group.scaled = self.now
         for member_id in decided.doubted:
             rows[member_id].until = self.now + plan.PATIENCE
         for member_id in decided.trusted:
@@ -196,8 +239,9 @@ class Step:
             self._begin_end(row, self._cause(row, why, capacity, after))
             capacity = after
             is_gone = state in (None, "terminated", "shutting-down")
-            if not is_gone and why is not Why.ABANDONED and self._hooked[1]:
-                self._wait(row, plan.TERMINATING_WAIT, launching=False)
+            is_forced = is_warm(row) and self._pool is not None and self._pool.deleting
+            if not is_gone and why is not Why.ABANDONED and self._hooked[1] and not is_forced:
+                self._wait(row, _within(row, plan.TERMINATING_WAIT), launching=False)
                 continue
             self._terminate(row, is_gone=is_gone)
 
@@ -206,9 +250,13 @@ class Step:
         place = {"Availability Zone": row.zone}
         event = Event(f"Terminating EC2 instance: {row.instance_id}", cause, row.instance_id, place)
         row.activity_id = activities.begin(self.tx, self.group, event, activities.IN_PROGRESS, self.now).id
-        row.lifecycle_state, row.since, row.until = plan.TERMINATING, self.now, None
+        row.lifecycle_state, row.since, row.until = _within(row, plan.TERMINATING), self.now, None
 
     def _cause(self, row: ScalingInstance, why: Why, before: int, after: int) -> str:
+        if is_warm(row) and why is Why.SURPLUS:
+            return words.at(self.now, words.COOLED)
+        if is_warm(row) and why is Why.DELETION and not self.group.deleting:
+            return words.at(self.now, words.POOL_DELETED)
         if why is not Why.SURPLUS:
             return words.at(self.now, words.ended(why))
         told = (words.shrunk(before, after), words.selected(row.instance_id))
@@ -223,12 +271,16 @@ class Step:
             return
         reason = sight.state_reason(self.tx, seen.member.id)
         activities.end(activity, self.now, failure=words.never_in_service(reason))
-        self._back_off()
+        if is_warm(row) and self._pool is not None:
+            self._pool.failures += 1
+            self._pool.retry_at = self.now + plan.pause_after(self._pool.failures)
+        else:
+            self._back_off()
 
     def _terminate(self, row: ScalingInstance, *, is_gone: bool = False) -> None:
         """Terminate an instance, whether protected from users' requests or not."""
         lifecycle_hooks.forget(self.tx, row)
-        row.lifecycle_state = plan.TERMINATING
+        row.lifecycle_state = _within(row, plan.TERMINATING)
         if is_gone:
             self._look_again(self.now)
             return
@@ -277,36 +329,19 @@ class Step:
         self.tx.session.add(row)
 
 
-def member_row(
-    group: ScalingGroup, instance_id: str, zone: str, instance_type: str, now: datetime, *, origin: Origin
-) -> ScalingInstance:
-    """Return the row of a group's new instance."""
-    return ScalingInstance(
-        instance_id=instance_id,
-        group_id=group.id,
-        account_id=group.account_id,
-        zone=zone,
-        instance_type=instance_type,
-        lifecycle_state="Pending",
-        since=now,
-        until=None,
-        healthy=True,
-        protected=group.protect_new,
-        weight=1,
-        spot=False,
-        template_id=origin.template_id,
-        template_name=origin.template_name,
-        template_version=origin.template_version,
-        configuration=origin.configuration,
-        launched=now,
-        in_service=None,
-        activity_id=None,
-    )
-
-
 def _percentages(group: ScalingGroup) -> tuple[int, int] | None:
     least, most = group.min_healthy, group.max_healthy
     return None if least is None or most is None else (least, most)
+
+
+def _within(row: ScalingInstance, state: str) -> str:
+    """Return a lifecycle state as it is called where an instance is: in its group, or in the warm pool."""
+    return f"{WARMED}{state}" if is_warm(row) else state
+
+
+def _warm(rows: Mapping[str, ScalingInstance]) -> int:
+    """Return how many instances of a group stay in its warm pool."""
+    return sum(is_warm(row) and row.lifecycle_state not in LEAVING_WARM for row in rows.values())
 
 
 def _of_markets(seen: Sequence[Seen], decided: Plan) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import func, select
 
-from stead_controller.db.tables import ScalingGroup, ScalingInstance, ScalingTag, Subnet
+from stead_controller.db.tables import ScalingGroup, ScalingInstance, ScalingTag, Subnet, WarmPool
 from stead_controller.errors import (
     AlreadyExists,
     InUse,
@@ -23,6 +23,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.scaling import activities, due_groups, group_metrics, group_tags, policy_alarms, words
 from stead_controller.resources.scaling.group_tags import GroupTag
+from stead_controller.resources.scaling.member import is_warm
 from stead_controller.resources.scaling.termination import POLICIES
 
 MOST: Final = 500
@@ -57,6 +58,9 @@ type ShownMember = ScalingInstance
 type ShownTag = ScalingTag
 """A tag as it is shown."""
 
+type ShownPool = WarmPool
+"""A warm pool as it is shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class GroupRequest:
@@ -87,12 +91,17 @@ class GroupRequest:
 
 @dataclass(frozen=True, slots=True)
 class ShownGroup:
-    """A group with its instances and tags, and the names of the metrics that are collected of it."""
+    """A group with its instances and tags, and the names of the metrics that are collected of it.
+
+    `warm` is how many more instances there are in its warm pool.
+    """
 
     row: ScalingGroup
     members: Sequence[ScalingInstance]
     tags: Sequence[ScalingTag]
     metrics: Sequence[str]
+    pool: WarmPool | None
+    warm: int
 
 
 def arn_of(cloud: Cloud, account_id: str, group_id: str, name: str) -> str:
@@ -302,7 +311,15 @@ def describe(
     members = _by_group(tx, of_these)
     tags = group_tags.of_groups(tx, of_these)
     metrics = group_metrics.of_groups(tx, of_these)
-    return [ShownGroup(row, members.get(row.id, ()), tags.get(row.id, ()), metrics.get(row.id, ())) for row in rows]
+    pools = tx.session.scalars(select(WarmPool).where(WarmPool.group_id.in_(of_these)))
+    pool_of = {pool.group_id: pool for pool in pools}
+    shown = []
+    for row in rows:
+        all_of_it = members.get(row.id, ())
+        live = [one for one in all_of_it if not is_warm(one)]
+        warm = len(all_of_it) - len(live)
+        shown.append(ShownGroup(row, live, tags.get(row.id, ()), metrics.get(row.id, ()), pool_of.get(row.id), warm))
+    return shown
 
 
 def _by_group(tx: Transaction, group_ids: Sequence[str]) -> Mapping[str, Sequence[ScalingInstance]]:

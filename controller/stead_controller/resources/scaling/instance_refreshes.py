@@ -99,6 +99,9 @@ def start(tx: Transaction, caller: Caller, name: str, asked: RefreshRequest, now
         targets=None,
         total=0,
         left=0,
+        warm_targets=None,
+        warm_total=0,
+        warm_left=0,
         checkpoint=0,
         resumes=None,
         progressed=now,
@@ -151,9 +154,17 @@ def can_roll_back(group: ScalingGroup, row: InstanceRefresh) -> bool:
 def begin_rollback(group: ScalingGroup, row: InstanceRefresh, reason: str, now: datetime) -> None:
     """Let a refresh replace what it has launched by what the group launched before."""
     row.rollback = json.dumps(
-        {"reason": reason, "started": now.isoformat(), "percentage": percentage(row), "left": row.left}
+        {
+            "reason": reason,
+            "started": now.isoformat(),
+            "percentage": percentage(row),
+            "left": row.left + row.warm_left,
+            "live": progress_of(row.total, row.left),
+            "warm": progress_of(row.warm_total, row.warm_left) if row.warm_total else None,
+        }
     )
     row.status, row.targets, row.total, row.left = ROLLING_BACK, None, 0, 0
+    row.warm_targets, row.warm_total, row.warm_left = None, 0, 0
     row.resumes, row.progressed = None, now
     group.refreshing = None
     group.failures, group.retry_at = 0, None
@@ -163,7 +174,12 @@ def percentage(row: InstanceRefresh) -> int:
     """Return how much of a refresh is done, in percent."""
     if row.targets is None:
         return 0
-    return 100 * (row.total - row.left) // row.total if row.total else 100
+    return progress_of(row.total + row.warm_total, row.left + row.warm_left)[0]
+
+
+def progress_of(total: int, left: int) -> tuple[int, int]:
+    """Return how many percent of so many instances are replaced, and how many are left."""
+    return (100 * (total - left) // total if total else 100), left
 
 
 def under_way(tx: Transaction, group_id: str) -> InstanceRefresh | None:

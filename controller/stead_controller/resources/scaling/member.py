@@ -2,12 +2,18 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 PENDING: Final = frozenset({"Pending", "Pending:Wait", "Pending:Proceed"})
 """Lifecycle states of an instance on its way into service."""
 
 IN_SERVICE: Final = "InService"
+
+WARMED: Final = "Warmed:"
+"""With this begins the lifecycle state of an instance in its group's warm pool."""
+
+WARM: Final = frozenset({"Warmed:Stopped", "Warmed:Running", "Warmed:Hibernated"})
+"""Lifecycle states of an instance that is ready in a warm pool."""
 
 type Source = tuple[str, int] | str
 """What an instance was launched from: a launch template's id and version, or the name of a launch configuration."""
@@ -27,3 +33,16 @@ class Member:
     instance_type: str
     lifecycle: str = "on-demand"
     weight: int = 1
+
+
+class _InGroup(Protocol):
+    """What has a lifecycle state."""
+
+    @property
+    def lifecycle_state(self) -> str:
+        """The state in AWS's words."""
+
+
+def is_warm(member: _InGroup) -> bool:
+    """Tell whether an instance is in its group's warm pool."""
+    return member.lifecycle_state.startswith(WARMED)

@@ -22,9 +22,9 @@ from stead_controller.resources.scaling import (
     words,
 )
 from stead_controller.resources.scaling.activities import Event
-from stead_controller.resources.scaling.group_step import member_row
 from stead_controller.resources.scaling.launches import Origin, owner
-from stead_controller.resources.scaling.member import IN_SERVICE, PENDING
+from stead_controller.resources.scaling.member import IN_SERVICE, PENDING, is_warm
+from stead_controller.resources.scaling.member_row import member_row
 
 AT_ONCE: Final = 20
 """How many instances a request can attach or detach."""
@@ -71,6 +71,8 @@ def terminate(
 ) -> ScalingActivity:
     """End an instance, with `shrink` without another in its place; raises NotFound, WrongState."""
     group, row = find(tx, caller, instance_id)
+    if is_warm(row):
+        raise _in_warm_pool(row)
     if row.lifecycle_state in plan.LEAVING:
         raise WrongState(_SCOPE, f"The instance {instance_id} is being terminated already.")
     before = group.desired
@@ -104,6 +106,8 @@ def set_health(
 
 
 def _in_grace(group: ScalingGroup, row: ScalingInstance, now: datetime) -> bool:
+    if is_warm(row):
+        return False
     return row.in_service is None or (now - row.in_service).total_seconds() < group.health_grace
 
 
@@ -113,6 +117,8 @@ def protect(tx: Transaction, caller: Caller, name: str, ids: Sequence[str], *, p
     if len(ids) > _MOST_PROTECTED:
         raise InvalidParameter(f"At most {_MOST_PROTECTED} instances can be named in one request.")
     for row in _members(tx, group, ids):
+        if is_warm(row):
+            raise _in_warm_pool(row)
         if row.lifecycle_state not in (IN_SERVICE, *PENDING):
             raise _not_in(row, "InService or Pending")
         row.protected = protected
@@ -265,3 +271,7 @@ def _check_shrink(group: ScalingGroup, count: int) -> None:
 
 def _not_in(row: ScalingInstance, states: str) -> WrongState:
     return WrongState(_SCOPE, f"The instance {row.instance_id} is not in {states}, but in {row.lifecycle_state}.")
+
+
+def _in_warm_pool(row: ScalingInstance) -> WrongState:
+    return WrongState(_SCOPE, f"The instance {row.instance_id} is in a warm pool, for which this cannot be done.")

@@ -290,11 +290,11 @@ def _judge(group: Situation, one: Seen, plan: Plan, now: datetime) -> None:
         case "Pending" | "Pending:Wait" | "Pending:Proceed":
             _judge_pending(one, plan, now)
         case "InService":
-            _judge_health(group, one, plan, now)
+            judge_health(group, one, plan, now)
         case "Standby" if one.state in _GONE:
             plan.removed.append(member.id)
         case "Terminating:Wait" if one.state not in _GONE:
-            outcome = _outcome(one.waits, plan, now)
+            outcome = result_of(one.waits, plan, now)
             if outcome is not None:
                 plan.proceeding.append(member.id)
         case _ if one.state in _GONE:
@@ -306,7 +306,7 @@ def _judge_pending(one: Seen, plan: Plan, now: datetime) -> None:
     if one.state in _STOPS:
         plan.ending[member_id] = Why.LAUNCH_FAILED
     elif one.member.lifecycle_state == PENDING_WAIT:
-        outcome = _outcome(one.waits, plan, now)
+        outcome = result_of(one.waits, plan, now)
         if outcome == "ABANDON":
             plan.ending[member_id] = Why.ABANDONED
         elif outcome is not None:
@@ -315,7 +315,7 @@ def _judge_pending(one: Seen, plan: Plan, now: datetime) -> None:
         plan.entering.append(member_id)
 
 
-def _outcome(waits: Sequence[Wait], plan: Plan, now: datetime) -> str | None:
+def result_of(waits: Sequence[Wait], plan: Plan, now: datetime) -> str | None:
     """Return what hooks have decided; one that abandons decides for all."""
     outcomes = [wait.outcome(now) for wait in waits]
     if "ABANDON" in outcomes:
@@ -326,8 +326,8 @@ def _outcome(waits: Sequence[Wait], plan: Plan, now: datetime) -> str | None:
     return None
 
 
-def _judge_health(group: Situation, one: Seen, plan: Plan, now: datetime) -> None:
-    """Decide whether an instance in service is to be replaced."""
+def judge_health(group: Situation, one: Seen, plan: Plan, now: datetime) -> None:
+    """Decide whether an instance that is to run is to be replaced."""
     why = _illness(group, one, plan, now)
     if why is None:
         return

@@ -20,10 +20,11 @@ from stead_controller.resources.scaling.instance_refreshes import (
     WAIT,
     Preferences,
 )
-from stead_controller.resources.scaling.member import IN_SERVICE, Member
+from stead_controller.resources.scaling.member import IN_SERVICE, WARM, Member
 from stead_controller.resources.scaling.member import PENDING as COMING
 from stead_controller.resources.scaling.plan import LEAVING, STANDBY, Plan
 from stead_controller.resources.scaling.rolling import Rolling
+from stead_controller.resources.scaling.warm_pool_plan import LEAVING_WARM
 
 _PATIENCE: Final = timedelta(hours=1)
 
@@ -39,6 +40,9 @@ class RefreshStep:
     _chosen: Preferences = field(init=False)
     _target: int = field(default=0, init=False)
     _waiting: int = field(default=0, init=False)
+    _pool_moves: bool = field(default=False, init=False)
+    stale_warm: frozenset[str] = field(default=frozenset(), init=False)
+    ends_warm: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         """Read the preferences."""
@@ -75,6 +79,23 @@ class RefreshStep:
             warmup=timedelta(seconds=self._warmup()),
             waiting=frozenset(waiting),
         )
+
+    def see_warm(self, members: Sequence[Member]) -> None:
+        """Count what is to be replaced in the warm pool, which is so after what is in service."""
+        row = self.row
+        if row.status not in (IN_PROGRESS, ROLLING_BACK):
+            return
+        there = [member for member in members if member.lifecycle_state not in LEAVING_WARM]
+        if row.warm_targets is None:
+            matters = row.status == ROLLING_BACK or self._chosen.skip_matching
+            row.warm_targets = json.dumps([one.id for one in there if not (matters and self.fits(one))])
+            row.warm_total = row.warm_left = len(json.loads(row.warm_targets))
+        targets = {*json.loads(row.targets or "[]"), *json.loads(row.warm_targets)}  # some may have come back
+        self.stale_warm = frozenset(member.id for member in there if member.id in targets)
+        if len(self.stale_warm) < row.warm_left:
+            row.progressed = self.now
+        row.warm_left = min(len(self.stale_warm), row.warm_total)
+        self._pool_moves = any(member.lifecycle_state not in WARM for member in members)
 
     def _warmup(self) -> int:
         group = self.group
@@ -123,6 +144,9 @@ class RefreshStep:
             row.resumes = self.now + timedelta(seconds=self._chosen.delay)
             return row.resumes
         if self._waiting and self._done() < self._target:
+            return self._wait()
+        if self.stale_warm or (row.warm_total and self._pool_moves):
+            self.ends_warm = True
             return self._wait()
         if self._chosen.bake and not is_back:
             row.status, row.resumes = BAKING, self.now + timedelta(seconds=self._chosen.bake)

@@ -19,6 +19,11 @@ _BECAUSE: Final = {
     Why.REFRESH: "an instance was taken out of service in response to an instance refresh.",
     Why.DELETION: "an instance was taken out of service in response to the deletion of the AutoScalingGroup.",
 }
+COOLED: Final = (
+    "an instance was taken out of the warm pool in response to a difference between desired and actual warm pool "
+    "capacity."
+)
+POOL_DELETED: Final = "an instance was taken out of the warm pool in response to the deletion of the warm pool."
 REPLACED: Final = "an instance was launched in response to an unhealthy instance needing to be replaced."
 REFUSED: Final = "Launching EC2 instance failed."
 ABANDONED: Final = "The lifecycle action of the instance was completed with ABANDON."
@@ -83,6 +88,29 @@ def shrunk(before: int, after: int) -> str:
         "an instance was taken out of service in response to a difference between desired and actual capacity, "
         f"shrinking the capacity from {before} to {after}."
     )
+
+
+def warmed(before: int, after: int) -> str:
+    """Say that an instance was started to fill a warm pool."""
+    return (
+        "an instance was started in response to a difference between desired and actual warm pool capacity, increasing "
+        f"the warm pool capacity from {before} to {after}."
+    )
+
+
+def into_pool(instance_id: str) -> str:
+    """Say that an instance is launched into a warm pool."""
+    return f"Launching a new EC2 instance into warm pool: {instance_id}"
+
+
+def from_pool(instance_id: str) -> str:
+    """Say that an instance of a warm pool is taken into the group."""
+    return f"Launching a new EC2 instance from warm pool: {instance_id}"
+
+
+def returning(instance_id: str) -> str:
+    """Say that an instance of the group returns to its warm pool."""
+    return f"Returning EC2 instance to warm pool: {instance_id}"
 
 
 def selected(instance_id: str) -> str:

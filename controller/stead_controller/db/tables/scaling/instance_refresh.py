@@ -13,7 +13,8 @@ class InstanceRefresh(Base):
     """A refresh of a group; it stays for six weeks.
 
     `preferences` and `wanted` (the desired configuration) are JSON. `targets` are the ids of the instances to be
-    replaced, as JSON, which the first step finds; `left` of `total` still are. `checkpoint` is the number of those that
+    replaced, as JSON, which the first step finds; `left` of `total` still are;
+    the same of the warm pool. `checkpoint` is the number of those that
     were reached, and `resumes` when a pause at one ends, or the rest after all. `progressed` is when the
     last instance was replaced. `rollback` is JSON of what was done when it was rolled back.
     """
@@ -35,6 +36,9 @@ class InstanceRefresh(Base):
     targets: Mapped[str | None] = mapped_column(Text)
     total: Mapped[int]
     left: Mapped[int]
+    warm_targets: Mapped[str | None] = mapped_column(Text)
+    warm_total: Mapped[int]
+    warm_left: Mapped[int]
     checkpoint: Mapped[int]
     resumes: Mapped[datetime | None]
     progressed: Mapped[datetime]

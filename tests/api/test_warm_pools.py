@@ -1,0 +1,288 @@
+"""Warm pools of Auto Scaling groups: how they fill, give, take back and end, and what is refused."""
+
+from datetime import timedelta
+
+import pytest
+
+from stead_controller.db.tables import Instance
+from stead_controller.errors import InvalidParameter
+from stead_controller.resources.scaling import warm_pools
+from stead_controller.resources.scaling.warm_pools import PoolRequest
+from tests.api.test_spot_instances import described
+from tests.support.scaling import NAME, Groups
+
+
+@pytest.fixture
+def groups(api):
+    return Groups(api)
+
+
+def _put(groups, **asked):
+    groups.call(groups.client.put_warm_pool, **asked)
+
+
+def _filled(groups, count, state="Stopped"):
+    """Let a pool fill, and return the ids of its instances."""
+    groups.run()
+    groups.become("running", *(one for one, at in groups.warm().items() if at == "Warmed:Pending"))
+    if state == "Stopped":
+        assert set(groups.warm().values()) == {"Warmed:Pending:Proceed"}
+        groups.become("stopped", *groups.warm())
+    assert list(groups.warm().values()) == [f"Warmed:{state}"] * count
+    return sorted(groups.warm())
+
+
+def _state(api, instance_id):
+    return described(api, instance_id)["State"]["Name"]
+
+
+def test_a_pool_fills_and_serves_what_the_group_needs(api, groups):
+    groups.create(DesiredCapacity=1)
+    [serving] = groups.up()
+    _put(groups)
+    shown = groups.call(groups.client.describe_warm_pool)["WarmPoolConfiguration"]
+    assert shown == {"MinSize": 0, "PoolState": "Stopped"}
+    groups.run()
+    assert list(groups.warm().values()) == ["Warmed:Pending"] * 3
+    warm = _filled(groups, 3)
+    assert groups.states() == {serving: "InService"}
+    assert groups.shown()["WarmPoolSize"] == 3
+    assert groups.shown()["WarmPoolConfiguration"]["PoolState"] == "Stopped"
+    instances = groups.client.describe_auto_scaling_instances(InstanceIds=[warm[0]])["AutoScalingInstances"]
+    assert [one["LifecycleState"] for one in instances] == ["Warmed:Stopped"]
+    told = groups.activities()[0]
+    assert told["Description"] == f"Launching a new EC2 instance into warm pool: {told['Description'].split()[-1]}"
+    assert told["StatusCode"] == "Successful"
+
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=2)
+    groups.run()
+    [taken] = set(groups.states()) - {serving}
+    assert taken in warm
+    assert groups.states()[taken] == "Pending"
+    assert _state(api, taken) == "pending"
+    assert len(groups.warm()) == 2  # as many as are missing to the maximum
+    groups.become("running", taken)
+    assert groups.states()[taken] == "InService"
+    told = groups.activities()[0]
+    assert told["Description"] == f"Launching a new EC2 instance from warm pool: {taken}"
+    assert "increasing the capacity from 1 to 2." in told["Cause"]
+    assert told["StatusCode"] == "Successful"
+    assert api.run(lambda tx: tx.session.query(Instance).count()) == 4
+
+
+def test_a_pool_that_is_empty_lets_the_group_launch(groups):
+    groups.create(DesiredCapacity=0)
+    _put(groups, MaxGroupPreparedCapacity=1)
+    [warm] = _filled(groups, 1)
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=3)
+    groups.run()
+    assert len(groups.states()) == 3
+    assert warm in groups.states()
+    assert groups.warm() == {}
+
+
+def test_what_shrinks_returns_where_it_is_reused(api, groups):
+    groups.create(DesiredCapacity=2)
+    first, second = groups.up()
+    _put(groups, MaxGroupPreparedCapacity=2, InstanceReusePolicy={"ReuseOnScaleIn": True})
+    groups.run()
+    assert groups.warm() == {}
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=1)
+    groups.run()
+    [back] = groups.warm()
+    assert groups.warm() == {back: "Warmed:Pending:Proceed"}
+    assert _state(api, back) == "stopping"
+    assert groups.activities()[0]["Description"] == f"Returning EC2 instance to warm pool: {back}"
+    groups.become("stopped", back)
+    assert groups.warm() == {back: "Warmed:Stopped"}
+    assert set(groups.states()) == {first, second} - {back}
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=2)
+    groups.run()
+    groups.become("running", back)
+    assert set(groups.states().values()) == {"InService"}
+    assert set(groups.states()) == {first, second}
+    groups.call(groups.client.put_warm_pool, InstanceReusePolicy={"ReuseOnScaleIn": False})
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=1)
+    groups.run()
+    assert list(groups.states().values()).count("Terminating") == 1
+
+
+def test_hooks_run_on_the_way_in_and_out(api, groups):
+    groups.create(DesiredCapacity=0)
+    for verb in ("LAUNCHING", "TERMINATING"):
+        groups.call(
+            groups.client.put_lifecycle_hook,
+            LifecycleHookName=verb,
+            LifecycleTransition=f"autoscaling:EC2_INSTANCE_{verb}",
+            HeartbeatTimeout=60,
+        )
+    _put(groups, MaxGroupPreparedCapacity=1, InstanceReusePolicy={"ReuseOnScaleIn": True})
+    groups.run()
+    [one] = groups.warm()
+
+    def complete(hook, result="CONTINUE"):
+        asked = {"LifecycleHookName": hook, "InstanceId": one, "LifecycleActionResult": result}
+        groups.call(groups.client.complete_lifecycle_action, **asked)
+        groups.run()
+
+    groups.become("running", one)
+    assert groups.warm() == {one: "Warmed:Pending:Wait"}
+    assert groups.activities()[0]["StatusCode"] == "MidLifecycleAction"
+    assert _state(api, one) == "running"
+    complete("LAUNCHING")
+    assert groups.warm() == {one: "Warmed:Pending:Proceed"}
+    groups.become("stopped", one)
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=1)
+    groups.run()
+    groups.become("running", one)
+    assert groups.states() == {one: "Pending:Wait"}
+    complete("LAUNCHING")
+    assert groups.states() == {one: "InService"}
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=0)
+    groups.run()
+    assert groups.warm() == {one: "Warmed:Pending:Wait"}
+    assert _state(api, one) == "running"
+    complete("TERMINATING")
+    assert groups.warm() == {one: "Warmed:Pending:Proceed"}
+    groups.become("stopped", one)
+    assert groups.warm() == {one: "Warmed:Stopped"}
+    _put(groups, MaxGroupPreparedCapacity=0)
+    groups.run()
+    assert groups.warm() == {one: "Warmed:Terminating:Wait"}
+    complete("TERMINATING")
+    assert groups.warm() == {one: "Warmed:Terminating"}
+    groups.become("terminated", one)
+    assert groups.warm() == {}
+
+
+def test_an_abandoned_hook_ends_what_comes_into_the_pool(groups):
+    groups.create(DesiredCapacity=0)
+    groups.call(
+        groups.client.put_lifecycle_hook,
+        LifecycleHookName="x",
+        LifecycleTransition="autoscaling:EC2_INSTANCE_LAUNCHING",
+        HeartbeatTimeout=60,
+    )
+    _put(groups, MinSize=1, MaxGroupPreparedCapacity=0)
+    groups.run()
+    groups.become("running", *groups.warm())
+    [one] = groups.warm()
+    groups.now += timedelta(seconds=61)
+    groups.run()
+    assert groups.warm()[one] == "Warmed:Terminating"
+
+
+def test_a_running_pool_is_not_stopped_and_serves_at_once(api, groups):
+    groups.create(DesiredCapacity=0)
+    _put(groups, PoolState="Running", MaxGroupPreparedCapacity=2)
+    one, two = _filled(groups, 2, "Running")
+    assert {_state(api, each) for each in (one, two)} == {"running"}
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=1)
+    groups.run()
+    groups.run()
+    [serving] = groups.states()
+    assert groups.states() == {serving: "InService"}
+
+
+def test_what_is_sick_in_the_pool_is_replaced(api, groups):
+    groups.create(DesiredCapacity=0)
+    _put(groups, MaxGroupPreparedCapacity=3)
+    ended, told, started = _filled(groups, 3)
+    groups.become("terminated", ended)
+    assert ended not in groups.warm()
+    groups.client.set_instance_health(InstanceId=told, HealthStatus="Unhealthy")
+    groups.run()
+    assert groups.warm()[told] == "Warmed:Terminating"
+    groups.become("running", started)  # somebody starts it
+    assert groups.warm()[started] == "Warmed:Pending:Proceed"
+    assert _state(api, started) == "stopping"
+    assert sorted(groups.warm().values()) == [
+        "Warmed:Pending", "Warmed:Pending", "Warmed:Pending:Proceed", "Warmed:Terminating",
+    ]  # fmt: skip
+
+
+def test_a_pool_is_deleted_alone_and_with_its_group(api, groups):
+    groups.create(DesiredCapacity=0)
+    _put(groups, MaxGroupPreparedCapacity=1)
+    [one] = _filled(groups, 1)
+    assert "still in the warm pool" in api.refused(
+        "ResourceInUse", groups.client.delete_warm_pool, AutoScalingGroupName=NAME
+    )
+    api.refused("ResourceInUse", groups.client.delete_auto_scaling_group, AutoScalingGroupName=NAME)
+    groups.call(groups.client.delete_warm_pool, ForceDelete=True)
+    assert groups.call(groups.client.describe_warm_pool)["WarmPoolConfiguration"]["Status"] == "PendingDelete"
+    assert "pending delete" in api.refused("ValidationError", groups.client.put_warm_pool, AutoScalingGroupName=NAME)
+    groups.run()
+    assert groups.warm() == {one: "Warmed:Terminating"}
+    assert groups.activities()[0]["Description"] == f"Terminating EC2 instance: {one}"
+    assert groups.activities()[0]["Cause"].endswith("in response to the deletion of the warm pool.")
+    groups.become("terminated", one)
+    assert "WarmPoolConfiguration" not in groups.call(groups.client.describe_warm_pool)
+    assert "WarmPoolSize" not in groups.shown()
+    assert "No warm pool" in api.refused("ValidationError", groups.client.delete_warm_pool, AutoScalingGroupName=NAME)
+    _put(groups, MaxGroupPreparedCapacity=1)
+    [other] = _filled(groups, 1)
+    groups.call(groups.client.delete_auto_scaling_group, ForceDelete=True)
+    groups.run()
+    assert len(groups.client.describe_auto_scaling_groups()["AutoScalingGroups"]) == 1
+    groups.become("terminated", other)
+    assert groups.client.describe_auto_scaling_groups()["AutoScalingGroups"] == []
+
+
+def test_what_no_pool_can_have_is_refused(api, groups):
+    groups.create(DesiredCapacity=0)
+    assert "Hibernated" in api.refused(
+        "ValidationError", groups.client.put_warm_pool, AutoScalingGroupName=NAME, PoolState="Hibernated"
+    )
+    for asked in (PoolRequest(min_size=-1), PoolRequest(max_prepared=-2)):  # which boto3 would not send
+        with pytest.raises(InvalidParameter):
+            api.run(warm_pools.put, api.world.one.caller, NAME, asked, groups.now)
+    assert "Frozen" in api.refused(
+        "ValidationError", groups.client.put_warm_pool, AutoScalingGroupName=NAME, PoolState="Frozen"
+    )
+    _put(groups, MaxGroupPreparedCapacity=1)
+    [one] = _filled(groups, 1)
+    end = groups.client.terminate_instance_in_auto_scaling_group
+    assert "warm pool" in api.refused("ValidationError", end, InstanceId=one, ShouldDecrementDesiredCapacity=False)
+    protect = groups.client.set_instance_protection
+    asked = {"AutoScalingGroupName": NAME, "InstanceIds": [one], "ProtectedFromScaleIn": True}
+    assert "warm pool" in api.refused("ValidationError", protect, **asked)
+    mixed = {"LaunchTemplate": {"LaunchTemplateSpecification": {"LaunchTemplateName": "web", "Version": "1"}}}
+    update = groups.client.update_auto_scaling_group
+    told = api.refused("ValidationError", update, AutoScalingGroupName=NAME, MixedInstancesPolicy=mixed)
+    assert "MixedInstancesPolicy" in told
+    groups.call(groups.client.start_instance_refresh)
+    assert "refresh" in api.refused("InstanceRefreshInProgress", groups.client.put_warm_pool, AutoScalingGroupName=NAME)
+    spot = {
+        "ImageId": api.world.image_id,
+        "InstanceType": "stead.tiny",
+        "InstanceMarketOptions": {"MarketType": "spot"},
+    }
+    api.ec2.create_launch_template(LaunchTemplateName="spot", LaunchTemplateData=spot)
+    groups.create(AutoScalingGroupName="spot", LaunchTemplate={"LaunchTemplateName": "spot"})
+    put = groups.client.put_warm_pool
+    assert "Spot" in api.refused("ValidationError", put, AutoScalingGroupName="spot")
+
+
+def test_a_refresh_replaces_the_pool_after_the_group(groups):
+    groups.create(DesiredCapacity=1)
+    [old] = groups.up()
+    _put(groups, MaxGroupPreparedCapacity=2)
+    [warm] = _filled(groups, 1)
+    groups.call(groups.client.start_instance_refresh)
+    groups.run()
+    groups.become("terminated", old)
+    [new] = groups.up()
+    assert new not in (old, warm)
+    [shown] = groups.call(groups.client.describe_instance_refreshes)["InstanceRefreshes"]
+    assert shown["ProgressDetails"]["LivePoolProgress"] == {"PercentageComplete": 100, "InstancesToUpdate": 0}
+    groups.run()
+    assert groups.warm()[warm] == "Warmed:Terminating"
+    groups.become("terminated", warm)
+    [other] = groups.warm()
+    groups.become("running", other)
+    groups.become("stopped", other)
+    groups.run()
+    [shown] = groups.call(groups.client.describe_instance_refreshes)["InstanceRefreshes"]
+    assert shown["Status"] == "Successful"
+    assert shown["ProgressDetails"]["WarmPoolProgress"] == {"PercentageComplete": 100, "InstancesToUpdate": 0}
