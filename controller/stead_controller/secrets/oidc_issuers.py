@@ -66,7 +66,7 @@ def read(content: bytes) -> tuple[str, Keys]:
     """Return the issuer that a file defines and its keys; raises BadIssuer."""
     try:
         named = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadIssuer(f"it is no JSON: {error}") from error
     issuer = named.get("issuer") if isinstance(named, dict) else None
     if not isinstance(issuer, str) or not issuer.startswith("https://"):

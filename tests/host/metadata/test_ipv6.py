@@ -82,6 +82,19 @@ def test_tokens_and_addresses(service: Metadata, vpc: Vpc, vm: Vm) -> None:
     assert status == 200  # one token, whichever way it came
 
 
+def test_a_neighbours_token_and_address_are_no_way_to_its_metadata(service: Metadata, vpc: Vpc, vm: Vm) -> None:
+    """The neighbour has IPv4 alone; its token is good for nobody else, whichever way it is shown."""
+    neighbour = vpc.vm("172.31.0.6")
+    service.serve(vpc.vpc_id, vpc.path)
+    service.put(vpc.vpc_id, _dual(vpc, http_protocol_ipv6=True, http_tokens_required=True))
+    service.put(vpc.vpc_id, guest_of(vpc, 1, "172.31.0.6", http_tokens_required=True))
+    token = f"\r\nX-aws-ec2-metadata-token: {neighbour.token()}"
+    for header in (token, f"{token}\r\nX-Forwarded-For: 172.31.0.6", "\r\nX-Forwarded-For: 172.31.0.6"):
+        assert b" 401 " in _ask(vm, _path("instance-id", header)).splitlines()[0]
+    ask = "PUT /latest/api/token HTTP/1.1\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\nX-Forwarded-For: ::1"
+    assert b" 403 " in _ask(vm, ask).splitlines()[0]
+
+
 def test_the_answer_with_a_token_goes_as_far_as_the_hop_limit(service: Metadata, vpc: Vpc, vm: Vm) -> None:
     service.serve(vpc.vpc_id, vpc.path)
     service.put(vpc.vpc_id, _dual(vpc, http_protocol_ipv6=True, http_put_response_hop_limit=3))

@@ -222,9 +222,8 @@ def count(tx: Transaction, host_id: str, vcpus: int, memory: int) -> None:
     values: dict[str, Any] = {
         "cpus_reserved": Host.cpus_reserved + vcpus,
         "memory_reserved": Host.memory_reserved + memory,
+        "owner_account_id": tenancies.owner_without(-vcpus, -memory),
     }
-    if vcpus < 0 or memory < 0:
-        values["owner_account_id"] = tenancies.owner_without(-vcpus, -memory)
     changed = update(Host).where(Host.id == host_id).values(values)
     tx.session.execute(changed.execution_options(synchronize_session=False))
 

@@ -98,7 +98,7 @@ def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         raise invalid("The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)")
     try:
         header, claims = (json.loads(_decoded(piece)) for piece in pieces[:2])
-    except (ValueError, binascii.Error) as error:
+    except (ValueError, binascii.Error, RecursionError) as error:
         raise invalid("The ID Token provided is not a valid JWT.") from error
     if not isinstance(header, dict) or not isinstance(claims, dict) or "crit" in header:
         raise invalid("The ID Token provided is not a valid JWT.")

@@ -49,6 +49,7 @@ def test_without_a_folder_there_is_no_issuer() -> None:
         b"",
         b"[]",
         b"{}",
+        b"[" * 100_000,
         b'{"issuer": "http://a"}',
         b'{"issuer": "https://a"}',
         b'{"issuer":"https://a","jwks":{"keys":[1]}}',

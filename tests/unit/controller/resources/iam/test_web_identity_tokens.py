@@ -54,6 +54,7 @@ def test_what_the_issuer_signed_is_believed(algorithm: str) -> None:
         ("a.b", None, NOW, "InvalidIdentityToken"),
         ("a.b.c", None, NOW, "InvalidIdentityToken"),
         (f"{encoded(b'[]')}.{encoded(b'[]')}.", None, NOW, "InvalidIdentityToken"),
+        pytest.param(f"{encoded(b'[' * 14_000)}.e30.", None, NOW, "InvalidIdentityToken", id="nested deeply"),
         (TOKEN, None, NOW + timedelta(minutes=59), ""),
     ],
 )
