@@ -1,6 +1,7 @@
 """AssumeRoleWithWebIdentity through boto3, by clients without any access key."""
 
 import json
+import socket
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -8,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from stead_controller.secrets.oidc_issuers import OidcIssuers
-from tests.support.web_identity import Issuer
+from tests.support.web_identity import Issuer, encoded
 
 ACCOUNT = "111111111111"
 ISSUER = Issuer()
@@ -76,6 +77,26 @@ def test_others_get_none(api, role, anybody, code, claims):
         RoleSessionName="run",
         WebIdentityToken=token(**claims),
     )
+
+
+def test_a_token_nested_too_deeply_is_an_invalid_one(api, role, anybody):
+    """Anybody may send one, so it is no fault of ours that is written to the log."""
+    deep = f"{encoded(b'[' * 14_000)}.e30.e30"
+    asked = {"RoleArn": role, "RoleSessionName": "run", "WebIdentityToken": deep}
+    api.refused("InvalidIdentityToken", anybody.assume_role_with_web_identity, **asked)
+
+
+def test_no_issuer_is_asked_for_anything(api, iam, role, anybody):
+    """Keys are what the operator's files say: nobody connects to where an issuer's URL leads."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        url = f"https://127.0.0.1:{server.getsockname()[1]}/keys"
+        made = iam.create_open_id_connect_provider(Url=url, ClientIDList=["stead"])["OpenIDConnectProviderArn"]
+        with pytest.raises(ClientError, match="InvalidIdentityToken"):
+            anybody.assume_role_with_web_identity(RoleArn=role, RoleSessionName="run", WebIdentityToken=token(iss=url))
+        iam.update_open_id_connect_provider_thumbprint(OpenIDConnectProviderArn=made, ThumbprintList=["a" * 40])
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 def test_an_issuer_gives_tags_and_says_who_is_behind_it(api, iam, role, anybody):
