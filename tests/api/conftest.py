@@ -1,11 +1,13 @@
 """An AWS endpoint with a real database behind it, two tenants, and a boto3 client for each."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,7 @@ class Api:
     metrics: MemoryMetrics
     port: int = 0
     clients: dict[tuple[str, str], Any] = field(default_factory=dict)
+    _dumped: tuple[int, dict[str, list[tuple[Any, ...]]]] | None = None
 
     @property
     def ec2(self) -> Any:
@@ -103,13 +106,31 @@ class Api:
         return self.run(lambda tx: rows.launch(tx, self.world, tenant or self.world.one, **changes).id)
 
     def dump(self) -> dict[str, list[tuple[Any, ...]]]:
-        """All rows of all tables."""
-        with self.database.engine.connect() as connection:
-            names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type='table' ORDER BY name").all()
-            return {
-                name: [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {name} ORDER BY rowid")]
-                for (name,) in names
-            }
+        """All rows of all tables; they are read anew when a transaction was committed since the last time."""
+        self._reader.execute("BEGIN")
+        try:
+            [(version,)] = self._reader.execute("PRAGMA data_version")
+            if self._dumped is None or self._dumped[0] != version:
+                names = self._reader.execute(
+                    "SELECT name FROM sqlite_master WHERE type='table' ORDER BY name"
+                ).fetchall()
+                rows_of = {
+                    name: self._reader.execute(f"SELECT * FROM {name} ORDER BY rowid").fetchall() for (name,) in names
+                }
+                self._dumped = version, rows_of
+        finally:
+            self._reader.execute("COMMIT")
+        return dict(self._dumped[1])
+
+    @cached_property
+    def _reader(self) -> sqlite3.Connection:
+        """A connection that writes nothing, so that its `data_version` tells of the commits of all others."""
+        return sqlite3.connect(str(self.database.engine.url.database), isolation_level=None, check_same_thread=False)
+
+    def close(self) -> None:
+        """Close what was opened to look."""
+        if "_reader" in vars(self):
+            self._reader.close()
 
     def refused(self, code: str, function: Callable[..., Any], **params: Any) -> str:
         """Check that a call is refused with this code and changes no row; give the message."""
@@ -169,7 +190,8 @@ def serving(folder: Path, content: bytes, built: World) -> Iterator[Api]:
     thread.start()
     try:
         [(_, port)] = asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
-        yield Api(database, world, app, blocks, measured, port)
+        with closing(Api(database, world, app, blocks, measured, port)) as api:
+            yield api
     finally:
         asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)

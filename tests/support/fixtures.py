@@ -10,13 +10,13 @@ from stead_controller.metrics.engine_store import EngineStore
 from stead_proto.v1 import operator_pb2
 from tests.support import leaks, metrics, micro
 from tests.support.ceph import Ceph, missing_programs
-from tests.support.clients import Account, share_client_classes
+from tests.support.clients import Account, share_among_clients
 from tests.support.cloud import DEVICE, Cloud, HostSize
 from tests.support.real_cloud import RealCloud, User
 from tests.support.rig import TestRig
 from tests.support.street import Street, new_street
 
-share_client_classes()
+share_among_clients()
 
 _TOUCHES_THE_HOST = ("root", "libvirt", "guest")
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tests.recovery.lives.lives import Plan, run
-from tests.support.clients import share_client_classes
+from tests.support.clients import share_among_clients
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
         "--folder", type=Path, help="for the cloud; default: a new one below /var/tmp, removed at the end"
     )
     asked = parser.parse_args()
-    share_client_classes()
+    share_among_clients()
     plan = Plan(asked.seed, asked.lives, asked.round, asked.kills, asked.quiet)
     print(f"seed {plan.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="stead-lives-", dir="/var/tmp", delete=asked.folder is None) as made:

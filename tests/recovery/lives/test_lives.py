@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 
 from tests.recovery.lives.lives import Plan, run
-from tests.support.clients import share_client_classes
+from tests.support.clients import share_among_clients
 
 SEED = int(os.environ.get("STEAD_LIVES_SEED") or 5)
 
 
 def test_nothing_is_given_twice_oversubscribed_or_left_when_programs_are_killed(tmp_path: Path) -> None:
-    share_client_classes()
+    share_among_clients()
     plan = Plan(SEED, lives=30, round=30, kills=4, away=0.2)
     report = run(plan, tmp_path)
     print(report.text())

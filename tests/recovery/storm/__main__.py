@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.recovery.storm.faults import FAULTS
 from tests.recovery.storm.storm import Plan, weather
 from tests.support import box, micro
-from tests.support.clients import share_client_classes
+from tests.support.clients import share_among_clients
 
 
 def main() -> int:
@@ -26,7 +26,7 @@ def main() -> int:
     print(f"seed {options.seed}, history in {folder}", flush=True)
     micro.build()
     box.enter()
-    share_client_classes()
+    share_among_clients()
     report = weather(Plan(options.seed, options.minutes, options.hosts, kinds=tuple(options.only or FAULTS)), folder)
     text = report.text()
     (folder / "report").write_text(text + "\n", encoding="utf-8")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.recovery.storm.storm import Plan, weather
 from tests.support import box, leaks
-from tests.support.clients import share_client_classes
+from tests.support.clients import share_among_clients
 
 SEED = int(os.environ.get("STEAD_STORM_SEED") or 13)
 MINUTES = 0.8  # of churn; the rig, the rests and the end come on top
@@ -25,7 +25,7 @@ def test_everything_answered_holds_in_a_storm(tmp_path: Path) -> None:
 
 
 def _storm(folder: Path) -> None:
-    share_client_classes()
+    share_among_clients()
     before = leaks.take_inventory()
     report = weather(Plan(SEED, MINUTES, hosts=1), folder)
     leaks.assert_nothing_beyond(before, "a storm")
