@@ -1,7 +1,8 @@
 """A base that is read while it is fetched: the blocks that readers wait for are fetched before all others.
 
 Two streams lead to the block store, each with a thread: one for requested blocks, which is idle most of the time, and
-one that fetches the rest in the background and pauses during requests. While the store is unreachable, both retry.
+one that fetches the rest in the background and pauses during requests. While the store is unreachable, both retry, each
+at its own pace: woken by each other's failures they would try hundreds of times a second.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 _AHEAD: Final = 8  # blocks in flight in one stream
 _LONGEST_PAUSE: Final = 5.0
+_LONGEST_PAUSE_ASKED: Final = 1.0  # between tries for what a reader waits for
 _QUIET_SECONDS: Final = 3.0  # after so long without a request: fetch the rest
 _QUIET_READ_SECONDS: Final = 12.0  # the same while there are readers
 _PATIENCE_SECONDS: Final = 90.0  # after so long, fetch the rest in any case
@@ -69,8 +71,11 @@ class LazyBase:
         self._ended = False
         self.whole = asyncio.Event()
         self._threads = [
-            threading.Thread(target=self._fetch, args=(next_block,), name=name, daemon=True)
-            for name, next_block in (("asked", self._next_asked), ("behind", self._next_behind))
+            threading.Thread(target=self._fetch, args=(next_block, longest), name=name, daemon=True)
+            for name, next_block, longest in (
+                ("asked", self._next_asked, _LONGEST_PAUSE_ASKED),
+                ("behind", self._next_behind, _LONGEST_PAUSE),
+            )
         ]
 
     def start(self) -> None:
@@ -133,7 +138,7 @@ class LazyBase:
 
     # -- fetching, in threads
 
-    def _fetch(self, next_block: Callable[["_Stream"], bytes | None]) -> None:
+    def _fetch(self, next_block: Callable[["_Stream"], bytes | None], longest: float) -> None:
         pause = 0.1
         while not self._ended and self._left:
             stream = _Stream()
@@ -148,9 +153,8 @@ class LazyBase:
                 stream.ended = True  # a gRPC thread may still be about to ask for the next one
                 self._order.lost(set(stream.on_way))
                 self._moved.notify_all()
-                if self._left and not self._ended:
-                    self._moved.wait(pause)
-            pause = min(_LONGEST_PAUSE, pause * 2)
+                self._moved.wait_for(lambda: self._ended or not self._left, pause)
+            pause = min(longest, pause * 2)
 
     def _next_asked(self, stream: "_Stream") -> bytes | None:
         with self._moved:
