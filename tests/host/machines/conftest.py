@@ -40,10 +40,15 @@ def pytest_collection_modifyitems(items):
 
 
 def wait_for(
-    condition: Callable[[], object], what: str, seconds: float = 15.0, *, explain: Callable[[], str] | None = None
+    condition: Callable[[], object],
+    what: str,
+    seconds: float = 15.0,
+    *,
+    poll: float = 0.05,
+    explain: Callable[[], str] | None = None,
 ) -> None:
     """Return when the condition holds; fail when it does not in time."""
-    waiting.wait_for(condition, what, seconds, poll=0.02, explain=explain)
+    waiting.wait_for(condition, what, seconds, poll, explain=explain)
 
 
 @dataclass

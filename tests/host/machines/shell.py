@@ -60,7 +60,6 @@ class Shell:
             lambda: self._listen(rf"(?s){begin}\r?\n(.*){end} (\d+)\r?\n"),
             f"the guest has done {command}",
             seconds,
-            0.01,
         )
         output = said[1].replace("\r", "").strip()
         assert said[2] == "0", f"{command}: status {said[2]}: {output}"
