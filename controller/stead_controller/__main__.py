@@ -50,6 +50,15 @@ def _ipv6_pool(_context: click.Context, _parameter: click.Parameter, value: str)
     return value
 
 
+def _networks(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        try:
+            ipaddress.ip_network(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+    return values
+
+
 _OPTIONS = (
     click.option("--state-dir", type=click.Path(path_type=Path), required=True, help="Where all state is kept."),
     click.option("--database-url", default="", help="SQLAlchemy URL; default: SQLite in the state directory."),
@@ -166,6 +175,19 @@ _OPTIONS = (
         "--prometheus-listen", default="127.0.0.1", help="Address of the page for Prometheus.", show_default=True
     ),
     click.option("--prometheus-port", default=0, help="Its port; 0: there is none.", show_default=True),
+    click.option(
+        "--webhook-network",
+        "webhook_networks",
+        multiple=True,
+        callback=_networks,
+        help="CIDR block to which notifications may go, also by HTTP, beside public addresses.",
+    ),
+    click.option(
+        "--webhook-ca-file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="PEM file of authorities that receivers of notifications may have, beside the system's.",
+    ),
+    click.option("--api-url", default="", help="URL of the AWS APIs for receivers; default: the HTTPS port."),
     click.option("--log-level", default="info", show_default=True),
     click.option(
         "--log-file",

@@ -32,6 +32,7 @@ from stead_controller.aws.endpoint_arrivals import EndpointListener
 from stead_controller.aws.endpoint_certificates import EndpointCertificates
 from stead_controller.aws.failed_logins import FailedLogins
 from stead_controller.aws.server import AwsServer, Listener
+from stead_controller.aws.sns import signing_certificate
 from stead_controller.aws.throttle import Throttle
 from stead_controller.blocks import scheduled_scrub
 from stead_controller.blocks.open_files import open_files
@@ -79,8 +80,10 @@ from stead_controller.resources.network.vpc_endpoint_access import Via
 from stead_controller.resources.operators import cloud_facts, drain_moves, host_drain, sealed_rows
 from stead_controller.resources.storage import object_keys
 from stead_controller.room import Room
+from stead_controller.secrets import message_signer
 from stead_controller.secrets.identity_signer import IdentitySigner
 from stead_controller.secrets.master_key import MasterKey, require_opening
+from stead_controller.secrets.message_signer import MessageSigner
 from stead_controller.secrets.oidc_issuers import OidcIssuers
 from stead_controller.serial_console import host_key
 from stead_controller.serial_console.ssh_server import SerialConsoleServer
@@ -93,12 +96,14 @@ from stead_controller.workflows.engine import Engine, MakeLife
 from stead_controller.workflows.housekeeping import clean_up
 from stead_controller.workflows.image_tasks import ExportTask, ImportTask, Places
 from stead_controller.workflows.ingest_image import IngestImage
+from stead_controller.workflows.notifications import Notifications
 from stead_controller.workflows.recode_snapshot import RecodeSnapshot
 from stead_controller.workflows.replace_root_volume import ReplaceRootVolume
 from stead_controller.workflows.reseal import Resealing
 from stead_controller.workflows.scaling_groups import ScalingGroups
 from stead_controller.workflows.spot_launches import SpotLaunches
 from stead_controller.workflows.usage_metrics import UsageMetrics
+from stead_controller.workflows.webhooks import Webhooks
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
 from stead_proto.v1 import blocks_pb2_grpc, compute_pb2_grpc, host_pb2_grpc, operator_pb2, operator_pb2_grpc
@@ -141,6 +146,7 @@ class Controller:
         self.database = Database(settings.database, self._room)
         self.authority = Authority.load_or_create(settings.state_dir / "ca")
         self._identity_signer = IdentitySigner.load_or_create(settings.state_dir / "ca", self.authority)
+        self._message_signer = MessageSigner(settings.state_dir / "ca", self.authority)
         self._clock = clock
         self._clock_steps = ClockSteps(clock)
         self._liveness = Liveness(clock, settings.host_timeout_seconds)
@@ -161,6 +167,7 @@ class Controller:
         self._engine = Engine(self.database, clock, self._new_lives(places), alone=alone)
         self._spot_launches = SpotLaunches(self.database, self.cloud, spot_launch.read, clock)
         self._scaling_groups = ScalingGroups(self.database, self.cloud, group_launch.read, clock)
+        self._notifications = self._new_notifications()
         self._trail = self._new_trail()
         self._throttle = Throttle(settings.request_rate_factor)
         self._failed_logins = FailedLogins(settings.request_rate_factor)
@@ -201,6 +208,17 @@ class Controller:
             RecodeSnapshot.kind: partial(RecodeSnapshot, database, clock, store=self._blocks, sealer=self._sealer),
         }
 
+    def _new_notifications(self) -> Notifications:
+        webhooks = Webhooks(self.settings.webhook_networks, self.settings.webhook_ca_file)
+        return Notifications(
+            self.database,
+            self.cloud,
+            self._clock,
+            signer=self._message_signer,
+            webhooks=webhooks,
+            own_url=self.settings.own_url,
+        )
+
     def _new_trail(self) -> Trail[CallRecord | OperatorCall]:
         settings = self.settings
         files, data_files = (
@@ -234,10 +252,9 @@ class Controller:
         if await redraw(self.database):
             _log.info("redrawn")
         events = InstanceEvents()
-        self.database.on_commit(events.committed)
-        self.database.on_commit(self._engine.committed)
-        self.database.on_commit(self._spot_launches.committed)
-        self.database.on_commit(self._scaling_groups.committed)
+        woken = (events, self._engine, self._spot_launches, self._scaling_groups, self._notifications)
+        for part in woken:
+            self.database.on_commit(part.committed)
         await self._take_over_files()
         addresses = [each for each in (settings.listen, settings.guest_listen) if each]
         identity = self.authority.issue_server([*addresses, *vpc_endpoint_services.host_names(settings.region)])
@@ -268,10 +285,15 @@ class Controller:
         app = self._app(page_key)
         listeners = self._listeners(identity)
         self._aws = AwsServer(
-            app, listeners, objects=self._objects, endpoints=self._endpoints(identity, listeners), health=self._health
+            app,
+            listeners,
+            pages={message_signer.PATH: partial(signing_certificate.serve, self._message_signer)},
+            objects=self._objects,
+            endpoints=self._endpoints(identity, listeners),
+            health=self._health,
         )
-        running = (self._link.run(), self._engine.run(), self._spot_launches.run(), self._scaling_groups.run())
-        self._tasks |= {asyncio.create_task(work) for work in running}
+        loops = (self._link, self._engine, self._spot_launches, self._scaling_groups, self._notifications)
+        self._tasks |= {asyncio.create_task(loop.run()) for loop in loops}
         self._recording = asyncio.create_task(self._trail.run())
         await self._listen()
         self._begin_work()
@@ -352,6 +374,7 @@ class Controller:
         self._every(alarms.SECONDS, self._alarms.run)
         self._every(_FORGETTING_SECONDS, self._alarms.forget)
         self._every(_FORGETTING_SECONDS, self._scaling_groups.forget)
+        self._every(_FORGETTING_SECONDS, self._notifications.forget)
         self._every(scaling_groups.METRICS_SECONDS, partial(self._scaling_groups.measure, self._metrics))
         self._every(expiry.INTERVAL_SECONDS, self._object_expiry.run)
         self._every(status_checks.SECONDS, partial(status_checks.write, self.database, self._metrics, self._clock))

@@ -31,6 +31,9 @@ class Settings:
     With `metrics_endpoint` metrics are stored by that Prometheus-compatible server, which is sent the bearer token in
     `metrics_token_file`, instead of a VictoriaMetrics that is started here when first used.
     With `prometheus_port` the controller's metrics of itself are served at `prometheus_listen`; 0 is nowhere.
+    Notifications are sent to public addresses and `webhook_networks`, by plain HTTP to the latter only; receivers'
+    certificates are checked by the system's authorities and those in `webhook_ca_file`. They reach the AWS APIs at
+    `api_url`, by default at `https_port` of `listen`.
     """
 
     state_dir: Path
@@ -79,6 +82,9 @@ class Settings:
     metrics_token_file: Path | None = None
     prometheus_listen: str = "127.0.0.1"
     prometheus_port: int = 0
+    webhook_networks: tuple[str, ...] = ()
+    webhook_ca_file: Path | None = None
+    api_url: str = ""
 
     @property
     def api_addresses(self) -> tuple[str, ...]:
@@ -94,6 +100,11 @@ class Settings:
     def api_ports(self) -> tuple[int, ...]:
         """The TCP ports of the AWS APIs through VPC endpoints: AWS's own, and those on which they listen elsewhere."""
         return tuple(sorted({80, 443, self.http_port, self.https_port}))
+
+    @property
+    def own_url(self) -> str:
+        """The URL of the AWS APIs that receivers of notifications are told, without a slash at its end."""
+        return self.api_url.rstrip("/") or f"https://{self.listen}:{self.https_port}"
 
     @property
     def database(self) -> str:

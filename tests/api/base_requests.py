@@ -7,7 +7,7 @@ import json
 from typing import Any, Final
 
 from stead_controller.db.tables import IamMfaDevice, Instance
-from tests.api import cloudwatch_requests, fleet_requests, instance_requests, scaling_requests
+from tests.api import cloudwatch_requests, fleet_requests, instance_requests, scaling_requests, sns_requests
 from tests.api.conftest import Api
 from tests.api.identity import trust
 from tests.support import rows
@@ -59,7 +59,7 @@ def _guests(api: Api) -> Named:
     ec2.enable_serial_console_access()
     (key,) = ec2.describe_key_pairs()["KeyPairs"]
     return named | {
-        **fleet_requests.build(api), **cloudwatch_requests.build(api), **scaling_requests.build(api),
+        **fleet_requests.build(api), **cloudwatch_requests.build(api), **scaling_requests.build(api), **sns_requests.build(api),
         "instance": instance,
         "stopped": stopped,
         "root_of_stopped": next(one["VolumeId"] for one in found if one["Attachments"][0]["InstanceId"] == stopped),
@@ -302,7 +302,7 @@ LIFECYCLE: Final[Named] = {
 # What a member's value is in every operation, by its last name, unless VALUES_OF says otherwise.
 # A text in braces is what `build` gives under that name.
 VALUES: Final[Named] = {
-    **cloudwatch_requests.VALUES, **scaling_requests.VALUES,
+    **cloudwatch_requests.VALUES, **scaling_requests.VALUES, **sns_requests.VALUES,
     "AccessKeyId": "{key}", "AccountAlias": "own-alias", "ActionNames": ["ec2:RunInstances"], "AddressFamily": "IPv4",
     "AllocationId": "{allocation}", "AllocationIds": ["{allocation}"], "AssociationId": "{association}",
     "AssumeRolePolicyDocument": trust(), "AvailabilityZone": "us-east-1a", "AvailabilityZoneId": "use1-az1",
@@ -337,14 +337,12 @@ VALUES: Final[Named] = {
     "ZoneIds": ["use1-az1"], "ZoneNames": ["us-east-1a"], "MaxResults": 5, "InstanceType": "t3.micro",
     "UserName": "own", "GroupName": "own", "RoleName": "own", "InstanceProfileName": "own",
     "AuthenticationCode1": "123456", "AuthenticationCode2": "234567", "CertificateId": "x" * 24,
-    "TcpEstablishedTimeout": 350,
-    "UdpStreamTimeout": 90,
-    "UdpTimeout": 45,
+    "TcpEstablishedTimeout": 350, "UdpStreamTimeout": 90, "UdpTimeout": 45,
 }  # fmt: skip
 
 # What an operation needs beside what its model requires; None leaves out what the model requires.
 BASES: Final[dict[str, Named]] = {
-    **fleet_requests.BASES, **cloudwatch_requests.BASES, **scaling_requests.BASES,
+    **fleet_requests.BASES, **cloudwatch_requests.BASES, **scaling_requests.BASES, **sns_requests.BASES,
     **instance_requests.BASES,
     "CreateLifecyclePolicy": {"ExecutionRoleArn": _ROLE, "PolicyDetails": LIFECYCLE},
     "CompleteSnapshot": {"SnapshotId": "{pending}", "ChangedBlocksCount": 0},
@@ -516,7 +514,8 @@ _FLAT_OF: Final = dict.fromkeys(_FLAT, _FLAT) | {"SourceSecurityGroupOwnerId": {
 # What a member's value is in one operation, by its path.
 VALUES_OF: Final[dict[tuple[str, str], Any]] = {
     **{(operation, "TagSpecifications.ResourceType"): kind for operation, kind in TAGGED.items()},
-    **fleet_requests.VALUES_OF, **instance_requests.VALUES_OF, **cloudwatch_requests.VALUES_OF, **scaling_requests.VALUES_OF,
+    **fleet_requests.VALUES_OF, **instance_requests.VALUES_OF, **cloudwatch_requests.VALUES_OF,
+    **scaling_requests.VALUES_OF, **sns_requests.VALUES_OF,
     ("ListChangedBlocks", "MaxResults"): 100,
     ("SendSerialConsoleSSHPublicKey", "SerialPort"): 0,
     ("ListSnapshotBlocks", "MaxResults"): 100,
@@ -540,7 +539,7 @@ COMPANIONS: Final[dict[str, Named]] = {
     "Tags": {"Key": "a"},
     "UserIdGroupPairs": {"GroupId": "{group}"},
     **fleet_requests.COMPANIONS, **instance_requests.COMPANIONS, **cloudwatch_requests.COMPANIONS,
-    **scaling_requests.COMPANIONS,
+    **scaling_requests.COMPANIONS, **sns_requests.COMPANIONS,
     "RunInstances NetworkInterfaces": {"DeviceIndex": 0, "SubnetId": "{subnet}"},
     "RunInstances NetworkInterfaces.Ipv6Addresses": {"Ipv6Address": "{free_ipv6}"},
     "Attachment": {"AttachmentId": "{attachment}", "DeleteOnTermination": True},
@@ -555,7 +554,7 @@ COMPANIONS: Final[dict[str, Named]] = {
 # Members of base requests that go where another member comes, and what that one needs instead.
 INSTEAD: Final[dict[str, tuple[tuple[str, ...], dict[str, Named]]]] = {
     "AuthorizeSecurityGroupIngress": (("IpPermissions",), _FLAT_OF),
-    **instance_requests.INSTEAD, **cloudwatch_requests.INSTEAD, **scaling_requests.INSTEAD,
+    **instance_requests.INSTEAD, **cloudwatch_requests.INSTEAD, **scaling_requests.INSTEAD, **sns_requests.INSTEAD,
     "CreateReplaceRootVolumeTask": (("SnapshotId",), {}),
     "ModifyImageAttribute": (("Description",), {"Value": {"Attribute": "description"}, "Attribute": {"Value": "d"}}),
     "ModifyInstanceAttribute": (

@@ -29,9 +29,12 @@ from stead_controller.db.session import Database, Transaction
 from stead_controller.request.questions import HostAnswer, OfMetrics, Question
 from stead_controller.resources.iam.key_cache import KeyCache
 from stead_controller.resources.iam.policies_of_caller import policies_of
+from stead_controller.secrets.message_signer import MessageSigner
+from stead_proto.certificates import Authority
 from tests.support import empty_database, rows
 from tests.support.empty_database import closed
 from tests.support.memory_metrics import MemoryMetrics
+from tests.support.receivers import Receiver, Sending, to_loopback
 from tests.support.rows import Tenant, World
 
 SECRET = "a/secret+key"
@@ -199,6 +202,30 @@ def serving(folder: Path, content: bytes, built: World) -> Iterator[Api]:
         loop.close()
         blocks.close()
         database.close()
+
+
+@pytest.fixture(scope="session")
+def message_signing(tmp_path_factory: pytest.TempPathFactory) -> tuple[Authority, MessageSigner]:
+    """An authority and the key of topics' messages, which takes a second to make."""
+    authority = Authority.create()
+    signer = MessageSigner(tmp_path_factory.mktemp("signer"), authority)
+    assert signer.path
+    return authority, signer
+
+
+@pytest.fixture
+def sending(api: Api, tmp_path: Path, message_signing: tuple[Authority, MessageSigner]) -> Sending:
+    """What sends messages of topics, to loopback too; the test runs it."""
+    to_loopback(api)
+    return Sending(api, tmp_path, *message_signing)
+
+
+@pytest.fixture
+def receiver(sending: Sending, tmp_path: Path) -> Iterator[Receiver]:
+    """An HTTPS server for messages of topics."""
+    made = Receiver(tmp_path, sending.authority)
+    yield made
+    made.close()
 
 
 def _build(tx: Transaction) -> World:

@@ -159,7 +159,9 @@ def test_what_are_no_expressions(api, client, queries):
 @pytest.mark.parametrize(
     "unbuilt",
     [
-        {"AlarmActions": ["arn:aws:sns:us-east-1:111111111111:topic"]},
+        {"AlarmActions": ["arn:aws:sns:us-east-1:222222222222:topic"]},
+        {"AlarmActions": ["arn:aws:sns:eu-west-1:111111111111:topic"]},
+        {"AlarmActions": ["arn:aws:sqs:us-east-1:111111111111:queue"]},
         {"OKActions": ["arn:aws:automate:eu-west-1:ec2:stop"]},
         {"OKActions": ["arn:aws:automate:us-east-1:ec2:explode"]},
         {"OKActions": ["arn:aws:swf:us-east-1:222222222222:action/actions/AWS_EC2.InstanceId.Stop/1.0"]},

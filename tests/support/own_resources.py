@@ -54,6 +54,7 @@ def own_resources(account: Account) -> dict[str, list[Any]]:
         "Alarms": [*alarms["MetricAlarms"], *alarms["CompositeAlarms"]],
         "ScalingGroups": account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"],
         "Dashboards": cloudwatch.list_dashboards()["DashboardEntries"],
+        "Topics": account.client("sns").list_topics()["Topics"],
         "Buckets": s3.list_buckets()["Buckets"],
     }
     return {kind: [one for one in all_of_it if one not in first.get(kind, ())] for kind, all_of_it in seen.items()}

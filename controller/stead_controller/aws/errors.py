@@ -55,11 +55,13 @@ _STATUSES: Final[dict[str, int]] = {
     "InsufficientVolumeCapacity": 500,
     "InternalError": 500,
     "InvalidAuthenticationCode": 403,
+    "AuthorizationError": 403,
     "InvalidClientTokenId": 403,
     "LimitExceeded": 409,
     "LimitExceededException": 429,
     "MissingAuthenticationToken": 403,
     "NoSuchEntity": 404,
+    "NotFound": 404,
     "ReportExpired": 410,
     "ReportNotPresent": 410,
     "RequestEntityTooLarge": 413,
@@ -74,6 +76,8 @@ _STATUSES: Final[dict[str, int]] = {
     "Throttling": 400,
     "ThrottlingException": 400,
     "Unavailable": 503,
+    "SubscriptionLimitExceeded": 403,
+    "TopicLimitExceeded": 403,
     "UnauthorizedOperation": 403,
     "UnknownOperationException": 404,
 }
@@ -82,6 +86,7 @@ _SERVICE_STATUSES: Final[dict[tuple[str, str], int]] = {
     ("autoscaling", "LimitExceeded"): 400,
     ("cloudwatch", "LimitExceeded"): 400,
     ("cloudwatch", "DashboardNotFoundError"): 404,
+    ("sns", "Throttled"): 429,
 }
 
 _INVALID: Final = (
@@ -133,6 +138,10 @@ _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
     ("service-quotas", errors.NotFound): "NoSuchResourceException",
     ("service-quotas", errors.NotAuthorized): "AccessDeniedException",
     ("service-quotas", errors.TooManyRequests): "TooManyRequestsException",
+    **{("sns", kind): "InvalidParameter" for kind in (*_INVALID, errors.BadRequest)},
+    ("sns", errors.NotFound): "NotFound",
+    ("sns", errors.NotAuthorized): "AuthorizationError",
+    ("sns", errors.TooManyRequests): "Throttled",
 }
 _FAULTS: Final = {
     "ec2": "InternalError",
@@ -140,6 +149,7 @@ _FAULTS: Final = {
     "dlm": "InternalServerException",
     "ssm": "InternalServerError",
     "ec2-instance-connect": "ServiceException",
+    "sns": "InternalError",
 }
 # Codes of errors that carry EC2's, where a service has its own word for them.
 _RENAMED: Final[dict[tuple[str, str], str]] = {

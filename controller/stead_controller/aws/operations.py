@@ -14,6 +14,7 @@ from stead_controller.aws import (
     ec2_instance_connect,
     iam,
     servicequotas,
+    sns,
     ssm,
     sts,
 )
@@ -28,6 +29,7 @@ _SERVICES: Final = (
     ec2_instance_connect,
     iam,
     servicequotas,
+    sns,
     ssm,
     sts,
 )

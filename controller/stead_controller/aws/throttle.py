@@ -2,9 +2,9 @@
 
 EC2's sizes and refill rates are AWS's own (`ec2_rates.py`). S3's are those of one prefix, with one bucket for all reads
 and one for all writes. STS's signed operations share one bucket; CloudTrail, CloudWatch and Service Quotas have AWS's
-rates too. S3's and STS's are a hundredth of AWS's. All are multiplied by the operator's factor, since in a private
-cloud one account makes as many launches as thousands of accounts in EC2. About IAM, AWS only says that its buckets are
-refilled every second
+rates too. S3's, STS's and SNS's are a hundredth of AWS's. All are multiplied by the operator's factor, since in a
+private cloud one account makes as many launches as thousands of accounts in EC2. About IAM, AWS only says that its
+buckets are refilled every second
 (https://aws.amazon.com/blogs/security/how-to-monitor-and-query-iam-resources-at-scale-part-2/): IAM and all others have
 EC2's rates for reads and writes. Each controller has its own buckets. Unauthenticated requests have others
 (`failed_logins.py`).
@@ -41,6 +41,7 @@ OF_SESSIONS: Final = frozenset(
 )
 # https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html: two per second and account.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html
+# https://docs.aws.amazon.com/general/latest/gr/sns.html, divided by 100
 # https://docs.aws.amazon.com/servicequotas/latest/userguide/reference_limits.html: so many per second, and a burst of
 # twice as many.
 OWN: Final = {
@@ -52,6 +53,9 @@ OWN: Final = {
     ("cloudwatch", "PutDashboard"): Rate(10, 10),
     ("cloudwatch", "PutMetricAlarm"): Rate(3, 3),
     ("cloudwatch", "PutMetricData"): Rate(500, 500),
+    ("sns", "Publish"): Rate(300, 300),
+    ("sns", "Subscribe"): Rate(1, 1),
+    ("sns", "Unsubscribe"): Rate(1, 1),
     ("service-quotas", "GetAWSDefaultServiceQuota"): Rate(10, 5),
     ("service-quotas", "GetServiceQuota"): Rate(10, 5),
     ("service-quotas", "ListAWSDefaultServiceQuotas"): Rate(20, 10),

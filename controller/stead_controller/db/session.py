@@ -52,7 +52,8 @@ class Transaction:
     changes the desired state of hosts (`desired/revisions.py`); `workflows` is whether it began or moved a workflow.
     `facts` caches values that are constant during the transaction, by the module that caches them. With `gathers` its
     changes for all hosts of a VPC may reach them some seconds later, so that many such changes are sent together.
-    `makes_room` is whether hosts may have room now for what waits for it, `scaling` whether a group is due to scale.
+    `makes_room` is whether hosts may have room now for what waits for it, `scaling` whether a group is due to scale,
+    `notifies` whether a message is to be delivered.
     """
 
     connection: Connection
@@ -62,6 +63,7 @@ class Transaction:
     gathers: bool = False
     makes_room: bool = False
     scaling: bool = False
+    notifies: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
     _session: Session | None = None
 

@@ -16,9 +16,9 @@ class Cloud:
     IPv6 blocks, a /56 each, from `ipv6_pool`; `elastic_addresses_per_account` is EC2's default quota;
     `dedicated_hosts_per_account` is how many hosts each account may have for itself. `api_addresses` and `api_ports`
     (TCP) are where guests reach the AWS APIs; at `endpoint_port` controllers receive requests through VPC endpoints.
-    Storage pools may allocate `volume_overcommit` bytes of volumes per byte. `placement` is spread or pack. `issuers`
-    are those of web identities; `sealer` seals and opens secrets; `refused` are the last searches for a host that found
-    none.
+    Storage pools may allocate `volume_overcommit` bytes of volumes per byte. `placement` is spread or pack.
+    Notifications may go to `webhook_networks` beside public addresses. `issuers` are those of web identities; `sealer`
+    seals and opens secrets; `refused` are the last searches for a host that found none.
     """
 
     region: str
@@ -37,6 +37,7 @@ class Cloud:
     memory_kept: int = 1 << 30
     volume_overcommit: float = 4.0
     placement: str = "spread"
+    webhook_networks: tuple[str, ...] = ()
     issuers: OidcIssuers = field(default_factory=OidcIssuers, repr=False, compare=False)
     sealer: Sealer = field(default_factory=no_sealer, repr=False, compare=False)
     refused: RefusedPlaces = field(default_factory=RefusedPlaces, repr=False, compare=False)
@@ -61,4 +62,5 @@ def cloud_of(settings: Settings) -> Cloud:
         memory_kept=settings.memory_kept,
         volume_overcommit=settings.volume_overcommit,
         placement=settings.placement,
+        webhook_networks=settings.webhook_networks,
     )

@@ -13,13 +13,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
 
+from stead_controller.secrets import signing_key
 from stead_proto.certificates import Authority
-from stead_proto.tls import write_once
 
 _FILE: Final = "instance-identity.pem"
 _NAME: Final = "Stead instance identity"
-_BITS: Final = 2048
-_CERTIFICATE_START: Final = b"-----BEGIN CERTIFICATE-----"
 # The content is not mail; verifiers have the certificate, as with EC2.
 _FORM: Final = (pkcs7.PKCS7Options.Binary, pkcs7.PKCS7Options.NoAttributes, pkcs7.PKCS7Options.NoCerts)
 
@@ -45,23 +43,7 @@ class IdentitySigner:
 
         Raises TypeError where the file has another kind of key, ValueError where key and certificate are no pair.
         """
-        path = directory / _FILE
-        if not path.exists():
-            key = rsa.generate_private_key(65537, _BITS)
-            key_pem = key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            write_once(path, key_pem + authority.certify_signer(key.public_key(), _NAME))
-        both = path.read_bytes()
-        start = both.index(_CERTIFICATE_START)
-        # The key is our own: checking its primes again would add 30 ms to each start.
-        loaded = serialization.load_pem_private_key(both[:start], password=None, unsafe_skip_rsa_key_validation=True)
-        if not isinstance(loaded, rsa.RSAPrivateKey):
-            raise TypeError(f"{path} holds no RSA key")
-        certificate = x509.load_pem_x509_certificate(both[start:])
-        if loaded.public_key() != certificate.public_key():
-            raise ValueError(f"{path} holds the certificate of another key")
-        return cls(loaded, certificate)
+        return cls(*signing_key.load_or_create(directory / _FILE, authority, _NAME))
 
     @property
     def certificate_pem(self) -> bytes:
@@ -74,4 +56,4 @@ class IdentitySigner:
         message = builder.add_signer(self._certificate, self._key, hashes.SHA256()).sign(
             serialization.Encoding.DER, _FORM
         )
-        return Signed(message[-_BITS // 8 :], message)  # the signature is the last field of the message
+        return Signed(message[-signing_key.BITS // 8 :], message)  # the signature is the last field of the message

@@ -2,7 +2,8 @@
 
 Names begin in lower case. EC2's are those of its XML: results as in the model, lists of parameters as sets with
 `items`, such as `{"volumeSet": {"items": [{"volumeId": "vol-…"}]}}`. Members that the model marks as sensitive or that
-are in `_SECRETS`, and all blobs, are masked; `_PUBLIC_BLOBS` are not secret. Each shape is compiled to a function once.
+are in `_SECRETS` or `_SECRETS_OF`, and all blobs, are masked; `_PUBLIC_BLOBS` are not secret. Each shape is compiled
+to a function once.
 """
 
 from base64 import b64encode
@@ -40,6 +41,8 @@ _SECRETS: Final = frozenset(
         "BlockToken",
     }
 )
+# Of one service alone: what is published, and URLs, which may have keys of their receivers in them.
+_SECRETS_OF: Final = {"sns": frozenset({"Endpoint", "Message", "MessageAttributes", "Subject", "Token"})}
 _PUBLIC_BLOBS: Final = frozenset({"PublicKeyMaterial"})
 # EC2's names for sets of parameters and their items, where they are not derived from the parameter's name.
 _EC2_SETS: Final[dict[str, tuple[str, str]]] = {
@@ -75,6 +78,7 @@ class _Shapes:
 
     def __init__(self, service: str, *, asked: bool) -> None:
         self._mask = _MASKS.get(service, _MASK)
+        self._secrets = _SECRETS | _SECRETS_OF.get(service, frozenset())
         self._ec2 = service == "ec2"
         self._asked = asked
         self._known: dict[str, Draw] = {}
@@ -122,7 +126,7 @@ class _Shapes:
 
     def _member(self, name: str, shape: Shape) -> tuple[str, Draw]:
         key = name[:1].lower() + name[1:]
-        if name in _SECRETS:
+        if name in self._secrets:
             return key, self._hide
         if name in _PUBLIC_BLOBS:
             return key, _base64

@@ -27,6 +27,7 @@ from stead_controller.resources.iam.principals import principal_of
 from stead_controller.resources.metrics import resource_tags
 from stead_controller.resources.network import vpc_endpoint_access
 from stead_controller.resources.network.vpc_endpoint_access import Via
+from stead_controller.resources.notifications import topics
 from stead_controller.resources.policy_keys import resource_facts
 from stead_controller.resources.scaling import group_tags
 
@@ -228,6 +229,9 @@ def _facts(call: Call, checks: Sequence[Check], keys: Collection[str]) -> dict[t
         if kind == "cloudwatch":
             found |= {(kind, arn): _tags_by_arn(call, arn) for arn in ids}
             continue
+        if kind == "sns":
+            found |= {(kind, arn): _tags_of_topic(call, arn) for arn in ids}
+            continue
         if kind == "autoscaling":
             found |= {(kind, name): _tags_of_group(call, name) for name in ids}
             continue
@@ -238,6 +242,12 @@ def _facts(call: Call, checks: Sequence[Check], keys: Collection[str]) -> dict[t
 
 def _tags_by_arn(call: Call, arn: str) -> dict[str, Any]:
     tags = resource_tags.look_up(call.tx, call.caller, call.cloud, arn)
+    return {f"aws:ResourceTag/{key}": value for key, value in tags.items()}
+
+
+def _tags_of_topic(call: Call, arn: str) -> dict[str, Any]:
+    topic = topics.look_up(call.tx, call.caller, call.cloud, arn)
+    tags = {} if topic is None else topics.tags_of(topic)
     return {f"aws:ResourceTag/{key}": value for key, value in tags.items()}
 
 

@@ -48,6 +48,7 @@ SIGNING_NAMES: Final[dict[str, str]] = {
     "servicequotas": "service-quotas",
     "ssm": "ssm",
     "ec2-instance-connect": "ec2-instance-connect",
+    "sns": "sns",
 }
 
 # Signing names that some SDKs use instead if they have a custom endpoint: the model's serviceId.
@@ -63,6 +64,7 @@ _SERVICE_IDS: Final[dict[str, str]] = {
     "Service Quotas": "service-quotas",
     "SSM": "ssm",
     "EC2 Instance Connect": "ec2-instance-connect",
+    "SNS": "sns",
 }
 
 # Names of services in X-Amz-Target and in the paths of the CBOR protocol.
@@ -155,4 +157,5 @@ _CURRENT_VERSIONS: Final[dict[str, str]] = {
     "2010-05-08": "iam",
     "2011-01-01": "autoscaling",
     "2010-08-01": "cloudwatch",
+    "2010-03-31": "sns",
 }

@@ -62,6 +62,7 @@ from stead_controller.db.tables.network.vpc import Vpc, VpcCidrBlock
 from stead_controller.db.tables.network.vpc_endpoint import VpcEndpoint, VpcEndpointGroup, VpcEndpointInterface
 from stead_controller.db.tables.network.vpc_peering_connection import VpcPeeringConnection
 from stead_controller.db.tables.network.vpc_topic import VpcHost, VpcResource
+from stead_controller.db.tables.notifications.topic import Delivery, Subscription, Topic, TopicMessage
 from stead_controller.db.tables.quota import AccountUsage, QuotaRequest, ServiceQuota
 from stead_controller.db.tables.revision import Revision, RevisionLeap
 from stead_controller.db.tables.scaling.instance_refresh import InstanceRefresh
@@ -117,6 +118,7 @@ __all__ = [
     "CondemnedBlock",
     "Dashboard",
     "DedicatedHost",
+    "Delivery",
     "DhcpOptionValue",
     "DhcpOptions",
     "EbsEncryption",
@@ -218,7 +220,10 @@ __all__ = [
     "StoredBlock",
     "Subnet",
     "SubnetCidrReservation",
+    "Subscription",
     "Tag",
+    "Topic",
+    "TopicMessage",
     "UnclaimedAddress",
     "UnclaimedResource",
     "Volume",

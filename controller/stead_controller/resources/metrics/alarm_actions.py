@@ -1,11 +1,11 @@
 """Actions of alarms: the ARNs that Stead carries out, and their carrying out after the state has changed.
 
 A change of state stores its actions in the same transaction (`alarm_states.py`), and each is carried out in one of its
-own, which deletes it: a controller that is killed between them carries it out later, once.
+own, which deletes it: a controller that is killed between them carries it out later, once. What is published to topics
+is stored as messages instead (`alarm_notices.py`).
 See https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/UsingAlarmActions.html.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -23,6 +23,8 @@ from stead_controller.resources.instances.reboot_instances import reboot_instanc
 from stead_controller.resources.instances.stop_instances import stop_instances
 from stead_controller.resources.instances.terminate_instances import terminate_instances
 from stead_controller.resources.metrics import alarm_history
+from stead_controller.resources.metrics.alarm_history import Done
+from stead_controller.resources.notifications import topics
 
 KINDS: Final = ("ALARM", "OK", "INSUFFICIENT_DATA")
 """The states that have actions."""
@@ -83,13 +85,15 @@ def check(
     for arn in (arn for arns in actions.values() for arn in arns):
         if not arn.startswith("arn:"):
             raise InvalidParameter(f"Invalid arn syntax: {arn[:200]}")
+        if topics.name_of(cloud, account_id, arn) is not None:
+            continue
         if instance_ids is None:
-            raise Unsupported(f"The action {arn[:200]} is not supported: composite alarms have no actions here.")
+            raise Unsupported(f"The action {arn[:200]} is not supported: composite alarms publish to topics only.")
         if policy_of(cloud, account_id, arn) is not None:
             continue
         if verb_of(cloud, account_id, arn) is None:
             known = ", ".join(VERBS)
-            can = f"alarms {known} instances of this region, and run scaling policies"
+            can = f"alarms {known} instances, run scaling policies, and publish to topics of this account and region"
             raise Unsupported(f"The action {arn[:200]} is not supported: {can}.")
         if len(instance_ids) != 1:
             raise InvalidParameter(f"The action {arn[:200]} needs a metric with the dimension InstanceId.")
@@ -152,14 +156,6 @@ def _recover(tx: Transaction, caller: Caller, instance_id: str, now: datetime) -
 
 def _note(tx: Transaction, action: AlarmAction, failure: str, now: datetime) -> None:
     row = tx.session.get(Alarm, (action.account_id, action.alarm))
-    outcome = "Failed" if failure else "Succeeded"
-    summary = f"{'Failed' if failure else 'Successfully'} executed action {action.arn}"
-    text = {
-        "actionState": outcome,
-        "notificationResource": action.arn,
-        "publishedMessage": None,
-        "error": failure or None,
-        "stateUpdateTimestamp": round(action.since.timestamp() * 1000),
-    }
     composite = row is not None and row.rule is not None
-    alarm_history.add(tx, action.account_id, action.alarm, composite, "Action", summary, json.dumps(text), now)
+    done = Done(action.account_id, action.alarm, composite, action.since)
+    alarm_history.note_action(tx, done, action.arn, failure, now)

@@ -3,6 +3,7 @@
 See https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarmHistory.html.
 """
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,6 +35,16 @@ class Search:
     newest_first: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Which alarm acted, and since when it is in the state that asked for it."""
+
+    account_id: str
+    alarm: str
+    composite: bool
+    since: datetime
+
+
 def add(  # noqa: PLR0917 - an item's members
     tx: Transaction,
     account_id: str,
@@ -55,6 +66,19 @@ def add(  # noqa: PLR0917 - an item's members
         text=text[:_TEXT],
     )
     tx.session.add(item)
+
+
+def note_action(tx: Transaction, done: Done, arn: str, failure: str, now: datetime) -> None:
+    """Note that an action was carried out, or why it could not be; `failure` is empty if it was."""
+    text = {
+        "actionState": "Failed" if failure else "Succeeded",
+        "notificationResource": arn,
+        "publishedMessage": None,
+        "error": failure or None,
+        "stateUpdateTimestamp": round(done.since.timestamp() * 1000),
+    }
+    summary = f"{'Failed' if failure else 'Successfully'} executed action {arn}"
+    add(tx, done.account_id, done.alarm, done.composite, "Action", summary, json.dumps(text), now)
 
 
 def search(

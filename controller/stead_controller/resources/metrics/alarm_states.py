@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from stead_controller.db.tables import Alarm, AlarmAction, AlarmChild
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.metrics import alarm_definition, alarm_history, alarm_rule
+from stead_controller.resources.metrics import alarm_definition, alarm_history, alarm_notices, alarm_rule
 
 OK: Final = "OK"
 ALARM: Final = "ALARM"
@@ -120,8 +120,12 @@ def _change(tx: Transaction, alarm: Alarm, new: NewState, now: datetime) -> None
         summary = f"Alarm updated from {old.state} to {new.state}"
         composite = alarm.rule is not None
         alarm_history.add(tx, alarm.account_id, alarm.name, composite, "StateUpdate", summary, text, now)
-        if arns := _actions(alarm):
-            _ask(tx, alarm, arns, now, again=False)
+        arns = _actions(alarm)
+        told = [arn for arn in arns if alarm_notices.is_topic(arn)]
+        for arn in told:
+            alarm_notices.send(tx, alarm, arn, old.state, now)
+        if done := [arn for arn in arns if arn not in told]:
+            _ask(tx, alarm, done, now, again=False)
     tx.session.flush()
 
 

@@ -81,6 +81,10 @@ def test_ec2(error: errors.SteadError, code: str, status: int) -> None:
         ("ebs", errors.NotFound("snapshot", "snap-1"), "ResourceNotFoundException", 404),
         ("ebs", errors.MissingParameter("BlockData"), "ValidationException", 400),
         ("dlm", errors.LimitExceeded("too many"), "LimitExceededException", 429),
+        ("sns", errors.InvalidParameter("x"), "InvalidParameter", 400),
+        ("sns", errors.NotFound("topic", "t"), "NotFound", 404),
+        ("sns", errors.NotAuthorized("no"), "AuthorizationError", 403),
+        ("sns", errors.TooManyRequests(), "Throttled", 429),
     ],
 )
 def test_other_services(service: str, error: errors.SteadError, code: str, status: int) -> None:
@@ -111,7 +115,7 @@ def test_internal_errors_are_logged_and_not_shown(caplog: pytest.LogCaptureFixtu
     assert caplog.records[0].__dict__["request_id"] == "R-1"
 
 
-@pytest.mark.parametrize("service", ["ec2", "iam", "sts", "ebs", "dlm", "cloudtrail", "service-quotas", "ssm"])
+@pytest.mark.parametrize("service", ["ec2", "iam", "sts", "ebs", "dlm", "cloudtrail", "service-quotas", "sns", "ssm"])
 def test_a_full_disk_is_the_same_to_every_service(service: str) -> None:
     error = translate(errors.OutOfRoom(), service, "r-1", Wire.EC2)
     assert (error.code, error.status) == ("ServiceUnavailable", 503)

@@ -27,6 +27,7 @@ CALLS = [
     ("ec2", "describe_vpcs", {}),
     ("iam", "list_users", {}),
     ("cloudwatch", "list_metrics", {}),
+    ("sns", "list_topics", {}),
     ("ebs", "list_snapshot_blocks", {"SnapshotId": "snap-1"}),
     ("dlm", "get_lifecycle_policies", {}),
     ("cloudtrail", "describe_trails", {}),
@@ -48,7 +49,7 @@ CALLS = [
     ("s3", "put_object", {"Bucket": "b", "Key": "k", "Body": b"x"}),
 ]
 OURS = frozenset(
-    {"ec2", "iam", "cloudwatch", "ebs", "dlm", "cloudtrail", "service-quotas", "ssm", "ec2-instance-connect"}
+    {"ec2", "iam", "cloudwatch", "ebs", "dlm", "cloudtrail", "service-quotas", "sns", "ssm", "ec2-instance-connect"}
 )
 
 

@@ -1,0 +1,1 @@
+"""SNS: topics whose messages are sent to URLs."""

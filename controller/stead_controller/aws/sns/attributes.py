@@ -1,0 +1,59 @@
+"""Attributes of topics and subscriptions that are given as texts by name."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from stead_controller.errors import InvalidParameter, Unsupported
+
+# What a topic is anyway.
+_OF_TOPICS: Final = {
+    "ContentBasedDeduplication": ("", "false"),
+    "DeliveryPolicy": ("",),
+    "FifoTopic": ("", "false"),
+    "KmsMasterKeyId": ("",),
+    "SignatureVersion": ("2",),
+    "TracingConfig": ("", "PassThrough"),
+}
+_UNBUILT_TOPICS: Final = ("ArchivePolicy", "DataProtectionPolicy", "FifoThroughputScope", "Policy")
+_OF_SUBSCRIPTIONS: Final = {
+    "DeliveryPolicy": ("",),
+    "FilterPolicy": ("", "{}"),
+    "FilterPolicyScope": ("", "MessageAttributes"),
+    "RedrivePolicy": ("", "{}"),
+}
+_UNBUILT_SUBSCRIPTIONS: Final = ("ReplayPolicy", "SubscriptionRoleArn")
+_FEEDBACK: Final = ("RoleArn", "FeedbackSampleRate")
+
+
+def display_name(given: Mapping[str, str]) -> str:
+    """Return the DisplayName that attributes of a topic set; raises Unsupported, InvalidParameter for all others."""
+    for name, value in given.items():
+        if name != "DisplayName":
+            _check(name, value, _OF_TOPICS, _UNBUILT_TOPICS)
+    return given.get("DisplayName", "")
+
+
+def raw_delivery(given: Mapping[str, str]) -> bool:
+    """Return what attributes of a subscription say of its messages; raises Unsupported, InvalidParameter."""
+    for name, value in given.items():
+        if name != "RawMessageDelivery":
+            _check(name, value, _OF_SUBSCRIPTIONS, _UNBUILT_SUBSCRIPTIONS)
+    return truth("RawMessageDelivery", given.get("RawMessageDelivery", "false"))
+
+
+def truth(name: str, value: str) -> bool:
+    """Read true or false; raises InvalidParameter."""
+    if value.lower() not in ("true", "false"):
+        raise InvalidParameter(f"Invalid parameter: {name}")
+    return value.lower() == "true"
+
+
+def _check(name: str, value: str, same: Mapping[str, tuple[str, ...]], unbuilt: tuple[str, ...]) -> None:
+    if name in same:
+        if value not in same[name]:
+            known = " or ".join(repr(one) for one in same[name])
+            raise Unsupported(f"The attribute {name} is not supported with another value than {known}.")
+    elif name in unbuilt or name.endswith(_FEEDBACK):
+        raise Unsupported(f"The attribute {name} is not supported.")
+    else:
+        raise InvalidParameter("Invalid parameter: AttributeName")

@@ -1,0 +1,1 @@
+"""Tables of topics, their subscribers, and messages on their way."""
