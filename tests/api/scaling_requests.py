@@ -43,6 +43,8 @@ def build(api: Api) -> Named:
     api.run(wait)
     client.put_scaling_policy(AutoScalingGroupName="own", PolicyName="own", **_POLICY)
     client.put_scheduled_update_group_action(AutoScalingGroupName="own", **_SCHEDULED)
+    told = api.client(api.world.one, "sns").create_topic(Name="own")["TopicArn"]
+    client.put_notification_configuration(AutoScalingGroupName="own", TopicARN=told, NotificationTypes=[_TOLD])
     refresh = client.start_instance_refresh(
         AutoScalingGroupName="own", DesiredConfiguration={"LaunchTemplate": _TEMPLATE}
     )
@@ -71,6 +73,7 @@ _OF_INSTANCE: Final = (
 _NEXT_YEAR: Final = datetime(now().year + 1, 1, 1, tzinfo=UTC)
 _SCHEDULED: Final[Named] = {"ScheduledActionName": "own", "StartTime": _NEXT_YEAR, "MinSize": 1}
 _POLICY: Final = {"AdjustmentType": "PercentChangeInCapacity", "ScalingAdjustment": 1}
+_TOLD: Final = "autoscaling:EC2_INSTANCE_LAUNCH"
 _STEP: Final = {"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": 1}
 _METRIC: Final = {"Namespace": "N", "MetricName": "m"}
 _QUERY: Final[Named] = {"Id": "a", "MetricStat": {"Metric": _METRIC, "Stat": "Sum"}}
@@ -97,6 +100,8 @@ BASES: Final[dict[str, Named]] = {
     "EnableMetricsCollection": {"Granularity": "1Minute"},
     "ExecutePolicy": {"AutoScalingGroupName": "own", "PolicyName": "own"},
     "PutLifecycleHook": _HOOK,
+    "DeleteNotificationConfiguration": {"TopicARN": "{topic}"},
+    "PutNotificationConfiguration": {"TopicARN": "{topic}", "NotificationTypes": [_TOLD]},
     "PutScalingPolicy": _POLICY,
     "PutScheduledUpdateGroupAction": _SCHEDULED,
     "RecordLifecycleActionHeartbeat": {"LifecycleActionToken": TOKEN},
@@ -127,6 +132,8 @@ VALUES: Final[Named] = {
     "ScalingProcesses": ["Launch"],
     "ScheduledActionName": "own",
     "ScheduledActionNames": ["own"],
+    "NotificationTypes": [_TOLD],
+    "TopicARN": "{topic}",
     "Recurrence": "0 0 * * *",
     "PolicyTypes": ["SimpleScaling"],
     "AdjustmentType": "ChangeInCapacity",

@@ -7,10 +7,10 @@ https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from stead_controller.resources.notifications import publishing
 from stead_controller.resources.notifications.deliveries import Outgoing
 from stead_controller.resources.notifications.publishing import CONFIRMATION, ENDED, NOTIFICATION
 
@@ -68,7 +68,7 @@ def body(message: Outgoing, seal: Seal) -> bytes:
     if message.kind != NOTIFICATION:
         asked = {"TopicArn": message.topic_arn, "Token": message.token}
         fields["SubscribeURL"] = url(seal.own_url, "ConfirmSubscription", asked)
-    fields["Timestamp"] = timestamp(message.created)
+    fields["Timestamp"] = publishing.timestamp(message.created)
     fields["SignatureVersion"] = SIGNATURE_VERSION
     fields["Signature"] = seal.sign(signed_text(fields))
     fields["SigningCertURL"] = seal.certificate_url
@@ -85,11 +85,6 @@ def signed_text(fields: Mapping[str, Any]) -> bytes:
     """Return what the signature of a message is of: names and values, a line each."""
     names = _SIGNED[fields["Type"]]
     return "".join(f"{name}\n{fields[name]}\n" for name in names if name in fields).encode()
-
-
-def timestamp(at: datetime) -> str:
-    """Return a time as SNS writes it, with milliseconds."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def url(own_url: str, action: str, asked: Mapping[str, str]) -> str:

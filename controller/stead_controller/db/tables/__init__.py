@@ -74,7 +74,12 @@ from stead_controller.db.tables.scaling.scaling_group import (
     ScalingInstance,
     ScalingTag,
 )
-from stead_controller.db.tables.scaling.scaling_policy import ScalingMetric, ScalingPolicy, ScheduledAction
+from stead_controller.db.tables.scaling.scaling_policy import (
+    ScalingMetric,
+    ScalingNotification,
+    ScalingPolicy,
+    ScheduledAction,
+)
 from stead_controller.db.tables.scaling.warm_pool import WarmPool
 from stead_controller.db.tables.storage.block import (
     BlockSegment,
@@ -202,6 +207,7 @@ __all__ = [
     "ScalingGroup",
     "ScalingInstance",
     "ScalingMetric",
+    "ScalingNotification",
     "ScalingPolicy",
     "ScalingTag",
     "ScheduledAction",

@@ -4,7 +4,6 @@ See https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_
 """
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -18,8 +17,6 @@ from stead_controller.resources.metrics.measures import Measure, Metric, Query
 from stead_controller.resources.notifications import publishing
 from stead_controller.resources.notifications.publishing import Message
 
-_SUBJECT: Final = 99
-_UNPRINTABLE: Final = re.compile(r"[^ -~]")
 _WORDS: Final = {
     "SampleCount": "SAMPLE_COUNT",
     "Average": "AVERAGE",
@@ -43,13 +40,9 @@ def send(tx: Transaction, alarm: Alarm, arn: str, old_state: str, now: datetime)
         alarm_history.note_action(tx, done, arn, "Topic does not exist", now)
         return
     text = json.dumps(content(alarm, old_state, partition, region), separators=(",", ":"))
-    publishing.publish(tx, topic, Message({"default": text}, subject(alarm, region)), now)
+    subject = publishing.plain_subject(f'{alarm.state}: "{alarm.name}" in {region}')
+    publishing.publish(tx, topic, Message({"default": text}, subject), now)
     alarm_history.note_action(tx, done, arn, "", now)
-
-
-def subject(alarm: Alarm, region: str) -> str:
-    """Return the subject, which is short and plain: other characters of the alarm's name are question marks."""
-    return _UNPRINTABLE.sub("?", f'{alarm.state}: "{alarm.name}" in {region}')[:_SUBJECT]
 
 
 def content(alarm: Alarm, old_state: str, partition: str, region: str) -> dict[str, Any]:

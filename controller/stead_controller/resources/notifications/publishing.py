@@ -8,7 +8,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import delete, func, insert, literal, select, update
@@ -30,6 +30,8 @@ MOST_QUEUED: Final = 1000
 """Deliveries that wait for one subscriber; it gets no further messages until there are less."""
 
 _SUBJECT: Final = re.compile(r"(?=[!-~])[ -~]{1,99}\Z")
+_UNPRINTABLE: Final = re.compile(r"[^ -~]")
+_LONGEST_SUBJECT: Final = 99
 _DEFAULT: Final = "default"
 
 
@@ -57,6 +59,16 @@ def read_bodies(text: str, structure: str | None) -> dict[str, str]:
     if not isinstance(found.get(_DEFAULT), str):
         raise InvalidParameter("Invalid parameter: Message Structure - No default entry in JSON message body")
     return {protocol: body for protocol, body in found.items() if isinstance(body, str)}
+
+
+def timestamp(at: datetime) -> str:
+    """Return a time as SNS and Auto Scaling write it, with milliseconds."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def plain_subject(text: str) -> str:
+    """Make a subject of a text: short, with question marks for what it may not have."""
+    return _UNPRINTABLE.sub("?", text)[:_LONGEST_SUBJECT]
 
 
 def body_for(bodies: Mapping[str, str], protocol: str) -> str:

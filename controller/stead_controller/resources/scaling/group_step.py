@@ -18,6 +18,7 @@ from stead_controller.resources.instances.terminate_instances import terminate_i
 from stead_controller.resources.scaling import (
     activities,
     close_measuring,
+    group_notices,
     instance_refreshes,
     lifecycle_hooks,
     plan,
@@ -190,9 +191,7 @@ class Step:
         """Write what became of instances by themselves."""
         for member_id in decided.removed:
             row = rows.pop(member_id)
-            activity = activities.find(self.tx, row.activity_id)
-            if activity is not None:
-                activities.end(activity, self.now)
+            self._over(row, group_notices.TERMINATE)
             self.tx.session.delete(row)
             if not is_warm(row):
                 self.group.scaled = self.now
@@ -209,20 +208,26 @@ class Step:
 
     def _enter(self, row: ScalingInstance) -> None:
         """Take an instance into service, or let it wait for hooks before."""
-        activity = activities.find(self.tx, row.activity_id)
         if self._hooked[0] and row.lifecycle_state == "Pending":
             self._wait(row, plan.PENDING_WAIT, launching=True)
+            activity = activities.find(self.tx, row.activity_id)
             if activity is not None:
                 activities.move(activity, activities.IN_HOOK)
             return
         lifecycle_hooks.forget(self.tx, row)
         row.lifecycle_state, row.since = IN_SERVICE, self.now
         row.in_service = row.in_service or self.now
-        row.activity_id = None
-        if activity is not None:
-            activities.end(activity, self.now)
+        self._over(row, group_notices.LAUNCH)
         self.group.failures, self.group.retry_at = 0, None
         self.group.scaled = self.now
+
+    def _over(self, row: ScalingInstance, kind: str, *, failure: str | None = None, status: str | None = None) -> None:
+        """End what is under way with an instance, and tell topics."""
+        activity = activities.find(self.tx, row.activity_id)
+        row.activity_id = None
+        if activity is not None:
+            activities.end(activity, self.now, failure=failure, status=status)
+            group_notices.tell(self.tx, self.group, activity, kind, self.now)
 
     def _wait(self, row: ScalingInstance, state: str, *, launching: bool) -> None:
         row.lifecycle_state, row.since = state, self.now
@@ -263,14 +268,13 @@ class Step:
         return "  ".join(filter(None, (self.group.why, *(words.at(self.now, one) for one in told))))
 
     def _fail_launch(self, row: ScalingInstance, why: Why, seen: Seen) -> None:
-        activity = activities.find(self.tx, row.activity_id)
-        if activity is None:
+        if row.activity_id is None:
             return
         if why is Why.ABANDONED:
-            activities.end(activity, self.now, status=activities.CANCELLED, failure=words.ABANDONED)
+            self._over(row, group_notices.LAUNCH_ERROR, status=activities.CANCELLED, failure=words.ABANDONED)
             return
         reason = sight.state_reason(self.tx, seen.member.id)
-        activities.end(activity, self.now, failure=words.never_in_service(reason))
+        self._over(row, group_notices.LAUNCH_ERROR, failure=words.never_in_service(reason))
         if is_warm(row) and self._pool is not None:
             self._pool.failures += 1
             self._pool.retry_at = self.now + plan.pause_after(self._pool.failures)
@@ -309,7 +313,9 @@ class Step:
             place = {"Availability Zone": ", ".join(decided.launches)}
             failed = f"Launching a new EC2 instance.  Status Reason: {refusal} {words.REFUSED}"
             event = Event(failed, cause(after, after + 1), None, place)
-            activities.note(self.tx, self.group, event, self.now, failure=f"{refusal} {words.REFUSED}")
+            failure = f"{refusal} {words.REFUSED}"
+            activity = activities.note(self.tx, self.group, event, self.now, failure=failure)
+            group_notices.tell(self.tx, self.group, activity, group_notices.LAUNCH_ERROR, self.now)
             self._back_off()
             self._look_again(self.group.retry_at or self.now)
         return after - before

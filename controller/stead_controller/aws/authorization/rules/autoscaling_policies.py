@@ -1,4 +1,4 @@
-"""Auto Scaling: what changes the size of groups, by the ARN of the group.
+"""Auto Scaling: what changes the size of groups and tells of it, by the ARN of the group.
 
 Policies and scheduled actions have no type of their own in
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html.
@@ -25,14 +25,18 @@ def _of_policy(asked: Asked) -> Iterator[Check]:
 RULES: Final[dict[str, Rule]] = {
     "BatchDeleteScheduledAction": rule(_GROUP),
     "BatchPutScheduledUpdateGroupAction": rule(_GROUP),
+    "DeleteNotificationConfiguration": rule(_GROUP),
     "DeletePolicy": rule(_of_policy),
     "DeleteScheduledAction": rule(_GROUP),
+    "DescribeAutoScalingNotificationTypes": rule(),
     "DescribeMetricCollectionTypes": rule(),
+    "DescribeNotificationConfigurations": rule(),
     "DescribePolicies": rule(),
     "DescribeScheduledActions": rule(),
     "DisableMetricsCollection": rule(_GROUP),
     "EnableMetricsCollection": rule(_GROUP),
     "ExecutePolicy": rule(_of_policy),
+    "PutNotificationConfiguration": rule(_GROUP),
     "PutScalingPolicy": rule(_GROUP),
     "PutScheduledUpdateGroupAction": rule(_GROUP),
 }

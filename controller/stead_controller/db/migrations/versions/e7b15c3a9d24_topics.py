@@ -1,10 +1,10 @@
-"""Topics of SNS, their subscriptions, and messages on their way."""
+"""Topics of SNS, their subscriptions, messages on their way, and groups that publish."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "e7b15c3a9d24"
-down_revision = "c85d20af3e71"
+down_revision = "b7c41f9e2d60"
 branch_labels = None
 depends_on = None
 
@@ -78,9 +78,20 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_deliveries_message_id"), "deliveries", ["message_id"], unique=False)
     op.create_index("ix_deliveries_subscription_id_number", "deliveries", ["subscription_id", "number"], unique=False)
+    op.create_table(
+        "scaling_notifications",
+        sa.Column("group_id", sa.String(length=36), nullable=False),
+        sa.Column("topic", sa.String(length=320), nullable=False),
+        sa.Column("type", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["group_id"], ["scaling_groups.id"], name=op.f("fk_scaling_notifications_group_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("group_id", "topic", "type", name=op.f("pk_scaling_notifications")),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("scaling_notifications")
     op.drop_table("deliveries")
     op.drop_table("topic_messages")
     op.drop_table("subscriptions")

@@ -57,3 +57,15 @@ class ScalingMetric(Base):
         ScalingId, ForeignKey("scaling_groups.id", ondelete="CASCADE"), primary_key=True
     )
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
+
+
+class ScalingNotification(Base):
+    """What a group publishes to a topic, by the topic's ARN, which may not be there any more."""
+
+    __tablename__ = "scaling_notifications"
+
+    group_id: Mapped[str] = mapped_column(
+        ScalingId, ForeignKey("scaling_groups.id", ondelete="CASCADE"), primary_key=True
+    )
+    topic: Mapped[str] = mapped_column(String(320), primary_key=True)
+    type: Mapped[str] = mapped_column(String(64), primary_key=True)
