@@ -64,7 +64,7 @@ def schedule_stops(
     if deadline is not None and deadline < not_before:
         raise InvalidParameter("The latest time is before the time at which the host is to be drained.")
     running = select(Instance).where(Instance.host_id == host_id, Instance.state.in_(_RUNNING))
-    for instance in tx.session.scalars(running.order_by(Instance.id)).all():
+    for instance in tx.session.scalars(running).all():
         event = next((one for one in of_instance(tx, instance.id) if _concerns(one, host_id)), None)
         if event is None:
             event = InstanceEvent(
@@ -150,7 +150,7 @@ def of_instances(tx: Transaction, instance_ids: Iterable[str]) -> Mapping[str, S
 
 def forget_old(tx: Transaction, now: datetime) -> None:
     """Delete events that ended a week ago."""
-    old = select(InstanceEvent.instance_id).where(InstanceEvent.state != _ACTIVE, InstanceEvent.ended <= now - _SHOWN)
+    old = select(InstanceEvent.instance_id).where(InstanceEvent.ended <= now - _SHOWN)
     for instance_id in sorted(set(tx.session.scalars(old))):
         gone = (InstanceEvent.instance_id == instance_id, InstanceEvent.ended <= now - _SHOWN)
         tx.session.execute(delete(InstanceEvent).where(*gone))
@@ -167,8 +167,10 @@ def forget(tx: Transaction, instance_ids: Collection[str]) -> None:
 
 def _in_window(tx: Transaction, instance: Instance, not_before: datetime, deadline: datetime | None) -> datetime:
     """Return when an instance's event is: in its window if that opens before the deadline, else when the cloud says."""
-    hours = None if deadline is None else instance_event_windows.hours_of(tx, instance)
-    if hours is None or deadline is None:
+    if deadline is None:
+        return not_before
+    hours = instance_event_windows.hours_of(tx, instance)
+    if hours is None:
         return not_before
     opened = event_window_times.first_time(hours, not_before)
     return opened if opened <= deadline else not_before

@@ -53,6 +53,12 @@ class Announced:
         ids = (self.instance_id, self.event.id)
         self.life.run(instance_events.modify_start, self.life.caller, *ids, not_before, now)
 
+    def add_like_it(self, **changes: Any) -> None:
+        """Add another event, which differs from the first in this."""
+        first = self.life.run(instance_events.of_instance, self.instance_id)[0]
+        named = {column.name: getattr(first, column.name) for column in InstanceEvent.__table__.columns}
+        self.life.run(lambda tx: tx.session.add(InstanceEvent(**named | changes)))
+
     def carry_out(self, now: Any) -> None:
         self.life.run(instance_events.carry_out, now)
 
@@ -134,6 +140,51 @@ def test_what_is_on_another_host_by_then_is_left_alone(announced: Announced) -> 
     assert announced.instance.state == "running"
 
 
+def test_what_is_elsewhere_or_no_more_is_not_stopped_though_its_event_is_there(announced: Announced) -> None:
+    life, other = announced.life, rows.host(hostname="box2")
+    life.run(lambda tx: tx.session.add(other))
+    life.run(lambda tx: setattr(tx.session.get_one(Instance, announced.instance_id), "host_id", other.id))
+    announced.add_like_it(id="instance-event-0123456789abcdef0", instance_id="i-0123456789abcdef0")
+    announced.carry_out(NOW + DAY)
+    assert (announced.instance.state, announced.event.state) == ("running", "canceled")
+    (of_nobody,) = life.run(instance_events.of_instance, "i-0123456789abcdef0")
+    assert of_nobody.state == "canceled"
+
+
+def test_what_is_over_stays_as_it_ended(announced: Announced) -> None:
+    life, other = announced.life, rows.host(hostname="box2")
+    life.run(lambda tx: tx.session.add(other))
+    announced.carry_out(NOW + DAY)
+    ended = announced.event.state, announced.event.ended, announced.event.description
+
+    def leave(tx: Any) -> None:
+        instance = tx.session.get_one(Instance, announced.instance_id)
+        instance.host_id = other.id
+        instance_events.leave_host(tx, instance, NOW + 2 * DAY)
+
+    life.run(leave)
+    assert (announced.event.state, announced.event.ended, announced.event.description) == ended
+
+
+def test_the_earliest_event_is_the_first(announced: Announced) -> None:
+    announced.add_like_it(id="instance-event-fffffffffffffffff", not_before=NOW + DAY - SECOND)
+    first, second = announced.life.run(instance_events.of_instance, announced.instance_id)
+    assert (first.not_before, second.not_before) == (NOW + DAY - SECOND, NOW + DAY)
+
+
+def test_only_events_of_the_instances_that_are_meant_are_read(announced: Announced) -> None:
+    another = announced.launch()
+    announced.schedule()
+    assert announced.life.run(instance_events.of_instances, [another]).keys() == {another}
+
+
+def test_of_an_instance_that_never_had_one_no_events_are_read(announced: Announced, statements: list[str]) -> None:
+    life, other = announced.life, announced.launch()
+    statements.clear()
+    life.run(lambda tx: instance_events.leave_host(tx, tx.session.get_one(Instance, other), NOW))
+    assert not [one for one in statements if "instance_events" in one]
+
+
 def test_an_instance_that_starts_on_the_same_host_is_still_concerned(announced: Announced) -> None:
     life = announced.life
     life.run(lambda tx: instance_events.leave_host(tx, tx.session.get_one(Instance, announced.instance_id), NOW))
@@ -201,15 +252,34 @@ def test_only_own_events_of_that_instance_are_found(announced: Announced) -> Non
         life.run(modify, life.caller, "i-x", event_id, later, NOW)
 
 
-def test_an_ended_event_is_shown_for_a_week(announced: Announced) -> None:
+def test_an_ended_event_is_shown_for_a_week(announced: Announced, statements: list[str]) -> None:
     announced.carry_out(NOW + DAY)
+    statements.clear()
     announced.life.run(instance_events.forget_old, NOW + 8 * DAY - SECOND)
+    assert not [one for one in statements if one.startswith(("DELETE", "UPDATE"))], "nor is anything sent anew"
     assert announced.event.state == "completed"
     announced.schedule(NOW + 9 * DAY, None, NOW + 2 * DAY)  # of the instance, that is stopping: none
     announced.life.run(instance_events.forget_old, NOW + 8 * DAY)
     assert announced.life.run(instance_events.of_instance, announced.instance_id) == []
     assert not announced.instance.has_events
     assert announced.sent() == []
+
+
+def test_only_what_is_old_is_forgotten(announced: Announced) -> None:
+    announced.life.run(instance_events.cancel, announced.host_id, NOW)
+    younger, of_nobody = "instance-event-fffffffffffffffff", "instance-event-eeeeeeeeeeeeeeeee"
+    announced.add_like_it(id=younger, ended=NOW + SECOND)
+    announced.add_like_it(id=of_nobody, instance_id="i-0123456789abcdef0")
+    other = announced.launch()
+    announced.schedule()
+    announced.life.run(instance_events.forget_old, NOW + 7 * DAY)
+    left = announced.life.run(instance_events.of_instance, announced.instance_id)
+    assert sorted(str(one.ended) for one in left) == sorted(map(str, (NOW + SECOND, None)))
+    assert announced.instance.has_events
+    assert [len(announced.life.run(instance_events.of_instance, one)) for one in (other, "i-0123456789abcdef0")] == [
+        1,
+        0,
+    ]
 
 
 def test_an_active_event_is_never_old(announced: Announced) -> None:
