@@ -39,11 +39,10 @@ def take_steps(tx: Transaction, cloud: Cloud, now: datetime) -> None:
     ready = [each for each in _moves(tx) if _is_ready(tx, each)]
     for _, group in groupby(ready, key=_together):
         _finish(tx, cloud, list(group))
-    for host in tx.session.scalars(select(Host).where(Host.draining.is_(True)).order_by(Host.id)).all():
-        if host.state == "up":
-            _begin(tx, host, now)
-            _relocate(tx, host)
-            _move_gateways(tx, host)
+    for host in tx.session.scalars(select(Host).where(Host.draining.is_(True), Host.state == "up")).all():
+        _begin(tx, host, now)
+        _relocate(tx, host)
+        _move_gateways(tx, host)
 
 
 def retry(tx: Transaction, host_id: str) -> None:
