@@ -243,8 +243,7 @@ def _describe_as(window: Window, asked: WindowRequest) -> None:
         window.time_ranges, window.cron_expression = [_bounds(one) for one in asked.ranges], None
     if asked.cron is not None:
         window.time_ranges, window.cron_expression = [], asked.cron
-    if asked.ranges is not None or asked.cron is not None:
-        _hours(window)
+    _hours(window)
 
 
 def _hours(window: Window) -> frozenset[int]:

@@ -224,6 +224,8 @@ def test_only_what_the_caller_has_can_be_a_target(own: Windows) -> None:
             call(window, instance_ids=["i-x"])
     with pytest.raises(InvalidParameter, match="on a Dedicated Host"):
         own.associate(window, instance_ids=[mine, own.instance(tenancy="host")])
+    own.associate(window, instance_ids=[mine])
+    own.disassociate(window, instance_ids=[mine])
     for pair in (("", "b"), ("k" * 128, ""), ("k", "v" * 257)):
         with pytest.raises(InvalidParameter, match="A tag has"):
             own.associate(window, tags=[("a", "b"), pair])
