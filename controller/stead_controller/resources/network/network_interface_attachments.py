@@ -139,7 +139,7 @@ def detach(tx: Transaction, caller: Caller, attachment_id: str, *, force: bool =
             "The network interface at device index 0 cannot be detached.",
             code="OperationNotPermitted",
         )
-    if interface.instance_id is not None and tx.session.get_one(Instance, interface.instance_id).memory_saved:
+    if tx.session.get_one(Instance, interface.instance_id).memory_saved:
         words = f"The instance '{interface.instance_id}' is hibernated. Start it before you detach its interfaces."
         raise WrongState("instance", words, code="IncorrectState")
     host_id = interface.host_id

@@ -248,6 +248,20 @@ def test_of_an_instance_that_has_no_host_it_is_detached_at_once(run, world, make
     assert (row.device_index, row.attach_time, row.delete_on_termination) == (None, None, False)
 
 
+def test_of_a_hibernated_instance_none_is_detached(run, world, attached, change, find):
+    """What its memory knows of would be gone when it goes on."""
+    interface_id, attachment_id = attached
+    instance_id = find(interface_id).instance_id
+    change(Instance, instance_id, memory_saved=True)
+    with pytest.raises(WrongState, match="hibernated") as refusal:
+        detach(run, world, attachment_id)
+    assert refusal.value.code == "IncorrectState"
+    assert find(interface_id).attachment_state == "attaching"
+    change(Instance, instance_id, memory_saved=False)
+    detach(run, world, attachment_id)
+    assert find(interface_id).attachment_state == "detaching"
+
+
 def test_the_first_interface_and_those_of_services_stay(run, world, attached, change, unchanged):
     interface_id, attachment_id = attached
     for values in ({"device_index": 0}, {"device_index": 1, "requester_managed": True}):
