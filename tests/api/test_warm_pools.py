@@ -8,6 +8,8 @@ from stead_controller.db.tables import Instance
 from stead_controller.errors import InvalidParameter
 from stead_controller.resources.scaling import warm_pools
 from stead_controller.resources.scaling.warm_pools import PoolRequest
+from stead_proto.v1 import desired_pb2 as pb
+from tests.api.test_instance_attributes import sent
 from tests.api.test_spot_instances import described
 from tests.support.scaling import NAME, Groups
 
@@ -286,3 +288,45 @@ def test_a_refresh_replaces_the_pool_after_the_group(groups):
     [shown] = groups.call(groups.client.describe_instance_refreshes)["InstanceRefreshes"]
     assert shown["Status"] == "Successful"
     assert shown["ProgressDetails"]["WarmPoolProgress"] == {"PercentageComplete": 100, "InstancesToUpdate": 0}
+
+
+def test_an_instance_reads_where_it_goes(api, groups):
+    def aims(instance_id):
+        return sent(api, pb.KIND_MACHINE, instance_id).machine.metadata.target_lifecycle_state
+
+    groups.create(DesiredCapacity=1)
+    [one] = groups.up()
+    assert aims(one) == "InService"
+    named = {"InstanceIds": [one], "ShouldDecrementDesiredCapacity": True}
+    groups.call(groups.client.enter_standby, **named)
+    assert aims(one) == "Standby"
+    groups.call(groups.client.exit_standby, InstanceIds=[one])
+    assert aims(one) == "InService"
+    groups.run()
+    _put(groups, MaxGroupPreparedCapacity=1, InstanceReusePolicy={"ReuseOnScaleIn": True})
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=0)
+    groups.run()
+    assert aims(one) == "Warmed:Stopped"
+    groups.become("stopped", one)
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=1)
+    groups.run()
+    assert aims(one) == "InService"
+    groups.become("running", one)
+    _put(groups, PoolState="Running", MinSize=1)
+    groups.run()
+    [warm] = groups.warm()
+    assert aims(warm) == "Warmed:Running"
+    groups.call(
+        groups.client.put_lifecycle_hook,
+        LifecycleHookName="x",
+        LifecycleTransition="autoscaling:EC2_INSTANCE_TERMINATING",
+    )
+    _put(groups, MinSize=0)
+    groups.run()
+    assert aims(warm) == "Warmed:Terminated"
+    groups.call(groups.client.detach_instances, **named)
+    assert aims(one) == "Detached"
+    groups.call(groups.client.attach_instances, InstanceIds=[one])
+    assert aims(one) == "InService"
+    groups.client.terminate_instance_in_auto_scaling_group(InstanceId=one, ShouldDecrementDesiredCapacity=True)
+    assert aims(one) == "Terminated"

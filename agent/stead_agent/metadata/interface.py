@@ -167,6 +167,7 @@ class Guest:
     partition_number: int | None = None  # of a placement group of partitions
     spot: bool = False  # a Spot Instance
     interruption_time: int | None = None  # Unix seconds, when a Spot Instance is to end; None: it has no notice
+    target_lifecycle_state: str = ""  # to which it goes in its Auto Scaling group; empty: it is in none
     partition: str = "aws"
     domain: str = "amazonaws.com"
 

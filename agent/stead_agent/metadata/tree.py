@@ -118,6 +118,7 @@ def _instance_leaves(guest: Guest) -> Iterator[tuple[str, str]]:
     yield "ami-id", guest.image_id
     yield "ami-launch-index", str(guest.launch_index)
     yield "ami-manifest-path", "(unknown)"
+    yield "autoscaling/target-lifecycle-state", guest.target_lifecycle_state
     yield "events/maintenance/history", _events(each for each in guest.events if each.state != "active")
     yield "events/maintenance/scheduled", _events(each for each in guest.events if each.state == "active")
     yield "hibernation/configured", "true" if guest.hibernation else "false"

@@ -24,6 +24,7 @@ _MACS: Final = "meta-data/network/interfaces/macs/"
 # By path, including everything below it; the longest match counts. Paths of an interface omit its MAC address.
 _SINCE: Final = {
     "dynamic": "2009-04-04",
+    "meta-data/autoscaling": "2021-07-15",
     "meta-data/block-device-mapping": "2007-12-15",
     "meta-data/events/maintenance": "2018-08-17",
     "meta-data/events/recommendations": "2020-10-27",

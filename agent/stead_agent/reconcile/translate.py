@@ -264,6 +264,7 @@ def guest(machine: Resource, known: Mapping[str, Resource]) -> metadata.Guest:
         partition_number=words.partition_number or None,
         spot=words.spot,
         interruption_time=words.interruption_time or None,
+        target_lifecycle_state=words.target_lifecycle_state,
         partition=words.partition or "aws",
         domain=words.domain or "amazonaws.com",
     )

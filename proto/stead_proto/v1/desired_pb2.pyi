@@ -1685,6 +1685,7 @@ class Metadata(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     DEDICATED_HOST_ID_FIELD_NUMBER: _builtins.int
     MEASURED_CLOSELY_FIELD_NUMBER: _builtins.int
+    TARGET_LIFECYCLE_STATE_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     account_id: _builtins.str
     reservation_id: _builtins.str
@@ -1724,6 +1725,8 @@ class Metadata(_message.Message):
     """of the Dedicated Host where it runs; empty: on none"""
     measured_closely: _builtins.bool
     """its processors each ten seconds, since a group scales by them"""
+    target_lifecycle_state: _builtins.str
+    """to which it goes in its Auto Scaling group; empty: it has none"""
     @_builtins.property
     def public_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___PublicKey]: ...
     @_builtins.property
@@ -1791,10 +1794,11 @@ class Metadata(_message.Message):
         events: _abc.Iterable[Global___MaintenanceEvent] | None = ...,
         dedicated_host_id: _builtins.str = ...,
         measured_closely: _builtins.bool = ...,
+        target_lifecycle_state: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ebs_at_start", b"ebs_at_start", "identity", b"identity", "identity_credentials", b"identity_credentials", "options", b"options", "role", b"role"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "availability_zone", b"availability_zone", "availability_zone_id", b"availability_zone_id", "dedicated_host_id", b"dedicated_host_id", "domain", b"domain", "ebs_at_start", b"ebs_at_start", "events", b"events", "has_user_data", b"has_user_data", "hibernation", b"hibernation", "hostname", b"hostname", "identity", b"identity", "identity_credentials", b"identity_credentials", "image_id", b"image_id", "instance_id", b"instance_id", "instance_type", b"instance_type", "interruption_time", b"interruption_time", "launch_index", b"launch_index", "measured_closely", b"measured_closely", "monitoring", b"monitoring", "options", b"options", "partition", b"partition", "partition_number", b"partition_number", "pending_time", b"pending_time", "placement_group", b"placement_group", "private_address", b"private_address", "public_hostname", b"public_hostname", "public_keys", b"public_keys", "region", b"region", "reservation_id", b"reservation_id", "role", b"role", "security_groups", b"security_groups", "spot", b"spot", "tags", b"tags", "user_data", b"user_data"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "availability_zone", b"availability_zone", "availability_zone_id", b"availability_zone_id", "dedicated_host_id", b"dedicated_host_id", "domain", b"domain", "ebs_at_start", b"ebs_at_start", "events", b"events", "has_user_data", b"has_user_data", "hibernation", b"hibernation", "hostname", b"hostname", "identity", b"identity", "identity_credentials", b"identity_credentials", "image_id", b"image_id", "instance_id", b"instance_id", "instance_type", b"instance_type", "interruption_time", b"interruption_time", "launch_index", b"launch_index", "measured_closely", b"measured_closely", "monitoring", b"monitoring", "options", b"options", "partition", b"partition", "partition_number", b"partition_number", "pending_time", b"pending_time", "placement_group", b"placement_group", "private_address", b"private_address", "public_hostname", b"public_hostname", "public_keys", b"public_keys", "region", b"region", "reservation_id", b"reservation_id", "role", b"role", "security_groups", b"security_groups", "spot", b"spot", "tags", b"tags", "target_lifecycle_state", b"target_lifecycle_state", "user_data", b"user_data"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -270,6 +270,7 @@ def _metadata(
         availability_zone_id=zone_id_of(tx, instance.zone),
         monitoring=instance.monitoring,
         measured_closely=bool(instance.measured_closely),
+        target_lifecycle_state=instance.target_lifecycle_state or "",
         hibernation=instance.hibernation,
         events=_events(tx, instance),
         placement_group=instance.placement_group_name,

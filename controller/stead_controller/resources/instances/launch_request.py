@@ -50,6 +50,7 @@ class LaunchRequest:
     disable_api_stop: bool = False
     ebs_optimized: bool = False
     hibernation: bool = False
+    target_lifecycle_state: str | None = None
     monitoring: bool = False
     auto_recovery: bool = True
     metadata: MetadataOptions = field(default_factory=MetadataOptions)

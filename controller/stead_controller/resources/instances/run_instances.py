@@ -237,6 +237,7 @@ def _instance(launch: _Launch, place: Place, index: int) -> Instance:
         disable_api_stop=request.disable_api_stop,
         ebs_optimized=request.ebs_optimized,
         hibernation=request.hibernation,
+        target_lifecycle_state=request.target_lifecycle_state,
         monitoring=request.monitoring,
         auto_recovery=request.auto_recovery,
         metadata_enabled=launch.metadata.enabled,

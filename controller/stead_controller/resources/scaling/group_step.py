@@ -23,6 +23,7 @@ from stead_controller.resources.scaling import (
     lifecycle_hooks,
     plan,
     sight,
+    target_states,
     termination,
     warm_pool_plan,
     warm_pools,
@@ -125,7 +126,8 @@ class Step:
                 capacity += row.weight
             else:
                 of_group.launches[row.zone] = of_group.launches.get(row.zone, 0) + row.weight
-        step.fill(Launcher(self.tx, self.cloud, self.read, self.group, self.now), decided, _warm(rows))
+        launcher = Launcher(self.tx, self.cloud, self.read, self.group, self.now, target=step.target)
+        step.fill(launcher, decided, _warm(rows))
         if self._pool.deleting and not any(map(is_warm, rows.values())):
             self.tx.session.delete(self._pool)
         return capacity
@@ -246,6 +248,7 @@ class Step:
             is_gone = state in (None, "terminated", "shutting-down")
             is_forced = is_warm(row) and self._pool is not None and self._pool.deleting
             if not is_gone and why is not Why.ABANDONED and self._hooked[1] and not is_forced:
+                target_states.show(self.tx, member_id, _within(row, target_states.TERMINATED))
                 self._wait(row, _within(row, plan.TERMINATING_WAIT), launching=False)
                 continue
             self._terminate(row, is_gone=is_gone)

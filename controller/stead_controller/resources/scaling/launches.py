@@ -1,7 +1,7 @@
 """Launch instances of a group: over zones and their subnets, as many as there is room for."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -15,6 +15,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.fleet import fleet_launch
 from stead_controller.resources.fleet.fleet_launch import Goal, Pool
+from stead_controller.resources.scaling.member import IN_SERVICE
 from stead_controller.resources.scaling.termination import Distribution
 
 TAG: Final = "aws:autoscaling:groupName"
@@ -92,7 +93,8 @@ class Launched:
 class Launcher:
     """Launches for one group; `read` reads what it has stored.
 
-    `on_demand` and `spot` are the units that there are already, of both markets.
+    `on_demand` and `spot` are the units that there are already, of both markets. Instances go to the lifecycle state
+    `target`.
     """
 
     tx: Transaction
@@ -102,6 +104,7 @@ class Launcher:
     now: datetime
     on_demand: int = 0
     spot: int = 0
+    target: str = IN_SERVICE
 
     def launch(self, wanted: Mapping[str, int], *, only_there: bool) -> tuple[list[Launched], str | None]:
         """Launch so many units in each zone; and say why some were not.
@@ -181,13 +184,18 @@ class Launcher:
             return error.message
         goal = Goal(units, _coded, spot=spot, by_priority=ways.by_priority)
         launcher = fleet_launch.Launcher(self.tx, caller, self.cloud, goal, {TAG: self.group.name}, self.now)
-        outcome = launcher.fill(ways.pools)
+        outcome = launcher.fill([self._aimed(pool) for pool in ways.pools])
         weights = {pool.number: int(pool.weight) for pool in ways.pools}
         for number, ids in outcome.launched:
             made += self._launched(ids, weights[number], ways.origins[number])
         if outcome.fulfilled >= units:
             return None
         return outcome.failures[0].message if outcome.failures else f"There is no room in {zone}."
+
+    def _aimed(self, pool: Pool) -> Pool:
+        if pool.request is None:
+            return pool
+        return replace(pool, request=replace(pool.request, target_lifecycle_state=self.target))
 
     def _launched(self, ids: Sequence[str], weight: int, origin: Origin) -> Iterator[Launched]:
         mine = Instance.account_id == self.group.account_id

@@ -19,6 +19,7 @@ from stead_controller.resources.scaling import (
     groups,
     lifecycle_hooks,
     plan,
+    target_states,
     words,
 )
 from stead_controller.resources.scaling.activities import Event
@@ -86,6 +87,7 @@ def terminate(
     row.lifecycle_state = plan.TERMINATING
     if lifecycle_hooks.kinds(tx, group.id)[1]:
         row.lifecycle_state = plan.TERMINATING_WAIT
+        target_states.show(tx, instance_id, target_states.TERMINATED)
         lifecycle_hooks.begin(tx, row, launching=False, now=now)
     else:
         terminate_instances(tx, owner(cloud, group), [instance_id], now, even_protected=True)
@@ -153,6 +155,7 @@ def attach(tx: Transaction, caller: Caller, name: str, ids: Sequence[str], now: 
         row.spot = instance.spot_request_id is not None
         row.launched, row.lifecycle_state, row.in_service = instance.launch_time, IN_SERVICE, now
         tx.session.add(row)
+        target_states.show(tx, instance_id, IN_SERVICE)
         cause = words.at(now, words.by_user(instance_id, "attached", before, before + 1))
         event = Event(f"Attaching an existing EC2 instance: {instance_id}", cause, instance_id)
         activities.note(tx, group, event, now)
@@ -182,6 +185,7 @@ def detach(
         event = Event(f"Detaching EC2 instance: {row.instance_id}", cause, row.instance_id)
         done.append(activities.note(tx, group, event, now))
         tx.session.delete(row)
+        target_states.show(tx, row.instance_id, target_states.DETACHED)
     close_measuring.stop(tx, [row.instance_id for row in rows])
     due_groups.wake(tx, group, now)
     tx.session.flush()
@@ -206,6 +210,7 @@ def enter_standby(
         event = Event(f"Moving EC2 instance to Standby: {row.instance_id}", cause, row.instance_id)
         done.append(activities.note(tx, group, event, now))
         row.lifecycle_state, row.since, row.until = plan.STANDBY, now, None
+        target_states.show(tx, row.instance_id, plan.STANDBY)
     due_groups.wake(tx, group, now)
     tx.session.flush()
     return done
@@ -232,6 +237,7 @@ def exit_standby(
         group.desired += 1
         row.lifecycle_state, row.since, row.activity_id = "Pending", now, activity.id
         row.healthy = True
+        target_states.show(tx, row.instance_id, IN_SERVICE)
     due_groups.wake(tx, group, now)
     tx.session.flush()
     return done

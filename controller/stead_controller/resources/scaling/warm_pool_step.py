@@ -9,10 +9,17 @@ from stead_controller.errors import SteadError
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction, undone_on
 from stead_controller.resources.instances import hibernation, start_instances, stop_instances
-from stead_controller.resources.scaling import activities, close_measuring, lifecycle_hooks, plan, words
+from stead_controller.resources.scaling import (
+    activities,
+    close_measuring,
+    lifecycle_hooks,
+    plan,
+    target_states,
+    words,
+)
 from stead_controller.resources.scaling.activities import Event
 from stead_controller.resources.scaling.launches import Launched, Launcher, owner
-from stead_controller.resources.scaling.member import WARMED
+from stead_controller.resources.scaling.member import IN_SERVICE, WARMED
 from stead_controller.resources.scaling.member_row import member_row
 from stead_controller.resources.scaling.warm_pool_plan import COMING, COMING_PROCEED, COMING_WAIT, WarmPlan
 from stead_controller.resources.scaling.warm_pools import HIBERNATED, RUNNING, STOPPED
@@ -29,6 +36,11 @@ class WarmPoolStep:
     now: datetime
     hooked: tuple[bool, bool]
     look_again: Callable[[datetime], None]
+
+    @property
+    def target(self) -> str:
+        """The lifecycle state of an instance that is ready."""
+        return f"{WARMED}{self.pool.state}"
 
     def settle(self, decided: WarmPlan, rows: Mapping[str, ScalingInstance]) -> None:
         """Let instances go on towards readiness."""
@@ -88,6 +100,7 @@ class WarmPoolStep:
         row.activity_id = activities.begin(self.tx, self.group, event, activities.IN_PROGRESS, self.now).id
         row.in_service, row.until = None, None
         close_measuring.stop(self.tx, [row.instance_id])
+        target_states.show(self.tx, row.instance_id, self.target)
         if self.hooked[1]:
             self._wait(row, launching=False)
         else:
@@ -96,12 +109,14 @@ class WarmPoolStep:
     def start(self, row: ScalingInstance, cause: str) -> bool:
         """Take an instance into the group, and start it if it is off; tell whether there was room for that."""
         instance = self.tx.session.get_one(Instance, row.instance_id)
+        target_states.show(self.tx, row.instance_id, IN_SERVICE)
         if instance.state == "stopped":
             try:
                 with undone_on(self.tx, SteadError):
                     start_instances.start(self.tx, self.cloud, instance, self.now)
             except SteadError:
                 self.tx.session.refresh(instance)
+                target_states.show(self.tx, row.instance_id, row.lifecycle_state)
                 return False
         place = {"Subnet ID": instance.subnet_id, "Availability Zone": row.zone}
         event = Event(words.from_pool(row.instance_id), cause, row.instance_id, place)

@@ -156,6 +156,12 @@ def test_a_guest_on_a_dedicated_host_reads_its_id() -> None:
     assert find(entries(everything()), "latest/meta-data/placement/host-id") is None
 
 
+def test_a_guest_in_an_auto_scaling_group_reads_where_it_goes() -> None:
+    known = entries(replace(everything(), target_lifecycle_state="Warmed:Stopped"))
+    assert find(known, "latest/meta-data/autoscaling/target-lifecycle-state") == b"Warmed:Stopped"
+    assert first_versions(known)["meta-data/autoscaling/target-lifecycle-state"] == "2021-07-15"
+
+
 def test_a_spot_instance_says_so_and_shows_its_end_two_minutes_before() -> None:
     known = entries(replace(everything(), spot=True))
     assert find(known, "latest/meta-data/instance-life-cycle") == b"spot"

@@ -120,6 +120,7 @@ class Instance(Base):
     ebs_optimized: Mapped[bool] = mapped_column(default=False)
     monitoring: Mapped[bool] = mapped_column(default=False)
     measured_closely: Mapped[bool | None]  # its processors, for a group that scales by them
+    target_lifecycle_state: Mapped[str | None] = mapped_column(String(32))  # to which it goes in its group
     metadata_enabled: Mapped[bool] = mapped_column(default=True)
     metadata_tokens_required: Mapped[bool] = mapped_column(default=False)
     metadata_hop_limit: Mapped[int] = mapped_column(Integer, default=1)
