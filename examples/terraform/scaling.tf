@@ -21,6 +21,12 @@ resource "aws_autoscaling_group" "front" {
     version = "$Latest"
   }
 
+  warm_pool {
+    pool_state                  = "Stopped"
+    min_size                    = 1
+    max_group_prepared_capacity = var.grown + 1
+  }
+
   tag {
     key                 = "Name"
     value               = "${var.site}-grown"

@@ -47,3 +47,45 @@ def test_a_group_grows_heals_and_ends_through_the_aws_command(account, image_id)
     assert len(told) == 6
     done("delete-auto-scaling-group", *named)
     assert aws("describe-auto-scaling-groups")["AutoScalingGroups"] == []
+
+
+def test_a_warm_pool_fills_serves_and_ends_through_the_aws_command(account, image_id):
+    data = json.dumps({"ImageId": image_id, "InstanceType": "t3.micro"})
+    account.aws("ec2", "create-launch-template", "--launch-template-name", "pool", "--launch-template-data", data)
+    account.client("autoscaling").create_auto_scaling_group(
+        AutoScalingGroupName="pool",
+        LaunchTemplate={"LaunchTemplateName": "pool"},
+        MinSize=0,
+        MaxSize=2,
+        AvailabilityZones=[account.ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"]],
+    )
+    named = ("--auto-scaling-group-name", "pool")
+
+    def done(command, *arguments):
+        result = account.aws_result("autoscaling", command, *named, *arguments)
+        assert result.returncode == 0, result.stderr
+
+    def warm():
+        shown = account.aws("autoscaling", "describe-warm-pool", *named)
+        return {one["InstanceId"]: one["LifecycleState"] for one in shown["Instances"]}
+
+    def serving():
+        [group] = account.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=["pool"])[
+            "AutoScalingGroups"
+        ]
+        return [one["InstanceId"] for one in group["Instances"] if one["LifecycleState"] == "InService"]
+
+    done(
+        "put-warm-pool", "--pool-state", "Stopped", "--min-size", "1", "--max-group-prepared-capacity", "1",
+        "--instance-reuse-policy", "ReuseOnScaleIn=true",
+    )  # fmt: skip
+    ready = wait_for(
+        lambda: (them := warm()) and set(them.values()) == {"Warmed:Stopped"} and [*them], "it is ready", 60
+    )
+    done("set-desired-capacity", "--desired-capacity", "1")
+    wait_for(lambda: serving() == ready, "it serves", 60)
+    done("delete-warm-pool", "--force-delete")
+    wait_for(
+        lambda: "WarmPoolConfiguration" not in account.aws("autoscaling", "describe-warm-pool", *named), "it ends", 60
+    )
+    done("delete-auto-scaling-group", "--force-delete")

@@ -36,7 +36,7 @@ def test_a_site_is_made_changed_in_place_and_removed(account, tmp_path):
     assert (changed, destroyed) == (0, 0)
     made = {kind: len(found) for kind, found in own_resources(account).items()}
     assert min(made.values()) > 0, made  # one at least of each kind that is looked for
-    assert made["Instances"] == 1 + len(ZONES) + 1 + 1
+    assert made["Instances"] == 1 + len(ZONES) + 1 + 1 + 1
     terraform.plan_is_empty(*sizes)
     first = terraform.outputs
     assert first["back"] == {"architectures": ["x86_64"], "always": 43, "for_a_while": 2085}

@@ -6,9 +6,10 @@ happen. A file that has become much longer than what it says is written anew.
 """
 
 import copy
+import io
 import pickle
 import struct
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 _LENGTH: Final = struct.Struct(">Q")
+_names: Final[dict[type, tuple[str, ...]]] = {}  # of the fields of dataclasses
 _SLACK: Final = 1 << 20  # bytes of changes that are always kept, besides as many as all objects take
 
 
@@ -111,5 +113,30 @@ class WorldFile[Objects: DataclassInstance]:
 
 
 def _frame(changes: list[_Change]) -> bytes:
-    body = pickle.dumps(changes, pickle.HIGHEST_PROTOCOL)
-    return _LENGTH.pack(len(body)) + body
+    body = io.BytesIO()
+    _Pickler(body, pickle.HIGHEST_PROTOCOL).dump(changes)
+    return _LENGTH.pack(body.tell()) + body.getvalue()
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles dataclasses ten times as fast as those with slots pickle themselves, of which there are thousands."""
+
+    def reducer_override(self, obj: object) -> Any:
+        """Return how a dataclass is made again."""
+        names = () if isinstance(obj, type) else _names_of(type(obj))
+        return (_made, (type(obj), [getattr(obj, name) for name in names])) if names else NotImplemented
+
+
+def _names_of(kind: type) -> tuple[str, ...]:
+    """Return the names of a dataclass's fields; none of any other class."""
+    names = _names.get(kind)
+    if names is None:
+        names = _names[kind] = tuple(each.name for each in fields(kind)) if is_dataclass(kind) else ()
+    return names
+
+
+def _made[Made](kind: type[Made], values: list[Any]) -> Made:
+    made = object.__new__(kind)
+    for name, value in zip(_names_of(kind), values, strict=True):
+        object.__setattr__(made, name, value)
+    return made

@@ -18,6 +18,14 @@ class Thing:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something that never changes."""
+
+    name: str
+    inner: tuple["Part", ...] = ()
+
+
 @dataclass
 class Objects:
     """What there is."""
@@ -25,6 +33,7 @@ class Objects:
     name: str = ""
     things: dict[str, Thing] = field(default_factory=dict)
     waste: list[str] = field(default_factory=list)
+    parts: dict[str, Part] = field(default_factory=dict)
 
 
 def _read(path: Path) -> Objects:
@@ -42,6 +51,15 @@ def test_a_save_writes_what_has_changed_alone(tmp_path: Path) -> None:
     file.save()
     assert (tmp_path / "world").stat().st_size - before < 3000
     assert _read(tmp_path / "world").things["i-7"].size == 70
+
+
+def test_parts_of_parts_are_read_as_they_were(tmp_path: Path) -> None:
+    file = WorldFile(tmp_path / "world", Objects())
+    file.objects.parts["a"] = Part("a", (Part("b"), Part("c", (Part("d"),))))
+    file.save()
+    again = _read(tmp_path / "world")
+    assert again == file.objects
+    assert hash(again.parts["a"]) == hash(file.objects.parts["a"])
 
 
 def test_a_file_does_not_grow_for_ever(tmp_path: Path) -> None:
