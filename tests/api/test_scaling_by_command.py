@@ -86,6 +86,6 @@ def test_a_warm_pool_fills_serves_and_ends_through_the_aws_command(account, imag
     wait_for(lambda: serving() == ready, "it serves", 60)
     done("delete-warm-pool", "--force-delete")
     wait_for(
-        lambda: "WarmPoolConfiguration" not in account.aws("autoscaling", "describe-warm-pool", *named), "it ends", 60
+        lambda: not account.aws("autoscaling", "describe-warm-pool", *named).get("WarmPoolConfiguration"), "it ends", 60
     )
     done("delete-auto-scaling-group", "--force-delete")
