@@ -6,11 +6,12 @@ import pytest
 
 from stead_controller.db.tables import Instance
 from stead_controller.errors import InvalidParameter
-from stead_controller.resources.scaling import warm_pools
+from stead_controller.resources.scaling import group_metrics, warm_pools
 from stead_controller.resources.scaling.warm_pools import PoolRequest
 from stead_proto.v1 import desired_pb2 as pb
+from tests.api.test_hibernation import asked
 from tests.api.test_instance_attributes import sent
-from tests.api.test_spot_instances import described
+from tests.api.test_spot_instances import described, room_for
 from tests.support.scaling import NAME, Groups
 
 
@@ -19,8 +20,8 @@ def groups(api):
     return Groups(api)
 
 
-def _put(groups, **asked):
-    groups.call(groups.client.put_warm_pool, **asked)
+def _put(groups, **changes):
+    groups.call(groups.client.put_warm_pool, **changes)
 
 
 def _filled(groups, count, state="Stopped"):
@@ -123,8 +124,8 @@ def test_hooks_run_on_the_way_in_and_out(api, groups):
     [one] = groups.warm()
 
     def complete(hook, result="CONTINUE"):
-        asked = {"LifecycleHookName": hook, "InstanceId": one, "LifecycleActionResult": result}
-        groups.call(groups.client.complete_lifecycle_action, **asked)
+        done = {"LifecycleHookName": hook, "InstanceId": one, "LifecycleActionResult": result}
+        groups.call(groups.client.complete_lifecycle_action, **done)
         groups.run()
 
     groups.become("running", one)
@@ -236,9 +237,9 @@ def test_what_no_pool_can_have_is_refused(api, groups):
     assert "Hibernated" in api.refused(
         "ValidationError", groups.client.put_warm_pool, AutoScalingGroupName=NAME, PoolState="Hibernated"
     )
-    for asked in (PoolRequest(min_size=-1), PoolRequest(max_prepared=-2)):  # which boto3 would not send
+    for request in (PoolRequest(min_size=-1), PoolRequest(max_prepared=-2)):  # which boto3 would not send
         with pytest.raises(InvalidParameter):
-            api.run(warm_pools.put, api.world.one.caller, NAME, asked, groups.now)
+            api.run(warm_pools.put, api.world.one.caller, NAME, request, groups.now)
     assert "Frozen" in api.refused(
         "ValidationError", groups.client.put_warm_pool, AutoScalingGroupName=NAME, PoolState="Frozen"
     )
@@ -247,8 +248,8 @@ def test_what_no_pool_can_have_is_refused(api, groups):
     end = groups.client.terminate_instance_in_auto_scaling_group
     assert "warm pool" in api.refused("ValidationError", end, InstanceId=one, ShouldDecrementDesiredCapacity=False)
     protect = groups.client.set_instance_protection
-    asked = {"AutoScalingGroupName": NAME, "InstanceIds": [one], "ProtectedFromScaleIn": True}
-    assert "warm pool" in api.refused("ValidationError", protect, **asked)
+    named = {"AutoScalingGroupName": NAME, "InstanceIds": [one], "ProtectedFromScaleIn": True}
+    assert "warm pool" in api.refused("ValidationError", protect, **named)
     mixed = {"LaunchTemplate": {"LaunchTemplateSpecification": {"LaunchTemplateName": "web", "Version": "1"}}}
     update = groups.client.update_auto_scaling_group
     told = api.refused("ValidationError", update, AutoScalingGroupName=NAME, MixedInstancesPolicy=mixed)
@@ -330,3 +331,95 @@ def test_an_instance_reads_where_it_goes(api, groups):
     assert aims(one) == "InService"
     groups.client.terminate_instance_in_auto_scaling_group(InstanceId=one, ShouldDecrementDesiredCapacity=True)
     assert aims(one) == "Terminated"
+
+
+def test_a_hibernated_pool_hibernates_what_it_can(api, groups):
+    data = asked(api)
+    for name in ("MinCount", "MaxCount"):
+        del data[name]
+    api.ec2.create_launch_template(LaunchTemplateName="sleepy", LaunchTemplateData=data)
+    groups.create(DesiredCapacity=0, LaunchTemplate={"LaunchTemplateName": "sleepy"})
+    _put(groups, PoolState="Hibernated", MaxGroupPreparedCapacity=1)
+    groups.run()
+    [one] = groups.warm()
+    groups.become("running", one)
+    assert groups.warm() == {one: "Warmed:Pending:Proceed"}
+    assert api.run(lambda tx: tx.session.get_one(Instance, one).hibernate_stop)
+    groups.become("stopped", one)
+    assert groups.warm() == {one: "Warmed:Hibernated"}
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=1)
+    groups.run()
+    assert groups.states() == {one: "Pending"}
+    groups.become("running", one)
+    _put(groups, InstanceReusePolicy={"ReuseOnScaleIn": True})
+    api.run(
+        lambda tx: setattr(tx.session.get_one(Instance, one), "hibernation", False)
+    )  # as without room for its memory
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=0)
+    groups.run()
+    assert _state(api, one) == "stopping"
+    assert not api.run(lambda tx: tx.session.get_one(Instance, one).hibernate_stop)
+
+
+def test_what_has_no_room_to_start_is_launched_elsewhere(api, groups):
+    groups.create(DesiredCapacity=0)
+    _put(groups, MaxGroupPreparedCapacity=1)
+    [one] = _filled(groups, 1)
+    api.run(lambda tx: setattr(tx.session.get_one(Instance, one), "root_device_name", "/dev/none"))
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=1)
+    groups.run()
+    [other] = groups.states()
+    assert other != one
+    assert groups.states() == {other: "Pending"}
+    shown = sent(api, pb.KIND_MACHINE, one).machine
+    assert (shown.power, shown.metadata.target_lifecycle_state) == (pb.POWER_STOPPED, "Warmed:Stopped")
+
+
+def test_a_pool_that_cannot_be_filled_backs_off_and_does_not_hold_up_the_group(api, groups):
+    room_for(api, 1)
+    groups.create(DesiredCapacity=0)
+    _put(groups, MinSize=2, MaxGroupPreparedCapacity=0)
+    groups.run()
+    assert len(groups.warm()) == 1
+    [failed] = [one for one in groups.activities() if one["StatusCode"] == "Failed"]
+    assert failed["Description"].startswith("Launching a new EC2 instance into warm pool.  Status Reason: ")
+    room_for(api, 100)
+    groups.run()
+    assert len(groups.warm()) == 1  # not before its time
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=1)
+    groups.run()
+    assert len(groups.states()) == 1
+    groups.now += timedelta(seconds=6)
+    groups.run()
+    assert len(groups.warm()) == 2
+
+
+def test_metrics_tell_of_the_pool(api, groups):
+    groups.create(DesiredCapacity=1)
+    groups.call(groups.client.enable_metrics_collection, Granularity="1Minute")
+
+    def measured():
+        data, _ = api.run(group_metrics.measure, groups.now)
+        return {one.identity.name: one.maximum for one in data}
+
+    assert not [name for name in measured() if "WarmPool" in name]
+    groups.up()
+    _put(groups, MinSize=1, MaxGroupPreparedCapacity=3)
+    ready, other = _filled(groups, 2)
+    groups.become("terminated", other)
+    found = measured()
+    assert {name: value for name, value in found.items() if "WarmPool" in name} == {
+        "WarmPoolMinSize": 1,
+        "WarmPoolDesiredCapacity": 2,
+        "WarmPoolWarmedCapacity": 1,
+        "WarmPoolPendingCapacity": 1,
+        "WarmPoolTerminatingCapacity": 0,
+        "WarmPoolTotalCapacity": 2,
+        "GroupAndWarmPoolDesiredCapacity": 3,
+        "GroupAndWarmPoolTotalCapacity": 3,
+    }
+    assert (found["GroupTotalInstances"], found["GroupPendingInstances"]) == (1, 0)
+    _put(groups, MinSize=0, MaxGroupPreparedCapacity=1)
+    groups.run()
+    assert groups.warm()[ready] == "Warmed:Terminating"
+    assert measured()["WarmPoolTerminatingCapacity"] == 2

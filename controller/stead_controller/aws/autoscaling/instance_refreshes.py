@@ -121,7 +121,7 @@ def _view(row: ShownRefresh, group: str) -> dict[str, Any]:
             "RollbackStartTime": datetime.fromisoformat(told["started"]),
             "PercentageCompleteOnRollback": told["percentage"],
             "InstancesToUpdateOnRollback": told["left"],
-            "ProgressDetailsOnRollback": _details(told["live"], told["warm"]),
+            "ProgressDetailsOnRollback": _details(told.get("live"), told.get("warm")),
         }
     return shown
 

@@ -48,12 +48,12 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Warmth:
-    """A group's warm pool, None for none, and the instances in it.
+    """A group's warm pool and the instances in it.
 
     The group launches something else by now than those in `stale`: none of them serves, and with `replacing` they end.
     """
 
-    pool: Pool | None
+    pool: Pool
     seen: Sequence[Seen]
     stale: frozenset[str] = frozenset()
     replacing: bool = False
@@ -90,7 +90,7 @@ def decide(  # noqa: PLR0917 - of what, when
     warm, pool = WarmPlan(), warmth.pool
     for one in warmth.seen:
         _judge(group, one, plan, warm, now)
-    if group.deleting or pool is None or pool.deleting:
+    if group.deleting or pool.deleting:
         _end(warmth.seen, plan, warm)
         return warm
     if warmth.replacing:
