@@ -103,7 +103,7 @@ def decide(  # noqa: PLR0917 - of what, when
     count = len(staying) + len(warm.returning)
     if count < pool.size:
         _fill(group, pool, staying, pool.size - count, plan, warm, now)
-    elif count > pool.size and "Terminate" not in group.suspended:
+    elif "Terminate" not in group.suspended:
         _drain(staying, count - pool.size, plan, choose)
     return warm
 
@@ -117,7 +117,7 @@ def _staying(warmth: Warmth, plan: Plan) -> list[Member]:
 def _end(seen: Sequence[Seen], plan: Plan, warm: WarmPlan) -> None:
     """End all, with the group or with the pool."""
     for one in seen:
-        if one.member.lifecycle_state not in LEAVING_WARM and one.member.id not in plan.removed:
+        if one.member.lifecycle_state not in LEAVING_WARM:
             plan.ending.setdefault(one.member.id, Why.DELETION)
     warm.launched.clear()
     warm.passing.clear()
@@ -130,8 +130,6 @@ def _take(group: Situation, ready: list[Member], live: Sequence[Seen], plan: Pla
     zones = set(plan.launches) if plan.only_there else {member.zone for member in ready}
     ready = sorted((member for member in ready if member.zone in zones), key=lambda one: (one.launched, one.id))
     missing = sum(plan.launches.values())
-    if not ready or not missing:
-        return
     there = Counter(
         one.member.zone
         for one in live
@@ -142,8 +140,8 @@ def _take(group: Situation, ready: list[Member], live: Sequence[Seen], plan: Pla
         ready.remove(taken)
         there[taken.zone] += 1
         warm.starting.append(taken.id)
-    missing -= len(warm.starting)
-    plan.launches = spread(group.zones, there, missing) if missing else {}
+    if warm.starting:
+        plan.launches = spread(group.zones, there, missing - len(warm.starting))
 
 
 def _return(live: Sequence[Seen], room: int, plan: Plan, warm: WarmPlan) -> None:
@@ -181,7 +179,7 @@ def _drain(staying: Sequence[Member], surplus: int, plan: Plan, choose: Choose) 
     ready = [
         replace(one, lifecycle_state=IN_SERVICE, protected=False) for one in staying if one.lifecycle_state in WARM
     ]
-    chosen = choose(ready, surplus - len(coming)) if surplus > len(coming) else ()
+    chosen = choose(ready, surplus - len(coming))
     plan.ending |= dict.fromkeys((*coming, *chosen), Why.SURPLUS)
 
 
@@ -205,7 +203,7 @@ def _judge(group: Situation, one: Seen, plan: Plan, warm: WarmPlan, now: datetim
         case "Warmed:Terminating:Wait" if one.state not in _GONE:
             if group_plan.result_of(one.waits, plan, now) is not None:
                 plan.proceeding.append(one.member.id)
-        case state if state in LEAVING_WARM and one.state in _GONE:
+        case _ if one.state in _GONE:
             plan.removed.append(one.member.id)
 
 

@@ -75,8 +75,8 @@ def test_a_pool_is_as_large_as_the_guide_says(
 
 
 def test_what_is_missing_is_launched_where_there_is_least() -> None:
-    _, warm = act(Pool(4), [seen(1), seen(2)])
-    assert warm.launches == {"b": 2}
+    decided, warm = act(Pool(4), [seen(1), seen(2)])
+    assert (warm, decided.due) == (WarmPlan(launches={"b": 2}), None)
     _, warm = act(Pool(2), [seen(1), seen(2, "Warmed:Pending")])
     assert warm.launches == {}
     decided, warm = act(Pool(30), [])
@@ -92,6 +92,7 @@ def test_a_pool_waits_after_a_failed_launch_and_while_launches_are_suspended() -
     assert (warm.launches, decided.due) == ({}, later)
     assert act(Pool(1, retry_at=later), [], at=later)[1].launches == {"a": 1}
     assert act(Pool(1), [], suspended=frozenset({"Launch"}))[1].launches == {}
+    assert act(Pool(1, retry_at=later), [seen(1)])[0].due is None
 
 
 def test_the_group_takes_what_is_ready_first_the_oldest() -> None:
@@ -110,6 +111,17 @@ def test_each_goes_to_the_zone_that_has_least() -> None:
     assert warm.starting == ["i-002", "i-001"]
     decided, warm = act(Pool(0), [seen(1)], live, desired=4)
     assert (warm.starting, decided.launches) == (["i-001"], {"b": 1})
+    for left_out in ({"state": "Standby"}, {"state": IN_SERVICE, "healthy": False}):
+        live = [seen(10, **left_out), seen(11, **left_out), seen(12, IN_SERVICE, zone="b")]
+        _, warm = act(Pool(0), [seen(1, zone="b"), seen(2)], live, desired=2)
+        assert warm.starting == ["i-002"], left_out
+
+
+def test_without_a_ready_instance_the_group_launches_as_it_would() -> None:
+    live = [seen(1, IN_SERVICE, zone="b"), seen(2, IN_SERVICE)]
+    lived = {"lifetime": timedelta(days=1), "healthy": (100, 200), "at": NOW + timedelta(days=1, seconds=1)}
+    decided, _ = act(Pool(0), [], live, desired=2, **lived)  # type: ignore[arg-type]  # words
+    assert decided.launches == {"b": 1}
 
 
 def test_a_zone_that_is_to_be_balanced_gets_nothing_of_another_zone() -> None:
@@ -131,6 +143,13 @@ def test_what_shrinks_returns_as_long_as_there_is_room() -> None:
     decided, warm = act(Pool(9, reuse=True), [], [seen(10, IN_SERVICE, "stopped"), *live[1:]], desired=0)
     assert decided.ending == {"i-010": Why.STOPPED}
     assert warm.returning == ["i-011", "i-012"]
+    decided, warm = act(Pool(9, reuse=True), [], [seen(10, IN_SERVICE, healthy=False)], desired=1)
+    assert (warm.returning, decided.ending) == ([], {"i-010": Why.USER_HEALTH})
+    off = [seen(10, IN_SERVICE, "stopped"), seen(11, "Pending")]
+    group = Situation(desired=0, zones=("a",), suspended=frozenset({"HealthCheck"}))
+    decided = plan.decide(group, off, lambda members, _: [one.id for one in members], NOW)
+    warm = warm_pool_plan.decide(group, Warmth(Pool(9, reuse=True), []), off, decided, first, NOW)
+    assert (warm.returning, len(decided.ending)) == ([], 2)
 
 
 def test_what_is_too_much_ends_first_what_is_not_ready() -> None:
@@ -143,13 +162,17 @@ def test_what_is_too_much_ends_first_what_is_not_ready() -> None:
 
 def test_a_pool_that_is_deleted_and_a_deleted_group_end_all() -> None:
     pool = [seen(1), seen(2, "Warmed:Pending"), seen(3, "Warmed:Pending:Wait"), seen(4, "Warmed:Terminating")]
+    pool.append(seen(5, "Warmed:Pending:Proceed", "stopped"))
     decided, warm = act(Pool(5, deleting=True), pool)
-    assert decided.ending == dict.fromkeys(("i-001", "i-002", "i-003"), Why.DELETION)
+    assert decided.ending == dict.fromkeys(("i-001", "i-002", "i-003", "i-005"), Why.DELETION)
     assert warm == WarmPlan()
     decided, _ = act(Pool(5), pool, deleting=True)
     assert not decided.finished
     decided, _ = act(Pool(5), [seen(4, "Warmed:Terminating", None)], deleting=True)
     assert decided.finished
+    decided, _ = act(Pool(5), [], [seen(1, IN_SERVICE)], deleting=True)
+    assert not decided.finished
+    assert not act(Pool(5, deleting=True), [])[0].finished
 
 
 def test_instances_get_ready_step_by_step() -> None:
@@ -180,6 +203,9 @@ def test_instances_get_ready_step_by_step() -> None:
 def test_what_has_ended_in_the_pool_is_replaced(state: str, power: str | None, why: Why) -> None:
     decided, _ = act(Pool(1), [seen(1, state, power)])
     assert decided.ending == {"i-001": why}
+    assert decided.unhealthy == (["i-001"] if why is Why.STOPPED else [])
+    told = act(Pool(1), [seen(1, state, power, healthy=False)])[0]
+    assert (told.ending, told.unhealthy) == ({"i-001": why}, [])
 
 
 def test_health_is_looked_at_when_the_hooks_are_over_and_without_grace() -> None:
@@ -204,6 +230,8 @@ def test_what_somebody_starts_is_stopped_again() -> None:
 def test_what_ends_waits_for_its_hooks_and_leaves() -> None:
     waiting = seen(1, "Warmed:Terminating:Wait", waits=(Wait("CONTINUE", "ABANDON", NOW),))
     assert act(Pool(0), [waiting])[0].proceeding == ["i-001"]
+    later = (Wait(None, "ABANDON", NOW + timedelta(seconds=1)),)
+    assert act(Pool(0), [replace(waiting, waits=later)])[0].proceeding == []
     gone = [
         seen(1, "Warmed:Terminating:Wait", None),
         seen(2, "Warmed:Terminating", "terminated"),
