@@ -3,8 +3,9 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
-from stead_controller.db.tables import Instance
+from stead_controller.db.tables import Instance, Volume
 from stead_controller.errors import InvalidParameter
 from stead_controller.resources.scaling import group_metrics, warm_pools
 from stead_controller.resources.scaling.warm_pools import PoolRequest
@@ -423,3 +424,18 @@ def test_metrics_tell_of_the_pool(api, groups):
     groups.run()
     assert groups.warm()[ready] == "Warmed:Terminating"
     assert measured()["WarmPoolTerminatingCapacity"] == 2
+
+
+def test_what_has_lost_its_volume_is_replaced(api, groups):
+    groups.create(DesiredCapacity=0)
+    _put(groups, MaxGroupPreparedCapacity=1)
+    [one] = _filled(groups, 1)
+    lost = update(Volume).where(Volume.instance_id == one).values(lost_since=groups.now)
+    api.run(lambda tx: tx.session.execute(lost))
+    groups.run()
+    assert groups.warm() == {one: "Warmed:Stopped"}
+    groups.now += timedelta(seconds=61)
+    groups.run()
+    assert groups.warm()[one] == "Warmed:Terminating"
+    [told] = [each for each in groups.activities() if each["Description"].startswith("Terminating")]
+    assert told["Cause"].endswith("in response to EBS volume health check failure.")

@@ -387,6 +387,8 @@ def _volume(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
     if volume.attached_host_id in (None, host_id):
         _note_impairments(volume, status, now)
     if status.HasField("volume"):
+        if status.volume.lost != (volume.lost_since is not None) and volume.instance_id is not None:
+            tx.events.add(volume.instance_id)  # its status is another
         volume.lost_since = (volume.lost_since or now) if status.volume.lost else None
     if status.condition == pb.CONDITION_READY and _is_news(tx, host_id, status):
         if volume.state == volume_life.CREATING:

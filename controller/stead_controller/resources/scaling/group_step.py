@@ -304,7 +304,15 @@ class Step:
             if decided.launches and self.group.retry_at is not None:
                 self._look_again(self.group.retry_at)
             return 0
-        launcher = Launcher(self.tx, self.cloud, self.read, self.group, self.now, **weights)
+        launcher = Launcher(
+            self.tx,
+            self.cloud,
+            self.read,
+            self.group,
+            self.now,
+            on_demand=weights["on_demand"],
+            spot=weights["spot"],
+        )
         made, refusal = launcher.launch(decided.launches, only_there=decided.only_there)
         close_measuring.settle(self.tx, self.group, [one.id for one in made])
         cause = partial(self._launch_cause, replacing=decided.replacing)

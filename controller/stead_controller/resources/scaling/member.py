@@ -15,6 +15,9 @@ WARMED: Final = "Warmed:"
 WARM: Final = frozenset({"Warmed:Stopped", "Warmed:Running", "Warmed:Hibernated"})
 """Lifecycle states of an instance that is ready in a warm pool."""
 
+OFF: Final = frozenset({"Warmed:Stopped", "Warmed:Hibernated"})
+"""Lifecycle states of an instance that is ready in a warm pool and does not run."""
+
 type Source = tuple[str, int] | str
 """What an instance was launched from: a launch template's id and version, or the name of a launch configuration."""
 

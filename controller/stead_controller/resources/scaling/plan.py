@@ -42,6 +42,7 @@ class Why(Enum):
     DELETION = auto()
     OLD = auto()
     REFRESH = auto()
+    VOLUME = auto()
 
 
 @dataclass(frozen=True, slots=True)

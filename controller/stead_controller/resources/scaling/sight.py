@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import or_, select
 
-from stead_controller.db.tables import Instance, ScalingInstance
+from stead_controller.db.tables import Instance, ScalingInstance, Volume
 from stead_controller.request import lookup
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.instances.instance_status import INSTANCE_STATUS, SYSTEM_STATUS
 from stead_controller.resources.scaling import lifecycle_hooks
-from stead_controller.resources.scaling.member import Member, Source
+from stead_controller.resources.scaling.member import OFF, Member, Source
 from stead_controller.resources.scaling.plan import Seen, Wait
+from stead_controller.resources.storage import volume_status
 
 _IMPAIRED = or_(INSTANCE_STATUS == "impaired", SYSTEM_STATUS.in_(("impaired", "insufficient-data")))
 
@@ -28,12 +29,26 @@ def seen(tx: Transaction, members: Mapping[str, ScalingInstance]) -> list[Seen]:
         query = select(Instance.id, Instance.state, _IMPAIRED).where(Instance.id.in_(batch))
         known |= {found: (state, bool(impaired)) for found, state, impaired in tx.session.execute(query)}
     waits = lifecycle_hooks.waits(tx, [each for each, row in members.items() if row.lifecycle_state.endswith(":Wait")])
-    return [_seen(row, known.get(each, (None, False)), waits.get(each, ())) for each, row in members.items()]
+    broken = _broken(tx, [each for each, row in members.items() if row.lifecycle_state in OFF])
+    return [
+        _seen(row, known.get(each, (None, False)), waits.get(each, ()), broken=each in broken)
+        for each, row in members.items()
+    ]
 
 
-def _seen(row: ScalingInstance, known: tuple[str | None, bool], waits: Sequence[Wait]) -> Seen:
+def _broken(tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
+    """Return those of stopped instances that have an impaired volume."""
+    found: set[str] = set()
+    for batch in lookup.batches(instance_ids):
+        theirs = select(Volume.instance_id).where(Volume.instance_id.in_(batch), volume_status.STATUS == "impaired")
+        found.update(tx.session.scalars(theirs))
+    return found
+
+
+def _seen(row: ScalingInstance, known: tuple[str | None, bool], waits: Sequence[Wait], *, broken: bool) -> Seen:
     state, impaired = known
-    return Seen(member_of(row), state, impaired and state == "running", row.in_service, row.until, tuple(waits))
+    is_sick = broken or (impaired and state == "running")
+    return Seen(member_of(row), state, is_sick, row.in_service, row.until, tuple(waits))
 
 
 def member_of(row: ScalingInstance) -> Member:

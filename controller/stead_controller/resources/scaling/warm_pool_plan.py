@@ -197,7 +197,7 @@ def _judge(group: Situation, one: Seen, plan: Plan, warm: WarmPlan, now: datetim
             elif outcome is not None:
                 warm.passing.append(one.member.id)
         case "Warmed:Pending:Proceed" | "Warmed:Stopped" | "Warmed:Hibernated":
-            _judge_off(group, one, plan, warm)
+            _judge_off(replace(group, grace=timedelta(0)), one, plan, warm, now)
         case "Warmed:Running":
             group_plan.judge_health(replace(group, grace=timedelta(0)), one, plan, now)
         case "Warmed:Terminating:Wait" if one.state not in _GONE:
@@ -207,15 +207,14 @@ def _judge(group: Situation, one: Seen, plan: Plan, warm: WarmPlan, now: datetim
             plan.removed.append(one.member.id)
 
 
-def _judge_off(group: Situation, one: Seen, plan: Plan, warm: WarmPlan) -> None:
+def _judge_off(group: Situation, one: Seen, plan: Plan, warm: WarmPlan, now: datetime) -> None:
     """Decide about an instance that is off or on its way there; one that somebody starts is stopped again."""
     member = one.member
-    if one.state in _ENDS or not member.healthy:
-        if member.healthy:
-            plan.unhealthy.append(member.id)
-        if not {"Terminate", "ReplaceUnhealthy"} & group.suspended:
-            plan.ending[member.id] = Why.STOPPED if one.state in _ENDS else Why.USER_HEALTH
-    elif one.state == "running":
+    as_it_should = one if one.state in _ENDS else replace(one, state="running")  # it may be off, which others may not
+    group_plan.judge_health(group, as_it_should, plan, now)
+    if plan.ending.get(member.id) is Why.IMPAIRED:
+        plan.ending[member.id] = Why.VOLUME
+    if one.state == "running" and member.id not in plan.ending:
         warm.passing.append(member.id)
-    elif one.state == "stopped" and member.lifecycle_state == COMING_PROCEED:
+    elif one.state == "stopped" and member.lifecycle_state == COMING_PROCEED and member.id not in plan.ending:
         warm.settled.append(member.id)

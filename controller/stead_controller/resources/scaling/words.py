@@ -15,6 +15,7 @@ _BECAUSE: Final = {
     Why.USER_HEALTH: "an instance was taken out of service in response to a user health-check.",
     Why.LAUNCH_FAILED: f"{_TERMINATED} terminated or stopped.",
     Why.ABANDONED: "an instance was taken out of service in response to an abandoned lifecycle action.",
+    Why.VOLUME: "an instance was taken out of service in response to EBS volume health check failure.",
     Why.OLD: "an instance was taken out of service in response to its maximum instance lifetime.",
     Why.REFRESH: "an instance was taken out of service in response to an instance refresh.",
     Why.DELETION: "an instance was taken out of service in response to the deletion of the AutoScalingGroup.",

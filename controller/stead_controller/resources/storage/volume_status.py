@@ -34,14 +34,16 @@ _LOSS: Final = "Lost: the host of the volume has its disk no more. It is not rep
 _IO_ENABLED: Final = {"ok": "passed", "impaired": "failed", "insufficient-data": "insufficient-data"}
 
 _at_home = select(Host.state).where(Host.id == Volume.host_id).correlate(Volume).scalar_subquery()
-_status = case(
+STATUS = case(
     (Volume.state.not_in(("available", "in-use")), "insufficient-data"),
     (or_(*(each.is_not(None) for each in (Volume.full_since, Volume.stalled_since, Volume.lost_since))), "impaired"),
     (VOLUME_LACKS_DATA, "impaired"),
     (_at_home == "down", "insufficient-data"),
     else_="ok",
 )
-_io_enabled = case(_IO_ENABLED, value=_status)
+"""The status of a volume in EC2's words."""
+
+_io_enabled = case(_IO_ENABLED, value=STATUS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ FILTERS: Final[dict[str, Condition]] = {
     "operator.principal": NEVER,
     "volume-status.details-name": constant("io-enabled"),
     "volume-status.details-status": text(_io_enabled),
-    "volume-status.status": text(_status),
+    "volume-status.status": text(STATUS),
 }
 
 
@@ -126,7 +128,7 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) ->
     statuses: dict[str, str] = {}
     damaged: dict[str, datetime] = {}
     for batch in lookup.batches([volume.id for volume in found]):
-        statuses.update(tx.session.execute(select(Volume.id, _status).where(Volume.id.in_(batch))).all())
+        statuses.update(tx.session.execute(select(Volume.id, STATUS).where(Volume.id.in_(batch))).all())
         lacking = select(Volume.id, _damage_since).where(Volume.id.in_(batch), VOLUME_LACKS_DATA)
         damaged.update(tx.session.execute(lacking).all())
     return [

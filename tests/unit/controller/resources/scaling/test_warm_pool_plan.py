@@ -222,6 +222,18 @@ def test_health_is_looked_at_when_the_hooks_are_over_and_without_grace() -> None
     assert (decided.ending, decided.doubted, decided.due) == ({}, ["i-001"], NOW + plan.PATIENCE)
 
 
+def test_an_impaired_volume_of_what_is_off_is_waited_for_a_minute() -> None:
+    sick = seen(1, "Warmed:Stopped", impaired=True)
+    decided, warm = act(Pool(1), [sick])
+    assert (decided.ending, decided.doubted, decided.due) == ({}, ["i-001"], NOW + plan.PATIENCE)
+    assert act(Pool(1), [replace(sick, until=NOW)])[0].ending == {"i-001": Why.VOLUME}
+    assert act(Pool(1), [replace(sick, until=NOW)], suspended=frozenset({"HealthCheck"}))[0].ending == {}
+    assert act(Pool(1), [replace(sick, impaired=False, until=NOW)])[0].trusted == ["i-001"]
+    for state, power in (("Warmed:Stopped", "running"), ("Warmed:Pending:Proceed", "stopped")):
+        _, warm = act(Pool(1), [seen(1, state, power, healthy=False)])
+        assert (warm.passing, warm.settled) == ([], [])
+
+
 def test_what_somebody_starts_is_stopped_again() -> None:
     decided, warm = act(Pool(2), [seen(1, "Warmed:Stopped", "running"), seen(2, "Warmed:Stopped", "pending")])
     assert (warm.passing, decided.ending) == (["i-001"], {})
