@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from pathlib import Path
 
 from stead_agent import findings
@@ -183,7 +184,8 @@ class SimulatedDhcp:
         with self._world.call("dhcp.apply", wanted.vpc_id) as objects:
             if wanted.vpc_id not in objects.networks:
                 self._world.broken(f"DHCP applied before the network: {wanted.vpc_id}")
-            objects.dhcps[wanted.vpc_id] = wanted
+            # Of other hosts' interfaces there may be thousands of names, which nothing here resolves.
+            objects.dhcps[wanted.vpc_id] = replace(wanted, names=())
 
     def remove(self, vpc_id: str) -> None:
         """Forget the server."""
