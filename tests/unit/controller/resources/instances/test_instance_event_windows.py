@@ -188,9 +188,14 @@ def test_targets_are_of_one_kind(own: Windows) -> None:
 
 def test_a_target_has_one_window(own: Windows) -> None:
     first, second, instance, host = own.create(), own.create(), own.instance(), own.dedicated_host()
-    for given in ({"instance_ids": [instance]}, {"dedicated_host_ids": [host]}, {"tags": [("a", "b")]}):
+    kinds: dict[str, dict[str, Any]] = {
+        instance: {"instance_ids": [instance]},
+        host: {"dedicated_host_ids": [host]},
+        "a=b": {"tags": [("a", "b")]},
+    }
+    for name, given in kinds.items():
         own.associate(first, **given)
-        with pytest.raises(AlreadyExists, match=first):
+        with pytest.raises(AlreadyExists, match=f"'{name}' is associated with the event window '{first}'"):
             own.associate(second, **given)
         with pytest.raises(InvalidParameter, match="not associated"):
             own.disassociate(second, **given)
@@ -330,7 +335,11 @@ def test_what_is_forgotten_leaves_its_window(own: Windows) -> None:
     instance, kept, host, kept_host = own.instance(), own.instance(), own.dedicated_host(), own.dedicated_host()
     own.associate(first, instance_ids=[instance, kept])
     own.associate(second, dedicated_host_ids=[host, kept_host])
+
+    def targets() -> dict[str, Targets]:
+        return {one.row.id: one.targets for one in own.call(windows.describe, Selection())}
+
     own.life.run(windows.forget_instances, [instance, host])
-    own.life.run(windows.forget_dedicated_hosts, [host, instance])
-    found = {one.row.id: one.targets for one in own.call(windows.describe, Selection())}
-    assert found == {first: Targets([kept], [], []), second: Targets([], [kept_host], [])}
+    assert targets() == {first: Targets([kept], [], []), second: Targets([], sorted([host, kept_host]), [])}
+    own.life.run(windows.forget_dedicated_hosts, [host, kept])
+    assert targets() == {first: Targets([kept], [], []), second: Targets([], [kept_host], [])}
