@@ -24,24 +24,26 @@ def client(api):
 
 
 @pytest.fixture(params=["smithy-rpc-v2-cbor", "json", "query"])
-def speaking(api, request):
+def speaking(api, request, monkeypatch):
     """A client that speaks one of CloudWatch's protocols, as SDKs of different age do."""
     session = boto3.Session()
     loader = session._session.get_component("data_loader")
-    model = loader.load_service_model("cloudwatch", "service-2", "2010-08-01")
-    before = model["metadata"]["protocol"], model["metadata"]["protocols"]
-    model["metadata"] |= {"protocol": request.param, "protocols": [request.param]}
-    try:
-        yield session.client(
-            "cloudwatch",
-            region_name="us-east-1",
-            endpoint_url=f"http://127.0.0.1:{api.port}",
-            aws_access_key_id=api.world.one.caller.access_key_id,
-            aws_secret_access_key=SECRET,
-            config=botocore.config.Config(retries={"total_max_attempts": 1}),
-        )
-    finally:
-        model["metadata"]["protocol"], model["metadata"]["protocols"] = before
+    load = loader.load_service_model
+    model = load("cloudwatch", "service-2")
+    model = model | {"metadata": model["metadata"] | {"protocol": request.param, "protocols": [request.param]}}
+
+    def load_changed(service, kind, **options):
+        return model if kind == "service-2" else load(service, kind, **options)
+
+    monkeypatch.setattr(loader, "load_service_model", load_changed)
+    return session.client(
+        "cloudwatch",
+        region_name="us-east-1",
+        endpoint_url=f"http://127.0.0.1:{api.port}",
+        aws_access_key_id=api.world.one.caller.access_key_id,
+        aws_secret_access_key=SECRET,
+        config=botocore.config.Config(retries={"total_max_attempts": 1}),
+    )
 
 
 def test_a_dashboard_lives_in_each_protocol(speaking):
