@@ -1,14 +1,16 @@
-"""An alarm over the real store of metrics, through the aws command: it stops an instance soon after the datum."""
+"""An alarm over the real store of metrics, through the aws command: it stops an instance soon after the datum.
+
+How soon is tested in test_alarm_life.py, by a clock that no busy machine holds up.
+"""
 
 import json
-import time
 
 from tests.support.waiting import wait_for
 
 STOP = "arn:aws:automate:us-east-1:ec2:stop"
 
 
-def test_an_alarm_stops_an_instance_within_15_seconds_of_the_datum(account, image_id):
+def test_an_alarm_stops_an_instance_soon_after_the_datum(account, image_id):
     run = account.ec2.run_instances(ImageId=image_id, InstanceType="t3.micro", MinCount=1, MaxCount=1)
     instance = run["Instances"][0]["InstanceId"]
     account.ec2.get_waiter("instance_running").wait(InstanceIds=[instance], WaiterConfig={"Delay": 1})
@@ -23,7 +25,6 @@ def test_an_alarm_stops_an_instance_within_15_seconds_of_the_datum(account, imag
         account.aws("cloudwatch", "wait", "alarm-exists", "--alarm-names", "busy")
         datum = {"MetricName": "load", "Value": 9.5, "Dimensions": [{"Name": "InstanceId", "Value": instance}]}
         account.aws("cloudwatch", "put-metric-data", "--namespace", "Own", "--metric-data", json.dumps([datum]))
-        begun = time.monotonic()
 
         def is_stopped():
             found = account.ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
@@ -34,8 +35,7 @@ def test_an_alarm_stops_an_instance_within_15_seconds_of_the_datum(account, imag
             history = account.aws("cloudwatch", "describe-alarm-history")
             return json.dumps([*shown, history])
 
-        wait_for(is_stopped, "the alarm stops its instance", 8, explain=explain)
-        assert time.monotonic() - begun < 15 + 5  # and some seconds for a machine that does other things too
+        wait_for(is_stopped, "the alarm stops its instance", 15, explain=explain)
         shown = account.aws("cloudwatch", "describe-alarms", "--state-value", "ALARM")
         assert [one["AlarmName"] for one in shown["MetricAlarms"]] == ["busy"]
         listed = account.aws("cloudwatch", "list-metrics", "--namespace", "Own")
