@@ -4,6 +4,7 @@ SQLAlchemy keeps compiled statements for each engine. A process of Stead has one
 compiled the same statements again: a seventh of the time of the tests that run in one process.
 """
 
+from functools import cache
 from typing import Any, Final
 
 import sqlalchemy
@@ -14,7 +15,6 @@ from stead_controller.db import session
 
 _SIZE: Final = 3000  # statements that are kept; more than all tests of a process have
 _make: Final = sqlalchemy.create_engine
-_dialects: Final[dict[str, Dialect]] = {}
 _compiled: Final[LRUCache[Any, Any]] = LRUCache(_SIZE)
 
 
@@ -26,6 +26,14 @@ def share() -> None:
 def _create_engine(url: str, **arguments: Any) -> Engine:
     engine = _make(url, **arguments)
     if engine.dialect.name == "sqlite":
-        engine.dialect = _dialects.setdefault(engine.dialect.name, engine.dialect)
+        engine.dialect = _sqlite()
         engine.update_execution_options(compiled_cache=_compiled)
     return engine
+
+
+@cache
+def _sqlite() -> Dialect:
+    """Make the shared dialect, which knows SQLite's version once an engine of its own has connected."""
+    engine = _make("sqlite://")
+    with engine.connect():
+        return engine.dialect
