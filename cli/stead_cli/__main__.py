@@ -23,6 +23,8 @@ _NAMES: Final = (
     "logs",
     "account",
     "quota",
+    "bill",
+    "price",
     "type",
     "key",
     "host",

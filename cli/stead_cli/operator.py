@@ -14,6 +14,7 @@ from stead_proto import tls
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1.operator_pb2_grpc import (
     AccountsStub,
+    BillsStub,
     BlocksStub,
     ConsolesStub,
     HostsStub,
@@ -284,6 +285,24 @@ class Operator:
         """Delete a root access key of an account."""
         request = pb.DeleteRootKeyRequest(account=account, access_key_id=access_key_id)
         self._call(lambda channel: AccountsStub(channel).DeleteRootKey(request, timeout=_CALL_SECONDS))
+
+    def bill(self, account: str, begin: int, end: int, *, by_resource: bool) -> list[pb.BillLine]:
+        """What an account, or all for an empty name, used in some time (seconds since 1970), and what it costs."""
+        request = pb.GetBillRequest(account_id=account, begin=begin, end=end, by_resource=by_resource)
+        return list(self._call(lambda channel: BillsStub(channel).GetBill(request, timeout=_CALL_SECONDS)).lines)
+
+    def price_books(self) -> list[pb.StoredPriceBook]:
+        """All price books, the default one first."""
+        request = pb.ListPriceBooksRequest()
+        return list(self._call(lambda channel: BillsStub(channel).ListPriceBooks(request, timeout=_CALL_SECONDS)).books)
+
+    def add_price_book(self, text: str, valid_from: int | None) -> int:
+        """Add a price book, valid from a moment or, without one, from now; returns the moment."""
+        request = pb.AddPriceBookRequest(text=text, valid_from=valid_from)
+        made: pb.AddPriceBookResponse = self._call(
+            lambda channel: BillsStub(channel).AddPriceBook(request, timeout=_CALL_SECONDS)
+        )
+        return made.valid_from
 
     def list_quotas(self, account_id: str) -> list[pb.QuotaValue]:
         """The quotas of an account or, for an empty id, those of all accounts."""

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from stead_controller.db.tables import Host, HostResource, NatGateway, NetworkInterface, PublicAddress
+from stead_controller.db.tables import (
+    Host,
+    HostResource,
+    NatGateway,
+    NetworkInterface,
+    PublicAddress,
+    UsageLine,
+    UsageMeter,
+)
 from stead_controller.hosts import reports
 from stead_controller.resources.operators import host_records
 from stead_controller.settings import Settings
@@ -62,6 +70,7 @@ def test_a_public_gateway_lives_and_ends(api: Api) -> None:
 
     report(api, desired_pb2.KIND_NAT_GATEWAY, gateway_id, pb.CONDITION_READY)
     assert gateway(api, gateway_id)["State"] == "available"
+    assert metered(api, UsageMeter) == [(gateway_id, "NatGateway-Hours", 1)]
     api.refused("OperationNotPermitted", api.ec2.disassociate_address, AssociationId=address["AssociationId"])
     api.refused("InvalidIPAddress.InUse", api.ec2.release_address, AllocationId=address["AllocationId"])
     api.refused("InvalidParameterValue", api.ec2.delete_network_interface, NetworkInterfaceId=interface_id)
@@ -79,6 +88,7 @@ def test_a_public_gateway_lives_and_ends(api: Api) -> None:
 
     assert api.ec2.delete_nat_gateway(NatGatewayId=gateway_id)["NatGatewayId"] == gateway_id
     assert gateway(api, gateway_id)["State"] == "deleting"
+    assert (metered(api, UsageMeter), metered(api, UsageLine)) == ([], [(gateway_id, "NatGateway-Hours", 1)])
     assert sent(api, desired_pb2.KIND_NAT_GATEWAY, gateway_id) is None
     assert sent(api, desired_pb2.KIND_INTERFACE, interface_id) is None
     api.ec2.delete_nat_gateway(NatGatewayId=gateway_id)
@@ -96,6 +106,12 @@ def test_a_public_gateway_lives_and_ends(api: Api) -> None:
     keep(api, NOW + timedelta(days=3650))
     api.refused("NatGatewayNotFound", api.ec2.delete_nat_gateway, NatGatewayId=gateway_id)
     api.refused("NatGatewayNotFound", api.ec2.describe_nat_gateways, NatGatewayIds=[gateway_id])
+
+
+def metered(api: Api, model: type[UsageMeter | UsageLine]) -> list[tuple[str, str, int]]:
+    """What NAT gateways use now, or have used."""
+    query = select(model.resource_id, model.usage, model.quantity).where(model.usage.startswith("Nat"))
+    return [tuple(row) for row in api.run(lambda tx: tx.connection.execute(query).all())]
 
 
 def keep(api: Api, now: Any) -> None:

@@ -423,7 +423,7 @@ def _nat_gateway(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> 
     if status.condition == pb.CONDITION_ABSENT and gateway.state == "deleting":
         nat_gateways.settle_deleted(tx, gateway, now)
     elif status.condition == pb.CONDITION_READY:
-        nat_gateways.settle_available(gateway, now)
+        nat_gateways.settle_available(tx, gateway, now)
     elif status.condition == pb.CONDITION_FAILED:
         gateway.host_error = status.error[:_ERROR_LENGTH]
 

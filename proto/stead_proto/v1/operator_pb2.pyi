@@ -2696,3 +2696,223 @@ class ListKeyVersionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListKeyVersionsResponse: _TypeAlias = ListKeyVersionsResponse  # noqa: Y015
+
+@_typing.final
+class GetBillRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    BEGIN_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    BY_RESOURCE_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """id or name; empty = all"""
+    begin: _builtins.int
+    """seconds since 1970"""
+    end: _builtins.int
+    """not part of it"""
+    by_resource: _builtins.bool
+    """a line for each resource"""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        begin: _builtins.int = ...,
+        end: _builtins.int = ...,
+        by_resource: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "begin", b"begin", "by_resource", b"by_resource", "end", b"end"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBillRequest: _TypeAlias = GetBillRequest  # noqa: Y015
+
+@_typing.final
+class BillLine(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    RESOURCE_ID_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    BEGIN_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    service: _builtins.str
+    """as AWS calls it"""
+    usage: _builtins.str
+    """such as "BoxUsage:t3.micro" """
+    operation: _builtins.str
+    """such as "RunInstances" """
+    resource_id: _builtins.str
+    """with by_resource"""
+    quantity: _builtins.str
+    """a decimal number, of units"""
+    unit: _builtins.str
+    """such as "Hrs" """
+    price: _builtins.str
+    """of a unit; empty = the price book has none"""
+    cost: _builtins.str
+    """not rounded"""
+    currency: _builtins.str
+    """code of ISO 4217"""
+    begin: _builtins.int
+    """the price is valid in this part of the time"""
+    end: _builtins.int
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        service: _builtins.str = ...,
+        usage: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        resource_id: _builtins.str = ...,
+        quantity: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        price: _builtins.str = ...,
+        cost: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        begin: _builtins.int = ...,
+        end: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "begin", b"begin", "cost", b"cost", "currency", b"currency", "end", b"end", "operation", b"operation", "price", b"price", "quantity", b"quantity", "resource_id", b"resource_id", "service", b"service", "unit", b"unit", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BillLine: _TypeAlias = BillLine  # noqa: Y015
+
+@_typing.final
+class GetBillResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___BillLine]: ...
+    def __init__(
+        self,
+        *,
+        lines: _abc.Iterable[Global___BillLine] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBillResponse: _TypeAlias = GetBillResponse  # noqa: Y015
+
+@_typing.final
+class ListPriceBooksRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPriceBooksRequest: _TypeAlias = ListPriceBooksRequest  # noqa: Y015
+
+@_typing.final
+class StoredPriceBook(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALID_FROM_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    valid_from: _builtins.int
+    """seconds since 1970; 0 = the default one"""
+    text: _builtins.str
+    """TOML"""
+    currency: _builtins.str
+    def __init__(
+        self,
+        *,
+        valid_from: _builtins.int = ...,
+        text: _builtins.str = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "text", b"text", "valid_from", b"valid_from"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredPriceBook: _TypeAlias = StoredPriceBook  # noqa: Y015
+
+@_typing.final
+class ListPriceBooksResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def books(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredPriceBook]: ...
+    def __init__(
+        self,
+        *,
+        books: _abc.Iterable[Global___StoredPriceBook] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["books", b"books"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPriceBooksResponse: _TypeAlias = ListPriceBooksResponse  # noqa: Y015
+
+@_typing.final
+class AddPriceBookRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    VALID_FROM_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    valid_from: _builtins.int
+    """absent = now"""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        valid_from: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_valid_from", b"_valid_from", "valid_from", b"valid_from"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_valid_from", b"_valid_from", "text", b"text", "valid_from", b"valid_from"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__valid_from: _TypeAlias = _typing.Literal["valid_from"]  # noqa: Y015
+    _WhichOneofArgType__valid_from: _TypeAlias = _typing.Literal["_valid_from", b"_valid_from"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__valid_from) -> _WhichOneofReturnType__valid_from | None: ...
+
+Global___AddPriceBookRequest: _TypeAlias = AddPriceBookRequest  # noqa: Y015
+
+@_typing.final
+class AddPriceBookResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALID_FROM_FIELD_NUMBER: _builtins.int
+    valid_from: _builtins.int
+    def __init__(
+        self,
+        *,
+        valid_from: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["valid_from", b"valid_from"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddPriceBookResponse: _TypeAlias = AddPriceBookResponse  # noqa: Y015

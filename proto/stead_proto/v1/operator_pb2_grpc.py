@@ -1895,3 +1895,164 @@ class Keys:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class BillsStub:
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.GetBill = channel.unary_unary(
+                '/stead.v1.Bills/GetBill',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.GetBillRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.GetBillResponse.FromString,
+                _registered_method=True)
+        self.ListPriceBooks = channel.unary_unary(
+                '/stead.v1.Bills/ListPriceBooks',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.ListPriceBooksRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListPriceBooksResponse.FromString,
+                _registered_method=True)
+        self.AddPriceBook = channel.unary_unary(
+                '/stead.v1.Bills/AddPriceBook',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.AddPriceBookRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.AddPriceBookResponse.FromString,
+                _registered_method=True)
+
+
+class BillsServicer:
+    """Missing associated documentation comment in .proto file."""
+
+    def GetBill(self, request, context):
+        """What accounts used in some time, to the second, and what it costs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPriceBooks(self, request, context):
+        """Price books, the default one first; the latest of those that are valid counts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddPriceBook(self, request, context):
+        """Add a price book, all of it or nothing; what was used before keeps its price.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_BillsServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'GetBill': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBill,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.GetBillRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.GetBillResponse.SerializeToString,
+            ),
+            'ListPriceBooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPriceBooks,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListPriceBooksRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.ListPriceBooksResponse.SerializeToString,
+            ),
+            'AddPriceBook': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddPriceBook,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.AddPriceBookRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.AddPriceBookResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'stead.v1.Bills', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('stead.v1.Bills', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Bills:
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def GetBill(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Bills/GetBill',
+            stead__proto_dot_v1_dot_operator__pb2.GetBillRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.GetBillResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPriceBooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Bills/ListPriceBooks',
+            stead__proto_dot_v1_dot_operator__pb2.ListPriceBooksRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.ListPriceBooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddPriceBook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Bills/AddPriceBook',
+            stead__proto_dot_v1_dot_operator__pb2.AddPriceBookRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.AddPriceBookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

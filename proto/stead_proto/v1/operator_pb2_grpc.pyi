@@ -593,3 +593,52 @@ class KeysServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_operator_pb2.ListKeyVersionsResponse, _abc.Awaitable[_operator_pb2.ListKeyVersionsResponse]]: ...
 
 def add_KeysServicer_to_server(servicer: KeysServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class BillsStub:
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> BillsAsyncStub: ...
+    GetBill: _grpc.UnaryUnaryMultiCallable[_operator_pb2.GetBillRequest, _operator_pb2.GetBillResponse]
+    """What accounts used in some time, to the second, and what it costs."""
+    ListPriceBooks: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListPriceBooksRequest, _operator_pb2.ListPriceBooksResponse]
+    """Price books, the default one first; the latest of those that are valid counts."""
+    AddPriceBook: _grpc.UnaryUnaryMultiCallable[_operator_pb2.AddPriceBookRequest, _operator_pb2.AddPriceBookResponse]
+    """Add a price book, all of it or nothing; what was used before keeps its price."""
+
+@_typing.type_check_only
+class BillsAsyncStub(BillsStub):
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    GetBill: _aio.UnaryUnaryMultiCallable[_operator_pb2.GetBillRequest, _operator_pb2.GetBillResponse]  # type: ignore[assignment]
+    """What accounts used in some time, to the second, and what it costs."""
+    ListPriceBooks: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListPriceBooksRequest, _operator_pb2.ListPriceBooksResponse]  # type: ignore[assignment]
+    """Price books, the default one first; the latest of those that are valid counts."""
+    AddPriceBook: _aio.UnaryUnaryMultiCallable[_operator_pb2.AddPriceBookRequest, _operator_pb2.AddPriceBookResponse]  # type: ignore[assignment]
+    """Add a price book, all of it or nothing; what was used before keeps its price."""
+
+class BillsServicer(metaclass=_abc_1.ABCMeta):
+    @_abc_1.abstractmethod
+    def GetBill(
+        self,
+        request: _operator_pb2.GetBillRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.GetBillResponse, _abc.Awaitable[_operator_pb2.GetBillResponse]]:
+        """What accounts used in some time, to the second, and what it costs."""
+
+    @_abc_1.abstractmethod
+    def ListPriceBooks(
+        self,
+        request: _operator_pb2.ListPriceBooksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListPriceBooksResponse, _abc.Awaitable[_operator_pb2.ListPriceBooksResponse]]:
+        """Price books, the default one first; the latest of those that are valid counts."""
+
+    @_abc_1.abstractmethod
+    def AddPriceBook(
+        self,
+        request: _operator_pb2.AddPriceBookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.AddPriceBookResponse, _abc.Awaitable[_operator_pb2.AddPriceBookResponse]]:
+        """Add a price book, all of it or nothing; what was used before keeps its price."""
+
+def add_BillsServicer_to_server(servicer: BillsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -34,6 +34,7 @@ from stead_controller.db.tables.instances.metadata_defaults import MetadataDefau
 from stead_controller.db.tables.instances.own_instance_type import OwnInstanceType
 from stead_controller.db.tables.instances.replace_root_volume_task import ReplaceRootVolumeTask
 from stead_controller.db.tables.instances.serial_console import SerialConsoleAccess, SerialConsoleKey
+from stead_controller.db.tables.metering.usage import PriceBook, UsageLine, UsageMeter
 from stead_controller.db.tables.metrics.alarm import (
     Alarm,
     AlarmAction,
@@ -192,6 +193,7 @@ __all__ = [
     "PlacementGroup",
     "PrefixList",
     "PrefixListEntry",
+    "PriceBook",
     "PublicAddress",
     "PublicSharing",
     "QuotaRequest",
@@ -232,6 +234,8 @@ __all__ = [
     "TopicMessage",
     "UnclaimedAddress",
     "UnclaimedResource",
+    "UsageLine",
+    "UsageMeter",
     "Volume",
     "VolumeModification",
     "VolumeMove",

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Final
 
 from stead_controller.db.tables import Instance
+from stead_controller.metering import ledger, uses
+from stead_controller.metering.ledger import Resource
 from stead_controller.request.transaction import Transaction
 
 STATE_CODES: Final = {
@@ -65,7 +67,17 @@ def change_state(
     instance.state_reason_message = reason.message
     instance.state_transition_reason = transition
     tx.events.add(instance.id)
+    _measure(tx, instance, now)
     return change
+
+
+def _measure(tx: Transaction, instance: Instance, now: datetime) -> None:
+    """Bill an instance while it runs, and while it saves its memory for hibernation."""
+    if instance.state == "stopping" and instance.hibernate_stop:
+        return
+    spot = instance.spot_request_id is not None
+    used = uses.of_instance(instance.instance_type, instance.tenancy, spot=spot) if instance.state == "running" else ()
+    ledger.change(tx, Resource(instance.id, instance.account_id, instance.zone), used, now)
 
 
 def user_initiated(now: datetime) -> str:

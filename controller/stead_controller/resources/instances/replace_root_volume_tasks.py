@@ -27,7 +27,7 @@ from stead_controller.resources import tags, workflow_rows
 from stead_controller.resources.host_capacity import volume_homes
 from stead_controller.resources.images import images
 from stead_controller.resources.instances import root_replacement, volume_attachments
-from stead_controller.resources.storage import block_devices, ebs_encryption, snapshots, volume_life
+from stead_controller.resources.storage import block_devices, ebs_encryption, snapshots, volume_life, volume_usage
 from stead_controller.resources.tags import Tagged
 
 type Task = ReplaceRootVolumeTask
@@ -225,6 +225,7 @@ def _build(tx: Transaction, cloud: Cloud, root: Volume, source: _Source, now: da
     key_id = ebs_encryption.key_for(tx, cloud, root.account_id, source.snapshot, encrypted=root.encrypted, key=key)
     made = volume_life.build(cloud, root.account_id, root.zone, shape, source.snapshot, key_id=key_id, now=now)
     made.state = volume_life.CREATING
+    volume_usage.begin(tx, made, now)
     return made
 
 

@@ -105,7 +105,7 @@ def restore(tx: Transaction, task_id: str, now: datetime, patience: timedelta) -
 
 def clean(tx: Transaction, task_id: str, now: datetime, patience: timedelta) -> Step:
     """Delete the volume that a task leaves over, once it is released: the old one if requested, or a failed new one."""
-    del now, patience
+    del patience
     task = tx.session.get(ReplaceRootVolumeTask, task_id)
     if task is None or task.state in ACTIVE:
         return _after(task)
@@ -116,7 +116,7 @@ def clean(tx: Transaction, task_id: str, now: datetime, patience: timedelta) -> 
     if volume is None or volume.state == "deleting":
         return Step.OVER
     if volume.instance_id is None:
-        volume_life.begin_deletion(tx, volume)
+        volume_life.begin_deletion(tx, volume, now)
         return Step.OVER
     is_leaving = volume.instance_id == task.instance_id and volume.attachment_state in volume_attachments.DETACHING
     return Step.WAIT if is_leaving else Step.OVER

@@ -39,7 +39,7 @@ from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.metadata_options import SettledOptions
 from stead_controller.resources.network import address_pools as addresses
 from stead_controller.resources.network import interface_groups, private_names
-from stead_controller.resources.storage import volume_keys
+from stead_controller.resources.storage import volume_keys, volume_usage
 from stead_proto import limits
 
 _OPERATION: Final = "RunInstances"
@@ -178,6 +178,8 @@ def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) ->
         instance.public_address = addresses.public_of(tx, primary)
     for row in (instance, *volumes):
         insert_new(tx.session, row)
+    for volume in volumes:
+        volume_usage.begin(tx, volume, launch.now)
     if instance.spot_request_id is not None:
         if launch.request.spot_request_ids:
             spot_instances.fulfil_request(tx, instance)

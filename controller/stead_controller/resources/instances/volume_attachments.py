@@ -23,7 +23,7 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources.host_capacity import volume_homes
 from stead_controller.resources.instances import hibernation
-from stead_controller.resources.storage import snapshot_damage, snapshot_life, volume_life
+from stead_controller.resources.storage import snapshot_damage, snapshot_life, volume_life, volume_usage
 from stead_proto import limits
 from stead_proto.v1 import desired_pb2 as desired
 
@@ -336,7 +336,6 @@ def settle_at_home(tx: Transaction, volume: Volume, now: datetime) -> None:
 
 def settle_detached(tx: Transaction, volume: Volume, now: datetime) -> None:
     """Record that a volume is no longer in use; one that is to be deleted with its instance is deleted."""
-    del now
     ends = volume.delete_on_termination and _live_instance(tx, volume.instance_id) is None
     volume.state = "available"
     volume.instance_id = volume.device_name = volume.attachment_state = volume.attach_time = None
@@ -344,7 +343,7 @@ def settle_detached(tx: Transaction, volume: Volume, now: datetime) -> None:
     volume.delete_on_termination = False
     tx.session.flush()
     if ends:
-        volume_life.begin_deletion(tx, volume)
+        volume_life.begin_deletion(tx, volume, now)
     else:
         desired_state.refresh_volume(tx, volume)
 
@@ -372,9 +371,10 @@ def end_with_instance(tx: Transaction, instance: Instance, now: datetime, *, hos
             begin_detaching(tx, volume)
 
 
-def lose_home(tx: Transaction, volume: Volume) -> None:
+def lose_home(tx: Transaction, volume: Volume, now: datetime) -> None:
     """Remove a volume whose home host is removed, and notify the other host that used it."""
     user, instance = _remote_user(volume), _live_instance(tx, volume.instance_id)
+    volume_usage.end(tx, volume, now)
     tags.remove_all(tx, [volume.id])
     tx.session.delete(volume)
     tx.session.flush()

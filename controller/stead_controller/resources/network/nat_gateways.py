@@ -20,6 +20,8 @@ from stead_controller.errors import (
     LimitExceeded,
     MissingParameter,
 )
+from stead_controller.metering import ledger, uses
+from stead_controller.metering.ledger import Resource
 from stead_controller.request import client_tokens, lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.client_tokens import Repeatable
@@ -139,11 +141,11 @@ def _check_quota(tx: Transaction, subnet: Subnet) -> None:
 def _begin(tx: Transaction, gateway: NatGateway, subnet: Subnet, private_address: str | None, now: datetime) -> None:
     """Assign host, interface and addresses to a gateway, or set the reason why it failed."""
     if gateway.connectivity == "public" and not has_gateway(tx, subnet.vpc_id):
-        _fail(gateway, "Gateway.NotAttached", f"Network {subnet.vpc_id} has no Internet gateway attached", now)
+        _fail(tx, gateway, "Gateway.NotAttached", f"Network {subnet.vpc_id} has no Internet gateway attached", now)
         return
     home = capacity.choose_any(tx, subnet.zone)
     if home is None:
-        _fail(gateway, "InternalError", f"There is no host up in the Availability Zone {subnet.zone}", now)
+        _fail(tx, gateway, "InternalError", f"There is no host up in the Availability Zone {subnet.zone}", now)
         return
     try:
         interface = _add_interface(tx, gateway, subnet, private_address, home, now)
@@ -151,6 +153,7 @@ def _begin(tx: Transaction, gateway: NatGateway, subnet: Subnet, private_address
         if error.code != "InsufficientFreeAddressesInSubnet":
             raise
         _fail(
+            tx,
             gateway,
             error.code,
             f"Subnet {subnet.id} has insufficient free addresses to create this NAT gateway",
@@ -199,7 +202,7 @@ def delete(tx: Transaction, caller: Caller, gateway_id: str, now: datetime) -> N
     gateway = lookup.find(tx, caller, _TYPE, NatGateway, gateway_id)
     if gateway.state in ("deleting", "deleted"):
         return
-    _change(gateway, "deleting", now)
+    _change(tx, gateway, "deleting", now)
     notify_topology.target(tx, gateway.id)
     if gateway.host_id is None or gateway.interface_id is None:
         settle_deleted(tx, gateway, now)
@@ -207,17 +210,17 @@ def delete(tx: Transaction, caller: Caller, gateway_id: str, now: datetime) -> N
         desired_state.remove_nat_gateway(tx, gateway.host_id, gateway.id, gateway.interface_id)
 
 
-def settle_available(gateway: NatGateway, now: datetime) -> None:
+def settle_available(tx: Transaction, gateway: NatGateway, now: datetime) -> None:
     """Record that a gateway works on its host."""
     gateway.host_error = ""
     if gateway.state == "pending":
-        _change(gateway, "available", now)
+        _change(tx, gateway, "available", now)
 
 
 def settle_deleted(tx: Transaction, gateway: NatGateway, now: datetime) -> None:
     """Record that a gateway is removed from its host: its addresses are released, and it is shown for a while."""
     _drop_interface(tx, gateway, now)
-    _change(gateway, "deleted", now)
+    _change(tx, gateway, "deleted", now)
     gateway.deleted = now
     notify_topology.target(tx, gateway.id)
 
@@ -227,7 +230,7 @@ def give_up(tx: Transaction, gateway: NatGateway, now: datetime) -> None:
     if gateway.host_id is not None and gateway.interface_id is not None:
         desired_state.remove_nat_gateway(tx, gateway.host_id, gateway.id, gateway.interface_id)
     _drop_interface(tx, gateway, now)
-    _fail(gateway, "InternalError", "The NAT gateway could not be created", now)
+    _fail(tx, gateway, "InternalError", "The NAT gateway could not be created", now)
     notify_topology.target(tx, gateway.id)
 
 
@@ -244,7 +247,7 @@ def leave_host(tx: Transaction, host_id: str, now: datetime) -> None:
         if home is None:
             gateway.host_id = None
             _drop_interface(tx, gateway, now)
-            _fail(gateway, "InternalError", f"There is no host up in the Availability Zone {subnet.zone}", now)
+            _fail(tx, gateway, "InternalError", f"There is no host up in the Availability Zone {subnet.zone}", now)
             notify_topology.target(tx, gateway.id)
             continue
         _place(tx, gateway, home)
@@ -281,11 +284,18 @@ def _drop_interface(tx: Transaction, gateway: NatGateway, now: datetime) -> None
         topics.refresh_host(tx, vpc_id, host_id)
 
 
-def _fail(gateway: NatGateway, code: str, message: str, now: datetime) -> None:
-    _change(gateway, "failed", now)
+def _fail(tx: Transaction, gateway: NatGateway, code: str, message: str, now: datetime) -> None:
+    _change(tx, gateway, "failed", now)
     gateway.failure_code, gateway.failure_message = code, message
     gateway.deleted = now
 
 
-def _change(gateway: NatGateway, state: str, now: datetime) -> None:
+def _change(tx: Transaction, gateway: NatGateway, state: str, now: datetime) -> None:
+    """Change a gateway's state; it is billed while it is available."""
     gateway.state, gateway.state_changed = state, now
+    used = uses.of_nat_gateway() if state == "available" else ()
+    ledger.change(tx, Resource(gateway.id, gateway.account_id, _zone(tx, gateway)), used, now)
+
+
+def _zone(tx: Transaction, gateway: NatGateway) -> str:
+    return tx.session.get_one(Subnet, gateway.subnet_id).zone

@@ -30,7 +30,7 @@ def give_up(tx: Transaction, host: Host, now: datetime) -> None:
         shared_id = volume_homes.shared_id(tx, volume)
         sharers = _sharers(tx, host, volume, shared_id) if shared_id and not _ends(tx, volume) else []
         if not sharers:
-            volume_attachments.lose_home(tx, volume)
+            volume_attachments.lose_home(tx, volume, now)
             continue
         pool = next((pool for sharer, pool in sharers if _can_be_home(tx, sharer, volume)), None)
         if pool is None:

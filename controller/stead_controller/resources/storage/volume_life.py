@@ -31,7 +31,7 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.request.zones import zone_ids
 from stead_controller.resources import tags
 from stead_controller.resources.host_capacity import volume_homes
-from stead_controller.resources.storage import ebs_encryption, snapshots, volume_keys
+from stead_controller.resources.storage import ebs_encryption, snapshots, volume_keys, volume_usage
 
 CREATING: Final = "creating"
 """The state of a volume that its home makes before it is attached: it is to replace a root volume."""
@@ -78,6 +78,7 @@ def _create(tx: Transaction, caller: Caller, cloud: Cloud, request: CreateReques
     volume = build(cloud, caller.account_id, zone, shape, snapshot, key_id=key_id, now=now)
     tx.session.add(volume)
     tx.session.flush()
+    volume_usage.begin(tx, volume, now)
     tags.create_on_launch(tx, caller, [("volume", volume.id)], request.tags)
     volume_id: str = volume.id
     return volume_id
@@ -141,7 +142,7 @@ def refuse_multi_attach(volume_type: str) -> None:
     raise Unsupported("Multi-Attach is not supported: a volume is attached to one instance.")
 
 
-def delete(tx: Transaction, caller: Caller, volume_id: str) -> None:
+def delete(tx: Transaction, caller: Caller, volume_id: str, now: datetime) -> None:
     """Delete a volume that is attached to nothing; raises MalformedId, NotFound, WrongState."""
     volume = lookup.find(tx, caller, "volume", Volume, volume_id)
     if volume.instance_id is not None:
@@ -150,11 +151,12 @@ def delete(tx: Transaction, caller: Caller, volume_id: str) -> None:
         )
     if volume.state == CREATING:
         raise WrongState("volume", f"The volume '{volume.id}' is in the 'creating' state.", code="IncorrectState")
-    begin_deletion(tx, volume)
+    begin_deletion(tx, volume, now)
 
 
-def begin_deletion(tx: Transaction, volume: Volume) -> None:
+def begin_deletion(tx: Transaction, volume: Volume, now: datetime) -> None:
     """Begin to delete a volume that is not attached; its row is removed when its home reports the deletion."""
+    volume_usage.end(tx, volume, now)
     if volume.host_id is None:
         forget(tx, volume)
         return

@@ -26,7 +26,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.conditions import Condition, Selection, constant, instant, number, text
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.host_capacity import volume_homes
-from stead_controller.resources.storage import volume_life
+from stead_controller.resources.storage import volume_life, volume_usage
 
 MOST: Final = 4
 """How many modifications of a volume may begin within `WINDOW`."""
@@ -99,6 +99,7 @@ def modify(
     _begin(modification, volume, target, now)
     volume.size, volume.volume_type = target.size, target.volume_type
     volume.iops, volume.throughput = target.iops, target.throughput
+    volume_usage.change(tx, volume, now)
     begun = _described(modification)
     desired_state.refresh_volume(tx, volume)
     if volume.host_id is None:

@@ -224,7 +224,7 @@ class Cloud:
             case 7 if rng.random() < 0.2:
                 self.attempt(terminate_instances, [instance_id], NOW)
             case 8 if rng.random() < 0.3:
-                self.attempt(volume_life.delete, volume_id)
+                self.attempt(volume_life.delete, volume_id, NOW)
                 self.volumes.append(self.create())
             case 9:
                 now_on = self.run(lambda tx: tx.session.get_one(Instance, instance_id).host_id)
@@ -250,7 +250,7 @@ class Cloud:
         self.attempt(terminate_instances, self.instances, NOW)
         self.settle()
         for volume_id in self.run(lambda tx: list(tx.session.scalars(select(Volume.id)))):
-            self.attempt(volume_life.delete, volume_id)
+            self.attempt(volume_life.delete, volume_id, NOW)
         self.settle()
 
     def left(self):

@@ -45,7 +45,7 @@ def create_volume(call: Call, params: Params) -> Result:
 @operation("DeleteVolume", makes_room=True)
 def delete_volume(call: Call, params: Params) -> Result:
     """Delete a volume that is not attached."""
-    volume_life.delete(call.tx, call.caller, params["VolumeId"])
+    volume_life.delete(call.tx, call.caller, params["VolumeId"], call.now)
     return {}
 
 

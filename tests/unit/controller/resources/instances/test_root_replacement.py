@@ -211,7 +211,7 @@ def test_an_instance_that_stops_before_keeps_its_root_volume(replacing: Replacin
 def test_a_new_volume_that_was_taken_away_ends_the_task(replacing: Replacing) -> None:
     replacing.begin()
     replacing.is_made()
-    replacing.life.run(volume_life.delete, replacing.life.caller, replacing.new)
+    replacing.life.run(volume_life.delete, replacing.life.caller, replacing.new, NOW)
     assert replacing.step(root_replacement.exchange) is Step.CLEAN
     assert replacing.ended() == ("failed", "The new volume is not available any more.")
     assert replacing.step(root_replacement.clean) is Step.OVER

@@ -577,7 +577,7 @@ def test_a_change_of_a_volume_used_at_its_home_is_sent_to_no_other_host(place, h
     used, free = place.attached(here), place.volume()
 
     def lose(tx, volume_id):
-        volume_attachments.lose_home(tx, tx.session.get_one(Volume, volume_id))
+        volume_attachments.lose_home(tx, tx.session.get_one(Volume, volume_id), NOW)
         return tx.session.scalar(select(Volume.id).where(Volume.id == volume_id))
 
     for each in (used, free):

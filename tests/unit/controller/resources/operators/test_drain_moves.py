@@ -138,7 +138,7 @@ def test_the_snapshot_stays_as_long_as_the_volume(cloud, loose):
     cloud.settle_all()
     cloud.run(snapshot_life.drop_some, NOW)
     assert len(cloud.all(of_move)) == 1
-    cloud.run(volume_life.delete, cloud.caller, loose)
+    cloud.run(volume_life.delete, cloud.caller, loose, NOW)
     cloud.settle()
     while cloud.run(snapshot_life.drop_some, NOW):
         pass
@@ -400,7 +400,7 @@ def test_what_could_not_leave_a_host_is_tried_again_when_asked_and_nothing_else_
 def test_a_deletion_does_not_wait_for_a_move(cloud, loose):
     cloud.drain()
     cloud.empty()
-    cloud.run(volume_life.delete, cloud.caller, loose)
+    cloud.run(volume_life.delete, cloud.caller, loose, NOW)
     cloud.empty()
     cloud.settle()
     assert (volume(cloud, loose), moves(cloud)) == (None, [])

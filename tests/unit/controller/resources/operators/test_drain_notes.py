@@ -116,7 +116,7 @@ def test_one_whose_machine_binds_it_stays_with_its_volumes_and_says_why(cloud):
     cloud.run(terminate_instances, cloud.caller, [cloud.instances[3]], NOW)
     cloud.settle()
     for (root,) in cloud.all(select(Volume.id).where(Volume.instance_id.is_(None), Volume.host_id.is_not(None))):
-        cloud.run(volume_life.delete, cloud.caller, root)
+        cloud.run(volume_life.delete, cloud.caller, root, NOW)
     cloud.settle()
     cloud.drain()
     cloud.settle_all()

@@ -208,7 +208,7 @@ def test_an_encrypted_volume_has_a_key_its_snapshots_where_it_is_under_the_same(
 
 
 def delete(run, world, volume_id):
-    run(volume_life.delete, world.one.caller, volume_id)
+    run(volume_life.delete, world.one.caller, volume_id, NOW)
 
 
 def test_what_is_attached_is_not_deleted(run, world, unchanged):
@@ -222,7 +222,7 @@ def test_what_is_attached_is_not_deleted(run, world, unchanged):
         delete(run, world, volume_id)
     assert refusal.value.code == "VolumeInUse"
     with pytest.raises(NotFound):
-        run(volume_life.delete, world.other.caller, volume_id)
+        run(volume_life.delete, world.other.caller, volume_id, NOW)
     unchanged()
 
 

@@ -1,0 +1,114 @@
+"""`stead bill`: what accounts used in a month, and what it costs."""
+
+import csv
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, Final
+
+import click
+
+from stead_cli import settings
+from stead_cli.operator import Operator
+from stead_cli.output import say, show_json, show_rows
+from stead_proto.v1 import operator_pb2 as pb
+
+_CENT: Final = Decimal("0.01")
+_KEYS: Final[dict[str, Callable[[pb.BillLine], tuple[str, ...]]]] = {
+    "usage": lambda line: (line.account_id, line.service, line.usage),
+    "service": lambda line: (line.account_id, line.service),
+    "account": lambda line: (line.account_id,),
+    "resource": lambda line: (line.account_id, line.resource_id, line.usage),
+}
+_COLUMNS: Final = {
+    "usage": ("account", "service", "usage"),
+    "service": ("account", "service"),
+    "account": ("account",),
+    "resource": ("account", "resource", "usage"),
+}
+_HAVE_QUANTITY: Final = frozenset({"usage", "resource"})
+
+
+@click.command()
+@click.option("--month", metavar="YYYY-MM", default="", help="Default: this month, until now.")
+@click.option("--day", metavar="YYYY-MM-DD", default="", help="One day instead of a month, in UTC.")
+@click.option("--account", default="", help="Id or name; default: all.")
+@click.option("--by", type=click.Choice(sorted(_KEYS)), default="usage", show_default=True, help="What has a line.")
+@click.option(
+    "--output",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="A table (plain lines when not on a terminal), JSON, or CSV.",
+)
+def bill(month: str, day: str, account: str, by: str, output: str) -> None:
+    """Show what accounts used, to the second, and what it costs."""
+    begin, end = _day(day) if day else _month(month)
+    found = Operator(settings.load()).bill(
+        account, int(begin.timestamp()), int(end.timestamp()), by_resource=by == "resource"
+    )
+    rows = _rows(found, by)
+    columns = (*_COLUMNS[by], *(("quantity", "unit") if by in _HAVE_QUANTITY else ()), "cost", "currency")
+    if output == "json":
+        show_json(rows)
+    elif output == "csv":
+        _write_csv(rows, columns)
+    else:
+        show_rows(rows, columns, output, empty=f"nothing was used from {begin:%Y-%m-%d} until {end:%Y-%m-%d}")
+        _say_end(found)
+
+
+def _rows(lines: Iterable[pb.BillLine], by: str) -> list[dict[str, Any]]:
+    """Add up the lines that have the same key; a cost is rounded to four places, where a sum of many still is right."""
+    sums: dict[tuple[str, ...], tuple[Decimal, Decimal]] = {}
+    for line in lines:
+        key = (*_KEYS[by](line), line.unit if by in _HAVE_QUANTITY else "", line.currency)
+        quantity, cost = sums.get(key, (Decimal(0), Decimal(0)))
+        sums[key] = (quantity + Decimal(line.quantity), cost + Decimal(line.cost))
+    return [
+        dict(zip(_COLUMNS[by], key, strict=False))
+        | ({"quantity": f"{quantity:.4f}", "unit": key[-2]} if by in _HAVE_QUANTITY else {})
+        | {"cost": f"{cost:.4f}", "currency": key[-1]}
+        for key, (quantity, cost) in sorted(sums.items())
+    ]
+
+
+def _write_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _say_end(lines: Iterable[pb.BillLine]) -> None:
+    """Say the sum, and what has no price."""
+    sums: dict[str, Decimal] = {}
+    unpriced: set[str] = set()
+    for line in lines:
+        sums[line.currency] = sums.get(line.currency, Decimal(0)) + Decimal(line.cost)
+        if not line.price:
+            unpriced.add(line.usage)
+    for currency, cost in sorted(sums.items()):
+        say(f"total {cost.quantize(_CENT, ROUND_HALF_UP)} {currency}")
+    if unpriced:
+        say(f"no price: {', '.join(sorted(unpriced))} (stead price show)")
+
+
+def _month(text: str) -> tuple[datetime, datetime]:
+    try:
+        begin = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC) if text else _this_month()
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no month such as 2026-11.", param_hint="--month") from error
+    return begin, (begin + timedelta(days=31)).replace(day=1)
+
+
+def _this_month() -> datetime:
+    return datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def _day(text: str) -> tuple[datetime, datetime]:
+    try:
+        begin = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no day such as 2026-11-30.", param_hint="--day") from error
+    return begin, begin + timedelta(days=1)

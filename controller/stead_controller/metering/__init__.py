@@ -1,0 +1,1 @@
+"""What accounts use, to the second, and what it costs."""

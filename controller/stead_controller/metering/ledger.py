@@ -1,0 +1,103 @@
+"""The ledger: what resources use, written in the transaction that begins, changes or ends the use.
+
+A use has a meter while it goes on. When it ends, the meter becomes a line, which stays for ever. EC2's rules:
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/concepts.html#pricing-for-amazon-ec2.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, delete, insert, select
+
+from stead_controller.db.prepared import Prepared
+from stead_controller.db.tables import UsageLine, UsageMeter
+from stead_controller.request.transaction import Transaction
+
+_METERS = Prepared(
+    select(
+        UsageMeter.usage,
+        UsageMeter.account_id,
+        UsageMeter.operation,
+        UsageMeter.zone,
+        UsageMeter.quantity,
+        UsageMeter.least,
+        UsageMeter.began,
+    ).where(UsageMeter.resource_id == bindparam("resource_id"))
+)
+_BEGIN = Prepared(insert(UsageMeter))
+_END = Prepared(
+    delete(UsageMeter).where(UsageMeter.resource_id == bindparam("of"), UsageMeter.usage == bindparam("named"))
+)
+_LINE = Prepared(insert(UsageLine))
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a resource uses in each second, by AWS's names; it is billed for `least` seconds at least."""
+
+    usage: str
+    operation: str
+    quantity: int = 1
+    least: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A resource whose use is measured."""
+
+    id: str
+    account_id: str
+    zone: str
+
+
+def begin(tx: Transaction, resource: Resource, uses: Iterable[Use], now: datetime) -> None:
+    """Begin the uses of a resource that is new: it has no meters yet."""
+    rows = [
+        {
+            "resource_id": resource.id,
+            "usage": use.usage,
+            "account_id": resource.account_id,
+            "operation": use.operation,
+            "zone": resource.zone,
+            "quantity": use.quantity,
+            "least": use.least,
+            "began": int(now.timestamp()),
+        }
+        for use in uses
+    ]
+    if rows:
+        _BEGIN.many(tx.connection, rows)
+
+
+def change(tx: Transaction, resource: Resource, uses: Iterable[Use], now: datetime) -> None:
+    """Make these the uses of a resource from now on: others end, and those that go on as they are stay untouched."""
+    wanted = {use.usage: use for use in uses}
+    lines = []
+    for usage, account_id, operation, zone, quantity, least, began in _METERS.all(
+        tx.connection, {"resource_id": resource.id}
+    ):
+        if wanted.get(usage) == Use(usage, operation, quantity, least):
+            del wanted[usage]
+            continue
+        lines.append(
+            {
+                "account_id": account_id,
+                "resource_id": resource.id,
+                "usage": usage,
+                "operation": operation,
+                "zone": zone,
+                "quantity": quantity,
+                "began": began,
+                "ended": max(int(now.timestamp()), began + least),
+            }
+        )
+    if lines:
+        _END.many(tx.connection, [{"of": resource.id, "named": each["usage"]} for each in lines])
+        _LINE.many(tx.connection, lines)
+    begin(tx, resource, wanted.values(), now)
+
+
+def end(tx: Transaction, resource: Resource, now: datetime) -> None:
+    """End all uses of a resource; nothing happens where it has none."""
+    change(tx, resource, (), now)

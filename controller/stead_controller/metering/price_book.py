@@ -1,0 +1,109 @@
+"""Price books: what a use costs, from TOML; pure."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from stead_controller.errors import InvalidParameter
+from stead_controller.metering.uses import KINDS
+
+_MEMBERS: Final = frozenset({"currency", "instances", "price"})
+_INSTANCE_MEMBERS: Final = frozenset({"vcpu", "memory", "spot", "dedicated"})
+_PRICE_MEMBERS: Final = frozenset({"usage", "price"})
+_MOST_TEXT: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class InstancePrices:
+    """What an hour of a vCPU and of a GiB of memory cost, and which part of it Spot and dedicated instances do."""
+
+    vcpu: Decimal
+    memory: Decimal
+    spot: Decimal = Decimal(1)
+    dedicated: Decimal = Decimal(1)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBook:
+    """All prices, in one currency, by the names of uses: a whole name counts before the longest that ends with `*`."""
+
+    currency: str
+    prices: Mapping[str, Decimal]
+    instances: InstancePrices | None = None
+
+    def find(self, usage: str) -> Decimal | None:
+        """Return the price that is written for one unit of a use."""
+        if usage in self.prices:
+            return self.prices[usage]
+        fitting = [name for name in self.prices if name.endswith("*") and usage.startswith(name[:-1])]
+        return self.prices[max(fitting, key=len)] if fitting else None
+
+
+def parse(text: str) -> PriceBook:
+    """Read a price book; raises InvalidParameter, which says where, unless all of it is right."""
+    if len(text) > _MOST_TEXT:
+        raise InvalidParameter("The price book is longer than 1 MiB.")
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidParameter(f"The price book is no TOML: {error}") from error
+    _require(found, "the price book", _MEMBERS, {"currency"})
+    currency = found["currency"]
+    if not isinstance(currency, str) or len(currency) != 3 or not (currency.isascii() and currency.isupper()):
+        raise InvalidParameter(f"currency is {currency!r}, which is no code of ISO 4217 such as EUR.")
+    written = found.get("price", [])
+    if not isinstance(written, list):
+        raise InvalidParameter("price must be a list: [[price]].")
+    prices: dict[str, Decimal] = {}
+    for number, entry in enumerate(written, 1):
+        usage, price = _price(entry, f"price {number}")
+        if usage in prices:
+            raise InvalidParameter(f"There are two prices for {usage}.")
+        prices[usage] = price
+    instances = found.get("instances")
+    return PriceBook(currency, prices, None if instances is None else _instances(instances))
+
+
+@cache
+def default_text() -> str:
+    """Return the price book that counts until another is set."""
+    return (files(__package__) / "default_prices.toml").read_text(encoding="utf-8")
+
+
+def _price(entry: Any, where: str) -> tuple[str, Decimal]:
+    _require(entry, where, _PRICE_MEMBERS, _PRICE_MEMBERS)
+    usage = entry["usage"]
+    if not isinstance(usage, str) or "*" in usage[:-1]:
+        raise InvalidParameter(f"usage of {where} is {usage!r}: it must be a name, which may end with *.")
+    if not usage.startswith(KINDS):
+        raise InvalidParameter(f"usage of {where} is {usage!r}, which begins with none of {', '.join(KINDS)}.")
+    return usage, _number(entry["price"], f"price of {where}")
+
+
+def _instances(entry: Any) -> InstancePrices:
+    _require(entry, "instances", _INSTANCE_MEMBERS, {"vcpu", "memory"})
+    return InstancePrices(**{name: _number(value, f"{name} of instances") for name, value in entry.items()})
+
+
+def _number(value: Any, where: str) -> Decimal:
+    """Read a price, which is a text: TOML's own numbers with a point are not exact."""
+    try:
+        number = Decimal(value) if isinstance(value, str) else None
+    except InvalidOperation:
+        number = None
+    if number is None or not number.is_finite() or number < 0:
+        raise InvalidParameter(f'{where} is {value!r}: it must be a number in quotes that is not negative, "0.05".')
+    return number
+
+
+def _require(entry: Any, where: str, known: frozenset[str], needed: set[str] | frozenset[str]) -> None:
+    if not isinstance(entry, dict):
+        raise InvalidParameter(f"{where} must be a table.")
+    if unknown := sorted(set(entry) - known):
+        raise InvalidParameter(f"{where} has {unknown[0]}, which is not known; known are {', '.join(sorted(known))}.")
+    if missing := sorted(needed - set(entry)):
+        raise InvalidParameter(f"{where} lacks {missing[0]}.")

@@ -1,0 +1,65 @@
+"""What each kind of resource uses, in AWS's names and units; pure.
+
+Names: those of AWS's price lists and Cost and Usage Reports, without the prefix of the region.
+"""
+
+from decimal import Decimal
+from typing import Final
+
+from stead_controller.metering.ledger import Use
+
+_SECONDS_OF_HOUR: Final = 3600
+_LEAST_SECONDS: Final = 60  # of each run of an instance
+_BOXES: Final = {"dedicated": "DedicatedUsage", "host": "HostBoxUsage"}
+_TYPES: Final = {"gp2": ".gp2", "gp3": ".gp3", "io1": ".piops", "io2": ".io2", "st1": ".st1", "sc1": ".sc1"}
+_FREE_IOPS: Final = {"gp3": 3000, "io1": 0, "io2": 0}
+_FREE_THROUGHPUT: Final = 125  # MiB/s of gp3
+
+
+_HOURS: Final = "Hrs"
+_UNITS: Final = {
+    "BoxUsage:": _HOURS,
+    "SpotUsage:": _HOURS,
+    "DedicatedUsage:": _HOURS,
+    "HostBoxUsage:": _HOURS,
+    "NatGateway-Hours": _HOURS,
+    "EBS:VolumeUsage": "GB-Mo",
+    "EBS:VolumeP-IOPS": "IOPS-Mo",
+    "EBS:VolumeP-Throughput": "MiBps-Mo",
+}
+KINDS: Final = tuple(_UNITS)
+"""How names of uses begin."""
+
+
+def unit_of(usage: str) -> str:
+    """Return the unit in which a use is priced: an hour, or a month's GiB, IOPS or MiB/s."""
+    return next(unit for kind, unit in _UNITS.items() if usage.startswith(kind))
+
+
+def units_of(usage: str, amount: int, seconds_of_month: int) -> Decimal:
+    """Convert an amount, which is a quantity times seconds, to that unit; months differ in length."""
+    return Decimal(amount) / (_SECONDS_OF_HOUR if unit_of(usage) == _HOURS else seconds_of_month)
+
+
+def of_instance(instance_type: str, tenancy: str, *, spot: bool) -> list[Use]:
+    """Return what an instance uses while it runs: seconds of its type, one minute at least."""
+    box = "SpotUsage" if spot else _BOXES.get(tenancy, "BoxUsage")
+    return [Use(f"{box}:{instance_type}", "RunInstances", least=_LEAST_SECONDS)]
+
+
+def of_volume(volume_type: str, size: int, iops: int | None, throughput: int | None) -> list[Use]:
+    """Return what a volume uses: its GiB, and the IOPS and MiB/s that its type does not include."""
+    suffix = _TYPES.get(volume_type, "")
+    operation = f"CreateVolume-{volume_type.capitalize()}" if suffix else "CreateVolume"
+    found = [Use(f"EBS:VolumeUsage{suffix}", operation, size)]
+    more = (iops or 0) - _FREE_IOPS.get(volume_type, iops or 0)
+    if more > 0:
+        found.append(Use(f"EBS:VolumeP-IOPS{suffix}", operation, more))
+    if volume_type == "gp3" and (throughput or 0) > _FREE_THROUGHPUT:
+        found.append(Use("EBS:VolumeP-Throughput.gp3", operation, (throughput or 0) - _FREE_THROUGHPUT))
+    return found
+
+
+def of_nat_gateway() -> list[Use]:
+    """Return what a NAT gateway uses while it is available."""
+    return [Use("NatGateway-Hours", "NatGateway")]

@@ -1,0 +1,179 @@
+"""`stead bill` and `stead price` against a controller's service over a real database."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from click.testing import CliRunner, Result
+
+from stead_cli import settings
+from stead_cli.__main__ import cli
+from stead_cli.settings import Settings
+from stead_controller.db.session import Database
+from stead_controller.metering import ledger
+from stead_controller.metering.ledger import Resource, Use
+from stead_controller.operator.bills import Bills
+from stead_proto import tls
+from stead_proto.certificates import Authority
+from stead_proto.v1 import operator_pb2_grpc
+from tests.support import empty_database
+
+ONE, OTHER = "1" * 12, "2" * 12
+NOV = datetime(2026, 11, 1, tzinfo=UTC)
+type Command = Callable[..., Result]
+
+
+@pytest.fixture
+def clock() -> list[datetime]:
+    """The time of the service, which a test may set."""
+    return [datetime(2026, 12, 15, tzinfo=UTC)]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A database in which two accounts have used some things in November of 2026."""
+    made = Database(f"sqlite:///{empty_database.write(tmp_path / 'stead.sqlite')}")
+
+    def use(tx: Any) -> None:
+        for account, hours in ((ONE, 10), (OTHER, 5)):
+            box = Resource(f"i-{account}", account, "a")
+            ledger.begin(tx, box, [Use("BoxUsage:t3.micro", "RunInstances", least=60)], NOV)
+            ledger.end(tx, box, NOV.replace(hour=hours))
+        volume = Resource("vol-1", ONE, "a")
+        ledger.begin(tx, volume, [Use("EBS:VolumeUsage.gp3", "CreateVolume-Gp3", 30)], NOV.replace(day=16))
+        ledger.begin(tx, Resource("i-3", ONE, "a"), [Use("BoxUsage:gone.type", "RunInstances")], NOV.replace(day=30))
+
+    made.run_blocking(use)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def command(
+    database: Database, clock: list[datetime], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Command]:
+    """Run the command against the service."""
+    authority = Authority.create()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def serve() -> tuple[grpc.aio.Server, int]:
+        server = grpc.aio.server()
+        operator_pb2_grpc.add_BillsServicer_to_server(Bills(database, lambda: clock[0]), server)
+        port = server.add_secure_port("127.0.0.1:0", tls.server_credentials(authority.issue_server(["127.0.0.1"])))
+        await server.start()
+        return server, port
+
+    server, port = asyncio.run_coroutine_threadsafe(serve(), loop).result(20)
+    own = Settings(state_dir=tmp_path, host_port=port)
+    identity = authority.issue_operator("me")
+    own.access_dir.mkdir(parents=True, exist_ok=True)
+    for name, content in (
+        ("operator-key.pem", identity.key_pem),
+        ("operator.pem", identity.certificate_pem),
+        ("ca.pem", identity.ca_pem),
+    ):
+        (own.access_dir / name).write_bytes(content)
+    monkeypatch.setattr(settings, "load", lambda: own)
+    yield lambda *arguments: CliRunner().invoke(cli, arguments)
+    asyncio.run_coroutine_threadsafe(server.stop(None), loop).result(20)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(20)
+    loop.close()
+
+
+def rows(result: Result) -> list[dict[str, str]]:
+    assert result.exit_code == 0, result.output
+    found: list[dict[str, str]] = json.loads(result.stdout)
+    return found
+
+
+def test_a_month_by_usage_and_by_account(command: Command) -> None:
+    found = rows(command("bill", "--month", "2026-11", "--output", "json"))
+    box = 2 * 0.0025 + 0.0006  # two vCPUs and one GiB
+    assert [(row["account"], row["usage"], row["quantity"], row["unit"], row["cost"]) for row in found] == [
+        (ONE, "BoxUsage:gone.type", "24.0000", "Hrs", "0.0000"),
+        (ONE, "BoxUsage:t3.micro", "10.0000", "Hrs", f"{10 * box:.4f}"),
+        (ONE, "EBS:VolumeUsage.gp3", "15.0000", "GB-Mo", "0.1800"),
+        (OTHER, "BoxUsage:t3.micro", "5.0000", "Hrs", f"{5 * box:.4f}"),
+    ]
+    found = rows(command("bill", "--month", "2026-11", "--by", "account", "--output", "json"))
+    assert [(row["account"], row["cost"], row["currency"]) for row in found] == [
+        (ONE, "0.2360", "USD"),
+        (OTHER, "0.0280", "USD"),
+    ]
+    shown = command("bill", "--month", "2026-11", "--by", "service")
+    assert "total 0.26 USD" in shown.stderr
+    assert "no price: BoxUsage:gone.type" in shown.stderr
+
+
+def test_a_day_a_resource_and_csv(command: Command) -> None:
+    found = rows(command("bill", "--day", "2026-11-17", "--output", "json"))
+    assert [(row["usage"], row["quantity"]) for row in found] == [("EBS:VolumeUsage.gp3", "1.0000")]
+    shown = command("bill", "--month", "2026-11", "--by", "resource", "--output", "csv").stdout.splitlines()
+    assert shown[0] == "account,resource,usage,quantity,unit,cost,currency"
+    assert f"{OTHER},i-{OTHER},BoxUsage:t3.micro,5.0000,Hrs,0.0280,USD" in shown
+    assert command("bill", "--month", "2025-01").stderr.startswith("nothing was used from 2025-01-01 until 2025-02-01")
+
+
+def test_what_goes_on_is_billed_until_now_and_months_have_their_length(command: Command, clock: list[datetime]) -> None:
+    clock[0] = datetime(2026, 12, 1, 12, tzinfo=UTC)
+    found = rows(command("bill", "--month", "2026-12", "--output", "json"))
+    assert [(row["usage"], row["quantity"]) for row in found] == [
+        ("BoxUsage:gone.type", "12.0000"),
+        ("EBS:VolumeUsage.gp3", f"{30 * 12 / (31 * 24):.4f}"),
+    ]
+
+
+def test_prices_are_shown_changed_and_set_for_what_comes(
+    command: Command, clock: list[datetime], tmp_path: Path
+) -> None:
+    clock[0] = datetime(2026, 11, 10, tzinfo=UTC)
+    shown = command("price", "show").stdout
+    assert 'currency = "USD"' in shown
+    book = tmp_path / "prices.toml"
+    book.write_text(shown.replace("USD", "EUR"), encoding="utf-8")
+    done = command("price", "set", str(book), "--from", "2026-11-16")
+    assert "count from 2026-11-16 00:00:00" in done.stderr
+    assert [(each["valid from"], each["currency"]) for each in rows(command("price", "list", "--output", "json"))] == [
+        ("the beginning", "USD"),
+        ("2026-11-16 00:00:00", "EUR"),
+    ]
+    assert 'currency = "USD"' in shown
+    clock[0] = datetime(2026, 12, 15, tzinfo=UTC)
+    found = rows(command("bill", "--month", "2026-11", "--by", "account", "--output", "json"))
+    assert [(row["account"], row["cost"], row["currency"]) for row in found] == [
+        (ONE, "0.1800", "EUR"),
+        (ONE, "0.0560", "USD"),
+        (OTHER, "0.0280", "USD"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("bill", "--month", "2026-13"), "no month such as"),
+        (("bill", "--day", "2026-02-30"), "no day such as"),
+        (("bill", "--account", "nobody"), "nobody"),
+    ],
+)
+def test_bad_input_is_refused_in_words(command: Command, arguments: tuple[str, ...], words: str) -> None:
+    refused = command(*arguments)
+    assert refused.exit_code != 0
+    assert words in refused.output
+
+
+def test_a_book_with_an_error_or_for_the_past_is_refused_whole(command: Command, tmp_path: Path) -> None:
+    book = tmp_path / "prices.toml"
+    book.write_text('currency = "EUR"\n[[price]]\nusage = "Boxes"\nprice = "1"\n', encoding="utf-8")
+    assert "begins with none of" in command("price", "set", str(book)).output
+    book.write_text('currency = "EUR"', encoding="utf-8")
+    assert "has passed" in command("price", "set", str(book), "--from", "2026-01-01").output
+    assert len(rows(command("price", "list", "--output", "json"))) == 1

@@ -1,0 +1,115 @@
+"""What use costs: by its own price, or by the size of an instance type."""
+
+from decimal import Decimal
+
+import pytest
+
+from stead_controller.metering import bills, uses
+from stead_controller.metering.bills import Size
+from stead_controller.metering.ledger import Use
+from stead_controller.metering.price_book import parse
+from stead_controller.metering.usage_sums import UsageSum
+
+MONTH = 30 * 86400
+BOOK = parse("""
+currency = "EUR"
+[instances]
+vcpu = "0.01"
+memory = "0.002"
+spot = "0.5"
+dedicated = "2"
+[[price]]
+usage = "BoxUsage:own.cheap"
+price = "0"
+[[price]]
+usage = "EBS:VolumeUsage*"
+price = "0.1"
+""")
+SIZES = {"t.two": Size(2, 4 << 30), "own.cheap": Size(2, 1 << 30)}
+
+
+def line(usage, amount, operation="RunInstances", book=BOOK):
+    [made] = bills.lines([UsageSum("1" * 12, usage, operation, "i-1", amount)], book, SIZES.get, MONTH)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("usage", "price"),
+    [
+        ("BoxUsage:t.two", "0.028"),
+        ("SpotUsage:t.two", "0.014"),
+        ("DedicatedUsage:t.two", "0.056"),
+        ("BoxUsage:own.cheap", "0"),
+        ("HostBoxUsage:t.two", None),
+        ("BoxUsage:gone", None),
+    ],
+)
+def test_an_instance_costs_its_price_or_that_of_its_size(usage, price):
+    made = line(usage, 5400)
+    assert (made.quantity, made.unit) == (Decimal("1.5"), "Hrs")
+    assert made.price == (None if price is None else Decimal(price))
+    assert made.cost == Decimal("1.5") * Decimal(price or 0)
+    assert made.service == "Amazon Elastic Compute Cloud"
+
+
+def test_without_prices_of_sizes_it_has_none():
+    assert line("BoxUsage:t.two", 1, book=parse('currency = "EUR"')).price is None
+
+
+def test_a_gib_for_the_whole_month_costs_its_price():
+    made = line("EBS:VolumeUsage.gp3", 8 * MONTH, "CreateVolume-Gp3")
+    assert (made.quantity, made.unit, made.cost) == (8, "GB-Mo", Decimal("0.8"))
+
+
+def test_a_nat_gateway_is_of_the_vpc():
+    assert line("NatGateway-Hours", 3600, "NatGateway").service == "Amazon Virtual Private Cloud"
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "iops", "throughput", "used"),
+    [
+        ("gp3", 8, 3000, 125, [Use("EBS:VolumeUsage.gp3", "CreateVolume-Gp3", 8)]),
+        (
+            "gp3", 8, 3001, 126,
+            [
+                Use("EBS:VolumeUsage.gp3", "CreateVolume-Gp3", 8),
+                Use("EBS:VolumeP-IOPS.gp3", "CreateVolume-Gp3", 1),
+                Use("EBS:VolumeP-Throughput.gp3", "CreateVolume-Gp3", 1),
+            ],
+        ),
+        ("gp2", 8, 100, None, [Use("EBS:VolumeUsage.gp2", "CreateVolume-Gp2", 8)]),
+        (
+            "io1", 8, 100, None,
+            [Use("EBS:VolumeUsage.piops", "CreateVolume-Io1", 8), Use("EBS:VolumeP-IOPS.piops", "CreateVolume-Io1", 100)],
+        ),
+        ("standard", 8, None, None, [Use("EBS:VolumeUsage", "CreateVolume", 8)]),
+    ],
+)  # fmt: skip
+def test_volumes_use_what_their_type_does_not_include(kind, size, iops, throughput, used):
+    assert uses.of_volume(kind, size, iops, throughput) == used
+
+
+@pytest.mark.parametrize(
+    ("tenancy", "spot", "usage"),
+    [
+        ("default", False, "BoxUsage:t.two"),
+        ("dedicated", False, "DedicatedUsage:t.two"),
+        ("host", False, "HostBoxUsage:t.two"),
+        ("default", True, "SpotUsage:t.two"),
+    ],
+)
+def test_instances_use_seconds_of_their_type_one_minute_at_least(tenancy, spot, usage):
+    assert uses.of_instance("t.two", tenancy, spot=spot) == [Use(usage, "RunInstances", least=60)]
+
+
+@pytest.mark.parametrize(
+    ("usage", "unit"),
+    [
+        ("EBS:VolumeUsage", "GB-Mo"),
+        ("EBS:VolumeP-IOPS.gp3", "IOPS-Mo"),
+        ("EBS:VolumeP-Throughput.gp3", "MiBps-Mo"),
+        ("NatGateway-Hours", "Hrs"),
+    ],
+)
+def test_each_use_has_a_unit(usage, unit):
+    assert uses.unit_of(usage) == unit

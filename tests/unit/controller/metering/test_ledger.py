@@ -1,0 +1,141 @@
+"""The ledger against a recount second by second: nothing is missed, nothing counts twice, lines never change."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from stead_controller.db.tables import UsageLine, UsageMeter
+from stead_controller.errors import AlreadyExists, InvalidParameter
+from stead_controller.metering import ledger, price_books, usage_sums
+from stead_controller.metering.ledger import Resource, Use
+from stead_controller.metering.usage_sums import Period
+from tests.support.rows import NOW
+
+START = 1_700_000_000
+END = START + 4000
+ONE, OTHER = Resource("i-1", "1" * 12, "a"), Resource("vol-2", "2" * 12, "b")
+BOX = Use("BoxUsage:t", "RunInstances", least=60)
+SMALL, LARGE = Use("EBS:VolumeUsage.gp3", "Create", 3), Use("EBS:VolumeUsage.gp3", "Create", 5)
+MORE = Use("EBS:VolumeP-IOPS.gp3", "Create", 7)
+CHOICES = [(), (BOX,), (SMALL,), (LARGE,), (SMALL, MORE), (LARGE, MORE)]
+
+
+def at(moment):
+    return datetime.fromtimestamp(moment, UTC)
+
+
+class Recount:
+    """What each use was, as its changes say: (resource, use, begin, end)."""
+
+    def __init__(self):
+        self.past, self.present = [], {}
+
+    def change(self, resource, uses, moment):
+        going_on = self.present.setdefault(resource, {})
+        for use, began in list(going_on.items()):
+            if use not in uses:
+                del going_on[use]
+                self.past.append((resource, use, began, max(moment, began + use.least)))
+        for use in uses:
+            going_on.setdefault(use, moment)
+
+    def sums(self, period, now):
+        found = {}
+        open_ones = [
+            (resource, use, began, max(min(period.end, now), began + use.least))
+            for resource, uses in self.present.items()
+            for use, began in uses.items()
+            if began < min(period.end, now)
+        ]
+        for resource, use, began, ended in self.past + open_ones:
+            seconds = min(ended, period.end) - max(began, period.begin)
+            if seconds > 0:
+                key = (resource.account_id, use.usage)
+                found[key] = found.get(key, 0) + seconds * use.quantity
+        return found
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from([ONE, OTHER]), st.sampled_from(CHOICES), st.integers(-100, 900)), max_size=12
+)
+periods = st.tuples(st.integers(START - 500, END), st.integers(1, 3000))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(steps, st.lists(periods, min_size=1, max_size=3))
+def test_sums_are_those_of_a_recount_whatever_the_clock_does(database, steps, periods):
+    recount, moment = Recount(), START
+
+    def live(tx):
+        nonlocal moment
+        for resource, uses, passed in steps:
+            moment = moment + passed
+            ledger.change(tx, resource, uses, at(moment))
+            recount.change(resource, set(uses), moment)
+        for begin, length in periods:
+            period = Period(begin, begin + length)
+            for now in (moment, moment + 700):
+                found = usage_sums.of_period(tx, period, at(now))
+                assert {(each.account_id, each.usage): each.amount for each in found} == recount.sums(period, now)
+        whole = Period(0, 1 << 40)
+        singly = usage_sums.of_period(tx, whole, at(moment), by_resource=True)
+        together = usage_sums.of_period(tx, whole, at(moment))
+        assert sum(each.amount for each in singly) == sum(each.amount for each in together)
+        own = usage_sums.of_period(tx, whole, at(moment), account_id=ONE.account_id)
+        assert own == [each for each in together if each.account_id == ONE.account_id]
+
+    database.run_blocking(live, dry_run=True)
+
+
+def test_a_line_is_written_when_a_use_ends_and_only_then(run):
+    run(ledger.begin, ONE, [BOX], at(START))
+    run(ledger.change, ONE, [BOX], at(START + 5))
+    assert run(lambda tx: tx.session.scalars(select(UsageLine)).all()) == []
+    run(ledger.end, ONE, at(START + 10))
+    run(ledger.end, ONE, at(START + 900))
+    (line,) = run(lambda tx: tx.session.scalars(select(UsageLine)).all())
+    assert (line.account_id, line.resource_id, line.usage, line.operation, line.zone, line.quantity) == (
+        ONE.account_id, ONE.id, BOX.usage, BOX.operation, "a", 1,
+    )  # fmt: skip
+    assert (line.began, line.ended) == (START, START + 60), "a minute at least"
+    assert run(lambda tx: tx.session.scalars(select(UsageMeter)).all()) == []
+
+
+def test_what_was_used_before_a_time_stays_when_more_is_used(run):
+    """Hours that are over never change, whatever comes later."""
+    run(ledger.begin, OTHER, [SMALL], at(START))
+    first = Period(START, START + 3600)
+    before = run(usage_sums.of_period, first, at(START + 3600))
+    for later, uses in ((3700, [LARGE]), (7300, [])):
+        run(ledger.change, OTHER, uses, at(START + later))
+        assert run(usage_sums.of_period, first, at(START + 99999)) == before
+
+
+BOOK = 'currency = "EUR"'
+
+
+def test_a_price_book_counts_from_its_time_on(run):
+    present = int(NOW.timestamp())
+    assert run(price_books.add, BOOK, None, NOW).valid_from == present
+    run(price_books.add, 'currency = "CHF"', present + 100, NOW)
+    parts = run(price_books.within, Period(present - 50, present + 200))
+    assert [(part.begin - present, part.end - present, book.currency) for part, book in parts] == [
+        (-50, 0, "USD"), (0, 100, "EUR"), (100, 200, "CHF"),
+    ]  # fmt: skip
+    parts = run(price_books.within, Period(present + 100, present + 200))
+    assert [book.currency for _, book in parts] == ["CHF"]
+
+
+@pytest.mark.parametrize(
+    ("text", "later", "error"),
+    [(BOOK, -1, InvalidParameter), (BOOK, 0, AlreadyExists), ("x", 5, InvalidParameter)],
+)
+def test_a_book_for_the_past_or_the_time_of_another_or_with_an_error_is_refused(run, unchanged, text, later, error):
+    run(price_books.add, BOOK, None, NOW)
+    unchanged()
+    with pytest.raises(error):
+        run(price_books.add, text, int(NOW.timestamp()) + later, NOW)
+    unchanged()
