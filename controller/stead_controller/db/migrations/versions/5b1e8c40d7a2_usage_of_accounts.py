@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "5b1e8c40d7a2"
-down_revision = "d2a46c9be015"
+down_revision = "b7c41f9e2d60"
 branch_labels = None
 depends_on = None
 
