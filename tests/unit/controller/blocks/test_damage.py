@@ -457,7 +457,7 @@ class TestVolumes:
         assert attachment() == "attaching"
         run(volume_attachments.detach, world.one.caller, volume_id)
         run(volume_attachments.settle_machine, instance_id, [], NOW)
-        run(volume_life.delete, world.one.caller, volume_id)
+        run(volume_life.delete, world.one.caller, volume_id, NOW)
 
     async def test_what_is_attached_stays(self, volume, blocks, flip, check, fails, *, run):
         volume_id, _, snapshot_id = volume
@@ -476,5 +476,5 @@ class TestVolumes:
         await check()
         (known,) = status(volume_id)
         assert known.status == "impaired"
-        run(volume_life.delete, world.one.caller, volume_id)
+        run(volume_life.delete, world.one.caller, volume_id, NOW)
         assert run(lambda tx: tx.session.query(HostError).count()) == 0

@@ -566,7 +566,7 @@ def test_a_volume_is_forgotten_with_its_home(place, there, state):
         place.change(Volume, volume_id, instance_id="i-00000000000000000")
     else:
         place.change(Instance, there, state=state)
-    place.call(volume_attachments.lose_home, volume_id)
+    place.call(volume_attachments.lose_home, volume_id, NOW)
     assert place.find(volume_id) is None
     assert place.sent(volume_id, place.other_host) == (False, True)
     assert (volume_id in place.machine_has(there)) is (state != "running")
