@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "5b1e8c40d7a2"
-down_revision = "e7b15c3a9d24"
+down_revision = "c85d20af3e71"
 branch_labels = None
 depends_on = None
 
