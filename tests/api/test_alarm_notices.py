@@ -87,7 +87,8 @@ def test_a_topic_is_told_of_each_change_once(client, sns, sending, receiver):
 
 def test_other_triggers(client, sns, sending, receiver):
     subscribe(sns, sending, receiver, TOPIC)
-    put(client, AlarmName="p", Statistic=None, ExtendedStatistic="p99", Unit="Percent")
+    few = {"EvaluateLowSampleCountPercentile": "ignore"}
+    put(client, AlarmName="p", Statistic=None, ExtendedStatistic="p99", Unit="Percent", **few)
     stat = {"Metric": {"Namespace": "N", "MetricName": "m"}, "Period": 60, "Stat": "Sum"}
     queries = [
         {"Id": "a", "MetricStat": stat, "ReturnData": False},
@@ -102,6 +103,7 @@ def test_other_triggers(client, sns, sending, receiver):
     trigger = first["Trigger"]
     assert (trigger["StatisticType"], trigger["ExtendedStatistic"]) == ("ExtendedStatistic", "p99")
     assert (trigger["Unit"], trigger["TreatMissingData"]) == ("Percent", "missing")
+    assert trigger["EvaluateLowSampleCountPercentile"] == "ignore"
     assert "Statistic" not in trigger
     assert "DatapointsToAlarm" not in trigger
     metric = {"MetricName": "m", "Namespace": "N", "Dimensions": []}

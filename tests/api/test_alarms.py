@@ -28,6 +28,11 @@ MATH = {
     "ComparisonOperator": "LessThanThreshold",
 }
 
+POLICY = (
+    "arn:aws:autoscaling:us-east-1:111111111111:scalingPolicy:11111111-2222-3333-4444-555555555555"
+    ":autoScalingGroupName/g:policyName/p:sns:q"
+)
+
 
 @pytest.fixture
 def client(api):
@@ -162,6 +167,9 @@ def test_what_are_no_expressions(api, client, queries):
         {"AlarmActions": ["arn:aws:sns:us-east-1:222222222222:topic"]},
         {"AlarmActions": ["arn:aws:sns:eu-west-1:111111111111:topic"]},
         {"AlarmActions": ["arn:aws:sqs:us-east-1:111111111111:queue"]},
+        {"AlarmActions": [POLICY.replace("111111111111", "222222222222")]},
+        {"AlarmActions": [POLICY.replace("us-east-1", "eu-west-1")]},
+        {"AlarmActions": [POLICY.replace("arn:aws:", "arn:aws-cn:")]},
         {"OKActions": ["arn:aws:automate:eu-west-1:ec2:stop"]},
         {"OKActions": ["arn:aws:automate:us-east-1:ec2:explode"]},
         {"OKActions": ["arn:aws:swf:us-east-1:222222222222:action/actions/AWS_EC2.InstanceId.Stop/1.0"]},
@@ -173,6 +181,14 @@ def test_what_are_no_expressions(api, client, queries):
 def test_what_is_not_built_is_refused_by_name(api, client, unbuilt):
     said = api.refused("UnsupportedOperation", put, client=client, **unbuilt)
     assert "not supported" in said
+
+
+def test_a_policy_of_ones_own_is_an_action_whatever_its_name_has(api, client):
+    put(client, AlarmActions=[POLICY])
+    [alarm] = client.describe_alarms()["MetricAlarms"]
+    assert alarm["AlarmActions"] == [POLICY]
+    client.set_alarm_state(AlarmName="own", StateValue="ALARM", StateReason="r")
+    assert [one.arn for one in api.run(lambda tx: tx.session.query(AlarmAction).all())] == [POLICY]
 
 
 def test_a_change_replaces_all_but_state_and_tags(client):

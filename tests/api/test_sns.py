@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from stead_controller.db.tables import Delivery, Subscription, TopicMessage
-from stead_controller.resources.notifications import publishing, retries, subscriptions, topics
+from stead_controller.resources.notifications import deliveries, publishing, retries, subscriptions, topics
 from stead_proto.certificates import Authority
 from tests.support.receivers import Receiver, Sending, subscribe, to_loopback
 from tests.support.waiting import wait_for
@@ -194,6 +194,7 @@ def test_a_locked_subscription_is_ended_by_its_owner_only(api, sns, sending, rec
 def test_what_fails_is_tried_again_in_order_and_given_up_in_the_end(api, sns, sending, receiver, monkeypatch):
     subscribe(sns, sending, receiver, TOPIC)
     receiver.arrived.clear()
+    sending.now += timedelta(minutes=10)  # so that it is the test alone that moves it
     receiver.status = 503
     for text in ("one", "two"):
         sns.publish(TopicArn=TOPIC, Message=text)
@@ -475,3 +476,26 @@ def test_a_deleted_topic_takes_its_messages_with_it(api, sns, sending, receiver)
     asyncio.run(sending.loop().forget())
     assert api.run(lambda tx: tx.session.query(TopicMessage).count()) == 0
     api.refused("NotFound", sns.confirm_subscription, TopicArn=TOPIC, Token="t")
+
+
+def test_who_waits_longest_comes_first(api, sns):
+    asked = {"TopicArn": TOPIC, "Protocol": "https", "ReturnSubscriptionArn": True}
+    arns = [sns.subscribe(**asked, Endpoint=f"https://x.example/{n}")["SubscriptionArn"] for n in range(4)]
+    first, second, *others = sorted(arn.rpartition(":")[2] for arn in arns)
+    at = api.world.now
+
+    def due(**without):
+        given = {"without": (), "without_accounts": (), "limit": 3} | without
+        found = api.run(lambda tx: deliveries.due(tx, at, **given))
+        return [one.subscription_id for one in found]
+
+    def wait(tx):
+        for row in tx.session.query(Subscription):
+            row.due = at - timedelta(seconds={first: 1, second: -1}.get(row.id, 2))
+
+    api.run(wait)
+    assert due() == [*others, first]
+    assert due(limit=1) == others[:1]
+    assert due(without=[others[0], first]) == others[1:]
+    assert due(without_accounts=[ACCOUNT]) == []
+    assert due(without_accounts=["222222222222"]) == [*others, first]

@@ -32,7 +32,5 @@ def delay(tries: int) -> float | None:
         return None
     if tries <= AT_ONCE:
         return 0
-    if tries <= AT_ONCE + SOON:
-        return SHORTEST
-    grown = min(tries - AT_ONCE - SOON, GROWING) / GROWING
+    grown = min(max(tries - AT_ONCE - SOON, 0), GROWING) / GROWING
     return float(SHORTEST * (LONGEST / SHORTEST) ** grown)

@@ -52,6 +52,9 @@ def test_answers_of_ec2_have_the_names_of_its_xml():
         ("sts", "AssumeRoleWithWebIdentity", {"WebIdentityToken": CANARY}),
         ("sts", "AssumeRole", {"TokenCode": CANARY}),
         ("ebs", "PutSnapshotBlock", {"BlockData": CANARY.encode()}),
+        ("sns", "Publish", {"Message": CANARY, "Subject": CANARY, "MessageAttributes": {"a": {"StringValue": CANARY}}}),
+        ("sns", "Subscribe", {"Endpoint": f"https://hook.example/{CANARY}"}),
+        ("sns", "ConfirmSubscription", {"Token": CANARY}),
     ],
 )
 def test_secrets_that_are_asked_are_masked(service, operation, params):

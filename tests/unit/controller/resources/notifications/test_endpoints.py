@@ -77,10 +77,18 @@ def test_what_is_no_url(url: str) -> None:
 
 
 def test_what_is_not_supported() -> None:
-    for protocol, url in (("lambda", "arn"), ("http", "http://x.example"), ("https", "https://user@x.example")):
+    whose = ("https://user@x.example", "https://:password@x.example")
+    for protocol, url in (("lambda", "arn"), ("http", "http://x.example"), *(("https", one) for one in whose)):
         with pytest.raises(Unsupported):
             endpoints.check(protocol, url, plain=False)
     endpoints.check("http", "http://x.example", plain=True)
+
+
+def test_a_url_may_have_2048_characters() -> None:
+    url = "https://x.example/".ljust(2048, "a")
+    endpoints.check("https", url, plain=False)
+    with pytest.raises(InvalidParameter):
+        endpoints.check("https", url + "a", plain=False)
 
 
 @given(st.text())
