@@ -309,3 +309,20 @@ def test_groups_instances_and_activities_come_in_pages(api, groups):
     assert theirs.describe_auto_scaling_groups()["AutoScalingGroups"] == []
     limits = groups.client.describe_account_limits()
     assert (limits["MaxNumberOfAutoScalingGroups"], limits["NumberOfAutoScalingGroups"]) == (500, 3)
+
+
+@pytest.mark.parametrize("by_user", [True, False])
+def test_the_launch_of_an_instance_that_ends_before_it_serves_is_over(groups, by_user):
+    groups.create(DesiredCapacity=1)
+    groups.run()
+    [one] = groups.states()
+    if by_user:
+        asked = {"InstanceId": one, "ShouldDecrementDesiredCapacity": True}
+        groups.client.terminate_instance_in_auto_scaling_group(**asked)
+    else:
+        groups.call(groups.client.set_desired_capacity, DesiredCapacity=0)
+    groups.run()
+    groups.become("terminated", one)
+    told = groups.activities()
+    assert [each["StatusCode"] for each in told] == ["Successful", "Cancelled"]
+    groups.client.delete_auto_scaling_group(AutoScalingGroupName=NAME)

@@ -85,6 +85,23 @@ def test_a_pool_that_is_empty_lets_the_group_launch(groups):
     assert groups.warm() == {}
 
 
+def test_a_pool_that_is_emptied_while_it_fills_can_be_deleted(groups):
+    """The launch of an instance that ends before it is ready is over as well."""
+    groups.create(DesiredCapacity=0)
+    _put(groups, MaxGroupPreparedCapacity=1)
+    groups.run()
+    [made] = groups.warm()
+    groups.become("running", made)
+    _put(groups, MaxGroupPreparedCapacity=0)
+    groups.run()
+    groups.become("terminated", made)
+    ended, launched = groups.activities()[:2]
+    assert (ended["StatusCode"], launched["StatusCode"]) == ("Successful", "Cancelled")
+    assert launched["StatusMessage"] == "The instance was terminated before this was over."
+    groups.call(groups.client.delete_warm_pool)
+    assert "WarmPoolConfiguration" not in groups.shown()
+
+
 def test_what_shrinks_returns_where_it_is_reused(api, groups):
     groups.create(DesiredCapacity=2)
     first, second = groups.up()

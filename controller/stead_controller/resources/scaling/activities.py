@@ -11,6 +11,7 @@ from sqlalchemy import and_, delete, or_, select
 
 from stead_controller.db.tables import ScalingActivity, ScalingGroup
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.scaling import words
 
 FAILED: Final = "Failed"
 SUCCESSFUL: Final = "Successful"
@@ -81,6 +82,13 @@ def end(row: ScalingActivity, now: datetime, *, failure: str | None = None, stat
     row.status = status or (SUCCESSFUL if failure is None else FAILED)
     row.message = failure
     row.progress, row.ended = 100, now
+
+
+def cut_short(tx: Transaction, activity_id: str | None, now: datetime) -> None:
+    """Cancel what is under way with an instance, if anything is: another activity takes its place."""
+    row = find(tx, activity_id)
+    if row is not None and row.ended is None:
+        end(row, now, status=CANCELLED, failure=words.CUT_SHORT)
 
 
 def move(row: ScalingActivity, status: str) -> None:

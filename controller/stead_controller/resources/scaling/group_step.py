@@ -255,6 +255,7 @@ class Step:
 
     def _begin_end(self, row: ScalingInstance, cause: str) -> None:
         lifecycle_hooks.forget(self.tx, row)
+        activities.cut_short(self.tx, row.activity_id, self.now)
         place = {"Availability Zone": row.zone}
         event = Event(f"Terminating EC2 instance: {row.instance_id}", cause, row.instance_id, place)
         row.activity_id = activities.begin(self.tx, self.group, event, activities.IN_PROGRESS, self.now).id

@@ -80,6 +80,7 @@ def terminate(
     if shrink:
         _shrink(group, 1)
     lifecycle_hooks.forget(tx, row)
+    activities.cut_short(tx, row.activity_id, now)
     cause = words.at(now, words.by_user(instance_id, "taken out of service", before, group.desired))
     event = Event(f"Terminating EC2 instance: {instance_id}", cause, instance_id, {"Availability Zone": row.zone})
     activity = activities.begin(tx, group, event, activities.IN_PROGRESS, now)
