@@ -430,13 +430,14 @@ def test_subscriptions_that_cannot_be(api, sns, asked, code):
         ({"Message": "m", "MessageStructure": "json"}, "InvalidParameter"),
         ({"Message": "[]", "MessageStructure": "json"}, "InvalidParameter"),
         ({"Message": '{"http": "m"}', "MessageStructure": "json"}, "InvalidParameter"),
+        ({"Message": "[" * 100_000, "MessageStructure": "json"}, "InvalidParameter"),
         ({"Message": "m", "TargetArn": TOPIC}, "InvalidParameter"),
         ({"Message": "m", "TopicArn": None}, "InvalidParameter"),
         ({"Message": "m", "TopicArn": None, "PhoneNumber": "+1"}, "UnsupportedOperation"),
         ({"Message": "m", "MessageGroupId": "g"}, "UnsupportedOperation"),
         ({"Message": "m", "TopicArn": TOPIC + "x"}, "NotFound"),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_messages_that_cannot_be(api, sns, asked, code):
     given = {name: value for name, value in ({"TopicArn": TOPIC} | asked).items() if value is not None}

@@ -62,7 +62,7 @@ def _value(name: str, one: Attribute) -> str:
 def _check_array(name: str, text: str) -> None:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, list) or any(isinstance(item, dict | list) for item in found):
         raise _invalid(f"The message attribute '{name}' of type String.Array must be a JSON array of simple values.")

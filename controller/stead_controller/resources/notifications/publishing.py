@@ -52,7 +52,7 @@ def read_bodies(text: str, structure: str | None) -> dict[str, str]:
         raise InvalidParameter("Invalid parameter: MessageStructure")
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise InvalidParameter("Invalid parameter: Message Structure - JSON message body failed to parse")

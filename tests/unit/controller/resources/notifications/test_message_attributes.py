@@ -41,6 +41,7 @@ def test_they_are_shown_with_their_type(given: Attribute, value: str) -> None:
         Attribute("String.Array", '{"a": 1}'),
         Attribute("String.Array", '[["a"]]'),
         Attribute("String.Array", '[{"a": 1}]'),
+        Attribute("String.Array", "[" * 100_000),
     ],
 )
 def test_what_are_none(given: Attribute) -> None:
