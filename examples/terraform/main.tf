@@ -90,6 +90,7 @@ provider "aws" {
     sts           = var.endpoint
     s3            = var.endpoint
     servicequotas = var.endpoint
+    sns           = var.endpoint
   }
 
   default_tags {

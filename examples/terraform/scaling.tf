@@ -98,3 +98,15 @@ resource "aws_autoscaling_schedule" "morning" {
   max_size               = -1
   desired_capacity       = var.grown + 1
 }
+
+resource "aws_sns_topic" "front" {
+  name         = "${var.site}-front"
+  display_name = "front"
+  tags         = { Name = var.site }
+}
+
+resource "aws_autoscaling_notification" "front" {
+  group_names   = [aws_autoscaling_group.front.name]
+  notifications = ["autoscaling:EC2_INSTANCE_LAUNCH", "autoscaling:EC2_INSTANCE_TERMINATE"]
+  topic_arn     = aws_sns_topic.front.arn
+}

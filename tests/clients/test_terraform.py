@@ -111,6 +111,12 @@ def the_group_grows(account):
     scaling.execute_policy(**group, PolicyName="queue", MetricValue=150, BreachThreshold=100)
     [found] = scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[*group.values()])["AutoScalingGroups"]
     assert (found["MinSize"], found["DesiredCapacity"], found["MaxSize"]) == (1, 2, 3)
+    told = scaling.describe_notification_configurations(AutoScalingGroupNames=[*group.values()])
+    kinds = {one["NotificationType"] for one in told["NotificationConfigurations"]}
+    assert kinds == {"autoscaling:EC2_INSTANCE_LAUNCH", "autoscaling:EC2_INSTANCE_TERMINATE"}
+    [topic] = {one["TopicARN"] for one in told["NotificationConfigurations"]}
+    found = account.client("sns").list_tags_for_resource(ResourceArn=topic)["Tags"]
+    assert {"Key": "Name", "Value": "terraform-site"} in found
     [action] = scaling.describe_scheduled_actions(**group)["ScheduledUpdateGroupActions"]
     assert (action["DesiredCapacity"], action["Recurrence"], "MinSize" in action) == (2, "0 8 * * MON-FRI", False)
 
