@@ -48,7 +48,7 @@ from stead_agent.machines.preparation import Preparation
 from stead_agent.machines.process_watch import ProcessWatch
 from stead_agent.machines.processors import Processors, weigh
 from stead_agent.machines.serial_port import open_port
-from stead_agent.machines.waiting import power_off, seconds_waiting
+from stead_agent.machines.waiting import Asker, power_off, seconds_waiting
 from stead_proto.tls import Identity
 
 _log = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ _log = logging.getLogger(__name__)
 _WHOLE: Final = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _BUSY_SECONDS: Final = 0.05
+_PRESS_SECONDS: Final = 2.0  # for QEMU to take a press of the power button; one that hangs takes it later, or never
 
 
 class LibvirtMachines:
@@ -95,6 +96,7 @@ class LibvirtMachines:
         self._last: dict[str, MachineStatus] = {}
         self._pressed: dict[str, float] = {}
         self._chores = Chores("machine-chores")
+        self._button = Asker(_PRESS_SECONDS)
         self.direct = DirectDisks(self.domain, credentials, self._dirs.state)
         self.processors = Processors(self.domain, self._dirs.runtime)
         self._processes = ProcessWatch(self._notify, self._dirs.runtime)
@@ -409,7 +411,8 @@ class LibvirtMachines:
             self._pressed[machine_id] = now
             wait = min(self._patience.press_again, max(0.0, (found.record.stop_due - boot_clock()) / 1000))
             self._chores.later(wait, partial(self._attend, machine_id))
-            found.handle.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+            if not seconds_waiting(found.handle):  # a QEMU that hangs is powered off when that is due
+                self._button.ask(partial(found.handle.shutdownFlags, libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN))
 
     def _end_hung(self, found: Domain) -> Domain:
         """Power off a guest whose QEMU does not answer: as long as it runs, nothing can be recorded of it."""

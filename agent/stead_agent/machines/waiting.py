@@ -36,20 +36,23 @@ class Asker:
     def __init__(self, patience: float = PATIENCE_SECONDS) -> None:
         """Wait for each answer for up to `patience` seconds."""
         self._patience = patience
+        self._lock = threading.Lock()
         self._unanswered: list[threading.Thread] = []
 
     def ask[Answer](self, question: Callable[[], Answer]) -> Answer | None:
         """Return the answer; None when it does not come soon, or too many others have not come yet."""
-        self._unanswered = [thread for thread in self._unanswered if thread.is_alive()]
-        if len(self._unanswered) >= _MOST_WAITING:
-            return None
+        with self._lock:
+            self._unanswered = [thread for thread in self._unanswered if thread.is_alive()]
+            if len(self._unanswered) >= _MOST_WAITING:
+                return None
         future: Future[Answer] = Future()
         thread = threading.Thread(target=_answer, args=(question, future), name="asks-libvirt", daemon=True)
         thread.start()
         try:
             return future.result(self._patience)
         except TimeoutError:
-            self._unanswered.append(thread)
+            with self._lock:
+                self._unanswered.append(thread)
             return None
 
 

@@ -5,6 +5,7 @@ import signal
 import time
 
 from stead_agent.machines import health, waiting
+from stead_agent.machines.boot_clock import Patience
 from stead_agent.machines.interface import OffReason, Power
 
 from .conftest import World, wait_for
@@ -44,3 +45,17 @@ def test_a_hung_qemu_is_noticed_hinders_no_other_guest_and_is_ended(world: World
             assert world.machines.status(hung.id) == status
     world.machines.remove(hung.id)
     assert world.machines.present() == {other.id}
+
+
+def test_one_that_hangs_while_it_stops_is_powered_off_and_hinders_no_other_stop(world: World) -> None:
+    """The power button is pressed again and again, which QEMU does not answer then; what is due is done all the same."""
+    world.patience = Patience(stop=4, press_again=1)
+    world.connect()
+    hung, other = world.spec(), world.spec()
+    for spec in (hung, other):
+        world.machines.start(spec, 1)
+        assert world.machines.stop(spec.id).power is Power.STOPPING
+    os.kill(world.process_of(hung.id), signal.SIGSTOP)
+    for spec in (other, hung):
+        world.wait_for_power(spec.id, Power.OFF, 120)
+        assert world.machines.status(spec.id).off_reason is OffReason.ASKED
