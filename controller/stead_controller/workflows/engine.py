@@ -26,12 +26,12 @@ from stead_controller.clock import Clock, ClockSteps
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Workflow
 from stead_controller.resources import workflow_rows
+from stead_controller.workflows.woken_loop import WokenLoop
 
 _log = logging.getLogger(__name__)
 
 _LEASE: Final = timedelta(seconds=30)
 _RENEW_SECONDS: Final = 8.0
-_POLL_SECONDS: Final = 1.0
 _AT_ONCE: Final = 4
 _LONGEST_PAUSE: Final = timedelta(seconds=60)
 
@@ -103,20 +103,19 @@ class Engine:
     monotonic: Callable[[], float] = time.monotonic
     alone: bool = True
     holder: str = field(default_factory=lambda: secrets.token_hex(8))
-    _awake: asyncio.Event = field(default_factory=asyncio.Event)
-    _loop: asyncio.AbstractEventLoop | None = None
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _following: asyncio.Lock = field(default_factory=asyncio.Lock)
     _is_begun: bool = False
 
     def __post_init__(self) -> None:
-        """Start to watch the clock."""
+        """Start to watch the clock, and prepare the loop."""
         self._steps = ClockSteps(self.clock, self.monotonic)
+        self._rounds = WokenLoop("workflows")
 
     def committed(self, tx: Transaction) -> None:
         """Look at once for due steps when a transaction began or moved a workflow; called in any thread."""
-        if tx.workflows and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._awake.set)
+        if tx.workflows:
+            self._rounds.wake()
 
     @property
     def running(self) -> int:
@@ -125,25 +124,15 @@ class Engine:
 
     async def run(self) -> None:
         """Run until cancelled; then the running steps are cancelled too."""
-        self._loop = asyncio.get_running_loop()
         try:
-            while True:
-                try:
-                    await self.start_due()
-                except Exception:  # the loop must survive a database that is unavailable for a while
-                    _log.exception("workflows_not_read")
-                await self._rest()
+            await self._rounds.run(self._round)
         finally:
             for task in self._running:
                 task.cancel()
             await self.settled()
 
-    async def _rest(self) -> None:
-        self._awake.clear()
-        try:
-            await asyncio.wait_for(self._awake.wait(), _POLL_SECONDS)
-        except TimeoutError:
-            return  # workflows also become due by time alone
+    async def _round(self, _woken: bool) -> None:
+        await self.start_due()
 
     async def start_due(self) -> None:
         """Start the due steps, within the limit of concurrent ones."""
@@ -180,7 +169,7 @@ class Engine:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        self._awake.set()
+        self._rounds.wake()
 
     async def _work(self, row: Workflow, now: datetime) -> None:
         """Run one step under its lease; the lease of a cancelled or killed step expires."""
@@ -214,7 +203,7 @@ class Engine:
         ended = await self.present()
         await self.database.run(partial(self._write, workflow_id=row.id, outcome=outcome, now=ended))
         if isinstance(outcome, Wait):
-            asyncio.get_running_loop().call_later(outcome.seconds, self._awake.set)
+            self._rounds.wake_in(outcome.seconds)
 
     def _write(self, tx: Transaction, workflow_id: str, outcome: Outcome, now: datetime) -> None:
         row = workflow_rows.held(tx, workflow_id, self.holder)

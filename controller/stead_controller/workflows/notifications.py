@@ -5,7 +5,6 @@ It is woken by a transaction that wrote some, and by time, for which one query f
 """
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter
 from functools import partial
@@ -20,14 +19,13 @@ from stead_controller.secrets.message_signer import MessageSigner
 from stead_controller.workflows import message_envelope
 from stead_controller.workflows.message_envelope import Seal
 from stead_controller.workflows.webhooks import Webhooks
+from stead_controller.workflows.woken_loop import SECONDS, WokenLoop
 
 _log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 16
 _OF_ACCOUNT: Final = 4
 """Attempts at the same time: endpoints of one account that do not answer must not keep others waiting."""
-
-_POLL_SECONDS: Final = 1.0
 
 
 class Notifications:
@@ -43,27 +41,22 @@ class Notifications:
         self._webhooks = webhooks
         self._own_url = own_url
         self._clock = clock
-        self._awake = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._rounds = WokenLoop("notifications")
         self._sending: dict[str, str] = {}  # accounts by subscription
 
     def committed(self, tx: Transaction) -> None:
         """Look for messages after a transaction that wrote some; called in any thread."""
-        if self._loop is not None and tx.notifies:
-            self._loop.call_soon_threadsafe(self._awake.set)
+        if tx.notifies:
+            self._rounds.wake()
 
     async def run(self) -> None:
         """Run until cancelled."""
-        self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
-            while True:
-                self._awake.clear()
-                try:
-                    await self._begin(group)
-                except Exception:  # the loop must survive a database that is unavailable for a while
-                    _log.exception("notifications_not_run")
-                with contextlib.suppress(TimeoutError):  # deliveries also become due by time alone
-                    await asyncio.wait_for(self._awake.wait(), _POLL_SECONDS)
+
+            async def begin(_woken: bool) -> None:
+                await self._begin(group)
+
+            await self._rounds.run(begin)
 
     async def run_due(self) -> None:
         """Send what is due now, and what follows from it at once; for tests, which have their own time."""
@@ -101,10 +94,10 @@ class Notifications:
             await self._send(turn)
         except Exception:  # one message that cannot be sent must not end the loop; it is due again
             _log.exception("notification_not_sent", extra={"subscription": turn.subscription_id})
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(SECONDS)
         finally:
             self._sending.pop(turn.subscription_id, None)
-            self._awake.set()
+            self._rounds.wake()
 
     async def _send(self, turn: Turn) -> None:
         next_of = partial(deliveries.next_of, cloud=self._cloud, subscription_id=turn.subscription_id)

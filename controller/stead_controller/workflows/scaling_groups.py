@@ -4,8 +4,6 @@ Groups are woken, not polled: by a change of themselves, by news of one of their
 query finds those that are due. A new process looks at all of them once, since an earlier one may have been killed.
 """
 
-import asyncio
-import contextlib
 import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -25,13 +23,13 @@ from stead_controller.resources.scaling import (
     scheduled_actions,
 )
 from stead_controller.resources.scaling.launches import Read
+from stead_controller.workflows.woken_loop import WokenLoop
 
 _log = logging.getLogger(__name__)
 
 METRICS_SECONDS: Final = group_metrics.SECONDS
 """How often metrics of groups are collected."""
 
-_POLL_SECONDS: Final = 1.0
 _PUT_OFF: Final = timedelta(seconds=30)
 _PAUSE_SECONDS: Final = 0.1
 """Between rounds: of many instances that change together, some are seen together."""
@@ -45,37 +43,31 @@ class ScalingGroups:
     cloud: Cloud
     read: Read
     clock: Clock
-    _awake: asyncio.Event = field(default_factory=asyncio.Event)
     _noted: set[str] = field(default_factory=set)
-    _loop: asyncio.AbstractEventLoop | None = None
+    _is_new: bool = True
+
+    def __post_init__(self) -> None:
+        """Prepare the loop."""
+        self._rounds = WokenLoop("scaling_groups", pause=_PAUSE_SECONDS)
 
     def committed(self, tx: Transaction) -> None:
         """Begin a round when a transaction changed a group or instances; called in any thread."""
-        if self._loop is None or not (tx.scaling or tx.events):
-            return
-        self._loop.call_soon_threadsafe(self._note, frozenset(tx.events))
+        if tx.scaling or tx.events:
+            self._rounds.wake(partial(self._note, frozenset(tx.events)))
 
     def _note(self, instance_ids: frozenset[str]) -> None:
         self._noted |= instance_ids
-        self._awake.set()
 
     async def run(self) -> None:
         """Run until cancelled."""
-        self._loop = asyncio.get_running_loop()
-        is_new = True
-        while True:
-            try:
-                if is_new:
-                    await self.database.run(lambda tx: due_groups.wake_all(tx, self.clock()))
-                    is_new = False
-                self._awake.clear()
-                await self.run_scheduled()
-                await self.run_due()
-            except Exception:  # the loop must survive a database that is unavailable for a while
-                _log.exception("scaling_groups_not_run")
-            await asyncio.sleep(_PAUSE_SECONDS)
-            with contextlib.suppress(TimeoutError):  # groups also become due by time alone
-                await asyncio.wait_for(self._awake.wait(), _POLL_SECONDS)
+        await self._rounds.run(self._round)
+
+    async def _round(self, _woken: bool) -> None:
+        if self._is_new:
+            await self.database.run(lambda tx: due_groups.wake_all(tx, self.clock()))
+            self._is_new = False
+        await self.run_scheduled()
+        await self.run_due()
 
     async def run_scheduled(self) -> None:
         """Do the scheduled actions whose time has come."""

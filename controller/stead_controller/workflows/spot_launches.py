@@ -6,10 +6,7 @@ time, at least once a minute, since rooms come back by time too and another cont
 all that is needed, so a new process goes on where an earlier one was killed.
 """
 
-import asyncio
-import contextlib
-import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -18,11 +15,9 @@ from stead_controller.db.session import Database, Transaction
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.fleet import waiting_spot_requests
 from stead_controller.resources.fleet.waiting_spot_requests import Read
-
-_log = logging.getLogger(__name__)
+from stead_controller.workflows.woken_loop import WokenLoop
 
 _SHAPES_IN_A_ROUND: Final = 20
-_POLL_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.2
 """Between rounds: of many instances that end together, some give their room back in this time."""
 
@@ -35,29 +30,24 @@ class SpotLaunches:
     cloud: Cloud
     read: Read
     clock: Clock
-    _awake: asyncio.Event = field(default_factory=asyncio.Event)
-    _loop: asyncio.AbstractEventLoop | None = None
+
+    def __post_init__(self) -> None:
+        """Prepare the loop."""
+        self._rounds = WokenLoop("spot_launches", pause=_PAUSE_SECONDS)
 
     def committed(self, tx: Transaction) -> None:
         """Begin a round when a transaction made room; called in any thread."""
-        if tx.makes_room and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._awake.set)
+        if tx.makes_room:
+            self._rounds.wake()
 
     async def run(self) -> None:
         """Run until cancelled; the first round is at once, since an earlier process may have been killed in one."""
-        self._loop = asyncio.get_running_loop()
-        self._awake.set()
-        while True:
-            try:
-                if self._awake.is_set():
-                    self._awake.clear()
-                    await self.try_all()
-                await self.try_due()
-            except Exception:  # the loop must survive a database that is unavailable for a while
-                _log.exception("spot_requests_not_tried")
-            await asyncio.sleep(_PAUSE_SECONDS)
-            with contextlib.suppress(TimeoutError):  # requests also become due by time alone
-                await asyncio.wait_for(self._awake.wait(), _POLL_SECONDS)
+        await self._rounds.run(self._round)
+
+    async def _round(self, woken: bool) -> None:
+        if woken:
+            await self.try_all()
+        await self.try_due()
 
     async def try_all(self) -> None:
         """Try one shape after the other, that of the longest waiting request first, each in its own transaction."""

@@ -1,0 +1,61 @@
+"""A loop that is woken: it does a round soon after each wake, and one each second in which nothing woke it."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+_log = logging.getLogger(__name__)
+
+SECONDS: Final = 1.0
+"""The longest time between rounds: what waits also becomes due by time alone."""
+
+
+def _nothing() -> None:
+    pass
+
+
+class WokenLoop:
+    """Rounds, one after the other; no wake is lost, also not one during a round."""
+
+    def __init__(self, name: str, *, pause: float = 0.0) -> None:
+        """Take the name for logs; `pause` is the time in seconds after a round in which wakes become one round."""
+        self._name = name
+        self._pause = pause
+        self._awake = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def wake(self, note: Callable[[], None] = _nothing) -> None:
+        """Begin a round soon, after `note` on the loop's thread; called in any thread, nothing before `run`."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake, note)
+
+    def wake_in(self, seconds: float) -> None:
+        """Begin a round in so many seconds, if none is earlier; called on the loop's thread."""
+        asyncio.get_running_loop().call_later(seconds, self._awake.set)
+
+    async def run(self, play: Callable[[bool], Awaitable[None]]) -> None:
+        """Do rounds until cancelled; `play` is told whether it was woken, as the first is, or it is just time.
+
+        A round that fails is logged, and the next one is told the same again.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._awake.set()
+        failed = False
+        while True:
+            woken = self._awake.is_set() or failed
+            self._awake.clear()
+            try:
+                await play(woken)
+                failed = False
+            except Exception:  # the loop must survive a database that is unavailable for a while
+                _log.exception("loop_not_run", extra={"loop": self._name})
+                failed = woken
+            await asyncio.sleep(self._pause)
+            with contextlib.suppress(TimeoutError):  # then it is time for a round
+                await asyncio.wait_for(self._awake.wait(), SECONDS)
+
+    def _wake(self, note: Callable[[], None]) -> None:
+        note()
+        self._awake.set()
