@@ -162,6 +162,7 @@ class MachineStatus:
     stalled: frozenset[str] = frozenset()  # volumes of a running guest whose requests fail, or wait for long
     agent_silent_since: int = 0  # Unix seconds; 0 = the guest's agent answers, or there is none
     hung_since: int = 0  # Unix seconds; 0 = the QEMU of the running guest answers
+    off_since: int = 0  # Unix seconds of its end, or when it was last seen running; 0 = it runs, or that is not known
     hibernated: bool = False  # it is off, and its memory is saved: the next start resumes it
     saved: Saved | None = None  # of a machine that is off and has a joint limit
 

@@ -55,6 +55,7 @@ _log = logging.getLogger(__name__)
 
 _WHOLE: Final = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_AWAKE_SECONDS: Final = 5.0
 _BUSY_SECONDS: Final = 0.05
 _PRESS_SECONDS: Final = 2.0  # for QEMU to take a press of the power button; one that hangs takes it later, or never
 
@@ -99,7 +100,7 @@ class LibvirtMachines:
         self._button = Asker(_PRESS_SECONDS)
         self.direct = DirectDisks(self.domain, credentials, self._dirs.state)
         self.processors = Processors(self.domain, self._dirs.runtime)
-        self._processes = ProcessWatch(self._notify, self._dirs.runtime)
+        self._processes = ProcessWatch(self._notify, self._dirs.runtime, state_dir / "awake")
         self._link = Connection(uri, on_event=self._on_event, on_link=self._on_link, revive=revive)
         self._domains = Domains(self._link.get, owner, self._boot_id, self._logs)
         self.health = GuestHealth(self._link.get, self._domains.is_ours, self._notify)
@@ -108,6 +109,7 @@ class LibvirtMachines:
         self.counters = GuestCounters(self._link.get, self.processors.processor_time, self.joint.saved)
         self._link.start(self.health.listeners())
         self.health.start()
+        self._chores.later(_AWAKE_SECONDS, self._stay_awake)
 
     # Commands
 
@@ -485,7 +487,7 @@ class LibvirtMachines:
         if status.power is Power.OFF:
             seen = life.with_off_seen(found.record, status)
             if seen != found.record:
-                domains.write(found, off_of=seen.off_of, off_reason=seen.off_reason)
+                domains.write(found, off_of=seen.off_of, off_reason=seen.off_reason, off_since=seen.off_since)
             return
         now = boot_clock()
         record = found.record
@@ -505,6 +507,11 @@ class LibvirtMachines:
         for callback in self._callbacks:
             callback(machine_id)
 
+    def _stay_awake(self) -> None:
+        """Say again and again that we watch, so that the next agent knows until when."""
+        self._processes.stay_awake()
+        self._chores.later(_AWAKE_SECONDS, self._stay_awake)
+
     # Status
 
     def _volumes_of_hung(self, machine_id: str) -> frozenset[str] | None:
@@ -519,6 +526,8 @@ class LibvirtMachines:
             status = self.health.complete(status, found.handle.ID())
         elif status.power is Power.OFF:
             status = replace(status, saved=self.joint.rest(machine_id))
+            if status.start_count and found.record.off_of != status.start_count:
+                status = replace(status, off_since=self._processes.ended(machine_id))
         self._last[machine_id] = status
         return status
 
@@ -530,7 +539,8 @@ class LibvirtMachines:
         if last.power is Power.OFF:
             return last
         if self._processes.is_gone(machine_id):
-            return replace(last, power=Power.OFF, off_reason=OffReason.CRASHED)
+            since = self._processes.ended(machine_id)
+            return replace(last, power=Power.OFF, off_reason=OffReason.CRASHED, off_since=since)
         return replace(last, power=Power.UNKNOWN)
 
     def _lock_of(self, machine_id: str) -> threading.RLock:

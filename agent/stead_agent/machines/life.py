@@ -67,6 +67,7 @@ class Record:
     reboot_due: int = 0  # when it is reset: ms on the boot clock
     off_of: int = 0  # the start whose end was observed
     off_reason: str = ""  # and why it ended
+    off_since: int = 0  # and when: Unix seconds; 0 = not known
     saved_of: int = 0  # the start at whose end its memory was saved, until it is loaded
     loaded_of: int = 0  # the start for which its memory was loaded
 
@@ -136,7 +137,11 @@ def status_of(machine_id: str, record: Record, view: View) -> MachineStatus:
         )
     start = record.start_count if _had_started(view) else record.started_before
     reason, saved = _off_reason(start, record, view), record.saved_of
-    return MachineStatus(machine_id, Power.OFF, start, record.reboot_count, reason, hibernated=0 < saved == start)
+    since = record.off_since if record.off_of == start else 0
+    hibernated = 0 < saved == start
+    return MachineStatus(
+        machine_id, Power.OFF, start, record.reboot_count, reason, hibernated=hibernated, off_since=since
+    )
 
 
 def _power(record: Record, view: View) -> Power:
@@ -179,10 +184,11 @@ def is_half_loaded(record: Record, view: View) -> bool:
 
 
 def with_off_seen(record: Record, status: MachineStatus) -> Record:
-    """Record why a machine is off, since libvirtd forgets that when it ends."""
+    """Record why a machine is off, and since when: libvirtd forgets that when it ends, and we do."""
     if status.power is not Power.OFF or status.start_count in {0, record.off_of}:
         return record
-    return replace(record, off_of=status.start_count, off_reason=status.off_reason.value)
+    why, since = status.off_reason.value, status.off_since
+    return replace(record, off_of=status.start_count, off_reason=why, off_since=since)
 
 
 def uuid_of(machine_id: str) -> uuid.UUID:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,17 @@ _log = logging.getLogger(__name__)
 
 
 class ProcessWatch:
-    """Watches guests' processes; libvirt stores their process ids in `runtime_dir`."""
+    """Watches guests' processes; libvirt stores their process ids in `runtime_dir`.
 
-    def __init__(self, on_exit: Callable[[str], None], runtime_dir: Path) -> None:
+    The time of the file `awake` is when an agent last said that it watches: what has ended before is not known better.
+    """
+
+    def __init__(self, on_exit: Callable[[str], None], runtime_dir: Path, awake: Path) -> None:
         self._on_exit = on_exit
         self._runtime_dir = runtime_dir
+        self._awake = awake
+        self._before = int(awake.stat().st_mtime) if awake.exists() else 0
+        self._ends: dict[str, int] = {}
         self._lock = threading.Lock()
         self._gone: set[str] = set()
         self._processes = Watch(self._ended, "guest-processes")
@@ -26,6 +33,7 @@ class ProcessWatch:
         """Begin to watch the process that runs this guest now; one that cannot be found counts as gone."""
         with self._lock:
             self._gone.discard(machine_id)
+            self._ends.pop(machine_id, None)
         if not self._find(machine_id):
             with self._lock:
                 self._gone.add(machine_id)
@@ -35,6 +43,7 @@ class ProcessWatch:
         self._processes.drop(machine_id)
         with self._lock:
             self._gone.discard(machine_id)
+            self._ends.pop(machine_id, None)
 
     def is_watched(self, machine_id: str) -> bool:
         """Tell whether this guest's process was found and has not ended."""
@@ -44,6 +53,19 @@ class ProcessWatch:
         """Tell whether this guest's process is known to have ended."""
         with self._lock:
             return machine_id in self._gone
+
+    def ended(self, machine_id: str) -> int:
+        """Return when the process of a guest that is off ended, in Unix seconds, as its watching saw it.
+
+        If nobody watched then, it is when an earlier agent last did; 0 when that is not known either.
+        """
+        sees = self._processes.sees(machine_id)  # libvirt may say of the end first
+        with self._lock:
+            return self._ends.setdefault(machine_id, int(time.time()) if sees else self._before)
+
+    def stay_awake(self) -> None:
+        """Say that the processes are watched until now."""
+        self._awake.touch()
 
     def close(self) -> None:
         """End the watching."""
@@ -76,6 +98,7 @@ class ProcessWatch:
     def _ended(self, machine_id: str) -> None:
         with self._lock:
             self._gone.add(machine_id)
+            self._ends.setdefault(machine_id, int(time.time()))
         _log.info("guest_process_ended", extra={"machine": machine_id})
         self._on_exit(machine_id)
 

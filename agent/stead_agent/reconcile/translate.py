@@ -420,6 +420,7 @@ def machine_status(
         firmware=_firmware(stored, status.start_count) if stored is not None else None,
         saved_for_volumes=_saved(status.saved) if status.saved is not None else None,
         hung_since=status.hung_since,
+        off_since=status.off_since,
     )
 
 

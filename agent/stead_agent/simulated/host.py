@@ -1,6 +1,7 @@
 """One simulated host: subsystems over a world in memory, and events that a test may trigger."""
 
 import itertools
+import time
 import uuid
 from pathlib import Path
 from typing import Final
@@ -204,6 +205,7 @@ class SimulatedHost:
                 if guest.power is not Power.OFF:
                     guest.power = Power.OFF
                     guest.off_reason = OffReason.HOST
+                    guest.off_since = int(time.time())
                     guest.epoch += 1
             self.world.save()
         return self.restart_agent()

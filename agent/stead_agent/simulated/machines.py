@@ -1,6 +1,7 @@
 """Guests of a simulated host: they boot, react to the power button or not, crash and end, in real or stepped time."""
 
 import os
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Final
@@ -78,6 +79,7 @@ class SimulatedMachines:
             guest.start_count = start_count
             guest.reboot_count = max(guest.reboot_count, reboot_count)
             guest.off_reason = OffReason.NONE
+            guest.off_since = 0
             if guest.hibernated:
                 guest.wrote += b"resumed\r\n"
             else:
@@ -374,6 +376,7 @@ class SimulatedMachines:
             guest.waits_for = guest.stalled = frozenset()
             guest.agent_silent_since = guest.hung_since = 0
             guest.off_reason = reason
+            guest.off_since = int(time.time())
             guest.epoch += 1
             if (terminal := self._consoles.pop(guest.spec.id, None)) is not None:
                 os.close(terminal)
@@ -455,6 +458,7 @@ def _status(machine_id: str, guest: Guest) -> MachineStatus:
         stalled=guest.stalled,
         agent_silent_since=guest.agent_silent_since,
         hung_since=guest.hung_since,
+        off_since=guest.off_since,
         dead_nics=frozenset() if guest.power is Power.OFF else guest.dead_nics,
         hibernated=guest.hibernated,
     )

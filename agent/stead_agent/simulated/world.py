@@ -38,6 +38,7 @@ class Guest:
     stalled: frozenset[str] = frozenset()  # volumes that do no requests
     agent_silent_since: int = 0  # Unix seconds; 0 = it answers
     hung_since: int = 0  # Unix seconds; 0 = its QEMU answers
+    off_since: int = 0  # Unix seconds; 0 = it runs
     dead_nics: frozenset[str] = frozenset()  # MAC addresses of those whose taps were deleted
     holds_disks: bool = False  # does not release devices to be detached
     hibernated: bool = False  # is off, and its next start resumes it

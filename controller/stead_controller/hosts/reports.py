@@ -43,6 +43,8 @@ from stead_controller.resources.instances.instance_states import (
     USER_SHUTDOWN,
     Reason,
     change_state,
+    interrupt_use,
+    resume_use,
     user_initiated,
 )
 from stead_controller.resources.network import (
@@ -182,7 +184,7 @@ def _machine(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None
     elif instance.state == "stopping" and _never_started(tx, host_id, status, instance):
         _has_stopped(tx, instance, status.machine, now)
     elif instance.state == "running" and _is_news(tx, host_id, status):
-        _note_off(instance, status.machine, now)
+        _note_off(tx, instance, status.machine, now)
 
 
 def _never_started(tx: Transaction, host_id: str, status: pb.ResourceStatus, instance: Instance) -> bool:
@@ -222,6 +224,8 @@ def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: 
     """Move an instance to the actual power state of its machine."""
     before = (instance.answers, instance.hung_since, instance.off_since)
     if machine.power in _ALIVE:
+        if instance.state == "running" and (instance.off_since or instance.recovery_began) is not None:
+            resume_use(tx, instance, now)
         _note_answers(instance, machine, now)
         hung_since = machine.hung_since
         instance.hung_since = min(datetime.fromtimestamp(hung_since, UTC), now) if hung_since else None
@@ -236,15 +240,25 @@ def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: 
         elif (instance.state, machine.off_reason) in _OFF_BY_ITSELF:
             _went_off(tx, instance, machine, now)
         else:
-            _note_off(instance, machine, now)
+            _note_off(tx, instance, machine, now)
     if (instance.answers, instance.hung_since, instance.off_since) != before:
         tx.events.add(instance.id)  # its status may be another
 
 
-def _note_off(instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
+def _end_of(machine: pb.MachineStatus, now: datetime) -> datetime:
+    """Return when the guest of a machine that is off ended, as its host knows: while we were away, it may be long ago.
+
+    It is never later than now, whatever the host's clock says, and now where the host does not know.
+    """
+    known = 0 < machine.off_since < now.timestamp()
+    return datetime.fromtimestamp(machine.off_since, UTC) if known else now
+
+
+def _note_off(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
     """Store that an instance does not run though it should: its host was down, or cannot start it."""
     if instance.state == "running" and machine.power == pb.MACHINE_POWER_OFF and instance.off_since is None:
         instance.off_since = now
+        interrupt_use(tx, instance, _end_of(machine, now))
         instance.answers, instance.silent_since, instance.hung_since = "starting", None, None
 
 
@@ -284,15 +298,17 @@ def _went_off(tx: Transaction, instance: Instance, machine: pb.MachineStatus, no
 
     After a failure the instance is recovered, if allowed. That is another start, so no earlier report can repeat it.
     """
+    ended = _end_of(machine, now)
     if machine.off_reason == pb.OFF_REASON_CRASHED and instance_recovery.begin(tx, instance, now):
+        interrupt_use(tx, instance, ended)
         return
     by_guest = machine.off_reason == pb.OFF_REASON_GUEST
     if instance.shutdown_behavior == "terminate" and by_guest:
-        change_state(tx, instance, "shutting-down", now, GUEST_SHUTDOWN)
+        change_state(tx, instance, "shutting-down", now, GUEST_SHUTDOWN, ended=ended)
         if instance.host_id is not None:
             desired_state.remove_machine(tx, instance.host_id, instance.id)
         return
-    _is_off(tx, instance, now, GUEST_SHUTDOWN if by_guest else _CRASHED)
+    _is_off(tx, instance, now, GUEST_SHUTDOWN if by_guest else _CRASHED, ended)
 
 
 def _has_stopped(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
@@ -301,13 +317,14 @@ def _has_stopped(tx: Transaction, instance: Instance, machine: pb.MachineStatus,
     if not machine.hibernated:
         hibernation.forget_memory(tx, instance)
         reason = USER_SHUTDOWN if reason == USER_HIBERNATION else reason
-    _is_off(tx, instance, now, reason)
+    _is_off(tx, instance, now, reason, _end_of(machine, now))
 
 
-def _is_off(tx: Transaction, instance: Instance, now: datetime, reason: Reason) -> None:
+def _is_off(tx: Transaction, instance: Instance, now: datetime, reason: Reason, ended: datetime) -> None:
     """Handle a machine that is off: its capacity and automatic public address are freed, disks and addresses stay."""
     transition = user_initiated(now) if reason.code == USER_SHUTDOWN.code else ""
-    change_state(tx, instance, "stopped", now, reason, transition=instance.state_transition_reason or transition)
+    transition = instance.state_transition_reason or transition
+    change_state(tx, instance, "stopped", now, reason, transition=transition, ended=ended)
     instance.force_stop = instance.hasten_stop = False
     instance_recovery.end(tx, instance)
     _release(tx, instance)

@@ -73,6 +73,22 @@ def begin(tx: Transaction, resource: Resource, uses: Iterable[Use], now: datetim
 def change(tx: Transaction, resource: Resource, uses: Iterable[Use], now: datetime) -> None:
     """Make these the uses of a resource from now on: others end, and those that go on as they are stay untouched."""
     wanted = {use.usage: use for use in uses}
+    _keep(tx, resource, wanted, now, least_counts=True)
+    begin(tx, resource, wanted.values(), now)
+
+
+def end(tx: Transaction, resource: Resource, moment: datetime) -> None:
+    """End all uses of a resource; nothing happens where it has none, and none ends before it began."""
+    _keep(tx, resource, {}, moment, least_counts=True)
+
+
+def interrupt(tx: Transaction, resource: Resource, moment: datetime) -> None:
+    """End all uses of a resource by no wish of its user, until they go on: their least times do not count."""
+    _keep(tx, resource, {}, moment, least_counts=False)
+
+
+def _keep(tx: Transaction, resource: Resource, wanted: dict[str, Use], moment: datetime, *, least_counts: bool) -> None:
+    """End all uses of a resource but the wanted ones, and take those that go on out of `wanted`."""
     lines = []
     for usage, account_id, operation, zone, quantity, least, began in _METERS.all(
         tx.connection, {"resource_id": resource.id}
@@ -89,15 +105,9 @@ def change(tx: Transaction, resource: Resource, uses: Iterable[Use], now: dateti
                 "zone": zone,
                 "quantity": quantity,
                 "began": began,
-                "ended": max(int(now.timestamp()), began + least),
+                "ended": max(int(moment.timestamp()), began + (least if least_counts else 0)),
             }
         )
     if lines:
         _END.many(tx.connection, [{"of": resource.id, "named": each["usage"]} for each in lines])
         _LINE.many(tx.connection, lines)
-    begin(tx, resource, wanted.values(), now)
-
-
-def end(tx: Transaction, resource: Resource, now: datetime) -> None:
-    """End all uses of a resource; nothing happens where it has none."""
-    change(tx, resource, (), now)

@@ -58,10 +58,16 @@ def test_a_killed_process_is_reported_as_a_crash(world):
     spec = world.spec()
     world.machines.start(spec, 1)
     world.heard.clear()
+    before = int(time.time())
     os.kill(world.process_of(spec.id), signal.SIGKILL)
     wait_for(lambda: spec.id in world.heard, "the end was reported")
     world.wait_for_power(spec.id, Power.OFF)
-    assert world.machines.status(spec.id).off_reason is OffReason.CRASHED
+    after = int(time.time())
+    ended = world.machines.status(spec.id)
+    assert ended.off_reason is OffReason.CRASHED
+    assert before <= ended.off_since <= after
+    world.connect()
+    assert world.machines.status(spec.id).off_since == ended.off_since, "it was written down"
     assert world.machines.start(spec, 1).power is Power.OFF
     assert world.machines.start(spec, 2).power is Power.RUNNING
 
@@ -86,8 +92,12 @@ def test_a_new_agent_process_learns_what_there_is(world):
     world.machines.stop(stopped.id, force=True)
     world.machines.start(crashed, 4)
     process = world.process_of(crashed.id)
+    wait_for((world.root / "awake").exists, "an agent said that it watches")
     world.machines.close()
+    os.utime(world.root / "awake", (1_700_000_000, 1_700_000_000))
     os.kill(process, signal.SIGKILL)
+    noted = world.daemon.root / "run" / "qemu" / f"{crashed.id}.xml"
+    wait_for(lambda: not noted.exists(), "libvirt knows of the end, which no agent sees")
     world.machines = None
     world.connect()
     world.machines.start(running, 5, reboot_count=1)
@@ -102,6 +112,7 @@ def test_a_new_agent_process_learns_what_there_is(world):
         crashed.id: (Power.OFF, 4, OffReason.CRASHED),
     }
     assert found[running.id].reboot_count == 1
+    assert found[crashed.id].off_since == 1_700_000_000, "nobody watched since then"
     assert world.process_of(running.id) == process
 
 

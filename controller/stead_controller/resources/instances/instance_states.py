@@ -57,9 +57,19 @@ HOST_FAILURE: Final = Reason("Server.InternalError", "Server.InternalError: Inte
 
 
 def change_state(
-    tx: Transaction, instance: Instance, state: str, now: datetime, reason: Reason = Reason(), *, transition: str = ""
+    tx: Transaction,
+    instance: Instance,
+    state: str,
+    now: datetime,
+    reason: Reason = Reason(),
+    *,
+    transition: str = "",
+    ended: datetime | None = None,
 ) -> StateChange:
-    """Move an instance to another state with its reasons, and notify its watchers."""
+    """Move an instance to another state with its reasons, and notify its watchers.
+
+    Its use ends with its guest, if `ended` tells when that was: it may be long since.
+    """
     change = StateChange(instance.id, instance.state, state)
     instance.state = state
     instance.state_changed = now
@@ -67,17 +77,34 @@ def change_state(
     instance.state_reason_message = reason.message
     instance.state_transition_reason = transition
     tx.events.add(instance.id)
-    _measure(tx, instance, now)
+    _measure(tx, instance, now, ended or now)
     return change
 
 
-def _measure(tx: Transaction, instance: Instance, now: datetime) -> None:
+def interrupt_use(tx: Transaction, instance: Instance, ended: datetime) -> None:
+    """Bill an instance no more that is `running` and whose guest has ended, until `resume_use`."""
+    ledger.interrupt(tx, _resource(instance), ended)
+
+
+def resume_use(tx: Transaction, instance: Instance, now: datetime) -> None:
+    """Bill an instance again whose guest runs again."""
+    _measure(tx, instance, now, now)
+
+
+def _measure(tx: Transaction, instance: Instance, now: datetime, ended: datetime) -> None:
     """Bill an instance while it runs, and while it saves its memory for hibernation."""
     if instance.state == "stopping" and instance.hibernate_stop:
         return
+    if instance.state != "running":
+        ledger.end(tx, _resource(instance), ended)
+        return
     spot = instance.spot_request_id is not None
-    used = uses.of_instance(instance.instance_type, instance.tenancy, spot=spot) if instance.state == "running" else ()
-    ledger.change(tx, Resource(instance.id, instance.account_id, instance.zone), used, now)
+    used = uses.of_instance(instance.instance_type, instance.tenancy, spot=spot)
+    ledger.change(tx, _resource(instance), used, now)
+
+
+def _resource(instance: Instance) -> Resource:
+    return Resource(instance.id, instance.account_id, instance.zone)
 
 
 def user_initiated(now: datetime) -> str:

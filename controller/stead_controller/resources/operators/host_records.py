@@ -231,7 +231,7 @@ def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, l
         raise InUse(f"{host_id} has still to remove the {left.kind} {left.resource_id}: ask again in a moment.")
     gone: dict[str, str] = {}
     for instance in tx.session.scalars(select(Instance).where(Instance.host_id == host_id)).all():
-        gone |= _end(tx, instance, now)
+        gone |= _end(tx, instance, now, host.last_seen or now)
     _lose_slots(tx, host_id, now)
     dedicated_hosts.fail(tx, host_id, now)
     nat_gateways.leave_host(tx, host_id, now)
@@ -262,10 +262,10 @@ def discard_unclaimed(tx: Transaction, host_id: str, resource_ids: Collection[st
         outbox.remove_each(tx, key, [host.id])
 
 
-def _end(tx: Transaction, instance: Instance, now: datetime) -> dict[str, str]:
-    """End an instance of a removed host, which will not report its end; return the VPCs of its interfaces."""
+def _end(tx: Transaction, instance: Instance, now: datetime, ended: datetime) -> dict[str, str]:
+    """End an instance of a removed host, last heard of at `ended`; return the VPCs of its interfaces."""
     if instance.state != "terminated":
-        change_state(tx, instance, "terminated", now, HOST_FAILURE)
+        change_state(tx, instance, "terminated", now, HOST_FAILURE, ended=ended)
     volume_attachments.end_with_instance(tx, instance, now, host_lost=True)
     instance_firmware.forget(tx, instance)
     instance.host_id = None

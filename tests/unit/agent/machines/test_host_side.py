@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -113,21 +114,46 @@ def guest(tmp_path):
 
 def test_the_end_of_a_process_is_reported(tmp_path, guest):
     reported = threading.Event()
-    watch = ProcessWatch(lambda machine_id: machine_id == ID and reported.set(), tmp_path)
+    watch = ProcessWatch(lambda machine_id: machine_id == ID and reported.set(), tmp_path, tmp_path / "awake")
     try:
         watch.watch(ID)
         assert (watch.is_watched(ID), watch.is_gone(ID)) == (True, False)
+        before = int(time.time())
         guest.send_signal(signal.SIGKILL)
         assert reported.wait(5)
+        after = int(time.time())
         assert (watch.is_watched(ID), watch.is_gone(ID)) == (False, True)
+        assert before <= watch.ended(ID) <= after
         watch.forget(ID)
         assert not watch.is_gone(ID)
+        assert watch.ended(ID) == 0, "that was forgotten too"
     finally:
         watch.close()
 
 
+def test_an_end_that_nobody_watched_was_when_somebody_last_did(tmp_path, guest):
+    awake = tmp_path / "awake"
+    first = ProcessWatch(lambda _id: None, tmp_path, awake)
+    first.stay_awake()
+    first.close()
+    os.utime(awake, (1_700_000_000, 1_700_000_000))
+    second = ProcessWatch(lambda _id: None, tmp_path, awake)
+    try:
+        assert second.ended(ID) == 1_700_000_000
+        second.stay_awake()
+        assert awake.stat().st_mtime > 1_700_000_000
+        assert second.ended("i-another") == 1_700_000_000, "its own watching says nothing of it"
+        before = int(time.time())
+        second.watch(ID)
+        seen = second.ended(ID)
+        assert seen >= before, "libvirt says that it has ended, and its process is about to"
+        assert second.ended(ID) == seen, "what was once said stays"
+    finally:
+        second.close()
+
+
 def test_another_process_of_the_number_is_not_mistaken_for_the_guest(tmp_path):
-    watch = ProcessWatch(lambda _id: None, tmp_path)
+    watch = ProcessWatch(lambda _id: None, tmp_path, tmp_path / "awake")
     try:
         (tmp_path / f"{ID}.pid").write_text(str(os.getpid()))
         watch.watch(ID)

@@ -111,9 +111,11 @@ def test_what_is_not_ours_is_no_record():
     assert parse_record("<machine owner='us' later='1'/>") == Record("us")
 
 
-@given(RECORDS, VIEWS, VIEWS)
-def test_an_end_once_noted_does_not_change_its_reason(stored, seen, later):
-    status = status_of(ID, stored, seen)
+@given(RECORDS, VIEWS, VIEWS, st.integers(0, 1 << 40))
+def test_an_end_once_noted_does_not_change_its_reason_nor_its_time(stored, seen, later, since):
+    found = status_of(ID, stored, seen)
+    assert found.off_since == 0, "it was not noted yet"
+    status = replace(found, off_since=since) if found.start_count else found
     noted = with_off_seen(stored, status)
     after = status_of(
         ID,

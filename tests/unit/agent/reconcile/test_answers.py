@@ -1,9 +1,11 @@
 """Guests are asked whether they answer while they run, and the controller hears of each change."""
 
+import time
 from dataclasses import replace
 
 import pytest
 
+from stead_agent.machines.interface import OffReason
 from stead_agent.network.interface import GATEWAY_LINK_LOCAL, subnet_link_name
 from stead_agent.reachability.interface import Answers, Finding, Nic
 from stead_agent.reconcile import translate
@@ -90,6 +92,19 @@ def test_since_when_qemu_does_not_answer_is_reported(sender: make.Sender) -> Non
         bench.host.hang_qemu("i-1", since=since)
         bench.work()
         assert bench.machine("i-1").hung_since == since
+
+
+def test_when_a_guest_ended_is_reported_and_not_while_it_runs(sender: make.Sender) -> None:
+    bench = _begin(sender)
+    assert bench.machine("i-1").off_since == 0
+    before = int(time.time())
+    bench.host.machines.end_guest("i-1", OffReason.CRASHED)
+    bench.work()
+    ended = bench.machine("i-1").off_since
+    assert before <= ended <= time.time()
+    bench.restart()
+    bench.work()
+    assert bench.machine("i-1").off_since == ended
 
 
 def test_a_later_agent_calls_no_guest_a_new_one(sender: make.Sender) -> None:

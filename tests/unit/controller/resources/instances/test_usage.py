@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import select
 
 from stead_controller.db.tables import Host, Instance, UsageLine, UsageMeter, Volume
@@ -71,6 +73,104 @@ def test_one_that_saves_its_memory_is_billed_until_it_has(life, hibernates, ende
     assert lines(life) == [("BoxUsage:t3.micro", 1, 5, ended)]
 
 
+def off(life, made, reason, *, since, now):
+    """Report that an instance's guest is off, since a time in seconds from NOW; None: its host does not know."""
+    moment = 0 if since is None else int(NOW.timestamp()) + since
+    machine = pb.MachineStatus(
+        power=pb.MACHINE_POWER_OFF,
+        start_count=life.instance(made).start_count,
+        off_reason=reason,
+        off_since=moment,
+    )
+    life.report(desired.KIND_MACHINE, made, now=now, machine=machine)
+
+
+@pytest.mark.parametrize("reason", [pb.OFF_REASON_GUEST, pb.OFF_REASON_CRASHED, pb.OFF_REASON_ASKED])
+def test_one_that_ended_while_nobody_could_be_told_is_billed_until_it_did(life, reason):
+    (made,) = life.launch(instance_type="t3.micro", auto_recovery=False)
+    life.power(made, pb.MACHINE_POWER_RUNNING, now=later(5))
+    off(life, made, reason, since=100, now=later(5320))
+    assert life.instance(made).state == "stopped"
+    assert lines(life) == [("BoxUsage:t3.micro", 1, 5, 100)]
+
+
+def test_one_that_terminates_itself_is_billed_until_it_did(life):
+    (made,) = life.launch(instance_type="t3.micro", shutdown_behavior="terminate")
+    life.power(made, pb.MACHINE_POWER_RUNNING, now=later(5))
+    off(life, made, pb.OFF_REASON_GUEST, since=100, now=later(5320))
+    assert lines(life) == [("BoxUsage:t3.micro", 1, 5, 100)]
+
+
+def test_one_that_is_recovered_is_not_billed_while_it_does_not_run(life):
+    (made,) = life.launch(instance_type="t3.micro")
+    life.power(made, pb.MACHINE_POWER_RUNNING, now=later(5))
+    off(life, made, pb.OFF_REASON_CRASHED, since=20, now=later(5320))
+    assert life.instance(made).state == "running"
+    assert lines(life) == [("BoxUsage:t3.micro", 1, 5, 20)], "its user has ended nothing: no minute at least"
+    life.power(made, pb.MACHINE_POWER_RUNNING, now=later(5330))
+    life.power(made, pb.MACHINE_POWER_RUNNING, now=later(5340))
+    assert ("BoxUsage:t3.micro", 1, 5330) in meters(life)
+    assert len(lines(life)) == 1
+
+
+def test_one_whose_host_was_down_is_not_billed_while_it_does_not_run(life):
+    (made,) = life.launch(instance_type="t3.micro")
+    life.power(made, pb.MACHINE_POWER_RUNNING, now=later(5))
+    off(life, made, pb.OFF_REASON_UNSPECIFIED, since=100, now=later(300))
+    off(life, made, pb.OFF_REASON_UNSPECIFIED, since=100, now=later(310))
+    assert lines(life) == [("BoxUsage:t3.micro", 1, 5, 100)]
+    life.power(made, pb.MACHINE_POWER_RUNNING, now=later(320))
+    assert ("BoxUsage:t3.micro", 1, 320) in meters(life)
+    life.run(stop_instances, life.caller, [made], later(500))
+    assert lines(life)[1:] == [("BoxUsage:t3.micro", 1, 320, 500)]
+
+
+def test_one_that_saved_its_memory_while_nobody_could_be_told_is_billed_until_it_had(life):
+    (made,) = life.launch(instance_type="t3.micro")
+    life.power(made, pb.MACHINE_POWER_RUNNING, now=later(5))
+
+    def stop(tx):
+        instance = tx.session.get_one(Instance, made)
+        instance.hibernate_stop = True
+        change_state(tx, instance, "stopping", later(100))
+
+    life.run(stop)
+    off(life, made, pb.OFF_REASON_ASKED, since=130, now=later(5320))
+    assert lines(life) == [("BoxUsage:t3.micro", 1, 5, 130)]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(st.integers(0, 10_000), st.integers(0, 10_000), st.none() | st.integers(-(10**9), 10**9), st.booleans())
+def test_an_end_lies_between_the_begin_and_now_whatever_its_host_says(life, began, passed, since, recovers):
+    now = later(began + passed)
+
+    def live(tx):
+        life.database, database = _Within(tx), life.database
+        try:
+            (made,) = life.launch(instance_type="t3.micro", auto_recovery=recovers)
+            life.power(made, pb.MACHINE_POWER_RUNNING, now=later(began))
+            off(life, made, pb.OFF_REASON_CRASHED, since=since, now=now)
+            return lines(life)
+        finally:
+            life.database = database
+
+    ((_, _, start, ended),) = life.database.run_blocking(live, dry_run=True)
+    assert start == began
+    least = began if recovers else began + 60
+    told = began + passed if since is None else min(since, began + passed)
+    assert ended == max(told, least)
+
+
+class _Within:
+    """A database whose transactions are parts of one that is going on."""
+
+    def __init__(self, tx):
+        self._tx = tx
+
+    def run_blocking(self, function):
+        return function(self._tx)
+
+
 @pytest.mark.parametrize(
     ("columns", "usage"),
     [({"spot_request_id": "sir-1"}, "SpotUsage:t3.micro"), ({"tenancy": "dedicated"}, "DedicatedUsage:t3.micro")],
@@ -105,9 +205,14 @@ def test_a_volume_is_billed_as_it_is_modified_and_deleted(life):
 def test_what_is_lost_with_its_host_is_billed_no_more(life):
     (made,) = life.launch(instance_type="t3.micro")
     life.power(made, pb.MACHINE_POWER_RUNNING, now=later(5))
-    life.run(lambda tx: setattr(tx.session.get_one(Host, life.world.host_id), "state", "down"))
+
+    def fail(tx):
+        host = tx.session.get_one(Host, life.world.host_id)
+        host.state, host.last_seen = "down", later(300)
+
+    life.run(fail)
     life.run(host_records.remove_host, CLOUD, life.world.host_id, later(500), lost=True)
     assert meters(life) == []
     assert {(usage, ended) for usage, _, _, ended in lines(life)} == {
-        ("BoxUsage:t3.micro", 500), ("EBS:VolumeUsage.gp3", 500),
+        ("BoxUsage:t3.micro", 300), ("EBS:VolumeUsage.gp3", 500),
     }  # fmt: skip
