@@ -34,7 +34,7 @@ SSH_USER = "debian"
 # Under emulation a second processor raises the CPU time until the kernel runs from 5.2 to 7.5 s. `stead demo` uses two.
 # Without CPU credits: guests of a type that spends them would be slowed down on a machine where a boot takes long.
 ONE_PROCESSOR = "stead.small"
-BOOT_SECONDS = 120.0  # a micro guest takes 5 s on an idle machine of two cores without KVM
+BOOT_SECONDS = 300.0  # a micro guest takes 5 s on an idle machine of two cores without KVM
 # Run in a guest before a reboot: SSH is up before acpid, and a guest that misses the button is reset minutes later.
 HEARS_THE_POWER_BUTTON = "until pidof acpid; do usleep 100000; done"
 _CONSOLE_LINES = 30

@@ -35,8 +35,9 @@ MISSED_PINGS: Final = 3
 _ANSWER_SECONDS: Final = 5
 _PINGING_SECONDS: Final = 10.0  # in one look: with many guests that do not answer, each is asked less often
 _CHANNEL: Final = "org.qemu.guest_agent.0"
+_STATS: Final = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_BLOCK
 _STATS_FLAGS: Final = (
-    libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_RUNNING | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+    libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
 )
 _MOST_QUEUES: Final = 1024
 # The first unanswered question after an answer, and those after it.
@@ -149,9 +150,12 @@ class GuestHealth:
                 _log.exception("look_failed")
 
     def look(self) -> None:
-        """Look at all running guests once, and notify of those whose health has changed."""
+        """Look at all running guests once, and notify of those whose health has changed.
+
+        The QEMU of one that is paused, or has shut down and is about to end, may hang as well; the rest is not theirs.
+        """
         connection = self._connection()
-        found = self._asker.ask(partial(connection.getAllDomainStats, libvirt.VIR_DOMAIN_STATS_BLOCK, _STATS_FLAGS))
+        found = self._asker.ask(partial(connection.getAllDomainStats, _STATS, _STATS_FLAGS))
         if found is None:  # the QEMU of some guest does not answer: of which, each one's state tells
             active = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
             found = [(domain, {}) for domain in active]
@@ -160,8 +164,9 @@ class GuestHealth:
             for domain, stats in found
             if is_machine_id(domain.name()) and (domain.name() in self._guests or self._is_ours(domain.name()))
         }
+        running = {machine_id: each for machine_id, each in ours.items() if _may_run(each[1])}
         with self._lock:
-            for machine_id in self._guests.keys() - ours.keys():
+            for machine_id in self._guests.keys() - running.keys():
                 del self._guests[machine_id]
             for key in [key for key in self._failures if key[0] not in ours]:
                 del self._failures[key]
@@ -169,9 +174,9 @@ class GuestHealth:
                 del self._hung[machine_id]
         waiting = {machine_id: _waiting(domain, stats) for machine_id, (domain, stats) in ours.items()}
         changed = {machine_id for machine_id, seconds in waiting.items() if self._note_waiting(machine_id, seconds)}
-        changed |= {machine_id for machine_id, (domain, stats) in ours.items() if self._look_at(domain, stats)}
+        changed |= {machine_id for machine_id, (domain, stats) in running.items() if self._look_at(domain, stats)}
         changed |= self._ping(
-            {machine_id: domain for machine_id, (domain, _) in ours.items() if not waiting[machine_id]}
+            {machine_id: domain for machine_id, (domain, _) in running.items() if not waiting[machine_id]}
         )
         for machine_id in sorted(changed):
             self._notify(machine_id)
@@ -293,6 +298,11 @@ def _devices(domain_xml: str) -> dict[str, _Device]:
         if target is not None and alias is not None and volume_id is not None:
             found[target.get("dev", "")] = _Device(volume_id, alias.get("name", ""))
     return found
+
+
+def _may_run(stats: Mapping[str, Any]) -> bool:
+    """Tell whether a guest runs, as far as is known: no state is known when the QEMU of some guest does not answer."""
+    return bool(stats.get("state.state", libvirt.VIR_DOMAIN_RUNNING) == libvirt.VIR_DOMAIN_RUNNING)
 
 
 def _succeeded(stats: Mapping[str, Any]) -> dict[str, int]:

@@ -57,6 +57,8 @@ _WHOLE: Final = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _AWAKE_SECONDS: Final = 5.0
 _BUSY_SECONDS: Final = 0.05
+_AGAIN_SECONDS: Final = 5.0  # until what libvirt refused is tried again
+_HELD_SECONDS: Final = 5.0  # for QEMU to answer who holds a machine's lock, when the guest is to be off by then
 _PRESS_SECONDS: Final = 2.0  # for QEMU to take a press of the power button; one that hangs takes it later, or never
 
 
@@ -96,6 +98,7 @@ class LibvirtMachines:
         self._callbacks: list[Callable[[str], None]] = []
         self._last: dict[str, MachineStatus] = {}
         self._pressed: dict[str, float] = {}
+        self._ends: dict[str, int] = {}  # when a guest is to be off, by the boot clock, whoever holds its lock
         self._chores = Chores("machine-chores")
         self._button = Asker(_PRESS_SECONDS)
         self.direct = DirectDisks(self.domain, credentials, self._dirs.state)
@@ -143,11 +146,12 @@ class LibvirtMachines:
 
     def stop(self, machine_id: str, *, force: bool = False, hasten: bool = False) -> MachineStatus:
         """Ask the guest to shut down, or power it off."""
+        seconds = self._patience.until_off(hasten=hasten)
+        self._end_within(machine_id, 0 if force else seconds)
         with self._asking(machine_id):
             found = self._domains.get(machine_id)
             if not found.view.active:
                 return self._status(machine_id, found)
-            seconds = self._patience.until_off(hasten=hasten)
             force = force or self.health.hung_since(machine_id) > 0  # nobody is there to be asked
             due = 0 if force else boot_clock() + 1000 * seconds
             if force and seconds_waiting(found.handle):
@@ -158,8 +162,6 @@ class LibvirtMachines:
                 power_off(found.handle)
                 return self._status(machine_id, self._domains.get(machine_id))
             self._press(machine_id, found)
-            if hasten:  # the button may have been pressed just now, and not be due again before that
-                self._chores.later(seconds, partial(self._attend, machine_id))
             return self._status(machine_id, found)
 
     def hibernate(self, machine_id: str, encryption_key: bytes) -> MachineStatus:
@@ -195,6 +197,7 @@ class LibvirtMachines:
 
     def remove(self, machine_id: str) -> None:
         """End the guest and remove everything of the machine."""
+        self._end_within(machine_id, 0)
         with self._asking(machine_id):
             found = self._domains.find(machine_id)
             if found:
@@ -212,6 +215,7 @@ class LibvirtMachines:
             self._dirs.clear(machine_id)
             self._last.pop(machine_id, None)
             self._pressed.pop(machine_id, None)
+            self._ends.pop(machine_id, None)
             self._domains.unsure.discard(machine_id)
 
     def resize_disk(self, machine_id: str, volume_id: str, size: int) -> None:
@@ -362,6 +366,7 @@ class LibvirtMachines:
         self._logs.prepare(spec.id, start_count, resumes=before if saved else 0)
         domain = live.defineXMLFlags(domain_xml)
         self._last[spec.id] = MachineStatus(spec.id, Power.UNKNOWN, before, record.reboot_count)
+        self._ends.pop(spec.id, None)
         self.direct.started(spec.id)
         with secrets.defined_for(live, spec.disks, spec.tpm):
             self._create(spec.id, domain, start_count, saved=saved)
@@ -405,6 +410,22 @@ class LibvirtMachines:
         self._domains.unsure.discard(machine_id)
 
     # Ending
+
+    def _end_within(self, machine_id: str, seconds: float) -> None:
+        """Note when a guest is to be off at the latest, even if a thread that waits for its QEMU holds its lock."""
+        due = boot_clock() + int(1000 * seconds)
+        self._ends[machine_id] = min(due, self._ends.get(machine_id, due))
+        self._chores.later(seconds, partial(self._attend, machine_id))
+
+    def _end_held(self, machine_id: str) -> None:
+        """Power off a guest that is overdue and whose lock is held by who waits for its QEMU: that ends the waiting."""
+        if machine_id not in self._ends or boot_clock() < self._ends[machine_id]:
+            return
+        with self._translated(machine_id):
+            domain = self._link.get().lookupByName(machine_id)
+            if self._domains.is_ours(machine_id) and seconds_waiting(domain) >= _HELD_SECONDS:
+                _log.warning("guest_did_not_stop", extra={"machine": machine_id})
+                power_off(domain)
 
     def _press(self, machine_id: str, found: Domain) -> None:
         """Press the power button, not too often, and schedule a check of the result."""
@@ -465,15 +486,23 @@ class LibvirtMachines:
 
     def _attend(self, machine_id: str, *, rebooted: bool = False) -> None:
         """Record what happened to a machine, do what is overdue, and notify the subscribers."""
-        lock = self._lock_of(machine_id)
+        lock, again = self._lock_of(machine_id), partial(self._attend, machine_id, rebooted=rebooted)
         if not lock.acquire(blocking=False):  # another thread holds the machine, perhaps for long: others must not wait
-            self._chores.later(_BUSY_SECONDS, partial(self._attend, machine_id, rebooted=rebooted))
+            self._chores.later(_BUSY_SECONDS, again)
+            self._end_held(machine_id)
             return
         try:
             with self._translated(machine_id):
                 found = self._domains.find_ours(machine_id)
                 if found:
                     self._settle(machine_id, found, rebooted)
+                else:
+                    self._ends.pop(machine_id, None)
+        except MachinesUnavailableError:
+            raise  # all machines are attended to when libvirt is back
+        except MachineError:  # such as a process that takes longer to end than libvirt waits
+            self._chores.later(_AGAIN_SECONDS, again)
+            raise
         finally:
             lock.release()
         self._notify(machine_id)

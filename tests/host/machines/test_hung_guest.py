@@ -1,12 +1,19 @@
 """A QEMU that does not answer (here stopped by a signal): it is noticed, hinders no other guest, and can be ended."""
 
+import contextlib
 import os
 import signal
+import threading
 import time
+from functools import partial
 
-from stead_agent.machines import health, waiting
+import libvirt
+import pytest
+
+from stead_agent.machines import health, libvirt_machines, waiting
 from stead_agent.machines.boot_clock import Patience
-from stead_agent.machines.interface import OffReason, Power
+from stead_agent.machines.interface import MachineError, OffReason, Power
+from stead_agent.machines.monitor import execute
 
 from .conftest import World, wait_for
 
@@ -59,3 +66,74 @@ def test_one_that_hangs_while_it_stops_is_powered_off_and_hinders_no_other_stop(
     for spec in (other, hung):
         world.wait_for_power(spec.id, Power.OFF, 120)
         assert world.machines.status(spec.id).off_reason is OffReason.ASKED
+
+
+@pytest.mark.parametrize("call", ["stop", "remove"])
+def test_one_that_hangs_while_a_thread_asks_it_is_ended_all_the_same(world: World, call: str) -> None:
+    """The thread holds the machine's lock, and waits without end; the guest's end ends that as well."""
+    world.patience = Patience(stop=1)
+    world.connect()
+    hung = world.spec()
+    world.machines.start(hung, 1)
+    process = world.process_of(hung.id)
+    os.kill(process, signal.SIGSTOP)
+    begun = threading.Event()
+
+    def ask() -> None:
+        # The guest's end is what the call fails by.
+        with contextlib.suppress(MachineError), world.machines.domain(hung.id) as domain:
+            begun.set()
+            execute(domain, "query-status")
+
+    ending = threading.Thread(target=partial(getattr(world.machines, call), hung.id))
+    asking = threading.Thread(target=ask)
+    asking.start()
+    begun.wait()
+    ending.start()
+    ending.join(120)
+    ended = not ending.is_alive()
+    if not ended:
+        os.kill(process, signal.SIGCONT)
+        ending.join()
+    asking.join()
+    assert ended
+    if call == "stop":
+        world.wait_for_power(hung.id, Power.OFF, 120)
+        assert world.machines.status(hung.id).off_reason is OffReason.ASKED
+    else:
+        assert hung.id not in world.machines.present()
+
+
+def test_who_holds_a_guest_whose_qemu_answers_is_waited_for(world: World) -> None:
+    guest = world.spec()
+    world.machines.start(guest, 1)
+    ending = threading.Thread(target=partial(world.machines.stop, guest.id, force=True))
+    with world.machines.domain(guest.id) as domain:
+        ending.start()
+        ending.join(2)
+        assert domain.isActive()
+    ending.join()
+    assert world.machines.status(guest.id).power is Power.OFF
+
+
+def test_one_that_could_not_be_powered_off_when_it_was_due_is_so_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libvirt gives a process some seconds to end, which is too short for one that waits for a disk."""
+    world.patience = Patience(stop=1, press_again=1)
+    monkeypatch.setattr(libvirt_machines, "_AGAIN_SECONDS", 0.1)
+    tried = []
+
+    def refused(domain: libvirt.virDomain) -> None:
+        tried.append(domain.name())
+        if len(tried) < 8:
+            raise libvirt.libvirtError("Failed to terminate process 7 with SIGKILL: Device or resource busy")
+        waiting.power_off(domain)
+
+    monkeypatch.setattr(libvirt_machines, "power_off", refused)
+    world.connect()
+    guest = world.spec()
+    world.machines.start(guest, 1)
+    world.machines.stop(guest.id)
+    world.wait_for_power(guest.id, Power.OFF, 60)
+    assert tried == [guest.id] * 8

@@ -31,6 +31,7 @@ class Domain:
         self.agent = "disconnected"
         self.described = 0
         self.control = [libvirt.VIR_DOMAIN_CONTROL_OK, 0, 0]
+        self.state = libvirt.VIR_DOMAIN_RUNNING
 
     def controlInfo(self) -> list[int]:  # noqa: N802 - libvirt's
         return self.control
@@ -51,7 +52,7 @@ class Domain:
         return f"<domain><devices>{disks}{channel}</devices></domain>"
 
     def stats(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"block.count": len(self.counts)}
+        found: dict[str, Any] = {"state.state": self.state, "block.count": len(self.counts)}
         for number, (target, count) in enumerate(self.counts.items()):
             found[f"block.{number}.name"] = target
             if count is not None:
@@ -75,8 +76,9 @@ class Bench:
         self.health = GuestHealth(lambda: self, lambda name: name != FOREIGN, self.heard.append, now=lambda: self.time)
 
     def getAllDomainStats(self, kinds: int, flags: int) -> list[tuple[Domain, dict[str, Any]]]:  # noqa: N802 - libvirt's
-        assert kinds == libvirt.VIR_DOMAIN_STATS_BLOCK
+        assert kinds == libvirt.VIR_DOMAIN_STATS_BLOCK | libvirt.VIR_DOMAIN_STATS_STATE
         assert flags & libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+        assert flags & libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE
         return [(domain, domain.stats()) for domain in self.domains]
 
     def execute(self, domain: Domain, command: str, arguments: dict[str, Any]) -> Any:
@@ -334,6 +336,16 @@ def test_one_hung_qemu_hinders_no_other_guest(bench: Bench, monkeypatch: pytest.
     release.set()
     for thread in asking:
         thread.join()
+
+
+@pytest.mark.parametrize("state", [libvirt.VIR_DOMAIN_SHUTDOWN, libvirt.VIR_DOMAIN_PAUSED])
+def test_the_qemu_of_one_that_does_not_run_may_hang_as_well_but_its_disks_cannot(bench: Bench, state: int) -> None:
+    bench.guest.state, bench.guest.agent, bench.waiting = state, "connected", {"disk-vda"}
+    assert bench.look().stalled == bench.look(STALLED_SECONDS).stalled == frozenset()
+    assert bench.pinged == []
+    bench.guest.counts = {"vda": None}
+    bench.guest.control = [libvirt.VIR_DOMAIN_CONTROL_OCCUPIED, 0, int(HUNG_SECONDS * 1000)]
+    assert bench.look().hung_since
 
 
 def test_a_question_to_qemu_without_an_answer_says_nothing_of_the_disk(
