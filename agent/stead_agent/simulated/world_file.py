@@ -39,11 +39,10 @@ class WorldFile[Objects: DataclassInstance]:
     def __init__(self, path: Path, empty: Objects) -> None:
         """Read what an earlier process left there into `objects`, or begin with an empty one."""
         self._path = path
-        self.objects = empty
+        self.objects = read(path, empty)
         self._names = [each.name for each in fields(empty)]
         self._known: dict[str, Any] = {}
         self._room = 0  # bytes until it is written anew
-        self._read()
         self._write_anew()
 
     def save(self) -> None:
@@ -90,26 +89,30 @@ class WorldFile[Objects: DataclassInstance]:
             is_many = isinstance(value, dict)
             self._known[name] = {key: copy.copy(each) for key, each in value.items()} if is_many else copy.copy(value)
 
-    def _read(self) -> None:
-        content = self._path.read_bytes() if self._path.exists() else b""
-        at = 0
-        while at + _LENGTH.size <= len(content):
-            (length,) = _LENGTH.unpack_from(content, at)
-            at += _LENGTH.size
-            if at + length > len(content):
-                return  # its process was killed in the middle of it
-            for what, name, key, value in pickle.loads(content[at : at + length]):  # noqa: S301 - written by ourselves
-                self._apply(what, name, key, value)
-            at += length
 
-    def _apply(self, what: _What, name: str, key: Any, value: Any) -> None:
-        match what:
-            case _What.FIELD:
-                setattr(self.objects, name, value)
-            case _What.ENTRY:
-                getattr(self.objects, name)[key] = value
-            case _What.GONE:
-                del getattr(self.objects, name)[key]
+def read[Objects: DataclassInstance](path: Path, empty: Objects) -> Objects:
+    """Return an empty dataclass filled with what a file says, which stays as it is: its process may be writing."""
+    content = path.read_bytes() if path.exists() else b""
+    at = 0
+    while at + _LENGTH.size <= len(content):
+        (length,) = _LENGTH.unpack_from(content, at)
+        at += _LENGTH.size
+        if at + length > len(content):
+            break  # its process was killed in the middle of it, or is in the middle of it
+        for what, name, key, value in pickle.loads(content[at : at + length]):  # noqa: S301 - written by ourselves
+            _apply(empty, what, name, key, value)
+        at += length
+    return empty
+
+
+def _apply(objects: "DataclassInstance", what: _What, name: str, key: Any, value: Any) -> None:
+    match what:
+        case _What.FIELD:
+            setattr(objects, name, value)
+        case _What.ENTRY:
+            getattr(objects, name)[key] = value
+        case _What.GONE:
+            del getattr(objects, name)[key]
 
 
 def _frame(changes: list[_Change]) -> bytes:

@@ -10,7 +10,8 @@ import pytest
 
 from stead_agent.simulated.clock import SteppedClock
 from stead_agent.simulated.host import SimulatedHost
-from stead_agent.simulated.world import Objects, World
+from stead_agent.simulated.world import Objects
+from stead_agent.simulated.world_file import read
 from stead_agent.wanted import HOST_NETWORK, Key
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
@@ -54,7 +55,7 @@ class Lonely:
 
     def objects(self) -> Objects:
         """What exists on the host now."""
-        return World(self.world).objects
+        return read(self.world, Objects())
 
     async def session(self, after: int) -> HostSession:
         """Wait for a session that comes after so many others."""

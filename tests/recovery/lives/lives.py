@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from stead_agent.simulated.world import Objects, World
+from stead_agent.simulated.world import Objects
+from stead_agent.simulated.world_file import read
 from stead_proto.tls import Identity
 from stead_proto.v1 import desired_pb2 as pb
 from tests.recovery.lives import held
@@ -22,7 +23,7 @@ from tests.support.cloud import Cloud, HostSize
 from tests.support.memory import memory_of
 from tests.support.waiting import wait_for
 
-PATIENCE: Final = 60.0  # until all is in order, after the last call and the last kill
+PATIENCE: Final = 300.0  # until all is in order, after the last call and the last kill
 OVERCOMMIT: Final = 0.05  # of volumes: with the size of simulated disks, so few that instances wait for instance store
 SIZE: Final = HostSize(cpus=4, memory=32 << 30, devices=["10de:1eb8"])
 USERS: Final = 4
@@ -94,6 +95,10 @@ class Report:
                     slope = per_thousand(samples[1:], name)
                     lines.append(f"{what}: {name}: {first:g} to {last:g}, {slope:+.3g} in a thousand lives")
         return "\n".join([*lines, f"violations: {len(self.violations)}", *self.violations])
+
+    def failure(self) -> str:
+        """What is wrong, in the first line: a summary of a run often has no other; then all of it."""
+        return f"{'; '.join(self.violations)}\n{self.text()}"
 
 
 @dataclass
@@ -206,7 +211,7 @@ class Story:
             for number in range(self.plan.processes)
             for folder in (self.cloud.folder / f"simulated-{number}").glob("simulated-*")
         ]
-        return {Identity.load(folder).peer.name: World(folder / "world.pickle").objects for folder in folders}
+        return {Identity.load(folder).peer.name: read(folder / "world.pickle", Objects()) for folder in folders}
 
     # --- figures
 

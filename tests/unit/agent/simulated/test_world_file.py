@@ -1,13 +1,15 @@
 """A simulated host's objects outlive its process, and a save costs as much as what has changed."""
 
+import pickle
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stead_agent.simulated.world_file import WorldFile
+from stead_agent.simulated.world_file import WorldFile, read
 
 
 @dataclass
@@ -37,7 +39,7 @@ class Objects:
 
 
 def _read(path: Path) -> Objects:
-    return WorldFile(path, Objects()).objects
+    return read(path, Objects())
 
 
 def test_a_save_writes_what_has_changed_alone(tmp_path: Path) -> None:
@@ -89,6 +91,27 @@ def test_a_save_that_was_cut_off_did_not_happen(tmp_path: Path) -> None:
         again.objects.name = "third"
         again.save()
         assert _read(path) == Objects("third")
+
+
+def test_a_reader_leaves_the_file_to_the_process_that_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is saved while another process reads is in the file afterwards."""
+    path = tmp_path / "world"
+    file = WorldFile(path, Objects())
+    file.objects.things["i-1"] = Thing(1)
+    file.save()
+    loads = pickle.loads
+
+    def loads_late(content: bytes) -> object:
+        monkeypatch.undo()
+        file.objects.things.clear()
+        file.save()
+        return loads(content)
+
+    monkeypatch.setattr(pickle, "loads", loads_late)
+    assert _read(path).things == {"i-1": Thing(1)}
+    assert _read(path) == file.objects == Objects()
 
 
 _CHANGES = st.lists(
