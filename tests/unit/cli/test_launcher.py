@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,6 +143,40 @@ def test_an_environment_that_was_moved_with_its_checkout_is_made_anew(place: Pat
 
     assert is_usable(place / ".venv")
     assert not is_usable(place.parent / "before" / ".venv")
+
+
+@pytest.mark.parametrize(
+    ("failing", "once", "status"), [(3, 3, 0), (4, 4, 1), (2, 1, 1)], ids=["an accident", "too many", "not by itself"]
+)
+def test_what_failed_beside_others_is_run_once_more_by_itself(
+    place: Path, failing: int, once: int, status: int
+) -> None:
+    """Of the tests that failed, the first `once` fail in their first run only."""
+    (place / "test_it.py").write_text(f"""
+import pathlib, pytest
+
+@pytest.mark.parametrize("number", range(6))
+def test_it(number):
+    was_here = pathlib.Path(f"ran-{{number}}")
+    again, _ = was_here.exists(), was_here.touch()
+    assert number >= {failing} or (again and number < {once})
+""")
+    python = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-o", "cache_dir=cache", "test_it.py"]
+    assert subprocess.run(python, cwd=place, capture_output=True, check=False).returncode == 1
+    (place / "ran-5").unlink()
+    [function] = re.findall(r"(?ms)^run_failed_again\(\) \{.*?^\}", (place / "stead").read_text())
+    command = f"{function}; venv=$1; run_failed_again cache results test_it.py"
+    done = subprocess.run(
+        ["bash", "-c", command, "-", Path(sys.executable).parents[1]],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stdout
+    assert not (place / "ran-5").exists(), "what had passed is not run again"
+    assert ("FAILED ONCE" in done.stdout) == (status == 0)
+    assert (f"{failing} passed" in done.stdout) == (status == 0)
 
 
 def _commands(group: click.Group, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
