@@ -108,9 +108,19 @@ def test_a_public_gateway_lives_and_ends(api: Api) -> None:
     api.refused("NatGatewayNotFound", api.ec2.describe_nat_gateways, NatGatewayIds=[gateway_id])
 
 
-def metered(api: Api, model: type[UsageMeter | UsageLine]) -> list[tuple[str, str, int]]:
-    """What NAT gateways use now, or have used."""
-    query = select(model.resource_id, model.usage, model.quantity).where(model.usage.startswith("Nat"))
+def test_a_gateways_address_is_billed_as_in_use(api: Api) -> None:
+    made = create(api)
+    gateway_id, allocation_id = made["NatGatewayId"], made["NatGatewayAddresses"][0]["AllocationId"]
+    assert metered(api, UsageMeter, "Public") == [(allocation_id, "PublicIPv4:InUseAddress", 1)]
+    api.ec2.delete_nat_gateway(NatGatewayId=gateway_id)
+    assert metered(api, UsageMeter, "Public") == [(allocation_id, "PublicIPv4:InUseAddress", 1)]
+    report(api, desired_pb2.KIND_NAT_GATEWAY, gateway_id, pb.CONDITION_ABSENT)
+    assert metered(api, UsageMeter, "Public") == [(allocation_id, "PublicIPv4:IdleAddress", 1)]
+
+
+def metered(api: Api, model: type[UsageMeter | UsageLine], kind: str = "Nat") -> list[tuple[str, str, int]]:
+    """What NAT gateways use now, or have used, or uses whose names begin otherwise."""
+    query = select(model.resource_id, model.usage, model.quantity).where(model.usage.startswith(kind))
     return [tuple(row) for row in api.run(lambda tx: tx.connection.execute(query).all())]
 
 

@@ -10,7 +10,8 @@ from stead_controller.metering.usage_sums import UsageSum
 from stead_controller.metering.uses import unit_of, units_of
 
 _GIB: Final = 1 << 30
-_SERVICES: Final = {"NatGateway": "Amazon Virtual Private Cloud"}
+_OF_NETWORK: Final = ("NatGateway-", "PublicIPv4:")
+_NETWORK: Final = "Amazon Virtual Private Cloud"
 _COMPUTE: Final = "Amazon Elastic Compute Cloud"
 
 
@@ -51,7 +52,7 @@ def _line(used: UsageSum, book: PriceBook, size_of: Callable[[str], Size | None]
     quantity = units_of(used.usage, used.amount, seconds_of_month)
     return BillLine(
         used.account_id,
-        _SERVICES.get(used.operation, _COMPUTE),
+        _NETWORK if used.usage.startswith(_OF_NETWORK) else _COMPUTE,
         used.usage,
         used.operation,
         used.resource_id,

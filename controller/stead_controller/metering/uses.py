@@ -23,6 +23,7 @@ _UNITS: Final = {
     "DedicatedUsage:": _HOURS,
     "HostBoxUsage:": _HOURS,
     "NatGateway-Hours": _HOURS,
+    "PublicIPv4:": _HOURS,
     "EBS:VolumeUsage": "GB-Mo",
     "EBS:VolumeP-IOPS": "IOPS-Mo",
     "EBS:VolumeP-Throughput": "MiBps-Mo",
@@ -63,3 +64,13 @@ def of_volume(volume_type: str, size: int, iops: int | None, throughput: int | N
 def of_nat_gateway() -> list[Use]:
     """Return what a NAT gateway uses while it is available."""
     return [Use("NatGateway-Hours", "NatGateway")]
+
+
+def of_elastic_address(*, in_use: bool) -> list[Use]:
+    """Return what an Elastic IP address uses, with an association or without."""
+    return [Use("PublicIPv4:InUseAddress" if in_use else "PublicIPv4:IdleAddress", "AllocateAddressVPC")]
+
+
+def of_automatic_address() -> list[Use]:
+    """Return what an instance's automatic public address uses."""
+    return [Use("PublicIPv4:InUseAddress", "RunInstances")]

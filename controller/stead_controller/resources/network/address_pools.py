@@ -2,7 +2,7 @@
 
 import ipaddress
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
@@ -15,7 +15,7 @@ from stead_controller.db.tables import Instance, NetworkInterface, PublicAddress
 from stead_controller.errors import LimitExceeded
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.network import unclaimed_addresses
+from stead_controller.resources.network import address_usage, unclaimed_addresses
 
 _PICKS: Final = 16
 _WITH_MAC: Final = Prepared(select(NetworkInterface.id).where(NetworkInterface.mac_address == bindparam("mac")))
@@ -45,7 +45,10 @@ def take_public(tx: Transaction, cloud: Cloud, account_id: str, interface: Netwo
     The interface's row must be flushed already, and it must have a private IPv4 address.
     """
     assert interface.private_address is not None
-    return take_free(tx, cloud, account_id, now, interface_id=interface.id, private_address=interface.private_address)
+    private_address = interface.private_address
+    taken = take_free(tx, cloud, account_id, now, interface_id=interface.id, private_address=private_address)
+    address_usage.begin_automatic(tx, account_id, interface.id, now)
+    return taken
 
 
 def take_free(tx: Transaction, cloud: Cloud, account_id: str, now: datetime, **columns: str) -> str:
@@ -95,20 +98,33 @@ def _usable(pool: str) -> range:
 
 def release_public(tx: Transaction, interface_id: str, now: datetime) -> None:
     """Release an interface's automatic public addresses; they rest before they are reused."""
-    tx.session.execute(
+    released = tx.session.execute(
         update(PublicAddress)
         .where(PublicAddress.interface_id == interface_id, PublicAddress.allocation_id.is_(None))
         .values(interface_id=None, private_address=None, released=now)
+        .returning(PublicAddress.account_id)
     )
+    for account_id in released.scalars().all():
+        address_usage.end(tx, account_id, interface_id, now)
 
 
-def dissociate_elastic(tx: Transaction, interface_id: str) -> None:
-    """Disassociate an interface's Elastic IP addresses, which stay allocated."""
-    tx.session.execute(
-        update(PublicAddress)
-        .where(PublicAddress.interface_id == interface_id, PublicAddress.allocation_id.is_not(None))
-        .values(interface_id=None, private_address=None, association_id=None)
+def dissociate_elastic(
+    tx: Transaction, interface_id: str, now: datetime, private_addresses: Sequence[str] | None = None
+) -> None:
+    """Disassociate an interface's Elastic IP addresses, all or those of some private ones; they stay allocated."""
+    query = update(PublicAddress).where(
+        PublicAddress.interface_id == interface_id, PublicAddress.allocation_id.is_not(None)
     )
+    if private_addresses is not None:
+        query = query.where(PublicAddress.private_address.in_(private_addresses))
+    left = tx.session.execute(
+        query.values(interface_id=None, private_address=None, association_id=None).returning(
+            PublicAddress.account_id, PublicAddress.allocation_id
+        )
+    )
+    for account_id, allocation_id in left.all():
+        assert allocation_id is not None
+        address_usage.measure_elastic(tx, account_id, allocation_id, now, in_use=False)
 
 
 def public_of(tx: Transaction, interface: NetworkInterface) -> str | None:

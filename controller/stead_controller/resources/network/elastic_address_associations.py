@@ -24,6 +24,7 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources.network import (
     address_pools,
+    address_usage,
     elastic_addresses,
     interface_changes,
     network_interface_attachments,
@@ -74,11 +75,14 @@ def associate(
     _make_room(tx, interface, private_address, now, allow_reassociation=allow_reassociation)
     association_id = ids.new_id("elastic-ip-association")
     held.interface_id, held.private_address, held.association_id = interface.id, private_address, association_id
+    address_usage.measure(tx, held, now)
     interface_changes.changed(tx, interface)
     return association_id
 
 
-def disassociate(tx: Transaction, caller: Caller, association_id: str | None, public_address: str | None) -> None:
+def disassociate(
+    tx: Transaction, caller: Caller, association_id: str | None, public_address: str | None, now: datetime
+) -> None:
     """End an association, which must be named by its id; the address stays allocated.
 
     Raises MissingParameter, InvalidParameter, InvalidCombination, MalformedId, NotFound, NotAuthorized, WrongState.
@@ -93,6 +97,7 @@ def disassociate(tx: Transaction, caller: Caller, association_id: str | None, pu
     held = _find_association(tx, caller, association_id)
     require_own(tx.session.get_one(NetworkInterface, held.interface_id))
     _leave(tx, held)
+    address_usage.measure(tx, held, now)
 
 
 def release(
@@ -114,6 +119,7 @@ def release(
         _leave(tx, held)
     held.allocation_id = None
     held.released = now
+    address_usage.end(tx, elastic.account_id, elastic.id, now)
     tags.remove_all(tx, [elastic.id])
     tx.session.delete(elastic)
     tx.session.flush()
@@ -192,11 +198,14 @@ def _make_room(
     )
     if here is None:
         return
-    if here.allocation_id is None:
-        here.released = now
-    elif not allow_reassociation:
+    if here.allocation_id is not None and not allow_reassociation:
         raise _already(f"resource {interface.id} is already associated with address {here.address}")
     here.interface_id = here.private_address = here.association_id = None
+    if here.allocation_id is None:
+        here.released = now
+        address_usage.end(tx, here.account_id, interface.id, now)
+    else:
+        address_usage.measure(tx, here, now)
     tx.session.flush()
 
 

@@ -26,7 +26,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.conditions import Condition, Selection, constant, exists_where, text
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
-from stead_controller.resources.network import address_pools
+from stead_controller.resources.network import address_pools, address_usage
 
 _TYPE: Final = "elastic-ip"
 
@@ -102,6 +102,7 @@ def allocate(  # noqa: PLR0917 — what the operation asks
         address = _take_wanted(tx, caller, cloud, wanted, allocation_id, now)
     tx.session.add(ElasticAddress(id=allocation_id, account_id=caller.account_id, address=address, created=now))
     tx.session.flush()
+    address_usage.begin_elastic(tx, caller.account_id, allocation_id, now)
     tags.create_on_launch(tx, caller, [(_TYPE, allocation_id)], tags_on_create)
     return Allocation(allocation_id, address)
 

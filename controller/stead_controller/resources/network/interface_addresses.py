@@ -4,6 +4,7 @@ See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssignPrivateIpAd
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import update
 
@@ -12,7 +13,7 @@ from stead_controller.errors import InvalidCombination, InvalidParameter, LimitE
 from stead_controller.request import instance_types
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.network import interface_changes, private_addresses
+from stead_controller.resources.network import address_pools, interface_changes, private_addresses
 from stead_controller.resources.network.network_interface_attachments import check_address_number
 from stead_controller.resources.network.network_interface_attributes import find_own
 from stead_controller.resources.network.network_interface_life import (
@@ -52,7 +53,9 @@ def assign_private(
     return named or made
 
 
-def unassign_private(tx: Transaction, caller: Caller, interface_id: str, addresses: Sequence[str]) -> None:
+def unassign_private(
+    tx: Transaction, caller: Caller, interface_id: str, addresses: Sequence[str], now: datetime
+) -> None:
     """Unassign secondary addresses of an interface, and disassociate their Elastic IP addresses.
 
     Raises MalformedId, NotFound, MissingParameter, InvalidParameter, WrongState.
@@ -62,11 +65,7 @@ def unassign_private(tx: Transaction, caller: Caller, interface_id: str, address
         raise InvalidParameter(
             f"The primary private address {interface.private_address} of '{interface.id}' cannot be unassigned"
         )
-    tx.session.execute(
-        update(PublicAddress)
-        .where(PublicAddress.interface_id == interface.id, PublicAddress.private_address.in_(addresses))
-        .values(interface_id=None, private_address=None, association_id=None)
-    )
+    address_pools.dissociate_elastic(tx, interface.id, now, addresses)
     private_addresses.release(tx, interface.id, addresses)
     interface_changes.changed(tx, interface)
 

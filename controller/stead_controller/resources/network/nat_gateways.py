@@ -29,7 +29,12 @@ from stead_controller.request.conditions import Condition, Selection, text
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.host_capacity import capacity
-from stead_controller.resources.network import elastic_addresses, network_interface_life, notify_topology
+from stead_controller.resources.network import (
+    address_usage,
+    elastic_addresses,
+    network_interface_life,
+    notify_topology,
+)
 from stead_controller.resources.network.elastic_address_associations import has_gateway
 from stead_controller.resources.network.network_interface_life import AddressRequest
 
@@ -168,6 +173,7 @@ def _begin(tx: Transaction, gateway: NatGateway, subnet: Subnet, private_address
         gateway.association_id = ids.new_id("elastic-ip-association")
         held.interface_id, held.private_address = interface.id, interface.private_address
         held.association_id = gateway.association_id
+        address_usage.measure(tx, held, now)
     desired_state.refresh_nat_gateway(tx, gateway.id)
 
 

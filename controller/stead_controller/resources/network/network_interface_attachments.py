@@ -221,7 +221,7 @@ def end_with_instance(tx: Transaction, interface: NetworkInterface, now: datetim
     if not interface.delete_on_termination:
         unplug(interface)
         return
-    address_pools.dissociate_elastic(tx, interface.id)
+    address_pools.dissociate_elastic(tx, interface.id, now)
     tags.remove_all(tx, [interface.id])
     tx.session.delete(interface)
 

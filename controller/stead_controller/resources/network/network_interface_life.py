@@ -167,7 +167,7 @@ def delete(tx: Transaction, caller: Caller, interface_id: str, now: datetime) ->
 def remove(tx: Transaction, interface: NetworkInterface, now: datetime) -> None:
     """Delete an interface with its addresses, associations and tags; the caller must notify hosts that have it."""
     addresses.release_public(tx, interface.id, now)
-    addresses.dissociate_elastic(tx, interface.id)
+    addresses.dissociate_elastic(tx, interface.id, now)
     tags.remove_all(tx, [interface.id])
     tx.session.delete(interface)
     interface_changes.gone(tx, interface)

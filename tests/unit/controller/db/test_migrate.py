@@ -218,6 +218,50 @@ def test_old_instances_spend_credits_by_ec2s_defaults(tmp_path, file_at):
     database.close()
 
 
+def test_public_addresses_are_billed_as_they_are(tmp_path, file_at):
+    (tmp_path / "old.sqlite").write_bytes(file_at("5b1e8c40d7a2"))
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        insert(connection, "instances", id="i-1", account_id="1", launch_time=9_999)
+        insert(connection, "vpcs", id="vpc-1", account_id="1")
+        insert(connection, "subnets", id="subnet-1", account_id="1", vpc_id="vpc-1")
+        place = {"account_id": "1", "vpc_id": "vpc-1", "subnet_id": "subnet-1"}
+        insert(connection, "network_interfaces", **place, id="eni-1", instance_id="i-1", mac_address="a")
+        insert(connection, "network_interfaces", **place, id="eni-2", mac_address="b")
+        for number in (1, 2):
+            insert(
+                connection,
+                "elastic_addresses",
+                id=f"eipalloc-{number}",
+                account_id="1",
+                address=f"a{number}",
+                created=number * 1000,
+            )
+        insert(connection, "public_addresses", address="a1", account_id="1", allocation_id="eipalloc-1")
+        held = {"allocation_id": "eipalloc-2", "interface_id": "eni-2", "private_address": "b"}
+        insert(connection, "public_addresses", address="a2", account_id="1", **held)
+        insert(connection, "public_addresses", address="a3", account_id="1", interface_id="eni-1", private_address="a")
+        insert(connection, "public_addresses", address="a4", account_id="1", released=5)
+        insert(connection, "public_addresses", address="a5", account_id="")
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+    upgrade(database.engine, "e40b96d2713c")
+    query = (
+        "SELECT resource_id, usage, account_id, operation, zone, quantity, least, began FROM usage_meters ORDER BY 1"
+    )
+    with database.engine.connect() as connection:
+        found = [tuple(row) for row in connection.exec_driver_sql(query)]
+    assert found == [
+        ("eipalloc-1", "PublicIPv4:IdleAddress", "1", "AllocateAddressVPC", "", 1, 0, 1),
+        ("eipalloc-2", "PublicIPv4:InUseAddress", "1", "AllocateAddressVPC", "", 1, 0, 2),
+        ("eni-1", "PublicIPv4:InUseAddress", "1", "RunInstances", "", 1, 0, 9),
+    ]
+    downgrade(database.engine, "5b1e8c40d7a2")
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql(query).all() == []
+    database.close()
+
+
 def test_hosts_have_reserved_what_their_guests_take(tmp_path, file_at):
     """By the figures of `memory_of`, by which it is given back: other ones need another migration."""
     (tmp_path / "old.sqlite").write_bytes(file_at("5b1c7e90a4d2"))

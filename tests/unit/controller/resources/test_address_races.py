@@ -11,7 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from stead_controller.db.tables import ElasticAddress, InterfaceAddress, NetworkInterface, PublicAddress, Subnet
+from stead_controller.db.tables import (
+    ElasticAddress,
+    InterfaceAddress,
+    NetworkInterface,
+    PublicAddress,
+    Subnet,
+    UsageMeter,
+)
 from stead_controller.errors import LimitExceeded, SteadError
 from stead_controller.resources.network import (
     elastic_address_associations,
@@ -68,6 +75,16 @@ def check(tx):
         else:
             assert row.released is None
             assert (row.interface_id, row.private_address) in private
+    meters = session.execute(select(UsageMeter.resource_id, UsageMeter.usage, UsageMeter.account_id)).all()
+    assert sorted(tuple(row) for row in meters) == sorted(
+        (row.allocation_id or row.interface_id, usage(row), row.account_id)
+        for row in public
+        if row.allocation_id or row.interface_id
+    )
+
+
+def usage(row):
+    return "PublicIPv4:InUseAddress" if row.interface_id else "PublicIPv4:IdleAddress"
 
 
 class Tenant:
@@ -122,7 +139,32 @@ class Tenant:
 
             def act(tx):
                 elastic = elastic_addresses.find(tx, self.caller, allocation, None)
-                elastic_address_associations.associate(tx, self.caller, elastic, Target(interface_id=interface), NOW)
+                held = select(InterfaceAddress.address).where(InterfaceAddress.interface_id == interface)
+                private = self.random.choice(tx.session.scalars(held).all())
+                target = Target(interface_id=interface, private_address=private)
+                elastic_address_associations.associate(tx, self.caller, elastic, target, NOW)
+
+            self.run(act)
+
+    def disassociate(self):
+        if self.allocations:
+            allocation = self.random.choice(self.allocations)
+
+            def act(tx):
+                held = tx.session.scalars(select(PublicAddress).where(PublicAddress.allocation_id == allocation)).one()
+                association = held.association_id or "eipassoc-0"
+                elastic_address_associations.disassociate(tx, self.caller, association, None, NOW)
+
+            self.run(act)
+
+    def unassign(self):
+        if self.interfaces:
+            interface = self.random.choice(self.interfaces)
+
+            def act(tx):
+                held = select(InterfaceAddress.address).where(InterfaceAddress.interface_id == interface)
+                address = self.random.choice(tx.session.scalars(held).all())
+                interface_addresses.unassign_private(tx, self.caller, interface, [address], NOW)
 
             self.run(act)
 
@@ -133,7 +175,7 @@ class Tenant:
             self.allocations.remove(allocation)
 
 
-ACTIONS = ("create", "create", "delete", "assign", "allocate", "associate", "release")
+ACTIONS = ("create", "create", "delete", "assign", "allocate", "associate", "disassociate", "unassign", "release")
 
 
 def test_eight_clients_at_once(world, run, subnet_id):

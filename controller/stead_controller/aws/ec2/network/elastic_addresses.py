@@ -58,7 +58,7 @@ def associate_address(call: Call, params: Params) -> Result:
 @operation("DisassociateAddress")
 def disassociate_address(call: Call, params: Params) -> Result:
     """Disassociate an address."""
-    associations.disassociate(call.tx, call.caller, params.get("AssociationId"), params.get("PublicIp"))
+    associations.disassociate(call.tx, call.caller, params.get("AssociationId"), params.get("PublicIp"), call.now)
     return {}
 
 

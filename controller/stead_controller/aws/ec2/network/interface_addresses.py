@@ -33,7 +33,7 @@ def unassign_private_ip_addresses(call: Call, params: Params) -> Result:
     """Unassign secondary private addresses of a network interface."""
     _refuse_prefixes(params)
     interface_addresses.unassign_private(
-        call.tx, call.caller, params["NetworkInterfaceId"], params.get("PrivateIpAddresses", ())
+        call.tx, call.caller, params["NetworkInterfaceId"], params.get("PrivateIpAddresses", ()), call.now
     )
     return {}
 

@@ -13,6 +13,8 @@ from stead_controller.resources.instances.instance_states import change_state
 from stead_controller.resources.instances.start_instances import start_instances
 from stead_controller.resources.instances.stop_instances import stop_instances
 from stead_controller.resources.instances.terminate_instances import terminate_instances
+from stead_controller.resources.network import elastic_address_associations, elastic_addresses
+from stead_controller.resources.network.elastic_address_associations import Target
 from stead_controller.resources.operators import host_records
 from stead_controller.resources.storage import volume_life, volume_modifications
 from stead_controller.resources.storage.volume_life import CreateRequest
@@ -21,22 +23,33 @@ from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from tests.support.rows import CLOUD, NOW
 
+ADDRESSES = "PublicIPv4:"
+
 
 def later(seconds):
     return NOW + timedelta(seconds=seconds)
 
 
-def lines(life):
-    """Each line of the ledger: what was used, how much, and from when to when, in seconds from NOW."""
+def lines(life, *, addresses=False):
+    """Each line of the ledger: what was used, how much, and from when to when, in seconds from NOW.
+
+    Those of the public addresses that instances have are apart.
+    """
     present = int(NOW.timestamp())
     found = life.run(lambda tx: tx.session.scalars(select(UsageLine).order_by(UsageLine.number)).all())
-    return [(row.usage, row.quantity, row.began - present, row.ended - present) for row in found]
+    return [
+        (row.usage, row.quantity, row.began - present, row.ended - present)
+        for row in found
+        if row.usage.startswith(ADDRESSES) == addresses
+    ]
 
 
-def meters(life):
+def meters(life, *, addresses=False):
     present = int(NOW.timestamp())
     found = life.run(lambda tx: tx.session.scalars(select(UsageMeter).order_by(UsageMeter.usage)).all())
-    return [(row.usage, row.quantity, row.began - present) for row in found]
+    return [
+        (row.usage, row.quantity, row.began - present) for row in found if row.usage.startswith(ADDRESSES) == addresses
+    ]
 
 
 def test_an_instance_is_billed_while_it_runs_and_its_volume_until_it_ends(life):
@@ -202,6 +215,57 @@ def test_a_volume_is_billed_as_it_is_modified_and_deleted(life):
     assert sorted(lines(life)[1:]) == [("EBS:VolumeP-IOPS.gp3", 1000, 50, 80), ("EBS:VolumeUsage.gp3", 20, 50, 80)]
 
 
+IN_USE, IDLE = f"{ADDRESSES}InUseAddress", f"{ADDRESSES}IdleAddress"
+
+
+def test_an_automatic_address_is_billed_while_its_interface_has_it(life):
+    (made,) = life.launch(instance_type="t3.micro")
+    assert meters(life, addresses=True) == [(IN_USE, 1, 0)]
+    life.power(made, pb.MACHINE_POWER_RUNNING, now=later(5))
+    life.run(stop_instances, life.caller, [made], later(100))
+    life.power(made, pb.MACHINE_POWER_OFF, now=later(110))
+    assert (meters(life, addresses=True), lines(life, addresses=True)) == ([], [(IN_USE, 1, 0, 110)])
+    life.run(start_instances, life.caller, CLOUD, [made], later(200))
+    assert meters(life, addresses=True) == [(IN_USE, 1, 200)]
+    life.run(terminate_instances, life.caller, [made], later(300))
+    life.report(desired.KIND_MACHINE, made, pb.CONDITION_ABSENT, now=later(310))
+    assert (meters(life, addresses=True), lines(life, addresses=True)[1:]) == ([], [(IN_USE, 1, 200, 310)])
+
+
+def test_an_elastic_address_is_billed_as_in_use_or_idle(life):
+    (made,) = life.launch(instance_type="t3.micro")
+    caller, cloud = life.caller, life.world.cloud
+    first, second = (life.run(elastic_addresses.allocate, caller, cloud, None, {}, NOW).id for _ in range(2))
+    told = 0
+
+    def associate(allocation_id, moment):
+        def act(tx):
+            elastic = elastic_addresses.find(tx, caller, allocation_id, None)
+            return elastic_address_associations.associate(tx, caller, elastic, Target(instance_id=made), moment)
+
+        return life.run(act)
+
+    def new():
+        nonlocal told
+        found = sorted(lines(life, addresses=True)[told:])
+        told += len(found)
+        return found
+
+    associate(first, later(10))
+    assert new() == [(IDLE, 1, 0, 10), (IN_USE, 1, 0, 10)], "the automatic address is gone"
+    associate(first, later(15))
+    association = associate(second, later(20))
+    assert new() == [(IDLE, 1, 0, 20), (IN_USE, 1, 10, 20)]
+    life.run(elastic_address_associations.disassociate, caller, association, None, later(30))
+    life.run(elastic_address_associations.release, caller, second, None, later(40))
+    assert new() == [(IDLE, 1, 30, 40), (IN_USE, 1, 20, 30)]
+    associate(first, later(50))
+    life.run(terminate_instances, caller, [made], later(60))
+    life.report(desired.KIND_MACHINE, made, pb.CONDITION_ABSENT, now=later(70))
+    assert new() == [(IDLE, 1, 20, 50), (IN_USE, 1, 50, 70)]
+    assert meters(life, addresses=True) == [(IDLE, 1, 70)]
+
+
 def test_what_is_lost_with_its_host_is_billed_no_more(life):
     (made,) = life.launch(instance_type="t3.micro")
     life.power(made, pb.MACHINE_POWER_RUNNING, now=later(5))
@@ -212,7 +276,7 @@ def test_what_is_lost_with_its_host_is_billed_no_more(life):
 
     life.run(fail)
     life.run(host_records.remove_host, CLOUD, life.world.host_id, later(500), lost=True)
-    assert meters(life) == []
+    assert meters(life) == meters(life, addresses=True) == []
     assert {(usage, ended) for usage, _, _, ended in lines(life)} == {
         ("BoxUsage:t3.micro", 300), ("EBS:VolumeUsage.gp3", 500),
     }  # fmt: skip
