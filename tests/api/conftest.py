@@ -89,7 +89,7 @@ class Api:
 
     def _make(self, service: str, signature_version: Any = None, **options: Any) -> Any:
         config = botocore.config.Config(
-            retries={"total_max_attempts": 1}, read_timeout=30, signature_version=signature_version
+            retries={"total_max_attempts": 1}, read_timeout=60, signature_version=signature_version
         )
         make: Any = boto3.client
         return make(
@@ -192,13 +192,13 @@ def serving(folder: Path, content: bytes, built: World) -> Iterator[Api]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        [(_, port)] = asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+        [(_, port)] = asyncio.run_coroutine_threadsafe(server.start(), loop).result(60)
         with closing(Api(database, world, app, blocks, measured, port)) as api:
             yield api
     finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         loop.close()
         blocks.close()
         database.close()

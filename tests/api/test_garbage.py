@@ -22,7 +22,7 @@ _HTTP = (
 
 
 def _send(port: int, content: bytes, tls: ssl.SSLContext | None) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
         try:
             with tls.wrap_socket(plain) if tls else plain as sock:
                 sock.sendall(content)

@@ -50,7 +50,7 @@ def prometheus(shown_cloud, client, tmp_path):
     def read(path):
         child.check()
         try:
-            with opener.open(f"http://127.0.0.1:{port}/api/v1/{path}", timeout=5) as answer:
+            with opener.open(f"http://127.0.0.1:{port}/api/v1/{path}", timeout=60) as answer:
                 return json.load(answer)["data"]
         except (urllib.error.URLError, ConnectionError):
             return None

@@ -22,7 +22,7 @@ def test_demo_proves_user_data_over_ssh_and_says_how_to_go_on(real_cloud: RealCl
         assert all(step["seconds"] < 100 for step in said["steps"]), said["steps"]
         assert said["seconds"] < 200
         done = subprocess.run(
-            [*said["ssh"], "-o", "BatchMode=yes", "hostname"], capture_output=True, text=True, timeout=30, check=False
+            [*said["ssh"], "-o", "BatchMode=yes", "hostname"], capture_output=True, text=True, timeout=60, check=False
         )
         assert done.stdout.startswith("ip-"), done.stderr
     finally:
@@ -49,7 +49,7 @@ def test_env_is_all_that_boto3_needs(real_cloud: RealCloud, monkeypatch: pytest.
         env={**real_cloud.environment, "AWS_PROFILE": "of-somebody", "AWS_SESSION_TOKEN": "of-another-cloud"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=True,
     )
     exported = dict(line.split("=", 1) for line in done.stdout.split("\0") if "=" in line)

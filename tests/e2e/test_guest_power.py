@@ -66,7 +66,7 @@ def _is_recovered(user: User, instance_id: str) -> None:
 def _ask(user: User, instance_id: str, command: str) -> None:
     """Say something to the guest that ends its own connection."""
     with contextlib.suppress(CliError):  # the connection ends with the guest
-        user.login(instance_id).run(f"{command}; sleep 30", timeout=20)
+        user.login(instance_id).run(f"{command}; sleep 30", timeout=60)
 
 
 def _wait_for_another_boot(user: User, instance_id: str, before: str) -> str:

@@ -73,7 +73,7 @@ def _check_identity(user: User, login: ssh.Login, instance_id: str, certificate:
         openssl x509 -pubkey -noout -in {certificate} -out key
         openssl dgst -sha256 -verify key -signature signature document
     """
-    subprocess.run(["sh", "-ec", words], cwd=folder, check=True, capture_output=True, timeout=30)
+    subprocess.run(["sh", "-ec", words], cwd=folder, check=True, capture_output=True, timeout=60)
 
 
 def _check_password(user: User, login: ssh.Login, instance_id: str, pem: Path) -> None:

@@ -19,7 +19,7 @@ def limited_by(interface_id: str) -> str:
     found = ""
     for hook in ("egress", "ingress"):
         command = ["tc", "filter", "show", "dev", tap_name(interface_id), hook]
-        shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
+        shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
         found += "".join(line.strip() for line in shown.splitlines() if "Redirect to device" in line)
     return found
 

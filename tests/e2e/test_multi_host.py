@@ -232,7 +232,7 @@ def _echo_replies(login: ssh.Login) -> int:
 def _who_answers(guest: Inhabitant, address: str) -> str:
     """The instance id behind a public address, by SSH with the host keys of the guest that should be there."""
     done = subprocess.run(
-        guest.login(address).words("cat /var/www/index.html"), capture_output=True, text=True, timeout=30, check=False
+        guest.login(address).words("cat /var/www/index.html"), capture_output=True, text=True, timeout=60, check=False
     )
     return done.stdout.strip()
 

@@ -74,7 +74,7 @@ def _guest_and_objects_outlive_a_plain_down(cloud: RealCloud, folder: Path) -> s
 def _pages_show_the_guest(cloud: RealCloud) -> None:
     """Read the pages for Prometheus of the controller and of the agent."""
     ports = (cloud.settings.prometheus_port, cloud.settings.agent_prometheus_port)
-    shown = [urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30).read().decode() for port in ports]
+    shown = [urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60).read().decode() for port in ports]
     assert 'stead_instances{state="running"} 1.0\n' in shown[0]
     for line in (
         'stead_agent_guests{power="running"} 1.0',

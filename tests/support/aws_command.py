@@ -43,7 +43,7 @@ class _Loaded:
             process.stdin.write(json.dumps({"arguments": list(arguments), "environment": dict(environment)}) + "\n")
             process.stdin.flush()
             line = process.stdout.readline()
-            assert line, f"the process that has loaded `aws` ended: {process.wait(10)}"
+            assert line, f"the process that has loaded `aws` ended: {process.wait(60)}"
             answer = json.loads(line)
         if answer["status"] is None:
             raise subprocess.TimeoutExpired(["aws", *arguments], _SECONDS, answer["stdout"], answer["stderr"])

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from tests.support.processes import ROOT, clean_environment
 
-_SECONDS: Final = 280
+_SECONDS: Final = 800
 # What gRPC logs when a server is stopped while a call arrives.
 _ENDED_SERVER: Final = re.compile(
     r"Traceback \(most recent call last\):\n  File [^\n]*aio/server\.pyx\.pxi[^\n]*_schedule_rpc_coro\n"

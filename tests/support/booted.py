@@ -111,7 +111,7 @@ class Machine:
             os.kill(self.pid, signal.SIGKILL)
         else:
             self._outer.kill()
-        self._outer.wait(30)
+        self._outer.wait(60)
         self._outer, self.pid = None, 0
 
     def _is_up(self) -> bool:

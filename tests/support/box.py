@@ -128,7 +128,7 @@ def _own_libvirt() -> None:
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, timeout=20, stdin=subprocess.DEVNULL)
+    subprocess.run(command, check=True, timeout=60, stdin=subprocess.DEVNULL)
 
 
 def ours(pid: int | str) -> bool:

@@ -96,7 +96,7 @@ class Ceph:
         """Kill one of the daemons, as in a crash."""
         process = self._running.pop(kind)
         process.kill()
-        process.wait(30)
+        process.wait(60)
 
     def stop(self) -> None:
         """End the daemons and remove their data."""

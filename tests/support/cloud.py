@@ -143,7 +143,7 @@ class Cloud:
         """Tell whether the controller answers; fail when it has exited."""
         self.controller.check()
         # urllib reads the machine's certificates for each opener, which takes longer than all else of an early try.
-        connection = http.client.HTTPConnection(self.endpoint.removeprefix("http://"), timeout=2)
+        connection = http.client.HTTPConnection(self.endpoint.removeprefix("http://"), timeout=10)
         try:
             connection.request("GET", "/_stead/health")
             return connection.getresponse().status == http.HTTPStatus.OK
@@ -232,7 +232,7 @@ class Cloud:
     def add_image(self, name: str = "blank", size: str = "64M") -> str:
         """Import a blank public image, which is all that simulated hosts need; return its id."""
         path = self.folder / f"{name}.qcow2"
-        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, size], check=True, timeout=30)
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, size], check=True, timeout=60)
         header = pb.ImportImageHeader(
             name=name, format="qcow2", file_size=path.stat().st_size, architecture="x86_64", public=True
         )

@@ -106,11 +106,11 @@ class Arrivals:
         thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
         thread.start()
         try:
-            assert started.wait(20)
+            assert started.wait(60)
             yield
         finally:
             loop.call_soon_threadsafe(stop.set)
-            thread.join(20)
+            thread.join(60)
             loop.close()
 
 

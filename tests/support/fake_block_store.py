@@ -128,7 +128,7 @@ class FakeBlockStore(blocks_pb2_grpc.BlockStoreServicer):
                     self.break_after_received = None
                     context.abort(grpc.StatusCode.UNAVAILABLE, "broken on purpose")
                 if self.hold_after_received is not None and len(self.received) == self.hold_after_received[0]:
-                    self.hold_after_received[1].wait(30)
+                    self.hold_after_received[1].wait(60)
                 self.received.append(block.digest)
                 self.blocks[block.digest] = block
                 wanted.discard(block.digest)

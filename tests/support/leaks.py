@@ -104,7 +104,7 @@ def is_link_local(route: dict[str, Any]) -> bool:
 
 
 def _run_here(*command: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def _read(answer: str) -> list[dict[str, Any]]:

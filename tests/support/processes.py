@@ -81,7 +81,7 @@ class Child:
         """Kill it as a power failure would: it gets no chance to react."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(60)
 
     def stop(self, seconds: float = 15.0) -> None:
         """Terminate it; it must exit in time."""

@@ -23,7 +23,7 @@ def exported(image: Path, *options: str, image_format: str = "qcow2", read_only:
         yield path
     finally:
         process.kill()  # it only reads; on SIGTERM it could wait for a client that is gone
-        process.wait(10)
+        process.wait(60)
 
 
 def _listens(path: Path) -> bool:

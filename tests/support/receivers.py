@@ -73,7 +73,7 @@ class Receiver:
     def close(self) -> None:
         """Stop."""
         self._server.shutdown()
-        self._thread.join(10)
+        self._thread.join(60)
         self._server.server_close()
 
     @property

@@ -62,7 +62,7 @@ class SerialBench:
         self._count += 1
         path = self.disks / f"vol-{self._count:017x}.qcow2"
         below = ["-F", base_format, "-b", base] if base is not None else []
-        run(["qemu-img", "create", "-q", "-u", "-f", "qcow2", *below, path, str(size)], timeout=20)
+        run(["qemu-img", "create", "-q", "-u", "-f", "qcow2", *below, path, str(size)], timeout=60)
         if base is not None and layer is None:
             layer = Layer(FileSource(base), base_format)
         return Disk(path.stem, FileSource(path), "qcow2", layer)

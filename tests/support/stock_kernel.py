@@ -23,7 +23,7 @@ from tests.support.processes import ROOT
 from tests.support.waiting import wait_for
 
 _VIRTIOFSD: Final = Path("/usr/libexec/virtiofsd")
-_SECONDS: Final = 240  # the LVM tests took more than 120 at a load of 5
+_SECONDS: Final = 800  # the LVM tests took more than 120 at a load of 5
 
 # The only program: makes the root writable, runs the script, prints its status on a port that the kernel does not write
 # to, powers off. With pivot_root, as after chroot the kernel would look for modprobe and modules in the old root.

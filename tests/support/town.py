@@ -219,7 +219,7 @@ def listening(place: RigPlace, address: str, port: int) -> Iterator[socket.socke
     """A listening TCP socket in a place of the rig, on which this process can accept."""
     server = place.inside(lambda: socket.create_server((address, port)))
     try:
-        server.settimeout(10)
+        server.settimeout(60)
         yield server
     finally:
         server.close()

@@ -4,8 +4,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-_SLOWER: Final = 4.0  # than the idle machine that deadlines are written for
-_MOST_SECONDS: Final = 100.0  # of what is added for that: a test's own deadline (pyproject.toml) is not far from it
+_SLOWER: Final = 5.0  # than the idle machine that deadlines are written for
+_LEAST_SECONDS: Final = 30.0  # of any deadline: a machine may do something else for a while
+_MOST_SECONDS: Final = (
+    240.0  # of one that is longer for that: a test's own deadline (pyproject.toml) is not far from it
+)
 _POLL: Final = 0.05
 _LATER: Final = 0.05  # of the time waited so far, by which something may be noticed later
 _LONGEST_POLL: Final = 0.5
@@ -21,14 +24,15 @@ def wait_for[Found](
 ) -> Found:
     """Return the condition's first truthy value; at the deadline fail, naming `what` was awaited.
 
-    `seconds` are those of an idle machine: a short deadline is made longer, since nothing may fail for being slow. The
-    last check begins after the deadline, so that a busy machine that did not run us meanwhile causes no failure.
+    `seconds` are those of an idle machine: a short deadline is made longer, since nothing may fail for being slow; 0 is one
+    look. The last check begins after the deadline, so that a busy machine that did not run us meanwhile causes no failure.
     `explain` is called for details of a failure.
 
     It looks each `poll` seconds, and more and more seldom, since a look may cost as much as what is awaited, and delay it.
     Who gives a shorter one than the default has it kept: a benchmark measures by it.
     """
-    seconds = max(seconds, min(_SLOWER * seconds, _MOST_SECONDS))
+    if seconds:
+        seconds = max(seconds, _LEAST_SECONDS, min(_SLOWER * seconds, _MOST_SECONDS))
     began = time.monotonic()
     while True:
         waited = time.monotonic() - began

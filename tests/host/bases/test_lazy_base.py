@@ -171,7 +171,7 @@ def test_only_processes_that_use_disks_are_served(bases, fake):
     for uid, greeted in ((65534, "0"), (disk_users.uid_of("i-1"), "18"), (disk_users.uid_of("vol-1"), "18")):
         said = subprocess.run(
             ["setpriv", f"--reuid={uid}", "--clear-groups", "/usr/bin/python3", "-I", "-c", greeting, socket_of(bases)],
-            capture_output=True, text=True, check=True, timeout=20,
+            capture_output=True, text=True, check=True, timeout=60,
         )  # fmt: skip
         assert said.stdout.strip() == greeted, uid
 
@@ -205,7 +205,7 @@ def test_an_encrypted_base_stays_encrypted_and_is_read_with_its_key_alone(bases,
     keep_sealed(fake, disk)
     spec = BaseSpec(SNAP, SIZE, EAGER_BYTES + 1, encrypted=True, encryption_key=KEY)
     bases.ensure(spec)
-    with NbdClient(socket_of(bases), "", contexts=(wire.ALLOCATION,), timeout=30) as client:
+    with NbdClient(socket_of(bases), "", contexts=(wire.ALLOCATION,), timeout=60) as client:
         ranges = [(0, 4096), (3 * BLOCK_BYTES - 512, 1024), (SIZE - 4096, 4096), (59 * BLOCK_BYTES, 512)]
         ranges += [(block * BLOCK_BYTES, 2 * BLOCK_BYTES) for block in range(1, 59, 2)]  # all is asked for
         for offset, content in client.read_each(ranges, in_flight=4):
@@ -230,7 +230,7 @@ def test_an_encrypted_base_stays_encrypted_and_is_read_with_its_key_alone(bases,
     wait_for(
         lambda: bases._servers.serves(SNAP) and server_pid(bases) not in (0, before), "it is revived", 30, poll=0.05
     )
-    with NbdClient(socket_of(bases), "", timeout=30) as client:
+    with NbdClient(socket_of(bases), "", timeout=60) as client:
         ((_, content),) = client.read_each([(0, BLOCK_BYTES)], in_flight=1)
     assert content == disk[:BLOCK_BYTES]
     assert read_as(socket_of(bases), guest), "who may read it is known to the next server"

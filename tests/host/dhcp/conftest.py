@@ -37,7 +37,7 @@ exit 0
 def ip(*commands: str) -> None:
     """Run ip(8) commands one by one."""
     for command in commands:
-        subprocess.run(["ip", *command.split()], check=True, timeout=10)
+        subprocess.run(["ip", *command.split()], check=True, timeout=60)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Vm:
         """Run a program inside."""
         return subprocess.run(
             ["ip", "netns", "exec", self.namespace, *command],
-            capture_output=True, text=True, timeout=20, check=False, env={**os.environ, **environment},
+            capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment},
         )  # fmt: skip
 
     def start_client(self, log: Path) -> subprocess.Popen[bytes]:
@@ -172,7 +172,7 @@ def ask(server: str, name: str, kind: int) -> tuple[int, list[str]]:
     question = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(3)
+        sock.settimeout(60)
         sock.connect((server, 53))  # so that a closed port is reported at once
         sock.send(struct.pack("!HHHHHH", 7, 0x0100, 1, 0, 0, 0) + question + struct.pack("!HH", kind, 1))
         answer = sock.recv(4096)

@@ -41,7 +41,7 @@ class Place:
         """Connect from the guest; raises OSError."""
 
         def dial() -> socket.socket:
-            return socket.create_connection((SERVICE, port), timeout=10)
+            return socket.create_connection((SERVICE, port), timeout=60)
 
         return inside(GUEST, dial)
 
@@ -60,7 +60,7 @@ def _all(sock: socket.socket) -> bytes:
 
 def _ip(*commands: str) -> None:
     for command in commands:
-        subprocess.run(["ip", *command.split()], check=True, timeout=10)
+        subprocess.run(["ip", *command.split()], check=True, timeout=60)
 
 
 def _join() -> None:

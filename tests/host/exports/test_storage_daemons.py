@@ -212,7 +212,7 @@ def test_a_new_generation_cuts_off_the_former_client(world: World) -> None:
     assert late.poll() is None  # it waits for a home that will not come back
     world.client.daemons.end(VOLUME)  # although requests are waiting
     late.kill()
-    late.communicate(timeout=20)
+    late.communicate(timeout=60)
     assert holds(of_new, 1, 0, MIB)
 
 
@@ -275,7 +275,7 @@ def test_what_was_written_is_there_after_the_home_was_killed_under_it(world: Wor
     say(qemu, f"write -P 99 {40 * MIB} {MIB}")
     world.home.daemons.serve(world.export())
     wait_for(lambda: "wrote" in hear(qemu), "the write that waited is done")
-    qemu.communicate("quit\n", timeout=20)
+    qemu.communicate("quit\n", timeout=60)
     for each in range(8):
         assert holds(source, each + 1, each * 4 * MIB, MIB)
     assert holds(source, 99, 40 * MIB, MIB)

@@ -154,9 +154,9 @@ class World:
         volume = f"vol-0{secrets.token_hex(8)}"
         path = self.root / "disks" / f"{volume}.qcow2"
         if base is None:
-            run(["qemu-img", "create", "-q", "-f", "qcow2", path, "64M"], timeout=20)
+            run(["qemu-img", "create", "-q", "-f", "qcow2", path, "64M"], timeout=60)
             return Disk(volume, FileSource(path), "qcow2")
-        run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", base_format, path], timeout=20)
+        run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", base_format, path], timeout=60)
         return Disk(volume, FileSource(path), "qcow2", Layer(FileSource(base), base_format))
 
     def encrypted_disk(self, key: bytes, base: Path | None = None) -> Disk:
@@ -175,7 +175,7 @@ class World:
             if bootable:
                 shutil.copyfile(micro.build(), ours)
             else:
-                run(["qemu-img", "create", "-q", "-f", "qcow2", ours, "64M"], timeout=20)
+                run(["qemu-img", "create", "-q", "-f", "qcow2", ours, "64M"], timeout=60)
             ours.chmod(0o444)
         return ours
 

@@ -120,16 +120,16 @@ def test_libvirt_does_not_listen_to_a_guest_that_broke_out(world, tmp_path, name
     become = f"mount --bind {users} /etc/passwd && exec setpriv --reuid={uid} --regid=64055 --clear-groups"
     asks = ["virsh", "-c", f"qemu+unix:///system?socket={world.daemon.root / 'run' / name}", "list"]
     command = ["unshare", "--mount", "sh", "-c", f'{become} "$@"', "sh", *asks]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, "Permission denied" in done.stderr) == (1, True), done.stderr
     path = world.daemon.root / "run" / name
     path.chmod(0o777)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     finally:
         path.chmod(0o700)
     assert done.returncode != 0
     assert f"Failed to find user record for uid '{uid}'" in done.stderr
     assert spec.id not in done.stdout
-    done = subprocess.run(asks, capture_output=True, text=True, timeout=30, check=True)  # as root, who may
+    done = subprocess.run(asks, capture_output=True, text=True, timeout=60, check=True)  # as root, who may
     assert spec.id in done.stdout

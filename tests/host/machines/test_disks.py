@@ -53,7 +53,7 @@ def running(world: World) -> Iterator[Guest]:
     base.chmod(0o444)
     plain = world.spec()
     root = plain.disks[0]
-    run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", root.source.path], timeout=20)
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", root.source.path], timeout=60)
     # Each disk takes a guest's kernel memory; the micro image's least would be used up by so many.
     spec = replace(plain, memory=192 << 20, disks=(replace(root, base=Layer(FileSource(base), "raw")),))
 
@@ -84,18 +84,18 @@ def small(one_world: World) -> Iterator[Path]:
     image, place = one_world.root / "small.ext4", one_world.root / "small"
     with image.open("wb") as file:
         file.truncate(32 * MIB)
-    run(["mkfs.ext4", "-q", "-m", "0", image], timeout=20)
+    run(["mkfs.ext4", "-q", "-m", "0", image], timeout=60)
     place.mkdir()
-    device = run(["losetup", "--find", "--show", image], timeout=20).stdout.decode().strip()
+    device = run(["losetup", "--find", "--show", image], timeout=60).stdout.decode().strip()
     # libvirtd, and with it the guests that it starts from now on, has mounts of its own.
     theirs = ["nsenter", "--mount", "--target", str(one_world.daemon.pid)]
     for where in ([], theirs):
-        run([*where, "mount", device, place], timeout=20)
+        run([*where, "mount", device, place], timeout=60)
     place.chmod(0o711)
     yield place
     for where in ([], theirs):  # the guest may have a file open: it ends after this
-        run([*where, "umount", "--lazy", place], timeout=20)
-    run(["losetup", "--detach", device], timeout=20)
+        run([*where, "umount", "--lazy", place], timeout=60)
+    run(["losetup", "--detach", device], timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +116,9 @@ def guest(one_guest: Guest) -> Iterator[Guest]:
 def host_address(one_world: World) -> Iterator[str]:
     """An address of the host in the guests' bridge."""
     change = ("192.0.2.1/24", "dev", one_world.bridge)
-    run(["ip", "address", "add", *change], timeout=20)
+    run(["ip", "address", "add", *change], timeout=60)
     yield "192.0.2.1"
-    run(["ip", "address", "delete", *change], timeout=20)
+    run(["ip", "address", "delete", *change], timeout=60)
 
 
 def test_a_tap_that_was_deleted_is_made_anew_under_a_running_guest(guest, host_address):
@@ -128,16 +128,16 @@ def test_a_tap_that_was_deleted_is_made_anew_under_a_running_guest(guest, host_a
     link = Path(guest.shell.run(f"grep -l {nic.mac_address} /sys/class/net/*/address").strip()).parent.name
     ready = f"ip address add 192.0.2.2/24 dev {link}; ip link set {link} up; ping -c 1 -W 20 {host_address}"
     guest.shell.run(ready, 30)
-    made = json.loads(run(["ip", "-j", "-d", "link", "show", nic.tap], timeout=20).stdout)[0]
+    made = json.loads(run(["ip", "-j", "-d", "link", "show", nic.tap], timeout=60).stdout)[0]
     assert machines.status(machine_id).dead_nics == frozenset()
 
-    run(["ip", "link", "delete", nic.tap], timeout=20)
+    run(["ip", "link", "delete", nic.tap], timeout=60)
     assert machines.status(machine_id).dead_nics == {nic.mac_address}
     assert machines.update(guest.spec) == frozenset()
     assert machines.status(machine_id).dead_nics == frozenset()
     for change in (("master", nic.bridge), ("mtu", str(nic.mtu)), ("up",)):  # as the network does
-        run(["ip", "link", "set", nic.tap, *change], timeout=20)
-    anew = json.loads(run(["ip", "-j", "-d", "link", "show", nic.tap], timeout=20).stdout)[0]
+        run(["ip", "link", "set", nic.tap, *change], timeout=60)
+    anew = json.loads(run(["ip", "-j", "-d", "link", "show", nic.tap], timeout=60).stdout)[0]
     assert (anew["address"], anew["linkinfo"]["info_data"]) == (made["address"], made["linkinfo"]["info_data"])
     guest.shell.run(f"ping -c 1 -W 20 {host_address}", 30)
     device = guest.shell.run(f"basename $(readlink /sys/class/net/{link}/device)").strip()
@@ -151,7 +151,7 @@ def test_a_guest_whose_disk_is_full_waits_and_loses_nothing(small, guest):
     filler = small / "filler"
     filler.write_bytes(bytes(16 * MIB))
     disk = replace(guest.world.disk(), source=FileSource(small / "disk.qcow2"))
-    run(["qemu-img", "create", "-q", "-f", "qcow2", disk.source.path, "64M"], timeout=20)
+    run(["qemu-img", "create", "-q", "-f", "qcow2", disk.source.path, "64M"], timeout=60)
     guest.has((disk,))
     path = guest.path(disk)
     # A long line: of short ones an emulated guest writes less than 1 MiB in a second.
@@ -176,7 +176,7 @@ def test_a_guest_whose_disk_is_full_waits_and_loses_nothing(small, guest):
     there = guest.shell.run(f"dd if={path} bs=1M count=14 iflag=direct 2>/dev/null | sha256sum", 60)
     assert there == guest.shell.run(f"{words} | sha256sum", 60)
     guest.has(())
-    run(["qemu-img", "check", "-q", "-f", "qcow2", disk.source.path], timeout=20)
+    run(["qemu-img", "check", "-q", "-f", "qcow2", disk.source.path], timeout=60)
 
 
 def test_the_life_of_a_disk_in_a_running_guest(guest):

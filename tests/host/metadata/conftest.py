@@ -22,7 +22,7 @@ _numbers = itertools.count()
 def ip(*commands: str) -> None:
     """Run ip(8) commands one by one."""
     for command in commands:
-        subprocess.run(["ip", *command.split()], check=True, timeout=10)
+        subprocess.run(["ip", *command.split()], check=True, timeout=60)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Vm:
 
     def connect(self) -> socket.socket:
         """Open a connection to the service."""
-        return inside(self.namespace, lambda: socket.create_connection((ADDRESS, 80), timeout=5))
+        return inside(self.namespace, lambda: socket.create_connection((ADDRESS, 80), timeout=60))
 
     def talk(self, raw: bytes) -> bytes:
         """Send bytes and return all that comes until the service closes."""

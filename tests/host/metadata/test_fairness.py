@@ -13,7 +13,7 @@ MANY = 40
 
 def asks(source: str, port: int) -> socket.socket:
     """A connection from this address on which a question waits for its answer."""
-    sock = socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0))
+    sock = socket.create_connection(("127.0.0.1", port), timeout=60, source_address=(source, 0))
     sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     return sock
 
@@ -34,13 +34,13 @@ def test_a_neighbour_does_not_wait_for_all_that_another_asked_before() -> None:
 
     def hold_up() -> None:
         is_busy.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
 
     holding = threading.Thread(target=serving._order, args=(hold_up,))
     holding.start()
     asking = []
     try:
-        assert is_busy.wait(10)
+        assert is_busy.wait(60)
         asking = [asks(FLOODING, port) for _ in range(MANY)]
         asking.append(asks(NEIGHBOUR, port))
         go_on.set()

@@ -22,7 +22,7 @@ def _ttls_of_answers(vm: Vm, requests: list[bytes]) -> list[int]:
     packets = inside(vm.namespace, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IP)))
     ttls = []
     with packets, vm.connect() as sock:
-        packets.settimeout(5)
+        packets.settimeout(60)
         for request in requests:
             sock.sendall(request)
             assert sock.recv(4096).startswith(b"HTTP/1.1 200 OK")
@@ -61,8 +61,8 @@ def _container_behind(vpc: Vpc, vm: Vm) -> Vm:
     )
     rules = "table ip n { chain c { type nat hook postrouting priority 100; oifname eth0 masquerade; }; }"
     enter = ["ip", "netns", "exec", vm.namespace]
-    subprocess.run([*enter, "nft", "-f", "-"], input=rules, text=True, check=True, timeout=10)
-    subprocess.run([*enter, "sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True, timeout=10)
+    subprocess.run([*enter, "nft", "-f", "-"], input=rules, text=True, check=True, timeout=60)
+    subprocess.run([*enter, "sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True, timeout=60)
     return Vm(name)
 
 

@@ -44,7 +44,7 @@ def _ask(vm: Vm, request: str) -> bytes:
     """Send a request by IPv6; give the answer."""
 
     def talk() -> bytes:
-        with socket.create_connection((IPV6_ADDRESS, 80), timeout=5, source_address=(_GUEST, 0)) as sock:
+        with socket.create_connection((IPV6_ADDRESS, 80), timeout=60, source_address=(_GUEST, 0)) as sock:
             sock.sendall(f"{request}\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
             return b"".join(iter(lambda: sock.recv(65536), b""))
 
@@ -108,7 +108,7 @@ def _token_hop_limits() -> set[int]:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x86DD)) as wire:
         wire.bind(("eth0", 0x86DD))
         wire.settimeout(0.2)
-        with socket.create_connection((IPV6_ADDRESS, 80), timeout=5, source_address=(_GUEST, 0)) as sock:
+        with socket.create_connection((IPV6_ADDRESS, 80), timeout=60, source_address=(_GUEST, 0)) as sock:
             sock.sendall(
                 b"PUT /latest/api/token HTTP/1.1\r\nHost: x\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\n"
                 b"Connection: close\r\n\r\n"

@@ -94,7 +94,7 @@ def test_guests_are_served_while_the_agent_is_dead_and_adopted_by_the_next(
     assert another.curl(ID, "-H", f"{TOKEN}: {token}")[0] == 401
     assert vm.curl(ID, "-H", f"{TOKEN}: {token}") == (200, "i-0123456789abcde00")
     command = [sys.executable, "-I", "-m", "stead_agent.metadata", str(folder / "run"), str(folder / "state")]
-    subprocess.run(command, check=True, capture_output=True, timeout=20)  # ends at once, since one serves already
+    subprocess.run(command, check=True, capture_output=True, timeout=60)  # ends at once, since one serves already
     assert _pid(folder) == process
     assert (folder / "run").stat().st_mode & 0o077 == 0
     open_to_others = {path.name for path in (folder / "run").rglob("*") if path.stat().st_mode & 0o077}

@@ -105,7 +105,7 @@ def test_busybox_netcat_is_a_client(service: Metadata, vpc: Vpc) -> None:
 
     def netcat(text: str) -> str:
         command = ["ip", "netns", "exec", vm.namespace, "busybox", "nc", ADDRESS, "80"]
-        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=10, check=True).stdout
+        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=True).stdout
 
     answer = netcat("PUT /latest/api/token HTTP/1.0\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\n\r\n")
     assert answer.startswith("HTTP/1.1 200 OK\n")  # text mode

@@ -90,7 +90,7 @@ def carried(*ways: tuple[Guest, Guest], megabits: float = 1.5 * BASELINE) -> flo
             receiver.setsockopt(socket.SOL_SOCKET, _TIMES, 1)
             receivers.append(receiver)
             sender = stack.enter_context(source.udp())
-            sender.settimeout(20)
+            sender.settimeout(60)
             sender.connect((target.address, 6000 + number))
             for _ in range(each):
                 sender.send(PACKET)

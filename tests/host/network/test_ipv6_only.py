@@ -136,7 +136,7 @@ def _serve_metadata(metadata: Metadata, stage: Stage) -> None:
 
 
 def _read(path: str) -> bytes:
-    with socket.create_connection((IPV6_ADDRESS, 80), timeout=5) as sock:
+    with socket.create_connection((IPV6_ADDRESS, 80), timeout=60) as sock:
         sock.sendall(f"GET /latest/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         return b"".join(iter(lambda: sock.recv(65536), b"")).rpartition(b"\r\n\r\n")[2]
 

@@ -260,10 +260,10 @@ def serving(server: AwsServer, handler: ObjectStoreHandler) -> Iterator[list[int
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        yield [port for _, port in asyncio.run_coroutine_threadsafe(server.start(), loop).result(20)]
+        yield [port for _, port in asyncio.run_coroutine_threadsafe(server.start(), loop).result(60)]
     finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(20)
-        asyncio.run_coroutine_threadsafe(handler.close(), loop).result(20)
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(60)
+        asyncio.run_coroutine_threadsafe(handler.close(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         loop.close()

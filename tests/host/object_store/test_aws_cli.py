@@ -60,7 +60,7 @@ def test_a_day_with_aws_s3(run, store, tmp_path):
     assert run("s3", "sync", str(folder), f"{url}/synced") == ""
     signed = run("s3", "presign", f"{url}/synced/below/file 1").strip()
     context = ssl.create_default_context(cafile=store.secure.ca_file)
-    with urllib.request.urlopen(signed, timeout=30, context=context) as answer:
+    with urllib.request.urlopen(signed, timeout=60, context=context) as answer:
         assert answer.read() == b"content 1"
     removed = run("s3", "rm", "--recursive", url)
     keys = ["large", *(f"synced/below/file {number}" for number in range(5))]

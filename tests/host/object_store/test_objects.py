@@ -156,9 +156,9 @@ def fetch(url, store, method="GET", body=None):
     parts = urllib.parse.urlsplit(url)
     if parts.scheme == "https":
         context = ssl.create_default_context(cafile=store.secure.ca_file)
-        connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=30, context=context)
+        connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=60, context=context)
     else:
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
     with contextlib.closing(connection):
         connection.request(method, f"{parts.path}?{parts.query}", body)
         answer = connection.getresponse()
@@ -282,6 +282,6 @@ def test_a_bucket_before_the_host_name(store, bucket):
         virtual.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "virtual"})
     )
     assert signed.hostname == f"{bucket}.localhost"
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         connection.request("GET", f"{signed.path}?{signed.query}", headers={"Host": signed.netloc})
         assert connection.getresponse().read() == b"host"

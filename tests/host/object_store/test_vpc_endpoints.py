@@ -73,12 +73,12 @@ def _relay(store: Store, endpoint_id: str, host_id: str) -> Iterator[int]:
     thread.start()
     relay = Relay(endpoint_id, store.endpoint_port, Way(("127.0.0.1",), lambda: context))
     try:
-        asyncio.run_coroutine_threadsafe(relay.listen([listener]), loop).result(20)
+        asyncio.run_coroutine_threadsafe(relay.listen([listener]), loop).result(60)
         yield listener.getsockname()[1]
     finally:
-        asyncio.run_coroutine_threadsafe(relay.close(), loop).result(20)
+        asyncio.run_coroutine_threadsafe(relay.close(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(20)
+        thread.join(60)
         loop.close()
 
 
@@ -211,7 +211,7 @@ def test_a_deleted_endpoint(endpoint: Endpoint, bucket: str) -> None:
     caller = endpoint.store.world.one.caller  # type: ignore[union-attr]  # the fixture's
     endpoint.store.database.run_blocking(lambda tx: vpc_endpoints.remove(tx, caller, endpoint.id, rows.NOW))
     refused("AccessDenied", client.get_object, Bucket=bucket, Key="k")
-    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=60) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert _ended(sock)
 
@@ -226,7 +226,7 @@ def _ended(sock: socket.socket) -> bool:
 def test_a_host_that_has_not_the_vpc(endpoint: Endpoint, store: Store) -> None:
     with (
         _relay(store, endpoint.id, "h-0000000000000dead") as port,
-        socket.create_connection(("127.0.0.1", port), timeout=20) as sock,
+        socket.create_connection(("127.0.0.1", port), timeout=60) as sock,
     ):
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert _ended(sock)
@@ -238,7 +238,7 @@ def test_a_host_that_has_the_vpc_no_more(endpoint: Endpoint, bucket: str) -> Non
     assert world is not None
     gone = VpcHost(host_id=world.host_id, vpc_id=endpoint.vpc_id, since_revision=1, gone_revision=2)
     endpoint.store.database.run_blocking(lambda tx: tx.session.merge(gone))
-    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=60) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert _ended(sock)
 
@@ -250,7 +250,7 @@ def test_no_other_service_answers(endpoint: Endpoint) -> None:
         by_endpoint.client("ec2").describe_vpcs()
     # S3's own error, which is not in EC2's shape.
     assert refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
-    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=60) as sock:
         sock.sendall(b"GET /_stead/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert b"AccessDenied" in sock.makefile("rb").read()
 
@@ -278,11 +278,11 @@ def test_who_has_not_signed(endpoint: Endpoint, bucket: str) -> None:
     store.s3.put_bucket_policy(Bucket=bucket, Policy=document(_allow("s3:GetObject") | {"Resource": arn}))
     try:
         url = f"http://127.0.0.1:{endpoint.port}/{bucket}/k"
-        with urllib.request.urlopen(url, timeout=20) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             assert answer.read() == b"content"
         endpoint.let(_allow("s3:PutObject"))
         with pytest.raises(urllib.error.HTTPError) as refusal:
-            urllib.request.urlopen(url, timeout=20)
+            urllib.request.urlopen(url, timeout=60)
         assert refusal.value.code == 403
     finally:
         store.s3.delete_bucket_policy(Bucket=bucket)

@@ -211,18 +211,18 @@ def test_reading_ends_for_a_guest_that_is_about_to_run(snapshots, place, fake, m
 
     def held_up(self, requests, context):
         reached.set()
-        go_on.wait(10)
+        go_on.wait(60)
         yield from original(self, requests, context)
 
     monkeypatch.setattr(type(fake), "StoreSnapshot", held_up)
     fake.stop()
     fake.start()
     snapshots.ensure(group(image))
-    assert reached.wait(10)
+    assert reached.wait(60)
     releasing = threading.Thread(target=snapshots.release, args=([VOL],))
     releasing.start()
     go_on.set()
-    releasing.join(10)
+    releasing.join(60)
     assert not releasing.is_alive()
     assert list((place / "run" / "quiet").iterdir()) == []
     qemu_io(image, "write -P 99 0 64k")  # nobody has it open
@@ -338,7 +338,7 @@ def test_a_complete_one_that_is_removed_stops_no_other(snapshots, place, fake, b
     snapshots.remove(SNAP)
     assert thread.is_alive()
     stored.set()
-    thread.join(30)
+    thread.join(60)
     note = snapshots._notes.load("set-1")
     assert (note.snapshots[SNAP].removed, note.snapshots[NEXT].complete) == (True, True)
 

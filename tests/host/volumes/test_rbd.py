@@ -117,7 +117,7 @@ class Writer:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def tell(self, command: str) -> None:
         """Give it one command; the next one when it is done, for it would not hear of two at once."""

@@ -108,4 +108,4 @@ def end_connections(keepers: list[Keeper]) -> None:
     """End the shared connections, whose processes would outlive the storm."""
     for keeper in keepers:
         if keeper._login is not None:  # the connection is this module's own
-            subprocess.run(keeper._login.strict_words("-O", "exit"), capture_output=True, check=False, timeout=20)
+            subprocess.run(keeper._login.strict_words("-O", "exit"), capture_output=True, check=False, timeout=60)

@@ -32,5 +32,5 @@ library.fclose(file)
 @pytest.mark.parametrize(("setting", "few"), [("small", True), ("default", False)])
 def test_threads_share_arenas(tmp_path, setting, few):
     reported = tmp_path / "malloc.xml"
-    subprocess.run([sys.executable, "-c", _ALLOCATES, reported, setting], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", _ALLOCATES, reported, setting], check=True, timeout=60)
     assert (reported.read_text().count("<heap nr=") <= 2) is few

@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import datetime as dt
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -157,18 +158,25 @@ async def test_a_launch_is_made_true_and_reported(rig: Rig, controller: FakeCont
 
 
 async def test_after_a_controllers_restart_the_agent_is_back_quickly_and_says_all_again(
-    rig: Rig, controller: FakeController
+    rig: Rig, controller: FakeController, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG, link.__name__)
     rig.start()
     controller.sender(HOST).change(make.host_network(), *make.launch())
     session = await rig.session()
     await _ready(controller, session, MACHINE, 1)
     await controller.stop()
     controller.sender(HOST).change(make.group(port=80))
+
+    def pauses() -> list[float]:
+        return [
+            vars(each)["stead_fields"]["retry_seconds"] for each in caplog.records if each.message == "controller_away"
+        ]
+
+    await asyncio.to_thread(wait_for, lambda: len(pauses()) > 4, "it has tried in vain for some time")
+    assert max(pauses()) <= 0.5, "of one that never had a session it would be more and more"
     await controller.start()
-    began = time.monotonic()
     again = await rig.session(after=1)
-    assert time.monotonic() - began < 7  # after long failures it would be 7.5 to 15 s
     assert again.hello.revision == 1
     await controller.until(lambda: again.revision == 2, "revision 2 is reached")
     assert again.statuses.keys() == _own(controller)
@@ -271,10 +279,11 @@ async def test_heartbeats_come_as_often_as_throttled(tmp_path: Path) -> None:
     controller = FakeController(heartbeat_seconds=1)
     await controller.start()
     rig = Rig(controller, tmp_path)
+    began = time.monotonic()
     rig.start()
     session = await rig.session()
-    await controller.until(lambda: session.heartbeats >= 2, "two heartbeats came", 5)
-    assert session.heartbeats < 4
+    await controller.until(lambda: session.heartbeats >= 2, "two heartbeats came", 18)  # by itself in 20 s
+    assert session.heartbeats <= time.monotonic() - began + 1
     await rig.stop()
     await controller.stop()
 
@@ -390,7 +399,7 @@ class _SlowDisk(MemoryStore):
 
     def save(self, change: Change) -> None:
         self.began.set()
-        assert self.may_end.wait(20)
+        assert self.may_end.wait(60)
         super().save(change)
 
 

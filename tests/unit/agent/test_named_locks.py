@@ -29,7 +29,7 @@ def test_one_at_a_time_at_each_name():
 def test_another_name_does_not_wait():
     locks = NamedLocks()
     with locks.at("a"), ThreadPoolExecutor(1) as pool:
-        assert pool.submit(_is_entered, locks, "b").result(timeout=20)
+        assert pool.submit(_is_entered, locks, "b").result(timeout=60)
 
 
 def test_an_error_releases_the_lock_and_nothing_stays():
@@ -53,9 +53,9 @@ def test_who_waits_is_next():
     with locks.at("a"):
         thread = threading.Thread(target=wait)
         thread.start()
-        came.wait(20)
+        came.wait(60)
         inside.append("first")
-    thread.join(20)
+    thread.join(60)
     assert inside == ["first", "second"]
 
 

@@ -71,7 +71,7 @@ def command(
         await server.start()
         return server, port
 
-    server, port = asyncio.run_coroutine_threadsafe(serve(), loop).result(20)
+    server, port = asyncio.run_coroutine_threadsafe(serve(), loop).result(60)
     own = Settings(state_dir=tmp_path, host_port=port)
     identity = authority.issue_operator("me")
     own.access_dir.mkdir(parents=True, exist_ok=True)
@@ -83,9 +83,9 @@ def command(
         (own.access_dir / name).write_bytes(content)
     monkeypatch.setattr(settings, "load", lambda: own)
     yield lambda *arguments: CliRunner().invoke(cli, arguments)
-    asyncio.run_coroutine_threadsafe(server.stop(None), loop).result(20)
+    asyncio.run_coroutine_threadsafe(server.stop(None), loop).result(60)
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(20)
+    thread.join(60)
     loop.close()
 
 

@@ -55,7 +55,7 @@ def run_as_person(place: Path, *arguments: str, sudo: bool, **environment: str) 
         extra_groups=[] if os.geteuid() == 0 else None,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 
@@ -219,7 +219,7 @@ def test_other_shells_have_scripts_without_errors(shell: str) -> None:
     ).stdout
     assert f"_STEAD_COMPLETE={shell}_complete" in script
     if shutil.which(shell):
-        subprocess.run([shell, "-n"], input=script, text=True, check=True, timeout=30)
+        subprocess.run([shell, "-n"], input=script, text=True, check=True, timeout=60)
 
 
 def test_the_tests_are_run_by_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
     ):
         (settings.access_dir / name).write_bytes(content)
     yield Operator(settings)
-    server.stop(None).wait(20)
+    server.stop(None).wait(60)
 
 
 def test_an_upload_to_a_controller_that_says_nothing_of_the_header_ends_with_words(

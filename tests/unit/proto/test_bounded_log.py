@@ -87,7 +87,7 @@ def test_a_clients_fault_is_one_line_and_another_one_has_its_traceback(passing: 
 def test_a_large_log_is_put_aside_and_goes_on(tmp_path: Path) -> None:
     log = tmp_path / "program.log"
     with log.open("ab") as output:
-        subprocess.run([sys.executable, "-c", _WRITER, log], stdout=output, stderr=output, check=True, timeout=30)
+        subprocess.run([sys.executable, "-c", _WRITER, log], stdout=output, stderr=output, check=True, timeout=60)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["program.log", *(f"program.log.{n}" for n in (1, 2, 3))]
     files = [log.with_name(f"program.log.{number}") for number in (3, 2, 1)] + [log]
     assert all(path.stat().st_size <= 1200 for path in files)
@@ -100,7 +100,7 @@ def test_standard_error_that_is_another_file_is_left_alone(tmp_path: Path) -> No
     log, other = tmp_path / "program.log", tmp_path / "other"
     log.touch()
     with other.open("ab") as output:
-        subprocess.run([sys.executable, "-c", _WRITER, log], stdout=output, stderr=output, check=True, timeout=30)
+        subprocess.run([sys.executable, "-c", _WRITER, log], stdout=output, stderr=output, check=True, timeout=60)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "program.log"]
     assert len(other.read_text().splitlines()) == 201
 

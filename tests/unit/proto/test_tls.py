@@ -43,7 +43,7 @@ async def _server(credentials: grpc.ServerCredentials) -> AsyncIterator[str]:
 async def _ask(channel: grpc.aio.Channel) -> str:
     async with channel:
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/who/AmI")
-        return (await call(b"", timeout=10)).decode()
+        return (await call(b"", timeout=60)).decode()
 
 
 async def _refused(call: Awaitable[str]) -> bool:

@@ -120,7 +120,7 @@ def test_the_end_of_a_process_is_reported(tmp_path, guest):
         assert (watch.is_watched(ID), watch.is_gone(ID)) == (True, False)
         before = int(time.time())
         guest.send_signal(signal.SIGKILL)
-        assert reported.wait(5)
+        assert reported.wait(60)
         after = int(time.time())
         assert (watch.is_watched(ID), watch.is_gone(ID)) == (False, True)
         assert before <= watch.ended(ID) <= after

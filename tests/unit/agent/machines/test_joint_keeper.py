@@ -251,7 +251,7 @@ def test_nobody_waits_for_a_start_to_learn_what_a_machine_has_saved(host):
         others = Thread(target=lambda: found.append(host.keeper.rest(GUEST)), daemon=True)
         found = []
         others.start()
-        others.join(20)
+        others.join(60)
         assert found == [BURST.saved]
     assert host.keeper.saved(GUEST) == BURST.saved
 

@@ -23,19 +23,19 @@ from tests.support.waiting import wait_for
 
 
 def test_returns_what_the_program_wrote():
-    output = run(["sh", "-c", "cat; echo oops >&2"], timeout=10, stdin=b"x" * 300_000)
+    output = run(["sh", "-c", "cat; echo oops >&2"], timeout=60, stdin=b"x" * 300_000)
     assert output.stdout == b"x" * 300_000
     assert output.stderr == b"oops\n"
 
 
 def test_an_argument_is_one_word_whatever_it_holds():
     hostile = "a b;$(id) `id` \n -x ' \" \\"
-    assert run(["printf", "%s", hostile], timeout=10).stdout.decode() == hostile
+    assert run(["printf", "%s", hostile], timeout=60).stdout.decode() == hostile
 
 
 def test_a_failure_carries_status_arguments_and_the_end_of_stderr():
     with pytest.raises(ProgramFailedError) as caught:
-        run(["sh", "-c", "yes long | head -c 5000 >&2; echo why >&2; exit 7"], timeout=10)
+        run(["sh", "-c", "yes long | head -c 5000 >&2; echo why >&2; exit 7"], timeout=60)
     assert caught.value.status == 7
     assert caught.value.argv[0] == "sh"
     assert caught.value.stderr.endswith("why")
@@ -74,11 +74,11 @@ def _alive(pid: int) -> bool:
 
 def test_a_flood_is_cut_off():
     with pytest.raises(OutputTooLongError):
-        run(["yes"], timeout=10, max_output=1 << 20)
+        run(["yes"], timeout=60, max_output=1 << 20)
 
 
 def test_a_program_that_does_not_read_is_no_error():
-    assert run(["true"], timeout=10, stdin=b"x" * 1_000_000).stdout == b""
+    assert run(["true"], timeout=60, stdin=b"x" * 1_000_000).stdout == b""
 
 
 def test_limits_hold():
@@ -86,19 +86,19 @@ def test_limits_hold():
         run(["sh", "-c", "while :; do :; done"], timeout=120, limits=Limits(cpu_seconds=1))
     assert caught.value.status < 0
     with pytest.raises(ProgramFailedError):
-        run(["head", "-c", "200M", "/dev/zero"], timeout=20, limits=Limits(address_space=1 << 20))
+        run(["head", "-c", "200M", "/dev/zero"], timeout=60, limits=Limits(address_space=1 << 20))
 
 
 def test_the_environment_is_scrubbed(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
-    shown = run(["env"], timeout=10).stdout.decode()
+    shown = run(["env"], timeout=60).stdout.decode()
     assert "canary" not in shown
     assert {line.split("=")[0] for line in shown.splitlines()} <= {"PATH", "LC_ALL", "PWD", "SHLVL", "_"}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 def test_another_identity_has_no_groups():
-    shown = run(["sh", "-c", "id -u; id -G"], timeout=10, identity=Identity(64999, 64998)).stdout.split()
+    shown = run(["sh", "-c", "id -u; id -G"], timeout=60, identity=Identity(64999, 64998)).stdout.split()
     assert shown == [b"64999", b"64998"]
 
 
@@ -109,12 +109,12 @@ def test_the_guard_refuses(monkeypatch):
 
 
 def test_listening_ends_when_enough_was_heard():
-    heard = listen(["sh", "-c", "echo one; echo two >&2; sleep 60"], enough=lambda said: b"two" in said, timeout=20)
+    heard = listen(["sh", "-c", "echo one; echo two >&2; sleep 60"], enough=lambda said: b"two" in said, timeout=60)
     assert heard == Heard(b"one\ntwo\n", None)
 
 
 def test_listening_ends_with_the_program_at_the_deadline_or_at_too_much():
-    assert listen(["sh", "-c", "echo bye; exit 3"], enough=lambda _: False, timeout=20) == Heard(b"bye\n", 3)
+    assert listen(["sh", "-c", "echo bye; exit 3"], enough=lambda _: False, timeout=60) == Heard(b"bye\n", 3)
     assert listen(["sleep", "60"], enough=lambda _: False, timeout=0.1) == Heard(b"", None)
     assert listen(["sh", "-c", "exec >&- 2>&-; sleep 60"], enough=lambda _: False, timeout=0.3).status is None
-    assert len(listen(["yes"], enough=lambda _: False, timeout=20, max_output=100_000).output) > 100_000
+    assert len(listen(["yes"], enough=lambda _: False, timeout=60, max_output=100_000).output) > 100_000

@@ -281,9 +281,9 @@ async def running(trail):
 
 async def test_who_waits_goes_on_when_the_record_is_in_the_file(running, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_SAVE_SECONDS", 1000)
-    await asyncio.wait_for(running.keep(Record(1), lasting=True), 20)
+    await asyncio.wait_for(running.keep(Record(1), lasting=True), 60)
     assert lines(tmp_path) == ["event 1"]
-    await asyncio.wait_for(asyncio.gather(*(running.keep(Record(n), lasting=False) for n in range(2, 50))), 20)
+    await asyncio.wait_for(asyncio.gather(*(running.keep(Record(n), lasting=False) for n in range(2, 50))), 60)
     assert sorted(lines(tmp_path)) == sorted(f"event {number}" for number in range(1, 50))
 
 
@@ -332,13 +332,13 @@ async def test_on_a_full_disk_what_is_reserved_is_used_then_who_waits_is_refused
     trail = Trail(database, files, draw, recall, lambda: NOW, days=90, most_events=1000, room=disk)
     task = asyncio.create_task(trail.run())
     for number in (1, 2):
-        await asyncio.wait_for(trail.keep(Record(number), lasting=True), 20)
+        await asyncio.wait_for(trail.keep(Record(number), lasting=True), 60)
     with pytest.raises(OutOfRoom):
-        await asyncio.wait_for(trail.keep(Record(3), lasting=True), 20)
+        await asyncio.wait_for(trail.keep(Record(3), lasting=True), 60)
     assert lines(tmp_path) == ["event 1", "event 2"]
     disk.room = 10
     await asyncio.to_thread(wait_for, lambda: len(lines(tmp_path)) == 3, "it is written when there is room")
-    await asyncio.wait_for(trail.keep(Record(4), lasting=True), 20)
+    await asyncio.wait_for(trail.keep(Record(4), lasting=True), 60)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await trail.close()

@@ -112,7 +112,9 @@ def test_no_variable_takes_long(text):
     """White space does not count to the size of a policy: there may be much of it, where others let one wait for hours."""
     started = time.thread_time()
     assert pieces_of(text)
-    assert time.thread_time() - started < 2  # it takes milliseconds
+    assert (
+        time.thread_time() - started < 20
+    )  # it takes milliseconds, and hours where each place is looked at from each other
 
 
 @pytest.mark.parametrize("part", ["*a", "a*", "*a?", "?a", "*"])
@@ -123,4 +125,4 @@ def test_no_pattern_takes_long(part):
         started = time.thread_time()
         assert not pattern(text).matches(value, {})
         spent.append(time.thread_time() - started)
-    assert min(spent) < 0.5  # it takes milliseconds; what backtracks would not end
+    assert min(spent) < 5  # it takes milliseconds; what backtracks would not end

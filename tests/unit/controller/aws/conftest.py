@@ -126,7 +126,7 @@ class Endpoint:
 
     def client(self, service: str, *, key: str = KEY, secret: str = SECRET, token: str | None = None) -> Any:
         """A boto3 client that tries once."""
-        config = botocore.config.Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20)
+        config = botocore.config.Config(retries={"total_max_attempts": 1}, connect_timeout=60, read_timeout=60)
         make: Any = boto3.client  # its stubs want each service's name as a literal
         return make(
             service,
@@ -166,10 +166,10 @@ def endpoint() -> Iterator[Endpoint]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        [(_, port)] = asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+        [(_, port)] = asyncio.run_coroutine_threadsafe(server.start(), loop).result(60)
         yield Endpoint(port, transactions, records, app)
     finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         loop.close()

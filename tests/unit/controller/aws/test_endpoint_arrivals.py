@@ -33,7 +33,7 @@ def bring(arrivals: Arrivals, identity: Identity, folder: Path, said: Any) -> tu
     context = ssl.create_default_context(cadata=arrivals.authority.certificate_pem.decode())
     identity.save(folder)
     context.load_cert_chain(folder / "identity.pem")
-    plain = socket.create_connection(("127.0.0.1", arrivals.port), timeout=10)
+    plain = socket.create_connection(("127.0.0.1", arrivals.port), timeout=60)
     dialled = context.wrap_socket(plain, server_hostname=CONTROLLER_NAME)
     line = said if isinstance(said, bytes) else json.dumps(said).encode() + b"\n"
     dialled.sendall(line)
@@ -91,7 +91,7 @@ def test_nothing_but_the_service(arrivals: Arrivals, tmp_path: Path, path: bytes
     with dialled:
         dialled.sendall(GET % path)
         assert answer_of(read_all(dialled))["path"] == f"/{path.decode()}"
-    with urllib.request.urlopen(f"http://127.0.0.1:{arrivals.open_port}/mine", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{arrivals.open_port}/mine", timeout=60) as answer:
         assert json.load(answer)["via"] is None
 
 
@@ -139,7 +139,7 @@ def test_only_hosts_may_bring(arrivals: Arrivals, tmp_path: Path) -> None:
     trusting = ssl.create_default_context(cadata=authority.certificate_pem.decode())
 
     def without_certificate() -> bytes:
-        with socket.create_connection(("127.0.0.1", arrivals.port), timeout=10) as sock:
+        with socket.create_connection(("127.0.0.1", arrivals.port), timeout=60) as sock:
             dialled = trusting.wrap_socket(sock, server_hostname=CONTROLLER_NAME)
             dialled.sendall(json.dumps(line()).encode() + b"\n")
             return dialled.recv(100)

@@ -29,7 +29,7 @@ def refused(call: Any, **params: Any) -> tuple[str, int, str]:
 
 def send(endpoint: Endpoint, method: str, target: str, body: bytes = b"", **headers: str) -> tuple[int, Any, str]:
     """Send a request as it is; gives status, headers and body."""
-    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=60)
     try:
         connection.request(method, target, body, headers)
         response = connection.getresponse()
@@ -207,7 +207,7 @@ def test_scopes_of_services_that_do_not_exist(endpoint: Endpoint) -> None:
 
 @pytest.mark.parametrize("declared", [True, False])
 def test_too_large_a_body_is_refused_in_the_words_of_aws(endpoint: Endpoint, *, declared: bool) -> None:
-    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=60) as connection:
         if declared:
             connection.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY + 1))
         else:
@@ -227,7 +227,7 @@ def test_the_largest_body_is_read(endpoint: Endpoint) -> None:
 
 
 def test_expect_continue_is_answered_before_the_body(endpoint: Endpoint) -> None:
-    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=60) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
         stream = connection.makefile("rb")
         assert stream.readline() == b"HTTP/1.1 100 Continue\r\n"
@@ -244,7 +244,7 @@ def test_a_body_is_signed_as_it_is_sent(endpoint: Endpoint) -> None:
 
 
 def test_connections_stay_open(endpoint: Endpoint) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=60)
     for _ in range(3):
         connection.request("GET", "/")
         assert connection.getresponse().read()
@@ -269,6 +269,6 @@ def test_an_observer_that_fails_takes_no_answer_away(endpoint: Endpoint) -> None
 def test_a_body_that_does_not_come_is_not_waited_for(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stead_controller.aws.server._BODY_SECONDS", 0.05)
     status_line = b"HTTP/1.1 408 "
-    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=60) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na")
         assert connection.makefile("rb").readline().startswith(status_line)

@@ -30,7 +30,7 @@ def shown(database, world):
 
 def _get(port, path="/metrics", method="GET"):
     asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
-    with urllib.request.urlopen(asked, timeout=20) as answer:
+    with urllib.request.urlopen(asked, timeout=60) as answer:
         return answer.headers["Content-Type"], answer.read().decode()
 
 

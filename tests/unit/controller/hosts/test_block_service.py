@@ -22,7 +22,7 @@ from stead_proto.v1 import blocks_pb2_grpc
 from stead_proto.v1 import desired_pb2 as desired
 from tests.support import rows
 
-SECONDS = 10
+SECONDS = 60
 
 
 def noise():

@@ -65,7 +65,7 @@ def test_many_wildcards_cost_little() -> None:
         assert not Filter("name", ("*a" * 120 + "*b",)).matches("a" * 256)
         assert not Filter("name", ("?*" * 120 + "b",)).matches("a" * 256)
         spent.append(time.thread_time() - begun)
-    assert min(spent) < 1
+    assert min(spent) < 10  # it takes milliseconds; what backtracks would not end
 
 
 @given(st.text(max_size=8))

@@ -182,7 +182,7 @@ async def test_the_running_engine_is_woken_by_a_commit(database, clock):
                 tx, "house", f"ami-{number}", {"owner": "me"}, now=clock.now, patience=patience
             )
         )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await database.run(lambda tx: tx.session.query(Workflow).count(), writes=False):
             pass
     running.cancel()

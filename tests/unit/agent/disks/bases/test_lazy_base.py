@@ -55,8 +55,8 @@ async def test_blocks_that_cannot_be_stored_are_read_and_fetched_later(filling, 
     base = LazyBase(filling, Store(), lambda: False)
     base.start()
     try:
-        assert await asyncio.wait_for(base.read(100, len(DISK) - 200), 10) == DISK[100:-100]
-        await asyncio.wait_for(base.whole.wait(), 10)
+        assert await asyncio.wait_for(base.read(100, len(DISK) - 200), 60) == DISK[100:-100]
+        await asyncio.wait_for(base.whole.wait(), 60)
     finally:
         base.close()
     assert list(filling.missing()) == []

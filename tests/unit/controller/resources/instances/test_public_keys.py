@@ -114,7 +114,7 @@ def test_a_made_ed25519_key_is_as_ec2_makes_it():
 
 def output(*words):
     """What a program writes."""
-    return subprocess.run(words, capture_output=True, check=True, timeout=30).stdout
+    return subprocess.run(words, capture_output=True, check=True, timeout=60).stdout
 
 
 def colons(digest):

@@ -107,5 +107,5 @@ def test_puttygen_reads_it(kind, tmp_path):
     file, converted = tmp_path / "key.ppk", tmp_path / "key"
     file.write_text(made.private_text)
     words = ["puttygen", file, "-O", "private-openssh-new", "-o", converted]
-    subprocess.run(words, check=True, capture_output=True, timeout=30)
+    subprocess.run(words, check=True, capture_output=True, timeout=60)
     assert openssh(load_ssh_private_key(converted.read_bytes(), None)) == made.public.openssh
