@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from stead_controller.metering.ledger import Use
+from stead_proto.blocks import BLOCK_BYTES
 
 _SECONDS_OF_HOUR: Final = 3600
 _LEAST_SECONDS: Final = 60  # of each run of an instance
@@ -16,6 +17,8 @@ _FREE_IOPS: Final = {"gp3": 3000, "io1": 0, "io2": 0}
 _FREE_THROUGHPUT: Final = 125  # MiB/s of gp3
 
 
+_SNAPSHOT: Final = "EBS:SnapshotUsage"
+_BLOCKS_OF_GIB: Final = (1 << 30) // BLOCK_BYTES
 _HOURS: Final = "Hrs"
 _UNITS: Final = {
     "BoxUsage:": _HOURS,
@@ -24,6 +27,7 @@ _UNITS: Final = {
     "HostBoxUsage:": _HOURS,
     "NatGateway-Hours": _HOURS,
     "PublicIPv4:": _HOURS,
+    _SNAPSHOT: "GB-Mo",
     "EBS:VolumeUsage": "GB-Mo",
     "EBS:VolumeP-IOPS": "IOPS-Mo",
     "EBS:VolumeP-Throughput": "MiBps-Mo",
@@ -38,7 +42,12 @@ def unit_of(usage: str) -> str:
 
 
 def units_of(usage: str, amount: int, seconds_of_month: int) -> Decimal:
-    """Convert an amount, which is a quantity times seconds, to that unit; months differ in length."""
+    """Convert an amount, which is a quantity times seconds, to that unit; months differ in length.
+
+    The quantity of a snapshot is in blocks.
+    """
+    if usage == _SNAPSHOT:
+        seconds_of_month *= _BLOCKS_OF_GIB
     return Decimal(amount) / (_SECONDS_OF_HOUR if unit_of(usage) == _HOURS else seconds_of_month)
 
 
@@ -74,3 +83,8 @@ def of_elastic_address(*, in_use: bool) -> list[Use]:
 def of_automatic_address() -> list[Use]:
     """Return what an instance's automatic public address uses."""
     return [Use("PublicIPv4:InUseAddress", "RunInstances")]
+
+
+def of_snapshot(blocks: int) -> list[Use]:
+    """Return what a snapshot uses that holds so many blocks by itself."""
+    return [Use(_SNAPSHOT, "CreateSnapshot", blocks)] if blocks else []

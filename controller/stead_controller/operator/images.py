@@ -80,7 +80,7 @@ class Images(operator_pb2_grpc.ImagesServicer):
                 yield pb.ImportImageResponse(percent=percent)
             await asyncio.sleep(_LOOK_SECONDS)
         if found.state == "failed":
-            await self._database.run(lambda tx: imported_images.remove_image(tx, image_id))
+            await self._database.run(lambda tx: imported_images.remove_image(tx, image_id, self._clock()))
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, found.reason)
         _log.info("image_imported", extra={"image": image_id, "operator": operator})
         yield pb.ImportImageResponse(image_id=image_id, sha256=sha256, percent=100)
@@ -186,7 +186,7 @@ class Images(operator_pb2_grpc.ImagesServicer):
     ) -> pb.RemoveImageResponse:
         """Remove an image and its snapshots."""
         try:
-            await self._database.run(lambda tx: imported_images.remove_image(tx, request.image_id))
+            await self._database.run(lambda tx: imported_images.remove_image(tx, request.image_id, self._clock()))
         except SteadError as error:
             await refuse(context, error)
         return pb.RemoveImageResponse()

@@ -76,7 +76,7 @@ class _Task(Life):
 
     async def fail(self, message: str) -> None:
         """Mark the task as failed, and remove its copies."""
-        await self.database.run(lambda tx: image_tasks.end(tx, self.id, message))
+        await self.database.run(lambda tx: image_tasks.end(tx, self.id, message, self.clock()))
         await asyncio.to_thread(self._clear)
 
     def _clear(self) -> None:
@@ -107,7 +107,7 @@ class ImportTask(_Task):
 
     async def watch(self) -> Outcome:
         """Wait until the snapshot is complete."""
-        state = await self.database.run(lambda tx: image_tasks.note(tx, self.id))
+        state = await self.database.run(lambda tx: image_tasks.note(tx, self.id, self.clock()))
         return Wait(_LOOK_SECONDS, "The file is being read.") if state == "pending" else Done()
 
     @property

@@ -156,7 +156,7 @@ def _retain(tx: Transaction, due: LifecycleSchedule, schedule: Schedule, now: da
     policy = tx.session.get_one(LifecyclePolicy, due.policy_id)
     for snapshot in _too_many(rows, schedule, now):
         try:
-            delete_snapshot.delete(tx, _caller(policy), snapshot.id)
+            delete_snapshot.delete(tx, _caller(policy), snapshot.id, now)
         except SteadError as error:  # an image uses it: it is retained until that ends
             _log.warning("lifecycle_snapshot_stays", extra={"snapshot": snapshot.id, "error": error.message})
     if any(snapshot.state == "pending" for snapshot in rows):

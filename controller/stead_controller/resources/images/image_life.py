@@ -12,7 +12,7 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources.images import image_attributes, images
-from stead_controller.resources.storage import block_devices, snapshot_damage, snapshot_life
+from stead_controller.resources.storage import block_devices, snapshot_damage, snapshot_life, snapshot_usage
 
 _LATEST: Final = timedelta(days=3653)  # 10 years
 _LATEST_OF_PUBLIC: Final = timedelta(days=731)  # 2 years
@@ -106,23 +106,25 @@ def deregister(
     if not with_snapshots:
         return []
     return [
-        SnapshotDeletion(snapshot_id, _delete(tx, caller, snapshot_id)) for snapshot_id in dict.fromkeys(snapshot_ids)
+        SnapshotDeletion(snapshot_id, _delete(tx, caller, snapshot_id, now))
+        for snapshot_id in dict.fromkeys(snapshot_ids)
     ]
 
 
-def _delete(tx: Transaction, caller: Caller, snapshot_id: str) -> str:
+def _delete(tx: Transaction, caller: Caller, snapshot_id: str, now: datetime) -> str:
     snapshot = tx.session.get(Snapshot, snapshot_id)
     if snapshot is None or snapshot.account_id != caller.account_id:
         return "missing-permissions"
-    return "success" if delete_unused(tx, snapshot) else "skipped"
+    return "success" if delete_unused(tx, snapshot, now) else "skipped"
 
 
-def delete_unused(tx: Transaction, snapshot: Snapshot) -> bool:
+def delete_unused(tx: Transaction, snapshot: Snapshot, now: datetime) -> bool:
     """Delete a snapshot unless another image uses it, and return whether it was deleted."""
     used = select(ImageBlockDevice.image_id).where(ImageBlockDevice.snapshot_id == snapshot.id).limit(1)
     if tx.session.scalar(used) is not None:
         return False
     snapshot_life.delete_snapshot(tx, snapshot)
+    snapshot_usage.end(tx, snapshot, now)
     return True
 
 

@@ -154,13 +154,13 @@ def _check_bucket(tx: Transaction, caller: Caller, name: str) -> None:
         )
 
 
-def cancel(tx: Transaction, caller: Caller, task_id: str) -> Task:
+def cancel(tx: Transaction, caller: Caller, task_id: str, now: datetime) -> Task:
     """Cancel an active import and return it; raises MalformedId, NotFound, WrongState."""
     kind = IMPORT_SNAPSHOT if ids.is_id(IMPORT_SNAPSHOT, task_id) else IMPORT_IMAGE
     task = lookup.find(tx, caller, kind, ImageTask, task_id)
     if task.state != "active":
         raise WrongState(kind, f"The task {task_id} is not active; its state is {task.state}.", code="IncorrectState")
-    end(tx, task.id, "Cancelled")
+    end(tx, task.id, "Cancelled", now)
     return task
 
 
@@ -206,20 +206,20 @@ def read(tx: Transaction, task_id: str, file: ImageFile, now: datetime) -> None:
     task.snapshot_id = tx.session.get_one(Image, task.image_id).snapshot_id
 
 
-def note(tx: Transaction, task_id: str) -> str:
+def note(tx: Transaction, task_id: str, now: datetime) -> str:
     """Record the progress of an import's snapshot, and return its state; the task ends with it."""
     task = find_active(tx, task_id)
     if task is None:
         return "ended"
     snapshot = tx.session.get(Snapshot, task.snapshot_id)
     if snapshot is None or snapshot.state == "deleting":
-        end(tx, task_id, "ClientError: The snapshot was deleted.")
+        end(tx, task_id, "ClientError: The snapshot was deleted.", now)
         return "ended"
     task.progress = snapshot.progress
     if snapshot.state == "completed":
         task.state = "completed"
     elif snapshot.state == "error":
-        end(tx, task_id, f"ClientError: {snapshot.state_message}")
+        end(tx, task_id, f"ClientError: {snapshot.state_message}", now)
     return snapshot.state
 
 
@@ -230,11 +230,11 @@ def complete(tx: Transaction, task_id: str, location: str) -> None:
         task.state, task.progress, task.location = "completed", 100, location
 
 
-def end(tx: Transaction, task_id: str, message: str) -> None:
+def end(tx: Transaction, task_id: str, message: str, now: datetime) -> None:
     """Fail or cancel a task and remove what an import has created; EC2 calls either `deleted`."""
     task = find_active(tx, task_id)
     if task is None:
         return
     task.state, task.status_message = "deleted", message[:512]
     if task.kind != EXPORT_IMAGE and task.snapshot_id is not None:
-        imported_images.discard(tx, task.image_id, task.snapshot_id)
+        imported_images.discard(tx, task.image_id, task.snapshot_id, now)

@@ -177,14 +177,14 @@ def add_snapshot(tx: Transaction, owner: str, file: ImageFile, key: SealedKey | 
     return snapshot_id
 
 
-def discard(tx: Transaction, image_id: str | None, snapshot_id: str) -> None:
+def discard(tx: Transaction, image_id: str | None, snapshot_id: str, now: datetime) -> None:
     """Remove what a failed import has created."""
     image = tx.session.get(Image, image_id) if image_id is not None else None
     if image is not None:
         image_life.forget(tx, image)
     snapshot = tx.session.get(Snapshot, snapshot_id)
     if snapshot is not None:
-        image_life.delete_unused(tx, snapshot)
+        image_life.delete_unused(tx, snapshot, now)
 
 
 def key_of(tx: Transaction, snapshot_id: str) -> bytes | None:
@@ -288,7 +288,7 @@ def find_disk(tx: Transaction, image_id: str, device_name: str) -> StoredDisk:
     return StoredDisk(snapshot.id, snapshot.size)
 
 
-def remove_image(tx: Transaction, image_id: str) -> None:
+def remove_image(tx: Transaction, image_id: str, now: datetime) -> None:
     """Remove an image and delete its snapshots that no other image uses.
 
     Raises MalformedId, NotFound, and InUse while an instance that is not terminated was launched from it.
@@ -308,4 +308,4 @@ def remove_image(tx: Transaction, image_id: str) -> None:
     for snapshot_id in snapshot_ids:
         snapshot = tx.session.get(Snapshot, snapshot_id)
         if snapshot is not None and snapshot.account_id == image.account_id:
-            image_life.delete_unused(tx, snapshot)
+            image_life.delete_unused(tx, snapshot, now)

@@ -1,15 +1,17 @@
 """DeleteSnapshot."""
 
+from datetime import datetime
+
 from sqlalchemy import select
 
 from stead_controller.db.tables import Image, ImageBlockDevice
 from stead_controller.errors import InUse
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.storage import snapshot_life, snapshots
+from stead_controller.resources.storage import snapshot_life, snapshot_usage, snapshots
 
 
-def delete(tx: Transaction, caller: Caller, snapshot_id: str) -> None:
+def delete(tx: Transaction, caller: Caller, snapshot_id: str, now: datetime) -> None:
     """Delete one of the caller's snapshots; volumes that were made of it keep their content.
 
     Images that other accounts made from it while it was shared do not prevent that and are not mentioned: they can no
@@ -30,3 +32,4 @@ def delete(tx: Transaction, caller: Caller, snapshot_id: str) -> None:
     if image_id is not None:
         raise InUse(f"The snapshot {snapshot.id} is currently in use by {image_id}", code="InvalidSnapshot.InUse")
     snapshot_life.delete_snapshot(tx, snapshot)
+    snapshot_usage.end(tx, snapshot, now)

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, func, insert, literal, select, update
+from sqlalchemy import and_, delete, func, insert, literal, select, update
+from sqlalchemy.orm import aliased
 
 from stead_controller.db.insert import insert_if_absent
 from stead_controller.db.tables import BlockSegment, Snapshot, SnapshotSegment
@@ -122,6 +123,25 @@ def stored_size(tx: Transaction, snapshot_id: str) -> int:
         .where(SnapshotSegment.snapshot_id == snapshot_id)
     ).one()
     return int(total) // _SLOT_BYTES * BLOCK_BYTES
+
+
+def own_blocks(tx: Transaction, snapshot_id: str, other_id: str) -> int:
+    """Count the blocks of a snapshot that another one does not have at the same place; equal segments are not read."""
+    own, other = aliased(SnapshotSegment), aliased(SnapshotSegment)
+    mine, theirs = aliased(BlockSegment), aliased(BlockSegment)
+    rows = tx.session.execute(
+        select(mine.slots, mine.digests, theirs.slots, theirs.digests)
+        .join_from(own, mine, mine.digest == own.segment_digest)
+        .outerjoin(other, and_(other.snapshot_id == other_id, other.position == own.position))
+        .outerjoin(theirs, theirs.digest == other.segment_digest)
+        .where(own.snapshot_id == snapshot_id, own.segment_digest.is_distinct_from(other.segment_digest))
+        .execution_options(yield_per=_SEGMENTS_AT_ONCE)
+    )
+    return sum(len(_blocks(*row[:2]) - _blocks(row[2] or b"", row[3] or b"")) for row in rows)
+
+
+def _blocks(slots: bytes, digests: bytes) -> set[tuple[int, bytes]]:
+    return set(zip(_slots(slots), _cut(digests), strict=True))
 
 
 def inherit(tx: Transaction, snapshot_id: str, parent_id: str) -> None:

@@ -24,7 +24,7 @@ from stead_controller.db.tables import (
 from stead_controller.desired import desired_state
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
-from stead_controller.resources.storage import segments, snapshot_damage, stored_blocks, volume_life
+from stead_controller.resources.storage import segments, snapshot_damage, snapshot_usage, stored_blocks, volume_life
 from stead_proto.v1 import desired_pb2 as desired
 
 FAILED: Final = "The host of the volume could not take the snapshot in time."
@@ -50,6 +50,7 @@ def complete(tx: Transaction, snapshot: Snapshot, now: datetime, *, inherits: bo
     snapshot.state = "completed"
     snapshot.progress = 100
     snapshot.completed = now
+    snapshot_usage.begin(tx, snapshot, now)
     _end(tx, snapshot)
     damaged = segments.damaged(tx, snapshot.id)
     snapshot_damage.note(tx, {digest: [snapshot.id] for digest in damaged}, now)
@@ -73,7 +74,10 @@ def fail(tx: Transaction, snapshot: Snapshot, message: str) -> None:
 
 
 def delete_snapshot(tx: Transaction, snapshot: Snapshot) -> None:
-    """Delete a snapshot; a pending one is not taken any further."""
+    """Delete a snapshot; a pending one is not taken any further.
+
+    The caller ends the use of one that is an account's (`snapshot_usage.py`).
+    """
     was_pending = snapshot.state == "pending"
     snapshot.state = "deleting"
     tags.remove_all(tx, [snapshot.id])

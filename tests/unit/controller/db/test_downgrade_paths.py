@@ -46,7 +46,8 @@ def contents(database: Database) -> tuple[Rows, Any]:
 def add_rows(database: Database, number: int) -> None:
     with database.engine.begin() as connection:
         no_room = dict.fromkeys(("vcpus", "memory", "disk"), 0)  # the way back no longer counts what there is
-        unbilled = {"public_addresses": {"released": 1}}  # the way there again makes meters of those that are in use
+        # The way there again makes meters of those that are in use.
+        unbilled = {"public_addresses": {"released": 1}, "snapshots": {"completed": None}}
         others = {"image_tasks": {"bucket": "exchange"}, "unclaimed_resources": no_room}  # of which there are none
         fill(connection, number, **unbilled, **others)
 

@@ -262,6 +262,53 @@ def test_public_addresses_are_billed_as_they_are(tmp_path, file_at):
     database.close()
 
 
+def test_snapshots_are_billed_by_what_their_parents_do_not_have(tmp_path, file_at):
+    (tmp_path / "old.sqlite").write_bytes(file_at("e40b96d2713c"))
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    blocks = [bytes([number]) * 32 for number in range(4)]
+    made = {"account_id": "1", "state": "completed", "completed": 9_999, "stored_size": 3 << 19}
+    with database.engine.begin() as connection:
+        for digest, slots, held in [
+            (b"a", (0, 1), blocks[:2]),
+            (b"b", (0, 1, 5), [blocks[0], *blocks[2:]]),
+            (b"c", (0,), blocks[:1]),
+        ]:
+            packed = b"".join(slot.to_bytes(2, "big") for slot in slots)
+            insert(connection, "segments", digest=digest, slots=packed, digests=b"".join(held))
+        for name, changes in {
+            "snap-1": {},
+            "snap-2": {"parent_id": "snap-1"},
+            "snap-3": {"parent_id": "snap-2", "account_id": "2"},
+            "snap-4": {"state": "deleting"},
+            "snap-5": {"parent_id": "snap-4"},
+            "snap-6": {"state": "pending", "completed": None, "parent_id": "snap-1"},
+            "snap-7": {"account_id": "000000000000"},
+            "snap-8": {"parent_id": "snap-1"},
+        }.items():
+            insert(connection, "snapshots", id=name, **made | changes)
+        for name, position, digest in [
+            ("snap-1", 0, b"a"), ("snap-1", 1, b"c"), ("snap-2", 0, b"b"), ("snap-2", 1, b"c"), ("snap-2", 2, b"c"),
+            ("snap-8", 0, b"a"),
+        ]:  # fmt: skip
+            insert(connection, "snapshot_segments", snapshot_id=name, position=position, segment_digest=digest)
+    upgrade(database.engine, "7a2fd15c9e06")
+    query = "SELECT resource_id, usage, account_id, quantity, least, began FROM usage_meters ORDER BY 1"
+    with database.engine.connect() as connection:
+        found = [tuple(row) for row in connection.exec_driver_sql(query)]
+        after = [tuple(row) for row in connection.exec_driver_sql("SELECT counted_after FROM snapshots ORDER BY id")]
+    assert found == [
+        ("snap-1", "EBS:SnapshotUsage", "1", 3, 0, 9),
+        ("snap-2", "EBS:SnapshotUsage", "1", 3, 0, 9),
+        ("snap-3", "EBS:SnapshotUsage", "2", 3, 0, 9),
+        ("snap-5", "EBS:SnapshotUsage", "1", 3, 0, 9),
+    ]
+    assert [one for (one,) in after] == [None, "snap-1", None, None, None, None, None, "snap-1"]
+    downgrade(database.engine, "e40b96d2713c")
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql(query).all() == []
+    database.close()
+
+
 def test_hosts_have_reserved_what_their_guests_take(tmp_path, file_at):
     """By the figures of `memory_of`, by which it is given back: other ones need another migration."""
     (tmp_path / "old.sqlite").write_bytes(file_at("5b1c7e90a4d2"))

@@ -189,13 +189,13 @@ async def test_a_forged_file_fails_the_image_and_leaves_nothing(database, store,
     assert (image.state, snapshot.state, left) == ("failed", "error", 0)
     assert "backing file" in image.state_reason
     assert list((tmp_path / "incoming").iterdir()) == []
-    database.run_blocking(lambda tx: imported_images.remove_image(tx, image_id))
+    database.run_blocking(lambda tx: imported_images.remove_image(tx, image_id, NOW))
     assert database.run_blocking(lambda tx: tx.session.get(Image, image_id), writes=False) is None
 
 
 async def test_a_snapshot_that_was_deleted_meanwhile_stays_deleted(database, store, begun, tmp_path):
     image_id = begun("raw")
-    database.run_blocking(lambda tx: imported_images.remove_image(tx, image_id))
+    database.run_blocking(lambda tx: imported_images.remove_image(tx, image_id, NOW))
     while await run_once(database, store):
         pass
     assert database.run_blocking(lambda tx: tx.session.query(Workflow).count(), writes=False) == 0

@@ -102,7 +102,7 @@ def cancel_import_task(call: Call, params: Params) -> Result:
     """Cancel an import."""
     if "ImportTaskId" not in params:
         raise MissingParameter("ImportTaskId")
-    return cancelled_view(image_tasks.cancel(call.tx, call.caller, params["ImportTaskId"]))
+    return cancelled_view(image_tasks.cancel(call.tx, call.caller, params["ImportTaskId"], call.now))
 
 
 def _describe(  # noqa: PLR0917 - three operations in one, distinguished by their names

@@ -80,7 +80,7 @@ def describe_snapshots(call: Call, params: Params) -> Result:
 @operation("DeleteSnapshot", makes_room=True)
 def delete_one_snapshot(call: Call, params: Params) -> Result:
     """Delete a snapshot."""
-    delete_snapshot.delete(call.tx, call.caller, params["SnapshotId"])
+    delete_snapshot.delete(call.tx, call.caller, params["SnapshotId"], call.now)
     return {}
 
 

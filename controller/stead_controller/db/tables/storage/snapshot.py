@@ -26,6 +26,7 @@ class Snapshot(Base):
         Index("ix_snapshots_public", "public", "id", unique=True),
         Index("ix_snapshots_state", "state"),
         Index("ix_snapshots_parent_id", "parent_id"),
+        Index("ix_snapshots_counted_after", "counted_after"),
     )
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
@@ -44,6 +45,7 @@ class Snapshot(Base):
     kms_key_id: Mapped[str | None] = mapped_column(String(512))  # an ARN, not used by Stead
     host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"))
     parent_id: Mapped[str | None] = mapped_column(ResourceId)  # only changes since this one were read
+    counted_after: Mapped[str | None] = mapped_column(ResourceId)  # blocks that it shares with this one are not its own
     set_id: Mapped[str | None] = mapped_column(ResourceId)  # of CreateSnapshots: all of a set are of one instant
     stored_size: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes of its blocks, before compression
     public: Mapped[bool] = mapped_column(default=False)

@@ -160,9 +160,9 @@ def test_an_image_of_another_account_does_not_protect_a_snapshot(run, world, mad
     own_image = over(run, world, one.account_id, made["given"], public=False)
     theirs = over(run, world, other.account_id, made["given"], public=False)
     with pytest.raises(InUse, match=own_image):
-        run(delete_snapshot.delete, one, made["given"])
+        run(delete_snapshot.delete, one, made["given"], rows.NOW)
     run(lambda tx: setattr(tx.session.get_one(Image, own_image), "state", "deregistered"))
-    run(delete_snapshot.delete, one, made["given"])
+    run(delete_snapshot.delete, one, made["given"], rows.NOW)
     asked = copy_image.CopyOf(theirs, "a copy")
     with pytest.raises(WrongState, match="is not available"):
         run(
