@@ -1,5 +1,6 @@
 """The price books of a cloud, by the time from which each is valid; until the first one, the default prices are."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -7,9 +8,10 @@ from sqlalchemy import select
 
 from stead_controller.db.tables import PriceBook as Row
 from stead_controller.errors import AlreadyExists, InvalidParameter
-from stead_controller.metering import price_book
+from stead_controller.metering import price_book, uses
 from stead_controller.metering.price_book import PriceBook
 from stead_controller.metering.usage_sums import Period
+from stead_controller.request import instance_types
 from stead_controller.request.transaction import Transaction
 
 
@@ -24,9 +26,10 @@ class StoredBook:
 def add(tx: Transaction, text: str, valid_from: int | None, now: datetime) -> StoredBook:
     """Add a price book that is valid from a moment, by default from now; what was used before is not priced anew.
 
-    Raises InvalidParameter for an error in it or a moment that has passed, AlreadyExists for one that another book has.
+    Raises InvalidParameter for an error in it, a price of what nothing can use, or a moment that has passed,
+    AlreadyExists for a moment that another book has.
     """
-    price_book.parse(text)
+    _require_uses(tx, price_book.parse(text))
     present = int(now.timestamp())
     begin = present if valid_from is None else valid_from
     if begin < present:
@@ -55,3 +58,21 @@ def within(tx: Transaction, period: Period) -> list[tuple[Period, PriceBook]]:
         if part.begin < part.end:
             parts.append((part, price_book.parse(book.text)))
     return parts
+
+
+def _require_uses(tx: Transaction, book: PriceBook) -> None:
+    """Raise InvalidParameter for a price of a use, or of an instance type, that does not exist."""
+    types = [kind.name for kind in instance_types.everything(tx)]
+    names = sorted(uses.NAMES | {f"{kind}{name}" for kind in uses.OF_TYPES for name in types})
+    for usage in book.prices:
+        start = usage.removesuffix("*")
+        place = bisect_left(names, start)
+        found = names[place] if place < len(names) else ""
+        if found == start or (start != usage and found.startswith(start)):
+            continue
+        if usage.startswith(uses.OF_TYPES):
+            name = usage.partition(":")[2]
+            raise InvalidParameter(f"There is a price for {usage}, and there is no instance type {name}.")
+        raise InvalidParameter(
+            f"There is a price for {usage}, which nothing uses; there are {', '.join(sorted(uses.NAMES))}."
+        )

@@ -34,6 +34,21 @@ _UNITS: Final = {
 }
 KINDS: Final = tuple(_UNITS)
 """How names of uses begin."""
+OF_TYPES: Final = ("BoxUsage:", "SpotUsage:", "DedicatedUsage:", "HostBoxUsage:")
+"""Those of instances, which end with an instance type."""
+NAMES: Final = frozenset(
+    {
+        "NatGateway-Hours",
+        "PublicIPv4:InUseAddress",
+        "PublicIPv4:IdleAddress",
+        _SNAPSHOT,
+        "EBS:VolumeUsage",
+        *(f"EBS:VolumeUsage{suffix}" for suffix in _TYPES.values()),
+        *(f"EBS:VolumeP-IOPS{_TYPES[name]}" for name in _FREE_IOPS),
+        "EBS:VolumeP-Throughput.gp3",
+    }
+)
+"""All names of uses but those of instances."""
 
 
 def unit_of(usage: str) -> str:

@@ -3,6 +3,8 @@
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stead_controller.metering import bills, uses
 from stead_controller.metering.bills import Size
@@ -61,8 +63,30 @@ def test_a_gib_for_the_whole_month_costs_its_price():
     assert (made.quantity, made.unit, made.cost) == (8, "GB-Mo", Decimal("0.8"))
 
 
-def test_a_nat_gateway_is_of_the_vpc():
-    assert line("NatGateway-Hours", 3600, "NatGateway").service == "Amazon Virtual Private Cloud"
+@pytest.mark.parametrize("usage", ["NatGateway-Hours", "PublicIPv4:InUseAddress", "PublicIPv4:IdleAddress"])
+def test_gateways_and_addresses_are_of_the_vpc(usage):
+    assert line(usage, 3600, "any").service == "Amazon Virtual Private Cloud"
+
+
+def test_blocks_of_snapshots_are_billed_in_gib():
+    made = line("EBS:SnapshotUsage", 3 * 1024 * MONTH, "CreateSnapshot")
+    assert (made.quantity, made.unit, made.service) == (Decimal("1.5"), "GB-Mo", "Amazon Elastic Compute Cloud")
+
+
+VOLUMES = st.tuples(
+    st.sampled_from(["gp2", "gp3", "io1", "io2", "st1", "sc1", "standard"]),
+    st.integers(1, 99),
+    st.none() | st.integers(1, 99999),
+    st.none() | st.integers(1, 999),
+)
+
+
+@given(VOLUMES)
+def test_what_volumes_use_can_have_a_price(volume):
+    assert {use.usage for use in uses.of_volume(*volume)} <= uses.NAMES
+    others = [*uses.of_nat_gateway(), *uses.of_snapshot(1), *uses.of_automatic_address()]
+    others += [use for in_use in (True, False) for use in uses.of_elastic_address(in_use=in_use)]
+    assert {use.usage for use in others} <= uses.NAMES
 
 
 @pytest.mark.parametrize(
@@ -108,6 +132,8 @@ def test_instances_use_seconds_of_their_type_one_minute_at_least(tenancy, spot, 
         ("EBS:VolumeUsage", "GB-Mo"),
         ("EBS:VolumeP-IOPS.gp3", "IOPS-Mo"),
         ("EBS:VolumeP-Throughput.gp3", "MiBps-Mo"),
+        ("EBS:SnapshotUsage", "GB-Mo"),
+        ("PublicIPv4:IdleAddress", "Hrs"),
         ("NatGateway-Hours", "Hrs"),
     ],
 )

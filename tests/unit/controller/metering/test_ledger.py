@@ -12,6 +12,8 @@ from stead_controller.errors import AlreadyExists, InvalidParameter
 from stead_controller.metering import ledger, price_books, usage_sums
 from stead_controller.metering.ledger import Resource, Use
 from stead_controller.metering.usage_sums import Period
+from stead_controller.metering.uses import NAMES
+from stead_controller.resources.instances import own_types
 from tests.support.rows import NOW
 
 START = 1_700_000_000
@@ -139,3 +141,54 @@ def test_a_book_for_the_past_or_the_time_of_another_or_with_an_error_is_refused(
     with pytest.raises(error):
         run(price_books.add, text, int(NOW.timestamp()) + later, NOW)
     unchanged()
+
+
+OWN = {
+    "vcpus": 2,
+    "memory_mib": 1024,
+    "interfaces": 3,
+    "addresses": 5,
+    "network_mbps": {"baseline": 100, "burst": 200},
+}
+
+
+def priced(usage):
+    return f'{BOOK}\n[[price]]\nusage = "{usage}"\nprice = "1"'
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [*sorted(NAMES), "BoxUsage:t3.micro", "BoxUsage:t3.*", "SpotUsage:*", "EBS:VolumeP-IOPS*", "BoxUsage:own.one"],
+)
+def test_what_exists_can_have_a_price(run, usage):
+    run(own_types.add, "own.one", OWN, NOW)
+    run(price_books.add, priced(usage), None, NOW)
+
+
+@pytest.mark.parametrize(
+    ("usage", "words"),
+    [
+        ("BoxUsage:t3.mirco", "there is no instance type t3.mirco"),
+        ("BoxUsage:own.one", "there is no instance type own.one"),
+        ("SpotUsage:t33.*", "there is no instance type t33.*"),
+        ("BoxUsage:", "there is no instance type ."),
+        ("EBS:VolumeUsage.gp4", "which nothing uses; there are EBS:SnapshotUsage"),
+        ("EBS:VolumeP-IOPS.gp2", "which nothing uses"),
+        ("NatGateway-Hours2*", "which nothing uses"),
+        ("PublicIPv4:", "which nothing uses"),
+    ],
+)
+def test_a_price_of_what_does_not_exist_is_refused(run, unchanged, usage, words):
+    unchanged()
+    with pytest.raises(InvalidParameter) as refused:
+        run(price_books.add, priced(usage), None, NOW)
+    assert words in refused.value.message
+    unchanged()
+
+
+def test_a_book_stays_when_a_type_that_it_names_goes(run):
+    run(own_types.add, "own.one", OWN, NOW)
+    run(price_books.add, priced("BoxUsage:own.one"), None, NOW)
+    run(own_types.remove, "own.one")
+    ((_, book),) = run(price_books.within, Period(int(NOW.timestamp()), int(NOW.timestamp()) + 5))
+    assert book.find("BoxUsage:own.one") == 1
