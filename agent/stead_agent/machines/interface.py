@@ -163,6 +163,8 @@ class MachineStatus:
     agent_silent_since: int = 0  # Unix seconds; 0 = the guest's agent answers, or there is none
     hung_since: int = 0  # Unix seconds; 0 = the QEMU of the running guest answers
     off_since: int = 0  # Unix seconds of its end, or when it was last seen running; 0 = it runs, or that is not known
+    lost_since: int = 0  # of one that runs again after its host was down: Unix seconds since when it had not
+    lost_until: int = 0  # and when it was started again; 0 = it was not lost in this start
     hibernated: bool = False  # it is off, and its memory is saved: the next start resumes it
     saved: Saved | None = None  # of a machine that is off and has a joint limit
 

@@ -346,8 +346,9 @@ class LibvirtMachines:
         record = life.Record(self._owner)
         before = 0
         if found:
-            before = min(self._status(spec.id, found).start_count, start_count - 1)
-            record = life.with_off_seen(found.record, self._status(spec.id, found))
+            status = self._status(spec.id, found)
+            before = min(status.start_count, start_count - 1)
+            record = life.with_loss(life.with_off_seen(found.record, status), status, int(time.time()))
         record = replace(
             record,
             boot_id=self._boot_id,

@@ -68,6 +68,8 @@ class Record:
     off_of: int = 0  # the start whose end was observed
     off_reason: str = ""  # and why it ended
     off_since: int = 0  # and when: Unix seconds; 0 = not known
+    lost_since: int = 0  # when its host went down in this start, and it was started again
+    lost_until: int = 0  # and when that was: Unix seconds
     saved_of: int = 0  # the start at whose end its memory was saved, until it is loaded
     loaded_of: int = 0  # the start for which its memory was loaded
 
@@ -134,6 +136,8 @@ def status_of(machine_id: str, record: Record, view: View) -> MachineStatus:
             volume_ids=view.volume_ids,
             full=view.full,
             dead_nics=view.dead_nics,
+            lost_since=record.lost_since,
+            lost_until=record.lost_until,
         )
     start = record.start_count if _had_started(view) else record.started_before
     reason, saved = _off_reason(start, record, view), record.saved_of
@@ -189,6 +193,12 @@ def with_off_seen(record: Record, status: MachineStatus) -> Record:
         return record
     why, since = status.off_reason.value, status.off_since
     return replace(record, off_of=status.start_count, off_reason=why, off_since=since)
+
+
+def with_loss(record: Record, status: MachineStatus, now: int) -> Record:
+    """Record when a machine's host went down, for one that is about to be started again for that; Unix seconds."""
+    lost = status.off_reason is OffReason.HOST and status.off_since > 0
+    return replace(record, lost_since=status.off_since if lost else 0, lost_until=now if lost else 0)
 
 
 def uuid_of(machine_id: str) -> uuid.UUID:

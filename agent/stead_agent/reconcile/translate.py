@@ -421,6 +421,8 @@ def machine_status(
         saved_for_volumes=_saved(status.saved) if status.saved is not None else None,
         hung_since=status.hung_since,
         off_since=status.off_since,
+        lost_since=status.lost_since,
+        lost_until=status.lost_until,
     )
 
 

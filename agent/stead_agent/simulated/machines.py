@@ -78,6 +78,8 @@ class SimulatedMachines:
             guest.power = Power.RUNNING
             guest.start_count = start_count
             guest.reboot_count = max(guest.reboot_count, reboot_count)
+            is_lost = guest.off_reason is OffReason.HOST
+            guest.lost_since, guest.lost_until = (guest.off_since, int(time.time())) if is_lost else (0, 0)
             guest.off_reason = OffReason.NONE
             guest.off_since = 0
             if guest.hibernated:
@@ -459,6 +461,8 @@ def _status(machine_id: str, guest: Guest) -> MachineStatus:
         agent_silent_since=guest.agent_silent_since,
         hung_since=guest.hung_since,
         off_since=guest.off_since,
+        lost_since=guest.lost_since,
+        lost_until=guest.lost_until,
         dead_nics=frozenset() if guest.power is Power.OFF else guest.dead_nics,
         hibernated=guest.hibernated,
     )

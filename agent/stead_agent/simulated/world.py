@@ -39,6 +39,8 @@ class Guest:
     agent_silent_since: int = 0  # Unix seconds; 0 = it answers
     hung_since: int = 0  # Unix seconds; 0 = its QEMU answers
     off_since: int = 0  # Unix seconds; 0 = it runs
+    lost_since: int = 0  # Unix seconds of when its host went down in this start
+    lost_until: int = 0  # and of when it was started again
     dead_nics: frozenset[str] = frozenset()  # MAC addresses of those whose taps were deleted
     holds_disks: bool = False  # does not release devices to be detached
     hibernated: bool = False  # is off, and its next start resumes it

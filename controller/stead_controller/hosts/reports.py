@@ -45,6 +45,7 @@ from stead_controller.resources.instances.instance_states import (
     change_state,
     interrupt_use,
     resume_use,
+    skip_use,
     user_initiated,
 )
 from stead_controller.resources.network import (
@@ -224,8 +225,7 @@ def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: 
     """Move an instance to the actual power state of its machine."""
     before = (instance.answers, instance.hung_since, instance.off_since)
     if machine.power in _ALIVE:
-        if instance.state == "running" and (instance.off_since or instance.recovery_began) is not None:
-            resume_use(tx, instance, now)
+        _bill_again(tx, instance, machine, now)
         _note_answers(instance, machine, now)
         hung_since = machine.hung_since
         instance.hung_since = min(datetime.fromtimestamp(hung_since, UTC), now) if hung_since else None
@@ -252,6 +252,16 @@ def _end_of(machine: pb.MachineStatus, now: datetime) -> datetime:
     """
     known = 0 < machine.off_since < now.timestamp()
     return datetime.fromtimestamp(machine.off_since, UTC) if known else now
+
+
+def _bill_again(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
+    """Bill an instance from when its guest runs again, which may be long since, or not for the time that it did not."""
+    lost = 0 < machine.lost_since < machine.lost_until <= now.timestamp()
+    began = datetime.fromtimestamp(machine.lost_until, UTC) if lost else now
+    if (instance.off_since or instance.recovery_began) is not None:
+        resume_use(tx, instance, began)
+    elif lost:
+        skip_use(tx, instance, datetime.fromtimestamp(machine.lost_since, UTC), began)
 
 
 def _note_off(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:

@@ -7,8 +7,9 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/concepts.html#pricing-for-am
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import UsageLine, UsageMeter
@@ -29,6 +30,11 @@ _BEGIN = Prepared(insert(UsageMeter))
 _END = Prepared(
     delete(UsageMeter).where(UsageMeter.resource_id == bindparam("of"), UsageMeter.usage == bindparam("named"))
 )
+_RESUME = Prepared(
+    update(UsageMeter)
+    .where(UsageMeter.resource_id == bindparam("of"), UsageMeter.began <= bindparam("since"))
+    .values(began=bindparam("until"))
+)
 _LINE = Prepared(insert(UsageLine))
 
 
@@ -40,6 +46,18 @@ class Use:
     operation: str
     quantity: int = 1
     least: int = 0
+
+
+class Meter(NamedTuple):
+    """A use that goes on, as its row has it."""
+
+    usage: str
+    account_id: str
+    operation: str
+    zone: str
+    quantity: int
+    least: int
+    began: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,27 +105,38 @@ def interrupt(tx: Transaction, resource: Resource, moment: datetime) -> None:
     _keep(tx, resource, {}, moment, least_counts=False)
 
 
+def skip(tx: Transaction, resource: Resource, since: datetime, until: datetime) -> None:
+    """Leave a time that is over out of all uses of a resource that had begun by then; once left out, it is no more."""
+    first, last = int(since.timestamp()), int(until.timestamp())
+    meters = [Meter(*row) for row in _METERS.all(tx.connection, {"resource_id": resource.id})]
+    if begun := [meter for meter in meters if meter.began <= first < last]:
+        _LINE.many(tx.connection, [_line(resource, meter, first) for meter in begun])
+        _RESUME.many(tx.connection, [{"of": resource.id, "since": first, "until": last}])
+
+
 def _keep(tx: Transaction, resource: Resource, wanted: dict[str, Use], moment: datetime, *, least_counts: bool) -> None:
     """End all uses of a resource but the wanted ones, and take those that go on out of `wanted`."""
     lines = []
-    for usage, account_id, operation, zone, quantity, least, began in _METERS.all(
-        tx.connection, {"resource_id": resource.id}
-    ):
-        if wanted.get(usage) == Use(usage, operation, quantity, least):
-            del wanted[usage]
+    for row in _METERS.all(tx.connection, {"resource_id": resource.id}):
+        meter = Meter(*row)
+        if wanted.get(meter.usage) == Use(meter.usage, meter.operation, meter.quantity, meter.least):
+            del wanted[meter.usage]
             continue
-        lines.append(
-            {
-                "account_id": account_id,
-                "resource_id": resource.id,
-                "usage": usage,
-                "operation": operation,
-                "zone": zone,
-                "quantity": quantity,
-                "began": began,
-                "ended": max(int(moment.timestamp()), began + (least if least_counts else 0)),
-            }
-        )
+        ended = max(int(moment.timestamp()), meter.began + (meter.least if least_counts else 0))
+        lines.append(_line(resource, meter, ended))
     if lines:
         _END.many(tx.connection, [{"of": resource.id, "named": each["usage"]} for each in lines])
         _LINE.many(tx.connection, lines)
+
+
+def _line(resource: Resource, meter: Meter, ended: int) -> dict[str, Any]:
+    return {
+        "account_id": meter.account_id,
+        "resource_id": resource.id,
+        "usage": meter.usage,
+        "operation": meter.operation,
+        "zone": meter.zone,
+        "quantity": meter.quantity,
+        "began": meter.began,
+        "ended": ended,
+    }

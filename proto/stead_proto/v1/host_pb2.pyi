@@ -1068,6 +1068,8 @@ class MachineStatus(_message.Message):
     HIBERNATED_FIELD_NUMBER: _builtins.int
     HUNG_SINCE_FIELD_NUMBER: _builtins.int
     OFF_SINCE_FIELD_NUMBER: _builtins.int
+    LOST_SINCE_FIELD_NUMBER: _builtins.int
+    LOST_UNTIL_FIELD_NUMBER: _builtins.int
     FIRMWARE_FIELD_NUMBER: _builtins.int
     SAVED_FOR_VOLUMES_FIELD_NUMBER: _builtins.int
     power: Global___MachinePower.ValueType
@@ -1085,6 +1087,10 @@ class MachineStatus(_message.Message):
     """Unix seconds since when the guest's QEMU has not answered; 0 = it does"""
     off_since: _builtins.int
     """of OFF: Unix seconds of its end, or when it was last seen running; 0 = not known"""
+    lost_since: _builtins.int
+    """of one that runs again after its host was down: Unix seconds since when it had not"""
+    lost_until: _builtins.int
+    """and when it was started again; 0 = it was not lost in this start"""
     @_builtins.property
     def volume_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """what the running guest has plugged in now"""
@@ -1115,12 +1121,14 @@ class MachineStatus(_message.Message):
         hibernated: _builtins.bool = ...,
         hung_since: _builtins.int = ...,
         off_since: _builtins.int = ...,
+        lost_since: _builtins.int = ...,
+        lost_until: _builtins.int = ...,
         firmware: _desired_pb2.FirmwareState | None = ...,
         saved_for_volumes: _desired_pb2.SavedForVolumes | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits", "firmware", b"firmware", "saved_for_volumes", b"saved_for_volumes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "cpu_credits", b"cpu_credits", "firmware", b"firmware", "hibernated", b"hibernated", "hung_since", b"hung_since", "off_reason", b"off_reason", "off_since", b"off_since", "power", b"power", "reboot_count", b"reboot_count", "saved_for_volumes", b"saved_for_volumes", "silent_since", b"silent_since", "start_count", b"start_count", "volume_ids", b"volume_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "cpu_credits", b"cpu_credits", "firmware", b"firmware", "hibernated", b"hibernated", "hung_since", b"hung_since", "lost_since", b"lost_since", "lost_until", b"lost_until", "off_reason", b"off_reason", "off_since", b"off_since", "power", b"power", "reboot_count", b"reboot_count", "saved_for_volumes", b"saved_for_volumes", "silent_since", b"silent_since", "start_count", b"start_count", "volume_ids", b"volume_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -137,8 +137,10 @@ def test_a_guest_that_lost_its_host_may_be_started_again(world, monkeypatch, tmp
     spec = world.spec()
     world.machines.start(spec, 1)
     process = world.process_of(spec.id)
+    wait_for((world.root / "awake").exists, "an agent said that it watches")
     world.machines.close()
     world.machines = None
+    os.utime(world.root / "awake", (1_700_000_000, 1_700_000_000))
     world.daemon.kill()
     os.kill(process, signal.SIGKILL)
     wait_for(lambda: not Path(f"/proc/{process}").exists(), "the guest is dead")
@@ -150,8 +152,10 @@ def test_a_guest_that_lost_its_host_may_be_started_again(world, monkeypatch, tmp
     world.connect()
     status = world.machines.status(spec.id)
     assert (status.power, status.start_count, status.off_reason) == (Power.OFF, 1, OffReason.HOST)
+    before = int(time.time())
     status = world.machines.start(spec, 1)
     assert (status.power, status.start_count) == (Power.RUNNING, 1)
+    assert (status.lost_since, before <= status.lost_until <= time.time()) == (1_700_000_000, True)
     world.machines.stop(spec.id, force=True)
     assert world.machines.start(spec, 1).off_reason is OffReason.ASKED
 

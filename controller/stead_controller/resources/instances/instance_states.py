@@ -86,9 +86,14 @@ def interrupt_use(tx: Transaction, instance: Instance, ended: datetime) -> None:
     ledger.interrupt(tx, _resource(instance), ended)
 
 
-def resume_use(tx: Transaction, instance: Instance, now: datetime) -> None:
+def resume_use(tx: Transaction, instance: Instance, began: datetime) -> None:
     """Bill an instance again whose guest runs again."""
-    _measure(tx, instance, now, now)
+    _measure(tx, instance, began, began)
+
+
+def skip_use(tx: Transaction, instance: Instance, since: datetime, until: datetime) -> None:
+    """Do not bill an instance for a time that is over, in which its guest did not run."""
+    ledger.skip(tx, _resource(instance), since, until)
 
 
 def _measure(tx: Transaction, instance: Instance, now: datetime, ended: datetime) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stead_agent.disks.disk_users import uid_of
-from stead_agent.machines.interface import OffReason, Power
+from stead_agent.machines.interface import MachineStatus, OffReason, Power
 from stead_agent.machines.life import (
     Record,
     Shutoff,
@@ -17,6 +17,7 @@ from stead_agent.machines.life import (
     parse_record,
     status_of,
     uuid_of,
+    with_loss,
     with_off_seen,
 )
 
@@ -123,6 +124,20 @@ def test_an_end_once_noted_does_not_change_its_reason_nor_its_time(stored, seen,
         View(False, State.SHUTOFF, Shutoff.UNKNOWN, later.boot_id, seen.log_exists and seen.reason != Shutoff.FAILED),
     )
     assert after == status
+
+
+@pytest.mark.parametrize(
+    ("reason", "since", "lost"),
+    [(OffReason.HOST, 77, (77, 99)), (OffReason.HOST, 0, (0, 0)), (OffReason.CRASHED, 77, (0, 0))],
+)
+def test_a_loss_of_the_host_is_noted_until_another_start(reason, since, lost):
+    status = MachineStatus(ID, Power.OFF, 5, 0, reason, off_since=since)
+    noted = with_loss(record(lost_since=1, lost_until=2), status, 99)
+    assert (noted.lost_since, noted.lost_until) == lost
+    running = status_of(ID, noted, view(State.RUNNING))
+    assert (running.lost_since, running.lost_until) == lost
+    ended = status_of(ID, noted, view())
+    assert (ended.lost_since, ended.lost_until) == (0, 0), "it is of one that runs"
 
 
 def test_what_was_never_started_has_no_end_to_note():

@@ -107,6 +107,16 @@ def test_when_a_guest_ended_is_reported_and_not_while_it_runs(sender: make.Sende
     assert bench.machine("i-1").off_since == ended
 
 
+def test_how_long_its_host_was_down_is_reported_of_a_guest_that_runs_again(sender: make.Sender) -> None:
+    bench = _begin(sender)
+    before = int(time.time())
+    bench.reboot()
+    bench.work()
+    found = bench.machine("i-1")
+    assert found.power == host_pb2.MACHINE_POWER_RUNNING
+    assert before <= found.lost_since <= found.lost_until <= time.time()
+
+
 def test_a_later_agent_calls_no_guest_a_new_one(sender: make.Sender) -> None:
     bench = _begin(sender, Durations(answer=30))
     asked: list[bool] = []

@@ -92,6 +92,24 @@ def test_sums_are_those_of_a_recount_whatever_the_clock_does(database, steps, pe
     database.run_blocking(live, dry_run=True)
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(st.integers(-50, 50), st.integers(0, 100), st.integers(0, 100), st.integers(1, 3))
+def test_a_time_is_left_out_once_and_only_of_what_had_begun(database, since, length, passed, told):
+    first, last = START + since, START + since + length
+
+    def live(tx):
+        ledger.begin(tx, OTHER, [SMALL, MORE], at(START))
+        for _ in range(told):
+            ledger.skip(tx, OTHER, at(first), at(last))
+        ledger.end(tx, OTHER, at(max(START, last) + passed))
+        found = usage_sums.of_period(tx, Period(0, 1 << 40), at(1 << 33))
+        seconds = max(START, last) + passed - START - (length if since >= 0 else 0)
+        return {each.usage: each.amount for each in found}, seconds
+
+    found, seconds = database.run_blocking(live, dry_run=True)
+    assert found == ({use.usage: use.quantity * seconds for use in (SMALL, MORE)} if seconds else {})
+
+
 def test_a_line_is_written_when_a_use_ends_and_only_then(run):
     run(ledger.begin, ONE, [BOX], at(START))
     run(ledger.change, ONE, [BOX], at(START + 5))

@@ -138,6 +138,48 @@ def test_one_whose_host_was_down_is_not_billed_while_it_does_not_run(life):
     assert lines(life)[1:] == [("BoxUsage:t3.micro", 1, 320, 500)]
 
 
+def runs_again(life, made, since, until, *, now):
+    """Report that an instance's guest runs, and that its host was down from and until a time in seconds from NOW."""
+    present = int(NOW.timestamp())
+    machine = pb.MachineStatus(
+        power=pb.MACHINE_POWER_RUNNING,
+        start_count=life.instance(made).start_count,
+        lost_since=present + since,
+        lost_until=present + until,
+    )
+    life.report(desired.KIND_MACHINE, made, now=now, machine=machine)
+
+
+def test_one_whose_host_was_down_while_nobody_could_be_told_is_not_billed_for_it(life):
+    (made,) = life.launch(instance_type="t3.micro")
+    life.power(made, pb.MACHINE_POWER_RUNNING, now=later(5))
+    for moment in (5000, 5100):
+        runs_again(life, made, 100, 4000, now=later(moment))
+        assert lines(life) == [("BoxUsage:t3.micro", 1, 5, 100)]
+        assert ("BoxUsage:t3.micro", 1, 4000) in meters(life)
+    life.run(stop_instances, life.caller, [made], later(6000))
+    assert lines(life)[1:] == [("BoxUsage:t3.micro", 1, 4000, 6000)]
+
+
+def test_one_that_was_reported_off_is_billed_from_when_its_host_started_it(life):
+    (made,) = life.launch(instance_type="t3.micro")
+    life.power(made, pb.MACHINE_POWER_RUNNING, now=later(5))
+    off(life, made, pb.OFF_REASON_UNSPECIFIED, since=100, now=later(300))
+    runs_again(life, made, 100, 310, now=later(400))
+    assert lines(life) == [("BoxUsage:t3.micro", 1, 5, 100)]
+    assert ("BoxUsage:t3.micro", 1, 310) in meters(life)
+
+
+@pytest.mark.parametrize(("since", "until"), [(100, 9000), (4000, 100), (3, 4), (-(10**10), -5)])
+def test_a_time_that_cannot_be_is_not_left_out(life, since, until):
+    """The host's clock is fast, or was set; or the time is before the start."""
+    (made,) = life.launch(instance_type="t3.micro")
+    life.power(made, pb.MACHINE_POWER_RUNNING, now=later(5))
+    runs_again(life, made, since, until, now=later(5000))
+    assert lines(life) == []
+    assert ("BoxUsage:t3.micro", 1, 5) in meters(life)
+
+
 def test_one_that_saved_its_memory_while_nobody_could_be_told_is_billed_until_it_had(life):
     (made,) = life.launch(instance_type="t3.micro")
     life.power(made, pb.MACHINE_POWER_RUNNING, now=later(5))
