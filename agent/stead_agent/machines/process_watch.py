@@ -25,6 +25,7 @@ class ProcessWatch:
         self._awake = awake
         self._before = int(awake.stat().st_mtime) if awake.exists() else 0
         self._ends: dict[str, int] = {}
+        self._found: set[str] = set()  # guests whose processes were watched here: their ends cannot be older than us
         self._lock = threading.Lock()
         self._gone: set[str] = set()
         self._processes = Watch(self._ended, "guest-processes")
@@ -33,10 +34,15 @@ class ProcessWatch:
         """Begin to watch the process that runs this guest now; one that cannot be found counts as gone."""
         with self._lock:
             self._gone.discard(machine_id)
-            self._ends.pop(machine_id, None)
-        if not self._find(machine_id):
-            with self._lock:
-                self._gone.add(machine_id)
+            ended = self._ends.pop(machine_id, None)
+        found = self._find(machine_id)
+        with self._lock:
+            if found:
+                self._found.add(machine_id)
+                return
+            self._gone.add(machine_id)
+            if ended is not None:  # libvirt has only now come to know of it
+                self._ends.setdefault(machine_id, ended)
 
     def forget(self, machine_id: str) -> None:
         """No longer watch this guest."""
@@ -44,6 +50,7 @@ class ProcessWatch:
         with self._lock:
             self._gone.discard(machine_id)
             self._ends.pop(machine_id, None)
+            self._found.discard(machine_id)
 
     def is_watched(self, machine_id: str) -> bool:
         """Tell whether this guest's process was found and has not ended."""
@@ -59,9 +66,8 @@ class ProcessWatch:
 
         If nobody watched then, it is when an earlier agent last did; 0 when that is not known either.
         """
-        sees = self._processes.sees(machine_id)  # libvirt may say of the end first
-        with self._lock:
-            return self._ends.setdefault(machine_id, int(time.time()) if sees else self._before)
+        with self._lock:  # libvirt may say of the end before its process does
+            return self._ends.setdefault(machine_id, int(time.time()) if machine_id in self._found else self._before)
 
     def stay_awake(self) -> None:
         """Say that the processes are watched until now."""

@@ -131,6 +131,25 @@ def test_the_end_of_a_process_is_reported(tmp_path, guest):
         watch.close()
 
 
+def test_an_end_that_was_seen_stays_when_libvirt_looks_for_the_guest_again(tmp_path, guest):
+    awake, reported = tmp_path / "awake", threading.Event()
+    awake.touch()
+    os.utime(awake, (1_700_000_000, 1_700_000_000))
+    watch = ProcessWatch(lambda _id: reported.set(), tmp_path, awake)
+    try:
+        watch.watch(ID)
+        guest.send_signal(signal.SIGKILL)
+        assert reported.wait(5)
+        guest.wait()
+        watch._ends[ID] = ended = 1_800_000_000
+        watch.watch(ID)
+        assert (watch.is_gone(ID), watch.ended(ID)) == (True, ended)
+        del watch._ends[ID]
+        assert watch.ended(ID) > 1_700_000_000, "it was watched here, so it did not end before"
+    finally:
+        watch.close()
+
+
 def test_an_end_that_nobody_watched_was_when_somebody_last_did(tmp_path, guest):
     awake = tmp_path / "awake"
     first = ProcessWatch(lambda _id: None, tmp_path, awake)
