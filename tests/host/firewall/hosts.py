@@ -179,7 +179,7 @@ class Hosts:
         for _ in range(_ROUNDS):
             for echo in self._echoes:
                 echo.send(b"?")
-                select.select([echo], [], [], 5)
+                select.select([echo], [], [], 60)
                 echo.recv(1)
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ BASELINE = 8  # megabits per second: little enough for any machine
 VPC = "vpc-00000000000000001"  # the first one of a world
 LATE = 0.2  # seconds by which a busy machine may be late to send; what that long carries goes at once
 PACKET = bytes(1500 - 28)  # with the headers of IP and UDP the largest
-_TRIES = 4
+_TRIES = 12
 _BUFFER_BY_FORCE, _TIMES = 33, 64  # SO_RCVBUFFORCE, SO_TIMESTAMPNS_NEW
 
 

@@ -414,7 +414,7 @@ class World:
         """Return when the processor has handled all packets that were sent before."""
         for _ in range(_ROUNDS):
             self._echo.send(b"?")
-            select.select([self._echo], [], [], 5)
+            select.select([self._echo], [], [], 60)
             self._echo.recv(1)
 
     def open_echo(self) -> None:

@@ -12,7 +12,7 @@ def test_a_group_grows_and_shrinks_while_programs_are_killed(tmp_path: Path) -> 
     plan = Plan(SEED, instances=20, ended=4, kills=1, away=0.3)
     report = run(plan, tmp_path)
     print(report.text())
-    assert report.violations == [], report.text()
+    assert not report.violations, "; ".join(report.violations) + "\n" + report.text()  # the first line says what
     assert report.most == plan.instances
     assert report.kills.total() == 4 * plan.kills
     assert set(report.kills) == {"controllers", "serving processes", "agents' processes"}
