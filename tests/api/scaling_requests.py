@@ -7,6 +7,7 @@ from stead_controller.aws.protocol.models import load_service
 from stead_controller.clock import now
 from stead_controller.db.tables import LifecycleAction
 from tests.api.conftest import Api
+from tests.api.identity import document, trust
 
 Named = dict[str, Any]
 TOKEN: Final = "11111111-2222-3333-4444-555555555555"
@@ -45,6 +46,10 @@ def build(api: Api) -> Named:
     client.put_scheduled_update_group_action(AutoScalingGroupName="own", **_SCHEDULED)
     told = api.client(api.world.one, "sns").create_topic(Name="own")["TopicArn"]
     client.put_notification_configuration(AutoScalingGroupName="own", TopicARN=told, NotificationTypes=[_TOLD])
+    iam = api.client(api.world.one, "iam")
+    trusted = trust({"Service": "autoscaling.amazonaws.com"})
+    teller = iam.create_role(RoleName="teller", AssumeRolePolicyDocument=trusted)["Role"]
+    iam.put_role_policy(RoleName="teller", PolicyName="p", PolicyDocument=document("sns:Publish"))
     refresh = client.start_instance_refresh(
         AutoScalingGroupName="own", DesiredConfiguration={"LaunchTemplate": _TEMPLATE}
     )
@@ -55,6 +60,8 @@ def build(api: Api) -> Named:
         "free_instance": api.launch(number=73),
         "activity": activity["ActivityId"],
         "instance_refresh": refresh["InstanceRefreshId"],
+        "topic": told,
+        "teller": teller["Arn"],
     }
 
 
@@ -99,7 +106,7 @@ BASES: Final[dict[str, Named]] = {
     "ExitStandby": {"InstanceIds": ["{standby_instance}"]},
     "EnableMetricsCollection": {"Granularity": "1Minute"},
     "ExecutePolicy": {"AutoScalingGroupName": "own", "PolicyName": "own"},
-    "PutLifecycleHook": _HOOK,
+    "PutLifecycleHook": _HOOK | {"NotificationTargetARN": "{topic}", "RoleARN": "{teller}"},
     "DeleteNotificationConfiguration": {"TopicARN": "{topic}"},
     "PutNotificationConfiguration": {"TopicARN": "{topic}", "NotificationTypes": [_TOLD]},
     "PutScalingPolicy": _POLICY,
@@ -134,6 +141,8 @@ VALUES: Final[Named] = {
     "ScheduledActionNames": ["own"],
     "NotificationTypes": [_TOLD],
     "TopicARN": "{topic}",
+    "NotificationTargetARN": "{topic}",
+    "RoleARN": "{teller}",
     "Recurrence": "0 0 * * *",
     "PolicyTypes": ["SimpleScaling"],
     "AdjustmentType": "ChangeInCapacity",
@@ -183,7 +192,8 @@ COMPANIONS: Final[dict[str, Named]] = {
     "StartInstanceRefresh DesiredConfiguration.MixedInstancesPolicy.LaunchTemplate.Overrides"
     ".LaunchTemplateSpecification": _TEMPLATE,
     "CreateLaunchConfiguration BlockDeviceMappings.Ebs": {"VolumeSize": 1},
-    "CreateAutoScalingGroup LifecycleHookSpecificationList": _HOOK,
+    "CreateAutoScalingGroup LifecycleHookSpecificationList": _HOOK
+    | {"NotificationTargetARN": "{topic}", "RoleARN": "{teller}"},
     "CreateOrUpdateTags Tags": _TAG,
     "autoscaling:DeleteTags Tags": _TAG,
     "InstanceMaintenancePolicy": {"MinHealthyPercentage": 90, "MaxHealthyPercentage": 110},

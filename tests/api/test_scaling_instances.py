@@ -237,7 +237,6 @@ def test_hooks_have_limits(api, groups):
     api.refused("ValidationError", put, **launching, HeartbeatTimeout=29)
     api.refused("ValidationError", put, **launching, HeartbeatTimeout=7201)
     api.refused("ValidationError", put, **launching, DefaultResult="WAIT")
-    api.refused("UnsupportedOperation", put, **launching, NotificationTargetARN="arn:aws:sns:us-east-1:1:a")
 
 
 def test_tags_of_groups_are_set_found_and_deleted(api, groups):

@@ -47,7 +47,7 @@ def create_group(call: Call, params: Params) -> Result:
     groups.create(call.tx, call.caller, call.cloud, name, asked, now=call.now)
     row = groups.find(call.tx, call.caller, name)
     for given in params.get("LifecycleHookSpecificationList", ()):
-        lifecycle_hooks.put(call.tx, row, hook_request(given))
+        lifecycle_hooks.put(call.tx, call.cloud, row, hook_request(given), call.now)
     _check_launch(call, name)
     return {}
 

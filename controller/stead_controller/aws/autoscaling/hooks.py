@@ -3,21 +3,17 @@
 from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.errors import InvalidParameter, Unsupported
+from stead_controller.errors import InvalidParameter
 from stead_controller.resources.scaling import groups, lifecycle_hooks
+from stead_controller.resources.scaling.hook_notices import LAUNCHING, TERMINATING
 from stead_controller.resources.scaling.lifecycle_hooks import ActionName, HookRequest
 
-LAUNCHING: Final = "autoscaling:EC2_INSTANCE_LAUNCHING"
-TERMINATING: Final = "autoscaling:EC2_INSTANCE_TERMINATING"
 _LONGEST_SECONDS: Final = 172_800
 _HEARTBEATS: Final = 100
 
 
 def hook_request(params: Params) -> HookRequest:
-    """Read a hook; raises InvalidParameter, Unsupported."""
-    for name in ("NotificationTargetARN", "RoleARN"):
-        if params.get(name):
-            raise Unsupported(f"Notifications of lifecycle hooks are not supported: the parameter {name}.")
+    """Read a hook; raises InvalidParameter."""
     transition = params.get("LifecycleTransition")
     if transition not in (None, LAUNCHING, TERMINATING):
         raise InvalidParameter(f"The LifecycleTransition {transition} is not one of {LAUNCHING}, {TERMINATING}.")
@@ -27,6 +23,8 @@ def hook_request(params: Params) -> HookRequest:
         heartbeat=params.get("HeartbeatTimeout"),
         default_result=params.get("DefaultResult"),
         details=params.get("NotificationMetadata"),
+        topic=params.get("NotificationTargetARN"),
+        role=params.get("RoleARN"),
     )
 
 
@@ -34,7 +32,7 @@ def hook_request(params: Params) -> HookRequest:
 def put_hook(call: Call, params: Params) -> Result:
     """Make or change a hook."""
     group = groups.find(call.tx, call.caller, params["AutoScalingGroupName"])
-    lifecycle_hooks.put(call.tx, group, hook_request(params))
+    lifecycle_hooks.put(call.tx, call.cloud, group, hook_request(params), call.now)
     return {}
 
 
@@ -80,6 +78,8 @@ def _view(group: str, hook: lifecycle_hooks.ShownHook) -> dict[str, Any]:
         "LifecycleHookName": hook.name,
         "AutoScalingGroupName": group,
         "LifecycleTransition": LAUNCHING if hook.launching else TERMINATING,
+        "NotificationTargetARN": hook.topic,
+        "RoleARN": hook.role,
         "NotificationMetadata": hook.details,
         "HeartbeatTimeout": hook.heartbeat,
         "GlobalTimeout": min(_LONGEST_SECONDS, hook.heartbeat * _HEARTBEATS),

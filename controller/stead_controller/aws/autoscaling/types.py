@@ -1,8 +1,8 @@
 """What never changes: kinds of adjustments, hooks, processes and termination policies; and limits of the account."""
 
-from stead_controller.aws.autoscaling.hooks import LAUNCHING, TERMINATING
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.resources.scaling import groups, launch_configurations
+from stead_controller.resources.scaling.hook_notices import LAUNCHING, TERMINATING
 from stead_controller.resources.scaling.step_adjustment import ADJUSTMENT_TYPES
 from stead_controller.resources.scaling.termination import POLICIES
 

@@ -71,6 +71,11 @@ def put(tx: Transaction, cloud: Cloud, group: ScalingGroup, asked: NotificationR
     for one in dict.fromkeys(types):
         tx.session.add(ScalingNotification(group_id=group.id, topic=arn, type=one))
     tx.session.flush()
+    publish_test(tx, group, topic, arn, now)
+
+
+def publish_test(tx: Transaction, group: ScalingGroup, topic: Topic, arn: str, now: datetime) -> None:
+    """Publish a test to a topic, which has this ARN."""
     _publish(tx, topic, TEST, _of_group(group, arn, TEST, now) | {"RequestId": str(uuid.uuid4())}, now)
 
 

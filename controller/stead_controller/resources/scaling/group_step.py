@@ -31,6 +31,7 @@ from stead_controller.resources.scaling import (
 )
 from stead_controller.resources.scaling import launch_configurations as configurations
 from stead_controller.resources.scaling.activities import Event
+from stead_controller.resources.scaling.hook_notices import FROM_POOL, INTO_GROUP, OUT_OF_GROUP, OUT_OF_POOL, Way
 from stead_controller.resources.scaling.launches import Launched, Launcher, Read, Wanted, owner
 from stead_controller.resources.scaling.member import IN_SERVICE, WARMED, Member, Source, is_warm
 from stead_controller.resources.scaling.member_row import member_row
@@ -211,7 +212,8 @@ class Step:
     def _enter(self, row: ScalingInstance) -> None:
         """Take an instance into service, or let it wait for hooks before."""
         if self._hooked[0] and row.lifecycle_state == "Pending":
-            self._wait(row, plan.PENDING_WAIT, launching=True)
+            from_pool = row.in_service is None and row.since > row.launched
+            self._wait(row, plan.PENDING_WAIT, FROM_POOL if from_pool else INTO_GROUP)
             activity = activities.find(self.tx, row.activity_id)
             if activity is not None:
                 activities.move(activity, activities.IN_HOOK)
@@ -231,9 +233,9 @@ class Step:
             activities.end(activity, self.now, failure=failure, status=status)
             group_notices.tell(self.tx, self.group, activity, kind, self.now)
 
-    def _wait(self, row: ScalingInstance, state: str, *, launching: bool) -> None:
+    def _wait(self, row: ScalingInstance, state: str, way: Way) -> None:
         row.lifecycle_state, row.since = state, self.now
-        self._look_again(lifecycle_hooks.begin(self.tx, row, launching=launching, now=self.now))
+        self._look_again(lifecycle_hooks.begin(self.tx, row, way, self.now))
 
     def _end(self, decided: Plan, rows: dict[str, ScalingInstance], seen: dict[str, Seen], capacity: int) -> None:
         """Begin to end instances."""
@@ -249,7 +251,8 @@ class Step:
             is_forced = is_warm(row) and self._pool is not None and self._pool.deleting
             if not is_gone and why is not Why.ABANDONED and self._hooked[1] and not is_forced:
                 target_states.show(self.tx, member_id, _within(row, target_states.TERMINATED))
-                self._wait(row, _within(row, plan.TERMINATING_WAIT), launching=False)
+                way = OUT_OF_POOL if is_warm(row) else OUT_OF_GROUP
+                self._wait(row, _within(row, plan.TERMINATING_WAIT), way)
                 continue
             self._terminate(row, is_gone=is_gone)
 

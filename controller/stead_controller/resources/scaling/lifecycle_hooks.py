@@ -14,8 +14,10 @@ from sqlalchemy import delete, select
 from stead_controller.db.tables import LifecycleAction, LifecycleHook, ScalingGroup, ScalingInstance
 from stead_controller.errors import InvalidParameter, LimitExceeded, NotFound
 from stead_controller.request import lookup
+from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.scaling import due_groups
+from stead_controller.resources.scaling import due_groups, hook_notices
+from stead_controller.resources.scaling.hook_notices import Way
 from stead_controller.resources.scaling.plan import Wait
 
 MOST: Final = 50
@@ -33,16 +35,21 @@ type ShownHook = LifecycleHook
 
 @dataclass(frozen=True, slots=True)
 class HookRequest:
-    """What a request says of a hook; None is what it does not say. The heartbeat's time is in seconds."""
+    """What a request says of a hook; None is what it does not say. The heartbeat's time is in seconds.
+
+    `topic` and `role` are ARNs; an empty one for the topic takes both away.
+    """
 
     name: str
     launching: bool | None
     heartbeat: int | None = None
     default_result: str | None = None
     details: str | None = None
+    topic: str | None = None
+    role: str | None = None
 
 
-def put(tx: Transaction, group: ScalingGroup, asked: HookRequest) -> None:
+def put(tx: Transaction, cloud: Cloud, group: ScalingGroup, asked: HookRequest, now: datetime) -> None:
     """Make or change a hook; raises InvalidParameter, LimitExceeded."""
     row = tx.session.get(LifecycleHook, (group.id, asked.name))
     if row is None:
@@ -57,6 +64,8 @@ def put(tx: Transaction, group: ScalingGroup, asked: HookRequest) -> None:
             heartbeat=_HEARTBEAT,
             default_result="ABANDON",
             details=None,
+            topic=None,
+            role=None,
         )
         tx.session.add(row)
     if asked.launching is not None:
@@ -72,6 +81,11 @@ def put(tx: Transaction, group: ScalingGroup, asked: HookRequest) -> None:
         row.default_result = asked.default_result
     if asked.details is not None:
         row.details = asked.details or None
+    if asked.topic == "":
+        row.topic = row.role = None
+    elif asked.topic is not None or asked.role is not None:
+        row.topic, row.role = asked.topic or row.topic, asked.role or row.role
+        hook_notices.check(tx, cloud, group, row, now)
     tx.session.flush()
 
 
@@ -115,24 +129,24 @@ def kinds(tx: Transaction, group_id: str) -> tuple[bool, bool]:
     return True in found, False in found
 
 
-def begin(tx: Transaction, row: ScalingInstance, *, launching: bool, now: datetime) -> datetime:
+def begin(tx: Transaction, row: ScalingInstance, way: Way, now: datetime) -> datetime:
     """Let an instance wait for its group's hooks; return when the first of them has waited long enough."""
-    hooks = [hook for hook in of_group(tx, row.group_id) if hook.launching is launching]
+    hooks = [hook for hook in of_group(tx, row.group_id) if hook.launching is way.is_launch]
     tx.session.flush()
     for hook in hooks:
         beat = timedelta(seconds=hook.heartbeat)
-        tx.session.add(
-            LifecycleAction(
-                token=str(uuid.uuid4()),
-                instance_id=row.instance_id,
-                hook=hook.name,
-                heartbeat=hook.heartbeat,
-                default_result=hook.default_result,
-                result=None,
-                until=now + beat,
-                latest=now + min(_LONGEST, beat * _HEARTBEATS),
-            )
+        action = LifecycleAction(
+            token=str(uuid.uuid4()),
+            instance_id=row.instance_id,
+            hook=hook.name,
+            heartbeat=hook.heartbeat,
+            default_result=hook.default_result,
+            result=None,
+            until=now + beat,
+            latest=now + min(_LONGEST, beat * _HEARTBEATS),
         )
+        tx.session.add(action)
+        hook_notices.tell(tx, hook, action, way, now)
     return now + timedelta(seconds=min(hook.heartbeat for hook in hooks))
 
 

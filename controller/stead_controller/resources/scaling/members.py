@@ -23,6 +23,7 @@ from stead_controller.resources.scaling import (
     words,
 )
 from stead_controller.resources.scaling.activities import Event
+from stead_controller.resources.scaling.hook_notices import OUT_OF_GROUP
 from stead_controller.resources.scaling.launches import Origin, owner
 from stead_controller.resources.scaling.member import IN_SERVICE, PENDING, is_warm
 from stead_controller.resources.scaling.member_row import member_row
@@ -89,7 +90,7 @@ def terminate(
     if lifecycle_hooks.kinds(tx, group.id)[1]:
         row.lifecycle_state = plan.TERMINATING_WAIT
         target_states.show(tx, instance_id, target_states.TERMINATED)
-        lifecycle_hooks.begin(tx, row, launching=False, now=now)
+        lifecycle_hooks.begin(tx, row, OUT_OF_GROUP, now)
     else:
         terminate_instances(tx, owner(cloud, group), [instance_id], now, even_protected=True)
     due_groups.wake(tx, group, now)

@@ -18,6 +18,7 @@ from stead_controller.resources.scaling import (
     words,
 )
 from stead_controller.resources.scaling.activities import Event
+from stead_controller.resources.scaling.hook_notices import BACK_TO_POOL, INTO_POOL, Way
 from stead_controller.resources.scaling.launches import Launched, Launcher, owner
 from stead_controller.resources.scaling.member import IN_SERVICE, WARMED
 from stead_controller.resources.scaling.member_row import member_row
@@ -50,7 +51,7 @@ class WarmPoolStep:
                 activity = activities.find(self.tx, row.activity_id)
                 if activity is not None:
                     activities.move(activity, activities.IN_HOOK)
-                self._wait(row, launching=True)
+                self._wait(row, INTO_POOL)
             else:
                 self._pass(row)
         for member_id in decided.passing:
@@ -58,9 +59,9 @@ class WarmPoolStep:
         for member_id in decided.settled:
             self._settled(rows[member_id])
 
-    def _wait(self, row: ScalingInstance, *, launching: bool) -> None:
+    def _wait(self, row: ScalingInstance, way: Way) -> None:
         row.lifecycle_state, row.since = COMING_WAIT, self.now
-        self.look_again(lifecycle_hooks.begin(self.tx, row, launching=launching, now=self.now))
+        self.look_again(lifecycle_hooks.begin(self.tx, row, way, self.now))
 
     def _pass(self, row: ScalingInstance) -> None:
         """Stop an instance whose hooks are over, or have it ready at once."""
@@ -102,7 +103,7 @@ class WarmPoolStep:
         close_measuring.stop(self.tx, [row.instance_id])
         target_states.show(self.tx, row.instance_id, self.target)
         if self.hooked[1]:
-            self._wait(row, launching=False)
+            self._wait(row, BACK_TO_POOL)
         else:
             self._pass(row)
 

@@ -88,6 +88,16 @@ def _configurations(asked: Asked) -> Iterator[Check]:
         yield Check(Target(launch_configurations.arn_of_name(call.tx, call.caller, call.cloud, name)))
 
 
+def _passed(path: str) -> Part:
+    """Check the roles with which hooks publish."""
+
+    def part(asked: Asked) -> Iterator[Check]:
+        for arn in asked.values(path):
+            yield Check(Target(arn, context={"iam:PassedToService": "autoscaling.amazonaws.com"}), "iam:PassRole")
+
+    return part
+
+
 def _tagged(asked: Asked) -> Iterator[Check]:
     for name in asked.values("Tags.ResourceId"):
         yield Check(target(asked, name))
@@ -103,7 +113,7 @@ RULES: Final[dict[str, Rule]] = {
     "AttachInstances": rule(_GROUP),
     "CancelInstanceRefresh": rule(_GROUP),
     "CompleteLifecycleAction": rule(_GROUP),
-    "CreateAutoScalingGroup": rule(_sized, _launches),
+    "CreateAutoScalingGroup": rule(_sized, _launches, _passed("LifecycleHookSpecificationList.RoleARN")),
     "CreateLaunchConfiguration": rule(_configurations),
     "CreateOrUpdateTags": rule(_tagged),
     "DeleteAutoScalingGroup": rule(_GROUP),
@@ -127,7 +137,7 @@ RULES: Final[dict[str, Rule]] = {
     "DetachInstances": rule(_GROUP),
     "EnterStandby": rule(_GROUP),
     "ExitStandby": rule(_GROUP),
-    "PutLifecycleHook": rule(_GROUP),
+    "PutLifecycleHook": rule(_GROUP, _passed("RoleARN")),
     "PutWarmPool": rule(_GROUP),
     "RecordLifecycleActionHeartbeat": rule(_GROUP),
     "ResumeProcesses": rule(_GROUP),

@@ -11,7 +11,10 @@ from stead_controller.db.types import ResourceId
 
 
 class LifecycleHook(Base):
-    """Has instances wait when they are launched or when they end; `launching` says which."""
+    """Has instances wait when they are launched or when they end; `launching` says which.
+
+    It publishes to a topic with a role, both by their ARNs; neither may be there any more.
+    """
 
     __tablename__ = "lifecycle_hooks"
 
@@ -23,6 +26,8 @@ class LifecycleHook(Base):
     heartbeat: Mapped[int]  # seconds
     default_result: Mapped[str] = mapped_column(String(16))
     details: Mapped[str | None] = mapped_column(String(4000))  # NotificationMetadata
+    topic: Mapped[str | None] = mapped_column(String(320))
+    role: Mapped[str | None] = mapped_column(String(2048))
 
 
 class LifecycleAction(Base):
