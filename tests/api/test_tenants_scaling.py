@@ -1,4 +1,4 @@
-"""Auto Scaling, CloudWatch and EC2 Instance Connect answer another tenant's name or id exactly like an absent one.
+"""Auto Scaling, CloudWatch, SNS and EC2 Instance Connect answer another tenant's name or id exactly like an absent one.
 
 The matrix is made from botocore's model, as EC2's is (`test_tenants.py`): all members of requests that name something.
 """
@@ -14,9 +14,10 @@ from stead_controller.aws.protocol.codec import WireError
 from stead_controller.aws.protocol.models import load_service
 from stead_controller.catalog import ids
 from stead_controller.clock import now
-from stead_controller.db.tables import LifecycleAction
-from tests.api import base_requests, cloudwatch_requests, fleet_requests, scaling_requests
+from stead_controller.db.tables import LifecycleAction, Subscription
+from tests.api import base_requests, cloudwatch_requests, fleet_requests, scaling_requests, sns_requests
 from tests.api.conftest import serving
+from tests.api.identity import document, trust
 from tests.api.other_accounts import answer, read_of_other_accounts, statements, unchanged
 from tests.support import rows
 
@@ -43,8 +44,16 @@ NAMES = {
     "LifecycleActionToken": "token",
     "ParentsOfAlarmName": "alarm",
     "PlacementGroup": "placement-group",
+    "NotificationTargetARN": "topic",
     "ResourceARN": "arn",
+    "ResourceArn": "topic",
+    "RoleARN": "role",
     "SecurityGroups": "security-group",
+    "SubscriptionArn": "subscription",
+    "TargetArn": "topic",
+    "Token": "subscription token",
+    "TopicARN": "topic",
+    "TopicArn": "topic",
     "VPCZoneIdentifier": "subnet",
 }
 # Under a name of the caller's own, so that another account's is no matter.
@@ -77,22 +86,29 @@ ALONE = {  # what may not stand beside it
     ("CreateAutoScalingGroup", "VPCZoneIdentifier"): ("AvailabilityZones",),
     ("CompleteLifecycleAction", "InstanceId"): ("LifecycleActionToken",),
     ("RecordLifecycleActionHeartbeat", "InstanceId"): ("LifecycleActionToken",),
+    ("Publish", "TargetArn"): ("TopicArn",),
 }
 # Found by their ids, which nobody can guess, before it is seen whose they are.
-FOUND_BY_ID = {"instance", "refresh", "token"}
+FOUND_BY_ID = {"instance", "refresh", "subscription", "token", "beside an id"}
+BESIDE_AN_ID = dict.fromkeys(
+    [("autoscaling", "DeleteNotificationConfiguration", "TopicARN"), ("sns", "ConfirmSubscription", "TopicArn")],
+    "beside an id",
+)
 # How the absent is refused; what lists it lists nothing, and what switches alarms leaves out those that are not there.
 ABSENT_CODES = (
     "ValidationError",
     "ResourceNotFound",
     "ResourceNotFoundException",
     "DashboardNotFoundError",
+    "InvalidParameter",
+    "NotFound",
     "EC2InstanceNotFoundException",
 )
 
 
 def matrix():
     for service, name in sorted(OPERATIONS):
-        if service in {"autoscaling", "cloudwatch", "ec2-instance-connect"}:
+        if service in {"autoscaling", "cloudwatch", "ec2-instance-connect", "sns"}:
             shape = load_service(service).operation(name).input_shape
             for member in shape.members if shape is not None else ():
                 if member in NAMES and (name, member) not in MADE | REFUSED | LATER:
@@ -108,7 +124,12 @@ def api(tmp_path_factory, api_database):
 
 @pytest.fixture(scope="module")
 def own(api):
-    return {**fleet_requests.build(api), **scaling_requests.build(api), **cloudwatch_requests.build(api)}
+    return {
+        **fleet_requests.build(api),
+        **scaling_requests.build(api),
+        **cloudwatch_requests.build(api),
+        **sns_requests.build(api),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +162,22 @@ def theirs(api, own):
     iam = api.client(world, "iam")
     iam.create_instance_profile(InstanceProfileName="theirs")
     arn = f"arn:aws:cloudwatch:us-east-1:{world.caller.account_id}:alarm:"
+    sns = api.client(world, "sns")
+    topic = sns.create_topic(Name="theirs")["TopicArn"]
+    api.run(subscribed, world, topic)
+    trusted = trust({"Service": "autoscaling.amazonaws.com"})
+    role = iam.create_role(RoleName="theirs", AssumeRolePolicyDocument=trusted)["Role"]["Arn"]
+    iam.put_role_policy(RoleName="theirs", PolicyName="p", PolicyDocument=document("sns:*"))
     return {
         "activity": (activity["ActivityId"], scaling_requests.TOKEN),
         "arn": (f"{arn}theirs", f"{arn}nobody"),
         "image": (api.run(add_image, world), ids.new_id("image")),
         "instance": (instance_id, ids.new_id("instance")),
         "refresh": (refresh["InstanceRefreshId"], scaling_requests.TOKEN),
+        "role": (role, role.replace("theirs", "nobody")),
+        "subscription": (f"{topic}:77777777-2222-3333-4444-555555555555", f"{topic}:{scaling_requests.TOKEN}"),
+        "subscription token": ("b" * 128, "c" * 128),
+        "topic": (topic, topic.replace("theirs", "nobody")),
         "security-group": (world.group_id, ids.new_id("security-group")),
         "subnet": (world.subnet_ids[0], ids.new_id("subnet")),
         "template": (made["LaunchTemplateId"], ids.new_id("launch-template")),
@@ -160,6 +191,17 @@ def add_image(tx, tenant):
     return image.id
 
 
+def subscribed(tx, tenant, topic):
+    """A confirmed subscription to a topic."""
+    row = Subscription(id="77777777-2222-3333-4444-555555555555", account_id=tenant.caller.account_id, topic="theirs")
+    row.protocol, row.endpoint, row.principal, row.token = "https", "https://their.example/", topic, "b" * 128
+    row.raw, row.state, row.locked, row.authenticated = False, "confirmed", False, False
+    row.token_until = row.created = now()
+    row.tries = row.queued = 0
+    tx.session.add(row)
+    return row
+
+
 def add_action(tx, instance_id):
     token, at = "88888888-2222-3333-4444-555555555555", now() + timedelta(hours=1)
     given = {"heartbeat": 60, "default_result": "ABANDON", "result": None, "until": at, "latest": at}
@@ -169,7 +211,7 @@ def add_action(tx, instance_id):
 
 def good(api, own, service, operation, member):
     """A good request of the caller's own, without the member."""
-    tables = [scaling_requests, cloudwatch_requests]
+    tables = [scaling_requests, cloudwatch_requests, sns_requests]
     shape = load_service(service).operation(operation).input_shape
     values = {name: value for table in tables for name, value in table.VALUES.items()}
     of = {name: value for table in tables for name, value in table.VALUES_OF.items()}
@@ -194,7 +236,7 @@ def answered_alike(api, called, request, kind, names):
     assert seen[0] == seen[1]
     if isinstance(found, WireError):
         assert found.code in ABSENT_CODES
-        assert "X" in seen[0][0], found
+        assert "X" in seen[0][0] or called[0] == "sns", found
     else:
         assert not any(found.values())
 
@@ -203,9 +245,9 @@ def answered_alike(api, called, request, kind, names):
 def test_anothers_name_is_answered_like_an_absent_one(api, own, theirs, asked):
     service, operation, member = asked
     listed = isinstance(load_service(service).operation(operation).input_shape.members[member], ListShape)
-    kind = NAMES[member]
+    kind = BESIDE_AN_ID.get(asked, NAMES[member])
     request = good(api, own, service, operation, member)
-    names = theirs.get(kind, ("theirs", "nobody"))
+    names = theirs.get(NAMES[member], ("theirs", "nobody"))
     answered_alike(api, (service, operation), lambda name: request | {member: [name] if listed else name}, kind, names)
 
 

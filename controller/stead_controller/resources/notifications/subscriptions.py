@@ -107,7 +107,8 @@ def subscribe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Subscription
 def confirm(tx: Transaction, caller: Caller, cloud: Cloud, asked: Confirmation, now: datetime) -> Subscription:
     """Confirm the subscription that a token is of; the token alone proves the right to do so, if there is no caller.
 
-    One that is `locked` needs its owner as the caller. Raises InvalidParameter, NotFound, NotAuthorized.
+    One that is `locked` needs its owner as the caller. Raises InvalidParameter, NotAuthorized, and NotFound for a topic
+    that the caller's account does not have; of others' topics nobody learns here whether they are there.
     """
     topic_arn, token, locked = asked.topic_arn, asked.token, asked.locked
     match = re.match(r"arn:[a-z-]+:sns:[a-z0-9-]+:(\d{12}):", topic_arn)
@@ -115,7 +116,7 @@ def confirm(tx: Transaction, caller: Caller, cloud: Cloud, asked: Confirmation, 
     name = topics.name_of(cloud, account_id, topic_arn)
     if name is None:
         raise InvalidParameter("Invalid parameter: TopicArn")
-    if tx.session.get(Topic, (account_id, name)) is None:
+    if account_id == caller.account_id and tx.session.get(Topic, (account_id, name)) is None:
         raise NotFound("topic", topic_arn, message="Topic does not exist")
     mine = Subscription.account_id == account_id, Subscription.topic == name
     rows = tx.session.scalars(select(Subscription).where(*mine))
