@@ -202,6 +202,7 @@ def test_what_cannot_be_published_to_is_refused(api, groups, iam):
     assert "NotificationTargetARN" in told(RoleARN=ROLE)
     unable = f"Unable to publish test message to notification target {TOPIC}x using IAM role {ROLE}. Please check"
     assert told(**good | {"NotificationTargetARN": TOPIC + "x"}).startswith(unable)
+    iam.put_role_policy(RoleName="tells", PolicyName="p", PolicyDocument=publishes(topic="*"))
     for target in (TOPIC.replace("sns", "sqs"), TOPIC.replace("1" * 12, "2" * 12)):
         assert "Unable" in told(**good | {"NotificationTargetARN": target})
     assert "is invalid" in told(**good | {"RoleARN": ROLE.replace("role", "user")})

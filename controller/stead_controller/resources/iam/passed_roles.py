@@ -33,8 +33,6 @@ def may(tx: Transaction, arn: str, use: Use, now: datetime) -> bool:
     if not arn.startswith(f"arn:aws:iam::{use.account_id}:"):
         return False
     role = role_sessions.find_role(tx, arn)
-    if not role.is_there:
-        return False
     by_service = Principal(arn=use.service, account_id="", kind="service")
     told = {"aws:CurrentTime": now, "aws:SourceAccount": use.account_id}
     if not role_sessions.trusts(role, by_service, "sts:AssumeRole", told):

@@ -95,10 +95,10 @@ def tell(tx: Transaction, hook: LifecycleHook, action: LifecycleAction, way: Way
 
 def _topic(tx: Transaction, group: ScalingGroup, hook: LifecycleHook, now: datetime) -> Topic | None:
     """Return the topic of a hook, None without one and where its role may not publish to it."""
-    if hook.topic is None or hook.role is None:
+    if hook.topic is None:
         return None
     topic = tx.session.get(Topic, (group.account_id, hook.topic.rpartition(":")[2]))
     if topic is None:
         return None
     use = Use(_SERVICE, group.account_id, "sns:Publish", hook.topic)
-    return topic if passed_roles.may(tx, hook.role, use, now) else None
+    return topic if passed_roles.may(tx, hook.role or "", use, now) else None
