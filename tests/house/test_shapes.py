@@ -15,6 +15,7 @@ _SHAPE = re.compile(r"[A-Z][a-z0-9]+(?:[A-Z][A-Za-z0-9]*)?\Z")
 DATA: dict[str, str] = {
     "hosts/link.py": "gRPC's methods are named so in stead_proto",
     "resources/scaling/group_notices.py": "what groups publish is JSON under Auto Scaling's names",
+    "resources/scaling/hook_notices.py": "what lifecycle hooks publish is JSON under Auto Scaling's names",
     "resources/metrics/alarm_notices.py": "what alarms publish is JSON under CloudWatch's names",
     "resources/iam/bound_principals.py": "policies are JSON: their statements name principals",
     "resources/iam/password_policies.py": "the rules of a password policy are stored as JSON under IAM's names",
