@@ -345,7 +345,9 @@ def test_lists_have_pages(api, sns):
     def many(tx):
         topic = topics.look_up(tx, api.world.one.caller, api.world.cloud, TOPIC)
         for number in range(100):
-            asked = subscriptions.SubscriptionRequest(topic, "https", f"https://x.example/{number}", False)
+            asked = subscriptions.SubscriptionRequest(
+                topic, "https", f"https://x.example/{number}", subscriptions.Wishes()
+            )
             subscriptions.subscribe(tx, api.world.one.caller, api.world.cloud, asked, api.world.now)
 
     api.run(many)
@@ -402,7 +404,7 @@ def test_an_account_has_so_many_topics(api, sns, monkeypatch):
         ({"Protocol": "https", "Endpoint": "https://x.example/" + "a" * 2048}, "InvalidParameter"),
         ({"Protocol": "https", "Endpoint": "https://u:p@x.example/"}, "UnsupportedOperation"),
         (
-            {"Protocol": "https", "Endpoint": "https://x.example", "Attributes": {"FilterPolicy": '{"a": ["b"]}'}},
+            {"Protocol": "https", "Endpoint": "https://x.example", "Attributes": {"ReplayPolicy": "{}"}},
             "UnsupportedOperation",
         ),
         (

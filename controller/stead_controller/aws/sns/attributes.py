@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from stead_controller.errors import InvalidParameter, Unsupported
+from stead_controller.resources.notifications import filter_policies
+from stead_controller.resources.notifications.subscriptions import Wishes
 
 # What a topic is anyway.
 _OF_TOPICS: Final = {
@@ -17,11 +19,11 @@ _OF_TOPICS: Final = {
 _UNBUILT_TOPICS: Final = ("ArchivePolicy", "DataProtectionPolicy", "FifoThroughputScope", "Policy")
 _OF_SUBSCRIPTIONS: Final = {
     "DeliveryPolicy": ("",),
-    "FilterPolicy": ("", "{}"),
-    "FilterPolicyScope": ("", "MessageAttributes"),
     "RedrivePolicy": ("", "{}"),
 }
 _UNBUILT_SUBSCRIPTIONS: Final = ("ReplayPolicy", "SubscriptionRoleArn")
+_WISHES: Final = ("RawMessageDelivery", "FilterPolicy", "FilterPolicyScope")
+_SCOPES: Final = (filter_policies.ATTRIBUTES, filter_policies.BODY)
 _FEEDBACK: Final = ("RoleArn", "FeedbackSampleRate")
 
 
@@ -33,12 +35,18 @@ def display_name(given: Mapping[str, str]) -> str:
     return given.get("DisplayName", "")
 
 
-def raw_delivery(given: Mapping[str, str]) -> bool:
+def wishes(given: Mapping[str, str]) -> Wishes:
     """Return what attributes of a subscription say of its messages; raises Unsupported, InvalidParameter."""
     for name, value in given.items():
-        if name != "RawMessageDelivery":
+        if name not in _WISHES:
             _check(name, value, _OF_SUBSCRIPTIONS, _UNBUILT_SUBSCRIPTIONS)
-    return truth("RawMessageDelivery", given.get("RawMessageDelivery", "false"))
+    raw, policy, scope = (given.get(name) for name in _WISHES)
+    if scope is not None and scope not in _SCOPES:
+        raise InvalidParameter(
+            f"Invalid parameter: FilterPolicyScope: Invalid value [{scope[:100]}]. Please use either "
+            f"{filter_policies.BODY} or {filter_policies.ATTRIBUTES}"
+        )
+    return Wishes(None if raw is None else truth("RawMessageDelivery", raw), "" if policy == "{}" else policy, scope)
 
 
 def truth(name: str, value: str) -> bool:

@@ -7,7 +7,7 @@ from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.sns import attributes
 from stead_controller.aws.sns.topics import EFFECTIVE_POLICY, PAGE
 from stead_controller.errors import InvalidParameter
-from stead_controller.resources.notifications import subscriptions, topics
+from stead_controller.resources.notifications import filter_policies, subscriptions, topics
 from stead_controller.resources.notifications.subscriptions import Confirmation, Place, SubscriptionRequest
 
 _PENDING: Final = "pending confirmation"
@@ -21,8 +21,8 @@ def subscribe(call: Call, params: Params) -> Result:
     endpoint = params.get("Endpoint")
     if not endpoint:
         raise InvalidParameter("Invalid parameter: Endpoint")
-    raw = attributes.raw_delivery(params.get("Attributes") or {})
-    asked = SubscriptionRequest(topic, params["Protocol"], endpoint, raw)
+    wishes = attributes.wishes(params.get("Attributes") or {})
+    asked = SubscriptionRequest(topic, params["Protocol"], endpoint, wishes)
     row = subscriptions.subscribe(call.tx, call.caller, call.cloud, asked, call.now)
     is_shown = params.get("ReturnSubscriptionArn") or row.state == subscriptions.CONFIRMED
     return {"SubscriptionArn": subscriptions.arn_of(call.cloud, row) if is_shown else _PENDING}
@@ -61,8 +61,10 @@ def list_subscriptions_by_topic(call: Call, params: Params) -> Result:
 def get_subscription_attributes(call: Call, params: Params) -> Result:
     """Describe a subscription."""
     row = subscriptions.find(call.tx, call.caller.account_id, call.cloud, params["SubscriptionArn"])
+    filtered = {} if row.filter_policy is None else _filter(row)
     return {
-        "Attributes": {
+        "Attributes": filtered
+        | {
             "SubscriptionArn": params["SubscriptionArn"],
             "TopicArn": topics.arn_of(call.cloud, row.account_id, row.topic),
             "Protocol": row.protocol,
@@ -81,10 +83,7 @@ def get_subscription_attributes(call: Call, params: Params) -> Result:
 def set_subscription_attributes(call: Call, params: Params) -> Result:
     """Change an attribute of a subscription."""
     row = subscriptions.find(call.tx, call.caller.account_id, call.cloud, params["SubscriptionArn"])
-    name = params["AttributeName"]
-    raw = attributes.raw_delivery({name: params.get("AttributeValue") or ""})
-    if name == "RawMessageDelivery":
-        row.raw = raw
+    subscriptions.change(row, attributes.wishes({params["AttributeName"]: params.get("AttributeValue") or ""}))
     return {}
 
 
@@ -103,6 +102,13 @@ def _view(call: Call, row: subscriptions.ShownSubscription) -> dict[str, Any]:
         "Protocol": row.protocol,
         "Endpoint": row.endpoint,
         "TopicArn": topics.arn_of(call.cloud, row.account_id, row.topic),
+    }
+
+
+def _filter(row: subscriptions.ShownSubscription) -> dict[str, str]:
+    return {
+        "FilterPolicy": row.filter_policy or "",
+        "FilterPolicyScope": row.filter_scope or filter_policies.ATTRIBUTES,
     }
 
 

@@ -6,17 +6,17 @@ See https://docs.aws.amazon.com/sns/latest/api/API_Publish.html.
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, literal, select, update
 
 from stead_controller.db.tables import Delivery, Subscription, Topic, TopicMessage
 from stead_controller.errors import InvalidParameter
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.notifications import message_attributes
+from stead_controller.resources.notifications import filter_policies, message_attributes
 from stead_controller.resources.notifications.message_attributes import Attribute
 
 NOTIFICATION: Final = "Notification"
@@ -87,14 +87,16 @@ def check(text: str, message: Message) -> None:
 
 
 def publish(tx: Transaction, topic: Topic, message: Message, now: datetime) -> str:
-    """Write the deliveries of a message to all that are subscribed now; return its id."""
+    """Write the deliveries of a message to all that are subscribed now and want it; return its id."""
     row = _add(tx, NOTIFICATION, message, now)
-    mine = (
+    mine = [
         Subscription.account_id == topic.account_id,
         Subscription.topic == topic.name,
         Subscription.state == "confirmed",
         Subscription.queued < MOST_QUEUED,
-    )
+    ]
+    if unwanted := _unwanted(tx, mine, message):
+        mine.append(Subscription.id.not_in(unwanted))
     receivers = select(Subscription.id, literal(row.id)).where(*mine).order_by(Subscription.id)
     tx.session.execute(insert(Delivery).from_select(["subscription_id", "message_id"], receivers))
     counted = (
@@ -110,6 +112,21 @@ def publish(tx: Transaction, topic: Topic, message: Message, now: datetime) -> s
     else:
         tx.session.execute(delete(TopicMessage).where(TopicMessage.id == row.id))
     return row.id
+
+
+def _unwanted(tx: Transaction, mine: Sequence[ColumnElement[bool]], message: Message) -> list[str]:
+    """Return the ids of the subscriptions whose filter policies do not let a message through."""
+    row = Subscription
+    query = select(row.id, row.protocol, row.filter_policy, row.filter_scope).where(
+        *mine, row.filter_policy.is_not(None)
+    )
+    unwanted = []
+    for subscription_id, protocol, policy, scope in tx.session.execute(query):
+        body = body_for(message.bodies, protocol)
+        by = scope or filter_policies.ATTRIBUTES
+        if not filter_policies.accepts(policy or "", by, body, message.attributes):
+            unwanted.append(subscription_id)
+    return unwanted
 
 
 def send(tx: Transaction, subscription: Subscription, kind: str, text: str, now: datetime) -> None:

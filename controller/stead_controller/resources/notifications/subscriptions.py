@@ -18,7 +18,7 @@ from stead_controller.errors import InvalidParameter, LimitExceeded, NotAuthoriz
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.notifications import endpoints, publishing, topics
+from stead_controller.resources.notifications import endpoints, filter_policies, publishing, topics
 from stead_controller.resources.notifications.publishing import CONFIRMATION, ENDED
 
 MOST: Final = 100
@@ -41,12 +41,24 @@ type ShownSubscription = Subscription
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionRequest:
-    """Who is to be sent a topic's messages; `raw` ones come alone, without an envelope."""
+    """Who is to be sent which of a topic's messages."""
 
     topic: Topic
     protocol: str
     endpoint: str
-    raw: bool
+    wishes: "Wishes"
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a request says of messages; None is what it does not say.
+
+    `raw` ones come alone, without an envelope. An empty `filter_policy` lets all through.
+    """
+
+    raw: bool | None = None
+    filter_policy: str | None = None
+    filter_scope: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,7 @@ def subscribe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Subscription
 
     Raises InvalidParameter, Unsupported, LimitExceeded.
     """
-    topic, protocol, endpoint, raw = asked.topic, asked.protocol, asked.endpoint, asked.raw
+    topic, protocol, endpoint = asked.topic, asked.protocol, asked.endpoint
     endpoints.check(protocol, endpoint, plain=bool(cloud.webhook_networks))
     here = Subscription.account_id == topic.account_id, Subscription.topic == topic.name
     same = here[0], here[1], Subscription.protocol == protocol, Subscription.endpoint == endpoint
@@ -86,13 +98,15 @@ def subscribe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Subscription
             message = f"A topic can have at most {MOST} subscriptions."
             raise LimitExceeded(message, code="SubscriptionLimitExceeded")
         row = Subscription(id=str(uuid.uuid4()), account_id=topic.account_id, topic=topic.name, protocol=protocol)
-        row.endpoint, row.principal, row.raw, row.state = endpoint, caller.principal_arn or caller.arn, raw, PENDING
+        row.endpoint, row.principal, row.state = endpoint, caller.principal_arn or caller.arn, PENDING
+        row.raw, row.filter_policy, row.filter_scope = False, None, None
+        change(row, asked.wishes)
         row.locked, row.authenticated, row.created = False, False, now
         row.due, row.tries, row.queued = None, 0, 0
         _renew(row, now)
         tx.session.add(row)
         tx.session.flush()
-    elif row.raw != raw:
+    elif _wishes(row) != _said(asked.wishes):
         raise InvalidParameter(
             "Invalid parameter: Attributes Reason: Subscription already exists with different attributes"
         )
@@ -102,6 +116,27 @@ def subscribe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Subscription
         text = f"You have chosen to subscribe to the topic {arn}.\nTo confirm the subscription, visit the SubscribeURL"
         publishing.send(tx, row, CONFIRMATION, f"{text} included in this message.", now)
     return row
+
+
+def change(row: Subscription, wishes: Wishes) -> None:
+    """Change which messages a subscription gets, and how; raises InvalidParameter."""
+    if wishes.raw is not None:
+        row.raw = wishes.raw
+    if wishes.filter_policy is not None:
+        row.filter_policy = wishes.filter_policy or None
+    if wishes.filter_scope is not None:
+        row.filter_scope = wishes.filter_scope
+    if row.filter_policy is not None:
+        filter_policies.check(row.filter_policy, row.filter_scope or filter_policies.ATTRIBUTES)
+
+
+def _wishes(row: Subscription) -> Wishes:
+    return Wishes(row.raw, row.filter_policy or "", row.filter_scope or filter_policies.ATTRIBUTES)
+
+
+def _said(wishes: Wishes) -> Wishes:
+    """Return wishes with the defaults of what they do not say."""
+    return Wishes(bool(wishes.raw), wishes.filter_policy or "", wishes.filter_scope or filter_policies.ATTRIBUTES)
 
 
 def confirm(tx: Transaction, caller: Caller, cloud: Cloud, asked: Confirmation, now: datetime) -> Subscription:

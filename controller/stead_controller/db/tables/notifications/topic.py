@@ -29,7 +29,8 @@ class Subscription(Base):
 
     `state` is pending, confirmed, or deleted: what its receiver has ended can be confirmed again for a while, by the
     `token` that it has, until `token_until`. `due` is when the oldest of its `queued` deliveries is tried next, after
-    so many `tries`; None without any. `locked` is whether only its owner may end it.
+    so many `tries`; None without any. `locked` is whether only its owner may end it. It gets the messages that its
+    `filter_policy` lets through, by what `filter_scope` says.
     """
 
     __tablename__ = "subscriptions"
@@ -48,6 +49,8 @@ class Subscription(Base):
     endpoint: Mapped[str] = mapped_column(Text)
     principal: Mapped[str] = mapped_column(Text)
     raw: Mapped[bool]
+    filter_policy: Mapped[str | None] = mapped_column(Text)
+    filter_scope: Mapped[str | None] = mapped_column(String(32))  # None: MessageAttributes
     state: Mapped[str] = mapped_column(String(16))
     locked: Mapped[bool]
     authenticated: Mapped[bool]
