@@ -200,7 +200,6 @@ def test_a_running_pool_is_not_stopped_and_serves_at_once(api, groups):
     assert {_state(api, each) for each in (one, two)} == {"running"}
     groups.call(groups.client.set_desired_capacity, DesiredCapacity=1)
     groups.run()
-    groups.run()
     [serving] = groups.states()
     assert groups.states() == {serving: "InService"}
 
@@ -220,6 +219,8 @@ def test_what_is_sick_in_the_pool_is_replaced(api, groups):
     assert sorted(groups.warm().values()) == [
         "Warmed:Pending", "Warmed:Pending", "Warmed:Pending:Proceed", "Warmed:Terminating",
     ]  # fmt: skip
+    groups.become("stopped", started)
+    assert groups.warm()[started] == "Warmed:Stopped"
 
 
 def test_a_pool_is_deleted_alone_and_with_its_group(api, groups):
@@ -377,6 +378,45 @@ def test_a_hibernated_pool_hibernates_what_it_can(api, groups):
     groups.run()
     assert _state(api, one) == "stopping"
     assert not api.run(lambda tx: tx.session.get_one(Instance, one).hibernate_stop)
+
+
+def test_a_stopped_pool_hibernates_nothing(api, groups):
+    data = asked(api)
+    for name in ("MinCount", "MaxCount"):
+        del data[name]
+    api.ec2.create_launch_template(LaunchTemplateName="sleepy", LaunchTemplateData=data)
+    groups.create(DesiredCapacity=0, LaunchTemplate={"LaunchTemplateName": "sleepy"})
+    _put(groups, MaxGroupPreparedCapacity=1)
+    groups.run()
+    [one] = groups.warm()
+    groups.become("running", one)
+    assert groups.warm() == {one: "Warmed:Pending:Proceed"}
+    assert not api.run(lambda tx: tx.session.get_one(Instance, one).hibernate_stop)
+
+
+def test_what_is_in_the_pool_is_not_measured_closely(api, groups):
+    def closely():
+        return [bool(one.measured_closely) for one in api.run(lambda tx: tx.session.query(Instance).all())]
+
+    groups.create(DesiredCapacity=1)
+    metric = {"PredefinedMetricType": "ASGAverageCPUUtilizationHighResolution"}
+    tracking = {"PredefinedMetricSpecification": metric, "TargetValue": 50.0}
+    groups.call(
+        groups.client.put_scaling_policy,
+        PolicyName="p",
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingConfiguration=tracking,
+    )
+    [one] = groups.up()
+    _put(groups, MaxGroupPreparedCapacity=1, InstanceReusePolicy={"ReuseOnScaleIn": True})
+    assert closely() == [True]
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=0)
+    groups.run()
+    assert closely() == [False]
+    groups.become("stopped", one)
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=1)
+    groups.run()
+    assert closely() == [True]
 
 
 def test_what_has_no_room_to_start_is_launched_elsewhere(api, groups):

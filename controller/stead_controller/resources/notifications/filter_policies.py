@@ -66,7 +66,8 @@ def accepts(text: str, scope: str, body: str, attributes: Mapping[str, Attribute
     """Tell whether a filter policy lets a message through."""
     policy = _read(text)
     if scope == ATTRIBUTES:
-        return _matches(policy, {name: _values(one) for name, one in attributes.items() if one.content is None})
+        texts = {name: _values(one.data_type, one.text) for name, one in attributes.items() if one.text is not None}
+        return _matches(policy, texts)
     message = _read(body)
     return isinstance(message, dict) and _matches(policy, message)
 
@@ -79,11 +80,11 @@ def _read(text: str) -> Any:
         return None
 
 
-def _values(one: Attribute) -> Any:
-    kind = one.data_type.split(".")
+def _values(data_type: str, text: str) -> Any:
+    kind = data_type.split(".")
     if kind[0] == "Number":
-        return _number(one.text or "")
-    return _read(one.text or "") if kind[:2] == ["String", "Array"] else one.text
+        return _number(text)
+    return _read(text) if kind[:2] == ["String", "Array"] else text
 
 
 def _number(text: str) -> Decimal | str:
@@ -192,7 +193,7 @@ def _check_value(wanted: Any) -> None:
 
 def _check_but(given: Any) -> None:
     if isinstance(given, dict):
-        if len(given) != 1 or not given.keys() <= set(_WITHIN_BUT):
+        if len(given) != 1 or next(iter(given)) not in _WITHIN_BUT:
             raise _invalid("Unsupported anything-but pattern")
         _check_value(given)
         return

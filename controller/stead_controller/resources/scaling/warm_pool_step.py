@@ -71,18 +71,18 @@ class WarmPoolStep:
             return
         row.lifecycle_state, row.since = COMING_PROCEED, self.now
         instance = self.tx.session.get_one(Instance, row.instance_id)
-        if instance.state != "running":
-            return
-        if self.pool.state == HIBERNATED:
-            try:
-                with undone_on(self.tx, SteadError):
-                    caller = owner(self.cloud, self.group)
-                    hibernation.hibernate_instances(self.tx, caller, self.cloud, [instance.id], self.now)
-            except SteadError:
-                self.tx.session.refresh(instance)  # such as without room for its memory: it is stopped instead
-            else:
-                return
-        stop_instances.stop(self.tx, instance, self.now)
+        if self.pool.state != HIBERNATED or not self._hibernates(instance):
+            stop_instances.stop(self.tx, instance, self.now)
+
+    def _hibernates(self, instance: Instance) -> bool:
+        """Hibernate an instance; tell whether it can, for which there must be room for its memory."""
+        try:
+            with undone_on(self.tx, SteadError):
+                caller = owner(self.cloud, self.group)
+                hibernation.hibernate_instances(self.tx, caller, self.cloud, [instance.id], self.now)
+        except SteadError:
+            return False
+        return True
 
     def _settled(self, row: ScalingInstance) -> None:
         instance = self.tx.session.get_one(Instance, row.instance_id)
@@ -116,7 +116,6 @@ class WarmPoolStep:
                 with undone_on(self.tx, SteadError):
                     start_instances.start(self.tx, self.cloud, instance, self.now)
             except SteadError:
-                self.tx.session.refresh(instance)
                 target_states.show(self.tx, row.instance_id, row.lifecycle_state)
                 return False
         place = {"Subnet ID": instance.subnet_id, "Availability Zone": row.zone}

@@ -53,9 +53,11 @@ def lets(wanted, attribute):
         ({"numeric": [">", 0, "<=", 150]}, [OWN, BOTH], [NUMBER]),
         ({"numeric": [">=", 8, "<", 302]}, [NUMBER], [OWN]),
         ({"cidr": "10.0.0.0/24"}, [Attribute("String", "10.0.0.255")], [Attribute("String", "10.0.1.0"), TEXT, NUMBER]),
+        ({"cidr": "0.0.0.0/8"}, [Attribute("String", "0.0.0.1")], [BOTH]),
+        ({"anything-but": 301.5}, [OWN], [NUMBER]),
         ({"cidr": "2001:db8::/64"}, [Attribute("String", "2001:db8::1")], [Attribute("String", "10.0.0.1")]),
     ],
-    ids=range(26),
+    ids=range(28),
 )
 def test_conditions_on_attributes(wanted, accepted, refused):
     assert [lets(wanted, one) for one in accepted] == [True] * len(accepted)
@@ -158,15 +160,23 @@ def nest(depth):
         ({"a": [1_000_000_000.5]}, "Numbers must be"),
         ({"a": [{"cidr": "10.0.0.1/8"}]}, "CIDR"),
         ({"a": [{"cidr": 10}]}, "CIDR"),
+        ({"a": [{"cidr": True}]}, "CIDR"),
+        ({"a": [{"numeric": [[1], 1]}]}, "Unrecognized numeric range operator"),
+        ({"$or": 1}, "must be an object or an array"),
         ({name: ["x"] for name in "abcdef"}, "more than 5 keys"),
         ({"a": list(range(16)), "b": list(range(10))}, "too complex"),
     ],
-    ids=range(37),
+    ids=range(40),
 )
 def test_what_is_no_policy(policy, why):
     text = policy if isinstance(policy, str) else json.dumps(policy)
     with pytest.raises(InvalidParameter, match=f"Invalid parameter: FilterPolicy: .*{why}"):
         filter_policies.check(text, ATTRIBUTES)
+
+
+def test_how_long_a_policy_may_be():
+    policy = '{"a": ["x"]}'
+    filter_policies.check(policy + " " * (262_144 - len(policy)), ATTRIBUTES)
 
 
 @pytest.mark.parametrize(
@@ -185,9 +195,10 @@ def test_what_is_no_policy(policy, why):
         ({"$or": [{"a": list(range(75))}, {"a": list(range(76))}]}, False),
         ({"$or": [{"a": ["x"], "b": ["x"], "c": ["x"]}, {"d": ["x"], "e": ["x"], "f": ["x"]}]}, False),
         (nest(149), True),
+        (nest(850), False),
         (nest(150), False),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_how_much_a_policy_may_be(policy, is_one):
     if is_one:
