@@ -63,7 +63,7 @@ def _found(rig: TestRig, user: RigUser) -> Town:
 
 def test_public_and_private_subnets(town: Town) -> None:
     assert town.hidden.public_address == ""
-    assert town.west.reaches(FAR)
+    assert town.west.reaches(FAR, 20)
     assert town.west.who_is(town.hidden.address) == town.hidden.id
     assert town.hidden.who_is(town.east.address) == town.east.id
     assert not town.hidden.reaches(FAR)
@@ -216,10 +216,10 @@ def test_ipv6_between_hosts_and_to_metadata(town: Town) -> None:
     assert "default via fe80::" in town.west.run("ip -6 route")
     assert town.west.who_is(town.east.ipv6_address) == town.east.id
     assert town.east.who_is(town.hidden.ipv6_address) == town.hidden.id
-    assert town.hidden.reaches(town.west.ipv6_address)
+    assert town.hidden.reaches(town.west.ipv6_address, 20)
     before = fragments(town.rig)
     payload = town.rig.plan.guest_mtu - 48  # less IPv6 and ICMPv6
-    assert town.west.tries(f"ping -c 3 -W 2 -s {payload} {town.east.ipv6_address}")
+    assert town.west.tries(f"ping -c 3 -W 10 -s {payload} {town.east.ipv6_address}")
     assert fragments(town.rig) == before
     metadata = "export IMDS_URL='http://[fd00:ec2::254]'; IMDS_TOKEN=$(imds token) && export IMDS_TOKEN"
     for guest in (town.west, town.hidden):
@@ -230,7 +230,7 @@ def test_ipv6_between_hosts_and_to_metadata(town: Town) -> None:
     town.user.ec2.modify_instance_attribute(InstanceId=town.east.id, Groups=[group])
     try:
         wait_for(lambda: not town.west.reaches(town.east.ipv6_address), "IPv6 is let in no more", 10)
-        assert town.west.reaches(town.east.address)
+        assert town.west.reaches(town.east.address, 20)
     finally:
         town.user.ec2.modify_instance_attribute(InstanceId=town.east.id, Groups=[town.vpc.group])
     wait_for(lambda: town.west.reaches(town.east.ipv6_address), "all is as before", 10)
@@ -246,7 +246,7 @@ def test_a_guest_without_ipv4(town: Town) -> None:
     assert lone.run("imds get meta-data/ipv6").strip() == lone.ipv6_address
     user.wait("instance_status_ok", [lone.id])
     for neighbour in (east, town.hidden):  # of another host, and its own
-        assert lone.reaches(neighbour.ipv6_address)
+        assert lone.reaches(neighbour.ipv6_address, 20)
         assert lone.who_is(neighbour.ipv6_address) == neighbour.id
     assert west.who_is(lone.ipv6_address) == lone.id
 
@@ -256,7 +256,7 @@ def test_a_guest_without_ipv4(town: Town) -> None:
     try:
         wait_for(lambda: not west.reaches(lone.ipv6_address), "pings are let in no more", 10)
         assert west.who_is(lone.ipv6_address) == lone.id
-        assert east.who_is(lone.ipv6_address) == ""
+        assert east.who_is(lone.ipv6_address, 4) == ""
     finally:
         user.ec2.modify_instance_attribute(InstanceId=lone.id, Groups=[town.vpc.group])
     wait_for(lambda: west.reaches(lone.ipv6_address), "all is as before", 10)
@@ -276,7 +276,7 @@ def test_nat_gateway_is_the_way_out_of_a_private_subnet(town: Town) -> None:
             seen = pool.submit(caller_of, server)
             town.hidden.tries(f"timeout 25 nc {FAR} 8081 </dev/null")
             assert seen.result() == elastic["PublicIp"]
-        assert town.hidden.reaches(FAR)
+        assert town.hidden.reaches(FAR, 20)
         assert not ssh.answers(elastic["PublicIp"])
         assert town.hidden.who_is(town.east.address) == town.east.id
     finally:

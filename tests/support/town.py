@@ -189,14 +189,14 @@ class Inhabitant:
         """Tell whether a command succeeds in the guest."""
         return self.run(f"{command} >/dev/null 2>&1 && echo well || echo ill").strip() == "well"
 
-    def reaches(self, address: str) -> bool:
-        """Tell whether a ping is answered within two seconds."""
-        return self.tries(f"ping -c 1 -W 2 {address}")
+    def reaches(self, address: str, seconds: int = 2) -> bool:
+        """Tell whether a ping is answered in time: who expects it gives a busy machine longer."""
+        return self.tries(f"ping -c 1 -W {seconds} {address}")
 
-    def who_is(self, address: str) -> str:
+    def who_is(self, address: str, seconds: int = 20) -> str:
         """The instance id that the guest at this address serves, or an empty string when none answers."""
         host = f"[{address}]" if ":" in address else address
-        return self.run(f"timeout 4 wget -qO- http://{host}/ || true").strip()
+        return self.run(f"timeout {seconds} wget -qO- http://{host}/ || true").strip()
 
 
 def _has(ipv6_address: str) -> str:
