@@ -110,6 +110,26 @@ def test_a_time_is_left_out_once_and_only_of_what_had_begun(database, since, len
     assert found == ({use.usage: use.quantity * seconds for use in (SMALL, MORE)} if seconds else {})
 
 
+def test_a_time_is_left_out_of_one_resource_and_of_what_had_begun(run):
+    run(ledger.begin, ONE, [BOX], at(START))
+    run(ledger.begin, OTHER, [SMALL], at(START))
+    run(ledger.change, OTHER, [SMALL, MORE], at(START + 60))
+    run(ledger.skip, OTHER, at(START + 50), at(START + 100))
+    meters = run(lambda tx: tx.session.scalars(select(UsageMeter).order_by(UsageMeter.usage)).all())
+    assert [(meter.usage, meter.began - START) for meter in meters] == [
+        (BOX.usage, 0), (MORE.usage, 60), (SMALL.usage, 100),
+    ]  # fmt: skip
+    (line,) = run(lambda tx: tx.session.scalars(select(UsageLine)).all())
+    assert (line.resource_id, line.began - START, line.ended - START) == (OTHER.id, 0, 50)
+
+
+def test_no_least_time_counts_for_what_is_interrupted(run):
+    run(ledger.begin, ONE, [BOX], at(START))
+    run(ledger.interrupt, ONE, at(START + 5))
+    (line,) = run(lambda tx: tx.session.scalars(select(UsageLine)).all())
+    assert (line.began - START, line.ended - START) == (0, 5)
+
+
 def test_a_line_is_written_when_a_use_ends_and_only_then(run):
     run(ledger.begin, ONE, [BOX], at(START))
     run(ledger.change, ONE, [BOX], at(START + 5))
