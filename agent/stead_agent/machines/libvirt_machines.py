@@ -101,7 +101,7 @@ class LibvirtMachines:
         self._ends: dict[str, int] = {}  # when a guest is to be off, by the boot clock, whoever holds its lock
         self._chores = Chores("machine-chores")
         self._button = Asker(_PRESS_SECONDS)
-        self.direct = DirectDisks(self.domain, credentials, self._dirs.state)
+        self.direct = DirectDisks(partial(self.domain, lasting=True), credentials, self._dirs.state)
         self.processors = Processors(self.domain, self._dirs.runtime)
         self._processes = ProcessWatch(self._notify, self._dirs.runtime, state_dir / "awake")
         self._link = Connection(uri, on_event=self._on_event, on_link=self._on_link, revive=revive)
@@ -298,11 +298,15 @@ class LibvirtMachines:
         self._callbacks.append(callback)
 
     @contextmanager
-    def domain(self, machine_id: str) -> Iterator[Any]:
-        """Yield libvirt's handle of a running guest, or None; the machine's lock is held meanwhile."""
+    def domain(self, machine_id: str, *, lasting: bool = False) -> Iterator[Any]:
+        """Yield libvirt's handle of a running guest, or None; the machine's lock is held meanwhile.
+
+        With `lasting` None as well for one that has shut down, whose QEMU is about to end and may not answer.
+        """
         with self._asking(machine_id):
             found = self._domains.find(machine_id)
-            yield found.handle if found is not None and found.view.active else None
+            runs = found is not None and found.view.active and not (lasting and found.view.state == life.State.SHUTDOWN)
+            yield found.handle if found is not None and runs else None
 
     def close(self) -> None:
         """Close the connection to libvirt and end our threads."""

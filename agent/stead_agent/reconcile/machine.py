@@ -336,8 +336,11 @@ class MachineWork:
         return frozenset(Key(desired_pb2.KIND_VOLUME, each) for each, _ in changed if each in self.known)
 
     def _reach_homes(self, seen: MachineStatus | None) -> None:
-        """Connect a guest directly to the homes of the volumes of other hosts that it keeps, if their proxies work."""
-        if self.resource is None or seen is None or seen.power in {Power.OFF, Power.UNKNOWN}:
+        """Connect a guest directly to the homes of the volumes of other hosts that it keeps, if their proxies work.
+
+        One that is to stop is left alone: it would be asked, by who holds its lock, in the moment in which it ends.
+        """
+        if self.resource is None or seen is None or seen.power in {Power.OFF, Power.UNKNOWN, Power.STOPPING}:
             return
         wanted = (self.known[each.volume_id] for each in self.resource.machine.disks if each.volume_id in self.known)
         homes = [

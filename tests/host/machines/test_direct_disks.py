@@ -19,7 +19,7 @@ from stead_agent.disks.disk_backups import BackupError, DiskToFreeze
 from stead_agent.disks.disk_users import uid_of
 from stead_agent.disks.exports import graph
 from stead_agent.disks.exports.daemon import find
-from stead_agent.machines import direct_disks, direct_nodes, disk_progress
+from stead_agent.machines import direct_disks, direct_nodes, disk_progress, life
 from stead_agent.machines.backups import LibvirtBackups
 from stead_agent.machines.interface import Disk, DiskHome
 from stead_agent.machines.monitor import execute
@@ -124,6 +124,23 @@ def guest(hosts, world):
     made = Guest(world, hosts)
     yield made
     world.machines.remove(made.id)
+
+
+def test_the_qemu_of_a_guest_that_has_shut_down_is_asked_nothing(guest, monkeypatch):
+    """It is about to end, and may not answer who holds the machine's lock."""
+    domains = guest.world.machines._domains
+    find = domains.find
+
+    def find_shut_down(machine_id):
+        found = find(machine_id)
+        return replace(found, view=replace(found.view, state=life.State.SHUTDOWN))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(domains, "find", find_shut_down)
+        guest.want()
+        wait_for(guest.settled, "the agent has done what it was about to")
+    assert not guest.is_direct()
+    guest.go_direct()
 
 
 def in_flight(guest, pattern):

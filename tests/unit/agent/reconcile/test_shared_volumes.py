@@ -194,6 +194,20 @@ def test_a_guest_reaches_the_homes_of_volumes_that_stay_attached(sender: make.Se
     assert bench.host.violations == []
 
 
+def test_a_guest_that_is_to_stop_is_sent_to_no_home(sender: make.Sender) -> None:
+    """It would be asked where its disks are in the moment in which it ends, and its lock would be held meanwhile."""
+    bench = Bench()
+    bench.settle(sender.change(make.host_network(), *make.launch(), _brought(), _machine("vol-1", "vol-2"), full=True))
+    homes = bench.host.world.objects.homes
+    assert homes.pop("i-1")
+    bench.host.hang_guest("i-1")
+    stopped = _machine("vol-1", "vol-2")
+    stopped.machine.power = pb.POWER_STOPPED
+    bench.settle(sender.change(stopped), seconds=10)
+    assert bench.machine("i-1").power == host_pb2.MACHINE_POWER_STOPPING
+    assert "i-1" not in homes
+
+
 def test_a_guest_that_does_not_release_a_remote_volume_by_force_gets_errors(sender: make.Sender) -> None:
     """Its requests may wait for a home that serves somebody else now: it cannot release the volume before they fail."""
     bench = Bench()
