@@ -10,12 +10,12 @@ A call that begins in the moment in which keepalive messages end the connection 
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import libvirt
 
-from stead_agent.machines.interface import MachinesUnavailableError
+from stead_agent.machines.interface import MachineError, MachinesUnavailableError
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +95,16 @@ class Connection:
         """Tell whether libvirt is connected, as far as is known."""
         with self._lock:
             return self._live is not None and bool(self._live.isAlive())
+
+    @contextlib.contextmanager
+    def translated(self, subject: str) -> Iterator[None]:
+        """Translate libvirt's errors: a refusal, or an unreachable libvirt."""
+        try:
+            yield
+        except libvirt.libvirtError as error:
+            if not self.is_up():
+                raise MachinesUnavailableError(f"libvirt went away: {error}") from error
+            raise MachineError(f"{subject}: {error}") from error
 
     def revive(self) -> None:
         """Start libvirt's daemons, if there is a way to do so."""

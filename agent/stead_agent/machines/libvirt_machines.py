@@ -26,6 +26,7 @@ from stead_agent.machines.connection import Connection
 from stead_agent.machines.console_log import ConsoleLogs
 from stead_agent.machines.counters import GuestCounters
 from stead_agent.machines.daemon_dirs import DaemonDirs
+from stead_agent.machines.deadlines import Deadlines
 from stead_agent.machines.direct_disks import DirectDisks
 from stead_agent.machines.domain_xml import is_machine_id, render_domain, volume_of
 from stead_agent.machines.domains import Domain, Domains
@@ -98,7 +99,7 @@ class LibvirtMachines:
         self._callbacks: list[Callable[[str], None]] = []
         self._last: dict[str, MachineStatus] = {}
         self._pressed: dict[str, float] = {}
-        self._ends: dict[str, int] = {}  # when a guest is to be off, by the boot clock, whoever holds its lock
+        self._deadlines = Deadlines()
         self._chores = Chores("machine-chores")
         self._button = Asker(_PRESS_SECONDS)
         self.direct = DirectDisks(partial(self.domain, lasting=True), credentials, self._dirs.state)
@@ -215,7 +216,7 @@ class LibvirtMachines:
             self._dirs.clear(machine_id)
             self._last.pop(machine_id, None)
             self._pressed.pop(machine_id, None)
-            self._ends.pop(machine_id, None)
+            self._deadlines.forget(machine_id)
             self._domains.unsure.discard(machine_id)
 
     def resize_disk(self, machine_id: str, volume_id: str, size: int) -> None:
@@ -250,7 +251,7 @@ class LibvirtMachines:
     def status(self, machine_id: str) -> MachineStatus | None:
         """Return the status of the machine; while libvirt is away, derived from the last status and its process."""
         try:
-            with self._translated(machine_id):
+            with self._link.translated(machine_id):
                 found = self._domains.find(machine_id)
         except MachinesUnavailableError:
             return self._status_without_libvirt(machine_id)
@@ -258,7 +259,7 @@ class LibvirtMachines:
 
     def present(self) -> frozenset[str]:
         """List all machines of this agent."""
-        with self._translated("present"):
+        with self._link.translated("present"):
             return self._domains.present()
 
     def console_output(self, machine_id: str, last_bytes: int) -> bytes:
@@ -277,12 +278,12 @@ class LibvirtMachines:
 
     def open_console(self, machine_id: str) -> int:
         """Open the running guest's serial port."""
-        with self._translated(machine_id):
+        with self._link.translated(machine_id):
             return open_port(self._domains.running(machine_id))
 
     def screenshot(self, machine_id: str, *, wake_up: bool = False) -> bytes:
         """Return a picture of the guest's screen."""
-        with self._translated(machine_id):
+        with self._link.translated(machine_id):
             handle = self._domains.running(machine_id)
             if wake_up:
                 screen.wake(handle)
@@ -290,7 +291,7 @@ class LibvirtMachines:
 
     def interrupt(self, machine_id: str) -> None:
         """Send the guest a non-maskable interrupt."""
-        with self._translated(machine_id):
+        with self._link.translated(machine_id):
             self._domains.running(machine_id).injectNMI(0)
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
@@ -371,7 +372,7 @@ class LibvirtMachines:
         self._logs.prepare(spec.id, start_count, resumes=before if saved else 0)
         domain = live.defineXMLFlags(domain_xml)
         self._last[spec.id] = MachineStatus(spec.id, Power.UNKNOWN, before, record.reboot_count)
-        self._ends.pop(spec.id, None)
+        self._deadlines.forget(spec.id)
         self.direct.started(spec.id)
         with secrets.defined_for(live, spec.disks, spec.tpm):
             self._create(spec.id, domain, start_count, saved=saved)
@@ -418,19 +419,27 @@ class LibvirtMachines:
 
     def _end_within(self, machine_id: str, seconds: float) -> None:
         """Note when a guest is to be off at the latest, even if a thread that waits for its QEMU holds its lock."""
-        due = boot_clock() + int(1000 * seconds)
-        self._ends[machine_id] = min(due, self._ends.get(machine_id, due))
+        self._deadlines.within(machine_id, seconds)
         self._chores.later(seconds, partial(self._attend, machine_id))
 
     def _end_held(self, machine_id: str) -> None:
         """Power off a guest that is overdue and whose lock is held by who waits for its QEMU: that ends the waiting."""
-        if machine_id not in self._ends or boot_clock() < self._ends[machine_id]:
+        if not self._deadlines.is_over(machine_id):
             return
-        with self._translated(machine_id):
+        with self._link.translated(machine_id):
             domain = self._link.get().lookupByName(machine_id)
             if self._domains.is_ours(machine_id) and seconds_waiting(domain) >= _HELD_SECONDS:
                 _log.warning("guest_did_not_stop", extra={"machine": machine_id})
                 power_off(domain)
+
+    def _end_lingering(self, machine_id: str, found: Domain) -> None:
+        """Power off a guest that shut itself down, when its QEMU has not ended for long after that."""
+        if not self._deadlines.is_over(machine_id):
+            self._end_within(machine_id, self._patience.hastened_stop)
+            return
+        _log.warning("qemu_did_not_end", extra={"machine": machine_id})
+        domains.write(found, off_of=found.record.start_count, off_reason=OffReason.GUEST.value)
+        power_off(found.handle)
 
     def _press(self, machine_id: str, found: Domain) -> None:
         """Press the power button, not too often, and schedule a check of the result."""
@@ -497,12 +506,12 @@ class LibvirtMachines:
             self._end_held(machine_id)
             return
         try:
-            with self._translated(machine_id):
+            with self._link.translated(machine_id):
                 found = self._domains.find_ours(machine_id)
                 if found:
                     self._settle(machine_id, found, rebooted)
                 else:
-                    self._ends.pop(machine_id, None)
+                    self._deadlines.forget(machine_id)
         except MachinesUnavailableError:
             raise  # all machines are attended to when libvirt is back
         except MachineError:  # such as a process that takes longer to end than libvirt waits
@@ -525,7 +534,9 @@ class LibvirtMachines:
             return
         now = boot_clock()
         record = found.record
-        if record.stop_asked_of == record.start_count:
+        if found.view.state == life.State.SHUTDOWN and record.stop_asked_of != record.start_count:
+            self._end_lingering(machine_id, found)
+        elif record.stop_asked_of == record.start_count:
             if now >= record.stop_due:
                 _log.warning("guest_did_not_stop", extra={"machine": machine_id})
                 power_off(found.handle)
@@ -570,12 +581,8 @@ class LibvirtMachines:
         last = self._last.get(machine_id)
         if last is None:
             raise MachinesUnavailableError(f"libvirt is away, and {machine_id} was not seen before")
-        if last.power is Power.OFF:
-            return last
-        if self._processes.is_gone(machine_id):
-            since = self._processes.ended(machine_id)
-            return replace(last, power=Power.OFF, off_reason=OffReason.CRASHED, off_since=since)
-        return replace(last, power=Power.UNKNOWN)
+        ended = self._processes.ended(machine_id) if self._processes.is_gone(machine_id) else None
+        return life.status_while_away(last, ended)
 
     def _lock_of(self, machine_id: str) -> threading.RLock:
         """Return the machine's lock, which exists while a thread holds it or waits for it."""
@@ -585,15 +592,5 @@ class LibvirtMachines:
     @contextmanager
     def _asking(self, machine_id: str) -> Iterator[None]:
         """Hold a machine's lock, and translate libvirt's errors."""
-        with self._lock_of(machine_id), self._translated(machine_id):
+        with self._lock_of(machine_id), self._link.translated(machine_id):
             yield
-
-    @contextmanager
-    def _translated(self, subject: str) -> Iterator[None]:
-        """Translate libvirt's errors: a refusal, or an unreachable libvirt."""
-        try:
-            yield
-        except libvirt.libvirtError as error:
-            if not self._link.is_up():
-                raise MachinesUnavailableError(f"libvirt went away: {error}") from error
-            raise MachineError(f"{subject}: {error}") from error

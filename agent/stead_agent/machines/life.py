@@ -182,6 +182,15 @@ _REASONS: Final[dict[int, OffReason]] = {
 }
 
 
+def status_while_away(last: MachineStatus, ended: int | None) -> MachineStatus:
+    """Return the status while libvirt is away: what was off stays off, what ran is unknown or has ended, and when."""
+    if last.power is Power.OFF:
+        return last
+    if ended is not None:
+        return replace(last, power=Power.OFF, off_reason=OffReason.CRASHED, off_since=ended)
+    return replace(last, power=Power.UNKNOWN)
+
+
 def is_half_loaded(record: Record, view: View) -> bool:
     """Tell whether a guest was being resumed when the agent ended: its process has not all of its memory."""
     return view.active and 0 < record.saved_of < record.start_count

@@ -5,13 +5,15 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 
 import libvirt
 import pytest
 
-from stead_agent.machines import health, libvirt_machines, waiting
+from stead_agent.machines import health, libvirt_machines, life, waiting
 from stead_agent.machines.boot_clock import Patience
+from stead_agent.machines.domains import Domain
 from stead_agent.machines.interface import MachineError, OffReason, Power
 from stead_agent.machines.monitor import execute
 
@@ -137,3 +139,28 @@ def test_one_that_could_not_be_powered_off_when_it_was_due_is_so_later(
     world.machines.stop(guest.id)
     world.wait_for_power(guest.id, Power.OFF, 60)
     assert tried == [guest.id] * 8
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["by itself", "as asked"])
+def test_one_that_does_not_end_after_its_guest_has_shut_down_is_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    """QEMU writes what it must to its disks at its end, and a home of one may be away."""
+    world.patience = Patience(stop=2, hastened_stop=1)
+    world.connect()
+    guest = world.spec()
+    world.machines.start(guest, 1)
+    if asked:
+        world.machines.stop(guest.id)
+    find = world.machines._domains.find
+
+    def find_shut_down(machine_id: str) -> Domain | None:
+        found = find(machine_id)
+        if found is None or not found.view.active:
+            return found
+        return replace(found, view=replace(found.view, state=life.State.SHUTDOWN))
+
+    monkeypatch.setattr(world.machines._domains, "find", find_shut_down)
+    world.machines._on_event(guest.id, False)
+    world.wait_for_power(guest.id, Power.OFF, 60)
+    assert world.machines.status(guest.id).off_reason is (OffReason.ASKED if asked else OffReason.GUEST)
