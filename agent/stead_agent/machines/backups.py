@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import secrets
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from stead_agent.machines.backup_xml import LiveDisk
 from stead_agent.machines.host_access import remove_private
 from stead_agent.machines.interface import MachineError
 from stead_agent.machines.libvirt_machines import LibvirtMachines
+from stead_agent.machines.lost_backups import end_lost
 from stead_agent.machines.secrets import Secret, lent
 
 _log = logging.getLogger(__name__)
@@ -35,6 +37,8 @@ _MOST_PATH: Final = 107 - 24
 _SOCKET: Final = "nbd"
 _NAME: Final = "name"
 _KEY_BYTES: Final = 32
+_END_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +112,19 @@ class LibvirtBackups:
                     return
                 if going_on is not None:
                     _abort(domain)
+                    self._wait_for_end(machine_id, domain)
+                if self._current(machine_id, domain) is None:
+                    end_lost(domain)
                 self._remove_files(machine_id, name)
         except NotPluggedError:  # it ended with its guest
             self._remove_files(machine_id, name)
         self._machines.direct.look_soon(machine_id)
+
+    def _wait_for_end(self, machine_id: str, domain: Any) -> None:
+        """Wait until libvirt has ended an aborted backup, or for some seconds."""
+        deadline = time.monotonic() + _END_SECONDS
+        while self._current(machine_id, domain) is not None and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
 
     def _remove_files(self, machine_id: str, name: str) -> None:
         if self._name(machine_id) == name:

@@ -1,6 +1,7 @@
 """Disks of a running guest, as the guest sees them: plugged in, limited, grown and pulled out."""
 
 import json
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,9 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from stead_agent.disks.disk_backups import DiskToFreeze
 from stead_agent.disks.disk_sources import FileSource, Layer
+from stead_agent.machines import lost_backups
+from stead_agent.machines.backups import LibvirtBackups
 from stead_agent.machines.interface import Disk, MachineSpec, Power
+from stead_agent.machines.monitor import execute
 from stead_agent.programs.run import run
+from stead_proto.nbd.client import NbdClient
 
 from .conftest import Daemon, World, new_world, wait_for
 from .shell import Shell, image_with_shell
@@ -202,6 +208,37 @@ def test_the_life_of_a_disk_in_a_running_guest(guest):
     assert guest.shell.run("tail -1 /mnt/numbers") == "20000"
     assert guest.shell.run("wc -l </mnt/numbers") == "20000"
     guest.shell.run("umount /mnt")
+
+
+def test_a_disk_that_is_released_while_it_is_backed_up_can_be_had_again(guest):
+    """Libvirt forgets the backup's job in QEMU then, which would hold the disk until the guest ends."""
+    world, disk, name = guest.world, guest.world.disk(), f"snap-0{secrets.token_hex(8)}"
+    backups = LibvirtBackups(world.machines, world.root / "backups")
+    guest.has((disk,))
+    guest.path(disk)
+    with world.machines.domain(guest.spec.id) as domain:
+        domain.suspend()  # it is asked before the backup begins, and releases the disk after that
+    guest.spec = replace(guest.spec, disks=guest.spec.disks[:1])
+    assert world.machines.update(guest.spec) == {disk.id}
+    begun = backups.begin(guest.spec.id, name, {disk.id: DiskToFreeze(name)})
+    with world.machines.domain(guest.spec.id) as domain:
+        domain.resume()
+    wait_for(lambda: disk.id not in guest.plugged(), "the guest has released it", 30)
+    with NbdClient(begun.socket, disk.id) as client:
+        assert client.read(0, 4096) == bytes(4096), "it is read to its end all the same"
+    backups.end(guest.spec.id, name)
+    with world.machines.domain(guest.spec.id) as domain:
+        assert execute(domain, "query-jobs") == []
+        nodes = [each["node-name"] for each in execute(domain, "query-named-block-nodes", {"flat": True})]
+        assert (
+            lost_backups.unknown_nodes([{"node-name": each} for each in nodes], lost_backups.numbers(domain.XMLDesc(0)))
+            == []
+        )
+    guest.has((disk,))
+    guest.path(disk)
+    again = f"snap-0{secrets.token_hex(8)}"
+    assert backups.begin(guest.spec.id, again, {disk.id: DiskToFreeze(again)}).name == again
+    backups.end(guest.spec.id, again)
 
 
 def test_limits_are_changed_under_a_running_guest(guest):
