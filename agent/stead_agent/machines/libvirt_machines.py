@@ -438,7 +438,8 @@ class LibvirtMachines:
             self._end_within(machine_id, self._patience.hastened_stop)
             return
         _log.warning("qemu_did_not_end", extra={"machine": machine_id})
-        domains.write(found, off_of=found.record.start_count, off_reason=OffReason.GUEST.value)
+        start, since = found.record.start_count, int(time.time())
+        domains.write(found, off_of=start, off_reason=OffReason.GUEST.value, off_since=since)
         power_off(found.handle)
 
     def _press(self, machine_id: str, found: Domain) -> None:
