@@ -30,6 +30,7 @@ def end(tx: Transaction, snapshot: Snapshot, now: datetime) -> None:
     """Bill a snapshot no more; what it shared with later ones is counted for the first of these."""
     ledger.end(tx, _resource(snapshot), now)
     before = snapshot.counted_after
+    tx.session.flush()  # what the end of another one has just changed
     later = select(Snapshot).where(Snapshot.counted_after == snapshot.id).order_by(Snapshot.started, Snapshot.id)
     for each in tx.session.scalars(later).all():
         each.counted_after = before

@@ -109,6 +109,22 @@ def test_one_is_counted_after_the_one_before_a_parent_that_is_deleted_meanwhile(
     within(live)
 
 
+def test_one_is_counted_after_none_when_all_before_its_parent_are_deleted_at_once(within):
+    """The newest first, so that each has to be found among those that another's deletion has just changed."""
+
+    def live(some):
+        first = some.take({(1, 0): 1})
+        second = some.take({}, first)
+        third = some.take({}, second)
+        for each in (third, second, first):
+            some.delete(each)
+        assert some.used() == {}
+        fourth = some.take({(1, 0): 1}, third)
+        assert some.used() == {fourth: 1}
+
+    within(live)
+
+
 def test_what_belongs_to_others_is_not_ones_own(within):
     def live(some):
         theirs = some.take({(0, 0): 1}, account_id=OTHER)
