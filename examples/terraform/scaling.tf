@@ -40,6 +40,29 @@ resource "aws_autoscaling_lifecycle_hook" "leaving" {
   lifecycle_transition   = "autoscaling:EC2_INSTANCE_TERMINATING"
   default_result         = "CONTINUE"
   heartbeat_timeout      = 30
+
+  notification_target_arn = aws_sns_topic.front.arn
+  role_arn                = aws_iam_role.tells.arn
+  notification_metadata   = var.site
+
+  depends_on = [aws_iam_role_policy.tells]
+}
+
+resource "aws_iam_role" "tells" {
+  name = "${var.site}-tells"
+  assume_role_policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = "autoscaling.amazonaws.com" } }]
+  })
+}
+
+resource "aws_iam_role_policy" "tells" {
+  name = "tells"
+  role = aws_iam_role.tells.id
+  policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Allow", Action = "sns:Publish", Resource = aws_sns_topic.front.arn }]
+  })
 }
 
 resource "aws_autoscaling_policy" "busy" {
