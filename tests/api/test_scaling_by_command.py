@@ -2,6 +2,7 @@
 
 import json
 
+from tests.api.identity import document, trust
 from tests.support.waiting import wait_for
 
 
@@ -89,3 +90,31 @@ def test_a_warm_pool_fills_serves_and_ends_through_the_aws_command(account, imag
         lambda: not account.aws("autoscaling", "describe-warm-pool", *named).get("WarmPoolConfiguration"), "it ends", 60
     )
     done("delete-auto-scaling-group", "--force-delete")
+
+
+def test_a_hook_that_tells_a_topic_is_set_through_the_aws_command(account, image_id):
+    data = json.dumps({"ImageId": image_id, "InstanceType": "t3.micro"})
+    account.aws("ec2", "create-launch-template", "--launch-template-name", "told", "--launch-template-data", data)
+    named, scaling = ("--auto-scaling-group-name", "told"), account.client("autoscaling")
+    zone = account.ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"]
+    scaling.create_auto_scaling_group(
+        AutoScalingGroupName="told",
+        LaunchTemplate={"LaunchTemplateName": "told"},
+        MinSize=0,
+        MaxSize=1,
+        AvailabilityZones=[zone],
+    )
+    topic = account.aws("sns", "create-topic", "--name", "told")["TopicArn"]
+    trusted = trust({"Service": "autoscaling.amazonaws.com"})
+    made = account.aws("iam", "create-role", "--role-name", "told", "--assume-role-policy-document", trusted)
+    hook = ("--lifecycle-hook-name", "up", "--lifecycle-transition", "autoscaling:EC2_INSTANCE_LAUNCHING", *named)
+    told = ("--notification-target-arn", topic, "--role-arn", made["Role"]["Arn"])
+    refused = account.aws_result("autoscaling", "put-lifecycle-hook", *hook, *told)
+    assert refused.returncode != 0
+    assert "Unable to publish test message to notification target" in refused.stderr, "its role may do nothing yet"
+    policy = ("--role-name", "told", "--policy-name", "told", "--policy-document")
+    account.aws("iam", "put-role-policy", *policy, document("sns:Publish", resource=topic))
+    account.aws("autoscaling", "put-lifecycle-hook", *hook, *told)
+    [shown] = account.aws("autoscaling", "describe-lifecycle-hooks", *named)["LifecycleHooks"]
+    assert (shown["NotificationTargetARN"], shown["RoleARN"]) == (topic, made["Role"]["Arn"])
+    scaling.delete_auto_scaling_group(AutoScalingGroupName="told")
