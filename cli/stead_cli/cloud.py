@@ -44,7 +44,7 @@ def controller_program(settings: Settings) -> Program:
         f"--endpoint-port={settings.endpoint_port}",
         f"--serial-console-port={settings.serial_console_port}",
         f"--region={settings.region}",
-        f"--zone={settings.region}a",
+        *(f"--zone={name}" for name in settings.zone_names),
         f"--public-pool={settings.public_pool}",
         f"--prometheus-port={settings.prometheus_port}",
         f"--log-file={log}",

@@ -9,7 +9,7 @@ from stead_cli import aws, cloud, host, processes, rig_cloud, rig_plan
 from stead_cli.errors import CliError
 from stead_cli.output import output_option, say, say_heading, show_json, show_rows
 from stead_cli.rig_cloud import Rig
-from stead_cli.rig_plan import DEFAULT_DIR, MOST_HOSTS, RigPlan
+from stead_cli.rig_plan import DEFAULT_DIR, MOST_HOSTS, MOST_ZONES, RigPlan
 from stead_cli.steps import Steps
 
 _COLUMNS: Final = ("part", "runs", "underlay", "internet", "host_id", "state", "instances", "virtualization")
@@ -31,6 +31,7 @@ def rig() -> None:
 
 @rig.command()
 @click.option("--hosts", type=click.IntRange(1, MOST_HOSTS), help="How many; default: 3, or as many as there are.")
+@click.option("--zones", type=click.IntRange(1, MOST_ZONES), help="In which the hosts are in turn; default: one.")
 @click.option("--mtu", type=int, help="Of the underlay; default: 1600, so that guests have 1500.")
 @click.option("--network", help="What the rig's addresses are taken from; default: 198.19.0.0/16.")
 @click.option(

@@ -73,7 +73,7 @@ class RigHost:
             done = self.place.run(*command, stdin=stdin)
             return done.returncode, done.stderr
 
-        enrolment.enrol(chosen, operator.create_token().token, run)
+        enrolment.enrol(chosen, operator.create_token(self.plan.host_zone(self.number)).token, run)
 
     def start_agent(self) -> bool:
         """Make sure the agent of this release runs; tell whether it was started."""

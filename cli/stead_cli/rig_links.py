@@ -228,8 +228,9 @@ def _settle(*, forwarding: bool) -> None:
 
 
 def _set(path: str, value: str) -> None:
+    """Set a sysctl that has another value; that of all links would else undo what the agent set for one of them."""
     file = Path("/proc/sys") / path
-    if file.exists():
+    if file.exists() and file.read_text(encoding="ascii").strip() != value:
         file.write_text(value, encoding="ascii")
 
 

@@ -16,6 +16,8 @@ from stead_cli.settings import Settings, replace_text
 
 DEFAULT_DIR: Final = Path("/var/lib/stead-rig")
 MOST_HOSTS: Final = 32
+_LETTERS: Final = "abcdef"  # of zones
+MOST_ZONES: Final = len(_LETTERS)
 # VXLAN over IPv4 adds 50 bytes to what guests send: Ethernet 14, VXLAN 8, UDP 8, IP 20 (RFC 7348).
 VXLAN_BYTES: Final = 50
 _LEAST_MTU, _MOST_MTU = 1280 + VXLAN_BYTES, 65535
@@ -45,6 +47,7 @@ class RigPlan:
     mtu: int = 1600  # of the underlay
     network: str = "198.19.0.0/16"  # the rig's own addresses are taken from it
     pools: str = ""  # storage pools, separated by spaces: POOL for all hosts, or NUMBER=POOL for one
+    zones: int = 1  # in which hosts are in turn
 
     # --- addresses: the network's first half is the internet, with the public pool in it; its last /24 the underlay
 
@@ -136,6 +139,7 @@ class RigPlan:
             listen=str(self.controller_address),
             guest_address=str(self.api_address),
             public_pool=str(self.public_pool),
+            zones=_LETTERS[: self.zones],
         )
 
     def host_dir(self, number: int) -> Path:
@@ -145,6 +149,11 @@ class RigPlan:
     def host_settings(self, number: int) -> Settings:
         """The settings of a host's agent, as of a single-machine cloud: its state directory is the host's folder."""
         return replace(self.cloud, state_dir=self.host_dir(number), uplink=UPLINK, pools=self.host_pools(number))
+
+    def host_zone(self, number: int) -> str:
+        """The zone of a host: one after the other, and the first again after the last."""
+        names = self.cloud.zone_names
+        return names[(number - 1) % len(names)]
 
     def host_pools(self, number: int) -> str:
         """A host's storage pools, as its agent's option takes them, separated by spaces."""
@@ -202,8 +211,8 @@ def chosen(folder: Path, choices: Mapping[str, Any]) -> RigPlan:
             what = ", ".join(changed) or "fewer hosts"
             pools = f", pools {before.pools}" if before.pools else ""
             raise CliError(
-                f"the rig in {folder} is there with {before.hosts} hosts, network {before.network}, MTU {before.mtu}"
-                f"{pools}",
+                f"the rig in {folder} is there with {before.hosts} hosts, zones {before.zones}, "
+                f"network {before.network}, MTU {before.mtu}{pools}",
                 f"to change that ({what}): ./stead rig down; more hosts may be added at any time",
             )
     return plan
@@ -212,6 +221,8 @@ def chosen(folder: Path, choices: Mapping[str, Any]) -> RigPlan:
 def _check(plan: RigPlan) -> None:
     if not 1 <= plan.hosts <= MOST_HOSTS:
         raise CliError(f"a rig has 1 to {MOST_HOSTS} hosts, not {plan.hosts}")
+    if not 1 <= plan.zones <= min(MOST_ZONES, plan.hosts):
+        raise CliError(f"{plan.hosts} hosts are in 1 to {min(MOST_ZONES, plan.hosts)} zones, not {plan.zones}")
     if not _LEAST_MTU <= plan.mtu <= _MOST_MTU:
         raise CliError(f"an underlay's MTU is {_LEAST_MTU} to {_MOST_MTU}, not {plan.mtu}")
     try:

@@ -8,6 +8,7 @@ import hashlib
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ class Settings:
     endpoint_port: int = 8777
     serial_console_port: int = 8778
     region: str = "us-east-1"
+    zones: str = "a"  # the letters of its zones; a host is in the first, unless its token names another
     uplink: str = "auto"
     public_pool: str = "198.18.0.0/16"
     netns_dir: str = "/run/netns"  # of the VPCs' network namespaces; each cloud of a machine needs its own
@@ -44,6 +46,11 @@ class Settings:
     prometheus_port: int = 0  # of the page of the controller's metrics of itself; 0: there is none
     agent_prometheus_port: int = 0  # the same of the agent
     pools: str = ""  # further storage pools, as `stead-agent run --pool` takes them, separated by spaces
+
+    @property
+    def zone_names(self) -> list[str]:
+        """The names of the zones, such as `us-east-1a`."""
+        return [f"{self.region}{letter}" for letter in self.zones]
 
     @property
     def controller_dir(self) -> Path:
@@ -162,6 +169,7 @@ def replace_text(path: Path, text: str) -> None:
         raise
 
 
+_LETTERS: Final = re.compile(r"[a-z]+")
 _MAY_BE_OFF: Final = frozenset({"prometheus_port", "agent_prometheus_port"})
 _REMEMBERED: Final = tuple(field.name for field in fields(Settings) if field.name != "state_dir")
 
@@ -177,7 +185,10 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     checked: dict[str, Any] = {
         name: _port(name, value) if name.endswith("_port") else value for name, value in chosen.items()
     }
-    return replace(settings, **checked)
+    loaded = replace(settings, **checked)
+    if not _LETTERS.fullmatch(loaded.zones) or len({*loaded.zones}) < len(loaded.zones):
+        raise CliError(f"STEAD_ZONES={loaded.zones} is no list of zones", "the letters of all zones, each once: abc")
+    return loaded
 
 
 def _read_memory(path: Path) -> dict[str, Any]:

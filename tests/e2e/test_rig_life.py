@@ -20,6 +20,7 @@ def _life_of_a_rig(folder: Path) -> None:
     try:
         first = made.up()
         assert made.up()["hosts"] == first["hosts"]
+        assert "repaired" not in made.hosts[0].agent.log_file.read_text()  # it changed nothing of the running host
         guests.append(_made_whole(made, folder))
         _refuses(made)
     finally:

@@ -33,13 +33,14 @@ class TestRig:
 
     hosts_wanted: int = 3
     pools: tuple[str, ...] = ()  # further storage pools, as `rig up` takes them
+    zones: int = 1
     folder: Path = field(default_factory=lambda: Path(f"/var/tmp/stead-rig-{os.getpid()}-{secrets.token_hex(3)}"))
     ids: dict[str, str] = field(default_factory=dict)  # of hosts, by name
     image_id: str = ""
 
     @property
     def plan(self) -> RigPlan:
-        return RigPlan(self.folder, hosts=self.hosts_wanted, pools=" ".join(self.pools))
+        return RigPlan(self.folder, hosts=self.hosts_wanted, pools=" ".join(self.pools), zones=self.zones)
 
     @property
     def rig(self) -> Rig:
@@ -76,7 +77,7 @@ class TestRig:
         """Make the rig, or the parts that do not run; return the JSON output of `rig up`."""
         settings = [self.plan.host_settings(number) for number in self.plan.numbers]
         prepare(self.plan.cloud.image_dir, *(each.agent_dir for each in settings))
-        options = [f"--hosts={self.hosts_wanted}", *(f"--pool={pool}" for pool in self.pools)]
+        options = [f"--hosts={self.hosts_wanted}", f"--zones={self.zones}", *(f"--pool={pool}" for pool in self.pools)]
         said: dict[str, Any] = json.loads(self.stead_well("rig", "up", *options, "--output", "json"))
         self.ids, self.image_id = said["hosts"], said["image_id"]
         return said

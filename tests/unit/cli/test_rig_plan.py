@@ -59,12 +59,24 @@ def test_choices_are_remembered_and_hosts_may_be_added(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "choices",
-    [{"hosts": 0}, {"hosts": 33}, {"mtu": 1000}, {"mtu": 70000}, {"network": "x"}, {"network": "10.0.0.0/24"}, {"network": "10.0.0.1/16"}],
+    [{"hosts": 0}, {"hosts": 33}, {"mtu": 1000}, {"mtu": 70000}, {"network": "x"}, {"network": "10.0.0.0/24"}, {"network": "10.0.0.1/16"}, {"zones": 0}, {"zones": 4}, {"hosts": 9, "zones": 7}],
 )  # fmt: skip
 def test_what_cannot_be_is_refused(tmp_path: Path, choices: dict[str, object]) -> None:
     with pytest.raises(CliError):
         rig_plan.chosen(tmp_path, choices)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_hosts_are_in_zones_in_turn(tmp_path: Path) -> None:
+    one = RigPlan(tmp_path)
+    assert ([one.host_zone(number) for number in one.numbers], one.cloud.zones) == (["us-east-1a"] * 3, "a")
+    two = rig_plan.chosen(tmp_path, {"hosts": 3, "zones": 2})
+    assert [two.host_zone(number) for number in two.numbers] == ["us-east-1a", "us-east-1b", "us-east-1a"]
+    assert two.cloud.zones == "ab"
+    two.remember()
+    with pytest.raises(CliError, match="zones 2"):
+        rig_plan.chosen(tmp_path, {"zones": 3})
+    assert rig_plan.chosen(tmp_path, {"hosts": 4, "zones": None}).host_zone(4) == "us-east-1b"
 
 
 def test_pools_are_all_hosts_or_ones(tmp_path: Path) -> None:

@@ -23,6 +23,22 @@ def test_environment_wins_over_memory_which_wins_over_defaults(tmp_path: Path) -
     assert settings.load({"STEAD_STATE_DIR": str(tmp_path), "STEAD_HTTP_PORT": "9002"}).http_port == 9002
 
 
+def test_a_region_has_the_zones_of_its_letters(tmp_path: Path) -> None:
+    chosen = settings.load({"STEAD_STATE_DIR": str(tmp_path)})
+    assert [word for word in cloud.controller_program(chosen).command if str(word).startswith("--zone")] == [
+        "--zone=us-east-1a"
+    ]
+    more = settings.load({"STEAD_STATE_DIR": str(tmp_path), "STEAD_REGION": "home", "STEAD_ZONES": "acb"})
+    words = [word for word in cloud.controller_program(more).command if str(word).startswith("--zone")]
+    assert words == ["--zone=homea", "--zone=homec", "--zone=homeb"]
+
+
+@pytest.mark.parametrize("zones", ["1", "aa", "a,b", "A"])
+def test_a_bad_list_of_zones_is_refused_by_name(tmp_path: Path, zones: str) -> None:
+    with pytest.raises(CliError, match=f"STEAD_ZONES={zones} is no list"):
+        settings.load({"STEAD_STATE_DIR": str(tmp_path), "STEAD_ZONES": zones})
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"http_port": 1, "unknown": 2}', "\x00"])
 def test_a_memory_of_another_version_is_no_trouble(tmp_path: Path, content: str) -> None:
     (tmp_path / "settings.json").write_text(content)
