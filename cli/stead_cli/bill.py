@@ -3,6 +3,7 @@
 import csv
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
@@ -28,13 +29,49 @@ _COLUMNS: Final = {
     "resource": ("account", "resource", "usage"),
 }
 _HAVE_QUANTITY: Final = frozenset({"usage", "resource"})
+_TAG: Final = "tag:"
+
+
+@dataclass(frozen=True, slots=True)
+class _Division:
+    """How a bill is divided: the columns of its lines, and whether they have quantities."""
+
+    columns: tuple[str, ...]
+    key: Callable[[pb.BillLine], tuple[str, ...]]
+    has_quantity: bool
+    by_resource: bool = False
+    tag_key: str | None = None
+
+
+class _By(click.ParamType[_Division]):
+    """A way to divide a bill, or `tag:` and a tag's key."""
+
+    name = "by"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> _Division:
+        """Read it; click says which ones there are."""
+        if isinstance(value, _Division):
+            return value
+        if value in _KEYS:
+            return _Division(_COLUMNS[value], _KEYS[value], value in _HAVE_QUANTITY, by_resource=value == "resource")
+        key = value.removeprefix(_TAG)
+        if key in {"", value}:
+            self.fail(f"{value!r} is none of {', '.join(sorted(_KEYS))} and {_TAG}KEY.", param, ctx)
+        return _Division(("account", value), lambda line: (line.account_id, line.tag_value), False, tag_key=key)
 
 
 @click.command()
 @click.option("--month", metavar="YYYY-MM", default="", help="Default: this month, until now.")
 @click.option("--day", metavar="YYYY-MM-DD", default="", help="One day instead of a month, in UTC.")
 @click.option("--account", default="", help="Id or name; default: all.")
-@click.option("--by", type=click.Choice(sorted(_KEYS)), default="usage", show_default=True, help="What has a line.")
+@click.option(
+    "--by",
+    type=_By(),
+    default="usage",
+    show_default=True,
+    metavar="|".join((*sorted(_KEYS), f"{_TAG}KEY")),
+    help="What has a line: for tag:KEY each value of that cost allocation tag, empty without.",
+)
 @click.option(
     "--output",
     type=click.Choice(["table", "json", "csv"]),
@@ -42,14 +79,14 @@ _HAVE_QUANTITY: Final = frozenset({"usage", "resource"})
     show_default=True,
     help="A table (plain lines when not on a terminal), JSON, or CSV.",
 )
-def bill(month: str, day: str, account: str, by: str, output: str) -> None:
+def bill(month: str, day: str, account: str, by: _Division, output: str) -> None:
     """Show what accounts used, to the second, and what it costs."""
     begin, end = _day(day) if day else _month(month)
     found = Operator(settings.load()).bill(
-        account, int(begin.timestamp()), int(end.timestamp()), by_resource=by == "resource"
+        account, int(begin.timestamp()), int(end.timestamp()), by_resource=by.by_resource, tag_key=by.tag_key
     )
     rows = _rows(found, by)
-    columns = (*_COLUMNS[by], *(("quantity", "unit") if by in _HAVE_QUANTITY else ()), "cost", "currency")
+    columns = (*by.columns, *(("quantity", "unit") if by.has_quantity else ()), "cost", "currency")
     if output == "json":
         show_json(rows)
     elif output == "csv":
@@ -59,16 +96,16 @@ def bill(month: str, day: str, account: str, by: str, output: str) -> None:
         _say_end(found)
 
 
-def _rows(lines: Iterable[pb.BillLine], by: str) -> list[dict[str, Any]]:
+def _rows(lines: Iterable[pb.BillLine], by: _Division) -> list[dict[str, Any]]:
     """Add up the lines that have the same key; a cost is rounded to four places, where a sum of many still is right."""
     sums: dict[tuple[str, ...], tuple[Decimal, Decimal]] = {}
     for line in lines:
-        key = (*_KEYS[by](line), line.unit if by in _HAVE_QUANTITY else "", line.currency)
+        key = (*by.key(line), line.unit if by.has_quantity else "", line.currency)
         quantity, cost = sums.get(key, (Decimal(0), Decimal(0)))
         sums[key] = (quantity + Decimal(line.quantity), cost + Decimal(line.cost))
     return [
-        dict(zip(_COLUMNS[by], key, strict=False))
-        | ({"quantity": f"{quantity:.4f}", "unit": key[-2]} if by in _HAVE_QUANTITY else {})
+        dict(zip(by.columns, key, strict=False))
+        | ({"quantity": f"{quantity:.4f}", "unit": key[-2]} if by.has_quantity else {})
         | {"cost": f"{cost:.4f}", "currency": key[-1]}
         for key, (quantity, cost) in sorted(sums.items())
     ]

@@ -9,6 +9,7 @@ from typing import Any, Final
 from stead_controller.db.tables import IamMfaDevice, Instance
 from tests.api import cloudwatch_requests, fleet_requests, instance_requests, scaling_requests, sns_requests
 from tests.api.conftest import Api
+from tests.api.cost_requests import COSTS, COSTS_OF
 from tests.api.identity import trust
 from tests.support import rows
 
@@ -343,7 +344,7 @@ VALUES: Final[Named] = {
 # What an operation needs beside what its model requires; None leaves out what the model requires.
 BASES: Final[dict[str, Named]] = {
     **fleet_requests.BASES, **cloudwatch_requests.BASES, **scaling_requests.BASES, **sns_requests.BASES,
-    **instance_requests.BASES,
+    **instance_requests.BASES, **COSTS,
     "CreateLifecyclePolicy": {"ExecutionRoleArn": _ROLE, "PolicyDetails": LIFECYCLE},
     "CompleteSnapshot": {"SnapshotId": "{pending}", "ChangedBlocksCount": 0},
     "ListChangedBlocks": {"FirstSnapshotId": "{snapshot}", "SecondSnapshotId": "{snapshot}"},
@@ -515,7 +516,7 @@ _FLAT_OF: Final = dict.fromkeys(_FLAT, _FLAT) | {"SourceSecurityGroupOwnerId": {
 VALUES_OF: Final[dict[tuple[str, str], Any]] = {
     **{(operation, "TagSpecifications.ResourceType"): kind for operation, kind in TAGGED.items()},
     **fleet_requests.VALUES_OF, **instance_requests.VALUES_OF, **cloudwatch_requests.VALUES_OF,
-    **scaling_requests.VALUES_OF, **sns_requests.VALUES_OF,
+    **scaling_requests.VALUES_OF, **sns_requests.VALUES_OF, **COSTS_OF,
     ("ListChangedBlocks", "MaxResults"): 100,
     ("SendSerialConsoleSSHPublicKey", "SerialPort"): 0,
     ("ListSnapshotBlocks", "MaxResults"): 100,

@@ -87,6 +87,7 @@ _SERVICE_STATUSES: Final[dict[tuple[str, str], int]] = {
     ("cloudwatch", "LimitExceeded"): 400,
     ("cloudwatch", "DashboardNotFoundError"): 404,
     ("sns", "Throttled"): 429,
+    ("ce", "LimitExceededException"): 400,
 }
 
 _INVALID: Final = (
@@ -138,6 +139,9 @@ _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
     ("service-quotas", errors.NotFound): "NoSuchResourceException",
     ("service-quotas", errors.NotAuthorized): "AccessDeniedException",
     ("service-quotas", errors.TooManyRequests): "TooManyRequestsException",
+    **{("ce", kind): "ValidationException" for kind in (*_INVALID, errors.BadRequest)},
+    ("ce", errors.NotAuthorized): "AccessDeniedException",
+    ("ce", errors.LimitExceeded): "LimitExceededException",
     **{("sns", kind): "InvalidParameter" for kind in (*_INVALID, errors.BadRequest)},
     ("sns", errors.NotFound): "NotFound",
     ("sns", errors.NotAuthorized): "AuthorizationError",

@@ -6,6 +6,7 @@ from typing import Final
 
 from stead_controller.aws import (
     autoscaling,
+    ce,
     cloudtrail,
     cloudwatch,
     dlm,
@@ -21,6 +22,7 @@ from stead_controller.aws import (
 
 _SERVICES: Final = (
     autoscaling,
+    ce,
     cloudtrail,
     cloudwatch,
     dlm,

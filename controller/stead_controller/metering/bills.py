@@ -1,12 +1,13 @@
-"""What a period's use costs, line by line; pure."""
+"""What use costs, line by line, as exact fractions; pure."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
 from stead_controller.metering.price_book import InstancePrices, PriceBook
-from stead_controller.metering.usage_sums import UsageSum
+from stead_controller.metering.usage_sums import UsageSum, Used
 from stead_controller.metering.uses import unit_of, units_of
 
 _GIB: Final = 1 << 30
@@ -27,40 +28,26 @@ class Size:
 class BillLine:
     """One line: `quantity` in `unit`, the price of one, and what it costs; no price is None and costs nothing."""
 
-    account_id: str
+    used: Used
     service: str
-    usage: str
-    operation: str
-    resource_id: str
-    quantity: Decimal
+    quantity: Fraction
     unit: str
     price: Decimal | None
-    cost: Decimal
+    cost: Fraction
 
 
-def lines(
-    sums: Iterable[UsageSum], book: PriceBook, size_of: Callable[[str], Size | None], seconds_of_month: int
-) -> list[BillLine]:
-    """Price what was used; `size_of` tells the size of an instance type, where it is known."""
-    return [_line(used, book, size_of, seconds_of_month) for used in sums]
+def line(used: UsageSum, price: Decimal | None, seconds_of_month: int) -> BillLine:
+    """Price what was used in a month of that length."""
+    usage = used.used.usage
+    quantity = units_of(usage, used.amount, seconds_of_month)
+    service = _NETWORK if usage.startswith(_OF_NETWORK) else _COMPUTE
+    return BillLine(used.used, service, quantity, unit_of(usage), price, quantity * Fraction(price or 0))
 
 
-def _line(used: UsageSum, book: PriceBook, size_of: Callable[[str], Size | None], seconds_of_month: int) -> BillLine:
-    price = book.find(used.usage)
-    if price is None:
-        price = _by_size(used.usage, book.instances, size_of)
-    quantity = units_of(used.usage, used.amount, seconds_of_month)
-    return BillLine(
-        used.account_id,
-        _NETWORK if used.usage.startswith(_OF_NETWORK) else _COMPUTE,
-        used.usage,
-        used.operation,
-        used.resource_id,
-        quantity,
-        unit_of(used.usage),
-        price,
-        quantity * (price or 0),
-    )
+def price_of(usage: str, book: PriceBook, size_of: Callable[[str], Size | None]) -> Decimal | None:
+    """Return the price of a unit, by its name or by the size of its instance type, where `size_of` knows that."""
+    price = book.find(usage)
+    return _by_size(usage, book.instances, size_of) if price is None else price
 
 
 def _by_size(usage: str, prices: InstancePrices | None, size_of: Callable[[str], Size | None]) -> Decimal | None:

@@ -1,13 +1,24 @@
-"""How much accounts used in a period: of what has ended, from the ledger, and of what goes on, from its meters."""
+"""How much accounts used in some time: of what has ended, from the ledger, and of what goes on, from its meters."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from itertools import combinations
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, case, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, select
+from sqlalchemy.orm import aliased
 
-from stead_controller.db.tables import UsageLine, UsageMeter
+from stead_controller.db.tables import UsageLine, UsageMeter, UsageTag
+from stead_controller.metering.time_grid import Grid, grid_of
 from stead_controller.request.transaction import Transaction
+
+MOST_TAGS: Final = 4
+"""How many tag keys can be told apart at once: each doubles the number of queries."""
+_FOR_EVER: Final = 1 << 60
+
+type _Table = type[UsageLine | UsageMeter]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,47 +29,145 @@ class Period:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class UsageSum:
-    """What was used of one kind: `amount` is its quantity times seconds. `resource_id` is empty for all resources."""
+class Used(NamedTuple):
+    """What is added up together: a kind of use of an account, in one part of the time.
+
+    Empty texts stand for all zones and resources where they were not asked for. `tags` has the values of the keys that
+    were asked for, None without such a tag.
+    """
 
     account_id: str
     usage: str
     operation: str
-    resource_id: str
+    resource_id: str = ""
+    zone: str = ""
+    tags: tuple[str | None, ...] = ()
+    part: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSum:
+    """What was used of one kind: `amount` is its quantity times seconds."""
+
+    used: Used
     amount: int
 
 
-def of_period(
-    tx: Transaction, period: Period, now: datetime, *, account_id: str = "", by_resource: bool = False
-) -> list[UsageSum]:
-    """Add up what an account, or each, used within a period until now, by kind and, if asked, by resource."""
-    end = min(period.end, int(now.timestamp()))
-    ended, going_on = UsageLine, UsageMeter
-    least = going_on.began + going_on.least
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Whose use is added up (all accounts': empty), apart for what beside its kind, and for which tag keys."""
+
+    account_id: str = ""
+    by_zone: bool = False
+    by_resource: bool = False
+    tags: tuple[str, ...] = ()
+
+
+def of_period(tx: Transaction, period: Period, now: datetime, asked: Question) -> list[UsageSum]:
+    """Add up what was used within a period until now."""
+    return of_parts(tx, (period.begin, period.end), now, asked)
+
+
+def of_parts(tx: Transaction, edges: Sequence[int], now: datetime, asked: Question) -> list[UsageSum]:
+    """Add up what was used between each two edges, which ascend, until now; sorted, without sums that are zero."""
+    assert len(asked.tags) <= MOST_TAGS
+    amounts: dict[Used, int] = {}
+    for first, grid in grid_of(edges):
+        for used, amount in _of_grid(tx, grid, int(now.timestamp()), asked).items():
+            amounts[used._replace(part=first + used.part)] = amount
+    found = [UsageSum(used, amount) for used, amount in amounts.items() if amount]
+    return sorted(found, key=lambda one: [(value is not None, value or "") for value in _flat(one.used)])
+
+
+def _flat(used: Used) -> list[Any]:
+    return [*used[:5], *used.tags, f"{used.part:08d}"]
+
+
+def _of_grid(tx: Transaction, grid: Grid, now: int, asked: Question) -> dict[Used, int]:
+    """Add up, for each set of the tag keys, what has all of these and none of the others."""
+    found: dict[Used, int] = {}
+    places = range(len(asked.tags))
+    for size in reversed(range(len(asked.tags) + 1)):
+        for chosen in combinations(places, size):
+            amounts = _with_tags(tx, grid, now, asked, chosen)
+            for used, amount in found.items():  # what has more keys than these is counted already
+                less = tuple(value if place in chosen else None for place, value in enumerate(used.tags))
+                if less != used.tags and all(less[place] is not None for place in chosen):
+                    amounts[used._replace(tags=less)] -= amount
+            found |= amounts
+    return found
+
+
+def _with_tags(
+    tx: Transaction, grid: Grid, now: int, asked: Question, chosen: tuple[int, ...]
+) -> defaultdict[Used, int]:
+    """Add up what has tags of the chosen keys, whatever others it has."""
+    found: defaultdict[Used, int] = defaultdict(int)
+    end = min(grid.end, now)
+    least = UsageMeter.began + UsageMeter.least
     until = case((least > end, least), else_=literal(end))
-    used = union_all(
-        _within(ended, ended.ended, period, account_id),
-        _within(going_on, until, Period(period.begin, period.end), account_id).where(going_on.began < end),
-    ).subquery()
-    resource = used.c.resource_id if by_resource else literal("")
-    keys = [used.c.account_id, used.c.usage, used.c.operation, *([resource] if by_resource else [])]
-    query = select(used.c.account_id, used.c.usage, used.c.operation, resource, func.sum(used.c.amount))
-    found = tx.connection.execute(query.group_by(*keys).order_by(*keys))
-    return [UsageSum(*row[:4], int(row[4])) for row in found if row[4]]
+    queries = [
+        _sums(tx, UsageLine, UsageLine.ended, grid, grid.end, asked, chosen),
+        _sums(tx, UsageMeter, until, grid, end, asked, chosen),
+    ]
+    for query in queries:
+        for *names, first, last, quantity, begun, ended in tx.connection.execute(query):
+            account_id, usage, operation, resource_id, zone, *values = names
+            with_values = dict(zip(chosen, values, strict=True))
+            tags = tuple(with_values.get(place) for place in range(len(asked.tags)))
+            for part, amount in grid.spread(first, last, int(quantity), int(begun), int(ended)):
+                found[Used(account_id, usage, operation, resource_id, zone, tags, part)] += amount
+    return found
 
 
-def _within(
-    table: type[UsageLine] | type[UsageMeter], until: ColumnElement[int] | Any, period: Period, account_id: str
+def _sums(  # noqa: PLR0917 - what is added up, and in which parts
+    tx: Transaction,
+    table: _Table,
+    until: ColumnElement[int] | Any,
+    grid: Grid,
+    before: int,
+    asked: Question,
+    chosen: tuple[int, ...],
 ) -> Select[*tuple[Any, ...]]:
-    """Select each use with the part of it that lies in a period."""
-    begin = case((table.began < period.begin, literal(period.begin)), else_=table.began)
-    end = case((until > period.end, literal(period.end)), else_=until)
-    query = select(
+    """Select sums of uses that begin before a time, for each two parts of a grid in which they begin and end."""
+    tags = [aliased(UsageTag, name=f"tag_{place}") for place in chosen]
+    later, earlier = (func.max, func.min) if tx.connection.dialect.name == "sqlite" else (func.greatest, func.least)
+    begin = later(table.began, grid.begin, *(tag.began for tag in tags)) - grid.begin
+    end = earlier(until, grid.end, *(func.coalesce(tag.ended, _FOR_EVER) for tag in tags)) - grid.begin
+    parts = select(
         table.account_id,
         table.usage,
         table.operation,
-        table.resource_id,
-        (table.quantity * (end - begin)).label("amount"),
-    ).where(until > period.begin, table.began < period.end)
-    return query.where(table.account_id == account_id) if account_id else query
+        (table.resource_id if asked.by_resource else literal("")).label("resource_id"),
+        (table.zone if asked.by_zone else literal("")).label("zone"),
+        *(tag.value.label(f"value_{place}") for place, tag in zip(chosen, tags, strict=True)),
+        table.quantity.label("quantity"),
+        begin.label("begin"),
+        end.label("end"),
+    ).where(until > grid.begin, table.began < before)
+    for place, tag in zip(chosen, tags, strict=True):
+        mine = and_(
+            tag.account_id == table.account_id,
+            tag.key == asked.tags[place],
+            tag.resource_id == table.resource_id,
+            tag.began < until,
+            func.coalesce(tag.ended, _FOR_EVER) > table.began,
+        )
+        parts = parts.join(tag, mine)
+    if asked.account_id:
+        parts = parts.where(table.account_id == asked.account_id)
+    inner = parts.subquery()
+    keys = [column for column in inner.columns if column.name not in {"quantity", "begin", "end"}]
+    places = [_place(inner.c.begin, grid), _place(inner.c.end, grid)]
+    q = inner.c.quantity
+    sums = [func.sum(q), func.sum(q * inner.c.begin), func.sum(q * inner.c.end)]
+    query = select(*keys, *places, *sums).where(inner.c.end > inner.c.begin)
+    return query.group_by(*keys, *places)
+
+
+def _place(after: ColumnElement[int], grid: Grid) -> ColumnElement[int]:
+    """Compute as `Grid.place` does."""
+    place: ColumnElement[int] = after // grid.step if grid.step else literal(0)
+    for other in grid.others:
+        place += case((after >= other, 1), else_=0)
+    return place

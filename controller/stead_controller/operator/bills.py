@@ -1,28 +1,25 @@
 """The `Bills` service."""
 
-import calendar
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from functools import cache
-from typing import Any, Final
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
 
 import grpc
 
 from stead_controller.clock import Clock
 from stead_controller.errors import InvalidParameter, SteadError
-from stead_controller.metering import bills, price_book, price_books, usage_sums
-from stead_controller.metering.bills import BillLine, Size
-from stead_controller.metering.usage_sums import Period
+from stead_controller.metering import price_book, price_books, priced_uses
+from stead_controller.metering.months import require_time
+from stead_controller.metering.priced_uses import PricedUse
+from stead_controller.metering.usage_sums import Question
 from stead_controller.operator.peers import refuse
 from stead_controller.operator.transactions import Transactions
-from stead_controller.request import instance_types
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.iam import accounts
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1 import operator_pb2_grpc
-
-_LATEST: Final = 253402300799  # the end of the year 9999
-_MOST_MONTHS: Final = 1200
 
 
 class Bills(operator_pb2_grpc.BillsServicer):
@@ -69,7 +66,7 @@ class Bills(operator_pb2_grpc.BillsServicer):
         valid_from = request.valid_from if request.HasField("valid_from") else None
         try:
             if valid_from is not None:
-                _require_time(valid_from)
+                require_time(valid_from)
             made = await self._database.run(lambda tx: price_books.add(tx, request.text, valid_from, self._clock()))
         except SteadError as error:
             await refuse(context, error)
@@ -77,58 +74,38 @@ class Bills(operator_pb2_grpc.BillsServicer):
 
 
 def _lines(tx: Transaction, request: pb.GetBillRequest, account_id: str, now: datetime) -> Iterator[pb.BillLine]:
-    _require_time(request.begin)
-    _require_time(request.end)
+    require_time(request.begin)
+    require_time(request.end)
     if request.begin >= request.end:
         raise InvalidParameter("The time of a bill must end after it begins.")
-
-    @cache
-    def size_of(name: str) -> Size | None:
-        found = instance_types.find(tx, name)
-        return None if found is None else Size(found.vcpus, found.memory)
-
-    for month in _months(Period(request.begin, min(request.end, int(now.timestamp()) + 1))):
-        for part, book in price_books.within(tx, month):
-            used = usage_sums.of_period(tx, part, now, account_id=account_id, by_resource=request.by_resource)
-            for line in bills.lines(used, book, size_of, _seconds_of_month(part.begin)):
-                yield _message(line, book.currency, part)
+    end = min(request.end, int(now.timestamp()) + 1)
+    if request.begin >= end:
+        return
+    tags = (request.tag_key,) if request.HasField("tag_key") else ()
+    asked = Question(account_id, by_resource=request.by_resource, tags=tags)
+    for priced in priced_uses.between(tx, (request.begin, end), now, asked):
+        yield _message(priced)
 
 
-def _months(period: Period) -> Iterator[Period]:
-    """Divide a period where months begin, in UTC."""
-    begin = period.begin
-    for _ in range(_MOST_MONTHS):
-        if begin >= period.end:
-            return
-        first = datetime.fromtimestamp(begin, UTC).replace(day=1, hour=0, minute=0, second=0)
-        end = min(period.end, int(first.timestamp()) + _seconds_of_month(begin))
-        yield Period(begin, end)
-        begin = end
-    raise InvalidParameter("A bill can be of a hundred years at most.")
-
-
-def _seconds_of_month(moment: int) -> int:
-    day = datetime.fromtimestamp(moment, UTC)
-    return calendar.monthrange(day.year, day.month)[1] * 86400
-
-
-def _require_time(moment: int) -> None:
-    if not 0 <= moment <= _LATEST:
-        raise InvalidParameter(f"{moment} is no time: it must lie between the years 1970 and 9999.")
-
-
-def _message(line: BillLine, currency: str, part: Period) -> pb.BillLine:
+def _message(priced: PricedUse) -> pb.BillLine:
+    line = priced.line
     return pb.BillLine(
-        account_id=line.account_id,
+        account_id=line.used.account_id,
         service=line.service,
-        usage=line.usage,
-        operation=line.operation,
-        resource_id=line.resource_id,
-        quantity=f"{line.quantity:f}",
+        usage=line.used.usage,
+        operation=line.used.operation,
+        resource_id=line.used.resource_id,
+        quantity=_decimal(line.quantity),
         unit=line.unit,
         price="" if line.price is None else f"{line.price:f}",
-        cost=f"{line.cost:f}",
-        currency=currency,
-        begin=part.begin,
-        end=part.end,
+        cost=_decimal(line.cost),
+        currency=priced.currency,
+        begin=priced.period.begin,
+        end=priced.period.end,
+        tag_value=next(iter(line.used.tags), None),
     )
+
+
+def _decimal(number: Fraction) -> str:
+    """Write a number, exactly or with 28 digits."""
+    return f"{Decimal(number.numerator) / number.denominator:f}"

@@ -8,6 +8,7 @@ See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -27,6 +28,7 @@ from stead_controller.errors import (
     MissingParameter,
     NotFound,
 )
+from stead_controller.metering import cost_tags
 from stead_controller.request.caller import Caller
 from stead_controller.request.conditions import Condition, Selection, text
 from stead_controller.request.lookup import Ids, Ways, batches, seen
@@ -122,6 +124,7 @@ def create_on_launch(
         for key, value in tags.get(resource_type, {}).items()
     ]
     _INSERT.many(tx.connection, rows)
+    cost_tags.begin(tx, caller.account_id, rows)
 
 
 def remove_all(tx: Transaction, resource_ids: Iterable[str]) -> None:
@@ -135,6 +138,7 @@ def create_tags(
     caller: Caller,
     resource_ids: Sequence[str],
     tags: Mapping[str, str],
+    now: datetime,
     *,
     shared: Shared = MappingProxyType({}),
 ) -> None:
@@ -165,6 +169,7 @@ def create_tags(
             for key, value in tags.items()
         ],
     )
+    cost_tags.observe(tx, caller.account_id, types, now)
     _notify_hosts(tx, shown)
 
 
@@ -173,6 +178,7 @@ def delete_tags(
     caller: Caller,
     resource_ids: Sequence[str],
     doomed: Sequence[TagToDelete] | None,
+    now: datetime,
     *,
     shared: Shared = MappingProxyType({}),
 ) -> None:
@@ -194,6 +200,7 @@ def delete_tags(
         tx.session.execute(
             delete(Tag).where(Tag.resource_id.in_(batch), *chosen).execution_options(synchronize_session=False)
         )
+    cost_tags.observe(tx, caller.account_id, types, now)
     _notify_hosts(tx, _shown_in_metadata(tx, types))
 
 

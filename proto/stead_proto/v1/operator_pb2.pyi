@@ -2705,6 +2705,7 @@ class GetBillRequest(_message.Message):
     BEGIN_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     BY_RESOURCE_FIELD_NUMBER: _builtins.int
+    TAG_KEY_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """id or name; empty = all"""
     begin: _builtins.int
@@ -2713,6 +2714,8 @@ class GetBillRequest(_message.Message):
     """not part of it"""
     by_resource: _builtins.bool
     """a line for each resource"""
+    tag_key: _builtins.str
+    """a line for each value of this cost allocation tag"""
     def __init__(
         self,
         *,
@@ -2720,12 +2723,15 @@ class GetBillRequest(_message.Message):
         begin: _builtins.int = ...,
         end: _builtins.int = ...,
         by_resource: _builtins.bool = ...,
+        tag_key: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_tag_key", b"_tag_key", "tag_key", b"tag_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "begin", b"begin", "by_resource", b"by_resource", "end", b"end"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tag_key", b"_tag_key", "account_id", b"account_id", "begin", b"begin", "by_resource", b"by_resource", "end", b"end", "tag_key", b"tag_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__tag_key: _TypeAlias = _typing.Literal["tag_key"]  # noqa: Y015
+    _WhichOneofArgType__tag_key: _TypeAlias = _typing.Literal["_tag_key", b"_tag_key"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tag_key) -> _WhichOneofReturnType__tag_key | None: ...
 
 Global___GetBillRequest: _TypeAlias = GetBillRequest  # noqa: Y015
 
@@ -2745,6 +2751,7 @@ class BillLine(_message.Message):
     CURRENCY_FIELD_NUMBER: _builtins.int
     BEGIN_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    TAG_VALUE_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     service: _builtins.str
     """as AWS calls it"""
@@ -2767,6 +2774,8 @@ class BillLine(_message.Message):
     begin: _builtins.int
     """the price is valid in this part of the time"""
     end: _builtins.int
+    tag_value: _builtins.str
+    """with tag_key; absent = without such a tag"""
     def __init__(
         self,
         *,
@@ -2782,12 +2791,15 @@ class BillLine(_message.Message):
         currency: _builtins.str = ...,
         begin: _builtins.int = ...,
         end: _builtins.int = ...,
+        tag_value: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_tag_value", b"_tag_value", "tag_value", b"tag_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "begin", b"begin", "cost", b"cost", "currency", b"currency", "end", b"end", "operation", b"operation", "price", b"price", "quantity", b"quantity", "resource_id", b"resource_id", "service", b"service", "unit", b"unit", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tag_value", b"_tag_value", "account_id", b"account_id", "begin", b"begin", "cost", b"cost", "currency", b"currency", "end", b"end", "operation", b"operation", "price", b"price", "quantity", b"quantity", "resource_id", b"resource_id", "service", b"service", "tag_value", b"tag_value", "unit", b"unit", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__tag_value: _TypeAlias = _typing.Literal["tag_value"]  # noqa: Y015
+    _WhichOneofArgType__tag_value: _TypeAlias = _typing.Literal["_tag_value", b"_tag_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tag_value) -> _WhichOneofReturnType__tag_value | None: ...
 
 Global___BillLine: _TypeAlias = BillLine  # noqa: Y015
 

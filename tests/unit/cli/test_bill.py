@@ -16,6 +16,7 @@ from stead_cli import settings
 from stead_cli.__main__ import cli
 from stead_cli.settings import Settings
 from stead_controller.db.session import Database
+from stead_controller.db.tables import UsageTag
 from stead_controller.metering import ledger
 from stead_controller.metering.ledger import Resource, Use
 from stead_controller.operator.bills import Bills
@@ -123,6 +124,24 @@ def test_a_day_a_resource_and_csv(command: Command) -> None:
     assert command("bill", "--month", "2025-01").stderr.startswith("nothing was used from 2025-01-01 until 2025-02-01")
 
 
+def test_a_month_by_the_values_of_a_tag(command: Command, database: Database) -> None:
+    def tag(tx: Any) -> None:
+        began, ended = (int(NOV.replace(hour=hour).timestamp()) for hour in (4, 6))
+        row = UsageTag(account_id=ONE, key="team", resource_id=f"i-{ONE}", began=began, ended=ended, value="a,b")
+        tx.session.add(row)
+
+    database.run_blocking(tag)
+    found = rows(command("bill", "--month", "2026-11", "--by", "tag:team", "--output", "json"))
+    assert [(row["account"], row["tag:team"], row["cost"]) for row in found] == [
+        (ONE, "", "0.2248"),
+        (ONE, "a,b", "0.0112"),
+        (OTHER, "", "0.0280"),
+    ]
+    shown = command("bill", "--month", "2026-11", "--by", "tag:team", "--output", "csv").stdout.splitlines()
+    assert shown[0] == "account,tag:team,cost,currency"
+    assert f'{ONE},"a,b",0.0112,USD' in shown
+
+
 def test_what_goes_on_is_billed_until_now_and_months_have_their_length(command: Command, clock: list[datetime]) -> None:
     clock[0] = datetime(2026, 12, 1, 12, tzinfo=UTC)
     found = rows(command("bill", "--month", "2026-12", "--output", "json"))
@@ -162,6 +181,8 @@ def test_prices_are_shown_changed_and_set_for_what_comes(
         (("bill", "--month", "2026-13"), "no month such as"),
         (("bill", "--day", "2026-02-30"), "no day such as"),
         (("bill", "--account", "nobody"), "nobody"),
+        (("bill", "--by", "tag:"), "is none of account, resource, service, usage and tag:KEY"),
+        (("bill", "--by", "colour"), "'colour' is none of"),
     ],
 )
 def test_bad_input_is_refused_in_words(command: Command, arguments: tuple[str, ...], words: str) -> None:

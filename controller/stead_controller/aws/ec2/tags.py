@@ -18,7 +18,8 @@ _SHARED: Final[tags.Shared] = {"image": images.ways, "snapshot": snapshots.ways}
 @operation("CreateTags")
 def create_tags(call: Call, params: Params) -> Result:
     """Set tags on resources of any type."""
-    tags.create_tags(call.tx, call.caller, params["Resources"], describe.tags_to_dict(params["Tags"]), shared=_SHARED)
+    given = describe.tags_to_dict(params["Tags"])
+    tags.create_tags(call.tx, call.caller, params["Resources"], given, call.now, shared=_SHARED)
     return {}
 
 
@@ -26,7 +27,7 @@ def create_tags(call: Call, params: Params) -> Result:
 def delete_tags(call: Call, params: Params) -> Result:
     """Delete some or all tags of resources."""
     doomed = [TagToDelete(tag.get("Key", ""), tag.get("Value")) for tag in params.get("Tags", ())]
-    tags.delete_tags(call.tx, call.caller, params["Resources"], doomed or None, shared=_SHARED)
+    tags.delete_tags(call.tx, call.caller, params["Resources"], doomed or None, call.now, shared=_SHARED)
     return {}
 
 

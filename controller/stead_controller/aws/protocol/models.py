@@ -49,6 +49,7 @@ SIGNING_NAMES: Final[dict[str, str]] = {
     "ssm": "ssm",
     "ec2-instance-connect": "ec2-instance-connect",
     "sns": "sns",
+    "ce": "ce",
 }
 
 # Signing names that some SDKs use instead if they have a custom endpoint: the model's serviceId.
@@ -65,6 +66,7 @@ _SERVICE_IDS: Final[dict[str, str]] = {
     "SSM": "ssm",
     "EC2 Instance Connect": "ec2-instance-connect",
     "SNS": "sns",
+    "Cost Explorer": "ce",
 }
 
 # Names of services in X-Amz-Target and in the paths of the CBOR protocol.
@@ -74,6 +76,7 @@ _TARGETS: Final[dict[str, str]] = {
     "ServiceQuotasV20190624": "service-quotas",
     "AmazonSSM": "ssm",
     "AWSEC2InstanceConnectService": "ec2-instance-connect",
+    "AWSInsightsIndexService": "ce",
 }
 
 SERVICES: Final = frozenset(SIGNING_NAMES.values())

@@ -34,6 +34,7 @@ from stead_controller.db.tables.instances.metadata_defaults import MetadataDefau
 from stead_controller.db.tables.instances.own_instance_type import OwnInstanceType
 from stead_controller.db.tables.instances.replace_root_volume_task import ReplaceRootVolumeTask
 from stead_controller.db.tables.instances.serial_console import SerialConsoleAccess, SerialConsoleKey
+from stead_controller.db.tables.metering.cost_tags import CostTag, UsageTag
 from stead_controller.db.tables.metering.usage import PriceBook, UsageLine, UsageMeter
 from stead_controller.db.tables.metrics.alarm import (
     Alarm,
@@ -122,6 +123,7 @@ __all__ = [
     "ClientToken",
     "CloudFact",
     "CondemnedBlock",
+    "CostTag",
     "Dashboard",
     "DedicatedHost",
     "Delivery",
@@ -236,6 +238,7 @@ __all__ = [
     "UnclaimedResource",
     "UsageLine",
     "UsageMeter",
+    "UsageTag",
     "Volume",
     "VolumeModification",
     "VolumeMove",

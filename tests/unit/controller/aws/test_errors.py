@@ -115,7 +115,9 @@ def test_internal_errors_are_logged_and_not_shown(caplog: pytest.LogCaptureFixtu
     assert caplog.records[0].__dict__["request_id"] == "R-1"
 
 
-@pytest.mark.parametrize("service", ["ec2", "iam", "sts", "ebs", "dlm", "cloudtrail", "service-quotas", "sns", "ssm"])
+@pytest.mark.parametrize(
+    "service", ["ec2", "iam", "sts", "ebs", "dlm", "cloudtrail", "service-quotas", "sns", "ssm", "ce"]
+)
 def test_a_full_disk_is_the_same_to_every_service(service: str) -> None:
     error = translate(errors.OutOfRoom(), service, "r-1", Wire.EC2)
     assert (error.code, error.status) == ("ServiceUnavailable", 503)

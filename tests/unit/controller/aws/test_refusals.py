@@ -32,6 +32,7 @@ CALLS = [
     ("dlm", "get_lifecycle_policies", {}),
     ("cloudtrail", "describe_trails", {}),
     ("service-quotas", "list_services", {}),
+    ("ce", "list_cost_allocation_tags", {}),
     ("ssm", "get_parameters", {"Names": ["x"]}),
     (
         "ec2-instance-connect",
@@ -49,7 +50,19 @@ CALLS = [
     ("s3", "put_object", {"Bucket": "b", "Key": "k", "Body": b"x"}),
 ]
 OURS = frozenset(
-    {"ec2", "iam", "cloudwatch", "ebs", "dlm", "cloudtrail", "service-quotas", "sns", "ssm", "ec2-instance-connect"}
+    {
+        "ec2",
+        "iam",
+        "cloudwatch",
+        "ebs",
+        "dlm",
+        "ce",
+        "cloudtrail",
+        "service-quotas",
+        "sns",
+        "ssm",
+        "ec2-instance-connect",
+    }
 )
 
 

@@ -10,7 +10,7 @@ from stead_controller.metering import bills, uses
 from stead_controller.metering.bills import Size
 from stead_controller.metering.ledger import Use
 from stead_controller.metering.price_book import parse
-from stead_controller.metering.usage_sums import UsageSum
+from stead_controller.metering.usage_sums import UsageSum, Used
 
 MONTH = 30 * 86400
 BOOK = parse("""
@@ -31,8 +31,8 @@ SIZES = {"t.two": Size(2, 4 << 30), "own.cheap": Size(2, 1 << 30)}
 
 
 def line(usage, amount, operation="RunInstances", book=BOOK):
-    [made] = bills.lines([UsageSum("1" * 12, usage, operation, "i-1", amount)], book, SIZES.get, MONTH)
-    return made
+    used = UsageSum(Used("1" * 12, usage, operation, "i-1"), amount)
+    return bills.line(used, bills.price_of(usage, book, SIZES.get), MONTH)
 
 
 @pytest.mark.parametrize(

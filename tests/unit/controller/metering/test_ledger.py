@@ -11,7 +11,7 @@ from stead_controller.db.tables import UsageLine, UsageMeter
 from stead_controller.errors import AlreadyExists, InvalidParameter
 from stead_controller.metering import ledger, price_books, usage_sums
 from stead_controller.metering.ledger import Resource, Use
-from stead_controller.metering.usage_sums import Period
+from stead_controller.metering.usage_sums import Period, Question
 from stead_controller.metering.uses import NAMES
 from stead_controller.resources.instances import own_types
 from tests.support.rows import NOW
@@ -80,14 +80,16 @@ def test_sums_are_those_of_a_recount_whatever_the_clock_does(database, steps, pe
         for begin, length in periods:
             period = Period(begin, begin + length)
             for now in (moment, moment + 700):
-                found = usage_sums.of_period(tx, period, at(now))
-                assert {(each.account_id, each.usage): each.amount for each in found} == recount.sums(period, now)
+                found = usage_sums.of_period(tx, period, at(now), Question())
+                assert {(each.used.account_id, each.used.usage): each.amount for each in found} == recount.sums(
+                    period, now
+                )
         whole = Period(0, 1 << 40)
-        singly = usage_sums.of_period(tx, whole, at(moment), by_resource=True)
-        together = usage_sums.of_period(tx, whole, at(moment))
+        singly = usage_sums.of_period(tx, whole, at(moment), Question(by_resource=True))
+        together = usage_sums.of_period(tx, whole, at(moment), Question())
         assert sum(each.amount for each in singly) == sum(each.amount for each in together)
-        own = usage_sums.of_period(tx, whole, at(moment), account_id=ONE.account_id)
-        assert own == [each for each in together if each.account_id == ONE.account_id]
+        own = usage_sums.of_period(tx, whole, at(moment), Question(ONE.account_id))
+        assert own == [each for each in together if each.used.account_id == ONE.account_id]
 
     database.run_blocking(live, dry_run=True)
 
@@ -102,9 +104,9 @@ def test_a_time_is_left_out_once_and_only_of_what_had_begun(database, since, len
         for _ in range(told):
             ledger.skip(tx, OTHER, at(first), at(last))
         ledger.end(tx, OTHER, at(max(START, last) + passed))
-        found = usage_sums.of_period(tx, Period(0, 1 << 40), at(1 << 33))
+        found = usage_sums.of_period(tx, Period(0, 1 << 40), at(1 << 33), Question())
         seconds = max(START, last) + passed - START - (length if since >= 0 else 0)
-        return {each.usage: each.amount for each in found}, seconds
+        return {each.used.usage: each.amount for each in found}, seconds
 
     found, seconds = database.run_blocking(live, dry_run=True)
     assert found == ({use.usage: use.quantity * seconds for use in (SMALL, MORE)} if seconds else {})
@@ -148,10 +150,10 @@ def test_what_was_used_before_a_time_stays_when_more_is_used(run):
     """Hours that are over never change, whatever comes later."""
     run(ledger.begin, OTHER, [SMALL], at(START))
     first = Period(START, START + 3600)
-    before = run(usage_sums.of_period, first, at(START + 3600))
+    before = run(usage_sums.of_period, first, at(START + 3600), Question())
     for later, uses in ((3700, [LARGE]), (7300, [])):
         run(ledger.change, OTHER, uses, at(START + later))
-        assert run(usage_sums.of_period, first, at(START + 99999)) == before
+        assert run(usage_sums.of_period, first, at(START + 99999), Question()) == before
 
 
 BOOK = 'currency = "EUR"'

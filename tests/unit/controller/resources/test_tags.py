@@ -15,6 +15,7 @@ from stead_controller.request.filters import Filter
 from stead_controller.resources import tags
 from stead_controller.resources.tags import TagToDelete
 from tests.support import rows
+from tests.support.rows import NOW
 
 ABSENT = "i-00000000000000000"
 
@@ -40,12 +41,12 @@ def test_tags_of_every_type_we_have(world, run, instance_id):
     caller = world.one.caller
     tenant = world.one
     resources = [instance_id, tenant.vpc_id, tenant.subnet_ids[0], tenant.group_id]
-    run(tags.create_tags, caller, resources, {"a": "1", "b": ""})
+    run(tags.create_tags, caller, resources, {"a": "1", "b": ""}, NOW)
     assert listed(run, caller) == sorted(
         (resource, key, value) for resource in resources for key, value in [("a", "1"), ("b", "")]
     )
     assert listed(run, world.other.caller) == []
-    run(tags.create_tags, caller, [instance_id], {"a": "2"})
+    run(tags.create_tags, caller, [instance_id], {"a": "2"}, NOW)
     assert (instance_id, "a", "2") in listed(run, caller)
     assert run(tags.pairs_of, caller.account_id, [instance_id]) == {instance_id: [("a", "2"), ("b", "")]}
 
@@ -61,42 +62,42 @@ def test_one_bad_resource_spoils_all(world, run, instance_id, unchanged):
         (world.image_id, NotFound),
     ]:
         with pytest.raises(error):
-            run(tags.create_tags, world.one.caller, [instance_id, bad], {"a": "1"})
+            run(tags.create_tags, world.one.caller, [instance_id, bad], {"a": "1"}, NOW)
         with pytest.raises(error):
-            run(tags.delete_tags, world.one.caller, [instance_id, bad], None)
+            run(tags.delete_tags, world.one.caller, [instance_id, bad], None, NOW)
     with pytest.raises(MissingParameter):
-        run(tags.create_tags, world.one.caller, [], {"a": "1"})
+        run(tags.create_tags, world.one.caller, [], {"a": "1"}, NOW)
     with pytest.raises(MissingParameter):
-        run(tags.create_tags, world.one.caller, [instance_id], {})
+        run(tags.create_tags, world.one.caller, [instance_id], {}, NOW)
     unchanged()
 
 
 def test_malformed_comes_before_absent(world, run):
     with pytest.raises(MalformedId):
-        run(tags.create_tags, world.one.caller, [ABSENT, "i-1"], {"a": "1"})
+        run(tags.create_tags, world.one.caller, [ABSENT, "i-1"], {"a": "1"}, NOW)
 
 
 def test_fifty_tags_and_no_more(world, run, instance_id, unchanged):
     caller = world.one.caller
-    run(tags.create_tags, caller, [instance_id], {f"k{number}": "" for number in range(50)})
-    run(tags.create_tags, caller, [instance_id], {f"k{number}": "changed" for number in range(50)})
+    run(tags.create_tags, caller, [instance_id], {f"k{number}": "" for number in range(50)}, NOW)
+    run(tags.create_tags, caller, [instance_id], {f"k{number}": "changed" for number in range(50)}, NOW)
     unchanged()
     with pytest.raises(LimitExceeded) as refusal:
-        run(tags.create_tags, caller, [world.one.vpc_id, instance_id], {"k0": "again", "one": "more"})
+        run(tags.create_tags, caller, [world.one.vpc_id, instance_id], {"k0": "again", "one": "more"}, NOW)
     assert refusal.value.code == "TagLimitExceeded"
     unchanged()
 
 
 def test_delete_by_key_by_pair_and_all(world, run, instance_id):
     caller = world.one.caller
-    run(tags.create_tags, caller, [instance_id], {"a": "1", "b": "2", "c": "", "d": "4", "e": ""})
-    run(tags.delete_tags, caller, [instance_id], [TagToDelete("a"), TagToDelete("b", "no"), TagToDelete("c", "")])
+    run(tags.create_tags, caller, [instance_id], {"a": "1", "b": "2", "c": "", "d": "4", "e": ""}, NOW)
+    run(tags.delete_tags, caller, [instance_id], [TagToDelete("a"), TagToDelete("b", "no"), TagToDelete("c", "")], NOW)
     assert [key for _, key, _ in listed(run, caller)] == ["b", "d", "e"]
-    run(tags.delete_tags, caller, [instance_id], [TagToDelete("b", "2"), TagToDelete("gone")])
+    run(tags.delete_tags, caller, [instance_id], [TagToDelete("b", "2"), TagToDelete("gone")], NOW)
     assert [key for _, key, _ in listed(run, caller)] == ["d", "e"]
     with pytest.raises(InvalidParameter):
-        run(tags.delete_tags, caller, [instance_id], [TagToDelete("aws:x")])
-    run(tags.delete_tags, caller, [instance_id], None)
+        run(tags.delete_tags, caller, [instance_id], [TagToDelete("aws:x")], NOW)
+    run(tags.delete_tags, caller, [instance_id], None, NOW)
     assert listed(run, caller) == []
 
 
@@ -104,11 +105,11 @@ def test_guests_that_see_their_tags_get_changes(world, run, refreshed):
     caller = world.one.caller
     seeing = run(lambda tx: rows.launch(tx, world, world.one, metadata_tags=True).id)
     blind = run(lambda tx: rows.launch(tx, world, world.one, number=1).id)
-    run(tags.create_tags, caller, [seeing, blind, world.one.vpc_id], {"a": "1"})
+    run(tags.create_tags, caller, [seeing, blind, world.one.vpc_id], {"a": "1"}, NOW)
     assert refreshed == [seeing]
-    run(tags.delete_tags, caller, [blind], None)
+    run(tags.delete_tags, caller, [blind], None, NOW)
     assert refreshed == [seeing]
-    run(tags.delete_tags, caller, [seeing], [TagToDelete("a")])
+    run(tags.delete_tags, caller, [seeing], [TagToDelete("a")], NOW)
     assert refreshed == [seeing, seeing]
 
 
@@ -117,14 +118,14 @@ def test_keys_that_are_no_paths_are_refused_where_guests_see_them(world, run, re
     seeing = run(lambda tx: rows.launch(tx, world, world.one, metadata_tags=True).id)
     unchanged()
     with pytest.raises(InvalidParameter):
-        run(tags.create_tags, world.one.caller, [seeing], {key: "1"})
+        run(tags.create_tags, world.one.caller, [seeing], {key: "1"}, NOW)
     unchanged()
     assert refreshed == []
 
 
 def test_describe_filters_and_pages(world, run, instance_id):
     caller = world.one.caller
-    run(tags.create_tags, caller, [instance_id, world.one.vpc_id], {"Name": "web", "x": "1"})
+    run(tags.create_tags, caller, [instance_id, world.one.vpc_id], {"Name": "web", "x": "1"}, NOW)
     assert len(listed(run, caller)) == 4
     assert listed(run, caller, ("key", ("N*",)), ("resource-type", ("vpc",))) == [(world.one.vpc_id, "Name", "web")]
     assert listed(run, caller, ("resource-id", (instance_id,)), ("value", ("1",))) == [(instance_id, "x", "1")]

@@ -77,7 +77,7 @@ class Windows:
         return host_id
 
     def tag(self, resource_id: str, **pairs: str) -> None:
-        self.call(tags.create_tags, [resource_id], pairs)
+        self.call(tags.create_tags, [resource_id], pairs, NOW)
 
     def hours(self, instance_id: str) -> Any:
         return self.life.run(lambda tx: windows.hours_of(tx, tx.session.get_one(Instance, instance_id)))

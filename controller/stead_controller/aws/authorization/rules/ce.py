@@ -1,0 +1,10 @@
+"""Cost Explorer's operations, on an account as a whole."""
+
+from typing import Final
+
+from stead_controller.aws.authorization.rule import Rule, rule
+
+RULES: Final[dict[str, Rule]] = {
+    "ListCostAllocationTags": rule(),
+    "UpdateCostAllocationTagsStatus": rule(),
+}

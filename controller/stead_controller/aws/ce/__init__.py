@@ -1,0 +1,1 @@
+"""Cost Explorer: what the caller's account used, and what it costs."""
