@@ -120,10 +120,50 @@ def test_a_new_instance_serves_after_its_warm_up(groups):
     for _ in range(5):
         turn(groups)
     assert versions(groups) == ["1", "1", "1", "2"]
+    shown = refresh(groups)
+    live = shown["ProgressDetails"]["LivePoolProgress"]
+    assert (shown["PercentageComplete"], shown["InstancesToUpdate"]) == (0, 3)  # replaced at once, done when it is warm
+    assert live == {"PercentageComplete": 0, "InstancesToUpdate": 3}
+    [new] = [one["InstanceId"] for one in groups.shown()["Instances"] if one["LaunchTemplate"]["Version"] == "2"]
+    assert shown["StatusReason"] == (
+        f"Waiting for instances to warm up before continuing. For example: {new} is warming up."
+    )
     groups.now += timedelta(seconds=61)
+    groups.run()
+    assert refresh(groups)["PercentageComplete"] == 25
     for _ in range(5):
         turn(groups)
     assert versions(groups) == ["1", "1", "2", "2"]
+
+
+def test_it_says_what_it_waits_for(groups):
+    first, *_ = groups.states()
+    groups.call(groups.client.set_instance_protection, InstanceIds=[first], ProtectedFromScaleIn=True)
+    start(groups, DesiredConfiguration=SECOND)
+    groups.run()
+    [pending] = [one for one, state in groups.states().items() if state == "Pending"]
+    groups.run()
+    begins = "Waiting for remaining instances to be available. For example:"
+    assert refresh(groups)["StatusReason"] == (
+        f"{begins} {pending} has insufficient data to evaluate its health with Amazon EC2."
+    )
+    for _ in range(9):
+        turn(groups)
+    shown = refresh(groups)
+    assert (shown["PercentageComplete"], shown["InstancesToUpdate"], versions(groups)) == (75, 1, ["1", "2", "2", "2"])
+    assert shown["StatusReason"] == (f"{begins} {first} is protected. Remove instance scale-in protection to continue.")
+    groups.call(groups.client.set_instance_protection, InstanceIds=[first], ProtectedFromScaleIn=False)
+    turns(groups)
+    assert "StatusReason" not in refresh(groups)
+
+
+def test_it_waits_for_instances_in_standby(groups):
+    first, *_ = groups.states()
+    groups.call(groups.client.enter_standby, InstanceIds=[first], ShouldDecrementDesiredCapacity=True)
+    start(groups, DesiredConfiguration=SECOND)
+    for _ in range(9):
+        turn(groups)
+    assert f"{first} is in Standby." in refresh(groups)["StatusReason"]
 
 
 def test_it_pauses_at_checkpoints(groups):

@@ -60,7 +60,7 @@ def test_a_weight_is_how_much_of_the_capacity_an_instance_is(api, groups):
     groups.up()
     assert {one["WeightedCapacity"] for one in groups.shown()["Instances"]} == {"2"}
     assert len(groups.states()) == 2
-    assert "capacity from 2 to 4." in " ".join(one["Cause"] for one in groups.activities())
+    assert "capacity from 0 to 4." in " ".join(one["Cause"] for one in groups.activities())
     groups.call(groups.client.set_desired_capacity, DesiredCapacity=2)
     groups.run()
     assert Counter(groups.states().values()) == {"InService": 1, "Terminating": 1}

@@ -46,7 +46,7 @@ def test_a_group_grows_to_its_desired_capacity_and_back_to_nothing(api, groups):
     causes = sorted(re.sub(r"\d{4}-[^ ]+Z", "T", one["Cause"]) for one in told)
     begun = "At T a user request created an AutoScalingGroup changing the desired capacity from 0 to 2.  "
     grown = "At T an instance was started in response to a difference between desired and actual capacity, increasing"
-    assert causes == [f"{begun}{grown} the capacity from {n} to {n + 1}." for n in (0, 1)]
+    assert causes == [f"{begun}{grown} the capacity from 0 to 2."] * 2
 
     groups.call(groups.client.update_auto_scaling_group, MaxSize=0, MinSize=0)
     assert groups.shown()["DesiredCapacity"] == 0
@@ -57,9 +57,9 @@ def test_a_group_grows_to_its_desired_capacity_and_back_to_nothing(api, groups):
     assert re.sub(r"\d{4}-[^ ]+Z", "T", latest["Cause"]).startswith(
         "At T a user request update of AutoScalingGroup constraints to min: 0, max: 0, desired: 0 changing the desired "
         "capacity from 2 to 0.  At T an instance was taken out of service in response to a difference between desired "
-        "and actual capacity, shrinking the capacity from "
+        "and actual capacity, shrinking the capacity from 2 to 0.  At T instance "
     )
-    assert latest["Cause"].endswith(" was selected for termination.")
+    assert all(f" instance {one} was selected for termination." in latest["Cause"] for one in (first, second))
     assert latest["StatusCode"] == "InProgress"
     groups.become("terminated")
     assert groups.states() == {}
@@ -258,6 +258,14 @@ def test_what_has_no_room_in_one_zone_goes_to_another_and_is_not_moved_for_nothi
     assert len(failed) == 1
     groups.run()
     assert len([one for one in groups.activities() if one["StatusCode"] == "Failed"]) == 1
+    groups.now += timedelta(minutes=2)
+    groups.run()  # in vain again, of which it was told before
+    assert len([one for one in groups.activities() if one["StatusCode"] == "Failed"]) == 1
+    # What failed only to balance zones does not let it wait to replace what is lost.
+    first = next(iter(groups.states()))
+    groups.become("terminated", first)
+    assert len([one for one, state in groups.states().items() if state == "Pending"]) == 1
+    groups.up()
     host = rows.host(zone="us-east-1b")
     api.run(lambda tx: tx.session.add(host))
     groups.now += timedelta(minutes=6)
@@ -265,6 +273,17 @@ def test_what_has_no_room_in_one_zone_goes_to_another_and_is_not_moved_for_nothi
     groups.up()
     serving = [one for one in groups.shown()["Instances"] if one["LifecycleState"] == "InService"]
     assert {one["AvailabilityZone"] for one in serving} == {"us-east-1a", "us-east-1b"}
+    told = [re.sub(r"At \d{4}-[^ ]+Z", "At T", one["Cause"]) for one in groups.activities()]
+    assert (
+        "At T availability zones us-east-1a us-east-1b had 2 0 instances respectively. An instance was launched to aid "
+        "in balancing the group's zones."
+    ) in told
+    ended = (
+        "At T instances were launched to balance instances in zones us-east-1b with other zones resulting in more than "
+        "desired number of instances in the group.  At T an instance was taken out of service in response to a "
+        "difference between desired and actual capacity, shrinking the capacity from 3 to 2.  At T instance "
+    )
+    assert any(one.startswith(ended) for one in told)
 
 
 def test_a_cooldown_is_honoured_if_that_is_asked(api, groups):

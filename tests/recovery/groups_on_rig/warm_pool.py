@@ -16,7 +16,8 @@ def prove(stage: Stage) -> None:
     stage.make_role()
     script = f"echo {NAME} >/srv/group; touch /srv/hooks"
     more = {"IamInstanceProfile": {"Name": ROLE}, "HibernationOptions": {"Configured": True}}
-    disk = {"DeviceName": "/dev/xvda", "Ebs": {"Encrypted": True}}
+    [image] = stage.ec2.describe_images(ImageIds=[stage.images["one"]])["Images"]
+    disk = {"DeviceName": image["RootDeviceName"], "Ebs": {"Encrypted": True}}
     stage.template(NAME, "one", script, BlockDeviceMappings=[disk], **more)
     hooks = [
         {

@@ -107,7 +107,7 @@ def _view(row: ShownRefresh, group: str) -> dict[str, Any]:
         "PercentageComplete": instance_refreshes.percentage(row),
         "InstancesToUpdate": row.left + row.warm_left,
         "ProgressDetails": _details(
-            None if row.targets is None else instance_refreshes.progress_of(row.total, row.left),
+            None if row.targets is None else instance_refreshes.live_progress(row),
             instance_refreshes.progress_of(row.warm_total, row.warm_left) if row.warm_total else None,
         ),
         "Preferences": _preferences_view(Preferences.read(row.preferences)),

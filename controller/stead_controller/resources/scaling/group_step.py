@@ -7,7 +7,6 @@ instance is launched twice, whoever is killed and when.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Final
 
 from stead_controller.db.tables import ScalingGroup, ScalingInstance, WarmPool
@@ -70,7 +69,7 @@ class Step:
         situation, members = self._situation(), [one.member for one in live]
         refresh = None if group.deleting else self._refresh()
         if refresh is not None:
-            situation = replace(situation, refresh=refresh.see(members))
+            situation = replace(situation, refresh=refresh.see(members, {one.member.id: one.since for one in live}))
         decided = plan.decide(situation, live, self._choose, self.now)
         if refresh is not None:
             refresh.see_warm([one.member for one in warm])
@@ -105,6 +104,7 @@ class Step:
             grace=timedelta(seconds=group.health_grace),
             suspended=frozenset(group.suspended),
             retry_at=group.retry_at,
+            balance_at=group.balance_at,
             deleting=group.deleting,
             maximum=group.max_size,
             lifetime=None if group.max_lifetime is None else timedelta(seconds=group.max_lifetime),
@@ -117,13 +117,16 @@ class Step:
             return capacity
         step = WarmPoolStep(self.tx, self.cloud, self.group, self._pool, self.now, self._hooked, self._look_again)
         step.settle(decided, rows)
-        for member_id in decided.returning:
-            row = rows[member_id]
-            step.give_back(row, self._cause(row, Why.SURPLUS, capacity, capacity - row.weight))
+        returning = [rows[member_id] for member_id in decided.returning]
+        shrunk = self._shrink_cause(returning, capacity)
+        for row in returning:
+            step.give_back(row, shrunk)
             capacity -= row.weight
-        for member_id in decided.starting:
-            row = rows[member_id]
-            if step.start(row, self._launch_cause(capacity, capacity + row.weight, replacing=of_group.replacing)):
+        starting = [rows[member_id] for member_id in decided.starting]
+        wanted = capacity + sum(row.weight for row in starting) + sum(of_group.launches.values())
+        grown = self._launch_cause(capacity, wanted, replacing=of_group.replacing)
+        for row in starting:
+            if step.start(row, grown):
                 capacity += row.weight
             else:
                 of_group.launches[row.zone] = of_group.launches.get(row.zone, 0) + row.weight
@@ -239,14 +242,13 @@ class Step:
 
     def _end(self, decided: Plan, rows: dict[str, ScalingInstance], seen: dict[str, Seen], capacity: int) -> None:
         """Begin to end instances."""
+        surplus = [one for one, why in decided.ending.items() if why is Why.SURPLUS and not is_warm(rows[one])]
+        shrunk = self._shrink_cause([rows[one] for one in surplus], capacity)
         for member_id, why in decided.ending.items():
             row, state = rows[member_id], seen[member_id].state
-            counted = plan.is_counted(seen[member_id].member)
-            after = capacity - row.weight if counted else capacity
             if why in (Why.LAUNCH_FAILED, Why.ABANDONED):
                 self._fail_launch(row, why, seen[member_id])
-            self._begin_end(row, self._cause(row, why, capacity, after))
-            capacity = after
+            self._begin_end(row, shrunk if member_id in surplus else self._cause(row, why))
             is_gone = state in (None, "terminated", "shutting-down")
             is_forced = is_warm(row) and self._pool is not None and self._pool.deleting
             if not is_gone and why is not Why.ABANDONED and self._hooked[1] and not is_forced:
@@ -264,14 +266,17 @@ class Step:
         row.activity_id = activities.begin(self.tx, self.group, event, activities.IN_PROGRESS, self.now).id
         row.lifecycle_state, row.since, row.until = _within(row, plan.TERMINATING), self.now, None
 
-    def _cause(self, row: ScalingInstance, why: Why, before: int, after: int) -> str:
-        if is_warm(row) and why is Why.SURPLUS:
+    def _cause(self, row: ScalingInstance, why: Why) -> str:
+        if why is Why.SURPLUS:
             return words.at(self.now, words.COOLED)
         if is_warm(row) and why is Why.DELETION and not self.group.deleting:
             return words.at(self.now, words.POOL_DELETED)
-        if why is not Why.SURPLUS:
-            return words.at(self.now, words.ended(why))
-        told = (words.shrunk(before, after), words.selected(row.instance_id))
+        return words.at(self.now, words.ended(why))
+
+    def _shrink_cause(self, rows: Sequence[ScalingInstance], before: int) -> str:
+        """Say why a group of that capacity gives up these instances, in words that each of them has in common."""
+        shrunk = words.shrunk(before, before - sum(row.weight for row in rows))
+        told = (shrunk, *(words.selected(row.instance_id) for row in rows))
         return "  ".join(filter(None, (self.group.why, *(words.at(self.now, one) for one in told))))
 
     def _fail_launch(self, row: ScalingInstance, why: Why, seen: Seen) -> None:
@@ -319,21 +324,35 @@ class Step:
         )
         made, refusal = launcher.launch(decided.launches, only_there=decided.only_there)
         close_measuring.settle(self.tx, self.group, [one.id for one in made])
-        cause = partial(self._launch_cause, replacing=decided.replacing)
-        after = before
+        gained = sum(one.weight for one in made)
+        wanted = before + max(gained, sum(decided.launches.values()))
+        cause = self._launch_cause(before, wanted, replacing=decided.replacing)
+        if decided.only_there:
+            cause = words.at(self.now, words.balanced({zone: decided.present[zone] for zone in self.group.zones}))
         for one in made:
-            self._add(one, cause(after, after + one.weight))
-            after += one.weight
+            self._add(one, cause)
+        if decided.only_there and made:
+            self.group.balance_at, self.group.why = None, words.at(self.now, words.above_desired(made[0].zone))
         if refusal is not None:
-            place = {"Availability Zone": ", ".join(decided.launches)}
-            failed = f"Launching a new EC2 instance.  Status Reason: {refusal} {words.REFUSED}"
-            event = Event(failed, cause(after, after + 1), None, place)
-            failure = f"{refusal} {words.REFUSED}"
-            activity = activities.note(self.tx, self.group, event, self.now, failure=failure)
-            group_notices.tell(self.tx, self.group, activity, group_notices.LAUNCH_ERROR, self.now)
+            self._refused(refusal, cause, decided)
+        return gained
+
+    def _refused(self, refusal: str, cause: str, decided: Plan) -> None:
+        """Tell of a launch that failed, and try again later. One that was to balance zones makes no other one wait."""
+        since = self.group.balance_at
+        if decided.only_there:
+            self.group.balance_at = self.now + plan.BALANCE_PAUSE
+            self._look_again(self.group.balance_at)
+            if since is not None and since + plan.BALANCE_PAUSE > self.now:
+                return  # that was told
+        else:
             self._back_off()
             self._look_again(self.group.retry_at or self.now)
-        return after - before
+        place = {"Availability Zone": ", ".join(decided.launches)}
+        failed = f"Launching a new EC2 instance.  Status Reason: {refusal} {words.REFUSED}"
+        failure = f"{refusal} {words.REFUSED}"
+        activity = activities.note(self.tx, self.group, Event(failed, cause, None, place), self.now, failure=failure)
+        group_notices.tell(self.tx, self.group, activity, group_notices.LAUNCH_ERROR, self.now)
 
     def _launch_cause(self, before: int, after: int, *, replacing: bool) -> str:
         if replacing and not self.group.why:

@@ -183,6 +183,7 @@ def create(tx: Transaction, caller: Caller, cloud: Cloud, name: str, asked: Grou
         scaled=None,
         failures=0,
         retry_at=None,
+        balance_at=None,
         due=now,
     )
     _apply(tx, caller, cloud, row, asked)

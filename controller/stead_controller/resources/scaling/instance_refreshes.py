@@ -99,6 +99,7 @@ def start(tx: Transaction, caller: Caller, name: str, asked: RefreshRequest, now
         targets=None,
         total=0,
         left=0,
+        unready=0,
         warm_targets=None,
         warm_total=0,
         warm_left=0,
@@ -159,11 +160,11 @@ def begin_rollback(group: ScalingGroup, row: InstanceRefresh, reason: str, now: 
             "started": now.isoformat(),
             "percentage": percentage(row),
             "left": row.left + row.warm_left,
-            "live": progress_of(row.total, row.left),
+            "live": live_progress(row),
             "warm": progress_of(row.warm_total, row.warm_left) if row.warm_total else None,
         }
     )
-    row.status, row.targets, row.total, row.left = ROLLING_BACK, None, 0, 0
+    row.status, row.targets, row.total, row.left, row.unready = ROLLING_BACK, None, 0, 0, 0
     row.warm_targets, row.warm_total, row.warm_left = None, 0, 0
     row.resumes, row.progressed = None, now
     group.refreshing = None
@@ -174,11 +175,16 @@ def percentage(row: InstanceRefresh) -> int:
     """Return how much of a refresh is done, in percent."""
     if row.targets is None:
         return 0
-    return progress_of(row.total + row.warm_total, row.left + row.warm_left)[0]
+    return progress_of(row.total + row.warm_total, row.left + row.unready + row.warm_left)[0]
+
+
+def live_progress(row: InstanceRefresh) -> tuple[int, int]:
+    """Return how many percent of a group's instances are replaced by others that serve, and how many are left."""
+    return progress_of(row.total, row.left + row.unready)[0], row.left
 
 
 def progress_of(total: int, left: int) -> tuple[int, int]:
-    """Return how many percent of so many instances are replaced, and how many are left."""
+    """Return how many percent of so many instances are done, and how many are left."""
     return (100 * (total - left) // total if total else 100), left
 
 

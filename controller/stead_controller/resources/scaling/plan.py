@@ -25,6 +25,9 @@ TERMINATING: Final = "Terminating"
 TERMINATING_WAIT: Final = "Terminating:Wait"
 LEAVING: Final = frozenset({TERMINATING, TERMINATING_WAIT, "Terminating:Proceed"})
 
+BALANCE_PAUSE: Final = timedelta(minutes=2)
+"""How long a group waits until it tries again to launch in a zone that it has too few instances in."""
+
 _LONGEST_PAUSE: Final = timedelta(minutes=5)
 _GONE: Final = (None, "terminated")
 _STOPS: Final = ("shutting-down", "terminated", "stopping", "stopped", None)
@@ -76,7 +79,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a group wants. After a failed launch the next one is not before `retry_at`.
+    """What a group wants.
+
+    After a failed launch the next one is not before `retry_at`, and after one that was to balance its zones the next
+    such one not before `balance_at`.
 
     `maximum` is the size that it is not to exceed to be rebalanced, 0 for no rebalancing; `lifetime` is how long an
     instance lives. `healthy` are the percentages of a maintenance policy: so much is in service while others are
@@ -88,6 +94,7 @@ class Situation:
     grace: timedelta = timedelta(0)
     suspended: frozenset[str] = frozenset()
     retry_at: datetime | None = None
+    balance_at: datetime | None = None
     deleting: bool = False
     maximum: int = 0
     lifetime: timedelta | None = None
@@ -113,7 +120,8 @@ class Plan:
 
     `removed` have ended, `entering` come into service or wait for hooks, `unhealthy` are to be shown so, `doubted` have
     a failing status check from now on and `trusted` not any longer, `proceeding` need not wait to end any longer.
-    `launches` are by zone, with `only_there` in no other; `replacing` is whether they stand for unhealthy instances.
+    `launches` are by zone, with `only_there` in no other, to balance zones that have so much as is `present`;
+    `replacing` is whether they stand for unhealthy instances.
     `refreshed` is whether a refresh has replaced what it may replace by now.
     """
 
@@ -127,6 +135,7 @@ class Plan:
     launches: dict[str, int] = field(default_factory=dict)
     replacing: bool = False
     only_there: bool = False
+    present: Mapping[str, int] = field(default_factory=dict)
     finished: bool = False
     refreshed: bool = False
     due: datetime | None = None
@@ -262,10 +271,11 @@ def _rebalance(group: Situation, steady: Sequence[Member], plan: Plan, now: date
     least = _lopsided(group, steady)
     if least is None or group.desired >= group.maximum or _ready(steady) < group.desired:
         return
-    if group.retry_at is not None and group.retry_at > now:
-        plan.look_again(group.retry_at)
+    again = max(filter(None, (group.retry_at, group.balance_at)), default=now)
+    if again > now:
+        plan.look_again(again)
         return
-    plan.launches, plan.only_there = {least: 1}, True
+    plan.launches, plan.only_there, plan.present = {least: 1}, True, _by_zone(steady)
 
 
 def is_counted(member: Member) -> bool:

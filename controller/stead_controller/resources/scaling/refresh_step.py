@@ -1,13 +1,13 @@
 """What an instance refresh has its group do in a step, and what becomes of the refresh by that."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from stead_controller.db.tables import InstanceRefresh, ScalingGroup
-from stead_controller.resources.scaling import instance_refreshes, rolling
+from stead_controller.resources.scaling import instance_refreshes, rolling, words
 from stead_controller.resources.scaling.instance_refreshes import (
     BAKING,
     CANCELLED,
@@ -23,7 +23,7 @@ from stead_controller.resources.scaling.instance_refreshes import (
 from stead_controller.resources.scaling.member import IN_SERVICE, WARM, Member
 from stead_controller.resources.scaling.member import PENDING as COMING
 from stead_controller.resources.scaling.plan import LEAVING, STANDBY, Plan
-from stead_controller.resources.scaling.rolling import Rolling
+from stead_controller.resources.scaling.rolling import Coming, Rolling
 from stead_controller.resources.scaling.warm_pool_plan import LEAVING_WARM
 
 _PATIENCE: Final = timedelta(hours=1)
@@ -48,8 +48,11 @@ class RefreshStep:
         """Read the preferences."""
         self._chosen = Preferences.read(self.row.preferences)
 
-    def see(self, members: Sequence[Member]) -> Rolling | None:
-        """Count what is to be replaced, and return how it is; None if nothing is to be replaced now."""
+    def see(self, members: Sequence[Member], served: Mapping[str, datetime | None]) -> Rolling | None:
+        """Count what is to be replaced, and return how it is; None if nothing is to be replaced now.
+
+        `served` is since when each instance is in service.
+        """
         row = self.row
         if row.status == PENDING:
             row.status = IN_PROGRESS
@@ -72,13 +75,18 @@ class RefreshStep:
         least, most = self._chosen.healthy
         assert least is not None, "chosen at the start"
         assert most is not None, "chosen at the start"
-        return Rolling(
+        seen = Rolling(
             stale=frozenset(member.id for member in stale) - waiting,
             budget=max(0, self._target - (row.total - left)),  # nothing, while it pauses at a checkpoint
             healthy=(least, most),
             warmup=timedelta(seconds=self._warmup()),
             waiting=frozenset(waiting),
         )
+        steady = [one for one in members if one.lifecycle_state == IN_SERVICE or one.lifecycle_state in COMING]
+        coming = rolling.coming(seen, self.group.desired, steady, served, self.now)
+        row.unready = min(self._done(), coming.missing)
+        row.reason = _reason(coming, [] if seen.stale else [one for one in stale if one.id in waiting])
+        return seen
 
     def see_warm(self, members: Sequence[Member]) -> None:
         """Count what is to be replaced in the warm pool, which is so after what is in service."""
@@ -170,6 +178,7 @@ class RefreshStep:
 
     def _succeed(self) -> None:
         row, group = self.row, self.group
+        row.reason, row.unready = "", 0
         row.status = "RollbackSuccessful" if row.status == ROLLING_BACK else "Successful"
         row.ended, row.resumes = self.now, None
         group.launch, group.refreshing = group.launching, None
@@ -182,3 +191,15 @@ class RefreshStep:
             return
         row.status = "RollbackFailed" if is_back else "Failed"
         row.reason, row.ended, group.refreshing = reason, self.now, None
+
+
+def _reason(coming: Coming, waiting: Sequence[Member]) -> str:
+    """Return what a refresh waits for, in AWS's words; empty if for nothing."""
+    if coming.warming is not None:
+        return words.warms_up(coming.warming)
+    if coming.pending is not None:
+        return words.is_pending(coming.pending)
+    if not waiting:
+        return ""
+    told = words.stands_by if waiting[0].lifecycle_state == STANDBY else words.is_protected
+    return told(waiting[0].id)

@@ -81,6 +81,31 @@ def _weight(members: Sequence[Member]) -> int:
     return sum(member.weight for member in members)
 
 
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """What does not serve yet of what a refresh launches: how much, one that warms up, and one that is pending."""
+
+    missing: int
+    warming: str | None
+    pending: str | None
+
+
+def coming(
+    rolling: Rolling, desired: int, steady: Sequence[Member], served: Mapping[str, datetime | None], now: datetime
+) -> Coming:
+    """Return what does not serve yet of a group's instances, but for those that are to be replaced."""
+    replaced = rolling.stale | rolling.waiting
+    new = [member for member in steady if member.id not in replaced]
+    serving = [one for one in new if _serves(one)]
+    warm = [one for one in serving if (served[one.id] or now) + rolling.warmup <= now]
+    old = [one for one in steady if one.id in replaced]
+    return Coming(
+        max(0, desired - _weight(old) - _weight(warm)),
+        next((one.id for one in serving if one not in warm), None),
+        next((one.id for one in new if not _serves(one)), None),
+    )
+
+
 def next_checkpoint(percentages: Sequence[int], reached: int, total: int) -> int:
     """Return how many instances are replaced until the checkpoint after those that were reached."""
     percentage = percentages[reached] if reached < len(percentages) else 100

@@ -131,13 +131,13 @@ class WarmPoolStep:
         if not decided.launches:
             return
         made, refusal = launcher.launch(decided.launches, only_there=False)
-        for number, one in enumerate(made, before):
-            self._add(one, words.at(self.now, words.warmed(number, number + 1)))
+        cause = words.at(self.now, words.warmed(before, before + sum(decided.launches.values())))
+        for one in made:
+            self._add(one, cause)
         if refusal is None:
             return
         place = {"Availability Zone": ", ".join(decided.launches)}
         failed = f"Launching a new EC2 instance into warm pool.  Status Reason: {refusal} {words.REFUSED}"
-        cause = words.at(self.now, words.warmed(before + len(made), before + len(made) + 1))
         activities.note(
             self.tx, self.group, Event(failed, cause, None, place), self.now, failure=f"{refusal} {words.REFUSED}"
         )

@@ -3,6 +3,7 @@
 See https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-verify-scaling-activity.html.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -20,6 +21,7 @@ _BECAUSE: Final = {
     Why.REFRESH: "an instance was taken out of service in response to an instance refresh.",
     Why.DELETION: "an instance was taken out of service in response to the deletion of the AutoScalingGroup.",
 }
+_REMAINING: Final = "Waiting for remaining instances to be available. For example:"
 COOLED: Final = (
     "an instance was taken out of the warm pool in response to a difference between desired and actual warm pool "
     "capacity."
@@ -29,6 +31,26 @@ REPLACED: Final = "an instance was launched in response to an unhealthy instance
 REFUSED: Final = "Launching EC2 instance failed."
 ABANDONED: Final = "The lifecycle action of the instance was completed with ABANDON."
 CUT_SHORT: Final = "The instance was terminated before this was over."
+
+
+def warms_up(instance_id: str) -> str:
+    """Say that an instance refresh waits until an instance is warm."""
+    return f"Waiting for instances to warm up before continuing. For example: {instance_id} is warming up."
+
+
+def is_pending(instance_id: str) -> str:
+    """Say that an instance refresh waits until an instance is in service."""
+    return f"{_REMAINING} {instance_id} has insufficient data to evaluate its health with Amazon EC2."
+
+
+def is_protected(instance_id: str) -> str:
+    """Say that an instance refresh waits for an instance that is protected from scaling in."""
+    return f"{_REMAINING} {instance_id} is protected. Remove instance scale-in protection to continue."
+
+
+def stands_by(instance_id: str) -> str:
+    """Say that an instance refresh waits for an instance in standby."""
+    return f"{_REMAINING} {instance_id} is in Standby. Return the instance to service to continue."
 
 
 def never_in_service(reason: str) -> str:
@@ -81,6 +103,23 @@ def grown(before: int, after: int) -> str:
     return (
         "an instance was started in response to a difference between desired and actual capacity, increasing the "
         f"capacity from {before} to {after}."
+    )
+
+
+def balanced(present: Mapping[str, int]) -> str:
+    """Say that an instance was started to balance zones that have so many each."""
+    zones, counts = " ".join(present), " ".join(map(str, present.values()))
+    return (
+        f"availability zones {zones} had {counts} instances respectively. An instance was launched to aid in balancing "
+        "the group's zones."
+    )
+
+
+def above_desired(zone: str) -> str:
+    """Say why a group that balances its zones has more than it is to have."""
+    return (
+        f"instances were launched to balance instances in zones {zone} with other zones resulting in more than desired "
+        "number of instances in the group."
     )
 
 

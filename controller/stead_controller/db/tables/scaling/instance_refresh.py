@@ -13,10 +13,10 @@ class InstanceRefresh(Base):
     """A refresh of a group; it stays for six weeks.
 
     `preferences` and `wanted` (the desired configuration) are JSON. `targets` are the ids of the instances to be
-    replaced, as JSON, which the first step finds; `left` of `total` still are;
-    the same of the warm pool. `checkpoint` is the number of those that
-    were reached, and `resumes` when a pause at one ends, or the rest after all. `progressed` is when the
-    last instance was replaced. `rollback` is JSON of what was done when it was rolled back.
+    replaced, as JSON, which the first step finds; `left` of `total` still are, and of the others `unready` do not serve
+    yet. The same of the warm pool. `checkpoint` is the number of those that were reached, and `resumes` when a pause
+    at one ends, or the rest after all. `progressed` is when the last instance was replaced. `rollback` is JSON of what
+    was done when it was rolled back.
     """
 
     __tablename__ = "instance_refreshes"
@@ -36,6 +36,7 @@ class InstanceRefresh(Base):
     targets: Mapped[str | None] = mapped_column(Text)
     total: Mapped[int]
     left: Mapped[int]
+    unready: Mapped[int]
     warm_targets: Mapped[str | None] = mapped_column(Text)
     warm_total: Mapped[int]
     warm_left: Mapped[int]

@@ -19,11 +19,11 @@ class ScalingGroup(Base):
 
     `launch` is the JSON of what its instances are launched by, as the request gave it: a launch template, the name of a
     launch configuration, or a mixed instances policy; `refreshing` is it while a refresh goes on that wants another.
-    Without `subnets` its instances are in the default subnets of its
-    `zones`. `suspended` has the reasons by process. `why` tells of the changes of `desired` that no activity has told
-    yet. `scaled` is when the last scaling activity ended, with which the cooldown begins. After `failures` launches
-    that failed, one after the other, the next is not before `retry_at`. `due` is when the group is looked at next; None
-    while nothing can change without somebody's doing.
+    Without `subnets` its instances are in the default subnets of its `zones`. `suspended` has the reasons by process.
+    `why` tells of the changes of `desired` that no activity has told yet. `scaled` is when the last scaling activity
+    ended, with which the cooldown begins. After `failures` launches that failed, one after the other, the next is not
+    before `retry_at`; after one that was to balance zones the next such one not before `balance_at`. `due` is when the
+    group is looked at next; None while nothing can change without somebody's doing.
     """
 
     __tablename__ = "scaling_groups"
@@ -61,6 +61,7 @@ class ScalingGroup(Base):
     scaled: Mapped[datetime | None]
     failures: Mapped[int]
     retry_at: Mapped[datetime | None]
+    balance_at: Mapped[datetime | None]
     due: Mapped[datetime | None]
 
     @property

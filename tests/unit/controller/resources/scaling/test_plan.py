@@ -185,9 +185,14 @@ def test_zones_are_balanced_again_below_the_maximum() -> None:
         {"maximum": 2},
         {"suspended": frozenset({"AZRebalance"})},
         {"retry_at": later},
+        {"balance_at": later},
     ):
         assert decide(replace(group, **changed), lopsided, last, NOW).launches == {}
     assert decide(replace(group, retry_at=later), lopsided, last, NOW).due == later
+    assert decide(replace(group, balance_at=later), lopsided, last, NOW).due == later
+    assert decide(replace(group, balance_at=NOW), lopsided, last, NOW).launches == {"b": 1}
+    assert decide(replace(group, balance_at=later), lopsided[:1], last, NOW).launches == {"b": 1}  # as one is missing
+    assert decided.present == {"a": 2}
     assert decide(group, [seen(1), seen(2, zone="b")], last, NOW).launches == {}
     assert decide(group, [seen(1, protected=True), seen(2, protected=True)], last, NOW).launches == {}
     assert decide(group, [seen(1), seen(2, "Pending", "pending")], last, NOW).launches == {}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stead_controller.resources.scaling.member import IN_SERVICE, Member
-from stead_controller.resources.scaling.rolling import Rolling, next_checkpoint, roll
+from stead_controller.resources.scaling.rolling import Coming, Rolling, coming, next_checkpoint, roll
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 WARM = timedelta(seconds=60)
@@ -149,3 +149,30 @@ def test_checkpoints_are_of_all_that_is_replaced():
     assert [next_checkpoint((20, 50), reached, 9) for reached in range(3)] == [2, 5, 9]
     assert next_checkpoint((), 0, 7) == 7
     assert next_checkpoint((50,), 0, 0) == 0
+
+
+def test_what_is_replaced_serves_when_it_is_in_service_and_warm():
+    old = [member(0), member(1)]
+    refresh = rolling(*old, warmup=WARM)
+    new = member(5)
+
+    def seen(*others, since=NOW - WARM, desired=3):
+        there = [*old, *others]
+        return coming(refresh, desired, there, dict.fromkeys((one.id for one in there), since), NOW)
+
+    assert seen(new) == Coming(0, None, None)
+    assert seen(new, since=NOW - WARM + timedelta(seconds=1)) == Coming(1, "i-005", None)
+    assert seen(new, since=None) == Coming(1, "i-005", None)
+    assert seen(member(5, "Pending")) == Coming(1, None, "i-005")
+    assert seen(member(5, healthy=False)) == Coming(1, None, "i-005")
+    assert seen() == Coming(1, None, None)
+    assert seen(desired=1) == Coming(0, None, None)
+    assert seen(new, member(6, "Pending"), desired=4) == Coming(1, None, "i-006")
+    assert seen(replace(new, weight=2), desired=4) == Coming(0, None, None)
+
+
+def test_what_waits_is_not_what_replaces():
+    waiting = replace(rolling(member(0), warmup=WARM), waiting=frozenset({"i-001"}))
+    there = [member(0), member(1)]
+    served = dict.fromkeys((one.id for one in there), NOW)
+    assert coming(waiting, 2, there, served, NOW) == Coming(0, None, None)
