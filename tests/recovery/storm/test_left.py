@@ -12,6 +12,7 @@ def test_files_of_resources_are_left_and_what_stays_by_design_is_not(tmp_path: P
         f"disks/volumes/vol-{ID}.qcow2",
         f"consoles/i-{ID}/console",
         f"disks/bases/snap-{ID}.raw",
+        f"disks/bases/unused/snap-{ID}.raw",
         f"disks/trash/vol-{ID}.qcow2.17",
         f"disks/made/vol-{ID}",
         f"other/trash/vol-{ID}",
