@@ -107,7 +107,7 @@ def test_it_finds_the_groups_of_its_cluster(groups, scaler):
     assert [one["AutoScalingGroupName"] for one in scaler.discover({ENABLED: ""})] == ["other", NAME]
     assert [one["AutoScalingGroupName"] for one in scaler.refresh([NAME, "absent"])] == [NAME]
     described = scaler.groups.describe_auto_scaling_instances(InstanceIds=[instance_id])["AutoScalingInstances"]
-    assert [one["AutoScalingGroupName"] for one in described] == [NAME]
+    assert [(one["AutoScalingGroupName"], one["HealthStatus"]) for one in described] == [(NAME, "HEALTHY")]
     filters = [{"Name": "key", "Values": [ENABLED]}]
     tags = scaler.groups.describe_tags(Filters=filters, MaxRecords=100)["Tags"]
     assert sorted(one["ResourceId"] for one in tags) == ["other", NAME]

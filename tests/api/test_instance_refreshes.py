@@ -1,5 +1,6 @@
 """Instance refreshes: a group's instances are replaced, never more at once than may be missing."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -92,7 +93,12 @@ def test_instances_are_replaced_within_the_percentages(groups, least, most, serv
     assert groups.shown()["LaunchTemplate"]["Version"] == "2"
     causes = [one["Cause"] for one in groups.activities() if one["Description"].startswith("Terminating")]
     assert len(causes) == 4
-    assert all("in response to an instance refresh." in cause for cause in causes)
+    ended = (
+        r"At \S+ an instance was taken out of service in response to an instance refresh\.  At \S+ instance i-\w+ was "
+    )
+    assert all(re.fullmatch(f"{ended}selected for termination\\.", cause) for cause in causes)
+    launched = [one["Cause"] for one in groups.activities() if one["Description"].startswith("Launching")][:4]
+    assert all(" an instance was launched in response to an instance refresh." in cause for cause in launched)
 
 
 def test_without_another_configuration_all_are_replaced_by_what_the_group_launches(groups):

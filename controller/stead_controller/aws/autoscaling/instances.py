@@ -1,6 +1,6 @@
 """Instances of groups: found, ended, protected, attached, detached, in standby, and their health."""
 
-from typing import Final
+from typing import Any, Final
 
 from stead_controller.aws import describe
 from stead_controller.aws.autoscaling.activity_view import activity_view
@@ -8,6 +8,7 @@ from stead_controller.aws.autoscaling.group_view import instance_view
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported
 from stead_controller.resources.scaling import members
+from stead_controller.resources.scaling.groups import ShownMember
 
 _GROUP: Final = "AutoScalingGroupName"
 _IDS: Final = "InstanceIds"
@@ -26,9 +27,15 @@ def describe_instances(call: Call, params: Params) -> Result:
     found = members.describe(call.tx, call.caller, asked, after=after, limit=page.fetch or _MOST)
     shown, token = page.cut(found, lambda one: (one[0].instance_id,))
     return {
-        "AutoScalingInstances": [instance_view(call, row) | {_GROUP: group} for row, group in shown],
+        "AutoScalingInstances": [_in_any_group(call, row, group) for row, group in shown],
         "NextToken": token,
     }
+
+
+def _in_any_group(call: Call, row: ShownMember, group: str) -> dict[str, Any]:
+    """Show an instance with its group; AWS writes its health in capitals here, and in groups not."""
+    shown = instance_view(call, row)
+    return {**shown, _GROUP: group, "HealthStatus": shown["HealthStatus"].upper()}
 
 
 @operation("TerminateInstanceInAutoScalingGroup", service="autoscaling")

@@ -55,6 +55,7 @@ class Step:
     now: datetime
     _hooked: tuple[bool, bool] = field(default=(False, False), init=False)
     _pool: WarmPool | None = field(default=None, init=False)
+    _refreshes: bool = field(default=False, init=False)
     _launching: frozenset[tuple[Source, str]] | None = field(default=None, init=False)
 
     def run(self) -> None:
@@ -70,6 +71,7 @@ class Step:
         refresh = None if group.deleting else self._refresh()
         if refresh is not None:
             situation = replace(situation, refresh=refresh.see(members, {one.member.id: one.since for one in live}))
+            self._refreshes = situation.refresh is not None
         decided = plan.decide(situation, live, self._choose, self.now)
         if refresh is not None:
             refresh.see_warm([one.member for one in warm])
@@ -271,7 +273,8 @@ class Step:
             return words.at(self.now, words.COOLED)
         if is_warm(row) and why is Why.DELETION and not self.group.deleting:
             return words.at(self.now, words.POOL_DELETED)
-        return words.at(self.now, words.ended(why))
+        told = words.at(self.now, words.ended(why))
+        return f"{told}  {words.at(self.now, words.selected(row.instance_id))}" if why is Why.REFRESH else told
 
     def _shrink_cause(self, rows: Sequence[ScalingInstance], before: int) -> str:
         """Say why a group of that capacity gives up these instances, in words that each of them has in common."""
@@ -357,6 +360,8 @@ class Step:
     def _launch_cause(self, before: int, after: int, *, replacing: bool) -> str:
         if replacing and not self.group.why:
             return words.at(self.now, words.REPLACED)
+        if self._refreshes and not self.group.why:
+            return words.at(self.now, words.REFRESHED)
         grown = words.at(self.now, words.grown(before, after))
         return f"{self.group.why}  {grown}" if self.group.why else grown
 

@@ -28,6 +28,7 @@ COOLED: Final = (
 )
 POOL_DELETED: Final = "an instance was taken out of the warm pool in response to the deletion of the warm pool."
 REPLACED: Final = "an instance was launched in response to an unhealthy instance needing to be replaced."
+REFRESHED: Final = "an instance was launched in response to an instance refresh."
 REFUSED: Final = "Launching EC2 instance failed."
 ABANDONED: Final = "The lifecycle action of the instance was completed with ABANDON."
 CUT_SHORT: Final = "The instance was terminated before this was over."

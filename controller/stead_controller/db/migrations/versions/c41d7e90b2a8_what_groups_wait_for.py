@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "c41d7e90b2a8"
-down_revision = "b07f1c5ea392"
+down_revision = "d3f1a85b07c9"
 branch_labels = None
 depends_on = None
 
