@@ -13,14 +13,6 @@ from tests.support.real_cloud import HEARS_THE_POWER_BUTTON, ONE_PROCESSOR, User
 from tests.support.waiting import wait_for
 
 
-def test_a_guest_that_powers_itself_off_is_terminated_where_that_is_asked(user: User) -> None:
-    [instance_id] = user.run(InstanceInitiatedShutdownBehavior="terminate")
-    _ask(user, instance_id, "sudo poweroff")
-    wait_for(lambda: user.state(instance_id) == "terminated", "it is terminated", 30)
-    assert user.describe(instance_id)["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
-    assert qemu_process_of(instance_id) is None
-
-
 def test_guest_that_is_rebooted_and_reboots_itself(user: User) -> None:
     """RebootInstances reboots it once; what it does itself later is no other instance's life either."""
     [instance_id] = user.run()
@@ -81,7 +73,10 @@ def _wait_for_another_boot(user: User, instance_id: str, before: str) -> str:
 
 
 def test_a_group_keeps_its_guests(user: User) -> None:
-    """From none to two; one ends itself, another's QEMU is killed for good; both are replaced, and back to none."""
+    """From none to two; one ends itself, another's QEMU is killed for good; both are replaced, and back to none.
+
+    One that powers itself off is terminated, as its template asks.
+    """
     data: Any = {"ImageId": user.image_id, "InstanceType": ONE_PROCESSOR, "KeyName": user.key_name}
     data |= {"InstanceInitiatedShutdownBehavior": "terminate", "MaintenanceOptions": {"AutoRecovery": "disabled"}}
     user.ec2.create_launch_template(LaunchTemplateName="kept", LaunchTemplateData=data)
@@ -103,6 +98,9 @@ def test_a_group_keeps_its_guests(user: User) -> None:
     scaling.set_desired_capacity(AutoScalingGroupName="kept", DesiredCapacity=2)
     first, second = wait_for(in_service, "two are in service", 60)
     _ask(user, first, "sudo poweroff")
+    wait_for(lambda: user.state(first) == "terminated", "it is terminated", 30)
+    assert user.describe(first)["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+    assert qemu_process_of(first) is None
     wait_for(lambda: in_service(first), "another one stands for what ended itself", 90)
     process = qemu_process_of(second)
     assert process is not None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stead_cli import ssh
 from tests.support import crafted_images
 from tests.support.real_cloud import HEARS_THE_POWER_BUTTON, RealCloud, User
 from tests.support.waiting import wait_for
@@ -49,6 +50,7 @@ def test_an_image_of_a_running_guest_has_its_files(user: User) -> None:
     assert (len(its_own), len(of_the_copy)) == (4, 4), (its_own, of_the_copy)
     assert not set(its_own) & set(of_the_copy)
     assert login.run(f"sudo dd if={DATA_DEVICE} bs=16 count=1 2>/dev/null").strip() == "on the data disk"
+    _reads_what_the_other_wrote(user, copy, login, remaining["VolumeId"])
     user.terminate([copy])
     wait_for(lambda: len(_volumes(user)) == 2, "its root volume is deleted, and both data disks remain", 30)
     for volume in _volumes(user):
@@ -56,6 +58,16 @@ def test_an_image_of_a_running_guest_has_its_files(user: User) -> None:
     results = user.ec2.deregister_image(ImageId=image_id, DeleteAssociatedSnapshots=True)["DeleteSnapshotResults"]
     assert [result["ReturnCode"] for result in results] == ["success", "success"]
     assert user.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
+
+
+def _reads_what_the_other_wrote(user: User, instance_id: str, login: ssh.Login, volume_id: str) -> None:
+    """The source's own data disk goes to another guest of its host."""
+    user.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device="/dev/sdg")
+    path = f"/dev/disk/by-id/virtio-{volume_id.replace('-', '')}"
+    login.run(f"until [ -b {path} ]; do usleep 100000; done")
+    assert login.run(f"sudo dd if={path} bs=16 count=1 2>/dev/null").strip() == "on the data disk"
+    attached = _volumes(user, volume_id)[0]["Attachments"][0]
+    assert (attached["InstanceId"], attached["DeleteOnTermination"]) == (instance_id, False)
 
 
 @pytest.mark.parametrize("name", ["qcow2-backing-absolute", "vmdk-flat", "raw-qcow2-header"])
@@ -95,5 +107,5 @@ def _image(user: User, image_id: str):  # type: ignore[no-untyped-def]  # the ty
     return image
 
 
-def _volumes(user: User):  # type: ignore[no-untyped-def]  # the type is as long as botocore's model
-    return user.ec2.describe_volumes()["Volumes"]
+def _volumes(user: User, *ids: str):  # type: ignore[no-untyped-def]  # the type is as long as botocore's model
+    return user.ec2.describe_volumes(VolumeIds=ids)["Volumes"]

@@ -1,10 +1,9 @@
-"""A real guest gets and loses a network interface and an Elastic IP address while it runs."""
+"""A real guest gets and loses network interfaces while it runs."""
 
 import subprocess
 from typing import Any
 
 from stead_agent.network.interface import tap_name
-from stead_cli import ssh
 from tests.support.real_cloud import RealCloud, User
 from tests.support.waiting import wait_for
 
@@ -51,21 +50,6 @@ def test_an_interface_comes_and_goes_while_the_guest_runs(real_cloud: RealCloud,
     assert mac not in machine.run(addresses)
     assert repairs(real_cloud, interface_id) == []
     user.ec2.delete_network_interface(NetworkInterfaceId=interface_id)
-
-
-def test_a_guest_is_reached_at_its_elastic_address_and_no_longer_at_the_automatic_one(user: User) -> None:
-    [instance_id] = user.run()
-    user.login(instance_id)
-    before = user.describe(instance_id)["PublicIpAddress"]
-    elastic = user.ec2.allocate_address()
-    association = user.ec2.associate_address(AllocationId=elastic["AllocationId"], InstanceId=instance_id)
-    assert user.describe(instance_id)["PublicIpAddress"] == elastic["PublicIp"] != before
-    machine = user.login(instance_id)
-    assert machine.address == elastic["PublicIp"]
-    assert not ssh.answers(before)
-    user.ec2.disassociate_address(AssociationId=association["AssociationId"])
-    wait_for(lambda: not ssh.answers(elastic["PublicIp"]), "the Elastic IP address is nobody's")
-    user.ec2.release_address(AllocationId=elastic["AllocationId"])
 
 
 def test_an_interface_of_another_vpc_has_that_vpcs_network(guest_owner: User, guest: str) -> None:

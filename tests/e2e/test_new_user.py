@@ -1,10 +1,12 @@
-"""A new user's afternoon with boto3: two machines with tags and user data, a look inside, a stop and a start, the end."""
+"""A new user's afternoon with `aws` and boto3: two machines with tags and user data, a look inside, other addresses, the end."""
 
 import gzip
 import hashlib
 import json
 import re
+from pathlib import Path
 
+from stead_cli import ssh
 from tests.support import leaks
 from tests.support.real_cloud import User, qemu_process_of
 from tests.support.waiting import wait_for
@@ -17,14 +19,9 @@ echo "number one of $(hostname)" >/var/tmp/word
 IMDS = "IMDS_TOKEN=$(imds token) && export IMDS_TOKEN && imds get {path}"
 
 
-def test_two_instances_from_launch_to_terminate(user: User) -> None:
+def test_two_instances_from_launch_to_terminate(user: User, tmp_path: Path) -> None:
     before = leaks.take_inventory()
-    made = user.run(
-        2,
-        InstanceType="t3.nano",
-        UserData=USER_DATA,
-        TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "role", "Value": "web"}]}],
-    )
+    made = _launch_two(user, tmp_path / "user-data")
     assert len(set(made)) == 2
 
     # One of them gets a tag of its own, and is found by it.
@@ -33,25 +30,63 @@ def test_two_instances_from_launch_to_terminate(user: User) -> None:
         Filters=[{"Name": "tag:colour", "Values": ["blue"]}, {"Name": "instance-state-name", "Values": ["running"]}]
     )
     assert [instance["InstanceId"] for each in found["Reservations"] for instance in each["Instances"]] == [made[1]]
-    by_role = user.ec2.describe_instances(Filters=[{"Name": "tag:role", "Values": ["web"]}])
-    assert {instance["InstanceId"] for each in by_role["Reservations"] for instance in each["Instances"]} == set(made)
+    by_role = user.account.aws("ec2", "describe-instances", "--filters", "Name=tag:role,Values=web")["Reservations"]
+    assert {instance["InstanceId"] for each in by_role for instance in each["Instances"]} == set(made)
 
     seen = [_look_inside(user, instance_id) for instance_id in made]
     assert len({hostname for hostname, _ in seen}) == 2
     assert len({address for _, address in seen}) == 2
 
+    _is_reached_at_its_elastic_address_and_no_longer_at_the_automatic_one(user, made[1])
+    user.terminate(made[1:])
     _stop_and_start(user, made[0])
 
-    user.terminate(made)
+    aws = user.account.aws
+    aws("ec2", "reboot-instances", "--instance-ids", made[0])
+    [ending] = aws("ec2", "terminate-instances", "--instance-ids", made[0])["TerminatingInstances"]
+    assert ending["CurrentState"]["Name"] in {"shutting-down", "terminated"}
+    user.wait("instance_terminated", made)
     assert all(user.state(instance_id) == "terminated" for instance_id in made)
-    assert not any(qemu_process_of(instance_id) for instance_id in made)
+    wait_for(lambda: not any(qemu_process_of(instance_id) for instance_id in made), "their processes are gone", 10)
     leaks.assert_nothing_beyond(before, "two terminated instances")
+
+
+def _launch_two(user: User, user_data: Path) -> list[str]:
+    """Launch them by the `aws` command, and wait until they run."""
+    aws = user.account.aws
+    assert aws("sts", "get-caller-identity")["Account"] == user.account.account_id
+    user_data.write_text(USER_DATA)
+    found = aws("ec2", "describe-images", "--owners", "amazon", "--filters", "Name=name,Values=stead-micro-*")["Images"]
+    launched = aws(
+        "ec2", "run-instances", "--image-id", found[0]["ImageId"], "--instance-type", "t3.nano", "--count", "2",
+        "--key-name", user.key_name, "--user-data", f"file://{user_data}",
+        "--tag-specifications", "ResourceType=instance,Tags=[{Key=role,Value=web}]",
+    )["Instances"]  # fmt: skip
+    assert {instance["State"]["Name"] for instance in launched} == {"pending"}
+    made = [instance["InstanceId"] for instance in launched]
+    user.wait("instance_running", made)
+    return made
+
+
+def _is_reached_at_its_elastic_address_and_no_longer_at_the_automatic_one(user: User, instance_id: str) -> None:
+    before = user.describe(instance_id)["PublicIpAddress"]
+    elastic = user.ec2.allocate_address()
+    association = user.ec2.associate_address(AllocationId=elastic["AllocationId"], InstanceId=instance_id)
+    assert user.describe(instance_id)["PublicIpAddress"] == elastic["PublicIp"] != before
+    machine = user.login(instance_id)
+    assert machine.address == elastic["PublicIp"]
+    assert not ssh.answers(before)
+    user.ec2.disassociate_address(AssociationId=association["AssociationId"])
+    wait_for(lambda: not ssh.answers(elastic["PublicIp"]), "the Elastic IP address is nobody's")
+    user.ec2.release_address(AllocationId=elastic["AllocationId"])
 
 
 def _look_inside(user: User, instance_id: str) -> tuple[str, str]:
     """Log in by the public address; return host name and address after all that the guest says of itself is right."""
     shown = user.describe(instance_id)
     login = user.connect(instance_id)
+    output = user.account.aws("ec2", "get-console-output", "--instance-id", instance_id, "--latest")["Output"]
+    assert "BEGIN SSH HOST KEY KEYS" in output
     hostname = login.run("hostname").strip()
     assert shown["PrivateDnsName"].split(".")[0] == hostname
     word = wait_for(lambda: login.run("cat /var/tmp/word 2>/dev/null || true").strip(), "user data ran", 30)
@@ -77,7 +112,9 @@ def _stop_and_start(user: User, instance_id: str) -> None:
     While it is off it is given other user data, which it reads byte for byte.
     """
     before = user.describe(instance_id)
-    user.ec2.stop_instances(InstanceIds=[instance_id])
+    aws = user.account.aws
+    [stopping] = aws("ec2", "stop-instances", "--instance-ids", instance_id)["StoppingInstances"]
+    assert (stopping["PreviousState"]["Name"], stopping["CurrentState"]["Name"]) == ("running", "stopping")
     user.wait("instance_stopped", [instance_id])
     stopped = user.describe(instance_id)
     assert stopped.get("PublicIpAddress", "") == ""
@@ -87,7 +124,8 @@ def _stop_and_start(user: User, instance_id: str) -> None:
 
     packed = gzip.compress(b"#!/bin/sh\n") + bytes(range(256))
     user.ec2.modify_instance_attribute(InstanceId=instance_id, UserData={"Value": packed})
-    user.ec2.start_instances(InstanceIds=[instance_id])
+    [starting] = aws("ec2", "start-instances", "--instance-ids", instance_id)["StartingInstances"]
+    assert starting["InstanceId"] == instance_id
     user.wait("instance_running", [instance_id])
     after = user.describe(instance_id)
     assert after["PrivateIpAddress"] == before["PrivateIpAddress"]

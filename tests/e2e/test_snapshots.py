@@ -6,11 +6,11 @@ from tests.support.street import Street, disk
 from tests.support.town import Inhabitant
 from tests.support.waiting import wait_for
 
-RECORD = 4096
-# Each record is on the disk before the next one begins, so what an instant holds is a beginning of them.
+# Each record is on the disk before the next one begins, so what an instant holds is a beginning of them. It rests between
+# them: a guest that writes as fast as it can would have a processor of the host alone.
 WRITER = (
     'sudo sh -c \'i=0; while [ ! -e /tmp/enough ]; do printf "%04095d\\n" $i |'
-    " dd of={disk} bs=4096 seek=$((i + 16384)) conv=notrunc,fsync 2>/dev/null; i=$((i+1)); done; rm /tmp/enough' >/dev/null 2>&1 &"
+    " dd of={disk} bs=4096 seek=$((i + 16384)) conv=notrunc,fsync 2>/dev/null; i=$((i+1)); usleep 50000; done; rm /tmp/enough' >/dev/null 2>&1 &"
 )
 
 
@@ -19,11 +19,10 @@ def total(guest: Inhabitant, volume_id: str) -> str:
     return guest.run(f"sudo dd if={disk(volume_id)} bs=1M count=8 iflag=fullblock 2>/dev/null | sha256sum", 120)
 
 
-def records(guest: Inhabitant, volume_id: str) -> list[str]:
-    """The numbers that the writer wrote to a disk, in the order in which they are there."""
-    said = guest.run(
-        f"sudo dd if={disk(volume_id)} bs=1M skip=64 count=16 2>/dev/null | tr -d '\\0' | cut -c4080-", 120
-    )
+def records(guest: Inhabitant, volume_id: str, mib: int = 16) -> list[str]:
+    """The numbers that the writer wrote to the first part of its place on a disk, in the order in which they are there."""
+    reads = f"sudo dd if={disk(volume_id)} bs=64k skip=1024 count={mib * 16} 2>/dev/null"
+    said = guest.run(f"{reads} | tr -d '\\0' | cut -c4080-", 120)
     return re.findall(r"0*([0-9]+)\n", said + "\n")
 
 
@@ -36,7 +35,7 @@ def test_a_disk_that_is_written_to_is_the_same_on_another_host_as_at_the_instant
     )
     before = total(street.west, written)
     street.west.run(WRITER.replace("{disk}", disk(written)))
-    wait_for(lambda: len(records(street.west, written)) > 20, "the guest writes", 60, poll=0.5)
+    wait_for(lambda: len(records(street.west, written, 1)) > 20, "the guest writes", 60, poll=0.5)
     first = street.user.ec2.create_snapshot(VolumeId=written)["SnapshotId"]
     assert not street.is_complete(first)
     # What is written from here on is in no first snapshot; the second one reads only that.
