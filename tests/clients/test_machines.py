@@ -7,7 +7,8 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from tests.support.processes import BIN, ROOT
+from tests.support import aws_program
+from tests.support.processes import ROOT
 
 DEBIAN_LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
@@ -29,13 +30,20 @@ def test_boto3(account, image_id, example):
     assert account.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
 
 
-def test_aws_cli_1(account, image_id, example):
-    check(account, example(account, "aws-cli", "./machine.sh", AWS_CLI=str(BIN / "aws")))
+@pytest.fixture
+def aws_cli_1(tmp_path):
+    """The program of version 1, which is loaded once."""
+    with aws_program.placed_in(tmp_path) as program:
+        yield str(program)
 
 
-def test_a_machine_without_ipv4_by_the_aws_cli(account, image_id, example):
+def test_aws_cli_1(account, image_id, example, aws_cli_1):
+    check(account, example(account, "aws-cli", "./machine.sh", AWS_CLI=aws_cli_1))
+
+
+def test_a_machine_without_ipv4_by_the_aws_cli(account, image_id, example, aws_cli_1):
     vpcs = account.ec2.describe_vpcs()["Vpcs"]
-    answer = json.loads(example(account, "aws-cli", "./ipv6_only.sh", AWS_CLI=str(BIN / "aws")))
+    answer = json.loads(example(account, "aws-cli", "./ipv6_only.sh", AWS_CLI=aws_cli_1))
     assert ip_address(answer["address"]) in ip_network(answer["block"])
     assert answer["ipv4"] is None
     assert answer["idle"] == {"TcpEstablishedTimeout": 3600, "UdpTimeout": 45}

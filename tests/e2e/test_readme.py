@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from tests.support import box, leaks
+from tests.support import aws_program, box, leaks
 from tests.support.processes import BIN
 from tests.support.real_cloud import RealCloud
 
@@ -88,15 +88,16 @@ def _type(cloud: RealCloud, folder: Path, lines: str) -> "subprocess.CompletedPr
     disk = folder / "debian-13-genericcloud-amd64.qcow2"  # what was downloaded
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "64M"], check=True)
     path = os.pathsep.join((str(programs), str(BIN), os.environ["PATH"]))
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-xc", f"cd {shlex.quote(str(folder))}\n{lines}"],
-        env={**cloud.environment, "PATH": path, "PS4": "+ $EPOCHSECONDS "},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=1000,
-        check=False,
-    )
+    with aws_program.placed_in(programs):
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-xc", f"cd {shlex.quote(str(folder))}\n{lines}"],
+            env={**cloud.environment, "PATH": path, "PS4": "+ $EPOCHSECONDS "},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=1000,
+            check=False,
+        )
 
 
 def _shows_what_it_says(said: str) -> None:

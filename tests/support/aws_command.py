@@ -18,6 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any, Final
 
 from tests.support.processes import ROOT, clean_environment
@@ -34,19 +35,22 @@ class _Loaded:
         self._one_at_a_time = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
 
-    def call(self, arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    def call(
+        self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, seconds: float
+    ) -> subprocess.CompletedProcess[str]:
         """Run one command."""
+        asked = {"arguments": list(arguments), "environment": dict(environment), "folder": str(folder)}
         with self._one_at_a_time:
             process = self._started()
             assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.write(json.dumps({"arguments": list(arguments), "environment": dict(environment)}) + "\n")
+            process.stdin.write(json.dumps(asked | {"seconds": seconds}) + "\n")
             process.stdin.flush()
             line = process.stdout.readline()
             assert line, f"the process that has loaded `aws` ended: {process.wait(60)}"
             answer = json.loads(line)
         if answer["status"] is None:
-            raise subprocess.TimeoutExpired(["aws", *arguments], _SECONDS, answer["stdout"], answer["stderr"])
+            raise subprocess.TimeoutExpired(["aws", *arguments], seconds, answer["stdout"], answer["stderr"])
         return subprocess.CompletedProcess(["aws", *arguments], answer["status"], answer["stdout"], answer["stderr"])
 
     def _started(self) -> "subprocess.Popen[str]":
@@ -70,18 +74,20 @@ class _Loaded:
 _loaded = _Loaded()
 
 
-def call(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run `aws` with these arguments and only this environment; raises TimeoutExpired after two minutes."""
-    return _loaded.call(arguments, environment)
+def call(
+    arguments: Sequence[str], environment: Mapping[str, str], folder: Path = ROOT, seconds: float = _SECONDS
+) -> subprocess.CompletedProcess[str]:
+    """Run `aws` in a folder with these arguments and only this environment; raises TimeoutExpired."""
+    return _loaded.call(arguments, environment, folder, seconds)
 
 
-def _answer(arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
+def _answer(arguments: list[str], environment: dict[str, str], folder: str, seconds: float) -> dict[str, Any]:
     """Run one command in a fork of this process and return its result; the status is None when it timed out."""
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         child = os.fork()
         if child == 0:
-            _become(arguments, environment, stdout, stderr)
-        status = _wait(child)
+            _become(arguments, environment, folder, stdout, stderr)
+        status = _wait(child, seconds)
         texts = {}
         for name, file in (("stdout", stdout), ("stderr", stderr)):
             file.seek(0)
@@ -89,8 +95,8 @@ def _answer(arguments: list[str], environment: dict[str, str]) -> dict[str, Any]
     return {"status": status, **texts}
 
 
-def _wait(child: int) -> int | None:
-    deadline = time.monotonic() + _SECONDS
+def _wait(child: int, seconds: float) -> int | None:
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
@@ -101,12 +107,15 @@ def _wait(child: int) -> int | None:
     return None
 
 
-def _become(arguments: list[str], environment: dict[str, str], stdout: IO[bytes], stderr: IO[bytes]) -> None:
+def _become(
+    arguments: list[str], environment: dict[str, str], folder: str, stdout: IO[bytes], stderr: IO[bytes]
+) -> None:
     """Run the command in the process that was forked for it: never returns."""
     import awscli.clidriver
 
     status = 1
     try:
+        os.chdir(folder)
         own = {"AWS_DATA_PATH": os.environ["AWS_DATA_PATH"]}  # which awscli sets when it is loaded
         os.environ.clear()
         os.environ.update(environment | own)
@@ -169,7 +178,7 @@ def main() -> None:
     for line in sys.stdin:
         call = json.loads(line)
         models.read_for(call["arguments"])
-        print(json.dumps(_answer(call["arguments"], call["environment"])), flush=True)
+        print(json.dumps(_answer(**call)), flush=True)
 
 
 if __name__ == "__main__":
