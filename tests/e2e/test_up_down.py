@@ -1,6 +1,7 @@
-"""`stead up`, `status`, `down` and `down --purge` on a cloud of its own."""
+"""`stead up`, `status`, `down` and `down --purge` on a cloud of its own; in between its host reboots."""
 
 import json
+import re
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +11,26 @@ import pytest
 from botocore.exceptions import ClientError
 
 from stead_cli import cloud as programs
-from stead_cli import processes
-from tests.support import box, leaks
+from stead_cli import processes, ssh
+from stead_cli.ssh import Login
+from tests.support import box, emulator, leaks
 from tests.support.clients import Account
-from tests.support.real_cloud import RealCloud, User, qemu_process_of
+from tests.support.leaks import HostInventory
+from tests.support.real_cloud import BOOT_SECONDS, RealCloud, User, qemu_process_of
+from tests.support.waiting import wait_for
+
+_MARK = "/var/tmp/user-data-ran"
+_USER_DATA = f"#!/bin/sh\necho once >>{_MARK}; sync\n"
 
 
-def test_up_twice_down_up_again_and_purge(tmp_path: Path) -> None:
-    box.run_in_another(_from_first_up_to_purge, tmp_path)
+@pytest.mark.timeout(900)  # a cloud from nothing to nothing, with a guest that boots twice, beside other tests
+def test_up_twice_down_up_again_a_reboot_and_purge(tmp_path: Path) -> None:
+    box.run_in_another(_live_or_try_again, tmp_path)
+
+
+def _live_or_try_again(folder: Path) -> None:
+    """The controller is away for a while, when nobody recovers a guest whose QEMU dies of itself at its second boot."""
+    emulator.booted(lambda: _from_first_up_to_purge(folder))
 
 
 def _from_first_up_to_purge(folder: Path) -> None:
@@ -26,7 +39,9 @@ def _from_first_up_to_purge(folder: Path) -> None:
     cloud = RealCloud(bare=True)
     try:
         _up_is_idempotent(cloud)
-        instance_id = _guest_and_objects_outlive_a_plain_down(cloud, folder)
+        user = User(cloud, cloud.new_account(), folder)
+        instance_id = _guest_and_objects_outlive_a_plain_down(cloud, user)
+        _the_agent_alone_repairs_a_rebooted_host(cloud, user, instance_id, before)
     finally:
         cloud.purge()
     assert qemu_process_of(instance_id) is None
@@ -45,10 +60,9 @@ def _up_is_idempotent(cloud: RealCloud) -> None:
     assert [host.state for host in cloud.operator.list_hosts()] == ["up"]
 
 
-def _guest_and_objects_outlive_a_plain_down(cloud: RealCloud, folder: Path) -> str:
+def _guest_and_objects_outlive_a_plain_down(cloud: RealCloud, user: User) -> str:
     """Return the id of a guest that runs, after a down and an up again."""
-    user = User(cloud, cloud.new_account(), folder)
-    [instance_id] = user.run()
+    [instance_id] = user.run(UserData=_USER_DATA)
     boot = user.login(instance_id).run("cat /proc/sys/kernel/random/boot_id")
     _pages_show_the_guest(cloud)
     s3 = user.account.client("s3", read_timeout=90)
@@ -69,6 +83,67 @@ def _guest_and_objects_outlive_a_plain_down(cloud: RealCloud, folder: Path) -> s
     shown = json.loads(cloud.stead_well("status", "--output", "json"))["programs"]
     assert [(program["program"], program["runs"]) for program in shown][2:3] == [("object-store", True)]
     return instance_id
+
+
+def _the_agent_alone_repairs_a_rebooted_host(
+    cloud: RealCloud, user: User, instance_id: str, before: HostInventory
+) -> None:
+    """The host reboots while its controller is away: the agent brings guest and network back, from what it has on disk."""
+    login = user.login(instance_id)
+    wait_for(lambda: login.run(f"cat {_MARK} || true"), "user data has run", BOOT_SECONDS)
+    first = _seen_inside(login)
+    described = user.describe(instance_id)
+
+    box.reboot()
+    assert leaks.take_inventory().beyond(before) == []  # a reboot leaves no kernel object and no process
+    processes.start(cloud.agent)
+    _wait_for_answer(user, instance_id, login.address)
+    again = _seen_inside(login)
+    assert again.pop("boot") != first.pop("boot")
+    assert again == first, f"{again} after, {first} before"
+    assert again["address"] == again["reported address"] == described["PrivateIpAddress"]
+    assert again["reported public address"] == described["PublicIpAddress"] == login.address
+    assert again["reported id"] == instance_id
+    assert again["user data"] == "once"
+    assert processes.find(cloud.controller) is None
+
+    process = qemu_process_of(instance_id)
+    cloud.up()
+    wait_for(lambda: user.state(instance_id) == "running", "it is seen running", 30)
+    seen = user.describe(instance_id)
+    for name in ("PrivateIpAddress", "PublicIpAddress", "LaunchTime"):
+        assert seen[name] == described[name]
+    assert qemu_process_of(instance_id) == process
+
+
+def _wait_for_answer(user: User, instance_id: str, address: str) -> None:
+    """Wait until SSH answers; raises EmulatorDiedError when that is in vain."""
+
+    def answers() -> bool:
+        emulator.check_words(user.cloud.emulator_log_end(instance_id))
+        return ssh.answers(address)
+
+    wait_for(answers, "the guest answers again", BOOT_SECONDS, explain=lambda: user.explain(instance_id))
+
+
+def _seen_inside(login: Login) -> dict[str, str]:
+    """What the guest says of itself, and what DHCP and metadata tell it now."""
+    reported = {"id": "instance-id", "address": "local-ipv4", "public address": "public-ipv4"}
+    questions = {
+        "boot": "cat /proc/sys/kernel/random/boot_id",
+        "address": "ip -4 -o addr show dev eth0",
+        "user data": f"cat {_MARK}",
+        "lease": "sudo udhcpc -i eth0 -n -q -f -s /bin/true 2>&1",
+        **{f"reported {what}": f"imds get meta-data/{path}" for what, path in reported.items()},
+    }
+    script = "; echo ---; ".join(questions.values())
+    output = login.run(f"IMDS_TOKEN=$(imds token) && export IMDS_TOKEN; {script}")
+    seen = dict(zip(questions, (part.strip() for part in output.split("---")), strict=True))
+    for what in ("address", "lease"):
+        found = re.search(r"(?:inet|lease of) ([\d.]+)", seen[what])
+        assert found, f"{what}: {seen[what]}"
+        seen[what] = found[1]
+    return seen
 
 
 def _pages_show_the_guest(cloud: RealCloud) -> None:
