@@ -162,9 +162,10 @@ def test_an_encrypted_volume_shows_nothing_to_the_host(real_cloud: RealCloud, us
     secrets = [key, key.hex().encode(), passphrase_of(key)]
     user.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device="/dev/sdf")
     disk = seen(machine, volume_id)
-    machine.run(f"yes '{WORD.decode()}' | head -c {4 * MIB} | sudo dd of={disk} bs=1M conv=fsync 2>/dev/null")
+    says = f"yes '{20 * WORD.decode()}'"  # a line that is not short: an emulated guest says those slowly
+    machine.run(f"{says} | head -c {4 * MIB} | sudo dd of={disk} bs=1M conv=fsync 2>/dev/null")
 
-    machine.run(f"yes '{WORD.decode()}' | head -c {MIB} >/var/tmp/word; sync")  # on the root volume
+    machine.run(f"{says} | head -c {MIB} >/var/tmp/word; sync")  # on the root volume
 
     folder = cloud.settings.agent_dir / "disks" / "volumes"
     (root,) = (each for each in attached(user, instance_id) if each != volume_id)

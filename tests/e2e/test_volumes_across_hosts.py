@@ -21,11 +21,15 @@ MIB = 1 << 20
 WORD = "nobody-shall-read-this-on-either-host"
 
 
+def repeated(word: str) -> str:
+    """A command that says a word for ever, in long lines: of short ones an emulated guest says 1 MiB in a second."""
+    return f"yes {' '.join([word] * 100)}"
+
+
 def fill(guest: Inhabitant, volume_id: str, word: str, at: int = 0) -> str:
     """Write 4 MiB of a word at an offset in MiB, and give the sum of what is there now."""
-    line = " ".join([word] * 100)  # an emulated guest writes less than 1 MiB of short ones in a second
     guest.run(
-        f"yes {line} | head -c {4 * MIB} >/tmp/words; sudo dd if=/tmp/words of={disk(volume_id)} bs=1M seek={at}"
+        f"{repeated(word)} | head -c {4 * MIB} >/tmp/words; sudo dd if=/tmp/words of={disk(volume_id)} bs=1M seek={at}"
         " conv=fsync 2>/dev/null; rm /tmp/words",
         120,
     )
@@ -86,7 +90,9 @@ def test_a_volume_goes_from_a_guest_to_one_of_another_host_and_back(street: Stre
 
 def check_snapshot(street: Street, volume_id: str) -> None:
     """A snapshot that another host takes of an encrypted volume has its bytes, which nobody else can read."""
-    pipe = f"yes {WORD} | head -c {4 * MIB} | sudo dd of={disk(volume_id)} bs=1M seek=200 iflag=fullblock conv=fsync"
+    pipe = (
+        f"{repeated(WORD)} | head -c {4 * MIB} | sudo dd of={disk(volume_id)} bs=1M seek=200 iflag=fullblock conv=fsync"
+    )
     street.east.run(f"{pipe} 2>/dev/null", 120)
     snapshot_id = street.user.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
     street.complete(snapshot_id)
@@ -110,14 +116,14 @@ def test_a_guest_goes_on_when_the_ends_are_killed_and_the_agents_restarted(stree
     for host in (one, two):
         # Some megabytes are under way, and none is lost, whichever end dies.
         street.east.run(
-            f"(yes {host.name} | sudo dd of={disk(volume_id)} bs=64k count=256 iflag=fullblock conv=fsync;"
+            f"({repeated(host.name)} | sudo dd of={disk(volume_id)} bs=64k count=256 iflag=fullblock conv=fsync;"
             " echo $? >/tmp/done) >/dev/null 2>&1 &"
         )
         (daemon,) = daemons(host)
         host.place.run("kill", "-9", str(daemon))
         wait_for(lambda: street.east.tries("test -s /tmp/done"), "all is written", 60, poll=0.5)
         assert street.east.run("cat /tmp/done; rm /tmp/done").strip() == "0"
-        expected = street.east.run(f"yes {host.name} | head -c {4 * MIB} | sha256sum")
+        expected = street.east.run(f"{repeated(host.name)} | head -c {4 * MIB} | sha256sum")
         assert total(street.east, volume_id) == expected
     before = daemons(one) + daemons(two)
     for host in (one, two):
@@ -163,8 +169,8 @@ def test_a_snapshot_of_a_disk_in_use_becomes_a_disk_of_another_host(street: Stre
     before = fill(street.west, volume_id, "before")
     # Writes go on at another place while the snapshot is taken.
     street.west.run(
-        f"(while test ! -e /tmp/enough; do yes more | sudo dd of={disk(volume_id)} bs=64k seek=3200 count=64"
-        " iflag=fullblock conv=fsync; done; rm /tmp/enough) >/dev/null 2>&1 &"
+        f"(while test ! -e /tmp/enough; do {repeated('more')} | sudo dd of={disk(volume_id)} bs=64k seek=3200 count=64"
+        " iflag=fullblock conv=fsync; usleep 200000; done; rm /tmp/enough) >/dev/null 2>&1 &"
     )
     first = ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
     street.complete(first)
@@ -215,7 +221,9 @@ def test_who_is_detached_by_force_writes_no_more(street: Street) -> None:
     street.detach(volume_id)
     street.attach(volume_id, street.east)
     wait_for(lambda: reaches_home(two), "the guest's QEMU asks the home itself", 30)
-    street.east.run(f"(yes late | sudo dd of={disk(volume_id)} bs=64k oflag=direct) >/dev/null 2>&1 &")
+    writes = f"sudo dd of={disk(volume_id)} bs=64k iflag=fullblock oflag=direct"  # without end, but at its leisure
+    leisure = "while dd bs=64k count=4 iflag=fullblock; do usleep 100000; done"
+    street.east.run(f"({repeated('late')} | ({leisure}) | {writes}) >/dev/null 2>&1 &")
     with stopped(two):
         street.detach(volume_id, force=True)
         street.attach(volume_id, street.west)

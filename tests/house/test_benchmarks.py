@@ -56,13 +56,18 @@ def test_what_benchmarks_import_is_there() -> None:
 
 def test_each_has_a_smallest_size_with_which_a_test_runs_it() -> None:
     """A benchmark that nobody runs for months has then a crash to offer, not a figure."""
-    groups = {"WITHOUT_HOSTS": "api", "ON_A_HOST": "host", "WITH_GUESTS": "e2e"}
+    groups = {
+        "WITHOUT_HOSTS": "api/test_benches.py",
+        "ON_A_HOST": "host/test_benches.py",
+        "WITH_GUESTS": "e2e/test_benches.py",
+        "IN_A_CLOUD": "e2e/test_cloud_benches.py",
+    }
     run = {name for group in groups for name in getattr(benches, group)}
     there = {path.stem for path in (ROOT / "tests" / "bench").glob("*.py")}
     offences = [f"tests/bench/{name}.py is in no group of tests/support/benches.py" for name in sorted(there - run)]
     offences += [f"tests/support/benches.py: {name} is no benchmark" for name in sorted(run - there)]
-    for group, folder in groups.items():
-        path = ROOT / "tests" / folder / "test_benches.py"
+    for group, file in groups.items():
+        path = ROOT / "tests" / file
         if f'parametrize("name", benches.{group})' not in path.read_text(encoding="utf-8"):
             offences.append(f"{name_of(path)} does not run benches.{group}")
     complain("These benchmarks may have stopped working:", offences)

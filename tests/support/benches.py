@@ -97,11 +97,9 @@ ON_A_HOST: Final = MappingProxyType(
 WITH_GUESTS: Final = MappingProxyType(
     {
         "guest_memory": Smallest(("96mib",)),
-        "launch": Smallest(("--rounds", "1"), {"WARMING": 0}),
         "lazy_base": Smallest(("--mib", "128"), {"VOLUMES": 3}),
         "machine_start": Smallest(("--rounds", "1", "--machines", "2")),
         "rule_to_kernel": Smallest(("--members", "20"), {"ROUNDS": 2}),  # each second round undoes the first
-        "scale_out": Smallest(("--most", "2"), {"IDLE_BEFORE": 5}),
         "snapshot_stall": Smallest(("--snapshots", "1"), {"WRITES": 5, "CHANGED": 2}),
         "volume_io": Smallest(
             ("--rounds", "1"),
@@ -113,7 +111,15 @@ WITH_GUESTS: Final = MappingProxyType(
         ),
     }
 )
-"""What boots guests: run by tests/e2e."""
+"""What boots guests, each in a box of its own: run by tests/e2e."""
+
+IN_A_CLOUD: Final = MappingProxyType(
+    {
+        "launch": Smallest(("--rounds", "1"), {"WARMING": 0}),
+        "scale_out": Smallest(("--most", "2"), {"IDLE_BEFORE": 5}),
+    }
+)
+"""What boots guests of a cloud that is there: run by tests/e2e."""
 
 
 def run(name: str, *arguments: str, seconds: float = _SECONDS, **environment: str) -> str:
@@ -141,7 +147,7 @@ def run(name: str, *arguments: str, seconds: float = _SECONDS, **environment: st
 def main() -> None:
     """Run one with its smallest size in this process."""
     name, *arguments = sys.argv[1:]
-    smallest = {**WITHOUT_HOSTS, **ON_A_HOST, **WITH_GUESTS}[name]
+    smallest = {**WITHOUT_HOSTS, **ON_A_HOST, **WITH_GUESTS, **IN_A_CLOUD}[name]
     module = importlib.import_module(f"tests.bench.{name}")
     for constant, value in smallest.constants.items():
         getattr(module, constant)  # fails if the module has no such constant

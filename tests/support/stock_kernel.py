@@ -176,7 +176,8 @@ def _start(root: Path, folder: Path, hardware: Hardware) -> "subprocess.Popen[by
     """Start the guest with the files in the folder."""
     (kernel_file,) = (root / "boot").glob("vmlinuz-*")
     arguments: list[str | Path] = [
-        *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1G"),
+        # A second processor would take a fifth more of the host's time.
+        *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", "1G"),
         *hardware.options,
         *("-object", "memory-backend-memfd,id=mem,size=1G,share=on", "-numa", "node,memdev=mem"),
         *("-chardev", f"socket,id=fs,path={folder}/fs.sock", "-device", "vhost-user-fs-pci,chardev=fs,tag=rootfs"),
