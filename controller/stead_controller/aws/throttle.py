@@ -25,6 +25,8 @@ _READING: Final = (*ec2_rates.READING, "Lookup", "Simulate")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html, divided by 100
 _OBJECT_READ: Final = Rate(55, 55)
 _OBJECT_WRITE: Final = Rate(35, 35)
+# Cost Explorer's operations that add up what was used; AWS publishes no rates of them, and takes a cent for each.
+_SUMS: Final = Rate(20, 2)
 _OBJECT_READING: Final = ("Get", "Head", "List")
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: 600 per second, account and Region, shared
 # by these operations; divided by 100.
@@ -53,6 +55,12 @@ OWN: Final = {
     ("cloudwatch", "PutDashboard"): Rate(10, 10),
     ("cloudwatch", "PutMetricAlarm"): Rate(3, 3),
     ("cloudwatch", "PutMetricData"): Rate(500, 500),
+    ("ce", "GetCostAndUsage"): _SUMS,
+    ("ce", "GetCostAndUsageWithResources"): _SUMS,
+    ("ce", "GetCostForecast"): _SUMS,
+    ("ce", "GetDimensionValues"): _SUMS,
+    ("ce", "GetTags"): _SUMS,
+    ("ce", "GetUsageForecast"): _SUMS,
     ("sns", "Publish"): Rate(300, 300),
     ("sns", "Subscribe"): Rate(1, 1),
     ("sns", "Unsubscribe"): Rate(1, 1),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import bindparam, delete, func, insert, literal, or_, select, update
+from sqlalchemy import bindparam, delete, exists, func, insert, literal, or_, select, update
 
 from stead_controller.db.insert import upsert
 from stead_controller.db.prepared import Prepared
@@ -117,6 +117,18 @@ def statuses(
         for row in [known.get(key)]
     ]
     return [each for each in found if each.key > after][:limit]
+
+
+def keys_within(tx: Transaction, account_id: str, begin: int, end: int) -> list[str]:
+    """List the keys that resources had in some time while they were active, sorted."""
+    had = exists().where(
+        UsageTag.account_id == account_id,
+        UsageTag.key == CostTag.key,
+        UsageTag.began < end,
+        func.coalesce(UsageTag.ended, end) > begin,
+    )
+    query = select(CostTag.key).where(CostTag.account_id == account_id, had).order_by(CostTag.key)
+    return list(tx.session.scalars(query))
 
 
 def set_status(tx: Transaction, account_id: str, wanted: Mapping[str, bool], now: datetime) -> list[str]:

@@ -3,6 +3,7 @@
 Names: those of AWS's price lists and Cost and Usage Reports, without the prefix of the region.
 """
 
+import re
 from fractions import Fraction
 from typing import Final
 
@@ -20,6 +21,16 @@ _FREE_THROUGHPUT: Final = 125  # MiB/s of gp3
 _SNAPSHOT: Final = "EBS:SnapshotUsage"
 _BLOCKS_OF_GIB: Final = (1 << 30) // BLOCK_BYTES
 _HOURS: Final = "Hrs"
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/apply_ri.html#ri-normalization-factor
+_FACTORS: Final = {
+    "nano": Fraction(1, 4),
+    "micro": Fraction(1, 2),
+    "small": Fraction(1),
+    "medium": Fraction(2),
+    "large": Fraction(4),
+    "xlarge": Fraction(8),
+}
+_TIMES_XLARGE: Final = re.compile(r"([1-9][0-9]{0,3})xlarge")
 _UNITS: Final = {
     "BoxUsage:": _HOURS,
     "SpotUsage:": _HOURS,
@@ -64,6 +75,15 @@ def units_of(usage: str, amount: int, seconds_of_month: int) -> Fraction:
     if usage == _SNAPSHOT:
         seconds_of_month *= _BLOCKS_OF_GIB
     return Fraction(amount, _SECONDS_OF_HOUR if unit_of(usage) == _HOURS else seconds_of_month)
+
+
+def normalization(usage: str) -> Fraction:
+    """Return EC2's normalization factor of an instance's size; zero for what has none."""
+    if not usage.startswith(OF_TYPES):
+        return Fraction(0)
+    size = usage.rpartition(".")[2]
+    found = _TIMES_XLARGE.fullmatch(size)
+    return int(found[1]) * _FACTORS["xlarge"] if found else _FACTORS.get(size, Fraction(0))
 
 
 def of_instance(instance_type: str, tenancy: str, *, spot: bool) -> list[Use]:

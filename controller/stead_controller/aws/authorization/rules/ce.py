@@ -5,6 +5,14 @@ from typing import Final
 from stead_controller.aws.authorization.rule import Rule, rule
 
 RULES: Final[dict[str, Rule]] = {
+    "GetCostAndUsage": rule(),
+    "GetCostAndUsageWithResources": rule(),
+    "GetCostCategories": rule(),
+    "GetCostForecast": rule(),
+    "GetDimensionValues": rule(),
+    "GetTags": rule(),
+    "GetUsageForecast": rule(),
     "ListCostAllocationTags": rule(),
+    "ListCostCategoryDefinitions": rule(),
     "UpdateCostAllocationTagsStatus": rule(),
 }

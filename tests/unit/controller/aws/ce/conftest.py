@@ -1,0 +1,5 @@
+"""The database and world of these tests."""
+
+from tests.support.world import database, life, run, unchanged, world, world_file
+
+__all__ = ["database", "life", "run", "unchanged", "world", "world_file"]
