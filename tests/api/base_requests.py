@@ -9,7 +9,7 @@ from typing import Any, Final
 from stead_controller.db.tables import IamMfaDevice, Instance
 from tests.api import cloudwatch_requests, fleet_requests, instance_requests, scaling_requests, sns_requests
 from tests.api.conftest import Api
-from tests.api.cost_requests import COSTS, COSTS_OF
+from tests.api.cost_requests import COSTS, COSTS_BESIDE, COSTS_OF, add_costs
 from tests.api.identity import trust
 from tests.support import rows
 
@@ -44,8 +44,8 @@ def _guests(api: Api) -> Named:
         tx.session.add_all([snapshot, image])
         tx.session.flush()
         tx.session.add_all([rows.image_device(image), rows.image_snapshot(image)])
-        lent = rows.image(account_id=api.world.other.caller.account_id, name="lent", public=False)
-        tx.session.add(lent)
+        tx.session.add(lent := rows.image(account_id=api.world.other.caller.account_id, name="lent", public=False))
+        add_costs(tx, account)
         tx.session.flush()
         data = rows.volume(tx.session.get_one(Instance, instance), api.world, device_name="/dev/sdp")
         tx.session.add(data)
@@ -540,7 +540,7 @@ COMPANIONS: Final[dict[str, Named]] = {
     "Tags": {"Key": "a"},
     "UserIdGroupPairs": {"GroupId": "{group}"},
     **fleet_requests.COMPANIONS, **instance_requests.COMPANIONS, **cloudwatch_requests.COMPANIONS,
-    **scaling_requests.COMPANIONS, **sns_requests.COMPANIONS,
+    **scaling_requests.COMPANIONS, **sns_requests.COMPANIONS, **COSTS_BESIDE,
     "RunInstances NetworkInterfaces": {"DeviceIndex": 0, "SubnetId": "{subnet}"},
     "RunInstances NetworkInterfaces.Ipv6Addresses": {"Ipv6Address": "{free_ipv6}"},
     "Attachment": {"AttachmentId": "{attachment}", "DeleteOnTermination": True},

@@ -3,24 +3,59 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from stead_controller.db.tables import UsageLine
+
 Named = dict[str, Any]
 _TODAY: Final = datetime.now(UTC)
 _PERIOD: Final = {"Start": f"{_TODAY - timedelta(days=2):%Y-%m-%d}", "End": f"{_TODAY:%Y-%m-%d}"}
 _TO_COME: Final = {"Start": f"{_TODAY + timedelta(days=1):%Y-%m-%d}", "End": f"{_TODAY + timedelta(days=3):%Y-%m-%d}"}
-_COMPUTE: Final = {"Dimensions": {"Key": "SERVICE", "Values": ["Amazon Elastic Compute Cloud - Compute"]}}
 _OF_RESOURCE: Final = {"Dimensions": {"Key": "RESOURCE_ID", "Values": ["i-1"]}}
+_BY_RESOURCE: Final = [{"Type": "DIMENSION", "Key": "RESOURCE_ID"}]
 _ASKED: Final = {"TimePeriod": _PERIOD, "Granularity": "DAILY"}
+
+
+def add_costs(tx: Any, account_id: str) -> None:
+    """Add what was used in the last five days."""
+    began, ended = (int((_TODAY - timedelta(days=ago)).timestamp()) for ago in (5, 0))
+    about = {"account_id": account_id, "resource_id": "i-1", "usage": "BoxUsage:t3.micro", "operation": "RunInstances"}
+    tx.session.add(UsageLine(**about, zone="us-east-1a", quantity=1, began=began, ended=ended))
+
+
 COSTS: Final[dict[str, Named]] = {
     "GetCostAndUsage": {**_ASKED, "Metrics": ["UnblendedCost"]},
-    "GetCostAndUsageWithResources": {**_ASKED, "Filter": _OF_RESOURCE},
+    "GetCostAndUsageWithResources": {**_ASKED, "Filter": _OF_RESOURCE, "GroupBy": _BY_RESOURCE},
     "GetCostCategories": {"TimePeriod": _PERIOD},
     "GetCostForecast": {"TimePeriod": _TO_COME, "Granularity": "DAILY", "Metric": "UNBLENDED_COST"},
     "GetDimensionValues": {"TimePeriod": _PERIOD, "Dimension": "SERVICE"},
     "GetTags": {"TimePeriod": _PERIOD},
-    "GetUsageForecast": {"TimePeriod": _TO_COME, "Granularity": "DAILY", "Metric": "NORMALIZED_USAGE_AMOUNT"},
+    "GetUsageForecast": {"TimePeriod": _TO_COME, "Granularity": "DAILY", "Metric": "USAGE_QUANTITY"},
     "UpdateCostAllocationTagsStatus": {"CostAllocationTagsStatus": [{"TagKey": "a", "Status": "Active"}]},
 }
+_FILTERED: Final = tuple(name for name in COSTS if name.startswith("Get"))
+_LEAVES: Final[dict[str, Named]] = {
+    "Dimensions": {"Key": "SERVICE", "Values": ["x"]},
+    "Tags": {"Key": "team", "Values": ["x"]},
+    "CostCategories": {"Key": "c", "Values": ["x"]},
+}
+COSTS_BESIDE: Final[dict[str, Named]] = {
+    **{f"{name} Filter.{leaf}": needed for name in _FILTERED for leaf, needed in _LEAVES.items()},
+    **{f"{name} GroupBy": {"Type": "DIMENSION", "Key": "RESOURCE_ID"} for name in _FILTERED},
+    "GetCostAndUsage GroupBy": {"Type": "DIMENSION", "Key": "SERVICE"},
+    **{f"{name} SortBy": {"Key": "UnblendedCost"} for name in _FILTERED},
+}
 COSTS_OF: Final[dict[tuple[str, str], Any]] = {
+    **{(name, f"Filter.{leaf}.MatchOptions"): ["EQUALS"] for name in _FILTERED for leaf in _LEAVES},
+    **{(name, "Filter.Dimensions.Key"): "SERVICE" for name in _FILTERED},
+    **{(name, "SortBy.Key"): "UnblendedCost" for name in _FILTERED},
+    **{(name, "SortBy.SortOrder"): "DESCENDING" for name in _FILTERED},
+    **{(name, "TimePeriod.Start"): _PERIOD["Start"] for name in _FILTERED if "Forecast" not in name},
+    **{(name, "TimePeriod.End"): _PERIOD["End"] for name in _FILTERED if "Forecast" not in name},
+    ("GetCostAndUsage", "GroupBy.Key"): "SERVICE",
+    ("GetCostAndUsage", "GroupBy.Type"): "DIMENSION",
+    ("GetCostAndUsageWithResources", "GroupBy.Key"): "RESOURCE_ID",
+    ("GetCostAndUsageWithResources", "GroupBy.Type"): "DIMENSION",
+    ("GetCostAndUsage", "Metrics"): ["UsageQuantity"],
+    ("GetCostAndUsageWithResources", "Metrics"): ["UsageQuantity"],
     ("ListCostAllocationTags", "TagKeys"): ["a"],
     ("ListCostAllocationTags", "Status"): "Active",
     ("ListCostAllocationTags", "Type"): "UserDefined",

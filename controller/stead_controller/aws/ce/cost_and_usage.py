@@ -43,7 +43,7 @@ def _answer(call: Call, params: Params, name: str, *, with_resources: bool) -> R
     rows = [
         (part, keys, sums)
         for part, of_part in enumerate(found)
-        for keys, sums in (sorted(of_part.items()) or [(None, Sums())])
+        for keys, sums in (sorted(of_part.items()) or [((), Sums())])
     ]
     shown, token = pages.cut(rows, _MOST_ROWS)
     results = [
@@ -64,9 +64,9 @@ def _answer(call: Call, params: Params, name: str, *, with_resources: bool) -> R
     }
 
 
-def _result(shown: Result, metrics: dict[tuple[str, ...] | None, Result], *, grouped: bool, estimated: bool) -> Result:
+def _result(shown: Result, metrics: dict[tuple[str, ...], Result], *, grouped: bool, estimated: bool) -> Result:
     """Show one part of the time: its groups, or what all together is."""
-    groups = [{"Keys": list(keys), "Metrics": found} for keys, found in metrics.items() if grouped and keys is not None]
+    groups = [{"Keys": list(keys), "Metrics": found} for keys, found in metrics.items() if grouped and keys]
     total = {} if grouped else next(iter(metrics.values()))
     return {"TimePeriod": shown, "Total": total, "Groups": groups, "Estimated": estimated}
 

@@ -61,12 +61,16 @@ def read(expression: Mapping[str, Any], depth: int = 0) -> Filter:
     if expression.get("ProductAttributes") is not None:
         raise Unsupported("The filter ProductAttributes is not supported by this cloud.")
     given = [(name, found) for name in _MEMBERS if (found := expression.get(name)) is not None]
-    if len(given) != 1:
-        raise InvalidParameter(f"An expression must have exactly one of {', '.join(_MEMBERS)}; it has {len(given)}.")
-    [(name, found)] = given
+    parts = [_part(name, found, depth) for name, found in given]
+    if len(parts) != 1:
+        raise InvalidParameter(f"An expression must have exactly one of {', '.join(_MEMBERS)}; it has {len(parts)}.")
+    return parts[0]
+
+
+def _part(name: str, given: Any, depth: int) -> Filter:
     if name in _LEAVES:
-        return _leaf(_LEAVES[name], found)
-    parts = [found] if name == "Not" else found
+        return _leaf(_LEAVES[name], given)
+    parts = [given] if name == "Not" else given
     if name != "Not" and len(parts) < _LEAST:
         raise InvalidParameter(f"{name} must have at least {_LEAST} expressions.")
     return Branch(name, tuple(read(part, depth + 1) for part in parts))
@@ -82,12 +86,13 @@ def leaves(found: Filter) -> Iterator[Leaf]:
 
 
 def _leaf(kind: str, given: Mapping[str, Any]) -> Leaf:
-    key, values = given.get("Key"), given.get("Values") or ()
+    key, values, options = given.get("Key"), given.get("Values") or (), set(given.get("MatchOptions") or ())
     if not key:
         raise InvalidParameter("A filter must have a Key.")
     if kind == "DIMENSION":
         dimensions.require(words.require(key, "Dimension", "key"))
-    options = {words.require(option, "MatchOption", "matchOptions") for option in given.get("MatchOptions") or ()}
+    for option in sorted(options):
+        words.require(option, "MatchOption", "matchOptions")
     known = {"EQUALS", "CASE_SENSITIVE"} | (set() if kind == "DIMENSION" else {"ABSENT"})
     if unknown := sorted(options - known):
         raise InvalidParameter(f"The match option {unknown[0]} is invalid here; valid are {', '.join(sorted(known))}.")
