@@ -24,7 +24,7 @@ def by(*keys):
     return [{"Type": "DIMENSION", "Key": key} for key in keys]
 
 
-def used(tx, account_id, resource, usage, operation, first, hours, quantity=1, zone="us-east-1a"):  # noqa: PLR0917
+def used(tx, account_id, resource, usage, operation, first, hours, quantity=1, zone="us-east-1a"):  # noqa: PLR0917 - what a line of the ledger has
     began = int(day(first).timestamp())
     tx.session.add(
         UsageLine(
