@@ -13,6 +13,7 @@ HOURLY, DAILY, MONTHLY = "HOURLY", "DAILY", "MONTHLY"
 _STEPS: Final = {HOURLY: 3600, DAILY: 86400}
 _DAY: Final = "%Y-%m-%d"
 _HOUR: Final = "%Y-%m-%dT%H:%M:%SZ"
+_FORMS: Final = {10: _DAY, 20: _HOUR}  # by their lengths
 _MONTHS: Final = 14
 _DAYS_OF_HOURS: Final = 14
 
@@ -79,16 +80,19 @@ def parts(begin: int, end: int, granularity: str) -> tuple[int, ...]:
 
 
 def _moment(text: str, *, hours: bool) -> int:
-    for form in (_DAY, _HOUR) if len(text) in {10, 20} else ():
-        try:
-            found = datetime.strptime(text, form).replace(tzinfo=UTC)
-        except ValueError:
-            continue
-        if form == _HOUR and not hours:
-            raise InvalidParameter("Hourly timePeriod is not supported for this request")
-        if found.minute or found.second:
-            raise InvalidParameter(f"The time {text} must be of a whole hour.")
-        if found.year < 1970:
-            raise InvalidParameter(f"The time {text} is before 1970.")
-        return int(found.timestamp())
-    raise InvalidParameter(f"The time {text} is no date such as 2026-11-30, nor an hour such as 2026-11-30T00:00:00Z.")
+    form = _FORMS.get(len(text))
+    try:
+        found = datetime.strptime(text, form).replace(tzinfo=UTC) if form else None
+    except ValueError:
+        found = None
+    if found is None:
+        raise InvalidParameter(
+            f"The time {text} is no date such as 2026-11-30, nor an hour such as 2026-11-30T00:00:00Z."
+        )
+    if form == _HOUR and not hours:
+        raise InvalidParameter("Hourly timePeriod is not supported for this request")
+    if found.minute or found.second:
+        raise InvalidParameter(f"The time {text} must be of a whole hour.")
+    if found.year < 1970:
+        raise InvalidParameter(f"The time {text} is before 1970.")
+    return int(found.timestamp())
