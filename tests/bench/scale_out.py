@@ -25,13 +25,14 @@ SECONDS: Final = 300.0
 BACK_SECONDS: Final = 1500.0  # as in AWS, the load must be low for a quarter of an hour
 IDLE_BEFORE: Final = 15  # seconds of rest, so that the load begins after the first measurements
 BUSY_FOR: Final = 90
+REST: Final = ":"  # what the busy guest does between two looks at its clock
 _GRAIN: Final = 0.1
 _NAME: Final = "bench-scale-out"
 _SERVES, _BUSY = "this guest serves", "this guest is busy"
 
 
 def _burns(seconds: int) -> str:
-    until = f"end=$(($(date +%s) + {seconds})); while [ $(date +%s) -lt $end ]; do :; done"
+    until = f"end=$(($(date +%s) + {seconds})); while [ $(date +%s) -lt $end ]; do {REST}; done"
     return (
         f"#!/bin/sh\necho '{_SERVES}' >/dev/console\n(sleep {IDLE_BEFORE}; echo '{_BUSY}' >/dev/console; {until}) &\n"
     )

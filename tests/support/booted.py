@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stead_cli.settings import Settings
+from tests.support.prepared import prepare
 from tests.support.processes import ROOT, clean_environment
 from tests.support.waiting import wait_for
 
@@ -58,12 +60,21 @@ class Machine:
 
     folder: Path
     group: Path
+    cloud: Settings = field(default_factory=Settings)  # of the cloud that it will have
     pid: int = 0  # of its systemd, as seen from here
     _outer: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
     def boot(self) -> None:
-        """Start it, and return when systemd has started all its units."""
-        (self.folder / "boot-id").write_text(f"{uuid.uuid4()}\n", encoding="ascii")
+        """Start it, and return when systemd has started all its units.
+
+        It has a micro image, and a proof of this boot that its KVM is as good as this machine's.
+        """
+        boot_id = str(uuid.uuid4())
+        (self.folder / "boot-id").write_text(f"{boot_id}\n", encoding="ascii")
+        images, agent = (
+            self.folder / "upper" / path.relative_to("/") for path in (self.cloud.image_dir, self.cloud.agent_dir)
+        )
+        prepare(images, agent, boot_id=boot_id)
         options = ["--mount", "--uts", "--ipc", "--pid", "--net", "--cgroup", "--fork", "--kill-child"]
         with (self.folder / "console").open("ab") as console:
             self._outer = subprocess.Popen(
