@@ -1,4 +1,4 @@
-"""What guests do themselves: power off, reboot, write to the console."""
+"""What guests do when they are asked: reboot, and power off; `test_one_guest.py` has one that does it by itself."""
 
 import json
 
@@ -22,28 +22,6 @@ def press_power_button(world, machine_id):
         pass  # it is off already
     finally:
         live.close()
-
-
-def power_off_by_itself(world, machine_id):
-    """Have the guest power itself off, as soon as it has booted so far that it listens."""
-
-    def is_off():
-        press_power_button(world, machine_id)
-        world.check(machine_id)
-        return world.machines.status(machine_id).power is Power.OFF
-
-    wait_for(is_off, "the guest has powered itself off", 40)
-    return world.machines.status(machine_id).start_count
-
-
-def test_a_guest_powers_itself_off_and_a_restarted_agent_knows(world):
-    spec = world.spec(bootable=True)
-    start = world.boot(spec, lambda: power_off_by_itself(world, spec.id))
-    assert world.machines.status(spec.id).off_reason is OffReason.GUEST
-    assert world.machines.start(spec, start).power is Power.OFF
-    world.connect()
-    status = world.machines.status(spec.id)
-    assert (status.power, status.start_count, status.off_reason) == (Power.OFF, start, OffReason.GUEST)
 
 
 def test_a_guest_reboots_and_stops_when_asked(world):

@@ -1,4 +1,4 @@
-"""What one guest sees of its machine and of what is done to it: threads of its cores, interrupts, hibernation."""
+"""What one guest sees of its machine and of what is done to it: threads of its cores, interrupts, hibernation; then it ends."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -131,3 +131,20 @@ def test_a_hibernated_guest_goes_on_with_the_same_processes(
     assert woken.run("echo $word") == MARK
     assert woken.run("echo said >/var/tmp/word && sync && cat /var/tmp/word") == "said"
     woken.close()
+
+
+def test_it_powers_itself_off_and_a_restarted_agent_knows(
+    one_world: World, spec: MachineSpec, shell: SerialShell
+) -> None:
+    seen = one_world.machines.status(spec.id)
+    assert seen is not None
+    ending = SerialShell(one_world.machines, spec.id, partial(one_world.check, spec.id), resumed=True)
+    ending.begin("poweroff")
+    one_world.wait_for_power(spec.id, Power.OFF, 60)
+    ending.close()
+    status = one_world.machines.status(spec.id)
+    assert status is not None
+    assert (status.off_reason, status.start_count) == (OffReason.GUEST, seen.start_count)
+    assert one_world.machines.start(spec, seen.start_count).power is Power.OFF
+    one_world.connect()
+    assert one_world.machines.status(spec.id) == status
