@@ -23,7 +23,7 @@ _MARK = "/var/tmp/user-data-ran"
 _USER_DATA = f"#!/bin/sh\necho once >>{_MARK}; sync\n"
 
 
-@pytest.mark.timeout(900)  # a cloud from nothing to nothing, with a guest that boots twice, beside other tests
+@pytest.mark.timeout(1200)  # a cloud from nothing to nothing, with a guest that boots twice, beside other tests
 def test_up_twice_down_up_again_a_reboot_and_purge(tmp_path: Path) -> None:
     box.run_in_another(_live_or_try_again, tmp_path)
 

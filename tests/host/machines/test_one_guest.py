@@ -142,9 +142,14 @@ def test_it_powers_itself_off_and_a_restarted_agent_knows(
     ending.begin("poweroff")
     one_world.wait_for_power(spec.id, Power.OFF, 60)
     ending.close()
-    status = one_world.machines.status(spec.id)
-    assert status is not None
-    assert (status.off_reason, status.start_count) == (OffReason.GUEST, seen.start_count)
-    assert one_world.machines.start(spec, seen.start_count).power is Power.OFF
+    number = seen.start_count
+    assert _how_it_ended(one_world, spec) == (Power.OFF, number, OffReason.GUEST)
+    assert one_world.machines.start(spec, number).power is Power.OFF
     one_world.connect()
-    assert one_world.machines.status(spec.id) == status
+    assert _how_it_ended(one_world, spec) == (Power.OFF, number, OffReason.GUEST)
+
+
+def _how_it_ended(world: World, spec: MachineSpec) -> tuple[Power, int, OffReason | None]:
+    status = world.machines.status(spec.id)
+    assert status is not None
+    return status.power, status.start_count, status.off_reason
