@@ -6,6 +6,7 @@ what it should release.
 """
 
 import contextlib
+import copy
 import random
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -33,6 +34,7 @@ from stead_controller.resources.storage.volume_modifications import ModifyReques
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from tests.support import rows
+from tests.support.empty_database import closed
 from tests.support.rows import CLOUD, GIB, NOW
 
 ZONE = "us-east-1a"
@@ -158,6 +160,15 @@ class Cloud:
         self.roots = self.run(lambda tx: list(tx.session.scalars(select(Volume.id))))
         self.volumes = [self.create() for _ in range(2)]
 
+    def fork(self, path):
+        """Return a cloud of its own, over a copy of the database, that goes on from here; this one is closed."""
+        other = copy.copy(self)
+        shared = {"database", "world", "caller"}
+        vars(other).update(copy.deepcopy({name: value for name, value in vars(self).items() if name not in shared}))
+        other.world = self.world.copy()
+        other.database = Database(f"sqlite:///{path}")
+        return other
+
     def run(self, function, *args, **kwargs):
         return self.database.run_blocking(lambda tx: function(tx, *args, **kwargs))
 
@@ -265,11 +276,24 @@ class Cloud:
         return found + [f"{each} bytes are still promised" for each in pools if each != -roots]
 
 
+_begun = {}
+
+
+def begun(kind, path, content, begin=Cloud.settle):
+    """Return a cloud of a class that has begun so: it is made once in a process, and copied for each test."""
+    if (kind, begin) not in _begun:
+        first = kind(path, content)
+        begin(first)
+        _begun[kind, begin] = closed(first.database), first
+    content, first = _begun[kind, begin]
+    path.write_bytes(content)
+    return first.fork(path)
+
+
 @pytest.fixture
 def cloud(tmp_path, empty_database_file):
     """Three hosts with two instances each, and two volumes that were never attached."""
-    cloud = Cloud(tmp_path / "stead.sqlite", empty_database_file)
-    cloud.settle()
+    cloud = begun(Cloud, tmp_path / "stead.sqlite", empty_database_file)
     yield cloud
     cloud.database.close()
 

@@ -15,6 +15,7 @@ from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from tests.support.rows import CLOUD, NOW
 from tests.unit.controller.resources.operators.drained_cloud import DrainedCloud, end_guests, instance, stopped
+from tests.unit.controller.resources.test_volumes_on_three_hosts import begun
 
 MACHINE = int(desired.KIND_MACHINE)
 
@@ -22,11 +23,14 @@ MACHINE = int(desired.KIND_MACHINE)
 @pytest.fixture
 def cloud(tmp_path, empty_database_file):
     """Three hosts with two instances each; those of the first are numbers 0 and 3, and 0 boots by UEFI."""
-    made = DrainedCloud(tmp_path / "stead.sqlite", empty_database_file)
-    made.settle()
-    made.boot_by_uefi(0)
+    made = begun(DrainedCloud, tmp_path / "stead.sqlite", empty_database_file, first_boots_by_uefi)
     yield made
     made.database.close()
+
+
+def first_boots_by_uefi(cloud):
+    cloud.settle()
+    cloud.boot_by_uefi(0)
 
 
 def kept(cloud):

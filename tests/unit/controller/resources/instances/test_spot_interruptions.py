@@ -16,7 +16,7 @@ from stead_controller.resources.instances.start_instances import start_instances
 from stead_controller.resources.instances.stop_instances import stop_instances
 from stead_proto.v1 import desired_pb2 as pb
 from tests.support.rows import CLOUD, GIB, NOW
-from tests.unit.controller.resources.test_volumes_on_three_hosts import Cloud
+from tests.unit.controller.resources.test_volumes_on_three_hosts import Cloud, begun
 
 REFUSAL = NoCapacity("There is none.", code="X")
 SMALL = Need(1, GIB)
@@ -25,13 +25,16 @@ SMALL = Need(1, GIB)
 @pytest.fixture
 def cloud(tmp_path, empty_database_file):
     """Three full hosts with two running instances each, of which one is a Spot Instance."""
-    made = Cloud(tmp_path / "stead.sqlite", empty_database_file)
-    made.settle()
-    for number, instance_id in enumerate(made.instances[:3]):
-        change(made, instance_id, spot_request_id=f"sir-{number:017}", launch_time=NOW + timedelta(seconds=number))
-    made.run(lambda tx: tx.session.execute(update(Host).values(cpus_offered=Host.cpus_reserved)) and None)
+    made = begun(Cloud, tmp_path / "stead.sqlite", empty_database_file, fill)
     yield made
     made.database.close()
+
+
+def fill(cloud):
+    cloud.settle()
+    for number, instance_id in enumerate(cloud.instances[:3]):
+        change(cloud, instance_id, spot_request_id=f"sir-{number:017}", launch_time=NOW + timedelta(seconds=number))
+    cloud.run(lambda tx: tx.session.execute(update(Host).values(cpus_offered=Host.cpus_reserved)) and None)
 
 
 def change(cloud, instance_id, **values):

@@ -21,7 +21,7 @@ from stead_controller.resources.storage import create_snapshots
 from stead_controller.resources.storage.create_snapshots import OfVolume
 from stead_proto.v1 import desired_pb2 as desired
 from tests.support.rows import CLOUD, GIB, NOW
-from tests.unit.controller.resources.test_volumes_on_three_hosts import MACHINE, VOLUME, Cloud, volume
+from tests.unit.controller.resources.test_volumes_on_three_hosts import MACHINE, VOLUME, Cloud, begun, volume
 
 INTERFACE = int(desired.KIND_INTERFACE)
 
@@ -29,11 +29,14 @@ INTERFACE = int(desired.KIND_INTERFACE)
 @pytest.fixture
 def cloud(tmp_path, empty_database_file):
     """Three hosts with two instances each, the first of which is stopped."""
-    made = Cloud(tmp_path / "stead.sqlite", empty_database_file)
-    made.settle()
-    stop(made)
+    made = begun(Cloud, tmp_path / "stead.sqlite", empty_database_file, stop_the_first)
     yield made
     made.database.close()
+
+
+def stop_the_first(cloud):
+    cloud.settle()
+    stop(cloud)
 
 
 def stop(cloud):

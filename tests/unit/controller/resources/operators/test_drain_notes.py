@@ -19,13 +19,13 @@ from tests.unit.controller.resources.operators.drained_cloud import (
     stopped,
     volume,
 )
+from tests.unit.controller.resources.test_volumes_on_three_hosts import begun
 
 
 @pytest.fixture
 def cloud(tmp_path, empty_database_file):
     """Three hosts with two instances each; those of the first are numbers 0 and 3."""
-    made = DrainedCloud(tmp_path / "stead.sqlite", empty_database_file)
-    made.settle()
+    made = begun(DrainedCloud, tmp_path / "stead.sqlite", empty_database_file)
     yield made
     made.database.close()
 

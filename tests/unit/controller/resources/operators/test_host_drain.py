@@ -17,6 +17,7 @@ from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import clean_up
 from tests.support.rows import CLOUD, NOW
 from tests.unit.controller.resources.operators.drained_cloud import DrainedCloud
+from tests.unit.controller.resources.test_volumes_on_three_hosts import begun
 
 REASON = "Server.ScheduledStop"
 
@@ -24,8 +25,7 @@ REASON = "Server.ScheduledStop"
 @pytest.fixture
 def cloud(tmp_path, empty_database_file):
     """Three hosts with two instances each; those of the first are numbers 0 and 3."""
-    made = DrainedCloud(tmp_path / "stead.sqlite", empty_database_file)
-    made.settle()
+    made = begun(DrainedCloud, tmp_path / "stead.sqlite", empty_database_file)
     yield made
     made.database.close()
 

@@ -3,13 +3,11 @@
 A volume that is attached to nothing moves, and a stopped instance of UEFI with its root volume.
 """
 
-import copy
 from dataclasses import dataclass, field
 
 import pytest
 from sqlalchemy import select
 
-from stead_controller.db.session import Database
 from stead_controller.db.tables import InstanceFirmware, Snapshot, VolumeMove
 from stead_controller.resources.instances import volume_attachments
 from stead_controller.resources.instances.start_instances import start_instances
@@ -92,14 +90,6 @@ class MortalCloud(DrainedCloud):
         if counts:
             self.fate.step()  # the agent is killed before it has said so, or the controller before it has heard it
         super().report(host_id, statuses)
-
-    def fork(self, path):
-        """Make a cloud of its own, which goes on from here; this one is closed."""
-        other = copy.copy(self)
-        whole = (self.hosts, self.bases, self.written, self.fate, self.volumes)
-        other.hosts, other.bases, other.written, other.fate, other.volumes = copy.deepcopy(whole)
-        other.database = Database(f"sqlite:///{path}")
-        return other
 
     def go_on(self):
         """Let the controller and all hosts do what they do, until the first host is empty."""

@@ -9,7 +9,7 @@ from stead_controller.resources.instances import volume_attachments
 from stead_controller.resources.operators import host_records
 from stead_proto.v1 import desired_pb2 as desired
 from tests.support.rows import CLOUD, GIB, NOW
-from tests.unit.controller.resources.test_volumes_on_three_hosts import VOLUME, Cloud, volume
+from tests.unit.controller.resources.test_volumes_on_three_hosts import VOLUME, Cloud, begun, volume
 
 SHARED = "7c3f0c6e-0d0a-4a55-9a5e-0d6f5f1c2b11/2"
 
@@ -17,11 +17,14 @@ SHARED = "7c3f0c6e-0d0a-4a55-9a5e-0d6f5f1c2b11/2"
 @pytest.fixture
 def cloud(tmp_path, empty_database_file):
     """Three hosts that have one pool of Ceph, with two instances each; a volume is at home on the first one."""
-    made = Cloud(tmp_path / "stead.sqlite", empty_database_file)
-    made.run(lambda tx: tx.session.execute(update(StoragePool).values(backend="rbd", shared_id=SHARED)))
-    attach(made, made.volumes[0], made.instances[0])
+    made = begun(Cloud, tmp_path / "stead.sqlite", empty_database_file, share)
     yield made
     made.database.close()
+
+
+def share(cloud):
+    cloud.run(lambda tx: tx.session.execute(update(StoragePool).values(backend="rbd", shared_id=SHARED)))
+    attach(cloud, cloud.volumes[0], cloud.instances[0])
 
 
 def attach(cloud, volume_id, instance_id):

@@ -18,6 +18,7 @@ from stead_proto.v1 import desired_pb2 as desired
 from tests.support import rows
 from tests.support.rows import CLOUD, GIB, NOW
 from tests.unit.controller.resources.operators.drained_cloud import DrainedCloud, hidden, make_loose, stopped
+from tests.unit.controller.resources.test_volumes_on_three_hosts import begun
 
 VOLUME_ID, OTHER_ID = "vol-0123456789abcdef0", "vol-0123456789abcdef1"
 STOPPED = Instance(state="stopped", start_count=2)
@@ -104,8 +105,7 @@ def modification_of(volume_id, account_id, state):
 @pytest.fixture
 def cloud(tmp_path, empty_database_file):
     """Three hosts, the first of which is drained; the second would be the first choice of those that are left."""
-    made = DrainedCloud(tmp_path / "stead.sqlite", empty_database_file)
-    made.settle()
+    made = begun(DrainedCloud, tmp_path / "stead.sqlite", empty_database_file)
     yield made
     made.database.close()
 
