@@ -31,7 +31,7 @@ def free_ports(count: int) -> list[int]:
     usable = [port for port in _PORTS if not first <= port <= last and port not in EXPORT_PORTS]
     ports: list[int] = []
     with contextlib.ExitStack() as held:
-        for port in random.SystemRandom().sample(usable, len(usable)):
+        for port in random.Random(os.urandom(16)).sample(usable, len(usable)):
             try:
                 held.enter_context(socket.socket()).bind(("127.0.0.1", port))
             except OSError:
