@@ -57,7 +57,7 @@ def memory() -> Iterator[Path | None]:
 @pytest.fixture(name="tmp_path_factory", scope="session")
 def maker_in_memory(memory: Path | None, request: pytest.FixtureRequest) -> Any:
     """Maker of folders for a session or a module, in memory where there is room."""
-    return Folders(memory) if memory else request.config._tmp_path_factory  # type: ignore[attr-defined]
+    return Folders(memory) if memory else request.config._tmp_path_factory  # type: ignore[attr-defined]  # pytest has no other name for its own maker
 
 
 @pytest.fixture(name="tmp_path")
