@@ -30,7 +30,6 @@ from stead_proto.v1 import compute_pb2 as compute
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from stead_proto.v1 import operator_pb2 as operator
-from tests.support import empty_database
 from tests.support.processes import free_ports
 from tests.support.waiting import wait_for
 from tests.unit.controller.blocks.test_image_files import make_empty
@@ -588,7 +587,6 @@ async def test_an_operator_has_the_blocks_checked(cloud):
 async def test_a_cloud_with_another_master_key_does_not_start(tmp_path):
     """Else it would seal new secrets under a key that the old ones do not have, and refuse all signatures."""
     settings = Settings(state_dir=tmp_path)
-    empty_database.write(tmp_path / "stead.sqlite")
     initialise(settings, now())
     stored = (tmp_path / "master.key").read_bytes()
     (tmp_path / "master.key").unlink()
