@@ -76,7 +76,7 @@ def _refresh(stage: Stage, group: Group, watch: Watch, page: str, **preferences:
     _until(stage, refresh_id, "Successful")
     stage.serve(group, watch, SIZE)
     stage.show("all are others", holds=not before & set(group.states()))
-    stage.show(f"all are of image {page}", holds=set(watch.latest.values()) == {page})
+    stage.show(f"all are of image {page}", holds=set(_pages(group, watch)) == {page})
     _was_healthy(stage, watch, began, preferences["MinHealthyPercentage"])
     most = max(len(look.states) for look in watch.since(began))
     stage.note(f"at most {most} in the group, {time.monotonic() - began:.0f} s")
@@ -84,6 +84,12 @@ def _refresh(stage: Stage, group: Group, watch: Watch, page: str, **preferences:
         mixed = [look.at for look in watch.since(began) if sorted(look.pages.values()) == ["one", "one", "two"]]
         held = max(mixed) - min(mixed) if mixed else 0.0
         stage.show(f"one of three was replaced for {held:.0f} s", holds=held >= CHECKPOINT_SECONDS)
+
+
+def _pages(group: Group, watch: Watch) -> list[str]:
+    """What the instances in service say that answer."""
+    latest = watch.latest
+    return sorted(latest[one] for one, state in group.states().items() if state == "InService" and one in latest)
 
 
 def _was_healthy(stage: Stage, watch: Watch, began: float, percentage: int) -> None:
@@ -96,12 +102,12 @@ def _is_rolled_back(stage: Stage, group: Group, watch: Watch) -> None:
     """Rolled back when the first is replaced: all are of the old image again, and never were too few."""
     began = time.monotonic()
     refresh_id = _start(stage, "two", MinHealthyPercentage=66)
-    stage.wait(lambda: "two" in watch.latest.values(), "one of the new image answers", 180)
+    stage.wait(lambda: "two" in _pages(group, watch), "one of the new image answers", 180)
     stage.scaling.rollback_instance_refresh(AutoScalingGroupName=NAME)
     shown = _until(stage, refresh_id, "RollbackSuccessful")
     stage.note(f"told of the rollback: {shown.get('RollbackDetails')}")
     stage.serve(group, watch, SIZE)
-    stage.show("all are of image one", holds=set(watch.latest.values()) == {"one"})
+    stage.show("all are of image one", holds=set(_pages(group, watch)) == {"one"})
     _was_healthy(stage, watch, began, 66)
     template = group.shown()["LaunchTemplate"]["Version"]
     stage.show(f"the group launches version {template}", holds=template == "1")
@@ -111,11 +117,11 @@ def _is_cancelled(stage: Stage, group: Group, watch: Watch) -> None:
     """Cancelled when the first is replaced: that one stays, and the group launches the old image again."""
     began = time.monotonic()
     refresh_id = _start(stage, "two", MinHealthyPercentage=66)
-    stage.wait(lambda: "two" in watch.latest.values(), "one of the new image answers", 180)
+    stage.wait(lambda: "two" in _pages(group, watch), "one of the new image answers", 180)
     stage.scaling.cancel_instance_refresh(AutoScalingGroupName=NAME)
     _until(stage, refresh_id, "Cancelled")
     stage.serve(group, watch, SIZE)
-    pages = sorted(watch.latest.values())
+    pages = _pages(group, watch)
     stage.show(f"what was replaced stays: {pages}", holds=set(pages) == {"one", "two"})
     _was_healthy(stage, watch, began, 66)
     template = group.shown()["LaunchTemplate"]["Version"]

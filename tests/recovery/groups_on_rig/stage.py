@@ -137,9 +137,11 @@ class Stage:
         group = Group(self.ec2, self.scaling, name)
         watch = Watch(group, lambda text: self.note(f"{name}: {text}"))
         with watch:
-            yield group, watch
-            self.scaling.delete_auto_scaling_group(AutoScalingGroupName=name, ForceDelete=True)
-            self.wait(lambda: not group.exists(), f"{name} is deleted", 120)
+            try:
+                yield group, watch
+            finally:
+                self.scaling.delete_auto_scaling_group(AutoScalingGroupName=name, ForceDelete=True)
+                self.wait(lambda: not group.exists(), f"{name} is deleted", 120)
         self.ec2.delete_launch_template(LaunchTemplateName=name)
 
     def serve(self, group: Group, watch: Watch, count: int, seconds: float = 120) -> list[str]:

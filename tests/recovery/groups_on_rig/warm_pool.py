@@ -65,8 +65,11 @@ def _grows(stage: Stage, group: Group, watch: Watch, count: int, how: str) -> st
 
     new = stage.wait(there, f"{how}: it is in service", SECONDS)
     in_service = time.monotonic() - began
-    stage.wait(lambda: new in watch.latest, "it answers", 60)
-    answered = next(look.at for look in watch.since(began) if new in look.pages) - began
+
+    def answers() -> float | None:
+        return next((look.at for look in watch.since(began) if new in look.pages), None)
+
+    answered = stage.wait(answers, "it answers", 60) - began
     stage.note(f"{how}: {answered:.1f} s until it answers, {in_service:.1f} s until it is in service")
     stage.show("it is not in service before it answers", holds=answered <= in_service + 1.5)
     return new
