@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from stead_agent.machines.interface import MachineError
+from stead_agent.machines.interface import MachineAbsentError, MachineError
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ class Chores:
         while chore := self._next():
             try:
                 chore()
+            except MachineAbsentError as error:  # it has ended meanwhile, as guests do
+                _log.debug("chore_without_machine", extra={"error": str(error)})
             except MachineError as error:
                 _log.warning("chore_put_off", extra={"error": str(error)})
             except Exception:  # one chore that fails must not end the thread of all others

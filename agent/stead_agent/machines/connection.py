@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import libvirt
 
-from stead_agent.machines.interface import MachineError, MachinesUnavailableError
+from stead_agent.machines.interface import MachineAbsentError, MachineError, MachinesUnavailableError
 
 _log = logging.getLogger(__name__)
 
@@ -98,13 +98,14 @@ class Connection:
 
     @contextlib.contextmanager
     def translated(self, subject: str) -> Iterator[None]:
-        """Translate libvirt's errors: a refusal, or an unreachable libvirt."""
+        """Translate libvirt's errors: a refusal, a domain that is not there any longer, or an unreachable libvirt."""
         try:
             yield
         except libvirt.libvirtError as error:
             if not self.is_up():
                 raise MachinesUnavailableError(f"libvirt went away: {error}") from error
-            raise MachineError(f"{subject}: {error}") from error
+            is_gone = error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN
+            raise (MachineAbsentError if is_gone else MachineError)(f"{subject}: {error}") from error
 
     def revive(self) -> None:
         """Start libvirt's daemons, if there is a way to do so."""
