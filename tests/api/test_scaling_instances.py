@@ -161,6 +161,22 @@ def complete(groups, name, instance_id, result="CONTINUE"):
     groups.run()
 
 
+def test_a_group_that_is_deleted_by_force_waits_for_no_hooks(api, groups):
+    """As in EC2, which deletes outstanding lifecycle actions then; nobody could complete them either."""
+    groups.create(DesiredCapacity=2)
+    put_hook(groups, "down", "TERMINATING", HeartbeatTimeout=7200)
+    first, second = groups.up()
+    groups.call(groups.client.set_desired_capacity, DesiredCapacity=1)
+    groups.run()
+    assert sorted(groups.states().values()) == ["InService", "Terminating:Wait"]
+    groups.call(groups.client.delete_auto_scaling_group, ForceDelete=True)
+    groups.run()
+    assert groups.states() == {first: "Terminating", second: "Terminating"}
+    assert {described(api, one)["State"]["Name"] for one in (first, second)} == {"shutting-down"}
+    groups.become("terminated")
+    assert groups.client.describe_auto_scaling_groups()["AutoScalingGroups"] == []
+
+
 def test_an_instance_waits_for_hooks_when_it_is_launched_and_when_it_ends(api, groups):
     groups.create(DesiredCapacity=1)
     put_hook(groups, "up", "LAUNCHING", HeartbeatTimeout=60)

@@ -47,6 +47,7 @@ def _grows_from(stage: Stage, group: Group, watch: Watch, pool: str) -> None:
     new = _grows(stage, group, watch, 2, f"one of the pool, {pool}")
     stage.show("it is of the pool", holds=[new] == ready)
     stage.scaling.delete_warm_pool(AutoScalingGroupName=NAME, ForceDelete=True)
+    stage.wait(lambda: "WarmPoolConfiguration" not in group.shown(), "the pool is deleted", SECONDS)
     group.want(1)
     began = time.monotonic()
     stage.wait(lambda: len(group.states()) == 1, "one has ended, by a hook that it completed", SECONDS)

@@ -252,7 +252,7 @@ class Step:
                 self._fail_launch(row, why, seen[member_id])
             self._begin_end(row, shrunk if member_id in surplus else self._cause(row, why))
             is_gone = state in (None, "terminated", "shutting-down")
-            is_forced = is_warm(row) and self._pool is not None and self._pool.deleting
+            is_forced = self.group.deleting or (is_warm(row) and self._pool is not None and self._pool.deleting)
             if not is_gone and why is not Why.ABANDONED and self._hooked[1] and not is_forced:
                 target_states.show(self.tx, member_id, _within(row, target_states.TERMINATED))
                 way = OUT_OF_POOL if is_warm(row) else OUT_OF_GROUP

@@ -369,7 +369,14 @@ def _illness(group: Situation, one: Seen, plan: Plan, now: datetime) -> Why | No
     return None
 
 
+def let_go(seen: Sequence[Seen], plan: Plan) -> None:
+    """Let instances that end not wait for hooks any longer."""
+    waiting = [one.member.id for one in seen if one.member.lifecycle_state.endswith(TERMINATING_WAIT)]
+    plan.proceeding += [one for one in waiting if one not in {*plan.proceeding, *plan.removed}]
+
+
 def _delete(seen: Sequence[Seen], plan: Plan) -> None:
+    let_go(seen, plan)
     for one in seen:
         if one.member.lifecycle_state not in LEAVING and one.member.id not in plan.removed:
             plan.ending.setdefault(one.member.id, Why.DELETION)

@@ -116,6 +116,7 @@ def _staying(warmth: Warmth, plan: Plan) -> list[Member]:
 
 def _end(seen: Sequence[Seen], plan: Plan, warm: WarmPlan) -> None:
     """End all, with the group or with the pool."""
+    group_plan.let_go(seen, plan)
     for one in seen:
         if one.member.lifecycle_state not in LEAVING_WARM:
             plan.ending.setdefault(one.member.id, Why.DELETION)
