@@ -36,6 +36,7 @@ WITHOUT_HOSTS: Final = MappingProxyType(
         "audit_loss": Smallest(("--rounds", "1"), {"UNTIL_KILLED": (0.0, 0.2)}),
         "authorization": Smallest((), {"TIMES": 1}),
         "aws_protocol": Smallest((), {"COUNT": 5, "TIMES": 2}),
+        "bills": Smallest(("--instances", "20", "--lines", "40"), {"ROUNDS": 1, "LIMITS": {}}),
         "controller_start": Smallest(("--rounds", "1")),
         "describe": Smallest(("--pages", "1"), {"COUNT": 5}),
         "fan_out": Smallest(

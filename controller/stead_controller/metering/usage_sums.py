@@ -1,21 +1,25 @@
 """How much accounts used in some time: of what has ended, from the ledger, and of what goes on, from its meters."""
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, literal, select
 from sqlalchemy.orm import aliased
 
-from stead_controller.db.tables import UsageLine, UsageMeter, UsageTag
+from stead_controller.db.tables import UsageDay, UsageLine, UsageMeter, UsageTag
+from stead_controller.metering import usage_days
 from stead_controller.metering.time_grid import Grid, grid_of
+from stead_controller.metering.usage_days import DAY
 from stead_controller.request.transaction import Transaction
 
 MOST_TAGS: Final = 4
 """How many tag keys can be told apart at once: each doubles the number of queries."""
+_MOST_PIECES: Final = 8  # of parts beside whole days: each is a query of the ledger
 _FOR_EVER: Final = 1 << 60
 
 type _Table = type[UsageLine | UsageMeter]
@@ -106,18 +110,78 @@ def _with_tags(
     end = min(grid.end, now)
     least = UsageMeter.began + UsageMeter.least
     until = case((least > end, least), else_=literal(end))
-    queries = [
-        _sums(tx, UsageLine, UsageLine.ended, grid, grid.end, asked, chosen),
-        _sums(tx, UsageMeter, until, grid, end, asked, chosen),
-    ]
+    queries = [_sums(tx, UsageMeter, until, grid, end, asked, chosen)]
+    days = None if asked.by_resource or asked.tags else _Days.of(grid)
+    if days is None:
+        queries.append(_sums(tx, UsageLine, UsageLine.ended, grid, grid.end, asked, chosen))
+    else:
+        counted = usage_days.counted(tx)
+        queries.append(_sums(tx, UsageLine, UsageLine.ended, grid, grid.end, asked, (), UsageLine.number > counted))
+        for part, (begin, last) in days.rest:
+            piece = Grid((begin, last), 0, (last - begin,))
+            old = _sums(tx, UsageLine, UsageLine.ended, piece, last, asked, (), UsageLine.number <= counted)
+            for *names, _, _, _, begun, ended in tx.connection.execute(old):
+                found[_used(names, (), asked, part)] += int(ended) - int(begun)
+        for *names, day, amount in tx.connection.execute(_by_day(asked, days)):
+            if (of_day := days.part_of(day)) is not None:
+                found[_used(names, (), asked, of_day)] += int(amount)
     for query in queries:
         for *names, first, last, quantity, begun, ended in tx.connection.execute(query):
-            account_id, usage, operation, resource_id, zone, *values = names
-            with_values = dict(zip(chosen, values, strict=True))
-            tags = tuple(with_values.get(place) for place in range(len(asked.tags)))
             for part, amount in grid.spread(first, last, int(quantity), int(begun), int(ended)):
-                found[Used(account_id, usage, operation, resource_id, zone, tags, part)] += amount
+                found[_used(names, chosen, asked, part)] += amount
     return found
+
+
+def _used(names: Sequence[str], chosen: tuple[int, ...], asked: Question, part: int) -> Used:
+    """Make the key of a row, whose names end with the values of the chosen tags."""
+    account_id, usage, operation, resource_id, zone, *values = names
+    with_values = dict(zip(chosen, values, strict=True))
+    tags = tuple(with_values.get(place) for place in range(len(asked.tags)))
+    return Used(account_id, usage, operation, resource_id, zone, tags, part)
+
+
+@dataclass(frozen=True, slots=True)
+class _Days:
+    """The whole days of each part, from the first to before the last, and the `rest` of parts."""
+
+    firsts: tuple[int, ...]
+    lasts: tuple[int, ...]
+    parts: tuple[int, ...]
+    rest: tuple[tuple[int, tuple[int, int]], ...]
+
+    @classmethod
+    def of(cls, grid: Grid) -> "_Days | None":
+        """Divide the parts of a grid; None where too little of them are whole days."""
+        whole, rest = [], []
+        for part, (begin, end) in enumerate(pairwise(grid.edges)):
+            first, last = -(-begin // DAY), end // DAY
+            if first >= last:
+                rest.append((part, (begin, end)))
+                continue
+            whole.append((first, last, part))
+            rest += [(part, piece) for piece in ((begin, first * DAY), (last * DAY, end)) if piece[0] < piece[1]]
+        if not whole or len(rest) > _MOST_PIECES:
+            return None
+        firsts, lasts, parts = zip(*whole, strict=True)
+        return cls(firsts, lasts, parts, tuple(rest))
+
+    def part_of(self, day: int) -> int | None:
+        """Return the part of which a day is a whole one."""
+        place = bisect_right(self.firsts, day) - 1
+        return self.parts[place] if place >= 0 and day < self.lasts[place] else None
+
+
+def _by_day(asked: Question, days: _Days) -> Select[*tuple[Any, ...]]:
+    """Select what was counted by day."""
+    zone = UsageDay.zone if asked.by_zone else literal("")
+    keys = [UsageDay.account_id, UsageDay.usage, UsageDay.operation, literal(""), zone, UsageDay.day]
+    query = select(*keys, func.sum(UsageDay.amount)).where(
+        UsageDay.day >= days.firsts[0], UsageDay.day < days.lasts[-1]
+    )
+    if asked.account_id:
+        query = query.where(UsageDay.account_id == asked.account_id)
+    grouped = [UsageDay.account_id, UsageDay.usage, UsageDay.operation, UsageDay.day]
+    return query.group_by(*grouped, *([UsageDay.zone] if asked.by_zone else []))
 
 
 def _sums(  # noqa: PLR0917 - what is added up, and in which parts
@@ -128,6 +192,7 @@ def _sums(  # noqa: PLR0917 - what is added up, and in which parts
     before: int,
     asked: Question,
     chosen: tuple[int, ...],
+    *only: ColumnElement[bool],
 ) -> Select[*tuple[Any, ...]]:
     """Select sums of uses that begin before a time, for each two parts of a grid in which they begin and end."""
     tags = [aliased(UsageTag, name=f"tag_{place}") for place in chosen]
@@ -144,7 +209,7 @@ def _sums(  # noqa: PLR0917 - what is added up, and in which parts
         table.quantity.label("quantity"),
         begin.label("begin"),
         end.label("end"),
-    ).where(until > grid.begin, table.began < before)
+    ).where(until > grid.begin, table.began < before, *only)
     for place, tag in zip(chosen, tags, strict=True):
         mine = and_(
             tag.account_id == table.account_id,

@@ -36,6 +36,7 @@ from stead_controller.db.tables.instances.replace_root_volume_task import Replac
 from stead_controller.db.tables.instances.serial_console import SerialConsoleAccess, SerialConsoleKey
 from stead_controller.db.tables.metering.cost_tags import CostTag, UsageTag
 from stead_controller.db.tables.metering.usage import PriceBook, UsageLine, UsageMeter
+from stead_controller.db.tables.metering.usage_days import UsageDay, UsageDaysMark
 from stead_controller.db.tables.metrics.alarm import (
     Alarm,
     AlarmAction,
@@ -236,6 +237,8 @@ __all__ = [
     "TopicMessage",
     "UnclaimedAddress",
     "UnclaimedResource",
+    "UsageDay",
+    "UsageDaysMark",
     "UsageLine",
     "UsageMeter",
     "UsageTag",

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from stead_controller.db.tables import UsageLine, UsageMeter
 from stead_controller.errors import AlreadyExists, InvalidParameter
-from stead_controller.metering import ledger, price_books, usage_sums
+from stead_controller.metering import ledger, price_books, usage_days, usage_sums
 from stead_controller.metering.ledger import Resource, Use
 from stead_controller.metering.usage_sums import Period, Question
 from stead_controller.metering.uses import NAMES
@@ -77,6 +77,8 @@ def test_sums_are_those_of_a_recount_whatever_the_clock_does(database, steps, pe
             moment = moment + passed
             ledger.change(tx, resource, uses, at(moment))
             recount.change(resource, set(uses), moment)
+            if passed % 3 == 0:
+                usage_days.add_lines(tx)
         for begin, length in periods:
             period = Period(begin, begin + length)
             for now in (moment, moment + 700):

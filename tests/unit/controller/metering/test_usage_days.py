@@ -1,0 +1,66 @@
+"""Days of the ledger: each line is counted once, and sums are the same before and after."""
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from stead_controller.db.tables import UsageDay, UsageLine
+from stead_controller.metering import usage_days, usage_sums
+from stead_controller.metering.usage_sums import Question
+from tests.support.rows import NOW
+
+DAY = 86400
+BEGIN = 20_000 * DAY
+lines = st.lists(
+    st.tuples(
+        st.sampled_from(["1" * 12, "2" * 12]), st.sampled_from(["NatGateway-Hours", "EBS:VolumeUsage"]),
+        st.sampled_from(["a", "b"]), st.integers(1, 9), st.integers(0, 5 * DAY), st.integers(0, 3 * DAY), st.booleans(),
+    ),
+    max_size=8,
+)  # fmt: skip
+
+
+def line(tx, *about):
+    account_id, usage, zone, quantity, after, length = about
+    tx.session.add(
+        UsageLine(
+            account_id=account_id, usage=usage, zone=zone, quantity=quantity, resource_id="r", operation="o",
+            began=BEGIN + after, ended=BEGIN + after + length,
+        )
+    )  # fmt: skip
+    tx.session.flush()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@given(
+    lines, st.sets(st.integers(0, 8 * DAY) | st.integers(0, 8).map(DAY.__mul__), min_size=2, max_size=12), st.booleans()
+)
+def test_sums_with_days_are_those_of_all_lines(database, given_lines, edges, by_zone):
+    def live(tx):
+        for *about, count in given_lines:
+            line(tx, *about)
+            if count:
+                usage_days.add_lines(tx)
+        ordered = [BEGIN + edge for edge in sorted(edges)]
+        for account_id in ("", "1" * 12):
+            found = usage_sums.of_parts(tx, ordered, NOW, Question(account_id, by_zone=by_zone))
+            singly = usage_sums.of_parts(tx, ordered, NOW, Question(account_id, by_zone=by_zone, by_resource=True))
+            assert found == [
+                usage_sums.UsageSum(each.used._replace(resource_id=""), each.amount) for each in singly
+            ]  # all have one resource, and are read line by line
+
+    database.run_blocking(live, dry_run=True)
+
+
+def test_lines_are_counted_in_order_so_many_at_once_and_never_again(run, monkeypatch):
+    monkeypatch.setattr(usage_days, "_LINES", 2)
+    for number in range(3):
+        run(line, "1" * 12, "NatGateway-Hours", "a", 1, DAY - 10 + number, 20)
+    assert run(usage_days.counted) == 0
+    assert run(usage_days.add_lines)
+    first = run(usage_days.counted)
+    assert not run(usage_days.add_lines)
+    assert run(usage_days.counted) == first + 1
+    assert not run(usage_days.add_lines)
+    rows = run(lambda tx: tx.session.execute(select(UsageDay.day, UsageDay.amount).order_by(UsageDay.day)).all())
+    assert [tuple(row) for row in rows] == [(20_000, 27), (20_001, 33)]
