@@ -56,4 +56,10 @@ def test_many_edges_of_days_are_one_grid_and_others_are_short_ones():
         (24, 25, 0),
         (48, 2, 0),
     ]
-    assert grid_of(days[:3])[0][1].step == 0
+    assert [len(grid_of(odd[:count])) for count in (25, 26, 49)] == [1, 2, 2]
+    others = [days[0] + number for number in range(1, 25)]
+    assert [grid_of(some)[0][1].step for some in (days[:24], days[:25], sorted(days[:25] + others))] == [
+        0,
+        86400,
+        86400,
+    ]
