@@ -48,6 +48,7 @@ from stead_controller.hosts.enrolment import Enrolment
 from stead_controller.hosts.first_reports import FirstReports, doubtful
 from stead_controller.hosts.link import HostLink
 from stead_controller.hosts.liveness import Liveness
+from stead_controller.metering import usage_days
 from stead_controller.metrics.build import open_store as open_metrics
 from stead_controller.object_store import expiry
 from stead_controller.object_store.backend import Backend
@@ -533,6 +534,8 @@ class Controller:
         ahead = self._clock_steps.forward_within(timedelta(seconds=self.settings.launch_deadline_seconds))
         while await self.database.run(lambda tx: clean_up(tx, self.settings, look.now, ahead)):
             pass  # others' transactions come between
+        while await self.database.run(usage_days.add_lines):
+            pass  # as above
 
     async def _empty_hosts(self) -> None:
         """Move what nobody uses from hosts that are drained, and start what a drain has stopped."""

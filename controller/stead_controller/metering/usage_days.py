@@ -25,7 +25,10 @@ def counted(tx: Transaction) -> int:
 
 
 def add_lines(tx: Transaction) -> bool:
-    """Count lines that are not counted yet; tell whether there may be more than one transaction takes."""
+    """Count lines that are not counted yet, first in a transaction; tell whether more than one takes may be left.
+
+    It is a transaction of its own, since a PostgreSQL one that has read before its lock does not see all lines.
+    """
     if tx.connection.dialect.name == "postgresql":
         # So that no line has a number below those that are seen and is not seen itself, and nobody counts beside us.
         tx.connection.execute(text("LOCK TABLE usage_lines IN SHARE ROW EXCLUSIVE MODE"))

@@ -21,7 +21,6 @@ from stead_controller.db.tables import (
 )
 from stead_controller.desired.forgetting import forget_removals
 from stead_controller.hosts.reports import give_up_launch, give_up_recovery
-from stead_controller.metering import usage_days
 from stead_controller.request.client_tokens import LIFETIME
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
@@ -48,7 +47,7 @@ _SILENCE: Final = timedelta(hours=1)  # of a host, after which its snapshots are
 
 
 def clean_up(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahead: timedelta = _NOT) -> bool:
-    """Handle what is due now, in one transaction; tell whether more is due than one handles.
+    """Handle what is due now, in one transaction; tell whether more terminated instances are due than one deletes.
 
     `clock_ran_ahead` is by how much the clock was set forward during the launch deadline, which is extended by it.
     """
@@ -78,8 +77,7 @@ def clean_up(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahead
     dedicated_hosts.forget(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
     ended_cidr_blocks.forget_old(tx, now)
     tx.session.execute(delete(EnrolmentToken).where(EnrolmentToken.expires <= now))
-    more_lines = usage_days.add_lines(tx)
-    return forgotten == _BATCH or more_lines
+    return forgotten == _BATCH
 
 
 def _end_late_launches(tx: Transaction, since: datetime, now: datetime) -> None:

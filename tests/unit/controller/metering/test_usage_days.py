@@ -1,12 +1,17 @@
 """Days of the ledger: each line is counted once, and sums are the same before and after."""
 
+from types import SimpleNamespace
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import func, select
 
+from stead_controller.clock import ClockSteps, now
+from stead_controller.controller import Controller
 from stead_controller.db.tables import UsageDay, UsageLine
 from stead_controller.metering import usage_days, usage_sums
 from stead_controller.metering.usage_sums import Question
+from stead_controller.settings import Settings
 from tests.support.rows import NOW
 
 DAY = 86400
@@ -64,3 +69,12 @@ def test_lines_are_counted_in_order_so_many_at_once_and_never_again(run, monkeyp
     assert not run(usage_days.add_lines)
     rows = run(lambda tx: tx.session.execute(select(UsageDay.day, UsageDay.amount).order_by(UsageDay.day)).all())
     assert [tuple(row) for row in rows] == [(20_000, 27), (20_001, 33)]
+
+
+async def test_the_controller_counts_all_of_them_by_itself(database, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(usage_days, "_LINES", 2)
+    for number in range(5):
+        run(line, "1" * 12, "NatGateway-Hours", "a", 1, number, 20)
+    running = SimpleNamespace(_clock_steps=ClockSteps(now), settings=Settings(state_dir=tmp_path), database=database)
+    await Controller._clean_up(running)
+    assert run(usage_days.counted) == run(lambda tx: tx.session.scalar(select(func.max(UsageLine.number))))
