@@ -11,7 +11,7 @@ from stead_controller.metering.usage_sums import UsageSum, Used
 from stead_controller.metering.uses import unit_of, units_of
 
 _GIB: Final = 1 << 30
-_OF_NETWORK: Final = ("NatGateway-", "PublicIPv4:")
+_OF_NETWORK: Final = "PublicIPv4:"  # AWS counts NAT gateways as EC2's, in its bills and in Cost Explorer
 _NETWORK: Final = "Amazon Virtual Private Cloud"
 _COMPUTE: Final = "Amazon Elastic Compute Cloud"
 

@@ -63,9 +63,17 @@ def test_a_gib_for_the_whole_month_costs_its_price():
     assert (made.quantity, made.unit, made.cost) == (8, "GB-Mo", Decimal("0.8"))
 
 
-@pytest.mark.parametrize("usage", ["NatGateway-Hours", "PublicIPv4:InUseAddress", "PublicIPv4:IdleAddress"])
-def test_gateways_and_addresses_are_of_the_vpc(usage):
-    assert line(usage, 3600, "any").service == "Amazon Virtual Private Cloud"
+@pytest.mark.parametrize(
+    ("usage", "service"),
+    [
+        ("PublicIPv4:InUseAddress", "Amazon Virtual Private Cloud"),
+        ("PublicIPv4:IdleAddress", "Amazon Virtual Private Cloud"),
+        ("NatGateway-Hours", "Amazon Elastic Compute Cloud"),
+        ("EBS:VolumeUsage.gp3", "Amazon Elastic Compute Cloud"),
+    ],
+)
+def test_addresses_are_of_the_vpc_and_all_else_of_ec2(usage, service):
+    assert line(usage, 3600, "any").service == service
 
 
 def test_blocks_of_snapshots_are_billed_in_gib():
