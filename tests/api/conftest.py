@@ -33,7 +33,7 @@ from stead_controller.secrets.message_signer import MessageSigner
 from stead_proto.certificates import Authority
 from tests.support import empty_database, rows
 from tests.support.empty_database import closed
-from tests.support.memory_folders import folder_in_memory, maker_in_memory, memory  # noqa: F401 - fixtures
+from tests.support.memory_folders import folder_in_memory, maker_in_memory  # noqa: F401 - fixtures
 from tests.support.memory_metrics import MemoryMetrics
 from tests.support.receivers import Receiver, Sending, to_loopback
 from tests.support.rows import Tenant, World

@@ -14,7 +14,9 @@ from tests.support import aws_command
 
 _SECONDS: Final = 600.0  # for a call that waits, as for an instance that boots
 # Gives words, environment and folder to the test's process, and ends as the command did. It has no standard input.
-_PROGRAM: Final = """#!{python} -IS
+# A shell starts Python, whose path may have a space or be too long for the kernel; to Python that line is a text.
+_PROGRAM: Final = """#!/bin/sh
+"exec" "{python}" "-IS" "$0" "$@"
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})

@@ -12,6 +12,7 @@ from tests.support import leaks, metrics, micro
 from tests.support.ceph import Ceph, missing_programs
 from tests.support.clients import Account, share_among_clients
 from tests.support.cloud import DEVICE, Cloud, HostSize
+from tests.support.memory_folders import Folders, folder_of_process  # noqa: F401 - a fixture
 from tests.support.real_cloud import RealCloud, User
 from tests.support.rig import TestRig
 from tests.support.street import Street, new_street
@@ -68,9 +69,11 @@ async def metrics_store(metrics_folder: Path) -> AsyncIterator[EngineStore]:
 
 
 @pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+def cloud(tmp_path_factory: pytest.TempPathFactory, memory_of_tests: Path | None) -> Iterator[Cloud]:
     """A running cloud with two simulated hosts, each with one DEVICE and one core set apart, shared by all tests: leave no running instances, stop nothing."""
-    made = Cloud(tmp_path_factory.mktemp("cloud"))
+    # In memory whoever asks first: else all others' calls would wait for a disk when a client of others comes first.
+    maker = Folders(memory_of_tests) if memory_of_tests is not None else tmp_path_factory
+    made = Cloud(maker.mktemp("shared-cloud"))
     try:
         made.start_controller()
         made.add_hosts(2, HostSize(devices=[DEVICE], whole_cores=1))

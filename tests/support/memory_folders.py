@@ -36,8 +36,8 @@ class Folders:
         return folder
 
 
-@pytest.fixture(scope="session")
-def memory() -> Iterator[Path | None]:
+@pytest.fixture(name="memory_of_tests", scope="session")
+def folder_of_process() -> Iterator[Path | None]:
     """A folder in memory of this process; None where the machine has no room for one."""
     try:
         room = os.statvfs(_MEMORY)
@@ -55,9 +55,11 @@ def memory() -> Iterator[Path | None]:
 
 
 @pytest.fixture(name="tmp_path_factory", scope="session")
-def maker_in_memory(memory: Path | None, request: pytest.FixtureRequest) -> Any:
+def maker_in_memory(memory_of_tests: Path | None, request: pytest.FixtureRequest) -> Any:
     """Maker of folders for a session or a module, in memory where there is room."""
-    return Folders(memory) if memory else request.config._tmp_path_factory  # type: ignore[attr-defined]  # pytest has no other name for its own maker
+    if memory_of_tests is not None:
+        return Folders(memory_of_tests)
+    return request.config._tmp_path_factory  # type: ignore[attr-defined]  # pytest's own, which this replaces
 
 
 @pytest.fixture(name="tmp_path")

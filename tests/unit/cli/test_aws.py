@@ -16,6 +16,7 @@ from stead_cli.operator import Operator
 from stead_cli.settings import Settings
 from stead_controller.aws import operations
 from stead_controller.aws.call import OPERATIONS
+from stead_controller.aws.protocol.models import load_service
 from stead_proto.v1 import operator_pb2 as pb
 
 _printable = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40)
@@ -36,9 +37,10 @@ def test_what_would_contradict_is_unset() -> None:
 
 
 def test_an_endpoint_of_any_service_that_stead_speaks_is_unset() -> None:
+    """https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html: by the ids of the services' models."""
     operations.load()
-    services = {service for service, _ in OPERATIONS} | {"s3"}
-    names = {f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}" for service in services}
+    ids = [load_service(service).model.service_id for service, _ in OPERATIONS]
+    names = {f"AWS_ENDPOINT_URL_{each.upper().replace(' ', '_')}" for each in (*ids, "S3")}
     lines = aws.shell_lines(Settings(), aws.AccessKey("1", "2", "3"))
     assert names <= set(lines[-1].split()[1:])
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support import empty_database
-from tests.support.memory_folders import folder_in_memory, maker_in_memory, memory  # noqa: F401 - fixtures
+from tests.support.memory_folders import folder_in_memory, maker_in_memory  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="session")

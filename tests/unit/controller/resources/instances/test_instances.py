@@ -166,7 +166,7 @@ def test_other_accounts_see_nothing(world, run, web):
 
 
 def test_other_accounts_tags_do_not_select(world, run, web):
-    run(tags.create_tags, world.one.caller, [web], {"secret": "1"})
+    run(tags.create_tags, world.one.caller, [web], {"secret": "1"}, NOW)
     assert found(run, world.other, ("tag:secret", ["1"])) == []
     assert found(run, world.other, ("tag-key", ["secret"])) == []
 
@@ -304,12 +304,12 @@ def test_every_filter_can_be_asked(world, run, web, db):
 def test_text_with_special_characters_is_itself(world, run, web):
     values = ["50%", "a_b", "[x]", "it's", "back\\slash", "star*", "q?", "ä", "a b\n"]
     for value in values:
-        run(tags.create_tags, world.one.caller, [web], {"odd": value})
+        run(tags.create_tags, world.one.caller, [web], {"odd": value}, NOW)
         escaped = "".join("\\" + character if character in "*?\\" else character for character in value)
         assert found(run, world.one, ("tag:odd", [escaped])) == [web], value
         assert found(run, world.one, ("tag:odd", [escaped + "*"])) == [web], value
         assert found(run, world.one, ("tag:odd", ["x" + escaped])) == []
-    run(tags.create_tags, world.one.caller, [web], {"odd": "axb"})
+    run(tags.create_tags, world.one.caller, [web], {"odd": "axb"}, NOW)
     assert found(run, world.one, ("tag:odd", ["a_b", "a%", "[a]xb", "a[x]b*"])) == []
 
 
