@@ -213,8 +213,9 @@ def test_who_is_replaced_writes_to_the_log_that_the_last_one_began(
     _wait_until_replaced(cloud, killed)
     assert older.stat().st_size >= bounded_log.FILE_BYTES
     assert "controller_was_killed" in log.read_text()
+    # It answers a moment before it says so.
+    wait_for(lambda: log.read_text().count("controller_started") == 1, "the log says that it started")
     killed = cloud.controller.kill_serving()
     _wait_until_replaced(cloud, killed)
-    text = log.read_text()
-    assert text.count("controller_was_killed") == 2
-    assert text.count("controller_started") == 2
+    wait_for(lambda: log.read_text().count("controller_started") == 2, "the log says that the next one started")
+    assert log.read_text().count("controller_was_killed") == 2
