@@ -159,6 +159,10 @@ def test_values_of_dimensions_and_tags(costs):
     assert costs.get_tags(**asked)["Tags"] == ["team"]
     assert costs.get_tags(**asked, TagKey="team")["Tags"] == ["", "a"]
     assert costs.get_tags(TimePeriod=period(5, 4))["Tags"] == []
+    one_use = {"Dimensions": {"Key": "USAGE_TYPE", "Values": ["NatGateway-Hours"]}}
+    assert costs.get_tags(**asked, TagKey="team", Filter=one_use)["Tags"] == [""]
+    refused("UnsupportedOperation", costs.get_tags, **asked, Filter=one_use)
+    refused("UnsupportedOperation", costs.get_tags, **asked, SortBy=[{"Key": "UnblendedCost"}])
     refused("UnsupportedOperation", costs.get_dimension_values, **asked, Dimension="AZ", Context="RESERVATIONS")
     twice = {"SortBy": dearest["SortBy"], "SearchString": "a"}
     refused("ValidationException", costs.get_tags, **asked, TagKey="team", **twice)

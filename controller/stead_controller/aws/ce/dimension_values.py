@@ -30,6 +30,9 @@ def get_dimension_values(call: Call, params: Params) -> Result:
 def get_tags(call: Call, params: Params) -> Result:
     """List the keys of cost allocation tags that were used in some time, or the values of one of them."""
     key = params.get("TagKey")
+    for name in ("Filter", "SortBy"):
+        if key is None and params.get(name):
+            raise Unsupported(f"{name} without TagKey is not supported by this cloud: it would choose among all keys.")
     group = None if key is None else Group("TAG", key)
     found, answer = _page(call, params, "GetTags", group)
     return {"Tags": list(found), **answer}
