@@ -115,7 +115,8 @@ fleets = rooms.flatmap(lambda found: st.tuples(st.just(found), searches(found)))
 def model(room, search):
     """Whether the rules allow it."""
     need = search.need
-    right = (room.zone, room.state, room.schedulable, room.architecture) == (ZONE, "up", True, need.architecture)
+    right = (room.zone, room.state, room.schedulable) == (ZONE, "up", True)
+    right = right and need.architecture in {room.architecture, *room.emulates.split()}
     firmware = (room.uefi or not need.uefi) and (room.tpm or not need.tpm)
     enough = need.vcpus <= min(room.threads, room.cpus_free) and need.memory <= room.memory_free
     disk = not search.disk or room.pool_free is None or search.disk <= room.pool_free
@@ -163,7 +164,8 @@ def best(fitting, search):
     left = [room for room in fitting if terms.homes.get(room.host_id, 0) == most]
     nearest = min(near(room, terms.group) for room in left)
     left = [room for room in left if near(room, terms.group) == nearest]
-    left = [room for room in left if room.accelerated] or left
+    by_kvm = [room for room in left if room.accelerated and room.architecture == search.need.architecture]
+    left = by_kvm or [room for room in left if not room.accelerated] or left
     if not search.packs:
         fewest = min(terms.beside.get(room.host_id, 0) for room in left)
         left = [room for room in left if terms.beside.get(room.host_id, 0) == fewest]
