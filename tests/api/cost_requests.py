@@ -1,4 +1,4 @@
-"""Cost Explorer's part of `base_requests.py`: good requests about what is billed."""
+"""Cost Explorer's and the price list's part of `base_requests.py`: good requests about what is billed."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -29,21 +29,31 @@ COSTS: Final[dict[str, Named]] = {
     "GetDimensionValues": {"TimePeriod": _PERIOD, "Dimension": "SERVICE"},
     "GetTags": {"TimePeriod": _PERIOD},
     "GetUsageForecast": {"TimePeriod": _TO_COME, "Granularity": "DAILY", "Metric": "USAGE_QUANTITY"},
+    "DescribeServices": {},
+    "GetAttributeValues": {"ServiceCode": "AmazonEC2", "AttributeName": "volumeType"},
+    "GetProducts": {"ServiceCode": "AmazonEC2"},
     "UpdateCostAllocationTagsStatus": {"CostAllocationTagsStatus": [{"TagKey": "a", "Status": "Active"}]},
 }
-_FILTERED: Final = tuple(name for name in COSTS if name.startswith("Get"))
+_PRICES: Final = ("GetAttributeValues", "GetProducts")
+_FILTERED: Final = tuple(name for name in COSTS if name.startswith("Get") and name not in _PRICES)
 _LEAVES: Final[dict[str, Named]] = {
     "Dimensions": {"Key": "SERVICE", "Values": ["x"]},
     "Tags": {"Key": "team", "Values": ["x"]},
     "CostCategories": {"Key": "c", "Values": ["x"]},
 }
 COSTS_BESIDE: Final[dict[str, Named]] = {
+    "GetProducts Filters": {"Type": "TERM_MATCH", "Field": "volumeApiName", "Value": "gp3"},
     **{f"{name} Filter.{leaf}": needed for name in _FILTERED for leaf, needed in _LEAVES.items()},
     **{f"{name} GroupBy": {"Type": "DIMENSION", "Key": "RESOURCE_ID"} for name in _FILTERED},
     "GetCostAndUsage GroupBy": {"Type": "DIMENSION", "Key": "SERVICE"},
     **{f"{name} SortBy": {"Key": "UnblendedCost"} for name in _FILTERED},
 }
 COSTS_OF: Final[dict[tuple[str, str], Any]] = {
+    ("DescribeServices", "ServiceCode"): "AmazonEC2",
+    ("DescribeServices", "FormatVersion"): "aws_v1",
+    ("GetProducts", "FormatVersion"): "aws_v1",
+    ("GetProducts", "Filters.Type"): "TERM_MATCH",
+    ("GetProducts", "Filters.Field"): "volumeApiName",
     **{(name, f"Filter.{leaf}.MatchOptions"): ["EQUALS"] for name in _FILTERED for leaf in _LEAVES},
     **{(name, "Filter.Dimensions.Key"): "SERVICE" for name in _FILTERED},
     **{(name, "SortBy.Key"): "UnblendedCost" for name in _FILTERED},

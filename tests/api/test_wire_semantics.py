@@ -157,6 +157,7 @@ def test_another_region_is_refused_for_what_is_regional(api):
     with pytest.raises(ClientError, match=r"InvalidSignatureException.*valid region"):
         client(api, "service-quotas", region="eu-west-1").list_services()
     assert client(api, "iam", region="eu-west-1").list_users()["Users"] is not None
+    assert client(api, "pricing", region="eu-west-1").describe_services()["Services"]
     assert client(api, "sts", region="eu-west-1").get_caller_identity()["Account"]
     api.app._any_region = True
     assert client(api, region="eu-west-1").describe_vpcs()["Vpcs"]

@@ -58,8 +58,9 @@ log = logging.getLogger(__name__)
 
 _RECORD_WEIGHT: Final = 2048
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
-# Global services, and STS with its old global endpoint: clients sign for them with any region.
-_GLOBAL: Final = frozenset({"iam", "sts"})
+# Global services, and STS with its old global endpoint: clients sign for them with any region. The price list is at AWS
+# in few regions only, so tools ask one of those whatever region they are for.
+_GLOBAL: Final = frozenset({"iam", "pricing", "sts"})
 _UNKNOWN: Final = "unknown"  # the service of a request that names none
 _PAYLOADS: Final = frozenset({"BlockData", "Body"})  # contents, which are large and are not recorded
 _COMPRESSIBLE: Final = frozenset({"cloudwatch"})  # services with operations whose requests may be compressed

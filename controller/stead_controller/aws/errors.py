@@ -142,6 +142,9 @@ _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
     **{("ce", kind): "ValidationException" for kind in (*_INVALID, errors.BadRequest)},
     ("ce", errors.NotAuthorized): "AccessDeniedException",
     ("ce", errors.LimitExceeded): "LimitExceededException",
+    **{("pricing", kind): "InvalidParameterException" for kind in (*_INVALID, errors.BadRequest)},
+    ("pricing", errors.NotFound): "NotFoundException",
+    ("pricing", errors.NotAuthorized): "AccessDeniedException",
     **{("sns", kind): "InvalidParameter" for kind in (*_INVALID, errors.BadRequest)},
     ("sns", errors.NotFound): "NotFound",
     ("sns", errors.NotAuthorized): "AuthorizationError",
@@ -153,6 +156,7 @@ _FAULTS: Final = {
     "dlm": "InternalServerException",
     "ssm": "InternalServerError",
     "ec2-instance-connect": "ServiceException",
+    "pricing": "InternalErrorException",
     "sns": "InternalError",
 }
 # Codes of errors that carry EC2's, where a service has its own word for them.

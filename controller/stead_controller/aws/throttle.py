@@ -27,6 +27,8 @@ _OBJECT_READ: Final = Rate(55, 55)
 _OBJECT_WRITE: Final = Rate(35, 35)
 # Cost Explorer's operations that add up what was used; AWS publishes no rates of them, and takes a cent for each.
 _SUMS: Final = Rate(20, 2)
+# What lists a hundred products with their attributes; AWS publishes no rate of it.
+_PRICES: Final = Rate(50, 10)
 _OBJECT_READING: Final = ("Get", "Head", "List")
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: 600 per second, account and Region, shared
 # by these operations; divided by 100.
@@ -61,6 +63,7 @@ OWN: Final = {
     ("ce", "GetDimensionValues"): _SUMS,
     ("ce", "GetTags"): _SUMS,
     ("ce", "GetUsageForecast"): _SUMS,
+    ("pricing", "GetProducts"): _PRICES,
     ("sns", "Publish"): Rate(300, 300),
     ("sns", "Subscribe"): Rate(1, 1),
     ("sns", "Unsubscribe"): Rate(1, 1),

@@ -48,6 +48,14 @@ def all_of(tx: Transaction) -> list[StoredBook]:
     return [StoredBook(0, price_book.default_text()), *(StoredBook(*row) for row in rows)]
 
 
+def current(tx: Transaction, now: datetime) -> StoredBook:
+    """Return the price book that is valid now."""
+    moment = int(now.timestamp())
+    latest = select(Row.valid_from, Row.text).where(Row.valid_from <= moment).order_by(Row.valid_from.desc()).limit(1)
+    row = tx.session.execute(latest).first()
+    return StoredBook(0, price_book.default_text()) if row is None else StoredBook(*row)
+
+
 def within(tx: Transaction, period: Period) -> list[tuple[Period, PriceBook]]:
     """Divide a period into parts that each have one price book."""
     books = all_of(tx)

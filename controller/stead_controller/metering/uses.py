@@ -21,6 +21,7 @@ _FREE_THROUGHPUT: Final = 125  # MiB/s of gp3
 _SNAPSHOT: Final = "EBS:SnapshotUsage"
 _BLOCKS_OF_GIB: Final = (1 << 30) // BLOCK_BYTES
 _HOURS: Final = "Hrs"
+IOPS_MONTH: Final = "IOPS-Mo"
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/apply_ri.html#ri-normalization-factor
 _FACTORS: Final = {
     "nano": Fraction(1, 4),
@@ -40,7 +41,7 @@ _UNITS: Final = {
     "PublicIPv4:": _HOURS,
     _SNAPSHOT: "GB-Mo",
     "EBS:VolumeUsage": "GB-Mo",
-    "EBS:VolumeP-IOPS": "IOPS-Mo",
+    "EBS:VolumeP-IOPS": IOPS_MONTH,
     "EBS:VolumeP-Throughput": "MiBps-Mo",
 }
 KINDS: Final = tuple(_UNITS)

@@ -50,6 +50,7 @@ SIGNING_NAMES: Final[dict[str, str]] = {
     "ec2-instance-connect": "ec2-instance-connect",
     "sns": "sns",
     "ce": "ce",
+    "pricing": "pricing",
 }
 
 # Signing names that some SDKs use instead if they have a custom endpoint: the model's serviceId.
@@ -67,6 +68,7 @@ _SERVICE_IDS: Final[dict[str, str]] = {
     "EC2 Instance Connect": "ec2-instance-connect",
     "SNS": "sns",
     "Cost Explorer": "ce",
+    "Pricing": "pricing",
 }
 
 # Names of services in X-Amz-Target and in the paths of the CBOR protocol.
@@ -77,6 +79,7 @@ _TARGETS: Final[dict[str, str]] = {
     "AmazonSSM": "ssm",
     "AWSEC2InstanceConnectService": "ec2-instance-connect",
     "AWSInsightsIndexService": "ce",
+    "AWSPriceListService": "pricing",
 }
 
 SERVICES: Final = frozenset(SIGNING_NAMES.values())
@@ -136,6 +139,13 @@ def load_service(name: str) -> Service:
 def api_versions(name: str) -> frozenset[str]:
     """Return the API versions of a service that botocore knows."""
     return frozenset(_LOADER.list_api_versions(name, "service-2"))
+
+
+def region_description(code: str) -> str | None:
+    """Return AWS's own name of the region that has this code there, such as US East (N. Virginia)."""
+    regions = _LOADER.load_data("partitions")["partitions"][0]["regions"]
+    found = regions.get(code, {}).get("description")
+    return found if isinstance(found, str) else None
 
 
 def service_of_scope(name: str) -> str | None:

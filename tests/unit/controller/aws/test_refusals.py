@@ -33,6 +33,7 @@ CALLS = [
     ("cloudtrail", "describe_trails", {}),
     ("service-quotas", "list_services", {}),
     ("ce", "list_cost_allocation_tags", {}),
+    ("pricing", "describe_services", {}),
     ("ssm", "get_parameters", {"Names": ["x"]}),
     (
         "ec2-instance-connect",
@@ -57,6 +58,7 @@ OURS = frozenset(
         "ebs",
         "dlm",
         "ce",
+        "pricing",
         "cloudtrail",
         "service-quotas",
         "sns",

@@ -1,0 +1,11 @@
+"""The price list's operations, on an account as a whole."""
+
+from typing import Final
+
+from stead_controller.aws.authorization.rule import Rule, rule
+
+RULES: Final[dict[str, Rule]] = {
+    "DescribeServices": rule(),
+    "GetAttributeValues": rule(),
+    "GetProducts": rule(),
+}

@@ -1,0 +1,137 @@
+"""The price list: the products of the price book that is valid now, and each one's JSON text, which is AWS's."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, lru_cache
+from typing import Any, Final
+
+from stead_controller.aws.call import Call
+from stead_controller.aws.pricing import products
+from stead_controller.aws.pricing.products import Place, Product
+from stead_controller.aws.protocol.models import region_description
+from stead_controller.catalog import instance_types as catalogue
+from stead_controller.catalog.instance_type import InstanceType
+from stead_controller.errors import InvalidParameter, NotFound
+from stead_controller.metering import price_book, price_books
+from stead_controller.request import instance_types
+
+FORMAT: Final = "aws_v1"
+# AWS's codes of the only term, On-Demand, and of the rate for each unit; the same for all products.
+_TERM: Final = "JRTCKXETXF"
+_RATE: Final = "6YS6EN2CT7"
+# Regions that the price list calls Europe; the others of Europe are EU in it, unlike in botocore's list of regions.
+_EUROPE: Final = frozenset({"eu-central-2", "eu-south-2"})
+
+
+@dataclass(frozen=True, slots=True)
+class PriceList:
+    """The products of all services, in one currency, at prices that are valid since a moment (seconds since 1970).
+
+    `fields` are the names in lower case that filters may have.
+    """
+
+    valid_from: int
+    currency: str
+    products: tuple[Product, ...]
+    fields: frozenset[str]
+
+    @property
+    def version(self) -> str:
+        """What changes when prices do."""
+        return str(self.valid_from)
+
+    def of_service(self, code: str) -> list[Product]:
+        """Return the products of a service; raises NotFound for one that sells nothing here."""
+        require_service(code)
+        return [product for product in self.products if product.service == code]
+
+    def text_of(self, product: Product) -> str:
+        """Return a product with its price as AWS's JSON text."""
+        since = datetime.fromtimestamp(self.valid_from, UTC)
+        moment = f"{since:%Y-%m-%dT%H:%M:%SZ}"
+        family = {"productFamily": product.family} if product.family else {}
+        found = {
+            "product": {**family, "attributes": product.attributes, "sku": product.sku},
+            "serviceCode": product.service,
+            "terms": {products.ON_DEMAND: {f"{product.sku}.{_TERM}": self._term(product, moment)}},
+            "version": f"{since:%Y%m%d%H%M%S}",
+            "publicationDate": moment,
+        }
+        return json.dumps(found, separators=(",", ":"))
+
+    def _term(self, product: Product, moment: str) -> dict[str, Any]:
+        rate = f"{product.sku}.{_TERM}.{_RATE}"
+        sign = "$" if self.currency == "USD" else f"{self.currency} "
+        dimension = {
+            "unit": product.unit,
+            "beginRange": "0",
+            "endRange": "Inf",
+            "description": f"{sign}{product.price:f} per {product.words}",
+            "appliesTo": [],
+            "rateCode": rate,
+            "pricePerUnit": {self.currency: _ten_places(product)},
+        }
+        return {
+            "priceDimensions": {rate: dimension},
+            "sku": product.sku,
+            "effectiveDate": moment,
+            "offerTermCode": _TERM,
+            "termAttributes": {},
+        }
+
+
+def current(call: Call) -> PriceList:
+    """Return the price list that is valid now."""
+    book = price_books.current(call.tx, call.now)
+    return _made(book.valid_from, book.text, call.cloud.region, tuple(instance_types.own(call.tx)))
+
+
+def require_service(code: str) -> str:
+    """Return the code of a service that sells something here; raises NotFound."""
+    if code not in products.SERVICES:
+        there_are = ", ".join(products.SERVICES)
+        raise NotFound(
+            "service", code, message=f"There is no service {code} in this price list; there are {there_are}."
+        )
+    return code
+
+
+def require_format(given: str | None) -> str:
+    """Return the format in which products are answered; raises InvalidParameter for another one."""
+    if given not in {None, FORMAT}:
+        raise InvalidParameter(f"Input Parameters are invalid. FormatVersion {given} is not {FORMAT}.")
+    return FORMAT
+
+
+def attribute_names(found: Sequence[Product]) -> list[str]:
+    """Return the names of the attributes that any of some products has, with those of its family and its terms."""
+    names = {name for product in found for name in product.attributes}
+    names |= {products.TERM_TYPE} if found else set()
+    names |= {products.FAMILY} if any(product.family for product in found) else set()
+    return sorted(names)
+
+
+@lru_cache(maxsize=4)
+def _made(valid_from: int, text: str, region: str, own: tuple[InstanceType, ...]) -> PriceList:
+    """Make the price list of a book, once for all calls until the book or the types change."""
+    book = price_book.parse(text)
+    types = (*catalogue.ALL.values(), *own)
+    place = Place(region, _location(region))
+    found = products.everything(book, types, place)
+    return PriceList(valid_from, book.currency, found, products.field_names(types, place))
+
+
+@cache
+def _location(region: str) -> str:
+    """Return the name that AWS's price list has for a region of this code; others are called by their code."""
+    name = region_description(region) or region
+    return name if region in _EUROPE else name.replace("Europe (", "EU (")
+
+
+def _ten_places(product: Product) -> str:
+    """Write a price with ten places as AWS does, or with all that it has."""
+    exponent = product.price.as_tuple().exponent
+    places = max(10, -exponent if isinstance(exponent, int) else 0)
+    return f"{product.price:.{places}f}"

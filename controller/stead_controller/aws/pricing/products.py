@@ -1,0 +1,209 @@
+"""What can be used at a price, as products with the attributes that AWS's price list has; pure.
+
+Attributes: https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/reading-service-price-list-file-for-services.html
+"""
+
+import hashlib
+from base64 import b32encode
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+
+from stead_controller.catalog import volume_types
+from stead_controller.catalog.instance_type import InstanceType
+from stead_controller.metering import bills, uses
+from stead_controller.metering.bills import Size
+from stead_controller.metering.ledger import Use
+from stead_controller.metering.price_book import PriceBook
+
+EC2, VPC = "AmazonEC2", "AmazonVPC"
+SERVICES: Final = {EC2: "Amazon Elastic Compute Cloud", VPC: "Amazon Virtual Private Cloud"}
+"""The services of which there are products, and their names."""
+FAMILY, TERM_TYPE, ON_DEMAND = "productFamily", "termType", "OnDemand"
+_SKU_LENGTH: Final = 16
+_ABSENT: Final = "NA"
+_TENANCIES: Final = {"default": "Shared", "dedicated": "Dedicated", "host": "Host"}
+_MEDIA: Final = {
+    "gp2": ("General Purpose", "SSD-backed"),
+    "gp3": ("General Purpose", "SSD-backed"),
+    "io1": ("Provisioned IOPS", "SSD-backed"),
+    "io2": ("Provisioned IOPS", "SSD-backed"),
+    "st1": ("Throughput Optimized HDD", "HDD-backed"),
+    "sc1": ("Cold HDD", "HDD-backed"),
+    "standard": ("Magnetic", "HDD-backed"),
+}
+_ADDRESS_GROUP: Final = "VPCPublicIPv4Address"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A region: its code, and its name as the price list's `location` has it."""
+
+    code: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A use with its price for one `unit`; `words` say of what that is, and `family` may be empty.
+
+    `fields` are what filters may ask for: values by names in lower case.
+    """
+
+    sku: str
+    service: str
+    family: str
+    attributes: Mapping[str, str]
+    unit: str
+    price: Decimal
+    words: str
+    fields: Mapping[str, str] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """A use that may have a price."""
+
+    use: Use
+    family: str
+    attributes: Mapping[str, str]
+    words: str
+    service: str = EC2
+
+
+def everything(book: PriceBook, types: Iterable[InstanceType], place: Place) -> tuple[Product, ...]:
+    """Return what has a price, sorted by sku."""
+    known = {kind.name: kind for kind in types}
+
+    def size_of(name: str) -> Size:
+        return Size(known[name].vcpus, known[name].memory)
+
+    found = []
+    for offer in _offers(known.values()):
+        price = bills.price_of(offer.use.usage, book, size_of)
+        if price is not None:
+            found.append(_product(offer, price, place))
+    return tuple(sorted(found, key=lambda product: product.sku))
+
+
+def field_names(types: Iterable[InstanceType], place: Place) -> frozenset[str]:
+    """Return what filters may ask for, in lower case, whatever has a price."""
+    return frozenset(name for offer in _offers(types) for name in _fields(offer, _attributes(offer, place)))
+
+
+def sku_of(service: str, region: str, use: Use) -> str:
+    """Return the sku of a use: the same for ever, since it is a digest of what is sold where."""
+    digest = hashlib.sha256(f"{service}\n{region}\n{use.usage}\n{use.operation}".encode()).digest()
+    return b32encode(digest).decode()[:_SKU_LENGTH]
+
+
+def _offers(types: Iterable[InstanceType]) -> Iterator[_Offer]:
+    yield from _instances(types)
+    yield from _volumes()
+    yield from _others()
+
+
+def _attributes(offer: _Offer, place: Place) -> dict[str, str]:
+    return {
+        "servicecode": offer.service,
+        "servicename": SERVICES[offer.service],
+        "location": place.name,
+        "locationType": "AWS Region",
+        "regionCode": place.code,
+        **offer.attributes,
+        "usagetype": offer.use.usage,
+        "operation": offer.use.operation,
+    }
+
+
+def _fields(offer: _Offer, attributes: Mapping[str, str]) -> dict[str, str]:
+    asked = {**attributes, TERM_TYPE: ON_DEMAND, **({FAMILY: offer.family} if offer.family else {})}
+    return {name.lower(): value for name, value in asked.items()}
+
+
+def _product(offer: _Offer, price: Decimal, place: Place) -> Product:
+    attributes = _attributes(offer, place)
+    return Product(
+        sku_of(offer.service, place.code, offer.use),
+        offer.service,
+        offer.family,
+        attributes,
+        uses.unit_of(offer.use.usage),
+        price,
+        offer.words,
+        _fields(offer, attributes),
+    )
+
+
+def _instances(types: Iterable[InstanceType]) -> Iterator[_Offer]:
+    """Yield each type in each tenancy; a Spot price is none of the price list's, neither here nor at AWS."""
+    for kind in types:
+        about = _about(kind)
+        for tenancy, word in _TENANCIES.items():
+            [use] = uses.of_instance(kind.name, tenancy, spot=False)
+            sold = "On Demand" if word == "Shared" else word
+            attributes = about | {"tenancy": word, "marketoption": ON_DEMAND}
+            yield _Offer(use, "Compute Instance", attributes, f"{sold} Linux {kind.name} Instance Hour")
+
+
+def _about(kind: InstanceType) -> dict[str, str]:
+    factor = uses.normalization(f"BoxUsage:{kind.name}")
+    store = kind.instance_store
+    found = {
+        "instanceType": kind.name,
+        "vcpu": str(kind.vcpus),
+        "memory": f"{kind.memory_mib / 1024:.10g} GiB",
+        "storage": f"{store.count} x {store.size} {store.medium.upper()}" if store else "EBS only",
+        "networkPerformance": kind.network_performance,
+        "currentGeneration": "Yes" if kind.current_generation else "No",
+        "processorArchitecture": "64-bit",
+        "normalizationSizeFactor": f"{float(factor):g}" if factor else _ABSENT,
+        "operatingSystem": "Linux",
+        "licenseModel": "No License required",
+        "preInstalledSw": _ABSENT,
+        "capacitystatus": "Used",
+        "availabilityzone": _ABSENT,
+    }
+    if kind.clock_speed is not None:
+        found["clockSpeed"] = f"{kind.clock_speed:g} GHz"
+    if kind.gpus is not None:
+        found["gpu"] = str(kind.gpus.count)
+    return found
+
+
+def _volumes() -> Iterator[_Offer]:
+    for name, kind in volume_types.ALL.items():
+        word, media = _MEDIA[name]
+        about = {"volumeType": word, "volumeApiName": name, "storageMedia": media}
+        most_iops = kind.iops[1] if kind.iops else None
+        most_throughput = kind.throughput[1] if kind.throughput else None
+        capacity, *speeds = uses.of_volume(name, 1, most_iops, most_throughput)
+        limits = {"maxVolumeSize": f"{kind.most_size // 1024} TiB"}
+        if most_iops:
+            limits["maxIopsvolume"] = str(most_iops)
+        if most_throughput:
+            limits["maxThroughputvolume"] = f"{most_throughput} MiB/s"
+        yield _Offer(capacity, "Storage", about | limits, f"GB-month of {word} ({name}) provisioned storage")
+        for speed in speeds:
+            if uses.unit_of(speed.usage) == uses.IOPS_MONTH:
+                family, group, words = "System Operation", "EBS IOPS", "IOPS-month provisioned"
+            else:
+                family, group, words = "Provisioned Throughput", "EBS Throughput", "MiBps-month provisioned"
+            yield _Offer(speed, family, about | {"group": group, "provisioned": "Yes"}, f"{words} ({name})")
+
+
+def _others() -> Iterator[_Offer]:
+    [snapshot] = uses.of_snapshot(1)
+    media = {"storageMedia": "Amazon S3"}
+    yield _Offer(snapshot, "Storage Snapshot", media, "GB-month of snapshot data stored")
+    [gateway] = uses.of_nat_gateway()
+    yield _Offer(gateway, "NAT Gateway", {"group": "NGW:NatGateway"}, "NAT Gateway Hour")
+    for word, found in (
+        ("Idle", uses.of_elastic_address(in_use=False)),
+        ("In-use", uses.of_elastic_address(in_use=True)),
+        ("In-use", uses.of_automatic_address()),
+    ):
+        [address] = found
+        about = {"group": _ADDRESS_GROUP, "groupDescription": f"Hourly charge for {word} Public IPv4 Addresses"}
+        yield _Offer(address, "", about, f"{word} public IPv4 address per hour", VPC)

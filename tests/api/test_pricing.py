@@ -1,0 +1,153 @@
+"""The price list by boto3 and by the aws command: what tools ask before they launch."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from stead_controller.clock import now
+from stead_controller.db.tables import PriceBook
+from tests.api.identity import refused, who_may
+from tests.support.clients import Account
+
+MICRO = (2 * 25 + 6) / 10000  # an hour of t3.micro by the default prices: two vCPUs and one GiB
+
+
+@pytest.fixture
+def prices(api):
+    return api.client(api.world.one, "pricing")
+
+
+def match(**fields):
+    return [{"Type": "TERM_MATCH", "Field": name, "Value": value} for name, value in fields.items()]
+
+
+# What Karpenter asks for.
+ASKED = match(
+    regionCode="us-east-1", serviceCode="AmazonEC2", preInstalledSw="NA", operatingSystem="Linux",
+    capacitystatus="Used", marketoption="OnDemand", tenancy="Shared", productFamily="Compute Instance",
+)  # fmt: skip
+
+
+def texts(client, code="AmazonEC2", filters=(), **more):
+    found = client.get_products(ServiceCode=code, Filters=list(filters), FormatVersion="aws_v1", **more)
+    return [json.loads(text) for text in found["PriceList"]]
+
+
+def price(product):
+    [term] = product["terms"]["OnDemand"].values()
+    [dimension] = term["priceDimensions"].values()
+    return dimension["pricePerUnit"]
+
+
+def test_an_instance_type_is_found_as_tools_ask_for_it(prices):
+    [one] = texts(prices, filters=[*ASKED, *match(instanceType="t3.micro", location="US East (N. Virginia)")])
+    sku = one["product"]["sku"]
+    assert one["product"]["productFamily"] == "Compute Instance"
+    assert (one["product"]["attributes"]["vcpu"], one["serviceCode"]) == ("2", "AmazonEC2")
+    [(key, term)] = one["terms"]["OnDemand"].items()
+    rate = f"{key}.6YS6EN2CT7"
+    assert key == f"{sku}.JRTCKXETXF"
+    assert term == {
+        "priceDimensions": {
+            rate: {
+                "unit": "Hrs",
+                "beginRange": "0",
+                "endRange": "Inf",
+                "description": "$0.0056 per On Demand Linux t3.micro Instance Hour",
+                "appliesTo": [],
+                "rateCode": rate,
+                "pricePerUnit": {"USD": "0.0056000000"},
+            }
+        },
+        "sku": sku,
+        "effectiveDate": "1970-01-01T00:00:00Z",
+        "offerTermCode": "JRTCKXETXF",
+        "termAttributes": {},
+    }
+    assert (one["version"], one["publicationDate"]) == ("19700101000000", "1970-01-01T00:00:00Z")
+    assert texts(prices, filters=match(regionCode="eu-west-1")) == []
+
+
+def test_the_book_that_is_valid_now_counts(api, prices):
+    def add(tx):
+        moment = int((now() - timedelta(days=1)).timestamp())
+        book = 'currency = "EUR"\n[[price]]\nusage = "BoxUsage:t3.micro"\nprice = "0.012345678901"'
+        tx.session.add(PriceBook(valid_from=moment, text=book))
+        tx.session.add(PriceBook(valid_from=moment + 864000, text='currency = "CHF"'))
+        tx.session.add(PriceBook(valid_from=moment - 864000, text='currency = "SEK"'))
+
+    assert price(texts(prices, filters=[*ASKED, *match(instanceType="t3.micro")])[0]) == {"USD": "0.0056000000"}
+    api.run(add)
+    [one] = texts(prices)
+    assert price(one) == {"EUR": "0.012345678901"}
+    [term] = one["terms"]["OnDemand"].values()
+    [dimension] = term["priceDimensions"].values()
+    assert dimension["description"].startswith("EUR 0.012345678901 per ")
+    assert texts(prices, "AmazonVPC", match(group="VPCPublicIPv4Address")) == []
+
+
+def test_pages_follow_each_other_until_prices_change(api, prices):
+    whole = [text for page in prices.get_paginator("get_products").paginate(ServiceCode="AmazonEC2", Filters=ASKED)
+             for text in page["PriceList"]]  # fmt: skip
+    asked = {"ServiceCode": "AmazonEC2", "Filters": ASKED}
+    first = prices.get_products(**asked, MaxResults=2)
+    second = prices.get_products(**asked, MaxResults=3, NextToken=first["NextToken"])
+    assert first["PriceList"] + second["PriceList"] == whole[:5]
+    assert len(whole) > 100
+    refused("InvalidNextTokenException", prices.get_products, ServiceCode="AmazonEC2", NextToken=first["NextToken"])
+    refused("InvalidNextTokenException", prices.get_products, **asked, NextToken="x")
+    api.run(lambda tx: tx.session.add(PriceBook(valid_from=1, text='currency = "EUR"')))
+    refused("ExpiredNextTokenException", prices.get_products, **asked, NextToken=first["NextToken"])
+
+
+def test_services_and_values_of_attributes(prices):
+    found = prices.describe_services()
+    assert [service["ServiceCode"] for service in found["Services"]] == ["AmazonEC2", "AmazonVPC"]
+    assert found["FormatVersion"] == "aws_v1"
+    [vpc] = prices.describe_services(ServiceCode="AmazonVPC")["Services"]
+    assert {"group", "usagetype", "termType"} <= set(vpc["AttributeNames"])
+    assert "productFamily" not in vpc["AttributeNames"]
+    first = prices.describe_services(MaxResults=1)
+    rest = prices.describe_services(NextToken=first["NextToken"])
+    assert [*first["Services"], *rest["Services"]] == found["Services"]
+    assert "NextToken" not in rest
+
+    def values(name, **more):
+        found = prices.get_attribute_values(ServiceCode="AmazonEC2", AttributeName=name, **more)
+        return [one["Value"] for one in found["AttributeValues"]]
+
+    assert values("volumeApiName") == ["gp2", "gp3", "io1", "io2", "sc1", "st1", "standard"]
+    assert values("volumeApiName", MaxResults=2) == ["gp2", "gp3"]
+    assert values("tenancy") == ["Dedicated", "Host", "Shared"]
+    assert values("termType") == ["OnDemand"]
+
+
+@pytest.mark.parametrize(
+    ("code", "operation", "params"),
+    [
+        ("NotFoundException", "get_products", {"ServiceCode": "AmazonS3"}),
+        ("NotFoundException", "describe_services", {"ServiceCode": "AmazonS3"}),
+        ("NotFoundException", "get_attribute_values", {"ServiceCode": "AmazonS3", "AttributeName": "volumeType"}),
+        ("NotFoundException", "get_attribute_values", {"ServiceCode": "AmazonEC2", "AttributeName": "colour"}),
+        ("InvalidParameterException", "get_products", {"ServiceCode": "AmazonEC2", "FormatVersion": "aws_v2"}),
+        ("InvalidParameterException", "describe_services", {"FormatVersion": "aws_v2"}),
+        ("InvalidParameterException", "get_products", {"ServiceCode": "AmazonEC2", "Filters": match(colour="red")}),
+        ("InvalidParameterException", "get_products", {"ServiceCode": "AmazonEC2", "MaxResults": 101}),
+    ],
+)
+def test_what_there_is_not_is_refused(prices, code, operation, params):
+    refused(code, getattr(prices, operation), **params)
+
+
+def test_users_need_rights(api):
+    user = who_may(api, api.client(api.world.one, "iam"), "reader", "pricing:GetProducts")("pricing")
+    assert texts(user, filters=match(volumeApiName="gp3"))
+    refused("AccessDeniedException", user.describe_services)
+
+
+def test_the_aws_command_asks_for_prices(account: Account) -> None:
+    asked = "Type=EQUALS,Field=usagetype,Value=EBS:VolumeUsage.gp3"
+    found = account.aws("pricing", "get-products", "--service-code", "AmazonEC2", "--filters", asked)["PriceList"]
+    [one] = [json.loads(text) for text in found]
+    assert price(one) == {"USD": "0.0120000000"}
