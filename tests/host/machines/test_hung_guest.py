@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -87,18 +88,18 @@ def test_one_that_hangs_while_a_thread_asks_it_is_ended_all_the_same(world: Worl
             begun.set()
             execute(domain, "query-status")
 
-    ending = threading.Thread(target=partial(getattr(world.machines, call), hung.id))
     asking = threading.Thread(target=ask)
-    asking.start()
-    begun.wait()
-    ending.start()
-    ending.join(120)
-    ended = not ending.is_alive()
-    if not ended:
-        os.kill(process, signal.SIGCONT)
-        ending.join()
-    asking.join()
-    assert ended
+    with ThreadPoolExecutor(1) as pool:
+        asking.start()
+        begun.wait()
+        ending = pool.submit(getattr(world.machines, call), hung.id)
+        try:
+            ending.result(120)
+        except TimeoutError:
+            os.kill(process, signal.SIGCONT)
+            raise
+        finally:
+            asking.join()
     if call == "stop":
         world.wait_for_power(hung.id, Power.OFF, 120)
         assert world.machines.status(hung.id).off_reason is OffReason.ASKED
