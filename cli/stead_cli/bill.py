@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -13,6 +14,7 @@ import click
 from stead_cli import settings
 from stead_cli.operator import Operator
 from stead_cli.output import say, show_json, show_rows
+from stead_cli.price import read_book
 from stead_proto.v1 import operator_pb2 as pb
 
 _CENT: Final = Decimal("0.01")
@@ -73,17 +75,28 @@ class _By(click.ParamType[_Division]):
     help="What has a line: for tag:KEY each value of that cost allocation tag, empty without.",
 )
 @click.option(
+    "--prices",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A price book that counts instead, such as AWS's prices: stead price import.",
+)
+@click.option(
     "--output",
     type=click.Choice(["table", "json", "csv"]),
     default="table",
     show_default=True,
     help="A table (plain lines when not on a terminal), JSON, or CSV.",
 )
-def bill(month: str, day: str, account: str, by: _Division, output: str) -> None:
+def bill(month: str, day: str, account: str, by: _Division, prices: Path | None, output: str) -> None:  # noqa: PLR0917 - one for each option
     """Show what accounts used, to the second, and what it costs."""
     begin, end = _day(day) if day else _month(month)
+    book = None if prices is None else read_book(prices)
     found = Operator(settings.load()).bill(
-        account, int(begin.timestamp()), int(end.timestamp()), by_resource=by.by_resource, tag_key=by.tag_key
+        account,
+        int(begin.timestamp()),
+        int(end.timestamp()),
+        by_resource=by.by_resource,
+        tag_key=by.tag_key,
+        prices=book,
     )
     rows = _rows(found, by)
     columns = (*by.columns, *(("quantity", "unit") if by.has_quantity else ()), "cost", "currency")

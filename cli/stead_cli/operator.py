@@ -287,10 +287,22 @@ class Operator:
         self._call(lambda channel: AccountsStub(channel).DeleteRootKey(request, timeout=_CALL_SECONDS))
 
     def bill(
-        self, account: str, begin: int, end: int, *, by_resource: bool = False, tag_key: str | None = None
+        self,
+        account: str,
+        begin: int,
+        end: int,
+        *,
+        by_resource: bool = False,
+        tag_key: str | None = None,
+        prices: str | None = None,
     ) -> list[pb.BillLine]:
-        """What an account, or all for an empty name, used in some time (seconds since 1970), and what it costs."""
-        request = pb.GetBillRequest(account_id=account, begin=begin, end=end, by_resource=by_resource, tag_key=tag_key)
+        """What an account, or all for an empty name, used in some time (seconds since 1970), and what it costs.
+
+        `prices` is a price book that counts in place of those that were set.
+        """
+        request = pb.GetBillRequest(
+            account_id=account, begin=begin, end=end, by_resource=by_resource, tag_key=tag_key, prices=prices
+        )
         return list(self._call(lambda channel: BillsStub(channel).GetBill(request, timeout=_CALL_SECONDS)).lines)
 
     def price_books(self) -> list[pb.StoredPriceBook]:

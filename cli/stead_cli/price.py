@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from stead_cli import settings
+from stead_cli import offer_files, price_import, settings
+from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.output import output_option, say, show_rows
 
@@ -45,8 +46,32 @@ def show() -> None:
 def set_book(file: Path, valid_from: datetime | None) -> None:
     """Let the prices of FILE count from now, or from a time to come; what was used before keeps its price."""
     moment = None if valid_from is None else int(valid_from.replace(tzinfo=UTC).timestamp())
-    begins = Operator(settings.load()).add_price_book(file.read_text(encoding="utf-8"), moment)
+    begins = Operator(settings.load()).add_price_book(read_book(file), moment)
     say(f"these prices count from {_time(begins)}")
+
+
+@price.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--region", required=True, help="AWS's region, such as eu-central-1.")
+def import_offers(files: tuple[Path, ...], region: str) -> None:
+    """Print a price book of AWS's own prices, from price list FILES of AmazonEC2 and AmazonVPC, JSON or CSV.
+
+    Get them from AWS yourself; nothing is fetched. Then: stead bill --prices BOOK
+    """
+    chosen = price_import.Chosen(region)
+    found = [offer_files.read(file, chosen.usage_of) for file in files]
+    if region not in chosen.regions:
+        there = ", ".join(sorted(chosen.regions - {""})[:50]) or "none"
+        raise CliError(f"the files have no prices of the region {region}", f"which they have: {there}")
+    click.echo(price_import.price_book(region, found), nl=False)
+
+
+def read_book(file: Path) -> str:
+    """Read a file with a price book."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CliError(f"{file} cannot be read: {error}") from error
 
 
 def _time(moment: int) -> str:

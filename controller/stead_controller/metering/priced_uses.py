@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from stead_controller.metering import bills, months, price_books, usage_sums
 from stead_controller.metering.bills import BillLine, Size
+from stead_controller.metering.price_book import PriceBook
 from stead_controller.metering.usage_sums import Period, Question
 from stead_controller.request import instance_types
 from stead_controller.request.transaction import Transaction
@@ -25,9 +26,15 @@ class PricedUse:
     period: Period
 
 
-def between(tx: Transaction, edges: Sequence[int], now: datetime, asked: Question) -> Iterator[PricedUse]:
-    """Price what was used between each two edges, which ascend; raises InvalidParameter for more than a century."""
-    books = price_books.within(tx, Period(edges[0], edges[-1]))
+def between(
+    tx: Transaction, edges: Sequence[int], now: datetime, asked: Question, book: PriceBook | None = None
+) -> Iterator[PricedUse]:
+    """Price what was used between each two edges, which ascend; raises InvalidParameter for more than a century.
+
+    `book` counts in place of those that were set.
+    """
+    whole = Period(edges[0], edges[-1])
+    books = price_books.within(tx, whole) if book is None else [(whole, book)]
     all_edges = {*edges, *months.begins_within(edges[0], edges[-1]), *(period.begin for period, _ in books)}
     parts = [Period(*pair) for pair in pairwise(sorted(all_edges))]
     begins = [period.begin for period, _ in books]

@@ -78,12 +78,13 @@ def _lines(tx: Transaction, request: pb.GetBillRequest, account_id: str, now: da
     require_time(request.end)
     if request.begin >= request.end:
         raise InvalidParameter("The time of a bill must end after it begins.")
+    book = price_book.parse(request.prices) if request.HasField("prices") else None
     end = min(request.end, int(now.timestamp()) + 1)
     if request.begin >= end:
         return
     tags = (request.tag_key,) if request.HasField("tag_key") else ()
     asked = Question(account_id, by_resource=request.by_resource, tags=tags)
-    for priced in priced_uses.between(tx, (request.begin, end), now, asked):
+    for priced in priced_uses.between(tx, (request.begin, end), now, asked, book):
         yield _message(priced)
 
 

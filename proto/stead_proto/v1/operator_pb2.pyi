@@ -2706,6 +2706,7 @@ class GetBillRequest(_message.Message):
     END_FIELD_NUMBER: _builtins.int
     BY_RESOURCE_FIELD_NUMBER: _builtins.int
     TAG_KEY_FIELD_NUMBER: _builtins.int
+    PRICES_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """id or name; empty = all"""
     begin: _builtins.int
@@ -2716,6 +2717,8 @@ class GetBillRequest(_message.Message):
     """a line for each resource"""
     tag_key: _builtins.str
     """a line for each value of this cost allocation tag"""
+    prices: _builtins.str
+    """a price book in TOML, in place of those that were set"""
     def __init__(
         self,
         *,
@@ -2724,13 +2727,19 @@ class GetBillRequest(_message.Message):
         end: _builtins.int = ...,
         by_resource: _builtins.bool = ...,
         tag_key: _builtins.str | None = ...,
+        prices: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_tag_key", b"_tag_key", "tag_key", b"tag_key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_prices", b"_prices", "_tag_key", b"_tag_key", "prices", b"prices", "tag_key", b"tag_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tag_key", b"_tag_key", "account_id", b"account_id", "begin", b"begin", "by_resource", b"by_resource", "end", b"end", "tag_key", b"tag_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_prices", b"_prices", "_tag_key", b"_tag_key", "account_id", b"account_id", "begin", b"begin", "by_resource", b"by_resource", "end", b"end", "prices", b"prices", "tag_key", b"tag_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__prices: _TypeAlias = _typing.Literal["prices"]  # noqa: Y015
+    _WhichOneofArgType__prices: _TypeAlias = _typing.Literal["_prices", b"_prices"]  # noqa: Y015
     _WhichOneofReturnType__tag_key: _TypeAlias = _typing.Literal["tag_key"]  # noqa: Y015
     _WhichOneofArgType__tag_key: _TypeAlias = _typing.Literal["_tag_key", b"_tag_key"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prices) -> _WhichOneofReturnType__prices | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tag_key) -> _WhichOneofReturnType__tag_key | None: ...
 
 Global___GetBillRequest: _TypeAlias = GetBillRequest  # noqa: Y015

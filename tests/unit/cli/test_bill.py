@@ -198,3 +198,19 @@ def test_a_book_with_an_error_or_for_the_past_is_refused_whole(command: Command,
     book.write_text('currency = "EUR"', encoding="utf-8")
     assert "has passed" in command("price", "set", str(book), "--from", "2026-01-01").output
     assert len(rows(command("price", "list", "--output", "json"))) == 1
+
+
+def test_other_prices_may_be_compared_with(command: Command, tmp_path: Path) -> None:
+    book = tmp_path / "aws.toml"
+    book.write_text('currency = "EUR"\n[[price]]\nusage = "BoxUsage:gone.type"\nprice = "2"', encoding="utf-8")
+    shown = command("bill", "--month", "2026-11", "--prices", str(book), "--by", "account", "--output", "json")
+    assert [(row["account"], row["cost"], row["currency"]) for row in rows(shown)] == [
+        (ONE, "48.0000", "EUR"),
+        (OTHER, "0.0000", "EUR"),
+    ]
+    assert "no price: BoxUsage:t3.micro" in command("bill", "--month", "2026-11", "--prices", str(book)).stderr
+    book.write_text("currency = 5", encoding="utf-8")
+    assert "no code of ISO 4217" in command("bill", "--month", "2026-11", "--prices", str(book)).stderr
+    book.write_bytes(b"\xff")
+    assert "cannot be read" in command("bill", "--month", "2026-11", "--prices", str(book)).stderr
+    assert 'currency = "USD"' in command("price", "show").stdout

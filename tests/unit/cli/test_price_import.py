@@ -1,0 +1,207 @@
+"""AWS's price list files become a price book, or are refused whole."""
+
+import tomllib
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from stead_cli import json_members, offer_files, price_import
+from stead_cli.__main__ import cli
+from stead_cli.errors import CliError
+from stead_cli.offer_files import Origin, Rate
+from stead_controller.metering import price_book, uses
+from tests.unit.cli.aws_prices import Product, as_csv, as_json
+
+MICRO = Product("A")
+GP3 = Product(
+    "B", "0.0952000000", "GB-Mo", usagetype="EUC1-EBS:VolumeUsage.gp3", operation="", instance_type="", system=""
+)
+
+
+@pytest.fixture(params=[as_json, as_csv], ids=["json", "csv"])
+def write(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """Write a file of either form, and import it."""
+
+    def run(*products: Product, region: str = "eu-central-1", **more: str) -> Result:
+        path = tmp_path / "offers"
+        path.write_text(request.param(*products, **more), encoding="utf-8")
+        return CliRunner().invoke(cli, ["price", "import", str(path), "--region", region])
+
+    return run
+
+
+def prices(found: Result) -> dict[str, str]:
+    assert found.exit_code == 0, found.output
+    price_book.parse(found.stdout)
+    return {one["usage"]: one["price"] for one in tomllib.loads(found.stdout)["price"]}
+
+
+def test_what_stead_meters_gets_awss_price(write: Any) -> None:
+    found = write(
+        MICRO,
+        GP3,
+        MICRO.but(sku="C", usagetype="EUC1-DedicatedUsage:t3.micro", price="0.0127"),
+        MICRO.but(sku="D", usagetype="EUC1-HostBoxUsage:t3.micro", price="0.0000000000"),
+        GP3.but(sku="E", usagetype="EUC1-EBS:VolumeP-Throughput.gp3", unit="GiBps-mo", price="48.7424"),
+        GP3.but(sku="F", usagetype="EUC1-EBS:VolumeP-IOPS.gp3", unit="IOPS-Mo", price="0.006"),
+        GP3.but(sku="G", usagetype="EUC1-EBS:SnapshotUsage", price="0.054", unit="GB-month"),
+        GP3.but(sku="H", usagetype="EUC1-NatGateway-Hours", unit="Hours", price="0.052"),
+        MICRO.but(sku="I", usagetype="EUC1-BoxUsage", instance_type="m1.small", price="0.047"),
+    )
+    assert found.stdout.startswith("# AWS's On-Demand prices of eu-central-1, for Linux")
+    assert "AmazonEC2 20261101000000" in found.stdout
+    assert tomllib.loads(found.stdout)["currency"] == "USD"
+    assert prices(found) == {
+        "BoxUsage:m1.small": "0.047",
+        "BoxUsage:t3.micro": "0.012",
+        "DedicatedUsage:t3.micro": "0.0127",
+        "EBS:SnapshotUsage": "0.054",
+        "EBS:VolumeP-IOPS.gp3": "0.006",
+        "EBS:VolumeP-Throughput.gp3": "0.0476",
+        "EBS:VolumeUsage.gp3": "0.0952",
+        "HostBoxUsage:t3.micro": "0",
+        "NatGateway-Hours": "0.052",
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"system": "Windows"},
+        {"software": "SQL Web"},
+        {"capacity": "UnusedCapacityReservation"},
+        {"operation": "RunInstances:0002"},
+        {"market": "CapacityBlock"},
+        {"place": "AWS Local Zone"},
+        {"region": "eu-west-1"},
+        {"usagetype": "EUC1-UnusedBox:t3.micro"},
+        {"usagetype": "EUC1-EBS:VolumeUsage.gp9"},
+        {"usagetype": "EUC1-XXX-EBS:VolumeUsage.gp3"},
+    ],
+    ids=lambda change: next(iter(change.values())).replace(" ", "_"),
+)
+def test_other_products_do_not_count(write: Any, change: dict[str, str]) -> None:
+    assert prices(write(MICRO.but(price="5", **change), MICRO, GP3)) == {
+        "BoxUsage:t3.micro": "0.012",
+        "EBS:VolumeUsage.gp3": "0.0952",
+    }
+
+
+def test_one_price_may_come_twice_and_usage_types_of_us_east_1_have_no_prefix(write: Any) -> None:
+    one = MICRO.but(usagetype="BoxUsage:t3.micro", region="us-east-1")
+    assert prices(write(one, one.but(sku="B", market=""), region="us-east-1")) == {"BoxUsage:t3.micro": "0.012"}
+
+
+@pytest.mark.parametrize(
+    ("products", "words"),
+    [
+        ([MICRO, MICRO.but(sku="B", price="0.013")], "BoxUsage:t3.micro has two prices: 0.012"),
+        ([MICRO.but(begin="1")], "depends on the amount"),
+        ([MICRO.but(end="100")], "depends on the amount"),
+        ([MICRO.but(price="-1")], "no number of 0 or more"),
+        ([MICRO.but(price="NaN")], "no number of 0 or more"),
+        ([MICRO.but(price="cheap")], "no number of 0 or more"),
+        ([MICRO.but(unit="Quantity")], "is for 'Quantity'; it should be for Hrs"),
+        ([GP3.but(unit="Hrs")], "is for 'Hrs'; it should be for GB-Mo"),
+        ([MICRO.but(currency="dollar")], "no currency"),
+        ([MICRO, GP3.but(currency="CNY")], "prices in CNY and USD"),
+        ([MICRO.but(instance_type='x"y')], "no name of a use"),
+        ([MICRO.but(instance_type="")], "no name of a use"),
+        ([MICRO.but(usagetype="Other")], "no price of what Stead meters in eu-central-1"),
+    ],
+)
+def test_what_is_not_clear_refuses_all(write: Any, products: list[Product], words: str) -> None:
+    found = write(*products)
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert words in found.stderr
+
+
+def test_another_region_or_service_is_refused(write: Any) -> None:
+    found = write(MICRO, MICRO.but(sku="B", region=""), region="eu-north-1")
+    assert "no prices of the region eu-north-1" in found.stderr
+    assert "which they have: eu-central-1\n" in found.stderr
+    assert "the file is of AmazonS3; of interest are AmazonEC2, AmazonVPC" in write(MICRO, service="AmazonS3").stderr
+    assert "the file is of no service" in write(MICRO, service="").stderr
+
+
+def imported(path: Path, *others: Path) -> Result:
+    return CliRunner().invoke(cli, ["price", "import", str(path), *map(str, others), "--region", "eu-central-1"])
+
+
+def test_addresses_are_in_another_file(tmp_path: Path) -> None:
+    one, other = tmp_path / "ec2", tmp_path / "vpc"
+    one.write_text("\ufeff" + as_json(MICRO), encoding="utf-8")
+    address = GP3.but(usagetype="EUC1-PublicIPv4:InUseAddress", unit="Hrs", price="0.005")
+    other.write_text(as_csv(address, service="AmazonVPC"), encoding="utf-8")
+    assert prices(imported(one, other)) == {"BoxUsage:t3.micro": "0.012", "PublicIPv4:InUseAddress": "0.005"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "the sixth line has no column SKU"),
+        ("hello\n" * 9, "the sixth line has no column SKU"),
+        ("{}", "it has no products or no terms"),
+        ('{"products": {}}', "it has no products or no terms"),
+        ('{"terms": {}, "products": {}}', "the terms come before the products"),
+        ('{"products": []}', "{ is expected at character 14"),
+        ('{"products": {"A": {}}}', "the product A has no attributes"),
+        (as_json(MICRO)[:-20], "this is no JSON"),
+        (as_json(MICRO)[:-2], "ends too early"),
+        (as_json(MICRO) + "x", "the end is expected"),
+        (as_json(MICRO).replace('"beginRange"', '"begin"'), "the terms of BoxUsage:t3.micro have another form"),
+        (as_csv(MICRO)[:-9], "unexpected end of data"),
+        (as_csv(MICRO) + '"a"\n', "row 9 has 1 values, and there are 16 columns"),
+    ],
+)  # fmt: skip
+def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "offers"
+    path.write_text(text, encoding="utf-8")
+    found = imported(path)
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert f"{path} is no price list file of AWS: " in found.stderr
+    assert words in found.stderr
+
+
+def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "offers"
+    path.write_bytes(b"\x1f\x8b\x08" + b"\xff" * 100)
+    assert "it is no UTF-8" in imported(path).stderr
+    path.write_text('{"products": {"A": ' + "[" * 200000, encoding="utf-8")
+    assert "nested too deeply" in imported(path).stderr
+
+
+@pytest.mark.parametrize("form", [as_json, as_csv])
+def test_a_large_file_needs_no_more_memory_than_a_small_one(
+    tmp_path: Path, form: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_members, "_CHUNK", 1 << 14)
+    path = tmp_path / "offers"
+    others = [MICRO.but(sku=f"S{number}", region="us-east-1") for number in range(4000)]
+    path.write_text(form(*others, MICRO), encoding="utf-8")
+    tracemalloc.start()
+    try:
+        assert prices(imported(path)) == {"BoxUsage:t3.micro": "0.012"}
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < path.stat().st_size / 2
+
+
+def test_a_file_is_told_of_by_its_own_words_only_if_they_are_plain(tmp_path: Path) -> None:
+    path = tmp_path / "offers"
+    path.write_text('{"products": {}, "terms": {}}', encoding="utf-8")
+    assert offer_files.read(path, lambda _: None) == (Origin("", ""), [])
+    rates = [Rate("NatGateway-Hours", "Hrs", "1", "USD", "0", "Inf")]
+    found = price_import.price_book("x", [(Origin("AmazonEC2", "1\nprice = 5"), rates)])
+    assert "from AmazonEC2.\n" in found
+    with pytest.raises(CliError, match="cannot be read: No such file"):
+        offer_files.read(tmp_path / "none", lambda _: None)
+
+
+def test_it_knows_the_same_uses_as_the_controller() -> None:
+    assert price_import.USES == uses.NAMES
+    assert {f"{kind}:" for kind in price_import.BOXES} | {"SpotUsage:"} == set(uses.OF_TYPES)
