@@ -132,7 +132,6 @@ def kinds(tx: Transaction, group_id: str) -> tuple[bool, bool]:
 def begin(tx: Transaction, row: ScalingInstance, way: Way, now: datetime) -> datetime:
     """Let an instance wait for its group's hooks; return when the first of them has waited long enough."""
     hooks = [hook for hook in of_group(tx, row.group_id) if hook.launching is way.is_launch]
-    tx.session.flush()
     for hook in hooks:
         beat = timedelta(seconds=hook.heartbeat)
         action = LifecycleAction(

@@ -59,6 +59,7 @@ def test_sums_with_days_are_those_of_all_lines(database, given_lines, edges, by_
 
 def test_lines_are_counted_in_order_so_many_at_once_and_never_again(run, monkeypatch):
     monkeypatch.setattr(usage_days, "_LINES", 2)
+    monkeypatch.setattr(usage_days, "_KEYS", 1)
     for number in range(3):
         run(line, "1" * 12, "NatGateway-Hours", "a", 1, DAY - 10 + number, 20)
     assert run(usage_days.counted) == 0

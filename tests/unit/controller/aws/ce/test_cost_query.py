@@ -15,7 +15,7 @@ from stead_controller.aws.ce.cost_query import Group, Query, Sums
 from stead_controller.db.tables import PriceBook, UsageLine, UsageMeter, UsageTag
 from stead_controller.errors import BadRequest, InvalidParameter, Unsupported
 from stead_controller.metering import priced_uses
-from stead_controller.metering.usage_sums import Question, Used
+from stead_controller.metering.usage_sums import Question
 
 MINE, OTHERS = "1" * 12, "2" * 12
 BEGIN = int(datetime(2026, 10, 20, tzinfo=UTC).timestamp())
@@ -129,26 +129,34 @@ def test_each_part_has_what_was_used_in_it_and_groups_their_values(run):
 
 
 @pytest.mark.parametrize(
-    ("dimension", "usage", "value"),
+    ("group", "values"),
     [
-        ("SERVICE", "BoxUsage:t3.micro", "Amazon Elastic Compute Cloud - Compute"),
-        ("SERVICE", "EBS:SnapshotUsage", "EC2 - Other"),
-        ("SERVICE", "NatGateway-Hours", "EC2 - Other"),
-        ("SERVICE", "PublicIPv4:IdleAddress", "Amazon Virtual Private Cloud"),
-        ("USAGE_TYPE", "EBS:SnapshotUsage", "EBS:SnapshotUsage"),
-        ("OPERATION", "EBS:SnapshotUsage", "Op"),
-        ("INSTANCE_TYPE", "SpotUsage:t3.micro", "t3.micro"),
-        ("INSTANCE_TYPE", "EBS:SnapshotUsage", "NoInstanceType"),
-        ("LINKED_ACCOUNT", "EBS:SnapshotUsage", MINE),
-        ("RECORD_TYPE", "EBS:SnapshotUsage", "Usage"),
-        ("REGION", "EBS:SnapshotUsage", "here"),
-        ("AZ", "EBS:SnapshotUsage", "NoAZ"),
-        ("RESOURCE_ID", "EBS:SnapshotUsage", "snap-1"),
+        (Group("DIMENSION", "SERVICE"), {"Amazon Elastic Compute Cloud - Compute"}),
+        (Group("DIMENSION", "AZ"), {"us-east-1a", "us-east-1b"}),
+        (Group("DIMENSION", "RESOURCE_ID"), {"i-1", "i-2"}),
+        (Group("TAG", "team"), {"team$x", "team$"}),
+        (Group("COST_CATEGORY", "team"), {"team$"}),
     ],
+    ids=str,
 )
-def test_each_dimension_has_aws_words(dimension, usage, value):
-    assert dimensions.value_of(Used(MINE, usage, "Op", "snap-1"), dimension, "here") == value
-    assert dimensions.value_of(Used(MINE, usage, "Op", zone="z"), "AZ", "here") == "z"
+def test_each_kind_of_group_tells_its_values_apart(run, group, values):
+    def live(tx):
+        used = [(USES[0], MINE, f"i-{one}", f"us-east-1{'ab'[one - 1]}", 1, BEGIN, 7200) for one in (1, 2)]
+        fill(tx, [(USES[0], OTHERS, "i-1", "", 1, BEGIN, 3600), *used], [("team", "i-1", "x", BEGIN)], BEGIN - 1)
+        [found] = cost_query.run(tx, Query(MINE, "us-east-1", (BEGIN, BEGIN + 3600), (group,)), NOW)
+        return found
+
+    assert set(run(live)) == {(value,) for value in values}
+
+
+def test_each_part_names_the_currency_in_force_when_it_begins(run):
+    def live(tx):
+        for begin, currency in ((BEGIN, "EUR"), (BEGIN + 86400 + 1, "CHF")):
+            tx.session.add(PriceBook(valid_from=begin, text=BOOK.replace("USD", currency)))
+        tx.session.flush()
+        return cost_query.currencies(tx, tuple(BEGIN + day * 86400 for day in (-1, 0, 1, 2, 3)))
+
+    assert run(live) == ["USD", "EUR", "EUR", "CHF"]
 
 
 @pytest.mark.parametrize(
@@ -176,6 +184,8 @@ def test_units_are_told_where_there_is_one():
     assert sums.amount("UsageQuantity", "EUR") == (2, "Hrs")
     sums.quantities["GB-Mo"] += 1
     assert sums.amount("UsageQuantity", "EUR") == (3, "N/A")
+    sums.normalized += 4
+    assert sums.amount("NormalizedUsageAmount", "EUR") == (4, "N/A")
     sums.costs["USD"] += 1
     assert sums.amount("BlendedCost", "EUR") == (1, "USD")
     sums.costs["EUR"] += 1
@@ -191,6 +201,7 @@ def test_units_are_told_where_there_is_one():
         ([{"Type": "DIMENSION", "Key": "PLATFORM"}], Unsupported, "PLATFORM is not supported"),
         ([{"Type": "SHAPE", "Key": "SERVICE"}], InvalidParameter, "enum value set"),
         ([{"Type": "PRODUCT_ATTRIBUTE", "Key": "model"}], Unsupported, "not supported"),
+        ([{"Key": "SERVICE"}], InvalidParameter, "Value '' at 'type'"),
         ([{"Type": "TAG"}], InvalidParameter, "must have a Key"),
         ([{"Type": "TAG", "Key": "a"}] * 2, InvalidParameter, "given twice"),
         ([{"Type": "TAG", "Key": key} for key in "abc"], InvalidParameter, "2 definitions"),
@@ -199,6 +210,11 @@ def test_units_are_told_where_there_is_one():
 def test_bad_groups_are_refused(given, error, words):
     with pytest.raises(error, match=words):
         cost_query.read_groups(given)
+
+
+def test_groups_are_read_in_their_order():
+    given_groups = [{"Type": "TAG", "Key": "a"}, {"Type": "DIMENSION", "Key": "AZ"}]
+    assert cost_query.read_groups(given_groups) == (Group("TAG", "a"), Group("DIMENSION", "AZ"))
 
 
 def test_metrics_are_read_once_and_others_refused():
@@ -215,3 +231,4 @@ def test_no_more_tag_keys_than_can_be_told_apart(run):
     some = Branch("Or", tuple(Leaf("TAG", key, frozenset({"v"})) for key in "abcde"))
     with pytest.raises(Unsupported, match="4 tag keys"):
         run(cost_query.run, Query(MINE, "r", (BEGIN, END), (), some), NOW)
+    assert run(cost_query.run, Query(MINE, "r", (BEGIN, END), (), Branch("Or", some.parts[:4])), NOW) == [{}]
