@@ -1,17 +1,20 @@
 """`stead bill`: what accounts used in a month, and what it costs."""
 
 import csv
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
-from stead_cli import settings
+from stead_cli import focus, settings
 from stead_cli.operator import Operator
 from stead_cli.output import say, show_json, show_rows
 from stead_cli.price import read_book
@@ -32,6 +35,8 @@ _COLUMNS: Final = {
 }
 _HAVE_QUANTITY: Final = frozenset({"usage", "resource"})
 _TAG: Final = "tag:"
+_FOCUS: Final = "focus"
+_IN_MEMORY: Final = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ class _Division:
     key: Callable[[pb.BillLine], tuple[str, ...]]
     has_quantity: bool
     by_resource: bool = False
-    tag_key: str | None = None
+    tag_keys: tuple[str, ...] = ()
 
 
 class _By(click.ParamType[_Division]):
@@ -59,7 +64,9 @@ class _By(click.ParamType[_Division]):
         key = value.removeprefix(_TAG)
         if key in {"", value}:
             self.fail(f"{value!r} is none of {', '.join(sorted(_KEYS))} and {_TAG}KEY.", param, ctx)
-        return _Division(("account", value), lambda line: (line.account_id, line.tag_value), False, tag_key=key)
+        return _Division(
+            ("account", value), lambda line: (line.account_id, line.tags.get(key, "")), False, tag_keys=(key,)
+        )
 
 
 @click.command()
@@ -81,21 +88,38 @@ class _By(click.ParamType[_Division]):
 )
 @click.option(
     "--output",
-    type=click.Choice(["table", "json", "csv"]),
+    type=click.Choice(["table", "json", "csv", _FOCUS]),
     default="table",
     show_default=True,
-    help="A table (plain lines when not on a terminal), JSON, or CSV.",
+    help="A table (plain lines when not on a terminal), JSON, CSV, or CSV by FOCUS 1.4: by day and resource.",
 )
-def bill(month: str, day: str, account: str, by: _Division, prices: Path | None, output: str) -> None:  # noqa: PLR0917 - one for each option
+@click.option("--tag", "tags", multiple=True, metavar="KEY", help="For focus: a cost allocation tag; four at most.")
+@click.option("--issuer", help="For focus: who provides the cloud and makes the bill; default: Stead.")
+def bill(  # noqa: PLR0917 - one for each option
+    month: str,
+    day: str,
+    account: str,
+    by: _Division,
+    prices: Path | None,
+    output: str,
+    tags: tuple[str, ...],
+    issuer: str | None,
+) -> None:
     """Show what accounts used, to the second, and what it costs."""
     begin, end = _day(day) if day else _month(month)
     book = None if prices is None else read_book(prices)
+    if output == _FOCUS:
+        _refuse_given("by", "--output focus has a line for each resource and day")
+        _write_focus(begin, end, account, book, tags, issuer or "Stead")
+        return
+    _refuse_given("tags", "it is for --output focus; else --by tag:KEY")
+    _refuse_given("issuer", "it is for --output focus")
     found = Operator(settings.load()).bill(
         account,
         int(begin.timestamp()),
         int(end.timestamp()),
         by_resource=by.by_resource,
-        tag_key=by.tag_key,
+        tag_keys=by.tag_keys,
         prices=book,
     )
     rows = _rows(found, by)
@@ -107,6 +131,14 @@ def bill(month: str, day: str, account: str, by: _Division, prices: Path | None,
     else:
         show_rows(rows, columns, output, empty=f"nothing was used from {begin:%Y-%m-%d} until {end:%Y-%m-%d}")
         _say_end(found)
+
+
+def _refuse_given(name: str, why: str) -> None:
+    """Refuse an option that would have no effect."""
+    context = click.get_current_context()
+    if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        option = next(each for each in context.command.params if each.name == name)
+        raise click.BadParameter(f"{why}.", context, option)
 
 
 def _rows(lines: Iterable[pb.BillLine], by: _Division) -> list[dict[str, Any]]:
@@ -128,6 +160,26 @@ def _write_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
+
+
+def _write_focus(  # noqa: PLR0917 - what is asked for
+    begin: datetime, end: datetime, account: str, book: str | None, tags: tuple[str, ...], issuer: str
+) -> None:
+    """Ask day by day, so that no answer is large, and print only when all are there."""
+    config = settings.load()
+    operator = Operator(config)
+    with SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, focus.COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        moment = begin
+        while moment < end:
+            following = moment + timedelta(days=1)
+            times = int(moment.timestamp()), int(following.timestamp())
+            found = operator.bill(account, *times, by_resource=True, by_zone=True, tag_keys=tags, prices=book)
+            writer.writerows(focus.rows(found, config.region, issuer))
+            moment = following
+        file.seek(0)
+        shutil.copyfileobj(file, sys.stdout)
 
 
 def _say_end(lines: Iterable[pb.BillLine]) -> None:

@@ -293,15 +293,23 @@ class Operator:
         end: int,
         *,
         by_resource: bool = False,
-        tag_key: str | None = None,
+        by_zone: bool = False,
+        tag_keys: Sequence[str] = (),
         prices: str | None = None,
     ) -> list[pb.BillLine]:
         """What an account, or all for an empty name, used in some time (seconds since 1970), and what it costs.
 
-        `prices` is a price book that counts in place of those that were set.
+        Zones, resources and values of the cost allocation tags are apart only if that is asked for. `prices` is a price
+        book that counts in place of those that were set.
         """
         request = pb.GetBillRequest(
-            account_id=account, begin=begin, end=end, by_resource=by_resource, tag_key=tag_key, prices=prices
+            account_id=account,
+            begin=begin,
+            end=end,
+            by_resource=by_resource,
+            by_zone=by_zone,
+            tag_keys=tag_keys,
+            prices=prices,
         )
         return list(self._call(lambda channel: BillsStub(channel).GetBill(request, timeout=_CALL_SECONDS)).lines)
 

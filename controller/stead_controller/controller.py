@@ -425,7 +425,7 @@ class Controller:
         )
         operator_pb2_grpc.add_KeysServicer_to_server(Keys(self._master_key, self._resealing), server)
         operator_pb2_grpc.add_QuotasServicer_to_server(Quotas(self.database, self.cloud, self._clock), server)
-        operator_pb2_grpc.add_BillsServicer_to_server(Bills(self.database, self._clock), server)
+        operator_pb2_grpc.add_BillsServicer_to_server(Bills(self.database, self._clock, self.settings.region), server)
         operator_pb2_grpc.add_ConsolesServicer_to_server(Consoles(self.database, self._link.consoles), server)
         operator_pb2_grpc.add_TypesServicer_to_server(Types(self.database, self._clock), server)
         operator_pb2_grpc.add_PlacementServicer_to_server(Placement(self.database, self.cloud, self._clock), server)

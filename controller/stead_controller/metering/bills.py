@@ -6,14 +6,14 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
+from stead_controller.metering import skus
 from stead_controller.metering.price_book import InstancePrices, PriceBook
 from stead_controller.metering.usage_sums import UsageSum, Used
 from stead_controller.metering.uses import unit_of, units_of
 
 _GIB: Final = 1 << 30
-_OF_NETWORK: Final = "PublicIPv4:"  # AWS counts NAT gateways as EC2's, in its bills and in Cost Explorer
-_NETWORK: Final = "Amazon Virtual Private Cloud"
-_COMPUTE: Final = "Amazon Elastic Compute Cloud"
+SERVICES: Final = {skus.EC2: "Amazon Elastic Compute Cloud", skus.VPC: "Amazon Virtual Private Cloud"}
+"""The names of services, by their codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def line(used: UsageSum, price: Decimal | None, seconds_of_month: int) -> BillLi
     """Price what was used in a month of that length."""
     usage = used.used.usage
     quantity = units_of(usage, used.amount, seconds_of_month)
-    service = _NETWORK if usage.startswith(_OF_NETWORK) else _COMPUTE
+    service = SERVICES[skus.service_of(usage)]
     return BillLine(used.used, service, quantity, unit_of(usage), price, quantity * Fraction(price or 0))
 
 

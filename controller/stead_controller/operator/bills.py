@@ -1,6 +1,6 @@
 """The `Bills` service."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -10,10 +10,10 @@ import grpc
 
 from stead_controller.clock import Clock
 from stead_controller.errors import InvalidParameter, SteadError
-from stead_controller.metering import price_book, price_books, priced_uses
+from stead_controller.metering import price_book, price_books, priced_uses, skus
 from stead_controller.metering.months import require_time
 from stead_controller.metering.priced_uses import PricedUse
-from stead_controller.metering.usage_sums import Question
+from stead_controller.metering.usage_sums import MOST_TAGS, Question
 from stead_controller.operator.peers import refuse
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.transaction import Transaction
@@ -25,10 +25,11 @@ from stead_proto.v1 import operator_pb2_grpc
 class Bills(operator_pb2_grpc.BillsServicer):
     """Tells what accounts used and what it costs, and keeps the price books."""
 
-    def __init__(self, database: Transactions, clock: Clock) -> None:
+    def __init__(self, database: Transactions, clock: Clock, region: str) -> None:
         """Store the dependencies."""
         self._database = database
         self._clock = clock
+        self._region = region
 
     async def GetBill(  # noqa: N802 - the name of the RPC
         self, request: pb.GetBillRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -37,7 +38,11 @@ class Bills(operator_pb2_grpc.BillsServicer):
 
         def look(tx: Transaction) -> pb.GetBillResponse:
             account_id = accounts.find_account(tx, request.account_id).id if request.account_id else ""
-            return pb.GetBillResponse(lines=_lines(tx, request, account_id, self._clock()))
+            names = {account.id: account.name for account in accounts.list_accounts(tx)}
+            found = _uses(tx, request, account_id, self._clock())
+            return pb.GetBillResponse(
+                lines=(_message(priced, request.tag_keys, names, self._region) for priced in found)
+            )
 
         try:
             return await self._database.run(look, writes=False)
@@ -73,7 +78,7 @@ class Bills(operator_pb2_grpc.BillsServicer):
         return pb.AddPriceBookResponse(valid_from=made.valid_from)
 
 
-def _lines(tx: Transaction, request: pb.GetBillRequest, account_id: str, now: datetime) -> Iterator[pb.BillLine]:
+def _uses(tx: Transaction, request: pb.GetBillRequest, account_id: str, now: datetime) -> Iterator[PricedUse]:
     require_time(request.begin)
     require_time(request.end)
     if request.begin >= request.end:
@@ -82,14 +87,16 @@ def _lines(tx: Transaction, request: pb.GetBillRequest, account_id: str, now: da
     end = min(request.end, int(now.timestamp()) + 1)
     if request.begin >= end:
         return
-    tags = (request.tag_key,) if request.HasField("tag_key") else ()
-    asked = Question(account_id, by_resource=request.by_resource, tags=tags)
-    for priced in priced_uses.between(tx, (request.begin, end), now, asked, book):
-        yield _message(priced)
+    tags = tuple(request.tag_keys)
+    if len(set(tags)) < len(tags) or len(tags) > MOST_TAGS:
+        raise InvalidParameter(f"A bill can be divided by {MOST_TAGS} tag keys at most, each once.")
+    asked = Question(account_id, by_zone=request.by_zone, by_resource=request.by_resource, tags=tags)
+    yield from priced_uses.between(tx, (request.begin, end), now, asked, book)
 
 
-def _message(priced: PricedUse) -> pb.BillLine:
+def _message(priced: PricedUse, keys: Sequence[str], names: Mapping[str, str], region: str) -> pb.BillLine:
     line = priced.line
+    sku = skus.sku_of(region, line.used.usage, line.used.operation)
     return pb.BillLine(
         account_id=line.used.account_id,
         service=line.service,
@@ -103,7 +110,11 @@ def _message(priced: PricedUse) -> pb.BillLine:
         currency=priced.currency,
         begin=priced.period.begin,
         end=priced.period.end,
-        tag_value=next(iter(line.used.tags), None),
+        zone=line.used.zone,
+        tags={key: value for key, value in zip(keys, line.used.tags, strict=True) if value is not None},
+        account_name=names.get(line.used.account_id, ""),
+        sku=sku,
+        sku_price=skus.price_id_of(sku),
     )
 
 

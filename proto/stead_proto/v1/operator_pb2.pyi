@@ -2705,8 +2705,9 @@ class GetBillRequest(_message.Message):
     BEGIN_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     BY_RESOURCE_FIELD_NUMBER: _builtins.int
-    TAG_KEY_FIELD_NUMBER: _builtins.int
     PRICES_FIELD_NUMBER: _builtins.int
+    BY_ZONE_FIELD_NUMBER: _builtins.int
+    TAG_KEYS_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """id or name; empty = all"""
     begin: _builtins.int
@@ -2715,10 +2716,14 @@ class GetBillRequest(_message.Message):
     """not part of it"""
     by_resource: _builtins.bool
     """a line for each resource"""
-    tag_key: _builtins.str
-    """a line for each value of this cost allocation tag"""
     prices: _builtins.str
     """a price book in TOML, in place of those that were set"""
+    by_zone: _builtins.bool
+    """a line for each zone"""
+    @_builtins.property
+    def tag_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """a line for each set of values of these cost allocation tags, four at most"""
+
     def __init__(
         self,
         *,
@@ -2726,27 +2731,43 @@ class GetBillRequest(_message.Message):
         begin: _builtins.int = ...,
         end: _builtins.int = ...,
         by_resource: _builtins.bool = ...,
-        tag_key: _builtins.str | None = ...,
         prices: _builtins.str | None = ...,
+        by_zone: _builtins.bool = ...,
+        tag_keys: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_prices", b"_prices", "_tag_key", b"_tag_key", "prices", b"prices", "tag_key", b"tag_key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_prices", b"_prices", "prices", b"prices"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_prices", b"_prices", "_tag_key", b"_tag_key", "account_id", b"account_id", "begin", b"begin", "by_resource", b"by_resource", "end", b"end", "prices", b"prices", "tag_key", b"tag_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_prices", b"_prices", "account_id", b"account_id", "begin", b"begin", "by_resource", b"by_resource", "by_zone", b"by_zone", "end", b"end", "prices", b"prices", "tag_keys", b"tag_keys"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__prices: _TypeAlias = _typing.Literal["prices"]  # noqa: Y015
     _WhichOneofArgType__prices: _TypeAlias = _typing.Literal["_prices", b"_prices"]  # noqa: Y015
-    _WhichOneofReturnType__tag_key: _TypeAlias = _typing.Literal["tag_key"]  # noqa: Y015
-    _WhichOneofArgType__tag_key: _TypeAlias = _typing.Literal["_tag_key", b"_tag_key"]  # noqa: Y015
-    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__prices) -> _WhichOneofReturnType__prices | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__tag_key) -> _WhichOneofReturnType__tag_key | None: ...
 
 Global___GetBillRequest: _TypeAlias = GetBillRequest  # noqa: Y015
 
 @_typing.final
 class BillLine(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class TagsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     SERVICE_FIELD_NUMBER: _builtins.int
@@ -2760,7 +2781,11 @@ class BillLine(_message.Message):
     CURRENCY_FIELD_NUMBER: _builtins.int
     BEGIN_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
-    TAG_VALUE_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_NAME_FIELD_NUMBER: _builtins.int
+    SKU_FIELD_NUMBER: _builtins.int
+    SKU_PRICE_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     service: _builtins.str
     """as AWS calls it"""
@@ -2783,8 +2808,17 @@ class BillLine(_message.Message):
     begin: _builtins.int
     """the price is valid in this part of the time"""
     end: _builtins.int
-    tag_value: _builtins.str
-    """with tag_key; absent = without such a tag"""
+    zone: _builtins.str
+    """with by_zone; empty = in none"""
+    account_name: _builtins.str
+    sku: _builtins.str
+    """the price list's"""
+    sku_price: _builtins.str
+    """the price list's rate code"""
+    @_builtins.property
+    def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """with tag_keys; absent = without such a tag"""
+
     def __init__(
         self,
         *,
@@ -2800,15 +2834,17 @@ class BillLine(_message.Message):
         currency: _builtins.str = ...,
         begin: _builtins.int = ...,
         end: _builtins.int = ...,
-        tag_value: _builtins.str | None = ...,
+        zone: _builtins.str = ...,
+        tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        account_name: _builtins.str = ...,
+        sku: _builtins.str = ...,
+        sku_price: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_tag_value", b"_tag_value", "tag_value", b"tag_value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tag_value", b"_tag_value", "account_id", b"account_id", "begin", b"begin", "cost", b"cost", "currency", b"currency", "end", b"end", "operation", b"operation", "price", b"price", "quantity", b"quantity", "resource_id", b"resource_id", "service", b"service", "tag_value", b"tag_value", "unit", b"unit", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_name", b"account_name", "begin", b"begin", "cost", b"cost", "currency", b"currency", "end", b"end", "operation", b"operation", "price", b"price", "quantity", b"quantity", "resource_id", b"resource_id", "service", b"service", "sku", b"sku", "sku_price", b"sku_price", "tags", b"tags", "unit", b"unit", "usage", b"usage", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__tag_value: _TypeAlias = _typing.Literal["tag_value"]  # noqa: Y015
-    _WhichOneofArgType__tag_value: _TypeAlias = _typing.Literal["_tag_value", b"_tag_value"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__tag_value) -> _WhichOneofReturnType__tag_value | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BillLine: _TypeAlias = BillLine  # noqa: Y015
 

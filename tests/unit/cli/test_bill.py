@@ -1,10 +1,13 @@
 """`stead bill` and `stead price` against a controller's service over a real database."""
 
 import asyncio
+import csv
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,8 @@ from stead_cli import settings
 from stead_cli.__main__ import cli
 from stead_cli.settings import Settings
 from stead_controller.db.session import Database
-from stead_controller.db.tables import UsageTag
-from stead_controller.metering import ledger
+from stead_controller.db.tables import Account, UsageTag
+from stead_controller.metering import ledger, skus
 from stead_controller.metering.ledger import Resource, Use
 from stead_controller.operator.bills import Bills
 from stead_proto import tls
@@ -67,7 +70,7 @@ def command(
 
     async def serve() -> tuple[grpc.aio.Server, int]:
         server = grpc.aio.server()
-        operator_pb2_grpc.add_BillsServicer_to_server(Bills(database, lambda: clock[0]), server)
+        operator_pb2_grpc.add_BillsServicer_to_server(Bills(database, lambda: clock[0], "us-east-1"), server)
         port = server.add_secure_port("127.0.0.1:0", tls.server_credentials(authority.issue_server(["127.0.0.1"])))
         await server.start()
         return server, port
@@ -214,3 +217,105 @@ def test_other_prices_may_be_compared_with(command: Command, tmp_path: Path) -> 
     book.write_bytes(b"\xff")
     assert "cannot be read" in command("bill", "--month", "2026-11", "--prices", str(book)).stderr
     assert 'currency = "USD"' in command("price", "show").stdout
+
+
+def by_focus(command: Command, *arguments: str) -> list[dict[str, str]]:
+    result = command("bill", "--output", "focus", *arguments)
+    assert result.exit_code == 0, result.output
+    return list(csv.DictReader(io.StringIO(result.stdout)))
+
+
+def test_a_month_by_focus_adds_up_to_the_bill(command: Command, tmp_path: Path) -> None:
+    for prices in ((), ("--prices", str(tmp_path / "prices.toml"))):
+        (tmp_path / "prices.toml").write_text(
+            'currency = "EUR"\n[[price]]\nusage = "EBS:VolumeUsage*"\nprice = "0.0777"', encoding="utf-8"
+        )
+        asked = ("--month", "2026-11", *prices)
+        sums: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
+        for row in by_focus(command, *asked):
+            key = row["BillingAccountId"], row["x_UsageType"]
+            quantity, cost = sums.get(key, (Decimal(0), Decimal(0)))
+            sums[key] = (quantity + Decimal(row["PricingQuantity"]), cost + Decimal(row["BilledCost"]))
+        assert {key: (f"{quantity:.4f}", f"{cost:.4f}") for key, (quantity, cost) in sums.items()} == {
+            (row["account"], row["usage"]): (row["quantity"], row["cost"])
+            for row in rows(command("bill", *asked, "--output", "json"))
+        }
+    assert by_focus(command, "--day", "2026-11-12") == []
+
+
+def test_a_row_by_focus(command: Command, database: Database) -> None:
+    def tag(tx: Any) -> None:
+        began, ended = (int(NOV.replace(hour=hour).timestamp()) for hour in (4, 5))
+        tx.session.add(
+            UsageTag(account_id=ONE, key="team", resource_id=f"i-{ONE}", began=began, ended=ended, value="ä")
+        )
+        tx.session.add(Account(id=ONE, name="alice", created=NOV))
+
+    database.run_blocking(tag)
+    asked = ("--day", "2026-11-01", "--tag", "team", "--tag", "env", "--issuer", "Home Ltd.")
+    without, tagged, other = by_focus(command, *asked)
+    assert (without["PricingQuantity"], without["Tags"], other["SubAccountId"]) == ("9", "", OTHER)
+    sku = skus.sku_of("us-east-1", "BoxUsage:t3.micro", "RunInstances")
+    assert tagged == {
+        "AvailabilityZone": "a",
+        "BilledCost": "0.0056",
+        "BillingAccountId": ONE,
+        "BillingAccountName": "alice",
+        "BillingCurrency": "USD",
+        "BillingPeriodEnd": "2026-12-01T00:00:00Z",
+        "BillingPeriodStart": "2026-11-01T00:00:00Z",
+        "ChargeCategory": "Usage",
+        "ChargeClass": "",
+        "ChargeDescription": "BoxUsage:t3.micro: 1 Hours at 0.0056 USD",
+        "ChargeFrequency": "Usage-Based",
+        "ChargePeriodEnd": "2026-11-02T00:00:00Z",
+        "ChargePeriodStart": "2026-11-01T00:00:00Z",
+        "ConsumedQuantity": "1",
+        "ConsumedUnit": "Hours",
+        "ContractedCost": "0.0056",
+        "EffectiveCost": "0.0056",
+        "HostProviderName": "Home Ltd.",
+        "InvoiceIssuerName": "Home Ltd.",
+        "ListCost": "0.0056",
+        "ListUnitPrice": "0.0056",
+        "PricingCategory": "Standard",
+        "PricingQuantity": "1",
+        "PricingUnit": "Hours",
+        "RegionId": "us-east-1",
+        "RegionName": "us-east-1",
+        "ResourceId": f"i-{ONE}",
+        "ResourceName": "",
+        "ResourceType": "Instance",
+        "ServiceCategory": "Compute",
+        "ServiceName": "Amazon Elastic Compute Cloud",
+        "ServiceProviderName": "Home Ltd.",
+        "ServiceSubcategory": "Virtual Machines",
+        "SkuId": sku,
+        "SkuMeter": "Instance Hours",
+        "SkuPriceDetails": '{"InstanceType": "t3.micro"}',
+        "SkuPriceId": f"{sku}.JRTCKXETXF.6YS6EN2CT7",
+        "SubAccountId": ONE,
+        "SubAccountName": "alice",
+        "Tags": '{"team": "ä"}',
+        "x_Operation": "RunInstances",
+        "x_UsageType": "BoxUsage:t3.micro",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--output", "focus", "--by", "account"), "'--by': --output focus has a line for each resource"),
+        (("--tag", "a"), "'--tag': it is for --output focus; else --by tag:KEY."),
+        (("--issuer", "x", "--output", "csv"), "'--issuer': it is for --output focus."),
+        (("--output", "focus", *("--tag", "a") * 2), "4 tag keys at most, each once"),
+        (("--output", "focus", *(word for key in "abcde" for word in ("--tag", key))), "4 tag keys at most, each once"),
+    ],
+    ids=["by", "tag", "issuer", "twice", "five"],
+)
+def test_options_without_effect_and_too_many_tags_are_refused(
+    command: Command, options: tuple[str, ...], words: str
+) -> None:
+    found = command("bill", *options)
+    assert found.exit_code != 0
+    assert (found.stdout, words in " ".join(found.stderr.split())) == ("", True), found.stderr

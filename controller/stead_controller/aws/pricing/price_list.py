@@ -14,13 +14,10 @@ from stead_controller.aws.protocol.models import region_description
 from stead_controller.catalog import instance_types as catalogue
 from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.errors import InvalidParameter, NotFound
-from stead_controller.metering import price_book, price_books
+from stead_controller.metering import bills, price_book, price_books, skus
 from stead_controller.request import instance_types
 
 FORMAT: Final = "aws_v1"
-# AWS's codes of the only term, On-Demand, and of the rate for each unit; the same for all products.
-_TERM: Final = "JRTCKXETXF"
-_RATE: Final = "6YS6EN2CT7"
 # Regions that the price list calls Europe; the others of Europe are EU in it, unlike in botocore's list of regions.
 _EUROPE: Final = frozenset({"eu-central-2", "eu-south-2"})
 
@@ -55,14 +52,14 @@ class PriceList:
         found = {
             "product": {**family, "attributes": product.attributes, "sku": product.sku},
             "serviceCode": product.service,
-            "terms": {products.ON_DEMAND: {f"{product.sku}.{_TERM}": self._term(product, moment)}},
+            "terms": {products.ON_DEMAND: {f"{product.sku}.{skus.TERM}": self._term(product, moment)}},
             "version": f"{since:%Y%m%d%H%M%S}",
             "publicationDate": moment,
         }
         return json.dumps(found, separators=(",", ":"))
 
     def _term(self, product: Product, moment: str) -> dict[str, Any]:
-        rate = f"{product.sku}.{_TERM}.{_RATE}"
+        rate = skus.price_id_of(product.sku)
         sign = "$" if self.currency == "USD" else f"{self.currency} "
         dimension = {
             "unit": product.unit,
@@ -77,7 +74,7 @@ class PriceList:
             "priceDimensions": {rate: dimension},
             "sku": product.sku,
             "effectiveDate": moment,
-            "offerTermCode": _TERM,
+            "offerTermCode": skus.TERM,
             "termAttributes": {},
         }
 
@@ -90,8 +87,8 @@ def current(call: Call) -> PriceList:
 
 def require_service(code: str) -> str:
     """Return the code of a service that sells something here; raises NotFound."""
-    if code not in products.SERVICES:
-        there_are = ", ".join(products.SERVICES)
+    if code not in bills.SERVICES:
+        there_are = ", ".join(bills.SERVICES)
         raise NotFound(
             "service", code, message=f"There is no service {code} in this price list; there are {there_are}."
         )

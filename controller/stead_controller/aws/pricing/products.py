@@ -3,8 +3,6 @@
 Attributes: https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/reading-service-price-list-file-for-services.html
 """
 
-import hashlib
-from base64 import b32encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -12,16 +10,12 @@ from typing import Final
 
 from stead_controller.catalog import volume_types
 from stead_controller.catalog.instance_type import InstanceType
-from stead_controller.metering import bills, uses
+from stead_controller.metering import bills, skus, uses
 from stead_controller.metering.bills import Size
 from stead_controller.metering.ledger import Use
 from stead_controller.metering.price_book import PriceBook
 
-EC2, VPC = "AmazonEC2", "AmazonVPC"
-SERVICES: Final = {EC2: "Amazon Elastic Compute Cloud", VPC: "Amazon Virtual Private Cloud"}
-"""The services of which there are products, and their names."""
 FAMILY, TERM_TYPE, ON_DEMAND = "productFamily", "termType", "OnDemand"
-_SKU_LENGTH: Final = 16
 _ABSENT: Final = "NA"
 _TENANCIES: Final = {"default": "Shared", "dedicated": "Dedicated", "host": "Host"}
 _MEDIA: Final = {
@@ -69,7 +63,6 @@ class _Offer:
     family: str
     attributes: Mapping[str, str]
     words: str
-    service: str = EC2
 
 
 def everything(book: PriceBook, types: Iterable[InstanceType], place: Place) -> tuple[Product, ...]:
@@ -92,12 +85,6 @@ def field_names(types: Iterable[InstanceType], place: Place) -> frozenset[str]:
     return frozenset(name for offer in _offers(types) for name in _fields(offer, _attributes(offer, place)))
 
 
-def sku_of(service: str, region: str, use: Use) -> str:
-    """Return the sku of a use: the same for ever, since it is a digest of what is sold where."""
-    digest = hashlib.sha256(f"{service}\n{region}\n{use.usage}\n{use.operation}".encode()).digest()
-    return b32encode(digest).decode()[:_SKU_LENGTH]
-
-
 def _offers(types: Iterable[InstanceType]) -> Iterator[_Offer]:
     yield from _instances(types)
     yield from _volumes()
@@ -105,9 +92,10 @@ def _offers(types: Iterable[InstanceType]) -> Iterator[_Offer]:
 
 
 def _attributes(offer: _Offer, place: Place) -> dict[str, str]:
+    code = skus.service_of(offer.use.usage)
     return {
-        "servicecode": offer.service,
-        "servicename": SERVICES[offer.service],
+        "servicecode": code,
+        "servicename": bills.SERVICES[code],
         "location": place.name,
         "locationType": "AWS Region",
         "regionCode": place.code,
@@ -125,8 +113,8 @@ def _fields(offer: _Offer, attributes: Mapping[str, str]) -> dict[str, str]:
 def _product(offer: _Offer, price: Decimal, place: Place) -> Product:
     attributes = _attributes(offer, place)
     return Product(
-        sku_of(offer.service, place.code, offer.use),
-        offer.service,
+        skus.sku_of(place.code, offer.use.usage, offer.use.operation),
+        attributes["servicecode"],
         offer.family,
         attributes,
         uses.unit_of(offer.use.usage),
@@ -206,4 +194,4 @@ def _others() -> Iterator[_Offer]:
     ):
         [address] = found
         about = {"group": _ADDRESS_GROUP, "groupDescription": f"Hourly charge for {word} Public IPv4 Addresses"}
-        yield _Offer(address, "", about, f"{word} public IPv4 address per hour", VPC)
+        yield _Offer(address, "", about, f"{word} public IPv4 address per hour")

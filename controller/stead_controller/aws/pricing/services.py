@@ -3,9 +3,10 @@
 from typing import Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.aws.pricing import price_list, products
+from stead_controller.aws.pricing import price_list
 from stead_controller.aws.pricing.pages import Pages
 from stead_controller.errors import NotFound
+from stead_controller.metering import bills
 
 _MOST_SERVICES: Final = 100
 _MOST_VALUES: Final = 10000
@@ -17,7 +18,7 @@ def describe_services(call: Call, params: Params) -> Result:
     listed = price_list.current(call)
     pages = Pages.read(call, params, "DescribeServices", listed.version, _MOST_SERVICES)
     code = params.get("ServiceCode")
-    chosen = list(products.SERVICES) if code is None else [price_list.require_service(code)]
+    chosen = list(bills.SERVICES) if code is None else [price_list.require_service(code)]
     found = [
         {"ServiceCode": one, "AttributeNames": price_list.attribute_names(listed.of_service(one))} for one in chosen
     ]

@@ -1,0 +1,148 @@
+"""A bill as a Cost and Usage dataset of FOCUS 1.4, the FinOps Open Cost and Usage Specification; pure.
+
+Columns and their rules: https://focus.finops.org/focus-specification/. Those are left out that are of what there is not
+here: commitments, contracts, invoices, negotiated prices, several currencies.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from stead_proto.v1 import operator_pb2 as pb
+
+type Row = dict[str, str]
+
+# By the names of our units. A quantity that lasts has a hyphen, `MiBps-Mo` is so many MiB per second for a month.
+_UNITS: Final = {
+    "Hrs": "Hours",
+    "GB-Mo": "GiB-Months",
+    "IOPS-Mo": "IOPS-Months",
+    "MiBps-Mo": "MiB-Months/Second",
+}
+# Category and subcategory of a service, by its name: each service has one, so volumes are of compute too.
+_CATEGORIES: Final = {
+    "Amazon Elastic Compute Cloud": ("Compute", "Virtual Machines"),
+    "Amazon Virtual Private Cloud": ("Networking", "Network Infrastructure"),
+}
+# What a use is of and what it measures, by how its name begins.
+_METERS: Final = {
+    "BoxUsage:": ("Instance", "Instance Hours"),
+    "SpotUsage:": ("Instance", "Spot Instance Hours"),
+    "DedicatedUsage:": ("Instance", "Dedicated Instance Hours"),
+    "HostBoxUsage:": ("Instance", "Instance Hours on a Dedicated Host"),
+    "EBS:VolumeUsage": ("Volume", "Volume Storage"),
+    "EBS:VolumeP-IOPS": ("Volume", "Volume IOPS"),
+    "EBS:VolumeP-Throughput": ("Volume", "Volume Throughput"),
+    "EBS:SnapshotUsage": ("Snapshot", "Snapshot Storage"),
+    "NatGateway-Hours": ("NAT Gateway", "NAT Gateway Hours"),
+    "PublicIPv4:": ("Public IPv4 Address", "Public IPv4 Address Hours"),
+}
+_SPOT: Final = "SpotUsage:"
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """A line of a bill, by resource and zone, with the region and the name of who makes the bill."""
+
+    line: pb.BillLine
+    region: str
+    issuer: str
+
+    @property
+    def month(self) -> tuple[datetime, datetime]:
+        """When the month of the charge begins and ends."""
+        begin = datetime.fromtimestamp(self.line.begin, UTC).replace(day=1, hour=0, minute=0, second=0)
+        return begin, (begin + timedelta(days=31)).replace(day=1)
+
+    @property
+    def meter(self) -> tuple[str, str]:
+        """Of what kind its resource is, and what of it is measured."""
+        return next(found for start, found in _METERS.items() if self.line.usage.startswith(start))
+
+    @property
+    def price(self) -> str:
+        """The price of a unit: what has none costs nothing."""
+        return self.line.price or "0"
+
+    @property
+    def description(self) -> str:
+        """What is charged, and at what price."""
+        unit = _UNITS[self.line.unit]
+        return f"{self.line.usage}: {self.line.quantity} {unit} at {self.price} {self.line.currency}"
+
+    @property
+    def price_details(self) -> str:
+        """What is always so at this price; empty for none."""
+        resource, _ = self.meter
+        name = self.line.usage.partition(":")[2]
+        return _json({"InstanceType": name}) if resource == "Instance" else ""
+
+
+def _json(found: dict[str, str]) -> str:
+    return json.dumps(found, ensure_ascii=False, sort_keys=True) if found else ""
+
+
+def _moment(seconds: int) -> str:
+    return _written(datetime.fromtimestamp(seconds, UTC))
+
+
+def _written(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+# Empty stands for NULL. Columns that are not FOCUS's begin with x_.
+_COLUMNS: Final[dict[str, Callable[[Charge], str]]] = {
+    "AvailabilityZone": lambda charge: charge.line.zone,
+    "BilledCost": lambda charge: charge.line.cost,
+    "BillingAccountId": lambda charge: charge.line.account_id,
+    "BillingAccountName": lambda charge: charge.line.account_name,
+    "BillingCurrency": lambda charge: charge.line.currency,
+    "BillingPeriodEnd": lambda charge: _written(charge.month[1]),
+    "BillingPeriodStart": lambda charge: _written(charge.month[0]),
+    "ChargeCategory": lambda _: "Usage",
+    "ChargeClass": lambda _: "",
+    "ChargeDescription": lambda charge: charge.description,
+    "ChargeFrequency": lambda _: "Usage-Based",
+    "ChargePeriodEnd": lambda charge: _moment(charge.line.end),
+    "ChargePeriodStart": lambda charge: _moment(charge.line.begin),
+    "ConsumedQuantity": lambda charge: charge.line.quantity,
+    "ConsumedUnit": lambda charge: _UNITS[charge.line.unit],
+    "ContractedCost": lambda charge: charge.line.cost,
+    "EffectiveCost": lambda charge: charge.line.cost,
+    "HostProviderName": lambda charge: charge.issuer,
+    "InvoiceIssuerName": lambda charge: charge.issuer,
+    "ListCost": lambda charge: charge.line.cost,
+    "ListUnitPrice": lambda charge: charge.price,
+    "PricingCategory": lambda charge: "Dynamic" if charge.line.usage.startswith(_SPOT) else "Standard",
+    "PricingQuantity": lambda charge: charge.line.quantity,
+    "PricingUnit": lambda charge: _UNITS[charge.line.unit],
+    "RegionId": lambda charge: charge.region,
+    "RegionName": lambda charge: charge.region,
+    "ResourceId": lambda charge: charge.line.resource_id,
+    "ResourceName": lambda _: "",
+    "ResourceType": lambda charge: charge.meter[0],
+    "ServiceCategory": lambda charge: _CATEGORIES[charge.line.service][0],
+    "ServiceName": lambda charge: charge.line.service,
+    "ServiceProviderName": lambda charge: charge.issuer,
+    "ServiceSubcategory": lambda charge: _CATEGORIES[charge.line.service][1],
+    "SkuId": lambda charge: charge.line.sku,
+    "SkuMeter": lambda charge: charge.meter[1],
+    "SkuPriceDetails": lambda charge: charge.price_details,
+    "SkuPriceId": lambda charge: charge.line.sku_price,
+    "SubAccountId": lambda charge: charge.line.account_id,
+    "SubAccountName": lambda charge: charge.line.account_name,
+    "Tags": lambda charge: _json(dict(charge.line.tags)),
+    "x_Operation": lambda charge: charge.line.operation,
+    "x_UsageType": lambda charge: charge.line.usage,
+}
+COLUMNS: Final = tuple(_COLUMNS)
+"""The columns, in the order of the specification: FOCUS's own, then ours."""
+
+
+def rows(lines: Iterable[pb.BillLine], region: str, issuer: str) -> Iterator[Row]:
+    """Yield a row for each line of a bill by resource and zone, of at most a month."""
+    for line in lines:
+        charge = Charge(line, region, issuer)
+        yield {name: of(charge) for name, of in _COLUMNS.items()}

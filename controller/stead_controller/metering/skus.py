@@ -1,0 +1,27 @@
+"""What the price list, bills and exports call the same use: its service, its sku and its price's id; pure."""
+
+import hashlib
+from base64 import b32encode
+from typing import Final
+
+EC2, VPC = "AmazonEC2", "AmazonVPC"
+TERM, RATE = "JRTCKXETXF", "6YS6EN2CT7"
+"""AWS's codes of the only term, On-Demand, and of the rate for each unit; the same for all uses."""
+_OF_NETWORK: Final = "PublicIPv4:"  # AWS counts NAT gateways as EC2's
+_LENGTH: Final = 16
+
+
+def service_of(usage: str) -> str:
+    """Return the code of the service that a use is of."""
+    return VPC if usage.startswith(_OF_NETWORK) else EC2
+
+
+def sku_of(region: str, usage: str, operation: str) -> str:
+    """Return the sku of a use: the same for ever, since it is a digest of what is sold where."""
+    digest = hashlib.sha256(f"{service_of(usage)}\n{region}\n{usage}\n{operation}".encode()).digest()
+    return b32encode(digest).decode()[:_LENGTH]
+
+
+def price_id_of(sku: str) -> str:
+    """Return the rate code of a sku's price."""
+    return f"{sku}.{TERM}.{RATE}"

@@ -1,0 +1,59 @@
+"""Rows of a FOCUS dataset: each use has its meter, its unit and its month."""
+
+from typing import Any
+
+import pytest
+
+from stead_cli import focus
+from stead_controller.metering import bills, skus, uses
+from stead_proto.v1 import operator_pb2 as pb
+
+DAY = 86400
+FEB_28 = 1772236800  # 2026-02-28
+
+
+def row(usage: str, **more: Any) -> dict[str, str]:
+    line = pb.BillLine(
+        account_id="1", service=bills.SERVICES[skus.service_of(usage)], usage=usage, unit=uses.unit_of(usage),
+        quantity="2", price="3", cost="6", currency="EUR", begin=FEB_28, end=FEB_28 + DAY,
+    )  # fmt: skip
+    line.MergeFrom(pb.BillLine(**more))
+    [found] = focus.rows([line], "home-1", "me")
+    assert tuple(found) == focus.COLUMNS
+    return found
+
+
+@pytest.mark.parametrize("usage", sorted(uses.NAMES | {f"{kind}t3.micro" for kind in uses.OF_TYPES}))
+def test_all_that_is_metered_has_a_meter_and_a_unit_of_focus(usage: str) -> None:
+    found = row(usage)
+    assert all(found[name] for name in ("ResourceType", "SkuMeter", "PricingUnit", "ServiceCategory"))
+    assert found["PricingUnit"] == found["ConsumedUnit"]
+    assert found["PricingCategory"] == ("Dynamic" if usage.startswith("Spot") else "Standard")
+    assert bool(found["SkuPriceDetails"]) == usage.startswith(uses.OF_TYPES)
+
+
+@pytest.mark.parametrize(
+    ("usage", "meter", "unit"),
+    [
+        ("SpotUsage:t3.micro", ("Instance", "Spot Instance Hours"), "Hours"),
+        ("EBS:VolumeUsage", ("Volume", "Volume Storage"), "GiB-Months"),
+        ("EBS:VolumeP-IOPS.gp3", ("Volume", "Volume IOPS"), "IOPS-Months"),
+        ("EBS:VolumeP-Throughput.gp3", ("Volume", "Volume Throughput"), "MiB-Months/Second"),
+        ("EBS:SnapshotUsage", ("Snapshot", "Snapshot Storage"), "GiB-Months"),
+        ("NatGateway-Hours", ("NAT Gateway", "NAT Gateway Hours"), "Hours"),
+        ("PublicIPv4:IdleAddress", ("Public IPv4 Address", "Public IPv4 Address Hours"), "Hours"),
+    ],
+)
+def test_meters_and_units(usage: str, meter: tuple[str, str], unit: str) -> None:
+    found = row(usage)
+    assert ((found["ResourceType"], found["SkuMeter"]), found["PricingUnit"]) == (meter, unit)
+
+
+def test_a_month_begins_and_ends_and_what_has_no_price_costs_nothing() -> None:
+    found = row("NatGateway-Hours")
+    assert (found["BillingPeriodStart"], found["BillingPeriodEnd"]) == ("2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z")
+    assert (found["ChargePeriodStart"], found["ChargePeriodEnd"]) == ("2026-02-28T00:00:00Z", "2026-03-01T00:00:00Z")
+    [late] = focus.rows([pb.BillLine(service="Amazon Virtual Private Cloud", usage="PublicIPv4:IdleAddress", unit="Hrs",
+                                     begin=FEB_28 + DAY - 1, end=FEB_28 + DAY)], "home-1", "me")  # fmt: skip
+    assert (late["BillingPeriodStart"], late["ListUnitPrice"]) == ("2026-02-01T00:00:00Z", "0")
+    assert (late["ServiceCategory"], late["ServiceSubcategory"]) == ("Networking", "Network Infrastructure")

@@ -1,0 +1,23 @@
+"""Skus are apart where what is sold is, and stay."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stead_controller.metering import skus
+
+SOLD = st.tuples(
+    st.sampled_from(["us-east-1", "home"]),
+    st.sampled_from(["BoxUsage:t3.micro", "BoxUsage:t3", "PublicIPv4:InUseAddress"]),
+    st.sampled_from(["RunInstances", "AllocateAddressVPC"]),
+)
+
+
+@given(SOLD, SOLD)
+def test_a_sku_is_of_region_usage_and_operation(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
+    assert (skus.sku_of(*one) == skus.sku_of(*other)) == (one == other)
+
+
+def test_a_use_is_of_a_service_and_has_a_price_id() -> None:
+    assert (skus.service_of("NatGateway-Hours"), skus.service_of("PublicIPv4:IdleAddress")) == (skus.EC2, skus.VPC)
+    assert skus.sku_of("us-east-1", "BoxUsage:t3.micro", "RunInstances") == "QBBDS4NQJWA276HS"
+    assert skus.price_id_of("A") == "A.JRTCKXETXF.6YS6EN2CT7"
