@@ -52,9 +52,7 @@ def remove(tx: Transaction, group: ScalingGroup, names: Sequence[str], now: date
     for first in range(0, len(names), _AT_ONCE):
         some = names[first : first + _AT_ONCE]
         there = Alarm.account_id == group.account_id, Alarm.name.in_(some)
-        found = list(tx.session.scalars(select(Alarm.name).where(*there)))
-        if found:
-            alarms.remove(tx, _owner(group), found, now)
+        alarms.remove(tx, _owner(group), tx.session.scalars(select(Alarm.name).where(*there)).all(), now)
 
 
 def remove_all(tx: Transaction, group: ScalingGroup, now: datetime) -> None:
