@@ -313,6 +313,11 @@ class Operator:
         )
         return list(self._call(lambda channel: BillsStub(channel).GetBill(request, timeout=_CALL_SECONDS)).lines)
 
+    def uses(self) -> frozenset[str]:
+        """What a price book may have prices of."""
+        request = pb.ListUsesRequest()
+        return frozenset(self._call(lambda channel: BillsStub(channel).ListUses(request, timeout=_CALL_SECONDS)).names)
+
     def price_books(self) -> list[pb.StoredPriceBook]:
         """All price books, the default one first."""
         request = pb.ListPriceBooksRequest()

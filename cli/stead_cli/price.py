@@ -56,9 +56,9 @@ def set_book(file: Path, valid_from: datetime | None) -> None:
 def import_offers(files: tuple[Path, ...], region: str) -> None:
     """Print a price book of AWS's own prices, from price list FILES of AmazonEC2 and AmazonVPC, JSON or CSV.
 
-    Get them from AWS yourself; nothing is fetched. Then: stead bill --prices BOOK
+    It has what this cloud has. Get the files from AWS yourself, nothing is fetched. Then: stead bill --prices BOOK
     """
-    chosen = price_import.Chosen(region)
+    chosen = price_import.Chosen(region, Operator(settings.load()).uses())
     found = [offer_files.read(file, chosen.usage_of) for file in files]
     if region not in chosen.regions:
         there = ", ".join(sorted(chosen.regions - {""})[:50]) or "none"

@@ -11,28 +11,9 @@ from stead_cli.offer_files import Origin, Rate
 
 SERVICES: Final = ("AmazonEC2", "AmazonVPC")
 """The services whose files have such prices: addresses are in the second one."""
-USES: Final = frozenset(
-    {
-        "EBS:SnapshotUsage",
-        "EBS:VolumeP-IOPS.gp3",
-        "EBS:VolumeP-IOPS.io2",
-        "EBS:VolumeP-IOPS.piops",
-        "EBS:VolumeP-Throughput.gp3",
-        "EBS:VolumeUsage",
-        "EBS:VolumeUsage.gp2",
-        "EBS:VolumeUsage.gp3",
-        "EBS:VolumeUsage.io2",
-        "EBS:VolumeUsage.piops",
-        "EBS:VolumeUsage.sc1",
-        "EBS:VolumeUsage.st1",
-        "NatGateway-Hours",
-        "PublicIPv4:IdleAddress",
-        "PublicIPv4:InUseAddress",
-    }
-)
-"""What Stead meters beside instances."""
 BOXES: Final = ("BoxUsage", "DedicatedUsage", "HostBoxUsage")
-"""What Stead meters of instances and AWS has a price for: Spot prices are in no file."""
+"""What AWS has a price for of instances: Spot prices are in no file."""
+_OF_INSTANCES: Final = (*BOXES, "SpotUsage")
 # Usage types of all regions but us-east-1 begin with a code of the region: EUC1-, APN1-, EU-.
 _PREFIX: Final = re.compile(r"[A-Z]{2,4}[0-9]{0,2}-")
 _NAME: Final = re.compile(r"[A-Za-z0-9:.-]{1,100}")
@@ -54,6 +35,8 @@ _UNITS: Final = {
     "mibps-mo": ("MiBps-Mo", 1),
     "gibps-mo": ("MiBps-Mo", 1024),
 }
+_MOST: Final = 10**9
+_PLACES: Final = 24
 _WHOLE: Final = ("0", "Inf")
 # The attributes of a plain Linux instance that runs on demand.
 _PLAIN: Final = {
@@ -67,9 +50,10 @@ _PLAIN: Final = {
 
 @dataclass(slots=True)
 class Chosen:
-    """Which products of a region count; `regions` are those that were seen."""
+    """Which products of a region count: of `uses`, Stead's names; `regions` are those that were seen."""
 
     region: str
+    uses: frozenset[str]
     regions: set[str] = field(default_factory=set)
 
     def usage_of(self, about: Mapping[str, str]) -> str | None:
@@ -79,12 +63,12 @@ class Chosen:
         if place != self.region or about.get("locationtype") != "AWS Region":
             return None
         usage = _PREFIX.sub("", about.get("usagetype", ""), count=1)
-        if usage in USES:
-            return usage
         kind = usage.partition(":")[0]
         if kind in BOXES and all(about.get(name, "") in values for name, values in _PLAIN.items()):
-            return f"{kind}:{about.get('instancetype', '')}"
-        return None
+            usage = f"{kind}:{about.get('instancetype', '')}"
+        elif kind in _OF_INSTANCES:
+            return None
+        return usage if usage in self.uses else None
 
 
 def price_book(region: str, files: Iterable[tuple[Origin, Iterable[Rate]]]) -> str:
@@ -118,8 +102,6 @@ def price_book(region: str, files: Iterable[tuple[Origin, Iterable[Rate]]]) -> s
 
 def _price(rate: Rate) -> Decimal:
     """Return the price of one of Stead's units."""
-    if not _NAME.fullmatch(rate.usage) or rate.usage.endswith(":"):
-        raise CliError(f"{rate.usage!r} is no name of a use")
     if (rate.begin, rate.end) != _WHOLE:
         raise CliError(f"the price of {rate.usage} depends on the amount, which price books do not know")
     if not _CURRENCY.fullmatch(rate.currency):
@@ -132,6 +114,6 @@ def _price(rate: Rate) -> Decimal:
         price = Decimal(rate.price)
     except InvalidOperation:
         price = Decimal(-1)
-    if not price.is_finite() or price < 0:
-        raise CliError(f"the price of {rate.usage} is {rate.price!r}, which is no number of 0 or more")
+    if not price.is_finite() or not 0 <= price < _MOST or -int(price.as_tuple().exponent) > _PLACES:
+        raise CliError(f"the price of {rate.usage} is {rate.price[:40]!r}, which is no plain number of 0 or more")
     return price / parts

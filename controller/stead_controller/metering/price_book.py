@@ -15,6 +15,8 @@ _MEMBERS: Final = frozenset({"currency", "instances", "price"})
 _INSTANCE_MEMBERS: Final = frozenset({"vcpu", "memory", "spot", "dedicated"})
 _PRICE_MEMBERS: Final = frozenset({"usage", "price"})
 _MOST_TEXT: Final = 1 << 20
+_MOST: Final = 10**9
+_PLACES: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,10 @@ def _number(value: Any, where: str) -> Decimal:
         number = None
     if number is None or not number.is_finite() or number < 0:
         raise InvalidParameter(f'{where} is {value!r}: it must be a number in quotes that is not negative, "0.05".')
+    if number >= _MOST or -int(number.as_tuple().exponent) > _PLACES:
+        raise InvalidParameter(
+            f"{where} is {value[:40]!r}: it must be less than {_MOST}, with {_PLACES} places at most."
+        )
     return number
 
 

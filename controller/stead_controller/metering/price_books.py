@@ -68,10 +68,15 @@ def within(tx: Transaction, period: Period) -> list[tuple[Period, PriceBook]]:
     return parts
 
 
+def names_of_uses(tx: Transaction) -> list[str]:
+    """List what may have a price, sorted: all uses, those of instances for each type."""
+    types = [kind.name for kind in instance_types.everything(tx)]
+    return sorted(uses.NAMES | {f"{kind}{name}" for kind in uses.OF_TYPES for name in types})
+
+
 def _require_uses(tx: Transaction, book: PriceBook) -> None:
     """Raise InvalidParameter for a price of a use, or of an instance type, that does not exist."""
-    types = [kind.name for kind in instance_types.everything(tx)]
-    names = sorted(uses.NAMES | {f"{kind}{name}" for kind in uses.OF_TYPES for name in types})
+    names = names_of_uses(tx)
     for usage in book.prices:
         start = usage.removesuffix("*")
         place = bisect_left(names, start)

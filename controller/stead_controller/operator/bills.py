@@ -77,6 +77,13 @@ class Bills(operator_pb2_grpc.BillsServicer):
             await refuse(context, error)
         return pb.AddPriceBookResponse(valid_from=made.valid_from)
 
+    async def ListUses(  # noqa: N802 - the name of the RPC
+        self, request: pb.ListUsesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListUsesResponse:
+        """List what a price book may have prices of."""
+        del request, context
+        return pb.ListUsesResponse(names=await self._database.run(price_books.names_of_uses, writes=False))
+
 
 def _uses(tx: Transaction, request: pb.GetBillRequest, account_id: str, now: datetime) -> Iterator[PricedUse]:
     require_time(request.begin)

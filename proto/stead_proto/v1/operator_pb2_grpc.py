@@ -1921,6 +1921,11 @@ class BillsStub:
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.AddPriceBookRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_operator__pb2.AddPriceBookResponse.FromString,
                 _registered_method=True)
+        self.ListUses = channel.unary_unary(
+                '/stead.v1.Bills/ListUses',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.ListUsesRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListUsesResponse.FromString,
+                _registered_method=True)
 
 
 class BillsServicer:
@@ -1947,6 +1952,13 @@ class BillsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUses(self, request, context):
+        """What a price book may have prices of.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BillsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1964,6 +1976,11 @@ def add_BillsServicer_to_server(servicer, server):
                     servicer.AddPriceBook,
                     request_deserializer=stead__proto_dot_v1_dot_operator__pb2.AddPriceBookRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_operator__pb2.AddPriceBookResponse.SerializeToString,
+            ),
+            'ListUses': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUses,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListUsesRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.ListUsesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2047,6 +2064,33 @@ class Bills:
             '/stead.v1.Bills/AddPriceBook',
             stead__proto_dot_v1_dot_operator__pb2.AddPriceBookRequest.SerializeToString,
             stead__proto_dot_v1_dot_operator__pb2.AddPriceBookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Bills/ListUses',
+            stead__proto_dot_v1_dot_operator__pb2.ListUsesRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.ListUsesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -605,6 +605,8 @@ class BillsStub:
     """Price books, the default one first; the latest of those that are valid counts."""
     AddPriceBook: _grpc.UnaryUnaryMultiCallable[_operator_pb2.AddPriceBookRequest, _operator_pb2.AddPriceBookResponse]
     """Add a price book, all of it or nothing; what was used before keeps its price."""
+    ListUses: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListUsesRequest, _operator_pb2.ListUsesResponse]
+    """What a price book may have prices of."""
 
 @_typing.type_check_only
 class BillsAsyncStub(BillsStub):
@@ -615,6 +617,8 @@ class BillsAsyncStub(BillsStub):
     """Price books, the default one first; the latest of those that are valid counts."""
     AddPriceBook: _aio.UnaryUnaryMultiCallable[_operator_pb2.AddPriceBookRequest, _operator_pb2.AddPriceBookResponse]  # type: ignore[assignment]
     """Add a price book, all of it or nothing; what was used before keeps its price."""
+    ListUses: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListUsesRequest, _operator_pb2.ListUsesResponse]  # type: ignore[assignment]
+    """What a price book may have prices of."""
 
 class BillsServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -640,5 +644,13 @@ class BillsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.AddPriceBookResponse, _abc.Awaitable[_operator_pb2.AddPriceBookResponse]]:
         """Add a price book, all of it or nothing; what was used before keeps its price."""
+
+    @_abc_1.abstractmethod
+    def ListUses(
+        self,
+        request: _operator_pb2.ListUsesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListUsesResponse, _abc.Awaitable[_operator_pb2.ListUsesResponse]]:
+        """What a price book may have prices of."""
 
 def add_BillsServicer_to_server(servicer: BillsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

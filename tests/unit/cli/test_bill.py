@@ -27,6 +27,7 @@ from stead_proto import tls
 from stead_proto.certificates import Authority
 from stead_proto.v1 import operator_pb2_grpc
 from tests.support import empty_database
+from tests.unit.cli.aws_prices import Product, as_json
 
 ONE, OTHER = "1" * 12, "2" * 12
 NOV = datetime(2026, 11, 1, tzinfo=UTC)
@@ -319,3 +320,15 @@ def test_options_without_effect_and_too_many_tags_are_refused(
     found = command("bill", *options)
     assert found.exit_code != 0
     assert (found.stdout, words in " ".join(found.stderr.split())) == ("", True), found.stderr
+
+
+def test_awss_prices_may_be_set(command: Command, clock: list[datetime], tmp_path: Path) -> None:
+    clock[0] = datetime(2026, 11, 10, tzinfo=UTC)
+    offers, book = tmp_path / "offers", tmp_path / "aws.toml"
+    micro = Product("A")
+    offers.write_text(as_json(micro, micro.but(sku="B", instance_type="no.type")), encoding="utf-8")
+    book.write_text(command("price", "import", str(offers), "--region", "eu-central-1").stdout, encoding="utf-8")
+    assert "these prices count from" in command("price", "set", str(book)).stderr
+    shown = command("price", "list", "--output", "json")
+    assert [row["currency"] for row in rows(shown)] == ["USD", "USD"]
+    assert "no.type" not in shown.stdout

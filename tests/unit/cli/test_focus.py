@@ -28,6 +28,7 @@ def test_all_that_is_metered_has_a_meter_and_a_unit_of_focus(usage: str) -> None
     found = row(usage)
     assert all(found[name] for name in ("ResourceType", "SkuMeter", "PricingUnit", "ServiceCategory"))
     assert found["PricingUnit"] == found["ConsumedUnit"]
+    assert (found["ListUnitPrice"], found["Tags"]) == ("3", "")
     assert found["PricingCategory"] == ("Dynamic" if usage.startswith("Spot") else "Standard")
     assert bool(found["SkuPriceDetails"]) == usage.startswith(uses.OF_TYPES)
 

@@ -12,6 +12,7 @@ from stead_cli import json_members, offer_files, price_import
 from stead_cli.__main__ import cli
 from stead_cli.errors import CliError
 from stead_cli.offer_files import Origin, Rate
+from stead_cli.operator import Operator
 from stead_controller.metering import price_book, uses
 from tests.unit.cli.aws_prices import Product, as_csv, as_json
 
@@ -19,6 +20,16 @@ MICRO = Product("A")
 GP3 = Product(
     "B", "0.0952000000", "GB-Mo", usagetype="EUC1-EBS:VolumeUsage.gp3", operation="", instance_type="", system=""
 )
+
+
+USES = uses.NAMES | {f"{kind}{name}" for kind in uses.OF_TYPES for name in ("t3.micro", "m1.small")}
+
+
+@pytest.fixture(autouse=True)
+def cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cloud with two instance types."""
+    monkeypatch.setattr(Operator, "__init__", lambda *_: None)
+    monkeypatch.setattr(Operator, "uses", lambda _: USES)
 
 
 @pytest.fixture(params=[as_json, as_csv], ids=["json", "csv"])
@@ -79,12 +90,14 @@ def test_what_stead_meters_gets_awss_price(write: Any) -> None:
         {"region": "eu-west-1"},
         {"usagetype": "EUC1-UnusedBox:t3.micro"},
         {"usagetype": "EUC1-EBS:VolumeUsage.gp9"},
+        {"usagetype": "EUC1-SpotUsage:t3.micro"},
+        {"instance_type": "m9.huge"},
         {"usagetype": "EUC1-XXX-EBS:VolumeUsage.gp3"},
     ],
     ids=lambda change: next(iter(change.values())).replace(" ", "_"),
 )
 def test_other_products_do_not_count(write: Any, change: dict[str, str]) -> None:
-    assert prices(write(MICRO.but(price="5", **change), MICRO, GP3)) == {
+    assert prices(write(MICRO.but(sku="Z", price="5", **change), MICRO, GP3)) == {
         "BoxUsage:t3.micro": "0.012",
         "EBS:VolumeUsage.gp3": "0.0952",
     }
@@ -93,6 +106,8 @@ def test_other_products_do_not_count(write: Any, change: dict[str, str]) -> None
 def test_one_price_may_come_twice_and_usage_types_of_us_east_1_have_no_prefix(write: Any) -> None:
     one = MICRO.but(usagetype="BoxUsage:t3.micro", region="us-east-1")
     assert prices(write(one, one.but(sku="B", market=""), region="us-east-1")) == {"BoxUsage:t3.micro": "0.012"}
+    least = f"0.{'0' * 23}1"
+    assert prices(write(one.but(price=least), region="us-east-1")) == {"BoxUsage:t3.micro": least}
 
 
 @pytest.mark.parametrize(
@@ -101,15 +116,18 @@ def test_one_price_may_come_twice_and_usage_types_of_us_east_1_have_no_prefix(wr
         ([MICRO, MICRO.but(sku="B", price="0.013")], "BoxUsage:t3.micro has two prices: 0.012"),
         ([MICRO.but(begin="1")], "depends on the amount"),
         ([MICRO.but(end="100")], "depends on the amount"),
-        ([MICRO.but(price="-1")], "no number of 0 or more"),
-        ([MICRO.but(price="NaN")], "no number of 0 or more"),
-        ([MICRO.but(price="cheap")], "no number of 0 or more"),
+        ([MICRO.but(price="-1")], "no plain number of 0 or more"),
+        ([MICRO.but(price="NaN")], "no plain number of 0 or more"),
+        ([MICRO.but(price="cheap")], "no plain number of 0 or more"),
         ([MICRO.but(unit="Quantity")], "is for 'Quantity'; it should be for Hrs"),
         ([GP3.but(unit="Hrs")], "is for 'Hrs'; it should be for GB-Mo"),
         ([MICRO.but(currency="dollar")], "no currency"),
         ([MICRO, GP3.but(currency="CNY")], "prices in CNY and USD"),
-        ([MICRO.but(instance_type='x"y')], "no name of a use"),
-        ([MICRO.but(instance_type="")], "no name of a use"),
+        ([MICRO.but(instance_type="")], "no price of what Stead meters in eu-central-1"),
+        ([MICRO.but(price="1000000000")], "no plain number"),
+        ([MICRO.but(price="1e999999")], "no plain number"),
+        ([MICRO.but(price="1e-999999")], "no plain number"),
+        ([MICRO.but(price="0." + "0" * 30 + "1")], "no plain number"),
         ([MICRO.but(usagetype="Other")], "no price of what Stead meters in eu-central-1"),
     ],
 )
@@ -202,6 +220,5 @@ def test_a_file_is_told_of_by_its_own_words_only_if_they_are_plain(tmp_path: Pat
         offer_files.read(tmp_path / "none", lambda _: None)
 
 
-def test_it_knows_the_same_uses_as_the_controller() -> None:
-    assert price_import.USES == uses.NAMES
+def test_awss_kinds_of_instances_are_all_but_spot() -> None:
     assert {f"{kind}:" for kind in price_import.BOXES} | {"SpotUsage:"} == set(uses.OF_TYPES)

@@ -49,6 +49,7 @@ def test_the_default_prices_are_right_and_name_each_kind():
         ('prices = "x"', "has prices, which is not known"),
         ("[instances]\nvcpu='1'\nmemory='1'", "lacks currency"),
         ('currency = "euro"', "no code of ISO 4217"),
+        ('currency = "EURO"', "no code of ISO 4217"),
         ('currency = "eur"', "no code of ISO 4217"),
         ('currency = "ÄÖÜ"', "no code of ISO 4217"),
         ("currency = 5", "no code of ISO 4217"),
@@ -63,6 +64,9 @@ def test_the_default_prices_are_right_and_name_each_kind():
         ('currency = "EUR"\n[[price]]\nusage = "BoxUsage:a"\nprice = "-1"', "not negative"),
         ('currency = "EUR"\n[[price]]\nusage = "BoxUsage:a"\nprice = "NaN"', "number in quotes"),
         ('currency = "EUR"\n[[price]]\nusage = "BoxUsage:a"\nprice = "x"', "number in quotes"),
+        ('currency = "EUR"\n[[price]]\nusage = "BoxUsage:a"\nprice = "1000000000"', "less than 1000000000"),
+        ('currency = "EUR"\n[[price]]\nusage = "BoxUsage:a"\nprice = "1e999999"', "less than 1000000000"),
+        ('currency = "EUR"\n[[price]]\nusage = "BoxUsage:a"\nprice = "1e-25"', "24 places at most"),
         (BOOK + '[[price]]\nusage = "EBS:VolumeUsage*"\nprice = "1"', "two prices for EBS:VolumeUsage"),
         ('currency = "EUR"\ninstances = 5', "instances must be a table"),
         ('currency = "EUR"\n[instances]\nvcpu = "1"', "instances lacks memory"),
@@ -74,3 +78,9 @@ def test_the_default_prices_are_right_and_name_each_kind():
 def test_one_error_refuses_all_of_it(text, words):
     with pytest.raises(InvalidParameter, match=words):
         parse(text)
+
+
+def test_prices_may_be_large_and_small():
+    book = parse(BOOK.replace('"0.1"', '"999999999"').replace('"0.01"', f'"0.{"0" * 23}1"'))
+    assert (book.find("EBS:VolumeUsage.gp2"), book.find("EBS:VolumeUsage.st1")) == (999999999, Decimal(1).scaleb(-24))
+    assert parse('currency = "EUR"'.ljust(1 << 20)).currency == "EUR"
