@@ -23,11 +23,11 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from stead_controller.aws.ce import cost_query, time_periods
-from stead_controller.aws.ce.cost_query import Group, Query
+from stead_controller.aws.ce import time_periods
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Base, UsageLine, UsageMeter, UsageTag
-from stead_controller.metering import priced_uses, usage_days
+from stead_controller.metering import cost_sums, priced_uses, usage_days
+from stead_controller.metering.cost_sums import Group, Query
 from stead_controller.metering.usage_sums import Question
 from stead_controller.request.transaction import Transaction
 from tests.support import empty_database
@@ -68,7 +68,7 @@ def questions() -> dict[str, Callable[[Any], Any]]:
     def costs(times: tuple[datetime, datetime], granularity: str, *groups: Group) -> Callable[[Any], Any]:
         begin, end = (int(moment.timestamp()) for moment in times)
         query = Query(ACCOUNT, "us-east-1", time_periods.parts(begin, end, granularity), groups)
-        return lambda tx: cost_query.run(tx, query, NOW)
+        return lambda tx: cost_sums.run(tx, query, NOW)
 
     edges = (int(MONTH[0].timestamp()), int(NOW.timestamp()))
     return {

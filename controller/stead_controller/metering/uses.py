@@ -44,6 +44,8 @@ _UNITS: Final = {
     "EBS:VolumeP-IOPS": IOPS_MONTH,
     "EBS:VolumeP-Throughput": "MiBps-Mo",
 }
+UNITS: Final = tuple(dict.fromkeys(_UNITS.values()))
+"""The units in which uses are measured."""
 KINDS: Final = tuple(_UNITS)
 """How names of uses begin."""
 OF_TYPES: Final = ("BoxUsage:", "SpotUsage:", "DedicatedUsage:", "HostBoxUsage:")

@@ -5,10 +5,11 @@ from typing import Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.ce import cost_filter, cost_query, time_periods
-from stead_controller.aws.ce.cost_filter import Filter
-from stead_controller.aws.ce.cost_query import Group, Query, Sums
 from stead_controller.aws.ce.pages import Pages
 from stead_controller.errors import InvalidParameter
+from stead_controller.metering import cost_sums
+from stead_controller.metering.cost_filter import Filter, keys_of
+from stead_controller.metering.cost_sums import Group, Query, Sums
 
 _MOST_ROWS: Final = 2000  # groups of all parts of the time in one page
 _RESOURCE: Final = "RESOURCE_ID"
@@ -38,8 +39,8 @@ def _answer(call: Call, params: Params, name: str, *, with_resources: bool) -> R
         time_periods.require_recent(times.edges[0], now)
     _require_resources(groups, chosen, with_resources=with_resources)
     query = Query(call.caller.account_id, call.cloud.region, times.edges, groups, chosen)
-    found = cost_query.run(call.tx, query, now)
-    currencies = cost_query.currencies(call.tx, times.edges)
+    found = cost_sums.run(call.tx, query, now)
+    currencies = cost_sums.currencies(call.tx, times.edges)
     rows = [
         (part, keys, sums)
         for part, of_part in enumerate(found)
@@ -75,14 +76,14 @@ def _metrics(sums: Sums, names: tuple[str, ...], currency: str) -> Result:
     shown = {}
     for name in names:
         amount, unit = sums.amount(name, currency)
-        shown[name] = {"Amount": cost_query.text_of(amount), "Unit": unit}
+        shown[name] = {"Amount": cost_sums.text_of(amount), "Unit": unit}
     return shown
 
 
 def _require_resources(groups: tuple[Group, ...], chosen: Filter | None, *, with_resources: bool) -> None:
     """Raise InvalidParameter unless resources are told apart exactly where they can be."""
     filters = () if chosen is None else (chosen,)
-    named = {group.key for group in groups if group.kind == "DIMENSION"} | cost_filter.keys_of(filters, "DIMENSION")
+    named = {group.key for group in groups if group.kind == "DIMENSION"} | keys_of(filters, "DIMENSION")
     if with_resources and _RESOURCE not in named:
         raise InvalidParameter(f"The request must be grouped or filtered by {_RESOURCE}.")
     if not with_resources and _RESOURCE in named:

@@ -6,11 +6,11 @@ from typing import Final
 
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.aws.ce import cost_filter, cost_query, dimensions, time_periods, words
-from stead_controller.aws.ce.cost_query import Group, Query, Sums
+from stead_controller.aws.ce import cost_filter, cost_query, time_periods, words
 from stead_controller.aws.ce.pages import Pages
 from stead_controller.errors import InvalidParameter, Unsupported
-from stead_controller.metering import cost_tags
+from stead_controller.metering import cost_sums, cost_tags, dimensions
+from stead_controller.metering.cost_sums import Group, Query, Sums
 
 _MOST: Final = 1000
 _DESCENDING: Final = "DESCENDING"
@@ -76,7 +76,7 @@ def _page(call: Call, params: Params, name: str, group: Group | None) -> tuple[I
         keys = cost_tags.keys_within(call.tx, query.account_id, begin, end)
         sums = {key: Sums() for key in keys}
     else:
-        [of_all] = cost_query.run(call.tx, query, pages.now)
+        [of_all] = cost_sums.run(call.tx, query, pages.now)
         prefix = "" if group.kind == "DIMENSION" else f"{group.key}$"
         sums = {which.removeprefix(prefix): found for (which,), found in of_all.items()}
     values = sorted(value for value in sums if search.casefold() in value.casefold())

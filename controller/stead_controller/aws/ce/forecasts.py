@@ -5,13 +5,13 @@ from itertools import pairwise
 from typing import Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.aws.ce import cost_filter, cost_query, time_periods, words
-from stead_controller.aws.ce.cost_query import Query, Sums
+from stead_controller.aws.ce import cost_filter, time_periods, words
 from stead_controller.errors import BadRequest, InvalidParameter
-from stead_controller.metering import forecast, months
+from stead_controller.metering import cost_sums, forecast, months
+from stead_controller.metering.cost_filter import Filter
+from stead_controller.metering.cost_sums import Sums
 
 _DAY: Final = 86400
-_KNOWN_DAYS: Final = 28  # whole weeks, so that each weekday counts as often
 _DEFAULT_LEVEL: Final = 80
 _COSTS: Final = {
     "UNBLENDED_COST": "UnblendedCost",
@@ -79,28 +79,24 @@ def _times(params: Params, now: datetime) -> tuple[int, ...]:
     return edges
 
 
-def _known(call: Call, chosen: cost_filter.Filter | None, metric: str) -> tuple[list[float], str]:
+def _known(call: Call, chosen: Filter | None, metric: str) -> tuple[list[float], str]:
     """Return what the last days amount to, from the first on of which anything was used, and its unit."""
-    today = int(call.now.timestamp()) // _DAY * _DAY
-    edges = tuple(range(today - _KNOWN_DAYS * _DAY, today + 1, _DAY))
-    query = Query(call.caller.account_id, call.cloud.region, edges, filter=chosen)
-    days = [of_day.get((), Sums()) for of_day in cost_query.run(call.tx, query, call.now)]
-    while days and not days[0].quantities:
-        del days[0]
+    days = cost_sums.known_days(call.tx, call.caller.account_id, call.cloud.region, chosen, call.now)
     if len(days) < forecast.LEAST_DAYS:
         raise BadRequest(
             "Insufficient amount of historical data to generate forecast.", code="DataUnavailableException"
         )
     units = {unit for day in days for unit in day.quantities}
-    if metric == cost_query.QUANTITY and len(units) > 1:
+    if metric == cost_sums.QUANTITY and len(units) > 1:
         raise BadRequest(
             f"What is used is measured in {' and '.join(sorted(units))}: filter by the type of usage.",
             code="UnresolvableUsageUnitException",
         )
+    today = int(call.now.timestamp()) // _DAY * _DAY
     together = Sums()
     for day in days:
         together.add(day)
-    unit = together.amount(metric, cost_query.currencies(call.tx, edges)[-1])[1]
+    unit = together.amount(metric, cost_sums.currencies(call.tx, (today - _DAY, today))[-1])[1]
     return [float(day.amount(metric, "")[0]) for day in days], unit
 
 

@@ -1,9 +1,12 @@
 """Filter expressions of Cost Explorer."""
 
+import json
+
 import pytest
 
 from stead_controller.aws.ce import cost_filter
 from stead_controller.errors import InvalidParameter, Unsupported
+from stead_controller.metering.cost_filter import from_json, keys_of, to_json
 
 SERVICE = {"Dimensions": {"Key": "SERVICE", "Values": ["EC2 - Other", "x"]}}
 TEAM = {"Tags": {"Key": "team", "Values": ["a"]}}
@@ -72,5 +75,10 @@ def test_a_bad_expression_is_refused(expression, error, words):
 
 
 def test_expressions_are_nested_twenty_times_at_most():
-    assert cost_filter.keys_of([cost_filter.read(nested(20))], "DIMENSION") == {"SERVICE"}
-    assert cost_filter.keys_of([cost_filter.read({"And": [SERVICE, TEAM]})], "TAG") == {"team"}
+    assert keys_of([cost_filter.read(nested(20))], "DIMENSION") == {"SERVICE"}
+    assert keys_of([cost_filter.read({"And": [SERVICE, TEAM]})], "TAG") == {"team"}
+
+
+def test_a_filter_is_stored_as_json():
+    read = cost_filter.read({"And": [SERVICE, {"Not": {"Tags": {"Key": "team", "MatchOptions": ["ABSENT"]}}}]})
+    assert from_json(json.loads(json.dumps(to_json(read)))) == read

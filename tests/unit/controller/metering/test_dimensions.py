@@ -2,9 +2,8 @@
 
 import pytest
 
-from stead_controller.aws.ce import dimensions
 from stead_controller.errors import Unsupported
-from stead_controller.metering import uses
+from stead_controller.metering import dimensions, uses
 from stead_controller.metering.usage_sums import Used
 
 ACCOUNT = "1" * 12
