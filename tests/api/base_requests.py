@@ -9,7 +9,7 @@ from typing import Any, Final
 from stead_controller.db.tables import IamMfaDevice, Instance
 from tests.api import cloudwatch_requests, fleet_requests, instance_requests, scaling_requests, sns_requests
 from tests.api.conftest import Api
-from tests.api.cost_requests import COSTS, COSTS_BESIDE, COSTS_OF, add_costs
+from tests.api.cost_requests import COSTS, COSTS_BESIDE, COSTS_OF, add_costs, build_budgets
 from tests.api.identity import trust
 from tests.support import rows
 
@@ -60,7 +60,7 @@ def _guests(api: Api) -> Named:
     ec2.enable_serial_console_access()
     (key,) = ec2.describe_key_pairs()["KeyPairs"]
     return named | {
-        **fleet_requests.build(api), **cloudwatch_requests.build(api), **scaling_requests.build(api), **sns_requests.build(api),
+        **fleet_requests.build(api), **cloudwatch_requests.build(api), **scaling_requests.build(api), **sns_requests.build(api), **build_budgets(api),
         "instance": instance,
         "stopped": stopped,
         "root_of_stopped": next(one["VolumeId"] for one in found if one["Attachments"][0]["InstanceId"] == stopped),
@@ -502,8 +502,7 @@ TAGGED: Final[dict[str, str]] = {
     "CreateNetworkInterface": "network-interface", "CreateReplaceRootVolumeTask": "replace-root-volume-task", "CreateRouteTable": "route-table",
     "CreateSecurityGroup": "security-group", "CreateSnapshot": "snapshot", "CreateSnapshots": "snapshot",
     "CreateSubnet": "subnet", "CreateSubnetCidrReservation": "subnet-cidr-reservation", "CreateVolume": "volume",
-    "CreateVpc": "vpc",
-    "CreateVpcEndpoint": "vpc-endpoint", "CreateVpcPeeringConnection": "vpc-peering-connection", "ExportImage": "export-image-task",
+    "CreateVpc": "vpc", "CreateVpcEndpoint": "vpc-endpoint", "CreateVpcPeeringConnection": "vpc-peering-connection", "ExportImage": "export-image-task",
     "ImportImage": "import-image-task", "ImportKeyPair": "key-pair", "ImportSnapshot": "import-snapshot-task",
     "RegisterImage": "image", "RunInstances": "instance",
     "StartNetworkInsightsAnalysis": "network-insights-analysis",
@@ -573,6 +572,7 @@ INSTEAD: Final[dict[str, tuple[tuple[str, ...], dict[str, Named]]]] = {
 # Operations whose base request is refused here, and why.
 REFUSED_BASES: Final[dict[str, str]] = {
     "AssumeRole": "root assumes no role",
+    "CreateSubscriber": "a notification has the one subscriber that there can be",
     "DescribeFleetInstances": "EC2 has none of instant fleets",
     "AssumeRoleWithWebIdentity": "it needs an issuer's token",
     "ChangePassword": "root has no password here",

@@ -1,9 +1,10 @@
-"""Cost Explorer's and the price list's part of `base_requests.py`: good requests about what is billed."""
+"""The part of Cost Explorer, the price list and budgets of `base_requests.py`: good requests about what is billed."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from stead_controller.db.tables import UsageLine
+from tests.api import budget_requests
 
 Named = dict[str, Any]
 _TODAY: Final = datetime.now(UTC)
@@ -21,7 +22,9 @@ def add_costs(tx: Any, account_id: str) -> None:
     tx.session.add(UsageLine(**about, zone="us-east-1a", quantity=1, began=began, ended=ended))
 
 
+build_budgets: Final = budget_requests.build
 COSTS: Final[dict[str, Named]] = {
+    **budget_requests.BASES,
     "GetCostAndUsage": {**_ASKED, "Metrics": ["UnblendedCost"]},
     "GetCostAndUsageWithResources": {**_ASKED, "Filter": _OF_RESOURCE, "GroupBy": _BY_RESOURCE},
     "GetCostCategories": {"TimePeriod": _PERIOD},
@@ -43,6 +46,7 @@ _LEAVES: Final[dict[str, Named]] = {
 }
 COSTS_BESIDE: Final[dict[str, Named]] = {
     "GetProducts Filters": {"Type": "TERM_MATCH", "Field": "volumeApiName", "Value": "gp3"},
+    **budget_requests.COMPANIONS,
     **{f"{name} Filter.{leaf}": needed for name in _FILTERED for leaf, needed in _LEAVES.items()},
     **{f"{name} GroupBy": {"Type": "DIMENSION", "Key": "RESOURCE_ID"} for name in _FILTERED},
     "GetCostAndUsage GroupBy": {"Type": "DIMENSION", "Key": "SERVICE"},
@@ -54,6 +58,7 @@ COSTS_OF: Final[dict[tuple[str, str], Any]] = {
     ("GetProducts", "FormatVersion"): "aws_v1",
     ("GetProducts", "Filters.Type"): "TERM_MATCH",
     ("GetProducts", "Filters.Field"): "volumeApiName",
+    **budget_requests.VALUES_OF,
     **{(name, f"Filter.{leaf}.MatchOptions"): ["EQUALS"] for name in _FILTERED for leaf in _LEAVES},
     **{(name, "Filter.Dimensions.Key"): "SERVICE" for name in _FILTERED},
     **{(name, "SortBy.Key"): "UnblendedCost" for name in _FILTERED},

@@ -553,7 +553,7 @@ def test_who_has_no_policies_may_call_nothing(api, user, how):
             if refusal is None:
                 allowed.append((service, name))
             else:
-                said.append((name, refusal))
+                said.append((RULES[service, name].action or name, refusal))
         return allowed, said
 
     allowed, said = api.run(walk)

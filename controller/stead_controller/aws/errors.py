@@ -88,6 +88,7 @@ _SERVICE_STATUSES: Final[dict[tuple[str, str], int]] = {
     ("cloudwatch", "DashboardNotFoundError"): 404,
     ("sns", "Throttled"): 429,
     ("ce", "LimitExceededException"): 400,
+    ("budgets", "ServiceQuotaExceededException"): 400,
 }
 
 _INVALID: Final = (
@@ -140,6 +141,12 @@ _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
     ("service-quotas", errors.NotAuthorized): "AccessDeniedException",
     ("service-quotas", errors.TooManyRequests): "TooManyRequestsException",
     **{("ce", kind): "ValidationException" for kind in (*_INVALID, errors.BadRequest)},
+    **{("budgets", kind): "InvalidParameterException" for kind in (*_INVALID, errors.BadRequest)},
+    ("budgets", errors.NotFound): "NotFoundException",
+    ("budgets", errors.AlreadyExists): "DuplicateRecordException",
+    ("budgets", errors.InUse): "ResourceLockedException",
+    ("budgets", errors.LimitExceeded): "CreationLimitExceededException",
+    ("budgets", errors.NotAuthorized): "AccessDeniedException",
     ("ce", errors.NotAuthorized): "AccessDeniedException",
     ("ce", errors.LimitExceeded): "LimitExceededException",
     **{("pricing", kind): "InvalidParameterException" for kind in (*_INVALID, errors.BadRequest)},
@@ -158,6 +165,7 @@ _FAULTS: Final = {
     "ec2-instance-connect": "ServiceException",
     "pricing": "InternalErrorException",
     "sns": "InternalError",
+    "budgets": "InternalErrorException",
 }
 # Codes of errors that carry EC2's, where a service has its own word for them.
 _RENAMED: Final[dict[tuple[str, str], str]] = {

@@ -6,6 +6,7 @@ from typing import Final
 
 from stead_controller.aws import (
     autoscaling,
+    budgets,
     ce,
     cloudtrail,
     cloudwatch,
@@ -23,6 +24,7 @@ from stead_controller.aws import (
 
 _SERVICES: Final = (
     autoscaling,
+    budgets,
     ce,
     cloudtrail,
     cloudwatch,

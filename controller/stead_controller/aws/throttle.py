@@ -25,7 +25,7 @@ _READING: Final = (*ec2_rates.READING, "Lookup", "Simulate")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html, divided by 100
 _OBJECT_READ: Final = Rate(55, 55)
 _OBJECT_WRITE: Final = Rate(35, 35)
-# Cost Explorer's operations that add up what was used; AWS publishes no rates of them, and takes a cent for each.
+# Operations that add up what was used; AWS publishes no rates of them, and takes a cent for each of Cost Explorer's.
 _SUMS: Final = Rate(20, 2)
 # What lists a hundred products with their attributes; AWS publishes no rate of it.
 _PRICES: Final = Rate(50, 10)
@@ -57,6 +57,8 @@ OWN: Final = {
     ("cloudwatch", "PutDashboard"): Rate(10, 10),
     ("cloudwatch", "PutMetricAlarm"): Rate(3, 3),
     ("cloudwatch", "PutMetricData"): Rate(500, 500),
+    ("budgets", "DescribeBudgetPerformanceHistory"): _SUMS,
+    ("budgets", "DescribeBudgets"): _SUMS,
     ("ce", "GetCostAndUsage"): _SUMS,
     ("ce", "GetCostAndUsageWithResources"): _SUMS,
     ("ce", "GetCostForecast"): _SUMS,

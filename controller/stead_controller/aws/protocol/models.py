@@ -51,6 +51,7 @@ SIGNING_NAMES: Final[dict[str, str]] = {
     "sns": "sns",
     "ce": "ce",
     "pricing": "pricing",
+    "budgets": "budgets",
 }
 
 # Signing names that some SDKs use instead if they have a custom endpoint: the model's serviceId.
@@ -69,6 +70,7 @@ _SERVICE_IDS: Final[dict[str, str]] = {
     "SNS": "sns",
     "Cost Explorer": "ce",
     "Pricing": "pricing",
+    "Budgets": "budgets",
 }
 
 # Names of services in X-Amz-Target and in the paths of the CBOR protocol.
@@ -80,6 +82,7 @@ _TARGETS: Final[dict[str, str]] = {
     "AWSEC2InstanceConnectService": "ec2-instance-connect",
     "AWSInsightsIndexService": "ce",
     "AWSPriceListService": "pricing",
+    "AWSBudgetServiceGateway": "budgets",
 }
 
 SERVICES: Final = frozenset(SIGNING_NAMES.values())

@@ -3,6 +3,7 @@
 from stead_controller.db.tables.account import AccessKey, Account
 from stead_controller.db.tables.audit_event import AuditEventResource, AuditEventRow
 from stead_controller.db.tables.base import Base
+from stead_controller.db.tables.budget import Budget, BudgetAction, BudgetActionEvent, BudgetNotification
 from stead_controller.db.tables.client_token import ClientToken
 from stead_controller.db.tables.cloud import CloudFact
 from stead_controller.db.tables.fleet.capacity_reservation import CapacityReservation, CapacityReservationSlots
@@ -118,6 +119,10 @@ __all__ = [
     "Base",
     "BlockSegment",
     "Bucket",
+    "Budget",
+    "BudgetAction",
+    "BudgetActionEvent",
+    "BudgetNotification",
     "BurstableSettings",
     "CapacityReservation",
     "CapacityReservationSlots",

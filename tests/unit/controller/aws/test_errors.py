@@ -116,7 +116,8 @@ def test_internal_errors_are_logged_and_not_shown(caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize(
-    "service", ["ec2", "iam", "sts", "ebs", "dlm", "cloudtrail", "service-quotas", "sns", "ssm", "ce", "pricing"]
+    "service",
+    ["ec2", "iam", "sts", "ebs", "dlm", "cloudtrail", "service-quotas", "sns", "ssm", "ce", "budgets", "pricing"],
 )
 def test_a_full_disk_is_the_same_to_every_service(service: str) -> None:
     error = translate(errors.OutOfRoom(), service, "r-1", Wire.EC2)
