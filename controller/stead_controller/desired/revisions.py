@@ -44,8 +44,8 @@ def current(tx: Transaction) -> int:
 
 def leap(tx: Transaction, now: datetime) -> None:
     """Skip to a revision that no earlier state of this database can have used; for the start of a controller."""
-    before = next_revision(tx)
-    after = max(before + 1, int(now.timestamp() * 1000))
+    before = next_revision(tx) - 1  # the last that was used: a state that was lost may have used the next one
+    after = max(before + 2, int(now.timestamp() * 1000))
     tx.session.add(RevisionLeap(before=before, after=after))
     tx.session.execute(update(Revision).where(Revision.id == 1).values(value=after))
     tx.revision = after

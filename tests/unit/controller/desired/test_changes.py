@@ -36,3 +36,10 @@ def test_a_host_is_ahead_if_it_was_sent_a_revision_that_a_start_has_skipped(run)
 
     run(revisions.leap, NOW)
     assert run(ask) == [True, False]
+
+
+def test_a_host_is_ahead_by_the_one_change_that_was_lost(run):
+    """A copy of the database had the revision `known`; the host got just one change more, and the copy is put back."""
+    known = run(revisions.current)
+    run(revisions.leap, NOW)
+    assert [run(is_ahead, known + more, "here", here="here") for more in (0, 1, 2)] == [False, True, True]
