@@ -33,6 +33,7 @@ _NAMES: Final = (
     "placement",
     "image",
     "blocks",
+    "backup",
     "net",
     "rig",
     "test",

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from stead_controller import allocator, clock, logs, supervisor
+from stead_controller.backup.command_line import backup
 from stead_controller.secrets import core_dumps
 from stead_controller.settings import Settings
 from stead_proto import alone
@@ -311,6 +312,9 @@ def downgrade(state_dir: Path, database_url: str, revision: str) -> None:
         raise click.ClickException(str(error)) from error
     finally:
         opened.close()
+
+
+cli.add_command(backup)
 
 
 async def _serve(make: "type[Controller]", settings: Settings) -> None:

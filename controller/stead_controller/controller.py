@@ -35,6 +35,7 @@ from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.aws.sns import signing_certificate
 from stead_controller.aws.throttle import Throttle
 from stead_controller.blocks import scheduled_scrub
+from stead_controller.blocks.collection import collecting
 from stead_controller.blocks.open_files import open_files
 from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import Clock, ClockSteps, now
@@ -551,8 +552,9 @@ class Controller:
     async def _collect_blocks(self) -> None:
         """Remove blocks that nothing refers to; if there are very many, the rest in the next run."""
         for _ in range(_COLLECTIONS_AT_ONCE):
-            if not await self._blocks.collect():
-                return
+            with collecting(self.settings.state_dir) as allowed:  # not while a backup copies them
+                if not allowed or not await self._blocks.collect():
+                    return
 
     async def _compose_snapshots(self) -> None:
         """Make segments of the blocks that clients wrote."""

@@ -32,7 +32,7 @@ def bring_up_to_date(engine: Engine, run: Callable[[Callable[[], None]], None] =
     present = revision_of(engine)
     if present == newest():
         return
-    if present is not None and present not in _revisions()[0]:
+    if present is not None and not knows(present):
         raise NewerDatabaseError(
             f"The database has the revision {present}, of a newer release: run that one, or have it go back by "
             f"`stead-controller database downgrade {newest()}`, or put the copy back that its upgrade left beside the "
@@ -64,6 +64,11 @@ def newest() -> str:
     made, built_on = _revisions()
     (last,) = made - built_on
     return last
+
+
+def knows(revision: str) -> bool:
+    """Tell whether this release can use a database with a revision: its own, or an earlier one."""
+    return revision in _revisions()[0]
 
 
 def copy_of(database: Path, revision: str) -> Path:

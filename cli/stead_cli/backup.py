@@ -1,0 +1,200 @@
+"""`stead backup`: copies of the controller's state in a folder, which bring it back on this or another machine."""
+
+import json
+import subprocess
+import sys
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from stead_cli import cloud, processes, release, settings
+from stead_cli.errors import CliError
+from stead_cli.output import output_option, say, show_json, show_rows
+from stead_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_COLUMNS: Final = ("id", "made", "blocks", "size", "release")
+_MIB: Final = 1 << 20
+
+_folder = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+_id = click.argument("backup_id", metavar="[ID]", default="latest")
+_passphrase_file = click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A file whose first line is the passphrase of the keys; otherwise it is asked for.",
+)
+
+
+@click.group()
+def backup() -> None:
+    """Copy the controller's state into a folder, and bring it back."""
+
+
+@backup.command()
+@_folder
+@_passphrase_file
+@output_option
+def create(folder: Path, passphrase_file: Path | None, output: str) -> None:
+    """Make a backup in FOLDER while Stead runs: database, snapshots, images, keys, records of calls.
+
+    Blocks that FOLDER has from earlier backups are not copied again. Disks of volumes, objects in buckets and metrics
+    are not in it.
+    """
+    chosen = _own_cloud()
+    passphrase = _passphrase(passphrase_file, again=not (folder / "stead-backups.json").exists())
+    arguments = [f"--release={release.current()}", *_state_options(chosen), "--passphrase-file=-"]
+    made = _run(["create", str(folder), *arguments], passphrase)["backup"]
+    if made["unreadable"]:
+        say(f"{len(made['unreadable'])} blocks are damaged in the store: ./stead blocks scrub names what needs them")
+    _show(made, output)
+
+
+@backup.command("list")
+@_folder
+@output_option
+def list_backups(folder: Path, output: str) -> None:
+    """List the backups in FOLDER, the oldest first."""
+    found = _run(["list", str(folder)])["backups"]
+    show_rows(found if output == "json" else [_row(one) for one in found], _COLUMNS, output, empty="no backups")
+
+
+@backup.command()
+@_folder
+@_id
+@_passphrase_file
+@output_option
+def verify(folder: Path, backup_id: str, passphrase_file: Path | None, output: str) -> None:
+    """Read all of a backup, by default the latest; exit with 1 if something is missing or damaged.
+
+    Its keys are opened where the passphrase is given, too.
+    """
+    passphrase = None if passphrase_file is None else _passphrase(passphrase_file)
+    with_keys = [] if passphrase is None else ["--passphrase-file=-"]
+    found = _run(["verify", str(folder), backup_id, *with_keys], passphrase)
+    if output == "json":
+        show_json(found)
+    for fault in found["faults"] if output != "json" else ():
+        click.echo(fault)
+    if found["faults"]:
+        raise CliError(f"backup {found['backup']['id']} is not whole", "restore an earlier one, or make another")
+    say(f"backup {found['backup']['id']} is whole")
+
+
+@backup.command()
+@_folder
+@_id
+@_passphrase_file
+def restore(folder: Path, backup_id: str, passphrase_file: Path | None) -> None:
+    """Bring a backup back, by default the latest, where there is no controller's state; then: ./stead up.
+
+    Hosts keep what was made since the backup: see docs/operate/backup-and-upgrade.md.
+    """
+    chosen = _own_cloud()
+    program = cloud.controller_program(chosen)
+    if processes.find(program) is not None:
+        raise CliError("the controller runs", "stop it: ./stead down")
+    with cloud.exclusively(chosen):
+        done = _run(
+            ["restore", str(folder), backup_id, *_state_options(chosen), "--passphrase-file=-"],
+            _passphrase(passphrase_file),
+        )
+    restored = done["restored"]
+    say(f"backup {done['backup']['id']} is in {chosen.controller_dir}: {restored['blocks']} blocks; next: ./stead up")
+    if restored["missing"]:
+        raise CliError(
+            f"the backup lacks {len(restored['missing'])} blocks",
+            "./stead up, then ./stead blocks scrub names what needs them",
+        )
+
+
+@backup.command()
+@_folder
+@click.option("--keep", type=click.IntRange(min=1), required=True, help="How many of the newest backups stay.")
+def prune(folder: Path, keep: int) -> None:
+    """Remove old backups, and the blocks that only they need."""
+    done = _run(["prune", str(folder), f"--keep={keep}"])
+    say(f"{len(done['removed'])} backups removed, and {done['blocks']} blocks")
+
+
+def _own_cloud() -> Settings:
+    cloud.require_root("a backup")
+    chosen = settings.load()
+    cloud.refuse_rig(chosen)
+    return chosen
+
+
+def _state_options(chosen: Settings) -> list[str]:
+    return [f"--state-dir={chosen.controller_dir}", f"--settings-file={chosen.memory_file}"]
+
+
+def _passphrase(file: Path | None, *, again: bool = False) -> str:
+    """Read the passphrase's line, or ask for it, twice if it is a new one."""
+    if file is not None:
+        return file.read_text(encoding="utf-8").partition("\n")[0]
+    if not sys.stdin.isatty():
+        raise CliError("no passphrase is given", "write it into a file: --passphrase-file FILE")
+    asked: str = click.prompt("Passphrase of the keys", hide_input=True, confirmation_prompt=again, err=True)
+    return asked
+
+
+def _run(arguments: list[str], passphrase: str | None = None) -> dict[str, Any]:
+    """Run the controller's program, show how far it is, and return its last line; raises CliError."""
+    command = [str(cloud.BIN / "stead-controller"), "backup", *arguments]
+    last: dict[str, Any] = {}
+    with ExitStack() as stack:
+        show = _bar(stack)
+        process = stack.enter_context(
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+        )
+        if process.stdin is None or process.stdout is None:
+            raise CliError("stead-controller cannot be run")
+        process.stdin.write(f"{passphrase or ''}\n")
+        process.stdin.close()
+        for line in process.stdout:
+            last = json.loads(line)
+            if "step" in last:
+                show(last["step"], last["done"], last["of"])
+    if "error" in last or process.returncode != 0:
+        raise CliError(str(last.get("error") or f"stead-controller ended with {process.returncode}"))
+    return last
+
+
+def _bar(stack: ExitStack) -> "Callable[[str, int, int], None]":
+    """Show each step as a bar on a terminal; otherwise nothing, as the result says it all."""
+    if not sys.stderr.isatty():
+        return lambda _step, _done, _of: None
+    from rich.console import Console  # noqa: PLC0415 - a tenth of a second, needed only on a terminal
+    from rich.progress import Progress, TaskID  # noqa: PLC0415 - as above
+
+    progress = stack.enter_context(Progress(console=Console(stderr=True)))
+    tasks: dict[str, TaskID] = {}
+
+    def show(step: str, done: int, of: int) -> None:
+        if step not in tasks:
+            tasks[step] = progress.add_task(step, total=of)
+        progress.update(tasks[step], completed=done, total=of)
+
+    return show
+
+
+def _show(made: dict[str, Any], output: str) -> None:
+    if output == "json":
+        show_json(made)
+    else:
+        show_rows([_row(made)], _COLUMNS, output)
+
+
+def _row(made: dict[str, Any]) -> dict[str, str]:
+    blocks = f"in {made['bucket']}" if made["bucket"] else str(made["blocks"])
+    return {
+        "id": made["id"],
+        "made": f"{datetime.fromtimestamp(made['made'], UTC):%Y-%m-%d %H:%M:%S}",
+        "blocks": blocks,
+        "size": f"{made['block_bytes'] / _MIB:.1f} MiB",
+        "release": made["release"],
+    }

@@ -1,0 +1,57 @@
+"""Checks a backup: that all of it is there, and is what it was."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from stead_controller.backup import sealed_files
+from stead_controller.backup.create import Show
+from stead_controller.backup.repository import DATABASE, KEYS, BackupError, Manifest, Repository, checksum, revision_of
+from stead_controller.backup.stored import read_blocks
+
+
+def check(repository: Repository, manifest: Manifest, passphrase: bytes | None, show: Show) -> list[str]:
+    """Return what is wrong with a backup, in words; without a passphrase its keys are not opened."""
+    folder = repository.folder / manifest.id
+    faults = {name: fault for name, digest in manifest.files.items() if (fault := _fault_of(folder / name, digest))}
+    for needed in {DATABASE, KEYS} - manifest.files.keys():
+        faults[needed] = "is not in it"
+    if passphrase is not None and KEYS not in faults:
+        try:
+            sealed_files.unseal((folder / KEYS).read_bytes(), passphrase, manifest.id)
+        except sealed_files.WrongPassphraseError as error:
+            faults[KEYS] = error.message
+    if DATABASE not in faults:
+        if fault := _database_fault(folder / DATABASE, manifest):
+            faults[DATABASE] = fault
+        elif not manifest.bucket:
+            faults |= _block_faults(repository, manifest, show)
+    return [f"{name}: {fault}" for name, fault in faults.items()]
+
+
+def _fault_of(path: Path, digest: str) -> str:
+    try:
+        return "" if checksum(path) == digest else "is not what it was"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def _database_fault(database: Path, manifest: Manifest) -> str:
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro&immutable=1", uri=True)) as opened:
+            ((found,), *_) = opened.execute("PRAGMA integrity_check").fetchall()
+        revision = revision_of(database)
+    except (sqlite3.Error, BackupError) as error:
+        return f"cannot be read: {error}"
+    if found != "ok":
+        return f"is damaged: {found}"
+    return "" if revision == manifest.revision else f"has the revision {revision}, not {manifest.revision}"
+
+
+def _block_faults(repository: Repository, manifest: Manifest, show: Show) -> dict[str, str]:
+    known = frozenset(manifest.unreadable)
+    return {
+        f"block {row.digest.hex()}": "is missing or damaged"
+        for row, stored in read_blocks(repository, repository.database(manifest.id), show)
+        if stored is None and row.digest.hex() not in known
+    }

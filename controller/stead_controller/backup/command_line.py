@@ -1,0 +1,160 @@
+"""`stead-controller backup`: prints a line of JSON for each step, so that `stead backup` can show it."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from stead_controller import clock
+from stead_controller.errors import SteadError
+
+_LOOK_SECONDS: Final = 0.2
+_folder = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+_state_dir = click.option("--state-dir", type=click.Path(path_type=Path), required=True, help="Where all state is.")
+_settings_file = click.option("--settings-file", type=click.Path(path_type=Path), help="The settings of `stead up`.")
+
+
+def _passphrase(*, required: bool) -> Callable[..., Any]:
+    return click.option(
+        "--passphrase-file",
+        type=click.File("rb"),
+        required=required,
+        help="A file whose first line is the passphrase of the keys; - is standard input.",
+    )
+
+
+@click.group(context_settings={"auto_envvar_prefix": "STEAD"})
+def backup() -> None:
+    """Copy the controller's state into a folder, and bring it back."""
+
+
+@backup.command()
+@_folder
+@_state_dir
+@_settings_file
+@_passphrase(required=True)
+@click.option("--release", default="", help="What the backup says of the release that made it.")
+@click.option("--database-url", default="", help="As `run` has it: only SQLite databases are copied.")
+@click.option("--block-bucket", default="", help="As `run` has it: blocks stay in this bucket.")
+def create(folder: Path, **options: Any) -> None:
+    """Make a backup in FOLDER, while the controller runs or not."""
+    from stead_controller.backup import create as making  # noqa: PLC0415 - loaded by the command that needs it
+    from stead_controller.backup.repository import Repository  # noqa: PLC0415 - as above
+
+    def work() -> dict[str, Any]:
+        if options["database_url"]:
+            kind = options["database_url"].partition(":")[0]
+            raise SteadError(f"The database is not a file of Stead's own but {kind}: copy it by its own means.")
+        source = making.Source(
+            options["state_dir"].absolute(), options["release"], options["block_bucket"], options["settings_file"]
+        )
+        passphrase = _line(options["passphrase_file"])
+        manifest = making.create(source, Repository(folder.absolute()), passphrase, clock.now(), _show())
+        return {"backup": asdict(manifest)}
+
+    _run(work)
+
+
+@backup.command("list")
+@_folder
+def list_backups(folder: Path) -> None:
+    """List the backups in FOLDER, the oldest first."""
+    from stead_controller.backup.repository import Repository  # noqa: PLC0415 - see create
+
+    repository = Repository(folder.absolute())
+    _run(lambda: {"backups": [asdict(repository.find(one)) for one in repository.ids()]})
+
+
+@backup.command()
+@_folder
+@click.argument("backup_id", metavar="ID", default="latest")
+@_passphrase(required=False)
+def verify(folder: Path, backup_id: str, passphrase_file: Any) -> None:
+    """Read all of a backup, and say what is missing or damaged."""
+    from stead_controller.backup.check import check  # noqa: PLC0415 - see create
+    from stead_controller.backup.repository import Repository  # noqa: PLC0415 - as above
+
+    def work() -> dict[str, Any]:
+        repository = Repository(folder.absolute())
+        with repository.exclusively():
+            manifest = repository.find(backup_id)
+            passphrase = None if passphrase_file is None else _line(passphrase_file)
+            return {"backup": asdict(manifest), "faults": check(repository, manifest, passphrase, _show())}
+
+    _run(work)
+
+
+@backup.command()
+@_folder
+@click.argument("backup_id", metavar="ID", default="latest")
+@_state_dir
+@_settings_file
+@_passphrase(required=True)
+def restore(folder: Path, backup_id: str, state_dir: Path, settings_file: Path | None, passphrase_file: Any) -> None:
+    """Bring a backup back into a state directory that is empty, or not there."""
+    from stead_controller.backup.repository import Repository  # noqa: PLC0415 - see create
+    from stead_controller.backup.restore import Target  # noqa: PLC0415 - as above
+    from stead_controller.backup.restore import restore as bring_back  # noqa: PLC0415 - as above
+
+    def work() -> dict[str, Any]:
+        repository = Repository(folder.absolute())
+        with repository.exclusively():
+            manifest = repository.find(backup_id)
+            passphrase = _line(passphrase_file)
+            target = Target(state_dir.absolute(), settings_file)
+            restored = bring_back(repository, manifest, passphrase, target, _show())
+            return {"backup": asdict(manifest), "restored": asdict(restored)}
+
+    _run(work)
+
+
+@backup.command()
+@_folder
+@click.option("--keep", type=click.IntRange(min=1), required=True, help="How many of the newest backups stay.")
+def prune(folder: Path, keep: int) -> None:
+    """Remove old backups, and the blocks that only they need."""
+    from stead_controller.backup.prune import prune as remove_old  # noqa: PLC0415 - see create
+    from stead_controller.backup.repository import Repository  # noqa: PLC0415 - as above
+
+    def work() -> dict[str, Any]:
+        removed, blocks = remove_old(Repository(folder.absolute()), keep, _show())
+        return {"removed": removed, "blocks": blocks}
+
+    _run(work)
+
+
+def _run(work: Callable[[], dict[str, Any]]) -> None:
+    """Print what the work returns, or `{"error"}` and exit with 1."""
+    try:
+        click.echo(json.dumps(work()))
+    except SteadError as error:
+        click.echo(json.dumps({"error": error.message}))
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(json.dumps({"error": f"{where}{error.strerror}"}))
+        sys.exit(1)
+
+
+def _show() -> Callable[[str, int, int], None]:
+    """Print how far the work is, a few times a second, and each end."""
+    last = ("", 0.0)
+
+    def show(step: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if step != last[0] or done == total or now - last[1] >= _LOOK_SECONDS:
+            last = (step, now)
+            click.echo(json.dumps({"step": step, "done": done, "of": total}))
+
+    return show
+
+
+def _line(file: Any) -> bytes:
+    first: bytes = file.readline()
+    return first.rstrip(b"\r\n")

@@ -1,0 +1,189 @@
+"""Makes a backup while the controller runs, or while it does not."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import batched
+from pathlib import Path
+from typing import Final
+
+from stead_controller.backup import contents, sealed_files
+from stead_controller.backup.repository import (
+    AUDIT,
+    DATABASE,
+    KEYS,
+    BackupError,
+    BlockRow,
+    Manifest,
+    Repository,
+    block_rows,
+    checksum,
+    make_private_folders,
+    revision_of,
+    sync_folder,
+    write_durably,
+)
+from stead_controller.blocks import collection
+from stead_controller.blocks.interface import MOST_BYTES, decode
+from stead_controller.resources.storage.block_names import BlockName
+from stead_proto.blocks import BadBlockError
+
+type Show = Callable[[str, int, int], None]
+"""Is told what is being done, how much of it is done, and how much there is; both in the same unit."""
+
+SHORTEST_PASSPHRASE: Final = 8
+_AT_ONCE: Final = 256
+_THREADS: Final = 8
+_BUSY_SECONDS: Final = 60.0
+_LONGEST_LINE: Final = 1 << 20
+_BLOCK_FOLDER: Final = "blocks"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The state that is backed up; `settings_file` is that of `stead up`, if there is one."""
+
+    state_dir: Path
+    release: str
+    bucket: str = ""
+    settings_file: Path | None = None
+
+
+def create(source: Source, repository: Repository, passphrase: bytes, now: datetime, show: Show) -> Manifest:
+    """Make a backup and return what belongs to it; raises BackupError, WrongPassphraseError, OSError.
+
+    The database is copied first, as it is at one moment; all that it names is there until the end, since blocks are not
+    collected meanwhile, and old master keys stay for a day and a half.
+    """
+    database = source.state_dir / contents.DATABASE_NAME
+    if not database.exists():
+        raise BackupError(f"{source.state_dir} has no database of Stead.")
+    if len(passphrase) < SHORTEST_PASSPHRASE:
+        raise BackupError(f"The passphrase needs {SHORTEST_PASSPHRASE} characters.")
+    repository.begin()
+    with repository.exclusively():
+        _require_same_passphrase(repository, passphrase)
+        with collection.paused(source.state_dir):
+            chosen, part = repository.new(now)
+            show("database", 0, 1)
+            _copy_database(database, part / DATABASE)
+            show("database", 1, 1)
+            blocks = _Blocks(source.state_dir, repository)
+            if not source.bucket:
+                blocks.copy_all(part / DATABASE, show)
+            _copy_audit(source.state_dir / AUDIT, part / AUDIT)
+            files = {f"controller/{name}": content for name, content in contents.sealed_files(source.state_dir).items()}
+            if source.settings_file is not None and source.settings_file.exists():
+                files["settings.json"] = source.settings_file.read_bytes()
+            write_durably(part / KEYS, sealed_files.seal(files, passphrase, chosen))
+        manifest = Manifest(
+            id=chosen,
+            made=int(now.timestamp()),
+            release=source.release,
+            revision=revision_of(part / DATABASE),
+            files={str(path.relative_to(part)): checksum(path) for path in sorted(part.rglob("*")) if path.is_file()},
+            blocks=blocks.count,
+            block_bytes=blocks.bytes,
+            unreadable=tuple(blocks.unreadable),
+            bucket=source.bucket,
+        )
+        repository.complete(part, manifest)
+    return manifest
+
+
+class _Blocks:
+    """Copies blocks that the folder of backups does not have yet."""
+
+    def __init__(self, state_dir: Path, repository: Repository) -> None:
+        self._state_dir = state_dir
+        self._repository = repository
+        self.count = 0
+        self.bytes = 0
+        self.unreadable: list[str] = []
+
+    def copy_all(self, database: Path, show: Show) -> None:
+        total = sum(1 for _ in block_rows(database))
+        fresh: set[Path] = set()
+        show("blocks", 0, total)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            done = 0
+            for rows in batched(block_rows(database), _AT_ONCE):
+                for row, copied in zip(rows, pool.map(self._copy, rows), strict=True):
+                    if copied is None:
+                        self.unreadable.append(row.digest.hex())
+                        continue
+                    self.count += 1
+                    self.bytes += copied[1]
+                    if copied[0] is not None:
+                        fresh.add(copied[0])
+                done += len(rows)
+                show("blocks", done, total)
+        for folder in sorted(fresh | {folder.parent for folder in fresh}):
+            sync_folder(folder)
+
+    def _copy(self, row: BlockRow) -> tuple[Path | None, int] | None:
+        """Copy one block unless it is there; return its folder if it is new, and its size; None where it is lost."""
+        target = self._repository.block(row.digest)
+        if target.exists():
+            return None, target.stat().st_size
+        stored = self._read(row)
+        if stored is None:
+            return None
+        make_private_folders(target.parent, self._repository.folder)
+        write_durably(target, stored)
+        return target.parent, len(stored)
+
+    def _read(self, row: BlockRow) -> bytes | None:
+        name = BlockName(row.digest, row.copy)
+        try:
+            with (self._state_dir / _BLOCK_FOLDER / name.path).open("rb") as file:
+                stored = file.read(MOST_BYTES + 1)
+            decode(name, stored)
+        except (OSError, BadBlockError):
+            return None
+        return stored
+
+
+def _require_same_passphrase(repository: Repository, passphrase: bytes) -> None:
+    """Raise WrongPassphraseError unless it opens the newest backup: a misspelt one would be noticed too late."""
+    ids = repository.ids()
+    if ids:
+        sealed_files.unseal((repository.folder / ids[-1] / KEYS).read_bytes(), passphrase, ids[-1])
+
+
+def _copy_database(database: Path, target: Path) -> None:
+    """Copy a database as it is at one moment, while others write to it; raises BackupError."""
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # VACUUM may write to an empty existing file
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS)) as opened:
+            opened.execute("VACUUM INTO ?", (str(target),))
+    except sqlite3.Error as error:
+        raise BackupError(f"{database} cannot be copied: {error}") from error
+
+
+def _copy_audit(folder: Path, target: Path) -> None:
+    """Copy records of calls; a last line that is being written is left out."""
+    target.mkdir(mode=0o700)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not path.is_file():
+            continue
+        copied = target / path.name
+        try:
+            shutil.copyfile(path, copied)
+        except FileNotFoundError:  # too old by now
+            continue
+        copied.chmod(0o600)
+        _cut_after_last_line(copied)
+
+
+def _cut_after_last_line(path: Path) -> None:
+    with path.open("rb+") as file:
+        begin = max(0, file.seek(0, os.SEEK_END) - _LONGEST_LINE)
+        file.seek(begin)
+        end = begin + file.read().rfind(b"\n") + 1
+        file.truncate(end)

@@ -1,0 +1,51 @@
+"""Removes old backups, and the blocks that no other backup needs."""
+
+from collections.abc import Iterator
+from heapq import merge
+from itertools import groupby
+
+from stead_controller.backup.create import Show
+from stead_controller.backup.repository import BackupError, Repository, block_rows
+
+
+def prune(repository: Repository, keep: int, show: Show) -> tuple[list[str], int]:
+    """Remove all backups but the newest, and blocks without a backup; return the removed ids and how many blocks.
+
+    Raises BackupError, and removes nothing, unless the databases of all that stay can be read.
+    """
+    if keep < 1:
+        raise BackupError("One backup at least is kept.")
+    with repository.exclusively():
+        ids = repository.ids()
+        gone = ids[:-keep]
+        kept = ids[-keep:]
+        for backup in kept:
+            repository.find(backup)
+            for _ in block_rows(repository.database(backup)):
+                break
+        for done, backup in enumerate(gone):
+            show("backups", done, len(gone))
+            repository.remove(backup)
+        return gone, _remove_blocks(repository, kept)
+
+
+def _remove_blocks(repository: Repository, kept: list[str]) -> int:
+    """Remove blocks that no database names: both are listed in order, so none is held in memory."""
+    named = _distinct(merge(*(_digests(repository, backup) for backup in kept)))
+    wanted = next(named, None)
+    removed = 0
+    for digest in repository.list_blocks():
+        while wanted is not None and wanted < digest:
+            wanted = next(named, None)
+        if digest != wanted:
+            repository.block(digest).unlink()
+            removed += 1
+    return removed
+
+
+def _digests(repository: Repository, backup: str) -> Iterator[bytes]:
+    return (row.digest for row in block_rows(repository.database(backup)))
+
+
+def _distinct(digests: Iterator[bytes]) -> Iterator[bytes]:
+    return (digest for digest, _ in groupby(digests))

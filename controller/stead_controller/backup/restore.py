@@ -1,0 +1,112 @@
+"""Brings the state of a backup back, into a state directory that has none."""
+
+import shutil
+from dataclasses import dataclass, field
+from itertools import batched
+from pathlib import Path
+from typing import Final
+
+from stead_controller.backup import contents, sealed_files
+from stead_controller.backup.create import Show
+from stead_controller.backup.repository import (
+    AUDIT,
+    DATABASE,
+    KEYS,
+    BackupError,
+    Manifest,
+    Repository,
+    checksum,
+    make_private_folders,
+    sync_folder,
+    sync_tree,
+    write_durably,
+)
+from stead_controller.backup.stored import read_blocks
+from stead_controller.blocks.directory import BlockDirectory
+from stead_controller.blocks.interface import decode
+from stead_controller.blocks.store import BATCH
+from stead_controller.db import schema
+from stead_controller.resources.storage.block_names import BlockName
+
+_PART: Final = ".restoring"
+_CONTROLLER: Final = "controller/"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the state is to be; `settings_file`, that of `stead up`, is written unless it is there."""
+
+    state_dir: Path
+    settings_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was brought back: how many blocks, and those that the backup does not have, in hex digits."""
+
+    blocks: int = 0
+    missing: list[str] = field(default_factory=list)
+
+
+def restore(repository: Repository, manifest: Manifest, passphrase: bytes, target: Target, show: Show) -> Restored:
+    """Make a state directory from a backup, whole or not at all; it may exist, but with nothing in it.
+
+    Raises BackupError, WrongPassphraseError, OSError.
+    """
+    state_dir = target.state_dir
+    if state_dir.exists() and any(state_dir.iterdir()):
+        raise BackupError(f"{state_dir} is not empty: move it away first, so that nothing of it is lost.")
+    folder = repository.folder / manifest.id
+    for name in (DATABASE, KEYS):
+        if checksum(folder / name) != manifest.files.get(name):
+            raise BackupError(f"{name} of {manifest.id} is not what it was: restore another backup.")
+    if not schema.knows(manifest.revision):
+        raise BackupError(f"The backup is of a newer release, {manifest.release}: restore it by that one.")
+    files = sealed_files.unseal((folder / KEYS).read_bytes(), passphrase, manifest.id)
+    part = state_dir.with_name(f"{state_dir.name}{_PART}")
+    if part.exists():  # of a restore that was killed
+        shutil.rmtree(part)
+    part.mkdir(mode=0o700, parents=True)
+    _write_files({name.removeprefix(_CONTROLLER): files[name] for name in files if name.startswith(_CONTROLLER)}, part)
+    _copy_private(folder / DATABASE, part / contents.DATABASE_NAME)
+    for path in sorted((folder / AUDIT).iterdir()) if (folder / AUDIT).is_dir() else ():
+        make_private_folders(part / AUDIT, part)
+        _copy_private(path, part / AUDIT / path.name)
+    if target.settings_file is not None and not target.settings_file.exists() and "settings.json" in files:
+        write_durably(target.settings_file, files["settings.json"])
+        target.settings_file.chmod(0o644)
+    sync_tree(part)
+    restored = _write_blocks(repository, manifest, part, show)
+    sync_folder(part)
+    if state_dir.exists():
+        state_dir.rmdir()
+    part.rename(state_dir)
+    sync_folder(state_dir.parent)
+    return restored
+
+
+def _write_blocks(repository: Repository, manifest: Manifest, part: Path, show: Show) -> Restored:
+    """Store the blocks as the block store does; each is on the disk when this returns."""
+    restored = 0
+    missing = []
+    files = BlockDirectory(part / "blocks")
+    database = repository.database(manifest.id)
+    for some in batched(() if manifest.bucket else read_blocks(repository, database, show), BATCH):
+        found = [(BlockName(row.digest, row.copy), stored) for row, stored in some if stored is not None]
+        files.put([(name, decode(name, stored)) for name, stored in found])
+        missing += [row.digest.hex() for row, stored in some if stored is None]
+        restored += len(found)
+    return Restored(restored, missing)
+
+
+def _write_files(files: dict[str, bytes], part: Path) -> None:
+    for name, content in files.items():
+        path = part / name
+        make_private_folders(path.parent, part)
+        path.touch(0o600)
+        path.write_bytes(content)
+
+
+def _copy_private(source: Path, target: Path) -> None:
+    target.touch(0o600)
+    shutil.copyfile(source, target)

@@ -1,0 +1,38 @@
+"""Reads the blocks of a backup, each checked by its digest."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import batched
+from pathlib import Path
+from typing import Final
+
+from stead_controller.backup.create import Show
+from stead_controller.backup.repository import BlockRow, Repository, block_rows
+from stead_controller.blocks.interface import MOST_BYTES, decode
+from stead_controller.resources.storage.block_names import BlockName
+from stead_proto.blocks import BadBlockError
+
+_AT_ONCE: Final = 64
+_THREADS: Final = 8
+
+
+def read_blocks(repository: Repository, database: Path, show: Show) -> Iterator[tuple[BlockRow, bytes | None]]:
+    """Each block that a database names with its stored bytes; None for one that is missing or damaged."""
+    total = sum(1 for _ in block_rows(database))
+    done = 0
+    show("blocks", 0, total)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for rows in batched(block_rows(database), _AT_ONCE):
+            yield from zip(rows, pool.map(lambda row: _read(repository, row), rows), strict=True)
+            done += len(rows)
+            show("blocks", done, total)
+
+
+def _read(repository: Repository, row: BlockRow) -> bytes | None:
+    try:
+        with repository.block(row.digest).open("rb") as file:
+            stored = file.read(MOST_BYTES + 1)
+        decode(BlockName(row.digest, row.copy), stored)
+    except (OSError, BadBlockError):
+        return None
+    return stored

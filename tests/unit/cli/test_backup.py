@@ -1,0 +1,67 @@
+"""`stead backup` runs the controller's program, shows what it did, and says what to do where it cannot."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from stead_cli.__main__ import cli
+from tests.support import empty_database
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The state of a cloud whose programs do not run."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("STEAD_STATE_DIR", str(tmp_path / "state"))
+    controller = tmp_path / "state" / "controller"
+    controller.mkdir(parents=True)
+    empty_database.write(controller / "stead.sqlite")
+    (controller / "master.key").write_bytes(b"k" * 32)
+    (tmp_path / "passphrase").write_text("correct horse\nno second line\n")
+    return controller
+
+
+def test_a_backup_is_made_listed_checked_and_brought_back(state: Path, tmp_path: Path) -> None:
+    folder, passphrase = str(tmp_path / "backups"), f"--passphrase-file={tmp_path / 'passphrase'}"
+
+    def stead(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, ["backup", *arguments])
+
+    made = json.loads(stead("create", folder, passphrase, "--output", "json").stdout)
+    listed = stead("list", folder)
+    assert listed.stdout.splitlines()[1].split("\t")[0] == made["id"]
+    checked = stead("verify", folder, passphrase)
+    assert (checked.exit_code, checked.stderr) == (0, f"backup {made['id']} is whole\n")
+
+    refused = stead("restore", folder, passphrase)
+    assert (refused.exit_code, "is not empty: move it away" in refused.output) == (1, True)
+    state.rename(tmp_path / "lost")
+    restored = stead("restore", folder, passphrase)
+    assert restored.exit_code == 0, restored.output
+    assert "0 blocks; next: ./stead up" in restored.stderr
+    assert (state / "master.key").read_bytes() == b"k" * 32
+    (tmp_path / "passphrase").write_text("another one\n")
+    wrong = stead("create", folder, passphrase)
+    assert (wrong.exit_code, "The passphrase does not open the keys" in wrong.output) == (1, True)
+
+    assert "1 backups removed, and 0 blocks" not in stead("prune", folder, "--keep", "1").stderr
+    (Path(folder) / made["id"] / "database.sqlite").unlink()
+    damaged = stead("verify", folder)
+    assert damaged.exit_code == 1
+    assert damaged.stdout == "database.sqlite: cannot be read: No such file or directory\n"
+    assert f"backup {made['id']} is not whole" in damaged.stderr
+
+
+def test_what_is_missing_is_said(state: Path, tmp_path: Path) -> None:
+    folder = str(tmp_path / "none")
+    for arguments, said in (
+        (["list", folder], "has no backups"),
+        (["create", folder], "no passphrase is given"),
+        (["prune", folder], "Missing option '--keep'"),
+    ):
+        result = CliRunner().invoke(cli, ["backup", *arguments])
+        assert result.exit_code != 0
+        assert said in result.output
