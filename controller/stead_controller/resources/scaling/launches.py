@@ -116,8 +116,9 @@ class Launcher:
         total = sum(wanted.values())
         full: set[str] = set()
         for zone, units in wanted.items():
-            refusal = self._in_zone(zone, min(units, total - _weight(made)), made) or refusal
-            if refusal is not None:
+            told = self._in_zone(zone, min(units, total - _weight(made)), made)
+            if told is not None:
+                refusal = told
                 full.add(zone)
         for zone in (one for one in self.group.zones if one not in full and not only_there):
             if _weight(made) < total:

@@ -85,7 +85,7 @@ class RefreshStep:
         steady = [one for one in members if one.lifecycle_state == IN_SERVICE or one.lifecycle_state in COMING]
         coming = rolling.coming(seen, self.group.desired, steady, served, self.now)
         row.unready = min(self._done(), coming.missing)
-        row.reason = _reason(coming, [] if seen.stale else [one for one in stale if one.id in waiting])
+        row.reason = _reason(coming, [] if seen.stale else stale)
         return seen
 
     def see_warm(self, members: Sequence[Member]) -> None:

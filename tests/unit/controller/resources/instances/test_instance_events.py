@@ -92,6 +92,18 @@ def test_only_what_runs_on_that_host_is_concerned(announced: Announced) -> None:
         assert life.run(instance_events.of_instance, instance_id) == []
 
 
+def test_an_instance_that_has_an_event_of_another_host_has_one_of_this_one_too(announced: Announced) -> None:
+    other = rows.host(hostname="box2")
+    announced.life.run(lambda tx: tx.session.add(other))
+    announced.life.run(lambda tx: tx.session.query(InstanceEvent).update({"host_id": other.id}))
+    announced.schedule(NOW + 2 * DAY)
+    events = announced.life.run(instance_events.of_instance, announced.instance_id)
+    assert [(one.host_id, one.not_before) for one in events] == [
+        (other.id, NOW + DAY),
+        (announced.host_id, NOW + 2 * DAY),
+    ]
+
+
 def test_another_time_is_the_same_event(announced: Announced) -> None:
     first = announced.event.id
     announced.schedule(NOW + 2 * DAY, None)
@@ -196,6 +208,7 @@ def test_a_host_that_stays_in_service_or_is_drained_now_ends_the_events(announce
     assert announced.event.state == "active"
     announced.life.run(instance_events.cancel, announced.host_id, NOW)
     assert (announced.event.state, announced.event.ended) == ("canceled", NOW)
+    assert [state for _, state, _ in announced.sent()] == ["canceled"]
     announced.schedule()
     events = announced.life.run(instance_events.of_instance, announced.instance_id)
     assert sorted(event.state for event in events) == ["active", "canceled"]

@@ -150,6 +150,11 @@ def test_the_same_state_for_another_reason_is_written_without_history(own: Alarm
     assert own.row().updated == NOW - SECOND
 
 
+def test_another_state_for_the_same_reason_is_written(own: Alarms) -> None:
+    Settled(own).settle(NewState("ALARM", "before"))
+    assert (own.row().state, len(own.history())) == ("ALARM", 2)
+
+
 def test_what_was_woken_meanwhile_is_judged_and_looked_at_then(own: Alarms) -> None:
     settled = Settled(own)
     own.set(due=NOW + SECOND)
@@ -189,6 +194,9 @@ def test_policies_are_asked_again_as_long_as_the_state_stays_also_without_data(o
     [settled.due] = own.run(due_alarms.due, NOW)
     assert settled.settle() == NOW + 60 * SECOND
     assert [one.again for one in own.asked()] == [False, True]
+    own.set(due=NOW)
+    own.run(due_alarms.settle, [Judged(settled.due, None, has_data=True, has_newer=True)], NOW)
+    assert own.row().due == STEP  # which is before policies are asked again
 
 
 def test_all_is_seen_in_the_transaction_that_settles(own: Alarms) -> None:
@@ -263,8 +271,7 @@ async def test_data_of_the_next_time_are_seen_but_do_not_count() -> None:
 async def test_data_count_that_are_at_most_two_periods_older_than_those_evaluated(before: float, state: str) -> None:
     store = Store()
     await store.put(2, before)
-    [(found, _, _)] = await judged(store, due())
-    assert found == state
+    assert await judged(store, due()) == [(state, state == "ALARM", False)]
 
 
 async def test_few_samples_of_a_percentile_are_counted_where_they_matter() -> None:
@@ -296,3 +303,11 @@ async def test_an_alarm_on_an_expression_is_judged_by_what_that_gives() -> None:
     assert await state("a + b") == "ALARM"
     assert await state("b - a") == "OK"
     assert await state("[a, b]") == "INSUFFICIENT_DATA"
+
+
+@pytest.mark.parametrize(("period", "state"), [(60, "ALARM"), (300, None)])
+async def test_a_number_is_a_series_of_the_period_that_is_given(period: int, state: str | None) -> None:
+    queries = (Query("e", expression="TIME_SERIES(20)", returned=True, period=period),)
+    of_number = Definition(None, queries, 1, None, 10, "GreaterThanThreshold")
+    [(found, has_data, _)] = await judged(Store(), due(of_number))
+    assert (found, has_data) == ("ALARM", False)

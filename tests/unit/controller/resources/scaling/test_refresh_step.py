@@ -76,6 +76,8 @@ def test_what_serves_and_what_comes_is_replaced_and_what_comes_later_is_not() ->
     assert (refresh.row.status, refresh.row.total, refresh.row.left) == ("InProgress", 4, 4)
     assert refresh.see(*members[1:], one("i-9")).stale == {"i-1", "i-2", "i-3"}
     assert (refresh.targets(), refresh.row.total, refresh.row.left) == (["i-0", "i-1", "i-2", "i-3"], 4, 3)
+    assert refresh.see(one("i-1", "Terminating"), *members[2:]).stale == {"i-2", "i-3"}
+    assert refresh.row.left == 2
 
 
 @pytest.mark.parametrize("status", ["Baking", "Cancelling"])
@@ -284,6 +286,13 @@ def test_a_checkpoint_is_not_reached_while_one_is_waited_for() -> None:
     assert over(refresh, "Successful")
 
 
+def test_a_last_checkpoint_before_the_end_is_the_end_whoever_is_waited_for() -> None:
+    refresh = Refreshed(checkpoints=[50])
+    refresh.see(one("a"), one("s", "Standby"))
+    assert refresh.settle(one("b"), one("s", "Standby"), refreshed=True) is None
+    assert over(refresh, "Successful")
+
+
 def test_the_warm_pool_is_replaced_after_the_group() -> None:
     refresh = Refreshed(row={"progressed": NOW}, warmup=0)
     old, new = one("w", "Warmed:Stopped"), one("n", "Warmed:Stopped")
@@ -306,7 +315,8 @@ def test_it_bakes_if_that_is_asked_unless_it_is_rolled_back() -> None:
     assert refresh.settle(one("a"), refreshed=True) == NOW + 30 * SECOND
     assert (refresh.row.status, refresh.row.resumes) == ("Baking", NOW + 30 * SECOND)
     back = Refreshed(row={"status": "RollbackInProgress"}, group={"refreshing": None}, bake=30, checkpoints=[10, 100])
-    assert back.settle(one("a"), refreshed=True) is None
+    back.see(one("a"))
+    assert back.settle(one("b"), refreshed=True) is None
     assert over(back, "RollbackSuccessful")
 
 
