@@ -121,12 +121,11 @@ class Launcher:
                 refusal = told
                 full.add(zone)
         for zone in (one for one in self.group.zones if one not in full and not only_there):
-            if _weight(made) < total:
-                refusal = self._in_zone(zone, total - _weight(made), made) or refusal
+            refusal = self._in_zone(zone, total - _weight(made), made)
         return made, refusal if _weight(made) < total else None
 
     def _in_zone(self, zone: str, units: int, made: list[Launched]) -> str | None:
-        """Launch in one subnet of a zone after the other; return why not all could be."""
+        """Launch in one subnet of a zone after the other what is still missing; return why not all could be."""
         refusal: str | None = f"The group has no subnet in the Availability Zone {zone}."
         before = _weight(made)
         for subnet in self._subnets(zone):
@@ -134,8 +133,6 @@ class Launcher:
             refusal = None
             for spot, share in self._shares(zone, subnet, missing):
                 refusal = self._of_market(zone, subnet, share, made, spot=spot) or refusal
-            if refusal is None:
-                break
         return refusal
 
     def _subnets(self, zone: str) -> Sequence[str | None]:

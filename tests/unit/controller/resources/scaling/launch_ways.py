@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from stead_controller.errors import SteadError
+from stead_controller.errors import NoCapacity, SteadError
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.fleet.fleet_launch import Pool
@@ -17,7 +17,7 @@ class LaunchWays:
     """Launches instances of `types`, each counting as its `weight`, from template lt-1 in a `version`.
 
     Reading is refused with the error `refused` has for the subnet, or for any place with that for None; `asked` is what
-    was read.
+    was read. In a subnet and a market (whether that of Spot Instances) that is `full` there is no room.
     """
 
     image_id: str
@@ -26,6 +26,7 @@ class LaunchWays:
     version: int = 1
     distribution: Distribution | None = None
     refused: dict[str | None, SteadError] = field(default_factory=dict)
+    full: set[tuple[str | None, bool]] = field(default_factory=set)
     broken: SteadError | None = None
     asked: list[Wanted] = field(default_factory=list)
 
@@ -39,6 +40,8 @@ class LaunchWays:
         pools = [Pool(number, self._request(name, wanted), self.weight) for number, name in enumerate(self.types, 1)]
         if self.broken is not None:
             pools.insert(0, Pool(0, None, error=self.broken))
+        if (wanted.subnet, wanted.spot) in self.full:
+            pools = [Pool(0, None, error=NoCapacity("There is no room."))]
         origin = Origin("lt-1", "web", self.version)
         return Ways(pools, {pool.number: origin for pool in pools}, distribution=self.distribution)
 

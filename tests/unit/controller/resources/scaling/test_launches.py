@@ -125,7 +125,9 @@ def test_a_group_with_subnets_launches_in_these_alone(web: Web) -> None:
     assert told == f"The group has no subnet in the Availability Zone {HERE}."
 
 
-def test_one_subnet_of_a_zone_after_the_other_is_tried(web: Web) -> None:
+@pytest.fixture
+def two(web: Web) -> tuple[str, str]:
+    """The two subnets of the group, which is in one zone."""
     first = web.subnet(HERE)
 
     def add(tx: Transaction) -> str:
@@ -140,6 +142,11 @@ def test_one_subnet_of_a_zone_after_the_other_is_tried(web: Web) -> None:
     second = web.run(add)
     web.change(subnets=[second, first], zones=[HERE])
     assert first < second
+    return first, second
+
+
+def test_one_subnet_of_a_zone_after_the_other_is_tried(web: Web, two: tuple[str, str]) -> None:
+    first, second = two
     assert web.launch({HERE: 2}) is None
     assert {one.subnet for one in web.made} == {first}
     web.ways.refused[first] = InvalidParameter("The first is full.")
@@ -148,6 +155,17 @@ def test_one_subnet_of_a_zone_after_the_other_is_tried(web: Web) -> None:
     web.ways.refused[second] = InvalidParameter("The second is full.")
     assert web.launch({HERE: 2}) == "The second is full."
     assert web.made == []
+
+
+@pytest.mark.parametrize("spot", [False, True])
+def test_the_next_subnet_gets_what_the_first_has_no_room_for_in_one_market(
+    web: Web, two: tuple[str, str], spot: bool
+) -> None:
+    first, second = two
+    web.ways.distribution = Distribution(1, 0)
+    web.ways.full = {(first, spot)}
+    assert web.launch({HERE: 2}) is None
+    assert [(one.subnet, one.spot) for one in web.made] == [(first, not spot), (second, spot)]
 
 
 def test_a_launch_that_cannot_be_read_is_told(web: Web) -> None:
@@ -170,6 +188,7 @@ def test_an_instance_counts_as_its_weight(web: Web) -> None:
     assert [one.weight for one in web.made] == [2, 2]
     assert web.launch({HERE: 1, THERE: 1}) is None
     assert web.zones() == {HERE: 1}  # which is as much as both want
+    assert {one.zone for one in web.ways.asked} == {HERE}
     assert web.launch({HERE: 2, THERE: 2}) is None
     assert web.zones() == {HERE: 1, THERE: 1}
 
@@ -194,6 +213,7 @@ def test_capacity_is_shared_between_the_markets(web: Web, there: Any, units: int
     web.ways.distribution = Distribution(1, 50)
     assert web.launch({HERE: units}, **there) is None
     assert markets(web) == spot
+    assert [one.spot for one in web.ways.asked[1:]] == sorted(set(spot))  # after the shares
 
 
 def test_what_is_launched_in_one_zone_counts_for_the_share_of_the_next(web: Web) -> None:
