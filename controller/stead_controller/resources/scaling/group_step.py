@@ -88,7 +88,7 @@ class Step:
         self._settle(decided, rows)
         capacity = sum(one.member.weight for one in seen if plan.is_counted(one.member))
         self._end(decided, rows, {one.member.id: one for one in seen}, capacity)
-        capacity -= sum(rows[one].weight for one in decided.ending if one in rows and self._was_counted(seen, one))
+        capacity -= sum(rows[one].weight for one in decided.ending if self._was_counted(seen, one))
         capacity = self._use_pool(warm_plan, decided, rows, capacity)
         capacity += self._launch(decided, capacity, _of_markets(seen, decided))
         if capacity == group.desired:

@@ -17,7 +17,8 @@ from stead_controller.db.tables import (
     WarmPool,
 )
 from stead_controller.errors import InvalidParameter
-from stead_controller.resources.scaling import group_step, instance_refreshes, words
+from stead_controller.resources.scaling import group_step, hook_notices, instance_refreshes, members, words
+from stead_controller.resources.scaling.hook_notices import FROM_POOL, INTO_GROUP
 from stead_controller.resources.scaling.instance_refreshes import Preferences, RefreshRequest
 from stead_controller.resources.scaling.plan import BALANCE_PAUSE, PATIENCE
 from stead_controller.resources.scaling.termination import Distribution
@@ -178,10 +179,10 @@ def test_what_cannot_be_read_any_more_does_not_keep_a_group_from_shrinking(web: 
 def test_the_type_that_a_policy_likes_least_ends_first(web: Web) -> None:
     web.ways.distribution = Distribution(9, 100)
     web.change(termination_policies=["AllocationStrategy"])
-    web.ways.types = ["t3.micro"]
-    [large] = web.grow(1)
     web.ways.types = ["stead.tiny"]
-    [small] = web.grow(2)
+    [small] = web.grow(1)
+    web.ways.types = ["t3.micro"]
+    [large] = web.grow(2)
     web.ways.types = ["t3.micro", "stead.tiny"]
     web.step(desired=1)
     assert web.states() == {large: "Terminating", small: "InService"}
@@ -198,6 +199,29 @@ def test_a_sick_instance_is_replaced(web: Web) -> None:
         "Terminating EC2 instance": "an instance was taken out of service in response to a user health-check.",
         "Launching a new EC2 instance": words.REPLACED,
     }
+
+
+def test_the_capacity_that_is_told_is_without_what_ends(web: Web) -> None:
+    [one] = web.grow(1)
+    web.run(lambda tx: tx.session.query(ScalingInstance).update({"healthy": False}))
+    web.step(desired=2, why="At 2026-03-04T05:06:07Z somebody wanted it.")
+    new = sorted(set(web.states()) - {one})
+    grown = f"somebody wanted it.  {words.grown(0, 2)}"
+    assert [told for told in web.told() if told[2] == grown] == [
+        (f"Launching a new EC2 instance: {each}", "PreInService", grown) for each in new
+    ]
+
+
+def test_what_ends_in_the_warm_pool_was_no_capacity(web: Web) -> None:
+    web.grow(1)
+    web.pool(min_size=1, max_prepared=0)
+    web.step()
+    [warm] = [each for each, state in web.states().items() if state == "Warmed:Pending"]
+    web.become("running", warm)
+    web.run(lambda tx: tx.session.query(ScalingInstance).filter_by(instance_id=warm).update({"healthy": False}))
+    web.step(desired=2, why="At 2026-03-04T05:06:07Z somebody wanted it.")
+    assert web.states()[warm] == "Warmed:Terminating"
+    assert f"somebody wanted it.  {words.grown(1, 2)}" in {cause for _, _, cause in web.told()}
 
 
 def test_an_instance_that_stopped_is_shown_as_unhealthy_and_replaced(web: Web) -> None:
@@ -231,7 +255,7 @@ def test_instances_wait_for_hooks_before_they_serve_and_before_they_end(web: Web
     web.hook(launching=True)
     web.hook(launching=False)
     [one] = web.grow(1)
-    assert (web.states(), web.waits()) == ({one: "Pending:Wait"}, [one])
+    assert (web.states(), web.waits(), web.row.due) == ({one: "Pending:Wait"}, [one], web.now)
     assert web.told()[0][1] == "MidLifecycleAction"
     began = web.now
     web.step()
@@ -369,7 +393,10 @@ def ready(web: Web, **values: Any) -> str:
     [one] = web.states()
     web.change_instance(one, state="running")
     web.step()
-    assert web.states() == {one: "Warmed:Running"}
+    if values.get("state") == "Stopped":
+        web.change_instance(one, state="stopped")
+        web.step()
+    assert web.states() == {one: f"Warmed:{values.get('state', 'Running')}"}
     return one
 
 
@@ -393,6 +420,33 @@ def test_a_warm_instance_waits_for_hooks_on_its_way_into_the_group(web: Web) -> 
     web.step(desired=1)
     web.step()
     assert web.states()[one] == "Pending:Wait"
+
+
+def test_an_instance_that_has_no_room_to_start_stays_in_the_pool_and_another_is_launched(web: Web) -> None:
+    one = ready(web, state="Stopped")
+    web.change_instance(one, root_device_name="/dev/none")
+    web.step(desired=2)
+    assert web.states().pop(one) == "Warmed:Stopped"
+    assert list(web.states().values()).count("Pending") == 2
+
+
+def test_hooks_are_told_from_where_an_instance_comes(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    monkeypatch.setattr(hook_notices, "tell", lambda _, __, action, way, ___: told.append((action.instance_id, way)))
+    one = ready(web)
+    web.hook(launching=True)
+    web.grow(2)
+    web.step()
+    new = [each for each, state in web.states().items() if state == "Pending:Wait" and each != one]
+    assert [way for each, way in told if each == one] == [FROM_POOL]
+    assert [way for each, way in told if each in new] == [INTO_GROUP]
+    told.clear()
+    web.complete()
+    web.run(members.enter_standby, web.caller, "web", new, web.now, shrink=True)
+    web.step()
+    web.run(members.exit_standby, web.caller, "web", new, web.now)
+    web.step()
+    assert [way for each, way in told if each in new] == [INTO_GROUP]
 
 
 def test_what_shrinks_returns_to_a_pool_that_reuses(web: Web) -> None:
@@ -482,6 +536,7 @@ def test_what_is_of_another_type_or_of_nothing_that_can_be_read_does_not_match(w
     web.run(
         lambda tx: tx.session.query(ScalingInstance).filter_by(instance_id=one).update({"instance_type": "t3.nano"})
     )
+    web.ways.broken = InvalidParameter("There is no such type.")
     refresh(web, skip_matching=True, checkpoints=[100])
     web.step()
     assert (web.states()[one], web.states()[two]) == ("Terminating", "InService")
@@ -494,6 +549,43 @@ def test_a_refresh_of_what_cannot_be_launched_replaces_all(web: Web) -> None:
     web.step()
     assert set(web.states().values()) == {"Terminating"}
     assert sorted(web.states()) == [one, two]
+
+
+def test_a_refresh_is_looked_at_when_its_pause_is_over(web: Web) -> None:
+    one, two = web.grow(2)
+    refresh(web, checkpoints=[50, 100], delay=30)
+    web.step()
+    [old] = [each for each, state in web.states().items() if state == "Terminating"]
+    assert web.row.due == web.now - SECOND + timedelta(hours=1)  # when it fails
+    web.become("terminated", old)
+    web.become("running")
+    web.step()
+    assert web.row.due == web.now + 30 * SECOND
+    assert sorted({one, two} & set(web.states())) == sorted({one, two} - {old})
+
+
+def test_a_cancelled_refresh_ends_when_all_serve(web: Web) -> None:
+    web.grow(1)
+    web.step(desired=2)
+    refresh(web)
+    web.run(instance_refreshes.cancel, web.caller, "web", web.now, waits=True)
+    web.become("running")
+    assert (refreshed(web), web.row.due) == ("Cancelling", web.now)
+    web.step()
+    assert refreshed(web) == "Cancelled"
+
+
+def test_a_refresh_replaces_the_warm_pool_after_the_group(web: Web) -> None:
+    one = ready(web)
+    refresh(web)
+    web.step()
+    assert web.states()[one] == "Warmed:Terminating"
+    web.change_instance(one, state="terminated")
+    web.step()
+    [new] = web.states()
+    web.become("running", new)
+    web.step()
+    assert (web.states(), refreshed(web)) == ({new: "Warmed:Running"}, "Successful")
 
 
 def test_a_group_that_is_deleted_is_not_refreshed(web: Web) -> None:
