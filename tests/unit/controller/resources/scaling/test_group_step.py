@@ -449,6 +449,18 @@ def test_hooks_are_told_from_where_an_instance_comes(web: Web, monkeypatch: pyte
     assert [way for each, way in told if each in new] == [INTO_GROUP]
 
 
+def test_an_instance_that_comes_back_from_standby_serves_since_it_first_did(web: Web) -> None:
+    [one] = web.grow(1)
+    first = web.now
+    web.run(members.enter_standby, web.caller, "web", [one], web.now, shrink=True)
+    web.step()
+    web.run(members.exit_standby, web.caller, "web", [one], web.now)
+    web.step()
+    row = web.member(one)
+    assert row is not None
+    assert (row.lifecycle_state, row.since, row.in_service) == ("InService", web.now, first)
+
+
 def test_what_shrinks_returns_to_a_pool_that_reuses(web: Web) -> None:
     one, two = web.grow(2)
     web.pool(min_size=2, max_prepared=0, reuse=True)
