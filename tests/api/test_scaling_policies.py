@@ -360,6 +360,9 @@ def test_an_alarm_whose_state_was_set_tells_a_step_policy_of_the_breach(api, gro
     assert desired(groups) == 3
 
 
+SIMPLE = {"AdjustmentType": "ChangeInCapacity", "ScalingAdjustment": 1}
+STEPPED = {"PolicyType": "StepScaling", "AdjustmentType": "ChangeInCapacity", "StepAdjustments": STEPS}
+TRACKED = {"PolicyType": "TargetTrackingScaling", "TargetTrackingConfiguration": CUSTOM}
 NO_POLICIES = (
     ("ValidationError", "AdjustmentType", {"ScalingAdjustment": 1}),
     ("ValidationError", "ScalingAdjustment must", {"AdjustmentType": "ChangeInCapacity"}),
@@ -383,6 +386,13 @@ NO_POLICIES = (
     ),
     ("ValidationError", "TargetTrackingConfiguration", {"PolicyType": "TargetTrackingScaling"}),
     ("UnsupportedOperation", "Predictive", {"PolicyType": "PredictiveScaling"}),
+    ("ValidationError", "Cooldown is not valid", {**STEPPED, "Cooldown": 1}),
+    ("ValidationError", "ScalingAdjustment is not valid", {**STEPPED, "ScalingAdjustment": 1}),
+    ("ValidationError", "MetricAggregationType is not valid", {**SIMPLE, "MetricAggregationType": "Average"}),
+    ("ValidationError", "EstimatedInstanceWarmup is not valid", {**SIMPLE, "EstimatedInstanceWarmup": 1}),
+    ("ValidationError", "TargetTrackingConfiguration is not valid", {**SIMPLE, "TargetTrackingConfiguration": CUSTOM}),
+    ("ValidationError", "AdjustmentType is not valid", {**TRACKED, "AdjustmentType": "ChangeInCapacity"}),
+    ("ValidationError", "MinAdjustmentMagnitude is not valid", {**TRACKED, "MinAdjustmentMagnitude": 1}),
     (
         "UnsupportedOperation",
         "MinAdjustmentStep",

@@ -283,8 +283,6 @@ class Step:
         return "  ".join(filter(None, (self.group.why, *(words.at(self.now, one) for one in told))))
 
     def _fail_launch(self, row: ScalingInstance, why: Why, seen: Seen) -> None:
-        if row.activity_id is None:
-            return
         if why is Why.ABANDONED:
             self._over(row, group_notices.LAUNCH_ERROR, status=activities.CANCELLED, failure=words.ABANDONED)
             return
