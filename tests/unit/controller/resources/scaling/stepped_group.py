@@ -54,6 +54,10 @@ class SteppedGroup(WebGroup):
         found = self.run(lambda tx: list(tx.session.scalars(query)))
         return [(one.description, one.status, self.untimed(one.cause)) for one in found]
 
+    def messages(self) -> list[str | None]:
+        """Why what it did failed or was cancelled."""
+        return list(self.run(lambda tx: tx.session.scalars(select(ScalingActivity.message)).all()))
+
     @staticmethod
     def untimed(cause: str) -> str:
         return "  ".join(part.partition("Z ")[2] or part for part in cause.split("  "))

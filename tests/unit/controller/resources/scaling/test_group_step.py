@@ -216,6 +216,7 @@ def test_an_abandoned_launch_ends_without_hooks_and_another_is_tried_at_once(web
     assert (web.waits(), web.ec2(one), len(web.states())) == ([], "shutting-down", 2)
     assert (web.row.failures, web.row.retry_at) == (0, None)
     assert (f"Launching a new EC2 instance: {one}", "Cancelled", words.grown(0, 1)) in web.told()
+    assert words.ABANDONED in web.messages()
 
 
 def test_a_launch_that_fails_is_told_and_the_next_waits(web: SteppedGroup) -> None:

@@ -148,3 +148,15 @@ def test_a_launch_into_the_pool_that_fails_holds_up_the_pool_alone(web: SteppedG
     assert (pool.failures, pool.retry_at) == (1, web.now + 5 * SECOND)
     assert (web.row.failures, web.row.retry_at) == (0, None)
     assert "Failed" in {status for _, status, _ in web.told()}
+
+
+def test_a_launch_into_the_group_that_fails_holds_up_the_group_alone(web: SteppedGroup) -> None:
+    ready(web)
+    web.step(desired=2)
+    for one in [each for each, state in web.states().items() if state == "Pending"]:
+        web.change_instance(one, state="terminated")
+    web.step()
+    pool = web.warm_pool()
+    assert pool is not None
+    assert (pool.failures, pool.retry_at) == (0, None)
+    assert web.row.failures > 0
