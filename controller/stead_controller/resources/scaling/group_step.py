@@ -310,9 +310,10 @@ class Step:
 
     def _launch(self, decided: Plan, before: int, weights: Mapping[str, int]) -> int:
         """Launch what is missing; return how much capacity that is."""
-        if not decided.launches or (self.group.retry_at is not None and self.group.retry_at > self.now):
-            if decided.launches and self.group.retry_at is not None:
-                self._look_again(self.group.retry_at)
+        if not decided.launches:
+            return 0
+        if self.group.retry_at is not None and self.group.retry_at > self.now:
+            self._look_again(self.group.retry_at)
             return 0
         launcher = Launcher(
             self.tx,
