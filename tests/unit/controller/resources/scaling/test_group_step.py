@@ -12,11 +12,13 @@ from stead_controller.db.tables import (
     ScalingActivity,
     ScalingGroup,
     ScalingInstance,
+    ScalingPolicy,
 )
 from stead_controller.errors import InvalidParameter
 from stead_controller.resources.scaling import group_step, instance_refreshes, members, words
 from stead_controller.resources.scaling.instance_refreshes import Preferences, RefreshRequest
 from stead_controller.resources.scaling.plan import BALANCE_PAUSE, PATIENCE
+from stead_controller.resources.scaling.policy import TRACKING, Policy, Tracking
 from stead_controller.resources.scaling.termination import Distribution
 from tests.support import rows
 from tests.support.rows import NOW
@@ -56,6 +58,15 @@ def test_a_group_launches_what_is_missing_and_says_so(web: SteppedGroup) -> None
         assert (row.since, row.in_service, row.activity_id, row.spot, row.weight) == (web.now, web.now, None, False, 1)
     [first, *_] = web.grow(3)
     assert web.told()[-1] == (f"Launching a new EC2 instance: {first}", "Successful", words.grown(2, 3))
+
+
+@pytest.mark.parametrize("metric", ["ASGAverageCPUUtilization", "ASGAverageCPUUtilizationHighResolution"])
+def test_what_is_launched_is_measured_as_the_groups_policies_ask(web: SteppedGroup, metric: str) -> None:
+    policy = {"kind": TRACKING, "definition": Policy(TRACKING, tracking=Tracking(50, metric)).text()}
+    more = {"name": "p", "token": "t", "enabled": True, "alarms": []}
+    web.run(lambda tx: tx.session.add(ScalingPolicy(group_id=web.row_of(tx).id, **policy, **more)))
+    [one] = web.grow(1)
+    assert bool(web.instance(one).measured_closely) == metric.endswith("HighResolution")
 
 
 def test_instances_of_weights_and_markets_are_counted_by_them(web: SteppedGroup) -> None:
