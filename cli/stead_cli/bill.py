@@ -3,7 +3,7 @@
 import csv
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from stead_cli import focus, settings
+from stead_cli import focus, invoice, settings
 from stead_cli.operator import Operator
 from stead_cli.output import say, show_json, show_rows
 from stead_cli.price import read_book
@@ -26,16 +26,23 @@ _KEYS: Final[dict[str, Callable[[pb.BillLine], tuple[str, ...]]]] = {
     "service": lambda line: (line.account_id, line.service),
     "account": lambda line: (line.account_id,),
     "resource": lambda line: (line.account_id, line.resource_id, line.usage),
+    "type": lambda line: (line.account_id, _type_of(line.usage)),
+    "day": lambda line: (line.account_id, f"{datetime.fromtimestamp(line.begin, UTC):%Y-%m-%d}"),
 }
 _COLUMNS: Final = {
     "usage": ("account", "service", "usage"),
     "service": ("account", "service"),
     "account": ("account",),
     "resource": ("account", "resource", "usage"),
+    "type": ("account", "type"),
+    "day": ("account", "day"),
 }
 _HAVE_QUANTITY: Final = frozenset({"usage", "resource"})
 _TAG: Final = "tag:"
-_FOCUS: Final = "focus"
+_ISSUER: Final = "Stead"
+_FOCUS, _HTML = "focus", "html"
+_OF_TYPES: Final = ("BoxUsage", "SpotUsage", "DedicatedUsage", "HostBoxUsage")
+_BAR: Final = 30  # characters
 _IN_MEMORY: Final = 1 << 24
 
 
@@ -48,6 +55,7 @@ class _Division:
     has_quantity: bool
     by_resource: bool = False
     tag_keys: tuple[str, ...] = ()
+    by_day: bool = False
 
 
 class _By(click.ParamType[_Division]):
@@ -60,7 +68,13 @@ class _By(click.ParamType[_Division]):
         if isinstance(value, _Division):
             return value
         if value in _KEYS:
-            return _Division(_COLUMNS[value], _KEYS[value], value in _HAVE_QUANTITY, by_resource=value == "resource")
+            return _Division(
+                _COLUMNS[value],
+                _KEYS[value],
+                value in _HAVE_QUANTITY,
+                by_resource=value == "resource",
+                by_day=value == "day",
+            )
         key = value.removeprefix(_TAG)
         if key in {"", value}:
             self.fail(f"{value!r} is none of {', '.join(sorted(_KEYS))} and {_TAG}KEY.", param, ctx)
@@ -88,13 +102,14 @@ class _By(click.ParamType[_Division]):
 )
 @click.option(
     "--output",
-    type=click.Choice(["table", "json", "csv", _FOCUS]),
+    type=click.Choice(["table", "json", "csv", _FOCUS, _HTML]),
     default="table",
     show_default=True,
-    help="A table (plain lines when not on a terminal), JSON, CSV, or CSV by FOCUS 1.4: by day and resource.",
+    help="A table (plain lines when not on a terminal), JSON, CSV, CSV by FOCUS 1.4 (by day and resource), or a page "
+    "to print, with an invoice for each account.",
 )
 @click.option("--tag", "tags", multiple=True, metavar="KEY", help="For focus: a cost allocation tag; four at most.")
-@click.option("--issuer", help="For focus: who provides the cloud and makes the bill; default: Stead.")
+@click.option("--issuer", help="For focus and html: who provides the cloud and makes the bill; default: Stead.")
 def bill(  # noqa: PLR0917 - one for each option
     month: str,
     day: str,
@@ -110,18 +125,21 @@ def bill(  # noqa: PLR0917 - one for each option
     book = None if prices is None else read_book(prices)
     if output == _FOCUS:
         _refuse_given("by", "--output focus has a line for each resource and day")
-        _write_focus(begin, end, account, book, tags, issuer or "Stead")
+        _write_focus(begin, end, account, book, tags, issuer or _ISSUER)
         return
     _refuse_given("tags", "it is for --output focus; else --by tag:KEY")
-    _refuse_given("issuer", "it is for --output focus")
-    found = Operator(settings.load()).bill(
-        account,
-        int(begin.timestamp()),
-        int(end.timestamp()),
-        by_resource=by.by_resource,
-        tag_keys=by.tag_keys,
-        prices=book,
-    )
+    operator = Operator(settings.load())
+    times = list(_days(begin, end)) if by.by_day else [(int(begin.timestamp()), int(end.timestamp()))]
+    found = [
+        line
+        for first, last in times
+        for line in operator.bill(account, first, last, by_resource=by.by_resource, tag_keys=by.tag_keys, prices=book)
+    ]
+    if output == _HTML:
+        _refuse_given("by", "--output html has a line for each use")
+        click.echo(invoice.page(found, begin, end, issuer or _ISSUER), nl=False)
+        return
+    _refuse_given("issuer", "it is for --output focus and html")
     rows = _rows(found, by)
     columns = (*by.columns, *(("quantity", "unit") if by.has_quantity else ()), "cost", "currency")
     if output == "json":
@@ -129,6 +147,9 @@ def bill(  # noqa: PLR0917 - one for each option
     elif output == "csv":
         _write_csv(rows, columns)
     else:
+        if by.by_day and sys.stdout.isatty():
+            columns = (*columns, "chart")
+            rows = [row | {"chart": chart} for row, chart in zip(rows, bars(rows), strict=True)]
         show_rows(rows, columns, output, empty=f"nothing was used from {begin:%Y-%m-%d} until {end:%Y-%m-%d}")
         _say_end(found)
 
@@ -156,6 +177,29 @@ def _rows(lines: Iterable[pb.BillLine], by: _Division) -> list[dict[str, Any]]:
     ]
 
 
+def bars(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Draw a bar for the cost of each row; the largest cost of a currency has the longest."""
+    most: dict[str, Decimal] = {}
+    for row in rows:
+        most[row["currency"]] = max(most.get(row["currency"], Decimal(0)), Decimal(row["cost"]))
+    lengths = (Decimal(row["cost"]) * _BAR / (most[row["currency"]] or 1) for row in rows)
+    return ["\u2588" * int(length.to_integral_value(ROUND_HALF_UP)) for length in lengths]
+
+
+def _type_of(usage: str) -> str:
+    """Return the instance type of a use, if it is of an instance."""
+    kind, _, name = usage.partition(":")
+    return name if kind in _OF_TYPES else "none"
+
+
+def _days(begin: datetime, end: datetime) -> Iterator[tuple[int, int]]:
+    """Yield when each day begins and ends."""
+    while begin < end:
+        following = begin + timedelta(days=1)
+        yield int(begin.timestamp()), int(following.timestamp())
+        begin = following
+
+
 def _write_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
@@ -171,13 +215,9 @@ def _write_focus(  # noqa: PLR0917 - what is asked for
     with SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, focus.COLUMNS, lineterminator="\n")
         writer.writeheader()
-        moment = begin
-        while moment < end:
-            following = moment + timedelta(days=1)
-            times = int(moment.timestamp()), int(following.timestamp())
+        for times in _days(begin, end):
             found = operator.bill(account, *times, by_resource=True, by_zone=True, tag_keys=tags, prices=book)
             writer.writerows(focus.rows(found, config.region, issuer))
-            moment = following
         file.seek(0)
         shutil.copyfileobj(file, sys.stdout)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -17,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from stead_cli import settings
 from stead_cli.__main__ import cli
+from stead_cli.bill import bars
 from stead_cli.settings import Settings
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Account, UsageTag
@@ -185,7 +187,7 @@ def test_prices_are_shown_changed_and_set_for_what_comes(
         (("bill", "--month", "2026-13"), "no month such as"),
         (("bill", "--day", "2026-02-30"), "no day such as"),
         (("bill", "--account", "nobody"), "nobody"),
-        (("bill", "--by", "tag:"), "is none of account, resource, service, usage and tag:KEY"),
+        (("bill", "--by", "tag:"), "is none of account, day, resource, service, type, usage and tag:KEY"),
         (("bill", "--by", "colour"), "'colour' is none of"),
     ],
 )
@@ -235,6 +237,8 @@ def test_a_month_by_focus_adds_up_to_the_bill(command: Command, tmp_path: Path) 
         sums: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
         for row in by_focus(command, *asked):
             key = row["BillingAccountId"], row["x_UsageType"]
+            product = Decimal(row["PricingQuantity"]) * Decimal(row["ListUnitPrice"])
+            assert abs(product - Decimal(row["ListCost"])) < Decimal("1e-24")
             quantity, cost = sums.get(key, (Decimal(0), Decimal(0)))
             sums[key] = (quantity + Decimal(row["PricingQuantity"]), cost + Decimal(row["BilledCost"]))
         assert {key: (f"{quantity:.4f}", f"{cost:.4f}") for key, (quantity, cost) in sums.items()} == {
@@ -242,6 +246,62 @@ def test_a_month_by_focus_adds_up_to_the_bill(command: Command, tmp_path: Path) 
             for row in rows(command("bill", *asked, "--output", "json"))
         }
     assert by_focus(command, "--day", "2026-11-12") == []
+
+
+def test_a_month_by_day_and_by_type(command: Command) -> None:
+    found = rows(command("bill", "--month", "2026-11", "--by", "day", "--output", "json"))
+    assert [(row["account"], row["day"]) for row in found] == [
+        (ONE, "2026-11-01"),
+        *((ONE, f"2026-11-{day}") for day in range(16, 31)),
+        (OTHER, "2026-11-01"),
+    ]
+    assert (found[0]["cost"], found[1]["cost"]) == ("0.0560", f"{30 * 0.012 / 30:.4f}")
+    found = rows(command("bill", "--month", "2026-11", "--by", "type", "--output", "json"))
+    assert [(row["account"], row["type"], row["cost"]) for row in found] == [
+        (ONE, "gone.type", "0.0000"),
+        (ONE, "none", "0.1800"),
+        (ONE, "t3.micro", "0.0560"),
+        (OTHER, "t3.micro", "0.0280"),
+    ]
+    shown = command("bill", "--month", "2026-11", "--by", "day").stdout.splitlines()
+    assert (shown[0], len(shown)) == ("ACCOUNT\tDAY\tCOST\tCURRENCY", 18)
+
+
+def test_bars_are_as_long_as_costs_of_one_currency() -> None:
+    costs = [("1.0000", "EUR"), ("0.5000", "EUR"), ("0.0000", "EUR"), ("7.0000", "USD"), ("0.0000", "CHF")]
+    found = bars([{"cost": cost, "currency": currency} for cost, currency in costs])
+    assert [len(bar) for bar in found] == [30, 15, 0, 30, 0]
+
+
+def test_days_have_bars_on_a_terminal(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("stead_cli.bill.show_rows", lambda rows, columns, *_, **__: shown.append((rows, columns)))
+    monkeypatch.setattr("stead_cli.bill.sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
+    command("bill", "--month", "2026-11", "--by", "day")
+    command("bill", "--month", "2026-11", "--by", "type")
+    (days, with_bars), (_, without) = shown
+    assert (with_bars[-1], days[0]["chart"], "chart" in without) == ("chart", "\u2588" * 30, False)
+
+
+def test_a_page_of_invoices(command: Command, database: Database) -> None:
+    database.run_blocking(lambda tx: tx.session.add(Account(id=OTHER, name="<b>bob</b>", created=NOV)))
+    shown = command("bill", "--month", "2026-11", "--output", "html", "--issuer", "A & B").stdout
+    one, other = shown.split("<section>")[1:]
+    assert "<h1>A &amp; B</h1>" in one
+    assert f"Account {ONE}" in one
+    assert "From 2026-11-01 until 2026-12-01 (not included), in UTC" in one
+    assert (
+        '<tr><td>Amazon Elastic Compute Cloud</td><td>EBS:VolumeUsage.gp3</td><td class="number">15.0000</td>'
+        '<td>GB-Mo</td><td class="number">0.012 USD</td><td class="number">0.1800 USD</td></tr>'
+    ) in one
+    assert '<td>Hrs</td><td class="number">none</td><td class="number">0.0000 USD</td>' in one
+    assert '<tr><td colspan="5">Total</td><td class="number">0.24 USD</td></tr>' in one
+    assert f"Account {OTHER} &lt;b&gt;bob&lt;/b&gt;<br>" in other
+    assert '<td class="number">0.03 USD</td>' in other
+    assert "script" not in shown
+    assert "Nothing was used" not in shown
+    nothing = command("bill", "--month", "2025-01", "--output", "html").stdout
+    assert ("<section>" in nothing, "<p>Nothing was used in this time.</p>" in nothing) == (False, True)
 
 
 def test_a_row_by_focus(command: Command, database: Database) -> None:
@@ -308,11 +368,13 @@ def test_a_row_by_focus(command: Command, database: Database) -> None:
     [
         (("--output", "focus", "--by", "account"), "'--by': --output focus has a line for each resource"),
         (("--tag", "a"), "'--tag': it is for --output focus; else --by tag:KEY."),
-        (("--issuer", "x", "--output", "csv"), "'--issuer': it is for --output focus."),
+        (("--issuer", "x", "--output", "csv"), "'--issuer': it is for --output focus and html."),
+        (("--output", "html", "--by", "day"), "'--by': --output html has a line for each use."),
+        (("--output", "html", "--tag", "a"), "'--tag': it is for --output focus"),
         (("--output", "focus", *("--tag", "a") * 2), "4 tag keys at most, each once"),
         (("--output", "focus", *(word for key in "abcde" for word in ("--tag", key))), "4 tag keys at most, each once"),
     ],
-    ids=["by", "tag", "issuer", "twice", "five"],
+    ids=["by", "tag", "issuer", "by-html", "tag-html", "twice", "five"],
 )
 def test_options_without_effect_and_too_many_tags_are_refused(
     command: Command, options: tuple[str, ...], words: str

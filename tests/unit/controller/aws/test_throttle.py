@@ -111,6 +111,7 @@ def test_sessions_share_what_sts_lets_one_account_ask(time):
     ("service", "action", "burst", "in_one_second"),
     [
         ("cloudtrail", "LookupEvents", 2, 2),
+        ("pricing", "GetProducts", 50, 10),
         ("service-quotas", "GetServiceQuota", 10, 5),
         ("service-quotas", "ListServiceQuotas", 20, 10),
     ],
