@@ -56,7 +56,6 @@ ABSENT: Final = (
     "DescribeSpotFleetInstances",
     "DescribeSpotFleetRequestHistory",
     "DescribeSpotFleetRequests",
-    "DescribeSpotPriceHistory",
     "GetGroupsForCapacityReservation",
     # addresses, pools and IPAM
     "DescribeAddressTransfers",

@@ -38,6 +38,7 @@ _LISTS: Final = (
     "DescribeSecurityGroupReferences",
     "DescribeSecurityGroupRules",
     "DescribeSecurityGroups",
+    "DescribeSpotPriceHistory",
     "DescribeSnapshots",
     "DescribeStaleSecurityGroups",
     "DescribeSubnets",
