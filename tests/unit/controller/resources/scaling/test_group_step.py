@@ -277,7 +277,7 @@ def test_what_there_is_room_for_is_launched_and_the_rest_told(web: SteppedGroup)
     web.step(desired=2, why="At 2026-03-04T05:06:07Z somebody wanted it.")
     assert len(web.states()) == 1
     assert [status for _, status, _ in web.told()] == ["Failed", "PreInService"]
-    assert web.row.why != ""  # not all is there
+    assert web.untimed(web.row.why) == "somebody wanted it."  # not all is there
 
 
 def test_an_instance_that_has_lived_its_time_is_not_replaced_while_launches_fail(web: SteppedGroup) -> None:
@@ -390,6 +390,14 @@ def test_a_refresh_of_what_cannot_be_launched_replaces_all(web: SteppedGroup) ->
     web.step()
     assert set(web.states().values()) == {"Terminating"}
     assert sorted(web.states()) == [one, two]
+
+
+def test_a_group_that_grows_while_it_is_refreshed_says_who_wanted_it(web: SteppedGroup) -> None:
+    web.grow(1)
+    refresh(web, protected="Ignore")
+    web.run(lambda tx: tx.session.query(ScalingInstance).update({"protected": True}))
+    web.step(desired=2, why="At 2026-03-04T05:06:07Z somebody wanted it.")
+    assert web.told()[-1][2] == f"somebody wanted it.  {words.grown(1, 2)}"
 
 
 def test_a_refresh_is_looked_at_when_its_pause_is_over(web: SteppedGroup) -> None:
