@@ -79,6 +79,26 @@ def test_instances_of_weights_and_markets_are_counted_by_them(web: SteppedGroup)
     assert [row.spot for one in web.states() if (row := web.member(one))].count(True) == 2
 
 
+def test_the_markets_shares_are_of_what_there_is_of_each(web: SteppedGroup) -> None:
+    web.ways.distribution = Distribution(2, 50)
+    web.grow(4)
+    new = web.grow(6)
+    assert sorted(row.spot for one in new if (row := web.member(one))) == [False, True]
+
+
+@pytest.mark.parametrize("how", ["is sick", "rests in standby"])
+def test_what_replaces_an_instance_is_of_its_market(web: SteppedGroup, how: str) -> None:
+    web.ways.distribution = Distribution(2, 0)
+    one, *others = sorted(web.grow(3), key=lambda each: web.instance(each).spot_request_id is not None)
+    if how == "is sick":
+        web.run(lambda tx: tx.session.query(ScalingInstance).filter_by(instance_id=one).update({"healthy": False}))
+    else:
+        web.run(members.enter_standby, web.caller, "web", [one], web.now, shrink=False)
+    web.step()
+    [new] = set(web.states()) - {one, *others}
+    assert web.instance(new).spot_request_id is None
+
+
 def test_a_group_shrinks_by_what_its_policies_choose_and_says_so(web: SteppedGroup) -> None:
     first, second = web.grow(2)
     web.change(termination_policies=["OldestInstance"])

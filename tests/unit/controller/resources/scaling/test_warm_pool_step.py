@@ -27,9 +27,11 @@ def test_what_ends_in_the_warm_pool_was_no_capacity(web: SteppedGroup) -> None:
     web.run(lambda tx: tx.session.query(ScalingInstance).filter_by(instance_id=warm).update({"healthy": False}))
     web.step(desired=2, why="At 2026-03-04T05:06:07Z somebody wanted it.")
     assert web.states()[warm] == "Warmed:Terminating"
-    causes = {cause for _, _, cause in web.told()}
-    assert f"somebody wanted it.  {words.grown(1, 2)}" in causes
-    assert "an instance was taken out of service in response to a user health-check." in causes
+    causes = {description: cause for description, _, cause in web.told()}
+    assert f"somebody wanted it.  {words.grown(1, 2)}" in causes.values()
+    assert "an instance was taken out of service in response to a user health-check." in causes.values()
+    [filling] = [each for each, state in web.states().items() if state == "Warmed:Pending"]
+    assert causes[words.into_pool(filling)] == words.warmed(0, 1)
 
 
 def test_a_warm_instance_is_taken_first_and_replaced_in_its_pool(web: SteppedGroup) -> None:
