@@ -305,9 +305,11 @@ async def test_an_alarm_on_an_expression_is_judged_by_what_that_gives() -> None:
     assert await state("[a, b]") == "INSUFFICIENT_DATA"
 
 
-@pytest.mark.parametrize(("period", "state"), [(60, "ALARM"), (300, None)])
-async def test_a_number_is_a_series_of_the_period_that_is_given(period: int, state: str | None) -> None:
+@pytest.mark.parametrize(("period", "times"), [(60, ("05:05", "05:04")), (300, ("05:01", "04:56"))])
+async def test_a_number_is_a_series_of_the_period_that_is_given(period: int, times: tuple[str, str]) -> None:
     queries = (Query("e", expression="TIME_SERIES(20)", returned=True, period=period),)
-    of_number = Definition(None, queries, 1, None, 10, "GreaterThanThreshold")
-    [(found, has_data, _)] = await judged(Store(), due(of_number))
-    assert (found, has_data) == ("ALARM", False)
+    of_number = Definition(None, queries, 2, None, 10, "GreaterThanThreshold")
+    [found] = await due_alarms.judge(Store(), [due(of_number)], NOW)
+    assert found.new is not None
+    assert (found.new.state, found.has_data) == ("ALARM", False)
+    assert "[20.0 (04/03/26 {}:00), 20.0 (04/03/26 {}:00)]".format(*times) in found.new.reason

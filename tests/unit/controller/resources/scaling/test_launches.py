@@ -168,6 +168,21 @@ def test_the_next_subnet_gets_what_the_first_has_no_room_for_in_one_market(
     assert [(one.subnet, one.spot) for one in web.made] == [(first, not spot), (second, spot)]
 
 
+def test_a_zone_without_subnets_is_no_refusal_where_others_have_room(web: Web) -> None:
+    web.change(subnets=[web.subnet(HERE)])
+    assert web.launch({HERE: 1}) is None
+    assert web.zones() == {HERE: 1}
+
+
+def test_a_market_without_room_is_told_and_its_zone_not_tried_again(web: Web) -> None:
+    web.change(zones=[HERE])
+    web.ways.distribution = Distribution(1, 0)
+    web.ways.full = {(None, False)}
+    assert web.launch({HERE: 2}) == "There is no room."
+    assert [one.spot for one in web.made] == [True]
+    assert [one.spot for one in web.ways.asked] == [False, False, True]  # to share, and to launch in both
+
+
 def test_a_launch_that_cannot_be_read_is_told(web: Web) -> None:
     web.ways.refused[None] = InvalidParameter("The template is gone.")
     assert web.launch({HERE: 1}) == "The template is gone."
