@@ -138,6 +138,7 @@ def test_a_changed_limit_is_told_of_anew(api, client, looking, came):
     create(client, OVER)
     use(api, 3, NOON)
     looking.run()
+    client.update_notification(**ABOUT, OldNotification=OVER, NewNotification=OVER)
     more = {"BudgetName": "day", "BudgetType": "COST", "TimeUnit": "DAILY"}
     same = {"BudgetLimit": {"Amount": "0.01", "Unit": "USD"}}
     client.update_budget(AccountId=MINE, NewBudget=more | same)

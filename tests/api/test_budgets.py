@@ -154,6 +154,8 @@ def test_notifications_and_their_subscribers(api, client):
     refused("NotFoundException", client.delete_subscriber, **about, Notification=OVER, Subscriber=TOLD)
     client.update_notification(**about, OldNotification=OVER, NewNotification=OVER | {"Threshold": 90})
     refused("NotFoundException", client.delete_notification, **about, Notification=OVER)
+    again = {"OldNotification": soon, "NewNotification": OVER | {"Threshold": 90}}
+    refused("DuplicateRecordException", client.update_notification, **about, **again)
     client.delete_subscriber(**about, Notification=OVER | {"Threshold": 90}, Subscriber=another)
     client.delete_notification(**about, Notification=soon)
     assert client.describe_notifications_for_budget(**about)["Notifications"] == []

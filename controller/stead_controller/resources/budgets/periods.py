@@ -19,8 +19,9 @@ type Limits = Sequence[tuple[int, str]]
 
 def at(time_unit: str, begins: int, ends: int, moment: int) -> Period:
     """Return the period of a budget in which a moment lies: its first for an earlier one, its last for a later one."""
-    moment = min(max(moment, begins), ends - 1)
-    begin, end = _whole(time_unit, begins, ends, moment)
+    if time_unit == CUSTOM:
+        return Period(begins, ends)
+    begin, end = _whole(time_unit, min(max(moment, begins), ends - 1))
     return Period(max(begin, begins), min(end, ends))
 
 
@@ -34,7 +35,7 @@ def before(time_unit: str, begins: int, ends: int, moment: int) -> Iterator[Peri
 
 def first_begin(time_unit: str, moment: int) -> int:
     """Return when the day, the month, the quarter or the year of a moment began; a custom one begins with its day."""
-    return _whole(DAILY if time_unit == CUSTOM else time_unit, moment, moment + 1, moment)[0]
+    return _whole(DAILY if time_unit == CUSTOM else time_unit, moment)[0]
 
 
 def planned(time_unit: str, moment: int) -> list[int]:
@@ -50,9 +51,7 @@ def limit(limits: Limits, period: Period) -> str:
     return valid[-1] if valid else limits[0][1]
 
 
-def _whole(time_unit: str, begins: int, ends: int, moment: int) -> tuple[int, int]:
-    if time_unit == CUSTOM:
-        return begins, ends
+def _whole(time_unit: str, moment: int) -> tuple[int, int]:
     if time_unit == DAILY:
         day = moment // _DAY * _DAY
         return day, day + _DAY
