@@ -241,6 +241,18 @@ def test_users_need_rights_on_budgets(api, client):
     refused("AccessDeniedException", create, client=reader, BudgetName="mine", tags=[("a", "b")])
 
 
+def test_rights_may_depend_on_tags(api, client):
+    create(client, tags=[("team", "web")])
+    create(client, BudgetName="else", tags=[("team", "x")])
+    iam = api.client(api.world.one, "iam")
+    user = who_may(api, iam, "reader", "budgets:ListTagsForResource")("budgets")
+    may = json.loads(document("budgets:ViewBudget"))
+    may["Statement"][0]["Condition"] = {"StringEquals": {"aws:ResourceTag/team": "web"}}
+    iam.put_user_policy(UserName="reader", PolicyName="more", PolicyDocument=json.dumps(may))
+    assert show(user)["BudgetName"] == "all"
+    refused("AccessDeniedException", show, client=user, name="else")
+
+
 def test_planned_limits_change_by_month(client):
     keys = [
         str(

@@ -18,7 +18,7 @@ from stead_controller.errors import InUse, InvalidParameter, LimitExceeded, NotF
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.budgets import action_events, budgets, notices, thresholds
+from stead_controller.resources.budgets import action_events, budgets, notices, tagged, thresholds
 from stead_controller.resources.budgets.thresholds import Spent
 from stead_controller.resources.iam import passed_roles
 
@@ -74,7 +74,7 @@ def create(
     )  # fmt: skip
     if tx.session.scalars(mine).one() >= MOST:
         raise LimitExceeded(f"Error creating action: a budget can have {MOST} actions at most.")
-    budgets.check_tags(tags)
+    tagged.check(tags)
     action = BudgetAction(id=str(uuid.uuid4()), account_id=budget.account_id, budget=budget.name)
     action.tags, action.status, action.acted = json.dumps(dict(tags), sort_keys=True), STANDBY, None
     _set(tx, action, asked, now)

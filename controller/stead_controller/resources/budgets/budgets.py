@@ -5,7 +5,7 @@ See https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_budg
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -20,12 +20,11 @@ from stead_controller.metering.cost_filter import Filter
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.budgets import budget_notifications, periods, spending
+from stead_controller.resources.budgets import budget_notifications, periods, spending, tagged
 from stead_controller.resources.budgets.periods import CUSTOM, NEVER, Limits
 
 MOST: Final = 1000
 """Budgets of an account; AWS has 20,000."""
-MOST_TAGS: Final = 50
 
 _NAME: Final = re.compile(r"(?!.*/action/)(?!.*<script>.*</script>)[^:\\\n]{1,100}\Z", re.IGNORECASE)
 _AMOUNT: Final = re.compile(r"(?:[0-9]{0,15}\.)?[0-9]{1,15}\Z")
@@ -77,7 +76,7 @@ def create(tx: Transaction, caller: Caller, asked: BudgetRequest, tags: Mapping[
     begins = periods.first_begin(asked.time_unit, moment) if asked.begins is None else asked.begins
     ends = NEVER if asked.ends is None else asked.ends
     _check_times(asked.time_unit, begins, ends, now)
-    check_tags(tags)
+    tagged.check(tags)
     budget = Budget(
         account_id=account_id,
         name=name,
@@ -157,35 +156,6 @@ def delete(tx: Transaction, budget: Budget) -> None:
 def limits_of(budget: Budget) -> list[tuple[int, str]]:
     """Return the amounts of a budget, each with the time from which it is valid."""
     return [(since, amount) for since, amount in json.loads(budget.limits)]
-
-
-def tags_of(tags: str) -> dict[str, str]:
-    """Read stored tags."""
-    found: dict[str, str] = json.loads(tags)
-    return found
-
-
-def with_tags(tags: str, given: Mapping[str, str]) -> str:
-    """Return stored tags with others set; raises InvalidParameter, LimitExceeded."""
-    changed = tags_of(tags) | dict(given)
-    check_tags(changed)
-    return json.dumps(changed, sort_keys=True)
-
-
-def without_tags(tags: str, keys: Iterable[str]) -> str:
-    """Return stored tags without some."""
-    doomed = set(keys)
-    return json.dumps({key: value for key, value in tags_of(tags).items() if key not in doomed}, sort_keys=True)
-
-
-def check_tags(tags: Mapping[str, str]) -> None:
-    """Raise InvalidParameter or LimitExceeded unless there may be such tags."""
-    if len(tags) > MOST_TAGS:
-        message = f"A budget or an action can have {MOST_TAGS} tags at most."
-        raise LimitExceeded(message, code="ServiceQuotaExceededException")
-    for key, value in tags.items():
-        if not 1 <= len(key) <= 128 or len(value) > 256 or key.lower().startswith("aws:"):
-            raise InvalidParameter(f"The tag {key[:128]} is invalid.")
 
 
 def _check(tx: Transaction, asked: BudgetRequest, now: datetime) -> None:

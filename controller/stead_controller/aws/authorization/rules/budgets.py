@@ -10,6 +10,7 @@ from typing import Final
 from stead_controller.aws.authorization.rule import Asked, Check, Part, Rule, Target, rule
 from stead_controller.resources.budgets import budgets
 
+_KIND: Final = "budgets"
 _VIEW: Final = "ViewBudget"
 _MODIFY: Final = "ModifyBudget"
 
@@ -21,7 +22,8 @@ def _arn(asked: Asked, name: str) -> str:
 def _budget(path: str) -> Part:
     def part(asked: Asked) -> Iterator[Check]:
         for name in asked.values(path):
-            yield Check(Target(_arn(asked, name), tags=_tags(asked)))
+            arn = _arn(asked, name)
+            yield Check(Target(arn, _KIND, arn, tags=_tags(asked)))
 
     return part
 
@@ -39,7 +41,8 @@ def _tagging(asked: Asked) -> Iterator[Check]:
 def _action(asked: Asked) -> Iterator[Check]:
     for name in asked.values("BudgetName"):
         for action_id in asked.values("ActionId") or ["*"]:
-            yield Check(Target(f"{_arn(asked, name)}/action/{action_id}", tags=_tags(asked)))
+            arn = f"{_arn(asked, name)}/action/{action_id}"
+            yield Check(Target(arn, _KIND, arn, tags=_tags(asked)))
 
 
 def _all_actions(asked: Asked) -> Iterator[Check]:
@@ -48,7 +51,7 @@ def _all_actions(asked: Asked) -> Iterator[Check]:
 
 def _by_arn(asked: Asked) -> Iterator[Check]:
     for arn in asked.values("ResourceARN"):
-        yield Check(Target(arn, tags=_tags(asked)))
+        yield Check(Target(arn, _KIND, arn, tags=_tags(asked)))
 
 
 def _pass_role(asked: Asked) -> Iterator[Check]:
