@@ -180,6 +180,7 @@ def test_notifications_and_their_subscribers(api, client):
         ({"BudgetName": "a:b"}, "without : and"),
         ({"BudgetName": "a/action/b"}, "without : and"),
         ({"TimeUnit": "CUSTOM"}, "needs its Start and its End"),
+        ({"TimeUnit": "CUSTOM", "TimePeriod": {"Start": datetime(2020, 1, 1, tzinfo=UTC), "End": datetime(2031, 1, 1, tzinfo=UTC)}}, "ten years"),
         ({"TimePeriod": {"End": datetime(2020, 1, 1, tzinfo=UTC)}}, "must lie"),
         ({"PlannedBudgetLimits": {"1": USD}}, "Only one of"),
         ({"PlannedBudgetLimits": {"1": USD}, "BudgetLimit": None}, "next 12 months"),

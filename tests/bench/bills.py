@@ -9,6 +9,7 @@ each, Cost Explorer's answers: a year by service and month, a month by usage and
 """
 
 import argparse
+import json
 import random
 import statistics
 import sys
@@ -25,11 +26,13 @@ from sqlalchemy import insert
 
 from stead_controller.aws.ce import time_periods
 from stead_controller.db.session import Database
-from stead_controller.db.tables import Base, UsageLine, UsageMeter, UsageTag
-from stead_controller.metering import cost_sums, priced_uses, usage_days
+from stead_controller.db.tables import Base, Budget, UsageLine, UsageMeter, UsageTag
+from stead_controller.metering import cost_filter, cost_sums, priced_uses, usage_days
+from stead_controller.metering.cost_filter import Filter, Leaf
 from stead_controller.metering.cost_sums import Group, Query
 from stead_controller.metering.usage_sums import Question
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.budgets import periods, spending
 from tests.support import empty_database
 
 ROUNDS = 5
@@ -76,7 +79,17 @@ def questions() -> dict[str, Callable[[Any], Any]]:
         "a year by service": costs(YEAR, "MONTHLY", Group("DIMENSION", "SERVICE")),
         "a month by usage and day": costs(MONTH, "DAILY", Group("DIMENSION", "USAGE_TYPE")),
         "a month by tag": costs(MONTH, "MONTHLY", Group("TAG", "team")),
+        "a look at a month's budget": look(None),
+        "a look at a month's budget of a tag": look(Leaf("TAG", "team", frozenset({"team-1"}))),
     }
+
+
+def look(chosen: Filter | None) -> Callable[[Any], Any]:
+    """Return what adds up a budget of this month, with its forecast."""
+    stored = None if chosen is None else json.dumps(cost_filter.to_json(chosen))
+    budget = Budget(account_id=ACCOUNT, name="b", kind="COST", time_unit="MONTHLY", unit="USD", filter=stored)
+    period = periods.at("MONTHLY", 0, periods.NEVER, int(NOW.timestamp()))
+    return lambda tx: spending.spent(tx, "us-east-1", budget, period, NOW)
 
 
 def measure(database: Database, question: Callable[[Any], Any]) -> float:

@@ -103,13 +103,20 @@ def run(tx: Transaction, query: Query, now: datetime) -> list[dict[tuple[str, ..
 
 def known_days(tx: Transaction, account_id: str, region: str, chosen: Filter | None, now: datetime) -> list[Sums]:
     """Add up each of the last 28 days that are over, from the first on of which anything was used."""
+    query = Query(account_id, region, known_edges(now), filter=chosen)
+    return from_first_use([of_day.get((), Sums()) for of_day in run(tx, query, now)])
+
+
+def known_edges(now: datetime) -> tuple[int, ...]:
+    """Return when each of the last 28 days that are over began, and when today did."""
     today = int(now.timestamp()) // _DAY * _DAY
-    edges = tuple(range(today - _KNOWN_DAYS * _DAY, today + 1, _DAY))
-    query = Query(account_id, region, edges, filter=chosen)
-    days = [of_day.get((), Sums()) for of_day in run(tx, query, now)]
-    while days and not days[0].quantities:
-        del days[0]
-    return days
+    return tuple(range(today - _KNOWN_DAYS * _DAY, today + 1, _DAY))
+
+
+def from_first_use(days: list[Sums]) -> list[Sums]:
+    """Return days from the first on of which anything was used."""
+    first = next((number for number, day in enumerate(days) if day.quantities), len(days))
+    return days[first:]
 
 
 def currencies(tx: Transaction, edges: tuple[int, ...]) -> list[str]:

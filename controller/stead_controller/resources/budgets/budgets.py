@@ -29,6 +29,7 @@ MOST: Final = 1000
 _NAME: Final = re.compile(r"(?!.*/action/)(?!.*<script>.*</script>)[^:\\\n]{1,100}\Z", re.IGNORECASE)
 _AMOUNT: Final = re.compile(r"(?:[0-9]{0,15}\.)?[0-9]{1,15}\Z")
 _KEPT_LIMITS: Final = 100
+_LONGEST_CUSTOM: Final = 3653 * 86400
 
 type ShownBudget = Budget
 """A budget as it is shown."""
@@ -186,6 +187,8 @@ def _check_times(time_unit: str, begins: int, ends: int, now: datetime) -> None:
         raise InvalidParameter("The end of a budget's time must lie in the future.")
     if time_unit == CUSTOM and ends == NEVER:
         raise InvalidParameter("A budget of a custom time needs its Start and its End.")
+    if time_unit == CUSTOM and ends - begins > _LONGEST_CUSTOM:
+        raise InvalidParameter("A budget's custom time can be ten years long at most.")
 
 
 def _limits(old: Limits, asked: BudgetRequest, begin: int) -> Limits:

@@ -40,12 +40,20 @@ def period_at(budget: Budget, now: datetime) -> Period:
 def spent(tx: Transaction, region: str, budget: Budget, period: Period, now: datetime) -> Spent:
     """Return what a period of a budget amounts to, and is expected to; what has ended amounts to what it does."""
     moment = int(now.timestamp())
-    [actual] = amounts(tx, region, budget, (period.begin, period.end), now)
-    if moment >= period.end:
-        return Spent(actual, actual)
-    if moment < period.begin:
-        return Spent(actual, None)
-    known = cost_sums.known_days(tx, budget.account_id, region, filter_of(budget), now)
+    if not period.begin <= moment < period.end:
+        [actual] = amounts(tx, region, budget, (period.begin, period.end), now)
+        return Spent(actual, actual if moment >= period.end else None)
+    days = cost_sums.known_edges(now)
+    edges = sorted({period.begin, *days, days[-1] + _DAY})  # one question for both, and nothing is used after today
+    query = Query(budget.account_id, region, tuple(edges), filter=filter_of(budget))
+    parts = [part.get((), Sums()) for part in cost_sums.run(tx, query, now)]
+    actual, of_days = Fraction(0), [Sums() for _ in days[1:]]
+    for begin, part in zip(edges, parts, strict=False):
+        if begin >= period.begin:
+            actual += _amount(budget, part)
+        if days[0] <= begin < days[-1]:
+            of_days[(begin - days[0]) // _DAY].add(part)
+    known = cost_sums.from_first_use(of_days)
     if len(known) < forecast.LEAST_DAYS:
         return Spent(actual, None)
     mean = Fraction(fmean(float(_amount(budget, day)) for day in known))
