@@ -436,6 +436,9 @@ def test_policies_are_found_by_page_name_and_type_and_there_are_only_so_many(api
     assert "at most 50" in refused(groups, "LimitExceeded", put, groups, "more", **simple)
     pages = groups.client.get_paginator("describe_policies").paginate(PaginationConfig={"PageSize": 20})
     assert [len(page["ScalingPolicies"]) for page in pages] == [20, 20, 10]
+    groups.create(AutoScalingGroupName="another")
+    groups.client.put_scaling_policy(AutoScalingGroupName="another", PolicyName="a", **simple)
+    assert len(policies(groups, MaxRecords=100)) == 51
     assert [one["PolicyName"] for one in policies(groups, PolicyNames=["p07", "absent"])] == ["p07"]
     assert policies(groups, PolicyTypes=["StepScaling"]) == []
     assert "type" in refused(groups, "ValidationError", track, groups, "p07")
