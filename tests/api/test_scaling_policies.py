@@ -124,6 +124,7 @@ def test_a_step_policy_takes_the_step_of_the_breach(api, groups):
     run = {"PolicyName": "p", "AutoScalingGroupName": NAME}
     assert "MetricValue" in api.refused("ValidationError", groups.client.execute_policy, **run)
     assert "MetricValue" in api.refused("ValidationError", groups.client.execute_policy, BreachThreshold=50, **run)
+    assert "BreachThreshold" in api.refused("ValidationError", groups.client.execute_policy, MetricValue=50, **run)
     both = {"MetricValue": 80, "BreachThreshold": 50}
     assert "HonorCooldown" in api.refused(
         "ValidationError", groups.client.execute_policy, HonorCooldown=True, **both, **run
