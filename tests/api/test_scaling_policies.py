@@ -91,6 +91,9 @@ def test_a_simple_policy_is_put_shown_executed_and_deleted(api, groups):
         "Alarms": [],
         "Enabled": True,
     }
+    for given, missing in (("MetricValue", "BreachThreshold"), ("BreachThreshold", "MetricValue")):
+        told = api.refused("ValidationError", groups.client.execute_policy, PolicyName=arn, **{given: 50.0})
+        assert missing in told
     groups.client.execute_policy(PolicyName=arn)
     assert desired(groups) == 3
     groups.run()
