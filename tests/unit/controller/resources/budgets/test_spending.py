@@ -1,12 +1,14 @@
 """What a budget amounts to is what Cost Explorer's sums are, and its forecast follows from the same days."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import pytest
 
 from stead_controller.db.tables import Budget, UsageLine
-from stead_controller.metering import cost_sums
+from stead_controller.metering import cost_filter, cost_sums
+from stead_controller.metering.cost_filter import Leaf
 from stead_controller.metering.cost_sums import Query, Sums
 from stead_controller.metering.usage_sums import Period
 from stead_controller.resources.budgets import periods, spending
@@ -16,7 +18,6 @@ __all__ = ["database", "run", "world", "world_file"]
 
 MINE = "1" * 12
 NOW = datetime(2026, 11, 6, 7, 8, 9, tzinfo=UTC)
-NAT = Fraction("0.004")
 
 
 def fill(tx, days):
@@ -42,6 +43,10 @@ def test_it_is_what_cost_explorer_says(run, unit, begins):
 
     def live(tx):
         fill(tx, 40)
+        first = cost_sums.known_edges(NOW)[0]
+        about = {"account_id": MINE, "resource_id": "nat-2", "usage": "NatGateway-Hours", "operation": "NatGateway"}
+        tx.session.add(UsageLine(**about, zone="", quantity=1, began=first, ended=first + 7200))
+        tx.session.flush()
         [whole] = cost_sums.run(tx, Query(MINE, "r", (period.begin, period.end)), NOW)
         known = cost_sums.known_days(tx, MINE, "r", None, NOW)
         return spending.spent(tx, "r", budget, period, NOW), whole.get((), Sums()), known
@@ -50,7 +55,8 @@ def test_it_is_what_cost_explorer_says(run, unit, begins):
     assert spent.actual == whole.costs["USD"] > 0
     assert len(known) == 28
     left = Fraction(period.end - int(NOW.timestamp()), 86400)
-    assert float(spent.forecast - spent.actual) == pytest.approx(float(left * NAT * Fraction(11, 2)))
+    mean = sum(day.costs["USD"] for day in known) / 28
+    assert float(spent.forecast - spent.actual) == pytest.approx(float(left * mean))
 
 
 def test_too_few_days_have_no_forecast_and_the_past_is_what_it_was(run):
@@ -66,3 +72,47 @@ def test_too_few_days_have_no_forecast_and_the_past_is_what_it_was(run):
     assert (now.actual, now.forecast) == (Fraction(33, 2), None)
     assert (past.actual, past.forecast) == (11, 11)
     assert (to_come.actual, to_come.forecast) == (0, None)
+
+
+def test_three_days_are_enough_for_a_forecast(run):
+    def live(tx):
+        fill(tx, 3)
+        budget = budget_of("DAILY")
+        return spending.spent(tx, "r", budget, spending.period_at(budget, NOW), NOW)
+
+    assert run(live).forecast is not None
+
+
+def test_a_period_that_begins_now_is_forecast(run):
+    moment = int(NOW.timestamp())
+    budget = budget_of("CUSTOM", moment, moment + 86400)
+
+    def live(tx):
+        fill(tx, 5)
+        return spending.spent(tx, "r", budget, Period(moment, moment + 86400), NOW)
+
+    spent = run(live)
+    assert (spent.actual, float(spent.forecast)) == (0, pytest.approx(0.022))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "actual", "by_tags"),
+    [
+        (None, Fraction("0.022"), False),
+        (Leaf("DIMENSION", "OPERATION", frozenset({"NatGateway"})), Fraction("0.022"), False),
+        (Leaf("DIMENSION", "OPERATION", frozenset({"other"})), 0, False),
+        (Leaf("TAG", "team", frozenset({"web"})), 0, True),
+    ],
+    ids=str,
+)
+def test_what_counts_is_filtered(run, chosen, actual, by_tags):
+    budget = budget_of("CUSTOM", int((NOW - timedelta(days=1, hours=7)).timestamp()))
+    budget.filter = None if chosen is None else json.dumps(cost_filter.to_json(chosen))
+    midnight = int(NOW.replace(hour=0, minute=0, second=0).timestamp())
+
+    def live(tx):
+        fill(tx, 3)
+        return spending.amounts(tx, "r", budget, (midnight - 86400, midnight), NOW)
+
+    assert run(live) == [actual]
+    assert spending.by_tags(budget) is by_tags
