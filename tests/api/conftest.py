@@ -26,13 +26,14 @@ from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import now
 from stead_controller.db.session import Database, Transaction
+from stead_controller.db.tables import Base
 from stead_controller.request.questions import HostAnswer, OfMetrics, Question
 from stead_controller.resources.iam.key_cache import KeyCache
 from stead_controller.resources.iam.policies_of_caller import policies_of
 from stead_controller.secrets.message_signer import MessageSigner
 from stead_proto.certificates import Authority
-from tests.support import empty_database, rows
-from tests.support.empty_database import closed
+from tests.support import databases, empty_database, rows
+from tests.support.databases import closed
 from tests.support.memory_folders import folder_in_memory, maker_in_memory  # noqa: F401 - fixtures
 from tests.support.memory_metrics import MemoryMetrics
 from tests.support.receivers import Receiver, Sending, to_loopback
@@ -111,6 +112,8 @@ class Api:
 
     def dump(self) -> dict[str, list[tuple[Any, ...]]]:
         """All rows of all tables; they are read anew when a transaction was committed since the last time."""
+        if databases.SERVER:
+            return self._dump_all()
         self._reader.execute("BEGIN")
         try:
             [(version,)] = self._reader.execute("PRAGMA data_version")
@@ -125,6 +128,13 @@ class Api:
         finally:
             self._reader.execute("COMMIT")
         return dict(self._dumped[1])
+
+    def _dump_all(self) -> dict[str, list[tuple[Any, ...]]]:
+        with self.database.engine.connect() as connection:
+            return {
+                table.name: sorted((tuple(row) for row in connection.execute(table.select())), key=repr)
+                for table in Base.metadata.sorted_tables
+            }
 
     @cached_property
     def _reader(self) -> sqlite3.Connection:
@@ -150,7 +160,7 @@ class Api:
 @pytest.fixture(scope="session")
 def api_database(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, World]:
     """The bytes of a migrated database with the two tenants of `rows.build_world` and their keys, and the world."""
-    database = Database(f"sqlite:///{empty_database.write(tmp_path_factory.mktemp('api') / 'world.sqlite')}")
+    database = databases.opened(empty_database.write(tmp_path_factory.mktemp("api") / "world.sqlite"))
     world: World = database.run_blocking(_build)
     return closed(database), world
 
@@ -167,7 +177,7 @@ def serving(folder: Path, content: bytes, built: World) -> Iterator[Api]:
     """Run an endpoint in a thread of its own over a database with this content, in which this world was built."""
     path = folder / "stead.sqlite"
     path.write_bytes(content)
-    database, world = Database(f"sqlite:///{path}"), built.copy()
+    database, world = databases.opened(path), built.copy()
     keys = KeyCache(database, world.cloud.sealer)
     authorizer = PolicyAuthorizer(policies_of)
     operations.load()
@@ -203,6 +213,7 @@ def serving(folder: Path, content: bytes, built: World) -> Iterator[Api]:
         loop.close()
         blocks.close()
         database.close()
+        databases.dropped(path)
 
 
 @pytest.fixture(scope="session")

@@ -135,7 +135,7 @@ class Cloud:
         database = self.settings.controller_dir / "stead.sqlite"
         if not database.exists():
             self.settings.controller_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            empty_database.write(database)
+            empty_database.write(database, of_program=True)
         self.controller.start()
         wait_for(self.answers, "the controller answers", 30)
 

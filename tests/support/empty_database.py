@@ -6,29 +6,34 @@ from pathlib import Path
 
 from stead_controller.db import migrate
 from stead_controller.db.session import Database
+from tests.support import databases
+from tests.support.databases import closed
 
 
-def write(path: Path) -> Path:
-    """Make a file the migrated database, readable by its owner alone, and return its path."""
+def write(path: Path, *, of_program: bool = False) -> Path:
+    """Make a file the migrated database, readable by its owner alone, and return its path.
+
+    That of a controller which is a program of its own is a file of SQLite, on whatever server other tests have theirs.
+    """
     path.touch(mode=0o600)
-    path.write_bytes(content())
+    path.write_bytes(_of_sqlite() if of_program else content())
     return path
 
 
 @cache
-def content() -> bytes:
-    """Return the bytes of the file."""
+def _of_sqlite() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{folder}/stead.sqlite")
         migrate.upgrade(database.engine)
         return closed(database)
 
 
-def closed(database: Database) -> bytes:
-    """Close a database and return the bytes of its file."""
-    path = database.engine.url.database
-    assert path is not None
-    with database.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.close()
-    return Path(path).read_bytes()
+@cache
+def content() -> bytes:
+    """Return the bytes of the file."""
+    if not databases.SERVER:
+        return _of_sqlite()
+    with tempfile.TemporaryDirectory() as folder:
+        database = databases.opened(Path(folder) / "stead.sqlite")
+        migrate.upgrade(database.engine)
+        return closed(database)

@@ -11,8 +11,8 @@ from stead_controller.db.session import Database
 from stead_controller.request.cloud import cloud_of
 from stead_controller.resources.operators import cloud_facts
 from stead_controller.settings import Settings
-from tests.support import rows
-from tests.support.empty_database import closed
+from tests.support import databases, rows
+from tests.support.databases import closed
 from tests.support.life import Life
 
 
@@ -21,7 +21,7 @@ def world_file(tmp_path_factory: Any, empty_database_file: Any) -> tuple[bytes, 
     """The bytes of a database with the rows of a world, and the world: building both takes longer than most tests."""
     path = tmp_path_factory.mktemp("db") / "world.sqlite"
     path.write_bytes(empty_database_file)
-    database = Database(f"sqlite:///{path}")
+    database = databases.opened(path)
     world = database.run_blocking(rows.build_world)
     return closed(database), world
 
@@ -34,9 +34,10 @@ def database(request: Any, tmp_path: Any) -> Iterator[Database]:
     path.write_bytes(
         request.getfixturevalue("world_file")[0] if whole else request.getfixturevalue("empty_database_file")
     )
-    database = Database(f"sqlite:///{path}")
+    database = databases.opened(path)
     yield database
     database.close()
+    databases.dropped(path)
 
 
 @pytest.fixture

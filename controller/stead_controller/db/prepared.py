@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import CompoundSelect, Connection, Dialect
+from sqlalchemy import CompoundSelect, Connection, Dialect, Float
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import Delete, Insert, Select, Update
+from sqlalchemy.types import TypeEngine
 
 type Row = tuple[Any, ...]
 type _Convert = Callable[[Any], Any]
@@ -131,7 +132,7 @@ def _compile(statement: Any, dialect: Dialect, columns: Sequence[str] | None) ->
             constants[column.key] = _converted(to_driver.get(column.key), default.arg, is_list=False)
     returned: list[Any] = list(statement.exported_columns)
     names: list[str] = [column.key for column in returned]
-    converters = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in returned]
+    converters = [_from_driver(column.type, dialect) for column in returned]
     row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]  # noqa: PYI024 - of any columns
     positions = tuple(compiled.positiontup or compiled.binds)
     return _Compiled(
@@ -146,6 +147,17 @@ def _compile(statement: Any, dialect: Dialect, columns: Sequence[str] | None) ->
         named=partial(tuple.__new__, row),  # `_make` without its check of the length, which costs one more call per row
         returns_rows=bool(returned),
     )
+
+
+def _from_driver(kind: TypeEngine[Any], dialect: Dialect) -> _Convert | None:
+    """Return what makes a Python value of the driver's; None where that is one already."""
+    if dialect.name == "postgresql" and isinstance(kind, Float):
+        return _float  # its own processor must know the column's type in the answer: `numeric` is a Decimal, as of sums
+    return kind.dialect_impl(dialect).result_processor(dialect, None)
+
+
+def _float(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _converted(convert: _Convert | None, value: Any, *, is_list: bool) -> Any:

@@ -166,8 +166,9 @@ class Database:
 
     def _once[T](self, function: Callable[[Transaction], T], writes: bool, dry_run: bool) -> T:
         with self._connection(writes=writes) as connection:
+            # SQLAlchemy now regards it as begun, even if only prepared statements follow; nothing was sent.
+            connection.begin()
             if self._sqlite:
-                connection.begin()  # SQLAlchemy now regards it as begun; nothing was sent
                 execute_text(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
             with contextlib.closing(Transaction(connection)) as tx:
                 result = function(tx)

@@ -127,7 +127,7 @@ def _with_tags(
                 found[_used(names, (), asked, of_day)] += int(amount)
     for query in queries:
         for *names, first, last, quantity, begun, ended in tx.connection.execute(query):
-            for part, amount in grid.spread(first, last, int(quantity), int(begun), int(ended)):
+            for part, amount in grid.spread(int(first), int(last), int(quantity), int(begun), int(ended)):
                 found[_used(names, chosen, asked, part)] += amount
     return found
 

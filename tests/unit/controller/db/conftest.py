@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from stead_controller.db import migrate
 from stead_controller.db.session import Database
-from tests.support.empty_database import closed
+from tests.support.databases import closed
 
 
 @pytest.fixture(scope="session", autouse=True)

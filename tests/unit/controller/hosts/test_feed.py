@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 
 from stead_agent.wanted import Wanted, change_of
 from stead_controller.catalog import ids
-from stead_controller.db.session import Database
 from stead_controller.db.tables import CloudFact, Host, InterfaceAddress, NetworkInterface
 from stead_controller.desired import outbox, topics
 from stead_controller.desired.forgetting import forget_removals
 from stead_controller.hosts.feed import Feed, Stream
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
-from tests.support import rows
+from tests.support import databases, rows
 from tests.support.rows import NOW
 
 HOSTS = 2
@@ -294,7 +293,7 @@ async def _live(database, steps):
 def test_every_host_ends_with_exactly_what_it_must_have(tmp_path_factory, empty_database_file, steps):
     path = tmp_path_factory.mktemp("feed") / "stead.sqlite"
     path.write_bytes(empty_database_file)
-    database = Database(f"sqlite:///{path}")
+    database = databases.opened(path)
     try:
         asyncio.run(_live(database, steps))
     finally:
@@ -318,7 +317,7 @@ async def _patience(database):
 def test_nobody_waits_for_what_itself_has_waited(tmp_path, empty_database_file):
     path = tmp_path / "stead.sqlite"
     path.write_bytes(empty_database_file)
-    database = Database(f"sqlite:///{path}")
+    database = databases.opened(path)
     try:
         assert asyncio.run(_patience(database)) == [True, False, True]
     finally:

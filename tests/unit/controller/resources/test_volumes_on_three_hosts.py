@@ -34,7 +34,7 @@ from stead_controller.resources.storage.volume_modifications import ModifyReques
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from tests.support import rows
-from tests.support.empty_database import closed
+from tests.support.databases import closed
 from tests.support.rows import CLOUD, GIB, NOW
 
 ZONE = "us-east-1a"

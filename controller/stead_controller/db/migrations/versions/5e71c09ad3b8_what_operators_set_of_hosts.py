@@ -23,11 +23,12 @@ def upgrade() -> None:
     op.add_column("hosts", sa.Column("overcommit_cpus", sa.Float(), nullable=True))
     op.add_column("hosts", sa.Column("overcommit_memory", sa.Float(), nullable=True))
     op.add_column("hosts", sa.Column("reserve_memory", sa.BigInteger(), nullable=True))
+    stored = op.get_bind().dialect.name == "postgresql" or None  # which has no others before its release 18
     for name, kind, offered, free in _FREE:
         op.add_column("hosts", sa.Column(f"{name}_offered", kind, server_default="0", nullable=False))
         op.execute(_HOSTS.update().values({f"{name}_offered": sa.text(offered)}))
         op.drop_column("hosts", f"{name}_free")
-        op.add_column("hosts", sa.Column(f"{name}_free", kind, sa.Computed(free), nullable=False))
+        op.add_column("hosts", sa.Column(f"{name}_free", kind, sa.Computed(free, stored), nullable=False))
     op.create_index("ix_hosts_room", "hosts", ["zone", "accelerated", "memory_free", "id"], unique=False)
 
 

@@ -1,0 +1,64 @@
+"""A PostgreSQL server of a test session, from Debian's package, reachable by a socket in its folder alone."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import create_engine
+
+PROGRAMS: Final = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+"""Folders of the installed releases' programs, the newest last."""
+
+_USER: Final = "postgres"  # the package makes it; the server refuses to run as root
+
+
+class PostgresqlServer:
+    """A server with an empty cluster; what it stores is not synced, since it ends with the tests."""
+
+    def __init__(self) -> None:
+        """Choose a folder; start nothing."""
+        self._folder = Path(tempfile.mkdtemp(prefix="stead-postgresql-"))
+        self._bin = PROGRAMS[-1]
+        self._count = 0
+
+    def start(self) -> None:
+        """Make the cluster and start the server."""
+        shutil.chown(self._folder, _USER)
+        data = self._folder / "data"
+        self._run("initdb", "--auth=trust", f"--username={_USER}", "--no-sync", "--locale=C.UTF-8", f"--pgdata={data}")
+        settings = f"-c listen_addresses= -c unix_socket_directories={self._folder} -c fsync=off -c max_connections=60"
+        self._run("pg_ctl", f"--pgdata={data}", f"--log={self._folder / 'log'}", "--wait", "-o", settings, "start")
+
+    def stop(self) -> None:
+        """Stop the server and remove all that it stored."""
+        if (self._folder / "data" / "postmaster.pid").exists():
+            self._run("pg_ctl", f"--pgdata={self._folder / 'data'}", "--mode=immediate", "--wait", "stop")
+        shutil.rmtree(self._folder)
+
+    def new_database(self) -> str:
+        """Make an empty database and return its URL."""
+        self._count += 1
+        name = f"stead_{self._count}"
+        engine = create_engine(self._url(_USER), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        engine.dispose()
+        return self._url(name)
+
+    def _url(self, database: str) -> str:
+        return f"postgresql+psycopg://{_USER}@/{database}?host={self._folder}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        # What it starts may keep a pipe open, so that its words go to a file.
+        with tempfile.TemporaryFile() as words:
+            done = subprocess.run(
+                [self._bin / program, *arguments],
+                user=_USER, group=_USER, extra_groups=[], cwd=self._folder, env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+                stdin=subprocess.DEVNULL, stdout=words, stderr=words, check=False,
+            )  # fmt: skip
+            if done.returncode != 0:
+                words.seek(0)
+                raise AssertionError(f"{program} ended with {done.returncode}: {words.read().decode(errors='replace')}")
