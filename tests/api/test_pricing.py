@@ -140,6 +140,12 @@ def test_what_there_is_not_is_refused(prices, code, operation, params):
     refused(code, getattr(prices, operation), **params)
 
 
+def test_addresses_are_of_no_family_as_at_aws(prices):
+    found = texts(prices, "AmazonVPC", match(group="VPCPublicIPv4Address"))
+    assert len(found) == 3
+    assert all("productFamily" not in one["product"] for one in found)
+
+
 def test_users_need_rights(api):
     user = who_may(api, api.client(api.world.one, "iam"), "reader", "pricing:GetProducts")("pricing")
     assert texts(user, filters=match(volumeApiName="gp3"))

@@ -31,8 +31,6 @@ class Pages:
         try:
             page = describe.page(call, params, operation, at_least=1, at_most=most, default=most)
         except BadRequest as error:
-            if error.code != "InvalidNextToken":
-                raise
             raise BadRequest(error.message, code=_INVALID) from error
         after = ""
         if page.after is not None:
