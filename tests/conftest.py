@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import box, micro, outside_clients, shared_dialect
 from tests.support.shares import Shares, is_light, rank_of
+from tests.support.stable_names import unstable_part
 
 pytest_plugins = ["tests.support.fixtures"]
 
@@ -44,6 +45,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):  # several processes share the work
         items.sort(key=lambda item: rank_of(item.nodeid))
     for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if part := unstable_part(item.name, parameters):
+            raise pytest.UsageError(f"{item.nodeid}: give it an id without the set {part}, which has no order")
         folder = item.path.relative_to(_HERE).parts[0]
         if folder in ("clients", "host"):
             item.add_marker(pytest.mark.root)
