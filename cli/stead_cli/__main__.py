@@ -21,6 +21,7 @@ _NAMES: Final = (
     "status",
     "doctor",
     "logs",
+    "support-bundle",
     "account",
     "quota",
     "bill",
@@ -55,7 +56,8 @@ class _InOrder(click.Group):
         del ctx
         if cmd_name not in _NAMES:
             return None
-        command: click.Command = getattr(importlib.import_module(f"stead_cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"stead_cli.{name}"), name)
         return command
 
 

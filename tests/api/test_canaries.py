@@ -5,12 +5,15 @@ searched for each of them. All that other tests did to the same cloud has been s
 """
 
 import secrets
+import tarfile
 from pathlib import Path
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from stead_cli import doctor, support_bundle
+from stead_cli.steps import Steps
 from tests.support.waiting import wait_for
 
 
@@ -71,6 +74,19 @@ def hidden(cloud, account, image_id, answers) -> dict[str, str]:
     return found
 
 
+@pytest.fixture
+def bundle(cloud, hidden, tmp_path, monkeypatch) -> bytes:
+    """All that is in a support bundle after secrets were used; the cloud's programs write their logs beside its state here."""
+    monkeypatch.setattr(doctor, "agent_checks", lambda _chosen: [])  # those of a host, which is none
+    cloud.settings.log_dir.mkdir(exist_ok=True)
+    for path in cloud.folder.glob("*.log"):
+        (cloud.settings.log_dir / path.name).write_bytes(path.read_bytes())
+    support_bundle.write(cloud.settings, tmp_path / "bundle.tar.gz", Steps())
+    with tarfile.open(tmp_path / "bundle.tar.gz") as tar:
+        opened = [tar.extractfile(entry) for entry in tar]
+        return b"\n".join(content.read() for content in opened if content is not None)
+
+
 def files_with(folder: Path, words: dict[str, str], *, but: tuple[str, ...] = ()) -> list[str]:
     """Which files below a folder hold which secrets."""
     found = []
@@ -81,7 +97,7 @@ def files_with(folder: Path, words: dict[str, str], *, but: tuple[str, ...] = ()
     return found
 
 
-def test_no_secret_is_where_others_may_read_it(cloud, account, hidden, answers):
+def test_no_secret_is_where_others_may_read_it(cloud, account, hidden, answers, bundle):
     trail = account.client("cloudtrail")
     looking_for = [{"AttributeKey": "EventName", "AttributeValue": "TerminateInstances"}]
     wait_for(lambda: trail.lookup_events(LookupAttributes=looking_for)["Events"], "all calls are recorded", 10)
@@ -92,11 +108,14 @@ def test_no_secret_is_where_others_may_read_it(cloud, account, hidden, answers):
     assert files_with(folder / "audit", in_clear) == []
     logs = "".join(path.read_text(errors="replace") for path in cloud.folder.rglob("*.log"))
     assert [kind for kind, word in hidden.items() if word in logs or word in "".join(answers)] == []
+    assert [kind for kind, word in hidden.items() if word.encode() in bundle] == []
+    assert cloud.settings.controller_dir.name.encode() in bundle, "it was read"
     arguments = arguments_of_all()
     assert [kind for kind, word in hidden.items() if word.encode() in arguments] == []
     master = (folder / "master.key").read_bytes()
     keys = {"master key": master.hex()}
     assert files_with(cloud.folder, keys) == []
+    assert [word for word in (master, master.hex().encode()) if word in bundle] == []
     assert [path for path in folder.rglob("*") if path.is_file() and master in path.read_bytes()] == [
         folder / "master.key"
     ]
