@@ -541,6 +541,8 @@ class Controller:
             pass  # others' transactions come between
         while await self.database.run(usage_days.add_lines):
             pass  # as above
+        while await self.database.run(lambda tx: usage_days.add_lines_by_tags(tx, look.now)):
+            pass  # as above
 
     async def _empty_hosts(self) -> None:
         """Move what nobody uses from hosts that are drained, and start what a drain has stopped."""

@@ -56,6 +56,8 @@ def main() -> None:
         started = time.perf_counter()
         while database.run_blocking(usage_days.add_lines):
             pass
+        while database.run_blocking(lambda tx: usage_days.add_lines_by_tags(tx, NOW)):
+            pass
         print(f"days of {asked.lines} lines added up in {time.perf_counter() - started:.1f} s")
         figures = {name: measure(database, question) for name, question in questions().items()}
         database.close()

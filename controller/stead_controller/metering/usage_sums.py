@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, case, func, literal, select
 from sqlalchemy.orm import aliased
 
-from stead_controller.db.tables import UsageDay, UsageLine, UsageMeter, UsageTag
+from stead_controller.db.tables import UsageDay, UsageLine, UsageMeter, UsageTag, UsageTagDay
 from stead_controller.metering import usage_days
 from stead_controller.metering.time_grid import Grid, grid_of
 from stead_controller.metering.usage_days import DAY
@@ -111,20 +111,20 @@ def _with_tags(
     least = UsageMeter.began + UsageMeter.least
     until = case((least > end, least), else_=literal(end))
     queries = [_sums(tx, UsageMeter, until, grid, end, asked, chosen)]
-    days = None if asked.by_resource or asked.tags else _Days.of(grid)
+    days = None if asked.by_resource or len(chosen) > 1 else _Days.of(grid)
     if days is None:
         queries.append(_sums(tx, UsageLine, UsageLine.ended, grid, grid.end, asked, chosen))
     else:
-        counted = usage_days.counted(tx)
-        queries.append(_sums(tx, UsageLine, UsageLine.ended, grid, grid.end, asked, (), UsageLine.number > counted))
+        counted = usage_days.counted(tx, usage_days.BY_TAGS if chosen else usage_days.ALL)
+        queries.append(_sums(tx, UsageLine, UsageLine.ended, grid, grid.end, asked, chosen, UsageLine.number > counted))
         for part, (begin, last) in days.rest:
             piece = Grid((begin, last), 0, (last - begin,))
-            old = _sums(tx, UsageLine, UsageLine.ended, piece, last, asked, (), UsageLine.number <= counted)
+            old = _sums(tx, UsageLine, UsageLine.ended, piece, last, asked, chosen, UsageLine.number <= counted)
             for *names, _, _, _, begun, ended in tx.connection.execute(old):
-                found[_used(names, (), asked, part)] += int(ended) - int(begun)
-        for *names, day, amount in tx.connection.execute(_by_day(asked, days)):
+                found[_used(names, chosen, asked, part)] += int(ended) - int(begun)
+        for *names, day, amount in tx.connection.execute(_by_day(asked, days, chosen)):
             if (of_day := days.part_of(day)) is not None:
-                found[_used(names, (), asked, of_day)] += int(amount)
+                found[_used(names, chosen, asked, of_day)] += int(amount)
     for query in queries:
         for *names, first, last, quantity, begun, ended in tx.connection.execute(query):
             for part, amount in grid.spread(int(first), int(last), int(quantity), int(begun), int(ended)):
@@ -171,17 +171,21 @@ class _Days:
         return self.parts[place] if place >= 0 and day < self.lasts[place] else None
 
 
-def _by_day(asked: Question, days: _Days) -> Select[*tuple[Any, ...]]:
-    """Select what was counted by day."""
-    zone = UsageDay.zone if asked.by_zone else literal("")
-    keys = [UsageDay.account_id, UsageDay.usage, UsageDay.operation, literal(""), zone, UsageDay.day]
-    query = select(*keys, func.sum(UsageDay.amount)).where(
-        UsageDay.day >= days.firsts[0], UsageDay.day < days.lasts[-1]
+def _by_day(asked: Question, days: _Days, chosen: tuple[int, ...]) -> Select[*tuple[Any, ...]]:
+    """Select what was counted by day: all of it, or what had the one tag that is chosen."""
+    table: type[UsageDay | UsageTagDay] = UsageTagDay if chosen else UsageDay
+    values = [UsageTagDay.tag_value for _ in chosen]
+    zone = table.zone if asked.by_zone else literal("")
+    keys = [table.account_id, table.usage, table.operation, literal(""), zone, *values, table.day]
+    query = select(*keys, func.sum(table.amount)).where(
+        table.day >= days.firsts[0],
+        table.day < days.lasts[-1],
+        *(UsageTagDay.tag_key == asked.tags[place] for place in chosen),
     )
     if asked.account_id:
-        query = query.where(UsageDay.account_id == asked.account_id)
-    grouped = [UsageDay.account_id, UsageDay.usage, UsageDay.operation, UsageDay.day]
-    return query.group_by(*grouped, *([UsageDay.zone] if asked.by_zone else []))
+        query = query.where(table.account_id == asked.account_id)
+    grouped = [table.account_id, table.usage, table.operation, table.day, *values]
+    return query.group_by(*grouped, *([table.zone] if asked.by_zone else []))
 
 
 def _sums(  # noqa: PLR0917 - what is added up, and in which parts

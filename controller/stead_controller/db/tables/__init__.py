@@ -37,7 +37,7 @@ from stead_controller.db.tables.instances.replace_root_volume_task import Replac
 from stead_controller.db.tables.instances.serial_console import SerialConsoleAccess, SerialConsoleKey
 from stead_controller.db.tables.metering.cost_tags import CostTag, UsageTag
 from stead_controller.db.tables.metering.usage import PriceBook, UsageLine, UsageMeter
-from stead_controller.db.tables.metering.usage_days import UsageDay, UsageDaysMark
+from stead_controller.db.tables.metering.usage_days import UsageDay, UsageDaysMark, UsageTagDay
 from stead_controller.db.tables.metrics.alarm import (
     Alarm,
     AlarmAction,
@@ -247,6 +247,7 @@ __all__ = [
     "UsageLine",
     "UsageMeter",
     "UsageTag",
+    "UsageTagDay",
     "Volume",
     "VolumeModification",
     "VolumeMove",

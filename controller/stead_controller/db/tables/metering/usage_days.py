@@ -22,8 +22,24 @@ class UsageDay(Base):
     amount: Mapped[int] = mapped_column(BigInteger)
 
 
+class UsageTagDay(Base):
+    """The same of what was used while its resource had a tag."""
+
+    __tablename__ = "usage_tag_days"
+    __table_args__ = (Index("ix_usage_tag_days_tag_key_day", "tag_key", "day"),)
+
+    account_id: Mapped[str] = mapped_column(AccountId, primary_key=True)
+    tag_key: Mapped[str] = mapped_column(String(128), primary_key=True)
+    day: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    usage: Mapped[str] = mapped_column(UsageName, primary_key=True)
+    operation: Mapped[str] = mapped_column(UsageName, primary_key=True)
+    zone: Mapped[str] = mapped_column(String(64), primary_key=True)
+    tag_value: Mapped[str] = mapped_column(String(256), primary_key=True)
+    amount: Mapped[int] = mapped_column(BigInteger)
+
+
 class UsageDaysMark(Base):
-    """The one row that says up to which number lines are counted in days."""
+    """Up to which number lines are counted in days: a row for all of them, and one for what had tags."""
 
     __tablename__ = "usage_days_mark"
 
