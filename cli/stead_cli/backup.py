@@ -45,6 +45,7 @@ def create(folder: Path, passphrase_file: Path | None, output: str) -> None:
     Blocks that FOLDER has from earlier backups are not copied again. Disks of volumes, objects in buckets and metrics
     are not in it.
     """
+    cloud.require_root("making a backup")
     chosen = _own_cloud()
     passphrase = _passphrase(passphrase_file, again=not (folder / "stead-backups.json").exists())
     arguments = [f"--release={release.current()}", *_state_options(chosen), "--passphrase-file=-"]
@@ -94,6 +95,7 @@ def restore(folder: Path, backup_id: str, passphrase_file: Path | None) -> None:
 
     Hosts keep what was made since the backup: see docs/operate/backup-and-upgrade.md.
     """
+    cloud.require_root("restoring a backup")
     chosen = _own_cloud()
     program = cloud.controller_program(chosen)
     if processes.find(program) is not None:
@@ -122,7 +124,6 @@ def prune(folder: Path, keep: int) -> None:
 
 
 def _own_cloud() -> Settings:
-    cloud.require_root("a backup")
     chosen = settings.load()
     cloud.refuse_rig(chosen)
     return chosen
