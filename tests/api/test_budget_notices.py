@@ -5,7 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from stead_controller.db.tables import Budget, Instance, UsageLine
 from stead_controller.resources.budgets import due_budgets, execution
@@ -90,6 +90,19 @@ def came(api, client, sending, receiver):
         return [(one["Subject"], one["Message"]) for one in fields if one["Type"] == "Notification"]
 
     return gather
+
+
+def test_one_that_two_tags_filter_is_looked_at_less_often(api, client, looking):
+    """Each look at it reads every line of the ledger."""
+
+    def tag(key):
+        return {"Tags": {"Key": key, "Values": ["web"]}}
+
+    for name, found in (("one", tag("team")), ("two", {"And": [tag("team"), tag("env")]})):
+        create(client, BudgetName=name, FilterExpression=found, Metrics=["UnblendedCost"])
+    looking.run(NOON)
+    due = api.run(lambda tx: dict(tx.session.execute(select(Budget.name, Budget.due)).all()))
+    assert due == {"one": NOON + due_budgets.EACH, "two": NOON + due_budgets.EACH_BY_LINES}
 
 
 def test_a_threshold_is_told_once_for_each_period(api, client, looking, came):

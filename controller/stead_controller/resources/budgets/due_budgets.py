@@ -28,8 +28,8 @@ from stead_controller.resources.budgets import (
 from stead_controller.resources.budgets.thresholds import Spent
 
 EACH: Final = timedelta(minutes=5)
-EACH_BY_TAGS: Final = timedelta(hours=1)
-"""How often budgets are looked at, and those that tags filter: of these each line of the ledger is read."""
+EACH_BY_LINES: Final = timedelta(hours=1)
+"""How often budgets are looked at, and those that read each line of the ledger, since two tag keys filter them."""
 _UNTIL_DONE: Final = timedelta(seconds=30)
 
 
@@ -42,7 +42,7 @@ class Judged:
     revision: int
     period: Period
     spent: Spent
-    by_tags: bool
+    reads_lines: bool
 
 
 def judge_next(tx: Transaction, region: str, now: datetime) -> Judged | None:
@@ -53,7 +53,7 @@ def judge_next(tx: Transaction, region: str, now: datetime) -> Judged | None:
         return None
     period = periods.at(budget.time_unit, budget.begins, budget.ends, budget.settled)
     spent = spending.spent(tx, region, budget, period, now)
-    return Judged(budget.account_id, budget.name, budget.revision, period, spent, spending.by_tags(budget))
+    return Judged(budget.account_id, budget.name, budget.revision, period, spent, spending.reads_lines(budget))
 
 
 def settle(tx: Transaction, judged: Judged, now: datetime) -> None:
@@ -79,7 +79,7 @@ def settle(tx: Transaction, judged: Judged, now: datetime) -> None:
         elif period.end >= budget.ends:
             budget.due = now + _UNTIL_DONE
     else:
-        each = EACH_BY_TAGS if judged.by_tags else EACH
+        each = EACH_BY_LINES if judged.reads_lines else EACH
         budget.due = min(now + each, datetime.fromtimestamp(period.end, UTC))
     tx.session.flush()
 

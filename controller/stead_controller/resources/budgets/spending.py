@@ -26,10 +26,10 @@ def filter_of(budget: Budget) -> Filter | None:
     return None if budget.filter is None else cost_filter.from_json(json.loads(budget.filter))
 
 
-def by_tags(budget: Budget) -> bool:
-    """Tell whether the use of each resource must be looked at, since its tags count."""
+def reads_lines(budget: Budget) -> bool:
+    """Tell whether each line of the ledger is read: those of two tags and more are not added up by day."""
     chosen = filter_of(budget)
-    return chosen is not None and bool(cost_filter.keys_of([chosen], "TAG"))
+    return chosen is not None and len(cost_filter.keys_of([chosen], "TAG")) > 1
 
 
 def period_at(budget: Budget, now: datetime) -> Period:
