@@ -7,7 +7,7 @@ from pathlib import Path
 from stead_controller.backup import sealed_files
 from stead_controller.backup.create import Show
 from stead_controller.backup.repository import DATABASE, KEYS, BackupError, Manifest, Repository, checksum, revision_of
-from stead_controller.backup.stored import read_blocks
+from stead_controller.backup.stored import read_blocks, remove_damaged
 
 
 def check(repository: Repository, manifest: Manifest, passphrase: bytes | None, show: Show) -> list[str]:
@@ -50,8 +50,10 @@ def _database_fault(database: Path, manifest: Manifest) -> str:
 
 def _block_faults(repository: Repository, manifest: Manifest, show: Show) -> dict[str, str]:
     known = frozenset(manifest.unreadable)
-    return {
-        f"block {row.digest.hex()}": "is missing or damaged"
-        for row, stored in read_blocks(repository, repository.database(manifest.id), show)
-        if stored is None and row.digest.hex() not in known
-    }
+    faults = {}
+    for row, stored in read_blocks(repository, repository.database(manifest.id), show):
+        if stored is None:
+            remove_damaged(repository, row)
+            if row.digest.hex() not in known:
+                faults[f"block {row.digest.hex()}"] = "is missing or damaged; the next backup copies it again"
+    return faults

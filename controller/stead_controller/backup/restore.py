@@ -72,9 +72,6 @@ def restore(repository: Repository, manifest: Manifest, passphrase: bytes, targe
     for path in sorted((folder / AUDIT).iterdir()) if (folder / AUDIT).is_dir() else ():
         make_private_folders(part / AUDIT, part)
         _copy_private(path, part / AUDIT / path.name)
-    if target.settings_file is not None and not target.settings_file.exists() and "settings.json" in files:
-        write_durably(target.settings_file, files["settings.json"])
-        target.settings_file.chmod(0o644)
     sync_tree(part)
     restored = _write_blocks(repository, manifest, part, show)
     sync_folder(part)
@@ -82,6 +79,9 @@ def restore(repository: Repository, manifest: Manifest, passphrase: bytes, targe
         state_dir.rmdir()
     part.rename(state_dir)
     sync_folder(state_dir.parent)
+    if target.settings_file is not None and not target.settings_file.exists() and "settings.json" in files:
+        write_durably(target.settings_file, files["settings.json"])
+        target.settings_file.chmod(0o644)
     return restored
 
 

@@ -28,6 +28,19 @@ def read_blocks(repository: Repository, database: Path, show: Show) -> Iterator[
             show("blocks", done, total)
 
 
+def remove_damaged(repository: Repository, row: BlockRow) -> None:
+    """Remove a block that can be read and is not what its digest says, so that the next backup copies it again."""
+    path = repository.block(row.digest)
+    try:
+        stored = path.read_bytes()
+    except OSError:  # it is missing, or its disk cannot be read now: it may be sound
+        return
+    try:
+        decode(BlockName(row.digest, row.copy), stored)
+    except BadBlockError:
+        path.unlink()
+
+
 def _read(repository: Repository, row: BlockRow) -> bytes | None:
     try:
         with repository.block(row.digest).open("rb") as file:

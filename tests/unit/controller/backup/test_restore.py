@@ -90,9 +90,13 @@ def test_a_whole_one_has_no_faults_and_each_damage_is_found(made):
     before = block.read_bytes()
     for content in (before[:-1], b"\7" + before[1:], before[:40] + b"x" + before[41:]):
         block.write_bytes(content)
-        assert faults_of(made, manifest) == [f"block {name.digest.hex()}: is missing or damaged"]
-    block.unlink()
-    assert faults_of(made, manifest) == [f"block {name.digest.hex()}: is missing or damaged"]
+        assert faults_of(made, manifest) == [
+            f"block {name.digest.hex()}: is missing or damaged; the next backup copies it again"
+        ]
+    block.unlink(missing_ok=True)
+    assert faults_of(made, manifest) == [
+        f"block {name.digest.hex()}: is missing or damaged; the next backup copies it again"
+    ]
     block.write_bytes(before)
     for file in ("keys.sealed", "database.sqlite"):
         content = (folder / file).read_bytes()
@@ -103,6 +107,32 @@ def test_a_whole_one_has_no_faults_and_each_damage_is_found(made):
         (folder / file).unlink()
         assert faults_of(made, manifest) == [f"{file}: cannot be read: No such file or directory"]
         (folder / file).write_bytes(content)
+
+
+def test_what_is_damaged_here_is_copied_again_from_the_store(made):
+    name, odd = made.add_block(), made.add_block()
+    manifest = made.create()
+    block, away = made.repository.block(name.digest), made.repository.block(odd.digest)
+    content = block.read_bytes()
+    block.write_bytes(content[:-1])
+    away.unlink()
+    away.mkdir()  # cannot be read, so nobody knows that it is damaged
+    assert len(faults_of(made, manifest)) == 2
+    assert (block.exists(), away.exists()) == (False, True)
+    away.rmdir()
+    assert faults_of(made, made.create()) == []
+    assert block.read_bytes() == content
+
+
+def test_no_settings_are_written_by_a_restore_that_fails(made, tmp_path, monkeypatch):
+    remembered = tmp_path / "settings.json"
+    remembered.write_text("{}")
+    manifest = made.create(settings_file=remembered)
+    remembered.unlink()
+    monkeypatch.setattr(restore, "_write_blocks", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        restored(made, manifest, tmp_path / "new", settings_file=remembered)
+    assert not remembered.exists()
 
 
 def test_an_unknown_backup_is_said_to_be_unknown(made, tmp_path):
