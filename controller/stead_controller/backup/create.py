@@ -42,6 +42,7 @@ _THREADS: Final = 8
 _BUSY_SECONDS: Final = 60.0
 _LONGEST_LINE: Final = 1 << 20
 _BLOCK_FOLDER: Final = "blocks"
+_CERTIFICATE: Final = "ca.pem"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def create(source: Source, repository: Repository, passphrase: bytes, now: datet
         raise BackupError(f"The passphrase needs {SHORTEST_PASSPHRASE} characters.")
     repository.begin()
     with repository.exclusively():
-        _require_same_passphrase(repository, passphrase)
+        _require_same_cloud(repository, passphrase, source.state_dir)
         with collection.paused(source.state_dir):
             chosen, part = repository.new(now)
             show("database", 0, 1)
@@ -149,11 +150,18 @@ class _Blocks:
         return stored
 
 
-def _require_same_passphrase(repository: Repository, passphrase: bytes) -> None:
-    """Raise WrongPassphraseError unless it opens the newest backup: a misspelt one would be noticed too late."""
+def _require_same_cloud(repository: Repository, passphrase: bytes, state_dir: Path) -> None:
+    """Require that the newest backup is of this cloud, whose CA says which it is, and has this passphrase.
+
+    A misspelt passphrase would be noticed too late; of two clouds in a folder the `latest` would be either's. Raises
+    WrongPassphraseError, BackupError.
+    """
     ids = repository.ids()
-    if ids:
-        sealed_files.unseal((repository.folder / ids[-1] / KEYS).read_bytes(), passphrase, ids[-1])
+    if not ids:
+        return
+    files = sealed_files.unseal((repository.folder / ids[-1] / KEYS).read_bytes(), passphrase, ids[-1])
+    if files.get(f"controller/{_CERTIFICATE}") != (state_dir / _CERTIFICATE).read_bytes():
+        raise BackupError(f"{repository.folder} has backups of another cloud: name another folder.")
 
 
 def _copy_database(database: Path, target: Path) -> None:

@@ -74,4 +74,5 @@ def made(tmp_path, monkeypatch):
     empty_database.write(state / "stead.sqlite")
     (state / "master.key").write_bytes(b"k" * 32)
     (state / "ca" / "ca-key.pem").write_bytes(b"private")
+    (state / "ca.pem").write_bytes(b"public")
     return Made(state, Repository(tmp_path / "backups"))

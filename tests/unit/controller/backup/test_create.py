@@ -30,6 +30,7 @@ def test_keys_are_sealed_and_all_else_is_there(made):
     assert unseal((folder / "keys.sealed").read_bytes(), PASSPHRASE, manifest.id) == {
         "controller/master.key": b"k" * 32,
         "controller/ca/ca-key.pem": b"private",
+        "controller/ca.pem": b"public",
         "settings.json": b"{}",
     }
     assert made.repository.block(name.digest).read_bytes() == made.path_of(name).read_bytes()
@@ -68,6 +69,17 @@ def test_blocks_in_a_bucket_stay_there(made):
     made.add_block()
     manifest = made.create(bucket="stead-blocks")
     assert (manifest.bucket, manifest.blocks, list(made.repository.list_blocks())) == ("stead-blocks", 0, [])
+
+
+def test_a_folder_of_another_clouds_backups_is_refused_and_stays_as_it_is(made):
+    made.create()
+    (made.state / "ca.pem").write_bytes(b"of another cloud")
+    before = sorted(made.repository.folder.rglob("*"))
+
+    with pytest.raises(BackupError, match="backups of another cloud"):
+        made.create()
+
+    assert sorted(made.repository.folder.rglob("*")) == before
 
 
 def test_another_passphrase_than_that_of_the_last_backup_is_refused(made):
