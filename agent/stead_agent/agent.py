@@ -15,8 +15,9 @@ from stead_agent.logs import Log
 from stead_agent.metadata.interface import MetadataError, Uses
 from stead_agent.metrics.interface import Reading
 from stead_agent.metrics.outgoing import Outgoing
-from stead_agent.network.interface import Touched
+from stead_agent.network.interface import GatewayCounters, Touched
 from stead_agent.reconcile import measuring
+from stead_agent.reconcile.gateway_measuring import GatewayMeasuring, gateways_of
 from stead_agent.reconcile.loop import Reconciler
 from stead_agent.reconcile.metadata_uses import MetadataUses
 from stead_agent.reconcile.prepare import Habits
@@ -62,6 +63,7 @@ class Agent:
         self.measurements = Outgoing()
         self._measure_seconds = measure_seconds
         self._metadata_uses = MetadataUses()
+        self._gateways = GatewayMeasuring()
         self.link = Link(dialling, self.reconciler, host, news, self.measurements, threads=question_threads)
 
     async def run(self) -> None:
@@ -195,11 +197,13 @@ class Agent:
 
     async def _measure_once(self, measured: measuring.Measuring, end: int) -> None:
         machines = measuring.to_be_measured(self.reconciler.wanted)
-        read = partial(_read, self._parts, tuple(machines))
+        gateways = gateways_of(self.reconciler.wanted)
+        read = partial(_read, self._parts, tuple(machines), gateways)
         found = read() if self._threads is None else await self._loop.run_in_executor(self._threads, read)
-        readings, uses = found
+        readings, uses, passed = found
         asked = {} if uses is None else self._metadata_uses.since_before(uses)
         message = measured.note(machines, readings, end, asked)
+        message.measured.extend(self._gateways.note(gateways, passed, end - round(self._measure_seconds * 1000)))
         if message.measured:
             self.measurements.put(message)
 
@@ -219,14 +223,20 @@ class Agent:
                 continue  # the next check is due
 
 
-def _read(parts: Subsystems, machine_ids: tuple[str, ...]) -> tuple[Mapping[str, Reading], Mapping[str, Uses] | None]:
-    """Read the counters of machines, and how guests used the metadata service: None where that is not known now."""
+def _read(
+    parts: Subsystems, machine_ids: tuple[str, ...], gateway_ids: tuple[str, ...]
+) -> tuple[Mapping[str, Reading], Mapping[str, Uses] | None, Mapping[str, GatewayCounters]]:
+    """Read the counters of machines, how guests used the metadata service, and the counters of NAT gateways.
+
+    The second is None where it is not known now.
+    """
     readings = parts.counters.read(machine_ids)
+    passed = parts.network.gateway_counters(gateway_ids)
     try:
-        return readings, parts.metadata.uses() if machine_ids else None
+        return readings, parts.metadata.uses() if machine_ids else None, passed
     except MetadataError as error:
         _log.warning("metadata_not_measured", reason=str(error))
-        return readings, None
+        return readings, None, passed
 
 
 def audit(parts: Subsystems, touched: Touched | None = None) -> bool:

@@ -7,7 +7,7 @@ pass is decided by the firewall; the network only decides where packets can go.
 
 import socket
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
@@ -259,6 +259,28 @@ class Touched:
         return Touched(self.links | other.links, self.rules | other.rules, self.taps | other.taps)
 
 
+@dataclass(frozen=True, slots=True)
+class GatewayCounters:
+    """What has passed a NAT gateway since its counters began at zero; `flows` are those that it tracks now.
+
+    Its clients are the source, as EC2 calls it; all others are the destination.
+    """
+
+    flows: int = 0
+    from_source_bytes: int = 0
+    from_source_packets: int = 0
+    to_destination_bytes: int = 0
+    to_destination_packets: int = 0
+    from_destination_bytes: int = 0
+    from_destination_packets: int = 0
+    to_source_bytes: int = 0
+    to_source_packets: int = 0
+    attempts: int = 0  # flows that clients have begun
+    established: int = 0  # those of them that were answered
+    dropped: int = 0  # clients' packets that belong to no flow
+    without_port: int = 0  # flows that were dropped because no port was free
+
+
 class NetworkError(Exception):
     """The kernel refused an operation; what was applied so far stays, and the next `apply` continues from there."""
 
@@ -311,6 +333,9 @@ class Network(Protocol):
 
         `snap_length` bytes of each are stored, 0 = all. Raises NetworkError when the interface is not plugged in here.
         """
+
+    def gateway_counters(self, gateway_ids: Iterable[str]) -> Mapping[str, GatewayCounters]:
+        """Return the counters of those of these NAT gateways that are here; raises nothing."""
 
     def namespace_path(self, vpc_id: str) -> Path:
         """Return the file by which a process enters a namespace (nsenter --net=…).

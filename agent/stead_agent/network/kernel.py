@@ -11,7 +11,7 @@ from pathlib import Path
 from stead_agent import findings
 from stead_agent.logs import Log
 from stead_agent.named_locks import NamedLocks
-from stead_agent.network import endpoint_interface, nat_gateway
+from stead_agent.network import endpoint_interface, gateway_counters, nat_gateway
 from stead_agent.network.bandwidth import limited, shaper_names, shapers_of
 from stead_agent.network.capture import capture
 from stead_agent.network.desired_objects import choose_inner_address, default_host_address, host_objects, masqueraded
@@ -20,6 +20,7 @@ from stead_agent.network.interface import (
     ENDPOINT_PREFIX,
     OVERLAY_LINK,
     PEER_PREFIX,
+    GatewayCounters,
     HostNetwork,
     HostPaths,
     LocalInterface,
@@ -382,6 +383,10 @@ class KernelNetwork:
         """Return the packets of an interface of this host as a pcap file."""
         link = tap_name(interface_id)
         return self.namespaces.inside(None, lambda: capture(link, seconds, packets, snap_length))
+
+    def gateway_counters(self, gateway_ids: Iterable[str]) -> Mapping[str, GatewayCounters]:
+        """Return the counters of those of these NAT gateways that are here."""
+        return gateway_counters.read(self.namespaces, gateway_ids)
 
     def namespace_path(self, vpc_id: str) -> Path:
         """Return the file by which a process enters the VPC's namespace."""

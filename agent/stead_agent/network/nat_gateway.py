@@ -14,6 +14,10 @@ from stead_agent.network.plug import base_settings, link_objects
 from stead_agent.network.plugged import Plug
 
 IDLE_SECONDS: Final = 350
+COUNTERS: Final = (
+    "from_source", "to_destination", "from_destination", "to_source", "attempts", "established", "dropped",
+)  # fmt: skip
+"""The counters of its nft table, which count bytes and packets; begun at zero when the rules change."""
 _TIMEOUTS: Final = ("tcp_timeout_established", "udp_timeout", "udp_timeout_stream", "icmp_timeout", "generic_timeout")
 
 
@@ -39,17 +43,28 @@ def ruleset(vpc: VpcNetwork, interface: LocalInterface) -> str:
     """Return its nft table, which replaces the previous one in one transaction: tracked flows continue."""
     own = IPv4Address(interface.addresses[0])
     inside = ", ".join(str(IPv4Network(block)) for block in vpc.cidrs)
+    counters = "\n          ".join(f"counter {name} {{}}" for name in COUNTERS)
     return f"""
         add table ip stead
         delete table ip stead
         table ip stead {{
           comment "A NAT gateway."
+          {counters}
           chain forward {{
             type filter hook forward priority filter; policy drop;
+            ct direction original ip saddr {{ {inside} }} counter name from_source
+            ct direction reply counter name from_destination
+            ct direction reply ct state established ct mark 0 ct mark set 1 counter name established
             ct state established,related accept comment "flows begun from inside"
             ip saddr != {{ {inside} }} drop comment "nobody else may begin"
             ct state new tcp flags & (fin | syn | rst | ack) != syn reject with tcp reset comment "forgotten when idle"
-            ct state new accept comment "from inside"
+            ct state new counter name attempts accept comment "from inside"
+            counter name dropped comment "of no flow"
+          }}
+          chain leaving {{
+            type filter hook postrouting priority filter; policy accept;
+            iif != lo ct direction original counter name to_destination
+            iif != lo ct direction reply counter name to_source
           }}
           chain input {{
             type filter hook input priority filter; policy drop;

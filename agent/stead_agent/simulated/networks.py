@@ -1,7 +1,7 @@
 """Links, rules, DHCP and metadata of a simulated host: remembered as applied, with violations of the interfaces."""
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,15 @@ from stead_agent.endpoints.interface import Endpoint
 from stead_agent.firewall.interface import HostFirewall, Refusal, VpcFirewall
 from stead_agent.flow_logs.interface import VpcFlowLogs
 from stead_agent.metadata.interface import Guest, MetadataError, PushedKey, Uses
-from stead_agent.network.interface import HostNetwork, HostPaths, LocalInterface, NetworkError, Touched, VpcNetwork
+from stead_agent.network.interface import (
+    GatewayCounters,
+    HostNetwork,
+    HostPaths,
+    LocalInterface,
+    NetworkError,
+    Touched,
+    VpcNetwork,
+)
 from stead_agent.simulated.world import World
 
 
@@ -102,6 +110,11 @@ class SimulatedNetwork:
         raise NetworkError(
             f"{interface_id}: no {packets} packets of {snap_length} bytes in {seconds} simulated seconds"
         )
+
+    def gateway_counters(self, gateway_ids: Iterable[str]) -> Mapping[str, GatewayCounters]:
+        """Count nothing: there are no packets here."""
+        del gateway_ids
+        return {}
 
     def namespace_path(self, vpc_id: str) -> Path:
         """Return a path that does not exist."""

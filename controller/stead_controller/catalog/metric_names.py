@@ -1,7 +1,7 @@
-"""What hosts measure, in CloudWatch's words: names, units and namespaces of EC2's and EBS's metrics.
+"""What hosts measure, in CloudWatch's words: names, units and namespaces of EC2's, EBS's and NAT gateways' metrics.
 
 Sources: "CloudWatch metrics that are available for your instances" of the EC2 user guide, "Amazon CloudWatch metrics
-for Amazon EBS" of the EBS user guide.
+for Amazon EBS" of the EBS user guide, "Monitor NAT gateways with Amazon CloudWatch" of the VPC user guide.
 """
 
 from typing import Final
@@ -12,6 +12,8 @@ EC2: Final = "AWS/EC2"
 EBS: Final = "AWS/EBS"
 GROUP: Final = "AutoScalingGroupName"
 INSTANCE: Final = "InstanceId"
+NAT: Final = "AWS/NATGateway"
+NAT_GATEWAY: Final = "NatGatewayId"
 VOLUME: Final = "VolumeId"
 
 OF_INSTANCES: Final[dict[int, tuple[str, str]]] = {
@@ -49,6 +51,23 @@ OF_VOLUMES: Final[dict[int, tuple[str, str]]] = {
     pb.METRIC_QUEUE_LENGTH: ("VolumeQueueLength", "Count"),
 }
 """Name and unit of what is measured of a volume that is attached to a running machine."""
+
+OF_NAT_GATEWAYS: Final[dict[int, tuple[str, str]]] = {
+    pb.METRIC_GATEWAY_FLOWS: ("ActiveConnectionCount", "Count"),
+    pb.METRIC_FROM_SOURCE_BYTES: ("BytesInFromSource", "Bytes"),
+    pb.METRIC_FROM_SOURCE_PACKETS: ("PacketsInFromSource", "Count"),
+    pb.METRIC_TO_DESTINATION_BYTES: ("BytesOutToDestination", "Bytes"),
+    pb.METRIC_TO_DESTINATION_PACKETS: ("PacketsOutToDestination", "Count"),
+    pb.METRIC_FROM_DESTINATION_BYTES: ("BytesInFromDestination", "Bytes"),
+    pb.METRIC_FROM_DESTINATION_PACKETS: ("PacketsInFromDestination", "Count"),
+    pb.METRIC_TO_SOURCE_BYTES: ("BytesOutToSource", "Bytes"),
+    pb.METRIC_TO_SOURCE_PACKETS: ("PacketsOutToSource", "Count"),
+    pb.METRIC_FLOWS_ATTEMPTED: ("ConnectionAttemptCount", "Count"),
+    pb.METRIC_FLOWS_ESTABLISHED: ("ConnectionEstablishedCount", "Count"),
+    pb.METRIC_PACKETS_DROPPED: ("PacketsDropCount", "Count"),
+    pb.METRIC_FLOWS_WITHOUT_PORT: ("ErrorPortAllocation", "Count"),
+}
+"""Name and unit of what is measured of a NAT gateway."""
 
 STATUS_CHECKS: Final = (
     "StatusCheckFailed_Instance",

@@ -1,4 +1,4 @@
-"""What hosts measure becomes data of CloudWatch's metrics, of the account that has the instance or the volume."""
+"""What hosts measure becomes data of CloudWatch's metrics, of the account that has what was measured."""
 
 import asyncio
 import logging
@@ -11,10 +11,21 @@ from typing import Final
 
 from sqlalchemy import select
 
-from stead_controller.catalog.metric_names import EBS, EC2, GROUP, INSTANCE, OF_INSTANCES, OF_VOLUMES, VOLUME
+from stead_controller.catalog.metric_names import (
+    EBS,
+    EC2,
+    GROUP,
+    INSTANCE,
+    NAT,
+    NAT_GATEWAY,
+    OF_INSTANCES,
+    OF_NAT_GATEWAYS,
+    OF_VOLUMES,
+    VOLUME,
+)
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
-from stead_controller.db.tables import Instance, ScalingGroup, ScalingInstance, Volume
+from stead_controller.db.tables import Instance, NatGateway, ScalingGroup, ScalingInstance, Volume
 from stead_controller.metrics.datum import Datum, Identity, MetricsUnavailable, Store, single
 from stead_proto.v1 import host_pb2 as pb
 
@@ -25,11 +36,17 @@ _EARLY_MILLISECONDS: Final = 300_000
 _AT_ONCE: Final = 500
 _KNOWN_SECONDS: Final = 60.0
 _IN_SERVICE: Final = "InService"
+_KINDS: Final[Mapping[str, tuple[str, str, Mapping[int, tuple[str, str]]]]] = {
+    "i": (EC2, INSTANCE, OF_INSTANCES),
+    "vol": (EBS, VOLUME, OF_VOLUMES),
+    "nat": (NAT, NAT_GATEWAY, OF_NAT_GATEWAYS),
+}
+"""Namespace, dimension and metrics by what an id begins with."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
-    """The account of an instance or a volume; and the group that an instance counts for, from a time on."""
+    """The account of what was measured; and the group that an instance counts for, from a time on."""
 
     account_id: str
     group: str | None = None
@@ -83,7 +100,7 @@ class MeasurementIntake:
 
 
 def _owners(tx: Transaction, host_id: str, ids: Sequence[str]) -> Mapping[str, _Owner]:
-    """Return the owners of those instances and volumes that this host may speak of: its guests', and theirs."""
+    """Return the owners of what this host may speak of: its guests, their volumes, and its NAT gateways."""
     found: dict[str, _Owner] = {}
     for first in range(0, len(ids), _AT_ONCE):
         some = ids[first : first + _AT_ONCE]
@@ -91,6 +108,10 @@ def _owners(tx: Transaction, host_id: str, ids: Sequence[str]) -> Mapping[str, _
         found.update((id_, _Owner(account_id)) for id_, account_id in tx.session.execute(volumes))
         instances = select(Instance.id, Instance.account_id).where(Instance.id.in_(some), Instance.host_id == host_id)
         found.update((id_, _Owner(account_id)) for id_, account_id in tx.session.execute(instances))
+        if gateways := [id_ for id_ in some if id_.startswith("nat-")]:
+            query = select(NatGateway.id, NatGateway.account_id)
+            query = query.where(NatGateway.id.in_(gateways), NatGateway.host_id == host_id)
+            found.update((id_, _Owner(account_id)) for id_, account_id in tx.session.execute(query))
         found.update(_members(tx, found, some))
     return found
 
@@ -119,12 +140,11 @@ def _of_groups(host_id: str, data: Sequence[Datum], owners: Mapping[str, _Owner]
 
 
 def _data(measured: pb.Measured, owners: Mapping[str, _Owner], now: int) -> Iterator[Datum]:
-    """Yield the data of one instance or volume; nothing of what this controller does not know, or of a wrong time."""
+    """Yield the data of one id; nothing of what this controller does not know, or of a wrong time."""
     owner = owners.get(measured.id)
     if owner is None or not now - _LATE_MILLISECONDS <= measured.at <= now + _EARLY_MILLISECONDS:
         return
-    is_volume = measured.id.startswith("vol-")
-    namespace, dimension, names = (EBS, VOLUME, OF_VOLUMES) if is_volume else (EC2, INSTANCE, OF_INSTANCES)
+    namespace, dimension, names = _KINDS[measured.id.partition("-")[0]]
     for metric, value in zip(measured.metrics, measured.values, strict=False):
         known = names.get(metric)
         if known is not None and math.isfinite(value) and value >= 0:

@@ -59,9 +59,27 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     METRIC_VOLUMES_OPERATION_BALANCE: _Metric.ValueType  # 24
     METRIC_METADATA_REFUSED: _Metric.ValueType  # 22
     """those that were refused since a token is required"""
+    METRIC_GATEWAY_FLOWS: _Metric.ValueType  # 25
+    """tracked at the period's end; of a NAT gateway, as all that follow"""
+    METRIC_FROM_SOURCE_BYTES: _Metric.ValueType  # 26
+    """its clients are the source"""
+    METRIC_FROM_SOURCE_PACKETS: _Metric.ValueType  # 27
+    METRIC_TO_DESTINATION_BYTES: _Metric.ValueType  # 28
+    METRIC_TO_DESTINATION_PACKETS: _Metric.ValueType  # 29
+    METRIC_FROM_DESTINATION_BYTES: _Metric.ValueType  # 30
+    METRIC_FROM_DESTINATION_PACKETS: _Metric.ValueType  # 31
+    METRIC_TO_SOURCE_BYTES: _Metric.ValueType  # 32
+    METRIC_TO_SOURCE_PACKETS: _Metric.ValueType  # 33
+    METRIC_FLOWS_ATTEMPTED: _Metric.ValueType  # 34
+    METRIC_FLOWS_ESTABLISHED: _Metric.ValueType  # 35
+    """answered"""
+    METRIC_PACKETS_DROPPED: _Metric.ValueType  # 36
+    """of clients, that belong to no flow"""
+    METRIC_FLOWS_WITHOUT_PORT: _Metric.ValueType  # 37
+    """dropped, because no port was free"""
 
 class Metric(_Metric, metaclass=_MetricEnumTypeWrapper):
-    """What a machine or a volume is measured by. A disk without a volume is one of the instance store."""
+    """What a machine, a volume or a NAT gateway is measured by. A disk without a volume is one of the instance store."""
 
 METRIC_UNSPECIFIED: Metric.ValueType  # 0
 METRIC_PROCESSORS: Metric.ValueType  # 1
@@ -96,6 +114,24 @@ METRIC_VOLUMES_BYTE_BALANCE: Metric.ValueType  # 23
 METRIC_VOLUMES_OPERATION_BALANCE: Metric.ValueType  # 24
 METRIC_METADATA_REFUSED: Metric.ValueType  # 22
 """those that were refused since a token is required"""
+METRIC_GATEWAY_FLOWS: Metric.ValueType  # 25
+"""tracked at the period's end; of a NAT gateway, as all that follow"""
+METRIC_FROM_SOURCE_BYTES: Metric.ValueType  # 26
+"""its clients are the source"""
+METRIC_FROM_SOURCE_PACKETS: Metric.ValueType  # 27
+METRIC_TO_DESTINATION_BYTES: Metric.ValueType  # 28
+METRIC_TO_DESTINATION_PACKETS: Metric.ValueType  # 29
+METRIC_FROM_DESTINATION_BYTES: Metric.ValueType  # 30
+METRIC_FROM_DESTINATION_PACKETS: Metric.ValueType  # 31
+METRIC_TO_SOURCE_BYTES: Metric.ValueType  # 32
+METRIC_TO_SOURCE_PACKETS: Metric.ValueType  # 33
+METRIC_FLOWS_ATTEMPTED: Metric.ValueType  # 34
+METRIC_FLOWS_ESTABLISHED: Metric.ValueType  # 35
+"""answered"""
+METRIC_PACKETS_DROPPED: Metric.ValueType  # 36
+"""of clients, that belong to no flow"""
+METRIC_FLOWS_WITHOUT_PORT: Metric.ValueType  # 37
+"""dropped, because no port was free"""
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
 class _Condition:
@@ -517,7 +553,7 @@ Global___HostReport: _TypeAlias = HostReport  # noqa: Y015
 
 @_typing.final
 class Measurements(_message.Message):
-    """What was measured of guests and volumes, sent again until a Stored has its number. It replaces what it says again."""
+    """What was measured of guests, volumes and NAT gateways, sent again until a Stored has its number. It replaces what it says again."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -543,7 +579,7 @@ Global___Measurements: _TypeAlias = Measurements  # noqa: Y015
 
 @_typing.final
 class Measured(_message.Message):
-    """Of one machine or volume, over one period."""
+    """Of one machine, volume or NAT gateway, over one period."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

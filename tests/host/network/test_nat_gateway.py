@@ -99,6 +99,60 @@ def _forget_flows() -> None:
         assert struct.unpack_from("=i", netfilter.recv(100), 16) == (0,)
 
 
+def test_what_passes_is_counted(cloud: Cloud) -> None:
+    _, gateway, client, outside = _world(cloud, 0)
+    network = cloud.hosts[0].network
+
+    def passed() -> net.GatewayCounters:
+        return network.gateway_counters([gateway.id])[gateway.id]
+
+    assert passed() == net.GatewayCounters()
+    assert cloud.reaches(client, outside, OUTSIDE) == "10.0.2.7"  # 5 bytes, and headers of 28
+    unanswered = net.GatewayCounters(
+        flows=1,
+        attempts=1,
+        from_source_bytes=33,
+        from_source_packets=1,
+        to_destination_bytes=33,
+        to_destination_packets=1,
+    )
+    assert passed() == unanswered
+    assert client.pings(OUTSIDE)
+    answered = passed()
+    assert (answered.attempts, answered.established, answered.flows) == (2, 1, 2)
+    assert answered.from_destination_packets == answered.to_source_packets == 1
+    assert answered.from_destination_bytes == answered.to_source_bytes == answered.from_source_bytes - 33
+    # Whoever goes on, in a flow that is answered already, has not begun another.
+    outside.listen(80)
+    assert client.connect(OUTSIDE, 80)
+    assert (passed().attempts, passed().established) == (3, 2)
+    with client.open(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as sender:
+        sender.sendto(struct.pack("!HHIIBBHHH", 7, 7, 0, 0, 5 << 4, 0, 0, 0, 0), (OUTSIDE, 0))  # without a flag
+    cloud.hosts[0].settle()
+    assert passed().dropped == 1
+    assert network.audit() == ()
+    assert network.gateway_counters(["nat-0123456789abcdef0"]) == {}
+    cloud.restart()
+    assert passed().attempts == 3, "a new agent that reads does not change them"
+
+
+def test_flows_without_a_free_port_are_counted(cloud: Cloud) -> None:
+    """To one place, 64,512 flows can be told from each other by their ports."""
+    vpc, gateway, client, _ = _world(cloud, 0)
+    second = cloud.guest(vpc, 0, "10.0.1.11")
+    for guest in (client, second):
+        with guest.open(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as sender:
+            for port in range(1024, 1024 + 32_300):
+                sender.sendto(struct.pack("!HHHH", port, 7, 8, 0), (OUTSIDE, 0))
+                if port % 256 == 0:
+                    cloud.hosts[0].settle()
+    cloud.hosts[0].settle()
+    passed = cloud.hosts[0].network.gateway_counters([gateway.id])[gateway.id]
+    assert passed.attempts == 64_600
+    assert passed.flows == 64_600 - passed.without_port
+    assert passed.flows <= 64_512
+
+
 def test_audit_repairs_and_nothing_is_left(cloud: Cloud) -> None:
     vpc, gateway, client, outside = _world(cloud, 0)
     host = cloud.hosts[0]

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from stead_controller.db.tables import Instance, Volume
+from stead_controller.db.tables import Instance, NatGateway, Volume
 from stead_controller.hosts import measurements, status_checks
 from stead_controller.hosts.measurements import MeasurementIntake
 from stead_controller.metrics.datum import Datum, Identity, MetricsUnavailable, single
@@ -73,6 +73,30 @@ async def test_they_are_metrics_of_the_account_in_cloudwatchs_words(database, wo
         single(_identity(world, "AWS/EC2", "CPUUtilization", "InstanceId", instance_id), AT, "Percent", 12.5),
         single(_identity(world, "AWS/EC2", "EBSReadOps", "InstanceId", instance_id), AT, "Count", 3),
         single(_identity(world, "AWS/EBS", "VolumeReadOps", "VolumeId", volume_id), AT, "Count", 4),
+    ]
+
+
+async def test_a_nat_gateway_is_measured_by_its_home_host_alone(database, world, run, store):
+    gateway_id = "nat-0123456789abcdef0"
+
+    def add(tx):
+        times = {"created": NOW, "state_changed": NOW}
+        places = {"vpc_id": world.one.vpc_id, "subnet_id": world.one.subnet_ids[0], "host_id": world.host_id}
+        account = world.one.caller.account_id
+        tx.session.add(
+            NatGateway(id=gateway_id, account_id=account, connectivity="private", state="available", **places, **times)
+        )
+
+    run(add)
+    intake = MeasurementIntake(database, store, lambda: NOW)
+    values = {pb.METRIC_FROM_SOURCE_BYTES: 60, pb.METRIC_FLOWS_WITHOUT_PORT: 2, pb.METRIC_PROCESSORS: 5}
+    message = pb.Measurements(measured=[_measured(gateway_id, values)])
+    assert await intake.take("h-00000000000000000", message)
+    assert store.data == []
+    assert await intake.take(world.host_id, message)
+    assert store.data == [
+        single(_identity(world, "AWS/NATGateway", "BytesInFromSource", "NatGatewayId", gateway_id), AT, "Bytes", 60),
+        single(_identity(world, "AWS/NATGateway", "ErrorPortAllocation", "NatGatewayId", gateway_id), AT, "Count", 2),
     ]
 
 
