@@ -173,6 +173,16 @@ _OPTIONS = (
         help="File with the bearer token that this server wants.",
     ),
     click.option(
+        "--remote-write-url",
+        default="",
+        help="URL to which all samples of metrics are also sent, by Prometheus's remote-write protocol.",
+    ),
+    click.option(
+        "--remote-write-token-file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="File with the bearer token that this URL wants.",
+    ),
+    click.option(
         "--prometheus-listen", default="127.0.0.1", help="Address of the page for Prometheus.", show_default=True
     ),
     click.option("--prometheus-port", default=0, help="Its port; 0: there is none.", show_default=True),

@@ -50,6 +50,7 @@ from stead_controller.hosts.first_reports import FirstReports, doubtful
 from stead_controller.hosts.link import HostLink
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.metering import usage_days
+from stead_controller.metrics.build import open_copies
 from stead_controller.metrics.build import open_store as open_metrics
 from stead_controller.object_store import expiry
 from stead_controller.object_store.backend import Backend
@@ -188,7 +189,8 @@ class Controller:
             failed_logins=self._failed_logins,
             clock=clock,
         )
-        self._metrics = WatchedStore(open_metrics(settings, clock))
+        self._copies = open_copies(settings)
+        self._metrics = WatchedStore(open_metrics(settings, clock, self._copies))
         self._alarms = Alarms(self.database, self._metrics, self.cloud, clock)
         self._metrics.watch(self._alarms)
         self._budgets = Budgets(self.database, self.cloud, clock)
@@ -299,6 +301,8 @@ class Controller:
         )
         loops = (self._link, self._engine, self._spot_launches, self._scaling_groups, self._notifications)
         self._tasks |= {asyncio.create_task(loop.run()) for loop in loops}
+        if self._copies is not None:
+            self._tasks.add(asyncio.create_task(self._copies.run()))
         self._recording = asyncio.create_task(self._trail.run())
         await self._listen()
         self._begin_work()
@@ -351,6 +355,7 @@ class Controller:
             "writes": partial(self.database.waiting, writes=True),
             "audit": lambda: self._trail.queued,
             "workflow_steps": lambda: self._engine.running,
+            "metrics_copies": lambda: self._copies.waiting if self._copies is not None else 0,
         }
         return Exposition(
             self.database,

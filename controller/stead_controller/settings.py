@@ -30,6 +30,8 @@ class Settings:
     here when first used. `object_domain` is the domain that may follow a bucket's name in a Host header.
     With `metrics_endpoint` metrics are stored by that Prometheus-compatible server, which is sent the bearer token in
     `metrics_token_file`, instead of a VictoriaMetrics that is started here when first used.
+    With `remote_write_url` all samples are also sent there, by Prometheus's remote-write protocol 1.0, with the bearer
+    token in `remote_write_token_file`.
     With `prometheus_port` the controller's metrics of itself are served at `prometheus_listen`; 0 is nowhere.
     Notifications are sent to public addresses and `webhook_networks`, by plain HTTP to the latter only; receivers'
     certificates are checked by the system's authorities and those in `webhook_ca_file`. They reach the AWS APIs at
@@ -80,6 +82,8 @@ class Settings:
     object_domain: str = "localhost"
     metrics_endpoint: str = ""
     metrics_token_file: Path | None = None
+    remote_write_url: str = ""
+    remote_write_token_file: Path | None = None
     prometheus_listen: str = "127.0.0.1"
     prometheus_port: int = 0
     webhook_networks: tuple[str, ...] = ()

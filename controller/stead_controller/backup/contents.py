@@ -14,6 +14,7 @@ LEFT_OUT: Final = frozenset(
         "exchange",  # images that users put there or take from there
         "incoming",  # images that are being read
         "metrics",  # the engine of metrics has its own
+        "metrics-copies",  # what waits to be sent
         "object-store",  # the object store has its own
         "reserve",  # room kept on the disk
         "running",

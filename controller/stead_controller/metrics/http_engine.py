@@ -21,6 +21,15 @@ class NoAnswer(MetricsUnavailable):
     """The connection failed, or was cut off."""
 
 
+class Refused(MetricsUnavailable):
+    """It answered with an HTTP status that means failure, or a redirection."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        """Store the status."""
+        super().__init__(detail)
+        self.status = status
+
+
 class HttpEngine:
     """An engine at a URL, to which paths are appended."""
 
@@ -50,14 +59,16 @@ class HttpEngine:
                 headers={"Authorization": f"Bearer {self._token}"} if self._token else {},
             )
         try:
-            async with self._session.post(self._url + path, data=body, headers=headers) as answer:
+            async with self._session.post(
+                self._url + path, data=body, headers=headers, allow_redirects=False
+            ) as answer:
                 content = await answer.read()
                 if answer.status >= 300:
                     text = content.decode("utf-8", "replace")[:_MOST_TEXT]
-                    raise MetricsUnavailable(f"the engine of metrics answers {answer.status} to {path}: {text}")
+                    raise Refused(answer.status, f"{self._url}{path} answers {answer.status}: {text}")
                 return content
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise NoAnswer(f"the engine of metrics does not answer: {type(error).__name__}: {error}") from error
+            raise NoAnswer(f"{self._url} does not answer: {type(error).__name__}: {error}") from error
 
     async def show_written(self) -> None:
         """Do nothing: when an engine of others shows what was written is its own matter."""

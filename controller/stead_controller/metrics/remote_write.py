@@ -34,10 +34,21 @@ def requests_of(samples: Iterable[Sample]) -> Iterable[bytes]:
         series.append(one)
         size += len(one)
         if size > _MOST_BYTES:
-            yield _snappy(b"".join(series))
+            yield framed(b"".join(series))
             series, size = [], 0
     if series:
-        yield _snappy(b"".join(series))
+        yield framed(b"".join(series))
+
+
+def framed(content: bytes) -> bytes:
+    """Return a block of Snappy's format with the content as one literal, whose length has four bytes."""
+    return _varint(len(content)) + bytes((63 << 2,)) + struct.pack("<I", len(content) - 1) + content
+
+
+def content_of(block: bytes) -> bytes:
+    """Return the content of a block that `framed` made; those of several blocks together are one request's, too."""
+    end_of_length = next(place for place, byte in enumerate(block) if byte < 128)
+    return block[end_of_length + 1 + 5 :]
 
 
 def _series(sample: Sample) -> bytes:
@@ -74,8 +85,3 @@ def _varint(number: int) -> bytes:
         number >>= 7
     found.append(number)
     return bytes(found)
-
-
-def _snappy(content: bytes) -> bytes:
-    """Return a block of Snappy's format with the content as one literal, whose length has four bytes."""
-    return _varint(len(content)) + bytes((63 << 2,)) + struct.pack("<I", len(content) - 1) + content
