@@ -106,12 +106,14 @@ async def test_without_a_url_nothing_is_copied(tmp_path):
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_what_the_receiver_cannot_take_now_is_sent_again_and_said_once(tmp_path, caplog, status):
     async with served() as (receiver, url):
-        receiver.answers = [status, status]
+        receiver.answers = [status] * 3
         copies = Copies(tmp_path / "spool", HttpEngine(url))
         await copies.put(framed(b"a"))
         with caplog.at_level(logging.INFO):
             async with sending(copies):
                 await receiver.wait_for(lambda: receiver.got == [b"a"])
+                await copies.put(framed(b"b"))
+                await receiver.wait_for(lambda: receiver.got == [b"a", b"b"])
                 await asyncio.to_thread(wait_for, lambda: not copies.waiting, "all is sent", 20)
     assert [each.message for each in caplog.records] == ["metrics_copy_waits", "metrics_copied_again"]
 
@@ -138,8 +140,9 @@ async def test_what_waits_is_sent_by_the_next_process(tmp_path):
         (tmp_path / "spool" / "00000000000000000009.part").write_bytes(b"half")
         copies = Copies(tmp_path / "spool", HttpEngine(url))
         assert copies.waiting == 2
-        await copies.put(framed(b"c"))
         async with sending(copies):
+            await receiver.wait_for(lambda: b"".join(receiver.got) == b"ab")
+            await copies.put(framed(b"c"))
             await receiver.wait_for(lambda: b"".join(receiver.got) == b"abc")
             await asyncio.to_thread(wait_for, lambda: not copies.waiting, "all is sent", 20)
     assert list((tmp_path / "spool").iterdir()) == []
@@ -205,8 +208,9 @@ async def test_copied_is_what_was_written_and_nothing_else(tmp_path):
     copies = Copies(tmp_path / "spool", HttpEngine("http://127.0.0.1:1/"))
     both = CopyingEngine(engine, copies)
     [body] = requests_of([SAMPLE])
-    assert await both.post(WRITE_PATH, body, {}) == b"answer"
     assert await both.post("/api/v1/query", b"query=1", {}) == b"answer"
+    assert copies.waiting == 0
+    assert await both.post(WRITE_PATH, body, {}) == b"answer"
     assert copies.waiting == 1
     engine.away = True
     with pytest.raises(MetricsUnavailable):
