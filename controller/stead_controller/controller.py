@@ -301,8 +301,6 @@ class Controller:
         )
         loops = (self._link, self._engine, self._spot_launches, self._scaling_groups, self._notifications)
         self._tasks |= {asyncio.create_task(loop.run()) for loop in loops}
-        if self._copies is not None:
-            self._tasks.add(asyncio.create_task(self._copies.run()))
         self._recording = asyncio.create_task(self._trail.run())
         await self._listen()
         self._begin_work()
@@ -368,7 +366,9 @@ class Controller:
         )
 
     def _begin_work(self) -> None:
-        """Start the periodic tasks."""
+        """Start the periodic tasks, and to send copies of metrics."""
+        if self._copies is not None:
+            self._tasks.add(asyncio.create_task(self._copies.run()))
         self._every(_ROOM_SECONDS, self._take_room)
         self._every(_NETWORKS_SECONDS, self._link.send_host_addresses)
         self._every(_LIVENESS_SECONDS, self._write_liveness)

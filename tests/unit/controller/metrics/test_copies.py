@@ -218,4 +218,4 @@ async def test_copied_is_what_was_written_and_nothing_else(tmp_path):
     assert copies.waiting == 1
     await both.show_written()
     await both.close()
-    assert engine.asked == [WRITE_PATH, "/api/v1/query", "show", "close"]
+    assert engine.asked == ["/api/v1/query", WRITE_PATH, "show", "close"]
