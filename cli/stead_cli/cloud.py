@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +50,7 @@ def controller_program(settings: Settings) -> Program:
         f"--log-file={log}",
     ]
     unit = units.controller_unit(command, settings.controller_dir, log)
-    return _program(settings, "controller", command, unit, settings.controller_dir)
+    return replace(_program(settings, "controller", command, unit, settings.controller_dir), has_stand_by=True)
 
 
 def agent_program(settings: Settings, *options: str) -> Program:

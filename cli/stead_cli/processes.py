@@ -23,6 +23,7 @@ from stead_proto.process_identity import identity_of
 
 _STOP_SECONDS: Final = 20.0
 _KILL_SECONDS: Final = 5.0
+_MOST_STAND_BYS: Final = 3  # one took the place of what was just ended; more than that is somebody who starts it again
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Program:
     unit: str = ""  # the name of its systemd unit; empty: it is never a unit
     unit_text: str = ""
     lock_file: Path | None = None  # held by the program as long as it runs (`stead_proto.alone`)
+    has_stand_by: bool = False  # when it is killed, a process of its group takes its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,25 +177,40 @@ def _undo(pid: int, identity: str) -> None:
 
 def stop(program: Program) -> bool:
     """Terminate the program, then kill it if needed, and disable its start at boot; tell whether it ran."""
-    was_unit = services.remove(program.unit) if program.unit else False
-    running = hold(program)
-    if running is None:
-        program.pid_file.unlink(missing_ok=True)
-        return was_unit
-    try:
-        signal.pidfd_send_signal(running.pidfd, signal.SIGKILL if program.may_be_killed else signal.SIGTERM)
-        if not _ends_within(running, _STOP_SECONDS):
-            signal.pidfd_send_signal(running.pidfd, signal.SIGKILL)
-            if not _ends_within(running, _KILL_SECONDS):
-                raise CliError(
-                    f"{program.name} (process {running.pid}) cannot be ended", "see dmesg: it hangs in the kernel"
-                )
-    except ProcessLookupError:
-        pass  # it exited by itself in between
-    finally:
-        running.close()
+    ran = services.remove(program.unit) if program.unit else False
+    for _ in range(_MOST_STAND_BYS):
+        running = hold(program)
+        if running is None:
+            break
+        ran = True
+        try:
+            _end(program, running)
+        except ProcessLookupError:
+            pass  # it exited by itself in between
+        finally:
+            running.close()
     program.pid_file.unlink(missing_ok=True)
-    return True
+    return ran
+
+
+def _end(program: Program, running: Running) -> None:
+    """Terminate a process, and kill it if that takes too long; raises CliError and ProcessLookupError."""
+    signal.pidfd_send_signal(running.pidfd, signal.SIGKILL if program.may_be_killed else signal.SIGTERM)
+    if _ends_within(running, _STOP_SECONDS):
+        return
+    kill(program, running)
+    if not _ends_within(running, _KILL_SECONDS):
+        raise CliError(f"{program.name} (process {running.pid}) cannot be ended", "see dmesg: it hangs in the kernel")
+
+
+def kill(program: Program, running: Running) -> None:
+    """Send SIGKILL to a process, and at once to those that would take its place; raises ProcessLookupError."""
+    group = os.getpgid(running.pid)
+    # It has a group of its own, as we start it, whose first process may be one whose place it took.
+    if program.has_stand_by and (group == running.pid or identity_of(group) is None):
+        os.killpg(group, signal.SIGKILL)
+    else:
+        signal.pidfd_send_signal(running.pidfd, signal.SIGKILL)
 
 
 def last_lines(path: Path, count: int = 12) -> str:

@@ -38,8 +38,12 @@ StartLimitIntervalSec=0"""
 
 _CONTROLLER_SERVICE: Final = """\
 TimeoutStopSec=20
-# Its main process replaces the one that serves, whoever kills that.
+# Its processes replace each other, whoever kills one of them (controller/stead_controller/main_process.py).
 OOMPolicy=continue
+NotifyAccess=all
+RuntimeDirectory=%N
+RuntimeDirectoryMode=0700
+PIDFile=%t/%N/successor
 # Asked to end, the object store would take 25 s; killed, it loses nothing.
 KillMode=mixed
 LimitNOFILE=65536

@@ -1,6 +1,6 @@
 """`stead-controller init` makes a cloud's state, `stead-controller run` serves it.
 
-`run` is two processes: one that has loaded everything and forks, and the one that serves (`supervisor.py`).
+`run` is three processes: a parent that has loaded everything, its stand-by, and the one that serves (`supervisor.py`).
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from stead_controller import allocator, clock, logs, supervisor
+from stead_controller import allocator, clock, logs, main_process, supervisor
 from stead_controller.backup.command_line import backup
 from stead_controller.secrets import core_dumps
 from stead_controller.settings import Settings
@@ -248,7 +248,7 @@ def init(**options: Any) -> None:
 @cli.command(context_settings={"auto_envvar_prefix": "STEAD"})
 @_with_settings
 def run(**options: Any) -> None:
-    """Serve until SIGTERM; a serving process that is killed is replaced."""
+    """Serve until SIGTERM; a process that is killed is replaced, unless all are at once."""
     core_dumps.forbid()
     # Its library prints a line outside our logs for each failed handshake, unless it is loaded with this.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -256,8 +256,9 @@ def run(**options: Any) -> None:
     allocator.use_one_heap()
     settings = _settings(options)
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = settings.state_dir / alone.FILE_NAME
     try:
-        alone.take(settings.state_dir / alone.FILE_NAME)
+        held = alone.take(lock)
     except alone.TakenError as error:
         raise click.ClickException(f"another controller: {error}") from error
     with _loading():
@@ -270,10 +271,24 @@ def run(**options: Any) -> None:
 
         operations.load()
         configure_mappers()
-    supervisor.fork_until_ended(handler.reopen)
+    supervisor.fork_until_ended(
+        supervisor.Hooks(
+            handler.reopen, partial(alone.stand_by, held), partial(_take_over, held, lock), main_process.followed_by
+        )
+    )
+    main_process.forget()
     _lock_serving(settings.state_dir / alone.SERVING_FILE_NAME)
     initialise(settings, clock.now(), partial(bring_up_to_date, run=supervisor.apart))
     asyncio.run(_serve(Controller, settings))
+
+
+def _take_over(held: int, lock: Path) -> None:
+    """Become what the parent was, which has died."""
+    try:
+        alone.take_over(held, lock)
+    except alone.TakenError as error:
+        raise click.ClickException(f"it is not started anew: {error}") from error
+    main_process.is_this()
 
 
 def _lock_serving(path: Path) -> None:
@@ -281,7 +296,8 @@ def _lock_serving(path: Path) -> None:
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
-            return alone.take(path)
+            alone.take(path)
+            return
         except alone.TakenError as error:
             if time.monotonic() > deadline:
                 raise click.ClickException(f"another controller serves: {error}") from error

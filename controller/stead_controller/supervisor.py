@@ -1,22 +1,26 @@
-"""Replaces the process that serves when it is killed: a parent that has loaded all modules forks another one.
+"""Replaces processes of the controller that are killed: all are forked by one that has loaded all modules.
 
-Loading takes most of a start, so it is done once, before the first fork. The parent does nothing but wait: it opens no
-port and no database and starts no thread, since a fork copies only the thread that calls it, with locks as they are.
+Loading takes most of a start, so it is done once, before the first fork. The parent has two children: the server, and a
+stand-by that takes the parent's place when that is killed. Parent and stand-by do nothing but wait: they open no port
+and no database and start no thread, since a fork copies only the thread that calls it, with locks as they are.
 
-A process that exits by itself has said why, so the parent exits with the same code. One that is killed by a signal is
-replaced: at once, or after a pause where several were killed soon after they began. The kernel kills the serving
-process when the parent dies (PR_SET_PDEATHSIG, prctl(2)), so none serves that nobody supervises.
+A server that exits by itself has said why, so the parent ends the stand-by and exits with the same code. A process that
+is killed by a signal is replaced: at once, or after a pause where several were killed soon after they began. The kernel
+kills the server when its parent dies (PR_SET_PDEATHSIG, prctl(2)), so none serves that nobody supervises; it tells the
+stand-by by a signal, too, which then has a server and a stand-by of its own. Where both are killed nothing is left.
 """
 
+import contextlib
 import ctypes
-import errno
 import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, NoReturn
 
 EARLY_SECONDS: Final = 10.0  # a process that was killed sooner counts as one that cannot run
 _AT_ONCE: Final = 5  # how many such processes in a row are replaced without a pause
@@ -25,8 +29,25 @@ _LONGEST_PAUSE: Final = 10.0
 _MOST_DOUBLINGS: Final = 10
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _ENDING: Final = {signal.SIGTERM, signal.SIGINT}
-_AWAITED: Final = {*_ENDING, signal.SIGCHLD}
+_AWAITED: Final = {*_ENDING, signal.SIGCHLD, signal.SIGUSR1}
 _log: Final = logging.getLogger(__name__)
+
+
+class _Role(Enum):
+    """What a child is for, and the signal that it gets when its parent dies. The stand-by is forked first."""
+
+    STAND_BY = signal.SIGUSR1
+    SERVER = signal.SIGKILL
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a caller does beside, in the process that this is about."""
+
+    before_replacing: Callable[[], None]  # before the death of a process is logged
+    stand_by: Callable[[], None]  # in a new stand-by
+    take_over: Callable[[], None]  # in a stand-by whose parent has died; SystemExit: it must not take its place
+    followed_by: Callable[[int], None]  # in the parent, with the process id of its new stand-by
 
 
 class Pauses:
@@ -43,34 +64,123 @@ class Pauses:
         return 0.0 if surplus <= 0 else min(_FIRST_PAUSE * 2 ** min(surplus - 1, _MOST_DOUBLINGS), _LONGEST_PAUSE)
 
 
-def fork_until_ended(before_replacing: Callable[[], None]) -> None:
-    """Return in a child process, and in another one whenever one is killed; the calling process never returns.
+def fork_until_ended(hooks: Hooks) -> None:
+    """Return in the server's process, and in another one whenever it is killed; the calling process never returns.
 
-    It exits with the child's code when the child exits, or when SIGTERM or SIGINT arrives: then the child is sent
-    SIGTERM, and its end is awaited. When a child was killed, `before_replacing` is called before anything is logged.
-    The calling process must have no other child and no other thread. Raises OSError in the child if it cannot be bound
-    to its parent's life.
+    It exits with the server's code when that exits, or when SIGTERM or SIGINT arrives: then the stand-by is killed, the
+    server is sent SIGTERM, and its end is awaited. A stand-by passes these signals on. The calling process must have no
+    other thread. Raises OSError in a child if it cannot be bound to its parent's life.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as it may be inherited, no exit code would be reported
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
-    parent = os.getpid()
-    pauses = Pauses()
-    while True:
-        began = time.monotonic()
-        child = _fork()
-        if child == 0:
-            _die_with(parent)
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            return
-        code, asked = _end_of(child) if child is not None else (-errno.EAGAIN, False)
-        if asked or code >= 0:
-            sys.exit(0 if asked and -code in _ENDING else _shell_code(code))
-        before_replacing()
+    pauses, parent, began = Pauses(), os.getpid(), time.monotonic()
+    while _Parent(hooks).run() is _Role.STAND_BY:
+        hooks.stand_by()
+        _await_death_of(parent)
+        hooks.before_replacing()
         pause = pauses.after(time.monotonic() - began)
-        if child is not None:
-            _log.error("controller_was_killed", extra={"pid": child, "signal": -code, "pause": pause})
+        _log.error("controller_parent_was_killed", extra={"pid": parent, "pause": pause})
+        hooks.take_over()
         if signal.sigtimedwait(_ENDING, pause) is not None:
             sys.exit(0)
+        parent, began = os.getpid(), time.monotonic()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Child:
+    """A child that a parent should always have."""
+
+    def __init__(self) -> None:
+        """There is none yet, and no reason to wait."""
+        self.pid: int | None = None
+        self.due = self._began = time.monotonic()  # due: when to fork one where there is none
+        self._pauses = Pauses()
+
+    def fork(self) -> int | None:
+        """Fork one; return 0 in the child, and None where the kernel refuses."""
+        self._began = time.monotonic()
+        self.pid = _fork()
+        if self.pid is None:
+            self.rest()
+        return self.pid
+
+    def rest(self) -> float:
+        """Let the next one come after a pause, since this one is dead; return the seconds."""
+        self.pid = None
+        pause = self._pauses.after(time.monotonic() - self._began)
+        self.due = time.monotonic() + pause
+        return pause
+
+
+class _Parent:
+    """The parent of a server and of a stand-by."""
+
+    def __init__(self, hooks: Hooks) -> None:
+        """It has neither yet."""
+        self._hooks = hooks
+        self._children = {role: _Child() for role in _Role}
+
+    def run(self) -> _Role:
+        """Replace children until the end, at which it exits; return only in a child, and what that is for."""
+        parent = os.getpid()
+        while True:
+            for role, child in self._children.items():
+                if child.pid is None and child.due <= time.monotonic():
+                    pid = child.fork()
+                    if pid == 0:
+                        _signal_at_death_of(parent, role.value)
+                        return role
+                    if pid is not None and role is _Role.STAND_BY:
+                        self._hooks.followed_by(pid)
+            if self._next_signal() in _ENDING:
+                self._end()
+            self._reap()
+
+    def _next_signal(self) -> int | None:
+        """Wait for a signal; None when a child that there is not is due before."""
+        due = [child.due for child in self._children.values() if child.pid is None]
+        if not due:
+            return signal.sigwait(_AWAITED)
+        found = signal.sigtimedwait(_AWAITED, max(0.0, min(due) - time.monotonic()))
+        return found.si_signo if found is not None else None
+
+    def _reap(self) -> None:
+        """Note which children are dead; exit as the server has, if it has exited by itself."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            # As the first process of a container it also has the orphans of all others.
+            role = next((role for role, child in self._children.items() if child.pid == pid), None)
+            if role is None:
+                continue
+            if role is _Role.SERVER and code >= 0:
+                self._end_stand_by()
+                sys.exit(code)
+            self._hooks.before_replacing()
+            pause = self._children[role].rest()
+            event = "controller_was_killed" if role is _Role.SERVER else "controller_stand_by_was_killed"
+            _log.error(event, extra={"pid": pid, "signal": -code, "pause": pause})
+
+    def _end(self) -> NoReturn:
+        """End both children, and exit."""
+        self._end_stand_by()  # first: whatever happens to us from here on, nobody takes our place
+        server = self._children[_Role.SERVER].pid
+        if server is None:
+            sys.exit(0)
+        os.kill(server, signal.SIGTERM)  # it is not reaped yet, so its process id is no other's
+        code = os.waitstatus_to_exitcode(os.waitpid(server, 0)[1])
+        sys.exit(0 if -code in _ENDING else _shell_code(code))
+
+    def _end_stand_by(self) -> None:
+        pid = self._children[_Role.STAND_BY].pid
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def apart(work: Callable[[], None]) -> None:
@@ -83,7 +193,7 @@ def apart(work: Callable[[], None]) -> None:
     if child == 0:
         code = 1
         try:
-            _die_with(parent)
+            _signal_at_death_of(parent, signal.SIGKILL)
             work()
             code = 0
         finally:
@@ -101,16 +211,22 @@ def _fork() -> int | None:
         return None
 
 
-def _end_of(child: int) -> tuple[int, bool]:
-    """Wait for the end of the child; return its code, negative for a signal, and whether we were asked to end."""
+def _await_death_of(parent: int) -> None:
+    """Return when the parent has died; exit instead if we were asked to end, which it was told."""
     asked = False
-    while True:
-        if signal.sigwait(_AWAITED) in _ENDING:
-            asked = True
-            os.kill(child, signal.SIGTERM)  # it is not reaped yet, so its process id is no other's
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status), asked
+    with contextlib.ExitStack() as closing:
+        try:
+            handle = os.pidfd_open(parent)
+        except ProcessLookupError:
+            return
+        closing.callback(os.close, handle)
+        while os.getppid() == parent:
+            if signal.sigwait(_AWAITED) in _ENDING:
+                asked = True
+                with contextlib.suppress(ProcessLookupError):  # it has died just now
+                    signal.pidfd_send_signal(handle, signal.SIGTERM)
+    if asked:
+        sys.exit(0)
 
 
 def _shell_code(code: int) -> int:
@@ -118,11 +234,11 @@ def _shell_code(code: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _die_with(parent: int) -> None:
-    """Let the kernel kill this process as soon as its parent is dead; raises OSError."""
+def _signal_at_death_of(parent: int, number: signal.Signals) -> None:
+    """Let the kernel send this process a signal as soon as its parent is dead; raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    if libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0) != 0:
+        reason = ctypes.get_errno()
+        raise OSError(reason, os.strerror(reason))
     if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)  # it died before
+        os.kill(os.getpid(), number)  # it died before

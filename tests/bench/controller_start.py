@@ -2,11 +2,12 @@
 
     python -m tests.bench.controller_start [--rounds 10]
 
-Each round kills the process that serves an empty cloud, which its parent replaces, and then the parent, so that all is
-started anew. After each of both it asks until there is an answer: first for the controller's health, which is given as soon
-as it listens, then for a first signed call of EC2's. CPU seconds are those of the process that serves (after a whole start
-with those of its parent), from its first instruction to that answer: they do not count what else the machine does, so
-they are what wall time is on a machine with nothing else to do. Each of two processes counts its share of common pages (PSS).
+Each round kills the process that serves an empty cloud, which its parent replaces; then that parent, whose place its
+stand-by takes; and then all three, so that all is started anew. After each it asks until there is an answer: first for the
+controller's health, which is given as soon as it listens, then for a first signed call of EC2's. CPU seconds are those of
+the process that serves from its first instruction to that answer, with those of the stand-by since the kill and, after a
+whole start, those of the parent: they do not count what else the machine does, so they are what wall time is on a machine
+with nothing else to do. Each of the three processes counts its share of common pages (PSS).
 """
 
 import argparse
@@ -20,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from stead_proto import alone
 from tests.support.cloud import Cloud
 from tests.support.memory import memory_of
 from tests.support.waiting import wait_for
@@ -50,33 +50,31 @@ def cpu_of(*pids: int) -> float:
     return spent / _TICK
 
 
-def parent_of(cloud: Cloud) -> int:
-    """The process id of the parent of the process that serves."""
-    assert cloud.controller.process is not None
-    return cloud.controller.process.pid
-
-
-def measure(cloud: Cloud, kill: Callable[[], int], *, with_parent: bool) -> Start:
-    """Kill the process whose id `kill` returns, and ask until another one answers."""
+def measure(cloud: Cloud, kill: Callable[[], int], *, anew: bool = False) -> Start:
+    """Kill by a function, which returns the id of the process that served, and ask until another one answers."""
     ec2 = cloud.first_account.ec2
+    stand_by = cloud.controller.stand_by
+    before = cpu_of(stand_by)
     killed = kill()
     began = time.monotonic()
-    if with_parent:
+    if anew:
         cloud.controller.start()
 
     def answers() -> bool:
-        return alone.holder(cloud.controller.serving_file) not in {None, killed} and cloud.answers()
+        return cloud.controller.another_serves(killed) and cloud.answers()
 
     wait_for(answers, "another one answers", _SECONDS, poll=0.005)
     wall = time.monotonic() - began
-    pids = [cloud.controller.serving, *([parent_of(cloud)] if with_parent else [])]
-    listening = cpu_of(*pids)
+    parent = cloud.controller.parent
+    pids = [cloud.controller.serving, *([parent] if anew or parent == stand_by else [])]
+    spent = before if parent == stand_by else 0.0
+    listening = cpu_of(*pids) - spent
     ec2.describe_vpcs()
-    return Start(listening, cpu_of(*pids), wall, time.monotonic() - began)
+    return Start(listening, cpu_of(*pids) - spent, wall, time.monotonic() - began)
 
 
-def kill_both(cloud: Cloud) -> int:
-    """Kill the parent, with which the process that serves dies; return its id."""
+def kill_all(cloud: Cloud) -> int:
+    """Kill all processes; return the id of the one that served."""
     serving = cloud.controller.serving
     cloud.controller.kill()
     return serving
@@ -100,19 +98,23 @@ def main() -> None:
         cloud = Cloud(Path(folder))
         try:
             cloud.start_controller()
-            replaced, anew, sizes = [], [], []
+            replaced, orphaned, anew, sizes = [], [], [], []
             for _ in range(rounds):
-                replaced.append(measure(cloud, cloud.controller.kill_serving, with_parent=False))
-                sizes.append((memory_of(cloud.controller.serving), memory_of(parent_of(cloud))))
-                anew.append(measure(cloud, lambda: kill_both(cloud), with_parent=True))
+                replaced.append(measure(cloud, cloud.controller.kill_serving))
+                orphaned.append(measure(cloud, cloud.controller.kill_parent))
+                pids = (cloud.controller.serving, cloud.controller.parent, cloud.controller.stand_by)
+                sizes.append([memory_of(pid) for pid in pids])
+                anew.append(measure(cloud, lambda: kill_all(cloud), anew=True))
         finally:
             cloud.stop()
-    answering = show("replaced", replaced)
-    show("started anew", anew)
-    resident = max(serving["Rss"] for serving, _ in sizes)
-    both = max(serving["Pss"] + parent["Pss"] for serving, parent in sizes)
+    answering = max(show("server killed", replaced), show("parent killed", orphaned))
+    show("all killed, started anew", anew)
+    resident = max(serving["Rss"] for serving, *_ in sizes)
+    together = max(sum(each["Pss"] for each in three) for three in sizes)
+    of_stand_by = max(three[2]["Private_Dirty"] + three[2].get("Private_Clean", 0.0) for three in sizes)
     print(f"P19: {answering:.2f} CPU s until EC2 answers (limit {LIMIT:g})")
-    print(f"P18: {resident:.0f} MiB resident (limit {MOST_MIB}), with the parent {both:.0f} MiB of PSS")
+    print(f"P18: {resident:.0f} MiB resident (limit {MOST_MIB}), all three {together:.0f} MiB of PSS")
+    print(f"     of which the stand-by has {of_stand_by:.1f} MiB of its own")
     sys.exit(answering > LIMIT or resident > MOST_MIB)
 
 

@@ -40,11 +40,15 @@ def test_a_cloud_comes_back_by_itself(machine: Machine) -> None:
     machine.must("pkill", "-KILL", "--parent", controller)
     wait_for(lambda: machine.run(stead, "status").returncode == 0, "another process serves", 120, poll=2)
     assert _main_process(machine, UNITS[0]) == controller, "systemd had nothing to do"
+    _parents_are_replaced(machine)
 
     machine.must("systemctl", "restart", "stead-agent")
-    for unit in UNITS:
-        machine.must("kill", "-KILL", _main_process(machine, unit))
+    restarts = [_shown(machine, unit, "NRestarts") for unit in UNITS]
+    machine.must("systemctl", "kill", "--signal=KILL", UNITS[0])  # all its processes at once
+    machine.must("kill", "-KILL", _main_process(machine, UNITS[1]))
     wait_for(lambda: machine.run(stead, "status").returncode == 0, "both are back", 120, poll=2)
+    assert [int(_shown(machine, unit, "NRestarts")) for unit in UNITS] == [int(number) + 1 for number in restarts]
+    _parents_are_replaced(machine)  # also those that systemd has started again
     assert _lasting_processes(machine) == lasting
     # A guest's power cut costs it what it had not written to its disk, such as its host keys.
     assert machine.must(*login, "sync; cat /proc/sys/kernel/random/boot_id") == first_boot
@@ -68,8 +72,28 @@ def test_a_cloud_comes_back_by_itself(machine: Machine) -> None:
     assert _lasting_processes(machine) == []
 
 
+def _parents_are_replaced(machine: Machine) -> None:
+    """Kill the controller's main process twice: its stand-by takes its place, also for systemd, which stops it at the end."""
+    unit, stead = UNITS[0], str(BIN / "stead")
+    restarts, parents = _shown(machine, unit, "NRestarts"), [_main_process(machine, unit)]
+    for _ in range(2):
+        heir = machine.must("cat", f"/run/{unit.removesuffix('.service')}/successor").strip()
+        assert heir not in parents
+        machine.must("kill", "-KILL", parents[-1])
+        parents.append(heir)
+        wait_for(lambda: _main_process(machine, unit) == parents[-1], "systemd knows the new parent", 60)
+        wait_for(lambda: machine.run(stead, "status").returncode == 0, "another process serves", 120, poll=2)
+        assert _main_process(machine, unit) == parents[-1]
+    assert _shown(machine, unit, "NRestarts") == restarts, "systemd had nothing to do"
+    assert _states(machine) == ["active"] * 2
+
+
 def _main_process(machine: Machine, unit: str) -> str:
-    return machine.must("systemctl", "show", "--property=MainPID", "--value", unit).strip()
+    return _shown(machine, unit, "MainPID")
+
+
+def _shown(machine: Machine, unit: str, what: str) -> str:
+    return machine.must("systemctl", "show", f"--property={what}", "--value", unit).strip()
 
 
 def _states(machine: Machine) -> list[str]:

@@ -1,5 +1,6 @@
 """A cloud in a box for API tests: a real controller on free ports, simulated hosts, any number of accounts."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -42,27 +43,76 @@ class HostSize:
 
 @dataclass
 class ControllerChild(Child):
-    """A controller as a child process: what is started is the parent of the process that serves."""
+    """A controller as a child process: what is started is the parent of a stand-by and of the process that serves.
+
+    All are of one group. When the parent is killed its stand-by takes its place, and is then what runs here.
+    """
 
     serving_file: Path = Path()  # locked by the process that serves
 
     @property
     def serving(self) -> int:
         """The id of the process that serves."""
-        found = alone.holder(self.serving_file)
-        assert found is not None, f"no process serves:\n{self.tail()}"
+        return self._holder_of(self.serving_file)
+
+    @property
+    def parent(self) -> int:
+        """The id of the parent of the process that serves."""
+        return self._holder_of(self.lock_file)
+
+    @property
+    def stand_by(self) -> int:
+        """The id of the process that takes the parent's place; it is forked before the one that serves."""
+        first, *_ = Path(f"/proc/{self.parent}/task/{self.parent}/children").read_text(encoding="ascii").split()
+        return int(first)
+
+    @property
+    def lock_file(self) -> Path:
+        """What the parent and its stand-by hold."""
+        return self.serving_file.with_name(alone.FILE_NAME)
+
+    def _holder_of(self, file: Path) -> int:
+        found = alone.holder(file)
+        assert found is not None, f"no process holds {file}:\n{self.tail()}"
         return found
 
+    def runs(self) -> bool:
+        """Tell whether it runs, the one that was started or one that took its place."""
+        return super().runs() or (self.process is not None and alone.holder(self.lock_file) is not None)
+
     def kill(self) -> None:
-        """Kill the parent, and wait until the kernel has killed the process that serves."""
-        super().kill()
-        wait_for(lambda: alone.holder(self.serving_file) is None, "nothing serves", 30)
+        """Kill all of its processes at once, and wait until nothing serves."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):  # all have ended
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(60)
+        wait_for(
+            lambda: {alone.holder(self.lock_file), alone.holder(self.serving_file)} == {None}, "nothing serves", 30
+        )
 
     def kill_serving(self) -> int:
         """Kill the process that serves, which the parent replaces; return its id."""
         serving = self.serving
         os.kill(serving, signal.SIGKILL)
         return serving
+
+    def kill_parent(self) -> int:
+        """Kill the parent, whose place its stand-by takes, and with it the process that serves; return that one's id."""
+        serving = self.serving
+        os.kill(self.parent, signal.SIGKILL)
+        return serving
+
+    def another_serves(self, killed: int) -> bool:
+        """Tell whether another process serves than the one that was killed."""
+        return alone.holder(self.serving_file) not in {None, killed}
+
+    def stop(self, seconds: float = 15.0) -> None:
+        """Terminate it; it must exit in time."""
+        if super().runs() or not self.runs():
+            super().stop(seconds)
+            return
+        os.kill(self.parent, signal.SIGTERM)
+        wait_for(lambda: not self.runs(), f"{self.name} has ended", seconds)
 
 
 @dataclass

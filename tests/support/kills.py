@@ -1,4 +1,4 @@
-"""Kills of a cloud with simulated hosts: of its controller, of the process that serves, and of its hosts' processes."""
+"""Kills of a cloud with simulated hosts: of all its controller's processes, of one of them, and of its hosts' processes."""
 
 import random
 import time
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import cycle
 
-from stead_proto import alone
 from tests.support.cloud import Cloud
 from tests.support.waiting import wait_for
 
@@ -27,11 +26,16 @@ def kinds(cloud: Cloud, chance: random.Random, away: float) -> Iterator[Callable
         cloud.start_controller()
         return "controllers"
 
+    def replaced(killed: int) -> None:
+        wait_for(lambda: cloud.controller.another_serves(killed) and cloud.answers(), "another serves", 60)
+
     def serving() -> str:
-        killed = cloud.controller.kill_serving()
-        file = cloud.controller.serving_file
-        wait_for(lambda: alone.holder(file) not in {None, killed} and cloud.answers(), "another serves", 60)
+        replaced(cloud.controller.kill_serving())
         return "serving processes"
+
+    def parent() -> str:
+        replaced(cloud.controller.kill_parent())
+        return "parents"
 
     def agents(number: int) -> str:
         hosts = cloud.simulators[number]
@@ -43,6 +47,7 @@ def kinds(cloud: Cloud, chance: random.Random, away: float) -> Iterator[Callable
     all_kinds: list[Callable[[], str]] = [
         controller,
         serving,
+        parent,
         *(partial(agents, number) for number in range(len(cloud.simulators))),
     ]
     chance.shuffle(all_kinds)

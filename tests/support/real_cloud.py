@@ -191,10 +191,13 @@ class RealCloud:
 
 
 def kill(program: Program) -> None:
-    """Kill a program by SIGKILL, and wait until it is gone."""
-    pid = processes.find(program)
-    assert pid is not None, f"{program.name} does not run:\n{processes.last_lines(program.log_file, 25)}"
-    os.kill(pid, signal.SIGKILL)
+    """Kill a program by SIGKILL, with what would take its place, and wait until it is gone."""
+    running = processes.hold(program)
+    assert running is not None, f"{program.name} does not run:\n{processes.last_lines(program.log_file, 25)}"
+    try:
+        processes.kill(program, running)
+    finally:
+        running.close()
     wait_for(lambda: processes.find(program) is None, f"{program.name} is dead", 10)
 
 

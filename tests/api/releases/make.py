@@ -8,8 +8,6 @@ have not heard of, and kills the controller. The keys in it open nothing but wha
 import base64
 import hashlib
 import json
-import os
-import signal
 import sqlite3
 import sys
 import tempfile
@@ -295,9 +293,7 @@ def main(target: Path) -> None:
             answers = {name: answers_to(user, calls_of(user)) for name, user in users.items()}
             keys = {name: [user.account_id, user.access_key_id, user.secret_access_key] for name, user in users.items()}
             keys["ana"] = [account.account_id, made.ana["AccessKeyId"], made.ana["SecretAccessKey"]]
-            process = cloud.controller.process
-            assert process is not None
-            os.kill(process.pid, signal.SIGKILL)
+            cloud.controller.kill()
         finally:
             cloud.stop()
             processes.stop(programs.object_store_program(cloud.settings))

@@ -1,13 +1,16 @@
 """FAULTS 1: the process that serves is killed, or its parent, while clients change things: what was answered is done.
 
-The first is replaced by its parent; the second is started again, as systemd does. At no time do two serve one database.
+The first is replaced by its parent, the second by its stand-by; where both are killed they are started again, as systemd
+does. At no time do two serve one database.
 """
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -17,9 +20,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from stead_proto import alone, bounded_log
 from tests.support.clients import Account
-from tests.support.cloud import Cloud
+from tests.support.cloud import Cloud, ControllerChild
 from tests.support.memory import heaps_of
-from tests.support.processes import Child, clean_environment
+from tests.support.processes import clean_environment
 from tests.support.waiting import wait_for
 
 CLIENTS: Final = 4
@@ -91,7 +94,7 @@ def _groups(account: Account) -> set[str]:
 
 def _wait_until_replaced(cloud: Cloud, killed: int) -> None:
     def another_answers() -> bool:
-        return alone.holder(cloud.controller.serving_file) not in {None, killed} and cloud.answers()
+        return cloud.controller.another_serves(killed) and cloud.answers()
 
     wait_for(another_answers, "another process serves", PATIENCE)
 
@@ -114,36 +117,59 @@ def test_what_was_answered_is_done_after_each_kill_of_who_serves(cloud: Cloud) -
     assert cloud.controller.runs()
 
 
-def test_who_serves_dies_with_its_parent_and_what_was_answered_is_done(cloud: Cloud) -> None:
+@pytest.mark.parametrize("kill", ["kill_parent", "kill"])
+def test_who_serves_dies_with_its_parent_and_what_was_answered_is_done(cloud: Cloud, kill: str) -> None:
     account = cloud.new_account()
     serving = os.pidfd_open(cloud.controller.serving)
     clients = Clients(account)
     try:
         clients.wait_for_more()
-        cloud.controller.kill()
-        assert not cloud.controller.runs()
-        assert alone.holder(cloud.controller.serving_file) is None
+        getattr(cloud.controller, kill)()
         poller = select.poll()
         poller.register(serving, select.POLLIN)
         wait_for(lambda: poller.poll(0), "who served is dead", PATIENCE)
-        cloud.start_controller()
+        if kill == "kill":
+            assert not cloud.controller.runs()
+            assert alone.holder(cloud.controller.serving_file) is None
+            cloud.start_controller()
         clients.wait_for_more()
     finally:
         os.close(serving)
         acknowledged = clients.stop()
     assert acknowledged <= _groups(account)
+    assert cloud.controller.runs()
 
 
-def test_a_second_controller_is_refused_also_while_who_serves_is_replaced(cloud: Cloud) -> None:
+def test_parents_are_killed_one_after_the_other_and_at_any_moment_of_a_start(cloud: Cloud) -> None:
+    account = cloud.new_account()
+    clients = Clients(account)
+    parents = [cloud.controller.parent]
+    try:
+        for moment in (0.0, 0.05, 0.2, 0.4):
+            os.kill(parents[-1], signal.SIGKILL)
+            wait_for(lambda: cloud.controller.parent not in parents, "its stand-by has its place", PATIENCE)
+            parents.append(cloud.controller.parent)
+            time.sleep(moment)  # how far the next server is when its parent is killed
+        clients.wait_for_more()
+    finally:
+        acknowledged = clients.stop()
+    assert acknowledged <= _groups(account)
+    assert len(_children(cloud.controller)) == 2
+    cloud.controller.stop()
+    assert not cloud.controller.runs()
+    assert "controller_stopped" in cloud.controller.tail(1)
+
+
+@pytest.mark.parametrize("kill", ["kill_serving", "kill_parent"])
+def test_a_second_controller_is_refused_also_while_who_serves_is_replaced(cloud: Cloud, kill: str) -> None:
     _is_refused(cloud)
-    killed = cloud.controller.kill_serving()
+    killed = getattr(cloud.controller, kill)()
     _is_refused(cloud)
     _wait_until_replaced(cloud, killed)
     _is_refused(cloud)
 
 
 def _is_refused(cloud: Cloud) -> None:
-    assert cloud.controller.process is not None
     done = subprocess.run(
         [str(word) for word in cloud.controller.command],
         env=clean_environment(),
@@ -153,7 +179,7 @@ def _is_refused(cloud: Cloud) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert f"another controller: process {cloud.controller.process.pid} runs with" in done.stderr
+    assert f"another controller: process {cloud.controller.parent} runs with" in done.stderr
 
 
 def test_none_serves_before_the_last_one_is_dead(cloud: Cloud) -> None:
@@ -164,28 +190,32 @@ def test_none_serves_before_the_last_one_is_dead(cloud: Cloud) -> None:
     with subprocess.Popen(words, stdin=subprocess.PIPE) as dying:
         wait_for(lambda: alone.holder(path) == dying.pid, "the lock is held", PATIENCE)
         cloud.controller.start()
-        assert cloud.controller.process is not None
-        wait_for(lambda: _children(cloud.controller), "the serving process is forked", PATIENCE)
+        wait_for(lambda: alone.holder(cloud.controller.lock_file), "it is started", PATIENCE)
+        wait_for(lambda: len(_children(cloud.controller)) == 2, "the serving process is forked", PATIENCE)
         assert not cloud.answers()
         assert alone.holder(path) == dying.pid
         dying.kill()
     wait_for(cloud.answers, "it serves", PATIENCE)
 
 
-def _children(controller: Child) -> list[int]:
-    assert controller.process is not None
-    pid = controller.process.pid
+def _children(controller: ControllerChild) -> list[int]:
+    pid = controller.parent
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
 
 
-def test_the_parent_has_one_thread_and_neither_ports_nor_database(cloud: Cloud) -> None:
-    assert cloud.controller.process is not None
-    process = Path(f"/proc/{cloud.controller.process.pid}")
-    assert len(list((process / "task").iterdir())) == 1
-    names = {str(each.readlink()) for each in (process / "fd").iterdir()}
-    lock = str(cloud.settings.controller_dir / alone.FILE_NAME)
-    assert names == {"/dev/null", str(cloud.controller.log), lock}
-    assert _children(cloud.controller) == [cloud.controller.serving]
+@pytest.mark.parametrize("takeovers", [0, 2])
+def test_parent_and_stand_by_have_one_thread_and_neither_ports_nor_database(cloud: Cloud, takeovers: int) -> None:
+    for _ in range(takeovers):
+        _wait_until_replaced(cloud, cloud.controller.kill_parent())
+    stand_by, serving = _children(cloud.controller)
+    assert serving == cloud.controller.serving
+    for pid in (cloud.controller.parent, stand_by):
+        process = Path(f"/proc/{pid}")
+        assert len(list((process / "task").iterdir())) == 1
+        names = sorted({str(each.readlink()) for each in (process / "fd").iterdir()} - {"anon_inode:[pidfd]"})
+        lock = str(cloud.settings.controller_dir / alone.FILE_NAME)
+        assert names == sorted({"/dev/null", str(cloud.controller.log), lock})
+        assert len(list((process / "fd").iterdir())) <= 5, "none more after each takeover"
     assert heaps_of(cloud.controller.serving) == 0
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from stead_cli import processes, rig_links
-from stead_cli.processes import Program
+from stead_cli.processes import Began, Program
 from stead_cli.rig_cloud import RigHost
 from stead_proto import alone
 from tests.recovery.storm import drift
@@ -68,7 +68,7 @@ Fault = Callable[[Scene], str]
 
 
 def kill_controller(scene: Scene) -> str:
-    """Kill -9, and start it a moment later."""
+    """Kill -9 of all its processes, and start it a moment later."""
     kill(scene.rig.rig.controller)
     away = scene.moment(LONGEST_ABSENCE)
     scene.rig.rig.start_controller()
@@ -77,16 +77,26 @@ def kill_controller(scene: Scene) -> str:
 
 def kill_serving(scene: Scene) -> str:
     """Kill -9 the process of the controller that serves, which its parent replaces."""
-    running = processes.hold(_serving(scene))
+    return f"process {_kill_one(scene, _serving(scene))}, which served"
+
+
+def kill_parent(scene: Scene) -> str:
+    """Kill -9 the parent of the process that serves, whose place its stand-by takes."""
+    return f"process {_kill_one(scene, scene.rig.rig.controller)}, the parent of what served"
+
+
+def _kill_one(scene: Scene, program: Program) -> int:
+    """Kill one process of the controller, wait until it answers again, and return its id."""
+    running = processes.hold(program)
     if running is None:
-        raise NothingThereError("none serves at this moment")
+        raise NothingThereError("none is there at this moment")
     try:
         signal.pidfd_send_signal(running.pidfd, signal.SIGKILL)
         wait_for(lambda: select.select([running.pidfd], [], [], 0)[0], "it is dead", 10)
     finally:
         running.close()
-    scene.rig.rig.start_controller()  # it runs: this waits until it answers
-    return f"process {running.pid}, which served"
+    assert scene.rig.rig.start_controller() == Began.RAN, "nobody has taken its place"  # and it answers
+    return running.pid
 
 
 def freeze_controller(scene: Scene) -> str:
@@ -271,6 +281,7 @@ def cut_power(scene: Scene) -> str:
 FAULTS: Final[dict[str, Fault]] = {
     "kill controller": kill_controller,
     "kill serving process": kill_serving,
+    "kill parent process": kill_parent,
     "freeze controller": freeze_controller,
     "kill agent": kill_agent,
     "freeze agent": freeze_agent,
@@ -285,7 +296,14 @@ FAULTS: Final[dict[str, Fault]] = {
     "cut power": cut_power,
 }
 # How often each befalls, of those that can: a host that boots is long about it, and its guests too.
-WEIGHTS: Final = {"cut power": 1, "kill qemu": 1, "kill controller": 4, "kill serving process": 4, "kill agent": 4}
+WEIGHTS: Final = {
+    "cut power": 1,
+    "kill qemu": 1,
+    "kill controller": 4,
+    "kill serving process": 4,
+    "kill parent process": 4,
+    "kill agent": 4,
+}
 WEIGHT: Final = 2
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -200,6 +200,99 @@ def test_a_second_one_of_the_same_lock_is_refused_and_says_which_runs(holder: Pr
     second = subprocess.run(list(map(str, holder.command)), capture_output=True, text=True, timeout=60, check=False)
     assert (second.returncode, second.stdout.split()[:2]) == (3, ["process", str(pid)])
     assert processes.find(holder) == pid, "who was refused has not ended the other's lock"
+
+
+# A program and a stand-by that takes its place when it is dead; the second one says so. Neither hears SIGTERM if so wished.
+_WITH_STAND_BY = """
+import os, pathlib, signal, sys
+from stead_proto import alone
+from stead_controller.supervisor import _signal_at_death_of
+if sys.argv[2] == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+lock = pathlib.Path(sys.argv[1])
+held = alone.take(lock)
+parent = os.getpid()
+if os.fork():
+    while True:
+        signal.pause()
+_signal_at_death_of(parent, signal.SIGUSR1)
+alone.stand_by(held)
+print("up", flush=True)
+signal.sigwait({signal.SIGUSR1})
+alone.take_over(held, lock)
+print("instead", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def heir(program: Program, tmp_path: Path) -> Iterator[Callable[[str], Program]]:
+    """Start a program with a stand-by."""
+    made = []
+
+    def start(manner: str) -> Program:
+        lock = tmp_path / "running"
+        command = [sys.executable, "-c", _WITH_STAND_BY, lock, manner]
+        made.append(replace(program, command=command, lock_file=lock, has_stand_by=True))
+        assert processes.ensure(made[-1]) == Began.STARTED
+        _awake(made[-1])
+        return made[-1]
+
+    yield start
+    for one in made:
+        processes.stop(one)
+
+
+@pytest.mark.parametrize("manner", ["listens", "deaf"])
+def test_one_that_is_stopped_leaves_no_stand_by(
+    heir: Callable[[str], Program], manner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_STOP_SECONDS", 5.0 if manner == "listens" else 0.2)
+    program = heir(manner)
+    assert processes.stop(program)
+    assert processes.find(program) is None
+    assert not program.pid_file.exists()
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_who_took_the_place_of_a_killed_one_is_found_left_alone_and_stopped(
+    heir: Callable[[str], Program], noted: bool
+) -> None:
+    program = heir("listens")
+    first = processes.find(program)
+    assert first
+    os.kill(first, signal.SIGKILL)
+    assert os.waitpid(first, 0)[0] == first
+    second = processes.find(program)
+    assert second not in {first, None}
+    if noted:
+        wait_for(
+            lambda: "instead" in processes.last_lines(program.log_file), 10, lambda: CliError("it did not take over")
+        )
+        assert processes.ensure(program) == Began.RAN
+        assert program.pid_file.read_text().split()[0] == str(second)
+    assert processes.stop(program)
+    assert processes.find(program) is None
+
+
+def test_a_kill_spares_a_group_that_has_another_first_process(heir: Callable[[str], Program], tmp_path: Path) -> None:
+    """As of a program that a script has started: its stand-by takes its place, and is stopped then."""
+    lock = tmp_path / "running"
+    words = [sys.executable, "-c", _WITH_STAND_BY, str(lock), "listens"]
+    script = f"import subprocess, sys; subprocess.run(sys.argv[1:]); {_SLEEPER}"
+    with subprocess.Popen([sys.executable, "-c", script, *words], start_new_session=True) as first:
+        program = Program("x", words, tmp_path / "x.pid", tmp_path / "x", lock_file=lock, has_stand_by=True)
+        wait_for(lambda: processes.find(program) is not None, 10, lambda: CliError("it does not run"))
+        running = processes.hold(program)
+        assert running is not None
+        processes.kill(program, running)
+        running.close()
+        assert first.poll() is None
+        processes.stop(program)
+        first.kill()
+    assert processes.find(program) is None
 
 
 def test_a_start_that_cannot_be_noted_is_undone(program: Program) -> None:

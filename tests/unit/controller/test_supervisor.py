@@ -1,5 +1,6 @@
-"""A serving process that is killed is replaced, one that exits is not, and none outlives its parent."""
+"""A process that is killed is replaced, whichever it is; a server that exits is not, and none outlives its parent."""
 
+import contextlib
 import os
 import select
 import signal
@@ -20,29 +21,55 @@ import logging, os, resource, signal, sys
 from stead_controller import supervisor
 logging.basicConfig(level="ERROR", format="%(message)s")
 exec(sys.argv[2])
-supervisor.fork_until_ended(lambda: os.write(2, b"replaced\\n"))
+def said(*words):
+    return lambda *_: os.write(2, b" ".join(words) + b"\\n")
+hooks = supervisor.Hooks(said(b"replaced"), lambda: None, said(b"takes over"), lambda pid: os.write(1, b"(%d\\n" % pid))
+supervisor.fork_until_ended(hooks)
 os.write(1, b"%d\\n" % os.getpid())
 exec(sys.argv[1])
 """
 _WAITS: Final = "signal.pause()"
 _ENDS_WELL: Final = "signal.signal(15, lambda *_: sys.exit(0)); os.write(1, b'ready\\n'); signal.pause()"
 _SECONDS: Final = 60
+_SERVES: Final = "signal.signal(15, lambda *_: sys.exit(0)); signal.pause()"
 
 
 class Supervised:
-    """A parent, and the ids of its children as they come."""
+    """A parent, and the ids of its servers and stand-bys as they come."""
 
     def __init__(self, log: Path, child: str, first: str = "") -> None:
         self.log = log
         with log.open("wb") as file:
             words = [sys.executable, "-c", _PROGRAM, child, first]
             self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=file, start_new_session=True)
+        self._stand_bys: list[int] = []
+        self._lines: list[bytes] = []
 
     def line(self) -> bytes:
-        """The next line that a child writes."""
+        """The next line that a server writes."""
+        if self._lines:
+            return self._lines.pop(0)
+        while (line := self._read()) is None:
+            pass
+        return line
+
+    def stand_by(self) -> int:
+        """The id of the next stand-by."""
+        while not self._stand_bys:
+            line = self._read()
+            assert line != b"", self.log.read_text()
+            if line is not None:
+                self._lines.append(line)
+        return self._stand_bys.pop(0)
+
+    def _read(self) -> bytes | None:
+        """The next line; None if that was a stand-by's."""
         assert self.process.stdout is not None
-        line: bytes = self.process.stdout.readline()
-        return line.strip()
+        line: bytes = self.process.stdout.readline().strip()
+        if not line.startswith(b"("):
+            return line
+        self._stand_bys.append(int(line[1:]))
+        return None
 
     def end(self) -> int:
         """Wait for the parent's end; return its code."""
@@ -60,8 +87,9 @@ def supervised(tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
 
     yield start
     for one in made:
-        one.process.kill()
-        one.process.communicate()
+        with contextlib.suppress(ProcessLookupError):  # all of them have ended
+            os.killpg(one.process.pid, signal.SIGKILL)
+        one.process.communicate()  # until nobody has the pipe any more
 
 
 def test_only_who_died_early_several_times_waits() -> None:
@@ -119,24 +147,149 @@ def test_a_child_that_has_no_handler_yet_ends_as_well(supervised: Callable[..., 
     assert one.end() == 0
 
 
-def test_none_outlives_its_parent(supervised: Callable[..., Supervised]) -> None:
-    one = supervised(_WAITS)
-    child = os.pidfd_open(int(one.line()))
-    try:
+def test_none_outlives_its_parent_whose_place_the_stand_by_takes(supervised: Callable[..., Supervised]) -> None:
+    one = supervised(_SERVES)
+    first, heir = int(one.line()), one.stand_by()
+    with _held(first) as server:
         one.process.kill()
-        one.end()
-        wait_for(lambda: _has_ended(child), "the kernel has killed the child", _SECONDS)
+        assert one.end() == -signal.SIGKILL
+        wait_for(lambda: _has_ended(server), "the kernel has killed the server", _SECONDS)
+    second = int(one.line())
+    assert _parent_of(second) == heir
+    assert one.stand_by() not in {first, second, heir}
+    assert one.log.read_text().splitlines() == ["replaced", "controller_parent_was_killed", "takes over"]
+    with _held(heir) as parent, _held(second) as server:
+        os.kill(heir, signal.SIGTERM)
+        wait_for(lambda: _has_ended(parent) and _has_ended(server), "both have ended", _SECONDS)
+    assert one.line() == b"", "nobody has the pipe"
+
+
+def test_parents_that_are_killed_one_after_the_other(supervised: Callable[..., Supervised]) -> None:
+    one = supervised(_SERVES)
+    parents = [one.process.pid]
+    for _ in range(4):
+        one.line()
+        heir = one.stand_by()
+        os.kill(parents[-1], signal.SIGKILL)
+        parents.append(heir)
+    assert _parent_of(int(one.line())) == parents[-1]
+    assert len(set(parents)) == 5
+
+
+def test_a_parent_that_is_killed_with_its_server(supervised: Callable[..., Supervised]) -> None:
+    one = supervised(_SERVES)
+    server, heir = int(one.line()), one.stand_by()
+    one.process.send_signal(signal.SIGSTOP)  # so that it does not replace the server
+    os.kill(server, signal.SIGKILL)
+    one.process.kill()
+    assert _parent_of(int(one.line())) == heir
+
+
+def test_nothing_is_left_where_parent_and_stand_by_are_killed(supervised: Callable[..., Supervised]) -> None:
+    one = supervised(_SERVES)
+    one.line()
+    os.kill(one.process.pid, signal.SIGSTOP)  # so that it does not replace the stand-by
+    os.kill(one.stand_by(), signal.SIGKILL)
+    one.process.kill()
+    assert one.line() == b"", "nobody has the pipe"
+    assert one.log.read_text() == ""
+
+
+def test_a_stand_by_that_is_killed_is_replaced_and_the_server_serves_on(supervised: Callable[..., Supervised]) -> None:
+    one = supervised(_SERVES)
+    server, heir = int(one.line()), one.stand_by()
+    os.kill(heir, signal.SIGKILL)
+    second = one.stand_by()
+    assert second != heir
+    assert one.log.read_text().splitlines() == ["replaced", "controller_stand_by_was_killed"]
+    assert _parent_of(server) == one.process.pid
+    one.process.kill()
+    assert _parent_of(int(one.line())) == second
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_stand_by_passes_on_what_asks_it_to_end(supervised: Callable[..., Supervised], stopped: bool) -> None:
+    """Also where the parent does not hear it any more: then nobody takes its place."""
+    one = supervised(_ENDS_WELL)
+    one.line(), one.line()
+    heir = one.stand_by()
+    if stopped:
+        one.process.send_signal(signal.SIGSTOP)
+    os.kill(heir, signal.SIGTERM)
+    if stopped:
+        wait_for(lambda: _is_told(one.process.pid, signal.SIGTERM), "the parent was told", _SECONDS)
+        one.process.kill()
+    assert one.end() == (-signal.SIGKILL if stopped else 0)
+    assert one.line() == b"", "nobody has the pipe"
+    assert one.log.read_text() == ""
+
+
+def test_who_is_asked_to_end_while_it_takes_over_ends(supervised: Callable[..., Supervised]) -> None:
+    """The signal comes while the log is opened again, or later while a pause is made."""
+    one = supervised(_SERVES, "os_write, os.write = os.write, lambda *a: (os_write(*a), _asked(a))[0]\n" + _ASKED)
+    one.line()
+    one.process.kill()
+    assert one.line() == b"", "it did not fork"
+    assert one.log.read_text().splitlines() == ["replaced", "controller_parent_was_killed", "takes over"]
+
+
+_ASKED: Final = """
+def _asked(arguments):
+    if arguments[1] == b"takes over\\n":
+        os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_parents_that_die_at_once_are_replaced_ever_more_slowly(supervised: Callable[..., Supervised]) -> None:
+    one = supervised(
+        "os.kill(os.getppid(), 9); signal.pause()",
+        "supervisor._FIRST_PAUSE = 3600.0; supervisor._LONGEST_PAUSE = 3600.0",
+    )
+    assert len({int(one.line()) for _ in range(6)}) == 6
+    wait_for(lambda: one.log.read_text().count("takes over") == 6, "the last one makes a pause", _SECONDS)
+    os.killpg(one.process.pid, signal.SIGTERM)
+    assert one.line() == b"", "no seventh was forked"
+
+
+def test_who_may_not_take_over_does_not(supervised: Callable[..., Supervised]) -> None:
+    one = supervised(
+        _SERVES,
+        "supervisor_hooks = supervisor.Hooks\nsupervisor.Hooks = lambda a, b, c, d: supervisor_hooks(a, b, lambda: sys.exit(7), d)",
+    )
+    one.line()
+    one.process.kill()
+    assert one.line() == b"", "it ended"
+
+
+@contextlib.contextmanager
+def _held(pid: int) -> Iterator[int]:
+    """A pidfd of a process."""
+    handle = os.pidfd_open(pid)
+    try:
+        yield handle
     finally:
-        os.close(child)
+        os.close(handle)
+
+
+def _parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _is_told(pid: int, number: signal.Signals) -> bool:
+    """Tell whether a signal waits for a process, as /proc/PID/status says in hexadecimal digits."""
+    [pending] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("ShdPnd:")]
+    return bool(int(pending.split()[1], 16) >> (number - 1) & 1)
 
 
 def test_none_begins_whose_parent_is_dead_already(supervised: Callable[..., Supervised]) -> None:
     late = """
 import time
 parent, fork = os.getpid(), os.fork
+forks = []
 def slow():
+    forks.append(1)
     child = fork()
-    if child == 0:
+    if child == 0 and len(forks) == 2 and os.getppid() == parent:
         os.write(1, b"%d\\n" % os.getpid())
         while os.getppid() == parent:
             time.sleep(0.01)
@@ -144,13 +297,11 @@ def slow():
 os.fork = slow
 """
     one = supervised(_WAITS, late)
-    child = os.pidfd_open(int(one.line()))
-    try:
+    first = int(one.line())
+    with _held(first) as server:
         one.process.kill()
-        wait_for(lambda: _has_ended(child), "the child ends", _SECONDS)
-    finally:
-        os.close(child)
-    assert one.line() == b"", "it did not begin"
+        wait_for(lambda: _has_ended(server), "the server ends", _SECONDS)
+    assert int(one.line()) != first, "it did not begin"
 
 
 def test_who_dies_again_and_again_is_replaced_ever_more_slowly_and_can_be_ended(

@@ -1,0 +1,50 @@
+"""Tells systemd which of the controller's processes is the main one, and which follows it when that is killed.
+
+When a unit's main process dies, systemd reads PIDFile= (systemd.service(5)), and the unit stays up if another of its
+processes stands there: the stand-by. What takes a parent's place says MAINPID= (sd_notify(3)), so whichever systemd
+hears of first, in the end the main process is the one that supervises. Without systemd nothing is done.
+"""
+
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+FILE_NAME: Final = "successor"  # in the unit's runtime directory
+_SOCKET: Final = "NOTIFY_SOCKET"
+_DIRECTORY: Final = "RUNTIME_DIRECTORY"
+_log: Final = logging.getLogger(__name__)
+
+
+def followed_by(process: int, environment: Mapping[str, str] = os.environ) -> None:
+    """Note the process that follows this one; what cannot be written is logged: systemd would start all anew."""
+    if _SOCKET not in environment or _DIRECTORY not in environment:
+        return
+    file = Path(environment[_DIRECTORY]) / FILE_NAME
+    temporary = file.with_name(f".{FILE_NAME}.new")
+    try:
+        temporary.write_text(f"{process}\n", encoding="ascii")
+        temporary.replace(file)
+    except OSError:
+        _log.exception("successor_cannot_be_noted")
+
+
+def is_this(environment: Mapping[str, str] = os.environ) -> None:
+    """Say that the calling process is the main one; a systemd that does not hear it goes by the file."""
+    address = environment.get(_SOCKET)
+    if address is None:
+        return
+    name = f"\0{address[1:]}" if address.startswith("@") else address
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            sender.settimeout(1.0)
+            sender.sendto(f"MAINPID={os.getpid()}".encode(), name)
+    except OSError:
+        _log.exception("main_process_cannot_be_told")
+
+
+def forget() -> None:
+    """Keep what this process starts from speaking to systemd in its name."""
+    os.environ.pop(_SOCKET, None)
