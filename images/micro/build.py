@@ -77,7 +77,7 @@ def plan_disk(architecture: Architecture = X86_64) -> DiskPlan:
         initrd="/boot/initrd",
         command_line=(
             f"{architecture.consoles} quiet net.ifnames=0 mitigations=off no_timer_check cryptomgr.notests "
-            "noreplace-smp random.trust_cpu=on lsm=capability initcall_blacklist=jent_mod_init panic=5"
+            "noreplace-smp no5lvl random.trust_cpu=on lsm=capability initcall_blacklist=jent_mod_init panic=5"
         ),
     )
 
