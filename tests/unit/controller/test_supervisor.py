@@ -71,6 +71,18 @@ class Supervised:
         self._stand_bys.append(int(line[1:]))
         return None
 
+    def freeze(self) -> None:
+        """Stop the parent, so that it replaces nobody; it hears nothing more when this returns."""
+        self.process.send_signal(signal.SIGSTOP)
+        wait_for(lambda: _fields_of(self.process.pid)[0] == "T", "it is stopped", _SECONDS)
+
+    def rest(self) -> bytes:
+        """What servers still write until all processes have ended, and so have left the pipe."""
+        lines = []
+        while (line := self.line()) != b"":
+            lines.append(line)
+        return b"\n".join(lines)
+
     def end(self) -> int:
         """Wait for the parent's end; return its code."""
         return self.process.wait(_SECONDS)
@@ -115,7 +127,11 @@ def test_who_is_killed_is_replaced(supervised: Callable[..., Supervised]) -> Non
 
 def test_who_exits_is_not_replaced(supervised: Callable[..., Supervised]) -> None:
     for code in (0, 3):
-        assert supervised(f"sys.exit({code})").end() == code
+        one = supervised(f"sys.exit({code})")
+        assert one.end() == code
+        one.line()
+        assert one.rest() == b"", "its stand-by has not taken its place"
+        assert one.log.read_text() == ""
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -125,6 +141,7 @@ def test_the_end_is_passed_on_and_awaited(supervised: Callable[..., Supervised],
     assert one.line() == b"ready"
     one.process.send_signal(number)
     assert one.end() == 0
+    assert one.rest() == b"", "its stand-by has not taken its place"
     assert not Path(f"/proc/{child}").exists()
     assert one.log.read_text() == ""
 
@@ -179,7 +196,7 @@ def test_parents_that_are_killed_one_after_the_other(supervised: Callable[..., S
 def test_a_parent_that_is_killed_with_its_server(supervised: Callable[..., Supervised]) -> None:
     one = supervised(_SERVES)
     server, heir = int(one.line()), one.stand_by()
-    one.process.send_signal(signal.SIGSTOP)  # so that it does not replace the server
+    one.freeze()
     os.kill(server, signal.SIGKILL)
     one.process.kill()
     assert _parent_of(int(one.line())) == heir
@@ -188,7 +205,7 @@ def test_a_parent_that_is_killed_with_its_server(supervised: Callable[..., Super
 def test_nothing_is_left_where_parent_and_stand_by_are_killed(supervised: Callable[..., Supervised]) -> None:
     one = supervised(_SERVES)
     one.line()
-    os.kill(one.process.pid, signal.SIGSTOP)  # so that it does not replace the stand-by
+    one.freeze()
     os.kill(one.stand_by(), signal.SIGKILL)
     one.process.kill()
     assert one.line() == b"", "nobody has the pipe"
@@ -214,7 +231,7 @@ def test_a_stand_by_passes_on_what_asks_it_to_end(supervised: Callable[..., Supe
     one.line(), one.line()
     heir = one.stand_by()
     if stopped:
-        one.process.send_signal(signal.SIGSTOP)
+        one.freeze()
     os.kill(heir, signal.SIGTERM)
     if stopped:
         wait_for(lambda: _is_told(one.process.pid, signal.SIGTERM), "the parent was told", _SECONDS)
@@ -251,6 +268,26 @@ def test_parents_that_die_at_once_are_replaced_ever_more_slowly(supervised: Call
     assert one.line() == b"", "no seventh was forked"
 
 
+def test_a_stand_by_begins_as_it_is_asked_to(supervised: Callable[..., Supervised]) -> None:
+    hooked = """
+original = supervisor.Hooks
+supervisor.Hooks = lambda a, b, c, d: original(a, lambda: os.write(2, b"stands by %d\\n" % os.getpid()), c, d)
+"""
+    one = supervised(_SERVES, hooked)
+    one.line()
+    heir = one.stand_by()
+    wait_for(lambda: one.log.read_text() == f"stands by {heir}\n", "it says so", _SECONDS)
+
+
+def test_children_of_others_that_the_parent_gets_are_let_alone(supervised: Callable[..., Supervised]) -> None:
+    """As the first process of a container has them."""
+    one = supervised(_SERVES, "if os.fork() == 0: os._exit(3)")
+    server, heir = int(one.line()), one.stand_by()
+    wait_for(lambda: _children_of(one.process.pid) == {server, heir}, "the other one is reaped", _SECONDS)
+    os.kill(server, signal.SIGKILL)
+    assert _parent_of(int(one.line())) == one.process.pid
+
+
 def test_who_may_not_take_over_does_not(supervised: Callable[..., Supervised]) -> None:
     one = supervised(
         _SERVES,
@@ -272,7 +309,16 @@ def _held(pid: int) -> Iterator[int]:
 
 
 def _parent_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return int(_fields_of(pid)[1])
+
+
+def _children_of(pid: int) -> set[int]:
+    return {int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def _fields_of(pid: int) -> list[str]:
+    """What /proc/PID/stat says behind a process's name: its state, its parent and more (proc_pid_stat(5))."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _is_told(pid: int, number: signal.Signals) -> bool:
