@@ -48,6 +48,7 @@ def controller_program(settings: Settings) -> Program:
         f"--public-pool={settings.public_pool}",
         f"--prometheus-port={settings.prometheus_port}",
         f"--log-file={log}",
+        f"--pid-file={_pid_file(settings, 'controller')}",
     ]
     unit = units.controller_unit(command, settings.controller_dir, log)
     return replace(_program(settings, "controller", command, unit, settings.controller_dir), has_stand_by=True)
@@ -99,12 +100,16 @@ def _program(settings: Settings, name: str, command: list[str | Path], unit_text
     return Program(
         name,
         command,
-        settings.run_dir / f"{name}.pid",
+        _pid_file(settings, name),
         settings.log_dir / f"{name}.log",
         unit=settings.unit(name),
         unit_text=unit_text,
         lock_file=state / alone.FILE_NAME,
     )
+
+
+def _pid_file(settings: Settings, name: str) -> Path:
+    return settings.run_dir / f"{name}.pid"
 
 
 def require_root(what: str) -> None:

@@ -201,6 +201,11 @@ _OPTIONS = (
     click.option("--api-url", default="", help="URL of the AWS APIs for receivers; default: the HTTPS port."),
     click.option("--log-level", default="info", show_default=True),
     click.option(
+        "--pid-file",
+        type=click.Path(path_type=Path),
+        help="File of who starts it, for who takes the place of a main process that is killed; not with systemd.",
+    ),
+    click.option(
         "--log-file",
         type=click.Path(path_type=Path),
         help="What standard error is appended to: put aside, as FILE.1 to FILE.3, whenever it has 16 MiB.",
@@ -273,7 +278,10 @@ def run(**options: Any) -> None:
         configure_mappers()
     supervisor.fork_until_ended(
         supervisor.Hooks(
-            handler.reopen, partial(alone.stand_by, held), partial(_take_over, held, lock), main_process.followed_by
+            handler.reopen,
+            partial(alone.stand_by, held),
+            partial(_take_over, held, lock, options["pid_file"]),
+            main_process.followed_by,
         )
     )
     main_process.forget()
@@ -282,13 +290,13 @@ def run(**options: Any) -> None:
     asyncio.run(_serve(Controller, settings))
 
 
-def _take_over(held: int, lock: Path) -> None:
+def _take_over(held: int, lock: Path, pid_file: Path | None) -> None:
     """Become what the parent was, which has died."""
     try:
         alone.take_over(held, lock)
     except alone.TakenError as error:
         raise click.ClickException(f"it is not started anew: {error}") from error
-    main_process.is_this()
+    main_process.is_this(pid_file)
 
 
 def _lock_serving(path: Path) -> None:

@@ -1,10 +1,21 @@
 """kill -9 of controller and agent, during and after a launch: guests are adopted untouched, half-made ones finished."""
 
+import contextlib
+import json
 import os
+import select
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator
 
+from botocore.exceptions import BotoCoreError
+
+from stead_cli import processes
 from stead_cli.processes import Program
 from stead_cli.ssh import Login
 from stead_proto import bounded_log
+from stead_proto.process_identity import identity_of
 from tests.support.real_cloud import RealCloud, User, qemu_process_of
 from tests.support.waiting import wait_for
 
@@ -28,6 +39,63 @@ def test_a_launch_survives_a_kill_of_the_agent_and_terminate_one_of_both(real_cl
     real_cloud.up()
     user.wait("instance_terminated", [instance_id])
     assert qemu_process_of(instance_id) is None
+
+
+def test_the_controllers_parent_is_replaced_without_up(real_cloud: RealCloud, user: User) -> None:
+    """A client calls all the while: each call that fails is repeated, and none is answered wrongly."""
+    program = real_cloud.controller
+    parents = [processes.find(program)]
+    assert parents[-1]
+    for _ in range(2):
+        with _called(user) as answered:
+            assert _kill_one(program) == parents[-1]
+            answered.clear()
+            wait_for(lambda: len(answered) > 10, "the client has further answers", 30)
+        parents.append(processes.find(program))
+        assert parents[-1]
+        assert parents[-1] not in parents[:-1]
+        assert program.pid_file.read_text() == identity_of(parents[-1]), "so other users than root see that it runs"
+        assert json.loads(real_cloud.stead_well("status", "--output", "json"))["programs"][0]["pid"] == parents[-1]
+    real_cloud.up()
+    assert processes.find(program) == parents[-1], "it ran, so `up` had nothing to do"
+    real_cloud.stead_well("down")
+    assert processes.find(program) is None
+    real_cloud.up()
+
+
+def _kill_one(program: Program) -> int:
+    """Kill the process of a program that is found, and nothing else; return its id."""
+    running = processes.hold(program)
+    assert running is not None
+    try:
+        signal.pidfd_send_signal(running.pidfd, signal.SIGKILL)
+        wait_for(lambda: select.select([running.pidfd], [], [], 0)[0], "it is dead", 10)
+    finally:
+        running.close()
+    return running.pid
+
+
+@contextlib.contextmanager
+def _called(user: User) -> Iterator[deque[int]]:
+    """Call EC2 each 20 ms meanwhile; the numbers of VPCs in the answers."""
+    answered: deque[int] = deque()
+    is_over = threading.Event()
+    ec2 = user.account.client("ec2", connect_timeout=2, read_timeout=10)
+
+    def call() -> None:
+        while not is_over.wait(0.02):
+            with contextlib.suppress(BotoCoreError):  # it is away
+                answered.append(len(ec2.describe_vpcs()["Vpcs"]))
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    try:
+        wait_for(lambda: answered, "the client is answered", 30)
+        yield answered
+    finally:
+        is_over.set()
+        caller.join()
+    assert len(set(answered)) == 1
 
 
 def _launch_survives_a_kill(cloud: RealCloud, user: User, program: Program) -> str:
