@@ -221,19 +221,24 @@ def test_who_is_detached_by_force_writes_no_more(street: Street) -> None:
     street.detach(volume_id)
     street.attach(volume_id, street.east)
     wait_for(lambda: reaches_home(two), "the guest's QEMU asks the home itself", 30)
-    writes = f"sudo dd of={disk(volume_id)} bs=64k iflag=fullblock oflag=direct"  # without end, but at its leisure
-    leisure = "while dd bs=64k count=4 iflag=fullblock; do usleep 100000; done"
-    street.east.run(f"({repeated('late')} | ({leisure}) | {writes}) >/dev/null 2>&1 &")
+    # Without end, but at its leisure, at the place that is looked at: each time to the disk that it has open, and no other.
+    write = "dd if=/tmp/late of=/proc/self/fd/3 bs=64k oflag=direct conv=notrunc"
+    writes = f"exec 3>{disk(volume_id)}; {write}; : >/tmp/begun; while {write}; do usleep 100000; done; : >/tmp/ended"
+    street.east.run(f"{repeated('late')} | head -c {256 << 10} >/tmp/late; sudo sh -c '{writes}' >/dev/null 2>&1 &")
+    wait_for(lambda: street.east.tries("test -e /tmp/begun"), "the guest writes", 30, poll=0.5)
+    late = total(street.east, volume_id)
     with stopped(two):
         street.detach(volume_id, force=True)
         street.attach(volume_id, street.west)
+        assert total(street.west, volume_id) == late  # so it did write there
         written = fill(street.west, volume_id, "new")
         assert total(street.west, volume_id) == written
     street.rig.wait_until_up()
     wait_for(lambda: daemons(two) == [], "the former user's proxy is gone", 60, poll=0.5)
     assert total(street.west, volume_id) == written
     street.detach(volume_id)
-    street.attach(volume_id, street.east)  # whose guest wrote on until it was taken
+    wait_for(lambda: street.east.tries("test -e /tmp/ended"), "the guest wrote until its disk was taken", 60, poll=0.5)
+    street.attach(volume_id, street.east)
     assert total(street.east, volume_id) == written
     street.detach(volume_id)
 
