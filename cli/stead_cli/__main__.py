@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from stead_cli import launcher
+from stead_cli import version
 from stead_cli.errors import CliError
 
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -37,6 +37,7 @@ _NAMES: Final = (
     "backup",
     "net",
     "rig",
+    "release",
     "test",
     "version",
     "completion",
@@ -63,7 +64,8 @@ class _InOrder(click.Group):
 
 def _show_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        launcher.run("version")
+        version.show()
+        ctx.exit()
 
 
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator, Progress
-from stead_cli.settings import CHECKOUT, Settings
+from stead_cli.settings import FILES, Settings
 from stead_proto.v1 import operator_pb2 as pb
 
 KINDS: Final = ("micro", "debian")
@@ -86,7 +86,7 @@ def enter(operator: Operator, image: BuiltImage, progress: Progress) -> str:
 def _recipe_hash(kind: str) -> str:
     """A hash over everything that determines the built image, except the versions of Debian packages."""
     digest = hashlib.sha256()
-    folder = CHECKOUT / "images"
+    folder = FILES / "images"
     sources = [path for path in folder.glob("*.py") if path.is_file()] + list((folder / kind).rglob("*"))
     for path in sorted(sources):
         if path.is_file() and "__pycache__" not in path.parts:
@@ -120,7 +120,7 @@ def _install_packages(kind: str, say: Callable[[str], None]) -> None:
 
 def _run_build(kind: str, architecture: str, path: Path, say: Callable[[str], None]) -> None:
     """Run the build; its steps are passed to `say`, and its error message is raised when it fails."""
-    script = CHECKOUT / "images" / kind / "build.py"
+    script = FILES / "images" / kind / "build.py"
     command: list[str | Path] = [sys.executable, script, "--output", path, "--architecture", architecture]
     command += ["--cache", _CACHE, "--output-format=json"]
     error = ""
@@ -150,15 +150,15 @@ def _shortened(error: str) -> str:
 
 
 def _python(arguments: list[str], *, capture: bool) -> str:
-    """Run Python in the checkout, from which the image builds are imported."""
+    """Run Python where `images` is, from which the image builds are imported."""
     done = subprocess.run(
         [sys.executable, *arguments],
-        cwd=CHECKOUT,
+        cwd=FILES,
         capture_output=capture,
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
     )
     if done.returncode != 0:
-        raise CliError(f"a recipe in {CHECKOUT / 'images'} cannot be read: {done.stderr.strip()[-500:]}")
+        raise CliError(f"a recipe in {FILES / 'images'} cannot be read: {done.stderr.strip()[-500:]}")
     return done.stdout

@@ -19,6 +19,10 @@ from stead_proto.limits import EXPORT_PORTS
 
 DEFAULT_STATE_DIR: Final = Path("/var/lib/stead")
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
+SHIPPED: Final = Path(__file__).resolve().with_name("shipped")
+"""What `stead release` puts into this package: `images/`, which is elsewhere in a checkout, and version and commit."""
+FILES: Final = SHIPPED if SHIPPED.is_dir() else CHECKOUT
+"""The folder that has `images/`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,10 @@ def _pieces(chosen: Settings) -> dict[str, Callable[[], bytes]]:
     logs = sorted(chosen.log_dir.glob("*.log*")) + [each.log_file for each in cloud.started_by_controller(chosen)]
     return {
         "release.json": lambda: _json(
-            {"release": release.current(), "version": _run(str(CHECKOUT / "stead"), "version")}
+            {
+                "release": release.current(),
+                "version": release.installed_version() or _run(str(CHECKOUT / "stead"), "version"),
+            }
         ),
         "settings.json": lambda: _json({name: str(value) for name, value in _settings(chosen).items()}),
         "health.json": lambda: _json(cloud.controller_health(chosen).detail),

@@ -2,10 +2,18 @@
 
 import click
 
-from stead_cli import launcher
+from stead_cli import launcher, release
 
 
 @click.command()
 def version() -> None:
-    """Show the version, and the commit where the checkout has its history."""
-    launcher.run("version")
+    """Show the version, and the commit where it is known."""
+    show()
+
+
+def show() -> None:
+    """Print the version and commit of an installed release, or let the launcher do so in a checkout."""
+    installed = release.installed_version()
+    if installed is None:
+        launcher.run("version")
+    click.echo(installed)

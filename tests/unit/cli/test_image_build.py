@@ -21,7 +21,7 @@ print(json.dumps({"image": "micro", "seconds": 0.5, "step": "packages"}), flush=
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout whose images/micro/build.py is yet to be written; it needs no packages."""
     (tmp_path / "images" / "micro").mkdir(parents=True)
-    monkeypatch.setattr(image_build, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(image_build, "FILES", tmp_path)
     monkeypatch.setattr(image_build, "_install_packages", lambda _kind, _say: None)
     return tmp_path
 
