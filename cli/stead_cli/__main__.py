@@ -15,6 +15,7 @@ _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 # In the order in which a new user needs them. Each is in the module of its name, which is loaded when it is used.
 _NAMES: Final = (
     "up",
+    "join",
     "down",
     "demo",
     "env",

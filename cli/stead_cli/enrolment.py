@@ -26,7 +26,7 @@ def enrol(chosen: Settings, token: str, run: Callable[[list[str | Path], str], t
         cloud.BIN / "stead-agent",
         "enrol",
         f"--state-dir={chosen.agent_dir}",
-        f"--controller={chosen.listen}:{chosen.enrolment_port}",
+        f"--controller={chosen.controller_address or chosen.listen}:{chosen.enrolment_port}",
         f"--ca={chosen.ca_file}",
         "--token-file=-",
     ]

@@ -42,6 +42,8 @@ class Settings:
     public_pool: str = "198.18.0.0/16"
     netns_dir: str = "/run/netns"  # of the VPCs' network namespaces; each cloud of a machine needs its own
     listen: str = "127.0.0.1"  # the controller's address
+    controller_address: str = ""  # of the controller, if that is another machine, which this one is a host of
+    underlay_address: str = ""  # where other hosts reach this one; empty: the address of the default route
     guest_address: str = ""  # a further address for guests, if it is not a host's own; empty: see `guest_listen`
     devices: str = ""  # PCI devices that guests may have, as `stead-agent run --device` takes them, by spaces
     whole_cores: str = (
@@ -127,7 +129,7 @@ class Settings:
     @property
     def guest_ports(self) -> tuple[int, ...]:
         """The controller's ports on this host that guests may reach."""
-        return () if self.guest_address else (self.http_port, self.https_port)
+        return () if self.guest_address or self.controller_address else (self.http_port, self.https_port)
 
     @property
     def guests_may_reach_listen(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from stead_cli import cloud, enrolment, image_build, services, settings
+from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.output import bytes_text, output_option, say, say_heading, show_json
 from stead_cli.processes import Began
@@ -21,7 +22,8 @@ from stead_proto.v1 import operator_pb2 as pb
 class Up:
     """What `up` left running."""
 
-    host: pb.Host
+    controller: Began
+    host: pb.Host | None  # this machine, unless it is none
     images: dict[str, str]
 
 
@@ -29,19 +31,23 @@ class Up:
 @click.option(
     "--image", "kinds", multiple=True, type=click.Choice(image_build.KINDS), help="Images to have; micro always."
 )
+@click.option("--no-host", is_flag=True, help="The controller alone: instances run on machines that `stead join` it.")
 @output_option
-def up(kinds: tuple[str, ...], output: str) -> None:
+def up(kinds: tuple[str, ...], *, no_host: bool, output: str) -> None:
     """Start the cloud on this machine, or what of it does not run, or runs as of another release."""
     cloud.require_root("starting the cloud")
     chosen = settings.load()
     cloud.refuse_rig(chosen)
+    if chosen.controller_address:
+        raise CliError(f"this machine is a host of the cloud at {chosen.controller_address}", "see: stead join --help")
     say_heading("Starting Stead on this machine")
     steps = Steps()
     with cloud.exclusively(chosen):
-        result = bring_up(chosen, steps, kinds)
+        result = bring_up(chosen, steps, kinds, is_host=not no_host)
     _show_next(chosen, steps.seconds)
     if output == "json":
-        show_json({"endpoint": chosen.https_endpoint, "host_id": result.host.id, "images": result.images})
+        shown = {"endpoint": chosen.https_endpoint, "host_id": result.host and result.host.id, "images": result.images}
+        show_json({**shown, "controller": result.controller.name.lower()})
 
 
 def _show_next(chosen: Settings, seconds: float) -> None:
@@ -54,7 +60,7 @@ def _show_next(chosen: Settings, seconds: float) -> None:
         say("No systemd here, so nothing starts Stead at boot: let this machine run ./stead up then.")
 
 
-def bring_up(chosen: Settings, steps: Steps, kinds: tuple[str, ...]) -> Up:
+def bring_up(chosen: Settings, steps: Steps, kinds: tuple[str, ...], *, is_host: bool = True) -> Up:
     """Do the steps of `up`, and import the named images; micro always, since KVM is tested with it."""
     chosen.remember()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="micro") as builder:
@@ -63,16 +69,11 @@ def bring_up(chosen: Settings, steps: Steps, kinds: tuple[str, ...]) -> Up:
         with steps.step("controller answers") as step:
             step.note = controller = cloud.start_controller(chosen)
         cloud.share_access(chosen)
-        enrol(chosen, steps)
+        if is_host:
+            enrol(chosen, steps)
         with steps.step("micro image is built") as step:
             step.note = micro.result().name
-    with steps.step("agent and libvirt run, host is up") as step:
-        asked = int(time.time())
-        agent = cloud.start_agent(chosen)
-        # The agent that was replaced may already have reported to this controller.
-        since = asked if agent == Began.REPLACED else began if {controller, agent} != {Began.RAN} else 0
-        host = cloud.wait_for_host(chosen, since)
-        step.note = f"{agent}, guests run on {host.virtualization}"
+    host = _start_host(chosen, steps, controller, began) if is_host else None
     images = {"micro": enter_image(chosen, steps, micro.result())}
     for kind in dict.fromkeys(kinds):
         if kind not in images:
@@ -80,7 +81,19 @@ def bring_up(chosen: Settings, steps: Steps, kinds: tuple[str, ...]) -> Up:
                 built = image_build.build(chosen, kind, step.say)
                 step.note = built.name
             images[kind] = enter_image(chosen, steps, built)
-    return Up(host, images)
+    return Up(controller, host, images)
+
+
+def _start_host(chosen: Settings, steps: Steps, controller: Began, began: int) -> pb.Host:
+    """Start the agent, if it does not run, and wait until the controller sees the host; `began` is when `up` did."""
+    with steps.step("agent and libvirt run, host is up") as step:
+        asked = int(time.time())
+        agent = cloud.start_agent(chosen)
+        # The agent that was replaced may already have reported to this controller.
+        since = asked if agent == Began.REPLACED else began if {controller, agent} != {Began.RAN} else 0
+        host = cloud.wait_for_host(chosen, since)
+        step.note = f"{agent}, guests run on {host.virtualization}"
+    return host
 
 
 def enter_image(chosen: Settings, steps: Steps, built: image_build.BuiltImage) -> str:
