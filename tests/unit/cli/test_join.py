@@ -85,3 +85,12 @@ def test_one_of_another_cloud_is_refused(machine: Path) -> None:
     (machine / "agent/ca.pem").write_text("another")
     status, said = run(f"--ca={machine / 'their-ca.pem'}")
     assert (status, "enrolled with another cloud" in said) == (1, True)
+
+
+def test_it_is_for_root_and_not_for_a_rig(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine / cloud.RIG_FILE).touch()
+    status, said = run(f"--ca={machine / 'their-ca.pem'}", f"--token-file={machine / 'token'}")
+    assert (status, "is a rig" in said) == (1, True)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    status, said = run()
+    assert (status, "needs root" in said) == (1, True)
