@@ -49,6 +49,10 @@ def test_a_pool_fills_and_serves_what_the_group_needs(api, groups):
     groups.run()
     assert list(groups.warm().values()) == ["Warmed:Pending"] * 3
     warm = _filled(groups, 3)
+    first = groups.call(groups.client.describe_warm_pool, MaxRecords=2)
+    rest = groups.call(groups.client.describe_warm_pool, MaxRecords=2, NextToken=first["NextToken"])
+    assert [[one["InstanceId"] for one in page["Instances"]] for page in (first, rest)] == [warm[:2], warm[2:]]
+    assert "NextToken" not in rest
     assert groups.states() == {serving: "InService"}
     assert groups.shown()["WarmPoolSize"] == 3
     assert groups.shown()["WarmPoolConfiguration"]["PoolState"] == "Stopped"
