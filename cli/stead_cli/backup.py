@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from stead_cli import cloud, processes, release, settings
+from stead_cli import backup_timer, cloud, processes, release, settings
 from stead_cli.errors import CliError
 from stead_cli.output import output_option, say, show_json, show_rows
 from stead_cli.settings import Settings
@@ -47,12 +47,7 @@ def create(folder: Path, passphrase_file: Path | None, output: str) -> None:
     """
     cloud.require_root("making a backup")
     chosen = _own_cloud()
-    passphrase = _passphrase(passphrase_file, again=not (folder / "stead-backups.json").exists())
-    arguments = [f"--release={release.current()}", *_state_options(chosen), "--passphrase-file=-"]
-    made = _run(["create", str(folder), *arguments], passphrase)["backup"]
-    if made["unreadable"]:
-        say(f"{len(made['unreadable'])} blocks are damaged in the store: ./stead blocks scrub names what needs them")
-    _show(made, output)
+    _make(chosen, folder, _passphrase(passphrase_file, again=not (folder / "stead-backups.json").exists()), output)
 
 
 @backup.command("list")
@@ -115,12 +110,46 @@ def restore(folder: Path, backup_id: str, passphrase_file: Path | None) -> None:
 
 
 @backup.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), required=False)
+@_passphrase_file
+@click.option("--at", default="03:30", help="The time of day, by this machine's clock.", show_default=True)
+@click.option("--keep", type=click.IntRange(min=1), default=14, help="How many stay.", show_default=True)
+@click.option("--off", is_flag=True, help="End the schedule; backups stay.")
+def schedule(folder: Path | None, passphrase_file: Path | None, at: str, keep: int, *, off: bool) -> None:
+    """Make a backup in FOLDER each day, by a timer of systemd, and one now; without FOLDER show what is scheduled."""
+    cloud.require_root("scheduling backups")
+    chosen = _own_cloud()
+    if off:
+        say("the schedule has ended" if backup_timer.remove(chosen) else "nothing was scheduled")
+        return
+    if folder is None:
+        show_json(backup_timer.shown(chosen))
+        return
+    if passphrase_file is None:
+        raise CliError("a schedule needs the passphrase", "write it into a file that only root may read")
+    wanted = backup_timer.Schedule(folder.absolute(), passphrase_file.absolute(), at, keep)
+    backup_timer.check(wanted)
+    _make(chosen, folder, _passphrase(passphrase_file), "table")  # what would fail at night fails now
+    backup_timer.begin(chosen, wanted)
+    say(f"backups are made each day at {at}: systemctl list-timers {backup_timer.name(chosen)}")
+
+
+@backup.command()
 @_folder
 @click.option("--keep", type=click.IntRange(min=1), required=True, help="How many of the newest backups stay.")
 def prune(folder: Path, keep: int) -> None:
     """Remove old backups, and the blocks that only they need."""
     done = _run(["prune", str(folder), f"--keep={keep}"])
     say(f"{len(done['removed'])} backups removed, and {done['blocks']} blocks")
+
+
+def _make(chosen: Settings, folder: Path, passphrase: str, output: str) -> None:
+    """Make a backup, and show it."""
+    arguments = [f"--release={release.current()}", *_state_options(chosen), "--passphrase-file=-"]
+    made = _run(["create", str(folder), *arguments], passphrase)["backup"]
+    if made["unreadable"]:
+        say(f"{len(made['unreadable'])} blocks are damaged in the store: ./stead blocks scrub names what needs them")
+    _show(made, output)
 
 
 def _own_cloud() -> Settings:

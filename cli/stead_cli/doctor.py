@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from stead_cli import cloud, host, processes, settings
+from stead_cli import backup_timer, cloud, host, processes, settings
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.output import output_option, show_json, show_rows
@@ -75,6 +75,12 @@ def _controller_checks(chosen: Settings) -> list[dict[str, Any]]:
     checks.append(_check("endpoint", f"{chosen.https_endpoint}: {health.detail}", well=health.is_well))
     if health.answers and not health.is_well:
         checks[-1]["remedy"] = f"make room: df -h {chosen.controller_dir}"
+    if scheduled := backup_timer.shown(chosen):
+        well = scheduled["last_result"] in ("", "success")
+        detail = f"{scheduled['schedule']}; the last: {scheduled['last'] or 'none yet'}, {scheduled['last_result']}"
+        checks.append(_check("backups", detail.rstrip(", "), well=well))
+        if not well:
+            checks[-1]["remedy"] = f"journalctl -u {chosen.unit('backup')}"
     return checks
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from stead_cli import cloud, processes, settings
+from stead_cli import backup_timer, cloud, processes, settings
 from stead_cli.errors import CliError
 from stead_cli.output import say, say_heading
 from stead_cli.settings import Settings
@@ -50,6 +50,9 @@ def _stop_programs(chosen: Settings, steps: Steps) -> None:
 
 def _purge(chosen: Settings, steps: Steps) -> None:
     """Remove guests, networks and disks through the agent, which knows which are its own, then the state."""
+    if backup_timer.remove(chosen):
+        with steps.step("the schedule of backups removed"):
+            pass
     if chosen.agent_dir.exists():
         with steps.step("guests, networks and disks removed"):
             _purge_host(chosen)

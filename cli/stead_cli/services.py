@@ -29,14 +29,32 @@ def main_process(unit: str) -> int | None:
     return int(said) if done.returncode == 0 and said.isdecimal() and int(said) else None
 
 
-def start(unit: str, text: str) -> None:
-    """Write the unit with this text, start it, and enable it at boot."""
+def is_there(unit: str) -> bool:
+    """Tell whether there is a unit of this name that we wrote."""
+    return has_systemd() and (_FOLDER / unit).exists()
+
+
+def properties(unit: str, *names: str) -> dict[str, str]:
+    """Return these properties of a unit; raises CliError."""
+    done = _systemctl("show", f"--property={','.join(names)}", unit)
+    if done.returncode != 0:
+        raise CliError(f"systemctl show {unit}: {done.stderr.strip()}")
+    return dict.fromkeys(names, "") | dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+
+
+def write(unit: str, text: str) -> None:
+    """Write the unit with this text; systemd reads it with the next `start`."""
     file = _FOLDER / unit
     if not file.exists() or file.read_text(encoding="utf-8") != text:
         temporary = file.with_name(f".{unit}.new")
         temporary.write_text(text, encoding="utf-8")
         temporary.chmod(0o644)
         temporary.replace(file)
+
+
+def start(unit: str, text: str) -> None:
+    """Write the unit with this text, start it, and enable it at boot."""
+    write(unit, text)
     _must("daemon-reload")
     _systemctl("reset-failed", unit)
     _must("enable", "--now", unit)

@@ -30,6 +30,38 @@ StandardError=inherit
 WantedBy=multi-user.target
 """
 
+_BACKUP: Final = """\
+# Written by `stead backup schedule`, removed by its --off.
+[Unit]
+Description={about}
+
+[Service]
+Type=oneshot
+{commands}
+Nice=10
+IOSchedulingClass=idle
+UMask=0077
+PrivateNetwork=yes
+ProtectSystem=full
+NoNewPrivileges=yes
+Environment={release}
+Environment={state}
+"""
+
+_BACKUP_TIMER: Final = """\
+# Written by `stead backup schedule`, removed by its --off.
+[Unit]
+Description={about}
+
+[Timer]
+OnCalendar=*-*-* {at}:00
+# One that was missed, because the machine was off, is made up for.
+Persistent=yes
+
+[Install]
+WantedBy=timers.target
+"""
+
 # No start limit: what it depends on may take longer to come up.
 _CONTROLLER_UNIT: Final = """\
 Description=Stead controller: the APIs of this machine's cloud
@@ -117,6 +149,18 @@ def controller_unit(command: Sequence[str | Path], state: Path, log: Path) -> st
 def agent_unit(command: Sequence[str | Path], log: Path, controller: str) -> str:
     """Return the agent's unit; `controller` is the name of the unit to start first, if there is one."""
     return _render(_AGENT_UNIT.format(controller=controller), _AGENT_SERVICE, command, log)
+
+
+def backup_unit(about: str, commands: Sequence[Sequence[str | Path]], state: Path) -> str:
+    """Return the unit that makes a backup of the cloud in `state` by these commands; `about` describes it."""
+    lines = "\n".join(f"ExecStart={' '.join(_argument(word) for word in words)}" for words in commands)
+    named = f"{release.VARIABLE}={release.current()}"
+    return _BACKUP.format(about=_plain(about), commands=lines, release=named, state=_word(f"STEAD_STATE_DIR={state}"))
+
+
+def backup_timer(about: str, at: str) -> str:
+    """Return the timer that starts it each day at a time such as 03:30."""
+    return _BACKUP_TIMER.format(about=_plain(about), at=at)
 
 
 def _render(unit: str, service: str, command: Sequence[str | Path], log: Path) -> str:

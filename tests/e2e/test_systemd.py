@@ -10,6 +10,7 @@ from tests.support.booted import CannotBootError, Machine
 from tests.support.processes import BIN
 from tests.support.waiting import wait_for
 
+BACKUP = ("stead-backup.service", "stead-backup.timer")
 UNITS = ("stead-controller.service", "stead-agent.service")
 _EXPLAINING = "/var/lib/stead/agent/consoles/*/*.log /var/log/libvirt/qemu/*.log /var/lib/stead/log/*.log"
 
@@ -66,9 +67,17 @@ def test_a_cloud_comes_back_by_itself(machine: Machine) -> None:
     wait_for(lambda: machine.run(stead, "status").returncode == 0, "the host is seen", 120, poll=2)
     assert _states(machine) == ["active"] * 2
 
+    machine.must("sh", "-c", "umask 077; echo correct horse > /root/passphrase")
+    machine.must(stead, "backup", "schedule", "/root/backups", "--passphrase-file", "/root/passphrase", "--keep", "2")
+    assert machine.must("systemctl", "is-active", *BACKUP[1:]).strip() == "active"
+    for _ in range(2):  # as the timer does; of three backups two stay
+        machine.must("sh", "-c", f"systemctl start {BACKUP[0]} || (journalctl -u {BACKUP[0]} >&2; false)")
+    assert len(json.loads(machine.must(stead, "backup", "list", "/root/backups", "--output", "json"))) == 2
+    assert json.loads(machine.must(stead, "backup", "schedule"))["next"]
+
     machine.must(stead, "down", "--purge", "--yes")
     assert _states(machine) == ["inactive"] * 2
-    assert machine.run("ls", *(f"/etc/systemd/system/{unit}" for unit in UNITS)).returncode != 0
+    assert machine.run("ls", *(f"/etc/systemd/system/{unit}" for unit in (*UNITS, *BACKUP))).returncode != 0
     assert _lasting_processes(machine) == []
 
 

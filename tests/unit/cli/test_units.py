@@ -91,6 +91,14 @@ def test_what_systemd_would_replace_or_cut_is_quoted() -> None:
         units.agent_unit(["/opt/agent", "a\nb"], Path("/x"), "")
 
 
+def test_a_backup_is_made_each_day_and_old_ones_go_then(tmp_path: Path) -> None:
+    state = tmp_path / "a b"
+    text = units.backup_unit("Stead backup", (["/b/stead", "create"], ["/b/stead", "prune"]), state)
+    assert "ExecStart=/b/stead create\nExecStart=/b/stead prune\n" in text
+    assert f'Environment="STEAD_STATE_DIR={state}"' in text
+    assert _options(units.backup_timer("Stead backup", "03:30"))["Timer"]["OnCalendar"] == "*-*-* 03:30:00"
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
 def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
     settings = replace(Settings(tmp_path / "a b%c"), uplink="none")
@@ -98,6 +106,11 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
     for program in (cloud.controller_program(settings), cloud.agent_program(settings)):
         files.append(tmp_path / program.unit)
         files[-1].write_text(program.unit_text)
+    # Its name is that of the service whose timer it is.
+    files += [tmp_path / "stead-backup.service", tmp_path / "stead-backup.timer"]
+    words: list[str | Path] = ["/bin/true", "a b%c$d"]
+    files[-2].write_text(units.backup_unit("Stead backup into /a b%c", (words, words), tmp_path / "a b%c"))
+    files[-1].write_text(units.backup_timer("Stead backup into /a b%c", "03:30"))
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *map(str, files)],
         capture_output=True,

@@ -1,0 +1,78 @@
+"""The timer of systemd by which backups are made each day."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from stead_cli import cloud, services, units
+from stead_cli.errors import CliError
+from stead_cli.settings import Settings
+
+_TIME: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A backup each day at a time, such as 03:30; after it the newest `keep` stay."""
+
+    folder: Path
+    passphrase_file: Path
+    at: str
+    keep: int
+
+
+def name(chosen: Settings) -> str:
+    """Name the timer of a cloud."""
+    return chosen.unit("backup").removesuffix(".service") + ".timer"
+
+
+def check(wanted: Schedule) -> None:
+    """Raise CliError for a schedule that cannot be, or should not."""
+    if not services.has_systemd():
+        raise CliError(
+            "there is no systemd here, so no timer",
+            f"cron: 30 3 * * * {cloud.BIN}/stead backup create {wanted.folder} --passphrase-file FILE",
+        )
+    if not _TIME.match(wanted.at):
+        raise CliError(f"{wanted.at} is no time of day", "--at 03:30")
+    found = wanted.passphrase_file.stat()
+    if found.st_uid != 0 or found.st_mode & 0o077:
+        raise CliError(
+            f"others than root may read {wanted.passphrase_file}",
+            f"chown root {wanted.passphrase_file} && chmod 600 {wanted.passphrase_file}",
+        )
+
+
+def begin(chosen: Settings, wanted: Schedule) -> None:
+    """Start the timer, or replace it."""
+    stead: list[str | Path] = [cloud.BIN / "stead", "backup"]
+    commands: tuple[list[str | Path], ...] = (
+        [*stead, "create", wanted.folder, "--passphrase-file", wanted.passphrase_file],
+        [*stead, "prune", wanted.folder, "--keep", str(wanted.keep)],
+    )
+    about = f"Stead backup into {wanted.folder}, each day at {wanted.at}, of which {wanted.keep} stay"
+    services.write(chosen.unit("backup"), units.backup_unit(about, commands, chosen.state_dir))
+    services.start(name(chosen), units.backup_timer(about, wanted.at))
+
+
+def remove(chosen: Settings) -> bool:
+    """Remove the timer, and end a backup that is being made by it; tell whether there was one."""
+    there = services.is_there(name(chosen))
+    services.remove(name(chosen))
+    services.remove(chosen.unit("backup"))
+    return there
+
+
+def shown(chosen: Settings) -> dict[str, str]:
+    """Return what is scheduled, when the next backup is made, and how the last one by the timer went."""
+    if not services.is_there(name(chosen)):
+        return {}
+    timer = services.properties(name(chosen), "Description", "NextElapseUSecRealtime", "LastTriggerUSec")
+    last = services.properties(chosen.unit("backup"), "Result")
+    return {
+        "schedule": timer["Description"],
+        "next": timer["NextElapseUSecRealtime"],
+        "last": timer["LastTriggerUSec"],
+        "last_result": last["Result"] if timer["LastTriggerUSec"] else "",
+    }

@@ -1,0 +1,148 @@
+"""A schedule of backups: what is refused, and what becomes of its units."""
+
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from stead_cli import backup_timer, doctor, services
+from stead_cli.__main__ import cli
+from stead_cli.backup_timer import Schedule
+from stead_cli.errors import CliError
+from stead_cli.settings import Settings
+from tests.support import empty_database
+
+
+class Systemd:
+    """A systemd that follows its commands, and shows these properties."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, ...]] = []
+        self.shows: dict[str, str] = {}
+
+    def __call__(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        self.calls.append(words)
+        text = "".join(f"{name}={value}\n" for name, value in self.shows.items()) if words[0] == "show" else ""
+        return subprocess.CompletedProcess(words, 0, text, "")
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemd:
+    """Where units are in tmp_path."""
+    made = Systemd()
+    monkeypatch.setattr(services, "_FOLDER", tmp_path)
+    monkeypatch.setattr(services, "_systemctl", made)
+    monkeypatch.setattr(services, "has_systemd", lambda: True)
+    return made
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> Schedule:
+    """A schedule whose passphrase is root's alone."""
+    file = tmp_path / "passphrase"
+    file.write_text("correct horse\n")
+    file.chmod(0o600)
+    os.chown(file, 0, 0)
+    return Schedule(tmp_path / "backups", file, "03:30", 14)
+
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has files that are root's")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o610])
+def test_a_passphrase_that_others_may_read_is_refused(systemd: Systemd, wanted: Schedule, mode: int) -> None:
+    backup_timer.check(wanted)
+    wanted.passphrase_file.chmod(mode)
+    with pytest.raises(CliError, match="others than root may read"):
+        backup_timer.check(wanted)
+    wanted.passphrase_file.chmod(0o600)
+    os.chown(wanted.passphrase_file, 1, 0)
+    with pytest.raises(CliError, match="others than root may read"):
+        backup_timer.check(wanted)
+    assert systemd.calls == []
+
+
+@pytest.mark.parametrize("at", ["24:00", "3:30", "03:60", "03:30:00", "daily", "03:30\n"])
+def test_what_is_no_time_of_day_is_refused(systemd: Systemd, wanted: Schedule, at: str) -> None:
+    with pytest.raises(CliError, match="is no time of day"):
+        backup_timer.check(replace(wanted, at=at))
+    for good in ("00:00", "19:59", "23:05"):
+        backup_timer.check(replace(wanted, at=good))
+    assert systemd.calls == []
+
+
+def test_where_there_is_no_systemd_cron_is_named(wanted: Schedule, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "has_systemd", lambda: False)
+    with pytest.raises(CliError, match="no systemd here") as refused:
+        backup_timer.check(wanted)
+    assert refused.value.hint.startswith("cron: 30 3 * * * ")
+
+
+def test_the_timer_begins_is_shown_and_ends(systemd: Systemd, wanted: Schedule, tmp_path: Path) -> None:
+    chosen = Settings(tmp_path / "state")
+    service, timer = chosen.unit("backup"), backup_timer.name(chosen)
+    assert timer == service.replace(".service", ".timer")
+    assert backup_timer.shown(chosen) == {}
+    assert not backup_timer.remove(chosen)
+    backup_timer.begin(chosen, wanted)
+    assert systemd.calls == [("daemon-reload",), ("reset-failed", timer), ("enable", "--now", timer)]
+    text = (tmp_path / service).read_text()
+    assert f"create {wanted.folder} --passphrase-file {wanted.passphrase_file}" in text
+    assert f"prune {wanted.folder} --keep 14" in text
+    systemd.shows = {
+        "Description": "each day",
+        "NextElapseUSecRealtime": "soon",
+        "LastTriggerUSec": "",
+        "Result": "success",
+    }
+    shown = backup_timer.shown(chosen)
+    assert shown == {"schedule": "each day", "next": "soon", "last": "", "last_result": ""}
+    systemd.shows |= {"LastTriggerUSec": "now", "Result": "exit-code"}
+    assert backup_timer.shown(chosen)["last_result"] == "exit-code"
+    assert backup_timer.remove(chosen)
+    assert not (tmp_path / service).exists()
+    assert not (tmp_path / timer).exists()
+    assert ("disable", "--now", timer) in systemd.calls
+    assert not backup_timer.remove(chosen)
+
+
+@pytest.mark.parametrize(
+    ("last", "result", "status"), [("", "success", "ok"), ("x", "success", "ok"), ("x", "exit-code", "warning")]
+)
+def test_doctor_names_a_backup_that_failed(
+    systemd: Systemd, wanted: Schedule, tmp_path: Path, *, last: str, result: str, status: str
+) -> None:
+    chosen = Settings(tmp_path / "state")
+    assert [check for check in doctor._controller_checks(chosen) if check["name"] == "backups"] == []
+    backup_timer.begin(chosen, wanted)
+    systemd.shows = {"Description": "each day", "LastTriggerUSec": last, "Result": result}
+    [check] = [check for check in doctor._controller_checks(chosen) if check["name"] == "backups"]
+    assert check["status"] == status
+    assert check["remedy"] == ("" if status == "ok" else f"journalctl -u {chosen.unit('backup')}")
+
+
+def test_a_schedule_begins_with_a_backup_and_not_without(
+    systemd: Systemd, wanted: Schedule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STEAD_STATE_DIR", str(tmp_path / "state"))
+    folder = str(wanted.folder)
+
+    def schedule(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(cli, ["backup", "schedule", *arguments])
+        return done.exit_code, done.output
+
+    assert schedule() == (0, "{}\n")
+    assert "a schedule needs the passphrase" in schedule(folder)[1]
+    assert "has no database of Stead" in schedule(folder, f"--passphrase-file={wanted.passphrase_file}")[1]
+    assert not systemd.calls
+    controller = tmp_path / "state" / "controller"
+    controller.mkdir(parents=True)
+    empty_database.write(controller / "stead.sqlite")
+    code, said = schedule(folder, f"--passphrase-file={wanted.passphrase_file}", "--at", "04:00", "--keep", "3")
+    assert (code, "each day at 04:00" in said) == (0, True)
+    assert len(list(wanted.folder.glob("20*"))) == 1
+    assert schedule("--off") == (0, "the schedule has ended\n")
+    assert schedule("--off") == (0, "nothing was scheduled\n")
