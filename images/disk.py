@@ -1,9 +1,11 @@
-"""A tar of a root file system becomes a qcow2 that boots by UEFI, and by BIOS: MBR, GRUB, ext4; no loop mounts or root.
+"""A tar of a root file system becomes a qcow2 that boots by UEFI, and by BIOS: MBR, FAT, ext4; no loop mounts or root.
 
-Layout: sector 0 GRUB's boot.img with the partition table, sectors 1.. GRUB's core image (both as built, no patching:
-boot.img looks for the core image at sector 1), the EFI system partition from 1 MiB, the ext4 partition from 8 MiB to
-the end, so that it can grow. The latter is the first in the table: guests know it as such. Where machines have no BIOS,
-GRUB's two images are left out.
+Layout: sector 0 the boot loader's first code with the partition table, the EFI system partition from 1 MiB, and behind
+it the ext4 partition to the end, so that it can grow. The latter is the first in the table: guests know it as such.
+
+The kernel is in either. In the system partition, which SYSLINUX starts where there is a BIOS; or, as a guest that
+replaces its kernel needs it, in the root file system: then sectors 1.. are GRUB's core image, as built. Where machines
+have no BIOS, both loaders for it are left out.
 """
 
 import os
@@ -13,23 +15,18 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from images import efi
+from images import efi, grub, syslinux
 from images.efi import Loaders
 from images.packages import ImageBuildError, run
 
 SECTOR = 512
 EFI_START = 2048  # sectors, 1 MiB
-PARTITION_START = EFI_START + efi.SECTORS  # of the root file system; sectors
 LARGEST_BLOCKS = 2**32 * SECTOR // 4096  # an MBR partition ends at 2 TiB
-GRUB_FOLDER = Path("/usr/lib/grub/i386-pc")
-GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "linux16")
 
 TOOLS = {
     **efi.TOOLS,
     "mke2fs": "e2fsprogs",
     "qemu-img": "qemu-utils",
-    "grub-mkimage": "grub-common",
-    str(GRUB_FOLDER / "boot.img"): "grub-pc-bin",
     "/usr/lib/x86_64-linux-gnu/libarchive.so.13": "libarchive13t64",  # mke2fs loads it to read a tar
 }
 
@@ -47,31 +44,71 @@ class DiskPlan:
     bytes_per_inode: int
     journal_mib: int
     kernel: str
-    """Path of the kernel in the file system."""
+    """Path of the kernel in its file system."""
     initrd: str
     command_line: str
+    system_mib: int = 7
+    """Size of the EFI system partition: room for loaders twice as large as they are, and for a kernel that is there."""
+
+    @property
+    def root_start(self) -> int:
+        """Where the root file system's partition begins, in sectors."""
+        return EFI_START + self.system_mib * 2048
 
 
-def build_disk(tar: Path, plan: DiskPlan, loaders: Loaders, output: Path) -> None:
-    """Write ``output`` (qcow2, replaced at once when complete) from a tar of the root file system."""
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel and its initrd that are to be in the EFI system partition, at the paths of the plan."""
+
+    image: bytes
+    initrd: bytes
+
+
+def build_disk(tar: Path, plan: DiskPlan, loaders: Loaders, output: Path, kernel: Kernel | None = None) -> None:
+    """Write ``output`` (qcow2, replaced at once when complete) from a tar of the root file system.
+
+    Without ``kernel`` the plan's kernel is in the root file system.
+    """
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
-        raw = Path(scratch) / "disk.raw"
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as folder:
+        scratch = Path(folder)
+        raw = scratch / "disk.raw"
         make_file_system(tar, plan, raw)
-        has_bios = loaders.architecture.has_bios
-        boot_code = (GRUB_FOLDER / "boot.img").read_bytes() if has_bios else bytes(SECTOR)
-        core = make_grub_core(plan, Path(scratch)) if has_bios else b""
-        serial = plan.identity.hex[:8]
-        system_partition = efi.make_partition(loaders, efi_config(plan), plan.time, serial, Path(scratch))
+        boot_code, core = make_bios_code(plan, loaders, kernel, scratch)
+        system_partition = make_system_partition(plan, loaders, kernel, scratch)
         with raw.open("r+b") as disk:
-            disk.write(master_boot_record(boot_code, plan))
+            disk.write(master_boot_record(boot_code, plan, system_boots=kernel is not None))
             disk.write(core)
             disk.seek(EFI_START * SECTOR)
             disk.write(system_partition)
-        made = Path(scratch) / "disk.qcow2"
+        made = scratch / "disk.qcow2"
         convert = ["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "compression_type=zstd"]
         run([*convert, str(raw), str(made)])
         made.replace(output)
+
+
+def make_bios_code(plan: DiskPlan, loaders: Loaders, kernel: Kernel | None, scratch: Path) -> tuple[bytes, bytes]:
+    """Return the code of sector 0 and what is to be at the sectors from 1."""
+    if not loaders.architecture.has_bios:
+        return bytes(SECTOR), b""
+    if kernel is not None:
+        return syslinux.read_boot_code(), b""
+    room = (EFI_START - 1) * SECTOR
+    return grub.read_boot_code(), grub.make_core(plan.kernel, plan.initrd, plan.command_line, room, scratch)
+
+
+def make_system_partition(plan: DiskPlan, loaders: Loaders, kernel: Kernel | None, scratch: Path) -> bytes:
+    """Make the partition that UEFI boots from, with the kernel if it is to be there; then a BIOS boots from it, too."""
+    files = efi.boot_files(loaders, efi_config(plan, in_root=kernel is None))
+    if kernel is not None:
+        files |= {plan.kernel.lstrip("/"): kernel.image, plan.initrd.lstrip("/"): kernel.initrd}
+        files["syslinux.cfg"] = syslinux.config(plan.kernel, plan.initrd, plan.command_line).encode()
+    made = scratch / "system.img"
+    efi.make_partition(made, plan.system_mib * 2048, EFI_START, plan.identity.hex[:8], plan.time)
+    if kernel is not None and loaders.architecture.has_bios:
+        syslinux.install(made, plan.time)
+    efi.copy_files(made, files, plan.time, scratch)
+    return made.read_bytes()
 
 
 def make_file_system(tar: Path, plan: DiskPlan, raw: Path) -> None:
@@ -80,9 +117,9 @@ def make_file_system(tar: Path, plan: DiskPlan, raw: Path) -> None:
     resize_inode, with room for the largest MBR partition, lets it grow while mounted. The journal keeps a
     crash-consistent snapshot mountable.
     """
-    partition_sectors = plan.size_mib * 2048 - PARTITION_START
+    partition_sectors = plan.size_mib * 2048 - plan.root_start
     extended = (
-        f"offset={PARTITION_START * SECTOR}", f"hash_seed={plan.identity}", f"resize={LARGEST_BLOCKS}",
+        f"offset={plan.root_start * SECTOR}", f"hash_seed={plan.identity}", f"resize={LARGEST_BLOCKS}",
         "root_owner=0:0", "nodiscard",
     )  # fmt: skip
     with raw.open("wb") as disk:
@@ -99,48 +136,32 @@ def make_file_system(tar: Path, plan: DiskPlan, raw: Path) -> None:
     )  # fmt: skip
 
 
-def make_grub_core(plan: DiskPlan, scratch: Path) -> bytes:
-    """Build GRUB's core image, which loads the plan's kernel at once; raise if it does not fit before the partition.
+def efi_config(plan: DiskPlan, *, in_root: bool) -> str:
+    """Render the configuration of GRUB for UEFI: load the kernel at once.
 
-    ``linux16`` rather than ``linux``: the latter moves the kernel byte by byte, seconds under emulation. The kernel is
-    read from the disk that the BIOS booted.
+    It is where GRUB itself is, or in the root file system, which is found by its uuid.
     """
-    config = scratch / "grub.cfg"
-    config.write_text(
-        f"linux16 {plan.kernel} {plan.command_line}\n"
-        f"initrd16 {plan.initrd}\n"
-        "boot\n"
-    )  # fmt: skip
-    core = scratch / "core.img"
-    run(
-        [
-            "grub-mkimage", "-O", "i386-pc", "-d", str(GRUB_FOLDER), "-p", "(,msdos1)/boot/grub",
-            "-c", str(config), "-o", str(core), *GRUB_MODULES,
-        ]
-    )  # fmt: skip
-    data = core.read_bytes()
-    if len(data) > (EFI_START - 1) * SECTOR:
-        raise ImageBuildError(f"GRUB's core image has {len(data)} bytes and does not fit before the partition")
-    return data
-
-
-def efi_config(plan: DiskPlan) -> str:
-    """Render the configuration of GRUB for UEFI: find the root file system by its uuid, load the kernel at once."""
+    find = f"search --no-floppy --fs-uuid --set=root {plan.identity}\n" if in_root else ""
     return (
-        f"search --no-floppy --fs-uuid --set=root {plan.identity}\n"
+        f"{find}"
         f"linux {plan.kernel} {plan.command_line}\n"
         f"initrd {plan.initrd}\n"
         "boot\n"
-    )
+    )  # fmt: skip
 
 
-def master_boot_record(boot_code: bytes, plan: DiskPlan) -> bytes:
-    """Return sector 0: boot code, disk signature, an active Linux partition to the disk's end, and the EFI system's."""
+def master_boot_record(boot_code: bytes, plan: DiskPlan, *, system_boots: bool) -> bytes:
+    """Return sector 0: boot code, disk signature, a Linux partition to the disk's end, and the EFI system's.
+
+    One of them is active: by BIOS, boot code that asks which starts that one.
+    """
     cylinders = b"\xfe\xff\xff"  # addresses by cylinder, head and sector: not used
-    sectors = plan.size_mib * 2048 - PARTITION_START
-    root = struct.pack("<B3sB3sII", 0x80, cylinders, 0x83, cylinders, PARTITION_START, sectors)
-    system = struct.pack("<B3sB3sII", 0, cylinders, 0xEF, cylinders, EFI_START, efi.SECTORS)
+    root_active, system_active = (0, 0x80) if system_boots else (0x80, 0)
+    sectors = plan.size_mib * 2048 - plan.root_start
+    root = struct.pack("<B3sB3sII", root_active, cylinders, 0x83, cylinders, plan.root_start, sectors)
+    system_sectors = plan.system_mib * 2048
+    system = struct.pack("<B3sB3sII", system_active, cylinders, 0xEF, cylinders, EFI_START, system_sectors)
     sector = boot_code[:440] + plan.identity.bytes[:4] + b"\0\0" + root + system + bytes(32) + b"\x55\xaa"
     if len(sector) != SECTOR:
-        raise ImageBuildError(f"boot.img has {len(boot_code)} bytes of code, not 512")
+        raise ImageBuildError(f"the boot code has {len(boot_code)} bytes, not 512")
     return sector

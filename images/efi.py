@@ -5,6 +5,7 @@ read from the packages: installed, they would change how the building machine it
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,6 @@ from typing import Final
 from images.architectures import Architecture
 from images.packages import ImageBuildError, PackageCache, read_members, run
 
-SECTORS: Final = 7 * 2048  # 7 MiB: room for loaders twice as large
 TOOLS: Final = {"mformat": "mtools", "mmd": "mtools", "mcopy": "mtools"}
 
 
@@ -39,25 +39,35 @@ def _member(deb: Path, path: str) -> bytes:
     raise ImageBuildError(f"{deb.name} has no {path}")
 
 
-def make_partition(loaders: Loaders, config: str, time: int, serial: str, scratch: Path) -> bytes:
-    """Make a FAT file system with the loaders where firmware looks on any disk, and GRUB's configuration.
-
-    Debian's signed GRUB reads it from ``/EFI/debian``; ``serial`` has eight hexadecimal digits, ``time`` is in seconds
-    since 1970.
-    """
-    made = scratch / "efi.img"
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(time), "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
-    with made.open("wb") as file:
-        file.truncate(SECTORS * 512)
-    run(["mformat", "-i", str(made), "-T", str(SECTORS), "-h", "16", "-s", "32", "-N", serial, "::"], env=environment)
-    run(["mmd", "-i", str(made), "::/EFI", "::/EFI/BOOT", "::/EFI/debian"], env=environment)
-    files = {
+def boot_files(loaders: Loaders, config: str) -> dict[str, bytes]:
+    """Return by path what firmware looks for on any disk, and the configuration that Debian's signed GRUB looks for."""
+    return {
         f"EFI/BOOT/{loaders.architecture.shim.name}": loaders.shim,
         f"EFI/BOOT/{loaders.architecture.grub.name}": loaders.grub,
         "EFI/debian/grub.cfg": config.encode(),
     }
+
+
+def make_partition(made: Path, sectors: int, start: int, serial: str, time: int) -> None:
+    """Make a FAT file system that begins at sector ``start`` of its disk, with the folders of ``boot_files``.
+
+    ``serial`` has eight hexadecimal digits, ``time`` is in seconds since 1970.
+    """
+    with made.open("wb") as file:
+        file.truncate(sectors * 512)
+    layout = ["-T", str(sectors), "-h", "16", "-s", "32", "-H", str(start), "-N", serial]
+    run(["mformat", "-i", str(made), *layout, "::"], env=_environment(time))
+    run(["mmd", "-i", str(made), "::/EFI", "::/EFI/BOOT", "::/EFI/debian"], env=_environment(time))
+
+
+def copy_files(made: Path, files: Mapping[str, bytes], time: int, scratch: Path) -> None:
+    """Write files into such a file system, one behind the other; raise ImageBuildError when they do not fit."""
     for place, content in files.items():
         source = scratch / Path(place).name
         source.write_bytes(content)
-        run(["mcopy", "-i", str(made), str(source), f"::/{place}"], env=environment)
-    return made.read_bytes()
+        run(["mcopy", "-i", str(made), str(source), f"::/{place}"], env=_environment(time))
+
+
+def _environment(time: int) -> dict[str, str]:
+    """The environment in which mtools' programs write the same bytes at any time and place."""
+    return {**os.environ, "SOURCE_DATE_EPOCH": str(time), "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}

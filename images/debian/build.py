@@ -17,7 +17,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from images import disk
+from images import disk, grub
 from images.apt_sources import AptSource, find_sources, newest_date, travelling_options
 from images.architectures import X86_64, Architecture
 from images.command_line import run_as_program
@@ -60,7 +60,7 @@ PACKAGES = (
 
 DPKG_EXCLUDES = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/doc/*")
 
-TOOLS = {**disk.TOOLS, "mmdebstrap": "mmdebstrap", "apt-get": "apt"}
+TOOLS = {**disk.TOOLS, **grub.TOOLS, "mmdebstrap": "mmdebstrap", "apt-get": "apt"}
 APT_PACKAGES = tuple(sorted(set(TOOLS.values())))
 """Debian packages with the programs that a build needs on the building machine."""
 

@@ -16,10 +16,10 @@ from typing import Final
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from images import disk
+from images import disk, syslinux
 from images.architectures import X86_64, Architecture
 from images.command_line import run_as_program
-from images.disk import DiskPlan, build_disk
+from images.disk import DiskPlan, Kernel, build_disk
 from images.efi import read_loaders
 from images.packages import ImageBuildError, PackageCache, read_members, require_tools
 from images.tree import Node, Tree
@@ -59,13 +59,14 @@ MOUNT_POINTS = ("dev", "proc", "sys", "run", "mnt")
 FIRST_APPLETS = b"[\0[[\0acpid\0"
 """How busybox's table of its programs begins: names with a zero byte after each, and one more at the end."""
 
-TOOLS = {**disk.TOOLS, "apt-get": "apt", "dpkg-deb": "dpkg"}
+TOOLS = {**disk.TOOLS, **syslinux.TOOLS, "apt-get": "apt", "dpkg-deb": "dpkg"}
 APT_PACKAGES = tuple(sorted(set(TOOLS.values())))
 """Debian packages with the programs that a build needs on the building machine."""
 
 
 def plan_disk(architecture: Architecture = X86_64) -> DiskPlan:
-    """Return what the disk is to be."""
+    """Return what the disk is to be: where there is a BIOS, the kernel is in the EFI system partition."""
+    boot, system_mib = ("", 23) if architecture.has_bios else ("/boot", 7)
     return DiskPlan(
         size_mib=96,
         label="stead-micro",
@@ -73,12 +74,13 @@ def plan_disk(architecture: Architecture = X86_64) -> DiskPlan:
         time=TIME,
         bytes_per_inode=16384,
         journal_mib=4,
-        kernel="/boot/vmlinuz",
-        initrd="/boot/initrd",
+        kernel=f"{boot}/vmlinuz",
+        initrd=f"{boot}/initrd",
         command_line=(
             f"{architecture.consoles} quiet net.ifnames=0 mitigations=off no_timer_check cryptomgr.notests "
             "noreplace-smp no5lvl random.trust_cpu=on lsm=capability initcall_blacklist=jent_mod_init panic=5"
         ),
+        system_mib=system_mib,
     )
 
 
@@ -106,8 +108,10 @@ def build(output: Path, cache: Path, say: Callable[[str], None], architecture: A
     kernel, modules = read_kernel(debs[kernel_name])
     say("root file system: put together")
     tree = make_tree({debs[name]: files for name, files in chosen.items()})
-    tree.add_file("boot/vmlinuz", kernel)
-    tree.add_file("boot/initrd", make_initrd(tree, {name: modules[name] for name in names_of(EARLY_MODULES)}))
+    boot = Kernel(kernel, make_initrd(tree, {name: modules[name] for name in names_of(EARLY_MODULES)}))
+    if not architecture.has_bios:
+        tree.add_file("boot/vmlinuz", boot.image)
+        tree.add_file("boot/initrd", boot.initrd)
     for name in sorted(set(modules) & set(names_of(LATE_MODULES))):
         tree.add_file(f"usr/lib/stead/modules/{name}", modules[name])
     tree.add_file("etc/stead-micro-packages", "".join(f"{deb.stem}\n" for deb in sorted(debs.values())).encode())
@@ -115,7 +119,8 @@ def build(output: Path, cache: Path, say: Callable[[str], None], architecture: A
     with tempfile.TemporaryDirectory(prefix="stead-micro-") as scratch:
         tar = Path(scratch) / "root.tar"
         tree.write_tar(tar, TIME)
-        build_disk(tar, plan_disk(architecture), read_loaders(store, architecture), output)
+        loaders = read_loaders(store, architecture)
+        build_disk(tar, plan_disk(architecture), loaders, output, boot if architecture.has_bios else None)
     say(f"done: {output} ({output.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import libvirt
 
-from images.disk import PARTITION_START, SECTOR
+from images.disk import SECTOR
+from images.micro.build import plan_disk
 from tests.support import micro
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_for
@@ -33,7 +34,7 @@ def image_with_shell(path: Path) -> None:
     init.write_text(changed)
     commands = f"rm /usr/lib/stead/init\nwrite {init} /usr/lib/stead/init\nsif /usr/lib/stead/init mode 0100755\n"
     subprocess.run(
-        ["debugfs", "-w", "-f", "-", f"{path}?offset={PARTITION_START * SECTOR}"],
+        ["debugfs", "-w", "-f", "-", f"{path}?offset={plan_disk().root_start * SECTOR}"],
         input=commands.encode(),
         check=True,
         capture_output=True,
