@@ -67,12 +67,14 @@ def test_a_cloud_comes_back_by_itself(machine: Machine) -> None:
     wait_for(lambda: machine.run(stead, "status").returncode == 0, "the host is seen", 120, poll=2)
     assert _states(machine) == ["active"] * 2
 
-    machine.must("sh", "-c", "umask 077; echo correct horse > /root/passphrase")
-    machine.must(stead, "backup", "schedule", "/root/backups", "--passphrase-file", "/root/passphrase", "--keep", "2")
+    machine.must("sh", "-c", "umask 077; echo correct horse > /etc/stead-passphrase")
+    machine.must(
+        stead, "backup", "schedule", "/var/backups/stead", "--passphrase-file", "/etc/stead-passphrase", "--keep", "2"
+    )
     assert machine.must("systemctl", "is-active", *BACKUP[1:]).strip() == "active"
     for _ in range(2):  # as the timer does; of three backups two stay
         machine.must("sh", "-c", f"systemctl start {BACKUP[0]} || (journalctl -u {BACKUP[0]} >&2; false)")
-    assert len(json.loads(machine.must(stead, "backup", "list", "/root/backups", "--output", "json"))) == 2
+    assert len(json.loads(machine.must(stead, "backup", "list", "/var/backups/stead", "--output", "json"))) == 2
     assert json.loads(machine.must(stead, "backup", "schedule"))["next"]
 
     machine.must(stead, "down", "--purge", "--yes")
