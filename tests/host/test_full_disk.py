@@ -212,3 +212,14 @@ def test_up_on_a_full_disk_says_so_in_words(small_disk: Path) -> None:
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert "No space left on device" in done.stderr
+
+
+def test_a_parent_that_is_killed_on_a_full_disk_is_replaced(cloud: Cloud, small_disk: Path) -> None:
+    caller = _Caller(cloud.new_account())
+    _fill(small_disk)
+    killed = cloud.controller.kill_parent()
+    wait_for(lambda: cloud.controller.another_serves(killed) and cloud.answers(), "another one serves", 60)
+    assert caller.call(caller.ec2.describe_vpcs) == ("", 200)
+    assert caller.acknowledged <= _recorded(cloud)
+    killed = cloud.controller.kill_serving()
+    wait_for(lambda: cloud.controller.another_serves(killed) and cloud.answers(), "its parent can replace it", 60)

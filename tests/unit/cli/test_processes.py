@@ -1,5 +1,6 @@
 """Detached programs: found again by another process, never mistaken for one with a recycled id."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -202,7 +203,7 @@ def test_a_second_one_of_the_same_lock_is_refused_and_says_which_runs(holder: Pr
     assert processes.find(holder) == pid, "who was refused has not ended the other's lock"
 
 
-# A program and a stand-by that takes its place when it is dead; the second one says so. Neither hears SIGTERM if so wished.
+# A program and a stand-by that takes its place when it is dead, and says so when it has a child. Neither hears SIGTERM if so wished.
 _WITH_STAND_BY = """
 import os, pathlib, signal, sys
 from stead_proto import alone
@@ -221,7 +222,7 @@ alone.stand_by(held)
 print("up", flush=True)
 signal.sigwait({signal.SIGUSR1})
 alone.take_over(held, lock)
-print("instead", flush=True)
+os.fork() and print("instead", flush=True)
 while True:
     signal.pause()
 """
@@ -230,7 +231,8 @@ while True:
 @pytest.fixture
 def heir(program: Program, tmp_path: Path) -> Iterator[Callable[[str], Program]]:
     """Start a program with a stand-by."""
-    made = []
+    made: list[Program] = []
+    groups: list[int] = []
 
     def start(manner: str) -> Program:
         lock = tmp_path / "running"
@@ -238,11 +240,15 @@ def heir(program: Program, tmp_path: Path) -> Iterator[Callable[[str], Program]]
         made.append(replace(program, command=command, lock_file=lock, has_stand_by=True))
         assert processes.ensure(made[-1]) == Began.STARTED
         _awake(made[-1])
+        groups.append(int(made[-1].pid_file.read_text().split()[0]))
         return made[-1]
 
     yield start
     for one in made:
         processes.stop(one)
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError):  # all have ended
+            os.killpg(group, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("manner", ["listens", "deaf"])
@@ -277,6 +283,64 @@ def test_who_took_the_place_of_a_killed_one_is_found_left_alone_and_stopped(
     assert processes.find(program) is None
 
 
+@pytest.mark.parametrize("took_over", [False, True])
+def test_a_kill_is_one_of_all_that_would_take_its_place(heir: Callable[[str], Program], took_over: bool) -> None:
+    program = heir("listens")
+    running = processes.hold(program)
+    assert running is not None
+    group = running.pid
+    if took_over:
+        os.kill(group, signal.SIGKILL)
+        assert os.waitpid(group, 0)[0] == group
+        wait_for(
+            lambda: "instead" in processes.last_lines(program.log_file), 10, lambda: CliError("it did not take over")
+        )
+        running.close()
+        running = processes.hold(program)
+        assert running is not None
+    processes.kill(program, running)
+    running.close()
+    wait_for(lambda: _is_empty(group), 10, lambda: CliError("somebody lives"))
+
+
+def _is_empty(group: int) -> bool:
+    """Tell whether nobody of a process group is left, of which the first may be a child of ours."""
+    with contextlib.suppress(ChildProcessError):  # it is no child of ours, or was reaped before
+        os.waitpid(group, os.WNOHANG)
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_a_kill_spares_the_children_of_a_program_without_stand_by(program: Program) -> None:
+    """An agent's are in its group, and must outlive it."""
+    program = replace(program, command=[sys.executable, "-c", _WITH_CHILD])
+    processes.start(program)
+    _awake(program, 2)
+    running = processes.hold(program)
+    assert running is not None
+    try:
+        processes.kill(program, running)
+        assert os.WTERMSIG(os.waitpid(running.pid, 0)[1]) == signal.SIGKILL
+        os.killpg(running.pid, signal.SIGUSR1)
+        wait_for(lambda: "lives" in processes.last_lines(program.log_file), 10, lambda: CliError("the child is dead"))
+    finally:
+        running.close()
+        os.killpg(running.pid, signal.SIGKILL)
+
+
+_WITH_CHILD = """
+import os, signal
+signal.signal(signal.SIGUSR1, lambda *_: print("lives", flush=True))
+os.fork()
+print("up", flush=True)
+while True:
+    signal.pause()
+"""
+
+
 def test_a_kill_spares_a_group_that_has_another_first_process(heir: Callable[[str], Program], tmp_path: Path) -> None:
     """As of a program that a script has started: its stand-by takes its place, and is stopped then."""
     lock = tmp_path / "running"
@@ -289,9 +353,12 @@ def test_a_kill_spares_a_group_that_has_another_first_process(heir: Callable[[st
         assert running is not None
         processes.kill(program, running)
         running.close()
+        wait_for(
+            lambda: processes.find(program) not in {None, running.pid}, 10, lambda: CliError("the stand-by is dead")
+        )
+        assert processes.stop(program)
         assert first.poll() is None
-        processes.stop(program)
-        first.kill()
+        os.killpg(first.pid, signal.SIGKILL)
     assert processes.find(program) is None
 
 

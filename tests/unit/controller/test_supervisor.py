@@ -279,6 +279,38 @@ supervisor.Hooks = lambda a, b, c, d: original(a, lambda: os.write(2, b"stands b
     wait_for(lambda: one.log.read_text() == f"stands by {heir}\n", "it says so", _SECONDS)
 
 
+def test_a_stand_by_that_cannot_stand_by_is_replaced_ever_more_slowly(supervised: Callable[..., Supervised]) -> None:
+    """The server serves on without one."""
+    fails = """
+supervisor._FIRST_PAUSE = supervisor._LONGEST_PAUSE = 3600.0
+original = supervisor.Hooks
+supervisor.Hooks = lambda a, b, c, d: original(a, lambda: sys.exit(7), c, d)
+"""
+    one = supervised(_SERVES, fails)
+    server = int(one.line())
+    wait_for(lambda: one.log.read_text().count("controller_stand_by_was_killed") == 6, "a pause is made", _SECONDS)
+    assert _children_of(one.process.pid) == {server}
+    one.process.send_signal(signal.SIGTERM)
+    assert one.end() == 0
+    assert one.log.read_text().count("controller_stand_by_was_killed") == 6
+
+
+def test_where_no_process_can_be_made_at_all_it_is_tried_ever_more_slowly(
+    supervised: Callable[..., Supervised],
+) -> None:
+    refused = """
+supervisor._FIRST_PAUSE = supervisor._LONGEST_PAUSE = 3600.0
+def refuse():
+    raise BlockingIOError(11, "no process id is left")
+os.fork = refuse
+"""
+    one = supervised(_SERVES, refused)
+    wait_for(lambda: one.log.read_text().count("controller_cannot_be_forked") >= 12, "both are tried", _SECONDS)
+    one.process.send_signal(signal.SIGTERM)
+    assert one.end() == 0
+    assert one.log.read_text().count("controller_cannot_be_forked") == 12
+
+
 def test_children_of_others_that_the_parent_gets_are_let_alone(supervised: Callable[..., Supervised]) -> None:
     """As the first process of a container has them."""
     one = supervised(_SERVES, "if os.fork() == 0: os._exit(3)")
