@@ -399,7 +399,7 @@ NO_POLICIES = (
     ("ValidationError", "MinAdjustmentMagnitude is not valid", {**TRACKED, "MinAdjustmentMagnitude": 1}),
     (
         "UnsupportedOperation",
-        "MinAdjustmentStep",
+        "MinAdjustmentMagnitude has its place",
         {"AdjustmentType": "PercentChangeInCapacity", "ScalingAdjustment": 1, "MinAdjustmentStep": 2},
     ),
 )
@@ -418,7 +418,31 @@ NO_TARGETS = (
         "predefined metric, or",
         {"PredefinedMetricSpecification": {"PredefinedMetricType": "ASGAverageNetworkIn"}},
     ),
-    ("ValidationError", "Period", {"CustomizedMetricSpecification": {**METRIC, "Statistic": "Sum", "Period": 7}}),
+    (
+        "ValidationError",
+        "Period must be one of 10, 20, 30, 60",
+        {"CustomizedMetricSpecification": {**METRIC, "Statistic": "Sum", "Period": 7}},
+    ),
+    (
+        "ValidationError",
+        "Period must be one of 10, 20, 30, 60",
+        {
+            "CustomizedMetricSpecification": {
+                "Metrics": [{"Id": "m", "MetricStat": {"Metric": METRIC, "Stat": "Sum", "Period": 7}}]
+            }
+        },
+    ),
+    ("ValidationError", "Period is given beside a MetricName", {"CustomizedMetricSpecification": {"Period": 60}}),
+    (
+        "UnsupportedOperation",
+        "Load balancers",
+        {
+            "PredefinedMetricSpecification": {
+                "PredefinedMetricType": "ASGAverageCPUUtilization",
+                "ResourceLabel": "app/front/1/targetgroup/web/2",
+            }
+        },
+    ),
     ("ValidationError", "Statistic", {"CustomizedMetricSpecification": METRIC}),
     (
         "UnsupportedOperation",
