@@ -15,4 +15,4 @@ def test_a_group_grows_and_shrinks_while_programs_are_killed(tmp_path: Path) -> 
     assert not report.violations, "; ".join(report.violations) + "\n" + report.text()  # the first line says what
     assert report.most == plan.instances
     assert report.kills.total() == 4 * plan.kills
-    assert set(report.kills) == {"controllers", "serving processes", "agents' processes"}
+    assert set(report.kills) == {"controllers", "serving processes", "parents", "agents' processes"}

@@ -75,7 +75,7 @@ def test_what_is_freed_inside_the_heap_is_given_back() -> None:
 
 
 def test_the_controller_gives_back_from_time_to_time() -> None:
-    parts = MagicMock()
+    parts = MagicMock(_copies=None)
     Controller._begin_work(parts)
     works = [call.args[1] for call in parts._every.call_args_list]
     assert (asyncio.to_thread, (allocator.give_back,)) in [(work.func, work.args) for work in works]
