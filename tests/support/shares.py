@@ -19,7 +19,7 @@ _LONG = ("tests/recovery/storm/test_storm.py",)  # with guests, though not in a 
 # These wait for their clients' pauses most of the time: less than a quarter of a processor is in use.
 _WAITING: Final = tuple(f"tests/clients/test_{client}.py" for client in ("machines", "terraform"))
 _TOOLS: Final = "tests/house/test_tools.py"  # waits for programs; the other house tests read all files of the checkout
-_LIGHT: Final = "gw2"  # the third process, as pytest-xdist names it
+_LIGHT: Final = ("gw2", "gw3")  # the third process and the fourth, as pytest-xdist names them
 _NO_LIBVIRTD: Final = "test_libvirtd.py"  # needs a process in which the cloud has not started the system's libvirtd
 _RANKS = ("house", "cloud", "host/machines", "rig", "clients", "e2e", "host/volumes", "host")
 
@@ -58,13 +58,13 @@ def is_light(worker: str) -> bool:
 
     It uses the idle time of the processors, which tests that wait for guests and the kernel leave.
     """
-    return worker == _LIGHT
+    return worker in _LIGHT
 
 
 def choose(waiting: Iterable[str], worker: str) -> str | None:
     """Return the next share for a process, of the shares that wait, in their order; None if there is none.
 
-    The light process takes the others when nothing light waits any more.
+    A light process takes the others when nothing light waits any more.
     """
     shares = list(waiting)
     light = (share for share in shares if rank_of(share) in (0, len(_RANKS)) or share in _WAITING)
@@ -72,7 +72,7 @@ def choose(waiting: Iterable[str], worker: str) -> str | None:
 
 
 class Shares(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
-    """Assigns shares in the order in which their first tests were collected; the light process gets light ones first."""
+    """Assigns shares in the order in which their first tests were collected; light processes get light ones first."""
 
     def _split_scope(self, nodeid: str) -> str:
         return share_of(nodeid)
