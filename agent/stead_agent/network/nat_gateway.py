@@ -54,11 +54,12 @@ def ruleset(vpc: VpcNetwork, interface: LocalInterface) -> str:
             type filter hook forward priority filter; policy drop;
             ct direction original ip saddr {{ {inside} }} counter name from_source
             ct direction reply counter name from_destination
-            ct direction reply ct state established ct mark 0 ct mark set 1 counter name established
+            ct direction reply ct state established ct mark != 2 ct mark set 2 counter name established
             ct state established,related accept comment "flows begun from inside"
             ip saddr != {{ {inside} }} drop comment "nobody else may begin"
             ct state new tcp flags & (fin | syn | rst | ack) != syn reject with tcp reset comment "forgotten when idle"
-            ct state new counter name attempts accept comment "from inside"
+            ct state new ct mark 0 ct mark set 1 counter name attempts comment "once a flow, until it is answered"
+            ct state new accept comment "from inside"
             counter name dropped comment "of no flow"
           }}
           chain leaving {{

@@ -122,10 +122,15 @@ def test_what_passes_is_counted(cloud: Cloud) -> None:
     assert (answered.attempts, answered.established, answered.flows) == (2, 1, 2)
     assert answered.from_destination_packets == answered.to_source_packets == 1
     assert answered.from_destination_bytes == answered.to_source_bytes == answered.from_source_bytes - 33
+    with client.udp(1024) as sender:  # who asks again has not begun another flow
+        for _ in range(3):
+            sender.sendto(b"probe", (OUTSIDE, 7))
+    cloud.hosts[0].settle()
+    assert (passed().attempts, passed().from_source_packets) == (3, 5)
     # Whoever goes on, in a flow that is answered already, has not begun another.
     outside.listen(80)
     assert client.connect(OUTSIDE, 80)
-    assert (passed().attempts, passed().established) == (3, 2)
+    assert (passed().attempts, passed().established) == (4, 2)
     with client.open(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as sender:
         sender.sendto(struct.pack("!HHIIBBHHH", 7, 7, 0, 0, 5 << 4, 0, 0, 0, 0), (OUTSIDE, 0))  # without a flag
     cloud.hosts[0].settle()
@@ -133,7 +138,7 @@ def test_what_passes_is_counted(cloud: Cloud) -> None:
     assert network.audit() == ()
     assert network.gateway_counters(["nat-0123456789abcdef0"]) == {}
     cloud.restart()
-    assert passed().attempts == 3, "a new agent that reads does not change them"
+    assert passed().attempts == 4, "a new agent that reads does not change them"
 
 
 def test_flows_without_a_free_port_are_counted(cloud: Cloud) -> None:
