@@ -142,18 +142,28 @@ class Copies:
             while True:
                 await self._has_more.wait()
                 self._has_more.clear()
-                numbers, content = await asyncio.to_thread(self._spool.first)
-                if not numbers:
-                    continue
-                self._has_more.set()
-                if await self._send(content):
-                    await asyncio.to_thread(self._spool.remove, numbers)
+                if await self._send_first():
                     wait = _FIRST_WAIT_SECONDS
                 else:
+                    self._has_more.set()
                     await asyncio.sleep(wait)
                     wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
         finally:
             await self._receiver.close()
+
+    async def _send_first(self) -> bool:
+        """Send the oldest messages; False if they must be sent again, or cannot be read or removed now."""
+        try:
+            numbers, content = await asyncio.to_thread(self._spool.first)
+            if content and not await self._send(content):
+                return False
+            await asyncio.to_thread(self._spool.remove, numbers)
+        except OSError as error:
+            _log.error("metrics_copies_unreadable", extra={"detail": str(error)})
+            return False
+        if numbers:
+            self._has_more.set()
+        return True
 
     async def _send(self, content: bytes) -> bool:
         """Send samples; False if they must be sent again. What the receiver calls wrong is dropped."""

@@ -183,6 +183,36 @@ async def test_a_copy_that_cannot_be_kept_hinders_nobody(tmp_path, caplog):
     assert [each.message for each in caplog.records] == ["metrics_not_copied"]
 
 
+async def test_what_was_dropped_while_it_was_read_is_not_sent(tmp_path):
+    async with served() as (receiver, url):
+        copies = Copies(tmp_path / "spool", HttpEngine(url))
+        await copies.put(framed(b"a"))
+        [path] = (tmp_path / "spool").iterdir()
+        path.unlink()  # as `put` drops it, before it forgets the number
+        async with sending(copies):
+            await asyncio.to_thread(wait_for, lambda: not copies.waiting, "it is forgotten", 20)
+            await copies.put(framed(b"b"))
+            await receiver.wait_for(lambda: receiver.got == [b"b"])
+
+
+async def test_a_disk_that_cannot_be_read_now_is_asked_again(tmp_path, caplog, monkeypatch):
+    async with served() as (receiver, url):
+        copies = Copies(tmp_path / "spool", HttpEngine(url))
+        await copies.put(framed(b"a"))
+        first, tries = copies._spool.first, []
+
+        def failing():
+            tries.append(1)
+            if len(tries) == 1:
+                raise OSError(5, "Input/output error")
+            return first()
+
+        monkeypatch.setattr(copies._spool, "first", failing)
+        async with sending(copies):
+            await receiver.wait_for(lambda: receiver.got == [b"a"])
+    assert [each.message for each in caplog.records] == ["metrics_copies_unreadable"]
+
+
 class Engine:
     """An engine that notes what it is asked, or is away."""
 
