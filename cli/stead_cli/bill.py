@@ -41,7 +41,7 @@ _HAVE_QUANTITY: Final = frozenset({"usage", "resource"})
 _TAG: Final = "tag:"
 _ISSUER: Final = "Stead"
 _FOCUS, _HTML = "focus", "html"
-_OF_TYPES: Final = ("BoxUsage", "SpotUsage", "DedicatedUsage", "HostBoxUsage")
+_OF_TYPES: Final = ("BoxUsage", "SpotUsage", "DedicatedUsage", "HostBoxUsage", "UnusedBox")
 _BAR: Final = 30  # characters
 _IN_MEMORY: Final = 1 << 24
 

@@ -32,6 +32,8 @@ _METERS: Final = {
     "SpotUsage:": ("Instance", "Spot Instance Hours"),
     "DedicatedUsage:": ("Instance", "Dedicated Instance Hours"),
     "HostBoxUsage:": ("Instance", "Instance Hours on a Dedicated Host"),
+    "UnusedBox:": ("Capacity Reservation", "Unused Capacity Hours"),
+    "HostUsage:": ("Dedicated Host", "Dedicated Host Hours"),
     "EBS:VolumeUsage": ("Volume", "Volume Storage"),
     "EBS:VolumeP-IOPS": ("Volume", "Volume IOPS"),
     "EBS:VolumeP-Throughput": ("Volume", "Volume Throughput"),
@@ -40,6 +42,7 @@ _METERS: Final = {
     "PublicIPv4:": ("Public IPv4 Address", "Public IPv4 Address Hours"),
 }
 _SPOT: Final = "SpotUsage:"
+_OF_TYPES: Final = frozenset({"Instance", "Capacity Reservation"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Charge:
         """What is always so at this price; empty for none."""
         resource, _ = self.meter
         name = self.line.usage.partition(":")[2]
-        return _json({"InstanceType": name}) if resource == "Instance" else ""
+        return _json({"InstanceType": name}) if resource in _OF_TYPES else ""
 
 
 def _json(found: dict[str, str]) -> str:

@@ -11,7 +11,7 @@ from stead_cli.offer_files import Origin, Rate
 
 SERVICES: Final = ("AmazonEC2", "AmazonVPC")
 """The services whose files have such prices: addresses are in the second one."""
-BOXES: Final = ("BoxUsage", "DedicatedUsage", "HostBoxUsage")
+BOXES: Final = ("BoxUsage", "DedicatedUsage", "HostBoxUsage", "UnusedBox")
 """What AWS has a price for of instances: Spot prices are in no file."""
 _OF_INSTANCES: Final = (*BOXES, "SpotUsage")
 # Usage types of all regions but us-east-1 begin with a code of the region: EUC1-, APN1-, EU-.
@@ -42,7 +42,6 @@ _WHOLE: Final = ("0", "Inf")
 _PLAIN: Final = {
     "operatingsystem": {"Linux"},
     "preinstalledsw": {"NA"},
-    "capacitystatus": {"Used"},
     "operation": {"RunInstances"},
     "marketoption": {"OnDemand", ""},
 }
@@ -64,7 +63,9 @@ class Chosen:
             return None
         usage = _PREFIX.sub("", about.get("usagetype", ""), count=1)
         kind = usage.partition(":")[0]
-        if kind in BOXES and all(about.get(name, "") in values for name, values in _PLAIN.items()):
+        status = "UnusedCapacityReservation" if kind == "UnusedBox" else "Used"
+        plain = all(about.get(name, "") in values for name, values in _PLAIN.items())
+        if kind in BOXES and plain and about.get("capacitystatus") == status:
             usage = f"{kind}:{about.get('instancetype', '')}"
         elif kind in _OF_INSTANCES:
             return None

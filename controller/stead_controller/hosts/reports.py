@@ -26,7 +26,7 @@ from stead_controller.desired import desired_state, host_errors, outbox, topics
 from stead_controller.hosts import unclaimed
 from stead_controller.request.lookup import batches
 from stead_controller.resources import quotas
-from stead_controller.resources.host_capacity import capacity, cores, devices, reserved_slots
+from stead_controller.resources.host_capacity import capacity, cores, devices, reserved_slots, slot_usage
 from stead_controller.resources.instances import (
     hibernation,
     instance_firmware,
@@ -337,7 +337,7 @@ def _is_off(tx: Transaction, instance: Instance, now: datetime, reason: Reason, 
     change_state(tx, instance, "stopped", now, reason, transition=transition, ended=ended)
     instance.force_stop = instance.hasten_stop = False
     instance_recovery.end(tx, instance)
-    _release(tx, instance)
+    _release(tx, instance, now)
     for interface in _interfaces(tx, instance):
         address_pools.release_public(tx, interface.id, now)
         if interface.device_index == 0:
@@ -349,7 +349,7 @@ def _is_gone(tx: Transaction, host_id: str, instance: Instance, now: datetime) -
     """Handle a removed machine: its interfaces, and the volumes to be deleted on termination, are removed as well."""
     reason = Reason(instance.state_reason_code, instance.state_reason_message)
     change_state(tx, instance, "terminated", now, reason, transition=instance.state_transition_reason)
-    _release(tx, instance)
+    _release(tx, instance, now)
     spot_instances.reopen_request(tx, instance, now)
     hibernation.forget_memory(tx, instance)
     instance_firmware.forget(tx, instance)
@@ -375,7 +375,7 @@ def _interfaces(tx: Transaction, instance: Instance) -> Iterable[NetworkInterfac
     return tx.session.scalars(select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)).all()
 
 
-def _release(tx: Transaction, instance: Instance) -> None:
+def _release(tx: Transaction, instance: Instance, now: datetime) -> None:
     if instance.capacity_held and instance.host_id is not None:
         need = instance_needs.of(tx, instance)
         if instance.capacity_reservation_id is None:
@@ -383,6 +383,7 @@ def _release(tx: Transaction, instance: Instance) -> None:
             quotas.use_vcpus(tx, instance.account_id, -instance.vcpus)
         else:
             reserved_slots.give_back(tx, instance.capacity_reservation_id, instance.host_id)
+            slot_usage.measure(tx, instance.capacity_reservation_id, now)
             instance.capacity_reservation_id = None
         if need.devices:
             devices.release(tx, instance.id)

@@ -55,7 +55,13 @@ def _by_size(usage: str, prices: InstancePrices | None, size_of: Callable[[str],
     if prices is None:
         return None
     kind, _, name = usage.partition(":")
-    part = {"BoxUsage": Decimal(1), "SpotUsage": prices.spot, "DedicatedUsage": prices.dedicated}.get(kind)
+    parts = {
+        "BoxUsage": Decimal(1),
+        "UnusedBox": Decimal(1),
+        "SpotUsage": prices.spot,
+        "DedicatedUsage": prices.dedicated,
+    }
+    part = parts.get(kind)
     size = size_of(name) if part is not None else None
     if part is None or size is None:
         return None

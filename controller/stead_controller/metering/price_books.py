@@ -69,9 +69,10 @@ def within(tx: Transaction, period: Period) -> list[tuple[Period, PriceBook]]:
 
 
 def names_of_uses(tx: Transaction) -> list[str]:
-    """List what may have a price, sorted: all uses, those of instances for each type."""
-    types = [kind.name for kind in instance_types.everything(tx)]
-    return sorted(uses.NAMES | {f"{kind}{name}" for kind in uses.OF_TYPES for name in types})
+    """List what may have a price, sorted: all uses, those of instances for each type, of hosts for each family."""
+    types = instance_types.everything(tx)
+    of_types = {f"{kind}{one.name}" for kind in uses.OF_TYPES for one in types}
+    return sorted(uses.NAMES | of_types | {f"{kind}{one.family}" for kind in uses.OF_FAMILIES for one in types})
 
 
 def _require_uses(tx: Transaction, book: PriceBook) -> None:
@@ -86,6 +87,9 @@ def _require_uses(tx: Transaction, book: PriceBook) -> None:
         if usage.startswith(uses.OF_TYPES):
             name = usage.partition(":")[2]
             raise InvalidParameter(f"There is a price for {usage}, and there is no instance type {name}.")
+        if usage.startswith(uses.OF_FAMILIES):
+            name = usage.partition(":")[2]
+            raise InvalidParameter(f"There is a price for {usage}, and there is no instance family {name}.")
         raise InvalidParameter(
             f"There is a price for {usage}, which nothing uses; there are {', '.join(sorted(uses.NAMES))}."
         )

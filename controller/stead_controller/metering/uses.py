@@ -11,7 +11,7 @@ from stead_controller.metering.ledger import Use
 from stead_proto.blocks import BLOCK_BYTES
 
 _SECONDS_OF_HOUR: Final = 3600
-_LEAST_SECONDS: Final = 60  # of each run of an instance
+_LEAST_SECONDS: Final = 60  # of each run of an instance, and of each Dedicated Host
 _BOXES: Final = {"dedicated": "DedicatedUsage", "host": "HostBoxUsage"}
 _TYPES: Final = {"gp2": ".gp2", "gp3": ".gp3", "io1": ".piops", "io2": ".io2", "st1": ".st1", "sc1": ".sc1"}
 _FREE_IOPS: Final = {"gp3": 3000, "io1": 0, "io2": 0}
@@ -37,6 +37,8 @@ _UNITS: Final = {
     "SpotUsage:": _HOURS,
     "DedicatedUsage:": _HOURS,
     "HostBoxUsage:": _HOURS,
+    "UnusedBox:": _HOURS,
+    "HostUsage:": _HOURS,
     "NatGateway-Hours": _HOURS,
     "PublicIPv4:": _HOURS,
     _SNAPSHOT: "GB-Mo",
@@ -48,8 +50,10 @@ UNITS: Final = tuple(dict.fromkeys(_UNITS.values()))
 """The units in which uses are measured."""
 KINDS: Final = tuple(_UNITS)
 """How names of uses begin."""
-OF_TYPES: Final = ("BoxUsage:", "SpotUsage:", "DedicatedUsage:", "HostBoxUsage:")
-"""Those of instances, which end with an instance type."""
+OF_TYPES: Final = ("BoxUsage:", "SpotUsage:", "DedicatedUsage:", "HostBoxUsage:", "UnusedBox:")
+"""Those of instances and of room reserved for them, which end with an instance type."""
+OF_FAMILIES: Final = ("HostUsage:",)
+"""Those that end with an instance family."""
 NAMES: Final = frozenset(
     {
         "NatGateway-Hours",
@@ -62,7 +66,7 @@ NAMES: Final = frozenset(
         "EBS:VolumeP-Throughput.gp3",
     }
 )
-"""All names of uses but those of instances."""
+"""All names of uses but those that end with an instance type or family."""
 
 
 def unit_of(usage: str) -> str:
@@ -93,6 +97,16 @@ def of_instance(instance_type: str, tenancy: str, *, spot: bool) -> list[Use]:
     """Return what an instance uses while it runs: seconds of its type, one minute at least."""
     box = "SpotUsage" if spot else _BOXES.get(tenancy, "BoxUsage")
     return [Use(f"{box}:{instance_type}", "RunInstances", least=_LEAST_SECONDS)]
+
+
+def of_unused_slots(instance_type: str, slots: int) -> list[Use]:
+    """Return what a capacity reservation uses beside its instances: slots of its type in which none runs."""
+    return [Use(f"UnusedBox:{instance_type}", "RunInstances", slots)] if slots else []
+
+
+def of_dedicated_host(family: str) -> list[Use]:
+    """Return what a Dedicated Host for an instance family uses while it is allocated, one minute at least."""
+    return [Use(f"HostUsage:{family}", "RunInstances", least=_LEAST_SECONDS)]
 
 
 def of_volume(volume_type: str, size: int, iops: int | None, throughput: int | None) -> list[Use]:

@@ -23,7 +23,10 @@ def row(usage: str, **more: Any) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("usage", sorted(uses.NAMES | {f"{kind}t3.micro" for kind in uses.OF_TYPES}))
+@pytest.mark.parametrize(
+    "usage",
+    sorted(uses.NAMES | {f"{kind}t3.micro" for kind in uses.OF_TYPES} | {f"{kind}t3" for kind in uses.OF_FAMILIES}),
+)
 def test_all_that_is_metered_has_a_meter_and_a_unit_of_focus(usage: str) -> None:
     found = row(usage)
     assert all(found[name] for name in ("ResourceType", "SkuMeter", "PricingUnit", "ServiceCategory"))

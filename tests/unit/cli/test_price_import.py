@@ -22,7 +22,7 @@ GP3 = Product(
 )
 
 
-USES = uses.NAMES | {f"{kind}{name}" for kind in uses.OF_TYPES for name in ("t3.micro", "m1.small")}
+USES = uses.NAMES | {"HostUsage:t3"} | {f"{kind}{name}" for kind in uses.OF_TYPES for name in ("t3.micro", "m1.small")}
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +60,8 @@ def test_what_stead_meters_gets_awss_price(write: Any) -> None:
         GP3.but(sku="F", usagetype="EUC1-EBS:VolumeP-IOPS.gp3", unit="IOPS-Mo", price="0.006"),
         GP3.but(sku="G", usagetype="EUC1-EBS:SnapshotUsage", price="0.054", unit="GB-month"),
         GP3.but(sku="H", usagetype="EUC1-NatGateway-Hours", unit="Hours", price="0.052"),
+        MICRO.but(sku="J", usagetype="EUC1-UnusedBox:t3.micro", capacity="UnusedCapacityReservation"),
+        GP3.but(sku="K", usagetype="EUC1-HostUsage:t3", unit="Hrs", price="0.3"),
         MICRO.but(sku="I", usagetype="EUC1-BoxUsage", instance_type="m1.small", price="0.047"),
     )
     assert found.stdout.startswith("# AWS's On-Demand prices of eu-central-1, for Linux")
@@ -74,7 +76,9 @@ def test_what_stead_meters_gets_awss_price(write: Any) -> None:
         "EBS:VolumeP-Throughput.gp3": "0.0476",
         "EBS:VolumeUsage.gp3": "0.0952",
         "HostBoxUsage:t3.micro": "0",
+        "HostUsage:t3": "0.3",
         "NatGateway-Hours": "0.052",
+        "UnusedBox:t3.micro": "0.012",
     }
 
 

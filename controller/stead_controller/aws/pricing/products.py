@@ -17,6 +17,7 @@ from stead_controller.metering.price_book import PriceBook
 
 FAMILY, TERM_TYPE, ON_DEMAND = "productFamily", "termType", "OnDemand"
 _ABSENT: Final = "NA"
+_UNUSED: Final = "UnusedCapacityReservation"
 _TENANCIES: Final = {"default": "Shared", "dedicated": "Dedicated", "host": "Host"}
 _MEDIA: Final = {
     "gp2": ("General Purpose", "SSD-backed"),
@@ -86,7 +87,9 @@ def field_names(types: Iterable[InstanceType], place: Place) -> frozenset[str]:
 
 
 def _offers(types: Iterable[InstanceType]) -> Iterator[_Offer]:
-    yield from _instances(types)
+    known = tuple(types)
+    yield from _instances(known)
+    yield from _hosts(known)
     yield from _volumes()
     yield from _others()
 
@@ -133,6 +136,25 @@ def _instances(types: Iterable[InstanceType]) -> Iterator[_Offer]:
             sold = "On Demand" if word == "Shared" else word
             attributes = about | {"tenancy": word, "marketoption": ON_DEMAND}
             yield _Offer(use, "Compute Instance", attributes, f"{sold} Linux {kind.name} Instance Hour")
+        [unused] = uses.of_unused_slots(kind.name, 1)
+        attributes = about | {"tenancy": "Shared", "marketoption": ON_DEMAND, "capacitystatus": _UNUSED}
+        yield _Offer(unused, "Compute Instance", attributes, f"Unused Reservation Linux {kind.name} Instance Hour")
+
+
+def _hosts(types: Iterable[InstanceType]) -> Iterator[_Offer]:
+    """Yield Dedicated Hosts for each family of types; those whose instances have cores alone have none."""
+    for family in sorted({kind.family for kind in types if not kind.whole_cores}):
+        [use] = uses.of_dedicated_host(family)
+        attributes = {
+            "instanceType": family,
+            "tenancy": "Host",
+            "capacitystatus": "AllocatedHost",
+            "operatingSystem": "Linux",
+            "licenseModel": "No License required",
+            "preInstalledSw": _ABSENT,
+            "normalizationSizeFactor": _ABSENT,
+        }
+        yield _Offer(use, "Dedicated Host", attributes, f"On Demand {family} Dedicated Host Hour")
 
 
 def _about(kind: InstanceType) -> dict[str, str]:

@@ -30,7 +30,7 @@ from stead_controller.request.conditions import NEVER, Condition, Selection, con
 from stead_controller.request.transaction import Transaction
 from stead_controller.request.zones import zone_ids
 from stead_controller.resources import quotas, tags
-from stead_controller.resources.host_capacity import devices, reserved_slots
+from stead_controller.resources.host_capacity import devices, reserved_slots, slot_usage
 from stead_controller.resources.instances import instance_needs, launch_choices
 from stead_controller.resources.instances.instance_reservations import OPEN
 from stead_controller.resources.instances.launch_volumes import scratch_size
@@ -145,6 +145,7 @@ def modify(  # noqa: PLR0917 - a change depends on all of these
         _change_criteria(tx, cloud, row, asked.match_criteria or "")
     if asked.count is not None:
         _resize(tx, cloud, row, asked.count)
+    slot_usage.measure(tx, row.id, now)
 
 
 def cancel(tx: Transaction, caller: Caller, reservation_id: str, now: datetime) -> None:
@@ -206,6 +207,7 @@ def _make(tx: Transaction, caller: Caller, cloud: Cloud, request: CapacityReserv
     tx.session.add(row)
     tx.session.flush()
     _grow(tx, cloud, row, request.count)
+    slot_usage.measure(tx, row.id, now)
     tags.create_on_launch(tx, caller, [("capacity-reservation", row.id)], {"capacity-reservation": request.tags})
     return row.id
 
@@ -373,6 +375,7 @@ def _end(tx: Transaction, row: CapacityReservation, state: str, now: datetime) -
     _expel(tx, row, tx.session.scalars(_inside(row)).all())
     row.instance_count, row.state, row.ended = count, state, now
     tx.session.flush()
+    slot_usage.measure(tx, row.id, now)
 
 
 def _described(

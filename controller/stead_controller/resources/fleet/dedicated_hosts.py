@@ -26,6 +26,8 @@ from stead_controller.errors import (
     Unsupported,
     WrongState,
 )
+from stead_controller.metering import ledger, uses
+from stead_controller.metering.ledger import Resource
 from stead_controller.placement.guest_memory import memory_of
 from stead_controller.placement.need import Need
 from stead_controller.placement.search import Search, Terms
@@ -167,6 +169,7 @@ def fail(tx: Transaction, host_id: str, now: datetime) -> None:
     query = select(DedicatedHost).where(DedicatedHost.host_id == host_id, DedicatedHost.state == "allocated")
     for row in tx.session.scalars(query).all():
         row.state, row.ended, row.host_id = "permanent-failure", now, None
+        ledger.end(tx, _resource(row), now)
 
 
 def forget(tx: Transaction, since: datetime) -> None:
@@ -244,6 +247,7 @@ def _allocate_all(tx: Transaction, caller: Caller, cloud: Cloud, request: Dedica
         )
         tx.session.add(row)
         tx.session.flush()
+        ledger.begin(tx, _resource(row), uses.of_dedicated_host(row.instance_family), now)
         made.append(host_id)
     tags.create_on_launch(
         tx, caller, [("dedicated-host", host_id) for host_id in made], {"dedicated-host": request.tags}
@@ -367,6 +371,7 @@ def _release(tx: Transaction, caller: Caller, host_id: str, now: datetime) -> Ho
         words = f"Dedicated host '{row.id}' cannot be released as it is occupied."
         return HostOutcome(host_id, WrongState("dedicated-host", words, code="InvalidHost.Occupied"))
     row.state, row.ended = _RELEASED[row.state], now
+    ledger.end(tx, _resource(row), now)
     tx.session.flush()
     return HostOutcome(host_id)
 
@@ -374,3 +379,7 @@ def _release(tx: Transaction, caller: Caller, host_id: str, now: datetime) -> Ho
 def _releasable(tx: Transaction, caller: Caller, host_id: str) -> DedicatedHost:
     row = lookup.find(tx, caller, "dedicated-host", DedicatedHost, host_id)
     return row if row.state in _RELEASED else target(tx, caller, host_id)
+
+
+def _resource(row: DedicatedHost) -> Resource:
+    return Resource(row.id, row.account_id, row.zone)

@@ -21,7 +21,7 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
-from stead_controller.resources.host_capacity import cores
+from stead_controller.resources.host_capacity import cores, slot_usage
 from stead_controller.resources.host_capacity.capacity import Place
 from stead_controller.resources.instances import (
     credit_specifications,
@@ -106,6 +106,8 @@ def run_instances(
         desired_state.refresh_instances(tx, host_id, instances, made)
         tx.events.update(instance.id for instance in instances)
     quotas.use_vcpus(tx, caller.account_id, choices.cpu_options.vcpus * places.outside)
+    for used_id in sorted({one.capacity_reservation_id for one in everything if one.capacity_reservation_id}):
+        slot_usage.measure(tx, used_id, now)
     if request.client_token:
         client_tokens.remember(
             tx,

@@ -12,7 +12,7 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas
-from stead_controller.resources.host_capacity import cores
+from stead_controller.resources.host_capacity import cores, slot_usage
 from stead_controller.resources.iam import instance_credentials
 from stead_controller.resources.instances import (
     credit_specifications,
@@ -63,6 +63,8 @@ def start(tx: Transaction, cloud: Cloud, instance: Instance, now: datetime) -> S
     if instance.capacity_reservation_id is None:
         quotas.launchable(tx, instance.account_id, instance.vcpus, 1, 1)
         quotas.use_vcpus(tx, instance.account_id, instance.vcpus)
+    else:
+        slot_usage.measure(tx, instance.capacity_reservation_id, now)
     instance.start_count += 1
     instance.stores_since = 0
     instance.interruption = None

@@ -29,7 +29,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas
 from stead_controller.resources.fleet import dedicated_hosts
-from stead_controller.resources.host_capacity import offer, reserved_slots
+from stead_controller.resources.host_capacity import offer, reserved_slots, slot_usage
 from stead_controller.resources.host_capacity.offer import Terms
 from stead_controller.resources.instances import instance_events, instance_firmware, spot_instances, volume_attachments
 from stead_controller.resources.instances.instance_states import HOST_FAILURE, change_state
@@ -289,6 +289,7 @@ def _lose_slots(tx: Transaction, host_id: str, now: datetime) -> None:
     for reservation, lost in reserved_slots.lose(tx, host_id):
         quotas.use_vcpus(tx, reservation.account_id, -reservation.vcpus * lost)
         reservation.instance_count -= lost
+        slot_usage.measure(tx, reservation.id, now)
         if not reservation.instance_count:
             reservation.state, reservation.ended = "failed", now
 

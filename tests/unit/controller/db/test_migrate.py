@@ -309,6 +309,57 @@ def test_snapshots_are_billed_by_what_their_parents_do_not_have(tmp_path, file_a
     database.close()
 
 
+def test_dedicated_hosts_and_unused_slots_are_billed_from_the_upgrade_on(tmp_path, file_at):
+    (tmp_path / "old.sqlite").write_bytes(file_at("a94f03c7e15d"))
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    before = int(now().timestamp())
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        for name in ("x", "y"):
+            insert(connection, "hosts", id=name)
+        for name, state in (("h-1", "allocated"), ("h-2", "released")):
+            insert(connection, "dedicated_hosts", id=name, account_id="1", zone="a", instance_family="m5", state=state)
+        for name, state in (("cr-1", "active"), ("cr-2", "active"), ("cr-3", "active"), ("cr-4", "cancelled")):
+            kept = {"account_id": "2", "zone": "b", "instance_type": "t3.micro", "state": state}
+            insert(connection, "capacity_reservations", id=name, **kept)
+        slots = [
+            ("cr-1", "x", 3, 1),
+            ("cr-1", "y", 1, 1),
+            ("cr-2", "x", 1, 0),
+            ("cr-3", "x", 2, 2),
+            ("cr-4", "x", 1, 0),
+        ]
+        for reservation_id, host_id, count, used in slots:
+            insert(
+                connection,
+                "capacity_reservation_slots",
+                reservation_id=reservation_id,
+                host_id=host_id,
+                slots=count,
+                used=used,
+            )
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+    upgrade(database.engine, "d3f8a16c42b7")
+    query = "SELECT resource_id, usage, account_id, operation, zone, quantity, least FROM usage_meters ORDER BY 1"
+    with database.engine.connect() as connection:
+        found = [tuple(row) for row in connection.exec_driver_sql(query)]
+        (began,) = {row[0] for row in connection.exec_driver_sql("SELECT began FROM usage_meters")}
+    assert found == [
+        ("cr-1", "UnusedBox:t3.micro", "2", "RunInstances", "b", 2, 0),
+        ("cr-2", "UnusedBox:t3.micro", "2", "RunInstances", "b", 1, 0),
+        ("h-1", "HostUsage:m5", "1", "RunInstances", "a", 1, 0),
+    ]
+    assert before <= began <= now().timestamp()
+    with database.engine.begin() as connection:
+        insert(connection, "usage_lines", number=1, usage="BoxUsage:t3.micro", account_id="1")
+        insert(connection, "usage_lines", number=2, usage="HostUsage:m5", account_id="1")
+    downgrade(database.engine, "a94f03c7e15d")
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql(query).all() == []
+        assert connection.exec_driver_sql("SELECT number FROM usage_lines").all() == [(1,)]
+    database.close()
+
+
 def test_hosts_have_reserved_what_their_guests_take(tmp_path, file_at):
     """By the figures of `memory_of`, by which it is given back: other ones need another migration."""
     (tmp_path / "old.sqlite").write_bytes(file_at("5b1c7e90a4d2"))

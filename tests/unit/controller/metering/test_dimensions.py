@@ -13,6 +13,8 @@ ACCOUNT = "1" * 12
     ("dimension", "usage", "value"),
     [
         ("SERVICE", "BoxUsage:t3.micro", "Amazon Elastic Compute Cloud - Compute"),
+        ("SERVICE", "HostUsage:m5", "Amazon Elastic Compute Cloud - Compute"),
+        ("INSTANCE_TYPE", "HostUsage:m5", "NoInstanceType"),
         ("SERVICE", "EBS:SnapshotUsage", "EC2 - Other"),
         ("SERVICE", "NatGateway-Hours", "EC2 - Other"),
         ("SERVICE", "PublicIPv4:IdleAddress", "Amazon Virtual Private Cloud"),

@@ -200,7 +200,17 @@ def priced(usage):
 
 @pytest.mark.parametrize(
     "usage",
-    [*sorted(NAMES), "BoxUsage:t3.micro", "BoxUsage:t3.*", "SpotUsage:*", "EBS:VolumeP-IOPS*", "BoxUsage:own.one"],
+    [
+        *sorted(NAMES),
+        "BoxUsage:t3.micro",
+        "BoxUsage:t3.*",
+        "SpotUsage:*",
+        "EBS:VolumeP-IOPS*",
+        "BoxUsage:own.one",
+        "UnusedBox:own.one",
+        "HostUsage:own",
+        "HostUsage:t*",
+    ],
 )
 def test_what_exists_can_have_a_price(run, usage):
     run(own_types.add, "own.one", OWN, NOW)
@@ -214,6 +224,8 @@ def test_what_exists_can_have_a_price(run, usage):
         ("BoxUsage:own.one", "there is no instance type own.one"),
         ("SpotUsage:t33.*", "there is no instance type t33.*"),
         ("BoxUsage:", "there is no instance type ."),
+        ("HostUsage:t9", "there is no instance family t9"),
+        ("HostUsage:t3.micro", "there is no instance family t3.micro"),
         ("EBS:VolumeUsage.gp4", "which nothing uses; there are EBS:SnapshotUsage"),
         ("EBS:VolumeP-IOPS.gp2", "which nothing uses"),
         ("NatGateway-Hours2*", "which nothing uses"),

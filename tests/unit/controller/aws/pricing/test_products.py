@@ -24,6 +24,7 @@ def test_all_that_the_ledger_knows_but_spot_is_a_product_at_the_price_of_the_bil
     found = listed()
     kinds = [kind for kind in uses.OF_TYPES if kind != "SpotUsage:"]
     known = uses.NAMES | {f"{kind}{name}" for kind in kinds for name in instance_types.ALL}
+    known |= {f"HostUsage:{one.family}" for one in instance_types.ALL.values() if not one.whole_cores}
     assert {usage for usage, _ in found} == known
     for (usage, _), one in found.items():
         assert one.price == bills.price_of(usage, DEFAULT, size_of)
@@ -67,8 +68,23 @@ def test_an_instance_type_has_the_attributes_that_tools_ask_for() -> None:
     assert listed()["HostBoxUsage:t3.micro", "RunInstances"].attributes["tenancy"] == "Host"
 
 
+def test_unused_reservations_and_dedicated_hosts_have_their_own_words() -> None:
+    found = listed()
+    unused, used = found["UnusedBox:t3.micro", "RunInstances"], found["BoxUsage:t3.micro", "RunInstances"]
+    assert dict(unused.attributes) == dict(used.attributes) | {
+        "capacitystatus": "UnusedCapacityReservation", "usagetype": "UnusedBox:t3.micro"
+    }  # fmt: skip
+    assert (unused.price, unused.words) == (used.price, "Unused Reservation Linux t3.micro Instance Hour")
+    host = found["HostUsage:m5", "RunInstances"]
+    assert (host.family, host.attributes["instanceType"], host.attributes["tenancy"]) == (
+        "Dedicated Host",
+        "m5",
+        "Host",
+    )
+
+
 def test_types_differ_in_store_and_parts() -> None:
-    found = {one.attributes["instanceType"]: one.attributes for (usage, _), one in listed().items() if "Box" in usage}
+    found = {one.attributes["instanceType"]: one.attributes for (usage, _), one in listed().items() if "BoxU" in usage}
     for name, kind in instance_types.ALL.items():
         about = found[name]
         assert (about["storage"] == "EBS only") == (kind.instance_store is None)

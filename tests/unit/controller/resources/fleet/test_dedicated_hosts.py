@@ -23,6 +23,7 @@ from stead_controller.resources.fleet.dedicated_hosts import TypeCapacity, Types
 from stead_controller.resources.instances import instance_tenancies, own_types
 from stead_controller.resources.operators import host_records
 from tests.support import own_hosts, rows
+from tests.support.metered import lines, meters
 from tests.support.own_hosts import TYPE, allocate, change, described, machine_of, owners, release
 from tests.support.reserving import STORE, end, set_host
 from tests.support.rows import CLOUD, GIB, NOW
@@ -224,3 +225,14 @@ def test_none_is_for_instances_with_whole_cores(life):
     assert [one.instance_type for one in described(life, host).capacity] == ["lab.shared"]
     kind = life.run(instance_types.find, "lab.alone")
     assert not instance_tenancies.supports(described(life, host).row, kind)
+
+
+def test_a_host_is_billed_from_its_allocation_until_its_release_or_its_loss(life, small):
+    first, second = allocate(life, 2, types=TypesRequest(family="stead"))
+    assert meters(life) == [(one, "HostUsage:stead", 1, 60) for one in sorted((first, second))]
+    life.run(dedicated_hosts.release, life.caller, [first], NOW + timedelta(seconds=5))
+    life.run(dedicated_hosts.fail, machine_of(life, second), NOW + timedelta(seconds=100))
+    assert meters(life) == []
+    assert lines(life) == [(first, "HostUsage:stead", 1, 0, 60), (second, "HostUsage:stead", 1, 0, 100)]
+    life.run(dedicated_hosts.release, life.caller, [second], NOW + timedelta(seconds=200))
+    assert len(lines(life)) == 2
