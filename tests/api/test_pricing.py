@@ -157,3 +157,22 @@ def test_the_aws_command_asks_for_prices(account: Account) -> None:
     found = account.aws("pricing", "get-products", "--service-code", "AmazonEC2", "--filters", asked)["PriceList"]
     [one] = [json.loads(text) for text in found]
     assert price(one) == {"USD": "0.0120000000"}
+
+
+def test_each_tier_is_a_dimension_of_the_price(api, prices):
+    def add(tx):
+        tiers = '{begin = "0", end = "10.5", price = "0"}, {begin = "10.5", end = "Inf", price = "0.04"}'
+        text = f'currency = "USD"\n[[price]]\nusage = "NatGateway-Hours"\ntiers = [{tiers}]'
+        tx.session.add(PriceBook(valid_from=int((now() - timedelta(days=1)).timestamp()), text=text))
+
+    api.run(add)
+    [one] = texts(prices)
+    [term] = one["terms"]["OnDemand"].values()
+    found = term["priceDimensions"]
+    assert all(key == dimension["rateCode"] for key, dimension in found.items())
+    assert [(each["beginRange"], each["endRange"], each["pricePerUnit"]) for each in found.values()] == [
+        ("0", "10.5", {"USD": "0.0000000000"}),
+        ("10.5", "Inf", {"USD": "0.0400000000"}),
+    ]
+    assert next(iter(found)).endswith(".JRTCKXETXF.6YS6EN2CT7")
+    assert [*found.values()][1]["description"] == "$0.04 per NAT Gateway Hour, from 10.5 to Inf of a month"

@@ -6,9 +6,10 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
-from stead_controller.metering import skus
+from stead_controller.metering import price_tiers, skus
 from stead_controller.metering.price_book import InstancePrices, PriceBook
-from stead_controller.metering.usage_sums import UsageSum, Used
+from stead_controller.metering.price_tiers import Tiers
+from stead_controller.metering.usage_sums import Used
 from stead_controller.metering.uses import unit_of, units_of
 
 _GIB: Final = 1 << 30
@@ -26,7 +27,10 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class BillLine:
-    """One line: `quantity` in `unit`, the price of one, and what it costs; no price is None and costs nothing."""
+    """One line: `quantity` in `unit`, the price of one, and what it costs; no price is None and costs nothing.
+
+    `tier` is the number of the price's tier, from 0 on.
+    """
 
     used: Used
     service: str
@@ -34,20 +38,24 @@ class BillLine:
     unit: str
     price: Decimal | None
     cost: Fraction
+    tier: int = 0
 
 
-def line(used: UsageSum, price: Decimal | None, seconds_of_month: int) -> BillLine:
-    """Price what was used in a month of that length."""
-    usage = used.used.usage
-    quantity = units_of(usage, used.amount, seconds_of_month)
+def line(used: Used, amount: Fraction | int, price: Decimal | None, seconds_of_month: int, tier: int = 0) -> BillLine:
+    """Price an amount that was used in a month of that length, all of it in one tier."""
+    usage = used.usage
+    quantity = units_of(usage, amount, seconds_of_month)
     service = SERVICES[skus.service_of(usage)]
-    return BillLine(used.used, service, quantity, unit_of(usage), price, quantity * Fraction(price or 0))
+    return BillLine(used, service, quantity, unit_of(usage), price, quantity * Fraction(price or 0), tier)
 
 
-def price_of(usage: str, book: PriceBook, size_of: Callable[[str], Size | None]) -> Decimal | None:
+def price_of(usage: str, book: PriceBook, size_of: Callable[[str], Size | None]) -> Tiers | None:
     """Return the price of a unit, by its name or by the size of its instance type, where `size_of` knows that."""
-    price = book.find(usage)
-    return _by_size(usage, book.instances, size_of) if price is None else price
+    found = book.find(usage)
+    if found is not None:
+        return found
+    price = _by_size(usage, book.instances, size_of)
+    return None if price is None else price_tiers.flat(price)
 
 
 def _by_size(usage: str, prices: InstancePrices | None, size_of: Callable[[str], Size | None]) -> Decimal | None:

@@ -9,11 +9,16 @@ from importlib.resources import files
 from typing import Any, Final
 
 from stead_controller.errors import InvalidParameter
+from stead_controller.metering import price_tiers
+from stead_controller.metering.price_tiers import Tier, Tiers
 from stead_controller.metering.uses import KINDS
 
 _MEMBERS: Final = frozenset({"currency", "instances", "price"})
 _INSTANCE_MEMBERS: Final = frozenset({"vcpu", "memory", "spot", "dedicated"})
-_PRICE_MEMBERS: Final = frozenset({"usage", "price"})
+_PRICE_MEMBERS: Final = frozenset({"usage", "price", "tiers"})
+_TIER_MEMBERS: Final = frozenset({"begin", "end", "price"})
+_NO_END: Final = "Inf"
+_SPOT: Final = "SpotUsage:"  # whose price EC2 tells as one number
 _MOST_TEXT: Final = 1 << 20
 _MOST: Final = 10**9
 _PLACES: Final = 24
@@ -34,10 +39,15 @@ class PriceBook:
     """All prices, in one currency, by the names of uses: a whole name counts before the longest that ends with `*`."""
 
     currency: str
-    prices: Mapping[str, Decimal]
+    prices: Mapping[str, Tiers]
     instances: InstancePrices | None = None
 
-    def find(self, usage: str) -> Decimal | None:
+    @property
+    def tiered(self) -> tuple[str, ...]:
+        """The names whose price depends on the amount; some end with `*`."""
+        return tuple(name for name, tiers in self.prices.items() if len(tiers) > 1)
+
+    def find(self, usage: str) -> Tiers | None:
         """Return the price that is written for one unit of a use."""
         if usage in self.prices:
             return self.prices[usage]
@@ -60,7 +70,7 @@ def parse(text: str) -> PriceBook:
     written = found.get("price", [])
     if not isinstance(written, list):
         raise InvalidParameter("price must be a list: [[price]].")
-    prices: dict[str, Decimal] = {}
+    prices: dict[str, Tiers] = {}
     for number, entry in enumerate(written, 1):
         usage, price = _price(entry, f"price {number}")
         if usage in prices:
@@ -76,14 +86,31 @@ def default_text() -> str:
     return (files(__package__) / "default_prices.toml").read_text(encoding="utf-8")
 
 
-def _price(entry: Any, where: str) -> tuple[str, Decimal]:
-    _require(entry, where, _PRICE_MEMBERS, _PRICE_MEMBERS)
+def _price(entry: Any, where: str) -> tuple[str, Tiers]:
+    _require(entry, where, _PRICE_MEMBERS, {"usage"})
     usage = entry["usage"]
     if not isinstance(usage, str) or "*" in usage[:-1]:
         raise InvalidParameter(f"usage of {where} is {usage!r}: it must be a name, which may end with *.")
     if not usage.startswith(KINDS):
         raise InvalidParameter(f"usage of {where} is {usage!r}, which begins with none of {', '.join(KINDS)}.")
-    return usage, _number(entry["price"], f"price of {where}")
+    if ("price" in entry) == ("tiers" in entry):
+        raise InvalidParameter(f"{where} must have either price or tiers.")
+    if "price" in entry:
+        return usage, price_tiers.flat(_number(entry["price"], f"price of {where}"))
+    if usage.startswith(_SPOT):
+        raise InvalidParameter(f"{where} has tiers, which Spot prices cannot have.")
+    written = entry["tiers"]
+    if not isinstance(written, list):
+        raise InvalidParameter(f"tiers of {where} must be a list.")
+    tiers = tuple(_tier(tier, f"tier {number} of {where}") for number, tier in enumerate(written, 1))
+    price_tiers.require_whole(tiers, where)
+    return usage, tiers
+
+
+def _tier(entry: Any, where: str) -> Tier:
+    _require(entry, where, _TIER_MEMBERS, _TIER_MEMBERS)
+    end = None if entry["end"] == _NO_END else _number(entry["end"], f"end of {where}")
+    return Tier(_number(entry["begin"], f"begin of {where}"), end, _number(entry["price"], f"price of {where}"))
 
 
 def _instances(entry: Any) -> InstancePrices:

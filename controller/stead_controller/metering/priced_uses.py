@@ -4,16 +4,21 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from fractions import Fraction
 from functools import cache
 from itertools import pairwise
+from typing import Final
 
-from stead_controller.metering import bills, months, price_books, usage_sums
+from stead_controller.metering import bills, months, price_books, tier_shares, usage_sums
 from stead_controller.metering.bills import BillLine, Size
 from stead_controller.metering.price_book import PriceBook
-from stead_controller.metering.usage_sums import Period, Question
+from stead_controller.metering.price_tiers import Tiers
+from stead_controller.metering.tier_shares import DAY, TierShares
+from stead_controller.metering.usage_sums import Period, Question, Used
 from stead_controller.request import instance_types
 from stead_controller.request.transaction import Transaction
+
+_MOST_PARTS: Final = 24  # more are asked for by days, which the ledger adds up in one go
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +36,52 @@ def between(
 ) -> Iterator[PricedUse]:
     """Price what was used between each two edges, which ascend; raises InvalidParameter for more than a century.
 
-    `book` counts in place of those that were set.
+    There is a line for each tier of a price. `book` counts in place of those that were set.
     """
-    whole = Period(edges[0], edges[-1])
+    month_begins = months.begins_within(edges[0], edges[-1])
+    whole = tier_shares.whole_days(edges[0], edges[-1])
     books = price_books.within(tx, whole) if book is None else [(whole, book)]
-    all_edges = {*edges, *months.begins_within(edges[0], edges[-1]), *(period.begin for period, _ in books)}
-    parts = [Period(*pair) for pair in pairwise(sorted(all_edges))]
     begins = [period.begin for period, _ in books]
+    bounds = sorted({*edges, *month_begins, *(begin for begin in begins if edges[0] < begin < edges[-1])})
+    parts = [Period(*pair) for pair in pairwise(bounds)]
     size_of = sizes(tx)
 
     @cache
-    def price_of(usage: str, number: int) -> Decimal | None:
+    def price_of(usage: str, number: int) -> Tiers | None:
         return bills.price_of(usage, books[number][1], size_of)
 
-    for used in usage_sums.of_parts(tx, sorted(all_edges), now, asked):
-        period = parts[used.used.part]
+    for used, amount, tier in _by_tiers(
+        tx, bounds, now, asked, tier_shares.read(tx, books, now, asked.account_id, price_of)
+    ):
+        period = parts[used.part]
         number = bisect_right(begins, period.begin) - 1
-        line = bills.line(used, price_of(used.used.usage, number), months.seconds_of(period.begin))
+        tiers = price_of(used.usage, number)
+        price = None if tiers is None else tiers[tier].price
+        line = bills.line(used, amount, price, months.seconds_of(period.begin), tier)
         yield PricedUse(line, books[number][1].currency, bisect_right(edges, period.begin) - 1, period)
+
+
+def _by_tiers(
+    tx: Transaction, bounds: Sequence[int], now: datetime, asked: Question, shares: TierShares | None
+) -> Iterator[tuple[Used, Fraction | int, int]]:
+    """Yield what was used between each two bounds, its amount and the number of its price's tier."""
+    if shares is None:
+        for found in usage_sums.of_parts(tx, bounds, now, asked):
+            yield found.used, found.amount, 0
+        return
+    edges = sorted({*bounds, *(edge for edge in shares.edges if bounds[0] < edge < bounds[-1])})
+    if len(edges) > len(bounds) and len(edges) > _MOST_PARTS:
+        edges = sorted({*edges, *range(-(-bounds[0] // DAY) * DAY, bounds[-1], DAY)})
+    amounts: dict[tuple[Used, int], Fraction | int] = {}
+    for found in usage_sums.of_parts(tx, edges, now, asked):
+        used = found.used._replace(part=bisect_right(bounds, edges[found.used.part]) - 1)
+        for tier, share in enumerate(shares.at(used.account_id, used.usage, edges[found.used.part])):
+            if share:
+                amounts[used, tier] = amounts.get((used, tier), 0) + (
+                    found.amount if share == 1 else found.amount * share
+                )
+    for (used, tier), amount in amounts.items():
+        yield used, amount, tier
 
 
 def sizes(tx: Transaction) -> Callable[[str], Size | None]:

@@ -5,10 +5,12 @@ from base64 import b32encode
 from typing import Final
 
 EC2, VPC = "AmazonEC2", "AmazonVPC"
-TERM, RATE = "JRTCKXETXF", "6YS6EN2CT7"
-"""AWS's codes of the only term, On-Demand, and of the rate for each unit; the same for all uses."""
+TERM: Final = "JRTCKXETXF"
+"""AWS's code of the only term, On-Demand."""
+_RATE: Final = "6YS6EN2CT7"  # AWS's code of the rate for each unit; the same for all uses
 _OF_NETWORK: Final = "PublicIPv4:"  # AWS counts NAT gateways as EC2's
 _LENGTH: Final = 16
+_RATE_LENGTH: Final = len(_RATE)
 
 
 def service_of(usage: str) -> str:
@@ -22,6 +24,7 @@ def sku_of(region: str, usage: str, operation: str) -> str:
     return b32encode(digest).decode()[:_LENGTH]
 
 
-def price_id_of(sku: str) -> str:
-    """Return the rate code of a sku's price."""
-    return f"{sku}.{TERM}.{RATE}"
+def price_id_of(sku: str, tier: int = 0) -> str:
+    """Return the rate code of a tier of a sku's price; that of the first one is that of a price without tiers."""
+    rate = b32encode(hashlib.sha256(f"tier {tier}".encode()).digest()).decode()[:_RATE_LENGTH] if tier else _RATE
+    return f"{sku}.{TERM}.{rate}"

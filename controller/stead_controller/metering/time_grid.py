@@ -1,6 +1,7 @@
 """Divides a time at its edges so that one query of the ledger counts all parts; pure."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -34,21 +35,30 @@ class Grid:
         """Return the number of the last edge that is not later than a time after the first one."""
         return (after // self.step if self.step else 0) + sum(after >= other for other in self.others)
 
-    def spread(self, first: int, last: int, quantity: int, begun: int, ended: int) -> Iterator[tuple[int, int]]:
-        """Divide among the parts what many uses together are that begin in one part and end in another.
+    def spread(self, sums: Iterable[tuple[int, int, int, int, int]]) -> dict[int, int]:
+        """Divide among the parts what uses of one kind are, by the number of the part, in one walk over the parts.
 
-        `quantity` is the sum of theirs, `begun` and `ended` the sums of their quantities times when, after the first
-        edge, they begin and end. Yields numbers of parts, and the quantity times seconds in each.
+        Each sum is of many uses together that begin in one part and end in another: the numbers of these parts, the sum
+        of the quantities, and those of the quantities times when, after the first edge, they begin and end. Returns
+        quantities times seconds.
         """
-        if first == last:
-            yield first, ended - begun
-            return
-        after = [edge - self.begin for edge in self.edges[first : last + 1]]
-        yield first, quantity * after[1] - begun
-        for number, (begin, end) in enumerate(pairwise(after[1:]), first + 1):
-            yield number, quantity * (end - begin)
-        if last < len(self.edges) - 1:
-            yield last, ended - quantity * after[-1]
+        amounts: defaultdict[int, int] = defaultdict(int)
+        changes: defaultdict[int, int] = defaultdict(int)  # of what goes on for all of a part, from that part on
+        for first, last, quantity, begun, ended in sums:
+            if first == last:
+                amounts[first] += ended - begun
+                continue
+            amounts[first] += quantity * (self.edges[first + 1] - self.begin) - begun
+            changes[first + 1] += quantity
+            changes[last] -= quantity
+            if last < len(self.edges) - 1:
+                amounts[last] += ended - quantity * (self.edges[last] - self.begin)
+        going = 0
+        for part, following in pairwise(sorted(changes)):
+            going += changes[part]
+            for number in range(part, following) if going else ():
+                amounts[number] += going * (self.edges[number + 1] - self.edges[number])
+        return amounts
 
 
 def grid_of(edges: Sequence[int]) -> list[tuple[int, Grid]]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import combinations, pairwise
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select
 from sqlalchemy.orm import aliased
 
 from stead_controller.db.tables import UsageDay, UsageLine, UsageMeter, UsageTag, UsageTagDay
@@ -59,12 +59,16 @@ class UsageSum:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Whose use is added up (all accounts': empty), apart for what beside its kind, and for which tag keys."""
+    """Whose use is added up (all accounts': empty), apart for what beside its kind, and for which tag keys.
+
+    `usages` are the names of what counts, which may end with `*`; none is all.
+    """
 
     account_id: str = ""
     by_zone: bool = False
     by_resource: bool = False
     tags: tuple[str, ...] = ()
+    usages: tuple[str, ...] = ()
 
 
 def of_period(tx: Transaction, period: Period, now: datetime, asked: Question) -> list[UsageSum]:
@@ -125,10 +129,14 @@ def _with_tags(
         for *names, day, amount in tx.connection.execute(_by_day(asked, days, chosen)):
             if (of_day := days.part_of(day)) is not None:
                 found[_used(names, chosen, asked, of_day)] += int(amount)
+    sums: defaultdict[tuple[Any, ...], list[tuple[int, int, int, int, int]]] = defaultdict(list)
     for query in queries:
         for *names, first, last, quantity, begun, ended in tx.connection.execute(query):
-            for part, amount in grid.spread(int(first), int(last), int(quantity), int(begun), int(ended)):
-                found[_used(names, chosen, asked, part)] += amount
+            sums[*names].append((int(first), int(last), int(quantity), int(begun), int(ended)))
+    for of_kind, some in sums.items():
+        used = _used(of_kind, chosen, asked, 0)
+        for part, amount in grid.spread(some).items():
+            found[used._replace(part=part)] += amount
     return found
 
 
@@ -182,10 +190,19 @@ def _by_day(asked: Question, days: _Days, chosen: tuple[int, ...]) -> Select[*tu
         table.day < days.lasts[-1],
         *(UsageTagDay.tag_key == asked.tags[place] for place in chosen),
     )
-    if asked.account_id:
-        query = query.where(table.account_id == asked.account_id)
+    query = query.where(*_asked(table, asked))
     grouped = [table.account_id, table.usage, table.operation, table.day, *values]
     return query.group_by(*grouped, *([table.zone] if asked.by_zone else []))
+
+
+def _asked(table: type[UsageDay | UsageTagDay | UsageLine | UsageMeter], asked: Question) -> list[ColumnElement[bool]]:
+    """Return the conditions of whose uses count, and which."""
+    found = [table.account_id == asked.account_id] if asked.account_id else []
+    if asked.usages:
+        whole = [name for name in asked.usages if not name.endswith("*")]
+        begun = [table.usage.startswith(name[:-1], autoescape=True) for name in asked.usages if name.endswith("*")]
+        found.append(or_(table.usage.in_(whole), *begun))
+    return found
 
 
 def _sums(  # noqa: PLR0917 - what is added up, and in which parts
@@ -223,8 +240,7 @@ def _sums(  # noqa: PLR0917 - what is added up, and in which parts
             func.coalesce(tag.ended, _FOR_EVER) > table.began,
         )
         parts = parts.join(tag, mine)
-    if asked.account_id:
-        parts = parts.where(table.account_id == asked.account_id)
+    parts = parts.where(*_asked(table, asked))
     inner = parts.subquery()
     keys = [column for column in inner.columns if column.name not in {"quantity", "begin", "end"}]
     places = [_place(inner.c.begin, grid), _place(inner.c.end, grid)]

@@ -74,14 +74,14 @@ def unit_of(usage: str) -> str:
     return next(unit for kind, unit in _UNITS.items() if usage.startswith(kind))
 
 
-def units_of(usage: str, amount: int, seconds_of_month: int) -> Fraction:
+def units_of(usage: str, amount: Fraction | int, seconds_of_month: int) -> Fraction:
     """Convert an amount, which is a quantity times seconds, to that unit; months differ in length.
 
     The quantity of a snapshot is in blocks.
     """
     if usage == _SNAPSHOT:
         seconds_of_month *= _BLOCKS_OF_GIB
-    return Fraction(amount, _SECONDS_OF_HOUR if unit_of(usage) == _HOURS else seconds_of_month)
+    return Fraction(amount) / (_SECONDS_OF_HOUR if unit_of(usage) == _HOURS else seconds_of_month)
 
 
 def normalization(usage: str) -> Fraction:

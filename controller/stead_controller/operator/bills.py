@@ -121,7 +121,7 @@ def _message(priced: PricedUse, keys: Sequence[str], names: Mapping[str, str], r
         tags={key: value for key, value in zip(keys, line.used.tags, strict=True) if value is not None},
         account_name=names.get(line.used.account_id, ""),
         sku=sku,
-        sku_price=skus.price_id_of(sku),
+        sku_price=skus.price_id_of(sku, line.tier),
     )
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Any, Final
 
@@ -59,23 +60,29 @@ class PriceList:
         return json.dumps(found, separators=(",", ":"))
 
     def _term(self, product: Product, moment: str) -> dict[str, Any]:
-        rate = skus.price_id_of(product.sku)
-        sign = "$" if self.currency == "USD" else f"{self.currency} "
-        dimension = {
-            "unit": product.unit,
-            "beginRange": "0",
-            "endRange": "Inf",
-            "description": f"{sign}{product.price:f} per {product.words}",
-            "appliesTo": [],
-            "rateCode": rate,
-            "pricePerUnit": {self.currency: _ten_places(product)},
-        }
+        dimensions = (self._dimension(product, number) for number in range(len(product.price)))
         return {
-            "priceDimensions": {rate: dimension},
+            "priceDimensions": {dimension["rateCode"]: dimension for dimension in dimensions},
             "sku": product.sku,
             "effectiveDate": moment,
             "offerTermCode": skus.TERM,
             "termAttributes": {},
+        }
+
+    def _dimension(self, product: Product, number: int) -> dict[str, Any]:
+        """Return a tier of the price; an end is Inf where there is none."""
+        tier = product.price[number]
+        begin, end = f"{tier.begin:f}", "Inf" if tier.end is None else f"{tier.end:f}"
+        sign = "$" if self.currency == "USD" else f"{self.currency} "
+        which = "" if len(product.price) == 1 else f", from {begin} to {end} of a month"
+        return {
+            "unit": product.unit,
+            "beginRange": begin,
+            "endRange": end,
+            "description": f"{sign}{tier.price:f} per {product.words}{which}",
+            "appliesTo": [],
+            "rateCode": skus.price_id_of(product.sku, number),
+            "pricePerUnit": {self.currency: _ten_places(tier.price)},
         }
 
 
@@ -127,8 +134,8 @@ def _location(region: str) -> str:
     return name if region in _EUROPE else name.replace("Europe (", "EU (")
 
 
-def _ten_places(product: Product) -> str:
+def _ten_places(price: Decimal) -> str:
     """Write a price with ten places as AWS does, or with all that it has."""
-    exponent = product.price.as_tuple().exponent
+    exponent = price.as_tuple().exponent
     places = max(10, -exponent if isinstance(exponent, int) else 0)
-    return f"{product.price:.{places}f}"
+    return f"{price:.{places}f}"

@@ -5,7 +5,6 @@ Attributes: https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/reading
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Final
 
 from stead_controller.catalog import volume_types
@@ -14,6 +13,7 @@ from stead_controller.metering import bills, skus, uses
 from stead_controller.metering.bills import Size
 from stead_controller.metering.ledger import Use
 from stead_controller.metering.price_book import PriceBook
+from stead_controller.metering.price_tiers import Tiers
 
 FAMILY, TERM_TYPE, ON_DEMAND = "productFamily", "termType", "OnDemand"
 _ABSENT: Final = "NA"
@@ -51,7 +51,7 @@ class Product:
     family: str
     attributes: Mapping[str, str]
     unit: str
-    price: Decimal
+    price: Tiers
     words: str
     fields: Mapping[str, str] = field(repr=False, compare=False)
 
@@ -113,7 +113,7 @@ def _fields(offer: _Offer, attributes: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in asked.items()}
 
 
-def _product(offer: _Offer, price: Decimal, place: Place) -> Product:
+def _product(offer: _Offer, price: Tiers, place: Place) -> Product:
     attributes = _attributes(offer, place)
     return Product(
         skus.sku_of(place.code, offer.use.usage, offer.use.operation),

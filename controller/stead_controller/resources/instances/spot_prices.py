@@ -102,7 +102,8 @@ class _Changes:
         """Yield each price of a type, and since when it was valid."""
         last = None
         for since, book in self._books:
-            price = bills.price_of(f"SpotUsage:{name}", book, self._size_of)
+            tiers = bills.price_of(f"SpotUsage:{name}", book, self._size_of)
+            price = None if tiers is None else tiers[0].price  # a book has no tiers for these
             if price is not None and price != last:
                 yield since, price
             last = price

@@ -10,7 +10,7 @@ from stead_controller.metering import bills, uses
 from stead_controller.metering.bills import Size
 from stead_controller.metering.ledger import Use
 from stead_controller.metering.price_book import parse
-from stead_controller.metering.usage_sums import UsageSum, Used
+from stead_controller.metering.usage_sums import Used
 
 MONTH = 30 * 86400
 BOOK = parse("""
@@ -31,8 +31,9 @@ SIZES = {"t.two": Size(2, 4 << 30), "own.cheap": Size(2, 1 << 30)}
 
 
 def line(usage, amount, operation="RunInstances", book=BOOK):
-    used = UsageSum(Used("1" * 12, usage, operation, "i-1"), amount)
-    return bills.line(used, bills.price_of(usage, book, SIZES.get), MONTH)
+    tiers = bills.price_of(usage, book, SIZES.get)
+    used = Used("1" * 12, usage, operation, "i-1")
+    return bills.line(used, amount, None if tiers is None else tiers[0].price, MONTH)
 
 
 @pytest.mark.parametrize(

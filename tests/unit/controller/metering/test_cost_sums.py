@@ -51,7 +51,20 @@ leaf = st.sampled_from(
 filters = st.one_of(
     st.none(), leaf, st.builds(lambda kind, *parts: Branch(kind, parts), st.sampled_from(["And", "Or"]), leaf, leaf)
 )
-BOOK = 'currency = "USD"\n[instances]\nvcpu = "0.3"\nmemory = "0.07"\n[[price]]\nusage = "EBS:VolumeUsage*"\nprice = "0.7"\n'
+BOOK = """
+currency = "USD"
+[instances]
+vcpu = "0.3"
+memory = "0.07"
+[[price]]
+usage = "EBS:VolumeUsage*"
+tiers = [
+    { begin = "0", end = "0.5", price = "0" }, { begin = "0.5", end = "2", price = "0.9" }, { begin = "2", end = "Inf", price = "0.7" },
+]
+[[price]]
+usage = "NatGateway-Hours"
+tiers = [{ begin = "0", end = "30", price = "3" }, { begin = "30", end = "Inf", price = "2" }]
+"""
 
 
 def fill(tx, used, tagged, price_from):

@@ -245,4 +245,4 @@ def test_a_book_stays_when_a_type_that_it_names_goes(run):
     run(price_books.add, priced("BoxUsage:own.one"), None, NOW)
     run(own_types.remove, "own.one")
     ((_, book),) = run(price_books.within, Period(int(NOW.timestamp()), int(NOW.timestamp()) + 5))
-    assert book.find("BoxUsage:own.one") == 1
+    assert [tier.price for tier in book.find("BoxUsage:own.one")] == [1]

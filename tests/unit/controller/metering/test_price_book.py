@@ -6,6 +6,7 @@ import pytest
 
 from stead_controller.errors import InvalidParameter
 from stead_controller.metering.price_book import default_text, parse
+from stead_controller.metering.price_tiers import Tier, flat
 from stead_controller.metering.uses import KINDS
 
 BOOK = """
@@ -33,7 +34,7 @@ price = "0.01"
     ],
 )
 def test_the_name_that_fits_best_counts(usage, price):
-    assert parse(BOOK).find(usage) == (None if price is None else Decimal(price))
+    assert parse(BOOK).find(usage) == (None if price is None else flat(Decimal(price)))
 
 
 def test_the_default_prices_are_right_and_name_each_kind():
@@ -56,7 +57,7 @@ def test_the_default_prices_are_right_and_name_each_kind():
         ("currency = 5", "no code of ISO 4217"),
         ('currency = "EUR"\nprice = 5', "price must be a list"),
         ('currency = "EUR"\nprice = [5]', "price 1 must be a table"),
-        ('currency = "EUR"\n[[price]]\nusage = "BoxUsage:a"', "price 1 lacks price"),
+        ('currency = "EUR"\n[[price]]\nusage = "BoxUsage:a"', "price 1 must have either price or tiers"),
         ('currency = "EUR"\n[[price]]\nusage = "BoxUsage:a"\nprice = "1"\nper = 5', "price 1 has per"),
         ('currency = "EUR"\n[[price]]\nusage = "Box*:a"\nprice = "1"', "may end with"),
         ('currency = "EUR"\n[[price]]\nusage = 5\nprice = "1"', "may end with"),
@@ -81,7 +82,57 @@ def test_one_error_refuses_all_of_it(text, words):
         parse(text)
 
 
+def tiered(tiers, usage="NatGateway-Hours"):
+    return f'currency = "EUR"\n[[price]]\nusage = "{usage}"\ntiers = {tiers}'
+
+
+def test_a_price_may_have_tiers():
+    book = parse(
+        tiered(
+            '[{begin="0", end="1.5", price="0"}, {begin="1.5", end="9", price="2"}, {begin="9", end="Inf", price="1"}]'
+        )
+        + '\n[[price]]\nusage = "PublicIPv4:*"\ntiers = [{begin="0", end="Inf", price="4"}]'
+    )
+    assert book.find("NatGateway-Hours") == (
+        Tier(Decimal(0), Decimal("1.5"), Decimal(0)),
+        Tier(Decimal("1.5"), Decimal(9), Decimal(2)),
+        Tier(Decimal(9), None, Decimal(1)),
+    )
+    assert book.tiered == ("NatGateway-Hours",)
+    assert book.find("PublicIPv4:IdleAddress") == flat(Decimal(4))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (tiered("[]"), "tiers of price 1 has none"),
+        (tiered("5"), "must be a list"),
+        (tiered("[5]"), "tier 1 of price 1 must be a table"),
+        (tiered('[{begin="0", price="1"}]'), "tier 1 of price 1 lacks end"),
+        (tiered('[{end="Inf", price="1"}]'), "tier 1 of price 1 lacks begin"),
+        (tiered('[{begin="0", end="Inf"}]'), "tier 1 of price 1 lacks price"),
+        (tiered('[{begin="0", end="Inf", price="1", unit="x"}]'), "tier 1 of price 1 has unit"),
+        (tiered('[{begin="1", end="Inf", price="1"}]'), "begins at 1, not at 0"),
+        (tiered('[{begin="0", end="5", price="1"}]'), "last tier of price 1 ends at 5"),
+        (tiered('[{begin="0", end="0", price="1"}, {begin="0", end="Inf", price="1"}]'), "ends at 0, not after it"),
+        (tiered('[{begin="0", end="5", price="1"}, {begin="6", end="Inf", price="1"}]'), "ends at 5.*begins at 6"),
+        (tiered('[{begin="0", end="5", price="1"}, {begin="4", end="Inf", price="1"}]'), "ends at 5.*begins at 4"),
+        (tiered('[{begin="0", end="Inf", price="1"}, {begin="4", end="Inf", price="1"}]'), "ends at Inf.*begins at 4"),
+        (tiered('[{begin="0", end="-1", price="1"}]'), "end of tier 1 of price 1"),
+        (tiered('[{begin="-1", end="Inf", price="1"}]'), "begin of tier 1 of price 1"),
+        (tiered('[{begin="0", end="Inf", price="-1"}]'), "price of tier 1 of price 1"),
+        (tiered('[{begin="0", end="inf", price="1"}]'), "end of tier 1 of price 1"),
+        (tiered('[{begin="0", end="Inf", price="1"}]', "SpotUsage:*"), "Spot prices cannot have"),
+        (tiered('[{begin="0", end="Inf", price="1"}]\nprice = "1"'), "either price or tiers"),
+    ],
+)
+def test_tiers_with_a_gap_or_an_overlap_are_refused(text, words):
+    with pytest.raises(InvalidParameter, match=words):
+        parse(text)
+
+
 def test_prices_may_be_large_and_small():
     book = parse(BOOK.replace('"0.1"', '"999999999"').replace('"0.01"', f'"0.{"0" * 23}1"'))
-    assert (book.find("EBS:VolumeUsage.gp2"), book.find("EBS:VolumeUsage.st1")) == (999999999, Decimal(1).scaleb(-24))
+    assert book.find("EBS:VolumeUsage.gp2") == flat(Decimal(999999999))
+    assert book.find("EBS:VolumeUsage.st1") == flat(Decimal(1).scaleb(-24))
     assert parse('currency = "EUR"'.ljust(1 << 20)).currency == "EUR"

@@ -21,3 +21,6 @@ def test_a_use_is_of_a_service_and_has_a_price_id() -> None:
     assert (skus.service_of("NatGateway-Hours"), skus.service_of("PublicIPv4:IdleAddress")) == (skus.EC2, skus.VPC)
     assert skus.sku_of("us-east-1", "BoxUsage:t3.micro", "RunInstances") == "QBBDS4NQJWA276HS"
     assert skus.price_id_of("A") == "A.JRTCKXETXF.6YS6EN2CT7"
+    assert len({skus.price_id_of("A", tier) for tier in range(9)}) == 9
+    assert {len(skus.price_id_of("A", tier)) for tier in range(9)} == {len("A.JRTCKXETXF.6YS6EN2CT7")}
+    assert skus.price_id_of("A", 1) == "A.JRTCKXETXF.CKTTJX72RF"

@@ -23,13 +23,15 @@ def test_each_use_is_divided_as_a_recount_divides_it(edges, uses):
     ordered = sorted(edges)
     found = dict.fromkeys(range(len(ordered) - 1), 0)
     for number, grid in grid_of(ordered):
+        sums = []
         for after, length, quantity in uses:
             begin = max(BEGIN + after, grid.begin) - grid.begin
             end = min(BEGIN + after + length, grid.end) - grid.begin
             if begin < end:
                 places = grid.place(begin), grid.place(end)
-                for part, amount in grid.spread(*places, quantity, quantity * begin, quantity * end):
-                    found[number + part] += amount
+                sums.append((*places, quantity, quantity * begin, quantity * end))
+        for part, amount in grid.spread(sums).items():
+            found[number + part] += amount
     counted = dict.fromkeys(found, 0)
     for part, (first, last) in enumerate(pairwise(ordered)):
         for after, length, quantity in uses:

@@ -7,6 +7,7 @@ from stead_controller.aws.pricing.products import Place, Product
 from stead_controller.catalog import instance_types
 from stead_controller.metering import bills, price_book, skus, uses
 from stead_controller.metering.bills import Size
+from stead_controller.metering.price_tiers import flat
 
 PLACE = Place("home-1", "Home")
 DEFAULT = price_book.parse(price_book.default_text())
@@ -63,7 +64,10 @@ def test_an_instance_type_has_the_attributes_that_tools_ask_for() -> None:
     assert (one.fields["productfamily"], one.fields["termtype"]) == ("Compute Instance", "OnDemand")
     assert one.words == "On Demand Linux t3.micro Instance Hour"
     dedicated = listed()["DedicatedUsage:t3.micro", "RunInstances"]
-    assert (dedicated.attributes["tenancy"], dedicated.price) == ("Dedicated", one.price * Decimal("1.5"))
+    assert (dedicated.attributes["tenancy"], dedicated.price) == (
+        "Dedicated",
+        flat(one.price[0].price * Decimal("1.5")),
+    )
     assert dedicated.words == "Dedicated Linux t3.micro Instance Hour"
     assert listed()["HostBoxUsage:t3.micro", "RunInstances"].attributes["tenancy"] == "Host"
 
@@ -119,7 +123,7 @@ def test_volumes_their_speed_and_addresses() -> None:
 def test_what_has_no_price_is_no_product() -> None:
     book = price_book.parse('currency = "EUR"\n[[price]]\nusage = "NatGateway-Hours"\nprice = "0"')
     [one] = listed(book).values()
-    assert (one.family, one.price) == ("NAT Gateway", 0)
+    assert (one.family, one.price) == ("NAT Gateway", flat(Decimal(0)))
 
 
 def test_skus_are_apart_sorted_and_stay() -> None:
