@@ -37,7 +37,7 @@ _UNITS: Final = {
 }
 _MOST: Final = 10**9
 _PLACES: Final = 24
-_WHOLE: Final = ("0", "Inf")
+_NO_END: Final = "Inf"
 # The attributes of a plain Linux instance that runs on demand.
 _PLAIN: Final = {
     "operatingsystem": {"Linux"},
@@ -45,6 +45,8 @@ _PLAIN: Final = {
     "operation": {"RunInstances"},
     "marketoption": {"OnDemand", ""},
 }
+
+type _Range = tuple[Decimal, Decimal | None]
 
 
 @dataclass(slots=True)
@@ -73,8 +75,8 @@ class Chosen:
 
 
 def price_book(region: str, files: Iterable[tuple[Origin, Iterable[Rate]]]) -> str:
-    """Write a price book; raises CliError unless all prices are clear, of one currency and do not depend on amounts."""
-    prices: dict[str, Decimal] = {}
+    """Write a price book; raises CliError unless all prices are clear, of one currency, and each unit has one."""
+    prices: dict[str, dict[_Range, Decimal]] = {}
     currencies: set[str] = set()
     origins = []
     for origin, rates in files:
@@ -82,9 +84,9 @@ def price_book(region: str, files: Iterable[tuple[Origin, Iterable[Rate]]]) -> s
             raise CliError(f"the file is of {origin.service or 'no service'}; of interest are {', '.join(SERVICES)}")
         origins.append(f"{origin.service} {origin.version}" if _NAME.fullmatch(origin.version) else origin.service)
         for rate in rates:
-            price = _price(rate)
-            if prices.setdefault(rate.usage, price) != price:
-                raise CliError(f"{rate.usage} has two prices: {prices[rate.usage]:f} and {price:f}")
+            units, price = _range(rate), _price(rate)
+            if prices.setdefault(rate.usage, {}).setdefault(units, price) != price:
+                raise CliError(f"{rate.usage} has two prices: {prices[rate.usage][units]:f} and {price:f}")
             currencies.add(rate.currency)
     if not prices:
         raise CliError(f"there is no price of what Stead meters in {region}")
@@ -96,25 +98,61 @@ def price_book(region: str, files: Iterable[tuple[Origin, Iterable[Rate]]]) -> s
         "",
         f'currency = "{currencies.pop()}"',
     ]
-    for usage, price in sorted(prices.items()):
-        lines += ["", "[[price]]", f'usage = "{usage}"', f'price = "{price.normalize():f}"']
+    for usage, tiers in sorted(prices.items()):
+        lines += ["", "[[price]]", f'usage = "{usage}"', *_written(usage, tiers)]
     return "\n".join([*lines, ""])
+
+
+def _written(usage: str, tiers: Mapping[_Range, Decimal]) -> list[str]:
+    """Write the one price of a use, or its tiers; raises CliError for a gap or an overlap."""
+    if [*tiers] == [(Decimal(0), None)]:
+        return [f'price = "{_shown(tiers[Decimal(0), None])}"']
+    found = []
+    reached: Decimal | None = Decimal(0)
+    for begin, end in sorted(tiers, key=lambda units: units[0]):
+        if begin != reached or (end is not None and end <= begin):
+            raise CliError(f"the tiers of {usage} have a gap or an overlap at {_shown(begin)}")
+        price = _shown(tiers[begin, end])
+        found.append(f'    {{ begin = "{_shown(begin)}", end = "{_shown(end)}", price = "{price}" }},')
+        reached = end
+    if reached is not None:
+        raise CliError(f"the tiers of {usage} end at {_shown(reached)}")
+    return ["tiers = [", *found, "]"]
+
+
+def _shown(number: Decimal | None) -> str:
+    return _NO_END if number is None else f"{number.normalize():f}"
+
+
+def _range(rate: Rate) -> _Range:
+    """Return of which of Stead's units a price is, from which to which; no end is None."""
+    parts = _unit(rate)
+    end = None if rate.end == _NO_END else _number(rate.end, f"the end of a tier of {rate.usage}") * parts
+    return _number(rate.begin, f"the begin of a tier of {rate.usage}") * parts, end
 
 
 def _price(rate: Rate) -> Decimal:
     """Return the price of one of Stead's units."""
-    if (rate.begin, rate.end) != _WHOLE:
-        raise CliError(f"the price of {rate.usage} depends on the amount, which price books do not know")
     if not _CURRENCY.fullmatch(rate.currency):
         raise CliError(f"the price of {rate.usage} is in {rate.currency!r}, which is no currency")
+    parts = _unit(rate)
+    return _number(rate.price, f"the price of {rate.usage}") / parts
+
+
+def _unit(rate: Rate) -> int:
+    """Return how many of Stead's units a price is for."""
     wanted = next((unit for start, unit in _OF_MONTHS.items() if rate.usage.startswith(start)), "Hrs")
     unit, parts = _UNITS.get(rate.unit.lower(), ("", 1))
     if unit != wanted:
         raise CliError(f"the price of {rate.usage} is for {rate.unit!r}; it should be for {wanted}")
+    return parts
+
+
+def _number(text: str, what: str) -> Decimal:
     try:
-        price = Decimal(rate.price)
+        number = Decimal(text)
     except InvalidOperation:
-        price = Decimal(-1)
-    if not price.is_finite() or not 0 <= price < _MOST or -int(price.as_tuple().exponent) > _PLACES:
-        raise CliError(f"the price of {rate.usage} is {rate.price[:40]!r}, which is no plain number of 0 or more")
-    return price / parts
+        number = Decimal(-1)
+    if not number.is_finite() or not 0 <= number < _MOST or -int(number.as_tuple().exponent) > _PLACES:
+        raise CliError(f"{what} is {text[:40]!r}, which is no plain number of 0 or more")
+    return number

@@ -2,6 +2,7 @@
 
 import tomllib
 import tracemalloc
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -114,12 +115,38 @@ def test_one_price_may_come_twice_and_usage_types_of_us_east_1_have_no_prefix(wr
     assert prices(write(one.but(price=least), region="us-east-1")) == {"BoxUsage:t3.micro": least}
 
 
+def test_tiers_are_taken_over(write: Any) -> None:
+    throughput = GP3.but(usagetype="EUC1-EBS:VolumeP-Throughput.gp3", unit="GiBps-mo", price="2048")
+    found = write(
+        MICRO,
+        GP3.but(begin="50000", price="0.02"),
+        GP3.but(sku="C", end="50000", price="0.03"),
+        throughput.but(sku="D", begin="0.5", price="1024"),
+        throughput.but(sku="E", end="0.5"),
+    )
+    assert found.exit_code == 0, found.output
+    book = price_book.parse(found.stdout)
+    tiers = {usage: [(one.begin, one.end, one.price) for one in all_of] for usage, all_of in book.prices.items()}
+    assert tiers == {
+        "BoxUsage:t3.micro": [(0, None, Decimal("0.012"))],
+        "EBS:VolumeUsage.gp3": [(0, 50000, Decimal("0.03")), (50000, None, Decimal("0.02"))],
+        "EBS:VolumeP-Throughput.gp3": [(0, 512, 2), (512, None, 1)],
+    }
+
+
 @pytest.mark.parametrize(
     ("products", "words"),
     [
         ([MICRO, MICRO.but(sku="B", price="0.013")], "BoxUsage:t3.micro has two prices: 0.012"),
-        ([MICRO.but(begin="1")], "depends on the amount"),
-        ([MICRO.but(end="100")], "depends on the amount"),
+        ([MICRO.but(begin="1")], "the tiers of BoxUsage:t3.micro have a gap or an overlap at 1"),
+        ([MICRO.but(end="100")], "the tiers of BoxUsage:t3.micro end at 100"),
+        ([MICRO.but(end="100"), MICRO.but(sku="B", begin="101")], "a gap or an overlap at 101"),
+        ([MICRO.but(end="100"), MICRO.but(sku="B", begin="99")], "a gap or an overlap at 99"),
+        ([MICRO, MICRO.but(sku="B", begin="99")], "a gap or an overlap at 99"),
+        ([MICRO.but(end="0"), MICRO.but(sku="B", begin="0")], "a gap or an overlap at 0"),
+        ([MICRO.but(end="5"), MICRO.but(sku="B", end="5", price="7")], "has two prices: 0.012"),
+        ([MICRO.but(end="many")], "the end of a tier of BoxUsage:t3.micro is 'many'"),
+        ([MICRO.but(begin="-1")], "the begin of a tier of BoxUsage:t3.micro is '-1'"),
         ([MICRO.but(price="-1")], "no plain number of 0 or more"),
         ([MICRO.but(price="NaN")], "no plain number of 0 or more"),
         ([MICRO.but(price="cheap")], "no plain number of 0 or more"),
