@@ -20,6 +20,7 @@ _UNITS: Final = {
     "GB-Mo": "GiB-Months",
     "IOPS-Mo": "IOPS-Months",
     "MiBps-Mo": "MiB-Months/Second",
+    "vCPU-Hours": "vCPU-Hours",
 }
 # Category and subcategory of a service, by its name: each service has one, so volumes are of compute too.
 _CATEGORIES: Final = {
@@ -34,6 +35,7 @@ _METERS: Final = {
     "HostBoxUsage:": ("Instance", "Instance Hours on a Dedicated Host"),
     "UnusedBox:": ("Capacity Reservation", "Unused Capacity Hours"),
     "HostUsage:": ("Dedicated Host", "Dedicated Host Hours"),
+    "CPUCredits:": ("Instance", "Surplus CPU Credits"),
     "EBS:VolumeUsage": ("Volume", "Volume Storage"),
     "EBS:VolumeP-IOPS": ("Volume", "Volume IOPS"),
     "EBS:VolumeP-Throughput": ("Volume", "Volume Throughput"),
@@ -42,6 +44,7 @@ _METERS: Final = {
     "PublicIPv4:": ("Public IPv4 Address", "Public IPv4 Address Hours"),
 }
 _SPOT: Final = "SpotUsage:"
+_CREDITS: Final = "CPUCredits"
 _OF_TYPES: Final = frozenset({"Instance", "Capacity Reservation"})
 
 
@@ -79,8 +82,8 @@ class Charge:
     def price_details(self) -> str:
         """What is always so at this price; empty for none."""
         resource, _ = self.meter
-        name = self.line.usage.partition(":")[2]
-        return _json({"InstanceType": name}) if resource in _OF_TYPES else ""
+        kind, _, name = self.line.usage.partition(":")
+        return _json({"InstanceType": name}) if resource in _OF_TYPES and kind != _CREDITS else ""
 
 
 def _json(found: dict[str, str]) -> str:

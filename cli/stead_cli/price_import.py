@@ -19,11 +19,12 @@ _PREFIX: Final = re.compile(r"[A-Z]{2,4}[0-9]{0,2}-")
 _NAME: Final = re.compile(r"[A-Za-z0-9:.-]{1,100}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 # The unit in which Stead prices, by how the name of the use begins; all others are for an hour.
-_OF_MONTHS: Final = {
+_NOT_OF_HOURS: Final = {
     "EBS:SnapshotUsage": "GB-Mo",
     "EBS:VolumeUsage": "GB-Mo",
     "EBS:VolumeP-IOPS": "IOPS-Mo",
     "EBS:VolumeP-Throughput": "MiBps-Mo",
+    "CPUCredits:": "vCPU-Hours",
 }
 # Units of AWS's files, in small letters: which of Stead's units, and how many.
 _UNITS: Final = {
@@ -33,6 +34,7 @@ _UNITS: Final = {
     "gb-month": ("GB-Mo", 1),
     "iops-mo": ("IOPS-Mo", 1),
     "mibps-mo": ("MiBps-Mo", 1),
+    "vcpu-hours": ("vCPU-Hours", 1),
     "gibps-mo": ("MiBps-Mo", 1024),
 }
 _MOST: Final = 10**9
@@ -141,7 +143,7 @@ def _price(rate: Rate) -> Decimal:
 
 def _unit(rate: Rate) -> int:
     """Return how many of Stead's units a price is for."""
-    wanted = next((unit for start, unit in _OF_MONTHS.items() if rate.usage.startswith(start)), "Hrs")
+    wanted = next((unit for start, unit in _NOT_OF_HOURS.items() if rate.usage.startswith(start)), "Hrs")
     unit, parts = _UNITS.get(rate.unit.lower(), ("", 1))
     if unit != wanted:
         raise CliError(f"the price of {rate.usage} is for {rate.unit!r}; it should be for {wanted}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from stead_agent.credits import ledger as ledgers
-from stead_agent.credits.interface import Terms
+from stead_agent.credits.interface import Balance, Terms
 from stead_agent.credits.ledger import Ledger
 from stead_agent.logs import Log
 
@@ -50,6 +50,12 @@ class Account:
     counted_at: int = 0  # milliseconds since that boot
     counted: int = 0  # nanoseconds of CPU time of that process
     off_since: int = 0  # Unix seconds; 0 = it was never off
+    made: int = 0  # Unix seconds; 0 = by an earlier release
+
+    @property
+    def shown(self) -> Balance:
+        """What is reported."""
+        return replace(self.ledger.shown, made=self.made)
 
 
 def opened(now: Moment, reading: Reading, saved: int = 0) -> Account:
@@ -65,6 +71,7 @@ def opened(now: Moment, reading: Reading, saved: int = 0) -> Account:
         counted_at=now.since_boot,
         counted=reading.cpu_time,
         off_since=now.unix,
+        made=now.unix,
     )
 
 

@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/burstable-credits-baseline-c
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -24,12 +24,16 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What a machine has and owes, in thousandths of a credit; `spent` and `charged` are sums since it was made."""
+    """What a machine has and owes, in thousandths of a credit; `spent` and `charged` are sums since it was made.
+
+    Its account here was made at `made`, in Unix seconds; 0 for one of an earlier release.
+    """
 
     credits: int = 0
     surplus: int = 0
     spent: int = 0
     charged: int = 0
+    made: int = field(default=0, compare=False)
 
 
 class Credits(Protocol):
@@ -51,8 +55,11 @@ class Credits(Protocol):
     def rest(self, machine_id: str, terms: Terms) -> Balance:
         """Stop counting, since the machine is off; return what it has saved."""
 
-    def forget(self, machine_id: str) -> None:
-        """Remove all that is known of a machine that was removed, or is not burstable any more, and its limit."""
+    def forget(self, machine_id: str) -> Balance:
+        """Remove all that is known of a machine that was removed, or is not burstable any more, and its limit.
+
+        Returns its last balance, of which nothing is owed any more: surplus credits are charged.
+        """
 
     def present(self) -> frozenset[str]:
         """List the machines of which there is something to remove."""

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from stead_agent.credits import accounts
 from stead_agent.credits.accounts import Account, AccountFiles, Moment, Reading
 from stead_agent.credits.interface import Balance, Terms
-from stead_agent.credits.ledger import allowance, under
+from stead_agent.credits.ledger import allowance, stopped, under
 from stead_agent.logs import Log
 from stead_agent.named_locks import NamedLocks
 
@@ -95,7 +95,7 @@ class Meter:
         """Return what a running machine has, as last counted."""
         with self._lock:
             watched = self._watched.get(machine_id)
-        return watched.account.ledger.shown if watched is not None else None
+        return watched.account.shown if watched is not None else None
 
     def rest(self, machine_id: str, terms: Terms) -> Balance:
         """Stop counting a machine that is off."""
@@ -108,15 +108,17 @@ class Meter:
             rested = replace(rested, ledger=under(rested.ledger, terms))
             if rested != account or watched is not None:
                 self._save(machine_id, _Watched(rested, terms), self._now())
-            return rested.ledger.shown
+            return rested.shown
 
-    def forget(self, machine_id: str) -> None:
+    def forget(self, machine_id: str) -> Balance:
         """Remove a machine's account and its limit."""
         with self._locks.at(machine_id):
             watched = self._drop(machine_id)
+            account = watched.account if watched is not None else self._files.load(machine_id)
             if watched is not None and watched.share is not None:
                 self._processors.limit_processors(machine_id, None)
             self._files.remove(machine_id)
+            return Balance() if account is None else replace(account, ledger=stopped(account.ledger)).shown
 
     def present(self) -> frozenset[str]:
         """List the machines that have an account."""
@@ -179,7 +181,7 @@ class Meter:
 
     @staticmethod
     def _show(watched: _Watched, now: Moment) -> None:
-        watched.shown, watched.shown_at = watched.account.ledger.shown, now.since_boot
+        watched.shown, watched.shown_at = watched.account.shown, now.since_boot
 
     def _add(self, machine_id: str, watched: _Watched) -> None:
         with self._lock:

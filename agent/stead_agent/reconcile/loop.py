@@ -339,7 +339,7 @@ class Reconciler:
             return
         for each in result.statuses:
             self.reports.put(each)
-        self._gone_all(result.gone)
+        self._gone_all(result.gone, result.last_words)
         for key in result.looked_at:
             self._schedule.notice(key)
 
@@ -386,13 +386,13 @@ class Reconciler:
             condition = host_pb2.CONDITION_PENDING if unsure else host_pb2.CONDITION_FAILED
             self.reports.put(status(key, revision, condition, text, machine=machine, volume=volume))
 
-    def _gone_all(self, keys: Iterable[Key]) -> None:
+    def _gone_all(self, keys: Iterable[Key], last_words: host_pb2.MachineStatus | None = None) -> None:
         shared = []
         for key in keys:
             if key.kind in SHARED_KINDS and not self.reports.is_failed(key):
                 shared += [key] if key in self.wanted.tombstones else []
             else:
-                self._gone(key)
+                self._gone(key, last_words)
         if shared:  # these are not reported to the controller, unless it knows that they failed
             self._forget(shared)
 
@@ -404,7 +404,7 @@ class Reconciler:
             self.reports.forget(key)
         self._note(lambda: self._store.forget(revisions))
 
-    def _gone(self, key: Key) -> None:
+    def _gone(self, key: Key, last_words: host_pb2.MachineStatus | None) -> None:
         """Nothing is left of a resource: record that, and report it if it was to be removed."""
         tombstone = self.wanted.tombstones.get(key)
         if tombstone is None:
@@ -412,7 +412,9 @@ class Reconciler:
         if not tombstone.done:
             self._note(lambda: self._store.done(key, tombstone.revision))
             self.wanted.mark_done(key)
-        self.reports.put(status(key, tombstone.revision, host_pb2.CONDITION_ABSENT))
+        if (last := self.reports.latest(key)) is not None and last.condition == host_pb2.CONDITION_ABSENT:
+            last_words = last.machine if last.HasField("machine") else last_words
+        self.reports.put(status(key, tombstone.revision, host_pb2.CONDITION_ABSENT, machine=last_words))
 
     def _note(self, write: Callable[[], None]) -> None:
         """Write a record of our own work; if that fails, the work is merely repeated after a restart."""

@@ -298,9 +298,9 @@ class MachineWork:
     def _outcome(self, plan: MachinePlan, seen: MachineStatus | None) -> Outcome:
         if plan.then is Then.GONE and not self.look_only:
             self.parts.reachability.forget(self.unit.id)
-            self.parts.credits.forget(self.unit.id)
+            last = self.parts.credits.forget(self.unit.id)
             self._note_holding(Held())
-            return Outcome(gone=[self.unit])
+            return Outcome(gone=[self.unit], last_words=translate.last_words(last))
         held = self._holding(seen)
         if held is not None:
             self._note_holding(held)

@@ -434,9 +434,18 @@ def _saved(saved: machines.Saved) -> desired_pb2.SavedForVolumes:
     return desired_pb2.SavedForVolumes(bytes=saved.bytes, operations=saved.operations)
 
 
+def last_words(balance: Balance) -> host_pb2.MachineStatus | None:
+    """Return what is reported of a machine that is gone: the CPU credits for which it is charged, if there are any."""
+    return host_pb2.MachineStatus(cpu_credits=_balance(balance)) if balance.charged else None
+
+
 def _balance(balance: Balance) -> host_pb2.CpuCreditBalance:
     return host_pb2.CpuCreditBalance(
-        credits=balance.credits, surplus=balance.surplus, spent=balance.spent, charged=balance.charged
+        credits=balance.credits,
+        surplus=balance.surplus,
+        spent=balance.spent,
+        charged=balance.charged,
+        made=balance.made,
     )
 
 

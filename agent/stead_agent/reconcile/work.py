@@ -18,6 +18,7 @@ from stead_agent.network.interface import NetworkError
 from stead_agent.pci.interface import PciError
 from stead_agent.reconcile.translate import Untranslatable
 from stead_agent.wanted import Key
+from stead_proto.v1 import host_pb2
 from stead_proto.v1.host_pb2 import ResourceStatus
 
 EXPECTED_ERRORS = (
@@ -44,6 +45,7 @@ class Outcome:
 
     statuses: list[ResourceStatus] = field(default_factory=list)
     gone: list[Key] = field(default_factory=list)  # nothing of these is left
+    last_words: host_pb2.MachineStatus | None = None  # what is to be known of a machine that is gone
     wait_on: frozenset[Key] = frozenset()
     wait_seconds: float | None = None
     looked_at: frozenset[Key] = frozenset()  # units that have something new to report

@@ -1,6 +1,7 @@
 """The CPU credits of simulated guests, which are idle: what is given at a start stays, and time earns nothing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from stead_agent.credits.interface import Balance, Terms
 from stead_agent.simulated.world import CreditAccount, World
@@ -41,15 +42,19 @@ class SimulatedCredits:
             if (known.terms, known.start_count) == (terms, 0):
                 return known.balance
             saved = known.balance.credits if terms.saved_seconds else 0
-            balance = Balance(saved, 0, known.balance.spent, known.balance.charged)
+            owed = known.balance
+            balance = Balance(saved, 0, owed.spent, owed.charged + owed.surplus)
             return self._put(machine_id, CreditAccount(terms, 0, balance))
 
-    def forget(self, machine_id: str) -> None:
-        """Forget it."""
+    def forget(self, machine_id: str) -> Balance:
+        """Forget it; what it owes is charged."""
         with self._world.lock:
-            if machine_id in self._world.objects.credits:
-                with self._world.call("credits.forget", machine_id) as objects:
-                    del objects.credits[machine_id]
+            known = self._world.objects.credits.get(machine_id)
+            if known is None:
+                return Balance()
+            with self._world.call("credits.forget", machine_id) as objects:
+                del objects.credits[machine_id]
+            return replace(known.balance, surplus=0, charged=known.balance.charged + known.balance.surplus)
 
     def present(self) -> frozenset[str]:
         """List the machines."""

@@ -34,11 +34,14 @@ def _insert_if_absent(model: type[DeclarativeBase], dialect: str) -> Prepared:
 
 
 @cache
-def _upsert(model: type[DeclarativeBase], dialect: str, names: tuple[str, ...], keep: frozenset[str]) -> Prepared:
+def _upsert(
+    model: type[DeclarativeBase], dialect: str, names: tuple[str, ...], keep: frozenset[str], more: frozenset[str]
+) -> Prepared:
     table = _table(model)
     keys = [column.name for column in table.primary_key.columns]
     statement = _insert(table, dialect)
     changes = {name: statement.excluded[name] for name in names if name not in {*keys, *keep}}
+    changes |= {name: table.columns[name] + statement.excluded[name] for name in more}
     return Prepared(statement.on_conflict_do_update(index_elements=keys, set_=changes))
 
 
@@ -94,11 +97,19 @@ def insert_if_absent(session: Session, model: type[DeclarativeBase], values: Map
 
 
 def upsert(
-    session: Session, model: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]], *, keep: Collection[str] = ()
+    session: Session,
+    model: type[DeclarativeBase],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    keep: Collection[str] = (),
+    more: Collection[str] = (),
 ) -> None:
-    """Insert rows, or update existing ones by primary key except for columns in `keep`; all have the same columns."""
+    """Insert rows, or update existing ones by primary key except for columns in `keep`; all have the same columns.
+
+    To what columns in `more` have the new value is added.
+    """
     if not rows:
         return
     connection = connection_of(session)
-    statement = _upsert(model, connection.dialect.name, tuple(rows[0]), frozenset(keep))
+    statement = _upsert(model, connection.dialect.name, tuple(rows[0]), frozenset(keep), frozenset(more))
     statement.many(connection, rows)

@@ -34,6 +34,7 @@ from stead_controller.resources.instances import (
     instance_recovery,
     profile_associations,
     spot_instances,
+    surplus_credits,
     volume_attachments,
 )
 from stead_controller.resources.instances.instance_states import (
@@ -159,6 +160,7 @@ def _machine(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None
     instance = tx.session.get(Instance, status.id)
     if instance is None or instance.host_id != host_id:
         return
+    surplus_credits.bill(tx, instance, host_id, status.machine.cpu_credits, now)
     if status.condition == pb.CONDITION_ABSENT:
         if instance.state == "shutting-down":
             _is_gone(tx, host_id, instance, now)

@@ -49,6 +49,6 @@ def value_of(used: Used, dimension: str, region: str) -> str:
 
 def service_of(usage: str) -> str:
     """Return the service of a use, as Cost Explorer names it: NAT gateways are of EC2's other costs."""
-    if usage.startswith((*uses.OF_TYPES, *uses.OF_FAMILIES)):
+    if usage.startswith((*uses.OF_TYPES, uses.OF_HOSTS)):
         return _COMPUTE
     return _NETWORK if usage.startswith(_ADDRESSES) else _OTHER

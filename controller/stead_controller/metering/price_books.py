@@ -72,7 +72,9 @@ def names_of_uses(tx: Transaction) -> list[str]:
     """List what may have a price, sorted: all uses, those of instances for each type, of hosts for each family."""
     types = instance_types.everything(tx)
     of_types = {f"{kind}{one.name}" for kind in uses.OF_TYPES for one in types}
-    return sorted(uses.NAMES | of_types | {f"{kind}{one.family}" for kind in uses.OF_FAMILIES for one in types})
+    of_hosts = {f"{uses.OF_HOSTS}{one.family}" for one in types}
+    of_credits = {f"{uses.OF_CREDITS}{one.family}" for one in types if one.burstable}
+    return sorted(uses.NAMES | of_types | of_hosts | of_credits)
 
 
 def _require_uses(tx: Transaction, book: PriceBook) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select
 from sqlalchemy.orm import aliased
 
-from stead_controller.db.tables import UsageDay, UsageLine, UsageMeter, UsageTag, UsageTagDay
+from stead_controller.db.tables import UsageAmount, UsageDay, UsageLine, UsageMeter, UsageTag, UsageTagDay
 from stead_controller.metering import usage_days
 from stead_controller.metering.time_grid import Grid, grid_of
 from stead_controller.metering.usage_days import DAY
@@ -116,6 +116,10 @@ def _with_tags(
     until = case((least > end, least), else_=literal(end))
     queries = [_sums(tx, UsageMeter, until, grid, end, asked, chosen)]
     days = None if asked.by_resource or len(chosen) > 1 else _Days.of(grid)
+    of_moments = [(None, grid)] if days is None or chosen else [(part, Grid(edges, 0, ())) for part, edges in days.rest]
+    for only, moments in of_moments:
+        for *names, part, amount in tx.connection.execute(_amounts(moments, asked, chosen)):
+            found[_used(names, chosen, asked, int(part) if only is None else only)] += int(amount)
     if days is None:
         queries.append(_sums(tx, UsageLine, UsageLine.ended, grid, grid.end, asked, chosen))
     else:
@@ -195,7 +199,7 @@ def _by_day(asked: Question, days: _Days, chosen: tuple[int, ...]) -> Select[*tu
     return query.group_by(*grouped, *([table.zone] if asked.by_zone else []))
 
 
-def _asked(table: type[UsageDay | UsageTagDay | UsageLine | UsageMeter], asked: Question) -> list[ColumnElement[bool]]:
+def _asked(table: _Table | type[UsageAmount | UsageDay | UsageTagDay], asked: Question) -> list[ColumnElement[bool]]:
     """Return the conditions of whose uses count, and which."""
     found = [table.account_id == asked.account_id] if asked.account_id else []
     if asked.usages:
@@ -203,6 +207,34 @@ def _asked(table: type[UsageDay | UsageTagDay | UsageLine | UsageMeter], asked: 
         begun = [table.usage.startswith(name[:-1], autoescape=True) for name in asked.usages if name.endswith("*")]
         found.append(or_(table.usage.in_(whole), *begun))
     return found
+
+
+def _amounts(grid: Grid, asked: Question, chosen: tuple[int, ...]) -> Select[*tuple[Any, ...]]:
+    """Select sums of what was used at moments, for each part of a grid; by days they are counted when they come."""
+    table = UsageAmount
+    tags = [aliased(UsageTag, name=f"tag_{place}") for place in chosen]
+    rows = select(
+        table.account_id,
+        table.usage,
+        table.operation,
+        (table.resource_id if asked.by_resource else literal("")).label("resource_id"),
+        (table.zone if asked.by_zone else literal("")).label("zone"),
+        *(tag.value.label(f"value_{place}") for place, tag in zip(chosen, tags, strict=True)),
+        _place(table.began - grid.begin, grid).label("part"),
+        table.amount.label("amount"),
+    ).where(table.began >= grid.begin, table.began < grid.end)
+    for place, tag in zip(chosen, tags, strict=True):
+        mine = and_(
+            tag.account_id == table.account_id,
+            tag.key == asked.tags[place],
+            tag.resource_id == table.resource_id,
+            tag.began <= table.began,
+            func.coalesce(tag.ended, _FOR_EVER) > table.began,
+        )
+        rows = rows.join(tag, mine)
+    inner = rows.where(*_asked(table, asked)).subquery()
+    keys = [column for column in inner.columns if column.name != "amount"]
+    return select(*keys, func.sum(inner.c.amount)).group_by(*keys)
 
 
 def _sums(  # noqa: PLR0917 - what is added up, and in which parts

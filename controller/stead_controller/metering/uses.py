@@ -21,6 +21,7 @@ _FREE_THROUGHPUT: Final = 125  # MiB/s of gp3
 _SNAPSHOT: Final = "EBS:SnapshotUsage"
 _BLOCKS_OF_GIB: Final = (1 << 30) // BLOCK_BYTES
 _HOURS: Final = "Hrs"
+_CPU_HOURS: Final = "vCPU-Hours"
 IOPS_MONTH: Final = "IOPS-Mo"
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/apply_ri.html#ri-normalization-factor
 _FACTORS: Final = {
@@ -39,6 +40,7 @@ _UNITS: Final = {
     "HostBoxUsage:": _HOURS,
     "UnusedBox:": _HOURS,
     "HostUsage:": _HOURS,
+    "CPUCredits:": _CPU_HOURS,
     "NatGateway-Hours": _HOURS,
     "PublicIPv4:": _HOURS,
     _SNAPSHOT: "GB-Mo",
@@ -46,13 +48,19 @@ _UNITS: Final = {
     "EBS:VolumeP-IOPS": IOPS_MONTH,
     "EBS:VolumeP-Throughput": "MiBps-Mo",
 }
+# What is used at moments: how much of what is counted is a unit of it.
+_PARTS: Final = {
+    "CPUCredits:": 60 * 1000,  # thousandths of credits, of which each is a minute of a vCPU
+}
 UNITS: Final = tuple(dict.fromkeys(_UNITS.values()))
 """The units in which uses are measured."""
 KINDS: Final = tuple(_UNITS)
 """How names of uses begin."""
 OF_TYPES: Final = ("BoxUsage:", "SpotUsage:", "DedicatedUsage:", "HostBoxUsage:", "UnusedBox:")
 """Those of instances and of room reserved for them, which end with an instance type."""
-OF_FAMILIES: Final = ("HostUsage:",)
+OF_HOSTS: Final = "HostUsage:"
+OF_CREDITS: Final = "CPUCredits:"
+OF_FAMILIES: Final = (OF_HOSTS, OF_CREDITS)
 """Those that end with an instance family."""
 NAMES: Final = frozenset(
     {
@@ -75,10 +83,13 @@ def unit_of(usage: str) -> str:
 
 
 def units_of(usage: str, amount: Fraction | int, seconds_of_month: int) -> Fraction:
-    """Convert an amount, which is a quantity times seconds, to that unit; months differ in length.
+    """Convert an amount to that unit: it is a quantity times seconds, or of what is used at moments a number of these.
 
-    The quantity of a snapshot is in blocks.
+    Months differ in length. The quantity of a snapshot is in blocks.
     """
+    for kind, parts in _PARTS.items():
+        if usage.startswith(kind):
+            return Fraction(amount) / parts
     if usage == _SNAPSHOT:
         seconds_of_month *= _BLOCKS_OF_GIB
     return Fraction(amount) / (_SECONDS_OF_HOUR if unit_of(usage) == _HOURS else seconds_of_month)
@@ -107,6 +118,11 @@ def of_unused_slots(instance_type: str, slots: int) -> list[Use]:
 def of_dedicated_host(family: str) -> list[Use]:
     """Return what a Dedicated Host for an instance family uses while it is allocated, one minute at least."""
     return [Use(f"HostUsage:{family}", "RunInstances", least=_LEAST_SECONDS)]
+
+
+def of_surplus_credits(family: str, thousandths: int) -> Use:
+    """Return what an instance of a burstable family used of its host's vCPUs beyond what it had earned."""
+    return Use(f"{OF_CREDITS}{family}", f"{family.upper()}CPUCredits", thousandths)
 
 
 def of_volume(volume_type: str, size: int, iops: int | None, throughput: int | None) -> list[Use]:

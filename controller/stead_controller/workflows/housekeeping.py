@@ -21,6 +21,7 @@ from stead_controller.db.tables import (
 )
 from stead_controller.desired.forgetting import forget_removals
 from stead_controller.hosts.reports import give_up_launch, give_up_recovery
+from stead_controller.metering import amounts
 from stead_controller.request.client_tokens import LIFETIME
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
@@ -117,6 +118,7 @@ def _forget_gateways(tx: Transaction, since: datetime) -> None:
         )
     )
     tags.remove_all(tx, old)
+    amounts.forget(tx, old)
     tx.session.execute(delete(NatGateway).where(NatGateway.id.in_(old)))
 
 
@@ -132,6 +134,7 @@ def _forget_terminated(tx: Transaction, since: datetime) -> int:
     reservations = set(tx.session.scalars(select(Instance.reservation_id).where(Instance.id.in_(old))))
     requests = tx.session.scalars(select(SpotRequest.id).where(SpotRequest.instance_id.in_(old)))
     tx.session.execute(delete(Tag).where(Tag.resource_id.in_([*old, *requests])))
+    amounts.forget(tx, old)
     root_replacement.forget(tx, old)
     instance_events.forget(tx, old)
     instance_event_windows.forget_instances(tx, old)

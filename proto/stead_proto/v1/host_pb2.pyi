@@ -1180,6 +1180,7 @@ class CpuCreditBalance(_message.Message):
     SURPLUS_FIELD_NUMBER: _builtins.int
     SPENT_FIELD_NUMBER: _builtins.int
     CHARGED_FIELD_NUMBER: _builtins.int
+    MADE_FIELD_NUMBER: _builtins.int
     credits: _builtins.int
     """what it has"""
     surplus: _builtins.int
@@ -1188,6 +1189,8 @@ class CpuCreditBalance(_message.Message):
     """since it was made"""
     charged: _builtins.int
     """since it was made: surplus credits that were owed too long"""
+    made: _builtins.int
+    """Unix seconds: the account's counts are from then on; 0 = not known"""
     def __init__(
         self,
         *,
@@ -1195,10 +1198,11 @@ class CpuCreditBalance(_message.Message):
         surplus: _builtins.int = ...,
         spent: _builtins.int = ...,
         charged: _builtins.int = ...,
+        made: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charged", b"charged", "credits", b"credits", "spent", b"spent", "surplus", b"surplus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charged", b"charged", "credits", b"credits", "made", b"made", "spent", b"spent", "surplus", b"surplus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -90,6 +90,7 @@ def _offers(types: Iterable[InstanceType]) -> Iterator[_Offer]:
     known = tuple(types)
     yield from _instances(known)
     yield from _hosts(known)
+    yield from _credits(known)
     yield from _volumes()
     yield from _others()
 
@@ -155,6 +156,14 @@ def _hosts(types: Iterable[InstanceType]) -> Iterator[_Offer]:
             "normalizationSizeFactor": _ABSENT,
         }
         yield _Offer(use, "Dedicated Host", attributes, f"On Demand {family} Dedicated Host Hour")
+
+
+def _credits(types: Iterable[InstanceType]) -> Iterator[_Offer]:
+    """Yield the surplus credits of each burstable family."""
+    for family in sorted({kind.family for kind in types if kind.burstable}):
+        attributes = {"instance": family.upper(), "operatingSystem": "Linux"}
+        words = f"vCPU-Hour of {family.upper()} CPU Credits"
+        yield _Offer(uses.of_surplus_credits(family, 1), "CPU Credits", attributes, words)
 
 
 def _about(kind: InstanceType) -> dict[str, str]:

@@ -233,6 +233,29 @@ def test_who_is_forgotten_is_free(host: Host, meter: Meter) -> None:
     assert host.limits == [100, None]
 
 
+def test_what_a_machine_owes_is_charged_when_it_is_forgotten(host: Host, meter: Meter, tmp_path: Path) -> None:
+    meter.watch("i-1", replace(T3, unlimited=True), 1)
+    host.live(60, cpu_minutes=2)
+    meter.count("i-1")
+    owed = meter.balance("i-1")
+    assert owed is not None
+    assert (owed.surplus, owed.charged) == (1800, 0)
+    last = meter.forget("i-1")
+    assert (last.surplus, last.charged) == (0, 1800)
+    assert last.made == owed.made == host.now().unix - 60
+    assert meter.forget("i-1") == Balance()
+
+
+def test_what_a_machine_that_rests_owed_is_known_when_it_is_forgotten(host: Host, meter: Meter) -> None:
+    terms = replace(T3, unlimited=True)
+    meter.watch("i-1", terms, 1)
+    host.live(60, cpu_minutes=2)
+    meter.count("i-1")
+    host.process = None
+    assert meter.rest("i-1", terms).charged == 1800
+    assert meter.forget("i-1").charged == 1800
+
+
 def test_the_thread_counts_and_calls_back(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault with one machine does not end it."""
     monkeypatch.setattr(meters, "COUNT_SECONDS", 0.001)

@@ -103,6 +103,24 @@ def test_nothing_is_left_of_a_machine_that_is_gone(sender: make.Sender) -> None:
     assert bench.host.credits.present() == frozenset()
 
 
+def test_what_a_machine_owed_is_its_last_word_however_often_it_is_said(sender: make.Sender) -> None:
+    bench = _begin(sender)
+    bench.host.credits.set_balance("i-1", Balance(surplus=5, charged=7))
+    for _ in range(2):
+        bench.settle(sender.change(gone=(MACHINE,)))
+        last = bench.reconciler.reports.latest(MACHINE)
+        assert last is not None
+        assert (last.condition, last.machine.cpu_credits.charged) == (host_pb2.CONDITION_ABSENT, 12)
+
+
+def test_a_machine_that_owed_nothing_is_gone_without_a_word(sender: make.Sender) -> None:
+    bench = _begin(sender)
+    bench.settle(sender.change(gone=(MACHINE,)))
+    last = bench.reconciler.reports.latest(MACHINE)
+    assert last is not None
+    assert not last.HasField("machine")
+
+
 def test_an_account_without_a_machine_is_a_stray(sender: make.Sender) -> None:
     bench = _begin(sender)
     bench.host.credits.watch("i-2", Terms(vcpus=1, per_hour=1, most=1), 1)

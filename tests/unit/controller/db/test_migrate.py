@@ -360,6 +360,19 @@ def test_dedicated_hosts_and_unused_slots_are_billed_from_the_upgrade_on(tmp_pat
     database.close()
 
 
+def test_an_older_release_knows_nothing_of_amounts(tmp_path, file_at):
+    (tmp_path / "old.sqlite").write_bytes(file_at("f27b90d4e815"))
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    with database.engine.begin() as connection:
+        insert(connection, "usage_amounts", resource_id="i-1", usage="CPUCredits:t3", account_id="1")
+        for usage in ("CPUCredits:t3", "BoxUsage:t3.micro"):
+            insert(connection, "usage_days", account_id="1", day=1, usage=usage)
+    downgrade(database.engine, "d3f8a16c42b7")
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT usage FROM usage_days").all() == [("BoxUsage:t3.micro",)]
+    database.close()
+
+
 def test_hosts_have_reserved_what_their_guests_take(tmp_path, file_at):
     """By the figures of `memory_of`, by which it is given back: other ones need another migration."""
     (tmp_path / "old.sqlite").write_bytes(file_at("5b1c7e90a4d2"))

@@ -82,6 +82,11 @@ def test_blocks_of_snapshots_are_billed_in_gib():
     assert (made.quantity, made.unit, made.service) == (Decimal("1.5"), "GB-Mo", "Amazon Elastic Compute Cloud")
 
 
+def test_thousandths_of_credits_are_billed_in_hours_of_a_vcpu():
+    made = line("CPUCredits:t3", 90_000, "T3CPUCredits")
+    assert (made.quantity, made.unit, made.service) == (Decimal("1.5"), "vCPU-Hours", "Amazon Elastic Compute Cloud")
+
+
 VOLUMES = st.tuples(
     st.sampled_from(["gp2", "gp3", "io1", "io2", "st1", "sc1", "standard"]),
     st.integers(1, 99),

@@ -210,6 +210,7 @@ def priced(usage):
         "UnusedBox:own.one",
         "HostUsage:own",
         "HostUsage:t*",
+        "CPUCredits:t3",
     ],
 )
 def test_what_exists_can_have_a_price(run, usage):
@@ -224,6 +225,7 @@ def test_what_exists_can_have_a_price(run, usage):
         ("BoxUsage:own.one", "there is no instance type own.one"),
         ("SpotUsage:t33.*", "there is no instance type t33.*"),
         ("BoxUsage:", "there is no instance type ."),
+        ("CPUCredits:m5", "there is no instance family m5"),
         ("HostUsage:t9", "there is no instance family t9"),
         ("HostUsage:t3.micro", "there is no instance family t3.micro"),
         ("EBS:VolumeUsage.gp4", "which nothing uses; there are EBS:SnapshotUsage"),

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from stead_controller.db.tables import Instance, Reservation, Tag
+from stead_controller.metering import amounts
+from stead_controller.metering.amounts import Count
 from stead_controller.settings import Settings
 from stead_controller.workflows import housekeeping
 from tests.support import rows
@@ -47,6 +49,14 @@ def test_terminated_instances_are_forgotten_after_an_hour(database, terminated):
     _, stays = terminated(seconds, seconds - 1)
     assert database.run_blocking(lambda tx: housekeeping.clean_up(tx, SETTINGS, NOW)) is False
     assert left(database) == ({stays}, (1, 1))
+
+
+def test_counters_are_forgotten_with_their_instance(database, terminated):
+    goes, stays = terminated(SETTINGS.terminated_kept_seconds, 0)
+    counts = [Count(one, "n", "a", 5) for one in (goes, stays)]
+    database.run_blocking(lambda tx: amounts.grown(tx, counts))
+    database.run_blocking(lambda tx: housekeeping.clean_up(tx, SETTINGS, NOW))
+    assert database.run_blocking(lambda tx: amounts.grown(tx, counts)) == [5, 0]
 
 
 def test_of_very_many_the_rest_is_due_at_once(database, terminated, monkeypatch):

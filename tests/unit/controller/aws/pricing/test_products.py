@@ -25,6 +25,7 @@ def test_all_that_the_ledger_knows_but_spot_is_a_product_at_the_price_of_the_bil
     found = listed()
     kinds = [kind for kind in uses.OF_TYPES if kind != "SpotUsage:"]
     known = uses.NAMES | {f"{kind}{name}" for kind in kinds for name in instance_types.ALL}
+    known |= {f"CPUCredits:{one.family}" for one in instance_types.ALL.values() if one.burstable}
     known |= {f"HostUsage:{one.family}" for one in instance_types.ALL.values() if not one.whole_cores}
     assert {usage for usage, _ in found} == known
     for (usage, _), one in found.items():
