@@ -1,7 +1,7 @@
 """A bill as a Cost and Usage dataset of FOCUS 1.4, the FinOps Open Cost and Usage Specification; pure.
 
 Columns and their rules: https://focus.finops.org/focus-specification/. Those are left out that are of what there is not
-here: commitments, contracts, invoices, negotiated prices, several currencies.
+here: commitments, contracts, invoices, several currencies.
 """
 
 import json
@@ -73,10 +73,15 @@ class Charge:
         return self.line.price or "0"
 
     @property
+    def contracted_price(self) -> str:
+        """The price of a unit for this account."""
+        return self.line.contracted_price or self.price
+
+    @property
     def description(self) -> str:
         """What is charged, and at what price."""
         unit = _UNITS[self.line.unit]
-        return f"{self.line.usage}: {self.line.quantity} {unit} at {self.price} {self.line.currency}"
+        return f"{self.line.usage}: {self.line.quantity} {unit} at {self.contracted_price} {self.line.currency}"
 
     @property
     def price_details(self) -> str:
@@ -116,10 +121,11 @@ _COLUMNS: Final[dict[str, Callable[[Charge], str]]] = {
     "ConsumedQuantity": lambda charge: charge.line.quantity,
     "ConsumedUnit": lambda charge: _UNITS[charge.line.unit],
     "ContractedCost": lambda charge: charge.line.cost,
+    "ContractedUnitPrice": lambda charge: charge.contracted_price,
     "EffectiveCost": lambda charge: charge.line.cost,
     "HostProviderName": lambda charge: charge.issuer,
     "InvoiceIssuerName": lambda charge: charge.issuer,
-    "ListCost": lambda charge: charge.line.cost,
+    "ListCost": lambda charge: charge.line.list_cost or charge.line.cost,
     "ListUnitPrice": lambda charge: charge.price,
     "PricingCategory": lambda charge: "Dynamic" if charge.line.usage.startswith(_SPOT) else "Standard",
     "PricingQuantity": lambda charge: charge.line.quantity,

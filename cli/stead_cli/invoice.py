@@ -38,7 +38,7 @@ def page(lines: Iterable[pb.BillLine], begin: datetime, end: datetime, issuer: s
     accounts: dict[tuple[str, str], dict[_Item, tuple[Decimal, Decimal]]] = {}
     for line in lines:
         items = accounts.setdefault((line.account_id, line.account_name), {})
-        item = _Item(line.service, line.usage, line.currency, line.price, line.unit)
+        item = _Item(line.service, line.usage, line.currency, line.contracted_price or line.price, line.unit)
         quantity, cost = items.get(item, (Decimal(0), Decimal(0)))
         items[item] = quantity + Decimal(line.quantity), cost + Decimal(line.cost)
     sections = [

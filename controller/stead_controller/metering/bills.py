@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Final
 
@@ -13,6 +13,8 @@ from stead_controller.metering.usage_sums import Used
 from stead_controller.metering.uses import unit_of, units_of
 
 _GIB: Final = 1 << 30
+_NONE: Final = Decimal(0)
+_EXACT: Final = Context(prec=60)  # more digits than a price and a percentage have together
 SERVICES: Final = {skus.EC2: "Amazon Elastic Compute Cloud", skus.VPC: "Amazon Virtual Private Cloud"}
 """The names of services, by their codes."""
 
@@ -26,27 +28,47 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class BillLine:
-    """One line: `quantity` in `unit`, the price of one, and what it costs; no price is None and costs nothing.
+class Rate:
+    """What a unit costs: its `price`, in which tier that is (from 0 on), and the price `contracted` with an account.
 
-    `tier` is the number of the price's tier, from 0 on.
+    Both are None for what has no price.
     """
+
+    price: Decimal | None = None
+    tier: int = 0
+    contracted: Decimal | None = None
+
+
+def rate(price: Decimal | None, tier: int = 0, percent: Decimal = _NONE) -> Rate:
+    """Return the rate of a price less so many percent, exactly."""
+    if price is None or not percent:
+        return Rate(price, tier, price)
+    return Rate(price, tier, _EXACT.multiply(price, _EXACT.divide(100 - percent, Decimal(100))))
+
+
+@dataclass(frozen=True, slots=True)
+class BillLine:
+    """One line: `quantity` in `unit`, the rate of one, and what it costs; what has no price costs nothing."""
 
     used: Used
     service: str
     quantity: Fraction
     unit: str
-    price: Decimal | None
+    rate: Rate
     cost: Fraction
-    tier: int = 0
+
+    @property
+    def list_cost(self) -> Fraction:
+        """What it costs without a discount."""
+        return self.quantity * Fraction(self.rate.price or 0)
 
 
-def line(used: Used, amount: Fraction | int, price: Decimal | None, seconds_of_month: int, tier: int = 0) -> BillLine:
-    """Price an amount that was used in a month of that length, all of it in one tier."""
+def line(used: Used, amount: Fraction | int, found: Rate, seconds_of_month: int) -> BillLine:
+    """Price an amount that was used in a month of that length, all of it at one rate."""
     usage = used.usage
     quantity = units_of(usage, amount, seconds_of_month)
     service = SERVICES[skus.service_of(usage)]
-    return BillLine(used, service, quantity, unit_of(usage), price, quantity * Fraction(price or 0), tier)
+    return BillLine(used, service, quantity, unit_of(usage), found, quantity * Fraction(found.contracted or 0))
 
 
 def price_of(usage: str, book: PriceBook, size_of: Callable[[str], Size | None]) -> Tiers | None:

@@ -15,7 +15,7 @@ from stead_controller.metering.usage_sums import MOST_TAGS, Period, Question, Us
 from stead_controller.request.transaction import Transaction
 
 COSTS: Final = ("UnblendedCost", "BlendedCost", "AmortizedCost", "NetUnblendedCost", "NetAmortizedCost")
-"""The metrics of costs: all the same, since nothing is paid in advance and there are no discounts."""
+"""The metrics of costs: all the same, since nothing is paid in advance, and all are after discounts."""
 QUANTITY: Final = "UsageQuantity"
 NORMALIZED: Final = "NormalizedUsageAmount"
 METRICS: Final = (*COSTS, QUANTITY, NORMALIZED)

@@ -1,8 +1,9 @@
 """Price books: what a use costs, from TOML; pure."""
 
+import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib.resources import files
@@ -13,12 +14,16 @@ from stead_controller.metering import price_tiers
 from stead_controller.metering.price_tiers import Tier, Tiers
 from stead_controller.metering.uses import KINDS
 
-_MEMBERS: Final = frozenset({"currency", "instances", "price"})
+_MEMBERS: Final = frozenset({"currency", "instances", "price", "discount"})
+_DISCOUNT_MEMBERS: Final = frozenset({"account", "usage", "percent"})
+_ALL: Final = "*"
+_MOST_PERCENT_PLACES: Final = 4
 _INSTANCE_MEMBERS: Final = frozenset({"vcpu", "memory", "spot", "dedicated"})
 _PRICE_MEMBERS: Final = frozenset({"usage", "price", "tiers"})
 _TIER_MEMBERS: Final = frozenset({"begin", "end", "price"})
 _NO_END: Final = "Inf"
 _SPOT: Final = "SpotUsage:"  # whose price EC2 tells as one number
+_ACCOUNT: Final = re.compile(r"[0-9]{12}")
 _MOST_TEXT: Final = 1 << 20
 _MOST: Final = 10**9
 _PLACES: Final = 24
@@ -36,11 +41,15 @@ class InstancePrices:
 
 @dataclass(frozen=True, slots=True)
 class PriceBook:
-    """All prices, in one currency, by the names of uses: a whole name counts before the longest that ends with `*`."""
+    """All prices, in one currency, by the names of uses: a whole name counts before the longest that ends with `*`.
+
+    `discounts` are percents by account, and by the names of what they are of, `*` for all.
+    """
 
     currency: str
     prices: Mapping[str, Tiers]
     instances: InstancePrices | None = None
+    discounts: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
 
     @property
     def tiered(self) -> tuple[str, ...]:
@@ -49,10 +58,19 @@ class PriceBook:
 
     def find(self, usage: str) -> Tiers | None:
         """Return the price that is written for one unit of a use."""
-        if usage in self.prices:
-            return self.prices[usage]
-        fitting = [name for name in self.prices if name.endswith("*") and usage.startswith(name[:-1])]
-        return self.prices[max(fitting, key=len)] if fitting else None
+        return _best(self.prices, usage)
+
+    def discount(self, account_id: str, usage: str) -> Decimal:
+        """Return how many percent less than the price an account pays for a use."""
+        return _best(self.discounts.get(account_id, {}), usage) or Decimal(0)
+
+
+def _best[Value](found: Mapping[str, Value], usage: str) -> Value | None:
+    """Return what is written for a name: whole, or the longest that ends with `*`."""
+    if usage in found:
+        return found[usage]
+    fitting = [name for name in found if name.endswith("*") and usage.startswith(name[:-1])]
+    return found[max(fitting, key=len)] if fitting else None
 
 
 def parse(text: str) -> PriceBook:
@@ -77,7 +95,8 @@ def parse(text: str) -> PriceBook:
             raise InvalidParameter(f"There are two prices for {usage}.")
         prices[usage] = price
     instances = found.get("instances")
-    return PriceBook(currency, prices, None if instances is None else _instances(instances))
+    discounts = _discounts(found.get("discount", []))
+    return PriceBook(currency, prices, None if instances is None else _instances(instances), discounts)
 
 
 @cache
@@ -86,13 +105,42 @@ def default_text() -> str:
     return (files(__package__) / "default_prices.toml").read_text(encoding="utf-8")
 
 
-def _price(entry: Any, where: str) -> tuple[str, Tiers]:
-    _require(entry, where, _PRICE_MEMBERS, {"usage"})
-    usage = entry["usage"]
+def _discounts(written: Any) -> dict[str, dict[str, Decimal]]:
+    if not isinstance(written, list):
+        raise InvalidParameter("discount must be a list: [[discount]].")
+    found: dict[str, dict[str, Decimal]] = {}
+    for number, entry in enumerate(written, 1):
+        where = f"discount {number}"
+        _require(entry, where, _DISCOUNT_MEMBERS, {"account", "percent"})
+        account = entry["account"]
+        if not isinstance(account, str) or not _ACCOUNT.fullmatch(account):
+            raise InvalidParameter(f"account of {where} is {account!r}: it must be the 12 digits of an account's id.")
+        usage = entry.get("usage", _ALL)
+        if usage != _ALL:
+            usage = _usage(usage, where)
+        of_account = found.setdefault(account, {})
+        if usage in of_account:
+            raise InvalidParameter(f"There are two discounts of account {account} for {usage}.")
+        percent = _number(entry["percent"], f"percent of {where}")
+        if percent > 100 or -int(percent.as_tuple().exponent) > _MOST_PERCENT_PLACES:
+            raise InvalidParameter(
+                f"percent of {where} is {percent:f}: it must be 100 at most, with {_MOST_PERCENT_PLACES} places."
+            )
+        of_account[usage] = percent
+    return found
+
+
+def _usage(usage: Any, where: str) -> str:
     if not isinstance(usage, str) or "*" in usage[:-1]:
         raise InvalidParameter(f"usage of {where} is {usage!r}: it must be a name, which may end with *.")
     if not usage.startswith(KINDS):
         raise InvalidParameter(f"usage of {where} is {usage!r}, which begins with none of {', '.join(KINDS)}.")
+    return usage
+
+
+def _price(entry: Any, where: str) -> tuple[str, Tiers]:
+    _require(entry, where, _PRICE_MEMBERS, {"usage"})
+    usage = _usage(entry["usage"], where)
     if ("price" in entry) == ("tiers" in entry):
         raise InvalidParameter(f"{where} must have either price or tiers.")
     if "price" in entry:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
+from stead_controller.db.tables import Account
 from stead_controller.db.tables import PriceBook as Row
 from stead_controller.errors import AlreadyExists, InvalidParameter
 from stead_controller.metering import price_book, uses
@@ -26,10 +27,12 @@ class StoredBook:
 def add(tx: Transaction, text: str, valid_from: int | None, now: datetime) -> StoredBook:
     """Add a price book that is valid from a moment, by default from now; what was used before is not priced anew.
 
-    Raises InvalidParameter for an error in it, a price of what nothing can use, or a moment that has passed,
-    AlreadyExists for a moment that another book has.
+    Raises InvalidParameter for an error in it, a price of what nothing can use, a discount of no account, or a moment
+    that has passed, AlreadyExists for a moment that another book has.
     """
-    _require_uses(tx, price_book.parse(text))
+    book = price_book.parse(text)
+    _require_uses(tx, book)
+    _require_accounts(tx, book)
     present = int(now.timestamp())
     begin = present if valid_from is None else valid_from
     if begin < present:
@@ -77,10 +80,18 @@ def names_of_uses(tx: Transaction) -> list[str]:
     return sorted(uses.NAMES | of_types | of_hosts | of_credits)
 
 
+def _require_accounts(tx: Transaction, book: PriceBook) -> None:
+    """Raise InvalidParameter for a discount of an account that does not exist."""
+    for account_id in book.discounts:
+        if tx.session.get(Account, account_id) is None:
+            raise InvalidParameter(f"There is a discount of account {account_id}, which does not exist.")
+
+
 def _require_uses(tx: Transaction, book: PriceBook) -> None:
     """Raise InvalidParameter for a price of a use, or of an instance type, that does not exist."""
     names = names_of_uses(tx)
-    for usage in book.prices:
+    discounts = (("discount", usage) for found in book.discounts.values() for usage in found)
+    for what, usage in (*(("price", usage) for usage in book.prices), *discounts):
         start = usage.removesuffix("*")
         place = bisect_left(names, start)
         found = names[place] if place < len(names) else ""
@@ -88,10 +99,10 @@ def _require_uses(tx: Transaction, book: PriceBook) -> None:
             continue
         if usage.startswith(uses.OF_TYPES):
             name = usage.partition(":")[2]
-            raise InvalidParameter(f"There is a price for {usage}, and there is no instance type {name}.")
+            raise InvalidParameter(f"There is a {what} for {usage}, and there is no instance type {name}.")
         if usage.startswith(uses.OF_FAMILIES):
             name = usage.partition(":")[2]
-            raise InvalidParameter(f"There is a price for {usage}, and there is no instance family {name}.")
+            raise InvalidParameter(f"There is a {what} for {usage}, and there is no instance family {name}.")
         raise InvalidParameter(
-            f"There is a price for {usage}, which nothing uses; there are {', '.join(sorted(uses.NAMES))}."
+            f"There is a {what} for {usage}, which nothing uses; there are {', '.join(sorted(uses.NAMES))}."
         )

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Final
 
 from stead_controller.metering import bills, months, price_books, tier_shares, usage_sums
-from stead_controller.metering.bills import BillLine, Size
+from stead_controller.metering.bills import BillLine, Rate, Size
 from stead_controller.metering.price_book import PriceBook
 from stead_controller.metering.price_tiers import Tiers
 from stead_controller.metering.tier_shares import DAY, TierShares
@@ -50,14 +50,18 @@ def between(
     def price_of(usage: str, number: int) -> Tiers | None:
         return bills.price_of(usage, books[number][1], size_of)
 
-    for used, amount, tier in _by_tiers(
-        tx, bounds, now, asked, tier_shares.read(tx, books, now, asked.account_id, price_of)
-    ):
+    @cache
+    def rate_of(account_id: str, usage: str, tier: int, number: int) -> Rate:
+        tiers = price_of(usage, number)
+        percent = books[number][1].discount(account_id, usage)
+        return bills.rate(None if tiers is None else tiers[tier].price, tier, percent)
+
+    shares = tier_shares.read(tx, books, now, asked.account_id, price_of)
+    for used, amount, tier in _by_tiers(tx, bounds, now, asked, shares):
         period = parts[used.part]
         number = bisect_right(begins, period.begin) - 1
-        tiers = price_of(used.usage, number)
-        price = None if tiers is None else tiers[tier].price
-        line = bills.line(used, amount, price, months.seconds_of(period.begin), tier)
+        rate = rate_of(used.account_id, used.usage, tier, number)
+        line = bills.line(used, amount, rate, months.seconds_of(period.begin))
         yield PricedUse(line, books[number][1].currency, bisect_right(edges, period.begin) - 1, period)
 
 

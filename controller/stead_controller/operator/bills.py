@@ -112,8 +112,10 @@ def _message(priced: PricedUse, keys: Sequence[str], names: Mapping[str, str], r
         resource_id=line.used.resource_id,
         quantity=_decimal(line.quantity),
         unit=line.unit,
-        price="" if line.price is None else f"{line.price:f}",
+        price=_price(line.rate.price),
+        contracted_price=_price(line.rate.contracted),
         cost=_decimal(line.cost),
+        list_cost=_decimal(line.list_cost),
         currency=priced.currency,
         begin=priced.period.begin,
         end=priced.period.end,
@@ -121,10 +123,14 @@ def _message(priced: PricedUse, keys: Sequence[str], names: Mapping[str, str], r
         tags={key: value for key, value in zip(keys, line.used.tags, strict=True) if value is not None},
         account_name=names.get(line.used.account_id, ""),
         sku=sku,
-        sku_price=skus.price_id_of(sku, line.tier),
+        sku_price=skus.price_id_of(sku, line.rate.tier),
     )
 
 
 def _decimal(number: Fraction) -> str:
     """Write a number, exactly or with 28 digits."""
     return f"{Decimal(number.numerator) / number.denominator:f}"
+
+
+def _price(price: Decimal | None) -> str:
+    return "" if price is None else f"{price:f}"

@@ -2786,6 +2786,8 @@ class BillLine(_message.Message):
     ACCOUNT_NAME_FIELD_NUMBER: _builtins.int
     SKU_FIELD_NUMBER: _builtins.int
     SKU_PRICE_FIELD_NUMBER: _builtins.int
+    CONTRACTED_PRICE_FIELD_NUMBER: _builtins.int
+    LIST_COST_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     service: _builtins.str
     """as AWS calls it"""
@@ -2815,6 +2817,10 @@ class BillLine(_message.Message):
     """the price list's"""
     sku_price: _builtins.str
     """the price list's rate code"""
+    contracted_price: _builtins.str
+    """of a unit, less the account's discount; empty = the price book has none"""
+    list_cost: _builtins.str
+    """without a discount, not rounded"""
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """with tag_keys; absent = without such a tag"""
@@ -2839,10 +2845,12 @@ class BillLine(_message.Message):
         account_name: _builtins.str = ...,
         sku: _builtins.str = ...,
         sku_price: _builtins.str = ...,
+        contracted_price: _builtins.str = ...,
+        list_cost: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_name", b"account_name", "begin", b"begin", "cost", b"cost", "currency", b"currency", "end", b"end", "operation", b"operation", "price", b"price", "quantity", b"quantity", "resource_id", b"resource_id", "service", b"service", "sku", b"sku", "sku_price", b"sku_price", "tags", b"tags", "unit", b"unit", "usage", b"usage", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_name", b"account_name", "begin", b"begin", "contracted_price", b"contracted_price", "cost", b"cost", "currency", b"currency", "end", b"end", "list_cost", b"list_cost", "operation", b"operation", "price", b"price", "quantity", b"quantity", "resource_id", b"resource_id", "service", b"service", "sku", b"sku", "sku_price", b"sku_price", "tags", b"tags", "unit", b"unit", "usage", b"usage", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -334,6 +334,7 @@ def test_a_row_by_focus(command: Command, database: Database) -> None:
         "ConsumedQuantity": "1",
         "ConsumedUnit": "Hours",
         "ContractedCost": "0.0056",
+        "ContractedUnitPrice": "0.0056",
         "EffectiveCost": "0.0056",
         "HostProviderName": "Home Ltd.",
         "InvoiceIssuerName": "Home Ltd.",

@@ -53,6 +53,16 @@ def test_meters_and_units(usage: str, meter: tuple[str, str], unit: str) -> None
     assert ((found["ResourceType"], found["SkuMeter"]), found["PricingUnit"]) == (meter, unit)
 
 
+def test_a_discount_shows_in_the_contracted_price_and_all_costs_but_the_list_cost() -> None:
+    found = row("NatGateway-Hours", cost="4.5", list_cost="6", contracted_price="2.25")
+    prices = {name: found[name] for name in ("ListUnitPrice", "ContractedUnitPrice", "ListCost")}
+    assert prices == {"ListUnitPrice": "3", "ContractedUnitPrice": "2.25", "ListCost": "6"}
+    assert {found[name] for name in ("BilledCost", "ContractedCost", "EffectiveCost")} == {"4.5"}
+    assert "at 2.25 EUR" in found["ChargeDescription"]
+    plain = row("NatGateway-Hours")
+    assert (plain["ContractedUnitPrice"], plain["ListCost"]) == ("3", "6")
+
+
 def test_a_month_begins_and_ends_and_what_has_no_price_costs_nothing() -> None:
     found = row("NatGateway-Hours")
     assert (found["BillingPeriodStart"], found["BillingPeriodEnd"]) == ("2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z")

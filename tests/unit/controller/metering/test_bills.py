@@ -33,7 +33,7 @@ SIZES = {"t.two": Size(2, 4 << 30), "own.cheap": Size(2, 1 << 30)}
 def line(usage, amount, operation="RunInstances", book=BOOK):
     tiers = bills.price_of(usage, book, SIZES.get)
     used = Used("1" * 12, usage, operation, "i-1")
-    return bills.line(used, amount, None if tiers is None else tiers[0].price, MONTH)
+    return bills.line(used, amount, bills.rate(None if tiers is None else tiers[0].price), MONTH)
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,30 @@ def line(usage, amount, operation="RunInstances", book=BOOK):
 def test_an_instance_costs_its_price_or_that_of_its_size(usage, price):
     made = line(usage, 5400)
     assert (made.quantity, made.unit) == (Decimal("1.5"), "Hrs")
-    assert made.price == (None if price is None else Decimal(price))
+    assert made.rate.price == (None if price is None else Decimal(price))
     assert made.cost == Decimal("1.5") * Decimal(price or 0)
     assert made.service == "Amazon Elastic Compute Cloud"
 
 
 def test_without_prices_of_sizes_it_has_none():
-    assert line("BoxUsage:t.two", 1, book=parse('currency = "EUR"')).price is None
+    assert line("BoxUsage:t.two", 1, book=parse('currency = "EUR"')).rate.price is None
+
+
+@pytest.mark.parametrize(
+    ("price", "percent", "contracted"),
+    [
+        ("0.028", "0", "0.028"),
+        ("0.028", "25", "0.021"),
+        ("0.028", "100", "0"),
+        (f"999999999.{'1' * 24}", "99.9999", f"999.999999{'1' * 24}"),
+        (None, "5", None),
+    ],
+)
+def test_a_discount_is_exact(price, percent, contracted):
+    found = bills.rate(None if price is None else Decimal(price), 2, Decimal(percent))
+    assert found == bills.Rate(
+        None if price is None else Decimal(price), 2, None if contracted is None else Decimal(contracted)
+    )
 
 
 def test_a_gib_for_the_whole_month_costs_its_price():

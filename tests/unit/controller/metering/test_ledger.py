@@ -242,6 +242,22 @@ def test_a_price_of_what_does_not_exist_is_refused(run, unchanged, usage, words)
     unchanged()
 
 
+def discount(account, usage):
+    return f'currency = "EUR"\n[[discount]]\naccount = "{account}"\nusage = "{usage}"\npercent = "5"'
+
+
+def test_a_discount_of_what_does_not_exist_is_refused(world, run, unchanged):
+    mine = world.one.caller.account_id
+    unchanged()
+    with pytest.raises(InvalidParameter, match="a discount of account 999999999999, which does not exist"):
+        run(price_books.add, discount("9" * 12, "*"), None, NOW)
+    with pytest.raises(InvalidParameter, match="a discount for BoxUsage:t9"):
+        run(price_books.add, discount(mine, "BoxUsage:t9.huge"), None, NOW)
+    unchanged()
+    run(price_books.add, discount(mine, "BoxUsage:t3.*"), None, NOW)
+    run(price_books.add, discount(mine, "*"), int(NOW.timestamp()) + 1, NOW)
+
+
 def test_a_book_stays_when_a_type_that_it_names_goes(run):
     run(own_types.add, "own.one", OWN, NOW)
     run(price_books.add, priced("BoxUsage:own.one"), None, NOW)

@@ -131,6 +131,75 @@ def test_tiers_with_a_gap_or_an_overlap_are_refused(text, words):
         parse(text)
 
 
+ONE, OTHER = "1" * 12, "2" * 12
+DISCOUNTS = f"""
+currency = "EUR"
+[[discount]]
+account = "{ONE}"
+percent = "5"
+[[discount]]
+account = "{ONE}"
+usage = "BoxUsage:*"
+percent = "10.5"
+[[discount]]
+account = "{ONE}"
+usage = "BoxUsage:t3.micro"
+percent = "100"
+[[discount]]
+account = "{OTHER}"
+usage = "*"
+percent = "0"
+"""
+
+
+@pytest.mark.parametrize(
+    ("account", "usage", "percent"),
+    [
+        (ONE, "NatGateway-Hours", "5"),
+        (ONE, "BoxUsage:t3.large", "10.5"),
+        (ONE, "BoxUsage:t3.micro", "100"),
+        (OTHER, "BoxUsage:t3.micro", "0"),
+        ("3" * 12, "BoxUsage:t3.micro", "0"),
+    ],
+)
+def test_the_discount_that_fits_best_counts(account, usage, percent):
+    assert parse(DISCOUNTS).discount(account, usage) == Decimal(percent)
+
+
+def discounted(**members):
+    given = {"account": ONE, "percent": "5"} | members
+    written = "".join(f"{name} = {value!r}\n" for name, value in given.items() if value is not None)
+    return f'currency = "EUR"\n[[discount]]\n{written}'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('currency = "EUR"\ndiscount = 5', "discount must be a list"),
+        ('currency = "EUR"\ndiscount = [5]', "discount 1 must be a table"),
+        (discounted(account=None), "discount 1 lacks account"),
+        (discounted(percent=None), "discount 1 lacks percent"),
+        (discounted(until="x"), "discount 1 has until"),
+        (discounted(account="1" * 11), "12 digits"),
+        (discounted(account="1" * 13), "12 digits"),
+        (discounted(account="x" * 12), "12 digits"),
+        (discounted(account=5), "12 digits"),
+        (discounted(usage="Box*:a"), "may end with"),
+        (discounted(usage="Boxes:a"), "begins with none of"),
+        (discounted(percent="-1"), "percent of discount 1"),
+        (discounted(percent="100.1"), "100 at most"),
+        (discounted(percent="0.00001"), "with 4 places"),
+        (
+            discounted() + "[[discount]]\naccount = '" + ONE + "'\nusage = '*'\npercent = '7'",
+            "two discounts of account",
+        ),
+    ],
+)
+def test_discounts_that_are_not_clear_are_refused(text, words):
+    with pytest.raises(InvalidParameter, match=words):
+        parse(text)
+
+
 def test_prices_may_be_large_and_small():
     book = parse(BOOK.replace('"0.1"', '"999999999"').replace('"0.01"', f'"0.{"0" * 23}1"'))
     assert book.find("EBS:VolumeUsage.gp2") == flat(Decimal(999999999))

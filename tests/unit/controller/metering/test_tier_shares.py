@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from datetime import UTC, datetime
+from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 
@@ -96,7 +97,7 @@ def costs(tx, edges, asked, key):
     for priced in priced_uses.between(tx, edges, NOW, asked):
         line = priced.line
         assert line.quantity > 0
-        assert line.cost == line.quantity * Fraction(line.price)
+        assert line.cost == line.quantity * Fraction(line.rate.price)
         found[key(priced)] += line.cost
     return {which: cost for which, cost in found.items() if cost}
 
@@ -140,7 +141,7 @@ def test_a_bill_has_a_line_for_each_tier_and_a_later_part_goes_on_where_the_mont
         tx.session.flush()
         return [
             [
-                (one.line.tier, one.line.price, one.line.quantity, one.part)
+                (one.line.rate.tier, one.line.rate.price, one.line.quantity, one.part)
                 for one in priced_uses.between(tx, edges, NOW, Question())
             ]
             for edges in ((NOVEMBER, NOVEMBER + 3 * DAY), (NOVEMBER + 2 * DAY, NOVEMBER + 3 * DAY))
@@ -200,3 +201,25 @@ def test_many_edges_are_asked_for_by_day(run):
 def test_shares_of_tiers(before, amount, expected):
     found = price_tiers.shares((Fraction(10), Fraction(30)), before, amount)
     assert found == tuple(map(Fraction, expected))
+
+
+def test_a_discount_is_of_its_account_only(run):
+    used = [(account, "NatGateway-Hours", "a", 1, NOVEMBER, NOVEMBER + DAY) for account in ACCOUNTS]
+    discounted = (
+        book(PRICES) + f'\n[[discount]]\naccount = "{ACCOUNTS[1]}"\nusage = "NatGateway-Hours*"\npercent = "25"'
+    )
+
+    def live(tx):
+        fill(tx, used, NOVEMBER + 7)
+        edges = (NOVEMBER, NOVEMBER + DAY)
+        return [
+            (one.line.used.account_id, one.line.rate.contracted, one.line.cost, one.line.list_cost)
+            for one in priced_uses.between(tx, edges, NOW, Question(), parse(discounted))
+        ]
+
+    assert run(live) == [
+        (ACCOUNTS[0], 0, 0, 0),
+        (ACCOUNTS[0], 5, 70, 70),
+        (ACCOUNTS[1], 0, 0, 0),
+        (ACCOUNTS[1], Decimal("3.75"), Fraction("52.5"), 70),
+    ]
