@@ -22,7 +22,9 @@ from stead_agent.reconcile.loop import Reconciler
 from stead_agent.reconcile.metadata_uses import MetadataUses
 from stead_agent.reconcile.prepare import Habits
 from stead_agent.reconcile.subsystems import Subsystems
+from stead_agent.reconcile.traffic_telling import TrafficTelling
 from stead_agent.reconcile.work import EXPECTED_ERRORS
+from stead_agent.traffic.interface import Sums
 from stead_agent.wanted import Key
 from stead_proto.v1 import desired_pb2
 
@@ -64,6 +66,7 @@ class Agent:
         self._measure_seconds = measure_seconds
         self._metadata_uses = MetadataUses()
         self._gateways = GatewayMeasuring()
+        self._traffic = TrafficTelling()
         self.link = Link(dialling, self.reconciler, host, news, self.measurements, threads=question_threads)
 
     async def run(self) -> None:
@@ -198,13 +201,16 @@ class Agent:
     async def _measure_once(self, measured: measuring.Measuring, end: int) -> None:
         machines = measuring.to_be_measured(self.reconciler.wanted)
         gateways = gateways_of(self.reconciler.wanted)
-        read = partial(_read, self._parts, tuple(machines), gateways)
+        stored = self._traffic.stored(all_is=not len(self.measurements))
+        read = partial(_read, self._parts, tuple(machines), gateways, stored)
         found = read() if self._threads is None else await self._loop.run_in_executor(self._threads, read)
-        readings, uses, passed = found
+        readings, uses, passed, sums = found
         asked = {} if uses is None else self._metadata_uses.since_before(uses)
         message = measured.note(machines, readings, end, asked)
         message.measured.extend(self._gateways.note(gateways, passed, end - round(self._measure_seconds * 1000)))
-        if message.measured:
+        message.passed.extend(self._traffic.tell(sums))
+        message.epoch = sums.epoch
+        if message.measured or message.passed:
             self.measurements.put(message)
 
     async def _look_for_strays(self) -> None:
@@ -224,19 +230,21 @@ class Agent:
 
 
 def _read(
-    parts: Subsystems, machine_ids: tuple[str, ...], gateway_ids: tuple[str, ...]
-) -> tuple[Mapping[str, Reading], Mapping[str, Uses] | None, Mapping[str, GatewayCounters]]:
-    """Read the counters of machines, how guests used the metadata service, and the counters of NAT gateways.
+    parts: Subsystems, machine_ids: tuple[str, ...], gateway_ids: tuple[str, ...], stored: Sums
+) -> tuple[Mapping[str, Reading], Mapping[str, Uses] | None, Mapping[str, GatewayCounters], Sums]:
+    """Read the counters of machines, how guests used the metadata service, the counters of NAT gateways, and traffic.
 
-    The second is None where it is not known now.
+    The second is None where it is not known now. What is `stored` of traffic need not be remembered.
     """
+    parts.traffic.told(stored)
+    sums = parts.traffic.read()
     readings = parts.counters.read(machine_ids)
     passed = parts.network.gateway_counters(gateway_ids)
     try:
-        return readings, parts.metadata.uses() if machine_ids else None, passed
+        return readings, parts.metadata.uses() if machine_ids else None, passed, sums
     except MetadataError as error:
         _log.warning("metadata_not_measured", reason=str(error))
-        return readings, None, passed
+        return readings, None, passed, sums
 
 
 def audit(parts: Subsystems, touched: Touched | None = None) -> bool:
@@ -245,15 +253,14 @@ def audit(parts: Subsystems, touched: Touched | None = None) -> bool:
     Checks everything and empties the trash, or checks only what was touched. What cannot be repaired now is tried again
     with the next check of everything. A recreated namespace has no rules yet, so the rules are checked after the links.
     """
-    links = None if touched is None else touched.links
     rules = None if touched is None else touched.links | touched.rules
     audits: dict[str, Callable[[], tuple[str, ...]]] = {
-        "network": partial(parts.network.audit, links),
+        "network": partial(parts.network.audit, rules),  # of the rules of a VPC the counters are its part
         "firewall": partial(parts.firewall.audit, rules),
     }
     if touched is None:
         audits["dhcp"] = parts.dhcp.audit
-    elif not touched.links:
+    elif not rules:
         del audits["network"]
     if "network" in audits:  # it may have recreated namespaces
         audits["endpoints"] = parts.endpoints.audit

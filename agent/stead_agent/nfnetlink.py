@@ -128,6 +128,15 @@ def attributes(buffer: bytes, span: Span) -> dict[int, Span]:
     return found
 
 
+def each_attribute(buffer: bytes, span: Span) -> Iterator[Span]:
+    """Yield the spans of the values within a span, whatever their types: those of a list have the same one."""
+    start, end = span
+    while start + 4 <= end:
+        length, _ = _ATTRIBUTE.unpack_from(buffer, start)
+        yield start + 4, start + length
+        start += (length + 3) & ~3
+
+
 def attribute(kind: int, value: bytes, *, nested: bool = False) -> bytes:
     """Encode an attribute."""
     length = 4 + len(value)

@@ -54,6 +54,7 @@ from stead_agent.reconcile.prepare import Habits
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.translate_vpc import Reachable, VpcSettings, host_firewall
 from stead_agent.settings import Settings
+from stead_agent.traffic.kept import KeptTraffic
 from stead_agent.whole_cores import Division, divide
 from stead_proto import alone
 from stead_proto.tls import Identity, NoIdentityError
@@ -249,8 +250,9 @@ def _assemble(settings: Settings) -> _Assembled:
     flow_logs = KernelFlowLogs(namespaces, settings.state_dir / "flow-logs")
     metadata = MetadataProcess(settings.run_dir / "metadata", settings.state_dir)
     volumes = PooledVolumes(store, open_pools(store, settings.pools, _host_id(settings)), bases.source)
+    kernel_network = KernelNetwork(namespaces)
     parts = Subsystems(
-        network=KernelNetwork(namespaces),
+        network=kernel_network,
         firewall=firewall,
         flow_logs=flow_logs,
         dhcp=Dnsmasq(settings.run_dir / "dhcp"),
@@ -266,6 +268,7 @@ def _assemble(settings: Settings) -> _Assembled:
         credits=Meter(machines.processors, settings.state_dir / "credits"),
         pci=Assignments(settings.devices, settings.state_dir / "devices"),
         counters=machines.counters,
+        traffic=KeptTraffic(settings.state_dir / "traffic.json", kernel_network.traffic),
     )
     return _Assembled(parts, firewall, flow_logs, metadata, volumes, verdict, division, daemon.uri, address)
 

@@ -21,6 +21,7 @@ _UNITS: Final = {
     "IOPS-Mo": "IOPS-Months",
     "MiBps-Mo": "MiB-Months/Second",
     "vCPU-Hours": "vCPU-Hours",
+    "GB": "GiB",
 }
 # Category and subcategory of a service, by its name: each service has one, so volumes are of compute too.
 _CATEGORIES: Final = {
@@ -40,6 +41,9 @@ _METERS: Final = {
     "EBS:VolumeP-IOPS": ("Volume", "Volume IOPS"),
     "EBS:VolumeP-Throughput": ("Volume", "Volume Throughput"),
     "EBS:SnapshotUsage": ("Snapshot", "Snapshot Storage"),
+    "NatGateway-Bytes": ("NAT Gateway", "NAT Gateway Data Processed"),
+    "DataTransfer-Out-Bytes": ("Data Transfer", "Data Transfer to the Internet"),
+    "DataTransfer-Regional-Bytes": ("Data Transfer", "Data Transfer between Availability Zones"),
     "NatGateway-Hours": ("NAT Gateway", "NAT Gateway Hours"),
     "PublicIPv4:": ("Public IPv4 Address", "Public IPv4 Address Hours"),
 }

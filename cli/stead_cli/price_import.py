@@ -25,6 +25,8 @@ _NOT_OF_HOURS: Final = {
     "EBS:VolumeP-IOPS": "IOPS-Mo",
     "EBS:VolumeP-Throughput": "MiBps-Mo",
     "CPUCredits:": "vCPU-Hours",
+    "NatGateway-Bytes": "GB",
+    "DataTransfer-": "GB",
 }
 # Units of AWS's files, in small letters: which of Stead's units, and how many.
 _UNITS: Final = {
@@ -35,6 +37,7 @@ _UNITS: Final = {
     "iops-mo": ("IOPS-Mo", 1),
     "mibps-mo": ("MiBps-Mo", 1),
     "vcpu-hours": ("vCPU-Hours", 1),
+    "gb": ("GB", 1),
     "gibps-mo": ("MiBps-Mo", 1024),
 }
 _MOST: Final = 10**9

@@ -7,7 +7,7 @@ pass is decided by the firewall; the network only decides where packets can go.
 
 import socket
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
@@ -332,6 +332,13 @@ class Network(Protocol):
         """Return packets of an interface of this host as a pcap file, until the time is over or `packets` were read.
 
         `snap_length` bytes of each are stored, 0 = all. Raises NetworkError when the interface is not plugged in here.
+        """
+
+    def traffic(self, vpc_ids: Collection[str] | None) -> Mapping[str, Mapping[tuple[str, str, str], int]]:
+        """Return the bytes that have passed the borders of these VPCs, or of all, as far as they are here.
+
+        They are by way (to_internet, from_internet, to_host), address, and underlay address of the other host. The
+        counters begin at zero with the VPC on this host.
         """
 
     def gateway_counters(self, gateway_ids: Iterable[str]) -> Mapping[str, GatewayCounters]:

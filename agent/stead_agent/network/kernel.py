@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +11,7 @@ from pathlib import Path
 from stead_agent import findings
 from stead_agent.logs import Log
 from stead_agent.named_locks import NamedLocks
-from stead_agent.network import endpoint_interface, gateway_counters, nat_gateway
+from stead_agent.network import endpoint_interface, gateway_counters, nat_gateway, traffic_counters
 from stead_agent.network.bandwidth import limited, shaper_names, shapers_of
 from stead_agent.network.capture import capture
 from stead_agent.network.desired_objects import choose_inner_address, default_host_address, host_objects, masqueraded
@@ -160,6 +160,7 @@ class KernelNetwork:
         is_new = self.namespaces.create(vpc.vpc_id)
         if is_new or vpc.vpc_id not in self._applied:
             self._watch.follow(vpc.vpc_id, {vpc.vpc_id})
+            traffic_counters.ensure(self.namespaces, vpc.vpc_id)
         before = None if is_new else self._applied.get(vpc.vpc_id)
         inner, peers = self._inner_address(vpc.vpc_id), self._joinable(vpc) | self._endpoints.prepare(vpc)
         wanted = wanted_of(vpc, paths, inner, peers, before.wanted if before else None)
@@ -302,6 +303,7 @@ class KernelNetwork:
                         repaired += made
                         self._forget(vpc_id)  # it is joined to different peers now
                     drift += self._audit_vpc(vpc_id, view)
+                    repaired += traffic_counters.ensure(self.namespaces, vpc_id)
                     for plugged in self._plugged:
                         repaired += plugged.audit(vpc_id)
                     repaired += self._endpoints.audit(vpc_id)
@@ -383,6 +385,10 @@ class KernelNetwork:
         """Return the packets of an interface of this host as a pcap file."""
         link = tap_name(interface_id)
         return self.namespaces.inside(None, lambda: capture(link, seconds, packets, snap_length))
+
+    def traffic(self, vpc_ids: Collection[str] | None) -> Mapping[str, Mapping[tuple[str, str, str], int]]:
+        """Return what has passed the borders of VPCs that are here."""
+        return traffic_counters.read(self.namespaces, self.namespaces.names() if vpc_ids is None else vpc_ids)
 
     def gateway_counters(self, gateway_ids: Iterable[str]) -> Mapping[str, GatewayCounters]:
         """Return the counters of those of these NAT gateways that are here."""

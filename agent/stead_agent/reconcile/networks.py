@@ -82,6 +82,7 @@ class VpcWork:
     def _apply(self, vpc: Resource) -> tuple[Refusal, ...]:
         namespace = self.parts.network.namespace_path(vpc.id)
         self.parts.network.apply(translate_vpc.vpc_network(vpc, self.contents, self.beyond, self.settings, self.memory))
+        self.parts.traffic.own(vpc.id, *translate_vpc.vpc_owners(self.contents))
         refusals = self.parts.firewall.apply(translate_vpc.vpc_firewall(vpc, self.contents, self.beyond, self.memory))
         self.parts.flow_logs.apply(translate_vpc.vpc_flow_logs(vpc, self.contents))
         self.parts.dhcp.apply(
@@ -101,6 +102,7 @@ class VpcWork:
         self.parts.dhcp.remove(vpc_id)
         self.parts.flow_logs.remove(vpc_id)
         self.parts.firewall.remove(vpc_id)
+        self.parts.traffic.read_last(vpc_id)
         self.parts.network.remove(vpc_id)
         for key in (*self.contents.gone, self.unit):
             self.memory.forget(key.id)

@@ -17,6 +17,7 @@ from stead_agent.metrics.interface import Counters
 from stead_agent.network.interface import Network
 from stead_agent.pci.interface import PciDevices
 from stead_agent.reachability.interface import Reachability
+from stead_agent.traffic.interface import Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +40,4 @@ class Subsystems:
     credits: Credits
     pci: PciDevices
     counters: Counters
+    traffic: Traffic

@@ -352,6 +352,23 @@ def _logged(flow_log: Resource, contents: VpcContents) -> frozenset[str]:
     )
 
 
+def vpc_owners(contents: VpcContents) -> tuple[dict[str, str], frozenset[str]]:
+    """Return which instance or NAT gateway has each address of a VPC here, and with which VPCs it has peerings."""
+    gateways = {each.nat_gateway.interface_id: each.id for each in contents.nat_gateways}
+    owners = {
+        address: owner
+        for each in contents.interfaces
+        if (owner := gateways.get(each.id) or each.interface.instance_id)
+        for address in (
+            each.interface.private_address,
+            *each.interface.secondary_addresses,
+            *each.interface.ipv6_addresses,
+        )
+        if address
+    }
+    return owners, frozenset(each.peering.peer_vpc_id for each in contents.peerings)
+
+
 def vpc_flow_logs(vpc: Resource, contents: VpcContents) -> flow_logs.VpcFlowLogs:
     """Return the flow logs of a VPC, with the interfaces on this host that they cover."""
     logs = tuple(

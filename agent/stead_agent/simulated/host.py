@@ -27,6 +27,7 @@ from stead_agent.simulated.networks import (
 from stead_agent.simulated.pci import SimulatedPciDevices
 from stead_agent.simulated.reachability import SimulatedReachability
 from stead_agent.simulated.snapshots import SimulatedSnapshots
+from stead_agent.simulated.traffic import SimulatedTraffic
 from stead_agent.simulated.world import World
 from stead_proto.v1 import host_pb2
 
@@ -87,6 +88,7 @@ class SimulatedHost:
         self.reachability = SimulatedReachability(self._clock, self.durations)
         self.credits = SimulatedCredits(self.world)
         self.counters = SimulatedCounters(self.world)
+        self.traffic = SimulatedTraffic()
         self.volumes = SimulatedVolumes(self.world, self.disk)
         self.flow_logs = SimulatedFlowLogs()
         return Subsystems(
@@ -106,6 +108,7 @@ class SimulatedHost:
             credits=self.credits,
             pci=SimulatedPciDevices(self.world),
             counters=self.counters,
+            traffic=self.traffic,
         )
 
     # -- what the agent reports of it

@@ -26,6 +26,7 @@ from stead_controller.catalog.metric_names import (
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Instance, NatGateway, ScalingGroup, ScalingInstance, Volume
+from stead_controller.hosts import traffic
 from stead_controller.metrics.datum import Datum, Identity, MetricsUnavailable, Store, single
 from stead_proto.v1 import host_pb2 as pb
 
@@ -70,7 +71,9 @@ class MeasurementIntake:
         self._owners: dict[str, tuple[float, Mapping[str, _Owner]]] = {}  # by host: until when it counts, and what
 
     async def take(self, host_id: str, measurements: pb.Measurements) -> bool:
-        """Store what a host measured; False if it must send it again later."""
+        """Store what a host measured, and bill what passed; False if it must send it again later."""
+        if measurements.passed:
+            await self._database.run(lambda tx: traffic.bill(tx, host_id, measurements, self._clock()))
         ids = [measured.id for measured in measurements.measured]
         owners = await self._owners_of(host_id, ids)
         now = int(self._clock().timestamp() * 1000)

@@ -21,6 +21,13 @@ _FREE_THROUGHPUT: Final = 125  # MiB/s of gp3
 _SNAPSHOT: Final = "EBS:SnapshotUsage"
 _BLOCKS_OF_GIB: Final = (1 << 30) // BLOCK_BYTES
 _HOURS: Final = "Hrs"
+_GB: Final = "GB"
+NAT_BYTES: Final = "NatGateway-Bytes"
+"""What passes NAT gateways."""
+OUT: Final = "DataTransfer-Out-Bytes"
+"""What leaves for the internet."""
+REGIONAL: Final = "DataTransfer-Regional-Bytes"
+"""What is sent and got between Availability Zones."""
 _CPU_HOURS: Final = "vCPU-Hours"
 IOPS_MONTH: Final = "IOPS-Mo"
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/apply_ri.html#ri-normalization-factor
@@ -42,6 +49,8 @@ _UNITS: Final = {
     "HostUsage:": _HOURS,
     "CPUCredits:": _CPU_HOURS,
     "NatGateway-Hours": _HOURS,
+    NAT_BYTES: _GB,
+    "DataTransfer-": _GB,
     "PublicIPv4:": _HOURS,
     _SNAPSHOT: "GB-Mo",
     "EBS:VolumeUsage": "GB-Mo",
@@ -50,6 +59,8 @@ _UNITS: Final = {
 }
 # What is used at moments: how much of what is counted is a unit of it.
 _PARTS: Final = {
+    NAT_BYTES: 1 << 30,
+    "DataTransfer-": 1 << 30,
     "CPUCredits:": 60 * 1000,  # thousandths of credits, of which each is a minute of a vCPU
 }
 UNITS: Final = tuple(dict.fromkeys(_UNITS.values()))
@@ -65,6 +76,9 @@ OF_FAMILIES: Final = (OF_HOSTS, OF_CREDITS)
 NAMES: Final = frozenset(
     {
         "NatGateway-Hours",
+        NAT_BYTES,
+        OUT,
+        REGIONAL,
         "PublicIPv4:InUseAddress",
         "PublicIPv4:IdleAddress",
         _SNAPSHOT,
@@ -123,6 +137,11 @@ def of_dedicated_host(family: str) -> list[Use]:
 def of_surplus_credits(family: str, thousandths: int) -> Use:
     """Return what an instance of a burstable family used of its host's vCPUs beyond what it had earned."""
     return Use(f"{OF_CREDITS}{family}", f"{family.upper()}CPUCredits", thousandths)
+
+
+def of_bytes(usage: str, operation: str, count: int) -> Use:
+    """Return what bytes use that have passed a border."""
+    return Use(usage, operation, count)
 
 
 def of_volume(volume_type: str, size: int, iops: int | None, throughput: int | None) -> list[Use]:

@@ -20,6 +20,31 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Way:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WayEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Way.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WAY_UNSPECIFIED: _Way.ValueType  # 0
+    WAY_TO_INTERNET: _Way.ValueType  # 1
+    WAY_FROM_INTERNET: _Way.ValueType  # 2
+    WAY_TO_HOST: _Way.ValueType  # 3
+    """to an interface of the VPC on another host"""
+    WAY_TO_PEER_HOST: _Way.ValueType  # 4
+    """to an interface of a peer VPC on another host"""
+
+class Way(_Way, metaclass=_WayEnumTypeWrapper): ...
+
+WAY_UNSPECIFIED: Way.ValueType  # 0
+WAY_TO_INTERNET: Way.ValueType  # 1
+WAY_FROM_INTERNET: Way.ValueType  # 2
+WAY_TO_HOST: Way.ValueType  # 3
+"""to an interface of the VPC on another host"""
+WAY_TO_PEER_HOST: Way.ValueType  # 4
+"""to an interface of a peer VPC on another host"""
+Global___Way: _TypeAlias = Way  # noqa: Y015
+
 class _Metric:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -559,23 +584,62 @@ class Measurements(_message.Message):
 
     NUMBER_FIELD_NUMBER: _builtins.int
     MEASURED_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """counts up while the agent runs"""
+    epoch: _builtins.str
+    """of `passed`: while it is the same they only grow, and it begins with zero"""
     @_builtins.property
     def measured(self) -> _containers.RepeatedCompositeFieldContainer[Global___Measured]: ...
+    @_builtins.property
+    def passed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Passed]: ...
     def __init__(
         self,
         *,
         number: _builtins.int = ...,
         measured: _abc.Iterable[Global___Measured] | None = ...,
+        passed: _abc.Iterable[Global___Passed] | None = ...,
+        epoch: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["measured", b"measured", "number", b"number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "measured", b"measured", "number", b"number", "passed", b"passed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Measurements: _TypeAlias = Measurements  # noqa: Y015
+
+@_typing.final
+class Passed(_message.Message):
+    """The bytes that an instance or a NAT gateway has sent, or got, by one way since the epoch began."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    WAY_FIELD_NUMBER: _builtins.int
+    HOST_ADDRESS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    way: Global___Way.ValueType
+    host_address: _builtins.str
+    """of another host, by its underlay address"""
+    bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        way: Global___Way.ValueType = ...,
+        host_address: _builtins.str = ...,
+        bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "host_address", b"host_address", "id", b"id", "way", b"way"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Passed: _TypeAlias = Passed  # noqa: Y015
 
 @_typing.final
 class Measured(_message.Message):

@@ -75,10 +75,11 @@ def test_only_what_was_touched_is_looked_at() -> None:
     parts = replace(host.subsystems, network=network, firewall=rules)
     host.world.objects.trash.append("vol-9")
     agent.audit(parts, Touched(rules=frozenset({"vpc-2"})))
-    assert network.asked == []  # no link was touched
     agent.audit(parts, Touched(links=frozenset({"vpc-1"}), rules=frozenset({"vpc-2"})))
-    assert network.asked == [{"vpc-1"}]
-    assert rules.asked == [{"vpc-2"}, {"vpc-1", "vpc-2"}]  # new links have no rules yet
+    assert network.asked == [{"vpc-2"}, {"vpc-1", "vpc-2"}]  # what counts traffic is among the rules
+    agent.audit(parts, Touched(taps=frozenset({"stt1"})))
+    assert len(network.asked) == 2  # nothing of a VPC was touched
+    assert rules.asked[:2] == [{"vpc-2"}, {"vpc-1", "vpc-2"}]  # new links have no rules yet
     assert host.world.objects.trash == ["vol-9"]  # emptied with the look at everything
     agent.audit(parts)
     assert (network.asked[-1], rules.asked[-1], host.world.objects.trash) == (None, None, [])

@@ -212,10 +212,25 @@ def _volumes() -> Iterator[_Offer]:
             yield _Offer(speed, family, about | {"group": group, "provisioned": "Yes"}, f"{words} ({name})")
 
 
+def _traffic() -> Iterator[_Offer]:
+    """Yield bytes: those that leave for the internet, between zones and through NAT gateways."""
+    family = "Data Transfer"
+    outward = {"transferType": "AWS Outbound", "fromLocationType": "AWS Region", "toLocation": "External"}
+    for sender in ("RunInstances", "NatGateway"):
+        yield _Offer(uses.of_bytes(uses.OUT, sender, 1), family, outward, "GB data transfer out to the internet")
+    regional = {"transferType": "IntraRegion", "fromLocationType": "AWS Region", "toLocationType": "AWS Region"}
+    for operation in ("InterZone-Out", "InterZone-In", "VPCPeering-Out", "VPCPeering-In"):
+        words = "GB data transferred between Availability Zones"
+        yield _Offer(uses.of_bytes(uses.REGIONAL, operation, 1), family, regional, words)
+    gateway = uses.of_bytes(uses.NAT_BYTES, "NatGateway", 1)
+    yield _Offer(gateway, "NAT Gateway", {"group": "NGW:NatGateway"}, "GB data processed by NAT Gateways")
+
+
 def _others() -> Iterator[_Offer]:
     [snapshot] = uses.of_snapshot(1)
     media = {"storageMedia": "Amazon S3"}
     yield _Offer(snapshot, "Storage Snapshot", media, "GB-month of snapshot data stored")
+    yield from _traffic()
     [gateway] = uses.of_nat_gateway()
     yield _Offer(gateway, "NAT Gateway", {"group": "NGW:NatGateway"}, "NAT Gateway Hour")
     for word, found in (

@@ -104,6 +104,12 @@ def test_thousandths_of_credits_are_billed_in_hours_of_a_vcpu():
     assert (made.quantity, made.unit, made.service) == (Decimal("1.5"), "vCPU-Hours", "Amazon Elastic Compute Cloud")
 
 
+@pytest.mark.parametrize("usage", ["DataTransfer-Out-Bytes", "DataTransfer-Regional-Bytes", "NatGateway-Bytes"])
+def test_bytes_are_billed_in_gib(usage):
+    made = line(usage, 3 << 29, "any")
+    assert (made.quantity, made.unit, made.service) == (Decimal("1.5"), "GB", "Amazon Elastic Compute Cloud")
+
+
 VOLUMES = st.tuples(
     st.sampled_from(["gp2", "gp3", "io1", "io2", "st1", "sc1", "standard"]),
     st.integers(1, 99),

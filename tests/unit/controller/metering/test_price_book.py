@@ -7,7 +7,7 @@ import pytest
 from stead_controller.errors import InvalidParameter
 from stead_controller.metering.price_book import default_text, parse
 from stead_controller.metering.price_tiers import Tier, flat
-from stead_controller.metering.uses import KINDS
+from stead_controller.metering.uses import KINDS, NAMES
 
 BOOK = """
 currency = "EUR"
@@ -41,7 +41,8 @@ def test_the_default_prices_are_right_and_name_each_kind():
     book = parse(default_text())
     assert book.instances is not None
     by_size = {"BoxUsage:", "SpotUsage:", "DedicatedUsage:", "UnusedBox:"}
-    assert all(book.find(kind) is not None for kind in KINDS if kind not in by_size)
+    assert all(book.find(kind) is not None for kind in KINDS if kind not in by_size and kind != "DataTransfer-")
+    assert all(book.find(name) is not None for name in NAMES)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ def usages(*filters: tuple[str, str, str]) -> set[str]:
     return {one.attributes["usagetype"] for one in chosen(*filters)}
 
 
+NAT = {"NatGateway-Hours", "NatGateway-Bytes", "DataTransfer-Out-Bytes"}
 T3_MICRO = {"BoxUsage:t3.micro", "UnusedBox:t3.micro"}
 
 
@@ -45,8 +46,11 @@ T3_MICRO = {"BoxUsage:t3.micro", "UnusedBox:t3.micro"}
             {"BoxUsage:t3.small", "HostBoxUsage:t3.small"},
         ),
         ([("NONE_OF", "instanceType", "t3.micro,t3.small"), ("EQUALS", "unknown-no", "x")], None),
-        ([("NONE_OF", "instanceType", "t3.micro,t3.small"), ("CONTAINS", "operation", "Nat")], {"NatGateway-Hours"}),
-        ([("TERM_MATCH", "productFamily", "NAT Gateway"), ("TERM_MATCH", "termType", "OnDemand")], {"NatGateway-Hours"}),
+        ([("NONE_OF", "instanceType", "t3.micro,t3.small"), ("CONTAINS", "operation", "Nat")], NAT),
+        (
+            [("TERM_MATCH", "productFamily", "NAT Gateway"), ("TERM_MATCH", "termType", "OnDemand")],
+            {"NatGateway-Hours", "NatGateway-Bytes"},
+        ),
         ([("TERM_MATCH", "termType", "Reserved")], set()),
         ([("LIKE", "usagetype", "x")], None),
     ],

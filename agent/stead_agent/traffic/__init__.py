@@ -1,0 +1,1 @@
+"""Traffic: which bytes guests and NAT gateways sent where, each counted once."""
