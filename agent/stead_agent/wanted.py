@@ -299,9 +299,13 @@ def change_of(wanted: Wanted, state: DesiredState, *, answers_hello: bool = Fals
     put, unknown = _puts(wanted, state, foreign=foreign)
     unnamed = _unnamed(wanted, state) if state.full else frozenset()
     unclaimed = unnamed if older else unnamed & wanted.unclaimed
+    unclaimed -= _without_use(wanted, unclaimed)
     buried = _burials(wanted, state, unnamed - unclaimed, foreign=foreign)
     if not state.full:
         unclaimed = wanted.unclaimed - {key_of(each) for each in put} - {each.key for each in buried}
+        useless = _without_use(wanted, unclaimed, after=buried)
+        buried += tuple(Tombstone(key, state.revision, False, wanted.known(key)) for key in sorted(useless))
+        unclaimed -= useless
     forgotten: tuple[Key, ...] = ()
     if state.full:
         named = {Key(removal.kind, removal.id) for removal in state.removals}
@@ -319,6 +323,37 @@ def change_of(wanted: Wanted, state: DesiredState, *, answers_hello: bool = Fals
         still_unclaimed,
         patient=state.patient,
     )
+
+
+def _without_use(
+    wanted: Wanted, unclaimed: AbstractSet[Key], *, after: Iterable[Tombstone] | None = None
+) -> frozenset[Key]:
+    """List unclaimed VPCs and parts of VPCs in which no unclaimed interface is: they are of no use by themselves.
+
+    After a full state these are all that are left; `after` some removals only those of which an interface or the VPC
+    itself goes: what is still to be named comes in another message.
+    """
+    used = {_vpc(wanted, key) for key in unclaimed if key.kind == desired_pb2.KIND_INTERFACE}
+    used |= {
+        each.peering.peer_vpc_id
+        for key, each in wanted.resources.items()
+        if key.kind == desired_pb2.KIND_PEERING and each.peering.vpc_id in used
+    }
+    parts = [key for key in unclaimed if key.kind in SHARED_KINDS or key.kind == desired_pb2.KIND_VPC]
+    useless = frozenset(key for key in parts if _vpc(wanted, key) not in used)
+    if after is None:
+        return useless
+    leave = {desired_pb2.KIND_VPC, desired_pb2.KIND_INTERFACE}
+    left = {_vpc(wanted, each.key) for each in after if each.key.kind in leave}
+    return frozenset(key for key in useless if _vpc(wanted, key) in left)
+
+
+def _vpc(wanted: Wanted, key: Key) -> str | None:
+    """Return the VPC that a resource is, or belongs to."""
+    if key.kind == desired_pb2.KIND_VPC:
+        return key.id
+    resource = wanted.known(key)
+    return vpc_of(resource) if resource is not None else None
 
 
 def _puts(wanted: Wanted, state: DesiredState, *, foreign: bool) -> tuple[tuple[Resource, ...], tuple[str, ...]]:

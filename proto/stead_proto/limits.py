@@ -28,6 +28,12 @@ MESSAGE_BYTES: Final = 64 * MIB
 STATUSES_PER_PROGRESS: Final = 1000
 """Statuses in one Progress; more are sent in further ones, so that a message never nears its limit."""
 
+UNCLAIMED_BYTES: Final = 128 * KIB
+"""The most that a host says of one resource that the controller's older database does not know."""
+
+PROGRESS_BYTES: Final = 16 * MIB
+"""When what was said of unclaimed resources in one Progress is this much, the others follow in further ones."""
+
 ERROR_CHARACTERS: Final = 2000
 """The most of an error's text that travels in a status or an answer."""
 

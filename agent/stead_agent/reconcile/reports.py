@@ -1,6 +1,7 @@
 """What is reported to the controller: each resource's latest status, which are unsent, and the revision reached."""
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from stead_agent.wanted import SHARED_KINDS, Key
 from stead_proto import limits
@@ -137,13 +138,21 @@ class Reports:
         """Tell whether there is anything unsent."""
         return bool(self._unsent) or self._reached_changed
 
-    def take(self, most: int = limits.STATUSES_PER_PROGRESS) -> list[ResourceStatus]:
-        """Take the statuses to be sent next, oldest first."""
-        keys = list(self._unsent)[:most] if len(self._unsent) > most else list(self._unsent)
-        for key in keys:
+    def take(
+        self, most: int = limits.STATUSES_PER_PROGRESS, most_bytes: int = limits.PROGRESS_BYTES
+    ) -> list[ResourceStatus]:
+        """Take the statuses to be sent next, oldest first: so many, or until unclaimed ones have so many bytes."""
+        taken = []
+        for key in islice(list(self._unsent), most):
+            said = self._said(key)
             del self._unsent[key]
+            taken.append(said)
+            if said.HasField("unclaimed"):
+                most_bytes -= said.ByteSize()
+            if most_bytes <= 0:
+                break
         self._reached_changed = False
-        return [self._said(key) for key in keys]
+        return taken
 
     def _said(self, key: Key) -> ResourceStatus:
         """Return what is reported of a resource."""

@@ -1,14 +1,66 @@
-"""What an unclaimed resource has: the controller, whose database lacks it, must not assign that to others."""
+"""What an unclaimed resource has: the controller, whose database lacks it, must not assign that to others.
+
+A machine, an interface or a volume is also said whole, so that the controller can adopt it: without keys and
+credentials, of which only those sealed by the controller itself are said.
+"""
+
+from typing import Final, Literal
 
 from stead_agent.wanted import Key, Wanted
+from stead_proto import limits
 from stead_proto.v1 import desired_pb2, host_pb2
+
+_ADOPTABLE: Final = frozenset({"interface", "machine", "volume"})
+_CREDENTIALS: Final[tuple[Literal["access_key_id", "secret_access_key", "session_token", "without_token"], ...]] = (
+    "access_key_id",
+    "secret_access_key",
+    "session_token",
+    "without_token",
+)
 
 
 def what_it_has(wanted: Wanted, key: Key) -> host_pb2.Unclaimed | None:
-    """Return the addresses, or the room, of an unclaimed resource; None for others."""
+    """Return the addresses, or the room, of an unclaimed resource, and itself; None for others."""
     resource = wanted.resources.get(key)
     if key not in wanted.unclaimed or resource is None:
         return None
+    has = _what(resource)
+    if resource.WhichOneof("body") in _ADOPTABLE:
+        has.resource.CopyFrom(without_secrets(resource))
+        for group_id in resource.interface.security_group_ids:
+            group = wanted.resources.get(Key(desired_pb2.KIND_SECURITY_GROUP, group_id))
+            if group is not None:
+                has.security_groups.add().CopyFrom(group)
+    if has.ByteSize() > limits.UNCLAIMED_BYTES:
+        has.ClearField("security_groups")
+    if has.ByteSize() > limits.UNCLAIMED_BYTES:
+        has.ClearField("resource")
+    return has
+
+
+def without_secrets(resource: desired_pb2.Resource) -> desired_pb2.Resource:
+    """Return a resource without keys that can be used and without what gives a guest rights."""
+    bare = desired_pb2.Resource()
+    bare.CopyFrom(resource)
+    match bare.WhichOneof("body"):
+        case "volume":
+            bare.volume.ClearField("encryption_key")
+        case "machine":
+            if bare.machine.HasField("tpm"):
+                bare.machine.tpm.ClearField("encryption_key")
+            if bare.machine.metadata.HasField("role"):
+                for secret in _CREDENTIALS:
+                    bare.machine.metadata.role.ClearField(secret)
+            bare.machine.metadata.ClearField("identity")
+            if bare.machine.metadata.HasField("identity_credentials"):
+                updated = bare.machine.metadata.identity_credentials.updated
+                bare.machine.metadata.identity_credentials.CopyFrom(desired_pb2.IdentityCredentials(updated=updated))
+        case _:
+            pass
+    return bare
+
+
+def _what(resource: desired_pb2.Resource) -> host_pb2.Unclaimed:
     match resource.WhichOneof("body"):
         case "interface":
             return _of_interface(resource.interface)

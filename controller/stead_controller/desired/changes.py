@@ -210,7 +210,7 @@ class Reader:
 
     def _own_piece(self, kind: int, resource_id: str, revision: int, body: bytes | None, *, force: bool) -> bytes:
         if body is not None:
-            body = opened(kind, body, self._open_key)
+            body = opened(kind, body, self._open_key, gives_back=True)
             for add in self._additions if kind == desired.KIND_MACHINE else ():
                 body = add(body)
         return _piece(kind, resource_id, revision, body, force=force)

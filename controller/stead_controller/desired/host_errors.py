@@ -17,7 +17,7 @@ from stead_proto.v1 import host_pb2 as pb
 _LENGTH: Final = 2000
 UNCLAIMED: Final = (
     "this host has it and the database, which is older, does not know it; it stays as it is until a newer database is "
-    "put back, or `stead host discard` removes it"
+    "put back, or `stead unclaimed` adopts or removes it"
 )
 """The error of what a host has and this database does not know; errors of hosts never have this text."""
 _OF_HOSTS: Final = Prepared(

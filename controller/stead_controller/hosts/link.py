@@ -239,7 +239,7 @@ class HostLink:
             return
         left_out = await self._reports.take(stream.host_id, news)
         for status in news:
-            if status.condition == pb.CONDITION_FAILED or (status.kind, status.id) in left_out:
+            if status.condition in reports.FAILURES or (status.kind, status.id) in left_out:
                 stream.failing.add((status.kind, status.id))
             elif status.condition in (pb.CONDITION_READY, pb.CONDITION_ABSENT):
                 stream.failing.discard((status.kind, status.id))

@@ -71,7 +71,9 @@ _REVISION: Final = Prepared(
         HostResource.resource_id == bindparam("resource_id"),
     )
 )
-_FAILURES: Final = frozenset({pb.CONDITION_FAILED, pb.CONDITION_UNCLAIMED})
+FAILURES: Final = frozenset({pb.CONDITION_FAILED, pb.CONDITION_UNCLAIMED})
+"""Conditions that are stored as long as they last."""
+
 _CRASHED: Final = Reason("Server.InternalError", "Server.InternalError: The virtual machine's process failed")
 
 
@@ -81,7 +83,7 @@ def is_news(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> 
     Each host reports of each part of a VPC that it is as desired; that is not stored.
     """
     if (
-        status.condition in _FAILURES
+        status.condition in FAILURES
         or (status.kind, status.id) in failing
         or status.volume.full
         or status.volume.stalled
@@ -121,9 +123,10 @@ def apply_progress(tx: Transaction, progress: Sequence[tuple[str, Sequence[pb.Re
     for host_id, statuses in progress:
         mine = failing[host_id]
         about_errors = [each for each in statuses if _is_about_errors(each, mine)]
+        about_errors = unclaimed.without_adopted(tx, host_id, about_errors)
         host_errors.note(tx, host_id, about_errors, now)
         unclaimed.note(tx, host_id, about_errors)
-        mine.update((each.kind, each.id) for each in statuses if each.condition in _FAILURES)
+        mine.update((each.kind, each.id) for each in statuses if each.condition in FAILURES)
         for status in statuses:
             if status.condition == pb.CONDITION_UNCLAIMED:
                 continue  # there is no row to change
@@ -133,7 +136,7 @@ def apply_progress(tx: Transaction, progress: Sequence[tuple[str, Sequence[pb.Re
 
 
 def _is_about_errors(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> bool:
-    return status.condition in _FAILURES or (status.kind, status.id) in failing
+    return status.condition in FAILURES or (status.kind, status.id) in failing
 
 
 def _look_up(tx: Transaction, statuses: Iterable[pb.ResourceStatus], now: datetime) -> _Writing:

@@ -4,21 +4,30 @@ Their addresses are not assigned again (`resources/network/unclaimed_addresses.p
 reserved. A public address that this database has given to another interface stays where it is until somebody decides.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from sqlalchemy import select, tuple_
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, NetworkInterface, PublicAddress, UnclaimedAddress, UnclaimedResource
-from stead_controller.desired import desired_state
+from stead_controller.desired import desired_state, outbox
 from stead_controller.placement.guest_memory import memory_of
-from stead_controller.resources.host_capacity import capacity, volume_homes
+from stead_controller.resources.host_capacity import unclaimed_room
 from stead_controller.resources.network import interface_changes
 from stead_controller.resources.network.unclaimed_addresses import EVERYWHERE
 from stead_proto.v1 import host_pb2 as pb
 
 _POOL_LENGTH: Final = 64
+
+
+def without_adopted(tx: Transaction, host_id: str, statuses: Sequence[pb.ResourceStatus]) -> list[pb.ResourceStatus]:
+    """Leave out what a host says to be unclaimed since it does not know yet that this database has adopted it."""
+    return [
+        each
+        for each in statuses
+        if each.condition != pb.CONDITION_UNCLAIMED or not outbox.is_desired(tx, host_id, each.kind, each.id)
+    ]
 
 
 def note(tx: Transaction, host_id: str, statuses: Iterable[pb.ResourceStatus]) -> None:
@@ -32,7 +41,7 @@ def note(tx: Transaction, host_id: str, statuses: Iterable[pb.ResourceStatus]) -
         return
     before = _addresses(tx, host_id, latest)
     for row in rows:
-        _count(tx, row, -1)
+        unclaimed_room.release(tx, row)
         tx.session.delete(row)
     tx.session.flush()
     for (kind, resource_id), unclaimed in named.items():
@@ -78,19 +87,12 @@ def _add(tx: Transaction, host_id: str, kind: int, resource_id: str, reported: p
         memory=memory_of(reported.memory, reported.vcpus) if reported.vcpus else reported.memory,
         disk=reported.disk,
         pool=reported.pool[:_POOL_LENGTH],
+        said=reported.SerializeToString() if reported.HasField("resource") else None,
     )
     tx.session.add(row)
     tx.session.flush()
-    _count(tx, row, 1)
+    unclaimed_room.take(tx, row)
     places = {(reported.subnet_id, address) for address in reported.private_addresses}
     places |= {(EVERYWHERE, address) for address in (*reported.public_addresses, reported.mac_address) if address}
     mine = {"host_id": host_id, "kind": kind, "resource_id": resource_id}
     tx.session.add_all(UnclaimedAddress(**mine, place=place, address=address) for place, address in sorted(places))
-
-
-def _count(tx: Transaction, row: UnclaimedResource, sign: int) -> None:
-    """Add the capacity of a resource to the reserved one, or subtract it."""
-    if row.vcpus or row.memory:
-        capacity.count(tx, row.host_id, sign * row.vcpus, sign * row.memory)
-    if row.disk:
-        volume_homes.release_bytes(tx, row.host_id, row.pool, -sign * row.disk)

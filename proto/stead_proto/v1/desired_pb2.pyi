@@ -306,6 +306,8 @@ class Volume(_message.Message):
     REMOTE_FIELD_NUMBER: _builtins.int
     FORMER_HOME_IDS_FIELD_NUMBER: _builtins.int
     HOME_COUNT_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    SEALED_KEY_FIELD_NUMBER: _builtins.int
     size: _builtins.int
     """bytes"""
     volume_type: _builtins.str
@@ -323,6 +325,8 @@ class Volume(_message.Message):
     """32 bytes; only while a machine has the volume, or a snapshot of it is being taken"""
     home_count: _builtins.int
     """how often it has moved to another home: a disk of an earlier time is not this one's"""
+    sealed_key: _builtins.bytes
+    """the encryption_key, whenever that is given, as only the controller can open it"""
     @_builtins.property
     def export(self) -> Global___VolumeExport: ...
     @_builtins.property
@@ -330,6 +334,10 @@ class Volume(_message.Message):
     @_builtins.property
     def former_home_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Hosts given up on which it was at home before, in a pool that they shared with this one: its disk is there as theirs."""
+
+    @_builtins.property
+    def record(self) -> Global___VolumeRecord:
+        """for its home"""
 
     def __init__(
         self,
@@ -346,14 +354,50 @@ class Volume(_message.Message):
         remote: Global___RemoteVolume | None = ...,
         former_home_ids: _abc.Iterable[_builtins.str] | None = ...,
         home_count: _builtins.int = ...,
+        record: Global___VolumeRecord | None = ...,
+        sealed_key: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["export", b"export", "remote", b"remote"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["export", b"export", "record", b"record", "remote", b"remote"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_id", b"base_id", "encrypted", b"encrypted", "encryption_key", b"encryption_key", "export", b"export", "former_home_ids", b"former_home_ids", "home_count", b"home_count", "iops", b"iops", "pool", b"pool", "remote", b"remote", "size", b"size", "throughput", b"throughput", "volume_type", b"volume_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_id", b"base_id", "encrypted", b"encrypted", "encryption_key", b"encryption_key", "export", b"export", "former_home_ids", b"former_home_ids", "home_count", b"home_count", "iops", b"iops", "pool", b"pool", "record", b"record", "remote", b"remote", "sealed_key", b"sealed_key", "size", b"size", "throughput", b"throughput", "volume_type", b"volume_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Volume: _TypeAlias = Volume  # noqa: Y015
+
+@_typing.final
+class VolumeRecord(_message.Message):
+    """What only the controller needs of a volume: a host says it to one whose database, an older copy, does not know it. This
+    is so of all records; they are as they were when the resource was last changed for another reason.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    DELETE_ON_TERMINATION_FIELD_NUMBER: _builtins.int
+    KMS_KEY_ID_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    created: _builtins.int
+    """Unix seconds"""
+    delete_on_termination: _builtins.bool
+    kms_key_id: _builtins.str
+    """an ARN, which Stead only shows; empty: not encrypted"""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        created: _builtins.int = ...,
+        delete_on_termination: _builtins.bool = ...,
+        kms_key_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "created", b"created", "delete_on_termination", b"delete_on_termination", "kms_key_id", b"kms_key_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VolumeRecord: _TypeAlias = VolumeRecord  # noqa: Y015
 
 @_typing.final
 class VolumeExport(_message.Message):
@@ -999,7 +1043,10 @@ class SecurityGroup(_message.Message):
 
     VPC_ID_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
+    name: _builtins.str
+    """of no use to hosts, as a record"""
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___SecurityGroupRule]: ...
     def __init__(
@@ -1007,10 +1054,11 @@ class SecurityGroup(_message.Message):
         *,
         vpc_id: _builtins.str = ...,
         rules: _abc.Iterable[Global___SecurityGroupRule] | None = ...,
+        name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "rules", b"rules", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1112,6 +1160,7 @@ class Interface(_message.Message):
     TCP_ESTABLISHED_TIMEOUT_FIELD_NUMBER: _builtins.int
     UDP_TIMEOUT_FIELD_NUMBER: _builtins.int
     UDP_STREAM_TIMEOUT_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
     BANDWIDTH_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     subnet_id: _builtins.str
@@ -1145,6 +1194,8 @@ class Interface(_message.Message):
     @_builtins.property
     def ipv6_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
+    def record(self) -> Global___InterfaceRecord: ...
+    @_builtins.property
     def bandwidth(self) -> Global___Bandwidth:
         """What the instance of instance_id may send, and the same again receive, by all its interfaces together; absent: no limit."""
 
@@ -1168,15 +1219,42 @@ class Interface(_message.Message):
         tcp_established_timeout: _builtins.int = ...,
         udp_timeout: _builtins.int = ...,
         udp_stream_timeout: _builtins.int = ...,
+        record: Global___InterfaceRecord | None = ...,
         bandwidth: Global___Bandwidth | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bandwidth", b"bandwidth"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bandwidth", b"bandwidth", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bandwidth", b"bandwidth", "host_name", b"host_name", "instance_id", b"instance_id", "ipv6_addresses", b"ipv6_addresses", "mac_address", b"mac_address", "private_address", b"private_address", "private_dns_name", b"private_dns_name", "public_addresses", b"public_addresses", "public_dns_name", b"public_dns_name", "secondary_addresses", b"secondary_addresses", "security_group_ids", b"security_group_ids", "source_dest_check", b"source_dest_check", "subnet_id", b"subnet_id", "tcp_established_timeout", b"tcp_established_timeout", "udp_stream_timeout", b"udp_stream_timeout", "udp_timeout", b"udp_timeout", "unfiltered", b"unfiltered", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bandwidth", b"bandwidth", "host_name", b"host_name", "instance_id", b"instance_id", "ipv6_addresses", b"ipv6_addresses", "mac_address", b"mac_address", "private_address", b"private_address", "private_dns_name", b"private_dns_name", "public_addresses", b"public_addresses", "public_dns_name", b"public_dns_name", "record", b"record", "secondary_addresses", b"secondary_addresses", "security_group_ids", b"security_group_ids", "source_dest_check", b"source_dest_check", "subnet_id", b"subnet_id", "tcp_established_timeout", b"tcp_established_timeout", "udp_stream_timeout", b"udp_stream_timeout", "udp_timeout", b"udp_timeout", "unfiltered", b"unfiltered", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Interface: _TypeAlias = Interface  # noqa: Y015
+
+@_typing.final
+class InterfaceRecord(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELETE_ON_TERMINATION_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    ASSOCIATE_PUBLIC_ADDRESS_FIELD_NUMBER: _builtins.int
+    delete_on_termination: _builtins.bool
+    description: _builtins.str
+    associate_public_address: _builtins.bool
+    """it has an automatic one while its instance runs, unless it has an elastic one"""
+    def __init__(
+        self,
+        *,
+        delete_on_termination: _builtins.bool = ...,
+        description: _builtins.str = ...,
+        associate_public_address: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["associate_public_address", b"associate_public_address", "delete_on_termination", b"delete_on_termination", "description", b"description"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InterfaceRecord: _TypeAlias = InterfaceRecord  # noqa: Y015
 
 @_typing.final
 class Bandwidth(_message.Message):
@@ -1212,17 +1290,21 @@ class PublicAddress(_message.Message):
 
     PUBLIC_ADDRESS_FIELD_NUMBER: _builtins.int
     PRIVATE_ADDRESS_FIELD_NUMBER: _builtins.int
+    ALLOCATION_ID_FIELD_NUMBER: _builtins.int
     public_address: _builtins.str
     private_address: _builtins.str
+    allocation_id: _builtins.str
+    """of an Elastic IP address, as a record; empty: it was given automatically"""
     def __init__(
         self,
         *,
         public_address: _builtins.str = ...,
         private_address: _builtins.str = ...,
+        allocation_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["private_address", b"private_address", "public_address", b"public_address"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_id", b"allocation_id", "private_address", b"private_address", "public_address", b"public_address"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1255,6 +1337,7 @@ class Machine(_message.Message):
     FIRMWARE_FIELD_NUMBER: _builtins.int
     FIRMWARE_KEPT_FIELD_NUMBER: _builtins.int
     VOLUMES_LIMIT_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
     power: Global___Power.ValueType
     start_count: _builtins.int
     """Each increment means one start: the agent starts the guest once per number, so that a guest which
@@ -1317,6 +1400,8 @@ class Machine(_message.Message):
     def volumes_limit(self) -> Global___VolumesLimit:
         """absent: only the limits of each volume count"""
 
+    @_builtins.property
+    def record(self) -> Global___MachineRecord: ...
     def __init__(
         self,
         *,
@@ -1343,14 +1428,41 @@ class Machine(_message.Message):
         firmware: Global___FirmwareState | None = ...,
         firmware_kept: _builtins.int = ...,
         volumes_limit: Global___VolumesLimit | None = ...,
+        record: Global___MachineRecord | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits", "firmware", b"firmware", "metadata", b"metadata", "pinning", b"pinning", "tpm", b"tpm", "volumes_limit", b"volumes_limit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_credits", b"cpu_credits", "firmware", b"firmware", "metadata", b"metadata", "pinning", b"pinning", "record", b"record", "tpm", b"tpm", "volumes_limit", b"volumes_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "cpu_credits", b"cpu_credits", "devices", b"devices", "disks", b"disks", "firmware", b"firmware", "firmware_kept", b"firmware_kept", "force_stop", b"force_stop", "hasten_stop", b"hasten_stop", "hibernate", b"hibernate", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "pinning", b"pinning", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "stores_since", b"stores_since", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus", "volumes_limit", b"volumes_limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_mode", b"boot_mode", "cpu_credits", b"cpu_credits", "devices", b"devices", "disks", b"disks", "firmware", b"firmware", "firmware_kept", b"firmware_kept", "force_stop", b"force_stop", "hasten_stop", b"hasten_stop", "hibernate", b"hibernate", "interfaces", b"interfaces", "memory", b"memory", "metadata", b"metadata", "pinning", b"pinning", "power", b"power", "reboot_count", b"reboot_count", "record", b"record", "start_count", b"start_count", "stores_since", b"stores_since", "threads_per_core", b"threads_per_core", "tpm", b"tpm", "uefi_variables", b"uefi_variables", "vcpus", b"vcpus", "volumes_limit", b"volumes_limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Machine: _TypeAlias = Machine  # noqa: Y015
+
+@_typing.final
+class MachineRecord(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHUTDOWN_BEHAVIOR_FIELD_NUMBER: _builtins.int
+    DISABLE_API_TERMINATION_FIELD_NUMBER: _builtins.int
+    DISABLE_API_STOP_FIELD_NUMBER: _builtins.int
+    shutdown_behavior: _builtins.str
+    """stop or terminate, when its guest powers itself off"""
+    disable_api_termination: _builtins.bool
+    disable_api_stop: _builtins.bool
+    def __init__(
+        self,
+        *,
+        shutdown_behavior: _builtins.str = ...,
+        disable_api_termination: _builtins.bool = ...,
+        disable_api_stop: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disable_api_stop", b"disable_api_stop", "disable_api_termination", b"disable_api_termination", "shutdown_behavior", b"shutdown_behavior"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MachineRecord: _TypeAlias = MachineRecord  # noqa: Y015
 
 @_typing.final
 class VolumesLimit(_message.Message):
@@ -1495,16 +1607,20 @@ class Tpm(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ENCRYPTION_KEY_FIELD_NUMBER: _builtins.int
+    SEALED_KEY_FIELD_NUMBER: _builtins.int
     encryption_key: _builtins.bytes
     """of that state"""
+    sealed_key: _builtins.bytes
+    """the same, as only the controller can open it"""
     def __init__(
         self,
         *,
         encryption_key: _builtins.bytes = ...,
+        sealed_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["encryption_key", b"encryption_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encryption_key", b"encryption_key", "sealed_key", b"sealed_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1116,6 +1116,8 @@ class Unclaimed(_message.Message):
     MEMORY_FIELD_NUMBER: _builtins.int
     DISK_FIELD_NUMBER: _builtins.int
     POOL_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    SECURITY_GROUPS_FIELD_NUMBER: _builtins.int
     subnet_id: _builtins.str
     """of an interface, and so the next three"""
     mac_address: _builtins.str
@@ -1133,6 +1135,16 @@ class Unclaimed(_message.Message):
 
     @_builtins.property
     def public_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def resource(self) -> _desired_pb2.Resource:
+        """A machine, an interface or a volume as it was last desired, without any key or credential, by which the controller can
+        adopt it; absent when it is too large (limits.UNCLAIMED_BYTES), and from agents of earlier releases.
+        """
+
+    @_builtins.property
+    def security_groups(self) -> _containers.RepeatedCompositeFieldContainer[_desired_pb2.Resource]:
+        """of an interface, as they were last desired"""
+
     def __init__(
         self,
         *,
@@ -1144,10 +1156,12 @@ class Unclaimed(_message.Message):
         memory: _builtins.int = ...,
         disk: _builtins.int = ...,
         pool: _builtins.str = ...,
+        resource: _desired_pb2.Resource | None = ...,
+        security_groups: _abc.Iterable[_desired_pb2.Resource] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resource", b"resource"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk", "mac_address", b"mac_address", "memory", b"memory", "pool", b"pool", "private_addresses", b"private_addresses", "public_addresses", b"public_addresses", "subnet_id", b"subnet_id", "vcpus", b"vcpus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk", "mac_address", b"mac_address", "memory", b"memory", "pool", b"pool", "private_addresses", b"private_addresses", "public_addresses", b"public_addresses", "resource", b"resource", "security_groups", b"security_groups", "subnet_id", b"subnet_id", "vcpus", b"vcpus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,7 +8,10 @@ from stead_controller.db.types import ResourceId
 
 
 class UnclaimedResource(Base):
-    """A resource that a host keeps, and the capacity that it uses there; `disk`, in bytes, is of the host's `pool`."""
+    """A resource that a host keeps, and the capacity that it uses there; `disk`, in bytes, is of the host's `pool`.
+
+    `said` is the host's message `stead.v1.Unclaimed` if that has the resource itself, by which it can be adopted.
+    """
 
     __tablename__ = "unclaimed_resources"
 
@@ -19,6 +22,7 @@ class UnclaimedResource(Base):
     memory: Mapped[int] = mapped_column(BigInteger)
     disk: Mapped[int] = mapped_column(BigInteger)
     pool: Mapped[str] = mapped_column(String(64))
+    said: Mapped[bytes | None]
 
 
 class UnclaimedAddress(Base):

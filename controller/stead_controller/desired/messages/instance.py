@@ -126,8 +126,17 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
         firmware=pb.FirmwareState(start_count=kept.start_count, variables=kept.variables, tpm=kept.tpm)
         if kept is not None and kept.is_moved
         else None,
+        record=_record(instance),
     )
     return messages
+
+
+def _record(instance: Instance) -> pb.MachineRecord:
+    return pb.MachineRecord(
+        shutdown_behavior=instance.shutdown_behavior,
+        disable_api_termination=instance.disable_api_termination,
+        disable_api_stop=instance.disable_api_stop,
+    )
 
 
 def _firmware(tx: Transaction, instance: Instance) -> InstanceFirmware | None:

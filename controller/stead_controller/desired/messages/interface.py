@@ -16,7 +16,7 @@ _NAMES: Final = Prepared(select(Vpc.dns_support, Vpc.dns_hostnames).where(Vpc.id
 # An address that an unclaimed interface has too stays there alone: two hosts would answer for it.
 _unclaimed = exists().where(UnclaimedAddress.place == "", UnclaimedAddress.address == PublicAddress.address)
 _PUBLIC: Final = Prepared(
-    select(PublicAddress.address, PublicAddress.private_address)
+    select(PublicAddress.address, PublicAddress.private_address, PublicAddress.allocation_id)
     .where(PublicAddress.interface_id == bindparam("interface_id"), ~_unclaimed)
     .order_by(PublicAddress.address)
 )
@@ -49,7 +49,7 @@ def _gives_names(tx: Transaction, vpc_id: str) -> bool:
 def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequence[str], region: str) -> pb.Interface:
     """An interface with its addresses and groups, without public ones that an unclaimed interface of a host has."""
     public = _PUBLIC.all(tx.connection, {"interface_id": interface.id})
-    own = next((address for address, private in public if private == interface.private_address), None)
+    own = next((address for address, private, _ in public if private == interface.private_address), None)
     named = own is not None and _gives_names(tx, interface.vpc_id)
     held = _HELD.all(tx.connection, {"interface_id": interface.id})
     return pb.Interface(
@@ -60,8 +60,12 @@ def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequen
         secondary_addresses=[address for address, ipv6 in held if not ipv6],
         ipv6_addresses=[address for address, ipv6 in held if ipv6],
         public_addresses=[
-            pb.PublicAddress(public_address=address, private_address=private or interface.private_address or "")
-            for address, private in public
+            pb.PublicAddress(
+                public_address=address,
+                private_address=private or interface.private_address or "",
+                allocation_id=allocation_id or "",
+            )
+            for address, private, allocation_id in public
         ],
         security_group_ids=group_ids,
         source_dest_check=interface.source_dest_check,
@@ -72,4 +76,9 @@ def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequen
         tcp_established_timeout=interface.tcp_established_timeout or 0,
         udp_timeout=interface.udp_timeout or 0,
         udp_stream_timeout=interface.udp_stream_timeout or 0,
+        record=pb.InterfaceRecord(
+            delete_on_termination=interface.delete_on_termination,
+            description=interface.description,
+            associate_public_address=interface.associate_public_address,
+        ),
     )

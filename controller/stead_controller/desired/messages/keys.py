@@ -23,20 +23,29 @@ _HOLDERS: Final[dict[int, Callable[[pb.Resource], Any]]] = {
 WITH_KEYS: Final = frozenset(_HOLDERS)
 """Kinds of resources that may have a key."""
 
+_GIVEN_BACK: Final = frozenset({pb.KIND_VOLUME, pb.KIND_MACHINE})
+"""Kinds that a database can adopt which does not know them (`resources/operators/adoption.py`)."""
+
 
 def without_keys(_sealed: bytes) -> bytes:
     """Send no key: for programs that cannot open sealed keys, such as tools that look at the database."""
     return b""
 
 
-def opened(kind: int, body: bytes, open_key: OpenKey) -> bytes:
-    """Return a resource as it is sent; one without a key is sent as it is stored."""
+def opened(kind: int, body: bytes, open_key: OpenKey, *, gives_back: bool = False) -> bytes:
+    """Return a resource as it is sent; one without a key is sent as it is stored.
+
+    With `gives_back`, a host can give back a volume's or a machine's key: it gets the sealed one as well.
+    """
     holder = _HOLDERS.get(kind)
     if holder is None:
         return body
     resource = pb.Resource.FromString(body)
     part = holder(resource)
-    if not part.encryption_key:
+    sealed = part.encryption_key
+    if not sealed:
         return body
-    part.encryption_key = open_key(part.encryption_key)
+    part.encryption_key = open_key(sealed)
+    if gives_back and part.encryption_key and kind in _GIVEN_BACK:
+        part.sealed_key = sealed
     return resource.SerializeToString(deterministic=True)

@@ -20,7 +20,7 @@ def draw(tx: Transaction, group_id: str) -> pb.SecurityGroup | None:
     found = tx.session.scalars(rules).all()
     stale = _ended_peerings(tx, found)
     return pb.SecurityGroup(
-        vpc_id=group.vpc_id, rules=[_rule(tx, rule) for rule in found if rule.peering_id not in stale]
+        vpc_id=group.vpc_id, rules=[_rule(tx, rule) for rule in found if rule.peering_id not in stale], name=group.name
     )
 
 

@@ -24,6 +24,12 @@ def of_volume(volume: Volume, *, is_read: bool) -> pb.Volume:
         encryption_key=(volume.sealed_key or b"") if is_read else b"",
         former_home_ids=volume.former_homes.split(),
         home_count=volume.home_count,
+        record=pb.VolumeRecord(
+            account_id=volume.account_id,
+            created=int(volume.created.timestamp()),
+            delete_on_termination=volume.delete_on_termination,
+            kms_key_id=volume.kms_key_id or "",
+        ),
     )
     if volume.attached_host_id not in (None, volume.host_id):
         message.export.CopyFrom(

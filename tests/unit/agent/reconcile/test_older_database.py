@@ -4,8 +4,10 @@ import pytest
 
 from stead_agent.disks.volumes.interface import DiskLostError
 from stead_agent.machines.interface import MachineError
+from stead_agent.reconcile.reports import Reports, status
 from stead_agent.reconcile.unclaimed import what_it_has
-from stead_agent.wanted import Change, Key, Wanted
+from stead_agent.wanted import SHARED_KINDS, Change, Key, Wanted, key_of
+from stead_proto import limits
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
 from tests.support import desired_states as make
@@ -102,6 +104,12 @@ def test_of_what_is_unclaimed_addresses_and_room_are_reported(bench: Bench, send
     bench.reported.clear()
     bench.reconciler.reports.resend_all()
     reported = {key.id: each for key, each in bench.report().items()}
+    kept = {key.id: each for key, each in bench.reconciler.wanted.resources.items()}
+    for name in ("eni-2", "i-2", "vol-2"):
+        assert reported[name].unclaimed.resource == kept[name]
+        reported[name].unclaimed.ClearField("resource")
+    assert [each.id for each in reported["eni-2"].unclaimed.security_groups] == list(eni.security_group_ids) != []
+    reported["eni-2"].unclaimed.ClearField("security_groups")
     assert reported["eni-2"].unclaimed == host_pb2.Unclaimed(
         subnet_id="subnet-1",
         mac_address=eni.mac_address,
@@ -120,7 +128,10 @@ def test_what_is_off_or_at_home_elsewhere_takes_no_room() -> None:
     off = make.machine("i-1", volumes=("vol-1",), interfaces=(), power=pb.POWER_STOPPED)
     keys = [Key(pb.KIND_VOLUME, "vol-1"), Key(pb.KIND_MACHINE, "i-1")]
     wanted.install(Change(1, "epoch-1", full=True, put=(remote, off), unclaimed=frozenset(keys)))
-    assert [what_it_has(wanted, key) for key in keys] == [host_pb2.Unclaimed()] * 2
+    assert [what_it_has(wanted, key) for key in keys] == [
+        host_pb2.Unclaimed(resource=remote),
+        host_pb2.Unclaimed(resource=off),
+    ]
 
 
 def test_an_instance_whose_disk_was_removed_is_said_to_be_off_and_its_volume_lost(
@@ -148,3 +159,118 @@ def test_a_guest_that_does_not_start_after_its_host_was_down_is_said_to_be_off(b
     machine = bench.report()[Key(pb.KIND_MACHINE, "i-1")]
     assert machine.condition == host_pb2.CONDITION_FAILED
     assert (machine.machine.power, machine.machine.start_count) == (host_pb2.MACHINE_POWER_OFF, 1)
+
+
+def _said(*resources: pb.Resource, about: Key) -> host_pb2.Unclaimed:
+    wanted = Wanted()
+    keys = frozenset(key for key in map(key_of, resources) if key is not None)
+    wanted.install(Change(1, "epoch-1", full=True, put=resources, unclaimed=keys))
+    said = what_it_has(wanted, about)
+    assert said is not None
+    return said
+
+
+def test_no_key_and_no_credential_is_reported_only_what_the_controller_sealed() -> None:
+    machine = make.machine("i-1", volumes=(), interfaces=())
+    machine.machine.tpm.CopyFrom(pb.Tpm(encryption_key=b"SECRET", sealed_key=b"sealed"))
+    words = machine.machine.metadata
+    words.user_data = b"echo hello"
+    words.identity.document = b"SECRET"
+    words.identity_credentials.CopyFrom(pb.IdentityCredentials(updated=7, expires=8, secret_access_key="SECRET"))
+    words.identity_credentials.access_key_id = words.identity_credentials.session_token = "SECRET"
+    words.role.CopyFrom(pb.RoleCredentials(profile_arn="arn:1", access_key_id="SECRET", secret_access_key="SECRET"))
+    words.role.session_token = words.role.without_token.secret_access_key = "SECRET"
+    volume = make.volume("vol-1")
+    volume.volume.encryption_key, volume.volume.sealed_key = b"SECRET", b"sealed"
+    said = [_said(machine, volume, about=key) for key in (Key(pb.KIND_MACHINE, "i-1"), Key(pb.KIND_VOLUME, "vol-1"))]
+    assert b"SECRET" not in b"".join(each.SerializeToString() for each in said)
+    assert [said[0].resource.machine.tpm.sealed_key, said[1].resource.volume.sealed_key] == [b"sealed"] * 2
+    assert said[0].resource.machine.metadata.user_data == b"echo hello"
+    assert said[0].resource.machine.metadata.role == pb.RoleCredentials(profile_arn="arn:1")
+    assert said[0].resource.machine.metadata.identity_credentials == pb.IdentityCredentials(updated=7)
+    assert machine.machine.metadata.role.access_key_id == "SECRET", "what the host itself goes by is untouched"
+
+
+def test_what_is_reported_of_one_resource_is_bounded() -> None:
+    rule = pb.SecurityGroupRule(id="sgr-1", protocol="-1", cidr_ipv4="10.0.0.0/8")
+    group = pb.Resource(id="sg-1", security_group=pb.SecurityGroup(vpc_id="vpc-1", rules=[rule] * 6000))
+    interface = make.interface("eni-1", "i-1")
+    interface.interface.security_group_ids[:] = ["sg-1", "sg-absent"]
+    said = _said(interface, group, about=Key(pb.KIND_INTERFACE, "eni-1"))
+    assert (said.resource, list(said.security_groups)) == (interface, [])
+    machine = make.machine("i-1", volumes=(), interfaces=())
+    machine.machine.uefi_variables = bytes(limits.UNCLAIMED_BYTES)
+    said = _said(machine, about=Key(pb.KIND_MACHINE, "i-1"))
+    assert (said.HasField("resource"), said.vcpus) == (False, machine.machine.vcpus)
+
+
+def test_a_message_ends_when_unclaimed_resources_have_filled_it() -> None:
+    body = pb.Resource(id="i", machine=pb.Machine(uefi_variables=bytes(1000)))
+    reports = Reports(lambda: None, lambda key: host_pb2.Unclaimed(resource=body) if key.id != "i-4" else None)
+    for number in range(6):
+        reports.put(status(Key(pb.KIND_MACHINE, f"i-{number}"), 1, host_pb2.CONDITION_READY))
+    sizes = []
+    while reports.has_news():
+        sizes.append([each.id for each in reports.take(most=4, most_bytes=2000)])
+        assert reports.reached(1) == (1 if len(sizes) == 3 else 0), "what is still to be said is not reached"
+    assert sizes == [["i-0", "i-1"], ["i-2", "i-3"], ["i-4", "i-5"]]
+
+
+def _kept(bench: Bench, kind: "pb.Kind.ValueType") -> set[str]:
+    return {key.id for key in bench.reconciler.wanted.resources if key.kind == kind}
+
+
+def test_parts_of_a_vpc_stay_as_long_as_an_unclaimed_interface_is_in_it(bench: Bench, sender: make.Sender) -> None:
+    """They are of no use by themselves, and nobody is told of them: they go with the last interface."""
+    bench.settle(sender.change(*make.launch("2")))
+    older = make.Sender("epoch-2")
+    bench.settle(older.change(make.host_network(), full=True))
+    bench.settle(older.full())
+    assert bench.host.running() == {"i-1", "i-2"}
+    parts = {key for key in bench.reconciler.wanted.unclaimed if key.kind in SHARED_KINDS}
+    assert {key.kind for key in parts} >= {pb.KIND_SUBNET, pb.KIND_SECURITY_GROUP}
+    for number, (vpcs, left) in {"1": ({"vpc-1"}, parts), "2": (set(), set())}.items():
+        gone = (Key(pb.KIND_MACHINE, f"i-{number}"), Key(pb.KIND_INTERFACE, f"eni-{number}"))
+        bench.settle(older.change(gone=gone))
+        assert _kept(bench, pb.KIND_VPC) == vpcs
+        assert parts & bench.reconciler.wanted.unclaimed == left
+        assert bool(parts & set(bench.reconciler.wanted.resources)) == bool(left)
+    assert bench.host.running() == set()
+
+
+def test_what_only_was_told_of_a_vpc_goes_when_all_that_there_is_was_said(bench: Bench, sender: make.Sender) -> None:
+    """An adopted interface is in a group that its host was told of by nobody again; a full state says what there is."""
+    group = make.group("sg-9")
+    bench.settle(sender.change(group))
+    older = make.Sender("epoch-2")
+    known = [make.host_network(), *make.launch("1")]
+    bench.settle(older.change(*known, full=True))
+    assert "sg-9" not in _kept(bench, pb.KIND_SECURITY_GROUP), "no unclaimed interface is in its VPC"
+    assert bench.host.running() == {"i-1"}
+    _all_kept(bench)
+
+
+def test_a_change_that_removes_nothing_takes_nothing_away(bench: Bench, sender: make.Sender) -> None:
+    """Of what is adopted, the interface may be named before the parts of its VPC are."""
+    older = make.Sender("epoch-2")
+    bench.settle(older.change(make.host_network(), full=True))
+    parts = {key for key in bench.reconciler.wanted.unclaimed if key.kind in SHARED_KINDS}
+    resources = {each.id: each for each in make.launch("1")}
+    bench.settle(older.change(resources["eni-1"]))
+    assert parts
+    assert parts <= bench.reconciler.wanted.unclaimed
+    bench.settle(older.change(*make.launch("1")))
+    assert not bench.reconciler.wanted.unclaimed
+    _all_kept(bench)
+
+
+def test_the_vpc_of_a_peer_stays_with_the_interface(bench: Bench, sender: make.Sender) -> None:
+    peer = pb.Resource(id="vpc-2", vpc=pb.Vpc(vni=2, cidr_blocks=["10.2.0.0/16"]))
+    peering = pb.Peering(vpc_id="vpc-1", peer_vpc_id="vpc-2", peering_id="pcx-1", peer_cidr_blocks=["10.2.0.0/16"])
+    bench.settle(sender.change(peer, pb.Resource(id="pcx-1:vpc-1", peering=peering)))
+    older = make.Sender("epoch-2")
+    bench.settle(older.change(make.host_network(), full=True))
+    assert _kept(bench, pb.KIND_VPC) == {"vpc-1", "vpc-2"}
+    bench.settle(older.change(gone=(Key(pb.KIND_MACHINE, "i-1"), Key(pb.KIND_INTERFACE, "eni-1"))))
+    bench.settle(older.full())
+    assert _kept(bench, pb.KIND_VPC) == set()
