@@ -36,6 +36,7 @@ _NAMES: Final = (
     "image",
     "blocks",
     "backup",
+    "unclaimed",
     "net",
     "rig",
     "release",

@@ -402,8 +402,8 @@ def remove(host_id: str, *, lost: bool) -> None:
 def discard(host_id: str, ids: tuple[str, ...]) -> None:
     """Remove from a host what it has and the database does not know.
 
-    After an older copy of the database was put back, `stead host show` names such instances, volumes and networks: they
-    stay as they are. Guests end and disks are removed for good.
+    After an older copy of the database was put back, `stead unclaimed list` names such instances, volumes and networks:
+    they stay as they are. Just what is named goes, for good; `stead unclaimed remove` takes all of an instance.
     """
     Operator(settings.load()).discard_unclaimed(host_id, ids)
     say(f"{host_id} removes {', '.join(ids)}")

@@ -93,6 +93,30 @@ class Operator:
         request = pb.DiscardUnclaimedRequest(host_id=host_id, ids=ids)
         self._call(lambda channel: HostsStub(channel).DiscardUnclaimed(request, timeout=_CALL_SECONDS))
 
+    def list_unclaimed(self, host_id: str = "") -> list[pb.UnclaimedSummary]:
+        """All that hosts, or one, have and that the database does not know: instances first, each with its parts."""
+        request = pb.ListUnclaimedRequest(host_id=host_id)
+        found: pb.ListUnclaimedResponse = self._call(
+            lambda channel: HostsStub(channel).ListUnclaimed(request, timeout=_CALL_SECONDS)
+        )
+        return list(found.unclaimed)
+
+    def adopt_unclaimed(self, resource_id: str, account_id: str = "", *, dry_run: bool = False) -> list[str]:
+        """Make the database know an instance or a volume of a host; return what of it is not as it was."""
+        request = pb.AdoptUnclaimedRequest(id=resource_id, account_id=account_id, dry_run=dry_run)
+        adopted: pb.AdoptUnclaimedResponse = self._call(
+            lambda channel: HostsStub(channel).AdoptUnclaimed(request, timeout=_CALL_SECONDS)
+        )
+        return list(adopted.notes)
+
+    def remove_unclaimed(self, ids: Sequence[str], host_id: str = "") -> list[pb.UnclaimedSummary]:
+        """Make hosts remove what the database does not know; return all that goes."""
+        request = pb.RemoveUnclaimedRequest(ids=ids, host_id=host_id)
+        gone: pb.RemoveUnclaimedResponse = self._call(
+            lambda channel: HostsStub(channel).RemoveUnclaimed(request, timeout=_CALL_SECONDS)
+        )
+        return list(gone.removed)
+
     def list_images(self) -> list[pb.ImageSummary]:
         """All images of all accounts."""
         return list(

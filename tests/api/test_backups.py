@@ -82,3 +82,105 @@ def test_all_that_a_lost_controller_knew_comes_back_and_hosts_keep_what_is_newer
     assert unknown in {one.id for one in cloud.operator.show_host(host.id).unclaimed}
     (listed,) = run(cloud, "list", folder)["backups"]
     assert listed == made
+
+
+def test_what_was_made_after_a_backup_is_adopted_with_all_that_it_has(own_cloud):
+    """An instance with two volumes and an Elastic IP address, in a group of its own; another one is removed."""
+    cloud = own_cloud(hosts=2, options=("--heartbeat-seconds=1", "--host-timeout-seconds=4"))
+    account, image_id = cloud.first_account, cloud.add_image()
+    ec2 = account.ec2
+    folder, state = cloud.folder / "backups", f"--state-dir={cloud.settings.controller_dir}"
+    run(cloud, "create", folder, state, "--passphrase-file=-")
+
+    group_id = ec2.create_security_group(GroupName="web", Description="of a test")["GroupId"]
+    permission = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}
+    ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[permission])
+
+    def launch(**more):
+        request = {
+            "ImageId": image_id,
+            "InstanceType": "t3.micro",
+            "MinCount": 1,
+            "MaxCount": 1,
+            "UserData": "#!/bin/sh",
+        }
+        instance_id = ec2.run_instances(**request | more)["Instances"][0]["InstanceId"]
+        ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=FAST)
+        return instance_id
+
+    wanted, unwanted = launch(SecurityGroupIds=[group_id]), launch()
+    zone = ec2.describe_instances(InstanceIds=[wanted])["Reservations"][0]["Instances"][0]["Placement"]
+    made = ec2.create_volume(AvailabilityZone=zone["AvailabilityZone"], Size=2, VolumeType="gp3")["VolumeId"]
+    ec2.attach_volume(VolumeId=made, InstanceId=wanted, Device="/dev/sdf")
+    ec2.get_waiter("volume_in_use").wait(VolumeIds=[made], WaiterConfig=FAST)
+    address = ec2.allocate_address(Domain="vpc")
+    ec2.associate_address(InstanceId=wanted, AllocationId=address["AllocationId"])
+    wait_for(lambda: described(ec2, wanted)["attached"] == {"/dev/sda1", "/dev/sdf"}, "both volumes are attached", 30)
+    before = described(ec2, wanted)
+
+    cloud.controller.kill()
+    shutil.rmtree(cloud.settings.controller_dir)
+    run(cloud, "restore", folder, state, "--passphrase-file=-")
+    cloud.start_controller()
+    operator = cloud.operator
+    named = {wanted, unwanted, *before["volumes"], *before["interfaces"]}
+    wait_for(lambda: named <= {one.id for one in operator.list_unclaimed()}, "hosts say what they keep", 60)
+    found = {one.id: one for one in operator.list_unclaimed()}
+    assert (found[wanted].account_id, found[wanted].instance_type) == (account.account_id, "t3.micro")
+    assert {found[each].part_of for each in (*before["volumes"], *before["interfaces"])} == {wanted}
+
+    notes = operator.adopt_unclaimed(wanted, dry_run=True)
+    assert ec2.describe_instances()["Reservations"] == []
+    assert operator.adopt_unclaimed(wanted) == notes
+    assert notes == ["its tags are not known", f"the security group {group_id} (web) was made again"]
+    assert described(ec2, wanted) == before
+    gone = {one.id for one in operator.remove_unclaimed([unwanted])}
+    assert unwanted in gone
+    wait_for(lambda: operator.list_unclaimed() == [], "nothing is unclaimed any more", 60)
+    assert described(ec2, wanted) == before
+
+    ec2.stop_instances(InstanceIds=[wanted])
+    ec2.get_waiter("instance_stopped").wait(InstanceIds=[wanted], WaiterConfig=FAST)
+    ec2.start_instances(InstanceIds=[wanted])
+    ec2.get_waiter("instance_running").wait(InstanceIds=[wanted], WaiterConfig=FAST)
+    assert described(ec2, wanted) | {"launched": before["launched"]} == before
+    ec2.terminate_instances(InstanceIds=[wanted])
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=[wanted], WaiterConfig=FAST)
+    ec2.release_address(AllocationId=address["AllocationId"])
+    ec2.delete_volume(VolumeId=made)
+    ec2.delete_security_group(GroupId=group_id)
+    for host in operator.list_hosts():
+        wait_for(lambda host=host: operator.show_host(host.id).cpus_reserved == 0, "its room is free", 30)
+
+
+def described(ec2, instance_id):
+    """What DescribeInstances and others show of an instance that must not change."""
+    [instance] = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"]
+    volumes = ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [instance_id]}])["Volumes"]
+    interfaces = instance["NetworkInterfaces"]
+    addresses = ec2.describe_addresses(Filters=[{"Name": "instance-id", "Values": [instance_id]}])["Addresses"]
+    return {
+        "state": instance["State"]["Name"],
+        "type": instance["InstanceType"],
+        "image": instance["ImageId"],
+        "launched": instance["LaunchTime"].replace(microsecond=0),
+        "private": instance["PrivateIpAddress"],
+        "public": instance.get("PublicIpAddress"),
+        "groups": instance["SecurityGroups"],
+        "interfaces": [one["NetworkInterfaceId"] for one in interfaces],
+        "macs": [one["MacAddress"] for one in interfaces],
+        "volumes": sorted(one["VolumeId"] for one in volumes),
+        "sizes": sorted((one["VolumeId"], one["Size"], one["VolumeType"]) for one in volumes),
+        "attached": {
+            one["DeviceName"] for one in instance["BlockDeviceMappings"] if one["Ebs"]["Status"] == "attached"
+        },
+        "ends": {one["DeviceName"]: one["Ebs"]["DeleteOnTermination"] for one in instance["BlockDeviceMappings"]},
+        "allocations": [(one["PublicIp"], one["AllocationId"], one["NetworkInterfaceId"]) for one in addresses],
+        "user_data": ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="userData")["UserData"],
+        "rules": [
+            (rule["SecurityGroupRuleId"], rule.get("CidrIpv4"), rule["IsEgress"])
+            for rule in ec2.describe_security_group_rules(
+                Filters=[{"Name": "group-id", "Values": [one["GroupId"] for one in instance["SecurityGroups"]]}]
+            )["SecurityGroupRules"]
+        ],
+    }

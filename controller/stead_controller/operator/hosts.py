@@ -10,11 +10,12 @@ from stead_controller.clock import Clock
 from stead_controller.db.tables import Host, HostCore, HostDevice, HostError
 from stead_controller.errors import InvalidParameter, SteadError
 from stead_controller.hosts.enrolment import create_token
+from stead_controller.operator import unclaimed
 from stead_controller.operator.peers import refuse
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.operators import host_records
+from stead_controller.resources.operators import adoption, host_records, unclaimed_resources
 from stead_controller.resources.operators.host_records import HostRecord, StopTime
 from stead_controller.resources.operators.host_settings import HostChange
 from stead_controller.resources.operators.host_uses import HostUse
@@ -134,6 +135,39 @@ class Hosts(operator_pb2_grpc.HostsServicer):
         except SteadError as error:
             await refuse(context, error)
         return pb.DiscardUnclaimedResponse()
+
+    async def ListUnclaimed(  # noqa: N802 - the name of the RPC
+        self, request: pb.ListUnclaimedRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListUnclaimedResponse:
+        """List what hosts have and this database does not know."""
+        del context
+        found = await self._database.run(lambda tx: unclaimed_resources.list_all(tx, request.host_id), writes=False)
+        return pb.ListUnclaimedResponse(unclaimed=[unclaimed.message(each) for each in found])
+
+    async def AdoptUnclaimed(  # noqa: N802 - the name of the RPC
+        self, request: pb.AdoptUnclaimedRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.AdoptUnclaimedResponse:
+        """Adopt what hosts have and this database does not know, or say what would come of it."""
+        try:
+            notes = await self._database.run(
+                lambda tx: adoption.adopt(tx, self._cloud, request.id, request.account_id, self._clock()),
+                dry_run=request.dry_run,
+            )
+        except SteadError as error:
+            await refuse(context, error)
+        return pb.AdoptUnclaimedResponse(notes=notes)
+
+    async def RemoveUnclaimed(  # noqa: N802 - the name of the RPC
+        self, request: pb.RemoveUnclaimedRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RemoveUnclaimedResponse:
+        """Tell hosts to remove what this database does not know."""
+        try:
+            found = await self._database.run(
+                lambda tx: unclaimed_resources.remove(tx, list(request.ids), request.host_id)
+            )
+        except SteadError as error:
+            await refuse(context, error)
+        return pb.RemoveUnclaimedResponse(removed=[unclaimed.message(each) for each in found])
 
 
 def _message(record: HostRecord) -> pb.Host:

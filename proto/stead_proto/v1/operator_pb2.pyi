@@ -751,6 +751,211 @@ class DiscardUnclaimedResponse(_message.Message):
 Global___DiscardUnclaimedResponse: _TypeAlias = DiscardUnclaimedResponse  # noqa: Y015
 
 @_typing.final
+class ListUnclaimedRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUnclaimedRequest: _TypeAlias = ListUnclaimedRequest  # noqa: Y015
+
+@_typing.final
+class ListUnclaimedResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNCLAIMED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def unclaimed(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnclaimedSummary]: ...
+    def __init__(
+        self,
+        *,
+        unclaimed: _abc.Iterable[Global___UnclaimedSummary] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["unclaimed", b"unclaimed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUnclaimedResponse: _TypeAlias = ListUnclaimedResponse  # noqa: Y015
+
+@_typing.final
+class UnclaimedSummary(_message.Message):
+    """A resource that a host has and the database does not know."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    PART_OF_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    WHAT_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    VOLUME_IDS_FIELD_NUMBER: _builtins.int
+    INTERFACE_IDS_FIELD_NUMBER: _builtins.int
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    INSTANCE_TYPE_FIELD_NUMBER: _builtins.int
+    IS_RUNNING_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.str
+    kind: _builtins.str
+    """such as "machine" """
+    id: _builtins.str
+    since: _builtins.int
+    """Unix seconds"""
+    part_of: _builtins.str
+    """the unclaimed instance that it belongs to; may be empty"""
+    account_id: _builtins.str
+    """empty: not known"""
+    what: _builtins.str
+    """in words, such as "t3.micro, running"; empty: its host says nothing of it"""
+    size: _builtins.int
+    """bytes of a volume"""
+    image_id: _builtins.str
+    """of an instance"""
+    instance_type: _builtins.str
+    is_running: _builtins.bool
+    """it is to run"""
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of an interface: private ones, then public ones"""
+
+    @_builtins.property
+    def volume_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of an instance"""
+
+    @_builtins.property
+    def interface_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        id: _builtins.str = ...,
+        since: _builtins.int = ...,
+        part_of: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        what: _builtins.str = ...,
+        size: _builtins.int = ...,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
+        volume_ids: _abc.Iterable[_builtins.str] | None = ...,
+        interface_ids: _abc.Iterable[_builtins.str] | None = ...,
+        image_id: _builtins.str = ...,
+        instance_type: _builtins.str = ...,
+        is_running: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "addresses", b"addresses", "host_id", b"host_id", "id", b"id", "image_id", b"image_id", "instance_type", b"instance_type", "interface_ids", b"interface_ids", "is_running", b"is_running", "kind", b"kind", "part_of", b"part_of", "since", b"since", "size", b"size", "volume_ids", b"volume_ids", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnclaimedSummary: _TypeAlias = UnclaimedSummary  # noqa: Y015
+
+@_typing.final
+class AdoptUnclaimedRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    account_id: _builtins.str
+    """only for a volume whose host does not know its account"""
+    dry_run: _builtins.bool
+    """only say what would be so"""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "dry_run", b"dry_run", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdoptUnclaimedRequest: _TypeAlias = AdoptUnclaimedRequest  # noqa: Y015
+
+@_typing.final
+class AdoptUnclaimedResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notes", b"notes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdoptUnclaimedResponse: _TypeAlias = AdoptUnclaimedResponse  # noqa: Y015
+
+@_typing.final
+class RemoveUnclaimedRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.str
+    """empty: from all hosts that have them"""
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+        host_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "ids", b"ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveUnclaimedRequest: _TypeAlias = RemoveUnclaimedRequest  # noqa: Y015
+
+@_typing.final
+class RemoveUnclaimedResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REMOVED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def removed(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnclaimedSummary]: ...
+    def __init__(
+        self,
+        *,
+        removed: _abc.Iterable[Global___UnclaimedSummary] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["removed", b"removed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveUnclaimedResponse: _TypeAlias = RemoveUnclaimedResponse  # noqa: Y015
+
+@_typing.final
 class ImportImageRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -69,6 +69,21 @@ class HostsStub:
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.DiscardUnclaimedRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_operator__pb2.DiscardUnclaimedResponse.FromString,
                 _registered_method=True)
+        self.ListUnclaimed = channel.unary_unary(
+                '/stead.v1.Hosts/ListUnclaimed',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.ListUnclaimedRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListUnclaimedResponse.FromString,
+                _registered_method=True)
+        self.AdoptUnclaimed = channel.unary_unary(
+                '/stead.v1.Hosts/AdoptUnclaimed',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.AdoptUnclaimedRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.AdoptUnclaimedResponse.FromString,
+                _registered_method=True)
+        self.RemoveUnclaimed = channel.unary_unary(
+                '/stead.v1.Hosts/RemoveUnclaimed',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.RemoveUnclaimedRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.RemoveUnclaimedResponse.FromString,
+                _registered_method=True)
 
 
 class HostsServicer:
@@ -124,6 +139,27 @@ class HostsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUnclaimed(self, request, context):
+        """What hosts have and this database does not know, with what they say of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdoptUnclaimed(self, request, context):
+        """Make an instance, with all that it has, or a volume known to this database again, whole or not at all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveUnclaimed(self, request, context):
+        """Have hosts remove what this database does not know, an instance with its interfaces and the volumes that end with it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HostsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -161,6 +197,21 @@ def add_HostsServicer_to_server(servicer, server):
                     servicer.DiscardUnclaimed,
                     request_deserializer=stead__proto_dot_v1_dot_operator__pb2.DiscardUnclaimedRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_operator__pb2.DiscardUnclaimedResponse.SerializeToString,
+            ),
+            'ListUnclaimed': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUnclaimed,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListUnclaimedRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.ListUnclaimedResponse.SerializeToString,
+            ),
+            'AdoptUnclaimed': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdoptUnclaimed,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.AdoptUnclaimedRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.AdoptUnclaimedResponse.SerializeToString,
+            ),
+            'RemoveUnclaimed': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveUnclaimed,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.RemoveUnclaimedRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.RemoveUnclaimedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -352,6 +403,87 @@ class Hosts:
             '/stead.v1.Hosts/DiscardUnclaimed',
             stead__proto_dot_v1_dot_operator__pb2.DiscardUnclaimedRequest.SerializeToString,
             stead__proto_dot_v1_dot_operator__pb2.DiscardUnclaimedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUnclaimed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Hosts/ListUnclaimed',
+            stead__proto_dot_v1_dot_operator__pb2.ListUnclaimedRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.ListUnclaimedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdoptUnclaimed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Hosts/AdoptUnclaimed',
+            stead__proto_dot_v1_dot_operator__pb2.AdoptUnclaimedRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.AdoptUnclaimedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveUnclaimed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Hosts/RemoveUnclaimed',
+            stead__proto_dot_v1_dot_operator__pb2.RemoveUnclaimedRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.RemoveUnclaimedResponse.FromString,
             options,
             channel_credentials,
             insecure,

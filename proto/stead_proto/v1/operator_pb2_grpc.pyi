@@ -47,6 +47,12 @@ class HostsStub:
     """Forget a host. Refused while something is on it, unless the host is down and said to be lost: then that ends with it."""
     DiscardUnclaimed: _grpc.UnaryUnaryMultiCallable[_operator_pb2.DiscardUnclaimedRequest, _operator_pb2.DiscardUnclaimedResponse]
     """Have a host remove what it has and this database does not know, since that is older than the host."""
+    ListUnclaimed: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListUnclaimedRequest, _operator_pb2.ListUnclaimedResponse]
+    """What hosts have and this database does not know, with what they say of it."""
+    AdoptUnclaimed: _grpc.UnaryUnaryMultiCallable[_operator_pb2.AdoptUnclaimedRequest, _operator_pb2.AdoptUnclaimedResponse]
+    """Make an instance, with all that it has, or a volume known to this database again, whole or not at all."""
+    RemoveUnclaimed: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RemoveUnclaimedRequest, _operator_pb2.RemoveUnclaimedResponse]
+    """Have hosts remove what this database does not know, an instance with its interfaces and the volumes that end with it."""
 
 @_typing.type_check_only
 class HostsAsyncStub(HostsStub):
@@ -67,6 +73,12 @@ class HostsAsyncStub(HostsStub):
     """Forget a host. Refused while something is on it, unless the host is down and said to be lost: then that ends with it."""
     DiscardUnclaimed: _aio.UnaryUnaryMultiCallable[_operator_pb2.DiscardUnclaimedRequest, _operator_pb2.DiscardUnclaimedResponse]  # type: ignore[assignment]
     """Have a host remove what it has and this database does not know, since that is older than the host."""
+    ListUnclaimed: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListUnclaimedRequest, _operator_pb2.ListUnclaimedResponse]  # type: ignore[assignment]
+    """What hosts have and this database does not know, with what they say of it."""
+    AdoptUnclaimed: _aio.UnaryUnaryMultiCallable[_operator_pb2.AdoptUnclaimedRequest, _operator_pb2.AdoptUnclaimedResponse]  # type: ignore[assignment]
+    """Make an instance, with all that it has, or a volume known to this database again, whole or not at all."""
+    RemoveUnclaimed: _aio.UnaryUnaryMultiCallable[_operator_pb2.RemoveUnclaimedRequest, _operator_pb2.RemoveUnclaimedResponse]  # type: ignore[assignment]
+    """Have hosts remove what this database does not know, an instance with its interfaces and the volumes that end with it."""
 
 class HostsServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -126,6 +138,30 @@ class HostsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.DiscardUnclaimedResponse, _abc.Awaitable[_operator_pb2.DiscardUnclaimedResponse]]:
         """Have a host remove what it has and this database does not know, since that is older than the host."""
+
+    @_abc_1.abstractmethod
+    def ListUnclaimed(
+        self,
+        request: _operator_pb2.ListUnclaimedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListUnclaimedResponse, _abc.Awaitable[_operator_pb2.ListUnclaimedResponse]]:
+        """What hosts have and this database does not know, with what they say of it."""
+
+    @_abc_1.abstractmethod
+    def AdoptUnclaimed(
+        self,
+        request: _operator_pb2.AdoptUnclaimedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.AdoptUnclaimedResponse, _abc.Awaitable[_operator_pb2.AdoptUnclaimedResponse]]:
+        """Make an instance, with all that it has, or a volume known to this database again, whole or not at all."""
+
+    @_abc_1.abstractmethod
+    def RemoveUnclaimed(
+        self,
+        request: _operator_pb2.RemoveUnclaimedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.RemoveUnclaimedResponse, _abc.Awaitable[_operator_pb2.RemoveUnclaimedResponse]]:
+        """Have hosts remove what this database does not know, an instance with its interfaces and the volumes that end with it."""
 
 def add_HostsServicer_to_server(servicer: HostsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -393,7 +393,7 @@ async def test_a_database_put_back_from_a_copy_has_nothing_removed_that_it_does_
         while not (found := await errors()):
             pass
     assert [(each.kind, each.id) for each in found] == [("machine", two)]
-    assert "stead host discard" in found[0].error
+    assert "stead unclaimed" in found[0].error
     for wrong in (one, "i-0123456789abcdef0"):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await hosts.DiscardUnclaimed(operator.DiscardUnclaimedRequest(host_id=host_id, ids=[two, wrong]))

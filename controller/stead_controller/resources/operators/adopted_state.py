@@ -1,0 +1,76 @@
+"""Checks that a host has nothing to do for what was adopted: rows must give the desired state that it was last sent.
+
+What shows in a guest's metadata only, and what a host changes without any effect for a running guest, may differ.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from stead_controller.db.tables import HostResource
+from stead_controller.errors import WrongState
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.operators.unclaimed_resources import Unclaimed
+from stead_proto.v1 import desired_pb2 as pb
+
+_FREE: Final = {
+    "machine": ("metadata", "cpu_credits", "volumes_limit", "firmware", "firmware_kept", "record"),
+    "interface": (
+        "security_group_ids",
+        "private_dns_name",
+        "public_dns_name",
+        "host_name",
+        "bandwidth",
+        "record",
+    ),
+    "volume": ("iops", "throughput", "record"),
+}
+"""The fields of each kind that may differ."""
+
+
+def require_unchanged(tx: Transaction, taken: Iterable[Unclaimed]) -> None:
+    """Raise WrongState where what a host is now sent of an adopted resource is not what it has."""
+    tx.session.flush()
+    for each in taken:
+        if each.resource is None:
+            continue
+        row = tx.session.get(HostResource, each.key, populate_existing=True)
+        new = pb.Resource() if row is None or row.body is None else pb.Resource.FromString(row.body)
+        if changed := differing(each.resource, new):
+            raise WrongState(
+                "instance",
+                f"To adopt {each.id} would change it on its host ({', '.join(changed)}): it stays as it is. Restore a "
+                "newer backup, or remove it.",
+            )
+
+
+def differing(had: pb.Resource, new: pb.Resource) -> list[str]:
+    """Return the names of fields in which two states of a resource differ, beside those that may; pure."""
+    kind = had.WhichOneof("body") or ""
+    if new.WhichOneof("body") != kind:
+        return [kind]
+    before, after = _essence(had, kind), _essence(new, kind)
+    names = [field.name for field in before.DESCRIPTOR.fields]
+    return [name for name in names if getattr(before, name) != getattr(after, name)]
+
+
+def _essence(resource: pb.Resource, kind: str) -> pb.Machine | pb.Interface | pb.Volume:
+    """Copy what may not differ of a resource; a key is as sealed, whether the host or the database says it."""
+    copy = pb.Resource()
+    copy.CopyFrom(resource)
+    body: pb.Machine | pb.Interface | pb.Volume = getattr(copy, kind)
+    for name in _FREE[kind]:
+        body.ClearField(name)  # type: ignore[arg-type]  # a field of its own kind
+    if isinstance(body, pb.Volume) and body.sealed_key:
+        body.encryption_key = body.sealed_key
+        body.ClearField("sealed_key")
+    if isinstance(body, pb.Machine):
+        body.threads_per_core = body.threads_per_core or 1
+        for interface in body.interfaces:
+            interface.ClearField("security_groups")
+        if body.tpm.sealed_key:
+            body.tpm.encryption_key = body.tpm.sealed_key
+            body.tpm.ClearField("sealed_key")
+    if isinstance(body, pb.Interface):
+        for address in body.public_addresses:
+            address.ClearField("allocation_id")
+    return body
