@@ -139,18 +139,23 @@ def test_what_was_made_after_a_backup_is_adopted_with_all_that_it_has(own_cloud)
     wait_for(lambda: operator.list_unclaimed() == [], "nothing is unclaimed any more", 60)
     assert described(ec2, wanted) == before
 
-    ec2.stop_instances(InstanceIds=[wanted])
-    ec2.get_waiter("instance_stopped").wait(InstanceIds=[wanted], WaiterConfig=FAST)
-    ec2.start_instances(InstanceIds=[wanted])
-    ec2.get_waiter("instance_running").wait(InstanceIds=[wanted], WaiterConfig=FAST)
-    assert described(ec2, wanted) | {"launched": before["launched"]} == before
-    ec2.terminate_instances(InstanceIds=[wanted])
-    ec2.get_waiter("instance_terminated").wait(InstanceIds=[wanted], WaiterConfig=FAST)
+    require_usable(ec2, wanted, before)
     ec2.release_address(AllocationId=address["AllocationId"])
     ec2.delete_volume(VolumeId=made)
     ec2.delete_security_group(GroupId=group_id)
     for host in operator.list_hosts():
         wait_for(lambda host=host: operator.show_host(host.id).cpus_reserved == 0, "its room is free", 30)
+
+
+def require_usable(ec2, instance_id, before):
+    """Stop, start and terminate an instance that was adopted."""
+    ec2.stop_instances(InstanceIds=[instance_id])
+    ec2.get_waiter("instance_stopped").wait(InstanceIds=[instance_id], WaiterConfig=FAST)
+    ec2.start_instances(InstanceIds=[instance_id])
+    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=FAST)
+    assert described(ec2, instance_id) | {"launched": before["launched"]} == before
+    ec2.terminate_instances(InstanceIds=[instance_id])
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance_id], WaiterConfig=FAST)
 
 
 def described(ec2, instance_id):
