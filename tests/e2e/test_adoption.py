@@ -1,0 +1,132 @@
+"""A controller's disk is lost, a backup is put back: real guests that were made after it are adopted, and notice nothing."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stead_cli.ssh import Login
+from tests.support.clients import FAST
+from tests.support.processes import BIN
+from tests.support.real_cloud import RealCloud, User, qemu_process_of
+from tests.support.waiting import wait_for
+
+BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
+DISK = "/dev/sdf"
+
+
+@pytest.fixture
+def cloud() -> Iterator[RealCloud]:
+    """A cloud of its own, whose controller may lose its disk."""
+    made = RealCloud()
+    try:
+        made.up()
+        yield made
+    finally:
+        made.purge()
+
+
+def test_guests_made_after_a_backup_are_adopted_and_notice_nothing(cloud: RealCloud, tmp_path: Path) -> None:
+    user = User(cloud, cloud.new_account(), tmp_path)
+    [known] = user.run()
+    logins = {known: user.login(known)}
+    passphrase = tmp_path / "passphrase"
+    passphrase.touch(mode=0o600)
+    passphrase.write_text("correct horse battery\n", encoding="utf-8")
+    backups = [str(tmp_path / "backups"), "--passphrase-file", str(passphrase)]
+    cloud.stead_well("backup", "create", *backups)
+
+    [newer] = user.run()
+    address = user.ec2.allocate_address(Domain="vpc")
+    user.ec2.associate_address(InstanceId=newer, AllocationId=address["AllocationId"])
+    logins[newer] = user.login(newer)
+    volume_id, written = _with_another_volume(user, newer, logins[newer])
+    [unwanted] = user.run()
+    before = _seen(user, logins, newer)
+
+    _lose_and_restore(cloud, backups)
+    _wait_until_unclaimed(cloud, {newer, unwanted, volume_id})
+    assert "InvalidInstanceID" in _refusal(user, newer)
+    _adopt_while_the_controller_dies(cloud, newer)
+    cloud.stead_well("unclaimed", "remove", unwanted)
+    wait_for(lambda: _unclaimed(cloud) == [], "nothing is unclaimed any more", 60, explain=cloud.log_ends)
+    assert _seen(user, logins, newer) == before
+    assert qemu_process_of(unwanted) is None
+    assert not list(cloud.state_dir.rglob(f"*{unwanted}*"))
+
+    assert logins[newer].run(f"sudo head -c 4096 {DISK} | md5sum").split()[0] == written
+    user.ec2.stop_instances(InstanceIds=[newer])
+    user.wait("instance_stopped", [newer])
+    user.ec2.start_instances(InstanceIds=[newer])
+    user.wait("instance_running", [newer])
+    login = user.login(newer)
+    assert login.run(f"sudo head -c 4096 {DISK} | md5sum").split()[0] == written
+    assert login.address == address["PublicIp"]
+    user.terminate([newer, known])
+    user.ec2.delete_volume(VolumeId=volume_id)
+    wait_for(lambda: not list(cloud.state_dir.rglob(f"*{volume_id}*")), "its disk is gone", 60)
+    assert qemu_process_of(newer) is None
+
+
+def _with_another_volume(user: User, instance_id: str, login: Login) -> tuple[str, str]:
+    """Attach a volume and write to it; return its id and the digest of what was written."""
+    zone = user.describe(instance_id)["Placement"]["AvailabilityZone"]
+    volume_id = user.ec2.create_volume(AvailabilityZone=zone, Size=1, VolumeType="gp3")["VolumeId"]
+    user.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device=DISK)
+    user.ec2.get_waiter("volume_in_use").wait(VolumeIds=[volume_id], WaiterConfig=FAST)
+    login.run(f"until [ -b {DISK} ]; do usleep 100000; done", 60)
+    login.run(f"sudo dd if=/dev/urandom of={DISK} bs=4096 count=1 conv=fsync 2>/dev/null")
+    return volume_id, login.run(f"sudo head -c 4096 {DISK} | md5sum").split()[0]
+
+
+def _seen(user: User, logins: dict[str, Login], instance_id: str) -> dict[str, Any]:
+    """What must not change: guests' boots and processes, and what EC2 shows of the newer one."""
+    shown = user.describe(instance_id)
+    return {
+        "boots": {each: login.run(BOOT_ID) for each, login in logins.items()},
+        "processes": {each: qemu_process_of(each) for each in logins},
+        "addresses": (shown["PrivateIpAddress"], shown["PublicIpAddress"]),
+        "disks": [(each["DeviceName"], each["Ebs"]["VolumeId"]) for each in shown["BlockDeviceMappings"]],
+        "groups": shown["SecurityGroups"],
+        "macs": [each["MacAddress"] for each in shown["NetworkInterfaces"]],
+        "key": shown["KeyName"],
+        "state": shown["State"]["Name"],
+    }
+
+
+def _lose_and_restore(cloud: RealCloud, backups: list[str]) -> None:
+    cloud.kill(cloud.controller)
+    shutil.rmtree(cloud.settings.controller_dir)
+    cloud.stead_well("backup", "restore", *backups)
+    cloud.up()
+
+
+def _unclaimed(cloud: RealCloud) -> list[str]:
+    rows = json.loads(cloud.stead_well("unclaimed", "list", "--output", "json"))
+    return [row["id"] for row in rows]
+
+
+def _wait_until_unclaimed(cloud: RealCloud, ids: set[str]) -> None:
+    wait_for(lambda: ids <= set(_unclaimed(cloud)), "the host says what it keeps", 60, explain=cloud.log_ends)
+
+
+def _refusal(user: User, instance_id: str) -> str:
+    with pytest.raises(user.ec2.exceptions.ClientError) as refused:
+        user.describe(instance_id)
+    return str(refused.value)
+
+
+def _adopt_while_the_controller_dies(cloud: RealCloud, instance_id: str) -> None:
+    """Kill the controller in the middle: either all of it is adopted then, or nothing, and it can be adopted again."""
+    words = [str(BIN / "stead"), "unclaimed", "adopt", instance_id]
+    with subprocess.Popen(words, env=cloud.environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as asked:
+        cloud.kill(cloud.controller)
+        asked.wait(60)
+    cloud.up()
+    done = cloud.stead("unclaimed", "adopt", instance_id)
+    if done.returncode != 0:
+        assert "No host has an unclaimed" in done.stderr, done.stderr
