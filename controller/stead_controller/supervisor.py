@@ -123,6 +123,7 @@ class _Parent:
     def run(self) -> _Role:
         """Replace children until the end, at which it exits; return only in a child, and what that is for."""
         parent = os.getpid()
+        self._reap()  # who ended before its signal was awaited sends no other
         while True:
             for role, child in self._children.items():
                 if child.pid is None and child.due <= time.monotonic():

@@ -313,11 +313,19 @@ os.fork = refuse
 
 def test_children_of_others_that_the_parent_gets_are_let_alone(supervised: Callable[..., Supervised]) -> None:
     """As the first process of a container has them."""
-    one = supervised(_SERVES, "if os.fork() == 0: os._exit(3)")
+    one = supervised(_SERVES, "if os.fork() == 0: signal.pause()")
     server, heir = int(one.line()), one.stand_by()
+    (other,) = _children_of(one.process.pid) - {server, heir}
+    os.kill(other, signal.SIGKILL)
     wait_for(lambda: _children_of(one.process.pid) == {server, heir}, "the other one is reaped", _SECONDS)
     os.kill(server, signal.SIGKILL)
     assert _parent_of(int(one.line())) == one.process.pid
+
+
+def test_a_child_of_others_that_ended_before_is_reaped_as_well(supervised: Callable[..., Supervised]) -> None:
+    one = supervised(_SERVES, "os.waitid(os.P_PID, os.fork() or os._exit(3), os.WEXITED | os.WNOWAIT)")
+    server, heir = int(one.line()), one.stand_by()
+    assert _children_of(one.process.pid) == {server, heir}
 
 
 def test_who_may_not_take_over_does_not(supervised: Callable[..., Supervised]) -> None:
