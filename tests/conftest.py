@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 
 from tests.support import box, micro, outside_clients, shared_dialect
+from tests.support.examples import examples
 from tests.support.shares import Shares, is_light, rank_of
 from tests.support.stable_names import unstable_part
 
@@ -26,7 +27,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # People's runs look for new counterexamples each time; the build server's say the same of the same commit. How long an
 # example takes says how loaded the machine is, no more.
-_patient = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+_patient = {"max_examples": examples(), "deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
 hypothesis.settings.register_profile("here", **_patient)
 hypothesis.settings.register_profile("ci", derandomize=True, print_blob=True, **_patient)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stead_proto.nbd import wire
 from stead_proto.nbd.client import NbdClient
 from stead_proto.nbd.wire import NbdError
+from tests.support.examples import examples
 from tests.support.qemu_nbd import exported
 
 KIB = 1024
@@ -37,7 +38,7 @@ WRITES = st.lists(
 
 
 @settings(
-    max_examples=12,
+    max_examples=examples(12),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.generate],

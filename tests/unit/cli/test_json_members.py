@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stead_cli import json_members
 from stead_cli.json_members import BadJsonError, JsonMembers
+from tests.support.examples import examples
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -29,7 +30,7 @@ def read(text: str, chunk: int) -> Any:
     return members
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(
     value=st.dictionaries(st.text(max_size=3), VALUES, max_size=4),
     chunk=st.integers(1, 9),

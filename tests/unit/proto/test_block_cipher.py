@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from stead_proto import blocks
 from stead_proto.block_cipher import BlockCipher
 from stead_proto.blocks import BLOCK_BYTES, BadBlockError
+from tests.support.examples import examples
 
 KEY, OTHER = bytes(range(32)), bytes(32)
 TEXT = (b"what a guest wrote" * (BLOCK_BYTES // 18 + 1))[:BLOCK_BYTES]
 
 
 @given(key=st.binary(min_size=32, max_size=32), index=st.integers(0, 1 << 40), seed=st.binary(min_size=1, max_size=64))
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_a_block_comes_back(key: bytes, index: int, seed: bytes) -> None:
     content = (seed * (BLOCK_BYTES // len(seed) + 1))[:BLOCK_BYTES]
     cipher = BlockCipher(key)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from stead_agent.firewall.cleaning import cleaned
 from stead_agent.firewall.flows import Flow, Judge, narrowed
 from stead_agent.firewall.interface import Group, GroupRule, Interface, PublicAddress, VpcFirewall
+from tests.support.examples import examples
 from tests.support.firewall_model import GROUPS, Packet, allowed, changed, random_firewall
 
 ADDRESSES = ["10.0.1.10", "10.0.1.11", "10.0.2.10", "10.0.2.200"]
@@ -46,7 +47,7 @@ def flow_of(packet: Packet) -> Flow:
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_judge_is_the_model(seed: int) -> None:
     desired = random_firewall(random.Random(seed), interfaces(), "vpc-1")
     judge = Judge(cleaned(desired))
@@ -55,7 +56,7 @@ def test_judge_is_the_model(seed: int) -> None:
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_narrowed_names_everyone_who_lost_a_flow(seed: int) -> None:
     """A flow that was admitted and is no more must touch a named address: others' flows are not even looked at."""
     chance = random.Random(seed)

@@ -10,6 +10,7 @@ from stead_agent.disks.disk_users import uid_of
 from stead_agent.pci.assignments import Assignments
 from stead_agent.pci.interface import PciError
 from tests.support import sysfs
+from tests.support.examples import examples
 
 ONE = "i-0123456789abcdef0"
 TWO = "i-0123456789abcdef1"
@@ -182,7 +183,7 @@ def test_a_device_that_was_pulled_out_is_forgotten(kernel, owners):
 
 
 @given(st.integers(0, 14), st.integers(0, 14))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_killed_at_any_step_the_next_agent_finishes_it(tmp_path_factory, first, second):
     root = tmp_path_factory.mktemp("host")
     kernel = sysfs.Kernel(root / "sys", root / "vfio")

@@ -18,6 +18,7 @@ from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
 from stead_proto.v1.host_pb2 import DesiredState
 from tests.support import desired_states as make
+from tests.support.examples import examples
 from tests.support.simulated_agent import Bench, Killed
 
 VPCS = ("vpc-1", "vpc-2")
@@ -319,5 +320,5 @@ class HostLife(RuleBasedStateMachine):
 
 TestHostLife = HostLife.TestCase
 TestHostLife.settings = settings(
-    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(150), stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

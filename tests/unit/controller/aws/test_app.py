@@ -17,6 +17,7 @@ from stead_controller.aws.throttle import Throttle
 from stead_controller.errors import NotAuthorized, OutOfRoom, WrongState
 from stead_controller.request.caller import NO_CALLER
 from stead_controller.request.questions import ConsoleOutput, HostAnswer, Question
+from tests.support.examples import examples
 from tests.unit.controller.aws.conftest import AUTHORIZER, CLOUD, KEY, OPERATIONS, MemoryTransactions, credential
 from tests.unit.controller.aws.test_signature import FORM, NOW, SECRET, sign
 
@@ -205,7 +206,7 @@ BODIES = st.tuples(
 )  # fmt: skip
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(BODIES)
 async def test_no_signed_request_is_a_fault_of_ours(given_body: tuple[str, list[tuple[str, str]]]) -> None:
     action, fields = given_body
@@ -217,7 +218,7 @@ async def test_no_signed_request_is_a_fault_of_ours(given_body: tuple[str, list[
 TEXT = st.text(max_size=30)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.sampled_from(["GET", "POST", "PUT", "TRACE", "\x00"]),
     TEXT,

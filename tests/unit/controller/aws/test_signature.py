@@ -24,6 +24,7 @@ from stead_controller.aws.signature import (
     read_claim,
 )
 from stead_controller.errors import BadRequest
+from tests.support.examples import examples
 
 KEY, SECRET = "AKIAEXAMPLE000000000", "a/secret+key"
 NOW = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -121,7 +122,7 @@ QUERIES = PAIRS.filter(encodable).map(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     method=st.sampled_from(["GET", "POST", "PUT"]),
     path=PATHS,

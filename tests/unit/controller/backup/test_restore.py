@@ -12,6 +12,7 @@ from stead_controller.backup.repository import BackupError, Repository
 from stead_controller.backup.sealed_files import WrongPassphraseError
 from stead_controller.blocks.directory import BlockDirectory
 from stead_proto.blocks import unpack
+from tests.support.examples import examples
 
 from .conftest import PASSPHRASE, Made
 
@@ -172,7 +173,7 @@ def test_nothing_is_removed_while_a_backup_cannot_be_read(made):
 
 
 @settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )  # `made_here` makes new ones
 @given(st.lists(st.sets(st.integers(0, 5)), min_size=1, max_size=4), st.integers(1, 4))
 def test_whatever_is_kept_stays_whole(made_here, contents, keep):

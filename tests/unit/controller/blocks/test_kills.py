@@ -19,6 +19,7 @@ from stead_controller.hosts.block_service import Incoming
 from stead_controller.resources.storage import segments, snapshot_life
 from stead_proto.blocks import BLOCK_BYTES, digest_of, digests_of, make_segment, pack, unpack
 from tests.support import rows
+from tests.support.examples import examples
 
 SEGMENTS = 3
 SLOTS = 4
@@ -211,7 +212,9 @@ ACTIONS = st.one_of(
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(actions=st.lists(ACTIONS, min_size=4, max_size=24))
 def test_snapshots_hold_what_they_held(tmp_path_factory, empty_database_file, actions):

@@ -16,6 +16,7 @@ from stead_controller.hosts.feed import Feed, Stream
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from tests.support import databases, rows
+from tests.support.examples import examples
 from tests.support.rows import NOW
 
 HOSTS = 2
@@ -287,7 +288,9 @@ async def _live(database, steps):
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=st.lists(_steps, min_size=8, max_size=40))
 def test_every_host_ends_with_exactly_what_it_must_have(tmp_path_factory, empty_database_file, steps):

@@ -16,6 +16,7 @@ from stead_controller.metering import cost_sums, dimensions, priced_uses
 from stead_controller.metering.cost_filter import Branch, Leaf
 from stead_controller.metering.cost_sums import Group, Query, Sums
 from stead_controller.metering.usage_sums import Question
+from tests.support.examples import examples
 
 MINE, OTHERS = "1" * 12, "2" * 12
 BEGIN = int(datetime(2026, 10, 20, tzinfo=UTC).timestamp())
@@ -97,7 +98,7 @@ def together(found):
     return sums
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(30))
 @given(
     st.tuples(st.lists(parts_of_use, max_size=8), st.lists(tags, max_size=5), moments),
     st.sampled_from(["HOURLY", "DAILY", "MONTHLY"]), st.lists(group, max_size=2, unique=True), filters,

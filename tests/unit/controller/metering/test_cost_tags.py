@@ -14,6 +14,7 @@ from stead_controller.errors import LimitExceeded
 from stead_controller.metering import cost_tags, ledger, usage_sums
 from stead_controller.metering.ledger import Resource, Use
 from stead_controller.metering.usage_sums import Question
+from tests.support.examples import examples
 
 START = 1_700_000_000
 MINE, OTHERS = "1" * 12, "2" * 12
@@ -99,7 +100,7 @@ steps = st.lists(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(30))
 @given(steps, st.sets(st.integers(1, 30), max_size=3), st.sampled_from([(), ("team",), ("team", "env"), tuple(KEYS)]))
 def test_sums_by_tags_are_those_of_a_recount(database, lived, inner, keys):
     def live(tx):

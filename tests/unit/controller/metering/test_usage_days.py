@@ -13,6 +13,7 @@ from stead_controller.db.tables import UsageDay, UsageLine, UsageTag
 from stead_controller.metering import usage_days, usage_sums
 from stead_controller.metering.usage_sums import Question
 from stead_controller.settings import Settings
+from tests.support.examples import examples
 from tests.support.rows import NOW
 
 DAY = 86400
@@ -37,7 +38,7 @@ def line(tx, *about, resource_id="r"):
     tx.session.flush()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(40))
 @given(
     lines, st.sets(st.integers(0, 8 * DAY) | st.integers(0, 8).map(DAY.__mul__), min_size=2, max_size=12), st.booleans()
 )
@@ -94,7 +95,7 @@ tags = st.lists(
 )  # fmt: skip
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(60))
 @given(
     st.lists(st.tuples(lines.map(lambda some: some[:1]), st.sampled_from(["r", "s"])), max_size=6), tags,
     st.sets(st.integers(0, 8 * DAY) | st.integers(0, 8).map(DAY.__mul__), min_size=2, max_size=4),

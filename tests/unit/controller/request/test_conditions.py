@@ -13,13 +13,16 @@ from stead_controller.request.filters import Filter
 from stead_controller.resources.instances import instance_filters
 from stead_controller.resources.network import network_interfaces, subnets
 from stead_controller.resources.storage import volume_status, volumes
+from tests.support.examples import examples
 from tests.support.rows import CLOUD, NOW, caller
 
 SPECIAL = st.text(alphabet="ab*?\\%_[]^-'\" \n", max_size=8)
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=300, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=examples(300),
+    deadline=None,
 )
 @given(value=SPECIAL, patterns=st.lists(SPECIAL, min_size=1, max_size=3))
 def test_text_matches_as_in_memory(database, value, patterns):
@@ -30,7 +33,9 @@ def test_text_matches_as_in_memory(database, value, patterns):
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=100, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=examples(100),
+    deadline=None,
 )
 @given(value=st.integers(0, 10**12), pattern=st.text(alphabet="0123456789*?", max_size=6))
 def test_numbers_match_as_their_text(database, value, pattern):

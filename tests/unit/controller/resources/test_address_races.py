@@ -28,6 +28,7 @@ from stead_controller.resources.network import (
 )
 from stead_controller.resources.network.elastic_address_associations import Target
 from stead_controller.resources.network.network_interface_life import AddressRequest, CreateRequest
+from tests.support.examples import examples
 from tests.support.rows import CLOUD, NOW
 
 SMALL = "172.31.200.0/28"
@@ -196,7 +197,9 @@ def test_eight_clients_at_once(world, run, subnet_id):
 
 @given(actions=st.lists(st.tuples(st.integers(0, 1), st.sampled_from(ACTIONS)), max_size=30), seed=st.integers(0, 99))
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(15),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_after_each_step_the_rows_agree(world, run, subnet_id, actions, seed):
     tenants = [Tenant(run, world.one.caller, subnet_id, seed + number) for number in range(2)]

@@ -43,6 +43,7 @@ from stead_controller.resources.network.network_interface_life import AddressReq
 from stead_controller.resources.storage.block_devices import BlockDevice
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
+from tests.support.examples import examples
 from tests.support.life import Life
 from tests.support.rows import GIB, NOW
 
@@ -397,7 +398,9 @@ ACTIONS = st.lists(
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(ACTIONS)
 def test_room_is_what_the_living_take_and_no_address_is_given_twice(database, world, actions):

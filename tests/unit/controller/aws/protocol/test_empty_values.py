@@ -15,6 +15,7 @@ from stead_controller.aws.protocol.empty_values import MEANINGFUL
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.protocol.models import load_service
 from stead_controller.errors import BadRequest, MissingParameter, UnknownParameter
+from tests.support.examples import examples
 
 operations.load()
 EC2 = load_service("ec2")
@@ -125,7 +126,7 @@ def _required(shape: Any) -> list[tuple[str, str]]:
     return [(_sent(key, shape.members[key]), shape.members[key].type_name) for key in shape.required_members]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.data())
 def test_any_request_reads_the_same_with_empty_strings_added(data: st.DataObject) -> None:
     operation = data.draw(st.sampled_from(NAMES))

@@ -10,6 +10,7 @@ from stead_controller.request.client_tokens import Repeatable
 from stead_controller.request.conditions import Selection
 from stead_controller.resources.network import prefix_lists
 from stead_controller.resources.network.prefix_lists import Change, Entry, NewList
+from tests.support.examples import examples
 from tests.support.rows import NOW
 
 _cidrs = st.integers(0, 5).map(lambda number: f"10.{number}.0.0/16")
@@ -19,7 +20,9 @@ _restores = st.tuples(st.just("restore"), st.integers(1, 6), st.none())
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(_changes | _restores, max_size=8))
 def test_versions_are_stored(world, run, steps):

@@ -12,6 +12,7 @@ from stead_controller.request.owners import CLOUD_ACCOUNT
 from stead_controller.resources.storage import delete_snapshot, segments, snapshot_life
 from stead_proto.blocks import BLOCK_BYTES, SEGMENT_BLOCKS, make_segment
 from tests.support import rows
+from tests.support.examples import examples
 from tests.support.rows import NOW
 
 ONE, OTHER = "1" * 12, "2" * 12
@@ -169,7 +170,7 @@ contents = st.dictionaries(st.tuples(st.integers(0, 2), st.integers(0, 2)), st.i
 steps = st.lists(st.one_of(contents, st.integers(0, 9)), max_size=10)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(60))
 @given(steps)
 def test_a_line_of_snapshots_is_billed_for_each_change_that_is_left(within, steps):
     """A number deletes one of those that there are, a content is taken after the newest, which may be deleted."""
