@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     from stead_controller.controller import Controller
 
 _LOCK_SECONDS: Final = 15.0
+# Settings that say how to reach what another one names.
+_OF_OTHERS: Final = {
+    "block_endpoint": "block_bucket",
+    "block_key_file": "block_bucket",
+    "object_key_file": "object_endpoint",
+    "metrics_token_file": "metrics_endpoint",
+    "remote_write_token_file": "remote_write_url",
+}
 
 
 def _pools(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -220,6 +228,11 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _settings(options: dict[str, Any]) -> Settings:
+    """Make the settings of the options; raises click.UsageError for one that would have no effect."""
+    for name, other in _OF_OTHERS.items():
+        if options[name] and not options[other]:
+            flag, needed = (f"--{word.replace('_', '-')}" for word in (name, other))
+            raise click.UsageError(f"{flag} has no effect without {needed}: set both, or neither")
     names = {field.name for field in fields(Settings)}
     return Settings(**{name: value for name, value in options.items() if name in names})
 
