@@ -14,6 +14,7 @@ from stead_controller.settings import Settings
 from tests.support import databases, rows
 from tests.support.databases import closed
 from tests.support.life import Life
+from tests.support.row_witness import RowWitness
 
 
 @pytest.fixture(scope="session")
@@ -65,26 +66,20 @@ def life(database: Any, world: Any) -> Life:
 
 
 @pytest.fixture
-def unchanged(database: Any) -> Callable[[], None]:
+def unchanged(database: Any) -> Iterator[Callable[[], None]]:
     """Return a check that no row has changed since its first call."""
-    before: list[list[list[tuple[Any, ...]]]] = []
-
-    def dump() -> list[list[tuple[Any, ...]]]:
-        with database.engine.connect() as connection:
-            names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type='table' ORDER BY name")
-            return [
-                [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {name} ORDER BY rowid")]
-                for (name,) in names.all()
-                if name != "alembic_version"
-            ]
+    witness = RowWitness(Path(database.engine.url.database))
+    remembered = False
 
     def check() -> None:
-        if not before:
-            before.append(dump())
-            return
-        assert dump() == before[0]
+        nonlocal remembered
+        if not remembered:
+            witness.remember()
+            remembered = True
+        assert witness.changes() == {}
 
-    return check
+    yield check
+    witness.close()
 
 
 @pytest.fixture
