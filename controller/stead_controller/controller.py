@@ -92,11 +92,12 @@ from stead_controller.secrets.oidc_issuers import OidcIssuers
 from stead_controller.serial_console import host_key
 from stead_controller.serial_console.ssh_server import SerialConsoleServer
 from stead_controller.settings import Settings
-from stead_controller.workflows import alarms, budgets, lifecycle, scaling_groups, usage_metrics
+from stead_controller.workflows import alarms, budgets, data_exports, lifecycle, scaling_groups, usage_metrics
 from stead_controller.workflows.alarms import Alarms, WatchedStore
 from stead_controller.workflows.budgets import Budgets
 from stead_controller.workflows.copy_image import CopyImage
 from stead_controller.workflows.create_image import CreateImage
+from stead_controller.workflows.data_exports import DataExports
 from stead_controller.workflows.engine import Engine, MakeLife
 from stead_controller.workflows.housekeeping import clean_up
 from stead_controller.workflows.image_tasks import ExportTask, ImportTask, Places
@@ -194,6 +195,7 @@ class Controller:
         self._alarms = Alarms(self.database, self._metrics, self.cloud, clock)
         self._metrics.watch(self._alarms)
         self._budgets = Budgets(self.database, self.cloud, clock)
+        self._exports = DataExports(self.database, self.cloud, clock, places)
         self._usage = UsageMetrics(self.database, self._metrics, clock)
         self._object_expiry = ObjectExpiry(self.database, objects, clock)
         self._resealing = Resealing(self.database, self._master_key, clock)
@@ -382,11 +384,10 @@ class Controller:
         self._every(_COMPOSING_SECONDS, self._compose_snapshots)
         self._every(_HOUSEKEEPING_SECONDS, self._run_lifecycle)
         self._every(alarms.SECONDS, self._alarms.run)
-        self._every(_FORGETTING_SECONDS, self._alarms.forget)
         self._every(budgets.SECONDS, self._budgets.run)
-        self._every(_FORGETTING_SECONDS, self._budgets.forget)
-        self._every(_FORGETTING_SECONDS, self._scaling_groups.forget)
-        self._every(_FORGETTING_SECONDS, self._notifications.forget)
+        self._every(data_exports.SECONDS, self._exports.run)
+        for forgetful in (self._alarms, self._budgets, self._scaling_groups, self._notifications):
+            self._every(_FORGETTING_SECONDS, forgetful.forget)
         self._every(scaling_groups.METRICS_SECONDS, partial(self._scaling_groups.measure, self._metrics))
         self._every(expiry.INTERVAL_SECONDS, self._object_expiry.run)
         self._every(status_checks.SECONDS, partial(status_checks.write, self.database, self._metrics, self._clock))

@@ -1,10 +1,11 @@
-"""The part of Cost Explorer, the price list and budgets of `base_requests.py`: good requests about what is billed."""
+"""The part of Cost Explorer, the price list, budgets and exports of `base_requests.py`: good requests about what is billed."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from stead_controller.db.tables import UsageLine
-from tests.api import budget_requests
+from tests.api import budget_requests, export_requests
+from tests.api.conftest import Api
 
 Named = dict[str, Any]
 _TODAY: Final = datetime.now(UTC)
@@ -22,9 +23,14 @@ def add_costs(tx: Any, account_id: str) -> None:
     tx.session.add(UsageLine(**about, zone="us-east-1a", quantity=1, began=began, ended=ended))
 
 
-build_budgets: Final = budget_requests.build
+def build_budgets(api: Api) -> Named:
+    """Make budgets and exports."""
+    return budget_requests.build(api) | export_requests.build(api)
+
+
 COSTS: Final[dict[str, Named]] = {
     **budget_requests.BASES,
+    **export_requests.BASES,
     "GetCostAndUsage": {**_ASKED, "Metrics": ["UnblendedCost"]},
     "GetCostAndUsageWithResources": {**_ASKED, "Filter": _OF_RESOURCE, "GroupBy": _BY_RESOURCE},
     "GetCostCategories": {"TimePeriod": _PERIOD},
@@ -59,6 +65,7 @@ COSTS_OF: Final[dict[tuple[str, str], Any]] = {
     ("GetProducts", "Filters.Type"): "TERM_MATCH",
     ("GetProducts", "Filters.Field"): "volumeApiName",
     **budget_requests.VALUES_OF,
+    **export_requests.VALUES_OF,
     **{(name, f"Filter.{leaf}.MatchOptions"): ["EQUALS"] for name in _FILTERED for leaf in _LEAVES},
     **{(name, "Filter.Dimensions.Key"): "SERVICE" for name in _FILTERED},
     **{(name, "SortBy.Key"): "UnblendedCost" for name in _FILTERED},

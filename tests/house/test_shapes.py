@@ -13,6 +13,7 @@ _SHAPE = re.compile(r"[A-Z][a-z0-9]+(?:[A-Z][A-Za-z0-9]*)?\Z")
 
 # Files that read or write such keys for another reason: what is stored or given under these names is data.
 DATA: dict[str, str] = {
+    "resources/data_exports/charges.py": "files of costs have FOCUS's columns",
     "hosts/link.py": "gRPC's methods are named so in stead_proto",
     "resources/scaling/group_notices.py": "what groups publish is JSON under Auto Scaling's names",
     "resources/scaling/hook_notices.py": "what lifecycle hooks publish is JSON under Auto Scaling's names",

@@ -147,6 +147,10 @@ _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
     ("budgets", errors.InUse): "ResourceLockedException",
     ("budgets", errors.LimitExceeded): "CreationLimitExceededException",
     ("budgets", errors.NotAuthorized): "AccessDeniedException",
+    **{("bcm-data-exports", kind): "ValidationException" for kind in (*_INVALID, errors.BadRequest)},
+    ("bcm-data-exports", errors.NotFound): "ResourceNotFoundException",
+    ("bcm-data-exports", errors.LimitExceeded): "ServiceQuotaExceededException",
+    ("bcm-data-exports", errors.NotAuthorized): "AccessDeniedException",
     ("ce", errors.NotAuthorized): "AccessDeniedException",
     ("ce", errors.LimitExceeded): "LimitExceededException",
     **{("pricing", kind): "InvalidParameterException" for kind in (*_INVALID, errors.BadRequest)},
@@ -166,6 +170,7 @@ _FAULTS: Final = {
     "pricing": "InternalErrorException",
     "sns": "InternalError",
     "budgets": "InternalErrorException",
+    "bcm-data-exports": "InternalServerException",
 }
 # Codes of errors that carry EC2's, where a service has its own word for them.
 _RENAMED: Final[dict[tuple[str, str], str]] = {

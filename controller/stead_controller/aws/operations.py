@@ -6,6 +6,7 @@ from typing import Final
 
 from stead_controller.aws import (
     autoscaling,
+    bcm_data_exports,
     budgets,
     ce,
     cloudtrail,
@@ -24,6 +25,7 @@ from stead_controller.aws import (
 
 _SERVICES: Final = (
     autoscaling,
+    bcm_data_exports,
     budgets,
     ce,
     cloudtrail,

@@ -23,6 +23,7 @@ from stead_controller.errors import NotAuthorized
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.budgets import tagged
+from stead_controller.resources.data_exports import exports
 from stead_controller.resources.iam import call_targets, principal_keys
 from stead_controller.resources.iam.principals import principal_of
 from stead_controller.resources.metrics import resource_tags
@@ -236,6 +237,9 @@ def _facts(call: Call, checks: Sequence[Check], keys: Collection[str]) -> dict[t
         if kind == "budgets":
             found |= {(kind, arn): _tags_of_budget(call, arn) for arn in ids}
             continue
+        if kind == "data-export":
+            found |= {(kind, arn): _tags_of_export(call, arn) for arn in ids}
+            continue
         if kind == "autoscaling":
             found |= {(kind, name): _tags_of_group(call, name) for name in ids}
             continue
@@ -258,6 +262,12 @@ def _tags_of_topic(call: Call, arn: str) -> dict[str, Any]:
 def _tags_of_budget(call: Call, arn: str) -> dict[str, Any]:
     row = tagged.look_up(call.tx, call.caller, arn)
     tags = {} if row is None else tagged.tags_of(row)
+    return {f"aws:ResourceTag/{key}": value for key, value in tags.items()}
+
+
+def _tags_of_export(call: Call, arn: str) -> dict[str, Any]:
+    row = exports.look_up(call.tx, call.caller, call.cloud, arn)
+    tags = {} if row is None else exports.tags_of(row)
     return {f"aws:ResourceTag/{key}": value for key, value in tags.items()}
 
 

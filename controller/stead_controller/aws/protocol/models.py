@@ -52,6 +52,7 @@ SIGNING_NAMES: Final[dict[str, str]] = {
     "ce": "ce",
     "pricing": "pricing",
     "budgets": "budgets",
+    "bcm-data-exports": "bcm-data-exports",
 }
 
 # Signing names that some SDKs use instead if they have a custom endpoint: the model's serviceId.
@@ -71,6 +72,7 @@ _SERVICE_IDS: Final[dict[str, str]] = {
     "Cost Explorer": "ce",
     "Pricing": "pricing",
     "Budgets": "budgets",
+    "BCM Data Exports": "bcm-data-exports",
 }
 
 # Names of services in X-Amz-Target and in the paths of the CBOR protocol.
@@ -83,6 +85,7 @@ _TARGETS: Final[dict[str, str]] = {
     "AWSInsightsIndexService": "ce",
     "AWSPriceListService": "pricing",
     "AWSBudgetServiceGateway": "budgets",
+    "AWSBillingAndCostManagementDataExports": "bcm-data-exports",
 }
 
 SERVICES: Final = frozenset(SIGNING_NAMES.values())

@@ -6,6 +6,7 @@ from stead_controller.db.tables.base import Base
 from stead_controller.db.tables.budget import Budget, BudgetAction, BudgetActionEvent, BudgetNotification
 from stead_controller.db.tables.client_token import ClientToken
 from stead_controller.db.tables.cloud import CloudFact
+from stead_controller.db.tables.data_export import DataExport, DataExportExecution
 from stead_controller.db.tables.fleet.capacity_reservation import CapacityReservation, CapacityReservationSlots
 from stead_controller.db.tables.fleet.dedicated_host import DedicatedHost
 from stead_controller.db.tables.fleet.fleet import Fleet, FleetInstance
@@ -132,6 +133,8 @@ __all__ = [
     "CondemnedBlock",
     "CostTag",
     "Dashboard",
+    "DataExport",
+    "DataExportExecution",
     "DedicatedHost",
     "Delivery",
     "DhcpOptionValue",

@@ -373,6 +373,21 @@ def test_an_older_release_knows_nothing_of_amounts(tmp_path, file_at):
     database.close()
 
 
+def test_exports_of_costs_are_unknown_to_an_older_release(tmp_path, file_at):
+    (tmp_path / "old.sqlite").write_bytes(file_at("c81e5a7f20d3"))
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    with database.engine.begin() as connection:
+        insert(connection, "data_exports", id="one", account_id="1", name="costs", definition="{}", tags="{}")
+        insert(
+            connection, "data_export_executions", id="two", export_id="one", definition="{}", status="DELIVERY_SUCCESS"
+        )
+    downgrade(database.engine, "c6e81d2f3b97")
+    with database.engine.connect() as connection:
+        names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE name LIKE '%data_export%'").all()
+        assert names == []
+    database.close()
+
+
 def test_hosts_have_reserved_what_their_guests_take(tmp_path, file_at):
     """By the figures of `memory_of`, by which it is given back: other ones need another migration."""
     (tmp_path / "old.sqlite").write_bytes(file_at("5b1c7e90a4d2"))

@@ -1,0 +1,1 @@
+"""Exports of costs and use to buckets."""
