@@ -91,6 +91,7 @@ provider "aws" {
     s3            = var.endpoint
     servicequotas = var.endpoint
     sns           = var.endpoint
+    budgets       = var.endpoint
   }
 
   default_tags {
