@@ -73,7 +73,7 @@ def read(
         return None
     begin, end = books[0][0].begin, min(books[-1][0].end, (int(now.timestamp()) // DAY + 2) * DAY)
     begins = [period.begin for period, _ in books]
-    edges = sorted({*range(begin, end, DAY), *(moment for moment in begins if moment < end), max(begin, end)})
+    edges = sorted({*range(begin, end, DAY), *begins, max(begin, end)})
     pieces = [Period(*pair) for pair in pairwise(edges)]
     changes: dict[tuple[str, str], _Changes] = {}
     if not pieces:

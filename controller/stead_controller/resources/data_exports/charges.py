@@ -19,18 +19,31 @@ from stead_controller.metering.bills import BillLine
 from stead_controller.metering.priced_uses import PricedUse
 
 _PROVIDER: Final = "Stead"
-_UNITS: Final = {"Hrs": "Hours", "GB-Mo": "GiB-Months", "IOPS-Mo": "IOPS-Months", "MiBps-Mo": "MiB-Months/Second"}
-_OF_VPC: Final = ("Networking", "Network Infrastructure")
+_UNITS: Final = {
+    "Hrs": "Hours",
+    "GB": "GiB",
+    "GB-Mo": "GiB-Months",
+    "IOPS-Mo": "IOPS-Months",
+    "MiBps-Mo": "MiB-Months/Second",
+    "Alarms": "Alarm-Months",
+}
 _OF_EC2: Final = ("Compute", "Virtual Machines")
+_CATEGORIES: Final = {
+    skus.VPC: ("Networking", "Network Infrastructure"),
+    "AmazonCloudWatch": ("Management and Governance", "Observability"),
+}
 # What a use is of, by how its name begins.
 _RESOURCES: Final = {
     **dict.fromkeys(uses.OF_TYPES, "Instance"),
     "UnusedBox:": "Capacity Reservation",
     "HostUsage:": "Dedicated Host",
+    "CPUCredits:": "Instance",
     "EBS:Volume": "Volume",
     "EBS:Snapshot": "Snapshot",
     "NatGateway": "NAT Gateway",
     "PublicIPv4:": "Public IPv4 Address",
+    "DataTransfer-": "Data Transfer",
+    "CW:": "Alarm",
 }
 _SPOT: Final = "SpotUsage:"
 _UNUSED: Final = "UnusedBox:"
@@ -102,7 +115,7 @@ class Charge:
     @property
     def category(self) -> tuple[str, str]:
         """The category of its service, and its part of that."""
-        return _OF_VPC if skus.service_of(self.usage) == skus.VPC else _OF_EC2
+        return _CATEGORIES.get(skus.service_of(self.usage), _OF_EC2)
 
     @property
     def tags(self) -> str:

@@ -11,17 +11,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stead_controller.db.tables import PriceBook, UsageLine, UsageMeter
-from stead_controller.metering import months, price_tiers, priced_uses, usage_days
+from stead_controller.metering import months, price_tiers, priced_uses, tier_shares, usage_days
 from stead_controller.metering.price_book import parse
-from stead_controller.metering.usage_sums import Question
+from stead_controller.metering.usage_sums import Period, Question
 
 DAY = 86400
 BEGIN = int(datetime(2026, 10, 29, tzinfo=UTC).timestamp())
 NOVEMBER = int(datetime(2026, 11, 1, tzinfo=UTC).timestamp())
 END = int(datetime(2026, 11, 6, tzinfo=UTC).timestamp())
 NOW = datetime(2026, 11, 5, 6, 7, 8, tzinfo=UTC)
-PRICES = {"NatGateway-Hours": [(0, 0), (10, 5), (50, 3), (200, 1)], "PublicIPv4:IdleAddress": [(0, 2), (24, 0)]}
-NEW_PRICES = {"NatGateway-Hours": [(0, 7), (60, 2)], "PublicIPv4:IdleAddress": [(0, 1)]}
+PRICES = {
+    "NatGateway-Hours": [(0, 0), (10, 5), (50, 3), (200, 1)],
+    "PublicIPv4:IdleAddress": [(0, 2), (24, 0)],
+    "PublicIPv4:InUseAddress": [(0, 4)],
+}
+NEW_PRICES = {
+    "NatGateway-Hours": [(0, 7), (60, 2)],
+    "PublicIPv4:IdleAddress": [(0, 1)],
+    "PublicIPv4:InUseAddress": [(0, 5)],
+}
 ACCOUNTS = ("1" * 12, "2" * 12)
 
 
@@ -150,6 +158,17 @@ def test_a_bill_has_a_line_for_each_tier_and_a_later_part_goes_on_where_the_mont
     whole, third = run(live)
     assert whole == [(0, 0, 10, 0), (1, 5, 40, 0), (2, 3, 22, 0)]
     assert third == [(1, 5, 2, 0), (2, 3, 22, 0)]
+
+
+def test_nothing_is_asked_for_where_no_price_has_tiers(run, statements):
+    books = [(Period(BEGIN, END), parse(book({"NatGateway-Hours": [(0, 1)]})))]
+
+    def live(tx):
+        statements.clear()
+        found = tier_shares.read(tx, books, NOW, "", lambda usage, number: books[number][1].find(usage))
+        return found, list(statements)
+
+    assert run(live) == (None, [])
 
 
 def test_other_prices_for_one_bill_have_tiers_too(run):
