@@ -363,6 +363,24 @@ def test_an_export_that_fails_says_so_and_is_tried_again(api, client, exporting,
     assert (shown["StatusCode"], "StatusReason" in shown) == ("HEALTHY", False)
 
 
+def test_an_export_of_a_table_that_is_gone_does_not_keep_others_waiting(api, client, exporting):
+    arn = client.create_export(Export=definition("a"))["ExportArn"]
+
+    def change(tx):
+        row = tx.session.get_one(DataExport, arn[-36:])
+        row.definition = row.definition.replace("FOCUS_1_2_AWS", "FOCUS_9_9_AWS")
+        row.due = NOON - timedelta(days=1)
+
+    api.run(change)
+    client.create_export(Export=definition("b"))
+    exporting.run()
+    exporting.run()
+    shown = client.get_export(ExportArn=arn)["ExportStatus"]
+    assert (shown["StatusCode"], shown["StatusReason"]) == ("UNHEALTHY", "INTERNAL_FAILURE")
+    assert exporting.due()["a"] == NOON + executions.AGAIN
+    assert any("/b/" in key for _, _, key in exporting.objects.stored)
+
+
 def test_a_bucket_of_another_account_may_take_it(api, client, exporting):
     add_bucket(api, "theirs", policy("theirs", StringEquals={"aws:SourceAccount": MINE}), OTHERS)
     assert "not of account" in refused(

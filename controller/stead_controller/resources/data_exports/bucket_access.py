@@ -31,7 +31,7 @@ def require(tx: Transaction, bucket: str, owner: str, prefix: str, arn: str, acc
     for action, resource in (("s3:GetBucketPolicy", bucket), ("s3:PutObject", f"{bucket}/{prefix}x")):
         asked = Request(action, f"{_ARN}{resource}", service, context)
         policies = Policies(resource=policy, resource_account=owner, resource_must_allow=True)
-        if policy is None or not evaluate(asked, policies).allowed:
+        if not evaluate(asked, policies).allowed:
             raise InvalidParameter(
                 f"The policy of the bucket {bucket} does not allow {SERVICE} to {action} on {_ARN}{resource[:300]}."
             )
