@@ -47,6 +47,7 @@ def controller_program(settings: Settings) -> Program:
         *(f"--zone={name}" for name in settings.zone_names),
         f"--public-pool={settings.public_pool}",
         f"--prometheus-port={settings.prometheus_port}",
+        f"--prometheus-listen={settings.prometheus_listen}",
         f"--log-file={log}",
         f"--pid-file={_pid_file(settings, 'controller')}",
     ]
@@ -73,6 +74,7 @@ def agent_program(settings: Settings, *options: str) -> Program:
         *(f"--pool={pool}" for pool in settings.pools.split()),
         *(f"--device={device}" for device in settings.devices.split()),
         f"--prometheus-port={settings.agent_prometheus_port}",
+        f"--prometheus-listen={settings.prometheus_listen}",
         *([f"--whole-cores={settings.whole_cores}"] if settings.whole_cores else []),
         *options,
     ]

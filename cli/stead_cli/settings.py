@@ -51,6 +51,7 @@ class Settings:
     )
     prometheus_port: int = 0  # of the page of the controller's metrics of itself; 0: there is none
     agent_prometheus_port: int = 0  # the same of the agent
+    prometheus_listen: str = "127.0.0.1"  # the address of both pages
     pools: str = ""  # further storage pools, as `stead-agent run --pool` takes them, separated by spaces
 
     @property

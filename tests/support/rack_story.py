@@ -7,12 +7,13 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -46,6 +47,8 @@ def another_release(made: Path) -> Path:
         for member in old.getmembers():
             content = old.extractfile(member)
             member.name = member.name.replace(made.stem, name, 1)
+            # A long name is there, too, and would win.
+            member.pax_headers = {word: value for word, value in member.pax_headers.items() if word != "path"}
             new.addfile(member, content)
     return later
 
@@ -57,6 +60,7 @@ class Operator:
     rack: Rack
     release: Path
     mitogen: bool = True  # a third of the time; else as operators do it
+    monitors: bool = field(default_factory=lambda: shutil.which("prometheus") is not None)
 
     @property
     def controller(self) -> Server:
@@ -86,6 +90,8 @@ class Operator:
                 "children": {
                     "controller": {"hosts": {first: hosts[first]}},
                     "agents": {"hosts": {name: hosts[name] for name in others}},
+                    # As all packages, it must be on the machine whose files they see.
+                    **({"monitoring": {"hosts": {first: {}}}} if self.monitors else {}),
                 },
             }
         }
@@ -182,6 +188,24 @@ def launch(operator: Operator) -> Guest:
     return guest
 
 
+_ASKS: Final = (
+    "import json, urllib.request as u; "
+    "print(json.dumps(json.load(u.urlopen('http://127.0.0.1:9090/api/v1/query?query=up'))['data']['result']))"
+)
+
+
+def watched(operator: Operator) -> dict[str, str]:
+    """What Prometheus says of each page, by its machine, once all of them answer: `1`."""
+
+    def ask() -> dict[str, str] | None:
+        asked = operator.controller.machine.run("/usr/bin/python3", "-c", _ASKS)
+        found = json.loads(asked.stdout) if asked.returncode == 0 else []
+        seen = {each["metric"]["machine"]: each["value"][1] for each in found}
+        return seen if set(seen.values()) == {"1"} and len(seen) == len(operator.rack.servers) else None
+
+    return wait_for(ask, "Prometheus reads the pages of all machines", 60)
+
+
 def lock_out(operator: Operator, server: Server) -> None:
     """Let an operator forget their own address in a machine's firewall: Ansible fails, and the way back opens by itself."""
     before = server.machine.must("nft", "list", "table", "inet", "stead_machine")
@@ -197,7 +221,7 @@ def lock_out(operator: Operator, server: Server) -> None:
 
 _PLACES: Final = (
     "/etc/stead /etc/sysctl.d/60-stead.conf /opt/stead /usr/local/bin/stead /var/lib/stead /run/stead "
-    "/etc/systemd/system/*stead* /etc/systemd/system/*.wants/*stead* /etc/systemd/system/victoria-metrics.service"
+    "/etc/systemd/system/*stead* /etc/systemd/system/*.wants/*stead* /etc/systemd/system/victoria-metrics.service /etc/prometheus/stead.rules.yml"
 )
 
 
@@ -210,7 +234,7 @@ def left_on(server: Server) -> list[str]:
     ]
     found += look("nft", "list", "tables").stdout.splitlines()
     running = look("ps", "ax", "-o", "args=").stdout.splitlines()
-    return found + [line for line in running if re.search("stead|qemu-system|dnsmasq|victoria|weed", line)]
+    return found + [line for line in running if re.search("stead|qemu-system|dnsmasq|victoria|weed|prometheus", line)]
 
 
 def tell(folder: Path, machines: int, what: Literal["all", "short"]) -> None:
@@ -222,6 +246,8 @@ def tell(folder: Path, machines: int, what: Literal["all", "short"]) -> None:
         _step("bare machines become a cloud", lambda: operator.play("site.yml"))
         guest = _step("a guest is launched, and answers", lambda: launch(operator))
         boot = guest.boot()
+        if operator.monitors:
+            _step("Prometheus watches all of them", lambda: watched(operator))
         changed = _step("a second run changes nothing", lambda: operator.play("site.yml"))
         assert set(changed.values()) == {0}, changed
         _step("nor does one that only looks", lambda: operator.play("site.yml", "--check", "--diff"))

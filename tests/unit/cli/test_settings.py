@@ -65,6 +65,13 @@ def test_pages_for_prometheus_may_be_switched_off_again(tmp_path: Path) -> None:
         settings.load(on | {"STEAD_AGENT_PROMETHEUS_PORT": "65536"})
 
 
+def test_pages_for_prometheus_are_this_machines_unless_said_otherwise(tmp_path: Path) -> None:
+    for given, address in (({}, "127.0.0.1"), ({"STEAD_PROMETHEUS_LISTEN": "192.0.2.7"}, "192.0.2.7")):
+        chosen = settings.load({"STEAD_STATE_DIR": str(tmp_path), **given})
+        for program in (cloud.controller_program(chosen), cloud.agent_program(chosen)):
+            assert f"--prometheus-listen={address}" in program.command
+
+
 @pytest.mark.parametrize(("port", "is_taken"), [(60999, False), (61000, True), (63047, True), (63048, False)])
 def test_the_ports_of_volumes_are_refused(tmp_path: Path, port: int, is_taken: bool) -> None:
     environment = {"STEAD_STATE_DIR": str(tmp_path), "STEAD_HTTP_PORT": str(port)}
