@@ -333,12 +333,10 @@ def _without_use(
     After a full state these are all that are left; `after` some removals only those of which an interface or the VPC
     itself goes: what is still to be named comes in another message.
     """
+    if not unclaimed:
+        return frozenset()  # as ever but after a restore: nothing is looked through
     used = {_vpc(wanted, key) for key in unclaimed if key.kind == desired_pb2.KIND_INTERFACE}
-    used |= {
-        each.peering.peer_vpc_id
-        for key, each in wanted.resources.items()
-        if key.kind == desired_pb2.KIND_PEERING and each.peering.vpc_id in used
-    }
+    used |= {each.peering.peer_vpc_id for each in wanted.resources.values() if each.peering.vpc_id in used}
     parts = [key for key in unclaimed if key.kind in SHARED_KINDS or key.kind == desired_pb2.KIND_VPC]
     useless = frozenset(key for key in parts if _vpc(wanted, key) not in used)
     if after is None:

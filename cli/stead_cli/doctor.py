@@ -105,7 +105,7 @@ def _host_checks(chosen: Settings) -> list[dict[str, Any]]:
                     "name": f"unknown on {row['hostname']}",
                     "status": "warning",
                     "detail": "\n".join(kept),
-                    "remedy": f"put a newer database back, or remove it: stead host discard {row['host_id']} ID",
+                    "remedy": "adopt it or remove it: stead unclaimed list; or put a newer database back",
                 }
             )
     return checks

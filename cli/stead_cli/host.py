@@ -170,7 +170,7 @@ def show_hosts(rows: Sequence[Mapping[str, Any]], output: str, *, empty: str = "
         for line in kept:
             say(f"  {line}")
         if kept:
-            say(f"  It stays until a newer database is put back, or `stead host discard {row['host_id']} ID`.")
+            say("  It stays until it is adopted or removed (`stead unclaimed list`), or a newer database is put back.")
 
 
 COLUMNS = (

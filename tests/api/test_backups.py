@@ -108,7 +108,8 @@ def test_what_was_made_after_a_backup_is_adopted_with_all_that_it_has(own_cloud)
         ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=FAST)
         return instance_id
 
-    wanted, unwanted = launch(SecurityGroupIds=[group_id]), launch()
+    named = {"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "wanted"}]}
+    wanted, unwanted = launch(SecurityGroupIds=[group_id], TagSpecifications=[named]), launch()
     zone = ec2.describe_instances(InstanceIds=[wanted])["Reservations"][0]["Instances"][0]["Placement"]
     made = ec2.create_volume(AvailabilityZone=zone["AvailabilityZone"], Size=2, VolumeType="gp3")["VolumeId"]
     ec2.attach_volume(VolumeId=made, InstanceId=wanted, Device="/dev/sdf")
@@ -123,8 +124,8 @@ def test_what_was_made_after_a_backup_is_adopted_with_all_that_it_has(own_cloud)
     run(cloud, "restore", folder, state, "--passphrase-file=-")
     cloud.start_controller()
     operator = cloud.operator
-    named = {wanted, unwanted, *before["volumes"], *before["interfaces"]}
-    wait_for(lambda: named <= {one.id for one in operator.list_unclaimed()}, "hosts say what they keep", 60)
+    keeps = {wanted, unwanted, *before["volumes"], *before["interfaces"]}
+    wait_for(lambda: keeps <= {one.id for one in operator.list_unclaimed()}, "hosts say what they keep", 60)
     found = {one.id: one for one in operator.list_unclaimed()}
     assert (found[wanted].account_id, found[wanted].instance_type) == (account.account_id, "t3.micro")
     assert {found[each].part_of for each in (*before["volumes"], *before["interfaces"])} == {wanted}
@@ -132,7 +133,7 @@ def test_what_was_made_after_a_backup_is_adopted_with_all_that_it_has(own_cloud)
     notes = operator.adopt_unclaimed(wanted, dry_run=True)
     assert ec2.describe_instances()["Reservations"] == []
     assert operator.adopt_unclaimed(wanted) == notes
-    assert notes == ["its tags are not known", f"the security group {group_id} (web) was made again"]
+    assert notes == [f"the security group {group_id} (web) was made again"]
     assert described(ec2, wanted) == before
     gone = {one.id for one in operator.remove_unclaimed([unwanted])}
     assert unwanted in gone
@@ -166,6 +167,7 @@ def described(ec2, instance_id):
     addresses = ec2.describe_addresses(Filters=[{"Name": "instance-id", "Values": [instance_id]}])["Addresses"]
     return {
         "state": instance["State"]["Name"],
+        "tags": instance["Tags"],
         "type": instance["InstanceType"],
         "image": instance["ImageId"],
         "launched": instance["LaunchTime"].replace(microsecond=0),

@@ -1442,23 +1442,47 @@ Global___Machine: _TypeAlias = Machine  # noqa: Y015
 class MachineRecord(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class TagsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SHUTDOWN_BEHAVIOR_FIELD_NUMBER: _builtins.int
     DISABLE_API_TERMINATION_FIELD_NUMBER: _builtins.int
     DISABLE_API_STOP_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     shutdown_behavior: _builtins.str
     """stop or terminate, when its guest powers itself off"""
     disable_api_termination: _builtins.bool
     disable_api_stop: _builtins.bool
+    @_builtins.property
+    def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     def __init__(
         self,
         *,
         shutdown_behavior: _builtins.str = ...,
         disable_api_termination: _builtins.bool = ...,
         disable_api_stop: _builtins.bool = ...,
+        tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disable_api_stop", b"disable_api_stop", "disable_api_termination", b"disable_api_termination", "shutdown_behavior", b"shutdown_behavior"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disable_api_stop", b"disable_api_stop", "disable_api_termination", b"disable_api_termination", "shutdown_behavior", b"shutdown_behavior", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

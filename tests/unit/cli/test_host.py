@@ -76,7 +76,7 @@ def test_below_the_hosts(command: list[str]) -> None:
     assert "one (h-1)" not in shown.stderr
     kept = shown.stderr.partition("two (h-2) has this, which the database, an older copy, does not know:\n")[2]
     assert [line.strip() for line in kept.splitlines()[:2]] == list(UNKNOWN)
-    assert "stead host discard h-2 ID" in kept.splitlines()[2]
+    assert "stead unclaimed list" in kept.splitlines()[2]
 
 
 def test_as_json() -> None:
@@ -99,7 +99,7 @@ def test_the_doctor_warns() -> None:
     assert (two["name"], two["status"], two["detail"]) == ("host two", "warning", "\n".join(LINES))
     assert "stead logs agent" in two["remedy"]
     assert (unknown["name"], unknown["status"], unknown["detail"]) == ("unknown on two", "warning", "\n".join(UNKNOWN))
-    assert "stead host discard h-2 ID" in unknown["remedy"]
+    assert "stead unclaimed list" in unknown["remedy"]
 
 
 def test_the_doctor_goes_on_without_access(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,9 @@ _GROUPS: Final = Prepared(
 )
 
 
+_TAGS: Final = Prepared(select(Tag.key, Tag.value).where(Tag.resource_id == bindparam("resource_id")))
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The interfaces and volumes that an instance's machine has, in order."""
@@ -126,13 +129,14 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
         firmware=pb.FirmwareState(start_count=kept.start_count, variables=kept.variables, tpm=kept.tpm)
         if kept is not None and kept.is_moved
         else None,
-        record=_record(instance),
+        record=_record(tx, instance),
     )
     return messages
 
 
-def _record(instance: Instance) -> pb.MachineRecord:
+def _record(tx: Transaction, instance: Instance) -> pb.MachineRecord:
     return pb.MachineRecord(
+        tags=dict(_TAGS.all(tx.connection, {"resource_id": instance.id})),
         shutdown_behavior=instance.shutdown_behavior,
         disable_api_termination=instance.disable_api_termination,
         disable_api_stop=instance.disable_api_stop,

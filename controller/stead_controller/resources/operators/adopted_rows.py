@@ -18,11 +18,15 @@ from stead_controller.db.tables import (
     SecurityGroup,
     SecurityGroupRule,
     Subnet,
+    Tag,
     Volume,
 )
 from stead_proto.v1 import desired_pb2 as pb
 
 GIB: Final = 1 << 30
+OF_AWS: Final = "aws:"
+"""How the keys of tags begin that no user can set."""
+
 _WITH_IOPS: Final = ("gp2", "gp3", "io1", "io2")
 _TICK: Final = timedelta(milliseconds=1)
 
@@ -110,6 +114,17 @@ def scratch_disks(instance_id: str, machine: pb.Machine) -> list[InstanceStoreDi
         )
         for disk in machine.disks
         if disk.HasField("instance_store")
+    ]
+
+
+def tags(instance_id: str, machine: pb.Machine) -> list[Tag]:
+    """Make the rows of an instance's tags; those that AWS's services set say what is no longer so."""
+    known = machine.record.tags if machine.HasField("record") else machine.metadata.tags
+    columns = {"resource_id": instance_id, "resource_type": "instance", "account_id": machine.metadata.account_id}
+    return [
+        new_row(Tag, key=key, value=value, **columns)
+        for key, value in sorted(known.items())
+        if not key.startswith(OF_AWS)
     ]
 
 

@@ -29,13 +29,10 @@ _FREE: Final = {
 
 def require_unchanged(tx: Transaction, taken: Iterable[Unclaimed]) -> None:
     """Raise WrongState where what a host is now sent of an adopted resource is not what it has."""
-    tx.session.flush()
     for each in taken:
-        if each.resource is None:
-            continue
-        row = tx.session.get(HostResource, each.key, populate_existing=True)
-        new = pb.Resource() if row is None or row.body is None else pb.Resource.FromString(row.body)
-        if changed := differing(each.resource, new):
+        assert each.resource is not None  # else it is not taken
+        row = tx.session.get_one(HostResource, each.key, populate_existing=True)
+        if changed := differing(each.resource, pb.Resource.FromString(row.body or b"")):
             raise WrongState(
                 "instance",
                 f"To adopt {each.id} would change it on its host ({', '.join(changed)}): it stays as it is. Restore a "

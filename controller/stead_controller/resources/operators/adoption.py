@@ -46,6 +46,8 @@ from stead_proto.v1 import desired_pb2 as pb
 
 _RESTORE: Final = "restore a newer backup, or remove it and make it anew"
 
+_OF_GROUP: Final = "aws:autoscaling:groupName"
+
 
 @dataclass(slots=True)
 class Adoption:
@@ -132,7 +134,7 @@ def _adopt_instance(tx: Transaction, adoption: Adoption, one: Unclaimed) -> None
     unclaimed_resources.forget(tx, [each.key for each in adoption.taken])
     row = _new_instance(tx, adoption, one, subnets[0], host)
     insert_new(tx.session, row)
-    tx.session.add_all(adopted_rows.scratch_disks(row.id, machine))
+    tx.session.add_all([*adopted_rows.scratch_disks(row.id, machine), *adopted_rows.tags(row.id, machine)])
     tx.session.flush()
     for found, subnet, place in zip(interfaces, subnets, machine.interfaces, strict=True):
         adoption.notes += adopted_network.adopt(tx, found, subnet, row, place, adoption.now)
@@ -188,8 +190,10 @@ def _new_instance(tx: Transaction, adoption: Adoption, one: Unclaimed, subnet: S
         )
     if words.placement_group:
         adoption.notes.append(f"it was in the placement group {words.placement_group}, and is in none now")
-    if not words.options.instance_tags:
+    if not machine.HasField("record") and not words.options.instance_tags:
         adoption.notes.append("its tags are not known")
+    if group := machine.record.tags.get(_OF_GROUP):
+        adoption.notes.append(f"it was in the Auto Scaling group {group}, and is in none now")
     return row
 
 

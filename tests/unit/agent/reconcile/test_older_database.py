@@ -259,15 +259,20 @@ def test_a_change_that_removes_nothing_takes_nothing_away(bench: Bench, sender: 
     bench.settle(older.change(resources["eni-1"]))
     assert parts
     assert parts <= bench.reconciler.wanted.unclaimed
+    gone = (Key(pb.KIND_SUBNET, "subnet-1"), Key(pb.KIND_INTERFACE, "eni-of-nobody"))
+    bench.settle(older.change(gone=gone))
+    assert parts - set(gone) <= bench.reconciler.wanted.unclaimed
     bench.settle(older.change(*make.launch("1")))
     assert not bench.reconciler.wanted.unclaimed
     _all_kept(bench)
 
 
 def test_the_vpc_of_a_peer_stays_with_the_interface(bench: Bench, sender: make.Sender) -> None:
-    peer = pb.Resource(id="vpc-2", vpc=pb.Vpc(vni=2, cidr_blocks=["10.2.0.0/16"]))
-    peering = pb.Peering(vpc_id="vpc-1", peer_vpc_id="vpc-2", peering_id="pcx-1", peer_cidr_blocks=["10.2.0.0/16"])
-    bench.settle(sender.change(peer, pb.Resource(id="pcx-1:vpc-1", peering=peering)))
+    for mine, other in ((1, 2), (3, 4)):  # the latter without any interface
+        vpcs = [make.vpc(f"vpc-{number}", number=number) for number in (mine, other)]
+        peering = pb.Peering(vpc_id=f"vpc-{mine}", peer_vpc_id=f"vpc-{other}", peering_id=f"pcx-{mine}")
+        peering.peer_cidr_blocks.append(f"10.{other}.0.0/16")
+        bench.settle(sender.change(*vpcs, pb.Resource(id=f"pcx-{mine}:vpc-{mine}", peering=peering)))
     older = make.Sender("epoch-2")
     bench.settle(older.change(make.host_network(), full=True))
     assert _kept(bench, pb.KIND_VPC) == {"vpc-1", "vpc-2"}

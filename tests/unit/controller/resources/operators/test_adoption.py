@@ -32,6 +32,7 @@ from tests.unit.controller.resources.operators import lost_changes as lost
 TABLES = {
     "instances": {"state_changed", "client_token", "ebs_optimized", "identity_issued", "launch_time"},
     "instance_store_disks": set(),
+    "tags": set(),
     "volumes": {"created", "attach_time"},
     "network_interfaces": {"created", "attachment_id", "attach_time", "requester_id"},
     "interface_addresses": {"position"},
@@ -89,6 +90,7 @@ def with_all_choices(tx, world):
         disable_api_termination=True,
         disable_api_stop=True,
         monitoring=True,
+        tags={"instance": {"Name": "web", "team": "x"}},
         metadata=MetadataOptions(tokens_required=True, hop_limit=7, ipv6=True),
     )
 

@@ -10,6 +10,7 @@ from stead_controller.db.tables import (
     InterfaceGroup,
     NetworkInterface,
     SecurityGroup,
+    Tag,
     UnclaimedResource,
     Volume,
 )
@@ -379,7 +380,8 @@ def test_what_is_not_as_it_was_is_said(run, world, lose):
     def change(before):
         words = machine_of(before).metadata
         words.image_id, words.spot, words.placement_group = "ami-0", True, "near"
-        words.dedicated_host_id, words.options.instance_tags = "h-9", True
+        words.dedicated_host_id = "h-9"
+        machine_of(before).record.tags["aws:autoscaling:groupName"] = "many"
         volume_of(before).base_id = "snap-0"
 
     before = lose(lambda tx: lost.launch(tx, world), change)
@@ -388,8 +390,27 @@ def test_what_is_not_as_it_was_is_said(run, world, lose):
         "it was a Spot Instance, and is one on demand now",
         "it was on the Dedicated Host h-9, and has the default tenancy now",
         "it was in the placement group near, and is in none now",
+        "it was in the Auto Scaling group many, and is in none now",
         f"{machine_of(before).disks[0].volume_id} was made of snap-0, which is not in the database: its host keeps it",
     ]
+    assert run(lambda tx: tx.session.scalars(select(Tag)).all()) == []
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_what_hosts_of_an_earlier_release_know_of_tags(run, world, lose, shown):
+    """Those that its metadata shows."""
+
+    def change(before):
+        machine_of(before).ClearField("record")
+        words = machine_of(before).metadata
+        words.options.instance_tags = shown
+        if shown:
+            words.tags["Name"] = "web"
+
+    before = lose(lambda tx: lost.launch(tx, world), change)
+    assert ("its tags are not known" in run(lost.adopt, world, before.made)) != shown
+    found = run(lambda tx: tx.session.execute(select(Tag.key, Tag.value, Tag.resource_id)).all())
+    assert found == ([("Name", "web", before.made)] if shown else [])
 
 
 def groups(run):
@@ -484,6 +505,12 @@ def test_each_field_that_matters_must_be_as_it_was(kind, name, value):
     assert adopted_state.differing(had, new) == [name]
     assert adopted_state.differing(had, desired.Resource(id="x")) == [kind]
     assert adopted_state.differing(had, had) == []
+
+
+def test_one_thread_for_each_core_may_be_said_or_not():
+    one, other, two = (desired.Resource(machine=desired.Machine(threads_per_core=number)) for number in (0, 1, 2))
+    assert adopted_state.differing(one, other) == adopted_state.differing(other, one) == []
+    assert adopted_state.differing(two, one) == ["threads_per_core"]
 
 
 def test_a_sealed_key_is_the_same_wherever_it_stands():
