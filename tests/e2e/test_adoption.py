@@ -68,13 +68,14 @@ def test_guests_made_after_a_backup_are_adopted_and_notice_nothing(cloud: RealCl
     assert login.address == address["PublicIp"]
     user.terminate([newer, known])
     user.ec2.delete_volume(VolumeId=volume_id)
-    wait_for(lambda: not _left(cloud, volume_id), "its disk is gone", 60)
+    wait_for(lambda: not _left(cloud, volume_id), "its disk is gone", 60, explain=lambda: f"{_left(cloud, volume_id)}")
     assert qemu_process_of(newer) is None
 
 
 def _left(cloud: RealCloud, resource_id: str) -> list[Path]:
-    """List the files of a resource, but for a disk in the trash, which is deleted after a while."""
-    return [path for path in cloud.state_dir.rglob(f"*{resource_id}*") if "trash" not in path.parts]
+    """List the files of a resource, but for a disk in the trash, for a while, and the note that it was removed."""
+    found = cloud.state_dir.rglob(f"*{resource_id}*")
+    return [path for path in found if not {"trash", "made"} & set(path.parts)]
 
 
 def _with_another_volume(user: User, instance_id: str, login: Login) -> tuple[str, str]:

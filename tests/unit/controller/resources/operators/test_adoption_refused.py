@@ -507,6 +507,19 @@ def test_each_field_that_matters_must_be_as_it_was(kind, name, value):
     assert adopted_state.differing(had, had) == []
 
 
+def test_an_allocation_is_the_controllers_affair():
+    had, new = (
+        desired.Resource(interface=desired.Interface(public_addresses=[given]))
+        for given in (
+            desired.PublicAddress(public_address="198.18.0.9"),
+            desired.PublicAddress(public_address="198.18.0.9", allocation_id="eipalloc-1"),
+        )
+    )
+    assert adopted_state.differing(had, new) == []
+    new.interface.public_addresses[0].private_address = "10.0.0.1"
+    assert adopted_state.differing(had, new) == ["public_addresses"]
+
+
 def test_one_thread_for_each_core_may_be_said_or_not():
     one, other, two = (desired.Resource(machine=desired.Machine(threads_per_core=number)) for number in (0, 1, 2))
     assert adopted_state.differing(one, other) == adopted_state.differing(other, one) == []
