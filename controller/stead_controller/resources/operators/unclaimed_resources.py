@@ -21,7 +21,6 @@ from stead_proto.v1 import host_pb2 as pb
 type Key = tuple[str, int, str]
 """The id of a host, and the kind and the id of a resource that it has."""
 
-_ADOPTABLE: Final = (desired.KIND_MACHINE, desired.KIND_INTERFACE, desired.KIND_VOLUME)
 NO_WORD: Final = "its host has not said enough of it: its agent is of an earlier release, or it is too large"
 
 
@@ -81,9 +80,8 @@ def remove(tx: Transaction, resource_ids: Collection[str], host_id: str = "") ->
         raise NotFound("unclaimed resource", missing, message=f"{where} unclaimed {', '.join(missing)}.")
     going = {each.key: each for each in chosen}
     for each in chosen:
-        if each.kind == desired.KIND_MACHINE:
-            mine = (part for part in everything if part.part_of == each.id and part.host_id == each.host_id)
-            going |= {part.key: part for part in mine if _ends_with(part)}
+        mine = (part for part in everything if part.part_of == each.id and part.host_id == each.host_id)
+        going |= {part.key: part for part in mine if _ends_with(part)}
     bases = [each for each in everything if each.kind == desired.KIND_BASE]
     for base in bases:
         above = _laid_over(tx, base, everything)
@@ -99,16 +97,14 @@ def remove(tx: Transaction, resource_ids: Collection[str], host_id: str = "") ->
 def forget(tx: Transaction, keys: Iterable[Key]) -> None:
     """Delete the rows of what is unclaimed no more, and release its room and its addresses."""
     for host_id, kind, resource_id in keys:
-        row = tx.session.get(UnclaimedResource, (host_id, kind, resource_id))
-        if row is not None:
-            unclaimed_room.release(tx, row)
+        unclaimed_room.release(tx, tx.session.get_one(UnclaimedResource, (host_id, kind, resource_id)))
         for table in (UnclaimedAddress, UnclaimedResource, HostError):
             mine = (table.host_id == host_id, table.kind == kind, table.resource_id == resource_id)
             tx.session.execute(delete(table).where(*mine).execution_options(synchronize_session="fetch"))
 
 
 def _rows(tx: Transaction, host_id: str) -> Iterable[UnclaimedResource]:
-    query = select(UnclaimedResource).where(UnclaimedResource.kind.in_(_ADOPTABLE))
+    query = select(UnclaimedResource)
     return tx.session.scalars(query.where(UnclaimedResource.host_id == host_id) if host_id else query).all()
 
 
@@ -117,8 +113,7 @@ def _owners(words: dict[Key, pb.Unclaimed]) -> dict[tuple[int, str], tuple[str, 
     owners: dict[tuple[int, str], tuple[str, str]] = {}
     for said in words.values():
         machine, account_id = said.resource.machine, said.resource.machine.metadata.account_id
-        if said.resource.HasField("machine"):
-            owners[desired.KIND_MACHINE, said.resource.id] = ("", account_id)
+        owners[desired.KIND_MACHINE, said.resource.id] = ("", account_id)
         for disk in machine.disks:
             owners[desired.KIND_VOLUME, disk.volume_id] = (said.resource.id, account_id)
         for interface in machine.interfaces:
@@ -131,7 +126,7 @@ def _unclaimed(
 ) -> Unclaimed:
     said = words.get((error.host_id, error.kind, error.resource_id))
     part_of, account_id = owners.get((error.kind, error.resource_id), ("", ""))
-    if said is not None and said.resource.HasField("volume"):
+    if said is not None:
         account_id = account_id or said.resource.volume.record.account_id
     return Unclaimed(
         error.host_id,
