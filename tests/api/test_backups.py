@@ -135,8 +135,7 @@ def test_what_was_made_after_a_backup_is_adopted_with_all_that_it_has(own_cloud)
     assert operator.adopt_unclaimed(wanted) == notes
     assert notes == [f"the security group {group_id} (web) was made again"]
     assert described(ec2, wanted) == before
-    gone = {one.id for one in operator.remove_unclaimed([unwanted])}
-    assert unwanted in gone
+    assert unwanted in {one.id for one in operator.remove_unclaimed([unwanted])}
     wait_for(lambda: operator.list_unclaimed() == [], "nothing is unclaimed any more", 60)
     assert described(ec2, wanted) == before
 

@@ -73,8 +73,8 @@ def remove(tx: Transaction, resource_ids: Collection[str], host_id: str = "") ->
     With an instance go its interfaces, and the volumes that end with it; a base goes when nothing is laid over it any
     more. Raises NotFound, and InvalidParameter for what must not go by itself; then nothing goes.
     """
-    everything = list_all(tx, host_id)
-    chosen = [each for each in everything if each.id in resource_ids]
+    everything = list_all(tx)
+    chosen = [each for each in everything if each.id in resource_ids and host_id in {"", each.host_id}]
     if missing := sorted(set(resource_ids) - {each.id for each in chosen}):
         where = f"{host_id} has no" if host_id else "No host has an"
         raise NotFound("unclaimed resource", missing, message=f"{where} unclaimed {', '.join(missing)}.")
@@ -161,7 +161,7 @@ def _laid_over(tx: Transaction, base: Unclaimed, everything: Collection[Unclaime
 def _require_loose(tx: Transaction, one: Unclaimed, everything: Collection[Unclaimed], going: Collection[Key]) -> None:
     """Raise InvalidParameter for a part of an instance, or a base under a disk, that would go without these."""
     if one.part_of:
-        owners = [each for each in everything if each.id == one.part_of and each.host_id == one.host_id]
+        owners = [each for each in everything if each.id == one.part_of]  # it may use a volume from elsewhere
         if any(each.key not in going for each in owners):
             raise InvalidParameter(f"{one.id} is a part of {one.part_of}, which has it in use: remove that first.")
     if one.kind == desired.KIND_BASE:

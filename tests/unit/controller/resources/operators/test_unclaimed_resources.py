@@ -106,6 +106,13 @@ def test_what_a_host_fails_at_is_another_matter(run, world, keeps):
     assert listed(run) == []
 
 
+def test_a_part_of_which_the_instance_is_gone_goes_alone(world, keeps, gone, life):
+    keeps(world.host_id, machine("i-1", "vol-1"), volume("vol-1", ends=False), volume("vol-2"))
+    assert gone("i-1") == {world.host_id: {"i-1"}}
+    life.is_absent(desired.KIND_MACHINE, "i-1")
+    assert gone("vol-1") == {world.host_id: {"vol-1"}}
+
+
 def test_parts_of_another_hosts_instance_stay(world, other, keeps, gone):
     """Such as of one that was moved, and is unclaimed on both."""
     for host_id in (world.host_id, other):
@@ -161,7 +168,8 @@ def test_a_base_stays_below_a_disk_that_the_database_knows(run, world, other, ke
 
 def test_a_part_goes_with_its_instance_only(world, other, keeps, gone):
     keeps(world.host_id, machine("i-1", "vol-1"), volume("vol-1", ends=False))
-    keeps(other, volume("vol-1", ends=False))
-    with pytest.raises(InvalidParameter, match="vol-1 is a part of i-1"):
-        gone("vol-1", host_id=world.host_id)
+    keeps(other, volume("vol-1", ends=False), machine("i-2"))
+    for host_id in (world.host_id, other):
+        with pytest.raises(InvalidParameter, match="vol-1 is a part of i-1"):
+            gone("vol-1", host_id=host_id)
     assert gone("vol-1", "i-1") == {world.host_id: {"vol-1", "i-1"}, other: {"vol-1"}}
