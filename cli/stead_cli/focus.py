@@ -22,10 +22,12 @@ _UNITS: Final = {
     "MiBps-Mo": "MiB-Months/Second",
     "vCPU-Hours": "vCPU-Hours",
     "GB": "GiB",
+    "Alarms": "Alarm-Months",
 }
 # Category and subcategory of a service, by its name: each service has one, so volumes are of compute too.
 _CATEGORIES: Final = {
     "Amazon Elastic Compute Cloud": ("Compute", "Virtual Machines"),
+    "AmazonCloudWatch": ("Management and Governance", "Observability"),
     "Amazon Virtual Private Cloud": ("Networking", "Network Infrastructure"),
 }
 # What a use is of and what it measures, by how its name begins.
@@ -41,6 +43,7 @@ _METERS: Final = {
     "EBS:VolumeP-IOPS": ("Volume", "Volume IOPS"),
     "EBS:VolumeP-Throughput": ("Volume", "Volume Throughput"),
     "EBS:SnapshotUsage": ("Snapshot", "Snapshot Storage"),
+    "CW:": ("Alarm", "Alarms"),
     "NatGateway-Bytes": ("NAT Gateway", "NAT Gateway Data Processed"),
     "DataTransfer-Out-Bytes": ("Data Transfer", "Data Transfer to the Internet"),
     "DataTransfer-Regional-Bytes": ("Data Transfer", "Data Transfer between Availability Zones"),

@@ -9,7 +9,7 @@ from typing import Final
 from stead_cli.errors import CliError
 from stead_cli.offer_files import Origin, Rate
 
-SERVICES: Final = ("AmazonEC2", "AmazonVPC")
+SERVICES: Final = ("AmazonEC2", "AmazonVPC", "AmazonCloudWatch")
 """The services whose files have such prices: addresses are in the second one."""
 BOXES: Final = ("BoxUsage", "DedicatedUsage", "HostBoxUsage", "UnusedBox")
 """What AWS has a price for of instances: Spot prices are in no file."""
@@ -25,6 +25,7 @@ _NOT_OF_HOURS: Final = {
     "EBS:VolumeP-IOPS": "IOPS-Mo",
     "EBS:VolumeP-Throughput": "MiBps-Mo",
     "CPUCredits:": "vCPU-Hours",
+    "CW:": "Alarms",
     "NatGateway-Bytes": "GB",
     "DataTransfer-": "GB",
 }
@@ -38,6 +39,7 @@ _UNITS: Final = {
     "mibps-mo": ("MiBps-Mo", 1),
     "vcpu-hours": ("vCPU-Hours", 1),
     "gb": ("GB", 1),
+    "alarms": ("Alarms", 1),
     "gibps-mo": ("MiBps-Mo", 1024),
 }
 _MOST: Final = 10**9

@@ -15,7 +15,11 @@ from stead_controller.metering.uses import unit_of, units_of
 _GIB: Final = 1 << 30
 _NONE: Final = Decimal(0)
 _EXACT: Final = Context(prec=60)  # more digits than a price and a percentage have together
-SERVICES: Final = {skus.EC2: "Amazon Elastic Compute Cloud", skus.VPC: "Amazon Virtual Private Cloud"}
+SERVICES: Final = {
+    skus.CLOUDWATCH: "AmazonCloudWatch",
+    skus.EC2: "Amazon Elastic Compute Cloud",
+    skus.VPC: "Amazon Virtual Private Cloud",
+}
 """The names of services, by their codes."""
 
 

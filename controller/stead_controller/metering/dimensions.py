@@ -11,6 +11,7 @@ NO_CATEGORY: Final = ""
 _COMPUTE: Final = "Amazon Elastic Compute Cloud - Compute"
 _OTHER: Final = "EC2 - Other"
 _NETWORK: Final = "Amazon Virtual Private Cloud"
+_CLOUDWATCH: Final = "AmazonCloudWatch"
 _ADDRESSES: Final = "PublicIPv4:"
 _OWN: Final = frozenset({"SERVICE", "USAGE_TYPE", "OPERATION", "INSTANCE_TYPE", "LINKED_ACCOUNT", "RECORD_TYPE"})
 KNOWN: Final = _OWN | {"AZ", "REGION", "RESOURCE_ID"}
@@ -51,4 +52,6 @@ def service_of(usage: str) -> str:
     """Return the service of a use, as Cost Explorer names it: NAT gateways are of EC2's other costs."""
     if usage.startswith((*uses.OF_TYPES, uses.OF_HOSTS)):
         return _COMPUTE
+    if usage.startswith(uses.OF_CLOUDWATCH):
+        return _CLOUDWATCH
     return _NETWORK if usage.startswith(_ADDRESSES) else _OTHER

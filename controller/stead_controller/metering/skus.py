@@ -4,17 +4,20 @@ import hashlib
 from base64 import b32encode
 from typing import Final
 
-EC2, VPC = "AmazonEC2", "AmazonVPC"
+EC2, VPC, CLOUDWATCH = "AmazonEC2", "AmazonVPC", "AmazonCloudWatch"
 TERM: Final = "JRTCKXETXF"
 """AWS's code of the only term, On-Demand."""
 _RATE: Final = "6YS6EN2CT7"  # AWS's code of the rate for each unit; the same for all uses
 _OF_NETWORK: Final = "PublicIPv4:"  # AWS counts NAT gateways as EC2's
+_OF_ALARMS: Final = "CW:"
 _LENGTH: Final = 16
 _RATE_LENGTH: Final = len(_RATE)
 
 
 def service_of(usage: str) -> str:
     """Return the code of the service that a use is of."""
+    if usage.startswith(_OF_ALARMS):
+        return CLOUDWATCH
     return VPC if usage.startswith(_OF_NETWORK) else EC2
 
 

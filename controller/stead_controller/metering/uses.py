@@ -11,6 +11,7 @@ from stead_controller.metering.ledger import Use
 from stead_proto.blocks import BLOCK_BYTES
 
 _SECONDS_OF_HOUR: Final = 3600
+_SECONDS_OF_MINUTE: Final = 60
 _LEAST_SECONDS: Final = 60  # of each run of an instance, and of each Dedicated Host
 _BOXES: Final = {"dedicated": "DedicatedUsage", "host": "HostBoxUsage"}
 _TYPES: Final = {"gp2": ".gp2", "gp3": ".gp3", "io1": ".piops", "io2": ".io2", "st1": ".st1", "sc1": ".sc1"}
@@ -28,6 +29,12 @@ OUT: Final = "DataTransfer-Out-Bytes"
 """What leaves for the internet."""
 REGIONAL: Final = "DataTransfer-Regional-Bytes"
 """What is sent and got between Availability Zones."""
+_ALARMS: Final = "Alarms"
+METRIC_ALARM: Final = "CW:AlarmMonitorUsage"
+CLOSE_ALARM: Final = "CW:HighResAlarmMonitorUsage"
+"""Of an alarm whose period is less than a minute."""
+COMPOSITE_ALARM: Final = "CW:CompositeAlarmMonitorUsage"
+OF_CLOUDWATCH: Final = "CW:"
 _CPU_HOURS: Final = "vCPU-Hours"
 IOPS_MONTH: Final = "IOPS-Mo"
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/apply_ri.html#ri-normalization-factor
@@ -49,6 +56,7 @@ _UNITS: Final = {
     "HostUsage:": _HOURS,
     "CPUCredits:": _CPU_HOURS,
     "NatGateway-Hours": _HOURS,
+    OF_CLOUDWATCH: _ALARMS,
     NAT_BYTES: _GB,
     "DataTransfer-": _GB,
     "PublicIPv4:": _HOURS,
@@ -76,6 +84,9 @@ OF_FAMILIES: Final = (OF_HOSTS, OF_CREDITS)
 NAMES: Final = frozenset(
     {
         "NatGateway-Hours",
+        METRIC_ALARM,
+        CLOSE_ALARM,
+        COMPOSITE_ALARM,
         NAT_BYTES,
         OUT,
         REGIONAL,
@@ -142,6 +153,16 @@ def of_surplus_credits(family: str, thousandths: int) -> Use:
 def of_bytes(usage: str, operation: str, count: int) -> Use:
     """Return what bytes use that have passed a border."""
     return Use(usage, operation, count)
+
+
+def of_metric_alarm(metrics: int, period: int) -> list[Use]:
+    """Return what an alarm on so many metrics uses while it is there; its period is in seconds."""
+    return [Use(METRIC_ALARM if period >= _SECONDS_OF_MINUTE else CLOSE_ALARM, "Unknown", metrics)]
+
+
+def of_composite_alarm() -> list[Use]:
+    """Return what an alarm on other alarms uses while it is there."""
+    return [Use(COMPOSITE_ALARM, "Unknown")]
 
 
 def of_volume(volume_type: str, size: int, iops: int | None, throughput: int | None) -> list[Use]:

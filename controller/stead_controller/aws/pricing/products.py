@@ -231,6 +231,12 @@ def _others() -> Iterator[_Offer]:
     media = {"storageMedia": "Amazon S3"}
     yield _Offer(snapshot, "Storage Snapshot", media, "GB-month of snapshot data stored")
     yield from _traffic()
+    for name, [alarm] in (
+        ("standard resolution", uses.of_metric_alarm(1, 60)),
+        ("high resolution", uses.of_metric_alarm(1, 10)),
+        ("composite", uses.of_composite_alarm()),
+    ):
+        yield _Offer(alarm, "Alarm", {"alarmType": name.title()}, f"alarm-month of a {name} alarm")
     [gateway] = uses.of_nat_gateway()
     yield _Offer(gateway, "NAT Gateway", {"group": "NGW:NatGateway"}, "NAT Gateway Hour")
     for word, found in (

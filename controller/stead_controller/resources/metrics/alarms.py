@@ -18,7 +18,14 @@ from stead_controller.errors import InvalidParameter, LimitExceeded, NotFound
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.metrics import alarm_actions, alarm_definition, alarm_history, alarm_rule, alarm_states
+from stead_controller.resources.metrics import (
+    alarm_actions,
+    alarm_definition,
+    alarm_history,
+    alarm_rule,
+    alarm_states,
+    alarm_usage,
+)
 from stead_controller.resources.metrics.alarm_definition import Definition
 from stead_controller.resources.metrics.alarm_states import NewState, short_name
 from stead_controller.resources.metrics.measures import Measure
@@ -78,6 +85,7 @@ def put_metric_alarm(  # noqa: PLR0917 - of whom, what, when
         AlarmMetric(account_id=caller.account_id, alarm=request.name, digest=digest) for digest in sorted(digests)
     )
     _put_policies(tx, cloud, row)
+    alarm_usage.measure_metric_alarm(tx, row, len(digests), definition.period, now)
     tx.session.flush()
 
 
@@ -103,6 +111,7 @@ def put_composite_alarm(  # noqa: PLR0917 - of whom, what, when
     tx.session.execute(delete(AlarmChild).where(*mine))
     tx.session.add_all(AlarmChild(account_id=caller.account_id, alarm=request.name, child=name) for name in names)
     tx.session.flush()
+    alarm_usage.measure_composite_alarm(tx, row, now)
     alarm_states.weigh(tx, row, now)
 
 
@@ -191,6 +200,7 @@ def remove(tx: Transaction, caller: Caller, names: Sequence[str], now: datetime)
         )
     for row in found.values():
         _note(tx, row, "deleted", "Delete", now)
+        alarm_usage.end(tx, row, now)
         tx.session.delete(row)
     tx.session.flush()
 

@@ -6,6 +6,7 @@ from stead_controller.db.migrate import differences, downgrade, upgrade
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Account
 from stead_controller.placement.guest_memory import memory_of
+from stead_controller.resources.metrics import alarm_usage
 
 
 @pytest.fixture
@@ -385,6 +386,34 @@ def test_exports_of_costs_are_unknown_to_an_older_release(tmp_path, file_at):
     with database.engine.connect() as connection:
         names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE name LIKE '%data_export%'").all()
         assert names == []
+    database.close()
+
+
+def test_alarms_are_billed_since_they_were_changed_last(tmp_path, file_at):
+    (tmp_path / "old.sqlite").write_bytes(file_at("c81e5a7f20d3"))
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    one, close = '{"measure": {"period": 60}, "queries": []}', '{"measure": {"period": 10}, "queries": []}'
+    several = '{"measure": null, "queries": [{"measure": {"period": 300}}, {"measure": null, "period": null}]}'
+    kept = {"configured": 9_999, "state": "OK"}
+    with database.engine.begin() as connection:
+        for name, definition, metrics in (("one", one, 1), ("close", close, 1), ("several", several, 2)):
+            insert(connection, "alarms", account_id="1", name=name, definition=definition, **kept)
+            for number in range(metrics):
+                insert(connection, "alarm_metrics", account_id="1", alarm=name, digest=f"{number}")
+        insert(connection, "alarms", account_id="1", name="rule", rule="ALARM(one)", **kept)
+    upgrade(database.engine, "0c6e5b7fa293")
+    query = "SELECT resource_id, usage, account_id, quantity, least, began FROM usage_meters"
+    with database.engine.connect() as connection:
+        found = {tuple(row) for row in connection.exec_driver_sql(query)}
+    assert found == {
+        (alarm_usage.id_of("1", "one"), "CW:AlarmMonitorUsage", "1", 1, 0, 9),
+        (alarm_usage.id_of("1", "close"), "CW:HighResAlarmMonitorUsage", "1", 1, 0, 9),
+        (alarm_usage.id_of("1", "several"), "CW:AlarmMonitorUsage", "1", 2, 0, 9),
+        (alarm_usage.id_of("1", "rule"), "CW:CompositeAlarmMonitorUsage", "1", 1, 0, 9),
+    }
+    downgrade(database.engine, "c81e5a7f20d3")
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql(query).all() == []
     database.close()
 
 

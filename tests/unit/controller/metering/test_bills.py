@@ -104,6 +104,11 @@ def test_thousandths_of_credits_are_billed_in_hours_of_a_vcpu():
     assert (made.quantity, made.unit, made.service) == (Decimal("1.5"), "vCPU-Hours", "Amazon Elastic Compute Cloud")
 
 
+def test_alarms_are_billed_by_the_month():
+    made = line("CW:AlarmMonitorUsage", 2 * MONTH, "Unknown")
+    assert (made.quantity, made.unit, made.service) == (2, "Alarms", "AmazonCloudWatch")
+
+
 @pytest.mark.parametrize("usage", ["DataTransfer-Out-Bytes", "DataTransfer-Regional-Bytes", "NatGateway-Bytes"])
 def test_bytes_are_billed_in_gib(usage):
     made = line(usage, 3 << 29, "any")

@@ -14,6 +14,7 @@ ACCOUNT = "1" * 12
     [
         ("SERVICE", "BoxUsage:t3.micro", "Amazon Elastic Compute Cloud - Compute"),
         ("SERVICE", "HostUsage:m5", "Amazon Elastic Compute Cloud - Compute"),
+        ("SERVICE", "CW:AlarmMonitorUsage", "AmazonCloudWatch"),
         ("SERVICE", "CPUCredits:t3", "EC2 - Other"),
         ("INSTANCE_TYPE", "HostUsage:m5", "NoInstanceType"),
         ("SERVICE", "EBS:SnapshotUsage", "EC2 - Other"),

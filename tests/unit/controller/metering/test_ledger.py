@@ -229,7 +229,7 @@ def test_what_exists_can_have_a_price(run, usage):
         ("CPUCredits:m5", "there is no instance family m5"),
         ("HostUsage:t9", "there is no instance family t9"),
         ("HostUsage:t3.micro", "there is no instance family t3.micro"),
-        ("EBS:VolumeUsage.gp4", "which nothing uses; there are DataTransfer-Out-Bytes"),
+        ("EBS:VolumeUsage.gp4", "which nothing uses; there are CW:AlarmMonitorUsage"),
         ("EBS:VolumeP-IOPS.gp2", "which nothing uses"),
         ("NatGateway-Hours2*", "which nothing uses"),
         ("PublicIPv4:", "which nothing uses"),
