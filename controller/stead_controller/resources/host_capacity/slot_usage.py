@@ -21,8 +21,7 @@ _RESERVATION = Prepared(
 def measure(tx: Transaction, reservation_id: str, now: datetime) -> None:
     """Bill the slots of a reservation that are unused now; one that has ended has none."""
     row = _RESERVATION.first(tx.connection, {"id": reservation_id})
-    if row is None:
-        return
+    assert row is not None  # one that is forgotten has ended, and has no slots
     account_id, zone, instance_type = row
     used = uses.of_unused_slots(instance_type, reserved_slots.unused(tx, reservation_id))
     ledger.change(tx, Resource(reservation_id, account_id, zone), used, now)

@@ -58,7 +58,8 @@ def test_an_address_that_nobody_has_yet_is_counted_when_somebody_has() -> None:
 def test_what_a_peer_sends_to_another_host_is_the_peers() -> None:
     mine = book(v={A: "i-1"}, p={B: "i-2"})
     reading = {"p": {Counter(HOST, A, "h"): 5, Counter(HOST, B, "h"): 6, Counter(OUT, A): 7}}
-    mine.note("boot", reading, {"p": frozenset({"v"})})
+    mine.owners["a"] = {}
+    mine.note("boot", reading, {"p": frozenset({"a", "v"})})
     assert sums(mine) == {("i-1", Way.TO_PEER_HOST, "h"): 5, ("i-2", HOST, "h"): 6}
 
 

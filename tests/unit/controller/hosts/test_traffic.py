@@ -56,6 +56,10 @@ def billed(life):
     return {(row.resource_id, row.usage, row.operation): row.amount for row in found}
 
 
+def zones(life):
+    return set(life.run(lambda tx: tx.session.scalars(select(UsageAmount.zone)).all()))
+
+
 def test_what_leaves_for_the_internet_is_billed_once(life, instance):
     for total in (100, 100, 70, 250):
         tell(life, (instance, pb.WAY_TO_INTERNET, total, ""))
@@ -68,6 +72,9 @@ def test_what_leaves_for_the_internet_is_billed_once(life, instance):
 def test_a_gateway_is_billed_for_both_directions(life, gateway):
     tell(life, (gateway, pb.WAY_TO_INTERNET, 100, ""), (gateway, pb.WAY_FROM_INTERNET, 900, ""))
     assert billed(life) == {(gateway, OUT, "NatGateway"): 100, (gateway, NAT, "NatGateway"): 1000}
+    assert zones(life) == {"us-east-1a"}
+    tell(life, (gateway, pb.WAY_TO_HOST, 50, HERE))
+    assert billed(life)[gateway, NAT, "NatGateway"] == 1000, "it comes from its clients, who are billed"
 
 
 def test_what_is_sent_to_another_zone_is_billed_for_both_ends(life, instance):
@@ -81,7 +88,7 @@ def test_what_is_sent_to_another_zone_is_billed_for_both_ends(life, instance):
 
 
 def test_what_an_instance_gets_from_the_internet_is_free(life, instance):
-    tell(life, (instance, pb.WAY_FROM_INTERNET, 100, ""), (instance, pb.WAY_UNSPECIFIED, 100, ""))
+    tell(life, (instance, pb.WAY_FROM_INTERNET, 100, THERE), (instance, pb.WAY_UNSPECIFIED, 100, ""))
     assert billed(life) == {}
 
 
@@ -90,6 +97,9 @@ def test_a_host_speaks_of_what_it_has_or_had(life, instance, gateway):
     for one in (instance, gateway, "i-0123456789abcdef0"):
         tell(life, (one, pb.WAY_TO_INTERNET, 100, ""), host=stranger)
     assert billed(life) == {}
+    tell(life, (instance, pb.WAY_TO_INTERNET, 1, ""))
+    tell(life, (instance, pb.WAY_TO_INTERNET, 100, ""), host=stranger)
+    assert billed(life) == {(instance, OUT, "RunInstances"): 1}
     tell(life, (instance, pb.WAY_TO_INTERNET, 100, ""), (gateway, pb.WAY_TO_INTERNET, 50, ""))
 
     def leaves(tx):

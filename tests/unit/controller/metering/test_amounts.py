@@ -139,3 +139,9 @@ def test_counters_go_with_their_resource(run):
     run(amounts.grown, [Count("i-1", "n", "a", 5), Count("i-2", "n", "a", 5)])
     run(amounts.forget, ["i-1", "i-3"])
     assert run(lambda tx: tx.session.scalars(select(UsageCounter.resource_id)).all()) == ["i-2"]
+
+
+def test_nothing_is_written_of_nothing(run):
+    run(amounts.add, [(ONE, Use(CREDITS, "Op", 0))], at(START))
+    assert run(lambda tx: tx.session.scalars(select(UsageAmount)).all()) == []
+    assert run(lambda tx: tx.session.scalars(select(UsageDay)).all()) == []

@@ -62,6 +62,12 @@ def test_slots_are_billed_while_no_instance_has_them(life, reserve):
 
 
 @pytest.mark.usefixtures("booked")
+def test_each_is_billed_as_its_own_type(life, reserve):
+    found = {reserve(2): (USAGE, 2), reserve(1, kind="t3.micro"): ("UnusedBox:t3.micro", 1)}
+    assert {resource: (usage, quantity) for resource, usage, quantity, _ in meters(life)} == found
+
+
+@pytest.mark.usefixtures("booked")
 def test_one_with_an_end_date_is_billed_until_it_has_expired(life, reserve):
     reserve(2, end=EndRequest("limited", LATER))
     life.run(capacity_reservations.expire, LATER)
