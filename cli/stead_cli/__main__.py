@@ -22,6 +22,7 @@ _NAMES: Final = (
     "status",
     "doctor",
     "logs",
+    "events",
     "support-bundle",
     "account",
     "quota",
