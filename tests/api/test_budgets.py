@@ -166,6 +166,7 @@ def test_notifications_and_their_subscribers(api, client):
     [
         ({"BudgetType": "RI_UTILIZATION"}, "RI_UTILIZATION are not supported"),
         ({"AutoAdjustData": {"AutoAdjustType": "FORECAST"}}, "AutoAdjustData is not supported"),
+        ({"CalculatedSpend": {"ActualSpend": USD}}, "CalculatedSpend is told of a budget; to give it is not supported"),
         ({"CostTypes": {"IncludeTax": False}}, "IncludeTax false is not supported"),
         ({"CostTypes": {"UseBlended": True, "UseAmortized": True}}, "Only one of"),
         ({"CostFilters": {"PurchaseType": ["Spot"]}}, "PurchaseType is not supported"),
