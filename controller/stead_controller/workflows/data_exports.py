@@ -5,9 +5,7 @@ kill stores the same keys again. While nothing is due, a round is one query by i
 """
 
 import asyncio
-import csv
 import gzip
-import io
 import json
 import logging
 import shutil
@@ -29,6 +27,8 @@ from stead_controller.workflows.image_tasks import ObjectError, Places
 
 SECONDS: Final = 5.0
 """How often it is looked for exports that are due."""
+
+_PIECES: Final = 24  # between two renewals of the lease
 
 _log = logging.getLogger(__name__)
 
@@ -89,11 +89,13 @@ class DataExports:
     async def _write(self, work: Work, period: Period, file: Path) -> None:
         """Write the rows of a month, asked for piece by piece so that no transaction is long."""
         await asyncio.to_thread(_begin_file, file, [name for _, name in work.statement.columns])
-        for edges in executions.pieces(work, period):
-            ask = partial(executions.rows, work=work, region=self._cloud.region, edges=edges, now=self._clock())
+        for number, piece in enumerate(executions.pieces(work, period)):
+            ask = partial(executions.rows, work=work, region=self._cloud.region, piece=piece, now=self._clock())
             found = await self._database.run(ask, writes=False)
-            await asyncio.to_thread(_append, file, found)
-            await self._go_on(work, executions.QUERYING)
+            if found:
+                await asyncio.to_thread(_append, file, found)
+            if number % _PIECES == 0:
+                await self._go_on(work, executions.QUERYING)
 
     async def _deliver(self, work: Work, period: Period, file: Path, manifest: Path) -> None:
         """Store the rows, and then the manifest that names them."""
@@ -122,15 +124,13 @@ class DataExports:
 
 def _begin_file(file: Path, names: list[str]) -> None:
     file.unlink(missing_ok=True)
-    _append(file, [names])
+    _append(file, executions.as_csv([names]))
 
 
-def _append(file: Path, rows: list[list[str]]) -> None:
-    """Add rows as CSV; a gzip file may have several members, which readers take as one."""
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
+def _append(file: Path, rows: bytes) -> None:
+    """Add rows; a gzip file may have several members, which readers take as one."""
     with file.open("ab") as raw:
-        raw.write(gzip.compress(text.getvalue().encode(), mtime=0))
+        raw.write(gzip.compress(rows, mtime=0))
 
 
 def _manifest(work: Work, period: Period, data: str) -> dict[str, Any]:

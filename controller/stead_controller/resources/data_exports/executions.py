@@ -4,8 +4,10 @@ An export that is carried out is put off by a lease, which is renewed while it g
 next one to look goes on with the same execution and writes the same keys again.
 """
 
+import csv
+import io
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -121,23 +123,30 @@ def periods(made: datetime, now: datetime) -> list[Period]:
     return found
 
 
-def pieces(work: Work, period: Period) -> list[tuple[int, ...]]:
-    """Divide a month into what is asked of the ledger at once, each with its edges."""
+def pieces(work: Work, period: Period) -> list[Period]:
+    """Divide a month into what is asked of the ledger at once: rows of one time only, so that no answer is large."""
     if work.granularity == tables.MONTHLY:
-        return [(period.begin, period.end)]
+        return [period]
     step = _HOUR if work.granularity == tables.HOURLY else _DAY
-    days = range(period.begin, period.end, _DAY)
-    return [(*range(day, min(day + _DAY, period.end), step), min(day + _DAY, period.end)) for day in days]
+    return [Period(begin, min(begin + step, period.end)) for begin in range(period.begin, period.end, step)]
 
 
-def rows(tx: Transaction, work: Work, region: str, edges: Sequence[int], now: datetime) -> list[list[str]]:
-    """Return the rows of a piece, of the account's own uses only."""
+def rows(tx: Transaction, work: Work, region: str, piece: Period, now: datetime) -> bytes:
+    """Return the rows of a piece as CSV, of the account's own uses only."""
     asked = Question(work.account_id, by_zone=True, by_resource=work.has_resources, tags=work.tag_keys)
     columns = tuple(column for column, _ in work.statement.columns)
-    return [
+    found = (
         charges.row(Charge(priced, work.account_name, region, work.tag_keys), columns)
-        for priced in priced_uses.between(tx, edges, now, asked)
-    ]
+        for priced in priced_uses.between(tx, (piece.begin, piece.end), now, asked)
+    )
+    return as_csv(found)
+
+
+def as_csv(found: Iterable[Sequence[str]]) -> bytes:
+    """Write rows as CSV (RFC 4180, but for the ends of lines)."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(found)
+    return text.getvalue().encode()
 
 
 def may_write(tx: Transaction, work: Work) -> bool:
