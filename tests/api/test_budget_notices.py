@@ -386,6 +386,18 @@ def test_an_action_is_carried_out_again_after_a_kill(api, client, looking, iam, 
     assert len(came()) == 1
 
 
+def test_what_is_not_to_be_carried_out_is_left_alone(api, client, looking, iam, came):
+    """Another controller may have carried it out, or its budget be deleted, since it was seen in the list."""
+    create(client)
+    action = denying(client)
+    assert status(client, action) == "STANDBY"
+    for one in (action, "a" * 36):
+        api.run(execution.run, api.world.cloud, one, NOON)
+        api.run(execution.give_up, one, NOON)
+    assert status(client, action) == "STANDBY"
+    assert came() == []
+
+
 def killed_after(tx, cloud, action):
     execution.run(tx, cloud, action, NOON)
     raise RuntimeError

@@ -185,6 +185,9 @@ def test_notifications_and_their_subscribers(api, client):
         ({"TimePeriod": {"End": datetime(2020, 1, 1, tzinfo=UTC)}}, "must lie"),
         ({"PlannedBudgetLimits": {"1": USD}}, "Only one of"),
         ({"PlannedBudgetLimits": {"1": USD}, "BudgetLimit": None}, "next 12 months"),
+        ({"PlannedBudgetLimits": {"1": USD}, "BudgetLimit": None, "TimeUnit": "DAILY"}, "that are MONTHLY or QUARTERLY"),
+        ({"PlannedBudgetLimits": {"soon": USD}, "BudgetLimit": None}, "are seconds since 1970"),
+        ({"PlannedBudgetLimits": {"1" * 13: USD}, "BudgetLimit": None}, "are seconds since 1970"),
     ],
 )  # fmt: skip
 def test_a_bad_budget_is_refused(api, client, changes, words):
