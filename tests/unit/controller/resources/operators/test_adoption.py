@@ -278,6 +278,30 @@ def test_what_was_free_before_is_attached_again(database, run, world, lose, adop
     require_same(database, before)
 
 
+def test_a_known_volume_of_another_host_is_attached_again(database, run, world, lose, adopt):
+    other = run(_second_host)
+
+    def earlier(tx):
+        volume = tx.session.get_one(Volume, lost.create_volume(tx, world))
+        volume.host_id = other
+        desired_state.refresh_volume(tx, volume)
+        return volume.id
+
+    volume_id = run(earlier)
+
+    def make(tx):
+        instance_id = lost.launch(tx, world)
+        lost.attach(tx, world, volume_id, instance_id, "/dev/sdf")
+        tx.session.get_one(Volume, volume_id).generation = 5
+        desired_state.refresh_volume(tx, tx.session.get_one(Volume, volume_id))
+        desired_state.refresh_instance(tx, instance_id)
+        return instance_id
+
+    before = lose(make, other)
+    adopt(before.made)
+    require_same(database, before)
+
+
 def test_a_volume_alone_is_as_it_was(database, world, lose, adopt):
     def make(tx):
         volume_id = lost.create_volume(tx, world, volume_type="gp3", size=2)

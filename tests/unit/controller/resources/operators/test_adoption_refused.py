@@ -218,7 +218,7 @@ def test_what_the_database_has_already(run, world, lose, refused):
     run(lambda tx: tx.session.execute(update(Volume).values(instance_id=None, state="deleting")) and None)
     refused(before.made, "as deleting")
     run(lambda tx: tx.session.execute(update(Volume).values(state="available", account_id="222222222222")) and None)
-    refused(before.made, f"The database has {volume_id}")
+    refused(before.made, f"The database has {volume_id}, a volume of {before.made}, as available")
     run(lambda tx: tx.session.execute(update(Volume).values(account_id="111111111111")) and None)
     refused(before.made, f"The database has {volume_id} on {world.host_id}, and {world.host_id} has it too")
     run(lambda tx: tx.session.execute(delete(Volume)) and None)
@@ -358,6 +358,19 @@ def test_a_volume_that_another_host_uses_or_that_has_another_home(run, world, lo
 
     before = lose(lambda tx: loose(tx, world), export)
     refused(before.made, "in use by h-1: adopt its instance", InvalidParameter)
+
+
+def test_a_volume_that_a_host_uses_which_has_lost_its_instance(database, run, world, lose, refused):
+    other = run(lambda tx: tx.session.add(row := rows.host(schedulable=False)) or tx.session.flush() or row.id)
+
+    def export(before):
+        before.resource(KIND_VOLUME, before.made).volume.export.client_host_id = other
+
+    before = lose(lambda tx: loose(tx, world), export)
+    use = desired.Resource(id=before.made)
+    use.volume.remote.home_host_id = world.host_id
+    kept.report(database, kept.of(other, use))
+    refused(before.made, f"in use by {other}: adopt its instance", InvalidParameter)
 
 
 def test_a_volume_that_the_database_has_elsewhere(run, world, lose, refused):
