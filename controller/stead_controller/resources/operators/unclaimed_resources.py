@@ -61,8 +61,10 @@ def list_all(tx: Transaction, host_id: str = "") -> list[Unclaimed]:
 
 
 def find(tx: Transaction, resource_id: str) -> list[Unclaimed]:
-    """Find what is unclaimed by its id, on each host that has it; raises NotFound."""
-    if found := [each for each in list_all(tx) if each.id == resource_id]:
+    """Find what is unclaimed by its id, on each host that has it, where nothing else is read; raises NotFound."""
+    where = (HostError.error == host_errors.UNCLAIMED, HostError.resource_id == resource_id)
+    host_ids = tx.session.scalars(select(HostError.host_id).where(*where).order_by(HostError.host_id)).all()
+    if found := [each for host_id in host_ids for each in list_all(tx, host_id) if each.id == resource_id]:
         return found
     raise NotFound("unclaimed resource", resource_id, message=f"No host has an unclaimed {resource_id}.")
 

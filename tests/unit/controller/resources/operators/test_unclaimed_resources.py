@@ -5,7 +5,7 @@ from collections import defaultdict
 import pytest
 
 from stead_controller.db.tables import HostResource
-from stead_controller.errors import InvalidParameter
+from stead_controller.errors import InvalidParameter, NotFound
 from stead_controller.hosts.reports import apply_progress
 from stead_controller.resources.operators import unclaimed_resources
 from stead_proto.v1 import desired_pb2 as desired
@@ -98,6 +98,19 @@ def test_each_instance_is_followed_by_its_parts(run, world, other, keeps):
     assert listed(run, here) == mine
     assert listed(run) == [*mine, (there, "vol-7", "", "")]
     assert listed(run, there) == [(there, "vol-7", "", "")]
+
+
+def test_one_is_found_on_each_host_that_has_it(run, world, other, keeps):
+    keeps(world.host_id, machine("i-1", "vol-1"), volume("vol-1"), volume("vol-3"))
+    keeps(other, volume("vol-1"), volume("vol-2"))
+    found = run(unclaimed_resources.find, "vol-1")
+    assert {(each.host_id, each.id, each.part_of) for each in found} == {
+        (world.host_id, "vol-1", "i-1"),
+        (other, "vol-1", ""),
+    }
+    assert [each.host_id for each in run(unclaimed_resources.find, "vol-2")] == [other]
+    with pytest.raises(NotFound, match="No host has an unclaimed vol-9"):
+        run(unclaimed_resources.find, "vol-9")
 
 
 def test_what_a_host_fails_at_is_another_matter(run, world, keeps):
