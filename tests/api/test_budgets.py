@@ -187,6 +187,7 @@ def test_notifications_and_their_subscribers(api, client):
         ({"PlannedBudgetLimits": {"1": USD}, "BudgetLimit": None}, "next 12 months"),
         ({"PlannedBudgetLimits": {"1": USD}, "BudgetLimit": None, "TimeUnit": "DAILY"}, "that are MONTHLY or QUARTERLY"),
         ({"PlannedBudgetLimits": {"soon": USD}, "BudgetLimit": None}, "are seconds since 1970"),
+        ({"PlannedBudgetLimits": {"1": USD, "2": USD | {"Unit": "EUR"}}, "BudgetLimit": None}, "must have the same unit"),
         ({"PlannedBudgetLimits": {"1" * 13: USD}, "BudgetLimit": None}, "are seconds since 1970"),
     ],
 )  # fmt: skip
