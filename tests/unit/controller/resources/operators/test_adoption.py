@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from sqlalchemy import select
 
-from stead_controller.db.tables import Host, Image, UsageLine, UsageMeter, Volume
+from stead_controller.db.tables import Host, Image, Subnet, UsageLine, UsageMeter, Volume, VpcCidrBlock
 from stead_controller.db.tables import InstanceProfileAssociation as Association
 from stead_controller.desired import desired_state
 from stead_controller.errors import InvalidParameter, NotFound
@@ -19,7 +19,7 @@ from stead_controller.resources.network import (
     network_interface_attachments,
     network_interface_life,
 )
-from stead_controller.resources.network.network_interface_life import CreateRequest
+from stead_controller.resources.network.network_interface_life import AddressRequest, CreateRequest
 from stead_controller.resources.operators import unclaimed_resources
 from stead_controller.resources.storage.block_devices import BlockDevice
 from stead_proto.v1.desired_pb2 import KIND_MACHINE, KIND_VOLUME
@@ -299,6 +299,29 @@ def test_a_known_volume_of_another_host_is_attached_again(database, run, world, 
 
     before = lose(make, other)
     adopt(before.made)
+    require_same(database, before)
+
+
+@pytest.mark.parametrize("cidr_block", ["172.31.0.0/20", None])
+def test_its_ipv6_addresses_are_as_they_were(database, world, lose, life, cidr_block):
+    subnet_id = world.one.subnet_ids[0]
+
+    def give_block(tx):
+        subnet = tx.session.get_one(Subnet, subnet_id)
+        subnet.ipv6_cidr_block, subnet.cidr_block = "fd00:ec2:0:1::/64", cidr_block
+        subnet.map_public_address = cidr_block is not None
+        subnet.hostname_type = "resource-name" if cidr_block is None else "ip-name"  # as of any IPv6-only subnet
+        columns = {"account_id": world.one.caller.account_id, "vpc_id": world.one.vpc_id, "created": NOW}
+        tx.session.add(VpcCidrBlock(id="vpc-cidr-assoc-1", cidr_block="fd00:ec2::/56", ipv6=True, **columns))
+
+    life.run(give_block)
+
+    def make(tx):
+        asked = AddressRequest(ipv6=("fd00:ec2:0:1::9", "fd00:ec2:0:1::8"))
+        return lost.launch(tx, world, subnet_id=subnet_id, addresses=asked)
+
+    before = lose(make)
+    life.run(lost.adopt, world, before.made)
     require_same(database, before)
 
 

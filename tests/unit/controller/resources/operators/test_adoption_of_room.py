@@ -13,6 +13,7 @@ from stead_proto.v1.desired_pb2 import KIND_VOLUME
 from tests.support import kept
 from tests.support.rows import GIB, NOW
 from tests.unit.controller.resources.operators import lost_changes as lost
+from tests.unit.controller.resources.operators.test_adoption import hibernating
 
 
 @pytest.fixture
@@ -57,6 +58,13 @@ def test_its_room_in_pools_is_taken_once(run, world, lose, pool, kind):
     for each in before.made:
         assert run(lost.adopt, world, each) == []
         assert pool() == promised, "by the rows"
+
+
+def test_the_memory_that_it_saves_takes_room_too(run, world, lose, pool):
+    before = lose(lambda tx: hibernating(tx, world))
+    [had] = before.rows["storage_pools"]
+    run(lost.adopt, world, before.made)
+    assert pool() == had["provisioned"] > 5 * GIB
 
 
 def test_a_volume_that_would_change_stays_as_it_is(run, world, lose, pool):
