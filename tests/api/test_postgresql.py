@@ -3,17 +3,26 @@
 With STEAD_TEST_POSTGRESQL=URL all tests of the API and most of the controller run there: see tests/README.md.
 """
 
+import asyncio
 import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
 
-from stead_controller.db import migrate
+from stead_controller.aws import operations
+from stead_controller.db import migrate, session
 from stead_controller.db.session import Database
+from stead_controller.db.tables import Host, Instance, NetworkInterface
+from stead_controller.desired import revisions
 from stead_controller.resources.storage import stored_blocks
 from stead_controller.resources.storage.block_names import BlockName
+from tests.bench import launches_at_once
 from tests.support.clients import FAST
 from tests.support.postgresql import PROGRAMS, PostgresqlServer
 from tests.support.waiting import wait_for
@@ -66,6 +75,82 @@ def test_what_prepared_statements_alone_have_written_stays(database):
     with pytest.raises(RuntimeError, match="undone"):
         database.run_blocking(fail)
     assert database.run_blocking(lambda tx: stored_blocks.copies(tx, [b"e" * 32])) == {}
+
+
+@pytest.fixture
+def other(database):
+    """Another controller's."""
+    made = Database(database.engine.url.render_as_string(hide_password=False))
+    yield made
+    made.close()
+
+
+def test_launches_at_the_same_moment_by_two_controllers_all_succeed(database, other):
+    operations.load()
+    world = launches_at_once.prepared(database.engine.url.render_as_string(hide_password=False), hosts=3)
+    apps = [launches_at_once.app_on(each, world) for each in (database, other)]
+
+    async def launch():
+        return await asyncio.gather(*(launches_at_once.launch(app, world, 100, 100) for app in apps))
+
+    assert asyncio.run(launch()) == [Counter({200: 100})] * 2
+
+    def look(tx):
+        addresses = tx.session.scalars(select(NetworkInterface.private_address)).all()
+        promised = tx.session.scalar(select(func.sum(Host.cpus_reserved)))
+        return len(addresses), len(set(addresses)), promised, tx.session.scalar(select(func.sum(Instance.vcpus)))
+
+    total, different, promised, taken = database.run_blocking(look, writes=False)
+    assert (total, different) == (200, 200)
+    assert promised == taken
+
+
+def test_a_writer_waits_for_another_controllers_and_sees_its_work(database, other):
+    tried = []
+
+    def write(tx):
+        tried.append(tx)
+        return revisions.next_revision(tx)
+
+    def hold(tx):
+        mine = revisions.next_revision(tx)
+        later = threads.submit(other.run_blocking, write)
+        wait_for(lambda: database.run_blocking(_waits, writes=False), "the other one waits")
+        return mine, later
+
+    with ThreadPoolExecutor(1) as threads:
+        mine, later = database.run_blocking(hold)
+        assert later.result(30) == mine + 1
+    assert len(tried) == 1, "it saw what was committed while it waited, so that nothing had to be tried again"
+
+
+def _waits(tx):
+    return tx.connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+
+def test_readers_do_not_wait_for_writers(database, other):
+    before = database.run_blocking(revisions.current, writes=False)
+
+    def hold(tx):
+        revisions.next_revision(tx)
+        return other.run_blocking(revisions.current, writes=False)
+
+    assert database.run_blocking(hold) == before
+
+
+def test_a_writer_that_is_stopped_does_not_hold_up_the_others_for_long(database, other, monkeypatch):
+    monkeypatch.setattr(session, "_MOST_IDLE_MS", 100)
+    before = database.run_blocking(revisions.current, writes=False)
+
+    def stopped(tx):
+        revisions.next_revision(tx)
+        assert other.run_blocking(revisions.next_revision) == before + 1
+        revisions.current(tx)
+
+    with pytest.raises(DBAPIError, match="is lost|timeout"):
+        database.run_blocking(stopped)
+    assert database.run_blocking(revisions.current, writes=False) == before + 1
+    assert database.run_blocking(revisions.next_revision) == before + 2
 
 
 def test_a_controller_launches_is_killed_and_terminates(server, own_cloud):

@@ -61,7 +61,7 @@ class Bench:
         self.database = database
         self.statements = 0
         self._loop = asyncio.new_event_loop()
-        self._world = database.run_blocking(lambda tx: self._build(tx, hosts))
+        self._world = database.run_blocking(lambda tx: self.build(tx, hosts))
         keys = KeyCache(database, self._world.cloud.sealer)
         self._app = AwsApp(
             transactions=Here(database),
@@ -74,7 +74,8 @@ class Bench:
         event.listen(database.engine, "before_cursor_execute", self._count)
 
     @staticmethod
-    def _build(tx: Transaction, hosts: int) -> rows.World:
+    def build(tx: Transaction, hosts: int) -> rows.World:
+        """Add an account that may launch, and hosts with room."""
         world = rows.build_world(tx)
         tx.session.add(rows.access_key(world.one.caller, SECRET))
         tx.session.add_all([rows.host(memory_free=rows.GIB << 12, cpus_free=1 << 20) for _ in range(hosts)])

@@ -47,6 +47,7 @@ WITHOUT_HOSTS: Final = MappingProxyType(
             ("--hosts", "3", "--accounts", "2", "--present", "12", "--singly", "2", "--bulk", "2"),
             {"WARMING": 2, "AT_ONCE": 2, "IDLE_SECONDS": 0.2, "RECORDED_SECONDS": 0.1},
         ),
+        "launches_at_once": Smallest(("--sqlite", "--launches", "4", "--at-once", "2", "--hosts", "2")),
         "placement": Smallest(("--hosts", "3", "--volumes", "1", "--times", "2"), {"LIMIT_MS": 1e9}),
         "prepared_statements": Smallest(("--rounds", "1"), {"TIMES": 20, "LEAST": 0}),
         "snapshot_ingest": Smallest((), {"BLOCKS": 64, "CHANGED": 4, "ROUNDS": 1}),

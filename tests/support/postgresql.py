@@ -48,6 +48,12 @@ class PostgresqlServer:
         engine.dispose()
         return self._url(name)
 
+    def cpu_seconds(self) -> float:
+        """Give the processor time of the server and those of its processes that have ended, as each connection's does."""
+        (pid, *_) = (self._folder / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+        return sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK")  # proc_pid_stat(5): utime, stime, cutime, cstime
+
     def _url(self, database: str) -> str:
         return f"postgresql+psycopg://{_USER}@/{database}?host={self._folder}"
 

@@ -3,8 +3,12 @@
 SQLite has one writer at a time, so all writing transactions run in one thread, in order, without lock errors; reads
 run in parallel in a few threads (WAL). Writers share one connection: SQLite empties a connection's cache of pages when
 another one has written, so only a connection that does all the writing still has, in the next transaction, the pages
-that it has read. PostgreSQL runs both in the same pool, SERIALIZABLE, and transactions that it
-rejects because of concurrency (SQLSTATE 40001 and 40P01) are repeated.
+that it has read.
+
+PostgreSQL's transactions are SERIALIZABLE, and writing ones of all controllers run one after another as well: launches
+at the same moment all want the rows of the revision, the quota and the host with the most room, and of those that were
+let run together most were rejected. Whatever it still rejects because of concurrency (SQLSTATE 40001 and 40P01) is
+tried again.
 """
 
 import asyncio
@@ -37,6 +41,7 @@ _CHECKPOINT_PAGES: Final = 4096
 _STATEMENTS: Final = 32
 _WRITERS_STATEMENTS: Final = 128
 _TRIES: Final = 8
+_MOST_IDLE_MS: Final = 30_000  # after which PostgreSQL ends a writing transaction that asks for nothing
 _RETRY_SQLSTATES: Final = frozenset({"40001", "40P01"})
 _FULL_SQLSTATE: Final = "53100"
 # SQLITE_FULL, and the extended code for the memory that WAL's readers and writers share.
@@ -113,7 +118,7 @@ class Database:
         # Opens the connection that writes, which keeps more statements than those of readers.
         self._opener = _sqlite_engine(url, _WRITERS_STATEMENTS, poolclass=NullPool) if self._sqlite else self.engine
         self._readers = ThreadPoolExecutor(_READERS, "db-read")
-        self._writers = ThreadPoolExecutor(1 if self._sqlite else _READERS, "db-write")
+        self._writers = ThreadPoolExecutor(1, "db-write")
         self._write_lock = threading.Lock() if self._sqlite else None
         self._writer: Connection | None = None  # of SQLite, once something was written; used with the lock held
         self._listeners: list[CommitListener] = []
@@ -170,6 +175,8 @@ class Database:
             connection.begin()
             if self._sqlite:
                 execute_text(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
+            elif writes:
+                execute_text(connection, _queue_of_writers())
             with contextlib.closing(Transaction(connection)) as tx:
                 result = function(tx)
                 tx.flush()
@@ -207,9 +214,24 @@ class Database:
                 raise
 
 
+def _queue_of_writers() -> str:
+    """Return what a writing transaction of PostgreSQL executes first, in one exchange with the server.
+
+    LOCK takes no snapshot (https://www.postgresql.org/docs/17/sql-lock.html), so that what was committed while it
+    waited is seen; `pg_advisory_xact_lock` is called in a SELECT, which sees what was there when it began to wait. This
+    mode conflicts with itself and VACUUM, not with migrations, which alone use the table.
+    """
+    return (
+        f"SET LOCAL idle_in_transaction_session_timeout = '{_MOST_IDLE_MS}ms'; "
+        "LOCK TABLE alembic_version IN SHARE UPDATE EXCLUSIVE MODE"
+    )
+
+
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, isolation_level="SERIALIZABLE", pool_size=2 * _READERS, pool_pre_ping=True)
+        return create_engine(
+            url, isolation_level="SERIALIZABLE", pool_size=2 * _READERS, pool_use_lifo=True, pool_pre_ping=True
+        )
     # The connection that was used last is used next: of many idle ones few have a cache.
     return _sqlite_engine(url, _STATEMENTS, pool_size=2 * _READERS, pool_use_lifo=True)
 
