@@ -147,7 +147,7 @@ def test_a_writer_that_is_stopped_does_not_hold_up_the_others_for_long(database,
         assert other.run_blocking(revisions.next_revision) == before + 1
         revisions.current(tx)
 
-    with pytest.raises(DBAPIError, match="is lost|timeout"):
+    with pytest.raises(DBAPIError, match=r"is lost|timeout"):
         database.run_blocking(stopped)
     assert database.run_blocking(revisions.current, writes=False) == before + 1
     assert database.run_blocking(revisions.next_revision) == before + 2
