@@ -6,6 +6,7 @@ names, such as `2026-11-25.data.jsonl`. Only this controller's user can read the
 
 import os
 import re
+import threading
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ _TAIL_BYTES: Final = 32 << 20  # the part of a file in which the newest lines ar
 
 
 class AuditFiles:
-    """The files of one kind in a folder; only one thread at a time writes them."""
+    """The files of one kind in a folder; only one thread at a time appends to them, any may ask for whole ones."""
 
     def __init__(self, folder: Path, *, days: int, most_bytes: int, kind: str = "") -> None:
         """Retain files for `days`, and at most about `most_bytes` of them; no file is opened yet."""
@@ -28,6 +29,7 @@ class AuditFiles:
         self._most_bytes = most_bytes
         self._newest: tuple[date, int] | None = None
         self._unsynced: set[Path] = set()
+        self._lock = threading.Lock()  # nobody sees lines that are taken back because the disk is full
 
     def append(self, lines: Sequence[str], now: datetime, *, lasting: bool = True) -> None:
         """Write lines, whole, to the file of this day; raises OSError.
@@ -35,8 +37,11 @@ class AuditFiles:
         `lasting` lines are on the disk when this returns. Other lines survive the end of this process at once, a power
         cut only after the next `sync`.
         """
-        if not lines:
-            return
+        if lines:
+            with self._lock:
+                self._append(lines, now, lasting=lasting)
+
+    def _append(self, lines: Sequence[str], now: datetime, *, lasting: bool) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         content = "".join(f"{line}\n" for line in lines).encode()
         path = self._path(now.date(), len(content))
@@ -59,6 +64,21 @@ class AuditFiles:
 
     def sync(self) -> None:
         """Wait until everything appended is on the disk; raises OSError."""
+        with self._lock:
+            self._sync()
+
+    def whole(self) -> list[tuple[Path, int]]:
+        """Return the files, the oldest first, and how many bytes each has: all of them on the disk; raises OSError."""
+        with self._lock:
+            self._sync()
+            return [(path, path.stat().st_size) for _, _, path in self._files()]
+
+    def repair(self) -> None:
+        """Remove a partial line, which a kill may leave; call before anything is appended; raises OSError."""
+        for _, _, path in self._files()[-1:]:
+            _remove_half_line(path)
+
+    def _sync(self) -> None:
         while self._unsynced:
             path = next(iter(self._unsynced))
             if path.exists():
@@ -67,17 +87,13 @@ class AuditFiles:
             self._unsynced.discard(path)
 
     def newest(self, most: int) -> list[str]:
-        """Return the newest lines, the oldest of them first; a partial line, which a kill may leave, is removed.
-
-        Call before anything is appended. Raises OSError.
-        """
+        """Return the newest lines, the oldest of them first, after `repair`; raises OSError."""
+        self.repair()
         found: list[str] = []
         room = _TAIL_BYTES
-        for place, (_, _, path) in enumerate(reversed(self._files())):
+        for _, _, path in reversed(self._files()):
             if len(found) >= most or room <= 0:
                 break
-            if place == 0:
-                _remove_half_line(path)
             with path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - room))
@@ -90,7 +106,10 @@ class AuditFiles:
 
     def remove_old(self, now: datetime) -> None:
         """Remove files that are too old, then the oldest while the total is too large; never the newest."""
-        oldest_stored = now.date() - timedelta(days=self._days)
+        with self._lock:
+            self._remove_old(now.date() - timedelta(days=self._days))
+
+    def _remove_old(self, oldest_stored: date) -> None:
         files = self._files()
         total = sum(path.stat().st_size for _, _, path in files)
         for day, _, path in files[:-1]:

@@ -177,6 +177,7 @@ class Trail[Record: Noted]:
         await self._save_missing(await self._newest())
 
     async def _newest(self) -> list[str]:
+        await asyncio.to_thread(self._data_files.repair)
         return await asyncio.to_thread(self._files.newest, _MOST_RECORDS)
 
     async def _save_missing(self, lines: list[str]) -> None:

@@ -321,7 +321,7 @@ class ObjectStoreHandler:
             params=recording.asked(exchange),
             result=None if code is not None else recording.answered(response.headers),
             additional=recording.additional(exchange),
-            owner_id=exchange.bucket.account_id if exchange.bucket else "",
+            owner_id=_owner_of(exchange, has_failed=code is not None),
             endpoint_id=exchange.request.via.endpoint_id if exchange.request.via else "",
             has_changed=code is None and exchange.request.method in _CHANGING,
         )
@@ -332,6 +332,14 @@ class ObjectStoreHandler:
             raise
         except Exception:  # an error of the observer must not affect the answer
             log.exception("call_record_failed", extra={"request_id": exchange.request_id})
+
+
+def _owner_of(exchange: Exchange, *, has_failed: bool) -> str:
+    """Return the account of the bucket that was used or made; empty for none."""
+    if exchange.bucket is not None:
+        return exchange.bucket.account_id
+    has_made = exchange.operation_name == "CreateBucket" and exchange.caller is not None and not has_failed
+    return exchange.asked.account_id if has_made else ""
 
 
 def _check_query(query: Mapping[str, str]) -> None:

@@ -81,7 +81,7 @@ def draw(call: CallRecord, region: str) -> AuditEvent:
         "requestID": call.request_id,
         "eventID": call.event_id,
         "readOnly": read_only,
-        "resources": [{"type": kind, "ARN": one} for kind, one in names if one.startswith("arn:")],
+        "resources": [*({"type": kind, "ARN": one} for kind, one in names if one.startswith("arn:")), *_bucket(call)],
         "eventType": "AwsApiCall",
         "managementEvent": not is_data,
         "recipientAccountId": account_id,
@@ -131,6 +131,12 @@ def _shared(call: CallRecord) -> dict[str, str]:
     if not call.is_owners and call.of_owner() is None:
         return {}
     return {"sharedEventID": str(uuid.uuid5(_SHARED, call.request_id))}
+
+
+def _bucket(call: CallRecord) -> list[dict[str, str]]:
+    """Return the bucket that was used, with the account that pays for it."""
+    name = call.params.get("Bucket") if call.service == _S3 and call.owner_id else None
+    return [{"accountId": call.owner_id, "type": "AWS::S3::Bucket", "ARN": f"arn:aws:s3:::{name}"}] if name else []
 
 
 def _session(caller: Caller, session: Session) -> dict[str, Any]:

@@ -157,6 +157,20 @@ async def test_data_has_files_of_its_own(database, tmp_path):
     await trail.remove_old()
 
 
+async def test_half_a_line_of_data_is_removed_before_another_is_added(database, tmp_path):
+    files, data_files = (
+        AuditFiles(tmp_path / "audit", days=90, most_bytes=1 << 30, kind=kind) for kind in ("", "data")
+    )
+    data_files.append(["whole"], NOW)
+    path = tmp_path / "audit" / "2026-03-04.data.jsonl"
+    path.write_text("whole\nhal")
+    trail = Trail(
+        database, files, draw, recall, lambda: NOW, days=90, most_events=1000, data_files=data_files
+    )  # fmt: skip
+    await trail.recover()
+    assert path.read_text() == "whole\n"
+
+
 async def test_calls_of_one_account_do_not_displace_anothers(trail, database):
     for number in range(10):
         trail.note(Record(number, account_id="1"))

@@ -178,6 +178,15 @@ def test_what_belongs_to_another_account_is_in_its_records_too():
         assert "sharedEventID" not in json.loads(draw(replace(call, **alone), "eu-1").text)
 
 
+def test_a_bucket_is_named_with_the_account_that_pays():
+    _, record = drawn(service="s3", operation="PutObject", params={"Bucket": "b", "Key": "k"}, owner_id="210987654321")
+    bucket = {"accountId": "210987654321", "type": "AWS::S3::Bucket", "ARN": "arn:aws:s3:::b"}
+    assert record["resources"] == [bucket]
+    for of_none in ({"owner_id": ""}, {"params": {}}, {"service": "sts"}):
+        asked = {"service": "s3", "operation": "ListBuckets", "params": {"Bucket": "b"}, "owner_id": ACCOUNT} | of_none
+        assert drawn(**asked)[1]["resources"] == []
+
+
 def test_what_a_client_says_of_itself_is_cut():
     _, record = drawn(user_agent="x" * 5000, error_code="a", error_message="y" * 5000)
     assert (len(record["userAgent"]), len(record["errorMessage"])) == (1024, 1024)
