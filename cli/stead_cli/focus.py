@@ -23,10 +23,12 @@ _UNITS: Final = {
     "vCPU-Hours": "vCPU-Hours",
     "GB": "GiB",
     "Alarms": "Alarm-Months",
+    "Requests": "Requests",
 }
 # Category and subcategory of a service, by its name: each service has one, so volumes are of compute too.
 _CATEGORIES: Final = {
     "Amazon Elastic Compute Cloud": ("Compute", "Virtual Machines"),
+    "Amazon Simple Storage Service": ("Storage", "Object Storage"),
     "AmazonCloudWatch": ("Management and Governance", "Observability"),
     "Amazon Virtual Private Cloud": ("Networking", "Network Infrastructure"),
 }
@@ -44,6 +46,8 @@ _METERS: Final = {
     "EBS:VolumeP-Throughput": ("Volume", "Volume Throughput"),
     "EBS:SnapshotUsage": ("Snapshot", "Snapshot Storage"),
     "CW:": ("Alarm", "Alarms"),
+    "Requests-Tier1": ("Bucket", "Requests that write or list"),
+    "Requests-Tier2": ("Bucket", "Requests that get"),
     "NatGateway-Bytes": ("NAT Gateway", "NAT Gateway Data Processed"),
     "DataTransfer-Out-Bytes": ("Data Transfer", "Data Transfer to the Internet"),
     "DataTransfer-Regional-Bytes": ("Data Transfer", "Data Transfer between Availability Zones"),

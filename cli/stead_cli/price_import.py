@@ -9,7 +9,7 @@ from typing import Final
 from stead_cli.errors import CliError
 from stead_cli.offer_files import Origin, Rate
 
-SERVICES: Final = ("AmazonEC2", "AmazonVPC", "AmazonCloudWatch")
+SERVICES: Final = ("AmazonEC2", "AmazonVPC", "AmazonCloudWatch", "AmazonS3")
 """The services whose files have such prices: addresses are in the second one."""
 BOXES: Final = ("BoxUsage", "DedicatedUsage", "HostBoxUsage", "UnusedBox")
 """What AWS has a price for of instances: Spot prices are in no file."""
@@ -26,6 +26,7 @@ _NOT_OF_HOURS: Final = {
     "EBS:VolumeP-Throughput": "MiBps-Mo",
     "CPUCredits:": "vCPU-Hours",
     "CW:": "Alarms",
+    "Requests-": "Requests",
     "NatGateway-Bytes": "GB",
     "DataTransfer-": "GB",
 }
@@ -40,6 +41,7 @@ _UNITS: Final = {
     "vcpu-hours": ("vCPU-Hours", 1),
     "gb": ("GB", 1),
     "alarms": ("Alarms", 1),
+    "requests": ("Requests", 1),
     "gibps-mo": ("MiBps-Mo", 1024),
 }
 _MOST: Final = 10**9

@@ -52,7 +52,7 @@ from stead_controller.hosts.liveness import Liveness
 from stead_controller.metering import usage_days
 from stead_controller.metrics.build import open_copies
 from stead_controller.metrics.build import open_store as open_metrics
-from stead_controller.object_store import expiry
+from stead_controller.object_store import expiry, object_usage
 from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.build import build_handler, open_server
 from stead_controller.object_store.expiry import ObjectExpiry
@@ -234,6 +234,7 @@ class Controller:
             AuditFiles(settings.audit_folder, days=settings.audit_days, most_bytes=settings.audit_bytes // 2, kind=kind)
             for kind in ("", "data")
         )
+        self._object_usage = object_usage.ObjectUsage(self.database, (files, data_files), self._clock)
         return Trail(
             self.database,
             files,
@@ -374,11 +375,11 @@ class Controller:
         self._every(_ROOM_SECONDS, self._take_room)
         self._every(_NETWORKS_SECONDS, self._link.send_host_addresses)
         self._every(_LIVENESS_SECONDS, self._write_liveness)
-        self._every(_HOUSEKEEPING_SECONDS, self._clean_up)
-        self._every(_HOUSEKEEPING_SECONDS, partial(asyncio.to_thread, allocator.give_back))
+        give_back = partial(asyncio.to_thread, allocator.give_back)
+        for cleaning in (self._clean_up, give_back, self._trail.remove_old, self._resealing.clean_up):
+            self._every(_HOUSEKEEPING_SECONDS, cleaning)
         self._every(_USES_SECONDS, self._uses.write)
-        self._every(_HOUSEKEEPING_SECONDS, self._trail.remove_old)
-        self._every(_HOUSEKEEPING_SECONDS, self._resealing.clean_up)
+        self._every(object_usage.SECONDS, self._object_usage.run)
         self._every(_COLLECTING_SECONDS, self._collect_blocks)
         self._every(scheduled_scrub.INTERVAL_SECONDS, self._scrub.run)
         self._every(_COMPOSING_SECONDS, self._compose_snapshots)

@@ -104,7 +104,7 @@ def test_pages_follow_each_other_until_prices_change(api, prices):
 def test_services_and_values_of_attributes(prices):
     found = prices.describe_services()
     assert [service["ServiceCode"] for service in found["Services"]] == [
-        "AmazonCloudWatch", "AmazonEC2", "AmazonVPC",
+        "AmazonCloudWatch", "AmazonEC2", "AmazonS3", "AmazonVPC",
     ]  # fmt: skip
     assert found["FormatVersion"] == "aws_v1"
     [vpc] = prices.describe_services(ServiceCode="AmazonVPC")["Services"]
@@ -112,7 +112,7 @@ def test_services_and_values_of_attributes(prices):
     assert "productFamily" not in vpc["AttributeNames"]
     first = prices.describe_services(MaxResults=1)
     rest = prices.describe_services(NextToken=first["NextToken"])
-    assert len(rest["Services"]) == 2
+    assert len(rest["Services"]) == 3
     assert [*first["Services"], *rest["Services"]] == found["Services"]
     assert "NextToken" not in rest
 

@@ -18,6 +18,7 @@ _EXACT: Final = Context(prec=60)  # more digits than a price and a percentage ha
 SERVICES: Final = {
     skus.CLOUDWATCH: "AmazonCloudWatch",
     skus.EC2: "Amazon Elastic Compute Cloud",
+    skus.S3: "Amazon Simple Storage Service",
     skus.VPC: "Amazon Virtual Private Cloud",
 }
 """The names of services, by their codes."""
@@ -71,7 +72,7 @@ def line(used: Used, amount: Fraction | int, found: Rate, seconds_of_month: int)
     """Price an amount that was used in a month of that length, all of it at one rate."""
     usage = used.usage
     quantity = units_of(usage, amount, seconds_of_month)
-    service = SERVICES[skus.service_of(usage)]
+    service = SERVICES[skus.service_of(usage, used.operation)]
     return BillLine(used, service, quantity, unit_of(usage), found, quantity * Fraction(found.contracted or 0))
 
 

@@ -29,6 +29,14 @@ OUT: Final = "DataTransfer-Out-Bytes"
 """What leaves for the internet."""
 REGIONAL: Final = "DataTransfer-Regional-Bytes"
 """What is sent and got between Availability Zones."""
+TIER_1: Final = "Requests-Tier1"
+"""Requests of S3 that write or list: https://docs.aws.amazon.com/AmazonS3/latest/userguide/aws-usage-report-understand.html."""
+TIER_2: Final = "Requests-Tier2"
+"""Requests of S3 that get something."""
+OF_REQUESTS: Final = "Requests-"
+_REQUESTS: Final = "Requests"
+_FREE_REQUESTS: Final = ("Delete", "Abort")
+_GETTING_REQUESTS: Final = ("Get", "Head", "Select")
 _ALARMS: Final = "Alarms"
 METRIC_ALARM: Final = "CW:AlarmMonitorUsage"
 CLOSE_ALARM: Final = "CW:HighResAlarmMonitorUsage"
@@ -57,6 +65,8 @@ _UNITS: Final = {
     "CPUCredits:": _CPU_HOURS,
     "NatGateway-Hours": _HOURS,
     OF_CLOUDWATCH: _ALARMS,
+    TIER_1: _REQUESTS,
+    TIER_2: _REQUESTS,
     NAT_BYTES: _GB,
     "DataTransfer-": _GB,
     "PublicIPv4:": _HOURS,
@@ -69,6 +79,7 @@ _UNITS: Final = {
 _PARTS: Final = {
     NAT_BYTES: 1 << 30,
     "DataTransfer-": 1 << 30,
+    OF_REQUESTS: 1,
     "CPUCredits:": 60 * 1000,  # thousandths of credits, of which each is a minute of a vCPU
 }
 UNITS: Final = tuple(dict.fromkeys(_UNITS.values()))
@@ -87,6 +98,8 @@ NAMES: Final = frozenset(
         METRIC_ALARM,
         CLOSE_ALARM,
         COMPOSITE_ALARM,
+        TIER_1,
+        TIER_2,
         NAT_BYTES,
         OUT,
         REGIONAL,
@@ -153,6 +166,13 @@ def of_surplus_credits(family: str, thousandths: int) -> Use:
 def of_bytes(usage: str, operation: str, count: int) -> Use:
     """Return what bytes use that have passed a border."""
     return Use(usage, operation, count)
+
+
+def of_request(operation: str) -> str:
+    """Return what a request to S3 counts as, by its operation's name; empty for one that is free."""
+    if operation.startswith(_FREE_REQUESTS):
+        return ""
+    return TIER_2 if operation.startswith(_GETTING_REQUESTS) else TIER_1
 
 
 def of_metric_alarm(metrics: int, period: int) -> list[Use]:

@@ -51,6 +51,13 @@ def prices(found: Result) -> dict[str, str]:
     return {one["usage"]: one["price"] for one in tomllib.loads(found.stdout)["price"]}
 
 
+def test_requests_are_priced_one_by_one(write: Any) -> None:
+    request = GP3.but(usagetype="EUC1-Requests-Tier1", unit="Requests", price="0.0000054000")
+    other = GP3.but(sku="C", usagetype="EUC1-Requests-SIA-Tier1", unit="Requests", price="0.00001")
+    assert prices(write(request, other, service="AmazonS3")) == {"Requests-Tier1": "0.0000054"}
+    assert "it should be for Requests" in write(request.but(unit="GB-Mo"), service="AmazonS3").stderr
+
+
 def test_what_stead_meters_gets_awss_price(write: Any) -> None:
     found = write(
         MICRO,
@@ -172,7 +179,7 @@ def test_another_region_or_service_is_refused(write: Any) -> None:
     found = write(MICRO, MICRO.but(sku="B", region=""), region="eu-north-1")
     assert "no prices of the region eu-north-1" in found.stderr
     assert "which they have: eu-central-1\n" in found.stderr
-    assert "the file is of AmazonS3; of interest are AmazonEC2, AmazonVPC" in write(MICRO, service="AmazonS3").stderr
+    assert "the file is of AmazonRDS; of interest are AmazonEC2, AmazonVPC" in write(MICRO, service="AmazonRDS").stderr
     assert "the file is of no service" in write(MICRO, service="").stderr
 
 

@@ -96,7 +96,7 @@ def _offers(types: Iterable[InstanceType]) -> Iterator[_Offer]:
 
 
 def _attributes(offer: _Offer, place: Place) -> dict[str, str]:
-    code = skus.service_of(offer.use.usage)
+    code = skus.service_of(offer.use.usage, offer.use.operation)
     return {
         "servicecode": code,
         "servicename": bills.SERVICES[code],
@@ -218,6 +218,7 @@ def _traffic() -> Iterator[_Offer]:
     outward = {"transferType": "AWS Outbound", "fromLocationType": "AWS Region", "toLocation": "External"}
     for sender in ("RunInstances", "NatGateway"):
         yield _Offer(uses.of_bytes(uses.OUT, sender, 1), family, outward, "GB data transfer out to the internet")
+    yield _Offer(uses.of_bytes(uses.OUT, "GetObject", 1), family, outward, "GB of objects out to the internet")
     regional = {"transferType": "IntraRegion", "fromLocationType": "AWS Region", "toLocationType": "AWS Region"}
     for operation in ("InterZone-Out", "InterZone-In", "VPCPeering-Out", "VPCPeering-In"):
         words = "GB data transferred between Availability Zones"
@@ -231,6 +232,11 @@ def _others() -> Iterator[_Offer]:
     media = {"storageMedia": "Amazon S3"}
     yield _Offer(snapshot, "Storage Snapshot", media, "GB-month of snapshot data stored")
     yield from _traffic()
+    for usage, group, words in (
+        (uses.TIER_1, "S3-API-Tier1", "PUT, COPY, POST, or LIST requests"),
+        (uses.TIER_2, "S3-API-Tier2", "GET and all other requests"),
+    ):
+        yield _Offer(Use(usage, ""), "API Request", {"group": group, "groupDescription": words}, words)
     for name, [alarm] in (
         ("standard resolution", uses.of_metric_alarm(1, 60)),
         ("high resolution", uses.of_metric_alarm(1, 10)),

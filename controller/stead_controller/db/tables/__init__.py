@@ -38,7 +38,7 @@ from stead_controller.db.tables.instances.replace_root_volume_task import Replac
 from stead_controller.db.tables.instances.serial_console import SerialConsoleAccess, SerialConsoleKey
 from stead_controller.db.tables.metering.cost_tags import CostTag, UsageTag
 from stead_controller.db.tables.metering.usage import PriceBook, UsageLine, UsageMeter
-from stead_controller.db.tables.metering.usage_amounts import UsageAmount, UsageCounter
+from stead_controller.db.tables.metering.usage_amounts import UsageAmount, UsageCounter, UsageFile
 from stead_controller.db.tables.metering.usage_days import UsageDay, UsageDaysMark, UsageTagDay
 from stead_controller.db.tables.metrics.alarm import (
     Alarm,
@@ -250,6 +250,7 @@ __all__ = [
     "UsageCounter",
     "UsageDay",
     "UsageDaysMark",
+    "UsageFile",
     "UsageLine",
     "UsageMeter",
     "UsageTag",

@@ -30,6 +30,7 @@ _UNITS: Final = {
 _OF_EC2: Final = ("Compute", "Virtual Machines")
 _CATEGORIES: Final = {
     skus.VPC: ("Networking", "Network Infrastructure"),
+    skus.S3: ("Storage", "Object Storage"),
     "AmazonCloudWatch": ("Management and Governance", "Observability"),
 }
 # What a use is of, by how its name begins.
@@ -44,6 +45,7 @@ _RESOURCES: Final = {
     "PublicIPv4:": "Public IPv4 Address",
     "DataTransfer-": "Data Transfer",
     "CW:": "Alarm",
+    "Requests-": "Bucket",
 }
 _SPOT: Final = "SpotUsage:"
 _UNUSED: Final = "UnusedBox:"
@@ -85,6 +87,11 @@ class Charge:
         return skus.price_id_of(self.sku, self.line.rate.tier)
 
     @property
+    def service_code(self) -> str:
+        """The code of its service."""
+        return skus.service_of(self.usage, self.line.used.operation)
+
+    @property
     def unit(self) -> str:
         """The unit in FOCUS's words."""
         return _UNITS.get(self.line.unit, self.line.unit)
@@ -115,7 +122,7 @@ class Charge:
     @property
     def category(self) -> tuple[str, str]:
         """The category of its service, and its part of that."""
-        return _CATEGORIES.get(skus.service_of(self.usage), _OF_EC2)
+        return _CATEGORIES.get(self.service_code, _OF_EC2)
 
     @property
     def tags(self) -> str:
@@ -213,7 +220,7 @@ _VALUES: Final[Mapping[str, Callable[[Charge], str]]] = {
     "SubAccountType": _always("Account"),
     "Tags": lambda charge: charge.tags,
     "x_Operation": lambda charge: charge.line.used.operation,
-    "x_ServiceCode": lambda charge: skus.service_of(charge.usage),
+    "x_ServiceCode": lambda charge: charge.service_code,
     "x_UsageType": lambda charge: charge.usage,
     "bill_bill_type": _always("Anniversary"),
     "bill_billing_entity": _always(_PROVIDER),
@@ -232,7 +239,7 @@ _VALUES: Final[Mapping[str, Callable[[Charge], str]]] = {
     "line_item_normalization_factor": lambda charge: _number(uses.normalization(charge.usage)),
     "line_item_normalized_usage_amount": lambda charge: _number(_normalized(charge)),
     "line_item_operation": lambda charge: charge.line.used.operation,
-    "line_item_product_code": lambda charge: skus.service_of(charge.usage),
+    "line_item_product_code": lambda charge: charge.service_code,
     "line_item_resource_id": lambda charge: charge.line.used.resource_id,
     "line_item_unblended_cost": lambda charge: _number(charge.line.cost),
     "line_item_unblended_rate": lambda charge: _price(charge.line.rate.contracted),
@@ -250,7 +257,7 @@ _VALUES: Final[Mapping[str, Callable[[Charge], str]]] = {
     "pricing_unit": lambda charge: charge.line.unit,
     "product_instance_type": lambda charge: charge.instance_type,
     "product_region_code": lambda charge: charge.region,
-    "product_servicecode": lambda charge: skus.service_of(charge.usage),
+    "product_servicecode": lambda charge: charge.service_code,
     "product_sku": lambda charge: charge.sku,
     "product_usagetype": lambda charge: charge.usage,
     "resource_tags": lambda charge: charge.tags,

@@ -417,6 +417,24 @@ def test_alarms_are_billed_since_they_were_changed_last(tmp_path, file_at):
     database.close()
 
 
+def test_requests_are_unknown_to_an_older_release(tmp_path, file_at):
+    (tmp_path / "old.sqlite").write_bytes(file_at("5d8e2c90b7a4"))
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    kept = {"resource_id": "b", "operation": "PutObject", "account_id": "1", "zone": "", "amount": 3}
+    with database.engine.begin() as connection:
+        insert(connection, "usage_files", digest="0", reached=7)
+        for usage in ("Requests-Tier1", "NatGateway-Bytes"):
+            insert(connection, "usage_amounts", usage=usage, hour=1, began=3600, **kept)
+    downgrade(database.engine, "0c6e5b7fa293")
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT usage FROM usage_amounts").all() == [("NatGateway-Bytes",)]
+    upgrade(database.engine)
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM usage_files").scalar() == 0
+    assert differences(database.engine) == []
+    database.close()
+
+
 def test_hosts_have_reserved_what_their_guests_take(tmp_path, file_at):
     """By the figures of `memory_of`, by which it is given back: other ones need another migration."""
     (tmp_path / "old.sqlite").write_bytes(file_at("5b1c7e90a4d2"))

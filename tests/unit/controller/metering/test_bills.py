@@ -109,6 +109,12 @@ def test_alarms_are_billed_by_the_month():
     assert (made.quantity, made.unit, made.service) == (2, "Alarms", "AmazonCloudWatch")
 
 
+def test_requests_and_bytes_of_objects_are_of_s3():
+    made = line("Requests-Tier1", 12, "PutObject")
+    assert (made.quantity, made.unit, made.service) == (12, "Requests", "Amazon Simple Storage Service")
+    assert line("DataTransfer-Out-Bytes", 1, "GetObject").service == "Amazon Simple Storage Service"
+
+
 @pytest.mark.parametrize("usage", ["DataTransfer-Out-Bytes", "DataTransfer-Regional-Bytes", "NatGateway-Bytes"])
 def test_bytes_are_billed_in_gib(usage):
     made = line(usage, 3 << 29, "any")

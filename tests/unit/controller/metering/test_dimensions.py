@@ -15,6 +15,8 @@ ACCOUNT = "1" * 12
         ("SERVICE", "BoxUsage:t3.micro", "Amazon Elastic Compute Cloud - Compute"),
         ("SERVICE", "HostUsage:m5", "Amazon Elastic Compute Cloud - Compute"),
         ("SERVICE", "CW:AlarmMonitorUsage", "AmazonCloudWatch"),
+        ("SERVICE", "Requests-Tier2", "Amazon Simple Storage Service"),
+        ("SERVICE", "DataTransfer-Out-Bytes", "EC2 - Other"),
         ("SERVICE", "CPUCredits:t3", "EC2 - Other"),
         ("INSTANCE_TYPE", "HostUsage:m5", "NoInstanceType"),
         ("SERVICE", "EBS:SnapshotUsage", "EC2 - Other"),
@@ -33,6 +35,11 @@ ACCOUNT = "1" * 12
 )
 def test_each_dimension_has_aws_words(dimension: str, usage: str, value: str) -> None:
     assert dimensions.value_of(Used(ACCOUNT, usage, "Op", "snap-1"), dimension, "here") == value
+
+
+def test_bytes_of_objects_are_of_s3() -> None:
+    used = Used(ACCOUNT, "DataTransfer-Out-Bytes", "GetObject", "bucket")
+    assert dimensions.value_of(used, "SERVICE", "here") == "Amazon Simple Storage Service"
 
 
 def test_a_use_in_a_zone_names_it() -> None:

@@ -32,6 +32,18 @@ class UsageAmount(Base):
     amount: Mapped[int] = mapped_column(BigInteger)
 
 
+class UsageFile(Base):
+    """Up to which byte a file of records of calls is billed; a digest of its first line tells which file that is.
+
+    A row stays when its file is gone: the file may come back, in another place or by another name.
+    """
+
+    __tablename__ = "usage_files"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    reached: Mapped[int] = mapped_column(BigInteger)
+
+
 class UsageCounter(Base):
     """Up to what number a counter that somebody else keeps is billed: one for each epoch, in which it only grows.
 
