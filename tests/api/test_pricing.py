@@ -129,9 +129,9 @@ def test_services_and_values_of_attributes(prices):
 @pytest.mark.parametrize(
     ("code", "operation", "params"),
     [
-        ("NotFoundException", "get_products", {"ServiceCode": "AmazonS3"}),
-        ("NotFoundException", "describe_services", {"ServiceCode": "AmazonS3"}),
-        ("NotFoundException", "get_attribute_values", {"ServiceCode": "AmazonS3", "AttributeName": "volumeType"}),
+        ("NotFoundException", "get_products", {"ServiceCode": "AmazonRDS"}),
+        ("NotFoundException", "describe_services", {"ServiceCode": "AmazonRDS"}),
+        ("NotFoundException", "get_attribute_values", {"ServiceCode": "AmazonRDS", "AttributeName": "volumeType"}),
         ("NotFoundException", "get_attribute_values", {"ServiceCode": "AmazonEC2", "AttributeName": "colour"}),
         ("InvalidParameterException", "get_products", {"ServiceCode": "AmazonEC2", "FormatVersion": "aws_v2"}),
         ("InvalidParameterException", "describe_services", {"FormatVersion": "aws_v2"}),
