@@ -14,7 +14,16 @@ _RIG = (
     "test_volumes_across_hosts.py",
 )
 # Clouds in boxes of their own.
-_OWN = ("test_benches.py", "test_rack.py", "test_readme.py", "test_rig_life.py", "test_systemd.py", "test_up_down.py")
+_OWN = (
+    "test_adoption.py",
+    "test_benches.py",
+    "test_bill_of_a_rig.py",
+    "test_rack.py",
+    "test_readme.py",
+    "test_rig_life.py",
+    "test_systemd.py",
+    "test_up_down.py",
+)
 _LONG = ("tests/recovery/storm/test_storm.py",)  # with guests, though not in a folder of such tests
 # These wait for their clients' pauses most of the time: less than a quarter of a processor is in use.
 _WAITING: Final = tuple(f"tests/clients/test_{client}.py" for client in ("machines", "terraform"))
