@@ -37,7 +37,13 @@ COSTS: Final[dict[str, Named]] = {
     "GetCostForecast": {"TimePeriod": _TO_COME, "Granularity": "DAILY", "Metric": "UNBLENDED_COST"},
     "GetDimensionValues": {"TimePeriod": _PERIOD, "Dimension": "SERVICE"},
     "GetTags": {"TimePeriod": _PERIOD},
-    "GetUsageForecast": {"TimePeriod": _TO_COME, "Granularity": "DAILY", "Metric": "USAGE_QUANTITY"},
+    "GetUsageForecast": {
+        "TimePeriod": _TO_COME,
+        "Granularity": "DAILY",
+        "Metric": "USAGE_QUANTITY",
+        # What the other requests make is measured in other units, and counts from midnight on.
+        "Filter": {"Dimensions": {"Key": "USAGE_TYPE", "Values": ["BoxUsage:t3.micro"]}},
+    },
     "DescribeServices": {},
     "GetAttributeValues": {"ServiceCode": "AmazonEC2", "AttributeName": "volumeType"},
     "GetProducts": {"ServiceCode": "AmazonEC2"},
