@@ -193,6 +193,12 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         name: _port(name, value) if name.endswith("_port") else value for name, value in chosen.items()
     }
     loaded = replace(settings, **checked)
+    pages = loaded.prometheus_port or loaded.agent_prometheus_port
+    if given.get("prometheus_listen", settings.prometheus_listen) != settings.prometheus_listen and not pages:
+        raise CliError(
+            "STEAD_PROMETHEUS_LISTEN has no effect without a page",
+            "set STEAD_PROMETHEUS_PORT or STEAD_AGENT_PROMETHEUS_PORT, too",
+        )
     if not _LETTERS.fullmatch(loaded.zones) or len({*loaded.zones}) < len(loaded.zones):
         raise CliError(f"STEAD_ZONES={loaded.zones} is no list of zones", "the letters of all zones, each once: abc")
     return loaded

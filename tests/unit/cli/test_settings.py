@@ -66,10 +66,20 @@ def test_pages_for_prometheus_may_be_switched_off_again(tmp_path: Path) -> None:
 
 
 def test_pages_for_prometheus_are_this_machines_unless_said_otherwise(tmp_path: Path) -> None:
-    for given, address in (({}, "127.0.0.1"), ({"STEAD_PROMETHEUS_LISTEN": "192.0.2.7"}, "192.0.2.7")):
+    on = {"STEAD_PROMETHEUS_LISTEN": "192.0.2.7", "STEAD_AGENT_PROMETHEUS_PORT": "9465"}
+    for given, address in (({}, "127.0.0.1"), (on, "192.0.2.7")):
         chosen = settings.load({"STEAD_STATE_DIR": str(tmp_path), **given})
         for program in (cloud.controller_program(chosen), cloud.agent_program(chosen)):
             assert f"--prometheus-listen={address}" in program.command
+
+
+def test_an_address_of_no_page_is_refused(tmp_path: Path) -> None:
+    for port in ("STEAD_PROMETHEUS_PORT", "STEAD_AGENT_PROMETHEUS_PORT"):
+        given = {"STEAD_STATE_DIR": str(tmp_path), "STEAD_PROMETHEUS_LISTEN": "192.0.2.7"}
+        assert settings.load(given | {port: "9464"}).prometheus_listen == "192.0.2.7"
+        with pytest.raises(CliError, match="STEAD_PROMETHEUS_LISTEN has no effect"):
+            settings.load(given)
+        settings.load(given | {"STEAD_PROMETHEUS_LISTEN": "127.0.0.1"})
 
 
 @pytest.mark.parametrize(("port", "is_taken"), [(60999, False), (61000, True), (63047, True), (63048, False)])
