@@ -1,9 +1,14 @@
-"""What hosts measure becomes data of CloudWatch's metrics, of the account that has what was measured."""
+"""What hosts measure becomes data of CloudWatch's metrics, of the account that has what was measured.
+
+Each host tells once a minute. What several have told meanwhile is looked up and written together: with 1,000 hosts a
+query and a request to the engine for each of them would cost more than their data.
+"""
 
 import asyncio
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -35,6 +40,7 @@ _log = logging.getLogger(__name__)
 _LATE_MILLISECONDS: Final = 2 * 3_600_000
 _EARLY_MILLISECONDS: Final = 300_000
 _AT_ONCE: Final = 500
+_TOGETHER: Final = 200  # of what is measured: more would keep the event loop busy for long
 _KNOWN_SECONDS: Final = 60.0
 _IN_SERVICE: Final = "InService"
 _KINDS: Final[Mapping[str, tuple[str, str, Mapping[int, tuple[str, str]]]]] = {
@@ -58,8 +64,22 @@ class _Owner:
         return self.counts_from is not None and at >= self.counts_from.timestamp() * 1000
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a host has told, and who waits for it to be stored."""
+
+    host_id: str
+    measured: Sequence[pb.Measured]
+    stored: asyncio.Future[bool]
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of what was measured."""
+        return [each.id for each in self.measured]
+
+
 class MeasurementIntake:
-    """Stores the measurements of all hosts."""
+    """Stores the measurements of all hosts; to be used on one event loop."""
 
     def __init__(self, database: Database, store: Store, clock: Clock) -> None:
         """Take where the owners are known, and where data go."""
@@ -67,24 +87,65 @@ class MeasurementIntake:
         self._store = store
         self._clock = clock
         self._fails = False
-        self._writing = asyncio.Semaphore(4)
+        self._waiting: deque[_Told] = deque()
+        self._worker: asyncio.Task[None] | None = None
         self._owners: dict[str, tuple[float, Mapping[str, _Owner]]] = {}  # by host: until when it counts, and what
 
     async def take(self, host_id: str, measurements: pb.Measurements) -> bool:
         """Store what a host measured, and bill what passed; False if it must send it again later."""
         if measurements.passed:
             await self._database.run(lambda tx: traffic.bill(tx, host_id, measurements, self._clock()))
-        ids = [measured.id for measured in measurements.measured]
-        owners = await self._owners_of(host_id, ids)
-        now = int(self._clock().timestamp() * 1000)
-        data = [datum for measured in measurements.measured for datum in _data(measured, owners, now)]
-        data += _of_groups(host_id, data, owners)
+        stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Told(host_id, measurements.measured, stored))
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work())
+        return await stored
+
+    async def _work(self) -> None:
+        while self._waiting:
+            some = [self._waiting.popleft()]
+            count = len(some[0].measured)
+            while self._waiting and count + len(self._waiting[0].measured) <= _TOGETHER:
+                some.append(self._waiting.popleft())
+                count += len(some[-1].measured)
+            try:
+                await self._settle(some)
+            except Exception as error:  # each host's own is tried alone, so that no other one has to tell again
+                for each in some:
+                    await self._alone(each, error if len(some) == 1 else None)
+
+    async def _alone(self, told: _Told, error: Exception | None) -> None:
+        """Settle one; `error` is what it has failed with already."""
         try:
-            async with self._writing:
-                await self._store.write(data)
+            if error is None:
+                await self._settle([told])
+        except Exception as raised:  # it is raised to the caller that waits
+            error = raised
+        if error is not None and not told.stored.done():
+            told.stored.set_exception(error)
+
+    async def _settle(self, some: Sequence[_Told]) -> None:
+        """Store what some hosts told, and say so to those who wait."""
+        is_stored = await self._written(some)
+        for each in some:
+            if not each.stored.done():
+                each.stored.set_result(is_stored)
+
+    async def _written(self, some: Sequence[_Told]) -> bool:
+        """Write what some hosts told; False if the engine is away."""
+        await self._look_up(some)
+        now = int(self._clock().timestamp() * 1000)
+        data: list[Datum] = []
+        for told in some:
+            _, owners = self._owners[told.host_id]
+            own = [datum for measured in told.measured for datum in _data(measured, owners, now)]
+            data += own
+            data += _of_groups(told.host_id, own, owners)
+        try:
+            await self._store.write(data)
         except MetricsUnavailable as error:
             if not self._fails:
-                _log.error("measurements_not_stored", extra={"host": host_id, "detail": error.detail})
+                _log.error("measurements_not_stored", extra={"host": some[0].host_id, "detail": error.detail})
             self._fails = True
             return False
         if self._fails:
@@ -92,41 +153,51 @@ class MeasurementIntake:
         self._fails = False
         return True
 
-    async def _owners_of(self, host_id: str, ids: Sequence[str]) -> Mapping[str, _Owner]:
-        """Return the owners of what a host may speak of; asked again after a minute, or when it has others."""
-        until, known = self._owners.get(host_id, (0.0, {}))
-        if time.monotonic() < until and all(each in known for each in ids):
-            return known
-        found = await self._database.run(lambda tx: _owners(tx, host_id, ids), writes=False)
-        self._owners[host_id] = time.monotonic() + _KNOWN_SECONDS, found
-        return found
+    async def _look_up(self, some: Sequence[_Told]) -> None:
+        """Ask for the owners of what hosts may speak of, where that is a while ago or a host has others."""
+        now = time.monotonic()
+        asked: dict[str, list[str]] = {}
+        for told in some:
+            until, known = self._owners.get(told.host_id, (0.0, {}))
+            if now >= until or not all(each in known for each in told.ids):
+                asked.setdefault(told.host_id, []).extend(told.ids)
+        if asked:
+            found = await self._database.run(lambda tx: _owners(tx, asked), writes=False)
+            self._owners |= {host_id: (now + _KNOWN_SECONDS, owners) for host_id, owners in found.items()}
 
 
-def _owners(tx: Transaction, host_id: str, ids: Sequence[str]) -> Mapping[str, _Owner]:
-    """Return the owners of what this host may speak of: its guests, their volumes, and its NAT gateways."""
-    found: dict[str, _Owner] = {}
+def _owners(tx: Transaction, asked: Mapping[str, Sequence[str]]) -> Mapping[str, Mapping[str, _Owner]]:
+    """Return the owners of what each host may speak of: its guests, their volumes, and its NAT gateways."""
+    found: dict[str, dict[str, _Owner]] = {host_id: {} for host_id in asked}
+    ids = sorted({id_ for some in asked.values() for id_ in some})
     for first in range(0, len(ids), _AT_ONCE):
         some = ids[first : first + _AT_ONCE]
-        volumes = select(Volume.id, Volume.account_id).where(Volume.id.in_(some), Volume.attached_host_id == host_id)
-        found.update((id_, _Owner(account_id)) for id_, account_id in tx.session.execute(volumes))
-        instances = select(Instance.id, Instance.account_id).where(Instance.id.in_(some), Instance.host_id == host_id)
-        found.update((id_, _Owner(account_id)) for id_, account_id in tx.session.execute(instances))
-        if gateways := [id_ for id_ in some if id_.startswith("nat-")]:
-            query = select(NatGateway.id, NatGateway.account_id)
-            query = query.where(NatGateway.id.in_(gateways), NatGateway.host_id == host_id)
-            found.update((id_, _Owner(account_id)) for id_, account_id in tx.session.execute(query))
-        found.update(_members(tx, found, some))
+        placed = {id_: (host_id, account_id) for id_, host_id, account_id in _placed(tx, some)}
+        members = {id_: (group, since) for id_, group, since in _members(tx, some)}
+        for id_, (host_id, account_id) in placed.items():
+            if host_id in found:
+                found[host_id][id_] = _Owner(account_id, *members.get(id_, ()))
     return found
 
 
-def _members(tx: Transaction, known: Mapping[str, _Owner], ids: Sequence[str]) -> Iterator[tuple[str, _Owner]]:
-    """Yield the instances that are in service in a group; each counts when the group's warm-up is over."""
+def _placed(tx: Transaction, ids: Sequence[str]) -> Iterator[tuple[str, str | None, str]]:
+    """Yield id, host and account of each that there is."""
+    volumes = select(Volume.id, Volume.attached_host_id, Volume.account_id).where(Volume.id.in_(ids))
+    instances = select(Instance.id, Instance.host_id, Instance.account_id).where(Instance.id.in_(ids))
+    gateways = select(NatGateway.id, NatGateway.host_id, NatGateway.account_id).where(NatGateway.id.in_(ids))
+    has_gateways = any(id_.startswith("nat-") for id_ in ids)
+    for query in (volumes, instances, *((gateways,) if has_gateways else ())):
+        yield from tx.session.execute(query)
+
+
+def _members(tx: Transaction, ids: Sequence[str]) -> Iterator[tuple[str, str, datetime]]:
+    """Yield the instances that are in service in a group, its name, and since when they count: after its warm-up."""
     columns = ScalingInstance.instance_id, ScalingInstance.in_service, ScalingGroup.name, ScalingGroup.warmup
     query = select(*columns).join(ScalingGroup, ScalingGroup.id == ScalingInstance.group_id)
     in_service = ScalingInstance.lifecycle_state == _IN_SERVICE
     for id_, since, group, warmup in tx.session.execute(query.where(ScalingInstance.instance_id.in_(ids), in_service)):
-        if id_ in known and since is not None:
-            yield id_, _Owner(known[id_].account_id, group, since + timedelta(seconds=warmup or 0))
+        if since is not None:
+            yield id_, group, since + timedelta(seconds=warmup or 0)
 
 
 def _of_groups(host_id: str, data: Sequence[Datum], owners: Mapping[str, _Owner]) -> Iterator[Datum]:

@@ -15,7 +15,7 @@ from stead_controller.resources.instances.failed_checks import FailedChecks
 _log = logging.getLogger(__name__)
 
 SECONDS: Final = 60.0
-_AT_ONCE: Final = 1000
+_AT_ONCE: Final = 250  # instances, of four data each: more would keep the event loop busy for long
 
 
 async def write(database: Database, store: Store, clock: Clock) -> None:

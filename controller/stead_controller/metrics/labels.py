@@ -17,6 +17,9 @@ from stead_controller.metrics.datum import Identity
 NAME: Final = "cloudwatch"
 """The name that all series have in the engine."""
 
+ID_LENGTH: Final = 16
+"""Characters of a metric's `id`."""
+
 _MOST_NAMES: Final = 1024  # of dimensions, whose labels are remembered
 _DIMENSION: Final = "d_"
 _PLAIN: Final = re.compile(r"[a-zA-Z0-9]+")

@@ -66,7 +66,11 @@ class Alarms:
         if not self._noted:
             return
         noted, self._noted = self._noted, set()
-        digests = await asyncio.to_thread(lambda: [digest_of(one) for one in noted])
+        watchers = await self._database.run(due_alarms.watchers, writes=False)
+        watched = [one for one in noted if one.account in watchers]
+        if not watched:
+            return
+        digests = await asyncio.to_thread(lambda: [digest_of(one) for one in watched])
         names = await self._database.run(lambda tx: due_alarms.watching(tx, digests), writes=False)
         if names:
             self._awaiting |= dict.fromkeys(names, now + _SEEN_WITHIN)

@@ -5,6 +5,7 @@ its state cannot change any more, so it is due again with the next datum only.
 """
 
 from collections.abc import Container, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -61,6 +62,11 @@ class Judged:
 def next_step(now: datetime) -> datetime:
     """Return the next time at which evaluated times end, so that a datum of now is in them."""
     return datetime.fromtimestamp((int(now.timestamp()) // STEP + 1) * STEP, UTC)
+
+
+def watchers(tx: Transaction) -> AbstractSet[str]:
+    """Return the accounts that have alarms on metrics, which are their own."""
+    return set(tx.session.scalars(select(AlarmMetric.account_id).distinct()))
 
 
 def watching(tx: Transaction, digests: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Measurements become data of the right account, or none."""
 
+import asyncio
 import logging
 import math
 from datetime import timedelta
@@ -15,6 +16,7 @@ from stead_proto.v1 import host_pb2 as pb
 from tests.support import rows
 from tests.support.rows import NOW
 
+BAD = 666
 AT = int(NOW.timestamp() * 1000) - 60_000
 
 
@@ -24,10 +26,14 @@ class Recorded:
     def __init__(self):
         self.data = []
         self.away = False
+        self.writes = 0
 
     async def write(self, data):
         if self.away:
             raise MetricsUnavailable("on purpose")
+        self.writes += 1
+        if any(math.isclose(datum.total, BAD) for datum in data):
+            raise ValueError("a fault of ours")
         self.data += data
 
 
@@ -213,3 +219,54 @@ async def test_of_a_lost_host_only_the_check_of_the_host_is_known(database, worl
     await status_checks.write(database, store, lambda: NOW)
     found = {datum.identity.name: datum.total for datum in store.data}
     assert found == {"StatusCheckFailed_System": 1, "StatusCheckFailed": 1}
+
+
+@pytest.fixture
+def two_hosts(world, run):
+    """The ids of two hosts, and of an instance on each."""
+
+    def build(tx):
+        tx.session.add(rows.host(id="h-other"))
+        here, there = (rows.launch(tx, world, world.one, number=number) for number in (0, 1))
+        there.host_id = "h-other"
+        return {world.host_id: here.id, "h-other": there.id}
+
+    return run(build)
+
+
+async def _told(intake, said):
+    """Let hosts tell at the same time; give what each is answered, or the exception."""
+    messages = [
+        (host_id, pb.Measurements(measured=[_measured(name, {pb.METRIC_READS: value})]))
+        for host_id, name, value in said
+    ]
+    return await asyncio.gather(*(intake.take(*each) for each in messages), return_exceptions=True)
+
+
+async def test_what_hosts_tell_at_the_same_time_is_written_together_and_of_no_other_host(database, store, two_hosts):
+    intake = MeasurementIntake(database, store, lambda: NOW)
+    (one, mine), (other, theirs) = two_hosts.items()
+    assert await _told(intake, [(one, mine, 1), (other, theirs, 2), (one, theirs, 3), (other, mine, 4)]) == [True] * 4
+    assert [datum.total for datum in store.data] == [1, 2]
+    assert store.writes == 1
+
+
+async def test_so_much_is_written_together_and_no_more(database, store, two_hosts, monkeypatch):
+    monkeypatch.setattr(measurements, "_TOGETHER", 2)
+    intake = MeasurementIntake(database, store, lambda: NOW)
+    [(host_id, mine), _] = two_hosts.items()
+    assert await _told(intake, [(host_id, mine, number) for number in range(5)]) == [True] * 5
+    assert [datum.total for datum in store.data] == [0, 1, 2, 3, 4]
+    assert store.writes == 3
+
+
+async def test_a_fault_with_one_hosts_data_holds_up_no_other_host(database, store, two_hosts):
+    intake = MeasurementIntake(database, store, lambda: NOW)
+    (one, mine), (other, theirs) = two_hosts.items()
+    bad, good = await _told(intake, [(one, mine, BAD), (other, theirs, 2)])
+    assert isinstance(bad, ValueError)
+    assert good is True
+    assert [datum.total for datum in store.data] == [2]
+    [alone] = await _told(intake, [(one, mine, BAD)])
+    assert isinstance(alone, ValueError)
+    assert await _told(intake, [(one, mine, 5)]) == [True]

@@ -58,10 +58,15 @@ def test_alarms_that_watch_a_metric_are_found_in_all_accounts(own: Alarms, monke
         one.put("a", definition=above_one(metric("other")))
     mine, other = own.caller.account_id, theirs.caller.account_id
     load, more = metric().digest(mine), metric("other").digest(mine)
+    assert own.run(due_alarms.watchers) == {mine, other}
     assert own.run(due_alarms.watching, [load]) == [(mine, "b")]
     assert own.run(due_alarms.watching, [metric().digest(other), metric("x").digest(mine)]) == [(other, "b")]
     monkeypatch.setattr(due_alarms, "_DIGESTS", 1)
     assert own.run(due_alarms.watching, [load, more]) == [(mine, "a"), (mine, "b")]
+
+
+def test_no_account_watches_metrics_without_an_alarm_on_one(own: Alarms) -> None:
+    assert own.run(due_alarms.watchers) == set()
 
 
 def test_alarms_are_woken_unless_they_are_due_before(own: Alarms) -> None:
