@@ -48,6 +48,7 @@ _METERS: Final = {
     "CW:": ("Alarm", "Alarms"),
     "Requests-Tier1": ("Bucket", "Requests that write or list"),
     "Requests-Tier2": ("Bucket", "Requests that get"),
+    "TimedStorage-": ("Bucket", "Object Storage"),
     "NatGateway-Bytes": ("NAT Gateway", "NAT Gateway Data Processed"),
     "DataTransfer-Out-Bytes": ("Data Transfer", "Data Transfer to the Internet"),
     "DataTransfer-Regional-Bytes": ("Data Transfer", "Data Transfer between Availability Zones"),

@@ -27,6 +27,7 @@ _NOT_OF_HOURS: Final = {
     "CPUCredits:": "vCPU-Hours",
     "CW:": "Alarms",
     "Requests-": "Requests",
+    "TimedStorage-": "GB-Mo",
     "NatGateway-Bytes": "GB",
     "DataTransfer-": "GB",
 }

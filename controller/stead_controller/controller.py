@@ -14,7 +14,7 @@ import grpc
 
 from stead_controller import allocator
 from stead_controller.asking import Asking
-from stead_controller.audit.files import AuditFiles
+from stead_controller.audit.files import both_kinds
 from stead_controller.audit.stored_events import AuditEvent
 from stead_controller.audit.trail import Trail
 from stead_controller.aws import operations
@@ -49,11 +49,13 @@ from stead_controller.hosts.enrolment import Enrolment
 from stead_controller.hosts.first_reports import FirstReports, doubtful
 from stead_controller.hosts.link import HostLink
 from stead_controller.hosts.liveness import Liveness
+from stead_controller.measured_use import MeasuredUse
 from stead_controller.metering import usage_days
 from stead_controller.metrics.build import open_copies
 from stead_controller.metrics.build import open_store as open_metrics
-from stead_controller.object_store import expiry, object_usage
+from stead_controller.object_store import expiry
 from stead_controller.object_store.backend import Backend
+from stead_controller.object_store.bucket_counting import BucketWrites
 from stead_controller.object_store.build import build_handler, open_server
 from stead_controller.object_store.expiry import ObjectExpiry
 from stead_controller.object_store.image_files import ImageFiles
@@ -165,9 +167,9 @@ class Controller:
         self._scrub = scheduled_scrub.ScheduledScrub(
             self.database, self._blocks, self._block_files, clock, settings.scrub_days
         )
-        objects = Backend(
-            open_server(settings, lambda: self.database.run(lambda tx: object_keys.of_embedded(tx, self._sealer)))
-        )
+        server = open_server(settings, lambda: self.database.run(lambda tx: object_keys.of_embedded(tx, self._sealer)))
+        writes = BucketWrites(self.database)
+        objects = Backend(server, writes.writing)
         places = Places(settings, ImageFiles(self.database, objects, settings.region), self._blocks)
         alone = self.database.engine.dialect.name == "sqlite"
         self._engine = Engine(self.database, clock, self._new_lives(places), alone=alone)
@@ -175,6 +177,7 @@ class Controller:
         self._scaling_groups = ScalingGroups(self.database, self.cloud, group_launch.read, clock)
         self._notifications = self._new_notifications()
         self._trail = self._new_trail()
+        self._measured = MeasuredUse(self.database, self._audit_files, objects, writes, clock)
         self._throttle = Throttle(settings.request_rate_factor)
         self._failed_logins = FailedLogins(settings.request_rate_factor)
         find_key = by_opened_keys(self._keys.find)
@@ -230,11 +233,7 @@ class Controller:
 
     def _new_trail(self) -> Trail[CallRecord | OperatorCall]:
         settings = self.settings
-        files, data_files = (
-            AuditFiles(settings.audit_folder, days=settings.audit_days, most_bytes=settings.audit_bytes // 2, kind=kind)
-            for kind in ("", "data")
-        )
-        self._object_usage = object_usage.ObjectUsage(self.database, (files, data_files), self._clock)
+        files, data_files = self._audit_files = both_kinds(settings)
         return Trail(
             self.database,
             files,
@@ -379,7 +378,8 @@ class Controller:
         for cleaning in (self._clean_up, give_back, self._trail.remove_old, self._resealing.clean_up):
             self._every(_HOUSEKEEPING_SECONDS, cleaning)
         self._every(_USES_SECONDS, self._uses.write)
-        self._every(object_usage.SECONDS, self._object_usage.run)
+        for seconds, work in self._measured.loops():
+            self._every(seconds, work)
         self._every(_COLLECTING_SECONDS, self._collect_blocks)
         self._every(scheduled_scrub.INTERVAL_SECONDS, self._scrub.run)
         self._every(_COMPOSING_SECONDS, self._compose_snapshots)

@@ -12,6 +12,8 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from stead_controller.settings import Settings
+
 _NAME: Final = re.compile(r"(?P<day>\d{4}-\d\d-\d\d)(?:\.(?P<kind>[a-z]+))?(?:\.(?P<number>\d+))?\.jsonl\Z")
 _FILE_BYTES: Final = 64 << 20
 _PIECE: Final = 1 << 16
@@ -150,6 +152,13 @@ class AuditFiles:
         return ".".join(
             [day.isoformat(), *([self._kind] if self._kind else []), *([str(number)] if number else []), "jsonl"]
         )
+
+
+def both_kinds(settings: Settings) -> tuple[AuditFiles, AuditFiles]:
+    """Return the files of management events and those of data events, which have half of the bytes each."""
+    folder, days, most_bytes = settings.audit_folder, settings.audit_days, settings.audit_bytes // 2
+    management, data = (AuditFiles(folder, days=days, most_bytes=most_bytes, kind=kind) for kind in ("", "data"))
+    return management, data
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

@@ -11,6 +11,7 @@ _RATE: Final = "6YS6EN2CT7"  # AWS's code of the rate for each unit; the same fo
 _OF_NETWORK: Final = "PublicIPv4:"  # AWS counts NAT gateways as EC2's
 _OF_ALARMS: Final = "CW:"
 _OF_REQUESTS: Final = "Requests-"
+_OF_BUCKETS: Final = (_OF_REQUESTS, "TimedStorage-")
 _OUT: Final = ("DataTransfer-Out-Bytes", "GetObject")
 _LENGTH: Final = 16
 _RATE_LENGTH: Final = len(_RATE)
@@ -18,7 +19,7 @@ _RATE_LENGTH: Final = len(_RATE)
 
 def service_of(usage: str, operation: str = "") -> str:
     """Return the code of the service that a use is of: bytes that leave are S3's if they are of objects."""
-    if usage.startswith(_OF_REQUESTS) or (usage, operation) == _OUT:
+    if usage.startswith(_OF_BUCKETS) or (usage, operation) == _OUT:
         return S3
     if usage.startswith(_OF_ALARMS):
         return CLOUDWATCH

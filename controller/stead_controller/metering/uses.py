@@ -20,7 +20,8 @@ _FREE_THROUGHPUT: Final = 125  # MiB/s of gp3
 
 
 _SNAPSHOT: Final = "EBS:SnapshotUsage"
-_BLOCKS_OF_GIB: Final = (1 << 30) // BLOCK_BYTES
+_BYTES_OF_GIB: Final = 1 << 30
+_BLOCKS_OF_GIB: Final = _BYTES_OF_GIB // BLOCK_BYTES
 _HOURS: Final = "Hrs"
 _GB: Final = "GB"
 NAT_BYTES: Final = "NatGateway-Bytes"
@@ -34,6 +35,8 @@ TIER_1: Final = "Requests-Tier1"
 TIER_2: Final = "Requests-Tier2"
 """Requests of S3 that get something."""
 OF_REQUESTS: Final = "Requests-"
+KEPT: Final = "TimedStorage-ByteHrs"
+"""What buckets keep: counted in whole hours of a byte, as AWS's usage reports have it."""
 _REQUESTS: Final = "Requests"
 _FREE_REQUESTS: Final = ("Delete", "Abort")
 _GETTING_REQUESTS: Final = ("Get", "Head", "Select")
@@ -67,6 +70,7 @@ _UNITS: Final = {
     OF_CLOUDWATCH: _ALARMS,
     TIER_1: _REQUESTS,
     TIER_2: _REQUESTS,
+    KEPT: "GB-Mo",
     NAT_BYTES: _GB,
     "DataTransfer-": _GB,
     "PublicIPv4:": _HOURS,
@@ -77,8 +81,8 @@ _UNITS: Final = {
 }
 # What is used at moments: how much of what is counted is a unit of it.
 _PARTS: Final = {
-    NAT_BYTES: 1 << 30,
-    "DataTransfer-": 1 << 30,
+    NAT_BYTES: _BYTES_OF_GIB,
+    "DataTransfer-": _BYTES_OF_GIB,
     OF_REQUESTS: 1,
     "CPUCredits:": 60 * 1000,  # thousandths of credits, of which each is a minute of a vCPU
 }
@@ -100,6 +104,7 @@ NAMES: Final = frozenset(
         COMPOSITE_ALARM,
         TIER_1,
         TIER_2,
+        KEPT,
         NAT_BYTES,
         OUT,
         REGIONAL,
@@ -123,8 +128,10 @@ def unit_of(usage: str) -> str:
 def units_of(usage: str, amount: Fraction | int, seconds_of_month: int) -> Fraction:
     """Convert an amount to that unit: it is a quantity times seconds, or of what is used at moments a number of these.
 
-    Months differ in length. The quantity of a snapshot is in blocks.
+    Months differ in length. The quantity of a snapshot is in blocks, and what buckets keep in hours of a byte.
     """
+    if usage == KEPT:
+        return Fraction(amount * _SECONDS_OF_HOUR) / (_BYTES_OF_GIB * seconds_of_month)
     for kind, parts in _PARTS.items():
         if usage.startswith(kind):
             return Fraction(amount) / parts
@@ -166,6 +173,11 @@ def of_surplus_credits(family: str, thousandths: int) -> Use:
 def of_bytes(usage: str, operation: str, count: int) -> Use:
     """Return what bytes use that have passed a border."""
     return Use(usage, operation, count)
+
+
+def of_bytes_kept(byte_hours: int) -> Use:
+    """Return what a bucket has kept: so many bytes for an hour, or half of them for two."""
+    return Use(KEPT, "StandardStorage", byte_hours)
 
 
 def of_request(operation: str) -> str:

@@ -1,8 +1,10 @@
 """The S3 server behind: which parts of a request it receives, signed with a key that only we have."""
 
 import asyncio
+import contextlib
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -23,6 +25,15 @@ _REFUSED: Final = frozenset({400, 501})  # for features that a server does not h
 _PAUSE_SECONDS: Final = 0.2
 _CONNECT_SECONDS: Final = 10.0
 _SILENCE_SECONDS: Final = 300.0
+_READING: Final = frozenset({"GET", "HEAD"})
+
+type Writing = Callable[[str], AbstractAsyncContextManager[None]]
+"""Makes what is entered while the bucket of this name, as the server knows it, is written to."""
+
+
+def _unwatched(backend_name: str) -> AbstractAsyncContextManager[None]:
+    del backend_name
+    return contextlib.nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +80,10 @@ class Ask:
 class Backend:
     """Sends requests to a server over pooled connections."""
 
-    def __init__(self, server: Server) -> None:
-        """Take the server; no request is sent yet."""
+    def __init__(self, server: Server, writing: Writing = _unwatched) -> None:
+        """Take the server, and what is entered while a bucket is written to; no request is sent yet."""
         self._server = server
+        self._writing = writing
         self._session: aiohttp.ClientSession | None = None
         self._socket = ""
         self._encrypts: bool | None = None
@@ -105,6 +117,12 @@ class Backend:
 
         Repeatable requests are retried once: the connection may have belonged to a server that has just exited.
         """
+        if ask.method in _READING:
+            return await self._send_twice(ask)
+        async with self._writing(ask.path.split("/")[1]):
+            return await self._send_twice(ask)
+
+    async def _send_twice(self, ask: Ask) -> aiohttp.ClientResponse:
         try:
             return await self._send(ask)
         except BackendError:

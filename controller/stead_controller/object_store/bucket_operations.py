@@ -5,6 +5,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -72,19 +73,19 @@ async def create_bucket(exchange: Exchange, means: Means) -> Answer:
         if refusal.code != "BucketAlreadyOwnedByYou":  # it is ours: an earlier attempt got this far
             raise
     if tags:
-        await _tag_new(means, bucket, tags)
+        await _tag_new(means, bucket, tags, exchange.now)
     await means.transactions.run(lambda tx: buckets.made(tx, bucket))
     return Answer(headers={"Location": f"/{name}"})
 
 
-async def _tag_new(means: Means, bucket: buckets.BucketFacts, tags: list[tuple[str, str]]) -> None:
+async def _tag_new(means: Means, bucket: buckets.BucketFacts, tags: list[tuple[str, str]], now: datetime) -> None:
     """Tag a bucket just made on the server behind; if the tags are refused, remove the bucket."""
     path = path_of(bucket.backend_name)
     try:
         await send_short(means.backend, Ask("PUT", path, [("tagging", "")], body=answers.tagging(tags)))
     except BackendRefusal:
         await send_short(means.backend, Ask("DELETE", path))
-        await means.transactions.run(lambda tx: buckets.forget(tx, bucket))
+        await means.transactions.run(lambda tx: buckets.forget(tx, bucket, now))
         raise
 
 
@@ -101,7 +102,7 @@ async def delete_bucket(exchange: Exchange, means: Means) -> Answer:
     except BackendRefusal as refusal:
         if refusal.status != _GONE:
             raise
-    await means.transactions.run(lambda tx: buckets.forget(tx, exchange.existing_bucket))
+    await means.transactions.run(lambda tx: buckets.forget(tx, exchange.existing_bucket, exchange.now))
     return Answer(204)
 
 

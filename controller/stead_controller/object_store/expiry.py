@@ -11,13 +11,12 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from itertools import groupby
 from typing import Final
-from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
 from stead_controller.aws.app import Transactions
 from stead_controller.clock import Clock
 from stead_controller.errors import BadRequest
-from stead_controller.object_store import answers, lifecycle, tagging
+from stead_controller.object_store import lifecycle, listings, tagging
 from stead_controller.object_store.addressing import path_of
 from stead_controller.object_store.backend import Ask, Backend
 from stead_controller.object_store.forwarding import BackendRefusal, send_short
@@ -30,7 +29,6 @@ log = logging.getLogger(__name__)
 INTERVAL_SECONDS: Final = 3600.0  # rules count in days
 
 _PAGE: Final = 100
-_LISTED: Final = "1000"
 _CHANGED: Final = frozenset({404, 412})  # what was listed no longer exists, or was replaced
 
 
@@ -103,7 +101,7 @@ class ObjectExpiry:
     async def _objects(self, bucket: BucketFacts, prefix: str) -> AsyncIterator[list[Version]]:
         """Yield the versions of each object, newest first; an object split across pages is yielded whole."""
         held: list[Version] = []
-        async for page in self._pages(bucket, "versions", prefix, ("key-marker", "version-id-marker")):
+        async for page in listings.versions(self._backend, bucket.backend_name, prefix):
             found = [_version(each) for each in page if each.tag in ("Version", "DeleteMarker")]
             groups = [list(group) for _, group in groupby([*held, *found], key=lambda each: each.key)]
             held = groups.pop() if groups else []
@@ -111,24 +109,6 @@ class ObjectExpiry:
                 yield group
         if held:
             yield held
-
-    async def _pages(
-        self, bucket: BucketFacts, what: str, prefix: str, markers: tuple[str, str]
-    ) -> AsyncIterator[ET.Element]:
-        path, after = path_of(bucket.backend_name), ("", "")
-        count = "max-keys" if what == "versions" else "max-uploads"
-        while True:
-            query = [(what, ""), ("prefix", prefix), ("encoding-type", "url"), (count, _LISTED)]
-            query += [(name, value) for name, value in zip(markers, after, strict=True) if value]
-            _, _, document = await send_short(self._backend, Ask("GET", path, query))
-            root = answers.parse(document)
-            _decode(root)
-            yield root
-            names = ("NextKeyMarker", "NextVersionIdMarker" if what == "versions" else "NextUploadIdMarker")
-            following = (root.findtext(names[0], ""), root.findtext(names[1], ""))
-            if root.findtext("IsTruncated", "").strip().lower() != "true" or following in (after, ("", "")):
-                return
-            after = following
 
     async def _remove(self, bucket: BucketFacts, removal: Removal) -> bool:
         """Remove it, unless its tags do not match the rule's or it has changed; tell whether it was removed."""
@@ -157,7 +137,7 @@ class ObjectExpiry:
     async def _abort(self, bucket: BucketFacts, rule: LifecycleRule, now: datetime) -> int:
         """Abort uploads that were begun too long ago; return how many."""
         found: list[tuple[str, str]] = []
-        async for page in self._pages(bucket, "uploads", rule.prefix, ("key-marker", "upload-id-marker")):
+        async for page in listings.uploads(self._backend, bucket.backend_name, rule.prefix):
             found += [
                 (each.findtext("Key", ""), each.findtext("UploadId", ""))
                 for each in page.findall("Upload")
@@ -184,14 +164,6 @@ def _outermost(prefixes: Sequence[str]) -> list[str]:
         if not found or not prefix.startswith(found[-1]):
             found.append(prefix)
     return found
-
-
-def _decode(root: ET.Element) -> None:
-    """Decode a listing's keys if the server has URL-encoded them as requested."""
-    if root.findtext("EncodingType") == "url":
-        for element in root.iter():
-            if element.tag in ("Key", "NextKeyMarker"):
-                element.text = unquote_plus(element.text or "")
 
 
 def _version(element: ET.Element) -> Version:

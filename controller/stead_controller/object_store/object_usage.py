@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -23,11 +23,12 @@ from stead_controller.audit.files import AuditFiles
 from stead_controller.clock import Clock
 from stead_controller.db.insert import upsert
 from stead_controller.db.session import Database
-from stead_controller.db.tables import PublicAddress, UsageAmount, UsageFile
+from stead_controller.db.tables import PublicAddress, UsageFile
 from stead_controller.metering import amounts, uses
 from stead_controller.metering.ledger import Resource, Use
 from stead_controller.object_store.answers import STATUSES
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.storage import bucket_sizes
 
 SECONDS: Final = 30.0
 _log = logging.getLogger(__name__)
@@ -41,8 +42,6 @@ _UNKNOWN: Final = "Unknown"
 _NOBODY: Final = "ANONYMOUS_PRINCIPAL"
 _BAD_REQUEST, _FORBIDDEN, _SERVER_ERROR = 400, 403, 500
 _NO_ZONE: Final = ""
-_ID_LENGTH: Final = 64
-_SECONDS_OF_HOUR: Final = 3600
 
 
 class Cost(NamedTuple):
@@ -162,11 +161,11 @@ def _bill(  # noqa: PLR0917 - which part of which file, what, when
     if _reached(tx, digest) != start:
         return  # somebody else has billed it
     inside = _inside(tx, {cost.source for cost in costs if cost.source})
-    id_of = _resource_ids(tx, {cost.bucket for cost in costs}, now)
+    id_of = bucket_sizes.resource_ids(tx, {cost.bucket for cost in costs}, now)
     total: Counter[tuple[Resource, str, str]] = Counter()
     for cost, count in costs.items():
         if cost.source not in inside:
-            resource = Resource(id_of(cost), cost.account_id, _NO_ZONE)
+            resource = Resource(id_of(cost.bucket, cost.account_id), cost.account_id, _NO_ZONE)
             total[resource, cost.usage, cost.operation] += count
     used = [(resource, Use(usage, operation, count)) for (resource, usage, operation), count in total.items()]
     amounts.add(tx, used, now)
@@ -176,19 +175,3 @@ def _bill(  # noqa: PLR0917 - which part of which file, what, when
 def _inside(tx: Transaction, addresses: set[str]) -> set[str]:
     """Return which addresses are this cloud's own: what is sent to those is free."""
     return set(tx.session.scalars(select(PublicAddress.address).where(PublicAddress.address.in_(addresses))))
-
-
-def _resource_ids(tx: Transaction, buckets: set[str], now: datetime) -> Callable[[Cost], str]:
-    """Return how the ledger names a bucket: by its name, and apart if its name was another account's in this hour."""
-    hour = int(now.timestamp()) // _SECONDS_OF_HOUR
-    query = select(UsageAmount.resource_id, UsageAmount.account_id).where(
-        UsageAmount.hour == hour, UsageAmount.resource_id.in_(buckets)
-    )
-    owners = {row[0]: row[1] for row in tx.connection.execute(query)}
-
-    def id_of(cost: Cost) -> str:
-        if owners.setdefault(cost.bucket, cost.account_id) == cost.account_id:
-            return cost.bucket
-        return f"{cost.bucket[: _ID_LENGTH - 1 - len(cost.account_id)]}.{cost.account_id}"
-
-    return id_of

@@ -25,6 +25,7 @@ from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.aws.throttle import Throttle
 from stead_controller.db.session import Database, Transaction
 from stead_controller.object_store.backend import Backend
+from stead_controller.object_store.bucket_counting import BucketWrites
 from stead_controller.object_store.embedded import PROCESS_FILE, EmbeddedServer
 from stead_controller.object_store.handler import ObjectStoreHandler
 from stead_controller.request.caller import Caller, Session
@@ -80,6 +81,7 @@ class Store:
     tags: dict[str, str] = field(default_factory=dict)
     calls: list[Any] = field(default_factory=list)
     world: rows.World | None = None
+    writes: BucketWrites | None = None
     endpoint_port: int = 0  # where hosts bring what came by VPC endpoints
 
     @property
@@ -161,9 +163,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     world: rows.World = database.run_blocking(rows.build_world)
     database.run_blocking(lambda tx: _add_roles(tx, world))
     known = _credentials(world.one.caller, world.other.caller)
-    found: dict[str, Policies] = {}
-    tags: dict[str, str] = {}
+    found, tags = dict[str, Policies](), dict[str, str]()
     calls: list[Any] = []
+    writes = BucketWrites(database)
     limits = throttle, failed_logins = Throttle(100), FailedLogins(100)
 
     async def find_key(access_key_id: str, session_token: str | None) -> Credential | None:
@@ -186,7 +188,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
                 folder / "store",
                 folder / "store" / "weed.log",
                 lambda: database.run(lambda tx: object_keys.of_embedded(tx, SEALER)),
-            )
+            ),
+            writes.writing,
         ),
         region="us-east-1",
         domain="localhost",
@@ -209,7 +212,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         made = Store(
             app, handler, database, find_key, one, other, secure, folder / "store", *limits, found, tags, calls
         )
-        made.world, made.endpoint_port = world, endpoints.port
+        made.world, made.endpoint_port, made.writes = world, endpoints.port, writes
         yield made
     database.close()
     if (made.folder / PROCESS_FILE).exists():

@@ -116,7 +116,7 @@ def test_versions_markers_and_uploads_go_too(store, make, after):
 
 
 def test_an_object_whose_versions_are_on_several_pages_is_one(store, make, after, monkeypatch):
-    monkeypatch.setattr("stead_controller.object_store.expiry._LISTED", "2")
+    monkeypatch.setattr("stead_controller.object_store.listings._LISTED", "2")
     bucket = make({"NoncurrentVersionExpiration": {"NoncurrentDays": 1}}, versioning=True)
     for key in ("a", "b", "c"):
         for number in range(3):
@@ -140,3 +140,10 @@ def test_what_was_written_meanwhile_stays(store, make, after, monkeypatch):
     monkeypatch.setattr("stead_controller.object_store.expiry.due", lambda *_: [OF_ANOTHER_TIME])
     after(3)
     assert keys(store, bucket) == ["k"]
+
+
+def test_an_upload_is_aborted_whatever_its_key_is(store, make, after):
+    name = make({"ID": "a", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}})
+    store.s3.create_multipart_upload(Bucket=name, Key="folder/a+b %41 ö")
+    after(days=3)
+    assert "Uploads" not in store.s3.list_multipart_uploads(Bucket=name)

@@ -237,6 +237,8 @@ def _others() -> Iterator[_Offer]:
         (uses.TIER_2, "S3-API-Tier2", "GET and all other requests"),
     ):
         yield _Offer(Use(usage, ""), "API Request", {"group": group, "groupDescription": words}, words)
+    about = {"storageClass": "General Purpose", "volumeType": "Standard"}
+    yield _Offer(uses.of_bytes_kept(1), "Storage", about, "GB-month of objects")
     for name, [alarm] in (
         ("standard resolution", uses.of_metric_alarm(1, 60)),
         ("high resolution", uses.of_metric_alarm(1, 10)),

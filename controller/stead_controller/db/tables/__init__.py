@@ -36,6 +36,7 @@ from stead_controller.db.tables.instances.metadata_defaults import MetadataDefau
 from stead_controller.db.tables.instances.own_instance_type import OwnInstanceType
 from stead_controller.db.tables.instances.replace_root_volume_task import ReplaceRootVolumeTask
 from stead_controller.db.tables.instances.serial_console import SerialConsoleAccess, SerialConsoleKey
+from stead_controller.db.tables.metering.bucket_sizes import BucketSize
 from stead_controller.db.tables.metering.cost_tags import CostTag, UsageTag
 from stead_controller.db.tables.metering.usage import PriceBook, UsageLine, UsageMeter
 from stead_controller.db.tables.metering.usage_amounts import UsageAmount, UsageCounter, UsageFile
@@ -121,6 +122,7 @@ __all__ = [
     "Base",
     "BlockSegment",
     "Bucket",
+    "BucketSize",
     "Budget",
     "BudgetAction",
     "BudgetActionEvent",

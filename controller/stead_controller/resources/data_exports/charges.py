@@ -46,6 +46,7 @@ _RESOURCES: Final = {
     "DataTransfer-": "Data Transfer",
     "CW:": "Alarm",
     "Requests-": "Bucket",
+    "TimedStorage-": "Bucket",
 }
 _SPOT: Final = "SpotUsage:"
 _UNUSED: Final = "UnusedBox:"

@@ -15,6 +15,7 @@ from stead_controller.db.tables import Bucket, ObjectAccount
 from stead_controller.errors import AlreadyExists, LimitExceeded, NotFound
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.storage import bucket_sizes
 
 CREATING: Final = "creating"
 AVAILABLE: Final = "available"
@@ -124,6 +125,7 @@ def claim(tx: Transaction, caller: Caller, name: str, now: datetime) -> BucketFa
         owner_enforced=True,
     )
     tx.session.add(row)
+    bucket_sizes.begin(tx, row.backend_name, name, row.account_id, now)
     tx.session.flush()
     return _facts(row)
 
@@ -135,11 +137,12 @@ def made(tx: Transaction, bucket: BucketFacts) -> None:
         row.state = AVAILABLE
 
 
-def forget(tx: Transaction, bucket: BucketFacts) -> None:
-    """Free the name of a bucket that is removed from the server; idempotent."""
+def forget(tx: Transaction, bucket: BucketFacts, now: datetime) -> None:
+    """Free the name of a bucket that is removed from the server, which is billed until now; idempotent."""
     row = tx.session.get(Bucket, bucket.name)
     if row is not None and row.backend_name == bucket.backend_name:
         tx.session.delete(row)
+        bucket_sizes.end(tx, bucket.backend_name, now)
 
 
 def set_policy(tx: Transaction, bucket: BucketFacts, policy: str | None) -> None:

@@ -7,6 +7,8 @@ from stead_controller.db.session import Database
 from stead_controller.db.tables import Account
 from stead_controller.placement.guest_memory import memory_of
 from stead_controller.resources.metrics import alarm_usage
+from stead_controller.resources.storage import bucket_sizes
+from tests.support.rows import NOW
 
 
 @pytest.fixture
@@ -432,6 +434,24 @@ def test_requests_are_unknown_to_an_older_release(tmp_path, file_at):
     with database.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM usage_files").scalar() == 0
     assert differences(database.engine) == []
+    database.close()
+
+
+def test_buckets_that_are_there_are_counted_after_an_upgrade(tmp_path, file_at):
+    (tmp_path / "old.sqlite").write_bytes(file_at("5d8e2c90b7a4"))
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    kept = {"resource_id": "b", "operation": "", "account_id": "1", "zone": "", "amount": 3}
+    with database.engine.begin() as connection:
+        insert(connection, "buckets", name="b", account_id="1", backend_name="b-1", state="available", created=9)
+    upgrade(database.engine)
+    assert database.run_blocking(lambda tx: bucket_sizes.to_count(tx, (), NOW)) == [bucket_sizes.ToCount("b-1", 1)]
+    assert not database.run_blocking(lambda tx: bucket_sizes.has_to_bill(tx, NOW))
+    with database.engine.begin() as connection:
+        for usage in ("TimedStorage-ByteHrs", "NatGateway-Bytes"):
+            insert(connection, "usage_amounts", usage=usage, hour=1, began=3600, **kept)
+    downgrade(database.engine, "5d8e2c90b7a4")
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT usage FROM usage_amounts").all() == [("NatGateway-Bytes",)]
     database.close()
 
 

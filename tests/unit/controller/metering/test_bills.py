@@ -109,6 +109,11 @@ def test_alarms_are_billed_by_the_month():
     assert (made.quantity, made.unit, made.service) == (2, "Alarms", "AmazonCloudWatch")
 
 
+def test_bytes_kept_for_hours_are_billed_in_gib_by_the_month():
+    made = line("TimedStorage-ByteHrs", 3 * (1 << 29) * MONTH // 3600, "StandardStorage")
+    assert (made.quantity, made.unit, made.service) == (Decimal("1.5"), "GB-Mo", "Amazon Simple Storage Service")
+
+
 def test_requests_and_bytes_of_objects_are_of_s3():
     made = line("Requests-Tier1", 12, "PutObject")
     assert (made.quantity, made.unit, made.service) == (12, "Requests", "Amazon Simple Storage Service")

@@ -21,6 +21,7 @@ def test_a_use_is_of_a_service_and_has_a_price_id() -> None:
     assert (skus.service_of("NatGateway-Hours"), skus.service_of("PublicIPv4:IdleAddress")) == (skus.EC2, skus.VPC)
     assert skus.sku_of("us-east-1", "BoxUsage:t3.micro", "RunInstances") == "QBBDS4NQJWA276HS"
     assert skus.service_of("Requests-Tier1", "PutObject") == skus.S3
+    assert skus.service_of("TimedStorage-ByteHrs", "StandardStorage") == skus.S3
     out = "DataTransfer-Out-Bytes"
     assert [skus.service_of(out, name) for name in ("GetObject", "RunInstances")] == [skus.S3, skus.EC2]
     assert skus.sku_of("home", "Requests-Tier1", "PutObject") == skus.sku_of("home", "Requests-Tier1", "")
