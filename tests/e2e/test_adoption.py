@@ -3,13 +3,13 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stead_cli.ssh import Login
+from tests.support import box
 from tests.support.clients import FAST
 from tests.support.processes import BIN
 from tests.support.real_cloud import RealCloud, User, qemu_process_of
@@ -19,25 +19,28 @@ BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 DISK = "/dev/sdf"
 
 
-@pytest.fixture
-def cloud() -> Iterator[RealCloud]:
-    """A cloud of its own, whose controller may lose its disk."""
-    made = RealCloud()
+def test_guests_made_after_a_backup_are_adopted_and_notice_nothing(tmp_path: Path) -> None:
+    box.run_in_another(_lose_the_disk_and_adopt, tmp_path)
+
+
+def _lose_the_disk_and_adopt(folder: Path) -> None:
+    """The story of a cloud of its own, whose controller loses its disk."""
+    cloud = RealCloud()
     try:
-        made.up()
-        yield made
+        cloud.up()
+        _adopt(cloud, folder)
     finally:
-        made.purge()
+        cloud.purge()
 
 
-def test_guests_made_after_a_backup_are_adopted_and_notice_nothing(cloud: RealCloud, tmp_path: Path) -> None:
-    user = User(cloud, cloud.new_account(), tmp_path)
+def _adopt(cloud: RealCloud, folder: Path) -> None:
+    user = User(cloud, cloud.new_account(), folder)
     [known] = user.run()
     logins = {known: user.login(known)}
-    passphrase = tmp_path / "passphrase"
+    passphrase = folder / "passphrase"
     passphrase.touch(mode=0o600)
     passphrase.write_text("correct horse battery\n", encoding="utf-8")
-    backups = [str(tmp_path / "backups"), "--passphrase-file", str(passphrase)]
+    backups = [str(folder / "backups"), "--passphrase-file", str(passphrase)]
     cloud.stead_well("backup", "create", *backups)
 
     [newer] = user.run()
