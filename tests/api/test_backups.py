@@ -5,11 +5,15 @@ import secrets
 import shutil
 import subprocess
 
+import pytest
+
 from stead_proto.blocks import BLOCK_BYTES
 from tests.api.test_ebs_direct import written
 from tests.support.clients import FAST
 from tests.support.processes import BIN, clean_environment
 from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.story
 
 PASSPHRASE = "correct horse battery"
 

@@ -6,6 +6,8 @@ import pytest
 
 from tests.support import benches
 
+pytestmark = pytest.mark.story
+
 
 @pytest.mark.parametrize("name", benches.WITHOUT_HOSTS)
 def test_a_benchmark_works(name: str) -> None:

@@ -10,6 +10,8 @@ from tests.api.test_ebs_direct import written
 from tests.support.clients import FAST
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.story
+
 
 def test_an_attachment_ends_whose_volume_cannot_be_made(own_cloud):
     cloud = own_cloud(hosts=1)

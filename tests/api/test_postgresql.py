@@ -28,6 +28,7 @@ from tests.support.postgresql import PROGRAMS, PostgresqlServer
 from tests.support.waiting import wait_for
 
 pytestmark = [
+    pytest.mark.story,
     pytest.mark.skipif(not PROGRAMS, reason="needs a PostgreSQL server: ./stead test --postgresql installs it"),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to run the server as its own user"),
 ]

@@ -6,8 +6,11 @@ And what one keeps that is killed.
 import json
 
 import boto3
+import pytest
 
 from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.story
 
 
 def who(endpoint, given):

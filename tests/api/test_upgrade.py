@@ -18,6 +18,8 @@ from tests.support.clients import Account
 from tests.support.cloud import Cloud
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.story
+
 RELEASES = Path(__file__).parent / "releases"
 
 

@@ -9,6 +9,8 @@ import pytest
 from tests.mutants.__main__ import ROOT, own_tests
 from tests.mutants.written import mutants_of
 
+pytestmark = pytest.mark.story
+
 CHOICE = ROOT / "controller/stead_controller/placement/choose_host.py"
 
 
