@@ -5,11 +5,14 @@ How soon is tested in test_alarm_life.py, by a clock that no busy machine holds 
 
 import json
 
+import pytest
+
 from tests.support.waiting import wait_for
 
 STOP = "arn:aws:automate:us-east-1:ec2:stop"
 
 
+@pytest.mark.story
 def test_an_alarm_stops_an_instance_soon_after_the_datum(account, image_id):
     run = account.ec2.run_instances(ImageId=image_id, InstanceType="t3.micro", MinCount=1, MaxCount=1)
     instance = run["Instances"][0]["InstanceId"]

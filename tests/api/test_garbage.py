@@ -5,6 +5,8 @@ import ssl
 import time
 from collections.abc import Callable
 
+import pytest
+
 from tests.support.cloud import Cloud
 
 _TIMES = 60
@@ -32,6 +34,7 @@ def _send(port: int, content: bytes, tls: ssl.SSLContext | None) -> None:
             pass  # it was cut off, which is as good as a refusal
 
 
+@pytest.mark.story
 def test_garbage_does_not_fill_the_log(own_cloud: Callable[..., Cloud]) -> None:
     cloud = own_cloud(hosts=0)
     settings = cloud.settings

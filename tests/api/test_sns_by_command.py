@@ -17,6 +17,7 @@ from tests.support.receivers import NETWORK, Receiver
 from tests.support.waiting import wait_for
 
 
+@pytest.mark.story
 def test_what_an_alarm_says_arrives_although_the_controller_is_killed(own_cloud, tmp_path):
     authority = Authority.create()
     ca_file = tmp_path / "receivers.pem"

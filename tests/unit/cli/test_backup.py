@@ -24,6 +24,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return controller
 
 
+@pytest.mark.story
 def test_a_backup_is_made_listed_checked_and_brought_back(state: Path, tmp_path: Path) -> None:
     folder, passphrase = str(tmp_path / "backups"), f"--passphrase-file={tmp_path / 'passphrase'}"
 

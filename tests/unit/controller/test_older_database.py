@@ -5,6 +5,8 @@ import contextlib
 import sqlite3
 from dataclasses import replace
 
+import pytest
+
 from stead_proto.v1 import compute_pb2 as compute
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
@@ -25,6 +27,7 @@ def a_day_older(copy, file):
     return file.read_bytes()
 
 
+@pytest.mark.story
 async def test_a_launch_waits_for_hosts_if_the_database_may_be_an_older_copy(cloud, tmp_path):
     image = await cloud.import_image(bytes(make_empty(1 << 29)))
     _, identity = await cloud.enrol()
@@ -70,6 +73,7 @@ async def test_a_launch_waits_for_hosts_if_the_database_may_be_an_older_copy(clo
     assert other.interface.private_address != newer.interface.private_address
 
 
+@pytest.mark.story
 async def test_an_older_database_is_noticed_by_a_host_that_asks_for_all(cloud, tmp_path):
     """An agent that was sent a kind it did not know asks for all again, and may have what the copy lacks."""
     _, identity = await cloud.enrol()

@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support import aws_command
 from tests.support.processes import BIN, clean_environment
 
 ENVIRONMENT = clean_environment(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull, AWS_REGION="eu-x-1")
 
 
+@pytest.mark.story
 def test_it_says_and_ends_as_the_program_does():
     for words in (("--version",), ("ec2", "no-such-command"), ("configure", "list"), ("sts", "get-caller-identity")):
         called = aws_command.call(words, ENVIRONMENT)

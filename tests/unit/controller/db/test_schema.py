@@ -23,6 +23,7 @@ def test_the_newest_revision_is_what_alembic_takes_for_the_head():
     assert schema.newest() == ScriptDirectory.from_config(config).get_current_head()
 
 
+@pytest.mark.story
 def test_a_database_is_brought_from_nothing_or_an_older_schema_to_the_newest(tmp_path):
     for revision in (None, "faa718eac69d"):
         database = Database(f"sqlite:///{tmp_path / f'{revision}.sqlite'}")
@@ -92,6 +93,7 @@ def test_what_a_start_does_not_need_is_not_loaded():
     assert done.stdout.split() == []
 
 
+@pytest.mark.story
 def test_what_migrates_need_not_be_loaded_here(tmp_path):
     script = (
         "import sys\n"
@@ -122,6 +124,7 @@ schema.bring_up_to_date(database.engine)
 """
 
 
+@pytest.mark.story
 @pytest.mark.parametrize("statement", [40, 200, 400])
 def test_a_migration_that_is_killed_changes_nothing_and_is_done_anew(tmp_path, file_at, statement):
     """All of it is one transaction, tables that are made anew as well."""

@@ -89,6 +89,7 @@ def host(database, world):
     return world.host_id
 
 
+@pytest.mark.story
 def test_nothing_is_given_twice(database, world, run, host):
     command = [sys.executable, "-c", CHILD, database.engine.url.database, host, world.image_id]
     children = [

@@ -121,6 +121,7 @@ def begun(tmp_path, empty_database_file):
     return path, made
 
 
+@pytest.mark.story
 def test_killed_at_any_step_all_that_moves_is_whole(tmp_path, begun):
     path, made = begun
     content = path.read_bytes()
