@@ -58,7 +58,7 @@ def _launch_two(user: User, user_data: Path) -> list[str]:
     user_data.write_text(USER_DATA)
     found = aws("ec2", "describe-images", "--owners", "amazon", "--filters", "Name=name,Values=stead-micro-*")["Images"]
     launched = aws(
-        "ec2", "run-instances", "--image-id", found[0]["ImageId"], "--instance-type", "t3.nano", "--count", "2",
+        "ec2", "run-instances", "--image-id", found[0]["ImageId"], "--instance-type", "t2.nano", "--count", "2",
         "--key-name", user.key_name, "--user-data", f"file://{user_data}",
         "--tag-specifications", "ResourceType=instance,Tags=[{Key=role,Value=web}]",
     )["Instances"]  # fmt: skip
@@ -97,7 +97,7 @@ def _look_inside(user: User, instance_id: str) -> tuple[str, str]:
     assert identity["accountId"] == user.account.account_id
     assert identity["privateIp"] == shown["PrivateIpAddress"]
     assert identity["imageId"] == shown["ImageId"]
-    assert identity["instanceType"] == "t3.nano"
+    assert identity["instanceType"] == "t2.nano"
     assert identity["region"] == "us-east-1"
     assert identity["availabilityZone"] == "us-east-1a"
     assert login.run(IMDS.format(path="meta-data/public-ipv4")).strip() == shown["PublicIpAddress"]
